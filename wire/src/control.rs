@@ -1,0 +1,382 @@
+//! The payloads of the control kinds.
+//!
+//! ```text
+//!  hello    0 magic u32 | 4 version u16 | 6 options u16 | 8 max_queue u64 | 16 previous u64 | 24 client name …
+//!  welcome  0 magic u32 | 4 version u16 | 6 zero u16 | 8 max_payload u64 | 16 run u64 | 24 reason u32 | 28 zero u32 | 32 text …
+//!  error    0 code u32  | 4 zero u32 | 8 text …
+//!  pong     0 confirmed u64
+//!  lost     0 reason u32 | 4 zero u32
+//! ```
+//! Channel (hello) and pattern (subscribe) travel as the frame's name, the
+//! assigned source (welcome) in the frame's source, request numbers and counts
+//! in its sequence. The others (ack, ping, bye) have no payload.
+
+use std::fmt;
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::header::Source;
+use crate::limits::{MAGIC, MAX_NAME_BYTES, PROTOCOL_VERSION};
+
+/// Option bit of hello: own listeners hear own events.
+pub const OPTION_ECHO: u16 = 1 << 0;
+/// Option bit of hello: when the queue is full lose the oldest, do not pause emitters.
+pub const OPTION_LATEST: u16 = 1 << 1;
+const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct HelloBytes {
+    magic: U32,
+    version: U16,
+    options: U16,
+    max_queue: U64,
+    previous: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct WelcomeBytes {
+    magic: U32,
+    version: U16,
+    zero: U16,
+    max_payload: U64,
+    run: U64,
+    reason: U32,
+    zero2: U32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct CodeBytes {
+    code: U32,
+    zero: U32,
+}
+
+/// What a client says first. The channel is the frame's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// Own listeners hear own events.
+    pub echo: bool,
+    /// Lose the oldest events instead of pausing emitters.
+    pub latest: bool,
+    /// Bytes of outbound queue asked for; 0: as the broker is configured. The
+    /// broker takes the smaller of the two.
+    pub max_queue: u64,
+    /// The source of the connection that this one replaces, if any.
+    pub previous: Source,
+    /// A name for `status`, may be empty.
+    pub client_name: String,
+}
+
+/// Why a control payload is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlError {
+    /// Too few bytes, or too many.
+    Length,
+    /// Not netcluster: the magic number is another.
+    Magic,
+    /// Another version of the protocol; which.
+    Version(u16),
+    /// Option bits that this version does not know.
+    Options(u16),
+    /// The client's name is over 255 bytes or not UTF-8.
+    ClientName,
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ControlError::Length => formatter.write_str("control frame of the wrong length"),
+            ControlError::Magic => formatter.write_str("the other end does not speak netcluster"),
+            ControlError::Version(version) => write!(
+                formatter,
+                "protocol version {version}, this side speaks {PROTOCOL_VERSION}: use the same release on both"
+            ),
+            ControlError::Options(options) => {
+                write!(formatter, "unknown options {options:#06x}: the client is newer")
+            }
+            ControlError::ClientName => {
+                formatter.write_str("a client's name is at most 255 bytes of UTF-8")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ControlError {}
+
+impl Hello {
+    /// As a payload.
+    pub fn encode(&self) -> Vec<u8> {
+        let options =
+            if self.echo { OPTION_ECHO } else { 0 } | if self.latest { OPTION_LATEST } else { 0 };
+        let head = HelloBytes {
+            magic: U32::new(MAGIC),
+            version: U16::new(PROTOCOL_VERSION),
+            options: U16::new(options),
+            max_queue: U64::new(self.max_queue),
+            previous: U64::new(self.previous.to_u64()),
+        };
+        [head.as_bytes(), self.client_name.as_bytes()].concat()
+    }
+
+    /// From a payload.
+    ///
+    /// # Errors
+    /// Why it is refused; magic and version are looked at first.
+    pub fn decode(payload: &[u8]) -> Result<Hello, ControlError> {
+        check_version(payload)?;
+        let (head, name) =
+            HelloBytes::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+        let options = head.options.get();
+        if options & !KNOWN_OPTIONS != 0 {
+            return Err(ControlError::Options(options));
+        }
+        if name.len() > MAX_NAME_BYTES {
+            return Err(ControlError::ClientName);
+        }
+        let name = std::str::from_utf8(name).map_err(|_| ControlError::ClientName)?;
+        Ok(Hello {
+            echo: options & OPTION_ECHO != 0,
+            latest: options & OPTION_LATEST != 0,
+            max_queue: head.max_queue.get(),
+            previous: Source::from_u64(head.previous.get()),
+            client_name: name.to_owned(),
+        })
+    }
+}
+
+/// The broker's answer to hello. The assigned source is the frame's source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Welcome {
+    /// Largest payload that the broker takes, in bytes.
+    pub max_payload: u64,
+    /// A number that another run of the broker will not have.
+    pub run: u64,
+    /// Why the broker ended the previous connection; `None` if it did not.
+    pub reason: Option<(ErrorCode, String)>,
+}
+
+impl Welcome {
+    /// As a payload.
+    pub fn encode(&self) -> Vec<u8> {
+        let (code, text) = match &self.reason {
+            Some((code, text)) => (*code as u32, text.as_str()),
+            None => (0, ""),
+        };
+        let head = WelcomeBytes {
+            magic: U32::new(MAGIC),
+            version: U16::new(PROTOCOL_VERSION),
+            zero: U16::new(0),
+            max_payload: U64::new(self.max_payload),
+            run: U64::new(self.run),
+            reason: U32::new(code),
+            zero2: U32::new(0),
+        };
+        [head.as_bytes(), text.as_bytes()].concat()
+    }
+
+    /// From a payload.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(payload: &[u8]) -> Result<Welcome, ControlError> {
+        check_version(payload)?;
+        let (head, text) =
+            WelcomeBytes::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+        let reason = match head.reason.get() {
+            0 => None,
+            code => Some((ErrorCode::from_number(code), String::from_utf8_lossy(text).into())),
+        };
+        Ok(Welcome { max_payload: head.max_payload.get(), run: head.run.get(), reason })
+    }
+}
+
+/// Magic and version stand first in hello and welcome of every version.
+fn check_version(payload: &[u8]) -> Result<(), ControlError> {
+    let (magic, rest) = U32::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+    if magic.get() != MAGIC {
+        return Err(ControlError::Magic);
+    }
+    let (version, _) = U16::ref_from_prefix(rest).map_err(|_| ControlError::Length)?;
+    match version.get() {
+        PROTOCOL_VERSION => Ok(()),
+        version => Err(ControlError::Version(version)),
+    }
+}
+
+/// What an `error` frame is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum ErrorCode {
+    /// A code that this version does not know.
+    Unknown = 0,
+    /// A frame broke the protocol. The connection ends.
+    Protocol = 1,
+    /// The versions differ. The connection ends.
+    Version = 2,
+    /// No hello in time. The connection ends.
+    HelloTimeout = 3,
+    /// A frame carried another source than the welcome assigned. The connection ends.
+    Source = 4,
+    /// A payload over the limit. The connection ends.
+    PayloadTooLarge = 5,
+    /// An event's name is not allowed. The connection ends.
+    Name = 6,
+    /// A pattern is not allowed. Only that request fails.
+    Pattern = 7,
+    /// The client did not drain its queue in time. The connection ends.
+    Stalled = 8,
+    /// The broker is at a limit (clients, memory). The connection ends.
+    Busy = 9,
+    /// The broker is shutting down. The connection ends.
+    Shutdown = 10,
+}
+
+impl ErrorCode {
+    /// The code with this number; unknown ones are [`ErrorCode::Unknown`].
+    pub fn from_number(number: u32) -> ErrorCode {
+        use ErrorCode::*;
+        [
+            Protocol,
+            Version,
+            HelloTimeout,
+            Source,
+            PayloadTooLarge,
+            Name,
+            Pattern,
+            Stalled,
+            Busy,
+            Shutdown,
+        ]
+        .into_iter()
+        .find(|code| *code as u32 == number)
+        .unwrap_or(Unknown)
+    }
+
+    /// Whether the connection goes on after an error frame with this code.
+    pub fn is_fatal(self) -> bool {
+        self != ErrorCode::Pattern
+    }
+}
+
+/// The payload of an `error` frame.
+pub fn encode_error(code: ErrorCode, text: &str) -> Vec<u8> {
+    let head = CodeBytes { code: U32::new(code as u32), zero: U32::new(0) };
+    [head.as_bytes(), text.as_bytes()].concat()
+}
+
+/// Code and text of an `error` frame's payload.
+///
+/// # Errors
+/// If it is too short.
+pub fn decode_error(payload: &[u8]) -> Result<(ErrorCode, String), ControlError> {
+    let (head, text) = CodeBytes::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+    Ok((ErrorCode::from_number(head.code.get()), String::from_utf8_lossy(text).into()))
+}
+
+/// Why events are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum LossReason {
+    /// A reason that this version does not know.
+    Unknown = 0,
+    /// This connection is `latest` and its queue was full.
+    Overflow = 1,
+    /// The connection to the broker broke; made by the client, never sent.
+    Disconnected = 2,
+}
+
+impl LossReason {
+    /// The reason with this number.
+    pub fn from_number(number: u32) -> LossReason {
+        match number {
+            1 => LossReason::Overflow,
+            2 => LossReason::Disconnected,
+            _ => LossReason::Unknown,
+        }
+    }
+}
+
+/// The payload of a `lost` frame; its source and count (sequence) are in the header.
+pub fn encode_lost(reason: LossReason) -> [u8; 8] {
+    let mut out = [0; 8];
+    out[..4].copy_from_slice(&(reason as u32).to_le_bytes());
+    out
+}
+
+/// The reason in a `lost` frame's payload.
+///
+/// # Errors
+/// If it is too short.
+pub fn decode_lost(payload: &[u8]) -> Result<LossReason, ControlError> {
+    let (head, _) = CodeBytes::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+    Ok(LossReason::from_number(head.code.get()))
+}
+
+/// The payload of a `pong`: the sequence of the emitter's last event that is
+/// queued at every target.
+pub fn encode_pong(confirmed: u64) -> [u8; 8] {
+    confirmed.to_le_bytes()
+}
+
+/// The confirmed sequence in a `pong`'s payload.
+///
+/// # Errors
+/// If it is too short.
+pub fn decode_pong(payload: &[u8]) -> Result<u64, ControlError> {
+    let (confirmed, _) = U64::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+    Ok(confirmed.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hello_and_welcome_read_back() {
+        let hello = Hello {
+            echo: true,
+            latest: true,
+            max_queue: 1 << 20,
+            previous: Source { node: 1, client: 2 },
+            client_name: "sensor".into(),
+        };
+        assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        let welcome = Welcome {
+            max_payload: 5,
+            run: 6,
+            reason: Some((ErrorCode::Stalled, "too slow".into())),
+        };
+        assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
+    }
+
+    #[test]
+    fn a_hello_of_another_version_is_told_apart_from_noise() {
+        let mut payload = Hello::default().encode();
+        payload[4] = 9;
+        assert_eq!(Hello::decode(&payload), Err(ControlError::Version(9)));
+        payload[0] ^= 1;
+        assert_eq!(Hello::decode(&payload), Err(ControlError::Magic));
+        assert_eq!(Hello::decode(b"abc"), Err(ControlError::Length));
+        let mut payload = Hello::default().encode();
+        payload[7] = 0x80;
+        assert_eq!(Hello::decode(&payload), Err(ControlError::Options(0x8000)));
+        payload[7] = 0;
+        payload.push(0xff);
+        assert_eq!(Hello::decode(&payload), Err(ControlError::ClientName));
+    }
+
+    #[test]
+    fn codes_survive_their_numbers() {
+        for number in 1..=10 {
+            assert_eq!(ErrorCode::from_number(number) as u32, number);
+        }
+        assert_eq!(ErrorCode::from_number(99), ErrorCode::Unknown);
+        assert_eq!(decode_lost(&encode_lost(LossReason::Overflow)), Ok(LossReason::Overflow));
+        assert_eq!(decode_pong(&encode_pong(7)), Ok(7));
+        let error = encode_error(ErrorCode::Pattern, "no");
+        assert_eq!(decode_error(&error), Ok((ErrorCode::Pattern, "no".into())));
+    }
+}

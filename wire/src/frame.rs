@@ -1,0 +1,161 @@
+//! A checked view of one whole frame, and how frames are written.
+//!
+//! ```text
+//!  [ header 24 | name … zero padding to 8 | payload … zero padding to 8 ]
+//! ```
+
+use zerocopy::IntoBytes;
+
+use crate::header::{FrameError, Header, Kind, Layout, Source, frame_len};
+use crate::limits::{ALIGNMENT_BYTES, HEADER_BYTES, pad};
+
+const ZEROS: [u8; ALIGNMENT_BYTES] = [0; ALIGNMENT_BYTES];
+
+/// One whole frame in contiguous bytes. Made by [`Frame::read`], after which no
+/// access can fail.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    bytes: &'a [u8],
+    layout: Layout,
+}
+
+impl<'a> Frame<'a> {
+    /// The frame at the start of `bytes`; `Ok(None)` while it is not complete.
+    ///
+    /// # Errors
+    /// A broken header, as soon as the header is there.
+    #[inline]
+    pub fn read(bytes: &'a [u8], max_payload_bytes: usize) -> Result<Option<Self>, FrameError> {
+        let Some(header) = Header::read(bytes) else { return Ok(None) };
+        let layout = header.check(max_payload_bytes)?;
+        match bytes.get(..layout.frame_len) {
+            Some(bytes) => Ok(Some(Frame { bytes, layout })),
+            None => Ok(None),
+        }
+    }
+
+    /// Where its parts lie.
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What it is.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        self.layout.kind
+    }
+
+    /// The whole frame.
+    #[inline]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Its header.
+    #[inline]
+    pub fn header(&self) -> &'a Header {
+        Header::read(self.bytes).expect("a frame holds its header")
+    }
+
+    /// Who emitted it.
+    #[inline]
+    pub fn source(&self) -> Source {
+        self.header().source()
+    }
+
+    /// Its number.
+    #[inline]
+    pub fn sequence(&self) -> u64 {
+        self.header().sequence.get()
+    }
+
+    /// The name's bytes, not yet known to be UTF-8.
+    #[inline]
+    pub fn name(&self) -> &'a [u8] {
+        &self.bytes[HEADER_BYTES..HEADER_BYTES + self.layout.name_len]
+    }
+
+    /// The payload.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        let start = self.layout.payload_offset;
+        &self.bytes[start..start + self.layout.payload_len]
+    }
+}
+
+/// Appends one whole frame to `out`.
+///
+/// # Panics
+/// If the name is over 255 bytes or the frame over 4 GiB: the caller checks.
+#[inline]
+pub fn append(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    source: Source,
+    sequence: u64,
+    name: &[u8],
+    payload: &[u8],
+) {
+    out.reserve(frame_len(name.len(), payload.len()));
+    append_head(out, kind, source, sequence, name, payload.len());
+    out.extend_from_slice(payload);
+    out.extend_from_slice(padding_of(payload.len()));
+}
+
+/// Appends only header and name (padded): the payload and [`padding_of`] it
+/// follow by other means, such as a gather-write.
+#[inline]
+pub fn append_head(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    source: Source,
+    sequence: u64,
+    name: &[u8],
+    payload_len: usize,
+) {
+    let header = Header::new(kind, name.len(), payload_len, source, sequence);
+    out.extend_from_slice(header.as_bytes());
+    out.extend_from_slice(name);
+    out.extend_from_slice(padding_of(name.len()));
+}
+
+/// The zeros that follow a part of `length` bytes.
+#[inline]
+pub fn padding_of(length: usize) -> &'static [u8] {
+    &ZEROS[..pad(length) - length]
+}
+
+/// One whole frame by itself.
+pub fn encode(kind: Kind, source: Source, sequence: u64, name: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    append(&mut out, kind, source, sequence, name, payload);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_reads_back_as_it_was_written() {
+        let source = Source { node: 1, client: 2 };
+        let bytes = encode(Kind::Event, source, 3, b"log", b"TESTE");
+        assert_eq!(bytes.len(), 24 + 8 + 8);
+        let frame = Frame::read(&bytes, 100).unwrap().unwrap();
+        assert_eq!(frame.name(), b"log");
+        assert_eq!(frame.payload(), b"TESTE");
+        assert_eq!(frame.sequence(), 3);
+        assert_eq!(frame.source(), source);
+        assert_eq!(&bytes[27..32], &[0; 5]);
+        assert_eq!(&bytes[37..], &[0; 3]);
+    }
+
+    #[test]
+    fn an_incomplete_frame_is_waited_for() {
+        let bytes = encode(Kind::Event, Source::NONE, 0, b"a", b"b");
+        for length in 0..bytes.len() {
+            assert!(Frame::read(&bytes[..length], 100).unwrap().is_none());
+        }
+    }
+}
