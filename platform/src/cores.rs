@@ -1,0 +1,68 @@
+//! Which processor cores this process may use, and pinning a thread to one.
+//!
+//! It does not decide whether to pin; where the system cannot, it says so.
+
+use std::io;
+
+/// The cores that the calling thread may run on, ascending; never empty.
+#[cfg(target_os = "linux")]
+pub fn allowed_cores() -> Vec<usize> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+
+    let Ok(set) = sched_getaffinity(None) else { return vec![0] };
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect();
+    if cores.is_empty() { vec![0] } else { cores }
+}
+
+/// The cores that the calling thread may run on, ascending; never empty.
+#[cfg(not(target_os = "linux"))]
+pub fn allowed_cores() -> Vec<usize> {
+    (0..std::thread::available_parallelism().map_or(1, |count| count.get())).collect()
+}
+
+/// Binds the calling thread to `core`.
+///
+/// # Errors
+/// What the system says; `Unsupported` where it cannot.
+#[cfg(target_os = "linux")]
+pub fn pin_to_core(core: usize) -> io::Result<()> {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+
+    if core >= CpuSet::MAX_CPU {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such core"));
+    }
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set)?;
+    Ok(())
+}
+
+/// Binds the calling thread to `core`.
+///
+/// # Errors
+/// What the system says; `Unsupported` where it cannot.
+#[cfg(not(target_os = "linux"))]
+pub fn pin_to_core(_core: usize) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "threads cannot be pinned on this system"))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pinned_thread_may_use_its_core_alone() {
+        std::thread::spawn(|| {
+            let core = *allowed_cores().last().unwrap();
+            pin_to_core(core).unwrap();
+            assert_eq!(allowed_cores(), [core]);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_core_that_cannot_be_is_refused() {
+        assert!(pin_to_core(usize::MAX).is_err());
+    }
+}

@@ -1,0 +1,268 @@
+//! The contract between a shard and a back end.
+//!
+//! # Rules that every back end keeps
+//! - A [`Conn`] is valid from `Accepted` or [`Io::adopt`] until `Closed` (or
+//!   [`Io::release`]). Its number is not used again before that, so a late
+//!   completion never names another connection.
+//! - Nothing here blocks but [`Io::wait`].
+//! - Operations on a connection after [`Io::close`] are a programmer's error
+//!   (debug assertion), completions that were under way are swallowed; the one
+//!   completion that still comes is `Closed`. What [`Io::wait`] already handed out
+//!   in the same batch is the shard's own to ignore.
+//! - Memory that the kernel may still touch is released only after its final
+//!   completion, or after the ring is closed.
+//!
+//! # Receiving
+//! [`Io::receive`] starts a stream of `Received` completions that ends with
+//! exactly one `ReceiveEnded`. [`Io::stop_receive`] asks it to end; data that
+//! was already on its way still comes before `ReceiveEnded { Stopped }`. After
+//! `Stopped` the shard may call `receive`, `receive_into` or `release`.
+//! Running out of pool buffers is no end: the back end re-arms by itself once a
+//! quarter of its buffers is free again, and says so through [`Io::starved`].
+//!
+//! # Sending
+//! [`Io::send`] hands over up to [`MAX_SLICES_PER_SEND`] slices for one
+//! nonblocking gather-write. Exactly one `Sent` (or `SendFailed`) follows, at
+//! the latest in the next [`Io::wait`]; until then no other send on that
+//! connection. The kernel never keeps the slices beyond that: what it did not
+//! take is still the shard's, to copy out, drop or send again. If it took less
+//! than all, `Sent { blocked: true }` is followed by one `Writable` when there
+//! is room.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::Slice;
+
+/// The most slices that one [`Io::send`] takes: the size of the gather list.
+pub const MAX_SLICES_PER_SEND: usize = 64;
+
+/// A connection of one back end: a small number, dense from 0, for use as an
+/// index into the shard's own table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Conn(pub u32);
+
+/// Who is at the other end of a local socket, as the kernel tells it at connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Process id, 0 if unknown.
+    pub pid: u32,
+    /// User id, `u32::MAX` if unknown.
+    pub uid: u32,
+    /// Group id, `u32::MAX` if unknown.
+    pub gid: u32,
+}
+
+/// Why a stream of `Received` completions ended.
+#[derive(Debug)]
+pub enum ReceiveEnd {
+    /// The peer closed its side (or died).
+    Eof,
+    /// [`Io::stop_receive`] took hold.
+    Stopped,
+    /// The socket failed.
+    Failed(io::Error),
+}
+
+/// What a back end reports to its shard.
+#[derive(Debug)]
+pub enum Completion {
+    /// A client connected. Nothing is received from it before [`Io::receive`].
+    Accepted {
+        /// The new connection.
+        conn: Conn,
+        /// Its credentials.
+        peer: Peer,
+    },
+    /// Accepting failed (out of descriptors, mostly) and paused. The shard calls
+    /// [`Io::resume_accept`] when it wants to try again.
+    AcceptPaused {
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Bytes arrived. The chunk pins a pool buffer until it is dropped.
+    Received {
+        /// On which connection.
+        conn: Conn,
+        /// Never empty.
+        chunk: Bytes,
+    },
+    /// The stream of `Received` ended.
+    ReceiveEnded {
+        /// On which connection.
+        conn: Conn,
+        /// Why.
+        end: ReceiveEnd,
+    },
+    /// [`Io::receive_into`] filled its buffer, or the connection ended before
+    /// (then `ReceiveEnded` comes instead and the buffer is dropped).
+    Filled {
+        /// On which connection.
+        conn: Conn,
+        /// The buffer, filled to the length asked for.
+        buffer: BytesMut,
+    },
+    /// A send was carried out.
+    Sent {
+        /// On which connection.
+        conn: Conn,
+        /// How many bytes the socket took, possibly 0.
+        bytes: usize,
+        /// It took less than it was given: `Writable` follows when there is room.
+        blocked: bool,
+    },
+    /// A socket that had blocked takes bytes again.
+    Writable {
+        /// Which connection.
+        conn: Conn,
+    },
+    /// The peer is gone; nothing more can be sent.
+    SendFailed {
+        /// On which connection.
+        conn: Conn,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// [`Io::close`] is complete; the number may be used again.
+    Closed {
+        /// Which connection.
+        conn: Conn,
+    },
+    /// Another thread called [`Waker::wake`] (any number of calls, one report).
+    Woken,
+}
+
+/// What a back end counts, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoStats {
+    /// System calls made.
+    pub syscalls: u64,
+    /// Receives that brought bytes.
+    pub receives: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Sends carried out.
+    pub sends: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Sends that the socket took only in part.
+    pub blocked_sends: u64,
+    /// Times that receiving stopped for want of a pool buffer.
+    pub starvations: u64,
+    /// Buffers in the pool.
+    pub buffers: u64,
+    /// Buffers that are neither with the kernel nor free: pinned by chunks.
+    pub pinned_buffers: u64,
+    /// Bytes of one pool buffer.
+    pub buffer_bytes: u64,
+}
+
+/// One shard's view of the operating system. See the module for the rules.
+pub trait Io {
+    /// A connection between two back ends: how one shard hands it to another.
+    type Socket: Send + 'static;
+    /// A bound, listening local socket.
+    type Listener;
+
+    /// A short name for logs and `status`: `uring`, `poll` or `sim`.
+    fn name(&self) -> &'static str;
+
+    /// Starts to accept on `listener`, until [`Io::stop_accept`].
+    ///
+    /// # Errors
+    /// What the system says of registering it.
+    fn accept(&mut self, listener: Self::Listener) -> io::Result<()>;
+
+    /// Tries again after [`Completion::AcceptPaused`].
+    fn resume_accept(&mut self);
+
+    /// Stops accepting and closes the listener.
+    fn stop_accept(&mut self);
+
+    /// Takes over a socket from another shard.
+    ///
+    /// # Errors
+    /// What the system says of registering it; the socket is closed then.
+    fn adopt(&mut self, socket: Self::Socket) -> io::Result<Conn>;
+
+    /// Gives a connection away: only when it is not receiving (never started, or
+    /// after `ReceiveEnded { Stopped }`) and has no send under way. `conn` is
+    /// free at once.
+    fn release(&mut self, conn: Conn) -> Self::Socket;
+
+    /// Starts the stream of `Received` completions.
+    fn receive(&mut self, conn: Conn);
+
+    /// Asks for that stream's end. Nothing happens when it has ended already, or
+    /// while [`Io::receive_into`] is under way.
+    fn stop_receive(&mut self, conn: Conn);
+
+    /// Reads straight into `buffer`, from its present length up to `length`,
+    /// then completes with `Filled`. Only when not receiving. The back end
+    /// reserves what is missing of the capacity.
+    fn receive_into(&mut self, conn: Conn, buffer: BytesMut, length: usize);
+
+    /// One nonblocking gather-write of the first [`MAX_SLICES_PER_SEND`] of
+    /// `slices`, in order. The back end keeps clones for as long as it needs them.
+    fn send<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>);
+
+    /// Closes a connection: cancels what is under way, then `Closed`.
+    fn close(&mut self, conn: Conn);
+
+    /// Carries out what was asked for, waits for at least one completion and
+    /// appends all that are there. `None` waits without end, zero only polls.
+    ///
+    /// # Errors
+    /// Only a broken back end: the shard cannot go on.
+    fn wait(
+        &mut self,
+        completions: &mut Vec<Completion>,
+        timeout: Option<Duration>,
+    ) -> io::Result<()>;
+
+    /// What other threads wake this shard with.
+    fn waker(&self) -> Waker;
+
+    /// Nanoseconds since an arbitrary fixed moment; never goes back.
+    fn now_ns(&self) -> u64;
+
+    /// Whether a connection waits for a pool buffer at this moment: time to copy
+    /// out what slow listeners pin.
+    fn starved(&self) -> bool;
+
+    /// Counters since the start.
+    fn stats(&self) -> IoStats;
+}
+
+/// What stands behind a [`Waker`].
+pub trait WakeTarget: Send + Sync {
+    /// Makes the shard's [`Io::wait`] return with `Woken`. Cheap when it is
+    /// already due to.
+    fn wake(&self);
+}
+
+/// Wakes a shard from any thread. Cloning is cheap.
+#[derive(Clone)]
+pub struct Waker(Arc<dyn WakeTarget>);
+
+impl Waker {
+    /// A waker for `target`.
+    pub fn new(target: Arc<dyn WakeTarget>) -> Waker {
+        Waker(target)
+    }
+
+    /// Makes the shard's [`Io::wait`] return with `Woken`.
+    #[inline]
+    pub fn wake(&self) {
+        self.0.wake();
+    }
+}
+
+impl std::fmt::Debug for Waker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Waker")
+    }
+}

@@ -1,0 +1,50 @@
+//! The operating system, as the broker sees it: operations in, completions out.
+//!
+//! This is the only crate that talks to the system, and the only one in which
+//! `unsafe` is allowed. A shard owns one [`Io`] and drives it from one thread:
+//!
+//! ```text
+//!            operations: receive, send, close …
+//!   shard  ───────────────────────────────────▶  Io  ⇄  kernel
+//!          ◀───────────────────────────────────
+//!            completions: Received, Sent, Closed …
+//! ```
+//!
+//! Every back end supplies the same items: `uring` (Linux), `poll` (everywhere
+//! `mio` runs) and `sim` (seeded, in memory, for tests).
+//!
+//! It does not know frames, events or routes; bytes come in as [`bytes::Bytes`]
+//! chunks of a pool buffer and go out as [`Slice`]s of the same chunks.
+
+#[cfg(unix)]
+mod backend;
+mod cores;
+mod io;
+#[cfg(unix)]
+mod local;
+mod memory;
+#[cfg(unix)]
+mod poll;
+mod pool;
+#[cfg(feature = "sim")]
+pub mod sim;
+mod slice;
+#[cfg(target_os = "linux")]
+mod uring;
+
+pub use io::{MAX_SLICES_PER_SEND, Completion, Conn, Io, IoStats, Peer, ReceiveEnd, WakeTarget, Waker};
+#[cfg(unix)]
+pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with};
+pub use cores::{allowed_cores, pin_to_core};
+#[cfg(unix)]
+pub use local::{
+    BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, SEND_BUFFER_BYTES,
+    connect, raise_descriptor_limit,
+};
+pub use memory::memory_total_bytes;
+#[cfg(unix)]
+pub use poll::{PollConfig, PollIo};
+pub use pool::{BufferIndex, BufferPool, MAX_BUFFER_BYTES, MAX_BUFFERS, PAGE_BYTES};
+pub use slice::{MAX_CHUNK_BYTES, Slice};
+#[cfg(target_os = "linux")]
+pub use uring::{UringConfig, UringIo, Unsupported};

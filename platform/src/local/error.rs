@@ -1,0 +1,135 @@
+//! Why a local listener could not be set up, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::MAX_PATH_BYTES;
+
+/// Why [`LocalListener::bind`](super::LocalListener::bind) failed. The message
+/// says what to do.
+#[derive(Debug)]
+pub enum BindError {
+    /// The path does not fit into a socket address.
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path is empty, relative to nothing, or holds a zero byte.
+    PathInvalid {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The directory of the socket does not exist.
+    MissingDirectory {
+        /// That directory.
+        directory: PathBuf,
+    },
+    /// The directory or its files may not be written to.
+    Permission {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A live broker listens there.
+    InUse {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something that is no socket has that name; it is not touched.
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is no group of that name.
+    UnknownGroup {
+        /// The name.
+        name: String,
+    },
+    /// The socket may not be given to that group.
+    GroupRefused {
+        /// The path.
+        path: PathBuf,
+        /// The group's number.
+        group: u32,
+    },
+    /// Anything else.
+    System {
+        /// What was tried: "cannot …".
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    pub(super) fn permission(path: &Path) -> BindError {
+        BindError::Permission { path: path.to_owned() }
+    }
+
+    pub(super) fn system(action: &'static str, error: Errno) -> BindError {
+        BindError::System { action, source: error.into() }
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::PathTooLong { path } => write!(
+                formatter,
+                "the socket path {} is {} bytes long, but the system allows {MAX_PATH_BYTES}: \
+                 choose a shorter one",
+                path.display(),
+                path.as_os_str().len(),
+            ),
+            BindError::PathInvalid { path } => write!(
+                formatter,
+                "{path:?} cannot be a socket path: give the name of a file in a directory",
+            ),
+            BindError::MissingDirectory { directory } => write!(
+                formatter,
+                "the directory {} does not exist: create it, or choose another socket path",
+                directory.display(),
+            ),
+            BindError::Permission { path } => write!(
+                formatter,
+                "no permission to create {0} and {0}.lock: start the broker as a user who may \
+                 write to that directory, or choose another socket path",
+                path.display(),
+            ),
+            BindError::InUse { path } => write!(
+                formatter,
+                "a broker is already running on {}: stop it first, or choose another socket path",
+                path.display(),
+            ),
+            BindError::NotASocket { path } => write!(
+                formatter,
+                "{} exists and is not a socket: move it away, or choose another socket path",
+                path.display(),
+            ),
+            BindError::UnknownGroup { name } => write!(
+                formatter,
+                "there is no group named {name}: create it, or give the socket another group",
+            ),
+            BindError::GroupRefused { path, group } => write!(
+                formatter,
+                "{} may not be given to group {group}: the broker's user must be a member of it \
+                 or root",
+                path.display(),
+            ),
+            BindError::System { action, source } => {
+                write!(formatter, "cannot {action}: {source}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BindError::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+
+use super::*;
+
+/// A directory of its own for one test, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let directory =
+            std::env::temp_dir().join(format!("netcluster-local-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).unwrap();
+        Scratch(directory)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("broker.sock")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn bind(path: &Path) -> Result<LocalListener, BindError> {
+    LocalListener::bind(path, &BindOptions::default())
+}
+
+#[test]
+fn a_listener_is_connectable_and_gone_when_dropped() {
+    let scratch = Scratch::new("bind");
+    let path = scratch.socket();
+    let listener = bind(&path).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let socket = connect(&path).unwrap();
+    assert_eq!(socket.peer().uid, rustix::process::getuid().as_raw());
+    assert_eq!(listener.path(), path);
+    drop(listener);
+    assert!(!path.exists());
+    bind(&path).unwrap();
+}
+
+#[test]
+fn a_second_broker_is_refused_and_the_first_undisturbed() {
+    let scratch = Scratch::new("second");
+    let path = scratch.socket();
+    let _first = bind(&path).unwrap();
+    assert!(matches!(bind(&path), Err(BindError::InUse { .. })));
+    connect(&path).unwrap();
+}
+
+#[test]
+fn a_listener_without_a_lock_is_found_by_connecting() {
+    let scratch = Scratch::new("foreign");
+    let path = scratch.socket();
+    let _foreign = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert!(matches!(bind(&path), Err(BindError::InUse { .. })));
+    connect(&path).unwrap();
+}
+
+#[test]
+fn a_stale_socket_is_reclaimed() {
+    let scratch = Scratch::new("stale");
+    let path = scratch.socket();
+    // Dropping a plain listener leaves its file, as a killed broker does.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(std::fs::metadata(&path).unwrap().file_type().is_socket());
+    let _listener = bind(&path).unwrap();
+    connect(&path).unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let scratch = Scratch::new("file");
+    let path = scratch.socket();
+    std::fs::write(&path, "precious").unwrap();
+    assert!(matches!(bind(&path), Err(BindError::NotASocket { .. })));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_successors_socket_is_not_removed() {
+    let scratch = Scratch::new("successor");
+    let path = scratch.socket();
+    let listener = bind(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let _other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    drop(listener);
+    assert!(path.exists());
+}
+
+#[test]
+fn a_missing_directory_is_made_one_level_deep_on_request() {
+    let scratch = Scratch::new("parent");
+    let options = BindOptions { create_parent: true, ..BindOptions::default() };
+    let path = scratch.0.join("netcluster/broker.sock");
+    assert!(matches!(bind(&path), Err(BindError::MissingDirectory { .. })));
+    let _listener = LocalListener::bind(&path, &options).unwrap();
+    let deep = scratch.0.join("a/b/broker.sock");
+    assert!(matches!(
+        LocalListener::bind(&deep, &options),
+        Err(BindError::MissingDirectory { .. })
+    ));
+}
+
+#[test]
+fn unusable_paths_and_groups_are_explained() {
+    let long = PathBuf::from(format!("/tmp/{}", "x".repeat(MAX_PATH_BYTES)));
+    let error = bind(&long).unwrap_err();
+    assert!(matches!(error, BindError::PathTooLong { .. }));
+    assert!(error.to_string().contains("107"), "{error}");
+    assert!(matches!(bind(Path::new("/")), Err(BindError::PathInvalid { .. })));
+    let options = BindOptions {
+        group: Some(Group::Name("no-such-group-here".to_owned())),
+        ..BindOptions::default()
+    };
+    let error = LocalListener::bind(Path::new("/tmp/x.sock"), &options).unwrap_err();
+    assert!(matches!(error, BindError::UnknownGroup { .. }), "{error}");
+}
+
+#[test]
+fn a_socket_can_be_given_to_a_group() {
+    let scratch = Scratch::new("group");
+    let own = rustix::process::getgid().as_raw();
+    let options = BindOptions { group: Some(Group::Id(own)), ..BindOptions::default() };
+    let _listener = LocalListener::bind(&scratch.socket(), &options).unwrap();
+    assert_eq!(path::group_id(&Group::Name("root".to_owned())).unwrap(), 0);
+}
+
+#[test]
+fn the_descriptor_limit_rises_to_the_hard_one() {
+    let limit = raise_descriptor_limit().unwrap();
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    assert_eq!(limit, hard.unwrap_or(u64::MAX));
+}

@@ -1,0 +1,316 @@
+//! The readiness back end, on `mio`: for systems without io_uring, and for
+//! machines that forbid it.
+//!
+//! ```text
+//!   epoll (edges) ──▶ readable / room again ──▶ ready list ──▶ recv ──▶ chunks
+//!   send  ──▶ sendmsg at once ──▶ its `Sent` waits in `done` for the next `wait`
+//! ```
+//! An edge is reported once, so each connection remembers that it is readable
+//! until `recv` says that nothing is left: not even a short read may count as
+//! that, since the end of the stream behind it brings no second edge. What the
+//! budget of a turn leaves over stays on the ready list for the next one.
+//!
+//! What differs by system (reading, writing, accepting, registering) lies in
+//! `unix`; a sibling with the same items would serve named pipes.
+//!
+//! Invariant: a connection that receives and is readable is on the ready list or
+//! starved; so a `wait` that sleeps has nothing to read.
+
+mod table;
+mod turn;
+#[cfg(unix)]
+mod unix;
+mod wake;
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mio::{Events, Poll, Token};
+
+use crate::io::{Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, ReceiveEnd, Waker};
+use crate::pool::{BufferIndex, BufferPool};
+use crate::slice::Slice;
+use table::{Fill, Inbound, Table};
+use unix as system;
+use wake::{PoolWake, ShardWake, WakeState};
+
+/// How many events one system call fetches.
+const MAX_EVENTS: usize = 1024;
+
+const WAKE_TOKEN: Token = Token(usize::MAX);
+const LISTENER_TOKEN: Token = Token(usize::MAX - 1);
+
+/// How a [`PollIo`] is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollConfig {
+    /// How many receive buffers the shard has.
+    pub buffers: usize,
+    /// Bytes of one; a multiple of [`PAGE_BYTES`](crate::PAGE_BYTES).
+    pub buffer_bytes: usize,
+}
+
+impl Default for PollConfig {
+    /// 2 MiB in all: a larger pool falls out of the cache.
+    fn default() -> PollConfig {
+        PollConfig { buffers: 32, buffer_bytes: 64 << 10 }
+    }
+}
+
+/// One shard's back end on readiness events.
+#[derive(Debug)]
+pub struct PollIo {
+    poll: Poll,
+    events: Events,
+    wake: Arc<WakeState>,
+    pool: BufferPool,
+    /// The buffer that receives are appended to.
+    current: Option<BufferIndex>,
+    table: Table,
+    acceptor: Option<Acceptor>,
+    /// What operations completed at once, for the next `wait`.
+    done: Vec<Completion>,
+    /// Whether the last `wait` reported `done` without looking at the system.
+    skipped: bool,
+    /// Connections to read from.
+    ready: VecDeque<Conn>,
+    /// Connections that want a pool buffer.
+    starved: Vec<Conn>,
+    stats: IoStats,
+}
+
+/// The listener and what is known of it.
+#[derive(Debug)]
+struct Acceptor {
+    listener: system::Listener,
+    /// There may be a connection to accept.
+    ready: bool,
+    /// `AcceptPaused` was reported.
+    paused: bool,
+}
+
+impl PollIo {
+    /// A back end with its receive buffers.
+    ///
+    /// # Errors
+    /// What the system says of making the event queue.
+    ///
+    /// # Panics
+    /// If the sizes are not what [`BufferPool::new`] takes.
+    pub fn new(config: PollConfig) -> io::Result<PollIo> {
+        let poll = Poll::new()?;
+        let wake = Arc::new(WakeState::new(mio::Waker::new(poll.registry(), WAKE_TOKEN)?));
+        let pool = BufferPool::new(config.buffers, config.buffer_bytes);
+        pool.set_waker(Waker::new(Arc::new(PoolWake(Arc::clone(&wake)))));
+        Ok(PollIo {
+            poll,
+            events: Events::with_capacity(MAX_EVENTS),
+            wake,
+            pool,
+            current: None,
+            table: Table::default(),
+            acceptor: None,
+            done: Vec::new(),
+            skipped: false,
+            ready: VecDeque::new(),
+            starved: Vec::new(),
+            stats: IoStats::default(),
+        })
+    }
+
+    /// Registers a socket and gives it a number.
+    fn insert(&mut self, socket: system::Socket) -> io::Result<Conn> {
+        let conn = self.table.reserve();
+        self.stats.syscalls += 1;
+        match system::register(self.poll.registry(), &socket, conn) {
+            Ok(()) => {
+                self.table.insert(conn, socket);
+                Ok(conn)
+            }
+            Err(error) => {
+                self.table.give_back(conn);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a connection on the ready list if it has something to read.
+    fn make_ready(&mut self, conn: Conn) {
+        let state = self.table.any(conn);
+        let wants = matches!(state.inbound, Inbound::Stream | Inbound::Into(_));
+        if wants && state.readable && !state.queued && !state.starved {
+            state.queued = true;
+            self.ready.push_back(conn);
+        }
+    }
+
+    fn forget_starved(&mut self, conn: Conn) {
+        if std::mem::take(&mut self.table.any(conn).starved) {
+            self.starved.retain(|&starved| starved != conn);
+        }
+    }
+
+    /// Sends now; what the caller makes of the outcome.
+    fn send_now(&mut self, conn: Conn, list: &[IoSlice<'_>]) -> Completion {
+        let given: usize = list.iter().map(|slice| slice.len()).sum();
+        self.stats.syscalls += 1;
+        let bytes = match system::send(self.table.socket(conn), list) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Completion::SendFailed { conn, error },
+        };
+        self.stats.sends += 1;
+        self.stats.sent_bytes += bytes as u64;
+        let blocked = bytes < given;
+        if blocked {
+            self.stats.blocked_sends += 1;
+            self.stats.syscalls += 1;
+            // Changing the registration also looks at the socket as it is now, so
+            // room that came meanwhile is reported although its edge has passed.
+            let changed =
+                system::watch_room(self.poll.registry(), self.table.socket(conn), conn, true);
+            if let Err(error) = changed {
+                return Completion::SendFailed { conn, error };
+            }
+            self.table.any(conn).blocked = true;
+        }
+        Completion::Sent { conn, bytes, blocked }
+    }
+}
+
+impl Io for PollIo {
+    type Socket = system::Socket;
+    type Listener = system::Listener;
+
+    fn name(&self) -> &'static str {
+        "poll"
+    }
+
+    fn accept(&mut self, listener: system::Listener) -> io::Result<()> {
+        debug_assert!(self.acceptor.is_none(), "the shard accepts already");
+        self.stats.syscalls += 2;
+        system::register_listener(self.poll.registry(), &listener, LISTENER_TOKEN)?;
+        self.acceptor = Some(Acceptor { listener, ready: true, paused: false });
+        Ok(())
+    }
+
+    fn resume_accept(&mut self) {
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.paused = false;
+            acceptor.ready = true;
+        }
+    }
+
+    fn stop_accept(&mut self) {
+        // Closing the descriptor also removes it from the event queue.
+        self.acceptor = None;
+    }
+
+    fn adopt(&mut self, socket: system::Socket) -> io::Result<Conn> {
+        self.insert(socket)
+    }
+
+    fn release(&mut self, conn: Conn) -> system::Socket {
+        let state = self.table.open(conn);
+        debug_assert!(matches!(state.inbound, Inbound::Idle), "released while it receives");
+        debug_assert!(!state.sending, "released while it sends");
+        self.stats.syscalls += 1;
+        let socket = self.table.remove(conn).expect("it is not closing");
+        // It fails only for a socket that is not registered; this one is.
+        let _ = system::deregister(self.poll.registry(), &socket);
+        self.table.give_back(conn);
+        socket
+    }
+
+    fn receive(&mut self, conn: Conn) {
+        let state = self.table.open(conn);
+        debug_assert!(matches!(state.inbound, Inbound::Idle), "it receives already, or has ended");
+        state.inbound = Inbound::Stream;
+        self.make_ready(conn);
+    }
+
+    fn stop_receive(&mut self, conn: Conn) {
+        let state = self.table.open(conn);
+        debug_assert!(!matches!(state.inbound, Inbound::Into(_)), "a fill cannot be stopped");
+        // Otherwise its end is in the batch that the shard is still reading.
+        if matches!(state.inbound, Inbound::Stream) {
+            state.inbound = Inbound::Stopping;
+            self.forget_starved(conn);
+            self.done.push(Completion::ReceiveEnded { conn, end: ReceiveEnd::Stopped });
+        }
+    }
+
+    fn receive_into(&mut self, conn: Conn, mut buffer: BytesMut, length: usize) {
+        let state = self.table.open(conn);
+        debug_assert!(matches!(state.inbound, Inbound::Idle), "it receives already, or has ended");
+        if buffer.len() >= length {
+            debug_assert!(buffer.len() == length, "the buffer holds more than it is to hold");
+            state.inbound = Inbound::Stopping;
+            self.done.push(Completion::Filled { conn, buffer });
+            return;
+        }
+        buffer.reserve(length - buffer.len());
+        state.inbound = Inbound::Into(Box::new(Fill { buffer, length }));
+        self.make_ready(conn);
+    }
+
+    fn send<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
+        let state = self.table.open(conn);
+        debug_assert!(!state.sending, "it sends twice at a time");
+        debug_assert!(!state.blocked, "it sends before it is writable");
+        state.sending = true;
+        let mut list = [IoSlice::new(&[]); MAX_SLICES_PER_SEND];
+        let mut count = 0;
+        let slices = slices.filter(|slice| !slice.is_empty());
+        for (entry, slice) in list.iter_mut().zip(slices) {
+            *entry = IoSlice::new(slice.as_bytes());
+            count += 1;
+        }
+        let completion = match count {
+            0 => Completion::Sent { conn, bytes: 0, blocked: false },
+            _ => self.send_now(conn, &list[..count]),
+        };
+        self.done.push(completion);
+    }
+
+    fn close(&mut self, conn: Conn) {
+        self.table.open(conn);
+        self.forget_starved(conn);
+        self.stats.syscalls += 1;
+        // Closing the descriptor also removes it from the event queue.
+        self.table.close(conn);
+        self.done.push(Completion::Closed { conn });
+    }
+
+    fn wait(
+        &mut self,
+        completions: &mut Vec<Completion>,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.turn(completions, deadline)
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::new(Arc::new(ShardWake(Arc::clone(&self.wake))))
+    }
+
+    fn now_ns(&self) -> u64 {
+        system::now_ns()
+    }
+
+    fn starved(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
+    fn stats(&self) -> IoStats {
+        IoStats {
+            buffers: self.pool.buffers() as u64,
+            pinned_buffers: self.pool.pinned() as u64,
+            buffer_bytes: self.pool.buffer_bytes() as u64,
+            ..self.stats
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! One `wait`: report what is done, fetch edges, accept, read.
+//!
+//! Bytes are read into the current pool buffer, one behind another, whoever they
+//! come from: a small read does not pin a buffer of its own.
+//!
+//! Invariant: a turn reads at most half the pool, so that its chunks alone do
+//! not starve the connections behind them.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::table::Inbound;
+use super::{LISTENER_TOKEN, PollIo, WAKE_TOKEN, system};
+use crate::io::{Completion, Conn, ReceiveEnd};
+use crate::pool::BufferIndex;
+
+/// What one connection may bring in one turn, 256 KiB.
+const READ_BUDGET_BYTES: usize = 256 << 10;
+
+/// What all connections together may bring in one turn, 1 MiB.
+const TURN_BUDGET_BYTES: usize = 1 << 20;
+
+/// How many connections one turn accepts.
+const MAX_ACCEPTS_PER_TURN: usize = 64;
+
+/// A buffer with less room than this, 4 KiB, is not read into again.
+const MIN_READ_BYTES: usize = 4 << 10;
+
+/// Why reading from a connection stopped for now.
+enum Pause {
+    /// Nothing is left.
+    Drained,
+    /// The buffer is full, or the budget used up.
+    Full,
+    /// The peer closed.
+    Eof,
+    /// The socket failed.
+    Failed(io::Error),
+}
+
+impl PollIo {
+    /// Waits until `deadline`, without end if there is none.
+    pub(super) fn turn(
+        &mut self,
+        completions: &mut Vec<Completion>,
+        deadline: Option<Instant>,
+    ) -> io::Result<()> {
+        let first = completions.len();
+        loop {
+            self.report_done(completions);
+            self.rearm_starved();
+            let has_news = completions.len() > first;
+            let has_work = !self.ready.is_empty() || self.can_accept();
+            // A shard that has just sent comes here once more for the `Sent`
+            // alone; looking for edges then would double its system calls. Only
+            // every other time, or a shard that sends on and on would not read.
+            if has_news && !has_work && !self.skipped {
+                self.skipped = true;
+                return Ok(());
+            }
+            self.skipped = false;
+            let timeout = match deadline {
+                _ if has_news || has_work => Some(Duration::ZERO),
+                Some(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
+                None => None,
+            };
+            self.fetch_edges(completions, timeout)?;
+            self.accept_all(completions);
+            self.read_ready(completions);
+            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if completions.len() > first || is_over {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reports what operations completed, but for connections closed since.
+    fn report_done(&mut self, completions: &mut Vec<Completion>) {
+        let mut done = std::mem::take(&mut self.done);
+        for completion in done.drain(..) {
+            match &completion {
+                Completion::Closed { conn } => {
+                    self.table.remove(*conn);
+                    self.table.give_back(*conn);
+                }
+                Completion::Sent { conn, .. } | Completion::SendFailed { conn, .. } => {
+                    let state = self.table.any(*conn);
+                    state.sending = false;
+                    if state.is_closing() {
+                        continue;
+                    }
+                }
+                Completion::ReceiveEnded { conn, .. } | Completion::Filled { conn, .. } => {
+                    let state = self.table.any(*conn);
+                    if state.is_closing() {
+                        continue;
+                    }
+                    state.inbound = Inbound::Idle;
+                }
+                _ => {}
+            }
+            completions.push(completion);
+        }
+        // Its memory serves again.
+        self.done = done;
+    }
+
+    /// Lets starved connections read once a quarter of the pool is free; until
+    /// then asks the pool to wake this shard.
+    fn rearm_starved(&mut self) {
+        if self.starved.is_empty() {
+            return;
+        }
+        self.pool.want();
+        self.pool.collect();
+        if self.pool.free() < self.pool.buffers().div_ceil(4) {
+            return;
+        }
+        for conn in std::mem::take(&mut self.starved) {
+            self.table.any(conn).starved = false;
+            self.make_ready(conn);
+        }
+    }
+
+    fn fetch_edges(
+        &mut self,
+        completions: &mut Vec<Completion>,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        self.stats.syscalls += 1;
+        self.events.clear();
+        system::wait(&mut self.poll, &mut self.events, timeout)?;
+        let events = std::mem::replace(&mut self.events, mio::Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
+                WAKE_TOKEN => {
+                    if self.wake.take() {
+                        completions.push(Completion::Woken);
+                    }
+                }
+                LISTENER_TOKEN => {
+                    if let Some(acceptor) = &mut self.acceptor {
+                        acceptor.ready = true;
+                    }
+                }
+                token => {
+                    let is_over = event.is_error() || event.is_read_closed();
+                    let reads = event.is_readable() || is_over;
+                    let writes = event.is_writable() || event.is_write_closed() || event.is_error();
+                    self.handle_edge(Conn(token.0 as u32), reads, writes, completions);
+                }
+            }
+        }
+        self.events = events;
+        self.rearm_starved();
+        Ok(())
+    }
+
+    fn handle_edge(
+        &mut self,
+        conn: Conn,
+        reads: bool,
+        writes: bool,
+        completions: &mut Vec<Completion>,
+    ) {
+        let Some(state) = self.table.find(conn).filter(|state| !state.is_closing()) else {
+            return;
+        };
+        state.readable |= reads;
+        if writes && std::mem::take(&mut state.blocked) {
+            self.stats.syscalls += 1;
+            // If it fails there are edges more than needed, no less.
+            let _ = system::watch_room(self.poll.registry(), self.table.socket(conn), conn, false);
+            completions.push(Completion::Writable { conn });
+        }
+        self.make_ready(conn);
+    }
+
+    fn can_accept(&self) -> bool {
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.ready && !acceptor.paused)
+    }
+
+    fn accept_all(&mut self, completions: &mut Vec<Completion>) {
+        for _ in 0..MAX_ACCEPTS_PER_TURN {
+            let Some(acceptor) = self.acceptor.as_mut().filter(|it| it.ready && !it.paused) else {
+                return;
+            };
+            // One more to set the send buffer, one to ask for the peer.
+            self.stats.syscalls += 3;
+            let accepted = match system::accept(&acceptor.listener) {
+                Ok(socket) => {
+                    let peer = socket.peer();
+                    self.insert(socket).map(|conn| (conn, peer))
+                }
+                Err(error) => Err(error),
+            };
+            match accepted {
+                Ok((conn, peer)) => completions.push(Completion::Accepted { conn, peer }),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => self.set_acceptor(false, false),
+                    // The client gave up while it waited.
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        self.set_acceptor(true, true);
+                        completions.push(Completion::AcceptPaused { error });
+                    }
+                },
+            }
+        }
+    }
+
+    fn set_acceptor(&mut self, ready: bool, paused: bool) {
+        if let Some(acceptor) = &mut self.acceptor {
+            (acceptor.ready, acceptor.paused) = (ready, paused);
+        }
+    }
+
+    /// Serves each connection of the ready list once, as far as the turn's
+    /// budget goes.
+    fn read_ready(&mut self, completions: &mut Vec<Completion>) {
+        let pool_bytes = self.pool.buffers() * self.pool.buffer_bytes();
+        let budget = TURN_BUDGET_BYTES.min(pool_bytes / 2);
+        let mut bytes = 0;
+        for _ in 0..self.ready.len() {
+            if bytes >= budget {
+                return;
+            }
+            let Some(conn) = self.ready.pop_front() else { return };
+            // It may have been closed, and the number given to another, since it
+            // was put on the list.
+            let Some(state) = self.table.find(conn) else { continue };
+            if !std::mem::take(&mut state.queued) {
+                continue;
+            }
+            bytes += match &state.inbound {
+                Inbound::Stream => self.read_stream(conn, completions),
+                Inbound::Into(_) => self.read_into(conn, completions),
+                Inbound::Idle | Inbound::Stopping | Inbound::Ended => 0,
+            };
+            // What is left comes in the next turn, behind the others.
+            if self.table.find(conn).is_some() {
+                self.make_ready(conn);
+            }
+        }
+    }
+
+    /// Reads chunks; returns how many bytes.
+    fn read_stream(&mut self, conn: Conn, completions: &mut Vec<Completion>) -> usize {
+        let mut total = 0;
+        while total < READ_BUDGET_BYTES {
+            let Some(index) = self.current_buffer() else {
+                self.stats.starvations += 1;
+                self.table.any(conn).starved = true;
+                self.starved.push(conn);
+                return total;
+            };
+            let (bytes, pause) = self.fill_buffer(conn, index, READ_BUDGET_BYTES - total);
+            total += bytes;
+            if bytes > 0 {
+                let left = self.pool.unfilled_bytes(index) - bytes;
+                let chunk = if left < MIN_READ_BYTES {
+                    self.current = None;
+                    self.pool.last_chunk(index, bytes)
+                } else {
+                    self.pool.chunk(index, bytes)
+                };
+                completions.push(Completion::Received { conn, chunk });
+            }
+            if !self.handle_pause(conn, pause, completions) {
+                return total;
+            }
+        }
+        total
+    }
+
+    /// Reads to the end of one buffer, or of what there is. The pieces lie one
+    /// behind another, so they become one chunk.
+    fn fill_buffer(&mut self, conn: Conn, index: BufferIndex, limit: usize) -> (usize, Pause) {
+        let socket = self.table.socket(conn);
+        let target = self.pool.unfilled(index);
+        let mut bytes = 0;
+        let pause = loop {
+            if bytes == target.len() || bytes >= limit {
+                break Pause::Full;
+            }
+            self.stats.syscalls += 1;
+            match system::receive(socket, &mut target[bytes..]) {
+                Ok(0) => break Pause::Eof,
+                Ok(more) => {
+                    bytes += more;
+                    self.stats.receives += 1;
+                    self.stats.received_bytes += more as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Pause::Drained,
+                Err(error) => break Pause::Failed(error),
+            }
+        };
+        (bytes, pause)
+    }
+
+    /// Reads into the shard's own buffer; returns how many bytes.
+    fn read_into(&mut self, conn: Conn, completions: &mut Vec<Completion>) -> usize {
+        let state = self.table.any(conn);
+        let Inbound::Into(mut fill) = std::mem::replace(&mut state.inbound, Inbound::Idle) else {
+            return 0;
+        };
+        let socket = self.table.socket(conn);
+        let mut bytes = 0;
+        let pause = loop {
+            let missing = fill.length - fill.buffer.len();
+            if missing == 0 || bytes >= READ_BUDGET_BYTES {
+                break Pause::Full;
+            }
+            self.stats.syscalls += 1;
+            match system::receive_into(socket, &mut fill.buffer, missing) {
+                Ok(0) => break Pause::Eof,
+                Ok(more) => {
+                    bytes += more;
+                    self.stats.receives += 1;
+                    self.stats.received_bytes += more as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Pause::Drained,
+                Err(error) => break Pause::Failed(error),
+            }
+        };
+        if fill.buffer.len() == fill.length {
+            completions.push(Completion::Filled { conn, buffer: fill.buffer });
+        } else {
+            self.table.any(conn).inbound = Inbound::Into(fill);
+            self.handle_pause(conn, pause, completions);
+        }
+        bytes
+    }
+
+    /// Takes note of why reading paused; whether to read on.
+    fn handle_pause(
+        &mut self,
+        conn: Conn,
+        pause: Pause,
+        completions: &mut Vec<Completion>,
+    ) -> bool {
+        let state = self.table.any(conn);
+        let end = match pause {
+            Pause::Full => return true,
+            Pause::Drained => {
+                state.readable = false;
+                return false;
+            }
+            Pause::Eof => ReceiveEnd::Eof,
+            Pause::Failed(error) => ReceiveEnd::Failed(error),
+        };
+        state.inbound = Inbound::Ended;
+        completions.push(Completion::ReceiveEnded { conn, end });
+        false
+    }
+
+    fn current_buffer(&mut self) -> Option<BufferIndex> {
+        if self.current.is_none() {
+            self.current = self.pool.take();
+        }
+        if self.current.is_none() {
+            self.pool.collect();
+            self.current = self.pool.take();
+        }
+        self.current
+    }
+}

@@ -1,0 +1,159 @@
+//! What the readiness back end asks of a Unix: nonblocking calls and edges.
+//!
+//! The sockets themselves stay in blocking mode, since a shard may hand them to
+//! another back end; each call says that it must not block.
+//!
+//! Invariant: nothing here blocks but [`wait`].
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::time::ClockId;
+
+use crate::io::Conn;
+use crate::local::{LocalListener, LocalSocket};
+
+/// A connection.
+pub(super) type Socket = LocalSocket;
+
+/// What connections come from.
+pub(super) type Listener = LocalListener;
+
+/// Below this `mio`, which counts milliseconds, would oversleep by much.
+const FINE_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// Watches a connection for bytes and for its end.
+pub(super) fn register(registry: &Registry, socket: &Socket, conn: Conn) -> io::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    registry.register(&mut SourceFd(&fd), token(conn), Interest::READABLE)
+}
+
+/// Starts or stops to watch for room as well. Only while a send is blocked: the
+/// kernel has an edge for each read of the peer.
+pub(super) fn watch_room(
+    registry: &Registry,
+    socket: &Socket,
+    conn: Conn,
+    watch: bool,
+) -> io::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    let interest = if watch { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+    registry.reregister(&mut SourceFd(&fd), token(conn), interest)
+}
+
+/// Watches a connection no longer.
+pub(super) fn deregister(registry: &Registry, socket: &Socket) -> io::Result<()> {
+    registry.deregister(&mut SourceFd(&socket.as_fd().as_raw_fd()))
+}
+
+/// Watches a listener.
+pub(super) fn register_listener(
+    registry: &Registry,
+    listener: &Listener,
+    token: Token,
+) -> io::Result<()> {
+    // There is no flag for a single accept that must not block.
+    rustix::io::ioctl_fionbio(listener, true)?;
+    let fd = listener.as_fd().as_raw_fd();
+    registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
+}
+
+/// Accepts one connection.
+pub(super) fn accept(listener: &Listener) -> io::Result<Socket> {
+    Ok(LocalSocket::accepted(accept_fd(listener)?))
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn accept_fd(listener: &Listener) -> Result<std::os::fd::OwnedFd, Errno> {
+    rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC)
+}
+
+#[cfg(target_vendor = "apple")]
+fn accept_fd(listener: &Listener) -> Result<std::os::fd::OwnedFd, Errno> {
+    let fd = rustix::net::accept(listener)?;
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::net::sockopt::set_socket_nosigpipe(&fd, true)?;
+    Ok(fd)
+}
+
+/// Reads what is there; 0 is the end.
+pub(super) fn receive(socket: &Socket, target: &mut [u8]) -> io::Result<usize> {
+    let (_, bytes) = retry(|| rustix::net::recv(socket, &mut *target, RecvFlags::DONTWAIT))?;
+    Ok(bytes)
+}
+
+/// Reads up to `limit` bytes behind those in `buffer`, which has the capacity; 0
+/// is the end.
+pub(super) fn receive_into(
+    socket: &Socket,
+    buffer: &mut BytesMut,
+    limit: usize,
+) -> io::Result<usize> {
+    let length = buffer.len();
+    let target = &mut buffer.spare_capacity_mut()[..limit];
+    let bytes = retry(|| {
+        let ((filled, _), _) = rustix::net::recv(socket, &mut *target, RecvFlags::DONTWAIT)?;
+        Ok(filled.len())
+    })?;
+    // SAFETY: the kernel filled the first `bytes` of the spare capacity.
+    unsafe { buffer.set_len(length + bytes) };
+    Ok(bytes)
+}
+
+/// Writes what there is room for.
+pub(super) fn send(socket: &Socket, list: &[IoSlice<'_>]) -> io::Result<usize> {
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    // There the socket itself was told when it was accepted.
+    #[cfg(target_vendor = "apple")]
+    let flags = SendFlags::DONTWAIT;
+    let mut control = SendAncillaryBuffer::default();
+    retry(|| rustix::net::sendmsg(socket, list, &mut control, flags))
+}
+
+/// Fetches edges. `None` waits without end; a signal ends it early.
+pub(super) fn wait(
+    poll: &mut Poll,
+    events: &mut Events,
+    mut timeout: Option<Duration>,
+) -> io::Result<()> {
+    if let Some(fine) = timeout.filter(|fine| !fine.is_zero() && *fine < FINE_TIMEOUT) {
+        // SAFETY: the event queue is open as long as `poll` is borrowed.
+        let queue = unsafe { BorrowedFd::borrow_raw(poll.as_raw_fd()) };
+        let fine = Timespec { tv_sec: 0, tv_nsec: fine.subsec_nanos().into() };
+        match rustix::event::poll(&mut [PollFd::new(&queue, PollFlags::IN)], Some(&fine)) {
+            Ok(_) | Err(Errno::INTR) => timeout = Some(Duration::ZERO),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match poll.poll(events, timeout) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Nanoseconds on the monotonic clock: the same for all shards.
+pub(super) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+fn token(conn: Conn) -> Token {
+    Token(conn.0 as usize)
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+}

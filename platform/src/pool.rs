@@ -1,0 +1,307 @@
+//! The receive pool: the memory that a shard's bytes arrive in.
+//!
+//! ```text
+//!   one allocation   [ buffer 0      | buffer 1      | buffer 2      | …
+//!                      ####---------   #############
+//!   chunks           ^ ^   ^ unfilled: only the back end (or the kernel) writes
+//!                    └─┴─ filled: only read, by the holders of its chunks
+//! ```
+//! A back end takes a free buffer, fills it from the front, and hands each
+//! received range out as a [`Bytes`] chunk. Once it has sealed the buffer and
+//! the last chunk is dropped, on whichever thread, the buffer is free again.
+//!
+//! It does not decide when to receive, and it never waits.
+//!
+//! Invariant: a chunk covers only bytes below the buffer's fill mark, and the
+//! mark only rises until no chunk is left. So no `&[u8]` ever covers memory
+//! that somebody may still write.
+
+mod returns;
+mod sync;
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::Waker;
+use returns::Returns;
+
+/// The most buffers of one pool: the kernel's limit for a ring of them.
+pub const MAX_BUFFERS: usize = 1 << 15;
+
+/// The largest buffer, 16 MiB: offsets in one stay far below 32 bits.
+pub const MAX_BUFFER_BYTES: usize = 16 << 20;
+
+/// The alignment of the pool, and what a buffer's size is a multiple of.
+pub const PAGE_BYTES: usize = 4096;
+
+/// A buffer of one pool, by its place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferIndex(pub u16);
+
+/// A shard's receive buffers. Owned and used by one thread; its chunks travel.
+pub struct BufferPool {
+    shared: Arc<Shared>,
+    buffers: Box<[Buffer]>,
+    free: Vec<BufferIndex>,
+    held: usize,
+}
+
+/// What the owner knows of one buffer.
+#[derive(Clone, Copy)]
+struct Buffer {
+    /// The bytes from the front that were handed out as chunks.
+    filled: u32,
+    /// Whether the back end has taken and not yet sealed it.
+    held: bool,
+}
+
+impl BufferPool {
+    /// A pool of `buffers` buffers of `buffer_bytes` each, all free.
+    ///
+    /// # Panics
+    /// If there are none or more than [`MAX_BUFFERS`], or their size is not a
+    /// multiple of [`PAGE_BYTES`] up to [`MAX_BUFFER_BYTES`].
+    pub fn new(buffers: usize, buffer_bytes: usize) -> BufferPool {
+        assert!((1..=MAX_BUFFERS).contains(&buffers));
+        assert!((1..=MAX_BUFFER_BYTES).contains(&buffer_bytes));
+        assert!(buffer_bytes.is_multiple_of(PAGE_BYTES));
+        BufferPool {
+            shared: Arc::new(Shared {
+                memory: Memory::new(buffers * buffer_bytes),
+                buffer_bytes,
+                returns: Returns::new(buffers),
+                waker: OnceLock::new(),
+            }),
+            buffers: vec![Buffer { filled: 0, held: false }; buffers].into(),
+            // Popped from the back: the lowest first.
+            free: (0..buffers as u16).rev().map(BufferIndex).collect(),
+            held: 0,
+        }
+    }
+
+    /// Takes a free buffer, empty, until [`BufferPool::seal`].
+    pub fn take(&mut self) -> Option<BufferIndex> {
+        let index = self.free.pop()?;
+        let buffer = &mut self.buffers[index.0 as usize];
+        debug_assert!(!buffer.held);
+        *buffer = Buffer { filled: 0, held: true };
+        self.held += 1;
+        self.shared.returns.hold_first(index.0 as usize);
+        Some(index)
+    }
+
+    /// The start of a taken buffer, for a kernel that writes to it. It must not
+    /// write below the fill mark, nor at all after [`BufferPool::seal`]; and the
+    /// pool must outlive its writing.
+    pub fn pointer(&self, index: BufferIndex) -> *mut u8 {
+        self.shared.pointer(index.0 as usize)
+    }
+
+    /// The part of a taken buffer that holds no chunk, to read into.
+    ///
+    /// # Panics
+    /// If the buffer is not taken.
+    pub fn unfilled(&mut self, index: BufferIndex) -> &mut [u8] {
+        let buffer = self.buffers[index.0 as usize];
+        assert!(buffer.held);
+        let filled = buffer.filled as usize;
+        let length = self.shared.buffer_bytes - filled;
+        // SAFETY: the range lies in the buffer; it is initialised (the pool is
+        // allocated zeroed); no chunk reaches past the fill mark; and `&mut self`
+        // keeps a second such slice away.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(index).add(filled), length) }
+    }
+
+    /// Raises the fill mark by `length` bytes that were received and hands them
+    /// out. The buffer stays taken.
+    ///
+    /// # Panics
+    /// If the buffer is not taken or is not that long.
+    pub fn chunk(&mut self, index: BufferIndex, length: usize) -> Bytes {
+        self.shared.returns.hold(index.0 as usize);
+        self.hand_out(index, length)
+    }
+
+    /// [`BufferPool::chunk`] and [`BufferPool::seal`] in one, cheaper.
+    ///
+    /// # Panics
+    /// If the buffer is not taken or is not that long.
+    pub fn last_chunk(&mut self, index: BufferIndex, length: usize) -> Bytes {
+        // The back end's hold becomes the chunk's.
+        let chunk = self.hand_out(index, length);
+        self.buffers[index.0 as usize].held = false;
+        self.held -= 1;
+        chunk
+    }
+
+    fn hand_out(&mut self, index: BufferIndex, length: usize) -> Bytes {
+        let buffer = &mut self.buffers[index.0 as usize];
+        let start = buffer.filled as usize;
+        assert!(buffer.held);
+        assert!(length <= self.shared.buffer_bytes - start);
+        buffer.filled = (start + length) as u32;
+        Bytes::from_owner(Chunk {
+            shared: Arc::clone(&self.shared),
+            index: index.0,
+            start: start as u32,
+            length: length as u32,
+        })
+    }
+
+    /// Gives up a taken buffer: it is free once its chunks are gone.
+    ///
+    /// # Panics
+    /// If the buffer is not taken.
+    pub fn seal(&mut self, index: BufferIndex) {
+        let buffer = &mut self.buffers[index.0 as usize];
+        assert!(buffer.held);
+        buffer.held = false;
+        self.held -= 1;
+        if self.shared.returns.unhold(index.0 as usize) {
+            self.free.push(index);
+        }
+    }
+
+    /// How many bytes of a taken buffer are still unfilled.
+    pub fn unfilled_bytes(&self, index: BufferIndex) -> usize {
+        self.shared.buffer_bytes - self.buffers[index.0 as usize].filled as usize
+    }
+
+    /// Fetches the buffers whose last chunk was dropped since the last call.
+    pub fn collect(&mut self) {
+        let free = &mut self.free;
+        self.shared.returns.collect(|index| free.push(BufferIndex(index as u16)));
+    }
+
+    /// Whom [`BufferPool::want`] has woken. Only the first call counts.
+    pub fn set_waker(&self, waker: Waker) {
+        let _ = self.shared.waker.set(waker);
+    }
+
+    /// Asks that the next chunk which frees a buffer wakes the owner, once; call
+    /// [`BufferPool::collect`] afterwards. Without it, a shard that waits for a
+    /// buffer would not learn that another thread dropped the chunk.
+    pub fn want(&self) {
+        self.shared.returns.want();
+    }
+
+    /// How many buffers there are.
+    pub fn buffers(&self) -> usize {
+        self.buffers.len()
+    }
+
+    /// The size of each.
+    pub fn buffer_bytes(&self) -> usize {
+        self.shared.buffer_bytes
+    }
+
+    /// How many are free, as of the last [`BufferPool::collect`].
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// How many are taken and not sealed.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How many are neither: pinned by chunks alone.
+    pub fn pinned(&self) -> usize {
+        self.buffers.len() - self.free.len() - self.held
+    }
+}
+
+impl std::fmt::Debug for BufferPool {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("BufferPool")
+            .field("buffers", &self.buffers())
+            .field("buffer_bytes", &self.buffer_bytes())
+            .field("free", &self.free())
+            .field("held", &self.held())
+            .finish()
+    }
+}
+
+/// What the pool shares with its chunks; the last of them frees the memory.
+struct Shared {
+    memory: Memory,
+    buffer_bytes: usize,
+    returns: Returns,
+    waker: OnceLock<Waker>,
+}
+
+impl Shared {
+    fn pointer(&self, index: usize) -> *mut u8 {
+        let offset = index * self.buffer_bytes;
+        assert!(offset < self.memory.layout.size());
+        // SAFETY: the offset lies in the allocation, checked above.
+        unsafe { self.memory.start.as_ptr().add(offset) }
+    }
+}
+
+/// One range of one buffer: what a [`Bytes`] of the pool owns.
+struct Chunk {
+    shared: Arc<Shared>,
+    index: u16,
+    start: u32,
+    length: u32,
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        let pointer = self.shared.pointer(self.index as usize);
+        // SAFETY: `hand_out` checked the range, which is initialised; the fill
+        // mark lies behind it, so nobody writes to it while this chunk holds the
+        // buffer, and the memory lives as long as `shared`.
+        unsafe { std::slice::from_raw_parts(pointer.add(self.start as usize), self.length as usize) }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let index = self.index as usize;
+        if self.shared.returns.unhold(index)
+            && self.shared.returns.send_back(index)
+            && let Some(waker) = self.shared.waker.get()
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// A page-aligned, zeroed allocation.
+struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Memory {
+    fn new(bytes: usize) -> Memory {
+        let layout = Layout::from_size_align(bytes, PAGE_BYTES).expect("a pool's size is bounded");
+        assert!(bytes > 0);
+        // SAFETY: the size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        Memory { start, layout }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+// SAFETY: the memory is plain bytes; who may touch which of them and when is the
+// pool's invariant, and does not depend on the thread.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+#[cfg(test)]
+mod tests;

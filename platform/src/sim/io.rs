@@ -1,0 +1,226 @@
+//! The simulated back end of one shard: checks the rules of [`Io`], schedules.
+//!
+//! Invariant: an operation delivers nothing itself; completions come out of
+//! [`Io::wait`] alone.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::SimNet;
+use super::shard::{Event, Inbound, Outbound};
+use super::socket::Holder;
+use crate::io::{Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Waker};
+use crate::slice::Slice;
+
+/// The address that simulated clients connect to.
+#[derive(Debug)]
+pub struct SimListener {
+    number: u64,
+}
+
+impl SimListener {
+    pub(super) fn new(number: u64) -> SimListener {
+        SimListener { number }
+    }
+}
+
+/// A connection between two shards. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct SimSocket {
+    number: u64,
+    _handle: Arc<()>,
+}
+
+/// One shard's simulated back end. Dropping it closes all its connections, as a
+/// process that ends does.
+#[derive(Debug)]
+pub struct SimIo {
+    net: SimNet,
+    shard: usize,
+}
+
+impl SimIo {
+    pub(super) fn new(net: SimNet) -> SimIo {
+        let shard = net.world().add_shard();
+        SimIo { net, shard }
+    }
+}
+
+impl Io for SimIo {
+    type Socket = SimSocket;
+    type Listener = SimListener;
+
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    fn accept(&mut self, listener: SimListener) -> io::Result<()> {
+        let mut world = self.net.world();
+        let state = &mut world.shards[self.shard];
+        assert!(state.listener.is_none(), "the shard accepts already");
+        state.listener = Some(listener.number);
+        state.accept_paused = false;
+        world.schedule_accept(self.shard);
+        Ok(())
+    }
+
+    fn resume_accept(&mut self) {
+        let mut world = self.net.world();
+        world.shards[self.shard].accept_paused = false;
+        world.schedule_accept(self.shard);
+    }
+
+    fn stop_accept(&mut self) {
+        let mut world = self.net.world();
+        let state = &mut world.shards[self.shard];
+        state.due.retain(|_, event| *event != Event::Accept);
+        state.accept_scheduled = false;
+        if let Some(listener) = state.listener.take() {
+            world.close_listener(listener);
+        }
+    }
+
+    fn adopt(&mut self, socket: SimSocket) -> io::Result<Conn> {
+        let mut world = self.net.world();
+        let conn = world.shards[self.shard].insert(socket.number);
+        world.socket(socket.number).holder = Holder::Shard(self.shard, conn);
+        Ok(conn)
+    }
+
+    fn release(&mut self, conn: Conn) -> SimSocket {
+        let mut world = self.net.world();
+        let state = world.shards[self.shard].open(conn);
+        assert!(matches!(state.inbound, Inbound::Idle), "{conn:?} is released while it receives");
+        let sends = matches!(state.outbound, Outbound::Lazy(_) | Outbound::Done(_));
+        assert!(!sends, "{conn:?} is released while it sends");
+        let number = world.shards[self.shard].remove(conn);
+        let handle = Arc::new(());
+        world.socket(number).holder = Holder::Transit(Arc::clone(&handle));
+        SimSocket { number, _handle: handle }
+    }
+
+    fn receive(&mut self, conn: Conn) {
+        let mut world = self.net.world();
+        let state = world.shards[self.shard].open(conn);
+        assert!(matches!(state.inbound, Inbound::Idle), "{conn:?} receives already, or has ended");
+        state.inbound = Inbound::Stream;
+        world.schedule_inbound(self.shard, conn);
+    }
+
+    fn stop_receive(&mut self, conn: Conn) {
+        let mut world = self.net.world();
+        let late_chunks = u64::from(world.faults.late_chunks);
+        let late = world.random.below(late_chunks + 1) as u32;
+        let shard = &mut world.shards[self.shard];
+        let state = shard.open(conn);
+        match state.inbound {
+            Inbound::Stream => {}
+            // Its end is in the batch that the shard is still reading, or asked for.
+            Inbound::Idle | Inbound::Ended | Inbound::Stopping { .. } => return,
+            Inbound::Into { .. } => panic!("{conn:?} fills a buffer: that cannot be stopped"),
+        }
+        // What was scheduled is on its way already: it still arrives.
+        let chunks = u32::from(state.inbound_scheduled) + late;
+        state.inbound = Inbound::Stopping { chunks };
+        if std::mem::take(&mut state.starved) {
+            shard.starved.retain(|&starved| starved != conn);
+        }
+        world.schedule_inbound(self.shard, conn);
+    }
+
+    fn receive_into(&mut self, conn: Conn, mut buffer: BytesMut, length: usize) {
+        let mut world = self.net.world();
+        let state = world.shards[self.shard].open(conn);
+        assert!(matches!(state.inbound, Inbound::Idle), "{conn:?} receives already, or has ended");
+        assert!(buffer.len() <= length, "the buffer holds more than it is to hold");
+        buffer.reserve(length - buffer.len());
+        state.inbound = Inbound::Into { buffer, length };
+        world.schedule_inbound(self.shard, conn);
+    }
+
+    fn send<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
+        let slices = slices.filter(|slice| !slice.is_empty());
+        let slices: Vec<Slice> = slices.take(MAX_SLICES_PER_SEND).cloned().collect();
+        let mut world = self.net.world();
+        let state = world.shards[self.shard].open(conn);
+        match state.outbound {
+            Outbound::Idle => {}
+            Outbound::Blocked => panic!("{conn:?} sends before it is writable"),
+            Outbound::Lazy(_) | Outbound::Done(_) => panic!("{conn:?} sends twice at a time"),
+        }
+        let socket = state.socket;
+        let lazy_permille = world.faults.lazy_send_permille;
+        let outbound = if world.random.happens(lazy_permille, 1000) {
+            Outbound::Lazy(slices)
+        } else {
+            Outbound::Done(world.carry_out_send(socket, &slices))
+        };
+        let shard = &mut world.shards[self.shard];
+        shard.any(conn).outbound = outbound;
+        shard.sending.push(conn);
+    }
+
+    fn close(&mut self, conn: Conn) {
+        let mut world = self.net.world();
+        let shard = &mut world.shards[self.shard];
+        shard.open(conn).closing = true;
+        shard.unschedule(conn);
+        let state = shard.any(conn);
+        state.inbound = Inbound::Ended;
+        state.outbound = Outbound::Idle;
+        world.schedule(self.shard, Event::Close(conn));
+    }
+
+    /// Never blocks: appends what is due at the present virtual time.
+    fn wait(
+        &mut self,
+        completions: &mut Vec<Completion>,
+        _timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        self.net.world().deliver(self.shard, completions);
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        let wake = Arc::clone(&self.net.world().shards[self.shard].wake);
+        Waker::new(wake)
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.net.now_ns()
+    }
+
+    fn starved(&self) -> bool {
+        !self.net.world().shards[self.shard].starved.is_empty()
+    }
+
+    fn stats(&self) -> IoStats {
+        let world = self.net.world();
+        let shard = &world.shards[self.shard];
+        IoStats {
+            buffers: u64::from(shard.pool.buffers()),
+            pinned_buffers: u64::from(shard.pool.pinned()),
+            buffer_bytes: world.faults.buffer_bytes as u64,
+            ..shard.stats
+        }
+    }
+}
+
+impl Drop for SimIo {
+    fn drop(&mut self) {
+        self.stop_accept();
+        let mut world = self.net.world();
+        let shard = &mut world.shards[self.shard];
+        shard.due.clear();
+        shard.starved.clear();
+        shard.sending.clear();
+        // A late wake must not look like something that is due.
+        shard.wake = Arc::default();
+        for socket in shard.sockets() {
+            world.close_shard_end(socket);
+        }
+    }
+}

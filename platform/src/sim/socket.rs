@@ -1,0 +1,69 @@
+//! One simulated connection: two bounded byte queues and who holds each end.
+//!
+//! Invariant: neither queue is longer than the world's `socket_bytes`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::Conn;
+use crate::io::Peer;
+
+/// Who holds the broker's end of a socket.
+#[derive(Clone, Debug)]
+pub(super) enum Holder {
+    /// Nobody has accepted it yet.
+    Backlog,
+    /// A shard, under this number.
+    Shard(usize, Conn),
+    /// It is on its way between shards. Closed if the handle is dropped: then
+    /// this is the only reference left.
+    Transit(Arc<()>),
+    /// The broker closed it.
+    Closed,
+}
+
+/// A connection between a [`SimClient`](super::SimClient) and a shard.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) to_shard: VecDeque<u8>,
+    pub(super) to_client: VecDeque<u8>,
+    pub(super) holder: Holder,
+    /// The client's end is closed: no more bytes either way.
+    pub(super) client_closed: bool,
+    /// The client's handle is gone as well: the socket goes with the shard's end.
+    pub(super) forgotten: bool,
+    /// The client died: the shard sees an error, not an end.
+    pub(super) failed: bool,
+    pub(super) peer: Peer,
+}
+
+impl Socket {
+    pub(super) fn new(peer: Peer) -> Socket {
+        Socket {
+            to_shard: VecDeque::new(),
+            to_client: VecDeque::new(),
+            holder: Holder::Backlog,
+            client_closed: false,
+            forgotten: false,
+            failed: false,
+            peer,
+        }
+    }
+
+    pub(super) fn shard_closed(&self) -> bool {
+        match &self.holder {
+            Holder::Closed => true,
+            Holder::Transit(handle) => Arc::strong_count(handle) == 1,
+            Holder::Backlog | Holder::Shard(..) => false,
+        }
+    }
+}
+
+/// Moves the first `count` bytes of `queue` to the end of `memory`.
+pub(super) fn take(queue: &mut VecDeque<u8>, count: usize, memory: &mut Vec<u8>) {
+    let (front, back) = queue.as_slices();
+    let from_front = count.min(front.len());
+    memory.extend_from_slice(&front[..from_front]);
+    memory.extend_from_slice(&back[..count - from_front]);
+    queue.drain(..count);
+}

@@ -1,0 +1,280 @@
+//! The io_uring back end: Linux 6.1 and later, where it is allowed.
+//!
+//! ```text
+//!   ring.rs      the ring: push, enter, drain; nothing is known of operations
+//!   token.rs     what a completion is for, in its 64 bits of user data
+//!   setup.rs     the configuration, and why a ring may be refused
+//!   provided.rs  the pool's buffers, lent to the kernel by a buffer ring
+//!   table.rs     connections and the operations the kernel has on them
+//!   accept.rs    the listener
+//!   receive.rs   multishot receive, starvation, filling a frame's own buffer
+//!   send.rs      gather-writes and waiting for room
+//!   close.rs     cancelling, closing, giving away
+//!   wake.rs      the event descriptor other threads write to
+//! ```
+//! One thread makes and drives a ring (`SINGLE_ISSUER`), and the kernel works for
+//! it only inside that thread's own calls (`DEFER_TASKRUN`): no interrupts, no
+//! locks, and completions in a batch.
+//!
+//! It does not look at the bytes and keeps no queue of them.
+//!
+//! Invariant: what the kernel may touch (buffers, gather lists, descriptors)
+//! is owned by the table, the pool or the waker until the operation's final
+//! completion; dropping [`UringIo`] first cancels everything and waits for it.
+
+mod accept;
+mod close;
+mod provided;
+mod receive;
+mod ring;
+mod send;
+mod setup;
+mod table;
+mod token;
+mod wake;
+
+use std::collections::VecDeque;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use crate::{Completion, Conn, Io, IoStats, LocalListener, LocalSocket, Slice, Waker};
+use accept::Acceptor;
+use provided::ProvidedBuffers;
+use ring::{Event, Ring};
+use send::SendStates;
+pub use setup::{Unsupported, UringConfig};
+use table::Table;
+use token::{Kind, Token};
+use wake::WakeEvent;
+
+/// The io_uring back end. Made on the thread that drives it, and never moved to
+/// another: the ring belongs to its maker.
+pub struct UringIo {
+    // Dropped from the top: the ring goes before the memory it was lent.
+    ring: Ring,
+    provided: ProvidedBuffers,
+    wake: Arc<WakeEvent>,
+    /// Where the kernel puts what it reads from the event descriptor.
+    wake_value: Box<u64>,
+    table: Table,
+    send_states: SendStates,
+    acceptor: Option<Acceptor>,
+    /// Connections that wait for a pool buffer, in order; entries may be stale.
+    starved: VecDeque<Conn>,
+    /// How many of those really wait.
+    starved_count: usize,
+    /// Completions found outside of `wait`.
+    ready: Vec<Completion>,
+    /// Connections that were closed outside of `wait`: their numbers are free
+    /// once `Closed` was reported.
+    closed: Vec<Conn>,
+    /// The batch of kernel completions under work, kept for its memory.
+    events: Vec<Event>,
+    /// Whether each receiving connection has a poll for hang-ups; see `receive`.
+    watch_hang_up: bool,
+    stats: IoStats,
+    start: Instant,
+    /// Not `Send`: see above.
+    _thread: PhantomData<*mut ()>,
+}
+
+impl UringIo {
+    /// Sets up a ring for the calling thread.
+    ///
+    /// # Errors
+    /// Why io_uring cannot be used here, and what would allow it.
+    pub fn new(config: UringConfig) -> Result<UringIo, Unsupported> {
+        let mut ring = setup::build(&config)?;
+        let provided = ProvidedBuffers::new(&mut ring, &config)?;
+        let wake = Arc::new(WakeEvent::new().map_err(Unsupported::setup)?);
+        provided.pool().set_waker(Waker::new(wake.clone()));
+        let mut io = UringIo {
+            ring,
+            provided,
+            wake,
+            wake_value: Box::new(0),
+            table: Table::default(),
+            send_states: SendStates::default(),
+            acceptor: None,
+            starved: VecDeque::new(),
+            starved_count: 0,
+            ready: Vec::new(),
+            closed: Vec::new(),
+            events: Vec::new(),
+            watch_hang_up: config.watch_hang_up,
+            stats: IoStats::default(),
+            start: Instant::now(),
+            _thread: PhantomData,
+        };
+        io.arm_wake();
+        Ok(io)
+    }
+
+    /// Whether buffers are consumed piece by piece.
+    pub fn is_incremental(&self) -> bool {
+        self.provided.is_incremental()
+    }
+
+    fn handle(&mut self, event: Event, completions: &mut Vec<Completion>) {
+        let Some(token) = Token::from_bits(event.user_data) else { return };
+        let conn = Conn(token.slot);
+        match token.kind {
+            Kind::Wake => {
+                self.wake.rearm();
+                self.arm_wake();
+                completions.push(Completion::Woken);
+            }
+            Kind::Accept => self.on_accept(event, completions),
+            Kind::CancelAccept => {}
+            Kind::Receive => self.on_receive(conn, event, completions),
+            Kind::CancelReceive => self.on_cancel_receive(conn, event, completions),
+            Kind::HangUp => self.on_hang_up(conn, completions),
+            Kind::Fill => self.on_fill(conn, event, completions),
+            Kind::Send => self.on_send(conn, event, completions),
+            Kind::Writable => self.on_writable(conn, completions),
+            Kind::CancelAll => self.on_cancel_all(conn),
+        }
+    }
+
+    /// Reports what needs no kernel.
+    fn report_ready(&mut self, completions: &mut Vec<Completion>) {
+        completions.append(&mut self.ready);
+        for conn in self.closed.drain(..) {
+            self.table.free(conn);
+            completions.push(Completion::Closed { conn });
+        }
+    }
+}
+
+impl Io for UringIo {
+    type Socket = LocalSocket;
+    type Listener = LocalListener;
+
+    fn name(&self) -> &'static str {
+        "uring"
+    }
+
+    fn accept(&mut self, listener: LocalListener) -> io::Result<()> {
+        self.start_accept(listener)
+    }
+
+    fn resume_accept(&mut self) {
+        self.arm_accept();
+    }
+
+    fn stop_accept(&mut self) {
+        self.end_accept();
+    }
+
+    fn adopt(&mut self, socket: LocalSocket) -> io::Result<Conn> {
+        let (fd, peer) = socket.into_parts();
+        // A descriptor in nonblocking mode would make the kernel complete receives
+        // with EAGAIN instead of waiting for data.
+        rustix::io::ioctl_fionbio(&fd, false)?;
+        Ok(self.table.insert(fd, peer))
+    }
+
+    fn release(&mut self, conn: Conn) -> LocalSocket {
+        self.give_away(conn)
+    }
+
+    fn receive(&mut self, conn: Conn) {
+        self.start_receive(conn);
+    }
+
+    fn stop_receive(&mut self, conn: Conn) {
+        self.end_receive(conn);
+    }
+
+    fn receive_into(&mut self, conn: Conn, buffer: BytesMut, length: usize) {
+        self.start_fill(conn, buffer, length);
+    }
+
+    fn send<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
+        self.start_send(conn, slices);
+    }
+
+    fn close(&mut self, conn: Conn) {
+        self.start_close(conn);
+    }
+
+    fn wait(
+        &mut self,
+        completions: &mut Vec<Completion>,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let before = completions.len();
+        let deadline = timeout.map(|timeout| (Instant::now(), timeout));
+        loop {
+            self.report_ready(completions);
+            let more_to_arm = self.feed_starved();
+            // Completions that a full submission queue forced out earlier, or that
+            // came with the last enter, are reported before anything blocks.
+            let block = completions.len() == before && !more_to_arm && !self.ring.has_events();
+            let rest = match deadline {
+                _ if !block => Some(Duration::ZERO),
+                None => None,
+                Some((_, timeout)) if timeout.is_zero() => Some(timeout),
+                Some((start, timeout)) => Some(timeout.saturating_sub(start.elapsed())),
+            };
+            let timed_out = self.ring.enter(rest)?;
+            let mut events = std::mem::take(&mut self.events);
+            self.ring.drain(&mut events)?;
+            for event in events.drain(..) {
+                self.handle(event, completions);
+            }
+            self.events = events;
+            self.report_ready(completions);
+            if completions.len() > before || (timed_out && block) {
+                return Ok(());
+            }
+            // Only inner completions (a cancel's, say): go on waiting.
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::new(self.wake.clone())
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    fn starved(&self) -> bool {
+        self.starved_count > 0
+    }
+
+    fn stats(&self) -> IoStats {
+        let pool = self.provided.pool();
+        IoStats {
+            syscalls: self.stats.syscalls + self.ring.enters() + self.wake.writes(),
+            buffers: pool.buffers() as u64,
+            pinned_buffers: pool.pinned() as u64,
+            buffer_bytes: pool.buffer_bytes() as u64,
+            ..self.stats
+        }
+    }
+}
+
+impl Drop for UringIo {
+    fn drop(&mut self) {
+        // Receives straight into a frame's buffer, gather lists, the wake value:
+        // all of it must be out of the kernel's hands before it is freed.
+        self.ring.cancel_everything();
+    }
+}
+
+impl std::fmt::Debug for UringIo {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("UringIo")
+            .field("connections", &self.table.open())
+            .field("pool", self.provided.pool())
+            .field("starved", &self.starved_count)
+            .finish_non_exhaustive()
+    }
+}

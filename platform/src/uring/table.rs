@@ -1,0 +1,147 @@
+//! The connections of one ring, and which operations the kernel has on each.
+//!
+//! It issues nothing itself.
+//!
+//! Invariant: a slot is free only when it has no descriptor and no operation, so
+//! that the kernel holds nothing of it and no completion can name it.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use bytes::BytesMut;
+use io_uring::types::Fd;
+
+use super::send::SendState;
+use crate::{Conn, Peer};
+
+/// A connection. An idle one must cost little: ten thousand of them are normal.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) fd: Option<OwnedFd>,
+    pub(super) peer: Peer,
+    pub(super) phase: Phase,
+    pub(super) receiving: Receiving,
+    /// Operations without a final completion.
+    pub(super) operations: u16,
+    /// `stop_receive` was called and `Stopped` not yet reported.
+    pub(super) stopping: bool,
+    /// A cancellation of the receive or its hang-up poll is under way.
+    pub(super) cancelling_receive: bool,
+    /// A cancellation of everything is under way.
+    pub(super) cancelling_all: bool,
+    /// A hang-up poll is armed.
+    pub(super) hang_up_armed: bool,
+    /// The peer has hung up: a receive that starts now will see it.
+    pub(super) hung_up: bool,
+    /// A poll for room to write is armed.
+    pub(super) writable_armed: bool,
+    /// The send under way.
+    pub(super) outbound: Option<Box<SendState>>,
+    /// The frame's own buffer that is being filled.
+    pub(super) fill: Option<Box<Fill>>,
+}
+
+const _: () = assert!(std::mem::size_of::<Slot>() <= 64);
+
+/// Where a slot is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is nobody's.
+    #[default]
+    Free,
+    /// It is a connection.
+    Open,
+    /// `Closed` follows when its operations have ended.
+    Closing,
+    /// Its socket was given away; it is free when its operations have ended.
+    Released,
+}
+
+/// What a connection receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Receiving {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// The kernel has a multishot receive.
+    Armed,
+    /// It would, but there was no buffer.
+    Starved,
+    /// It fills a frame's own buffer.
+    Filling,
+}
+
+/// A frame's own buffer.
+#[derive(Debug)]
+pub(super) struct Fill {
+    pub(super) buffer: BytesMut,
+    /// The length at which it is full.
+    pub(super) length: usize,
+}
+
+/// All connections.
+#[derive(Default)]
+pub(super) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<Conn>,
+}
+
+impl Table {
+    /// Adds a connection.
+    pub(super) fn insert(&mut self, fd: OwnedFd, peer: Peer) -> Conn {
+        let conn = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            Conn(self.slots.len() as u32 - 1)
+        });
+        let slot = &mut self.slots[conn.0 as usize];
+        debug_assert_eq!(slot.phase, Phase::Free);
+        *slot = Slot { fd: Some(fd), peer, phase: Phase::Open, ..Slot::default() };
+        conn
+    }
+
+    /// Frees a slot that has neither descriptor nor operations.
+    pub(super) fn free(&mut self, conn: Conn) {
+        let slot = &mut self.slots[conn.0 as usize];
+        debug_assert_eq!(slot.operations, 0);
+        debug_assert!(slot.fd.is_none());
+        slot.phase = Phase::Free;
+        self.free.push(conn);
+    }
+
+    /// A connection's slot.
+    ///
+    /// # Panics
+    /// If there never was such a connection: a programmer's error.
+    #[inline]
+    pub(super) fn slot(&mut self, conn: Conn) -> &mut Slot {
+        &mut self.slots[conn.0 as usize]
+    }
+
+    /// How many are not free.
+    pub(super) fn open(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+impl Slot {
+    /// The descriptor, for an operation.
+    ///
+    /// # Panics
+    /// If the connection is closed: a programmer's error.
+    #[inline]
+    pub(super) fn target(&self) -> Fd {
+        Fd(self.fd.as_ref().expect("the connection is open").as_raw_fd())
+    }
+
+    /// Notes that an operation's final completion came.
+    #[inline]
+    pub(super) fn ended(&mut self) {
+        debug_assert!(self.operations > 0);
+        self.operations -= 1;
+    }
+
+    /// Whether completions are reported.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+}

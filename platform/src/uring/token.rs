@@ -1,0 +1,85 @@
+//! What a completion is for: the 64 bits that an operation carries.
+//!
+//! ```text
+//!   63       40 39            8 7      0
+//!   [ unused  ][ slot          ][ kind ]
+//! ```
+//! No generation is needed: a slot is used again only after every operation on
+//! it has ended, so that no completion can name its successor.
+
+/// The kinds of operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// The read of the event descriptor.
+    Wake = 1,
+    /// Multishot accept.
+    Accept,
+    /// The cancellation of that.
+    CancelAccept,
+    /// Multishot receive.
+    Receive,
+    /// The cancellation of that, or of a hang-up poll.
+    CancelReceive,
+    /// The poll for the peer's hang-up.
+    HangUp,
+    /// A receive into a frame's own buffer.
+    Fill,
+    /// A gather-write.
+    Send,
+    /// The poll for room to write.
+    Writable,
+    /// The cancellation of all of a connection's operations.
+    CancelAll,
+}
+
+const KINDS: [Kind; 10] = [
+    Kind::Wake,
+    Kind::Accept,
+    Kind::CancelAccept,
+    Kind::Receive,
+    Kind::CancelReceive,
+    Kind::HangUp,
+    Kind::Fill,
+    Kind::Send,
+    Kind::Writable,
+    Kind::CancelAll,
+];
+
+/// An operation's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    /// The connection, 0 for what belongs to none.
+    pub(super) slot: u32,
+}
+
+impl Token {
+    pub(super) fn new(kind: Kind, slot: u32) -> Token {
+        Token { kind, slot }
+    }
+
+    pub(super) fn bits(self) -> u64 {
+        u64::from(self.slot) << 8 | self.kind as u64
+    }
+
+    pub(super) fn from_bits(bits: u64) -> Option<Token> {
+        let kind = *KINDS.get((bits as u8).checked_sub(1)? as usize)?;
+        Some(Token { kind, slot: (bits >> 8) as u32 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_the_kernel() {
+        for kind in KINDS {
+            let token = Token::new(kind, u32::MAX - 1);
+            assert_eq!(Token::from_bits(token.bits()), Some(token));
+        }
+        assert_eq!(Token::from_bits(0), None);
+        assert_eq!(Token::from_bits(KINDS.len() as u64 + 1), None);
+    }
+}

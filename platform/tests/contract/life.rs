@@ -1,0 +1,260 @@
+//! Connections from accept to close, wake-ups, and moving between shards.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use netcluster_platform::{Completion, Slice};
+
+use crate::bench::{Bench, End, LocalIo};
+
+pub fn clients_are_accepted_with_their_credentials<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    let _first = UnixStream::connect(bench.path()).unwrap();
+    let _second = UnixStream::connect(bench.path()).unwrap();
+    for expected in 0..2 {
+        let (conn, peer) = bench.expect("a client", |completion| match completion {
+            Completion::Accepted { conn, peer } => Some((*conn, *peer)),
+            _ => None,
+        });
+        assert_eq!(conn.0, expected, "numbers are dense");
+        assert_eq!(peer.uid, rustix::process::getuid().as_raw());
+        if cfg!(target_os = "linux") {
+            assert_eq!(peer.pid, std::process::id());
+        }
+    }
+}
+
+pub fn a_dead_client_ends_its_stream<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
+    let (stream, conn) = bench.connect();
+    bench.io.receive(conn);
+    let mut child =
+        Command::new("sleep").arg("60").stdin(Stdio::from(OwnedFd::from(stream))).spawn().unwrap();
+    assert!(bench.during(Duration::from_millis(20)).is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(bench.expect_end(conn), End::Eof);
+    bench.close(conn);
+}
+
+pub fn closing_with_operations_under_way_ends_in_one_closed<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    // A multishot receive, a blocked send, a large frame half read: all at once on
+    // several connections.
+    let (mut receiving_client, receiving) = bench.connect();
+    let (mut filling_client, filling) = bench.connect();
+    let (_blocked_client, blocked) = bench.connect();
+    let (_idle_client, idle) = bench.connect();
+    let (_sending_client, sending) = bench.connect();
+    bench.io.receive(receiving);
+    bench.io.receive_into(filling, BytesMut::new(), 1 << 20);
+    filling_client.write_all(&[7; 1000]).unwrap();
+    let large = Slice::from(Bytes::from(vec![1; 4 << 20]));
+    bench.io.send(blocked, [&large].into_iter());
+    bench.expect("a blocked send", |completion| match completion {
+        Completion::Sent { blocked: true, .. } => Some(()),
+        _ => None,
+    });
+    receiving_client.write_all(b"late").unwrap();
+    bench.io.send(sending, [&large].into_iter());
+    let all = [receiving, filling, blocked, idle, sending];
+    for conn in all {
+        bench.io.close(conn);
+    }
+    let mut closed: Vec<_> = all
+        .iter()
+        .map(|_| {
+            bench.expect("closed", |completion| match completion {
+                Completion::Closed { conn } => Some(*conn),
+                _ => None,
+            })
+        })
+        .collect();
+    closed.sort();
+    let mut expected = all.to_vec();
+    expected.sort();
+    assert_eq!(closed, expected);
+    assert!(bench.during(Duration::from_millis(20)).is_empty());
+    // The clients see it.
+    let mut byte = [0];
+    assert!(matches!(receiving_client.read(&mut byte), Ok(0) | Err(_)));
+}
+
+pub fn wake_ups_from_other_threads_are_reported<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    let waker = bench.io.waker();
+    for _ in 0..100 {
+        let waker = waker.clone();
+        let thread = std::thread::spawn(move || waker.wake());
+        assert!(matches!(bench.next(), Completion::Woken));
+        thread.join().unwrap();
+    }
+}
+
+pub fn many_wake_ups_are_one_report<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
+    let before = bench.io.stats().syscalls;
+    for _ in 0..1000 {
+        bench.io.waker().wake();
+    }
+    assert!(matches!(bench.next(), Completion::Woken));
+    assert!(bench.during(Duration::from_millis(20)).is_empty());
+    assert!(bench.io.stats().syscalls - before < 20, "one write for all of them");
+}
+
+pub fn a_connection_moves_to_another_shard<I: LocalIo>(mut bench: Bench<I>, make: impl Fn() -> I) {
+    let (mut stream, conn) = bench.connect();
+    bench.io.receive(conn);
+    stream.write_all(b"hello").unwrap();
+    assert_eq!(bench.receive_bytes(conn, 5), b"hello");
+    bench.io.stop_receive(conn);
+    assert_eq!(bench.expect_end(conn), End::Stopped);
+    let socket = bench.io.release(conn);
+    let mut other = Bench::new(make());
+    let peer = socket.peer();
+    let adopted = other.io.adopt(socket).unwrap();
+    assert_eq!(peer.uid, rustix::process::getuid().as_raw());
+    other.io.receive(adopted);
+    stream.write_all(b"again").unwrap();
+    assert_eq!(other.receive_bytes(adopted, 5), b"again");
+    let welcome = Slice::from(Bytes::from_static(b"welcome"));
+    other.send_all(adopted, [welcome].into());
+    let mut text = [0; 7];
+    stream.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"welcome");
+    // The number is free at its old shard.
+    let (_stream, reused) = bench.connect();
+    assert_eq!(reused, conn);
+}
+
+pub fn a_released_connection_keeps_what_it_has_not_received<I: LocalIo>(
+    mut bench: Bench<I>,
+    make: impl Fn() -> I,
+) {
+    let (mut stream, conn) = bench.connect();
+    stream.write_all(b"unread").unwrap();
+    let socket = bench.io.release(conn);
+    let mut other = Bench::new(make());
+    let adopted = other.io.adopt(socket).unwrap();
+    other.io.receive(adopted);
+    assert_eq!(other.receive_bytes(adopted, 6), b"unread");
+    drop(stream);
+    assert_eq!(other.expect_end(adopted), End::Eof);
+}
+
+pub fn two_thousand_clients_leave_nothing_behind<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    const CLIENTS: usize = 2000;
+    const AT_ONCE: usize = 20;
+    let mut highest = 0;
+    for _ in 0..CLIENTS / AT_ONCE {
+        let mut clients = Vec::new();
+        for _ in 0..AT_ONCE {
+            let (mut stream, conn) = bench.connect();
+            highest = highest.max(conn.0);
+            bench.io.receive(conn);
+            stream.write_all(b"x").unwrap();
+            assert_eq!(bench.receive_bytes(conn, 1), b"x");
+            clients.push((stream, conn));
+        }
+        for (turn, (stream, conn)) in clients.into_iter().enumerate() {
+            // Half of them are left by the client, half are thrown out.
+            if turn % 2 == 0 {
+                drop(stream);
+                assert_eq!(bench.expect_end(conn), End::Eof);
+                bench.close(conn);
+            } else {
+                bench.close(conn);
+                drop(stream);
+            }
+        }
+    }
+    assert!(highest < AT_ONCE as u32, "numbers are used again");
+    if cfg!(target_os = "linux") {
+        let own = std::fs::read_dir("/proc/self/fd").unwrap().filter(|entry| {
+            std::fs::read_link(entry.as_ref().unwrap().path())
+                .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+        });
+        // Other tests of this process have sockets too, but not hundreds.
+        assert!(own.count() < 200, "sockets are closed");
+    }
+}
+
+pub fn stopping_to_accept_refuses_clients<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
+    let (mut stream, conn) = bench.connect();
+    bench.io.stop_accept();
+    assert!(bench.during(Duration::from_millis(20)).is_empty());
+    assert!(UnixStream::connect(bench.path()).is_err());
+    bench.io.receive(conn);
+    stream.write_all(b"still here").unwrap();
+    assert_eq!(bench.receive_bytes(conn, 10), b"still here");
+}
+
+pub fn waiting_ends_when_its_time_is_up<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
+    let mut batch = Vec::new();
+    let start = Instant::now();
+    bench.io.wait(&mut batch, Some(Duration::from_millis(30))).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(30));
+    bench.io.wait(&mut batch, Some(Duration::ZERO)).unwrap();
+    assert!(batch.is_empty());
+    let before = bench.io.now_ns();
+    assert!(bench.io.now_ns() >= before);
+}
+
+/// Runs the ignored test `name` in a process of its own.
+pub fn in_a_child_with_few_descriptors(name: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+/// Lowers this process's descriptor limit: for a child of its own.
+pub fn accepting_pauses<I: LocalIo>(mut bench: Bench<I>) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    const CLIENTS: usize = 8;
+    let clients: Vec<_> =
+        (0..CLIENTS).map(|_| UnixStream::connect(bench.path()).unwrap()).collect();
+    // Room for four more descriptors: the next number a descriptor gets is the
+    // lowest free one.
+    let probe = rustix::fs::open("/", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty());
+    let lowest_free = std::os::fd::AsRawFd::as_raw_fd(&probe.unwrap()) as u64;
+    let limit = getrlimit(Resource::Nofile);
+    let few = Rlimit { current: Some(lowest_free + 4), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, few).unwrap();
+    let mut accepted = Vec::new();
+    let error = loop {
+        match bench.next() {
+            Completion::Accepted { conn, .. } => accepted.push(conn),
+            Completion::AcceptPaused { error } => break error,
+            completion => panic!("unexpected {completion:?}"),
+        }
+    };
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
+    assert!((1..=4).contains(&accepted.len()), "{accepted:?}");
+    // It is paused, not spinning.
+    assert!(bench.during(Duration::from_millis(50)).is_empty());
+    setrlimit(Resource::Nofile, limit).unwrap();
+    bench.io.resume_accept();
+    while accepted.len() < CLIENTS {
+        accepted.push(bench.expect("a client", |completion| match completion {
+            Completion::Accepted { conn, .. } => Some(*conn),
+            _ => None,
+        }));
+    }
+    drop(clients);
+}

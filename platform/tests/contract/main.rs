@@ -1,0 +1,109 @@
+//! The contract of `Io`, checked on every back end that talks to the system.
+//!
+//! Each case is a script: a shard on one side, plain blocking sockets on the
+//! other. A back end that this machine refuses is skipped with the reason.
+#![cfg(unix)]
+
+mod bench;
+mod life;
+mod receive;
+mod send;
+
+/// Instantiates every case for the back end that `$make` makes, an expression of
+/// type `Result<impl Io, impl Display>`.
+macro_rules! contract {
+    ($back_end:ident, $make:expr) => {
+        mod $back_end {
+            #[allow(unused_imports, reason = "not every back end needs each")]
+            use netcluster_platform::*;
+
+            contract!(@case $make, life: [
+                clients_are_accepted_with_their_credentials,
+                a_dead_client_ends_its_stream,
+                closing_with_operations_under_way_ends_in_one_closed,
+                wake_ups_from_other_threads_are_reported,
+                many_wake_ups_are_one_report,
+                a_connection_moves_to_another_shard,
+                a_released_connection_keeps_what_it_has_not_received,
+                two_thousand_clients_leave_nothing_behind,
+                stopping_to_accept_refuses_clients,
+                waiting_ends_when_its_time_is_up,
+            ]);
+            contract!(@case $make, receive: [
+                bytes_come_back_as_sent,
+                data_before_the_end_of_a_stream_is_delivered,
+                the_end_of_a_stream_is_never_missed,
+                stopping_delivers_what_came_before,
+                receiving_can_be_stopped_and_started_again,
+                a_large_frame_is_read_into_its_own_buffer,
+                a_large_frame_that_breaks_off_ends_the_stream,
+                starved_connections_recover_when_buffers_return,
+                a_buffer_dropped_elsewhere_ends_starvation,
+                a_starved_connection_can_be_stopped_and_closed,
+                small_reads_do_not_lose_bytes,
+            ]);
+            contract!(@case $make, send: [
+                gathered_sends_arrive_whole_and_in_order,
+                a_full_socket_blocks_and_becomes_writable,
+                an_empty_send_completes,
+                sending_to_a_client_that_left_fails,
+                slices_are_released_once_sent,
+            ]);
+        }
+    };
+    (@case $make:expr, $module:ident: [$($case:ident),* $(,)?]) => {
+        $(
+            #[test]
+            fn $case() {
+                match $make {
+                    Ok(io) => crate::$module::$case(
+                        crate::bench::Bench::new(io),
+                        || $make.ok().expect("it worked before"),
+                    ),
+                    Err(reason) => println!("SKIPPED: {reason}"),
+                }
+            }
+        )*
+    };
+}
+
+#[cfg(target_os = "linux")]
+contract!(uring, UringIo::new(UringConfig { buffers: 8, ..UringConfig::default() }));
+
+#[cfg(target_os = "linux")]
+contract!(
+    uring_incremental,
+    UringIo::new(UringConfig { buffers: 8, incremental: true, ..UringConfig::default() })
+);
+
+// With queues so small that they overflow.
+#[cfg(target_os = "linux")]
+contract!(
+    uring_cramped,
+    UringIo::new(UringConfig {
+        buffers: 8,
+        entries: 4,
+        completion_entries: 8,
+        ..UringConfig::default()
+    })
+);
+
+contract!(poll, PollIo::new(PollConfig { buffers: 8, ..PollConfig::default() }));
+
+#[cfg(target_os = "linux")]
+#[test]
+fn accepting_pauses_without_descriptors_and_resumes() {
+    life::in_a_child_with_few_descriptors("accepting_pauses_in_a_child_uring");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "lowers the process's descriptor limit: run in a child by the test above"]
+fn accepting_pauses_in_a_child_uring() {
+    use netcluster_platform::{UringConfig, UringIo};
+
+    match UringIo::new(UringConfig::default()) {
+        Ok(io) => life::accepting_pauses(bench::Bench::new(io)),
+        Err(reason) => println!("SKIPPED: {reason}"),
+    }
+}

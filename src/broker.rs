@@ -1,0 +1,333 @@
+//! Starts a broker, one thread per shard, and ends it.
+//!
+//! A back end must be made on the thread that uses it, and shards need each
+//! other's wakers, so starting takes two steps: every thread makes its back end
+//! and hands its waker over; then each gets its ends of the [`Mesh`].
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use netcluster_platform::{
+    BindError, BindOptions, Choice, Io, Kind, LocalListener, LocalSocket, PollConfig, PollIo,
+    Waker, allowed_cores, choose, memory_total_bytes, pin_to_core,
+};
+
+use crate::budget::Budget;
+use crate::config::ShardConfig;
+use crate::mesh::Mesh;
+use crate::shard::{Shard, Shared};
+use crate::status::Status;
+
+/// Everything a broker can be told.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// Where the local socket is.
+    pub socket: PathBuf,
+    /// Mode and group of the socket.
+    pub bind: BindOptions,
+    /// Shards; `None`: one for two cores, at least one.
+    pub shards: Option<u16>,
+    /// Pins each shard to a core of its own.
+    pub pin: bool,
+    /// The back end.
+    pub backend: Choice,
+    /// Memory that queues may pin, in bytes; `None`: a quarter of the machine's.
+    pub max_memory_bytes: Option<usize>,
+    /// Settings of the shards.
+    pub shard: ShardConfig,
+}
+
+/// Most shards that can be asked for: each pair has a ring.
+pub const MAX_SHARDS: u16 = 64;
+
+/// Budget of a machine that does not tell its memory, in bytes.
+const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
+
+impl BrokerConfig {
+    /// The default settings, at this socket.
+    pub fn new(socket: impl Into<PathBuf>) -> BrokerConfig {
+        BrokerConfig {
+            socket: socket.into(),
+            bind: BindOptions::default(),
+            shards: None,
+            pin: false,
+            backend: Choice::Auto,
+            max_memory_bytes: None,
+            shard: ShardConfig::default(),
+        }
+    }
+}
+
+/// Why a broker did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A setting is out of range.
+    Setting(String),
+    /// The socket.
+    Bind(BindError),
+    /// The back end.
+    Backend(String),
+    /// A thread.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Setting(text) | StartError::Backend(text) => formatter.write_str(text),
+            StartError::Bind(error) => error.fmt(formatter),
+            StartError::Thread(error) => write!(formatter, "cannot start a shard: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A broker that runs. Dropping it shuts it down.
+#[derive(Debug)]
+pub struct Broker {
+    socket: PathBuf,
+    shutdown: Shutdown,
+    threads: Vec<thread::JoinHandle<io::Result<()>>>,
+    backend: Kind,
+    shards: u16,
+}
+
+/// Asks a broker to shut down, from any thread.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    asked: Arc<AtomicBool>,
+    /// Set once all shards have a back end.
+    wakers: Arc<OnceLock<Vec<Waker>>>,
+}
+
+impl Shutdown {
+    /// Clients get what is queued and a goodbye; then the broker ends. Returns at
+    /// once. Asking again does nothing.
+    pub fn request(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        self.wakers.get().into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+impl Broker {
+    /// Binds the socket and starts the shards. Clients can connect when this
+    /// returns.
+    ///
+    /// # Errors
+    /// What does not allow it, and what would.
+    pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
+        config.shard.check().map_err(StartError::Setting)?;
+        let cores = allowed_cores();
+        let shards = config.shards.unwrap_or_else(|| (cores.len() / 2).max(1) as u16);
+        if !(1..=MAX_SHARDS).contains(&shards) {
+            let text = format!("shards must be between 1 and {MAX_SHARDS}");
+            return Err(StartError::Setting(text));
+        }
+        let (backend, backend_note) =
+            choose(config.backend).map_err(|error| StartError::Backend(error.to_string()))?;
+        if let Some(note) = &backend_note {
+            tracing::warn!("using the poll back end: {note}");
+        }
+        let listener =
+            LocalListener::bind(&config.socket, &config.bind).map_err(StartError::Bind)?;
+
+        let about = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: format!("{:08x}", config.shard.node),
+            pid: std::process::id(),
+            backend_note,
+            ..Status::default()
+        };
+        let memory = config.max_memory_bytes.unwrap_or_else(default_memory_bytes);
+        let shared = Shared {
+            config: Arc::new(config.shard.clone()),
+            budget: Budget::new(memory),
+            shutdown: Arc::new(AtomicBool::new(false)),
+            about: Arc::new(about),
+        };
+        let pinned = (config.pin || usize::from(shards) == cores.len() && shards > 1)
+            .then_some(cores.as_slice());
+        let mut broker = Broker {
+            socket: config.socket,
+            shutdown: Shutdown { asked: Arc::clone(&shared.shutdown), wakers: Arc::default() },
+            threads: Vec::new(),
+            backend,
+            shards,
+        };
+        broker.start_shards(&shared, listener, pinned)?;
+        Ok(broker)
+    }
+
+    fn start_shards(
+        &mut self,
+        shared: &Shared,
+        listener: LocalListener,
+        pinned: Option<&[usize]>,
+    ) -> Result<(), StartError> {
+        let (ready, wakers) = mpsc::channel();
+        let mut meshes = Vec::new();
+        let mut listener = Some(listener);
+        for id in 0..self.shards {
+            let (mesh, mesh_of_shard) = mpsc::channel();
+            meshes.push(mesh);
+            let start = Start {
+                id,
+                core: pinned.map(|cores| cores[usize::from(id) % cores.len()]),
+                listener: listener.take(),
+                shared: shared.clone(),
+                ready: ready.clone(),
+                mesh: mesh_of_shard,
+                ended: Ended(self.shutdown.clone()),
+            };
+            let backend = self.backend;
+            let thread = thread::Builder::new()
+                .name(format!("shard-{id}"))
+                .spawn(move || start.run(backend))
+                .map_err(StartError::Thread)?;
+            self.threads.push(thread);
+        }
+        drop(ready);
+        let mut all: Vec<Option<Waker>> = vec![None; usize::from(self.shards)];
+        for (id, waker) in wakers {
+            all[usize::from(id)] = Some(waker.map_err(StartError::Thread)?);
+        }
+        let all: Option<Vec<Waker>> = all.into_iter().collect();
+        let Some(all) = all else {
+            let error = io::Error::other("a shard ended before it began");
+            return Err(StartError::Thread(error));
+        };
+        let ends = Mesh::new_all(&all);
+        self.shutdown.wakers.set(all).expect("set here alone");
+        for (mesh, ends) in meshes.into_iter().zip(ends) {
+            // A thread that is gone is noticed when it is joined.
+            let _ = mesh.send(ends);
+        }
+        Ok(())
+    }
+
+    /// Where clients connect.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The back end in use.
+    pub fn backend(&self) -> Kind {
+        self.backend
+    }
+
+    /// How many shards run.
+    pub fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    /// What asks this broker to shut down, from another thread or a signal.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Waits until the broker has ended: after [`Shutdown::request`], or because
+    /// a shard broke (then the others are shut down).
+    ///
+    /// # Errors
+    /// What broke.
+    pub fn join(mut self) -> io::Result<()> {
+        self.join_threads()
+    }
+
+    fn join_threads(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended = thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a shard panicked: this is a bug")));
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.shutdown.request();
+        if let Err(error) = self.join_threads() {
+            tracing::error!(%error, "a shard broke");
+        }
+    }
+}
+
+/// What a shard's thread starts with.
+struct Start {
+    id: u16,
+    core: Option<usize>,
+    listener: Option<LocalListener>,
+    shared: Shared,
+    ready: mpsc::Sender<(u16, io::Result<Waker>)>,
+    mesh: mpsc::Receiver<Mesh<LocalSocket>>,
+    ended: Ended,
+}
+
+/// However a shard ends, by order, by error or by a panic, the others end too:
+/// half a broker would lose events silently.
+struct Ended(Shutdown);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.request();
+    }
+}
+
+impl Start {
+    fn run(self, backend: Kind) -> io::Result<()> {
+        if let Some(core) = self.core
+            && let Err(error) = pin_to_core(core)
+        {
+            tracing::warn!(%error, core, "cannot pin a shard; it runs anywhere");
+        }
+        match backend {
+            #[cfg(target_os = "linux")]
+            Kind::Uring => {
+                use netcluster_platform::{UringConfig, UringIo};
+                let io = UringIo::new(UringConfig::default())
+                    .map_err(|error| io::Error::other(error.to_string()));
+                self.run_on(io)
+            }
+            _ => self.run_on(PollIo::new(PollConfig::default())),
+        }
+    }
+
+    fn run_on<I>(self, io: io::Result<I>) -> io::Result<()>
+    where
+        I: Io<Socket = LocalSocket, Listener = LocalListener>,
+    {
+        let Start { id, listener, shared, ready, mesh, ended: _ended, .. } = self;
+        // The starter may have given up; then there is no mesh either.
+        let io = match io {
+            Ok(io) => {
+                let _ = ready.send((id, Ok(io.waker())));
+                io
+            }
+            Err(error) => {
+                let _ = ready.send((id, Err(error)));
+                return Ok(());
+            }
+        };
+        drop(ready);
+        let Ok(mesh) = mesh.recv() else { return Ok(()) };
+        let result = Shard::new(id, io, shared, mesh, listener).and_then(Shard::run);
+        if let Err(error) = &result {
+            tracing::error!(%error, shard = id, "a shard broke; the broker shuts down");
+        }
+        result
+    }
+}
+
+fn default_memory_bytes() -> usize {
+    let total = memory_total_bytes().and_then(|bytes| usize::try_from(bytes).ok());
+    total.map_or(FALLBACK_MEMORY_BYTES, |bytes| bytes / 4)
+}

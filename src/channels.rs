@@ -1,0 +1,144 @@
+//! The channels that one shard knows: isolated namespaces, each with its routes.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use netcluster_wire::Pattern;
+
+use crate::routes::Routes;
+use crate::target::Target;
+
+/// A channel's place in the table, valid while it has members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelId(u32);
+
+/// One channel, as one shard sees it.
+pub struct Channel {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Who listens to what, on all shards.
+    pub routes: Routes,
+    /// Connections of this shard that are on it.
+    members: usize,
+}
+
+/// All channels with a member here or a listener anywhere.
+pub struct Channels {
+    by_name: HashMap<Arc<str>, ChannelId, FixedState>,
+    table: Vec<Option<Channel>>,
+    seed: u64,
+}
+
+impl Channels {
+    /// None yet; the maps hash with `seed`.
+    pub fn new(seed: u64) -> Channels {
+        Channels {
+            by_name: HashMap::with_hasher(FixedState::with_seed(seed)),
+            table: Vec::new(),
+            seed,
+        }
+    }
+
+    /// A connection of this shard joins a channel.
+    pub fn join(&mut self, name: &Arc<str>) -> ChannelId {
+        let id = self.id_of(name);
+        self.get_mut(id).members += 1;
+        id
+    }
+
+    /// It leaves. Its listeners are removed before.
+    pub fn leave(&mut self, id: ChannelId) {
+        self.get_mut(id).members -= 1;
+        self.forget_if_unused(id);
+    }
+
+    /// The channel behind an id.
+    #[inline]
+    pub fn get(&self, id: ChannelId) -> &Channel {
+        self.table[id.0 as usize].as_ref().expect("a channel with members exists")
+    }
+
+    /// The channel behind an id.
+    #[inline]
+    pub fn get_mut(&mut self, id: ChannelId) -> &mut Channel {
+        self.table[id.0 as usize].as_mut().expect("a channel with members exists")
+    }
+
+    /// A client of some shard listens. Returns whether that is new.
+    pub fn subscribe(&mut self, name: &Arc<str>, pattern: &Pattern, target: Target) -> bool {
+        let id = self.id_of(name);
+        self.get_mut(id).routes.insert(pattern, target)
+    }
+
+    /// A client of some shard no longer listens.
+    pub fn unsubscribe(&mut self, name: &str, pattern: &Pattern, target: Target) {
+        if let Some(&id) = self.by_name.get(name) {
+            self.get_mut(id).routes.remove(pattern, target);
+            self.forget_if_unused(id);
+        }
+    }
+
+    fn id_of(&mut self, name: &Arc<str>) -> ChannelId {
+        if let Some(&id) = self.by_name.get(name) {
+            return id;
+        }
+        let at = match self.table.iter().position(Option::is_none) {
+            Some(at) => at,
+            None => {
+                self.table.push(None);
+                self.table.len() - 1
+            }
+        };
+        let routes = Routes::new(self.seed);
+        self.table[at] = Some(Channel { name: Arc::clone(name), routes, members: 0 });
+        let id = ChannelId(at as u32);
+        self.by_name.insert(Arc::clone(name), id);
+        id
+    }
+
+    fn forget_if_unused(&mut self, id: ChannelId) {
+        let channel = self.get(id);
+        if channel.members == 0 && channel.routes.is_empty() {
+            let name = Arc::clone(&channel.name);
+            self.by_name.remove(&name);
+            self.table[id.0 as usize] = None;
+        }
+    }
+
+    /// How many channels there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Trie look-ups of all channels, for `status`.
+    pub fn route_misses(&self) -> u64 {
+        self.table.iter().flatten().map(|channel| channel.routes.misses).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_lives_while_it_has_a_member_or_a_listener() {
+        let mut channels = Channels::new(1);
+        let name: Arc<str> = "a".into();
+        let pattern = Pattern::new(b"x").unwrap();
+        let target = Target { shard: 1, conn: 0, client: 1 };
+        let id = channels.join(&name);
+        assert!(channels.subscribe(&name, &pattern, target));
+        channels.leave(id);
+        assert_eq!(channels.len(), 1);
+        channels.unsubscribe("a", &pattern, target);
+        assert!(channels.is_empty());
+        channels.unsubscribe("a", &pattern, target);
+    }
+}

@@ -1,0 +1,173 @@
+//! One client's connection, as its shard keeps it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use netcluster_platform::Peer;
+use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
+
+use crate::channels::ChannelId;
+use crate::inbound::Inbound;
+use crate::outbound::Outbound;
+use crate::target::Target;
+
+/// How far a connection is.
+#[derive(Debug)]
+pub enum State {
+    /// It must say hello.
+    Hello,
+    /// It goes to another shard once receiving has stopped; what it was asked to
+    /// wait with is kept.
+    Moving(Box<Moving>),
+    /// It emits and listens.
+    Open,
+    /// What is queued is still sent, then it closes.
+    Closing,
+    /// The back end is closing it.
+    Closed,
+}
+
+/// A connection that waits to be handed over.
+#[derive(Debug)]
+pub struct Moving {
+    /// Where it goes.
+    pub shard: u16,
+    /// What it asked for.
+    pub hello: Hello,
+    /// Its channel.
+    pub channel: Arc<str>,
+    /// What it sent after its hello.
+    pub rest: Vec<u8>,
+    /// Why its predecessor was disconnected.
+    pub reason: Option<(ErrorCode, String)>,
+}
+
+/// What the back end does for this connection's receiving side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiving {
+    /// Nothing.
+    Off,
+    /// Chunks come.
+    On,
+    /// Chunks may still come until it has stopped.
+    Stopping,
+    /// A large frame's own buffer is being filled.
+    Filling,
+}
+
+/// What an emitter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocker {
+    /// A full queue.
+    Queue(Target),
+    /// The queue of messages to a shard.
+    Shard(u16),
+    /// The memory budget.
+    Memory,
+}
+
+/// How a queue stands to its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lag {
+    /// It is drained as fast as it fills, as far as we know.
+    None,
+    /// The socket is full and the queue has grown: its emitters wait a moment.
+    Grace,
+    /// It did not drain in that moment: it may grow to its limit, in copies.
+    Slow,
+}
+
+/// One connection.
+pub struct Connection {
+    /// Its name as a target.
+    pub target: Target,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// How far it is.
+    pub state: State,
+    /// What it must write into its frames.
+    pub source: Source,
+    /// Its channel, once it said hello.
+    pub channel: Option<ChannelId>,
+    /// The name it gave itself.
+    pub name: Box<str>,
+    /// Own listeners hear own events.
+    pub echo: bool,
+    /// It loses the oldest events instead of pausing emitters.
+    pub latest: bool,
+    /// What it has sent.
+    pub inbound: Inbound,
+    /// What it is sent.
+    pub outbound: Outbound,
+    /// The receiving side.
+    pub receiving: Receiving,
+    /// What it waits for as an emitter.
+    pub blocked_by: SmallVec<[Blocker; 1]>,
+    /// Emitters that wait for its queue.
+    pub waiters: Vec<Target>,
+    /// Whether its queue lags.
+    pub lag: Lag,
+    /// When its queue became full.
+    pub full_since_ns: u64,
+    /// It is on the list of those to flush.
+    pub dirty: bool,
+    /// What it listens to.
+    pub patterns: BTreeSet<Pattern>,
+    /// Sequence of its last event that is queued at every target of this shard.
+    pub last_sequence: u64,
+    /// Events it emitted.
+    pub events_in: u64,
+    /// Events queued to it.
+    pub events_out: u64,
+}
+
+impl Connection {
+    /// A connection that has not said hello.
+    pub fn new(target: Target, peer: Peer, max_queue_bytes: usize) -> Connection {
+        Connection {
+            target,
+            peer,
+            state: State::Hello,
+            source: Source::NONE,
+            channel: None,
+            name: "".into(),
+            echo: false,
+            latest: false,
+            inbound: Inbound::default(),
+            outbound: Outbound::new(max_queue_bytes),
+            receiving: Receiving::Off,
+            blocked_by: SmallVec::new(),
+            waiters: Vec::new(),
+            lag: Lag::None,
+            full_since_ns: 0,
+            dirty: false,
+            patterns: BTreeSet::new(),
+            last_sequence: 0,
+            events_in: 0,
+            events_out: 0,
+        }
+    }
+
+    /// Whether events may be queued to it.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Whether its queue has begun to lag: more than `lag_bytes` wait for a
+    /// socket that is full.
+    #[inline]
+    pub fn lags(&self, lag_bytes: usize) -> bool {
+        self.lag == Lag::None
+            && self.outbound.is_blocked()
+            && self.outbound.queued_bytes() >= lag_bytes
+    }
+
+    /// Whether emitters that feed it must wait.
+    #[inline]
+    pub fn holds_up(&self) -> bool {
+        self.outbound.is_full() || self.lag == Lag::Grace
+    }
+}

@@ -1,0 +1,36 @@
+//! The netcluster broker: one per machine, an event bus for its processes.
+//!
+//! `ARCHITECTURE.md` has the code map and the walk of an event; in short:
+//!
+
+//! - [`shard`]: the loop of one shard; everything below is driven by it.
+//! - [`inbound`]: from chunks to whole frames.
+//! - [`channels`], [`routes`], [`trie`]: from an event's name to its targets.
+//! - [`outbound`], [`copies`], [`budget`]: the queue towards one client, and what
+//!   it may pin.
+//! - [`mesh`]: what shards say to each other.
+//! - [`placement`], [`connection`], [`timers`], [`status`], [`config`].
+//!
+//! The modules below the shard do no IO and read no clock: they take the time as
+//! an argument, so that tests and the simulator drive the very same code.
+
+#![forbid(unsafe_code)]
+
+pub mod broker;
+pub mod budget;
+pub mod channels;
+pub mod config;
+pub mod connection;
+pub mod copies;
+pub mod inbound;
+pub mod mesh;
+pub mod outbound;
+pub mod placement;
+pub mod routes;
+pub mod shard;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod status;
+pub mod target;
+pub mod timers;
+pub mod trie;

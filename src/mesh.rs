@@ -1,0 +1,248 @@
+//! What shards say to each other: one bounded queue per ordered pair.
+//!
+//! ```text
+//!   shard 0 ──▶ ring ──▶ shard 1        overflow ─▶ ring: what does not fit waits at
+//!   shard 0 ◀── ring ◀── shard 1        its source, whose emitters pause
+//! ```
+//! No shard waits for another. Messages of one pair arrive in the order sent.
+//! Other shards are woken once per turn, by [`Mesh::publish`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use netcluster_platform::{Peer, Waker};
+use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
+
+use crate::inbound::Pieces;
+use crate::routes::Route;
+use crate::status::ShardStatus;
+use crate::target::Target;
+
+/// Messages that one ring holds.
+pub const RING_MESSAGES: usize = 1024;
+
+/// What one shard tells another.
+pub enum Message<S> {
+    /// Whole frames for targets of the receiving shard.
+    Run {
+        /// The targets, those of other shards too.
+        route: Arc<Route>,
+        /// Who emitted them.
+        emitter: Target,
+        /// The frames: any number in one slice, or one in several.
+        pieces: Pieces,
+        /// How many frames.
+        frames: usize,
+    },
+    /// A client listens to a pattern.
+    Subscribe {
+        /// Its channel.
+        channel: Arc<str>,
+        /// To what.
+        pattern: Pattern,
+        /// Who.
+        target: Target,
+    },
+    /// A client no longer listens to some patterns.
+    Unsubscribe {
+        /// Its channel.
+        channel: Arc<str>,
+        /// To what.
+        patterns: Vec<Pattern>,
+        /// Who.
+        target: Target,
+    },
+    /// Answer with `Passed`: everything sent before is then done.
+    Barrier(u64),
+    /// The answer to `Barrier`.
+    Passed(u64),
+    /// This emitter feeds a full queue.
+    Pause {
+        /// Who pauses; a client of the receiving shard.
+        emitter: Target,
+        /// Whose queue is full.
+        by: Target,
+    },
+    /// That queue is full no more.
+    Resume {
+        /// Who goes on.
+        emitter: Target,
+        /// Whose queue it was.
+        by: Target,
+    },
+    /// Receive buffers run short: copy out what blocked queues pin.
+    CopyOut,
+    /// Take over a connection.
+    Adopt(Box<Adoption<S>>),
+    /// A client of this channel is gone; for the accepting shard's books.
+    Departed(Arc<str>),
+    /// A client was disconnected; for the accepting shard's books.
+    Kicked(Source, ErrorCode, String),
+    /// Nothing more will come from the sender: it is shutting down.
+    Quiet,
+    /// Report to the sender.
+    StatusWanted(u64),
+    /// The report.
+    Status(u64, Box<ShardStatus>),
+}
+
+/// A connection on its way to its shard.
+pub struct Adoption<S> {
+    /// The socket.
+    pub socket: S,
+    /// Who is at its other end.
+    pub peer: Peer,
+    /// The number it is to have.
+    pub client: u32,
+    /// What it asked for.
+    pub hello: Hello,
+    /// Its channel.
+    pub channel: Arc<str>,
+    /// What it sent after its hello.
+    pub rest: Vec<u8>,
+    /// Why its predecessor was disconnected.
+    pub reason: Option<(ErrorCode, String)>,
+}
+
+struct Outbox<S> {
+    ring: Producer<Message<S>>,
+    overflow: VecDeque<Message<S>>,
+    waiters: Vec<Target>,
+    waker: Waker,
+    /// Set while the overflow waits for room; the receiver takes it and wakes us.
+    starving: Arc<AtomicBool>,
+    published: bool,
+}
+
+struct Inbox<S> {
+    ring: Consumer<Message<S>>,
+    waker: Waker,
+    starving: Arc<AtomicBool>,
+}
+
+/// One shard's ends of the queues to and from all others.
+pub struct Mesh<S> {
+    outboxes: Vec<Option<Outbox<S>>>,
+    inboxes: Vec<Option<Inbox<S>>>,
+}
+
+impl<S> Mesh<S> {
+    /// The ends for every shard of a broker, given what wakes each.
+    pub fn new_all(wakers: &[Waker]) -> Vec<Mesh<S>> {
+        let shards = wakers.len();
+        let mut all: Vec<Mesh<S>> = (0..shards)
+            .map(|_| Mesh {
+                outboxes: (0..shards).map(|_| None).collect(),
+                inboxes: (0..shards).map(|_| None).collect(),
+            })
+            .collect();
+        for from in 0..shards {
+            for to in (0..shards).filter(|&to| to != from) {
+                let (producer, consumer) = RingBuffer::new(RING_MESSAGES);
+                let starving = Arc::new(AtomicBool::new(false));
+                all[from].outboxes[to] = Some(Outbox {
+                    ring: producer,
+                    overflow: VecDeque::new(),
+                    waiters: Vec::new(),
+                    waker: wakers[to].clone(),
+                    starving: Arc::clone(&starving),
+                    published: false,
+                });
+                all[to].inboxes[from] =
+                    Some(Inbox { ring: consumer, waker: wakers[from].clone(), starving });
+            }
+        }
+        all
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> u16 {
+        self.outboxes.len() as u16
+    }
+
+    /// All shards but this one.
+    pub fn others(&self) -> impl Iterator<Item = u16> + use<S> {
+        let present: Vec<u16> =
+            (0..self.shards()).filter(|&shard| self.outboxes[shard as usize].is_some()).collect();
+        present.into_iter()
+    }
+
+    /// Sends a message. Returns whether it had to wait at this end, so that the
+    /// emitter it came from should pause: see [`Mesh::wait_for`].
+    ///
+    /// # Panics
+    /// If `to` is this shard: a programmer's error.
+    pub fn send(&mut self, to: u16, message: Message<S>) -> bool {
+        let outbox = self.outboxes[to as usize].as_mut().expect("not to oneself");
+        outbox.published = true;
+        if outbox.overflow.is_empty() {
+            match outbox.ring.push(message) {
+                Ok(()) => return false,
+                Err(rtrb::PushError::Full(message)) => outbox.overflow.push_back(message),
+            }
+        } else {
+            outbox.overflow.push_back(message);
+        }
+        true
+    }
+
+    /// Notes that an emitter pauses until the overflow towards `to` is gone.
+    pub fn wait_for(&mut self, to: u16, emitter: Target) {
+        let outbox = self.outboxes[to as usize].as_mut().expect("not to oneself");
+        outbox.waiters.push(emitter);
+    }
+
+    /// Moves overflow on as far as there is room, and wakes every shard that has
+    /// new messages. `resumed` gets the emitters that may go on, and what held them.
+    pub fn publish(&mut self, resumed: &mut Vec<(Target, u16)>) {
+        for (to, outbox) in self.outboxes.iter_mut().enumerate() {
+            let Some(outbox) = outbox else { continue };
+            if !outbox.overflow.is_empty() {
+                outbox.move_on();
+                if !outbox.overflow.is_empty() {
+                    // Tell the receiver first, then look again: room that it made
+                    // in between is not missed.
+                    outbox.starving.store(true, Ordering::SeqCst);
+                    outbox.move_on();
+                }
+                if outbox.overflow.is_empty() {
+                    resumed.extend(outbox.waiters.drain(..).map(|emitter| (emitter, to as u16)));
+                }
+            }
+            if std::mem::take(&mut outbox.published) {
+                outbox.waker.wake();
+            }
+        }
+    }
+
+    /// The next message from shard `from`.
+    #[inline]
+    pub fn receive(&mut self, from: u16) -> Option<Message<S>> {
+        self.inboxes[from as usize].as_mut()?.ring.pop().ok()
+    }
+
+    /// To be called when a batch was taken from `from`: wakes it if it waits
+    /// for room.
+    pub fn taken(&mut self, from: u16) {
+        if let Some(inbox) = &self.inboxes[from as usize]
+            && inbox.starving.swap(false, Ordering::SeqCst)
+        {
+            inbox.waker.wake();
+        }
+    }
+}
+
+impl<S> Outbox<S> {
+    fn move_on(&mut self) {
+        while let Some(message) = self.overflow.pop_front() {
+            if let Err(rtrb::PushError::Full(message)) = self.ring.push(message) {
+                self.overflow.push_front(message);
+                return;
+            }
+            self.published = true;
+        }
+    }
+}

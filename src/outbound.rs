@@ -1,0 +1,370 @@
+//! The queue towards one client: runs of frames, bounded, sent by gather-writes.
+//!
+//! ```text
+//!          sent  under way (in the kernel's hands until `Sent`)
+//!          ▼     ▼
+//!   [ entry ][ entry ][ entry ][ entry ]        entry = slice of a chunk
+//!   └ head_sent ┘  └ boundary: where dropping or truncating may start
+//! ```
+//! The limit is a high-water mark: a push is never refused, the caller pauses
+//! whoever feeds a full queue. A queue is full until it has drained to half.
+//!
+//! Invariants: `queued_bytes` is what the entries hold less `head_sent`; an
+//! entry's first `lead` bytes end a frame that began in an entry before, behind
+//! them a frame starts. Frames are never cut, except between two sends.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use netcluster_platform::{MAX_SLICES_PER_SEND, Slice};
+use netcluster_wire::header::{Header, Kind};
+use netcluster_wire::{LossReason, Source, control, frame};
+
+use crate::budget::Budget;
+use crate::copies::Copies;
+
+/// Sources that one `lost` notice is told apart by; beyond, they are counted
+/// together under [`Source::NONE`].
+const MAX_LOSS_SOURCES: usize = 64;
+
+/// Entries of an empty queue beyond which its memory is given back.
+const KEEP_ENTRIES: usize = 16;
+
+#[derive(Clone, Debug)]
+struct Entry {
+    slice: Slice,
+    lead: u32,
+}
+
+/// Events that a queue dropped, per source, waiting to be told.
+#[derive(Debug, Default)]
+struct Loss {
+    by_source: Vec<(Source, u64)>,
+}
+
+/// One client's outbound queue.
+#[derive(Debug)]
+pub struct Outbound {
+    entries: VecDeque<Entry>,
+    queued_bytes: usize,
+    head_sent: usize,
+    under_way_bytes: usize,
+    limit_bytes: usize,
+    resume_bytes: Option<usize>,
+    blocked: bool,
+    /// Events dropped since the start, for `status`.
+    pub dropped: u64,
+}
+
+impl Outbound {
+    /// An empty queue with this high-water mark.
+    pub fn new(limit_bytes: usize) -> Outbound {
+        Outbound {
+            entries: VecDeque::new(),
+            queued_bytes: 0,
+            head_sent: 0,
+            under_way_bytes: 0,
+            limit_bytes,
+            resume_bytes: None,
+            blocked: false,
+            dropped: 0,
+        }
+    }
+
+    /// Appends whole frames in one slice.
+    #[inline]
+    pub fn push(&mut self, slice: &Slice) {
+        self.push_part(slice, 0);
+    }
+
+    /// Appends one frame in several slices.
+    pub fn push_pieces(&mut self, pieces: &[Slice]) {
+        for (at, piece) in pieces.iter().enumerate() {
+            self.push_part(piece, if at == 0 { 0 } else { piece.len() });
+        }
+    }
+
+    #[inline]
+    fn push_part(&mut self, slice: &Slice, lead: usize) {
+        self.queued_bytes += slice.len();
+        // A piece that goes on with a frame stays by itself, so that `lead` tells
+        // where that frame ends.
+        if lead == 0
+            && let Some(last) = self.entries.back_mut()
+            && last.slice.try_join(slice)
+        {
+            return;
+        }
+        self.entries.push_back(Entry { slice: slice.clone(), lead: lead as u32 });
+    }
+
+    /// Bytes that the socket has not taken yet.
+    #[inline]
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// The high-water mark.
+    #[inline]
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    /// Sets the high-water mark.
+    pub fn set_limit_bytes(&mut self, limit_bytes: usize) {
+        self.limit_bytes = limit_bytes;
+    }
+
+    /// Ranges that the queue holds: its gather list.
+    pub fn ranges(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is queued.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.queued_bytes == 0
+    }
+
+    /// Whether a send may start: something is queued, none is under way and the
+    /// socket has room.
+    #[inline]
+    pub fn can_send(&self) -> bool {
+        self.queued_bytes > 0 && self.under_way_bytes == 0 && !self.blocked
+    }
+
+    /// Whether the socket has no room.
+    #[inline]
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Starts a send of at most [`MAX_SLICES_PER_SEND`] slices: returns the first,
+    /// less what of it is sent already; [`Outbound::after_first`] gives the
+    /// others. All are under way until [`Outbound::sent`].
+    ///
+    /// # Panics
+    /// If [`Outbound::can_send`] is false: a programmer's error.
+    #[inline]
+    pub fn start_send(&mut self) -> Slice {
+        assert!(self.can_send());
+        let mut first = self.entries[0].slice.clone();
+        first.advance(self.head_sent);
+        self.under_way_bytes = first.len() + self.after_first().map(Slice::len).sum::<usize>();
+        first
+    }
+
+    /// The slices that follow the first in the send under way.
+    #[inline]
+    pub fn after_first(&self) -> impl Iterator<Item = &Slice> {
+        self.entries.iter().take(MAX_SLICES_PER_SEND).skip(1).map(|entry| &entry.slice)
+    }
+
+    /// The socket took `bytes` of what was under way.
+    pub fn sent(&mut self, bytes: usize, blocked: bool) {
+        assert!(bytes <= self.under_way_bytes);
+        self.under_way_bytes = 0;
+        self.blocked = blocked;
+        self.queued_bytes -= bytes;
+        let mut left = bytes + self.head_sent;
+        while let Some(first) = self.entries.front() {
+            if left < first.slice.len() {
+                break;
+            }
+            left -= first.slice.len();
+            self.entries.pop_front();
+        }
+        self.head_sent = left;
+        if self.entries.is_empty() && self.entries.capacity() > KEEP_ENTRIES {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// The socket has room again.
+    pub fn writable(&mut self) {
+        self.blocked = false;
+    }
+
+    /// Whether the queue has just become full. From then on it counts as full
+    /// until [`Outbound::drained`].
+    #[inline]
+    pub fn fills(&mut self, budget: &Budget) -> bool {
+        if self.resume_bytes.is_some() {
+            return false;
+        }
+        let limit = match budget.is_exhausted() {
+            true => self.limit_bytes.min(EXHAUSTED_LIMIT_BYTES),
+            false => self.limit_bytes,
+        };
+        let full = self.queued_bytes >= limit;
+        if full {
+            self.resume_bytes = Some(limit / 2);
+        }
+        full
+    }
+
+    /// Whether the queue is full.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.resume_bytes.is_some()
+    }
+
+    /// Whether a full queue has just drained to half and is full no more.
+    #[inline]
+    pub fn drained(&mut self) -> bool {
+        let drained = self.resume_bytes.is_some_and(|mark| self.queued_bytes <= mark);
+        if drained {
+            self.resume_bytes = None;
+        }
+        drained
+    }
+
+    /// Moves what pins pool buffers to memory of its own, shared through
+    /// `copies` with other queues that hold the same chunks.
+    pub fn copy_out(&mut self, copies: &mut Copies) {
+        // What the kernel has in its hands keeps its own references anyway.
+        for entry in &mut self.entries {
+            if entry.slice.is_pooled() {
+                entry.slice = copies.copy(&entry.slice);
+            }
+        }
+    }
+
+    /// The slices that pin pool buffers.
+    pub fn pooled(&self) -> impl Iterator<Item = &Slice> {
+        self.entries.iter().map(|entry| &entry.slice).filter(|slice| slice.is_pooled())
+    }
+
+    /// For `latest` connections: drops the oldest whole events until an eighth
+    /// of the limit is free, and puts one `lost` frame per source in their
+    /// place. What is under way or half sent stays, and so do control frames.
+    /// Returns how many events were dropped.
+    pub fn drop_oldest(&mut self) -> u64 {
+        let goal = self.limit_bytes - self.limit_bytes / 8;
+        if self.queued_bytes <= goal {
+            return 0;
+        }
+        let kept = self.split_at_boundary();
+        let mut loss = Loss::default();
+        let mut controls = Vec::new();
+        let mut dropped = 0;
+        let mut rest = self.entries.split_off(kept);
+        let mut rest_bytes: usize = rest.iter().map(|entry| entry.slice.len()).sum();
+        while self.queued_bytes > goal {
+            let Some(mut entry) = rest.pop_front() else { break };
+            let head = Header::read(entry.slice.as_bytes()).expect("a frame starts here");
+            let length = head.length.get() as usize;
+            if length == rest_bytes {
+                // The newest event is kept, whatever its size.
+                rest.push_front(entry);
+                break;
+            }
+            rest_bytes -= length;
+            match Kind::from_byte(head.kind) {
+                Some(Kind::Event) => {
+                    loss.add(head.source(), 1);
+                    dropped += 1;
+                }
+                Some(Kind::Lost) => loss.add(head.source(), head.sequence.get()),
+                _ => {
+                    controls.push(entry);
+                    continue;
+                }
+            }
+            self.queued_bytes -= length;
+            let mut missing = length.saturating_sub(entry.slice.len());
+            if missing == 0 {
+                entry.slice.advance(length);
+                if !entry.slice.is_empty() {
+                    rest.push_front(entry);
+                }
+            }
+            while missing > 0 {
+                let mut next = rest.pop_front().expect("a frame's pieces follow each other");
+                let take = missing.min(next.slice.len());
+                missing -= take;
+                next.slice.advance(take);
+                next.lead = 0;
+                if !next.slice.is_empty() {
+                    rest.push_front(next);
+                }
+            }
+        }
+        for (source, count) in loss.by_source {
+            let payload = control::encode_lost(LossReason::Overflow);
+            let notice = frame::encode(Kind::Lost, source, count, b"", &payload);
+            self.queued_bytes += notice.len();
+            self.entries.push_back(Entry { slice: Slice::from(Bytes::from(notice)), lead: 0 });
+        }
+        self.entries.extend(controls);
+        self.entries.append(&mut rest);
+        self.dropped += dropped;
+        dropped
+    }
+
+    /// Drops all but the frame that is half sent (and what is under way).
+    pub fn truncate(&mut self) {
+        let kept = self.split_at_boundary();
+        for entry in self.entries.drain(kept..) {
+            self.queued_bytes -= entry.slice.len();
+        }
+    }
+
+    /// Cuts the entry in which the first frame starts that no send has touched,
+    /// and returns the index of the entry that starts with it.
+    fn split_at_boundary(&mut self) -> usize {
+        let touched = self.head_sent + self.under_way_bytes;
+        let mut start = 0; // of the entry, in bytes from the front of the queue
+        for at in 0..self.entries.len() {
+            let entry = &self.entries[at];
+            let length = entry.slice.len();
+            let mut boundary = entry.lead as usize;
+            while start + boundary < touched && boundary < length {
+                let head = &entry.slice.as_bytes()[boundary..];
+                boundary += Header::read(head).expect("a frame starts here").length.get() as usize;
+            }
+            if boundary < length || (boundary == length && start + boundary >= touched) {
+                if boundary == 0 {
+                    return at;
+                }
+                if boundary < length {
+                    let mut rest = entry.clone();
+                    rest.slice.advance(boundary);
+                    rest.lead = 0;
+                    self.entries[at].slice.truncate(boundary);
+                    self.entries.insert(at + 1, rest);
+                }
+                // The pieces of a frame that ends here may still follow.
+                if self.entries.get(at + 1).is_none_or(|next| next.lead == 0) {
+                    return at + 1;
+                }
+            }
+            start += length;
+        }
+        self.entries.len()
+    }
+}
+
+/// The limit of every queue while the broker's memory budget is used up: low
+/// enough to stop growth, high enough that any client still makes progress.
+const EXHAUSTED_LIMIT_BYTES: usize = 64 * 1024;
+
+impl Loss {
+    fn add(&mut self, source: Source, count: u64) {
+        let known = self.by_source.iter().position(|(other, _)| *other == source);
+        let at = match known {
+            Some(at) => at,
+            None if self.by_source.len() < MAX_LOSS_SOURCES => {
+                self.by_source.push((source, 0));
+                self.by_source.len() - 1
+            }
+            None => {
+                let last = self.by_source.len() - 1;
+                self.by_source[last].0 = Source::NONE;
+                last
+            }
+        };
+        self.by_source[at].1 += count;
+    }
+}

@@ -1,0 +1,256 @@
+//! What clients ask for: hello, subscriptions, pings, an orderly end, status.
+//!
+//! Acks, pongs and byes are answered behind a barrier: every other shard has
+//! then done all that this one sent it before. With one shard that is at once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use netcluster_platform::{Conn, Io, Slice};
+use netcluster_wire::control::{ControlError, encode_error, encode_pong};
+use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
+use netcluster_wire::{
+    ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, check_channel, frame,
+};
+
+use crate::config::MIN_MAX_QUEUE_BYTES;
+use crate::connection::State;
+use crate::mesh::Message;
+use crate::target::Target;
+use crate::timers::Timer;
+
+use super::Shard;
+
+/// Patterns that one connection may listen to.
+pub const MAX_PATTERNS: usize = 1 << 20;
+
+/// What follows once a barrier is passed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum After {
+    /// The subscription is in force everywhere.
+    Ack(Target, u64),
+    /// Every earlier event is queued at every target.
+    Pong(Target, u64, u64),
+    /// The same, and the connection ends.
+    Bye(Target, u64),
+}
+
+impl<I: Io> Shard<I> {
+    /// The first frame of a connection. Returns whether it is open now; if it
+    /// goes to another shard, `rest` goes with it.
+    pub(super) fn hello(&mut self, conn: Conn, bytes: &Bytes, rest: &[u8]) -> bool {
+        let frame = checked(bytes);
+        if frame.kind() != Kind::Hello {
+            self.refuse(conn, ErrorCode::Protocol, "the first frame must be a hello");
+            return false;
+        }
+        let hello = match Hello::decode(frame.payload()) {
+            Ok(hello) => hello,
+            Err(error) => {
+                let code = match error {
+                    ControlError::Version(_) => ErrorCode::Version,
+                    _ => ErrorCode::Protocol,
+                };
+                self.refuse(conn, code, &error.to_string());
+                return false;
+            }
+        };
+        match check_channel(frame.name()) {
+            Ok(channel) => self.place(conn, hello, channel.into(), rest),
+            Err(error) => {
+                self.refuse(conn, ErrorCode::Name, &format!("channel: {error}"));
+                false
+            }
+        }
+    }
+
+    fn refuse(&mut self, conn: Conn, code: ErrorCode, text: &str) {
+        self.totals.protocol_errors += 1;
+        self.kick(conn, code, text);
+    }
+
+    /// Opens a connection that this shard keeps, and welcomes it.
+    pub(super) fn open(
+        &mut self,
+        conn: Conn,
+        hello: Hello,
+        channel: &Arc<str>,
+        reason: Option<(ErrorCode, String)>,
+    ) {
+        let config = Arc::clone(&self.shared.config);
+        let channel = self.channels.join(channel);
+        let connection = self.at(conn);
+        let source = Source { node: config.node, client: connection.target.client };
+        connection.state = State::Open;
+        connection.source = source;
+        connection.channel = Some(channel);
+        connection.echo = hello.echo;
+        connection.latest = hello.latest;
+        if hello.max_queue != 0 {
+            let wanted = usize::try_from(hello.max_queue).unwrap_or(usize::MAX);
+            connection
+                .outbound
+                .set_limit_bytes(wanted.clamp(MIN_MAX_QUEUE_BYTES, config.max_queue_bytes));
+        }
+        connection.name = hello.client_name.into();
+        let welcome =
+            Welcome { max_payload: config.max_payload_bytes as u64, run: config.run, reason };
+        self.reply(conn, &frame::encode(Kind::Welcome, source, 0, b"", &welcome.encode()));
+        self.totals.clients += 1;
+    }
+
+    /// A control frame of an open connection.
+    pub(super) fn control(&mut self, conn: Conn, bytes: &Bytes) {
+        let frame = checked(bytes);
+        let connection = self.at(conn);
+        let target = connection.target;
+        if frame.source() != connection.source {
+            self.refuse(
+                conn,
+                ErrorCode::Source,
+                "a frame carries another source than the welcome gave",
+            );
+            return;
+        }
+        let sequence = frame.sequence();
+        match frame.kind() {
+            Kind::Subscribe => self.subscribe(conn, sequence, frame.name()),
+            Kind::Unsubscribe => self.unsubscribe(conn, sequence, frame.name()),
+            Kind::Ping => {
+                let confirmed = connection.last_sequence;
+                self.after_barrier(After::Pong(target, sequence, confirmed));
+            }
+            Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
+            Kind::Stats => self.collect_status(target, sequence),
+            Kind::Pong => {}
+            Kind::Event | Kind::Hello | Kind::Welcome | Kind::Ack | Kind::Error | Kind::Lost => {
+                let text = format!("a client may not send {:?} here", frame.kind());
+                self.refuse(conn, ErrorCode::Protocol, &text);
+            }
+        }
+    }
+
+    fn subscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
+        let connection = self.at(conn);
+        let target = connection.target;
+        let pattern = match Pattern::new(name) {
+            Ok(_) if connection.patterns.len() >= MAX_PATTERNS => {
+                let text = format!("a client can listen to at most {MAX_PATTERNS} patterns");
+                return self.reply_error(conn, ErrorCode::Pattern, request, &text);
+            }
+            Ok(pattern) => pattern,
+            Err(error) => {
+                return self.reply_error(conn, ErrorCode::Pattern, request, &error.to_string());
+            }
+        };
+        if connection.patterns.insert(pattern.clone()) {
+            let channel = connection.channel.expect("an open connection has a channel");
+            let channel = Arc::clone(&self.channels.get(channel).name);
+            self.channels.subscribe(&channel, &pattern, target);
+            self.totals.listeners += 1;
+            for shard in self.mesh.others() {
+                let (channel, pattern) = (channel.clone(), pattern.clone());
+                self.tell(shard, target, Message::Subscribe { channel, pattern, target });
+            }
+        }
+        self.after_barrier(After::Ack(target, request));
+    }
+
+    fn unsubscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
+        let connection = self.at(conn);
+        let target = connection.target;
+        if let Ok(pattern) = Pattern::new(name)
+            && connection.patterns.remove(&pattern)
+        {
+            self.unroute(conn, vec![pattern]);
+        }
+        self.after_barrier(After::Ack(target, request));
+    }
+
+    /// Takes patterns of a connection out of every shard's routes.
+    pub(super) fn unroute(&mut self, conn: Conn, patterns: Vec<Pattern>) {
+        let connection = self.at(conn);
+        let target = connection.target;
+        let Some(channel) = connection.channel else { return };
+        let channel = Arc::clone(&self.channels.get(channel).name);
+        for pattern in &patterns {
+            self.channels.unsubscribe(&channel, pattern, target);
+        }
+        self.totals.listeners -= patterns.len() as u64;
+        for shard in self.mesh.others() {
+            let (channel, patterns) = (channel.clone(), patterns.clone());
+            self.tell(shard, target, Message::Unsubscribe { channel, patterns, target });
+        }
+    }
+
+    /// Does what follows once all other shards have done what they were sent.
+    pub(super) fn after_barrier(&mut self, after: After) {
+        let (After::Ack(target, _) | After::Pong(target, ..) | After::Bye(target, _)) = after;
+        let mut waiting = 0;
+        for shard in self.mesh.others() {
+            self.tell(shard, target, Message::Barrier(self.next_barrier));
+            waiting += 1;
+        }
+        if waiting == 0 {
+            return self.passed(after);
+        }
+        self.barriers.insert(self.next_barrier, (waiting, after));
+        self.next_barrier += 1;
+    }
+
+    /// A barrier is passed.
+    pub(super) fn passed(&mut self, after: After) {
+        let (After::Ack(target, _) | After::Pong(target, ..) | After::Bye(target, _)) = after;
+        let Some(connection) = self.find(target) else { return };
+        if !connection.is_open() {
+            return;
+        }
+        let (conn, source) = (Conn(target.conn), connection.source);
+        match after {
+            After::Ack(_, request) => {
+                self.reply(conn, &frame::encode(Kind::Ack, source, request, b"", b""));
+            }
+            After::Pong(_, token, confirmed) => {
+                let pong = encode_pong(confirmed);
+                self.reply(conn, &frame::encode(Kind::Pong, source, token, b"", &pong));
+            }
+            After::Bye(_, token) => {
+                self.reply(conn, &frame::encode(Kind::Bye, source, token, b"", b""));
+                let linger = self.shared.config.drain_timeout;
+                self.finish(conn, linger);
+            }
+        }
+    }
+
+    /// Queues a frame of the broker itself to a client. A client that asks more
+    /// than it reads is paused like any emitter.
+    pub(super) fn reply(&mut self, conn: Conn, frame: &[u8]) {
+        let slice = Slice::from(Bytes::copy_from_slice(frame));
+        let now_ns = self.now_ns;
+        let deadline_ns = self.deadline_ns(self.shared.config.stall_timeout);
+        let connection =
+            self.connections[conn.0 as usize].as_deref_mut().expect("it asked for a reply");
+        let target = connection.target;
+        connection.outbound.push(&slice);
+        if connection.outbound.fills(&self.shared.budget) {
+            connection.full_since_ns = now_ns;
+            self.timers.set(deadline_ns, Timer::Stall(target));
+        }
+        if connection.outbound.is_full() && connection.is_open() {
+            self.pause_for(target, target);
+        }
+        self.mark_dirty(conn);
+    }
+
+    fn reply_error(&mut self, conn: Conn, code: ErrorCode, request: u64, text: &str) {
+        let source = self.at(conn).source;
+        let payload = encode_error(code, text);
+        self.reply(conn, &frame::encode(Kind::Error, source, request, b"", &payload));
+    }
+}
+
+/// A control frame that the framer has already checked.
+fn checked(bytes: &Bytes) -> Frame<'_> {
+    Frame::read(bytes, HARD_MAX_PAYLOAD_BYTES).ok().flatten().expect("the framer checked it")
+}

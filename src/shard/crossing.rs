@@ -1,0 +1,133 @@
+//! Messages from other shards, and who waits for the rings between them.
+
+use bytes::Bytes;
+
+use netcluster_platform::{Conn, Io};
+
+use crate::connection::{Blocker, Connection};
+use crate::mesh::{Adoption, Message};
+use crate::target::Target;
+
+use super::{MESSAGES_PER_TURN, Shard};
+
+impl<I: Io> Shard<I> {
+    /// Does what other shards have sent, a bounded number each turn.
+    pub(super) fn take_messages(&mut self) {
+        self.more_messages = false;
+        for from in self.mesh.others() {
+            let mut taken = 0;
+            while taken < MESSAGES_PER_TURN {
+                let Some(message) = self.mesh.receive(from) else { break };
+                self.handle(from, message);
+                taken += 1;
+            }
+            if taken > 0 {
+                self.last_active_ns = self.now_ns;
+                self.mesh.taken(from);
+            }
+            self.more_messages |= taken == MESSAGES_PER_TURN;
+        }
+    }
+
+    /// Hands over what this turn has for other shards, and lets emitters go on
+    /// that waited for room.
+    pub(super) fn publish(&mut self) {
+        let mut resumed = std::mem::take(&mut self.resumed);
+        self.mesh.publish(&mut resumed);
+        for (emitter, shard) in resumed.drain(..) {
+            self.unblock(emitter, Blocker::Shard(shard));
+        }
+        self.resumed = resumed;
+        if !self.io.starved() {
+            self.copy_out_asked = false;
+        }
+    }
+
+    fn handle(&mut self, from: u16, message: Message<I::Socket>) {
+        match message {
+            Message::Run { route, emitter, pieces, frames } => {
+                self.queue_here(&route, emitter, None, &pieces, frames);
+            }
+            Message::Subscribe { channel, pattern, target } => {
+                self.channels.subscribe(&channel, &pattern, target);
+            }
+            Message::Unsubscribe { channel, patterns, target } => {
+                for pattern in &patterns {
+                    self.channels.unsubscribe(&channel, pattern, target);
+                }
+            }
+            Message::Barrier(number) => {
+                self.mesh.send(from, Message::Passed(number));
+            }
+            Message::Passed(number) => self.barrier_passed(number),
+            Message::Pause { emitter, by } => {
+                self.block(emitter, Blocker::Queue(by));
+            }
+            Message::Resume { emitter, by } => self.unblock(emitter, Blocker::Queue(by)),
+            Message::CopyOut => self.copy_out_laggards(),
+            Message::Adopt(adoption) => self.adopt(*adoption),
+            Message::Departed(channel) => self.departed(&channel, from),
+            Message::Kicked(source, code, text) => {
+                if let Some(placement) = &mut self.placement {
+                    placement.kicked(source, code, text);
+                }
+            }
+            Message::Quiet => self.other_is_quiet(),
+            Message::StatusWanted(number) => {
+                let report = Box::new(self.report());
+                self.mesh.send(from, Message::Status(number, report));
+            }
+            Message::Status(number, report) => self.status_arrived(number, *report),
+        }
+    }
+
+    fn barrier_passed(&mut self, number: u64) {
+        let Some((waiting, after)) = self.barriers.get_mut(&number) else { return };
+        *waiting -= 1;
+        if *waiting == 0 {
+            let after = *after;
+            self.barriers.remove(&number);
+            self.passed(after);
+        }
+    }
+
+    /// Takes over a connection from the accepting shard.
+    fn adopt(&mut self, adoption: Adoption<I::Socket>) {
+        let Adoption { socket, peer, client, hello, channel, rest, reason } = adoption;
+        let conn = match self.io.adopt(socket) {
+            Ok(conn) => conn,
+            Err(error) => {
+                tracing::warn!(%error, client, "a connection could not be handed over");
+                self.report_departed(&channel);
+                return;
+            }
+        };
+        let target = Target { shard: self.id, conn: conn.0, client };
+        let max_queue = self.shared.config.max_queue_bytes;
+        self.insert(Connection::new(target, peer, max_queue));
+        self.open(conn, hello, &channel, reason);
+        if !rest.is_empty() {
+            self.received(conn, &Bytes::from(rest));
+        }
+        self.start_receiving(conn);
+    }
+
+    /// Gives a connection whose receiving has stopped to its shard.
+    pub(super) fn hand_over(&mut self, conn: Conn) {
+        let connection = self.connections[conn.0 as usize].take().expect("it is moving");
+        let socket = self.io.release(conn);
+        let crate::connection::State::Moving(moving) = connection.state else {
+            unreachable!("only moving connections are handed over");
+        };
+        let adoption = Adoption {
+            socket,
+            peer: connection.peer,
+            client: connection.target.client,
+            hello: moving.hello,
+            channel: moving.channel,
+            rest: moving.rest,
+            reason: moving.reason,
+        };
+        self.mesh.send(moving.shard, Message::Adopt(Box::new(adoption)));
+    }
+}

@@ -1,0 +1,225 @@
+//! Runs onto the queues of their targets, and who pauses when one is full.
+//!
+//! An emitter that feeds a full queue is paused whole: nothing more is received
+//! from it until every queue that blocks it has drained to half. Emitters that
+//! feed no full queue are never touched. A fan-out is never cut short: what has
+//! arrived goes onto every queue, and the pause takes hold behind it. So a queue
+//! exceeds its mark by at most what was received before the pause took hold: the
+//! shard's receive pool, and what the rings between shards hold.
+
+use std::sync::Arc;
+
+use netcluster_platform::{Conn, Io, Slice};
+use netcluster_wire::ErrorCode;
+
+use crate::connection::{Blocker, Connection, Lag};
+use crate::inbound::Pieces;
+use crate::mesh::Message;
+use crate::routes::{Route, RouteId};
+use crate::target::Target;
+use crate::timers::Timer;
+
+use super::Shard;
+
+/// How long a queue that its socket does not drain holds up its emitters before
+/// it is taken for slow and its bytes are copied out. A listener that is only
+/// busy drains well within it, and then nothing is copied; one that is not
+/// delays those who feed it, and nobody else, by this once.
+const LAG_GRACE_NS: u64 = 2_000_000;
+
+impl<I: Io> Shard<I> {
+    /// Queues whole frames, in one slice, or one frame in several, to all
+    /// targets of a route.
+    #[inline]
+    pub(super) fn fan_out(&mut self, from: Conn, id: RouteId, pieces: &[Slice], frames: usize) {
+        let emitter = self.connections[from.0 as usize].as_deref_mut().expect("it emits");
+        emitter.events_in += frames as u64;
+        self.totals.events_in += frames as u64;
+        let (emitter, echo) = (emitter.target, emitter.echo);
+        let channel = self.connections[from.0 as usize].as_deref().and_then(|it| it.channel);
+        let routes = &self.channels.get(channel.expect("an emitter has a channel")).routes;
+        let route = routes.get(id).clone();
+        if route.targets().is_empty() {
+            self.totals.events_unheard += frames as u64;
+            return;
+        }
+        let skip = if echo { None } else { Some(emitter) };
+        self.queue_here(&route, emitter, skip, pieces, frames);
+        if route.of_shard(self.id).len() < route.targets().len() {
+            self.send_across(&route, emitter, pieces, frames);
+        }
+    }
+
+    /// Queues to the targets that this shard owns.
+    pub(super) fn queue_here(
+        &mut self,
+        route: &Route,
+        emitter: Target,
+        skip: Option<Target>,
+        pieces: &[Slice],
+        frames: usize,
+    ) {
+        let mut full = std::mem::take(&mut self.full);
+        for &target in route.of_shard(self.id) {
+            if Some(target) == skip {
+                continue;
+            }
+            let Some(Some(connection)) = self.connections.get_mut(target.conn as usize) else {
+                continue;
+            };
+            if connection.target != target || !connection.is_open() {
+                continue;
+            }
+            match pieces {
+                [slice] => connection.outbound.push(slice),
+                pieces => connection.outbound.push_pieces(pieces),
+            }
+            connection.events_out += frames as u64;
+            self.totals.events_out += frames as u64;
+            if !connection.dirty {
+                connection.dirty = true;
+                self.dirty.push(Conn(target.conn));
+            }
+            if connection.latest {
+                if connection.outbound.queued_bytes() > connection.outbound.limit_bytes() {
+                    self.totals.dropped += connection.outbound.drop_oldest();
+                }
+                continue;
+            }
+            if connection.outbound.fills(&self.shared.budget) {
+                connection.full_since_ns = self.now_ns;
+                let stall_ns = self.shared.config.stall_timeout.as_nanos() as u64;
+                self.timers.set(self.now_ns.saturating_add(stall_ns), Timer::Stall(target));
+            }
+            if connection.lags(self.lag_bytes) {
+                connection.lag = Lag::Grace;
+                self.timers.set(self.now_ns + LAG_GRACE_NS, Timer::Lag(target));
+            }
+            if connection.holds_up() {
+                full.push(target);
+            }
+        }
+        for target in full.drain(..) {
+            self.pause_for(emitter, target);
+        }
+        self.full = full;
+    }
+
+    /// One message per other shard that has targets.
+    fn send_across(
+        &mut self,
+        route: &Arc<Route>,
+        emitter: Target,
+        pieces: &[Slice],
+        frames: usize,
+    ) {
+        let mut last = self.id;
+        for target in route.targets() {
+            if target.shard == self.id || target.shard == last {
+                continue;
+            }
+            last = target.shard;
+            let message = Message::Run {
+                route: route.clone(),
+                emitter,
+                pieces: Pieces::from(pieces),
+                frames,
+            };
+            self.tell(last, emitter, message);
+        }
+    }
+
+    /// Sends a message that a client of this shard has caused. If it must wait
+    /// for room, the client pauses.
+    pub(super) fn tell(&mut self, shard: u16, cause: Target, message: Message<I::Socket>) {
+        if self.mesh.send(shard, message) && self.block(cause, Blocker::Shard(shard)) {
+            self.mesh.wait_for(shard, cause);
+        }
+    }
+
+    /// The emitter, of whichever shard, waits for a full queue of this shard.
+    pub(super) fn pause_for(&mut self, emitter: Target, queue: Target) {
+        let connection = self.find(queue).expect("it was just queued to");
+        if connection.waiters.contains(&emitter) {
+            return;
+        }
+        connection.waiters.push(emitter);
+        if emitter.shard == self.id {
+            self.block(emitter, Blocker::Queue(queue));
+        } else {
+            self.mesh.send(emitter.shard, Message::Pause { emitter, by: queue });
+        }
+    }
+
+    /// Pauses a client of this shard as an emitter. Returns whether this is news.
+    pub(super) fn block(&mut self, emitter: Target, blocker: Blocker) -> bool {
+        let Some(connection) = self.find(emitter) else { return false };
+        if connection.blocked_by.contains(&blocker) {
+            return false;
+        }
+        connection.blocked_by.push(blocker);
+        self.totals.pauses += 1;
+        self.stop_receiving(Conn(emitter.conn));
+        true
+    }
+
+    /// One reason less to pause.
+    pub(super) fn unblock(&mut self, emitter: Target, blocker: Blocker) {
+        let Some(connection) = self.find(emitter) else { return };
+        connection.blocked_by.retain(|other| *other != blocker);
+        if connection.blocked_by.is_empty() {
+            self.start_receiving(Conn(emitter.conn));
+        }
+    }
+
+    /// A queue is full no more, or gone: its emitters go on.
+    pub(super) fn release_waiters(&mut self, queue: Target) {
+        let Some(connection) = self.find(queue) else { return };
+        for emitter in std::mem::take(&mut connection.waiters) {
+            if emitter.shard == self.id {
+                self.unblock(emitter, Blocker::Queue(queue));
+            } else {
+                self.mesh.send(emitter.shard, Message::Resume { emitter, by: queue });
+            }
+        }
+    }
+
+    /// A queue lagged through its grace: its emitters go on, up to its limit.
+    pub(super) fn lag_timed_out(&mut self, target: Target) {
+        let Some(connection) = self.find(target) else { return };
+        if connection.lag != Lag::Grace {
+            return;
+        }
+        connection.lag = Lag::Slow;
+        self.copy_out(std::iter::once(target));
+        if !self.find(target).is_some_and(|connection| connection.holds_up()) {
+            self.release_waiters(target);
+        }
+    }
+
+    /// A queue was full for the stall timeout; is it still the same time?
+    pub(super) fn stall_timed_out(&mut self, target: Target) {
+        let stall_ns = self.shared.config.stall_timeout.as_nanos() as u64;
+        let now_ns = self.now_ns;
+        let stall = self.shared.config.stall_timeout;
+        let Some(connection) = self.find(target) else { return };
+        let stalled = connection.is_open()
+            && connection.outbound.is_full()
+            && now_ns >= connection.full_since_ns.saturating_add(stall_ns);
+        if !stalled {
+            return;
+        }
+        let text = stall_text(connection, stall.as_secs_f64());
+        self.totals.stalled += 1;
+        self.kick(Conn(target.conn), ErrorCode::Stalled, &text);
+    }
+}
+
+#[cold]
+fn stall_text(connection: &Connection, seconds: f64) -> String {
+    format!(
+        "too slow: {} bytes were queued for this client and did not drain to half within {seconds} s; read faster, \
+         listen to less, raise --max-queue or --stall-timeout, or connect as `latest`",
+        connection.outbound.queued_bytes()
+    )
+}

@@ -1,0 +1,129 @@
+//! Queues onto sockets, once per turn, and what is done about laggards.
+
+use std::io;
+
+use netcluster_platform::{Conn, Io};
+
+use crate::connection::{Lag, State};
+use crate::copies::Copies;
+use crate::mesh::Message;
+use crate::target::Target;
+
+use super::Shard;
+
+impl<I: Io> Shard<I> {
+    /// One gather-write for each queue that was touched.
+    pub(super) fn flush(&mut self) {
+        for conn in self.dirty.drain(..) {
+            let Some(connection) = self.connections[conn.0 as usize].as_deref_mut() else {
+                continue;
+            };
+            connection.dirty = false;
+            if connection.outbound.can_send() && !matches!(connection.state, State::Closed) {
+                let first = connection.outbound.start_send();
+                let rest = connection.outbound.after_first();
+                self.io.send(conn, std::iter::once(&first).chain(rest));
+            }
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, conn: Conn) {
+        let connection = self.at(conn);
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(conn);
+        }
+    }
+
+    /// A gather-write was carried out.
+    pub(super) fn sent(&mut self, conn: Conn, bytes: usize, blocked: bool) {
+        self.totals.bytes_out += bytes as u64;
+        let lag_bytes = self.lag_bytes;
+        let connection = self.at(conn);
+        connection.outbound.sent(bytes, blocked);
+        let target = connection.target;
+        let held_up = connection.holds_up();
+        connection.outbound.drained();
+        if connection.lag != Lag::None && connection.outbound.queued_bytes() <= lag_bytes / 2 {
+            connection.lag = Lag::None;
+        }
+        let released = held_up && !connection.holds_up();
+        let finished = connection.outbound.is_empty() && matches!(connection.state, State::Closing);
+        if connection.outbound.can_send() {
+            self.mark_dirty(conn);
+        }
+        if blocked {
+            self.blocked.push(target);
+        }
+        if released {
+            self.release_waiters(target);
+        }
+        if finished {
+            self.close(conn);
+        }
+    }
+
+    /// A socket that was full has room.
+    pub(super) fn writable(&mut self, conn: Conn) {
+        self.at(conn).outbound.writable();
+        self.mark_dirty(conn);
+    }
+
+    /// The other end is gone.
+    pub(super) fn send_failed(&mut self, conn: Conn, error: &io::Error) {
+        tracing::debug!(client = self.at(conn).target.client, %error, "send failed");
+        self.disconnect(conn);
+    }
+
+    /// Receive buffers ran short: frees those that laggards pin, here and on the
+    /// other shards, so that nobody else waits for a slow reader.
+    pub(super) fn relieve_pool(&mut self) {
+        self.copy_out_laggards();
+        if !self.copy_out_asked {
+            self.copy_out_asked = true;
+            for shard in self.mesh.others() {
+                self.mesh.send(shard, Message::CopyOut);
+            }
+        }
+    }
+
+    /// Copies out what blocked queues and incomplete frames of this shard pin.
+    pub(super) fn copy_out_laggards(&mut self) {
+        let mut blocked = std::mem::take(&mut self.blocked);
+        blocked.sort_unstable();
+        blocked.dedup();
+        blocked.retain(|&target| self.find(target).is_some_and(|it| it.outbound.is_blocked()));
+        let copied = self.copy_out(blocked.iter().copied());
+        self.blocked = blocked;
+        if !copied {
+            self.unpin_partial_frames();
+        }
+    }
+
+    /// Copies out what these queues pin. Returns whether there was anything.
+    pub(super) fn copy_out(&mut self, targets: impl Iterator<Item = Target> + Clone) -> bool {
+        let mut copies = Copies::new(self.shared.budget.clone());
+        for target in targets.clone() {
+            if let Some(connection) = self.find(target) {
+                connection.outbound.pooled().for_each(|slice| copies.note(slice));
+            }
+        }
+        for target in targets {
+            if let Some(connection) = self.find(target) {
+                connection.outbound.copy_out(&mut copies);
+            }
+        }
+        self.totals.copied_out_bytes += copies.copied_bytes;
+        copies.copied_bytes > 0
+    }
+
+    fn unpin_partial_frames(&mut self) {
+        for at in 0..self.connections.len() {
+            let Some(connection) = self.connections[at].as_deref_mut() else { continue };
+            if connection.inbound.unpin() {
+                let conn = Conn(at as u32);
+                self.stop_receiving(conn);
+            }
+        }
+    }
+}

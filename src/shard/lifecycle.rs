@@ -1,0 +1,341 @@
+//! How connections come and go, and how the shard ends.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use netcluster_platform::{Conn, Io, Peer, Slice};
+use netcluster_wire::control::encode_error;
+use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
+
+use crate::connection::{Connection, Moving, Receiving, State};
+use crate::mesh::Message;
+use crate::status::KickStatus;
+use crate::target::Target;
+use crate::timers::Timer;
+
+use super::Shard;
+
+/// How long accepting pauses when the system is out of descriptors, unless a
+/// connection closes before.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+
+/// Disconnected clients that `status` still shows.
+const MAX_KICKED_SHOWN: usize = 16;
+
+/// How far the shutdown is.
+#[derive(Debug)]
+pub(super) enum Draining {
+    /// There is none.
+    No,
+    /// Receiving stops; then what is on the way between shards is awaited.
+    Quieting {
+        /// Told the others that nothing more will come from here.
+        said: bool,
+        /// How many others have said so.
+        heard: usize,
+    },
+    /// Clients are sent what is queued and a goodbye.
+    Parting,
+    /// All connections are closed.
+    Done,
+}
+
+impl<I: Io> Shard<I> {
+    /// A client connected.
+    pub(super) fn accepted(&mut self, conn: Conn, peer: Peer) {
+        let placement = self.placement.as_mut().expect("the accepting shard has the books");
+        let target = Target { shard: self.id, conn: conn.0, client: placement.next_client() };
+        self.totals.accepted += 1;
+        if self.accept_paused {
+            self.accept_paused = false;
+            tracing::info!("accepting connections again");
+        }
+        let max_queue = self.shared.config.max_queue_bytes;
+        self.insert(Connection::new(target, peer, max_queue));
+        if placement_is_full(self.placement.as_ref(), self.shared.config.max_clients) {
+            let text = "the broker has as many clients as --max-clients allows";
+            return self.kick(conn, ErrorCode::Busy, text);
+        }
+        self.timers.set(self.deadline_ns(self.shared.config.hello_timeout), Timer::Hello(target));
+        self.start_receiving(conn);
+    }
+
+    /// The system refuses more connections for now.
+    pub(super) fn accept_paused(&mut self, error: &io::Error) {
+        if !self.accept_paused {
+            self.accept_paused = true;
+            self.totals.accept_pauses += 1;
+            tracing::warn!(
+                %error,
+                "accepting is paused; connected clients are not affected. Raise the limit of open \
+                 files (ulimit -n, LimitNOFILE=) if this is not passing"
+            );
+        }
+        self.timers.set(self.deadline_ns(ACCEPT_RETRY), Timer::Accept);
+    }
+
+    pub(super) fn resume_accept(&mut self) {
+        if self.accept_paused && self.accepting {
+            self.io.resume_accept();
+        }
+    }
+
+    /// Puts a connection into the table.
+    pub(super) fn insert(&mut self, connection: Connection) {
+        let at = connection.target.conn as usize;
+        if self.connections.len() <= at {
+            self.connections.resize_with(at + 1, || None);
+        }
+        assert!(self.connections[at].is_none(), "a place is used once at a time");
+        self.connections[at] = Some(Box::new(connection));
+    }
+
+    /// Finds a shard for a client that said hello. Returns whether it is open
+    /// here now.
+    pub(super) fn place(
+        &mut self,
+        conn: Conn,
+        hello: Hello,
+        channel: Arc<str>,
+        rest: &[u8],
+    ) -> bool {
+        let placement = self.placement.as_mut().expect("the accepting shard has the books");
+        let reason = placement.take_reason(hello.previous);
+        let shard = placement.place(&channel);
+        if shard == self.id {
+            self.open(conn, hello, &channel, reason);
+            return true;
+        }
+        let rest = rest.to_vec();
+        let moving = Moving { shard, hello, channel, rest, reason };
+        self.at(conn).state = State::Moving(Box::new(moving));
+        self.stop_receiving(conn);
+        false
+    }
+
+    /// For the accepting shard's books.
+    pub(super) fn departed(&mut self, channel: &str, shard: u16) {
+        if let Some(placement) = &mut self.placement {
+            placement.departed(channel, shard);
+        }
+    }
+
+    /// Tells the accepting shard that a client of this one is gone.
+    pub(super) fn report_departed(&mut self, channel: &Arc<str>) {
+        if self.placement.is_some() {
+            self.departed(channel, self.id);
+        } else {
+            self.mesh.send(0, Message::Departed(Arc::clone(channel)));
+        }
+    }
+
+    /// Disconnects a client and tells it why. What is queued is dropped, but for
+    /// the frame that is half sent; it has a moment to read the reason.
+    pub(super) fn kick(&mut self, conn: Conn, code: ErrorCode, text: &str) {
+        let connection = self.at(conn);
+        if matches!(connection.state, State::Closing | State::Closed) {
+            return;
+        }
+        let (target, source) = (connection.target, connection.source);
+        tracing::warn!(client = target.client, pid = connection.peer.pid, "disconnected: {text}");
+        connection.outbound.truncate();
+        let payload = encode_error(code, text);
+        let error = frame::encode(Kind::Error, source, 0, b"", &payload);
+        connection.outbound.push(&Slice::from(bytes::Bytes::from(error)));
+        if self.kicked.len() == MAX_KICKED_SHOWN {
+            self.kicked.remove(0);
+        }
+        self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
+        if source != Source::NONE {
+            match &mut self.placement {
+                Some(placement) => placement.kicked(source, code, text.to_owned()),
+                None => {
+                    self.mesh.send(0, Message::Kicked(source, code, text.to_owned()));
+                }
+            }
+        }
+        self.finish(conn, self.shared.config.linger);
+    }
+
+    /// Hears nothing more from a client and queues nothing more to it; closes
+    /// once what is queued is sent, or after `linger`.
+    pub(super) fn finish(&mut self, conn: Conn, linger: Duration) {
+        self.leave(conn);
+        let connection = self.at(conn);
+        connection.state = State::Closing;
+        let target = connection.target;
+        self.timers.set(self.deadline_ns(linger), Timer::Linger(target));
+        self.stop_receiving(conn);
+        self.mark_dirty(conn);
+    }
+
+    /// Takes a connection out of routes and books, and frees who waits for it.
+    fn leave(&mut self, conn: Conn) {
+        let connection = self.at(conn);
+        let target = connection.target;
+        let patterns: Vec<_> = std::mem::take(&mut connection.patterns).into_iter().collect();
+        if let State::Moving(moving) = &connection.state {
+            let (channel, shard) = (Arc::clone(&moving.channel), moving.shard);
+            self.departed(&channel, shard);
+        }
+        if !patterns.is_empty() {
+            self.unroute(conn, patterns);
+        }
+        self.release_waiters(target);
+        if let Some(channel) = self.at(conn).channel.take() {
+            let name = Arc::clone(&self.channels.get(channel).name);
+            self.channels.leave(channel);
+            self.report_departed(&name);
+            self.totals.clients -= 1;
+        }
+    }
+
+    /// The other end closed, or its process died.
+    pub(super) fn hung_up(&mut self, conn: Conn, error: Option<io::Error>) {
+        let connection = self.at(conn);
+        connection.receiving = Receiving::Off;
+        if let Some(error) = error {
+            tracing::debug!(client = connection.target.client, %error, "receiving failed");
+        }
+        if connection.inbound.held_bytes() > 0 {
+            self.totals.truncated += 1;
+        }
+        if matches!(self.at(conn).state, State::Closing) {
+            // It may have shut down only its sending side and still read why.
+            return;
+        }
+        self.disconnect(conn);
+    }
+
+    /// Ends a connection at once.
+    pub(super) fn disconnect(&mut self, conn: Conn) {
+        self.leave(conn);
+        self.close(conn);
+    }
+
+    /// Closes a connection that has left.
+    pub(super) fn close(&mut self, conn: Conn) {
+        let connection = self.at(conn);
+        if !matches!(connection.state, State::Closed) {
+            connection.state = State::Closed;
+            self.io.close(conn);
+        }
+    }
+
+    /// It is closed, and its place free.
+    pub(super) fn closed(&mut self, conn: Conn) {
+        self.connections[conn.0 as usize] = None;
+        self.resume_accept();
+    }
+
+    pub(super) fn hello_timed_out(&mut self, target: Target) {
+        let seconds = self.shared.config.hello_timeout.as_secs_f64();
+        if let Some(connection) = self.find(target)
+            && matches!(connection.state, State::Hello)
+        {
+            let text = format!("no hello within {seconds} s");
+            self.totals.protocol_errors += 1;
+            self.kick(Conn(target.conn), ErrorCode::HelloTimeout, &text);
+        }
+    }
+
+    pub(super) fn linger_timed_out(&mut self, target: Target) {
+        if let Some(connection) = self.find(target)
+            && matches!(connection.state, State::Closing)
+        {
+            self.close(Conn(target.conn));
+        }
+    }
+
+    /// Whether nothing is to be received any more.
+    pub(super) fn is_quiet(&self) -> bool {
+        !matches!(self.draining, Draining::No)
+    }
+
+    /// One step of the shutdown; called every turn once it was asked for.
+    pub(super) fn drain(&mut self) {
+        match self.draining {
+            Draining::No => {
+                if std::mem::take(&mut self.accepting) {
+                    self.io.stop_accept();
+                }
+                self.draining = Draining::Quieting { said: false, heard: 0 };
+                self.timers.set(self.deadline_ns(self.shared.config.drain_timeout), Timer::Drain);
+                for conn in self.all() {
+                    match self.at(conn).state {
+                        State::Open => self.stop_receiving(conn),
+                        State::Hello | State::Moving(_) => {
+                            self.kick(conn, ErrorCode::Shutdown, "the broker is shutting down");
+                        }
+                        State::Closing | State::Closed => {}
+                    }
+                }
+                self.drain();
+            }
+            Draining::Quieting { said, heard } => {
+                let receiving = self.connections.iter().flatten().any(|connection| {
+                    connection.is_open() && connection.receiving == Receiving::Stopping
+                });
+                if !said && !receiving {
+                    for shard in self.mesh.others() {
+                        self.mesh.send(shard, Message::Quiet);
+                    }
+                    self.draining = Draining::Quieting { said: true, heard };
+                    return self.drain();
+                }
+                if said && heard == self.mesh.others().count() {
+                    self.part();
+                }
+            }
+            Draining::Parting => {
+                if self.connections.iter().all(Option::is_none) {
+                    self.draining = Draining::Done;
+                }
+            }
+            Draining::Done => {}
+        }
+    }
+
+    pub(super) fn other_is_quiet(&mut self) {
+        // Another shard may have seen the shutdown first.
+        if matches!(self.draining, Draining::No) {
+            self.drain();
+        }
+        if let Draining::Quieting { heard, .. } = &mut self.draining {
+            *heard += 1;
+        }
+    }
+
+    /// Says goodbye to every client; each closes once it has read what is queued.
+    fn part(&mut self) {
+        self.draining = Draining::Parting;
+        let linger = self.shared.config.drain_timeout;
+        for conn in self.all() {
+            let connection = self.at(conn);
+            if connection.is_open() {
+                let source = connection.source;
+                let bye = frame::encode(Kind::Bye, source, 0, b"", b"");
+                self.reply(conn, &bye);
+                self.finish(conn, linger);
+            }
+        }
+        self.drain();
+    }
+
+    /// The shutdown has waited long enough.
+    pub(super) fn drain_timed_out(&mut self) {
+        for conn in self.all() {
+            self.disconnect(conn);
+        }
+        self.draining = Draining::Parting;
+    }
+
+    fn all(&self) -> Vec<Conn> {
+        self.connections.iter().flatten().map(|connection| Conn(connection.target.conn)).collect()
+    }
+}
+
+fn placement_is_full(placement: Option<&crate::placement::Placement>, max_clients: usize) -> bool {
+    placement.is_some_and(|placement| placement.clients() >= max_clients)
+}

@@ -1,0 +1,267 @@
+//! One shard: a thread, a back end, and the connections it owns.
+//!
+//! ```text
+//!   completions ─▶ receive ─▶ (inbound, routes) ─▶ fan_out ─▶ outbound queues
+//!        ▲                         │                  │              │
+//!        │                     control            other shards     flush
+//!        └──────────────────────── Io ◀─── (mesh) ────┴──────────────┘
+//! ```
+//! [`Shard::turn`] is the whole life of a shard: drain what is there, act on it,
+//! flush each touched queue once. Nothing in it blocks but the wait at its
+//! start; no locks, no async. It takes its clock and its back end from outside,
+//! so that the simulator runs the same code.
+//!
+//! - `receive`: chunks into runs of frames
+//! - `fan_out`: runs onto queues; pauses and resumes emitters
+//! - `control`: what clients ask for
+//! - `flush`: queues onto sockets; copying out what laggards pin
+//! - `crossing`: messages from and to other shards
+//! - `lifecycle`: accepting, placing, disconnecting, shutting down
+//! - `report`: its part of `status`
+
+mod control;
+mod crossing;
+mod fan_out;
+mod flush;
+mod lifecycle;
+mod receive;
+mod report;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use netcluster_platform::{Completion, Conn, Io, ReceiveEnd};
+
+use crate::budget::Budget;
+use crate::channels::Channels;
+use crate::config::ShardConfig;
+use crate::connection::Connection;
+use crate::mesh::Mesh;
+use crate::placement::Placement;
+use crate::status::{KickStatus, Status, Totals};
+use crate::target::Target;
+use crate::timers::{Timer, Timers};
+
+use self::control::After;
+use self::lifecycle::Draining;
+use self::report::Collecting;
+
+/// Messages taken from one other shard in one turn.
+const MESSAGES_PER_TURN: usize = 512;
+
+/// What all shards of a broker share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Settings.
+    pub config: Arc<ShardConfig>,
+    /// The memory budget.
+    pub budget: Budget,
+    /// Set once, when the broker is to shut down.
+    pub shutdown: Arc<AtomicBool>,
+    /// What `status` says of the broker as a whole.
+    pub about: Arc<Status>,
+}
+
+/// One shard of a broker.
+pub struct Shard<I: Io> {
+    id: u16,
+    io: I,
+    shared: Shared,
+    now_ns: u64,
+    started_ns: u64,
+    connections: Vec<Option<Box<Connection>>>,
+    channels: Channels,
+    mesh: Mesh<I::Socket>,
+    timers: Timers,
+    /// Only the accepting shard has it.
+    placement: Option<Placement>,
+    accepting: bool,
+    accept_paused: bool,
+    dirty: Vec<Conn>,
+    blocked: Vec<Target>,
+    memory_waiters: Vec<Target>,
+    copy_out_asked: bool,
+    barriers: BTreeMap<u64, (u16, After)>,
+    next_barrier: u64,
+    collecting: BTreeMap<u64, Collecting>,
+    draining: Draining,
+    totals: Totals,
+    kicked: Vec<KickStatus>,
+    rates: report::Rates,
+    last_active_ns: u64,
+    more_messages: bool,
+    completions: Vec<Completion>,
+    resumed: Vec<(Target, u16)>,
+    full: Vec<Target>,
+    /// Bytes behind a full socket from which a queue lags: a quarter of the pool,
+    /// so that several laggards leave buffers for everybody else.
+    lag_bytes: usize,
+}
+
+impl<I: Io> Shard<I> {
+    /// A shard. `listener` makes it the accepting one: there is one, shard 0.
+    ///
+    /// # Errors
+    /// What the system says of listening.
+    pub fn new(
+        id: u16,
+        mut io: I,
+        shared: Shared,
+        mesh: Mesh<I::Socket>,
+        listener: Option<I::Listener>,
+    ) -> io::Result<Shard<I>> {
+        let config = &shared.config;
+        let placement = listener
+            .is_some()
+            .then(|| Placement::new(mesh.shards(), config.spill_clients, config.seed));
+        let accepting = listener.is_some();
+        if let Some(listener) = listener {
+            io.accept(listener)?;
+        }
+        let now_ns = io.now_ns();
+        let stats = io.stats();
+        let lag_bytes = (stats.buffers * stats.buffer_bytes / 4) as usize;
+        Ok(Shard {
+            id,
+            io,
+            now_ns,
+            started_ns: now_ns,
+            connections: Vec::new(),
+            channels: Channels::new(shared.config.seed),
+            shared,
+            mesh,
+            timers: Timers::default(),
+            placement,
+            accepting,
+            accept_paused: false,
+            dirty: Vec::new(),
+            blocked: Vec::new(),
+            memory_waiters: Vec::new(),
+            copy_out_asked: false,
+            barriers: BTreeMap::new(),
+            next_barrier: 0,
+            collecting: BTreeMap::new(),
+            draining: Draining::No,
+            totals: Totals::default(),
+            kicked: Vec::new(),
+            rates: report::Rates::new(now_ns),
+            last_active_ns: now_ns,
+            more_messages: false,
+            completions: Vec::new(),
+            resumed: Vec::new(),
+            full: Vec::new(),
+            lag_bytes,
+        })
+    }
+
+    /// Turns until the shutdown is complete.
+    ///
+    /// # Errors
+    /// The back end broke.
+    pub fn run(mut self) -> io::Result<()> {
+        while self.turn()? {}
+        Ok(())
+    }
+
+    /// One turn: waits for something to do and does all of it. Returns false
+    /// when the shard has shut down.
+    ///
+    /// # Errors
+    /// The back end broke.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let timeout = self.timeout();
+        let mut completions = std::mem::take(&mut self.completions);
+        self.io.wait(&mut completions, timeout)?;
+        self.now_ns = self.io.now_ns();
+        if !completions.is_empty() {
+            self.last_active_ns = self.now_ns;
+        }
+
+        for completion in completions.drain(..) {
+            self.complete(completion);
+        }
+        self.completions = completions;
+        self.take_messages();
+        self.fire_timers();
+        if self.shared.shutdown.load(Ordering::Relaxed) {
+            self.drain();
+        }
+
+        if self.io.starved() {
+            self.relieve_pool();
+        }
+        self.flush();
+        self.publish();
+        self.rates.sample(self.now_ns, &self.totals);
+        Ok(!matches!(self.draining, Draining::Done))
+    }
+
+    /// How long the next wait may sleep. An idle shard has no deadline.
+    fn timeout(&self) -> Option<Duration> {
+        if self.more_messages || !self.dirty.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let spin_ns = self.shared.config.spin.as_nanos() as u64;
+        if spin_ns > 0 && self.now_ns < self.last_active_ns + spin_ns {
+            return Some(Duration::ZERO);
+        }
+        let next_ns = self.timers.next_ns()?;
+        Some(Duration::from_nanos(next_ns.saturating_sub(self.io.now_ns())))
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Received { conn, chunk } => self.received(conn, &chunk),
+            Completion::Sent { conn, bytes, blocked } => self.sent(conn, bytes, blocked),
+            Completion::Writable { conn } => self.writable(conn),
+            Completion::Filled { conn, buffer } => self.filled(conn, buffer),
+            Completion::ReceiveEnded { conn, end: ReceiveEnd::Stopped } => self.stopped(conn),
+            Completion::ReceiveEnded { conn, end: ReceiveEnd::Eof } => self.hung_up(conn, None),
+            Completion::ReceiveEnded { conn, end: ReceiveEnd::Failed(error) } => {
+                self.hung_up(conn, Some(error));
+            }
+            Completion::SendFailed { conn, error } => self.send_failed(conn, &error),
+            Completion::Accepted { conn, peer } => self.accepted(conn, peer),
+            Completion::AcceptPaused { error } => self.accept_paused(&error),
+            Completion::Closed { conn } => self.closed(conn),
+            Completion::Woken => {}
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(timer) = self.timers.pop_due(self.now_ns) {
+            match timer {
+                Timer::Hello(target) => self.hello_timed_out(target),
+                Timer::Stall(target) => self.stall_timed_out(target),
+                Timer::Lag(target) => self.lag_timed_out(target),
+                Timer::Linger(target) => self.linger_timed_out(target),
+                Timer::Accept => self.resume_accept(),
+                Timer::Memory => self.memory_timed_out(),
+                Timer::Drain => self.drain_timed_out(),
+            }
+        }
+    }
+
+    /// The connection that a target names, if it is still there.
+    #[inline]
+    fn find(&mut self, target: Target) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(target.conn as usize)?.as_deref_mut()?;
+        (connection.target == target).then_some(connection)
+    }
+
+    /// The connection in this place.
+    ///
+    /// # Panics
+    /// If there is none: a completion came for a connection that is closed.
+    #[inline]
+    fn at(&mut self, conn: Conn) -> &mut Connection {
+        self.connections[conn.0 as usize].as_deref_mut().expect("a completion has its connection")
+    }
+
+    fn deadline_ns(&self, after: Duration) -> u64 {
+        self.now_ns.saturating_add(after.as_nanos() as u64)
+    }
+}

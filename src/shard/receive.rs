@@ -1,0 +1,280 @@
+//! Chunks into runs of frames, and runs to [`super::fan_out`].
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use netcluster_platform::{Conn, Io, Slice};
+use netcluster_wire::header::FrameError;
+use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
+use netcluster_wire::{ErrorCode, NameError};
+
+use crate::connection::{Blocker, Receiving, State};
+use crate::inbound::{Buffer, Step};
+use crate::routes::RouteId;
+use crate::timers::Timer;
+
+use super::Shard;
+
+/// What a client may send between its hello and its welcome: nothing, but a
+/// client that does is told so by what it asked for failing, not by a crash.
+const MAX_MOVING_BYTES: usize = 64 * 1024;
+
+const _: () = assert!(MAX_MOVING_BYTES > MAX_CONTROL_PAYLOAD_BYTES);
+
+/// How often an emitter that waits for memory looks again. Nobody waits unless
+/// `--max-memory` is used up.
+const MEMORY_RETRY: Duration = Duration::from_millis(10);
+
+/// Adjacent runs with the same targets, not yet fanned out.
+struct Pending {
+    route: RouteId,
+    start: usize,
+    end: usize,
+    frames: usize,
+}
+
+/// Why a connection cannot go on.
+enum Fault {
+    Frame(FrameError),
+    Name(NameError),
+    Source,
+}
+
+impl<I: Io> Shard<I> {
+    /// Bytes arrived.
+    pub(super) fn received(&mut self, conn: Conn, chunk: &Bytes) {
+        self.totals.bytes_in += chunk.len() as u64;
+        let mut at = 0;
+        if !self.at(conn).is_open() {
+            match self.received_early(conn, chunk) {
+                Some(used) => at = used,
+                None => return,
+            }
+        }
+        if let Err(fault) = self.walk(conn, chunk, at) {
+            self.fault(conn, &fault);
+        }
+    }
+
+    /// Takes the frames of a chunk, from `at` on, of a connection that is open.
+    fn walk(&mut self, conn: Conn, chunk: &Bytes, mut at: usize) -> Result<(), Fault> {
+        let max_payload = self.shared.config.max_payload_bytes;
+        let mut pending: Option<Pending> = None;
+        if let Some(channel) = self.at(conn).channel {
+            self.channels.get_mut(channel).routes.trim();
+        }
+        loop {
+            let connection =
+                self.connections[conn.0 as usize].as_deref_mut().expect("it is receiving");
+            // A control frame before may have ended the connection.
+            let (State::Open, Some(channel)) = (&connection.state, connection.channel) else {
+                return Ok(());
+            };
+            let step = connection.inbound.next(chunk, &mut at, max_payload, &self.shared.budget);
+            let step = match step {
+                Ok(step) => step,
+                Err(error) => {
+                    self.deliver_pending(conn, chunk, pending.take());
+                    return Err(Fault::Frame(error));
+                }
+            };
+            match step {
+                Step::Run { start, end, name, frames, source, last_sequence } => {
+                    let routes = &mut self.channels.get_mut(channel).routes;
+                    let fault = if source != connection.source.to_u64() {
+                        Fault::Source
+                    } else {
+                        match routes.find(name) {
+                            Ok(route) => {
+                                connection.last_sequence = last_sequence;
+                                match &mut pending {
+                                    Some(run) if run.route == route && run.end == start => {
+                                        run.end = end;
+                                        run.frames += frames;
+                                    }
+                                    _ => {
+                                        let next = Pending { route, start, end, frames };
+                                        let before = pending.replace(next);
+                                        self.deliver_pending(conn, chunk, before);
+                                    }
+                                }
+                                continue;
+                            }
+                            Err(error) => Fault::Name(error),
+                        }
+                    };
+                    self.deliver_pending(conn, chunk, pending.take());
+                    return Err(fault);
+                }
+                Step::Event(pieces) => {
+                    self.deliver_pending(conn, chunk, pending.take());
+                    self.deliver_event(conn, &pieces)?;
+                }
+                Step::Control(frame) => {
+                    self.deliver_pending(conn, chunk, pending.take());
+                    self.control(conn, &frame);
+                }
+                Step::Gather => self.stop_receiving(conn),
+                Step::Done => {
+                    self.deliver_pending(conn, chunk, pending.take());
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn deliver_pending(&mut self, conn: Conn, chunk: &Bytes, pending: Option<Pending>) {
+        if let Some(Pending { route, start, end, frames }) = pending {
+            let slice = Slice::pooled(chunk.clone(), start, end);
+            self.fan_out(conn, route, std::slice::from_ref(&slice), frames);
+        }
+    }
+
+    /// Delivers one event that lay in several chunks, or in its own buffer.
+    fn deliver_event(&mut self, conn: Conn, pieces: &[Slice]) -> Result<(), Fault> {
+        let connection = self.at(conn);
+        let (source, channel) = (connection.source, connection.channel);
+        let head = pieces[0].as_bytes();
+        let header = netcluster_wire::Header::read(head).expect("the head is whole");
+        if header.source() != source {
+            return Err(Fault::Source);
+        }
+        let sequence = header.sequence.get();
+        let name = &head[netcluster_wire::limits::HEADER_BYTES..][..header.name_len.get() as usize];
+        let channel = channel.expect("an open connection has a channel");
+        let route = self.channels.get_mut(channel).routes.find(name).map_err(Fault::Name)?;
+        self.at(conn).last_sequence = sequence;
+        self.fan_out(conn, route, pieces, 1);
+        Ok(())
+    }
+
+    /// Bytes of a connection that is not open. Returns how many were used if it
+    /// is open now.
+    fn received_early(&mut self, conn: Conn, chunk: &Bytes) -> Option<usize> {
+        let max_payload = self.shared.config.max_payload_bytes;
+        let budget = self.shared.budget.clone();
+        let connection = self.at(conn);
+        match &mut connection.state {
+            State::Hello => {
+                let mut at = 0;
+                match connection.inbound.next(chunk, &mut at, max_payload, &budget) {
+                    Ok(Step::Control(frame)) => {
+                        self.hello(conn, &frame, &chunk[at..]).then_some(at)
+                    }
+                    Ok(Step::Done) => None,
+                    Ok(_) => {
+                        self.kick(conn, ErrorCode::Protocol, "the first frame must be a hello");
+                        None
+                    }
+                    Err(error) => {
+                        self.fault(conn, &Fault::Frame(error));
+                        None
+                    }
+                }
+            }
+            State::Moving(moving) => {
+                if moving.rest.len() + chunk.len() > MAX_MOVING_BYTES {
+                    self.kick(conn, ErrorCode::Protocol, "wait for the welcome before sending");
+                } else {
+                    moving.rest.extend_from_slice(chunk);
+                }
+                None
+            }
+            State::Open => Some(0),
+            State::Closing | State::Closed => None,
+        }
+    }
+
+    /// A large frame is complete.
+    pub(super) fn filled(&mut self, conn: Conn, buffer: BytesMut) {
+        let connection = self.at(conn);
+        connection.receiving = Receiving::Off;
+        if !connection.is_open() {
+            return;
+        }
+        self.totals.bytes_in += buffer.len() as u64;
+        let pieces = self.at(conn).inbound.filled(buffer);
+        match self.deliver_event(conn, &pieces) {
+            Ok(()) => self.start_receiving(conn),
+            Err(fault) => self.fault(conn, &fault),
+        }
+    }
+
+    /// Starts to receive, unless the connection is paused or not to be heard.
+    pub(super) fn start_receiving(&mut self, conn: Conn) {
+        let quiet = self.is_quiet();
+        let budget = self.shared.budget.clone();
+        let connection = self.at(conn);
+        let wanted = matches!(connection.state, State::Hello)
+            || connection.is_open() && connection.blocked_by.is_empty() && !quiet;
+        if connection.receiving != Receiving::Off || !wanted {
+            return;
+        }
+        match connection.inbound.take_buffer(&budget) {
+            Buffer::Fill(buffer, length) => {
+                connection.receiving = Receiving::Filling;
+                self.io.receive_into(conn, buffer, length);
+            }
+            Buffer::NotWanted => {
+                connection.receiving = Receiving::On;
+                self.io.receive(conn);
+            }
+            Buffer::NoMemory => self.wait_for_memory(conn),
+        }
+    }
+
+    /// Pauses an emitter whose large frame has no room in the memory budget.
+    fn wait_for_memory(&mut self, conn: Conn) {
+        let target = self.at(conn).target;
+        self.block(target, Blocker::Memory);
+        self.memory_waiters.push(target);
+        if self.memory_waiters.len() == 1 {
+            self.timers.set(self.deadline_ns(MEMORY_RETRY), Timer::Memory);
+        }
+    }
+
+    /// Emitters that wait for memory try again; those in vain wait again.
+    pub(super) fn memory_timed_out(&mut self) {
+        for target in std::mem::take(&mut self.memory_waiters) {
+            self.unblock(target, Blocker::Memory);
+        }
+    }
+
+    /// Asks the back end to stop; late chunks are still taken.
+    pub(super) fn stop_receiving(&mut self, conn: Conn) {
+        let connection = self.at(conn);
+        if connection.receiving == Receiving::On {
+            connection.receiving = Receiving::Stopping;
+            self.io.stop_receive(conn);
+        }
+    }
+
+    /// It has stopped.
+    pub(super) fn stopped(&mut self, conn: Conn) {
+        let connection = self.at(conn);
+        connection.receiving = Receiving::Off;
+        if matches!(connection.state, State::Moving(_)) {
+            self.hand_over(conn);
+        } else {
+            self.start_receiving(conn);
+        }
+    }
+
+    /// Disconnects a client that broke the protocol.
+    fn fault(&mut self, conn: Conn, fault: &Fault) {
+        self.totals.protocol_errors += 1;
+        let (code, text) = match fault {
+            Fault::Frame(error @ FrameError::PayloadTooLarge { .. }) => {
+                (ErrorCode::PayloadTooLarge, error.to_string())
+            }
+            Fault::Frame(error) => (ErrorCode::Protocol, error.to_string()),
+            Fault::Name(error) => (ErrorCode::Name, error.to_string()),
+            Fault::Source => {
+                (ErrorCode::Source, "a frame carries another source than the welcome gave".into())
+            }
+        };
+        self.kick(conn, code, &text);
+    }
+}

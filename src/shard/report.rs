@@ -1,0 +1,153 @@
+//! What this shard says of itself for `status`, and the collection of the others'.
+
+use std::time::Duration;
+
+use netcluster_platform::{Conn, Io};
+use netcluster_wire::{Kind, frame};
+
+use crate::connection::{Connection, Lag, State};
+use crate::mesh::Message;
+use crate::status::{self, ClientStatus, Memory, ShardStatus, ShardSummary, Totals};
+use crate::target::Target;
+
+use super::Shard;
+
+/// Rates are taken over at least this long. No timer: a busy shard samples as it
+/// turns, an idle one is asked late and then averages over its idleness.
+const SAMPLE_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
+
+/// Status reports that a shard has asked the others for.
+pub(super) struct Collecting {
+    asker: Target,
+    request: u64,
+    waiting: usize,
+    reports: Vec<ShardStatus>,
+}
+
+/// Events in and out at two moments.
+pub(super) struct Rates {
+    before: (u64, u64, u64),
+    latest: (u64, u64, u64),
+}
+
+impl Rates {
+    pub(super) fn new(now_ns: u64) -> Rates {
+        Rates { before: (now_ns, 0, 0), latest: (now_ns, 0, 0) }
+    }
+
+    #[inline]
+    pub(super) fn sample(&mut self, now_ns: u64, totals: &Totals) {
+        if now_ns >= self.latest.0 + SAMPLE_NS {
+            self.before = self.latest;
+            self.latest = (now_ns, totals.events_in, totals.events_out);
+        }
+    }
+
+    /// Events in and out per second.
+    fn per_second(&self, now_ns: u64, totals: &Totals) -> (f64, f64) {
+        // Since the sample before the latest: at least a second, unless the
+        // shard is younger.
+        let (then_ns, events_in, events_out) = self.before;
+        let seconds = now_ns.saturating_sub(then_ns).max(1) as f64 / 1e9;
+        let rate = |now: u64, then: u64| (now - then) as f64 / seconds;
+        (rate(totals.events_in, events_in), rate(totals.events_out, events_out))
+    }
+}
+
+impl<I: Io> Shard<I> {
+    /// This shard's part of `status`.
+    pub fn report(&mut self) -> ShardStatus {
+        let mut totals = self.totals;
+        let rates = self.rates.per_second(self.now_ns, &totals);
+        (totals.events_in_per_s, totals.events_out_per_s) = rates;
+        totals.route_misses = self.channels.route_misses();
+        let mut clients = Vec::new();
+        for connection in self.connections.iter().flatten() {
+            totals.queued_bytes += connection.outbound.queued_bytes() as u64;
+            totals.copied_head_bytes += connection.inbound.copied_bytes;
+            clients.push(self.report_client(connection));
+        }
+        let summary =
+            ShardSummary { shard: self.id, clients: totals.clients, io: self.io.stats().into() };
+        ShardStatus { totals, clients, summary, kicked: self.kicked.clone() }
+    }
+
+    fn report_client(&self, connection: &Connection) -> ClientStatus {
+        let channel = connection.channel.map(|channel| self.channels.get(channel).name.to_string());
+        let state = match connection.state {
+            State::Hello | State::Moving(_) => "hello",
+            State::Closing | State::Closed => "closing",
+            State::Open if connection.outbound.is_full() => "full",
+            State::Open if !connection.blocked_by.is_empty() => "paused",
+            State::Open if connection.lag == Lag::Slow => "slow",
+            State::Open => "open",
+        };
+        let paused_by = connection.blocked_by.iter().filter_map(|blocker| match blocker {
+            crate::connection::Blocker::Queue(target) => Some(target.client),
+            _ => None,
+        });
+        ClientStatus {
+            client: connection.target.client,
+            name: connection.name.to_string(),
+            channel: channel.unwrap_or_default(),
+            shard: self.id,
+            pid: connection.peer.pid,
+            uid: connection.peer.uid,
+            gid: connection.peer.gid,
+            listeners: connection.patterns.len() as u64,
+            events_in: connection.events_in,
+            events_out: connection.events_out,
+            queued_bytes: connection.outbound.queued_bytes() as u64,
+            max_queue: connection.outbound.limit_bytes() as u64,
+            latest: connection.latest,
+            dropped: connection.outbound.dropped,
+            paused_by: paused_by.collect(),
+            state: state.into(),
+        }
+    }
+
+    /// A client asked for the status of the broker.
+    pub(super) fn collect_status(&mut self, asker: Target, request: u64) {
+        let number = self.next_barrier;
+        self.next_barrier += 1;
+        let mut waiting = 0;
+        for shard in self.mesh.others() {
+            self.tell(shard, asker, Message::StatusWanted(number));
+            waiting += 1;
+        }
+        let reports = vec![self.report()];
+        self.collecting.insert(number, Collecting { asker, request, waiting, reports });
+        self.answer_status(number);
+    }
+
+    /// Another shard's report.
+    pub(super) fn status_arrived(&mut self, number: u64, report: ShardStatus) {
+        if let Some(collecting) = self.collecting.get_mut(&number) {
+            collecting.waiting -= 1;
+            collecting.reports.push(report);
+            self.answer_status(number);
+        }
+    }
+
+    fn answer_status(&mut self, number: u64) {
+        if self.collecting.get(&number).is_none_or(|collecting| collecting.waiting > 0) {
+            return;
+        }
+        let Some(collecting) = self.collecting.remove(&number) else { return };
+        let mut status = (*self.shared.about).clone();
+        status.uptime_ms = (self.now_ns - self.started_ns) / 1_000_000;
+        status.backend = self.io.name().to_owned();
+        status.memory = Memory {
+            used_bytes: self.shared.budget.used_bytes() as u64,
+            limit_bytes: self.shared.budget.limit_bytes() as u64,
+        };
+        let status = status::merge(status, collecting.reports);
+        let json = serde_json::to_vec(&status).expect("a status is plain data");
+        let Some(connection) = self.find(collecting.asker).filter(|it| it.is_open()) else {
+            return;
+        };
+        let source = connection.source;
+        let answer = frame::encode(Kind::Stats, source, collecting.request, b"", &json);
+        self.reply(Conn(collecting.asker.conn), &answer);
+    }
+}

@@ -1,0 +1,260 @@
+//! A whole broker in memory, stepped by its caller in virtual time.
+//!
+//! The shards are the real ones; only their back end is `platform::sim`. Used by
+//! the simulator's tests, the fuzz targets and the benches. One thread, one seed:
+//! the same calls give the same run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use netcluster_platform::Io;
+use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet};
+use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
+use netcluster_wire::{Frame, FrameError, Hello, Kind, Source, Welcome, frame};
+
+use crate::budget::Budget;
+use crate::config::ShardConfig;
+use crate::mesh::Mesh;
+use crate::shard::{Shard, Shared};
+use crate::status::{ShardStatus, Status};
+
+/// How far the time moves between two looks at a client that waits.
+const STEP: Duration = Duration::from_millis(1);
+
+/// A broker and the machine it runs on.
+pub struct SimBroker {
+    /// The machine.
+    pub net: SimNet,
+    /// The memory budget.
+    pub budget: Budget,
+    shards: Vec<Option<Shard<SimIo>>>,
+    shutdown: Arc<AtomicBool>,
+}
+
+impl SimBroker {
+    /// A broker of so many shards, listening.
+    pub fn new(
+        seed: u64,
+        faults: Faults,
+        shards: usize,
+        config: ShardConfig,
+        max_memory_bytes: usize,
+    ) -> SimBroker {
+        let net = SimNet::new(seed, faults);
+        let budget = Budget::new(max_memory_bytes);
+        let shutdown = Arc::new(AtomicBool::new(false));
+        let shared = Shared {
+            config: Arc::new(config),
+            budget: budget.clone(),
+            shutdown: Arc::clone(&shutdown),
+            about: Arc::new(Status::default()),
+        };
+        let ios: Vec<SimIo> = (0..shards).map(|_| net.shard()).collect();
+        let wakers: Vec<_> = ios.iter().map(Io::waker).collect();
+        let mut listener = Some(net.listener());
+        let shards = ios
+            .into_iter()
+            .zip(Mesh::new_all(&wakers))
+            .enumerate()
+            .map(|(id, (io, mesh))| {
+                let shard = Shard::new(id as u16, io, shared.clone(), mesh, listener.take());
+                Some(shard.expect("the simulator listens"))
+            })
+            .collect();
+        SimBroker { net, budget, shards, shutdown }
+    }
+
+    /// One turn of every shard.
+    pub fn turn(&mut self) {
+        for shard in &mut self.shards {
+            if let Some(running) = shard
+                && !running.turn().expect("the simulator does not break")
+            {
+                *shard = None;
+            }
+        }
+    }
+
+    /// Turns and moves the time on, by at least `duration` in all.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end_ns = self.net.now_ns() + duration.as_nanos() as u64;
+        loop {
+            self.turn();
+            match self.net.next_due_ns() {
+                Some(next_ns) if next_ns <= end_ns => {
+                    let step_ns = next_ns.saturating_sub(self.net.now_ns()).max(1000);
+                    self.net.advance(Duration::from_nanos(step_ns));
+                }
+                _ => break,
+            }
+        }
+        let left_ns = end_ns.saturating_sub(self.net.now_ns());
+        self.net.advance(Duration::from_nanos(left_ns));
+        // Shards answer each other: a few turns until what they say is heard.
+        for _ in 0..4 {
+            self.turn();
+        }
+    }
+
+    /// What each shard says of itself.
+    pub fn reports(&mut self) -> Vec<ShardStatus> {
+        self.shards.iter_mut().flatten().map(Shard::report).collect()
+    }
+
+    /// Asks for a shutdown.
+    pub fn shut_down(&mut self) {
+        self.shutdown.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether every shard has ended.
+    pub fn has_ended(&self) -> bool {
+        self.shards.iter().all(Option::is_none)
+    }
+
+    /// Connects a client that has not said anything.
+    pub fn connect(&self) -> SimSession {
+        SimSession {
+            end: self.net.connect(),
+            source: Source::NONE,
+            sequence: 0,
+            input: Vec::new(),
+            output: Vec::new(),
+        }
+    }
+
+    /// Connects a client and waits for its welcome.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn join(&mut self, channel: &str, hello: &Hello) -> SimSession {
+        let mut session = self.connect();
+        session.queue(Kind::Hello, 0, channel.as_bytes(), &hello.encode());
+        for _ in 0..10_000 {
+            session.push();
+            self.run_for(STEP);
+            if let Some(frame) = session.next_frame() {
+                assert_eq!(frame.kind, Kind::Welcome, "{:?}", String::from_utf8_lossy(&frame.payload));
+                Welcome::decode(&frame.payload).expect("a good welcome");
+                session.source = frame.source;
+                return session;
+            }
+        }
+        panic!("no welcome");
+    }
+
+    /// Subscribes a client and waits for the ack; what else arrives is returned.
+    ///
+    /// # Panics
+    /// If no ack comes.
+    pub fn subscribe(&mut self, session: &mut SimSession, pattern: &str) -> Vec<OwnedFrame> {
+        session.queue(Kind::Subscribe, u64::MAX, pattern.as_bytes(), b"");
+        let mut others = Vec::new();
+        for _ in 0..10_000 {
+            session.push();
+            self.run_for(STEP);
+            while let Some(frame) = session.next_frame() {
+                if frame.kind == Kind::Ack && frame.sequence == u64::MAX {
+                    return others;
+                }
+                others.push(frame);
+            }
+        }
+        panic!("no ack");
+    }
+}
+
+/// A frame that a client received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedFrame {
+    /// What it is.
+    pub kind: Kind,
+    /// From whom.
+    pub source: Source,
+    /// Its number.
+    pub sequence: u64,
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+/// A client of a [`SimBroker`], as bytes.
+pub struct SimSession {
+    /// Its end of the connection.
+    pub end: SimClient,
+    /// Its source.
+    pub source: Source,
+    /// Sequence of its last event.
+    pub sequence: u64,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl SimSession {
+    /// Appends a frame to what is to be written.
+    pub fn queue(&mut self, kind: Kind, sequence: u64, name: &[u8], payload: &[u8]) {
+        frame::append(&mut self.output, kind, self.source, sequence, name, payload);
+    }
+
+    /// Appends any bytes to what is to be written.
+    pub fn queue_bytes(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Appends an event; returns its sequence.
+    pub fn emit(&mut self, name: &str, payload: &[u8]) -> u64 {
+        self.sequence += 1;
+        self.queue(Kind::Event, self.sequence, name.as_bytes(), payload);
+        self.sequence
+    }
+
+    /// Writes as much as the socket takes; returns how many bytes still wait.
+    pub fn push(&mut self) -> usize {
+        let taken = self.end.write(&self.output);
+        self.output.drain(..taken);
+        self.output.len()
+    }
+
+    /// The next frame that has arrived whole.
+    ///
+    /// # Panics
+    /// If the broker sent a broken one.
+    pub fn next_frame(&mut self) -> Option<OwnedFrame> {
+        self.try_next_frame().expect("the broker sends whole, good frames")
+    }
+
+    /// The same, for tests that expect the worst.
+    ///
+    /// # Errors
+    /// The broker sent a broken header.
+    pub fn try_next_frame(&mut self) -> Result<Option<OwnedFrame>, FrameError> {
+        self.end.read(&mut self.input);
+        self.take_frame()
+    }
+
+    /// Reads at most `limit` bytes, then gives a frame if one is whole.
+    ///
+    /// # Panics
+    /// If the broker sent a broken one.
+    pub fn next_frame_slowly(&mut self, limit: usize) -> Option<OwnedFrame> {
+        self.end.read_up_to(&mut self.input, limit);
+        self.take_frame().expect("the broker sends whole, good frames")
+    }
+
+    fn take_frame(&mut self) -> Result<Option<OwnedFrame>, FrameError> {
+        let Some(frame) = Frame::read(&self.input, HARD_MAX_PAYLOAD_BYTES)? else {
+            return Ok(None);
+        };
+        let owned = OwnedFrame {
+            kind: frame.kind(),
+            source: frame.source(),
+            sequence: frame.sequence(),
+            name: frame.name().to_vec(),
+            payload: frame.payload().to_vec(),
+        };
+        let length = frame.as_bytes().len();
+        self.input.drain(..length);
+        Ok(Some(owned))
+    }
+}

@@ -1,0 +1,285 @@
+//! What `netcluster status` shows: each shard reports, one merges.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole broker, as the JSON in a `stats` frame.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Release of the broker.
+    pub version: String,
+    /// Its node id, in hexadecimal.
+    pub node: String,
+    /// Process id.
+    pub pid: u32,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
+    /// `uring`, `poll` or `sim`.
+    pub backend: String,
+    /// Why it is not the preferred back end, if so.
+    pub backend_note: Option<String>,
+    /// Totals over all shards.
+    pub totals: Totals,
+    /// Memory that queues pin beyond the receive pools, in bytes.
+    pub memory: Memory,
+    /// One entry per channel.
+    pub channels: Vec<ChannelStatus>,
+    /// One entry per client.
+    pub clients: Vec<ClientStatus>,
+    /// One entry per shard.
+    pub shards: Vec<ShardSummary>,
+    /// The latest disconnections by the broker, newest last.
+    pub kicked: Vec<KickStatus>,
+}
+
+/// Counters since the start, and rates over the last second or so.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Open connections.
+    pub clients: u64,
+    /// Pairs of pattern and client.
+    pub listeners: u64,
+    /// Events received from clients.
+    pub events_in: u64,
+    /// Events queued to clients.
+    pub events_out: u64,
+    /// Events that nobody listened to.
+    pub events_unheard: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Events received per second.
+    pub events_in_per_s: f64,
+    /// Events queued per second.
+    pub events_out_per_s: f64,
+    /// Bytes waiting in outbound queues.
+    pub queued_bytes: u64,
+    /// Events that `latest` connections lost.
+    pub dropped: u64,
+    /// Times an emitter was paused.
+    pub pauses: u64,
+    /// Clients disconnected because they stalled.
+    pub stalled: u64,
+    /// Clients disconnected because they broke the protocol.
+    pub protocol_errors: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Times accepting had to pause.
+    pub accept_pauses: u64,
+    /// Connections that ended in the middle of a frame.
+    pub truncated: u64,
+    /// Bytes of straddling headers and names that were copied.
+    pub copied_head_bytes: u64,
+    /// Bytes copied out for laggards.
+    pub copied_out_bytes: u64,
+    /// Looks at a pattern trie that the route cache did not save.
+    pub route_misses: u64,
+}
+
+/// The memory budget.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// In use.
+    pub used_bytes: u64,
+    /// `--max-memory`.
+    pub limit_bytes: u64,
+}
+
+/// One channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelStatus {
+    /// Its name.
+    pub name: String,
+    /// Clients connected to it.
+    pub clients: u64,
+    /// Pairs of pattern and client.
+    pub listeners: u64,
+}
+
+/// One client.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ClientStatus {
+    /// Its number.
+    pub client: u32,
+    /// Its name, if it gave one.
+    pub name: String,
+    /// Its channel.
+    pub channel: String,
+    /// The shard that owns it.
+    pub shard: u16,
+    /// Process id, as the kernel tells it.
+    pub pid: u32,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Patterns it listens to.
+    pub listeners: u64,
+    /// Events it emitted.
+    pub events_in: u64,
+    /// Events queued to it.
+    pub events_out: u64,
+    /// Bytes waiting in its queue.
+    pub queued_bytes: u64,
+    /// High-water mark of its queue, in bytes.
+    pub max_queue: u64,
+    /// It was opened as `latest`.
+    pub latest: bool,
+    /// Events it lost as `latest`.
+    pub dropped: u64,
+    /// Queues that pause it as an emitter.
+    pub paused_by: Vec<u32>,
+    /// `open`, `full`, `paused`, `closing` or `hello`.
+    pub state: String,
+}
+
+/// One shard's back end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ShardSummary {
+    /// Its number.
+    pub shard: u16,
+    /// Clients it owns.
+    pub clients: u64,
+    /// Counters of the back end.
+    pub io: IoCounters,
+}
+
+/// A back end's counters since the start.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct IoCounters {
+    /// System calls.
+    pub syscalls: u64,
+    /// Receives that brought bytes.
+    pub receives: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Sends.
+    pub sends: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Sends that the socket took only in part.
+    pub blocked_sends: u64,
+    /// Times that receiving stopped for want of a buffer.
+    pub starvations: u64,
+    /// Buffers in the pool.
+    pub buffers: u64,
+    /// Buffers pinned by events.
+    pub pinned_buffers: u64,
+    /// Bytes of one buffer.
+    pub buffer_bytes: u64,
+}
+
+/// A client that the broker disconnected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KickStatus {
+    /// Its number.
+    pub client: u32,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What one shard reports.
+#[derive(Clone, Debug, Default)]
+pub struct ShardStatus {
+    /// Its part of the totals.
+    pub totals: Totals,
+    /// Its clients.
+    pub clients: Vec<ClientStatus>,
+    /// Its back end.
+    pub summary: ShardSummary,
+    /// Whom it disconnected lately.
+    pub kicked: Vec<KickStatus>,
+}
+
+impl Totals {
+    /// Adds another shard's part.
+    pub fn add(&mut self, other: &Totals) {
+        // Named one by one, so that a new counter that is forgotten here does
+        // not compile.
+        let Totals {
+            clients,
+            listeners,
+            events_in,
+            events_out,
+            events_unheard,
+            bytes_in,
+            bytes_out,
+            events_in_per_s,
+            events_out_per_s,
+            queued_bytes,
+            dropped,
+            pauses,
+            stalled,
+            protocol_errors,
+            accepted,
+            accept_pauses,
+            truncated,
+            copied_head_bytes,
+            copied_out_bytes,
+            route_misses,
+        } = *other;
+        self.clients += clients;
+        self.listeners += listeners;
+        self.events_in += events_in;
+        self.events_out += events_out;
+        self.events_unheard += events_unheard;
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        self.events_in_per_s += events_in_per_s;
+        self.events_out_per_s += events_out_per_s;
+        self.queued_bytes += queued_bytes;
+        self.dropped += dropped;
+        self.pauses += pauses;
+        self.stalled += stalled;
+        self.protocol_errors += protocol_errors;
+        self.accepted += accepted;
+        self.accept_pauses += accept_pauses;
+        self.truncated += truncated;
+        self.copied_head_bytes += copied_head_bytes;
+        self.copied_out_bytes += copied_out_bytes;
+        self.route_misses += route_misses;
+    }
+}
+
+impl From<netcluster_platform::IoStats> for IoCounters {
+    fn from(stats: netcluster_platform::IoStats) -> IoCounters {
+        IoCounters {
+            syscalls: stats.syscalls,
+            receives: stats.receives,
+            received_bytes: stats.received_bytes,
+            sends: stats.sends,
+            sent_bytes: stats.sent_bytes,
+            blocked_sends: stats.blocked_sends,
+            starvations: stats.starvations,
+            buffers: stats.buffers,
+            pinned_buffers: stats.pinned_buffers,
+            buffer_bytes: stats.buffer_bytes,
+        }
+    }
+}
+
+/// Merges the shards' reports into `status`, which has everything else.
+pub fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
+    let mut channels: BTreeMap<String, ChannelStatus> = BTreeMap::new();
+    for report in reports {
+        status.totals.add(&report.totals);
+        for client in &report.clients {
+            if client.channel.is_empty() {
+                continue;
+            }
+            let channel = channels.entry(client.channel.clone()).or_default();
+            channel.name.clone_from(&client.channel);
+            channel.clients += 1;
+            channel.listeners += client.listeners;
+        }
+        status.clients.extend(report.clients);
+        status.shards.push(report.summary);
+        status.kicked.extend(report.kicked);
+    }
+    status.channels = channels.into_values().collect();
+    status.clients.sort_by_key(|client| client.client);
+    status.shards.sort_by_key(|shard| shard.shard);
+    status
+}

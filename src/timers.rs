@@ -1,0 +1,73 @@
+//! The deadlines of one shard. An idle shard has none and never ticks.
+//!
+//! A timer is not cancelled: when it fires, its handler looks whether what it
+//! was set for is still so. Each carries the client's number, so that it never
+//! fires at a later connection in the same place.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::target::Target;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// A connection must have said hello.
+    Hello(Target),
+    /// A full queue must have drained to half.
+    Stall(Target),
+    /// A queue that lags behind its socket no longer holds up its emitters, and
+    /// what it pins is copied out.
+    Lag(Target),
+    /// A disconnected client has had time enough to read why.
+    Linger(Target),
+    /// Accepting is tried again.
+    Accept,
+    /// The shutdown no longer waits for clients.
+    Drain,
+    /// Emitters that wait for memory look again.
+    Memory,
+}
+
+/// Pending deadlines, earliest first.
+#[derive(Default)]
+pub struct Timers {
+    heap: BinaryHeap<Reverse<(u64, Timer)>>,
+}
+
+impl Timers {
+    /// Sets a timer.
+    pub fn set(&mut self, deadline_ns: u64, timer: Timer) {
+        self.heap.push(Reverse((deadline_ns, timer)));
+    }
+
+    /// The earliest deadline.
+    pub fn next_ns(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((deadline_ns, _))| *deadline_ns)
+    }
+
+    /// Takes a timer that is due.
+    pub fn pop_due(&mut self, now_ns: u64) -> Option<Timer> {
+        if self.next_ns()? > now_ns {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((_, timer))| timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_fire_in_the_order_of_their_deadlines() {
+        let mut timers = Timers::default();
+        timers.set(20, Timer::Accept);
+        timers.set(10, Timer::Drain);
+        assert_eq!(timers.next_ns(), Some(10));
+        assert_eq!(timers.pop_due(9), None);
+        assert_eq!(timers.pop_due(30), Some(Timer::Drain));
+        assert_eq!(timers.pop_due(30), Some(Timer::Accept));
+        assert_eq!(timers.pop_due(30), None);
+    }
+}
