@@ -1,0 +1,160 @@
+//! How a client is set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use netcluster_wire::{Hello, Source};
+
+use crate::backoff::Reconnect;
+use crate::client::Client;
+use crate::error::Error;
+use crate::lifecycle::{Lifecycle, LifecycleListener};
+
+/// What the broker does when this client's listeners do not keep up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueuePolicy {
+    /// Emitters that feed this client wait. Nothing is lost.
+    #[default]
+    Pace,
+    /// This client loses the oldest events, told as `Lost`, and delays nobody.
+    Latest,
+}
+
+/// What a connection is made with, and made again with.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) channel: String,
+    pub(crate) name: String,
+    pub(crate) echo: bool,
+    pub(crate) queue: QueuePolicy,
+    pub(crate) max_queue_bytes: u64,
+    pub(crate) max_buffer_bytes: usize,
+    pub(crate) reconnect: Reconnect,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) disconnect_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            channel: "default".into(),
+            name: String::new(),
+            echo: false,
+            queue: QueuePolicy::Pace,
+            max_queue_bytes: 0,
+            max_buffer_bytes: 4 << 20,
+            reconnect: Reconnect::default(),
+            connect_timeout: Duration::from_secs(5),
+            disconnect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn hello(&self, previous: Source) -> Hello {
+        Hello {
+            echo: self.echo,
+            latest: self.queue == QueuePolicy::Latest,
+            max_queue: self.max_queue_bytes,
+            previous,
+            client_name: self.name.clone(),
+        }
+    }
+}
+
+/// Sets a client up; made by [`Client::builder`].
+#[derive(Default)]
+pub struct Builder {
+    pub(crate) options: Options,
+    pub(crate) lifecycle: Vec<LifecycleListener>,
+}
+
+impl Builder {
+    /// The channel: only clients of the same one hear each other.
+    pub fn channel(mut self, channel: impl Into<String>) -> Self {
+        self.options.channel = channel.into();
+        self
+    }
+
+    /// A name for the broker's `status`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.options.name = name.into();
+        self
+    }
+
+    /// Whether own listeners hear own events; they do not by default.
+    pub fn echo(mut self, echo: bool) -> Self {
+        self.options.echo = echo;
+        self
+    }
+
+    /// What happens when own listeners do not keep up.
+    pub fn queue(mut self, queue: QueuePolicy) -> Self {
+        self.options.queue = queue;
+        self
+    }
+
+    /// How many bytes the broker may hold for this client. It takes the smaller
+    /// of this and its own limit.
+    pub fn max_queue(mut self, bytes: u64) -> Self {
+        self.options.max_queue_bytes = bytes;
+        self
+    }
+
+    /// How many emitted bytes wait here while listeners emit or the connection is
+    /// down; 4 MiB by default.
+    pub fn max_buffer(mut self, bytes: usize) -> Self {
+        self.options.max_buffer_bytes = bytes;
+        self
+    }
+
+    /// Whether and how a lost connection is made again; by default for ever, with
+    /// pauses from 20 ms to 2 s.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.options.reconnect = reconnect;
+        self
+    }
+
+    /// How long to wait for the broker's answers (welcome, acknowledged listeners,
+    /// status), and how long an emitter waits for a lost connection once the
+    /// buffer is full; 5 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// How long [`Client::disconnect`] waits; 5 s by default.
+    pub fn disconnect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.disconnect_timeout = timeout;
+        self
+    }
+
+    /// A lifecycle listener that also hears the first connect.
+    pub fn on_lifecycle(mut self, listener: impl FnMut(&Lifecycle) + Send + 'static) -> Self {
+        self.lifecycle.push(Box::new(listener));
+        self
+    }
+
+    /// Connects to the broker whose socket this is.
+    ///
+    /// # Errors
+    /// If there is none, it refuses, or does not answer in time. The first
+    /// connection is tried once.
+    pub fn connect(self, path: impl AsRef<Path>) -> Result<Client, Error> {
+        Client::start(self, path.as_ref())
+    }
+
+    /// Connects to the machine's broker at its default socket.
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    pub fn connect_default(self) -> Result<Client, Error> {
+        self.connect(crate::default_socket_path())
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Builder").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,362 @@
+//! The blocking client: what every thread may call.
+//!
+//! Behind a client are two threads: one reads and runs the listeners (see
+//! `reader.rs`), one writes what emitters leave over (see `outbox/flusher.rs`).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use netcluster_wire::{Pattern, Source};
+
+use crate::builder::Builder;
+use crate::error::{DisconnectReason, Error};
+use crate::lifecycle::Lifecycle;
+use crate::message::Message;
+use crate::outbox::Outbox;
+use crate::reader::{Reader, shake_hands};
+use crate::registry::{Command, Listener, ListenerId, Placement};
+use crate::session::Outbound;
+use crate::shared::{Shared, requested};
+use crate::subscription::{Queue, Subscription};
+
+/// How long dropping the last handle tries to write what was emitted.
+const DROP_FLUSH: Duration = Duration::from_millis(200);
+
+/// A connection to the broker, with the shape of an event emitter.
+///
+/// Clones share the connection. All methods may be called from any thread, also
+/// inside listeners, where nothing waits: `on` and the like return before the
+/// broker acknowledged, [`Client::emit`] returns [`Error::Backpressure`] instead
+/// of waiting for room, [`Client::ping`] and [`Client::status`] are refused.
+///
+/// When the last handle is dropped the connection ends at once, after a short
+/// try to write what was emitted; [`Client::disconnect`] makes sure instead. A
+/// listener that owns a handle of its own client keeps it connected.
+#[derive(Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.shared.outbox.on_reader() {
+            self.shared.outbox.push();
+        } else {
+            // Best effort: who must know calls `disconnect`.
+            let _ = self.shared.outbox.flush(Some(Instant::now() + DROP_FLUSH));
+        }
+        self.shared.close(requested());
+    }
+}
+
+impl Client {
+    /// Connects to the broker whose socket this is.
+    ///
+    /// # Errors
+    /// If there is none, it refuses, or does not answer in time.
+    pub fn connect(path: impl AsRef<Path>) -> Result<Client, Error> {
+        Client::builder().connect(path)
+    }
+
+    /// Connects to the machine's broker at its default socket.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_default() -> Result<Client, Error> {
+        Client::builder().connect_default()
+    }
+
+    /// For more than the defaults.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn start(builder: Builder, path: &Path) -> Result<Client, Error> {
+        let Builder { options, lifecycle } = builder;
+        let hello = options.hello(Source::NONE);
+        let connection = shake_hands(path, &options.channel, &hello, options.connect_timeout)?;
+        let mut outbound = Outbound::new();
+        outbound.welcomed(connection.source, connection.welcome.max_payload);
+        let outbox = Outbox::new(
+            Arc::clone(&connection.socket),
+            outbound,
+            options.max_buffer_bytes,
+            options.connect_timeout,
+        );
+        let shared = Arc::new(Shared::new(path.to_owned(), options, outbox));
+        shared.source.store(connection.source.to_u64(), Ordering::Release);
+        let mut table = shared.registry.lock();
+        for listener in lifecycle {
+            shared.registry.command(&mut table, Command::Lifecycle(listener));
+        }
+        drop(table);
+        // Made first: if a thread cannot be started, dropping it ends the other.
+        let client = Client { handle: Arc::new(Handle { shared: Arc::clone(&shared) }) };
+        let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let started = thread::Builder::new().name(name.to_owned()).spawn(run);
+            started.map(drop).map_err(|error| Error::Thread(error.to_string()))
+        };
+        let flusher = Arc::clone(&shared);
+        start("netcluster-flush", Box::new(move || flusher.outbox.run_flusher()))?;
+        start("netcluster-read", Box::new(move || Reader::new(shared).run(connection)))?;
+        Ok(client)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    /// Emits an event to every other client with a matching listener (and to own
+    /// listeners with `echo`).
+    ///
+    /// Returns before it is written; call it in a loop, events travel together.
+    /// They leave at once when it is quiet, within 100 µs otherwise, and what a
+    /// listener emits when it returns at the latest. Waits while the broker or a
+    /// listener that this emitter feeds does not keep up.
+    ///
+    /// # Errors
+    /// If the name or the size of the payload is not allowed, if the client ended,
+    /// if the connection is down and the buffer full for long. Inside a listener
+    /// [`Error::Backpressure`] instead of waiting. Nothing was emitted then.
+    #[inline]
+    pub fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.handle.shared.outbox.emit(event, data.as_ref())
+    }
+
+    /// Emits a value as JSON.
+    ///
+    /// # Errors
+    /// As [`Client::emit`], or if it is not representable as JSON.
+    #[cfg(feature = "serde")]
+    pub fn emit_json<T: serde::Serialize + ?Sized>(
+        &self,
+        event: &str,
+        value: &T,
+    ) -> Result<(), Error> {
+        let data = serde_json::to_vec(value).map_err(|error| Error::Json(error.to_string()))?;
+        self.emit(event, data)
+    }
+
+    /// Returns once everything emitted so far is written to the socket.
+    ///
+    /// # Errors
+    /// If the client ended or the connection stays down; inside a listener also if
+    /// the socket is full.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.shared().outbox.flush(None)
+    }
+
+    /// Calls `listener` for every event whose name matches `pattern`, in the order
+    /// in which listeners were added.
+    ///
+    /// Returns once the broker acknowledged: an event emitted afterwards anywhere
+    /// on the machine is not missed. A listener that panics stays; the panic is
+    /// told as [`Lifecycle::Error`]. While a listener runs nothing else is
+    /// received: hand long work to another thread.
+    ///
+    /// # Errors
+    /// If the pattern is not allowed, the client ended, or the broker does not
+    /// answer in time; the listener is not added then.
+    pub fn on(
+        &self,
+        pattern: &str,
+        listener: impl FnMut(&Message<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.add(pattern, Placement::default(), Box::new(listener))
+    }
+
+    /// As [`Client::on`], for one event only.
+    ///
+    /// # Errors
+    /// As [`Client::on`].
+    pub fn once(
+        &self,
+        pattern: &str,
+        listener: impl FnMut(&Message<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.add(pattern, Placement { once: true, prepend: false }, Box::new(listener))
+    }
+
+    /// As [`Client::on`], but called before the listeners that are there.
+    ///
+    /// # Errors
+    /// As [`Client::on`].
+    pub fn prepend_listener(
+        &self,
+        pattern: &str,
+        listener: impl FnMut(&Message<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.add(pattern, Placement { once: false, prepend: true }, Box::new(listener))
+    }
+
+    /// As [`Client::once`], but called before the listeners that are there.
+    ///
+    /// # Errors
+    /// As [`Client::on`].
+    pub fn prepend_once_listener(
+        &self,
+        pattern: &str,
+        listener: impl FnMut(&Message<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.add(pattern, Placement { once: true, prepend: true }, Box::new(listener))
+    }
+
+    fn add(
+        &self,
+        pattern: &str,
+        placement: Placement,
+        listener: Listener,
+    ) -> Result<ListenerId, Error> {
+        let shared = self.shared();
+        let pattern = Pattern::new(pattern.as_bytes())?;
+        let id = shared.add_listener(&pattern, placement, listener)?;
+        if shared.outbox.on_reader() {
+            return Ok(id);
+        }
+        shared.outbox.push();
+        shared.wait_in_force(&pattern).inspect_err(|_| {
+            shared.remove_listener(id);
+        })?;
+        Ok(id)
+    }
+
+    /// Removes a listener; whether it was there. Called from a listener, it is not
+    /// called again; from another thread, a call that runs already may finish.
+    pub fn remove_listener(&self, id: ListenerId) -> bool {
+        self.shared().remove_listener(id)
+    }
+
+    /// Removes the listeners of exactly this pattern, or all; how many.
+    pub fn remove_all_listeners(&self, pattern: Option<&str>) -> usize {
+        let ids = self.shared().registry.lock().ids(pattern);
+        ids.into_iter().filter(|&id| self.remove_listener(id)).count()
+    }
+
+    /// How many listeners exactly this pattern has here.
+    pub fn listener_count(&self, pattern: &str) -> usize {
+        self.shared().registry.lock().count(pattern)
+    }
+
+    /// The patterns that have listeners here, sorted.
+    pub fn event_names(&self) -> Vec<String> {
+        self.shared().registry.lock().patterns()
+    }
+
+    /// The pull style: an iterator over the events that match `pattern`.
+    ///
+    /// # Errors
+    /// As [`Client::on`].
+    pub fn subscribe(&self, pattern: &str) -> Result<Subscription, Error> {
+        let queue = Arc::new(Queue::default());
+        self.shared().add_subscription(&queue);
+        let filled = Arc::clone(&queue);
+        let shared = Arc::downgrade(&self.handle.shared);
+        let id = self.on(pattern, move |message| {
+            filled.push(message.to_owned(), || {
+                if let Some(shared) = shared.upgrade() {
+                    shared.outbox.push();
+                }
+            });
+        })?;
+        Ok(Subscription::new(self.clone(), id, queue))
+    }
+
+    /// Calls `listener` for what happens to the connection from now on. To hear
+    /// the first connect use [`Builder::on_lifecycle`].
+    pub fn on_lifecycle(&self, listener: impl FnMut(&Lifecycle) + Send + 'static) {
+        let registry = &self.shared().registry;
+        registry.command(&mut registry.lock(), Command::Lifecycle(Box::new(listener)));
+    }
+
+    /// Ends the connection in order: returns once everything emitted is queued at
+    /// every target and the last listener ran. Inside a listener it does not wait.
+    ///
+    /// # Errors
+    /// If that takes longer than the builder's `disconnect_timeout`, or the
+    /// connection broke meanwhile. The connection is over in any case.
+    pub fn disconnect(&self) -> Result<(), Error> {
+        let shared = self.shared();
+        let timeout = shared.options.disconnect_timeout;
+        shared.hurry();
+        if let Err(error) = shared.outbox.leave() {
+            // Already over in order: there is nothing left to do.
+            if !matches!(error, Error::Disconnected(DisconnectReason::Requested)) {
+                shared.close(requested());
+                return Err(error);
+            }
+        }
+        if shared.outbox.on_reader() {
+            return Ok(());
+        }
+        if !shared.wait_finished(timeout) {
+            shared.close(requested());
+            return Err(Error::Timeout { waiting_for: "goodbye of the broker", after: timeout });
+        }
+        match shared.outbox.closed() {
+            None | Some(Error::Disconnected(DisconnectReason::Requested)) => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// The broker's status, as JSON.
+    ///
+    /// # Errors
+    /// If it does not come in time; [`Error::InsideListener`] in a listener.
+    pub fn status(&self) -> Result<String, Error> {
+        self.shared().ask("status", |outbound, out| outbound.stats(out))
+    }
+
+    /// How long the broker takes to answer, once everything emitted so far is
+    /// queued at every target.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn ping(&self) -> Result<Duration, Error> {
+        let start = Instant::now();
+        self.shared().ask("pong", |outbound, out| outbound.ping(out))?;
+        Ok(start.elapsed())
+    }
+
+    /// Who this client is for others; another one after a reconnect.
+    pub fn source(&self) -> Source {
+        self.shared().source()
+    }
+
+    /// Sequence of the last event emitted; 0: none yet.
+    pub fn last_sequence(&self) -> u64 {
+        self.shared().outbox.lock().outbound.last_sequence()
+    }
+
+    /// Sequence of the last own event known to be queued at every target. Advances
+    /// every 4 MiB, and by [`Client::ping`].
+    pub fn confirmed_sequence(&self) -> u64 {
+        self.shared().confirmed.load(Ordering::Acquire)
+    }
+
+    /// The largest payload that the broker takes, in bytes.
+    pub fn max_payload(&self) -> usize {
+        self.shared().outbox.lock().outbound.max_payload()
+    }
+
+    /// Whether this thread runs a listener of this client.
+    pub fn in_listener(&self) -> bool {
+        self.shared().outbox.on_reader()
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("path", &self.shared().path)
+            .field("source", &self.source())
+            .finish()
+    }
+}

@@ -1,0 +1,247 @@
+//! Everything that can go wrong, with messages that say what to do about it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fmt, io};
+
+use netcluster_wire::control::ControlError;
+use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
+
+/// Why a call failed, or what a client reports through its lifecycle events.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// No broker answers at this path.
+    BrokerNotRunning {
+        /// Where one was looked for.
+        path: PathBuf,
+    },
+    /// The socket is there, but this user may not connect to it.
+    PermissionDenied {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The connection could not be made for another reason.
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The connection is down at the moment, and the emit buffer is full or the
+    /// answer can no longer come.
+    NotConnected,
+    /// The connection ended and will not come back.
+    Disconnected(DisconnectReason),
+    /// The broker ended the connection, and why.
+    Kicked {
+        /// What it is about.
+        code: ErrorCode,
+        /// The broker's words.
+        text: String,
+    },
+    /// The other end speaks another version of the protocol, or none.
+    Version(String),
+    /// The broker sent bytes that are no protocol.
+    Protocol(String),
+    /// The event's name is not allowed.
+    Name(NameError),
+    /// The pattern is not allowed.
+    Pattern(PatternError),
+    /// The broker refused the pattern.
+    PatternRefused(String),
+    /// The payload is larger than the broker takes. Nothing was sent.
+    PayloadTooLarge {
+        /// Bytes of the payload.
+        bytes: usize,
+        /// Bytes that the broker takes.
+        limit: usize,
+    },
+    /// The emit buffer is full and the caller cannot wait. Nothing was appended.
+    Backpressure,
+    /// No answer in time.
+    Timeout {
+        /// What was waited for.
+        waiting_for: &'static str,
+        /// How long.
+        after: Duration,
+    },
+    /// The call waits for the broker, and a listener must not wait.
+    InsideListener(&'static str),
+    /// A listener panicked; it stays registered.
+    ListenerPanicked {
+        /// The event that it was called with; empty for a lifecycle listener.
+        event: String,
+        /// The panic's message, if it was text.
+        message: String,
+    },
+    /// A thread could not be started.
+    Thread(String),
+    /// Not the JSON that was expected.
+    #[cfg(feature = "serde")]
+    Json(String),
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// By [`Client::disconnect`](crate::Client::disconnect), or the last handle was dropped.
+    Requested,
+    /// The broker is shutting down and said goodbye.
+    BrokerClosed,
+    /// The connection broke: the broker died or was killed.
+    ConnectionLost(String),
+    /// The broker ended it with an error.
+    Kicked {
+        /// What it is about.
+        code: ErrorCode,
+        /// The broker's words.
+        text: String,
+    },
+    /// The broker sent bytes that are no protocol.
+    Protocol(String),
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DisconnectReason::Requested => formatter.write_str("disconnected as requested"),
+            DisconnectReason::BrokerClosed => formatter.write_str("the broker shut down"),
+            DisconnectReason::ConnectionLost(reason) => {
+                write!(formatter, "the connection to the broker was lost: {reason}")
+            }
+            DisconnectReason::Kicked { code, text } => {
+                write!(formatter, "the broker ended the connection ({code:?}): {text}")
+            }
+            DisconnectReason::Protocol(reason) => {
+                write!(formatter, "the broker broke the protocol: {reason}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::BrokerNotRunning { path } => write!(
+                formatter,
+                "no broker answers at {}: start it with `netcluster serve`, or give the path of its socket",
+                path.display()
+            ),
+            Error::PermissionDenied { path } => write!(
+                formatter,
+                "no permission to connect to {}: join the socket's group, or start the broker with --socket-mode or --socket-group",
+                path.display()
+            ),
+            Error::Connect { path, reason } => {
+                write!(formatter, "cannot connect to {}: {reason}", path.display())
+            }
+            Error::NotConnected => {
+                formatter.write_str("not connected to the broker at the moment: try again later")
+            }
+            Error::Disconnected(reason) => {
+                write!(formatter, "{reason}; connect anew to go on")
+            }
+            Error::Kicked { code, text } => {
+                write!(formatter, "the broker ended the connection ({code:?}): {text}")
+            }
+            Error::Version(text) => write!(formatter, "versions differ: {text}"),
+            Error::Protocol(text) => {
+                write!(formatter, "the other end broke the protocol (is it a netcluster broker?): {text}")
+            }
+            Error::Name(error) => write!(formatter, "event name refused: {error}"),
+            Error::Pattern(error) => write!(formatter, "pattern refused: {error}"),
+            Error::PatternRefused(text) => {
+                write!(formatter, "pattern refused by the broker: {text}")
+            }
+            Error::PayloadTooLarge { bytes, limit } => write!(
+                formatter,
+                "payload of {bytes} bytes is over the broker's limit of {limit}: split it, or raise --max-payload on the broker"
+            ),
+            Error::Backpressure => formatter.write_str(
+                "the emit buffer is full: the broker or a listener is slower than this emitter; try again later",
+            ),
+            Error::Timeout { waiting_for, after } => {
+                write!(formatter, "no {waiting_for} within {after:?}: is the broker overloaded?")
+            }
+            Error::InsideListener(call) => write!(
+                formatter,
+                "{call} waits for the broker, which a listener must not: call it from another thread"
+            ),
+            Error::ListenerPanicked { event, message } => {
+                write!(formatter, "a listener panicked on event `{event}`: {message}")
+            }
+            Error::Thread(reason) => write!(formatter, "cannot start a thread: {reason}"),
+            #[cfg(feature = "serde")]
+            Error::Json(reason) => write!(formatter, "JSON: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<NameError> for Error {
+    fn from(error: NameError) -> Error {
+        Error::Name(error)
+    }
+}
+
+impl From<PatternError> for Error {
+    fn from(error: PatternError) -> Error {
+        Error::Pattern(error)
+    }
+}
+
+impl From<FrameError> for Error {
+    fn from(error: FrameError) -> Error {
+        Error::Protocol(error.to_string())
+    }
+}
+
+impl From<ControlError> for Error {
+    fn from(error: ControlError) -> Error {
+        match error {
+            ControlError::Version(_) => Error::Version(error.to_string()),
+            _ => Error::Protocol(error.to_string()),
+        }
+    }
+}
+
+impl Error {
+    /// From what the system said to `connect`.
+    pub(crate) fn from_connect(path: &std::path::Path, error: &io::Error) -> Error {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                Error::BrokerNotRunning { path }
+            }
+            io::ErrorKind::PermissionDenied => Error::PermissionDenied { path },
+            _ => Error::Connect { path, reason: error.to_string() },
+        }
+    }
+
+    /// Whether trying again can help.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Error::Version(_) | Error::Protocol(_) | Error::Thread(_) => false,
+            Error::Kicked { code, .. } => !is_final(*code),
+            _ => true,
+        }
+    }
+
+    /// How a connection that failed with this error ended.
+    pub(crate) fn into_reason(self) -> DisconnectReason {
+        match self {
+            Error::Kicked { code, text } => DisconnectReason::Kicked { code, text },
+            Error::Version(text) | Error::Protocol(text) => DisconnectReason::Protocol(text),
+            Error::Disconnected(reason) => reason,
+            other => DisconnectReason::ConnectionLost(other.to_string()),
+        }
+    }
+}
+
+/// Whether a client that was kicked with this code would be kicked again.
+pub(crate) fn is_final(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Version | ErrorCode::Protocol | ErrorCode::Source | ErrorCode::Name)
+}

@@ -1,0 +1,52 @@
+//! Client of netcluster: an event emitter whose listeners may be in any process
+//! of the machine, or of any machine that its broker is linked with.
+//!
+//! ```no_run
+//! use netcluster_client::Client;
+//!
+//! let client = Client::connect_default()?;
+//! client.on("log", |message| println!("{}", String::from_utf8_lossy(message.payload())))?;
+//! client.emit("greeting", "hello")?;
+//! client.disconnect()?;
+//! # Ok::<(), netcluster_client::Error>(())
+//! ```
+//!
+//! - [`Client`]: the blocking client. `asynchronous::AsyncClient`: the same for
+//!   async programs (feature `tokio`).
+//! - [`session`]: the conversation with the broker without IO, for drivers of
+//!   their own.
+//! - Feature `serde`: `emit_json` and `json`.
+//!
+//! Patterns may hold `*` (one token) and `**` (any number of tokens): `a.*`
+//! matches `a.b`, `a.**` also `a` and `a.b.c`.
+
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "tokio")]
+pub mod asynchronous;
+mod backoff;
+mod builder;
+mod client;
+mod dispatch;
+mod error;
+mod lifecycle;
+mod message;
+mod outbox;
+mod path;
+mod reader;
+mod registry;
+pub mod session;
+mod shared;
+mod stream;
+mod subscription;
+
+pub use backoff::Reconnect;
+pub use builder::{Builder, QueuePolicy};
+pub use client::Client;
+pub use error::{DisconnectReason, Error};
+pub use lifecycle::Lifecycle;
+pub use message::{Message, OwnedMessage};
+pub use netcluster_wire::{ErrorCode, LossReason, NameError, PatternError, Source};
+pub use path::default_socket_path;
+pub use registry::ListenerId;
+pub use subscription::{RecvError, Subscription};

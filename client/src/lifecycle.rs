@@ -1,0 +1,41 @@
+//! What happens to a connection, told to `on_lifecycle` at its place in the
+//! order of the messages.
+
+use netcluster_wire::{LossReason, Source};
+
+use crate::error::{DisconnectReason, Error};
+
+/// One thing that happened to the connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Lifecycle {
+    /// Connected, and all patterns are in force.
+    Connect {
+        /// Who this client is now.
+        source: Source,
+        /// Whether a connection was lost before: listeners may have missed events.
+        resumed: bool,
+    },
+    /// The connection ended.
+    Disconnect {
+        /// How.
+        reason: DisconnectReason,
+        /// Sequence of the last own event known to be queued at every target.
+        /// Later ones that were written are in doubt and are not sent again.
+        confirmed: u64,
+    },
+    /// Something went wrong that no call could return.
+    Error(Error),
+    /// Events are missing at this place in the order.
+    Lost {
+        /// Whose; `None` if several or unknown.
+        source: Option<Source>,
+        /// How many; `None` if unknown.
+        count: Option<u64>,
+        /// Why.
+        reason: LossReason,
+    },
+}
+
+/// A lifecycle listener.
+pub(crate) type LifecycleListener = Box<dyn FnMut(&Lifecycle) + Send + 'static>;

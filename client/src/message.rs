@@ -1,0 +1,156 @@
+//! An event as a listener sees it.
+//!
+//! Invariant: a payload starts at a multiple of eight bytes, in place as well as
+//! copied, so that it can be viewed as a struct.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use netcluster_wire::{Frame, Header, Source};
+
+/// Payloads below this are copied by [`Message::to_owned`]; larger ones are kept
+/// in the receive buffer that they arrived in. Bounds what a kept message pins.
+const COPY_BELOW_BYTES: usize = 16 << 10;
+
+/// A borrowed view of an event in the receive buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    event: &'a Arc<str>,
+    payload: &'a [u8],
+    /// The frame, for what is asked for more rarely.
+    frame: &'a [u8],
+    /// What the frame lies in.
+    buffer: &'a Bytes,
+}
+
+impl<'a> Message<'a> {
+    #[inline(always)]
+    pub(crate) fn new(event: &'a Arc<str>, frame: Frame<'a>, buffer: &'a Bytes) -> Message<'a> {
+        Message { event, payload: frame.payload(), frame: frame.as_bytes(), buffer }
+    }
+
+    #[inline]
+    fn header(&self) -> &'a Header {
+        Header::read(self.frame).expect("a frame starts with its header")
+    }
+
+    /// The event's name.
+    #[inline]
+    pub fn event(&self) -> &'a str {
+        self.event
+    }
+
+    /// The data, 8-aligned.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// The data to keep, without copying. Pins the receive buffer (256 KiB or
+    /// more) as long as it lives: copy what is small and kept for long.
+    pub fn payload_bytes(&self) -> Bytes {
+        self.buffer.slice_ref(self.payload)
+    }
+
+    /// Who emitted it.
+    #[inline]
+    pub fn source(&self) -> Source {
+        self.header().source()
+    }
+
+    /// The emitter's number for it.
+    #[inline]
+    pub fn sequence(&self) -> u64 {
+        self.header().sequence.get()
+    }
+
+    /// The event to keep or to send to another thread.
+    pub fn to_owned(&self) -> OwnedMessage {
+        let payload = match self.payload() {
+            small if small.len() < COPY_BELOW_BYTES => aligned_copy(small),
+            _ => self.payload_bytes(),
+        };
+        OwnedMessage {
+            event: Arc::clone(self.event),
+            payload,
+            source: self.source(),
+            sequence: self.sequence(),
+        }
+    }
+
+    /// The payload, read as JSON.
+    ///
+    /// # Errors
+    /// If it is no JSON of a `T`.
+    #[cfg(feature = "serde")]
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::Error> {
+        from_json(self.payload())
+    }
+}
+
+/// An event that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedMessage {
+    event: Arc<str>,
+    payload: Bytes,
+    source: Source,
+    sequence: u64,
+}
+
+impl OwnedMessage {
+    /// The event's name.
+    pub fn event(&self) -> &str {
+        &self.event
+    }
+
+    /// The data, 8-aligned.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The data, shared.
+    pub fn payload_bytes(&self) -> Bytes {
+        self.payload.clone()
+    }
+
+    /// Who emitted it.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The emitter's number for it.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// What it counts for in a bounded queue, in bytes.
+    pub(crate) fn cost_bytes(&self) -> usize {
+        self.payload.len() + size_of::<OwnedMessage>()
+    }
+
+    /// The payload, read as JSON.
+    ///
+    /// # Errors
+    /// If it is no JSON of a `T`.
+    #[cfg(feature = "serde")]
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::Error> {
+        from_json(self.payload())
+    }
+}
+
+/// A copy that starts at a multiple of eight, whatever the allocator does.
+fn aligned_copy(payload: &[u8]) -> Bytes {
+    let copy = Bytes::copy_from_slice(payload);
+    if payload.is_empty() || (copy.as_ptr() as usize).is_multiple_of(8) {
+        return copy;
+    }
+    let mut padded = vec![0; payload.len() + 8];
+    let at = padded.as_ptr().align_offset(8).min(8);
+    padded[at..at + payload.len()].copy_from_slice(payload);
+    Bytes::from(padded).slice(at..at + payload.len())
+}
+
+#[cfg(feature = "serde")]
+fn from_json<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, crate::Error> {
+    serde_json::from_slice(payload).map_err(|error| crate::Error::Json(error.to_string()))
+}

@@ -1,0 +1,217 @@
+//! Reads frames in place and says what they mean.
+//!
+//! Invariant: no event is reported before the welcome, none after the end.
+
+use netcluster_wire::control;
+use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
+use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, Source, Welcome};
+
+use crate::error::Error;
+
+/// Where the conversation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    /// Hello was sent.
+    Greeting,
+    /// Welcomed.
+    Open,
+    /// The broker said bye or sent a fatal error: nothing more comes.
+    Ended,
+}
+
+/// What the broker said.
+#[derive(Debug)]
+pub enum SessionEvent<'a> {
+    /// An event of somebody.
+    Event(Frame<'a>),
+    /// The handshake succeeded.
+    Welcome {
+        /// Who this client is.
+        source: Source,
+        /// Limits, and why the previous connection ended.
+        welcome: Welcome,
+    },
+    /// A request is in force.
+    Ack {
+        /// Its number.
+        request: u64,
+    },
+    /// A request failed; the connection goes on.
+    Refused {
+        /// Its number.
+        request: u64,
+        /// What it is about.
+        code: ErrorCode,
+        /// The broker's words.
+        text: String,
+    },
+    /// The broker ends the connection.
+    Kicked {
+        /// What it is about.
+        code: ErrorCode,
+        /// The broker's words.
+        text: String,
+    },
+    /// Answer with [`Outbound::pong`](crate::session::Outbound::pong).
+    Ping {
+        /// To be echoed.
+        token: u64,
+    },
+    /// The answer to a ping.
+    Pong {
+        /// Of the ping.
+        token: u64,
+        /// Sequence of the last own event that is queued at every target.
+        confirmed: u64,
+    },
+    /// Events are missing here.
+    Lost {
+        /// Whose; `None`: several or unknown.
+        source: Option<Source>,
+        /// How many; `None`: unknown.
+        count: Option<u64>,
+        /// Why.
+        reason: LossReason,
+    },
+    /// The orderly end: the answer to an own bye, or the broker shuts down.
+    Bye {
+        /// Of the own bye.
+        token: u64,
+    },
+    /// The broker's status.
+    Stats {
+        /// Of the question.
+        token: u64,
+        /// JSON.
+        json: &'a [u8],
+    },
+}
+
+/// The reading half of a session.
+#[derive(Debug)]
+pub struct Inbound {
+    state: SessionState,
+    max_payload_bytes: usize,
+    confirmed: u64,
+}
+
+impl Default for Inbound {
+    fn default() -> Inbound {
+        Inbound::new()
+    }
+}
+
+impl Inbound {
+    /// Before the welcome.
+    pub fn new() -> Inbound {
+        Inbound {
+            state: SessionState::Greeting,
+            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            confirmed: 0,
+        }
+    }
+
+    /// Where the conversation stands.
+    pub fn state(&self) -> SessionState {
+        self.state
+    }
+
+    /// Sequence of the last own event known to be queued at every target.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// The event at the front of `bytes`, if there is a whole one: the fast path
+    /// of [`Inbound::next`], which says about all else what it is.
+    #[inline(always)]
+    pub fn next_event<'a>(&self, bytes: &'a [u8]) -> Option<Frame<'a>> {
+        match Frame::read(bytes, self.max_payload_bytes) {
+            Ok(Some(frame)) if frame.kind() == Kind::Event && self.state == SessionState::Open => {
+                Some(frame)
+            }
+            _ => None,
+        }
+    }
+
+    /// The whole frame at the front of `bytes` and its length; `None` until it
+    /// is complete.
+    ///
+    /// # Errors
+    /// The broker broke the protocol: close the connection.
+    #[inline]
+    pub fn next<'a>(
+        &mut self,
+        bytes: &'a [u8],
+    ) -> Result<Option<(SessionEvent<'a>, usize)>, Error> {
+        let Some(frame) = Frame::read(bytes, self.max_payload_bytes)? else { return Ok(None) };
+        let length = frame.layout().frame_len;
+        if frame.kind() == Kind::Event && self.state == SessionState::Open {
+            return Ok(Some((SessionEvent::Event(frame), length)));
+        }
+        self.control(frame).map(|event| Some((event, length)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn control<'a>(&mut self, frame: Frame<'a>) -> Result<SessionEvent<'a>, Error> {
+        let number = frame.sequence();
+        let payload = frame.payload();
+        match (self.state, frame.kind()) {
+            (SessionState::Ended, kind) => Err(Error::Protocol(format!("{kind:?} after the end"))),
+            (_, Kind::Error) => {
+                let (code, text) = control::decode_error(payload)?;
+                if code == ErrorCode::Version {
+                    self.state = SessionState::Ended;
+                    return Err(Error::Version(text));
+                }
+                if code.is_fatal() {
+                    self.state = SessionState::Ended;
+                    return Ok(SessionEvent::Kicked { code, text });
+                }
+                Ok(SessionEvent::Refused { request: number, code, text })
+            }
+            (SessionState::Greeting, Kind::Welcome) => {
+                let welcome = Welcome::decode(payload)?;
+                let source = frame.source();
+                if source == Source::NONE {
+                    return Err(Error::Protocol("a welcome without a source".into()));
+                }
+                self.state = SessionState::Open;
+                // The status may be larger than the largest event.
+                let limit = usize::try_from(welcome.max_payload).unwrap_or(usize::MAX);
+                self.max_payload_bytes = limit.max(DEFAULT_MAX_PAYLOAD_BYTES);
+                Ok(SessionEvent::Welcome { source, welcome })
+            }
+            (SessionState::Greeting, Kind::Bye) => {
+                self.state = SessionState::Ended;
+                Ok(SessionEvent::Bye { token: number })
+            }
+            (SessionState::Greeting, kind) => {
+                Err(Error::Protocol(format!("{kind:?} instead of a welcome")))
+            }
+            (_, Kind::Ack) => Ok(SessionEvent::Ack { request: number }),
+            (_, Kind::Ping) => Ok(SessionEvent::Ping { token: number }),
+            (_, Kind::Pong) => {
+                let confirmed = control::decode_pong(payload)?;
+                self.confirmed = self.confirmed.max(confirmed);
+                Ok(SessionEvent::Pong { token: number, confirmed })
+            }
+            (_, Kind::Lost) => {
+                let reason = control::decode_lost(payload)?;
+                let source = frame.source();
+                Ok(SessionEvent::Lost {
+                    source: (source.client != 0).then_some(source),
+                    count: (number != 0).then_some(number),
+                    reason,
+                })
+            }
+            (_, Kind::Bye) => {
+                self.state = SessionState::Ended;
+                Ok(SessionEvent::Bye { token: number })
+            }
+            (_, Kind::Stats) => Ok(SessionEvent::Stats { token: number, json: payload }),
+            (_, kind) => Err(Error::Protocol(format!("{kind:?} from a broker"))),
+        }
+    }
+}
+

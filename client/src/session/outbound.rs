@@ -1,0 +1,231 @@
+//! Writes frames: numbers events and requests, refuses what the broker would.
+//!
+//! Invariant: an event's number is used only if the event was appended.
+
+use netcluster_wire::frame::{append, append_head, padding_of};
+use netcluster_wire::header::frame_len;
+use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HEADER_BYTES, pad};
+use netcluster_wire::{
+    Frame, Hello, Kind, Pattern, Source, check_channel, check_event, control,
+};
+
+use crate::error::Error;
+
+/// After this many bytes of events a ping is slipped in, so that the confirmed
+/// sequence advances while nobody asks.
+pub const PING_EVERY_BYTES: usize = 4 << 20;
+
+/// The writing half of a session.
+#[derive(Debug)]
+pub struct Outbound {
+    source: Source,
+    max_payload_bytes: usize,
+    /// Sequence of the last event.
+    sequence: u64,
+    /// Number of the last request.
+    request: u64,
+    bytes_since_ping: usize,
+    /// Header and padded name of the last event. The next one of the same name
+    /// costs a compare of its name, two stores and a copy.
+    head: Vec<u8>,
+    /// Bytes of the name in `head`; 0: there is none.
+    name_len: usize,
+    payload_len: usize,
+}
+
+impl Default for Outbound {
+    fn default() -> Outbound {
+        Outbound::new()
+    }
+}
+
+impl Outbound {
+    /// Before the welcome.
+    pub fn new() -> Outbound {
+        Outbound {
+            source: Source::NONE,
+            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            sequence: 0,
+            request: 0,
+            bytes_since_ping: 0,
+            head: Vec::new(),
+            name_len: 0,
+            payload_len: 0,
+        }
+    }
+
+    /// Appends the first frame of a connection.
+    ///
+    /// # Errors
+    /// If the channel's or the client's name is not allowed.
+    pub fn hello(&self, out: &mut Vec<u8>, channel: &str, hello: &Hello) -> Result<(), Error> {
+        check_channel(channel.as_bytes())?;
+        if !hello.client_name.is_empty() {
+            check_channel(hello.client_name.as_bytes())?;
+        }
+        append(out, Kind::Hello, Source::NONE, 0, channel.as_bytes(), &hello.encode());
+        Ok(())
+    }
+
+    /// What the welcome said. Numbers go on from before.
+    pub fn welcomed(&mut self, source: Source, max_payload: u64) {
+        self.source = source;
+        self.max_payload_bytes = usize::try_from(max_payload).unwrap_or(usize::MAX);
+        self.name_len = 0;
+    }
+
+    /// Takes over to a new connection what an old one did not write: the events
+    /// of `unwritten` (whole frames), now from the newly assigned source. Its
+    /// requests are dropped: they are made anew. Call after [`Outbound::welcomed`].
+    pub fn reconnect(&mut self, unwritten: &[u8], out: &mut Vec<u8>) {
+        let mut rest = unwritten;
+        while let Ok(Some(frame)) = Frame::read(rest, usize::MAX) {
+            if frame.kind() == Kind::Event {
+                append(
+                    out,
+                    Kind::Event,
+                    self.source,
+                    frame.sequence(),
+                    frame.name(),
+                    frame.payload(),
+                );
+            }
+            rest = &rest[frame.as_bytes().len()..];
+        }
+        self.bytes_since_ping = 0;
+    }
+
+    /// Who the broker says this is.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The largest payload that the broker takes, in bytes.
+    pub fn max_payload(&self) -> usize {
+        self.max_payload_bytes
+    }
+
+    /// Sequence of the last event appended; 0: none yet.
+    pub fn last_sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Appends an event.
+    ///
+    /// # Errors
+    /// If name or size are not allowed; nothing is appended then.
+    #[inline]
+    pub fn emit(&mut self, out: &mut Vec<u8>, event: &str, payload: &[u8]) -> Result<u64, Error> {
+        self.emit_head(out, event, payload.len())?;
+        out.extend_from_slice(payload);
+        if !payload.len().is_multiple_of(8) {
+            out.extend_from_slice(padding_of(payload.len()));
+        }
+        Ok(self.sequence)
+    }
+
+    /// Appends an event's header and name only: the payload and
+    /// [`padding_of`] it must follow, by whatever means.
+    ///
+    /// # Errors
+    /// As [`Outbound::emit`].
+    #[inline]
+    pub fn emit_head(
+        &mut self,
+        out: &mut Vec<u8>,
+        event: &str,
+        payload_len: usize,
+    ) -> Result<u64, Error> {
+        if self.head.get(HEADER_BYTES..HEADER_BYTES + self.name_len) != Some(event.as_bytes())
+            || self.payload_len != payload_len
+            || self.name_len == 0
+        {
+            self.prepare(event, payload_len)?;
+        }
+        let bytes = self.head.len() + pad(payload_len);
+        if self.bytes_since_ping >= PING_EVERY_BYTES {
+            self.ping(out);
+        }
+        self.bytes_since_ping += bytes;
+        self.sequence += 1;
+        self.head[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+        out.reserve(bytes);
+        out.extend_from_slice(&self.head);
+        Ok(self.sequence)
+    }
+
+    /// Another name or size than the last event's.
+    #[cold]
+    #[inline(never)]
+    fn prepare(&mut self, event: &str, payload_len: usize) -> Result<(), Error> {
+        if payload_len > self.max_payload_bytes
+            || frame_len(event.len(), payload_len) > u32::MAX as usize
+        {
+            let limit = self.max_payload_bytes;
+            return Err(Error::PayloadTooLarge { bytes: payload_len, limit });
+        }
+        if self.name_len != event.len()
+            || self.head.get(HEADER_BYTES..HEADER_BYTES + self.name_len) != Some(event.as_bytes())
+        {
+            check_event(event.as_bytes())?;
+        }
+        self.head.clear();
+        let name = event.as_bytes();
+        append_head(&mut self.head, Kind::Event, self.source, 0, name, payload_len);
+        self.name_len = event.len();
+        self.payload_len = payload_len;
+        Ok(())
+    }
+
+    /// Appends a subscription; the number that its answer will carry.
+    pub fn subscribe(&mut self, out: &mut Vec<u8>, pattern: &Pattern) -> u64 {
+        self.request(out, Kind::Subscribe, pattern.as_str(), b"")
+    }
+
+    /// Appends the end of a subscription; the number that its answer will carry.
+    pub fn unsubscribe(&mut self, out: &mut Vec<u8>, pattern: &Pattern) -> u64 {
+        self.request(out, Kind::Unsubscribe, pattern.as_str(), b"")
+    }
+
+    /// Appends a ping: its pong comes when all events before it are queued at
+    /// every target, and carries this number.
+    pub fn ping(&mut self, out: &mut Vec<u8>) -> u64 {
+        self.bytes_since_ping = 0;
+        self.request(out, Kind::Ping, "", b"")
+    }
+
+    /// Appends the orderly end; the broker's bye carries this number.
+    pub fn bye(&mut self, out: &mut Vec<u8>) -> u64 {
+        self.request(out, Kind::Bye, "", b"")
+    }
+
+    /// Appends a question for the broker's status; the answer carries this number.
+    pub fn stats(&mut self, out: &mut Vec<u8>) -> u64 {
+        self.request(out, Kind::Stats, "", b"")
+    }
+
+    /// Appends the answer to the broker's ping.
+    pub fn pong(&mut self, out: &mut Vec<u8>, token: u64) {
+        let confirmed = control::encode_pong(self.sequence);
+        append(out, Kind::Pong, self.source, token, b"", &confirmed);
+    }
+
+    fn request(&mut self, out: &mut Vec<u8>, kind: Kind, name: &str, payload: &[u8]) -> u64 {
+        self.request += 1;
+        append(out, kind, self.source, self.request, name.as_bytes(), payload);
+        self.request
+    }
+}
+
+/// Of whole frames, of which the first `written` bytes were written, the part
+/// from the start of the first that was not written as a whole.
+pub fn unwritten(frames: &[u8], written: usize) -> &[u8] {
+    let mut at = 0;
+    while let Ok(Some(frame)) = Frame::read(&frames[at..], usize::MAX) {
+        if at + frame.as_bytes().len() > written {
+            break;
+        }
+        at += frame.as_bytes().len();
+    }
+    &frames[at..]
+}

@@ -1,0 +1,259 @@
+//! Emitting: coalescing, limits, back-pressure, what listeners may do.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use netcluster_client::{Client, DisconnectReason, Error};
+use support::{Broker, PATIENCE, until};
+
+#[test]
+fn a_plain_loop_coalesces() {
+    const EVENTS: usize = 200_000;
+    let broker = Broker::start();
+    let client = Client::connect(&broker.path).unwrap();
+    let before = broker.state.reads.load(SeqCst);
+    for _ in 0..EVENTS {
+        client.emit("tick", [0; 16]).unwrap();
+    }
+    client.flush().unwrap();
+    until("all events", || broker.events() == EVENTS);
+    let reads = broker.state.reads.load(SeqCst) - before;
+    assert!(reads < EVENTS / 100, "{reads} reads for {EVENTS} events");
+}
+
+#[test]
+fn a_single_event_leaves_by_itself() {
+    let broker = Broker::start();
+    let client = Client::connect(&broker.path).unwrap();
+    // The second comes too soon after the first to be written at once.
+    for count in [2, 4, 6] {
+        client.emit("tick", "").unwrap();
+        client.emit("tick", "").unwrap();
+        until("both", || broker.events() == count);
+    }
+}
+
+#[test]
+fn several_threads_emit_each_in_its_order() {
+    const EVENTS: u64 = 20_000;
+    let broker = Broker::start();
+    let client = Client::connect(&broker.path).unwrap();
+    let listener = Client::connect(&broker.path).unwrap();
+    let (sender, receiver) = channel();
+    let mut next = [0u64; 3];
+    let mut last = 0;
+    listener
+        .on("t.*", move |message| {
+            let thread: usize = message.event()[2..].parse().unwrap();
+            let number = u64::from_le_bytes(message.payload()[..8].try_into().unwrap());
+            assert_eq!(number, next[thread]);
+            next[thread] += 1;
+            assert_eq!(message.sequence(), last + 1);
+            last += 1;
+            if last == 3 * EVENTS {
+                sender.send(()).unwrap();
+            }
+        })
+        .unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let client = client.clone();
+            scope.spawn(move || {
+                for number in 0..EVENTS {
+                    let mut payload = number.to_le_bytes().to_vec();
+                    // Now and then one that is gathered.
+                    payload.resize(if number % 1000 == 999 { 40_000 } else { 8 }, 0);
+                    client.emit(&format!("t.{thread}"), payload).unwrap();
+                }
+            });
+        }
+    });
+    receiver.recv_timeout(PATIENCE).unwrap();
+}
+
+#[test]
+fn the_largest_payload_arrives_and_a_larger_one_is_refused_here() {
+    const LIMIT: usize = 16 << 20;
+    let broker = Broker::start();
+    let client = Client::connect(&broker.path).unwrap();
+    let listener = Client::connect(&broker.path).unwrap();
+    let (sender, receiver) = channel();
+    listener
+        .on("big", move |message| {
+            assert_eq!(message.payload().as_ptr() as usize % 8, 0);
+            sender.send(message.payload_bytes()).unwrap();
+        })
+        .unwrap();
+    assert_eq!(client.max_payload(), LIMIT);
+    let payload: Vec<u8> = (0..LIMIT).map(|index| (index % 251) as u8).collect();
+    client.emit("big", "before").unwrap();
+    client.emit("big", &payload).unwrap();
+    client.emit("big", "after").unwrap();
+    assert!(matches!(
+        client.emit("big", vec![0; LIMIT + 1]),
+        Err(Error::PayloadTooLarge { bytes, limit: LIMIT }) if bytes == LIMIT + 1
+    ));
+    assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), "before");
+    assert!(receiver.recv_timeout(PATIENCE).unwrap() == payload);
+    assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), "after");
+}
+
+#[test]
+fn a_small_limit_of_the_broker_holds() {
+    let broker = Broker::start();
+    broker.state.max_payload.store(100, SeqCst);
+    let client = Client::connect(&broker.path).unwrap();
+    assert!(matches!(client.emit("a", [0; 101]), Err(Error::PayloadTooLarge { .. })));
+    client.emit("a", [0; 100]).unwrap();
+    assert!(matches!(client.emit("a.*", ""), Err(Error::Name(_))));
+    assert_eq!(client.last_sequence(), 1);
+}
+
+#[test]
+fn a_listener_emits_what_it_hears_and_its_own_order_holds() {
+    const EVENTS: usize = 50_000;
+    let broker = Broker::start();
+    let (one, two) =
+        (Client::connect(&broker.path).unwrap(), Client::connect(&broker.path).unwrap());
+    let answering = two.clone();
+    two.on("ask", move |message| answering.emit("answer", message.payload()).unwrap()).unwrap();
+    let (sender, receiver) = channel();
+    let mut next = 0u64;
+    one.on("answer", move |message| {
+        assert_eq!(message.payload(), next.to_le_bytes());
+        next += 1;
+        if next == EVENTS as u64 {
+            sender.send(()).unwrap();
+        }
+    })
+    .unwrap();
+    for number in 0..EVENTS as u64 {
+        one.emit("ask", number.to_le_bytes()).unwrap();
+        if number % 1000 == 0 {
+            // Bounds what waits at the listener's side.
+            one.ping().unwrap();
+        }
+    }
+    receiver.recv_timeout(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_listener_gets_backpressure_where_a_thread_would_wait() {
+    let broker = Broker::start();
+    let client =
+        Client::builder().echo(true).max_buffer(1 << 20).connect(&broker.path).unwrap();
+    let (sender, receiver) = channel();
+    let (inside, state) = (client.clone(), Arc::clone(&broker.state));
+    client
+        .once("start", move |_| {
+            state.stalled.store(true, SeqCst);
+            let mut emitted = 0;
+            let error = loop {
+                match inside.emit("flood", [0; 1000]) {
+                    Ok(()) => emitted += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert!(inside.flush().is_err());
+            assert!(matches!(inside.ping(), Err(Error::InsideListener(_))));
+            assert!(matches!(inside.status(), Err(Error::InsideListener(_))));
+            sender.send((emitted, error)).unwrap();
+        })
+        .unwrap();
+    client.emit("start", "").unwrap();
+    let (emitted, error) = receiver.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(error, Error::Backpressure), "{error:?}");
+    assert!(emitted >= 1000, "{emitted}");
+    broker.state.stalled.store(false, SeqCst);
+    client.disconnect().unwrap();
+    assert_eq!(broker.events(), emitted + 1, "nothing accepted is lost");
+}
+
+#[test]
+fn two_clients_that_flood_each_other_never_lock_up() {
+    let broker = Broker::start();
+    // The other may still flood at the end, so that a bye takes long.
+    let short = Duration::from_millis(100);
+    let connect = |_| Client::builder().disconnect_timeout(short).connect(&broker.path).unwrap();
+    let clients = [0; 2].map(connect);
+    let heard = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let stop = Arc::new(AtomicBool::new(false));
+    for (index, client) in clients.iter().enumerate() {
+        let (inside, heard) = (client.clone(), Arc::clone(&heard));
+        client
+            .on("**", move |message| {
+                heard[index].fetch_add(1, SeqCst);
+                // More than came in, so that it must hit the bound.
+                for _ in 0..2 {
+                    match inside.emit("from.listener", message.payload()) {
+                        Ok(()) | Err(Error::Backpressure) => {}
+                        Err(Error::Disconnected(DisconnectReason::Requested)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+            .unwrap();
+    }
+    let loops = clients.clone().map(|client| {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            while !stop.load(SeqCst) {
+                client.emit("from.loop", [1; 200]).unwrap();
+            }
+        })
+    });
+    let mut before = [0, 0];
+    for _ in 0..5 {
+        let start = Instant::now();
+        until("both go on", || {
+            start.elapsed() > Duration::from_millis(100)
+                && (0..2).all(|index| heard[index].load(SeqCst) > before[index])
+        });
+        before = [0, 1].map(|index| heard[index].load(SeqCst));
+    }
+    stop.store(true, SeqCst);
+    loops.into_iter().for_each(|thread| thread.join().unwrap());
+    for client in clients {
+        // That it ends is all that is promised here.
+        let _ = client.disconnect();
+    }
+}
+
+#[test]
+fn a_listener_may_disconnect_and_drop_its_client() {
+    let broker = Broker::start();
+    let emitter = Client::connect(&broker.path).unwrap();
+    let listener = Client::connect(&broker.path).unwrap();
+    let (sender, receiver) = channel();
+    let mut own = Some(listener.clone());
+    listener
+        .on("stop", move |_| {
+            if let Some(client) = own.take() {
+                client.disconnect().unwrap();
+            }
+            sender.send(()).unwrap();
+        })
+        .unwrap();
+    drop(listener);
+    emitter.emit("stop", "").unwrap();
+    receiver.recv_timeout(PATIENCE).unwrap();
+    until("it is gone", || broker.clients() == 1);
+}
+
+#[test]
+fn dropping_the_last_handle_writes_what_was_emitted_and_ends() {
+    let broker = Broker::start();
+    let client = Client::connect(&broker.path).unwrap();
+    client.on("a", |_| {}).unwrap();
+    for _ in 0..1000 {
+        client.emit("tick", "x").unwrap();
+    }
+    drop(client);
+    until("it is gone", || broker.clients() == 0);
+    assert_eq!(broker.events(), 1000);
+}

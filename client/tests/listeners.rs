@@ -1,0 +1,247 @@
+//! Listeners: order, once, removal, panics, the pull style.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use netcluster_client::{Client, Error, Lifecycle, RecvError};
+use support::{Broker, PATIENCE, until};
+
+fn pair() -> (Broker, Client, Client) {
+    let broker = Broker::start();
+    let emitter = Client::connect(&broker.path).unwrap();
+    let listener = Client::connect(&broker.path).unwrap();
+    (broker, emitter, listener)
+}
+
+fn text(sender: &Sender<String>, label: &str) -> impl FnMut(&netcluster_client::Message<'_>) + use<> {
+    let (sender, label) = (sender.clone(), label.to_owned());
+    move |message| {
+        let payload = String::from_utf8_lossy(message.payload()).into_owned();
+        sender.send(format!("{label}{payload}")).unwrap();
+    }
+}
+
+fn take<const N: usize>(receiver: &Receiver<String>) -> [String; N] {
+    std::array::from_fn(|_| receiver.recv_timeout(PATIENCE).unwrap())
+}
+
+#[test]
+fn events_arrive_in_the_order_emitted_with_all_they_carry() {
+    let (_broker, emitter, listener) = pair();
+    let (sender, receiver) = channel();
+    listener
+        .on("a.*", move |message| {
+            assert_eq!(message.payload().as_ptr() as usize % 8, 0);
+            let kept = message.to_owned();
+            assert_eq!(kept.payload().as_ptr() as usize % 8, 0);
+            assert_eq!(message.payload_bytes(), kept.payload());
+            sender.send(kept).unwrap();
+        })
+        .unwrap();
+    for index in 0..10_000u64 {
+        emitter.emit(if index % 3 == 0 { "a.x" } else { "a.y" }, index.to_string()).unwrap();
+    }
+    for index in 0..10_000u64 {
+        let message = receiver.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(message.event(), if index % 3 == 0 { "a.x" } else { "a.y" });
+        assert_eq!(message.payload(), index.to_string().as_bytes());
+        assert_eq!((message.source(), message.sequence()), (emitter.source(), index + 1));
+    }
+    assert_eq!(emitter.last_sequence(), 10_000);
+}
+
+#[test]
+fn listeners_run_in_their_order_and_once_runs_once() {
+    let (broker, emitter, listener) = pair();
+    let (sender, receiver) = channel();
+    listener.on("log", text(&sender, "1:")).unwrap();
+    listener.on("**", text(&sender, "2:")).unwrap();
+    listener.once("log", text(&sender, "once:")).unwrap();
+    listener.prepend_listener("l*", text(&sender, "never:")).unwrap();
+    listener.prepend_listener("log", text(&sender, "0:")).unwrap();
+    listener.prepend_once_listener("*", text(&sender, "first:")).unwrap();
+    assert_eq!(listener.event_names(), ["*", "**", "l*", "log"]);
+    assert_eq!((listener.listener_count("log"), listener.listener_count("x")), (3, 0));
+    emitter.emit("log", "A").unwrap();
+    emitter.emit("log", "B").unwrap();
+    let got: [String; 8] = take(&receiver);
+    assert_eq!(got, ["first:A", "0:A", "1:A", "2:A", "once:A", "0:B", "1:B", "2:B"]);
+    assert_eq!(listener.listener_count("log"), 2);
+    assert_eq!(listener.event_names(), ["**", "l*", "log"]);
+    // Several listeners of one pattern are one subscription.
+    let subscribed = |name: &str, kind| {
+        broker.seen().iter().filter(|seen| seen.name == name && seen.kind == kind).count()
+    };
+    assert_eq!(subscribed("log", netcluster_wire::Kind::Subscribe), 1);
+    until("unsubscribe", || subscribed("*", netcluster_wire::Kind::Unsubscribe) == 1);
+    assert_eq!(listener.remove_all_listeners(Some("log")), 2);
+    assert_eq!(listener.remove_all_listeners(None), 2);
+    assert!(listener.event_names().is_empty());
+}
+
+#[test]
+fn a_listener_removed_while_a_message_is_dispatched_is_not_called_again() {
+    let (_broker, emitter, listener) = pair();
+    let (sender, receiver) = channel();
+    let ids = Arc::new(Mutex::new(Vec::new()));
+    let (inside, remove, log) = (listener.clone(), Arc::clone(&ids), sender.clone());
+    let first = listener
+        .on("log", move |_| {
+            for id in remove.lock().unwrap().drain(..) {
+                assert!(inside.remove_listener(id));
+                assert!(!inside.remove_listener(id));
+            }
+            // Not for this message, but for the next.
+            if log.send("first".into()).is_ok() {
+                inside.on("log", text(&log, "late:")).unwrap();
+            }
+        })
+        .unwrap();
+    let second = listener.on("log", text(&sender, "removed:")).unwrap();
+    ids.lock().unwrap().extend([first, second]);
+    listener.on("log", text(&sender, "third:")).unwrap();
+    emitter.emit("log", "A").unwrap();
+    emitter.emit("log", "B").unwrap();
+    let got: [String; 4] = take(&receiver);
+    assert_eq!(got, ["first", "third:A", "third:B", "late:B"]);
+}
+
+#[test]
+fn a_listener_that_panics_stays_and_the_client_lives() {
+    let (_broker, emitter, listener) = pair();
+    let (sender, receiver) = channel();
+    let errors = sender.clone();
+    listener.on_lifecycle(move |event| {
+        if let Lifecycle::Error(Error::ListenerPanicked { event, message }) = event {
+            errors.send(format!("{event}!{message}")).unwrap();
+        }
+    });
+    listener.on("log", |_| panic!("on purpose")).unwrap();
+    emitter.emit("log", "").unwrap();
+    emitter.emit("log", "").unwrap();
+    assert_eq!(take(&receiver), ["log!on purpose", "log!on purpose"]);
+    // Also among several.
+    listener.on("log", text(&sender, "other:")).unwrap();
+    emitter.emit("log", "C").unwrap();
+    assert_eq!(take(&receiver), ["other:C", "log!on purpose"]);
+}
+
+#[test]
+fn a_refused_pattern_is_an_error_and_no_listener() {
+    let (_broker, _emitter, listener) = pair();
+    assert!(matches!(listener.on("refused", |_| {}), Err(Error::PatternRefused(_))));
+    assert!(matches!(listener.on("", |_| {}), Err(Error::Pattern(_))));
+    assert!(matches!(listener.on("**.**.**.**.**", |_| {}), Err(Error::Pattern(_))));
+    assert!(listener.event_names().is_empty());
+    listener.on("fine", |_| {}).unwrap();
+}
+
+#[test]
+fn on_waits_for_the_acknowledgement_and_gives_up_in_time() {
+    use std::sync::atomic::Ordering::SeqCst;
+    let broker = Broker::start();
+    let client = Client::builder()
+        .connect_timeout(Duration::from_millis(50))
+        .connect(&broker.path)
+        .unwrap();
+    broker.state.hold_acks.store(true, SeqCst);
+    assert!(matches!(client.on("a", |_| {}), Err(Error::Timeout { .. })));
+    assert_eq!(client.listener_count("a"), 0);
+    broker.state.hold_acks.store(false, SeqCst);
+    client.on("a", |_| {}).unwrap();
+}
+
+#[test]
+fn own_events_are_heard_only_with_echo() {
+    let broker = Broker::start();
+    let (sender, receiver) = channel();
+    let with = Client::builder().echo(true).connect(&broker.path).unwrap();
+    let without = Client::connect(&broker.path).unwrap();
+    with.on("log", text(&sender, "with:")).unwrap();
+    without.on("log", text(&sender, "without:")).unwrap();
+    with.emit("log", "A").unwrap();
+    let mut got: [String; 2] = take(&receiver);
+    got.sort();
+    assert_eq!(got, ["with:A", "without:A"]);
+    without.emit("log", "B").unwrap();
+    assert_eq!(take(&receiver), ["with:B"]);
+}
+
+#[test]
+fn a_subscription_gives_messages_waits_and_ends_with_the_client() {
+    let (_broker, emitter, listener) = pair();
+    let mut subscription = listener.subscribe("**").unwrap();
+    assert_eq!(subscription.try_recv(), Err(RecvError::Empty));
+    assert_eq!(subscription.recv_timeout(Duration::from_millis(1)), Err(RecvError::Empty));
+    emitter.emit("a", "1").unwrap();
+    assert_eq!(subscription.next().unwrap().payload(), b"1");
+    emitter.emit("a", "2").unwrap();
+    emitter.ping().unwrap();
+    listener.disconnect().unwrap();
+    assert_eq!(subscription.by_ref().count(), 1);
+    assert_eq!(subscription.try_recv(), Err(RecvError::Ended));
+}
+
+#[test]
+fn a_full_subscription_holds_the_emitter_but_not_its_own_client() {
+    const EVENTS: usize = 400;
+    let (_broker, emitter, listener) = pair();
+    let subscription = listener.subscribe("big").unwrap();
+    let emitted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&emitted);
+    let emitting = std::thread::spawn(move || {
+        for _ in 0..EVENTS {
+            emitter.emit("big", vec![7; 100_000]).unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        emitter.disconnect().unwrap();
+    });
+    until("some events", || emitted.load(Ordering::SeqCst) > 40);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(emitted.load(Ordering::SeqCst) < EVENTS, "nothing held the emitter");
+    // The reader waits, but this client can still emit.
+    listener.emit("other", "x").unwrap();
+    listener.flush().unwrap();
+    for _ in 0..EVENTS {
+        assert_eq!(subscription.recv_timeout(PATIENCE).unwrap().payload().len(), 100_000);
+    }
+    emitting.join().unwrap();
+}
+
+#[test]
+fn a_client_can_end_while_its_subscription_is_full() {
+    let (_broker, emitter, listener) = pair();
+    let subscription = listener.subscribe("big").unwrap();
+    std::thread::spawn(move || while emitter.emit("big", vec![7; 100_000]).is_ok() {});
+    std::thread::sleep(Duration::from_millis(100));
+    listener.disconnect().unwrap();
+    assert!(subscription.count() >= 1);
+}
+
+#[test]
+fn events_of_many_names_find_their_listeners() {
+    let (_broker, emitter, listener) = pair();
+    let total = Arc::new(AtomicUsize::new(0));
+    let all = Arc::clone(&total);
+    listener.on("n.**", move |_| { all.fetch_add(1, Ordering::SeqCst); }).unwrap();
+    for name in 0..50 {
+        let one = Arc::clone(&total);
+        let pattern = format!("n.{name}");
+        let expected = pattern.clone();
+        listener
+            .on(&pattern, move |message| {
+                assert_eq!(message.event(), expected);
+                one.fetch_add(1000_000, Ordering::SeqCst);
+            })
+            .unwrap();
+    }
+    // More names than the cache holds.
+    for index in 0..10_000 {
+        emitter.emit(&format!("n.{index}"), "").unwrap();
+    }
+    until("all of them", || total.load(Ordering::SeqCst) == 50 * 1_000_000 + 10_000);
+}

@@ -1,0 +1,324 @@
+//! A broker of threads and blocking sockets, for tests of the client alone: it
+//! routes, acknowledges and answers, and can be told to misbehave.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use netcluster_wire::frame::{append, encode};
+use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
+
+/// Batches that a connection's queue holds before its emitters wait.
+const QUEUE_BATCHES: usize = 4;
+
+/// Longest wait of a test for something that should come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A frame that a client sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub connection: u32,
+    pub kind: Kind,
+    pub source: Source,
+    pub sequence: u64,
+    pub name: String,
+    pub payload: usize,
+}
+
+struct Connection {
+    stream: UnixStream,
+    queue: SyncSender<Vec<u8>>,
+    patterns: Vec<Pattern>,
+    echo: bool,
+    last_event: u64,
+}
+
+pub struct State {
+    connections: Mutex<BTreeMap<u32, Connection>>,
+    next: AtomicU32,
+    pub seen: Mutex<Vec<Seen>>,
+    pub hellos: Mutex<Vec<(String, Hello)>>,
+    pub reads: AtomicUsize,
+    pub events: AtomicUsize,
+    /// Keep events in `seen`, not only their number.
+    pub log_events: AtomicBool,
+    /// Subscriptions are not acknowledged while set.
+    pub hold_acks: AtomicBool,
+    /// Byes are not answered.
+    pub ignore_bye: AtomicBool,
+    /// Nothing is read while set.
+    pub stalled: AtomicBool,
+    /// Connections get these bytes instead of a welcome.
+    pub greeting: Mutex<Option<Vec<u8>>>,
+    pub max_payload: AtomicUsize,
+}
+
+pub struct Broker {
+    pub path: PathBuf,
+    pub state: Arc<State>,
+    stop: Arc<AtomicBool>,
+    directory: PathBuf,
+}
+
+static NEXT_DIRECTORY: AtomicU32 = AtomicU32::new(0);
+
+impl Broker {
+    pub fn start() -> Broker {
+        let number = NEXT_DIRECTORY.fetch_add(1, Ordering::Relaxed);
+        let directory =
+            std::env::temp_dir().join(format!("nc-client-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        Broker::start_in(directory)
+    }
+
+    pub fn start_in(directory: PathBuf) -> Broker {
+        let path = directory.join("b.sock");
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let state = Arc::new(State {
+            connections: Mutex::default(),
+            next: AtomicU32::new(1),
+            seen: Mutex::default(),
+            hellos: Mutex::default(),
+            reads: AtomicUsize::new(0),
+            events: AtomicUsize::new(0),
+            log_events: AtomicBool::new(false),
+            hold_acks: AtomicBool::new(false),
+            ignore_bye: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            greeting: Mutex::default(),
+            max_payload: AtomicUsize::new(16 << 20),
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let (accepting, stopped) = (Arc::clone(&state), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let state = Arc::clone(&accepting);
+                let stream = stream.unwrap();
+                std::thread::spawn(move || serve(&state, stream));
+            }
+        });
+        Broker { path, state, stop, directory }
+    }
+
+    /// Ends like a killed broker; the directory can be used again.
+    pub fn kill(mut self) -> PathBuf {
+        self.end();
+        std::mem::take(&mut self.directory)
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.state.stalled.store(false, Ordering::SeqCst);
+        let _ = UnixStream::connect(&self.path);
+        let _ = std::fs::remove_file(&self.path);
+        for connection in self.state.connections.lock().unwrap().values() {
+            let _ = connection.stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Sends bytes to every client.
+    pub fn send(&self, bytes: &[u8]) {
+        for connection in self.state.connections.lock().unwrap().values() {
+            connection.queue.send(bytes.to_vec()).unwrap();
+        }
+    }
+
+    /// Sends an error to every client and hangs up.
+    pub fn kick(&self, code: ErrorCode, text: &str) {
+        self.send(&encode(Kind::Error, Source::NONE, 0, b"", &control::encode_error(code, text)));
+        // Behind the error, in each queue: the end.
+        self.send(b"");
+    }
+
+    /// Hangs up on every client.
+    pub fn cut(&self) {
+        for connection in self.state.connections.lock().unwrap().values() {
+            let _ = connection.stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    pub fn clients(&self) -> usize {
+        self.state.connections.lock().unwrap().len()
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.seen.lock().unwrap().clone()
+    }
+
+    pub fn events(&self) -> usize {
+        self.state.events.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.end();
+        if self.directory != Path::new("") {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+fn serve(state: &State, mut stream: UnixStream) {
+    let mut buffer = Vec::new();
+    let mut chunk = vec![0; 64 << 10];
+    let id = state.next.fetch_add(1, Ordering::SeqCst);
+    let source = Source { node: 7, client: id };
+    let (queue, outgoing) = sync_channel(QUEUE_BATCHES);
+    let mut writer = stream.try_clone().unwrap();
+    let writing = std::thread::spawn(move || write_all(&mut writer, outgoing));
+    loop {
+        while state.stalled.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let bytes = match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => break,
+            Ok(bytes) => bytes,
+        };
+        state.reads.fetch_add(1, Ordering::SeqCst);
+        buffer.extend_from_slice(&chunk[..bytes]);
+        let mut at = 0;
+        let mut outgoing: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+        let mut bye = false;
+        while let Some(frame) = Frame::read(&buffer[at..], 64 << 20).expect("a client's frame") {
+            at += frame.as_bytes().len();
+            bye |= handle(state, id, source, &stream, &queue, frame, &mut outgoing);
+        }
+        buffer.drain(..at);
+        for (target, bytes) in outgoing {
+            let queue = state.connections.lock().unwrap().get(&target).map(|c| c.queue.clone());
+            if let Some(queue) = queue {
+                let _ = queue.send(bytes);
+            }
+        }
+        if bye {
+            break;
+        }
+    }
+    state.connections.lock().unwrap().remove(&id);
+    drop(queue);
+    let _ = writing.join();
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+}
+
+fn write_all(stream: &mut UnixStream, batches: Receiver<Vec<u8>>) {
+    let mut alive = true;
+    for batch in batches {
+        // Goes on taking, so that nobody waits for a dead connection.
+        alive = alive && !batch.is_empty() && stream.write_all(&batch).is_ok();
+        if !alive {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+/// Handles one frame; whether it was a bye.
+fn handle(
+    state: &State,
+    id: u32,
+    source: Source,
+    stream: &UnixStream,
+    queue: &SyncSender<Vec<u8>>,
+    frame: Frame<'_>,
+    outgoing: &mut BTreeMap<u32, Vec<u8>>,
+) -> bool {
+    let name = String::from_utf8(frame.name().to_vec()).unwrap();
+    let mut connections = state.connections.lock().unwrap();
+    if frame.kind() != Kind::Event || state.log_events.load(Ordering::SeqCst) {
+        state.seen.lock().unwrap().push(Seen {
+            connection: id,
+            kind: frame.kind(),
+            source: frame.source(),
+            sequence: frame.sequence(),
+            name: name.clone(),
+            payload: frame.payload().len(),
+        });
+    }
+    let number = frame.sequence();
+    let mut answer = |kind, payload: &[u8]| {
+        append(outgoing.entry(id).or_default(), kind, source, number, b"", payload);
+    };
+    match frame.kind() {
+        Kind::Hello => {
+            let hello = Hello::decode(frame.payload()).unwrap();
+            let echo = hello.echo;
+            state.hellos.lock().unwrap().push((name, hello));
+            let connection = Connection {
+                stream: stream.try_clone().unwrap(),
+                queue: queue.clone(),
+                patterns: Vec::new(),
+                echo,
+                last_event: 0,
+            };
+            connections.insert(id, connection);
+            if let Some(greeting) = &*state.greeting.lock().unwrap() {
+                outgoing.insert(id, greeting.clone());
+                return true;
+            }
+            let max_payload = state.max_payload.load(Ordering::SeqCst) as u64;
+            answer(Kind::Welcome, &Welcome { max_payload, run: 1, reason: None }.encode());
+            return false;
+        }
+        _ => assert_eq!(frame.source(), source, "a frame under another source"),
+    }
+    match frame.kind() {
+        Kind::Subscribe | Kind::Unsubscribe => {
+            let pattern = Pattern::new(name.as_bytes()).unwrap();
+            let patterns = &mut connections.get_mut(&id).unwrap().patterns;
+            patterns.retain(|other| *other != pattern);
+            if frame.kind() == Kind::Subscribe {
+                if name == "refused" {
+                    let error = control::encode_error(ErrorCode::Pattern, "not here");
+                    answer(Kind::Error, &error);
+                    return false;
+                }
+                patterns.push(pattern);
+            }
+            if !state.hold_acks.load(Ordering::SeqCst) {
+                answer(Kind::Ack, b"");
+            }
+        }
+        Kind::Ping => {
+            let confirmed = connections[&id].last_event;
+            answer(Kind::Pong, &control::encode_pong(confirmed));
+        }
+        Kind::Stats => answer(Kind::Stats, b"{\"clients\":1}"),
+        Kind::Bye if !state.ignore_bye.load(Ordering::SeqCst) => {
+            answer(Kind::Bye, b"");
+            return true;
+        }
+        Kind::Event => {
+            state.events.fetch_add(1, Ordering::SeqCst);
+            connections.get_mut(&id).unwrap().last_event = number;
+            for (&target, connection) in connections.iter() {
+                if (target != id || connection.echo)
+                    && connection.patterns.iter().any(|pattern| pattern.matches(frame.name()))
+                {
+                    outgoing.entry(target).or_default().extend_from_slice(frame.as_bytes());
+                }
+            }
+        }
+        _ => {}
+    }
+    false
+}
+
+/// Waits until something holds.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not come to pass");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

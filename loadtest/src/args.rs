@@ -1,0 +1,319 @@
+//! What was typed, and its translation into what is meant.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
+
+use crate::pairs::Against;
+use crate::plan::Scenario;
+use crate::stamp::{MIN_BYTES, MIN_TIMED_BYTES};
+
+const MAX_PROCESSES: usize = 256;
+/// Emitters and events are numbered by 16 bits in a payload.
+const MAX_EVENTS: usize = 1 << 16;
+const MAX_CONNECTIONS: usize = 60_000;
+const MAX_SECONDS: f64 = 3600.0;
+const MIN_SECONDS: f64 = 0.05;
+const DEFAULT_SECONDS: f64 = 5.0;
+const DEFAULT_PAIR_SECONDS: f64 = 1.0;
+const DEFAULT_PAIRS: usize = 10;
+const MAX_REPEATS: usize = 1000;
+
+/// Measures netcluster: events per second, latency, CPU, memory, and whether
+/// every event came once, whole and in order.
+#[derive(Debug, Parser)]
+#[command(name = "netcluster-loadtest", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Task,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// One machine: a broker, emitters and listeners as processes of their own.
+    #[command(after_help = EXAMPLES)]
+    Local(Box<Local>),
+    /// All rows of the README's table, as Markdown; takes about half an hour.
+    Table(Table),
+    /// A process of a run.
+    #[command(hide = true)]
+    Role {
+        /// What it is, as JSON.
+        plan: String,
+    },
+}
+
+const EXAMPLES: &str = "\
+Who feeds whom: emitter i emits event i mod K, listener j listens to event j mod K
+(with more events than emitters, an emitter emits its share of them in turn).
+
+Examples:
+  netcluster-loadtest local --size 16 --baseline            1→1, beside a relay that parses nothing
+  netcluster-loadtest local --listeners 8 --size 1024       1→8
+  netcluster-loadtest local --emitters 4 --listeners 4 --events 4 --size 64
+  netcluster-loadtest local --round-trip --baseline         one event on the way at a time
+  netcluster-loadtest local --rate 10000                    latency from the intended send time
+  netcluster-loadtest local --connections 1000              one event each, one emitter in turn
+  netcluster-loadtest local --connections 1000 --idle 10    what an idle broker costs
+  netcluster-loadtest local --stuck --against plain         what a stuck listener costs the others
+
+Exit code: 0, 1 if anything was lost, duplicated or corrupt, 2 on errors, 130 if interrupted.";
+
+/// `local`.
+#[derive(Debug, Args)]
+pub struct Local {
+    /// Emitter processes
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub emitters: usize,
+    /// Listener processes [default: 1]
+    #[arg(long, value_name = "N", conflicts_with = "connections")]
+    pub listeners: Option<usize>,
+    /// Distinct event names [default: 1; a round trip's pairs; one per connection]
+    #[arg(long, value_name = "K", conflicts_with = "connections")]
+    pub events: Option<usize>,
+    /// Bytes of a payload, at least 16
+    #[arg(long, default_value_t = 64, value_name = "BYTES")]
+    pub size: usize,
+    /// Length of the measured window [default: 5; 1 when two are compared]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub seconds: Option<f64>,
+    /// Events per emitter, instead of a window
+    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    pub count: Option<u64>,
+    /// Events per second and emitter (open loop), to measure latency under load
+    #[arg(long, value_name = "R")]
+    pub rate: Option<u64>,
+    /// The listener answers; one event on the way at a time
+    #[arg(long, conflicts_with_all = ["rate", "connections"])]
+    pub round_trip: bool,
+    /// Listening connections in one process, each to an event of its own
+    #[arg(long, value_name = "N")]
+    pub connections: Option<usize>,
+    /// With --connections: emit nothing for so many seconds, report the broker's CPU
+    #[arg(long, value_name = "S", requires = "connections")]
+    pub idle: Option<f64>,
+    /// Patterns that match nothing, registered before
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub patterns: usize,
+    /// Add a listener of another event that reads 1 KB/s, and its emitter
+    #[arg(long)]
+    pub slow_reader: bool,
+    /// Add a listener of another event that never reads, and its emitter
+    #[arg(long)]
+    pub stuck: bool,
+    /// Compare with a relay that copies bytes and parses nothing, in alternating runs
+    #[arg(long, conflicts_with = "against")]
+    pub baseline: bool,
+    /// Compare with something else, in alternating runs
+    #[arg(long, value_name = "WHAT")]
+    pub against: Option<Against>,
+    /// Measure that relay alone, without any broker
+    #[arg(long, conflicts_with_all = ["baseline", "against", "patterns", "slow_reader", "stuck"])]
+    pub relay_only: bool,
+    /// Runs, or pairs of runs [default: 1; 10 pairs]
+    #[arg(long, value_name = "N")]
+    pub repeats: Option<usize>,
+    /// How much of a payload is compared
+    #[arg(long, default_value = "sampled", value_name = "HOW")]
+    pub verify: Verify,
+    /// How the broker is run, and how results are printed.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `table`.
+#[derive(Debug, Args)]
+pub struct Table {
+    /// Length of each measured window
+    #[arg(long, default_value_t = DEFAULT_PAIR_SECONDS, value_name = "S")]
+    pub seconds: f64,
+    /// Pairs of runs per row
+    #[arg(long, default_value_t = DEFAULT_PAIRS, value_name = "N")]
+    pub repeats: usize,
+    /// Only rows whose name holds this; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub row: Vec<String>,
+    /// How the broker is run, and how results are printed.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What all measurements take.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The broker's back end: auto, uring or poll [default: the broker's]
+    #[arg(long, value_name = "B", value_parser = ["auto", "uring", "poll"])]
+    pub backend: Option<String>,
+    /// The broker's shards [default: the broker's]
+    #[arg(long, value_name = "N")]
+    pub shards: Option<usize>,
+    /// The broker's program [default: `netcluster` beside this one]
+    #[arg(long, value_name = "PATH")]
+    pub broker: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How much of a payload is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Verify {
+    /// Head and tail of each, all of every 64th.
+    Sampled,
+    /// Every byte.
+    Full,
+}
+
+impl Local {
+    /// What is meant.
+    ///
+    /// # Errors
+    /// What does not fit together, in words that name the flag.
+    pub fn scenario(&self) -> Result<Scenario> {
+        let listeners = self.listeners.unwrap_or(if self.round_trip { self.emitters } else { 1 });
+        let events = match (self.connections, self.events) {
+            (Some(connections), _) => connections,
+            (None, Some(events)) => events,
+            (None, None) if self.round_trip => self.emitters,
+            (None, None) => 1,
+        };
+        within("--emitters", self.emitters, 1, MAX_PROCESSES)?;
+        within("--listeners", listeners, 1, MAX_PROCESSES)?;
+        within("--connections", self.connections.unwrap_or(1), 1, MAX_CONNECTIONS)?;
+        within("--events", events, 1, MAX_EVENTS)?;
+        within("--shards", self.common.shards.unwrap_or(1), 1, MAX_PROCESSES)?;
+        within("--repeats", self.repeats.unwrap_or(1), 1, MAX_REPEATS)?;
+        let least = if self.rate.is_some() { MIN_TIMED_BYTES } else { MIN_BYTES };
+        within("--size", self.size, least, DEFAULT_MAX_PAYLOAD_BYTES)?;
+        ensure!(self.rate != Some(0), "--rate must be at least 1 event per second");
+        ensure!(self.count != Some(0), "--count must be at least 1");
+        let seconds = self.seconds.unwrap_or(match self.against() {
+            Some(_) => DEFAULT_PAIR_SECONDS,
+            None => DEFAULT_SECONDS,
+        });
+        check_seconds("--seconds", seconds)?;
+        check_seconds("--idle", self.idle.unwrap_or(seconds))?;
+        if self.round_trip && (listeners != self.emitters || events != self.emitters) {
+            bail!("--round-trip needs pairs: as many --listeners and --events as --emitters");
+        }
+        let scenario = Scenario {
+            emitters: self.emitters,
+            listeners,
+            events,
+            size: self.size,
+            seconds,
+            count: self.count,
+            rate: self.rate,
+            round_trip: self.round_trip,
+            connections: self.connections,
+            idle: self.idle,
+            patterns: self.patterns,
+            slow_reader: self.slow_reader,
+            stuck: self.stuck,
+            verify_full: self.verify == Verify::Full,
+            shards: self.common.shards,
+            backend: self.common.backend.clone(),
+        };
+        let relay = self.relay_only || self.against() == Some(Against::Relay);
+        if relay && !scenario.suits_relay() {
+            bail!(
+                "the relay (--baseline, --relay-only) needs listeners that are fed by one emitter each: one emitter, or as many --events as --emitters, and no --connections"
+            );
+        }
+        Ok(scenario)
+    }
+
+    /// What to compare with.
+    pub fn against(&self) -> Option<Against> {
+        if self.baseline { Some(Against::Relay) } else { self.against }
+    }
+
+    /// How often to run.
+    pub fn repeats(&self) -> usize {
+        self.repeats.unwrap_or(if self.against().is_some() { DEFAULT_PAIRS } else { 1 })
+    }
+}
+
+impl Table {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// What is out of its range.
+    pub fn check(&self) -> Result<()> {
+        check_seconds("--seconds", self.seconds)?;
+        within("--shards", self.common.shards.unwrap_or(1), 1, MAX_PROCESSES)?;
+        within("--repeats", self.repeats, 1, MAX_REPEATS)
+    }
+}
+
+fn within(flag: &str, value: usize, least: usize, most: usize) -> Result<()> {
+    ensure!((least..=most).contains(&value), "{flag} must be from {least} to {most}, not {value}");
+    Ok(())
+}
+
+fn check_seconds(flag: &str, seconds: f64) -> Result<()> {
+    ensure!(
+        (MIN_SECONDS..=MAX_SECONDS).contains(&seconds),
+        "{flag} must be from {MIN_SECONDS} to {MAX_SECONDS}, not {seconds}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Scenario> {
+        let words = std::iter::once("netcluster-loadtest").chain(line.split_whitespace());
+        match Arguments::try_parse_from(words)?.command {
+            Task::Local(local) => local.scenario(),
+            _ => bail!("another task"),
+        }
+    }
+
+    #[test]
+    fn flags_become_a_scenario() {
+        let scenario = parse("local --emitters 4 --listeners 4 --events 4 --size 64").unwrap();
+        let expected = Scenario {
+            emitters: 4,
+            listeners: 4,
+            events: 4,
+            seconds: DEFAULT_SECONDS,
+            ..Scenario::default()
+        };
+        assert_eq!(scenario, expected);
+        assert_eq!(parse("local --connections 1000").unwrap().events, 1000);
+        assert_eq!(parse("local --round-trip --emitters 3").unwrap().listeners, 3);
+        assert_eq!(parse("local --baseline").unwrap().seconds, DEFAULT_PAIR_SECONDS);
+    }
+
+    #[test]
+    fn wrong_flags_are_named() {
+        for (line, flag) in [
+            ("local --size 15", "--size"),
+            ("local --size 16 --rate 5", "--size"),
+            ("local --size 17000000", "--size"),
+            ("local --rate 0", "--rate"),
+            ("local --emitters 0", "--emitters"),
+            ("local --seconds nan", "--seconds"),
+            ("local --seconds -1", "--seconds"),
+            ("local --count 5 --seconds 1", "--seconds"),
+            ("local --connections 0", "--connections"),
+            ("local --connections 5 --events 2", "--events"),
+            ("local --idle 5", "--connections"),
+            ("local --round-trip --listeners 2", "--round-trip"),
+            ("local --emitters 2 --listeners 2 --baseline", "--baseline"),
+            ("local --connections 5 --baseline", "--baseline"),
+            ("local --baseline --against poll", "--against"),
+            ("local --repeats 0 --baseline", "--repeats"),
+            ("local --backend kqueue", "--backend"),
+        ] {
+            let error = parse(line).expect_err(line).to_string();
+            assert!(error.contains(flag), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The broker's process: the `netcluster` binary, found, started, asked for its
+//! stats, stopped.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::interrupt;
+use crate::io_counts::IoCounts;
+use crate::plan::Scenario;
+use crate::raw::Raw;
+use crate::scratch::Scratch;
+
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(5);
+/// Of its log, in an error message.
+const LOG_TAIL_LINES: usize = 10;
+
+/// A running broker and a connection to ask it about itself.
+#[derive(Debug)]
+pub struct Broker {
+    child: Child,
+    raw: Option<Raw>,
+}
+
+/// The broker's program: as given, else beside this one.
+pub fn find(given: Option<&Path>) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find my own program")?;
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => own.with_file_name("netcluster"),
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    bail!(
+        "there is no broker at {}: run `cargo build --release` first, or say `--broker PATH`",
+        path.display()
+    );
+}
+
+impl Broker {
+    /// Starts one and waits until it welcomes.
+    pub fn start(program: &Path, scenario: &Scenario, scratch: &Scratch) -> Result<Broker> {
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--socket").arg(scratch.socket());
+        if let Some(shards) = scenario.shards {
+            command.args(["--shards", &shards.to_string()]);
+        }
+        if let Some(backend) = &scenario.backend {
+            command.args(["--backend", backend]);
+        }
+        let log = File::create(scratch.log())?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut broker = Broker { child, raw: None };
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            match Raw::connect(&scratch.socket(), "loadtest") {
+                Ok(raw) => {
+                    broker.raw = Some(raw);
+                    return Ok(broker);
+                }
+                Err(error) => {
+                    let ended = broker.child.try_wait()?;
+                    if ended.is_some() || Instant::now() > deadline {
+                        bail!("the broker did not start: {error:#}\n{}", tail(&scratch.log()));
+                    }
+                }
+            }
+            interrupt::check()?;
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What its back ends did so far; `None` if it does not tell.
+    pub fn io_counts(&mut self) -> Option<IoCounts> {
+        let answer = self.raw.as_mut()?.stats().ok();
+        if answer.is_none() {
+            self.raw = None;
+        }
+        IoCounts::from_stats(&answer?)
+    }
+
+    /// Asks it to end; kills it if it does not.
+    pub fn stop(mut self) {
+        self.raw = None;
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended before.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let log = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+}

@@ -1,0 +1,178 @@
+//! The processes of a run: started, spoken to, ended by their ids.
+//!
+//! Each is this same program in a role, in a process group of its own (so that
+//! Ctrl-C reaches the coordinator alone, which ends them in order). A member
+//! whose coordinator is gone sees the end of its input and ends; whoever is left
+//! when the crew is dropped is killed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::interrupt;
+use crate::message::{Command, Report};
+use crate::plan::Role;
+
+/// How long members get to end by themselves.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How late an interrupt may be seen.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A member's place in the crew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member(usize);
+
+/// All members.
+#[derive(Debug)]
+pub struct Crew {
+    processes: Vec<Process>,
+    inbox: Receiver<(usize, Option<Report>)>,
+    outbox: Sender<(usize, Option<Report>)>,
+    /// Reports that came while another was waited for.
+    early: Vec<(usize, Report)>,
+    /// Whether Ctrl-C ends a wait.
+    interruptible: bool,
+}
+
+#[derive(Debug)]
+struct Process {
+    name: String,
+    child: Child,
+    input: ChildStdin,
+}
+
+impl Crew {
+    /// Nobody yet.
+    pub fn new() -> Crew {
+        let (outbox, inbox) = mpsc::channel();
+        Crew { processes: Vec::new(), inbox, outbox, early: Vec::new(), interruptible: true }
+    }
+
+    /// Starts a member.
+    pub fn start(&mut self, name: &str, role: &Role) -> Result<Member> {
+        let program = std::env::current_exe().context("cannot find my own program")?;
+        let mut child = std::process::Command::new(program)
+            .args(["role", &serde_json::to_string(role)?])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let input = child.stdin.take().expect("the input is a pipe");
+        let output = BufReader::new(child.stdout.take().expect("the output is a pipe"));
+        let member = self.processes.len();
+        let outbox = self.outbox.clone();
+        self.processes.push(Process { name: name.into(), child, input });
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let report = serde_json::from_str(&line)
+                    .unwrap_or_else(|_| Report::Failed(format!("not a report: {line}")));
+                if outbox.send((member, Some(report))).is_err() {
+                    return;
+                }
+            }
+            let _ = outbox.send((member, None));
+        });
+        Ok(Member(member))
+    }
+
+    /// The member's process id.
+    pub fn pid(&self, member: Member) -> u32 {
+        self.processes[member.0].child.id()
+    }
+
+    /// Tells these members something.
+    pub fn tell(&mut self, members: &[Member], command: &Command) -> Result<()> {
+        let line = serde_json::to_string(command)?;
+        for member in members {
+            let process = &mut self.processes[member.0];
+            let sent = writeln!(process.input, "{line}").and_then(|()| process.input.flush());
+            sent.with_context(|| format!("{} has ended", process.name))?;
+        }
+        Ok(())
+    }
+
+    /// From now on Ctrl-C does not end a wait: there is something to be saved.
+    pub fn ignore_interrupts(&mut self) {
+        self.interruptible = false;
+    }
+
+    /// Waits until each of these members has given a report that `pick` takes;
+    /// other reports are kept for later. The answers are in the members' order.
+    pub fn collect<T>(
+        &mut self,
+        members: &[Member],
+        timeout: Duration,
+        what: &str,
+        pick: impl Fn(&Report) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let deadline = Instant::now() + timeout;
+        let mut answers: Vec<Option<T>> = members.iter().map(|_| None).collect();
+        let mut early = std::mem::take(&mut self.early);
+        loop {
+            early.retain(|(from, report)| {
+                let place = members.iter().position(|member| member.0 == *from);
+                let open = place.filter(|&place| answers[place].is_none());
+                match (open, pick(report)) {
+                    (Some(place), Some(answer)) => answers[place] = Some(answer),
+                    _ => return true,
+                }
+                false
+            });
+            if answers.iter().all(Option::is_some) {
+                self.early = early;
+                return Ok(answers.into_iter().flatten().collect());
+            }
+            if self.interruptible {
+                interrupt::check()?;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.inbox.recv_timeout(left.min(POLL)) {
+                Ok((from, Some(Report::Failed(text)))) => {
+                    bail!("{}: {text}", self.processes[from].name);
+                }
+                Ok((from, Some(report))) => early.push((from, report)),
+                Ok((from, None)) => bail!("{} ended too early", self.processes[from].name),
+                // The crew holds a sender itself: it is never disconnected.
+                Err(_) if !left.is_zero() => {}
+                Err(_) => {
+                    let waiting = members.iter().zip(&answers).filter(|(_, a)| a.is_none());
+                    let names: Vec<&str> =
+                        waiting.map(|(m, _)| self.processes[m.0].name.as_str()).collect();
+                    bail!("no {what} from {} within {timeout:?}", names.join(", "));
+                }
+            }
+        }
+    }
+
+    /// Ends all members: asked first, killed after a while.
+    pub fn quit(mut self) {
+        let all: Vec<Member> = (0..self.processes.len()).map(Member).collect();
+        for member in all {
+            // Who has ended already needs no telling.
+            let _ = self.tell(&[member], &Command::Quit);
+        }
+        let deadline = Instant::now() + QUIT_TIMEOUT;
+        for process in &mut self.processes {
+            while matches!(process.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            if matches!(process.child.try_wait(), Ok(None)) {
+                let _ = process.child.kill();
+                let _ = process.child.wait();
+            }
+        }
+    }
+}

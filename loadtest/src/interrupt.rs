@@ -1,0 +1,48 @@
+//! Ctrl-C and SIGTERM: asked about, never acted on by themselves, so that the
+//! processes of a run are ended in order and what was measured is printed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// How late an interrupt may be seen.
+const POLL: Duration = Duration::from_millis(50);
+
+static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Starts to notice. Call once, in the coordinator.
+pub fn install() -> Result<()> {
+    let flag = REQUESTED.get_or_init(Arc::default);
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(flag))?;
+    }
+    Ok(())
+}
+
+/// Whether the user wants an end.
+pub fn requested() -> bool {
+    REQUESTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
+/// An error if the user wants an end.
+pub fn check() -> Result<()> {
+    if requested() {
+        bail!("interrupted");
+    }
+    Ok(())
+}
+
+/// Sleeps, or less if interrupted.
+pub fn sleep(duration: Duration) {
+    let end = Instant::now() + duration;
+    while !requested() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::sleep(left.min(POLL));
+    }
+}

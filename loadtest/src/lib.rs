@@ -1,0 +1,153 @@
+//! The load generator of netcluster.
+//!
+//! ```text
+//!                     coordinator (args → plan → pairs → run → summary)
+//!                      │ commands, reports: JSON lines over pipes (message, crew)
+//!        ┌─────────────┼──────────────────┬────────────────────┐
+//!    emitter …   broker or relay     listener …          many, holder
+//!        └──── socket ────┴──── socket ────┘
+//! ```
+//! One program in several roles. Emitters and listeners use the client crate as
+//! users do; each event carries a stamp (`stamp`), each listener keeps a tally
+//! of gaps, repeats and broken payloads (`tally`). Nothing here is needed to run
+//! netcluster.
+
+#![forbid(unsafe_code)]
+
+pub mod args;
+mod broker;
+mod clock;
+mod crew;
+mod emitter;
+mod holder;
+mod interrupt;
+mod io_counts;
+mod listener;
+mod many;
+mod median;
+mod message;
+mod meter;
+mod metric;
+mod outcome;
+pub mod pairs;
+pub mod plan;
+mod progress;
+mod raw;
+mod relay;
+mod run;
+mod scratch;
+mod stamp;
+mod summary;
+mod table;
+mod tally;
+mod usage;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use args::{Arguments, Local, Table, Task};
+use message::{Command, Report, next_command, report};
+use pairs::Pairs;
+use plan::{Middle, Role};
+use run::Runner;
+
+const LOST: u8 = 1;
+const ERROR: u8 = 2;
+const INTERRUPTED: u8 = 130;
+
+/// Does what the arguments say; the process's exit code.
+pub fn main(arguments: Arguments) -> ExitCode {
+    let done = match arguments.command {
+        Task::Role { plan } => return take_role(&plan),
+        Task::Local(local) => coordinate(|| run_local(&local)),
+        Task::Table(table) => coordinate(|| run_table(&table)),
+    };
+    match done {
+        Ok(_) if interrupt::requested() => ExitCode::from(INTERRUPTED),
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(LOST),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if interrupt::requested() { INTERRUPTED } else { ERROR })
+        }
+    }
+}
+
+fn coordinate(task: impl FnOnce() -> Result<bool>) -> Result<bool> {
+    interrupt::install()?;
+    raise_descriptor_limit();
+    task()
+}
+
+fn runner(broker: Option<&Path>) -> Result<Runner> {
+    Ok(Runner { program: broker::find(broker)?, middle: Middle::Broker })
+}
+
+/// Whether every event came once and whole.
+fn run_local(local: &Local) -> Result<bool> {
+    let scenario = local.scenario()?;
+    let runner = if local.relay_only {
+        Runner { program: PathBuf::new(), middle: Middle::Relay }
+    } else {
+        runner(local.common.broker.as_deref())?
+    };
+    let (against, repeats) = (local.against(), local.repeats());
+    let runs = repeats * if against.is_some() { 2 } else { 1 };
+    let bar = progress::bar(runs, scenario.idle.unwrap_or(scenario.seconds));
+    let pairs = Pairs::run(&scenario, against, repeats, &runner, || bar.inc(1));
+    bar.finish_and_clear();
+    let pairs = pairs?;
+    if local.common.json {
+        println!("{:#}", summary::json(&scenario, &pairs, against));
+    } else {
+        print!("{}", summary::text(&scenario, &pairs, against));
+    }
+    Ok(pairs.is_clean())
+}
+
+/// Whether every event came once and whole.
+fn run_table(table: &Table) -> Result<bool> {
+    table.check()?;
+    let measured = table::run(table, &runner(table.common.broker.as_deref())?)?;
+    if table.common.json {
+        println!("{:#}", table::json(&measured));
+    } else {
+        print!("{}", table::markdown(&measured));
+    }
+    Ok(table::is_clean(&measured))
+}
+
+/// The end of a role is told on standard output, as everything.
+fn take_role(plan: &str) -> ExitCode {
+    let run = || -> Result<()> {
+        match serde_json::from_str(plan).context("roles are for the coordinator to give")? {
+            Role::Relay(plan) => {
+                relay::start(plan)?;
+                report(&Report::Ready { driver: None });
+                while next_command() != Command::Quit {}
+                Ok(())
+            }
+            Role::Emitter(plan) => emitter::run(plan),
+            Role::Listener(plan) => listener::run(plan),
+            Role::Many(plan) => many::run(plan),
+            Role::Holder(plan) => holder::run(plan),
+        }
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&Report::Failed(format!("{error:#}")));
+            ExitCode::from(ERROR)
+        }
+    }
+}
+
+/// As many descriptors as the system lets us have; the broker inherits them.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Whoever opens too many gets an error that says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}

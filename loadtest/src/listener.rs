@@ -1,0 +1,64 @@
+//! The process that listens: a plain `on` of the client, with a listener that
+//! checks and counts.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use netcluster_client::{Client, Message};
+
+use crate::message::{Command, Report, next_command, report};
+use crate::meter::Meter;
+use crate::plan::ListenerPlan;
+use crate::stamp::{self, Template};
+use crate::tally::Tally;
+
+/// Listens until told to quit.
+pub fn run(plan: ListenerPlan) -> Result<()> {
+    let client = Arc::new(Client::builder().name(&plan.name).connect(&plan.socket)?);
+    let (event, name) = plan.event;
+    let template = Arc::new(Template::new(plan.size));
+    let tally = Tally::new(event, plan.emitters, template, plan.verify_full);
+    let meter = Arc::new(Meter::new(vec![tally]));
+    let counted = Arc::clone(&meter);
+    if let Some(reply) = plan.reply {
+        let answerer = Arc::clone(&client);
+        client.on(&name, move |message: &Message<'_>| {
+            counted.tally(0).record(message.payload());
+            if let Err(error) = answerer.emit(&reply, message.payload()) {
+                report(&Report::Failed(error.to_string()));
+            }
+        })?;
+    } else if plan.timed {
+        client.on(&name, move |message: &Message<'_>| {
+            if counted.tally(0).record(message.payload()) {
+                stamp::intended_ns(message.payload()).into_iter().for_each(|at| {
+                    counted.record_latency(at);
+                });
+            }
+        })?;
+    } else {
+        client.on(&name, move |message: &Message<'_>| {
+            counted.tally(0).record(message.payload());
+        })?;
+    }
+    report(&Report::Ready { driver: None });
+    answer_commands(&meter);
+    Ok(())
+}
+
+/// Answers for the meter until told to quit.
+pub fn answer_commands(meter: &Meter) {
+    loop {
+        match next_command() {
+            Command::Sample => report(&Report::Sample(meter.sample())),
+            Command::Finish(totals) => {
+                let (counts, sample) = meter.finish(&totals);
+                report(&Report::Finished { counts, sample });
+            }
+            Command::Go | Command::Stop => {}
+            // Not by returning: a client that is dropped says goodbye, and a
+            // relay has no answer to that.
+            Command::Quit => std::process::exit(0),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The process that listens on many connections: one thread, the client's
+//! sans-IO session per connection, on `tokio-uring` where io_uring is to be had,
+//! else on tokio.
+//!
+//! Each connection listens to an event of its own. A session here answers pings
+//! and counts; it does not reconnect.
+
+mod sockets;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use netcluster_client::session::{Session, SessionEvent};
+use netcluster_wire::{Hello, Pattern};
+
+use crate::listener::answer_commands;
+use crate::message::{Report, report};
+use crate::meter::Meter;
+use crate::plan::ManyPlan;
+use crate::stamp::{self, Template};
+use crate::tally::Tally;
+
+/// The longest wait for all connections.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Listens until told to quit.
+pub fn run(plan: ManyPlan) -> Result<()> {
+    let template = Arc::new(Template::new(plan.size));
+    let tally =
+        |event| Tally::new(event as u16, plan.emitters, Arc::clone(&template), plan.verify_full);
+    let meter = Arc::new(Meter::new((0..plan.connections).map(tally).collect()));
+    let subscribed = Arc::new(AtomicUsize::new(0));
+    let connections = (0..plan.connections).map(|index| {
+        Connection::new(index, plan.timed, Arc::clone(&meter), Arc::clone(&subscribed))
+    });
+    let connections = connections.collect::<Result<Vec<_>>>()?;
+    let driver = sockets::drive(plan.socket, connections)?;
+
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    while subscribed.load(Ordering::Acquire) < plan.connections {
+        if Instant::now() > deadline {
+            let connected = subscribed.load(Ordering::Acquire);
+            bail!("{connected} of {} connections within {CONNECT_TIMEOUT:?}", plan.connections);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    report(&Report::Ready { driver: Some(driver) });
+    answer_commands(&meter);
+    Ok(())
+}
+
+/// One connection without its socket: bytes in, bytes out.
+pub struct Connection {
+    index: usize,
+    timed: bool,
+    session: Session,
+    inbound: Vec<u8>,
+    outbound: Vec<u8>,
+    meter: Arc<Meter>,
+    subscribed: Arc<AtomicUsize>,
+}
+
+impl Connection {
+    fn new(
+        index: usize,
+        timed: bool,
+        meter: Arc<Meter>,
+        subscribed: Arc<AtomicUsize>,
+    ) -> Result<Connection> {
+        let mut outbound = Vec::new();
+        let hello = Hello { client_name: format!("listener-{index}"), ..Hello::default() };
+        let session = Session::start(&mut outbound, "default", &hello)?;
+        let inbound = Vec::new();
+        Ok(Connection { index, timed, session, inbound, outbound, meter, subscribed })
+    }
+
+    /// What is to be written.
+    pub fn take_outbound(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.outbound)
+    }
+
+    /// Takes what was read.
+    pub fn received(&mut self, bytes: &[u8]) -> Result<()> {
+        // Mostly nothing is left of the read before, and nothing is copied.
+        if self.inbound.is_empty() {
+            let used = self.handle(bytes)?;
+            self.inbound.extend_from_slice(&bytes[used..]);
+            return Ok(());
+        }
+        let mut all = std::mem::take(&mut self.inbound);
+        all.extend_from_slice(bytes);
+        let used = self.handle(&all)?;
+        all.drain(..used);
+        self.inbound = all;
+        Ok(())
+    }
+
+    fn handle(&mut self, bytes: &[u8]) -> Result<usize> {
+        let mut used = 0;
+        while let Some((event, length)) = self.session.next(&bytes[used..])? {
+            used += length;
+            match event {
+                SessionEvent::Event(frame) => {
+                    let whole = self.meter.tally(self.index).record(frame.payload());
+                    if whole && self.timed {
+                        stamp::intended_ns(frame.payload()).into_iter().for_each(|at| {
+                            self.meter.record_latency(at);
+                        });
+                    }
+                }
+                SessionEvent::Welcome { .. } => {
+                    let pattern = Pattern::new(format!("e{}", self.index).as_bytes())
+                        .map_err(|error| anyhow::anyhow!("{error}"))?;
+                    self.session.outbound.subscribe(&mut self.outbound, &pattern);
+                }
+                SessionEvent::Ack { .. } => {
+                    self.subscribed.fetch_add(1, Ordering::Release);
+                }
+                SessionEvent::Ping { token } => {
+                    self.session.outbound.pong(&mut self.outbound, token);
+                }
+                SessionEvent::Refused { text, .. } | SessionEvent::Kicked { text, .. } => {
+                    bail!("the broker refuses: {text}");
+                }
+                SessionEvent::Bye { .. } => bail!("the broker is shutting down"),
+                // A loss shows as a gap in the sequence numbers.
+                SessionEvent::Lost { .. }
+                | SessionEvent::Pong { .. }
+                | SessionEvent::Stats { .. } => {}
+            }
+        }
+        Ok(used)
+    }
+}
+
+/// Says what went wrong on a connection; the coordinator ends the run.
+fn failed(error: anyhow::Error) {
+    report(&Report::Failed(format!("{:#}", error.context("a connection broke"))));
+}

@@ -1,0 +1,168 @@
+//! Runs repeated, alone or in pairs with what they are compared with.
+//!
+//! The halves of a pair follow each other at once, and take turns in going
+//! first: a machine that is slow for a minute is slow for both. What is judged
+//! is the median of the pairs' ratios.
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::interrupt;
+use crate::median::Median;
+use crate::metric::Metric;
+use crate::outcome::Outcome;
+use crate::plan::{Middle, Scenario};
+use crate::run::Runner;
+
+/// What a run is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Against {
+    /// A process that copies bytes and parses nothing.
+    Relay,
+    /// The broker without --slow-reader, --stuck and --patterns.
+    Plain,
+    /// The broker with one shard.
+    OneShard,
+    /// The broker on its `poll` back end.
+    Poll,
+}
+
+impl Against {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Against::Relay => "relay",
+            Against::Plain => "plain",
+            Against::OneShard => "one shard",
+            Against::Poll => "poll",
+        }
+    }
+
+    /// The other half of a pair.
+    fn half(self, scenario: &Scenario) -> (Scenario, Middle) {
+        let mut other = scenario.clone();
+        match self {
+            Against::Relay | Against::Plain => {
+                other.patterns = 0;
+                other.slow_reader = false;
+                other.stuck = false;
+            }
+            Against::OneShard => other.shards = Some(1),
+            Against::Poll => other.backend = Some("poll".into()),
+        }
+        let middle = if self == Against::Relay { Middle::Relay } else { Middle::Broker };
+        (other, middle)
+    }
+}
+
+/// What all runs came to.
+#[derive(Clone, Debug, Default)]
+pub struct Pairs {
+    /// Of the broker.
+    pub runs: Vec<Outcome>,
+    /// Of what it is compared with, in the same order; empty if it is not.
+    pub baseline: Vec<Outcome>,
+}
+
+impl Pairs {
+    /// Runs the scenario so many times. An interrupt ends it early with what
+    /// there is; `step` is told after each run.
+    ///
+    /// # Errors
+    /// If a run fails, or is interrupted before there is anything.
+    pub fn run(
+        scenario: &Scenario,
+        against: Option<Against>,
+        repeats: usize,
+        runner: &Runner,
+        mut step: impl FnMut(),
+    ) -> Result<Pairs> {
+        let mut pairs = Pairs::default();
+        for repeat in 0..repeats {
+            match Pairs::one(scenario, against, repeat, runner, &mut step) {
+                Ok((outcome, baseline)) => {
+                    pairs.runs.push(outcome);
+                    pairs.baseline.extend(baseline);
+                }
+                Err(_) if interrupt::requested() && !pairs.runs.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+            if interrupt::requested() {
+                break;
+            }
+        }
+        Ok(pairs)
+    }
+
+    fn one(
+        scenario: &Scenario,
+        against: Option<Against>,
+        repeat: usize,
+        runner: &Runner,
+        step: &mut impl FnMut(),
+    ) -> Result<(Outcome, Option<Outcome>)> {
+        let mut own = || -> Result<Outcome> {
+            let outcome = runner.run(scenario, runner.middle)?;
+            step();
+            Ok(outcome)
+        };
+        let Some(against) = against else { return Ok((own()?, None)) };
+        let (other, middle) = against.half(scenario);
+        if repeat.is_multiple_of(2) {
+            let outcome = own()?;
+            let baseline = runner.run(&other, middle)?;
+            step();
+            return Ok((outcome, Some(baseline)));
+        }
+        let baseline = runner.run(&other, middle)?;
+        let outcome = own()?;
+        step();
+        Ok((outcome, Some(baseline)))
+    }
+
+    /// The median of the pairs' ratios.
+    pub fn ratio(&self, metric: Metric) -> Option<Median> {
+        let pairs = self.runs.iter().zip(&self.baseline);
+        Median::of(pairs.filter_map(|(own, other)| {
+            let (own, other) = (metric.of(own)?, metric.of(other)?);
+            (other > 0.0).then(|| own / other)
+        }))
+    }
+
+    /// Whether every event of every run came once and whole.
+    pub fn is_clean(&self) -> bool {
+        self.runs.iter().chain(&self.baseline).all(|outcome| outcome.counts.is_clean())
+    }
+}
+
+/// The median of a number over runs.
+pub fn median(runs: &[Outcome], metric: Metric) -> Option<Median> {
+    Median::of(runs.iter().filter_map(|outcome| metric.of(outcome)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_is_the_median_over_pairs_not_the_ratio_of_medians() {
+        let outcome = |events_per_s| Outcome { events_per_s, ..Outcome::default() };
+        let pairs = Pairs {
+            runs: [10.0, 40.0, 90.0].map(outcome).to_vec(),
+            baseline: [10.0, 80.0, 100.0].map(outcome).to_vec(),
+        };
+        let ratio = pairs.ratio(Metric::EventsPerS).unwrap();
+        assert_eq!((ratio.median, ratio.min, ratio.max), (0.9, 0.5, 1.0));
+        assert_eq!(pairs.ratio(Metric::P50), None);
+    }
+
+    #[test]
+    fn the_other_half_is_told_apart_by_one_thing() {
+        let stuck = Scenario { stuck: true, shards: Some(2), ..Scenario::default() };
+        let (plain, middle) = Against::Plain.half(&stuck);
+        assert_eq!(plain, Scenario { shards: Some(2), ..Scenario::default() });
+        assert_eq!(middle, Middle::Broker);
+        assert_eq!(Against::OneShard.half(&stuck).0.shards, Some(1));
+        assert_eq!(Against::Relay.half(&stuck).1, Middle::Relay);
+    }
+}

@@ -1,0 +1,295 @@
+//! One run from start to end: the middle, the listeners, the emitters, a
+//! measured window, and the count of what arrived.
+//!
+//! ```text
+//!  start   ready   go      sample          sample  stop    finish   quit
+//!    |-------|-----|--------|---------------|-------|--------|--------|
+//!     connect       warm-up   the window      flush    drain
+//! ```
+//! Rates are over the window; losses, repeats and broken payloads over all.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::broker::Broker;
+use crate::crew::{Crew, Member};
+use crate::interrupt;
+use crate::io_counts::IoCounts;
+use crate::message::{Command, Report, Sample};
+use crate::outcome::{Outcome, Window};
+use crate::plan::{EmitterPlan, HolderPlan, Middle, Role, SLOW_EVENT, STUCK_EVENT, Scenario};
+use crate::scratch::Scratch;
+use crate::tally::{Counts, Emitted};
+use crate::usage::Usage;
+
+const READY_TIMEOUT: Duration = Duration::from_secs(90);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// For a given count of events instead of a window.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(600);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// Of the window's length, and at most this long, is run before it.
+const WARM_UP_SHARE: f64 = 0.2;
+const MAX_WARM_UP: Duration = Duration::from_millis(300);
+/// Between the last connection and an idle window.
+const SETTLE: Duration = Duration::from_secs(1);
+/// What the emitters of slow and stuck listeners emit: more than fits into any
+/// queue, so that they are paused for the whole run; but not endless, since once
+/// the stuck one is disconnected they would take a core from the others.
+const EXTRA_BYTES: u64 = 64 << 20;
+const EXTRA_SIZE: usize = 1000;
+/// How fast the slow reader reads.
+const SLOW_BYTES_PER_S: u64 = 1000;
+
+/// How runs are made.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    /// The broker's program.
+    pub program: PathBuf,
+    /// What stands in the middle of what is measured.
+    pub middle: Middle,
+}
+
+impl Runner {
+    /// Runs a scenario once.
+    ///
+    /// # Errors
+    /// If a process does not start, ends early or does not answer in time.
+    pub fn run(&self, scenario: &Scenario, middle: Middle) -> Result<Outcome> {
+        interrupt::check()?;
+        let scratch = Scratch::new()?;
+        let stage = Stage::build(scenario, middle, &self.program, &scratch)?;
+        measure(scenario, stage)
+    }
+}
+
+fn measure(scenario: &Scenario, mut stage: Stage) -> Result<Outcome> {
+    let idle = Usage::of(stage.middle_pid);
+    let (window, counts) = match (scenario.idle, scenario.count) {
+        (Some(seconds), _) => (stage.idle(seconds), Counts::default()),
+        (None, Some(_)) => stage.count()?,
+        (None, None) => stage.window(scenario.seconds)?,
+    };
+    let drained = Usage::of(stage.middle_pid);
+    let driver = stage.driver.clone();
+    stage.end();
+    Ok(Outcome {
+        broker_rss_bytes: drained.peak_rss_bytes,
+        broker_rss_idle_bytes: idle.rss_bytes,
+        broker_rss_drained_bytes: drained.rss_bytes,
+        seconds: scenario.idle.unwrap_or(window.outcome(scenario.size).seconds),
+        counts,
+        driver,
+        ..window.outcome(scenario.size)
+    })
+}
+
+/// All processes of a run, connected and ready.
+struct Stage {
+    crew: Crew,
+    broker: Option<Broker>,
+    middle_pid: u32,
+    /// Processes that receive: listeners, and emitters of round trips.
+    receivers: Vec<Member>,
+    emitters: Vec<Member>,
+    /// Emitters of slow and stuck listeners: started first, never waited for.
+    extras: Vec<Member>,
+    driver: Option<String>,
+}
+
+/// A reading at one end of the window.
+struct Reading {
+    middle: Usage,
+    cpu_ns: u64,
+    io: Option<IoCounts>,
+    samples: Vec<Sample>,
+}
+
+impl Stage {
+    fn build(
+        scenario: &Scenario,
+        middle: Middle,
+        program: &Path,
+        scratch: &Scratch,
+    ) -> Result<Stage> {
+        let socket = scratch.socket();
+        let mut crew = Crew::new();
+        let (broker, middle_pid) = match middle {
+            Middle::Broker => {
+                let broker = Broker::start(program, scenario, scratch)?;
+                let pid = broker.pid();
+                (Some(broker), pid)
+            }
+            Middle::Relay => {
+                let relay = crew.start("relay", &scenario.relay(socket.clone()))?;
+                wait_ready(&mut crew, &[relay])?;
+                (None, crew.pid(relay))
+            }
+        };
+        let holders = start_all(&mut crew, "holder", &holders(scenario, scratch))?;
+        wait_ready(&mut crew, &holders)?;
+        let listeners = start_all(&mut crew, "listener", &scenario.listeners(socket.clone()))?;
+        let driver = wait_ready(&mut crew, &listeners)?.into_iter().flatten().next();
+        let mut emitters = Vec::new();
+        let mut extras = Vec::new();
+        if scenario.idle.is_none() {
+            extras = start_all(&mut crew, "extra emitter", &extra_emitters(scenario, scratch))?;
+            emitters = start_all(&mut crew, "emitter", &scenario.emitters(socket))?;
+            wait_ready(&mut crew, &extras)?;
+            wait_ready(&mut crew, &emitters)?;
+        }
+        let mut receivers = listeners;
+        if scenario.round_trip {
+            receivers.extend(&emitters);
+        }
+        Ok(Stage { crew, broker, middle_pid, receivers, emitters, extras, driver })
+    }
+
+    /// Nothing happens for so long.
+    fn idle(&mut self, seconds: f64) -> Window {
+        interrupt::sleep(SETTLE);
+        let first = Usage::of(self.middle_pid);
+        interrupt::sleep(Duration::from_secs_f64(seconds));
+        Window { middle: Usage::of(self.middle_pid).since(first), ..Window::default() }
+    }
+
+    /// A window of time, in which everything runs.
+    fn window(&mut self, seconds: f64) -> Result<(Window, Counts)> {
+        self.start_emitters()?;
+        let window = Duration::from_secs_f64(seconds);
+        interrupt::sleep(window.mul_f64(WARM_UP_SHARE).min(MAX_WARM_UP));
+        let first = self.read()?;
+        self.crew.ignore_interrupts();
+        interrupt::sleep(window);
+        let last = self.read()?;
+        self.crew.tell(&self.emitters, &Command::Stop)?;
+        let (counts, _) = self.finish(ANSWER_TIMEOUT)?;
+        Ok((first.until(last), counts))
+    }
+
+    /// From the first to the last of a given number of events.
+    fn count(&mut self) -> Result<(Window, Counts)> {
+        let first = self.read()?;
+        self.start_emitters()?;
+        let (counts, samples) = self.finish(COUNT_TIMEOUT)?;
+        let last = Reading { samples, ..self.read()? };
+        Ok((first.until(last), counts))
+    }
+
+    fn start_emitters(&mut self) -> Result<()> {
+        self.crew.tell(&self.extras, &Command::Go)?;
+        self.crew.tell(&self.emitters, &Command::Go)
+    }
+
+    /// Costs first, then counters: the same order at both ends of the window.
+    fn read(&mut self) -> Result<Reading> {
+        let middle = Usage::of(self.middle_pid);
+        let mut processes = self.receivers.clone();
+        processes.extend(self.emitters.iter().filter(|member| !self.receivers.contains(member)));
+        let others = processes.iter().map(|&member| Usage::of(self.crew.pid(member)).cpu_ns);
+        let cpu_ns = middle.cpu_ns + others.sum::<u64>();
+        let io = self.broker.as_mut().and_then(Broker::io_counts);
+        self.crew.tell(&self.receivers, &Command::Sample)?;
+        let samples =
+            self.crew.collect(
+                &self.receivers,
+                ANSWER_TIMEOUT,
+                "sample",
+                |report| match report {
+                    Report::Sample(sample) => Some(sample.clone()),
+                    _ => None,
+                },
+            )?;
+        Ok(Reading { middle, cpu_ns, io, samples })
+    }
+
+    /// Waits for the emitters' totals and until the listeners have got them.
+    fn finish(&mut self, timeout: Duration) -> Result<(Counts, Vec<Sample>)> {
+        let emitted: Vec<Vec<Emitted>> =
+            self.crew.collect(&self.emitters, timeout, "totals", |report| match report {
+                Report::Emitted(emitted) => Some(emitted.clone()),
+                _ => None,
+            })?;
+        let totals = emitted.into_iter().flatten().collect();
+        self.crew.tell(&self.receivers, &Command::Finish(totals))?;
+        let finished =
+            self.crew.collect(&self.receivers, DRAIN_TIMEOUT, "counts", |report| match report {
+                Report::Finished { counts, sample } => Some((*counts, sample.clone())),
+                _ => None,
+            })?;
+        let mut sum = Counts::default();
+        finished.iter().for_each(|(counts, _)| sum.add(*counts));
+        Ok((sum, finished.into_iter().map(|(_, sample)| sample).collect()))
+    }
+
+    fn end(self) {
+        self.crew.quit();
+        if let Some(broker) = self.broker {
+            broker.stop();
+        }
+    }
+}
+
+impl Reading {
+    fn until(self, last: Reading) -> Window {
+        Window {
+            samples: self.samples.into_iter().zip(last.samples).collect(),
+            middle: last.middle.since(self.middle),
+            total_cpu_ns: last.cpu_ns.saturating_sub(self.cpu_ns),
+            io: self.io.zip(last.io).map(|(first, last)| last.since(first)),
+        }
+    }
+}
+
+fn start_all(crew: &mut Crew, what: &str, roles: &[Role]) -> Result<Vec<Member>> {
+    let start = |(index, role)| crew.start(&format!("{what} {index}"), role);
+    roles.iter().enumerate().map(start).collect()
+}
+
+fn wait_ready(crew: &mut Crew, members: &[Member]) -> Result<Vec<Option<String>>> {
+    crew.collect(members, READY_TIMEOUT, "start", |report| match report {
+        Report::Ready { driver } => Some(driver.clone()),
+        _ => None,
+    })
+}
+
+fn holders(scenario: &Scenario, scratch: &Scratch) -> Vec<Role> {
+    let holder = |name: &str, event: Option<&str>, read_bytes_per_s, patterns| {
+        Role::Holder(HolderPlan {
+            socket: scratch.socket(),
+            name: name.into(),
+            event: event.map(Into::into),
+            read_bytes_per_s,
+            patterns,
+        })
+    };
+    let mut roles = Vec::new();
+    if scenario.patterns > 0 {
+        roles.push(holder("patterns", None, 0, scenario.patterns));
+    }
+    if scenario.slow_reader {
+        roles.push(holder("slow-reader", Some(SLOW_EVENT), SLOW_BYTES_PER_S, 0));
+    }
+    if scenario.stuck {
+        roles.push(holder("stuck", Some(STUCK_EVENT), 0, 0));
+    }
+    roles
+}
+
+fn extra_emitters(scenario: &Scenario, scratch: &Scratch) -> Vec<Role> {
+    let emitter = |event: &str| {
+        Role::Emitter(EmitterPlan {
+            socket: scratch.socket(),
+            name: format!("{event}-emitter"),
+            index: 0,
+            events: vec![(0, event.into())],
+            size: EXTRA_SIZE,
+            rate: None,
+            count: Some(EXTRA_BYTES / EXTRA_SIZE as u64),
+            reply: None,
+        })
+    };
+    let wanted = [(scenario.slow_reader, SLOW_EVENT), (scenario.stuck, STUCK_EVENT)];
+    wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, event)| emitter(event)).collect()
+}

@@ -1,0 +1,171 @@
+//! The payload of a measured event, written by emitters, checked by listeners.
+//!
+//! ```text
+//!  0          8         10      12      16              24            size-8
+//!  +----------+---------+-------+-------+---------------+--------------+------+
+//!  | sequence | emitter | event | check | intended send | pattern …    | seal |
+//!  +----------+---------+-------+-------+---------------+--------------+------+
+//! ```
+//! `sequence` counts from 0 per emitter and event. `check` is a hash of the
+//! words before it, `seal` one of the sequence. The intended send time (ns) is
+//! there from 24 bytes on, the seal from 32, the pattern between them depends
+//! on its position alone, so that an emitter writes it once.
+//!
+//! Header and seal are checked on every event, the pattern on every 64th (or on
+//! all, on demand), since comparing 64 KiB costs more than delivering it.
+
+/// Smallest payload that can be told apart.
+pub const MIN_BYTES: usize = 16;
+/// Smallest payload that holds the intended send time.
+pub const MIN_TIMED_BYTES: usize = 24;
+const SEAL_BYTES: usize = 8;
+const MIN_SEALED_BYTES: usize = MIN_TIMED_BYTES + SEAL_BYTES;
+/// One in this many payloads is compared whole.
+const FULL_CHECK_EVERY: u64 = 64;
+
+/// What a payload says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Per emitter and event, from 0.
+    pub sequence: u64,
+    /// Which emitter.
+    pub emitter: u16,
+    /// Which event.
+    pub event: u16,
+}
+
+/// A payload of one size, to write stamps into and to compare with.
+#[derive(Clone, Debug)]
+pub struct Template {
+    bytes: Vec<u8>,
+}
+
+impl Template {
+    /// A payload of `size` bytes with its pattern; at least [`MIN_BYTES`].
+    pub fn new(size: usize) -> Template {
+        let mut bytes = vec![0; size.max(MIN_BYTES)];
+        for (index, word) in bytes.chunks_mut(8).enumerate().skip(MIN_TIMED_BYTES / 8) {
+            let pattern = mix(index as u64).to_le_bytes();
+            word.copy_from_slice(&pattern[..word.len()]);
+        }
+        Template { bytes }
+    }
+
+    /// The payload of this event.
+    #[inline]
+    pub fn write(&mut self, stamp: Stamp, intended_ns: u64) -> &[u8] {
+        let size = self.bytes.len();
+        self.bytes[..8].copy_from_slice(&stamp.sequence.to_le_bytes());
+        self.bytes[8..16].copy_from_slice(&stamp.word().to_le_bytes());
+        if size >= MIN_TIMED_BYTES {
+            self.bytes[16..24].copy_from_slice(&intended_ns.to_le_bytes());
+        }
+        if size >= MIN_SEALED_BYTES {
+            self.bytes[size - SEAL_BYTES..].copy_from_slice(&mix(stamp.sequence).to_le_bytes());
+        }
+        &self.bytes
+    }
+
+    /// Reads a payload's stamp; `None` if the payload is not as written.
+    #[inline]
+    pub fn read(&self, payload: &[u8], full: bool) -> Option<Stamp> {
+        if payload.len() != self.bytes.len() {
+            return None;
+        }
+        let identity = word(payload, 8);
+        let stamp = Stamp {
+            sequence: word(payload, 0),
+            emitter: identity as u16,
+            event: (identity >> 16) as u16,
+        };
+        if stamp.word() != identity {
+            return None;
+        }
+        if payload.len() >= MIN_SEALED_BYTES {
+            let end = payload.len() - SEAL_BYTES;
+            if word(payload, end) != mix(stamp.sequence) {
+                return None;
+            }
+            let whole = full || stamp.sequence.is_multiple_of(FULL_CHECK_EVERY);
+            if whole && payload[MIN_TIMED_BYTES..end] != self.bytes[MIN_TIMED_BYTES..end] {
+                return None;
+            }
+        }
+        Some(stamp)
+    }
+}
+
+/// The intended send time of a payload of at least [`MIN_TIMED_BYTES`].
+#[inline]
+pub fn intended_ns(payload: &[u8]) -> Option<u64> {
+    (payload.len() >= MIN_TIMED_BYTES).then(|| word(payload, 16))
+}
+
+impl Stamp {
+    /// Emitter, event and the check over all.
+    #[inline]
+    fn word(&self) -> u64 {
+        let identity = self.emitter as u64 | (self.event as u64) << 16;
+        let check = mix(self.sequence ^ identity.rotate_left(40)) >> 32;
+        identity | check << 32
+    }
+}
+
+/// Spreads a number over 64 bits; one multiplication, since it runs per event.
+#[inline]
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x5851_f42d_4c95_7f2d).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    value ^ value >> 29
+}
+
+/// The little-endian word at `offset`.
+#[inline]
+fn word(bytes: &[u8], offset: usize) -> u64 {
+    u64::from_le_bytes(bytes[offset..offset + 8].try_into().expect("eight bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAMP: Stamp = Stamp { sequence: 1 << 40 | 77, emitter: 513, event: 9 };
+
+    #[test]
+    fn a_stamp_reads_back_in_every_size() {
+        for size in [16, 17, 24, 31, 32, 33, 64, 1000, 65536] {
+            let mut template = Template::new(size);
+            let payload = template.write(STAMP, 5).to_vec();
+            assert_eq!(payload.len(), size);
+            assert_eq!(Template::new(size).read(&payload, true), Some(STAMP));
+            assert_eq!(intended_ns(&payload), (size >= 24).then_some(5));
+        }
+    }
+
+    #[test]
+    fn any_flipped_byte_but_the_time_is_seen() {
+        for size in [16, 64, 67] {
+            let mut template = Template::new(size);
+            let payload = template.write(STAMP, 5).to_vec();
+            let checked = |at: &usize| *at < 16 || (size >= 32 && *at >= 24);
+            for at in (0..size).filter(checked) {
+                let mut broken = payload.clone();
+                broken[at] ^= 0x10;
+                assert_eq!(Template::new(size).read(&broken, true), None, "byte {at} of {size}");
+            }
+            assert_eq!(Template::new(size).read(&payload[1..], true), None);
+        }
+    }
+
+    #[test]
+    fn the_pattern_is_compared_on_every_64th_event_alone() {
+        let mut template = Template::new(100);
+        let read = |sequence| {
+            let mut payload = template.clone().write(Stamp { sequence, ..STAMP }, 0).to_vec();
+            payload[50] ^= 1;
+            template.read(&payload, false)
+        };
+        assert_eq!(read(128), None);
+        assert!(read(129).is_some());
+        template.write(STAMP, 0);
+    }
+}

@@ -1,0 +1,245 @@
+//! The rows of the README's table: which scenario, compared with what, and
+//! which of its numbers.
+//!
+//! Goals are printed beside what was measured; nothing passes or fails by time.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::args::Table;
+use crate::interrupt;
+use crate::metric::Metric;
+use crate::pairs::{Against, Pairs, median};
+use crate::plan::Scenario;
+use crate::progress;
+use crate::run::Runner;
+use crate::summary;
+
+/// Pairs of rows that open very many connections.
+const FEW_PAIRS: usize = 3;
+const IDLE_SECONDS: f64 = 10.0;
+const LATENCY_RATE: u64 = 10_000;
+
+/// One scenario and what of it is shown.
+struct Row {
+    name: String,
+    scenario: Scenario,
+    against: Option<Against>,
+    /// Numbers, each with its goal or nothing.
+    shown: Vec<(Metric, &'static str)>,
+}
+
+/// What a row came to.
+pub struct Measured {
+    row: Row,
+    pairs: Pairs,
+}
+
+/// Runs all rows that are asked for. An interrupt ends it with what there is.
+///
+/// # Errors
+/// If a run fails, or no row has such a name.
+pub fn run(table: &Table, runner: &Runner) -> Result<Vec<Measured>> {
+    let asked = |row: &Row| {
+        table.row.is_empty() || table.row.iter().any(|text| row.name.contains(text.as_str()))
+    };
+    let rows: Vec<Row> = rows(table).into_iter().filter(asked).collect();
+    ensure!(!rows.is_empty(), "no row's name holds {}", table.row.join(" or "));
+    let repeats_of = |row: &Row| match row.scenario.connections {
+        Some(_) => table.repeats.min(FEW_PAIRS),
+        None => table.repeats,
+    };
+    let halves = |row: &Row| if row.against.is_some() { 2 } else { 1 };
+    let runs = rows.iter().map(|row| repeats_of(row) * halves(row)).sum();
+    let bar = progress::bar(runs, table.seconds);
+    let mut measured = Vec::new();
+    for row in rows {
+        bar.set_message(row.name.clone());
+        let repeats = repeats_of(&row);
+        let pairs = Pairs::run(&row.scenario, row.against, repeats, runner, || bar.inc(1));
+        match pairs {
+            Ok(pairs) => measured.push(Measured { row, pairs }),
+            Err(_) if interrupt::requested() => break,
+            Err(error) => return Err(error.context(row.name)),
+        }
+        if interrupt::requested() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(measured)
+}
+
+/// As Markdown.
+pub fn markdown(measured: &[Measured]) -> String {
+    let mut out = String::from(
+        "| scenario | | measured | beside | ratio, median | 95 % interval | goal |\n|---|---|---|---|---|---|---|\n",
+    );
+    for Measured { row, pairs } in measured {
+        let mut name = row.name.as_str();
+        for (metric, goal) in &row.shown {
+            let show = |runs: &[_]| {
+                median(runs, *metric).map_or("–".into(), |value| metric.show(value.median))
+            };
+            let (mut beside, mut ratio, mut interval) = Default::default();
+            if let Some(against) = row.against {
+                beside = format!("{} {}", against.name(), show(&pairs.baseline));
+                if let Some(found) = pairs.ratio(*metric) {
+                    ratio = format!("{:.2}", found.median);
+                    interval = format!("{:.2}–{:.2}", found.low, found.high);
+                }
+            }
+            let (what, own) = (metric.name(), show(&pairs.runs));
+            out += &format!(
+                "| {name} | {what} | {own} | {beside} | {ratio} | {interval} | {goal} |\n"
+            );
+            name = "";
+        }
+        let counts = summary::counts(&[&pairs.runs[..], &pairs.baseline[..]].concat());
+        if !counts.is_clean() {
+            out += &format!(
+                "| | **lost {}, duplicated {}, corrupt {}** | | | | | |\n",
+                counts.lost, counts.duplicated, counts.corrupt
+            );
+        }
+    }
+    out
+}
+
+/// As JSON.
+pub fn json(measured: &[Measured]) -> Value {
+    let row = |Measured { row, pairs }: &Measured| {
+        let mut value = summary::json(&row.scenario, pairs, row.against);
+        value["row"] = json!(row.name);
+        value
+    };
+    measured.iter().map(row).collect()
+}
+
+/// Whether every event of every run came once and whole.
+pub fn is_clean(measured: &[Measured]) -> bool {
+    measured.iter().all(|measured| measured.pairs.is_clean())
+}
+
+fn rows(table: &Table) -> Vec<Row> {
+    let base = Scenario {
+        seconds: table.seconds,
+        shards: Some(table.common.shards.unwrap_or(1)),
+        backend: table.common.backend.clone(),
+        ..Scenario::default()
+    };
+    let mut rows = beside_relay(&base, "");
+    let two = Scenario { shards: Some(2), ..base.clone() };
+    rows.extend(beside_relay(&two, ", 2 shards").into_iter().map(without_goals));
+    rows.push(Row {
+        name: "1→1 16 B, 2 shards beside 1".into(),
+        scenario: Scenario { size: 16, ..two },
+        against: Some(Against::OneShard),
+        shown: vec![(Metric::EventsPerS, "0.9–1.1")],
+    });
+    rows.extend(others(&base));
+    let uring = Scenario { backend: Some("uring".into()), ..base.clone() };
+    rows.extend(beside_relay(&uring, ", uring beside poll").into_iter().map(|row| Row {
+        against: Some(Against::Poll),
+        shown: row.shown.into_iter().map(|(metric, _)| (metric, no_slower(metric))).collect(),
+        ..row
+    }));
+    rows
+}
+
+/// What is compared with the relay.
+fn beside_relay(base: &Scenario, suffix: &str) -> Vec<Row> {
+    let row = |name: &str, scenario, shown: &[(Metric, &'static str)]| Row {
+        name: format!("{name}{suffix}"),
+        scenario,
+        against: Some(Against::Relay),
+        shown: shown.to_vec(),
+    };
+    let mut rows = Vec::new();
+    for listeners in [1, 8] {
+        for (size, label) in
+            [(16, "16 B"), (1 << 10, "1 KB"), (16 << 10, "16 KB"), (64 << 10, "64 KB")]
+        {
+            let mut shown =
+                vec![(Metric::EventsPerS, if size == 16 { "≥ 0.75" } else { "≥ 0.95" })];
+            if size == 16 {
+                let goal = if listeners == 1 { "≤ 1.5" } else { "" };
+                shown.extend([(Metric::BrokerCpu, goal), (Metric::Syscalls, "")]);
+            }
+            let scenario = Scenario { listeners, size, ..base.clone() };
+            rows.push(row(&format!("1→{listeners} {label}"), scenario, &shown));
+        }
+    }
+    let four = Scenario { emitters: 4, listeners: 4, events: 4, ..base.clone() };
+    rows.push(row("4→4 64 B, four events", four, &[(Metric::EventsPerS, "≥ 0.75")]));
+    let trip = Scenario { round_trip: true, ..base.clone() };
+    rows.push(row("round trip 64 B", trip, &[(Metric::P50, "≤ 1.15"), (Metric::P99, "≤ 1.15")]));
+    rows
+}
+
+/// The rows that have no relay.
+fn others(base: &Scenario) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, stuck) in [("one slow reader", false), ("one stuck listener", true)] {
+        let other = Scenario { stuck, slow_reader: !stuck, ..base.clone() };
+        rows.push(Row {
+            name: format!("1→1 64 B, {name} beside none"),
+            scenario: other.clone(),
+            against: Some(Against::Plain),
+            shown: vec![(Metric::EventsPerS, "unchanged")],
+        });
+        rows.push(Row {
+            name: format!("1→1 64 B at 10 k/s, {name} beside none"),
+            scenario: Scenario { rate: Some(LATENCY_RATE), ..other },
+            against: Some(Against::Plain),
+            shown: vec![(Metric::P50, "unchanged"), (Metric::P99, "unchanged")],
+        });
+    }
+    rows.push(Row {
+        name: "1→1 16 B, 100,000 other patterns beside none".into(),
+        scenario: Scenario { size: 16, patterns: 100_000, ..base.clone() },
+        against: Some(Against::Plain),
+        shown: vec![(Metric::EventsPerS, "≥ 0.97")],
+    });
+    let many = |connections| Scenario {
+        connections: Some(connections),
+        events: connections,
+        ..base.clone()
+    };
+    let memory = |goal| [(Metric::DrainedRss, goal), (Metric::PeakRss, "")];
+    let mut shown = vec![(Metric::EventsPerS, "≥ 1 M"), (Metric::FramesPerSend, "")];
+    shown.extend(memory("≤ 12 MB"));
+    rows.push(Row {
+        name: "1,000 connections 64 B".into(),
+        scenario: many(1000),
+        against: None,
+        shown,
+    });
+    let mut shown = vec![(Metric::EventsPerS, ""), (Metric::FramesPerSend, "")];
+    shown.extend(memory("≤ 48 MB"));
+    rows.push(Row {
+        name: "10,000 connections 64 B".into(),
+        scenario: many(10_000),
+        against: None,
+        shown,
+    });
+    rows.push(Row {
+        name: "1,000 connections, idle for 10 s".into(),
+        scenario: Scenario { idle: Some(IDLE_SECONDS), ..many(1000) },
+        against: None,
+        shown: vec![(Metric::WindowCpu, "none"), (Metric::IdleRss, "")],
+    });
+    rows
+}
+
+fn without_goals(row: Row) -> Row {
+    Row { shown: row.shown.into_iter().map(|(metric, _)| (metric, "")).collect(), ..row }
+}
+
+fn no_slower(metric: Metric) -> &'static str {
+    match metric {
+        Metric::EventsPerS => "≥ 1",
+        Metric::P50 | Metric::P99 => "≤ 1",
+        _ => "",
+    }
+}

@@ -1,0 +1,161 @@
+//! The program as it is run: short runs over the relay, and over the broker
+//! where its program lies beside this one; an interrupt; wrong flags.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_netcluster-loadtest");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn local(line: &str) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.arg("local").args(line.split_whitespace());
+    command.output().expect("the program runs")
+}
+
+fn json(line: &str) -> Value {
+    let output = local(&format!("{line} --json"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {} {errors}", output.status);
+    serde_json::from_slice(&output.stdout).expect("the output is JSON")
+}
+
+fn assert_clean(value: &Value, received: u64) {
+    for key in ["lost", "duplicated", "corrupt"] {
+        assert_eq!(value[key], 0, "{key} in {value:#}");
+    }
+    assert_eq!(value["received"], received, "{value:#}");
+    assert!(value["events_per_s"].as_f64().unwrap() > 0.0, "{value:#}");
+}
+
+/// Whether the broker's program is there; says so if not.
+fn has_broker() -> bool {
+    let there = Path::new(PROGRAM).with_file_name("netcluster").is_file();
+    if !there {
+        println!("SKIPPED: no `netcluster` beside {PROGRAM}; run `cargo build` first");
+    }
+    there
+}
+
+#[test]
+fn every_event_comes_once_over_the_relay() {
+    for (line, received) in [
+        ("--size 16 --count 20000", 20_000),
+        ("--size 70000 --count 300", 300),
+        ("--listeners 3 --size 1000 --count 5000", 15_000),
+        ("--emitters 2 --listeners 2 --events 2 --count 5000 --verify full", 10_000),
+    ] {
+        assert_clean(&json(&format!("--relay-only {line}")), received);
+    }
+}
+
+#[test]
+fn a_round_trip_over_the_relay_has_latencies() {
+    let value = json("--relay-only --round-trip --count 200");
+    // An event there and its answer.
+    assert_clean(&value, 400);
+    assert!(value["latency_us"]["p99"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_rate_is_kept_on_average() {
+    let value = json("--relay-only --rate 1000 --count 200");
+    assert_clean(&value, 200);
+    // Never faster than asked; how much slower depends on the machine.
+    assert!(value["events_per_s"].as_f64().unwrap() < 1100.0, "{value:#}");
+    assert!(value["latency_us"]["p50"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn every_event_comes_once_over_the_broker() {
+    if !has_broker() {
+        return;
+    }
+    for (line, received) in [
+        ("--size 16 --count 20000", 20_000),
+        ("--emitters 2 --listeners 2 --events 2 --count 5000", 10_000),
+        ("--emitters 2 --listeners 2 --events 1 --count 5000", 20_000),
+        ("--round-trip --count 200", 400),
+        ("--connections 20 --count 20000", 20_000),
+        ("--patterns 1000 --count 5000", 5_000),
+    ] {
+        assert_clean(&json(line), received);
+    }
+}
+
+#[test]
+fn pairs_have_a_ratio() {
+    if !has_broker() {
+        return;
+    }
+    let value = json("--count 5000 --baseline --repeats 2");
+    assert_clean(&value, 10_000);
+    assert_eq!(value["baseline"]["received"], 10_000);
+    assert_eq!(value["ratio"]["events_per_s"]["runs"], 2);
+}
+
+#[test]
+fn an_interrupt_ends_all_processes_and_leaves_no_files() {
+    let scratch = std::env::temp_dir().join(format!("nc-lt-test-{}", std::process::id()));
+    fs::create_dir_all(&scratch).unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args(["local", "--relay-only", "--seconds", "300"])
+        .env("TMPDIR", &scratch)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Relay, listener, emitter.
+    let children = wait_for(|| Some(children_of(&child)).filter(|found| found.len() == 3));
+    let pid = Pid::from_raw(child.id() as i32).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let status = wait_for(|| child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(130));
+    wait_for(|| children.iter().all(|child| !child.exists()).then_some(()));
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+    fs::remove_dir(&scratch).unwrap();
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    for (line, words) in [
+        ("--size 8", "--size must be from 16"),
+        ("--broker /nonexistent/netcluster", "cargo build --release"),
+        ("--broker /bin/false --count 5", "the broker did not start"),
+        ("--emitters 2 --baseline", "fed by one emitter each"),
+        ("--sice 16", "--size"),
+    ] {
+        let output = local(line);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
+        assert!(errors.contains(words), "{line}: {errors}");
+    }
+}
+
+/// The `/proc` directories of a process's children.
+fn children_of(child: &Child) -> Vec<PathBuf> {
+    let parent = child.id().to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let is_child = |process: &PathBuf| {
+        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1))
+            == Some(parent.as_str())
+    };
+    processes.filter(is_child).collect()
+}
+
+fn wait_for<T>(mut what: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = what() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "nothing within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
