@@ -29,7 +29,7 @@ use crate::copies::Copies;
 const MAX_LOSS_SOURCES: usize = 64;
 
 /// Entries of an empty queue beyond which its memory is given back.
-const KEEP_ENTRIES: usize = 16;
+const KEEP_ENTRIES: usize = 32;
 
 #[derive(Clone, Debug)]
 struct Entry {

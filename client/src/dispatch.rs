@@ -232,9 +232,12 @@ impl Dispatcher {
             .map_err(|_| Error::Protocol("an event's name is not UTF-8".into()))?;
         let mut slots = self.literal.get(name).cloned().unwrap_or_default();
         let entry = |slot: usize| self.entries[slot].as_ref();
-        slots.extend(self.wild.iter().copied().filter(|&slot| {
-            entry(slot).is_some_and(|entry| entry.pattern.matches(name))
-        }));
+        slots.extend(
+            self.wild
+                .iter()
+                .copied()
+                .filter(|&slot| entry(slot).is_some_and(|entry| entry.pattern.matches(name))),
+        );
         slots.sort_by_key(|&slot| entry(slot).map(|entry| entry.order));
         self.routes.push(Route { name: text.into(), slots });
         self.cache.insert(name.into(), self.routes.len() - 1);

@@ -14,20 +14,20 @@
 //! bytes of `front` are written); the reader's thread never waits here.
 
 use std::cell::Cell;
-use std::io::IoSlice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use netcluster_wire::frame::padding_of;
 use netcluster_wire::limits::MAX_HEAD_BYTES;
 
 use crate::error::{DisconnectReason, Error};
 use crate::registry::lock;
-use crate::session::{Outbound, unwritten};
+use crate::session::Outbound;
 use crate::stream::Socket;
 
 mod flusher;
+mod link;
+mod write;
 
 /// An emitter writes when this much is there.
 pub(crate) const WRITE_AT_BYTES: usize = 64 << 10;
@@ -35,7 +35,7 @@ pub(crate) const WRITE_AT_BYTES: usize = 64 << 10;
 const GATHER_AT_BYTES: usize = 16 << 10;
 /// Emitters wait when this much is there and somebody else writes.
 const EMITTERS_WAIT_AT_BYTES: usize = 512 << 10;
-/// Requests may overshoot the bound by so much before they are refused.
+/// Requests wait besides the events up to this much, then they are refused.
 const REQUEST_ROOM_BYTES: usize = 1 << 20;
 /// After a pause of this length an event is written at once. Long against the
 /// gap between the emits of a loop (20 ns), short against a round trip (25 µs),
@@ -71,6 +71,8 @@ pub(crate) struct State {
     front: Vec<u8>,
     front_at: usize,
     in_flight: usize,
+    /// Bytes of requests appended since a write got through.
+    request_bytes: usize,
     writing: bool,
     /// No thread but the reader sees to it that `buffer` is written: the next
     /// emitter must.
@@ -118,6 +120,7 @@ impl Outbox {
             front: Vec::new(),
             front_at: 0,
             in_flight: 0,
+            request_bytes: 0,
             writing: false,
             unclaimed: true,
             link: Link::Up(socket),
@@ -179,10 +182,11 @@ impl Outbox {
         }
         let mut state = self.admit(state, payload.len() + MAX_HEAD_BYTES)?;
         if payload.len() >= GATHER_AT_BYTES && !self.on_reader() {
-            while state.writing {
+            // Not for ever: who writes for others may always come first.
+            if state.writing {
                 state = self.wait_for_room(state);
             }
-            if matches!(state.link, Link::Up(_)) && !state.leaving {
+            if matches!(state.link, Link::Up(_)) && !state.leaving && !state.writing {
                 let State { outbound, buffer, .. } = &mut *state;
                 outbound.emit_head(buffer, event, payload.len())?;
                 drop(self.write(state, true, payload));
@@ -199,6 +203,7 @@ impl Outbox {
     /// Waits until so many bytes may be appended; the reader's thread does not wait.
     fn admit<'a>(&'a self, mut state: Guard<'a>, bytes: usize) -> Result<Guard<'a>, Error> {
         let deadline = Instant::now() + self.patience;
+        let mut waited = false;
         loop {
             if let Link::Closed(error) = &state.link {
                 return Err(error.clone());
@@ -221,6 +226,12 @@ impl Outbox {
             if state.buffer.is_empty() || state.buffer.len() + bytes <= state.limit {
                 return Ok(state);
             }
+            // After a turn it may go, or listeners that emit all the time would fill
+            // the room again and again before this thread gets to it.
+            if waited && state.pending() <= 2 * self.max_buffer_bytes {
+                return Ok(state);
+            }
+            waited = matches!(state.link, Link::Up(_));
             state = match &state.link {
                 Link::Up(_) if !state.writing => self.write(state, true, b""),
                 Link::Up(_) => self.wait_for_room(state),
@@ -265,112 +276,6 @@ impl Outbox {
         }
     }
 
-    /// Writes what is there, then `payload`, whose head was appended last. With
-    /// `wait` all of it; else what the socket takes, the rest is the flusher's.
-    /// The caller made sure that nobody writes.
-    fn write<'a>(&'a self, mut state: Guard<'a>, wait: bool, payload: &[u8]) -> Guard<'a> {
-        let (socket, whole) = match &state.link {
-            Link::Up(socket) => (Arc::clone(socket), true),
-            Link::Resuming(socket) => (Arc::clone(socket), false),
-            _ => return state,
-        };
-        state.writing = true;
-        let front = std::mem::take(&mut state.front);
-        let from = std::mem::take(&mut state.front_at);
-        let spare = std::mem::take(&mut state.spare);
-        let body = if whole { std::mem::replace(&mut state.buffer, spare) } else { spare };
-        state.unclaimed |= whole;
-        let padding = padding_of(payload.len());
-        let parts = [&front[from..], &body[..], payload, padding];
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        state.in_flight = total;
-        drop(state);
-        let (written, failed) = write_parts(&socket, parts, wait);
-        let mut state = self.lock();
-        state.keep_rest(front, from, body, written, [payload, padding]);
-        state.writing = false;
-        state.in_flight = 0;
-        state.written += written as u64;
-        state.last_write = Instant::now();
-        if failed {
-            if matches!(&state.link, Link::Up(used) | Link::Resuming(used) if Arc::ptr_eq(used, &socket))
-            {
-                state.link = Link::Down;
-                state.limit = if state.leaving { 0 } else { self.max_buffer_bytes };
-            }
-            // The reader notices and starts over.
-            socket.shut_down();
-        }
-        if state.waiters > 0 {
-            self.room.notify_all();
-        }
-        if written < total && !failed {
-            state.urgent = true;
-            if std::mem::take(&mut state.parked) {
-                self.work.notify_one();
-            }
-        }
-        state
-    }
-
-    /// Writes what is there without waiting; the flusher does the rest.
-    pub(crate) fn push(&self) {
-        let state = self.lock();
-        if state.has_work() && !state.writing && state.front_at == 0 {
-            drop(self.write(state, false, b""));
-        } else if state.has_work() {
-            self.wake_flusher(state);
-        }
-    }
-
-    /// What listeners on this thread emitted, if anything, is pushed.
-    #[inline]
-    pub(crate) fn push_emitted(&self) {
-        if EMITTED.get() {
-            EMITTED.set(false);
-            self.push();
-        }
-    }
-
-    /// Whether listeners on this thread emitted since the last push.
-    #[inline]
-    pub(crate) fn has_emitted(&self) -> bool {
-        EMITTED.get()
-    }
-
-    /// Waits until everything appended so far is written; the reader's thread
-    /// only tries.
-    pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<(), Error> {
-        let mut state = self.lock();
-        let target = state.written + state.pending() as u64;
-        let mut tried = false;
-        while state.written < target {
-            if let Link::Closed(error) = &state.link {
-                return Err(error.clone());
-            }
-            let reader = self.on_reader();
-            if reader && (tried || state.writing) {
-                return Err(Error::Backpressure);
-            }
-            tried = true;
-            if !state.writing && matches!(state.link, Link::Up(_)) && deadline.is_none() {
-                state = self.write(state, !reader, b"");
-                continue;
-            }
-            // With a deadline this thread must not block in a write: the flusher does.
-            let deadline = deadline.unwrap_or_else(|| Instant::now() + self.patience);
-            if Instant::now() >= deadline || reader {
-                return Err(Error::NotConnected);
-            }
-            state.urgent = true;
-            if std::mem::take(&mut state.parked) {
-                self.work.notify_one();
-            }
-            state = self.wait_for_room_until(state, deadline);
-        }
-        Ok(())
-    }
-
     /// Appends a request by `encode`; what it returns.
     ///
     /// # Errors
@@ -386,121 +291,17 @@ impl Outbox {
         if state.leaving {
             return Err(Error::Disconnected(DisconnectReason::Requested));
         }
-        if state.pending() > self.max_buffer_bytes + REQUEST_ROOM_BYTES {
+        if state.request_bytes > REQUEST_ROOM_BYTES {
             return Err(Error::Backpressure);
         }
-        let State { outbound, buffer, .. } = &mut *state;
+        let State { outbound, buffer, request_bytes, .. } = &mut *state;
+        let before = buffer.len();
         let number = encode(outbound, buffer);
+        *request_bytes += buffer.len() - before;
         if self.on_reader() {
             EMITTED.set(true);
         }
         Ok(number)
-    }
-
-    /// Appends the bye, after which nothing may be emitted.
-    pub(crate) fn leave(&self) -> Result<(), Error> {
-        if !matches!(self.lock().link, Link::Up(_) | Link::Closed(_)) {
-            return Err(Error::NotConnected);
-        }
-        self.request(|outbound, buffer| outbound.bye(buffer))?;
-        let mut state = self.lock();
-        state.leaving = true;
-        state.limit = 0;
-        drop(state);
-        self.push();
-        Ok(())
-    }
-
-    /// The connection is gone; what was not written is kept.
-    pub(crate) fn disconnected(&self) {
-        let mut state = self.lock();
-        if let Link::Up(socket) | Link::Resuming(socket) = &state.link {
-            socket.shut_down();
-        }
-        if !matches!(state.link, Link::Closed(_)) {
-            state.link = Link::Down;
-            state.limit = if state.leaving { 0 } else { self.max_buffer_bytes };
-        }
-        self.room.notify_all();
-    }
-
-    /// A new connection is welcomed: `outbound` has been told. Its subscriptions
-    /// (by `encode`) go first; events wait for [`Outbox::resumed`].
-    pub(crate) fn resume(
-        &self,
-        socket: Arc<Socket>,
-        welcomed: impl FnOnce(&mut Outbound),
-        encode: impl FnOnce(&mut Outbound, &mut Vec<u8>),
-    ) {
-        let mut state = self.lock();
-        // Its socket is shut down, so it will not be long.
-        while state.writing {
-            state = self.wait_for_room(state);
-        }
-        if matches!(state.link, Link::Closed(_)) {
-            return;
-        }
-        let end = state.written + state.pending() as u64;
-        let mut old = unwritten(&state.front, state.front_at).to_vec();
-        old.extend_from_slice(&state.buffer);
-        let State { outbound, buffer, front, front_at, .. } = &mut *state;
-        welcomed(outbound);
-        buffer.clear();
-        outbound.reconnect(&old, buffer);
-        front.clear();
-        *front_at = 0;
-        encode(outbound, front);
-        // Whoever waits for `flush` waits for the same event as before.
-        state.written = end - state.pending() as u64;
-        state.link = Link::Resuming(socket);
-        drop(state);
-        self.push();
-    }
-
-    /// All subscriptions are in force: events may go.
-    pub(crate) fn resumed(&self) {
-        let mut state = self.lock();
-        if let Link::Resuming(socket) = &state.link {
-            state.link = Link::Up(Arc::clone(socket));
-            state.limit = if state.leaving { 0 } else { EMITTERS_WAIT_AT_BYTES };
-            state.unclaimed = true;
-        }
-        self.room.notify_all();
-        drop(state);
-        self.push();
-    }
-
-    /// It is over.
-    pub(crate) fn close(&self, error: Error) {
-        let mut state = self.lock();
-        if let Link::Up(socket) | Link::Resuming(socket) = &state.link {
-            socket.shut_down();
-        }
-        if !matches!(state.link, Link::Closed(_)) {
-            state.link = Link::Closed(error);
-        }
-        state.limit = 0;
-        state.parked = false;
-        self.room.notify_all();
-        self.work.notify_all();
-    }
-
-    /// Whether there is a connection.
-    pub(crate) fn is_connected(&self) -> bool {
-        matches!(self.lock().link, Link::Up(_) | Link::Resuming(_))
-    }
-
-    /// Whether the bye was appended.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.lock().leaving
-    }
-
-    /// Why it is over, if it is.
-    pub(crate) fn closed(&self) -> Option<Error> {
-        match &self.lock().link {
-            Link::Closed(error) => Some(error.clone()),
-            _ => None,
-        }
     }
 
     fn wait_for_room<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
@@ -534,55 +335,4 @@ impl State {
             _ => false,
         }
     }
-
-    /// After a write: what is left becomes the front again, from a frame's start.
-    fn keep_rest(
-        &mut self,
-        mut front: Vec<u8>,
-        from: usize,
-        mut body: Vec<u8>,
-        written: usize,
-        tail: [&[u8]; 2],
-    ) {
-        let front_rest = front.len() - from;
-        let tail_bytes = tail[0].len() + tail[1].len();
-        if written == front_rest + body.len() + tail_bytes {
-            if body.capacity() <= EMITTERS_WAIT_AT_BYTES * 2 {
-                body.clear();
-                self.spare = body;
-            }
-            return;
-        }
-        body.extend_from_slice(tail[0]);
-        body.extend_from_slice(tail[1]);
-        if written >= front_rest {
-            self.front = body;
-            self.front_at = written - front_rest;
-        } else {
-            front.extend_from_slice(&body);
-            self.front = front;
-            self.front_at = from + written;
-        }
-    }
-}
-
-/// Writes the parts one after the other; how much, and whether it failed.
-fn write_parts(socket: &Socket, parts: [&[u8]; 4], wait: bool) -> (usize, bool) {
-    let total: usize = parts.iter().map(|part| part.len()).sum();
-    let mut written = 0;
-    while written < total {
-        let mut skip = written;
-        let mut slices = [IoSlice::new(&[]); 4];
-        for (slice, part) in slices.iter_mut().zip(parts) {
-            let skipped = skip.min(part.len());
-            skip -= skipped;
-            *slice = IoSlice::new(&part[skipped..]);
-        }
-        match socket.write(&slices, wait) {
-            Ok(0) if !wait => break,
-            Ok(0) | Err(_) => return (written, true),
-            Ok(bytes) => written += bytes,
-        }
-    }
-    (written, false)
 }

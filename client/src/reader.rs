@@ -106,13 +106,7 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Reader {
         let backoff = Backoff::new(shared.options.reconnect.clone());
-        Reader {
-            shared,
-            dispatcher: Dispatcher::new(),
-            backoff,
-            connecting: true,
-            resumed: false,
-        }
+        Reader { shared, dispatcher: Dispatcher::new(), backoff, connecting: true, resumed: false }
     }
 
     /// Runs until the client ends.
@@ -345,7 +339,9 @@ impl Reader {
             }
             SessionEvent::Bye { .. } if shared.outbox.is_leaving() => {
                 // The broker has queued all of it.
-                shared.confirmed.store(shared.outbox.lock().outbound.last_sequence(), Ordering::Release);
+                shared
+                    .confirmed
+                    .store(shared.outbox.lock().outbound.last_sequence(), Ordering::Release);
                 return Some(DisconnectReason::Requested);
             }
             SessionEvent::Bye { .. } => return Some(DisconnectReason::BrokerClosed),

@@ -162,11 +162,8 @@ impl Shared {
                 answers.open.remove(&number);
                 return Err(Error::Timeout { waiting_for, after: timeout });
             }
-            answers = self
-                .answered
-                .wait_timeout(answers, wait)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            answers =
+                self.answered.wait_timeout(answers, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -232,11 +229,8 @@ impl Shared {
             if wait.is_zero() {
                 return false;
             }
-            answers = self
-                .answered
-                .wait_timeout(answers, wait)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            answers =
+                self.answered.wait_timeout(answers, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -253,11 +247,8 @@ impl Shared {
             if wait.is_zero() {
                 return true;
             }
-            answers = self
-                .answered
-                .wait_timeout(answers, wait)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            answers =
+                self.answered.wait_timeout(answers, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

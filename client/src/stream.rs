@@ -40,7 +40,8 @@ impl Socket {
 
     /// Reads what is there, waiting for at least one byte; 0: the end.
     pub(crate) fn read(&self, space: &mut [u8]) -> io::Result<usize> {
-        let (_, bytes) = retry_on_intr(|| rustix::net::recv(self.fd(), &mut *space, RecvFlags::empty()))?;
+        let (_, bytes) =
+            retry_on_intr(|| rustix::net::recv(self.fd(), &mut *space, RecvFlags::empty()))?;
         Ok(bytes)
     }
 

@@ -35,10 +35,7 @@ fn errors_of_connecting_say_what_to_do() {
     let long = Client::connect(format!("/tmp/{}", "x".repeat(200))).unwrap_err();
     assert!(matches!(long, Error::Connect { .. }), "{long:?}");
     let broker = Broker::start();
-    assert!(matches!(
-        Client::builder().channel("").connect(&broker.path),
-        Err(Error::Name(_))
-    ));
+    assert!(matches!(Client::builder().channel("").connect(&broker.path), Err(Error::Name(_))));
     assert!(matches!(
         Client::builder().name("x".repeat(256)).connect(&broker.path),
         Err(Error::Name(_))
@@ -69,7 +66,8 @@ fn what_answers_with_garbage_or_refuses_is_an_error() {
         *broker.state.greeting.lock().unwrap() = Some(bytes);
         Client::connect(&broker.path).unwrap_err()
     };
-    let error = |code, text| encode(Kind::Error, Source::NONE, 0, b"", &control::encode_error(code, text));
+    let error =
+        |code, text| encode(Kind::Error, Source::NONE, 0, b"", &control::encode_error(code, text));
     assert!(matches!(answer(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), Error::Protocol(_)));
     assert!(matches!(answer(vec![0xff; 64]), Error::Protocol(_)));
     assert!(matches!(answer(Vec::new()), Error::Connect { .. }));

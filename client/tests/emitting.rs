@@ -145,8 +145,7 @@ fn a_listener_emits_what_it_hears_and_its_own_order_holds() {
 #[test]
 fn a_listener_gets_backpressure_where_a_thread_would_wait() {
     let broker = Broker::start();
-    let client =
-        Client::builder().echo(true).max_buffer(1 << 20).connect(&broker.path).unwrap();
+    let client = Client::builder().echo(true).max_buffer(1 << 20).connect(&broker.path).unwrap();
     let (sender, receiver) = channel();
     let (inside, state) = (client.clone(), Arc::clone(&broker.state));
     client

@@ -17,7 +17,10 @@ fn pair() -> (Broker, Client, Client) {
     (broker, emitter, listener)
 }
 
-fn text(sender: &Sender<String>, label: &str) -> impl FnMut(&netcluster_client::Message<'_>) + use<> {
+fn text(
+    sender: &Sender<String>,
+    label: &str,
+) -> impl FnMut(&netcluster_client::Message<'_>) + use<> {
     let (sender, label) = (sender.clone(), label.to_owned());
     move |message| {
         let payload = String::from_utf8_lossy(message.payload()).into_owned();
@@ -144,10 +147,8 @@ fn a_refused_pattern_is_an_error_and_no_listener() {
 fn on_waits_for_the_acknowledgement_and_gives_up_in_time() {
     use std::sync::atomic::Ordering::SeqCst;
     let broker = Broker::start();
-    let client = Client::builder()
-        .connect_timeout(Duration::from_millis(50))
-        .connect(&broker.path)
-        .unwrap();
+    let client =
+        Client::builder().connect_timeout(Duration::from_millis(50)).connect(&broker.path).unwrap();
     broker.state.hold_acks.store(true, SeqCst);
     assert!(matches!(client.on("a", |_| {}), Err(Error::Timeout { .. })));
     assert_eq!(client.listener_count("a"), 0);
@@ -227,7 +228,11 @@ fn events_of_many_names_find_their_listeners() {
     let (_broker, emitter, listener) = pair();
     let total = Arc::new(AtomicUsize::new(0));
     let all = Arc::clone(&total);
-    listener.on("n.**", move |_| { all.fetch_add(1, Ordering::SeqCst); }).unwrap();
+    listener
+        .on("n.**", move |_| {
+            all.fetch_add(1, Ordering::SeqCst);
+        })
+        .unwrap();
     for name in 0..50 {
         let one = Arc::clone(&total);
         let pattern = format!("n.{name}");
@@ -235,7 +240,7 @@ fn events_of_many_names_find_their_listeners() {
         listener
             .on(&pattern, move |message| {
                 assert_eq!(message.event(), expected);
-                one.fetch_add(1000_000, Ordering::SeqCst);
+                one.fetch_add(1_000_000, Ordering::SeqCst);
             })
             .unwrap();
     }
@@ -244,4 +249,21 @@ fn events_of_many_names_find_their_listeners() {
         emitter.emit(&format!("n.{index}"), "").unwrap();
     }
     until("all of them", || total.load(Ordering::SeqCst) == 50 * 1_000_000 + 10_000);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn values_travel_as_json() {
+    let (_broker, emitter, listener) = pair();
+    let subscription = listener.subscribe("json").unwrap();
+    let (sender, receiver) = channel();
+    listener
+        .on("json", move |message| {
+            sender.send(message.json::<Vec<u32>>()).unwrap();
+        })
+        .unwrap();
+    emitter.emit_json("json", &[1, 2, 3]).unwrap();
+    assert_eq!(receiver.recv_timeout(PATIENCE).unwrap().unwrap(), [1, 2, 3]);
+    let message = subscription.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(message.json::<String>(), Err(Error::Json(_))));
 }

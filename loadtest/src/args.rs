@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
 use crate::pairs::Against;
-use crate::plan::Scenario;
+use crate::plan::{Fault, Scenario};
 use crate::stamp::{MIN_BYTES, MIN_TIMED_BYTES};
 
 const MAX_PROCESSES: usize = 256;
@@ -39,12 +39,9 @@ pub enum Task {
     Local(Box<Local>),
     /// All rows of the README's table, as Markdown; takes about half an hour.
     Table(Table),
-    /// A process of a run.
+    /// A process of a run: what it is comes as JSON on standard input.
     #[command(hide = true)]
-    Role {
-        /// What it is, as JSON.
-        plan: String,
-    },
+    Role,
 }
 
 const EXAMPLES: &str = "\
@@ -120,6 +117,9 @@ pub struct Local {
     /// How much of a payload is compared
     #[arg(long, default_value = "sampled", value_name = "HOW")]
     pub verify: Verify,
+    /// Break event 100 of each emitter on purpose, to see it found
+    #[arg(long, value_name = "HOW", conflicts_with = "round_trip")]
+    pub inject: Option<Fault>,
     /// How the broker is run, and how results are printed.
     #[command(flatten)]
     pub common: Common,
@@ -215,6 +215,7 @@ impl Local {
             slow_reader: self.slow_reader,
             stuck: self.stuck,
             verify_full: self.verify == Verify::Full,
+            inject: self.inject,
             shards: self.common.shards,
             backend: self.common.backend.clone(),
         };

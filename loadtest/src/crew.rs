@@ -57,16 +57,19 @@ impl Crew {
     pub fn start(&mut self, name: &str, role: &Role) -> Result<Member> {
         let program = std::env::current_exe().context("cannot find my own program")?;
         let mut child = std::process::Command::new(program)
-            .args(["role", &serde_json::to_string(role)?])
+            .arg("role")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        let input = child.stdin.take().expect("the input is a pipe");
+        let mut input = child.stdin.take().expect("the input is a pipe");
         let output = BufReader::new(child.stdout.take().expect("the output is a pipe"));
         let member = self.processes.len();
         let outbox = self.outbox.clone();
+        // Not as an argument: thousands of event names are too long for one.
+        let plan = serde_json::to_string(role)?;
+        let told = writeln!(input, "{plan}").and_then(|()| input.flush());
         self.processes.push(Process { name: name.into(), child, input });
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
@@ -78,6 +81,7 @@ impl Crew {
             }
             let _ = outbox.send((member, None));
         });
+        told.with_context(|| format!("{name} has ended"))?;
         Ok(Member(member))
     }
 

@@ -18,7 +18,7 @@ use netcluster_client::{Client, Message};
 use crate::clock;
 use crate::message::{Command, Report, next_command, report};
 use crate::meter::Meter;
-use crate::plan::EmitterPlan;
+use crate::plan::{EmitterPlan, Fault};
 use crate::stamp::{Stamp, Template};
 use crate::tally::{Counts, Emitted, Tally};
 
@@ -26,6 +26,8 @@ use crate::tally::{Counts, Emitted, Tally};
 const BATCH: u64 = 64;
 /// Without an answer for this long a round trip is lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Which event of each name is broken, if one is to be.
+const BROKEN_SEQUENCE: u64 = 100;
 /// Sleeping shorter than this overshoots; the loop spins instead.
 const MIN_SLEEP_NS: u64 = 20_000;
 
@@ -155,7 +157,13 @@ impl<'a> Loop<'a> {
         let (event, name) = &self.plan.events[self.turn];
         let sequence = self.counts[self.turn];
         let stamp = Stamp { sequence, emitter: self.plan.index, event: *event };
-        self.client.emit(name, self.template.write(stamp, intended_ns))?;
+        let payload = self.template.write(stamp, intended_ns);
+        match self.plan.inject {
+            Some(fault) if sequence == BROKEN_SEQUENCE => {
+                break_event(self.client, name, payload, fault)?
+            }
+            _ => self.client.emit(name, payload)?,
+        }
         self.counts[self.turn] += 1;
         self.turn += 1;
         if self.turn == self.plan.events.len() {
@@ -163,6 +171,24 @@ impl<'a> Loop<'a> {
         }
         Ok(())
     }
+}
+
+/// Does to one event what listeners must find.
+#[cold]
+fn break_event(client: &Client, name: &str, payload: &[u8], fault: Fault) -> Result<()> {
+    match fault {
+        Fault::Lose => {}
+        Fault::Repeat => {
+            client.emit(name, payload)?;
+            client.emit(name, payload)?;
+        }
+        Fault::Corrupt => {
+            let mut broken = payload.to_vec();
+            broken[0] ^= 1;
+            client.emit(name, &broken)?;
+        }
+    }
+    Ok(())
 }
 
 /// One event on the way at a time.

@@ -42,6 +42,7 @@ mod table;
 mod tally;
 mod usage;
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ use args::{Arguments, Local, Table, Task};
 use message::{Command, Report, next_command, report};
 use pairs::Pairs;
 use plan::{Middle, Role};
+use progress::Progress;
 use run::Runner;
 
 const LOST: u8 = 1;
@@ -61,7 +63,7 @@ const INTERRUPTED: u8 = 130;
 /// Does what the arguments say; the process's exit code.
 pub fn main(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
-        Task::Role { plan } => return take_role(&plan),
+        Task::Role => return take_role(),
         Task::Local(local) => coordinate(|| run_local(&local)),
         Task::Table(table) => coordinate(|| run_table(&table)),
     };
@@ -96,9 +98,9 @@ fn run_local(local: &Local) -> Result<bool> {
     };
     let (against, repeats) = (local.against(), local.repeats());
     let runs = repeats * if against.is_some() { 2 } else { 1 };
-    let bar = progress::bar(runs, scenario.idle.unwrap_or(scenario.seconds));
-    let pairs = Pairs::run(&scenario, against, repeats, &runner, || bar.inc(1));
-    bar.finish_and_clear();
+    let mut progress = Progress::new(runs, scenario.idle.unwrap_or(scenario.seconds));
+    let pairs = Pairs::run(&scenario, against, repeats, &runner, || progress.step());
+    drop(progress);
     let pairs = pairs?;
     if local.common.json {
         println!("{:#}", summary::json(&scenario, &pairs, against));
@@ -121,9 +123,11 @@ fn run_table(table: &Table) -> Result<bool> {
 }
 
 /// The end of a role is told on standard output, as everything.
-fn take_role(plan: &str) -> ExitCode {
+fn take_role() -> ExitCode {
     let run = || -> Result<()> {
-        match serde_json::from_str(plan).context("roles are for the coordinator to give")? {
+        let mut plan = String::new();
+        std::io::stdin().lock().read_line(&mut plan)?;
+        match serde_json::from_str(&plan).context("roles are for the coordinator to give")? {
             Role::Relay(plan) => {
                 relay::start(plan)?;
                 report(&Report::Ready { driver: None });

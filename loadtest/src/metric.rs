@@ -31,8 +31,10 @@ pub enum Metric {
     FramesPerSend,
     /// Calls into the kernel.
     Syscalls,
-    /// Context switches.
+    /// Context switches per million events.
     ContextSwitches,
+    /// Context switches in the whole window.
+    WindowSwitches,
 }
 
 impl Metric {
@@ -54,6 +56,7 @@ impl Metric {
             Metric::FramesPerSend => outcome.frames_per_send,
             Metric::Syscalls => outcome.broker_syscalls_per_event,
             Metric::ContextSwitches => outcome.broker_context_switches_per_million,
+            Metric::WindowSwitches => Some(outcome.broker_context_switches as f64),
         }
     }
 
@@ -74,6 +77,7 @@ impl Metric {
             Metric::FramesPerSend => "frames per send",
             Metric::Syscalls => "syscalls per event",
             Metric::ContextSwitches => "context switches per million",
+            Metric::WindowSwitches => "broker context switches",
         }
     }
 
@@ -87,6 +91,7 @@ impl Metric {
             | Metric::FramesPerSend
             | Metric::Syscalls
             | Metric::ContextSwitches => digits(value),
+            Metric::WindowSwitches => format!("{value:.0}"),
             Metric::BrokerCpu | Metric::TotalCpu => format!("{} s", digits(value)),
             Metric::WindowCpu => format!("{} ms", digits(value * 1e3)),
             Metric::P50 | Metric::P99 | Metric::P999 => format!("{} µs", digits(value)),

@@ -33,7 +33,9 @@ pub struct Outcome {
     pub broker_rss_idle_bytes: u64,
     /// Its memory after the last event was delivered.
     pub broker_rss_drained_bytes: u64,
-    /// The broker's context switches per million events delivered.
+    /// The broker's context switches in the window.
+    pub broker_context_switches: u64,
+    /// The same per million events delivered.
     pub broker_context_switches_per_million: Option<f64>,
     /// The broker's calls into the kernel per event delivered.
     pub broker_syscalls_per_event: Option<f64>,
@@ -89,7 +91,8 @@ impl Window {
             (last.received.saturating_sub(first.received) as f64 / elapsed, elapsed)
         };
         let rates: Vec<(f64, f64)> = self.samples.iter().map(rate).collect();
-        let events_per_s = rates.iter().map(|(rate, _)| rate).sum();
+        // Not `sum`, which makes nothing a negative zero.
+        let events_per_s = rates.iter().fold(0.0, |sum, (rate, _)| sum + rate);
         let per_event = |value: f64| (delivered > 0.0).then(|| value / delivered);
         let per_million = |value: f64| per_event(value * 1e6);
         Outcome {
@@ -99,6 +102,7 @@ impl Window {
             broker_cpu_s_per_million: per_million(self.middle.cpu_ns as f64 / NS_PER_S),
             total_cpu_s_per_million: per_million(self.total_cpu_ns as f64 / NS_PER_S),
             broker_cpu_s: self.middle.cpu_ns as f64 / NS_PER_S,
+            broker_context_switches: self.middle.context_switches,
             broker_context_switches_per_million: per_million(self.middle.context_switches as f64),
             broker_syscalls_per_event: self.io.and_then(|io| per_event(io.syscalls as f64)),
             frames_per_send: self

@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::relay::RelayPlan;
@@ -48,6 +49,8 @@ pub struct Scenario {
     pub stuck: bool,
     /// Compare every byte of every payload.
     pub verify_full: bool,
+    /// Break one event of each emitter, to see it found.
+    pub inject: Option<Fault>,
     /// The broker's shards; `None`: its default.
     pub shards: Option<usize>,
     /// The broker's back end; `None`: its default.
@@ -71,6 +74,7 @@ impl Default for Scenario {
             slow_reader: false,
             stuck: false,
             verify_full: false,
+            inject: None,
             shards: None,
             backend: None,
         }
@@ -86,7 +90,20 @@ pub enum Middle {
     Relay,
 }
 
-/// What a process of the run is. Handed over as JSON on its command line.
+/// How an event is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// It is counted, but not emitted.
+    Lose,
+    /// It is emitted twice.
+    Repeat,
+    /// One of its bytes is changed.
+    Corrupt,
+}
+
+/// What a process of the run is. The first line of its
+/// standard input, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -121,6 +138,8 @@ pub struct EmitterPlan {
     pub count: Option<u64>,
     /// Waits for each event's answer, which is this event.
     pub reply: Option<String>,
+    /// Breaks one event.
+    pub inject: Option<Fault>,
 }
 
 /// What a listener is told.
@@ -250,6 +269,7 @@ impl Scenario {
                 size: self.size,
                 rate: self.rate,
                 count: self.count,
+                inject: self.inject,
             })
         };
         (0..self.emitters).map(emitter).collect()

@@ -1,7 +1,10 @@
 //! A progress bar, where somebody sees it and it is worth it.
+//!
+//! It follows the clock towards the expected end, since a run has no steps.
 
 use std::io::{IsTerminal, stderr};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -12,15 +15,62 @@ const TICK: Duration = Duration::from_millis(100);
 const RUN_OVERHEAD: Duration = Duration::from_millis(600);
 
 /// A bar over runs of equal length; hidden unless on a terminal and long.
-pub fn bar(runs: usize, seconds: f64) -> ProgressBar {
-    let expected = (Duration::from_secs_f64(seconds) + RUN_OVERHEAD).mul_f64(runs as f64);
-    if expected < WORTH_IT || !stderr().is_terminal() {
-        return ProgressBar::hidden();
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    runs: usize,
+    done: usize,
+    what: String,
+}
+
+impl Progress {
+    /// Over so many runs with windows of `seconds`.
+    pub fn new(runs: usize, seconds: f64) -> Progress {
+        let expected = (Duration::from_secs_f64(seconds) + RUN_OVERHEAD).mul_f64(runs as f64);
+        let bar = if expected < WORTH_IT || !stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            start(expected)
+        };
+        let progress = Progress { bar, runs, done: 0, what: String::new() };
+        progress.show();
+        progress
     }
-    let bar = ProgressBar::new(runs as u64);
-    let style =
-        ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} runs  {elapsed} {msg}");
+
+    /// What runs from now on.
+    pub fn describe(&mut self, what: &str) {
+        self.what = what.into();
+        self.show();
+    }
+
+    /// One run is done.
+    pub fn step(&mut self) {
+        self.done += 1;
+        self.show();
+    }
+
+    fn show(&self) {
+        self.bar.set_message(format!("{}/{} runs  {}", self.done, self.runs, self.what));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn start(expected: Duration) -> ProgressBar {
+    let bar = ProgressBar::new(expected.as_millis() as u64);
+    let style = ProgressStyle::with_template("{spinner} {bar:30} {elapsed} {msg}");
     bar.set_style(style.expect("the template is a constant"));
-    bar.enable_steady_tick(TICK);
+    let (ticked, began) = (bar.clone(), Instant::now());
+    thread::spawn(move || {
+        while !ticked.is_finished() {
+            ticked.set_position(began.elapsed().min(expected).as_millis() as u64);
+            ticked.tick();
+            thread::sleep(TICK);
+        }
+    });
     bar
 }

@@ -182,15 +182,15 @@ impl Stage {
         self.crew.tell(&self.emitters, &Command::Go)
     }
 
-    /// Costs first, then counters: the same order at both ends of the window.
+    /// In the same order at both ends of the window; the broker's answer last,
+    /// since a busy broker may take its time.
     fn read(&mut self) -> Result<Reading> {
+        self.crew.tell(&self.receivers, &Command::Sample)?;
         let middle = Usage::of(self.middle_pid);
         let mut processes = self.receivers.clone();
         processes.extend(self.emitters.iter().filter(|member| !self.receivers.contains(member)));
         let others = processes.iter().map(|&member| Usage::of(self.crew.pid(member)).cpu_ns);
         let cpu_ns = middle.cpu_ns + others.sum::<u64>();
-        let io = self.broker.as_mut().and_then(Broker::io_counts);
-        self.crew.tell(&self.receivers, &Command::Sample)?;
         let samples =
             self.crew.collect(
                 &self.receivers,
@@ -201,6 +201,7 @@ impl Stage {
                     _ => None,
                 },
             )?;
+        let io = self.broker.as_mut().and_then(Broker::io_counts);
         Ok(Reading { middle, cpu_ns, io, samples })
     }
 
@@ -288,6 +289,7 @@ fn extra_emitters(scenario: &Scenario, scratch: &Scratch) -> Vec<Role> {
             rate: None,
             count: Some(EXTRA_BYTES / EXTRA_SIZE as u64),
             reply: None,
+            inject: None,
         })
     };
     let wanted = [(scenario.slow_reader, SLOW_EVENT), (scenario.stuck, STUCK_EVENT)];

@@ -11,7 +11,7 @@ use crate::plan::Scenario;
 use crate::tally::Counts;
 
 /// What people see, in this order.
-const SHOWN: [Metric; 14] = [
+const SHOWN: [Metric; 15] = [
     Metric::EventsPerS,
     Metric::MbPerS,
     Metric::P50,
@@ -20,6 +20,7 @@ const SHOWN: [Metric; 14] = [
     Metric::BrokerCpu,
     Metric::TotalCpu,
     Metric::WindowCpu,
+    Metric::WindowSwitches,
     Metric::PeakRss,
     Metric::IdleRss,
     Metric::DrainedRss,
@@ -83,6 +84,7 @@ fn half(runs: &[Outcome]) -> Value {
         "broker_rss_bytes": bytes(Metric::PeakRss),
         "broker_rss_idle_bytes": bytes(Metric::IdleRss),
         "broker_rss_drained_bytes": bytes(Metric::DrainedRss),
+        "broker_context_switches": of(Metric::WindowSwitches),
         "broker_context_switches_per_million": of(Metric::ContextSwitches),
         "broker_syscalls_per_event": of(Metric::Syscalls),
         "frames_per_send": of(Metric::FramesPerSend),
@@ -107,7 +109,7 @@ pub fn text(scenario: &Scenario, pairs: &Pairs, against: Option<Against>) -> Str
     }
     for metric in SHOWN {
         let Some(own) = median(&pairs.runs, metric) else { continue };
-        if metric == Metric::EventsPerS && scenario.idle.is_some() {
+        if matches!(metric, Metric::EventsPerS | Metric::MbPerS) && scenario.idle.is_some() {
             continue;
         }
         let mut shown = format!("{:>12}", metric.show(own.median));

@@ -11,7 +11,7 @@ use crate::interrupt;
 use crate::metric::Metric;
 use crate::pairs::{Against, Pairs, median};
 use crate::plan::Scenario;
-use crate::progress;
+use crate::progress::Progress;
 use crate::run::Runner;
 use crate::summary;
 
@@ -51,12 +51,12 @@ pub fn run(table: &Table, runner: &Runner) -> Result<Vec<Measured>> {
     };
     let halves = |row: &Row| if row.against.is_some() { 2 } else { 1 };
     let runs = rows.iter().map(|row| repeats_of(row) * halves(row)).sum();
-    let bar = progress::bar(runs, table.seconds);
+    let mut progress = Progress::new(runs, table.seconds);
     let mut measured = Vec::new();
     for row in rows {
-        bar.set_message(row.name.clone());
+        progress.describe(&row.name);
         let repeats = repeats_of(&row);
-        let pairs = Pairs::run(&row.scenario, row.against, repeats, runner, || bar.inc(1));
+        let pairs = Pairs::run(&row.scenario, row.against, repeats, runner, || progress.step());
         match pairs {
             Ok(pairs) => measured.push(Measured { row, pairs }),
             Err(_) if interrupt::requested() => break,
@@ -66,7 +66,6 @@ pub fn run(table: &Table, runner: &Runner) -> Result<Vec<Measured>> {
             break;
         }
     }
-    bar.finish_and_clear();
     Ok(measured)
 }
 
@@ -227,7 +226,11 @@ fn others(base: &Scenario) -> Vec<Row> {
         name: "1,000 connections, idle for 10 s".into(),
         scenario: Scenario { idle: Some(IDLE_SECONDS), ..many(1000) },
         against: None,
-        shown: vec![(Metric::WindowCpu, "none"), (Metric::IdleRss, "")],
+        shown: vec![
+            (Metric::WindowCpu, "none"),
+            (Metric::WindowSwitches, "≤ 1 per s"),
+            (Metric::IdleRss, ""),
+        ],
     });
     rows
 }

@@ -55,6 +55,20 @@ fn every_event_comes_once_over_the_relay() {
 }
 
 #[test]
+fn a_broken_event_is_found_and_told_by_the_exit_code() {
+    // A broken payload has no sequence to go by, so its event counts as lost too.
+    for (fault, lost, duplicated, corrupt) in
+        [("lose", 1, 0, 0), ("repeat", 0, 1, 0), ("corrupt", 1, 0, 1)]
+    {
+        let output = local(&format!("--relay-only --count 1000 --json --inject {fault}"));
+        assert_eq!(output.status.code(), Some(1), "{fault}");
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = ["lost", "duplicated", "corrupt"].map(|key| value[key].as_u64().unwrap());
+        assert_eq!(found, [lost, duplicated, corrupt], "{fault}");
+    }
+}
+
+#[test]
 fn a_round_trip_over_the_relay_has_latencies() {
     let value = json("--relay-only --round-trip --count 200");
     // An event there and its answer.

@@ -221,12 +221,11 @@ fn lock(path: &Path) -> Result<OwnedFd, BindError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd = rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| {
-        match error {
+    let fd =
+        rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error {
             Errno::ACCESS | Errno::PERM | Errno::ROFS => BindError::permission(path),
             error => BindError::system("open the socket's lock file", error),
-        }
-    })?;
+        })?;
     match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(fd),
         Err(Errno::WOULDBLOCK) => Err(BindError::InUse { path: path.to_owned() }),

@@ -19,7 +19,6 @@
 mod returns;
 mod sync;
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
@@ -237,7 +236,7 @@ struct Shared {
 impl Shared {
     fn pointer(&self, index: usize) -> *mut u8 {
         let offset = index * self.buffer_bytes;
-        assert!(offset < self.memory.layout.size());
+        assert!(offset < self.memory.bytes);
         // SAFETY: the offset lies in the allocation, checked above.
         unsafe { self.memory.start.as_ptr().add(offset) }
     }
@@ -257,7 +256,9 @@ impl AsRef<[u8]> for Chunk {
         // SAFETY: `hand_out` checked the range, which is initialised; the fill
         // mark lies behind it, so nobody writes to it while this chunk holds the
         // buffer, and the memory lives as long as `shared`.
-        unsafe { std::slice::from_raw_parts(pointer.add(self.start as usize), self.length as usize) }
+        unsafe {
+            std::slice::from_raw_parts(pointer.add(self.start as usize), self.length as usize)
+        }
     }
 }
 
@@ -273,27 +274,60 @@ impl Drop for Chunk {
     }
 }
 
-/// A page-aligned, zeroed allocation.
+/// Zeroed pages of their own. Straight from the system where it is known how: an
+/// allocator may touch or keep them, and a page that no byte ever reached should
+/// cost nothing.
 struct Memory {
     start: NonNull<u8>,
-    layout: Layout,
+    bytes: usize,
 }
 
+#[cfg(unix)]
 impl Memory {
     fn new(bytes: usize) -> Memory {
-        let layout = Layout::from_size_align(bytes, PAGE_BYTES).expect("a pool's size is bounded");
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
         assert!(bytes > 0);
-        // SAFETY: the size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Memory { start, layout }
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at no given address touches nobody's memory.
+        let start = unsafe {
+            mmap_anonymous(std::ptr::null_mut(), bytes, access, MapFlags::PRIVATE)
+                .expect("address space for the receive pool")
+        };
+        Memory { start: NonNull::new(start.cast()).expect("a mapping is not at 0"), bytes }
     }
 }
 
+#[cfg(unix)]
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this size, and nobody refers to it any more.
+        // Failing would leak it, which is all that can be done then.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
+#[cfg(not(unix))]
+impl Memory {
+    fn layout(bytes: usize) -> std::alloc::Layout {
+        std::alloc::Layout::from_size_align(bytes, PAGE_BYTES).expect("a pool's size is bounded")
+    }
+
+    fn new(bytes: usize) -> Memory {
+        assert!(bytes > 0);
+        // SAFETY: the size is not zero.
+        let start = unsafe { std::alloc::alloc_zeroed(Memory::layout(bytes)) };
+        let Some(start) = NonNull::new(start) else {
+            std::alloc::handle_alloc_error(Memory::layout(bytes))
+        };
+        Memory { start, bytes }
+    }
+}
+
+#[cfg(not(unix))]
 impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        unsafe { std::alloc::dealloc(self.start.as_ptr(), Memory::layout(self.bytes)) }
     }
 }
 

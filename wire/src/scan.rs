@@ -55,16 +55,37 @@ pub fn next(bytes: &[u8], max_payload_bytes: usize) -> Result<Found<'_>, FrameEr
 /// Extends a run as far as whole frames of the same source and name follow.
 #[inline]
 fn extend<'a>(bytes: &'a [u8], first: Frame<'a>, max_payload_bytes: usize) -> Run<'a> {
+    // Names of up to four words, which is nearly all, are compared as words; a
+    // call of memcmp for each frame costs as much as all the rest of the loop.
+    match (first.layout().payload_offset - HEADER_BYTES) / 8 {
+        0 => extend_by(bytes, first, max_payload_bytes, same_words::<0>),
+        1 => extend_by(bytes, first, max_payload_bytes, same_words::<1>),
+        2 => extend_by(bytes, first, max_payload_bytes, same_words::<2>),
+        3 => extend_by(bytes, first, max_payload_bytes, same_words::<3>),
+        4 => extend_by(bytes, first, max_payload_bytes, same_words::<4>),
+        _ => extend_by(bytes, first, max_payload_bytes, |one, other| one == other),
+    }
+}
+
+/// Whether two padded names of this many words are the same.
+#[inline]
+fn same_words<const WORDS: usize>(one: &[u8], other: &[u8]) -> bool {
+    (0..WORDS).all(|at| word(one, at * 8) == word(other, at * 8))
+}
+
+#[inline(always)]
+fn extend_by<'a>(
+    bytes: &'a [u8],
+    first: Frame<'a>,
+    max_payload_bytes: usize,
+    same_name: impl Fn(&[u8], &[u8]) -> bool,
+) -> Run<'a> {
     // Everything of word 0 but the length and the payload's padding.
     const SAME: u64 = !(0xffff_ffff | (PADDING_MASK as u64) << 40);
     let head_len = first.layout().payload_offset;
-    let head = &first.as_bytes()[..head_len];
-    let (word0, source) = (word(head, 0), word(head, 8));
-    let (name0, name_rest) = match head.len() {
-        HEADER_BYTES => (0, &[][..]),
-        _ => (word(head, HEADER_BYTES), &head[HEADER_BYTES + 8..]),
-    };
     let first_len = first.layout().frame_len;
+    let head = &first.as_bytes()[..head_len];
+    let (word0, source, name) = (word(head, 0), word(head, 8), &head[HEADER_BYTES..]);
 
     let mut end = first_len;
     let mut last = 0;
@@ -88,9 +109,10 @@ fn extend<'a>(bytes: &'a [u8], first: Frame<'a>, max_payload_bytes: usize) -> Ru
         } else {
             break;
         };
-        let same_name = next.len() == HEADER_BYTES
-            || (word(next, HEADER_BYTES) == name0 && rest(next) == name_rest);
-        if word(next, 8) != source || !same_name || bytes.len() - end < length {
+        if word(next, 8) != source
+            || !same_name(&next[HEADER_BYTES..], name)
+            || bytes.len() - end < length
+        {
             break;
         }
         last = end;
@@ -99,11 +121,6 @@ fn extend<'a>(bytes: &'a [u8], first: Frame<'a>, max_payload_bytes: usize) -> Ru
     }
     let last_sequence = Header::read(&bytes[last..]).map_or(0, |header| header.sequence.get());
     Run { first, bytes: end, frames, last_sequence }
-}
-
-#[inline]
-fn rest(head: &[u8]) -> &[u8] {
-    &head[HEADER_BYTES + 8..]
 }
 
 /// The little-endian word at `offset`.

@@ -1,6 +1,7 @@
 //! The thread that writes what nobody else will: costs nothing while there is
 //! nothing to do, and one look per 100 µs while a loop emits.
 
+#[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -11,12 +12,14 @@ use super::{Link, Outbox};
 const FLUSH_WITHIN: Duration = Duration::from_micros(100);
 
 /// By how much the system may be late, in nanoseconds.
+#[cfg(target_os = "linux")]
 const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::new(1_000).unwrap();
 
 impl Outbox {
     /// Runs until the outbox is closed.
     pub(crate) fn run_flusher(&self) {
         // Only makes it more punctual.
+        #[cfg(target_os = "linux")]
         let _ = rustix::thread::set_current_timer_slack(Some(TIMER_SLACK_NS));
         let mut seen = 0;
         let mut state = self.lock();

@@ -5,9 +5,7 @@
 use netcluster_wire::frame::{append, append_head, padding_of};
 use netcluster_wire::header::frame_len;
 use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HEADER_BYTES, pad};
-use netcluster_wire::{
-    Frame, Hello, Kind, Pattern, Source, check_channel, check_event, control,
-};
+use netcluster_wire::{Frame, Hello, Kind, Pattern, Source, check_channel, check_event, control};
 
 use crate::error::Error;
 

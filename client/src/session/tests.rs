@@ -39,7 +39,10 @@ fn a_session_starts_with_hello_and_is_open_after_the_welcome() {
     let session = Session::start(&mut out, "c", &hello).unwrap();
     assert_eq!(session.inbound.state(), SessionState::Greeting);
     let frame = frames(&out)[0];
-    assert_eq!((frame.kind(), frame.name(), frame.source()), (Kind::Hello, &b"c"[..], Source::NONE));
+    assert_eq!(
+        (frame.kind(), frame.name(), frame.source()),
+        (Kind::Hello, &b"c"[..], Source::NONE)
+    );
     assert_eq!(Hello::decode(frame.payload()), Ok(hello));
     let session = open(100);
     assert_eq!(session.inbound.state(), SessionState::Open);
@@ -56,13 +59,7 @@ fn events_are_numbered_from_one_in_frames_like_those_of_the_wire_crate() {
     {
         let sequence = index as u64 + 1;
         assert_eq!(session.outbound.emit(&mut out, name, payload.as_bytes()).unwrap(), sequence);
-        expected.extend(encode(
-            Kind::Event,
-            ME,
-            sequence,
-            name.as_bytes(),
-            payload.as_bytes(),
-        ));
+        expected.extend(encode(Kind::Event, ME, sequence, name.as_bytes(), payload.as_bytes()));
     }
     assert_eq!(out, expected);
 }

@@ -196,7 +196,9 @@ fn serve(state: &State, mut stream: UnixStream) {
             bye |= handle(state, id, source, &stream, &queue, frame, &mut outgoing);
         }
         buffer.drain(..at);
-        for (target, bytes) in outgoing {
+        // Its own last: a pong says that the events before it are queued.
+        let own = outgoing.remove_entry(&id);
+        for (target, bytes) in outgoing.into_iter().chain(own) {
             let queue = state.connections.lock().unwrap().get(&target).map(|c| c.queue.clone());
             if let Some(queue) = queue {
                 let _ = queue.send(bytes);

@@ -1,0 +1,301 @@
+//! The handle of an async client.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use netcluster_wire::{Pattern, Source};
+
+use super::driver::{Driver, shake_hands};
+use super::shared::Shared;
+use super::subscription::{AsyncSubscription, Queue};
+use crate::builder::Builder;
+use crate::error::{DisconnectReason, Error};
+use crate::lifecycle::Lifecycle;
+use crate::message::Message;
+use crate::registry::{Command, Listener, ListenerId, Placement, lock};
+use crate::session::Outbound;
+use crate::shared::requested;
+
+/// The async form of [`Client`](crate::Client): see there for what the calls
+/// promise. Clones share the connection; when the last is dropped the task
+/// writes what was emitted for a moment and ends.
+#[derive(Clone)]
+pub struct AsyncClient {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close(requested());
+    }
+}
+
+impl Builder {
+    /// Connects from a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    pub async fn connect_async(self, path: impl AsRef<Path>) -> Result<AsyncClient, Error> {
+        AsyncClient::start(self, path.as_ref()).await
+    }
+}
+
+impl AsyncClient {
+    /// Connects to the broker whose socket this is.
+    ///
+    /// # Errors
+    /// If there is none, it refuses, or does not answer in time.
+    pub async fn connect(path: impl AsRef<Path>) -> Result<AsyncClient, Error> {
+        Builder::default().connect_async(path).await
+    }
+
+    /// Connects to the machine's broker at its default socket.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::connect`].
+    pub async fn connect_default() -> Result<AsyncClient, Error> {
+        AsyncClient::connect(crate::default_socket_path()).await
+    }
+
+    async fn start(builder: Builder, path: &Path) -> Result<AsyncClient, Error> {
+        let Builder { options, lifecycle } = builder;
+        let connection = shake_hands(path, &options, Source::NONE).await?;
+        let mut outbound = Outbound::new();
+        outbound.welcomed(connection.source, connection.welcome.max_payload);
+        let shared = Arc::new(Shared::new(path.to_owned(), options, outbound));
+        shared.source.store(connection.source.to_u64(), Ordering::Release);
+        let mut table = shared.registry.lock();
+        for listener in lifecycle {
+            shared.registry.command(&mut table, Command::Lifecycle(listener));
+        }
+        drop(table);
+        tokio::spawn(Driver::new(Arc::clone(&shared)).run(connection));
+        Ok(AsyncClient { handle: Arc::new(Handle { shared }) })
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    /// Emits an event, waiting for room if the broker or a listener that this
+    /// emitter feeds does not keep up. It leaves when the client's task runs.
+    ///
+    /// # Errors
+    /// As [`Client::emit`](crate::Client::emit). Nothing was emitted then.
+    pub async fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.shared().emit(event, data.as_ref()).await
+    }
+
+    /// Emits an event without waiting, as listeners must.
+    ///
+    /// # Errors
+    /// [`Error::Backpressure`] if the buffer is full; else as [`AsyncClient::emit`].
+    pub fn try_emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
+        let shared = self.shared();
+        shared.append(event, data.as_ref(), shared.options.max_buffer_bytes)
+    }
+
+    /// Emits a value as JSON.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::emit`], or if it is not representable as JSON.
+    #[cfg(feature = "serde")]
+    pub async fn emit_json<T: serde::Serialize + ?Sized>(
+        &self,
+        event: &str,
+        value: &T,
+    ) -> Result<(), Error> {
+        let data = serde_json::to_vec(value).map_err(|error| Error::Json(error.to_string()))?;
+        self.emit(event, data).await
+    }
+
+    /// Returns once everything emitted so far is written to the socket.
+    ///
+    /// # Errors
+    /// If the client ended or the connection stays down.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.shared().flush().await
+    }
+
+    /// Calls `listener` for every event whose name matches; returns once the broker
+    /// acknowledged. The listener runs on the client's task and must not block.
+    ///
+    /// # Errors
+    /// As [`Client::on`](crate::Client::on).
+    pub async fn on(
+        &self,
+        pattern: &str,
+        listener: impl FnMut(&Message<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.add(pattern, Placement::default(), Box::new(listener)).await
+    }
+
+    /// As [`AsyncClient::on`], for one event only.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::on`].
+    pub async fn once(
+        &self,
+        pattern: &str,
+        listener: impl FnMut(&Message<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.add(pattern, Placement { once: true, prepend: false }, Box::new(listener)).await
+    }
+
+    /// As [`AsyncClient::on`], but called before the listeners that are there.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::on`].
+    pub async fn prepend_listener(
+        &self,
+        pattern: &str,
+        listener: impl FnMut(&Message<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.add(pattern, Placement { once: false, prepend: true }, Box::new(listener)).await
+    }
+
+    /// As [`AsyncClient::once`], but called before the listeners that are there.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::on`].
+    pub async fn prepend_once_listener(
+        &self,
+        pattern: &str,
+        listener: impl FnMut(&Message<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.add(pattern, Placement { once: true, prepend: true }, Box::new(listener)).await
+    }
+
+    async fn add(
+        &self,
+        pattern: &str,
+        placement: Placement,
+        listener: Listener,
+    ) -> Result<ListenerId, Error> {
+        let pattern = Pattern::new(pattern.as_bytes())?;
+        let id = self.shared().add_listener(&pattern, placement, listener)?;
+        let waited = self.shared().wait_in_force(&pattern).await;
+        waited.inspect_err(|_| {
+            self.remove_listener(id);
+        })?;
+        Ok(id)
+    }
+
+    /// Removes a listener; whether it was there.
+    pub fn remove_listener(&self, id: ListenerId) -> bool {
+        self.shared().remove_listener(id)
+    }
+
+    /// Removes the listeners of exactly this pattern, or all; how many.
+    pub fn remove_all_listeners(&self, pattern: Option<&str>) -> usize {
+        let ids = self.shared().registry.lock().ids(pattern);
+        ids.into_iter().filter(|&id| self.remove_listener(id)).count()
+    }
+
+    /// How many listeners exactly this pattern has here.
+    pub fn listener_count(&self, pattern: &str) -> usize {
+        self.shared().registry.lock().count(pattern)
+    }
+
+    /// The patterns that have listeners here, sorted.
+    pub fn event_names(&self) -> Vec<String> {
+        self.shared().registry.lock().patterns()
+    }
+
+    /// The pull style: a stream of the events that match `pattern`.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::on`].
+    pub async fn subscribe(&self, pattern: &str) -> Result<AsyncSubscription, Error> {
+        let queue = Arc::new(Queue::default());
+        lock(&self.shared().subscriptions).push(Arc::downgrade(&queue));
+        let filled = Arc::clone(&queue);
+        let id = self.on(pattern, move |message| filled.push(message.to_owned())).await?;
+        Ok(AsyncSubscription::new(self.clone(), id, queue))
+    }
+
+    pub(super) fn drained(&self) {
+        self.shared().drained.notify_one();
+    }
+
+    /// Calls `listener` for what happens to the connection from now on.
+    pub fn on_lifecycle(&self, listener: impl FnMut(&Lifecycle) + Send + 'static) {
+        let registry = &self.shared().registry;
+        registry.command(&mut registry.lock(), Command::Lifecycle(Box::new(listener)));
+    }
+
+    /// Ends the connection in order: returns once everything emitted is queued at
+    /// every target and the last listener ran.
+    ///
+    /// # Errors
+    /// As [`Client::disconnect`](crate::Client::disconnect).
+    pub async fn disconnect(&self) -> Result<(), Error> {
+        let shared = self.shared();
+        let after = shared.options.disconnect_timeout;
+        if let Err(error) = shared.leave()
+            && !matches!(error, Error::Disconnected(DisconnectReason::Requested))
+        {
+            shared.close(requested());
+            return Err(error);
+        }
+        match shared.wait_closed(after).await {
+            None => {
+                shared.close(requested());
+                Err(Error::Timeout { waiting_for: "goodbye of the broker", after })
+            }
+            Some(Error::Disconnected(DisconnectReason::Requested)) => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// The broker's status, as JSON.
+    ///
+    /// # Errors
+    /// If it does not come in time.
+    pub async fn status(&self) -> Result<String, Error> {
+        self.shared().ask("status", |outbound, out| outbound.stats(out)).await
+    }
+
+    /// How long the broker takes to answer, once everything emitted so far is
+    /// queued at every target.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::status`].
+    pub async fn ping(&self) -> Result<Duration, Error> {
+        let start = Instant::now();
+        self.shared().ask("pong", |outbound, out| outbound.ping(out)).await?;
+        Ok(start.elapsed())
+    }
+
+    /// Who this client is for others; another one after a reconnect.
+    pub fn source(&self) -> Source {
+        self.shared().source()
+    }
+
+    /// Sequence of the last event emitted; 0: none yet.
+    pub fn last_sequence(&self) -> u64 {
+        self.shared().lock().outbound.last_sequence()
+    }
+
+    /// Sequence of the last own event known to be queued at every target.
+    pub fn confirmed_sequence(&self) -> u64 {
+        self.shared().confirmed.load(Ordering::Acquire)
+    }
+
+    /// The largest payload that the broker takes, in bytes.
+    pub fn max_payload(&self) -> usize {
+        self.shared().lock().outbound.max_payload()
+    }
+}
+
+impl std::fmt::Debug for AsyncClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("AsyncClient").field("path", &self.shared().path).finish()
+    }
+}

@@ -1,0 +1,179 @@
+//! Writing: one thread at a time, without the lock.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Instant;
+
+use netcluster_wire::frame::padding_of;
+
+use super::{EMITTED, EMITTERS_WAIT_AT_BYTES, Guard, Link, Outbox, State};
+use crate::error::Error;
+use crate::stream::Socket;
+
+impl Outbox {
+    /// Writes what is there, then `payload`, whose head was appended last. With
+    /// `wait` all of it; else what the socket takes, the rest is the flusher's.
+    /// The caller made sure that nobody writes.
+    pub(super) fn write<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        wait: bool,
+        payload: &[u8],
+    ) -> Guard<'a> {
+        let (socket, whole) = match &state.link {
+            Link::Up(socket) => (Arc::clone(socket), true),
+            Link::Resuming(socket) => (Arc::clone(socket), false),
+            _ => return state,
+        };
+        state.writing = true;
+        let front = std::mem::take(&mut state.front);
+        let from = std::mem::take(&mut state.front_at);
+        let spare = std::mem::take(&mut state.spare);
+        let body = if whole { std::mem::replace(&mut state.buffer, spare) } else { spare };
+        state.unclaimed |= whole;
+        let padding = padding_of(payload.len());
+        let parts = [&front[from..], &body[..], payload, padding];
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        state.in_flight = total;
+        drop(state);
+        let (written, failed) = write_parts(&socket, parts, wait);
+        let mut state = self.lock();
+        state.keep_rest(front, from, body, written, [payload, padding]);
+        state.writing = false;
+        state.in_flight = 0;
+        state.written += written as u64;
+        state.last_write = Instant::now();
+        if failed {
+            if matches!(&state.link, Link::Up(used) | Link::Resuming(used) if Arc::ptr_eq(used, &socket))
+            {
+                state.link = Link::Down;
+                state.limit = if state.leaving { 0 } else { self.max_buffer_bytes };
+            }
+            // The reader notices and starts over.
+            socket.shut_down();
+        }
+        if state.waiters > 0 {
+            self.room.notify_all();
+        }
+        if written == total {
+            state.request_bytes = 0;
+        } else if !failed {
+            state.urgent = true;
+            if std::mem::take(&mut state.parked) {
+                self.work.notify_one();
+            }
+        }
+        state
+    }
+
+    /// Writes what is there without waiting; the flusher does the rest.
+    pub(crate) fn push(&self) {
+        let state = self.lock();
+        if state.has_work() && !state.writing && state.front_at == 0 {
+            drop(self.write(state, false, b""));
+        } else if state.has_work() {
+            self.wake_flusher(state);
+        }
+    }
+
+    /// What listeners on this thread emitted, if anything, is pushed.
+    #[inline]
+    pub(crate) fn push_emitted(&self) {
+        if EMITTED.get() {
+            EMITTED.set(false);
+            self.push();
+        }
+    }
+
+    /// Whether listeners on this thread emitted since the last push.
+    #[inline]
+    pub(crate) fn has_emitted(&self) -> bool {
+        EMITTED.get()
+    }
+
+    /// Waits until everything appended so far is written; the reader's thread
+    /// only tries.
+    pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<(), Error> {
+        let mut state = self.lock();
+        let target = state.written + state.pending() as u64;
+        let mut tried = false;
+        while state.written < target {
+            if let Link::Closed(error) = &state.link {
+                return Err(error.clone());
+            }
+            let reader = self.on_reader();
+            if reader && (tried || state.writing) {
+                return Err(Error::Backpressure);
+            }
+            tried = true;
+            if !state.writing && matches!(state.link, Link::Up(_)) && deadline.is_none() {
+                state = self.write(state, !reader, b"");
+                continue;
+            }
+            // With a deadline this thread must not block in a write: the flusher does.
+            let deadline = deadline.unwrap_or_else(|| Instant::now() + self.patience);
+            if Instant::now() >= deadline || reader {
+                return Err(Error::NotConnected);
+            }
+            state.urgent = true;
+            if std::mem::take(&mut state.parked) {
+                self.work.notify_one();
+            }
+            state = self.wait_for_room_until(state, deadline);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// After a write: what is left becomes the front again, from a frame's start.
+    fn keep_rest(
+        &mut self,
+        mut front: Vec<u8>,
+        from: usize,
+        mut body: Vec<u8>,
+        written: usize,
+        tail: [&[u8]; 2],
+    ) {
+        let front_rest = front.len() - from;
+        let tail_bytes = tail[0].len() + tail[1].len();
+        if written == front_rest + body.len() + tail_bytes {
+            if body.capacity() <= EMITTERS_WAIT_AT_BYTES * 2 {
+                body.clear();
+                self.spare = body;
+            }
+            return;
+        }
+        body.extend_from_slice(tail[0]);
+        body.extend_from_slice(tail[1]);
+        if written >= front_rest {
+            self.front = body;
+            self.front_at = written - front_rest;
+        } else {
+            front.extend_from_slice(&body);
+            self.front = front;
+            self.front_at = from + written;
+        }
+    }
+}
+
+/// Writes the parts one after the other; how much, and whether it failed.
+fn write_parts(socket: &Socket, parts: [&[u8]; 4], wait: bool) -> (usize, bool) {
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let mut written = 0;
+    while written < total {
+        let mut skip = written;
+        let mut slices = [IoSlice::new(&[]); 4];
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            *slice = IoSlice::new(&part[skipped..]);
+        }
+        match socket.write(&slices, wait) {
+            Ok(0) if !wait => break,
+            Ok(0) | Err(_) => return (written, true),
+            Ok(bytes) => written += bytes,
+        }
+    }
+    (written, false)
+}

@@ -1,0 +1,190 @@
+//! The async client: the same behaviour, on a runtime.
+
+#![cfg(feature = "tokio")]
+
+mod support;
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use netcluster_client::asynchronous::AsyncClient;
+use netcluster_client::{Client, DisconnectReason, Error, Lifecycle, Reconnect, RecvError};
+use netcluster_wire::Kind;
+use support::{Broker, PATIENCE, until};
+
+async fn next(receiver: &Receiver<Lifecycle>) -> Lifecycle {
+    // Leaves the thread to the client's task meanwhile.
+    tokio::task::block_in_place(|| receiver.recv_timeout(PATIENCE).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_arrive_in_order_as_a_stream_and_coalesce() {
+    const EVENTS: u64 = 50_000;
+    let broker = Broker::start();
+    let emitter = AsyncClient::connect(&broker.path).await.unwrap();
+    let listener = AsyncClient::connect(&broker.path).await.unwrap();
+    let mut subscription = listener.subscribe("a.*").await.unwrap();
+    assert_eq!(subscription.try_recv(), Err(RecvError::Empty));
+    let emitting = emitter.clone();
+    let emits = tokio::spawn(async move {
+        for number in 0..EVENTS {
+            emitting.emit("a.x", number.to_le_bytes()).await.unwrap();
+        }
+        emitting.flush().await.unwrap();
+    });
+    for number in 0..EVENTS {
+        let message = subscription.recv().await.unwrap();
+        assert_eq!(message.payload(), number.to_le_bytes());
+        assert_eq!((message.source(), message.sequence()), (emitter.source(), number + 1));
+    }
+    emits.await.unwrap();
+    let reads = broker.state.reads.load(SeqCst);
+    assert!(reads < EVENTS as usize / 10, "{reads} reads");
+    listener.disconnect().await.unwrap();
+    assert!(subscription.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn it_works_on_one_thread_with_the_blocking_client_at_the_other_end() {
+    let broker = Broker::start();
+    let other = Client::connect(&broker.path).unwrap();
+    let client = AsyncClient::connect(&broker.path).await.unwrap();
+    let inside = client.clone();
+    client
+        .once("ask", move |message| inside.try_emit("answer", message.payload()).unwrap())
+        .await
+        .unwrap();
+    let answers = std::thread::spawn(move || {
+        let mut answers = other.subscribe("answer").unwrap();
+        other.emit("ask", "1").unwrap();
+        other.emit("ask", "2").unwrap();
+        answers.next().unwrap()
+    });
+    until_async(|| answers.is_finished()).await;
+    assert_eq!(answers.join().unwrap().payload(), b"1");
+    assert_eq!(client.listener_count("ask"), 0);
+    client.ping().await.unwrap();
+    assert_eq!(client.confirmed_sequence(), 1);
+    assert_eq!(client.status().await.unwrap(), "{\"clients\":1}");
+    assert!(matches!(client.on("refused", |_| {}).await, Err(Error::PatternRefused(_))));
+    client.disconnect().await.unwrap();
+    assert!(matches!(client.emit("a", "").await, Err(Error::Disconnected(_))));
+}
+
+async fn until_async(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_subscription_holds_the_emitter() {
+    const EVENTS: usize = 300;
+    let broker = Broker::start();
+    let emitter = AsyncClient::connect(&broker.path).await.unwrap();
+    let listener = AsyncClient::connect(&broker.path).await.unwrap();
+    let mut subscription = listener.subscribe("big").await.unwrap();
+    let emits = tokio::spawn(async move {
+        for _ in 0..EVENTS {
+            emitter.emit("big", vec![7; 100_000]).await.unwrap();
+        }
+        emitter.disconnect().await.unwrap();
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!emits.is_finished(), "nothing held the emitter");
+    for _ in 0..EVENTS {
+        assert_eq!(subscription.recv().await.unwrap().payload().len(), 100_000);
+    }
+    emits.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_comes_back_subscribed_before_anything_is_emitted() {
+    let broker = Broker::start();
+    let (sender, lifecycle) = channel();
+    let client = Client::builder()
+        .on_lifecycle(move |event| drop(sender.send(event.clone())))
+        .connect_async(&broker.path)
+        .await
+        .unwrap();
+    assert!(matches!(next(&lifecycle).await, Lifecycle::Connect { resumed: false, .. }));
+    let mut subscription = client.subscribe("b").await.unwrap();
+    client.emit("x", "1").await.unwrap();
+    client.ping().await.unwrap();
+    let directory = broker.kill();
+    assert!(matches!(next(&lifecycle).await, Lifecycle::Disconnect { confirmed: 1, .. }));
+    client.emit("x", "2").await.unwrap();
+    client.emit("x", "3").await.unwrap();
+    let broker = Broker::start_in(directory);
+    broker.state.log_events.store(true, SeqCst);
+    assert!(matches!(next(&lifecycle).await, Lifecycle::Connect { resumed: true, .. }));
+    assert!(matches!(next(&lifecycle).await, Lifecycle::Lost { .. }));
+    client.ping().await.unwrap();
+    let kinds: Vec<_> = broker.seen().iter().map(|seen| (seen.kind, seen.sequence)).collect();
+    assert_eq!((kinds[0].0, kinds[1].0), (Kind::Hello, Kind::Subscribe));
+    assert_eq!(&kinds[2..4], &[(Kind::Event, 2), (Kind::Event, 3)]);
+    let other = Client::connect(&broker.path).unwrap();
+    other.emit("b", "back").unwrap();
+    assert_eq!(subscription.recv().await.unwrap().payload(), b"back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_cut_off_in_the_middle_is_sent_again_whole() {
+    let broker = Broker::start();
+    let client = AsyncClient::connect(&broker.path).await.unwrap();
+    broker.state.stalled.store(true, SeqCst);
+    client.emit("big", vec![9; 8 << 20]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    broker.cut();
+    broker.state.stalled.store(false, SeqCst);
+    client.flush().await.unwrap();
+    client.ping().await.unwrap();
+    assert_eq!(broker.events(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listeners_get_backpressure_and_disconnect_has_its_timeout() {
+    let broker = Broker::start();
+    let client = Client::builder()
+        .max_buffer(1 << 20)
+        .disconnect_timeout(Duration::from_millis(50))
+        .connect_async(&broker.path)
+        .await
+        .unwrap();
+    broker.state.stalled.store(true, SeqCst);
+    let error = loop {
+        if let Err(error) = client.try_emit("flood", [0; 1000]) {
+            break error;
+        }
+    };
+    assert!(matches!(error, Error::Backpressure), "{error:?}");
+    assert!(matches!(client.disconnect().await, Err(Error::Timeout { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_reconnect_a_lost_connection_is_the_end() {
+    let broker = Broker::start();
+    let client =
+        Client::builder().reconnect(Reconnect::Never).connect_async(&broker.path).await.unwrap();
+    let mut subscription = client.subscribe("a").await.unwrap();
+    broker.cut();
+    assert!(subscription.recv().await.is_none());
+    until_async(|| client.try_emit("a", "").is_err()).await;
+    assert!(matches!(
+        client.emit("a", "").await,
+        Err(Error::Disconnected(DisconnectReason::ConnectionLost(_)))
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_the_last_handle_writes_what_was_emitted_and_ends() {
+    let broker = Broker::start();
+    let client = AsyncClient::connect(&broker.path).await.unwrap();
+    for _ in 0..1000 {
+        client.emit("tick", "x").await.unwrap();
+    }
+    drop(client);
+    tokio::task::block_in_place(|| until("it is gone", || broker.clients() == 0));
+    assert_eq!(broker.events(), 1000);
+}

@@ -1,0 +1,223 @@
+//! What can be typed. Nothing here decides what it means.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::settings::Settings;
+use super::values::{self, Channel};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it worked; also when ended by Ctrl-C, or because nobody reads the output
+  1  it failed
+  2  the command line or the configuration is wrong
+  3  no broker answers, or the connection to it ended
+  4  `on --timeout` ended before as many events came as `--count` asked for
+
+A minute's tour:
+  netcluster demo                 see events flow, all in one command
+  netcluster serve                start a broker
+  netcluster on 'log.**'          listen (in another terminal)
+  netcluster emit log.web hello   emit (in a third)
+  netcluster status               see who is connected";
+
+const SERVE_EXAMPLES: &str = "\
+Sizes are bytes or a number with KiB, MiB or GiB; durations a number with us, ms, s or min.
+All options but --config may be in the file too, by the same names, in TOML:
+
+  socket = \"/run/netcluster/default.sock\"
+  socket-group = \"events\"
+  shards = 2
+  max-memory = \"2GiB\"
+  stall-timeout = \"5s\"
+
+What is typed wins over the file. SIGTERM and SIGINT end the broker in order: clients get
+what is queued for them and a goodbye, the socket is removed. A second signal ends it at once.
+
+Examples:
+  netcluster serve
+  netcluster serve --socket /tmp/events.sock --socket-mode 0600
+  netcluster serve --config /etc/netcluster.toml --log debug";
+
+const EMIT_EXAMPLES: &str = "\
+It ends when the broker has queued the events for all their listeners.
+
+Examples:
+  netcluster emit log 'disk full'
+  netcluster emit sensor.cpu '{\"percent\": 12}' --json
+  tail -f app.log | netcluster emit log.app";
+
+const ON_EXAMPLES: &str = "\
+Patterns: `*` stands for one token between dots, `**` for any number of them, also none. An
+event that matches several patterns is printed once.
+
+Formats:
+  text   the event's name and its data; control characters and what is not UTF-8 escaped
+  json   one object a line: event, source {node, client}, sequence, and data (a string), or
+         data_base64 if the data is not UTF-8
+  raw    the data as it is, and a newline
+
+It stays when the broker goes, and listens again when it is back; notices are on standard
+error.
+
+Examples:
+  netcluster on log
+  netcluster on 'sensor.*' 'alarm.**' --format json
+  netcluster on job.done --count 1 --timeout 30s";
+
+/// An event bus for the processes of a machine.
+///
+/// Every machine runs one broker. Processes connect to its socket, emit events and listen to
+/// events by name.
+#[derive(Debug, Parser)]
+#[command(name = "netcluster", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a broker
+    Serve(Box<ServeArgs>),
+    /// Emit an event, or one for each line of standard input
+    Emit(EmitArgs),
+    /// Print the events that match a pattern
+    On(OnArgs),
+    /// Show what the broker does
+    Status(StatusArgs),
+    /// See events flow: a broker, a listener and an emitter, ending by itself in seconds
+    Demo(DemoArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+}
+
+/// `netcluster serve`.
+#[derive(Debug, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub struct ServeArgs {
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// How to reach the broker.
+#[derive(Debug, Args)]
+pub struct SocketArgs {
+    /// The broker's socket [default: /run/netcluster/default.sock for root, else
+    /// $XDG_RUNTIME_DIR/netcluster/default.sock, else /tmp/netcluster-UID/default.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+impl SocketArgs {
+    /// Where to connect.
+    pub fn path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(netcluster_client::default_socket_path)
+    }
+}
+
+/// `netcluster emit`.
+#[derive(Debug, Args)]
+#[command(after_help = EMIT_EXAMPLES)]
+pub struct EmitArgs {
+    /// The event's name: tokens with dots between, 255 bytes at most
+    pub event: String,
+    /// The data; without it, each line of standard input is the data of one event
+    pub data: Option<String>,
+    /// The broker.
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// Only clients of the same channel hear each other
+    #[arg(long, default_value = "default")]
+    pub channel: Channel,
+    /// Check that the data (each line) is JSON, and emit it in compact form
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `netcluster on`.
+#[derive(Debug, Args)]
+#[command(after_help = ON_EXAMPLES)]
+pub struct OnArgs {
+    /// What to listen to: names, in which `*` is any token and `**` any number of them
+    #[arg(required = true, value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    /// End after so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// End after this time, for example 500ms, 5s or 2min
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub timeout: Option<Duration>,
+    /// How to print events
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+    /// The broker.
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// Only clients of the same channel hear each other
+    #[arg(long, default_value = "default")]
+    pub channel: Channel,
+    /// Do not tell on standard error that listening began, ended or began again
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// How `on` prints events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The name and the data, readable
+    Text,
+    /// One JSON object a line
+    Json,
+    /// The data alone, as it is
+    Raw,
+}
+
+/// `netcluster status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Print everything, as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The broker.
+    #[command(flatten)]
+    pub socket: SocketArgs,
+}
+
+/// `netcluster demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How to talk to the system [default: auto]
+    #[arg(long)]
+    pub backend: Option<values::Backend>,
+}
+
+/// `netcluster completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  netcluster completions bash > /etc/bash_completion.d/netcluster
+  netcluster completions zsh > \"${fpath[1]}/_netcluster\"
+  netcluster completions fish > ~/.config/fish/completions/netcluster.fish")]
+pub struct CompletionsArgs {
+    /// Which one
+    pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

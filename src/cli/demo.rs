@@ -1,0 +1,225 @@
+//! `netcluster demo`: a broker, a listener and an emitter in one process, so that
+//! a newcomer sees events flow within a minute. It ends by itself.
+
+use std::fs::DirBuilder;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use netcluster::broker::{Broker, BrokerConfig};
+use netcluster_client::Client;
+use netcluster_platform::MAX_PATH_BYTES;
+
+use super::args::DemoArgs;
+use super::failure::Failure;
+use super::serve;
+use super::values::Backend;
+
+const GREETINGS: [&str; 5] = ["hello", "bonjour", "hallo", "ciao", "olá"];
+const BETWEEN_GREETINGS: Duration = Duration::from_millis(200);
+const BURST: Duration = Duration::from_millis(500);
+const BURST_PAYLOAD_BYTES: usize = 16;
+/// The clock is looked at after so many events of the burst.
+const LOOK_EVERY_EVENTS: u64 = 256;
+/// How long anything may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Shows events flowing.
+pub fn run(args: &DemoArgs) -> Result<(), Failure> {
+    match play(args) {
+        Err(Stop::Output(error)) => Failure::output(&error),
+        Err(Stop::Failed(failure)) => Err(failure),
+        Ok(()) => Ok(()),
+    }
+}
+
+enum Stop {
+    Output(io::Error),
+    Failed(Failure),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Output(error)
+    }
+}
+
+impl From<netcluster_client::Error> for Stop {
+    fn from(error: netcluster_client::Error) -> Stop {
+        Stop::Failed(error.into())
+    }
+}
+
+fn play(args: &DemoArgs) -> Result<(), Stop> {
+    // Declared first: its directory goes last.
+    let place = Place::new().map_err(Stop::Failed)?;
+    let mut out = io::stdout();
+    let broker = start_broker(args, &place).map_err(Stop::Failed)?;
+    writeln!(out, "A broker, a listener and an emitter, for once in one process.\n")?;
+    let shards = broker.shards();
+    writeln!(
+        out,
+        "broker    back end {}, {shards} shard{}, socket {}",
+        broker.backend(),
+        if shards == 1 { "" } else { "s" },
+        broker.socket().display()
+    )?;
+
+    let listener = Client::builder().name("demo listener").connect(broker.socket())?;
+    let emitter = Client::builder().name("demo emitter").connect(broker.socket())?;
+    greet(&mut out, &listener, &emitter)?;
+    burst(&mut out, &listener, &emitter)?;
+    listener.disconnect()?;
+    writeln!(
+        out,
+        "\nNow across processes, each in a terminal of its own:\n  \
+         netcluster serve\n  netcluster on 'log.**'\n  netcluster emit log.web hello"
+    )?;
+    broker.shutdown().request();
+    broker.join().map_err(|error| Stop::Failed(Failure::other(error)))
+}
+
+fn start_broker(args: &DemoArgs, place: &Place) -> Result<Broker, Failure> {
+    let mut config = BrokerConfig::new(place.0.join("demo.sock"));
+    config.bind.mode = 0o600;
+    config.backend = args.backend.unwrap_or(Backend::Auto).choice();
+    config.shard.node = serve::random_node();
+    config.shard.run = serve::random();
+    config.shard.seed = serve::random();
+    Broker::start(config).map_err(Failure::other)
+}
+
+/// A few events, one after the other, each with its time from emitter to listener.
+fn greet(out: &mut impl Write, listener: &Client, emitter: &Client) -> Result<(), Stop> {
+    let (arrivals, arrived) = mpsc::channel();
+    let id = listener.on("greeting.*", move |message| {
+        // The other end waits for each; it is gone only after a failure.
+        let _ = arrivals.send((Instant::now(), message.to_owned()));
+    })?;
+    writeln!(out, "listener  on(\"greeting.*\")")?;
+    for (number, greeting) in GREETINGS.iter().enumerate() {
+        let event = format!("greeting.{}", number + 1);
+        std::thread::sleep(BETWEEN_GREETINGS);
+        writeln!(out, "emitter   emit({event:?}, {greeting:?})")?;
+        let emitted = Instant::now();
+        emitter.emit(&event, greeting)?;
+        let (at, message) = arrived.recv_timeout(PATIENCE).map_err(|_| late("a greeting"))?;
+        let data = String::from_utf8_lossy(message.payload());
+        let micros = at.saturating_duration_since(emitted).as_micros();
+        writeln!(out, "listener  got {} {data:?} after {micros} µs", message.event())?;
+    }
+    listener.remove_listener(id);
+    Ok(())
+}
+
+/// As many small events as go through in half a second, by a plain loop.
+fn burst(out: &mut impl Write, listener: &Client, emitter: &Client) -> Result<(), Stop> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&count);
+    listener.on("burst", move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    })?;
+    writeln!(out, "\nemitter   emit(\"burst\", {BURST_PAYLOAD_BYTES} bytes) in a loop …")?;
+    out.flush()?;
+    let start = Instant::now();
+    let mut emitted = 0_u64;
+    let payload = [b'x'; BURST_PAYLOAD_BYTES];
+    while start.elapsed() < BURST {
+        for _ in 0..LOOK_EVERY_EVENTS {
+            emitter.emit("burst", payload)?;
+        }
+        emitted += LOOK_EVERY_EVENTS;
+    }
+    // Returns when the broker has queued everything for the listener.
+    emitter.disconnect()?;
+    let deadline = Instant::now() + PATIENCE;
+    while count.load(Ordering::Relaxed) < emitted {
+        if Instant::now() > deadline {
+            return Err(late("the burst"));
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    let elapsed = start.elapsed();
+    writeln!(
+        out,
+        "listener  got all {} events, {:.1} million a second",
+        grouped(emitted),
+        emitted as f64 / elapsed.as_secs_f64() / 1e6
+    )?;
+    Ok(())
+}
+
+fn late(what: &str) -> Stop {
+    let text =
+        format_args!("{what} did not arrive within {PATIENCE:?}: is the machine overloaded?");
+    Stop::Failed(Failure::other(text))
+}
+
+/// A number with its digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A directory of its own for the socket, removed at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Result<Place, Failure> {
+        let name = format!("netcluster-demo-{:08x}", serve::random_node());
+        let mut path = std::env::temp_dir().join(&name);
+        // Some systems have long names for temporary directories, longer than a
+        // socket's may be.
+        if path.as_os_str().len() + "/demo.sock".len() > MAX_PATH_BYTES {
+            path = PathBuf::from("/tmp").join(&name);
+        }
+        // Fails if it exists, so that nobody else's directory is used.
+        DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
+            Failure::other(format_args!(
+                "cannot create {}: {error}; set TMPDIR to a directory that can be written to",
+                path.display()
+            ))
+        })?;
+        Ok(Place(path))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What is left in a temporary directory does no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(123), "123");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_place_is_private_and_goes() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = Place::new().unwrap();
+        let path = place.0.clone();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        drop(place);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,91 @@
+//! Why a command failed: one line that says what to do, and an exit code.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use netcluster_client::Error;
+
+/// What a script can tell apart. Documented in `netcluster --help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Anything else.
+    Failure = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// No broker, or the connection to it ended.
+    NoBroker = 3,
+    /// Fewer events than asked for came in time.
+    Timeout = 4,
+}
+
+/// A command's failure.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    /// Nothing is printed if empty.
+    message: String,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(code: Code, message: impl fmt::Display) -> Failure {
+        Failure { code, message: message.to_string() }
+    }
+
+    /// What was typed or configured is wrong.
+    pub fn usage(message: impl fmt::Display) -> Failure {
+        Failure::new(Code::Usage, message)
+    }
+
+    /// Something did not work.
+    pub fn other(message: impl fmt::Display) -> Failure {
+        Failure::new(Code::Failure, message)
+    }
+
+    /// Standard output cannot be written. Whoever read it may just have had
+    /// enough, as `head` does: that is no failure.
+    pub fn output(error: &io::Error) -> Result<(), Failure> {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(Failure::other(format_args!("cannot write to standard output: {error}"))),
+        }
+    }
+
+    /// The same with words before the message.
+    pub fn context(mut self, context: impl fmt::Display) -> Failure {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// Tells the user.
+    pub fn print(&self) {
+        if !self.message.is_empty() {
+            super::output::notice(format_args!("error: {}", self.message));
+        }
+    }
+
+    /// For the shell.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code as u8)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let code = match &error {
+            Error::Name(_) | Error::Pattern(_) | Error::PatternRefused(_) => Code::Usage,
+            Error::BrokerNotRunning { .. }
+            | Error::PermissionDenied { .. }
+            | Error::Connect { .. }
+            | Error::NotConnected
+            | Error::Disconnected(_)
+            | Error::Kicked { .. }
+            | Error::Version(_)
+            | Error::Protocol(_)
+            | Error::Timeout { .. } => Code::NoBroker,
+            _ => Code::Failure,
+        };
+        Failure::new(code, error)
+    }
+}

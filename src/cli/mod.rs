@@ -1,0 +1,49 @@
+//! The command line: from what was typed to an exit code.
+//!
+//! - `args`: what can be typed; `settings`, `values`: what a broker can be told,
+//!   by the command line or a file.
+//! - `serve`, `emit`, `on`, `status`, `demo`, `completions`: one file a command.
+//! - `failure`: why a command failed, and the exit code that goes with it.
+//!
+//! Invariant: standard output carries the result alone; notices, the log and
+//! errors go to standard error.
+
+mod args;
+mod completions;
+mod demo;
+mod emit;
+mod failure;
+mod on;
+mod output;
+mod render;
+mod serve;
+mod settings;
+mod signals;
+mod status;
+mod table;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Runs the command that was typed.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Emit(args) => emit::run(&args),
+        Command::On(args) => on::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.exit_code()
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! How `on` prints an event.
+//!
+//! Invariant: in `text` and `json`, one event is one line, and no byte of an event
+//! reaches a terminal as a control sequence.
+
+use std::io::{self, Write};
+
+use netcluster_client::Source;
+use serde::Serialize;
+
+use super::args::Format;
+
+/// An event to print.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its data.
+    pub data: &'a [u8],
+    /// Who emitted it.
+    pub source: Source,
+    /// The emitter's number for it.
+    pub sequence: u64,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'a str,
+    source: SourceObject,
+    sequence: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SourceObject {
+    /// As in `status`.
+    node: String,
+    client: u32,
+}
+
+/// Writes the event and a newline.
+pub fn write(out: &mut impl Write, format: Format, event: Event<'_>) -> io::Result<()> {
+    match format {
+        Format::Raw => out.write_all(event.data)?,
+        Format::Text => {
+            write_escaped(out, event.name.as_bytes())?;
+            out.write_all(b" ")?;
+            write_escaped(out, event.data)?;
+        }
+        Format::Json => {
+            let data = std::str::from_utf8(event.data).ok();
+            let line = Line {
+                event: event.name,
+                source: SourceObject {
+                    node: format!("{:08x}", event.source.node),
+                    client: event.source.client,
+                },
+                sequence: event.sequence,
+                data,
+                data_base64: data.is_none().then(|| base64(event.data)),
+            };
+            serde_json::to_writer(&mut *out, &line)?;
+        }
+    }
+    out.write_all(b"\n")
+}
+
+/// Text as it is; control characters and bytes that are no UTF-8 as `\n`, `\u{1b}`,
+/// `\xff`. Tabs stay.
+pub fn write_escaped(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    for chunk in bytes.utf8_chunks() {
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.find(|c: char| c.is_control() && c != '\t') {
+            let (plain, tail) = rest.split_at(at);
+            out.write_all(plain.as_bytes())?;
+            let mut tail = tail.chars();
+            if let Some(control) = tail.next() {
+                write!(out, "{}", control.escape_default())?;
+            }
+            rest = tail.as_str();
+        }
+        out.write_all(rest.as_bytes())?;
+        for byte in chunk.invalid() {
+            write!(out, "\\x{byte:02x}")?;
+        }
+    }
+    Ok(())
+}
+
+/// [`write_escaped`] into a string.
+pub fn escaped(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    // Writing to memory does not fail.
+    let _ = write_escaped(&mut out, text.as_bytes());
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let at = |index| u32::from(group.get(index).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for digit in 0..4 {
+            let value = bits >> (18 - 6 * digit) & 63;
+            text.push(if digit <= group.len() { DIGITS[value as usize].into() } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(format: Format, data: &[u8]) -> String {
+        let mut out = Vec::new();
+        let source = Source { node: 0xab, client: 3 };
+        write(&mut out, format, Event { name: "log", data, source, sequence: 9 }).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn text_is_one_line_and_harmless() {
+        assert_eq!(printed(Format::Text, "grün\t!".as_bytes()), "log grün\t!\n");
+        assert_eq!(printed(Format::Text, b"a\nb\r\x1b[2J\x7f"), "log a\\nb\\r\\u{1b}[2J\\u{7f}\n");
+        assert_eq!(printed(Format::Text, b"a\xff\x00z"), "log a\\xff\\u{0}z\n");
+        assert_eq!(printed(Format::Text, b""), "log \n");
+    }
+
+    #[test]
+    fn json_holds_text_or_base64() {
+        let head =
+            "{\"event\":\"log\",\"source\":{\"node\":\"000000ab\",\"client\":3},\"sequence\":9,";
+        assert_eq!(printed(Format::Json, b"a\"\n"), format!("{head}\"data\":\"a\\\"\\n\"}}\n"));
+        assert_eq!(
+            printed(Format::Json, b"\xff\xfe"),
+            format!("{head}\"data_base64\":\"//4=\"}}\n")
+        );
+    }
+
+    #[test]
+    fn base64_is_the_standards() {
+        let cases =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+        for (text, expected) in cases {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+    }
+}

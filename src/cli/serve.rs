@@ -1,0 +1,134 @@
+//! `netcluster serve`: from settings to a running broker, until it is told to end.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use netcluster::broker::{Broker, BrokerConfig, StartError};
+use netcluster::config::ShardConfig;
+use netcluster_platform::{BindOptions, Choice, raise_descriptor_limit};
+use tracing_subscriber::EnvFilter;
+
+use super::args::ServeArgs;
+use super::failure::Failure;
+use super::settings::Settings;
+use super::signals;
+
+/// The log unless somebody says otherwise.
+const DEFAULT_LOG: &str = "info";
+
+/// Runs a broker until a signal.
+pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
+    let ServeArgs { config, settings } = *args;
+    let settings = match config {
+        Some(path) => settings.or(Settings::read(&path)?),
+        None => settings,
+    };
+    start_log(settings.log.as_ref().map_or(DEFAULT_LOG, |filter| &filter.0));
+    let config = meaning(settings);
+    let node = config.shard.node;
+    match raise_descriptor_limit() {
+        Ok(limit) => tracing::debug!(limit, "open descriptors"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
+    }
+
+    let broker = Broker::start(config).map_err(|error| match error {
+        StartError::Setting(_) => Failure::usage(error),
+        _ => Failure::other(error),
+    })?;
+    let shutdown = broker.shutdown();
+    signals::on_first(move || {
+        tracing::info!("shutting down; another signal ends at once");
+        shutdown.request();
+    })?;
+    tracing::info!(
+        socket = %broker.socket().display(),
+        backend = %broker.backend(),
+        shards = broker.shards(),
+        node = format_args!("{node:08x}"),
+        "ready",
+    );
+    broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+fn start_log(filter: &str) {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        // It would tell that it cannot write, by a print that panics.
+        .log_internal_errors(false)
+        .init();
+}
+
+/// What the settings mean.
+fn meaning(settings: Settings) -> BrokerConfig {
+    let default = ShardConfig::default();
+    let period = |period: Option<super::values::Period>, default: Duration| {
+        period.map_or(default, |period| period.0)
+    };
+    let shard = ShardConfig {
+        node: settings.node_id.map_or_else(random_node, |node| node.0),
+        run: random(),
+        seed: random(),
+        max_payload_bytes: settings.max_payload.map_or(default.max_payload_bytes, |size| size.0),
+        max_queue_bytes: settings.max_queue.map_or(default.max_queue_bytes, |size| size.0),
+        max_clients: settings.max_clients.unwrap_or(default.max_clients),
+        stall_timeout: period(settings.stall_timeout, default.stall_timeout),
+        hello_timeout: period(settings.hello_timeout, default.hello_timeout),
+        drain_timeout: period(settings.drain_timeout, default.drain_timeout),
+        spin: settings.spin_us.map_or(default.spin, Duration::from_micros),
+        ..default
+    };
+    let bind = BindOptions::default();
+    BrokerConfig {
+        bind: BindOptions {
+            mode: settings.socket_mode.map_or(bind.mode, |mode| mode.0),
+            group: settings.socket_group.map(|group| group.0),
+            // A path that somebody chose may be a typing error.
+            create_parent: settings.socket.is_none(),
+        },
+        shards: settings.shards,
+        pin: settings.pin.unwrap_or(false),
+        backend: settings.backend.map_or(Choice::Auto, |backend| backend.choice()),
+        max_memory_bytes: settings.max_memory.map(|size| size.0),
+        shard,
+        ..BrokerConfig::new(settings.socket.unwrap_or_else(netcluster_client::default_socket_path))
+    }
+}
+
+/// A number that the system chose. Each state has keys of its own.
+pub fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// A random node id; 0 means nobody.
+pub fn random_node() -> u32 {
+    (random() as u32).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unset_settings_are_the_brokers_defaults() {
+        let config = meaning(Settings::default());
+        let default = ShardConfig::default();
+        assert_eq!(config.shard.max_queue_bytes, default.max_queue_bytes);
+        assert_eq!(config.shard.stall_timeout, default.stall_timeout);
+        assert_eq!(config.bind.mode, 0o660);
+        assert!(config.bind.create_parent);
+        assert_eq!((config.shards, config.max_memory_bytes), (None, None));
+        assert_eq!(config.shard.check(), Ok(()));
+    }
+
+    #[test]
+    fn runs_differ() {
+        assert_ne!(random(), random());
+        assert_ne!(random_node(), 0);
+    }
+}

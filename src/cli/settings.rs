@@ -1,0 +1,187 @@
+//! What a broker can be told, by the command line and by a file: one struct for
+//! both, so that neither knows a setting that the other does not.
+//!
+//! Nothing has a default here: unset is unset, so that what is typed can win over
+//! the file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::failure::Failure;
+use super::values::{Backend, LogFilter, Mode, NodeId, Period, Size, SocketGroup};
+
+/// The settings of a broker.
+#[derive(Clone, Debug, Default, Args, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where clients connect [default: /run/netcluster/default.sock for root, else
+    /// $XDG_RUNTIME_DIR/netcluster/default.sock, else /tmp/netcluster-UID/default.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The socket's permissions: who may write to it may connect [default: 0660]
+    #[arg(long, value_name = "OCTAL")]
+    pub socket_mode: Option<Mode>,
+    /// The socket's group, by name or number [default: the broker's]
+    #[arg(long, value_name = "GROUP")]
+    pub socket_group: Option<SocketGroup>,
+    /// Threads that move events, 1 to 64 [default: one for two cores, at least one]
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u16>,
+    /// Pin each shard to a core of its own
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub pin: Option<bool>,
+    /// How to talk to the system [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<Backend>,
+    /// Busy-wait so many microseconds before sleeping, at most 50: lower latency for more CPU
+    /// [default: 0]
+    #[arg(long, value_name = "N")]
+    pub spin_us: Option<u64>,
+    /// The largest data of one event, at most 1GiB [default: 16MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_payload: Option<Size>,
+    /// How much may wait for one client before the emitters that feed it pause [default: 8MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_queue: Option<Size>,
+    /// How much memory all queues together may hold [default: a quarter of the machine's]
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<Size>,
+    /// The most connections at a time [default: 65536]
+    #[arg(long, value_name = "N")]
+    pub max_clients: Option<usize>,
+    /// A client whose full queue has not drained to half by then is disconnected [default: 5s]
+    #[arg(long, value_name = "DURATION")]
+    pub stall_timeout: Option<Period>,
+    /// A connection that has not said hello by then is closed [default: 5s]
+    #[arg(long, value_name = "DURATION")]
+    pub hello_timeout: Option<Period>,
+    /// How long ending waits for clients to read what is queued for them [default: 5s]
+    #[arg(long, value_name = "DURATION")]
+    pub drain_timeout: Option<Period>,
+    /// This broker's number, in hexadecimal [default: random]
+    #[arg(long, value_name = "HEX")]
+    pub node_id: Option<NodeId>,
+    /// How much to log: off, error, warn, info, debug, trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<LogFilter>,
+}
+
+impl Settings {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Which file, which line, and what is wrong there.
+    pub fn read(path: &Path) -> Result<Settings, Failure> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format_args!(
+                "cannot read the configuration {}: {error}",
+                path.display()
+            ))
+        })?;
+        Settings::parse(&text)
+            .map_err(|problem| Failure::usage(format_args!("{}{problem}", path.display())))
+    }
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or_else(String::new, |span| {
+                let before = &text.as_bytes()[..span.start.min(text.len())];
+                format!(", line {}", 1 + before.iter().filter(|&&byte| byte == b'\n').count())
+            });
+            format!("{line}: {}", error.message().replace('\n', "; "))
+        })
+    }
+
+    /// These settings, and where they are unset, the others.
+    pub fn or(self, other: Settings) -> Settings {
+        Settings {
+            socket: self.socket.or(other.socket),
+            socket_mode: self.socket_mode.or(other.socket_mode),
+            socket_group: self.socket_group.or(other.socket_group),
+            shards: self.shards.or(other.shards),
+            pin: self.pin.or(other.pin),
+            backend: self.backend.or(other.backend),
+            spin_us: self.spin_us.or(other.spin_us),
+            max_payload: self.max_payload.or(other.max_payload),
+            max_queue: self.max_queue.or(other.max_queue),
+            max_memory: self.max_memory.or(other.max_memory),
+            max_clients: self.max_clients.or(other.max_clients),
+            stall_timeout: self.stall_timeout.or(other.stall_timeout),
+            hello_timeout: self.hello_timeout.or(other.hello_timeout),
+            drain_timeout: self.drain_timeout.or(other.drain_timeout),
+            node_id: self.node_id.or(other.node_id),
+            log: self.log.or(other.log),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn typed(arguments: &[&str]) -> Settings {
+        let all = ["netcluster", "serve"].iter().chain(arguments);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Serve(args) => args.settings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn file_and_command_line_mean_the_same() {
+        let file = "
+            socket = '/run/x.sock'
+            socket-mode = '0600'
+            socket-group = 7
+            shards = 2
+            pin = true
+            backend = 'poll'
+            spin-us = 20
+            max-payload = '1MiB'
+            max-queue = 1048576
+            max-memory = '1GiB'
+            max-clients = 10
+            stall-timeout = '1s'
+            hello-timeout = '2s'
+            drain-timeout = '3s'
+            node-id = 'ff'
+            log = 'debug'
+        ";
+        let line = "--socket /run/x.sock --socket-mode 0600 --socket-group 7 --shards 2 --pin \
+            --backend poll --spin-us 20 --max-payload 1MiB --max-queue 1MiB --max-memory 1GiB \
+            --max-clients 10 --stall-timeout 1s --hello-timeout 2s --drain-timeout 3s \
+            --node-id 0xff --log debug";
+        let line: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(Settings::parse(file), Ok(typed(&line)));
+        // Nothing was forgotten in the merge either.
+        assert_eq!(Settings::default().or(typed(&line)), typed(&line));
+    }
+
+    #[test]
+    fn what_is_typed_wins() {
+        let file = Settings::parse("shards = 2\npin = true\nbackend = 'poll'").unwrap();
+        let both = typed(&["--shards", "1", "--pin=false"]).or(file);
+        assert_eq!((both.shards, both.pin), (Some(1), Some(false)));
+        assert_eq!(both.backend, Some(Backend::Poll));
+    }
+
+    #[test]
+    fn mistakes_in_the_file_come_with_their_line() {
+        let problem = |text| Settings::parse(text).unwrap_err();
+        let unknown = problem("shards = 1\nsockte = 'x'\n");
+        assert!(unknown.starts_with(", line 2: unknown field `sockte`"), "{unknown}");
+        let mode = problem("\n\nsocket-mode = 660\n");
+        assert!(mode.starts_with(", line 3: ") && mode.contains("a string"), "{mode}");
+        let size = problem("max-queue = '8MB'\n");
+        assert!(size.starts_with(", line 1: ") && size.contains("KiB"), "{size}");
+        let syntax = problem("shards = 1\nshards");
+        assert!(syntax.starts_with(", line 2: ") && !syntax.contains('\n'), "{syntax}");
+    }
+}

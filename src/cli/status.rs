@@ -1,0 +1,282 @@
+//! `netcluster status`: what a broker says of itself, as a page or as JSON.
+
+use std::io::{self, Write};
+
+use netcluster::status::Status;
+use netcluster_client::{Client, Reconnect};
+
+use super::args::StatusArgs;
+use super::failure::Failure;
+use super::render::escaped;
+use super::table::Table;
+
+/// Asks the broker and prints.
+pub fn run(args: &StatusArgs) -> Result<(), Failure> {
+    let client = Client::builder()
+        .name("netcluster status")
+        .reconnect(Reconnect::Never)
+        .connect(args.socket.path())?;
+    let json = client.status()?;
+    let unreadable = |error: serde_json::Error| {
+        Failure::other(format_args!(
+            "the broker's status is not understood ({error}): is it of another version?{}",
+            if args.json { "" } else { " Try --json" }
+        ))
+    };
+    let mut text = if args.json {
+        // Not through `Status`, so that what a newer broker says is shown as well.
+        let value: serde_json::Value = serde_json::from_str(&json).map_err(unreadable)?;
+        serde_json::to_string_pretty(&value).map_err(unreadable)?
+    } else {
+        page(&serde_json::from_str(&json).map_err(unreadable)?)
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .or_else(|error| Failure::output(&error))
+}
+
+fn page(status: &Status) -> String {
+    let mut page = summary(status);
+    for table in [channels(status), clients(status), shards(status), kicked(status)] {
+        if !table.is_empty() {
+            page.push_str(&format!("\n{table}"));
+        }
+    }
+    page
+}
+
+fn summary(status: &Status) -> String {
+    let totals = &status.totals;
+    let lines = [
+        (
+            "broker",
+            format!(
+                "version {}, node {}, pid {}, up {}",
+                escaped(&status.version),
+                escaped(&status.node),
+                status.pid,
+                uptime(status.uptime_ms)
+            ),
+        ),
+        (
+            "back end",
+            match &status.backend_note {
+                None => escaped(&status.backend),
+                Some(note) => format!("{} ({})", escaped(&status.backend), escaped(note)),
+            },
+        ),
+        (
+            "clients",
+            format!(
+                "{} connected, {} accepted so far, listening to {}",
+                totals.clients,
+                totals.accepted,
+                counted(totals.listeners, "pattern")
+            ),
+        ),
+        (
+            "events",
+            format!(
+                "{} in ({}/s), {} out ({}/s), {} unheard",
+                totals.events_in,
+                rate(totals.events_in_per_s),
+                totals.events_out,
+                rate(totals.events_out_per_s),
+                totals.events_unheard
+            ),
+        ),
+        ("bytes", format!("{} in, {} out", bytes(totals.bytes_in), bytes(totals.bytes_out))),
+        (
+            "queues",
+            format!(
+                "{} waiting, {} dropped, emitters paused {}",
+                bytes(totals.queued_bytes),
+                counted(totals.dropped, "event"),
+                counted(totals.pauses, "time")
+            ),
+        ),
+        (
+            "memory",
+            format!(
+                "{} of {} pinned by queues",
+                bytes(status.memory.used_bytes),
+                bytes(status.memory.limit_bytes)
+            ),
+        ),
+        (
+            "trouble",
+            format!(
+                "{} stalled, {} broke the protocol, {} ended in mid-frame, accepting paused {}",
+                totals.stalled,
+                totals.protocol_errors,
+                totals.truncated,
+                counted(totals.accept_pauses, "time")
+            ),
+        ),
+    ];
+    lines.iter().map(|(title, text)| format!("{title:<9} {text}\n")).collect()
+}
+
+fn channels(status: &Status) -> Table {
+    let mut table = Table::new(&["CHANNEL", ">CLIENTS", ">LISTENERS"]);
+    for channel in &status.channels {
+        table.row([
+            escaped(&channel.name),
+            channel.clients.to_string(),
+            channel.listeners.to_string(),
+        ]);
+    }
+    table
+}
+
+fn clients(status: &Status) -> Table {
+    let mut table = Table::new(&[
+        ">CLIENT",
+        "NAME",
+        "CHANNEL",
+        ">SHARD",
+        ">PID",
+        ">UID",
+        ">LISTENERS",
+        ">IN",
+        ">OUT",
+        ">QUEUED",
+        ">OF",
+        ">DROPPED",
+        "STATE",
+    ]);
+    for client in &status.clients {
+        let mut state = escaped(&client.state);
+        if client.latest {
+            state.push_str(", latest");
+        }
+        if !client.paused_by.is_empty() {
+            let names: Vec<String> = client.paused_by.iter().map(u32::to_string).collect();
+            state.push_str(&format!(" by {}", names.join(" ")));
+        }
+        table.row([
+            client.client.to_string(),
+            if client.name.is_empty() { "-".into() } else { escaped(&client.name) },
+            if client.channel.is_empty() { "-".into() } else { escaped(&client.channel) },
+            client.shard.to_string(),
+            client.pid.to_string(),
+            client.uid.to_string(),
+            client.listeners.to_string(),
+            client.events_in.to_string(),
+            client.events_out.to_string(),
+            bytes(client.queued_bytes),
+            bytes(client.max_queue),
+            client.dropped.to_string(),
+            state,
+        ]);
+    }
+    table
+}
+
+fn shards(status: &Status) -> Table {
+    let mut table = Table::new(&[
+        ">SHARD",
+        ">CLIENTS",
+        ">BUFFERS",
+        ">PINNED",
+        ">OF SIZE",
+        ">STARVED",
+        ">SYSCALLS",
+        ">RECEIVES",
+        ">SENDS",
+        ">BLOCKED",
+    ]);
+    for shard in &status.shards {
+        let io = &shard.io;
+        table.row([
+            shard.shard.to_string(),
+            shard.clients.to_string(),
+            io.buffers.to_string(),
+            io.pinned_buffers.to_string(),
+            bytes(io.buffer_bytes),
+            io.starvations.to_string(),
+            io.syscalls.to_string(),
+            io.receives.to_string(),
+            io.sends.to_string(),
+            io.blocked_sends.to_string(),
+        ]);
+    }
+    table
+}
+
+fn kicked(status: &Status) -> Table {
+    let mut table = Table::new(&[">KICKED", "WHY"]);
+    for kick in &status.kicked {
+        table.row([kick.client.to_string(), escaped(&kick.reason)]);
+    }
+    table
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn rate(per_second: f64) -> String {
+    match per_second {
+        low if low < 10.0 => format!("{low:.1}"),
+        high => format!("{high:.0}"),
+    }
+}
+
+fn bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(size, _)| bytes >= *size) {
+        Some((size, unit)) if bytes.is_multiple_of(*size) => format!("{} {unit}", bytes / size),
+        Some((size, unit)) => format!("{:.1} {unit}", bytes as f64 / *size as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+fn uptime(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match () {
+        () if days > 0 => format!("{days}d {}h", hours % 24),
+        () if hours > 0 => format!("{hours}h {}min", minutes % 60),
+        () if minutes > 0 => format!("{minutes}min {}s", seconds % 60),
+        () => format!("{}.{}s", seconds, ms % 1000 / 100),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netcluster::status::{ClientStatus, KickStatus};
+
+    use super::*;
+
+    #[test]
+    fn amounts_are_readable() {
+        assert_eq!(counted(1, "time"), "1 time");
+        assert_eq!(counted(0, "time"), "0 times");
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(8 << 20), "8 MiB");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(uptime(1_250), "1.2s");
+        assert_eq!(uptime(61_000), "1min 1s");
+        assert_eq!(uptime(3_660_000), "1h 1min");
+        assert_eq!(uptime(90_000_000), "1d 1h");
+        assert_eq!(rate(0.25), "0.2");
+        assert_eq!(rate(1234.5), "1234");
+    }
+
+    #[test]
+    fn what_clients_call_themselves_cannot_break_the_page() {
+        let mut status = Status::default();
+        let client = ClientStatus { name: "a\nb\x1b[2J".into(), ..ClientStatus::default() };
+        status.clients.push(client);
+        status.kicked.push(KickStatus { client: 7, reason: "stalled\n".into() });
+        let page = page(&status);
+        assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
+        assert!(page.contains("     7  stalled\\n\n"), "{page}");
+    }
+}

@@ -1,0 +1,72 @@
+//! The fuzz targets in short: each body over seeded inputs.
+//!
+//! The long form is `cargo +nightly fuzz run TARGET`, see CONTRIBUTING.md. A
+//! failing seed is printed; `FUZZ_SEED=N` runs that input alone and
+//! `FUZZ_INPUTS=N` so many of each.
+
+use std::panic::{catch_unwind, resume_unwind};
+
+// Included, not depended on: the fuzz crate needs a nightly compiler.
+#[path = "../fuzz/src/lib.rs"]
+mod bodies;
+
+fn run(target: &str, inputs: u64, body: fn(&[u8])) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seeds = match number("FUZZ_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("FUZZ_INPUTS").unwrap_or(inputs),
+    };
+    for seed in seeds {
+        let input = input(seed);
+        if let Err(panic) = catch_unwind(|| body(&input)) {
+            eprintln!(
+                "seed {seed}; replay: FUZZ_SEED={seed} cargo test --test fuzz_smoke {target}"
+            );
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Pseudo-random bytes; short inputs are more frequent than long ones.
+fn input(seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let most = 16 << (next() % 7);
+    let length = next() % most;
+    // Runs of one byte now and then, so that sizes and kinds repeat.
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < length {
+        let word = next();
+        match word % 16 {
+            0 => bytes.extend([(word >> 8) as u8; 7]),
+            _ => bytes.extend_from_slice(&word.to_le_bytes()[1..]),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn framer() {
+    run("framer", 3000, bodies::framer::run);
+}
+
+#[test]
+fn pattern() {
+    run("pattern", 5000, bodies::pattern::run);
+}
+
+#[test]
+fn client_session() {
+    run("client_session", 2000, bodies::client_session::run);
+}
+
+#[test]
+fn broker_session() {
+    run("broker_session", 600, bodies::broker_session::run);
+}

@@ -1,0 +1,183 @@
+//! What integration tests of the command share: temporary directories with short
+//! names, child processes that are ended with their test, bounded waits.
+//!
+//! Nothing here sleeps to synchronise: a wait is for a condition, with a deadline
+//! that only a failure reaches.
+
+// Each test file is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+pub use process::{Done, Process};
+
+/// Only a failure takes that long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An unprivileged user that every system has ("nobody").
+pub const NOBODY: u32 = 65_534;
+
+/// A directory that goes with the test. Its name is short: socket paths are limited.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Directory {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = PathBuf::from(format!("/tmp/ncli-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Directory(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The command under test.
+pub fn netcluster() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_netcluster"))
+}
+
+/// The command with these arguments.
+pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = netcluster();
+    command.args(arguments);
+    command
+}
+
+/// The back ends that this machine has.
+pub fn backends() -> Vec<&'static str> {
+    match netcluster_platform::choose(netcluster_platform::Choice::Uring) {
+        Ok(_) => vec!["uring", "poll"],
+        Err(reason) => {
+            println!("SKIPPED on uring: {reason}");
+            vec!["poll"]
+        }
+    }
+}
+
+/// A broker in a process of its own, with a socket in a directory of its own.
+pub struct Broker {
+    pub process: Process,
+    pub directory: Directory,
+}
+
+impl Broker {
+    pub fn start(backend: &str) -> Broker {
+        Broker::start_with(backend, &[])
+    }
+
+    pub fn start_with(backend: &str, options: &[&str]) -> Broker {
+        let directory = Directory::new();
+        let process = serve(&directory.join("s"), backend, options);
+        Broker { process, directory }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("s")
+    }
+
+    /// A command to this broker.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(arguments);
+        command.arg("--socket").arg(self.socket());
+        command
+    }
+
+    /// Runs a command to this broker to its end.
+    pub fn run(&self, arguments: &[&str]) -> Done {
+        Process::start(self.command(arguments)).finish()
+    }
+
+    /// Starts `on`, and returns once it listens.
+    pub fn on(&self, arguments: &[&str]) -> Process {
+        let on = Process::start(self.command(&[&["on"], arguments].concat()));
+        on.wait_for_notice("listening to ");
+        on
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        let done = self.run(&["status", "--json"]).succeeded();
+        serde_json::from_str(&done.stdout).unwrap()
+    }
+}
+
+/// Starts a broker, and returns once clients can connect.
+pub fn serve(socket: &Path, backend: &str, options: &[&str]) -> Process {
+    let mut command = command(["serve", "--backend", backend]);
+    command.args(options).arg("--socket").arg(socket);
+    let process = Process::start(command);
+    process.wait_for_notice("ready");
+    process
+}
+
+/// Waits until it is true.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Wraps a command so that it runs as an unprivileged user; `None`, with the
+/// reason printed, where that is not possible.
+pub fn unprivileged(command: Command) -> Option<Command> {
+    if !is_root() {
+        return Some(command);
+    }
+    let wrap = |command: &Command| {
+        let mut wrapped = Command::new("setpriv");
+        let user = NOBODY.to_string();
+        wrapped.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--no-new-privs"]);
+        wrapped.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => wrapped.env(name, value),
+                None => wrapped.env_remove(name),
+            };
+        }
+        wrapped
+    };
+    // The binary may lie where that user cannot go.
+    let works = wrap(&self::command(["--version"])).output().is_ok_and(|it| it.status.success());
+    if !works {
+        println!("SKIPPED: cannot run the command as an unprivileged user (setpriv)");
+        return None;
+    }
+    Some(wrap(&command))
+}
+
+/// Gives a file or directory to the user of [`unprivileged`].
+pub fn give_to_unprivileged(path: &Path) {
+    if is_root() {
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+}
