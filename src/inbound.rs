@@ -321,3 +321,6 @@ impl Inbound {
 
 /// A frame with more than this still to come is read into its own buffer at once.
 const LARGE_FRAME_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -368,3 +368,6 @@ impl Loss {
         self.by_source[at].1 += count;
     }
 }
+
+#[cfg(test)]
+mod tests;

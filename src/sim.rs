@@ -134,7 +134,12 @@ impl SimBroker {
             session.push();
             self.run_for(STEP);
             if let Some(frame) = session.next_frame() {
-                assert_eq!(frame.kind, Kind::Welcome, "{:?}", String::from_utf8_lossy(&frame.payload));
+                assert_eq!(
+                    frame.kind,
+                    Kind::Welcome,
+                    "{:?}",
+                    String::from_utf8_lossy(&frame.payload)
+                );
                 Welcome::decode(&frame.payload).expect("a good welcome");
                 session.source = frame.source;
                 return session;

@@ -20,10 +20,12 @@ use crate::target::Target;
 type NodeId = u32;
 const ROOT: NodeId = 0;
 
+type Children = HashMap<Box<[u8]>, NodeId, FixedState>;
+
 #[derive(Default)]
 struct Node {
     /// Literal children; most nodes have none, and none costs a pointer.
-    children: Option<Box<HashMap<Box<[u8]>, NodeId, FixedState>>>,
+    children: Option<Box<Children>>,
     one: Option<NodeId>,
     many: Option<NodeId>,
     /// Whether this node is its parent's `**` child.

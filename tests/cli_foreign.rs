@@ -13,22 +13,19 @@ use support::{Directory, Process, command};
 
 const CLIENT: Source = Source { node: 1, client: 1 };
 
-/// Runs a command against a server that treats its one client so.
-fn run_against(
-    arguments: &[&str],
-    serve: impl FnOnce(&mut UnixStream) + Send + 'static,
-) -> support::Done {
+/// Starts a command against a server that treats its one client so. `serve` also
+/// gets the command's process once it is there.
+fn run_against(arguments: &[&str], serve: impl FnOnce(&mut UnixStream, &Process)) -> support::Done {
     let directory = Directory::new();
     let socket = directory.join("s");
     let listener = UnixListener::bind(&socket).unwrap();
-    let server = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        serve(&mut stream);
-        // Until the client goes.
-        let _ = std::io::copy(&mut stream, &mut std::io::sink());
-    });
-    let done = Process::start(to(&socket, arguments)).finish();
-    server.join().unwrap();
+    let process = Process::start(to(&socket, arguments));
+    let (mut stream, _) = listener.accept().unwrap();
+    serve(&mut stream, &process);
+    // Open until the client goes.
+    let reader = thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
+    let done = process.finish();
+    let _ = reader.join().unwrap();
     done
 }
 
@@ -56,7 +53,7 @@ fn error(code: ErrorCode, text: &str) -> Vec<u8> {
 fn a_program_that_is_no_broker_is_recognised() {
     let commands: [&[&str]; 3] = [&["emit", "log", "x"], &["on", "log"], &["status"]];
     for arguments in commands {
-        let done = run_against(arguments, |stream| {
+        let done = run_against(arguments, |stream, _| {
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").unwrap();
         });
         done.failed(3, "is it a netcluster broker?");
@@ -65,7 +62,7 @@ fn a_program_that_is_no_broker_is_recognised() {
 
 #[test]
 fn a_broker_that_refuses_is_quoted() {
-    let done = run_against(&["emit", "log", "x"], |stream| {
+    let done = run_against(&["emit", "log", "x"], |stream, _| {
         read_frame(stream);
         stream.write_all(&error(ErrorCode::Busy, "65536 clients are enough")).unwrap();
     });
@@ -74,7 +71,7 @@ fn a_broker_that_refuses_is_quoted() {
 
 #[test]
 fn a_listener_that_is_sent_away_for_good_ends() {
-    let done = run_against(&["on", "log"], |stream| {
+    let done = run_against(&["on", "log"], |stream, on| {
         read_frame(stream);
         let welcome = Welcome { max_payload: 1 << 20, run: 1, reason: None };
         let welcome = frame::encode(Kind::Welcome, CLIENT, 0, b"", &welcome.encode());
@@ -82,6 +79,7 @@ fn a_listener_that_is_sent_away_for_good_ends() {
         let (kind, request) = read_frame(stream);
         assert_eq!(Kind::from_byte(kind), Some(Kind::Subscribe));
         stream.write_all(&frame::encode(Kind::Ack, CLIENT, request, b"", b"")).unwrap();
+        on.wait_for_notice("listening to ");
         stream.write_all(&error(ErrorCode::Name, "go away")).unwrap();
     });
     let done = done.failed(3, "go away");

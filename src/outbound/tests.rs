@@ -1,0 +1,193 @@
+use super::*;
+use netcluster_wire::frame::encode;
+use netcluster_wire::header::frame_len;
+
+const SOURCE: Source = Source { node: 1, client: 2 };
+const FRAME_BYTES: usize = frame_len(1, 100);
+
+/// `count` events in one slice, numbered from `first`.
+fn events(first: u64, count: u64) -> Slice {
+    let frames: Vec<u8> = (first..first + count)
+        .flat_map(|sequence| encode(Kind::Event, SOURCE, sequence, b"e", &[7; 100]))
+        .collect();
+    Slice::from(Bytes::from(frames))
+}
+
+/// Sends all, in steps of at most `step` bytes; returns the bytes.
+fn drain(queue: &mut Outbound, step: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while queue.can_send() {
+        let mut batch = queue.start_send().as_bytes().to_vec();
+        queue.after_first().for_each(|slice| batch.extend_from_slice(slice.as_bytes()));
+        let take = batch.len().min(step);
+        out.extend_from_slice(&batch[..take]);
+        queue.sent(take, false);
+    }
+    assert!(queue.is_empty());
+    out
+}
+
+fn frames(mut bytes: &[u8]) -> Vec<(Kind, u64)> {
+    let mut out = Vec::new();
+    while let Some(frame) = netcluster_wire::Frame::read(bytes, 1 << 20).unwrap() {
+        out.push((frame.kind(), frame.sequence()));
+        bytes = &bytes[frame.as_bytes().len()..];
+    }
+    assert!(bytes.is_empty());
+    out
+}
+
+#[test]
+fn bytes_come_out_as_they_went_in_whatever_the_socket_takes() {
+    for step in [1, 7, 100, 1000, usize::MAX] {
+        let mut queue = Outbound::new(1 << 20);
+        let whole = events(1, 10);
+        for at in 0..10 {
+            let start = at * FRAME_BYTES;
+            queue.push(&Slice::new(whole.chunk().clone(), start, start + FRAME_BYTES));
+        }
+        assert_eq!(queue.ranges(), 1, "adjacent runs of one chunk are one range");
+        queue.push(&events(11, 1));
+        assert_eq!(frames(&drain(&mut queue, step)).len(), 11);
+    }
+}
+
+#[test]
+fn a_queue_is_full_from_its_mark_until_it_is_half_empty() {
+    let budget = Budget::new(usize::MAX);
+    let mut queue = Outbound::new(10 * FRAME_BYTES);
+    queue.push(&events(1, 9));
+    assert!(!queue.fills(&budget));
+    queue.push(&events(10, 1));
+    assert!(queue.fills(&budget));
+    assert!(!queue.fills(&budget), "only once");
+    queue.start_send();
+    queue.sent(4 * FRAME_BYTES, false);
+    assert!(!queue.drained());
+    assert!(queue.is_full());
+    queue.start_send();
+    queue.sent(FRAME_BYTES, false);
+    assert!(queue.drained());
+    assert!(!queue.is_full());
+}
+
+#[test]
+fn latest_loses_the_oldest_whole_frames_and_says_how_many() {
+    for half_sent in [0, 1, FRAME_BYTES, FRAME_BYTES + 50] {
+        let mut queue = Outbound::new(8 * FRAME_BYTES);
+        queue.push(&events(1, 4));
+        let mut bytes = Vec::new();
+        if half_sent > 0 {
+            let first = queue.start_send();
+            bytes.extend_from_slice(&first.as_bytes()[..half_sent]);
+            queue.sent(half_sent, false);
+        }
+        queue.push(&events(5, 20));
+        let dropped = queue.drop_oldest();
+        assert!(dropped > 0);
+        bytes.extend(drain(&mut queue, 64));
+        let found = frames(&bytes);
+        let told: u64 =
+            found.iter().filter(|(kind, _)| *kind == Kind::Lost).map(|(_, count)| count).sum();
+        let kept: Vec<u64> = found
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::Event)
+            .map(|(_, sequence)| *sequence)
+            .collect();
+        assert_eq!(told, dropped);
+        assert_eq!(kept.len() as u64 + dropped, 24);
+        assert_eq!(*kept.last().unwrap(), 24, "the newest is kept");
+        assert!(kept.is_sorted());
+    }
+}
+
+#[test]
+fn repeated_drops_add_up_in_one_notice_and_spare_control_frames() {
+    let mut queue = Outbound::new(8 * FRAME_BYTES);
+    let ack = Slice::from(Bytes::from(encode(Kind::Ack, SOURCE, 77, b"", b"")));
+    queue.push(&events(1, 4));
+    queue.push(&ack);
+    let mut dropped = 0;
+    for round in 0..10 {
+        queue.push(&events(5 + round * 6, 6));
+        dropped += queue.drop_oldest();
+    }
+    let found = frames(&drain(&mut queue, usize::MAX));
+    let notices: Vec<_> = found.iter().filter(|(kind, _)| *kind == Kind::Lost).collect();
+    assert_eq!(notices, [&(Kind::Lost, dropped)]);
+    assert!(found.contains(&(Kind::Ack, 77)));
+    assert_eq!(queue.dropped, dropped);
+}
+
+#[test]
+fn a_frame_in_pieces_is_dropped_or_kept_as_a_whole() {
+    let budget = Budget::new(usize::MAX);
+    for split in [40, 64, 100] {
+        let mut queue = Outbound::new(8 * FRAME_BYTES);
+        let frame = events(1, 1);
+        let pieces = [
+            Slice::from(frame.chunk().slice(..split)),
+            Slice::from(frame.chunk().slice(split..split + 8)),
+            Slice::from(frame.chunk().slice(split + 8..)),
+        ];
+        queue.push_pieces(&pieces);
+        queue.push(&events(2, 2));
+        queue.start_send();
+        queue.sent(split + 4, false);
+        queue.push_pieces(&pieces);
+        queue.push(&events(4, 9));
+        assert!(queue.fills(&budget));
+        let dropped = queue.drop_oldest();
+        let rest = drain(&mut queue, 50);
+        let head = &frame.as_bytes()[..split + 4];
+        let found = frames(&[head, &rest].concat());
+        let kept = found.iter().filter(|(kind, _)| *kind == Kind::Event).count() as u64;
+        assert_eq!(kept + dropped, 13);
+    }
+}
+
+#[test]
+fn truncating_keeps_the_frame_that_is_half_sent() {
+    for (sent, kept) in [(0, 0), (1, 1), (FRAME_BYTES, 1), (FRAME_BYTES + 1, 2)] {
+        let mut queue = Outbound::new(1 << 20);
+        queue.push(&events(1, 5));
+        let mut bytes = Vec::new();
+        if sent > 0 {
+            bytes.extend_from_slice(&queue.start_send().as_bytes()[..sent]);
+            queue.sent(sent, false);
+        }
+        queue.truncate();
+        bytes.extend(drain(&mut queue, usize::MAX));
+        assert_eq!(frames(&bytes).len(), kept, "{sent} bytes were sent");
+    }
+}
+
+#[test]
+fn the_newest_frame_is_kept_even_if_it_is_over_the_limit() {
+    let mut queue = Outbound::new(50);
+    queue.push(&events(1, 1));
+    assert_eq!(queue.drop_oldest(), 0);
+    queue.push(&events(2, 1));
+    assert_eq!(queue.drop_oldest(), 1);
+    let found = frames(&drain(&mut queue, usize::MAX));
+    assert_eq!(found, [(Kind::Lost, 1), (Kind::Event, 2)]);
+}
+
+#[test]
+fn copies_of_one_chunk_are_shared_and_charged_once() {
+    let budget = Budget::new(usize::MAX);
+    let chunk = events(1, 10).chunk().clone();
+    let mut queues = [Outbound::new(1 << 20), Outbound::new(1 << 20)];
+    queues[0].push(&Slice::pooled(chunk.clone(), 0, 3 * FRAME_BYTES));
+    queues[1].push(&Slice::pooled(chunk.clone(), 2 * FRAME_BYTES, 4 * FRAME_BYTES));
+    let mut copies = Copies::new(budget.clone());
+    queues.iter().for_each(|queue| queue.pooled().for_each(|slice| copies.note(slice)));
+    queues.iter_mut().for_each(|queue| queue.copy_out(&mut copies));
+    assert_eq!(copies.copied_bytes as usize, 4 * FRAME_BYTES);
+    drop(copies);
+    assert!(chunk.is_unique(), "nothing pins the chunk");
+    assert!(budget.used_bytes() >= 4 * FRAME_BYTES);
+    assert_eq!(frames(&drain(&mut queues[0], 9)).len(), 3);
+    assert_eq!(frames(&drain(&mut queues[1], 9)).len(), 2);
+    assert_eq!(budget.used_bytes(), 0);
+}
