@@ -103,6 +103,8 @@ pub struct Connection {
     pub outbound: Outbound,
     /// The receiving side.
     pub receiving: Receiving,
+    /// When a large frame's buffer began to be filled.
+    pub filling_since_ns: u64,
     /// What it waits for as an emitter.
     pub blocked_by: SmallVec<[Blocker; 1]>,
     /// Emitters that wait for its queue.
@@ -138,6 +140,7 @@ impl Connection {
             inbound: Inbound::default(),
             outbound: Outbound::new(max_queue_bytes),
             receiving: Receiving::Off,
+            filling_since_ns: 0,
             blocked_by: SmallVec::new(),
             waiters: Vec::new(),
             lag: Lag::None,

@@ -296,6 +296,11 @@ impl Inbound {
                 None => (HEADER_BYTES, None),
                 Some(header) => {
                     let layout = header.check(max_payload_bytes)?;
+                    if layout.kind == Kind::Stats && layout.payload_len > 0 {
+                        // Only brokers send them with a payload, which may be large.
+                        let bytes = layout.payload_len;
+                        return Err(FrameError::PayloadTooLarge { bytes, limit: 0 });
+                    }
                     let needed = match layout.kind {
                         Kind::Event => layout.payload_offset,
                         _ => layout.frame_len,

@@ -75,6 +75,8 @@ pub enum Message<S> {
     },
     /// Receive buffers run short: copy out what blocked queues pin.
     CopyOut,
+    /// The memory budget is used up and an emitter waits for it.
+    MemoryWanted,
     /// Take over a connection.
     Adopt(Box<Adoption<S>>),
     /// A client of this channel is gone; for the accepting shard's books.

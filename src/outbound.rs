@@ -204,6 +204,16 @@ impl Outbound {
         full
     }
 
+    /// Makes the queue count as full though it is below its mark, because memory
+    /// is wanted elsewhere. Returns whether it did not already.
+    pub fn declare_full(&mut self) -> bool {
+        let news = self.resume_bytes.is_none() && self.queued_bytes > 0;
+        if news {
+            self.resume_bytes = Some(self.queued_bytes / 2);
+        }
+        news
+    }
+
     /// Whether the queue is full.
     #[inline]
     pub fn is_full(&self) -> bool {

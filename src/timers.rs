@@ -27,6 +27,8 @@ pub enum Timer {
     Drain,
     /// Emitters that wait for memory look again.
     Memory,
+    /// Connections still starve for receive buffers: relief is asked for again.
+    Starved,
 }
 
 /// Pending deadlines, earliest first.

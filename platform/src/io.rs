@@ -213,7 +213,8 @@ pub trait Io {
     fn close(&mut self, conn: Conn);
 
     /// Carries out what was asked for, waits for at least one completion and
-    /// appends all that are there. `None` waits without end, zero only polls.
+    /// appends all that are there. `None` waits without end, zero only polls. It
+    /// also returns, with nothing, when a connection has begun to starve.
     ///
     /// # Errors
     /// Only a broken back end: the shard cannot go on.

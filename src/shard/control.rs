@@ -65,7 +65,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    fn refuse(&mut self, conn: Conn, code: ErrorCode, text: &str) {
+    pub(super) fn refuse(&mut self, conn: Conn, code: ErrorCode, text: &str) {
         self.totals.protocol_errors += 1;
         self.kick(conn, code, text);
     }
@@ -122,9 +122,15 @@ impl<I: Io> Shard<I> {
                 self.after_barrier(After::Pong(target, sequence, confirmed));
             }
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
-            Kind::Stats => self.collect_status(target, sequence),
+            Kind::Stats if frame.payload().is_empty() => self.collect_status(target, sequence),
             Kind::Pong => {}
-            Kind::Event | Kind::Hello | Kind::Welcome | Kind::Ack | Kind::Error | Kind::Lost => {
+            Kind::Event
+            | Kind::Hello
+            | Kind::Welcome
+            | Kind::Ack
+            | Kind::Error
+            | Kind::Lost
+            | Kind::Stats => {
                 let text = format!("a client may not send {:?} here", frame.kind());
                 self.refuse(conn, ErrorCode::Protocol, &text);
             }

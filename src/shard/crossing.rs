@@ -38,9 +38,6 @@ impl<I: Io> Shard<I> {
             self.unblock(emitter, Blocker::Shard(shard));
         }
         self.resumed = resumed;
-        if !self.io.starved() {
-            self.copy_out_asked = false;
-        }
     }
 
     fn handle(&mut self, from: u16, message: Message<I::Socket>) {
@@ -65,6 +62,7 @@ impl<I: Io> Shard<I> {
             }
             Message::Resume { emitter, by } => self.unblock(emitter, Blocker::Queue(by)),
             Message::CopyOut => self.copy_out_laggards(),
+            Message::MemoryWanted => self.squeeze(),
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Departed(channel) => self.departed(&channel, from),
             Message::Kicked(source, code, text) => {

@@ -1,6 +1,7 @@
 //! Queues onto sockets, once per turn, and what is done about laggards.
 
 use std::io;
+use std::time::Duration;
 
 use netcluster_platform::{Conn, Io};
 
@@ -8,8 +9,12 @@ use crate::connection::{Lag, State};
 use crate::copies::Copies;
 use crate::mesh::Message;
 use crate::target::Target;
+use crate::timers::Timer;
 
 use super::Shard;
+
+/// How often relief is asked for while connections starve for receive buffers.
+const STARVED_RETRY: Duration = Duration::from_millis(2);
 
 impl<I: Io> Shard<I> {
     /// One gather-write for each queue that was touched.
@@ -79,8 +84,11 @@ impl<I: Io> Shard<I> {
     /// other shards, so that nobody else waits for a slow reader.
     pub(super) fn relieve_pool(&mut self) {
         self.copy_out_laggards();
-        if !self.copy_out_asked {
-            self.copy_out_asked = true;
+        // What is on its way between shards, or just being sent, can still turn out
+        // to be held by a laggard: ask again until nobody starves.
+        if !self.starved_timer {
+            self.starved_timer = true;
+            self.timers.set(self.deadline_ns(STARVED_RETRY), Timer::Starved);
             for shard in self.mesh.others() {
                 self.mesh.send(shard, Message::CopyOut);
             }

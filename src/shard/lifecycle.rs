@@ -194,11 +194,12 @@ impl<I: Io> Shard<I> {
     /// The other end closed, or its process died.
     pub(super) fn hung_up(&mut self, conn: Conn, error: Option<io::Error>) {
         let connection = self.at(conn);
+        let filling = connection.receiving == Receiving::Filling;
         connection.receiving = Receiving::Off;
         if let Some(error) = error {
             tracing::debug!(client = connection.target.client, %error, "receiving failed");
         }
-        if connection.inbound.held_bytes() > 0 {
+        if filling || connection.inbound.held_bytes() > 0 {
             self.totals.truncated += 1;
         }
         if matches!(self.at(conn).state, State::Closing) {

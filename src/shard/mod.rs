@@ -83,7 +83,7 @@ pub struct Shard<I: Io> {
     dirty: Vec<Conn>,
     blocked: Vec<Target>,
     memory_waiters: Vec<Target>,
-    copy_out_asked: bool,
+    starved_timer: bool,
     barriers: BTreeMap<u64, (u16, After)>,
     next_barrier: u64,
     collecting: BTreeMap<u64, Collecting>,
@@ -140,7 +140,7 @@ impl<I: Io> Shard<I> {
             dirty: Vec::new(),
             blocked: Vec::new(),
             memory_waiters: Vec::new(),
-            copy_out_asked: false,
+            starved_timer: false,
             barriers: BTreeMap::new(),
             next_barrier: 0,
             collecting: BTreeMap::new(),
@@ -240,6 +240,7 @@ impl<I: Io> Shard<I> {
                 Timer::Linger(target) => self.linger_timed_out(target),
                 Timer::Accept => self.resume_accept(),
                 Timer::Memory => self.memory_timed_out(),
+                Timer::Starved => self.starved_timer = false,
                 Timer::Drain => self.drain_timed_out(),
             }
         }

@@ -9,8 +9,9 @@ use netcluster_wire::header::FrameError;
 use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{ErrorCode, NameError};
 
-use crate::connection::{Blocker, Receiving, State};
+use crate::connection::{Blocker, Lag, Receiving, State};
 use crate::inbound::{Buffer, Step};
+use crate::mesh::Message;
 use crate::routes::RouteId;
 use crate::timers::Timer;
 
@@ -165,7 +166,7 @@ impl<I: Io> Shard<I> {
                     }
                     Ok(Step::Done) => None,
                     Ok(_) => {
-                        self.kick(conn, ErrorCode::Protocol, "the first frame must be a hello");
+                        self.refuse(conn, ErrorCode::Protocol, "the first frame must be a hello");
                         None
                     }
                     Err(error) => {
@@ -176,7 +177,7 @@ impl<I: Io> Shard<I> {
             }
             State::Moving(moving) => {
                 if moving.rest.len() + chunk.len() > MAX_MOVING_BYTES {
-                    self.kick(conn, ErrorCode::Protocol, "wait for the welcome before sending");
+                    self.refuse(conn, ErrorCode::Protocol, "wait for the welcome before sending");
                 } else {
                     moving.rest.extend_from_slice(chunk);
                 }
@@ -205,6 +206,7 @@ impl<I: Io> Shard<I> {
     /// Starts to receive, unless the connection is paused or not to be heard.
     pub(super) fn start_receiving(&mut self, conn: Conn) {
         let quiet = self.is_quiet();
+        let now_ns = self.now_ns;
         let budget = self.shared.budget.clone();
         let connection = self.at(conn);
         let wanted = matches!(connection.state, State::Hello)
@@ -215,6 +217,7 @@ impl<I: Io> Shard<I> {
         match connection.inbound.take_buffer(&budget) {
             Buffer::Fill(buffer, length) => {
                 connection.receiving = Receiving::Filling;
+                connection.filling_since_ns = now_ns;
                 self.io.receive_into(conn, buffer, length);
             }
             Buffer::NotWanted => {
@@ -237,8 +240,37 @@ impl<I: Io> Shard<I> {
 
     /// Emitters that wait for memory try again; those in vain wait again.
     pub(super) fn memory_timed_out(&mut self) {
+        self.squeeze();
+        for shard in self.mesh.others() {
+            self.mesh.send(shard, Message::MemoryWanted);
+        }
         for target in std::mem::take(&mut self.memory_waiters) {
             self.unblock(target, Blocker::Memory);
+        }
+    }
+
+    /// Somebody waits for memory: those who hold it get the stall timeout to let
+    /// go of it. Slow queues count as full; a frame that its sender does not
+    /// complete ends its connection.
+    pub(super) fn squeeze(&mut self) {
+        let stall = self.shared.config.stall_timeout;
+        let (now_ns, deadline_ns) = (self.now_ns, self.deadline_ns(stall));
+        let mut overdue = Vec::new();
+        for connection in self.connections.iter_mut().flatten() {
+            if connection.lag == Lag::Slow && connection.outbound.declare_full() {
+                connection.full_since_ns = now_ns;
+                self.timers.set(deadline_ns, Timer::Stall(connection.target));
+            }
+            let since_ns = connection.filling_since_ns;
+            if connection.receiving == Receiving::Filling
+                && now_ns.saturating_sub(since_ns) > stall.as_nanos() as u64
+            {
+                overdue.push(Conn(connection.target.conn));
+            }
+        }
+        for conn in overdue {
+            let text = "memory is short and a large event was left incomplete";
+            self.kick(conn, ErrorCode::Busy, text);
         }
     }
 

@@ -46,6 +46,7 @@ impl PollIo {
         deadline: Option<Instant>,
     ) -> io::Result<()> {
         let first = completions.len();
+        let starvations = self.stats.starvations;
         loop {
             self.report_done(completions);
             self.rearm_starved();
@@ -68,7 +69,9 @@ impl PollIo {
             self.accept_all(completions);
             self.read_ready(completions);
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if completions.len() > first || is_over {
+            // The shard must know that somebody starves: only it can free buffers.
+            let starving = self.stats.starvations > starvations;
+            if completions.len() > first || starving || is_over {
                 return Ok(());
             }
         }

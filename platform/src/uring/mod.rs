@@ -208,6 +208,7 @@ impl Io for UringIo {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         let before = completions.len();
+        let starvations = self.stats.starvations;
         let deadline = timeout.map(|timeout| (Instant::now(), timeout));
         loop {
             self.report_ready(completions);
@@ -229,7 +230,9 @@ impl Io for UringIo {
             }
             self.events = events;
             self.report_ready(completions);
-            if completions.len() > before || (timed_out && block) {
+            // The shard must know that somebody starves: only it can free buffers.
+            let starving = self.stats.starvations > starvations;
+            if completions.len() > before || starving || (timed_out && block) {
                 return Ok(());
             }
             // Only inner completions (a cancel's, say): go on waiting.
