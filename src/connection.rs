@@ -55,6 +55,8 @@ pub enum Receiving {
     Stopping,
     /// A large frame's own buffer is being filled.
     Filling,
+    /// The other end has closed its side: nothing more can come.
+    Ended,
 }
 
 /// What an emitter waits for.

@@ -131,7 +131,8 @@ pub struct ClientStatus {
     pub dropped: u64,
     /// Queues that pause it as an emitter.
     pub paused_by: Vec<u32>,
-    /// `open`, `full`, `paused`, `closing` or `hello`.
+    /// `open`, `full`, `slow` (its queue lags behind its socket), `paused`,
+    /// `closing` or `hello`.
     pub state: String,
 }
 

@@ -44,7 +44,9 @@ fn for_seeds(test: &str, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
     };
     for seed in seeds {
         if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
-            eprintln!("seed {seed} failed; replay: SIM_SEED={seed} cargo test --test sim_local {test}");
+            eprintln!(
+                "seed {seed} failed; replay: SIM_SEED={seed} cargo test --test sim_local {test}"
+            );
             std::panic::resume_unwind(panic);
         }
     }
@@ -107,7 +109,8 @@ fn pattern(random: &mut Random) -> Pattern {
 fn every_event_arrives_once_and_in_order_or_is_told_lost() {
     for_seeds("every_event_arrives", |seed| {
         let mut random = Random(seed);
-        let faults = if random.chance(80) { Faults::rough_without_resets() } else { Faults::default() };
+        let faults =
+            if random.chance(80) { Faults::rough_without_resets() } else { Faults::default() };
         let shards = 1 + random.below(3) as usize;
         let config = ShardConfig {
             seed,
@@ -255,7 +258,11 @@ fn a_stuck_listener_is_disconnected_and_disturbs_only_its_emitters() {
                 }
             }
         }
-        assert!(received + 50 >= fast, "{received} of {fast}: a healthy pair was held up: {:#?}", broker.reports());
+        assert!(
+            received + 50 >= fast,
+            "{received} of {fast}: a healthy pair was held up: {:#?}",
+            broker.reports()
+        );
         let mut reason = None;
         for _ in 0..10_000 {
             match stuck.next_frame() {
@@ -274,5 +281,140 @@ fn a_stuck_listener_is_disconnected_and_disturbs_only_its_emitters() {
         let waiting = feeds_stuck.push();
         broker.run_for(Duration::from_secs(1));
         assert!(feeds_stuck.push() < waiting || waiting == 0, "its emitter goes on");
+    });
+}
+
+/// Clients come, die and go, subscribe and unsubscribe, while events flow: nothing
+/// panics, nobody gets what it has not asked for, nothing leaks.
+#[test]
+fn churn_leaks_nothing_and_never_delivers_what_was_not_asked_for() {
+    for_seeds("churn", |seed| {
+        let mut random = Random(seed ^ 0xc0ffee);
+        let config = ShardConfig {
+            seed,
+            max_queue_bytes: 64 << 10,
+            spill_clients: 1 + random.below(2) as usize,
+            stall_timeout: Duration::from_millis(500),
+            hello_timeout: Duration::from_millis(500),
+            ..ShardConfig::default()
+        };
+        let shards = 1 + random.below(3) as usize;
+        let mut broker = SimBroker::new(seed, Faults::rough(), shards, config, 512 << 10);
+        let mut sessions: Vec<(SimSession, bool)> = Vec::new();
+        for _ in 0..400 {
+            match random.below(12) {
+                0 | 1 if sessions.len() < 12 => {
+                    let mut session = broker.connect();
+                    let hello = Hello { latest: random.chance(30), ..Hello::default() };
+                    session.queue(Kind::Hello, 0, b"c", &hello.encode());
+                    sessions.push((session, false));
+                }
+                2 if !sessions.is_empty() => {
+                    let at = random.below(sessions.len() as u64) as usize;
+                    let (session, _) = sessions.swap_remove(at);
+                    if random.chance(50) {
+                        session.end.reset();
+                    }
+                }
+                _ => {}
+            }
+            for (session, welcomed) in &mut sessions {
+                if *welcomed {
+                    match random.below(10) {
+                        0 => session.queue(
+                            Kind::Subscribe,
+                            1,
+                            pattern(&mut random).as_str().as_bytes(),
+                            b"",
+                        ),
+                        1 => session.queue(
+                            Kind::Unsubscribe,
+                            2,
+                            pattern(&mut random).as_str().as_bytes(),
+                            b"",
+                        ),
+                        2 => session.queue(Kind::Ping, 3, b"", b""),
+                        3 => session.queue(Kind::Stats, 4, b"", b""),
+                        4 if random.chance(10) => session.queue(Kind::Bye, 5, b"", b""),
+                        _ => {
+                            let size = if random.chance(3) {
+                                random.below(300_000)
+                            } else {
+                                random.below(400)
+                            };
+                            let name = event_name(&mut random);
+                            session.emit(&name, &vec![1; size as usize]);
+                        }
+                    }
+                }
+                session.push();
+                if random.chance(70) {
+                    while let Some(frame) = session.next_frame() {
+                        match frame.kind {
+                            Kind::Welcome => {
+                                session.source = frame.source;
+                                *welcomed = true;
+                            }
+                            Kind::Event => assert_ne!(frame.source, session.source, "no echo"),
+                            _ => {}
+                        }
+                    }
+                }
+            }
+            broker.run_for(Duration::from_micros(random.below(3000)));
+        }
+        sessions.clear();
+        broker.run_for(Duration::from_secs(20));
+        assert_eq!(broker.net.sockets(), 0, "every connection is closed");
+        assert_eq!(broker.budget.used_bytes(), 0, "no memory is held");
+        for report in broker.reports() {
+            assert_eq!((report.totals.clients, report.totals.listeners), (0, 0));
+            assert_eq!(report.totals.queued_bytes, 0);
+        }
+    });
+}
+
+/// What was emitted before a shutdown reaches its listeners, then a goodbye.
+#[test]
+fn a_shutdown_delivers_what_is_queued_and_says_goodbye() {
+    for_seeds("a_shutdown", |seed| {
+        let config = ShardConfig { seed, spill_clients: 1, ..ShardConfig::default() };
+        let shards = 1 + (seed % 3) as usize;
+        let faults = Faults::rough_without_resets();
+        let mut broker = SimBroker::new(seed, faults, shards, config, 64 << 20);
+        let mut listener = broker.join("c", &Hello::default());
+        broker.subscribe(&mut listener, "**");
+        let mut emitter = broker.join("c", &Hello::default());
+        for _ in 0..500 {
+            emitter.emit("a", &[3; 200]);
+        }
+        emitter.queue(Kind::Ping, 9, b"", b"");
+        let mut confirmed = false;
+        let (mut events, mut bye) = (0, false);
+        for _ in 0..20_000 {
+            emitter.push();
+            broker.run_for(Duration::from_micros(200));
+            confirmed |= emitter.next_frame().is_some_and(|frame| frame.kind == Kind::Pong);
+            if confirmed {
+                break;
+            }
+        }
+        assert!(confirmed);
+        broker.shut_down();
+        for _ in 0..20_000 {
+            broker.run_for(Duration::from_micros(200));
+            while let Some(frame) = listener.next_frame() {
+                match frame.kind {
+                    Kind::Event => events += 1,
+                    Kind::Bye => bye = true,
+                    other => panic!("{other:?}"),
+                }
+            }
+            if broker.has_ended() {
+                break;
+            }
+        }
+        assert_eq!(events, 500);
+        assert!(bye && broker.has_ended());
     });
 }

@@ -37,10 +37,14 @@ pub fn run(args: &OnArgs) -> Result<(), Failure> {
 
     let socket = args.socket.path();
     let quiet = args.quiet;
+    let closing = Arc::clone(&output);
     let client = Client::builder()
         .channel(&args.channel.0)
         .name("netcluster on")
-        .on_lifecycle(move |happened| tell(happened, quiet))
+        .on_lifecycle(move |happened| match happened {
+            Lifecycle::Closed(_) => closing.end(End::Closed),
+            _ => tell(happened, quiet),
+        })
         .connect(&socket)?;
     let printer = Arc::new(std::sync::Mutex::new(Printer {
         output: Arc::clone(&output),
@@ -58,7 +62,6 @@ pub fn run(args: &OnArgs) -> Result<(), Failure> {
             }
         })?;
     }
-    drop(printer);
     if !quiet {
         let patterns = args.patterns.iter().map(|pattern| render::escaped(pattern));
         let patterns: Vec<String> = patterns.collect();
@@ -115,13 +118,6 @@ impl Printer {
                 self.output.end(End::Enough);
             }
         }
-    }
-}
-
-/// Listeners go when their client gives up.
-impl Drop for Printer {
-    fn drop(&mut self) {
-        self.output.end(End::Closed);
     }
 }
 

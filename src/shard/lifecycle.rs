@@ -195,7 +195,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn hung_up(&mut self, conn: Conn, error: Option<io::Error>) {
         let connection = self.at(conn);
         let filling = connection.receiving == Receiving::Filling;
-        connection.receiving = Receiving::Off;
+        connection.receiving = Receiving::Ended;
         if let Some(error) = error {
             tracing::debug!(client = connection.target.client, %error, "receiving failed");
         }
