@@ -140,25 +140,30 @@ impl Outbound {
         self.blocked
     }
 
-    /// Starts a send of at most [`MAX_SLICES_PER_SEND`] slices: returns the first,
-    /// less what of it is sent already; [`Outbound::after_first`] gives the
-    /// others. All are under way until [`Outbound::sent`].
+    /// Starts a send of at most [`MAX_SLICES_PER_SEND`] slices. Returns what is
+    /// left of the first one if it is sent in part; [`Outbound::whole_slices`]
+    /// gives the others. All are under way until [`Outbound::sent`].
     ///
     /// # Panics
     /// If [`Outbound::can_send`] is false: a programmer's error.
     #[inline]
-    pub fn start_send(&mut self) -> Slice {
+    pub fn start_send(&mut self) -> Option<Slice> {
         assert!(self.can_send());
-        let mut first = self.entries[0].slice.clone();
-        first.advance(self.head_sent);
-        self.under_way_bytes = first.len() + self.after_first().map(Slice::len).sum::<usize>();
-        first
+        let rest = (self.head_sent > 0).then(|| {
+            let mut first = self.entries[0].slice.clone();
+            first.advance(self.head_sent);
+            first
+        });
+        self.under_way_bytes = rest.as_ref().map_or(0, Slice::len)
+            + self.whole_slices().map(Slice::len).sum::<usize>();
+        rest
     }
 
-    /// The slices that follow the first in the send under way.
+    /// The slices of the send under way of which nothing was sent before.
     #[inline]
-    pub fn after_first(&self) -> impl Iterator<Item = &Slice> {
-        self.entries.iter().take(MAX_SLICES_PER_SEND).skip(1).map(|entry| &entry.slice)
+    pub fn whole_slices(&self) -> impl Iterator<Item = &Slice> {
+        let skip = usize::from(self.head_sent > 0);
+        self.entries.iter().take(MAX_SLICES_PER_SEND).skip(skip).map(|entry| &entry.slice)
     }
 
     /// The socket took `bytes` of what was under way.

@@ -49,6 +49,9 @@ pub struct Trie {
     free: Vec<NodeId>,
     patterns: usize,
     hasher: FixedState,
+    /// Nodes reached by the tokens so far, and by one more: kept for their memory.
+    states: Vec<NodeId>,
+    next: Vec<NodeId>,
 }
 
 impl Trie {
@@ -59,6 +62,8 @@ impl Trie {
             free: Vec::new(),
             patterns: 0,
             hasher: FixedState::with_seed(seed),
+            states: Vec::new(),
+            next: Vec::new(),
         }
     }
 
@@ -120,10 +125,12 @@ impl Trie {
 
     /// Replaces `out` by the targets of every pattern that matches `name`,
     /// sorted, each once.
-    pub fn matches(&self, name: &[u8], out: &mut Vec<Target>) {
+    pub fn matches(&mut self, name: &[u8], out: &mut Vec<Target>) {
         out.clear();
-        let mut states = vec![ROOT];
-        let mut next = Vec::new();
+        let mut states = std::mem::take(&mut self.states);
+        let mut next = std::mem::take(&mut self.next);
+        states.clear();
+        states.push(ROOT);
         self.enter_many(&mut states);
         for token in tokens(name) {
             for &id in &states {
@@ -150,6 +157,7 @@ impl Trie {
         }
         out.sort_unstable();
         out.dedup();
+        (self.states, self.next) = (states, next);
     }
 
     /// `**` matches nothing too: whoever reaches its parent reaches it.

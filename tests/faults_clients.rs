@@ -92,7 +92,7 @@ on_all! {
         wait_until("nothing is pinned", || {
             let status = bus.status();
             let pinned: u64 = status.shards.iter().map(|shard| shard.io.pinned_buffers).sum();
-            // The one that a question for the status may itself lie in.
+            println!("{:?} {:?}", status.memory, status.shards);
             status.memory.used_bytes == 0 && pinned <= 1
         });
     }
@@ -242,7 +242,7 @@ on_all! {
         let mut last = bus.raw();
         last.emit("flood", b"");
         assert_eq!(counting.join().expect("every event arrives"), sent);
-        wait_until("the child is gone", || bus.status().totals.listeners == 2);
+        wait_until("the child is gone", || bus.status().totals.listeners == 1);
     }
 }
 
@@ -329,7 +329,7 @@ on_all! {
         let bus = RemoteBus::start(bed);
         let (mut listener, _) = Raw::welcomed(&bus.path, &Hello::default());
         listener.listen("stays");
-        let churn = |connects: usize| {
+        let mut churn = |connects: usize| {
             for number in 0..connects {
                 match number % 4 {
                     0 => drop(Raw::silent(&bus.path)),

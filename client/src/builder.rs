@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) reconnect: Reconnect,
     pub(crate) connect_timeout: Duration,
     pub(crate) disconnect_timeout: Duration,
+    /// The socket is the default one, so its directory must be ours.
+    pub(crate) default_socket: bool,
 }
 
 impl Default for Options {
@@ -46,6 +48,7 @@ impl Default for Options {
             reconnect: Reconnect::default(),
             connect_timeout: Duration::from_secs(5),
             disconnect_timeout: Duration::from_secs(5),
+            default_socket: false,
         }
     }
 }
@@ -147,7 +150,7 @@ impl Builder {
     /// Connects to the machine's broker at its default socket.
     ///
     /// # Errors
-    /// As [`Builder::connect`].
+    /// As [`Builder::connect`] and [`Client::connect_default`].
     pub fn connect_default(self) -> Result<Client, Error> {
         self.connect(crate::default_socket_path())
     }

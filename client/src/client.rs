@@ -16,6 +16,7 @@ use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
 use crate::outbox::Outbox;
+use crate::path::is_default;
 use crate::reader::{Reader, shake_hands};
 use crate::registry::{Command, Listener, ListenerId, Placement};
 use crate::session::Outbound;
@@ -68,7 +69,8 @@ impl Client {
     /// Connects to the machine's broker at its default socket.
     ///
     /// # Errors
-    /// As [`Client::connect`].
+    /// As [`Client::connect`]; also if the socket's directory is where anybody may
+    /// create one, such as in `/tmp`, and somebody else may control it.
     pub fn connect_default() -> Result<Client, Error> {
         Client::builder().connect_default()
     }
@@ -79,9 +81,9 @@ impl Client {
     }
 
     pub(crate) fn start(builder: Builder, path: &Path) -> Result<Client, Error> {
-        let Builder { options, lifecycle } = builder;
-        let hello = options.hello(Source::NONE);
-        let connection = shake_hands(path, &options.channel, &hello, options.connect_timeout)?;
+        let Builder { mut options, lifecycle } = builder;
+        options.default_socket = is_default(path);
+        let connection = shake_hands(path, &options, Source::NONE)?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
         let outbox = Outbox::new(
@@ -338,6 +340,12 @@ impl Client {
     /// every 4 MiB, and by [`Client::ping`].
     pub fn confirmed_sequence(&self) -> u64 {
         self.shared().confirmed.load(Ordering::Acquire)
+    }
+
+    /// Whether the client ended for good: disconnected as it was told to, or gave
+    /// up connecting again. Told as [`Lifecycle::Closed`].
+    pub fn is_closed(&self) -> bool {
+        self.shared().outbox.closed().is_some()
     }
 
     /// The largest payload that the broker takes, in bytes.

@@ -16,7 +16,7 @@ pub enum Lifecycle {
         /// Whether a connection was lost before: listeners may have missed events.
         resumed: bool,
     },
-    /// The connection ended.
+    /// The connection ended. Another is made unless [`Lifecycle::Closed`] follows.
     Disconnect {
         /// How.
         reason: DisconnectReason,
@@ -35,6 +35,9 @@ pub enum Lifecycle {
         /// Why.
         reason: LossReason,
     },
+    /// The client ended for good, as it was told to or because connecting again
+    /// failed or makes no sense. Always the last; calls fail with this error.
+    Closed(Error),
 }
 
 /// A lifecycle listener.

@@ -1,6 +1,18 @@
-//! Where the broker's socket is unless somebody says otherwise.
+//! Where the broker's socket is unless somebody says otherwise, and whether what
+//! is there can be ours.
 
-use std::path::PathBuf;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// Permission bits of a directory in which others may create files: sticky or
+/// writable for all.
+const SHARED_BITS: u32 = 0o1002;
+
+/// Permission bits that let somebody else than the owner replace the socket.
+const FOREIGN_WRITE_BITS: u32 = 0o022;
 
 /// The default socket: `/run/netcluster/default.sock` for root, else
 /// `$XDG_RUNTIME_DIR/netcluster/default.sock`, else
@@ -19,9 +31,91 @@ fn choose(user: u32, runtime_directory: Option<PathBuf>) -> PathBuf {
     directory.join("default.sock")
 }
 
+/// Whether this is the default socket.
+pub(crate) fn is_default(path: &Path) -> bool {
+    path == default_socket_path()
+}
+
+/// Refuses the default socket if anybody could have made its directory and
+/// somebody else did, or may replace what is in it: he would get what is emitted.
+/// What cannot be looked at cannot be connected to, which is told better then.
+///
+/// # Errors
+/// [`Error::Connect`], with the flaw and what to do as its reason.
+pub(crate) fn check_directory(path: &Path) -> Result<(), Error> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    let Some(Ok(around)) = directory.parent().map(std::fs::metadata) else { return Ok(()) };
+    let Ok(status) = std::fs::symlink_metadata(directory) else { return Ok(()) };
+    if around.mode() & SHARED_BITS == 0 {
+        return Ok(());
+    }
+    match flaw(&status) {
+        None => Ok(()),
+        Some(flaw) => {
+            let directory = directory.display();
+            let reason = format!(
+                "anybody could have made {directory}, and it {flaw}: have it removed and start \
+                 the broker anew, or choose another socket path"
+            );
+            Err(Error::Connect { path: path.to_owned(), reason })
+        }
+    }
+}
+
+/// What makes a directory (or link) somebody else's.
+fn flaw(status: &Metadata) -> Option<String> {
+    if status.uid() != rustix::process::geteuid().as_raw() && status.uid() != 0 {
+        Some(format!("belongs to user {}", status.uid()))
+    } else if status.is_symlink() {
+        Some("is a symbolic link".to_owned())
+    } else if status.mode() & FOREIGN_WRITE_BITS != 0 {
+        Some("may be written to by others (chmod go-w is enough if it is yours)".to_owned())
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
     use super::*;
+
+    fn refusal(directory: &Path) -> Option<String> {
+        check_directory(&directory.join("default.sock")).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_directory_that_somebody_else_may_control_is_refused_where_anybody_may_create_it() {
+        let around = std::env::temp_dir().join(format!("netcluster-trust-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&around);
+        let directory = around.join("netcluster");
+        std::fs::create_dir_all(&directory).unwrap();
+        let set_mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        symlink("netcluster", around.join("link")).unwrap();
+        set_mode(&directory, 0o775);
+        set_mode(&around, 0o755);
+        assert_eq!(refusal(&directory), None);
+        assert_eq!(refusal(&around.join("link")), None);
+        set_mode(&around, 0o1777);
+        assert!(refusal(&directory).unwrap().contains("written to by others"));
+        assert!(refusal(&around.join("link")).unwrap().contains("symbolic link"));
+        set_mode(&directory, 0o755);
+        assert_eq!(refusal(&directory), None);
+        assert_eq!(refusal(&around.join("missing")), None);
+        if chown(&directory, Some(65534), None).is_ok() {
+            let text = refusal(&directory).unwrap();
+            assert!(text.contains("user 65534") && text.contains("removed"), "{text}");
+            set_mode(&around, 0o755);
+            assert_eq!(refusal(&directory), None);
+        } else {
+            println!("SKIPPED: only root can give a directory to somebody else");
+        }
+        std::fs::remove_dir_all(&around).unwrap();
+    }
 
     #[test]
     fn root_users_with_and_without_a_runtime_directory_have_their_own_place() {

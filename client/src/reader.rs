@@ -8,12 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{io, mem};
 
-use netcluster_wire::{ErrorCode, Hello, LossReason, Source, Welcome};
+use netcluster_wire::{ErrorCode, LossReason, Source, Welcome};
 
 use crate::backoff::Backoff;
+use crate::builder::Options;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
+use crate::path::check_directory;
 use crate::registry::Standing;
 use crate::session::{Inbound, Outbound, ReceiveBuffer, SessionEvent};
 use crate::shared::{Shared, requested};
@@ -36,12 +38,15 @@ pub(crate) struct Welcomed {
 /// Connects and says hello.
 pub(crate) fn shake_hands(
     path: &Path,
-    channel: &str,
-    hello: &Hello,
-    timeout: Duration,
+    options: &Options,
+    previous: Source,
 ) -> Result<Welcomed, Error> {
+    let timeout = options.connect_timeout;
     let mut out = Vec::new();
-    Outbound::new().hello(&mut out, channel, hello)?;
+    Outbound::new().hello(&mut out, &options.channel, &options.hello(previous))?;
+    if options.default_socket {
+        check_directory(path)?;
+    }
     let socket = Socket::connect(path)?;
     let lost = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock => Error::Timeout { waiting_for: "welcome", after: timeout },
@@ -139,7 +144,10 @@ impl Reader {
             match next {
                 Ok(next) => connection = next,
                 Err(error) => {
-                    self.shared.close(error);
+                    self.shared.close(error.clone());
+                    // Somebody else may have closed it before, for another reason.
+                    let error = self.shared.outbox.closed().unwrap_or(error);
+                    self.tell(&Lifecycle::Closed(error));
                     break;
                 }
             }
@@ -175,15 +183,13 @@ impl Reader {
             return Err(Error::Disconnected(reason));
         }
         let shared = Arc::clone(&self.shared);
-        let options = &shared.options;
         let mut last = Error::Disconnected(reason.clone());
         loop {
             let Some(pause) = self.backoff.next() else { return Err(last) };
             if !shared.pause(pause) {
                 return Err(requested());
             }
-            let hello = options.hello(shared.source());
-            match shake_hands(&shared.path, &options.channel, &hello, options.connect_timeout) {
+            match shake_hands(&shared.path, &shared.options, shared.source()) {
                 Ok(next) => {
                     self.resume(&next, &reason);
                     return Ok(next);

@@ -170,11 +170,88 @@ async fn without_reconnect_a_lost_connection_is_the_end() {
     let mut subscription = client.subscribe("a").await.unwrap();
     broker.cut();
     assert!(subscription.recv().await.is_none());
-    until_async(|| client.try_emit("a", "").is_err()).await;
+    until_async(|| client.is_closed()).await;
     assert!(matches!(
         client.emit("a", "").await,
         Err(Error::Disconnected(DisconnectReason::ConnectionLost(_)))
     ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_is_told_last_and_before_disconnect_returns() {
+    let broker = Broker::start();
+    let (sender, lifecycle) = channel();
+    let client = Client::builder()
+        .on_lifecycle(move |event| drop(sender.send(event.clone())))
+        .connect_async(&broker.path)
+        .await
+        .unwrap();
+    let (inside, (closed, told)) = (client.clone(), channel());
+    client.on_lifecycle(move |event| {
+        if let Lifecycle::Closed(_) = event {
+            closed.send((inside.is_closed(), inside.try_emit("a", "").is_err())).unwrap();
+        }
+    });
+    assert!(!client.is_closed());
+    client.disconnect().await.unwrap();
+    assert!(client.is_closed());
+    assert_eq!(told.try_recv(), Ok((true, true)));
+    let events: Vec<_> = lifecycle.try_iter().collect();
+    assert!(matches!(
+        events[..],
+        [
+            Lifecycle::Connect { .. },
+            Lifecycle::Disconnect { reason: DisconnectReason::Requested, .. },
+            Lifecycle::Closed(Error::Disconnected(DisconnectReason::Requested)),
+        ]
+    ));
+    client.disconnect().await.unwrap();
+}
+
+#[test]
+fn calls_from_elsewhere_end_when_the_runtime_of_the_client_does() {
+    const NO_TIMEOUT: Duration = Duration::from_secs(3600);
+    let broker = Broker::start();
+    let (own, elsewhere) =
+        (tokio::runtime::Runtime::new().unwrap(), tokio::runtime::Runtime::new().unwrap());
+    let connect = || {
+        let builder = Client::builder().connect_timeout(NO_TIMEOUT).disconnect_timeout(NO_TIMEOUT);
+        own.block_on(builder.connect_async(&broker.path)).unwrap()
+    };
+    let (client, leaving) = (connect(), connect());
+    let mut subscription = own.block_on(client.subscribe("never")).unwrap();
+    broker.state.ignore_bye.store(true, SeqCst);
+    broker.state.stalled.store(true, SeqCst);
+    while client.try_emit("flood", [0; 1000]).is_ok() {}
+    type Call = std::pin::Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+    let [emit, flush, on, ping, status] = [(); 5].map(|()| client.clone());
+    let calls: [Call; 6] = [
+        // More than any buffer takes.
+        Box::pin(async move { emit.emit("big", vec![0; 12 << 20]).await }),
+        Box::pin(async move { flush.flush().await }),
+        Box::pin(async move { on.on("a", |_| {}).await.map(drop) }),
+        Box::pin(async move { ping.ping().await.map(drop) }),
+        Box::pin(async move { status.status().await.map(drop) }),
+        Box::pin(async move { leaving.disconnect().await }),
+    ];
+    let calls = calls.map(|call| elsewhere.spawn(call));
+    let taking = elsewhere.spawn(async move { subscription.recv().await });
+    // So that they wait; it holds as well if they come too late for that.
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(calls.iter().all(|call| !call.is_finished()) && !taking.is_finished());
+    drop(own);
+    elsewhere.block_on(async {
+        for (index, call) in calls.into_iter().enumerate() {
+            let done = tokio::time::timeout(PATIENCE, call).await.expect("it waits on").unwrap();
+            let gone =
+                matches!(done, Err(Error::Disconnected(DisconnectReason::ConnectionLost(_))));
+            assert!(gone, "call {index}: {done:?}");
+        }
+        let taken = tokio::time::timeout(PATIENCE, taking).await.expect("it waits on").unwrap();
+        assert!(taken.is_none());
+        assert!(client.is_closed());
+        assert!(client.emit("a", "").await.is_err() && client.subscribe("a").await.is_err());
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

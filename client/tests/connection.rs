@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use netcluster_client::{Client, DisconnectReason, Error, ErrorCode, Lifecycle, Reconnect};
@@ -103,6 +103,11 @@ fn disconnect_waits_for_the_broker_and_ends_the_client() {
         next(&lifecycle),
         Lifecycle::Disconnect { reason: DisconnectReason::Requested, confirmed: 10_000 }
     ));
+    assert!(matches!(
+        next(&lifecycle),
+        Lifecycle::Closed(Error::Disconnected(DisconnectReason::Requested))
+    ));
+    assert!(client.is_closed());
     assert!(matches!(client.emit("a", ""), Err(Error::Disconnected(_))));
     assert!(matches!(client.on("a", |_| {}), Err(Error::Disconnected(_))));
     assert!(client.ping().is_err());
@@ -269,9 +274,42 @@ fn without_reconnect_a_lost_connection_is_the_end() {
     broker.cut();
     assert!(matches!(next(&lifecycle), Lifecycle::Disconnect { .. }));
     assert!(subscription.next().is_none());
+    assert!(matches!(
+        next(&lifecycle),
+        Lifecycle::Closed(Error::Disconnected(DisconnectReason::ConnectionLost(_)))
+    ));
     let error = client.emit("a", "").unwrap_err();
     assert!(matches!(error, Error::Disconnected(DisconnectReason::ConnectionLost(_))), "{error}");
     assert!(matches!(client.ping(), Err(Error::Disconnected(_))));
+}
+
+#[test]
+fn a_client_that_gives_up_says_so_last_and_is_closed_by_then() {
+    let broker = Broker::start();
+    let attempts = Reconnect::Backoff {
+        first: Duration::from_millis(1),
+        longest: Duration::from_millis(2),
+        attempts: Some(3),
+    };
+    let (client, lifecycle) = watched(&broker, attempts);
+    assert!(!client.is_closed());
+    let (sender, closed) = channel();
+    let inside = client.clone();
+    client.on_lifecycle(move |event| {
+        if let Lifecycle::Closed(_) = event {
+            sender.send((inside.is_closed(), inside.emit("a", "").is_err())).unwrap();
+        }
+    });
+    client.ping().unwrap();
+    let _directory = broker.kill();
+    assert!(matches!(next(&lifecycle), Lifecycle::Disconnect { .. }));
+    assert!(matches!(next(&lifecycle), Lifecycle::Closed(Error::BrokerNotRunning { .. })));
+    assert_eq!(closed.recv_timeout(PATIENCE).unwrap(), (true, true));
+    assert!(client.is_closed());
+    // The listeners went with the reader: nobody is left to tell more.
+    assert!(
+        lifecycle.recv_timeout(PATIENCE).is_err_and(|end| end == RecvTimeoutError::Disconnected)
+    );
 }
 
 #[test]
@@ -310,7 +348,8 @@ fn a_kicked_client_says_why_and_comes_back_only_if_that_helps() {
             assert!(matches!(next(&lifecycle), Lifecycle::Connect { resumed: true, .. }));
             client.ping().unwrap();
         } else {
-            until("the end", || client.emit("a", "").is_err());
+            assert!(matches!(next(&lifecycle), Lifecycle::Closed(Error::Disconnected(_))));
+            assert!(client.is_closed() && client.emit("a", "").is_err());
         }
     }
 }

@@ -40,8 +40,9 @@ pub const MAX_PATH_BYTES: usize = 107;
 /// How many clients may wait to be accepted; the system caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// What a directory made for the socket is: nobody else looks in uninvited.
-const PARENT_MODE: u32 = 0o750;
+/// What a directory made for the socket is: passable for all, since the socket's
+/// own permissions and group say who may connect; writable for the broker alone.
+const PARENT_MODE: u32 = 0o755;
 
 /// How a local listener is set up.
 #[derive(Clone, Debug)]
@@ -50,7 +51,8 @@ pub struct BindOptions {
     pub mode: u32,
     /// The socket's group, if not the broker's own.
     pub group: Option<Group>,
-    /// Whether a missing directory (one level) is made.
+    /// Whether a missing directory (one level) is made. One that is there already
+    /// must then be the broker's own if anybody could have made it, as in `/tmp`.
     pub create_parent: bool,
 }
 
@@ -89,6 +91,9 @@ impl LocalListener {
         let address = path::address(path)?;
         let group = options.group.as_ref().map(path::group_id).transpose()?;
         path::ensure_parent(path, options.create_parent)?;
+        // Looked at before there is a lock file, so that a refusal leaves nothing
+        // behind, and again under the lock, where the answer holds.
+        path::occupied(path)?;
         let lock = lock(path)?;
         path::remove_stale(path, &address)?;
         let fd = stream_socket().map_err(|error| BindError::system("create a socket", error))?;

@@ -13,12 +13,19 @@ fn events(first: u64, count: u64) -> Slice {
     Slice::from(Bytes::from(frames))
 }
 
+/// Starts a send; returns what is under way.
+fn batch(queue: &mut Outbound) -> Vec<u8> {
+    let rest = queue.start_send();
+    let mut batch = rest.map(|rest| rest.as_bytes().to_vec()).unwrap_or_default();
+    queue.whole_slices().for_each(|slice| batch.extend_from_slice(slice.as_bytes()));
+    batch
+}
+
 /// Sends all, in steps of at most `step` bytes; returns the bytes.
 fn drain(queue: &mut Outbound, step: usize) -> Vec<u8> {
     let mut out = Vec::new();
     while queue.can_send() {
-        let mut batch = queue.start_send().as_bytes().to_vec();
-        queue.after_first().for_each(|slice| batch.extend_from_slice(slice.as_bytes()));
+        let batch = batch(queue);
         let take = batch.len().min(step);
         out.extend_from_slice(&batch[..take]);
         queue.sent(take, false);
@@ -61,11 +68,11 @@ fn a_queue_is_full_from_its_mark_until_it_is_half_empty() {
     queue.push(&events(10, 1));
     assert!(queue.fills(&budget));
     assert!(!queue.fills(&budget), "only once");
-    queue.start_send();
+    batch(&mut queue);
     queue.sent(4 * FRAME_BYTES, false);
     assert!(!queue.drained());
     assert!(queue.is_full());
-    queue.start_send();
+    batch(&mut queue);
     queue.sent(FRAME_BYTES, false);
     assert!(queue.drained());
     assert!(!queue.is_full());
@@ -78,8 +85,7 @@ fn latest_loses_the_oldest_whole_frames_and_says_how_many() {
         queue.push(&events(1, 4));
         let mut bytes = Vec::new();
         if half_sent > 0 {
-            let first = queue.start_send();
-            bytes.extend_from_slice(&first.as_bytes()[..half_sent]);
+            bytes.extend_from_slice(&batch(&mut queue)[..half_sent]);
             queue.sent(half_sent, false);
         }
         queue.push(&events(5, 20));
@@ -132,7 +138,7 @@ fn a_frame_in_pieces_is_dropped_or_kept_as_a_whole() {
         ];
         queue.push_pieces(&pieces);
         queue.push(&events(2, 2));
-        queue.start_send();
+        batch(&mut queue);
         queue.sent(split + 4, false);
         queue.push_pieces(&pieces);
         queue.push(&events(4, 9));
@@ -153,7 +159,7 @@ fn truncating_keeps_the_frame_that_is_half_sent() {
         queue.push(&events(1, 5));
         let mut bytes = Vec::new();
         if sent > 0 {
-            bytes.extend_from_slice(&queue.start_send().as_bytes()[..sent]);
+            bytes.extend_from_slice(&batch(&mut queue)[..sent]);
             queue.sent(sent, false);
         }
         queue.truncate();

@@ -25,9 +25,9 @@ impl<I: Io> Shard<I> {
             };
             connection.dirty = false;
             if connection.outbound.can_send() && !matches!(connection.state, State::Closed) {
-                let first = connection.outbound.start_send();
-                let rest = connection.outbound.after_first();
-                self.io.send(conn, std::iter::once(&first).chain(rest));
+                let rest = connection.outbound.start_send();
+                let whole = connection.outbound.whole_slices();
+                self.io.send(conn, rest.iter().chain(whole));
             }
         }
     }

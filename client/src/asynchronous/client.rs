@@ -14,6 +14,7 @@ use crate::builder::Builder;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
+use crate::path::is_default;
 use crate::registry::{Command, Listener, ListenerId, Placement, lock};
 use crate::session::Outbound;
 use crate::shared::requested;
@@ -21,6 +22,9 @@ use crate::shared::requested;
 /// The async form of [`Client`](crate::Client): see there for what the calls
 /// promise. Clones share the connection; when the last is dropped the task
 /// writes what was emitted for a moment and ends.
+///
+/// The task lives in the runtime that connected: when that is dropped the client
+/// is over, also for handles that are used elsewhere.
 #[derive(Clone)]
 pub struct AsyncClient {
     handle: Arc<Handle>,
@@ -58,13 +62,15 @@ impl AsyncClient {
     /// Connects to the machine's broker at its default socket.
     ///
     /// # Errors
-    /// As [`AsyncClient::connect`].
+    /// As [`AsyncClient::connect`] and
+    /// [`Client::connect_default`](crate::Client::connect_default).
     pub async fn connect_default() -> Result<AsyncClient, Error> {
         AsyncClient::connect(crate::default_socket_path()).await
     }
 
     async fn start(builder: Builder, path: &Path) -> Result<AsyncClient, Error> {
-        let Builder { options, lifecycle } = builder;
+        let Builder { mut options, lifecycle } = builder;
+        options.default_socket = is_default(path);
         let connection = shake_hands(path, &options, Source::NONE).await?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
@@ -244,12 +250,12 @@ impl AsyncClient {
             shared.close(requested());
             return Err(error);
         }
-        match shared.wait_closed(after).await {
-            None => {
-                shared.close(requested());
-                Err(Error::Timeout { waiting_for: "goodbye of the broker", after })
-            }
-            Some(Error::Disconnected(DisconnectReason::Requested)) => Ok(()),
+        if !shared.wait_finished(after).await {
+            shared.close(requested());
+            return Err(Error::Timeout { waiting_for: "goodbye of the broker", after });
+        }
+        match shared.closed() {
+            None | Some(Error::Disconnected(DisconnectReason::Requested)) => Ok(()),
             Some(error) => Err(error),
         }
     }
@@ -286,6 +292,13 @@ impl AsyncClient {
     /// Sequence of the last own event known to be queued at every target.
     pub fn confirmed_sequence(&self) -> u64 {
         self.shared().confirmed.load(Ordering::Acquire)
+    }
+
+    /// Whether the client ended for good: disconnected as it was told to, gave up
+    /// connecting again, or its runtime is gone. Told as [`Lifecycle::Closed`],
+    /// except by a runtime that is gone.
+    pub fn is_closed(&self) -> bool {
+        self.shared().closed().is_some()
     }
 
     /// The largest payload that the broker takes, in bytes.

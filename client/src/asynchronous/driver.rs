@@ -21,6 +21,7 @@ use crate::builder::Options;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error, is_final};
 use crate::lifecycle::Lifecycle;
+use crate::path::check_directory;
 use crate::reader::greeting;
 use crate::registry::Standing;
 use crate::session::{Inbound, Outbound, ReceiveBuffer, SessionEvent};
@@ -52,6 +53,9 @@ pub(super) async fn shake_hands(
 }
 
 async fn greet(path: &Path, options: &Options, previous: Source) -> Result<Welcomed, Error> {
+    if options.default_socket {
+        check_directory(path)?;
+    }
     let fail = |error: io::Error| Error::from_connect(path, &error);
     let lost = |error: io::Error| Error::Connect { path: path.into(), reason: error.to_string() };
     let mut out = Vec::new();
@@ -94,6 +98,20 @@ pub(super) struct Driver {
     listening: Listening,
     backoff: Backoff,
     batch: Batch,
+    /// The last field: what listeners own goes before anybody is told that all is
+    /// over.
+    _end: End,
+}
+
+/// Tells whoever waits that the task is gone, also if it did not run to its end:
+/// a runtime that is dropped drops its tasks wherever they wait.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let reason = "the runtime that the client ran in is gone".to_owned();
+        self.0.finish(Error::Disconnected(DisconnectReason::ConnectionLost(reason)));
+    }
 }
 
 impl Driver {
@@ -101,7 +119,8 @@ impl Driver {
         let backoff = Backoff::new(shared.options.reconnect.clone());
         let listening =
             Listening { dispatcher: Dispatcher::new(), connecting: true, resumed: false };
-        Driver { shared, listening, backoff, batch: Batch::default() }
+        let end = End(Arc::clone(&shared));
+        Driver { shared, listening, backoff, batch: Batch::default(), _end: end }
     }
 
     /// Runs until the client ends.
@@ -132,10 +151,10 @@ impl Driver {
             match next {
                 Ok(next) => connection = next,
                 Err(error) => {
-                    // What listeners own goes before anybody is told that all is over.
-                    drop(self.listening);
-                    shared.queues().iter().for_each(|queue| queue.end());
-                    shared.close(error);
+                    shared.close(error.clone());
+                    // Somebody else may have closed it before, for another reason.
+                    let error = shared.closed().unwrap_or(error);
+                    self.listening.tell(&shared, &Lifecycle::Closed(error));
                     return;
                 }
             }

@@ -44,6 +44,8 @@ pub(super) struct Outgoing {
     pub(super) request_bytes: usize,
     pub(super) link: Link,
     pub(super) leaving: bool,
+    /// The task is gone.
+    finished: bool,
 }
 
 /// See the module.
@@ -76,6 +78,7 @@ impl Shared {
             request_bytes: 0,
             link: Link::Up,
             leaving: false,
+            finished: false,
         };
         Shared {
             path,
@@ -156,32 +159,23 @@ impl Shared {
         &self,
         encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> T,
     ) -> Result<T, Error> {
-        let mut outgoing = self.lock();
-        if let Link::Closed(error) = &outgoing.link {
-            return Err(error.clone());
-        }
-        if outgoing.leaving {
-            return Err(Error::Disconnected(DisconnectReason::Requested));
-        }
-        if outgoing.request_bytes > REQUEST_ROOM_BYTES {
-            return Err(Error::Backpressure);
-        }
-        let Outgoing { outbound, buffer, request_bytes, .. } = &mut *outgoing;
-        let before = buffer.len();
-        let number = encode(outbound, buffer);
-        *request_bytes += buffer.len() - before;
-        drop(outgoing);
+        let number = self.lock().request(encode)?;
         self.work.notify_one();
         Ok(number)
     }
 
     /// Appends the bye, after which nothing may be emitted.
     pub(super) fn leave(&self) -> Result<(), Error> {
-        if !matches!(self.lock().link, Link::Up | Link::Closed(_)) {
+        let mut outgoing = self.lock();
+        if !matches!(outgoing.link, Link::Up | Link::Closed(_)) {
             return Err(Error::NotConnected);
         }
-        self.request(|outbound, out| outbound.bye(out))?;
-        self.lock().leaving = true;
+        outgoing.request(|outbound, out| outbound.bye(out))?;
+        // Under the same lock: the answer may come at once, and without this it
+        // looks like a broker that shuts down.
+        outgoing.leaving = true;
+        drop(outgoing);
+        self.work.notify_one();
         self.drained.notify_one();
         Ok(())
     }
@@ -320,6 +314,21 @@ impl Shared {
         tokio::time::timeout(timeout, self.until_closed()).await.ok()
     }
 
+    /// Waits until the task is gone; whether it was in time.
+    pub(super) async fn wait_finished(&self, timeout: Duration) -> bool {
+        let finished = async {
+            loop {
+                let mut changed = pin!(self.changed.notified());
+                changed.as_mut().enable();
+                if self.lock().finished {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(timeout, finished).await.is_ok()
+    }
+
     /// The connection is gone; what was not written is kept.
     pub(super) fn disconnected(&self) {
         let mut outgoing = self.lock();
@@ -345,6 +354,14 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
+    /// The task is gone; `error` says why unless the client ended before.
+    pub(super) fn finish(&self, error: Error) {
+        self.queues().iter().for_each(|queue| queue.end());
+        self.lock().finished = true;
+        self.close(error);
+        lock(&self.answers).clear();
+    }
+
     pub(super) fn closed(&self) -> Option<Error> {
         match &self.lock().link {
             Link::Closed(error) => Some(error.clone()),
@@ -363,6 +380,26 @@ impl Shared {
 impl Outgoing {
     pub(super) fn pending(&self) -> usize {
         self.front.len() + self.buffer.len() + self.in_flight
+    }
+
+    /// Appends a request; the task is yet to be woken.
+    fn request<T>(
+        &mut self,
+        encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> T,
+    ) -> Result<T, Error> {
+        if let Link::Closed(error) = &self.link {
+            return Err(error.clone());
+        }
+        if self.leaving {
+            return Err(Error::Disconnected(DisconnectReason::Requested));
+        }
+        if self.request_bytes > REQUEST_ROOM_BYTES {
+            return Err(Error::Backpressure);
+        }
+        let before = self.buffer.len();
+        let number = encode(&mut self.outbound, &mut self.buffer);
+        self.request_bytes += self.buffer.len() - before;
+        Ok(number)
     }
 
     /// What may be written now, if anything, in place of the empty `spare`. Also

@@ -27,6 +27,13 @@ pub enum BindError {
         /// That directory.
         directory: PathBuf,
     },
+    /// The directory was there already, and somebody else may control it.
+    UntrustedDirectory {
+        /// That directory.
+        directory: PathBuf,
+        /// What is wrong with it: "it …".
+        flaw: String,
+    },
     /// The directory or its files may not be written to.
     Permission {
         /// The path.
@@ -97,6 +104,12 @@ impl fmt::Display for BindError {
                 "no permission to create {0} and {0}.lock: start the broker as a user who may \
                  write to that directory, or choose another socket path",
                 path.display(),
+            ),
+            BindError::UntrustedDirectory { directory, flaw } => write!(
+                formatter,
+                "anybody could have made {}, and it {flaw}: remove it, or choose another socket \
+                 path with --socket",
+                directory.display(),
             ),
             BindError::InUse { path } => write!(
                 formatter,

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
@@ -14,6 +14,13 @@ const GROUP_ENTRY_BYTES: usize = 16 << 10;
 
 /// The most room for a group's entry, 1 MiB: tens of thousands of members.
 const MAX_GROUP_ENTRY_BYTES: usize = 1 << 20;
+
+/// Permission bits of a directory in which others may create files: sticky or
+/// writable for all.
+const SHARED_BITS: u32 = 0o1002;
+
+/// Permission bits that let somebody else than the owner replace the socket.
+const FOREIGN_WRITE_BITS: u32 = 0o022;
 
 /// The address of a path, checked.
 pub(super) fn address(path: &Path) -> Result<SocketAddrUnix, BindError> {
@@ -27,13 +34,15 @@ pub(super) fn address(path: &Path) -> Result<SocketAddrUnix, BindError> {
     SocketAddrUnix::new(path).map_err(|_| invalid())
 }
 
-/// Makes sure that the directory of `path` is there.
+/// Makes sure that the directory of `path` is there; with `create` also that it is
+/// to be trusted.
 pub(super) fn ensure_parent(path: &Path, create: bool) -> Result<(), BindError> {
     let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
         return Ok(());
     };
     let missing = || BindError::MissingDirectory { directory: directory.to_owned() };
     match rustix::fs::stat(directory) {
+        Ok(_) if create => return check_trust(directory),
         Ok(_) => return Ok(()),
         Err(Errno::NOENT) if create => {}
         Err(Errno::NOENT | Errno::NOTDIR) => return Err(missing()),
@@ -41,11 +50,64 @@ pub(super) fn ensure_parent(path: &Path, create: bool) -> Result<(), BindError> 
         Err(error) => return Err(BindError::system("look at the socket's directory", error)),
     }
     match rustix::fs::mkdir(directory, Mode::from_raw_mode(PARENT_MODE as _)) {
-        // Another process may have been faster.
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) => open_up(directory),
+        // Another process was faster, or a symbolic link leads nowhere.
+        Err(Errno::EXIST) => check_trust(directory),
         Err(Errno::NOENT) => Err(missing()),
         Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Err(BindError::permission(path)),
         Err(error) => Err(BindError::system("create the socket's directory", error)),
+    }
+}
+
+/// Gives a directory that was just made the permissions that the process's mask
+/// withheld. Through a descriptor, so that what may have taken its place meanwhile
+/// is not followed elsewhere.
+fn open_up(directory: &Path) -> Result<(), BindError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(directory, flags, Mode::empty())
+        .and_then(|fd| rustix::fs::fchmod(fd, Mode::from_raw_mode(PARENT_MODE as _)))
+        .map_err(|error| BindError::system("set the permissions of the socket's directory", error))
+}
+
+/// Refuses a directory that somebody else may control: whoever does decides who
+/// listens at the socket's path. Only where anybody may create directories, as in
+/// `/tmp`; elsewhere those who may have decided.
+fn check_trust(directory: &Path) -> Result<(), BindError> {
+    let around = match directory.parent() {
+        None => return Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
+    let look = |error| BindError::system("look at the socket's directory", error);
+    let around = rustix::fs::stat(around).map_err(look)?;
+    if around.st_mode as u32 & SHARED_BITS == 0 {
+        return Ok(());
+    }
+    let status = rustix::fs::lstat(directory).map_err(look)?;
+    let flaw = match FileType::from_raw_mode(status.st_mode) {
+        FileType::Symlink => "is a symbolic link".to_owned(),
+        FileType::Directory => {
+            let own = rustix::process::geteuid().as_raw();
+            if status.st_uid != own && status.st_uid != 0 {
+                format!("belongs to user {}", status.st_uid)
+            } else if status.st_mode as u32 & FOREIGN_WRITE_BITS != 0 {
+                "may be written to by others (chmod go-w is enough if it is yours)".to_owned()
+            } else {
+                return Ok(());
+            }
+        }
+        _ => "is no directory".to_owned(),
+    };
+    Err(BindError::UntrustedDirectory { directory: directory.to_owned(), flaw })
+}
+
+/// Whether there is a socket at `path`, live or stale; anything else is refused.
+pub(super) fn occupied(path: &Path) -> Result<bool, BindError> {
+    match rustix::fs::lstat(path) {
+        Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::Socket => Ok(true),
+        Ok(_) => Err(BindError::NotASocket { path: path.to_owned() }),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(BindError::system("look at the socket path", error)),
     }
 }
 
@@ -53,13 +115,8 @@ pub(super) fn ensure_parent(path: &Path, create: bool) -> Result<(), BindError> 
 /// keeps to it listens there; one that does not (another program, or a broker
 /// whose lock file was removed) is found by connecting.
 pub(super) fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), BindError> {
-    let status = match rustix::fs::lstat(path) {
-        Ok(status) => status,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(BindError::system("look at the socket path", error)),
-    };
-    if FileType::from_raw_mode(status.st_mode) != FileType::Socket {
-        return Err(BindError::NotASocket { path: path.to_owned() });
+    if !occupied(path)? {
+        return Ok(());
     }
     let probe =
         super::stream_socket().map_err(|error| BindError::system("create a socket", error))?;

@@ -25,6 +25,14 @@ impl Drop for Scratch {
     }
 }
 
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
 fn bind(path: &Path) -> Result<LocalListener, BindError> {
     LocalListener::bind(path, &BindOptions::default())
 }
@@ -34,8 +42,7 @@ fn a_listener_is_connectable_and_gone_when_dropped() {
     let scratch = Scratch::new("bind");
     let path = scratch.socket();
     let listener = bind(&path).unwrap();
-    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o660);
+    assert_eq!(mode(&path), 0o660);
     let socket = connect(&path).unwrap();
     assert_eq!(socket.peer().uid, rustix::process::getuid().as_raw());
     assert_eq!(listener.path(), path);
@@ -83,6 +90,28 @@ fn a_file_that_is_no_socket_is_left_alone() {
 }
 
 #[test]
+fn a_refused_path_is_left_without_a_lock_file() {
+    let scratch = Scratch::new("refused");
+    let file = scratch.0.join("file");
+    std::fs::write(&file, "").unwrap();
+    let directory = scratch.0.join("directory");
+    std::fs::create_dir(&directory).unwrap();
+    let link = scratch.0.join("link");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    for path in [&file, &directory, &directory.join(""), &link] {
+        assert!(matches!(bind(path), Err(BindError::NotASocket { .. })), "{path:?}");
+    }
+    let names = |directory: &Path| {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&scratch.0), ["directory", "file", "link"]);
+    assert!(names(&directory).is_empty());
+}
+
+#[test]
 fn a_successors_socket_is_not_removed() {
     let scratch = Scratch::new("successor");
     let path = scratch.socket();
@@ -100,11 +129,70 @@ fn a_missing_directory_is_made_one_level_deep_on_request() {
     let path = scratch.0.join("netcluster/broker.sock");
     assert!(matches!(bind(&path), Err(BindError::MissingDirectory { .. })));
     let _listener = LocalListener::bind(&path, &options).unwrap();
+    // Whatever the process's mask is: the socket's permissions decide.
+    assert_eq!(mode(&scratch.0.join("netcluster")), 0o755);
     let deep = scratch.0.join("a/b/broker.sock");
     assert!(matches!(
         LocalListener::bind(&deep, &options),
         Err(BindError::MissingDirectory { .. })
     ));
+}
+
+/// What binding in `directory` says when the directory might have to be made.
+fn flaw(directory: &Path) -> Option<String> {
+    let options = BindOptions { create_parent: true, ..BindOptions::default() };
+    match LocalListener::bind(&directory.join("default.sock"), &options) {
+        Ok(_) => None,
+        Err(error @ BindError::UntrustedDirectory { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains("--socket") && text.contains("remove it"), "{text}");
+            Some(text)
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn where_anybody_may_create_it_a_directory_of_others_is_refused() {
+    let scratch = Scratch::new("trust");
+    set_mode(&scratch.0, 0o1777);
+    let directory = scratch.0.join("netcluster");
+    assert_eq!(flaw(&directory), None, "made");
+    assert_eq!(flaw(&directory), None, "made before");
+    for bits in [0o775, 0o757, 0o1777] {
+        set_mode(&directory, bits);
+        assert!(flaw(&directory).unwrap().contains("chmod go-w"), "{bits:o}");
+    }
+    set_mode(&directory, 0o700);
+    assert_eq!(flaw(&directory), None);
+    for (name, target) in [("link", "netcluster"), ("dangling", "nowhere")] {
+        let link = scratch.0.join(name);
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        assert!(flaw(&link).unwrap().contains("symbolic link"), "{name}");
+    }
+    assert!(!scratch.0.join("nowhere").exists());
+    // Who chooses a path knows what is there.
+    bind(&scratch.0.join("link/default.sock")).unwrap();
+    if std::os::unix::fs::chown(&directory, Some(65534), None).is_err() {
+        println!("SKIPPED: only root can give a directory to somebody else");
+        return;
+    }
+    assert!(flaw(&directory).unwrap().contains("user 65534"));
+}
+
+#[test]
+fn where_only_its_maker_could_create_it_a_directory_may_be_anybodys() {
+    let scratch = Scratch::new("packaged");
+    set_mode(&scratch.0, 0o755);
+    let directory = scratch.0.join("netcluster");
+    std::fs::create_dir(&directory).unwrap();
+    set_mode(&directory, 0o2775);
+    assert_eq!(flaw(&directory), None);
+    // Only root may; for others it stays their own.
+    let _ = std::os::unix::fs::chown(&directory, Some(65534), Some(65534));
+    assert_eq!(flaw(&directory), None);
+    std::os::unix::fs::symlink("netcluster", scratch.0.join("link")).unwrap();
+    assert_eq!(flaw(&scratch.0.join("link")), None);
 }
 
 #[test]

@@ -1,0 +1,45 @@
+# The commands people repeat. Each is one plain command that can be typed as well;
+# CONTRIBUTING.md explains them.
+
+# Lists these.
+default:
+    @just --list
+
+# Everything that must hold before a change is merged.
+ci *steps:
+    .ci/run {{steps}}
+
+# All tests.
+test:
+    cargo test --workspace --all-features
+
+# Format, lints, house rules: the quick checks.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    cargo test --test tidy
+
+# The broker in virtual time over many seeds: the long form.
+sim seeds="2000":
+    SIM_SEEDS={{seeds}} cargo test --release --test sim_local
+
+# The pool's model, every interleaving.
+loom:
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p netcluster-platform --lib loom
+
+# One fuzz target, for so many seconds: the long form.
+fuzz target seconds="600":
+    cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+
+# All benchmarks, or those whose name contains the filter.
+bench *filter:
+    cargo bench -- {{filter}}
+
+# Throughput on this machine, beside a relay that parses nothing.
+load *options:
+    cargo build --release
+    cargo run --release -p netcluster-loadtest -- local --seconds 5 --baseline {{options}}
+
+# The documentation, warnings are errors.
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features

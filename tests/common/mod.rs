@@ -1,0 +1,248 @@
+//! What the integration tests share: a broker of its own for each test, on each
+//! back end, and waiting that is bounded but never part of a test's meaning.
+//!
+//! `raw` speaks the protocol byte by byte; `process` has what must be killed.
+
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part")]
+
+pub mod process;
+pub mod raw;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use netcluster::broker::{Broker, BrokerConfig};
+use netcluster::status::Status;
+use netcluster_client::{Builder, Client, OwnedMessage, Subscription};
+use netcluster_platform::{Choice, choose};
+use netcluster_wire::Hello;
+
+pub use raw::Raw;
+
+/// Longest wait for something that should come: generous, since the machine may
+/// be busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How long a shutdown waits for clients that a test has left unread.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// Runs a test on both back ends with one shard, as `name::uring` and so on.
+macro_rules! on_both {
+    ($(#[$about:meta])* fn $name:ident($bed:ident) $body:block) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[$about])*
+            fn run($bed: &Bed) $body
+
+            #[test]
+            fn uring() {
+                Bed::new(Choice::Uring, 1).run(run);
+            }
+
+            #[test]
+            fn poll() {
+                Bed::new(Choice::Poll, 1).run(run);
+            }
+        }
+    };
+}
+
+/// Runs a test on both back ends, with one shard and with two between which the
+/// clients of a channel alternate.
+macro_rules! on_all {
+    ($(#[$about:meta])* fn $name:ident($bed:ident) $body:block) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[$about])*
+            fn run($bed: &Bed) $body
+
+            #[test]
+            fn uring() {
+                Bed::new(Choice::Uring, 1).run(run);
+            }
+
+            #[test]
+            fn uring_across_shards() {
+                Bed::new(Choice::Uring, 2).run(run);
+            }
+
+            #[test]
+            fn poll() {
+                Bed::new(Choice::Poll, 1).run(run);
+            }
+
+            #[test]
+            fn poll_across_shards() {
+                Bed::new(Choice::Poll, 2).run(run);
+            }
+        }
+    };
+}
+
+pub(crate) use {on_all, on_both};
+
+/// What a test runs on.
+pub struct Bed {
+    pub backend: Choice,
+    pub shards: u16,
+}
+
+impl Bed {
+    pub fn new(backend: Choice, shards: u16) -> Bed {
+        Bed { backend, shards }
+    }
+
+    /// Runs a test unless the machine does not allow it.
+    pub fn run(&self, test: impl FnOnce(&Bed)) {
+        match choose(self.backend) {
+            Ok(_) => test(self),
+            Err(reason) => println!("SKIPPED: {reason}"),
+        }
+    }
+
+    /// A broker with the default settings.
+    pub fn bus(&self) -> Bus {
+        self.bus_with(|_| {})
+    }
+
+    /// A broker with other settings.
+    pub fn bus_with(&self, change: impl FnOnce(&mut BrokerConfig)) -> Bus {
+        let directory = Directory::new();
+        let mut config = self.config(&directory.path("b.sock"));
+        change(&mut config);
+        let broker = Broker::start(config).expect("the broker starts");
+        let path = broker.socket().to_owned();
+        Bus { broker: Some(broker), path, directory }
+    }
+
+    /// The settings of a broker at this socket.
+    pub fn config(&self, path: &Path) -> BrokerConfig {
+        let mut config = BrokerConfig::new(path);
+        config.backend = self.backend;
+        config.shards = Some(self.shards);
+        config.shard.spill_clients = 1;
+        config.shard.drain_timeout = DRAIN;
+        // Where a test wants these to be over, it says so.
+        config.shard.hello_timeout = PATIENCE;
+        config.shard.stall_timeout = PATIENCE;
+        config.shard.linger = PATIENCE;
+        config
+    }
+}
+
+/// A directory of a test's own, removed at its end.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Directory {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("nc-test-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary directory");
+        Directory(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A broker in this process; it ends with the test.
+pub struct Bus {
+    pub broker: Option<Broker>,
+    pub path: PathBuf,
+    directory: Directory,
+}
+
+impl Bus {
+    /// A client crate's client.
+    pub fn client(&self) -> Client {
+        self.client_with(|builder| builder)
+    }
+
+    pub fn client_with(&self, change: impl FnOnce(Builder) -> Builder) -> Client {
+        connect(&self.path, change)
+    }
+
+    /// A client that speaks for itself, welcomed to the default channel.
+    pub fn raw(&self) -> Raw {
+        Raw::welcomed(&self.path, &Hello::default()).0
+    }
+
+    pub fn raw_with(&self, hello: &Hello) -> Raw {
+        Raw::welcomed(&self.path, hello).0
+    }
+
+    pub fn status(&self) -> Status {
+        status_at(&self.path)
+    }
+
+    /// Shuts down and waits for the end.
+    pub fn end(mut self) {
+        let broker = self.broker.take().expect("it runs");
+        broker.shutdown().request();
+        broker.join().expect("an orderly end");
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.shutdown().request();
+            let ended = broker.join();
+            if !std::thread::panicking() {
+                ended.expect("no shard breaks");
+            }
+        }
+    }
+}
+
+/// A client that is patient where the default would give a loaded machine up.
+pub fn connect(path: &Path, change: impl FnOnce(Builder) -> Builder) -> Client {
+    let builder = Client::builder().connect_timeout(PATIENCE).disconnect_timeout(PATIENCE);
+    change(builder).connect(path).expect("the broker takes clients")
+}
+
+/// The status, as a client of a channel that no test uses gets it.
+pub fn status_at(path: &Path) -> Status {
+    Raw::on_channel(path, "status", &Hello::default()).0.status()
+}
+
+/// Waits until something holds. The pause between looks is not part of any
+/// test's meaning.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The next message of a subscription; there must be one.
+pub fn take(subscription: &Subscription) -> OwnedMessage {
+    subscription.recv_timeout(PATIENCE).expect("a message comes")
+}
+
+/// A payload that tells who made it, its number and its length, and whose other
+/// bytes follow from that.
+pub fn patterned(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length as u64;
+    let mut payload = Vec::with_capacity(length + 8);
+    while payload.len() < length {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        payload.extend_from_slice(&state.to_le_bytes());
+    }
+    payload.truncate(length);
+    payload
+}

@@ -1,0 +1,158 @@
+//! Children that can be killed: the test binary itself, told by its environment
+//! to play a part.
+//!
+//! A part is a `#[test]` that does nothing unless [`part`] says so.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use netcluster::broker::Broker;
+use netcluster_platform::Choice;
+
+use super::{Bed, Directory, wait_until};
+
+const PART: &str = "NC_TEST_PART";
+const SOCKET: &str = "NC_TEST_SOCKET";
+const BACKEND: &str = "NC_TEST_BACKEND";
+const SHARDS: &str = "NC_TEST_SHARDS";
+
+/// The socket, if this process is to play `name`.
+pub fn part(name: &str) -> Option<PathBuf> {
+    let mine = std::env::var(PART).is_ok_and(|part| part == name);
+    mine.then(|| std::env::var_os(SOCKET).expect("a part is told the socket").into())
+}
+
+/// A process that plays a part; killed at the end of the test if not before.
+pub struct Played(pub Child);
+
+impl Played {
+    /// Starts the part `test`, which is the name of the `#[test]` that plays it.
+    pub fn start(test: &str, socket: &Path, more: impl FnOnce(&mut Command)) -> Played {
+        let binary = std::env::current_exe().expect("the test's own path");
+        let mut command = Command::new(binary);
+        command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+        Played::spawn(command, test, socket, more)
+    }
+
+    /// The same with at most so many open descriptors.
+    pub fn start_limited(
+        test: &str,
+        socket: &Path,
+        descriptors: usize,
+        more: impl FnOnce(&mut Command),
+    ) -> Played {
+        let binary = std::env::current_exe().expect("the test's own path");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""));
+        command.arg(binary).args(["--exact", test, "--nocapture", "--test-threads=1"]);
+        Played::spawn(command, test, socket, more)
+    }
+
+    fn spawn(
+        mut command: Command,
+        test: &str,
+        socket: &Path,
+        more: impl FnOnce(&mut Command),
+    ) -> Played {
+        command.env(PART, test).env(SOCKET, socket).stdin(Stdio::null()).stdout(Stdio::null());
+        more(&mut command);
+        Played(command.spawn().expect("the test binary runs"))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let status = self.0.wait().expect("it was started here");
+        assert_eq!(status.signal(), Some(9), "it ended before it was killed: {status}");
+    }
+
+    /// Descriptors that it has open.
+    pub fn descriptors(&self) -> usize {
+        let directory = format!("/proc/{}/fd", self.id());
+        std::fs::read_dir(directory).expect("it runs").count()
+    }
+
+    /// Its resident memory.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let text = std::fs::read_to_string(path).expect("it runs");
+        let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("a running process");
+        let kib = line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
+        kib.expect("a number of KiB") << 10
+    }
+}
+
+impl Drop for Played {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A broker in a process of its own.
+pub struct RemoteBus {
+    pub process: Played,
+    pub path: PathBuf,
+    pub log: PathBuf,
+    directory: Option<Directory>,
+}
+
+/// The part of a broker. To be called by a `#[test]` of the same binary that is
+/// named `broker_process`.
+pub fn play_broker() {
+    let Some(path) = part("broker_process") else { return };
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let number = |name: &str| std::env::var(name).expect("a broker is told its back end");
+    let backend = if number(BACKEND) == "Uring" { Choice::Uring } else { Choice::Poll };
+    let bed = Bed::new(backend, number(SHARDS).parse().expect("a number of shards"));
+    let mut config = bed.config(&path);
+    config.shard.run = u64::from(std::process::id());
+    let broker = Broker::start(config).expect("the broker starts");
+    broker.join().expect("an orderly end");
+}
+
+impl RemoteBus {
+    pub fn start(bed: &Bed) -> RemoteBus {
+        RemoteBus::start_limited(bed, None)
+    }
+
+    /// With at most so many open descriptors.
+    pub fn start_limited(bed: &Bed, descriptors: Option<usize>) -> RemoteBus {
+        let directory = Directory::new();
+        let (path, log) = (directory.path("b.sock"), directory.path("log"));
+        let process = spawn_broker(bed, &path, &log, descriptors);
+        RemoteBus { process, path, log, directory: Some(directory) }
+    }
+
+    /// Starts a successor at the same socket, after [`Played::kill`].
+    pub fn restart(&mut self, bed: &Bed) {
+        self.process = spawn_broker(bed, &self.path, &self.log, None);
+    }
+
+    /// What it has logged so far.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("it has a log")
+    }
+}
+
+fn spawn_broker(bed: &Bed, path: &Path, log: &Path, descriptors: Option<usize>) -> Played {
+    let more = |command: &mut Command| {
+        let log = std::fs::File::create(log).expect("a log file");
+        command
+            .env(BACKEND, format!("{:?}", bed.backend))
+            .env(SHARDS, bed.shards.to_string())
+            .stderr(log);
+    };
+    let process = match descriptors {
+        Some(limit) => Played::start_limited("broker_process", path, limit, more),
+        None => Played::start("broker_process", path, more),
+    };
+    let answers = || std::os::unix::net::UnixStream::connect(path).is_ok();
+    wait_until("the broker answers", answers);
+    process
+}

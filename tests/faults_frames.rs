@@ -1,0 +1,286 @@
+//! Frames that break the protocol: the sender is told why and disconnected, and
+//! nobody else notices.
+
+mod common;
+
+use common::raw::hello_frame;
+use common::{Bed, Bus, Raw, on_all, on_both};
+use netcluster_platform::Choice;
+use netcluster_wire::limits::HEADER_BYTES;
+use netcluster_wire::{ErrorCode, Hello, Kind, Source};
+
+/// Sends bytes as a welcomed client and returns the error that ends it, after a
+/// bystander has exchanged events before and after.
+fn reaction(bus: &Bus, make: impl FnOnce(&mut Raw) -> Vec<u8>) -> (ErrorCode, String) {
+    let (mut listener, mut emitter) = (bus.raw(), bus.raw());
+    listener.listen("other");
+    let mut violator = bus.raw();
+    emitter.emit("other", b"before");
+    let bytes = make(&mut violator);
+    violator.send(&bytes);
+    let error = violator.last_error();
+    emitter.emit("other", b"after");
+    for expected in [&b"before"[..], b"after"] {
+        assert_eq!(listener.event_got().payload, expected);
+    }
+    error
+}
+
+/// An event whose header has these bytes written over.
+fn spoilt(raw: &mut Raw, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut event = raw.event("name", &[7; 40]);
+    event[at..at + bytes.len()].copy_from_slice(bytes);
+    event
+}
+
+on_all! {
+    fn a_broken_header_ends_only_its_own_connection(bed) {
+        let bus = bed.bus();
+        let cases: [(&str, usize, &[u8], ErrorCode); 8] = [
+            ("not a multiple of 8", 0, &75u32.to_le_bytes(), ErrorCode::Protocol),
+            ("cannot hold", 0, &0u32.to_le_bytes(), ErrorCode::Protocol),
+            ("cannot hold", 0, &24u32.to_le_bytes(), ErrorCode::Protocol),
+            ("over the limit", 0, &0xffff_fff8_u32.to_le_bytes(), ErrorCode::PayloadTooLarge),
+            ("unknown frame kind 0x77", 4, &[0x77], ErrorCode::Protocol),
+            ("unknown frame kind 0x00", 4, &[0], ErrorCode::Protocol),
+            ("unknown frame flags", 5, &[0x80], ErrorCode::Protocol),
+            ("256 bytes", 6, &256u16.to_le_bytes(), ErrorCode::Protocol),
+        ];
+        for (says, at, bytes, code) in cases {
+            let (got, text) = reaction(&bus, |raw| spoilt(raw, at, bytes));
+            assert_eq!(got, code, "{says}: {text}");
+            assert!(text.contains(says), "`{text}` should say `{says}`");
+        }
+        assert_eq!(bus.status().totals.protocol_errors, cases.len() as u64);
+    }
+}
+
+on_all! {
+    /// The right frames before a broken one are delivered, all of them.
+    fn events_before_a_broken_frame_are_delivered(bed) {
+        let bus = bed.bus();
+        let (mut listener, mut violator) = (bus.raw(), bus.raw());
+        listener.listen("a");
+        let mut bytes = Vec::new();
+        for number in 0..100u8 {
+            bytes.extend(violator.event("a", &[number]));
+        }
+        bytes.extend(spoilt(&mut violator, 4, &[0x77]));
+        violator.send(&bytes);
+        assert_eq!(violator.last_error().0, ErrorCode::Protocol);
+        for number in 0..100u8 {
+            assert_eq!(listener.event_got().payload, [number]);
+        }
+    }
+}
+
+on_both! {
+    /// The length swallows the frame behind it, so that nothing behind it can be
+    /// trusted; what it claims to be is delivered or refused, never half of it.
+    fn a_length_that_lies_harms_only_its_own_stream(bed) {
+        let bus = bed.bus();
+        let mut listener = bus.raw();
+        listener.listen("name");
+        let mut liar = bus.raw();
+        let honest = liar.event("name", &[1; 8]);
+        let mut bytes = honest.clone();
+        bytes[0] += 8;
+        bytes.extend(liar.event("name", &[2; 8]));
+        liar.send(&bytes);
+        let got = listener.event_got();
+        assert_eq!(got.payload.len(), 16, "its payload runs into the next header");
+        assert!(matches!(liar.last_error().0, ErrorCode::Protocol | ErrorCode::PayloadTooLarge));
+        let mut other = bus.raw();
+        other.emit("name", b"fine");
+        assert_eq!(listener.event_got().payload, b"fine");
+    }
+}
+
+on_both! {
+    fn a_frame_split_at_every_byte_arrives_whole(bed) {
+        let bus = bed.bus();
+        let (mut listener, mut emitter) = (bus.raw(), bus.raw());
+        listener.listen("split.**");
+        let name = format!("split.{}", "n".repeat(90));
+        let length = emitter.event(&name, &common::patterned(0, 60)).len();
+        let mut probe = Raw::on_channel(&bus.path, "probe", &Hello::default()).0;
+        for cut in 1..length {
+            let payload = common::patterned(cut as u64, 60);
+            let event = emitter.event(&name, &payload);
+            let mut expected = probe.status().totals.bytes_in + cut as u64;
+            emitter.send(&event[..cut]);
+            common::wait_until("the first part is received", || {
+                expected += HEADER_BYTES as u64; // The question itself.
+                probe.status().totals.bytes_in >= expected
+            });
+            emitter.send(&event[cut..]);
+            let got = listener.event_got();
+            assert_eq!((got.payload, got.sequence), (payload, emitter.sequence));
+        }
+    }
+}
+
+on_all! {
+    fn names_that_are_not_allowed_are_refused(bed) {
+        let bus = bed.bus();
+        for name in [&b""[..], b"\xff\xfe", b"a.\xc3\x28", b"a.*", b"**", b"x.**.y"] {
+            let (code, text) = reaction(&bus, |raw| raw.encode(Kind::Event, 1, name, b"data"));
+            assert_eq!(code, ErrorCode::Name, "{text}");
+        }
+    }
+}
+
+on_both! {
+    /// The longest name goes through; one byte more is refused.
+    fn a_name_of_255_bytes_is_the_longest(bed) {
+        let bus = bed.bus();
+        let (mut listener, mut emitter) = (bus.raw(), bus.raw());
+        let name = "n".repeat(255);
+        listener.listen(&name);
+        emitter.emit(&name, b"x");
+        assert_eq!(listener.event_got().name, name);
+        let mut event = emitter.event(&name, b"");
+        event[6..8].copy_from_slice(&256u16.to_le_bytes());
+        emitter.send(&event);
+        assert_eq!(emitter.last_error().0, ErrorCode::Protocol);
+    }
+}
+
+on_all! {
+    fn another_source_than_the_assigned_is_refused(bed) {
+        let bus = bed.bus();
+        let mut listener = bus.raw();
+        listener.listen("**");
+        for kind in [Kind::Event, Kind::Subscribe, Kind::Ping, Kind::Stats, Kind::Bye] {
+            for large in [false, true] {
+                let (code, _) = reaction(&bus, |raw| {
+                    let source = Source { client: raw.source.client + 100, ..raw.source };
+                    let payload = vec![1; if large && kind == Kind::Event { 3 << 20 } else { 0 }];
+                    netcluster_wire::frame::encode(kind, source, 1, b"forged", &payload)
+                });
+                assert_eq!(code, ErrorCode::Source, "{kind:?}");
+            }
+        }
+        listener.ping();
+        let forged = listener.stashed().into_iter().filter(|got| got.name == "forged").count();
+        assert_eq!(forged, 0, "nobody hears a forged event");
+    }
+}
+
+on_both! {
+    fn kinds_that_only_a_broker_sends_are_refused(bed) {
+        let bus = bed.bus();
+        for kind in [Kind::Hello, Kind::Welcome, Kind::Ack, Kind::Error, Kind::Lost] {
+            let (code, text) =
+                reaction(&bus, |raw| raw.encode(kind, 1, b"default", &Hello::default().encode()));
+            assert_eq!(code, ErrorCode::Protocol, "{kind:?}");
+            assert!(text.contains(&format!("{kind:?}")), "`{text}` should name {kind:?}");
+        }
+        // A pong that nobody asked for is no harm.
+        let mut raw = bus.raw();
+        let pong = raw.encode(Kind::Pong, 9, b"", &[0; 8]);
+        raw.send(&pong);
+        raw.ping();
+    }
+}
+
+on_both! {
+    fn a_control_frame_over_its_limit_is_refused(bed) {
+        let bus = bed.bus();
+        for kind in [Kind::Subscribe, Kind::Ping, Kind::Bye] {
+            let (code, _) = reaction(&bus, |raw| raw.encode(kind, 1, b"a", &[0; 4097]));
+            assert_eq!(code, ErrorCode::PayloadTooLarge, "{kind:?}");
+        }
+    }
+}
+
+on_all! {
+    fn a_pattern_that_is_not_allowed_fails_only_its_request(bed) {
+        let bus = bed.bus();
+        let (mut listener, mut emitter) = (bus.raw(), bus.raw());
+        for pattern in [&b""[..], b"\xff", b"**.a.**.b.**.c.**.d.**"] {
+            let request = listener.ask(Kind::Subscribe, pattern);
+            let answer = listener.frame();
+            assert_eq!(answer.sequence, request);
+            assert_eq!(answer.error().0, ErrorCode::Pattern);
+            // What was never in force can be taken back.
+            let request = listener.ask(Kind::Unsubscribe, pattern);
+            assert_eq!((listener.frame().kind, request), (Kind::Ack, request));
+        }
+        listener.listen("a");
+        emitter.emit("a", b"still here");
+        assert_eq!(listener.event_got().payload, b"still here");
+        assert_eq!(bus.status().totals.protocol_errors, 0);
+    }
+}
+
+on_both! {
+    fn a_hello_that_is_none_is_refused_with_the_reason(bed) {
+        let bus = bed.bus();
+        let good = Hello::default().encode();
+        let change = |at: usize, byte: u8| {
+            let mut payload = good.clone();
+            payload[at] = byte;
+            payload
+        };
+        let cases: [(&[u8], Vec<u8>, ErrorCode, &str); 8] = [
+            (b"default", change(4, 9), ErrorCode::Version, "version 9"),
+            (b"default", change(0, b'X'), ErrorCode::Protocol, "does not speak netcluster"),
+            (b"default", change(7, 0x80), ErrorCode::Protocol, "unknown options"),
+            (b"default", good[..10].to_vec(), ErrorCode::Protocol, "wrong length"),
+            (b"default", [&good[..], &[0xff]].concat(), ErrorCode::Protocol, "UTF-8"),
+            (b"default", [&good[..], &[b'n'; 256]].concat(), ErrorCode::Protocol, "255"),
+            (b"", good.clone(), ErrorCode::Name, "channel"),
+            (b"\xff", good.clone(), ErrorCode::Name, "channel"),
+        ];
+        for (channel, payload, code, says) in cases {
+            let mut raw = Raw::silent(&bus.path);
+            raw.send(&hello_frame(channel, &payload));
+            let (got, text) = raw.last_error();
+            assert_eq!(got, code, "{text}");
+            assert!(text.contains(says), "`{text}` should say `{says}`");
+        }
+        // Something that is not even a frame, and something that is no hello.
+        for bytes in [&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], &[0xff; 4096]] {
+            let mut raw = Raw::silent(&bus.path);
+            raw.send(bytes);
+            assert!(matches!(raw.last_error().0, ErrorCode::Protocol | ErrorCode::PayloadTooLarge));
+        }
+        for (kind, length) in [(Kind::Event, 10), (Kind::Event, 1 << 20), (Kind::Ping, 0)] {
+            let mut raw = Raw::silent(&bus.path);
+            let frame = raw.encode(kind, 1, b"x", &vec![0; length]);
+            raw.try_send(&frame);
+            let (code, text) = raw.last_error();
+            assert_eq!(code, ErrorCode::Protocol, "{text}");
+            assert!(text.contains("hello"), "{text}");
+        }
+        let status = bus.status();
+        assert_eq!(status.totals.clients, 1, "only the one that asks");
+        assert_eq!(status.totals.protocol_errors, 13);
+    }
+}
+
+on_all! {
+    /// The client hung up in the middle of a frame of any size: nobody hears it.
+    fn a_truncated_frame_is_dropped_and_counted(bed) {
+        let bus = bed.bus();
+        let mut listener = bus.raw();
+        listener.listen("a");
+        let mut cuts = 0;
+        for length in [100, 100_000, 4 << 20] {
+            for cut in [1, 20, 30, 60, length / 2, length - 1] {
+                let mut raw = bus.raw();
+                raw.emit("a", b"whole");
+                let event = raw.event("a", &vec![1; length]);
+                raw.send(&event[..cut]);
+                drop(raw);
+                cuts += 1;
+                assert_eq!(listener.event_got().payload, b"whole");
+            }
+        }
+        common::wait_until("every cut is counted", || bus.status().totals.truncated >= cuts);
+        assert_eq!(bus.status().memory.used_bytes, 0, "nothing is kept of them");
+        listener.ping();
+        assert_eq!(listener.stashed(), []);
+    }
+}

@@ -1,0 +1,80 @@
+//! The original's scenario: a broker, a receiver that logs `log`, a sender that
+//! emits it with `TESTE`.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use netcluster::broker::{Broker, BrokerConfig};
+use netcluster_client::Client;
+use netcluster_platform::Choice;
+
+/// Builds the client's examples and says where they are.
+fn examples() -> PathBuf {
+    // target/PROFILE/deps/this-test; the examples go to `debug` beside PROFILE.
+    let binary = std::env::current_exe().expect("the test's own path");
+    let target = binary.ancestors().nth(3).expect("target/PROFILE/deps/test");
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--quiet", "--offline", "--package", "netcluster-client", "--examples"])
+        .arg("--target-dir")
+        .arg(target)
+        .stdin(Stdio::null());
+    let status = command.status().expect("cargo runs: it runs this test");
+    assert!(status.success(), "the examples do not build");
+    target.join("debug/examples")
+}
+
+struct Running(Child);
+
+impl Running {
+    fn start(program: &Path, arguments: &[&Path]) -> Running {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        Running(command.spawn().expect("the example runs"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run(backend: Choice) {
+    if let Err(reason) = netcluster_platform::choose(backend) {
+        println!("SKIPPED: {reason}");
+        return;
+    }
+    let examples = examples();
+    let name = format!("nc-original-{}-{backend:?}.sock", std::process::id());
+    let socket = std::env::temp_dir().join(name);
+    let config = BrokerConfig { backend, ..BrokerConfig::new(&socket) };
+    let broker = Broker::start(config).expect("the broker starts");
+
+    let mut receiver = Running::start(&examples.join("receiver"), &[&socket]);
+    let probe = Client::connect(&socket).expect("the broker takes clients");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(40);
+    while !probe.status().expect("a status").contains("\"listeners\":1") {
+        assert!(std::time::Instant::now() < deadline, "the receiver does not listen");
+    }
+    let mut sender = Running::start(&examples.join("sender"), &[&socket, Path::new("2")]);
+    let lines = BufReader::new(receiver.0.stdout.take().expect("it is piped")).lines();
+    let logged: Vec<String> = lines.take(2).map(|line| line.expect("it is text")).collect();
+    assert_eq!(logged, ["TESTE", "TESTE"]);
+    assert!(sender.0.wait().expect("it was started here").success());
+    drop(receiver);
+    drop(broker);
+}
+
+#[test]
+fn the_receiver_logs_what_the_sender_emits_on_uring() {
+    run(Choice::Uring);
+}
+
+#[test]
+fn the_receiver_logs_what_the_sender_emits_on_poll() {
+    run(Choice::Poll);
+}

@@ -1,0 +1,282 @@
+//! `PROTOCOL.md` against the code: every example is decoded and encoded again,
+//! every table is compared with the constants it speaks of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netcluster_wire::control::{
+    decode_error, decode_lost, decode_pong, encode_error, encode_lost, encode_pong,
+};
+use netcluster_wire::limits::*;
+use netcluster_wire::{
+    ErrorCode, Frame, FrameError, Hello, Kind, LossReason, Pattern, Source, Welcome, check_channel,
+    check_event, frame,
+};
+
+const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
+const LIMITS_RS: &str = include_str!("../src/limits.rs");
+
+/// A fenced block: the words behind the backticks, and its lines.
+struct Block {
+    heading: Vec<&'static str>,
+    lines: Vec<&'static str>,
+    /// For messages.
+    line_number: usize,
+}
+
+fn blocks() -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (at, line) in DOCUMENT.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(heading)) => {
+                let heading = heading.split_whitespace().collect();
+                open = Some(Block { heading, lines: Vec::new(), line_number: at + 1 });
+            }
+            (Some(_), Some("")) => blocks.extend(open.take()),
+            (Some(block), _) => block.lines.push(line),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "an unclosed block");
+    blocks
+}
+
+impl Block {
+    /// The bytes below `bytes:`, without comments.
+    fn bytes(&self) -> Vec<u8> {
+        let lines = self.lines.iter().skip_while(|line| **line != "bytes:").skip(1);
+        lines
+            .flat_map(|line| line.split('#').next().unwrap_or_default().split_whitespace())
+            .map(|byte| u8::from_str_radix(byte, 16).expect("a byte in hexadecimal"))
+            .collect()
+    }
+
+    /// The `key: value` lines above.
+    fn fields(&self) -> BTreeMap<&'static str, &'static str> {
+        let lines = self.lines.iter().take_while(|line| **line != "bytes:");
+        lines
+            .map(|line| line.split_once(':').expect("key: value"))
+            .map(|(key, value)| (key, value.trim()))
+            .collect()
+    }
+}
+
+fn number(text: &str) -> u64 {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    }
+    .unwrap_or_else(|_| panic!("a number: {text}"))
+}
+
+fn source(text: &str) -> Source {
+    let (node, client) = text.split_once('/').expect("node/client");
+    Source { node: number(node) as u32, client: number(client) as u32 }
+}
+
+fn yes(text: &str) -> bool {
+    match text {
+        "yes" => true,
+        "no" => false,
+        other => panic!("yes or no: {other}"),
+    }
+}
+
+fn kind(name: &str) -> Kind {
+    let kinds = (0..=u8::MAX).filter_map(Kind::from_byte);
+    let spelled = |kind: &Kind| format!("{kind:?}").to_lowercase() == name;
+    kinds.into_iter().find(spelled).unwrap_or_else(|| panic!("a kind: {name}"))
+}
+
+/// The payload that the fields of an example describe, and what decoding
+/// `payload` gives, as the same type.
+fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> Vec<u8> {
+    let field = |key: &str| *fields.get(key).unwrap_or_else(|| panic!("no {key}"));
+    match kind {
+        Kind::Hello => {
+            let hello = Hello {
+                echo: yes(field("echo")),
+                latest: yes(field("latest")),
+                max_queue: number(field("max_queue")),
+                previous: source(field("previous")),
+                client_name: field("client_name").into(),
+            };
+            assert_eq!(Hello::decode(payload).as_ref(), Ok(&hello));
+            hello.encode()
+        }
+        Kind::Welcome => {
+            let reason = (field("reason") != "none").then(|| {
+                let (code, text) = field("reason").split_once(' ').expect("code and text");
+                (ErrorCode::from_number(number(code) as u32), text.to_owned())
+            });
+            let (max_payload, run) = (number(field("max_payload")), number(field("run")));
+            let welcome = Welcome { max_payload, run, reason };
+            assert_eq!(Welcome::decode(payload).as_ref(), Ok(&welcome));
+            welcome.encode()
+        }
+        Kind::Error => {
+            let code = ErrorCode::from_number(number(field("code")) as u32);
+            let text = field("text");
+            assert_eq!(decode_error(payload), Ok((code, text.to_owned())));
+            encode_error(code, text)
+        }
+        Kind::Pong => {
+            let confirmed = number(field("confirmed"));
+            assert_eq!(decode_pong(payload), Ok(confirmed));
+            encode_pong(confirmed).to_vec()
+        }
+        Kind::Lost => {
+            let reason = LossReason::from_number(number(field("reason")) as u32);
+            assert_eq!(decode_lost(payload), Ok(reason));
+            encode_lost(reason).to_vec()
+        }
+        _ => {
+            assert_eq!(payload, field("payload").as_bytes());
+            payload.to_vec()
+        }
+    }
+}
+
+#[test]
+fn every_example_decodes_to_its_fields_and_encodes_to_its_bytes() {
+    let mut seen = BTreeSet::new();
+    for block in blocks().iter().filter(|block| block.heading.first() == Some(&"frame")) {
+        let (bytes, fields) = (block.bytes(), block.fields());
+        let kind = kind(block.heading[1]);
+        let at = format!("PROTOCOL.md, line {}", block.line_number);
+        let frame = Frame::read(&bytes, DEFAULT_MAX_PAYLOAD_BYTES).expect(&at).expect(&at);
+        assert_eq!(frame.as_bytes().len(), bytes.len(), "{at}: one frame");
+        assert_eq!(frame.kind(), kind, "{at}");
+        assert_eq!(frame.source(), source(fields["source"]), "{at}");
+        assert_eq!(frame.sequence(), number(fields["sequence"]), "{at}");
+        assert_eq!(frame.name(), fields["name"].as_bytes(), "{at}");
+        let payload = check_payload(kind, &fields, frame.payload());
+        let written = frame::encode(kind, frame.source(), frame.sequence(), frame.name(), &payload);
+        assert_eq!(written, bytes, "{at}");
+        seen.insert(kind as u8);
+    }
+    let all: BTreeSet<u8> = (0..=u8::MAX).filter(|byte| Kind::from_byte(*byte).is_some()).collect();
+    assert_eq!(seen, all, "every kind has an example");
+}
+
+#[test]
+fn every_broken_example_is_broken_as_stated() {
+    let mut seen = BTreeSet::new();
+    for block in blocks().iter().filter(|block| block.heading.first() == Some(&"broken")) {
+        let error = Frame::read(&block.bytes(), DEFAULT_MAX_PAYLOAD_BYTES).unwrap_err();
+        let name = match error {
+            FrameError::Misaligned(_) => "misaligned",
+            FrameError::TooShort(_) => "too-short",
+            FrameError::UnknownKind(_) => "unknown-kind",
+            FrameError::UnknownFlags(_) => "unknown-flags",
+            FrameError::NameTooLong(_) => "name-too-long",
+            FrameError::PayloadTooLarge { .. } => "payload-too-large",
+        };
+        assert_eq!(block.heading[1], name, "PROTOCOL.md, line {}", block.line_number);
+        seen.insert(name);
+    }
+    assert_eq!(seen.len(), 6, "every error has an example");
+}
+
+#[test]
+fn matches_and_names_are_as_stated() {
+    let mut lines = 0;
+    for block in &blocks() {
+        for line in &block.lines {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match (block.heading.first(), words.as_slice()) {
+                (Some(&"match"), [pattern, name, expected]) => {
+                    let pattern = Pattern::new(pattern.as_bytes()).unwrap();
+                    assert_eq!(pattern.matches(name.as_bytes()), yes(expected), "{line}");
+                    lines += 1;
+                }
+                (Some(&"names"), [what, name, expected]) => {
+                    let good = match *what {
+                        "event" => check_event(name.as_bytes()).is_ok(),
+                        "channel" => check_channel(name.as_bytes()).is_ok(),
+                        "pattern" => Pattern::new(name.as_bytes()).is_ok(),
+                        other => panic!("{other}"),
+                    };
+                    assert_eq!(good, *expected == "good", "{line}");
+                    lines += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(lines >= 30, "the examples are found");
+}
+
+/// The rows of the table under a heading: cells without backticks.
+fn table(heading: &str, columns: &str) -> Vec<Vec<String>> {
+    let (_, section) = DOCUMENT.split_once(&format!("\n{heading}\n")).expect(heading);
+    let rows = section.lines().skip_while(|line| *line != columns).skip(2);
+    let rows: Vec<Vec<String>> = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            line.trim_matches('|').split(" |").map(|cell| cell.trim().replace('`', "")).collect()
+        })
+        .collect();
+    assert!(!rows.is_empty(), "{heading}: a table");
+    rows
+}
+
+#[test]
+fn the_table_of_kinds_is_complete_and_right() {
+    let rows = table("## Kinds", "| kind | number | from | name | sequence | payload |");
+    for row in &rows {
+        assert_eq!(kind(&row[0]) as u64, number(&row[1]), "{}", row[0]);
+    }
+    let kinds = (0..=u8::MAX).filter(|byte| Kind::from_byte(*byte).is_some()).count();
+    assert_eq!(rows.len(), kinds);
+}
+
+#[test]
+fn the_tables_of_codes_and_reasons_are_complete_and_right() {
+    let rows = table("## Errors", "| error | number | connection | when |");
+    for (at, row) in rows.iter().enumerate() {
+        let code = ErrorCode::from_number(number(&row[1]) as u32);
+        assert_eq!(code as usize, at);
+        let name: String = row[0].split(' ').collect();
+        assert_eq!(format!("{code:?}").to_lowercase(), name);
+        assert_eq!(code.is_fatal(), row[2] == "ends", "{name}");
+    }
+    let next = ErrorCode::from_number(rows.len() as u32);
+    assert_eq!(next, ErrorCode::Unknown, "a code is missing in the table");
+
+    let rows = table("### lost", "| reason | number | meaning |");
+    for (at, row) in rows.iter().enumerate() {
+        let reason = LossReason::from_number(number(&row[1]) as u32);
+        assert_eq!(reason as usize, at);
+        assert_eq!(format!("{reason:?}").to_lowercase(), row[0]);
+    }
+    let next = LossReason::from_number(rows.len() as u32);
+    assert_eq!(next, LossReason::Unknown, "a reason is missing in the table");
+}
+
+#[test]
+fn the_table_of_limits_is_that_of_the_code() {
+    let values = BTreeMap::from([
+        ("PROTOCOL_VERSION", u64::from(PROTOCOL_VERSION)),
+        ("MAGIC", u64::from(MAGIC)),
+        ("HEADER_BYTES", HEADER_BYTES as u64),
+        ("ALIGNMENT_BYTES", ALIGNMENT_BYTES as u64),
+        ("MAX_NAME_BYTES", MAX_NAME_BYTES as u64),
+        ("MAX_DEEP_WILDCARDS", MAX_DEEP_WILDCARDS as u64),
+        ("DEFAULT_MAX_PAYLOAD_BYTES", DEFAULT_MAX_PAYLOAD_BYTES as u64),
+        ("HARD_MAX_PAYLOAD_BYTES", HARD_MAX_PAYLOAD_BYTES as u64),
+        ("MAX_CONTROL_PAYLOAD_BYTES", MAX_CONTROL_PAYLOAD_BYTES as u64),
+        ("MAX_HEAD_BYTES", MAX_HEAD_BYTES as u64),
+    ]);
+    let in_code: BTreeSet<&str> = LIMITS_RS
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const "))
+        .filter(|line| !line.starts_with("fn "))
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    assert_eq!(in_code, values.keys().copied().collect(), "limits.rs has other names");
+    let rows = table("## Limits", "| limit | value | of what |");
+    let in_document: BTreeMap<&str, u64> =
+        rows.iter().map(|row| (row[0].as_str(), number(&row[1]))).collect();
+    assert_eq!(in_document, values);
+}
