@@ -169,6 +169,8 @@ on_both! {
         let bus = bed.bus_with(|config| {
             config.max_memory_bytes = Some(1 << 20);
             config.shard.stall_timeout = Duration::from_millis(200);
+            // Until then it keeps the frame that is half sent.
+            config.shard.linger = Duration::from_millis(50);
         });
         let mut stuck = bus.raw();
         stuck.listen("dull");

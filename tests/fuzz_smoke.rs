@@ -1,8 +1,8 @@
 //! The fuzz targets in short: each body over seeded inputs.
 //!
 //! The long form is `cargo +nightly fuzz run TARGET`, see CONTRIBUTING.md. A
-//! failing seed is printed; `FUZZ_SEED=N` runs that input alone and
-//! `FUZZ_INPUTS=N` so many of each.
+//! failing seed is printed; `FUZZ_SEED=N` runs that input alone, `FUZZ_INPUTS=N`
+//! so many of each, and `FUZZ_FILE=PATH` an input that the fuzzer has kept.
 
 use std::panic::{catch_unwind, resume_unwind};
 
@@ -11,6 +11,9 @@ use std::panic::{catch_unwind, resume_unwind};
 mod bodies;
 
 fn run(target: &str, inputs: u64, body: fn(&[u8])) {
+    if let Some(path) = std::env::var_os("FUZZ_FILE") {
+        return body(&std::fs::read(path).expect("a file that can be read"));
+    }
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seeds = match number("FUZZ_SEED") {
         Some(seed) => seed..seed + 1,

@@ -154,7 +154,8 @@ impl<I: Io> Shard<I> {
     /// Pauses a client of this shard as an emitter. Returns whether this is news.
     pub(super) fn block(&mut self, emitter: Target, blocker: Blocker) -> bool {
         let Some(connection) = self.find(emitter) else { return false };
-        if connection.blocked_by.contains(&blocker) {
+        // One that is going has nothing to be paused; its messages may still cross.
+        if !connection.is_open() || connection.blocked_by.contains(&blocker) {
             return false;
         }
         connection.blocked_by.push(blocker);

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use netcluster::broker::Broker;
 use netcluster_platform::Choice;
 
-use super::{Bed, Directory, wait_until};
+use super::{Bed, Directory, Raw, wait_until};
 
 const PART: &str = "NC_TEST_PART";
 const SOCKET: &str = "NC_TEST_SOCKET";
@@ -148,11 +148,17 @@ fn spawn_broker(bed: &Bed, path: &Path, log: &Path, descriptors: Option<usize>) 
             .env(SHARDS, bed.shards.to_string())
             .stderr(log);
     };
-    let process = match descriptors {
+    let mut process = match descriptors {
         Some(limit) => Played::start_limited("broker_process", path, limit, more),
         None => Played::start("broker_process", path, more),
     };
-    let answers = || std::os::unix::net::UnixStream::connect(path).is_ok();
-    wait_until("the broker answers", answers);
+    let run = u64::from(process.id());
+    wait_until("the broker answers", || {
+        if let Some(status) = process.0.try_wait().expect("it was started here") {
+            panic!("{status}: {}", std::fs::read_to_string(log).unwrap_or_default());
+        }
+        // What answers may still be the predecessor, whose end takes a moment.
+        Raw::run_of(path) == Some(run)
+    });
     process
 }

@@ -47,7 +47,10 @@ pub struct Raw {
 impl Raw {
     /// Connected, and silent.
     pub fn silent(path: &Path) -> Raw {
-        let stream = UnixStream::connect(path).expect("the broker accepts");
+        Raw::over(UnixStream::connect(path).expect("the broker accepts"))
+    }
+
+    fn over(stream: UnixStream) -> Raw {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Raw {
@@ -58,6 +61,15 @@ impl Raw {
             sequence: 0,
             request: 0,
         }
+    }
+
+    /// Which run of a broker answers, if one does.
+    pub fn run_of(path: &Path) -> Option<u64> {
+        let stream = UnixStream::connect(path).ok()?;
+        let mut raw = Raw::over(stream);
+        raw.try_send(&hello_frame(b"probe", &Hello::default().encode()));
+        let welcome = raw.next()?;
+        Welcome::decode(&welcome.payload).ok().map(|welcome| welcome.run)
     }
 
     /// Welcomed to the default channel.
