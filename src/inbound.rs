@@ -118,6 +118,7 @@ impl Inbound {
                 })
             }
             Found::Control(frame) => {
+                refuse_told_stats(frame.layout())?;
                 *at += frame.as_bytes().len();
                 Ok(Step::Control(Bytes::copy_from_slice(frame.as_bytes())))
             }
@@ -296,11 +297,7 @@ impl Inbound {
                 None => (HEADER_BYTES, None),
                 Some(header) => {
                     let layout = header.check(max_payload_bytes)?;
-                    if layout.kind == Kind::Stats && layout.payload_len > 0 {
-                        // Only brokers send them with a payload, which may be large.
-                        let bytes = layout.payload_len;
-                        return Err(FrameError::PayloadTooLarge { bytes, limit: 0 });
-                    }
+                    refuse_told_stats(&layout)?;
                     let needed = match layout.kind {
                         Kind::Event => layout.payload_offset,
                         _ => layout.frame_len,
@@ -321,6 +318,17 @@ impl Inbound {
             self.copied_bytes += take as u64;
             *at += take;
         }
+    }
+}
+
+/// Only brokers send `stats` with a payload, which may be large; from a client it
+/// must not make the broker gather that much.
+fn refuse_told_stats(layout: &Layout) -> Result<(), FrameError> {
+    match (layout.kind, layout.payload_len) {
+        (Kind::Stats, 1..) => {
+            Err(FrameError::PayloadTooLarge { bytes: layout.payload_len, limit: 0 })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -251,12 +251,16 @@ impl Outbound {
         self.entries.iter().map(|entry| &entry.slice).filter(|slice| slice.is_pooled())
     }
 
-    /// For `latest` connections: drops the oldest whole events until an eighth
-    /// of the limit is free, and puts one `lost` frame per source in their
-    /// place. What is under way or half sent stays, and so do control frames.
-    /// Returns how many events were dropped.
+    /// For `latest` connections over their mark: see [`Outbound::drop_oldest_to`];
+    /// an eighth of the limit is freed.
     pub fn drop_oldest(&mut self) -> u64 {
-        let goal = self.limit_bytes - self.limit_bytes / 8;
+        self.drop_oldest_to(self.limit_bytes - self.limit_bytes / 8)
+    }
+
+    /// Drops the oldest whole events until `goal` bytes are left, and puts one
+    /// `lost` frame per source in their place. What is under way or half sent stays, and so do control frames.
+    /// Returns how many events were dropped.
+    pub fn drop_oldest_to(&mut self, goal: usize) -> u64 {
         if self.queued_bytes <= goal {
             return 0;
         }
@@ -363,7 +367,7 @@ impl Outbound {
 
 /// The limit of every queue while the broker's memory budget is used up: low
 /// enough to stop growth, high enough that any client still makes progress.
-const EXHAUSTED_LIMIT_BYTES: usize = 64 * 1024;
+pub const EXHAUSTED_LIMIT_BYTES: usize = 64 * 1024;
 
 impl Loss {
     fn add(&mut self, source: Source, count: u64) {

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Clients that one status lists: at about 300 bytes each it stays far below the
+/// largest frame that a client takes.
+const MAX_LISTED_CLIENTS: usize = 10_000;
+
 /// The whole broker, as the JSON in a `stats` frame.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
@@ -25,8 +29,10 @@ pub struct Status {
     pub memory: Memory,
     /// One entry per channel.
     pub channels: Vec<ChannelStatus>,
-    /// One entry per client.
+    /// One entry per client, those with the longest queues if there are very many.
     pub clients: Vec<ClientStatus>,
+    /// Clients without an entry.
+    pub clients_omitted: u64,
     /// One entry per shard.
     pub shards: Vec<ShardSummary>,
     /// The latest disconnections by the broker, newest last.
@@ -280,6 +286,11 @@ pub fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
         status.kicked.extend(report.kicked);
     }
     status.channels = channels.into_values().collect();
+    if status.clients.len() > MAX_LISTED_CLIENTS {
+        status.clients.sort_by_key(|client| std::cmp::Reverse(client.queued_bytes));
+        status.clients_omitted = (status.clients.len() - MAX_LISTED_CLIENTS) as u64;
+        status.clients.truncate(MAX_LISTED_CLIENTS);
+    }
     status.clients.sort_by_key(|client| client.client);
     status.shards.sort_by_key(|shard| shard.shard);
     status

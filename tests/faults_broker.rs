@@ -37,7 +37,9 @@ fn watched(bus: &RemoteBus) -> (Client, Receiver<Lifecycle>) {
 fn outage(told: &Receiver<Lifecycle>) -> u64 {
     let next = || told.recv_timeout(PATIENCE).expect("the client tells what happens");
     let confirmed = match next() {
-        Lifecycle::Disconnect { reason: DisconnectReason::ConnectionLost(_), confirmed } => confirmed,
+        Lifecycle::Disconnect { reason: DisconnectReason::ConnectionLost(_), confirmed } => {
+            confirmed
+        }
         other => panic!("{other:?} instead of a disconnect"),
     };
     let (mut lost, mut connected) = (0, 0);

@@ -122,15 +122,9 @@ impl<I: Io> Shard<I> {
                 self.after_barrier(After::Pong(target, sequence, confirmed));
             }
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
-            Kind::Stats if frame.payload().is_empty() => self.collect_status(target, sequence),
+            Kind::Stats => self.collect_status(target, sequence),
             Kind::Pong => {}
-            Kind::Event
-            | Kind::Hello
-            | Kind::Welcome
-            | Kind::Ack
-            | Kind::Error
-            | Kind::Lost
-            | Kind::Stats => {
+            Kind::Event | Kind::Hello | Kind::Welcome | Kind::Ack | Kind::Error | Kind::Lost => {
                 let text = format!("a client may not send {:?} here", frame.kind());
                 self.refuse(conn, ErrorCode::Protocol, &text);
             }

@@ -9,9 +9,10 @@ use netcluster_wire::header::FrameError;
 use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{ErrorCode, NameError};
 
-use crate::connection::{Blocker, Lag, Receiving, State};
+use crate::connection::{Blocker, Receiving, State};
 use crate::inbound::{Buffer, Step};
 use crate::mesh::Message;
+use crate::outbound::EXHAUSTED_LIMIT_BYTES;
 use crate::routes::RouteId;
 use crate::timers::Timer;
 
@@ -250,16 +251,23 @@ impl<I: Io> Shard<I> {
     }
 
     /// Somebody waits for memory: those who hold it get the stall timeout to let
-    /// go of it. Slow queues count as full; a frame that its sender does not
-    /// complete ends its connection.
+    /// go of it. Queues behind a full socket count as full, however short
+    /// (`latest` ones lose all but the newest events first); a frame that its
+    /// sender does not complete ends its connection.
     pub(super) fn squeeze(&mut self) {
         let stall = self.shared.config.stall_timeout;
         let (now_ns, deadline_ns) = (self.now_ns, self.deadline_ns(stall));
         let mut overdue = Vec::new();
         for connection in self.connections.iter_mut().flatten() {
-            if connection.lag == Lag::Slow && connection.outbound.declare_full() {
-                connection.full_since_ns = now_ns;
-                self.timers.set(deadline_ns, Timer::Stall(connection.target));
+            if connection.outbound.is_blocked() {
+                if connection.latest {
+                    self.totals.dropped +=
+                        connection.outbound.drop_oldest_to(EXHAUSTED_LIMIT_BYTES);
+                }
+                if connection.outbound.declare_full() {
+                    connection.full_since_ns = now_ns;
+                    self.timers.set(deadline_ns, Timer::Stall(connection.target));
+                }
             }
             let since_ns = connection.filling_since_ns;
             if connection.receiving == Receiving::Filling

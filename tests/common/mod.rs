@@ -199,6 +199,12 @@ impl Bus {
 impl Drop for Bus {
     fn drop(&mut self) {
         if let Some(broker) = self.broker.take() {
+            if std::thread::panicking() {
+                // On a thread of its own, which may panic too.
+                let path = self.path.clone();
+                let status = std::thread::spawn(move || status_at(&path)).join();
+                println!("the broker when the test failed: {status:#?}");
+            }
             broker.shutdown().request();
             let ended = broker.join();
             if !std::thread::panicking() {
