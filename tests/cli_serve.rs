@@ -43,7 +43,7 @@ fn serve_alone_just_works() {
     };
     let Some(serve) = with_default(&["serve"]) else { return };
     let broker = Process::start(serve);
-    broker.wait_for_notice("ready");
+    broker.wait_for_notice("ready socket=");
     let on = Process::start(with_default(&["on", "log", "--count", "1"]).unwrap());
     on.wait_for_notice("listening to ");
     Process::start(with_default(&["emit", "log", "x"]).unwrap()).finish().succeeded();
@@ -230,7 +230,7 @@ fn an_unprivileged_user_with_8_mib_of_locked_memory_can_serve() {
         limited.args(["-c", "ulimit -l 8192 && exec \"$0\" \"$@\""]);
         limited.arg(serve.get_program()).args(serve.get_args());
         let broker = Process::start(limited);
-        broker.wait_for_notice("ready");
+        broker.wait_for_notice("ready socket=");
         assert_works(&socket);
         broker.signal(Signal::TERM);
         broker.finish().succeeded();

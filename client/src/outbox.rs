@@ -284,7 +284,26 @@ impl Outbox {
         &self,
         encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> T,
     ) -> Result<T, Error> {
+        self.request_under(&mut self.lock(), encode)
+    }
+
+    /// The same, and nothing is appended after it.
+    fn request_last<T>(
+        &self,
+        encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> T,
+    ) -> Result<T, Error> {
         let mut state = self.lock();
+        let number = self.request_under(&mut state, encode)?;
+        state.leaving = true;
+        state.limit = 0;
+        Ok(number)
+    }
+
+    fn request_under<T>(
+        &self,
+        state: &mut State,
+        encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> T,
+    ) -> Result<T, Error> {
         if let Link::Closed(error) = &state.link {
             return Err(error.clone());
         }
@@ -294,7 +313,7 @@ impl Outbox {
         if state.request_bytes > REQUEST_ROOM_BYTES {
             return Err(Error::Backpressure);
         }
-        let State { outbound, buffer, request_bytes, .. } = &mut *state;
+        let State { outbound, buffer, request_bytes, .. } = state;
         let before = buffer.len();
         let number = encode(outbound, buffer);
         *request_bytes += buffer.len() - before;

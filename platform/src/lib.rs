@@ -32,10 +32,12 @@ mod slice;
 #[cfg(target_os = "linux")]
 mod uring;
 
-pub use io::{MAX_SLICES_PER_SEND, Completion, Conn, Io, IoStats, Peer, ReceiveEnd, WakeTarget, Waker};
 #[cfg(unix)]
 pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with};
 pub use cores::{allowed_cores, pin_to_core};
+pub use io::{
+    Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Peer, ReceiveEnd, WakeTarget, Waker,
+};
 #[cfg(unix)]
 pub use local::{
     BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, SEND_BUFFER_BYTES,
@@ -47,4 +49,4 @@ pub use poll::{PollConfig, PollIo};
 pub use pool::{BufferIndex, BufferPool, MAX_BUFFER_BYTES, MAX_BUFFERS, PAGE_BYTES};
 pub use slice::{MAX_CHUNK_BYTES, Slice};
 #[cfg(target_os = "linux")]
-pub use uring::{UringConfig, UringIo, Unsupported};
+pub use uring::{Unsupported, UringConfig, UringIo};

@@ -209,7 +209,9 @@ impl BufferPool {
 
     /// How many are neither: pinned by chunks alone.
     pub fn pinned(&self) -> usize {
-        self.buffers.len() - self.free.len() - self.held
+        let gone = self.buffers.len() - self.free.len() - self.held;
+        // Another thread may be giving one back at this moment.
+        gone.saturating_sub(self.shared.returns.uncollected())
     }
 }
 

@@ -130,7 +130,7 @@ pub fn serve(socket: &Path, backend: &str, options: &[&str]) -> Process {
     let mut command = command(["serve", "--backend", backend]);
     command.args(options).arg("--socket").arg(socket);
     let process = Process::start(command);
-    process.wait_for_notice("ready");
+    process.wait_for_notice("ready socket=");
     process
 }
 

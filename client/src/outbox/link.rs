@@ -13,11 +13,7 @@ impl Outbox {
         if !matches!(self.lock().link, Link::Up(_) | Link::Closed(_)) {
             return Err(Error::NotConnected);
         }
-        self.request(|outbound, buffer| outbound.bye(buffer))?;
-        let mut state = self.lock();
-        state.leaving = true;
-        state.limit = 0;
-        drop(state);
+        self.request_last(|outbound, buffer| outbound.bye(buffer))?;
         self.push();
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -111,6 +112,10 @@ pub(super) fn occupied(path: &Path) -> Result<bool, BindError> {
     }
 }
 
+/// How long a socket whose lock is free may still answer.
+const DYING_PREDECESSOR: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Removes the socket that a killed broker left. The lock is held, so nobody who
 /// keeps to it listens there; one that does not (another program, or a broker
 /// whose lock file was removed) is found by connecting.
@@ -118,16 +123,22 @@ pub(super) fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), 
     if !occupied(path)? {
         return Ok(());
     }
-    let probe =
-        super::stream_socket().map_err(|error| BindError::system("create a socket", error))?;
-    // Not blocking: a full backlog is a live listener, and not worth waiting for.
-    rustix::io::ioctl_fionbio(&probe, true)
-        .map_err(|error| BindError::system("set up a socket", error))?;
-    match rustix::net::connect(&probe, address) {
-        Err(Errno::CONNREFUSED) => {}
-        Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ACCESS | Errno::PERM) => return Err(BindError::permission(path)),
-        _ => return Err(BindError::InUse { path: path.to_owned() }),
+    let start = Instant::now();
+    loop {
+        let probe =
+            super::stream_socket().map_err(|error| BindError::system("create a socket", error))?;
+        // Not blocking: a full backlog is a live listener, and not worth waiting for.
+        rustix::io::ioctl_fionbio(&probe, true)
+            .map_err(|error| BindError::system("set up a socket", error))?;
+        match rustix::net::connect(&probe, address) {
+            Err(Errno::CONNREFUSED) => break,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::ACCESS | Errno::PERM) => return Err(BindError::permission(path)),
+            // A broker just killed has let go of its lock, but its ring, which the
+            // kernel takes down later, may still hold the listening socket.
+            _ if start.elapsed() < DYING_PREDECESSOR => std::thread::sleep(LOOK_AGAIN),
+            _ => return Err(BindError::InUse { path: path.to_owned() }),
+        }
     }
     match rustix::fs::unlink(path) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),

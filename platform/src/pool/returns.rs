@@ -76,6 +76,11 @@ impl Returns {
         fence(Ordering::SeqCst);
     }
 
+    /// How many came back and are not collected.
+    pub(super) fn uncollected(&self) -> usize {
+        self.words.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
+    }
+
     /// Calls `found` for each buffer that came back since the last call.
     pub(super) fn collect(&self, mut found: impl FnMut(usize)) {
         for (word_index, word) in self.words.iter().enumerate() {
