@@ -234,6 +234,10 @@ pub trait Io {
     /// out what slow listeners pin.
     fn starved(&self) -> bool;
 
+    /// Roughly how many bytes one [`Io::wait`] may bring at the most, all
+    /// connections together. A back end that cannot tell may ignore it.
+    fn set_receive_budget(&mut self, bytes: usize);
+
     /// Counters since the start.
     fn stats(&self) -> IoStats;
 }

@@ -98,6 +98,7 @@ impl<I: Io> Shard<I> {
             Welcome { max_payload: config.max_payload_bytes as u64, run: config.run, reason };
         self.reply(conn, &frame::encode(Kind::Welcome, source, 0, b"", &welcome.encode()));
         self.totals.clients += 1;
+        self.clients_changed();
     }
 
     /// A control frame of an open connection.

@@ -188,6 +188,7 @@ impl<I: Io> Shard<I> {
             self.channels.leave(channel);
             self.report_departed(&name);
             self.totals.clients -= 1;
+            self.clients_changed();
         }
     }
 

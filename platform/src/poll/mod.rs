@@ -78,6 +78,8 @@ pub struct PollIo {
     ready: VecDeque<Conn>,
     /// Connections that want a pool buffer.
     starved: Vec<Conn>,
+    /// Bytes that one turn reads, all connections together.
+    turn_budget: usize,
     stats: IoStats,
 }
 
@@ -116,6 +118,7 @@ impl PollIo {
             skipped: false,
             ready: VecDeque::new(),
             starved: Vec::new(),
+            turn_budget: turn::TURN_BUDGET_BYTES,
             stats: IoStats::default(),
         })
     }
@@ -303,6 +306,10 @@ impl Io for PollIo {
 
     fn starved(&self) -> bool {
         !self.starved.is_empty()
+    }
+
+    fn set_receive_budget(&mut self, bytes: usize) {
+        self.turn_budget = bytes;
     }
 
     fn stats(&self) -> IoStats {

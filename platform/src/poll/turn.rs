@@ -18,7 +18,7 @@ use crate::pool::BufferIndex;
 const READ_BUDGET_BYTES: usize = 256 << 10;
 
 /// What all connections together may bring in one turn, 1 MiB.
-const TURN_BUDGET_BYTES: usize = 1 << 20;
+pub(super) const TURN_BUDGET_BYTES: usize = 1 << 20;
 
 /// How many connections one turn accepts.
 const MAX_ACCEPTS_PER_TURN: usize = 64;
@@ -222,7 +222,7 @@ impl PollIo {
     /// budget goes.
     fn read_ready(&mut self, completions: &mut Vec<Completion>) {
         let pool_bytes = self.pool.buffers() * self.pool.buffer_bytes();
-        let budget = TURN_BUDGET_BYTES.min(pool_bytes / 2);
+        let budget = self.turn_budget.min(pool_bytes / 2);
         let mut bytes = 0;
         for _ in 0..self.ready.len() {
             if bytes >= budget {

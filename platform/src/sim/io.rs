@@ -197,6 +197,9 @@ impl Io for SimIo {
         !self.net.world().shards[self.shard].starved.is_empty()
     }
 
+    /// The simulator's turns are bounded by its sockets.
+    fn set_receive_budget(&mut self, _bytes: usize) {}
+
     fn stats(&self) -> IoStats {
         let world = self.net.world();
         let shard = &world.shards[self.shard];

@@ -248,7 +248,11 @@ impl Io for UringIo {
     }
 
     fn starved(&self) -> bool {
-        self.starved_count > 0
+        self.starved_count > 0 && self.provided.is_short()
+    }
+
+    fn set_receive_budget(&mut self, bytes: usize) {
+        self.provided.set_budget(bytes);
     }
 
     fn stats(&self) -> IoStats {

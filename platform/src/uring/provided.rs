@@ -33,6 +33,8 @@ pub(super) struct ProvidedBuffers {
     pool: BufferPool,
     entries: Entries,
     incremental: bool,
+    /// Buffers lent at a time; see [`ProvidedBuffers::set_budget`].
+    budget: usize,
 }
 
 impl ProvidedBuffers {
@@ -55,6 +57,7 @@ impl ProvidedBuffers {
             pool: BufferPool::new(count, config.buffer_bytes),
             entries,
             incremental,
+            budget: count,
         };
         provided.lend();
         Ok(provided)
@@ -68,18 +71,33 @@ impl ProvidedBuffers {
         self.incremental
     }
 
-    /// Whether a quarter of the buffers is with the kernel: enough to go on after
-    /// starvation without starving again at once.
-    pub(super) fn is_ample(&self) -> bool {
-        self.pool.held() * 4 >= self.pool.buffers()
+    /// How many bytes the kernel may fill between two waits. All it gets is one
+    /// turn's work, so this keeps what a turn touches within the cache, and the
+    /// same few buffers in use; the others are for what laggards pin.
+    pub(super) fn set_budget(&mut self, bytes: usize) {
+        let buffers = bytes.div_ceil(self.pool.buffer_bytes());
+        self.budget = buffers.clamp(1, self.pool.buffers());
     }
 
-    /// Lends what has come back to the kernel.
+    /// Whether a quarter of the budget is with the kernel: enough to go on after
+    /// starvation without starving again at once.
+    pub(super) fn is_ample(&self) -> bool {
+        self.pool.held() * 4 >= self.budget
+    }
+
+    /// Whether so few buffers are left, here and with the kernel, that starved
+    /// receives must go on waiting.
+    pub(super) fn is_short(&self) -> bool {
+        (self.pool.buffers() - self.pool.pinned()) * 4 < self.budget
+    }
+
+    /// Lends free buffers to the kernel, up to the budget.
     pub(super) fn lend(&mut self) {
         self.pool.collect();
         let bytes = self.pool.buffer_bytes() as u32;
         let mut added = false;
-        while let Some(index) = self.pool.take() {
+        while self.pool.held() < self.budget {
+            let Some(index) = self.pool.take() else { break };
             self.entries.add(self.pool.pointer(index), bytes, index);
             added = true;
         }

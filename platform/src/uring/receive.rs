@@ -50,6 +50,7 @@ impl UringIo {
         let watch = self.watch_hang_up;
         let slot = self.table.slot(conn);
         slot.receiving = Receiving::Armed;
+        slot.served = false;
         slot.operations += 1;
         let target = slot.target();
         let watch = watch && !slot.hang_up_armed && !slot.hung_up;
@@ -171,6 +172,7 @@ impl UringIo {
         if let Some(chunk) = chunk.filter(|_| open) {
             self.stats.receives += 1;
             self.stats.received_bytes += chunk.len() as u64;
+            slot.served = true;
             completions.push(Completion::Received { conn, chunk });
         }
         if event.more() {
@@ -197,10 +199,16 @@ impl UringIo {
                 if slot.stopping {
                     self.settle_stop(conn, completions);
                 } else {
+                    // Mostly the budget is used up, and the next wait arms it again,
+                    // behind those that got nothing this time.
                     slot.receiving = Receiving::Starved;
-                    self.starved.push_back(conn);
+                    if slot.served {
+                        self.starved.push_back(conn);
+                    } else {
+                        self.starved.push_front(conn);
+                    }
                     self.starved_count += 1;
-                    self.stats.starvations += 1;
+                    self.stats.starvations += u64::from(self.provided.is_short());
                 }
                 return;
             }

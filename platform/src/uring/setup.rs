@@ -19,7 +19,7 @@ pub struct UringConfig {
     pub buffer_bytes: usize,
     /// Whether a buffer is consumed piece by piece, so that a small message does
     /// not pin all of it. Only from Linux 6.12 on; ignored before. Off by default:
-    /// on 6.18 it took 40–70 % more CPU per byte for writes of 16 KiB and more, and
+    /// on 6.18 it took 40–80 % more CPU per byte for writes of 16 KiB and more, and
     /// gained nothing clear with 500 connections of small messages.
     pub incremental: bool,
     /// Operations that are queued before they must be submitted.

@@ -28,6 +28,8 @@ pub(super) struct Slot {
     pub(super) cancelling_receive: bool,
     /// A cancellation of everything is under way.
     pub(super) cancelling_all: bool,
+    /// The receive that is armed has brought bytes.
+    pub(super) served: bool,
     /// A hang-up poll is armed.
     pub(super) hang_up_armed: bool,
     /// The peer has hung up: a receive that starts now will see it.
