@@ -87,6 +87,8 @@ pub struct Connection {
     pub target: Target,
     /// Who is at the other end.
     pub peer: Peer,
+    /// When it came to this shard.
+    pub since_ns: u64,
     /// How far it is.
     pub state: State,
     /// What it must write into its frames.
@@ -129,10 +131,11 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that has not said hello.
-    pub fn new(target: Target, peer: Peer, max_queue_bytes: usize) -> Connection {
+    pub fn new(target: Target, peer: Peer, max_queue_bytes: usize, now_ns: u64) -> Connection {
         Connection {
             target,
             peer,
+            since_ns: now_ns,
             state: State::Hello,
             source: Source::NONE,
             channel: None,

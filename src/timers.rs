@@ -12,8 +12,9 @@ use crate::target::Target;
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
-    /// A connection must have said hello.
-    Hello(Target),
+    /// Connections must have said hello. One for all of them: a thousand that
+    /// connect and are then idle must not wake the shard a thousand times.
+    Hello,
     /// A full queue must have drained to half.
     Stall(Target),
     /// A queue that lags behind its socket no longer holds up its emitters, and

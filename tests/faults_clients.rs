@@ -319,9 +319,13 @@ on_all! {
         }
         drop(listener);
         wait_until("its patterns are gone", || bus.status().totals.listeners == 0);
-        emitter.emit("p.0", b"");
-        emitter.ping();
-        assert_eq!(bus.status().totals.events_unheard, 4);
+        let unheard = bus.status().totals.events_unheard;
+        // Another shard may hear of it a moment later.
+        wait_until("nobody listens", || {
+            emitter.emit("p.0", b"");
+            emitter.ping();
+            bus.status().totals.events_unheard > unheard
+        });
     }
 }
 

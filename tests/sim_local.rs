@@ -14,6 +14,7 @@ use netcluster_wire::control::decode_error;
 use netcluster_wire::{ErrorCode, Hello, Kind, Pattern, Source};
 
 const DEFAULT_SEEDS: u64 = 60;
+const MAX_PAYLOAD_BYTES: usize = 120_000;
 
 /// A small generator, so that a run depends on nothing but its seed.
 struct Random(u64);
@@ -145,6 +146,11 @@ fn every_event_arrives_once_and_in_order_or_is_told_lost() {
             emitters.push((session, channel));
         }
 
+        // The mark, and what was received before a pause took hold: the receive
+        // pools and each emitter's frame in its own buffer, and `lost` notices.
+        let pools = shards * faults.pool_buffers as usize * faults.buffer_bytes;
+        let own = emitters.len() * MAX_PAYLOAD_BYTES;
+        let longest_queue = (64 << 10) + pools + own + 4096;
         let mut sent = BTreeMap::new();
         let mut sizes = BTreeMap::new();
         for _ in 0..60 + random.below(100) {
@@ -152,7 +158,7 @@ fn every_event_arrives_once_and_in_order_or_is_told_lost() {
                 for _ in 0..random.below(12) {
                     let name = event_name(&mut random);
                     let size = match random.below(40) {
-                        0 => random.below(120_000),
+                        0 => random.below(MAX_PAYLOAD_BYTES as u64),
                         1..4 => random.below(8_000),
                         _ => random.below(100),
                     } as usize;
@@ -164,6 +170,9 @@ fn every_event_arrives_once_and_in_order_or_is_told_lost() {
                 session.push();
             }
             broker.run_for(Duration::from_micros(random.below(400)));
+            for client in broker.reports().into_iter().flat_map(|report| report.clients) {
+                assert!(client.queued_bytes as usize <= longest_queue, "{client:?}");
+            }
             for listener in &mut listeners {
                 if random.chance(50) {
                     let limit = random.below(30_000) as usize;

@@ -102,7 +102,7 @@ impl<I: Io> Shard<I> {
         };
         let target = Target { shard: self.id, conn: conn.0, client };
         let max_queue = self.shared.config.max_queue_bytes;
-        self.insert(Connection::new(target, peer, max_queue));
+        self.insert(Connection::new(target, peer, max_queue, self.now_ns));
         self.open(conn, hello, &channel, reason);
         if !rest.is_empty() {
             self.received(conn, &Bytes::from(rest));

@@ -52,12 +52,15 @@ impl<I: Io> Shard<I> {
             tracing::info!("accepting connections again");
         }
         let max_queue = self.shared.config.max_queue_bytes;
-        self.insert(Connection::new(target, peer, max_queue));
+        self.insert(Connection::new(target, peer, max_queue, self.now_ns));
         if placement_is_full(self.placement.as_ref(), self.shared.config.max_clients) {
             let text = "the broker has as many clients as --max-clients allows";
             return self.kick(conn, ErrorCode::Busy, text);
         }
-        self.timers.set(self.deadline_ns(self.shared.config.hello_timeout), Timer::Hello(target));
+        if !self.hello_timer {
+            self.hello_timer = true;
+            self.timers.set(self.deadline_ns(self.shared.config.hello_timeout), Timer::Hello);
+        }
         self.start_receiving(conn);
     }
 
@@ -231,14 +234,30 @@ impl<I: Io> Shard<I> {
         self.resume_accept();
     }
 
-    pub(super) fn hello_timed_out(&mut self, target: Target) {
-        let seconds = self.shared.config.hello_timeout.as_secs_f64();
-        if let Some(connection) = self.find(target)
-            && matches!(connection.state, State::Hello)
-        {
-            let text = format!("no hello within {seconds} s");
-            self.totals.protocol_errors += 1;
-            self.kick(Conn(target.conn), ErrorCode::HelloTimeout, &text);
+    /// Disconnects those that have had time enough, and comes back for the others.
+    pub(super) fn hello_timed_out(&mut self) {
+        self.hello_timer = false;
+        let timeout = self.shared.config.hello_timeout;
+        let (now_ns, timeout_ns) = (self.now_ns, timeout.as_nanos() as u64);
+        let mut overdue = Vec::new();
+        let mut next_ns = u64::MAX;
+        for connection in self.connections.iter().flatten() {
+            if matches!(connection.state, State::Hello) {
+                let deadline_ns = connection.since_ns.saturating_add(timeout_ns);
+                match deadline_ns <= now_ns {
+                    true => overdue.push(Conn(connection.target.conn)),
+                    false => next_ns = next_ns.min(deadline_ns),
+                }
+            }
+        }
+        if next_ns != u64::MAX {
+            // Not for each of them by itself: an eighth late at the most.
+            self.hello_timer = true;
+            self.timers.set(next_ns.max(now_ns + timeout_ns / 8), Timer::Hello);
+        }
+        for conn in overdue {
+            let text = format!("no hello within {} s", timeout.as_secs_f64());
+            self.refuse(conn, ErrorCode::HelloTimeout, &text);
         }
     }
 

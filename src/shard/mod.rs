@@ -93,6 +93,7 @@ pub struct Shard<I: Io> {
     placement: Option<Placement>,
     accepting: bool,
     accept_paused: bool,
+    hello_timer: bool,
     dirty: Vec<Conn>,
     blocked: Vec<Target>,
     memory_waiters: Vec<Target>,
@@ -151,6 +152,7 @@ impl<I: Io> Shard<I> {
             placement,
             accepting,
             accept_paused: false,
+            hello_timer: false,
             dirty: Vec::new(),
             blocked: Vec::new(),
             memory_waiters: Vec::new(),
@@ -248,7 +250,7 @@ impl<I: Io> Shard<I> {
     fn fire_timers(&mut self) {
         while let Some(timer) = self.timers.pop_due(self.now_ns) {
             match timer {
-                Timer::Hello(target) => self.hello_timed_out(target),
+                Timer::Hello => self.hello_timed_out(),
                 Timer::Stall(target) => self.stall_timed_out(target),
                 Timer::Lag(target) => self.lag_timed_out(target),
                 Timer::Linger(target) => self.linger_timed_out(target),
