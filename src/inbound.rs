@@ -7,7 +7,7 @@
 //! ```
 //! Whole frames are found in place by [`scan`]. A frame that straddles chunks is
 //! held as slices until it is complete; only a header or name that straddles is
-//! copied, in [`Inbound::copy_head`]. A frame that takes more than
+//! copied, in `Inbound::copy_head`. A frame that takes more than
 //! [`MAX_PIECES`] slices, large or trickling, gets a buffer of its own.
 //!
 //! Invariant: at most one frame is incomplete, and what it holds is counted by

@@ -1,7 +1,7 @@
 //! Where a new connection goes: the accepting shard's books.
 //!
 //! Events between two shards cost a wake-up each way, so the clients of one
-//! channel share a shard until there are [`Placement::spill`] of them; then each
+//! channel share a shard until there are [`DEFAULT_SPILL_CLIENTS`] of them; then each
 //! further block of as many goes to the shard with the fewest connections.
 //!
 //! The books also keep why the broker disconnected a client, for its successor's

@@ -135,7 +135,8 @@ impl std::error::Error for RecvError {}
 /// Messages that match a pattern, to be taken. Dropping it ends it.
 ///
 /// As an iterator it waits for each message and ends when the client does. It
-/// keeps the client alive. See the [module](self) for what happens if nobody takes.
+/// keeps the client alive. If nobody takes them, the reader waits once
+/// they fill their room, and the broker's queue for this client fills behind it, as for any slow listener.
 pub struct Subscription {
     client: Client,
     listener: ListenerId,

@@ -75,7 +75,7 @@ impl Queue {
 }
 
 /// Messages that match a pattern, to be taken. Dropping it ends it; it keeps the
-/// client alive. See the [module](self).
+/// client alive.
 pub struct AsyncSubscription {
     client: AsyncClient,
     listener: ListenerId,
