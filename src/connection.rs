@@ -109,6 +109,8 @@ pub struct Connection {
     pub receiving: Receiving,
     /// When a large frame's buffer began to be filled.
     pub filling_since_ns: u64,
+    /// How much of that frame had come before, as chunks.
+    pub filling_from: usize,
     /// What it waits for as an emitter.
     pub blocked_by: SmallVec<[Blocker; 1]>,
     /// Emitters that wait for its queue.
@@ -146,6 +148,7 @@ impl Connection {
             outbound: Outbound::new(max_queue_bytes),
             receiving: Receiving::Off,
             filling_since_ns: 0,
+            filling_from: 0,
             blocked_by: SmallVec::new(),
             waiters: Vec::new(),
             lag: Lag::None,

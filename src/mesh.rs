@@ -220,6 +220,11 @@ impl<S> Mesh<S> {
         }
     }
 
+    /// Whether messages still wait for room in a ring.
+    pub fn has_overflow(&self) -> bool {
+        self.outboxes.iter().flatten().any(|outbox| !outbox.overflow.is_empty())
+    }
+
     /// The next message from shard `from`.
     #[inline]
     pub fn receive(&mut self, from: u16) -> Option<Message<S>> {

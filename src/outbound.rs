@@ -111,6 +111,15 @@ impl Outbound {
         self.limit_bytes
     }
 
+    /// The mark that holds now: a low one while memory is used up.
+    #[inline]
+    pub fn mark_bytes(&self, budget: &Budget) -> usize {
+        match budget.is_exhausted() {
+            true => self.limit_bytes.min(EXHAUSTED_LIMIT_BYTES),
+            false => self.limit_bytes,
+        }
+    }
+
     /// Sets the high-water mark.
     pub fn set_limit_bytes(&mut self, limit_bytes: usize) {
         self.limit_bytes = limit_bytes;
@@ -198,10 +207,7 @@ impl Outbound {
         if self.resume_bytes.is_some() {
             return false;
         }
-        let limit = match budget.is_exhausted() {
-            true => self.limit_bytes.min(EXHAUSTED_LIMIT_BYTES),
-            false => self.limit_bytes,
-        };
+        let limit = self.mark_bytes(budget);
         let full = self.queued_bytes >= limit;
         if full {
             self.resume_bytes = Some(limit / 2);
@@ -287,7 +293,14 @@ impl Outbound {
                 }
                 Some(Kind::Lost) => loss.add(head.source(), head.sequence.get()),
                 _ => {
+                    // Its pieces, if it has several, are entries of their own.
+                    let mut missing = length - entry.slice.len();
                     controls.push(entry);
+                    while missing > 0 {
+                        let piece = rest.pop_front().expect("a frame's pieces follow each other");
+                        missing -= piece.slice.len();
+                        controls.push(piece);
+                    }
                     continue;
                 }
             }

@@ -30,6 +30,8 @@ struct Node {
     many: Option<NodeId>,
     /// Whether this node is its parent's `**` child.
     is_many: bool,
+    /// When it was last reached: see [`Trie::matches`].
+    stamp: u64,
     /// Who listens to the pattern that ends here, in no order, each once.
     targets: Vec<Target>,
 }
@@ -52,6 +54,8 @@ pub struct Trie {
     /// Nodes reached by the tokens so far, and by one more: kept for their memory.
     states: Vec<NodeId>,
     next: Vec<NodeId>,
+    /// Counts the sets of nodes reached.
+    step: u64,
 }
 
 impl Trie {
@@ -64,6 +68,7 @@ impl Trie {
             hasher: FixedState::with_seed(seed),
             states: Vec::new(),
             next: Vec::new(),
+            step: 0,
         }
     }
 
@@ -131,21 +136,22 @@ impl Trie {
         let mut next = std::mem::take(&mut self.next);
         states.clear();
         states.push(ROOT);
+        self.step += 1;
         self.enter_many(&mut states);
         for token in tokens(name) {
+            self.step += 1;
+            // Literal and `*` children have one parent, which is in the set once:
+            // only `**` nodes, which also stay reached, can come up twice.
             for &id in &states {
                 let node = &self.nodes[id as usize];
                 if let Some(child) = node.children.as_ref().and_then(|map| map.get(token)) {
-                    add(&mut next, *child);
+                    next.push(*child);
                 }
-                if let Some(child) = node.one {
-                    add(&mut next, child);
-                }
+                next.extend(node.one);
             }
-            // A `**` node that was reached stays reached, whatever the token.
             for &id in &states {
                 if self.nodes[id as usize].is_many {
-                    add(&mut next, id);
+                    self.add_many(&mut next, id);
                 }
             }
             self.enter_many(&mut next);
@@ -161,13 +167,22 @@ impl Trie {
     }
 
     /// `**` matches nothing too: whoever reaches its parent reaches it.
-    fn enter_many(&self, states: &mut Vec<NodeId>) {
+    fn enter_many(&mut self, states: &mut Vec<NodeId>) {
         let mut at = 0;
         while at < states.len() {
             if let Some(many) = self.nodes[states[at] as usize].many {
-                add(states, many);
+                self.add_many(states, many);
             }
             at += 1;
+        }
+    }
+
+    /// Adds a `**` node to the set that this step makes, once.
+    fn add_many(&mut self, states: &mut Vec<NodeId>, id: NodeId) {
+        let node = &mut self.nodes[id as usize];
+        if node.stamp != self.step {
+            node.stamp = self.step;
+            states.push(id);
         }
     }
 
@@ -214,13 +229,6 @@ impl Trie {
                 }
             }
         }
-    }
-}
-
-/// Adds an id to a small set.
-fn add(set: &mut Vec<NodeId>, id: NodeId) {
-    if !set.contains(&id) {
-        set.push(id);
     }
 }
 
@@ -272,6 +280,22 @@ mod tests {
         }
         assert!(trie.is_empty());
         assert_eq!(trie.free.len() + 1, trie.nodes.len(), "every node but the root is free again");
+    }
+
+    /// What broke: every step compared each node reached with all others, so that
+    /// one client with many matching patterns could hold up a shard for minutes.
+    #[test]
+    fn many_matching_patterns_cost_no_more_than_their_number() {
+        let mut trie = Trie::new(1);
+        const TOKENS: u32 = 15;
+        for bits in 0..1u32 << TOKENS {
+            let word = |at| if bits >> at & 1 == 0 { "*" } else { "a" };
+            let text = (0..TOKENS).map(word).collect::<Vec<_>>().join(".");
+            trie.insert(&pattern(&text), target(bits));
+        }
+        let mut found = Vec::new();
+        trie.matches(&["a"; TOKENS as usize].join(".").into_bytes(), &mut found);
+        assert_eq!(found.len(), 1 << TOKENS);
     }
 
     #[test]

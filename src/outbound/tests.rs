@@ -126,6 +126,20 @@ fn repeated_drops_add_up_in_one_notice_and_spare_control_frames() {
 }
 
 #[test]
+fn a_control_frame_in_pieces_is_spared_whole() {
+    let mut queue = Outbound::new(8 * FRAME_BYTES);
+    let status = Bytes::from(encode(Kind::Stats, SOURCE, 77, b"", &[b' '; 200]));
+    queue.push(&events(1, 2));
+    queue.push_pieces(&[Slice::from(status.slice(..24)), Slice::from(status.slice(24..))]);
+    queue.push(&events(3, 20));
+    let dropped = queue.drop_oldest();
+    let found = frames(&drain(&mut queue, 30));
+    assert!(found.contains(&(Kind::Stats, 77)));
+    let kept = found.iter().filter(|(kind, _)| *kind == Kind::Event).count() as u64;
+    assert_eq!(kept + dropped, 22);
+}
+
+#[test]
 fn a_frame_in_pieces_is_dropped_or_kept_as_a_whole() {
     let budget = Budget::new(usize::MAX);
     for split in [40, 64, 100] {

@@ -227,13 +227,22 @@ impl<I: Io> Shard<I> {
     /// Queues a frame of the broker itself to a client. A client that asks more
     /// than it reads is paused like any emitter.
     pub(super) fn reply(&mut self, conn: Conn, frame: &[u8]) {
-        let slice = Slice::from(Bytes::copy_from_slice(frame));
+        self.reply_pieces(conn, &[Slice::from(Bytes::copy_from_slice(frame))]);
+    }
+
+    /// The same for a frame in pieces.
+    pub(super) fn reply_pieces(&mut self, conn: Conn, pieces: &[Slice]) {
         let now_ns = self.now_ns;
         let deadline_ns = self.deadline_ns(self.shared.config.stall_timeout);
         let connection =
             self.connections[conn.0 as usize].as_deref_mut().expect("it asked for a reply");
         let target = connection.target;
-        connection.outbound.push(&slice);
+        connection.outbound.push_pieces(pieces);
+        let mark = connection.outbound.mark_bytes(&self.shared.budget);
+        if connection.latest && connection.outbound.queued_bytes() >= mark {
+            // It must not be held up by events that it would rather lose.
+            self.totals.dropped += connection.outbound.drop_oldest_to(mark / 2);
+        }
         if connection.outbound.fills(&self.shared.budget) {
             connection.full_since_ns = now_ns;
             self.timers.set(deadline_ns, Timer::Stall(target));

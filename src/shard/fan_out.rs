@@ -81,8 +81,9 @@ impl<I: Io> Shard<I> {
                 self.dirty.push(Conn(target.conn));
             }
             if connection.latest {
-                if connection.outbound.queued_bytes() > connection.outbound.limit_bytes() {
-                    self.totals.dropped += connection.outbound.drop_oldest();
+                let mark = connection.outbound.mark_bytes(&self.shared.budget);
+                if connection.outbound.queued_bytes() > mark {
+                    self.totals.dropped += connection.outbound.drop_oldest_to(mark - mark / 8);
                 }
                 continue;
             }

@@ -57,9 +57,6 @@ impl<I: Io> Shard<I> {
         if connection.outbound.can_send() {
             self.mark_dirty(conn);
         }
-        if blocked {
-            self.blocked.push(target);
-        }
         if released {
             self.release_waiters(target);
         }
@@ -97,13 +94,10 @@ impl<I: Io> Shard<I> {
 
     /// Copies out what blocked queues and incomplete frames of this shard pin.
     pub(super) fn copy_out_laggards(&mut self) {
-        let mut blocked = std::mem::take(&mut self.blocked);
-        blocked.sort_unstable();
-        blocked.dedup();
-        blocked.retain(|&target| self.find(target).is_some_and(|it| it.outbound.is_blocked()));
-        let copied = self.copy_out(blocked.iter().copied());
-        self.blocked = blocked;
-        if !copied {
+        let all = self.connections.iter().flatten();
+        let blocked: Vec<Target> =
+            all.filter(|it| it.outbound.is_blocked()).map(|it| it.target).collect();
+        if !self.copy_out(blocked.iter().copied()) {
             self.unpin_partial_frames();
         }
     }

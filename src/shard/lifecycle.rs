@@ -20,6 +20,8 @@ use super::Shard;
 /// connection closes before.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
+const TOO_MANY_CLIENTS: &str = "the broker has as many clients as --max-clients allows";
+
 /// Disconnected clients that `status` still shows.
 const MAX_KICKED_SHOWN: usize = 16;
 
@@ -35,8 +37,12 @@ pub(super) enum Draining {
         /// How many others have said so.
         heard: usize,
     },
-    /// Clients are sent what is queued and a goodbye.
-    Parting,
+    /// Clients are sent what is queued and a goodbye; other shards what waits for
+    /// room in a ring, unless it is too late for that.
+    Parting {
+        /// The shutdown waited long enough.
+        late: bool,
+    },
     /// All connections are closed.
     Done,
 }
@@ -54,8 +60,7 @@ impl<I: Io> Shard<I> {
         let max_queue = self.shared.config.max_queue_bytes;
         self.insert(Connection::new(target, peer, max_queue, self.now_ns));
         if placement_is_full(self.placement.as_ref(), self.shared.config.max_clients) {
-            let text = "the broker has as many clients as --max-clients allows";
-            return self.kick(conn, ErrorCode::Busy, text);
+            return self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
         }
         if !self.hello_timer {
             self.hello_timer = true;
@@ -103,6 +108,10 @@ impl<I: Io> Shard<I> {
         channel: Arc<str>,
         rest: &[u8],
     ) -> bool {
+        if placement_is_full(self.placement.as_ref(), self.shared.config.max_clients) {
+            self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
+            return false;
+        }
         let placement = self.placement.as_mut().expect("the accepting shard has the books");
         let reason = placement.take_reason(hello.previous);
         let shard = placement.place(&channel);
@@ -224,6 +233,7 @@ impl<I: Io> Shard<I> {
         let connection = self.at(conn);
         if !matches!(connection.state, State::Closed) {
             connection.state = State::Closed;
+            connection.receiving = Receiving::Ended;
             self.io.close(conn);
         }
     }
@@ -309,8 +319,9 @@ impl<I: Io> Shard<I> {
                     self.part();
                 }
             }
-            Draining::Parting => {
-                if self.connections.iter().all(Option::is_none) {
+            Draining::Parting { late } => {
+                let sent = late || !self.mesh.has_overflow();
+                if sent && self.connections.iter().all(Option::is_none) {
                     self.draining = Draining::Done;
                 }
             }
@@ -330,7 +341,7 @@ impl<I: Io> Shard<I> {
 
     /// Says goodbye to every client; each closes once it has read what is queued.
     fn part(&mut self) {
-        self.draining = Draining::Parting;
+        self.draining = Draining::Parting { late: false };
         let linger = self.shared.config.drain_timeout;
         for conn in self.all() {
             let connection = self.at(conn);
@@ -349,7 +360,7 @@ impl<I: Io> Shard<I> {
         for conn in self.all() {
             self.disconnect(conn);
         }
-        self.draining = Draining::Parting;
+        self.draining = Draining::Parting { late: true };
     }
 
     fn all(&self) -> Vec<Conn> {

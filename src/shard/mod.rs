@@ -47,7 +47,7 @@ use crate::timers::{Timer, Timers};
 
 use self::control::After;
 use self::lifecycle::Draining;
-use self::report::Collecting;
+use self::report::{Answer, Collecting};
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
 /// from the receive to the send, which beat larger turns by a third at 1 KB.
@@ -95,12 +95,13 @@ pub struct Shard<I: Io> {
     accept_paused: bool,
     hello_timer: bool,
     dirty: Vec<Conn>,
-    blocked: Vec<Target>,
     memory_waiters: Vec<Target>,
     starved_timer: bool,
     barriers: BTreeMap<u64, (u16, After)>,
     next_barrier: u64,
     collecting: BTreeMap<u64, Collecting>,
+    /// The latest status and when it was made, for who asks in the same turn.
+    status_json: Option<(u64, Answer)>,
     draining: Draining,
     totals: Totals,
     kicked: Vec<KickStatus>,
@@ -154,12 +155,12 @@ impl<I: Io> Shard<I> {
             accept_paused: false,
             hello_timer: false,
             dirty: Vec::new(),
-            blocked: Vec::new(),
             memory_waiters: Vec::new(),
             starved_timer: false,
             barriers: BTreeMap::new(),
             next_barrier: 0,
             collecting: BTreeMap::new(),
+            status_json: None,
             draining: Draining::No,
             totals: Totals::default(),
             kicked: Vec::new(),
@@ -211,6 +212,7 @@ impl<I: Io> Shard<I> {
         }
         self.flush();
         self.publish();
+        self.status_json = None;
         self.rates.sample(self.now_ns, &self.totals);
         Ok(!matches!(self.draining, Draining::Done))
     }

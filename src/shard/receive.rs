@@ -196,7 +196,8 @@ impl<I: Io> Shard<I> {
         if !connection.is_open() {
             return;
         }
-        self.totals.bytes_in += buffer.len() as u64;
+        let rest = buffer.len() - self.at(conn).filling_from;
+        self.totals.bytes_in += rest as u64;
         let pieces = self.at(conn).inbound.filled(buffer);
         match self.deliver_event(conn, &pieces) {
             Ok(()) => self.start_receiving(conn),
@@ -219,6 +220,7 @@ impl<I: Io> Shard<I> {
             Buffer::Fill(buffer, length) => {
                 connection.receiving = Receiving::Filling;
                 connection.filling_since_ns = now_ns;
+                connection.filling_from = buffer.len();
                 self.io.receive_into(conn, buffer, length);
             }
             Buffer::NotWanted => {
@@ -264,7 +266,10 @@ impl<I: Io> Shard<I> {
                     self.totals.dropped +=
                         connection.outbound.drop_oldest_to(EXHAUSTED_LIMIT_BYTES);
                 }
-                if connection.outbound.declare_full() {
+                // What is left of a `latest` one may be a large event, half sent.
+                let holds = !connection.latest
+                    || connection.outbound.queued_bytes() > EXHAUSTED_LIMIT_BYTES;
+                if holds && connection.outbound.declare_full() {
                     connection.full_since_ns = now_ns;
                     self.timers.set(deadline_ns, Timer::Stall(connection.target));
                 }

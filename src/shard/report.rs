@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io};
+use bytes::{Bytes, BytesMut};
+
+use netcluster_platform::{Conn, Io, Slice};
 use netcluster_wire::{Kind, frame};
 
 use crate::connection::{Connection, Lag, State};
@@ -18,10 +20,17 @@ const SAMPLE_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
 
 /// Status reports that a shard has asked the others for.
 pub(super) struct Collecting {
-    asker: Target,
-    request: u64,
+    /// Who asked, and the numbers of their requests.
+    askers: Vec<(Target, u64)>,
     waiting: usize,
     reports: Vec<ShardStatus>,
+}
+
+/// A status as JSON, padded as a payload is; shared by all who asked for it.
+#[derive(Clone)]
+pub(super) struct Answer {
+    json_bytes: usize,
+    padded: Bytes,
 }
 
 /// Events in and out at two moments.
@@ -106,8 +115,19 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A client asked for the status of the broker.
+    /// A client asked for the status of the broker. Who asks while it is being
+    /// collected, or in the same turn, gets the same answer: asking often costs
+    /// the broker no more than asking once.
     pub(super) fn collect_status(&mut self, asker: Target, request: u64) {
+        if let Some((at_ns, json)) = &self.status_json
+            && *at_ns == self.now_ns
+        {
+            let json = json.clone();
+            return self.answer_one(asker, request, &json);
+        }
+        if let Some(collecting) = self.collecting.values_mut().next() {
+            return collecting.askers.push((asker, request));
+        }
         let number = self.next_barrier;
         self.next_barrier += 1;
         let mut waiting = 0;
@@ -116,7 +136,8 @@ impl<I: Io> Shard<I> {
             waiting += 1;
         }
         let reports = vec![self.report()];
-        self.collecting.insert(number, Collecting { asker, request, waiting, reports });
+        let askers = vec![(asker, request)];
+        self.collecting.insert(number, Collecting { askers, waiting, reports });
         self.answer_status(number);
     }
 
@@ -143,11 +164,21 @@ impl<I: Io> Shard<I> {
         };
         let status = status::merge(status, collecting.reports);
         let json = serde_json::to_vec(&status).expect("a status is plain data");
-        let Some(connection) = self.find(collecting.asker).filter(|it| it.is_open()) else {
-            return;
-        };
+        let mut padded = BytesMut::from(&json[..]);
+        padded.extend_from_slice(frame::padding_of(json.len()));
+        let json = Answer { json_bytes: json.len(), padded: self.shared.budget.own(padded) };
+        for (asker, request) in collecting.askers {
+            self.answer_one(asker, request, &json);
+        }
+        self.status_json = Some((self.now_ns, json));
+    }
+
+    fn answer_one(&mut self, asker: Target, request: u64, answer: &Answer) {
+        let Some(connection) = self.find(asker).filter(|it| it.is_open()) else { return };
         let source = connection.source;
-        let answer = frame::encode(Kind::Stats, source, collecting.request, b"", &json);
-        self.reply(Conn(collecting.asker.conn), &answer);
+        let mut head = Vec::new();
+        frame::append_head(&mut head, Kind::Stats, source, request, b"", answer.json_bytes);
+        let pieces = [Slice::from(Bytes::from(head)), Slice::from(answer.padded.clone())];
+        self.reply_pieces(Conn(asker.conn), &pieces);
     }
 }
