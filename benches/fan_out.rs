@@ -79,7 +79,7 @@ fn drop_oldest(criterion: &mut Criterion) {
             bencher.iter(|| {
                 queue.push(&run);
                 if queue.queued_bytes() > queue.limit_bytes() {
-                    black_box(queue.drop_oldest());
+                    black_box(queue.drop_oldest(queue.limit_bytes()));
                 }
             });
         });

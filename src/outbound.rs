@@ -258,9 +258,9 @@ impl Outbound {
     }
 
     /// For `latest` connections over their mark: see [`Outbound::drop_oldest_to`];
-    /// an eighth of the limit is freed.
-    pub fn drop_oldest(&mut self) -> u64 {
-        self.drop_oldest_to(self.limit_bytes - self.limit_bytes / 8)
+    /// an eighth of the mark is freed.
+    pub fn drop_oldest(&mut self, mark_bytes: usize) -> u64 {
+        self.drop_oldest_to(mark_bytes - mark_bytes / 8)
     }
 
     /// Drops the oldest whole events until `goal` bytes are left, and puts one

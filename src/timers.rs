@@ -6,7 +6,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
+use crate::connection::Connection;
 use crate::target::Target;
 
 /// What a deadline is for.
@@ -42,6 +44,13 @@ impl Timers {
     /// Sets a timer.
     pub fn set(&mut self, deadline_ns: u64, timer: Timer) {
         self.heap.push(Reverse((deadline_ns, timer)));
+    }
+
+    /// A queue has just become full: it has until then to drain to half.
+    pub fn watch_full(&mut self, connection: &mut Connection, now_ns: u64, stall: Duration) {
+        connection.full_since_ns = now_ns;
+        let deadline_ns = now_ns.saturating_add(stall.as_nanos() as u64);
+        self.set(deadline_ns, Timer::Stall(connection.target));
     }
 
     /// The earliest deadline.

@@ -89,7 +89,7 @@ fn latest_loses_the_oldest_whole_frames_and_says_how_many() {
             queue.sent(half_sent, false);
         }
         queue.push(&events(5, 20));
-        let dropped = queue.drop_oldest();
+        let dropped = queue.drop_oldest(queue.limit_bytes());
         assert!(dropped > 0);
         bytes.extend(drain(&mut queue, 64));
         let found = frames(&bytes);
@@ -116,7 +116,7 @@ fn repeated_drops_add_up_in_one_notice_and_spare_control_frames() {
     let mut dropped = 0;
     for round in 0..10 {
         queue.push(&events(5 + round * 6, 6));
-        dropped += queue.drop_oldest();
+        dropped += queue.drop_oldest(queue.limit_bytes());
     }
     let found = frames(&drain(&mut queue, usize::MAX));
     let notices: Vec<_> = found.iter().filter(|(kind, _)| *kind == Kind::Lost).collect();
@@ -132,7 +132,7 @@ fn a_control_frame_in_pieces_is_spared_whole() {
     queue.push(&events(1, 2));
     queue.push_pieces(&[Slice::from(status.slice(..24)), Slice::from(status.slice(24..))]);
     queue.push(&events(3, 20));
-    let dropped = queue.drop_oldest();
+    let dropped = queue.drop_oldest(queue.limit_bytes());
     let found = frames(&drain(&mut queue, 30));
     assert!(found.contains(&(Kind::Stats, 77)));
     let kept = found.iter().filter(|(kind, _)| *kind == Kind::Event).count() as u64;
@@ -157,7 +157,7 @@ fn a_frame_in_pieces_is_dropped_or_kept_as_a_whole() {
         queue.push_pieces(&pieces);
         queue.push(&events(4, 9));
         assert!(queue.fills(&budget));
-        let dropped = queue.drop_oldest();
+        let dropped = queue.drop_oldest(queue.limit_bytes());
         let rest = drain(&mut queue, 50);
         let head = &frame.as_bytes()[..split + 4];
         let found = frames(&[head, &rest].concat());
@@ -186,9 +186,9 @@ fn truncating_keeps_the_frame_that_is_half_sent() {
 fn the_newest_frame_is_kept_even_if_it_is_over_the_limit() {
     let mut queue = Outbound::new(50);
     queue.push(&events(1, 1));
-    assert_eq!(queue.drop_oldest(), 0);
+    assert_eq!(queue.drop_oldest(queue.limit_bytes()), 0);
     queue.push(&events(2, 1));
-    assert_eq!(queue.drop_oldest(), 1);
+    assert_eq!(queue.drop_oldest(queue.limit_bytes()), 1);
     let found = frames(&drain(&mut queue, usize::MAX));
     assert_eq!(found, [(Kind::Lost, 1), (Kind::Event, 2)]);
 }

@@ -18,7 +18,6 @@ use crate::config::MIN_MAX_QUEUE_BYTES;
 use crate::connection::State;
 use crate::mesh::Message;
 use crate::target::Target;
-use crate::timers::Timer;
 
 use super::Shard;
 
@@ -232,8 +231,7 @@ impl<I: Io> Shard<I> {
 
     /// The same for a frame in pieces.
     pub(super) fn reply_pieces(&mut self, conn: Conn, pieces: &[Slice]) {
-        let now_ns = self.now_ns;
-        let deadline_ns = self.deadline_ns(self.shared.config.stall_timeout);
+        let stall = self.shared.config.stall_timeout;
         let connection =
             self.connections[conn.0 as usize].as_deref_mut().expect("it asked for a reply");
         let target = connection.target;
@@ -244,8 +242,7 @@ impl<I: Io> Shard<I> {
             self.totals.dropped += connection.outbound.drop_oldest_to(mark / 2);
         }
         if connection.outbound.fills(&self.shared.budget) {
-            connection.full_since_ns = now_ns;
-            self.timers.set(deadline_ns, Timer::Stall(target));
+            self.timers.watch_full(connection, self.now_ns, stall);
         }
         if connection.outbound.is_full() && connection.is_open() {
             self.pause_for(target, target);

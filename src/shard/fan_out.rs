@@ -83,14 +83,13 @@ impl<I: Io> Shard<I> {
             if connection.latest {
                 let mark = connection.outbound.mark_bytes(&self.shared.budget);
                 if connection.outbound.queued_bytes() > mark {
-                    self.totals.dropped += connection.outbound.drop_oldest_to(mark - mark / 8);
+                    self.totals.dropped += connection.outbound.drop_oldest(mark);
                 }
                 continue;
             }
             if connection.outbound.fills(&self.shared.budget) {
-                connection.full_since_ns = self.now_ns;
-                let stall_ns = self.shared.config.stall_timeout.as_nanos() as u64;
-                self.timers.set(self.now_ns.saturating_add(stall_ns), Timer::Stall(target));
+                let stall = self.shared.config.stall_timeout;
+                self.timers.watch_full(connection, self.now_ns, stall);
             }
             if connection.lags(self.lag_bytes) {
                 connection.lag = Lag::Grace;

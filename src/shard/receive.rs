@@ -258,7 +258,7 @@ impl<I: Io> Shard<I> {
     /// sender does not complete ends its connection.
     pub(super) fn squeeze(&mut self) {
         let stall = self.shared.config.stall_timeout;
-        let (now_ns, deadline_ns) = (self.now_ns, self.deadline_ns(stall));
+        let now_ns = self.now_ns;
         let mut overdue = Vec::new();
         for connection in self.connections.iter_mut().flatten() {
             if connection.outbound.is_blocked() {
@@ -270,8 +270,7 @@ impl<I: Io> Shard<I> {
                 let holds = !connection.latest
                     || connection.outbound.queued_bytes() > EXHAUSTED_LIMIT_BYTES;
                 if holds && connection.outbound.declare_full() {
-                    connection.full_since_ns = now_ns;
-                    self.timers.set(deadline_ns, Timer::Stall(connection.target));
+                    self.timers.watch_full(connection, now_ns, stall);
                 }
             }
             let since_ns = connection.filling_since_ns;
