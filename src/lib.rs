@@ -23,6 +23,7 @@ pub mod config;
 pub mod connection;
 pub mod copies;
 pub mod inbound;
+pub mod link;
 pub mod mesh;
 pub mod outbound;
 pub mod placement;

@@ -124,7 +124,13 @@ impl<I: Io> Shard<I> {
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
             Kind::Stats => self.collect_status(target, sequence),
             Kind::Pong => {}
-            Kind::Event | Kind::Hello | Kind::Welcome | Kind::Ack | Kind::Error | Kind::Lost => {
+            Kind::Event
+            | Kind::Hello
+            | Kind::Welcome
+            | Kind::Ack
+            | Kind::Error
+            | Kind::Lost
+            | Kind::Channel => {
                 let text = format!("a client may not send {:?} here", frame.kind());
                 self.refuse(conn, ErrorCode::Protocol, &text);
             }

@@ -286,6 +286,12 @@ pub enum LossReason {
     Overflow = 1,
     /// The connection to the broker broke; made by the client, never sent.
     Disconnected = 2,
+    /// The network lost them, and they could not be sent again.
+    Link = 3,
+    /// The broker they came from died, or the way to it was cut.
+    Peer = 4,
+    /// They came from another machine while this listener's queue was full.
+    Slow = 5,
 }
 
 impl LossReason {
@@ -294,6 +300,9 @@ impl LossReason {
         match number {
             1 => LossReason::Overflow,
             2 => LossReason::Disconnected,
+            3 => LossReason::Link,
+            4 => LossReason::Peer,
+            5 => LossReason::Slow,
             _ => LossReason::Unknown,
         }
     }

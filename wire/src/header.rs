@@ -53,6 +53,8 @@ pub enum Kind {
     Bye = 0x19,
     /// Client to broker without payload: a question; back: the status as JSON.
     Stats = 0x1a,
+    /// Broker to broker: the events that follow are of the channel in the name.
+    Channel = 0x20,
 }
 
 impl Kind {
@@ -72,6 +74,7 @@ impl Kind {
             0x18 => Kind::Lost,
             0x19 => Kind::Bye,
             0x1a => Kind::Stats,
+            0x20 => Kind::Channel,
             _ => return None,
         })
     }

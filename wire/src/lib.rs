@@ -17,6 +17,7 @@ pub mod control;
 pub mod frame;
 pub mod header;
 pub mod limits;
+pub mod link;
 pub mod name;
 pub mod pattern;
 pub mod scan;

@@ -1,0 +1,1 @@
+//! One own stream: frames into numbered datagrams, and their history.

@@ -1,0 +1,1 @@
+//! The receivers of one own stream: who may be waited for.

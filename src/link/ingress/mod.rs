@@ -1,0 +1,1 @@
+//! One stream of one peer: numbered datagrams back into frames.

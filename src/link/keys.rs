@@ -1,0 +1,1 @@
+//! The key schedule: what seals and opens datagrams.

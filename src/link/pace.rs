@@ -1,0 +1,1 @@
+//! How fast to send: a token bucket that gives way to loss.

@@ -1,0 +1,1 @@
+//! What receivers miss and asked for.

@@ -1,0 +1,1 @@
+//! How much each sender may have under way to us.

@@ -1,0 +1,79 @@
+//! The 44 bytes every data datagram starts with.
+//!
+//! ```text
+//!  0      2      3      4        8         16       24        32        40       42         44
+//!  +------+------+------+--------+---------+--------+---------+---------+--------+----------+
+//!  | "NL" | kind | vers.| key id | session | number | ordinal | channel | stream | boundary |
+//!  +------+------+------+--------+---------+--------+---------+---------+--------+----------+
+//! ```
+//! All little endian. Behind it lies the body, a piece of the stream, and on a
+//! link with a key the tag.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::limits::{DATA_HEADER_BYTES, LINK_MAGIC, LINK_VERSION, NO_BOUNDARY};
+
+/// The kind byte of a data datagram.
+pub const DATA_KIND: u8 = 0x01;
+
+/// The header as it lies in the datagram; any 44 bytes are one.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct DataHeader {
+    /// `NL`.
+    pub magic: [u8; 2],
+    /// [`DATA_KIND`].
+    pub kind: u8,
+    /// Version of the link protocol.
+    pub version: u8,
+    /// Which key seals it; 0 on an open link.
+    pub key_id: U32,
+    /// The first half of the sender's session id.
+    pub session: U64,
+    /// Of this datagram in its stream.
+    pub number: U64,
+    /// Of the first event frame that starts at or behind the boundary.
+    pub ordinal: U64,
+    /// Hash of the channel in force at the boundary, 0 if none is yet.
+    pub channel: U64,
+    /// Group in the low byte, index in the high one.
+    pub stream: U16,
+    /// Where in the body the first frame starts, or [`NO_BOUNDARY`].
+    pub boundary: U16,
+}
+
+const _: () = assert!(size_of::<DataHeader>() == DATA_HEADER_BYTES);
+
+impl DataHeader {
+    /// A header with no boundary, in no channel.
+    pub fn new(key_id: u32, session: u64, stream: u16, number: u64, ordinal: u64) -> DataHeader {
+        DataHeader {
+            magic: LINK_MAGIC,
+            kind: DATA_KIND,
+            version: LINK_VERSION,
+            key_id: U32::new(key_id),
+            session: U64::new(session),
+            number: U64::new(number),
+            ordinal: U64::new(ordinal),
+            channel: U64::new(0),
+            stream: U16::new(stream),
+            boundary: U16::new(NO_BOUNDARY),
+        }
+    }
+
+    /// The header and the rest of a datagram; `None` if they are too few bytes.
+    #[inline]
+    pub fn split(datagram: &[u8]) -> Option<(&DataHeader, &[u8])> {
+        DataHeader::ref_from_prefix(datagram).ok()
+    }
+
+    /// The boundary, if a frame starts in a body of this many bytes. One outside
+    /// of it is as good as none.
+    #[inline]
+    pub fn boundary_in(&self, body_bytes: usize) -> Option<usize> {
+        let boundary = self.boundary.get();
+        (boundary != NO_BOUNDARY && usize::from(boundary) < body_bytes)
+            .then_some(usize::from(boundary))
+    }
+}

@@ -1,0 +1,35 @@
+//! Every limit of the link protocol, with its unit in its name.
+
+/// Version of the link protocol: the fourth byte of every datagram.
+pub const LINK_VERSION: u8 = 1;
+
+/// The first two bytes of every datagram: `NL`.
+pub const LINK_MAGIC: [u8; 2] = *b"NL";
+
+/// Bytes of a data datagram's header.
+pub const DATA_HEADER_BYTES: usize = 44;
+
+/// Bytes of a control datagram's header.
+pub const CONTROL_HEADER_BYTES: usize = 32;
+
+/// Bytes that end a sealed datagram.
+pub const TAG_BYTES: usize = 16;
+
+/// Smallest size a broker may limit its datagrams to: what any IPv6 path carries
+/// in a packet of 1280 bytes.
+pub const MIN_DATAGRAM_BYTES: usize = 1232;
+
+/// Largest datagram: a jumbo frame of 9000 bytes less the IPv6 and UDP headers.
+pub const MAX_DATAGRAM_BYTES: usize = 8952;
+
+/// Bytes of a packet, IP header included, unless the broker is told otherwise.
+pub const DEFAULT_PACKET_BYTES: usize = 1400;
+
+/// Most groups that channels can be spread over.
+pub const MAX_GROUPS: usize = 64;
+
+/// What `boundary` says when no frame starts in a datagram.
+pub const NO_BOUNDARY: u16 = 0xffff;
+
+const _: () = assert!(MAX_DATAGRAM_BYTES < NO_BOUNDARY as usize);
+const _: () = assert!(DATA_HEADER_BYTES + TAG_BYTES < MIN_DATAGRAM_BYTES);

@@ -1,0 +1,6 @@
+//! The datagrams that brokers exchange over the link.
+
+pub mod data;
+pub mod limits;
+
+pub use data::DataHeader;
