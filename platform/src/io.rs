@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::Slice;
+use crate::{Datagrams, Slice};
 
 /// The most slices that one [`Io::send`] takes: the size of the gather list.
 pub const MAX_SLICES_PER_SEND: usize = 64;
@@ -131,6 +131,10 @@ pub enum Completion {
         /// Which connection.
         conn: Conn,
     },
+    /// Datagrams arrived: see [`DatagramIo`](crate::DatagramIo).
+    Datagrams(Datagrams),
+    /// The link's socket had no room and has some again.
+    DatagramsWritable,
     /// Another thread called [`Waker::wake`] (any number of calls, one report).
     Woken,
 }

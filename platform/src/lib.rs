@@ -19,6 +19,7 @@
 #[cfg(unix)]
 mod backend;
 mod cores;
+pub mod datagram;
 mod io;
 #[cfg(unix)]
 mod local;
@@ -35,6 +36,7 @@ mod uring;
 #[cfg(unix)]
 pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with};
 pub use cores::{allowed_cores, pin_to_core};
+pub use datagram::{DatagramIo, DatagramStats, Datagrams};
 pub use io::{
     Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Peer, ReceiveEnd, WakeTarget, Waker,
 };

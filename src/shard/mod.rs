@@ -245,7 +245,7 @@ impl<I: Io> Shard<I> {
             Completion::Accepted { conn, peer } => self.accepted(conn, peer),
             Completion::AcceptPaused { error } => self.accept_paused(&error),
             Completion::Closed { conn } => self.closed(conn),
-            Completion::Woken => {}
+            Completion::Datagrams(_) | Completion::DatagramsWritable | Completion::Woken => {}
         }
     }
 

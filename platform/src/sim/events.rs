@@ -294,6 +294,8 @@ fn digest(trace: u64, shard: usize, completion: &Completion) -> u64 {
         Completion::SendFailed { conn, .. } => (8, conn.0, 0),
         Completion::Closed { conn } => (9, conn.0, 0),
         Completion::Woken => (10, 0, 0),
+        Completion::Datagrams(datagrams) => (11, 0, datagrams.chunk.len()),
+        Completion::DatagramsWritable => (12, 0, 0),
     };
     let fields = (shard as u64) << 56 | kind << 48 | u64::from(conn);
     Random::new(trace ^ Random::new(fields ^ ((detail as u64) << 24)).next()).next()

@@ -355,7 +355,10 @@ impl EchoBroker {
                 assert!(conns.remove(&conn).unwrap().closing);
                 return;
             }
-            Completion::Filled { .. } | Completion::Woken => return,
+            Completion::Filled { .. }
+            | Completion::Datagrams(_)
+            | Completion::DatagramsWritable
+            | Completion::Woken => return,
         };
         self.go_on(shard, conn, matches!(completion, Completion::ReceiveEnded { .. }));
     }

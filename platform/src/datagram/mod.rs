@@ -1,0 +1,105 @@
+//! Datagrams between machines: the sockets of the link.
+//!
+//! # Rules that every back end keeps
+//! - [`DatagramIo::open_datagrams`] starts a stream of
+//!   [`Completion::Datagrams`](crate::Completion::Datagrams) that lasts until
+//!   [`DatagramIo::close_datagrams`]. Running out of buffers pauses it, no more:
+//!   what the socket cannot hold meanwhile the kernel drops and counts.
+//! - [`DatagramIo::send_datagrams`] is carried out at once, by a nonblocking
+//!   call; nothing is kept of the bytes. If the socket has no room it says so,
+//!   and one [`Completion::DatagramsWritable`](crate::Completion::DatagramsWritable)
+//!   follows when it has.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+/// Datagrams that arrived together from one sender.
+#[derive(Clone, Debug)]
+pub struct Datagrams {
+    /// All of them, one behind the other. Pins a receive buffer until dropped.
+    pub chunk: Bytes,
+    /// Bytes of each but the last, which may be shorter. Never 0.
+    pub segment: usize,
+    /// Who sent them.
+    pub from: SocketAddr,
+    /// Whether they were sent to a group, not to this machine alone.
+    pub multicast: bool,
+}
+
+/// What the sockets of the link count, since they were opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatagramStats {
+    /// Datagrams received.
+    pub received: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Receives: each brings one datagram or a train of them.
+    pub receives: u64,
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Sends: each takes one datagram or a train of them.
+    pub sends: u64,
+    /// Datagrams that the kernel dropped because a receive buffer was full.
+    pub kernel_drops: u64,
+    /// Datagrams that arrived on another interface than the chosen one.
+    pub strays: u64,
+    /// Datagrams that a socket refused (too large, no route); told once each.
+    pub send_errors: u64,
+}
+
+/// One shard's view of the network. See the module for the rules.
+pub trait DatagramIo {
+    /// The open sockets of a link.
+    type Sockets;
+
+    /// Starts to receive.
+    ///
+    /// # Errors
+    /// What the system says of registering the sockets.
+    fn open_datagrams(&mut self, sockets: Self::Sockets) -> io::Result<()>;
+
+    /// Ends receiving and closes the sockets.
+    fn close_datagrams(&mut self);
+
+    /// Sends `bytes` as datagrams of `segment` bytes each, the last perhaps
+    /// shorter; at most 64. `looped`: brokers on this machine hear it too, if
+    /// `to` is a group. Returns how many bytes the socket took: whole datagrams.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room (nothing was taken). Any other error is
+    /// of these datagrams alone, which are lost; the sockets go on.
+    fn send_datagrams(
+        &mut self,
+        to: SocketAddr,
+        bytes: &[u8],
+        segment: usize,
+        looped: bool,
+    ) -> io::Result<usize>;
+
+    /// Receives what is sent to this group from now on.
+    ///
+    /// # Errors
+    /// What the system says, and if it is a limit, which.
+    fn join_group(&mut self, group: IpAddr) -> io::Result<()>;
+
+    /// No longer receives what is sent to this group.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn leave_group(&mut self, group: IpAddr) -> io::Result<()>;
+
+    /// Looks whether the interface went, came or changed its address, and joins
+    /// the groups anew if so. Returns whether it did. To be called every few
+    /// seconds.
+    ///
+    /// # Errors
+    /// The interface is not there (any more): nothing can be received.
+    fn check_interface(&mut self) -> io::Result<bool>;
+
+    /// Counters since the start.
+    fn datagram_stats(&self) -> DatagramStats;
+}
