@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use netcluster_wire::Pattern;
 
+use crate::link::channel::channel_hash;
 use crate::routes::Routes;
 use crate::target::Target;
 
@@ -18,6 +19,8 @@ pub struct ChannelId(u32);
 pub struct Channel {
     /// Its name.
     pub name: Arc<str>,
+    /// What datagrams name it by; 0 without a link.
+    pub hash: u64,
     /// Who listens to what, on all shards.
     pub routes: Routes,
     /// Connections of this shard that are on it.
@@ -27,15 +30,20 @@ pub struct Channel {
 /// All channels with a member here or a listener anywhere.
 pub struct Channels {
     by_name: HashMap<Arc<str>, ChannelId, FixedState>,
+    /// Only with a link: what datagrams name a channel by.
+    by_hash: Option<HashMap<u64, ChannelId, FixedState>>,
     table: Vec<Option<Channel>>,
     seed: u64,
 }
 
 impl Channels {
-    /// None yet; the maps hash with `seed`.
-    pub fn new(seed: u64) -> Channels {
+    /// None yet; the maps hash with `seed`. With a `link` every event is also
+    /// its.
+    pub fn new(seed: u64, link: bool) -> Channels {
+        let hasher = FixedState::with_seed(seed);
         Channels {
-            by_name: HashMap::with_hasher(FixedState::with_seed(seed)),
+            by_name: HashMap::with_hasher(hasher.clone()),
+            by_hash: link.then(|| HashMap::with_hasher(hasher)),
             table: Vec::new(),
             seed,
         }
@@ -80,6 +88,17 @@ impl Channels {
         }
     }
 
+    /// The channel with this name, if anybody is on it.
+    pub fn find(&self, name: &str) -> Option<ChannelId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The channel that datagrams name so, if anybody here is on it.
+    #[inline]
+    pub fn find_by_hash(&self, hash: u64) -> Option<ChannelId> {
+        self.by_hash.as_ref()?.get(&hash).copied()
+    }
+
     fn id_of(&mut self, name: &Arc<str>) -> ChannelId {
         if let Some(&id) = self.by_name.get(name) {
             return id;
@@ -91,9 +110,16 @@ impl Channels {
                 self.table.len() - 1
             }
         };
-        let routes = Routes::new(self.seed);
-        self.table[at] = Some(Channel { name: Arc::clone(name), routes, members: 0 });
         let id = ChannelId(at as u32);
+        let mut hash = 0;
+        let mut link = None;
+        if let Some(by_hash) = &mut self.by_hash {
+            hash = channel_hash(name);
+            link = Some(Target::link(hash));
+            by_hash.insert(hash, id);
+        }
+        let routes = Routes::new(self.seed, link);
+        self.table[at] = Some(Channel { name: Arc::clone(name), hash, routes, members: 0 });
         self.by_name.insert(Arc::clone(name), id);
         id
     }
@@ -102,7 +128,11 @@ impl Channels {
         let channel = self.get(id);
         if channel.members == 0 && channel.routes.is_empty() {
             let name = Arc::clone(&channel.name);
+            let hash = channel.hash;
             self.by_name.remove(&name);
+            if let Some(by_hash) = &mut self.by_hash {
+                by_hash.remove(&hash);
+            }
             self.table[id.0 as usize] = None;
         }
     }
@@ -129,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_channel_lives_while_it_has_a_member_or_a_listener() {
-        let mut channels = Channels::new(1);
+        let mut channels = Channels::new(1, false);
         let name: Arc<str> = "a".into();
         let pattern = Pattern::new(b"x").unwrap();
         let target = Target { shard: 1, conn: 0, client: 1 };

@@ -43,6 +43,10 @@ pub struct ShardConfig {
     pub spin: Duration,
     /// Clients of one channel that share a shard before another one is used.
     pub spill_clients: usize,
+    /// Whether events also go to brokers on other machines.
+    pub link: bool,
+    /// The groups that channels are spread over; 1 at the least.
+    pub link_groups: u8,
 }
 
 impl Default for ShardConfig {
@@ -60,6 +64,8 @@ impl Default for ShardConfig {
             drain_timeout: Duration::from_secs(5),
             spin: Duration::ZERO,
             spill_clients: DEFAULT_SPILL_CLIENTS,
+            link: false,
+            link_groups: 1,
         }
     }
 }

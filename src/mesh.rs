@@ -10,11 +10,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use netcluster_platform::{Peer, Waker};
-use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
+use netcluster_wire::{ErrorCode, Hello, LossReason, Pattern, Source};
 
 use crate::inbound::Pieces;
 use crate::routes::Route;
@@ -55,6 +56,30 @@ pub enum Message<S> {
         /// Who.
         target: Target,
     },
+    /// A client of this channel has come; for the link's books.
+    ChannelUsed(Arc<str>),
+    /// It has gone.
+    ChannelUnused(Arc<str>),
+    /// Events from another broker are missing here.
+    LinkLost(LinkLost),
+    /// Tell when the other brokers know what this one listens to.
+    ClusterWanted {
+        /// Whose subscription waits for it.
+        target: Target,
+        /// Its number.
+        request: u64,
+        /// How long.
+        wait: Duration,
+    },
+    /// They do, or it took too long.
+    ClusterAnswered {
+        /// Whose subscription it was.
+        target: Target,
+        /// Its number.
+        request: u64,
+        /// The names of those that have not answered.
+        missing: Vec<String>,
+    },
     /// Answer with `Passed`: everything sent before is then done.
     Barrier(u64),
     /// The answer to `Barrier`.
@@ -89,6 +114,28 @@ pub enum Message<S> {
     StatusWanted(u64),
     /// The report.
     Status(u64, Box<ShardStatus>),
+}
+
+/// Events from another broker that are missing: whose, where and why.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkLost {
+    /// The broker.
+    pub node: u32,
+    /// How many at the most; `None` if unknown.
+    pub count: Option<u64>,
+    /// Why.
+    pub reason: LossReason,
+    /// The channels whose listeners may miss them.
+    pub channels: Affected,
+}
+
+/// Channels that a loss concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Affected {
+    /// All that travel in these groups, as a bitmap.
+    Groups(u64),
+    /// The one with this hash.
+    Channel(u64),
 }
 
 /// A connection on its way to its shard.

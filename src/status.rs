@@ -50,6 +50,10 @@ pub struct Totals {
     pub events_in: u64,
     /// Events queued to clients.
     pub events_out: u64,
+    /// Events received from other brokers.
+    pub link_events_in: u64,
+    /// Sends to other brokers that the system refused.
+    pub link_send_errors: u64,
     /// Events that nobody listened to.
     pub events_unheard: u64,
     /// Bytes received.

@@ -4,11 +4,12 @@
 //! then done all that this one sent it before. With one shard that is at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use netcluster_platform::{Conn, Io, Slice};
-use netcluster_wire::control::{ControlError, encode_error, encode_pong};
+use netcluster_wire::control::{ControlError, decode_subscribe, encode_error, encode_pong};
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{
     ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, check_channel, frame,
@@ -27,8 +28,9 @@ pub const MAX_PATTERNS: usize = 1 << 20;
 /// What follows once a barrier is passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum After {
-    /// The subscription is in force everywhere.
-    Ack(Target, u64),
+    /// The subscription is in force everywhere; what of other machines, if it
+    /// asked for them.
+    Ack(Target, u64, Option<Duration>),
     /// Every earlier event is queued at every target.
     Pong(Target, u64, u64),
     /// The same, and the connection ends.
@@ -78,6 +80,7 @@ impl<I: Io> Shard<I> {
         reason: Option<(ErrorCode, String)>,
     ) {
         let config = Arc::clone(&self.shared.config);
+        self.channel_used(channel);
         let channel = self.channels.join(channel);
         let connection = self.at(conn);
         let source = Source { node: config.node, client: connection.target.client };
@@ -115,7 +118,10 @@ impl<I: Io> Shard<I> {
         }
         let sequence = frame.sequence();
         match frame.kind() {
-            Kind::Subscribe => self.subscribe(conn, sequence, frame.name()),
+            Kind::Subscribe => match decode_subscribe(frame.payload()) {
+                Ok(wait) => self.subscribe(conn, sequence, frame.name(), wait),
+                Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),
+            },
             Kind::Unsubscribe => self.unsubscribe(conn, sequence, frame.name()),
             Kind::Ping => {
                 let confirmed = connection.last_sequence;
@@ -137,7 +143,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    fn subscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
+    fn subscribe(&mut self, conn: Conn, request: u64, name: &[u8], wait: Option<Duration>) {
         let connection = self.at(conn);
         let target = connection.target;
         let pattern = match Pattern::new(name) {
@@ -153,14 +159,14 @@ impl<I: Io> Shard<I> {
         if connection.patterns.insert(pattern.clone()) {
             let channel = connection.channel.expect("an open connection has a channel");
             let channel = Arc::clone(&self.channels.get(channel).name);
-            self.channels.subscribe(&channel, &pattern, target);
+            self.route(&channel, &pattern, target);
             self.totals.listeners += 1;
             for shard in self.mesh.others() {
                 let (channel, pattern) = (channel.clone(), pattern.clone());
                 self.tell(shard, target, Message::Subscribe { channel, pattern, target });
             }
         }
-        self.after_barrier(After::Ack(target, request));
+        self.after_barrier(After::Ack(target, request, wait));
     }
 
     fn unsubscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
@@ -171,7 +177,7 @@ impl<I: Io> Shard<I> {
         {
             self.unroute(conn, vec![pattern]);
         }
-        self.after_barrier(After::Ack(target, request));
+        self.after_barrier(After::Ack(target, request, None));
     }
 
     /// Takes patterns of a connection out of every shard's routes.
@@ -180,9 +186,7 @@ impl<I: Io> Shard<I> {
         let target = connection.target;
         let Some(channel) = connection.channel else { return };
         let channel = Arc::clone(&self.channels.get(channel).name);
-        for pattern in &patterns {
-            self.channels.unsubscribe(&channel, pattern, target);
-        }
+        self.unroute_here(&channel, &patterns, target);
         self.totals.listeners -= patterns.len() as u64;
         for shard in self.mesh.others() {
             let (channel, patterns) = (channel.clone(), patterns.clone());
@@ -192,7 +196,7 @@ impl<I: Io> Shard<I> {
 
     /// Does what follows once all other shards have done what they were sent.
     pub(super) fn after_barrier(&mut self, after: After) {
-        let (After::Ack(target, _) | After::Pong(target, ..) | After::Bye(target, _)) = after;
+        let (After::Ack(target, ..) | After::Pong(target, ..) | After::Bye(target, _)) = after;
         let mut waiting = 0;
         for shard in self.mesh.others() {
             self.tell(shard, target, Message::Barrier(self.next_barrier));
@@ -207,14 +211,17 @@ impl<I: Io> Shard<I> {
 
     /// A barrier is passed.
     pub(super) fn passed(&mut self, after: After) {
-        let (After::Ack(target, _) | After::Pong(target, ..) | After::Bye(target, _)) = after;
+        let (After::Ack(target, ..) | After::Pong(target, ..) | After::Bye(target, _)) = after;
         let Some(connection) = self.find(target) else { return };
         if !connection.is_open() {
             return;
         }
         let (conn, source) = (Conn(target.conn), connection.source);
         match after {
-            After::Ack(_, request) => {
+            After::Ack(_, request, Some(wait)) if self.shared.config.link => {
+                self.wait_for_cluster(target, request, wait);
+            }
+            After::Ack(_, request, _) => {
                 self.reply(conn, &frame::encode(Kind::Ack, source, request, b"", b""));
             }
             After::Pong(_, token, confirmed) => {

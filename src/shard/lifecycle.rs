@@ -198,6 +198,7 @@ impl<I: Io> Shard<I> {
         if let Some(channel) = self.at(conn).channel.take() {
             let name = Arc::clone(&self.channels.get(channel).name);
             self.channels.leave(channel);
+            self.channel_unused(&name);
             self.report_departed(&name);
             self.totals.clients -= 1;
             self.clients_changed();

@@ -16,6 +16,7 @@
 //! - `control`: what clients ask for
 //! - `flush`: queues onto sockets; copying out what laggards pin
 //! - `crossing`: messages from and to other shards
+//! - `link`: to and from the brokers of other machines
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
 //! - `report`: its part of `status`
 
@@ -24,6 +25,7 @@ mod crossing;
 mod fan_out;
 mod flush;
 mod lifecycle;
+mod link;
 mod receive;
 mod report;
 
@@ -47,6 +49,7 @@ use crate::timers::{Timer, Timers};
 
 use self::control::After;
 use self::lifecycle::Draining;
+use self::link::LinkDriver;
 use self::report::{Answer, Collecting};
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
@@ -89,6 +92,8 @@ pub struct Shard<I: Io> {
     channels: Channels,
     mesh: Mesh<I::Socket>,
     timers: Timers,
+    /// Only one shard has it.
+    link: Option<Box<LinkDriver>>,
     /// Only the accepting shard has it.
     placement: Option<Placement>,
     accepting: bool,
@@ -146,10 +151,11 @@ impl<I: Io> Shard<I> {
             now_ns,
             started_ns: now_ns,
             connections: Vec::new(),
-            channels: Channels::new(shared.config.seed),
+            channels: Channels::new(shared.config.seed, shared.config.link),
             shared,
             mesh,
             timers: Timers::default(),
+            link: None,
             placement,
             accepting,
             accept_paused: false,
@@ -206,6 +212,7 @@ impl<I: Io> Shard<I> {
         if self.shared.shutdown.load(Ordering::Relaxed) {
             self.drain();
         }
+        self.turn_link();
 
         if self.io.starved() {
             self.relieve_pool();
@@ -226,7 +233,10 @@ impl<I: Io> Shard<I> {
         if spin_ns > 0 && self.now_ns < self.last_active_ns + spin_ns {
             return Some(Duration::ZERO);
         }
-        let next_ns = self.timers.next_ns()?;
+        let next_ns = match (self.timers.next_ns(), self.link_deadline_ns()) {
+            (Some(timer_ns), Some(link_ns)) => timer_ns.min(link_ns),
+            (timer_ns, link_ns) => timer_ns.or(link_ns)?,
+        };
         Some(Duration::from_nanos(next_ns.saturating_sub(self.io.now_ns())))
     }
 
@@ -245,7 +255,9 @@ impl<I: Io> Shard<I> {
             Completion::Accepted { conn, peer } => self.accepted(conn, peer),
             Completion::AcceptPaused { error } => self.accept_paused(&error),
             Completion::Closed { conn } => self.closed(conn),
-            Completion::Datagrams(_) | Completion::DatagramsWritable | Completion::Woken => {}
+            Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
+            Completion::DatagramsWritable => self.datagrams_writable(),
+            Completion::Woken => {}
         }
     }
 
@@ -260,6 +272,8 @@ impl<I: Io> Shard<I> {
                 Timer::Memory => self.memory_timed_out(),
                 Timer::Starved => self.starved_timer = false,
                 Timer::Drain => self.drain_timed_out(),
+                Timer::Interface => self.check_link(),
+                Timer::Cluster => self.look_at_subscriptions(),
             }
         }
     }

@@ -12,6 +12,7 @@
 //! in its sequence. The others (ack, ping, bye) have no payload.
 
 use std::fmt;
+use std::time::Duration;
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -322,6 +323,26 @@ pub fn encode_lost(reason: LossReason) -> [u8; 8] {
 pub fn decode_lost(payload: &[u8]) -> Result<LossReason, ControlError> {
     let (head, _) = CodeBytes::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
     Ok(LossReason::from_number(head.code.get()))
+}
+
+/// The payload of a `subscribe` whose `ack` is to wait until the brokers of other
+/// machines know of it, this long at the most. Without, the payload is empty.
+pub fn encode_subscribe(wait: Duration) -> [u8; 4] {
+    (wait.as_millis().min(u32::MAX.into()) as u32).to_le_bytes()
+}
+
+/// How long the payload of a `subscribe` asks to wait for other machines.
+///
+/// # Errors
+/// It is neither empty nor 4 bytes.
+pub fn decode_subscribe(payload: &[u8]) -> Result<Option<Duration>, ControlError> {
+    match *payload {
+        [] => Ok(None),
+        [a, b, c, d] => {
+            Ok(Some(Duration::from_millis(u32::from_le_bytes([a, b, c, d]).into())))
+        }
+        _ => Err(ControlError::Length),
+    }
 }
 
 /// The payload of a `pong`: the sequence of the emitter's last event that is

@@ -66,7 +66,7 @@ pub enum SessionEvent<'a> {
     },
     /// Events are missing here.
     Lost {
-        /// Whose; `None`: several or unknown.
+        /// Whose; `None`: several or unknown. Client 0: all clients of a node.
         source: Option<Source>,
         /// How many; `None`: unknown.
         count: Option<u64>,
@@ -200,7 +200,7 @@ impl Inbound {
                 let reason = control::decode_lost(payload)?;
                 let source = frame.source();
                 Ok(SessionEvent::Lost {
-                    source: (source.client != 0).then_some(source),
+                    source: (source.node != 0).then_some(source),
                     count: (number != 0).then_some(number),
                     reason,
                 })
