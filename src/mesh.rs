@@ -64,18 +64,18 @@ pub enum Message<S> {
     LinkLost(LinkLost),
     /// Tell when the other brokers know what this one listens to.
     ClusterWanted {
-        /// Whose subscription waits for it.
+        /// The client that asks.
         target: Target,
-        /// Its number.
+        /// The number of its request.
         request: u64,
         /// How long.
         wait: Duration,
     },
     /// They do, or it took too long.
     ClusterAnswered {
-        /// Whose subscription it was.
+        /// The client that asked.
         target: Target,
-        /// Its number.
+        /// The number of its request.
         request: u64,
         /// The names of those that have not answered.
         missing: Vec<String>,

@@ -32,7 +32,7 @@ pub enum Timer {
     Memory,
     /// The link's interface and the addresses of its peers are looked at.
     Interface,
-    /// Subscriptions wait until other brokers know of them.
+    /// Clients wait until other brokers know of their subscriptions.
     Cluster,
     /// Connections still starve for receive buffers: relief is asked for again.
     Starved,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use netcluster_platform::{Conn, Io, Slice};
-use netcluster_wire::control::{ControlError, decode_subscribe, encode_error, encode_pong};
+use netcluster_wire::control::{ControlError, decode_cluster, encode_error, encode_pong};
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{
     ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, check_channel, frame,
@@ -28,13 +28,25 @@ pub const MAX_PATTERNS: usize = 1 << 20;
 /// What follows once a barrier is passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum After {
-    /// The subscription is in force everywhere; what of other machines, if it
-    /// asked for them.
-    Ack(Target, u64, Option<Duration>),
+    /// The subscription is in force on every shard.
+    Ack(Target, u64),
+    /// So are all before; now other machines are waited for, this long.
+    Cluster(Target, u64, Duration),
     /// Every earlier event is queued at every target.
     Pong(Target, u64, u64),
     /// The same, and the connection ends.
     Bye(Target, u64),
+}
+
+impl After {
+    fn target(self) -> Target {
+        match self {
+            After::Ack(target, _)
+            | After::Cluster(target, ..)
+            | After::Pong(target, ..)
+            | After::Bye(target, _) => target,
+        }
+    }
 }
 
 impl<I: Io> Shard<I> {
@@ -118,10 +130,7 @@ impl<I: Io> Shard<I> {
         }
         let sequence = frame.sequence();
         match frame.kind() {
-            Kind::Subscribe => match decode_subscribe(frame.payload()) {
-                Ok(wait) => self.subscribe(conn, sequence, frame.name(), wait),
-                Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),
-            },
+            Kind::Subscribe => self.subscribe(conn, sequence, frame.name()),
             Kind::Unsubscribe => self.unsubscribe(conn, sequence, frame.name()),
             Kind::Ping => {
                 let confirmed = connection.last_sequence;
@@ -129,6 +138,10 @@ impl<I: Io> Shard<I> {
             }
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
             Kind::Stats => self.collect_status(target, sequence),
+            Kind::Cluster => match decode_cluster(frame.payload()) {
+                Ok(wait) => self.after_barrier(After::Cluster(target, sequence, wait)),
+                Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),
+            },
             Kind::Pong => {}
             Kind::Event
             | Kind::Hello
@@ -143,7 +156,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    fn subscribe(&mut self, conn: Conn, request: u64, name: &[u8], wait: Option<Duration>) {
+    fn subscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
         let connection = self.at(conn);
         let target = connection.target;
         let pattern = match Pattern::new(name) {
@@ -166,7 +179,7 @@ impl<I: Io> Shard<I> {
                 self.tell(shard, target, Message::Subscribe { channel, pattern, target });
             }
         }
-        self.after_barrier(After::Ack(target, request, wait));
+        self.after_barrier(After::Ack(target, request));
     }
 
     fn unsubscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
@@ -177,7 +190,7 @@ impl<I: Io> Shard<I> {
         {
             self.unroute(conn, vec![pattern]);
         }
-        self.after_barrier(After::Ack(target, request, None));
+        self.after_barrier(After::Ack(target, request));
     }
 
     /// Takes patterns of a connection out of every shard's routes.
@@ -196,7 +209,7 @@ impl<I: Io> Shard<I> {
 
     /// Does what follows once all other shards have done what they were sent.
     pub(super) fn after_barrier(&mut self, after: After) {
-        let (After::Ack(target, ..) | After::Pong(target, ..) | After::Bye(target, _)) = after;
+        let target = after.target();
         let mut waiting = 0;
         for shard in self.mesh.others() {
             self.tell(shard, target, Message::Barrier(self.next_barrier));
@@ -211,23 +224,24 @@ impl<I: Io> Shard<I> {
 
     /// A barrier is passed.
     pub(super) fn passed(&mut self, after: After) {
-        let (After::Ack(target, ..) | After::Pong(target, ..) | After::Bye(target, _)) = after;
+        let target = after.target();
         let Some(connection) = self.find(target) else { return };
         if !connection.is_open() {
             return;
         }
         let (conn, source) = (Conn(target.conn), connection.source);
         match after {
-            After::Ack(_, request, Some(wait)) if self.shared.config.link => {
-                self.wait_for_cluster(target, request, wait);
-            }
-            After::Ack(_, request, _) => {
+            After::Ack(_, request) => {
                 self.reply(conn, &frame::encode(Kind::Ack, source, request, b"", b""));
             }
             After::Pong(_, token, confirmed) => {
                 let pong = encode_pong(confirmed);
                 self.reply(conn, &frame::encode(Kind::Pong, source, token, b"", &pong));
             }
+            After::Cluster(_, request, wait) if self.shared.config.link => {
+                self.wait_for_cluster(target, request, wait);
+            }
+            After::Cluster(_, request, _) => self.cluster_answered(target, request, &[]),
             After::Bye(_, token) => {
                 self.reply(conn, &frame::encode(Kind::Bye, source, token, b"", b""));
                 let linger = self.shared.config.drain_timeout;

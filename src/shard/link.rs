@@ -73,8 +73,8 @@ pub(super) struct LinkDriver {
     waiters: BTreeMap<StreamId, Vec<Target>>,
     /// Streams of peers that wait for queues here.
     held: BTreeMap<(PeerId, StreamId), SmallVec<[Blocker; 1]>>,
-    /// Subscriptions that wait until every peer knows of them.
-    subscriptions: Vec<Waiting>,
+    /// Clients that wait until every peer knows of their subscriptions.
+    waiting: Vec<Waiting>,
     addresses: Option<Receiver<Vec<SocketAddr>>>,
     /// The socket has no room.
     blocked: bool,
@@ -102,7 +102,7 @@ impl<I: Io> Shard<I> {
             used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
             waiters: BTreeMap::new(),
             held: BTreeMap::new(),
-            subscriptions: Vec::new(),
+            waiting: Vec::new(),
             addresses: start.addresses,
             blocked: false,
             more: false,
@@ -159,7 +159,7 @@ impl<I: Io> Shard<I> {
                     }
                     self.tell_lost(lost);
                 }
-                LinkEvent::Joined => self.look_at_subscriptions(),
+                LinkEvent::Joined => self.look_at_waiting(),
                 LinkEvent::JoinGroup(group) => {
                     if let Err(error) = self.io.join_group(group) {
                         tracing::error!(%group, %error, "cannot join a group: nothing is heard on it");
@@ -172,11 +172,11 @@ impl<I: Io> Shard<I> {
                 }
                 LinkEvent::PeerUp { node, name, address } => {
                     tracing::info!(node = format_args!("{node:08x}"), name, %address, "peer");
-                    self.look_at_subscriptions();
+                    self.look_at_waiting();
                 }
                 LinkEvent::PeerDown { node, name, why } => {
                     tracing::info!(node = format_args!("{node:08x}"), name, "peer gone: {why}");
-                    self.look_at_subscriptions();
+                    self.look_at_waiting();
                 }
                 LinkEvent::Warn(text) => tracing::warn!("{text}"),
             }
@@ -394,7 +394,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A subscription is in force here and asks to be known everywhere.
+    /// A client asks that its subscriptions be known everywhere.
     pub(super) fn wait_for_cluster(&mut self, target: Target, request: u64, wait: Duration) {
         if self.link.is_none() {
             let message = Message::ClusterWanted { target, request, wait };
@@ -403,28 +403,28 @@ impl<I: Io> Shard<I> {
         }
         let deadline_ns = self.deadline_ns(wait);
         if let Some(driver) = self.link.as_deref_mut() {
-            driver.subscriptions.push(Waiting { target, request, deadline_ns });
+            driver.waiting.push(Waiting { target, request, deadline_ns });
         }
-        self.look_at_subscriptions();
+        self.look_at_waiting();
     }
 
-    /// Answers the subscriptions that every peer knows of, and those that have
-    /// waited long enough.
-    pub(super) fn look_at_subscriptions(&mut self) {
+    /// Answers clients whose subscriptions every peer knows of, and those that
+    /// have waited long enough.
+    pub(super) fn look_at_waiting(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        if driver.subscriptions.is_empty() {
+        if driver.waiting.is_empty() {
             return;
         }
         let missing = driver.link.waiting_for();
         let now_ns = self.now_ns;
         let ready = missing.is_empty() && !driver.link.is_discovering();
-        let (answered, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut driver.subscriptions)
+        let (answered, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut driver.waiting)
             .into_iter()
             .partition(|it| ready || it.deadline_ns <= now_ns);
         if !waiting.is_empty() {
             self.timers.set(now_ns + CLUSTER_LOOK.as_nanos() as u64, Timer::Cluster);
         }
-        driver.subscriptions = waiting;
+        driver.waiting = waiting;
         for Waiting { target, request, .. } in answered {
             if target.shard == self.id {
                 self.cluster_answered(target, request, &missing);
@@ -436,14 +436,14 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Acknowledges a subscription that waited for the cluster.
+    /// Tells a client which brokers do not know of its subscriptions yet.
     pub(super) fn cluster_answered(&mut self, target: Target, request: u64, missing: &[String]) {
         let Some(connection) = self.find(target).filter(|it| it.is_open()) else { return };
         let source = connection.source;
         let mut names = missing.join("\n");
         names.truncate(names.floor_char_boundary(MAX_CONTROL_PAYLOAD_BYTES));
-        let ack = frame::encode(Kind::Ack, source, request, b"", names.as_bytes());
-        self.reply(Conn(target.conn), &ack);
+        let answer = frame::encode(Kind::Cluster, source, request, b"", names.as_bytes());
+        self.reply(Conn(target.conn), &answer);
     }
 
     /// Looks at the interface, and at what the names of peers have resolved to.

@@ -273,7 +273,7 @@ impl<I: Io> Shard<I> {
                 Timer::Starved => self.starved_timer = false,
                 Timer::Drain => self.drain_timed_out(),
                 Timer::Interface => self.check_link(),
-                Timer::Cluster => self.look_at_subscriptions(),
+                Timer::Cluster => self.look_at_waiting(),
             }
         }
     }

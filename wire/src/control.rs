@@ -325,24 +325,19 @@ pub fn decode_lost(payload: &[u8]) -> Result<LossReason, ControlError> {
     Ok(LossReason::from_number(head.code.get()))
 }
 
-/// The payload of a `subscribe` whose `ack` is to wait until the brokers of other
-/// machines know of it, this long at the most. Without, the payload is empty.
-pub fn encode_subscribe(wait: Duration) -> [u8; 4] {
-    (wait.as_millis().min(u32::MAX.into()) as u32).to_le_bytes()
+/// The payload of a client's `cluster`: how long to wait for other brokers at the
+/// most.
+pub fn encode_cluster(wait: Duration) -> [u8; 8] {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).to_le_bytes()
 }
 
-/// How long the payload of a `subscribe` asks to wait for other machines.
+/// How long a client's `cluster` waits.
 ///
 /// # Errors
-/// It is neither empty nor 4 bytes.
-pub fn decode_subscribe(payload: &[u8]) -> Result<Option<Duration>, ControlError> {
-    match *payload {
-        [] => Ok(None),
-        [a, b, c, d] => {
-            Ok(Some(Duration::from_millis(u32::from_le_bytes([a, b, c, d]).into())))
-        }
-        _ => Err(ControlError::Length),
-    }
+/// If it is too short.
+pub fn decode_cluster(payload: &[u8]) -> Result<Duration, ControlError> {
+    let (millis, _) = U64::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+    Ok(Duration::from_millis(millis.get()))
 }
 
 /// The payload of a `pong`: the sequence of the emitter's last event that is
@@ -406,6 +401,8 @@ mod tests {
         assert_eq!(ErrorCode::from_number(99), ErrorCode::Unknown);
         assert_eq!(decode_lost(&encode_lost(LossReason::Overflow)), Ok(LossReason::Overflow));
         assert_eq!(decode_pong(&encode_pong(7)), Ok(7));
+        let wait = Duration::from_millis(1500);
+        assert_eq!(decode_cluster(&encode_cluster(wait)), Ok(wait));
         let error = encode_error(ErrorCode::Pattern, "no");
         assert_eq!(decode_error(&error), Ok((ErrorCode::Pattern, "no".into())));
     }

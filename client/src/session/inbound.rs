@@ -78,6 +78,13 @@ pub enum SessionEvent<'a> {
         /// Of the own bye.
         token: u64,
     },
+    /// The other brokers know of all subscriptions, or it took too long.
+    Cluster {
+        /// Of the question.
+        token: u64,
+        /// Those that do not know of them, one a line.
+        missing: &'a str,
+    },
     /// The broker's status.
     Stats {
         /// Of the question.
@@ -209,6 +216,11 @@ impl Inbound {
                 self.state = SessionState::Ended;
                 Ok(SessionEvent::Bye { token: number })
             }
+            (_, Kind::Cluster) => Ok(SessionEvent::Cluster {
+                token: number,
+                missing: std::str::from_utf8(payload)
+                    .map_err(|_| Error::Protocol("a name that is no UTF-8".into()))?,
+            }),
             (_, Kind::Stats) => Ok(SessionEvent::Stats { token: number, json: payload }),
             (_, kind) => Err(Error::Protocol(format!("{kind:?} from a broker"))),
         }
