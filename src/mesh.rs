@@ -15,9 +15,10 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use netcluster_platform::{Peer, Waker};
-use netcluster_wire::{ErrorCode, Hello, LossReason, Pattern, Source};
+use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
 
 use crate::inbound::Pieces;
+use crate::link::event::Lost;
 use crate::routes::Route;
 use crate::status::ShardStatus;
 use crate::target::Target;
@@ -61,7 +62,7 @@ pub enum Message<S> {
     /// It has gone.
     ChannelUnused(Arc<str>),
     /// Events from another broker are missing here.
-    LinkLost(LinkLost),
+    LinkLost(Lost),
     /// Tell when the other brokers know what this one listens to.
     ClusterWanted {
         /// The client that asks.
@@ -114,28 +115,6 @@ pub enum Message<S> {
     StatusWanted(u64),
     /// The report.
     Status(u64, Box<ShardStatus>),
-}
-
-/// Events from another broker that are missing: whose, where and why.
-#[derive(Clone, Copy, Debug)]
-pub struct LinkLost {
-    /// The broker.
-    pub node: u32,
-    /// How many at the most; `None` if unknown.
-    pub count: Option<u64>,
-    /// Why.
-    pub reason: LossReason,
-    /// The channels whose listeners may miss them.
-    pub channels: Affected,
-}
-
-/// Channels that a loss concerns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Affected {
-    /// All that travel in these groups, as a bitmap.
-    Groups(u64),
-    /// The one with this hash.
-    Channel(u64),
 }
 
 /// A connection on its way to its shard.

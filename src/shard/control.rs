@@ -238,7 +238,7 @@ impl<I: Io> Shard<I> {
                 let pong = encode_pong(confirmed);
                 self.reply(conn, &frame::encode(Kind::Pong, source, token, b"", &pong));
             }
-            After::Cluster(_, request, wait) if self.shared.config.link => {
+            After::Cluster(_, request, wait) if self.shared.config.link.is_some() => {
                 self.wait_for_cluster(target, request, wait);
             }
             After::Cluster(_, request, _) => self.cluster_answered(target, request, &[]),

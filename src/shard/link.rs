@@ -24,11 +24,13 @@ use netcluster_wire::{Kind, Pattern, Source, frame};
 
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
-use crate::link::channel::{channel_hash, group_of};
+use crate::link::channel::channel_hash;
+use crate::link::config::{Entropy, LinkConfig};
+use crate::link::event::{LinkEvent, Lost, Run};
 use crate::link::peer_id::{PeerId, Session};
 use crate::link::stream::StreamId;
-use crate::link::{Entropy, Link, LinkConfig, LinkEvent, Received, Run};
-use crate::mesh::{Affected, LinkLost, Message};
+use crate::link::{Link, Received};
+use crate::mesh::Message;
 use crate::routes::Route;
 use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
@@ -66,7 +68,6 @@ pub struct LinkStart<S> {
 /// The link, as its shard keeps it.
 pub(super) struct LinkDriver {
     link: Link,
-    groups: u8,
     /// Channels with clients on any shard, and how many.
     used: HashMap<u64, usize, FixedState>,
     /// Emitters that wait for room in a stream of ours.
@@ -93,12 +94,10 @@ impl<I: Io> Shard<I> {
     /// Starts the link on this shard.
     pub(super) fn start_link(&mut self, start: LinkStart<I::Sockets>) -> std::io::Result<()> {
         assert_eq!(self.id, LINK_HOME);
-        let groups = start.config.groups;
         self.io.open_datagrams(start.sockets)?;
         let link = Link::new(start.config, start.session, start.entropy, self.now_ns);
         self.link = Some(Box::new(LinkDriver {
             link,
-            groups,
             used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
             waiters: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -148,18 +147,16 @@ impl<I: Io> Shard<I> {
     }
 
     fn take_link_events(&mut self) {
-        let mut pending: Option<(u64, Run)> = None;
         while let Some(event) = self.link.as_deref_mut().and_then(|it| it.link.poll_event()) {
             match event {
                 LinkEvent::Run(run) => self.deliver_run(run),
-                LinkEvent::Lost { node, count, reason, channels } => {
-                    let lost = LinkLost { node, count, reason, channels };
+                LinkEvent::Lost(lost) => {
                     for shard in self.mesh.others() {
                         self.mesh.send(shard, Message::LinkLost(lost));
                     }
                     self.tell_lost(lost);
                 }
-                LinkEvent::Joined => self.look_at_waiting(),
+                LinkEvent::Joined(_) => self.look_at_waiting(),
                 LinkEvent::JoinGroup(group) => {
                     if let Err(error) = self.io.join_group(group) {
                         tracing::error!(%group, %error, "cannot join a group: nothing is heard on it");
@@ -170,11 +167,11 @@ impl<I: Io> Shard<I> {
                         tracing::warn!(%group, %error, "cannot leave a group");
                     }
                 }
-                LinkEvent::PeerUp { node, name, address } => {
+                LinkEvent::PeerUp { node, name, address, .. } => {
                     tracing::info!(node = format_args!("{node:08x}"), name, %address, "peer");
                     self.look_at_waiting();
                 }
-                LinkEvent::PeerDown { node, name, why } => {
+                LinkEvent::PeerDown { node, name, why, .. } => {
                     tracing::info!(node = format_args!("{node:08x}"), name, "peer gone: {why}");
                     self.look_at_waiting();
                 }
@@ -215,17 +212,12 @@ impl<I: Io> Shard<I> {
     }
 
     /// Tells listeners of this shard what is missing.
-    pub(super) fn tell_lost(&mut self, lost: LinkLost) {
+    pub(super) fn tell_lost(&mut self, lost: Lost) {
         let source = Source { node: lost.node, client: 0 };
-        let groups = self.shared.config.link_groups;
         for at in 0..self.connections.len() {
             let Some(connection) = self.connections[at].as_deref_mut() else { continue };
             let Some(channel) = connection.channel else { continue };
-            let hash = self.channels.get(channel).hash;
-            let concerned = match lost.channels {
-                Affected::Groups(bits) => bits >> group_of(hash, groups) & 1 == 1,
-                Affected::Channel(other) => other == hash,
-            };
+            let concerned = self.channels.get(channel).stream == lost.stream;
             if concerned && connection.is_open() && !connection.patterns.is_empty() {
                 connection.outbound.push_lost(source, lost.count, lost.reason);
                 self.mark_dirty(Conn(at as u32));
@@ -273,7 +265,7 @@ impl<I: Io> Shard<I> {
             let mut at = 0;
             while at < transmit.bytes.len() {
                 let rest = &transmit.bytes[at..];
-                match self.io.send_datagrams(transmit.to, rest, transmit.segment, transmit.looped) {
+                match self.io.send_datagrams(transmit.to.address(), rest, transmit.segment, transmit.looped) {
                     Ok(bytes) => at += bytes,
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                         driver.blocked = true;
@@ -287,7 +279,7 @@ impl<I: Io> Shard<I> {
                         self.totals.link_send_errors += 1;
                         if self.now_ns >= driver.logged_ns + LOG_EVERY_NS || driver.logged_ns == 0 {
                             driver.logged_ns = self.now_ns.max(1);
-                            tracing::warn!(to = %transmit.to, %error, "cannot send a datagram");
+                            tracing::warn!(to = %transmit.to.address(), %error, "cannot send a datagram");
                         }
                         break;
                     }
@@ -368,7 +360,7 @@ impl<I: Io> Shard<I> {
                     driver.link.open_channel(name);
                 }
             }
-            None if self.shared.config.link => {
+            None if self.shared.config.link.is_some() => {
                 self.mesh.send(LINK_HOME, Message::ChannelUsed(Arc::clone(name)));
             }
             None => {}
@@ -387,7 +379,7 @@ impl<I: Io> Shard<I> {
                     driver.link.close_channel(hash);
                 }
             }
-            None if self.shared.config.link => {
+            None if self.shared.config.link.is_some() => {
                 self.mesh.send(LINK_HOME, Message::ChannelUnused(Arc::clone(name)));
             }
             None => {}

@@ -151,7 +151,7 @@ impl<I: Io> Shard<I> {
             now_ns,
             started_ns: now_ns,
             connections: Vec::new(),
-            channels: Channels::new(shared.config.seed, shared.config.link),
+            channels: Channels::new(shared.config.seed, shared.config.link.clone()),
             shared,
             mesh,
             timers: Timers::default(),
