@@ -438,6 +438,18 @@ impl<I: Io> Shard<I> {
         self.reply(Conn(target.conn), &answer);
     }
 
+    /// Sends what is left and says goodbye to the other brokers.
+    pub(super) fn leave_link(&mut self) {
+        if let Some(driver) = self.link.as_deref_mut() {
+            driver.link.leave(self.now_ns);
+        }
+    }
+
+    /// Whether that is done.
+    pub(super) fn link_has_left(&self) -> bool {
+        self.link.as_deref().is_none_or(|driver| driver.link.has_left())
+    }
+
     /// Looks at the interface, and at what the names of peers have resolved to.
     pub(super) fn check_link(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
