@@ -12,7 +12,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::limits::{DATA_HEADER_BYTES, LINK_MAGIC, LINK_VERSION, NO_BOUNDARY};
+use super::limits::{DATA_HEADER_BYTES, LINK_MAGIC, LINK_VERSION, NO_BOUNDARY, SESSION_BYTES};
 
 /// The kind byte of a data datagram.
 pub const DATA_KIND: u8 = 0x01;
@@ -62,6 +62,12 @@ impl DataHeader {
         }
     }
 
+    /// The header as it lies in the datagram: the associated data of its seal.
+    #[inline]
+    pub fn bytes(&self) -> &[u8; DATA_HEADER_BYTES] {
+        zerocopy::transmute_ref!(self)
+    }
+
     /// The header and the rest of a datagram; `None` if they are too few bytes.
     #[inline]
     pub fn split(datagram: &[u8]) -> Option<(&DataHeader, &[u8])> {
@@ -75,5 +81,34 @@ impl DataHeader {
         let boundary = self.boundary.get();
         (boundary != NO_BOUNDARY && usize::from(boundary) < body_bytes)
             .then_some(usize::from(boundary))
+    }
+}
+
+/// What data datagrams carry of a session id: its first half, as it lies.
+#[inline]
+pub fn short_session(session: &[u8; SESSION_BYTES]) -> u64 {
+    let (half, _) = U64::ref_from_prefix(session).expect("a session has more than 8 bytes");
+    half.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boundary_outside_of_the_body_is_none() {
+        let mut header = DataHeader::new(0, 1, 2, 3, 4);
+        assert_eq!(header.boundary_in(usize::from(u16::MAX) + 1), None);
+        header.boundary = U16::new(8);
+        assert_eq!(header.boundary_in(9), Some(8));
+        assert_eq!(header.boundary_in(8), None);
+        assert_eq!(header.boundary_in(0), None);
+    }
+
+    #[test]
+    fn half_a_session_is_its_first_bytes() {
+        let session = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        let header = DataHeader::new(0, short_session(&session), 0, 0, 0);
+        assert_eq!(header.bytes()[8..16], session[..8]);
     }
 }

@@ -33,3 +33,28 @@ pub const NO_BOUNDARY: u16 = 0xffff;
 
 const _: () = assert!(MAX_DATAGRAM_BYTES < NO_BOUNDARY as usize);
 const _: () = assert!(DATA_HEADER_BYTES + TAG_BYTES < MIN_DATAGRAM_BYTES);
+
+/// Bytes of a session id; data datagrams carry the first half of it.
+pub const SESSION_BYTES: usize = 16;
+
+/// Bytes of a nonce in a challenge, an answer and the probes.
+pub const NONCE_BYTES: usize = 16;
+
+/// Longest cluster and broker name, in bytes.
+pub const MAX_TEXT_BYTES: usize = 255;
+
+/// Most bytes of a control datagram's body: it fits the smallest datagram. A
+/// probe, whose purpose is its size, may be larger.
+pub const MAX_BODY_BYTES: usize = MIN_DATAGRAM_BYTES - CONTROL_HEADER_BYTES - TAG_BYTES;
+
+/// Most streams that one joined, heartbeat, status or leave tells of; more need
+/// another datagram.
+pub const MAX_ENTRIES: usize = 36;
+
+/// Most ranges in one NAK.
+pub const MAX_NAK_RANGES: usize = 72;
+
+const _: () = assert!(DEFAULT_PACKET_BYTES - 48 >= MIN_DATAGRAM_BYTES);
+const _: () = assert!(MAX_TEXT_BYTES <= u8::MAX as usize);
+// A group is the low byte of a stream, and a bit of the bitmap in an interest.
+const _: () = assert!(MAX_GROUPS <= u64::BITS as usize);

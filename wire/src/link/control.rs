@@ -1,0 +1,175 @@
+//! The body of any control datagram, checked.
+//!
+//! Decoding works on the opened body: what lies between the header and the tag,
+//! decrypted. A body has exactly the length that it says; reserved bytes and
+//! unknown flags are sent as zero and not looked at.
+
+use std::fmt;
+
+use super::flow::{Heartbeat, Nak, Status};
+use super::greet::{Answer, Challenge, Hello, Probe, ProbeReply};
+use super::header::ControlKind;
+use super::join::{Interest, Joined, Leave};
+use super::limits::{MAX_DATAGRAM_BYTES, MAX_GROUPS, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES};
+
+/// What a control datagram says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is described at its type")]
+pub enum Control<'a> {
+    Hello(Hello<'a>),
+    Challenge(Challenge),
+    Answer(Answer),
+    Interest(Interest),
+    Joined(Joined<'a>),
+    Heartbeat(Heartbeat<'a>),
+    Status(Status<'a>),
+    Nak(Nak<'a>),
+    Leave(Leave<'a>),
+    Probe(Probe),
+    ProbeReply(ProbeReply<'a>),
+}
+
+/// Why a body is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// Too few bytes, or too many.
+    Length,
+    /// A name is not UTF-8.
+    Text,
+    /// Node 0, which is nobody.
+    Node,
+    /// No group, or more than there can be; how many.
+    Groups(u16),
+    /// Datagrams smaller or larger than allowed; their size.
+    DatagramBytes(u16),
+    /// More entries than allowed; how many.
+    Count(usize),
+    /// A stream of a group that cannot be.
+    Stream(u16),
+    /// A range without numbers, or beyond the last number.
+    Range,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BodyError::Length => formatter.write_str("control datagram of the wrong length"),
+            BodyError::Text => formatter.write_str("a name that is not UTF-8"),
+            BodyError::Node => formatter.write_str("node 0"),
+            BodyError::Groups(groups) => {
+                write!(formatter, "{groups} groups, 1 to {MAX_GROUPS} are allowed")
+            }
+            BodyError::DatagramBytes(bytes) => write!(
+                formatter,
+                "datagrams of {bytes} bytes, {MIN_DATAGRAM_BYTES} to {MAX_DATAGRAM_BYTES} are allowed"
+            ),
+            BodyError::Count(count) => write!(formatter, "{count} entries are too many"),
+            BodyError::Stream(stream) => write!(formatter, "no such stream: {stream:#06x}"),
+            BodyError::Range => formatter.write_str("an impossible range of numbers"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl<'a> Control<'a> {
+    /// Decodes the opened body of a datagram of this kind.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(kind: ControlKind, body: &'a [u8]) -> Result<Control<'a>, BodyError> {
+        Ok(match kind {
+            ControlKind::Hello => Control::Hello(Hello::decode(body)?),
+            ControlKind::Challenge => Control::Challenge(Challenge::decode(body)?),
+            ControlKind::Answer => Control::Answer(Answer::decode(body)?),
+            ControlKind::Interest => Control::Interest(Interest::decode(body)?),
+            ControlKind::Joined => Control::Joined(Joined::decode(body)?),
+            ControlKind::Heartbeat => Control::Heartbeat(Heartbeat::decode(body)?),
+            ControlKind::Status => Control::Status(Status::decode(body)?),
+            ControlKind::Nak => Control::Nak(Nak::decode(body)?),
+            ControlKind::Leave => Control::Leave(Leave::decode(body)?),
+            ControlKind::Probe => Control::Probe(Probe::decode(body)?),
+            ControlKind::ProbeReply => Control::ProbeReply(ProbeReply::decode(body)?),
+        })
+    }
+
+    /// Which kind it is.
+    pub fn kind(&self) -> ControlKind {
+        match self {
+            Control::Hello(_) => ControlKind::Hello,
+            Control::Challenge(_) => ControlKind::Challenge,
+            Control::Answer(_) => ControlKind::Answer,
+            Control::Interest(_) => ControlKind::Interest,
+            Control::Joined(_) => ControlKind::Joined,
+            Control::Heartbeat(_) => ControlKind::Heartbeat,
+            Control::Status(_) => ControlKind::Status,
+            Control::Nak(_) => ControlKind::Nak,
+            Control::Leave(_) => ControlKind::Leave,
+            Control::Probe(_) => ControlKind::Probe,
+            Control::ProbeReply(_) => ControlKind::ProbeReply,
+        }
+    }
+
+    /// Appends the body again, with reserved bytes zero.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Control::Hello(hello) => hello.encode(out),
+            Control::Challenge(challenge) => challenge.encode(out),
+            Control::Answer(answer) => answer.encode(out),
+            Control::Interest(interest) => interest.encode(out),
+            Control::Joined(joined) => {
+                let places: Vec<_> = joined.places.iter().collect();
+                Joined::encode(&joined.to, joined.version, joined.total, &places, out);
+            }
+            Control::Heartbeat(heartbeat) => {
+                let beats: Vec<_> = heartbeat.beats.iter().collect();
+                Heartbeat::encode(heartbeat.time_ns, &beats, out);
+            }
+            Control::Status(status) => {
+                let reports: Vec<_> = status.reports.iter().collect();
+                Status::encode(&status.to, status.echo_ns, status.held_ns, &reports, out);
+            }
+            Control::Nak(nak) => {
+                let ranges: Vec<_> = nak.ranges.iter().collect();
+                Nak::encode(&nak.to, nak.stream, nak.seen_lost, &ranges, out);
+            }
+            Control::Leave(leave) => {
+                let places: Vec<_> = leave.places.iter().collect();
+                Leave::encode(&places, out);
+            }
+            Control::Probe(probe) => probe.encode(out),
+            Control::ProbeReply(reply) => reply.encode(out),
+        }
+    }
+}
+
+/// What hello and probe reply say alike.
+pub(super) fn check_settings(node: u32, groups: u16, datagram_bytes: u16) -> Result<(), BodyError> {
+    if node == 0 {
+        return Err(BodyError::Node);
+    }
+    if !(1..=MAX_GROUPS).contains(&usize::from(groups)) {
+        return Err(BodyError::Groups(groups));
+    }
+    if !(MIN_DATAGRAM_BYTES..=MAX_DATAGRAM_BYTES).contains(&usize::from(datagram_bytes)) {
+        return Err(BodyError::DatagramBytes(datagram_bytes));
+    }
+    Ok(())
+}
+
+/// A length byte and so many bytes of UTF-8, and what is behind them.
+pub(super) fn split_text(bytes: &[u8]) -> Result<(&str, &[u8]), BodyError> {
+    let (&length, rest) = bytes.split_first().ok_or(BodyError::Length)?;
+    let (text, rest) = rest.split_at_checked(usize::from(length)).ok_or(BodyError::Length)?;
+    Ok((std::str::from_utf8(text).map_err(|_| BodyError::Text)?, rest))
+}
+
+/// Appends a text behind its length.
+///
+/// # Panics
+/// If it is over 255 bytes: the configuration is checked before.
+pub(super) fn push_text(text: &str, out: &mut Vec<u8>) {
+    assert!(text.len() <= MAX_TEXT_BYTES);
+    out.push(text.len() as u8);
+    out.extend_from_slice(text.as_bytes());
+}

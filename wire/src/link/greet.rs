@@ -1,0 +1,271 @@
+//! How brokers meet: hello, challenge, answer; and the probes.
+//!
+//! ```text
+//!  hello        0 node u32 | 4 groups u16 | 6 datagram_bytes u16 | 8 settings u64 | 16 flags u16
+//!               | 18 zero (6) | 24 cluster text | name text
+//!  challenge    0 nonce (16)
+//!  answer       0 nonce (16) | 16 to (16)
+//!  probe        0 nonce (16) | 16 padding …
+//!  probe reply  0 nonce (16) | 16 to (16) | 32 received u32 | 36 node u32 | 40 groups u16
+//!               | 42 datagram_bytes u16 | 44 flags u32 | 48 settings u64 | 56 cluster text | name text
+//! ```
+//! A text is a byte with its length and so many bytes of UTF-8.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::control::{BodyError, check_settings, push_text, split_text};
+use super::limits::{MAX_BODY_BYTES, MAX_TEXT_BYTES, NONCE_BYTES, SESSION_BYTES};
+
+/// Flag of a hello: answer with yours.
+const HELLO_ANSWER: u16 = 1 << 0;
+/// Flag of a probe reply: the probe came by multicast.
+const REPLY_MULTICAST: u32 = 1 << 0;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct HelloBytes {
+    node: U32,
+    groups: U16,
+    datagram_bytes: U16,
+    settings: U64,
+    flags: U16,
+    zero: [u8; 6],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct AnswerBytes {
+    nonce: [u8; NONCE_BYTES],
+    to: [u8; SESSION_BYTES],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct ProbeReplyBytes {
+    nonce: [u8; NONCE_BYTES],
+    to: [u8; SESSION_BYTES],
+    received: U32,
+    node: U32,
+    groups: U16,
+    datagram_bytes: U16,
+    flags: U32,
+    settings: U64,
+}
+
+const TEXTS_BYTES: usize = 2 * (1 + MAX_TEXT_BYTES);
+const _: () = assert!(size_of::<HelloBytes>() == 24);
+const _: () = assert!(size_of::<ProbeReplyBytes>() == 56);
+const _: () = assert!(size_of::<ProbeReplyBytes>() + TEXTS_BYTES <= MAX_BODY_BYTES);
+
+/// A broker says who it is, and how it is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello<'a> {
+    /// Its node id; never 0.
+    pub node: u32,
+    /// Over how many groups channels are spread.
+    pub groups: u16,
+    /// Largest UDP payload that it sends.
+    pub datagram_bytes: u16,
+    /// Hash of the set of pressured channels; 0 if there are none.
+    pub settings: u64,
+    /// Please answer with your hello.
+    pub answer: bool,
+    /// Of which cluster it is.
+    pub cluster: &'a str,
+    /// Its name, for people.
+    pub name: &'a str,
+}
+
+impl<'a> Hello<'a> {
+    /// From an opened body.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(body: &'a [u8]) -> Result<Hello<'a>, BodyError> {
+        let (head, rest) = HelloBytes::ref_from_prefix(body).map_err(|_| BodyError::Length)?;
+        let (cluster, name) = split_names(rest)?;
+        let hello = Hello {
+            node: head.node.get(),
+            groups: head.groups.get(),
+            datagram_bytes: head.datagram_bytes.get(),
+            settings: head.settings.get(),
+            answer: head.flags.get() & HELLO_ANSWER != 0,
+            cluster,
+            name,
+        };
+        check_settings(hello.node, hello.groups, hello.datagram_bytes)?;
+        Ok(hello)
+    }
+
+    /// Appends the body.
+    ///
+    /// # Panics
+    /// If a name is over 255 bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let head = HelloBytes {
+            node: U32::new(self.node),
+            groups: U16::new(self.groups),
+            datagram_bytes: U16::new(self.datagram_bytes),
+            settings: U64::new(self.settings),
+            flags: U16::new(if self.answer { HELLO_ANSWER } else { 0 }),
+            zero: [0; 6],
+        };
+        out.extend_from_slice(head.as_bytes());
+        push_text(self.cluster, out);
+        push_text(self.name, out);
+    }
+}
+
+/// Asks a session to prove that it is there now, and not a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// Fresh and random.
+    pub nonce: [u8; NONCE_BYTES],
+}
+
+impl Challenge {
+    /// From an opened body.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(body: &[u8]) -> Result<Challenge, BodyError> {
+        Ok(Challenge { nonce: body.try_into().map_err(|_| BodyError::Length)? })
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.nonce);
+    }
+}
+
+/// The answer to a challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// That of the challenge.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The session that challenged.
+    pub to: [u8; SESSION_BYTES],
+}
+
+impl Answer {
+    /// From an opened body.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(body: &[u8]) -> Result<Answer, BodyError> {
+        let head = AnswerBytes::ref_from_bytes(body).map_err(|_| BodyError::Length)?;
+        Ok(Answer { nonce: head.nonce, to: head.to })
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(AnswerBytes { nonce: self.nonce, to: self.to }.as_bytes());
+    }
+}
+
+/// Asks whether a datagram of this size arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Fresh and random.
+    pub nonce: [u8; NONCE_BYTES],
+    /// Zeros behind it, which make up the size.
+    pub padding_bytes: usize,
+}
+
+impl Probe {
+    /// From an opened body.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(body: &[u8]) -> Result<Probe, BodyError> {
+        let (nonce, padding) = body.split_first_chunk().ok_or(BodyError::Length)?;
+        Ok(Probe { nonce: *nonce, padding_bytes: padding.len() })
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.nonce);
+        out.resize(out.len() + self.padding_bytes, 0);
+    }
+}
+
+/// The answer to a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeReply<'a> {
+    /// That of the probe.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The session that probed.
+    pub to: [u8; SESSION_BYTES],
+    /// Bytes of the probe's UDP payload.
+    pub received: u32,
+    /// Whether the probe came by multicast.
+    pub multicast: bool,
+    /// As in a hello.
+    pub node: u32,
+    /// As in a hello.
+    pub groups: u16,
+    /// As in a hello.
+    pub datagram_bytes: u16,
+    /// As in a hello.
+    pub settings: u64,
+    /// As in a hello.
+    pub cluster: &'a str,
+    /// As in a hello.
+    pub name: &'a str,
+}
+
+impl<'a> ProbeReply<'a> {
+    /// From an opened body.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(body: &'a [u8]) -> Result<ProbeReply<'a>, BodyError> {
+        let (head, rest) = ProbeReplyBytes::ref_from_prefix(body).map_err(|_| BodyError::Length)?;
+        let (cluster, name) = split_names(rest)?;
+        let reply = ProbeReply {
+            nonce: head.nonce,
+            to: head.to,
+            received: head.received.get(),
+            multicast: head.flags.get() & REPLY_MULTICAST != 0,
+            node: head.node.get(),
+            groups: head.groups.get(),
+            datagram_bytes: head.datagram_bytes.get(),
+            settings: head.settings.get(),
+            cluster,
+            name,
+        };
+        check_settings(reply.node, reply.groups, reply.datagram_bytes)?;
+        Ok(reply)
+    }
+
+    /// Appends the body.
+    ///
+    /// # Panics
+    /// If a name is over 255 bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let head = ProbeReplyBytes {
+            nonce: self.nonce,
+            to: self.to,
+            received: U32::new(self.received),
+            node: U32::new(self.node),
+            groups: U16::new(self.groups),
+            datagram_bytes: U16::new(self.datagram_bytes),
+            flags: U32::new(if self.multicast { REPLY_MULTICAST } else { 0 }),
+            settings: U64::new(self.settings),
+        };
+        out.extend_from_slice(head.as_bytes());
+        push_text(self.cluster, out);
+        push_text(self.name, out);
+    }
+}
+
+/// Cluster and name, and nothing behind them.
+fn split_names(bytes: &[u8]) -> Result<(&str, &str), BodyError> {
+    let (cluster, rest) = split_text(bytes)?;
+    let (name, rest) = split_text(rest)?;
+    match rest {
+        [] => Ok((cluster, name)),
+        _ => Err(BodyError::Length),
+    }
+}

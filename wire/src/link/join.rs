@@ -1,0 +1,168 @@
+//! Who wants what: interest, joined, leave.
+//!
+//! ```text
+//!  interest  0 to (16) | 16 version u32 | 20 flags u32 | 24 groups u64
+//!  joined    0 to (16) | 16 version u32 | 20 count u16 | 22 total u16 | 24 places …
+//!  leave     0 count u32 | 4 zero u32 | 8 places …
+//! ```
+//! The places are those of [`super::entries`].
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::control::BodyError;
+use super::entries::{self, Entries, PLACE_BYTES, Place};
+use super::limits::{MAX_BODY_BYTES, MAX_ENTRIES, SESSION_BYTES};
+
+/// Flag of an interest: the sender hears your multicast.
+const INTEREST_HEARS: u32 = 1 << 0;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct InterestBytes {
+    to: [u8; SESSION_BYTES],
+    version: U32,
+    flags: U32,
+    groups: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct JoinedBytes {
+    to: [u8; SESSION_BYTES],
+    version: U32,
+    count: U16,
+    total: U16,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct LeaveBytes {
+    count: U32,
+    zero: U32,
+}
+
+const _: () = assert!(size_of::<InterestBytes>() == 32);
+const _: () = assert!(size_of::<JoinedBytes>() == 24);
+const _: () = assert!(size_of::<LeaveBytes>() == 8);
+const _: () = assert!(size_of::<JoinedBytes>() + MAX_ENTRIES * PLACE_BYTES <= MAX_BODY_BYTES);
+
+/// The groups that the sender wants to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// The session it is for.
+    pub to: [u8; SESSION_BYTES],
+    /// Grows with every change.
+    pub version: u32,
+    /// The sender hears the multicast of the session it is for.
+    pub hears_multicast: bool,
+    /// A bit for each group.
+    pub groups: u64,
+}
+
+impl Interest {
+    /// From an opened body.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(body: &[u8]) -> Result<Interest, BodyError> {
+        let head = InterestBytes::ref_from_bytes(body).map_err(|_| BodyError::Length)?;
+        Ok(Interest {
+            to: head.to,
+            version: head.version.get(),
+            hears_multicast: head.flags.get() & INTEREST_HEARS != 0,
+            groups: head.groups.get(),
+        })
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let head = InterestBytes {
+            to: self.to,
+            version: U32::new(self.version),
+            flags: U32::new(if self.hears_multicast { INTEREST_HEARS } else { 0 }),
+            groups: U64::new(self.groups),
+        };
+        out.extend_from_slice(head.as_bytes());
+    }
+}
+
+/// The answer to an interest: from these places on everything is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined<'a> {
+    /// The session it is for.
+    pub to: [u8; SESSION_BYTES],
+    /// That of the interest.
+    pub version: u32,
+    /// Places in the whole answer; if these are fewer, other datagrams with the
+    /// same version hold the rest.
+    pub total: u16,
+    /// Where the receiver stands in streams of the sender.
+    pub places: Entries<'a, Place>,
+}
+
+impl<'a> Joined<'a> {
+    /// From an opened body.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(body: &'a [u8]) -> Result<Joined<'a>, BodyError> {
+        let (head, rest) = JoinedBytes::ref_from_prefix(body).map_err(|_| BodyError::Length)?;
+        let (count, total) = (head.count.get(), head.total.get());
+        if total < count {
+            return Err(BodyError::Count(usize::from(total)));
+        }
+        let places = Entries::decode(usize::from(count), rest)?;
+        Ok(Joined { to: head.to, version: head.version.get(), total, places })
+    }
+
+    /// Appends the body.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_ENTRIES`] places, or fewer in total.
+    pub fn encode(
+        to: &[u8; SESSION_BYTES],
+        version: u32,
+        total: u16,
+        places: &[Place],
+        out: &mut Vec<u8>,
+    ) {
+        assert!(places.len() <= usize::from(total));
+        let head = JoinedBytes {
+            to: *to,
+            version: U32::new(version),
+            count: U16::new(places.len() as u16),
+            total: U16::new(total),
+        };
+        out.extend_from_slice(head.as_bytes());
+        entries::encode(places, out);
+    }
+}
+
+/// The sender ends, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leave<'a> {
+    /// Where its streams end: nothing comes at these numbers or behind them.
+    pub places: Entries<'a, Place>,
+}
+
+impl<'a> Leave<'a> {
+    /// From an opened body.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decode(body: &'a [u8]) -> Result<Leave<'a>, BodyError> {
+        let (head, rest) = LeaveBytes::ref_from_prefix(body).map_err(|_| BodyError::Length)?;
+        Ok(Leave { places: Entries::decode(head.count.get() as usize, rest)? })
+    }
+
+    /// Appends the body.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_ENTRIES`] places.
+    pub fn encode(places: &[Place], out: &mut Vec<u8>) {
+        let head = LeaveBytes { count: U32::new(places.len() as u32), zero: U32::new(0) };
+        out.extend_from_slice(head.as_bytes());
+        entries::encode(places, out);
+    }
+}
