@@ -50,6 +50,7 @@ use crate::timers::{Timer, Timers};
 use self::control::After;
 use self::lifecycle::Draining;
 use self::link::LinkDriver;
+pub use self::link::LinkStart;
 use self::report::{Answer, Collecting};
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
@@ -122,7 +123,8 @@ pub struct Shard<I: Io> {
 }
 
 impl<I: Io> Shard<I> {
-    /// A shard. `listener` makes it the accepting one: there is one, shard 0.
+    /// A shard. `listener` makes it the accepting one: there is one, shard 0,
+    /// which also drives the `link`.
     ///
     /// # Errors
     /// What the system says of listening.
@@ -132,6 +134,7 @@ impl<I: Io> Shard<I> {
         shared: Shared,
         mesh: Mesh<I::Socket>,
         listener: Option<I::Listener>,
+        link: Option<LinkStart<I::Sockets>>,
     ) -> io::Result<Shard<I>> {
         let config = &shared.config;
         let placement = listener
@@ -145,7 +148,7 @@ impl<I: Io> Shard<I> {
         let now_ns = io.now_ns();
         let stats = io.stats();
         let lag_bytes = (stats.buffers * stats.buffer_bytes / 4) as usize;
-        Ok(Shard {
+        let mut shard = Shard {
             id,
             io,
             now_ns,
@@ -177,7 +180,11 @@ impl<I: Io> Shard<I> {
             resumed: Vec::new(),
             full: Vec::new(),
             lag_bytes,
-        })
+        };
+        if let Some(link) = link {
+            shard.start_link(link)?;
+        }
+        Ok(shard)
     }
 
     /// Turns until the shutdown is complete.
