@@ -48,6 +48,14 @@ fn a_made_key_is_32_random_bytes_for_its_owner_alone() {
 }
 
 #[test]
+fn help_tells_how_to_use_a_key_and_how_to_change_it() {
+    let help = Process::start(command(["link", "keygen", "--help"])).finish().succeeded().stdout;
+    for words in ["Examples:", "--key-file old --key-file", "netcluster link keygen "] {
+        assert!(help.contains(words), "{words:?} is not in:\n{help}");
+    }
+}
+
+#[test]
 fn a_key_is_never_overwritten() {
     let directory = Directory::new();
     let path = directory.file("key", "precious");
@@ -108,7 +116,7 @@ fn a_key_file_without_permission_is_refused() {
     let path = directory.join("key");
     keygen(&path).succeeded();
     give_to_unprivileged(&path);
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     let mut serve = command(["serve", "--socket", "/nowhere/s", "--link", "--key-file"]);
     serve.arg(&path);
     let Some(serve) = unprivileged(serve) else { return };

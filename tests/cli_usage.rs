@@ -81,7 +81,7 @@ fn mistakes_exit_with_2_and_say_what_is_right() {
         (&["serve", "--link", "10.0.0.1:4454", "--socket", "/tmp/never"], "no multicast address"),
         (&["serve", "--rate", "100Mbit/s", "--link"], "100MiB/s"),
         (&["serve", "--cluster", "office", "--socket", "/tmp/never"], "need --link"),
-        (&["link"], "keygen"),
+        (&["link", "keys"], "keygen"),
         (&["emit", ""], "event name refused"),
         (&["emit", &long], "event name refused"),
         (&["emit", "log", "x", "--channel", ""], "--channel"),

@@ -35,12 +35,12 @@ All options but --config may be in the file too, by the same names, in TOML:
   stall-timeout = \"5s\"
 
   [link]                              # that it is there turns the link on
-  address = \"239.255.44.54:4454\"     # --link
+  address = \"239.255.44.54:4454\"      # --link
   key-file = \"/etc/netcluster/key\"
   peer = [\"db1\", \"db2:4454\"]
 
   [channels.orders]
-  pressure = \"cluster\"               # --cluster-pressure orders
+  pressure = \"cluster\"                # --cluster-pressure orders
 
 What is typed wins over the file. SIGTERM and SIGINT end the broker in order: clients get
 what is queued for them and a goodbye, the socket is removed. A second signal ends it at once.

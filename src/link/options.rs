@@ -70,7 +70,7 @@ pub struct LinkOptions {
     pub unicast_port: Option<u16>,
     /// Name or address of the network interface; `None`: the one with a route.
     pub interface: Option<String>,
-    /// Routers that a multicast packet may pass, and one.
+    /// How far multicast goes: 1 stays in this network, each router takes one off.
     pub ttl: u8,
     /// Largest packet, IP header included, in bytes.
     pub packet_bytes: usize,

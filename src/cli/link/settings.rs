@@ -42,7 +42,7 @@ pub struct LinkSettings {
     /// The UDP port that other brokers answer to [default: any]
     #[arg(long, value_name = "N")]
     pub unicast_port: Option<u16>,
-    /// Routers that a packet may pass, and one [default: 1]
+    /// How far multicast goes: 1 stays in this network, each router takes one off [default: 1]
     #[arg(long, value_name = "N")]
     pub ttl: Option<u8>,
     /// Addresses that channels are spread over, 1 to 64; the same for all brokers
