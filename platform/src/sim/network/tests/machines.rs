@@ -135,13 +135,16 @@ fn run(seed: u64) -> (u64, super::super::NetworkCounters) {
     let network = SimNetwork::new(seed, NetworkFaults::rough());
     let mut brokers = machines(&network, 3);
     let addresses: Vec<_> = brokers.iter().map(|(_, broker)| broker.address).collect();
-    let mut heard = 0;
+    let (mut heard, mut expected) = (0, 0);
     for round in 0..400_usize {
         let sender = round % 3;
         let to = if round % 5 < 2 { TO_GROUP } else { addresses[(round + 1) % 3] };
         let train = numbered(round as u32, 1300 * (1 + round % 40));
+        let looped = round % 7 == 0;
         // Blocked and short sends are among the faults.
-        let _ = brokers[sender].1.io.send_datagrams(to, &train, 1300, round % 7 == 0);
+        let taken = brokers[sender].1.io.send_datagrams(to, &train, 1300, looped).unwrap_or(0);
+        let targets = if to == TO_GROUP { 2 + u64::from(looped) } else { 1 };
+        expected += targets * (taken / 1300) as u64;
         if round % 4 == 0 {
             network.advance_to_next();
         }
@@ -156,6 +159,8 @@ fn run(seed: u64) -> (u64, super::super::NetworkCounters) {
     }
     let counters = network.counters();
     assert_eq!(heard, counters.delivered, "seed {seed}");
+    let ended = counters.delivered + counters.dropped();
+    assert_eq!(expected + counters.duplicated, ended, "seed {seed}");
     (network.trace(), counters)
 }
 
