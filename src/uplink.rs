@@ -107,10 +107,4 @@ fn report(options: &LinkOptions, info: &DatagramInfo) {
     for note in &info.notes {
         tracing::warn!("{note}");
     }
-    if options.keys.is_open() {
-        tracing::warn!(
-            "the link is open: whoever is on the network reads all events and can emit; \
-             `netcluster link keygen` makes a key"
-        );
-    }
 }

@@ -126,6 +126,16 @@ impl<I: Io> Shard<I> {
         }
     }
 
+    /// When the link has something to do again, for who steps the shard.
+    pub fn link_due_ns(&self) -> Option<u64> {
+        self.link_deadline_ns()
+    }
+
+    /// How many other brokers the link knows.
+    pub fn peers(&self) -> usize {
+        self.link.as_deref().map_or(0, |driver| driver.link.peers())
+    }
+
     /// When the link has something to do again.
     pub(super) fn link_deadline_ns(&self) -> Option<u64> {
         let driver = self.link.as_deref()?;
