@@ -36,11 +36,8 @@ pub fn resolve(
         .map(|address| address.into_iter().collect())
         .collect();
     let known = numbers.concat();
-    let names: Vec<(usize, &String)> = peers
-        .iter()
-        .enumerate()
-        .filter(|(_, peer)| peer.parse::<SocketAddr>().is_err())
-        .collect();
+    let names: Vec<(usize, &String)> =
+        peers.iter().enumerate().filter(|(_, peer)| peer.parse::<SocketAddr>().is_err()).collect();
     if names.is_empty() {
         return Ok((known, None));
     }

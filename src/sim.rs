@@ -75,7 +75,8 @@ impl SimBroker {
             .zip(Mesh::new_all(&wakers))
             .enumerate()
             .map(|(id, (io, mesh))| {
-                let shard = Shard::new(id as u16, io, shared.clone(), mesh, listener.take(), link.take());
+                let shard =
+                    Shard::new(id as u16, io, shared.clone(), mesh, listener.take(), link.take());
                 Some(shard.expect("the simulator listens"))
             })
             .collect();

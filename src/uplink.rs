@@ -15,6 +15,7 @@ use crate::link::options::{LinkOptions, MAX_LINK_PAYLOAD_BYTES};
 use crate::link::peer_id::Session;
 use crate::resolver;
 use crate::shard::LinkStart;
+use crate::status::LinkIo;
 
 /// What IP and UDP put before a datagram, in bytes.
 const IPV4_HEADERS_BYTES: usize = 28;
@@ -73,13 +74,20 @@ pub fn open(
     let mut entropy = SystemEntropy(SystemRandom::new());
     let mut session = Session::default();
     entropy.fill(&mut session);
-    Ok(LinkStart { config, session, entropy: Box::new(entropy), sockets, addresses })
+    let about = LinkIo {
+        interface: info.interface.clone(),
+        unicast: info.unicast.to_string(),
+        gso: info.gso,
+        gro: info.gro,
+        receive_buffer_bytes: info.receive_buffer_bytes as u64,
+        ..LinkIo::default()
+    };
+    Ok(LinkStart { config, session, entropy: Box::new(entropy), sockets, about, addresses })
 }
 
 /// As large as was asked for, but no larger than the interface takes whole.
 fn datagram_bytes(options: &LinkOptions, info: &DatagramInfo) -> usize {
-    let headers =
-        if options.group.is_ipv4() { IPV4_HEADERS_BYTES } else { IPV6_HEADERS_BYTES };
+    let headers = if options.group.is_ipv4() { IPV4_HEADERS_BYTES } else { IPV6_HEADERS_BYTES };
     let wanted = options.datagram_bytes();
     let possible = info.mtu_bytes.map_or(wanted, |mtu| mtu.saturating_sub(headers));
     if possible < wanted {

@@ -29,9 +29,10 @@ use crate::link::config::{Entropy, LinkConfig};
 use crate::link::event::{LinkEvent, Lost, Run};
 use crate::link::peer_id::{PeerId, Session};
 use crate::link::stream::StreamId;
-use crate::link::{Link, Received};
+use crate::link::{Link, LinkStatus};
 use crate::mesh::Message;
 use crate::routes::Route;
+use crate::status::LinkIo;
 use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
 
@@ -61,6 +62,8 @@ pub struct LinkStart<S> {
     pub entropy: Box<dyn Entropy + Send>,
     /// The open sockets.
     pub sockets: S,
+    /// What the sockets are, for `status`.
+    pub about: LinkIo,
     /// Addresses of unicast peers, as they are resolved: always all of them.
     pub addresses: Option<Receiver<Vec<SocketAddr>>>,
 }
@@ -77,6 +80,7 @@ pub(super) struct LinkDriver {
     /// Clients that wait until every peer knows of their subscriptions.
     waiting: Vec<Waiting>,
     addresses: Option<Receiver<Vec<SocketAddr>>>,
+    about: LinkIo,
     /// The socket has no room.
     blocked: bool,
     /// There is more to send than one turn does.
@@ -103,6 +107,7 @@ impl<I: Io> Shard<I> {
             held: BTreeMap::new(),
             waiting: Vec::new(),
             addresses: start.addresses,
+            about: start.about,
             blocked: false,
             more: false,
             logged_ns: 0,
@@ -114,9 +119,12 @@ impl<I: Io> Shard<I> {
     /// Datagrams arrived.
     pub(super) fn datagrams(&mut self, datagrams: &Datagrams) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let Datagrams { chunk, segment, from, multicast } = datagrams;
-        let received =
-            Received { bytes: chunk, segment: *segment, from: *from, multicast: *multicast };
+        let received = crate::link::Datagrams {
+            bytes: &datagrams.chunk,
+            segment: datagrams.segment,
+            from: datagrams.from,
+            multicast: datagrams.multicast,
+        };
         driver.link.handle_datagrams(self.now_ns, &received);
     }
 
@@ -275,7 +283,12 @@ impl<I: Io> Shard<I> {
             let mut at = 0;
             while at < transmit.bytes.len() {
                 let rest = &transmit.bytes[at..];
-                match self.io.send_datagrams(transmit.to.address(), rest, transmit.segment, transmit.looped) {
+                match self.io.send_datagrams(
+                    transmit.to.address(),
+                    rest,
+                    transmit.segment,
+                    transmit.looped,
+                ) {
                     Ok(bytes) => at += bytes,
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                         driver.blocked = true;
@@ -367,7 +380,7 @@ impl<I: Io> Shard<I> {
                 let users = driver.used.entry(channel_hash(name)).or_default();
                 *users += 1;
                 if *users == 1 {
-                    driver.link.open_channel(name);
+                    driver.link.open_channel(self.now_ns, name);
                 }
             }
             None if self.shared.config.link.is_some() => {
@@ -386,7 +399,7 @@ impl<I: Io> Shard<I> {
                 *users -= 1;
                 if *users == 0 {
                     driver.used.remove(&hash);
-                    driver.link.close_channel(hash);
+                    driver.link.close_channel(self.now_ns, hash);
                 }
             }
             None if self.shared.config.link.is_some() => {
@@ -458,6 +471,12 @@ impl<I: Io> Shard<I> {
     /// Whether that is done.
     pub(super) fn link_has_left(&self) -> bool {
         self.link.as_deref().is_none_or(|driver| driver.link.has_left())
+    }
+
+    /// What `status` shows of the link.
+    pub(super) fn report_link(&self) -> Option<(LinkStatus, LinkIo)> {
+        let driver = self.link.as_deref()?;
+        Some((driver.link.status(self.now_ns), driver.about.with(self.io.datagram_stats())))
     }
 
     /// Looks at the interface, and at what the names of peers have resolved to.

@@ -5,15 +5,14 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use netcluster_platform::sim::{
-    Faults, NetworkFaults, SimNet, SimNetwork, SimSocketsConfig,
-};
+use netcluster_platform::sim::{Faults, NetworkFaults, SimNet, SimNetwork, SimSocketsConfig};
 
 use crate::config::ShardConfig;
 use crate::link::config::{DISCOVERY, Entropy, LinkConfig, Settings};
 use crate::link::keys::Keys;
 use crate::link::options::MAX_LINK_PAYLOAD_BYTES;
 use crate::shard::LinkStart;
+use crate::status::LinkIo;
 
 use super::{MAX_STEP_NS, MIN_STEP_NS, SimBroker};
 
@@ -148,15 +147,11 @@ impl SimCluster {
             session,
             entropy: Box::new(entropy),
             sockets,
+            about: LinkIo::default(),
             addresses: None,
         };
-        let broker = SimBroker::on(
-            net.clone(),
-            member.shards,
-            shard,
-            member.max_memory_bytes,
-            Some(link),
-        );
+        let broker =
+            SimBroker::on(net.clone(), member.shards, shard, member.max_memory_bytes, Some(link));
         self.brokers[at] = Some(broker);
     }
 
