@@ -8,6 +8,7 @@ pub mod egress;
 pub mod flow;
 pub mod ingress;
 pub mod keys;
+pub mod options;
 pub mod pace;
 pub mod peer_id;
 pub mod repair;
