@@ -14,12 +14,17 @@ use netcluster_wire::ErrorCode;
 
 use crate::connection::{Blocker, Connection, Lag};
 use crate::inbound::Pieces;
+use crate::link::ingress::CHUNK_BYTES;
 use crate::mesh::Message;
 use crate::routes::{Route, RouteId};
 use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
 
 use super::Shard;
+
+/// Ranges of a queue that does not drain from which on what comes from the link is
+/// copied for it: together they pin 16 MiB at the most.
+const MAX_LINK_RANGES: usize = (16 << 20) / CHUNK_BYTES;
 
 /// How long a queue that its socket does not drain holds up its emitters before
 /// it is taken for slow and its bytes are copied out. A listener that is only
@@ -82,6 +87,10 @@ impl<I: Io> Shard<I> {
                 continue;
             }
             match pieces {
+                [slice] if from_link.is_some() && pins_too_much(connection) => {
+                    let copy = self.shared.budget.own(slice.as_bytes().into());
+                    connection.outbound.push(&Slice::from(copy));
+                }
                 [slice] => connection.outbound.push(slice),
                 pieces => connection.outbound.push_pieces(pieces),
             }
@@ -244,6 +253,13 @@ impl<I: Io> Shard<I> {
         self.totals.stalled += 1;
         self.kick(Conn(target.conn), ErrorCode::Stalled, &text);
     }
+}
+
+/// Whether what comes from the link is copied for this connection: it does not
+/// read, and each of its ranges pins a whole chunk that the link received.
+#[inline]
+fn pins_too_much(connection: &Connection) -> bool {
+    connection.outbound.is_blocked() && connection.outbound.ranges() >= MAX_LINK_RANGES
 }
 
 #[cold]
