@@ -1,0 +1,287 @@
+//! The history of an own stream: numbered datagrams in one piece of memory.
+//!
+//! ```text
+//!   slot       0        1        2        3        4        5        6
+//!          +--------+--------+--------+--------+--------+--------+--------+
+//!   number |   14   |   15   |   16   |   17   |   11   |   12   |   13   |
+//!          +--------+--------+--------+--------+--------+--------+--------+
+//!            sealed   closed   closed   open     history  owed     owed
+//!            sent ^                       ^ open   ^ tail   ^ needed
+//!
+//!   tail <= sent <= sealed <= open <= tail + slots
+//!   one slot: [ header 44 | body … | tag ]      slot = number % slots
+//! ```
+//! - `tail..sent` were handed out and can be repaired.
+//! - `needed` and above must not be overwritten: some receiver may still ask.
+//! - `sent..sealed` were handed out and put back, since the socket was full;
+//!   their bytes must not change any more.
+//! - `sealed..open` are laid out and not sealed yet; `open` is being filled.
+//!
+//! A full datagram fills its slot, so that consecutive ones are adjacent and go
+//! out as one range.
+//!
+//! Invariant: the order of cursors above, and that a slot is begun anew only if
+//! its datagram was sent and lies below `needed`.
+
+use netcluster_wire::link::DataHeader;
+use netcluster_wire::link::limits::DATA_HEADER_BYTES;
+use zerocopy::IntoBytes;
+
+/// Most datagrams of one batch: what every kernel with UDP segmentation takes.
+pub const MAX_BATCH_DATAGRAMS: u64 = 64;
+
+/// Most bytes of one batch: the largest UDP payload over IPv6, whose headers
+/// count for the whole of it.
+pub const MAX_BATCH_BYTES: usize = 65_535 - 40 - 8;
+
+/// Fewest slots of a ring: one to fill while one is sent.
+pub const MIN_SLOTS: usize = 2;
+
+/// See the module.
+pub(super) struct Ring {
+    memory: Box<[u8]>,
+    slots: Box<[Slot]>,
+    slot_bytes: usize,
+    tag_bytes: usize,
+    /// Where the slot of the open datagram starts, so that small frames need no
+    /// division.
+    open_at: usize,
+    tail: u64,
+    needed: u64,
+    sent: u64,
+    sealed: u64,
+    open: u64,
+    unsent_bytes: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// Of the whole datagram, known once it is closed.
+    bytes: u16,
+    /// When its datagram was last repaired; 0 is never.
+    repaired_ns: u64,
+}
+
+/// A closed datagram in its parts.
+pub(super) struct Parts<'a> {
+    pub header: &'a [u8],
+    pub body: &'a mut [u8],
+    pub tag: &'a mut [u8],
+}
+
+impl Ring {
+    pub(super) fn new(slot_bytes: usize, history_bytes: usize, tag_bytes: usize) -> Ring {
+        assert!(slot_bytes > DATA_HEADER_BYTES + tag_bytes, "a datagram holds some body");
+        assert!(slot_bytes <= usize::from(u16::MAX));
+        let slots = (history_bytes / slot_bytes).max(MIN_SLOTS);
+        Ring {
+            memory: vec![0; slots * slot_bytes].into(),
+            slots: vec![Slot::default(); slots].into(),
+            slot_bytes,
+            tag_bytes,
+            open_at: 0,
+            tail: 0,
+            needed: 0,
+            sent: 0,
+            sealed: 0,
+            open: 0,
+            unsent_bytes: 0,
+        }
+    }
+
+    /// Bytes of the stream that a full datagram carries.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.slot_bytes - DATA_HEADER_BYTES - self.tag_bytes
+    }
+
+    pub(super) fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(super) fn sealed(&self) -> u64 {
+        self.sealed
+    }
+
+    pub(super) fn open(&self) -> u64 {
+        self.open
+    }
+
+    /// Bytes of closed datagrams that are not sent.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
+    }
+
+    pub(super) fn set_needed(&mut self, number: u64) {
+        self.needed = number;
+    }
+
+    /// Whether the slot of the open datagram is free.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        // What is gone from the history cannot be needed.
+        let kept = self.needed.max(self.tail).min(self.sent);
+        self.open < kept.saturating_add(self.slots.len() as u64)
+    }
+
+    /// Takes the slot for the open datagram, if it is free, before the first
+    /// byte is laid into it.
+    #[inline]
+    pub(super) fn begin(&mut self) -> bool {
+        if !self.has_room() {
+            return false;
+        }
+        self.tail = self.tail.max((self.open + 1).saturating_sub(self.slots.len() as u64));
+        self.check();
+        true
+    }
+
+    /// A range of the open datagram's body.
+    #[inline]
+    pub(super) fn body_mut(&mut self, at: usize, count: usize) -> &mut [u8] {
+        debug_assert!(at + count <= self.body_bytes());
+        let start = self.open_at + DATA_HEADER_BYTES + at;
+        &mut self.memory[start..start + count]
+    }
+
+    /// Closes the open datagram, which has begun, with so many bytes of body.
+    #[inline]
+    pub(super) fn close(&mut self, header: &DataHeader, body_bytes: usize) {
+        debug_assert_eq!(header.number.get(), self.open);
+        debug_assert!(0 < body_bytes && body_bytes <= self.body_bytes());
+        let head = &mut self.memory[self.open_at..self.open_at + DATA_HEADER_BYTES];
+        head.copy_from_slice(header.as_bytes());
+        let bytes = DATA_HEADER_BYTES + body_bytes + self.tag_bytes;
+        let slot = self.index(self.open);
+        self.slots[slot] = Slot { bytes: bytes as u16, repaired_ns: 0 };
+        self.unsent_bytes += bytes;
+        self.open += 1;
+        self.open_at = self.index(self.open) * self.slot_bytes;
+        self.check();
+    }
+
+    /// How many closed datagrams can go out as one batch, and their bytes: all
+    /// but the last are full, and all are adjacent.
+    pub(super) fn ready(&self, limit: u64, max_bytes: usize) -> (u64, usize) {
+        let to_wrap = self.slots.len() - self.index(self.sent);
+        let most = MAX_BATCH_DATAGRAMS.min(to_wrap as u64);
+        let end = self.open.min(limit).min(self.sent + most);
+        let (mut number, mut bytes) = (self.sent, 0);
+        while number < end {
+            let more = self.bytes_of(number);
+            if bytes + more > max_bytes {
+                break;
+            }
+            bytes += more;
+            number += 1;
+            if more < self.slot_bytes {
+                break;
+            }
+        }
+        (number - self.sent, bytes)
+    }
+
+    /// Whether the open datagram, with so many bytes of body, can be the last of
+    /// a batch of what [`Ring::ready`] found before it.
+    pub(super) fn open_follows(
+        &self,
+        (count, bytes): (u64, usize),
+        body_bytes: usize,
+        limit: u64,
+        max_bytes: usize,
+    ) -> bool {
+        let more = DATA_HEADER_BYTES + body_bytes + self.tag_bytes;
+        self.sent + count == self.open
+            && self.open < limit
+            && count < MAX_BATCH_DATAGRAMS
+            && bytes == count as usize * self.slot_bytes
+            && bytes + more <= max_bytes
+            && (count == 0 || self.index(self.open) != 0)
+    }
+
+    /// The parts of a datagram that is closed and was not sealed before.
+    pub(super) fn parts(&mut self, number: u64) -> Parts<'_> {
+        debug_assert!(self.sealed <= number && number < self.open);
+        let start = self.index(number) * self.slot_bytes;
+        let bytes = self.bytes_of(number);
+        let (header, rest) = self.memory[start..start + bytes].split_at_mut(DATA_HEADER_BYTES);
+        let (body, tag) = rest.split_at_mut(bytes - DATA_HEADER_BYTES - self.tag_bytes);
+        Parts { header, body, tag }
+    }
+
+    /// Hands out the next `count` datagrams, which are sealed now.
+    pub(super) fn send(&mut self, count: u64, bytes: usize) -> &[u8] {
+        let start = self.index(self.sent) * self.slot_bytes;
+        self.sent += count;
+        self.sealed = self.sealed.max(self.sent);
+        self.unsent_bytes -= bytes;
+        self.check();
+        &self.memory[start..start + bytes]
+    }
+
+    /// Puts back what was handed out from `first` on.
+    pub(super) fn unsend(&mut self, first: u64) {
+        debug_assert!(self.tail <= first && first <= self.sent, "only what was just handed out");
+        let first = first.clamp(self.tail, self.sent);
+        self.unsent_bytes += (first..self.sent).map(|number| self.bytes_of(number)).sum::<usize>();
+        self.sent = first;
+        self.check();
+    }
+
+    /// Forgets everything: the next datagram has the number `open`, whatever was
+    /// laid into the open one before is given up.
+    pub(super) fn clear(&mut self, open: u64) {
+        debug_assert!(open >= self.open);
+        self.open = open;
+        self.open_at = self.index(open) * self.slot_bytes;
+        self.tail = open;
+        self.sent = open;
+        self.sealed = open;
+        self.unsent_bytes = 0;
+        self.check();
+    }
+
+    /// A closed datagram that is still there.
+    pub(super) fn datagram(&self, number: u64) -> Option<&[u8]> {
+        if number < self.tail || number >= self.open {
+            return None;
+        }
+        let start = self.index(number) * self.slot_bytes;
+        Some(&self.memory[start..start + self.bytes_of(number)])
+    }
+
+    /// When it was last repaired; `None` if never, or if it is gone.
+    pub(super) fn repaired_ns(&self, number: u64) -> Option<u64> {
+        let there = self.tail <= number && number < self.sent;
+        let repaired_ns = self.slots[self.index(number)].repaired_ns;
+        (there && repaired_ns != 0).then_some(repaired_ns)
+    }
+
+    pub(super) fn set_repaired(&mut self, number: u64, now_ns: u64) {
+        if self.tail <= number && number < self.sent {
+            let slot = self.index(number);
+            self.slots[slot].repaired_ns = now_ns;
+        }
+    }
+
+    #[inline]
+    fn index(&self, number: u64) -> usize {
+        (number % self.slots.len() as u64) as usize
+    }
+
+    #[inline]
+    fn bytes_of(&self, number: u64) -> usize {
+        usize::from(self.slots[self.index(number)].bytes)
+    }
+
+    #[inline]
+    fn check(&self) {
+        debug_assert!(self.tail <= self.sent);
+        debug_assert!(self.sent <= self.sealed);
+        debug_assert!(self.sealed <= self.open);
+        debug_assert!(self.open <= self.tail + self.slots.len() as u64);
+    }
+}

@@ -1,0 +1,196 @@
+//! Reads sent datagrams as plainly as can be, and judges their headers.
+
+use netcluster_wire::link::DataHeader;
+use netcluster_wire::link::limits::{DATA_HEADER_BYTES, LINK_MAGIC, NO_BOUNDARY, TAG_BYTES};
+use netcluster_wire::{Frame, Kind};
+
+use crate::link::egress::seal::Seal;
+use crate::link::stream::Position;
+
+pub(super) const KEY_ID: u32 = 9;
+
+/// A toy of a cipher that refuses to seal a number twice.
+pub(super) struct Mask {
+    is_sealed: bool,
+    next: u64,
+}
+
+impl Mask {
+    pub(super) fn open() -> Mask {
+        Mask { is_sealed: false, next: 0 }
+    }
+
+    pub(super) fn sealed() -> Mask {
+        Mask { is_sealed: true, next: 0 }
+    }
+}
+
+impl Seal for Mask {
+    fn key_id(&self) -> u32 {
+        if self.is_sealed { KEY_ID } else { 0 }
+    }
+
+    fn tag_bytes(&self) -> usize {
+        if self.is_sealed { TAG_BYTES } else { 0 }
+    }
+
+    fn seal(&mut self, number: u64, header: &[u8], body: &mut [u8], tag: &mut [u8]) {
+        assert!(self.is_sealed);
+        assert!(number >= self.next, "each number once, in order");
+        self.next = number + 1;
+        tag.copy_from_slice(&tag_of(number, header, body));
+        mask(number, body);
+    }
+}
+
+fn tag_of(number: u64, header: &[u8], body: &[u8]) -> [u8; TAG_BYTES] {
+    let sum = header
+        .iter()
+        .chain(body)
+        .fold(number, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let mut tag = [0; TAG_BYTES];
+    tag[..8].copy_from_slice(&sum.to_le_bytes());
+    tag
+}
+
+fn mask(number: u64, body: &mut [u8]) {
+    for byte in body {
+        *byte ^= (number as u8).wrapping_mul(31) ^ 0x5a;
+    }
+}
+
+/// One event as it came out.
+pub(super) struct Event {
+    pub(super) bytes: Vec<u8>,
+    pub(super) channel: u64,
+    /// The datagram it starts in.
+    pub(super) datagram: u64,
+}
+
+/// All datagrams of a stream, from number 0.
+#[derive(Default)]
+pub(super) struct Sent {
+    headers: Vec<DataHeader>,
+    /// Where each one's body starts in `stream`.
+    starts: Vec<usize>,
+    stream: Vec<u8>,
+}
+
+impl Extend<Vec<u8>> for Sent {
+    fn extend<I: IntoIterator<Item = Vec<u8>>>(&mut self, datagrams: I) {
+        datagrams.into_iter().for_each(|datagram| self.push(&datagram));
+    }
+}
+
+impl FromIterator<Vec<u8>> for Sent {
+    fn from_iter<I: IntoIterator<Item = Vec<u8>>>(datagrams: I) -> Sent {
+        let mut sent = Sent::default();
+        sent.extend(datagrams);
+        sent
+    }
+}
+
+impl Sent {
+    fn push(&mut self, datagram: &[u8]) {
+        let (header, body) = DataHeader::split(datagram).unwrap();
+        let number = self.headers.len() as u64;
+        assert_eq!(header.magic, LINK_MAGIC);
+        assert_eq!(header.number.get(), number);
+        let mut body = body.to_vec();
+        if header.key_id.get() != 0 {
+            let tag = body.split_off(body.len() - TAG_BYTES);
+            mask(number, &mut body);
+            assert_eq!(tag, tag_of(number, &datagram[..DATA_HEADER_BYTES], &body));
+        }
+        assert!(!body.is_empty());
+        self.headers.push(*header);
+        self.starts.push(self.stream.len());
+        self.stream.extend_from_slice(&body);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.headers.len()
+    }
+
+    /// Every frame, and where it starts in the stream.
+    fn frames(&self) -> impl Iterator<Item = (usize, Frame<'_>)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let frame = Frame::read(&self.stream[at..], usize::MAX).unwrap()?;
+            let start = at;
+            at += frame.as_bytes().len();
+            Some((start, frame))
+        })
+    }
+
+    /// The hashes that `channel` frames name, in order.
+    pub(super) fn channels_named(&self) -> Vec<u64> {
+        let channels = self.frames().filter(|(_, frame)| frame.kind() == Kind::Channel);
+        channels.map(|(_, frame)| frame.sequence()).collect()
+    }
+
+    /// The events, in order. The stream must end with a whole frame.
+    pub(super) fn events(&self) -> Vec<Event> {
+        let (mut channel, mut end, mut events) = (0, 0, Vec::new());
+        for (start, frame) in self.frames() {
+            end = start + frame.as_bytes().len();
+            match frame.kind() {
+                Kind::Channel => channel = frame.sequence(),
+                Kind::Event => events.push(Event {
+                    bytes: frame.as_bytes().to_vec(),
+                    channel,
+                    datagram: self.starts.partition_point(|&body| body <= start) as u64 - 1,
+                }),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(end, self.stream.len(), "it ends with a whole frame");
+        events
+    }
+
+    /// Checks boundary, ordinal and channel of every datagram, if its events have
+    /// these ordinals.
+    pub(super) fn check_headers(&self, ordinals: &[u64]) {
+        // For each frame where it starts, the channel in force before it and, if
+        // it is one, the number of the event.
+        let (mut channel, mut event, mut frames) = (0, 0, Vec::new());
+        for (start, frame) in self.frames() {
+            frames.push((start, channel, event));
+            match frame.kind() {
+                Kind::Channel => channel = frame.sequence(),
+                _ => event += 1,
+            }
+        }
+        frames.push((self.stream.len(), channel, event));
+        for (number, header) in self.headers.iter().enumerate() {
+            let start = self.starts[number];
+            let end = self.starts.get(number + 1).map_or(self.stream.len(), |end| *end);
+            let (first, in_force, event) = frames[frames.partition_point(|&(at, ..)| at < start)];
+            let boundary = if first < end { (first - start) as u16 } else { NO_BOUNDARY };
+            assert_eq!(header.boundary.get(), boundary, "datagram {number}");
+            assert_eq!(header.channel.get(), in_force, "datagram {number}");
+            let beyond = frames[frames.partition_point(|&(at, ..)| at < end)].2;
+            let ordinal = header.ordinal.get();
+            if event < beyond {
+                let within: Vec<u64> = (ordinal..).take(beyond - event).collect();
+                assert_eq!(ordinals[event..beyond], within, "datagram {number}");
+            } else {
+                let least = if event == 0 { 0 } else { ordinals[event - 1] + 1 };
+                let most = ordinals.get(event).map_or(u64::MAX, |next| *next);
+                assert!((least..=most).contains(&ordinal), "datagram {number}: {ordinal}");
+            }
+        }
+    }
+
+    /// Checks that a receiver can begin at this place, if anything came behind.
+    pub(super) fn check_join(&self, join: Position) {
+        let Some(header) = self.headers.get(join.number as usize) else {
+            assert_eq!(join.number, self.headers.len() as u64);
+            return;
+        };
+        assert_eq!(header.boundary.get(), 0);
+        assert!(header.ordinal.get() >= join.ordinal);
+        let body = &self.stream[self.starts[join.number as usize]..];
+        assert_eq!(Frame::read(body, 0).unwrap().unwrap().kind(), Kind::Channel);
+    }
+}
