@@ -46,6 +46,8 @@ pub struct LinkConfig {
     pub pressured: Vec<String>,
     /// Largest payload of an event.
     pub max_payload_bytes: usize,
+    /// How long a listener of a pressured channel may hold emitters up.
+    pub stall_timeout: Duration,
     /// What all streams of all peers may hold of frames that are not complete.
     pub reassembly_bytes: usize,
     /// Addresses of this machine: peers there hear our data only if it is looped
