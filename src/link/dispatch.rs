@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 
 use netcluster_wire::link::{
-    Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Nak, Probe,
+    Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak, Probe,
     ProbeReply, Status,
 };
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
@@ -203,7 +203,9 @@ impl Link {
             };
             let sample = own.flow.on_status(now_ns, id, next, &stated);
             own.receivers_changed();
-            self.lost_sample(now_ns, at, sample);
+            if let Some(sample) = sample {
+                self.sending.pace.report(now_ns, id, sample);
+            }
             self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
         }
     }
@@ -220,13 +222,15 @@ impl Link {
         }
         let next = own.egress.next().number;
         let sample = own.flow.on_request(now_ns, id, next, nak.seen_lost);
-        self.lost_sample(now_ns, at, sample);
+        if let Some(sample) = sample {
+            self.sending.pace.report(now_ns, id, sample);
+        }
         self.request_repairs(now_ns, at, slot, nak);
         self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
     }
 
     /// A peer says goodbye.
-    fn on_leave(&mut self, now_ns: u64, slot: usize, leave: &netcluster_wire::link::Leave<'_>) {
+    fn on_leave(&mut self, now_ns: u64, slot: usize, leave: &Leave<'_>) {
         for place in leave.places.iter() {
             let stream = StreamId(place.stream);
             let Some(peer) = self.peers.at_mut(slot) else { return };

@@ -6,6 +6,7 @@ use netcluster_platform::Slice;
 use netcluster_wire::control::LossReason;
 use netcluster_wire::header::Source;
 
+use crate::link::flow::Reason;
 use crate::link::peer_id::PeerId;
 use crate::link::stream::StreamId;
 
@@ -43,6 +44,22 @@ pub enum LinkEvent {
         name: Box<str>,
         /// Why.
         why: Gone,
+    },
+    /// A receiver of one of our streams is not waited for any more.
+    Demoted {
+        /// Which peer.
+        peer: PeerId,
+        /// The own stream.
+        stream: StreamId,
+        /// Why.
+        reason: Reason,
+    },
+    /// It is waited for again.
+    Restored {
+        /// Which peer.
+        peer: PeerId,
+        /// The own stream.
+        stream: StreamId,
     },
     /// Something that a person should look at. Not more than one of a kind and
     /// peer in ten seconds.

@@ -18,6 +18,8 @@ pub(super) struct Incoming {
     pub join: Position,
     /// Nobody here wants it any more. It is kept until the peer knows.
     pub is_stale: bool,
+    /// A listener here is full.
+    pub is_held: bool,
     /// The peer said where it ends.
     pub has_left: bool,
 }
@@ -34,7 +36,7 @@ pub(super) struct Outlet<'a> {
 
 impl Incoming {
     pub fn new(stream: StreamId, ingress: Ingress, join: Position) -> Incoming {
-        Incoming { stream, ingress, join, is_stale: false, has_left: false }
+        Incoming { stream, ingress, join, is_stale: false, is_held: false, has_left: false }
     }
 
     /// When repairs are to be asked for.

@@ -22,7 +22,6 @@ use crate::link::flow::Path;
 use crate::link::incoming::Incoming;
 use crate::link::ingress::Ingress;
 use crate::link::keys::StreamOpener;
-use crate::link::own::OwnStream;
 use crate::link::peer::Peer;
 use crate::link::stream::{Position, StreamId};
 use crate::link::Link;
@@ -185,8 +184,14 @@ impl Link {
 
     /// Drops what streams that lost their last receiver have not sent.
     pub(super) fn forget_unwanted(&mut self) {
-        if self.discovery.is_over() {
-            self.own.iter_mut().filter(|own| !own.flow.is_wanted()).for_each(OwnStream::forget_unsent);
+        if !self.discovery.is_over() {
+            return;
+        }
+        for (at, own) in self.own.iter_mut().enumerate() {
+            if !own.flow.is_wanted() {
+                self.sending.forget(at);
+                own.forget_unsent();
+            }
         }
     }
 
@@ -251,7 +256,7 @@ impl Link {
                         incoming.join = join;
                     }
                     if incoming.is_stale {
-                        incoming.ingress.set_held(false);
+                        incoming.ingress.set_held(incoming.is_held);
                         incoming.is_stale = false;
                     }
                     peer.incoming.push(incoming);

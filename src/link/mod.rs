@@ -138,6 +138,8 @@ pub struct Link {
     next_ns: u64,
     /// For bodies that are opened.
     scratch: Vec<u8>,
+    /// For the own hello.
+    hello_body: Vec<u8>,
 }
 
 impl Link {
@@ -160,6 +162,7 @@ impl Link {
             datagram_bytes: config.datagram_bytes,
             history_bytes: config.history_bytes,
             session,
+            keys: config.keys.clone(),
         };
         let ingress_config = IngressConfig {
             max_payload_bytes: config.max_payload_bytes,
@@ -192,7 +195,7 @@ impl Link {
             egress_config,
             ingress_config,
             window,
-            sending: Sending::new(config.rate, now_ns),
+            sending: Sending::new(now_ns, config.rate),
             touched: None,
             owes_status: false,
             is_looped: false,
@@ -201,6 +204,7 @@ impl Link {
             warnings: Warnings::default(),
             next_ns: now_ns,
             scratch: Vec::new(),
+            hello_body: Vec::new(),
             config,
         }
     }
@@ -262,6 +266,7 @@ impl Link {
         let Some(slot) = self.peers.slot_of(peer) else { return };
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let Some(incoming) = peer.incoming_mut(stream) else { return };
+        incoming.is_held = is_held;
         incoming.ingress.set_held(is_held);
         // The sender learns at once why nothing moves, or that it does again.
         peer.owes_status = true;
@@ -300,7 +305,7 @@ impl Link {
             return at;
         }
         let stall_ns = self.config.stall_timeout.as_nanos() as u64;
-        let mut own = OwnStream::new(id, &self.config.keys, &self.egress_config, stall_ns);
+        let mut own = OwnStream::new(id, &self.egress_config, stall_ns);
         // Peers were told that they are owed everything from its beginning on.
         for peer in self.peers.iter() {
             if let Some(position) = peer.joined(id) {

@@ -1,26 +1,29 @@
 //! One own stream with all that belongs to it.
 
+use std::ops::Range;
+
 use crate::link::beat::Beat;
 use crate::link::egress::{Egress, EgressConfig};
 use crate::link::flow::Flow;
-use crate::link::keys::{Keys, StreamSealer};
+use crate::link::repair::Repairs;
 use crate::link::stream::StreamId;
 
 pub(super) struct OwnStream {
     pub id: StreamId,
-    pub egress: Egress<StreamSealer>,
+    pub egress: Egress,
     pub flow: Flow,
+    pub repairs: Repairs,
     pub beat: Beat,
 }
 
 impl OwnStream {
-    pub fn new(id: StreamId, keys: &Keys, config: &EgressConfig, stall_ns: u64) -> OwnStream {
-        let sealer = StreamSealer::new(keys, &config.session, id);
+    pub fn new(id: StreamId, config: &EgressConfig, stall_ns: u64) -> OwnStream {
         let history = (config.history_bytes / config.datagram_bytes) as u64;
         OwnStream {
             id,
-            egress: Egress::with_sealer(id, config, sealer),
+            egress: Egress::new(id, config),
             flow: Flow::new(history, if id.is_pressured() { stall_ns } else { 0 }),
+            repairs: Repairs::new(),
             beat: Beat::new(),
         }
     }
@@ -28,6 +31,11 @@ impl OwnStream {
     /// Whether all that are waited for have everything that was sent.
     pub fn is_confirmed(&self) -> bool {
         self.flow.needed() >= self.egress.next().number
+    }
+
+    /// What can be sent again.
+    pub fn held(&self) -> Range<u64> {
+        self.egress.tail()..self.egress.next().number
     }
 
     /// Receivers came, went or stated how far they are.

@@ -117,6 +117,8 @@ pub(super) struct Peer {
     pub echo: Option<(u64, u64)>,
     /// Smoothed; 0 while it was not measured.
     pub round_trip_ns: u64,
+    /// From a request for a repair to its arrival, smoothed; 0 while unknown.
+    pub repair_ns: u64,
     /// A status is to be sent.
     pub owes_status: bool,
     pub counters: PeerCounters,
@@ -152,6 +154,7 @@ impl Peer {
             incoming: Vec::new(),
             echo: None,
             round_trip_ns: 0,
+            repair_ns: 0,
             owes_status: false,
             counters: PeerCounters::default(),
             ping_ns: 0,
@@ -201,11 +204,12 @@ impl Peer {
 
     /// Takes in one measured round trip.
     pub fn measured(&mut self, round_trip_ns: u64) {
-        // An eighth of each new one, as TCP does.
-        self.round_trip_ns = match self.round_trip_ns {
-            0 => round_trip_ns.max(1),
-            before => before - before / 8 + round_trip_ns / 8,
-        };
+        self.round_trip_ns = smoothed(self.round_trip_ns, round_trip_ns);
+    }
+
+    /// Takes in how long one repair took.
+    pub fn repaired_in(&mut self, sample_ns: u64) {
+        self.repair_ns = smoothed(self.repair_ns, sample_ns);
     }
 
     /// Its stream with this id, if we take part in it.
@@ -218,5 +222,13 @@ impl Peer {
     /// Where it joined one of our streams.
     pub fn joined(&self, stream: StreamId) -> Option<Position> {
         self.wants.joined.iter().find(|(other, _)| *other == stream).map(|(_, position)| *position)
+    }
+}
+
+/// An eighth of each new sample, as TCP does; 0 is none.
+fn smoothed(before: u64, sample: u64) -> u64 {
+    match before {
+        0 => sample.max(1),
+        before => (before - before / 8 + sample / 8).max(1),
     }
 }

@@ -133,6 +133,8 @@ pub struct LinkStatus {
     pub is_discovering: bool,
     /// Sessions that are being challenged.
     pub handshakes: usize,
+    /// Bytes a second that may be sent; none if nothing limits it.
+    pub rate: Option<u64>,
     /// Since the start.
     pub counters: LinkCounters,
     /// Those of this broker that have carried something.
@@ -158,8 +160,6 @@ pub struct OwnStreamStatus {
     pub queued_bytes: usize,
     /// Receivers.
     pub receivers: usize,
-    /// Bytes a second at present.
-    pub rate: Option<u64>,
 }
 
 /// One peer.
@@ -177,6 +177,8 @@ pub struct PeerStatus {
     pub path: String,
     /// Whether its multicast reaches us.
     pub is_multicast_heard: bool,
+    /// Largest datagram that it sends.
+    pub datagram_bytes: usize,
     /// Milliseconds since it became a peer.
     pub since_ms: u64,
     /// Milliseconds since it was heard.
@@ -204,8 +206,6 @@ pub struct PeerStreamStatus {
     pub index: u8,
     /// The next number not yet received in order.
     pub position: u64,
-    /// Numbers below it may be sent.
-    pub limit: u64,
     /// Numbers missing now.
     pub missing: u32,
     /// Numbers ever missing.
