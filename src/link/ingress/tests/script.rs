@@ -377,3 +377,35 @@ fn a_large_frame_that_is_given_up_gives_its_memory_back() {
     drop(other);
     assert_eq!(config.reassembly.used_bytes(), 0);
 }
+
+#[test]
+fn an_end_does_not_wait_for_memory() {
+    let sender = large(400 << 10);
+    let mut config = config(10_000);
+    config.reassembly = Reassembly::new(500 << 10);
+    let mut one = ingress(&Keys::open_link(), START, &config);
+    let mut other = ingress(&Keys::open_link(), START, &config);
+    play(&mut one, &sender, &[0, 1]);
+    // All but the first is stored before anything is known of a large frame.
+    let end = sender.datagrams.len();
+    for number in (0..end).rev() {
+        assert_eq!(handle(&mut other, 0, &sender.datagrams[number]), Verdict::Taken);
+    }
+    let mut got = Vec::new();
+    drain(&mut other, &sender, &mut got);
+    assert_eq!(got, events(0..1));
+    other.left(0, sender.position());
+    drain(&mut other, &sender, &mut got);
+    assert_eq!(got[1..], [Got::Lost(Some(1)), Got::Event(2)]);
+}
+
+#[test]
+fn a_stream_that_pauses_goes_on_as_before() {
+    let sender = numbered(6);
+    let mut ingress = open_ingress();
+    let mut got = play(&mut ingress, &sender, &[0, 2, 1]);
+    ingress.heartbeat(0, 3, 0, 3);
+    ingress.heartbeat(0, 3, 0, 3);
+    got.extend(play(&mut ingress, &sender, &[4, 3, 5]));
+    assert_eq!(got, events(0..6));
+}
