@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use socket2::SockAddr;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::DatagramError;
 
@@ -198,7 +198,7 @@ fn asked_for(interfaces: &[Interface], wanted: &str, v6: bool) -> Result<Interfa
 
 /// The source address of what is sent to `group`, if there is a route: the system
 /// says it without sending anything.
-pub(super) fn route_source(group: SocketAddr) -> Option<IpAddr> {
+fn route_source(group: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = match group {
         SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
@@ -206,6 +206,16 @@ pub(super) fn route_source(group: SocketAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect(group).ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+/// Whether what is sent to an IPv6 group finds its way to this interface.
+pub(super) fn has_group_route(group: SocketAddr, index: u32) -> bool {
+    let probe = || -> io::Result<()> {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
+        socket.set_multicast_if_v6(index)?;
+        socket.connect(&SockAddr::from(group))
+    };
+    probe().is_ok()
 }
 
 #[cfg(test)]

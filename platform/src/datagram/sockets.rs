@@ -117,7 +117,7 @@ impl DatagramSockets {
         let segment = arrival.segment.unwrap_or(chunk.len()).min(chunk.len());
         let count = chunk.len().div_ceil(segment) as u64;
         let multicast = arrival.to.is_some_and(|to| to.is_multicast());
-        if self.is_stray(arrival.interface, multicast) {
+        if self.is_stray(arrival.interface, multicast, arrival.from.ip()) {
             self.stats.strays += count;
             return None;
         }
@@ -127,12 +127,16 @@ impl DatagramSockets {
         Some(Datagrams { chunk, segment, from: arrival.from, multicast })
     }
 
-    /// What this machine sends to itself goes over loopback, whichever address
-    /// it is sent to; but a group lies on the chosen interface alone.
-    fn is_stray(&self, interface: Option<u32>, multicast: bool) -> bool {
-        interface.is_some_and(|index| {
-            index != self.interface.index && (multicast || Some(index) != self.loopback_index)
-        })
+    /// A group lies on the chosen interface alone. But what this machine sends to
+    /// itself goes over loopback, and some kernels name the interface that has the
+    /// address it was sent to; nobody else can send from this machine's addresses.
+    fn is_stray(&self, interface: Option<u32>, multicast: bool, from: IpAddr) -> bool {
+        match interface {
+            None => false,
+            Some(index) if index == self.interface.index => false,
+            Some(_) if multicast => true,
+            index => index != self.loopback_index && !self.info.local_addresses.contains(&from),
+        }
     }
 
     /// Joins a group. If that takes a further socket, the last place is new.
@@ -195,6 +199,8 @@ impl DatagramSockets {
     /// See [`DatagramIo::check_interface`](super::DatagramIo::check_interface).
     pub(crate) fn check_interface(&mut self) -> io::Result<bool> {
         let interfaces = interface::list()?;
+        self.info.local_addresses = open::addresses(&interfaces);
+        self.loopback_index = open::loopback_index(&interfaces);
         let wanted = self.config.interface.as_deref();
         let group = self.config.group;
         let present = interfaces
@@ -216,8 +222,6 @@ impl DatagramSockets {
             return Ok(false);
         }
         self.move_to(found, reason)?;
-        self.info.local_addresses = open::addresses(&interfaces);
-        self.loopback_index = open::loopback_index(&interfaces);
         Ok(true)
     }
 

@@ -262,12 +262,13 @@ fn notes(
              set {name} multicast on`"
         ));
     }
-    if interface.loopback && group.is_ipv6() && interface::route_source(config.group).is_none() {
-        notes.push(
-            "IPv6 has no route for groups on the loopback interface; `ip -6 route add ff00::/8 \
-             dev lo table local` makes one"
-                .to_owned(),
-        );
+    if group.is_ipv6() && !interface::has_group_route(config.group, interface.index) {
+        // Of this type, or the kernel makes it a route that rejects.
+        let kind = if interface.loopback { "local" } else { "multicast" };
+        notes.push(format!(
+            "{name} has no route for IPv6 groups; `ip -6 route add {kind} ff00::/8 dev {name} \
+             table local` makes one"
+        ));
     }
     let stays = matches!(group, IpAddr::V4(group) if group.octets()[..3] == [224, 0, 0]);
     if stays && config.ttl > 1 {
