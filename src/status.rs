@@ -274,6 +274,8 @@ impl Totals {
             listeners,
             events_in,
             events_out,
+            link_events_in,
+            link_send_errors,
             events_unheard,
             bytes_in,
             bytes_out,
@@ -295,6 +297,8 @@ impl Totals {
         self.listeners += listeners;
         self.events_in += events_in;
         self.events_out += events_out;
+        self.link_events_in += link_events_in;
+        self.link_send_errors += link_send_errors;
         self.events_unheard += events_unheard;
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;

@@ -65,6 +65,7 @@ pub fn open(
         keys: options.keys.clone(),
         peers,
         pressured: options.pressured.clone(),
+        stall_timeout: shard.stall_timeout,
         max_payload_bytes: shard.max_payload_bytes,
         reassembly_bytes: MAX_LINK_PAYLOAD_BYTES,
         local_addresses: info.local_addresses.clone(),

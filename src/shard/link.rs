@@ -141,7 +141,7 @@ impl<I: Io> Shard<I> {
 
     /// How many other brokers the link knows.
     pub fn peers(&self) -> usize {
-        self.link.as_deref().map_or(0, |driver| driver.link.peers())
+        self.link.as_deref().map_or(0, |driver| driver.link.peer_count())
     }
 
     /// When the link has something to do again.
@@ -193,9 +193,22 @@ impl<I: Io> Shard<I> {
                     tracing::info!(node = format_args!("{node:08x}"), name, "peer gone: {why}");
                     self.look_at_waiting();
                 }
+                LinkEvent::Demoted { peer, reason, .. } => {
+                    let name = self.peer_name(peer);
+                    tracing::warn!(name, "a peer is no longer waited for: {reason}");
+                }
+                LinkEvent::Restored { peer, .. } => {
+                    let name = self.peer_name(peer);
+                    tracing::info!(name, "a peer keeps up and is waited for again");
+                }
                 LinkEvent::Warn(text) => tracing::warn!("{text}"),
             }
         }
+    }
+
+    fn peer_name(&self, peer: PeerId) -> String {
+        let name = self.link.as_deref().and_then(|driver| driver.link.peer_name(peer));
+        name.unwrap_or("one that is gone").to_owned()
     }
 
     /// Events of another broker, for listeners here.
@@ -257,7 +270,7 @@ impl<I: Io> Shard<I> {
         if emitter.as_stream().is_some() {
             return;
         }
-        let Some(stream) = driver.link.emit(self.now_ns, channel, pieces, frames) else { return };
+        let Some(stream) = driver.link.emit(channel, pieces, frames) else { return };
         // The stream waits for room: so do those who feed it.
         let waiters = driver.waiters.entry(stream).or_default();
         if waiters.contains(&emitter) {
@@ -292,10 +305,7 @@ impl<I: Io> Shard<I> {
                     Ok(bytes) => at += bytes,
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                         driver.blocked = true;
-                        // What a cut train left over is repaired like any loss.
-                        if at == 0 {
-                            driver.link.blocked_transmit();
-                        }
+                        driver.link.blocked_transmit(at);
                         return;
                     }
                     Err(error) => {

@@ -128,6 +128,7 @@ impl SimCluster {
             keys: member.keys.clone(),
             peers: unicast.collect(),
             pressured: member.pressured.clone(),
+            stall_timeout: member.config.stall_timeout,
             max_payload_bytes: member.config.max_payload_bytes,
             reassembly_bytes: MAX_LINK_PAYLOAD_BYTES,
             local_addresses: vec![SimCluster::address(at)],
