@@ -6,7 +6,7 @@
 //!   of a stranger ─────────▶ hello and probe only, at a limited rate
 //! ```
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{

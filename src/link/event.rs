@@ -1,7 +1,7 @@
 //! What a link tells the broker.
 
+use core::net::{IpAddr, SocketAddr};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 
 use netcluster_platform::Slice;
 use netcluster_wire::control::LossReason;

@@ -1,6 +1,6 @@
 //! How sessions become peers, and cease to be.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{Answer, Challenge, Control, ControlKind, Hello};

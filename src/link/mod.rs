@@ -65,8 +65,8 @@ pub mod window;
 #[cfg(test)]
 mod tests;
 
+use core::net::SocketAddr;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 
 use netcluster_platform::Slice;
 

@@ -3,7 +3,7 @@
 //! A train of datagrams is looked through as a whole: frames are searched for,
 //! statuses and requests made once per stream in it, not once per datagram.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{DataHeader, Datagram, DatagramError, parse};

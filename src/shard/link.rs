@@ -8,8 +8,8 @@
 //! Events from the link are queued as if a client had emitted them, with a stream
 //! for an emitter; a stream never feeds the link.
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use netcluster_platform::{Conn, Datagrams, Io, Slice};
-use netcluster_wire::limits::{HEADER_BYTES, MAX_CONTROL_PAYLOAD_BYTES};
-use netcluster_wire::{Kind, Pattern, Source, frame};
+use netcluster_wire::limits::HEADER_BYTES;
+use netcluster_wire::{Pattern, Source};
 
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
@@ -45,10 +45,6 @@ const BATCHES_PER_TURN: usize = 32;
 /// How often the interface and the addresses of peers are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// How often a subscription that waits for the cluster is looked at, besides when
-/// a peer answers.
-const CLUSTER_LOOK: Duration = Duration::from_millis(20);
-
 /// Failed sends are logged at most this often; all are counted.
 const LOG_EVERY_NS: u64 = 10_000_000_000;
 
@@ -70,7 +66,7 @@ pub struct LinkStart<S> {
 
 /// The link, as its shard keeps it.
 pub(super) struct LinkDriver {
-    link: Link,
+    pub(super) link: Link,
     /// Channels with clients on any shard, and how many.
     used: HashMap<u64, usize, FixedState>,
     /// Emitters that wait for room in a stream of ours.
@@ -78,7 +74,7 @@ pub(super) struct LinkDriver {
     /// Streams of peers that wait for queues here.
     held: BTreeMap<(PeerId, StreamId), SmallVec<[Blocker; 1]>>,
     /// Clients that wait until every peer knows of their subscriptions.
-    waiting: Vec<Waiting>,
+    pub(super) waiting: Vec<Waiting>,
     addresses: Option<Receiver<Vec<SocketAddr>>>,
     about: LinkIo,
     /// The socket has no room.
@@ -88,10 +84,11 @@ pub(super) struct LinkDriver {
     logged_ns: u64,
 }
 
-struct Waiting {
-    target: Target,
-    request: u64,
-    deadline_ns: u64,
+/// A client that waits for the cluster: see `cluster`.
+pub(super) struct Waiting {
+    pub(super) target: Target,
+    pub(super) request: u64,
+    pub(super) deadline_ns: u64,
 }
 
 impl<I: Io> Shard<I> {
@@ -417,58 +414,6 @@ impl<I: Io> Shard<I> {
             }
             None => {}
         }
-    }
-
-    /// A client asks that its subscriptions be known everywhere.
-    pub(super) fn wait_for_cluster(&mut self, target: Target, request: u64, wait: Duration) {
-        if self.link.is_none() {
-            let message = Message::ClusterWanted { target, request, wait };
-            self.mesh.send(LINK_HOME, message);
-            return;
-        }
-        let deadline_ns = self.deadline_ns(wait);
-        if let Some(driver) = self.link.as_deref_mut() {
-            driver.waiting.push(Waiting { target, request, deadline_ns });
-        }
-        self.look_at_waiting();
-    }
-
-    /// Answers clients whose subscriptions every peer knows of, and those that
-    /// have waited long enough.
-    pub(super) fn look_at_waiting(&mut self) {
-        let Some(driver) = self.link.as_deref_mut() else { return };
-        if driver.waiting.is_empty() {
-            return;
-        }
-        let missing = driver.link.waiting_for();
-        let now_ns = self.now_ns;
-        let ready = missing.is_empty() && !driver.link.is_discovering();
-        let (answered, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut driver.waiting)
-            .into_iter()
-            .partition(|it| ready || it.deadline_ns <= now_ns);
-        if !waiting.is_empty() {
-            self.timers.set(now_ns + CLUSTER_LOOK.as_nanos() as u64, Timer::Cluster);
-        }
-        driver.waiting = waiting;
-        for Waiting { target, request, .. } in answered {
-            if target.shard == self.id {
-                self.cluster_answered(target, request, &missing);
-            } else {
-                let missing = missing.clone();
-                let message = Message::ClusterAnswered { target, request, missing };
-                self.mesh.send(target.shard, message);
-            }
-        }
-    }
-
-    /// Tells a client which brokers do not know of its subscriptions yet.
-    pub(super) fn cluster_answered(&mut self, target: Target, request: u64, missing: &[String]) {
-        let Some(connection) = self.find(target).filter(|it| it.is_open()) else { return };
-        let source = connection.source;
-        let mut names = missing.join("\n");
-        names.truncate(names.floor_char_boundary(MAX_CONTROL_PAYLOAD_BYTES));
-        let answer = frame::encode(Kind::Cluster, source, request, b"", names.as_bytes());
-        self.reply(Conn(target.conn), &answer);
     }
 
     /// Sends what is left and says goodbye to the other brokers.

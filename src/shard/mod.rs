@@ -15,11 +15,13 @@
 //! - `fan_out`: runs onto queues; pauses and resumes emitters
 //! - `control`: what clients ask for
 //! - `flush`: queues onto sockets; copying out what laggards pin
+//! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
 //! - `link`: to and from the brokers of other machines
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
 //! - `report`: its part of `status`
 
+mod cluster;
 mod control;
 mod crossing;
 mod fan_out;
