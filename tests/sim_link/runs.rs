@@ -54,7 +54,7 @@ fn network(random: &mut Random) -> NetworkFaults {
 fn member(random: &mut Random, seed: u64) -> SimMember {
     let mut member = SimMember {
         groups: random.one_of(&[1, 4, 16]),
-        datagram_bytes: random.one_of(&[1372, 1372, 700, 8900]),
+        datagram_bytes: random.one_of(&[1372, 1372, 1232, 8900]),
         receive_buffer_bytes: random.one_of(&[208 << 10, 1 << 20, 8 << 20]),
         history_bytes: random.one_of(&[256 << 10, 1 << 20, 4 << 20]),
         ..SimMember::default()
