@@ -48,13 +48,7 @@ impl Link {
     }
 
     #[inline]
-    fn receive_data(
-        &mut self,
-        now_ns: u64,
-        header: &DataHeader,
-        datagram: &[u8],
-        multicast: bool,
-    ) {
+    fn receive_data(&mut self, now_ns: u64, header: &DataHeader, datagram: &[u8], multicast: bool) {
         let tag = header.session.get();
         if tag == self.tag {
             self.counters.drops.own += 1;
