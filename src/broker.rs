@@ -19,6 +19,7 @@ use netcluster_platform::{
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
+use crate::link::options::LinkOptions;
 use crate::mesh::Mesh;
 use crate::shard::{Shard, Shared};
 use crate::status::Status;
@@ -40,6 +41,8 @@ pub struct BrokerConfig {
     pub max_memory_bytes: Option<usize>,
     /// Settings of the shards.
     pub shard: ShardConfig,
+    /// The link to other machines; `None`: this broker is alone.
+    pub link: Option<LinkOptions>,
 }
 
 /// Most shards that can be asked for: each pair has a ring.
@@ -59,6 +62,7 @@ impl BrokerConfig {
             backend: Choice::Auto,
             max_memory_bytes: None,
             shard: ShardConfig::default(),
+            link: None,
         }
     }
 }
@@ -123,6 +127,9 @@ impl Broker {
     /// What does not allow it, and what would.
     pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
         config.shard.check().map_err(StartError::Setting)?;
+        if let Some(link) = &config.link {
+            link.check(config.shard.max_payload_bytes).map_err(StartError::Setting)?;
+        }
         let cores = allowed_cores();
         let shards = config.shards.unwrap_or_else(|| (cores.len() / 2).max(1) as u16);
         if !(1..=MAX_SHARDS).contains(&shards) {

@@ -14,7 +14,9 @@ fn run(arguments: &[&str]) -> support::Done {
 #[test]
 fn help_tells_commands_exit_codes_and_examples() {
     let help = run(&["--help"]).succeeded().stdout;
-    for word in ["serve", "emit", "on", "status", "demo", "completions", "Exit codes:", "  3  "] {
+    for word in
+        ["serve", "emit", "on", "status", "demo", "link", "completions", "Exit codes:", "  3  "]
+    {
         assert!(help.contains(word), "{word:?} is not in:\n{help}");
     }
     for name in ["serve", "emit", "on", "completions"] {
@@ -40,6 +42,20 @@ fn help_tells_commands_exit_codes_and_examples() {
         "--drain-timeout",
         "--node-id",
         "--log",
+        "--link",
+        "--cluster",
+        "--node-name",
+        "--interface",
+        "--unicast-port",
+        "--ttl",
+        "--groups",
+        "--mtu",
+        "--rate",
+        "--receive-buffer",
+        "--history",
+        "--key-file",
+        "--peer",
+        "--cluster-pressure",
     ] {
         assert!(serve.contains(option), "{option} is not in:\n{serve}");
     }
@@ -61,6 +77,11 @@ fn mistakes_exit_with_2_and_say_what_is_right() {
         (&["serve", "--shards", "0", "--socket", "/tmp/never"], "between 1 and"),
         (&["serve", "--spin-us", "51", "--socket", "/tmp/never"], "at most 50"),
         (&["serve", "--max-payload", "2GiB", "--socket", "/tmp/never"], "1 GiB"),
+        (&["serve", "--link", "here"], "239.255.44.54:4454"),
+        (&["serve", "--link", "10.0.0.1:4454", "--socket", "/tmp/never"], "no multicast address"),
+        (&["serve", "--rate", "100Mbit/s", "--link"], "100MiB/s"),
+        (&["serve", "--cluster", "office", "--socket", "/tmp/never"], "need --link"),
+        (&["link", "keys"], "keygen"),
         (&["emit", ""], "event name refused"),
         (&["emit", &long], "event name refused"),
         (&["emit", "log", "x", "--channel", ""], "--channel"),

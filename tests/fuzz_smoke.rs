@@ -65,6 +65,11 @@ fn pattern() {
 }
 
 #[test]
+fn datagram() {
+    run("datagram", 5000, bodies::datagram::run);
+}
+
+#[test]
 fn client_session() {
     run("client_session", 2000, bodies::client_session::run);
 }

@@ -9,6 +9,7 @@
 pub mod broker_session;
 pub mod choices;
 pub mod client_session;
+pub mod datagram;
 pub mod framer;
 pub mod pattern;
 pub mod stream;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::link::LinkArgs;
 use super::settings::Settings;
 use super::values::{self, Channel};
 
@@ -33,13 +34,22 @@ All options but --config may be in the file too, by the same names, in TOML:
   max-memory = \"2GiB\"
   stall-timeout = \"5s\"
 
+  [link]                              # that it is there turns the link on
+  address = \"239.255.44.54:4454\"      # --link
+  key-file = \"/etc/netcluster/key\"
+  peer = [\"db1\", \"db2:4454\"]
+
+  [channels.orders]
+  pressure = \"cluster\"                # --cluster-pressure orders
+
 What is typed wins over the file. SIGTERM and SIGINT end the broker in order: clients get
 what is queued for them and a goodbye, the socket is removed. A second signal ends it at once.
 
 Examples:
   netcluster serve
   netcluster serve --socket /tmp/events.sock --socket-mode 0600
-  netcluster serve --config /etc/netcluster.toml --log debug";
+  netcluster serve --config /etc/netcluster.toml --log debug
+  netcluster serve --link --cluster office --key-file /etc/netcluster/key";
 
 const EMIT_EXAMPLES: &str = "\
 It ends when the broker has queued the events for all their listeners.
@@ -90,6 +100,8 @@ pub enum Command {
     On(OnArgs),
     /// Show what the broker does
     Status(StatusArgs),
+    /// Prepare the link to other machines
+    Link(LinkArgs),
     /// See events flow: a broker, a listener and an emitter, ending by itself in seconds
     Demo(DemoArgs),
     /// Print the completions of a shell

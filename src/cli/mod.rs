@@ -2,6 +2,7 @@
 //!
 //! - `args`: what can be typed; `settings`, `values`: what a broker can be told,
 //!   by the command line or a file.
+//! - `link`: the same for the link to other machines, and its commands.
 //! - `serve`, `emit`, `on`, `status`, `demo`, `completions`: one file a command.
 //! - `failure`: why a command failed, and the exit code that goes with it.
 //!
@@ -13,6 +14,7 @@ mod completions;
 mod demo;
 mod emit;
 mod failure;
+mod link;
 mod on;
 mod output;
 mod render;
@@ -36,6 +38,7 @@ pub fn run() -> ExitCode {
         Command::Emit(args) => emit::run(&args),
         Command::On(args) => on::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Link(args) => link::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => completions::run(&args),
     };

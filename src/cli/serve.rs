@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
 use super::failure::Failure;
+use super::link::link_options;
 use super::settings::Settings;
 use super::signals;
 
@@ -25,7 +26,11 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
         None => settings,
     };
     start_log(settings.log.as_ref().map_or(DEFAULT_LOG, |filter| &filter.0));
-    let config = meaning(settings);
+    let mut warnings = Vec::new();
+    let config = meaning(settings, &mut warnings)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let node = config.shard.node;
     match raise_descriptor_limit() {
         Ok(limit) => tracing::debug!(limit, "open descriptors"),
@@ -64,8 +69,8 @@ fn start_log(filter: &str) {
         .init();
 }
 
-/// What the settings mean.
-fn meaning(settings: Settings) -> BrokerConfig {
+/// What the settings mean; what is worth saying is added to the warnings.
+fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfig, Failure> {
     let default = ShardConfig::default();
     let period = |period: Option<super::values::Period>, default: Duration| {
         period.map_or(default, |period| period.0)
@@ -83,8 +88,9 @@ fn meaning(settings: Settings) -> BrokerConfig {
         spin: settings.spin_us.map_or(default.spin, Duration::from_micros),
         ..default
     };
+    let link = link_options(&settings, shard.max_payload_bytes, warnings)?;
     let bind = BindOptions::default();
-    BrokerConfig {
+    Ok(BrokerConfig {
         bind: BindOptions {
             mode: settings.socket_mode.map_or(bind.mode, |mode| mode.0),
             group: settings.socket_group.map(|group| group.0),
@@ -96,8 +102,9 @@ fn meaning(settings: Settings) -> BrokerConfig {
         backend: settings.backend.map_or(Choice::Auto, |backend| backend.choice()),
         max_memory_bytes: settings.max_memory.map(|size| size.0),
         shard,
+        link,
         ..BrokerConfig::new(settings.socket.unwrap_or_else(netcluster_client::default_socket_path))
-    }
+    })
 }
 
 /// A number that the system chose. Each state has keys of its own.
@@ -116,7 +123,10 @@ mod tests {
 
     #[test]
     fn unset_settings_are_the_brokers_defaults() {
-        let config = meaning(Settings::default());
+        let mut warnings = Vec::new();
+        let config = meaning(Settings::default(), &mut warnings).unwrap();
+        assert_eq!(warnings, [""; 0]);
+        assert!(config.link.is_none(), "a broker is alone unless it is told otherwise");
         let default = ShardConfig::default();
         assert_eq!(config.shard.max_queue_bytes, default.max_queue_bytes);
         assert_eq!(config.shard.stall_timeout, default.stall_timeout);

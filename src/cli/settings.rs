@@ -4,6 +4,7 @@
 //! Nothing has a default here: unset is unset, so that what is typed can win over
 //! the file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::failure::Failure;
+use super::link::{ChannelName, ChannelSettings, LinkSettings};
 use super::values::{Backend, LogFilter, Mode, NodeId, Period, Size, SocketGroup};
 
 /// The settings of a broker.
@@ -68,6 +70,14 @@ pub struct Settings {
     /// How much to log: off, error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<LogFilter>,
+    /// The link; its table in the file turns it on.
+    // The last one: its heading in the help would hold for what follows.
+    #[command(flatten)]
+    #[serde(deserialize_with = "LinkSettings::table")]
+    pub link: LinkSettings,
+    /// Settings of single channels, which only a file has.
+    #[arg(skip)]
+    pub channels: BTreeMap<ChannelName, ChannelSettings>,
 }
 
 impl Settings {
@@ -115,6 +125,8 @@ impl Settings {
             drain_timeout: self.drain_timeout.or(other.drain_timeout),
             node_id: self.node_id.or(other.node_id),
             log: self.log.or(other.log),
+            link: self.link.or(other.link),
+            channels: if self.channels.is_empty() { other.channels } else { self.channels },
         }
     }
 }

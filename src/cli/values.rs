@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use netcluster_platform::{Choice, Group};
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Error, Visitor};
 
 /// A number of bytes: `65536`, `64KiB`, `8MiB`, `1GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,9 +181,11 @@ impl FromStr for Backend {
 }
 
 /// Reads a value from a string of the file, or a number where that is unambiguous.
-struct Written<T> {
-    numbers: bool,
-    value: std::marker::PhantomData<T>,
+pub struct Written<T> {
+    /// Whether a number will do.
+    pub numbers: bool,
+    /// What is read.
+    pub value: std::marker::PhantomData<T>,
 }
 
 impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
@@ -205,16 +207,24 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
     }
 }
 
+/// Lets types be read from the file as they are written on the command line.
 macro_rules! read_from_file {
     ($($type:ty, numbers: $numbers:literal;)*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let written = Written { numbers: $numbers, value: std::marker::PhantomData };
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                let written = $crate::cli::values::Written {
+                    numbers: $numbers,
+                    value: std::marker::PhantomData,
+                };
                 deserializer.deserialize_any(written)
             }
         }
     )*};
 }
+
+pub(super) use read_from_file;
 
 read_from_file! {
     Size, numbers: true;

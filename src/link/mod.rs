@@ -46,6 +46,7 @@ mod local;
 mod mail;
 mod membership;
 mod own;
+pub mod options;
 pub mod pace;
 mod peer;
 pub mod peer_id;

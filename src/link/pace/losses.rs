@@ -4,7 +4,7 @@ use crate::link::flow::Sample;
 use crate::link::peer_id::PeerId;
 
 /// A receiver that was sent fewer in an interval says nothing about the way.
-const MIN_NUMBERS: u64 = 32;
+const MIN_NUMBERS: u64 = 100;
 
 /// What each receiver lost since the interval began, over all streams.
 #[derive(Debug, Default)]

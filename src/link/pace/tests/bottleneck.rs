@@ -18,6 +18,8 @@ use super::*;
 const PACKET_BYTES: u64 = 1400;
 const STEP_NS: u64 = 20_000;
 const ACCESS_BYTES_PER_S: u64 = 1_250_000_000;
+/// Always waits.
+const BACKLOG_BYTES: usize = 1 << 20;
 const REPORT_NS: u64 = 3 * MS;
 const GBIT: u64 = 125_000_000;
 
@@ -36,12 +38,16 @@ struct Sender {
     reported: (u64, u64),
     /// How much was lost, as the receiver knew it at that time.
     known: VecDeque<(u64, u64)>,
+    /// Allowed, and still to cross the sender's own line.
+    outbox: u64,
+    wire_bytes: u64,
     arrived_bytes: u64,
 }
 
 /// What happened in the time that is measured.
+#[derive(Debug)]
 struct Outcome {
-    /// Of the line's capacity, per sender, per cent.
+    /// Of the line's capacity, per sender, per mille.
     shares: Vec<u64>,
     lost_percent: u64,
 }
@@ -55,7 +61,7 @@ impl Outcome {
         let mean = self.utilisation() as f64 / self.shares.len() as f64;
         for share in &self.shares {
             let off = (*share as f64 - mean).abs() / mean * 100.0;
-            assert!(off <= percent as f64, "shares of the line: {:?} %", self.shares);
+            assert!(off <= percent as f64, "shares of the line, per mille: {:?}", self.shares);
         }
     }
 }
@@ -104,7 +110,7 @@ fn run(line: &Line, times: &[(u64, u64)], measured_ns: std::ops::Range<u64>) -> 
     }
     let capacity = line.bytes_per_s * ((measured_ns.end - measured_ns.start) / MS) / 1000;
     Outcome {
-        shares: senders.iter().map(|sender| sender.arrived_bytes * 100 / capacity).collect(),
+        shares: senders.iter().map(|sender| sender.arrived_bytes * 1000 / capacity).collect(),
         lost_percent: all_lost * 100 / all_sent.max(1),
     }
 }
@@ -119,6 +125,8 @@ impl Sender {
             lost: 0,
             reported: (0, 0),
             known: VecDeque::new(),
+            outbox: 0,
+            wire_bytes: 0,
             arrived_bytes: 0,
         }
     }
@@ -129,9 +137,17 @@ impl Sender {
             return 0;
         }
         let wire = ACCESS_BYTES_PER_S * STEP_NS / 1_000_000_000;
-        let allowed = self.pace.allow(now_ns, wire as usize);
-        let packets = wire.min(allowed as u64) / PACKET_BYTES;
-        self.pace.spend((packets * PACKET_BYTES) as usize);
+        // A batch crosses its own line at that line's speed.
+        if self.outbox < PACKET_BYTES {
+            let allowed = self.pace.allow(now_ns, BACKLOG_BYTES).min(BACKLOG_BYTES) as u64;
+            let allowed = allowed / PACKET_BYTES * PACKET_BYTES;
+            self.pace.spend(allowed as usize);
+            self.outbox += allowed;
+        }
+        self.wire_bytes = (self.wire_bytes + wire).min(2 * wire);
+        let packets = self.wire_bytes.min(self.outbox) / PACKET_BYTES;
+        self.wire_bytes -= packets * PACKET_BYTES;
+        self.outbox -= packets * PACKET_BYTES;
         packets
     }
 
@@ -155,41 +171,69 @@ impl Sender {
 
 const ALWAYS: (u64, u64) = (0, u64::MAX);
 
+/// Gigabit lines with the queues of a cheap and of a good switch.
+fn gigabit_lines() -> [Line; 2] {
+    [
+        Line { bytes_per_s: GBIT, queue_bytes: 128 << 10, rtt_ns: MS / 10 },
+        Line { bytes_per_s: GBIT, queue_bytes: 512 << 10, rtt_ns: MS },
+    ]
+}
+
 #[test]
-fn explore() {
-    for (name, line) in [
-        ("1G 128K .1ms", Line { bytes_per_s: GBIT, queue_bytes: 128 << 10, rtt_ns: MS / 10 }),
-        ("1G 512K 1ms", Line { bytes_per_s: GBIT, queue_bytes: 512 << 10, rtt_ns: MS }),
-        ("1G 64K 5ms", Line { bytes_per_s: GBIT, queue_bytes: 64 << 10, rtt_ns: 5 * MS }),
-        ("100M 128K 1ms", Line { bytes_per_s: GBIT / 10, queue_bytes: 128 << 10, rtt_ns: MS }),
-        ("100M 512K 1ms", Line { bytes_per_s: GBIT / 10, queue_bytes: 512 << 10, rtt_ns: MS }),
-        ("5G 512K 1ms", Line { bytes_per_s: GBIT * 5, queue_bytes: 512 << 10, rtt_ns: MS }),
-    ] {
-        for n in [1usize, 3, 20] {
-            let o = run(&line, &vec![ALWAYS; n], 1000 * MS..3000 * MS);
-            println!(
-                "{name:15} n={n:2} same start   util {} lost {} shares {:?}",
-                o.utilisation(),
-                o.lost_percent,
-                &o.shares[..n.min(5)]
-            );
-        }
-        for (a, b) in [(2000, 4000), (4000, 6000), (8000, 10000)] {
-            let o =
-                run(&line, &[ALWAYS, (500 * MS, u64::MAX), (1000 * MS, u64::MAX)], a * MS..b * MS);
-            println!(
-                "{name:15} late joiners {a}..{b} util {} lost {} shares {:?}",
-                o.utilisation(),
-                o.lost_percent,
-                o.shares
-            );
-        }
-        let o = run(&line, &[ALWAYS, (0, 2000 * MS), (0, 2000 * MS)], 2500 * MS..3500 * MS);
-        println!(
-            "{name:15} 2 of 3 left    util {} lost {} shares {:?}",
-            o.utilisation(),
-            o.lost_percent,
-            o.shares
-        );
+fn ten_gigabit_into_one_converge_at_once_and_fill_it() {
+    for line in gigabit_lines() {
+        let outcome = run(&line, &[ALWAYS], 100 * MS..3000 * MS);
+        assert!(outcome.utilisation() >= 900, "{outcome:?}");
+        assert!(outcome.lost_percent <= 4, "{outcome:?}");
+    }
+}
+
+#[test]
+fn slower_and_faster_lines_are_filled_as_well() {
+    for bytes_per_s in [GBIT / 10, 5 * GBIT] {
+        let line = Line { bytes_per_s, queue_bytes: 256 << 10, rtt_ns: MS };
+        let outcome = run(&line, &[ALWAYS], 500 * MS..4000 * MS);
+        assert!(outcome.utilisation() >= 800, "{outcome:?}");
+        assert!(outcome.lost_percent <= 5, "{outcome:?}");
+    }
+}
+
+#[test]
+fn three_senders_share_a_line_fairly() {
+    for line in gigabit_lines() {
+        let outcome = run(&line, &[ALWAYS; 3], 1000 * MS..6000 * MS);
+        outcome.assert_fair(20);
+        assert!(outcome.utilisation() >= 800, "{outcome:?}");
+        assert!(outcome.lost_percent <= 6, "{outcome:?}");
+    }
+}
+
+#[test]
+fn many_senders_share_a_line_fairly() {
+    for line in gigabit_lines() {
+        let outcome = run(&line, &[ALWAYS; 20], 1000 * MS..5000 * MS);
+        outcome.assert_fair(33);
+        assert!(outcome.utilisation() >= 800, "{outcome:?}");
+        assert!(outcome.lost_percent <= 10, "{outcome:?}");
+    }
+}
+
+#[test]
+fn who_comes_later_gets_as_much_as_the_first() {
+    for line in gigabit_lines() {
+        let times = [ALWAYS, (500 * MS, u64::MAX), (1000 * MS, u64::MAX)];
+        let outcome = run(&line, &times, 2500 * MS..7500 * MS);
+        outcome.assert_fair(20);
+        assert!(outcome.utilisation() >= 800, "{outcome:?}");
+    }
+}
+
+#[test]
+fn who_stays_alone_gets_the_whole_line_within_two_seconds() {
+    for line in gigabit_lines() {
+        let times = [ALWAYS, (0, 1000 * MS), (0, 1000 * MS)];
+        let outcome = run(&line, &times, 3000 * MS..5000 * MS);
+        assert!(outcome.shares[0] >= 850, "{outcome:?}");
+        assert!(outcome.lost_percent <= 5, "{outcome:?}");
     }
 }

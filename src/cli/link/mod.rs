@@ -1,0 +1,59 @@
+//! The link to other machines on the command line: its settings for `serve`, and
+//! the commands of `netcluster link`.
+//!
+//! - `settings`, `values`: what the link can be told, by command line or file.
+//! - `key_file`: reading a key, and `netcluster link keygen`, which makes one.
+
+mod key_file;
+mod settings;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::failure::Failure;
+
+pub use settings::{ChannelSettings, LinkSettings, link_options};
+pub use values::ChannelName;
+
+const KEYGEN_EXAMPLES: &str = "\
+Copy the file to every broker of the cluster, readable for its user alone, and serve with
+--key-file. To change a key while all brokers run, restart them with --key-file old --key-file
+new, then with --key-file new --key-file old, then with the new one alone: the first one seals,
+both open.
+
+Examples:
+  netcluster link keygen /etc/netcluster/key
+  netcluster link keygen - | ssh other 'umask 077; cat > netcluster.key'";
+
+/// `netcluster link`.
+#[derive(Debug, Args)]
+pub struct LinkArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LinkCommand,
+}
+
+/// What `netcluster link` does.
+#[derive(Debug, Subcommand)]
+pub enum LinkCommand {
+    /// Make a key that brokers of a cluster share, so that nobody else reads or emits
+    Keygen(KeygenArgs),
+}
+
+/// `netcluster link keygen`.
+#[derive(Debug, Args)]
+#[command(after_help = KEYGEN_EXAMPLES)]
+pub struct KeygenArgs {
+    /// A new file, or `-` for standard output
+    #[arg(default_value = "netcluster.key")]
+    pub path: PathBuf,
+}
+
+/// Runs one of them.
+pub fn run(args: &LinkArgs) -> Result<(), Failure> {
+    match &args.command {
+        LinkCommand::Keygen(args) => key_file::make(&args.path),
+    }
+}

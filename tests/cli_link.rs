@@ -1,0 +1,169 @@
+//! The settings of the link and the keys of brokers, on the command line.
+
+mod support;
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Stdio;
+
+use support::{Directory, Process, command, give_to_unprivileged, unprivileged};
+
+const KEY_BYTES: usize = 32;
+
+fn keygen(path: &Path) -> support::Done {
+    let mut command = command(["link", "keygen"]);
+    command.arg(path);
+    Process::start(command).finish()
+}
+
+/// `serve` with a link, which cannot come further than its settings.
+fn serve(options: &[&str], key_files: &[&Path]) -> support::Done {
+    let mut command = command(["serve", "--socket", "/nowhere/s", "--link", "239.255.44.54:4454"]);
+    command.args(options);
+    for file in key_files {
+        command.arg("--key-file").arg(file);
+    }
+    Process::start(command).finish()
+}
+
+/// The settings were good: the socket is what stands in the way.
+#[track_caller]
+fn is_good(done: support::Done) -> String {
+    done.failed(1, "/nowhere").stderr
+}
+
+#[test]
+fn a_made_key_is_32_random_bytes_for_its_owner_alone() {
+    let directory = Directory::new();
+    let keys = ["a", "b"].map(|name| {
+        let path = directory.join(name);
+        let done = keygen(&path).succeeded();
+        assert_eq!(done.stdout, "");
+        assert!(done.stderr.contains("made the key "), "{done:?}");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        std::fs::read(&path).unwrap()
+    });
+    assert_ne!(keys[0], keys[1]);
+    assert!(keys.iter().all(|key| key.len() == KEY_BYTES));
+}
+
+#[test]
+fn help_tells_how_to_use_a_key_and_how_to_change_it() {
+    let help = Process::start(command(["link", "keygen", "--help"])).finish().succeeded().stdout;
+    for words in ["Examples:", "--key-file old --key-file", "netcluster link keygen "] {
+        assert!(help.contains(words), "{words:?} is not in:\n{help}");
+    }
+}
+
+#[test]
+fn a_key_is_never_overwritten() {
+    let directory = Directory::new();
+    let path = directory.file("key", "precious");
+    keygen(&path).failed(1, "not overwritten");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    keygen(&directory.join("missing/key")).failed(1, "cannot write");
+}
+
+#[test]
+fn without_a_path_the_key_goes_to_the_current_directory() {
+    let directory = Directory::new();
+    let mut here = command(["link", "keygen"]);
+    here.current_dir(directory.path());
+    Process::start(here).finish().succeeded();
+    assert_eq!(std::fs::read(directory.join("netcluster.key")).unwrap().len(), KEY_BYTES);
+}
+
+#[test]
+fn a_dash_writes_the_key_and_nothing_else_to_standard_output() {
+    let output = command(["link", "keygen", "-"]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(output.stdout.len(), KEY_BYTES);
+}
+
+#[test]
+fn a_broker_takes_one_key_or_two_for_a_rotation() {
+    let directory = Directory::new();
+    let [old, new, third] = ["old", "new", "third"].map(|name| directory.join(name));
+    for path in [&old, &new, &third] {
+        keygen(path).succeeded();
+    }
+    for keys in [&[&*old][..], &[&old, &new]] {
+        let log = is_good(serve(&[], keys));
+        assert!(!log.contains("the link is open") && !log.contains("other users"), "{log}");
+    }
+    serve(&[], &[&old, &new, &third]).failed(2, "at most two key files");
+    serve(&[], &[&old, &old]).failed(2, "hold the same key");
+}
+
+#[test]
+fn a_file_that_is_no_key_is_refused_with_how_to_make_one() {
+    let directory = Directory::new();
+    let refused = |text: &str, words: &str| {
+        let done = serve(&[], &[&directory.file("key", text)]).failed(2, words);
+        assert!(done.stderr.contains("netcluster link keygen "), "{done:?}");
+    };
+    refused("", "exactly 32 bytes, but has 0");
+    refused(&"x".repeat(31), "but has 31");
+    refused(&"x".repeat(33), "but has more");
+    refused(&"\0".repeat(32), "all zeros");
+    serve(&[], &[&directory.join("none")]).failed(2, "netcluster link keygen");
+    serve(&[], &[directory.path()]).failed(2, "cannot read the key file");
+}
+
+#[test]
+fn a_key_file_without_permission_is_refused() {
+    let directory = Directory::new();
+    let path = directory.join("key");
+    keygen(&path).succeeded();
+    give_to_unprivileged(&path);
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
+    let mut serve = command(["serve", "--socket", "/nowhere/s", "--link", "--key-file"]);
+    serve.arg(&path);
+    let Some(serve) = unprivileged(serve) else { return };
+    Process::start(serve).finish().failed(2, "cannot read the key file");
+}
+
+#[test]
+fn a_key_that_others_can_read_brings_a_warning() {
+    let directory = Directory::new();
+    let path = directory.join("key");
+    keygen(&path).succeeded();
+    for (mode, warns) in [(0o640, false), (0o644, true), (0o602, true)] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let log = is_good(serve(&[], &[&path]));
+        assert_eq!(log.contains("other users can read or change"), warns, "{mode:o}: {log}");
+    }
+}
+
+#[test]
+fn an_open_link_says_so_once_and_a_reserved_address_too() {
+    let log = is_good(serve(&[], &[]));
+    assert_eq!(log.matches("the link is open").count(), 1, "{log}");
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+
+    let arguments = ["serve", "--socket", "/nowhere/s", "--link", "224.0.0.0:4454"];
+    let log = is_good(Process::start(command(arguments)).finish());
+    assert_eq!(log.matches("224.0.0.0/24").count(), 1, "{log}");
+    assert_eq!(log.matches("WARN").count(), 2, "{log}");
+
+    let alone = is_good(Process::start(command(["serve", "--socket", "/nowhere/s"])).finish());
+    assert!(!alone.contains("link"), "{alone}");
+}
+
+#[test]
+fn the_table_of_the_file_sets_the_link_and_its_mistakes_name_the_line() {
+    let directory = Directory::new();
+    let with_file = |text: &str| {
+        let file = directory.file("c.toml", &format!("socket = '/nowhere/s'\n{text}"));
+        let mut command = command(["serve", "--config"]);
+        command.arg(file);
+        Process::start(command).finish()
+    };
+    let log = is_good(with_file("[link]\ncluster = 'office'\npeer = ['db1', 'db2:99']\n"));
+    assert!(log.contains("the link is open"), "{log}");
+    with_file("[link]\ngroups = 65\n").failed(2, "groups must be between 1 and 64");
+    with_file("[link]\n\nadress = 'x'\n").failed(2, "c.toml, line 4: unknown field `adress`");
+    with_file("[link]\nrate = '5Mbit/s'\n").failed(2, "c.toml, line 3: write bytes a second");
+    with_file("max-payload = '65MiB'\n[link]\n").failed(2, "at most 64 MiB");
+    with_file("[channels.x]\npressure = 'all'\n").failed(2, "c.toml, line 3: ");
+}
