@@ -1,6 +1,6 @@
 //! What a link is started with.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ring::digest;
@@ -138,6 +138,14 @@ impl Settings {
         let group = group_of(channel_hash(name), self.groups);
         let index = self.pressured.binary_search_by(|other| (**other).cmp(name));
         StreamId::new(group, index.map_or(0, |index| index as u8 + 1))
+    }
+
+    /// Whether brokers with these settings have such a stream.
+    pub fn has(&self, stream: StreamId) -> bool {
+        match stream.is_pressured() {
+            false => stream.group() < self.groups,
+            true => self.streams.get(usize::from(stream.index()) - 1) == Some(&stream),
+        }
     }
 
     /// All streams that a set of groups has.

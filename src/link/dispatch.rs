@@ -6,7 +6,7 @@
 //!   of a stranger ─────────▶ hello and probe only, at a limited rate
 //! ```
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{
@@ -61,12 +61,13 @@ impl Link {
                 return self.not_opened(now_ns, error, kind, from.0);
             }
             peer.heard(now_ns, from.1);
-            if !from.1 {
-                // What it sends to us alone comes from where it can be reached.
-                peer.address = from.0;
-            }
             peer.counters.received += 1;
             peer.counters.received_bytes += bytes;
+            if !from.1 && peer.address != from.0 {
+                // What it sends to us alone comes from where it can be reached.
+                peer.address = from.0;
+                self.neighbours_changed();
+            }
             self.counters.received += 1;
             self.counters.received_bytes += bytes;
             match Control::decode(kind, body) {
@@ -116,6 +117,7 @@ impl Link {
     }
 
     fn on_peer(&mut self, now_ns: u64, slot: usize, control: &Control<'_>, bytes: u64, from: From) {
+        let is_ending = self.is_ending();
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let session = peer.session;
         let to = match control {
@@ -136,7 +138,7 @@ impl Link {
                 }
                 self.multicast_heard(now_ns, slot);
             }
-            Control::Challenge(challenge) => {
+            Control::Challenge(challenge) if !is_ending => {
                 let answer = Answer { nonce: challenge.nonce, to: session };
                 self.mail.post_to(ControlKind::Answer, from.0, |out| answer.encode(out));
                 // It does not know us (any more), nor what we want.
@@ -154,7 +156,7 @@ impl Link {
             Control::Nak(nak) => self.on_nak(now_ns, slot, nak),
             Control::Leave(leave) => self.on_leave(now_ns, slot, leave),
             Control::Probe(probe) => self.on_probe(&session, probe, bytes, from),
-            Control::Answer(_) | Control::ProbeReply(_) => {}
+            Control::Challenge(_) | Control::Answer(_) | Control::ProbeReply(_) => {}
         }
     }
 

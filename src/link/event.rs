@@ -1,6 +1,6 @@
 //! What a link tells the broker.
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use netcluster_platform::Slice;
 use netcluster_wire::control::LossReason;

@@ -1,6 +1,6 @@
 //! The own control datagrams: sealed once, sent in order.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{ControlHeader, ControlKind};

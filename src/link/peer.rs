@@ -1,6 +1,6 @@
 //! One peer: another broker that proved to be there now.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::link::Place;
 

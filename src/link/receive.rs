@@ -3,7 +3,7 @@
 //! A train of datagrams is looked through as a whole: frames are searched for,
 //! statuses and requests made once per stream in it, not once per datagram.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{DataHeader, Datagram, DatagramError, parse};
@@ -30,6 +30,7 @@ pub struct Datagrams<'a> {
 impl Link {
     /// Takes datagrams.
     pub fn handle_datagrams(&mut self, now_ns: u64, datagrams: &Datagrams<'_>) {
+        self.note_pause(now_ns);
         for datagram in datagrams.bytes.chunks(datagrams.segment.max(1)) {
             match parse(datagram) {
                 Ok(Datagram::Data { header, .. }) => {

@@ -114,7 +114,7 @@ fn what_history_no_longer_holds_is_told() {
 }
 
 /// All that two brokers said to each other, and a third one's view of the first.
-fn conversation(seed: u64, is_sealed: bool) -> (Mesh, Vec<(std::net::SocketAddr, bool, Vec<u8>)>) {
+fn conversation(seed: u64, is_sealed: bool) -> (Mesh, Vec<(core::net::SocketAddr, bool, Vec<u8>)>) {
     let mut mesh = Mesh::new(seed);
     mesh.recorded = Some(Vec::new());
     for index in 0..2 {

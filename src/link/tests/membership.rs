@@ -205,7 +205,7 @@ fn a_flood_of_made_up_sessions_costs_bounded_work_and_memory() {
         let mut forged = hello.clone();
         forged[8..12].copy_from_slice(&attempt.to_le_bytes());
         forged[32] = 9;
-        let from = std::net::SocketAddr::from((attempt.to_be_bytes(), 7000));
+        let from = core::net::SocketAddr::from((attempt.to_be_bytes(), 7000));
         mesh.inject(0, from, true, &forged);
     }
     let status = mesh.nodes[0].link.status(mesh.now_ns);
@@ -217,4 +217,57 @@ fn a_flood_of_made_up_sessions_costs_bounded_work_and_memory() {
     assert_eq!(mesh.nodes[0].link.status(mesh.now_ns).handshakes, 0);
     assert_eq!(mesh.nodes[0].peers().len(), 1);
     assert!(mesh.nodes[0].downs.is_empty());
+}
+
+#[test]
+fn a_crowd_that_starts_at_once_finds_itself() {
+    let count = 90;
+    let mut mesh = Mesh::of(1, count);
+    mesh.run_ms(1300);
+    assert!(mesh.nodes.iter().all(|node| node.ups == count - 1));
+    assert!(mesh.nodes.iter().all(|node| node.downs.is_empty()));
+}
+
+#[test]
+fn twins_that_start_at_once_do_not_push_each_other_out() {
+    for seed in 0..10 {
+        let mut mesh = Mesh::of(seed, 1);
+        for index in 1..3 {
+            let mut twin = config(index);
+            twin.node = 7;
+            mesh.start(twin);
+        }
+        mesh.run_ms(5000);
+        assert_eq!((mesh.nodes[0].ups, mesh.nodes[0].downs.len()), (1, 0));
+        assert_eq!(mesh.nodes[0].warnings.len(), 1);
+    }
+}
+
+#[test]
+fn a_broker_that_was_stopped_for_long_accuses_nobody() {
+    let mut mesh = Mesh::of(1, 3);
+    mesh.listen(0, CHANNEL);
+    mesh.run_ms(500);
+    // For the others it is gone; but it has no reason to think that they are.
+    mesh.nodes[0].is_alive = false;
+    mesh.run_ms(5000);
+    assert_eq!(mesh.nodes[1].downs.len(), 1);
+    mesh.nodes[0].is_alive = true;
+    mesh.run_ms(3000);
+    assert!(mesh.nodes[0].downs.is_empty());
+    mesh.emit(1, CHANNEL, 10);
+    mesh.run_ms(100);
+    mesh.assert_seen(0, 1, CHANNEL, 1..=10);
+}
+
+#[test]
+fn a_peer_that_moves_to_another_address_is_followed() {
+    let mut mesh = Mesh::of(1, 2);
+    mesh.listen(1, CHANNEL);
+    mesh.run_ms(500);
+    mesh.nodes[1].address = address(9);
+    mesh.emit(0, CHANNEL, 100);
+    mesh.run_ms(1000);
+    mesh.assert_seen(1, 0, CHANNEL, 1..=100);
+    assert_eq!(mesh.nodes[0].peers()[0].address, address(9).to_string());
 }

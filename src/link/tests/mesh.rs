@@ -1,7 +1,7 @@
 //! Links and the network between them, in virtual time, from one seed.
 
+use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -267,6 +267,9 @@ impl Mesh {
         }
         let mut sent = Vec::new();
         let node = &mut self.nodes[index];
+        while let Some(event) = node.link.poll_event() {
+            node.on_event(event);
+        }
         while let Some(transmit) = node.link.poll_transmit(self.now_ns) {
             assert!(!transmit.bytes.is_empty() && transmit.segment > 0);
             let mut taken = transmit.bytes.len();
@@ -282,9 +285,6 @@ impl Mesh {
             if is_partial {
                 node.link.blocked_transmit(taken);
             }
-        }
-        while let Some(event) = node.link.poll_event() {
-            node.on_event(event);
         }
         for (to, looped, segment, bytes) in sent {
             for datagram in bytes.chunks(segment) {
