@@ -303,3 +303,88 @@ fn data_is_looped_only_for_peers_on_this_machine() {
     mesh.run_ms(100);
     mesh.assert_seen(2, 0, CHANNEL, 1..=100);
 }
+
+#[test]
+fn more_streams_than_one_datagram_can_name() {
+    let mut mesh = Mesh::new(1);
+    let names: Vec<String> = (0..200).map(|index| format!("channel-{index}")).collect();
+    for index in 0..2 {
+        let mut config = config(index);
+        config.groups = 64;
+        config.history_bytes = 20_000;
+        config.pressured = names[..30].to_vec();
+        mesh.start(config);
+    }
+    mesh.loss_permille = 100;
+    names.iter().for_each(|name| {
+        mesh.listen(1, name);
+    });
+    names.iter().for_each(|name| mesh.emit(0, name, 3));
+    mesh.run_ms(2000);
+    for (index, name) in names.iter().enumerate() {
+        let first = index as u64 * 3 + 1;
+        mesh.assert_seen(1, 0, name, first..first + 3);
+    }
+    assert!(mesh.nodes[1].peers()[0].streams.len() > 64);
+    let now_ns = mesh.now_ns;
+    mesh.nodes[0].link.leave(now_ns);
+    mesh.run_ms(500);
+    assert_eq!(mesh.nodes[1].downs, [crate::link::event::Gone::Left]);
+    for (index, name) in names.iter().enumerate() {
+        let first = index as u64 * 3 + 1;
+        mesh.assert_seen(1, 0, name, first..first + 3);
+    }
+}
+
+#[test]
+fn a_held_stream_slows_its_sender_and_no_other() {
+    let mut mesh = Mesh::new(1);
+    for index in 0..2 {
+        let mut config = config(index);
+        config.pressured = vec!["orders".into()];
+        config.history_bytes = 300_000;
+        mesh.start(config);
+        mesh.listen(index, CHANNEL);
+        mesh.listen(index, "orders");
+    }
+    mesh.run_ms(300);
+    mesh.emit(0, "orders", 10);
+    mesh.run_ms(100);
+    let status = mesh.nodes[1].peers().remove(0);
+    let held = status.streams.iter().find(|stream| stream.index == 1).unwrap();
+    let stream = crate::link::StreamId::new(held.group, held.index);
+    let now_ns = mesh.now_ns;
+    let peer = mesh.nodes[1].last_peer.unwrap();
+    mesh.nodes[1].link.set_held(now_ns, peer, stream, true);
+    mesh.run_ms(10);
+    mesh.emit(0, "orders", 10_000);
+    mesh.emit(0, CHANNEL, 1000);
+    mesh.run_ms(1000);
+    assert!(mesh.nodes[0].link.is_full(), "emitters of the channel pause");
+    assert_eq!(mesh.nodes[0].link.counters().demoted, 0);
+    mesh.assert_seen(1, 0, "orders", 1..=10);
+    mesh.assert_seen(1, 0, CHANNEL, 10_011..=11_010);
+    let now_ns = mesh.now_ns;
+    mesh.nodes[1].link.set_held(now_ns, peer, stream, false);
+    mesh.run_ms(1000);
+    mesh.assert_seen(1, 0, "orders", 1..=10_010);
+    assert!(!mesh.nodes[0].link.is_full());
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let mut mesh = Mesh::new(1);
+    for index in 0..2 {
+        let mut config = config(index);
+        config.rate = (index == 0).then_some(2_000_000);
+        mesh.start(config);
+        mesh.listen(index, CHANNEL);
+    }
+    mesh.run_ms(300);
+    mesh.emit_of(0, CHANNEL, 900, 1000);
+    mesh.run_ms(200);
+    let sent = mesh.nodes[0].link.counters().sent_bytes;
+    assert!((300_000..600_000).contains(&sent), "{sent} bytes in 200 ms");
+    mesh.run_ms(500);
+    mesh.assert_seen(1, 0, CHANNEL, 1..=900);
+}

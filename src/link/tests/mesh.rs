@@ -15,7 +15,7 @@ use crate::link::event::Gone;
 use crate::link::keys::Keys;
 use crate::link::receive::Datagrams;
 use crate::link::transmit::To;
-use crate::link::{Entropy, Link, LinkConfig, LinkEvent};
+use crate::link::{Entropy, Link, LinkConfig, LinkEvent, PeerId};
 
 pub const MS_NS: u64 = 1_000_000;
 pub const GROUP: [u8; 4] = [239, 255, 44, 54];
@@ -65,6 +65,7 @@ pub struct Node {
     pub saw: BTreeMap<u64, Vec<Saw>>,
     pub warnings: Vec<String>,
     pub ups: usize,
+    pub last_peer: Option<PeerId>,
     pub downs: Vec<Gone>,
     pub joined: u32,
     /// Datagrams it put on the network: data and control, one per address.
@@ -172,6 +173,7 @@ impl Mesh {
             saw: BTreeMap::new(),
             warnings: Vec::new(),
             ups: 0,
+            last_peer: None,
             downs: Vec::new(),
             joined: 0,
             data: 0,
@@ -392,7 +394,10 @@ impl Node {
                 }
             }
             LinkEvent::Joined(version) => self.joined = version,
-            LinkEvent::PeerUp { .. } => self.ups += 1,
+            LinkEvent::PeerUp { peer, .. } => {
+                self.ups += 1;
+                self.last_peer = Some(peer);
+            }
             LinkEvent::PeerDown { why, .. } => self.downs.push(why),
             LinkEvent::JoinGroup(group) => assert!(self.groups.insert(group)),
             LinkEvent::LeaveGroup(group) => assert!(self.groups.remove(&group)),
