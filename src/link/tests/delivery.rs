@@ -40,7 +40,7 @@ fn both_ways_over_a_good_network() {
 
 #[test]
 fn three_brokers_over_a_bad_network() {
-    for seed in 0..12 {
+    for seed in 0..8 {
         let mut mesh = Mesh::new(seed);
         for index in 0..3 {
             let mut config = config(index);
@@ -53,7 +53,7 @@ fn three_brokers_over_a_bad_network() {
         mesh.duplicate_permille = 20;
         mesh.jitter_ns = if seed % 3 == 0 { 80_000 } else { 0 };
         mesh.is_stingy = seed % 4 == 0;
-        for round in 0..100 {
+        for round in 0..60 {
             for index in 0..3 {
                 let count = mesh.random.below(60);
                 let payload = [20, 100, 5000][round % 3];
@@ -67,7 +67,7 @@ fn three_brokers_over_a_bad_network() {
                 let (events, losses) = mesh.seen(at, of, CHANNEL);
                 assert!(losses.is_empty(), "seed {seed}: {losses:?}");
                 let count = events.len() as u64;
-                assert!(count > 2000, "seed {seed}");
+                assert!(count > 1000, "seed {seed}");
                 assert_eq!(events, (1..=count).collect::<Vec<_>>(), "seed {seed}");
             }
         }
@@ -279,9 +279,9 @@ fn a_sender_is_full_while_its_receiver_is_slow_and_not_forever() {
     mesh.run_ms(300);
     mesh.kill(1);
     mesh.emit_of(0, CHANNEL, 3000, 1000);
-    assert!(mesh.nodes[0].link.is_full());
+    assert!(mesh.nodes[0].is_full());
     mesh.run_ms(1000);
-    assert!(!mesh.nodes[0].link.is_full(), "it is not waited for any more");
+    assert!(!mesh.nodes[0].is_full(), "it is not waited for any more");
     assert_eq!(mesh.nodes[0].link.counters().demoted, 1);
 }
 
@@ -360,7 +360,7 @@ fn a_held_stream_slows_its_sender_and_no_other() {
     mesh.emit(0, "orders", 10_000);
     mesh.emit(0, CHANNEL, 1000);
     mesh.run_ms(1000);
-    assert!(mesh.nodes[0].link.is_full(), "emitters of the channel pause");
+    assert!(mesh.nodes[0].is_full(), "emitters of the channel pause");
     assert_eq!(mesh.nodes[0].link.counters().demoted, 0);
     mesh.assert_seen(1, 0, "orders", 1..=10);
     mesh.assert_seen(1, 0, CHANNEL, 10_011..=11_010);
@@ -368,7 +368,7 @@ fn a_held_stream_slows_its_sender_and_no_other() {
     mesh.nodes[1].link.set_held(now_ns, peer, stream, false);
     mesh.run_ms(1000);
     mesh.assert_seen(1, 0, "orders", 1..=10_010);
-    assert!(!mesh.nodes[0].link.is_full());
+    assert!(!mesh.nodes[0].is_full());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::link::event::Gone;
 use crate::link::keys::Keys;
 use crate::link::receive::Datagrams;
 use crate::link::transmit::To;
-use crate::link::{Entropy, Link, LinkConfig, LinkEvent, PeerId};
+use crate::link::{Entropy, Link, LinkConfig, LinkEvent, PeerId, StreamId};
 
 pub const MS_NS: u64 = 1_000_000;
 pub const GROUP: [u8; 4] = [239, 255, 44, 54];
@@ -404,6 +404,13 @@ impl Node {
             LinkEvent::Demoted { .. } | LinkEvent::Restored { .. } => {}
             LinkEvent::Warn(text) => self.warnings.push(text),
         }
+    }
+
+    /// Whether emitters of any channel would have to pause.
+    pub fn is_full(&self) -> bool {
+        let streams = (0..4).flat_map(|group| (0..2).map(move |index| (group, index)));
+        let mut streams = streams.map(|(group, index)| StreamId::new(group, index));
+        streams.any(|stream| self.link.is_blocked(stream))
     }
 
     pub fn drops(&self) -> crate::link::status::DropCounters {
