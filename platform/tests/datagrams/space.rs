@@ -6,11 +6,15 @@
 //!                         10.77.0.1   10.77.0.2   the other end and acts for it
 //! ```
 
+use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
+
+use crate::bench::PATIENCE;
 
 /// The interface in a namespace, and its addresses.
 pub const NEAR: &str = "v0";
@@ -103,6 +107,22 @@ fn wire() -> Result<There, String> {
 pub fn near_up() -> Result<(), String> {
     ip(&format!("addr add {NEAR_ADDRESS}/24 dev {NEAR}"))?;
     ip(&format!("link set {NEAR} up"))
+}
+
+/// Waits until what is sent to this address of one's own arrives: the system adds
+/// the route for it some time after the address.
+pub fn await_own_address(address: &str) {
+    let socket = UdpSocket::bind((address, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let own = socket.local_addr().unwrap();
+    let start = Instant::now();
+    loop {
+        let _ = socket.send_to(b"own", own);
+        if socket.recv_from(&mut [0; 3]).is_ok() {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{address} is never reached");
+    }
 }
 
 /// Runs the tool of that name with these arguments, in the thread's namespace.
