@@ -1,6 +1,6 @@
 //! The interface: what comes in elsewhere, what goes and comes back.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
 use netcluster_platform::{DatagramConfig, InterfaceReason};
@@ -40,6 +40,29 @@ pub fn what_comes_in_elsewhere_is_a_stray<I: LinkIo>(make: impl Fn() -> I + Send
     });
 }
 
+pub fn the_original_group_crosses_a_wire<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {
+    space::with_wire(|there| {
+        let mut config = on(space::NEAR);
+        config.group = SocketAddr::new("224.0.0.0".parse().unwrap(), config.group.port());
+        let mut node = Node::open(make(), &config);
+        there.run(|| space::ip("route add 224.0.0.0/4 dev v1")).unwrap();
+        send_from_there(there, config.group, b"hello");
+        assert!(node.expect(b"hello").multicast);
+        let port = config.group.port();
+        let listener = there.run(move || {
+            let socket = UdpSocket::bind(("0.0.0.0", port)).unwrap();
+            let (group, own) = ("224.0.0.0".parse().unwrap(), "10.77.0.2".parse().unwrap());
+            socket.join_multicast_v4(&group, &own).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket
+        });
+        node.send_one(config.group, b"and back");
+        let mut bytes = [0; 16];
+        let (length, from) = listener.recv_from(&mut bytes).unwrap();
+        assert_eq!((&bytes[..length], from), (&b"and back"[..], node.address()));
+    });
+}
+
 pub fn an_interface_that_comes_back_is_joined_anew<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {
     space::with_wire(|there| {
         let config = on(space::NEAR);
@@ -57,6 +80,7 @@ pub fn an_interface_that_comes_back_is_joined_anew<I: LinkIo>(make: impl Fn() ->
         let error = node.io.check_interface().unwrap_err();
         assert!(error.to_string().contains("ip link set v0 up"), "{error}");
         space::ip(&format!("link set {} up", space::NEAR)).unwrap();
+        there.await_wire();
         assert!(node.io.check_interface().unwrap());
         assert!(!node.io.check_interface().unwrap());
         hears(&mut node);
@@ -77,6 +101,7 @@ pub fn an_interface_that_comes_back_is_joined_anew<I: LinkIo>(make: impl Fn() ->
                 space::ip("route add 224.0.0.0/4 dev v1")
             })
             .unwrap();
+        there.await_wire();
         assert!(node.io.check_interface().unwrap());
         hears(&mut node);
     });
@@ -91,6 +116,7 @@ pub fn a_better_interface_is_taken_when_it_comes<I: LinkIo>(make: impl Fn() -> I
         assert!(node.info.notes[0].contains("only brokers on this machine"));
         assert!(!node.io.check_interface().unwrap());
         space::ip(&format!("link set {} up", space::NEAR)).unwrap();
+        there.await_wire();
         assert!(node.io.check_interface().unwrap(), "the first that does multicast");
         there.run(|| space::ip("route add 224.0.0.0/4 dev v1")).unwrap();
         send_from_there(there, config.group, b"hello");

@@ -35,6 +35,35 @@ impl There {
         self.0.as_ref().unwrap().send(work).unwrap();
         receiver.recv().expect("it did not panic")
     }
+
+    /// Waits until the wire carries something both ways: the system starts it some
+    /// time after both ends are up, and drops what is sent before.
+    pub fn await_wire(&self) {
+        let short = Some(Duration::from_millis(20));
+        let near = UdpSocket::bind((NEAR_ADDRESS, 0)).unwrap();
+        near.set_read_timeout(short).unwrap();
+        let to_near = near.local_addr().unwrap();
+        let start = Instant::now();
+        let to_far = self.run(move || {
+            let far = UdpSocket::bind((FAR_ADDRESS, 0)).unwrap();
+            far.set_read_timeout(short).unwrap();
+            let to_far = far.local_addr().unwrap();
+            thread::spawn(move || {
+                // An echo, until it was of use.
+                while start.elapsed() < PATIENCE {
+                    let _ = far.send_to(b"there", to_near);
+                    if far.recv_from(&mut [0; 8]).is_ok() {
+                        return;
+                    }
+                }
+            });
+            to_far
+        });
+        while near.recv_from(&mut [0; 8]).is_err() {
+            assert!(start.elapsed() < PATIENCE, "the wire carries nothing");
+        }
+        near.send_to(b"here", to_far).unwrap();
+    }
 }
 
 impl Drop for There {
@@ -100,6 +129,7 @@ fn wire() -> Result<There, String> {
         ip(&format!("addr add {FAR_ADDRESS}/24 dev {FAR}"))?;
         ip(&format!("link set {FAR} up"))
     })?;
+    there.await_wire();
     Ok(there)
 }
 
