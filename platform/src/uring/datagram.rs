@@ -32,8 +32,22 @@ use crate::{
     Completion, DatagramInfo, DatagramIo, DatagramSockets, DatagramStats, Datagrams, Waker,
 };
 
-/// How many buffers: as many trains may arrive between two waits.
-const BUFFERS: usize = 64;
+/// How many buffers there are: as many datagrams may arrive between two waits.
+const BUFFERS: usize = 256;
+
+/// How few are lent to the kernel while trains come: it uses all that it has in
+/// turn, so that this keeps what is written to, 1 MiB, within the cache.
+const MIN_LENT: usize = 16;
+
+/// How many are lent at first.
+const FIRST_LENT: usize = 32;
+
+/// Receives that bring more than this on average, 16 KiB, are trains: fewer
+/// buffers are lent then.
+const TRAIN_BYTES: usize = 16 << 10;
+
+/// Receives that bring less, 4 KiB, are not; more are lent if they run out.
+const SINGLE_BYTES: usize = 4 << 10;
 
 /// `struct io_uring_recvmsg_out`.
 const OUT_BYTES: usize = 16;
@@ -58,10 +72,47 @@ pub(super) struct DatagramState {
     buffers: Option<ProvidedBuffers>,
     /// What the kernel lays a buffer out by. Boxed: it is given the address.
     template: Option<Box<libc::msghdr>>,
+    lent: Lent,
     /// How many links there were, for telling late completions apart.
     epoch: u32,
     /// Counters of a link that is closed.
     last_stats: DatagramStats,
+}
+
+/// How many buffers are lent, by what they bring.
+struct Lent {
+    budget: usize,
+    /// Since the last wait.
+    receives: usize,
+    bytes: usize,
+}
+
+impl Default for Lent {
+    fn default() -> Lent {
+        Lent { budget: FIRST_LENT, receives: 0, bytes: 0 }
+    }
+}
+
+impl Lent {
+    fn mean_bytes(&self) -> usize {
+        self.bytes / self.receives.max(1)
+    }
+
+    /// The buffers ran out.
+    fn ran_out(&mut self) {
+        if self.mean_bytes() < SINGLE_BYTES {
+            self.budget = (self.budget * 2).min(BUFFERS);
+        }
+    }
+
+    /// A wait begins; returns how many to lend.
+    fn next(&mut self) -> usize {
+        if self.mean_bytes() > TRAIN_BYTES {
+            self.budget = (self.budget / 2).max(MIN_LENT);
+        }
+        (self.receives, self.bytes) = (0, 0);
+        self.budget
+    }
 }
 
 /// The open sockets.
@@ -106,6 +157,9 @@ impl UringIo {
     pub(super) fn feed_datagrams(&mut self) {
         let state = &mut self.datagrams;
         let (Some(link), Some(buffers)) = (&state.link, &mut state.buffers) else { return };
+        if state.lent.receives > 0 {
+            buffers.set_budget(state.lent.next() * BUFFER_BYTES);
+        }
         buffers.lend();
         if link.receiving.iter().all(|it| *it == Receiving::Armed) {
             return;
@@ -149,6 +203,8 @@ impl UringIo {
         let Some(place) = state.place(slot) else { return };
         let (Some(link), Some(template)) = (&mut state.link, &state.template) else { return };
         if let Some(chunk) = chunk {
+            state.lent.receives += 1;
+            state.lent.bytes += chunk.len();
             let arrived = unpack(&mut link.sockets, place, &chunk, template);
             completions.extend(arrived.map(Completion::Datagrams));
         }
@@ -157,6 +213,7 @@ impl UringIo {
         }
         if event.result == -libc::ENOBUFS {
             link.receiving[place] = Receiving::Starved;
+            state.lent.ran_out();
             let short = state.buffers.as_ref().is_some_and(ProvidedBuffers::is_short);
             self.stats.starvations += u64::from(short);
             return;
@@ -226,7 +283,10 @@ impl DatagramIo for UringIo {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a link is open already"));
         }
         if self.datagrams.buffers.is_none() {
-            let buffers = ProvidedBuffers::lent(&self.ring, DATAGRAM_GROUP, BUFFERS, BUFFER_BYTES)?;
+            let mut buffers =
+                ProvidedBuffers::empty(&self.ring, DATAGRAM_GROUP, BUFFERS, BUFFER_BYTES)?;
+            buffers.set_budget(FIRST_LENT * BUFFER_BYTES);
+            buffers.lend();
             buffers.pool().set_waker(Waker::new(self.wake.clone()));
             // SAFETY: all zeros is a valid, empty header.
             let mut template: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
