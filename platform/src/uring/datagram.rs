@@ -61,6 +61,10 @@ const BUFFER_BYTES: usize = (HEAD_BYTES + u16::MAX as usize).next_multiple_of(PA
 // Control messages are read where they lie.
 const _: () = assert!((OUT_BYTES + NAME_BYTES).is_multiple_of(8));
 
+/// After so many receives the kernel turns to other operations, until it is entered
+/// again (`MULTISHOT_MAX_RETRY`).
+const ROUND: usize = 32;
+
 /// The bits of a token's slot that are the socket's place.
 const PLACE_BITS: u32 = 8;
 
@@ -84,12 +88,14 @@ struct Lent {
     budget: usize,
     /// Since the last wait.
     receives: usize,
+    /// Those up to the last look.
+    looked: usize,
     bytes: usize,
 }
 
 impl Default for Lent {
     fn default() -> Lent {
-        Lent { budget: FIRST_LENT, receives: 0, bytes: 0 }
+        Lent { budget: FIRST_LENT, receives: 0, looked: 0, bytes: 0 }
     }
 }
 
@@ -110,8 +116,14 @@ impl Lent {
         if self.mean_bytes() > TRAIN_BYTES {
             self.budget = (self.budget / 2).max(MIN_LENT);
         }
-        (self.receives, self.bytes) = (0, 0);
+        (self.receives, self.looked, self.bytes) = (0, 0, 0);
         self.budget
+    }
+
+    /// Whether so many came since the last look that the kernel may have left some.
+    fn is_full_round(&mut self) -> bool {
+        let round = self.receives - std::mem::replace(&mut self.looked, self.receives);
+        round >= ROUND && self.receives < BUFFERS
     }
 }
 
@@ -121,6 +133,8 @@ struct Link {
     receiving: Vec<Receiving>,
     /// A poll for room is armed.
     writable_armed: bool,
+    /// The buffers are pinned by chunks, all but a few.
+    starving: bool,
 }
 
 /// What a socket receives.
@@ -156,7 +170,7 @@ impl UringIo {
     /// could go on without another buffer, so the caller may block.
     pub(super) fn feed_datagrams(&mut self) {
         let state = &mut self.datagrams;
-        let (Some(link), Some(buffers)) = (&state.link, &mut state.buffers) else { return };
+        let (Some(link), Some(buffers)) = (&mut state.link, &mut state.buffers) else { return };
         if state.lent.receives > 0 {
             buffers.set_budget(state.lent.next() * BUFFER_BYTES);
         }
@@ -168,12 +182,22 @@ impl UringIo {
             buffers.pool().want();
             buffers.lend();
             if !buffers.is_ample() {
+                // Not before: mostly the shard has dropped them by the next wait.
+                self.stats.starvations += u64::from(!link.starving);
+                link.starving = true;
                 return;
             }
         }
+        link.starving = false;
         for place in 0..link.receiving.len() {
             self.arm_datagrams(place);
         }
+    }
+
+    /// Whether a socket of the link probably holds more than was received: worth
+    /// another look before the shard turns to all that came.
+    pub(super) fn more_datagrams(&mut self) -> bool {
+        self.datagrams.lent.is_full_round()
     }
 
     fn arm_datagrams(&mut self, place: usize) {
@@ -214,8 +238,6 @@ impl UringIo {
         if event.result == -libc::ENOBUFS {
             link.receiving[place] = Receiving::Starved;
             state.lent.ran_out();
-            let short = state.buffers.as_ref().is_some_and(ProvidedBuffers::is_short);
-            self.stats.starvations += u64::from(short);
             return;
         }
         // The kernel ended it for its own reasons; or it told of an ICMP message
@@ -296,7 +318,8 @@ impl DatagramIo for UringIo {
             self.datagrams.buffers = Some(buffers);
         }
         self.datagrams.epoch = self.datagrams.epoch.wrapping_add(1);
-        self.datagrams.link = Some(Link { sockets, receiving: Vec::new(), writable_armed: false });
+        self.datagrams.link =
+            Some(Link { sockets, receiving: Vec::new(), writable_armed: false, starving: false });
         self.receive_on_new();
         Ok(())
     }
