@@ -28,6 +28,8 @@ mod median;
 mod message;
 mod meter;
 mod metric;
+#[cfg(target_os = "linux")]
+pub mod netns;
 mod outcome;
 pub mod pairs;
 pub mod plan;
