@@ -217,9 +217,15 @@ impl Host {
         // Made before it is deleted, since deleting what is not there fails.
         let mut rules = String::from("table inet loss\ndelete table inet loss\n");
         if thousandths > 0 {
+            // The kernel takes no comparison that is always true.
+            let chance = match thousandths {
+                WHOLE_LOSS => String::new(),
+                some => format!("numgen random mod {WHOLE_LOSS} < {some}"),
+            };
             rules += &format!(
-                "table inet loss {{ chain arriving {{ type filter hook input priority 0; \
-                 iifname \"{INTERFACE}\" meta l4proto udp numgen random mod {WHOLE_LOSS} < {thousandths} counter drop; }} }}\n"
+                "table inet loss {{\n chain arriving {{\n  type filter hook input priority 0;\n  \
+                 iifname \"{INTERFACE}\" meta l4proto udp {chance} \
+                 counter drop\n }}\n}}\n"
             );
         }
         self.namespace.feed("nft", "-f -", &rules)
