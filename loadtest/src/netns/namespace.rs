@@ -39,6 +39,7 @@ impl Namespace {
     }
 
     /// The file that stands for it.
+    #[cfg(test)]
     pub fn path(&self) -> &Path {
         &self.path
     }
