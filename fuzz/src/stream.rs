@@ -5,7 +5,7 @@ use netcluster_wire::{Kind, Source, frame};
 use super::choices::Choices;
 
 /// Every kind.
-pub const KINDS: [Kind; 12] = [
+pub const KINDS: [Kind; 13] = [
     Kind::Event,
     Kind::Hello,
     Kind::Welcome,
@@ -18,6 +18,7 @@ pub const KINDS: [Kind; 12] = [
     Kind::Lost,
     Kind::Bye,
     Kind::Stats,
+    Kind::Channel,
 ];
 
 /// Names and patterns: around the boundaries of words, with wildcards, and bad.

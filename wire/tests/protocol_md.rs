@@ -1,5 +1,8 @@
-//! `PROTOCOL.md` against the code: every example is decoded and encoded again,
-//! every table is compared with the constants it speaks of.
+//! The local protocol's part of `PROTOCOL.md` against the code: every example is
+//! decoded and encoded again, every table is compared with the constants it
+//! speaks of.
+
+mod document;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,80 +15,22 @@ use netcluster_wire::{
     check_event, frame,
 };
 
-const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
+use document::{Block, blocks, compare_limits, kind, number, table, yes};
+
 const LIMITS_RS: &str = include_str!("../src/limits.rs");
 
-/// A fenced block: the words behind the backticks, and its lines.
-struct Block {
-    heading: Vec<&'static str>,
-    lines: Vec<&'static str>,
-    /// For messages.
-    line_number: usize,
-}
-
-fn blocks() -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut open: Option<Block> = None;
-    for (at, line) in DOCUMENT.lines().enumerate() {
-        match (&mut open, line.strip_prefix("```")) {
-            (None, Some(heading)) => {
-                let heading = heading.split_whitespace().collect();
-                open = Some(Block { heading, lines: Vec::new(), line_number: at + 1 });
-            }
-            (Some(_), Some("")) => blocks.extend(open.take()),
-            (Some(block), _) => block.lines.push(line),
-            (None, None) => {}
-        }
-    }
-    assert!(open.is_none(), "an unclosed block");
-    blocks
-}
-
-impl Block {
-    /// The bytes below `bytes:`, without comments.
-    fn bytes(&self) -> Vec<u8> {
-        let lines = self.lines.iter().skip_while(|line| **line != "bytes:").skip(1);
-        lines
-            .flat_map(|line| line.split('#').next().unwrap_or_default().split_whitespace())
-            .map(|byte| u8::from_str_radix(byte, 16).expect("a byte in hexadecimal"))
-            .collect()
-    }
-
-    /// The `key: value` lines above.
-    fn fields(&self) -> BTreeMap<&'static str, &'static str> {
-        let lines = self.lines.iter().take_while(|line| **line != "bytes:");
-        lines
-            .map(|line| line.split_once(':').expect("key: value"))
-            .map(|(key, value)| (key, value.trim()))
-            .collect()
-    }
-}
-
-fn number(text: &str) -> u64 {
-    match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    }
-    .unwrap_or_else(|_| panic!("a number: {text}"))
+/// The `key: value` lines above the bytes.
+fn fields(block: &Block) -> BTreeMap<&'static str, &'static str> {
+    let lines = block.lines.iter().take_while(|line| **line != "bytes:");
+    lines
+        .map(|line| line.split_once(':').expect("key: value"))
+        .map(|(key, value)| (key, value.trim()))
+        .collect()
 }
 
 fn source(text: &str) -> Source {
     let (node, client) = text.split_once('/').expect("node/client");
     Source { node: number(node) as u32, client: number(client) as u32 }
-}
-
-fn yes(text: &str) -> bool {
-    match text {
-        "yes" => true,
-        "no" => false,
-        other => panic!("yes or no: {other}"),
-    }
-}
-
-fn kind(name: &str) -> Kind {
-    let kinds = (0..=u8::MAX).filter_map(Kind::from_byte);
-    let spelled = |kind: &Kind| format!("{kind:?}").to_lowercase() == name;
-    kinds.into_iter().find(spelled).unwrap_or_else(|| panic!("a kind: {name}"))
 }
 
 /// The payload that the fields of an example describe, and what decoding
@@ -141,7 +86,7 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
 fn every_example_decodes_to_its_fields_and_encodes_to_its_bytes() {
     let mut seen = BTreeSet::new();
     for block in blocks().iter().filter(|block| block.heading.first() == Some(&"frame")) {
-        let (bytes, fields) = (block.bytes(), block.fields());
+        let (bytes, fields) = (block.bytes(), fields(block));
         let kind = kind(block.heading[1]);
         let at = format!("PROTOCOL.md, line {}", block.line_number);
         let frame = Frame::read(&bytes, DEFAULT_MAX_PAYLOAD_BYTES).expect(&at).expect(&at);
@@ -207,20 +152,6 @@ fn matches_and_names_are_as_stated() {
     assert!(lines >= 30, "the examples are found");
 }
 
-/// The rows of the table under a heading: cells without backticks.
-fn table(heading: &str, columns: &str) -> Vec<Vec<String>> {
-    let (_, section) = DOCUMENT.split_once(&format!("\n{heading}\n")).expect(heading);
-    let rows = section.lines().skip_while(|line| *line != columns).skip(2);
-    let rows: Vec<Vec<String>> = rows
-        .take_while(|line| line.starts_with('|'))
-        .map(|line| {
-            line.trim_matches('|').split(" |").map(|cell| cell.trim().replace('`', "")).collect()
-        })
-        .collect();
-    assert!(!rows.is_empty(), "{heading}: a table");
-    rows
-}
-
 #[test]
 fn the_table_of_kinds_is_complete_and_right() {
     let rows = table("## Kinds", "| kind | number | from | name | sequence | payload |");
@@ -268,15 +199,5 @@ fn the_table_of_limits_is_that_of_the_code() {
         ("MAX_CONTROL_PAYLOAD_BYTES", MAX_CONTROL_PAYLOAD_BYTES as u64),
         ("MAX_HEAD_BYTES", MAX_HEAD_BYTES as u64),
     ]);
-    let in_code: BTreeSet<&str> = LIMITS_RS
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub const "))
-        .filter(|line| !line.starts_with("fn "))
-        .filter_map(|line| line.split(':').next())
-        .collect();
-    assert_eq!(in_code, values.keys().copied().collect(), "limits.rs has other names");
-    let rows = table("## Limits", "| limit | value | of what |");
-    let in_document: BTreeMap<&str, u64> =
-        rows.iter().map(|row| (row[0].as_str(), number(&row[1]))).collect();
-    assert_eq!(in_document, values);
+    compare_limits("## Limits", LIMITS_RS, &values);
 }

@@ -9,11 +9,61 @@
 //!   call; nothing is kept of the bytes. If the socket has no room it says so,
 //!   and one [`Completion::DatagramsWritable`](crate::Completion::DatagramsWritable)
 //!   follows when it has.
+//!
+//! # The sockets
+//! ```text
+//!   unicast    its own port, nobody else's    everything is sent from it, and
+//!                                             answers to that come back to it
+//!   groups     *:group port, shared           only what is sent to a group that
+//!              (one more per 20 groups)       this very socket has joined
+//!   peers      address:group port, if free    for peers that name this machine
+//!                                             by the group's port
+//! ```
+//! Several brokers of one machine share the group port; for a unicast datagram
+//! the system would pick one of them, which is why none is sent there but by
+//! peers that know of no other port yet. `sockets` opens them, `interface`
+//! chooses where, `groups` joins, `sender` sends, `arrival` tells what came;
+//! `system` is what differs by system. The back ends only wait and receive.
+
+#[cfg(unix)]
+mod arrival;
+#[cfg(unix)]
+mod config;
+#[cfg(unix)]
+mod error;
+#[cfg(unix)]
+mod groups;
+#[cfg(unix)]
+mod interface;
+#[cfg(unix)]
+mod sender;
+#[cfg(unix)]
+mod sockets;
+#[cfg(unix)]
+pub(crate) mod system;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+
+#[cfg(unix)]
+pub use config::{DatagramConfig, DatagramInfo};
+#[cfg(unix)]
+pub use error::DatagramError;
+#[cfg(unix)]
+pub use interface::InterfaceReason;
+#[cfg(unix)]
+pub use sockets::DatagramSockets;
+
+#[cfg(target_os = "linux")]
+pub(crate) use arrival::{CONTROL_BYTES, NAME_BYTES};
+#[cfg(unix)]
+pub(crate) use sockets::UNICAST;
+
+/// The most datagrams that one [`DatagramIo::send_datagrams`] takes: what the
+/// kernel cuts one train into.
+pub const MAX_DATAGRAMS_PER_SEND: usize = 64;
 
 /// Datagrams that arrived together from one sender.
 #[derive(Clone, Debug)]
@@ -47,6 +97,8 @@ pub struct DatagramStats {
     pub kernel_drops: u64,
     /// Datagrams that arrived on another interface than the chosen one.
     pub strays: u64,
+    /// Datagrams that were longer than the room for them, and are lost.
+    pub truncated: u64,
     /// Datagrams that a socket refused (too large, no route); told once each.
     pub send_errors: u64,
 }
@@ -66,8 +118,9 @@ pub trait DatagramIo {
     fn close_datagrams(&mut self);
 
     /// Sends `bytes` as datagrams of `segment` bytes each, the last perhaps
-    /// shorter; at most 64. `looped`: brokers on this machine hear it too, if
-    /// `to` is a group. Returns how many bytes the socket took: whole datagrams.
+    /// shorter; at most [`MAX_DATAGRAMS_PER_SEND`]. `looped`: brokers on this machine hear it too, if
+    /// `to` is a group (on the loopback interface they always do). Returns how
+    /// many bytes the socket took: whole datagrams.
     ///
     /// # Errors
     /// `WouldBlock` if there is no room (nothing was taken). Any other error is

@@ -16,6 +16,7 @@
 //! Invariant: a connection that receives and is readable is on the ready list or
 //! starved; so a `wait` that sleeps has nothing to read.
 
+mod datagram;
 mod table;
 mod turn;
 #[cfg(unix)]
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use mio::{Events, Poll, Token};
 
+use crate::datagram::DatagramStats;
 use crate::io::{Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, ReceiveEnd, Waker};
 use crate::pool::{BufferIndex, BufferPool};
 use crate::slice::Slice;
@@ -70,6 +72,10 @@ pub struct PollIo {
     current: Option<BufferIndex>,
     table: Table,
     acceptor: Option<Acceptor>,
+    /// The sockets of the link.
+    datagrams: Option<datagram::Link>,
+    /// Counters of a link that is closed.
+    datagram_stats: DatagramStats,
     /// What operations completed at once, for the next `wait`.
     done: Vec<Completion>,
     /// Whether the last `wait` reported `done` without looking at the system.
@@ -114,6 +120,8 @@ impl PollIo {
             current: None,
             table: Table::default(),
             acceptor: None,
+            datagrams: None,
+            datagram_stats: DatagramStats::default(),
             done: Vec::new(),
             skipped: false,
             ready: VecDeque::new(),

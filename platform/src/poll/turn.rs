@@ -51,7 +51,7 @@ impl PollIo {
             self.report_done(completions);
             self.rearm_starved();
             let has_news = completions.len() > first;
-            let has_work = !self.ready.is_empty() || self.can_accept();
+            let has_work = !self.ready.is_empty() || self.can_accept() || self.can_read_datagrams();
             // A shard that has just sent comes here once more for the `Sent`
             // alone; looking for edges then would double its system calls. Only
             // every other time, or a shard that sends on and on would not read.
@@ -67,6 +67,7 @@ impl PollIo {
             };
             self.fetch_edges(completions, timeout)?;
             self.accept_all(completions);
+            self.read_datagrams(completions);
             self.read_ready(completions);
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             // The shard must know that somebody starves: only it can free buffers.
@@ -150,7 +151,9 @@ impl PollIo {
                     let is_over = event.is_error() || event.is_read_closed();
                     let reads = event.is_readable() || is_over;
                     let writes = event.is_writable() || event.is_write_closed() || event.is_error();
-                    self.handle_edge(Conn(token.0 as u32), reads, writes, completions);
+                    if !self.take_datagram_edge(token, reads, writes, completions) {
+                        self.handle_edge(Conn(token.0 as u32), reads, writes, completions);
+                    }
                 }
             }
         }

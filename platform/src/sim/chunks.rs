@@ -47,22 +47,28 @@ impl ChunkPool {
         self.pinned.fetch_add(1, Ordering::Relaxed);
         Bytes::from_owner(Pinned { memory, pad, pinned: Arc::clone(&self.pinned) })
     }
+
+    /// `chunk` as it is; it takes one buffer as well.
+    pub(super) fn pin(&self, chunk: Bytes) -> Bytes {
+        self.pinned.fetch_add(1, Ordering::Relaxed);
+        Bytes::from_owner(Pinned { memory: chunk, pad: 0, pinned: Arc::clone(&self.pinned) })
+    }
 }
 
 /// The memory of one chunk; gives its buffer back when it is dropped.
-struct Pinned {
-    memory: Vec<u8>,
+struct Pinned<M> {
+    memory: M,
     pad: usize,
     pinned: Arc<AtomicU32>,
 }
 
-impl AsRef<[u8]> for Pinned {
+impl<M: AsRef<[u8]>> AsRef<[u8]> for Pinned<M> {
     fn as_ref(&self) -> &[u8] {
-        &self.memory[self.pad..]
+        &self.memory.as_ref()[self.pad..]
     }
 }
 
-impl Drop for Pinned {
+impl<M> Drop for Pinned<M> {
     fn drop(&mut self) {
         self.pinned.fetch_sub(1, Ordering::Relaxed);
     }

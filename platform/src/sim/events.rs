@@ -19,13 +19,13 @@ const MAX_EVENTS_PER_WAIT: usize = 256;
 const TOO_MANY_OPEN_FILES: i32 = 24;
 
 impl World {
-    /// Appends what `shard` is to be told now.
+    /// Appends what `shard` is to be told now of its clients.
     pub(super) fn deliver(&mut self, shard: usize, completions: &mut Vec<Completion>) {
-        let first = completions.len();
         self.shards[shard].stats.syscalls += 1;
         if self.shards[shard].wake.take() {
             completions.push(Completion::Woken);
         }
+        let now_ns = self.now_ns();
         let sends_come_last = self.random.happens(self.faults.lazy_send_permille, 2000);
         if !sends_come_last {
             self.finish_sends(shard, completions);
@@ -33,7 +33,7 @@ impl World {
         self.rearm_starved(shard);
         for _ in 0..MAX_EVENTS_PER_WAIT {
             let state = &mut self.shards[shard];
-            let is_due = state.due.first_key_value().is_some_and(|(key, _)| key.0 <= self.now_ns);
+            let is_due = state.due.first_key_value().is_some_and(|(key, _)| key.0 <= now_ns);
             if !is_due {
                 break;
             }
@@ -48,7 +48,11 @@ impl World {
         if sends_come_last {
             self.finish_sends(shard, completions);
         }
-        for completion in &completions[first..] {
+    }
+
+    /// Adds to the digest of the run what a shard was told.
+    pub(super) fn note(&mut self, shard: usize, completions: &[Completion]) {
+        for completion in completions {
             self.trace = digest(self.trace, shard, completion);
         }
     }
@@ -294,7 +298,10 @@ fn digest(trace: u64, shard: usize, completion: &Completion) -> u64 {
         Completion::SendFailed { conn, .. } => (8, conn.0, 0),
         Completion::Closed { conn } => (9, conn.0, 0),
         Completion::Woken => (10, 0, 0),
-        Completion::Datagrams(datagrams) => (11, 0, datagrams.chunk.len()),
+        Completion::Datagrams(train) => {
+            let cut = train.segment << 17;
+            (11, u32::from(train.from.port()), train.chunk.len() ^ cut)
+        }
         Completion::DatagramsWritable => (12, 0, 0),
     };
     let fields = (shard as u64) << 56 | kind << 48 | u64::from(conn);

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::SimNet;
 use super::shard::{Event, Inbound, Outbound};
 use super::socket::Holder;
+use super::{SimNet, SimNetwork, SimSockets};
 use crate::io::{Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Waker};
 use crate::slice::Slice;
 
@@ -40,12 +40,17 @@ pub struct SimSocket {
 pub struct SimIo {
     net: SimNet,
     shard: usize,
+    pub(super) datagrams: Option<SimSockets>,
 }
 
 impl SimIo {
     pub(super) fn new(net: SimNet) -> SimIo {
         let shard = net.world().add_shard();
-        SimIo { net, shard }
+        SimIo { net, shard, datagrams: None }
+    }
+
+    pub(super) fn is_on(&self, network: &SimNetwork) -> bool {
+        self.net.network.is(network)
     }
 }
 
@@ -180,7 +185,15 @@ impl Io for SimIo {
         completions: &mut Vec<Completion>,
         _timeout: Option<Duration>,
     ) -> io::Result<()> {
+        if self.net.world().is_paused() {
+            return Ok(());
+        }
+        let first = completions.len();
         self.net.world().deliver(self.shard, completions);
+        if let Some(datagrams) = &self.datagrams {
+            datagrams.deliver(completions);
+        }
+        self.net.world().note(self.shard, &completions[first..]);
         Ok(())
     }
 
@@ -190,7 +203,7 @@ impl Io for SimIo {
     }
 
     fn now_ns(&self) -> u64 {
-        self.net.now_ns()
+        self.net.clock_ns()
     }
 
     fn starved(&self) -> bool {
@@ -217,12 +230,9 @@ impl Drop for SimIo {
         self.stop_accept();
         let mut world = self.net.world();
         let shard = &mut world.shards[self.shard];
-        shard.due.clear();
-        shard.starved.clear();
-        shard.sending.clear();
-        // A late wake must not look like something that is due.
-        shard.wake = Arc::default();
-        for socket in shard.sockets() {
+        let sockets = shard.sockets();
+        shard.clear();
+        for socket in sockets {
             world.close_shard_end(socket);
         }
     }

@@ -11,6 +11,9 @@
 //! never blocks. When nobody has anything to do it moves the time on, to
 //! [`SimNet::next_due_ns`] or by [`SimNet::advance`].
 //!
+//! Machines of one [`SimNetwork`] share its virtual time and send each other
+//! datagrams: see [`network`]. [`SimNet::new`] makes a machine alone.
+//!
 //! It knows no operating system, no clock and no thread, and it panics when a
 //! shard breaks the rules of [`Io`](crate::Io): that is what it is for.
 //!
@@ -19,9 +22,11 @@
 
 mod chunks;
 mod client;
+mod datagram;
 mod events;
 mod faults;
 mod io;
+pub mod network;
 mod random;
 mod shard;
 mod socket;
@@ -36,18 +41,34 @@ use std::time::Duration;
 pub use client::SimClient;
 pub use faults::Faults;
 pub use io::{SimIo, SimListener, SimSocket};
+pub use network::{MachineId, NetworkFaults, SimNetwork, SimSockets, SimSocketsConfig};
 
 use crate::io::Peer;
 use world::World;
 
 /// The simulated machine. Clones are handles of the same one.
 #[derive(Clone, Debug)]
-pub struct SimNet(Rc<RefCell<World>>);
+pub struct SimNet {
+    world: Rc<RefCell<World>>,
+    network: SimNetwork,
+    id: MachineId,
+}
 
 impl SimNet {
-    /// A machine whose chances all come from `seed`.
+    /// A machine whose chances all come from `seed`, alone on a network without
+    /// faults.
     pub fn new(seed: u64, faults: Faults) -> SimNet {
-        SimNet(Rc::new(RefCell::new(World::new(seed, faults))))
+        SimNetwork::new(seed, NetworkFaults::default()).machine(seed, faults)
+    }
+
+    /// The network that it is on.
+    pub fn network(&self) -> &SimNetwork {
+        &self.network
+    }
+
+    /// Its number on that network.
+    pub fn id(&self) -> MachineId {
+        self.id
     }
 
     /// The back end of one more shard.
@@ -73,32 +94,66 @@ impl SimNet {
         SimClient::new(self.clone(), socket)
     }
 
-    /// The virtual time: 0 at the start.
-    pub fn now_ns(&self) -> u64 {
-        self.world().now_ns()
+    /// Binds the sockets of a broker's link, to be opened by one of its shards.
+    ///
+    /// # Panics
+    /// If the port is in use, or the address is another machine's.
+    pub fn link_sockets(&self, config: SimSocketsConfig) -> SimSockets {
+        SimSockets::bind(&self.network, self.id, &config)
     }
 
-    /// Moves the virtual time on.
+    /// The virtual time, which is that of all machines of the network: 0 at the
+    /// start.
+    pub fn now_ns(&self) -> u64 {
+        self.network.now_ns()
+    }
+
+    /// The time as this machine's shards see it.
+    pub fn clock_ns(&self) -> u64 {
+        self.world().machine_ns()
+    }
+
+    /// Lets this machine's clock, and no other, leap forward: it slept.
+    pub fn jump_clock(&self, duration: Duration) {
+        let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.world().jump_clock(duration_ns);
+    }
+
+    /// Stops the brokers of this machine: their waits bring nothing and nothing is
+    /// due for them. Their sockets fill meanwhile.
+    pub fn pause(&self) {
+        self.world().set_paused(true);
+    }
+
+    /// Lets them run again.
+    pub fn resume(&self) {
+        self.world().set_paused(false);
+    }
+
+    /// Kills the brokers of this machine: all their sockets vanish, clients see the
+    /// end, what they had sent to other machines still arrives there. Their back
+    /// ends are to be dropped, not used; new ones may be made.
+    pub fn crash(&self) {
+        self.network.crash(self.id);
+        self.world().crash();
+    }
+
+    /// Moves the virtual time of the network on.
     pub fn advance(&self, duration: Duration) {
-        let now_ns = self.now_ns() + duration.as_nanos() as u64;
-        self.world().set_now_ns(now_ns);
+        self.network.advance(duration);
     }
 
     /// When a shard's `wait` has something to report again; `None` if nothing is
-    /// due before a client or a shard does something.
+    /// due before a client or a shard does something. On a network: the shards of
+    /// every machine, and what arrives.
     pub fn next_due_ns(&self) -> Option<u64> {
-        self.world().next_due_ns()
+        self.network.next_due_ns()
     }
 
     /// Moves the virtual time on to the next thing that is due; whether there is
     /// one.
     pub fn advance_to_next(&self) -> bool {
-        let next_ns = self.next_due_ns();
-        if let Some(next_ns) = next_ns {
-            let now_ns = self.now_ns();
-            self.world().set_now_ns(next_ns.max(now_ns));
-        }
-        next_ns.is_some()
+        self.network.advance_to_next()
     }
 
     /// Turns faults on or off from here on. Pool sizes stay as they were.
@@ -118,6 +173,6 @@ impl SimNet {
     }
 
     fn world(&self) -> RefMut<'_, World> {
-        self.0.borrow_mut()
+        self.world.borrow_mut()
     }
 }

@@ -141,6 +141,20 @@ impl Shard {
         }
     }
 
+    /// Forgets its connections, its listener and all that is due: its process is
+    /// gone.
+    pub(super) fn clear(&mut self) {
+        self.conns.clear();
+        self.free.clear();
+        self.sending.clear();
+        self.starved.clear();
+        self.due.clear();
+        // A late wake must not look like something that is due.
+        self.wake = Arc::default();
+        self.listener = None;
+        self.accept_scheduled = false;
+    }
+
     /// A number for `socket`.
     pub(super) fn insert(&mut self, socket: u64) -> Conn {
         let state = ConnState {

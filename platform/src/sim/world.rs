@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::faults::Faults;
+use super::network::Clock;
 use super::random::Random;
 use super::shard::{Event, Inbound, Outbound, Shard};
 use super::socket::{Holder, Socket, take};
@@ -14,7 +15,12 @@ use crate::io::{Conn, Peer};
 /// Everything that a [`SimNet`](super::SimNet) and its parts share.
 #[derive(Debug)]
 pub(super) struct World {
-    pub(super) now_ns: u64,
+    /// The time of all machines of the network.
+    clock: Clock,
+    /// How far this machine's clock has jumped ahead of it.
+    jumped_ns: u64,
+    /// The brokers do not run; their sockets go on.
+    is_paused: bool,
     pub(super) random: Random,
     pub(super) faults: Faults,
     pub(super) sockets: BTreeMap<u64, Socket>,
@@ -29,9 +35,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, faults: Faults) -> World {
+    pub(super) fn new(seed: u64, faults: Faults, clock: Clock) -> World {
         World {
-            now_ns: 0,
+            clock,
+            jumped_ns: 0,
+            is_paused: false,
             random: Random::new(seed),
             faults,
             sockets: BTreeMap::new(),
@@ -46,11 +54,24 @@ impl World {
     }
 
     pub(super) fn now_ns(&self) -> u64 {
-        self.now_ns
+        self.clock.get()
     }
 
-    pub(super) fn set_now_ns(&mut self, now_ns: u64) {
-        self.now_ns = now_ns;
+    /// The time as this machine's shards see it.
+    pub(super) fn machine_ns(&self) -> u64 {
+        self.now_ns().saturating_add(self.jumped_ns)
+    }
+
+    pub(super) fn jump_clock(&mut self, duration_ns: u64) {
+        self.jumped_ns = self.jumped_ns.saturating_add(duration_ns);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
     }
 
     pub(super) fn set_faults(&mut self, faults: Faults) {
@@ -66,11 +87,14 @@ impl World {
     }
 
     pub(super) fn next_due_ns(&self) -> Option<u64> {
+        if self.is_paused {
+            return None;
+        }
         if self.shards.iter().any(Shard::is_due_now) {
-            return Some(self.now_ns);
+            return Some(self.now_ns());
         }
         let first = |shard: &Shard| shard.due.first_key_value().map(|(&(due_ns, _), _)| due_ns);
-        self.shards.iter().filter_map(first).min().map(|due_ns| due_ns.max(self.now_ns))
+        self.shards.iter().filter_map(first).min().map(|due_ns| due_ns.max(self.now_ns()))
     }
 
     pub(super) fn add_shard(&mut self) -> usize {
@@ -80,7 +104,7 @@ impl World {
 
     /// Puts `event` on the shard's list, late if chance wants it.
     pub(super) fn schedule(&mut self, shard: usize, event: Event) {
-        let mut due_ns = self.now_ns;
+        let mut due_ns = self.now_ns();
         let mut tie = self.next_tie;
         self.next_tie += 1;
         if self.faults.delay_permille > 0 {
@@ -167,6 +191,20 @@ impl World {
         state.to_shard.clear();
         if state.forgotten {
             self.sockets.remove(&socket);
+        }
+    }
+
+    /// Every broker of the machine is gone at once, with all its ends.
+    pub(super) fn crash(&mut self) {
+        self.close_listener(self.listener);
+        let is_held = |socket: &Socket| !matches!(socket.holder, Holder::Closed);
+        let held = self.sockets.iter().filter(|(_, socket)| is_held(socket));
+        let held: Vec<u64> = held.map(|(&id, _)| id).collect();
+        for socket in held {
+            self.close_shard_end(socket);
+        }
+        for shard in &mut self.shards {
+            shard.clear();
         }
     }
 

@@ -10,6 +10,7 @@
 //!   receive.rs   multishot receive, starvation, filling a frame's own buffer
 //!   send.rs      gather-writes and waiting for room
 //!   close.rs     cancelling, closing, giving away
+//!   datagram.rs  the sockets of the link
 //!   wake.rs      the event descriptor other threads write to
 //! ```
 //! One thread makes and drives a ring (`SINGLE_ISSUER`), and the kernel works for
@@ -24,6 +25,7 @@
 
 mod accept;
 mod close;
+mod datagram;
 mod provided;
 mod receive;
 mod ring;
@@ -43,6 +45,7 @@ use bytes::BytesMut;
 
 use crate::{Completion, Conn, Io, IoStats, LocalListener, LocalSocket, Slice, Waker};
 use accept::Acceptor;
+use datagram::DatagramState;
 use provided::ProvidedBuffers;
 use ring::{Event, Ring};
 use send::SendStates;
@@ -57,6 +60,7 @@ pub struct UringIo {
     // Dropped from the top: the ring goes before the memory it was lent.
     ring: Ring,
     provided: ProvidedBuffers,
+    datagrams: DatagramState,
     wake: Arc<WakeEvent>,
     /// Where the kernel puts what it reads from the event descriptor.
     wake_value: Box<u64>,
@@ -95,6 +99,7 @@ impl UringIo {
         let mut io = UringIo {
             ring,
             provided,
+            datagrams: DatagramState::default(),
             wake,
             wake_value: Box::new(0),
             table: Table::default(),
@@ -137,6 +142,8 @@ impl UringIo {
             Kind::Send => self.on_send(conn, event, completions),
             Kind::Writable => self.on_writable(conn, completions),
             Kind::CancelAll => self.on_cancel_all(conn),
+            Kind::Datagrams => self.on_datagrams(token.slot, event, completions),
+            Kind::DatagramsWritable => self.on_datagrams_writable(token.slot, completions),
         }
     }
 
@@ -213,6 +220,7 @@ impl Io for UringIo {
         loop {
             self.report_ready(completions);
             let more_to_arm = self.feed_starved();
+            self.feed_datagrams();
             // Completions that a full submission queue forced out earlier, or that
             // came with the last enter, are reported before anything blocks.
             let block = completions.len() == before && !more_to_arm && !self.ring.has_events();

@@ -25,6 +25,9 @@ use crate::pool::{BufferIndex, BufferPool, MAX_BUFFERS, PAGE_BYTES};
 /// The number by which receives name the ring of buffers.
 pub(super) const GROUP: u16 = 0;
 
+/// The number of the ring of buffers for datagrams.
+pub(super) const DATAGRAM_GROUP: u16 = 1;
+
 /// The flag of a buffer ring whose buffers are consumed piece by piece.
 const RING_INCREMENTAL: u16 = 2;
 
@@ -43,10 +46,10 @@ impl ProvidedBuffers {
         let count = config.buffers.clamp(1, MAX_BUFFERS).next_power_of_two();
         let entries = Entries::new(count);
         let mut incremental = config.incremental;
-        let mut registered = entries.register(ring, incremental);
+        let mut registered = entries.register(ring, GROUP, incremental);
         if incremental && registered.is_err() {
             incremental = false;
-            registered = entries.register(ring, false);
+            registered = entries.register(ring, GROUP, false);
         }
         registered.map_err(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => Unsupported::TooOld { lacks: "buffer rings" },
@@ -59,6 +62,19 @@ impl ProvidedBuffers {
             incremental,
             budget: count,
         };
+        provided.lend();
+        Ok(provided)
+    }
+
+    /// A pool under a number of its own, all of it lent to the kernel.
+    ///
+    /// # Errors
+    /// What the system says of registering it.
+    pub(super) fn lent(ring: &Ring, group: u16, count: usize, bytes: usize) -> io::Result<Self> {
+        let entries = Entries::new(count);
+        entries.register(ring, group, false)?;
+        let pool = BufferPool::new(count, bytes);
+        let mut provided = ProvidedBuffers { pool, entries, incremental: false, budget: count };
         provided.lend();
         Ok(provided)
     }
@@ -154,14 +170,14 @@ impl Entries {
         layout.align_to(PAGE_BYTES).expect("a page is a valid alignment")
     }
 
-    fn register(&self, ring: &Ring, incremental: bool) -> io::Result<()> {
+    fn register(&self, ring: &Ring, group: u16, incremental: bool) -> io::Result<()> {
         let flags = if incremental { RING_INCREMENTAL } else { 0 };
         // SAFETY: the memory outlives the ring: `UringIo` drops the ring first.
         unsafe {
             ring.submitter().register_buf_ring_with_flags(
                 self.start.as_ptr() as u64,
                 self.count as u16,
-                GROUP,
+                group,
                 flags,
             )
         }

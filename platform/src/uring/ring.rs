@@ -11,7 +11,7 @@
 use std::io;
 use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, squeue};
 
 /// Flags of `io_uring_enter`.
@@ -161,6 +161,17 @@ impl Ring {
 
     fn spill(&mut self) {
         self.spilled.extend(self.inner.completion().map(event));
+    }
+
+    /// Cancels every operation on a descriptor and waits until the kernel has let go
+    /// of it. The operations' completions come as usual.
+    pub(super) fn cancel_all_on(&mut self, fd: i32) {
+        // What is queued must not start later: submit it, then cancel it.
+        let _ = self.enter_once(0, None);
+        let timeout = Timespec::new().sec(CANCEL_TIMEOUT_S);
+        let which = CancelBuilder::fd(Fd(fd)).all();
+        // It fails if there is nothing to cancel.
+        let _ = self.inner.submitter().register_sync_cancel(Some(timeout), which);
     }
 
     /// Cancels every operation and waits until the kernel has let go of them.

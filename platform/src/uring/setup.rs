@@ -138,6 +138,7 @@ pub(super) fn build(config: &UringConfig) -> Result<Ring, Unsupported> {
         (opcode::AcceptMulti::CODE, "accept"),
         (opcode::RecvMulti::CODE, "receive"),
         (opcode::SendMsg::CODE, "sendmsg"),
+        (opcode::RecvMsgMulti::CODE, "recvmsg"),
         (opcode::PollAdd::CODE, "poll"),
         (opcode::AsyncCancel2::CODE, "cancel"),
         (opcode::Read::CODE, "read"),

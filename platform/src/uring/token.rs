@@ -5,7 +5,8 @@
 //!   [ unused  ][ slot          ][ kind ]
 //! ```
 //! No generation is needed: a slot is used again only after every operation on
-//! it has ended, so that no completion can name its successor.
+//! it has ended, so that no completion can name its successor. (The link's sockets
+//! have one in their slot.)
 
 /// The kinds of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,13 @@ pub(super) enum Kind {
     Writable,
     /// The cancellation of all of a connection's operations.
     CancelAll,
+    /// Multishot receive on a socket of the link.
+    Datagrams,
+    /// The poll for room on the link's socket.
+    DatagramsWritable,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 12] = [
     Kind::Wake,
     Kind::Accept,
     Kind::CancelAccept,
@@ -44,13 +49,16 @@ const KINDS: [Kind; 10] = [
     Kind::Send,
     Kind::Writable,
     Kind::CancelAll,
+    Kind::Datagrams,
+    Kind::DatagramsWritable,
 ];
 
 /// An operation's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) kind: Kind,
-    /// The connection, 0 for what belongs to none.
+    /// The connection, 0 for what belongs to none; for the link's sockets see
+    /// `datagram`.
     pub(super) slot: u32,
 }
 

@@ -103,6 +103,23 @@ impl Layout {
         self.frame_left + self.announcement.left()
     }
 
+    /// Lays out whole frames if they fit the open datagram as it is, with room to
+    /// spare: what mostly happens to few and small ones. Returns whether it did.
+    #[inline]
+    pub(super) fn append(&mut self, channel: &LinkChannel, bytes: &[u8], frames: u64) -> bool {
+        debug_assert_eq!(self.frame_left(), 0, "only between frames");
+        let fits = self.open.fill > 0 && bytes.len() < self.body_bytes - self.open.fill;
+        if !fits || bytes.is_empty() || self.in_force != channel.hash || self.must_announce {
+            return false;
+        }
+        debug_assert_eq!(walk(0, bytes, 0, bytes.len()), (0, frames), "whole frames");
+        self.note_boundary(self.open.fill);
+        self.ordinal += frames;
+        self.ring.body_mut(self.open.fill, bytes.len()).copy_from_slice(bytes);
+        self.open.fill += bytes.len();
+        true
+    }
+
     /// Lays out frames, or the rest of one, as far as there is room; returns how
     /// many bytes. `frames` says how many start in `bytes`, if that is known.
     pub(super) fn lay(

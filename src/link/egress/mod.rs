@@ -9,7 +9,6 @@
 //! - [`ring`]: the memory, what of it is sent, and what may be overwritten.
 //! - `layout`: where frames go and what the headers say.
 //! - `waiting`: what there was no room for.
-//! - [`seal`]: what is asked of a key.
 //!
 //! A frame's bytes are copied once, into the ring; there they are sealed, sent
 //! and repaired from. It does not know the receivers: somebody else says which
@@ -20,7 +19,6 @@
 
 mod layout;
 pub mod ring;
-pub mod seal;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -33,9 +31,9 @@ use netcluster_wire::link::limits::{MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES};
 
 use self::layout::Layout;
 use self::ring::{MAX_BATCH_BYTES, Ring};
-use self::seal::Seal;
 use self::waiting::{Item, Waiting};
 use crate::link::channel::LinkChannel;
+use crate::link::keys::{Keys, StreamSealer};
 use crate::link::peer_id::{Session, session_tag};
 use crate::link::stream::{Position, StreamId};
 
@@ -48,6 +46,8 @@ pub struct EgressConfig {
     pub history_bytes: usize,
     /// The broker's session.
     pub session: Session,
+    /// What seals the datagrams.
+    pub keys: Keys,
 }
 
 /// Datagrams to send now: consecutive numbers, adjacent in memory.
@@ -64,24 +64,25 @@ pub struct Batch<'a> {
 }
 
 /// See the module.
-pub struct Egress<S> {
+pub struct Egress {
     stream: StreamId,
     segment: usize,
-    sealer: S,
+    sealer: StreamSealer,
     layout: Layout,
     waiting: Waiting,
 }
 
-impl<S: Seal> Egress<S> {
-    /// An empty stream whose datagrams `sealer` seals.
+impl Egress {
+    /// An empty stream.
     ///
     /// # Panics
     /// If the size of datagrams is outside of the protocol's limits: the
     /// configuration is checked before.
-    pub fn with_sealer(stream: StreamId, config: &EgressConfig, sealer: S) -> Egress<S> {
+    pub fn new(stream: StreamId, config: &EgressConfig) -> Egress {
         let segment = config.datagram_bytes;
         assert!(segment >= MIN_DATAGRAM_BYTES);
         assert!(segment <= MAX_DATAGRAM_BYTES);
+        let sealer = StreamSealer::new(&config.keys, &config.session, stream);
         let ring = Ring::new(segment, config.history_bytes, sealer.tag_bytes());
         let session = session_tag(&config.session);
         let layout = Layout::new(ring, sealer.key_id(), session, stream);
@@ -96,6 +97,12 @@ impl<S: Seal> Egress<S> {
     /// Takes `frames` whole event frames, in one piece or one frame in several;
     /// a frame's head lies in one piece. What the ring has no room for waits.
     pub fn emit(&mut self, channel: &Arc<LinkChannel>, pieces: &[Slice], frames: usize) {
+        if let [piece] = pieces
+            && self.waiting.is_empty()
+            && self.layout.append(channel, piece.as_bytes(), frames as u64)
+        {
+            return;
+        }
         self.lay_waiting();
         let known = (pieces.len() == 1).then_some(frames as u64);
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {

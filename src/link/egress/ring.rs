@@ -25,7 +25,6 @@
 
 use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::DATA_HEADER_BYTES;
-use zerocopy::IntoBytes;
 
 /// Most datagrams of one batch: what every kernel with UDP segmentation takes.
 pub const MAX_BATCH_DATAGRAMS: u64 = 64;
@@ -153,7 +152,7 @@ impl Ring {
         debug_assert_eq!(header.number.get(), self.open);
         debug_assert!(0 < body_bytes && body_bytes <= self.body_bytes());
         let head = &mut self.memory[self.open_at..self.open_at + DATA_HEADER_BYTES];
-        head.copy_from_slice(header.as_bytes());
+        head.copy_from_slice(header.bytes());
         let bytes = DATA_HEADER_BYTES + body_bytes + self.tag_bytes;
         let slot = self.index(self.open);
         self.slots[slot] = Slot { bytes: bytes as u16, repaired_ns: 0 };

@@ -13,8 +13,10 @@ use netcluster_wire::{Kind, Source, frame};
 use super::ring::MAX_BATCH_BYTES;
 use super::{Egress, EgressConfig};
 use crate::link::channel::{LinkChannel, channel_hash};
+use crate::link::keys::audit::Audit;
+use crate::link::keys::{Key, Keys};
 use crate::link::stream::{Position, StreamId};
-use reader::{KEY_ID, Mask, Sent};
+use reader::Sent;
 
 const STREAM: StreamId = StreamId::new(3, 0);
 const DATAGRAM_BYTES: usize = 1232;
@@ -25,11 +27,21 @@ fn config(slots: usize) -> EgressConfig {
         datagram_bytes: DATAGRAM_BYTES,
         history_bytes: slots * DATAGRAM_BYTES,
         session: *b"session of tests",
+        keys: Keys::open_link(),
     }
 }
 
-fn open_stream(slots: usize) -> Egress<Mask> {
-    Egress::with_sealer(STREAM, &config(slots), Mask::open())
+fn open_stream(slots: usize) -> Egress {
+    Egress::new(STREAM, &config(slots))
+}
+
+/// A stream that is sealed.
+fn sealed_stream(slots: usize) -> Egress {
+    Egress::new(STREAM, &EgressConfig { keys: keys(), ..config(slots) })
+}
+
+fn keys() -> Keys {
+    Keys::new(vec![Key::new([5; 32])])
 }
 
 fn channel(name: &str) -> Arc<LinkChannel> {
@@ -49,7 +61,7 @@ fn events(count: usize, bytes: usize) -> Slice {
 }
 
 /// Sends all there is and returns the datagrams.
-fn drain(egress: &mut Egress<Mask>) -> Vec<Vec<u8>> {
+fn drain(egress: &mut Egress) -> Vec<Vec<u8>> {
     let mut datagrams = Vec::new();
     while let Some(batch) = egress.next_batch(u64::MAX, usize::MAX) {
         datagrams.extend(batch.bytes.chunks(batch.segment).map(<[u8]>::to_vec));
@@ -134,7 +146,7 @@ fn the_open_datagram_waits_for_its_turn_below_the_limit() {
 fn a_full_ring_blocks_until_history_is_given_up() {
     let mut egress = open_stream(4);
     let large = events(1, 20_000);
-    egress.emit(&channel("a"), &[large.clone()], 1);
+    egress.emit(&channel("a"), std::slice::from_ref(&large), 1);
     assert!(egress.is_blocked());
     let mut sent = Sent::default();
     sent.extend(drain(&mut egress));
@@ -245,7 +257,8 @@ fn a_join_point_behind_a_channel_frame_that_is_cut_names_it_again() {
 
 #[test]
 fn what_the_socket_did_not_take_goes_out_again_unchanged() {
-    let mut egress = Egress::with_sealer(STREAM, &config(8), Mask::sealed());
+    let _audit = Audit::start();
+    let mut egress = sealed_stream(8);
     egress.emit(&channel("a"), &[events(1, 5_000)], 1);
     let queued = egress.queued_bytes();
     let batch = egress.next_batch(u64::MAX, usize::MAX).unwrap();
@@ -257,20 +270,20 @@ fn what_the_socket_did_not_take_goes_out_again_unchanged() {
     egress.unsend(0);
     assert!(egress.queued_bytes() > queued, "headers and tags count once they are there");
     assert_eq!(egress.next(), Position::default());
-    // The mask refuses to seal a number twice.
     assert_eq!(egress.next_batch(u64::MAX, usize::MAX).unwrap().bytes, before);
 }
 
 #[test]
 fn a_repair_has_the_bytes_that_were_sent_and_its_time_is_kept() {
-    let mut egress = Egress::with_sealer(STREAM, &config(4), Mask::sealed());
+    let _audit = Audit::start();
+    let mut egress = sealed_stream(4);
     let a = channel("a");
     egress.emit(&a, &[events(1, 3_000)], 1);
     assert!(egress.datagram(0).is_none(), "not sent yet");
     let datagrams = drain(&mut egress);
     for (number, datagram) in datagrams.iter().enumerate() {
         assert_eq!(egress.datagram(number as u64).unwrap(), datagram);
-        assert_eq!(header(datagram).key_id.get(), KEY_ID);
+        assert_eq!(header(datagram).key_id.get(), keys().id());
     }
     assert!(egress.datagram(datagrams.len() as u64).is_none());
     assert_eq!(egress.repaired_ns(1), None);

@@ -173,3 +173,74 @@ pub(super) fn push_text(text: &str, out: &mut Vec<u8>) {
     out.push(text.len() as u8);
     out.extend_from_slice(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Place;
+
+    const GOOD: Hello<'_> = Hello {
+        node: 1,
+        groups: 16,
+        datagram_bytes: 1372,
+        settings: 0,
+        answer: true,
+        cluster: "c",
+        name: "",
+    };
+
+    fn decoded(hello: Hello<'_>) -> Result<(), BodyError> {
+        let mut body = Vec::new();
+        hello.encode(&mut body);
+        Hello::decode(&body).map(|_| ())
+    }
+
+    #[test]
+    fn a_hello_with_impossible_settings_is_refused() {
+        assert_eq!(decoded(GOOD), Ok(()));
+        assert_eq!(decoded(Hello { node: 0, ..GOOD }), Err(BodyError::Node));
+        assert_eq!(decoded(Hello { groups: 0, ..GOOD }), Err(BodyError::Groups(0)));
+        assert_eq!(decoded(Hello { groups: 65, ..GOOD }), Err(BodyError::Groups(65)));
+        for bytes in [0, 1231, 8953] {
+            let hello = Hello { datagram_bytes: bytes, ..GOOD };
+            assert_eq!(decoded(hello), Err(BodyError::DatagramBytes(bytes)));
+        }
+    }
+
+    #[test]
+    fn a_name_is_utf8_and_ends_in_the_body() {
+        let mut body = Vec::new();
+        GOOD.encode(&mut body);
+        let at = body.len() - 2;
+        body[at] = 0xff;
+        assert_eq!(Hello::decode(&body), Err(BodyError::Text));
+        body[at - 1] = 3;
+        assert_eq!(Hello::decode(&body), Err(BodyError::Length));
+    }
+
+    #[test]
+    fn unknown_flags_and_reserved_bytes_are_not_looked_at() {
+        let mut body = Vec::new();
+        GOOD.encode(&mut body);
+        body[16..24].fill(0xff);
+        assert_eq!(Hello::decode(&body), Ok(GOOD));
+        body[16..24].fill(0);
+        assert_eq!(Hello::decode(&body), Ok(Hello { answer: false, ..GOOD }));
+    }
+
+    #[test]
+    fn a_joined_has_no_more_places_than_in_total() {
+        let mut body = Vec::new();
+        Joined::encode(&[1; 16], 2, 1, &[Place::default()], &mut body);
+        assert!(Joined::decode(&body).is_ok());
+        body[22] = 0;
+        assert_eq!(Joined::decode(&body), Err(BodyError::Count(0)));
+    }
+
+    #[test]
+    fn a_nak_of_a_group_that_cannot_be_is_refused() {
+        let mut body = Vec::new();
+        Nak::encode(&[1; 16], 0x0140, 2, &[], &mut body);
+        assert_eq!(Nak::decode(&body), Err(BodyError::Stream(0x0140)));
+    }
+}

@@ -16,6 +16,8 @@ use super::limits::{MAX_BODY_BYTES, MAX_ENTRIES, SESSION_BYTES};
 
 /// Flag of an interest: the sender hears your multicast.
 const INTEREST_HEARS: u32 = 1 << 0;
+/// Flag of an interest: the sender stands nowhere in your streams.
+const INTEREST_FRESH: u32 = 1 << 1;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -56,6 +58,9 @@ pub struct Interest {
     pub version: u32,
     /// The sender hears the multicast of the session it is for.
     pub hears_multicast: bool,
+    /// The sender knows of no place in the streams of that session (any more): it
+    /// joins all of them anew.
+    pub fresh: bool,
     /// A bit for each group.
     pub groups: u64,
 }
@@ -71,16 +76,19 @@ impl Interest {
             to: head.to,
             version: head.version.get(),
             hears_multicast: head.flags.get() & INTEREST_HEARS != 0,
+            fresh: head.flags.get() & INTEREST_FRESH != 0,
             groups: head.groups.get(),
         })
     }
 
     /// Appends the body.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let hears = if self.hears_multicast { INTEREST_HEARS } else { 0 };
+        let flags = hears | if self.fresh { INTEREST_FRESH } else { 0 };
         let head = InterestBytes {
             to: self.to,
             version: U32::new(self.version),
-            flags: U32::new(if self.hears_multicast { INTEREST_HEARS } else { 0 }),
+            flags: U32::new(flags),
             groups: U64::new(self.groups),
         };
         out.extend_from_slice(head.as_bytes());

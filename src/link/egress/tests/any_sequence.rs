@@ -28,7 +28,8 @@ impl Random {
 /// A stream, what was put into it and what it brought.
 struct Run {
     random: Random,
-    egress: Egress<Mask>,
+    egress: Egress,
+    config: EgressConfig,
     ring_bytes: usize,
     channels: Vec<Arc<LinkChannel>>,
     ordinal: u64,
@@ -45,10 +46,14 @@ impl Run {
     fn new(seed: u64, sealed: bool) -> Run {
         let mut random = Random(seed);
         let slots = 2 + random.below(12) as usize;
-        let mask = if sealed { Mask::sealed() } else { Mask::open() };
+        let mut config = config(slots);
+        if sealed {
+            config.keys = keys();
+        }
         Run {
             random,
-            egress: Egress::with_sealer(STREAM, &config(slots), mask),
+            egress: Egress::new(STREAM, &config),
+            config,
             ring_bytes: slots * DATAGRAM_BYTES,
             channels: ["a", "some channel", &"long".repeat(60)].map(channel).into(),
             ordinal: 0,
@@ -193,7 +198,11 @@ impl Run {
         let end = Position { number: self.sent.len() as u64, ordinal: self.ordinal };
         assert_eq!(self.egress.next(), end);
 
-        let sent: Sent = self.sent.into_iter().collect();
+        let mut sent = Sent::default();
+        if !self.config.keys.is_open() {
+            sent = Sent::sealed(&self.config.keys, &self.config.session);
+        }
+        sent.extend(self.sent);
         let events = sent.events();
         assert_eq!(events.len(), self.emitted.len());
         for (event, (bytes, channel, _)) in events.iter().zip(&self.emitted) {
@@ -231,6 +240,7 @@ fn any_sequence_of_calls_gives_the_frames_back() {
     for sealed in [false, true] {
         let mut blocked = 0;
         for seed in 0..RUNS {
+            let _audit = Audit::start();
             println!("seed {seed}, sealed {sealed}");
             let mut run = Run::new(seed, sealed);
             for _ in 0..STEPS {

@@ -4,60 +4,10 @@ use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::{DATA_HEADER_BYTES, LINK_MAGIC, NO_BOUNDARY, TAG_BYTES};
 use netcluster_wire::{Frame, Kind};
 
-use crate::link::egress::seal::Seal;
+use super::STREAM;
+use crate::link::keys::{Keys, StreamOpener};
+use crate::link::peer_id::Session;
 use crate::link::stream::Position;
-
-pub(super) const KEY_ID: u32 = 9;
-
-/// A toy of a cipher that refuses to seal a number twice.
-pub(super) struct Mask {
-    is_sealed: bool,
-    next: u64,
-}
-
-impl Mask {
-    pub(super) fn open() -> Mask {
-        Mask { is_sealed: false, next: 0 }
-    }
-
-    pub(super) fn sealed() -> Mask {
-        Mask { is_sealed: true, next: 0 }
-    }
-}
-
-impl Seal for Mask {
-    fn key_id(&self) -> u32 {
-        if self.is_sealed { KEY_ID } else { 0 }
-    }
-
-    fn tag_bytes(&self) -> usize {
-        if self.is_sealed { TAG_BYTES } else { 0 }
-    }
-
-    fn seal(&mut self, number: u64, header: &[u8], body: &mut [u8], tag: &mut [u8]) {
-        assert!(self.is_sealed);
-        assert!(number >= self.next, "each number once, in order");
-        self.next = number + 1;
-        tag.copy_from_slice(&tag_of(number, header, body));
-        mask(number, body);
-    }
-}
-
-fn tag_of(number: u64, header: &[u8], body: &[u8]) -> [u8; TAG_BYTES] {
-    let sum = header
-        .iter()
-        .chain(body)
-        .fold(number, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mut tag = [0; TAG_BYTES];
-    tag[..8].copy_from_slice(&sum.to_le_bytes());
-    tag
-}
-
-fn mask(number: u64, body: &mut [u8]) {
-    for byte in body {
-        *byte ^= (number as u8).wrapping_mul(31) ^ 0x5a;
-    }
-}
 
 /// One event as it came out.
 pub(super) struct Event {
@@ -70,6 +20,8 @@ pub(super) struct Event {
 /// All datagrams of a stream, from number 0.
 #[derive(Default)]
 pub(super) struct Sent {
+    /// `None` on an open link.
+    opener: Option<StreamOpener>,
     headers: Vec<DataHeader>,
     /// Where each one's body starts in `stream`.
     starts: Vec<usize>,
@@ -91,16 +43,21 @@ impl FromIterator<Vec<u8>> for Sent {
 }
 
 impl Sent {
+    /// For a stream that is sealed.
+    pub(super) fn sealed(keys: &Keys, session: &Session) -> Sent {
+        Sent { opener: Some(StreamOpener::new(keys, session, STREAM)), ..Sent::default() }
+    }
+
     fn push(&mut self, datagram: &[u8]) {
         let (header, body) = DataHeader::split(datagram).unwrap();
         let number = self.headers.len() as u64;
         assert_eq!(header.magic, LINK_MAGIC);
         assert_eq!(header.number.get(), number);
         let mut body = body.to_vec();
-        if header.key_id.get() != 0 {
+        if let Some(opener) = &mut self.opener {
             let tag = body.split_off(body.len() - TAG_BYTES);
-            mask(number, &mut body);
-            assert_eq!(tag, tag_of(number, &datagram[..DATA_HEADER_BYTES], &body));
+            let head = &datagram[..DATA_HEADER_BYTES];
+            opener.open(header.key_id.get(), number, head, &mut body, &tag).unwrap();
         }
         assert!(!body.is_empty());
         self.headers.push(*header);

@@ -1,0 +1,128 @@
+//! Sending: trains that the kernel cuts, or many datagrams per call where it
+//! cannot.
+//!
+//! ```text
+//!   bytes  [ segment | segment | segment | rest ]
+//!   GSO    one sendmsg, cut below the routing: one walk through the stack
+//!   else   one sendmmsg: one walk per datagram
+//! ```
+//! It keeps nothing of the bytes and does not wait.
+//!
+//! Invariant: the socket's multicast loop is as `looped` says, if that is known.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{SockAddr, Socket};
+
+use super::{DatagramStats, MAX_DATAGRAMS_PER_SEND, system};
+
+/// The longest train: an IPv6 packet's length, less the headers of IP (40 at
+/// most) and UDP (8).
+const MAX_TRAIN_BYTES: usize = u16::MAX as usize - 48;
+
+/// How the link's socket sends.
+#[derive(Debug)]
+pub(super) struct Sender {
+    v6: bool,
+    gso: bool,
+    /// What the socket does; `None`: not known.
+    looped: Option<bool>,
+}
+
+/// What went wrong once and for all.
+pub(super) const GSO_LOST: &str =
+    "the network interface cannot cut trains of datagrams (GSO); they are sent one by one";
+
+impl Sender {
+    pub(super) fn new(v6: bool, gso: bool) -> Sender {
+        Sender { v6, gso, looped: None }
+    }
+
+    /// Whether the kernel cuts trains.
+    pub(super) fn gso(&self) -> bool {
+        self.gso
+    }
+
+    /// See [`DatagramIo::send_datagrams`](super::DatagramIo::send_datagrams).
+    pub(super) fn send(
+        &mut self,
+        socket: &Socket,
+        to: SocketAddr,
+        bytes: &[u8],
+        segment: usize,
+        looped: bool,
+        stats: &mut DatagramStats,
+    ) -> io::Result<usize> {
+        debug_assert!(segment > 0);
+        debug_assert!(bytes.len().div_ceil(segment.max(1)) <= MAX_DATAGRAMS_PER_SEND);
+        if bytes.is_empty() || segment == 0 {
+            return Ok(0);
+        }
+        if to.ip().is_multicast() && self.looped != Some(looped) {
+            self.set_looped(socket, looped)?;
+        }
+        let address = SockAddr::from(to);
+        let step_bytes = match self.gso {
+            true => (MAX_TRAIN_BYTES / segment).clamp(1, MAX_DATAGRAMS_PER_SEND) * segment,
+            false => MAX_DATAGRAMS_PER_SEND * segment,
+        };
+        let mut taken = 0;
+        for step in bytes.chunks(step_bytes) {
+            match self.send_step(socket, &address, step, segment) {
+                Ok(sent) => {
+                    taken += sent;
+                    stats.sends += 1;
+                    stats.sent_bytes += sent as u64;
+                    stats.sent += sent.div_ceil(segment) as u64;
+                    if sent < step.len() {
+                        return Ok(taken);
+                    }
+                }
+                // What follows is tried again by the caller and then told.
+                Err(_) if taken > 0 => return Ok(taken),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) => {
+                    stats.send_errors += bytes.len().div_ceil(segment) as u64;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn send_step(
+        &mut self,
+        socket: &Socket,
+        to: &SockAddr,
+        bytes: &[u8],
+        segment: usize,
+    ) -> io::Result<usize> {
+        if self.gso
+            && bytes.len() > segment
+            && let Ok(segment_bytes) = u16::try_from(segment)
+        {
+            match system::send_train(socket, to, bytes, segment_bytes) {
+                Ok(()) => return Ok(bytes.len()),
+                // Kernels say either for a device that cannot, and the latter also
+                // for a segment that is too large. The other way shows which.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL)) => {
+                    let sent = system::send_each(socket, to, bytes, segment)?;
+                    self.gso = false;
+                    return Ok(sent);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        system::send_each(socket, to, bytes, segment)
+    }
+
+    fn set_looped(&mut self, socket: &Socket, looped: bool) -> io::Result<()> {
+        match self.v6 {
+            true => socket.set_multicast_loop_v6(looped)?,
+            false => socket.set_multicast_loop_v4(looped)?,
+        }
+        self.looped = Some(looped);
+        Ok(())
+    }
+}

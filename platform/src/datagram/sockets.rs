@@ -1,0 +1,268 @@
+//! The open sockets of a link: what both back ends share of them.
+//!
+//! ```text
+//!   0   unicast           1   peers, if the port was free     then   groups
+//! ```
+//! A back end receives on each by its place in that list, which only grows; it
+//! hands what came to [`DatagramSockets::arrived`], and all else is done here.
+//!
+//! Invariant: place 0 is there and is nobody else's port, so that an answer to
+//! what was sent always comes back to this broker.
+
+mod open;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use socket2::Socket;
+
+use super::groups::{self, MAX_GROUP_SOCKETS, Membership};
+use super::interface::{self, Interface, InterfaceReason};
+use super::sender::{GSO_LOST, Sender};
+use super::{
+    DatagramConfig, DatagramError, DatagramInfo, DatagramStats, Datagrams, arrival, system,
+};
+
+/// The place of the socket that everything is sent from.
+pub(crate) const UNICAST: usize = 0;
+
+/// The open sockets of a link.
+#[derive(Debug)]
+pub struct DatagramSockets {
+    config: DatagramConfig,
+    info: DatagramInfo,
+    sockets: Vec<Socket>,
+    /// What each socket has dropped, as it last said.
+    drops: Vec<u32>,
+    memberships: Vec<Membership>,
+    interface: Interface,
+    reason: InterfaceReason,
+    /// It was not there at the last look: the kernel may have forgotten all.
+    interface_lost: bool,
+    /// The loopback interface's number.
+    loopback_index: Option<u32>,
+    sender: Sender,
+    stats: DatagramStats,
+}
+
+impl DatagramSockets {
+    /// Opens the sockets. No group is joined yet.
+    ///
+    /// # Errors
+    /// What keeps the link from working, and what to do about it.
+    pub fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramError> {
+        open::open(config)
+    }
+
+    /// What they became.
+    pub fn info(&self) -> &DatagramInfo {
+        &self.info
+    }
+
+    pub(crate) fn stats(&self) -> DatagramStats {
+        self.stats
+    }
+
+    /// How many sockets there are.
+    pub(crate) fn count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// The socket at a place.
+    pub(crate) fn socket(&self, place: usize) -> &Socket {
+        &self.sockets[place]
+    }
+
+    /// See [`DatagramIo::send_datagrams`](super::DatagramIo::send_datagrams).
+    pub(crate) fn send(
+        &mut self,
+        to: SocketAddr,
+        bytes: &[u8],
+        segment: usize,
+        looped: bool,
+    ) -> io::Result<usize> {
+        let socket = &self.sockets[UNICAST];
+        let outcome = self.sender.send(socket, to, bytes, segment, looped, &mut self.stats);
+        if self.info.gso && !self.sender.gso() {
+            self.info.gso = false;
+            self.info.notes.push(GSO_LOST.to_owned());
+            tracing::warn!("{GSO_LOST}");
+        }
+        outcome
+    }
+
+    /// Sorts what a receive at `place` brought; `None` if it is not for the link.
+    pub(crate) fn arrived(
+        &mut self,
+        place: usize,
+        chunk: Bytes,
+        name: &[u8],
+        control: &[u8],
+        truncated: bool,
+    ) -> Option<Datagrams> {
+        let arrival = arrival::parse(name, control)?;
+        if let Some(drops) = arrival.drops {
+            let before = std::mem::replace(&mut self.drops[place], drops);
+            self.stats.kernel_drops += u64::from(drops.wrapping_sub(before));
+        }
+        if truncated {
+            self.stats.truncated += 1;
+            return None;
+        }
+        // An empty datagram says nothing.
+        if chunk.is_empty() {
+            return None;
+        }
+        let segment = arrival.segment.unwrap_or(chunk.len()).min(chunk.len());
+        let count = chunk.len().div_ceil(segment) as u64;
+        let multicast = arrival.to.is_some_and(|to| to.is_multicast());
+        if self.is_stray(arrival.interface, multicast, arrival.from.ip()) {
+            self.stats.strays += count;
+            return None;
+        }
+        self.stats.received += count;
+        self.stats.received_bytes += chunk.len() as u64;
+        self.stats.receives += 1;
+        Some(Datagrams { chunk, segment, from: arrival.from, multicast })
+    }
+
+    /// A group lies on the chosen interface alone. But what this machine sends to
+    /// itself goes over loopback, and some kernels name the interface that has the
+    /// address it was sent to; nobody else can send from this machine's addresses.
+    fn is_stray(&self, interface: Option<u32>, multicast: bool, from: IpAddr) -> bool {
+        match interface {
+            None => false,
+            Some(index) if index == self.interface.index => false,
+            Some(_) if multicast => true,
+            index => index != self.loopback_index && !self.info.local_addresses.contains(&from),
+        }
+    }
+
+    /// Joins a group. If that takes a further socket, the last place is new.
+    pub(crate) fn join(&mut self, group: IpAddr) -> io::Result<()> {
+        if !group.is_multicast() || group.is_ipv6() != self.config.group.is_ipv6() {
+            let text = format!("{group} is no group of the link's address family");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        if self.memberships.iter().any(|it| it.groups.contains(&group)) {
+            return Ok(());
+        }
+        let index = self.interface.index;
+        for membership in self.memberships.iter_mut().filter(|it| !it.full) {
+            match groups::join(&self.sockets[membership.socket], group, index) {
+                Ok(()) => {
+                    membership.groups.push(group);
+                    return Ok(());
+                }
+                Err(error) if groups::is_full(&error) && !membership.groups.is_empty() => {
+                    membership.full = true;
+                }
+                Err(error) => return Err(refusal(group, &self.interface.name, error)),
+            }
+        }
+        if self.memberships.len() == MAX_GROUP_SOCKETS {
+            let joined: usize = self.memberships.iter().map(|it| it.groups.len()).sum();
+            let advice = system::MEMBERSHIP_ADVICE;
+            let text = format!("{joined} groups are all that can be joined; {advice}");
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, text));
+        }
+        let socket = open::group_socket(&self.config, self.info.gro)?;
+        groups::join(&socket, group, index)
+            .map_err(|error| refusal(group, &self.interface.name, error))?;
+        let mut membership = Membership::new(self.sockets.len());
+        membership.groups.push(group);
+        self.sockets.push(socket);
+        self.drops.push(0);
+        self.memberships.push(membership);
+        Ok(())
+    }
+
+    /// Leaves a group.
+    pub(crate) fn leave(&mut self, group: IpAddr) -> io::Result<()> {
+        for membership in &mut self.memberships {
+            let Some(place) = membership.groups.iter().position(|it| *it == group) else {
+                continue;
+            };
+            membership.groups.swap_remove(place);
+            membership.full = false;
+            let socket = &self.sockets[membership.socket];
+            return match groups::leave(socket, group, self.interface.index) {
+                // The interface went, and the membership with it.
+                Err(_) if self.interface_lost => Ok(()),
+                outcome => outcome,
+            };
+        }
+        Ok(())
+    }
+
+    /// See [`DatagramIo::check_interface`](super::DatagramIo::check_interface).
+    pub(crate) fn check_interface(&mut self) -> io::Result<bool> {
+        let interfaces = interface::list()?;
+        self.info.local_addresses = open::addresses(&interfaces);
+        self.loopback_index = open::loopback_index(&interfaces);
+        let wanted = self.config.interface.as_deref();
+        let group = self.config.group;
+        let present = interfaces
+            .iter()
+            .find(|it| it.index == self.interface.index && it.name == self.interface.name)
+            .filter(|it| it.up && it.address(group.is_ipv6()).is_some());
+        let choice = interface::choose(&interfaces, wanted, group);
+        let (found, reason) = match (present, choice) {
+            // A better one may have come: at boot the network is often late.
+            (Some(_), Ok((better, reason))) if reason > self.reason => (better, reason),
+            (Some(present), _) => (present.clone(), self.reason),
+            (None, Ok(other)) => other,
+            (None, Err(error)) => {
+                self.interface_lost = true;
+                return Err(io::Error::new(io::ErrorKind::NetworkDown, error.to_string()));
+            }
+        };
+        if found == self.interface && !self.interface_lost {
+            return Ok(false);
+        }
+        self.move_to(found, reason)?;
+        Ok(true)
+    }
+
+    /// Uses another interface, or the same one anew.
+    fn move_to(&mut self, found: Interface, reason: InterfaceReason) -> io::Result<()> {
+        // Until all is joined, the next look must try again.
+        self.interface_lost = true;
+        let v6 = self.config.group.is_ipv6();
+        system::set_multicast_interface(&self.sockets[UNICAST], v6, found.index)?;
+        for membership in &self.memberships {
+            let socket = &self.sockets[membership.socket];
+            for &group in &membership.groups {
+                // It fails if the interface is gone, and then there is nothing to leave.
+                let _ = groups::leave(socket, group, self.interface.index);
+                groups::join(socket, group, found.index)
+                    .map_err(|error| refusal(group, &found.name, error))?;
+            }
+        }
+        self.info.interface.clone_from(&found.name);
+        self.info.interface_index = found.index;
+        self.info.reason = reason;
+        self.info.loopback = found.loopback;
+        self.info.mtu_bytes = system::mtu_bytes(&self.sockets[UNICAST], &found.name);
+        if let Some(address) = found.address(v6) {
+            self.info.unicast.set_ip(address);
+        }
+        self.interface = found;
+        self.reason = reason;
+        self.interface_lost = false;
+        Ok(())
+    }
+}
+
+/// A failed join in words.
+fn refusal(group: IpAddr, interface: &str, error: io::Error) -> io::Error {
+    let text = match groups::is_full(&error) {
+        true => format!(
+            "{group} cannot be joined on {interface}: {error}; {}",
+            system::MEMBERSHIP_ADVICE
+        ),
+        false => format!("{group} cannot be joined on {interface}: {error}"),
+    };
+    io::Error::new(error.kind(), text)
+}

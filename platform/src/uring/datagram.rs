@@ -1,0 +1,289 @@
+//! The link's sockets on a ring: one multishot receive for each, out of buffers
+//! of their own.
+//!
+//! ```text
+//!   a buffer  [ header | sender | control messages | datagram or train … ]
+//!             └─────────── HEAD_BYTES ────────────┘└─ what is handed out ─┘
+//! ```
+//! A buffer holds the longest train that the kernel joins. Sending is a plain
+//! nonblocking call: a train is a whole batch by itself, and its outcome is wanted
+//! at once.
+//!
+//! Invariant: what the kernel may touch (the buffers, their ring, the template
+//! of the message header) belongs to the ring's owner and not to the sockets, so
+//! that these can be closed at any time; what still comes for them is told apart
+//! by its epoch, and only gives its buffer back.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use bytes::Bytes;
+use io_uring::types::RecvMsgOut;
+use io_uring::{opcode, types};
+
+use super::UringIo;
+use super::provided::{DATAGRAM_GROUP, ProvidedBuffers};
+use super::ring::Event;
+use super::token::{Kind, Token};
+use crate::datagram::{CONTROL_BYTES, NAME_BYTES, UNICAST};
+use crate::pool::PAGE_BYTES;
+use crate::{
+    Completion, DatagramInfo, DatagramIo, DatagramSockets, DatagramStats, Datagrams, Waker,
+};
+
+/// How many buffers: as many trains may arrive between two waits.
+const BUFFERS: usize = 64;
+
+/// `struct io_uring_recvmsg_out`.
+const OUT_BYTES: usize = 16;
+
+/// What lies before the datagram.
+const HEAD_BYTES: usize = OUT_BYTES + NAME_BYTES + CONTROL_BYTES;
+
+/// The size of a buffer: the longest train, rounded up to pages.
+const BUFFER_BYTES: usize = (HEAD_BYTES + u16::MAX as usize).next_multiple_of(PAGE_BYTES);
+
+// Control messages are read where they lie.
+const _: () = assert!((OUT_BYTES + NAME_BYTES).is_multiple_of(8));
+
+/// The bits of a token's slot that are the socket's place.
+const PLACE_BITS: u32 = 8;
+
+/// All that the ring knows of datagrams.
+#[derive(Default)]
+pub(super) struct DatagramState {
+    link: Option<Link>,
+    /// Made with the first link, and kept.
+    buffers: Option<ProvidedBuffers>,
+    /// What the kernel lays a buffer out by. Boxed: it is given the address.
+    template: Option<Box<libc::msghdr>>,
+    /// How many links there were, for telling late completions apart.
+    epoch: u32,
+    /// Counters of a link that is closed.
+    last_stats: DatagramStats,
+}
+
+/// The open sockets.
+struct Link {
+    sockets: DatagramSockets,
+    receiving: Vec<Receiving>,
+    /// A poll for room is armed.
+    writable_armed: bool,
+}
+
+/// What a socket receives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receiving {
+    /// It is new.
+    Idle,
+    /// The kernel has a multishot receive.
+    Armed,
+    /// It would, but there was no buffer.
+    Starved,
+}
+
+impl DatagramState {
+    fn token(&self, kind: Kind, place: usize) -> u64 {
+        Token::new(kind, self.epoch << PLACE_BITS | place as u32).bits()
+    }
+
+    /// The place that a completion is for, if its link is the open one.
+    fn place(&self, slot: u32) -> Option<usize> {
+        let current = self.epoch & (u32::MAX >> PLACE_BITS);
+        (slot >> PLACE_BITS == current).then_some((slot & ((1 << PLACE_BITS) - 1)) as usize)
+    }
+}
+
+impl UringIo {
+    /// What the open sockets of the link are.
+    pub fn datagram_info(&self) -> Option<&DatagramInfo> {
+        self.datagrams.link.as_ref().map(|link| link.sockets.info())
+    }
+
+    /// Arms what is not armed, as far as there are buffers. Nothing that it leaves
+    /// could go on without another buffer, so the caller may block.
+    pub(super) fn feed_datagrams(&mut self) {
+        let state = &mut self.datagrams;
+        let (Some(link), Some(buffers)) = (&state.link, &mut state.buffers) else { return };
+        buffers.lend();
+        if link.receiving.iter().all(|it| *it == Receiving::Armed) {
+            return;
+        }
+        if !buffers.is_ample() {
+            buffers.pool().want();
+            buffers.lend();
+            if !buffers.is_ample() {
+                return;
+            }
+        }
+        for place in 0..link.receiving.len() {
+            self.arm_datagrams(place);
+        }
+    }
+
+    fn arm_datagrams(&mut self, place: usize) {
+        let state = &mut self.datagrams;
+        let token = state.token(Kind::Datagrams, place);
+        let (Some(link), Some(template)) = (&mut state.link, &state.template) else { return };
+        if link.receiving[place] == Receiving::Armed {
+            return;
+        }
+        link.receiving[place] = Receiving::Armed;
+        let fd = types::Fd(link.sockets.socket(place).as_raw_fd());
+        let receive = opcode::RecvMsgMulti::new(fd, &**template, DATAGRAM_GROUP).build();
+        // SAFETY: the template is boxed and the buffers are a pool's, and the ring is
+        // dropped before both.
+        unsafe { self.ring.push(&receive.user_data(token)) };
+    }
+
+    pub(super) fn on_datagrams(
+        &mut self,
+        slot: u32,
+        event: Event,
+        completions: &mut Vec<Completion>,
+    ) {
+        let state = &mut self.datagrams;
+        // Always, to keep the count of buffers, even when nobody wants the bytes.
+        let chunk = state.buffers.as_mut().and_then(|buffers| buffers.received(&event));
+        let Some(place) = state.place(slot) else { return };
+        let (Some(link), Some(template)) = (&mut state.link, &state.template) else { return };
+        if let Some(chunk) = chunk {
+            let arrived = unpack(&mut link.sockets, place, &chunk, template);
+            completions.extend(arrived.map(Completion::Datagrams));
+        }
+        if event.more() {
+            return;
+        }
+        if event.result == -libc::ENOBUFS {
+            link.receiving[place] = Receiving::Starved;
+            let short = state.buffers.as_ref().is_some_and(ProvidedBuffers::is_short);
+            self.stats.starvations += u64::from(short);
+            return;
+        }
+        // The kernel ended it for its own reasons; or it told of an ICMP message
+        // about something sent earlier, which is no end either.
+        link.receiving[place] = Receiving::Idle;
+        self.arm_datagrams(place);
+    }
+
+    fn arm_datagrams_writable(&mut self) {
+        let token = self.datagrams.token(Kind::DatagramsWritable, UNICAST);
+        let Some(link) = &mut self.datagrams.link else { return };
+        if link.writable_armed {
+            return;
+        }
+        link.writable_armed = true;
+        let fd = types::Fd(link.sockets.socket(UNICAST).as_raw_fd());
+        let poll = opcode::PollAdd::new(fd, libc::POLLOUT as u32).build();
+        // SAFETY: it points to nothing.
+        unsafe { self.ring.push(&poll.user_data(token)) };
+    }
+
+    pub(super) fn on_datagrams_writable(&mut self, slot: u32, completions: &mut Vec<Completion>) {
+        if self.datagrams.place(slot).is_none() {
+            return;
+        }
+        let Some(link) = &mut self.datagrams.link else { return };
+        link.writable_armed = false;
+        completions.push(Completion::DatagramsWritable);
+    }
+
+    /// Arms the sockets that are new.
+    fn receive_on_new(&mut self) {
+        let Some(link) = &mut self.datagrams.link else { return };
+        let first = link.receiving.len();
+        link.receiving.resize(link.sockets.count(), Receiving::Idle);
+        for place in first..link.receiving.len() {
+            self.arm_datagrams(place);
+        }
+    }
+
+    fn link(&mut self) -> io::Result<&mut DatagramSockets> {
+        let link = self.datagrams.link.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(&mut link.sockets)
+    }
+}
+
+/// What a receive brought, without what lies before it.
+fn unpack(
+    sockets: &mut DatagramSockets,
+    place: usize,
+    chunk: &Bytes,
+    template: &libc::msghdr,
+) -> Option<Datagrams> {
+    let out = RecvMsgOut::parse(chunk, template).ok()?;
+    let end = HEAD_BYTES + out.payload_data().len();
+    let payload = chunk.slice(HEAD_BYTES..end);
+    sockets.arrived(place, payload, out.name_data(), out.control_data(), out.is_payload_truncated())
+}
+
+impl DatagramIo for UringIo {
+    type Sockets = DatagramSockets;
+
+    fn open_datagrams(&mut self, sockets: DatagramSockets) -> io::Result<()> {
+        if self.datagrams.link.is_some() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a link is open already"));
+        }
+        if self.datagrams.buffers.is_none() {
+            let buffers = ProvidedBuffers::lent(&self.ring, DATAGRAM_GROUP, BUFFERS, BUFFER_BYTES)?;
+            buffers.pool().set_waker(Waker::new(self.wake.clone()));
+            // SAFETY: all zeros is a valid, empty header.
+            let mut template: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
+            template.msg_namelen = NAME_BYTES as _;
+            template.msg_controllen = CONTROL_BYTES as _;
+            self.datagrams.template = Some(template);
+            self.datagrams.buffers = Some(buffers);
+        }
+        self.datagrams.epoch = self.datagrams.epoch.wrapping_add(1);
+        self.datagrams.link = Some(Link { sockets, receiving: Vec::new(), writable_armed: false });
+        self.receive_on_new();
+        Ok(())
+    }
+
+    fn close_datagrams(&mut self) {
+        let Some(link) = self.datagrams.link.take() else { return };
+        // The operations hold the sockets: without this the ports would stay taken
+        // until somebody waits again.
+        for place in 0..link.sockets.count() {
+            self.ring.cancel_all_on(link.sockets.socket(place).as_raw_fd());
+        }
+        self.datagrams.last_stats = link.sockets.stats();
+    }
+
+    fn send_datagrams(
+        &mut self,
+        to: SocketAddr,
+        bytes: &[u8],
+        segment: usize,
+        looped: bool,
+    ) -> io::Result<usize> {
+        self.stats.syscalls += 1;
+        let outcome = self.link()?.send(to, bytes, segment, looped);
+        if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.arm_datagrams_writable();
+        }
+        outcome
+    }
+
+    fn join_group(&mut self, group: IpAddr) -> io::Result<()> {
+        let outcome = self.link()?.join(group);
+        self.receive_on_new();
+        outcome
+    }
+
+    fn leave_group(&mut self, group: IpAddr) -> io::Result<()> {
+        self.link()?.leave(group)
+    }
+
+    fn check_interface(&mut self) -> io::Result<bool> {
+        self.link()?.check_interface()
+    }
+
+    fn datagram_stats(&self) -> DatagramStats {
+        match &self.datagrams.link {
+            Some(link) => link.sockets.stats(),
+            None => self.datagrams.last_stats,
+        }
+    }
+}

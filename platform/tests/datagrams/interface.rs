@@ -1,0 +1,102 @@
+//! The interface: what comes in elsewhere, what goes and comes back.
+
+use std::net::UdpSocket;
+
+use netcluster_platform::{DatagramConfig, InterfaceReason};
+
+use crate::bench::{LinkIo, Node, on};
+use crate::space::{self, There};
+
+/// Sends something to an address from the other end of the wire.
+fn send_from_there(there: &There, to: impl ToString, bytes: &'static [u8]) {
+    let to = to.to_string();
+    there.run(move || {
+        let socket = UdpSocket::bind("10.77.0.2:0").unwrap();
+        socket.send_to(bytes, to).unwrap();
+    });
+}
+
+pub fn what_comes_in_elsewhere_is_a_stray<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {
+    space::with_wire(|there| {
+        let config = on("lo");
+        let mut node = Node::open(make(), &config);
+        let port = node.port();
+        send_from_there(there, format!("{}:{port}", space::NEAR_ADDRESS), b"stray");
+        // It is seen at the latest when something behind it is.
+        let to = node.address();
+        node.send_one(to, b"own");
+        node.expect(b"own");
+        assert_eq!(node.io.datagram_stats().strays, 1);
+        // To an address of the chosen interface it is none.
+        let mut near = Node::open(make(), &on(space::NEAR));
+        let to = near.address();
+        send_from_there(there, to, b"welcome");
+        assert_eq!(near.expect(b"welcome").from.ip().to_string(), "10.77.0.2");
+        // Nor if it comes from this machine, which goes over loopback.
+        node.send_one(to, b"neighbour");
+        near.expect(b"neighbour");
+        assert_eq!(near.io.datagram_stats().strays, 0);
+    });
+}
+
+pub fn an_interface_that_comes_back_is_joined_anew<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {
+    space::with_wire(|there| {
+        let config = on(space::NEAR);
+        let mut node = Node::open(make(), &config);
+        let hears = |node: &mut Node<I>| {
+            send_from_there(there, config.group, b"hello");
+            let heard = node.expect(b"hello");
+            assert!(heard.multicast);
+        };
+        there.run(|| space::ip("route add 224.0.0.0/4 dev v1")).unwrap();
+        hears(&mut node);
+        assert!(!node.io.check_interface().unwrap());
+
+        space::ip(&format!("link set {} down", space::NEAR)).unwrap();
+        let error = node.io.check_interface().unwrap_err();
+        assert!(error.to_string().contains("ip link set v0 up"), "{error}");
+        space::ip(&format!("link set {} up", space::NEAR)).unwrap();
+        assert!(node.io.check_interface().unwrap());
+        assert!(!node.io.check_interface().unwrap());
+        hears(&mut node);
+
+        // Its successor has another number.
+        space::ip(&format!("link del {}", space::NEAR)).unwrap();
+        let error = node.io.check_interface().unwrap_err();
+        assert!(error.to_string().contains("there are: lo"), "{error}");
+        space::ip("link add other type veth peer name another").unwrap();
+        let task = there.run(|| rustix::thread::gettid().as_raw_nonzero().get());
+        let add = format!("link add {} type veth peer name v1 netns {task}", space::NEAR);
+        space::ip(&add).unwrap();
+        space::near_up().unwrap();
+        there
+            .run(|| {
+                space::ip("addr add 10.77.0.2/24 dev v1")?;
+                space::ip("link set v1 up")?;
+                space::ip("route add 224.0.0.0/4 dev v1")
+            })
+            .unwrap();
+        assert!(node.io.check_interface().unwrap());
+        hears(&mut node);
+    });
+}
+
+pub fn a_better_interface_is_taken_when_it_comes<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {
+    space::with_wire(|there| {
+        space::ip(&format!("link set {} down", space::NEAR)).unwrap();
+        let config = DatagramConfig { interface: None, ..on(space::NEAR) };
+        let mut node = Node::open(make(), &config);
+        assert_eq!(node.info.reason, InterfaceReason::Loopback);
+        assert!(node.info.notes[0].contains("only brokers on this machine"));
+        assert!(!node.io.check_interface().unwrap());
+        space::ip(&format!("link set {} up", space::NEAR)).unwrap();
+        assert!(node.io.check_interface().unwrap(), "the first that does multicast");
+        there.run(|| space::ip("route add 224.0.0.0/4 dev v1")).unwrap();
+        send_from_there(there, config.group, b"hello");
+        node.expect(b"hello");
+        space::ip(&format!("route add 224.0.0.0/4 dev {}", space::NEAR)).unwrap();
+        let chosen = Node::open(make(), &config);
+        assert_eq!(chosen.info.interface, space::NEAR);
+        assert_eq!(chosen.info.reason, InterfaceReason::Route);
+    });
+}

@@ -1,0 +1,109 @@
+//! How much one receiver loses: numbers noticed missing against numbers sent.
+//!
+//! Loss is taken over two spans of at least [`SPAN_NS`] each. A receiver is lossy
+//! if both together are and the newer one alone is: a single overrun, such as the
+//! first moment of a sender that does not yet know the way, is over within one
+//! span and is no reason to give up on anybody.
+
+/// The shortest span that is judged.
+pub const SPAN_NS: u64 = 50_000_000;
+/// A span with fewer numbers than this goes on: one lost of three says nothing.
+const MIN_NUMBERS: u64 = 16;
+
+/// Numbers sent, and how many of them were noticed missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Sent in some time.
+    pub sent: u64,
+    /// Noticed missing in the same time. May exceed `sent` when a report is late.
+    pub lost: u64,
+}
+
+impl Sample {
+    /// Adds another time's numbers.
+    pub fn add(&mut self, other: Sample) {
+        self.sent = self.sent.saturating_add(other.sent);
+        self.lost = self.lost.saturating_add(other.lost);
+    }
+
+    /// How many numbers it rests on.
+    pub fn numbers(&self) -> u64 {
+        self.sent.max(self.lost)
+    }
+
+    /// The part that was lost, at most 1000.
+    pub fn permille(&self) -> u64 {
+        match self.numbers() {
+            0 => 0,
+            numbers => (u128::from(self.lost) * 1000 / u128::from(numbers)) as u64,
+        }
+    }
+}
+
+/// The last two spans of one receiver, and the one that is running.
+#[derive(Debug)]
+pub struct LossMeter {
+    next: u64,
+    seen_lost: u64,
+    begun_ns: u64,
+    running: Sample,
+    newer: Option<Sample>,
+    older: Option<Sample>,
+}
+
+impl LossMeter {
+    /// Numbers from `next` on count.
+    pub fn new(now_ns: u64, next: u64) -> LossMeter {
+        LossMeter {
+            next,
+            seen_lost: 0,
+            begun_ns: now_ns,
+            running: Sample::default(),
+            newer: None,
+            older: None,
+        }
+    }
+
+    /// The receiver has noticed so many missing, ever, while `next` is the next to
+    /// be sent. Answers what is new, and the loss of the span that this ends.
+    pub fn report(&mut self, now_ns: u64, next: u64, seen_lost: u64) -> (Sample, Option<u64>) {
+        let sample = Sample {
+            sent: next.saturating_sub(self.next),
+            // A report that was overtaken by a later one says less: nothing new.
+            lost: seen_lost.saturating_sub(self.seen_lost),
+        };
+        self.next = self.next.max(next);
+        self.seen_lost = self.seen_lost.max(seen_lost);
+        self.running.add(sample);
+        let is_long = now_ns.saturating_sub(self.begun_ns) >= SPAN_NS;
+        if !is_long || self.running.numbers() < MIN_NUMBERS {
+            return (sample, None);
+        }
+        let span = std::mem::take(&mut self.running);
+        self.begun_ns = now_ns;
+        self.older = self.newer.replace(span);
+        (sample, Some(span.permille()))
+    }
+
+    /// The loss over both spans, per mille; none until there are two.
+    pub fn permille(&self) -> Option<u64> {
+        let mut both = self.older?;
+        both.add(self.newer?);
+        Some(both.permille())
+    }
+
+    /// The loss over both spans, if also the newer one's is above `permille`.
+    pub fn lasting_above(&self, permille: u64) -> Option<u64> {
+        let both = self.permille()?;
+        let newer = self.newer?.permille();
+        (both > permille && newer > permille).then_some(both)
+    }
+
+    /// Judges from here on only.
+    pub fn forget(&mut self, now_ns: u64) {
+        self.begun_ns = now_ns;
+        self.running = Sample::default();
+        self.newer = None;
+        self.older = None;
+    }
+}

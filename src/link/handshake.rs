@@ -1,0 +1,221 @@
+//! Sessions that are not peers yet.
+//!
+//! ```text
+//!   stranger           this broker
+//!     hello ────────────▶ pending: a nonce of its own
+//!     ◀──────────── hello, challenge(nonce)        again at 20, 60, 140 … ms
+//!     answer(nonce) ────▶ peer
+//! ```
+//! Both sides do the same, each for itself: a session is a peer here once it
+//! answered our challenge, so that recordings of its hellos are none.
+//!
+//! One whose node id a peer has already is that peer after a restart, or another
+//! broker with the same id by mistake. The peer is asked for a sign of life: if
+//! one comes, the newcomer is refused.
+//!
+//! Invariant: at most [`MAX_PENDING`] sessions, none longer than
+//! [`PENDING_LIFETIME_NS`].
+
+use std::net::SocketAddr;
+
+use crate::link::keys::ControlOpener;
+use crate::link::peer_id::{PeerId, Session};
+
+/// Sessions that may be pending. One more pushes the oldest out.
+pub const MAX_PENDING: usize = 64;
+
+const MS_NS: u64 = 1_000_000;
+
+/// How long a session may take to become a peer.
+pub const PENDING_LIFETIME_NS: u64 = 2000 * MS_NS;
+
+/// The first repetition of a challenge; the next ones wait twice as long each.
+const CHALLENGE_RETRY_NS: u64 = 20 * MS_NS;
+
+/// Longest time between two challenges.
+const MAX_CHALLENGE_RETRY_NS: u64 = 320 * MS_NS;
+
+/// How long the peer that has the newcomer's node id may take to show that it is
+/// alive. Far less than events are held back after a start.
+pub const RIVAL_NS: u64 = 50 * MS_NS;
+
+const _: () = assert!(RIVAL_NS > 2 * CHALLENGE_RETRY_NS);
+
+/// What a hello said.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub node: u32,
+    pub name: Box<str>,
+    pub datagram_bytes: u16,
+}
+
+pub(super) struct Pending {
+    pub session: Session,
+    pub identity: Identity,
+    pub opener: ControlOpener,
+    /// Where its hello came from.
+    pub address: SocketAddr,
+    pub since_ns: u64,
+    pub nonce: [u8; 16],
+    /// When multicast of it was heard last.
+    pub multicast_ns: Option<u64>,
+    /// The peer that has its node id.
+    pub rival: Option<PeerId>,
+    /// It answered, from there; decided when the rival's time is over.
+    pub answered: Option<SocketAddr>,
+    /// Not to become a peer.
+    pub is_refused: bool,
+    next_ns: u64,
+    retry_ns: u64,
+}
+
+impl Pending {
+    pub fn new(
+        now_ns: u64,
+        session: &Session,
+        identity: Identity,
+        opener: ControlOpener,
+        address: SocketAddr,
+        nonce: [u8; 16],
+    ) -> Pending {
+        Pending {
+            session: *session,
+            identity,
+            opener,
+            address,
+            since_ns: now_ns,
+            nonce,
+            multicast_ns: None,
+            rival: None,
+            answered: None,
+            is_refused: false,
+            next_ns: now_ns + CHALLENGE_RETRY_NS,
+            retry_ns: CHALLENGE_RETRY_NS,
+        }
+    }
+
+    /// When there is something to do.
+    fn next_ns(&self) -> u64 {
+        let end_ns = self.since_ns + PENDING_LIFETIME_NS;
+        match self.answered {
+            _ if self.is_refused => end_ns,
+            Some(_) => end_ns.min(self.since_ns + RIVAL_NS),
+            None => end_ns.min(self.next_ns),
+        }
+    }
+}
+
+/// What is due for a pending session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Challenge it again.
+    Challenge,
+    /// Its rival gave no sign: it is a peer.
+    Establish,
+}
+
+#[derive(Default)]
+pub(super) struct Handshakes {
+    /// Oldest first.
+    pending: Vec<Pending>,
+    /// Pushed out by others.
+    pub evicted: u64,
+    /// Did not answer in time.
+    pub expired: u64,
+}
+
+impl Handshakes {
+    pub fn find(&mut self, session: &Session) -> Option<&mut Pending> {
+        self.pending.iter_mut().find(|pending| pending.session == *session)
+    }
+
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether one of them may become a peer yet.
+    pub fn is_busy(&self) -> bool {
+        self.pending.iter().any(|pending| !pending.is_refused)
+    }
+
+    pub fn push(&mut self, pending: Pending) {
+        if self.pending.len() == MAX_PENDING {
+            self.pending.remove(0);
+            self.evicted += 1;
+        }
+        self.pending.push(pending);
+    }
+
+    pub fn take(&mut self, session: &Session) -> Option<Pending> {
+        let at = self.pending.iter().position(|pending| pending.session == *session)?;
+        Some(self.pending.remove(at))
+    }
+
+    pub fn next_ns(&self) -> u64 {
+        self.pending.iter().map(Pending::next_ns).min().unwrap_or(u64::MAX)
+    }
+
+    /// Forgets who took too long, and tells what is due of one of the others.
+    pub fn poll(&mut self, now_ns: u64) -> Option<(Session, Due)> {
+        let before = self.pending.len();
+        self.pending.retain(|pending| now_ns < pending.since_ns + PENDING_LIFETIME_NS);
+        self.expired += (before - self.pending.len()) as u64;
+        let pending = self.pending.iter_mut().find(|pending| pending.next_ns() <= now_ns)?;
+        if pending.answered.is_some() {
+            return Some((pending.session, Due::Establish));
+        }
+        pending.retry_ns = (pending.retry_ns * 2).min(MAX_CHALLENGE_RETRY_NS);
+        pending.next_ns = now_ns + pending.retry_ns;
+        Some((pending.session, Due::Challenge))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::keys::Keys;
+
+    fn pending(now_ns: u64, index: u8) -> Pending {
+        let session = [index; 16];
+        let identity = Identity { node: 1, name: "a".into(), datagram_bytes: 1372 };
+        let opener = ControlOpener::new(&Keys::open_link(), &session);
+        let address = SocketAddr::from(([10, 0, 0, 1], 1));
+        Pending::new(now_ns, &session, identity, opener, address, [0; 16])
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut handshakes = Handshakes::default();
+        (0..MAX_PENDING as u8 + 3).for_each(|index| handshakes.push(pending(0, index)));
+        assert_eq!((handshakes.len(), handshakes.evicted), (MAX_PENDING, 3));
+        assert!(handshakes.find(&[2; 16]).is_none());
+        assert!(handshakes.find(&[3; 16]).is_some());
+    }
+
+    #[test]
+    fn challenges_are_repeated_ever_more_slowly_until_the_end() {
+        let mut handshakes = Handshakes::default();
+        handshakes.push(pending(0, 1));
+        let mut at_ms = Vec::new();
+        while handshakes.next_ns() < u64::MAX {
+            let now_ns = handshakes.next_ns();
+            if let Some((_, due)) = handshakes.poll(now_ns) {
+                assert_eq!(due, Due::Challenge);
+                at_ms.push(now_ns / MS_NS);
+            }
+        }
+        assert_eq!(at_ms, [20, 60, 140, 300, 620, 940, 1260, 1580, 1900]);
+        assert_eq!((handshakes.len(), handshakes.expired), (0, 1));
+    }
+
+    #[test]
+    fn one_that_answered_waits_for_its_rivals_time_alone() {
+        let mut handshakes = Handshakes::default();
+        handshakes.push(pending(0, 1));
+        let address = SocketAddr::from(([10, 0, 0, 1], 1));
+        handshakes.find(&[1; 16]).unwrap().answered = Some(address);
+        assert_eq!(handshakes.next_ns(), RIVAL_NS);
+        assert_eq!(handshakes.poll(RIVAL_NS - 1), None);
+        assert_eq!(handshakes.poll(RIVAL_NS), Some(([1; 16], Due::Establish)));
+    }
+}

@@ -1,0 +1,82 @@
+//! One stream of one peer, as the link keeps it.
+
+use std::collections::VecDeque;
+
+use netcluster_wire::control::LossReason;
+
+use crate::link::event::{LinkEvent, Lost, Run};
+use crate::link::ingress::{Delivery, Ingress};
+use crate::link::local::Locals;
+use crate::link::peer_id::PeerId;
+use crate::link::status::{LinkCounters, PeerCounters};
+use crate::link::stream::{Position, StreamId};
+
+pub(super) struct Incoming {
+    pub stream: StreamId,
+    pub ingress: Ingress,
+    /// Where the peer says that we joined. Another place later: it joined us anew.
+    pub join: Position,
+    /// Nobody here wants it any more. It is kept until the peer knows.
+    pub is_stale: bool,
+    /// A listener here is full.
+    pub is_held: bool,
+    /// The peer said where it ends.
+    pub has_left: bool,
+}
+
+/// Whose stream it is, and where its events go.
+pub(super) struct Outlet<'a> {
+    pub peer: PeerId,
+    pub node: u32,
+    pub locals: &'a Locals,
+    pub events: &'a mut VecDeque<LinkEvent>,
+    pub counters: &'a mut LinkCounters,
+    pub peer_counters: &'a mut PeerCounters,
+}
+
+impl Incoming {
+    pub fn new(stream: StreamId, ingress: Ingress, join: Position) -> Incoming {
+        Incoming { stream, ingress, join, is_stale: false, is_held: false, has_left: false }
+    }
+
+    /// When repairs are to be asked for.
+    pub fn next_nak_ns(&self) -> u64 {
+        self.ingress.next_nak_ns().unwrap_or(u64::MAX)
+    }
+
+    /// Hands out what is in order by now.
+    pub fn drain(&mut self, reason: LossReason, outlet: &mut Outlet<'_>) {
+        while let Some(delivery) = self.ingress.poll_delivery() {
+            match delivery {
+                _ if self.is_stale => {}
+                Delivery::Run { channel, slice, frames, source, name_len } => {
+                    if !outlet.locals.is_wanted(channel) {
+                        outlet.counters.events_unheard += frames as u64;
+                        continue;
+                    }
+                    outlet.events.push_back(LinkEvent::Run(Run {
+                        peer: outlet.peer,
+                        stream: self.stream,
+                        channel,
+                        slice,
+                        frames,
+                        source,
+                        name_len,
+                    }));
+                }
+                Delivery::Lost { count } => {
+                    match count {
+                        Some(count) => outlet.peer_counters.events_lost += count,
+                        None => outlet.peer_counters.losses_unknown += 1,
+                    }
+                    outlet.events.push_back(LinkEvent::Lost(Lost {
+                        node: outlet.node,
+                        stream: self.stream,
+                        count,
+                        reason,
+                    }));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a stream says: about a datagram, about its events, about itself.
+
+use netcluster_platform::Slice;
+use netcluster_wire::Source;
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is kept.
+    Taken,
+    /// It was here before, or belongs to what came before the join.
+    Duplicate,
+    /// It is too far ahead of what is missing, or of what is delivered. It will
+    /// be asked for later.
+    TooFar,
+    /// A large frame must first get the memory it needs. It will be asked for
+    /// later.
+    NoMemory,
+    /// Its seal is broken.
+    Forged,
+    /// It names a key that is not ours.
+    WrongKey(u32),
+    /// Its length or its header is none that this stream can have.
+    Malformed,
+    /// The session is over.
+    Ended,
+}
+
+/// What a stream delivers, in order.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// Whole event frames.
+    Run {
+        /// Hash of their channel.
+        channel: u64,
+        /// The frames.
+        slice: Slice,
+        /// How many.
+        frames: usize,
+        /// Who emitted them.
+        source: Source,
+        /// Bytes of the name that all of them carry.
+        name_len: usize,
+    },
+    /// Events are missing at this place.
+    Lost {
+        /// At most so many; `None` if nobody knows.
+        count: Option<u64>,
+    },
+}
+
+/// What happened in a stream, since it was joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams kept.
+    pub taken: u64,
+    /// Datagrams that were here before.
+    pub duplicates: u64,
+    /// Datagrams refused because they were too far ahead.
+    pub too_far: u64,
+    /// Datagrams refused while a large frame waited for memory.
+    pub no_memory: u64,
+    /// Datagrams whose seal was broken.
+    pub forged: u64,
+    /// Datagrams sealed with another key.
+    pub wrong_key: u64,
+    /// Datagrams, frames and heartbeats that no peer should send.
+    pub malformed: u64,
+    /// Events reported lost, as far as they can be counted.
+    pub lost: u64,
+    /// Times that events were lost which nobody can count.
+    pub lost_unknown: u64,
+}

@@ -1,0 +1,148 @@
+//! Datagrams that came before their turn: opened, by number.
+//!
+//! ```text
+//!   fed                 next
+//!   |                   |
+//!   [ some | some | some | none | some | none | none | some ]
+//!     the turn of these    ^ missing: nothing behind goes on
+//!     has come
+//! ```
+//! Bodies lie one behind the other in chunks, so that a datagram costs no
+//! allocation of its own.
+//!
+//! Invariant: the last slot, if there is one, is full; the caller bounds how far
+//! ahead slots reach.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// Bytes of a chunk that bodies are put into.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// What a data header says of the frames in its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Where in the body the first frame starts.
+    pub boundary: Option<usize>,
+    /// Of the first event that starts there or behind.
+    pub ordinal: u64,
+    /// The channel in force at the boundary.
+    pub channel: u64,
+}
+
+/// One datagram.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub facts: Facts,
+    pub body: Bytes,
+}
+
+/// The store.
+#[derive(Debug, Default)]
+pub(super) struct Reorder {
+    slots: VecDeque<Option<Stored>>,
+    chunk: BytesMut,
+}
+
+impl Reorder {
+    /// Whether the datagram at this distance from the front is there.
+    #[inline]
+    pub fn has(&self, ahead: usize) -> bool {
+        matches!(self.slots.get(ahead), Some(Some(_)))
+    }
+
+    /// Copies and opens a body; it is stored only if that succeeds.
+    ///
+    /// # Errors
+    /// What `open` says.
+    pub fn put<E>(
+        &mut self,
+        ahead: usize,
+        facts: Facts,
+        body: &[u8],
+        open: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.chunk.capacity() < body.len() {
+            self.chunk.reserve(CHUNK_BYTES.max(body.len()));
+        }
+        self.chunk.extend_from_slice(body);
+        if let Err(error) = open(&mut self.chunk[..]) {
+            self.chunk.clear();
+            return Err(error);
+        }
+        let body = self.chunk.split().freeze();
+        if ahead >= self.slots.len() {
+            self.slots.resize_with(ahead + 1, || None);
+        }
+        self.slots[ahead] = Some(Stored { facts, body });
+        Ok(())
+    }
+
+    /// Takes the front slot, if it is full.
+    pub fn pop(&mut self) -> Option<Stored> {
+        match self.slots.front() {
+            Some(Some(_)) => self.slots.pop_front().flatten(),
+            _ => None,
+        }
+    }
+
+    /// Leaves `count` slots behind, whatever is in them.
+    pub fn skip(&mut self, count: u64) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.slots.len());
+        self.slots.drain(..count);
+    }
+
+    /// How far away the first full slot is.
+    pub fn first(&self) -> Option<u64> {
+        self.slots.iter().position(Option::is_some).map(|at| at as u64)
+    }
+
+    /// The stream pauses: gives its memory back, if nothing is stored.
+    pub fn rest(&mut self) {
+        if self.slots.is_empty() && self.slots.capacity() > 0 {
+            *self = Reorder::default();
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: Facts = Facts { boundary: None, ordinal: 0, channel: 0 };
+
+    fn put(reorder: &mut Reorder, ahead: usize, body: &[u8]) {
+        reorder.put(ahead, FACTS, body, |_| Ok::<(), ()>(())).unwrap();
+    }
+
+    #[test]
+    fn datagrams_come_out_by_number_and_stop_at_a_hole() {
+        let mut reorder = Reorder::default();
+        put(&mut reorder, 3, b"three");
+        put(&mut reorder, 0, b"zero");
+        put(&mut reorder, 1, b"one");
+        assert_eq!(reorder.pop().unwrap().body, b"zero"[..]);
+        assert_eq!(reorder.pop().unwrap().body, b"one"[..]);
+        assert!(reorder.pop().is_none());
+        assert_eq!(reorder.first(), Some(1));
+        reorder.skip(1);
+        assert_eq!(reorder.pop().unwrap().body, b"three"[..]);
+        assert!(reorder.slots.is_empty());
+        reorder.skip(u64::MAX);
+    }
+
+    #[test]
+    fn what_does_not_open_leaves_no_trace() {
+        let mut reorder = Reorder::default();
+        assert_eq!(reorder.put(5, FACTS, b"forged", |_| Err(7)), Err(7));
+        assert!(reorder.slots.is_empty());
+        put(&mut reorder, 0, b"good");
+        assert_eq!(reorder.pop().unwrap().body, b"good"[..]);
+    }
+}

@@ -1,0 +1,5 @@
+mod broken;
+mod channel;
+mod model;
+mod script;
+mod sender;

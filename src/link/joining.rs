@@ -1,0 +1,289 @@
+//! Who wants which groups, and from where on.
+//!
+//! ```text
+//!   receiver                          sender
+//!     interest(version, groups) ────────▶ owes everything from P on
+//!     ◀──────────────────── joined(version, P of each stream)
+//!     (repeated until it is answered)
+//! ```
+//! The sender remembers what it answered: the same question gets the same answer,
+//! so that nothing between the two is given up. A group that a receiver no longer
+//! wants, it keeps until the sender knows; so both always mean the same P.
+//!
+//! A receiver that forgot the sender, or never knew it, says so (`fresh`): then
+//! it joins all streams anew. A sender that forgot the receiver challenges it, by
+//! which the receiver notices and tells its interest again.
+
+use netcluster_wire::link::limits::MAX_ENTRIES;
+use netcluster_wire::link::{ControlKind, Interest, Joined, Place};
+
+use crate::link::event::LinkEvent;
+use crate::link::flow::Path;
+use crate::link::incoming::Incoming;
+use crate::link::ingress::Ingress;
+use crate::link::keys::StreamOpener;
+use crate::link::peer::Peer;
+use crate::link::stream::{Position, StreamId};
+use crate::link::Link;
+
+/// The own interest, which all peers are told.
+#[derive(Default)]
+pub(super) struct OwnInterest {
+    version: u32,
+    /// The last one that was reported as known to all.
+    reported: u32,
+    /// Counts what any peer was told, so that each has growing versions even if
+    /// it was forgotten meanwhile.
+    told: u32,
+}
+
+impl OwnInterest {
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub fn changed(&mut self) {
+        self.version += 1;
+    }
+
+    fn next_told(&mut self) -> u32 {
+        self.told += 1;
+        self.told
+    }
+}
+
+impl Peer {
+    /// How our data reaches it.
+    pub fn path(&self) -> Path {
+        if self.wants.hears_us { Path::Multicast } else { Path::Unicast }
+    }
+}
+
+impl Link {
+    /// Version of the newest own interest.
+    pub fn interest_version(&self) -> u32 {
+        self.interest.version
+    }
+
+    /// Whether every live peer knows of the interest of this version. Not before
+    /// the time is over in which peers are looked for.
+    pub fn joined(&self, version: u32) -> bool {
+        self.discovery.is_over()
+            && self.peers.iter().all(|peer| peer.told.confirmed_version >= version)
+    }
+
+    /// Names of the peers that have not confirmed the newest interest.
+    pub fn waiting_for(&self) -> Vec<String> {
+        let version = self.interest.version;
+        let waiting = self.peers.iter().filter(|peer| peer.told.confirmed_version < version);
+        waiting.map(|peer| peer.identity.name.to_string()).collect()
+    }
+
+    /// Reports the newest interest as known to all, once it is.
+    pub(super) fn report_joined(&mut self) {
+        let version = self.interest.version;
+        if self.interest.reported < version && self.joined(version) {
+            self.interest.reported = version;
+            self.events.push_back(LinkEvent::Joined(version));
+        }
+    }
+
+    /// The own interest changed.
+    pub(super) fn tell_all(&mut self, now_ns: u64) {
+        for index in 0..self.peers.len() {
+            if let Some(slot) = self.peers.slot_at(index) {
+                self.renew_interest(now_ns, slot);
+            }
+        }
+        self.report_joined();
+    }
+
+    /// Tells one peer anew what is wanted of it.
+    pub(super) fn renew_interest(&mut self, now_ns: u64, slot: usize) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let groups = self.locals.groups;
+        for incoming in &mut peer.incoming {
+            let is_wanted = groups & (1 << incoming.stream.group()) != 0;
+            incoming.is_stale |= !is_wanted;
+            if incoming.is_stale {
+                // Wanted again, but does the peer know that it was not? If not, all
+                // that comes is owed; if so, what comes behind its new P will be
+                // repaired. Until it tells, nothing may be delivered.
+                incoming.ingress.set_held(is_wanted);
+            }
+        }
+        let hears = peer.is_multicast_heard(now_ns);
+        let version = self.interest.next_told();
+        peer.told.renew(now_ns, version, self.interest.version, groups, hears);
+        self.send_interest(now_ns, slot);
+    }
+
+    /// Sends a peer the interest if it is time.
+    pub(super) fn send_interest(&mut self, now_ns: u64, slot: usize) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        if peer.told.is_due(now_ns) {
+            let interest = Interest {
+                to: peer.session,
+                version: peer.told.version,
+                hears_multicast: peer.told.hears,
+                fresh: peer.told.fresh,
+                groups: peer.told.groups,
+            };
+            self.mail.post_to(ControlKind::Interest, peer.address, |out| interest.encode(out));
+        }
+        let next_ns = peer.next_ns();
+        self.due(next_ns);
+    }
+
+    /// A peer tells what it wants.
+    pub(super) fn on_interest(&mut self, now_ns: u64, slot: usize, interest: &Interest) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let wants = &mut peer.wants;
+        if interest.version < wants.version {
+            return;
+        }
+        if interest.version > wants.version {
+            wants.version = interest.version;
+            wants.groups = interest.groups;
+            wants.hears_us = interest.hears_multicast;
+            let (id, path) = (peer.id, peer.path());
+            let is_kept =
+                |stream: StreamId| !interest.fresh && interest.groups & (1 << stream.group()) != 0;
+            peer.wants.joined.retain(|&(stream, _)| {
+                if !is_kept(stream) && let Some(&at) = self.own_at.get(&stream) {
+                    let own = &mut self.own[at];
+                    own.flow.remove(now_ns, id);
+                    own.receivers_changed();
+                }
+                is_kept(stream)
+            });
+            for stream in self.settings.streams_in(interest.groups) {
+                let own = self.own_at.get(&stream).map(|&at| &mut self.own[at]);
+                let Some(own) = own else {
+                    if peer.joined(stream).is_none() {
+                        peer.wants.joined.push((stream, Position::default()));
+                    }
+                    continue;
+                };
+                if peer.joined(stream).is_none() {
+                    // What is held back is for those who come now.
+                    let position = match self.discovery.is_over() {
+                        true => own.egress.join_point(),
+                        false => own.egress.next(),
+                    };
+                    peer.wants.joined.push((stream, position));
+                    own.flow.join(now_ns, id, position.number, path);
+                    own.receivers_changed();
+                }
+                own.flow.set_path(id, path);
+            }
+            self.forget_unwanted();
+        }
+        self.answer_interest(slot);
+    }
+
+    /// Drops what streams that lost their last receiver have not sent.
+    pub(super) fn forget_unwanted(&mut self) {
+        if !self.discovery.is_over() {
+            return;
+        }
+        for (at, own) in self.own.iter_mut().enumerate() {
+            if !own.flow.is_wanted() {
+                self.sending.forget(at);
+                own.forget_unsent();
+            }
+        }
+    }
+
+    fn answer_interest(&mut self, slot: usize) {
+        let Some(peer) = self.peers.at(slot) else { return };
+        let places: Vec<Place> = peer.wants.joined.iter().map(|&(stream, at)| place(stream, at)).collect();
+        let total = places.len() as u16;
+        let (session, version, address) = (peer.session, peer.wants.version, peer.address);
+        // An empty answer is one too.
+        let chunks = places.chunks(MAX_ENTRIES).chain(places.is_empty().then_some(&places[..]));
+        for chunk in chunks {
+            self.mail.post_to(ControlKind::Joined, address, |out| {
+                Joined::encode(&session, version, total, chunk, out);
+            });
+        }
+    }
+
+    /// A peer says from where on it owes us its streams.
+    pub(super) fn on_joined(&mut self, now_ns: u64, slot: usize, joined: &Joined<'_>) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let told = &mut peer.told;
+        if joined.version != told.version || told.is_confirmed {
+            return;
+        }
+        for place in joined.places.iter() {
+            if !told.places.iter().any(|other| other.stream == place.stream) {
+                told.places.push(place);
+            }
+        }
+        if told.places.len() < usize::from(joined.total) {
+            return;
+        }
+        told.is_confirmed = true;
+        told.fresh = false;
+        told.confirmed_version = told.own_version;
+        let (places, groups) = (std::mem::take(&mut told.places), told.groups);
+        let expected = self.settings.streams_in(groups);
+        let mut streams: Vec<_> = expected
+            .filter_map(|stream| {
+                let place = places.iter().find(|place| place.stream == stream.0)?;
+                Some((stream, Position { number: place.number, ordinal: place.ordinal }))
+            })
+            .collect();
+        streams.sort_unstable_by_key(|(stream, _)| *stream);
+        self.take_places(now_ns, slot, &streams);
+        self.report_joined();
+    }
+
+    /// Receives these streams of a peer, from these positions on, and no others.
+    fn take_places(&mut self, now_ns: u64, slot: usize, streams: &[(StreamId, Position)]) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let mut before = std::mem::take(&mut peer.incoming);
+        for &(stream, join) in streams {
+            let at = before.iter().position(|incoming| incoming.stream == stream);
+            match at.map(|at| before.swap_remove(at)) {
+                Some(mut incoming) if incoming.join == join || !incoming.is_stale => {
+                    if incoming.join != join {
+                        // The peer had forgotten us. What it sent until it joined
+                        // us anew, nobody will repair.
+                        let Position { number, ordinal } = join;
+                        incoming.ingress.heartbeat(now_ns, number, number, ordinal);
+                        incoming.join = join;
+                    }
+                    if incoming.is_stale {
+                        incoming.ingress.set_held(incoming.is_held);
+                        incoming.is_stale = false;
+                    }
+                    peer.incoming.push(incoming);
+                    continue;
+                }
+                // For a while nobody here wanted it, and the peer knew.
+                Some(_) => self.window.close(peer.id, stream),
+                None => {}
+            }
+            let opener = StreamOpener::new(&self.config.keys, &peer.session, stream);
+            let node = peer.identity.node;
+            let ingress = Ingress::new(stream, node, join, opener, &self.ingress_config);
+            self.window.open(peer.id, stream, join.number);
+            peer.incoming.push(Incoming::new(stream, ingress, join));
+            peer.owes_status = true;
+            self.owes_status = true;
+        }
+        for incoming in before {
+            self.window.close(peer.id, incoming.stream);
+        }
+        for &(stream, _) in streams {
+            self.look_through(now_ns, slot, stream);
+        }
+        self.pay_statuses(now_ns);
+    }
+}
+
+fn place(stream: StreamId, at: Position) -> Place {
+    Place { stream: stream.0, number: at.number, ordinal: at.ordinal }
+}

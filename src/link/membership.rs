@@ -1,0 +1,292 @@
+//! How sessions become peers, and cease to be.
+
+use std::net::SocketAddr;
+
+use netcluster_wire::control::LossReason;
+use netcluster_wire::link::{Answer, Challenge, Control, ControlKind, Hello};
+
+use crate::link::Link;
+use crate::link::event::{Gone, LinkEvent};
+use crate::link::handshake::{Due, Identity, Pending};
+use crate::link::incoming::Outlet;
+use crate::link::keys::ControlOpener;
+use crate::link::peer::Peer;
+use crate::link::peer_id::Session;
+use crate::link::transmit::To;
+use crate::link::warnings::Kind;
+
+use super::dispatch::From;
+
+impl Link {
+    /// A hello of a session that is neither a peer nor pending.
+    pub(super) fn on_stranger(
+        &mut self,
+        now_ns: u64,
+        session: &Session,
+        hello: &Hello<'_>,
+        opener: ControlOpener,
+        (from, multicast): From,
+    ) {
+        let name = hello.name;
+        if hello.cluster != self.config.cluster {
+            self.counters.drops.other_cluster += 1;
+            return;
+        }
+        if hello.groups != u16::from(self.settings.groups) || hello.settings != self.settings.hash {
+            self.counters.drops.other_settings += 1;
+            let groups = self.settings.groups;
+            let what = match hello.groups == u16::from(groups) {
+                true => "other channels with pressure than here".to_owned(),
+                false => format!("{} groups, here there are {groups}", hello.groups),
+            };
+            return self.warn(now_ns, Kind::OtherSettings, from, || {
+                format!("broker {name} at {from} is of this cluster, but set up otherwise: {what}")
+            });
+        }
+        if hello.node == self.config.node {
+            self.counters.drops.same_node += 1;
+            let node = hello.node;
+            return self.warn(now_ns, Kind::SameNode, from, || {
+                format!("broker {name} at {from} has the node id of this one: {node:08x}")
+            });
+        }
+        if self.is_ending() || self.peers.has_tag(session) {
+            return;
+        }
+        if self.peers.is_full() {
+            self.counters.drops.too_many_peers += 1;
+            let count = self.peers.len();
+            return self.warn(now_ns, Kind::TooManyPeers, from, || {
+                format!("broker {name} at {from} is one too many: there are {count} peers")
+            });
+        }
+        let mut nonce = [0; 16];
+        self.entropy.fill(&mut nonce);
+        let (node, datagram_bytes) = (hello.node, hello.datagram_bytes);
+        let identity = Identity { node, name: name.into(), datagram_bytes };
+        let mut pending = Pending::new(now_ns, session, identity, opener, from, nonce);
+        pending.multicast_ns = multicast.then_some(now_ns);
+        let rival = self.peers.iter().find(|peer| peer.identity.node == node);
+        let rival = rival.map(|peer| (peer.id, peer.address));
+        pending.rival = rival.map(|(id, _)| id);
+        self.handshakes.push(pending);
+        if let Some((_, address)) = rival {
+            self.say_hello_to(address, true);
+        }
+        self.say_hello_to(from, false);
+        self.challenge(session);
+        if multicast {
+            // So that it hears our multicast at once, and we need not wait for
+            // a second to know.
+            self.announce.hurry(now_ns);
+        }
+        self.due(self.announce.next_ns().min(self.handshakes.next_ns()));
+    }
+
+    /// A control datagram of a pending session.
+    pub(super) fn on_pending(
+        &mut self,
+        now_ns: u64,
+        session: &Session,
+        control: &Control<'_>,
+        (from, _): From,
+    ) {
+        match control {
+            Control::Hello(hello) if hello.answer => self.say_hello_to(from, false),
+            Control::Challenge(challenge) => {
+                let answer = Answer { nonce: challenge.nonce, to: *session };
+                self.mail.post_to(ControlKind::Answer, from, |out| answer.encode(out));
+            }
+            Control::Answer(answer) => {
+                let Some(pending) = self.handshakes.find(session) else { return };
+                if answer.to != self.session || answer.nonce != pending.nonce {
+                    self.counters.drops.other_receiver += 1;
+                    return;
+                }
+                if pending.is_refused {
+                    return;
+                }
+                pending.answered = Some(from);
+                if pending.rival.is_none() {
+                    self.establish(now_ns, session);
+                }
+                self.due(self.handshakes.next_ns());
+            }
+            _ => {}
+        }
+    }
+
+    /// Does what is due for pending sessions.
+    pub(super) fn run_handshakes(&mut self, now_ns: u64) {
+        while let Some((session, due)) = self.handshakes.poll(now_ns) {
+            match due {
+                Due::Challenge => {
+                    self.ping_rival(&session);
+                    self.challenge(&session);
+                }
+                Due::Establish => self.establish(now_ns, &session),
+            }
+        }
+    }
+
+    fn challenge(&mut self, session: &Session) {
+        let Some(pending) = self.handshakes.find(session) else { return };
+        let challenge = Challenge { nonce: pending.nonce };
+        self.mail.post_to(ControlKind::Challenge, pending.address, |out| challenge.encode(out));
+    }
+
+    fn ping_rival(&mut self, session: &Session) {
+        let rival = self.handshakes.find(session).and_then(|pending| pending.rival);
+        if let Some(peer) = rival.and_then(|rival| self.peers.get(rival)) {
+            self.say_hello_to(peer.address, true);
+        }
+    }
+
+    /// A pending session answered: it is a peer, unless its node id is another's.
+    fn establish(&mut self, now_ns: u64, session: &Session) {
+        let Some(pending) = self.handshakes.find(session) else { return };
+        let rival = pending.rival.and_then(|rival| self.peers.get(rival));
+        if let Some(rival) = rival.filter(|rival| rival.heard_ns > pending.since_ns) {
+            pending.is_refused = true;
+            let (address, other) = (pending.address, rival.address);
+            let (name, other_name) = (pending.identity.name.clone(), rival.identity.name.clone());
+            let node = rival.identity.node;
+            self.counters.drops.same_node += 1;
+            return self.warn(now_ns, Kind::SameNode, address, || {
+                format!(
+                    "brokers {name} at {address} and {other_name} at {other} have the same \
+                     node id: {node:08x}"
+                )
+            });
+        }
+        let Some(pending) = self.handshakes.take(session) else { return };
+        let address = pending.answered.unwrap_or(pending.address);
+        let node = pending.identity.node;
+        let before = (0..self.peers.len()).filter_map(|index| self.peers.slot_at(index));
+        let before = before.into_iter().find(|&slot| {
+            self.peers.at(slot).is_some_and(|peer| peer.identity.node == node)
+        });
+        if let Some(slot) = before {
+            self.counters.restarted += 1;
+            self.bury(now_ns, slot, Gone::Restarted);
+        }
+        if self.peers.is_full() || self.peers.has_tag(session) {
+            self.counters.drops.too_many_peers += 1;
+            return;
+        }
+        let id = self.peers.next_id();
+        let peer = Peer::new(now_ns, id, pending, address);
+        let name = peer.identity.name.clone();
+        let slot = self.peers.insert(peer);
+        self.counters.established += 1;
+        self.events.push_back(LinkEvent::PeerUp { peer: id, node, name, address });
+        self.neighbours_changed();
+        self.renew_interest(now_ns, slot);
+    }
+
+    /// A hello or heartbeat came by multicast: perhaps for the first time.
+    pub(super) fn multicast_heard(&mut self, now_ns: u64, slot: usize) {
+        let Some(peer) = self.peers.at(slot) else { return };
+        if peer.told.hears != peer.is_multicast_heard(now_ns) {
+            self.renew_interest(now_ns, slot);
+        }
+    }
+
+    /// Does what is due for one peer. It may be gone afterwards.
+    pub(super) fn run_peer(&mut self, now_ns: u64, slot: usize) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        if peer.is_silent(now_ns) {
+            self.counters.silent += 1;
+            return self.bury(now_ns, slot, Gone::Silent);
+        }
+        if peer.next_ns() > now_ns {
+            return;
+        }
+        if peer.is_ping_due(now_ns) {
+            let address = peer.address;
+            self.say_hello_to(address, true);
+        }
+        self.multicast_heard(now_ns, slot);
+        self.send_interest(now_ns, slot);
+        self.send_naks(now_ns, slot);
+    }
+
+    /// A peer said goodbye: once all its streams are ended it is gone.
+    pub(super) fn left(&mut self, now_ns: u64, slot: usize) {
+        let Some(peer) = self.peers.at(slot) else { return };
+        if peer.incoming.iter().all(|incoming| incoming.has_left) {
+            self.counters.left += 1;
+            self.bury(now_ns, slot, Gone::Left);
+        }
+    }
+
+    /// Forgets a peer, and tells the listeners of its streams if it did not say
+    /// how they end.
+    fn bury(&mut self, now_ns: u64, slot: usize, why: Gone) {
+        let Some(mut peer) = self.peers.remove(slot) else { return };
+        let node = peer.identity.node;
+        for mut incoming in std::mem::take(&mut peer.incoming) {
+            if !incoming.has_left {
+                incoming.ingress.died();
+            }
+            incoming.ingress.set_held(false);
+            let mut outlet = Outlet {
+                peer: peer.id,
+                node,
+                locals: &self.locals,
+                events: &mut self.events,
+                counters: &mut self.counters,
+                peer_counters: &mut peer.counters,
+            };
+            incoming.drain(LossReason::Peer, &mut outlet);
+        }
+        self.window.close_peer(peer.id);
+        for (stream, _) in &peer.wants.joined {
+            if let Some(&at) = self.own_at.get(stream) {
+                let own = &mut self.own[at];
+                own.flow.remove(now_ns, peer.id);
+                own.repairs.forget_peer(peer.id);
+                own.receivers_changed();
+            }
+        }
+        self.sending.pace.forget(peer.id);
+        self.forget_unwanted();
+        let name = peer.identity.name;
+        self.events.push_back(LinkEvent::PeerDown { peer: peer.id, node, name, why });
+        self.neighbours_changed();
+        self.report_joined();
+    }
+
+    /// Peers came, went or moved: whether any is on this machine.
+    fn neighbours_changed(&mut self) {
+        let is_local = |peer: &Peer| self.config.is_local(peer.address.ip());
+        self.is_looped = self.peers.iter().any(is_local);
+    }
+
+    /// Says hello to all, if it is time.
+    pub(super) fn run_announce(&mut self, now_ns: u64) {
+        if self.is_ending() || !self.announce.is_due(now_ns) {
+            return;
+        }
+        let mut to = vec![To::Group(self.config.control_address())];
+        to.extend(self.config.peers.iter().map(|&address| To::Addr(address)));
+        for peer in self.peers.iter().filter(|peer| !peer.wants.hears_us) {
+            if !self.config.peers.contains(&peer.address) {
+                to.push(To::Addr(peer.address));
+            }
+        }
+        self.say_hello(&to, false);
+    }
+
+    pub(super) fn say_hello_to(&mut self, to: SocketAddr, answer: bool) {
+        self.say_hello(&[To::Addr(to)], answer);
+    }
+
+    fn say_hello(&mut self, to: &[To], answer: bool) {
+        let mut body = std::mem::take(&mut self.hello_body);
+        body.clear();
+        self.hello(answer).encode(&mut body);
+        self.mail.post(ControlKind::Hello, to, |out| out.extend_from_slice(&body));
+        self.hello_body = body;
+    }
+}

@@ -1,0 +1,54 @@
+//! One own stream with all that belongs to it.
+
+use std::ops::Range;
+
+use crate::link::beat::Beat;
+use crate::link::egress::{Egress, EgressConfig};
+use crate::link::flow::Flow;
+use crate::link::repair::Repairs;
+use crate::link::stream::StreamId;
+
+pub(super) struct OwnStream {
+    pub id: StreamId,
+    pub egress: Egress,
+    pub flow: Flow,
+    pub repairs: Repairs,
+    pub beat: Beat,
+}
+
+impl OwnStream {
+    pub fn new(id: StreamId, config: &EgressConfig, stall_ns: u64) -> OwnStream {
+        let history = (config.history_bytes / config.datagram_bytes) as u64;
+        OwnStream {
+            id,
+            egress: Egress::new(id, config),
+            flow: Flow::new(history, if id.is_pressured() { stall_ns } else { 0 }),
+            repairs: Repairs::new(),
+            beat: Beat::new(),
+        }
+    }
+
+    /// Whether all that are waited for have everything that was sent.
+    pub fn is_confirmed(&self) -> bool {
+        self.flow.needed() >= self.egress.next().number
+    }
+
+    /// What can be sent again.
+    pub fn held(&self) -> Range<u64> {
+        self.egress.tail()..self.egress.next().number
+    }
+
+    /// Receivers came, went or stated how far they are.
+    pub fn receivers_changed(&mut self) {
+        self.egress.set_needed(self.flow.needed());
+        if !self.flow.is_wanted() {
+            self.beat.next_ns = u64::MAX;
+        }
+    }
+
+    /// The last receiver is gone: what is not sent is for nobody.
+    pub fn forget_unsent(&mut self) {
+        self.egress.discard_unsent();
+        self.flow.unblocked();
+    }
+}

@@ -1,0 +1,47 @@
+//! The losses of one interval, by receiver.
+
+use crate::link::flow::Sample;
+use crate::link::peer_id::PeerId;
+
+/// A receiver that was sent fewer in an interval says nothing about the way.
+const MIN_NUMBERS: u64 = 100;
+
+/// What each receiver lost since the interval began, over all streams.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// In the order of their names.
+    peers: Vec<(PeerId, Sample)>,
+}
+
+impl Losses {
+    /// Adds what was reported.
+    pub fn add(&mut self, peer: PeerId, sample: Sample) {
+        match self.find(peer) {
+            Ok(at) => self.peers[at].1.add(sample),
+            Err(at) => self.peers.insert(at, (peer, sample)),
+        }
+    }
+
+    /// The largest loss of all, per mille; none if nobody was sent enough.
+    pub fn worst(&self) -> Option<u64> {
+        let samples = self.peers.iter().map(|(_, sample)| sample);
+        let known = samples.filter(|sample| sample.numbers() >= MIN_NUMBERS);
+        known.map(Sample::permille).max()
+    }
+
+    /// The next interval begins.
+    pub fn clear(&mut self) {
+        self.peers.clear();
+    }
+
+    /// A receiver does not count any more.
+    pub fn forget(&mut self, peer: PeerId) {
+        if let Ok(at) = self.find(peer) {
+            self.peers.remove(at);
+        }
+    }
+
+    fn find(&self, peer: PeerId) -> Result<usize, usize> {
+        self.peers.binary_search_by_key(&peer, |(peer, _)| *peer)
+    }
+}

@@ -1,0 +1,234 @@
+//! One peer: another broker that proved to be there now.
+
+use std::net::SocketAddr;
+
+use netcluster_wire::link::Place;
+
+use crate::link::handshake::{Identity, Pending};
+use crate::link::incoming::Incoming;
+use crate::link::keys::ControlOpener;
+use crate::link::peer_id::{PeerId, Session};
+use crate::link::status::PeerCounters;
+use crate::link::stream::{Position, StreamId};
+
+const MS_NS: u64 = 1_000_000;
+
+/// Without a word for this long a peer is forgotten.
+pub const SILENCE_NS: u64 = 3000 * MS_NS;
+
+/// After so much silence a peer is asked for a sign of life: hellos come once a
+/// second, and three of them may well be lost.
+pub const PING_AFTER_NS: u64 = 1500 * MS_NS;
+
+/// How often.
+pub const PING_INTERVAL_NS: u64 = 250 * MS_NS;
+
+/// A peer whose multicast was not heard for this long is one that we do not hear:
+/// three hellos and a bit.
+pub const MULTICAST_SILENCE_NS: u64 = 3500 * MS_NS;
+
+/// The first repetition of an interest that was not answered.
+const INTEREST_RETRY_NS: u64 = 5 * MS_NS;
+
+/// Longest time between two repetitions.
+const MAX_INTEREST_RETRY_NS: u64 = 200 * MS_NS;
+
+const _: () = assert!(PING_AFTER_NS + 4 * PING_INTERVAL_NS < SILENCE_NS);
+
+/// What the peer wants of our streams.
+#[derive(Default)]
+pub(super) struct Wants {
+    /// Of its newest interest; 0 if none came yet.
+    pub version: u32,
+    /// A bit for each group.
+    pub groups: u64,
+    /// It receives our multicast: data need not be sent to it alone.
+    pub hears_us: bool,
+    /// Where it joined, for the same answer to the same question.
+    pub joined: Vec<(StreamId, Position)>,
+}
+
+/// What the peer was told of our interest.
+pub(super) struct Told {
+    /// Of the newest interest sent to it.
+    pub version: u32,
+    /// The own interest that it stands for.
+    pub own_version: u32,
+    /// The groups in it.
+    pub groups: u64,
+    /// That its multicast is heard.
+    pub hears: bool,
+    /// That we stand nowhere: until it answered once.
+    pub fresh: bool,
+    /// It answered.
+    pub is_confirmed: bool,
+    /// The own interest that it knows of for sure.
+    pub confirmed_version: u32,
+    /// The answer as far as it came: it may be several datagrams.
+    pub places: Vec<Place>,
+    next_ns: u64,
+    retry_ns: u64,
+}
+
+impl Told {
+    /// A new interest is due at once.
+    pub fn renew(&mut self, now_ns: u64, version: u32, own_version: u32, groups: u64, hears: bool) {
+        self.version = version;
+        self.own_version = own_version;
+        self.groups = groups;
+        self.hears = hears;
+        self.is_confirmed = false;
+        self.places.clear();
+        self.next_ns = now_ns;
+        self.retry_ns = INTEREST_RETRY_NS;
+    }
+
+    /// Whether to send it now; then it counts as sent.
+    pub fn is_due(&mut self, now_ns: u64) -> bool {
+        let is_due = !self.is_confirmed && self.next_ns <= now_ns;
+        if is_due {
+            self.next_ns = now_ns + self.retry_ns;
+            self.retry_ns = (self.retry_ns * 2).min(MAX_INTEREST_RETRY_NS);
+        }
+        is_due
+    }
+
+    fn next_ns(&self) -> u64 {
+        if self.is_confirmed { u64::MAX } else { self.next_ns }
+    }
+}
+
+pub(super) struct Peer {
+    pub id: PeerId,
+    pub session: Session,
+    pub identity: Identity,
+    pub address: SocketAddr,
+    pub since_ns: u64,
+    pub opener: ControlOpener,
+    /// When anything of it was opened last.
+    pub heard_ns: u64,
+    /// When multicast of it was.
+    pub multicast_ns: Option<u64>,
+    pub wants: Wants,
+    pub told: Told,
+    /// Its streams that we take part in, by their ids.
+    pub incoming: Vec<Incoming>,
+    /// The clock in its last heartbeat, and when that came.
+    pub echo: Option<(u64, u64)>,
+    /// Smoothed; 0 while it was not measured.
+    pub round_trip_ns: u64,
+    /// From a request for a repair to its arrival, smoothed; 0 while unknown.
+    pub repair_ns: u64,
+    /// A status is to be sent.
+    pub owes_status: bool,
+    pub counters: PeerCounters,
+    ping_ns: u64,
+}
+
+impl Peer {
+    /// What a pending session becomes by its answer from `address`.
+    pub fn new(now_ns: u64, id: PeerId, pending: Pending, address: SocketAddr) -> Peer {
+        let told = Told {
+            version: 0,
+            own_version: 0,
+            groups: 0,
+            hears: false,
+            fresh: true,
+            is_confirmed: false,
+            confirmed_version: 0,
+            places: Vec::new(),
+            next_ns: now_ns,
+            retry_ns: INTEREST_RETRY_NS,
+        };
+        Peer {
+            id,
+            session: pending.session,
+            identity: pending.identity,
+            address,
+            since_ns: now_ns,
+            opener: pending.opener,
+            heard_ns: now_ns,
+            multicast_ns: pending.multicast_ns,
+            wants: Wants::default(),
+            told,
+            incoming: Vec::new(),
+            echo: None,
+            round_trip_ns: 0,
+            repair_ns: 0,
+            owes_status: false,
+            counters: PeerCounters::default(),
+            ping_ns: 0,
+        }
+    }
+
+    /// Something of it was opened.
+    #[inline]
+    pub fn heard(&mut self, now_ns: u64, multicast: bool) {
+        self.heard_ns = now_ns;
+        if multicast {
+            self.multicast_ns = Some(now_ns);
+        }
+    }
+
+    /// Whether its multicast reaches us.
+    pub fn is_multicast_heard(&self, now_ns: u64) -> bool {
+        self.multicast_ns.is_some_and(|at_ns| now_ns < at_ns + MULTICAST_SILENCE_NS)
+    }
+
+    /// Whether it has not been heard for too long.
+    pub fn is_silent(&self, now_ns: u64) -> bool {
+        now_ns >= self.heard_ns + SILENCE_NS
+    }
+
+    /// Whether to ask for a sign of life now; then it counts as asked.
+    pub fn is_ping_due(&mut self, now_ns: u64) -> bool {
+        let is_due = now_ns >= self.ping_ns.max(self.heard_ns + PING_AFTER_NS);
+        if is_due {
+            self.ping_ns = now_ns + PING_INTERVAL_NS;
+        }
+        is_due
+    }
+
+    /// When something is due for it.
+    pub fn next_ns(&self) -> u64 {
+        let silence_ns = (self.heard_ns + SILENCE_NS).min(
+            self.ping_ns.max(self.heard_ns + PING_AFTER_NS),
+        );
+        let deaf_ns = match self.multicast_ns {
+            Some(at_ns) if self.told.hears => at_ns + MULTICAST_SILENCE_NS,
+            _ => u64::MAX,
+        };
+        let nak_ns = self.incoming.iter().map(Incoming::next_nak_ns).min().unwrap_or(u64::MAX);
+        silence_ns.min(deaf_ns).min(nak_ns).min(self.told.next_ns())
+    }
+
+    /// Takes in one measured round trip.
+    pub fn measured(&mut self, round_trip_ns: u64) {
+        self.round_trip_ns = smoothed(self.round_trip_ns, round_trip_ns);
+    }
+
+    /// Takes in how long one repair took.
+    pub fn repaired_in(&mut self, sample_ns: u64) {
+        self.repair_ns = smoothed(self.repair_ns, sample_ns);
+    }
+
+    /// Its stream with this id, if we take part in it.
+    #[inline]
+    pub fn incoming_mut(&mut self, stream: StreamId) -> Option<&mut Incoming> {
+        let at = self.incoming.binary_search_by_key(&stream, |incoming| incoming.stream).ok()?;
+        Some(&mut self.incoming[at])
+    }
+
+    /// Where it joined one of our streams.
+    pub fn joined(&self, stream: StreamId) -> Option<Position> {
+        self.wants.joined.iter().find(|(other, _)| *other == stream).map(|(_, position)| *position)
+    }
+}
+
+/// An eighth of each new sample, as TCP does; 0 is none.
+fn smoothed(before: u64, sample: u64) -> u64 {
+    match before {
+        0 => sample.max(1),
+        before => (before - before / 8 + sample / 8).max(1),
+    }
+}

@@ -1,0 +1,162 @@
+//! Datagrams in: what is data goes to its stream, what is control is dispatched.
+//!
+//! A train of datagrams is looked through as a whole: frames are searched for,
+//! statuses and requests made once per stream in it, not once per datagram.
+
+use std::net::SocketAddr;
+
+use netcluster_wire::control::LossReason;
+use netcluster_wire::link::{DataHeader, Datagram, DatagramError, parse};
+
+use crate::link::Link;
+use crate::link::incoming::Outlet;
+use crate::link::ingress::Verdict;
+use crate::link::stream::StreamId;
+use crate::link::warnings::Kind;
+
+/// Datagrams that arrived together from one sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagrams<'a> {
+    /// All of them, one behind the other.
+    pub bytes: &'a [u8],
+    /// Bytes of each but the last, which may be shorter.
+    pub segment: usize,
+    /// Who sent them.
+    pub from: SocketAddr,
+    /// Whether they were sent to a group, not to this machine alone.
+    pub multicast: bool,
+}
+
+impl Link {
+    /// Takes datagrams.
+    pub fn handle_datagrams(&mut self, now_ns: u64, datagrams: &Datagrams<'_>) {
+        for datagram in datagrams.bytes.chunks(datagrams.segment.max(1)) {
+            match parse(datagram) {
+                Ok(Datagram::Data { header, .. }) => {
+                    self.receive_data(now_ns, header, datagram, datagrams.multicast);
+                }
+                Ok(Datagram::Control { kind, header, body, tag }) => {
+                    self.finish_train(now_ns);
+                    let from = (datagrams.from, datagrams.multicast);
+                    self.receive_control(now_ns, kind, header, (body, tag), from);
+                }
+                Err(error) => self.refuse(now_ns, error, datagram, datagrams.from),
+            }
+        }
+        self.finish_train(now_ns);
+        self.pay_statuses(now_ns);
+    }
+
+    #[inline]
+    fn receive_data(
+        &mut self,
+        now_ns: u64,
+        header: &DataHeader,
+        datagram: &[u8],
+        multicast: bool,
+    ) {
+        let tag = header.session.get();
+        if tag == self.tag {
+            self.counters.drops.own += 1;
+            return;
+        }
+        let stream = StreamId(header.stream.get());
+        let Some(slot) = self.peers.slot_of_tag(tag) else {
+            self.counters.drops.unknown_session += 1;
+            return;
+        };
+        if self.touched != Some((slot, stream)) {
+            self.finish_train(now_ns);
+            self.touched = Some((slot, stream));
+        }
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let Some(incoming) = peer.incoming_mut(stream) else {
+            self.counters.drops.unjoined += 1;
+            return;
+        };
+        let drops = &mut self.counters.drops;
+        match incoming.ingress.handle(now_ns, header, datagram) {
+            Verdict::Taken => {
+                peer.heard(now_ns, multicast);
+                peer.counters.received += 1;
+                peer.counters.received_bytes += datagram.len() as u64;
+                self.counters.received += 1;
+                self.counters.received_bytes += datagram.len() as u64;
+            }
+            Verdict::Duplicate => drops.duplicate += 1,
+            Verdict::TooFar | Verdict::NoMemory => drops.too_far += 1,
+            Verdict::Forged => drops.forged += 1,
+            Verdict::WrongKey(_) => drops.wrong_key += 1,
+            Verdict::Malformed => drops.malformed += 1,
+            Verdict::Ended => drops.unknown_session += 1,
+        }
+    }
+
+    /// Looks through the stream whose data came last, if that was not done.
+    #[inline]
+    fn finish_train(&mut self, now_ns: u64) {
+        let Some((slot, stream)) = self.touched.take() else { return };
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let id = peer.id;
+        let Some(incoming) = peer.incoming_mut(stream) else { return };
+        let position = incoming.ingress.position();
+        if self.window.received(now_ns, id, stream, position) {
+            peer.owes_status = true;
+            self.owes_status = true;
+        }
+        self.look_through(now_ns, slot, stream);
+    }
+
+    /// Hands out what a stream has by now, and notes what it owes and asks.
+    pub(super) fn look_through(&mut self, now_ns: u64, slot: usize, stream: StreamId) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let (id, node) = (peer.id, peer.identity.node);
+        let at = peer.incoming.binary_search_by_key(&stream, |incoming| incoming.stream);
+        let Ok(at) = at else { return };
+        let incoming = &mut peer.incoming[at];
+        let mut outlet = Outlet {
+            peer: id,
+            node,
+            locals: &self.locals,
+            events: &mut self.events,
+            counters: &mut self.counters,
+            peer_counters: &mut peer.counters,
+        };
+        incoming.drain(LossReason::Link, &mut outlet);
+        if self.window.is_due(id, stream, incoming.ingress.position()) {
+            peer.owes_status = true;
+            self.owes_status = true;
+        }
+        if let Some(sample_ns) = incoming.ingress.repair_sample() {
+            peer.repaired_in(sample_ns);
+        }
+        let nak_ns = peer.incoming[at].next_nak_ns();
+        if nak_ns <= now_ns {
+            self.send_nak(now_ns, slot, at);
+        }
+        if let Some(peer) = self.peers.at(slot) {
+            self.due(peer.incoming[at].next_nak_ns());
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, now_ns: u64, error: DatagramError, datagram: &[u8], from: SocketAddr) {
+        let drops = &mut self.counters.drops;
+        match error {
+            DatagramError::TooShort(_) => drops.short += 1,
+            DatagramError::Magic => drops.magic += 1,
+            DatagramError::Kind(_) => drops.kind += 1,
+            DatagramError::Version(version) => {
+                drops.version += 1;
+                // Data of another version is not worth a word: its hellos are.
+                if datagram.get(2).is_some_and(|&kind| kind == HELLO) {
+                    self.warn(now_ns, Kind::OtherVersion, from, || {
+                        format!("{from} speaks version {version} of the link: {error}")
+                    });
+                }
+            }
+        }
+    }
+}
+
+const HELLO: u8 = netcluster_wire::link::ControlKind::Hello as u8;

@@ -1,0 +1,213 @@
+//! What the link tells of itself: counters, and one entry per peer.
+
+use serde::{Deserialize, Serialize};
+
+/// Datagrams and events since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkCounters {
+    /// Datagrams received that were used.
+    pub received: u64,
+    /// Bytes of them.
+    pub received_bytes: u64,
+    /// Data datagrams sent for the first time; one that went to a group and to
+    /// two peers counts three times.
+    pub sent: u64,
+    /// Bytes of them.
+    pub sent_bytes: u64,
+    /// Data datagrams sent again.
+    pub repaired: u64,
+    /// Control datagrams sent, once per address.
+    pub control_sent: u64,
+    /// Control datagrams dropped since too many waited.
+    pub control_dropped: u64,
+    /// Event frames that no other broker wanted.
+    pub events_unwanted: u64,
+    /// Event frames received for channels that nobody here listens to.
+    pub events_unheard: u64,
+    /// Requests for repairs sent.
+    pub naks_sent: u64,
+    /// Requests for repairs received.
+    pub naks_received: u64,
+    /// Receivers that were no longer waited for, times it happened.
+    pub demoted: u64,
+    /// Sessions that became peers.
+    pub established: u64,
+    /// Peers that said goodbye.
+    pub left: u64,
+    /// Peers that fell silent.
+    pub silent: u64,
+    /// Peers that came back with a new session.
+    pub restarted: u64,
+    /// Handshakes pushed out by newer ones.
+    pub handshakes_evicted: u64,
+    /// Handshakes that were not answered.
+    pub handshakes_expired: u64,
+    /// Warnings not repeated.
+    pub warnings_suppressed: u64,
+    /// Why datagrams were dropped.
+    pub drops: DropCounters,
+}
+
+/// Datagrams that were received and not used, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropCounters {
+    /// The own ones, looped back. Nothing is wrong with these.
+    pub own: u64,
+    /// Data that came already. Normal after a repair.
+    pub duplicate: u64,
+    /// Not of a link at all.
+    pub magic: u64,
+    /// Of another version.
+    pub version: u64,
+    /// Of a kind that this version does not know.
+    pub kind: u64,
+    /// Shorter than their header says.
+    pub short: u64,
+    /// Sealed with another key, or sealed and this link is open, or the reverse.
+    pub wrong_key: u64,
+    /// Not sealed by whom they name.
+    pub forged: u64,
+    /// Control that came already.
+    pub replayed: u64,
+    /// Of a session that is no peer.
+    pub unknown_session: u64,
+    /// Hellos over the rate at which strangers are looked at.
+    pub hello_rate: u64,
+    /// Hellos of other clusters.
+    pub other_cluster: u64,
+    /// Hellos of the same cluster, set up otherwise.
+    pub other_settings: u64,
+    /// Hellos with the node id of another broker.
+    pub same_node: u64,
+    /// Newcomers when the table of peers was full.
+    pub too_many_peers: u64,
+    /// Bodies that make no sense.
+    pub malformed: u64,
+    /// For another session of ours.
+    pub other_receiver: u64,
+    /// Data of streams that we did not join.
+    pub unjoined: u64,
+    /// Data too far ahead to be kept.
+    pub too_far: u64,
+}
+
+/// What one peer cost and brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerCounters {
+    /// Datagrams received from it, control too.
+    pub received: u64,
+    /// Bytes of them.
+    pub received_bytes: u64,
+    /// Data datagrams sent to it alone.
+    pub sent_unicast: u64,
+    /// Data datagrams sent to it again, by unicast.
+    pub repaired: u64,
+    /// Requests for repairs that it sent.
+    pub naks_received: u64,
+    /// Requests for repairs that it was sent.
+    pub naks_sent: u64,
+    /// Event frames from it that were lost.
+    pub events_lost: u64,
+    /// Times when nobody can tell how many were.
+    pub losses_unknown: u64,
+}
+
+/// One link.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// The own session, in hexadecimal.
+    pub session: String,
+    /// The control group.
+    pub group: String,
+    /// Groups that channels are spread over.
+    pub groups: u8,
+    /// Largest datagram sent.
+    pub datagram_bytes: usize,
+    /// Whether datagrams are sealed.
+    pub is_sealed: bool,
+    /// Whether data is looped back for brokers on this machine.
+    pub is_looped: bool,
+    /// Events are still held back for peers to be found.
+    pub is_discovering: bool,
+    /// Sessions that are being challenged.
+    pub handshakes: usize,
+    /// Bytes a second that may be sent; none if nothing limits it.
+    pub rate: Option<u64>,
+    /// Since the start.
+    pub counters: LinkCounters,
+    /// Those of this broker that have carried something.
+    pub streams: Vec<OwnStreamStatus>,
+    /// One entry per peer.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// One stream of this broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnStreamStatus {
+    /// Group that it is sent to.
+    pub group: u8,
+    /// 0 for the ordinary one of the group.
+    pub index: u8,
+    /// Number of the next datagram.
+    pub next: u64,
+    /// Oldest number that can be repaired.
+    pub tail: u64,
+    /// Numbers below it may be sent; none if nothing limits it.
+    pub limit: Option<u64>,
+    /// Bytes that wait.
+    pub queued_bytes: usize,
+    /// Receivers.
+    pub receivers: usize,
+}
+
+/// One peer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its node id, in hexadecimal.
+    pub node: String,
+    /// Its name.
+    pub name: String,
+    /// Where it sends from.
+    pub address: String,
+    /// Its session, in hexadecimal.
+    pub session: String,
+    /// How data reaches it: `multicast` or `unicast`.
+    pub path: String,
+    /// Whether its multicast reaches us.
+    pub is_multicast_heard: bool,
+    /// Largest datagram that it sends.
+    pub datagram_bytes: usize,
+    /// Milliseconds since it became a peer.
+    pub since_ms: u64,
+    /// Milliseconds since it was heard.
+    pub heard_ms: u64,
+    /// Microseconds to it and back; none if not measured.
+    pub round_trip_us: Option<u64>,
+    /// Groups that it wants, a bit each.
+    pub groups_wanted: u64,
+    /// Whether it knows of our newest interest.
+    pub is_joined: bool,
+    /// Streams of ours in which it is not waited for.
+    pub demoted: usize,
+    /// Counters.
+    pub counters: PeerCounters,
+    /// Its streams that we receive.
+    pub streams: Vec<PeerStreamStatus>,
+}
+
+/// One stream of a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStreamStatus {
+    /// Group that it is sent to.
+    pub group: u8,
+    /// 0 for the ordinary one of the group.
+    pub index: u8,
+    /// The next number not yet received in order.
+    pub position: u64,
+    /// Numbers missing now.
+    pub missing: u32,
+    /// Numbers ever missing.
+    pub seen_lost: u64,
+}

@@ -1,0 +1,1 @@
+//! Whole links in virtual time.

@@ -1,0 +1,92 @@
+//! Datagrams on their way to the sockets.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// Control datagrams that wait for the socket. More come only when it takes
+/// nothing for seconds; all of them are repeated anyway.
+pub const MAX_POSTS: usize = 4096;
+
+/// Buffers kept for the next control datagrams.
+const MAX_SPARE_BUFFERS: usize = 64;
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// To all who receive this group.
+    Group(SocketAddr),
+    /// To one broker.
+    Addr(SocketAddr),
+}
+
+impl To {
+    /// The address itself.
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            To::Group(address) | To::Addr(address) => *address,
+        }
+    }
+}
+
+/// Datagrams to be sent with one call.
+#[derive(Debug)]
+pub struct Transmit<'a> {
+    /// Where to.
+    pub to: To,
+    /// The datagrams, one behind the other.
+    pub bytes: &'a [u8],
+    /// Bytes of each but the last.
+    pub segment: usize,
+    /// Whether brokers on this machine are to hear it too.
+    pub looped: bool,
+}
+
+/// One sealed control datagram, for one or several receivers.
+pub(super) struct Post {
+    pub bytes: Vec<u8>,
+    pub to: Vec<To>,
+}
+
+/// Control datagrams in the order they are to be sent in.
+#[derive(Default)]
+pub(super) struct Posts {
+    queue: VecDeque<Post>,
+    spare: Vec<Post>,
+    /// Dropped since the queue was full.
+    pub dropped: u64,
+}
+
+impl Posts {
+    /// An empty post, its memory from an earlier one.
+    pub fn take_spare(&mut self) -> Post {
+        self.spare.pop().unwrap_or_else(|| Post { bytes: Vec::new(), to: Vec::new() })
+    }
+
+    /// Its memory may be used again.
+    pub fn give_back(&mut self, mut post: Post) {
+        post.bytes.clear();
+        post.to.clear();
+        if self.spare.len() < MAX_SPARE_BUFFERS {
+            self.spare.push(post);
+        }
+    }
+
+    pub fn push(&mut self, post: Post) {
+        if post.to.is_empty() {
+            self.give_back(post);
+        } else if self.queue.len() < MAX_POSTS {
+            self.queue.push_back(post);
+        } else {
+            self.dropped += 1;
+            self.give_back(post);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub fn pop(&mut self) -> Option<Post> {
+        self.queue.pop_front()
+    }
+}
