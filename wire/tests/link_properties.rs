@@ -128,9 +128,9 @@ fn bodies() -> impl Strategy<Value = (ControlKind, Vec<u8>)> {
         (id(), 0..2000usize).prop_map(move |(nonce, padding_bytes)| {
             body(ControlKind::Probe, &|out| Probe { nonce, padding_bytes }.encode(out))
         }),
-        (id(), any::<u32>(), any::<bool>(), any::<u64>()).prop_map(
-            move |(to, version, hears_multicast, groups)| {
-                let interest = Interest { to, version, hears_multicast, groups };
+        (id(), any::<u32>(), any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
+            move |(to, version, hears_multicast, fresh, groups)| {
+                let interest = Interest { to, version, hears_multicast, fresh, groups };
                 body(ControlKind::Interest, &|out| interest.encode(out))
             }
         ),

@@ -199,6 +199,7 @@ fn control_body(example: &Example<'_>, kind: ControlKind, out: &mut Vec<u8>) {
             to: example.bytes("to"),
             version: example.number("version") as u32,
             hears_multicast: yes(example.get("hears_multicast")),
+            fresh: yes(example.get("fresh")),
             groups: example.number("groups"),
         }
         .encode(out),
