@@ -12,10 +12,10 @@ use crate::metric::digits;
 /// In the table, with their names in words: the others are in the JSON.
 const COUNTERS: [(&str, &str); 5] = [
     ("in_naks_sent", "NAKs"),
-    ("out_repairs", "repairs"),
+    ("out_repaired", "repairs"),
     ("in_kernel_drops", "kernel drops"),
     ("in_lost_notices", "lost notices"),
-    ("in_lost", "packets lost"),
+    ("out_demoted", "demotions"),
 ];
 
 impl Number {
