@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use netcluster_platform::datagram::DatagramSockets;
 use netcluster_platform::{
     BindError, BindOptions, Choice, Io, Kind, LocalListener, LocalSocket, PollConfig, PollIo,
     Waker, allowed_cores, choose, memory_total_bytes, pin_to_core,
@@ -21,8 +22,9 @@ use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::link::options::LinkOptions;
 use crate::mesh::Mesh;
-use crate::shard::{Shard, Shared};
+use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::Status;
+use crate::uplink;
 
 /// Everything a broker can be told.
 #[derive(Clone, Debug)]
@@ -74,6 +76,8 @@ pub enum StartError {
     Setting(String),
     /// The socket.
     Bind(BindError),
+    /// The link's sockets.
+    Link(String),
     /// The back end.
     Backend(String),
     /// A thread.
@@ -83,7 +87,9 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Setting(text) | StartError::Backend(text) => formatter.write_str(text),
+            StartError::Setting(text) | StartError::Link(text) | StartError::Backend(text) => {
+                formatter.write_str(text)
+            }
             StartError::Bind(error) => error.fmt(formatter),
             StartError::Thread(error) => write!(formatter, "cannot start a shard: {error}"),
         }
@@ -143,6 +149,13 @@ impl Broker {
         }
         let listener =
             LocalListener::bind(&config.socket, &config.bind).map_err(StartError::Bind)?;
+        let mut config = config;
+        let link = match &config.link {
+            Some(options) => {
+                Some(uplink::open(options, &mut config.shard).map_err(StartError::Link)?)
+            }
+            None => None,
+        };
 
         let about = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -167,7 +180,7 @@ impl Broker {
             backend,
             shards,
         };
-        broker.start_shards(&shared, listener, pinned)?;
+        broker.start_shards(&shared, listener, link, pinned)?;
         Ok(broker)
     }
 
@@ -175,6 +188,7 @@ impl Broker {
         &mut self,
         shared: &Shared,
         listener: LocalListener,
+        mut link: Option<LinkStart<DatagramSockets>>,
         pinned: Option<&[usize]>,
     ) -> Result<(), StartError> {
         let (ready, wakers) = mpsc::channel();
@@ -187,6 +201,8 @@ impl Broker {
                 id,
                 core: pinned.map(|cores| cores[usize::from(id) % cores.len()]),
                 listener: listener.take(),
+                // Shard 0 has both.
+                link: link.take(),
                 shared: shared.clone(),
                 ready: ready.clone(),
                 mesh: mesh_of_shard,
@@ -273,6 +289,7 @@ struct Start {
     id: u16,
     core: Option<usize>,
     listener: Option<LocalListener>,
+    link: Option<LinkStart<DatagramSockets>>,
     shared: Shared,
     ready: mpsc::Sender<(u16, io::Result<Waker>)>,
     mesh: mpsc::Receiver<Mesh<LocalSocket>>,
@@ -310,9 +327,9 @@ impl Start {
 
     fn run_on<I>(self, io: io::Result<I>) -> io::Result<()>
     where
-        I: Io<Socket = LocalSocket, Listener = LocalListener>,
+        I: Io<Socket = LocalSocket, Listener = LocalListener, Sockets = DatagramSockets>,
     {
-        let Start { id, listener, shared, ready, mesh, ended: _ended, .. } = self;
+        let Start { id, listener, link, shared, ready, mesh, ended: _ended, .. } = self;
         // The starter may have given up; then there is no mesh either.
         let io = match io {
             Ok(io) => {
@@ -326,7 +343,7 @@ impl Start {
         };
         drop(ready);
         let Ok(mesh) = mesh.recv() else { return Ok(()) };
-        let result = Shard::new(id, io, shared, mesh, listener).and_then(Shard::run);
+        let result = Shard::new(id, io, shared, mesh, listener, link).and_then(Shard::run);
         if let Err(error) = &result {
             tracing::error!(%error, shard = id, "a shard broke; the broker shuts down");
         }

@@ -7,6 +7,9 @@ use hashbrown::HashMap;
 
 use netcluster_wire::Pattern;
 
+use crate::link::channel::channel_hash;
+use crate::link::config::Settings;
+use crate::link::stream::StreamId;
 use crate::routes::Routes;
 use crate::target::Target;
 
@@ -18,6 +21,10 @@ pub struct ChannelId(u32);
 pub struct Channel {
     /// Its name.
     pub name: Arc<str>,
+    /// What datagrams name it by; 0 without a link.
+    pub hash: u64,
+    /// The streams of brokers that its events travel in.
+    pub stream: StreamId,
     /// Who listens to what, on all shards.
     pub routes: Routes,
     /// Connections of this shard that are on it.
@@ -27,15 +34,22 @@ pub struct Channel {
 /// All channels with a member here or a listener anywhere.
 pub struct Channels {
     by_name: HashMap<Arc<str>, ChannelId, FixedState>,
+    /// What datagrams name a channel by; only with a link.
+    by_hash: HashMap<u64, ChannelId, FixedState>,
+    link: Option<Arc<Settings>>,
     table: Vec<Option<Channel>>,
     seed: u64,
 }
 
 impl Channels {
-    /// None yet; the maps hash with `seed`.
-    pub fn new(seed: u64) -> Channels {
+    /// None yet; the maps hash with `seed`. With a `link` every event also
+    /// goes there.
+    pub fn new(seed: u64, link: Option<Arc<Settings>>) -> Channels {
+        let hasher = FixedState::with_seed(seed);
         Channels {
-            by_name: HashMap::with_hasher(FixedState::with_seed(seed)),
+            by_name: HashMap::with_hasher(hasher.clone()),
+            by_hash: HashMap::with_hasher(hasher),
+            link,
             table: Vec::new(),
             seed,
         }
@@ -80,6 +94,17 @@ impl Channels {
         }
     }
 
+    /// The channel with this name, if anybody is on it.
+    pub fn find(&self, name: &str) -> Option<ChannelId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The channel that datagrams name so, if anybody here is on it.
+    #[inline]
+    pub fn find_by_hash(&self, hash: u64) -> Option<ChannelId> {
+        self.by_hash.get(&hash).copied()
+    }
+
     fn id_of(&mut self, name: &Arc<str>) -> ChannelId {
         if let Some(&id) = self.by_name.get(name) {
             return id;
@@ -91,10 +116,18 @@ impl Channels {
                 self.table.len() - 1
             }
         };
-        let routes = Routes::new(self.seed);
-        self.table[at] = Some(Channel { name: Arc::clone(name), routes, members: 0 });
         let id = ChannelId(at as u32);
         self.by_name.insert(Arc::clone(name), id);
+        let mut hash = 0;
+        let mut stream = StreamId::new(0, 0);
+        if let Some(settings) = &self.link {
+            hash = channel_hash(name);
+            stream = settings.stream_of(name);
+            self.by_hash.insert(hash, id);
+        }
+        let routes = Routes::new(self.seed, self.link.is_some().then(|| Target::link(hash)));
+        let name = Arc::clone(name);
+        self.table[at] = Some(Channel { name, hash, stream, routes, members: 0 });
         id
     }
 
@@ -102,7 +135,9 @@ impl Channels {
         let channel = self.get(id);
         if channel.members == 0 && channel.routes.is_empty() {
             let name = Arc::clone(&channel.name);
+            let hash = channel.hash;
             self.by_name.remove(&name);
+            self.by_hash.remove(&hash);
             self.table[id.0 as usize] = None;
         }
     }
@@ -129,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_channel_lives_while_it_has_a_member_or_a_listener() {
-        let mut channels = Channels::new(1);
+        let mut channels = Channels::new(1, None);
         let name: Arc<str> = "a".into();
         let pattern = Pattern::new(b"x").unwrap();
         let target = Target { shard: 1, conn: 0, client: 1 };

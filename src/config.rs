@@ -1,9 +1,11 @@
 //! What a broker can be told, checked: the same for command line and file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES};
 
+use crate::link::config::Settings;
 use crate::placement::DEFAULT_SPILL_CLIENTS;
 
 /// Default high-water mark of one client's queue, in bytes.
@@ -43,6 +45,8 @@ pub struct ShardConfig {
     pub spin: Duration,
     /// Clients of one channel that share a shard before another one is used.
     pub spill_clients: usize,
+    /// With a link to other machines: how channels are spread over its streams.
+    pub link: Option<Arc<Settings>>,
 }
 
 impl Default for ShardConfig {
@@ -60,6 +64,7 @@ impl Default for ShardConfig {
             drain_timeout: Duration::from_secs(5),
             spin: Duration::ZERO,
             spill_clients: DEFAULT_SPILL_CLIENTS,
+            link: None,
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod link;
 pub mod mesh;
 pub mod outbound;
 pub mod placement;
+mod resolver;
 pub mod routes;
 pub mod shard;
 #[cfg(feature = "sim")]
@@ -35,3 +36,4 @@ pub mod status;
 pub mod target;
 pub mod timers;
 pub mod trie;
+mod uplink;

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -17,6 +18,7 @@ use netcluster_platform::{Peer, Waker};
 use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
 
 use crate::inbound::Pieces;
+use crate::link::event::Lost;
 use crate::routes::Route;
 use crate::status::ShardStatus;
 use crate::target::Target;
@@ -54,6 +56,30 @@ pub enum Message<S> {
         patterns: Vec<Pattern>,
         /// Who.
         target: Target,
+    },
+    /// A client of this channel has come; for the link's books.
+    ChannelUsed(Arc<str>),
+    /// It has gone.
+    ChannelUnused(Arc<str>),
+    /// Events from another broker are missing here.
+    LinkLost(Lost),
+    /// Tell when the other brokers know what this one listens to.
+    ClusterWanted {
+        /// The client that asks.
+        target: Target,
+        /// The number of its request.
+        request: u64,
+        /// How long.
+        wait: Duration,
+    },
+    /// They do, or it took too long.
+    ClusterAnswered {
+        /// The client that asked.
+        target: Target,
+        /// The number of its request.
+        request: u64,
+        /// The names of those that have not answered.
+        missing: Vec<String>,
     },
     /// Answer with `Passed`: everything sent before is then done.
     Barrier(u64),

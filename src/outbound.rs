@@ -13,20 +13,20 @@
 //! entry's first `lead` bytes end a frame that began in an entry before, behind
 //! them a frame starts. Frames are never cut, except between two sends.
 
+mod loss;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use netcluster_platform::{MAX_SLICES_PER_SEND, Slice};
 use netcluster_wire::header::{Header, Kind};
-use netcluster_wire::{LossReason, Source, control, frame};
+use netcluster_wire::{LossReason, Source};
 
 use crate::budget::Budget;
 use crate::copies::Copies;
 
-/// Sources that one `lost` notice is told apart by; beyond, they are counted
-/// together under [`Source::NONE`].
-const MAX_LOSS_SOURCES: usize = 64;
+use self::loss::Loss;
 
 /// Entries of an empty queue beyond which its memory is given back.
 const KEEP_ENTRIES: usize = 32;
@@ -35,12 +35,6 @@ const KEEP_ENTRIES: usize = 32;
 struct Entry {
     slice: Slice,
     lead: u32,
-}
-
-/// Events that a queue dropped, per source, waiting to be told.
-#[derive(Debug, Default)]
-struct Loss {
-    by_source: Vec<(Source, u64)>,
 }
 
 /// One client's outbound queue.
@@ -53,6 +47,8 @@ pub struct Outbound {
     limit_bytes: usize,
     resume_bytes: Option<usize>,
     blocked: bool,
+    /// What the queue did not take and what is to be told at its end.
+    missed: Option<Box<Loss>>,
     /// Events dropped since the start, for `status`.
     pub dropped: u64,
 }
@@ -68,6 +64,7 @@ impl Outbound {
             limit_bytes,
             resume_bytes: None,
             blocked: false,
+            missed: None,
             dropped: 0,
         }
     }
@@ -85,8 +82,36 @@ impl Outbound {
         }
     }
 
+    /// Does not take these events, which came from another machine: neither the
+    /// link nor its emitters wait for a full queue. What is missing is told in
+    /// their place: before the next events, or when the queue has drained.
+    pub fn miss(&mut self, pieces: &[Slice]) {
+        self.dropped += self.missed.get_or_insert_default().add_frames(pieces);
+    }
+
+    /// Tells that events of this source are missing here.
+    pub fn push_lost(&mut self, source: Source, count: Option<u64>, reason: LossReason) {
+        if self.is_full() {
+            // One notice for all of them.
+            self.missed.get_or_insert_default().add(source, count);
+        } else {
+            self.push(&Slice::from(Bytes::from(loss::notice(source, count, reason))));
+        }
+    }
+
+    #[cold]
+    fn tell_missed(&mut self) {
+        let Some(missed) = self.missed.take() else { return };
+        for notice in missed.notices(LossReason::Slow) {
+            self.push(&Slice::from(Bytes::from(notice)));
+        }
+    }
+
     #[inline]
     fn push_part(&mut self, slice: &Slice, lead: usize) {
+        if self.missed.is_some() && lead == 0 {
+            self.tell_missed();
+        }
         self.queued_bytes += slice.len();
         // A piece that goes on with a frame stays by itself, so that `lead` tells
         // where that frame ends.
@@ -237,6 +262,7 @@ impl Outbound {
         let drained = self.resume_bytes.is_some_and(|mark| self.queued_bytes <= mark);
         if drained {
             self.resume_bytes = None;
+            self.tell_missed();
         }
         drained
     }
@@ -288,10 +314,12 @@ impl Outbound {
             rest_bytes -= length;
             match Kind::from_byte(head.kind) {
                 Some(Kind::Event) => {
-                    loss.add(head.source(), 1);
+                    loss.add(head.source(), Some(1));
                     dropped += 1;
                 }
-                Some(Kind::Lost) => loss.add(head.source(), head.sequence.get()),
+                Some(Kind::Lost) => {
+                    loss.add(head.source(), loss::count_of(head.sequence.get()));
+                }
                 _ => {
                     // Its pieces, if it has several, are entries of their own.
                     let mut missing = length - entry.slice.len();
@@ -323,9 +351,7 @@ impl Outbound {
                 }
             }
         }
-        for (source, count) in loss.by_source {
-            let payload = control::encode_lost(LossReason::Overflow);
-            let notice = frame::encode(Kind::Lost, source, count, b"", &payload);
+        for notice in loss.notices(LossReason::Overflow) {
             self.queued_bytes += notice.len();
             self.entries.push_back(Entry { slice: Slice::from(Bytes::from(notice)), lead: 0 });
         }
@@ -381,25 +407,6 @@ impl Outbound {
 /// The limit of every queue while the broker's memory budget is used up: low
 /// enough to stop growth, high enough that any client still makes progress.
 pub const EXHAUSTED_LIMIT_BYTES: usize = 64 * 1024;
-
-impl Loss {
-    fn add(&mut self, source: Source, count: u64) {
-        let known = self.by_source.iter().position(|(other, _)| *other == source);
-        let at = match known {
-            Some(at) => at,
-            None if self.by_source.len() < MAX_LOSS_SOURCES => {
-                self.by_source.push((source, 0));
-                self.by_source.len() - 1
-            }
-            None => {
-                let last = self.by_source.len() - 1;
-                self.by_source[last].0 = Source::NONE;
-                last
-            }
-        };
-        self.by_source[at].1 += count;
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,12 @@ impl Route {
         &self.targets
     }
 
+    /// The channel's hash, if its events also go to the link.
+    #[inline]
+    pub fn link_channel(&self) -> Option<u64> {
+        self.targets.last()?.link_channel()
+    }
+
     /// The targets that one shard owns.
     #[inline]
     pub fn of_shard(&self, shard: u16) -> &[Target] {
@@ -56,13 +62,15 @@ pub struct Routes {
     by_name: HashMap<Box<[u8]>, RouteId, FixedState>,
     by_targets: HashMap<Box<[Target]>, RouteId, FixedState>,
     found: Vec<Target>,
+    /// The link, if every event of the channel also goes there.
+    link: Option<Target>,
     /// Looks at the trie, for `status`.
     pub misses: u64,
 }
 
 impl Routes {
-    /// No routes; the maps hash with `seed`.
-    pub fn new(seed: u64) -> Routes {
+    /// No routes; the maps hash with `seed`. Every event has `link` as a target.
+    pub fn new(seed: u64, link: Option<Target>) -> Routes {
         let hasher = FixedState::with_seed(seed);
         Routes {
             trie: Trie::new(seed),
@@ -70,6 +78,7 @@ impl Routes {
             by_name: HashMap::with_hasher(hasher.clone()),
             by_targets: HashMap::with_hasher(hasher),
             found: Vec::new(),
+            link,
             misses: 0,
         }
     }
@@ -129,6 +138,7 @@ impl Routes {
         check_event(name)?;
         self.misses += 1;
         self.trie.matches(name, &mut self.found);
+        self.found.extend(self.link);
         let id = match self.by_targets.get(&self.found[..]) {
             Some(&id) => id,
             None => {
@@ -169,7 +179,7 @@ mod tests {
 
     #[test]
     fn names_with_the_same_targets_share_a_route() {
-        let mut routes = Routes::new(1);
+        let mut routes = Routes::new(1, None);
         routes.insert(&pattern("a.*"), target(0, 1));
         assert_eq!(routes.find(b"a.x"), routes.find(b"a.y"));
         assert!(targets(&mut routes, b"b").is_empty());
@@ -177,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_change_of_subscriptions_is_seen_at_once() {
-        let mut routes = Routes::new(1);
+        let mut routes = Routes::new(1, None);
         assert!(targets(&mut routes, b"a").is_empty());
         routes.insert(&pattern("a"), target(0, 1));
         assert_eq!(targets(&mut routes, b"a"), [target(0, 1)]);
@@ -187,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded_and_right_beyond_its_bound() {
-        let mut routes = Routes::new(1);
+        let mut routes = Routes::new(1, None);
         routes.insert(&pattern("*"), target(0, 1));
         for at in 0..MAX_CACHED_NAMES * 2 + 10 {
             let name = at.to_string();
@@ -198,8 +208,19 @@ mod tests {
     }
 
     #[test]
+    fn the_link_is_the_last_target_of_every_event() {
+        let mut routes = Routes::new(1, Some(Target::link(77)));
+        routes.insert(&pattern("a"), target(1, 3));
+        assert_eq!(targets(&mut routes, b"a"), [target(1, 3), Target::link(77)]);
+        let id = routes.find(b"b").unwrap();
+        assert_eq!(routes.get(id).link_channel(), Some(77));
+        assert!(routes.get(id).of_shard(1).is_empty());
+        assert_eq!(routes.len(), 1, "it is no listener");
+    }
+
+    #[test]
     fn a_bad_name_is_refused_and_not_cached() {
-        let mut routes = Routes::new(1);
+        let mut routes = Routes::new(1, None);
         assert_eq!(routes.find(b"").unwrap_err(), NameError::Empty);
         assert_eq!(routes.find(b"\xff").unwrap_err(), NameError::NotUtf8);
         assert!(routes.by_name.is_empty());
@@ -207,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_targets_of_a_shard_lie_together() {
-        let mut routes = Routes::new(1);
+        let mut routes = Routes::new(1, None);
         for (shard, client) in [(1, 4), (0, 1), (2, 9), (1, 3)] {
             routes.insert(&pattern("a"), target(shard, client));
         }

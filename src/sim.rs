@@ -4,20 +4,24 @@
 //! the simulator's tests, the fuzz targets and the benches. One thread, one seed:
 //! the same calls give the same run.
 
+mod cluster;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use netcluster_platform::Io;
-use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet};
+use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet, SimSockets};
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Frame, FrameError, Hello, Kind, Source, Welcome, frame};
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::mesh::Mesh;
-use crate::shard::{Shard, Shared};
+use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::{ShardStatus, Status};
+
+pub use cluster::{SimCluster, SimMember};
 
 /// How far the time moves between two looks at a client that waits.
 const STEP: Duration = Duration::from_millis(1);
@@ -44,7 +48,17 @@ impl SimBroker {
         config: ShardConfig,
         max_memory_bytes: usize,
     ) -> SimBroker {
-        let net = SimNet::new(seed, faults);
+        SimBroker::on(SimNet::new(seed, faults), shards, config, max_memory_bytes, None)
+    }
+
+    /// The same on a machine of a network, perhaps with a link.
+    pub fn on(
+        net: SimNet,
+        shards: usize,
+        config: ShardConfig,
+        max_memory_bytes: usize,
+        mut link: Option<LinkStart<SimSockets>>,
+    ) -> SimBroker {
         let budget = Budget::new(max_memory_bytes);
         let shutdown = Arc::new(AtomicBool::new(false));
         let shared = Shared {
@@ -61,7 +75,8 @@ impl SimBroker {
             .zip(Mesh::new_all(&wakers))
             .enumerate()
             .map(|(id, (io, mesh))| {
-                let shard = Shard::new(id as u16, io, shared.clone(), mesh, listener.take());
+                let shard =
+                    Shard::new(id as u16, io, shared.clone(), mesh, listener.take(), link.take());
                 Some(shard.expect("the simulator listens"))
             })
             .collect();
@@ -97,6 +112,19 @@ impl SimBroker {
         for _ in 0..4 {
             self.turn();
         }
+    }
+
+    /// When a shard has something to do again, as far as the link knows; in the
+    /// time of the machine's network.
+    pub fn next_due_ns(&self) -> Option<u64> {
+        let skew_ns = self.net.clock_ns().saturating_sub(self.net.now_ns());
+        let due = self.shards.iter().flatten().filter_map(Shard::link_due_ns);
+        due.min().map(|due_ns| due_ns.saturating_sub(skew_ns))
+    }
+
+    /// How many brokers it has as peers.
+    pub fn peers(&self) -> usize {
+        self.shards.iter().flatten().map(Shard::peers).sum()
     }
 
     /// What each shard says of itself.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use netcluster_platform::DatagramStats;
 use serde::{Deserialize, Serialize};
+
+use crate::link::LinkStatus;
 
 /// Clients that one status lists: at about 300 bytes each it stays far below the
 /// largest frame that a client takes.
@@ -35,6 +38,10 @@ pub struct Status {
     pub clients_omitted: u64,
     /// One entry per shard.
     pub shards: Vec<ShardSummary>,
+    /// The link to other machines, if there is one.
+    pub link: Option<LinkStatus>,
+    /// Its sockets.
+    pub link_io: Option<LinkIo>,
     /// The latest disconnections by the broker, newest last.
     pub kicked: Vec<KickStatus>,
 }
@@ -50,6 +57,10 @@ pub struct Totals {
     pub events_in: u64,
     /// Events queued to clients.
     pub events_out: u64,
+    /// Events received from other brokers.
+    pub link_events_in: u64,
+    /// Sends to other brokers that the system refused.
+    pub link_send_errors: u64,
     /// Events that nobody listened to.
     pub events_unheard: u64,
     /// Bytes received.
@@ -178,6 +189,57 @@ pub struct IoCounters {
     pub buffer_bytes: u64,
 }
 
+/// The sockets of the link: what they are, and their counters since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkIo {
+    /// The interface.
+    pub interface: String,
+    /// Where unicast reaches this broker.
+    pub unicast: String,
+    /// Whether the kernel cuts trains that are sent.
+    pub gso: bool,
+    /// Whether the kernel joins datagrams that arrive to trains.
+    pub gro: bool,
+    /// Receive buffer of each socket as the system granted it.
+    pub receive_buffer_bytes: u64,
+    /// Datagrams received.
+    pub received: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Receives: each brings one datagram or a train of them.
+    pub receives: u64,
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Sends: each takes one datagram or a train of them.
+    pub sends: u64,
+    /// Datagrams that the kernel dropped because a receive buffer was full.
+    pub kernel_drops: u64,
+    /// Datagrams that arrived on another interface.
+    pub strays: u64,
+    /// Datagrams that a socket refused to send.
+    pub send_errors: u64,
+}
+
+impl LinkIo {
+    /// The same sockets with these counters.
+    pub fn with(&self, stats: DatagramStats) -> LinkIo {
+        LinkIo {
+            received: stats.received,
+            received_bytes: stats.received_bytes,
+            receives: stats.receives,
+            sent: stats.sent,
+            sent_bytes: stats.sent_bytes,
+            sends: stats.sends,
+            kernel_drops: stats.kernel_drops,
+            strays: stats.strays,
+            send_errors: stats.send_errors,
+            ..self.clone()
+        }
+    }
+}
+
 /// A client that the broker disconnected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KickStatus {
@@ -192,6 +254,8 @@ pub struct KickStatus {
 pub struct ShardStatus {
     /// Its part of the totals.
     pub totals: Totals,
+    /// The link and its sockets, if it drives them.
+    pub link: Option<(LinkStatus, LinkIo)>,
     /// Its clients.
     pub clients: Vec<ClientStatus>,
     /// Its back end.
@@ -210,6 +274,8 @@ impl Totals {
             listeners,
             events_in,
             events_out,
+            link_events_in,
+            link_send_errors,
             events_unheard,
             bytes_in,
             bytes_out,
@@ -231,6 +297,8 @@ impl Totals {
         self.listeners += listeners;
         self.events_in += events_in;
         self.events_out += events_out;
+        self.link_events_in += link_events_in;
+        self.link_send_errors += link_send_errors;
         self.events_unheard += events_unheard;
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;
@@ -283,6 +351,10 @@ pub fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
         }
         status.clients.extend(report.clients);
         status.shards.push(report.summary);
+        if let Some((link, io)) = report.link {
+            status.link = Some(link);
+            status.link_io = Some(io);
+        }
         status.kicked.extend(report.kicked);
     }
     status.channels = channels.into_values().collect();

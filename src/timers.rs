@@ -30,6 +30,10 @@ pub enum Timer {
     Drain,
     /// Emitters that wait for memory look again.
     Memory,
+    /// The link's interface and the addresses of its peers are looked at.
+    Interface,
+    /// Clients wait until other brokers know of their subscriptions.
+    Cluster,
     /// Connections still starve for receive buffers: relief is asked for again.
     Starved,
 }

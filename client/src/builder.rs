@@ -32,6 +32,7 @@ pub(crate) struct Options {
     pub(crate) reconnect: Reconnect,
     pub(crate) connect_timeout: Duration,
     pub(crate) disconnect_timeout: Duration,
+    pub(crate) cluster_wait: Option<Duration>,
     /// The socket is the default one, so its directory must be ours.
     pub(crate) default_socket: bool,
 }
@@ -48,6 +49,7 @@ impl Default for Options {
             reconnect: Reconnect::default(),
             connect_timeout: Duration::from_secs(5),
             disconnect_timeout: Duration::from_secs(5),
+            cluster_wait: None,
             default_socket: false,
         }
     }
@@ -129,6 +131,18 @@ impl Builder {
     /// How long [`Client::disconnect`] waits; 5 s by default.
     pub fn disconnect_timeout(mut self, timeout: Duration) -> Self {
         self.options.disconnect_timeout = timeout;
+        self
+    }
+
+    /// Lets `on`, `once` and `subscribe` return only when the brokers of all
+    /// machines know of the listener, so that an event emitted afterwards anywhere
+    /// in the cluster is not missed; with [`Error::ClusterIncomplete`] after this
+    /// time (the listener is not added then). By default they wait for this
+    /// machine alone. Not inside listeners, which never wait.
+    ///
+    /// [`Error::ClusterIncomplete`]: crate::Error::ClusterIncomplete
+    pub fn wait_for_cluster(mut self, timeout: Duration) -> Self {
+        self.options.cluster_wait = Some(timeout);
         self
     }
 

@@ -223,7 +223,11 @@ impl Client {
             return Ok(id);
         }
         shared.outbox.push();
-        shared.wait_in_force(&pattern).inspect_err(|_| {
+        let mut waited = shared.wait_in_force(&pattern);
+        if let (Ok(()), Some(wait)) = (&waited, shared.options.cluster_wait) {
+            waited = self.wait_for_cluster(wait);
+        }
+        waited.inspect_err(|_| {
             shared.remove_listener(id);
         })?;
         Ok(id)
@@ -307,12 +311,27 @@ impl Client {
         }
     }
 
+    /// Returns once the brokers of all machines know of every listener added so
+    /// far: an event emitted afterwards anywhere in the cluster is not missed.
+    /// Without a link that is at once. See also
+    /// [`Builder::wait_for_cluster`](crate::Builder::wait_for_cluster).
+    ///
+    /// # Errors
+    /// [`Error::ClusterIncomplete`] names those that have not confirmed in time;
+    /// the listeners stay. Otherwise as [`Client::status`].
+    pub fn wait_for_cluster(&self, timeout: Duration) -> Result<(), Error> {
+        let missing = self
+            .shared()
+            .ask("cluster", timeout, |outbound, out| outbound.cluster(out, timeout))?;
+        Error::check_missing(&missing, timeout)
+    }
+
     /// The broker's status, as JSON.
     ///
     /// # Errors
     /// If it does not come in time; [`Error::InsideListener`] in a listener.
     pub fn status(&self) -> Result<String, Error> {
-        self.shared().ask("status", |outbound, out| outbound.stats(out))
+        self.shared().ask("status", Duration::ZERO, |outbound, out| outbound.stats(out))
     }
 
     /// How long the broker takes to answer, once everything emitted so far is
@@ -322,7 +341,7 @@ impl Client {
     /// As [`Client::status`].
     pub fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
-        self.shared().ask("pong", |outbound, out| outbound.ping(out))?;
+        self.shared().ask("pong", Duration::ZERO, |outbound, out| outbound.ping(out))?;
         Ok(start.elapsed())
     }
 

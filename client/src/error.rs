@@ -66,6 +66,14 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// Brokers of other machines have not confirmed in time that they know of the
+    /// listeners here: what is emitted there may be missed until they do.
+    ClusterIncomplete {
+        /// Their names.
+        missing: Vec<String>,
+        /// How long they were waited for.
+        after: Duration,
+    },
     /// The call waits for the broker, and a listener must not wait.
     InsideListener(&'static str),
     /// A listener panicked; it stays registered.
@@ -121,6 +129,19 @@ impl fmt::Display for DisconnectReason {
     }
 }
 
+impl Error {
+    /// What the broker's answer to a `cluster` question means.
+    pub(crate) fn check_missing(names: &str, after: Duration) -> Result<(), Error> {
+        match names {
+            "" => Ok(()),
+            names => Err(Error::ClusterIncomplete {
+                missing: names.lines().map(str::to_owned).collect(),
+                after,
+            }),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -161,6 +182,12 @@ impl fmt::Display for Error {
             ),
             Error::Backpressure => formatter.write_str(
                 "the emit buffer is full: the broker or a listener is slower than this emitter; try again later",
+            ),
+            Error::ClusterIncomplete { missing, after } => write!(
+                formatter,
+                "not confirmed within {} s by: {}; see `netcluster peers`",
+                after.as_secs_f64(),
+                missing.join(", ")
             ),
             Error::Timeout { waiting_for, after } => {
                 write!(formatter, "no {waiting_for} within {after:?}: is the broker overloaded?")

@@ -351,6 +351,9 @@ impl Reader {
                 return Some(DisconnectReason::Requested);
             }
             SessionEvent::Bye { .. } => return Some(DisconnectReason::BrokerClosed),
+            SessionEvent::Cluster { token, missing } => {
+                shared.answer(token, || missing.to_owned());
+            }
             SessionEvent::Stats { token, json } => {
                 shared.answer(token, || String::from_utf8_lossy(json).into_owned());
             }

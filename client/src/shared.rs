@@ -126,16 +126,18 @@ impl Shared {
         }
     }
 
-    /// Makes a request and waits for its answer.
+    /// Makes a request and waits for its answer; `wait` longer than the broker by
+    /// itself needs.
     pub(crate) fn ask(
         &self,
         waiting_for: &'static str,
+        wait: Duration,
         encode: impl FnOnce(&mut crate::session::Outbound, &mut Vec<u8>) -> u64,
     ) -> Result<String, Error> {
         if self.outbox.on_reader() {
             return Err(Error::InsideListener(waiting_for));
         }
-        let timeout = self.options.connect_timeout;
+        let timeout = self.options.connect_timeout.saturating_add(wait);
         let deadline = Instant::now() + timeout;
         let mut answers = lock(&self.answers);
         if !self.outbox.is_connected() {

@@ -128,6 +128,7 @@ impl Connection {
                 SessionEvent::Bye { .. } => bail!("the broker is shutting down"),
                 // A loss shows as a gap in the sequence numbers.
                 SessionEvent::Lost { .. }
+                | SessionEvent::Cluster { .. }
                 | SessionEvent::Pong { .. }
                 | SessionEvent::Stats { .. } => {}
             }

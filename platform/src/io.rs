@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Datagrams, Slice};
+use crate::{DatagramIo, Datagrams, Slice};
 
 /// The most slices that one [`Io::send`] takes: the size of the gather list.
 pub const MAX_SLICES_PER_SEND: usize = 64;
@@ -165,7 +165,7 @@ pub struct IoStats {
 }
 
 /// One shard's view of the operating system. See the module for the rules.
-pub trait Io {
+pub trait Io: DatagramIo {
     /// A connection between two back ends: how one shard hands it to another.
     type Socket: Send + 'static;
     /// A bound, listening local socket.

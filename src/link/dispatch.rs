@@ -6,13 +6,13 @@
 //!   of a stranger ─────────▶ hello and probe only, at a limited rate
 //! ```
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
+use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{
     Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak,
     Status,
 };
-use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 
 use crate::link::Link;
 use crate::link::flow::Report;
@@ -114,14 +114,7 @@ impl Link {
         }
     }
 
-    fn on_peer(
-        &mut self,
-        now_ns: u64,
-        slot: usize,
-        control: &Control<'_>,
-        bytes: u64,
-        from: From,
-    ) {
+    fn on_peer(&mut self, now_ns: u64, slot: usize, control: &Control<'_>, bytes: u64, from: From) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let session = peer.session;
         let to = match control {

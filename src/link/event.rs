@@ -1,6 +1,7 @@
 //! What a link tells the broker.
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
+use std::fmt;
 
 use netcluster_platform::Slice;
 use netcluster_wire::control::LossReason;
@@ -97,6 +98,16 @@ pub struct Lost {
     pub count: Option<u64>,
     /// Why.
     pub reason: LossReason,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Gone::Left => "it said goodbye",
+            Gone::Silent => "nothing was heard of it for too long",
+            Gone::Restarted => "it came back with another session",
+        })
+    }
 }
 
 /// Why a peer is none any more.

@@ -26,6 +26,8 @@ mod receiver;
 pub use loss::Sample;
 pub use receiver::{Path, Receiver, Report};
 
+use std::fmt;
+
 use crate::link::peer_id::PeerId;
 use receiver::Verdict;
 
@@ -64,6 +66,18 @@ pub enum Reason {
     Stuck,
     /// It loses so much (per mille) that the others would crawl.
     Loss(u64),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Silent => formatter.write_str("it does not answer"),
+            Reason::Stuck => formatter.write_str("it answers, but receives nothing"),
+            Reason::Loss(per_mille) => {
+                write!(formatter, "it loses {} % of what is sent", per_mille / 10)
+            }
+        }
+    }
 }
 
 /// What the caller must do or tell.

@@ -16,7 +16,7 @@
 //! Invariant: at most [`MAX_PENDING`] sessions, none longer than
 //! [`PENDING_LIFETIME_NS`].
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use crate::link::keys::ControlOpener;
 use crate::link::peer_id::{PeerId, Session};

@@ -7,8 +7,8 @@
 //! ```
 //! Invariant: the memory is fixed. Sources that share a bucket share its rate.
 
+use core::net::IpAddr;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::net::IpAddr;
 
 /// Hellos of strangers looked at in a second.
 pub const MAX_HELLOS_PER_S: u64 = 1000;

@@ -17,6 +17,7 @@
 use netcluster_wire::link::limits::MAX_ENTRIES;
 use netcluster_wire::link::{ControlKind, Interest, Joined, Place};
 
+use crate::link::Link;
 use crate::link::event::LinkEvent;
 use crate::link::flow::Path;
 use crate::link::incoming::Incoming;
@@ -24,7 +25,6 @@ use crate::link::ingress::Ingress;
 use crate::link::keys::StreamOpener;
 use crate::link::peer::Peer;
 use crate::link::stream::{Position, StreamId};
-use crate::link::Link;
 
 /// The own interest, which all peers are told.
 #[derive(Default)]
@@ -150,7 +150,9 @@ impl Link {
             let is_kept =
                 |stream: StreamId| !interest.fresh && interest.groups & (1 << stream.group()) != 0;
             peer.wants.joined.retain(|&(stream, _)| {
-                if !is_kept(stream) && let Some(&at) = self.own_at.get(&stream) {
+                if !is_kept(stream)
+                    && let Some(&at) = self.own_at.get(&stream)
+                {
                     let own = &mut self.own[at];
                     own.flow.remove(now_ns, id);
                     own.receivers_changed();
@@ -197,7 +199,8 @@ impl Link {
 
     fn answer_interest(&mut self, slot: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
-        let places: Vec<Place> = peer.wants.joined.iter().map(|&(stream, at)| place(stream, at)).collect();
+        let places: Vec<Place> =
+            peer.wants.joined.iter().map(|&(stream, at)| place(stream, at)).collect();
         let total = places.len() as u16;
         let (session, version, address) = (peer.session, peer.wants.version, peer.address);
         // An empty answer is one too.

@@ -88,9 +88,10 @@ impl Locals {
 
     /// Channels that somebody here listens to, of those in one stream.
     pub fn wanted_in(&self, stream: StreamId) -> impl Iterator<Item = u64> + '_ {
-        let wanted = self.channels.values().filter(move |local| {
-            local.is_wanted && local.channel.stream == stream
-        });
+        let wanted = self
+            .channels
+            .values()
+            .filter(move |local| local.is_wanted && local.channel.stream == stream);
         wanted.map(|local| local.channel.hash)
     }
 }

@@ -1,9 +1,9 @@
 //! The own control datagrams: sealed once, sent in order.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
-use netcluster_wire::link::{ControlHeader, ControlKind};
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
+use netcluster_wire::link::{ControlHeader, ControlKind};
 
 use crate::link::keys::{ControlSealer, Keys};
 use crate::link::peer_id::Session;

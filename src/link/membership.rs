@@ -1,6 +1,6 @@
 //! How sessions become peers, and cease to be.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{Answer, Challenge, Control, ControlKind, Hello};
@@ -163,9 +163,9 @@ impl Link {
         let address = pending.answered.unwrap_or(pending.address);
         let node = pending.identity.node;
         let before = (0..self.peers.len()).filter_map(|index| self.peers.slot_at(index));
-        let before = before.into_iter().find(|&slot| {
-            self.peers.at(slot).is_some_and(|peer| peer.identity.node == node)
-        });
+        let before = before
+            .into_iter()
+            .find(|&slot| self.peers.at(slot).is_some_and(|peer| peer.identity.node == node));
         if let Some(slot) = before {
             self.counters.restarted += 1;
             self.bury(now_ns, slot, Gone::Restarted);

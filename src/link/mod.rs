@@ -45,8 +45,8 @@ pub mod keys;
 mod local;
 mod mail;
 mod membership;
-mod own;
 pub mod options;
+mod own;
 pub mod pace;
 mod peer;
 pub mod peer_id;
@@ -66,8 +66,8 @@ pub mod window;
 #[cfg(test)]
 mod tests;
 
+use core::net::SocketAddr;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 
 use netcluster_platform::Slice;
 
@@ -238,10 +238,11 @@ impl Link {
     }
 
     /// Takes whole event frames of one channel, in one piece or one frame in
-    /// several. Those that nobody wants are only counted.
+    /// several. Those that nobody wants are only counted. Returns the stream if it
+    /// has no room: its emitters must pause until [`Link::is_blocked`] says no.
     #[inline]
-    pub fn emit(&mut self, channel: u64, pieces: &[Slice], frames: usize) {
-        let Some(local) = self.locals.get(channel) else { return };
+    pub fn emit(&mut self, channel: u64, pieces: &[Slice], frames: usize) -> Option<StreamId> {
+        let local = self.locals.get(channel)?;
         let own = &mut self.own[local.own];
         if own.flow.is_wanted() || !self.discovery.is_over() {
             own.egress.emit(&local.channel, pieces, frames);
@@ -249,12 +250,28 @@ impl Link {
             own.egress.skip(frames);
             self.counters.events_unwanted += frames as u64;
         }
+        own.egress.is_blocked().then_some(own.id)
     }
 
-    /// Whether emitters must pause: a stream has no room. It has again after some
-    /// `handle_*`.
-    pub fn is_full(&self) -> bool {
-        self.own.iter().any(|own| own.egress.is_blocked())
+    /// Whether events wait for room in an own stream. It comes after some
+    /// `handle_*` and sending.
+    pub fn is_blocked(&self, stream: StreamId) -> bool {
+        self.own_at.get(&stream).is_some_and(|&at| self.own[at].egress.is_blocked())
+    }
+
+    /// Whether peers may still be found that were there before this broker.
+    pub fn is_discovering(&self) -> bool {
+        !self.discovery.is_over()
+    }
+
+    /// The name of a peer.
+    pub fn peer_name(&self, peer: PeerId) -> Option<&str> {
+        Some(&self.peers.get(peer)?.identity.name)
+    }
+
+    /// How many brokers are peers.
+    pub fn peer_count(&self) -> usize {
+        self.peers.len()
     }
 
     /// The channels whose listeners a hole in a stream concerns.

@@ -1,6 +1,6 @@
 //! One peer: another broker that proved to be there now.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::link::Place;
 
@@ -191,9 +191,8 @@ impl Peer {
 
     /// When something is due for it.
     pub fn next_ns(&self) -> u64 {
-        let silence_ns = (self.heard_ns + SILENCE_NS).min(
-            self.ping_ns.max(self.heard_ns + PING_AFTER_NS),
-        );
+        let silence_ns =
+            (self.heard_ns + SILENCE_NS).min(self.ping_ns.max(self.heard_ns + PING_AFTER_NS));
         let deaf_ns = match self.multicast_ns {
             Some(at_ns) if self.told.hears => at_ns + MULTICAST_SILENCE_NS,
             _ => u64::MAX,

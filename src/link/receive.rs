@@ -3,7 +3,7 @@
 //! A train of datagrams is looked through as a whole: frames are searched for,
 //! statuses and requests made once per stream in it, not once per datagram.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{DataHeader, Datagram, DatagramError, parse};
@@ -48,13 +48,7 @@ impl Link {
     }
 
     #[inline]
-    fn receive_data(
-        &mut self,
-        now_ns: u64,
-        header: &DataHeader,
-        datagram: &[u8],
-        multicast: bool,
-    ) {
+    fn receive_data(&mut self, now_ns: u64, header: &DataHeader, datagram: &[u8], multicast: bool) {
         let tag = header.session.get();
         if tag == self.tag {
             self.counters.drops.own += 1;

@@ -1,7 +1,7 @@
 //! Datagrams on their way to the sockets.
 
+use core::net::SocketAddr;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 /// Control datagrams that wait for the socket. More come only when it takes
 /// nothing for seconds; all of them are repeated anyway.

@@ -1,6 +1,6 @@
 //! What people are told, and not too often.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// One of a kind and source is told, then none for this long.
 pub const WARNING_PAUSE_NS: u64 = 10_000_000_000;

@@ -211,3 +211,32 @@ fn copies_of_one_chunk_are_shared_and_charged_once() {
     assert_eq!(frames(&drain(&mut queues[1], 9)).len(), 2);
     assert_eq!(budget.used_bytes(), 0);
 }
+
+#[test]
+fn what_a_full_queue_missed_is_told_before_the_next_event() {
+    let budget = Budget::new(1 << 30);
+    let mut queue = Outbound::new(FRAME_BYTES * 4);
+    queue.push(&events(1, 4));
+    assert!(queue.fills(&budget));
+    queue.miss(&[events(5, 3)]);
+    queue.push_lost(SOURCE, Some(2), LossReason::Link);
+    queue.push(&events(10, 1));
+    let got = frames(&drain(&mut queue, usize::MAX));
+    let kinds: Vec<_> = got[3..].to_vec();
+    assert_eq!(kinds, [(Kind::Event, 4), (Kind::Lost, 5), (Kind::Event, 10)]);
+    assert_eq!(queue.dropped, 3);
+}
+
+#[test]
+fn what_a_full_queue_missed_is_told_when_it_has_drained() {
+    let budget = Budget::new(1 << 30);
+    let mut queue = Outbound::new(FRAME_BYTES * 4);
+    queue.push(&events(1, 4));
+    assert!(queue.fills(&budget));
+    queue.miss(&[events(5, 1)]);
+    queue.push_lost(SOURCE, None, LossReason::Peer);
+    let sent = drain(&mut queue, usize::MAX);
+    assert_eq!(frames(&sent).len(), 4);
+    assert!(queue.drained());
+    assert_eq!(frames(&drain(&mut queue, usize::MAX)), [(Kind::Lost, 0)], "an unknown number");
+}

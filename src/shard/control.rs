@@ -4,11 +4,12 @@
 //! then done all that this one sent it before. With one shard that is at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use netcluster_platform::{Conn, Io, Slice};
-use netcluster_wire::control::{ControlError, encode_error, encode_pong};
+use netcluster_wire::control::{ControlError, decode_cluster, encode_error, encode_pong};
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{
     ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, check_channel, frame,
@@ -27,12 +28,25 @@ pub const MAX_PATTERNS: usize = 1 << 20;
 /// What follows once a barrier is passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum After {
-    /// The subscription is in force everywhere.
+    /// The subscription is in force on every shard.
     Ack(Target, u64),
+    /// So are all before; now other machines are waited for, this long.
+    Cluster(Target, u64, Duration),
     /// Every earlier event is queued at every target.
     Pong(Target, u64, u64),
     /// The same, and the connection ends.
     Bye(Target, u64),
+}
+
+impl After {
+    fn target(self) -> Target {
+        match self {
+            After::Ack(target, _)
+            | After::Cluster(target, ..)
+            | After::Pong(target, ..)
+            | After::Bye(target, _) => target,
+        }
+    }
 }
 
 impl<I: Io> Shard<I> {
@@ -78,6 +92,7 @@ impl<I: Io> Shard<I> {
         reason: Option<(ErrorCode, String)>,
     ) {
         let config = Arc::clone(&self.shared.config);
+        self.channel_used(channel);
         let channel = self.channels.join(channel);
         let connection = self.at(conn);
         let source = Source { node: config.node, client: connection.target.client };
@@ -123,6 +138,10 @@ impl<I: Io> Shard<I> {
             }
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
             Kind::Stats => self.collect_status(target, sequence),
+            Kind::Cluster => match decode_cluster(frame.payload()) {
+                Ok(wait) => self.after_barrier(After::Cluster(target, sequence, wait)),
+                Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),
+            },
             Kind::Pong => {}
             Kind::Event
             | Kind::Hello
@@ -153,7 +172,7 @@ impl<I: Io> Shard<I> {
         if connection.patterns.insert(pattern.clone()) {
             let channel = connection.channel.expect("an open connection has a channel");
             let channel = Arc::clone(&self.channels.get(channel).name);
-            self.channels.subscribe(&channel, &pattern, target);
+            self.route(&channel, &pattern, target);
             self.totals.listeners += 1;
             for shard in self.mesh.others() {
                 let (channel, pattern) = (channel.clone(), pattern.clone());
@@ -180,9 +199,7 @@ impl<I: Io> Shard<I> {
         let target = connection.target;
         let Some(channel) = connection.channel else { return };
         let channel = Arc::clone(&self.channels.get(channel).name);
-        for pattern in &patterns {
-            self.channels.unsubscribe(&channel, pattern, target);
-        }
+        self.unroute_here(&channel, &patterns, target);
         self.totals.listeners -= patterns.len() as u64;
         for shard in self.mesh.others() {
             let (channel, patterns) = (channel.clone(), patterns.clone());
@@ -192,7 +209,7 @@ impl<I: Io> Shard<I> {
 
     /// Does what follows once all other shards have done what they were sent.
     pub(super) fn after_barrier(&mut self, after: After) {
-        let (After::Ack(target, _) | After::Pong(target, ..) | After::Bye(target, _)) = after;
+        let target = after.target();
         let mut waiting = 0;
         for shard in self.mesh.others() {
             self.tell(shard, target, Message::Barrier(self.next_barrier));
@@ -207,7 +224,7 @@ impl<I: Io> Shard<I> {
 
     /// A barrier is passed.
     pub(super) fn passed(&mut self, after: After) {
-        let (After::Ack(target, _) | After::Pong(target, ..) | After::Bye(target, _)) = after;
+        let target = after.target();
         let Some(connection) = self.find(target) else { return };
         if !connection.is_open() {
             return;
@@ -221,6 +238,10 @@ impl<I: Io> Shard<I> {
                 let pong = encode_pong(confirmed);
                 self.reply(conn, &frame::encode(Kind::Pong, source, token, b"", &pong));
             }
+            After::Cluster(_, request, wait) if self.shared.config.link.is_some() => {
+                self.wait_for_cluster(target, request, wait);
+            }
+            After::Cluster(_, request, _) => self.cluster_answered(target, request, &[]),
             After::Bye(_, token) => {
                 self.reply(conn, &frame::encode(Kind::Bye, source, token, b"", b""));
                 let linger = self.shared.config.drain_timeout;

@@ -44,14 +44,22 @@ impl<I: Io> Shard<I> {
         match message {
             Message::Run { route, emitter, pieces, frames } => {
                 self.queue_here(&route, emitter, None, &pieces, frames);
+                self.queue_to_link(&route, emitter, &pieces, frames);
             }
             Message::Subscribe { channel, pattern, target } => {
-                self.channels.subscribe(&channel, &pattern, target);
+                self.route(&channel, &pattern, target);
             }
             Message::Unsubscribe { channel, patterns, target } => {
-                for pattern in &patterns {
-                    self.channels.unsubscribe(&channel, pattern, target);
-                }
+                self.unroute_here(&channel, &patterns, target);
+            }
+            Message::ChannelUsed(channel) => self.channel_used(&channel),
+            Message::ChannelUnused(channel) => self.channel_unused(&channel),
+            Message::LinkLost(lost) => self.tell_lost(lost),
+            Message::ClusterWanted { target, request, wait } => {
+                self.wait_for_cluster(target, request, wait);
+            }
+            Message::ClusterAnswered { target, request, missing } => {
+                self.cluster_answered(target, request, &missing);
             }
             Message::Barrier(number) => {
                 self.mesh.send(from, Message::Passed(number));

@@ -14,12 +14,17 @@ use netcluster_wire::ErrorCode;
 
 use crate::connection::{Blocker, Connection, Lag};
 use crate::inbound::Pieces;
+use crate::link::ingress::CHUNK_BYTES;
 use crate::mesh::Message;
 use crate::routes::{Route, RouteId};
-use crate::target::Target;
+use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
 
 use super::Shard;
+
+/// Ranges of a queue that does not drain from which on what comes from the link is
+/// copied for it: together they pin 16 MiB at the most.
+const MAX_LINK_RANGES: usize = (16 << 20) / CHUNK_BYTES;
 
 /// How long a queue that its socket does not drain holds up its emitters before
 /// it is taken for slow and its bytes are copied out. A listener that is only
@@ -45,6 +50,7 @@ impl<I: Io> Shard<I> {
         }
         let skip = if echo { None } else { Some(emitter) };
         self.queue_here(&route, emitter, skip, pieces, frames);
+        self.queue_to_link(&route, emitter, pieces, frames);
         if route.of_shard(self.id).len() < route.targets().len() {
             self.send_across(&route, emitter, pieces, frames);
         }
@@ -59,6 +65,7 @@ impl<I: Io> Shard<I> {
         pieces: &[Slice],
         frames: usize,
     ) {
+        let from_link = emitter.as_stream();
         let mut full = std::mem::take(&mut self.full);
         for &target in route.of_shard(self.id) {
             if Some(target) == skip {
@@ -70,7 +77,20 @@ impl<I: Io> Shard<I> {
             if connection.target != target || !connection.is_open() {
                 continue;
             }
+            if let Some((_, stream)) = from_link
+                && !stream.is_pressured()
+                && connection.outbound.is_full()
+            {
+                // Pressure stays on its machine: the link waits for nobody here.
+                connection.outbound.miss(pieces);
+                self.totals.dropped += frames as u64;
+                continue;
+            }
             match pieces {
+                [slice] if from_link.is_some() && pins_too_much(connection) => {
+                    let copy = self.shared.budget.own(slice.as_bytes().into());
+                    connection.outbound.push(&Slice::from(copy));
+                }
                 [slice] => connection.outbound.push(slice),
                 pieces => connection.outbound.push_pieces(pieces),
             }
@@ -100,7 +120,9 @@ impl<I: Io> Shard<I> {
             }
         }
         for target in full.drain(..) {
-            self.pause_for(emitter, target);
+            if from_link.is_none_or(|(_, stream)| stream.is_pressured()) {
+                self.pause_for(emitter, target);
+            }
         }
         self.full = full;
     }
@@ -114,11 +136,16 @@ impl<I: Io> Shard<I> {
         frames: usize,
     ) {
         let mut last = self.id;
+        let mut link_home = self.id == LINK_HOME;
         for target in route.targets() {
-            if target.shard == self.id || target.shard == last {
+            // The link stands last; the shard that drives it may have got the run
+            // already, which is then for both.
+            let home = target.home();
+            if home == self.id || home == last || (home != target.shard && link_home) {
                 continue;
             }
-            last = target.shard;
+            last = home;
+            link_home |= home == LINK_HOME;
             let message = Message::Run {
                 route: route.clone(),
                 emitter,
@@ -144,15 +171,18 @@ impl<I: Io> Shard<I> {
             return;
         }
         connection.waiters.push(emitter);
-        if emitter.shard == self.id {
+        if emitter.home() == self.id {
             self.block(emitter, Blocker::Queue(queue));
         } else {
-            self.mesh.send(emitter.shard, Message::Pause { emitter, by: queue });
+            self.mesh.send(emitter.home(), Message::Pause { emitter, by: queue });
         }
     }
 
     /// Pauses a client of this shard as an emitter. Returns whether this is news.
     pub(super) fn block(&mut self, emitter: Target, blocker: Blocker) -> bool {
+        if let Some((peer, stream)) = emitter.as_stream() {
+            return self.hold_stream(peer, stream, blocker);
+        }
         let Some(connection) = self.find(emitter) else { return false };
         // One that is going has nothing to be paused; its messages may still cross.
         if !connection.is_open() || connection.blocked_by.contains(&blocker) {
@@ -166,6 +196,9 @@ impl<I: Io> Shard<I> {
 
     /// One reason less to pause.
     pub(super) fn unblock(&mut self, emitter: Target, blocker: Blocker) {
+        if let Some((peer, stream)) = emitter.as_stream() {
+            return self.release_stream(peer, stream, blocker);
+        }
         let Some(connection) = self.find(emitter) else { return };
         connection.blocked_by.retain(|other| *other != blocker);
         if connection.blocked_by.is_empty() {
@@ -176,11 +209,17 @@ impl<I: Io> Shard<I> {
     /// A queue is full no more, or gone: its emitters go on.
     pub(super) fn release_waiters(&mut self, queue: Target) {
         let Some(connection) = self.find(queue) else { return };
-        for emitter in std::mem::take(&mut connection.waiters) {
-            if emitter.shard == self.id {
+        let waiters = std::mem::take(&mut connection.waiters);
+        self.resume(waiters, queue);
+    }
+
+    /// These emitters need not wait for this queue any more.
+    pub(super) fn resume(&mut self, emitters: Vec<Target>, queue: Target) {
+        for emitter in emitters {
+            if emitter.home() == self.id {
                 self.unblock(emitter, Blocker::Queue(queue));
             } else {
-                self.mesh.send(emitter.shard, Message::Resume { emitter, by: queue });
+                self.mesh.send(emitter.home(), Message::Resume { emitter, by: queue });
             }
         }
     }
@@ -214,6 +253,13 @@ impl<I: Io> Shard<I> {
         self.totals.stalled += 1;
         self.kick(Conn(target.conn), ErrorCode::Stalled, &text);
     }
+}
+
+/// Whether what comes from the link is copied for this connection: it does not
+/// read, and each of its ranges pins a whole chunk that the link received.
+#[inline]
+fn pins_too_much(connection: &Connection) -> bool {
+    connection.outbound.is_blocked() && connection.outbound.ranges() >= MAX_LINK_RANGES
 }
 
 #[cold]

@@ -198,6 +198,7 @@ impl<I: Io> Shard<I> {
         if let Some(channel) = self.at(conn).channel.take() {
             let name = Arc::clone(&self.channels.get(channel).name);
             self.channels.leave(channel);
+            self.channel_unused(&name);
             self.report_departed(&name);
             self.totals.clients -= 1;
             self.clients_changed();
@@ -320,7 +321,7 @@ impl<I: Io> Shard<I> {
                 }
             }
             Draining::Parting { late } => {
-                let sent = late || !self.mesh.has_overflow();
+                let sent = late || !self.mesh.has_overflow() && self.link_has_left();
                 if sent && self.connections.iter().all(Option::is_none) {
                     self.draining = Draining::Done;
                 }
@@ -342,6 +343,7 @@ impl<I: Io> Shard<I> {
     /// Says goodbye to every client; each closes once it has read what is queued.
     fn part(&mut self) {
         self.draining = Draining::Parting { late: false };
+        self.leave_link();
         let linger = self.shared.config.drain_timeout;
         for conn in self.all() {
             let connection = self.at(conn);

@@ -15,15 +15,19 @@
 //! - `fan_out`: runs onto queues; pauses and resumes emitters
 //! - `control`: what clients ask for
 //! - `flush`: queues onto sockets; copying out what laggards pin
+//! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
+//! - `link`: to and from the brokers of other machines
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
 //! - `report`: its part of `status`
 
+mod cluster;
 mod control;
 mod crossing;
 mod fan_out;
 mod flush;
 mod lifecycle;
+mod link;
 mod receive;
 mod report;
 
@@ -47,6 +51,8 @@ use crate::timers::{Timer, Timers};
 
 use self::control::After;
 use self::lifecycle::Draining;
+use self::link::LinkDriver;
+pub use self::link::LinkStart;
 use self::report::{Answer, Collecting};
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
@@ -89,6 +95,8 @@ pub struct Shard<I: Io> {
     channels: Channels,
     mesh: Mesh<I::Socket>,
     timers: Timers,
+    /// Only one shard has it.
+    link: Option<Box<LinkDriver>>,
     /// Only the accepting shard has it.
     placement: Option<Placement>,
     accepting: bool,
@@ -117,7 +125,8 @@ pub struct Shard<I: Io> {
 }
 
 impl<I: Io> Shard<I> {
-    /// A shard. `listener` makes it the accepting one: there is one, shard 0.
+    /// A shard. `listener` makes it the accepting one: there is one, shard 0,
+    /// which also drives the `link`.
     ///
     /// # Errors
     /// What the system says of listening.
@@ -127,6 +136,7 @@ impl<I: Io> Shard<I> {
         shared: Shared,
         mesh: Mesh<I::Socket>,
         listener: Option<I::Listener>,
+        link: Option<LinkStart<I::Sockets>>,
     ) -> io::Result<Shard<I>> {
         let config = &shared.config;
         let placement = listener
@@ -140,16 +150,17 @@ impl<I: Io> Shard<I> {
         let now_ns = io.now_ns();
         let stats = io.stats();
         let lag_bytes = (stats.buffers * stats.buffer_bytes / 4) as usize;
-        Ok(Shard {
+        let mut shard = Shard {
             id,
             io,
             now_ns,
             started_ns: now_ns,
             connections: Vec::new(),
-            channels: Channels::new(shared.config.seed),
+            channels: Channels::new(shared.config.seed, shared.config.link.clone()),
             shared,
             mesh,
             timers: Timers::default(),
+            link: None,
             placement,
             accepting,
             accept_paused: false,
@@ -171,7 +182,11 @@ impl<I: Io> Shard<I> {
             resumed: Vec::new(),
             full: Vec::new(),
             lag_bytes,
-        })
+        };
+        if let Some(link) = link {
+            shard.start_link(link)?;
+        }
+        Ok(shard)
     }
 
     /// Turns until the shutdown is complete.
@@ -206,6 +221,7 @@ impl<I: Io> Shard<I> {
         if self.shared.shutdown.load(Ordering::Relaxed) {
             self.drain();
         }
+        self.turn_link();
 
         if self.io.starved() {
             self.relieve_pool();
@@ -226,7 +242,10 @@ impl<I: Io> Shard<I> {
         if spin_ns > 0 && self.now_ns < self.last_active_ns + spin_ns {
             return Some(Duration::ZERO);
         }
-        let next_ns = self.timers.next_ns()?;
+        let next_ns = match (self.timers.next_ns(), self.link_deadline_ns()) {
+            (Some(timer_ns), Some(link_ns)) => timer_ns.min(link_ns),
+            (timer_ns, link_ns) => timer_ns.or(link_ns)?,
+        };
         Some(Duration::from_nanos(next_ns.saturating_sub(self.io.now_ns())))
     }
 
@@ -245,7 +264,9 @@ impl<I: Io> Shard<I> {
             Completion::Accepted { conn, peer } => self.accepted(conn, peer),
             Completion::AcceptPaused { error } => self.accept_paused(&error),
             Completion::Closed { conn } => self.closed(conn),
-            Completion::Datagrams(_) | Completion::DatagramsWritable | Completion::Woken => {}
+            Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
+            Completion::DatagramsWritable => self.datagrams_writable(),
+            Completion::Woken => {}
         }
     }
 
@@ -260,6 +281,8 @@ impl<I: Io> Shard<I> {
                 Timer::Memory => self.memory_timed_out(),
                 Timer::Starved => self.starved_timer = false,
                 Timer::Drain => self.drain_timed_out(),
+                Timer::Interface => self.check_link(),
+                Timer::Cluster => self.look_at_waiting(),
             }
         }
     }

@@ -78,7 +78,8 @@ impl<I: Io> Shard<I> {
         }
         let summary =
             ShardSummary { shard: self.id, clients: totals.clients, io: self.io.stats().into() };
-        ShardStatus { totals, clients, summary, kicked: self.kicked.clone() }
+        let link = self.report_link();
+        ShardStatus { totals, link, clients, summary, kicked: self.kicked.clone() }
     }
 
     fn report_client(&self, connection: &Connection) -> ClientStatus {

@@ -12,6 +12,7 @@
 //! in its sequence. The others (ack, ping, bye) have no payload.
 
 use std::fmt;
+use std::time::Duration;
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -324,6 +325,21 @@ pub fn decode_lost(payload: &[u8]) -> Result<LossReason, ControlError> {
     Ok(LossReason::from_number(head.code.get()))
 }
 
+/// The payload of a client's `cluster`: how long to wait for other brokers at the
+/// most.
+pub fn encode_cluster(wait: Duration) -> [u8; 8] {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).to_le_bytes()
+}
+
+/// How long a client's `cluster` waits.
+///
+/// # Errors
+/// If it is too short.
+pub fn decode_cluster(payload: &[u8]) -> Result<Duration, ControlError> {
+    let (millis, _) = U64::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+    Ok(Duration::from_millis(millis.get()))
+}
+
 /// The payload of a `pong`: the sequence of the emitter's last event that is
 /// queued at every target.
 pub fn encode_pong(confirmed: u64) -> [u8; 8] {
@@ -385,6 +401,8 @@ mod tests {
         assert_eq!(ErrorCode::from_number(99), ErrorCode::Unknown);
         assert_eq!(decode_lost(&encode_lost(LossReason::Overflow)), Ok(LossReason::Overflow));
         assert_eq!(decode_pong(&encode_pong(7)), Ok(7));
+        let wait = Duration::from_millis(1500);
+        assert_eq!(decode_cluster(&encode_cluster(wait)), Ok(wait));
         let error = encode_error(ErrorCode::Pattern, "no");
         assert_eq!(decode_error(&error), Ok((ErrorCode::Pattern, "no".into())));
     }

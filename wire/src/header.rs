@@ -53,6 +53,9 @@ pub enum Kind {
     Bye = 0x19,
     /// Client to broker without payload: a question; back: the status as JSON.
     Stats = 0x1a,
+    /// Client to broker: answer once the brokers of other machines know of all
+    /// subscriptions so far; back: the names of those that do not.
+    Cluster = 0x1b,
     /// Broker to broker: the events that follow are of the channel in the name.
     Channel = 0x20,
 }
@@ -74,6 +77,7 @@ impl Kind {
             0x18 => Kind::Lost,
             0x19 => Kind::Bye,
             0x1a => Kind::Stats,
+            0x1b => Kind::Cluster,
             0x20 => Kind::Channel,
             _ => return None,
         })

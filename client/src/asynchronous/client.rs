@@ -186,7 +186,10 @@ impl AsyncClient {
     ) -> Result<ListenerId, Error> {
         let pattern = Pattern::new(pattern.as_bytes())?;
         let id = self.shared().add_listener(&pattern, placement, listener)?;
-        let waited = self.shared().wait_in_force(&pattern).await;
+        let mut waited = self.shared().wait_in_force(&pattern).await;
+        if let (Ok(()), Some(wait)) = (&waited, self.shared().options.cluster_wait) {
+            waited = self.wait_for_cluster(wait).await;
+        }
         waited.inspect_err(|_| {
             self.remove_listener(id);
         })?;
@@ -260,12 +263,28 @@ impl AsyncClient {
         }
     }
 
+    /// Returns once the brokers of all machines know of every listener added so
+    /// far: an event emitted afterwards anywhere in the cluster is not missed.
+    /// Without a link that is at once. See also
+    /// [`Builder::wait_for_cluster`](crate::Builder::wait_for_cluster).
+    ///
+    /// # Errors
+    /// [`Error::ClusterIncomplete`] names those that have not confirmed in time;
+    /// the listeners stay. Otherwise as [`AsyncClient::status`].
+    pub async fn wait_for_cluster(&self, timeout: Duration) -> Result<(), Error> {
+        let missing = self
+            .shared()
+            .ask("cluster", timeout, |outbound, out| outbound.cluster(out, timeout))
+            .await?;
+        Error::check_missing(&missing, timeout)
+    }
+
     /// The broker's status, as JSON.
     ///
     /// # Errors
     /// If it does not come in time.
     pub async fn status(&self) -> Result<String, Error> {
-        self.shared().ask("status", |outbound, out| outbound.stats(out)).await
+        self.shared().ask("status", Duration::ZERO, |outbound, out| outbound.stats(out)).await
     }
 
     /// How long the broker takes to answer, once everything emitted so far is
@@ -275,7 +294,7 @@ impl AsyncClient {
     /// As [`AsyncClient::status`].
     pub async fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
-        self.shared().ask("pong", |outbound, out| outbound.ping(out)).await?;
+        self.shared().ask("pong", Duration::ZERO, |outbound, out| outbound.ping(out)).await?;
         Ok(start.elapsed())
     }
 

@@ -408,6 +408,9 @@ impl Listening {
                 shared.confirmed.store(last, Ordering::Release);
                 return Some(DisconnectReason::Requested);
             }
+            SessionEvent::Cluster { token, missing } => {
+                shared.answer(token, || missing.to_owned());
+            }
             SessionEvent::Stats { token, json } => {
                 shared.answer(token, || String::from_utf8_lossy(json).into_owned());
             }

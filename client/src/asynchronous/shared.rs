@@ -184,10 +184,11 @@ impl Shared {
     pub(super) async fn ask(
         &self,
         waiting_for: &'static str,
+        wait: Duration,
         encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> u64,
     ) -> Result<String, Error> {
         let (number, receiver) = self.put_question(encode)?;
-        let after = self.options.connect_timeout;
+        let after = self.options.connect_timeout.saturating_add(wait);
         match tokio::time::timeout(after, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(self.closed().unwrap_or(Error::NotConnected)),

@@ -66,7 +66,7 @@ pub enum SessionEvent<'a> {
     },
     /// Events are missing here.
     Lost {
-        /// Whose; `None`: several or unknown.
+        /// Whose; `None`: several or unknown. Client 0: all clients of a node.
         source: Option<Source>,
         /// How many; `None`: unknown.
         count: Option<u64>,
@@ -77,6 +77,13 @@ pub enum SessionEvent<'a> {
     Bye {
         /// Of the own bye.
         token: u64,
+    },
+    /// The other brokers know of all subscriptions, or it took too long.
+    Cluster {
+        /// Of the question.
+        token: u64,
+        /// Those that do not know of them, one a line.
+        missing: &'a str,
     },
     /// The broker's status.
     Stats {
@@ -200,7 +207,7 @@ impl Inbound {
                 let reason = control::decode_lost(payload)?;
                 let source = frame.source();
                 Ok(SessionEvent::Lost {
-                    source: (source.client != 0).then_some(source),
+                    source: (source.node != 0).then_some(source),
                     count: (number != 0).then_some(number),
                     reason,
                 })
@@ -209,6 +216,11 @@ impl Inbound {
                 self.state = SessionState::Ended;
                 Ok(SessionEvent::Bye { token: number })
             }
+            (_, Kind::Cluster) => Ok(SessionEvent::Cluster {
+                token: number,
+                missing: std::str::from_utf8(payload)
+                    .map_err(|_| Error::Protocol("a name that is no UTF-8".into()))?,
+            }),
             (_, Kind::Stats) => Ok(SessionEvent::Stats { token: number, json: payload }),
             (_, kind) => Err(Error::Protocol(format!("{kind:?} from a broker"))),
         }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: an event's number is used only if the event was appended.
 
+use std::time::Duration;
+
 use netcluster_wire::frame::{append, append_head, padding_of};
 use netcluster_wire::header::frame_len;
 use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HEADER_BYTES, pad};
@@ -200,6 +202,13 @@ impl Outbound {
     /// Appends a question for the broker's status; the answer carries this number.
     pub fn stats(&mut self, out: &mut Vec<u8>) -> u64 {
         self.request(out, Kind::Stats, "", b"")
+    }
+
+    /// Appends the question whether the brokers of other machines know of all
+    /// subscriptions so far, answered after `wait` at the latest; the answer
+    /// carries this number.
+    pub fn cluster(&mut self, out: &mut Vec<u8>, wait: Duration) -> u64 {
+        self.request(out, Kind::Cluster, "", &control::encode_cluster(wait))
     }
 
     /// Appends the answer to the broker's ping.

@@ -128,6 +128,10 @@ fn each_control_frame_is_told() {
     );
     assert_eq!(
         next(Kind::Lost, Source { node: 1, client: 0 }, 0, &lost),
+        "Lost { source: Some(Source { node: 1, client: 0 }), count: None, reason: Overflow }"
+    );
+    assert_eq!(
+        next(Kind::Lost, Source::NONE, 0, &lost),
         "Lost { source: None, count: None, reason: Overflow }"
     );
     let refused = control::encode_error(ErrorCode::Pattern, "no");

@@ -1,0 +1,455 @@
+//! The shard that drives the link: datagrams in and out, and what they mean for
+//! the channels here.
+//!
+//! ```text
+//!   fan_out ─▶ queue_to_link ─▶ Link::emit ─▶ poll_transmit ─▶ Io::send_datagrams
+//!   Io ─▶ Link::handle_datagrams ─▶ poll_event ─▶ queue_here, other shards
+//! ```
+//! Events from the link are queued as if a client had emitted them, with a stream
+//! for an emitter; a stream never feeds the link.
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use netcluster_platform::{Conn, Datagrams, Io, Slice};
+use netcluster_wire::limits::HEADER_BYTES;
+use netcluster_wire::{Pattern, Source};
+
+use crate::connection::Blocker;
+use crate::inbound::Pieces;
+use crate::link::channel::channel_hash;
+use crate::link::config::{Entropy, LinkConfig};
+use crate::link::event::{LinkEvent, Lost, Run};
+use crate::link::peer_id::{PeerId, Session};
+use crate::link::stream::StreamId;
+use crate::link::{Link, LinkStatus};
+use crate::mesh::Message;
+use crate::routes::Route;
+use crate::status::LinkIo;
+use crate::target::{LINK_HOME, Target};
+use crate::timers::Timer;
+
+use super::Shard;
+
+/// Batches sent in one turn, at most 64 KiB each: what came in meanwhile is looked
+/// at between two turns.
+const BATCHES_PER_TURN: usize = 32;
+
+/// How often the interface and the addresses of peers are looked at.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// Failed sends are logged at most this often; all are counted.
+const LOG_EVERY_NS: u64 = 10_000_000_000;
+
+/// What a link starts with.
+pub struct LinkStart<S> {
+    /// Its settings.
+    pub config: LinkConfig,
+    /// The session id of this run, from the system.
+    pub session: Session,
+    /// Where nonces come from.
+    pub entropy: Box<dyn Entropy + Send>,
+    /// The open sockets.
+    pub sockets: S,
+    /// What the sockets are, for `status`.
+    pub about: LinkIo,
+    /// Addresses of unicast peers, as they are resolved: always all of them.
+    pub addresses: Option<Receiver<Vec<SocketAddr>>>,
+}
+
+/// The link, as its shard keeps it.
+pub(super) struct LinkDriver {
+    pub(super) link: Link,
+    /// Channels with clients on any shard, and how many.
+    used: HashMap<u64, usize, FixedState>,
+    /// Emitters that wait for room in a stream of ours.
+    waiters: BTreeMap<StreamId, Vec<Target>>,
+    /// Streams of peers that wait for queues here.
+    held: BTreeMap<(PeerId, StreamId), SmallVec<[Blocker; 1]>>,
+    /// Clients that wait until every peer knows of their subscriptions.
+    pub(super) waiting: Vec<Waiting>,
+    addresses: Option<Receiver<Vec<SocketAddr>>>,
+    about: LinkIo,
+    /// The socket has no room.
+    blocked: bool,
+    /// There is more to send than one turn does.
+    more: bool,
+    logged_ns: u64,
+}
+
+/// A client that waits for the cluster: see `cluster`.
+pub(super) struct Waiting {
+    pub(super) target: Target,
+    pub(super) request: u64,
+    pub(super) deadline_ns: u64,
+}
+
+impl<I: Io> Shard<I> {
+    /// Starts the link on this shard.
+    pub(super) fn start_link(&mut self, start: LinkStart<I::Sockets>) -> std::io::Result<()> {
+        assert_eq!(self.id, LINK_HOME);
+        self.io.open_datagrams(start.sockets)?;
+        let link = Link::new(start.config, start.session, start.entropy, self.now_ns);
+        self.link = Some(Box::new(LinkDriver {
+            link,
+            used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
+            waiters: BTreeMap::new(),
+            held: BTreeMap::new(),
+            waiting: Vec::new(),
+            addresses: start.addresses,
+            about: start.about,
+            blocked: false,
+            more: false,
+            logged_ns: 0,
+        }));
+        self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+        Ok(())
+    }
+
+    /// Datagrams arrived.
+    pub(super) fn datagrams(&mut self, datagrams: &Datagrams) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        let received = crate::link::Datagrams {
+            bytes: &datagrams.chunk,
+            segment: datagrams.segment,
+            from: datagrams.from,
+            multicast: datagrams.multicast,
+        };
+        driver.link.handle_datagrams(self.now_ns, &received);
+    }
+
+    pub(super) fn datagrams_writable(&mut self) {
+        if let Some(driver) = self.link.as_deref_mut() {
+            driver.blocked = false;
+        }
+    }
+
+    /// When the link has something to do again, for who steps the shard.
+    pub fn link_due_ns(&self) -> Option<u64> {
+        self.link_deadline_ns()
+    }
+
+    /// How many other brokers the link knows.
+    pub fn peers(&self) -> usize {
+        self.link.as_deref().map_or(0, |driver| driver.link.peer_count())
+    }
+
+    /// When the link has something to do again.
+    pub(super) fn link_deadline_ns(&self) -> Option<u64> {
+        let driver = self.link.as_deref()?;
+        match driver.more && !driver.blocked {
+            true => Some(0),
+            false => driver.link.poll_timeout(),
+        }
+    }
+
+    /// The link's part of a turn: what is due, what came, what goes out.
+    pub(super) fn turn_link(&mut self) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        if driver.link.poll_timeout().is_some_and(|due_ns| due_ns <= self.now_ns) {
+            driver.link.handle_timeout(self.now_ns);
+        }
+        self.take_link_events();
+        self.transmit();
+        self.resume_link_waiters();
+    }
+
+    fn take_link_events(&mut self) {
+        while let Some(event) = self.link.as_deref_mut().and_then(|it| it.link.poll_event()) {
+            match event {
+                LinkEvent::Run(run) => self.deliver_run(run),
+                LinkEvent::Lost(lost) => {
+                    for shard in self.mesh.others() {
+                        self.mesh.send(shard, Message::LinkLost(lost));
+                    }
+                    self.tell_lost(lost);
+                }
+                LinkEvent::Joined(_) => self.look_at_waiting(),
+                LinkEvent::JoinGroup(group) => {
+                    if let Err(error) = self.io.join_group(group) {
+                        tracing::error!(%group, %error, "cannot join a group: nothing is heard on it");
+                    }
+                }
+                LinkEvent::LeaveGroup(group) => {
+                    if let Err(error) = self.io.leave_group(group) {
+                        tracing::warn!(%group, %error, "cannot leave a group");
+                    }
+                }
+                LinkEvent::PeerUp { node, name, address, .. } => {
+                    tracing::info!(node = format_args!("{node:08x}"), name, %address, "peer");
+                    self.look_at_waiting();
+                }
+                LinkEvent::PeerDown { node, name, why, .. } => {
+                    tracing::info!(node = format_args!("{node:08x}"), name, "peer gone: {why}");
+                    self.look_at_waiting();
+                }
+                LinkEvent::Demoted { peer, reason, .. } => {
+                    let name = self.peer_name(peer);
+                    tracing::warn!(name, "a peer is no longer waited for: {reason}");
+                }
+                LinkEvent::Restored { peer, .. } => {
+                    let name = self.peer_name(peer);
+                    tracing::info!(name, "a peer keeps up and is waited for again");
+                }
+                LinkEvent::Warn(text) => tracing::warn!("{text}"),
+            }
+        }
+    }
+
+    fn peer_name(&self, peer: PeerId) -> String {
+        let name = self.link.as_deref().and_then(|driver| driver.link.peer_name(peer));
+        name.unwrap_or("one that is gone").to_owned()
+    }
+
+    /// Events of another broker, for listeners here.
+    fn deliver_run(&mut self, run: Run) {
+        let Run { peer, stream, channel, slice, frames, name_len, .. } = run;
+        self.totals.link_events_in += frames as u64;
+        let Some(channel) = self.channels.find_by_hash(channel) else { return };
+        let routes = &mut self.channels.get_mut(channel).routes;
+        routes.trim();
+        let name = &slice.as_bytes()[HEADER_BYTES..][..name_len];
+        let route = match routes.find(name) {
+            Ok(id) => Arc::clone(routes.get(id)),
+            Err(error) => {
+                // Its broker should not have let it pass.
+                tracing::debug!(%error, "an event from the link has no name");
+                self.totals.protocol_errors += 1;
+                return;
+            }
+        };
+        let emitter = Target::stream(peer, stream);
+        let pieces = std::slice::from_ref(&slice);
+        self.queue_here(&route, emitter, None, pieces, frames);
+        let mut last = self.id;
+        for target in route.targets() {
+            if target.home() != target.shard || target.shard == self.id || target.shard == last {
+                continue;
+            }
+            last = target.shard;
+            let (route, pieces) = (Arc::clone(&route), Pieces::from(pieces));
+            self.mesh.send(last, Message::Run { route, emitter, pieces, frames });
+        }
+    }
+
+    /// Tells listeners of this shard what is missing.
+    pub(super) fn tell_lost(&mut self, lost: Lost) {
+        let source = Source { node: lost.node, client: 0 };
+        for at in 0..self.connections.len() {
+            let Some(connection) = self.connections[at].as_deref_mut() else { continue };
+            let Some(channel) = connection.channel else { continue };
+            let concerned = self.channels.get(channel).stream == lost.stream;
+            if concerned && connection.is_open() && !connection.patterns.is_empty() {
+                connection.outbound.push_lost(source, lost.count, lost.reason);
+                self.mark_dirty(Conn(at as u32));
+            }
+        }
+    }
+
+    /// Hands a run to the link, if this shard drives it and a client emitted it.
+    #[inline]
+    pub(super) fn queue_to_link(
+        &mut self,
+        route: &Route,
+        emitter: Target,
+        pieces: &[Slice],
+        frames: usize,
+    ) {
+        let Some(channel) = route.link_channel() else { return };
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        if emitter.as_stream().is_some() {
+            return;
+        }
+        let Some(stream) = driver.link.emit(channel, pieces, frames) else { return };
+        // The stream waits for room: so do those who feed it.
+        let waiters = driver.waiters.entry(stream).or_default();
+        if waiters.contains(&emitter) {
+            return;
+        }
+        waiters.push(emitter);
+        let queue = Target::link(u64::from(stream.0));
+        if emitter.shard == self.id {
+            self.block(emitter, Blocker::Queue(queue));
+        } else {
+            self.mesh.send(emitter.shard, Message::Pause { emitter, by: queue });
+        }
+    }
+
+    fn transmit(&mut self) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        driver.more = false;
+        if driver.blocked {
+            return;
+        }
+        for _ in 0..BATCHES_PER_TURN {
+            let Some(transmit) = driver.link.poll_transmit(self.now_ns) else { return };
+            let mut at = 0;
+            while at < transmit.bytes.len() {
+                let rest = &transmit.bytes[at..];
+                match self.io.send_datagrams(
+                    transmit.to.address(),
+                    rest,
+                    transmit.segment,
+                    transmit.looped,
+                ) {
+                    Ok(bytes) => at += bytes,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        driver.blocked = true;
+                        driver.link.blocked_transmit(at);
+                        return;
+                    }
+                    Err(error) => {
+                        self.totals.link_send_errors += 1;
+                        if self.now_ns >= driver.logged_ns + LOG_EVERY_NS || driver.logged_ns == 0 {
+                            driver.logged_ns = self.now_ns.max(1);
+                            tracing::warn!(to = %transmit.to.address(), %error, "cannot send a datagram");
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        driver.more = true;
+    }
+
+    fn resume_link_waiters(&mut self) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        if driver.waiters.is_empty() {
+            return;
+        }
+        let free: Vec<StreamId> =
+            driver.waiters.keys().copied().filter(|&it| !driver.link.is_blocked(it)).collect();
+        for stream in free {
+            let Some(driver) = self.link.as_deref_mut() else { return };
+            let waiters = driver.waiters.remove(&stream).unwrap_or_default();
+            self.resume(waiters, Target::link(u64::from(stream.0)));
+        }
+    }
+
+    /// A pressured stream feeds a full queue here. Returns whether this is news.
+    pub(super) fn hold_stream(&mut self, peer: PeerId, stream: StreamId, by: Blocker) -> bool {
+        let Some(driver) = self.link.as_deref_mut() else { return false };
+        let blockers = driver.held.entry((peer, stream)).or_default();
+        if blockers.contains(&by) {
+            return false;
+        }
+        blockers.push(by);
+        if blockers.len() == 1 {
+            driver.link.set_held(self.now_ns, peer, stream, true);
+        }
+        true
+    }
+
+    /// That queue is full no more.
+    pub(super) fn release_stream(&mut self, peer: PeerId, stream: StreamId, by: Blocker) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        let Some(blockers) = driver.held.get_mut(&(peer, stream)) else { return };
+        blockers.retain(|other| *other != by);
+        if blockers.is_empty() {
+            driver.held.remove(&(peer, stream));
+            driver.link.set_held(self.now_ns, peer, stream, false);
+        }
+    }
+
+    /// Adds a listener to this shard's routes.
+    pub(super) fn route(&mut self, channel: &Arc<str>, pattern: &Pattern, target: Target) {
+        self.channels.subscribe(channel, pattern, target);
+        self.update_interest(channel);
+    }
+
+    /// Takes listeners out of this shard's routes.
+    pub(super) fn unroute_here(&mut self, channel: &str, patterns: &[Pattern], target: Target) {
+        for pattern in patterns {
+            self.channels.unsubscribe(channel, pattern, target);
+        }
+        self.update_interest(channel);
+    }
+
+    fn update_interest(&mut self, name: &str) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        let channel = self.channels.find(name).map(|id| self.channels.get(id));
+        let hash = channel.map_or_else(|| channel_hash(name), |channel| channel.hash);
+        let wanted = channel.is_some_and(|channel| !channel.routes.is_empty());
+        driver.link.set_interest(self.now_ns, hash, wanted);
+    }
+
+    /// A client of any shard is on this channel now; told before it emits.
+    pub(super) fn channel_used(&mut self, name: &Arc<str>) {
+        match self.link.as_deref_mut() {
+            Some(driver) => {
+                let users = driver.used.entry(channel_hash(name)).or_default();
+                *users += 1;
+                if *users == 1 {
+                    driver.link.open_channel(self.now_ns, name);
+                }
+            }
+            None if self.shared.config.link.is_some() => {
+                self.mesh.send(LINK_HOME, Message::ChannelUsed(Arc::clone(name)));
+            }
+            None => {}
+        }
+    }
+
+    /// It is no longer.
+    pub(super) fn channel_unused(&mut self, name: &Arc<str>) {
+        match self.link.as_deref_mut() {
+            Some(driver) => {
+                let hash = channel_hash(name);
+                let Some(users) = driver.used.get_mut(&hash) else { return };
+                *users -= 1;
+                if *users == 0 {
+                    driver.used.remove(&hash);
+                    driver.link.close_channel(self.now_ns, hash);
+                }
+            }
+            None if self.shared.config.link.is_some() => {
+                self.mesh.send(LINK_HOME, Message::ChannelUnused(Arc::clone(name)));
+            }
+            None => {}
+        }
+    }
+
+    /// Sends what is left and says goodbye to the other brokers.
+    pub(super) fn leave_link(&mut self) {
+        if let Some(driver) = self.link.as_deref_mut() {
+            driver.link.leave(self.now_ns);
+        }
+    }
+
+    /// Whether that is done.
+    pub(super) fn link_has_left(&self) -> bool {
+        self.link.as_deref().is_none_or(|driver| driver.link.has_left())
+    }
+
+    /// What `status` shows of the link.
+    pub(super) fn report_link(&self) -> Option<(LinkStatus, LinkIo)> {
+        let driver = self.link.as_deref()?;
+        Some((driver.link.status(self.now_ns), driver.about.with(self.io.datagram_stats())))
+    }
+
+    /// Looks at the interface, and at what the names of peers have resolved to.
+    pub(super) fn check_link(&mut self) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        match self.io.check_interface() {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the link's interface has changed: groups joined anew"),
+            Err(error) => {
+                if self.now_ns >= driver.logged_ns + LOG_EVERY_NS {
+                    driver.logged_ns = self.now_ns;
+                    tracing::warn!(%error, "the link's interface is not usable");
+                }
+            }
+        }
+        if let Some(latest) = driver.addresses.as_ref().and_then(|it| it.try_iter().last()) {
+            driver.link.set_unicast_peers(self.now_ns, latest);
+        }
+        self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+    }
+}

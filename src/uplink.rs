@@ -1,0 +1,119 @@
+//! From the settings of a link to what its shard starts with: sockets, addresses,
+//! a session.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use std::net::SocketAddr;
+
+use netcluster_platform::datagram::{DatagramConfig, DatagramInfo, DatagramSockets};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::config::ShardConfig;
+use crate::link::config::{DISCOVERY, Entropy, LinkConfig, Settings};
+use crate::link::options::{LinkOptions, MAX_LINK_PAYLOAD_BYTES};
+use crate::link::peer_id::Session;
+use crate::resolver;
+use crate::shard::LinkStart;
+use crate::status::LinkIo;
+
+/// What IP and UDP put before a datagram, in bytes.
+const IPV4_HEADERS_BYTES: usize = 28;
+const IPV6_HEADERS_BYTES: usize = 48;
+
+/// Random bytes from the system.
+struct SystemEntropy(SystemRandom);
+
+impl Entropy for SystemEntropy {
+    fn fill(&mut self, out: &mut [u8; 16]) {
+        self.0.fill(out).expect("the system has random bytes");
+    }
+}
+
+/// Opens the sockets of a link and makes ready what its shard needs.
+///
+/// # Errors
+/// What does not allow it, and what would.
+pub fn open(
+    options: &LinkOptions,
+    shard: &mut ShardConfig,
+) -> Result<LinkStart<DatagramSockets>, String> {
+    let config = DatagramConfig {
+        group: options.group,
+        unicast_port: options.unicast_port,
+        interface: options.interface.clone(),
+        ttl: options.ttl.into(),
+        receive_buffer_bytes: options.receive_buffer_bytes,
+        ..DatagramConfig::default()
+    };
+    let sockets = DatagramSockets::open(&config).map_err(|error| error.to_string())?;
+    let info = sockets.info();
+    report(options, info);
+    let resolved = resolver::resolve(&options.peers, options.group.is_ipv6());
+    let (peers, addresses): (_, Option<Receiver<Vec<SocketAddr>>>) =
+        resolved.map_err(|error| format!("cannot start a thread: {error}"))?;
+    let config = LinkConfig {
+        cluster: options.cluster.clone(),
+        name: options.name.clone(),
+        node: shard.node,
+        group: options.group,
+        groups: options.groups,
+        datagram_bytes: datagram_bytes(options, info),
+        history_bytes: options.history_bytes,
+        rate: options.rate,
+        receive_buffer_bytes: info.receive_buffer_bytes,
+        keys: options.keys.clone(),
+        peers,
+        pressured: options.pressured.clone(),
+        stall_timeout: shard.stall_timeout,
+        max_payload_bytes: shard.max_payload_bytes,
+        reassembly_bytes: MAX_LINK_PAYLOAD_BYTES,
+        local_addresses: info.local_addresses.clone(),
+        discovery: DISCOVERY,
+    };
+    shard.link = Some(Arc::new(Settings::new(&config)));
+    let mut entropy = SystemEntropy(SystemRandom::new());
+    let mut session = Session::default();
+    entropy.fill(&mut session);
+    let about = LinkIo {
+        interface: info.interface.clone(),
+        unicast: info.unicast.to_string(),
+        gso: info.gso,
+        gro: info.gro,
+        receive_buffer_bytes: info.receive_buffer_bytes as u64,
+        ..LinkIo::default()
+    };
+    Ok(LinkStart { config, session, entropy: Box::new(entropy), sockets, about, addresses })
+}
+
+/// As large as was asked for, but no larger than the interface takes whole.
+fn datagram_bytes(options: &LinkOptions, info: &DatagramInfo) -> usize {
+    let headers = if options.group.is_ipv4() { IPV4_HEADERS_BYTES } else { IPV6_HEADERS_BYTES };
+    let wanted = options.datagram_bytes();
+    let possible = info.mtu_bytes.map_or(wanted, |mtu| mtu.saturating_sub(headers));
+    if possible < wanted {
+        tracing::warn!(
+            interface = info.interface,
+            "packets are made smaller, as the interface takes no more than {} bytes: set --mtu",
+            possible + headers
+        );
+    }
+    wanted.min(possible)
+}
+
+fn report(options: &LinkOptions, info: &DatagramInfo) {
+    tracing::info!(
+        group = %options.group,
+        groups = options.groups,
+        interface = info.interface,
+        because = %info.reason,
+        unicast = %info.unicast,
+        gso = info.gso,
+        gro = info.gro,
+        receive_buffer = info.receive_buffer_bytes,
+        "link",
+    );
+    for note in &info.notes {
+        tracing::warn!("{note}");
+    }
+}
