@@ -52,6 +52,7 @@ pub mod pace;
 mod peer;
 pub mod peer_id;
 mod peers;
+mod probe;
 mod receive;
 pub mod repair;
 mod report;

@@ -327,7 +327,7 @@ fn more_streams_than_one_datagram_can_name() {
     }
     assert!(mesh.nodes[1].peers()[0].streams.len() > 64);
     let now_ns = mesh.now_ns;
-    mesh.nodes[0].link.leave(now_ns);
+    mesh.nodes[0].link.leave(now_ns, LEAVING);
     mesh.run_ms(500);
     assert_eq!(mesh.nodes[1].downs, [crate::link::event::Gone::Left]);
     for (index, name) in names.iter().enumerate() {

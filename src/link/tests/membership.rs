@@ -63,7 +63,7 @@ fn who_leaves_is_gone_and_nothing_is_lost() {
     mesh.run_ms(200);
     mesh.emit(0, CHANNEL, 1000);
     let now_ns = mesh.now_ns;
-    mesh.nodes[0].link.leave(now_ns);
+    mesh.nodes[0].link.leave(now_ns, LEAVING);
     mesh.run_ms(100);
     assert!(mesh.nodes[0].link.has_left());
     assert_eq!(mesh.nodes[1].downs, [Gone::Left]);
@@ -83,7 +83,7 @@ fn leaving_ends_although_nobody_answers() {
     mesh.kill(1);
     mesh.emit(0, CHANNEL, 1000);
     let now_ns = mesh.now_ns;
-    mesh.nodes[0].link.leave(now_ns);
+    mesh.nodes[0].link.leave(now_ns, LEAVING);
     mesh.run_ms(600);
     assert!(mesh.nodes[0].link.has_left());
 }

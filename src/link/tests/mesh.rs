@@ -22,6 +22,9 @@ pub const GROUP: [u8; 4] = [239, 255, 44, 54];
 pub const PORT: u16 = 44_540;
 pub const CHANNEL: &str = "default";
 
+/// What a broker that leaves may take to send the rest.
+pub const LEAVING: Duration = Duration::from_millis(500);
+
 /// Deterministic, and good enough to tell nonces and losses apart.
 #[derive(Clone)]
 pub struct Random(pub u64);
