@@ -38,6 +38,8 @@ pub(super) struct Sending {
     repair: Option<RepairInHand>,
     batch: Option<BatchInHand>,
     handed: Handed,
+    /// Memory for the receivers of the next batch.
+    spare: Vec<To>,
 }
 
 /// What the last call gave.
@@ -79,6 +81,7 @@ impl Sending {
             repair: None,
             batch: None,
             handed: Handed::Nothing,
+            spare: Vec::new(),
         }
     }
 
@@ -182,6 +185,7 @@ impl Link {
                     batch.at += 1;
                     batch.done = 0;
                     if batch.at == batch.to.len() {
+                        sending.spare = std::mem::take(&mut batch.to);
                         sending.batch = None;
                     }
                 }
@@ -293,7 +297,8 @@ impl Link {
         let Some(batch) = own.egress.next_batch(limit, allowed) else { return false };
         let (first, end) = (batch.first, batch.first + u64::from(batch.datagrams));
         own.beat.restart(now_ns);
-        let mut to = Vec::new();
+        let mut to = std::mem::take(&mut self.sending.spare);
+        to.clear();
         if own.flow.hears_group() {
             to.push(To::Group(self.config.group_address(own.id.group())));
         }
