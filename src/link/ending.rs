@@ -43,7 +43,7 @@ impl Ending {
 }
 
 impl Link {
-    /// Begins to leave: the rest is sent, within [`DRAIN_NS`], then all peers are
+    /// Begins to leave: the rest is sent, within half a second, then all peers are
     /// told. Nothing may be emitted any more.
     pub fn leave(&mut self, now_ns: u64) {
         if !matches!(self.ending, Ending::Live) {
