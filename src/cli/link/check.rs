@@ -74,8 +74,10 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let options = link_options(&settings, max_payload_bytes, &mut warnings)?
         .ok_or_else(|| Failure::usage("the link has no address"))?;
 
-    let mut findings: Vec<Finding> =
-        warnings.into_iter().map(|text| Finding::new(Level::Warning, "settings", text)).collect();
+    let mut findings: Vec<Finding> = warnings
+        .into_iter()
+        .map(|text| Finding::new(Level::Warning, "configuration", text))
+        .collect();
     let outcome = observe::observe(&options);
     let peers = match &outcome {
         Ok(seen) => {
