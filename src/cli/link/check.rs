@@ -37,8 +37,8 @@ use crate::cli::settings::Settings;
 use diagnose::{Finding, Level};
 
 const EXAMPLES: &str = "\
-Give it the settings of the broker; the broker may run meanwhile. It takes two seconds, and
-exits with 1 if there is a problem.
+Give it the settings of the broker; the broker may run meanwhile: the check has sockets of its
+own, whatever --unicast-port says. It takes two seconds, and exits with 1 if there is a problem.
 
 Examples:
   netcluster link check
