@@ -40,6 +40,9 @@ pub struct Log {
     pub items: Vec<Item>,
     /// From which sequence on, per emitter; `None`: nothing is.
     pub owed: Vec<Option<u64>>,
+    /// How many items were looked at, and where that left each emitter.
+    pub checked: usize,
+    pub places: Vec<Place>,
 }
 
 /// What is wrong with a log.
@@ -52,18 +55,25 @@ pub enum Fault {
 }
 
 /// Where one emitter's events stand in a log.
-#[derive(Clone, Copy, Default)]
-struct Place {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
     last: u64,
     /// What the notices since that event cover.
     covered: u64,
 }
 
 impl Log {
-    /// Checks the order of everything, and that nothing owed is missing.
-    pub fn check(&self, patterns: &[Pattern], channel: &str, all: &[Emitted]) -> Result<(), Fault> {
-        let mut places = vec![Place::default(); all.len()];
-        for (at, item) in self.items.iter().enumerate() {
+    /// Checks the order of everything new, and that nothing owed is missing.
+    pub fn check(
+        &mut self,
+        patterns: &[Pattern],
+        channel: &str,
+        all: &[Emitted],
+    ) -> Result<(), Fault> {
+        let mut places = std::mem::take(&mut self.places);
+        places.resize(all.len(), Place::default());
+        for at in self.checked..self.items.len() {
+            let item = &self.items[at];
             match *item {
                 Item::Event { emitter, sequence } => {
                     let place = &mut places[emitter];
@@ -110,8 +120,10 @@ impl Log {
                 }
             }
         }
+        self.checked = self.items.len();
+        self.places = places;
         for (emitter, from) in all.iter().enumerate() {
-            let place = places[emitter];
+            let place = self.places[emitter];
             let end = from.events.len() as u64 + 1;
             let missing = self.owed_between(patterns, channel, emitter, from, place.last, end);
             if missing.len() as u64 > place.covered {
@@ -149,7 +161,11 @@ impl Log {
             let name = from.events[*sequence as usize - 1].name.as_bytes();
             patterns.iter().any(|pattern| pattern.matches(name))
         };
-        (owed.max(after + 1)..before).filter(wanted).collect()
+        if after + 1 == before {
+            Vec::new()
+        } else {
+            (owed.max(after + 1)..before).filter(wanted).collect()
+        }
     }
 }
 
@@ -164,7 +180,8 @@ mod tests {
     }
 
     fn check(items: &[Item], count: usize) -> Result<(), Fault> {
-        let log = Log { items: items.to_vec(), owed: vec![Some(2)] };
+        let mut log = Log { owed: vec![Some(2)], ..Log::default() };
+        log.items = items.to_vec();
         log.check(&[Pattern::new(b"**").unwrap()], "c", &emitted(count))
     }
 

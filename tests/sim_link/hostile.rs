@@ -18,7 +18,7 @@ fn keys(numbers: &[u8]) -> Keys {
 /// Two clusters, or one cluster with two keys, on one network: each is by itself.
 #[test]
 fn clusters_and_keys_do_not_mix() {
-    for_seeds("clusters_and_keys", 10, |seed| {
+    for_seeds("clusters_and_keys", 4, |seed| {
         let mut random = Random::new(seed, 60);
         let mut faults = NetworkFaults::lan();
         faults.path.loss_per_million = random.one_of(&[0, 20_000]);
@@ -72,7 +72,7 @@ fn clusters_and_keys_do_not_mix() {
 /// with both keys, then sealing with the new one, then with it alone.
 #[test]
 fn keys_are_rotated_broker_by_broker() {
-    for_seeds("keys_are_rotated", 6, |seed| {
+    for_seeds("keys_are_rotated", 3, |seed| {
         let mut random = Random::new(seed, 61);
         let member = |numbers: &[u8]| SimMember { keys: keys(numbers), ..SimMember::default() };
         let mut world = World::new(seed, 3, NetworkFaults::lan(), &member(&[1]));
@@ -137,7 +137,7 @@ fn forge(random: &mut Random, tapped: &Tapped) -> (SocketAddr, SocketAddr, Vec<u
 /// counters.
 #[test]
 fn forged_and_repeated_datagrams_change_nothing_with_a_key() {
-    for_seeds("forged_and_repeated", 10, |seed| {
+    for_seeds("forged_and_repeated", 4, |seed| {
         let mut random = Random::new(seed, 62);
         let member = SimMember { keys: keys(&[1]), ..SimMember::default() };
         let mut world = World::empty(seed, 4, Faults::default(), NetworkFaults::lan());
@@ -192,7 +192,7 @@ fn forged_and_repeated_datagrams_change_nothing_with_a_key() {
 /// Noise, and on an open link also what was cut or changed, brings nobody down.
 #[test]
 fn noise_brings_nobody_down() {
-    for_seeds("noise", 10, |seed| {
+    for_seeds("noise", 4, |seed| {
         let mut random = Random::new(seed, 63);
         let mut world = World::new(seed, 3, NetworkFaults::lan(), &SimMember::default());
         for at in 0..3 {

@@ -52,7 +52,7 @@ fn crowd(world: &mut World, machines: usize) {
 /// session is known within a second.
 #[test]
 fn a_broker_that_crashes_and_comes_back_is_told_lost_once_and_heard_again() {
-    for_seeds("a_broker_that_crashes", 12, |seed| {
+    for_seeds("a_broker_that_crashes", 5, |seed| {
         let mut random = Random::new(seed, 10);
         let machines = 2 + random.below(4) as usize;
         let (faults, member) = (network(&mut random), member(&mut random));
@@ -96,7 +96,7 @@ fn a_broker_that_crashes_and_comes_back_is_told_lost_once_and_heard_again() {
 /// told that anything was lost.
 #[test]
 fn a_broker_that_ends_in_order_loses_nothing() {
-    for_seeds("a_broker_that_ends", 12, |seed| {
+    for_seeds("a_broker_that_ends", 5, |seed| {
         let mut random = Random::new(seed, 11);
         let machines = 2 + random.below(4) as usize;
         let (faults, member) = (network(&mut random), member(&mut random));
@@ -140,7 +140,7 @@ fn a_broker_that_ends_in_order_loses_nothing() {
 /// missed something across the cut is told so, nobody else is.
 #[test]
 fn a_partition_is_told_to_those_who_missed_something_and_heals() {
-    for_seeds("a_partition", 16, |seed| {
+    for_seeds("a_partition", 4, |seed| {
         let mut random = Random::new(seed, 12);
         let machines = 2 + random.below(4) as usize;
         let (faults, member) = (network(&mut random), member(&mut random));
@@ -181,7 +181,7 @@ fn a_partition_is_told_to_those_who_missed_something_and_heals() {
 /// A short cut costs nothing: what the history holds is repaired.
 #[test]
 fn a_cut_shorter_than_the_patience_of_flow_control_costs_no_event() {
-    for_seeds("a_cut_shorter", 10, |seed| {
+    for_seeds("a_cut_shorter", 5, |seed| {
         let mut random = Random::new(seed, 13);
         let machines = 2 + random.below(4) as usize;
         let (faults, member) = (network(&mut random), member(&mut random));
@@ -203,7 +203,7 @@ fn a_cut_shorter_than_the_patience_of_flow_control_costs_no_event() {
 /// yet, reaches them.
 #[test]
 fn the_first_events_of_a_fresh_broker_reach_its_peers() {
-    for_seeds("the_first_events", 16, |seed| {
+    for_seeds("the_first_events", 8, |seed| {
         let mut random = Random::new(seed, 14);
         let machines = 2 + random.below(6) as usize;
         let member = member(&mut random);
@@ -232,7 +232,7 @@ fn the_first_events_of_a_fresh_broker_reach_its_peers() {
 /// that is emitted anywhere from then on.
 #[test]
 fn after_the_clusters_answer_a_listener_misses_nothing() {
-    for_seeds("after_the_clusters_answer", 16, |seed| {
+    for_seeds("after_the_clusters_answer", 8, |seed| {
         let mut random = Random::new(seed, 15);
         let machines = 2 + random.below(6) as usize;
         let (faults, member) = (network(&mut random), member(&mut random));
@@ -257,7 +257,7 @@ fn after_the_clusters_answer_a_listener_misses_nothing() {
 /// A broker that does not answer is named when the time is up.
 #[test]
 fn the_clusters_answer_names_who_is_missing() {
-    for_seeds("the_clusters_answer", 6, |seed| {
+    for_seeds("the_clusters_answer", 2, |seed| {
         let mut world = World::new(seed, 3, NetworkFaults::lan(), &SimMember::default());
         let listener = world.hasty_listener(0, "c", &["**"]);
         assert_eq!(world.ask(listener, Duration::from_secs(1)), "");
@@ -276,7 +276,7 @@ fn the_clusters_answer_names_who_is_missing() {
 /// One machine sleeps: its clock leaps. Nobody is confused for long.
 #[test]
 fn a_clock_that_leaps_costs_at_most_a_notice() {
-    for_seeds("a_clock_that_leaps", 10, |seed| {
+    for_seeds("a_clock_that_leaps", 3, |seed| {
         let mut random = Random::new(seed, 16);
         let machines = 2 + random.below(3) as usize;
         let (faults, member) = (network(&mut random), member(&mut random));
@@ -303,7 +303,7 @@ fn a_clock_that_leaps_costs_at_most_a_notice() {
 /// A machine that stands still for a while and goes on.
 #[test]
 fn a_machine_that_stood_still_comes_back() {
-    for_seeds("a_machine_that_stood_still", 10, |seed| {
+    for_seeds("a_machine_that_stood_still", 3, |seed| {
         let mut random = Random::new(seed, 17);
         let machines = 2 + random.below(3) as usize;
         let (faults, member) = (network(&mut random), member(&mut random));

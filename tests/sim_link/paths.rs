@@ -22,7 +22,7 @@ fn multicast_only(passes: impl Fn(usize, usize) -> bool + 'static) -> Filter {
 /// unicast peers: everything arrives once.
 #[test]
 fn unicast_and_multicast_members_hear_everything_once() {
-    for_seeds("unicast_and_multicast", 12, |seed| {
+    for_seeds("unicast_and_multicast", 5, |seed| {
         let mut random = Random::new(seed, 50);
         let machines = 2 + random.below(5) as usize;
         let mut faults = NetworkFaults::lan();
@@ -76,7 +76,7 @@ fn unicast_and_multicast_members_hear_everything_once() {
 /// Multicast that ends in the middle of traffic: the unicast peers take over.
 #[test]
 fn multicast_that_ceases_is_replaced_by_unicast() {
-    for_seeds("multicast_that_ceases", 8, |seed| {
+    for_seeds("multicast_that_ceases", 3, |seed| {
         let mut random = Random::new(seed, 51);
         let machines = 2 + random.below(3) as usize;
         let mut world = World::empty(seed, machines, Faults::default(), NetworkFaults::lan());
@@ -115,7 +115,7 @@ fn multicast_that_ceases_is_replaced_by_unicast() {
 /// as many as they need.
 #[test]
 fn brokers_with_small_and_large_datagrams_understand_each_other() {
-    for_seeds("brokers_with_small", 8, |seed| {
+    for_seeds("brokers_with_small", 4, |seed| {
         let mut random = Random::new(seed, 52);
         let mut faults = NetworkFaults::lan();
         faults.path.loss_per_million = random.one_of(&[0, 30_000]);
@@ -146,7 +146,7 @@ fn brokers_with_small_and_large_datagrams_understand_each_other() {
 /// told lost, not waited for.
 #[test]
 fn a_path_that_takes_no_large_datagrams_costs_notices_not_silence() {
-    for_seeds("a_path_that_takes", 6, |seed| {
+    for_seeds("a_path_that_takes", 2, |seed| {
         let mut random = Random::new(seed, 53);
         let mut world = World::new(seed, 3, NetworkFaults::lan(), &SimMember::default());
         for at in 0..3 {

@@ -163,7 +163,7 @@ impl Run {
 /// everything arrives and nothing is told lost.
 #[test]
 fn a_rough_network_costs_no_event() {
-    for_seeds("a_rough_network", 20, |seed| {
+    for_seeds("a_rough_network", 24, |seed| {
         let mut run = Run::new(seed, 1, 15);
         for _ in 0..20 + run.random.below(30) {
             run.emit_some();

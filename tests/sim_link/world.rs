@@ -242,7 +242,7 @@ impl World {
             channel: channel.to_owned(),
             patterns: list,
             session,
-            log: Log { items: Vec::new(), owed },
+            log: Log { owed, ..Log::default() },
             pace: None,
             is_gone: false,
         });
@@ -433,7 +433,7 @@ impl World {
     pub fn missing(&mut self) -> Option<String> {
         let mut missing = None;
         for at in 0..self.listeners.len() {
-            let Listener { patterns, channel, log, is_gone, .. } = &self.listeners[at];
+            let Listener { patterns, channel, log, is_gone, .. } = &mut self.listeners[at];
             match log.check(patterns, channel, &self.emitted) {
                 Ok(()) => {}
                 Err(Fault::Broken(text)) => {
