@@ -84,7 +84,8 @@ impl Log {
                     {
                         return Err(Fault::Broken(format!("{}: not asked for", describe())));
                     }
-                    let missing = self.owed_between(patterns, channel, emitter, from, place.last, sequence);
+                    let missing =
+                        self.owed_between(patterns, channel, emitter, from, place.last, sequence);
                     if missing.len() as u64 > place.covered {
                         return Err(Fault::Broken(format!(
                             "{}: {} missing ({:?}..), notices there cover {}",

@@ -207,8 +207,7 @@ fn the_first_events_of_a_fresh_broker_reach_its_peers() {
         let mut random = Random::new(seed, 14);
         let machines = 2 + random.below(6) as usize;
         let member = member(&mut random);
-        let mut world =
-            World::empty(seed, machines, Faults::default(), NetworkFaults::lan());
+        let mut world = World::empty(seed, machines, Faults::default(), NetworkFaults::lan());
         for at in 0..machines - 1 {
             world.cluster.start(at, &member);
         }

@@ -31,8 +31,7 @@ fn unicast_and_multicast_members_hear_everything_once() {
         let reach = random.next();
         let is_symmetric = random.chance(70);
         let passes = move |from: usize, to: usize| {
-            let (from, to) =
-                if is_symmetric { (from.min(to), from.max(to)) } else { (from, to) };
+            let (from, to) = if is_symmetric { (from.min(to), from.max(to)) } else { (from, to) };
             reach >> ((from * 7 + to) % 64) & 1 == 1
         };
         world.cluster.network.set_filter(Some(multicast_only(passes)));
@@ -123,10 +122,9 @@ fn brokers_with_small_and_large_datagrams_understand_each_other() {
         let mut world = World::empty(seed, 3, Faults::default(), faults);
         for (at, datagram_bytes) in [1232, 1372, 8900].into_iter().enumerate() {
             let history_bytes = 4 << 20;
-            world.cluster.start(
-                at,
-                &SimMember { datagram_bytes, history_bytes, ..SimMember::default() },
-            );
+            world
+                .cluster
+                .start(at, &SimMember { datagram_bytes, history_bytes, ..SimMember::default() });
         }
         world.settle();
         for at in 0..3 {

@@ -27,10 +27,8 @@ fn repairs_cost_at_most_twice_what_was_lost() {
         faults.path.reorder_per_million = random.one_of(&[0, 10_000]);
         faults.path.max_reorder_ns = 60_000;
         let machines = 2 + random.below(5) as usize;
-        let member = SimMember {
-            rate: random.one_of(&[None, Some(10_000_000)]),
-            ..SimMember::default()
-        };
+        let member =
+            SimMember { rate: random.one_of(&[None, Some(10_000_000)]), ..SimMember::default() };
         let mut world = World::new(seed, machines, faults, &member);
         for at in 1..machines {
             world.listener(at, "c", &["**"]);

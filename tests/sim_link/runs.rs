@@ -16,7 +16,8 @@ const PATTERNS: [&str; 6] = ["**", "a.*", "a", "b.**", "tick", "*"];
 
 /// A network with some of the faults. Loss stays below 30 %.
 fn network(random: &mut Random) -> NetworkFaults {
-    let mut faults = if random.chance(50) { NetworkFaults::lan() } else { NetworkFaults::default() };
+    let mut faults =
+        if random.chance(50) { NetworkFaults::lan() } else { NetworkFaults::default() };
     let path = &mut faults.path;
     *path = PathFaults { delay_ns: random.below(400_000), ..PathFaults::default() };
     path.max_jitter_ns = random.below(100_000);

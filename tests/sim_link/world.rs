@@ -89,8 +89,12 @@ impl World {
             self.run(Duration::from_millis(10));
         }
         self.print_links();
-        let peers: Vec<_> =
-            self.cluster.brokers.iter().map(|it| it.as_ref().map(|broker| broker.peers())).collect();
+        let peers: Vec<_> = self
+            .cluster
+            .brokers
+            .iter()
+            .map(|it| it.as_ref().map(|broker| broker.peers()))
+            .collect();
         panic!("the brokers have not found each other within 15 s: {peers:?}");
     }
 
@@ -293,7 +297,13 @@ impl World {
     }
 
     /// Emits until the broker takes no more for now, at most so many; how many.
-    pub fn emit_what_fits(&mut self, emitter: usize, name: &str, bytes: usize, most: usize) -> usize {
+    pub fn emit_what_fits(
+        &mut self,
+        emitter: usize,
+        name: &str,
+        bytes: usize,
+        most: usize,
+    ) -> usize {
         for count in 0..most {
             if self.emitters[emitter].session.push() > 16 * 1024 {
                 return count;
