@@ -34,7 +34,7 @@ pub enum Control<'a> {
 pub enum BodyError {
     /// Too few bytes, or too many.
     Length,
-    /// A name is not UTF-8.
+    /// A name is not UTF-8, or has control characters.
     Text,
     /// Node 0, which is nobody.
     Node,
@@ -54,7 +54,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::Length => formatter.write_str("control datagram of the wrong length"),
-            BodyError::Text => formatter.write_str("a name that is not UTF-8"),
+            BodyError::Text => formatter.write_str("a name that is not plain UTF-8"),
             BodyError::Node => formatter.write_str("node 0"),
             BodyError::Groups(groups) => {
                 write!(formatter, "{groups} groups, 1 to {MAX_GROUPS} are allowed")
@@ -157,11 +157,16 @@ pub(super) fn check_settings(node: u32, groups: u16, datagram_bytes: u16) -> Res
     Ok(())
 }
 
-/// A length byte and so many bytes of UTF-8, and what is behind them.
+/// A length byte and so many bytes of UTF-8, and what is behind them. Names go to
+/// logs and terminals, so they have no control characters.
 pub(super) fn split_text(bytes: &[u8]) -> Result<(&str, &[u8]), BodyError> {
     let (&length, rest) = bytes.split_first().ok_or(BodyError::Length)?;
     let (text, rest) = rest.split_at_checked(usize::from(length)).ok_or(BodyError::Length)?;
-    Ok((std::str::from_utf8(text).map_err(|_| BodyError::Text)?, rest))
+    let text = std::str::from_utf8(text).map_err(|_| BodyError::Text)?;
+    if text.chars().any(char::is_control) {
+        return Err(BodyError::Text);
+    }
+    Ok((text, rest))
 }
 
 /// Appends a text behind its length.
@@ -213,6 +218,8 @@ mod tests {
         GOOD.encode(&mut body);
         let at = body.len() - 2;
         body[at] = 0xff;
+        assert_eq!(Hello::decode(&body), Err(BodyError::Text));
+        body[at] = b'\x1b';
         assert_eq!(Hello::decode(&body), Err(BodyError::Text));
         body[at - 1] = 3;
         assert_eq!(Hello::decode(&body), Err(BodyError::Length));
