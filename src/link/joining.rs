@@ -219,8 +219,15 @@ impl Link {
         if joined.version != told.version || told.is_confirmed {
             return;
         }
+        // Both sides know which streams there are: more places would only fill memory.
+        if usize::from(joined.total) > self.settings.streams_in(told.groups).count() {
+            self.counters.drops.malformed += 1;
+            return;
+        }
         for place in joined.places.iter() {
-            if !told.places.iter().any(|other| other.stream == place.stream) {
+            if told.places.len() < usize::from(joined.total)
+                && !told.places.iter().any(|other| other.stream == place.stream)
+            {
                 told.places.push(place);
             }
         }
