@@ -7,6 +7,7 @@ use netcluster_client::{Client, Reconnect};
 
 use super::args::StatusArgs;
 use super::failure::Failure;
+use super::peers;
 use super::render::escaped;
 use super::table::Table;
 
@@ -41,6 +42,10 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
 
 fn page(status: &Status) -> String {
     let mut page = summary(status);
+    let link = peers::summary(status);
+    if !link.is_empty() {
+        page.push_str(&format!("\n{link}"));
+    }
     for table in [channels(status), clients(status), shards(status), kicked(status)] {
         if !table.is_empty() {
             page.push_str(&format!("\n{table}"));
@@ -216,7 +221,8 @@ fn kicked(status: &Status) -> Table {
     table
 }
 
-fn counted(number: u64, what: &str) -> String {
+/// `1 time`, `2 times`.
+pub fn counted(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -227,7 +233,8 @@ fn rate(per_second: f64) -> String {
     }
 }
 
-fn bytes(bytes: u64) -> String {
+/// `8 MiB`.
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.iter().find(|(size, _)| bytes >= *size) {
         Some((size, unit)) if bytes.is_multiple_of(*size) => format!("{} {unit}", bytes / size),
@@ -236,7 +243,8 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
-fn uptime(ms: u64) -> String {
+/// `1min 1s`.
+pub fn uptime(ms: u64) -> String {
     let seconds = ms / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match () {

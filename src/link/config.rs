@@ -109,15 +109,20 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Those of a configuration. Pressured channels beyond
-    /// [`MAX_PRESSURED_CHANNELS`] are ordinary ones.
+    /// Those of a configuration.
     pub fn new(config: &LinkConfig) -> Settings {
+        Settings::of(config.groups, &config.pressured)
+    }
+
+    /// So many groups and these pressured channels; those beyond
+    /// [`MAX_PRESSURED_CHANNELS`] are ordinary ones.
+    pub fn of(groups: u8, pressured: &[String]) -> Settings {
         let mut pressured: Vec<Box<str>> =
-            config.pressured.iter().map(|name| name.as_str().into()).collect();
+            pressured.iter().map(|name| name.as_str().into()).collect();
         pressured.sort_unstable();
         pressured.dedup();
         pressured.truncate(MAX_PRESSURED_CHANNELS);
-        let groups = config.groups.max(1);
+        let groups = groups.max(1);
         let mut settings = Settings { groups, hash: 0, pressured, streams: Vec::new() };
         let of = |name: &str| settings.stream_of(name);
         settings.streams = settings.pressured.iter().map(|name| of(name)).collect();
@@ -138,6 +143,14 @@ impl Settings {
         let group = group_of(channel_hash(name), self.groups);
         let index = self.pressured.binary_search_by(|other| (**other).cmp(name));
         StreamId::new(group, index.map_or(0, |index| index as u8 + 1))
+    }
+
+    /// Whether brokers with these settings have such a stream.
+    pub fn has(&self, stream: StreamId) -> bool {
+        match stream.is_pressured() {
+            false => stream.group() < self.groups,
+            true => self.streams.get(usize::from(stream.index()) - 1) == Some(&stream),
+        }
     }
 
     /// All streams that a set of groups has.

@@ -10,14 +10,12 @@ use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{
-    Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak, Probe,
-    ProbeReply, Status,
+    Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak, Status,
 };
 
 use crate::link::Link;
 use crate::link::flow::Report;
 use crate::link::keys::{ControlOpener, Unsealed};
-use crate::link::peer_id::Session;
 use crate::link::stream::{Position, StreamId};
 use crate::link::warnings::Kind;
 
@@ -61,12 +59,13 @@ impl Link {
                 return self.not_opened(now_ns, error, kind, from.0);
             }
             peer.heard(now_ns, from.1);
-            if !from.1 {
-                // What it sends to us alone comes from where it can be reached.
-                peer.address = from.0;
-            }
             peer.counters.received += 1;
             peer.counters.received_bytes += bytes;
+            if !from.1 && peer.address != from.0 {
+                // What it sends to us alone comes from where it can be reached.
+                peer.address = from.0;
+                self.neighbours_changed();
+            }
             self.counters.received += 1;
             self.counters.received_bytes += bytes;
             match Control::decode(kind, body) {
@@ -116,6 +115,7 @@ impl Link {
     }
 
     fn on_peer(&mut self, now_ns: u64, slot: usize, control: &Control<'_>, bytes: u64, from: From) {
+        let is_ending = self.is_ending();
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let session = peer.session;
         let to = match control {
@@ -136,7 +136,7 @@ impl Link {
                 }
                 self.multicast_heard(now_ns, slot);
             }
-            Control::Challenge(challenge) => {
+            Control::Challenge(challenge) if !is_ending => {
                 let answer = Answer { nonce: challenge.nonce, to: session };
                 self.mail.post_to(ControlKind::Answer, from.0, |out| answer.encode(out));
                 // It does not know us (any more), nor what we want.
@@ -153,8 +153,13 @@ impl Link {
             Control::Status(status) => self.on_status(now_ns, slot, status),
             Control::Nak(nak) => self.on_nak(now_ns, slot, nak),
             Control::Leave(leave) => self.on_leave(now_ns, slot, leave),
-            Control::Probe(probe) => self.on_probe(&session, probe, bytes, from),
-            Control::Answer(_) | Control::ProbeReply(_) => {}
+            Control::Probe(probe) => {
+                // On an open link anybody can ask in the name of a peer.
+                if self.hello_rate.allow(now_ns, from.0.ip()) {
+                    self.on_probe(&session, probe, bytes, from);
+                }
+            }
+            Control::Challenge(_) | Control::Answer(_) | Control::ProbeReply(_) => {}
         }
     }
 
@@ -234,22 +239,6 @@ impl Link {
             self.look_through(now_ns, slot, stream);
         }
         self.left(now_ns, slot);
-    }
-
-    fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
-        let reply = ProbeReply {
-            nonce: probe.nonce,
-            to: *session,
-            received: bytes as u32,
-            multicast: from.1,
-            node: self.config.node,
-            groups: u16::from(self.settings.groups),
-            datagram_bytes: self.config.datagram_bytes as u16,
-            settings: self.settings.hash,
-            cluster: &self.config.cluster,
-            name: &self.config.name,
-        };
-        self.mail.post_to(ControlKind::ProbeReply, from.0, |out| reply.encode(out));
     }
 
     #[cold]

@@ -155,6 +155,7 @@ impl Link {
                 {
                     let own = &mut self.own[at];
                     own.flow.remove(now_ns, id);
+                    own.repairs.forget_peer(id);
                     own.receivers_changed();
                 }
                 is_kept(stream)
@@ -219,15 +220,12 @@ impl Link {
         if joined.version != told.version || told.is_confirmed {
             return;
         }
-        // Both sides know which streams there are: more places would only fill memory.
-        if usize::from(joined.total) > self.settings.streams_in(told.groups).count() {
-            self.counters.drops.malformed += 1;
-            return;
-        }
         for place in joined.places.iter() {
-            if told.places.len() < usize::from(joined.total)
-                && !told.places.iter().any(|other| other.stream == place.stream)
-            {
+            if !self.settings.has(StreamId(place.stream)) {
+                self.counters.drops.malformed += 1;
+                return;
+            }
+            if !told.places.iter().any(|other| other.stream == place.stream) {
                 told.places.push(place);
             }
         }

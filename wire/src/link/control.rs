@@ -157,8 +157,8 @@ pub(super) fn check_settings(node: u32, groups: u16, datagram_bytes: u16) -> Res
     Ok(())
 }
 
-/// A length byte and so many bytes of UTF-8, and what is behind them. Names go to
-/// logs and terminals, so they have no control characters.
+/// A length byte and so many bytes of UTF-8, and what is behind them. Texts are
+/// shown to people: none has control characters.
 pub(super) fn split_text(bytes: &[u8]) -> Result<(&str, &[u8]), BodyError> {
     let (&length, rest) = bytes.split_first().ok_or(BodyError::Length)?;
     let (text, rest) = rest.split_at_checked(usize::from(length)).ok_or(BodyError::Length)?;
