@@ -6,6 +6,8 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
+#[cfg(target_os = "linux")]
+use crate::link::LinkArgs;
 use crate::pairs::Against;
 use crate::plan::{Fault, Scenario};
 use crate::stamp::{MIN_BYTES, MIN_TIMED_BYTES};
@@ -39,6 +41,9 @@ pub enum Task {
     Local(Box<Local>),
     /// All rows of the README's table, as Markdown; takes about half an hour.
     Table(Table),
+    /// The link between brokers, on hosts of network namespaces.
+    #[cfg(target_os = "linux")]
+    Link(Box<LinkArgs>),
     /// A process of a run: what it is comes as JSON on standard input.
     #[command(hide = true)]
     Role,

@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::interrupt;
 use crate::io_counts::IoCounts;
+#[cfg(target_os = "linux")]
+use crate::netns::Host;
 use crate::plan::Scenario;
 use crate::raw::Raw;
 use crate::scratch::Scratch;
@@ -49,21 +51,38 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf> {
 impl Broker {
     /// Starts one and waits until it welcomes.
     pub fn start(program: &Path, scenario: &Scenario, scratch: &Scratch) -> Result<Broker> {
-        let mut command = Command::new(program);
-        command.arg("serve").arg("--socket").arg(scratch.socket());
+        let mut arguments = Vec::new();
         if let Some(shards) = scenario.shards {
-            command.args(["--shards", &shards.to_string()]);
+            arguments.extend(["--shards".into(), shards.to_string()]);
         }
         if let Some(backend) = &scenario.backend {
-            command.args(["--backend", backend]);
+            arguments.extend(["--backend".into(), backend.clone()]);
         }
+        Broker::start_by(program, &arguments, scratch, Command::spawn)
+    }
+
+    /// Starts one on a host, with more arguments.
+    #[cfg(target_os = "linux")]
+    pub fn start_on(
+        host: &Host,
+        program: &Path,
+        arguments: &[String],
+        scratch: &Scratch,
+    ) -> Result<Broker> {
+        Broker::start_by(program, arguments, scratch, |command| host.spawn(command))
+    }
+
+    fn start_by(
+        program: &Path,
+        arguments: &[String],
+        scratch: &Scratch,
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
+    ) -> Result<Broker> {
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--socket").arg(scratch.socket()).args(arguments);
         let log = File::create(scratch.log())?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0)
-            .spawn()
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let child = spawn(&mut command)
             .with_context(|| format!("cannot start {}", program.display()))?;
         let mut broker = Broker { child, raw: None };
         let deadline = Instant::now() + START_TIMEOUT;

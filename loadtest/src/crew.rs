@@ -16,6 +16,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::interrupt;
 use crate::message::{Command, Report};
+#[cfg(target_os = "linux")]
+use crate::netns::Host;
 use crate::plan::Role;
 
 /// How long members get to end by themselves.
@@ -55,14 +57,26 @@ impl Crew {
 
     /// Starts a member.
     pub fn start(&mut self, name: &str, role: &Role) -> Result<Member> {
+        self.start_by(name, role, std::process::Command::spawn)
+    }
+
+    /// Starts a member on a host.
+    #[cfg(target_os = "linux")]
+    pub fn start_on(&mut self, host: &Host, name: &str, role: &Role) -> Result<Member> {
+        self.start_by(name, role, |command| host.spawn(command))
+    }
+
+    fn start_by(
+        &mut self,
+        name: &str,
+        role: &Role,
+        spawn: impl FnOnce(&mut std::process::Command) -> std::io::Result<Child>,
+    ) -> Result<Member> {
         let program = std::env::current_exe().context("cannot find my own program")?;
-        let mut child = std::process::Command::new(program)
-            .arg("role")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        let mut command = std::process::Command::new(program);
+        command.arg("role").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut child =
+            spawn(&mut command).with_context(|| format!("cannot start {name}"))?;
         let mut input = child.stdin.take().expect("the input is a pipe");
         let output = BufReader::new(child.stdout.take().expect("the output is a pipe"));
         let member = self.processes.len();
@@ -152,6 +166,19 @@ impl Crew {
                 }
             }
         }
+    }
+
+    /// Takes the counters that were reported since the last call.
+    pub fn counters(&mut self) -> Vec<(String, u64)> {
+        let early = std::mem::take(&mut self.early);
+        let mut counters = Vec::new();
+        for (from, report) in early {
+            match report {
+                Report::Counters(found) => counters.extend(found),
+                other => self.early.push((from, other)),
+            }
+        }
+        counters
     }
 
     /// Ends all members: asked first, killed after a while.

@@ -22,12 +22,16 @@ mod emitter;
 mod holder;
 mod interrupt;
 mod io_counts;
+#[cfg(target_os = "linux")]
+pub mod link;
 mod listener;
 mod many;
 mod median;
 mod message;
 mod meter;
 mod metric;
+#[cfg(target_os = "linux")]
+pub mod netns;
 mod outcome;
 pub mod pairs;
 pub mod plan;
@@ -65,6 +69,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Task::Role => return take_role(),
         Task::Local(local) => coordinate(|| run_local(&local)),
+        #[cfg(target_os = "linux")]
+        Task::Link(args) => coordinate(|| link::measure(&args)),
         Task::Table(table) => coordinate(|| run_table(&table)),
     };
     match done {
@@ -138,6 +144,8 @@ fn take_role() -> ExitCode {
             Role::Listener(plan) => listener::run(plan),
             Role::Many(plan) => many::run(plan),
             Role::Holder(plan) => holder::run(plan),
+            #[cfg(target_os = "linux")]
+            Role::Link(role) => link::take_role(role),
         }
     };
     match run() {

@@ -1,6 +1,7 @@
 //! What the coordinator and the processes of a run say to each other: one JSON
 //! object per line, commands on standard input, reports on standard output.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub enum Report {
         /// Where it stands at the end.
         sample: Sample,
     },
+    /// Before [`Report::Finished`], where there is more to tell: what was counted
+    /// besides events.
+    Counters(BTreeMap<String, u64>),
     /// The process cannot go on.
     Failed(String),
 }

@@ -47,6 +47,11 @@ impl Meter {
         Meter { tallies, latencies: Mutex::new(latencies) }
     }
 
+    /// Whether there are no listeners.
+    pub fn is_empty(&self) -> bool {
+        self.tallies.is_empty()
+    }
+
     /// The counters of one listener.
     #[inline]
     pub fn tally(&self, index: usize) -> &Tally {

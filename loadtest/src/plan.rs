@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+#[cfg(target_os = "linux")]
+use crate::link::plan::LinkRole;
 use crate::relay::RelayPlan;
 
 /// Name of the event that the slow reader listens to.
@@ -117,6 +119,9 @@ pub enum Role {
     Many(ManyPlan),
     /// Holds a connection that reads slowly, or not at all, or has many patterns.
     Holder(HolderPlan),
+    /// Has a place on the network.
+    #[cfg(target_os = "linux")]
+    Link(LinkRole),
 }
 
 /// What an emitter is told.

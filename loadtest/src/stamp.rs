@@ -24,7 +24,7 @@ const MIN_SEALED_BYTES: usize = MIN_TIMED_BYTES + SEAL_BYTES;
 const FULL_CHECK_EVERY: u64 = 64;
 
 /// What a payload says about itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// Per emitter and event, from 0.
     pub sequence: u64,
@@ -54,15 +54,7 @@ impl Template {
     /// The payload of this event.
     #[inline]
     pub fn write(&mut self, stamp: Stamp, intended_ns: u64) -> &[u8] {
-        let size = self.bytes.len();
-        self.bytes[..8].copy_from_slice(&stamp.sequence.to_le_bytes());
-        self.bytes[8..16].copy_from_slice(&stamp.word().to_le_bytes());
-        if size >= MIN_TIMED_BYTES {
-            self.bytes[16..24].copy_from_slice(&intended_ns.to_le_bytes());
-        }
-        if size >= MIN_SEALED_BYTES {
-            self.bytes[size - SEAL_BYTES..].copy_from_slice(&mix(stamp.sequence).to_le_bytes());
-        }
+        write_into(&mut self.bytes, stamp, intended_ns);
         &self.bytes
     }
 
@@ -92,6 +84,20 @@ impl Template {
             }
         }
         Some(stamp)
+    }
+}
+
+/// Makes a payload that a template once wrote that of another event.
+#[inline]
+pub fn write_into(payload: &mut [u8], stamp: Stamp, intended_ns: u64) {
+    let size = payload.len();
+    payload[..8].copy_from_slice(&stamp.sequence.to_le_bytes());
+    payload[8..16].copy_from_slice(&stamp.word().to_le_bytes());
+    if size >= MIN_TIMED_BYTES {
+        payload[16..24].copy_from_slice(&intended_ns.to_le_bytes());
+    }
+    if size >= MIN_SEALED_BYTES {
+        payload[size - SEAL_BYTES..].copy_from_slice(&mix(stamp.sequence).to_le_bytes());
     }
 }
 

@@ -1,0 +1,222 @@
+//! One run between hosts: processes on each, a measured window, the count of
+//! what arrived, as `crate::run` does it on one machine.
+//!
+//! Rates are per receiver; losses, repeats and broken payloads of all together.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::crew::{Crew, Member};
+use crate::interrupt;
+use crate::link::brokers::Brokers;
+use crate::link::plan::{
+    DATAGRAM_BYTES, GROUP, Level, LinkRole, LinkScenario, NodePlan, RAW_SENDER_PORT,
+    RawReceiverPlan, RawSenderPlan,
+};
+use crate::message::{Command, Report, Sample};
+use crate::netns::Network;
+use crate::outcome::{Outcome, Window};
+use crate::plan::Role;
+use crate::tally::{Counts, Emitted};
+use crate::usage::Usage;
+
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// Of the window's length, and at most this long, is run before it.
+const WARM_UP_SHARE: f64 = 0.4;
+const MAX_WARM_UP: Duration = Duration::from_millis(500);
+/// Of no secret.
+const KEY: [u8; 32] = [7; 32];
+
+/// What a run came to.
+#[derive(Clone, Debug, Default)]
+pub struct LinkOutcome {
+    /// The usual numbers, per receiver.
+    pub outcome: Outcome,
+    /// What the ends of the link counted besides, summed up: by receivers with
+    /// `in_` before it, by senders with `out_`.
+    pub counters: BTreeMap<String, u64>,
+    /// Events that each sender emitted.
+    pub emitted: Vec<u64>,
+}
+
+/// All processes of a run.
+pub struct Stage {
+    pub crew: Crew,
+    pub senders: Vec<Member>,
+    pub receivers: Vec<Member>,
+    pub brokers: Option<Brokers>,
+}
+
+/// Runs a scenario once on a network of its hosts; `program` is the broker's.
+///
+/// # Errors
+/// If a process does not start, ends early or does not answer in time.
+pub fn run(scenario: &LinkScenario, network: &Network, program: &Path) -> Result<LinkOutcome> {
+    interrupt::check()?;
+    let mut stage = match scenario.level {
+        Level::Brokers => Brokers::stage(scenario, network, program)?,
+        Level::Raw => build(scenario, network, raw_role)?,
+        Level::Link => build(scenario, network, node_role)?,
+    };
+    let measured = stage.measure(scenario);
+    if let Err(error) = measured {
+        let log = stage.brokers.as_ref().map(Brokers::logs).unwrap_or_default();
+        return Err(error.context(log));
+    }
+    stage.crew.quit();
+    if let Some(brokers) = stage.brokers {
+        brokers.stop();
+    }
+    measured
+}
+
+fn build(
+    scenario: &LinkScenario,
+    network: &Network,
+    role: impl Fn(&LinkScenario, &Network, usize) -> LinkRole,
+) -> Result<Stage> {
+    let mut crew = Crew::new();
+    let mut members = Vec::new();
+    for (index, host) in network.hosts().iter().enumerate() {
+        let what = if index < scenario.senders { "sender" } else { "receiver" };
+        let role = Role::Link(role(scenario, network, index));
+        members.push(crew.start_on(host, &format!("{what} on host {index}"), &role)?);
+    }
+    wait_ready(&mut crew, &members)?;
+    let receivers = members.split_off(scenario.senders);
+    Ok(Stage { crew, senders: members, receivers, brokers: None })
+}
+
+/// Waits until these members have what they need.
+pub fn wait_ready(crew: &mut Crew, members: &[Member]) -> Result<()> {
+    let ready = |report: &Report| matches!(report, Report::Ready { .. }).then_some(());
+    crew.collect(members, READY_TIMEOUT, "start", ready).map(drop)
+}
+
+fn raw_role(scenario: &LinkScenario, network: &Network, index: usize) -> LinkRole {
+    let address = network.host(index).v4();
+    let datagram_bytes = DATAGRAM_BYTES;
+    if index < scenario.senders {
+        let receivers = scenario.receivers;
+        return LinkRole::RawSender(RawSenderPlan {
+            address,
+            group: GROUP,
+            receivers,
+            datagram_bytes,
+        });
+    }
+    let sender = (network.host(0).v4(), RAW_SENDER_PORT);
+    LinkRole::RawReceiver(RawReceiverPlan {
+        index: (index - scenario.senders) as u16,
+        address,
+        group: GROUP,
+        sender: std::net::SocketAddrV4::new(sender.0, sender.1),
+        datagram_bytes,
+    })
+}
+
+fn node_role(scenario: &LinkScenario, _: &Network, index: usize) -> LinkRole {
+    LinkRole::Node(NodePlan {
+        index: index as u16,
+        nodes: scenario.hosts(),
+        senders: scenario.senders,
+        sends: index < scenario.senders,
+        group: GROUP.into(),
+        size: scenario.size,
+        rate: scenario.rate,
+        key: scenario.has_key.then_some(KEY),
+        backend: scenario.backend.clone().unwrap_or_else(|| "auto".into()),
+    })
+}
+
+impl Stage {
+    fn measure(&mut self, scenario: &LinkScenario) -> Result<LinkOutcome> {
+        self.crew.tell(&self.senders, &Command::Go)?;
+        let window = Duration::from_secs_f64(scenario.seconds);
+        interrupt::sleep(window.mul_f64(WARM_UP_SHARE).min(MAX_WARM_UP));
+        let (first, cpu_ns) = (self.sample()?, self.cpu_ns());
+        interrupt::sleep(window);
+        let (last, cpu_ns) = (self.sample()?, self.cpu_ns().saturating_sub(cpu_ns));
+        self.crew.tell(&self.senders, &Command::Stop)?;
+        let emitted: Vec<Vec<Emitted>> = self.crew.collect(
+            &self.senders,
+            ANSWER_TIMEOUT,
+            "totals",
+            |report| match report {
+                Report::Emitted(emitted) => Some(emitted.clone()),
+                _ => None,
+            },
+        )?;
+        let totals: Vec<Emitted> = emitted.into_iter().flatten().collect();
+        let mut counters = BTreeMap::new();
+        let receivers = self.receivers.clone();
+        let mut counts = self.finish(&receivers, "in_", &totals, &mut counters)?;
+        if scenario.level == Level::Link {
+            let senders = self.senders.clone();
+            self.finish(&senders, "out_", &totals, &mut counters)?;
+        }
+        if scenario.level == Level::Raw {
+            // Nothing repairs it, so it is told and not held against anybody.
+            counters.insert("in_lost".into(), std::mem::take(&mut counts.lost));
+        }
+        let window = Window {
+            samples: first.into_iter().zip(last).collect(),
+            total_cpu_ns: cpu_ns,
+            ..Window::default()
+        };
+        let all = window.outcome(scenario.unit_bytes());
+        let receivers = scenario.receivers as f64;
+        let outcome = Outcome {
+            events_per_s: all.events_per_s / receivers,
+            mb_per_s: all.mb_per_s / receivers,
+            counts,
+            ..all
+        };
+        let emitted = totals.iter().map(|total| total.count).collect();
+        Ok(LinkOutcome { outcome, counters, emitted })
+    }
+
+    fn sample(&mut self) -> Result<Vec<Sample>> {
+        self.crew.tell(&self.receivers, &Command::Sample)?;
+        self.crew.collect(&self.receivers, ANSWER_TIMEOUT, "sample", |report| match report {
+            Report::Sample(sample) => Some(sample.clone()),
+            _ => None,
+        })
+    }
+
+    /// Of all processes.
+    fn cpu_ns(&self) -> u64 {
+        let members = self.senders.iter().chain(&self.receivers);
+        let pids = members.map(|&member| self.crew.pid(member));
+        let brokers = self.brokers.iter().flat_map(Brokers::pids);
+        pids.chain(brokers).map(|pid| Usage::of(pid).cpu_ns).sum()
+    }
+
+    /// Waits until these members have got all, and sums up what they counted.
+    fn finish(
+        &mut self,
+        members: &[Member],
+        prefix: &str,
+        totals: &[Emitted],
+        counters: &mut BTreeMap<String, u64>,
+    ) -> Result<Counts> {
+        self.crew.tell(members, &Command::Finish(totals.to_vec()))?;
+        let counted =
+            self.crew.collect(members, DRAIN_TIMEOUT, "counts", |report| match report {
+                Report::Finished { counts, .. } => Some(*counts),
+                _ => None,
+            })?;
+        // Whoever has counters tells them first.
+        for (name, value) in self.crew.counters() {
+            *counters.entry(format!("{prefix}{name}")).or_default() += value;
+        }
+        let mut sum = Counts::default();
+        counted.into_iter().for_each(|counts| sum.add(counts));
+        Ok(sum)
+    }
+}
