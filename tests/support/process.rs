@@ -80,9 +80,25 @@ impl Process {
         process
     }
 
-    fn spawn(mut command: Command) -> Process {
+    fn spawn(command: Command) -> Process {
+        Process::spawn_by(command, Command::spawn)
+    }
+
+    /// Starts a child in another way than by its own command alone.
+    pub fn start_by(
+        mut command: Command,
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
+    ) -> Process {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Process::spawn_by(command, spawn)
+    }
+
+    fn spawn_by(
+        mut command: Command,
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
+    ) -> Process {
         let name = format!("{command:?}");
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut child = spawn(&mut command).unwrap_or_else(|error| panic!("{name}: {error}"));
         let notices = Arc::new(Notices::default());
         let stdout = child.stdout.take().map(BufReader::new);
         let reader = child.stderr.take().map(|stderr| {
