@@ -59,7 +59,7 @@ fn listeners(case: &Case, count: usize) -> impl Iterator<Item = (Pattern, Target
 }
 
 fn routes(case: &Case, count: usize) -> Routes {
-    let mut routes = Routes::new(SEED);
+    let mut routes = Routes::new(SEED, None);
     for (pattern, target) in listeners(case, count) {
         routes.insert(&pattern, target);
     }

@@ -167,3 +167,68 @@ fn the_table_of_the_file_sets_the_link_and_its_mistakes_name_the_line() {
     with_file("max-payload = '65MiB'\n[link]\n").failed(2, "at most 64 MiB");
     with_file("[channels.x]\npressure = 'all'\n").failed(2, "c.toml, line 3: ");
 }
+
+fn check(options: &[&str]) -> support::Done {
+    Process::start(command([&["link", "check"], options].concat())).finish()
+}
+
+/// What `link check --json` found, and whether it is well.
+fn checked(options: &[&str]) -> (bool, serde_json::Value) {
+    let done = check(&[&["--json", "--interface", "lo"], options].concat());
+    assert!(matches!(done.code(), Some(0 | 1)), "{done:?}");
+    let report: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
+    assert_eq!(report["ok"], done.status.success(), "{report:#}");
+    (done.status.success(), report)
+}
+
+fn level_of(report: &serde_json::Value, about: &str) -> String {
+    let findings = report["findings"].as_array().unwrap();
+    let found = findings.iter().find(|finding| finding["about"] == about);
+    found.map_or_else(String::new, |finding| finding["level"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_check_refuses_the_settings_that_serve_refuses() {
+    let directory = Directory::new();
+    check(&["--link", "10.0.0.1:4454"]).failed(2, "no multicast address");
+    check(&["--mtu", "100"]).failed(2, "mtu must be between");
+    check(&["--key-file", "/nowhere/key"]).failed(2, "cannot read the key file");
+    check(&["--config", "/nowhere/c.toml"]).failed(2, "cannot read the configuration");
+    let file = directory.file("c.toml", "[link]\ngroups = 65\n");
+    check(&["--config", file.to_str().unwrap()]).failed(2, "groups must be between 1 and 64");
+    check(&["--socket", "/nowhere/s"]).failed(2, "unexpected argument '--socket'");
+    check(&["--peer", "a b"]).failed(2, "db1:4454");
+}
+
+#[test]
+fn help_of_the_check_tells_its_exit_code_and_the_links_settings() {
+    let help = check(&["--help"]).succeeded().stdout;
+    for words in ["--json", "--config", "--link", "--interface", "--peer", "exits with 1"] {
+        assert!(help.contains(words), "{words:?} is not in:\n{help}");
+    }
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_a_problem_that_names_those_that_are() {
+    let done = check(&["--interface", "nowhere0"]);
+    assert_eq!(done.code(), Some(1), "{done:?}");
+    assert!(done.stdout.contains("PROBLEM  no network interface has the name"), "{done:?}");
+    assert!(done.stdout.contains("there are: lo"), "{done:?}");
+    assert_eq!(done.stderr, "", "what is wrong is the result, not an error");
+}
+
+#[test]
+fn alone_on_the_loopback_interface_a_check_hears_itself_and_misses_others() {
+    let directory = Directory::new();
+    let file = directory.file("c.toml", "[link]\naddress = '239.255.44.54:44711'\n");
+    let config = file.to_str().unwrap();
+    let (is_well, report) = checked(&["--config", config, "--cluster", "check-alone"]);
+    assert!(!is_well);
+    let group = report["group"].as_str().unwrap();
+    assert_eq!(group, "239.255.44.54:44711", "the file is read, too");
+    assert_eq!(report["cluster"], "check-alone");
+    assert_eq!(report["interface"]["name"], "lo");
+    assert_eq!(level_of(&report, "loopback"), "ok", "{report:#}");
+    assert_eq!(level_of(&report, "nobody"), "problem", "{report:#}");
+    assert_eq!(report["peers"].as_array().map(Vec::len), Some(0));
+}

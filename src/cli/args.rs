@@ -22,7 +22,8 @@ A minute's tour:
   netcluster serve                start a broker
   netcluster on 'log.**'          listen (in another terminal)
   netcluster emit log.web hello   emit (in a third)
-  netcluster status               see who is connected";
+  netcluster status               see who is connected
+  netcluster peers                see the brokers of other machines";
 
 const SERVE_EXAMPLES: &str = "\
 Sizes are bytes or a number with KiB, MiB or GiB; durations a number with us, ms, s or min.
@@ -77,6 +78,19 @@ Examples:
   netcluster on 'sensor.*' 'alarm.**' --format json
   netcluster on job.done --count 1 --timeout 30s";
 
+const PEERS_EXAMPLES: &str = "\
+Columns, since the peer was found:
+  SENT, RECEIVED    datagrams: sent to it alone, and from it; what goes to all is in `status`
+  REPAIRED, LOST    datagrams sent to it again; events from it that are lost for good
+  NAKS IN, OUT      requests for repairs, by it and to it
+  GROUPS            how many it wants to hear
+  MISSING           datagrams of it that are waited for
+
+Examples:
+  netcluster peers
+  netcluster peers --json | jq '.link.peers[].round_trip_us'
+  netcluster link check           when somebody is missing";
+
 /// An event bus for the processes of a machine.
 ///
 /// Every machine runs one broker. Processes connect to its socket, emit events and listen to
@@ -100,7 +114,9 @@ pub enum Command {
     On(OnArgs),
     /// Show what the broker does
     Status(StatusArgs),
-    /// Prepare the link to other machines
+    /// Show the brokers of other machines
+    Peers(PeersArgs),
+    /// Prepare the link to other machines, and try it
     Link(LinkArgs),
     /// See events flow: a broker, a listener and an emitter, ending by itself in seconds
     Demo(DemoArgs),
@@ -199,6 +215,21 @@ pub struct StatusArgs {
     /// Print everything, as JSON
     #[arg(long)]
     pub json: bool,
+    /// The broker.
+    #[command(flatten)]
+    pub socket: SocketArgs,
+}
+
+/// `netcluster peers`.
+#[derive(Debug, Args)]
+#[command(after_help = PEERS_EXAMPLES)]
+pub struct PeersArgs {
+    /// Print everything about the link, as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Also print each stream by itself
+    #[arg(long, short, conflicts_with = "json")]
+    pub verbose: bool,
     /// The broker.
     #[command(flatten)]
     pub socket: SocketArgs,

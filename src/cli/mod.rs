@@ -3,7 +3,7 @@
 //! - `args`: what can be typed; `settings`, `values`: what a broker can be told,
 //!   by the command line or a file.
 //! - `link`: the same for the link to other machines, and its commands.
-//! - `serve`, `emit`, `on`, `status`, `demo`, `completions`: one file a command.
+//! - `serve`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file a command.
 //! - `failure`: why a command failed, and the exit code that goes with it.
 //!
 //! Invariant: standard output carries the result alone; notices, the log and
@@ -17,6 +17,7 @@ mod failure;
 mod link;
 mod on;
 mod output;
+mod peers;
 mod render;
 mod serve;
 mod settings;
@@ -38,6 +39,7 @@ pub fn run() -> ExitCode {
         Command::Emit(args) => emit::run(&args),
         Command::On(args) => on::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Peers(args) => peers::run(&args),
         Command::Link(args) => link::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => completions::run(&args),

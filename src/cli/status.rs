@@ -7,6 +7,7 @@ use netcluster_client::{Client, Reconnect};
 
 use super::args::StatusArgs;
 use super::failure::Failure;
+use super::peers::{self, LinkPart};
 use super::render::escaped;
 use super::table::Table;
 
@@ -28,7 +29,8 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
         let value: serde_json::Value = serde_json::from_str(&json).map_err(unreadable)?;
         serde_json::to_string_pretty(&value).map_err(unreadable)?
     } else {
-        page(&serde_json::from_str(&json).map_err(unreadable)?)
+        let link: LinkPart = serde_json::from_str(&json).map_err(unreadable)?;
+        page(&serde_json::from_str(&json).map_err(unreadable)?, &link)
     };
     if !text.ends_with('\n') {
         text.push('\n');
@@ -39,8 +41,12 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
         .or_else(|error| Failure::output(&error))
 }
 
-fn page(status: &Status) -> String {
+fn page(status: &Status, link: &LinkPart) -> String {
     let mut page = summary(status);
+    let link = peers::summary(link);
+    if !link.is_empty() {
+        page.push_str(&format!("\n{link}"));
+    }
     for table in [channels(status), clients(status), shards(status), kicked(status)] {
         if !table.is_empty() {
             page.push_str(&format!("\n{table}"));
@@ -216,7 +222,8 @@ fn kicked(status: &Status) -> Table {
     table
 }
 
-fn counted(number: u64, what: &str) -> String {
+/// `1 time`, `2 times`.
+pub fn counted(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -227,7 +234,8 @@ fn rate(per_second: f64) -> String {
     }
 }
 
-fn bytes(bytes: u64) -> String {
+/// `8 MiB`.
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.iter().find(|(size, _)| bytes >= *size) {
         Some((size, unit)) if bytes.is_multiple_of(*size) => format!("{} {unit}", bytes / size),
@@ -236,7 +244,8 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
-fn uptime(ms: u64) -> String {
+/// `1min 1s`.
+pub fn uptime(ms: u64) -> String {
     let seconds = ms / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match () {
@@ -275,7 +284,7 @@ mod tests {
         let client = ClientStatus { name: "a\nb\x1b[2J".into(), ..ClientStatus::default() };
         status.clients.push(client);
         status.kicked.push(KickStatus { client: 7, reason: "stalled\n".into() });
-        let page = page(&status);
+        let page = page(&status, &LinkPart::default());
         assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
         assert!(page.contains("     7  stalled\\n\n"), "{page}");
     }

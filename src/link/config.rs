@@ -109,15 +109,20 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Those of a configuration. Pressured channels beyond
-    /// [`MAX_PRESSURED_CHANNELS`] are ordinary ones.
+    /// Those of a configuration.
     pub fn new(config: &LinkConfig) -> Settings {
+        Settings::of(config.groups, &config.pressured)
+    }
+
+    /// So many groups and these pressured channels; those beyond
+    /// [`MAX_PRESSURED_CHANNELS`] are ordinary ones.
+    pub fn of(groups: u8, pressured: &[String]) -> Settings {
         let mut pressured: Vec<Box<str>> =
-            config.pressured.iter().map(|name| name.as_str().into()).collect();
+            pressured.iter().map(|name| name.as_str().into()).collect();
         pressured.sort_unstable();
         pressured.dedup();
         pressured.truncate(MAX_PRESSURED_CHANNELS);
-        let groups = config.groups.max(1);
+        let groups = groups.max(1);
         let mut settings = Settings { groups, hash: 0, pressured, streams: Vec::new() };
         let of = |name: &str| settings.stream_of(name);
         settings.streams = settings.pressured.iter().map(|name| of(name)).collect();

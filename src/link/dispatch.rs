@@ -10,14 +10,13 @@ use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{
-    Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak, Probe,
-    ProbeReply, Status,
+    Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak,
+    Status,
 };
 
 use crate::link::Link;
 use crate::link::flow::Report;
 use crate::link::keys::{ControlOpener, Unsealed};
-use crate::link::peer_id::Session;
 use crate::link::stream::{Position, StreamId};
 use crate::link::warnings::Kind;
 
@@ -153,7 +152,12 @@ impl Link {
             Control::Status(status) => self.on_status(now_ns, slot, status),
             Control::Nak(nak) => self.on_nak(now_ns, slot, nak),
             Control::Leave(leave) => self.on_leave(now_ns, slot, leave),
-            Control::Probe(probe) => self.on_probe(&session, probe, bytes, from),
+            Control::Probe(probe) => {
+                // On an open link anybody can ask in the name of a peer.
+                if self.hello_rate.allow(now_ns, from.0.ip()) {
+                    self.on_probe(&session, probe, bytes, from);
+                }
+            }
             Control::Answer(_) | Control::ProbeReply(_) => {}
         }
     }
@@ -234,22 +238,6 @@ impl Link {
             self.look_through(now_ns, slot, stream);
         }
         self.left(now_ns, slot);
-    }
-
-    fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
-        let reply = ProbeReply {
-            nonce: probe.nonce,
-            to: *session,
-            received: bytes as u32,
-            multicast: from.1,
-            node: self.config.node,
-            groups: u16::from(self.settings.groups),
-            datagram_bytes: self.config.datagram_bytes as u16,
-            settings: self.settings.hash,
-            cluster: &self.config.cluster,
-            name: &self.config.name,
-        };
-        self.mail.post_to(ControlKind::ProbeReply, from.0, |out| reply.encode(out));
     }
 
     #[cold]

@@ -1,6 +1,8 @@
 //! Leaving in order: what was emitted is sent, then all are told where the
 //! streams end.
 
+use std::time::Duration;
+
 use netcluster_wire::link::limits::MAX_ENTRIES;
 use netcluster_wire::link::{ControlKind, Leave, Place};
 
@@ -8,9 +10,6 @@ use crate::link::Link;
 use crate::link::stream::Position;
 
 const MS_NS: u64 = 1_000_000;
-
-/// How long receivers may take to confirm all that was sent.
-pub const DRAIN_NS: u64 = 500 * MS_NS;
 
 /// How often it is looked whether they have.
 const LOOK_NS: u64 = 5 * MS_NS;
@@ -43,13 +42,13 @@ impl Ending {
 }
 
 impl Link {
-    /// Begins to leave: the rest is sent, within [`DRAIN_NS`], then all peers are
-    /// told. Nothing may be emitted any more.
-    pub fn leave(&mut self, now_ns: u64) {
+    /// Begins to leave: the rest is sent, until it is confirmed or this time has
+    /// passed; then all peers are told. Nothing may be emitted any more.
+    pub fn leave(&mut self, now_ns: u64, within: Duration) {
         if !matches!(self.ending, Ending::Live) {
             return;
         }
-        self.ending = Ending::Draining { until_ns: now_ns + DRAIN_NS, next_ns: now_ns };
+        self.ending = Ending::Draining { until_ns: now_ns.saturating_add(within.as_nanos() as u64), next_ns: now_ns };
         // Heartbeats begin anew, and ask for statuses.
         for own in self.own.iter_mut().filter(|own| own.flow.is_wanted()) {
             own.beat.restart(now_ns);
@@ -104,7 +103,11 @@ impl Link {
             .streams_in(groups)
             .map(|stream| {
                 let own = self.own_at.get(&stream).map(|&at| &self.own[at]);
-                let end = own.map_or(Position::default(), |own| own.egress.next());
+                // What was not sent in time counts, so that receivers miss it.
+                let end = own.map_or(Position::default(), |own| Position {
+                    number: own.egress.next().number,
+                    ordinal: own.egress.end_ordinal(),
+                });
                 Place { stream: stream.0, number: end.number, ordinal: end.ordinal }
             })
             .collect();

@@ -51,6 +51,7 @@ pub mod pace;
 mod peer;
 pub mod peer_id;
 mod peers;
+mod probe;
 mod receive;
 pub mod repair;
 mod report;

@@ -419,7 +419,8 @@ impl<I: Io> Shard<I> {
     /// Sends what is left and says goodbye to the other brokers.
     pub(super) fn leave_link(&mut self) {
         if let Some(driver) = self.link.as_deref_mut() {
-            driver.link.leave(self.now_ns);
+            // A quarter of the time is left for the goodbye itself.
+            driver.link.leave(self.now_ns, self.shared.config.drain_timeout / 4 * 3);
         }
     }
 

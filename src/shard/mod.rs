@@ -218,10 +218,11 @@ impl<I: Io> Shard<I> {
         self.completions = completions;
         self.take_messages();
         self.fire_timers();
+        self.turn_link();
+        // Behind the link: its goodbye may be the last thing that was missing.
         if self.shared.shutdown.load(Ordering::Relaxed) {
             self.drain();
         }
-        self.turn_link();
 
         if self.io.starved() {
             self.relieve_pool();

@@ -15,6 +15,9 @@ use crate::netns::Packets;
 
 /// The group that is measured: the link's own default.
 pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 44, 54), 4454);
+/// The group of raw packets. Not the link's port: sockets of a ring outlive their
+/// process by a moment.
+pub const RAW_GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 44, 53), 4464);
 /// Where raw receivers say how far they are.
 pub const RAW_SENDER_PORT: u16 = 4455;
 /// UDP payload of a full packet of 1400 bytes.

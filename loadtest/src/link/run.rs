@@ -13,7 +13,7 @@ use crate::crew::{Crew, Member};
 use crate::interrupt;
 use crate::link::brokers::Brokers;
 use crate::link::plan::{
-    DATAGRAM_BYTES, GROUP, Level, LinkRole, LinkScenario, NodePlan, RAW_SENDER_PORT,
+    DATAGRAM_BYTES, GROUP, Level, LinkRole, LinkScenario, NodePlan, RAW_GROUP, RAW_SENDER_PORT,
     RawReceiverPlan, RawSenderPlan,
 };
 use crate::message::{Command, Report, Sample};
@@ -105,7 +105,7 @@ fn raw_role(scenario: &LinkScenario, network: &Network, index: usize) -> LinkRol
         let receivers = scenario.receivers;
         return LinkRole::RawSender(RawSenderPlan {
             address,
-            group: GROUP,
+            group: RAW_GROUP,
             receivers,
             datagram_bytes,
         });
@@ -114,7 +114,7 @@ fn raw_role(scenario: &LinkScenario, network: &Network, index: usize) -> LinkRol
     LinkRole::RawReceiver(RawReceiverPlan {
         index: (index - scenario.senders) as u16,
         address,
-        group: GROUP,
+        group: RAW_GROUP,
         sender: std::net::SocketAddrV4::new(sender.0, sender.1),
         datagram_bytes,
     })
@@ -143,15 +143,11 @@ impl Stage {
         interrupt::sleep(window);
         let (last, cpu_ns) = (self.sample()?, self.cpu_ns().saturating_sub(cpu_ns));
         self.crew.tell(&self.senders, &Command::Stop)?;
-        let emitted: Vec<Vec<Emitted>> = self.crew.collect(
-            &self.senders,
-            ANSWER_TIMEOUT,
-            "totals",
-            |report| match report {
+        let emitted: Vec<Vec<Emitted>> =
+            self.crew.collect(&self.senders, ANSWER_TIMEOUT, "totals", |report| match report {
                 Report::Emitted(emitted) => Some(emitted.clone()),
                 _ => None,
-            },
-        )?;
+            })?;
         let totals: Vec<Emitted> = emitted.into_iter().flatten().collect();
         let mut counters = BTreeMap::new();
         let receivers = self.receivers.clone();

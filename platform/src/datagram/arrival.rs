@@ -51,7 +51,8 @@ pub(super) fn parse(name: &[u8], control: &[u8]) -> Option<Arrival> {
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                 if let Some(info) = read::<libc::in6_pktinfo>(data) {
                     arrival.to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
-                    arrival.interface = Some(info.ipi6_ifindex as u32);
+                    // It is signed on some systems, and never negative.
+                    arrival.interface = Some(info.ipi6_ifindex as _);
                 }
             }
             _ => match system::control_value(level, kind, data) {
@@ -89,7 +90,8 @@ fn next_message(control: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     // SAFETY: these only compute.
     let head_bytes = unsafe { libc::CMSG_LEN(0) } as usize;
     let head = read::<libc::cmsghdr>(control)?;
-    let length = head.cmsg_len as usize;
+    // Of another type on some systems.
+    let length: usize = head.cmsg_len as _;
     if length < head_bytes || length > control.len() {
         return None;
     }

@@ -126,3 +126,55 @@ impl Sender {
         Ok(())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::UdpSocket;
+
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    /// Has the kernel refuse to cut trains, as for a device that cannot sum them.
+    fn refuse_trains(socket: &Socket) {
+        use std::os::fd::AsRawFd;
+        let on: libc::c_int = 1;
+        // SAFETY: the value is there and as long as is said.
+        let outcome = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_NO_CHECK,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(outcome, 0);
+    }
+
+    #[test]
+    fn a_refused_train_is_sent_one_by_one_and_so_are_all_after_it() {
+        let target = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = target.local_addr().unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        if !system::probe_gso(&socket) {
+            return println!("SKIPPED: this kernel cuts no trains");
+        }
+        let mut stats = DatagramStats::default();
+        let mut sender = Sender::new(false, true);
+        // A segment that is too large is no reason to give trains up.
+        let large = vec![1; 65_508 * 2];
+        assert!(sender.send(&socket, to, &large, 65_508, true, &mut stats).is_err());
+        assert!(sender.gso());
+        refuse_trains(&socket);
+        for _ in 0..2 {
+            let sent = sender.send(&socket, to, &[7; 250], 100, true, &mut stats).unwrap();
+            assert_eq!(sent, 250);
+            assert!(!sender.gso());
+            for length in [100, 100, 50] {
+                assert_eq!(target.recv(&mut [0; 300]).unwrap(), length);
+            }
+        }
+        assert_eq!((stats.sent, stats.sends, stats.send_errors), (6, 2, 2));
+    }
+}

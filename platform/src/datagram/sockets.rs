@@ -43,6 +43,8 @@ pub struct DatagramSockets {
     /// The loopback interface's number.
     loopback_index: Option<u32>,
     sender: Sender,
+    /// It was found out that trains cannot be cut.
+    gso_lost: bool,
     stats: DatagramStats,
 }
 
@@ -86,6 +88,7 @@ impl DatagramSockets {
         let outcome = self.sender.send(socket, to, bytes, segment, looped, &mut self.stats);
         if self.info.gso && !self.sender.gso() {
             self.info.gso = false;
+            self.gso_lost = true;
             self.info.notes.push(GSO_LOST.to_owned());
             tracing::warn!("{GSO_LOST}");
         }
@@ -218,7 +221,10 @@ impl DatagramSockets {
                 return Err(io::Error::new(io::ErrorKind::NetworkDown, error.to_string()));
             }
         };
-        if found == self.interface && !self.interface_lost {
+        // Other addresses come and go without a meaning for the groups.
+        let v6 = group.is_ipv6();
+        let same = (found.index, found.address(v6)) == (self.interface.index, self.address());
+        if same && !self.interface_lost {
             return Ok(false);
         }
         self.move_to(found, reason)?;
@@ -245,13 +251,26 @@ impl DatagramSockets {
         self.info.reason = reason;
         self.info.loopback = found.loopback;
         self.info.mtu_bytes = system::mtu_bytes(&self.sockets[UNICAST], &found.name);
-        if let Some(address) = found.address(v6) {
+        self.info.notes = open::notes(&self.config, &found, reason, self.info.receive_buffer_bytes);
+        if self.gso_lost {
+            self.info.notes.push(GSO_LOST.to_owned());
+        }
+        if let Some(address) = found.address(v6)
+            && address != self.info.unicast.ip()
+        {
             self.info.unicast.set_ip(address);
+            // That socket is still bound to the old address.
+            self.info.also_on_group_port = false;
         }
         self.interface = found;
         self.reason = reason;
         self.interface_lost = false;
         Ok(())
+    }
+
+    /// The chosen interface's address.
+    fn address(&self) -> Option<IpAddr> {
+        self.interface.address(self.config.group.is_ipv6())
     }
 }
 

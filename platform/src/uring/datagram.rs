@@ -32,8 +32,22 @@ use crate::{
     Completion, DatagramInfo, DatagramIo, DatagramSockets, DatagramStats, Datagrams, Waker,
 };
 
-/// How many buffers: as many trains may arrive between two waits.
-const BUFFERS: usize = 64;
+/// How many buffers there are: as many datagrams may arrive between two waits.
+const BUFFERS: usize = 256;
+
+/// How few are lent to the kernel while trains come: it uses all that it has in
+/// turn, so that this keeps what is written to, 1 MiB, within the cache.
+const MIN_LENT: usize = 16;
+
+/// How many are lent at first.
+const FIRST_LENT: usize = 32;
+
+/// Receives that bring more than this on average, 16 KiB, are trains: fewer
+/// buffers are lent then.
+const TRAIN_BYTES: usize = 16 << 10;
+
+/// Receives that bring less, 4 KiB, are not; more are lent if they run out.
+const SINGLE_BYTES: usize = 4 << 10;
 
 /// `struct io_uring_recvmsg_out`.
 const OUT_BYTES: usize = 16;
@@ -47,6 +61,10 @@ const BUFFER_BYTES: usize = (HEAD_BYTES + u16::MAX as usize).next_multiple_of(PA
 // Control messages are read where they lie.
 const _: () = assert!((OUT_BYTES + NAME_BYTES).is_multiple_of(8));
 
+/// After so many receives the kernel turns to other operations, until it is entered
+/// again (`MULTISHOT_MAX_RETRY`).
+const ROUND: usize = 32;
+
 /// The bits of a token's slot that are the socket's place.
 const PLACE_BITS: u32 = 8;
 
@@ -58,10 +76,55 @@ pub(super) struct DatagramState {
     buffers: Option<ProvidedBuffers>,
     /// What the kernel lays a buffer out by. Boxed: it is given the address.
     template: Option<Box<libc::msghdr>>,
+    lent: Lent,
     /// How many links there were, for telling late completions apart.
     epoch: u32,
     /// Counters of a link that is closed.
     last_stats: DatagramStats,
+}
+
+/// How many buffers are lent, by what they bring.
+struct Lent {
+    budget: usize,
+    /// Since the last wait.
+    receives: usize,
+    /// Those up to the last look.
+    looked: usize,
+    bytes: usize,
+}
+
+impl Default for Lent {
+    fn default() -> Lent {
+        Lent { budget: FIRST_LENT, receives: 0, looked: 0, bytes: 0 }
+    }
+}
+
+impl Lent {
+    fn mean_bytes(&self) -> usize {
+        self.bytes / self.receives.max(1)
+    }
+
+    /// The buffers ran out.
+    fn ran_out(&mut self) {
+        if self.mean_bytes() < SINGLE_BYTES {
+            self.budget = (self.budget * 2).min(BUFFERS);
+        }
+    }
+
+    /// A wait begins; returns how many to lend.
+    fn next(&mut self) -> usize {
+        if self.mean_bytes() > TRAIN_BYTES {
+            self.budget = (self.budget / 2).max(MIN_LENT);
+        }
+        (self.receives, self.looked, self.bytes) = (0, 0, 0);
+        self.budget
+    }
+
+    /// Whether so many came since the last look that the kernel may have left some.
+    fn is_full_round(&mut self) -> bool {
+        let round = self.receives - std::mem::replace(&mut self.looked, self.receives);
+        round >= ROUND && self.receives < BUFFERS
+    }
 }
 
 /// The open sockets.
@@ -70,6 +133,8 @@ struct Link {
     receiving: Vec<Receiving>,
     /// A poll for room is armed.
     writable_armed: bool,
+    /// The buffers are pinned by chunks, all but a few.
+    starving: bool,
 }
 
 /// What a socket receives.
@@ -105,7 +170,10 @@ impl UringIo {
     /// could go on without another buffer, so the caller may block.
     pub(super) fn feed_datagrams(&mut self) {
         let state = &mut self.datagrams;
-        let (Some(link), Some(buffers)) = (&state.link, &mut state.buffers) else { return };
+        let (Some(link), Some(buffers)) = (&mut state.link, &mut state.buffers) else { return };
+        if state.lent.receives > 0 {
+            buffers.set_budget(state.lent.next() * BUFFER_BYTES);
+        }
         buffers.lend();
         if link.receiving.iter().all(|it| *it == Receiving::Armed) {
             return;
@@ -114,12 +182,22 @@ impl UringIo {
             buffers.pool().want();
             buffers.lend();
             if !buffers.is_ample() {
+                // Not before: mostly the shard has dropped them by the next wait.
+                self.stats.starvations += u64::from(!link.starving);
+                link.starving = true;
                 return;
             }
         }
+        link.starving = false;
         for place in 0..link.receiving.len() {
             self.arm_datagrams(place);
         }
+    }
+
+    /// Whether a socket of the link probably holds more than was received: worth
+    /// another look before the shard turns to all that came.
+    pub(super) fn more_datagrams(&mut self) -> bool {
+        self.datagrams.lent.is_full_round()
     }
 
     fn arm_datagrams(&mut self, place: usize) {
@@ -149,6 +227,8 @@ impl UringIo {
         let Some(place) = state.place(slot) else { return };
         let (Some(link), Some(template)) = (&mut state.link, &state.template) else { return };
         if let Some(chunk) = chunk {
+            state.lent.receives += 1;
+            state.lent.bytes += chunk.len();
             let arrived = unpack(&mut link.sockets, place, &chunk, template);
             completions.extend(arrived.map(Completion::Datagrams));
         }
@@ -157,8 +237,7 @@ impl UringIo {
         }
         if event.result == -libc::ENOBUFS {
             link.receiving[place] = Receiving::Starved;
-            let short = state.buffers.as_ref().is_some_and(ProvidedBuffers::is_short);
-            self.stats.starvations += u64::from(short);
+            state.lent.ran_out();
             return;
         }
         // The kernel ended it for its own reasons; or it told of an ICMP message
@@ -226,7 +305,10 @@ impl DatagramIo for UringIo {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a link is open already"));
         }
         if self.datagrams.buffers.is_none() {
-            let buffers = ProvidedBuffers::lent(&self.ring, DATAGRAM_GROUP, BUFFERS, BUFFER_BYTES)?;
+            let mut buffers =
+                ProvidedBuffers::empty(&self.ring, DATAGRAM_GROUP, BUFFERS, BUFFER_BYTES)?;
+            buffers.set_budget(FIRST_LENT * BUFFER_BYTES);
+            buffers.lend();
             buffers.pool().set_waker(Waker::new(self.wake.clone()));
             // SAFETY: all zeros is a valid, empty header.
             let mut template: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
@@ -236,7 +318,8 @@ impl DatagramIo for UringIo {
             self.datagrams.buffers = Some(buffers);
         }
         self.datagrams.epoch = self.datagrams.epoch.wrapping_add(1);
-        self.datagrams.link = Some(Link { sockets, receiving: Vec::new(), writable_armed: false });
+        self.datagrams.link =
+            Some(Link { sockets, receiving: Vec::new(), writable_armed: false, starving: false });
         self.receive_on_new();
         Ok(())
     }

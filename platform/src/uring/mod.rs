@@ -124,6 +124,17 @@ impl UringIo {
         self.provided.is_incremental()
     }
 
+    /// Carries out what the kernel has completed.
+    fn handle_events(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
+        let mut events = std::mem::take(&mut self.events);
+        self.ring.drain(&mut events)?;
+        for event in events.drain(..) {
+            self.handle(event, completions);
+        }
+        self.events = events;
+        Ok(())
+    }
+
     fn handle(&mut self, event: Event, completions: &mut Vec<Completion>) {
         let Some(token) = Token::from_bits(event.user_data) else { return };
         let conn = Conn(token.slot);
@@ -231,12 +242,11 @@ impl Io for UringIo {
                 Some((start, timeout)) => Some(timeout.saturating_sub(start.elapsed())),
             };
             let timed_out = self.ring.enter(rest)?;
-            let mut events = std::mem::take(&mut self.events);
-            self.ring.drain(&mut events)?;
-            for event in events.drain(..) {
-                self.handle(event, completions);
+            self.handle_events(completions)?;
+            while self.more_datagrams() {
+                self.ring.enter(Some(Duration::ZERO))?;
+                self.handle_events(completions)?;
             }
-            self.events = events;
             self.report_ready(completions);
             // The shard must know that somebody starves: only it can free buffers.
             let starving = self.stats.starvations > starvations;

@@ -66,17 +66,15 @@ impl ProvidedBuffers {
         Ok(provided)
     }
 
-    /// A pool under a number of its own, all of it lent to the kernel.
+    /// A pool under a number of its own, nothing of it lent yet.
     ///
     /// # Errors
     /// What the system says of registering it.
-    pub(super) fn lent(ring: &Ring, group: u16, count: usize, bytes: usize) -> io::Result<Self> {
+    pub(super) fn empty(ring: &Ring, group: u16, count: usize, bytes: usize) -> io::Result<Self> {
         let entries = Entries::new(count);
         entries.register(ring, group, false)?;
         let pool = BufferPool::new(count, bytes);
-        let mut provided = ProvidedBuffers { pool, entries, incremental: false, budget: count };
-        provided.lend();
-        Ok(provided)
+        Ok(ProvidedBuffers { pool, entries, incremental: false, budget: count })
     }
 
     pub(super) fn pool(&self) -> &BufferPool {

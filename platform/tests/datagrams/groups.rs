@@ -71,6 +71,7 @@ pub fn ipv6_groups_work<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {
         if let Err(reason) = space::ip(&address) {
             return println!("SKIPPED: {reason}");
         }
+        space::await_own_address("fd00:77::1");
         let mut config = on(space::NEAR);
         config.group = SocketAddr::new("ff15::4c:10".parse().unwrap(), config.group.port());
         hear_each_other(&make, &config);

@@ -1,10 +1,11 @@
 //! Opening and closing: ports, their sharing, refusals.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Instant;
 
 use netcluster_platform::{DatagramConfig, DatagramError, DatagramSockets, InterfaceReason};
 
-use crate::bench::{LinkIo, Node, on_loopback};
+use crate::bench::{LinkIo, Node, PATIENCE, on_loopback};
 
 pub fn unicast_reaches_the_right_one_of_two_brokers<I: LinkIo>(make: impl Fn() -> I) {
     let config = on_loopback();
@@ -39,6 +40,18 @@ pub fn the_first_broker_also_hears_unicast_on_the_group_port<I: LinkIo>(make: im
     first.expect_silence();
 }
 
+/// Opens sockets whose port was just left. Another test may be starting a program,
+/// which holds every descriptor of this process for a moment.
+fn open_soon(config: &DatagramConfig) -> DatagramSockets {
+    let start = Instant::now();
+    loop {
+        match DatagramSockets::open(config) {
+            Ok(sockets) => return sockets,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+        }
+    }
+}
+
 pub fn a_closed_link_leaves_its_ports_and_can_be_opened_again<I: LinkIo>(make: impl Fn() -> I) {
     let mut config = on_loopback();
     let mut other = Node::unjoined(make(), &config);
@@ -56,7 +69,7 @@ pub fn a_closed_link_leaves_its_ports_and_can_be_opened_again<I: LinkIo>(make: i
         assert!(node.io.join_group(config.group.ip()).is_err());
         assert_eq!(node.io.datagram_stats().received, 1, "round {round}");
         // At once, without a wait between.
-        node.io.open_datagrams(DatagramSockets::open(&config).unwrap()).unwrap();
+        node.io.open_datagrams(open_soon(&config)).unwrap();
         node.io.join_group(config.group.ip()).unwrap();
         node.expect_silence();
         assert_eq!(&pinned.chunk[..], b"one");

@@ -10,7 +10,7 @@ use crate::bench::{LinkIo, Node, PATIENCE, on_loopback, pattern};
 const SEGMENT: usize = 1372;
 
 /// More trains than any back end has buffers for.
-const TRAINS: usize = 100;
+const TRAINS: usize = 300;
 
 /// Two brokers; the second holds all that it can, and is starved.
 fn starved<I: LinkIo>(make: impl Fn() -> I) -> (Node<I>, Node<I>, Vec<Completion>) {

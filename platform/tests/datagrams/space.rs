@@ -6,11 +6,15 @@
 //!                         10.77.0.1   10.77.0.2   the other end and acts for it
 //! ```
 
+use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
+
+use crate::bench::PATIENCE;
 
 /// The interface in a namespace, and its addresses.
 pub const NEAR: &str = "v0";
@@ -30,6 +34,35 @@ impl There {
         let work = Box::new(move || sender.send(work()).unwrap());
         self.0.as_ref().unwrap().send(work).unwrap();
         receiver.recv().expect("it did not panic")
+    }
+
+    /// Waits until the wire carries something both ways: the system starts it some
+    /// time after both ends are up, and drops what is sent before.
+    pub fn await_wire(&self) {
+        let short = Some(Duration::from_millis(20));
+        let near = UdpSocket::bind((NEAR_ADDRESS, 0)).unwrap();
+        near.set_read_timeout(short).unwrap();
+        let to_near = near.local_addr().unwrap();
+        let start = Instant::now();
+        let to_far = self.run(move || {
+            let far = UdpSocket::bind((FAR_ADDRESS, 0)).unwrap();
+            far.set_read_timeout(short).unwrap();
+            let to_far = far.local_addr().unwrap();
+            thread::spawn(move || {
+                // An echo, until it was of use.
+                while start.elapsed() < PATIENCE {
+                    let _ = far.send_to(b"there", to_near);
+                    if far.recv_from(&mut [0; 8]).is_ok() {
+                        return;
+                    }
+                }
+            });
+            to_far
+        });
+        while near.recv_from(&mut [0; 8]).is_err() {
+            assert!(start.elapsed() < PATIENCE, "the wire carries nothing");
+        }
+        near.send_to(b"here", to_far).unwrap();
     }
 }
 
@@ -96,6 +129,7 @@ fn wire() -> Result<There, String> {
         ip(&format!("addr add {FAR_ADDRESS}/24 dev {FAR}"))?;
         ip(&format!("link set {FAR} up"))
     })?;
+    there.await_wire();
     Ok(there)
 }
 
@@ -103,6 +137,22 @@ fn wire() -> Result<There, String> {
 pub fn near_up() -> Result<(), String> {
     ip(&format!("addr add {NEAR_ADDRESS}/24 dev {NEAR}"))?;
     ip(&format!("link set {NEAR} up"))
+}
+
+/// Waits until what is sent to this address of one's own arrives: the system adds
+/// the route for it some time after the address.
+pub fn await_own_address(address: &str) {
+    let socket = UdpSocket::bind((address, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let own = socket.local_addr().unwrap();
+    let start = Instant::now();
+    loop {
+        let _ = socket.send_to(b"own", own);
+        if socket.recv_from(&mut [0; 3]).is_ok() {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{address} is never reached");
+    }
 }
 
 /// Runs the tool of that name with these arguments, in the thread's namespace.

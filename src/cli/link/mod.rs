@@ -3,7 +3,9 @@
 //!
 //! - `settings`, `values`: what the link can be told, by command line or file.
 //! - `key_file`: reading a key, and `netcluster link keygen`, which makes one.
+//! - `check`: `netcluster link check`, which tries whether others are reached.
 
+mod check;
 mod key_file;
 mod settings;
 mod values;
@@ -40,6 +42,8 @@ pub struct LinkArgs {
 pub enum LinkCommand {
     /// Make a key that brokers of a cluster share, so that nobody else reads or emits
     Keygen(KeygenArgs),
+    /// Try whether brokers on other machines are reached, and say what is wrong if not
+    Check(Box<check::CheckArgs>),
 }
 
 /// `netcluster link keygen`.
@@ -55,5 +59,6 @@ pub struct KeygenArgs {
 pub fn run(args: &LinkArgs) -> Result<(), Failure> {
     match &args.command {
         LinkCommand::Keygen(args) => key_file::make(&args.path),
+        LinkCommand::Check(args) => check::run(args),
     }
 }

@@ -70,6 +70,8 @@ pub struct Egress {
     sealer: StreamSealer,
     layout: Layout,
     waiting: Waiting,
+    /// Event frames so far, sent or not.
+    emitted: u64,
 }
 
 impl Egress {
@@ -86,7 +88,7 @@ impl Egress {
         let ring = Ring::new(segment, config.history_bytes, sealer.tag_bytes());
         let session = session_tag(&config.session);
         let layout = Layout::new(ring, sealer.key_id(), session, stream);
-        Egress { stream, segment, sealer, layout, waiting: Waiting::default() }
+        Egress { stream, segment, sealer, layout, waiting: Waiting::default(), emitted: 0 }
     }
 
     /// Which stream it is.
@@ -97,6 +99,7 @@ impl Egress {
     /// Takes `frames` whole event frames, in one piece or one frame in several;
     /// a frame's head lies in one piece. What the ring has no room for waits.
     pub fn emit(&mut self, channel: &Arc<LinkChannel>, pieces: &[Slice], frames: usize) {
+        self.emitted += frames as u64;
         if let [piece] = pieces
             && self.waiting.is_empty()
             && self.layout.append(channel, piece.as_bytes(), frames as u64)
@@ -120,6 +123,7 @@ impl Egress {
 
     /// Counts frames that nobody wants and that are not sent.
     pub fn skip(&mut self, frames: usize) {
+        self.emitted += frames as u64;
         self.lay_waiting();
         if frames == 0 {
             return;
@@ -218,6 +222,11 @@ impl Egress {
             None => self.layout.open_ordinal(),
         };
         Position { number, ordinal }
+    }
+
+    /// The ordinal behind everything that was emitted or skipped, sent or not.
+    pub fn end_ordinal(&self) -> u64 {
+        self.emitted
     }
 
     /// The oldest number that can be repaired.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use netcluster::link::event::Run;
-use netcluster::link::{Datagrams, Link, LinkEvent};
+use netcluster::link::{Datagrams, Link, LinkEvent, StreamId};
 use netcluster_platform::{Completion, DatagramIo, Io};
 use netcluster_wire::frame::Frame;
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
@@ -56,6 +56,8 @@ pub struct Driver<I> {
     interest: u32,
     phase: Phase,
     peers: usize,
+    /// The stream that had no room for more, when last emitted to.
+    full: Option<StreamId>,
     /// The socket had no room.
     blocked: bool,
     /// More waits to be sent.
@@ -95,6 +97,7 @@ impl<I: Io + DatagramIo> Driver<I> {
             interest,
             phase: Phase::Joining,
             peers: 0,
+            full: None,
             blocked: false,
             more: false,
             lost_notices: 0,
@@ -210,29 +213,33 @@ impl<I: Io + DatagramIo> Driver<I> {
         match self.plan.rate {
             None => {
                 for _ in 0..PIECES_PER_TURN {
-                    if self.link.is_full() {
+                    if self.is_full() {
                         self.emit_pauses += 1;
                         return false;
                     }
                     let frames = self.source.frames_per_piece();
                     let piece = self.source.next(frames, 0);
-                    self.link.emit(self.channel, &[piece], frames);
+                    self.full = self.link.emit(self.channel, &[piece], frames);
                 }
                 true
             }
             Some(rate) => {
                 let now_ns = clock::now_ns();
-                while !self.link.is_full() {
+                while !self.is_full() {
                     let intended_ns = since_ns + due_ns(self.source.emitted(), rate);
                     if intended_ns > now_ns {
                         break;
                     }
                     let piece = self.source.next(1, intended_ns);
-                    self.link.emit(self.channel, &[piece], 1);
+                    self.full = self.link.emit(self.channel, &[piece], 1);
                 }
                 false
             }
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.is_some_and(|stream| self.link.is_blocked(stream))
     }
 
     fn transmit(&mut self, now_ns: u64) {
@@ -266,7 +273,7 @@ impl<I: Io + DatagramIo> Driver<I> {
         let now_ns = self.io.now_ns();
         let mut wait_ns = self.link.poll_timeout().map(|due_ns| due_ns.saturating_sub(now_ns));
         if let (Phase::Emitting { since_ns }, Some(rate)) = (self.phase, self.plan.rate)
-            && !self.link.is_full()
+            && !self.is_full()
         {
             let next_ns = since_ns + due_ns(self.source.emitted(), rate);
             let mut left_ns = next_ns.saturating_sub(clock::now_ns());
@@ -283,8 +290,11 @@ impl<I: Io + DatagramIo> Driver<I> {
         let mut counters = BTreeMap::new();
         let link = serde_json::to_value(self.link.counters()).unwrap_or_default();
         flatten("", &link, &mut counters);
+        let status = self.link.status(self.io.now_ns());
         let sockets = self.io.datagram_stats();
         for (name, value) in [
+            // What slows the end down at the end, if anything does.
+            ("rate_bytes_per_s", status.rate.unwrap_or(0)),
             ("kernel_drops", sockets.kernel_drops),
             ("datagrams_received", sockets.received),
             ("receives", sockets.receives),

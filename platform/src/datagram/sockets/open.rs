@@ -85,6 +85,7 @@ pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramE
         interface_lost: false,
         loopback_index: loopback_index(&interfaces),
         sender: Sender::new(v6, gso),
+        gso_lost: false,
         stats: DatagramStats::default(),
     })
 }
@@ -237,7 +238,7 @@ fn grant_buffers(
 }
 
 /// What an administrator should know.
-fn notes(
+pub(super) fn notes(
     config: &DatagramConfig,
     interface: &Interface,
     reason: InterfaceReason,

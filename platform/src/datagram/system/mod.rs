@@ -104,7 +104,9 @@ impl Label {
     /// Takes over what the kernel wrote to the header.
     fn fill(&mut self, header: &libc::msghdr, length: usize) {
         self.name_bytes = (header.msg_namelen as usize).min(NAME_BYTES);
-        self.control_bytes = (header.msg_controllen as usize).min(CONTROL_BYTES);
+        // Of another type on some systems.
+        let control_bytes: usize = header.msg_controllen as _;
+        self.control_bytes = control_bytes.min(CONTROL_BYTES);
         self.length = length;
         self.truncated = header.msg_flags & libc::MSG_TRUNC != 0;
     }

@@ -1,0 +1,147 @@
+//! The findings, as a page or as JSON.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use netcluster::link::options::LinkOptions;
+use netcluster_platform::DatagramInfo;
+use serde::Serialize;
+
+use super::diagnose::{Finding, Level};
+use super::neighbours::Neighbour;
+use crate::cli::failure::Failure;
+use crate::cli::render::escaped;
+
+/// With the level before it, what an ordinary terminal shows in a line.
+const LINE_CHARS: usize = 90;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    /// No problem was found.
+    ok: bool,
+    cluster: &'a str,
+    group: String,
+    groups: u8,
+    /// In hexadecimal; none on an open link.
+    key: Option<String>,
+    packet_bytes: usize,
+    datagram_bytes: usize,
+    interface: Option<Interface<'a>>,
+    findings: &'a [Finding],
+    peers: &'a [Neighbour],
+}
+
+#[derive(Serialize)]
+struct Interface<'a> {
+    name: &'a str,
+    reason: String,
+    address: String,
+    is_loopback: bool,
+    mtu_bytes: Option<usize>,
+    receive_buffer_bytes: usize,
+}
+
+/// Prints what was found.
+pub fn print(
+    json: bool,
+    options: &LinkOptions,
+    info: Option<&DatagramInfo>,
+    findings: &[Finding],
+    peers: &[Neighbour],
+) -> Result<(), Failure> {
+    let text = match json {
+        true => as_json(options, info, findings, peers)?,
+        false => as_page(options, findings),
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .or_else(|error| Failure::output(&error))
+}
+
+fn as_json(
+    options: &LinkOptions,
+    info: Option<&DatagramInfo>,
+    findings: &[Finding],
+    peers: &[Neighbour],
+) -> Result<String, Failure> {
+    let report = Report {
+        ok: findings.iter().all(|finding| finding.level != Level::Problem),
+        cluster: &options.cluster,
+        group: options.group.to_string(),
+        groups: options.groups,
+        key: (!options.keys.is_open()).then(|| format!("{:08x}", options.keys.id())),
+        packet_bytes: options.packet_bytes,
+        datagram_bytes: options.datagram_bytes(),
+        interface: info.map(|info| Interface {
+            name: &info.interface,
+            reason: info.reason.to_string(),
+            address: info.unicast.ip().to_string(),
+            is_loopback: info.loopback,
+            mtu_bytes: info.mtu_bytes,
+            receive_buffer_bytes: info.receive_buffer_bytes,
+        }),
+        findings,
+        peers,
+    };
+    let mut text = serde_json::to_string_pretty(&report).map_err(Failure::other)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Lines of at most [`LINE_CHARS`], but for words that are longer.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = &mut lines[0];
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= LINE_CHARS {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.insert(0, word.to_owned());
+        }
+    }
+    lines.reverse();
+    lines
+}
+
+/// A line per finding, what to do below it.
+pub fn as_page(options: &LinkOptions, findings: &[Finding]) -> String {
+    let key = match options.keys.id() {
+        0 => "no key".to_owned(),
+        id => format!("key {id:08x}"),
+    };
+    let mut page = format!(
+        "the link of the cluster {} at {}, {key}\n\n",
+        escaped(&options.cluster),
+        options.group
+    );
+    for finding in findings {
+        let level = match finding.level {
+            Level::Ok => "ok",
+            Level::Note => "note",
+            Level::Warning => "warning",
+            Level::Problem => "PROBLEM",
+        };
+        // Writing to memory does not fail.
+        for (at, line) in wrapped(&finding.text).iter().enumerate() {
+            let _ = writeln!(page, "{:<8} {line}", if at == 0 { level } else { "" });
+        }
+        if let Some(advice) = &finding.advice {
+            for line in wrapped(advice) {
+                let _ = writeln!(page, "         {line}");
+            }
+        }
+    }
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let end = match (count(Level::Problem), count(Level::Warning)) {
+        (0, 0) => "all is well".to_owned(),
+        (0, warnings) => format!("it works; warnings: {warnings}"),
+        (problems, 0) => format!("problems: {problems}"),
+        (problems, warnings) => format!("problems: {problems}, warnings: {warnings}"),
+    };
+    let _ = writeln!(page, "\n{end}");
+    page
+}

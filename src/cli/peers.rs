@@ -1,0 +1,261 @@
+//! `netcluster peers`: the brokers of other machines, as this one sees them.
+//!
+//! The broker's status has it all; here it becomes a table, a few lines about the
+//! link itself, and in `trouble` sentences about what is not as it should be.
+
+mod trouble;
+
+use std::io::{self, Write};
+
+use netcluster::link::LinkStatus;
+use netcluster::link::status::{PeerStatus, PeerStreamStatus};
+use netcluster_client::{Client, Reconnect};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::args::PeersArgs;
+use super::failure::Failure;
+use super::render::escaped;
+use super::status::{bytes, counted, uptime};
+use super::table::Table;
+
+/// How much of a session is shown: enough to tell two apart.
+const SESSION_DIGITS: usize = 8;
+
+/// The part of a status that is about the link.
+#[derive(Debug, Default, Deserialize)]
+pub struct LinkPart {
+    /// None: the broker was started without.
+    #[serde(default)]
+    pub link: Option<LinkStatus>,
+    #[serde(default)]
+    pub link_io: Option<LinkIo>,
+}
+
+/// What is of interest of the link's sockets.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LinkIo {
+    pub interface: String,
+    pub unicast: String,
+    /// Granted by the system, for each socket.
+    pub receive_buffer_bytes: u64,
+    /// Datagrams dropped since that was full.
+    pub kernel_drops: u64,
+    /// Datagrams that came by another interface.
+    pub strays: u64,
+    /// Datagrams that were not sent.
+    pub send_errors: u64,
+}
+
+/// Asks the broker and prints.
+pub fn run(args: &PeersArgs) -> Result<(), Failure> {
+    let client = Client::builder()
+        .name("netcluster peers")
+        .reconnect(Reconnect::Never)
+        .connect(args.socket.path())?;
+    let status = client.status()?;
+    let unreadable = |error: serde_json::Error| {
+        Failure::other(format_args!(
+            "the broker's status is not understood ({error}): is it of another version?{}",
+            if args.json { "" } else { " Try --json" }
+        ))
+    };
+    let mut whole: Value = serde_json::from_str(&status).map_err(unreadable)?;
+    if whole.get("link").is_none_or(Value::is_null) {
+        return Err(Failure::other(
+            "the broker has no link: it was started without --link, so it hears no other machine",
+        ));
+    }
+    let text = if args.json {
+        let part = serde_json::json!({
+            "link": whole["link"].take(),
+            "link_io": whole["link_io"].take(),
+        });
+        format!("{}\n", serde_json::to_string_pretty(&part).map_err(unreadable)?)
+    } else {
+        page(&serde_json::from_value(whole).map_err(unreadable)?, args.verbose)
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .or_else(|error| Failure::output(&error))
+}
+
+/// Everything, for people.
+fn page(part: &LinkPart, verbose: bool) -> String {
+    let Some(link) = &part.link else { return String::new() };
+    let mut page = summary(part);
+    let mut tables = vec![peers(link)];
+    if verbose {
+        tables.extend([incoming(link), own(link)]);
+    }
+    for table in tables.iter().filter(|table| !table.is_empty()) {
+        page.push_str(&format!("\n{table}"));
+    }
+    let troubles = trouble::sentences(part);
+    if !troubles.is_empty() {
+        page.push('\n');
+    }
+    for sentence in troubles {
+        page.push_str(&format!("! {sentence}\n"));
+    }
+    page
+}
+
+/// The lines about the link itself, which `status` shows too; empty without one.
+pub fn summary(part: &LinkPart) -> String {
+    let Some(link) = &part.link else { return String::new() };
+    let counters = &link.counters;
+    let seal = if link.is_sealed { "sealed" } else { "open to all" };
+    let looking = if link.is_discovering { ", still looking for others" } else { "" };
+    let mut lines = vec![
+        (
+            "link",
+            format!(
+                "cluster {} at {}, {}, {seal}, {}{looking}",
+                escaped(&link.cluster),
+                escaped(&link.group),
+                counted(link.groups.into(), "group"),
+                counted(link.peers.len() as u64, "peer"),
+            ),
+        ),
+        (
+            "traffic",
+            format!(
+                "{} sent ({}), {} again, {} received ({})",
+                counted(counters.sent, "datagram"),
+                bytes(counters.sent_bytes),
+                counters.repaired,
+                counters.received,
+                bytes(counters.received_bytes),
+            ),
+        ),
+        (
+            "events",
+            format!(
+                "{} nobody else wanted, {} came for nobody here",
+                counters.events_unwanted, counters.events_unheard
+            ),
+        ),
+    ];
+    if let Some(io) = &part.link_io {
+        lines.push((
+            "sockets",
+            format!(
+                "{} on {}, receive buffer {}, {} dropped by the kernel, {} not sent",
+                escaped(&io.unicast),
+                escaped(&io.interface),
+                bytes(io.receive_buffer_bytes),
+                counted(io.kernel_drops, "datagram"),
+                io.send_errors,
+            ),
+        ));
+    }
+    lines.iter().map(|(title, text)| format!("{title:<9} {text}\n")).collect()
+}
+
+/// One row per peer, by name.
+fn peers(link: &LinkStatus) -> Table {
+    let mut table = Table::new(&[
+        "NODE",
+        "NAME",
+        "ADDRESS",
+        "SESSION",
+        "PATH",
+        ">ROUND TRIP",
+        ">SINCE",
+        ">SENT",
+        ">RECEIVED",
+        ">REPAIRED",
+        ">LOST",
+        ">NAKS IN",
+        ">OUT",
+        ">GROUPS",
+        ">MISSING",
+    ]);
+    for peer in by_name(link) {
+        let counters = &peer.counters;
+        let lost = match (counters.events_lost, counters.losses_unknown) {
+            (lost, 0) => lost.to_string(),
+            // It came to pass when nobody could count.
+            (lost, _) => format!(">{lost}"),
+        };
+        let missing: u64 = peer.streams.iter().map(|stream| u64::from(stream.missing)).sum();
+        table.row([
+            escaped(&peer.node),
+            escaped(&peer.name),
+            escaped(&peer.address),
+            escaped(&peer.session).chars().take(SESSION_DIGITS).collect(),
+            escaped(&peer.path),
+            peer.round_trip_us.map_or_else(|| "-".to_owned(), milliseconds),
+            uptime(peer.since_ms),
+            counters.sent_unicast.to_string(),
+            counters.received.to_string(),
+            counters.repaired.to_string(),
+            lost,
+            counters.naks_received.to_string(),
+            counters.naks_sent.to_string(),
+            peer.groups_wanted.count_ones().to_string(),
+            missing.to_string(),
+        ]);
+    }
+    table
+}
+
+/// One row per stream of a peer.
+fn incoming(link: &LinkStatus) -> Table {
+    let mut table = Table::new(&["FROM", "STREAM", ">POSITION", ">MISSING", ">EVER MISSED"]);
+    for peer in by_name(link) {
+        for stream in &peer.streams {
+            let PeerStreamStatus { group, index, position, missing, seen_lost, .. } = *stream;
+            table.row([
+                escaped(&peer.name),
+                stream_name(group, index),
+                position.to_string(),
+                missing.to_string(),
+                seen_lost.to_string(),
+            ]);
+        }
+    }
+    table
+}
+
+/// One row per stream of this broker.
+fn own(link: &LinkStatus) -> Table {
+    let titles = ["OWN STREAM", ">RECEIVERS", ">SENT", ">KEPT", ">WINDOW", ">WAITING"];
+    let mut table = Table::new(&titles);
+    for stream in &link.streams {
+        let window = |limit: u64| limit.saturating_sub(stream.next).to_string();
+        table.row([
+            stream_name(stream.group, stream.index),
+            stream.receivers.to_string(),
+            stream.next.to_string(),
+            stream.next.saturating_sub(stream.tail).to_string(),
+            stream.limit.map_or_else(|| "-".to_owned(), window),
+            bytes(stream.queued_bytes as u64),
+        ]);
+    }
+    table
+}
+
+fn by_name(link: &LinkStatus) -> Vec<&PeerStatus> {
+    let mut peers: Vec<&PeerStatus> = link.peers.iter().collect();
+    peers.sort_by_key(|peer| (&peer.name, &peer.node, &peer.session));
+    peers
+}
+
+/// A group's ordinary stream is named by the group alone.
+fn stream_name(group: u8, index: u8) -> String {
+    match index {
+        0 => group.to_string(),
+        index => format!("{group}.{index}"),
+    }
+}
+
+fn milliseconds(us: u64) -> String {
+    format!("{}.{:02} ms", us / 1000, us % 1000 / 10)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+use netcluster::link::status::{OwnStreamStatus, PeerCounters};
+
+use super::*;
+
+fn well() -> PeerStatus {
+    PeerStatus {
+        node: "0000000b".into(),
+        name: "db1".into(),
+        address: "10.0.0.2:4000".into(),
+        session: "00112233445566778899aabbccddeeff".into(),
+        path: "multicast".into(),
+        is_multicast_heard: true,
+        since_ms: 60_000,
+        heard_ms: 20,
+        round_trip_us: Some(1250),
+        groups_wanted: 0b1011,
+        is_joined: true,
+        counters: PeerCounters { received: 77, naks_sent: 3, ..PeerCounters::default() },
+        streams: vec![
+            PeerStreamStatus { group: 1, position: 500, missing: 2, ..Default::default() },
+            PeerStreamStatus { group: 1, index: 4, missing: 3, ..Default::default() },
+        ],
+        ..PeerStatus::default()
+    }
+}
+
+fn with(change: impl FnOnce(&mut LinkPart, &mut LinkStatus)) -> LinkPart {
+    let mut part = LinkPart::default();
+    let mut link = LinkStatus {
+        cluster: "office".into(),
+        group: "239.255.44.54:4454".into(),
+        groups: 16,
+        is_sealed: true,
+        peers: vec![well()],
+        ..LinkStatus::default()
+    };
+    change(&mut part, &mut link);
+    part.link = Some(link);
+    part
+}
+
+fn troubles(change: impl FnOnce(&mut PeerStatus)) -> String {
+    trouble::sentences(&with(|_, link| change(&mut link.peers[0]))).join("\n")
+}
+
+#[test]
+fn a_peer_that_is_well_is_a_row_without_a_word_more() {
+    let page = page(&with(|_, _| {}), false);
+    let row = page.lines().find(|line| line.starts_with("0000000b")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    let expected = "0000000b db1 10.0.0.2:4000 00112233 multicast 1.25 ms 1min 0s \
+        0 77 0 0 0 3 3 5";
+    assert_eq!(cells, expected.split_whitespace().collect::<Vec<_>>());
+    assert!(page.contains("cluster office at 239.255.44.54:4454, 16 groups, sealed, 1 peer\n"));
+    assert!(!page.contains('!'), "{page}");
+}
+
+#[test]
+fn streams_are_shown_when_asked_for() {
+    let part = with(|_, link| {
+        let stream = OwnStreamStatus {
+            group: 2,
+            next: 90,
+            tail: 40,
+            limit: Some(100),
+            ..Default::default()
+        };
+        link.streams.push(stream);
+    });
+    let page = page(&part, true);
+    let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split_whitespace().collect()).collect();
+    for row in [&["db1", "1", "500", "2", "0"][..], &["db1", "1.4", "0", "3", "0"]] {
+        assert!(rows.iter().any(|other| other == row), "{page}");
+    }
+    // Sent, kept for repairs, still allowed.
+    assert!(rows.contains(&vec!["2", "0", "90", "50", "10", "0", "B"]), "{page}");
+}
+
+#[test]
+fn a_link_that_hears_nobody_says_where_to_look_but_not_while_it_looks_itself() {
+    let alone = |is_discovering| {
+        trouble::sentences(&with(|_, link| {
+            link.peers.clear();
+            link.is_discovering = is_discovering;
+        }))
+    };
+    assert!(alone(false)[0].contains("netcluster link check"));
+    assert_eq!(alone(true), [""; 0]);
+}
+
+#[test]
+fn each_trouble_of_a_peer_is_a_sentence() {
+    assert_eq!(troubles(|_| {}), "");
+    assert!(troubles(|peer| peer.demoted = 2).contains("not waited for in 2 streams"));
+    assert!(troubles(|peer| peer.heard_ms = 2340).contains("nothing for 2.3 s"));
+    assert!(troubles(|peer| peer.counters.events_lost = 1).contains("1 event of db1 were lost"));
+    assert!(troubles(|peer| peer.counters.losses_unknown = 1).contains("unknown numbers 1 time"));
+    assert!(troubles(|peer| peer.is_joined = false).contains("has not confirmed"));
+    assert!(troubles(|peer| peer.is_multicast_heard = false).contains("of db1 is not heard here"));
+    assert!(troubles(|peer| peer.path = "unicast".into()).contains("does not hear our multicast"));
+    let both = troubles(|peer| {
+        peer.path = "unicast".into();
+        peer.is_multicast_heard = false;
+    });
+    assert!(both.contains("no multicast goes between db1 and here") && both.contains("snooping"));
+}
+
+#[test]
+fn a_peer_just_found_has_time_to_settle() {
+    let fresh = troubles(|peer| {
+        peer.since_ms = 900;
+        peer.is_joined = false;
+        peer.is_multicast_heard = false;
+    });
+    assert_eq!(fresh, "");
+}
+
+#[test]
+fn drops_of_the_kernel_come_with_the_command_that_gives_more_room() {
+    let part = with(|part, _| {
+        let io = LinkIo { kernel_drops: 9, receive_buffer_bytes: 425_984, ..LinkIo::default() };
+        part.link_io = Some(io);
+    });
+    let page = page(&part, false);
+    assert!(page.contains("dropped 9 datagrams since the receive buffer of 416 KiB"), "{page}");
+    assert!(page.contains("`sysctl -w net.core.rmem_max=16777216` and --receive-buffer 16MiB"));
+}
+
+#[test]
+fn brokers_that_are_refused_are_told_with_the_setting_that_differs() {
+    let refused =
+        |change: fn(&mut LinkStatus)| trouble::sentences(&with(|_, link| change(link))).join("\n");
+    assert!(
+        refused(|link| link.counters.drops.wrong_key = 4).contains("4 datagrams dropped, with")
+    );
+    assert!(refused(|link| link.counters.drops.wrong_key = 4).contains("--key-file"));
+    assert!(refused(|link| link.counters.drops.version = 1).contains("same release"));
+    assert!(refused(|link| link.counters.drops.other_settings = 1).contains("--groups"));
+    assert!(refused(|link| link.counters.drops.other_cluster = 1).contains("--cluster"));
+    assert!(refused(|link| link.counters.drops.same_node = 1).contains("--node-id"));
+    assert!(refused(|link| link.counters.drops.own = 7).is_empty());
+    assert!(refused(|link| link.counters.drops.duplicate = 7).is_empty());
+}
+
+#[test]
+fn what_peers_call_themselves_cannot_break_the_page() {
+    let part = with(|_, link| {
+        link.peers[0].name = "a\nb\x1b[2J".into();
+        link.peers[0].demoted = 1;
+        link.cluster = "c\r".into();
+    });
+    let page = page(&part, true);
+    assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
+    assert!(!page.contains(['\x1b', '\r']), "{page}");
+}
+
+#[test]
+fn a_status_without_a_link_is_understood_and_one_with_more_fields_too() {
+    let part: LinkPart = serde_json::from_str("{\"version\": \"1\"}").unwrap();
+    assert!(part.link.is_none());
+    assert_eq!((page(&part, true), summary(&part)), (String::new(), String::new()));
+    let mut json = serde_json::json!({ "link": LinkStatus::default(), "link_io": {} });
+    json["link"]["later"] = 1.into();
+    json["link_io"]["kernel_drops"] = 3.into();
+    let part: LinkPart = serde_json::from_value(json).unwrap();
+    assert_eq!(part.link_io.unwrap().kernel_drops, 3);
+}

@@ -1,0 +1,166 @@
+//! What is not as it should be on the link, in sentences that say what to do.
+//!
+//! Pure: from a status to text. What is normal is not mentioned, nor is what has
+//! had no time yet to become so.
+
+use netcluster::link::LinkStatus;
+use netcluster::link::status::PeerStatus;
+
+use super::{LinkIo, LinkPart};
+use crate::cli::render::escaped;
+use crate::cli::status::{bytes, counted};
+
+/// Hellos come each second; after this a peer that is well has been heard by every
+/// way that it can be heard by.
+const SETTLED_MS: u64 = 5000;
+
+/// Hellos and heartbeats missed.
+const SILENT_MS: u64 = 1500;
+
+/// A receive buffer that bursts do not fill, in bytes: the advice for one that is
+/// smaller.
+const AMPLE_BUFFER_BYTES: u64 = 16 << 20;
+
+/// One sentence or two for each trouble, the worst first.
+pub fn sentences(part: &LinkPart) -> Vec<String> {
+    let Some(link) = &part.link else { return Vec::new() };
+    let mut sentences = Vec::new();
+    if link.peers.is_empty() && !link.is_discovering {
+        sentences.push(
+            "no other broker is heard; `netcluster link check` with this broker's settings looks \
+             for the reason"
+                .to_owned(),
+        );
+    }
+    sentences.extend(link.peers.iter().flat_map(peer));
+    sentences.extend(part.link_io.iter().flat_map(sockets));
+    sentences.extend(refused(link));
+    sentences
+}
+
+fn peer(peer: &PeerStatus) -> Vec<String> {
+    let who = match peer.name.is_empty() {
+        true => escaped(&peer.node),
+        false => escaped(&peer.name),
+    };
+    let mut sentences = Vec::new();
+    if peer.demoted > 0 {
+        sentences.push(format!(
+            "{who} is not waited for in {}: it fell behind or loses too much; it gets what can \
+             still be sent again, and the rest is lost to it",
+            counted(peer.demoted as u64, "stream")
+        ));
+    }
+    if peer.heard_ms > SILENT_MS {
+        sentences.push(format!(
+            "{who} has said nothing for {}.{} s",
+            peer.heard_ms / 1000,
+            peer.heard_ms % 1000 / 100
+        ));
+    }
+    let lost = peer.counters.events_lost;
+    if lost > 0 || peer.counters.losses_unknown > 0 {
+        let unknown = peer.counters.losses_unknown;
+        let more = match unknown {
+            0 => String::new(),
+            _ => format!(", and unknown numbers {}", counted(unknown, "time")),
+        };
+        sentences.push(format!("{} of {who} were lost for good{more}", counted(lost, "event")));
+    }
+    if peer.since_ms < SETTLED_MS {
+        return sentences;
+    }
+    if !peer.is_joined {
+        sentences.push(format!(
+            "{who} has not confirmed what is listened to here: events from it may be missing"
+        ));
+    }
+    let advice = "where multicast is to work, suspect a firewall, or a switch with IGMP snooping \
+         and no querier; `netcluster link check` tells more";
+    match (peer.path == "multicast", peer.is_multicast_heard) {
+        (true, true) => {}
+        (true, false) => sentences.push(format!("multicast of {who} is not heard here: {advice}")),
+        (false, true) => sentences.push(format!(
+            "{who} does not hear our multicast, so it is sent everything by itself: {advice}"
+        )),
+        (false, false) => {
+            sentences.push(format!("no multicast goes between {who} and here: {advice}"));
+        }
+    }
+    sentences
+}
+
+fn sockets(io: &LinkIo) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if io.kernel_drops > 0 {
+        let had = match io.receive_buffer_bytes {
+            0 => String::new(),
+            granted => format!(" of {}", bytes(granted)),
+        };
+        sentences.push(format!(
+            "the kernel dropped {} since the receive buffer{had} was full; they were asked for \
+             again. `sysctl -w net.core.rmem_max={AMPLE_BUFFER_BYTES}` and --receive-buffer {} \
+             give more room",
+            counted(io.kernel_drops, "datagram"),
+            bytes(AMPLE_BUFFER_BYTES).replace(' ', "")
+        ));
+    }
+    if io.send_errors > 0 {
+        sentences.push(format!(
+            "the system refused to send {}: look at the log of the broker, the interface and its \
+             route",
+            counted(io.send_errors, "datagram")
+        ));
+    }
+    if io.strays > 0 {
+        sentences.push(format!(
+            "{} came by another interface than {}: if that is the right one, name it by --interface",
+            counted(io.strays, "datagram"),
+            escaped(&io.interface)
+        ));
+    }
+    sentences
+}
+
+/// Brokers that are there and not heard, and other counters that should be zero.
+fn refused(link: &LinkStatus) -> Vec<String> {
+    let drops = &link.counters.drops;
+    let counters = [
+        (drops.wrong_key, "with another key, or one without: give all brokers the same --key-file"),
+        (drops.version, "of another version: install the same release on all machines"),
+        (
+            drops.other_settings,
+            "of this cluster with other settings: --groups and \
+            --cluster-pressure must be the same on all brokers",
+        ),
+        (
+            drops.same_node,
+            "from another broker with this one's node id: leave --node-id away, or \
+            give each broker another one",
+        ),
+        (
+            drops.other_cluster,
+            "of other clusters on this network: nothing is wrong if they are \
+            meant to be apart, else give both the same --cluster",
+        ),
+        (drops.too_many_peers, "of more peers than there is room for"),
+        (drops.forged, "that were changed on the way or forged: look at what runs on this network"),
+        (
+            drops.magic + drops.short,
+            "of another program that uses the same port: choose another \
+            port or group",
+        ),
+    ];
+    let mut sentences: Vec<String> = counters
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} dropped, {what}", counted(count, "datagram")))
+        .collect();
+    if link.counters.control_dropped > 0 {
+        sentences.push(format!(
+            "{} waited too long to be sent and were dropped; the network or the rate is too slow",
+            counted(link.counters.control_dropped, "control datagram")
+        ));
+    }
+    sentences
+}
