@@ -1,9 +1,9 @@
 //! Events between machines: real brokers in network namespaces, which lose real
 //! packets.
 
-mod support;
 #[path = "support/hosts.rs"]
 mod hosts;
+mod support;
 
 use rustix::process::Signal;
 
@@ -12,7 +12,7 @@ use support::{backends, wait_until};
 
 /// Thousandths of packets that every host loses.
 const LOSS: u32 = 30;
-const EVENTS: u64 = 400;
+const EVENTS: u64 = 1500;
 
 /// Three hosts, each with a listener and an emitter: every event reaches every
 /// listener once and in order.
@@ -29,11 +29,9 @@ fn three_hosts(backend: &str, group: &str, sealed: bool) {
     let brokers = site.brokers(backend, &options);
     site.set_loss(LOSS);
     all_hear_all(&brokers);
-    for (broker, host) in brokers.iter().zip(site.network.hosts()) {
-        let link = broker.status().link.unwrap();
-        assert_eq!(link.is_sealed, sealed);
-        assert!(host.packets_lost().unwrap() > 0, "nothing was put to the test");
-    }
+    let sealing = brokers.iter().map(|broker| broker.status().link.unwrap().is_sealed);
+    assert!(sealing.eq([sealed; 3]));
+    assert!(site.host(1).packets_lost().unwrap() > 0, "nothing was put to the test");
 }
 
 fn all_hear_all(brokers: &[hosts::Broker<'_>]) {
@@ -93,7 +91,8 @@ fn three_hosts_hear_each_other_poll_v6_sealed() {
 fn brokers_of_both_back_ends_hear_each_other() {
     let Some(site) = Site::new(2) else { return };
     let backends = backends();
-    let on = |host: usize| site.broker(host, backends[host % backends.len()], &["--link", GROUP_V4]);
+    let on =
+        |host: usize| site.broker(host, backends[host % backends.len()], &["--link", GROUP_V4]);
     let brokers = [on(0), on(1)];
     wait_for_mesh(&brokers);
     let named: Vec<_> = brokers.iter().map(|broker| broker.status().backend).collect();
@@ -125,10 +124,11 @@ fn large_payloads_arrive_whole_in_spite_of_loss() {
         (0..PAYLOAD_BYTES as u32).map(|at| (at.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
     count(&emitter, 0..1);
     emitter.emit("large", &payload).unwrap();
-    count(&emitter, 1..2);
     assert_eq!(listener.take().event(), hosts::EVENT);
     let large = listener.take();
     assert!(large.event() == "large" && large.payload() == payload, "it came otherwise");
+    // Not before: it fills the listener's queue, and the link waits for none.
+    count(&emitter, 1..2);
     assert_eq!(listener.take().event(), hosts::EVENT);
     assert_eq!(listener.losses(), Losses::default());
     assert!(site.host(1).packets_lost().unwrap() > 0);

@@ -9,8 +9,11 @@
 //!
 //! Brokers are declared after their [`Site`] and so end before it.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +34,7 @@ pub const EVENT: &str = "count.up";
 pub struct Site {
     pub network: Network,
     directory: Directory,
-    number: std::cell::Cell<usize>,
+    number: AtomicUsize,
 }
 
 impl Site {
@@ -41,10 +44,14 @@ impl Site {
             println!("SKIPPED: {why}");
             return None;
         }
-        // As a wire would carry them: loss then takes single datagrams.
         let options = NetworkOptions { hosts, packets: Packets::Cut, ..Default::default() };
         let network = Network::new(options).expect("a network");
-        Some(Site { network, directory: Directory::new(), number: 0.into() })
+        // Every other host gets datagrams one by one: loss then takes single ones,
+        // at the others whole trains.
+        for host in network.hosts().iter().filter(|host| host.index() % 2 == 1) {
+            run(host, "ethtool", "-K eth0 gro off");
+        }
+        Some(Site { network, directory: Directory::new(), number: AtomicUsize::new(0) })
     }
 
     pub fn host(&self, index: usize) -> &Host {
@@ -78,8 +85,7 @@ impl Site {
         options: &[&str],
         wrap: impl FnOnce(Command) -> Command,
     ) -> Broker<'_> {
-        let number = self.number.get();
-        self.number.set(number + 1);
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
         let socket = self.directory.join(&format!("s{number}"));
         let mut serve = command(["serve", "--backend", backend, "--shards", "1", "--socket"]);
         serve.arg(&socket).args(["--node-name", &format!("host{host}")]).args(options);
@@ -101,6 +107,23 @@ impl Site {
         self.network.hosts().iter().for_each(|host| host.set_loss(thousandths).unwrap());
     }
 
+    /// Takes the interface out of a host, on which this broker is, and puts another
+    /// one in with the same name and another address.
+    pub fn replace_interface(&self, broker: &Broker<'_>, index: usize) {
+        let name = namespace_of(&broker.process);
+        let hub = name.strip_suffix(&format!("-h{index}")).expect("its name tells its place");
+        let (hub, port, address) = (format!("{hub}-hub"), format!("p{index}"), 100 + index);
+        for line in [
+            "link del eth0".to_owned(),
+            format!("link add eth0 type veth peer name {port} netns {hub}"),
+            format!("-n {hub} link set {port} master br0 up"),
+            format!("address add 10.77.0.{address}/24 dev eth0"),
+            "link set eth0 up".to_owned(),
+        ] {
+            run(self.host(index), "ip", &line);
+        }
+    }
+
     /// Drops all multicast but that of the network itself, as clouds do.
     pub fn forbid_multicast(&self) {
         for host in self.network.hosts() {
@@ -113,6 +136,13 @@ impl Site {
             );
         }
     }
+}
+
+/// The name of a process's network namespace.
+fn namespace_of(process: &Process) -> String {
+    let mut identify = Command::new("ip");
+    identify.args(["netns", "identify", &process.pid().to_string()]);
+    Process::start(identify).finish().succeeded().stdout.trim().to_owned()
 }
 
 /// Runs a tool on a host and returns what it printed; `line` is split at spaces.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -131,7 +131,8 @@ impl Process {
 
     /// What came on standard error so far.
     pub fn notices(&self) -> String {
-        self.notices.text.lock().unwrap().0.clone()
+        // Whoever failed while it waited for one wants to see them all.
+        self.notices.text.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     /// The next line of standard output, without its end.
