@@ -40,6 +40,11 @@ load *options:
     cargo build --release
     cargo run --release -p netcluster-loadtest -- local --seconds 5 --baseline {{options}}
 
+# The link between hosts: network namespaces of this machine, as root.
+link *options:
+    cargo build --release --workspace
+    target/release/netcluster-loadtest link {{options}}
+
 # The documentation, warnings are errors.
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features

@@ -1,18 +1,23 @@
-//! The netcluster broker: one per machine, an event bus for its processes.
+//! The netcluster broker: one per machine, an event bus for its processes and,
+//! over the link, for those of other machines.
 //!
 //! `ARCHITECTURE.md` has the code map and the walk of an event; in short:
 //!
-
+//! - [`broker`]: starts the threads and ends them; [`config`]: what it is told.
 //! - [`shard`]: the loop of one shard; everything below is driven by it.
 //! - [`inbound`]: from chunks to whole frames.
-//! - [`channels`], [`routes`], [`trie`]: from an event's name to its targets.
+//! - [`channels`], [`routes`], [`trie`], [`target`]: from an event's name to its
+//!   targets.
 //! - [`outbound`], [`copies`], [`budget`]: the queue towards one client, and what
 //!   it may pin.
 //! - [`mesh`]: what shards say to each other.
-//! - [`placement`], [`connection`], [`timers`], [`status`], [`config`].
+//! - [`link`]: what brokers of many machines say to each other, without IO;
+//!   `uplink` opens its sockets, `resolver` looks up the names of peers.
+//! - [`placement`], [`connection`], [`timers`], [`status`].
 //!
-//! The modules below the shard do no IO and read no clock: they take the time as
-//! an argument, so that tests and the simulator drive the very same code.
+//! But for the broker, `uplink` and `resolver` they do no IO and read no clock:
+//! they take the time as an argument, so that tests and the simulator drive the
+//! very same code.
 
 #![forbid(unsafe_code)]
 

@@ -20,16 +20,16 @@ const MAX_ADDRESSES: usize = 16;
 /// What all names stand for now, in their order.
 type Found = Arc<Mutex<Vec<Vec<SocketAddr>>>>;
 
+/// Where all addresses come whenever any of them has changed.
+pub type Addresses = Receiver<Vec<SocketAddr>>;
+
 /// The addresses of `peers` (each `host:port`) that are numbers, and where all
 /// addresses come whenever any of the others has changed. `ipv6` says which ones
 /// are of use. The threads end when the receiver is dropped.
 ///
 /// # Errors
 /// A thread could not be started.
-pub fn resolve(
-    peers: &[String],
-    ipv6: bool,
-) -> io::Result<(Vec<SocketAddr>, Option<Receiver<Vec<SocketAddr>>>)> {
+pub fn resolve(peers: &[String], ipv6: bool) -> io::Result<(Vec<SocketAddr>, Option<Addresses>)> {
     let numbers: Vec<Vec<SocketAddr>> = peers
         .iter()
         .map(|peer| peer.parse().ok().filter(|it: &SocketAddr| it.is_ipv6() == ipv6))

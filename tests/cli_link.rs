@@ -232,3 +232,97 @@ fn alone_on_the_loopback_interface_a_check_hears_itself_and_misses_others() {
     assert_eq!(level_of(&report, "nobody"), "problem", "{report:#}");
     assert_eq!(report["peers"].as_array().map(Vec::len), Some(0));
 }
+
+/// A broker on the loopback interface, linked at this port.
+fn linked(port: u16, name: &str, options: &[&str]) -> support::Broker {
+    let group = format!("239.255.44.54:{port}");
+    let link = ["--link", &group, "--interface", "lo", "--node-name", name];
+    support::Broker::start_with("auto", &[&link, options].concat())
+}
+
+/// Whether the loopback interface carries multicast here; if not, it says so.
+fn carries_multicast(report: &serde_json::Value) -> bool {
+    let carries = level_of(report, "loopback") == "ok";
+    if !carries {
+        println!("SKIPPED: no multicast on the loopback interface: {report:#}");
+    }
+    carries
+}
+
+#[test]
+fn a_check_finds_the_brokers_that_run_and_how_they_are_reached() {
+    let directory = Directory::new();
+    let key = directory.join("key");
+    keygen(&key).succeeded();
+    let sealed = ["--cluster", "check-well", "--key-file", key.to_str().unwrap()];
+    let brokers = ["alpha", "beta"].map(|name| linked(44_712, name, &sealed));
+    let link = ["--link", "239.255.44.54:44712"];
+    let (is_well, report) = checked(&[&link[..], &sealed].concat());
+    if !carries_multicast(&report) {
+        return;
+    }
+    assert!(is_well, "{report:#}");
+    let peers = report["peers"].as_array().unwrap();
+    assert_eq!(peers.len(), 2, "{report:#}");
+    for (peer, name) in peers.iter().zip(["alpha", "beta"]) {
+        assert_eq!(peer["name"], name, "{report:#}");
+        for what in ["answers", "hears_multicast", "is_multicast_heard", "is_local"] {
+            assert_eq!(peer[what], true, "{what}: {report:#}");
+        }
+        assert_eq!(peer["takes_large_multicast"], true, "{report:#}");
+        assert_eq!(peer["takes_large_unicast"], true, "{report:#}");
+        assert!(peer["round_trip_us"].as_u64().is_some(), "{report:#}");
+    }
+    // It was no peer of theirs: they have each other.
+    let status = brokers[0].status();
+    assert_eq!(status["link"]["peers"].as_array().map(Vec::len), Some(1), "{status:#}");
+    assert_eq!(status["link"]["counters"]["handshakes_expired"], 0, "{status:#}");
+}
+
+#[test]
+fn a_check_tells_what_differs_when_a_broker_is_set_up_otherwise() {
+    let directory = Directory::new();
+    let key = directory.join("key");
+    keygen(&key).succeeded();
+    let _broker = linked(44_713, "alpha", &["--cluster", "check-differs", "--groups", "4"]);
+    let check = |options: &[&str]| {
+        let link = ["--link", "239.255.44.54:44713"];
+        checked(&[&link[..], options].concat())
+    };
+    let (is_well, settings) = check(&["--cluster", "check-differs"]);
+    if !carries_multicast(&settings) {
+        return;
+    }
+    assert!(!is_well);
+    assert_eq!(level_of(&settings, "settings"), "problem", "{settings:#}");
+    let text = settings["findings"].to_string();
+    assert!(text.contains("over 4 groups, here it is 16"), "{settings:#}");
+
+    let (is_well, other) = check(&["--cluster", "check-other", "--groups", "4"]);
+    assert!(!is_well);
+    assert_eq!(level_of(&other, "cluster"), "note", "{other:#}");
+    assert_eq!(level_of(&other, "nobody"), "problem", "{other:#}");
+
+    let keyed = ["--cluster", "check-differs", "--key-file", key.to_str().unwrap()];
+    let (is_well, sealed) = check(&keyed);
+    assert!(!is_well);
+    assert_eq!(level_of(&sealed, "key"), "problem", "{sealed:#}");
+    assert!(sealed["findings"].to_string().contains("has no key; here it is"), "{sealed:#}");
+}
+
+#[test]
+fn a_named_peer_is_reached_by_unicast_at_its_own_port() {
+    let options = ["--cluster", "check-named", "--unicast-port", "44724"];
+    let _broker = linked(44_714, "alpha", &options);
+    let named = ["--cluster", "check-named", "--peer", "127.0.0.1:44724"];
+    // At another group: nothing of it is heard by multicast.
+    let link = ["--link", "239.255.44.54:44715"];
+    let (is_well, report) = checked(&[&link[..], &named].concat());
+    assert!(is_well, "{report:#}");
+    assert_eq!(report["peers"][0]["name"], "alpha", "{report:#}");
+    assert_eq!(level_of(&report, "unicast-only"), "warning", "{report:#}");
+    let gone = ["--cluster", "check-named", "--peer", "127.0.0.1:44725"];
+    let (is_well, report) = checked(&[&link[..], &gone].concat());
+    assert!(!is_well);
+    assert_eq!(level_of(&report, "peer"), "problem", "{report:#}");
+}

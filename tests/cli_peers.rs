@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Broker, Directory, Process, command};
+use support::{Broker, Directory, Process, command, wait_until};
 
 #[test]
 fn without_a_broker_it_exits_with_3_and_says_how_to_start_one() {
@@ -33,5 +33,46 @@ fn mistakes_exit_with_2_and_help_explains_the_columns() {
     let help = run(&["peers", "--help"]).succeeded().stdout;
     for words in ["Columns", "MISSING", "Examples:", "netcluster link check"] {
         assert!(help.contains(words), "{words:?} is not in:\n{help}");
+    }
+}
+
+/// A broker on the loopback interface, linked at this port.
+fn linked(port: u16, name: &str, options: &[&str]) -> Broker {
+    let group = format!("239.255.44.54:{port}");
+    let link = ["--link", &group, "--interface", "lo", "--node-name", name];
+    Broker::start_with("auto", &[&link, options].concat())
+}
+
+fn peers_of(broker: &Broker) -> serde_json::Value {
+    let done = broker.run(&["peers", "--json"]).succeeded();
+    serde_json::from_str(&done.stdout).expect("JSON")
+}
+
+#[test]
+fn a_broker_with_a_link_and_nobody_else_says_where_to_look() {
+    let broker = linked(44_721, "alone", &["--cluster", "peers-alone"]);
+    wait_until("the search is over", || peers_of(&broker)["link"]["is_discovering"] == false);
+    let page = broker.run(&["peers"]).succeeded().stdout;
+    assert!(page.contains("cluster peers-alone at 239.255.44.54:44721, 16 groups"), "{page}");
+    assert!(page.contains("! no other broker is heard; `netcluster link check`"), "{page}");
+    assert_eq!(peers_of(&broker)["link_io"]["interface"], "lo");
+}
+
+#[test]
+fn brokers_list_each_other_each_with_a_row() {
+    let brokers = ["alpha", "beta"].map(|name| {
+        // Named too, for machines whose loopback interface carries no multicast.
+        let options = ["--cluster", "peers-two", "--peer", "127.0.0.1"];
+        linked(44_722, name, &options)
+    });
+    for (broker, other) in brokers.iter().zip(["beta", "alpha"]) {
+        wait_until("the other broker is found", || {
+            peers_of(broker)["link"]["peers"][0]["name"] == other
+        });
+        let page = broker.run(&["peers", "--verbose"]).succeeded().stdout;
+        let row = page.lines().find(|line| line.split_whitespace().nth(1) == Some(other));
+        assert!(row.is_some(), "{page}");
+        let status = broker.run(&["status"]).succeeded().stdout;
+        assert!(status.contains("\nlink      cluster peers-two at "), "{status}");
     }
 }

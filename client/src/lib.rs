@@ -17,6 +17,10 @@
 //!   their own.
 //! - Feature `serde`: `emit_json` and `json`.
 //!
+//! A listener is in force on its machine when `on` returns. To wait for the
+//! brokers of other machines too, see [`Builder::wait_for_cluster`] and
+//! [`Client::wait_for_cluster`].
+//!
 //! Patterns may hold `*` (one token) and `**` (any number of tokens): `a.*`
 //! matches `a.b`, `a.**` also `a` and `a.b.c`.
 

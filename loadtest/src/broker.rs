@@ -82,8 +82,8 @@ impl Broker {
         command.arg("serve").arg("--socket").arg(scratch.socket()).args(arguments);
         let log = File::create(scratch.log())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
-        let child = spawn(&mut command)
-            .with_context(|| format!("cannot start {}", program.display()))?;
+        let child =
+            spawn(&mut command).with_context(|| format!("cannot start {}", program.display()))?;
         let mut broker = Broker { child, raw: None };
         let deadline = Instant::now() + START_TIMEOUT;
         loop {

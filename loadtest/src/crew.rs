@@ -75,8 +75,7 @@ impl Crew {
         let program = std::env::current_exe().context("cannot find my own program")?;
         let mut command = std::process::Command::new(program);
         command.arg("role").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        let mut child =
-            spawn(&mut command).with_context(|| format!("cannot start {name}"))?;
+        let mut child = spawn(&mut command).with_context(|| format!("cannot start {name}"))?;
         let mut input = child.stdin.take().expect("the input is a pipe");
         let output = BufReader::new(child.stdout.take().expect("the output is a pipe"));
         let member = self.processes.len();

@@ -9,8 +9,8 @@ use std::io::{self, Write};
 
 use netcluster::link::LinkStatus;
 use netcluster::link::status::{PeerStatus, PeerStreamStatus};
+use netcluster::status::Status;
 use netcluster_client::{Client, Reconnect};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::args::PeersArgs;
@@ -22,46 +22,20 @@ use super::table::Table;
 /// How much of a session is shown: enough to tell two apart.
 const SESSION_DIGITS: usize = 8;
 
-/// The part of a status that is about the link.
-#[derive(Debug, Default, Deserialize)]
-pub struct LinkPart {
-    /// None: the broker was started without.
-    #[serde(default)]
-    pub link: Option<LinkStatus>,
-    #[serde(default)]
-    pub link_io: Option<LinkIo>,
-}
-
-/// What is of interest of the link's sockets.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct LinkIo {
-    pub interface: String,
-    pub unicast: String,
-    /// Granted by the system, for each socket.
-    pub receive_buffer_bytes: u64,
-    /// Datagrams dropped since that was full.
-    pub kernel_drops: u64,
-    /// Datagrams that came by another interface.
-    pub strays: u64,
-    /// Datagrams that were not sent.
-    pub send_errors: u64,
-}
-
 /// Asks the broker and prints.
 pub fn run(args: &PeersArgs) -> Result<(), Failure> {
     let client = Client::builder()
         .name("netcluster peers")
         .reconnect(Reconnect::Never)
         .connect(args.socket.path())?;
-    let status = client.status()?;
+    let json = client.status()?;
     let unreadable = |error: serde_json::Error| {
         Failure::other(format_args!(
             "the broker's status is not understood ({error}): is it of another version?{}",
             if args.json { "" } else { " Try --json" }
         ))
     };
-    let mut whole: Value = serde_json::from_str(&status).map_err(unreadable)?;
+    let mut whole: Value = serde_json::from_str(&json).map_err(unreadable)?;
     if whole.get("link").is_none_or(Value::is_null) {
         return Err(Failure::other(
             "the broker has no link: it was started without --link, so it hears no other machine",
@@ -83,9 +57,9 @@ pub fn run(args: &PeersArgs) -> Result<(), Failure> {
 }
 
 /// Everything, for people.
-fn page(part: &LinkPart, verbose: bool) -> String {
-    let Some(link) = &part.link else { return String::new() };
-    let mut page = summary(part);
+fn page(status: &Status, verbose: bool) -> String {
+    let Some(link) = &status.link else { return String::new() };
+    let mut page = summary(status);
     let mut tables = vec![peers(link)];
     if verbose {
         tables.extend([incoming(link), own(link)]);
@@ -93,7 +67,7 @@ fn page(part: &LinkPart, verbose: bool) -> String {
     for table in tables.iter().filter(|table| !table.is_empty()) {
         page.push_str(&format!("\n{table}"));
     }
-    let troubles = trouble::sentences(part);
+    let troubles = trouble::sentences(link, status.link_io.as_ref());
     if !troubles.is_empty() {
         page.push('\n');
     }
@@ -104,8 +78,8 @@ fn page(part: &LinkPart, verbose: bool) -> String {
 }
 
 /// The lines about the link itself, which `status` shows too; empty without one.
-pub fn summary(part: &LinkPart) -> String {
-    let Some(link) = &part.link else { return String::new() };
+pub fn summary(status: &Status) -> String {
+    let Some(link) = &status.link else { return String::new() };
     let counters = &link.counters;
     let seal = if link.is_sealed { "sealed" } else { "open to all" };
     let looking = if link.is_discovering { ", still looking for others" } else { "" };
@@ -139,7 +113,7 @@ pub fn summary(part: &LinkPart) -> String {
             ),
         ),
     ];
-    if let Some(io) = &part.link_io {
+    if let Some(io) = &status.link_io {
         lines.push((
             "sockets",
             format!(

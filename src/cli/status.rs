@@ -7,7 +7,7 @@ use netcluster_client::{Client, Reconnect};
 
 use super::args::StatusArgs;
 use super::failure::Failure;
-use super::peers::{self, LinkPart};
+use super::peers;
 use super::render::escaped;
 use super::table::Table;
 
@@ -29,8 +29,7 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
         let value: serde_json::Value = serde_json::from_str(&json).map_err(unreadable)?;
         serde_json::to_string_pretty(&value).map_err(unreadable)?
     } else {
-        let link: LinkPart = serde_json::from_str(&json).map_err(unreadable)?;
-        page(&serde_json::from_str(&json).map_err(unreadable)?, &link)
+        page(&serde_json::from_str(&json).map_err(unreadable)?)
     };
     if !text.ends_with('\n') {
         text.push('\n');
@@ -41,9 +40,9 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
         .or_else(|error| Failure::output(&error))
 }
 
-fn page(status: &Status, link: &LinkPart) -> String {
+fn page(status: &Status) -> String {
     let mut page = summary(status);
-    let link = peers::summary(link);
+    let link = peers::summary(status);
     if !link.is_empty() {
         page.push_str(&format!("\n{link}"));
     }
@@ -284,7 +283,7 @@ mod tests {
         let client = ClientStatus { name: "a\nb\x1b[2J".into(), ..ClientStatus::default() };
         status.clients.push(client);
         status.kicked.push(KickStatus { client: 7, reason: "stalled\n".into() });
-        let page = page(&status, &LinkPart::default());
+        let page = page(&status);
         assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
         assert!(page.contains("     7  stalled\\n\n"), "{page}");
     }

@@ -145,6 +145,14 @@ impl Settings {
         StreamId::new(group, index.map_or(0, |index| index as u8 + 1))
     }
 
+    /// Whether brokers with these settings have such a stream.
+    pub fn has(&self, stream: StreamId) -> bool {
+        match stream.is_pressured() {
+            false => stream.group() < self.groups,
+            true => self.streams.get(usize::from(stream.index()) - 1) == Some(&stream),
+        }
+    }
+
     /// All streams that a set of groups has.
     pub fn streams_in(&self, groups: u64) -> impl Iterator<Item = StreamId> + '_ {
         let wanted = move |group: u8| groups & (1 << group) != 0;

@@ -10,8 +10,7 @@ use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{
-    Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak,
-    Status,
+    Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak, Status,
 };
 
 use crate::link::Link;
@@ -60,12 +59,13 @@ impl Link {
                 return self.not_opened(now_ns, error, kind, from.0);
             }
             peer.heard(now_ns, from.1);
-            if !from.1 {
-                // What it sends to us alone comes from where it can be reached.
-                peer.address = from.0;
-            }
             peer.counters.received += 1;
             peer.counters.received_bytes += bytes;
+            if !from.1 && peer.address != from.0 {
+                // What it sends to us alone comes from where it can be reached.
+                peer.address = from.0;
+                self.neighbours_changed();
+            }
             self.counters.received += 1;
             self.counters.received_bytes += bytes;
             match Control::decode(kind, body) {
@@ -115,6 +115,7 @@ impl Link {
     }
 
     fn on_peer(&mut self, now_ns: u64, slot: usize, control: &Control<'_>, bytes: u64, from: From) {
+        let is_ending = self.is_ending();
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let session = peer.session;
         let to = match control {
@@ -135,7 +136,7 @@ impl Link {
                 }
                 self.multicast_heard(now_ns, slot);
             }
-            Control::Challenge(challenge) => {
+            Control::Challenge(challenge) if !is_ending => {
                 let answer = Answer { nonce: challenge.nonce, to: session };
                 self.mail.post_to(ControlKind::Answer, from.0, |out| answer.encode(out));
                 // It does not know us (any more), nor what we want.
@@ -158,7 +159,7 @@ impl Link {
                     self.on_probe(&session, probe, bytes, from);
                 }
             }
-            Control::Answer(_) | Control::ProbeReply(_) => {}
+            Control::Challenge(_) | Control::Answer(_) | Control::ProbeReply(_) => {}
         }
     }
 

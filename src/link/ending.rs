@@ -48,7 +48,10 @@ impl Link {
         if !matches!(self.ending, Ending::Live) {
             return;
         }
-        self.ending = Ending::Draining { until_ns: now_ns.saturating_add(within.as_nanos() as u64), next_ns: now_ns };
+        self.ending = Ending::Draining {
+            until_ns: now_ns.saturating_add(within.as_nanos() as u64),
+            next_ns: now_ns,
+        };
         // Heartbeats begin anew, and ask for statuses.
         for own in self.own.iter_mut().filter(|own| own.flow.is_wanted()) {
             own.beat.restart(now_ns);

@@ -59,8 +59,8 @@ pub(super) struct Pending {
     pub nonce: [u8; 16],
     /// When multicast of it was heard last.
     pub multicast_ns: Option<u64>,
-    /// The peer that has its node id.
-    pub rival: Option<PeerId>,
+    /// The peer that has its node id, and since when that is known.
+    pub rival: Option<(PeerId, u64)>,
     /// It answered, from there; decided when the rival's time is over.
     pub answered: Option<SocketAddr>,
     /// Not to become a peer.
@@ -99,7 +99,10 @@ impl Pending {
         let end_ns = self.since_ns + PENDING_LIFETIME_NS;
         match self.answered {
             _ if self.is_refused => end_ns,
-            Some(_) => end_ns.min(self.since_ns + RIVAL_NS),
+            Some(_) => {
+                let rival_ns = self.rival.map_or(0, |(_, since_ns)| since_ns + RIVAL_NS);
+                end_ns.min(rival_ns)
+            }
             None => end_ns.min(self.next_ns),
         }
     }
@@ -213,7 +216,9 @@ mod tests {
         let mut handshakes = Handshakes::default();
         handshakes.push(pending(0, 1));
         let address = SocketAddr::from(([10, 0, 0, 1], 1));
-        handshakes.find(&[1; 16]).unwrap().answered = Some(address);
+        let newcomer = handshakes.find(&[1; 16]).unwrap();
+        newcomer.answered = Some(address);
+        newcomer.rival = Some((PeerId(7), 0));
         assert_eq!(handshakes.next_ns(), RIVAL_NS);
         assert_eq!(handshakes.poll(RIVAL_NS - 1), None);
         assert_eq!(handshakes.poll(RIVAL_NS), Some(([1; 16], Due::Establish)));

@@ -8,7 +8,7 @@
 //! Invariant: the memory is fixed. Sources that share a bucket share its rate.
 
 use core::net::IpAddr;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 /// Hellos of strangers looked at in a second.
 pub const MAX_HELLOS_PER_S: u64 = 1000;
@@ -57,9 +57,7 @@ impl HelloRate {
 
     /// Whether one more from this source may be looked at now.
     pub fn allow(&mut self, now_ns: u64, from: IpAddr) -> bool {
-        let mut hasher = self.hasher.build_hasher();
-        from.hash(&mut hasher);
-        let at = hasher.finish() as usize % SOURCES;
+        let at = self.hasher.hash_one(from) as usize % SOURCES;
         // The source first, so that one that floods does not use up what all
         // others share.
         self.sources[at].take(now_ns, MAX_HELLOS_PER_SOURCE_PER_S)

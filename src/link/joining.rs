@@ -155,6 +155,7 @@ impl Link {
                 {
                     let own = &mut self.own[at];
                     own.flow.remove(now_ns, id);
+                    own.repairs.forget_peer(id);
                     own.receivers_changed();
                 }
                 is_kept(stream)
@@ -220,6 +221,10 @@ impl Link {
             return;
         }
         for place in joined.places.iter() {
+            if !self.settings.has(StreamId(place.stream)) {
+                self.counters.drops.malformed += 1;
+                return;
+            }
             if !told.places.iter().any(|other| other.stream == place.stream) {
                 told.places.push(place);
             }

@@ -68,7 +68,7 @@ impl Link {
         pending.multicast_ns = multicast.then_some(now_ns);
         let rival = self.peers.iter().find(|peer| peer.identity.node == node);
         let rival = rival.map(|peer| (peer.id, peer.address));
-        pending.rival = rival.map(|(id, _)| id);
+        pending.rival = rival.map(|(id, _)| (id, now_ns));
         self.handshakes.push(pending);
         if let Some((_, address)) = rival {
             self.say_hello_to(address, true);
@@ -93,7 +93,7 @@ impl Link {
     ) {
         match control {
             Control::Hello(hello) if hello.answer => self.say_hello_to(from, false),
-            Control::Challenge(challenge) => {
+            Control::Challenge(challenge) if !self.is_ending() => {
                 let answer = Answer { nonce: challenge.nonce, to: *session };
                 self.mail.post_to(ControlKind::Answer, from, |out| answer.encode(out));
             }
@@ -137,7 +137,7 @@ impl Link {
 
     fn ping_rival(&mut self, session: &Session) {
         let rival = self.handshakes.find(session).and_then(|pending| pending.rival);
-        if let Some(peer) = rival.and_then(|rival| self.peers.get(rival)) {
+        if let Some(peer) = rival.and_then(|(rival, _)| self.peers.get(rival)) {
             self.say_hello_to(peer.address, true);
         }
     }
@@ -145,12 +145,20 @@ impl Link {
     /// A pending session answered: it is a peer, unless its node id is another's.
     fn establish(&mut self, now_ns: u64, session: &Session) {
         let Some(pending) = self.handshakes.find(session) else { return };
-        let rival = pending.rival.and_then(|rival| self.peers.get(rival));
-        if let Some(rival) = rival.filter(|rival| rival.heard_ns > pending.since_ns) {
+        let node = pending.identity.node;
+        let rival = self.peers.iter().find(|peer| peer.identity.node == node);
+        if let Some(rival) = rival
+            && pending.rival.is_none_or(|(known, _)| known != rival.id)
+        {
+            // It became a peer just now: it gets its time too.
+            pending.rival = Some((rival.id, now_ns));
+            return self.ping_rival(session);
+        }
+        let since_ns = pending.rival.map_or(u64::MAX, |(_, since_ns)| since_ns);
+        if let Some(rival) = rival.filter(|rival| rival.heard_ns > since_ns) {
             pending.is_refused = true;
             let (address, other) = (pending.address, rival.address);
             let (name, other_name) = (pending.identity.name.clone(), rival.identity.name.clone());
-            let node = rival.identity.node;
             self.counters.drops.same_node += 1;
             return self.warn(now_ns, Kind::SameNode, address, || {
                 format!(
@@ -159,14 +167,10 @@ impl Link {
                 )
             });
         }
+        let rival = rival.map(|rival| rival.id);
         let Some(pending) = self.handshakes.take(session) else { return };
         let address = pending.answered.unwrap_or(pending.address);
-        let node = pending.identity.node;
-        let before = (0..self.peers.len()).filter_map(|index| self.peers.slot_at(index));
-        let before = before
-            .into_iter()
-            .find(|&slot| self.peers.at(slot).is_some_and(|peer| peer.identity.node == node));
-        if let Some(slot) = before {
+        if let Some(slot) = rival.and_then(|rival| self.peers.slot_of(rival)) {
             self.counters.restarted += 1;
             self.bury(now_ns, slot, Gone::Restarted);
         }
@@ -258,14 +262,14 @@ impl Link {
     }
 
     /// Peers came, went or moved: whether any is on this machine.
-    fn neighbours_changed(&mut self) {
+    pub(super) fn neighbours_changed(&mut self) {
         let is_local = |peer: &Peer| self.config.is_local(peer.address.ip());
         self.is_looped = self.peers.iter().any(is_local);
     }
 
     /// Says hello to all, if it is time.
     pub(super) fn run_announce(&mut self, now_ns: u64) {
-        if self.is_ending() || !self.announce.is_due(now_ns) {
+        if !self.announce.is_due(now_ns) {
             return;
         }
         let mut to = vec![To::Group(self.config.control_address())];
@@ -283,6 +287,10 @@ impl Link {
     }
 
     fn say_hello(&mut self, to: &[To], answer: bool) {
+        if self.is_ending() {
+            // Or who forgot us already would find us anew.
+            return;
+        }
         let mut body = std::mem::take(&mut self.hello_body);
         body.clear();
         self.hello(answer).encode(&mut body);

@@ -12,8 +12,9 @@
 //! ```
 //! A state machine without input or output: datagrams, frames and the time come
 //! in, datagrams, frames and deadlines go out. After each `handle_*`, `emit` or
-//! `set_*`, and in this order: [`Link::poll_transmit`] until there is nothing,
-//! [`Link::poll_event`] until there is nothing, then [`Link::poll_timeout`].
+//! `set_*`, and in this order: [`Link::poll_event`] until there is nothing (groups
+//! are joined before peers are told so), [`Link::poll_transmit`] until there is
+//! nothing, then [`Link::poll_timeout`].
 //!
 //! - [`channel`], [`stream`], [`peer_id`], [`config`], [`event`], [`transmit`],
 //!   [`status`]: what the broker and the link say to each other.
@@ -136,6 +137,8 @@ pub struct Link {
     events: VecDeque<LinkEvent>,
     counters: LinkCounters,
     warnings: Warnings,
+    /// When anything was called last.
+    seen_ns: u64,
     /// Not later than the first deadline.
     next_ns: u64,
     /// For bodies that are opened.
@@ -204,6 +207,7 @@ impl Link {
             events,
             counters: LinkCounters::default(),
             warnings: Warnings::default(),
+            seen_ns: now_ns,
             next_ns: now_ns,
             scratch: Vec::new(),
             hello_body: Vec::new(),

@@ -30,6 +30,7 @@ pub struct Datagrams<'a> {
 impl Link {
     /// Takes datagrams.
     pub fn handle_datagrams(&mut self, now_ns: u64, datagrams: &Datagrams<'_>) {
+        self.note_pause(now_ns);
         for datagram in datagrams.bytes.chunks(datagrams.segment.max(1)) {
             match parse(datagram) {
                 Ok(Datagram::Data { header, .. }) => {

@@ -38,6 +38,8 @@ pub(super) struct Sending {
     repair: Option<RepairInHand>,
     batch: Option<BatchInHand>,
     handed: Handed,
+    /// Memory for the receivers of the next batch.
+    spare: Vec<To>,
 }
 
 /// What the last call gave.
@@ -54,7 +56,10 @@ struct RepairInHand {
     next: u64,
     end: u64,
     to: To,
+    /// What is handed out next: so many datagrams from `next` on.
     bytes: Vec<u8>,
+    segment: usize,
+    datagrams: u64,
 }
 
 struct BatchInHand {
@@ -76,6 +81,7 @@ impl Sending {
             repair: None,
             batch: None,
             handed: Handed::Nothing,
+            spare: Vec::new(),
         }
     }
 
@@ -104,11 +110,13 @@ impl Link {
             return Some(Transmit { to, bytes, segment: bytes.len(), looped: true });
         }
         self.drop_outdated();
-        if self.sending.batch.is_none() && self.sending.repair.is_none() {
-            self.choose(now_ns);
-        }
-        if self.sending.repair.is_some() {
-            return self.hand_repair();
+        while self.sending.batch.is_none() {
+            if self.sending.repair.is_none() && !self.choose(now_ns) {
+                return None;
+            }
+            if self.sending.repair.is_some() && self.fill_repair() {
+                return self.hand_repair();
+            }
         }
         self.hand_batch()
     }
@@ -177,6 +185,7 @@ impl Link {
                     batch.at += 1;
                     batch.done = 0;
                     if batch.at == batch.to.len() {
+                        sending.spare = std::mem::take(&mut batch.to);
                         sending.batch = None;
                     }
                 }
@@ -214,15 +223,16 @@ impl Link {
     }
 
     /// Takes something to send into the hand, of the streams by turns.
-    fn choose(&mut self, now_ns: u64) {
+    fn choose(&mut self, now_ns: u64) -> bool {
         let streams = self.own.len();
         for step in 0..streams {
             let at = (self.sending.turn + step) % streams;
             if self.choose_of(now_ns, at) {
                 self.sending.turn = (at + 1) % streams;
-                return;
+                return true;
             }
         }
+        false
     }
 
     fn choose_of(&mut self, now_ns: u64, at: usize) -> bool {
@@ -256,6 +266,7 @@ impl Link {
         }
         let allowed = allowed.max(datagram_bytes).min(MAX_SEND_BYTES);
         let datagrams = (allowed / datagram_bytes).clamp(1, MAX_REPAIR_DATAGRAMS);
+        own.repairs.forget_below(own.egress.tail());
         if let Some(repair) = own.repairs.next(now_ns, datagrams as u32, may_send) {
             let group = self.config.group_address(own.id.group());
             let to = match repair.to {
@@ -268,11 +279,16 @@ impl Link {
             };
             if let Some(to) = to {
                 let end = repair.first + u64::from(repair.count);
-                let bytes = Vec::new();
-                let hand = RepairInHand { own: at, next: repair.first, end, to, bytes };
-                self.sending.repair = Some(hand);
-                self.drop_outdated();
-                return self.sending.repair.is_some();
+                self.sending.repair = Some(RepairInHand {
+                    own: at,
+                    next: repair.first,
+                    end,
+                    to,
+                    bytes: Vec::new(),
+                    segment: 0,
+                    datagrams: 0,
+                });
+                return true;
             }
         }
         if !may_send {
@@ -281,7 +297,8 @@ impl Link {
         let Some(batch) = own.egress.next_batch(limit, allowed) else { return false };
         let (first, end) = (batch.first, batch.first + u64::from(batch.datagrams));
         own.beat.restart(now_ns);
-        let mut to = Vec::new();
+        let mut to = std::mem::take(&mut self.sending.spare);
+        to.clear();
         if own.flow.hears_group() {
             to.push(To::Group(self.config.group_address(own.id.group())));
         }
@@ -294,36 +311,45 @@ impl Link {
             }
         }
         self.next_ns = self.next_ns.min(own.beat.next_ns);
-        self.sending.batch = Some(BatchInHand { own: at, first, end, to, at: 0, done: 0 });
-        true
+        let is_for_anybody = !to.is_empty();
+        if is_for_anybody {
+            self.sending.batch = Some(BatchInHand { own: at, first, end, to, at: 0, done: 0 });
+        }
+        is_for_anybody
     }
 
-    /// As much of the repair in hand as one send takes: datagrams of one size.
-    fn hand_repair(&mut self) -> Option<Transmit<'_>> {
-        let repair = self.sending.repair.as_mut()?;
+    /// Collects as much of the repair in hand as one send takes: datagrams of one
+    /// size. Whether any are left to send.
+    fn fill_repair(&mut self) -> bool {
+        let Some(repair) = &mut self.sending.repair else { return false };
         let egress = &self.own[repair.own].egress;
         repair.bytes.clear();
-        let (mut segment, mut datagrams) = (0, 0);
+        (repair.segment, repair.datagrams) = (0, 0);
         for number in repair.next..repair.end {
             let Some(bytes) = egress.datagram(number) else { break };
-            if datagrams > 0
-                && (bytes.len() > segment || repair.bytes.len() + bytes.len() > MAX_SEND_BYTES)
-            {
+            let is_first = repair.datagrams == 0;
+            let is_fitting =
+                bytes.len() <= repair.segment && repair.bytes.len() + bytes.len() <= MAX_SEND_BYTES;
+            if !is_first && !is_fitting {
                 break;
             }
-            segment = segment.max(bytes.len());
+            repair.segment = repair.segment.max(bytes.len());
             repair.bytes.extend_from_slice(bytes);
-            datagrams += 1;
-            if bytes.len() < segment {
+            repair.datagrams += 1;
+            if bytes.len() < repair.segment {
                 break;
             }
         }
-        if datagrams == 0 {
+        let is_filled = repair.datagrams > 0;
+        if !is_filled {
             self.sending.repair = None;
-            return None;
         }
+        is_filled
+    }
+
+    fn hand_repair(&mut self) -> Option<Transmit<'_>> {
         let repair = self.sending.repair.as_ref()?;
-        let bytes = &repair.bytes[..];
+        let (bytes, segment, datagrams) = (&repair.bytes[..], repair.segment, repair.datagrams);
         self.sending.handed = Handed::Repair { datagrams, bytes: bytes.len(), segment };
         Some(Transmit { to: repair.to, bytes, segment, looped: self.is_looped })
     }
@@ -335,7 +361,10 @@ impl Link {
         let egress = &mut self.own[hand.own].egress;
         // It was sealed when it was found: this brings the same bytes again.
         egress.unsend(hand.first + hand.done);
-        let batch = egress.next_batch(hand.end, MAX_SEND_BYTES)?;
+        let Some(batch) = egress.next_batch(hand.end, MAX_SEND_BYTES) else {
+            self.sending.batch = None;
+            return None;
+        };
         self.sending.handed = Handed::Batch {
             datagrams: u64::from(batch.datagrams),
             bytes: batch.bytes.len(),

@@ -4,12 +4,18 @@ use netcluster_wire::link::limits::{MAX_ENTRIES, MAX_NAK_RANGES};
 use netcluster_wire::link::{Beat, ControlKind, Heartbeat, Nak, Range, Report, Status};
 
 use crate::link::Link;
+use crate::link::announce::HELLO_INTERVAL_NS;
 use crate::link::event::LinkEvent;
 use crate::link::flow::FlowEvent;
+use crate::link::peer::PING_AFTER_NS;
+
+/// See [`Link::note_pause`].
+const PAUSE_NS: u64 = HELLO_INTERVAL_NS * 3 / 2;
 
 impl Link {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now_ns: u64) {
+        self.note_pause(now_ns);
         if now_ns < self.next_ns {
             return;
         }
@@ -29,10 +35,26 @@ impl Link {
         self.next_ns = self.earliest(now_ns);
     }
 
+    /// Something is said every second: after a longer time without a call this
+    /// machine slept, or this broker was stopped, and no peer is to blame for the
+    /// silence. They get their time to be heard again.
+    pub(super) fn note_pause(&mut self, now_ns: u64) {
+        let before_ns = std::mem::replace(&mut self.seen_ns, now_ns);
+        if now_ns < before_ns + PAUSE_NS {
+            return;
+        }
+        for index in 0..self.peers.len() {
+            let slot = self.peers.slot_at(index);
+            if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
+                peer.heard_ns = peer.heard_ns.max(now_ns.saturating_sub(PING_AFTER_NS));
+            }
+        }
+    }
+
     /// The first deadline. What the pace holds back is not among them: sending
     /// adds that.
     fn earliest(&self, now_ns: u64) -> u64 {
-        let announce_ns = if self.is_ending() { u64::MAX } else { self.announce.next_ns() };
+        let announce_ns = self.announce.next_ns();
         let peers = self.peers.iter().map(|peer| peer.next_ns());
         let flows = self.own.iter().map(|own| own.flow.next_deadline_ns().unwrap_or(u64::MAX));
         let beats = self.own.iter().map(|own| own.beat.next_ns);

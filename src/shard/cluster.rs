@@ -63,8 +63,16 @@ impl<I: Io> Shard<I> {
     pub(super) fn cluster_answered(&mut self, target: Target, request: u64, missing: &[String]) {
         let Some(connection) = self.find(target).filter(|it| it.is_open()) else { return };
         let source = connection.source;
-        let mut names = missing.join("\n");
-        names.truncate(names.floor_char_boundary(MAX_CONTROL_PAYLOAD_BYTES));
+        let mut names = String::new();
+        for name in missing {
+            if names.len() + 1 + name.len() > MAX_CONTROL_PAYLOAD_BYTES {
+                break;
+            }
+            if !names.is_empty() {
+                names.push('\n');
+            }
+            names.push_str(name);
+        }
         let answer = frame::encode(Kind::Cluster, source, request, b"", names.as_bytes());
         self.reply(Conn(target.conn), &answer);
     }

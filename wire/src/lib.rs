@@ -10,6 +10,7 @@
 //! - [`control`]: the payloads of the control kinds (hello, welcome, error …).
 //! - [`name`], [`pattern`]: event names and what listeners match them with.
 //! - [`limits`]: every limit, with its unit and its relations asserted.
+//! - [`link`]: the datagrams that brokers of different machines exchange.
 
 #![forbid(unsafe_code)]
 

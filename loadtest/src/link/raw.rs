@@ -179,7 +179,8 @@ fn count(
         }
         received.store(received.load(Relaxed) + packets as u64, Relaxed);
         let last = &train[(packets - 1) * plan.datagram_bytes..];
-        let number = last.first_chunk::<NUMBER_BYTES>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let number =
+            last.first_chunk::<NUMBER_BYTES>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         if number >= told + window / REPORTS_PER_WINDOW {
             told = number;
             let mut word = (number + 1).to_le_bytes().to_vec();

@@ -93,11 +93,16 @@ pub fn all(base: &LinkScenario) -> Vec<Row> {
         bottleneck: Some(BOTTLENECK_BITS_PER_S),
         ..base
     };
-    rows.push(row("3→1 1 KB cut, through 1 Gbit/s", rivals, None, &[
-        (Number::Metric(Metric::MbPerS), ""),
-        (Number::LineShare, "0.91 is all that headers leave"),
-        (Number::Fairness, ""),
-    ]));
+    rows.push(row(
+        "3→1 1 KB cut, through 1 Gbit/s",
+        rivals,
+        None,
+        &[
+            (Number::Metric(Metric::MbPerS), ""),
+            (Number::LineShare, "0.91 is all that headers leave"),
+            (Number::Fairness, ""),
+        ],
+    ));
     rows
 }
 
@@ -119,14 +124,13 @@ fn throughput(base: &LinkScenario) -> Vec<Row> {
     let large = |packets| LinkScenario { size: KILOBYTE, packets, ..base.clone() };
     let small = |packets| LinkScenario { size: SMALL_BYTES, packets, ..base.clone() };
     vec![
-        row("1 KB whole", large(Packets::Whole), Some(Beside::Raw), &[(
-            mb,
-            "≥ 2,000 and ≥ 0.7 of raw",
-        )]),
-        row("1 KB cut", large(Packets::Cut), Some(Beside::Raw), &[(
-            mb,
-            "≥ 220 and ≥ 0.9 of raw",
-        )]),
+        row(
+            "1 KB whole",
+            large(Packets::Whole),
+            Some(Beside::Raw),
+            &[(mb, "≥ 2,000 and ≥ 0.7 of raw")],
+        ),
+        row("1 KB cut", large(Packets::Cut), Some(Beside::Raw), &[(mb, "≥ 220 and ≥ 0.9 of raw")]),
         row("64 B whole", small(Packets::Whole), None, &[(events, "≥ 15 M")]),
         row("64 B cut", small(Packets::Cut), None, &[(events, "≥ 3.5 M")]),
     ]

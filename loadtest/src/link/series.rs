@@ -32,12 +32,7 @@ impl Series {
     ///
     /// # Errors
     /// If a run fails, or is interrupted before there is anything.
-    pub fn run(
-        row: Row,
-        repeats: usize,
-        program: &Path,
-        mut step: impl FnMut(),
-    ) -> Result<Series> {
+    pub fn run(row: Row, repeats: usize, program: &Path, mut step: impl FnMut()) -> Result<Series> {
         let network = network(&row.scenario)?;
         let other = row.beside.map(|beside| beside.half(&row.scenario));
         let mut series = Series { row, runs: Vec::new(), beside: Vec::new(), has_failed: false };

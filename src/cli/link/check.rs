@@ -37,8 +37,8 @@ use crate::cli::settings::Settings;
 use diagnose::{Finding, Level};
 
 const EXAMPLES: &str = "\
-Give it the settings of the broker; the broker may run meanwhile. It takes two seconds, and
-exits with 1 if there is a problem.
+Give it the settings of the broker; the broker may run meanwhile: the check has sockets of its
+own, whatever --unicast-port says. It takes two seconds, and exits with 1 if there is a problem.
 
 Examples:
   netcluster link check
@@ -74,8 +74,10 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let options = link_options(&settings, max_payload_bytes, &mut warnings)?
         .ok_or_else(|| Failure::usage("the link has no address"))?;
 
-    let mut findings: Vec<Finding> =
-        warnings.into_iter().map(|text| Finding::new(Level::Warning, "settings", text)).collect();
+    let mut findings: Vec<Finding> = warnings
+        .into_iter()
+        .map(|text| Finding::new(Level::Warning, "configuration", text))
+        .collect();
     let outcome = observe::observe(&options);
     let peers = match &outcome {
         Ok(seen) => {

@@ -1,4 +1,5 @@
 use netcluster::link::status::{OwnStreamStatus, PeerCounters};
+use netcluster::status::LinkIo;
 
 use super::*;
 
@@ -24,8 +25,7 @@ fn well() -> PeerStatus {
     }
 }
 
-fn with(change: impl FnOnce(&mut LinkPart, &mut LinkStatus)) -> LinkPart {
-    let mut part = LinkPart::default();
+fn with(change: impl FnOnce(&mut LinkStatus)) -> Status {
     let mut link = LinkStatus {
         cluster: "office".into(),
         group: "239.255.44.54:4454".into(),
@@ -34,18 +34,21 @@ fn with(change: impl FnOnce(&mut LinkPart, &mut LinkStatus)) -> LinkPart {
         peers: vec![well()],
         ..LinkStatus::default()
     };
-    change(&mut part, &mut link);
-    part.link = Some(link);
-    part
+    change(&mut link);
+    Status { link: Some(link), ..Status::default() }
+}
+
+fn sentences(change: impl FnOnce(&mut LinkStatus)) -> Vec<String> {
+    trouble::sentences(&with(change).link.unwrap(), None)
 }
 
 fn troubles(change: impl FnOnce(&mut PeerStatus)) -> String {
-    trouble::sentences(&with(|_, link| change(&mut link.peers[0]))).join("\n")
+    sentences(|link| change(&mut link.peers[0])).join("\n")
 }
 
 #[test]
 fn a_peer_that_is_well_is_a_row_without_a_word_more() {
-    let page = page(&with(|_, _| {}), false);
+    let page = page(&with(|_| {}), false);
     let row = page.lines().find(|line| line.starts_with("0000000b")).unwrap();
     let cells: Vec<&str> = row.split_whitespace().collect();
     let expected = "0000000b db1 10.0.0.2:4000 00112233 multicast 1.25 ms 1min 0s \
@@ -57,7 +60,7 @@ fn a_peer_that_is_well_is_a_row_without_a_word_more() {
 
 #[test]
 fn streams_are_shown_when_asked_for() {
-    let part = with(|_, link| {
+    let status = with(|link| {
         let stream = OwnStreamStatus {
             group: 2,
             next: 90,
@@ -67,7 +70,7 @@ fn streams_are_shown_when_asked_for() {
         };
         link.streams.push(stream);
     });
-    let page = page(&part, true);
+    let page = page(&status, true);
     let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split_whitespace().collect()).collect();
     for row in [&["db1", "1", "500", "2", "0"][..], &["db1", "1.4", "0", "3", "0"]] {
         assert!(rows.iter().any(|other| other == row), "{page}");
@@ -79,10 +82,10 @@ fn streams_are_shown_when_asked_for() {
 #[test]
 fn a_link_that_hears_nobody_says_where_to_look_but_not_while_it_looks_itself() {
     let alone = |is_discovering| {
-        trouble::sentences(&with(|_, link| {
+        sentences(|link| {
             link.peers.clear();
             link.is_discovering = is_discovering;
-        }))
+        })
     };
     assert!(alone(false)[0].contains("netcluster link check"));
     assert_eq!(alone(true), [""; 0]);
@@ -117,22 +120,17 @@ fn a_peer_just_found_has_time_to_settle() {
 
 #[test]
 fn drops_of_the_kernel_come_with_the_command_that_gives_more_room() {
-    let part = with(|part, _| {
-        let io = LinkIo { kernel_drops: 9, receive_buffer_bytes: 425_984, ..LinkIo::default() };
-        part.link_io = Some(io);
-    });
-    let page = page(&part, false);
+    let mut status = with(|_| {});
+    let io = LinkIo { kernel_drops: 9, receive_buffer_bytes: 425_984, ..LinkIo::default() };
+    status.link_io = Some(io);
+    let page = page(&status, false);
     assert!(page.contains("dropped 9 datagrams since the receive buffer of 416 KiB"), "{page}");
     assert!(page.contains("`sysctl -w net.core.rmem_max=16777216` and --receive-buffer 16MiB"));
 }
 
 #[test]
 fn brokers_that_are_refused_are_told_with_the_setting_that_differs() {
-    let refused =
-        |change: fn(&mut LinkStatus)| trouble::sentences(&with(|_, link| change(link))).join("\n");
-    assert!(
-        refused(|link| link.counters.drops.wrong_key = 4).contains("4 datagrams dropped, with")
-    );
+    let refused = |change: fn(&mut LinkStatus)| sentences(change).join("\n");
     assert!(refused(|link| link.counters.drops.wrong_key = 4).contains("--key-file"));
     assert!(refused(|link| link.counters.drops.version = 1).contains("same release"));
     assert!(refused(|link| link.counters.drops.other_settings = 1).contains("--groups"));
@@ -144,24 +142,18 @@ fn brokers_that_are_refused_are_told_with_the_setting_that_differs() {
 
 #[test]
 fn what_peers_call_themselves_cannot_break_the_page() {
-    let part = with(|_, link| {
+    let status = with(|link| {
         link.peers[0].name = "a\nb\x1b[2J".into();
         link.peers[0].demoted = 1;
         link.cluster = "c\r".into();
     });
-    let page = page(&part, true);
+    let page = page(&status, true);
     assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
     assert!(!page.contains(['\x1b', '\r']), "{page}");
 }
 
 #[test]
-fn a_status_without_a_link_is_understood_and_one_with_more_fields_too() {
-    let part: LinkPart = serde_json::from_str("{\"version\": \"1\"}").unwrap();
-    assert!(part.link.is_none());
-    assert_eq!((page(&part, true), summary(&part)), (String::new(), String::new()));
-    let mut json = serde_json::json!({ "link": LinkStatus::default(), "link_io": {} });
-    json["link"]["later"] = 1.into();
-    json["link_io"]["kernel_drops"] = 3.into();
-    let part: LinkPart = serde_json::from_value(json).unwrap();
-    assert_eq!(part.link_io.unwrap().kernel_drops, 3);
+fn a_status_without_a_link_has_nothing_to_show() {
+    let status = Status::default();
+    assert_eq!((page(&status, true), summary(&status)), (String::new(), String::new()));
 }

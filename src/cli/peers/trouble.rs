@@ -5,8 +5,8 @@
 
 use netcluster::link::LinkStatus;
 use netcluster::link::status::PeerStatus;
+use netcluster::status::LinkIo;
 
-use super::{LinkIo, LinkPart};
 use crate::cli::render::escaped;
 use crate::cli::status::{bytes, counted};
 
@@ -22,8 +22,7 @@ const SILENT_MS: u64 = 1500;
 const AMPLE_BUFFER_BYTES: u64 = 16 << 20;
 
 /// One sentence or two for each trouble, the worst first.
-pub fn sentences(part: &LinkPart) -> Vec<String> {
-    let Some(link) = &part.link else { return Vec::new() };
+pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
     let mut sentences = Vec::new();
     if link.peers.is_empty() && !link.is_discovering {
         sentences.push(
@@ -33,7 +32,7 @@ pub fn sentences(part: &LinkPart) -> Vec<String> {
         );
     }
     sentences.extend(link.peers.iter().flat_map(peer));
-    sentences.extend(part.link_io.iter().flat_map(sockets));
+    sentences.extend(io.into_iter().flat_map(sockets));
     sentences.extend(refused(link));
     sentences
 }

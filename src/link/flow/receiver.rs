@@ -190,10 +190,10 @@ impl Receiver {
         let status_ns = self.status_ns;
         match &mut self.health {
             Health::Healthy { is_suspect } => {
-                if std::mem::take(is_suspect) {
-                    if let Some(loss) = self.meter.lasting_above(BAD_LOSS_PERMILLE) {
-                        return Verdict::Lossy(loss);
-                    }
+                if std::mem::take(is_suspect)
+                    && let Some(loss) = self.meter.lasting_above(BAD_LOSS_PERMILLE)
+                {
+                    return Verdict::Lossy(loss);
                 }
                 self.judge_blocking(now_ns, stall_ns)
             }

@@ -1,1 +1,6 @@
-//! Whole links in virtual time.
+//! Whole links in virtual time: each test reads as a script.
+
+mod delivery;
+mod faults;
+mod membership;
+mod mesh;

@@ -157,11 +157,16 @@ pub(super) fn check_settings(node: u32, groups: u16, datagram_bytes: u16) -> Res
     Ok(())
 }
 
-/// A length byte and so many bytes of UTF-8, and what is behind them.
+/// A length byte and so many bytes of UTF-8, and what is behind them. Texts are
+/// shown to people: none has control characters.
 pub(super) fn split_text(bytes: &[u8]) -> Result<(&str, &[u8]), BodyError> {
     let (&length, rest) = bytes.split_first().ok_or(BodyError::Length)?;
     let (text, rest) = rest.split_at_checked(usize::from(length)).ok_or(BodyError::Length)?;
-    Ok((std::str::from_utf8(text).map_err(|_| BodyError::Text)?, rest))
+    let text = std::str::from_utf8(text).map_err(|_| BodyError::Text)?;
+    if text.chars().any(char::is_control) {
+        return Err(BodyError::Text);
+    }
+    Ok((text, rest))
 }
 
 /// Appends a text behind its length.

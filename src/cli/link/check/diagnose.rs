@@ -70,17 +70,16 @@ pub fn diagnose(options: &LinkOptions, seen: &Observations) -> Vec<Finding> {
     findings.extend(peers.findings);
     findings.extend(strangers(options, seen, peers.ours > 0));
     if peers.remote == 0 && !(peers.ours > 0 && seen.sockets.loopback) {
-        findings.push(nobody(options, seen, peers.ours));
+        let reasons = ["join", "send", "peer", "key", "version"];
+        let is_explained =
+            findings.iter().any(|it| it.level == Level::Problem && reasons.contains(&it.about));
+        findings.push(nobody(options, seen, peers.ours, is_explained));
     }
     findings
 }
 
 fn interface(seen: &Observations) -> Finding {
     let sockets = &seen.sockets;
-    let level = match sockets.reason {
-        InterfaceReason::Asked | InterfaceReason::Route => Level::Ok,
-        InterfaceReason::FirstMulticast | InterfaceReason::Loopback => Level::Warning,
-    };
     let packets = sockets
         .mtu_bytes
         .map_or_else(String::new, |bytes| format!("; it takes packets of {bytes} bytes"));
@@ -90,13 +89,13 @@ fn interface(seen: &Observations) -> Finding {
         sockets.unicast.ip(),
         sockets.reason
     );
-    let finding = Finding::new(level, "interface", text);
-    match level {
-        Level::Ok => finding,
-        _ => finding.advice(
-            "name the interface by --interface, or give it the route: `ip route add \
-             224.0.0.0/4 dev NAME` (IPv6: `ip -6 route add ff00::/8 dev NAME table local`)",
-        ),
+    match sockets.reason {
+        // That there is no route is among the notes.
+        InterfaceReason::Asked | InterfaceReason::Route | InterfaceReason::FirstMulticast => {
+            Finding::new(Level::Ok, "interface", text)
+        }
+        InterfaceReason::Loopback => Finding::new(Level::Warning, "interface", text)
+            .advice("give the interface of your network an address, or name it by --interface"),
     }
 }
 
@@ -285,7 +284,7 @@ fn other_key(options: &LinkOptions, address: IpAddr, id: u32, is_found: bool) ->
 }
 
 /// No broker of another machine.
-fn nobody(options: &LinkOptions, seen: &Observations, ours: usize) -> Finding {
+fn nobody(options: &LinkOptions, seen: &Observations, ours: usize, is_explained: bool) -> Finding {
     if seen.sockets.loopback {
         let text = format!("no broker of the cluster {} is here", escaped(&options.cluster));
         return Finding::new(Level::Problem, "nobody", text).advice(
@@ -298,8 +297,12 @@ fn nobody(options: &LinkOptions, seen: &Observations, ours: usize) -> Finding {
         0 => format!("no broker of the cluster {cluster} was heard"),
         _ => format!("only this machine's own broker of the cluster {cluster} was heard"),
     };
+    let finding = Finding::new(Level::Problem, "nobody", text);
+    if is_explained {
+        return finding.advice("the problems above may be the reason: begin with them");
+    }
     let port = options.group.port();
-    Finding::new(Level::Problem, "nobody", text).advice(format!(
+    finding.advice(format!(
         "look in this order: does a broker run on another machine, with --link {} and --cluster \
          {cluster}? is it on the same network (else --ttl, a router that passes multicast, or \
          --peer HOST)? does a firewall here or there drop UDP to port {port}? do its switch or its \

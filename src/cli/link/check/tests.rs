@@ -310,6 +310,9 @@ fn a_broker_with_another_key_is_told_with_both_ids() {
         trial.meet(&mut broker(theirs, 2, |_| {}), "10.0.0.2:4000", GOOD);
         assert!(trial.hearing.heard.peers.is_empty());
         let findings = trial.findings();
+        // One reason is enough: the list of all others is not repeated.
+        let nobody = findings.last().unwrap().advice.as_ref().unwrap();
+        assert!(nobody.contains("the problems above"), "{nobody}");
         findings.into_iter().find(|finding| finding.about == "key").unwrap()
     };
     let other = meet(&key(1), &key(2));
@@ -388,8 +391,11 @@ fn the_own_side_is_told_first() {
         trial
     };
     let mut trial = well();
-    trial.seen.sockets.reason = InterfaceReason::FirstMulticast;
-    is(&trial.only(), Level::Warning, "interface", "eth0 (10.0.0.1) is used: no route");
+    trial.seen.sockets.reason = InterfaceReason::Loopback;
+    is(&trial.only(), Level::Warning, "interface", "eth0 (10.0.0.1) is used: no other");
+    let mut trial = well();
+    trial.seen.sockets.notes.push("the TTL is of no use".into());
+    assert_eq!(trial.findings()[1].text, "the TTL is of no use");
     let mut trial = well();
     trial.seen.sockets.receive_buffer_bytes = 425_984;
     let buffer = trial.only();

@@ -1,0 +1,234 @@
+//! Others on the same network: other clusters, other keys, and forgers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use netcluster::link::keys::{Key, Keys};
+use netcluster::sim::{SimCluster, SimMember};
+use netcluster_platform::sim::network::Tapped;
+use netcluster_platform::sim::{Faults, NetworkFaults};
+
+use super::seeds::{Random, for_seeds};
+use super::world::World;
+
+fn keys(numbers: &[u8]) -> Keys {
+    Keys::new(numbers.iter().map(|&number| Key::new([number; 32])).collect())
+}
+
+/// Two clusters, or one cluster with two keys, on one network: each is by itself.
+#[test]
+fn clusters_and_keys_do_not_mix() {
+    for_seeds("clusters_and_keys", 10, |seed| {
+        let mut random = Random::new(seed, 60);
+        let mut faults = NetworkFaults::lan();
+        faults.path.loss_per_million = random.one_of(&[0, 20_000]);
+        let mut world = World::empty(seed, 6, Faults::default(), faults);
+        let (one, other) = match random.below(4) {
+            0 => (("a", Keys::open_link()), ("b", Keys::open_link())),
+            1 => (("a", keys(&[1])), ("a", keys(&[2]))),
+            2 => (("a", keys(&[1])), ("a", Keys::open_link())),
+            _ => (("a", keys(&[1])), ("b", keys(&[1]))),
+        };
+        for at in 0..6 {
+            let (cluster, keys) = if at % 2 == 0 { one.clone() } else { other.clone() };
+            let cluster = cluster.to_owned();
+            world.cluster.start(at, &SimMember { cluster, keys, ..SimMember::default() });
+        }
+        world.run(Duration::from_secs(3));
+        for at in 0..6 {
+            assert_eq!(world.cluster.broker(at).peers(), 2, "machine {at}");
+        }
+        // The two halves use channels of their own here, or the check would miss
+        // what may not come; the groups are the same.
+        for at in 0..6 {
+            world.listener(at, ["c", "d"][at % 2], &["**"]);
+        }
+        // Whatever comes on these would have come from the other half.
+        let spies = [world.listener(0, "d", &["**"]), world.listener(1, "c", &["**"])];
+        let emitters: Vec<_> = (0..6).map(|at| world.emitter(at, ["c", "d"][at % 2])).collect();
+        for spy in spies {
+            let log = &mut world.listeners[spy].log;
+            log.owed.iter_mut().for_each(|owed| *owed = None);
+        }
+        for _ in 0..40 {
+            for &emitter in &emitters {
+                world.emit(emitter, "a", random.below(500) as usize);
+            }
+            world.run(Duration::from_millis(1 + random.below(4)));
+        }
+        world.finish();
+        for spy in spies {
+            assert_eq!(world.received(spy), 0, "spy {spy}");
+        }
+        for at in 0..6 {
+            let drops = world.link(at).counters.drops;
+            let noticed = drops.other_cluster + drops.wrong_key;
+            assert!(noticed > 0, "machine {at}: {drops:?}");
+        }
+    });
+}
+
+/// Keys are replaced while the cluster runs: broker after broker restarts, first
+/// with both keys, then sealing with the new one, then with it alone.
+#[test]
+fn keys_are_rotated_broker_by_broker() {
+    for_seeds("keys_are_rotated", 6, |seed| {
+        let mut random = Random::new(seed, 61);
+        let member = |numbers: &[u8]| SimMember { keys: keys(numbers), ..SimMember::default() };
+        let mut world = World::new(seed, 3, NetworkFaults::lan(), &member(&[1]));
+        let stages: [&[u8]; 3] = [&[1, 2], &[2, 1], &[2]];
+        for stage in stages {
+            for at in 0..3 {
+                world.excuse_all_of(at);
+                if random.chance(50) {
+                    world.crash(at);
+                } else {
+                    world.forget_clients(at);
+                    world.cluster.stop(at);
+                    while world.cluster.brokers[at].is_some() {
+                        world.run(Duration::from_millis(5));
+                    }
+                }
+                world.cluster.start(at, &member(stage));
+                world.settle();
+                world.listener(at, "c", &["**"]);
+                for listener in 0..world.listeners.len() {
+                    if !world.listeners[listener].is_gone {
+                        world.confirm(listener);
+                    }
+                }
+                let emitter = world.emitter(at, "c");
+                for _ in 0..20 {
+                    world.emit(emitter, "a", random.below(500) as usize);
+                }
+                world.finish();
+            }
+        }
+    });
+}
+
+/// What a forger can do with what it saw: to send it again, whole, cut or changed,
+/// to anybody.
+fn forge(random: &mut Random, tapped: &Tapped) -> (SocketAddr, SocketAddr, Vec<u8>) {
+    let mut bytes = tapped.bytes.to_vec();
+    let kind = random.below(4);
+    if kind == 1 {
+        bytes.truncate(1 + random.below(bytes.len() as u64) as usize);
+    }
+    if kind == 2 {
+        for _ in 0..1 + random.below(3) {
+            let at = random.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << random.below(8);
+        }
+    }
+    let from = match random.below(3) {
+        0 => SocketAddr::new(SimCluster::address(77), 999),
+        _ => tapped.from,
+    };
+    let to = match kind {
+        // Perhaps where it never was to go.
+        3 => SocketAddr::new(SimCluster::address(random.below(4) as usize), 4454),
+        _ => tapped.to,
+    };
+    (to, from, bytes)
+}
+
+/// With a key, whatever is forged, repeated, cut or changed changes nothing but
+/// counters.
+#[test]
+fn forged_and_repeated_datagrams_change_nothing_with_a_key() {
+    for_seeds("forged_and_repeated", 10, |seed| {
+        let mut random = Random::new(seed, 62);
+        let member = SimMember { keys: keys(&[1]), ..SimMember::default() };
+        let mut world = World::empty(seed, 4, Faults::default(), NetworkFaults::lan());
+        world.cluster.network.set_tap(400);
+        let mut seen = Vec::new();
+        for at in 0..4 {
+            world.cluster.start(at, &member);
+            world.run(Duration::from_millis(10));
+        }
+        world.settle();
+        for at in 0..4 {
+            world.listener(at, "c", &["**"]);
+        }
+        let emitters: Vec<_> = (0..4).map(|at| world.emitter(at, "c")).collect();
+        for round in 0..200 {
+            for &emitter in &emitters {
+                for _ in 0..random.below(4) {
+                    world.emit(emitter, "a", random.below(1_500) as usize);
+                }
+            }
+            if round == 100 {
+                // The old session's datagrams are tried on the new one.
+                world.excuse_all_of(3);
+                world.crash(3);
+                world.cluster.start(3, &member);
+            }
+            world.run(Duration::from_millis(1));
+            seen.extend(world.cluster.network.tapped());
+            if seen.len() > 3_000 {
+                seen.drain(..1_000);
+            }
+            for _ in 0..random.below(12) {
+                let at = random.below(seen.len() as u64) as usize;
+                let (to, from, bytes) = forge(&mut random, &seen[at]);
+                world.cluster.network.inject(to, from, &bytes);
+            }
+        }
+        world.settle();
+        world.finish();
+        for at in 0..3 {
+            let status = world.link(at);
+            let drops = status.counters.drops;
+            assert!(drops.forged > 0 && drops.replayed > 0, "machine {at}: {drops:?}");
+            assert_eq!(status.counters.silent, 0, "machine {at}");
+            assert_eq!(status.peers.len(), 3, "machine {at}");
+            assert_eq!(
+                status.peers.iter().map(|peer| peer.counters.losses_unknown).sum::<u64>(),
+                1.min(status.counters.restarted)
+            );
+        }
+    });
+}
+
+/// Noise, and on an open link also what was cut or changed, brings nobody down.
+#[test]
+fn noise_brings_nobody_down() {
+    for_seeds("noise", 10, |seed| {
+        let mut random = Random::new(seed, 63);
+        let mut world = World::new(seed, 3, NetworkFaults::lan(), &SimMember::default());
+        for at in 0..3 {
+            world.excuse_all_of(at);
+            world.listener(at, "c", &["**"]);
+        }
+        let emitters: Vec<_> = (0..3).map(|at| world.emitter(at, "c")).collect();
+        world.cluster.network.set_tap(200);
+        for _ in 0..150 {
+            for &emitter in &emitters {
+                world.emit(emitter, "a", random.below(1_500) as usize);
+            }
+            world.run(Duration::from_millis(1));
+            for _ in 0..random.below(6) {
+                let length = 1 + random.below(200) as usize;
+                let mut noise: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
+                let head = [b'N', b'L', random.below(0x20) as u8, 1, 0, 0, 0, 0];
+                let known = head.len().min(length);
+                noise[..known].copy_from_slice(&head[..known]);
+                let to = SocketAddr::new(SimCluster::address(random.below(3) as usize), 4454);
+                world.cluster.network.inject(to, to, &noise);
+            }
+            let seen = world.cluster.network.tapped();
+            // Cut ones: an open link cannot tell changed ones from true ones.
+            for tapped in seen.iter().take(random.below(3) as usize) {
+                let length = random.below(44) as usize + 1;
+                let cut = &tapped.bytes[..length.min(tapped.bytes.len())];
+                world.cluster.network.inject(tapped.to, tapped.from, cut);
+            }
+        }
+        world.finish();
+        for at in 0..3 {
+            assert_eq!(world.cluster.broker(at).peers(), 2);
+            assert!(world.losses(at).is_empty(), "{:?}", world.losses(at));
+        }
+    });
+}

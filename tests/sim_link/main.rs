@@ -1,0 +1,22 @@
+//! Whole brokers with their links over a simulated network: seeded faults,
+//! virtual time, every invariant checked on every run.
+//!
+//! ```text
+//!   world    machines, brokers, clients, and what each sent and received
+//!   check    what a listener received, held against what was emitted
+//!   runs     random ones: topology, faults and traffic from the seed
+//!   others   one situation each, by name
+//! ```
+//! A failing seed is printed with the command that replays it. `SIM_SEEDS=N` runs
+//! that many seeds of each test, `SIM_SEED=N` only that one.
+
+mod check;
+mod hostile;
+mod membership;
+mod paths;
+mod pressure;
+mod repair;
+mod runs;
+mod seeds;
+mod slowness;
+mod world;

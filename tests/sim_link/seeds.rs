@@ -1,0 +1,57 @@
+//! Seeds, and a small generator, so that a run depends on nothing but its seed.
+
+use netcluster::link::keys::audit::Audit;
+
+/// A small generator.
+pub struct Random(u64);
+
+impl Random {
+    /// The generator of a seed; `purpose` keeps those of different tests apart.
+    pub fn new(seed: u64, purpose: u64) -> Random {
+        Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ purpose)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// One of some.
+    pub fn one_of<T: Copy>(&mut self, some: &[T]) -> T {
+        some[self.below(some.len() as u64) as usize]
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// Runs a test for each seed, `default` of them if the environment does not say
+/// how many; in each no key may seal twice with one nonce.
+pub fn for_seeds(test: &str, default: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(default),
+    };
+    for seed in seeds {
+        let result = std::panic::catch_unwind(|| {
+            let _audit = Audit::start();
+            run(seed);
+        });
+        if let Err(panic) = result {
+            eprintln!(
+                "seed {seed} failed; replay: SIM_SEED={seed} cargo test --test sim_link {test}"
+            );
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
