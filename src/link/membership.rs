@@ -92,10 +92,10 @@ impl Link {
         (from, multicast): From,
     ) {
         match control {
-            Control::Hello(hello) => {
-                if hello.answer && self.may_answer(now_ns, (from, multicast)) {
-                    self.say_hello_to(from, false);
-                }
+            Control::Hello(hello)
+                if hello.answer && self.may_answer(now_ns, (from, multicast)) =>
+            {
+                self.say_hello_to(from, false);
             }
             Control::Challenge(challenge) if !self.is_ending() => {
                 let answer = Answer { nonce: challenge.nonce, to: *session };
