@@ -92,9 +92,7 @@ impl Link {
         (from, multicast): From,
     ) {
         match control {
-            Control::Hello(hello)
-                if hello.answer && self.may_answer(now_ns, (from, multicast)) =>
-            {
+            Control::Hello(hello) if hello.answer && self.may_answer(now_ns, (from, multicast)) => {
                 self.say_hello_to(from, false);
             }
             Control::Challenge(challenge) if !self.is_ending() => {
