@@ -81,5 +81,5 @@ fn broker_session() {
 
 #[test]
 fn link() {
-    run("link", 1500, bodies::link::run);
+    run("link", 600, bodies::link::run);
 }

@@ -39,13 +39,19 @@ pub fn run(data: &[u8]) {
     links.record = Some(Vec::new());
     links.start(config(0, &keys));
     links.start(config(1, &keys));
-    links.listen(1, "news", true);
-    if choices.chance(64) {
-        links.run_for(300 * MS);
+    for at in 0..2 {
+        links.listen(at, "news", true);
+        links.listen(at, "slow", true);
     }
     let settings = Settings::new(&config(0, &keys));
     let mut mallories =
         [Mallory::new(&keys, settings.hash, 1), Mallory::new(&keys, settings.hash, 2)];
+    if choices.chance(200) {
+        links.run_for(200 * MS);
+        for mallory in &mut mallories {
+            become_peer(&mut links, mallory, &settings, &mut choices);
+        }
+    }
     for _ in 0..MAX_STEPS {
         if choices.is_empty() {
             break;
@@ -66,6 +72,26 @@ pub fn run(data: &[u8]) {
         assert_eq!(links.nodes[1].twice(), Default::default());
     }
     recovers(links, &keys);
+}
+
+/// Most of what can be said is heard of peers alone.
+fn become_peer(
+    links: &mut Links,
+    mallory: &mut Mallory,
+    settings: &Settings,
+    choices: &mut Choices<'_>,
+) {
+    let hello = mallory.hello(mallory.node);
+    links.inject(0, mallory.address, false, &hello);
+    for _ in 0..2 {
+        links.run_for(MS);
+        listen_in(links, std::slice::from_mut(mallory));
+    }
+    let streams: Vec<_> = settings.streams_in(u64::MAX).collect();
+    let joined = mallory.joined(choices, &streams);
+    links.inject(0, mallory.address, false, &joined);
+    let interest = mallory.interest(choices.chance(128));
+    links.inject(0, mallory.address, false, &interest);
 }
 
 fn step(links: &mut Links, mallory: &mut Mallory, settings: &Settings, choices: &mut Choices<'_>) {
@@ -91,7 +117,7 @@ fn step(links: &mut Links, mallory: &mut Mallory, settings: &Settings, choices: 
             links.inject_train(at, datagrams);
         }
         8 => {
-            let hello = mallory.hello(choices.of(&[NODE, NODE, NODE, 2]));
+            let hello = mallory.hello(choices.of(&[mallory.node, mallory.node, NODE, 2]));
             links.inject(at, mallory.address, choices.chance(128), &hello);
         }
         9 => {

@@ -16,7 +16,7 @@ use netcluster_wire::{Kind, Source, frame};
 
 use super::choices::Choices;
 
-/// Its node id.
+/// The node id of the first of them.
 pub const NODE: u32 = 66;
 
 /// Numbers at which something may overflow or be far away.
@@ -41,6 +41,8 @@ const EDGES: [u64; 14] = [
 pub struct Mallory {
     /// Where it is.
     pub address: SocketAddr,
+    /// The node id that it claims.
+    pub node: u32,
     keys: Keys,
     session: Session,
     sealer: ControlSealer,
@@ -58,6 +60,7 @@ impl Mallory {
         let session = [0xb0 | which; 16];
         Mallory {
             address: SocketAddr::from(([10, 6, 6, which], 666)),
+            node: NODE + u32::from(which) - 1,
             keys: keys.clone(),
             session,
             sealer: ControlSealer::new(keys, &session),
@@ -121,7 +124,7 @@ impl Mallory {
         };
         let (version, total) = (self.version, entries.len() as u16 + u16::from(choices.byte() / 8));
         let (first, flags) = (number(choices), choices.byte());
-        self.own_version = self.own_version.saturating_add(u32::from(flags >> 4));
+        self.own_version = self.own_version.saturating_add(u32::from(flags >> 4) + 1);
         let own_version = if flags == 255 { u32::MAX } else { self.own_version };
         self.seal(kind, |out| match kind {
             ControlKind::Joined => Joined::encode(&to, version, total, &places(), out),
@@ -169,6 +172,16 @@ impl Mallory {
         })
     }
 
+    /// A good interest in everything, that takes no part in what is sent to groups
+    /// or does.
+    pub fn interest(&mut self, hears_multicast: bool) -> Vec<u8> {
+        self.own_version += 1;
+        let (to, version) = (self.victim.unwrap_or_default(), self.own_version);
+        self.seal(ControlKind::Interest, |out| {
+            Interest { to, version, hears_multicast, fresh: true, groups: u64::MAX }.encode(out);
+        })
+    }
+
     /// A good joined for all streams, from these positions on.
     pub fn joined(&mut self, choices: &mut Choices<'_>, settings: &[StreamId]) -> Vec<u8> {
         let start = number(choices);
@@ -204,7 +217,7 @@ impl Mallory {
             choices.of(&[0, 1, netcluster::link::channel::channel_hash("news")]).into();
         header.boundary = choices.of(&[0, 0, 8, 0xffff, 40]).into();
         let mut datagram = header.bytes().to_vec();
-        let source = Source { node: choices.of(&[NODE, NODE, NODE, 1]), client: 5 };
+        let source = Source { node: choices.of(&[self.node, self.node, self.node, 1]), client: 5 };
         for _ in 0..choices.below(4) {
             let kind = choices.of(&[Kind::Event, Kind::Event, Kind::Channel, Kind::Lost]);
             let payload = vec![0; choices.below(300)];

@@ -131,7 +131,7 @@ impl Link {
         }
         match control {
             Control::Hello(hello) => {
-                if hello.answer {
+                if hello.answer && self.may_answer(now_ns, from) {
                     self.say_hello_to(from.0, false);
                 }
                 self.multicast_heard(now_ns, slot);
@@ -161,6 +161,12 @@ impl Link {
             }
             Control::Challenge(_) | Control::Answer(_) | Control::ProbeReply(_) => {}
         }
+    }
+
+    /// Whether a hello that asks for ours gets it. On an open link anybody can ask
+    /// under an address that is not his; with a key, only who has it.
+    pub(super) fn may_answer(&mut self, now_ns: u64, from: From) -> bool {
+        !self.config.keys.is_open() || self.hello_rate.allow(now_ns, from.0.ip())
     }
 
     fn on_heartbeat(&mut self, now_ns: u64, slot: usize, heartbeat: &Heartbeat<'_>) {

@@ -89,10 +89,12 @@ impl Link {
         now_ns: u64,
         session: &Session,
         control: &Control<'_>,
-        (from, _): From,
+        (from, multicast): From,
     ) {
         match control {
-            Control::Hello(hello) if hello.answer => self.say_hello_to(from, false),
+            Control::Hello(hello) if hello.answer && self.may_answer(now_ns, (from, multicast)) => {
+                self.say_hello_to(from, false);
+            }
             Control::Challenge(challenge) if !self.is_ending() => {
                 let answer = Answer { nonce: challenge.nonce, to: *session };
                 self.mail.post_to(ControlKind::Answer, from, |out| answer.encode(out));

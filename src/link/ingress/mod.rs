@@ -36,7 +36,9 @@ use crate::link::stream::{Position, StreamId};
 pub use assemble::{CHUNK_BYTES, MAX_FRESH_BYTES};
 pub use delivery::{Counters, Delivery, Verdict};
 pub use gaps::{FIRST_NAK_NS, MAX_RETRY_NS, MIN_RETRY_NS};
-pub use reassembly::{LARGE_FRAME_BYTES, REASSEMBLY_BYTES, Reassembly};
+pub use reassembly::{
+    FREE_REORDER_BYTES, LARGE_FRAME_BYTES, REASSEMBLY_BYTES, REORDER_BYTES, Reassembly,
+};
 
 use assemble::Assembler;
 use gaps::Gaps;
@@ -108,7 +110,7 @@ impl Ingress {
             opener,
             reorder_datagrams: config.reorder_datagrams as u64,
             assembler: Assembler::new(node, join.ordinal, config),
-            reorder: Reorder::default(),
+            reorder: Reorder::new(config.reassembly.share()),
             gaps: Gaps::default(),
             fed: number,
             next: number,
@@ -300,6 +302,9 @@ impl Ingress {
         let open = |body: &mut [u8]| opener.open(key_id, number, head, body, tag);
 
         let is_direct = ahead == 0 && self.held.is_none() && self.assembler.is_open();
+        if !is_direct && !self.reorder.has_room(body.len()) {
+            return Verdict::NoMemory;
+        }
         let opened = match is_direct {
             true => self.assembler.push(&facts, body, open),
             false => self.reorder.put(ahead as usize, facts, body, open),
