@@ -102,6 +102,21 @@ impl World {
         self.cluster.brokers[at].is_some() && self.link(at).is_discovering
     }
 
+    /// For failures: who lost sight of whom.
+    fn history(&mut self) -> String {
+        let mut history = String::new();
+        for at in 0..self.cluster.brokers.len() {
+            if self.cluster.brokers[at].is_some() {
+                let it = self.link(at).counters;
+                let (peers, silent, restarted) = (it.established, it.silent, it.restarted);
+                history += &format!(
+                    "machine {at}: established {peers}, silent {silent}, restarted {restarted}; "
+                );
+            }
+        }
+        history
+    }
+
     /// For failures: what all links say of themselves.
     fn print_links(&mut self) {
         for at in 0..self.cluster.brokers.len() {
@@ -415,14 +430,17 @@ impl World {
     ///
     /// # Panics
     /// If it is broken for good.
-    pub fn missing(&self) -> Option<String> {
+    pub fn missing(&mut self) -> Option<String> {
         let mut missing = None;
-        for (at, listener) in self.listeners.iter().enumerate() {
-            let Listener { patterns, channel, .. } = listener;
-            match listener.log.check(patterns, channel, &self.emitted) {
+        for at in 0..self.listeners.len() {
+            let Listener { patterns, channel, log, is_gone, .. } = &self.listeners[at];
+            match log.check(patterns, channel, &self.emitted) {
                 Ok(()) => {}
-                Err(Fault::Broken(text)) => panic!("{}: {text}", self.who(at)),
-                Err(Fault::Missing(_)) if listener.is_gone => {}
+                Err(Fault::Broken(text)) => {
+                    let who = self.who(at);
+                    panic!("{who}: {text}; {}", self.history());
+                }
+                Err(Fault::Missing(_)) if *is_gone => {}
                 Err(Fault::Missing(text)) => {
                     missing.get_or_insert_with(|| format!("{}: {text}", self.who(at)));
                 }
