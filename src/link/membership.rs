@@ -255,7 +255,7 @@ impl Link {
                 own.receivers_changed();
             }
         }
-        self.sending.pace.forget(peer.id);
+        self.sending.pace.forget(now_ns, peer.id);
         self.unanswered.gone(now_ns, &self.config, peer.address);
         self.forget_unwanted();
         let name = peer.identity.name;
