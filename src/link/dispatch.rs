@@ -159,6 +159,7 @@ impl Link {
                     self.on_probe(&session, probe, bytes, from);
                 }
             }
+            Control::Neighbours(list) => self.on_neighbours(now_ns, slot, list),
             Control::Challenge(_) | Control::Answer(_) | Control::ProbeReply(_) => {}
         }
     }
@@ -221,6 +222,7 @@ impl Link {
         let id = peer.id;
         let Some(&at) = self.own_at.get(&StreamId(nak.stream)) else { return };
         let own = &mut self.own[at];
+        own.naks_received += 1;
         if own.flow.receiver(id).is_none() {
             return;
         }

@@ -26,6 +26,8 @@ pub(super) struct Incoming {
     pub is_held: bool,
     /// The peer said where it ends.
     pub has_left: bool,
+    /// Requests for repairs of it.
+    pub naks_sent: u64,
 }
 
 /// Whose stream it is, and where its events go.
@@ -40,7 +42,15 @@ pub(super) struct Outlet<'a> {
 
 impl Incoming {
     pub fn new(stream: StreamId, ingress: Ingress, join: Position) -> Incoming {
-        Incoming { stream, ingress, join, is_stale: false, is_held: false, has_left: false }
+        Incoming {
+            stream,
+            ingress,
+            join,
+            is_stale: false,
+            is_held: false,
+            has_left: false,
+            naks_sent: 0,
+        }
     }
 
     /// When repairs are to be asked for.

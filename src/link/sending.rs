@@ -163,6 +163,7 @@ impl Link {
                 self.own[repair.own].repairs.repaired(taken);
                 sending.pace.spend(taken);
                 self.counters.repaired += count;
+                self.own[repair.own].repaired += count;
                 if repair.next >= repair.end {
                     sending.repair = None;
                 }

@@ -255,6 +255,7 @@ impl Ingress {
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters;
         counters.malformed += self.assembler.malformed();
+        counters.repaired = self.gaps.repaired();
         counters
     }
 

@@ -11,6 +11,7 @@ use super::greet::{Answer, Challenge, Hello, Probe, ProbeReply};
 use super::header::ControlKind;
 use super::join::{Interest, Joined, Leave};
 use super::limits::{MAX_DATAGRAM_BYTES, MAX_GROUPS, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES};
+use super::neighbours::Neighbours;
 
 /// What a control datagram says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub enum Control<'a> {
     Leave(Leave<'a>),
     Probe(Probe),
     ProbeReply(ProbeReply<'a>),
+    Neighbours(Neighbours<'a>),
 }
 
 /// Why a body is refused.
@@ -48,6 +50,8 @@ pub enum BodyError {
     Stream(u16),
     /// A range without numbers, or beyond the last number.
     Range,
+    /// A part of a list that cannot be: which, of how many.
+    Part(u16, u16),
 }
 
 impl fmt::Display for BodyError {
@@ -66,6 +70,9 @@ impl fmt::Display for BodyError {
             BodyError::Count(count) => write!(formatter, "{count} entries are too many"),
             BodyError::Stream(stream) => write!(formatter, "no such stream: {stream:#06x}"),
             BodyError::Range => formatter.write_str("an impossible range of numbers"),
+            BodyError::Part(part, parts) => {
+                write!(formatter, "part {part} of {parts}, counted from 0, cannot be")
+            }
         }
     }
 }
@@ -90,6 +97,7 @@ impl<'a> Control<'a> {
             ControlKind::Leave => Control::Leave(Leave::decode(body)?),
             ControlKind::Probe => Control::Probe(Probe::decode(body)?),
             ControlKind::ProbeReply => Control::ProbeReply(ProbeReply::decode(body)?),
+            ControlKind::Neighbours => Control::Neighbours(Neighbours::decode(body)?),
         })
     }
 
@@ -107,6 +115,7 @@ impl<'a> Control<'a> {
             Control::Leave(_) => ControlKind::Leave,
             Control::Probe(_) => ControlKind::Probe,
             Control::ProbeReply(_) => ControlKind::ProbeReply,
+            Control::Neighbours(_) => ControlKind::Neighbours,
         }
     }
 
@@ -139,6 +148,10 @@ impl<'a> Control<'a> {
             }
             Control::Probe(probe) => probe.encode(out),
             Control::ProbeReply(reply) => reply.encode(out),
+            Control::Neighbours(list) => {
+                let peers: Vec<_> = list.peers.iter().collect();
+                Neighbours::encode(list.part, list.parts, &peers, out);
+            }
         }
     }
 }
