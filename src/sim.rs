@@ -149,6 +149,7 @@ impl SimBroker {
             source: Source::NONE,
             sequence: 0,
             input: Vec::new(),
+            taken: 0,
             output: Vec::new(),
         }
     }
@@ -223,6 +224,8 @@ pub struct SimSession {
     /// Sequence of its last event.
     pub sequence: u64,
     input: Vec<u8>,
+    /// What of the input was given out already.
+    taken: usize,
     output: Vec<u8>,
 }
 
@@ -278,7 +281,9 @@ impl SimSession {
     }
 
     fn take_frame(&mut self) -> Result<Option<OwnedFrame>, FrameError> {
-        let Some(frame) = Frame::read(&self.input, HARD_MAX_PAYLOAD_BYTES)? else {
+        let Some(frame) = Frame::read(&self.input[self.taken..], HARD_MAX_PAYLOAD_BYTES)? else {
+            self.input.drain(..self.taken);
+            self.taken = 0;
             return Ok(None);
         };
         let owned = OwnedFrame {
@@ -288,8 +293,7 @@ impl SimSession {
             name: frame.name().to_vec(),
             payload: frame.payload().to_vec(),
         };
-        let length = frame.as_bytes().len();
-        self.input.drain(..length);
+        self.taken += frame.as_bytes().len();
         Ok(Some(owned))
     }
 }

@@ -11,6 +11,10 @@ use crate::link::peer_id::PeerId;
 use crate::link::status::{LinkCounters, PeerCounters};
 use crate::link::stream::{Position, StreamId};
 
+/// A hole of more events than this is one of unknown size: no broker emits so many
+/// unheard, and sums of what peers claim shall not overflow anywhere.
+const MAX_COUNTED: u64 = u32::MAX as u64;
+
 pub(super) struct Incoming {
     pub stream: StreamId,
     pub ingress: Ingress,
@@ -65,8 +69,12 @@ impl Incoming {
                     }));
                 }
                 Delivery::Lost { count } => {
+                    let count = count.filter(|count| *count <= MAX_COUNTED);
                     match count {
-                        Some(count) => outlet.peer_counters.events_lost += count,
+                        Some(count) => {
+                            let lost = &mut outlet.peer_counters.events_lost;
+                            *lost = lost.saturating_add(count);
+                        }
                         None => outlet.peer_counters.losses_unknown += 1,
                     }
                     outlet.events.push_back(LinkEvent::Lost(Lost {

@@ -253,7 +253,7 @@ impl Link {
                 own.receivers_changed();
             }
         }
-        self.sending.pace.forget(peer.id);
+        self.sending.pace.forget(now_ns, peer.id);
         self.forget_unwanted();
         let name = peer.identity.name;
         self.events.push_back(LinkEvent::PeerDown { peer: peer.id, node, name, why });

@@ -18,7 +18,8 @@
 //! for what lies between: a slower line, a switch, several senders at one port.
 //!
 //! What counts as loss of an interval is that of the receiver that lost most, of
-//! those that are waited for; the caller reports no others.
+//! those that are waited for; the caller reports no others. When all whose losses
+//! made the rate fall are no longer waited for, it is what it was before.
 //!
 //! Invariant: the rate falls at most once per interval, and what was sent before
 //! it fell is not counted against what is sent after.
@@ -88,6 +89,9 @@ pub struct Pace {
     is_settling: bool,
     sent_bytes: u64,
     decreases: u64,
+    /// The limit before a row of decreases, and whose losses these were due to.
+    before: Option<Limit>,
+    blamed: Vec<PeerId>,
 }
 
 /// What loss taught.
@@ -115,6 +119,8 @@ impl Pace {
             is_settling: false,
             sent_bytes: 0,
             decreases: 0,
+            before: None,
+            blamed: Vec::new(),
         };
         pace.bucket.set_rate(now_ns, pace.rate());
         pace
@@ -160,7 +166,6 @@ impl Pace {
             return;
         }
         let Some(loss_permille) = self.losses.worst() else { return };
-        self.losses.clear();
         let sent_bytes = std::mem::take(&mut self.sent_bytes);
         let sent = u128::from(sent_bytes) * 1_000_000_000 / u128::from(elapsed_ns);
         let sent = u64::try_from(sent).unwrap_or(u64::MAX);
@@ -171,16 +176,43 @@ impl Pace {
                 limit.used_ns = now_ns;
             }
         } else if loss_permille > LOSS_PERMILLE {
+            self.blame();
             self.decrease(now_ns, sent, loss_permille);
         } else if let Some(limit) = self.limit {
             self.increase(now_ns, elapsed_ns, sent, limit);
         }
+        self.losses.clear();
         self.bucket.set_rate(now_ns, self.rate());
     }
 
     /// A receiver is gone, or no longer waited for.
-    pub fn forget(&mut self, peer: PeerId) {
+    pub fn forget(&mut self, now_ns: u64, peer: PeerId) {
         self.losses.forget(peer);
+        let Some(at) = self.blamed.iter().position(|&blamed| blamed == peer) else { return };
+        self.blamed.swap_remove(at);
+        if self.blamed.is_empty() {
+            // The others lost nothing: their way is as wide as it was.
+            self.limit = self.before.take();
+            if let Some(limit) = &mut self.limit {
+                limit.used_ns = now_ns;
+            }
+            self.bucket.set_rate(now_ns, self.rate());
+        }
+    }
+
+    /// The rate is about to fall: because of whom?
+    fn blame(&mut self) {
+        // Well after the last time this is another trouble.
+        let is_new = self.limit.is_none_or(|limit| limit.risen_ns >= STEADY_NS);
+        if is_new || self.blamed.is_empty() {
+            self.blamed.clear();
+            self.before = self.limit;
+        }
+        for (peer, loss_permille) in self.losses.known() {
+            if loss_permille > LOSS_PERMILLE && !self.blamed.contains(&peer) {
+                self.blamed.push(peer);
+            }
+        }
     }
 
     /// What may be sent, in bytes per second; none: as much as there is.

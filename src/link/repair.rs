@@ -13,7 +13,9 @@
 //!
 //! Repairs and new data take turns by bytes while both wait, so that neither
 //! starves: repairs get [`SHARE_PERCENT`] of what is sent, and all of it when no
-//! new data may be sent. A pace applies to both alike.
+//! new data may be sent. Of these, receivers that nobody waits for get
+//! [`LATER_PERCENT`], or one that loses nearly everything would take half of
+//! what all others could have. A pace applies to all alike.
 //!
 //! It holds numbers only: the bytes are in the history, the pace is elsewhere.
 //!
@@ -32,10 +34,16 @@ use recent::Recent;
 pub const MAX_WANTED: usize = 16_384;
 /// The part of the traffic that repairs may have while new data waits.
 pub const SHARE_PERCENT: u64 = 50;
+/// The part of the traffic that repairs for receivers that nobody waits for may
+/// have while new data waits.
+pub const LATER_PERCENT: u64 = 4;
 /// By so many bytes repairs may be ahead or behind of their share.
 const MAX_CREDIT_BYTES: i64 = 128 * 1024;
+/// So many bytes repairs for receivers that nobody waits for may save up.
+const MAX_LATER_CREDIT_BYTES: i64 = 16 * 1024;
 
 const _: () = assert!(SHARE_PERCENT > 0 && SHARE_PERCENT < 100);
+const _: () = assert!(LATER_PERCENT > 0 && LATER_PERCENT < SHARE_PERCENT);
 
 /// Where a repair goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +103,10 @@ pub struct Repairs {
     recent: Recent,
     /// What repairs may still send before it is the turn of new data.
     credit_bytes: i64,
+    /// The same for those that nobody waits for.
+    later_credit_bytes: i64,
+    /// Whether the last repair was for those.
+    is_later: bool,
     counters: RepairCounters,
 }
 
@@ -203,6 +215,10 @@ impl Repairs {
             return None;
         }
         let is_urgent = !self.urgent.is_empty();
+        if new_waits && !is_urgent && self.later_credit_bytes <= 0 {
+            return None;
+        }
+        self.is_later = !is_urgent;
         let wanted = if is_urgent { &mut self.urgent } else { &mut self.later };
         let (first, to) = wanted.pop_first()?;
         let mut count = 1;
@@ -238,14 +254,21 @@ impl Repairs {
     pub fn repaired(&mut self, bytes: usize) {
         let bytes = bytes.min(MAX_CREDIT_BYTES as usize) as i64;
         self.credit_bytes = (self.credit_bytes - bytes).max(-MAX_CREDIT_BYTES);
+        if self.is_later {
+            self.later_credit_bytes = (self.later_credit_bytes - bytes).max(-MAX_CREDIT_BYTES);
+        }
     }
 
     /// So many bytes of new data went out.
     #[inline]
     pub fn sent_new(&mut self, bytes: usize) {
-        let share = bytes as u64 * SHARE_PERCENT / (100 - SHARE_PERCENT);
-        let share = share.min(MAX_CREDIT_BYTES as u64) as i64;
-        self.credit_bytes = (self.credit_bytes + share).min(MAX_CREDIT_BYTES);
+        let share = |percent: u64| {
+            let share = bytes as u64 * percent / (100 - percent);
+            share.min(MAX_CREDIT_BYTES as u64) as i64
+        };
+        self.credit_bytes = (self.credit_bytes + share(SHARE_PERCENT)).min(MAX_CREDIT_BYTES);
+        let later = self.later_credit_bytes + share(LATER_PERCENT);
+        self.later_credit_bytes = later.min(MAX_LATER_CREDIT_BYTES);
     }
 
     /// Numbers below this are no longer in the history.

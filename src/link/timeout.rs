@@ -95,7 +95,7 @@ impl Link {
                     }
                     FlowEvent::Demoted(id, reason) => {
                         self.counters.demoted += 1;
-                        self.sending.pace.forget(id);
+                        self.sending.pace.forget(now_ns, id);
                         self.events.push_back(LinkEvent::Demoted { peer: id, stream, reason });
                     }
                     FlowEvent::Restored(id) => {

@@ -183,10 +183,8 @@ fn forged_and_repeated_datagrams_change_nothing_with_a_key() {
             assert!(drops.forged > 0 && drops.replayed > 0, "machine {at}: {drops:?}");
             assert_eq!(status.counters.silent, 0, "machine {at}");
             assert_eq!(status.peers.len(), 3, "machine {at}");
-            assert_eq!(
-                status.peers.iter().map(|peer| peer.counters.losses_unknown).sum::<u64>(),
-                1.min(status.counters.restarted)
-            );
+            // The crash was told by the peer that is gone.
+            assert!(status.peers.iter().all(|peer| peer.counters.losses_unknown == 0));
         }
     });
 }

@@ -92,6 +92,9 @@ impl Run {
         let local =
             if random.chance(40) { Faults::rough_without_resets() } else { Faults::default() };
         let member = member(&mut random, seed);
+        if std::env::var_os("SIM_SEED").is_some() {
+            eprintln!("{machines} machines, {faults:#?}, {member:#?}");
+        }
         let mut world = World::empty(seed, machines, local, faults);
         for at in 0..machines {
             let shards = 1 + random.below(3) as usize;

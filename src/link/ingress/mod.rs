@@ -27,7 +27,7 @@ mod track;
 #[cfg(test)]
 mod tests;
 
-use netcluster_wire::link::limits::{DATA_HEADER_BYTES, TAG_BYTES};
+use netcluster_wire::link::limits::{DATA_HEADER_BYTES, MAX_DATAGRAM_BYTES, TAG_BYTES};
 use netcluster_wire::link::{DataHeader, Range};
 
 use crate::link::keys::{StreamOpener, Unsealed};
@@ -200,10 +200,11 @@ impl Ingress {
         self.gaps.poll(now_ns, repair_ns, out)
     }
 
-    /// When to call [`Ingress::poll_nak`].
+    /// When to call [`Ingress::poll_nak`]. Never once the session has ended, even
+    /// if the peer named an end that leaves gaps.
     #[inline]
     pub fn next_nak_ns(&self) -> Option<u64> {
-        self.gaps.next_ns()
+        if self.life == Life::Live { self.gaps.next_ns() } else { None }
     }
 
     /// How long the last repair took from request to arrival, if one was measured
@@ -279,6 +280,7 @@ impl Ingress {
         }
         let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
         if datagram.len() < DATA_HEADER_BYTES + tag_bytes
+            || datagram.len() > MAX_DATAGRAM_BYTES
             || header.stream.get() != self.stream.0
             || number >= MAX_NUMBER
         {

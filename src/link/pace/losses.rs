@@ -24,9 +24,13 @@ impl Losses {
 
     /// The largest loss of all, per mille; none if nobody was sent enough.
     pub fn worst(&self) -> Option<u64> {
-        let samples = self.peers.iter().map(|(_, sample)| sample);
-        let known = samples.filter(|sample| sample.numbers() >= MIN_NUMBERS);
-        known.map(Sample::permille).max()
+        self.known().map(|(_, loss_permille)| loss_permille).max()
+    }
+
+    /// What each lost, per mille, if it was sent enough.
+    pub fn known(&self) -> impl Iterator<Item = (PeerId, u64)> + '_ {
+        let known = self.peers.iter().filter(|(_, sample)| sample.numbers() >= MIN_NUMBERS);
+        known.map(|(peer, sample)| (*peer, sample.permille()))
     }
 
     /// The next interval begins.

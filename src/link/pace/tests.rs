@@ -77,9 +77,22 @@ fn the_receiver_that_lost_most_counts() {
     let mut pace = Pace::new(0, None);
     pace.spend(20_000_000);
     pace.report(INTERVAL_NS - 1, A, sample(1000, 900));
-    pace.forget(A); // demoted
+    pace.forget(INTERVAL_NS - 1, A); // demoted
     pace.report(INTERVAL_NS, B, sample(1000, 0));
     assert_eq!(pace.rate(), None);
+}
+
+#[test]
+fn the_rate_is_what_it_was_once_all_who_lowered_it_are_gone() {
+    let mut pace = Pace::new(0, None);
+    pace.spend(20_000_000);
+    pace.report(INTERVAL_NS - 1, A, sample(1000, 300));
+    pace.report(INTERVAL_NS, B, sample(1000, 900));
+    assert!(pace.rate().is_some());
+    pace.forget(4 * INTERVAL_NS, B);
+    let is_limited = pace.rate().is_some();
+    pace.forget(4 * INTERVAL_NS, A);
+    assert_eq!((is_limited, pace.rate()), (true, None));
 }
 
 #[test]

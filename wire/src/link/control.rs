@@ -34,7 +34,7 @@ pub enum Control<'a> {
 pub enum BodyError {
     /// Too few bytes, or too many.
     Length,
-    /// A name is not UTF-8.
+    /// A name is not UTF-8, or has control characters.
     Text,
     /// Node 0, which is nobody.
     Node,
@@ -54,7 +54,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::Length => formatter.write_str("control datagram of the wrong length"),
-            BodyError::Text => formatter.write_str("a name that is not UTF-8"),
+            BodyError::Text => formatter.write_str("a name that is not plain UTF-8"),
             BodyError::Node => formatter.write_str("node 0"),
             BodyError::Groups(groups) => {
                 write!(formatter, "{groups} groups, 1 to {MAX_GROUPS} are allowed")
@@ -218,6 +218,8 @@ mod tests {
         GOOD.encode(&mut body);
         let at = body.len() - 2;
         body[at] = 0xff;
+        assert_eq!(Hello::decode(&body), Err(BodyError::Text));
+        body[at] = b'\x1b';
         assert_eq!(Hello::decode(&body), Err(BodyError::Text));
         body[at - 1] = 3;
         assert_eq!(Hello::decode(&body), Err(BodyError::Length));
