@@ -1,6 +1,8 @@
 //! Brokers that die, come back or are cut off, on real sockets: the others notice
 //! in time, and what is missing is told.
 
+#![cfg(target_os = "linux")]
+
 #[path = "support/hosts.rs"]
 mod hosts;
 mod support;

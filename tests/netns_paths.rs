@@ -1,6 +1,8 @@
 //! The ways that datagrams take: several brokers on one machine, unicast alone,
 //! interfaces that change.
 
+#![cfg(target_os = "linux")]
+
 #[path = "support/hosts.rs"]
 mod hosts;
 mod support;
