@@ -1,6 +1,8 @@
 //! Brokers that die, come back or are cut off, on real sockets: the others notice
 //! in time, and what is missing is told.
 
+#![cfg(target_os = "linux")]
+
 #[path = "support/hosts.rs"]
 mod hosts;
 mod support;
@@ -145,4 +147,33 @@ fn a_partition_is_told_and_heals() {
         assert!(heard.into_iter().eq(0..=sent));
     }
     assert!(here.losses().notices > 0 && beside.losses().notices > 0);
+}
+
+#[test]
+fn a_broker_that_stands_still_holds_nobody_up_and_is_told_what_it_missed() {
+    let Some(site) = Site::new(3) else { return };
+    // What it misses is more than its socket takes and the history holds.
+    let options = ["--link", GROUP_V4, "--history", "256KiB", "--receive-buffer", "256KiB"];
+    let brokers = site.brokers(any_backend(), &options);
+    let [still, beside] = [1, 2].map(|at: usize| brokers[at].listener());
+    let emitter = brokers[0].client();
+    count(&emitter, 0..10);
+    take_until(&still, &emitter, 9);
+    brokers[1].process.signal(Signal::STOP);
+    count(&emitter, 10..3000);
+    let heard = take_until(&beside, &emitter, 2999);
+    assert!(heard.into_iter().eq(0..3000));
+    assert_eq!(beside.losses(), Losses::default());
+    brokers[1].process.signal(Signal::CONT);
+    hosts::wait_for_mesh(&brokers);
+    brokers[1].client().wait_for_cluster(PATIENCE).unwrap();
+    count(&emitter, 3000..3001);
+    let heard = take_until(&still, &emitter, 3000).len() as u64;
+    assert!(heard < 2991, "it missed nothing");
+    // What it lost is told, and never less than it was, unless it stood still for
+    // so long that they gave each other up.
+    let losses = still.losses();
+    let is_known = brokers[..2].iter().all(|broker| counters(broker).silent == 0);
+    assert!(losses.notices > 0, "nothing was told of it");
+    assert!(!is_known || losses.events + heard >= 2991, "{losses:?} besides {heard}");
 }

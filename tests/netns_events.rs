@@ -1,6 +1,8 @@
 //! Events between machines: real brokers in network namespaces, which lose real
 //! packets.
 
+#![cfg(target_os = "linux")]
+
 #[path = "support/hosts.rs"]
 mod hosts;
 mod support;

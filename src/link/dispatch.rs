@@ -131,8 +131,12 @@ impl Link {
         }
         match control {
             Control::Hello(hello) => {
-                if hello.answer && self.may_answer(now_ns, from) {
-                    self.say_hello_to(from.0, false);
+                // If its multicast comes from elsewhere it may have moved; and if both
+                // have, neither can be reached where the other knows it. What we send
+                // it now tells where we are, and its answer where it is.
+                let has_moved = from.1 && peer.address != from.0;
+                if (hello.answer || has_moved) && self.may_answer(now_ns, from) {
+                    self.say_hello_to(from.0, has_moved);
                 }
                 self.multicast_heard(now_ns, slot);
             }

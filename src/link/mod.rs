@@ -70,7 +70,7 @@ pub mod window;
 #[cfg(test)]
 mod tests;
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};
 
 use netcluster_platform::Slice;
@@ -311,8 +311,21 @@ impl Link {
     pub fn set_unicast_peers(&mut self, now_ns: u64, peers: Vec<SocketAddr>) {
         self.unanswered.set(now_ns, &peers);
         self.config.peers = peers;
+        self.hurry(now_ns);
+    }
+
+    /// Says hello to all soon: the network is not what it was.
+    pub fn hurry(&mut self, now_ns: u64) {
         self.announce.hurry(now_ns);
         self.due(self.announce.next_ns());
+    }
+
+    /// All addresses that this machine has now.
+    pub fn set_local_addresses(&mut self, addresses: &[IpAddr]) {
+        if self.config.local_addresses != addresses {
+            self.config.local_addresses = addresses.to_vec();
+            self.neighbours_changed();
+        }
     }
 
     /// What happened since the last call.

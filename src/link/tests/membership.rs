@@ -275,6 +275,17 @@ fn a_peer_that_moves_to_another_address_is_followed() {
 }
 
 #[test]
+fn two_that_move_at_once_find_each_other_by_multicast() {
+    let mut mesh = Mesh::of(1, 2);
+    mesh.run_ms(500);
+    mesh.nodes[0].address = address(8);
+    mesh.nodes[1].address = address(9);
+    mesh.run_ms(1500);
+    assert_eq!(mesh.nodes[0].peers()[0].address, address(9).to_string());
+    assert_eq!(mesh.nodes[1].peers()[0].address, address(8).to_string());
+}
+
+#[test]
 fn another_version_is_refused_loudly() {
     let mut mesh = Mesh::of(1, 2);
     mesh.run_ms(500);
