@@ -222,7 +222,7 @@ fn flood(keys: &Keys, sources: u32, per_ms: u32, seconds: u32) -> Links {
                 groups: 8,
                 datagram_bytes: 1372,
                 settings: hello_settings(keys),
-                answer: count % 2 == 0,
+                answer: count.is_multiple_of(2),
                 cluster: "fuzz",
                 name: "made up",
             }
@@ -233,7 +233,7 @@ fn flood(keys: &Keys, sources: u32, per_ms: u32, seconds: u32) -> Links {
             let source = Ipv4Addr::from(0x0b00_0000 + count % sources);
             let from = SocketAddr::new(IpAddr::V4(source), 7);
             let segment = datagram.len();
-            let multicast = count % 3 == 0;
+            let multicast = count.is_multiple_of(3);
             links.inject_train(0, Datagrams { bytes: &datagram, segment, from, multicast });
         }
         links.run_for(MS);

@@ -263,7 +263,7 @@ impl Mallory {
 
 /// Trailing bytes: few, and none of most datagrams.
 fn choices_few(length: usize) -> usize {
-    if length % 3 == 0 { 11 } else { 0 }
+    if length.is_multiple_of(3) { 11 } else { 0 }
 }
 
 fn stream(choices: &mut Choices<'_>) -> u16 {
