@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netcluster_platform::DatagramStats;
+use netcluster_platform::{DatagramPlace, DatagramStats};
 use serde::{Deserialize, Serialize};
 
 use crate::link::LinkStatus;
@@ -223,9 +223,11 @@ pub struct LinkIo {
 }
 
 impl LinkIo {
-    /// The same sockets with these counters.
-    pub fn with(&self, stats: DatagramStats) -> LinkIo {
+    /// The same sockets with these counters, in the place where they are now.
+    pub fn with(&self, stats: DatagramStats, place: Option<DatagramPlace<'_>>) -> LinkIo {
         LinkIo {
+            interface: place.map_or_else(|| self.interface.clone(), |it| it.interface.into()),
+            unicast: place.map_or_else(|| self.unicast.clone(), |it| it.unicast.to_string()),
             received: stats.received,
             received_bytes: stats.received_bytes,
             receives: stats.receives,

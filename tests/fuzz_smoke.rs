@@ -78,3 +78,8 @@ fn client_session() {
 fn broker_session() {
     run("broker_session", 600, bodies::broker_session::run);
 }
+
+#[test]
+fn link() {
+    run("link", 600, bodies::link::run);
+}

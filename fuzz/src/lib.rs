@@ -11,5 +11,8 @@ pub mod choices;
 pub mod client_session;
 pub mod datagram;
 pub mod framer;
+pub mod link;
+pub mod links;
+pub mod mallory;
 pub mod pattern;
 pub mod stream;

@@ -184,6 +184,10 @@ pub struct OnArgs {
     /// End after this time, for example 500ms, 5s or 2min
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub timeout: Option<Duration>,
+    /// Say that listening began only when the brokers of all machines know of it, and fail if
+    /// they do not within this time
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub wait_cluster: Option<Duration>,
     /// How to print events
     #[arg(long, default_value = "text")]
     pub format: Format,

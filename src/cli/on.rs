@@ -38,9 +38,11 @@ pub fn run(args: &OnArgs) -> Result<(), Failure> {
     let socket = args.socket.path();
     let quiet = args.quiet;
     let closing = Arc::clone(&output);
-    let client = Client::builder()
-        .channel(&args.channel.0)
-        .name("netcluster on")
+    let mut builder = Client::builder().channel(&args.channel.0).name("netcluster on");
+    if let Some(wait) = args.wait_cluster {
+        builder = builder.wait_for_cluster(wait);
+    }
+    let client = builder
         .on_lifecycle(move |happened| match happened {
             Lifecycle::Closed(_) => closing.end(End::Closed),
             _ => tell(happened, quiet),
@@ -134,11 +136,11 @@ fn tell(happened: &Lifecycle, quiet: bool) {
         },
         // The rest also when quiet: what is missing in the output, and why.
         Lifecycle::Error(error) => notice(format_args!("error: {error}")),
-        Lifecycle::Lost { source, count, .. } => {
+        Lifecycle::Lost { source, count, reason } => {
             let count =
                 count.map_or_else(|| "an unknown number of".to_owned(), |it| it.to_string());
             let source = source.map(|source| format!(" of {source}")).unwrap_or_default();
-            notice(format_args!("lost: {count} events{source}"));
+            notice(format_args!("lost: {count} events{source}: {reason}"));
         }
         _ => {}
     }

@@ -8,7 +8,7 @@ mod trouble;
 use std::io::{self, Write};
 
 use netcluster::link::LinkStatus;
-use netcluster::link::status::{PeerStatus, PeerStreamStatus};
+use netcluster::link::status::{PeerStatus, StreamChannels};
 use netcluster::status::Status;
 use netcluster_client::{Client, Reconnect};
 use serde_json::Value;
@@ -150,11 +150,6 @@ fn peers(link: &LinkStatus) -> Table {
     ]);
     for peer in by_name(link) {
         let counters = &peer.counters;
-        let lost = match (counters.events_lost, counters.losses_unknown) {
-            (lost, 0) => lost.to_string(),
-            // It came to pass when nobody could count.
-            (lost, _) => format!(">{lost}"),
-        };
         let missing: u64 = peer.streams.iter().map(|stream| u64::from(stream.missing)).sum();
         table.row([
             escaped(&peer.node),
@@ -167,7 +162,7 @@ fn peers(link: &LinkStatus) -> Table {
             counters.sent_unicast.to_string(),
             counters.received.to_string(),
             counters.repaired.to_string(),
-            lost,
+            lost(counters.events_lost, counters.losses_unknown),
             counters.naks_received.to_string(),
             counters.naks_sent.to_string(),
             peer.groups_wanted.count_ones().to_string(),
@@ -179,16 +174,29 @@ fn peers(link: &LinkStatus) -> Table {
 
 /// One row per stream of a peer.
 fn incoming(link: &LinkStatus) -> Table {
-    let mut table = Table::new(&["FROM", "STREAM", ">POSITION", ">MISSING", ">EVER MISSED"]);
+    let mut table = Table::new(&[
+        "FROM",
+        "STREAM",
+        ">POSITION",
+        ">MISSING",
+        ">EVER MISSED",
+        ">NAKS OUT",
+        ">REPAIRED",
+        ">LOST",
+        "CHANNELS",
+    ]);
     for peer in by_name(link) {
         for stream in &peer.streams {
-            let PeerStreamStatus { group, index, position, missing, seen_lost, .. } = *stream;
             table.row([
                 escaped(&peer.name),
-                stream_name(group, index),
-                position.to_string(),
-                missing.to_string(),
-                seen_lost.to_string(),
+                stream_name(stream.group, stream.index),
+                stream.position.to_string(),
+                stream.missing.to_string(),
+                stream.seen_lost.to_string(),
+                stream.naks_sent.to_string(),
+                stream.repaired.to_string(),
+                lost(stream.events_lost, stream.losses_unknown),
+                channels(link, stream.group, stream.index),
             ]);
         }
     }
@@ -197,8 +205,17 @@ fn incoming(link: &LinkStatus) -> Table {
 
 /// One row per stream of this broker.
 fn own(link: &LinkStatus) -> Table {
-    let titles = ["OWN STREAM", ">RECEIVERS", ">SENT", ">KEPT", ">WINDOW", ">WAITING"];
-    let mut table = Table::new(&titles);
+    let mut table = Table::new(&[
+        "OWN STREAM",
+        ">RECEIVERS",
+        ">SENT",
+        ">KEPT",
+        ">WINDOW",
+        ">WAITING",
+        ">NAKS IN",
+        ">REPAIRED",
+        "CHANNELS",
+    ]);
     for stream in &link.streams {
         let window = |limit: u64| limit.saturating_sub(stream.next).to_string();
         table.row([
@@ -208,6 +225,9 @@ fn own(link: &LinkStatus) -> Table {
             stream.next.saturating_sub(stream.tail).to_string(),
             stream.limit.map_or_else(|| "-".to_owned(), window),
             bytes(stream.queued_bytes as u64),
+            stream.naks_received.to_string(),
+            stream.repaired.to_string(),
+            channels(link, stream.group, stream.index),
         ]);
     }
     table
@@ -217,6 +237,27 @@ fn by_name(link: &LinkStatus) -> Vec<&PeerStatus> {
     let mut peers: Vec<&PeerStatus> = link.peers.iter().collect();
     peers.sort_by_key(|peer| (&peer.name, &peer.node, &peer.session));
     peers
+}
+
+fn lost(events: u64, times_unknown: u64) -> String {
+    match times_unknown {
+        0 => events.to_string(),
+        // It came to pass when nobody could count.
+        _ => format!(">{events}"),
+    }
+}
+
+/// The channels of this broker in a stream: some by name, others by number.
+fn channels(link: &LinkStatus, group: u8, index: u8) -> String {
+    let is_it = |channels: &&StreamChannels| (channels.group, channels.index) == (group, index);
+    let Some(StreamChannels { names, total, .. }) = link.channels.iter().find(is_it) else {
+        return "-".to_owned();
+    };
+    let mut names: Vec<String> = names.iter().map(|name| escaped(name)).collect();
+    if *total > names.len() {
+        names.push(format!("{} more", total - names.len()));
+    }
+    names.join(", ")
 }
 
 /// A group's ordinary stream is named by the group alone.

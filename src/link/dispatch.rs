@@ -131,8 +131,12 @@ impl Link {
         }
         match control {
             Control::Hello(hello) => {
-                if hello.answer {
-                    self.say_hello_to(from.0, false);
+                // If its multicast comes from elsewhere it may have moved; and if both
+                // have, neither can be reached where the other knows it. What we send
+                // it now tells where we are, and its answer where it is.
+                let has_moved = from.1 && peer.address != from.0;
+                if (hello.answer || has_moved) && self.may_answer(now_ns, from) {
+                    self.say_hello_to(from.0, has_moved);
                 }
                 self.multicast_heard(now_ns, slot);
             }
@@ -159,8 +163,15 @@ impl Link {
                     self.on_probe(&session, probe, bytes, from);
                 }
             }
+            Control::Neighbours(list) => self.on_neighbours(now_ns, slot, list),
             Control::Challenge(_) | Control::Answer(_) | Control::ProbeReply(_) => {}
         }
+    }
+
+    /// Whether a hello that asks for ours gets it. On an open link anybody can ask
+    /// under an address that is not his; with a key, only who has it.
+    pub(super) fn may_answer(&mut self, now_ns: u64, from: From) -> bool {
+        !self.config.keys.is_open() || self.hello_rate.allow(now_ns, from.0.ip())
     }
 
     fn on_heartbeat(&mut self, now_ns: u64, slot: usize, heartbeat: &Heartbeat<'_>) {
@@ -215,6 +226,7 @@ impl Link {
         let id = peer.id;
         let Some(&at) = self.own_at.get(&StreamId(nak.stream)) else { return };
         let own = &mut self.own[at];
+        own.naks_received += 1;
         if own.flow.receiver(id).is_none() {
             return;
         }

@@ -11,6 +11,10 @@ use crate::link::peer_id::PeerId;
 use crate::link::status::{LinkCounters, PeerCounters};
 use crate::link::stream::{Position, StreamId};
 
+/// A hole of more events than this is one of unknown size: no broker emits so many
+/// unheard, and sums of what peers claim shall not overflow anywhere.
+const MAX_COUNTED: u64 = u32::MAX as u64;
+
 pub(super) struct Incoming {
     pub stream: StreamId,
     pub ingress: Ingress,
@@ -22,6 +26,8 @@ pub(super) struct Incoming {
     pub is_held: bool,
     /// The peer said where it ends.
     pub has_left: bool,
+    /// Requests for repairs of it.
+    pub naks_sent: u64,
 }
 
 /// Whose stream it is, and where its events go.
@@ -36,7 +42,15 @@ pub(super) struct Outlet<'a> {
 
 impl Incoming {
     pub fn new(stream: StreamId, ingress: Ingress, join: Position) -> Incoming {
-        Incoming { stream, ingress, join, is_stale: false, is_held: false, has_left: false }
+        Incoming {
+            stream,
+            ingress,
+            join,
+            is_stale: false,
+            is_held: false,
+            has_left: false,
+            naks_sent: 0,
+        }
     }
 
     /// When repairs are to be asked for.
@@ -65,8 +79,12 @@ impl Incoming {
                     }));
                 }
                 Delivery::Lost { count } => {
+                    let count = count.filter(|count| *count <= MAX_COUNTED);
                     match count {
-                        Some(count) => outlet.peer_counters.events_lost += count,
+                        Some(count) => {
+                            let lost = &mut outlet.peer_counters.events_lost;
+                            *lost = lost.saturating_add(count);
+                        }
                         None => outlet.peer_counters.losses_unknown += 1,
                     }
                     outlet.events.push_back(LinkEvent::Lost(Lost {

@@ -86,6 +86,11 @@ impl Locals {
         Change::None
     }
 
+    /// All of them, in no order.
+    pub fn channels(&self) -> impl Iterator<Item = &LinkChannel> {
+        self.channels.values().map(|local| &*local.channel)
+    }
+
     /// Channels that somebody here listens to, of those in one stream.
     pub fn wanted_in(&self, stream: StreamId) -> impl Iterator<Item = u64> + '_ {
         let wanted = self

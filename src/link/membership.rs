@@ -89,10 +89,12 @@ impl Link {
         now_ns: u64,
         session: &Session,
         control: &Control<'_>,
-        (from, _): From,
+        (from, multicast): From,
     ) {
         match control {
-            Control::Hello(hello) if hello.answer => self.say_hello_to(from, false),
+            Control::Hello(hello) if hello.answer && self.may_answer(now_ns, (from, multicast)) => {
+                self.say_hello_to(from, false);
+            }
             Control::Challenge(challenge) if !self.is_ending() => {
                 let answer = Answer { nonce: challenge.nonce, to: *session };
                 self.mail.post_to(ControlKind::Answer, from, |out| answer.encode(out));
@@ -185,6 +187,8 @@ impl Link {
         self.counters.established += 1;
         self.events.push_back(LinkEvent::PeerUp { peer: id, node, name, address });
         self.neighbours_changed();
+        self.neighbours.changed(now_ns);
+        self.due(self.neighbours.next_ns());
         self.renew_interest(now_ns, slot);
     }
 
@@ -254,10 +258,13 @@ impl Link {
             }
         }
         self.sending.pace.forget(now_ns, peer.id);
+        self.unanswered.gone(now_ns, &self.config, peer.address);
         self.forget_unwanted();
         let name = peer.identity.name;
         self.events.push_back(LinkEvent::PeerDown { peer: peer.id, node, name, why });
         self.neighbours_changed();
+        self.neighbours.changed(now_ns);
+        self.due(self.neighbours.next_ns());
         self.report_joined();
     }
 
@@ -272,6 +279,11 @@ impl Link {
         if !self.announce.is_due(now_ns) {
             return;
         }
+        self.say_hello(&self.anybody(), false);
+    }
+
+    /// Where control datagrams go that are for all brokers there may be.
+    pub(super) fn anybody(&self) -> Vec<To> {
         let mut to = vec![To::Group(self.config.control_address())];
         to.extend(self.config.peers.iter().map(|&address| To::Addr(address)));
         for peer in self.peers.iter().filter(|peer| !peer.wants.hears_us) {
@@ -279,7 +291,7 @@ impl Link {
                 to.push(To::Addr(peer.address));
             }
         }
-        self.say_hello(&to, false);
+        to
     }
 
     pub(super) fn say_hello_to(&mut self, to: SocketAddr, answer: bool) {

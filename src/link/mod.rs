@@ -21,6 +21,7 @@
 //! - [`keys`]: sealing. [`egress`]: an own stream. [`flow`], [`pace`], [`repair`]:
 //!   its receivers. [`ingress`], [`window`]: the streams of others.
 //! - `announce`, `hello_rate`, `handshake`, `membership`: who is there.
+//!   `neighbours`, `unanswered`: who of them is not, for others or at all.
 //! - `local`, `joining`, `discovery`: who wants what, and from where on.
 //! - `receive`, `dispatch`, `timeout`, `sending`, `ending`: the parts of [`Link`].
 //!
@@ -46,6 +47,7 @@ pub mod keys;
 mod local;
 mod mail;
 mod membership;
+pub mod neighbours;
 pub mod options;
 mod own;
 pub mod pace;
@@ -61,13 +63,14 @@ pub mod status;
 pub mod stream;
 mod timeout;
 pub mod transmit;
+mod unanswered;
 mod warnings;
 pub mod window;
 
 #[cfg(test)]
 mod tests;
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};
 
 use netcluster_platform::Slice;
@@ -92,11 +95,13 @@ use self::ingress::{IngressConfig, Reassembly};
 use self::joining::OwnInterest;
 use self::local::{Change, Locals};
 use self::mail::Mail;
+use self::neighbours::Neighbours;
 use self::own::OwnStream;
 use self::peer_id::session_tag;
 use self::peers::Peers;
 use self::sending::Sending;
 use self::status::LinkCounters;
+use self::unanswered::Unanswered;
 use self::warnings::Warnings;
 use self::window::{Window, WindowConfig};
 
@@ -117,6 +122,8 @@ pub struct Link {
     hello_rate: HelloRate,
     handshakes: Handshakes,
     peers: Peers,
+    neighbours: Neighbours,
+    unanswered: Unanswered,
     ending: Ending,
 
     locals: Locals,
@@ -192,6 +199,8 @@ impl Link {
             hello_rate: HelloRate::new(session_tag(&seed)),
             handshakes: Handshakes::default(),
             peers: Peers::default(),
+            neighbours: Neighbours::new(now_ns),
+            unanswered: Unanswered::new(now_ns, &config.peers),
             ending: Ending::default(),
             locals: Locals::new(),
             interest: OwnInterest::default(),
@@ -300,9 +309,23 @@ impl Link {
 
     /// Brokers to be greeted by unicast, from now on.
     pub fn set_unicast_peers(&mut self, now_ns: u64, peers: Vec<SocketAddr>) {
+        self.unanswered.set(now_ns, &peers);
         self.config.peers = peers;
+        self.hurry(now_ns);
+    }
+
+    /// Says hello to all soon: the network is not what it was.
+    pub fn hurry(&mut self, now_ns: u64) {
         self.announce.hurry(now_ns);
         self.due(self.announce.next_ns());
+    }
+
+    /// All addresses that this machine has now.
+    pub fn set_local_addresses(&mut self, addresses: &[IpAddr]) {
+        if self.config.local_addresses != addresses {
+            self.config.local_addresses = addresses.to_vec();
+            self.neighbours_changed();
+        }
     }
 
     /// What happened since the last call.

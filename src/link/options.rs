@@ -10,6 +10,7 @@ use netcluster_wire::link::limits::{
 };
 
 use super::keys::Keys;
+use super::pace::FLOOR_BYTES_PER_S;
 
 /// Where the link is unless it is told otherwise: an address of the range that
 /// each site may use as it likes.
@@ -33,8 +34,9 @@ pub const MIN_BUFFER_BYTES: usize = 256 << 10;
 /// Largest receive buffer and history, in bytes: sockets count theirs in 31 bits,
 /// and double it.
 pub const MAX_BUFFER_BYTES: usize = 1 << 30;
-/// Lowest cap of the rate, in bytes a second.
-pub const MIN_RATE: u64 = 64 << 10;
+/// Lowest cap of the rate, in bytes a second: slower than the pace ever gets, it
+/// would be none.
+pub const MIN_RATE: u64 = FLOOR_BYTES_PER_S;
 /// Largest payload that a linked broker can take, in bytes: what a receiver has
 /// room for while its pieces come in.
 pub const MAX_LINK_PAYLOAD_BYTES: usize = 64 << 20;
@@ -132,7 +134,7 @@ impl LinkOptions {
             )
         })?;
         require(self.rate.is_none_or(|rate| rate >= MIN_RATE), || {
-            format!("rate must be at least {MIN_RATE} B/s (64 KiB/s)")
+            format!("rate must be at least {MIN_RATE} B/s (1 MB/s)")
         })?;
         let buffers =
             [("receive-buffer", self.receive_buffer_bytes), ("history", self.history_bytes)];

@@ -14,6 +14,10 @@ pub(super) struct OwnStream {
     pub flow: Flow,
     pub repairs: Repairs,
     pub beat: Beat,
+    /// Requests for repairs of it.
+    pub naks_received: u64,
+    /// Datagrams of it that were sent again.
+    pub repaired: u64,
 }
 
 impl OwnStream {
@@ -25,6 +29,8 @@ impl OwnStream {
             flow: Flow::new(history, if id.is_pressured() { stall_ns } else { 0 }),
             repairs: Repairs::new(),
             beat: Beat::new(),
+            naks_received: 0,
+            repaired: 0,
         }
     }
 

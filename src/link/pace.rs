@@ -27,6 +27,9 @@
 mod bucket;
 mod losses;
 
+use netcluster_platform::datagram::MAX_DATAGRAMS_PER_SEND;
+use netcluster_wire::link::limits::DEFAULT_PACKET_BYTES;
+
 use crate::link::flow::Sample;
 use crate::link::peer_id::PeerId;
 use bucket::Bucket;
@@ -38,6 +41,12 @@ pub const FLOOR_BYTES_PER_S: u64 = 1_000_000;
 pub const INTERVAL_NS: u64 = 20_000_000;
 /// Loss above this, per mille, slows us down.
 pub const LOSS_PERMILLE: u64 = 100;
+/// Three standard deviations of that loss for one batch, per mille: 3 √(0.1 · 0.9).
+const DOUBT_PERMILLE: u64 = 900;
+/// A batch while loss limits the rate: eight datagrams.
+const LIMITED_BATCH_BYTES: usize = 8 * DEFAULT_PACKET_BYTES;
+/// About what a full datagram has.
+const FULL_DATAGRAM_BYTES: u64 = DEFAULT_PACKET_BYTES as u64;
 /// An interval that took longer, for want of traffic, tells nothing of what the way
 /// can carry.
 pub const MAX_INTERVAL_NS: u64 = 200_000_000;
@@ -88,6 +97,7 @@ pub struct Pace {
     begun_ns: u64,
     is_settling: bool,
     sent_bytes: u64,
+    batches: u64,
     decreases: u64,
     /// The limit before a row of decreases, and whose losses these were due to.
     before: Option<Limit>,
@@ -118,6 +128,7 @@ impl Pace {
             begun_ns: now_ns,
             is_settling: false,
             sent_bytes: 0,
+            batches: 0,
             decreases: 0,
             before: None,
             blamed: Vec::new(),
@@ -141,6 +152,7 @@ impl Pace {
     #[inline]
     pub fn spend(&mut self, bytes: usize) {
         self.sent_bytes += bytes as u64;
+        self.batches += 1;
         self.bucket.spend(bytes);
     }
 
@@ -158,6 +170,7 @@ impl Pace {
             // The first report tells in part of the time before as well.
             self.begun_ns = now_ns;
             self.sent_bytes = 0;
+            self.batches = 0;
             return;
         }
         self.losses.add(peer, sample);
@@ -165,7 +178,15 @@ impl Pace {
         if elapsed_ns < INTERVAL_NS {
             return;
         }
-        let Some(loss_permille) = self.losses.worst() else { return };
+        let Some(worst) = self.losses.worst() else { return };
+        let loss_permille = worst.permille();
+        let is_certain = loss_permille > LOSS_PERMILLE + self.doubt_permille(worst);
+        let is_suspect = loss_permille > LOSS_PERMILLE && !is_certain;
+        if is_suspect && elapsed_ns < MAX_INTERVAL_NS {
+            // It may be chance: the interval goes on until it is clear.
+            return;
+        }
+        self.batches = 0;
         let sent_bytes = std::mem::take(&mut self.sent_bytes);
         let sent = u128::from(sent_bytes) * 1_000_000_000 / u128::from(elapsed_ns);
         let sent = u64::try_from(sent).unwrap_or(u64::MAX);
@@ -175,14 +196,26 @@ impl Pace {
             if let Some(limit) = &mut self.limit {
                 limit.used_ns = now_ns;
             }
-        } else if loss_permille > LOSS_PERMILLE {
+        } else if is_certain {
             self.blame();
             self.decrease(now_ns, sent, loss_permille);
-        } else if let Some(limit) = self.limit {
+        } else if let Some(limit) = self.limit
+            && !is_suspect
+        {
             self.increase(now_ns, elapsed_ns, sent, limit);
         }
         self.losses.clear();
         self.bucket.set_rate(now_ns, self.rate());
+    }
+
+    /// How far the loss of a sample may be from that of the way by chance. What is
+    /// sent at once is often lost at once, so that a batch counts as one.
+    fn doubt_permille(&self, sample: Sample) -> u64 {
+        let per_batch = self.sent_bytes / self.batches.max(1) / FULL_DATAGRAM_BYTES;
+        let batches = sample.numbers() / per_batch.clamp(1, MAX_DATAGRAMS_PER_SEND as u64);
+        // A mistake costs an unlimited link seconds. One more or less does not matter
+        // to a rate that rises and falls anyway, and its batches are small.
+        if self.limit.is_some() { 0 } else { DOUBT_PERMILLE / batches.max(1).isqrt() }
     }
 
     /// A receiver is gone, or no longer waited for.
@@ -228,6 +261,13 @@ impl Pace {
     #[inline]
     pub fn is_limited(&self) -> bool {
         self.limit.is_some() || self.cap.is_some()
+    }
+
+    /// How large one batch may be. While loss limits the rate they are small: what is
+    /// sent at once may be lost at once, and few large losses look like many.
+    #[inline]
+    pub fn batch_bytes(&self) -> usize {
+        if self.limit.is_some() { LIMITED_BATCH_BYTES } else { usize::MAX }
     }
 
     /// Whether the rate has been at its floor for long, and still loss is high.

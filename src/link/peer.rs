@@ -7,6 +7,7 @@ use netcluster_wire::link::Place;
 use crate::link::handshake::{Identity, Pending};
 use crate::link::incoming::Incoming;
 use crate::link::keys::ControlOpener;
+use crate::link::neighbours::Heard;
 use crate::link::peer_id::{PeerId, Session};
 use crate::link::status::PeerCounters;
 use crate::link::stream::{Position, StreamId};
@@ -123,6 +124,8 @@ pub(super) struct Peer {
     /// A status is to be sent.
     pub owes_status: bool,
     pub counters: PeerCounters,
+    /// What it tells of its own peers.
+    pub neighbours: Heard,
     ping_ns: u64,
 }
 
@@ -158,6 +161,7 @@ impl Peer {
             repair_ns: 0,
             owes_status: false,
             counters: PeerCounters::default(),
+            neighbours: Heard::default(),
             ping_ns: 0,
         }
     }

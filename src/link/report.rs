@@ -1,15 +1,21 @@
 //! The link's part of `status`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::link::Link;
 use crate::link::flow::Path;
+use crate::link::incoming::Incoming;
 use crate::link::peer::Peer;
 use crate::link::status::{
-    LinkCounters, LinkStatus, OwnStreamStatus, PeerStatus, PeerStreamStatus,
+    LinkCounters, LinkStatus, OwnStreamStatus, PeerStatus, PeerStreamStatus, StreamChannels,
 };
+use crate::link::stream::StreamId;
 
 const MS_NS: u64 = 1_000_000;
+
+/// Channels of a stream that are named; more are counted.
+pub const MAX_CHANNELS_NAMED: usize = 8;
 
 impl Link {
     /// Counters since the start.
@@ -25,6 +31,8 @@ impl Link {
     /// All that is worth knowing.
     pub fn status(&self, now_ns: u64) -> LinkStatus {
         let streams = self.own.iter().filter(|own| own.egress.next().number > 0);
+        let (missing_pairs, missing_pairs_total) = self.missing_pairs(now_ns);
+        let unanswered = self.unanswered.addresses(now_ns, &self.config, &self.peers);
         LinkStatus {
             cluster: self.config.cluster.clone(),
             session: hexadecimal(&self.session),
@@ -46,10 +54,34 @@ impl Link {
                     limit: Some(own.flow.limit()).filter(|limit| *limit < u64::MAX),
                     queued_bytes: own.egress.queued_bytes(),
                     receivers: own.flow.receivers().len(),
+                    naks_received: own.naks_received,
+                    repaired: own.repaired,
                 })
                 .collect(),
+            channels: self.channels_by_stream(),
             peers: self.peers.iter().map(|peer| self.peer_status(now_ns, peer)).collect(),
+            missing_pairs,
+            missing_pairs_total,
+            unanswered_peers: unanswered.map(|address| address.to_string()).collect(),
         }
+    }
+
+    fn channels_by_stream(&self) -> Vec<StreamChannels> {
+        let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
+        for channel in self.locals.channels() {
+            streams.entry(channel.stream).or_default().push(&channel.name);
+        }
+        let of = |(stream, mut names): (StreamId, Vec<&str>)| {
+            names.sort_unstable();
+            let named = names.iter().take(MAX_CHANNELS_NAMED);
+            StreamChannels {
+                group: stream.group(),
+                index: stream.index(),
+                names: named.map(|name| (*name).to_owned()).collect(),
+                total: names.len(),
+            }
+        };
+        streams.into_iter().map(of).collect()
     }
 
     fn peer_status(&self, now_ns: u64, peer: &Peer) -> PeerStatus {
@@ -74,18 +106,23 @@ impl Link {
             is_joined: peer.told.confirmed_version >= self.interest_version(),
             demoted: receivers.filter(|receiver| !receiver.is_healthy()).count(),
             counters: peer.counters,
-            streams: peer
-                .incoming
-                .iter()
-                .map(|incoming| PeerStreamStatus {
-                    group: incoming.stream.group(),
-                    index: incoming.stream.index(),
-                    position: incoming.ingress.position(),
-                    missing: incoming.ingress.missing(),
-                    seen_lost: incoming.ingress.seen_lost(),
-                })
-                .collect(),
+            streams: peer.incoming.iter().map(stream_status).collect(),
         }
+    }
+}
+
+fn stream_status(incoming: &Incoming) -> PeerStreamStatus {
+    let counters = incoming.ingress.counters();
+    PeerStreamStatus {
+        group: incoming.stream.group(),
+        index: incoming.stream.index(),
+        position: incoming.ingress.position(),
+        missing: incoming.ingress.missing(),
+        seen_lost: incoming.ingress.seen_lost(),
+        naks_sent: incoming.naks_sent,
+        repaired: counters.repaired,
+        events_lost: counters.lost,
+        losses_unknown: counters.lost_unknown,
     }
 }
 

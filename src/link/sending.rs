@@ -163,6 +163,7 @@ impl Link {
                 self.own[repair.own].repairs.repaired(taken);
                 sending.pace.spend(taken);
                 self.counters.repaired += count;
+                self.own[repair.own].repaired += count;
                 if repair.next >= repair.end {
                     sending.repair = None;
                 }
@@ -257,7 +258,8 @@ impl Link {
         let datagram_bytes = self.config.datagram_bytes;
         let new_bytes = if may_send { own.egress.queued_bytes() } else { 0 };
         let wanted = new_bytes + own.repairs.len() * datagram_bytes;
-        let allowed = self.sending.pace.allow(now_ns, wanted.min(MAX_SEND_BYTES));
+        let pace = &mut self.sending.pace;
+        let allowed = pace.allow(now_ns, wanted.min(MAX_SEND_BYTES)).min(pace.batch_bytes());
         if allowed == 0 {
             // Somewhat later if it cannot say when.
             let next_ns = self.sending.pace.next_ns().unwrap_or(now_ns + MIN_REPAIR_NS);

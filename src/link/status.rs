@@ -139,8 +139,40 @@ pub struct LinkStatus {
     pub counters: LinkCounters,
     /// Those of this broker that have carried something.
     pub streams: Vec<OwnStreamStatus>,
+    /// The channels known here, by the streams that carry them: those of this
+    /// broker and of its peers alike.
+    pub channels: Vec<StreamChannels>,
     /// One entry per peer.
     pub peers: Vec<PeerStatus>,
+    /// Brokers that do not hear each other; not more than are worth naming.
+    pub missing_pairs: Vec<MissingPair>,
+    /// How many pairs they are.
+    pub missing_pairs_total: usize,
+    /// Configured addresses that no peer answers from.
+    pub unanswered_peers: Vec<String>,
+}
+
+/// The channels in one stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamChannels {
+    /// Group that it is sent to.
+    pub group: u8,
+    /// 0 for the ordinary one of the group.
+    pub index: u8,
+    /// The first of them, by name.
+    pub names: Vec<String>,
+    /// How many they are.
+    pub total: usize,
+}
+
+/// Two brokers, both peers or one of them this one, of which one does not hear
+/// the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingPair {
+    /// Their node ids, in hexadecimal.
+    pub nodes: [String; 2],
+    /// Their names; the node id of one that has none.
+    pub names: [String; 2],
 }
 
 /// One stream of this broker.
@@ -160,6 +192,10 @@ pub struct OwnStreamStatus {
     pub queued_bytes: usize,
     /// Receivers.
     pub receivers: usize,
+    /// Requests for repairs of it.
+    pub naks_received: u64,
+    /// Datagrams of it that were sent again.
+    pub repaired: u64,
 }
 
 /// One peer.
@@ -210,4 +246,12 @@ pub struct PeerStreamStatus {
     pub missing: u32,
     /// Numbers ever missing.
     pub seen_lost: u64,
+    /// Requests for repairs of it, since it was joined.
+    pub naks_sent: u64,
+    /// Numbers that were asked for and came.
+    pub repaired: u64,
+    /// Event frames that were lost.
+    pub events_lost: u64,
+    /// Times when nobody can tell how many were.
+    pub losses_unknown: u64,
 }

@@ -27,6 +27,7 @@ impl Link {
                 self.run_peer(now_ns, slot);
             }
         }
+        self.run_neighbours(now_ns);
         self.run_discovery(now_ns);
         self.run_flows(now_ns);
         self.run_beats(now_ns);
@@ -54,7 +55,7 @@ impl Link {
     /// The first deadline. What the pace holds back is not among them: sending
     /// adds that.
     fn earliest(&self, now_ns: u64) -> u64 {
-        let announce_ns = self.announce.next_ns();
+        let announce_ns = self.announce.next_ns().min(self.neighbours.next_ns());
         let peers = self.peers.iter().map(|peer| peer.next_ns());
         let flows = self.own.iter().map(|own| own.flow.next_deadline_ns().unwrap_or(u64::MAX));
         let beats = self.own.iter().map(|own| own.beat.next_ns);
@@ -208,6 +209,7 @@ impl Link {
                 self.mail.post_to(ControlKind::Nak, peer.address, |out| {
                     Nak::encode(&peer.session, incoming.stream.0, seen_lost, &ranges, out);
                 });
+                incoming.naks_sent += 1;
                 peer.counters.naks_sent += 1;
                 self.counters.naks_sent += 1;
             }

@@ -16,6 +16,7 @@ pub(super) enum Kind {
     OtherSettings,
     SameNode,
     TooManyPeers,
+    MissingPair,
 }
 
 #[derive(Default)]

@@ -38,9 +38,12 @@ impl<I: Io> Shard<I> {
         if driver.waiting.is_empty() {
             return;
         }
-        let missing = driver.link.waiting_for();
+        let mut missing = driver.link.waiting_for();
+        if driver.link.is_discovering() {
+            missing.push("(brokers are still being looked for)".to_owned());
+        }
         let now_ns = self.now_ns;
-        let ready = missing.is_empty() && !driver.link.is_discovering();
+        let ready = missing.is_empty();
         let (answered, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut driver.waiting)
             .into_iter()
             .partition(|it| ready || it.deadline_ns <= now_ns);

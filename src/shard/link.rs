@@ -432,7 +432,10 @@ impl<I: Io> Shard<I> {
     /// What `status` shows of the link.
     pub(super) fn report_link(&self) -> Option<(LinkStatus, LinkIo)> {
         let driver = self.link.as_deref()?;
-        Some((driver.link.status(self.now_ns), driver.about.with(self.io.datagram_stats())))
+        Some((
+            driver.link.status(self.now_ns),
+            driver.about.with(self.io.datagram_stats(), self.io.datagram_place()),
+        ))
     }
 
     /// Looks at the interface, and at what the names of peers have resolved to.
@@ -440,13 +443,20 @@ impl<I: Io> Shard<I> {
         let Some(driver) = self.link.as_deref_mut() else { return };
         match self.io.check_interface() {
             Ok(false) => {}
-            Ok(true) => tracing::info!("the link's interface has changed: groups joined anew"),
+            Ok(true) => {
+                let interface = self.io.datagram_place().map(|place| place.interface);
+                tracing::info!(interface, "the link's interface has changed: groups joined anew");
+                driver.link.hurry(self.now_ns);
+            }
             Err(error) => {
                 if self.now_ns >= driver.logged_ns + LOG_EVERY_NS {
                     driver.logged_ns = self.now_ns;
                     tracing::warn!(%error, "the link's interface is not usable");
                 }
             }
+        }
+        if let Some(place) = self.io.datagram_place() {
+            driver.link.set_local_addresses(place.local_addresses);
         }
         if let Some(latest) = driver.addresses.as_ref().and_then(|it| it.try_iter().last()) {
             driver.link.set_unicast_peers(self.now_ns, latest);

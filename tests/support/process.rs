@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -80,9 +80,25 @@ impl Process {
         process
     }
 
-    fn spawn(mut command: Command) -> Process {
+    fn spawn(command: Command) -> Process {
+        Process::spawn_by(command, Command::spawn)
+    }
+
+    /// Starts a child in another way than by its own command alone.
+    pub fn start_by(
+        mut command: Command,
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
+    ) -> Process {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Process::spawn_by(command, spawn)
+    }
+
+    fn spawn_by(
+        mut command: Command,
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
+    ) -> Process {
         let name = format!("{command:?}");
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut child = spawn(&mut command).unwrap_or_else(|error| panic!("{name}: {error}"));
         let notices = Arc::new(Notices::default());
         let stdout = child.stdout.take().map(BufReader::new);
         let reader = child.stderr.take().map(|stderr| {
@@ -115,7 +131,8 @@ impl Process {
 
     /// What came on standard error so far.
     pub fn notices(&self) -> String {
-        self.notices.text.lock().unwrap().0.clone()
+        // Whoever failed while it waited for one wants to see them all.
+        self.notices.text.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     /// The next line of standard output, without its end.

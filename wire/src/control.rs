@@ -309,6 +309,19 @@ impl LossReason {
     }
 }
 
+impl fmt::Display for LossReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            LossReason::Unknown => "for a reason that this version does not know",
+            LossReason::Overflow => "the queue of this `latest` connection was full",
+            LossReason::Disconnected => "the connection to the broker broke",
+            LossReason::Link => "the network lost them for good",
+            LossReason::Peer => "their broker died or was cut off",
+            LossReason::Slow => "this listener was slower than another machine",
+        })
+    }
+}
+
 /// The payload of a `lost` frame; its source and count (sequence) are in the header.
 pub fn encode_lost(reason: LossReason) -> [u8; 8] {
     let mut out = [0; 8];

@@ -5,12 +5,13 @@ use proptest::prelude::*;
 
 use netcluster_wire::link::limits::{
     CONTROL_HEADER_BYTES, DATA_HEADER_BYTES, LINK_VERSION, MAX_BODY_BYTES, MAX_DATAGRAM_BYTES,
-    MAX_ENTRIES, MAX_GROUPS, MAX_NAK_RANGES, MIN_DATAGRAM_BYTES, TAG_BYTES,
+    MAX_ENTRIES, MAX_GROUPS, MAX_NAK_RANGES, MAX_NEIGHBOUR_PARTS, MAX_NEIGHBOURS,
+    MIN_DATAGRAM_BYTES, TAG_BYTES,
 };
 use netcluster_wire::link::{
     Answer, Beat, BodyError, Challenge, Control, ControlHeader, ControlKind, DataHeader, Datagram,
-    DatagramError, Heartbeat, Hello, Interest, Joined, Leave, Nak, Place, Probe, ProbeReply, Range,
-    Report, Status, parse,
+    DatagramError, Heartbeat, Hello, Interest, Joined, Leave, Nak, Neighbour, Neighbours, Place,
+    Probe, ProbeReply, Range, Report, Status, parse,
 };
 
 fn numbers() -> impl Strategy<Value = u64> {
@@ -155,6 +156,15 @@ fn bodies() -> impl Strategy<Value = (ControlKind, Vec<u8>)> {
         (id(), streams(), numbers(), vec(ranges(), 0..=MAX_NAK_RANGES)).prop_map(
             move |(to, stream, seen_lost, ranges)| {
                 body(ControlKind::Nak, &|out| Nak::encode(&to, stream, seen_lost, &ranges, out))
+            }
+        ),
+        (0..MAX_NEIGHBOUR_PARTS as u16, 0..=MAX_NEIGHBOURS, any::<u32>()).prop_map(
+            move |(part, count, first)| {
+                let nodes = (0..count as u32).map(|at| first.wrapping_add(at).max(1));
+                let peers: Vec<_> = nodes.map(|node| Neighbour { node }).collect();
+                body(ControlKind::Neighbours, &|out| {
+                    Neighbours::encode(part, MAX_NEIGHBOUR_PARTS as u16, &peers, out);
+                })
             }
         ),
     ]

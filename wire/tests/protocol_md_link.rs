@@ -36,6 +36,8 @@ fn the_table_of_the_links_limits_is_that_of_the_code() {
         ("MAX_BODY_BYTES", limits::MAX_BODY_BYTES as u64),
         ("MAX_ENTRIES", limits::MAX_ENTRIES as u64),
         ("MAX_NAK_RANGES", limits::MAX_NAK_RANGES as u64),
+        ("MAX_NEIGHBOURS", limits::MAX_NEIGHBOURS as u64),
+        ("MAX_NEIGHBOUR_PARTS", limits::MAX_NEIGHBOUR_PARTS as u64),
     ]);
     compare_limits("## Limits of the link", LINK_LIMITS_RS, &values);
 }
@@ -261,5 +263,12 @@ fn control_body(example: &Example<'_>, kind: ControlKind, out: &mut Vec<u8>) {
             name: example.get("name"),
         }
         .encode(out),
+        ControlKind::Neighbours => {
+            let nodes = example.all("peer").into_iter().map(number);
+            let peers = nodes.map(|node| link::Neighbour { node: node as u32 });
+            let peers: Vec<link::Neighbour> = peers.collect();
+            let (part, parts) = (example.number("part"), example.number("parts"));
+            link::Neighbours::encode(part as u16, parts as u16, &peers, out);
+        }
     }
 }

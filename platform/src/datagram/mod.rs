@@ -103,6 +103,17 @@ pub struct DatagramStats {
     pub send_errors: u64,
 }
 
+/// Where the sockets are now: their interface may change, and its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatagramPlace<'a> {
+    /// The interface.
+    pub interface: &'a str,
+    /// Where unicast reaches them.
+    pub unicast: SocketAddr,
+    /// All addresses of this machine.
+    pub local_addresses: &'a [IpAddr],
+}
+
 /// One shard's view of the network. See the module for the rules.
 pub trait DatagramIo {
     /// The open sockets of a link.
@@ -152,6 +163,10 @@ pub trait DatagramIo {
     /// # Errors
     /// The interface is not there (any more): nothing can be received.
     fn check_interface(&mut self) -> io::Result<bool>;
+
+    /// Where the sockets were at the last look; `None` if none are open, or if they
+    /// never move.
+    fn datagram_place(&self) -> Option<DatagramPlace<'_>>;
 
     /// Counters since the start.
     fn datagram_stats(&self) -> DatagramStats;

@@ -21,7 +21,8 @@ use super::groups::{self, MAX_GROUP_SOCKETS, Membership};
 use super::interface::{self, Interface, InterfaceReason};
 use super::sender::{GSO_LOST, Sender};
 use super::{
-    DatagramConfig, DatagramError, DatagramInfo, DatagramStats, Datagrams, arrival, system,
+    DatagramConfig, DatagramError, DatagramInfo, DatagramPlace, DatagramStats, Datagrams, arrival,
+    system,
 };
 
 /// The place of the socket that everything is sent from.
@@ -60,6 +61,15 @@ impl DatagramSockets {
     /// What they became.
     pub fn info(&self) -> &DatagramInfo {
         &self.info
+    }
+
+    /// Where they are now.
+    pub(crate) fn place(&self) -> DatagramPlace<'_> {
+        DatagramPlace {
+            interface: &self.info.interface,
+            unicast: self.info.unicast,
+            local_addresses: &self.info.local_addresses,
+        }
     }
 
     pub(crate) fn stats(&self) -> DatagramStats {

@@ -22,7 +22,7 @@ use super::wake::{PoolWake, WakeState};
 use crate::datagram::system::{self, Label, MAX_BATCH};
 use crate::datagram::{DatagramSockets, UNICAST};
 use crate::pool::{BufferIndex, BufferPool};
-use crate::{Completion, DatagramInfo, DatagramIo, DatagramStats, Waker};
+use crate::{Completion, DatagramInfo, DatagramIo, DatagramPlace, DatagramStats, Waker};
 
 /// Tokens from here on, by place: above all connections, below the listener's.
 const FIRST_TOKEN: usize = usize::MAX - 1024;
@@ -280,6 +280,10 @@ impl DatagramIo for PollIo {
 
     fn check_interface(&mut self) -> io::Result<bool> {
         self.link()?.sockets.check_interface()
+    }
+
+    fn datagram_place(&self) -> Option<DatagramPlace<'_>> {
+        self.datagrams.as_ref().map(|link| link.sockets.place())
     }
 
     fn datagram_stats(&self) -> DatagramStats {

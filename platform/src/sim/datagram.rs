@@ -8,7 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::io;
 
 use super::{SimIo, SimSockets};
-use crate::{DatagramIo, DatagramStats};
+use crate::{DatagramIo, DatagramPlace, DatagramStats};
 
 impl SimIo {
     /// The open sockets.
@@ -57,6 +57,10 @@ impl DatagramIo for SimIo {
     /// The simulated interface never changes.
     fn check_interface(&mut self) -> io::Result<bool> {
         Ok(false)
+    }
+
+    fn datagram_place(&self) -> Option<DatagramPlace<'_>> {
+        None
     }
 
     fn datagram_stats(&self) -> DatagramStats {

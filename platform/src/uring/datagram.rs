@@ -29,7 +29,8 @@ use super::token::{Kind, Token};
 use crate::datagram::{CONTROL_BYTES, NAME_BYTES, UNICAST};
 use crate::pool::PAGE_BYTES;
 use crate::{
-    Completion, DatagramInfo, DatagramIo, DatagramSockets, DatagramStats, Datagrams, Waker,
+    Completion, DatagramInfo, DatagramIo, DatagramPlace, DatagramSockets, DatagramStats, Datagrams,
+    Waker,
 };
 
 /// How many buffers there are: as many datagrams may arrive between two waits.
@@ -361,6 +362,10 @@ impl DatagramIo for UringIo {
 
     fn check_interface(&mut self) -> io::Result<bool> {
         self.link()?.check_interface()
+    }
+
+    fn datagram_place(&self) -> Option<DatagramPlace<'_>> {
+        self.datagrams.link.as_ref().map(|link| link.sockets.place())
     }
 
     fn datagram_stats(&self) -> DatagramStats {

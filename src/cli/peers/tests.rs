@@ -1,4 +1,4 @@
-use netcluster::link::status::{OwnStreamStatus, PeerCounters};
+use netcluster::link::status::{MissingPair, OwnStreamStatus, PeerCounters, PeerStreamStatus};
 use netcluster::status::LinkIo;
 
 use super::*;
@@ -66,17 +66,31 @@ fn streams_are_shown_when_asked_for() {
             next: 90,
             tail: 40,
             limit: Some(100),
+            naks_received: 6,
+            repaired: 12,
             ..Default::default()
         };
         link.streams.push(stream);
+        let [one, other] = &mut link.peers[0].streams[..] else { panic!() };
+        (one.naks_sent, one.repaired, one.events_lost) = (4, 3, 9);
+        other.losses_unknown = 1;
+        let names = vec!["default".to_owned(), "a\x1b".to_owned()];
+        link.channels = vec![
+            StreamChannels { group: 1, index: 0, names: names.clone(), total: 2 },
+            StreamChannels { group: 2, index: 0, names, total: 12 },
+        ];
     });
     let page = page(&status, true);
     let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split_whitespace().collect()).collect();
-    for row in [&["db1", "1", "500", "2", "0"][..], &["db1", "1.4", "0", "3", "0"]] {
-        assert!(rows.iter().any(|other| other == row), "{page}");
+    for row in [
+        "db1 1 500 2 0 4 3 9 default, a\\u{1b}",
+        "db1 1.4 0 3 0 0 0 >0 -",
+        // Sent, kept for repairs, still allowed, waiting; asked for, sent again.
+        "2 0 90 50 10 0 B 6 12 default, a\\u{1b}, 10 more",
+    ] {
+        let row: Vec<&str> = row.split_whitespace().collect();
+        assert!(rows.contains(&row), "{row:?} is not in\n{page}");
     }
-    // Sent, kept for repairs, still allowed.
-    assert!(rows.contains(&vec!["2", "0", "90", "50", "10", "0", "B"]), "{page}");
 }
 
 #[test]
@@ -106,6 +120,36 @@ fn each_trouble_of_a_peer_is_a_sentence() {
         peer.is_multicast_heard = false;
     });
     assert!(both.contains("no multicast goes between db1 and here") && both.contains("snooping"));
+}
+
+#[test]
+fn brokers_that_do_not_hear_each_other_are_named_and_many_are_counted() {
+    let pair = |at: usize| MissingPair {
+        nodes: ["0000000b".into(), format!("{at:08x}")],
+        names: ["db\n1".into(), format!("web{at}")],
+    };
+    let few = sentences(|link| {
+        (link.missing_pairs, link.missing_pairs_total) = (vec![pair(1)], 1);
+    });
+    let [only] = &few[..] else { panic!("{few:?}") };
+    assert!(only.starts_with("brokers db\\n1 and web1 do not hear each other: "), "{only}");
+    assert!(only.contains("add --peer"), "{only}");
+    let many = sentences(|link| {
+        (link.missing_pairs, link.missing_pairs_total) = ((0..64).map(pair).collect(), 100);
+    });
+    assert_eq!(many.len(), 9);
+    assert!(many[8].starts_with("92 more pairs of brokers"), "{many:?}");
+}
+
+#[test]
+fn named_brokers_that_do_not_answer_are_one_sentence() {
+    let of = |count: usize| {
+        let addresses = (0..count).map(|at| format!("10.0.1.{at}:4454")).collect();
+        sentences(|link| link.unanswered_peers = addresses).join("\n")
+    };
+    assert_eq!(of(0), "");
+    assert!(of(2).starts_with("no broker answers at 10.0.1.0:4454, 10.0.1.1:4454, named by"));
+    assert!(of(20).contains("10.0.1.7:4454, 12 more, named by --peer"));
 }
 
 #[test]

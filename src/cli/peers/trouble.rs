@@ -21,6 +21,12 @@ const SILENT_MS: u64 = 1500;
 /// smaller.
 const AMPLE_BUFFER_BYTES: u64 = 16 << 20;
 
+/// Pairs of brokers that get a sentence each.
+const MAX_PAIRS_SHOWN: usize = 8;
+
+/// Addresses in one sentence.
+const MAX_ADDRESSES_SHOWN: usize = 8;
+
 /// One sentence or two for each trouble, the worst first.
 pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
     let mut sentences = Vec::new();
@@ -32,6 +38,8 @@ pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
         );
     }
     sentences.extend(link.peers.iter().flat_map(peer));
+    sentences.extend(pairs(link));
+    sentences.extend(unanswered(link));
     sentences.extend(io.into_iter().flat_map(sockets));
     sentences.extend(refused(link));
     sentences
@@ -87,6 +95,48 @@ fn peer(peer: &PeerStatus) -> Vec<String> {
         }
     }
     sentences
+}
+
+/// Brokers that do not hear each other.
+fn pairs(link: &LinkStatus) -> Vec<String> {
+    let pairs = &link.missing_pairs;
+    let mut sentences: Vec<String> = pairs
+        .iter()
+        .take(MAX_PAIRS_SHOWN)
+        .map(|pair| {
+            let [one, other] = &pair.names;
+            format!(
+                "brokers {} and {} do not hear each other: events of one do not reach the other; \
+                 add --peer or look at the network between them",
+                escaped(one),
+                escaped(other)
+            )
+        })
+        .collect();
+    let more = link.missing_pairs_total.saturating_sub(sentences.len());
+    if more > 0 {
+        let more = counted(more as u64, "more pair");
+        sentences.push(format!("{more} of brokers do not hear each other"));
+    }
+    sentences
+}
+
+/// Brokers that were named and are not there.
+fn unanswered(link: &LinkStatus) -> Vec<String> {
+    let all = &link.unanswered_peers;
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let mut shown: Vec<String> =
+        all.iter().take(MAX_ADDRESSES_SHOWN).map(|address| escaped(address)).collect();
+    if all.len() > shown.len() {
+        shown.push(format!("{} more", all.len() - shown.len()));
+    }
+    vec![format!(
+        "no broker answers at {}, named by --peer: it does not run there, listens at another port, \
+         or a firewall is between",
+        shown.join(", ")
+    )]
 }
 
 fn sockets(io: &LinkIo) -> Vec<String> {

@@ -54,6 +54,8 @@ pub enum Delivery {
 pub struct Counters {
     /// Datagrams kept.
     pub taken: u64,
+    /// Datagrams of these that had been asked for.
+    pub repaired: u64,
     /// Datagrams that were here before.
     pub duplicates: u64,
     /// Datagrams refused because they were too far ahead.

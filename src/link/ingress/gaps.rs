@@ -46,6 +46,7 @@ pub(super) struct Gaps {
     gaps: VecDeque<Gap>,
     missing: u64,
     seen_lost: u64,
+    repaired: u64,
     /// No gap is due before that.
     due_ns: u64,
     sample_ns: Option<u64>,
@@ -67,6 +68,11 @@ impl Gaps {
     /// is not in it.
     pub fn seen_lost(&self) -> u64 {
         self.seen_lost
+    }
+
+    /// Numbers that were asked for and came.
+    pub fn repaired(&self) -> u64 {
+        self.repaired
     }
 
     /// The time from request to arrival, if one was measured since the last call.
@@ -94,6 +100,7 @@ impl Gaps {
             self.sample_ns = Some(now_ns.saturating_sub(gap.asked_ns));
         }
         self.missing -= 1;
+        self.repaired += u64::from(gap.wait_ns > 0);
         let rest = Gap { first: number + 1, ..*gap };
         gap.end = number;
         match (gap.first < gap.end, rest.first < rest.end) {

@@ -27,7 +27,7 @@ mod track;
 #[cfg(test)]
 mod tests;
 
-use netcluster_wire::link::limits::{DATA_HEADER_BYTES, TAG_BYTES};
+use netcluster_wire::link::limits::{DATA_HEADER_BYTES, MAX_DATAGRAM_BYTES, TAG_BYTES};
 use netcluster_wire::link::{DataHeader, Range};
 
 use crate::link::keys::{StreamOpener, Unsealed};
@@ -36,7 +36,9 @@ use crate::link::stream::{Position, StreamId};
 pub use assemble::{CHUNK_BYTES, MAX_FRESH_BYTES};
 pub use delivery::{Counters, Delivery, Verdict};
 pub use gaps::{FIRST_NAK_NS, MAX_RETRY_NS, MIN_RETRY_NS};
-pub use reassembly::{LARGE_FRAME_BYTES, REASSEMBLY_BYTES, Reassembly};
+pub use reassembly::{
+    FREE_REORDER_BYTES, LARGE_FRAME_BYTES, REASSEMBLY_BYTES, REORDER_BYTES, Reassembly,
+};
 
 use assemble::Assembler;
 use gaps::Gaps;
@@ -108,7 +110,7 @@ impl Ingress {
             opener,
             reorder_datagrams: config.reorder_datagrams as u64,
             assembler: Assembler::new(node, join.ordinal, config),
-            reorder: Reorder::default(),
+            reorder: Reorder::new(config.reassembly.share()),
             gaps: Gaps::default(),
             fed: number,
             next: number,
@@ -200,10 +202,11 @@ impl Ingress {
         self.gaps.poll(now_ns, repair_ns, out)
     }
 
-    /// When to call [`Ingress::poll_nak`].
+    /// When to call [`Ingress::poll_nak`]. Never once the session has ended, even
+    /// if the peer named an end that leaves gaps.
     #[inline]
     pub fn next_nak_ns(&self) -> Option<u64> {
-        self.gaps.next_ns()
+        if self.life == Life::Live { self.gaps.next_ns() } else { None }
     }
 
     /// How long the last repair took from request to arrival, if one was measured
@@ -252,6 +255,7 @@ impl Ingress {
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters;
         counters.malformed += self.assembler.malformed();
+        counters.repaired = self.gaps.repaired();
         counters
     }
 
@@ -279,6 +283,7 @@ impl Ingress {
         }
         let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
         if datagram.len() < DATA_HEADER_BYTES + tag_bytes
+            || datagram.len() > MAX_DATAGRAM_BYTES
             || header.stream.get() != self.stream.0
             || number >= MAX_NUMBER
         {
@@ -298,6 +303,9 @@ impl Ingress {
         let open = |body: &mut [u8]| opener.open(key_id, number, head, body, tag);
 
         let is_direct = ahead == 0 && self.held.is_none() && self.assembler.is_open();
+        if !is_direct && !self.reorder.has_room(body.len()) {
+            return Verdict::NoMemory;
+        }
         let opened = match is_direct {
             true => self.assembler.push(&facts, body, open),
             false => self.reorder.put(ahead as usize, facts, body, open),

@@ -1,9 +1,13 @@
-//! The memory that incomplete large frames may take, over all streams.
+//! The memory that incomplete large frames, and datagrams before their turn, may
+//! take over all streams.
 //!
 //! Frames of up to [`LARGE_FRAME_BYTES`] fit the chunk that every stream has
 //! anyway; a larger one is charged whole from the time its header is known until
 //! it is complete or given up. What is over the limit waits, and its sender with
 //! it; a single frame is always let through, however large.
+//!
+//! Datagrams before their turn are those behind a hole. Whoever opens streams with
+//! holes and never fills them could else take any amount of memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +20,15 @@ pub const LARGE_FRAME_BYTES: usize = 256 << 10;
 
 const _: () = assert!(LARGE_FRAME_BYTES < REASSEMBLY_BYTES);
 
+/// Bytes of datagrams before their turn, of all streams together: a full store of
+/// more than forty streams with the usual size of datagrams.
+pub const REORDER_BYTES: usize = 256 << 20;
+
+/// Of these, a stream has so many in any case, whatever others do.
+pub const FREE_REORDER_BYTES: usize = 256 << 10;
+
+const _: () = assert!(FREE_REORDER_BYTES < REORDER_BYTES);
+
 /// The budget. Cloning gives another handle to it.
 #[derive(Clone, Debug)]
 pub struct Reassembly {
@@ -26,6 +39,14 @@ pub struct Reassembly {
 struct Shared {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
+    reorder_bytes: AtomicUsize,
+}
+
+/// What one stream keeps of datagrams before their turn, counted with all others'.
+#[derive(Debug)]
+pub(super) struct Share {
+    shared: Arc<Shared>,
+    bytes: usize,
 }
 
 /// Bytes that are charged until this is dropped.
@@ -38,7 +59,13 @@ pub(super) struct Charge {
 impl Reassembly {
     /// A budget of so many bytes.
     pub fn new(limit_bytes: usize) -> Reassembly {
-        Reassembly { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicUsize::new(0) }) }
+        let (used_bytes, reorder_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Reassembly { shared: Arc::new(Shared { limit_bytes, used_bytes, reorder_bytes }) }
+    }
+
+    /// The share of one more stream.
+    pub(super) fn share(&self) -> Share {
+        Share { shared: self.shared.clone(), bytes: 0 }
     }
 
     /// Bytes charged now.
@@ -55,6 +82,32 @@ impl Reassembly {
         };
         self.shared.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
         Some(Charge { shared: self.shared.clone(), bytes })
+    }
+}
+
+impl Share {
+    /// Whether so many bytes may be kept besides.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let all_bytes = self.shared.reorder_bytes.load(Ordering::Relaxed);
+        self.bytes + bytes <= FREE_REORDER_BYTES || all_bytes + bytes <= REORDER_BYTES
+    }
+
+    /// So many bytes are kept.
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.shared.reorder_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many are no longer.
+    pub(super) fn remove(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.shared.reorder_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.remove(self.bytes);
     }
 }
 

@@ -11,11 +11,13 @@
 //! allocation of its own.
 //!
 //! Invariant: the last slot, if there is one, is full; the caller bounds how far
-//! ahead slots reach.
+//! ahead slots reach. The bytes of all bodies are counted in the share.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+
+use super::reassembly::Share;
 
 /// Bytes of a chunk that bodies are put into.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -39,13 +41,25 @@ pub(super) struct Stored {
 }
 
 /// The store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reorder {
     slots: VecDeque<Option<Stored>>,
     chunk: BytesMut,
+    share: Share,
 }
 
 impl Reorder {
+    /// Nothing is stored.
+    pub fn new(share: Share) -> Reorder {
+        Reorder { slots: VecDeque::new(), chunk: BytesMut::new(), share }
+    }
+
+    /// Whether a body of so many bytes may be put.
+    #[inline]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.share.has_room(bytes)
+    }
+
     /// Whether the datagram at this distance from the front is there.
     #[inline]
     pub fn has(&self, ahead: usize) -> bool {
@@ -72,6 +86,7 @@ impl Reorder {
             return Err(error);
         }
         let body = self.chunk.split().freeze();
+        self.share.add(body.len());
         if ahead >= self.slots.len() {
             self.slots.resize_with(ahead + 1, || None);
         }
@@ -81,16 +96,20 @@ impl Reorder {
 
     /// Takes the front slot, if it is full.
     pub fn pop(&mut self) -> Option<Stored> {
-        match self.slots.front() {
-            Some(Some(_)) => self.slots.pop_front().flatten(),
-            _ => None,
+        if !self.has(0) {
+            return None;
         }
+        let stored = self.slots.pop_front().flatten()?;
+        self.share.remove(stored.body.len());
+        Some(stored)
     }
 
     /// Leaves `count` slots behind, whatever is in them.
     pub fn skip(&mut self, count: u64) {
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.slots.len());
-        self.slots.drain(..count);
+        for stored in self.slots.drain(..count).flatten() {
+            self.share.remove(stored.body.len());
+        }
     }
 
     /// How far away the first full slot is.
@@ -101,19 +120,25 @@ impl Reorder {
     /// The stream pauses: gives its memory back, if nothing is stored.
     pub fn rest(&mut self) {
         if self.slots.is_empty() && self.slots.capacity() > 0 {
-            *self = Reorder::default();
+            self.slots = VecDeque::new();
+            self.chunk = BytesMut::new();
         }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.slots.clear();
+        self.skip(u64::MAX);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::reassembly::{FREE_REORDER_BYTES, REORDER_BYTES, Reassembly};
     use super::*;
+
+    fn reorder() -> Reorder {
+        Reorder::new(Reassembly::default().share())
+    }
 
     const FACTS: Facts = Facts { boundary: None, ordinal: 0, channel: 0 };
 
@@ -123,7 +148,7 @@ mod tests {
 
     #[test]
     fn datagrams_come_out_by_number_and_stop_at_a_hole() {
-        let mut reorder = Reorder::default();
+        let mut reorder = reorder();
         put(&mut reorder, 3, b"three");
         put(&mut reorder, 0, b"zero");
         put(&mut reorder, 1, b"one");
@@ -138,8 +163,25 @@ mod tests {
     }
 
     #[test]
+    fn streams_share_memory_and_each_has_a_little_in_any_case() {
+        let budget = Reassembly::default();
+        let (mut greedy, mut other) = (Reorder::new(budget.share()), Reorder::new(budget.share()));
+        let body = vec![0; 1 << 20];
+        (1..=REORDER_BYTES / body.len()).for_each(|at| put(&mut greedy, at, &body));
+        assert!(!greedy.has_room(1));
+        assert!(other.has_room(FREE_REORDER_BYTES) && !other.has_room(FREE_REORDER_BYTES + 1));
+        put(&mut other, 1, b"x");
+        greedy.skip(2);
+        assert!(greedy.has_room(body.len() - 1) && !greedy.has_room(body.len()));
+        drop(greedy);
+        assert!(other.has_room(REORDER_BYTES - 1));
+        other.clear();
+        assert!(other.has_room(REORDER_BYTES));
+    }
+
+    #[test]
     fn what_does_not_open_leaves_no_trace() {
-        let mut reorder = Reorder::default();
+        let mut reorder = reorder();
         assert_eq!(reorder.put(5, FACTS, b"forged", |_| Err(7)), Err(7));
         assert!(reorder.slots.is_empty());
         put(&mut reorder, 0, b"good");

@@ -22,9 +22,10 @@ impl Losses {
         }
     }
 
-    /// The largest loss of all, per mille; none if nobody was sent enough.
-    pub fn worst(&self) -> Option<u64> {
-        self.known().map(|(_, loss_permille)| loss_permille).max()
+    /// The largest loss of all; none if nobody was sent enough.
+    pub fn worst(&self) -> Option<Sample> {
+        let known = self.peers.iter().filter(|(_, sample)| sample.numbers() >= MIN_NUMBERS);
+        known.map(|(_, sample)| *sample).max_by_key(|sample| sample.permille())
     }
 
     /// What each lost, per mille, if it was sent enough.

@@ -4,3 +4,4 @@ mod delivery;
 mod faults;
 mod membership;
 mod mesh;
+mod neighbours;

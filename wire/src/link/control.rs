@@ -11,6 +11,7 @@ use super::greet::{Answer, Challenge, Hello, Probe, ProbeReply};
 use super::header::ControlKind;
 use super::join::{Interest, Joined, Leave};
 use super::limits::{MAX_DATAGRAM_BYTES, MAX_GROUPS, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES};
+use super::neighbours::Neighbours;
 
 /// What a control datagram says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub enum Control<'a> {
     Leave(Leave<'a>),
     Probe(Probe),
     ProbeReply(ProbeReply<'a>),
+    Neighbours(Neighbours<'a>),
 }
 
 /// Why a body is refused.
@@ -34,7 +36,7 @@ pub enum Control<'a> {
 pub enum BodyError {
     /// Too few bytes, or too many.
     Length,
-    /// A name is not UTF-8.
+    /// A name is not UTF-8, or has control characters.
     Text,
     /// Node 0, which is nobody.
     Node,
@@ -48,13 +50,15 @@ pub enum BodyError {
     Stream(u16),
     /// A range without numbers, or beyond the last number.
     Range,
+    /// A part of a list that cannot be: which, of how many.
+    Part(u16, u16),
 }
 
 impl fmt::Display for BodyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::Length => formatter.write_str("control datagram of the wrong length"),
-            BodyError::Text => formatter.write_str("a name that is not UTF-8"),
+            BodyError::Text => formatter.write_str("a name that is not plain UTF-8"),
             BodyError::Node => formatter.write_str("node 0"),
             BodyError::Groups(groups) => {
                 write!(formatter, "{groups} groups, 1 to {MAX_GROUPS} are allowed")
@@ -66,6 +70,9 @@ impl fmt::Display for BodyError {
             BodyError::Count(count) => write!(formatter, "{count} entries are too many"),
             BodyError::Stream(stream) => write!(formatter, "no such stream: {stream:#06x}"),
             BodyError::Range => formatter.write_str("an impossible range of numbers"),
+            BodyError::Part(part, parts) => {
+                write!(formatter, "part {part} of {parts}, counted from 0, cannot be")
+            }
         }
     }
 }
@@ -90,6 +97,7 @@ impl<'a> Control<'a> {
             ControlKind::Leave => Control::Leave(Leave::decode(body)?),
             ControlKind::Probe => Control::Probe(Probe::decode(body)?),
             ControlKind::ProbeReply => Control::ProbeReply(ProbeReply::decode(body)?),
+            ControlKind::Neighbours => Control::Neighbours(Neighbours::decode(body)?),
         })
     }
 
@@ -107,6 +115,7 @@ impl<'a> Control<'a> {
             Control::Leave(_) => ControlKind::Leave,
             Control::Probe(_) => ControlKind::Probe,
             Control::ProbeReply(_) => ControlKind::ProbeReply,
+            Control::Neighbours(_) => ControlKind::Neighbours,
         }
     }
 
@@ -139,6 +148,10 @@ impl<'a> Control<'a> {
             }
             Control::Probe(probe) => probe.encode(out),
             Control::ProbeReply(reply) => reply.encode(out),
+            Control::Neighbours(list) => {
+                let peers: Vec<_> = list.peers.iter().collect();
+                Neighbours::encode(list.part, list.parts, &peers, out);
+            }
         }
     }
 }
@@ -218,6 +231,8 @@ mod tests {
         GOOD.encode(&mut body);
         let at = body.len() - 2;
         body[at] = 0xff;
+        assert_eq!(Hello::decode(&body), Err(BodyError::Text));
+        body[at] = b'\x1b';
         assert_eq!(Hello::decode(&body), Err(BodyError::Text));
         body[at - 1] = 3;
         assert_eq!(Hello::decode(&body), Err(BodyError::Length));

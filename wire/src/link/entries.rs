@@ -1,4 +1,5 @@
-//! The lists that end a joined, heartbeat, status, NAK or leave.
+//! The lists that end a joined, heartbeat, status, NAK or leave. (That of
+//! neighbours is at its own type.)
 //!
 //! ```text
 //!  place   0 stream u16 | 2 zero u16 | 4 zero u32 | 8 number u64 | 16 ordinal u64

@@ -39,11 +39,13 @@ pub enum ControlKind {
     Probe = 0x19,
     /// It did; and who answers.
     ProbeReply = 0x1a,
+    /// The peers of the sender.
+    Neighbours = 0x1b,
 }
 
 impl ControlKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [ControlKind; 11] = [
+    pub const ALL: [ControlKind; 12] = [
         ControlKind::Hello,
         ControlKind::Challenge,
         ControlKind::Answer,
@@ -55,6 +57,7 @@ impl ControlKind {
         ControlKind::Leave,
         ControlKind::Probe,
         ControlKind::ProbeReply,
+        ControlKind::Neighbours,
     ];
 
     /// The kind with this number, if there is one.
@@ -133,7 +136,7 @@ mod tests {
                 None => assert!(ControlKind::ALL.iter().all(|kind| *kind as u8 != byte)),
             }
         }
-        assert_eq!(ControlKind::ALL.len(), 11);
+        assert_eq!(ControlKind::ALL.len(), 12);
         assert!(ControlKind::ALL.iter().all(|kind| ControlKind::from_byte(*kind as u8).is_some()));
     }
 

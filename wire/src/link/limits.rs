@@ -54,6 +54,12 @@ pub const MAX_ENTRIES: usize = 36;
 /// Most ranges in one NAK.
 pub const MAX_NAK_RANGES: usize = 72;
 
+/// Most peers that one neighbours tells of: what fits behind its 8 bytes.
+pub const MAX_NEIGHBOURS: usize = 294;
+
+/// Most neighbours that are one list.
+pub const MAX_NEIGHBOUR_PARTS: usize = 4;
+
 const _: () = assert!(DEFAULT_PACKET_BYTES - 48 >= MIN_DATAGRAM_BYTES);
 const _: () = assert!(MAX_TEXT_BYTES <= u8::MAX as usize);
 // A group is the low byte of a stream, and a bit of the bitmap in an interest.

@@ -16,6 +16,7 @@
 //! - [`data`], [`header`]: the two headers. [`datagram`]: telling them apart.
 //! - [`control`]: any body. [`greet`]: hello, challenge, answer and the probes.
 //!   [`join`]: interest, joined, leave. [`flow`]: heartbeat, status, NAK.
+//!   [`neighbours`]: neighbours.
 //! - [`entries`]: the lists at the end of a body.
 
 pub mod control;
@@ -27,6 +28,7 @@ pub mod greet;
 pub mod header;
 pub mod join;
 pub mod limits;
+pub mod neighbours;
 
 pub use control::{BodyError, Control};
 pub use data::{DataHeader, short_session};
@@ -36,3 +38,4 @@ pub use flow::{Heartbeat, Nak, Status};
 pub use greet::{Answer, Challenge, Hello, Probe, ProbeReply};
 pub use header::{ControlHeader, ControlKind};
 pub use join::{Interest, Joined, Leave};
+pub use neighbours::{Neighbour, Neighbours};
