@@ -15,7 +15,8 @@ const CHANNELS: [&str; 5] = ["default", "orders", "logs", "telemetry", "x"];
 const NAMES: [&str; 6] = ["a", "a.b", "b", "b.c.d", "tick", "a.c"];
 const PATTERNS: [&str; 6] = ["**", "a.*", "a", "b.**", "tick", "*"];
 
-/// A network with some of the faults. Loss stays below 30 %.
+/// A network with some of the faults. Loss stays well below the 20 % at which a
+/// receiver is no longer waited for.
 fn network(random: &mut Random) -> NetworkFaults {
     let mut faults =
         if random.chance(50) { NetworkFaults::lan() } else { NetworkFaults::default() };
@@ -23,7 +24,7 @@ fn network(random: &mut Random) -> NetworkFaults {
     *path = PathFaults { delay_ns: random.below(400_000), ..PathFaults::default() };
     path.max_jitter_ns = random.below(100_000);
     if random.chance(70) {
-        path.loss_per_million = random.one_of(&[1_000, 10_000, 50_000, 100_000, 250_000]);
+        path.loss_per_million = random.one_of(&[1_000, 10_000, 50_000, 100_000, 150_000]);
     }
     if random.chance(30) {
         path.burst_per_million = random.below(3_000) as u32;

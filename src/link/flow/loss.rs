@@ -9,7 +9,7 @@
 pub const SPAN_NS: u64 = 50_000_000;
 /// A span with fewer numbers than this goes on: one lost of three says nothing, and
 /// what was sent at once may be lost at once.
-const MIN_NUMBERS: u64 = 256;
+const MIN_NUMBERS: u64 = 64;
 
 /// Numbers sent, and how many of them were noticed missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
