@@ -5,18 +5,15 @@
 
 mod trouble;
 
-use std::io::{self, Write};
-
 use netcluster::link::LinkStatus;
 use netcluster::link::status::{PeerStatus, StreamChannels};
 use netcluster::status::Status;
-use netcluster_client::{Client, Reconnect};
 use serde_json::Value;
 
 use super::args::PeersArgs;
 use super::failure::Failure;
 use super::render::escaped;
-use super::status::{bytes, counted, uptime};
+use super::status::{self, bytes, counted, uptime};
 use super::table::Table;
 
 /// How much of a session is shown: enough to tell two apart.
@@ -24,36 +21,19 @@ const SESSION_DIGITS: usize = 8;
 
 /// Asks the broker and prints.
 pub fn run(args: &PeersArgs) -> Result<(), Failure> {
-    let client = Client::builder()
-        .name("netcluster peers")
-        .reconnect(Reconnect::Never)
-        .connect(args.socket.path())?;
-    let json = client.status()?;
-    let unreadable = |error: serde_json::Error| {
-        Failure::other(format_args!(
-            "the broker's status is not understood ({error}): is it of another version?{}",
-            if args.json { "" } else { " Try --json" }
-        ))
-    };
-    let mut whole: Value = serde_json::from_str(&json).map_err(unreadable)?;
+    let mut whole = status::ask("netcluster peers", &args.socket)?;
     if whole.get("link").is_none_or(Value::is_null) {
         return Err(Failure::other(
             "the broker has no link: it was started without --link, so it hears no other machine",
         ));
     }
-    let text = if args.json {
-        let part = serde_json::json!({
+    status::print(&match args.json {
+        true => status::pretty(&serde_json::json!({
             "link": whole["link"].take(),
             "link_io": whole["link_io"].take(),
-        });
-        format!("{}\n", serde_json::to_string_pretty(&part).map_err(unreadable)?)
-    } else {
-        page(&serde_json::from_value(whole).map_err(unreadable)?, args.verbose)
-    };
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .or_else(|error| Failure::output(&error))
+        }))?,
+        false => page(&status::read(whole)?, args.verbose),
+    })
 }
 
 /// Everything, for people.

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use netcluster::status::Status;
 use netcluster_client::{Client, Reconnect};
+use serde_json::Value;
 
-use super::args::StatusArgs;
+use super::args::{SocketArgs, StatusArgs};
 use super::failure::Failure;
 use super::peers;
 use super::render::escaped;
@@ -13,27 +14,38 @@ use super::table::Table;
 
 /// Asks the broker and prints.
 pub fn run(args: &StatusArgs) -> Result<(), Failure> {
-    let client = Client::builder()
-        .name("netcluster status")
-        .reconnect(Reconnect::Never)
-        .connect(args.socket.path())?;
-    let json = client.status()?;
-    let unreadable = |error: serde_json::Error| {
-        Failure::other(format_args!(
-            "the broker's status is not understood ({error}): is it of another version?{}",
-            if args.json { "" } else { " Try --json" }
-        ))
-    };
-    let mut text = if args.json {
-        // Not through `Status`, so that what a newer broker says is shown as well.
-        let value: serde_json::Value = serde_json::from_str(&json).map_err(unreadable)?;
-        serde_json::to_string_pretty(&value).map_err(unreadable)?
-    } else {
-        page(&serde_json::from_str(&json).map_err(unreadable)?)
-    };
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
+    let json = ask("netcluster status", &args.socket)?;
+    print(&match args.json {
+        true => pretty(&json)?,
+        false => page(&read(json)?),
+    })
+}
+
+/// The broker's status. Not as a `Status`, so that what a newer broker says is
+/// shown as well.
+pub fn ask(name: &str, socket: &SocketArgs) -> Result<Value, Failure> {
+    let client = Client::builder().name(name).reconnect(Reconnect::Never).connect(socket.path())?;
+    serde_json::from_str(&client.status()?).map_err(unreadable)
+}
+
+/// What this version knows of it.
+pub fn read(json: Value) -> Result<Status, Failure> {
+    serde_json::from_value(json).map_err(unreadable)
+}
+
+/// All of it, for people.
+pub fn pretty(json: &Value) -> Result<String, Failure> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(json).map_err(unreadable)?))
+}
+
+fn unreadable(error: serde_json::Error) -> Failure {
+    Failure::other(format_args!(
+        "the broker's status is not understood ({error}): is it of another version? See --json"
+    ))
+}
+
+/// Writes it all, or says why not.
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
