@@ -137,7 +137,9 @@ impl Broker {
             link.check(config.shard.max_payload_bytes).map_err(StartError::Setting)?;
         }
         let cores = allowed_cores();
-        let shards = config.shards.unwrap_or_else(|| (cores.len() / 2).max(1) as u16);
+        let shards = config
+            .shards
+            .unwrap_or_else(|| (cores.len() / 2).clamp(1, usize::from(MAX_SHARDS)) as u16);
         if !(1..=MAX_SHARDS).contains(&shards) {
             let text = format!("shards must be between 1 and {MAX_SHARDS}");
             return Err(StartError::Setting(text));

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use netcluster_platform::Peer;
 use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
 
+use crate::budget::Budget;
 use crate::channels::ChannelId;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
@@ -174,6 +175,16 @@ impl Connection {
         self.lag == Lag::None
             && self.outbound.is_blocked()
             && self.outbound.queued_bytes() >= lag_bytes
+    }
+
+    /// Lets a `latest` connection that is over its mark lose its oldest events.
+    /// Returns how many.
+    pub fn trim_latest(&mut self, budget: &Budget) -> u64 {
+        let mark = self.outbound.mark_bytes(budget);
+        match self.outbound.queued_bytes() > mark {
+            true => self.outbound.drop_oldest(mark),
+            false => 0,
+        }
     }
 
     /// Whether emitters that feed it must wait.

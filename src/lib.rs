@@ -32,7 +32,7 @@ pub mod link;
 pub mod mesh;
 pub mod outbound;
 pub mod placement;
-mod resolver;
+pub mod resolver;
 pub mod routes;
 pub mod shard;
 #[cfg(feature = "sim")]

@@ -205,6 +205,10 @@ impl<S> Mesh<S> {
     /// If `to` is this shard: a programmer's error.
     pub fn send(&mut self, to: u16, message: Message<S>) -> bool {
         let outbox = self.outboxes[to as usize].as_mut().expect("not to oneself");
+        if outbox.ring.is_abandoned() {
+            // That shard has ended: nobody there misses anything.
+            return false;
+        }
         outbox.published = true;
         if outbox.overflow.is_empty() {
             match outbox.ring.push(message) {
@@ -246,6 +250,12 @@ impl<S> Mesh<S> {
         }
     }
 
+    /// Messages that wait for room in the ring towards this shard.
+    #[inline]
+    pub fn overflow(&self, to: u16) -> usize {
+        self.outboxes[to as usize].as_ref().map_or(0, |outbox| outbox.overflow.len())
+    }
+
     /// Whether messages still wait for room in a ring.
     pub fn has_overflow(&self) -> bool {
         self.outboxes.iter().flatten().any(|outbox| !outbox.overflow.is_empty())
@@ -270,6 +280,9 @@ impl<S> Mesh<S> {
 
 impl<S> Outbox<S> {
     fn move_on(&mut self) {
+        if self.ring.is_abandoned() {
+            self.overflow.clear();
+        }
         while let Some(message) = self.overflow.pop_front() {
             if let Err(rtrb::PushError::Full(message)) = self.ring.push(message) {
                 self.overflow.push_front(message);

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -20,12 +20,23 @@ const MAX_ADDRESSES: usize = 16;
 /// What all names stand for now, in their order.
 type Found = Arc<Mutex<Vec<Vec<SocketAddr>>>>;
 
-/// Where all addresses come whenever any of them has changed.
-pub type Addresses = Receiver<Vec<SocketAddr>>;
+/// Where all addresses come whenever any of them has changed. When it is dropped
+/// the threads end, each after its pause.
+pub struct Addresses {
+    receiver: Receiver<Vec<SocketAddr>>,
+    _alive: Arc<()>,
+}
+
+impl Addresses {
+    /// All addresses, if they have changed since the last call.
+    pub fn latest(&self) -> Option<Vec<SocketAddr>> {
+        self.receiver.try_iter().last()
+    }
+}
 
 /// The addresses of `peers` (each `host:port`) that are numbers, and where all
 /// addresses come whenever any of the others has changed. `ipv6` says which ones
-/// are of use. The threads end when the receiver is dropped.
+/// are of use.
 ///
 /// # Errors
 /// A thread could not be started.
@@ -43,13 +54,15 @@ pub fn resolve(peers: &[String], ipv6: bool) -> io::Result<(Vec<SocketAddr>, Opt
     }
     let (sender, receiver) = mpsc::channel();
     let found: Found = Arc::new(Mutex::new(numbers));
+    let alive = Arc::new(());
     for (at, name) in names {
         let (name, found, sender) = (name.clone(), Arc::clone(&found), sender.clone());
+        let alive = Arc::downgrade(&alive);
         thread::Builder::new()
             .name("resolver".into())
-            .spawn(move || look_up_for_ever(&name, at, ipv6, &found, &sender))?;
+            .spawn(move || look_up_for_ever(&name, at, ipv6, &found, (&sender, &alive)))?;
     }
-    Ok((known, Some(receiver)))
+    Ok((known, Some(Addresses { receiver, _alive: alive })))
 }
 
 fn look_up_for_ever(
@@ -57,10 +70,10 @@ fn look_up_for_ever(
     at: usize,
     ipv6: bool,
     found: &Found,
-    sender: &Sender<Vec<SocketAddr>>,
+    (sender, alive): (&Sender<Vec<SocketAddr>>, &Weak<()>),
 ) {
     let mut failing = false;
-    loop {
+    while alive.strong_count() > 0 {
         let pause = match look_up(name, ipv6) {
             Ok(addresses) => {
                 failing = false;
@@ -114,7 +127,7 @@ mod tests {
         let peers = ["no-such-host.invalid:1".to_owned(), "localhost:7".to_owned()];
         let (known, receiver) = resolve(&peers, false).unwrap();
         assert!(known.is_empty());
-        let found = receiver.unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+        let found = receiver.unwrap().receiver.recv_timeout(Duration::from_secs(20)).unwrap();
         assert_eq!(found, ["127.0.0.1:7".parse().unwrap()]);
     }
 }

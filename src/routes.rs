@@ -30,6 +30,13 @@ impl Route {
         &self.targets
     }
 
+    /// The targets that are clients of this broker.
+    #[inline]
+    pub fn listeners(&self) -> &[Target] {
+        let link = usize::from(self.link_channel().is_some());
+        &self.targets[..self.targets.len() - link]
+    }
+
     /// The channel's hash, if its events also go to the link.
     #[inline]
     pub fn link_channel(&self) -> Option<u64> {

@@ -2,9 +2,6 @@
 //! a session.
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-
-use std::net::SocketAddr;
 
 use netcluster_platform::datagram::{DatagramConfig, DatagramInfo, DatagramSockets};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -50,8 +47,7 @@ pub fn open(
     let info = sockets.info();
     report(options, info);
     let resolved = resolver::resolve(&options.peers, options.group.is_ipv6());
-    let (peers, addresses): (_, Option<Receiver<Vec<SocketAddr>>>) =
-        resolved.map_err(|error| format!("cannot start a thread: {error}"))?;
+    let (peers, addresses) = resolved.map_err(|error| format!("cannot start a thread: {error}"))?;
     let config = LinkConfig {
         cluster: options.cluster.clone(),
         name: options.name.clone(),

@@ -12,6 +12,9 @@ use crate::builder::Options;
 use crate::error::{DisconnectReason, Error};
 use crate::outbox::Outbox;
 use crate::registry::{Listener, ListenerId, Placement, Registry, Standing, lock};
+
+/// The longest wait for other machines: a broker waits no longer either.
+pub(crate) const MAX_CLUSTER_WAIT: Duration = Duration::from_secs(3600);
 use crate::subscription::Queue;
 
 /// Answers that somebody waits for.
@@ -137,7 +140,7 @@ impl Shared {
         if self.outbox.on_reader() {
             return Err(Error::InsideListener(waiting_for));
         }
-        let timeout = self.options.connect_timeout.saturating_add(wait);
+        let timeout = self.options.connect_timeout.saturating_add(wait.min(MAX_CLUSTER_WAIT));
         let deadline = Instant::now() + timeout;
         let mut answers = lock(&self.answers);
         if !self.outbox.is_connected() {

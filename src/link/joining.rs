@@ -72,9 +72,8 @@ impl Link {
             && self.peers.iter().all(|peer| peer.told.confirmed_version >= version)
     }
 
-    /// Names of the peers that have not confirmed the newest interest.
-    pub fn waiting_for(&self) -> Vec<String> {
-        let version = self.interest.version;
+    /// Names of the peers that have not confirmed the interest of this version.
+    pub fn waiting_for(&self, version: u32) -> Vec<String> {
         let waiting = self.peers.iter().filter(|peer| peer.told.confirmed_version < version);
         waiting.map(|peer| peer.identity.name.to_string()).collect()
     }
@@ -254,6 +253,7 @@ impl Link {
         let mut before = std::mem::take(&mut peer.incoming);
         for &(stream, join) in streams {
             let at = before.iter().position(|incoming| incoming.stream == stream);
+            let mut is_held = false;
             match at.map(|at| before.swap_remove(at)) {
                 Some(mut incoming) if incoming.join == join || !incoming.is_stale => {
                     if incoming.join != join {
@@ -262,6 +262,9 @@ impl Link {
                         let Position { number, ordinal } = join;
                         incoming.ingress.heartbeat(now_ns, number, number, ordinal);
                         incoming.join = join;
+                        // It waits to hear how far we are.
+                        peer.owes_status = true;
+                        self.owes_status = true;
                     }
                     if incoming.is_stale {
                         incoming.ingress.set_held(incoming.is_held);
@@ -271,14 +274,21 @@ impl Link {
                     continue;
                 }
                 // For a while nobody here wanted it, and the peer knew.
-                Some(_) => self.window.close(peer.id, stream),
+                Some(old) => {
+                    is_held = old.is_held;
+                    self.window.close(peer.id, stream);
+                }
                 None => {}
             }
             let opener = StreamOpener::new(&self.config.keys, &peer.session, stream);
             let node = peer.identity.node;
             let ingress = Ingress::new(stream, node, join, opener, &self.ingress_config);
             self.window.open(peer.id, stream, join.number);
-            peer.incoming.push(Incoming::new(stream, ingress, join));
+            let mut incoming = Incoming::new(stream, ingress, join);
+            // The queue that holds it up may still be full.
+            incoming.is_held = is_held;
+            incoming.ingress.set_held(is_held);
+            peer.incoming.push(incoming);
             peer.owes_status = true;
             self.owes_status = true;
         }

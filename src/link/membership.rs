@@ -92,8 +92,19 @@ impl Link {
         (from, multicast): From,
     ) {
         match control {
-            Control::Hello(hello) if hello.answer && self.may_answer(now_ns, (from, multicast)) => {
-                self.say_hello_to(from, false);
+            Control::Hello(hello) => {
+                let moved = self.handshakes.find(session).is_some_and(|pending| {
+                    let moved = pending.answered.is_none() && pending.address != from;
+                    pending.address = from;
+                    moved
+                });
+                // The first one may have been somebody else's recording.
+                if moved {
+                    self.challenge(session);
+                }
+                if hello.answer && self.may_answer(now_ns, (from, multicast)) {
+                    self.say_hello_to(from, false);
+                }
             }
             Control::Challenge(challenge) if !self.is_ending() => {
                 let answer = Answer { nonce: challenge.nonce, to: *session };
@@ -222,7 +233,7 @@ impl Link {
     /// A peer said goodbye: once all its streams are ended it is gone.
     pub(super) fn left(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
-        if peer.incoming.iter().all(|incoming| incoming.has_left) {
+        if peer.incoming.iter().all(|incoming| incoming.has_left || incoming.is_stale) {
             self.counters.left += 1;
             self.bury(now_ns, slot, Gone::Left);
         }
@@ -280,6 +291,22 @@ impl Link {
             return;
         }
         self.say_hello(&self.anybody(), false);
+        self.feed_waiting(now_ns);
+    }
+
+    /// Streams that wait for reassembly memory try again, as others may have given
+    /// some back; those that receive do so by themselves.
+    fn feed_waiting(&mut self, now_ns: u64) {
+        let waiting: Vec<_> = (0..)
+            .map_while(|index| self.peers.slot_at(index))
+            .filter_map(|slot| Some((slot, self.peers.at(slot)?)))
+            .flat_map(|(slot, peer)| peer.incoming.iter().map(move |incoming| (slot, incoming)))
+            .filter(|(_, incoming)| incoming.ingress.waits_for_memory())
+            .map(|(slot, incoming)| (slot, incoming.stream))
+            .collect();
+        for (slot, stream) in waiting {
+            self.look_through(now_ns, slot, stream);
+        }
     }
 
     /// Where control datagrams go that are for all brokers there may be.

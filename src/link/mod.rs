@@ -299,7 +299,10 @@ impl Link {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let Some(incoming) = peer.incoming_mut(stream) else { return };
         incoming.is_held = is_held;
-        incoming.ingress.set_held(is_held);
+        // One that is stale stands still until its sender tells where it goes on.
+        if !incoming.is_stale {
+            incoming.ingress.set_held(is_held);
+        }
         // The sender learns at once why nothing moves, or that it does again.
         peer.owes_status = true;
         self.owes_status = true;

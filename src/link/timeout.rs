@@ -197,7 +197,7 @@ impl Link {
         if incoming.next_nak_ns() > now_ns {
             return;
         }
-        let repair_ns = peer.repair_ns;
+        let repair_ns = peer.repair_ns.max(peer.round_trip_ns);
         let mut found = Vec::new();
         while incoming.ingress.poll_nak(now_ns, repair_ns, &mut found) {
             let seen_lost = incoming.ingress.seen_lost();

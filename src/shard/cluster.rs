@@ -16,6 +16,9 @@ use super::link::Waiting;
 /// How often clients that wait are looked at, besides when a peer answers.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// The longest wait: who asks for more gets this.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+
 impl<I: Io> Shard<I> {
     /// A client asks that its subscriptions be known everywhere.
     pub(super) fn wait_for_cluster(&mut self, target: Target, request: u64, wait: Duration) {
@@ -24,10 +27,24 @@ impl<I: Io> Shard<I> {
             self.mesh.send(LINK_HOME, message);
             return;
         }
-        let deadline_ns = self.deadline_ns(wait);
-        if let Some(driver) = self.link.as_deref_mut() {
-            driver.waiting.push(Waiting { target, request, deadline_ns });
+        let deadline_ns = self.deadline_ns(wait.min(MAX_WAIT));
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        let version = driver.link.interest_version();
+        // Who asks again need not be answered before: one entry for each client.
+        let mut earlier = None;
+        if let Some(at) = driver.waiting.iter().position(|it| it.target == target) {
+            earlier = Some(driver.waiting.swap_remove(at).request);
         }
+        driver.waiting.push(Waiting { target, request, version, deadline_ns });
+        if let Some(earlier) = earlier {
+            self.answer_cluster(target, earlier, vec!["(asked again meanwhile)".to_owned()]);
+        }
+        self.look_at_waiting();
+    }
+
+    /// The time to look again has come.
+    pub(super) fn cluster_timed_out(&mut self) {
+        self.cluster_timer = false;
         self.look_at_waiting();
     }
 
@@ -35,30 +52,36 @@ impl<I: Io> Shard<I> {
     /// have waited long enough.
     pub(super) fn look_at_waiting(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        if driver.waiting.is_empty() {
-            return;
-        }
-        let mut missing = driver.link.waiting_for();
-        if driver.link.is_discovering() {
-            missing.push("(brokers are still being looked for)".to_owned());
-        }
         let now_ns = self.now_ns;
-        let ready = missing.is_empty();
-        let (answered, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut driver.waiting)
-            .into_iter()
-            .partition(|it| ready || it.deadline_ns <= now_ns);
-        if !waiting.is_empty() {
+        let mut answered = Vec::new();
+        for waiting in std::mem::take(&mut driver.waiting) {
+            if driver.link.joined(waiting.version) {
+                answered.push((waiting, Vec::new()));
+            } else if waiting.deadline_ns <= now_ns {
+                let mut missing = driver.link.waiting_for(waiting.version);
+                if driver.link.is_discovering() {
+                    missing.push("(brokers are still being looked for)".to_owned());
+                }
+                answered.push((waiting, missing));
+            } else {
+                driver.waiting.push(waiting);
+            }
+        }
+        if !driver.waiting.is_empty() && !self.cluster_timer {
+            self.cluster_timer = true;
             self.timers.set(now_ns + LOOK_EVERY.as_nanos() as u64, Timer::Cluster);
         }
-        driver.waiting = waiting;
-        for Waiting { target, request, .. } in answered {
-            if target.shard == self.id {
-                self.cluster_answered(target, request, &missing);
-            } else {
-                let missing = missing.clone();
-                let message = Message::ClusterAnswered { target, request, missing };
-                self.mesh.send(target.shard, message);
-            }
+        for (waiting, missing) in answered {
+            self.answer_cluster(waiting.target, waiting.request, missing);
+        }
+    }
+
+    fn answer_cluster(&mut self, target: Target, request: u64, missing: Vec<String>) {
+        if target.shard == self.id {
+            self.cluster_answered(target, request, &missing);
+        } else {
+            let message = Message::ClusterAnswered { target, request, missing };
+            self.mesh.send(target.shard, message);
         }
     }
 

@@ -26,6 +26,9 @@ use super::Shard;
 /// copied for it: together they pin 16 MiB at the most.
 const MAX_LINK_RANGES: usize = (16 << 20) / CHUNK_BYTES;
 
+/// Ranges shorter than this are copied at once for who does not read.
+const SMALL_SLICE_BYTES: usize = 16 << 10;
+
 /// How long a queue that its socket does not drain holds up its emitters before
 /// it is taken for slow and its bytes are copied out. A listener that is only
 /// busy drains well within it, and then nothing is copied; one that is not
@@ -44,9 +47,11 @@ impl<I: Io> Shard<I> {
         let channel = self.connections[from.0 as usize].as_deref().and_then(|it| it.channel);
         let routes = &self.channels.get(channel.expect("an emitter has a channel")).routes;
         let route = routes.get(id).clone();
-        if route.targets().is_empty() {
+        if route.listeners().is_empty() {
             self.totals.events_unheard += frames as u64;
-            return;
+            if route.link_channel().is_none() {
+                return;
+            }
         }
         let skip = if echo { None } else { Some(emitter) };
         self.queue_here(&route, emitter, skip, pieces, frames);
@@ -87,7 +92,7 @@ impl<I: Io> Shard<I> {
                 continue;
             }
             match pieces {
-                [slice] if from_link.is_some() && pins_too_much(connection) => {
+                [slice] if from_link.is_some() && pins_too_much(connection, slice.len()) => {
                     let copy = self.shared.budget.own(slice.as_bytes().into());
                     connection.outbound.push(&Slice::from(copy));
                 }
@@ -101,10 +106,7 @@ impl<I: Io> Shard<I> {
                 self.dirty.push(Conn(target.conn));
             }
             if connection.latest {
-                let mark = connection.outbound.mark_bytes(&self.shared.budget);
-                if connection.outbound.queued_bytes() > mark {
-                    self.totals.dropped += connection.outbound.drop_oldest(mark);
-                }
+                self.totals.dropped += connection.trim_latest(&self.shared.budget);
                 continue;
             }
             if connection.outbound.fills(&self.shared.budget) {
@@ -258,8 +260,9 @@ impl<I: Io> Shard<I> {
 /// Whether what comes from the link is copied for this connection: it does not
 /// read, and each of its ranges pins a whole chunk that the link received.
 #[inline]
-fn pins_too_much(connection: &Connection) -> bool {
-    connection.outbound.is_blocked() && connection.outbound.ranges() >= MAX_LINK_RANGES
+fn pins_too_much(connection: &Connection, bytes: usize) -> bool {
+    connection.outbound.is_blocked()
+        && (bytes < SMALL_SLICE_BYTES || connection.outbound.ranges() >= MAX_LINK_RANGES)
 }
 
 #[cold]

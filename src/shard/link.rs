@@ -8,29 +8,26 @@
 //! Events from the link are queued as if a client had emitted them, with a stream
 //! for an emitter; a stream never feeds the link.
 
-use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use netcluster_platform::{Conn, Datagrams, Io, Slice};
-use netcluster_wire::limits::HEADER_BYTES;
-use netcluster_wire::{Pattern, Source};
+use netcluster_platform::{Datagrams, Io, Slice};
+use netcluster_wire::Pattern;
 
 use crate::connection::Blocker;
-use crate::inbound::Pieces;
 use crate::link::channel::channel_hash;
 use crate::link::config::{Entropy, LinkConfig};
-use crate::link::event::{LinkEvent, Lost, Run};
+use crate::link::event::{LinkEvent, Lost};
 use crate::link::peer_id::{PeerId, Session};
 use crate::link::stream::StreamId;
 use crate::link::{Link, LinkStatus};
 use crate::mesh::Message;
+use crate::resolver::Addresses;
 use crate::routes::Route;
 use crate::status::LinkIo;
 use crate::target::{LINK_HOME, Target};
@@ -61,7 +58,7 @@ pub struct LinkStart<S> {
     /// What the sockets are, for `status`.
     pub about: LinkIo,
     /// Addresses of unicast peers, as they are resolved: always all of them.
-    pub addresses: Option<Receiver<Vec<SocketAddr>>>,
+    pub addresses: Option<Addresses>,
 }
 
 /// The link, as its shard keeps it.
@@ -72,10 +69,12 @@ pub(super) struct LinkDriver {
     /// Emitters that wait for room in a stream of ours.
     waiters: BTreeMap<StreamId, Vec<Target>>,
     /// Streams of peers that wait for queues here.
-    held: BTreeMap<(PeerId, StreamId), SmallVec<[Blocker; 1]>>,
+    pub(super) held: BTreeMap<(PeerId, StreamId), SmallVec<[Blocker; 1]>>,
     /// Clients that wait until every peer knows of their subscriptions.
     pub(super) waiting: Vec<Waiting>,
-    addresses: Option<Receiver<Vec<SocketAddr>>>,
+    /// Events that other shards were not sent, as they were behind.
+    pub(super) missed: Vec<(u16, Lost)>,
+    addresses: Option<Addresses>,
     about: LinkIo,
     /// The socket has no room.
     blocked: bool,
@@ -88,6 +87,8 @@ pub(super) struct LinkDriver {
 pub(super) struct Waiting {
     pub(super) target: Target,
     pub(super) request: u64,
+    /// Of the own interest, as it was when it asked.
+    pub(super) version: u32,
     pub(super) deadline_ns: u64,
 }
 
@@ -103,6 +104,7 @@ impl<I: Io> Shard<I> {
             waiters: BTreeMap::new(),
             held: BTreeMap::new(),
             waiting: Vec::new(),
+            missed: Vec::new(),
             addresses: start.addresses,
             about: start.about,
             blocked: false,
@@ -157,6 +159,7 @@ impl<I: Io> Shard<I> {
             driver.link.handle_timeout(self.now_ns);
         }
         self.take_link_events();
+        self.tell_all_missed();
         self.transmit();
         self.resume_link_waiters();
     }
@@ -206,51 +209,6 @@ impl<I: Io> Shard<I> {
     fn peer_name(&self, peer: PeerId) -> String {
         let name = self.link.as_deref().and_then(|driver| driver.link.peer_name(peer));
         name.unwrap_or("one that is gone").to_owned()
-    }
-
-    /// Events of another broker, for listeners here.
-    fn deliver_run(&mut self, run: Run) {
-        let Run { peer, stream, channel, slice, frames, name_len, .. } = run;
-        self.totals.link_events_in += frames as u64;
-        let Some(channel) = self.channels.find_by_hash(channel) else { return };
-        let routes = &mut self.channels.get_mut(channel).routes;
-        routes.trim();
-        let name = &slice.as_bytes()[HEADER_BYTES..][..name_len];
-        let route = match routes.find(name) {
-            Ok(id) => Arc::clone(routes.get(id)),
-            Err(error) => {
-                // Its broker should not have let it pass.
-                tracing::debug!(%error, "an event from the link has no name");
-                self.totals.protocol_errors += 1;
-                return;
-            }
-        };
-        let emitter = Target::stream(peer, stream);
-        let pieces = std::slice::from_ref(&slice);
-        self.queue_here(&route, emitter, None, pieces, frames);
-        let mut last = self.id;
-        for target in route.targets() {
-            if target.home() != target.shard || target.shard == self.id || target.shard == last {
-                continue;
-            }
-            last = target.shard;
-            let (route, pieces) = (Arc::clone(&route), Pieces::from(pieces));
-            self.mesh.send(last, Message::Run { route, emitter, pieces, frames });
-        }
-    }
-
-    /// Tells listeners of this shard what is missing.
-    pub(super) fn tell_lost(&mut self, lost: Lost) {
-        let source = Source { node: lost.node, client: 0 };
-        for at in 0..self.connections.len() {
-            let Some(connection) = self.connections[at].as_deref_mut() else { continue };
-            let Some(channel) = connection.channel else { continue };
-            let concerned = self.channels.get(channel).stream == lost.stream;
-            if concerned && connection.is_open() && !connection.patterns.is_empty() {
-                connection.outbound.push_lost(source, lost.count, lost.reason);
-                self.mark_dirty(Conn(at as u32));
-            }
-        }
     }
 
     /// Hands a run to the link, if this shard drives it and a client emitted it.
@@ -330,31 +288,6 @@ impl<I: Io> Shard<I> {
             let Some(driver) = self.link.as_deref_mut() else { return };
             let waiters = driver.waiters.remove(&stream).unwrap_or_default();
             self.resume(waiters, Target::link(u64::from(stream.0)));
-        }
-    }
-
-    /// A pressured stream feeds a full queue here. Returns whether this is news.
-    pub(super) fn hold_stream(&mut self, peer: PeerId, stream: StreamId, by: Blocker) -> bool {
-        let Some(driver) = self.link.as_deref_mut() else { return false };
-        let blockers = driver.held.entry((peer, stream)).or_default();
-        if blockers.contains(&by) {
-            return false;
-        }
-        blockers.push(by);
-        if blockers.len() == 1 {
-            driver.link.set_held(self.now_ns, peer, stream, true);
-        }
-        true
-    }
-
-    /// That queue is full no more.
-    pub(super) fn release_stream(&mut self, peer: PeerId, stream: StreamId, by: Blocker) {
-        let Some(driver) = self.link.as_deref_mut() else { return };
-        let Some(blockers) = driver.held.get_mut(&(peer, stream)) else { return };
-        blockers.retain(|other| *other != by);
-        if blockers.is_empty() {
-            driver.held.remove(&(peer, stream));
-            driver.link.set_held(self.now_ns, peer, stream, false);
         }
     }
 
@@ -458,7 +391,7 @@ impl<I: Io> Shard<I> {
         if let Some(place) = self.io.datagram_place() {
             driver.link.set_local_addresses(place.local_addresses);
         }
-        if let Some(latest) = driver.addresses.as_ref().and_then(|it| it.try_iter().last()) {
+        if let Some(latest) = driver.addresses.as_ref().and_then(Addresses::latest) {
             driver.link.set_unicast_peers(self.now_ns, latest);
         }
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);

@@ -17,7 +17,7 @@
 //! - `flush`: queues onto sockets; copying out what laggards pin
 //! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
-//! - `link`: to and from the brokers of other machines
+//! - `link`, `from_link`: to and from the brokers of other machines
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
 //! - `report`: its part of `status`
 
@@ -26,6 +26,7 @@ mod control;
 mod crossing;
 mod fan_out;
 mod flush;
+mod from_link;
 mod lifecycle;
 mod link;
 mod receive;
@@ -102,6 +103,7 @@ pub struct Shard<I: Io> {
     accepting: bool,
     accept_paused: bool,
     hello_timer: bool,
+    cluster_timer: bool,
     dirty: Vec<Conn>,
     memory_waiters: Vec<Target>,
     starved_timer: bool,
@@ -165,6 +167,7 @@ impl<I: Io> Shard<I> {
             accepting,
             accept_paused: false,
             hello_timer: false,
+            cluster_timer: false,
             dirty: Vec::new(),
             memory_waiters: Vec::new(),
             starved_timer: false,
@@ -283,7 +286,7 @@ impl<I: Io> Shard<I> {
                 Timer::Starved => self.starved_timer = false,
                 Timer::Drain => self.drain_timed_out(),
                 Timer::Interface => self.check_link(),
-                Timer::Cluster => self.look_at_waiting(),
+                Timer::Cluster => self.cluster_timed_out(),
             }
         }
     }

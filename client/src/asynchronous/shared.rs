@@ -188,7 +188,8 @@ impl Shared {
         encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> u64,
     ) -> Result<String, Error> {
         let (number, receiver) = self.put_question(encode)?;
-        let after = self.options.connect_timeout.saturating_add(wait);
+        let after =
+            self.options.connect_timeout.saturating_add(wait.min(crate::shared::MAX_CLUSTER_WAIT));
         match tokio::time::timeout(after, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(self.closed().unwrap_or(Error::NotConnected)),

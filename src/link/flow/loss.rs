@@ -45,7 +45,10 @@ impl Sample {
 #[derive(Debug)]
 pub struct LossMeter {
     next: u64,
-    seen_lost: u64,
+    /// Where it began.
+    first: u64,
+    /// None before the first report.
+    seen_lost: Option<u64>,
     begun_ns: u64,
     running: Sample,
     newer: Option<Sample>,
@@ -57,7 +60,8 @@ impl LossMeter {
     pub fn new(now_ns: u64, next: u64) -> LossMeter {
         LossMeter {
             next,
-            seen_lost: 0,
+            first: next,
+            seen_lost: None,
             begun_ns: now_ns,
             running: Sample::default(),
             newer: None,
@@ -68,13 +72,17 @@ impl LossMeter {
     /// The receiver has noticed so many missing, ever, while `next` is the next to
     /// be sent. Answers what is new, and the loss of the span that this ends.
     pub fn report(&mut self, now_ns: u64, next: u64, seen_lost: u64) -> (Sample, Option<u64>) {
+        // More than there was to lose since it joined is from before: it had joined
+        // already, and was forgotten here.
+        let is_old = seen_lost > next.saturating_sub(self.first);
+        let before = self.seen_lost.unwrap_or(if is_old { seen_lost } else { 0 });
         let sample = Sample {
             sent: next.saturating_sub(self.next),
             // A report that was overtaken by a later one says less: nothing new.
-            lost: seen_lost.saturating_sub(self.seen_lost),
+            lost: seen_lost.saturating_sub(before),
         };
         self.next = self.next.max(next);
-        self.seen_lost = self.seen_lost.max(seen_lost);
+        self.seen_lost = Some(before.max(seen_lost));
         self.running.add(sample);
         let is_long = now_ns.saturating_sub(self.begun_ns) >= SPAN_NS;
         if !is_long || self.running.numbers() < MIN_NUMBERS {

@@ -123,6 +123,11 @@ impl Assembler {
         self.wanted_bytes.is_none_or(|bytes| self.charge_frame(bytes))
     }
 
+    /// Whether it has been in vain so far.
+    pub fn waits_for_memory(&self) -> bool {
+        self.wanted_bytes.is_some()
+    }
+
     /// Takes the body of the next datagram; nothing of it stays if `open` fails.
     ///
     /// # Errors

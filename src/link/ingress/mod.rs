@@ -241,6 +241,11 @@ impl Ingress {
         self.held.unwrap_or(self.next)
     }
 
+    /// Whether a large frame waits for memory that other streams have.
+    pub fn waits_for_memory(&self) -> bool {
+        self.assembler.waits_for_memory()
+    }
+
     /// Numbers that were asked for, or given up without that.
     pub fn seen_lost(&self) -> u64 {
         self.gaps.seen_lost()

@@ -118,7 +118,12 @@ fn a_listener_gets_all_from_its_join_on_and_nothing_before() {
             if joined_at.is_none() && mesh.nodes[1].joined >= version {
                 joined_at = Some(round * 30 + 1);
                 assert!(mesh.nodes[1].link.joined(version));
-                assert!(mesh.nodes[1].link.waiting_for().is_empty());
+                assert!(
+                    mesh.nodes[1]
+                        .link
+                        .waiting_for(mesh.nodes[1].link.interest_version())
+                        .is_empty()
+                );
             }
             mesh.emit(0, CHANNEL, 30);
             mesh.run_ms(1);

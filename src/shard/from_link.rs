@@ -1,0 +1,166 @@
+//! Events of other brokers: onto the queues of their listeners, on whichever shard,
+//! and what of them is missing.
+//!
+//! The link waits for nobody here: who is behind misses events and is told. Only a
+//! pressured stream is held, until the queues that it fills have room.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use netcluster_platform::{Conn, Io};
+use netcluster_wire::limits::HEADER_BYTES;
+use netcluster_wire::{LossReason, Source};
+
+use crate::connection::Blocker;
+use crate::inbound::Pieces;
+use crate::link::event::{Lost, Run};
+use crate::link::peer_id::PeerId;
+use crate::link::stream::StreamId;
+use crate::mesh::Message;
+use crate::target::Target;
+
+use super::Shard;
+use super::link::LinkDriver;
+
+/// Messages that may wait for room towards another shard before events from the
+/// link are no longer added to them: each pins a chunk at the most.
+const MAX_SHARD_OVERFLOW: usize = 1024;
+
+impl LinkDriver {
+    /// These events are not sent to this shard: told later, in one sum for each
+    /// broker and stream.
+    fn miss(&mut self, shard: u16, node: u32, stream: StreamId, frames: u64) {
+        let same = |(to, lost): &&mut (u16, Lost)| {
+            *to == shard && lost.node == node && lost.stream == stream
+        };
+        match self.missed.iter_mut().find(same) {
+            Some((_, lost)) => lost.count = lost.count.map(|count| count + frames),
+            None => {
+                let (count, reason) = (Some(frames), LossReason::Slow);
+                self.missed.push((shard, Lost { node, stream, count, reason }));
+            }
+        }
+    }
+}
+
+impl<I: Io> Shard<I> {
+    /// Events of another broker, for listeners here.
+    pub(super) fn deliver_run(&mut self, run: Run) {
+        let Run { peer, stream, channel, slice, frames, name_len, source } = run;
+        self.totals.link_events_in += frames as u64;
+        let Some(channel) = self.channels.find_by_hash(channel) else { return };
+        let routes = &mut self.channels.get_mut(channel).routes;
+        routes.trim();
+        let name = &slice.as_bytes()[HEADER_BYTES..][..name_len];
+        let route = match routes.find(name) {
+            Ok(id) => Arc::clone(routes.get(id)),
+            Err(error) => {
+                // Its broker should not have let it pass.
+                tracing::debug!(%error, "an event from the link has no name");
+                self.totals.protocol_errors += 1;
+                return;
+            }
+        };
+        let emitter = Target::stream(peer, stream);
+        let pieces = std::slice::from_ref(&slice);
+        self.queue_here(&route, emitter, None, pieces, frames);
+        let mut last = self.id;
+        for target in route.targets() {
+            if target.home() != target.shard || target.shard == self.id || target.shard == last {
+                continue;
+            }
+            last = target.shard;
+            if !stream.is_pressured() && self.mesh.overflow(last) >= MAX_SHARD_OVERFLOW {
+                // That shard is behind, and the link waits for nobody here.
+                self.totals.dropped += frames as u64;
+                if let Some(driver) = self.link.as_deref_mut() {
+                    driver.miss(last, source.node, stream, frames as u64);
+                }
+                continue;
+            }
+            self.tell_missed(last);
+            let (route, pieces) = (Arc::clone(&route), Pieces::from(pieces));
+            let message = Message::Run { route, emitter, pieces, frames };
+            if self.mesh.send(last, message)
+                && stream.is_pressured()
+                && self.block(emitter, Blocker::Shard(last))
+            {
+                self.mesh.wait_for(last, emitter);
+            }
+        }
+    }
+
+    /// Tells a shard what it was not sent while it was behind.
+    fn tell_missed(&mut self, shard: u16) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        if driver.missed.is_empty() {
+            return;
+        }
+        let missed = std::mem::take(&mut driver.missed);
+        for (to, lost) in missed {
+            match to == shard {
+                true => {
+                    self.mesh.send(to, Message::LinkLost(lost));
+                }
+                false => driver.missed.push((to, lost)),
+            }
+        }
+    }
+
+    /// The same for every shard that has caught up.
+    pub(super) fn tell_all_missed(&mut self) {
+        let Some(driver) = self.link.as_deref() else { return };
+        let shards: SmallVec<[u16; 4]> = driver.missed.iter().map(|(shard, _)| *shard).collect();
+        for shard in shards {
+            if self.mesh.overflow(shard) == 0 {
+                self.tell_missed(shard);
+            }
+        }
+    }
+
+    /// Tells listeners of this shard what is missing.
+    pub(super) fn tell_lost(&mut self, lost: Lost) {
+        let source = Source { node: lost.node, client: 0 };
+        for at in 0..self.connections.len() {
+            let Some(connection) = self.connections[at].as_deref_mut() else { continue };
+            let Some(channel) = connection.channel else { continue };
+            let concerned = self.channels.get(channel).stream == lost.stream;
+            if concerned && connection.is_open() && !connection.patterns.is_empty() {
+                connection.outbound.push_lost(source, lost.count, lost.reason);
+                // Many of them are a queue like any other.
+                if connection.latest {
+                    self.totals.dropped += connection.trim_latest(&self.shared.budget);
+                } else if connection.outbound.fills(&self.shared.budget) {
+                    let stall = self.shared.config.stall_timeout;
+                    self.timers.watch_full(connection, self.now_ns, stall);
+                }
+                self.mark_dirty(Conn(at as u32));
+            }
+        }
+    }
+
+    /// A pressured stream feeds a full queue here. Returns whether this is news.
+    pub(super) fn hold_stream(&mut self, peer: PeerId, stream: StreamId, by: Blocker) -> bool {
+        let Some(driver) = self.link.as_deref_mut() else { return false };
+        let blockers = driver.held.entry((peer, stream)).or_default();
+        if blockers.contains(&by) {
+            return false;
+        }
+        blockers.push(by);
+        // Each time: the peer may have begun the stream anew.
+        driver.link.set_held(self.now_ns, peer, stream, true);
+        true
+    }
+
+    /// That queue is full no more.
+    pub(super) fn release_stream(&mut self, peer: PeerId, stream: StreamId, by: Blocker) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        let Some(blockers) = driver.held.get_mut(&(peer, stream)) else { return };
+        blockers.retain(|other| *other != by);
+        if blockers.is_empty() {
+            driver.held.remove(&(peer, stream));
+            driver.link.set_held(self.now_ns, peer, stream, false);
+        }
+    }
+}
