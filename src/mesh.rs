@@ -292,3 +292,51 @@ impl<S> Outbox<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netcluster_platform::WakeTarget;
+
+    use super::*;
+
+    struct Asleep;
+
+    impl WakeTarget for Asleep {
+        fn wake(&self) {}
+    }
+
+    fn pair() -> (Mesh<()>, Mesh<()>) {
+        let wakers = [Waker::new(Arc::new(Asleep)), Waker::new(Arc::new(Asleep))];
+        let mut all = Mesh::new_all(&wakers).into_iter();
+        (all.next().unwrap(), all.next().unwrap())
+    }
+
+    #[test]
+    fn what_does_not_fit_waits_at_its_source_and_arrives_in_order() {
+        let (mut one, mut two) = pair();
+        for number in 0..RING_MESSAGES as u64 + 5 {
+            assert_eq!(one.send(1, Message::Barrier(number)), number >= RING_MESSAGES as u64);
+        }
+        assert_eq!(one.overflow(1), 5);
+        for number in 0..RING_MESSAGES as u64 + 5 {
+            let message = two.receive(0).or_else(|| {
+                one.publish(&mut Vec::new());
+                two.receive(0)
+            });
+            assert!(matches!(message, Some(Message::Barrier(it)) if it == number));
+        }
+        assert!(!one.has_overflow());
+    }
+
+    #[test]
+    fn nothing_waits_for_a_shard_that_has_ended() {
+        let (mut one, two) = pair();
+        for number in 0..RING_MESSAGES as u64 + 5 {
+            one.send(1, Message::Barrier(number));
+        }
+        drop(two);
+        assert!(!one.send(1, Message::Barrier(0)), "nobody need pause for it");
+        one.publish(&mut Vec::new());
+        assert!(!one.has_overflow());
+    }
+}

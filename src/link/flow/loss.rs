@@ -116,3 +116,24 @@ impl LossMeter {
         self.older = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_receiver_lost_before_it_was_forgotten_does_not_count() {
+        let mut meter = LossMeter::new(0, 1000);
+        let (first, _) = meter.report(1, 1010, 50_000);
+        assert_eq!(first, Sample { sent: 10, lost: 0 });
+        let (second, _) = meter.report(2, 1020, 50_003);
+        assert_eq!(second, Sample { sent: 10, lost: 3 });
+    }
+
+    #[test]
+    fn what_it_lost_of_the_first_that_it_was_sent_counts() {
+        let mut meter = LossMeter::new(0, 1000);
+        let (first, _) = meter.report(1, 1010, 4);
+        assert_eq!(first, Sample { sent: 10, lost: 4 });
+    }
+}
