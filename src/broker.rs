@@ -131,7 +131,7 @@ impl Broker {
     ///
     /// # Errors
     /// What does not allow it, and what would.
-    pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
+    pub fn start(mut config: BrokerConfig) -> Result<Broker, StartError> {
         config.shard.check().map_err(StartError::Setting)?;
         if let Some(link) = &config.link {
             link.check(config.shard.max_payload_bytes).map_err(StartError::Setting)?;
@@ -151,7 +151,6 @@ impl Broker {
         }
         let listener =
             LocalListener::bind(&config.socket, &config.bind).map_err(StartError::Bind)?;
-        let mut config = config;
         let link = match &config.link {
             Some(options) => {
                 Some(uplink::open(options, &mut config.shard).map_err(StartError::Link)?)

@@ -118,7 +118,7 @@ impl SimBroker {
     /// time of the machine's network.
     pub fn next_due_ns(&self) -> Option<u64> {
         let skew_ns = self.net.clock_ns().saturating_sub(self.net.now_ns());
-        let due = self.shards.iter().flatten().filter_map(Shard::link_due_ns);
+        let due = self.shards.iter().flatten().filter_map(Shard::link_deadline_ns);
         due.min().map(|due_ns| due_ns.saturating_sub(skew_ns))
     }
 

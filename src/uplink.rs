@@ -14,10 +14,6 @@ use crate::resolver;
 use crate::shard::LinkStart;
 use crate::status::LinkIo;
 
-/// What IP and UDP put before a datagram, in bytes.
-const IPV4_HEADERS_BYTES: usize = 28;
-const IPV6_HEADERS_BYTES: usize = 48;
-
 /// Random bytes from the system.
 struct SystemEntropy(SystemRandom);
 
@@ -84,7 +80,7 @@ pub fn open(
 
 /// As large as was asked for, but no larger than the interface takes whole.
 fn datagram_bytes(options: &LinkOptions, info: &DatagramInfo) -> usize {
-    let headers = if options.group.is_ipv4() { IPV4_HEADERS_BYTES } else { IPV6_HEADERS_BYTES };
+    let headers = options.header_bytes();
     let wanted = options.datagram_bytes();
     let possible = info.mtu_bytes.map_or(wanted, |mtu| mtu.saturating_sub(headers));
     if possible < wanted {

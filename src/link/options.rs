@@ -9,6 +9,7 @@ use netcluster_wire::link::limits::{
     DEFAULT_PACKET_BYTES, MAX_DATAGRAM_BYTES, MAX_GROUPS, MIN_DATAGRAM_BYTES,
 };
 
+use super::config::MAX_PRESSURED_CHANNELS;
 use super::keys::Keys;
 use super::pace::FLOOR_BYTES_PER_S;
 
@@ -42,9 +43,6 @@ pub const MIN_RATE: u64 = FLOOR_BYTES_PER_S;
 pub const MAX_LINK_PAYLOAD_BYTES: usize = 64 << 20;
 /// Longest name of a cluster or a node, in bytes: its length travels in one.
 pub const MAX_LINK_NAME_BYTES: usize = 255;
-/// Most channels with pressure from the cluster: each has a stream of its own,
-/// and a group has indices for so many.
-pub const MAX_PRESSURED_CHANNELS: usize = 255;
 
 const IPV4_UDP_HEADER_BYTES: usize = 20 + 8;
 const IPV6_UDP_HEADER_BYTES: usize = 40 + 8;
@@ -114,9 +112,12 @@ impl LinkOptions {
     /// The largest datagram that is sent, in bytes: header, body and tag, but not
     /// what IP and UDP add.
     pub fn datagram_bytes(&self) -> usize {
-        let headers =
-            if self.group.is_ipv4() { IPV4_UDP_HEADER_BYTES } else { IPV6_UDP_HEADER_BYTES };
-        self.packet_bytes.saturating_sub(headers).min(MAX_DATAGRAM_BYTES)
+        self.packet_bytes.saturating_sub(self.header_bytes()).min(MAX_DATAGRAM_BYTES)
+    }
+
+    /// What IP and UDP put before a datagram, in bytes.
+    pub fn header_bytes(&self) -> usize {
+        if self.group.is_ipv4() { IPV4_UDP_HEADER_BYTES } else { IPV6_UDP_HEADER_BYTES }
     }
 
     /// Checks what a user can set, for a broker with this limit of payloads.

@@ -173,6 +173,11 @@ impl<I: Io> Shard<I> {
             return;
         }
         connection.waiters.push(emitter);
+        self.pause(emitter, queue);
+    }
+
+    /// Pauses an emitter, of whichever shard, that is on the queue's list.
+    pub(super) fn pause(&mut self, emitter: Target, queue: Target) {
         if emitter.home() == self.id {
             self.block(emitter, Blocker::Queue(queue));
         } else {

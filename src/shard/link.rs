@@ -133,18 +133,13 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// When the link has something to do again, for who steps the shard.
-    pub fn link_due_ns(&self) -> Option<u64> {
-        self.link_deadline_ns()
-    }
-
     /// How many other brokers the link knows.
     pub fn peers(&self) -> usize {
         self.link.as_deref().map_or(0, |driver| driver.link.peer_count())
     }
 
     /// When the link has something to do again.
-    pub(super) fn link_deadline_ns(&self) -> Option<u64> {
+    pub fn link_deadline_ns(&self) -> Option<u64> {
         let driver = self.link.as_deref()?;
         match driver.more && !driver.blocked {
             true => Some(0),
@@ -232,12 +227,7 @@ impl<I: Io> Shard<I> {
             return;
         }
         waiters.push(emitter);
-        let queue = Target::link(u64::from(stream.0));
-        if emitter.shard == self.id {
-            self.block(emitter, Blocker::Queue(queue));
-        } else {
-            self.mesh.send(emitter.shard, Message::Pause { emitter, by: queue });
-        }
+        self.pause(emitter, Target::link(u64::from(stream.0)));
     }
 
     fn transmit(&mut self) {

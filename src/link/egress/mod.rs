@@ -203,16 +203,6 @@ impl Egress {
         ring.datagram(number).filter(|_| number < ring.sent())
     }
 
-    /// When it was last repaired; `None` if never, or if it is gone.
-    pub fn repaired_ns(&self, number: u64) -> Option<u64> {
-        self.layout.ring.repaired_ns(number)
-    }
-
-    /// Remembers that it was repaired now.
-    pub fn set_repaired(&mut self, number: u64, now_ns: u64) {
-        self.layout.ring.set_repaired(number, now_ns);
-    }
-
     /// The next number to be sent, and the ordinal that its header has or, as far
     /// as is known now, will have.
     pub fn next(&self) -> Position {

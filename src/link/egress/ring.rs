@@ -39,7 +39,8 @@ pub const MIN_SLOTS: usize = 2;
 /// See the module.
 pub(super) struct Ring {
     memory: Box<[u8]>,
-    slots: Box<[Slot]>,
+    /// Bytes of each slot's datagram, known once it is closed.
+    lengths: Box<[u16]>,
     slot_bytes: usize,
     tag_bytes: usize,
     /// Where the slot of the open datagram starts, so that small frames need no
@@ -51,14 +52,6 @@ pub(super) struct Ring {
     sealed: u64,
     open: u64,
     unsent_bytes: usize,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    /// Of the whole datagram, known once it is closed.
-    bytes: u16,
-    /// When its datagram was last repaired; 0 is never.
-    repaired_ns: u64,
 }
 
 /// A closed datagram in its parts.
@@ -75,7 +68,7 @@ impl Ring {
         let slots = (history_bytes / slot_bytes).max(MIN_SLOTS);
         Ring {
             memory: vec![0; slots * slot_bytes].into(),
-            slots: vec![Slot::default(); slots].into(),
+            lengths: vec![0; slots].into(),
             slot_bytes,
             tag_bytes,
             open_at: 0,
@@ -123,7 +116,7 @@ impl Ring {
     pub(super) fn has_room(&self) -> bool {
         // What is gone from the history cannot be needed.
         let kept = self.needed.max(self.tail).min(self.sent);
-        self.open < kept.saturating_add(self.slots.len() as u64)
+        self.open < kept.saturating_add(self.lengths.len() as u64)
     }
 
     /// Takes the slot for the open datagram, if it is free, before the first
@@ -133,7 +126,7 @@ impl Ring {
         if !self.has_room() {
             return false;
         }
-        self.tail = self.tail.max((self.open + 1).saturating_sub(self.slots.len() as u64));
+        self.tail = self.tail.max((self.open + 1).saturating_sub(self.lengths.len() as u64));
         self.check();
         true
     }
@@ -155,7 +148,7 @@ impl Ring {
         head.copy_from_slice(header.bytes());
         let bytes = DATA_HEADER_BYTES + body_bytes + self.tag_bytes;
         let slot = self.index(self.open);
-        self.slots[slot] = Slot { bytes: bytes as u16, repaired_ns: 0 };
+        self.lengths[slot] = bytes as u16;
         self.unsent_bytes += bytes;
         self.open += 1;
         self.open_at = self.index(self.open) * self.slot_bytes;
@@ -165,7 +158,7 @@ impl Ring {
     /// How many closed datagrams can go out as one batch, and their bytes: all
     /// but the last are full, and all are adjacent.
     pub(super) fn ready(&self, limit: u64, max_bytes: usize) -> (u64, usize) {
-        let to_wrap = self.slots.len() - self.index(self.sent);
+        let to_wrap = self.lengths.len() - self.index(self.sent);
         let most = MAX_BATCH_DATAGRAMS.min(to_wrap as u64);
         let end = self.open.min(limit).min(self.sent + most);
         let (mut number, mut bytes) = (self.sent, 0);
@@ -252,28 +245,14 @@ impl Ring {
         Some(&self.memory[start..start + self.bytes_of(number)])
     }
 
-    /// When it was last repaired; `None` if never, or if it is gone.
-    pub(super) fn repaired_ns(&self, number: u64) -> Option<u64> {
-        let there = self.tail <= number && number < self.sent;
-        let repaired_ns = self.slots[self.index(number)].repaired_ns;
-        (there && repaired_ns != 0).then_some(repaired_ns)
-    }
-
-    pub(super) fn set_repaired(&mut self, number: u64, now_ns: u64) {
-        if self.tail <= number && number < self.sent {
-            let slot = self.index(number);
-            self.slots[slot].repaired_ns = now_ns;
-        }
-    }
-
     #[inline]
     fn index(&self, number: u64) -> usize {
-        (number % self.slots.len() as u64) as usize
+        (number % self.lengths.len() as u64) as usize
     }
 
     #[inline]
     fn bytes_of(&self, number: u64) -> usize {
-        usize::from(self.slots[self.index(number)].bytes)
+        usize::from(self.lengths[self.index(number)])
     }
 
     #[inline]
@@ -281,6 +260,6 @@ impl Ring {
         debug_assert!(self.tail <= self.sent);
         debug_assert!(self.sent <= self.sealed);
         debug_assert!(self.sealed <= self.open);
-        debug_assert!(self.open <= self.tail + self.slots.len() as u64);
+        debug_assert!(self.open <= self.tail + self.lengths.len() as u64);
     }
 }
