@@ -51,6 +51,7 @@ pub mod neighbours;
 pub mod options;
 mod own;
 pub mod pace;
+mod shares;
 mod peer;
 pub mod peer_id;
 mod peers;
@@ -103,6 +104,7 @@ use self::sending::Sending;
 use self::status::LinkCounters;
 use self::unanswered::Unanswered;
 use self::warnings::Warnings;
+use self::shares::Shares;
 use self::window::{Window, WindowConfig};
 
 /// How far ahead of a hole datagrams are kept until it is filled.
@@ -133,6 +135,7 @@ pub struct Link {
     egress_config: EgressConfig,
     ingress_config: IngressConfig,
     window: Window,
+    shares: Shares,
     sending: Sending,
 
     /// Whose data was just received, and has not been looked through.
@@ -211,6 +214,7 @@ impl Link {
             window,
             sending: Sending::new(now_ns, config.rate),
             touched: None,
+            shares: Shares::default(),
             owes_status: false,
             is_looped: false,
             events,

@@ -17,6 +17,10 @@
 //! sum. Flow control, not this, keeps a receiver's buffer from overflowing; this is
 //! for what lies between: a slower line, a switch, several senders at one port.
 //!
+//! Several senders on one line become equal by that alone, but slowly: so a receiver
+//! states what a fair share would be ([`super::shares`]), and who slows down takes
+//! no more.
+//!
 //! What counts as loss of an interval is that of the receiver that lost most, of
 //! those that are waited for; the caller reports no others. When all whose losses
 //! made the rate fall are no longer waited for, it is what it was before.
@@ -33,7 +37,7 @@ use netcluster_wire::link::limits::DEFAULT_PACKET_BYTES;
 use crate::link::flow::Sample;
 use crate::link::peer_id::PeerId;
 use bucket::Bucket;
-use losses::Losses;
+use losses::{Loss, Losses};
 
 /// No loss slows us down below this, in bytes per second.
 pub const FLOOR_BYTES_PER_S: u64 = 1_000_000;
@@ -161,8 +165,9 @@ impl Pace {
         if self.is_limited() { self.bucket.next_ns() } else { None }
     }
 
-    /// What a receiver that is waited for lost since its last report.
-    pub fn report(&mut self, now_ns: u64, peer: PeerId, sample: Sample) {
+    /// What a receiver that is waited for lost since its last report, and what it
+    /// says is a fair share of the way to it, in bytes per second; 0 if nothing.
+    pub fn report(&mut self, now_ns: u64, peer: PeerId, sample: Sample, share: u64) {
         if now_ns < self.begun_ns {
             return;
         }
@@ -173,14 +178,14 @@ impl Pace {
             self.batches = 0;
             return;
         }
-        self.losses.add(peer, sample);
+        self.losses.add(peer, sample, share);
         let elapsed_ns = now_ns - self.begun_ns;
         if elapsed_ns < INTERVAL_NS {
             return;
         }
         let Some(worst) = self.losses.worst() else { return };
-        let loss_permille = worst.permille();
-        let is_certain = loss_permille > LOSS_PERMILLE + self.doubt_permille(worst);
+        let loss_permille = worst.sample.permille();
+        let is_certain = loss_permille > LOSS_PERMILLE + self.doubt_permille(worst.sample);
         let is_suspect = loss_permille > LOSS_PERMILLE && !is_certain;
         if is_suspect && elapsed_ns < MAX_INTERVAL_NS {
             // It may be chance: the interval goes on until it is clear.
@@ -198,7 +203,9 @@ impl Pace {
             }
         } else if is_certain {
             self.blame();
-            self.decrease(now_ns, sent, loss_permille);
+            let arrived = (u128::from(sent) * u128::from(1000 - loss_permille) / 1000) as u64;
+            let share = scaled_share(worst, sent_bytes);
+            self.decrease(now_ns, arrived, share);
         } else if let Some(limit) = self.limit
             && !is_suspect
         {
@@ -241,8 +248,8 @@ impl Pace {
             self.blamed.clear();
             self.before = self.limit;
         }
-        for (peer, loss_permille) in self.losses.known() {
-            if loss_permille > LOSS_PERMILLE && !self.blamed.contains(&peer) {
+        for (peer, loss) in self.losses.known() {
+            if loss.sample.permille() > LOSS_PERMILLE && !self.blamed.contains(&peer) {
                 self.blamed.push(peer);
             }
         }
@@ -293,9 +300,8 @@ impl Pace {
         self.bucket.allow(now_ns, wanted)
     }
 
-    fn decrease(&mut self, now_ns: u64, sent: u64, loss_permille: u64) {
-        let arrived = (u128::from(sent) * u128::from(1000 - loss_permille) / 1000) as u64;
-        let mut rate = arrived / 100 * DECREASE_PERCENT;
+    fn decrease(&mut self, now_ns: u64, arrived: u64, share: u64) {
+        let mut rate = arrived.min(share) / 100 * DECREASE_PERCENT;
         let mut ceiling = arrived;
         let mut floored_ns = None;
         if let Some(limit) = self.limit {
@@ -332,6 +338,17 @@ impl Pace {
         let is_capped = self.cap.is_some_and(|cap| limit.rate >= cap);
         self.limit = if is_free || is_capped { None } else { Some(limit) };
     }
+}
+
+/// A receiver's share, as a rate of all that we send: it may not want all of it.
+/// `u64::MAX` if it states none.
+fn scaled_share(loss: Loss, sent_bytes: u64) -> u64 {
+    if loss.share == 0 {
+        return u64::MAX;
+    }
+    let to_it = loss.sample.numbers().saturating_mul(FULL_DATAGRAM_BYTES).max(1);
+    let share = u128::from(loss.share) * u128::from(sent_bytes.max(to_it)) / u128::from(to_it);
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

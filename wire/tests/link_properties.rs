@@ -146,10 +146,10 @@ fn bodies() -> impl Strategy<Value = (ControlKind, Vec<u8>)> {
         (numbers(), vec(beats(), 0..=MAX_ENTRIES)).prop_map(move |(time_ns, beats)| {
             body(ControlKind::Heartbeat, &|out| Heartbeat::encode(time_ns, &beats, out))
         }),
-        (id(), numbers(), any::<u32>(), vec(reports(), 0..=MAX_ENTRIES)).prop_map(
-            move |(to, echo_ns, held_ns, reports)| {
+        (id(), numbers(), any::<(u32, u32)>(), vec(reports(), 0..=MAX_ENTRIES)).prop_map(
+            move |(to, echo_ns, (held_ns, share), reports)| {
                 body(ControlKind::Status, &|out| {
-                    Status::encode(&to, echo_ns, held_ns, &reports, out);
+                    Status::encode(&to, echo_ns, held_ns, share, &reports, out);
                 })
             }
         ),

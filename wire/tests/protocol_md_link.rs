@@ -233,8 +233,8 @@ fn control_body(example: &Example<'_>, kind: ControlKind, out: &mut Vec<u8>) {
             });
             let reports: Vec<Report> = reports.collect();
             let (echo_ns, held_ns) = (example.number("echo_ns"), example.number("held_ns"));
-            let to = example.bytes("to");
-            link::Status::encode(&to, echo_ns, held_ns as u32, &reports, out);
+            let (to, share) = (example.bytes("to"), example.number("share") as u32);
+            link::Status::encode(&to, echo_ns, held_ns as u32, share, &reports, out);
         }
         ControlKind::Nak => {
             let ranges = example.all("range").into_iter().map(|range| Range {
