@@ -51,7 +51,6 @@ pub mod neighbours;
 pub mod options;
 mod own;
 pub mod pace;
-mod shares;
 mod peer;
 pub mod peer_id;
 mod peers;
@@ -60,6 +59,7 @@ mod receive;
 pub mod repair;
 mod report;
 mod sending;
+mod shares;
 pub mod status;
 pub mod stream;
 mod timeout;
@@ -101,10 +101,10 @@ use self::own::OwnStream;
 use self::peer_id::session_tag;
 use self::peers::Peers;
 use self::sending::Sending;
+use self::shares::Shares;
 use self::status::LinkCounters;
 use self::unanswered::Unanswered;
 use self::warnings::Warnings;
-use self::shares::Shares;
 use self::window::{Window, WindowConfig};
 
 /// How far ahead of a hole datagrams are kept until it is filled.

@@ -7,7 +7,7 @@ use crate::link::Link;
 use crate::link::announce::HELLO_INTERVAL_NS;
 use crate::link::event::LinkEvent;
 use crate::link::flow::FlowEvent;
-use crate::link::peer::PING_AFTER_NS;
+use crate::link::peer::{PING_AFTER_NS, Peer};
 
 /// See [`Link::note_pause`].
 const PAUSE_NS: u64 = HELLO_INTERVAL_NS * 3 / 2;
@@ -153,8 +153,7 @@ impl Link {
             return;
         }
         if self.shares.is_due(now_ns) {
-            let brought = self.peers.iter().map(|peer| (peer.id, peer.counters.received_bytes));
-            self.shares.count(now_ns, brought);
+            self.shares.count(now_ns, self.peers.iter().map(Peer::brought));
         }
         for index in 0..self.peers.len() {
             let Some(slot) = self.peers.slot_at(index) else { continue };

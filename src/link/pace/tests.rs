@@ -3,6 +3,7 @@ use super::*;
 mod bottleneck;
 
 const MS: u64 = 1_000_000;
+const MB: u64 = 1_000_000;
 const A: PeerId = PeerId(1);
 const B: PeerId = PeerId(2);
 
@@ -17,13 +18,24 @@ fn sample(sent: u64, lost: u64) -> Sample {
 
 /// Sends at this rate for an interval and reports so much loss.
 fn interval(pace: &mut Pace, now_ns: &mut u64, bytes_per_s: u64, loss_permille: u64) {
+    interval_with_share(pace, now_ns, bytes_per_s, loss_permille, 0);
+}
+
+/// The same, and what the receiver says is a fair share.
+fn interval_with_share(
+    pace: &mut Pace,
+    now_ns: &mut u64,
+    bytes_per_s: u64,
+    loss_permille: u64,
+    share: u64,
+) {
     *now_ns = (*now_ns).max(pace.begun_ns);
     if pace.is_settling {
         pace.report(*now_ns, A, Sample::default(), 0);
     }
     *now_ns += INTERVAL_NS;
     spend(pace, (bytes_per_s / (1_000_000_000 / INTERVAL_NS)) as usize);
-    pace.report(*now_ns, A, sample(1000, loss_permille), 0);
+    pace.report(*now_ns, A, sample(1000, loss_permille), share);
 }
 
 #[test]
@@ -44,6 +56,54 @@ fn loss_slows_down_below_what_arrived() {
     interval(&mut pace, &mut now_ns, 1_000_000_000, 900);
     assert_eq!(pace.rate(), Some(85_000_000));
     assert_eq!(pace.decreases(), 1);
+}
+
+#[test]
+fn who_must_slow_down_first_takes_the_share_whatever_it_lost() {
+    for loss_permille in [200, 500, 999] {
+        let (mut pace, mut now_ns) = (Pace::new(0, None), 0);
+        interval_with_share(&mut pace, &mut now_ns, 60 * MB, loss_permille, 20 * MB);
+        assert_eq!(pace.rate(), Some(17 * MB));
+    }
+}
+
+#[test]
+fn a_share_that_is_known_too_late_is_taken_once() {
+    let (mut pace, mut now_ns) = (Pace::new(0, None), 0);
+    interval(&mut pace, &mut now_ns, 50 * MB, 999);
+    assert_eq!(pace.rate(), Some(FLOOR_BYTES_PER_S));
+    interval_with_share(&mut pace, &mut now_ns, MB, 0, 20 * MB);
+    assert_eq!(pace.rate(), Some(17 * MB));
+    // Its own way is narrower: that is not tried again.
+    interval_with_share(&mut pace, &mut now_ns, 17 * MB, 800, 20 * MB);
+    let slow = pace.rate().unwrap();
+    assert!(slow < 9 * MB);
+    interval_with_share(&mut pace, &mut now_ns, slow, 0, 20 * MB);
+    assert_eq!(pace.rate(), Some(slow + STEP_BYTES_PER_S));
+}
+
+#[test]
+fn who_has_more_than_a_share_gives_way_at_less_loss_and_without() {
+    let (mut pace, mut now_ns) = (Pace::new(0, None), 0);
+    interval_with_share(&mut pace, &mut now_ns, 60 * MB, GREEDY_LOSS_PERMILLE, 40 * MB);
+    assert_eq!(pace.rate(), None);
+    interval_with_share(&mut pace, &mut now_ns, 60 * MB, GREEDY_LOSS_PERMILLE + 1, 40 * MB);
+    assert_eq!(pace.rate(), Some(34 * MB));
+    interval_with_share(&mut pace, &mut now_ns, 34 * MB, 0, 26 * MB);
+    assert_eq!(pace.rate(), Some(33 * MB));
+    // The others need no more room.
+    interval(&mut pace, &mut now_ns, 33 * MB, 0);
+    assert_eq!(pace.rate(), Some(33 * MB + STEP_BYTES_PER_S));
+}
+
+#[test]
+fn a_share_grows_by_what_its_receiver_does_not_want() {
+    let (mut pace, mut now_ns) = (Pace::new(0, None), 0);
+    now_ns += INTERVAL_NS;
+    spend(&mut pace, 4 * 1000 * FULL_DATAGRAM_BYTES as usize);
+    pace.report(now_ns, A, sample(1000, 500), 20 * MB);
+    let rate = pace.rate().unwrap();
+    assert!((67 * MB..=68 * MB).contains(&rate), "{rate}");
 }
 
 #[test]
