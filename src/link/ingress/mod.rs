@@ -277,6 +277,7 @@ impl Ingress {
         }
         let (number, key_id) = (header.number.get(), header.key_id.get());
         if number < self.next {
+            self.gaps.came_again(number);
             return Verdict::Duplicate;
         }
         let ahead = number - self.fed;
@@ -284,6 +285,7 @@ impl Ingress {
             return Verdict::TooFar;
         }
         if self.reorder.has(ahead as usize) {
+            self.gaps.came_again(number);
             return Verdict::Duplicate;
         }
         let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
