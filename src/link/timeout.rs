@@ -152,12 +152,14 @@ impl Link {
         if !std::mem::take(&mut self.owes_status) {
             return;
         }
+        let senders = self.window.senders(now_ns);
         for index in 0..self.peers.len() {
             let Some(slot) = self.peers.slot_at(index) else { continue };
             let Some(peer) = self.peers.at_mut(slot) else { continue };
             if !std::mem::take(&mut peer.owes_status) {
                 continue;
             }
+            let shares = self.window.shares(&senders, peer.id);
             let mut reports: Vec<Report> = Vec::with_capacity(peer.incoming.len());
             for incoming in &peer.incoming {
                 let position = incoming.ingress.position();
@@ -166,7 +168,7 @@ impl Link {
                     held: incoming.is_held,
                     missing: incoming.ingress.missing(),
                     position,
-                    limit: self.window.grant(now_ns, peer.id, incoming.stream, position),
+                    limit: self.window.grant(&shares, incoming.stream, position),
                     seen_lost: incoming.ingress.seen_lost(),
                 });
             }

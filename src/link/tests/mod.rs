@@ -5,3 +5,4 @@ mod faults;
 mod membership;
 mod mesh;
 mod neighbours;
+mod sending;
