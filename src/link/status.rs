@@ -18,6 +18,9 @@ pub struct LinkCounters {
     pub repaired: u64,
     /// Control datagrams sent, once per address.
     pub control_sent: u64,
+    /// Datagrams of any kind that a socket refused for good: too large, no route.
+    /// They are not among those sent.
+    pub refused: u64,
     /// Control datagrams dropped since too many waited.
     pub control_dropped: u64,
     /// Event frames that no other broker wanted.

@@ -259,6 +259,7 @@ impl<I: Io> Shard<I> {
                             driver.logged_ns = self.now_ns.max(1);
                             tracing::warn!(to = %transmit.to.address(), %error, "cannot send a datagram");
                         }
+                        driver.link.refused_transmit(at);
                         break;
                     }
                 }
