@@ -88,7 +88,7 @@ pub(super) struct Waiting {
     pub(super) target: Target,
     pub(super) request: u64,
     /// Of the own interest, as it was when it asked.
-    pub(super) version: u32,
+    pub(super) version: u64,
     pub(super) deadline_ns: u64,
 }
 

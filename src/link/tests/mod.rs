@@ -2,6 +2,7 @@
 
 mod delivery;
 mod faults;
+mod joining;
 mod membership;
 mod mesh;
 mod neighbours;
