@@ -7,7 +7,7 @@ use netcluster_wire::link::{Answer, Challenge, Control, ControlKind, Hello};
 
 use crate::link::Link;
 use crate::link::event::{Gone, LinkEvent};
-use crate::link::handshake::{Due, Identity, Pending};
+use crate::link::handshake::{Due, Identity, Pending, SIGNS};
 use crate::link::incoming::Outlet;
 use crate::link::keys::ControlOpener;
 use crate::link::peer::Peer;
@@ -137,6 +137,7 @@ impl Link {
                     self.ping_rival(&session);
                     self.challenge(&session);
                 }
+                Due::AskRival => self.ping_rival(&session),
                 Due::Establish => self.establish(now_ns, &session),
             }
         }
@@ -164,11 +165,16 @@ impl Link {
             && pending.rival.is_none_or(|(known, _)| known != rival.id)
         {
             // It became a peer just now: it gets its time too.
-            pending.rival = Some((rival.id, now_ns));
+            pending.ask_rival_again(now_ns, rival.id);
             return self.ping_rival(session);
         }
         let since_ns = pending.rival.map_or(u64::MAX, |(_, since_ns)| since_ns);
         if let Some(rival) = rival.filter(|rival| rival.heard_ns > since_ns) {
+            pending.signs += 1;
+            if pending.signs < SIGNS {
+                pending.ask_rival_again(now_ns, rival.id);
+                return self.ping_rival(session);
+            }
             pending.is_refused = true;
             let (address, other) = (pending.address, rival.address);
             let (name, other_name) = (pending.identity.name.clone(), rival.identity.name.clone());
