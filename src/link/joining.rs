@@ -23,7 +23,7 @@ use crate::link::Link;
 use crate::link::event::LinkEvent;
 use crate::link::flow::Path;
 use crate::link::incoming::Incoming;
-use crate::link::ingress::Ingress;
+use crate::link::ingress::{Ingress, IngressConfig};
 use crate::link::keys::StreamOpener;
 use crate::link::peer::Peer;
 use crate::link::stream::{Position, StreamId};
@@ -274,6 +274,10 @@ impl Link {
     fn take_places(&mut self, now_ns: u64, slot: usize, streams: &[(StreamId, Position)]) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let mut before = std::mem::take(&mut peer.incoming);
+        let config = IngressConfig {
+            reassembly: self.ingress_config.reassembly.of(peer.id),
+            ..self.ingress_config.clone()
+        };
         for &(stream, join) in streams {
             let at = before.iter().position(|incoming| incoming.stream == stream);
             let mut is_held = false;
@@ -305,7 +309,7 @@ impl Link {
             }
             let opener = StreamOpener::new(&self.config.keys, &peer.session, stream);
             let node = peer.identity.node;
-            let ingress = Ingress::new(stream, node, join, opener, &self.ingress_config);
+            let ingress = Ingress::new(stream, node, join, opener, &config);
             self.window.open(peer.id, stream, join.number);
             let mut incoming = Incoming::new(stream, ingress, join);
             // The queue that holds it up may still be full.

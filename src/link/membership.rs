@@ -297,21 +297,33 @@ impl Link {
             return;
         }
         self.say_hello(&self.anybody(), false);
-        self.feed_waiting(now_ns);
+        self.look_at_large_frames(now_ns);
     }
 
     /// Streams that wait for reassembly memory try again, as others may have given
-    /// some back; those that receive do so by themselves.
-    fn feed_waiting(&mut self, now_ns: u64) {
-        let waiting: Vec<_> = (0..)
+    /// some back; those that receive do so by themselves. Large frames that do not
+    /// go on are given up.
+    fn look_at_large_frames(&mut self, now_ns: u64) {
+        let large: Vec<_> = (0..)
             .map_while(|index| self.peers.slot_at(index))
             .filter_map(|slot| Some((slot, self.peers.at(slot)?)))
             .flat_map(|(slot, peer)| peer.incoming.iter().map(move |incoming| (slot, incoming)))
-            .filter(|(_, incoming)| incoming.ingress.waits_for_memory())
+            .filter(|(_, incoming)| incoming.ingress.has_large_frame())
             .map(|(slot, incoming)| (slot, incoming.stream))
             .collect();
-        for (slot, stream) in waiting {
+        for (slot, stream) in large {
             self.look_through(now_ns, slot, stream);
+            // A pressured channel may wait for somebody's listeners that long.
+            let patience_ns = match stream.is_pressured() {
+                true => self.config.stall_timeout.as_nanos() as u64,
+                false => 0,
+            };
+            let Some(peer) = self.peers.at_mut(slot) else { continue };
+            let Some(incoming) = peer.incoming_mut(stream) else { continue };
+            if incoming.ingress.give_up_stalled(now_ns, patience_ns) {
+                self.counters.stalled_frames += 1;
+                self.look_through(now_ns, slot, stream);
+            }
         }
     }
 

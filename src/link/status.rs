@@ -27,6 +27,8 @@ pub struct LinkCounters {
     pub events_unwanted: u64,
     /// Event frames received for channels that nobody here listens to.
     pub events_unheard: u64,
+    /// Large event frames from peers that did not go on, and were given up.
+    pub stalled_frames: u64,
     /// Requests for repairs sent.
     pub naks_sent: u64,
     /// Requests for repairs received.

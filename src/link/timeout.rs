@@ -48,6 +48,7 @@ impl Link {
             let slot = self.peers.slot_at(index);
             if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
                 peer.heard_ns = peer.heard_ns.max(now_ns.saturating_sub(PING_AFTER_NS));
+                peer.incoming.iter_mut().for_each(|incoming| incoming.ingress.forgive_stall());
             }
         }
     }

@@ -44,6 +44,14 @@ use assemble::Assembler;
 use gaps::Gaps;
 use reorder::{Facts, Reorder};
 
+/// A large frame that has not grown for this long is given up: others may wait for
+/// its memory. Far more than any healthy sender waits for any receiver.
+pub const STALLED_FRAME_NS: u64 = 10_000_000_000;
+
+/// While others wait it must grow by so much in that time. A sender is never slower
+/// than 1 MB/s, all its streams together.
+pub const STALLED_FRAME_BYTES: usize = 256 << 10;
+
 /// No stream gets this far; sums of numbers below it do not overflow.
 const MAX_NUMBER: u64 = 1 << 62;
 
@@ -90,6 +98,8 @@ pub struct Ingress {
     told: Position,
     /// While held: where the stream stood when that began.
     held: Option<u64>,
+    /// The large frame that is filling, how far it was then, and when.
+    progress: Option<(u64, usize, u64)>,
     life: Life,
     now_ns: u64,
     counters: Counters,
@@ -118,6 +128,7 @@ impl Ingress {
             tail: number,
             told: Position { number, ordinal: join.ordinal },
             held: None,
+            progress: None,
             life: Life::Live,
             now_ns: 0,
             counters: Counters::default(),
@@ -244,6 +255,48 @@ impl Ingress {
     /// Whether a large frame waits for memory that other streams have.
     pub fn waits_for_memory(&self) -> bool {
         self.assembler.waits_for_memory()
+    }
+
+    /// Whether a large frame is filling, or waits for memory.
+    pub fn has_large_frame(&self) -> bool {
+        self.assembler.filling().is_some() || self.waits_for_memory()
+    }
+
+    /// Gives up the large frame that is filling if it has not grown for
+    /// [`STALLED_FRAME_NS`] and this; whether it did. The event is then lost, as is
+    /// told at the next boundary or heartbeat. To be called every second or so, and
+    /// when all that came has been delivered.
+    pub fn give_up_stalled(&mut self, now_ns: u64, patience_ns: u64) -> bool {
+        let Some((frame, filled)) = self.assembler.filling() else {
+            self.progress = None;
+            return false;
+        };
+        if self.held.is_some() {
+            // It is we who do not go on.
+            self.progress = None;
+            return false;
+        }
+        let enough = if self.assembler.is_memory_scarce() { STALLED_FRAME_BYTES } else { 1 };
+        match self.progress {
+            Some((before, then, since_ns)) if before == frame && filled < then + enough => {
+                let limit_ns = STALLED_FRAME_NS.saturating_add(patience_ns);
+                if now_ns.saturating_sub(since_ns) < limit_ns {
+                    return false;
+                }
+                self.progress = None;
+                self.assembler.cut();
+                true
+            }
+            _ => {
+                self.progress = Some((frame, filled, now_ns));
+                false
+            }
+        }
+    }
+
+    /// The time since the last look does not count: this machine slept.
+    pub fn forgive_stall(&mut self) {
+        self.progress = None;
     }
 
     /// Numbers that were asked for, or given up without that.
