@@ -136,6 +136,8 @@ impl Link {
     pub(super) fn send_interest(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.told.is_again_due(now_ns) {
+            // Of those that are not wanted nothing would ever be heard.
+            peer.deaf_groups &= self.locals.groups;
             let hears = peer.is_multicast_heard(now_ns);
             let version = self.interest.next_told();
             let groups = self.locals.groups;
@@ -252,6 +254,8 @@ impl Link {
         if told.places.len() < usize::from(joined.total) {
             return;
         }
+        // What came so far came as the peer was told before.
+        peer.incoming.iter_mut().for_each(|incoming| incoming.unheard = None);
         told.is_confirmed = true;
         told.fresh = false;
         told.confirmed_version = told.own_version;

@@ -217,6 +217,21 @@ impl Link {
         }
     }
 
+    /// A peer is heard by multicast, but not what it sends to this group: it is to
+    /// send us copies, until something of the group is heard.
+    pub(super) fn group_unheard(&mut self, now_ns: u64, slot: usize, group: u8) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.deaf_groups |= 1 << group;
+        let (name, from) = (peer.identity.name.clone(), peer.address);
+        let address = self.config.group_address(group).ip();
+        self.warn(now_ns, Kind::DeafGroup, from, || {
+            format!(
+                "multicast of broker {name} at {from} arrives, but not in the group {address}:                  its events come by unicast; look at what switches filter"
+            )
+        });
+        self.renew_interest(now_ns, slot);
+    }
+
     /// Does what is due for one peer. It may be gone afterwards.
     pub(super) fn run_peer(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };

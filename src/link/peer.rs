@@ -146,6 +146,8 @@ pub(super) struct Peer {
     pub heard_ns: u64,
     /// When multicast of it was.
     pub multicast_ns: Option<u64>,
+    /// Groups whose multicast does not reach us although other multicast of it does.
+    pub deaf_groups: u64,
     pub wants: Wants,
     pub told: Told,
     /// Its streams that we take part in, by their ids.
@@ -190,6 +192,7 @@ impl Peer {
             opener: pending.opener,
             heard_ns: now_ns,
             multicast_ns: pending.multicast_ns,
+            deaf_groups: 0,
             wants: Wants::default(),
             told,
             incoming: Vec::new(),
@@ -212,9 +215,10 @@ impl Peer {
         }
     }
 
-    /// Whether its multicast reaches us.
+    /// Whether its multicast reaches us, in all groups that count.
     pub fn is_multicast_heard(&self, now_ns: u64) -> bool {
-        self.multicast_ns.is_some_and(|at_ns| now_ns < at_ns + MULTICAST_SILENCE_NS)
+        self.deaf_groups == 0
+            && self.multicast_ns.is_some_and(|at_ns| now_ns < at_ns + MULTICAST_SILENCE_NS)
     }
 
     /// Whether it has not been heard for too long.

@@ -72,6 +72,10 @@ impl Link {
         let drops = &mut self.counters.drops;
         match incoming.ingress.handle(now_ns, header, datagram) {
             Verdict::Taken => {
+                if multicast {
+                    incoming.unheard = None;
+                    peer.deaf_groups &= !(1 << stream.group());
+                }
                 peer.heard(now_ns, multicast);
                 peer.counters.received += 1;
                 peer.counters.received_bytes += datagram.len() as u64;

@@ -201,6 +201,8 @@ impl Link {
             return;
         }
         let repair_ns = peer.repair_ns.max(peer.round_trip_ns);
+        let is_deaf =
+            peer.told.hears && peer.told.is_confirmed && incoming.is_group_unheard(now_ns);
         let mut found = Vec::new();
         while incoming.ingress.poll_nak(now_ns, repair_ns, &mut found) {
             let seen_lost = incoming.ingress.seen_lost();
@@ -217,6 +219,10 @@ impl Link {
                 self.counters.naks_sent += 1;
             }
             found.clear();
+        }
+        if is_deaf {
+            let group = incoming.stream.group();
+            self.group_unheard(now_ns, slot, group);
         }
     }
 }

@@ -299,6 +299,11 @@ impl Ingress {
         self.progress = None;
     }
 
+    /// Behind the highest number that the peer is known to have sent.
+    pub fn known_end(&self) -> u64 {
+        self.seen_end.max(self.told.number)
+    }
+
     /// Numbers that were asked for, or given up without that.
     pub fn seen_lost(&self) -> u64 {
         self.gaps.seen_lost()

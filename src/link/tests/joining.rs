@@ -79,3 +79,39 @@ fn versions_of_interests_go_on_behind_the_largest_number() {
         mesh.assert_seen(1, 0, CHANNEL, 1..=round + 1);
     }
 }
+
+#[test]
+fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast() {
+    let mut mesh = Mesh::of(1, 2);
+    mesh.listen(1, CHANNEL);
+    mesh.run_ms(300);
+    mesh.emit(0, CHANNEL, 10);
+    mesh.run_ms(100);
+    // A switch that forgot who wants this group, but not the control group.
+    let control = config(1).group.ip();
+    mesh.nodes[1].groups.retain(|group| *group == control);
+    for _ in 0..200 {
+        mesh.emit(0, CHANNEL, 2);
+        mesh.run_ms(10);
+    }
+    mesh.run_ms(100);
+    assert_eq!(mesh.nodes[0].peers()[0].path, "unicast");
+    let before = mesh.nodes[1].link.counters().naks_sent;
+    mesh.emit(0, CHANNEL, 100);
+    mesh.run_ms(100);
+    assert_eq!(mesh.nodes[1].link.counters().naks_sent, before);
+    mesh.assert_seen(1, 0, CHANNEL, 1..=510);
+    assert!(mesh.nodes[1].warnings[0].contains("not in the group"));
+    // The switch has learned; there is somebody else to send multicast for.
+    let group = mesh.nodes[1].link.config.group_address((channel_hash(CHANNEL) % 4) as u8).ip();
+    mesh.nodes[1].groups.insert(group);
+    mesh.start(config(2));
+    mesh.listen(2, CHANNEL);
+    mesh.run_ms(300);
+    for _ in 0..20 {
+        mesh.emit(0, CHANNEL, 1);
+        mesh.run_ms(100);
+    }
+    assert!(mesh.nodes[0].peers().iter().all(|peer| peer.path == "multicast"));
+    mesh.assert_seen(1, 0, CHANNEL, 1..=530);
+}
