@@ -145,7 +145,8 @@ impl Link {
                 self.mail.post_to(ControlKind::Answer, from.0, |out| answer.encode(out));
                 // It does not know us (any more), nor what we want.
                 if peer.told.is_confirmed {
-                    self.renew_interest(now_ns, slot);
+                    peer.told.note_asked();
+                    self.send_interest(now_ns, slot);
                 }
             }
             Control::Interest(interest) => self.on_interest(now_ns, slot, interest),

@@ -15,6 +15,13 @@ use crate::link::stream::{Position, StreamId};
 /// unheard, and sums of what peers claim shall not overflow anywhere.
 const MAX_COUNTED: u64 = u32::MAX as u64;
 
+/// The group's multicast does not reach us if for so long, while multicast is what
+/// the sender uses, nothing of it came but what was asked for …
+const DEAF_NS: u64 = 1_000_000_000;
+
+/// … although so many new datagrams were sent.
+const DEAF_DATAGRAMS: u64 = 32;
+
 pub(super) struct Incoming {
     pub stream: StreamId,
     pub ingress: Ingress,
@@ -28,6 +35,9 @@ pub(super) struct Incoming {
     pub has_left: bool,
     /// Requests for repairs of it.
     pub naks_sent: u64,
+    /// Since when, and since which number, requests were sent and no data came by
+    /// multicast.
+    pub unheard: Option<(u64, u64)>,
 }
 
 /// Whose stream it is, and where its events go.
@@ -50,12 +60,20 @@ impl Incoming {
             is_held: false,
             has_left: false,
             naks_sent: 0,
+            unheard: None,
         }
     }
 
     /// When repairs are to be asked for.
     pub fn next_nak_ns(&self) -> u64 {
         self.ingress.next_nak_ns().unwrap_or(u64::MAX)
+    }
+
+    /// A request is sent. Whether the group's multicast seems not to reach us.
+    pub fn is_group_unheard(&mut self, now_ns: u64) -> bool {
+        let sent = self.ingress.known_end();
+        let (since_ns, first) = *self.unheard.get_or_insert((now_ns, sent));
+        now_ns.saturating_sub(since_ns) >= DEAF_NS && sent.saturating_sub(first) >= DEAF_DATAGRAMS
     }
 
     /// Hands out what is in order by now.

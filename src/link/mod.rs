@@ -248,7 +248,7 @@ impl Link {
 
     /// Whether anybody here listens to a channel. Returns the version of the
     /// interest that says so, for [`Link::joined`].
-    pub fn set_interest(&mut self, now_ns: u64, channel: u64, is_wanted: bool) -> u32 {
+    pub fn set_interest(&mut self, now_ns: u64, channel: u64, is_wanted: bool) -> u64 {
         let change = self.locals.set_wanted(channel, is_wanted);
         self.interest_changed(now_ns, change);
         self.interest.version()

@@ -48,6 +48,7 @@ impl Link {
             let slot = self.peers.slot_at(index);
             if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
                 peer.heard_ns = peer.heard_ns.max(now_ns.saturating_sub(PING_AFTER_NS));
+                peer.incoming.iter_mut().for_each(|incoming| incoming.ingress.forgive_stall());
             }
         }
     }
@@ -155,12 +156,14 @@ impl Link {
         if self.shares.is_due(now_ns) {
             self.shares.count(now_ns, self.peers.iter().map(Peer::brought));
         }
+        let senders = self.window.senders(now_ns);
         for index in 0..self.peers.len() {
             let Some(slot) = self.peers.slot_at(index) else { continue };
             let Some(peer) = self.peers.at_mut(slot) else { continue };
             if !std::mem::take(&mut peer.owes_status) {
                 continue;
             }
+            let shares = self.window.shares(&senders, peer.id);
             let mut reports: Vec<Report> = Vec::with_capacity(peer.incoming.len());
             for incoming in &peer.incoming {
                 let position = incoming.ingress.position();
@@ -169,7 +172,7 @@ impl Link {
                     held: incoming.is_held,
                     missing: incoming.ingress.missing(),
                     position,
-                    limit: self.window.grant(now_ns, peer.id, incoming.stream, position),
+                    limit: self.window.grant(&shares, incoming.stream, position),
                     seen_lost: incoming.ingress.seen_lost(),
                 });
             }
@@ -203,6 +206,8 @@ impl Link {
             return;
         }
         let repair_ns = peer.repair_ns.max(peer.round_trip_ns);
+        let is_deaf =
+            peer.told.hears && peer.told.is_confirmed && incoming.is_group_unheard(now_ns);
         let mut found = Vec::new();
         while incoming.ingress.poll_nak(now_ns, repair_ns, &mut found) {
             let seen_lost = incoming.ingress.seen_lost();
@@ -219,6 +224,10 @@ impl Link {
                 self.counters.naks_sent += 1;
             }
             found.clear();
+        }
+        if is_deaf {
+            let group = incoming.stream.group();
+            self.group_unheard(now_ns, slot, group);
         }
     }
 }
