@@ -197,7 +197,7 @@ proptest! {
         Heartbeat::encode(7, &beats, &mut body);
         prop_assert!(Heartbeat::decode(&body).unwrap().beats.iter().eq(beats));
         body.clear();
-        Status::encode(&[1; 16], 2, 3, &reports, &mut body);
+        Status::encode(&[1; 16], 2, 3, 4, &reports, &mut body);
         prop_assert!(Status::decode(&body).unwrap().reports.iter().eq(reports));
         body.clear();
         Nak::encode(&[1; 16], 2, 3, &ranges, &mut body);
