@@ -35,6 +35,7 @@ fn the_table_of_the_links_limits_is_that_of_the_code() {
         ("MAX_TEXT_BYTES", limits::MAX_TEXT_BYTES as u64),
         ("MAX_BODY_BYTES", limits::MAX_BODY_BYTES as u64),
         ("MAX_ENTRIES", limits::MAX_ENTRIES as u64),
+        ("SHARE_UNIT_BYTES_PER_S", limits::SHARE_UNIT_BYTES_PER_S),
         ("MAX_NAK_RANGES", limits::MAX_NAK_RANGES as u64),
         ("MAX_NEIGHBOURS", limits::MAX_NEIGHBOURS as u64),
         ("MAX_NEIGHBOUR_PARTS", limits::MAX_NEIGHBOUR_PARTS as u64),
