@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 pub mod args;
 mod broker;
 mod clock;
@@ -35,10 +36,12 @@ pub mod netns;
 mod outcome;
 pub mod pairs;
 pub mod plan;
+mod play;
 mod progress;
 mod raw;
 mod relay;
 mod run;
+pub mod scenario;
 mod scratch;
 mod stamp;
 mod summary;
@@ -144,6 +147,7 @@ fn take_role() -> ExitCode {
             Role::Listener(plan) => listener::run(plan),
             Role::Many(plan) => many::run(plan),
             Role::Holder(plan) => holder::run(plan),
+            Role::Play(plan) => play::take_part(plan),
             #[cfg(target_os = "linux")]
             Role::Link(role) => link::take_role(role),
         }
