@@ -38,6 +38,7 @@ pub mod plan;
 mod progress;
 mod raw;
 mod relay;
+pub mod result;
 mod run;
 mod scratch;
 mod stamp;
