@@ -40,6 +40,7 @@ mod play;
 mod progress;
 mod raw;
 mod relay;
+pub mod result;
 mod run;
 pub mod scenario;
 mod scratch;
