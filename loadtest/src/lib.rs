@@ -18,6 +18,7 @@ mod agent;
 pub mod args;
 mod broker;
 mod clock;
+mod coordinator;
 mod crew;
 mod emitter;
 mod holder;
@@ -76,6 +77,9 @@ pub fn main(arguments: Arguments) -> ExitCode {
         #[cfg(target_os = "linux")]
         Task::Link(args) => coordinate(|| link::measure(&args)),
         Task::Table(table) => coordinate(|| run_table(&table)),
+        Task::Run(args) => coordinate(|| coordinator::run(&args)),
+        Task::Scenarios(args) => coordinate(|| coordinator::scenarios(args.name.as_deref())),
+        Task::Agent(args) => coordinate(|| agent::serve::serve(&args)),
     };
     match done {
         Ok(_) if interrupt::requested() => ExitCode::from(INTERRUPTED),

@@ -360,7 +360,13 @@ impl Scenario {
     /// The numbers of the machines that are meant.
     pub fn machines_of(&self, on: &[String]) -> Vec<usize> {
         let meant = |name: &String| on.is_empty() || on.contains(name);
-        self.machines.0.iter().enumerate().filter(|(_, name)| meant(name)).map(|(at, _)| at).collect()
+        self.machines
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| meant(name))
+            .map(|(at, _)| at)
+            .collect()
     }
 }
 

@@ -20,9 +20,9 @@ pub struct AgentArgs {
     /// Where the machine's broker and its clients are.
     #[command(flatten)]
     pub machine: MachineArgs,
-    /// Serve one coordinator and end
+    /// End when standard input does
     #[arg(long, hide = true)]
-    pub once: bool,
+    pub until_eof: bool,
 }
 
 /// What belongs to the machine, not to the scenario.

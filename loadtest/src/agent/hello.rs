@@ -163,7 +163,8 @@ pub fn greet_agent(
     writer: &mut Writer,
     token: Option<&Token>,
 ) -> Result<Machine> {
-    let other: Hello = reader.read(MAX_HELLO_BYTES, TIMEOUT)?.context("it closed the connection")?;
+    let other: Hello =
+        reader.read(MAX_HELLO_BYTES, TIMEOUT)?.context("it closed the connection")?;
     other.check("the agent")?;
     ensure!(!other.needs_token || token.is_some(), "the agent needs a token: --token-file");
     let mut own = Hello::new(false)?;

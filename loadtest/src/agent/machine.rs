@@ -1,20 +1,14 @@
-//! What a machine says of itself.
+//! What a machine says of itself, and whose clock it has.
 
 use serde::{Deserialize, Serialize};
+
+use crate::result::MachineInfo;
 
 /// A machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Its name for people.
-    pub host: String,
-    /// Its operating system.
-    pub os: String,
-    /// The kernel's release.
-    pub kernel: String,
-    /// The processor's model.
-    pub cpu: String,
-    /// Cores that programs may use.
-    pub cores: usize,
+    /// As results tell it.
+    pub info: MachineInfo,
     /// The same for all that share a clock; empty if it is not known.
     pub clock: String,
 }
@@ -22,31 +16,14 @@ pub struct Machine {
 impl Machine {
     /// This one.
     pub fn this() -> Machine {
-        Machine {
-            host: read("/proc/sys/kernel/hostname"),
-            os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            kernel: read("/proc/sys/kernel/osrelease"),
-            cpu: cpu(),
-            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-            // Namespaces and containers of one kernel have one monotonic clock.
-            clock: read("/proc/sys/kernel/random/boot_id"),
-        }
+        // Namespaces and containers of one kernel have one monotonic clock.
+        let clock = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        let clock = clock.unwrap_or_default().trim().to_owned();
+        Machine { info: MachineInfo::here(""), clock }
     }
 
     /// Whether it has the same clock as another.
     pub fn shares_clock(&self, other: &Machine) -> bool {
         !self.clock.is_empty() && self.clock == other.clock
     }
-}
-
-/// A line of a file; empty where there is none.
-fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
-}
-
-fn cpu() -> String {
-    let info = read("/proc/cpuinfo");
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model.and_then(|line| line.split_once(':'));
-    model.map_or_else(|| std::env::consts::ARCH.into(), |(_, model)| model.trim().to_owned())
 }

@@ -101,8 +101,13 @@ pub enum Answer {
     Reading(Reading),
     /// The run is over; what the broker counted in it.
     Ended(BTreeMap<String, u64>),
-    /// Something that the run's result should tell.
-    Remark(String),
+    /// The broker that runs here.
+    Broker {
+        /// Its release.
+        version: String,
+        /// Its back end.
+        backend: String,
+    },
     /// This machine cannot go on.
     Failed(String),
 }
@@ -118,4 +123,12 @@ pub struct Reading {
     pub rss_bytes: u64,
     /// Times a thread slept or was taken off its core.
     pub context_switches: u64,
+    /// Calls into the kernel.
+    pub syscalls: Option<u64>,
+    /// Requests for repairs that it sent.
+    pub naks: Option<u64>,
+    /// Datagrams that it sent again.
+    pub repairs: Option<u64>,
+    /// Datagrams that the kernel dropped.
+    pub kernel_drops: Option<u64>,
 }

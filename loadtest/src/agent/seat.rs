@@ -46,6 +46,8 @@ pub struct Seat {
     due: Option<(Instant, Vec<String>)>,
     socket: PathBuf,
     pid: u32,
+    /// Asks the broker about itself.
+    raw: Option<Raw>,
     first: BTreeMap<String, u64>,
     reading: Option<(Duration, Instant)>,
     is_ending: bool,
@@ -71,6 +73,7 @@ impl Seat {
             started: None,
             due: None,
             pid: 0,
+            raw: None,
             first: BTreeMap::new(),
             reading: None,
             is_ending: false,
@@ -79,6 +82,7 @@ impl Seat {
         seat.crew.ignore_interrupts();
         while seat.turn(orders) {}
         seat.crew.quit();
+        seat.raw = None;
         if let Some((broker, _)) = seat.started.take() {
             broker.stop();
         }
@@ -139,6 +143,7 @@ impl Seat {
             }
             Order::RestartBroker { for_ms } => {
                 // Killed, not asked to end.
+                self.raw = None;
                 if let Some((broker, arguments)) = self.started.take() {
                     drop(broker);
                     let at = Instant::now() + Duration::from_millis(for_ms);
@@ -170,8 +175,9 @@ impl Seat {
         }
         let stats = self.stats().context("the broker does not tell its status")?;
         self.pid = stats["pid"].as_u64().and_then(|pid| pid.try_into().ok()).unwrap_or(0);
-        let text = |key: &str| stats[key].as_str().unwrap_or("?").to_owned();
-        (self.out)(Answer::Remark(format!("broker {} on {}", text("version"), text("backend"))));
+        let version = stats["version"].as_str().unwrap_or("?").to_owned();
+        let backend = stats["backend"].as_str().unwrap_or("?").to_owned();
+        (self.out)(Answer::Broker { version, backend });
         Ok(())
     }
 
@@ -217,11 +223,19 @@ impl Seat {
         Ok(())
     }
 
-    fn stats(&self) -> Result<Value> {
-        Raw::connect(&self.socket, "loadtest")?.stats()
+    /// The broker's own account of itself.
+    fn stats(&mut self) -> Result<Value> {
+        let mut raw = match self.raw.take() {
+            Some(raw) => raw,
+            None => Raw::connect(&self.socket, "loadtest")?,
+        };
+        let stats = raw.stats()?;
+        // Not one on which an answer may still come.
+        self.raw = Some(raw);
+        Ok(stats)
     }
 
-    fn await_peers(&self, peers: usize) -> Result<()> {
+    fn await_peers(&mut self, peers: usize) -> Result<()> {
         let deadline = Instant::now() + PEERS_TIMEOUT;
         loop {
             let stats = self.stats()?;
@@ -260,9 +274,19 @@ impl Seat {
             return true;
         }
         self.reading = Some((interval, Instant::now()));
+        if self.due.is_some() {
+            return true;
+        }
         let usage = Usage::of(self.pid);
+        let at_ns = clock::now_ns();
+        let counted = self.stats().map(|stats| counters(&stats)).unwrap_or_default();
+        let of = |name: &str| counted.get(name).copied();
         (self.out)(Answer::Reading(Reading {
-            at_ns: clock::now_ns(),
+            at_ns,
+            syscalls: of("io_syscalls"),
+            naks: of("link_naks_sent"),
+            repairs: of("link_repaired"),
+            kernel_drops: of("link_io_kernel_drops"),
             cpu_ns: usage.cpu_ns,
             rss_bytes: usage.rss_bytes,
             context_switches: usage.context_switches,

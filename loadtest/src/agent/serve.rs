@@ -26,8 +26,8 @@ const MAX_GREETINGS: usize = 8;
 const MAX_ANSWERS: usize = 4096;
 /// How late an interrupt may be seen.
 const POLL: Duration = Duration::from_millis(20);
-/// An agent for one run that nobody comes to.
-const LONELY: Duration = Duration::from_secs(60);
+/// A run ends soon after its agent was told to.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all connections share.
 struct Agent {
@@ -35,7 +35,6 @@ struct Agent {
     token: Option<Token>,
     is_busy: AtomicBool,
     greetings: AtomicUsize,
-    runs: AtomicUsize,
 }
 
 /// Serves until interrupted; always `true`.
@@ -58,15 +57,17 @@ pub fn serve(args: &AgentArgs) -> Result<bool> {
         token,
         is_busy: AtomicBool::new(false),
         greetings: AtomicUsize::new(0),
-        runs: AtomicUsize::new(0),
     });
-    let began = Instant::now();
-    while !interrupt::requested() {
-        let is_done = agent.runs.load(Ordering::Acquire) > 0
-            || (began.elapsed() > LONELY && !agent.is_busy.load(Ordering::Acquire));
-        if args.once && is_done {
-            break;
-        }
+    let is_over = Arc::new(AtomicBool::new(false));
+    if args.until_eof {
+        let is_over = Arc::clone(&is_over);
+        thread::spawn(move || {
+            // Whatever is said, only the end counts.
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            is_over.store(true, Ordering::Release);
+        });
+    }
+    while !interrupt::requested() && !is_over.load(Ordering::Acquire) {
         match listener.accept() {
             Ok((stream, from)) if agent.greetings.load(Ordering::Acquire) < MAX_GREETINGS => {
                 agent.greetings.fetch_add(1, Ordering::AcqRel);
@@ -83,7 +84,7 @@ pub fn serve(args: &AgentArgs) -> Result<bool> {
         }
     }
     // A run ends with its coordinator's connection, or with this process.
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + END_TIMEOUT;
     while agent.is_busy.load(Ordering::Acquire) && Instant::now() < deadline {
         thread::sleep(POLL);
     }
@@ -96,7 +97,6 @@ struct Room(Arc<Agent>);
 impl Drop for Room {
     fn drop(&mut self) {
         self.0.is_busy.store(false, Ordering::Release);
-        self.0.runs.fetch_add(1, Ordering::AcqRel);
     }
 }
 

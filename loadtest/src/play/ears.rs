@@ -43,9 +43,10 @@ pub fn play(socket: &Path, plan: EarsPlan) -> Result<()> {
     let mut clients = Vec::new();
     for ear in &plan.ears {
         let client = connect(socket, &plan, ear)?;
-        let patterns = ear.patterns.iter().map(|text| {
-            Pattern::new(text.as_bytes()).map_err(|error| anyhow!("{text}: {error}"))
-        });
+        let patterns = ear
+            .patterns
+            .iter()
+            .map(|text| Pattern::new(text.as_bytes()).map_err(|error| anyhow!("{text}: {error}")));
         let patterns = patterns.collect::<Result<Vec<Pattern>>>()?;
         let track = Arc::new(Mutex::new(Track::new(&plan.sources, &ear.channel, &patterns)));
         for (index, text) in ear.patterns.iter().enumerate() {

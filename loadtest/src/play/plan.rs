@@ -226,9 +226,4 @@ impl Heard {
         self.near.extend(&other.near);
         self.far.extend(&other.far);
     }
-
-    /// Whether every event came once, whole and in order.
-    pub fn is_clean(&self) -> bool {
-        self.lost + self.duplicated + self.disordered + self.corrupt == 0
-    }
 }

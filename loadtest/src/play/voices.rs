@@ -18,7 +18,7 @@ use netcluster_wire::Pattern;
 
 use super::cues::{self, Course, Done, Event, Player};
 use super::payload::Payload;
-use super::plan::{Heard, Note, SourcePlan, Tick, VoicePlan, VoicesPlan};
+use super::plan::{Note, SourcePlan, Tick, VoicePlan, VoicesPlan};
 use super::times::Times;
 use super::track::Track;
 use crate::clock;

@@ -10,9 +10,7 @@ use netcluster_wire::Pattern;
 use super::pace::Rate;
 use super::schedule::Phase;
 use super::{Queue, Scenario, Verify};
-use crate::play::plan::{
-    ChurnPlan, EarPlan, EarsPlan, Part, SourcePlan, VoicePlan, VoicesPlan,
-};
+use crate::play::plan::{ChurnPlan, EarPlan, EarsPlan, Part, SourcePlan, VoicePlan, VoicesPlan};
 
 const NS_PER_S: f64 = 1e9;
 
@@ -222,12 +220,20 @@ impl Builder<'_> {
                 };
                 Part::Ears(EarsPlan {
                     name: of.name.clone(),
-                    ears: share.iter().map(|(client, listener)| EarPlan {
-                        client: *client,
-                        channel: listener.channel.clone(),
-                        patterns: listener.patterns.clone(),
-                    }).collect(),
-                    sources: cast.emitters.iter().filter(hears).map(|emitter| self.source(emitter, machine)).collect(),
+                    ears: share
+                        .iter()
+                        .map(|(client, listener)| EarPlan {
+                            client: *client,
+                            channel: listener.channel.clone(),
+                            patterns: listener.patterns.clone(),
+                        })
+                        .collect(),
+                    sources: cast
+                        .emitters
+                        .iter()
+                        .filter(hears)
+                        .map(|emitter| self.source(emitter, machine))
+                        .collect(),
                     replies: of.replies,
                     delay_us: of.delay_us,
                     latest: of.queue == Queue::Latest,
@@ -291,11 +297,7 @@ impl Builder<'_> {
 }
 
 fn voice(emitter: &Emitter) -> VoicePlan {
-    VoicePlan {
-        id: emitter.id,
-        channel: emitter.channel.clone(),
-        events: emitter.events.clone(),
-    }
+    VoicePlan { id: emitter.id, channel: emitter.channel.clone(), events: emitter.events.clone() }
 }
 
 /// The clients of each process, as equally as can be.
@@ -350,7 +352,8 @@ mod tests {
     fn listeners_start_before_emitters_in_every_shipped_scenario() {
         for name in shipped::names() {
             let (scenario, _) = parse::read(name).unwrap();
-            let kinds: Vec<Kind> = cast(&scenario, "t").roles.iter().map(|role| role.kind).collect();
+            let kinds: Vec<Kind> =
+                cast(&scenario, "t").roles.iter().map(|role| role.kind).collect();
             let first = kinds.iter().position(|kind| *kind == Kind::Emitter).unwrap_or(kinds.len());
             assert!(kinds[first..].iter().all(|kind| *kind == Kind::Emitter), "{name}");
         }

@@ -71,7 +71,8 @@ pub fn check(scenario: &Scenario) -> Result<(), Problem> {
         }
     }
     faults(scenario)?;
-    let emitters: usize = scenario.emitters.iter().map(|emitters| clients(scenario, emitters)).sum();
+    let emitters: usize =
+        scenario.emitters.iter().map(|emitters| clients(scenario, emitters)).sum();
     if emitters > MAX_EMITTERS {
         return whole(format!("{emitters} emitting clients: at most {MAX_EMITTERS}"));
     }
@@ -111,9 +112,7 @@ fn round_trips(scenario: &Scenario) -> Result<(), Problem> {
         let spec = &scenario.emitters[emitter.spec];
         for event in &emitter.events {
             let answerers = cast.listeners.iter().filter(|listener| {
-                listener.replies
-                    && listener.channel == emitter.channel
-                    && listener.hears(event)
+                listener.replies && listener.channel == emitter.channel && listener.hears(event)
             });
             let count = answerers.count();
             if count != 1 {

@@ -52,9 +52,10 @@ impl Template {
             }
             let (hole, behind) =
                 behind.split_once('}').ok_or_else(|| format!("{text}: a `{{` without `}}`"))?;
-            pieces.push(Piece::parse(hole).ok_or_else(|| {
-                format!("{text}: {{{hole}}} is none of the holes {HOLES}")
-            })?);
+            pieces.push(
+                Piece::parse(hole)
+                    .ok_or_else(|| format!("{text}: {{{hole}}} is none of the holes {HOLES}"))?,
+            );
             rest = behind;
         }
         if !rest.is_empty() {

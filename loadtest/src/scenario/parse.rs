@@ -81,7 +81,8 @@ impl<'de> Deserialize<'de> for Machines {
                 while let Some(name) = list.next_element::<String>()? {
                     let letter = |c: char| c.is_ascii_alphanumeric() || c == '-';
                     if name.is_empty() || !name.chars().all(letter) {
-                        let text = format!("{name:?}: a machine's name is of letters, digits and -");
+                        let text =
+                            format!("{name:?}: a machine's name is of letters, digits and -");
                         return Err(A::Error::custom(text));
                     }
                     if names.contains(&name) {
