@@ -6,7 +6,7 @@
 use std::fmt;
 
 use serde::de::{Deserializer, Error, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::MAX_SECONDS;
 
@@ -20,7 +20,7 @@ const MAX_CONNECTS_PER_S: f64 = 100_000.0;
 const MAX_SHARE: f64 = 1000.0;
 
 /// Events per second of one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
     /// As fast as it goes.
     Max,
@@ -52,6 +52,15 @@ impl Rate {
     pub fn scale(&mut self, factor: f64) {
         if let Rate::PerS(rate) = self {
             *rate = (*rate * factor).clamp(MIN_PER_S, MAX_PER_S);
+        }
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Rate::Max => serializer.serialize_str("max"),
+            Rate::PerS(rate) => serializer.serialize_f64(*rate),
         }
     }
 }
@@ -154,4 +163,17 @@ pub fn share_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 /// Connections per second.
 pub fn connects<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     number(deserializer, MIN_PER_S, MAX_CONNECTS_PER_S, "connections per second")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_told_the_same_rates() {
+        for rate in [Rate::Max, Rate::PerS(200.0), Rate::PerS(0.125)] {
+            let told = serde_json::to_string(&rate).unwrap();
+            assert_eq!(serde_json::from_str::<Rate>(&told).unwrap(), rate);
+        }
+    }
 }

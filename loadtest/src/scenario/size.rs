@@ -13,6 +13,7 @@ const MAX_SIGMA: f64 = 5.0;
 
 /// Bytes of payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Sizes {
     /// All the same.
     Fixed(usize),
@@ -65,6 +66,8 @@ impl Sizes {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Drawn {
+    /// As processes are told.
+    Fixed(usize),
     Uniform([usize; 2]),
     LogNormal(LogNormal),
 }
@@ -96,6 +99,7 @@ impl<'de> Deserialize<'de> for Sizes {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Sizes, A::Error> {
                 match Drawn::deserialize(MapAccessDeserializer::new(map))? {
+                    Drawn::Fixed(size) => bytes(size).map(Sizes::Fixed),
                     Drawn::Uniform([least, most]) => {
                         if least > most {
                             return Err(A::Error::custom("uniform: the first is the smaller one"));
@@ -155,6 +159,15 @@ mod tests {
         assert!((195.0..205.0).contains(&mean(uniform)));
         // exp(1/2) times the median, less what is cut off.
         assert!((300.0..335.0).contains(&mean(log_normal)), "{}", mean(log_normal));
+    }
+
+    #[test]
+    fn processes_are_told_the_same_sizes() {
+        let log_normal = Sizes::LogNormal { median: 200, sigma: 1.0, max: 5000 };
+        for sizes in [Sizes::Fixed(64), Sizes::Uniform(24, 99), log_normal] {
+            let told = serde_json::to_string(&sizes).unwrap();
+            assert_eq!(serde_json::from_str::<Sizes>(&told).unwrap(), sizes);
+        }
     }
 
     #[test]
