@@ -327,6 +327,12 @@ impl Scenario {
         phases.iter().filter(|phase| phase.measured).map(|phase| phase.seconds).sum()
     }
 
+    /// Seconds at full load that emit as much as all phases do.
+    pub fn load_seconds(&self) -> f64 {
+        let mean = |of: &PhaseSpec| (of.load + of.load_to.unwrap_or(of.load)) / 2.0;
+        self.phases().iter().map(|phase| phase.seconds * mean(phase)).sum()
+    }
+
     /// Makes it longer or shorter, so that so many seconds are measured; faults
     /// move with it.
     pub fn stretch(&mut self, seconds: f64) {

@@ -56,7 +56,7 @@ fn write_page(out: &mut String, result: &RunResult) -> std::fmt::Result {
     if !result.latencies.is_empty() {
         writeln!(
             out,
-            "\n{:<40} {:>10} {:>9} {:>9} {:>9} {:>9}",
+            "\n{:<52} {:>10} {:>9} {:>9} {:>9} {:>9}",
             "latency, µs", "events", "p50", "p99", "p99.9", "max"
         )?;
     }
@@ -137,7 +137,7 @@ fn write_latency(out: &mut String, latency: &Latency) -> std::fmt::Result {
     let name = format!("{} on {}, {}", latency.role, latency.machine, latency.kind.name());
     write!(
         out,
-        "{name:<40} {:>10} {:>9} {:>9} {:>9} {:>9}",
+        "{name:<52} {:>10} {:>9} {:>9} {:>9} {:>9}",
         latency.count,
         us(50.0),
         us(99.0),

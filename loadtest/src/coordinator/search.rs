@@ -141,18 +141,11 @@ fn judge(scenario: &Scenario, result: &RunResult, rate: f64, goal: &Goal) -> Cap
         .filter(|role| role.kind == crate::result::RoleKind::Emitter)
         .map(|role| role.emitted)
         .sum();
-    let phases = crate::scenario::cast::phases(scenario);
-    let area: f64 =
-        phases.iter().map(|phase| phase.ns as f64 / 1e9 * (phase.from + phase.to) / 2.0).sum();
-    let is_on_time = emitted as f64 >= rate * area * MIN_EMITTED - small_numbers(rate * area);
+    let due = rate * scenario.load_seconds();
+    let is_on_time = emitted as f64 >= due * MIN_EMITTED - totals::spread(due);
     let holds = clean && is_on_time && p99_us > 0.0 && p99_us <= goal.p99_us;
     let delivered_per_s = totals::delivered_per_s(result, scenario);
     CapacityStep { rate_per_s: rate, delivered_per_s, p50_us, p99_us, clean, holds }
-}
-
-/// How far a random number of arrivals may be below its mean, three spreads.
-fn small_numbers(mean: f64) -> f64 {
-    3.0 * mean.sqrt()
 }
 
 #[cfg(test)]

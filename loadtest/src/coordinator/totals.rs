@@ -15,7 +15,7 @@ use crate::result::{
     Latency, LatencyKind, MachineInfo, Phase, RoleKind, RoleTotals, RunResult, ScenarioInfo, Series,
 };
 use crate::scenario::cast::{Cast, Kind, Role};
-use crate::scenario::{Queue, Scenario};
+use crate::scenario::{FaultKind, FaultSpec, Queue, Scenario};
 
 /// How the broker is called in a result.
 pub const BROKER: &str = "broker";
@@ -63,17 +63,21 @@ pub fn result(
 
 /// Whether every event that had to came once, whole and in order, to the end.
 pub fn is_clean(scenario: &Scenario, result: &RunResult) -> bool {
-    // Who rather loses than delays others may.
-    let may_lose = |name: &str| {
-        let mut listeners = scenario.listeners.iter().map(|of| of.get_ref());
-        listeners.any(|of| of.name == name && of.queue == Queue::Latest)
-    };
+    // What a killed broker held is gone, whatever it does.
+    let is_killed = |of: &FaultSpec| of.kind == FaultKind::RestartBroker;
+    let any_lost = scenario.faults.iter().any(|of| is_killed(of.get_ref()));
     let is_clean = |role: &RoleTotals| {
-        let lost = if may_lose(&role.name) { 0 } else { role.lost };
+        let lost = if any_lost || may_lose(scenario, &role.name) { 0 } else { role.lost };
         lost + role.duplicated + role.disordered + role.corrupt == 0
     };
     let is_held = result.capacity.as_ref().is_none_or(|found| found.found_per_s.is_some());
     result.complete && is_held && result.roles.iter().all(is_clean)
+}
+
+/// Whether these listeners rather lose than delay others.
+pub fn may_lose(scenario: &Scenario, name: &str) -> bool {
+    let mut listeners = scenario.listeners.iter().map(|of| of.get_ref());
+    listeners.any(|of| of.name == name && of.queue == Queue::Latest)
 }
 
 /// Events per second that came to all listeners in the measured phases.
@@ -101,10 +105,7 @@ pub fn delivered_per_s(result: &RunResult, scenario: &Scenario) -> f64 {
 
 /// What the result must tell besides its numbers.
 fn tell_troubles(scenario: &Scenario, cast: &Cast, record: &mut Record) {
-    let area: f64 = crate::scenario::cast::phases(scenario)
-        .iter()
-        .map(|phase| phase.ns as f64 / 1e9 * (phase.from + phase.to) / 2.0)
-        .sum();
+    let area = scenario.load_seconds();
     let mut notes = Vec::new();
     for (role, of) in cast.roles.iter().zip(&record.roles) {
         let name = format!("{} on {}", role.name, scenario.machines.0[role.machine]);
@@ -117,7 +118,7 @@ fn tell_troubles(scenario: &Scenario, cast: &Cast, record: &mut Record) {
         }
         if let Some(due) = due(role, area)
             && record.complete
-            && (of.emitted as f64) < due * MIN_EMITTED - voices(role) as f64
+            && (of.emitted as f64) < due * MIN_EMITTED - spread(due)
         {
             notes.push(format!(
                 "{name}: {} of about {due:.0} events were emitted, as it had to wait",
@@ -126,6 +127,11 @@ fn tell_troubles(scenario: &Scenario, cast: &Cast, record: &mut Record) {
         }
     }
     notes.into_iter().for_each(|text| record.note(text));
+}
+
+/// How far a random number of arrivals may be below its mean.
+pub fn spread(mean: f64) -> f64 {
+    3.0 * mean.sqrt()
 }
 
 /// Events that a role was to emit, if it has a rate.

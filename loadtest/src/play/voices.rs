@@ -48,9 +48,13 @@ pub fn play(socket: &Path, plan: VoicesPlan) -> Result<()> {
         emitted: AtomicU64::new(0),
     });
     let (sender, events) = cues::events();
+    // Answers come when all is emitted, too: nobody leaves before the end.
+    let mut clients = Vec::new();
     for (index, voice) in plan.voices.iter().enumerate() {
         let name = format!("{}-{}", plan.name, voice.id);
         let client = Client::builder().name(name).channel(&voice.channel).connect(socket)?;
+        let client = Arc::new(client);
+        clients.push(Arc::clone(&client));
         let answered = match plan.round_trip {
             true => Some(listen(&client, &plan, voice, &course, &answers)?),
             false => None,

@@ -65,8 +65,6 @@ pub struct Role {
     pub kind: Kind,
     /// Its channel, or that of its first client and dots.
     pub channel: String,
-    /// Whether what it loses is held against anybody.
-    pub may_lose: bool,
     /// What each of its processes is told.
     pub parts: Vec<Part>,
 }
@@ -187,7 +185,7 @@ impl Builder<'_> {
             let parts = shares(&mine, of.processes).map(part).collect();
             let channel = channel_of(mine.iter().map(|emitter| emitter.channel.as_str()));
             let (name, kind) = (of.name.clone(), Kind::Emitter);
-            cast.roles.push(Role { name, machine, kind, channel, may_lose: false, parts });
+            cast.roles.push(Role { name, machine, kind, channel, parts });
         }
     }
 
@@ -250,7 +248,6 @@ impl Builder<'_> {
                 machine,
                 kind: Kind::Listener,
                 channel,
-                may_lose: of.queue == Queue::Latest,
                 parts,
             });
             cast.listeners.extend(listeners);
@@ -289,7 +286,6 @@ impl Builder<'_> {
                 machine,
                 kind: Kind::Churn,
                 channel,
-                may_lose: true,
                 parts: vec![Part::Churn(plan)],
             });
         }
