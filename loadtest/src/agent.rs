@@ -18,6 +18,8 @@
 
 pub mod args;
 pub mod hello;
+#[cfg(unix)]
+pub mod keeper;
 pub mod lines;
 pub mod machine;
 pub mod message;

@@ -153,6 +153,8 @@ fn take_role() -> ExitCode {
             Role::Many(plan) => many::run(plan),
             Role::Holder(plan) => holder::run(plan),
             Role::Play(plan) => play::take_part(plan),
+            #[cfg(unix)]
+            Role::Keeper(broker) => agent::keeper::keep(broker),
             #[cfg(target_os = "linux")]
             Role::Link(role) => link::take_role(role),
         }
