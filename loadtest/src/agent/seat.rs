@@ -50,17 +50,17 @@ pub struct Seat {
     raw: Option<Raw>,
     first: BTreeMap<String, u64>,
     reading: Option<(Duration, Instant)>,
-    is_ending: bool,
 }
 
 impl Seat {
-    /// Takes orders until the end of the run; what goes wrong is answered.
-    pub fn run(args: MachineArgs, orders: &Receiver<Order>, out: Out) {
+    /// Takes orders until the end of the run; what goes wrong is answered. Returns
+    /// what the broker counted, to be told once there is room for the next run.
+    pub fn run(args: MachineArgs, orders: &Receiver<Order>, out: Out) -> BTreeMap<String, u64> {
         let scratch = match Scratch::new() {
             Ok(scratch) => scratch,
             Err(error) => {
                 out(Answer::Failed(format!("{error:#}")));
-                return;
+                return BTreeMap::new();
             }
         };
         let mut seat = Seat {
@@ -76,16 +76,17 @@ impl Seat {
             raw: None,
             first: BTreeMap::new(),
             reading: None,
-            is_ending: false,
         };
         // An interrupt is the coordinator's matter; it says what to do.
         seat.crew.ignore_interrupts();
         while seat.turn(orders) {}
+        let counted = seat.counted();
         seat.crew.quit();
         seat.raw = None;
         if let Some((broker, _)) = seat.started.take() {
             broker.stop();
         }
+        counted
     }
 
     /// Whether it goes on.
@@ -95,7 +96,7 @@ impl Seat {
             goes_on = self.heard(from, report);
         }
         let done = match orders.try_recv() {
-            Ok(Order::End) => return self.end(),
+            Ok(Order::End) => return false,
             Ok(order) => self.obey(order),
             Err(TryRecvError::Disconnected) => return false,
             Err(TryRecvError::Empty) => Ok(()),
@@ -118,8 +119,6 @@ impl Seat {
             Some(Report::Failed(text)) => {
                 (self.out)(Answer::Failed(format!("{}: {text}", self.crew.name(from))))
             }
-            // Its failure has been told.
-            None if self.is_ending => true,
             None => (self.out)(Answer::Failed(format!("{} has ended", self.crew.name(from)))),
             Some(_) => true,
         }
@@ -295,9 +294,8 @@ impl Seat {
         }))
     }
 
-    /// Tells what the broker counted; the seat is given up then.
-    fn end(&mut self) -> bool {
-        self.is_ending = true;
+    /// What the broker counted in the run.
+    fn counted(&mut self) -> BTreeMap<String, u64> {
         let mut counted = match self.stats() {
             Ok(stats) => counters(&stats),
             Err(_) => BTreeMap::new(),
@@ -306,8 +304,7 @@ impl Seat {
             *value -= self.first.get(name).copied().unwrap_or(0).min(*value);
         }
         counted.insert("peak_rss_bytes".into(), Usage::of(self.pid).peak_rss_bytes);
-        (self.out)(Answer::Ended(counted));
-        false
+        counted
     }
 }
 

@@ -105,9 +105,7 @@ impl Agent {
         let greeted = self.greet(stream);
         self.greetings.fetch_sub(1, Ordering::AcqRel);
         let (room, reader, writer) = greeted?;
-        let done = run(room.0.args.clone(), reader, writer);
-        drop(room);
-        done
+        run(room, reader, writer)
     }
 
     fn greet(self: &Arc<Agent>, stream: TcpStream) -> Result<(Room, Reader, Writer)> {
@@ -127,14 +125,19 @@ impl Agent {
 }
 
 /// One run: a thread reads, one writes, this one has the seat.
-fn run(args: MachineArgs, reader: Reader, writer: Writer) -> Result<()> {
+fn run(room: Room, reader: Reader, writer: Writer) -> Result<()> {
     let (ordered, orders) = channel();
     let (answer, answers) = sync_channel(MAX_ANSWERS);
     let asked = answer.clone();
     let reading = thread::spawn(move || read(reader, &ordered, &asked));
     let writing = thread::spawn(move || write(writer, &answers));
+    let last = answer.clone();
     let out = Box::new(move |said| !interrupt::requested() && answer.send(said).is_ok());
-    Seat::run(args, &orders, out);
+    let counted = Seat::run(room.0.args.clone(), &orders, out);
+    // Who is told the end may begin the next run at once.
+    drop(room);
+    let _ = last.send(Answer::Ended(counted));
+    drop(last);
     // The reader sees that nobody takes orders, or the end of the connection.
     drop(orders);
     let read = reading.join().unwrap_or_else(|_| bail!("the reading thread panicked"));

@@ -64,8 +64,9 @@ impl Agents {
         let seat = thread::spawn(move || {
             let gone = outbox.clone();
             let out = move |answer| outbox.send((place, clock::now_ns(), Ok(answer))).is_ok();
-            Seat::run(args, &ordered, Box::new(out));
-            let _ = gone.send((place, clock::now_ns(), Err(anyhow::anyhow!("it has ended"))));
+            let counted = Seat::run(args, &ordered, Box::new(out));
+            // The receiver is gone if the run could not begin.
+            let _ = gone.send((place, clock::now_ns(), Ok(Answer::Ended(counted))));
         });
         self.ends.push(End {
             name: name.into(),
@@ -149,8 +150,15 @@ impl Agents {
 
     /// From now on it does not.
     pub fn give_up(&mut self, place: usize) {
-        if let Some(Way::Remote(writer)) = self.ends[place].way.take() {
-            writer.shut_down();
+        match self.ends[place].way.take() {
+            Some(Way::Remote(writer)) => writer.shut_down(),
+            Some(Way::Local(orders, seat)) => {
+                // Without orders the seat ends; its processes with it.
+                drop(orders);
+                // A panic there has been printed.
+                let _ = seat.join();
+            }
+            None => {}
         }
     }
 
@@ -228,17 +236,7 @@ impl Agents {
 
 impl Drop for Agents {
     fn drop(&mut self) {
-        for place in 0..self.ends.len() {
-            match self.ends[place].way.take() {
-                Some(Way::Remote(writer)) => writer.shut_down(),
-                Some(Way::Local(orders, seat)) => {
-                    // Without orders the seat ends; its processes with it.
-                    drop(orders);
-                    let _ = seat.join();
-                }
-                None => {}
-            }
-        }
+        (0..self.ends.len()).for_each(|place| self.give_up(place));
     }
 }
 

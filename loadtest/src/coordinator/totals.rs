@@ -17,6 +17,9 @@ use crate::result::{
 use crate::scenario::cast::{Cast, Kind, Role};
 use crate::scenario::{FaultKind, FaultSpec, Queue, Scenario};
 
+/// A count of a reading, if the broker told it.
+type Pick = fn(&Reading) -> Option<u64>;
+
 /// How the broker is called in a result.
 pub const BROKER: &str = "broker";
 /// Connections that came and went.
@@ -310,7 +313,7 @@ impl Builder<'_> {
         add(metric::RSS, highest(&line(&|of| Some(of.rss_bytes as f64)), &edges));
         let switches = line(&|of| Some(of.context_switches as f64));
         add(metric::CONTEXT_SWITCHES, rates(&[switches], &edges));
-        let counted: [(Metric, fn(&Reading) -> Option<u64>); 4] = [
+        let counted: [(Metric, Pick); 4] = [
             (metric::SYSCALLS, |of| of.syscalls),
             (metric::NAKS, |of| of.naks),
             (metric::REPAIRS, |of| of.repairs),
@@ -417,7 +420,7 @@ mod tests {
     #[test]
     fn counts_grow_evenly_between_ticks() {
         let line = vec![(-50.0, 0.0), (100.0, 0.0), (300.0, 200.0), (500.0, 200.0)];
-        assert_eq!(rates(&[line.clone()], &[200, 400, 600]), [500.0, 500.0, 0.0]);
+        assert_eq!(rates(std::slice::from_ref(&line), &[200, 400, 600]), [500.0, 500.0, 0.0]);
         let both = rates(&[line.clone(), line], &[200, 400, 600]);
         assert_eq!(both, [1000.0, 1000.0, 0.0]);
     }

@@ -9,6 +9,9 @@ use hdrhistogram::Histogram;
 
 use crate::meter::histogram;
 
+/// Latencies and how many of each.
+type Buckets = Vec<(u64, u64)>;
+
 /// Recorded by the threads of the clients, read by the one that takes cues.
 #[derive(Debug)]
 pub struct Times {
@@ -53,13 +56,13 @@ impl Times {
     }
 
     /// All, as value and count: near ones and far ones.
-    pub fn totals(&self) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+    pub fn totals(&self) -> (Buckets, Buckets) {
         let guard = self.histograms.lock().expect("no thread panics with the lock");
         (buckets(&guard.near), buckets(&guard.far))
     }
 }
 
-fn buckets(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+fn buckets(histogram: &Histogram<u64>) -> Buckets {
     let recorded = histogram.iter_recorded();
     recorded.map(|at| (at.value_iterated_to(), at.count_at_value())).collect()
 }
