@@ -119,6 +119,12 @@ impl LocalListener {
         Ok(listener)
     }
 
+    /// A listener for each of so many shards that is to accept: for the first alone,
+    /// which hands connections over to the others.
+    pub fn for_shards(self, _shards: u16) -> Vec<LocalListener> {
+        vec![self]
+    }
+
     /// Where it listens.
     pub fn path(&self) -> &Path {
         &self.path
@@ -176,7 +182,7 @@ impl LocalSocket {
 
     /// Who is at the other end.
     pub fn peer(&self) -> Peer {
-        self.peer
+        self.peer.clone()
     }
 }
 
@@ -194,8 +200,9 @@ fn peer(fd: &OwnedFd) -> Peer {
             pid: credentials.pid.as_raw_nonzero().get() as u32,
             uid: credentials.uid.as_raw(),
             gid: credentials.gid.as_raw(),
+            user: None,
         },
-        Err(_) => UNKNOWN_PEER,
+        Err(_) => Peer::UNKNOWN,
     }
 }
 
@@ -207,12 +214,10 @@ fn peer(fd: &OwnedFd) -> Peer {
     let (mut uid, mut gid) = (0, 0);
     // SAFETY: the descriptor is open and both results are valid for writing.
     match unsafe { libc::getpeereid(fd.as_raw_fd(), &mut uid, &mut gid) } {
-        0 => Peer { pid: 0, uid, gid },
-        _ => UNKNOWN_PEER,
+        0 => Peer { pid: 0, uid, gid, user: None },
+        _ => Peer::UNKNOWN,
     }
 }
-
-const UNKNOWN_PEER: Peer = Peer { pid: 0, uid: u32::MAX, gid: u32::MAX };
 
 /// A local stream socket that child processes do not inherit.
 fn stream_socket() -> Result<OwnedFd, Errno> {

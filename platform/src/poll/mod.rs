@@ -199,6 +199,10 @@ impl Io for PollIo {
         "poll"
     }
 
+    fn hands_over(&self) -> bool {
+        system::HANDS_OVER
+    }
+
     fn accept(&mut self, listener: system::Listener) -> io::Result<()> {
         debug_assert!(self.acceptor.is_none(), "the shard accepts already");
         self.stats.syscalls += 2;

@@ -26,6 +26,9 @@ pub(super) type Socket = LocalSocket;
 /// What connections come from.
 pub(super) type Listener = LocalListener;
 
+/// A descriptor can be watched by another event queue as well.
+pub(super) const HANDS_OVER: bool = true;
+
 /// Below this `mio`, which counts milliseconds, would oversleep by much.
 const FINE_TIMEOUT: Duration = Duration::from_millis(20);
 
