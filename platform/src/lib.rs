@@ -24,6 +24,8 @@ mod io;
 #[cfg(unix)]
 mod local;
 mod memory;
+#[cfg(windows)]
+pub mod pipe;
 #[cfg(unix)]
 mod poll;
 mod pool;
@@ -36,7 +38,6 @@ mod uring;
 #[cfg(unix)]
 pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with};
 pub use cores::{allowed_cores, pin_to_core};
-#[cfg(unix)]
 pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets, InterfaceReason};
 pub use datagram::{DatagramIo, DatagramPlace, DatagramStats, Datagrams, MAX_DATAGRAMS_PER_SEND};
 pub use io::{
