@@ -22,6 +22,8 @@ pub mod datagram;
 mod io;
 mod local;
 mod memory;
+#[cfg(windows)]
+pub mod pipe;
 mod poll;
 mod pool;
 #[cfg(feature = "sim")]
@@ -32,7 +34,6 @@ mod uring;
 
 pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with};
 pub use cores::{allowed_cores, pin_to_core};
-#[cfg(unix)]
 pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets, InterfaceReason};
 pub use datagram::{DatagramIo, DatagramPlace, DatagramStats, Datagrams, MAX_DATAGRAMS_PER_SEND};
 pub use io::{

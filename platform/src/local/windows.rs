@@ -45,6 +45,7 @@ use windows_sys::Win32::System::Threading::CreateMutexW;
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
 pub use accounts::account_name;
 use descriptor::Descriptor;
+use name::Name;
 pub use socket::LocalSocket;
 
 /// The longest name of a pipe, with what stands before it.
@@ -72,7 +73,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The name of a pipe, owned: what all shards make their instances from.
 #[derive(Debug)]
-struct Name {
+struct Owned {
     path: PathBuf,
     wide: Vec<u16>,
     descriptor: Descriptor,
@@ -82,7 +83,7 @@ struct Name {
 /// One shard's right to accept on a pipe. The name is free when all are dropped.
 #[derive(Debug)]
 pub struct LocalListener {
-    name: Arc<Name>,
+    name: Arc<Owned>,
     /// The first instance of all; with it clients can already connect.
     first: Option<OwnedHandle>,
     pending: usize,
@@ -94,16 +95,16 @@ impl LocalListener {
     /// # Errors
     /// Each variant of [`BindError`] says what to do about it.
     pub fn bind(path: &Path, options: &BindOptions) -> Result<LocalListener, BindError> {
-        let pipe = name::check(path)?;
+        let name = Name::of(path)?;
         let group = options.group.as_ref().map(group_identifier).transpose()?;
         let owner = accounts::own_identifier()
             .map_err(|error| BindError::system("tell which user this is", error))?;
         let others = options.mode & OTHERS_BIT != 0;
         let descriptor = Descriptor::new(&owner, group.as_deref(), others)
             .map_err(|error| BindError::system("say who may use the pipe", error))?;
-        let mutex = lock(&pipe, path)?;
-        let wide = name::wide(&pipe.path());
-        let name = Name { path: path.to_owned(), wide, descriptor, _mutex: mutex };
+        let mutex = lock(&name, path)?;
+        let wide = name::wide(name.pipe());
+        let name = Owned { path: path.to_owned(), wide, descriptor, _mutex: mutex };
         let first = Some(name.first(path)?);
         Ok(LocalListener { name: Arc::new(name), first, pending: PENDING_INSTANCES })
     }
@@ -138,7 +139,7 @@ impl LocalListener {
     }
 }
 
-impl Name {
+impl Owned {
     /// The first instance. A name that nobody else may hold is waited for.
     fn first(&self, path: &Path) -> Result<OwnedHandle, BindError> {
         let start = Instant::now();
@@ -187,8 +188,8 @@ impl Name {
 }
 
 /// Holds the mutex that belongs to a pipe.
-fn lock(pipe: &name::Pipe, path: &Path) -> Result<OwnedHandle, BindError> {
-    let mutex = name::wide(&pipe.mutex());
+fn lock(name: &Name, path: &Path) -> Result<OwnedHandle, BindError> {
+    let mutex = name::wide(&name.mutex());
     // SAFETY: the name is terminated, and the default attributes are asked for.
     let (handle, error) = unsafe {
         let handle = CreateMutexW(std::ptr::null(), 0, mutex.as_ptr());

@@ -4,42 +4,34 @@ use std::path::Path;
 
 use super::super::BindError;
 use super::MAX_PATH_BYTES;
+use crate::pipe::pipe_name;
 
-/// What may stand before a pipe's name; all mean the same.
-const PREFIXES: [&str; 2] = [r"\\.\pipe\", r"\\?\pipe\"];
-
-/// The name of a pipe, without what stands before it.
+/// The name of a pipe of this machine: `\\.\pipe\NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pipe(String);
+pub(super) struct Name(String);
 
-impl Pipe {
-    pub(super) fn path(&self) -> String {
-        format!("{}{}", PREFIXES[0], self.0)
+impl Name {
+    /// The pipe that a path names.
+    pub(super) fn of(path: &Path) -> Result<Name, BindError> {
+        if path.as_os_str().len() > MAX_PATH_BYTES {
+            return Err(BindError::PathTooLong { path: path.to_owned() });
+        }
+        let invalid = || BindError::PathInvalid { path: path.to_owned() };
+        let name = pipe_name(path).map_err(|_| invalid())?;
+        let name = name.to_str().ok_or_else(invalid)?;
+        if name.contains('\0') { Err(invalid()) } else { Ok(Name(name.to_owned())) }
+    }
+
+    pub(super) fn pipe(&self) -> &str {
+        &self.0
     }
 
     /// The name of the mutex that belongs to it, common to all sessions of the machine.
     /// Pipes' names make no difference between upper and lower case, mutexes' do.
     pub(super) fn mutex(&self) -> String {
-        format!(r"Global\netcluster-{}", self.0.to_lowercase())
+        let last = self.0.rsplit('\\').next().unwrap_or_default();
+        format!(r"Global\netcluster-{}", last.to_lowercase())
     }
-}
-
-/// The pipe that a path names.
-pub(super) fn check(path: &Path) -> Result<Pipe, BindError> {
-    let invalid = || BindError::PathInvalid { path: path.to_owned() };
-    // Some shells turn the slashes around.
-    let text = path.to_str().ok_or_else(invalid)?.replace('/', r"\");
-    let prefix = PREFIXES.iter().find(|prefix| {
-        text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    });
-    let name = &text[prefix.ok_or_else(invalid)?.len()..];
-    if name.is_empty() || name.contains(['\\', '\0']) {
-        return Err(invalid());
-    }
-    if text.len() > MAX_PATH_BYTES {
-        return Err(BindError::PathTooLong { path: path.to_owned() });
-    }
-    Ok(Pipe(name.to_owned()))
 }
 
 /// A text as the system wants it, with its final 0.
@@ -56,20 +48,20 @@ mod tests {
         let paths =
             [r"\\.\pipe\Bus", r"\\?\pipe\Bus", r"\\.\PIPE\Bus", "//./pipe/Bus", r"\\?/pipe\Bus"];
         for path in paths {
-            let pipe = check(Path::new(path)).unwrap();
-            assert_eq!(pipe.path(), r"\\.\pipe\Bus");
-            assert_eq!(pipe.mutex(), r"Global\netcluster-bus");
+            let name = Name::of(Path::new(path)).unwrap();
+            assert_eq!(name.pipe(), r"\\.\pipe\Bus");
+            assert_eq!(name.mutex(), r"Global\netcluster-bus");
         }
     }
 
     #[test]
     fn what_names_no_pipe_is_refused_with_an_example() {
         for path in ["", "bus", r"C:\bus", r"\\.\pipe\", r"\\.\pipe\a\b", r"\\server\pipe\bus"] {
-            let error = check(Path::new(path)).unwrap_err();
+            let error = Name::of(Path::new(path)).unwrap_err();
             assert!(matches!(error, BindError::PathInvalid { .. }), "{path}");
             assert!(error.to_string().contains(r"\\.\pipe\netcluster-default"), "{error}");
         }
         let long = format!(r"\\.\pipe\{}", "x".repeat(MAX_PATH_BYTES));
-        assert!(matches!(check(Path::new(&long)), Err(BindError::PathTooLong { .. })));
+        assert!(matches!(Name::of(Path::new(&long)), Err(BindError::PathTooLong { .. })));
     }
 }
