@@ -176,14 +176,12 @@ fn peers_socket(
 }
 
 /// The socket that everything is sent from.
-fn unicast_socket(
-    config: &DatagramConfig,
-    interface: &Interface,
-) -> Result<Socket, DatagramError> {
+fn unicast_socket(config: &DatagramConfig, interface: &Interface) -> Result<Socket, DatagramError> {
     let step = DatagramError::setup;
     let v6 = config.group.is_ipv6();
     let socket = bare_socket(config, false).map_err(step("opening the unicast socket"))?;
-    system::set_multicast_interface(&socket, v6, interface).map_err(step("choosing the interface"))?;
+    system::set_multicast_interface(&socket, v6, interface)
+        .map_err(step("choosing the interface"))?;
     match v6 {
         true => socket.set_multicast_hops_v6(config.ttl),
         false => socket.set_multicast_ttl_v4(config.ttl),
@@ -192,12 +190,12 @@ fn unicast_socket(
     system::keep_port(&socket).map_err(step("keeping the unicast port"))?;
     set_buffer(&socket, Buffer::Send, config.send_buffer_bytes);
     let port = config.unicast_port.unwrap_or(0);
-    socket.bind(&SockAddr::from(SocketAddr::new(any(config), port))).map_err(
-        |error| match port != 0 && system::is_taken(&error) {
+    socket.bind(&SockAddr::from(SocketAddr::new(any(config), port))).map_err(|error| {
+        match port != 0 && system::is_taken(&error) {
             true => DatagramError::UnicastPortTaken(port),
             false => DatagramError::Setup { step: "binding the unicast port", error },
-        },
-    )?;
+        }
+    })?;
     Ok(socket)
 }
 
