@@ -1,7 +1,7 @@
 //! A broker of threads and blocking sockets, for tests of the client alone: it
 //! routes, acknowledges and answers, and can be told to misbehave.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 mod transport;
 
