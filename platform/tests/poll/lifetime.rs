@@ -117,6 +117,8 @@ fn accepting_stops_for_good() {
     let mut shard = Shard::new();
     let (_client, _conn) = shard.connect();
     shard.io.stop_accept();
+    // A pipe is gone when its last operation is.
+    shard.poll_once();
     assert!(Client::is_refused(&shard.path.0));
     shard.io.resume_accept();
     assert!(shard.poll_once().is_empty());
