@@ -19,7 +19,7 @@ pub fn clients_are_accepted_with_their_credentials<I: LocalIo>(
     let _second = UnixStream::connect(bench.path()).unwrap();
     for expected in 0..2 {
         let (conn, peer) = bench.expect("a client", |completion| match completion {
-            Completion::Accepted { conn, peer } => Some((*conn, *peer)),
+            Completion::Accepted { conn, peer } => Some((*conn, peer.clone())),
             _ => None,
         });
         assert_eq!(conn.0, expected, "numbers are dense");
