@@ -160,10 +160,8 @@ impl Pipe {
     pub fn shut_down(&self) {
         let handle = lock(&self.handle).take();
         self.closing.set();
-        // Whoever is in a call lets go at once; else this gives up what is left.
-        if let Ok(mut writing) = self.writing.try_lock() {
-            writing.give_up();
-        }
+        // Whoever is in a call lets go at once.
+        lock(&self.writing).give_up();
         drop(handle);
     }
 }
