@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use netcluster_wire::control::ControlError;
+use crate::path::ACCESS_ADVICE;
 use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 
 /// Why a call failed, or what a client reports through its lifecycle events.
@@ -152,7 +153,7 @@ impl fmt::Display for Error {
             ),
             Error::PermissionDenied { path } => write!(
                 formatter,
-                "no permission to connect to {}: join the socket's group, or start the broker with --socket-mode or --socket-group",
+                "no permission to connect to {}: {ACCESS_ADVICE}",
                 path.display()
             ),
             Error::Connect { path, reason } => {

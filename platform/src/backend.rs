@@ -27,7 +27,7 @@ pub enum Choice {
 pub enum Kind {
     /// io_uring.
     Uring,
-    /// epoll, kqueue.
+    /// epoll, kqueue; completion ports on Windows.
     Poll,
 }
 
