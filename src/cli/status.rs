@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use netcluster::status::Status;
+use netcluster::status::{ClientStatus, Status};
 use netcluster_client::{Client, Reconnect};
 use serde_json::Value;
 
@@ -181,7 +181,7 @@ fn clients(status: &Status) -> Table {
             if client.channel.is_empty() { "-".into() } else { escaped(&client.channel) },
             client.shard.to_string(),
             client.pid.to_string(),
-            client.uid.to_string(),
+            user(client),
             client.listeners.to_string(),
             client.events_in.to_string(),
             client.events_out.to_string(),
@@ -192,6 +192,16 @@ fn clients(status: &Status) -> Table {
         ]);
     }
     table
+}
+
+/// Who it is: by number, or by name where users have no numbers.
+fn user(client: &ClientStatus) -> String {
+    match &client.user {
+        None => client.uid.to_string(),
+        Some(identifier) => {
+            escaped(&netcluster_platform::account_name(identifier).unwrap_or(identifier.clone()))
+        }
+    }
 }
 
 fn shards(status: &Status) -> Table {
@@ -269,7 +279,7 @@ pub fn uptime(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use netcluster::status::{ClientStatus, KickStatus};
+    use netcluster::status::KickStatus;
 
     use super::*;
 
