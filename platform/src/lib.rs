@@ -17,8 +17,11 @@
 //! chunks of a pool buffer and go out as [`Slice`]s of the same chunks.
 
 mod backend;
+#[cfg(windows)]
+pub mod console;
 mod cores;
 pub mod datagram;
+mod host;
 mod io;
 mod local;
 mod memory;
@@ -26,6 +29,10 @@ mod memory;
 pub mod pipe;
 mod poll;
 mod pool;
+#[cfg(windows)]
+pub mod private_file;
+#[cfg(windows)]
+pub mod service;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod slice;
@@ -36,6 +43,7 @@ pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with}
 pub use cores::{allowed_cores, pin_to_core};
 pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets, InterfaceReason};
 pub use datagram::{DatagramIo, DatagramPlace, DatagramStats, Datagrams, MAX_DATAGRAMS_PER_SEND};
+pub use host::host_name;
 pub use io::{
     Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Peer, ReceiveEnd, WakeTarget, Waker,
 };

@@ -27,14 +27,26 @@ pub struct Datagrams<'a> {
     pub multicast: bool,
 }
 
+/// What is left of them, beginning with data.
+struct Train<'a> {
+    header: &'a DataHeader,
+    bytes: &'a [u8],
+    segment: usize,
+}
+
 impl Link {
     /// Takes datagrams.
     pub fn handle_datagrams(&mut self, now_ns: u64, datagrams: &Datagrams<'_>) {
         self.note_pause(now_ns);
-        for datagram in datagrams.bytes.chunks(datagrams.segment.max(1)) {
+        let segment = datagrams.segment.max(1);
+        let mut rest = datagrams.bytes;
+        while !rest.is_empty() {
+            let datagram = &rest[..segment.min(rest.len())];
+            let mut taken_bytes = datagram.len();
             match parse(datagram) {
                 Ok(Datagram::Data { header, .. }) => {
-                    self.receive_data(now_ns, header, datagram, datagrams.multicast);
+                    let train = Train { header, bytes: rest, segment };
+                    taken_bytes = self.receive_data(now_ns, &train, datagrams.multicast);
                 }
                 Ok(Datagram::Control { kind, header, body, tag }) => {
                     self.finish_train(now_ns);
@@ -43,48 +55,67 @@ impl Link {
                 }
                 Err(error) => self.refuse(now_ns, error, datagram, datagrams.from),
             }
+            rest = &rest[taken_bytes..];
         }
         self.finish_train(now_ns);
         self.pay_statuses(now_ns);
     }
 
+    /// Takes the data that a train begins with; returns how many bytes, at least
+    /// one datagram.
     #[inline]
-    fn receive_data(&mut self, now_ns: u64, header: &DataHeader, datagram: &[u8], multicast: bool) {
-        let tag = header.session.get();
+    fn receive_data(&mut self, now_ns: u64, train: &Train<'_>, multicast: bool) -> usize {
+        let datagram = &train.bytes[..train.segment.min(train.bytes.len())];
+        let one = datagram.len();
+        let tag = train.header.session.get();
         if tag == self.tag {
             self.counters.drops.own += 1;
-            return;
+            return one;
         }
-        let stream = StreamId(header.stream.get());
+        let stream = StreamId(train.header.stream.get());
         let Some(slot) = self.peers.slot_of_tag(tag) else {
             self.counters.drops.unknown_session += 1;
-            return;
+            return one;
         };
         if self.touched != Some((slot, stream)) {
             self.finish_train(now_ns);
             self.touched = Some((slot, stream));
         }
-        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let Some(peer) = self.peers.at_mut(slot) else { return one };
         let Some(incoming) = peer.incoming_mut(stream) else {
             self.counters.drops.unjoined += 1;
-            return;
+            return one;
         };
-        let drops = &mut self.counters.drops;
-        match incoming.ingress.handle(now_ns, header, datagram) {
-            Verdict::Taken => {
-                peer.heard(now_ns, multicast);
-                peer.counters.received += 1;
-                peer.counters.received_bytes += datagram.len() as u64;
-                self.counters.received += 1;
-                self.counters.received_bytes += datagram.len() as u64;
+        let ingress = &mut incoming.ingress;
+        let bytes = match ingress.handle_train(now_ns, train.bytes, train.segment) {
+            0 => {
+                let drops = &mut self.counters.drops;
+                match ingress.handle(now_ns, train.header, datagram) {
+                    Verdict::Taken => one,
+                    verdict => {
+                        *match verdict {
+                            Verdict::Duplicate => &mut drops.duplicate,
+                            Verdict::TooFar | Verdict::NoMemory => &mut drops.too_far,
+                            Verdict::Forged => &mut drops.forged,
+                            Verdict::WrongKey(_) => &mut drops.wrong_key,
+                            Verdict::Malformed => &mut drops.malformed,
+                            Verdict::Taken | Verdict::Ended => &mut drops.unknown_session,
+                        } += 1;
+                        return one;
+                    }
+                }
             }
-            Verdict::Duplicate => drops.duplicate += 1,
-            Verdict::TooFar | Verdict::NoMemory => drops.too_far += 1,
-            Verdict::Forged => drops.forged += 1,
-            Verdict::WrongKey(_) => drops.wrong_key += 1,
-            Verdict::Malformed => drops.malformed += 1,
-            Verdict::Ended => drops.unknown_session += 1,
+            bytes => bytes,
+        };
+        let count = bytes.div_ceil(train.segment) as u64;
+        peer.heard(now_ns, multicast);
+        for counters in [&mut peer.counters.received, &mut self.counters.received] {
+            *counters += count;
         }
+        for counters in [&mut peer.counters.received_bytes, &mut self.counters.received_bytes] {
+            *counters += bytes as u64;
+        }
+        bytes
     }
 
     /// Looks through the stream whose data came last, if that was not done.

@@ -92,8 +92,16 @@ impl LinkScenario {
 
     /// Bytes of what is counted.
     pub fn unit_bytes(&self) -> usize {
-        if self.level == Level::Raw { DATAGRAM_BYTES } else { self.size }
+        match (self.level, self.rate) {
+            (Level::Raw, None) => DATAGRAM_BYTES,
+            _ => self.size,
+        }
     }
+}
+
+/// When number `number` is due after the start, in nanoseconds.
+pub fn due_ns(number: u64, rate: u64) -> u64 {
+    (u128::from(number) * 1_000_000_000 / u128::from(rate)) as u64
 }
 
 /// What a process on a host is told.
@@ -119,6 +127,8 @@ pub struct RawSenderPlan {
     pub receivers: usize,
     /// Bytes of a packet's payload.
     pub datagram_bytes: usize,
+    /// Packets per second; `None`: trains, as fast as it goes.
+    pub rate: Option<u64>,
 }
 
 /// What a receiver of packets is told.
@@ -134,6 +144,8 @@ pub struct RawReceiverPlan {
     pub sender: SocketAddrV4,
     /// Bytes of a packet's payload.
     pub datagram_bytes: usize,
+    /// Whether packets say when they were due.
+    pub is_timed: bool,
 }
 
 /// What one end of the link is told.
@@ -157,4 +169,16 @@ pub struct NodePlan {
     pub key: Option<[u8; 32]>,
     /// The back end: `auto`, `uring` or `poll`.
     pub backend: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_due_at_their_rate() {
+        assert_eq!(due_ns(0, 10_000), 0);
+        assert_eq!(due_ns(10_000, 10_000), 1_000_000_000);
+        assert_eq!(due_ns(u64::from(u32::MAX), 1), u64::from(u32::MAX) * 1_000_000_000);
+    }
 }

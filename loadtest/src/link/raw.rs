@@ -7,8 +7,11 @@
 //! ```
 //! The sender keeps within what a receive buffer holds, so that receivers are
 //! not simply overrun; nothing is repaired, and nothing is done with the bytes.
+//! At a rate, each packet is sent alone and carries the time at which it was due:
+//! how long it takes to wake a receiver up is what no link can do better.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -20,8 +23,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::net::sockopt as buffers;
 
 use crate::clock;
-use crate::link::plan::{RAW_SENDER_PORT, RawReceiverPlan, RawSenderPlan};
+use crate::link::plan::{RAW_SENDER_PORT, RawReceiverPlan, RawSenderPlan, due_ns};
 use crate::message::{Command, Report, Sample, next_command, report};
+use crate::meter::Meter;
 use crate::tally::{Counts, Emitted};
 
 /// What is asked for; the system may grant less.
@@ -39,6 +43,8 @@ const STALL: Duration = Duration::from_millis(50);
 const DRAIN: Duration = Duration::from_millis(200);
 const NUMBER_BYTES: usize = 8;
 const WORD_BYTES: usize = NUMBER_BYTES + 2;
+/// Where a packet that is sent at a rate says when it was due.
+const INTENDED: Range<usize> = NUMBER_BYTES..NUMBER_BYTES + 8;
 
 /// Packets that a receive buffer of this size holds, with some to spare.
 fn window_packets(granted_bytes: usize) -> u64 {
@@ -88,6 +94,9 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     fn run(mut self, stop: &AtomicBool) -> Result<u64> {
+        if let Some(rate) = self.plan.rate {
+            return self.run_at(rate, stop);
+        }
         let bytes = self.plan.datagram_bytes;
         let packets = (MAX_TRAIN_BYTES / bytes).clamp(1, MAX_TRAIN_PACKETS);
         let mut train = vec![0xa5; packets * bytes];
@@ -102,6 +111,24 @@ impl Sender<'_> {
             while self.sent.saturating_sub(slowest(&positions)) > self.window {
                 self.hear(&mut positions);
             }
+        }
+        Ok(self.sent)
+    }
+
+    /// Sends one by one, each when it is due.
+    fn run_at(mut self, rate: u64, stop: &AtomicBool) -> Result<u64> {
+        let mut packet = vec![0xa5; self.plan.datagram_bytes];
+        let since_ns = clock::now_ns();
+        while !stop.load(Relaxed) {
+            let intended_ns = since_ns + due_ns(self.sent, rate);
+            if clock::now_ns() < intended_ns {
+                std::hint::spin_loop();
+                continue;
+            }
+            packet[..NUMBER_BYTES].copy_from_slice(&self.sent.to_le_bytes());
+            packet[INTENDED].copy_from_slice(&intended_ns.to_le_bytes());
+            self.socket.send_to(&packet, self.plan.group)?;
+            self.sent += 1;
         }
         Ok(self.sent)
     }
@@ -134,17 +161,15 @@ pub fn receive(plan: RawReceiverPlan) -> Result<()> {
     let answers = UdpSocket::bind((plan.address, 0))?;
     let received = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&received);
+    let meter = Arc::new(Meter::new(Vec::new()));
+    let timed = Arc::clone(&meter);
     thread::spawn(move || {
-        if let Err(error) = count(&plan, &socket, &answers, window, &counted) {
+        if let Err(error) = count(&plan, &socket, &answers, window, &counted, &timed) {
             report(&Report::Failed(error.to_string()));
         }
     });
     report(&Report::Ready { driver: None });
-    let sample = || Sample {
-        at_ns: clock::now_ns(),
-        received: received.load(Relaxed),
-        latencies: Vec::new(),
-    };
+    let sample = || Sample { received: received.load(Relaxed), ..meter.sample() };
     loop {
         match next_command() {
             Command::Sample => report(&Report::Sample(sample())),
@@ -168,6 +193,7 @@ fn count(
     answers: &UdpSocket,
     window: u64,
     received: &AtomicU64,
+    meter: &Meter,
 ) -> Result<()> {
     let mut train = vec![0; 1 << 16];
     let mut told = 0;
@@ -178,6 +204,10 @@ fn count(
             continue;
         }
         received.store(received.load(Relaxed) + packets as u64, Relaxed);
+        if plan.is_timed {
+            meter.record_latency(intended_ns(&train));
+            continue;
+        }
         let last = &train[(packets - 1) * plan.datagram_bytes..];
         let number =
             last.first_chunk::<NUMBER_BYTES>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
@@ -189,6 +219,10 @@ fn count(
             let _ = answers.send_to(&word, plan.sender);
         }
     }
+}
+
+fn intended_ns(packet: &[u8]) -> u64 {
+    u64::from_le_bytes(packet[INTENDED].try_into().expect("eight bytes"))
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ fn latency(base: &LinkScenario) -> Vec<Row> {
     let at = LinkScenario { rate: Some(LATENCY_RATE), packets: Packets::Cut, ..base.clone() };
     let lossy = LinkScenario { loss_thousandths: 10, ..at.clone() };
     vec![
-        row("1 KB at 10 k/s", at, None, &[(p50, "≤ 45"), (p99, "≤ 120")]),
+        row("1 KB at 10 k/s", at, Some(Beside::Raw), &[(p50, "≤ 45"), (p99, "≤ 120")]),
         row("1 KB at 10 k/s, 1 % loss", lossy, None, &[(p50, ""), (p99, "≤ 500")]),
     ]
 }

@@ -13,7 +13,7 @@ use crate::crew::{Crew, Member};
 use crate::interrupt;
 use crate::link::brokers::Brokers;
 use crate::link::plan::{
-    DATAGRAM_BYTES, GROUP, Level, LinkRole, LinkScenario, NodePlan, RAW_GROUP, RAW_SENDER_PORT,
+    GROUP, Level, LinkRole, LinkScenario, NodePlan, RAW_GROUP, RAW_SENDER_PORT,
     RawReceiverPlan, RawSenderPlan,
 };
 use crate::message::{Command, Report, Sample};
@@ -100,7 +100,7 @@ pub fn wait_ready(crew: &mut Crew, members: &[Member]) -> Result<()> {
 
 fn raw_role(scenario: &LinkScenario, network: &Network, index: usize) -> LinkRole {
     let address = network.host(index).v4();
-    let datagram_bytes = DATAGRAM_BYTES;
+    let datagram_bytes = scenario.unit_bytes();
     if index < scenario.senders {
         let receivers = scenario.receivers;
         return LinkRole::RawSender(RawSenderPlan {
@@ -108,6 +108,7 @@ fn raw_role(scenario: &LinkScenario, network: &Network, index: usize) -> LinkRol
             group: RAW_GROUP,
             receivers,
             datagram_bytes,
+            rate: scenario.rate,
         });
     }
     let sender = (network.host(0).v4(), RAW_SENDER_PORT);
@@ -117,6 +118,7 @@ fn raw_role(scenario: &LinkScenario, network: &Network, index: usize) -> LinkRol
         group: RAW_GROUP,
         sender: std::net::SocketAddrV4::new(sender.0, sender.1),
         datagram_bytes,
+        is_timed: scenario.rate.is_some(),
     })
 }
 

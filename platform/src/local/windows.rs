@@ -16,9 +16,9 @@
 //!
 //! Invariant: a new instance for each connection; one that was used is never used again.
 
-mod accounts;
-mod descriptor;
-mod name;
+pub(crate) mod accounts;
+pub(crate) mod descriptor;
+pub(crate) mod name;
 mod peer;
 mod socket;
 

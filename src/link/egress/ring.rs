@@ -43,8 +43,9 @@ pub(super) struct Ring {
     lengths: Box<[u16]>,
     slot_bytes: usize,
     tag_bytes: usize,
-    /// Where the slot of the open datagram starts, so that small frames need no
-    /// division.
+    /// The slot of the open datagram and where it starts: what happens for each
+    /// datagram needs no division.
+    open_slot: usize,
     open_at: usize,
     tail: u64,
     needed: u64,
@@ -71,6 +72,7 @@ impl Ring {
             lengths: vec![0; slots].into(),
             slot_bytes,
             tag_bytes,
+            open_slot: 0,
             open_at: 0,
             tail: 0,
             needed: 0,
@@ -147,33 +149,35 @@ impl Ring {
         let head = &mut self.memory[self.open_at..self.open_at + DATA_HEADER_BYTES];
         head.copy_from_slice(header.bytes());
         let bytes = DATA_HEADER_BYTES + body_bytes + self.tag_bytes;
-        let slot = self.index(self.open);
-        self.lengths[slot] = bytes as u16;
+        self.lengths[self.open_slot] = bytes as u16;
         self.unsent_bytes += bytes;
         self.open += 1;
-        self.open_at = self.index(self.open) * self.slot_bytes;
+        self.open_slot += 1;
+        self.open_at += self.slot_bytes;
+        if self.open_slot == self.lengths.len() {
+            (self.open_slot, self.open_at) = (0, 0);
+        }
         self.check();
     }
 
     /// How many closed datagrams can go out as one batch, and their bytes: all
     /// but the last are full, and all are adjacent.
     pub(super) fn ready(&self, limit: u64, max_bytes: usize) -> (u64, usize) {
-        let to_wrap = self.lengths.len() - self.index(self.sent);
-        let most = MAX_BATCH_DATAGRAMS.min(to_wrap as u64);
-        let end = self.open.min(limit).min(self.sent + most);
-        let (mut number, mut bytes) = (self.sent, 0);
-        while number < end {
-            let more = self.bytes_of(number);
+        let most = self.open.min(limit).saturating_sub(self.sent).min(MAX_BATCH_DATAGRAMS);
+        let to_wrap = &self.lengths[self.index(self.sent)..];
+        let (mut count, mut bytes) = (0, 0);
+        for &length in to_wrap.iter().take(most as usize) {
+            let more = usize::from(length);
             if bytes + more > max_bytes {
                 break;
             }
             bytes += more;
-            number += 1;
+            count += 1;
             if more < self.slot_bytes {
                 break;
             }
         }
-        (number - self.sent, bytes)
+        (count, bytes)
     }
 
     /// Whether the open datagram, with so many bytes of body, can be the last of
@@ -191,7 +195,7 @@ impl Ring {
             && count < MAX_BATCH_DATAGRAMS
             && bytes == count as usize * self.slot_bytes
             && bytes + more <= max_bytes
-            && (count == 0 || self.index(self.open) != 0)
+            && (count == 0 || self.open_slot != 0)
     }
 
     /// The parts of a datagram that is closed and was not sealed before.
@@ -228,7 +232,8 @@ impl Ring {
     pub(super) fn clear(&mut self, open: u64) {
         debug_assert!(open >= self.open);
         self.open = open;
-        self.open_at = self.index(open) * self.slot_bytes;
+        self.open_slot = self.index(open);
+        self.open_at = self.open_slot * self.slot_bytes;
         self.tail = open;
         self.sent = open;
         self.sealed = open;
@@ -261,5 +266,6 @@ impl Ring {
         debug_assert!(self.sent <= self.sealed);
         debug_assert!(self.sealed <= self.open);
         debug_assert!(self.open <= self.tail + self.lengths.len() as u64);
+        debug_assert!(self.open_slot == self.index(self.open));
     }
 }

@@ -6,9 +6,9 @@
 //!        └─▶ out of turn ─▶ reorder ────────┘ (in turn)
 //!        └─▶ a hole ─▶ gaps ─▶ poll_nak
 //! ```
-//! Call [`Ingress::handle`] for each datagram of a batch, then
-//! [`Ingress::poll_delivery`] until it gives nothing: frames are looked for once
-//! per batch, not once per datagram. A datagram is copied once on its way, and
+//! Call [`Ingress::handle_train`] for a batch and [`Ingress::handle`] for each
+//! datagram that it leaves, then [`Ingress::poll_delivery`] until it gives nothing:
+//! frames are looked for once per batch, not once per datagram. A datagram is copied once on its way, and
 //! opened where it then lies; one that came before its turn is copied twice.
 //!
 //! It does not know the group's other streams, nor when to report to the sender.
@@ -122,6 +122,51 @@ impl Ingress {
             now_ns: 0,
             counters: Counters::default(),
         }
+    }
+
+    /// Takes the datagrams of this stream that `train` begins with, of `segment`
+    /// bytes each, as far as each comes in its turn and nothing is missing: the
+    /// usual case, without its questions for each of them. Returns how many bytes
+    /// it took; what follows is for [`Ingress::handle`].
+    pub fn handle_train(&mut self, now_ns: u64, train: &[u8], segment: usize) -> usize {
+        let is_plain = self.life == Life::Live
+            && self.held.is_none()
+            && self.fed == self.next
+            && self.seen_end == self.next
+            && self.assembler.has_memory();
+        let Some((first, _)) = DataHeader::split(train) else { return 0 };
+        if !is_plain || first.stream.get() != self.stream.0 {
+            return 0;
+        }
+        self.now_ns = now_ns;
+        let key_id = first.key_id.get();
+        let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
+        let mut number = self.next;
+        let mut taken_bytes = 0;
+        for datagram in train.chunks(segment) {
+            let Some((header, rest)) = DataHeader::split(datagram) else { break };
+            let is_next = header.number.get() == number
+                && header.is_of_stream_of(first)
+                && rest.len() >= tag_bytes
+                && datagram.len() <= MAX_DATAGRAM_BYTES
+                && number < MAX_NUMBER
+                && self.assembler.is_open();
+            if !is_next {
+                break;
+            }
+            let (body, tag) = rest.split_at(rest.len() - tag_bytes);
+            let head = &datagram[..DATA_HEADER_BYTES];
+            let opener = &mut self.opener;
+            let open = |body: &mut [u8]| opener.open(key_id, number, head, body, tag);
+            if self.assembler.push(&Facts::of(header, body), body, open).is_err() {
+                break;
+            }
+            number += 1;
+            taken_bytes += datagram.len();
+        }
+        self.counters.taken += number - self.next;
+        (self.fed, self.next, self.seen_end) = (number, number, number);
+        taken_bytes
     }
 
     /// A datagram of this stream and its header.
@@ -299,11 +344,7 @@ impl Ingress {
         }
         let (head, rest) = datagram.split_at(DATA_HEADER_BYTES);
         let (body, tag) = rest.split_at(rest.len() - tag_bytes);
-        let facts = Facts {
-            boundary: header.boundary_in(body.len()),
-            ordinal: header.ordinal.get(),
-            channel: header.channel.get(),
-        };
+        let facts = Facts::of(header, body);
         let opener = &mut self.opener;
         let open = |body: &mut [u8]| opener.open(key_id, number, head, body, tag);
 

@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use netcluster_wire::link::DataHeader;
+
 use super::reassembly::Share;
 
 /// Bytes of a chunk that bodies are put into.
@@ -31,6 +33,18 @@ pub(super) struct Facts {
     pub ordinal: u64,
     /// The channel in force at the boundary.
     pub channel: u64,
+}
+
+impl Facts {
+    /// Of a datagram.
+    #[inline]
+    pub fn of(header: &DataHeader, body: &[u8]) -> Facts {
+        Facts {
+            boundary: header.boundary_in(body.len()),
+            ordinal: header.ordinal.get(),
+            channel: header.channel.get(),
+        }
+    }
 }
 
 /// One datagram.

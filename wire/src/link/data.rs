@@ -43,6 +43,10 @@ pub struct DataHeader {
     pub boundary: U16,
 }
 
+/// Behind what all datagrams of a session begin with.
+const SESSION_END: usize = 16;
+
+const _: () = assert!(core::mem::offset_of!(DataHeader, number) == SESSION_END);
 const _: () = assert!(size_of::<DataHeader>() == DATA_HEADER_BYTES);
 
 impl DataHeader {
@@ -74,6 +78,12 @@ impl DataHeader {
         DataHeader::ref_from_prefix(datagram).ok()
     }
 
+    /// Whether both are data of one stream, sealed with the same key.
+    #[inline]
+    pub fn is_of_stream_of(&self, other: &DataHeader) -> bool {
+        self.bytes()[..SESSION_END] == other.bytes()[..SESSION_END] && self.stream == other.stream
+    }
+
     /// The boundary, if a frame starts in a body of this many bytes. One outside
     /// of it is as good as none.
     #[inline]
@@ -103,6 +113,18 @@ mod tests {
         assert_eq!(header.boundary_in(9), Some(8));
         assert_eq!(header.boundary_in(8), None);
         assert_eq!(header.boundary_in(0), None);
+    }
+
+    #[test]
+    fn data_of_one_stream_differs_in_what_it_says_of_itself_alone() {
+        let one = DataHeader::new(7, 1, 2, 3, 4);
+        assert!(one.is_of_stream_of(&DataHeader::new(7, 1, 2, 9, 9)));
+        for other in [(8, 1, 2), (7, 2, 2), (7, 1, 3)] {
+            assert!(!one.is_of_stream_of(&DataHeader::new(other.0, other.1, other.2, 3, 4)));
+        }
+        let mut control = one;
+        control.kind = 2;
+        assert!(!one.is_of_stream_of(&control));
     }
 
     #[test]

@@ -26,7 +26,7 @@ const MAX_NAME_CHARACTERS: usize = 256;
 struct Aligned<const BYTES: usize>([u8; BYTES]);
 
 /// This process's user.
-pub(super) fn own_identifier() -> io::Result<String> {
+pub(crate) fn own_identifier() -> io::Result<String> {
     // SAFETY: it stands for this process and is never closed.
     let process = unsafe { BorrowedHandle::borrow_raw(GetCurrentProcess()) };
     user_of(process)
@@ -129,7 +129,7 @@ pub fn account_name(identifier: &str) -> Option<String> {
 ///
 /// # Safety
 /// It must be a valid identifier.
-unsafe fn text(identifier: PSID) -> io::Result<String> {
+pub(crate) unsafe fn text(identifier: PSID) -> io::Result<String> {
     let mut start = std::ptr::null_mut();
     // SAFETY: the caller says that it is valid; the result is valid for writing.
     if unsafe { ConvertSidToStringSidW(identifier, &raw mut start) } == 0 {

@@ -12,7 +12,7 @@ use super::name::wide;
 
 /// A security descriptor, in memory of the system.
 #[derive(Debug)]
-pub(super) struct Descriptor(*mut c_void);
+pub(crate) struct Descriptor(*mut c_void);
 
 // SAFETY: nobody writes to a descriptor once it is made, and which thread frees it does
 // not matter.
@@ -24,7 +24,12 @@ impl Descriptor {
     /// For this owner, administrators and the system; for a group, and every user of
     /// the machine, if wanted. The identifiers are security identifiers as text.
     pub(super) fn new(owner: &str, group: Option<&str>, others: bool) -> io::Result<Descriptor> {
-        let text = wide(&text(owner, group, others));
+        Descriptor::parse(&text(owner, group, others))
+    }
+
+    /// As text in the language of the system says it.
+    pub(crate) fn parse(text: &str) -> io::Result<Descriptor> {
+        let text = wide(text);
         let mut descriptor = std::ptr::null_mut();
         // SAFETY: the text is terminated and the result valid for writing.
         let made = unsafe {
@@ -38,7 +43,7 @@ impl Descriptor {
         if made == 0 { Err(io::Error::last_os_error()) } else { Ok(Descriptor(descriptor)) }
     }
 
-    pub(super) fn as_ptr(&self) -> *mut c_void {
+    pub(crate) fn as_ptr(&self) -> *mut c_void {
         self.0
     }
 }

@@ -35,7 +35,7 @@ impl Name {
 }
 
 /// A text as the system wants it, with its final 0.
-pub(super) fn wide(text: &str) -> Vec<u16> {
+pub(crate) fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }
 
