@@ -8,7 +8,7 @@
 
 use core::net::SocketAddr;
 
-use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
+use netcluster_wire::link::limits::{CONTROL_HEADER_BYTES, SHARE_UNIT_BYTES_PER_S};
 use netcluster_wire::link::{
     Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak, Status,
 };
@@ -201,6 +201,7 @@ impl Link {
             peer.measured(round_trip_ns);
         }
         let id = peer.id;
+        let share = u64::from(status.share) * SHARE_UNIT_BYTES_PER_S;
         for report in status.reports.iter() {
             let Some(&at) = self.own_at.get(&StreamId(report.stream)) else { continue };
             let own = &mut self.own[at];
@@ -214,7 +215,7 @@ impl Link {
             let sample = own.flow.on_status(now_ns, id, next, &stated);
             own.receivers_changed();
             if let Some(sample) = sample {
-                self.sending.pace.report(now_ns, id, sample);
+                self.sending.pace.report(now_ns, id, sample, share);
             }
             self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
         }
@@ -234,7 +235,7 @@ impl Link {
         let next = own.egress.next().number;
         let sample = own.flow.on_request(now_ns, id, next, nak.seen_lost);
         if let Some(sample) = sample {
-            self.sending.pace.report(now_ns, id, sample);
+            self.sending.pace.report(now_ns, id, sample, 0);
         }
         self.request_repairs(now_ns, at, slot, nak);
         self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));

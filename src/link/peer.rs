@@ -9,6 +9,7 @@ use crate::link::incoming::Incoming;
 use crate::link::keys::ControlOpener;
 use crate::link::neighbours::Heard;
 use crate::link::peer_id::{PeerId, Session};
+use crate::link::shares::Brought;
 use crate::link::status::PeerCounters;
 use crate::link::stream::{Position, StreamId};
 
@@ -258,6 +259,16 @@ impl Peer {
     /// Takes in how long one repair took.
     pub fn repaired_in(&mut self, sample_ns: u64) {
         self.repair_ns = smoothed(self.repair_ns, sample_ns);
+    }
+
+    /// What came of it, for the shares of all.
+    pub fn brought(&self) -> Brought {
+        Brought {
+            peer: self.id,
+            datagrams: self.counters.received,
+            bytes: self.counters.received_bytes,
+            lost: self.incoming.iter().map(|incoming| incoming.ingress.seen_lost()).sum(),
+        }
     }
 
     /// Its stream with this id, if we take part in it.

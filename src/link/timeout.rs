@@ -1,13 +1,13 @@
 //! What time brings: only what is due is done.
 
-use netcluster_wire::link::limits::{MAX_ENTRIES, MAX_NAK_RANGES};
+use netcluster_wire::link::limits::{MAX_ENTRIES, MAX_NAK_RANGES, SHARE_UNIT_BYTES_PER_S};
 use netcluster_wire::link::{Beat, ControlKind, Heartbeat, Nak, Range, Report, Status};
 
 use crate::link::Link;
 use crate::link::announce::HELLO_INTERVAL_NS;
 use crate::link::event::LinkEvent;
 use crate::link::flow::FlowEvent;
-use crate::link::peer::PING_AFTER_NS;
+use crate::link::peer::{PING_AFTER_NS, Peer};
 
 /// See [`Link::note_pause`].
 const PAUSE_NS: u64 = HELLO_INTERVAL_NS * 3 / 2;
@@ -153,6 +153,9 @@ impl Link {
         if !std::mem::take(&mut self.owes_status) {
             return;
         }
+        if self.shares.is_due(now_ns) {
+            self.shares.count(now_ns, self.peers.iter().map(Peer::brought));
+        }
         let senders = self.window.senders(now_ns);
         for index in 0..self.peers.len() {
             let Some(slot) = self.peers.slot_at(index) else { continue };
@@ -177,9 +180,11 @@ impl Link {
             let held_ns = u32::try_from(now_ns.saturating_sub(came_ns));
             // An echo too old to say how old it is, is none.
             let (echo_ns, held_ns) = held_ns.map_or((0, 0), |held_ns| (echo_ns, held_ns));
+            let share = self.shares.of(peer.id) / SHARE_UNIT_BYTES_PER_S;
+            let share = u32::try_from(share).unwrap_or(u32::MAX);
             for chunk in reports.chunks(MAX_ENTRIES) {
                 self.mail.post_to(ControlKind::Status, peer.address, |out| {
-                    Status::encode(&peer.session, echo_ns, held_ns, chunk, out);
+                    Status::encode(&peer.session, echo_ns, held_ns, share, chunk, out);
                 });
             }
         }

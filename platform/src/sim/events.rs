@@ -77,7 +77,8 @@ impl World {
             state.to_client.extend(&slice.as_bytes()[..count]);
             left -= count;
         }
-        SendOutcome::Took { bytes, blocked: bytes < given }
+        let is_held = self.random.happens(self.faults.held_send_permille, 1000);
+        SendOutcome::Took { bytes, blocked: bytes < given || is_held }
     }
 
     fn finish_sends(&mut self, shard: usize, completions: &mut Vec<Completion>) {
@@ -131,9 +132,9 @@ impl World {
         let conn = self.shards[shard].insert(socket);
         let state = self.socket(socket);
         state.holder = Holder::Shard(shard, conn);
-        let peer = state.peer;
+        let peer = state.peer.clone();
         completions.push(Completion::Accepted { conn, peer });
-        self.schedule_accept(shard);
+        self.schedule_accepts();
     }
 
     fn handle_inbound(&mut self, shard: usize, conn: Conn, completions: &mut Vec<Completion>) {
