@@ -125,6 +125,9 @@ impl World {
         self.shards[shard].accept_scheduled = false;
         if self.random.happens(self.faults.accept_failure_permille, 1000) {
             self.shards[shard].accept_paused = true;
+            if !self.hands_over {
+                self.schedule_accepts();
+            }
             let error = io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES);
             completions.push(Completion::AcceptPaused { error });
             return;
