@@ -46,7 +46,7 @@ pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramE
     let (interface, reason) = interface::choose(&interfaces, config.interface.as_deref(), group)?;
     let address = interface.address(v6).ok_or(DatagramError::NoInterface)?;
 
-    let peers = peers_socket(config, address, interface.index)?;
+    let peers = peers_socket(config, address, interface.index, false)?;
     let groups = shared_socket(config)?;
     let unicast = unicast_socket(config, &interface)?;
     let port = bound_port(&unicast)?;
@@ -81,6 +81,7 @@ pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramE
         drops: vec![0; sockets.len()],
         sockets,
         memberships,
+        peers: if also_on_group_port { vec![address] } else { Vec::new() },
         interface,
         reason,
         interface_lost: false,
@@ -153,14 +154,16 @@ fn shared_socket(config: &DatagramConfig) -> Result<Socket, DatagramError> {
     }
 }
 
-/// The group's port on the interface's address, if nobody has any of it.
-fn peers_socket(
+/// The group's port on the interface's address: if nobody has any of it, unless it
+/// is to be shared.
+pub(super) fn peers_socket(
     config: &DatagramConfig,
     address: IpAddr,
     index: u32,
+    shared: bool,
 ) -> Result<Option<Socket>, DatagramError> {
     let step = "opening the socket for unicast on the group's port";
-    let socket = bare_socket(config, false).map_err(DatagramError::setup(step))?;
+    let socket = bare_socket(config, shared).map_err(DatagramError::setup(step))?;
     let address = match address {
         IpAddr::V6(ip) if ip.is_unicast_link_local() => {
             SocketAddrV6::new(ip, config.group.port(), 0, index).into()

@@ -144,9 +144,11 @@ pub(in crate::datagram) fn share_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_address(true)
 }
 
-/// Not needed: one that is bound to all addresses may join one that is bound to a
-/// single address, unless that is exclusive.
-pub(in crate::datagram) fn share_from_now_on(_: &Socket) -> io::Result<()> {
+/// Lets others that allow it have the port of this bound socket, too. Windows lets
+/// one that is bound to all addresses join one that is bound to a single address
+/// anyway; what carries out its calls elsewhere has to be told.
+pub(in crate::datagram) fn share_from_now_on(socket: &Socket) -> io::Result<()> {
+    let _ = socket.set_reuse_address(true);
     Ok(())
 }
 
@@ -205,9 +207,10 @@ fn own_address(interface: &Interface) -> io::Result<Ipv4Addr> {
     }
 }
 
-/// Whether an error of [`join`] says that the socket can hold no more groups.
+/// Whether an error of [`join`] says that the socket can hold no more groups. What
+/// carries out the calls of Windows elsewhere knows no better than "invalid".
 pub(in crate::datagram) fn is_full(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(WSAENOBUFS | WSAETOOMANYREFS))
+    matches!(error.raw_os_error(), Some(WSAENOBUFS | WSAETOOMANYREFS | WSAEINVAL))
 }
 
 /// Has the system tell where each datagram was sent to, and where it came in.
