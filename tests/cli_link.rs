@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 use support::{
-    Directory, NO_SOCKET, Process, command, give_to_unprivileged, is_unix, loopback, mode_and_group,
-    set_mode, unprivileged,
+    Directory, NO_SOCKET, Process, command, give_to_unprivileged, is_unix, loopback,
+    mode_and_group, set_mode, unprivileged,
 };
 
 const KEY_BYTES: usize = 32;

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use support::{
-    Broker, Directory, Process, Signal, backends, command, give_to_unprivileged, has_signals, is_root,
-    is_socket, is_unix, mode_and_group, own_user, serve, set_mode, unprivileged, wait_until,
+    Broker, Directory, Process, Signal, backends, command, give_to_unprivileged, has_signals,
+    is_root, is_socket, is_unix, mode_and_group, own_user, serve, set_mode, unprivileged,
+    wait_until,
 };
 
 /// An event goes from a process to another through this broker.
@@ -157,7 +158,10 @@ fn after_kill_9_a_new_broker_reclaims_the_socket_and_listeners_come_back() {
         let on = broker.on(&["log", "--count", "1"]);
         broker.process.signal(Signal::KILL);
         on.wait_for_notice("not listening");
-        assert!(cfg!(windows) || broker.socket().exists(), "a killed broker cannot remove its socket");
+        assert!(
+            cfg!(windows) || broker.socket().exists(),
+            "a killed broker cannot remove its socket"
+        );
         broker.process = serve(&broker.socket(), backend, &[]);
         on.wait_for_notice("listening again");
         on.wait_for_notice("lost: ");

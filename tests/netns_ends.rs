@@ -9,8 +9,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use netcluster_client::Client;
 use hosts::{Broker, GROUP_V4, GROUP_V6, Listener, Losses, Site, any_backend, count, number_of};
+use netcluster_client::Client;
 use support::{PATIENCE, Signal, backends, wait_until};
 
 /// A restart is noticed within this time.

@@ -28,8 +28,8 @@ use windows_service::service_control_handler::{
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_service::{define_windows_service, service_dispatcher};
 use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, ERROR_SERVICE_DOES_NOT_EXIST};
-use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES};
 use windows_sys::Win32::Security::SetFileSecurityW;
+use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES};
 use windows_sys::Win32::Storage::FileSystem::CreateDirectoryW;
 
 use crate::local::windows::descriptor::Descriptor;
@@ -91,9 +91,8 @@ pub fn install(registration: &Registration<'_>) -> io::Result<()> {
 /// What the system says: `NotFound` if there is none of that name.
 pub fn uninstall(name: &str) -> io::Result<()> {
     let access = ServiceAccess::QUERY_STATUS | ServiceAccess::STOP | ServiceAccess::DELETE;
-    let service = manager(ServiceManagerAccess::CONNECT)?
-        .open_service(name, access)
-        .map_err(system_error)?;
+    let service =
+        manager(ServiceManagerAccess::CONNECT)?.open_service(name, access).map_err(system_error)?;
     let state = || service.query_status().map(|status| status.current_state).map_err(system_error);
     if !matches!(state()?, ServiceState::Stopped | ServiceState::StopPending) {
         service.stop().map_err(system_error)?;
@@ -124,8 +123,7 @@ pub fn prepare_directory(path: &Path) -> io::Result<()> {
     // SAFETY: the path is terminated; descriptor and attributes outlive the calls.
     let done = unsafe {
         CreateDirectoryW(path.as_ptr(), &raw const attributes) != 0
-            || io::Error::last_os_error().raw_os_error()
-                == Some(ERROR_ALREADY_EXISTS.cast_signed())
+            || io::Error::last_os_error().raw_os_error() == Some(ERROR_ALREADY_EXISTS.cast_signed())
                 && SetFileSecurityW(path.as_ptr(), DACL_SECURITY_INFORMATION, descriptor.as_ptr())
                     != 0
     };

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 pub use process::{Done, Process};
 pub use system::{
-    NO_SOCKET, Signal, has_signals, is_root, is_socket, is_unix, loopback, mode_and_group, own_user,
-    set_mode,
+    NO_SOCKET, Signal, has_signals, is_root, is_socket, is_unix, loopback, mode_and_group,
+    own_user, set_mode,
 };
 
 /// Only a failure takes that long.

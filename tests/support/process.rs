@@ -71,7 +71,7 @@ impl Process {
     /// Starts a child and writes its standard input, from a thread of its own.
     pub fn start_with_input(mut command: Command, input: impl Into<Vec<u8>>) -> Process {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Process::spawn(command);
+        let process = Process::spawn(command);
         let mut stdin = process.lock().stdin.take().unwrap();
         let input = input.into();
         // It may end before it has read everything.

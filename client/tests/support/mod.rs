@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use netcluster_wire::frame::{append, encode};
 use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
-pub use transport::{NOBODY, impossible};
 use transport::{Listener, Stream, address, remove};
+pub use transport::{NOBODY, impossible};
 
 /// Batches that a connection's queue holds before its emitters wait.
 const QUEUE_BATCHES: usize = 4;

@@ -60,6 +60,7 @@ macro_rules! contract {
                     the_original_group_crosses_a_wire,
                     an_interface_that_comes_back_is_joined_anew,
                     a_better_interface_is_taken_when_it_comes,
+                    the_group_port_is_followed_to_another_address,
                 ]);
             }
         }
