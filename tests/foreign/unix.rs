@@ -5,9 +5,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
 
+use super::support::{self, Directory, Process, command};
 use netcluster_wire::control::encode_error;
 use netcluster_wire::{ErrorCode, Header, Kind, Source, Welcome, frame};
-use super::support::{self, Directory, Process, command};
 
 const CLIENT: Source = Source { node: 1, client: 1 };
 
