@@ -17,11 +17,7 @@ pub fn host_name() -> String {
     let mut characters = name.len() as u32;
     // SAFETY: the result is valid for writing at this length.
     let told = unsafe {
-        GetComputerNameExW(
-            ComputerNamePhysicalDnsHostname,
-            name.as_mut_ptr(),
-            &raw mut characters,
-        )
+        GetComputerNameExW(ComputerNamePhysicalDnsHostname, name.as_mut_ptr(), &raw mut characters)
     };
     let length = if told == 0 { 0 } else { characters as usize };
     String::from_utf16_lossy(name.get(..length).unwrap_or_default())

@@ -13,7 +13,8 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::os::windows::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,9 +29,11 @@ use windows_service::service_control_handler::{
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_service::{define_windows_service, service_dispatcher};
 use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, ERROR_SERVICE_DOES_NOT_EXIST};
-use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES};
 use windows_sys::Win32::Security::SetFileSecurityW;
+use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES};
 use windows_sys::Win32::Storage::FileSystem::CreateDirectoryW;
+use windows_sys::Win32::System::Com::CoTaskMemFree;
+use windows_sys::Win32::UI::Shell::{FOLDERID_ProgramData, SHGetKnownFolderPath};
 
 use crate::local::windows::descriptor::Descriptor;
 use crate::local::windows::name::wide;
@@ -91,9 +94,8 @@ pub fn install(registration: &Registration<'_>) -> io::Result<()> {
 /// What the system says: `NotFound` if there is none of that name.
 pub fn uninstall(name: &str) -> io::Result<()> {
     let access = ServiceAccess::QUERY_STATUS | ServiceAccess::STOP | ServiceAccess::DELETE;
-    let service = manager(ServiceManagerAccess::CONNECT)?
-        .open_service(name, access)
-        .map_err(system_error)?;
+    let service =
+        manager(ServiceManagerAccess::CONNECT)?.open_service(name, access).map_err(system_error)?;
     let state = || service.query_status().map(|status| status.current_state).map_err(system_error);
     if !matches!(state()?, ServiceState::Stopped | ServiceState::StopPending) {
         service.stop().map_err(system_error)?;
@@ -106,6 +108,32 @@ pub fn uninstall(name: &str) -> io::Result<()> {
         thread::sleep(LOOK_AGAIN);
     }
     service.delete().map_err(system_error)
+}
+
+/// Where programs keep what belongs to no single user: usually `C:\ProgramData`. Asked of
+/// the system, since an environment variable may say anything.
+///
+/// # Errors
+/// What the system says.
+pub fn program_data() -> io::Result<PathBuf> {
+    let mut start = std::ptr::null_mut();
+    // SAFETY: the folder's number is static, no user's token is given, and the result is
+    // valid for writing; it is freed once, whatever the outcome, as the call wants it.
+    unsafe {
+        let told =
+            SHGetKnownFolderPath(&FOLDERID_ProgramData, 0, std::ptr::null_mut(), &raw mut start);
+        if told < 0 {
+            CoTaskMemFree(start.cast());
+            return Err(io::Error::from_raw_os_error(told));
+        }
+        let mut length = 0;
+        while *start.add(length) != 0 {
+            length += 1;
+        }
+        let path = OsString::from_wide(std::slice::from_raw_parts(start, length));
+        CoTaskMemFree(start.cast());
+        Ok(path.into())
+    }
 }
 
 /// A directory for a service's files, made if it is missing. Nobody but administrators
@@ -124,8 +152,7 @@ pub fn prepare_directory(path: &Path) -> io::Result<()> {
     // SAFETY: the path is terminated; descriptor and attributes outlive the calls.
     let done = unsafe {
         CreateDirectoryW(path.as_ptr(), &raw const attributes) != 0
-            || io::Error::last_os_error().raw_os_error()
-                == Some(ERROR_ALREADY_EXISTS.cast_signed())
+            || io::Error::last_os_error().raw_os_error() == Some(ERROR_ALREADY_EXISTS.cast_signed())
                 && SetFileSecurityW(path.as_ptr(), DACL_SECURITY_INFORMATION, descriptor.as_ptr())
                     != 0
     };
@@ -232,4 +259,32 @@ fn system_error(error: windows_service::Error) -> io::Error {
         return io::Error::new(io::ErrorKind::NotFound, error);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_have_a_place_for_their_data() {
+        let path = program_data().unwrap();
+        assert!(path.is_absolute() && path.is_dir(), "{}", path.display());
+    }
+
+    #[test]
+    fn a_directory_is_prepared_once_or_twice() {
+        let path = std::env::temp_dir().join(format!("netcluster-data-{}", std::process::id()));
+        prepare_directory(&path).unwrap();
+        prepare_directory(&path).unwrap();
+        assert!(path.is_dir());
+        std::fs::remove_dir(&path).unwrap();
+        let missing = path.join("deeper");
+        assert_eq!(prepare_directory(&missing).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_not_installed_is_not_found() {
+        let error = uninstall("netcluster-no-such-service").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 }
