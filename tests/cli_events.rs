@@ -2,8 +2,7 @@
 
 mod support;
 
-use rustix::process::Signal;
-use support::{Broker, Process, backends, command, wait_until};
+use support::{Broker, Process, Signal, backends, command, has_signals, own_user, wait_until};
 
 #[test]
 fn an_emitted_event_is_printed() {
@@ -122,6 +121,9 @@ fn listening_ends_in_time_and_says_if_that_was_early() {
 
 #[test]
 fn ctrl_c_ends_listening_with_0() {
+    if !has_signals() {
+        return;
+    }
     for signal in [Signal::INT, Signal::TERM] {
         let broker = Broker::start("auto");
         let on = broker.on(&["log"]);
@@ -215,8 +217,8 @@ fn status_shows_who_is_connected_and_what_they_did() {
         let listener = clients.iter().find(|client| client["channel"] == "red").unwrap();
         assert_eq!(listener["name"], "netcluster on");
         assert_eq!(listener["pid"], on.pid());
-        assert_eq!(listener["uid"], rustix::process::getuid().as_raw());
-        assert_eq!(listener["gid"], rustix::process::getgid().as_raw());
+        let (user, group) = own_user();
+        assert_eq!((&listener["uid"], &listener["gid"]), (&user.into(), &group.into()));
         assert_eq!(listener["events_out"], 1);
         assert_eq!(listener["state"], "open");
 

@@ -50,7 +50,10 @@ fn run(backend: Choice) {
     }
     let examples = examples();
     let name = format!("nc-original-{}-{backend:?}.sock", std::process::id());
-    let socket = std::env::temp_dir().join(name);
+    let socket = match cfg!(windows) {
+        true => PathBuf::from(format!(r"\\?\pipe\{name}")),
+        false => std::env::temp_dir().join(name),
+    };
     let config = BrokerConfig { backend, ..BrokerConfig::new(&socket) };
     let broker = Broker::start(config).expect("the broker starts");
 

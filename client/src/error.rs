@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
-use netcluster_wire::control::ControlError;
 use crate::path::ACCESS_ADVICE;
+use netcluster_wire::control::ControlError;
 use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 
 /// Why a call failed, or what a client reports through its lifecycle events.

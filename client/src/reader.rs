@@ -50,7 +50,9 @@ pub(crate) fn shake_hands(
     let deadline = Instant::now() + timeout;
     let socket = Socket::connect(path, timeout)?;
     let lost = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout { waiting_for: "welcome", after: timeout },
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            Error::Timeout { waiting_for: "welcome", after: timeout }
+        }
         _ => Error::Connect { path: path.to_owned(), reason: error.to_string() },
     };
     let mut inbound = Inbound::new();

@@ -136,7 +136,7 @@ fn good_body(kind: ControlKind, choices: &mut Choices<'_>, out: &mut Vec<u8>) {
         ControlKind::Status => {
             let report = |_| Report { stream: stream(), limit: number, ..Report::default() };
             let reports: Vec<Report> = (0..count).map(report).collect();
-            Status::encode(&to, number, 6, &reports, out);
+            Status::encode(&to, number, 6, 7, &reports, out);
         }
         ControlKind::Nak => {
             let of = stream();

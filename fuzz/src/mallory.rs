@@ -146,7 +146,7 @@ impl Mallory {
                     seen_lost,
                 };
                 let reports: Vec<Report> = entries.iter().map(report).collect();
-                Status::encode(&to, first, u32::from(flags), &reports, out);
+                Status::encode(&to, first, u32::from(flags), flags.into(), &reports, out);
             }
             ControlKind::Nak => {
                 let range = |&(_, first, count, _): &(u16, u64, u64, u64)| {

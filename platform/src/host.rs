@@ -1,4 +1,4 @@
-//! What this machine is called.
+//! What this machine is called, and whether its Windows is one.
 
 /// The machine's name; empty if it has none.
 #[cfg(unix)]
@@ -21,6 +21,25 @@ pub fn host_name() -> String {
     };
     let length = if told == 0 { 0 } else { characters as usize };
     String::from_utf16_lossy(name.get(..length).unwrap_or_default())
+}
+
+/// Whether this is no Windows but Wine, for tests of what it lacks.
+#[cfg(not(windows))]
+pub fn is_wine() -> bool {
+    false
+}
+
+/// Whether this is no Windows but Wine, for tests of what it lacks.
+#[cfg(windows)]
+pub fn is_wine() -> bool {
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+    use windows_sys::core::{s, w};
+
+    // SAFETY: both names end with a zero; the library is never unloaded.
+    unsafe {
+        let library = GetModuleHandleW(w!("ntdll.dll"));
+        !library.is_null() && GetProcAddress(library, s!("wine_get_version")).is_some()
+    }
 }
 
 #[cfg(test)]

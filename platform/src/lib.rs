@@ -43,7 +43,7 @@ pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with}
 pub use cores::{allowed_cores, pin_to_core};
 pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets, InterfaceReason};
 pub use datagram::{DatagramIo, DatagramPlace, DatagramStats, Datagrams, MAX_DATAGRAMS_PER_SEND};
-pub use host::host_name;
+pub use host::{host_name, is_wine};
 pub use io::{
     Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Peer, ReceiveEnd, WakeTarget, Waker,
 };

@@ -6,11 +6,6 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
-#[cfg(unix)]
-use unix as system;
-#[cfg(windows)]
-use windows as system;
-
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +19,10 @@ use super::args::DemoArgs;
 use super::failure::Failure;
 use super::serve;
 use super::values::Backend;
-use system::Place;
+#[cfg(unix)]
+use unix::Place;
+#[cfg(windows)]
+use windows::Place;
 
 const GREETINGS: [&str; 5] = ["hello", "bonjour", "hallo", "ciao", "olá"];
 const BETWEEN_GREETINGS: Duration = Duration::from_millis(200);

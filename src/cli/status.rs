@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use netcluster::status::{ClientStatus, Status};
 use netcluster_client::{Client, Reconnect};
+use netcluster_platform::account_name;
 use serde_json::Value;
 
 use super::args::{SocketArgs, StatusArgs};
@@ -194,13 +195,12 @@ fn clients(status: &Status) -> Table {
     table
 }
 
-/// Who it is: by number, or by name where users have no numbers.
+/// The user's number; where users have none, the name of the account.
 fn user(client: &ClientStatus) -> String {
     match &client.user {
+        Some(user) => escaped(&account_name(user).unwrap_or_else(|| user.clone())),
+        None if client.uid == u32::MAX => "-".to_owned(),
         None => client.uid.to_string(),
-        Some(identifier) => {
-            escaped(&netcluster_platform::account_name(identifier).unwrap_or(identifier.clone()))
-        }
     }
 }
 
@@ -279,7 +279,7 @@ pub fn uptime(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use netcluster::status::KickStatus;
+    use netcluster::status::{ClientStatus, KickStatus};
 
     use super::*;
 

@@ -5,7 +5,8 @@
 //!    │─────│──────│──────│
 //! ```
 //! A receiver that missed the end of a burst has nothing that tells it so, but
-//! these.
+//! these. They also carry the clock by which round trips are measured, and say
+//! what cannot be repaired any more: so some come while data does not pause, too.
 
 const MS_NS: u64 = 1_000_000;
 
@@ -14,6 +15,11 @@ pub const FIRST_BEAT_NS: u64 = MS_NS;
 
 /// At the most.
 pub const MAX_BEAT_NS: u64 = 1000 * MS_NS;
+
+/// While data does not pause.
+pub const BUSY_BEAT_NS: u64 = 100 * MS_NS;
+
+const _: () = assert!(FIRST_BEAT_NS < BUSY_BEAT_NS && BUSY_BEAT_NS < MAX_BEAT_NS);
 
 /// Beats from this one on ask for a status, while somebody has not confirmed
 /// everything: the first, right behind the data, would be answered before the
@@ -24,22 +30,35 @@ pub(super) struct Beat {
     interval_ns: u64,
     /// `u64::MAX`: none.
     pub next_ns: u64,
+    /// Data does not put the next one off beyond this; `u64::MAX`: none was sent
+    /// since the last one.
+    busy_ns: u64,
 }
 
 impl Beat {
     pub fn new() -> Beat {
-        Beat { interval_ns: FIRST_BEAT_NS, next_ns: u64::MAX }
+        Beat { interval_ns: FIRST_BEAT_NS, next_ns: u64::MAX, busy_ns: u64::MAX }
     }
 
     /// Data was sent.
     #[inline]
     pub fn restart(&mut self, now_ns: u64) {
         self.interval_ns = FIRST_BEAT_NS;
-        self.next_ns = now_ns + FIRST_BEAT_NS;
+        if self.busy_ns == u64::MAX {
+            self.busy_ns = now_ns + BUSY_BEAT_NS;
+        }
+        self.next_ns = self.busy_ns.min(now_ns + FIRST_BEAT_NS);
+    }
+
+    /// Nobody receives any more.
+    pub fn stop(&mut self) {
+        self.next_ns = u64::MAX;
+        self.busy_ns = u64::MAX;
     }
 
     /// One is sent now. Whether it asks for a status.
     pub fn sent(&mut self, now_ns: u64, is_confirmed: bool) -> bool {
+        self.busy_ns = u64::MAX;
         let is_asking = !is_confirmed && self.interval_ns >= POLL_FROM_NS;
         if is_confirmed && self.interval_ns >= MAX_BEAT_NS {
             self.next_ns = u64::MAX;
@@ -78,5 +97,20 @@ mod tests {
             assert!(beat.sent(beat.next_ns, false));
             assert!(beat.next_ns < u64::MAX);
         }
+    }
+
+    #[test]
+    fn data_without_a_pause_does_not_keep_them_back() {
+        let mut beat = Beat::new();
+        let mut beats = 0;
+        for half_ms in 0..2000 {
+            let now_ns = half_ms * MS_NS / 2;
+            beat.restart(now_ns);
+            if beat.next_ns <= now_ns {
+                assert!(!beat.sent(now_ns, false), "statuses come by themselves");
+                beats += 1;
+            }
+        }
+        assert!((8..=10).contains(&beats), "{beats} in a second");
     }
 }

@@ -8,7 +8,7 @@
 
 use core::net::SocketAddr;
 
-use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
+use netcluster_wire::link::limits::{CONTROL_HEADER_BYTES, SHARE_UNIT_BYTES_PER_S};
 use netcluster_wire::link::{
     Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak, Status,
 };
@@ -145,7 +145,8 @@ impl Link {
                 self.mail.post_to(ControlKind::Answer, from.0, |out| answer.encode(out));
                 // It does not know us (any more), nor what we want.
                 if peer.told.is_confirmed {
-                    self.renew_interest(now_ns, slot);
+                    peer.told.note_asked();
+                    self.send_interest(now_ns, slot);
                 }
             }
             Control::Interest(interest) => self.on_interest(now_ns, slot, interest),
@@ -200,6 +201,7 @@ impl Link {
             peer.measured(round_trip_ns);
         }
         let id = peer.id;
+        let share = u64::from(status.share) * SHARE_UNIT_BYTES_PER_S;
         for report in status.reports.iter() {
             let Some(&at) = self.own_at.get(&StreamId(report.stream)) else { continue };
             let own = &mut self.own[at];
@@ -213,7 +215,7 @@ impl Link {
             let sample = own.flow.on_status(now_ns, id, next, &stated);
             own.receivers_changed();
             if let Some(sample) = sample {
-                self.sending.pace.report(now_ns, id, sample);
+                self.sending.pace.report(now_ns, id, sample, share);
             }
             self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
         }
@@ -233,7 +235,7 @@ impl Link {
         let next = own.egress.next().number;
         let sample = own.flow.on_request(now_ns, id, next, nak.seen_lost);
         if let Some(sample) = sample {
-            self.sending.pace.report(now_ns, id, sample);
+            self.sending.pace.report(now_ns, id, sample, 0);
         }
         self.request_repairs(now_ns, at, slot, nak);
         self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));

@@ -43,15 +43,20 @@ impl Ending {
 
 impl Link {
     /// Begins to leave: the rest is sent, until it is confirmed or this time has
-    /// passed; then all peers are told. Nothing may be emitted any more.
+    /// passed; then all peers are told. Nothing may be emitted any more. Again: it
+    /// may take no longer than this from now on.
     pub fn leave(&mut self, now_ns: u64, within: Duration) {
-        if !matches!(self.ending, Ending::Live) {
-            return;
+        let until_ns = now_ns.saturating_add(within.as_nanos() as u64);
+        match &mut self.ending {
+            Ending::Live => {}
+            Ending::Draining { until_ns: before_ns, next_ns } => {
+                *before_ns = until_ns.min(*before_ns);
+                *next_ns = now_ns;
+                return self.due(now_ns);
+            }
+            Ending::Saying { .. } | Ending::Over => return,
         }
-        self.ending = Ending::Draining {
-            until_ns: now_ns.saturating_add(within.as_nanos() as u64),
-            next_ns: now_ns,
-        };
+        self.ending = Ending::Draining { until_ns, next_ns: now_ns };
         // Heartbeats begin anew, and ask for statuses.
         for own in self.own.iter_mut().filter(|own| own.flow.is_wanted()) {
             own.beat.restart(now_ns);

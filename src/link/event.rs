@@ -19,7 +19,7 @@ pub enum LinkEvent {
     /// Events that were to come, and never will.
     Lost(Lost),
     /// Every live peer knows of the interest of this version and of those before.
-    Joined(u32),
+    Joined(u64),
     /// The groups of channels in use changed: receive this one too.
     JoinGroup(IpAddr),
     /// Receive this one no longer.

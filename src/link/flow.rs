@@ -105,6 +105,8 @@ pub struct Flow {
     /// The number that the sender wants to send next but may not.
     waiting: Option<u64>,
     deadline_ns: Option<u64>,
+    /// Somebody is to be asked, but another event came first.
+    owes_poll: bool,
     demotions: u64,
 }
 
@@ -120,6 +122,7 @@ impl Flow {
             needed: u64::MAX,
             waiting: None,
             deadline_ns: None,
+            owes_poll: false,
             demotions: 0,
         }
     }
@@ -278,14 +281,13 @@ impl Flow {
     }
 
     fn judge(&mut self, now_ns: u64, next: u64, at_floor: bool) -> Option<FlowEvent> {
-        let mut poll = false;
         for at in 0..self.receivers.len() {
             let verdict = self.receivers[at].judge(now_ns, next, self.history, self.stall_ns);
             let peer = self.receivers[at].peer;
             let reason = match verdict {
                 Verdict::Fine => continue,
                 Verdict::Poll => {
-                    poll = true;
+                    self.owes_poll = true;
                     continue;
                 }
                 Verdict::Restore => {
@@ -303,7 +305,7 @@ impl Flow {
             self.demotions += 1;
             return Some(FlowEvent::Demoted(peer, reason));
         }
-        poll.then_some(FlowEvent::Poll)
+        std::mem::take(&mut self.owes_poll).then_some(FlowEvent::Poll)
     }
 
     /// Whether the median of the other healthy receivers loses less than half: if

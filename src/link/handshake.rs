@@ -11,7 +11,8 @@
 //!
 //! One whose node id a peer has already is that peer after a restart, or another
 //! broker with the same id by mistake. The peer is asked for a sign of life: if
-//! one comes, the newcomer is refused.
+//! one comes, it is asked again, as that one may be late, from before its end; if
+//! it answers [`SIGNS`] times in a row the newcomer is refused.
 //!
 //! Invariant: at most [`MAX_PENDING`] sessions, none longer than
 //! [`PENDING_LIFETIME_NS`].
@@ -39,7 +40,15 @@ const MAX_CHALLENGE_RETRY_NS: u64 = 320 * MS_NS;
 /// alive. Far less than events are held back after a start.
 pub const RIVAL_NS: u64 = 50 * MS_NS;
 
+/// In so many spans of [`RIVAL_NS`], one after the other, it must be heard.
+pub const SIGNS: u32 = 3;
+
+/// How often it is asked in the later ones: not every question arrives.
+const ASK_RIVAL_NS: u64 = 10 * MS_NS;
+
 const _: () = assert!(RIVAL_NS > 2 * CHALLENGE_RETRY_NS);
+// A restart is known within a second, however late the last sign of the end.
+const _: () = assert!(RIVAL_NS * (SIGNS as u64 + 1) < 500 * MS_NS);
 
 /// What a hello said.
 #[derive(Clone, Debug)]
@@ -61,6 +70,8 @@ pub(super) struct Pending {
     pub multicast_ns: Option<u64>,
     /// The peer that has its node id, and since when that is known.
     pub rival: Option<(PeerId, u64)>,
+    /// In how many spans that peer has been heard.
+    pub signs: u32,
     /// It answered, from there; decided when the rival's time is over.
     pub answered: Option<SocketAddr>,
     /// Not to become a peer.
@@ -87,6 +98,7 @@ impl Pending {
             nonce,
             multicast_ns: None,
             rival: None,
+            signs: 0,
             answered: None,
             is_refused: false,
             next_ns: now_ns + CHALLENGE_RETRY_NS,
@@ -94,15 +106,24 @@ impl Pending {
         }
     }
 
+    /// Its rival gets a span more to be heard in, and is asked in it.
+    pub fn ask_rival_again(&mut self, now_ns: u64, rival: PeerId) {
+        self.rival = Some((rival, now_ns));
+        self.next_ns = now_ns + ASK_RIVAL_NS;
+    }
+
+    /// When its rival's time is over.
+    fn rival_ns(&self) -> u64 {
+        self.rival.map_or(0, |(_, since_ns)| since_ns + RIVAL_NS)
+    }
+
     /// When there is something to do.
     fn next_ns(&self) -> u64 {
         let end_ns = self.since_ns + PENDING_LIFETIME_NS;
         match self.answered {
             _ if self.is_refused => end_ns,
-            Some(_) => {
-                let rival_ns = self.rival.map_or(0, |(_, since_ns)| since_ns + RIVAL_NS);
-                end_ns.min(rival_ns)
-            }
+            Some(_) if self.signs > 0 => end_ns.min(self.rival_ns()).min(self.next_ns),
+            Some(_) => end_ns.min(self.rival_ns()),
             None => end_ns.min(self.next_ns),
         }
     }
@@ -113,6 +134,8 @@ impl Pending {
 pub(super) enum Due {
     /// Challenge it again.
     Challenge,
+    /// Ask its rival again.
+    AskRival,
     /// Its rival gave no sign: it is a peer.
     Establish,
 }
@@ -165,7 +188,11 @@ impl Handshakes {
         self.expired += (before - self.pending.len()) as u64;
         let pending = self.pending.iter_mut().find(|pending| pending.next_ns() <= now_ns)?;
         if pending.answered.is_some() {
-            return Some((pending.session, Due::Establish));
+            if now_ns >= pending.rival_ns() {
+                return Some((pending.session, Due::Establish));
+            }
+            pending.next_ns = now_ns + ASK_RIVAL_NS;
+            return Some((pending.session, Due::AskRival));
         }
         pending.retry_ns = (pending.retry_ns * 2).min(MAX_CHALLENGE_RETRY_NS);
         pending.next_ns = now_ns + pending.retry_ns;

@@ -15,6 +15,13 @@ use crate::link::stream::{Position, StreamId};
 /// unheard, and sums of what peers claim shall not overflow anywhere.
 const MAX_COUNTED: u64 = u32::MAX as u64;
 
+/// The group's multicast does not reach us if for so long, while multicast is what
+/// the sender uses, nothing of it came but what was asked for …
+const DEAF_NS: u64 = 1_000_000_000;
+
+/// … although so many new datagrams were sent.
+const DEAF_DATAGRAMS: u64 = 32;
+
 pub(super) struct Incoming {
     pub stream: StreamId,
     pub ingress: Ingress,
@@ -28,6 +35,8 @@ pub(super) struct Incoming {
     pub has_left: bool,
     /// Requests for repairs of it.
     pub naks_sent: u64,
+    /// Since when, and since which number, data came by unicast alone.
+    unheard: Option<(u64, u64)>,
 }
 
 /// Whose stream it is, and where its events go.
@@ -50,12 +59,37 @@ impl Incoming {
             is_held: false,
             has_left: false,
             naks_sent: 0,
+            unheard: None,
         }
     }
 
     /// When repairs are to be asked for.
     pub fn next_nak_ns(&self) -> u64 {
         self.ingress.next_nak_ns().unwrap_or(u64::MAX)
+    }
+
+    /// Data came.
+    #[inline]
+    pub fn came(&mut self, now_ns: u64, multicast: bool) {
+        if multicast {
+            self.unheard = None;
+        } else if self.unheard.is_none() {
+            self.unheard = Some((now_ns, self.ingress.known_end()));
+        }
+    }
+
+    /// How it came says nothing any more: the sender was told to use another way.
+    pub fn forget_ways(&mut self) {
+        self.unheard = None;
+    }
+
+    /// Whether, if multicast is what the sender uses, the group's seems not to reach
+    /// us.
+    pub fn is_group_unheard(&self, now_ns: u64) -> bool {
+        self.unheard.is_some_and(|(since_ns, first)| {
+            let sent = self.ingress.known_end().saturating_sub(first);
+            now_ns.saturating_sub(since_ns) >= DEAF_NS && sent >= DEAF_DATAGRAMS
+        })
     }
 
     /// Hands out what is in order by now.

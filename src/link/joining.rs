@@ -8,7 +8,9 @@
 //! ```
 //! The sender remembers what it answered: the same question gets the same answer,
 //! so that nothing between the two is given up. A group that a receiver no longer
-//! wants, it keeps until the sender knows; so both always mean the same P.
+//! wants, it keeps until the sender knows; so both always mean the same P. There is
+//! one interest under way to each sender: what changes meanwhile is told once that
+//! is answered, however often it changes.
 //!
 //! A receiver that forgot the sender, or never knew it, says so (`fresh`): then
 //! it joins all streams anew. A sender that forgot the receiver challenges it, by
@@ -21,7 +23,7 @@ use crate::link::Link;
 use crate::link::event::LinkEvent;
 use crate::link::flow::Path;
 use crate::link::incoming::Incoming;
-use crate::link::ingress::Ingress;
+use crate::link::ingress::{Ingress, IngressConfig};
 use crate::link::keys::StreamOpener;
 use crate::link::peer::Peer;
 use crate::link::stream::{Position, StreamId};
@@ -29,16 +31,16 @@ use crate::link::stream::{Position, StreamId};
 /// The own interest, which all peers are told.
 #[derive(Default)]
 pub(super) struct OwnInterest {
-    version: u32,
+    version: u64,
     /// The last one that was reported as known to all.
-    reported: u32,
+    reported: u64,
     /// Counts what any peer was told, so that each has growing versions even if
-    /// it was forgotten meanwhile.
-    told: u32,
+    /// it was forgotten meanwhile. Behind the largest one comes 1.
+    pub(super) told: u32,
 }
 
 impl OwnInterest {
-    pub fn version(&self) -> u32 {
+    pub fn version(&self) -> u64 {
         self.version
     }
 
@@ -47,9 +49,16 @@ impl OwnInterest {
     }
 
     fn next_told(&mut self) -> u32 {
-        self.told += 1;
+        self.told = self.told.wrapping_add(1).max(1);
         self.told
     }
+}
+
+/// Whether one version of an interest is newer than another, also where counting
+/// begins anew: the shorter way there leads up. 0 is none.
+fn is_newer(version: u32, than: u32) -> bool {
+    let ahead = version.wrapping_sub(than);
+    than == 0 && version != 0 || (1..1 << 31).contains(&ahead)
 }
 
 impl Peer {
@@ -61,19 +70,19 @@ impl Peer {
 
 impl Link {
     /// Version of the newest own interest.
-    pub fn interest_version(&self) -> u32 {
+    pub fn interest_version(&self) -> u64 {
         self.interest.version
     }
 
     /// Whether every live peer knows of the interest of this version. Not before
     /// the time is over in which peers are looked for.
-    pub fn joined(&self, version: u32) -> bool {
+    pub fn joined(&self, version: u64) -> bool {
         self.discovery.is_over()
             && self.peers.iter().all(|peer| peer.told.confirmed_version >= version)
     }
 
     /// Names of the peers that have not confirmed the interest of this version.
-    pub fn waiting_for(&self, version: u32) -> Vec<String> {
+    pub fn waiting_for(&self, version: u64) -> Vec<String> {
         let waiting = self.peers.iter().filter(|peer| peer.told.confirmed_version < version);
         waiting.map(|peer| peer.identity.name.to_string()).collect()
     }
@@ -97,8 +106,17 @@ impl Link {
         self.report_joined();
     }
 
-    /// Tells one peer anew what is wanted of it.
+    /// Tells one peer anew what is wanted of it: at once, or when it has answered
+    /// the interest that is under way.
     pub(super) fn renew_interest(&mut self, now_ns: u64, slot: usize) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.told.note_change(now_ns);
+        self.note_unwanted(slot);
+        self.send_interest(now_ns, slot);
+    }
+
+    /// Sets streams of a peer apart whose groups nobody here wants (any more).
+    fn note_unwanted(&mut self, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let groups = self.locals.groups;
         for incoming in &mut peer.incoming {
@@ -111,15 +129,20 @@ impl Link {
                 incoming.ingress.set_held(is_wanted);
             }
         }
-        let hears = peer.is_multicast_heard(now_ns);
-        let version = self.interest.next_told();
-        peer.told.renew(now_ns, version, self.interest.version, groups, hears);
-        self.send_interest(now_ns, slot);
     }
 
-    /// Sends a peer the interest if it is time.
+    /// Sends a peer the interest if it is time: the one that it has not answered,
+    /// or a new one.
     pub(super) fn send_interest(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
+        if peer.told.is_again_due(now_ns) {
+            // Of those that are not wanted nothing would ever be heard.
+            peer.deaf_groups &= self.locals.groups;
+            let hears = peer.is_multicast_heard(now_ns);
+            let version = self.interest.next_told();
+            let groups = self.locals.groups;
+            peer.told.renew(now_ns, version, self.interest.version, groups, hears);
+        }
         if peer.told.is_due(now_ns) {
             let interest = Interest {
                 to: peer.session,
@@ -138,10 +161,10 @@ impl Link {
     pub(super) fn on_interest(&mut self, now_ns: u64, slot: usize, interest: &Interest) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let wants = &mut peer.wants;
-        if interest.version < wants.version {
-            return;
-        }
-        if interest.version > wants.version {
+        if interest.version != wants.version {
+            if !is_newer(interest.version, wants.version) {
+                return;
+            }
             wants.version = interest.version;
             wants.groups = interest.groups;
             wants.hears_us = interest.hears_multicast;
@@ -231,6 +254,8 @@ impl Link {
         if told.places.len() < usize::from(joined.total) {
             return;
         }
+        // What came so far came as the peer was told before.
+        peer.incoming.iter_mut().for_each(Incoming::forget_ways);
         told.is_confirmed = true;
         told.fresh = false;
         told.confirmed_version = told.own_version;
@@ -244,6 +269,8 @@ impl Link {
             .collect();
         streams.sort_unstable_by_key(|(stream, _)| *stream);
         self.take_places(now_ns, slot, &streams);
+        self.note_unwanted(slot);
+        self.send_interest(now_ns, slot);
         self.report_joined();
     }
 
@@ -251,6 +278,10 @@ impl Link {
     fn take_places(&mut self, now_ns: u64, slot: usize, streams: &[(StreamId, Position)]) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let mut before = std::mem::take(&mut peer.incoming);
+        let config = IngressConfig {
+            reassembly: self.ingress_config.reassembly.of(peer.id),
+            ..self.ingress_config.clone()
+        };
         for &(stream, join) in streams {
             let at = before.iter().position(|incoming| incoming.stream == stream);
             let mut is_held = false;
@@ -282,7 +313,7 @@ impl Link {
             }
             let opener = StreamOpener::new(&self.config.keys, &peer.session, stream);
             let node = peer.identity.node;
-            let ingress = Ingress::new(stream, node, join, opener, &self.ingress_config);
+            let ingress = Ingress::new(stream, node, join, opener, &config);
             self.window.open(peer.id, stream, join.number);
             let mut incoming = Incoming::new(stream, ingress, join);
             // The queue that holds it up may still be full.

@@ -7,7 +7,7 @@ use netcluster_wire::link::{Answer, Challenge, Control, ControlKind, Hello};
 
 use crate::link::Link;
 use crate::link::event::{Gone, LinkEvent};
-use crate::link::handshake::{Due, Identity, Pending};
+use crate::link::handshake::{Due, Identity, Pending, SIGNS};
 use crate::link::incoming::Outlet;
 use crate::link::keys::ControlOpener;
 use crate::link::peer::Peer;
@@ -137,6 +137,7 @@ impl Link {
                     self.ping_rival(&session);
                     self.challenge(&session);
                 }
+                Due::AskRival => self.ping_rival(&session),
                 Due::Establish => self.establish(now_ns, &session),
             }
         }
@@ -164,11 +165,16 @@ impl Link {
             && pending.rival.is_none_or(|(known, _)| known != rival.id)
         {
             // It became a peer just now: it gets its time too.
-            pending.rival = Some((rival.id, now_ns));
+            pending.ask_rival_again(now_ns, rival.id);
             return self.ping_rival(session);
         }
         let since_ns = pending.rival.map_or(u64::MAX, |(_, since_ns)| since_ns);
         if let Some(rival) = rival.filter(|rival| rival.heard_ns > since_ns) {
+            pending.signs += 1;
+            if pending.signs < SIGNS {
+                pending.ask_rival_again(now_ns, rival.id);
+                return self.ping_rival(session);
+            }
             pending.is_refused = true;
             let (address, other) = (pending.address, rival.address);
             let (name, other_name) = (pending.identity.name.clone(), rival.identity.name.clone());
@@ -209,6 +215,21 @@ impl Link {
         if peer.told.hears != peer.is_multicast_heard(now_ns) {
             self.renew_interest(now_ns, slot);
         }
+    }
+
+    /// A peer is heard by multicast, but not what it sends to this group: it is to
+    /// send us copies, until something of the group is heard.
+    pub(super) fn group_unheard(&mut self, now_ns: u64, slot: usize, group: u8) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.deaf_groups |= 1 << group;
+        let (name, from) = (peer.identity.name.clone(), peer.address);
+        let address = self.config.group_address(group).ip();
+        self.warn(now_ns, Kind::DeafGroup, from, || {
+            format!(
+                "multicast of broker {name} at {from} arrives, but not in the group {address}:                  its events come by unicast; look at what switches filter"
+            )
+        });
+        self.renew_interest(now_ns, slot);
     }
 
     /// Does what is due for one peer. It may be gone afterwards.
@@ -291,21 +312,33 @@ impl Link {
             return;
         }
         self.say_hello(&self.anybody(), false);
-        self.feed_waiting(now_ns);
+        self.look_at_large_frames(now_ns);
     }
 
     /// Streams that wait for reassembly memory try again, as others may have given
-    /// some back; those that receive do so by themselves.
-    fn feed_waiting(&mut self, now_ns: u64) {
-        let waiting: Vec<_> = (0..)
+    /// some back; those that receive do so by themselves. Large frames that do not
+    /// go on are given up.
+    fn look_at_large_frames(&mut self, now_ns: u64) {
+        let large: Vec<_> = (0..)
             .map_while(|index| self.peers.slot_at(index))
             .filter_map(|slot| Some((slot, self.peers.at(slot)?)))
             .flat_map(|(slot, peer)| peer.incoming.iter().map(move |incoming| (slot, incoming)))
-            .filter(|(_, incoming)| incoming.ingress.waits_for_memory())
+            .filter(|(_, incoming)| incoming.ingress.has_large_frame())
             .map(|(slot, incoming)| (slot, incoming.stream))
             .collect();
-        for (slot, stream) in waiting {
+        for (slot, stream) in large {
             self.look_through(now_ns, slot, stream);
+            // A pressured channel may wait for somebody's listeners that long.
+            let patience_ns = match stream.is_pressured() {
+                true => self.config.stall_timeout.as_nanos() as u64,
+                false => 0,
+            };
+            let Some(peer) = self.peers.at_mut(slot) else { continue };
+            let Some(incoming) = peer.incoming_mut(stream) else { continue };
+            if incoming.ingress.give_up_stalled(now_ns, patience_ns) {
+                self.counters.stalled_frames += 1;
+                self.look_through(now_ns, slot, stream);
+            }
         }
     }
 

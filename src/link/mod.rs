@@ -59,6 +59,7 @@ mod receive;
 pub mod repair;
 mod report;
 mod sending;
+mod shares;
 pub mod status;
 pub mod stream;
 mod timeout;
@@ -100,6 +101,7 @@ use self::own::OwnStream;
 use self::peer_id::session_tag;
 use self::peers::Peers;
 use self::sending::Sending;
+use self::shares::Shares;
 use self::status::LinkCounters;
 use self::unanswered::Unanswered;
 use self::warnings::Warnings;
@@ -133,6 +135,7 @@ pub struct Link {
     egress_config: EgressConfig,
     ingress_config: IngressConfig,
     window: Window,
+    shares: Shares,
     sending: Sending,
 
     /// Whose data was just received, and has not been looked through.
@@ -211,6 +214,7 @@ impl Link {
             window,
             sending: Sending::new(now_ns, config.rate),
             touched: None,
+            shares: Shares::default(),
             owes_status: false,
             is_looped: false,
             events,
@@ -244,7 +248,7 @@ impl Link {
 
     /// Whether anybody here listens to a channel. Returns the version of the
     /// interest that says so, for [`Link::joined`].
-    pub fn set_interest(&mut self, now_ns: u64, channel: u64, is_wanted: bool) -> u32 {
+    pub fn set_interest(&mut self, now_ns: u64, channel: u64, is_wanted: bool) -> u64 {
         let change = self.locals.set_wanted(channel, is_wanted);
         self.interest_changed(now_ns, change);
         self.interest.version()

@@ -48,7 +48,7 @@ impl OwnStream {
     pub fn receivers_changed(&mut self) {
         self.egress.set_needed(self.flow.needed());
         if !self.flow.is_wanted() {
-            self.beat.next_ns = u64::MAX;
+            self.beat.stop();
         }
     }
 

@@ -17,6 +17,10 @@
 //! sum. Flow control, not this, keeps a receiver's buffer from overflowing; this is
 //! for what lies between: a slower line, a switch, several senders at one port.
 //!
+//! Several senders on one line become equal by that alone, but slowly: so a receiver
+//! states what a fair share would be ([`super::shares`]), and who slows down takes
+//! no more.
+//!
 //! What counts as loss of an interval is that of the receiver that lost most, of
 //! those that are waited for; the caller reports no others. When all whose losses
 //! made the rate fall are no longer waited for, it is what it was before.
@@ -33,7 +37,7 @@ use netcluster_wire::link::limits::DEFAULT_PACKET_BYTES;
 use crate::link::flow::Sample;
 use crate::link::peer_id::PeerId;
 use bucket::Bucket;
-use losses::Losses;
+use losses::{Loss, Losses};
 
 /// No loss slows us down below this, in bytes per second.
 pub const FLOOR_BYTES_PER_S: u64 = 1_000_000;
@@ -41,6 +45,12 @@ pub const FLOOR_BYTES_PER_S: u64 = 1_000_000;
 pub const INTERVAL_NS: u64 = 20_000_000;
 /// Loss above this, per mille, slows us down.
 pub const LOSS_PERMILLE: u64 = 100;
+/// Who sends more than a fair share slows down at this loss already...
+const GREEDY_LOSS_PERMILLE: u64 = 50;
+/// ...if the share is less than this part of what it sends.
+const GREEDY_PERCENT: u64 = 80;
+/// A limit above a fair share gives way by this part of the rest in an interval.
+const APPROACH_PART: u64 = 8;
 /// Three standard deviations of that loss for one batch, per mille: 3 √(0.1 · 0.9).
 const DOUBT_PERMILLE: u64 = 900;
 /// A batch while loss limits the rate: eight datagrams.
@@ -81,6 +91,7 @@ const UNLIMITED_TIMES: u64 = 4;
 /// The rate rises only if at least this part of it was used.
 const USED_PERCENT: u64 = 50;
 
+const _: () = assert!(GREEDY_LOSS_PERMILLE < LOSS_PERMILLE);
 const _: () = assert!(SETTLE_NS < INTERVAL_NS);
 const _: () = assert!(DECREASE_PERCENT * 1000 < (1000 - LOSS_PERMILLE) * 100);
 const _: () = assert!(INTERVAL_NS < MAX_INTERVAL_NS);
@@ -115,6 +126,8 @@ struct Limit {
     floored_ns: Option<u64>,
     /// When it was last needed.
     used_ns: u64,
+    /// No share was known yet since this trouble began.
+    is_guess: bool,
 }
 
 impl Pace {
@@ -161,8 +174,9 @@ impl Pace {
         if self.is_limited() { self.bucket.next_ns() } else { None }
     }
 
-    /// What a receiver that is waited for lost since its last report.
-    pub fn report(&mut self, now_ns: u64, peer: PeerId, sample: Sample) {
+    /// What a receiver that is waited for lost since its last report, and what it
+    /// says is a fair share of the way to it, in bytes per second; 0 if nothing.
+    pub fn report(&mut self, now_ns: u64, peer: PeerId, sample: Sample, share: u64) {
         if now_ns < self.begun_ns {
             return;
         }
@@ -173,23 +187,26 @@ impl Pace {
             self.batches = 0;
             return;
         }
-        self.losses.add(peer, sample);
+        self.losses.add(peer, sample, share);
         let elapsed_ns = now_ns - self.begun_ns;
         if elapsed_ns < INTERVAL_NS {
             return;
         }
         let Some(worst) = self.losses.worst() else { return };
-        let loss_permille = worst.permille();
-        let is_certain = loss_permille > LOSS_PERMILLE + self.doubt_permille(worst);
+        let loss_permille = worst.sample.permille();
+        let sent = u128::from(self.sent_bytes) * 1_000_000_000 / u128::from(elapsed_ns);
+        let sent = u64::try_from(sent).unwrap_or(u64::MAX);
+        let share = scaled_share(worst, self.sent_bytes);
+        let is_greedy = loss_permille > GREEDY_LOSS_PERMILLE && sent / 100 * GREEDY_PERCENT > share;
+        let doubt_permille = if is_greedy { 0 } else { self.doubt_permille(worst.sample) };
+        let is_certain = is_greedy || loss_permille > LOSS_PERMILLE + doubt_permille;
         let is_suspect = loss_permille > LOSS_PERMILLE && !is_certain;
         if is_suspect && elapsed_ns < MAX_INTERVAL_NS {
             // It may be chance: the interval goes on until it is clear.
             return;
         }
         self.batches = 0;
-        let sent_bytes = std::mem::take(&mut self.sent_bytes);
-        let sent = u128::from(sent_bytes) * 1_000_000_000 / u128::from(elapsed_ns);
-        let sent = u64::try_from(sent).unwrap_or(u64::MAX);
+        self.sent_bytes = 0;
         self.begun_ns = now_ns;
         if loss_permille > LOSS_PERMILLE && elapsed_ns > MAX_INTERVAL_NS {
             // A burst after a pause: the next interval will tell how much arrives.
@@ -197,12 +214,24 @@ impl Pace {
                 limit.used_ns = now_ns;
             }
         } else if is_certain {
-            self.blame();
-            self.decrease(now_ns, sent, loss_permille);
+            let is_new = self.blame();
+            let arrived = (u128::from(sent) * u128::from(1000 - loss_permille) / 1000) as u64;
+            // Who loses how much of a first burst is chance: the share is not.
+            let is_guess =
+                share == u64::MAX && (is_new || self.limit.is_some_and(|it| it.is_guess));
+            let fair = if is_new && share < u64::MAX { share } else { arrived.min(share) };
+            self.decrease(now_ns, arrived, fair, is_guess);
         } else if let Some(limit) = self.limit
             && !is_suspect
         {
-            self.increase(now_ns, elapsed_ns, sent, limit);
+            if limit.is_guess && share < u64::MAX {
+                let rate = (share / 100 * DECREASE_PERCENT).max(FLOOR_BYTES_PER_S);
+                self.limit = Some(Limit { rate, is_guess: false, used_ns: now_ns, ..limit });
+            } else if limit.rate > share {
+                self.approach(now_ns, share, limit);
+            } else {
+                self.increase(now_ns, elapsed_ns, sent, limit);
+            }
         }
         self.losses.clear();
         self.bucket.set_rate(now_ns, self.rate());
@@ -233,19 +262,21 @@ impl Pace {
         }
     }
 
-    /// The rate is about to fall: because of whom?
-    fn blame(&mut self) {
+    /// The rate is about to fall: because of whom? Whether this is another trouble
+    /// than the last one.
+    fn blame(&mut self) -> bool {
         // Well after the last time this is another trouble.
         let is_new = self.limit.is_none_or(|limit| limit.risen_ns >= STEADY_NS);
         if is_new || self.blamed.is_empty() {
             self.blamed.clear();
             self.before = self.limit;
         }
-        for (peer, loss_permille) in self.losses.known() {
-            if loss_permille > LOSS_PERMILLE && !self.blamed.contains(&peer) {
+        for (peer, loss) in self.losses.known() {
+            if loss.sample.permille() > GREEDY_LOSS_PERMILLE && !self.blamed.contains(&peer) {
                 self.blamed.push(peer);
             }
         }
+        is_new
     }
 
     /// What may be sent, in bytes per second; none: as much as there is.
@@ -293,9 +324,8 @@ impl Pace {
         self.bucket.allow(now_ns, wanted)
     }
 
-    fn decrease(&mut self, now_ns: u64, sent: u64, loss_permille: u64) {
-        let arrived = (u128::from(sent) * u128::from(1000 - loss_permille) / 1000) as u64;
-        let mut rate = arrived / 100 * DECREASE_PERCENT;
+    fn decrease(&mut self, now_ns: u64, arrived: u64, fair: u64, is_guess: bool) {
+        let mut rate = fair / 100 * DECREASE_PERCENT;
         let mut ceiling = arrived;
         let mut floored_ns = None;
         if let Some(limit) = self.limit {
@@ -308,10 +338,18 @@ impl Pace {
             floored_ns = floored_ns.or(Some(now_ns));
         }
         let ceiling = ceiling.max(FLOOR_BYTES_PER_S);
-        self.limit = Some(Limit { rate, ceiling, risen_ns: 0, floored_ns, used_ns: now_ns });
+        self.limit =
+            Some(Limit { rate, ceiling, risen_ns: 0, floored_ns, used_ns: now_ns, is_guess });
         self.decreases += 1;
         self.begun_ns = now_ns.saturating_add(SETTLE_NS);
         self.is_settling = true;
+    }
+
+    /// Loss hit others, who have less: gives way to them, as long as anything is lost.
+    fn approach(&mut self, now_ns: u64, share: u64, mut limit: Limit) {
+        limit.rate -= (limit.rate - share) / APPROACH_PART;
+        limit.used_ns = now_ns;
+        self.limit = Some(limit);
     }
 
     fn increase(&mut self, now_ns: u64, elapsed_ns: u64, sent: u64, mut limit: Limit) {
@@ -332,6 +370,17 @@ impl Pace {
         let is_capped = self.cap.is_some_and(|cap| limit.rate >= cap);
         self.limit = if is_free || is_capped { None } else { Some(limit) };
     }
+}
+
+/// A receiver's share, as a rate of all that we send: it may not want all of it.
+/// `u64::MAX` if it states none.
+fn scaled_share(loss: Loss, sent_bytes: u64) -> u64 {
+    if loss.share == 0 {
+        return u64::MAX;
+    }
+    let to_it = loss.sample.numbers().saturating_mul(FULL_DATAGRAM_BYTES).max(1);
+    let share = u128::from(loss.share) * u128::from(sent_bytes.max(to_it)) / u128::from(to_it);
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

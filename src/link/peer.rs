@@ -9,6 +9,7 @@ use crate::link::incoming::Incoming;
 use crate::link::keys::ControlOpener;
 use crate::link::neighbours::Heard;
 use crate::link::peer_id::{PeerId, Session};
+use crate::link::shares::Brought;
 use crate::link::status::PeerCounters;
 use crate::link::stream::{Position, StreamId};
 
@@ -35,6 +36,10 @@ const INTEREST_RETRY_NS: u64 = 5 * MS_NS;
 /// Longest time between two repetitions.
 const MAX_INTEREST_RETRY_NS: u64 = 200 * MS_NS;
 
+/// Shortest time between two interests of different versions, if nothing has
+/// changed but the peer asks: it can ask without end.
+const ASKED_INTEREST_NS: u64 = 20 * MS_NS;
+
 const _: () = assert!(PING_AFTER_NS + 16 * PING_INTERVAL_NS < SILENCE_NS);
 
 /// What the peer wants of our streams.
@@ -55,7 +60,7 @@ pub(super) struct Told {
     /// Of the newest interest sent to it.
     pub version: u32,
     /// The own interest that it stands for.
-    pub own_version: u32,
+    pub own_version: u64,
     /// The groups in it.
     pub groups: u64,
     /// That its multicast is heard.
@@ -64,23 +69,51 @@ pub(super) struct Told {
     pub fresh: bool,
     /// It answered.
     pub is_confirmed: bool,
+    /// It is to be told anew as soon as it has answered, and not before this.
+    pub again_ns: Option<u64>,
     /// The own interest that it knows of for sure.
-    pub confirmed_version: u32,
+    pub confirmed_version: u64,
     /// The answer as far as it came: it may be several datagrams.
     pub places: Vec<Place>,
+    /// When this version was sent first.
+    since_ns: u64,
     next_ns: u64,
     retry_ns: u64,
 }
 
 impl Told {
+    /// Whether the newest version is under way: what has changed since waits for
+    /// its answer, or one that changes faster than a round trip would never have
+    /// any.
+    pub fn is_under_way(&self) -> bool {
+        self.version != 0 && !self.is_confirmed
+    }
+
+    /// Something changed: it is to be told anew, soon.
+    pub fn note_change(&mut self, now_ns: u64) {
+        self.again_ns = Some(self.again_ns.map_or(now_ns, |again_ns| again_ns.min(now_ns)));
+    }
+
+    /// It does not know us any more, it says: it is to be told anew, now or later.
+    pub fn note_asked(&mut self) {
+        self.again_ns = self.again_ns.or(Some(self.since_ns + ASKED_INTEREST_NS));
+    }
+
+    /// Whether it is time to tell it anew.
+    pub fn is_again_due(&self, now_ns: u64) -> bool {
+        !self.is_under_way() && self.again_ns.is_some_and(|again_ns| again_ns <= now_ns)
+    }
+
     /// A new interest is due at once.
-    pub fn renew(&mut self, now_ns: u64, version: u32, own_version: u32, groups: u64, hears: bool) {
+    pub fn renew(&mut self, now_ns: u64, version: u32, own_version: u64, groups: u64, hears: bool) {
         self.version = version;
         self.own_version = own_version;
         self.groups = groups;
         self.hears = hears;
         self.is_confirmed = false;
+        self.again_ns = None;
         self.places.clear();
+        self.since_ns = now_ns;
         self.next_ns = now_ns;
         self.retry_ns = INTEREST_RETRY_NS;
     }
@@ -96,7 +129,10 @@ impl Told {
     }
 
     fn next_ns(&self) -> u64 {
-        if self.is_confirmed { u64::MAX } else { self.next_ns }
+        match self.is_confirmed {
+            true => self.again_ns.unwrap_or(u64::MAX),
+            false => self.next_ns,
+        }
     }
 }
 
@@ -111,6 +147,8 @@ pub(super) struct Peer {
     pub heard_ns: u64,
     /// When multicast of it was.
     pub multicast_ns: Option<u64>,
+    /// Groups whose multicast does not reach us although other multicast of it does.
+    pub deaf_groups: u64,
     pub wants: Wants,
     pub told: Told,
     /// Its streams that we take part in, by their ids.
@@ -139,8 +177,10 @@ impl Peer {
             hears: false,
             fresh: true,
             is_confirmed: false,
+            again_ns: None,
             confirmed_version: 0,
             places: Vec::new(),
+            since_ns: now_ns,
             next_ns: now_ns,
             retry_ns: INTEREST_RETRY_NS,
         };
@@ -153,6 +193,7 @@ impl Peer {
             opener: pending.opener,
             heard_ns: now_ns,
             multicast_ns: pending.multicast_ns,
+            deaf_groups: 0,
             wants: Wants::default(),
             told,
             incoming: Vec::new(),
@@ -175,9 +216,10 @@ impl Peer {
         }
     }
 
-    /// Whether its multicast reaches us.
+    /// Whether its multicast reaches us, in all groups that count.
     pub fn is_multicast_heard(&self, now_ns: u64) -> bool {
-        self.multicast_ns.is_some_and(|at_ns| now_ns < at_ns + MULTICAST_SILENCE_NS)
+        self.deaf_groups == 0
+            && self.multicast_ns.is_some_and(|at_ns| now_ns < at_ns + MULTICAST_SILENCE_NS)
     }
 
     /// Whether it has not been heard for too long.
@@ -199,7 +241,10 @@ impl Peer {
         let silence_ns =
             (self.heard_ns + SILENCE_NS).min(self.ping_ns.max(self.heard_ns + PING_AFTER_NS));
         let deaf_ns = match self.multicast_ns {
-            Some(at_ns) if self.told.hears => at_ns + MULTICAST_SILENCE_NS,
+            // Else it is told so already, or as soon as it has answered.
+            Some(at_ns) if self.told.hears && self.told.again_ns.is_none() => {
+                at_ns + MULTICAST_SILENCE_NS
+            }
             _ => u64::MAX,
         };
         let nak_ns = self.incoming.iter().map(Incoming::next_nak_ns).min().unwrap_or(u64::MAX);
@@ -214,6 +259,16 @@ impl Peer {
     /// Takes in how long one repair took.
     pub fn repaired_in(&mut self, sample_ns: u64) {
         self.repair_ns = smoothed(self.repair_ns, sample_ns);
+    }
+
+    /// What came of it, for the shares of all.
+    pub fn brought(&self) -> Brought {
+        Brought {
+            peer: self.id,
+            datagrams: self.counters.received,
+            bytes: self.counters.received_bytes,
+            lost: self.incoming.iter().map(|incoming| incoming.ingress.seen_lost()).sum(),
+        }
     }
 
     /// Its stream with this id, if we take part in it.

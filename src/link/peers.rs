@@ -114,7 +114,7 @@ impl Peers {
         self.live.get(index).copied()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Peer> {
+    pub fn iter(&self) -> impl Iterator<Item = &Peer> + Clone {
         self.live.iter().filter_map(|&slot| self.at(slot))
     }
 }

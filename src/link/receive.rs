@@ -107,6 +107,10 @@ impl Link {
             }
             bytes => bytes,
         };
+        incoming.came(now_ns, multicast);
+        if multicast {
+            peer.deaf_groups &= !(1 << stream.group());
+        }
         let count = bytes.div_ceil(train.segment) as u64;
         peer.heard(now_ns, multicast);
         for counters in [&mut peer.counters.received, &mut self.counters.received] {

@@ -11,7 +11,8 @@
 //! receiver that does not. It is sealed once: the copies are the same bytes.
 //!
 //! Invariant: what was handed out counts as sent with the next call, unless
-//! [`Link::blocked_transmit`] says how much of it was not.
+//! [`Link::blocked_transmit`] or [`Link::refused_transmit`] says how much of it was
+//! not.
 
 use netcluster_wire::link::Nak;
 
@@ -99,10 +100,9 @@ impl Sending {
 }
 
 impl Link {
-    /// The next datagrams to send. Those of the call before are sent then, or
-    /// were refused for good.
+    /// The next datagrams to send. Those of the call before are sent then.
     pub fn poll_transmit(&mut self, now_ns: u64) -> Option<Transmit<'_>> {
-        self.settle(usize::MAX);
+        self.settle(usize::MAX, false);
         if self.take_post() {
             self.sending.handed = Handed::Post;
             let (post, at) = self.sending.post.as_ref()?;
@@ -124,7 +124,13 @@ impl Link {
     /// The socket took only so many bytes of what the last call gave, or none:
     /// the rest comes again with the next call.
     pub fn blocked_transmit(&mut self, taken_bytes: usize) {
-        self.settle(taken_bytes);
+        self.settle(taken_bytes, false);
+    }
+
+    /// The socket took only so many bytes of what the last call gave, or none, and
+    /// will not take the rest: it is lost, and counted.
+    pub fn refused_transmit(&mut self, taken_bytes: usize) {
+        self.settle(taken_bytes, true);
     }
 
     /// A peer asks for repairs.
@@ -143,8 +149,9 @@ impl Link {
         own.repairs.request(now_ns, from, ranges, own.held(), repair_ns, hears);
     }
 
-    /// What was handed out is sent, as far as the socket took it.
-    fn settle(&mut self, taken_bytes: usize) {
+    /// What was handed out is sent, as far as the socket took it; the rest is to
+    /// come again, or was refused.
+    fn settle(&mut self, taken_bytes: usize, is_refused: bool) {
         let sending = &mut self.sending;
         match std::mem::replace(&mut sending.handed, Handed::Nothing) {
             Handed::Nothing => {}
@@ -153,13 +160,18 @@ impl Link {
                 if taken_bytes > 0 {
                     *at += 1;
                     self.counters.control_sent += 1;
+                } else if is_refused {
+                    *at += 1;
+                    self.counters.refused += 1;
                 }
             }
             Handed::Repair { datagrams, bytes, segment } => {
                 let Some(repair) = &mut sending.repair else { return };
                 let taken = taken_bytes.min(bytes);
                 let count = if taken == bytes { datagrams } else { (taken / segment) as u64 };
-                repair.next += count;
+                let passed = if is_refused { datagrams } else { count };
+                repair.next += passed;
+                self.counters.refused += passed - count;
                 self.own[repair.own].repairs.repaired(taken);
                 sending.pace.spend(taken);
                 self.counters.repaired += count;
@@ -177,7 +189,9 @@ impl Link {
                 self.counters.sent_bytes += taken as u64;
                 let own = &mut self.own[batch.own];
                 own.repairs.sent_new(taken);
-                batch.done += count;
+                let passed = if is_refused { datagrams } else { count };
+                batch.done += passed;
+                self.counters.refused += passed - count;
                 let is_done = batch.first + batch.done >= batch.end;
                 if !is_done {
                     // At once: frames may be laid out before the next call.

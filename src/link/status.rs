@@ -18,12 +18,17 @@ pub struct LinkCounters {
     pub repaired: u64,
     /// Control datagrams sent, once per address.
     pub control_sent: u64,
+    /// Datagrams of any kind that a socket refused for good: too large, no route.
+    /// They are not among those sent.
+    pub refused: u64,
     /// Control datagrams dropped since too many waited.
     pub control_dropped: u64,
     /// Event frames that no other broker wanted.
     pub events_unwanted: u64,
     /// Event frames received for channels that nobody here listens to.
     pub events_unheard: u64,
+    /// Large event frames from peers that did not go on, and were given up.
+    pub stalled_frames: u64,
     /// Requests for repairs sent.
     pub naks_sent: u64,
     /// Requests for repairs received.

@@ -1,13 +1,13 @@
 //! What time brings: only what is due is done.
 
-use netcluster_wire::link::limits::{MAX_ENTRIES, MAX_NAK_RANGES};
+use netcluster_wire::link::limits::{MAX_ENTRIES, MAX_NAK_RANGES, SHARE_UNIT_BYTES_PER_S};
 use netcluster_wire::link::{Beat, ControlKind, Heartbeat, Nak, Range, Report, Status};
 
 use crate::link::Link;
 use crate::link::announce::HELLO_INTERVAL_NS;
 use crate::link::event::LinkEvent;
 use crate::link::flow::FlowEvent;
-use crate::link::peer::PING_AFTER_NS;
+use crate::link::peer::{PING_AFTER_NS, Peer};
 
 /// See [`Link::note_pause`].
 const PAUSE_NS: u64 = HELLO_INTERVAL_NS * 3 / 2;
@@ -48,6 +48,7 @@ impl Link {
             let slot = self.peers.slot_at(index);
             if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
                 peer.heard_ns = peer.heard_ns.max(now_ns.saturating_sub(PING_AFTER_NS));
+                peer.incoming.iter_mut().for_each(|incoming| incoming.ingress.forgive_stall());
             }
         }
     }
@@ -152,12 +153,17 @@ impl Link {
         if !std::mem::take(&mut self.owes_status) {
             return;
         }
+        if self.shares.is_due(now_ns) {
+            self.shares.count(now_ns, self.peers.iter().map(Peer::brought));
+        }
+        let senders = self.window.senders(now_ns);
         for index in 0..self.peers.len() {
             let Some(slot) = self.peers.slot_at(index) else { continue };
             let Some(peer) = self.peers.at_mut(slot) else { continue };
             if !std::mem::take(&mut peer.owes_status) {
                 continue;
             }
+            let shares = self.window.shares(&senders, peer.id);
             let mut reports: Vec<Report> = Vec::with_capacity(peer.incoming.len());
             for incoming in &peer.incoming {
                 let position = incoming.ingress.position();
@@ -166,7 +172,7 @@ impl Link {
                     held: incoming.is_held,
                     missing: incoming.ingress.missing(),
                     position,
-                    limit: self.window.grant(now_ns, peer.id, incoming.stream, position),
+                    limit: self.window.grant(&shares, incoming.stream, position),
                     seen_lost: incoming.ingress.seen_lost(),
                 });
             }
@@ -174,9 +180,11 @@ impl Link {
             let held_ns = u32::try_from(now_ns.saturating_sub(came_ns));
             // An echo too old to say how old it is, is none.
             let (echo_ns, held_ns) = held_ns.map_or((0, 0), |held_ns| (echo_ns, held_ns));
+            let share = self.shares.of(peer.id) / SHARE_UNIT_BYTES_PER_S;
+            let share = u32::try_from(share).unwrap_or(u32::MAX);
             for chunk in reports.chunks(MAX_ENTRIES) {
                 self.mail.post_to(ControlKind::Status, peer.address, |out| {
-                    Status::encode(&peer.session, echo_ns, held_ns, chunk, out);
+                    Status::encode(&peer.session, echo_ns, held_ns, share, chunk, out);
                 });
             }
         }
@@ -198,6 +206,8 @@ impl Link {
             return;
         }
         let repair_ns = peer.repair_ns.max(peer.round_trip_ns);
+        let is_deaf =
+            peer.told.hears && peer.told.is_confirmed && incoming.is_group_unheard(now_ns);
         let mut found = Vec::new();
         while incoming.ingress.poll_nak(now_ns, repair_ns, &mut found) {
             let seen_lost = incoming.ingress.seen_lost();
@@ -214,6 +224,10 @@ impl Link {
                 self.counters.naks_sent += 1;
             }
             found.clear();
+        }
+        if is_deaf {
+            let group = incoming.stream.group();
+            self.group_unheard(now_ns, slot, group);
         }
     }
 }

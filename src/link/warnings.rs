@@ -17,6 +17,7 @@ pub(super) enum Kind {
     SameNode,
     TooManyPeers,
     MissingPair,
+    DeafGroup,
 }
 
 #[derive(Default)]

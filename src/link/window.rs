@@ -75,6 +75,8 @@ pub struct Window {
     max_share: u64,
     /// In the order of (peer, stream): a sender's streams lie together.
     streams: Vec<Entry>,
+    #[cfg(test)]
+    looks: std::cell::Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,8 @@ impl Window {
             total: usable / truesize_bytes(config.datagram_bytes),
             max_share: (config.reorder_datagrams as u64).max(MIN_SHARE),
             streams: Vec::new(),
+            #[cfg(test)]
+            looks: std::cell::Cell::default(),
         }
     }
 
@@ -155,11 +159,47 @@ impl Window {
         self.find(peer, stream).is_ok_and(|at| self.streams[at].is_due(position))
     }
 
+    /// Who sends now: the first step to what statuses state, once for all of them.
+    pub fn senders(&self, now_ns: u64) -> Senders {
+        let mut senders = Senders { now_ns, all: 0, active: 0 };
+        for streams in self.streams.chunk_by(|a, b| a.peer == b.peer) {
+            #[cfg(test)]
+            self.look_at(streams);
+            senders.all += 1;
+            senders.active += u64::from(streams.iter().any(|entry| entry.is_active(now_ns)));
+        }
+        senders
+    }
+
+    /// What each of a sender's streams may have under way: the second step, once
+    /// for its status.
+    pub fn shares(&self, senders: &Senders, peer: PeerId) -> Shares {
+        let first = self.streams.partition_point(|entry| entry.peer < peer);
+        let last = self.streams.partition_point(|entry| entry.peer <= peer);
+        let streams = &self.streams[first..last];
+        #[cfg(test)]
+        self.look_at(streams);
+        let now_ns = senders.now_ns;
+        let all = streams.len().max(1) as u64;
+        let active = streams.iter().filter(|entry| entry.is_active(now_ns)).count() as u64;
+        let reserve = self.total / 2 / senders.all.max(1);
+        let (busy, idle) = match active {
+            0 => (0, reserve / all),
+            _ => {
+                let sender = reserve + self.total / 2 / senders.active.max(1);
+                let idle = sender / IDLE_STREAMS_PART;
+                ((sender - idle) / active + idle / all, idle / all)
+            }
+        };
+        let clamped = |share: u64| share.clamp(MIN_SHARE, self.max_share);
+        Shares { now_ns, peer, busy: clamped(busy), idle: clamped(idle) }
+    }
+
     /// The limit to state in a status of this stream that is sent now.
-    pub fn grant(&mut self, now_ns: u64, peer: PeerId, stream: StreamId, position: u64) -> u64 {
-        let Ok(at) = self.find(peer, stream) else { return position };
-        let share = self.share(now_ns, at);
+    pub fn grant(&mut self, shares: &Shares, stream: StreamId, position: u64) -> u64 {
+        let Ok(at) = self.find(shares.peer, stream) else { return position };
         let entry = &mut self.streams[at];
+        let share = if entry.is_active(shares.now_ns) { shares.busy } else { shares.idle };
         entry.limit = entry.limit.max(position.saturating_add(share));
         entry.stated_position = position;
         // Older and larger grants count no more than the share: as more senders
@@ -169,38 +209,16 @@ impl Window {
         entry.limit
     }
 
-    fn share(&self, now_ns: u64, at: usize) -> u64 {
-        let entry = &self.streams[at];
-        let census = self.census(now_ns, entry.peer);
-        let reserve = self.total / 2 / census.senders.max(1);
-        let sender = match census.own_active {
-            0 => reserve,
-            _ => reserve + self.total / 2 / census.active_senders.max(1),
-        };
-        let share = match census.own_active {
-            0 => sender / census.own.max(1),
-            active => {
-                let idle = sender / IDLE_STREAMS_PART;
-                let busy = if entry.is_active(now_ns) { (sender - idle) / active } else { 0 };
-                busy + idle / census.own.max(1)
-            }
-        };
-        share.clamp(MIN_SHARE, self.max_share)
+    /// How often a stream was looked at to find shares: it must not grow with the
+    /// square of how many there are.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> u64 {
+        self.looks.get()
     }
 
-    /// One pass over all streams: it runs once per status, not per datagram.
-    fn census(&self, now_ns: u64, peer: PeerId) -> Census {
-        let mut census = Census::default();
-        for streams in self.streams.chunk_by(|a, b| a.peer == b.peer) {
-            let active = streams.iter().filter(|entry| entry.is_active(now_ns)).count() as u64;
-            census.senders += 1;
-            census.active_senders += u64::from(active > 0);
-            if streams[0].peer == peer {
-                census.own = streams.len() as u64;
-                census.own_active = active;
-            }
-        }
-        census
+    #[cfg(test)]
+    fn look_at(&self, streams: &[Entry]) {
+        self.looks.set(self.looks.get() + streams.len() as u64);
     }
 
     fn find(&self, peer: PeerId, stream: StreamId) -> Result<usize, usize> {
@@ -208,13 +226,21 @@ impl Window {
     }
 }
 
-/// Who sends, as seen for one sender.
-#[derive(Default)]
-struct Census {
-    senders: u64,
-    active_senders: u64,
-    own: u64,
-    own_active: u64,
+/// How many send at some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Senders {
+    now_ns: u64,
+    all: u64,
+    active: u64,
+}
+
+/// The shares of one sender's streams at that moment: active ones, and others.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares {
+    now_ns: u64,
+    peer: PeerId,
+    busy: u64,
+    idle: u64,
 }
 
 impl Entry {

@@ -20,6 +20,10 @@ use super::Shard;
 /// connection closes before.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
+/// What a late goodbye to the other brokers may take: it is said three times within
+/// 20 ms.
+const GOODBYE_TIME: Duration = Duration::from_millis(100);
+
 const TOO_MANY_CLIENTS: &str = "the broker has as many clients as --max-clients allows";
 
 /// Disconnected clients that `status` still shows.
@@ -43,6 +47,9 @@ pub(super) enum Draining {
         /// The shutdown waited long enough.
         late: bool,
     },
+    /// The shutdown waited long enough, and the other brokers are told so: what
+    /// they do not have is lost, but nobody has to look for this one.
+    Goodbye,
     /// All connections are closed.
     Done,
 }
@@ -331,6 +338,12 @@ impl<I: Io> Shard<I> {
                     self.part();
                 }
             }
+            Draining::Goodbye => {
+                if self.link_has_left() {
+                    self.draining = Draining::Parting { late: true };
+                    self.drain();
+                }
+            }
             Draining::Parting { late } => {
                 let sent = late || !self.mesh.has_overflow() && self.link_has_left();
                 if sent && self.connections.iter().all(Option::is_none) {
@@ -368,12 +381,20 @@ impl<I: Io> Shard<I> {
         self.drain();
     }
 
-    /// The shutdown has waited long enough.
+    /// The shutdown has waited long enough: for clients, and then also for the
+    /// goodbye to the other brokers, which else would wait for this one.
     pub(super) fn drain_timed_out(&mut self) {
         for conn in self.all() {
             self.disconnect(conn);
         }
-        self.draining = Draining::Parting { late: true };
+        let is_last = self.link_has_left() || matches!(self.draining, Draining::Goodbye);
+        if is_last {
+            self.draining = Draining::Parting { late: true };
+            return;
+        }
+        self.draining = Draining::Goodbye;
+        self.leave_link_within(Duration::ZERO);
+        self.timers.set(self.deadline_ns(GOODBYE_TIME), Timer::Drain);
     }
 
     fn all(&self) -> Vec<Conn> {

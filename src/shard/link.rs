@@ -88,7 +88,7 @@ pub(super) struct Waiting {
     pub(super) target: Target,
     pub(super) request: u64,
     /// Of the own interest, as it was when it asked.
-    pub(super) version: u32,
+    pub(super) version: u64,
     pub(super) deadline_ns: u64,
 }
 
@@ -259,6 +259,7 @@ impl<I: Io> Shard<I> {
                             driver.logged_ns = self.now_ns.max(1);
                             tracing::warn!(to = %transmit.to.address(), %error, "cannot send a datagram");
                         }
+                        driver.link.refused_transmit(at);
                         break;
                     }
                 }
@@ -341,9 +342,14 @@ impl<I: Io> Shard<I> {
 
     /// Sends what is left and says goodbye to the other brokers.
     pub(super) fn leave_link(&mut self) {
+        // A quarter of the time is left for the goodbye itself.
+        self.leave_link_within(self.shared.config.drain_timeout / 4 * 3);
+    }
+
+    /// The same in this time, whatever was said before.
+    pub(super) fn leave_link_within(&mut self, time: Duration) {
         if let Some(driver) = self.link.as_deref_mut() {
-            // A quarter of the time is left for the goodbye itself.
-            driver.link.leave(self.now_ns, self.shared.config.drain_timeout / 4 * 3);
+            driver.link.leave(self.now_ns, time);
         }
     }
 

@@ -136,6 +136,39 @@ fn a_broker_that_ends_in_order_loses_nothing() {
     });
 }
 
+/// However little time a broker has to end in order, the others are told that it
+/// goes: none of them looks for it.
+#[test]
+fn a_broker_that_runs_out_of_time_says_goodbye_all_the_same() {
+    for_seeds("a_broker_that_runs_out", 5, |seed| {
+        let mut random = Random::new(seed, 18);
+        let machines = 2 + random.below(4) as usize;
+        let mut member = member(&mut random);
+        member.config.drain_timeout = Duration::from_micros(random.one_of(&[0, 1, 300, 20_000]));
+        let mut world = World::new(seed, machines, NetworkFaults::lan(), &member);
+        crowd(&mut world, machines);
+        chat(&mut world, &mut random, Duration::from_millis(40));
+        let leaver = random.below(machines as u64) as usize;
+        world.excuse_all_of(leaver);
+        world.cluster.stop(leaver);
+        for waited in 0.. {
+            if world.cluster.brokers[leaver].is_none() {
+                break;
+            }
+            world.run(Duration::from_millis(5));
+            assert!(waited < 100, "it does not end");
+        }
+        world.forget_clients(leaver);
+        world.run(Duration::from_millis(100));
+        for at in 0..machines {
+            if at != leaver {
+                let counters = world.link(at).counters;
+                assert_eq!((counters.left, counters.silent), (1, 0), "machine {at}");
+            }
+        }
+    });
+}
+
 /// Two sides that do not hear each other: each goes on by itself. Whoever may have
 /// missed something across the cut is told so, nobody else is.
 #[test]

@@ -146,10 +146,10 @@ fn bodies() -> impl Strategy<Value = (ControlKind, Vec<u8>)> {
         (numbers(), vec(beats(), 0..=MAX_ENTRIES)).prop_map(move |(time_ns, beats)| {
             body(ControlKind::Heartbeat, &|out| Heartbeat::encode(time_ns, &beats, out))
         }),
-        (id(), numbers(), any::<u32>(), vec(reports(), 0..=MAX_ENTRIES)).prop_map(
-            move |(to, echo_ns, held_ns, reports)| {
+        (id(), numbers(), any::<(u32, u32)>(), vec(reports(), 0..=MAX_ENTRIES)).prop_map(
+            move |(to, echo_ns, (held_ns, share), reports)| {
                 body(ControlKind::Status, &|out| {
-                    Status::encode(&to, echo_ns, held_ns, &reports, out);
+                    Status::encode(&to, echo_ns, held_ns, share, &reports, out);
                 })
             }
         ),
@@ -197,7 +197,7 @@ proptest! {
         Heartbeat::encode(7, &beats, &mut body);
         prop_assert!(Heartbeat::decode(&body).unwrap().beats.iter().eq(beats));
         body.clear();
-        Status::encode(&[1; 16], 2, 3, &reports, &mut body);
+        Status::encode(&[1; 16], 2, 3, 4, &reports, &mut body);
         prop_assert!(Status::decode(&body).unwrap().reports.iter().eq(reports));
         body.clear();
         Nak::encode(&[1; 16], 2, 3, &ranges, &mut body);

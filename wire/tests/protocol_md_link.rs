@@ -35,6 +35,7 @@ fn the_table_of_the_links_limits_is_that_of_the_code() {
         ("MAX_TEXT_BYTES", limits::MAX_TEXT_BYTES as u64),
         ("MAX_BODY_BYTES", limits::MAX_BODY_BYTES as u64),
         ("MAX_ENTRIES", limits::MAX_ENTRIES as u64),
+        ("SHARE_UNIT_BYTES_PER_S", limits::SHARE_UNIT_BYTES_PER_S),
         ("MAX_NAK_RANGES", limits::MAX_NAK_RANGES as u64),
         ("MAX_NEIGHBOURS", limits::MAX_NEIGHBOURS as u64),
         ("MAX_NEIGHBOUR_PARTS", limits::MAX_NEIGHBOUR_PARTS as u64),
@@ -233,8 +234,8 @@ fn control_body(example: &Example<'_>, kind: ControlKind, out: &mut Vec<u8>) {
             });
             let reports: Vec<Report> = reports.collect();
             let (echo_ns, held_ns) = (example.number("echo_ns"), example.number("held_ns"));
-            let to = example.bytes("to");
-            link::Status::encode(&to, echo_ns, held_ns as u32, &reports, out);
+            let (to, share) = (example.bytes("to"), example.number("share") as u32);
+            link::Status::encode(&to, echo_ns, held_ns as u32, share, &reports, out);
         }
         ControlKind::Nak => {
             let ranges = example.all("range").into_iter().map(|range| Range {

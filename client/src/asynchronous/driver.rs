@@ -14,7 +14,7 @@ use netcluster_wire::{LossReason, Source, Welcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::shared::{Link, Shared};
-use super::stream::connect;
+use super::stream::{MAX_WRITE_BYTES, connect};
 use crate::backoff::Backoff;
 use crate::builder::Options;
 use crate::dispatch::Dispatcher;
@@ -235,6 +235,7 @@ async fn write(shared: &Shared, mut stream: &Stream, batch: &mut Batch) -> Disco
             continue;
         }
         let rest = &batch.bytes[batch.written..];
+        let rest = &rest[..rest.len().min(MAX_WRITE_BYTES)];
         let wrote = match shared.closed() {
             None => tokio::select! {
                 wrote = stream.write(rest) => wrote,

@@ -1,7 +1,7 @@
 //! A broker of threads and blocking sockets, for tests of the client alone: it
 //! routes, acknowledges and answers, and can be told to misbehave.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 mod transport;
 
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use netcluster_wire::frame::{append, encode};
 use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
-pub use transport::{NOBODY, impossible};
 use transport::{Listener, Stream, address, remove};
+pub use transport::{NOBODY, impossible};
 
 /// Batches that a connection's queue holds before its emitters wait.
 const QUEUE_BATCHES: usize = 4;

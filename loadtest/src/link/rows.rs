@@ -6,7 +6,11 @@ use crate::metric::Metric;
 use crate::netns::Packets;
 
 const LATENCY_RATE: u64 = 10_000;
-const BOTTLENECK_BITS_PER_S: u64 = 1_000_000_000;
+/// Bits per second. On a small machine the processors are shared, not the faster one.
+const BOTTLENECKS: [(&str, u64); 2] = [
+    ("3→1 1 KB cut, through 1 Gbit/s", 1_000_000_000),
+    ("3→1 1 KB cut, through 500 Mbit/s", 500_000_000),
+];
 /// Many into one.
 const RIVALS: usize = 3;
 const SMALL_BYTES: usize = 64;
@@ -85,24 +89,22 @@ pub fn all(base: &LinkScenario) -> Vec<Row> {
     rows.extend(latency(&base));
     rows.extend(with_key(&base));
     rows.extend(between_clients(&base));
-    let rivals = LinkScenario {
-        senders: RIVALS,
-        receivers: 1,
-        seconds: base.seconds * BOTTLENECK_WINDOWS,
-        packets: Packets::Cut,
-        bottleneck: Some(BOTTLENECK_BITS_PER_S),
-        ..base
-    };
-    rows.push(row(
-        "3→1 1 KB cut, through 1 Gbit/s",
-        rivals,
-        None,
-        &[
+    rows.extend(BOTTLENECKS.map(|(name, line)| {
+        let rivals = LinkScenario {
+            senders: RIVALS,
+            receivers: 1,
+            seconds: base.seconds * BOTTLENECK_WINDOWS,
+            packets: Packets::Cut,
+            bottleneck: Some(line),
+            ..base.clone()
+        };
+        let shown = [
             (Number::Metric(Metric::MbPerS), ""),
-            (Number::LineShare, "0.91 is all that headers leave"),
-            (Number::Fairness, ""),
-        ],
-    ));
+            (Number::LineShare, "≥ 0.8; 0.91 is all that headers leave"),
+            (Number::Fairness, "≥ 0.8"),
+        ];
+        row(name, rivals, None, &shown)
+    }));
     rows
 }
 

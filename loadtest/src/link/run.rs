@@ -13,8 +13,8 @@ use crate::crew::{Crew, Member};
 use crate::interrupt;
 use crate::link::brokers::Brokers;
 use crate::link::plan::{
-    GROUP, Level, LinkRole, LinkScenario, NodePlan, RAW_GROUP, RAW_SENDER_PORT,
-    RawReceiverPlan, RawSenderPlan,
+    GROUP, Level, LinkRole, LinkScenario, NodePlan, RAW_GROUP, RAW_SENDER_PORT, RawReceiverPlan,
+    RawSenderPlan,
 };
 use crate::message::{Command, Report, Sample};
 use crate::netns::Network;

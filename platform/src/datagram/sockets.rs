@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   0   unicast           1   peers, if the port was free     then   groups
+//!                                        (and peers, where this machine moved to)
 //! ```
 //! A back end receives on each by its place in that list, which only grows; it
 //! hands what came to [`DatagramSockets::arrived`], and all else is done here.
@@ -28,6 +29,11 @@ use super::{
 /// The place of the socket that everything is sent from.
 pub(crate) const UNICAST: usize = 0;
 
+/// Addresses of this machine on which the group's port is bound, one after the other
+/// as it moves; the sockets of those it left are kept for its return. Beyond it peers
+/// that know of no other port do not reach it by unicast.
+const MAX_PEERS_SOCKETS: usize = 8;
+
 /// The open sockets of a link.
 #[derive(Debug)]
 pub struct DatagramSockets {
@@ -37,6 +43,8 @@ pub struct DatagramSockets {
     /// What each socket has dropped, as it last said.
     drops: Vec<u32>,
     memberships: Vec<Membership>,
+    /// The addresses on which the group's port is bound for unicast.
+    peers: Vec<IpAddr>,
     interface: Interface,
     reason: InterfaceReason,
     /// It was not there at the last look: the kernel may have forgotten all.
@@ -268,13 +276,35 @@ impl DatagramSockets {
             && address != self.info.unicast.ip()
         {
             self.info.unicast.set_ip(address);
-            // That socket is still bound to the old address.
-            self.info.also_on_group_port = false;
+            self.info.also_on_group_port = self.bind_peers(address, found.index);
         }
         self.interface = found;
         self.reason = reason;
         self.interface_lost = false;
         Ok(())
+    }
+
+    /// Receives unicast to the group's port on this address too, if this broker was
+    /// the one that did on the address before; whether it does. If that takes a
+    /// further socket, the last place is new.
+    fn bind_peers(&mut self, address: IpAddr, index: u32) -> bool {
+        if self.peers.is_empty() || self.peers.contains(&address) {
+            return !self.peers.is_empty();
+        }
+        if self.peers.len() == MAX_PEERS_SOCKETS {
+            return false;
+        }
+        // Shared, since the port is, by now. Others of this machine do not ask for it.
+        let Ok(Some(socket)) = open::peers_socket(&self.config, address, index, true) else {
+            return false;
+        };
+        if self.info.gro {
+            system::set_gro(&socket);
+        }
+        self.sockets.push(socket);
+        self.drops.push(0);
+        self.peers.push(address);
+        true
     }
 
     /// The chosen interface's address.
@@ -286,10 +316,9 @@ impl DatagramSockets {
 /// A failed join in words.
 fn refusal(group: IpAddr, interface: &str, error: io::Error) -> io::Error {
     let text = match system::is_full(&error) {
-        true => format!(
-            "{group} cannot be joined on {interface}: {error}; {}",
-            advice::MORE_GROUPS
-        ),
+        true => {
+            format!("{group} cannot be joined on {interface}: {error}; {}", advice::MORE_GROUPS)
+        }
         false => format!("{group} cannot be joined on {interface}: {error}"),
     };
     io::Error::new(error.kind(), text)

@@ -130,10 +130,9 @@ impl fmt::Display for BindError {
                 formatter,
                 "there is no group named {name}: create it, or give the socket another group",
             ),
-            BindError::GroupNumber { group } => write!(
-                formatter,
-                "{group} is no group here: give a name, such as DOMAIN\\group",
-            ),
+            BindError::GroupNumber { group } => {
+                write!(formatter, "{group} is no group here: give a name, such as DOMAIN\\group",)
+            }
             BindError::GroupRefused { path, group } => write!(
                 formatter,
                 "{} may not be given to group {group}: the broker's user must be a member of it \

@@ -52,10 +52,12 @@ pub use socket::LocalSocket;
 pub const MAX_PATH_BYTES: usize = 256;
 
 /// What a socket's path is to be, for error messages.
-pub(super) const PATH_ADVICE: &str = r"give the name of a pipe, such as \\.\pipe\netcluster-default";
+pub(super) const PATH_ADVICE: &str =
+    r"give the name of a pipe, such as \\.\pipe\netcluster-default";
 
 /// What helps who may not create the pipe.
-pub(super) const PERMISSION_ADVICE: &str = "another program still has a pipe of that name open: end it";
+pub(super) const PERMISSION_ADVICE: &str =
+    "another program still has a pipe of that name open: end it";
 
 /// How many instances wait for clients, of all shards together: so many can connect at
 /// the same moment.

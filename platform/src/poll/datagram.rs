@@ -289,7 +289,10 @@ impl DatagramIo for PollIo {
     }
 
     fn check_interface(&mut self) -> io::Result<bool> {
-        self.link()?.sockets.check_interface()
+        let link = self.datagrams.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let outcome = link.sockets.check_interface();
+        link.register_new(self.poll.registry())?;
+        outcome
     }
 
     fn datagram_place(&self) -> Option<DatagramPlace<'_>> {

@@ -40,9 +40,9 @@ use crate::slice::Slice;
 use table::{Fill, Inbound, Table};
 #[cfg(unix)]
 use unix as system;
+use wake::{PoolWake, ShardWake, WakeState};
 #[cfg(windows)]
 use windows as system;
-use wake::{PoolWake, ShardWake, WakeState};
 
 /// How many events one system call fetches.
 const MAX_EVENTS: usize = 1024;

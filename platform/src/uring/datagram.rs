@@ -361,7 +361,9 @@ impl DatagramIo for UringIo {
     }
 
     fn check_interface(&mut self) -> io::Result<bool> {
-        self.link()?.check_interface()
+        let outcome = self.link()?.check_interface();
+        self.receive_on_new();
+        outcome
     }
 
     fn datagram_place(&self) -> Option<DatagramPlace<'_>> {

@@ -127,3 +127,26 @@ pub fn a_better_interface_is_taken_when_it_comes<I: LinkIo>(make: impl Fn() -> I
         assert_eq!(chosen.info.reason, InterfaceReason::Route);
     });
 }
+
+pub fn the_group_port_is_followed_to_another_address<I: LinkIo>(
+    make: impl Fn() -> I + Send + Sync,
+) {
+    space::with_wire(|there| {
+        let config = on(space::NEAR);
+        let mut node = Node::open(make(), &config);
+        let other = Node::open(make(), &config);
+        assert!(node.info.also_on_group_port && !other.info.also_on_group_port);
+        let port = config.group.port();
+        let addresses = [space::NEAR_ADDRESS, "10.77.0.3"];
+        send_from_there(there, format!("{}:{port}", addresses[0]), b"first");
+        assert!(!node.expect(b"first").multicast);
+        for (from, to) in [(0, 1), (1, 0), (0, 1)] {
+            let (from, to) = (addresses[from], addresses[to]);
+            space::ip(&format!("addr del {from}/24 dev {}", space::NEAR)).unwrap();
+            space::ip(&format!("addr add {to}/24 dev {}", space::NEAR)).unwrap();
+            assert!(node.io.check_interface().unwrap());
+            send_from_there(there, format!("{to}:{port}"), b"moved");
+            assert!(!node.expect(b"moved").multicast);
+        }
+    });
+}

@@ -1,4 +1,4 @@
-//! Where the demo's broker is: a socket in a directory of its own.
+//! Where the socket of `netcluster demo` is: in a directory of its own.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -9,17 +9,18 @@ use netcluster_platform::MAX_PATH_BYTES;
 use crate::cli::failure::Failure;
 use crate::cli::serve;
 
+const SOCKET: &str = "demo.sock";
+
 /// A directory of its own for the socket, removed at the end.
-pub struct Place(PathBuf);
+pub(super) struct Place(PathBuf);
 
 impl Place {
-    /// Makes the directory.
-    pub fn new() -> Result<Place, Failure> {
+    pub(super) fn new() -> Result<Place, Failure> {
         let name = format!("netcluster-demo-{:08x}", serve::random_node());
         let mut path = std::env::temp_dir().join(&name);
         // Some systems have long names for temporary directories, longer than a
         // socket's may be.
-        if path.as_os_str().len() + "/demo.sock".len() > MAX_PATH_BYTES {
+        if path.as_os_str().len() + 1 + SOCKET.len() > MAX_PATH_BYTES {
             path = PathBuf::from("/tmp").join(&name);
         }
         // Fails if it exists, so that nobody else's directory is used.
@@ -32,9 +33,8 @@ impl Place {
         Ok(Place(path))
     }
 
-    /// The socket.
-    pub fn socket(&self) -> PathBuf {
-        self.0.join("demo.sock")
+    pub(super) fn socket(&self) -> PathBuf {
+        self.0.join(SOCKET)
     }
 }
 

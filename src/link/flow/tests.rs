@@ -361,3 +361,18 @@ fn who_is_restored_while_the_sender_is_blocked_gets_deadlines_of_its_own() {
     assert!(events.iter().any(|(_, event)| *event == FlowEvent::Demoted(A, Reason::Silent)));
     assert_eq!(flow.limit(), 100);
 }
+
+#[test]
+fn who_is_to_be_asked_is_asked_although_another_is_demoted_in_the_same_moment() {
+    let mut flow = flow(&[A, B]);
+    flow.blocked(0, FIRST_WINDOW);
+    events(&mut flow, FIRST_WINDOW, 150 * MS);
+    flow.on_status(150 * MS, A, FIRST_WINDOW, &report(0, FIRST_WINDOW, 0));
+    let at = 200 * MS;
+    let happened = events(&mut flow, FIRST_WINDOW, at);
+    assert_eq!(
+        happened,
+        [(at, FlowEvent::Demoted(B, Reason::Silent)), (at, FlowEvent::Poll)],
+        "not 50 ms later"
+    );
+}

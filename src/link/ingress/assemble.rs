@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use netcluster_platform::Slice;
 use netcluster_wire::link::limits::MAX_DATAGRAM_BYTES;
 
-use super::reassembly::{Charge, LARGE_FRAME_BYTES, Reassembly};
+use super::reassembly::{Charge, LARGE_FRAME_BYTES, Reassembly, Turn};
 use super::reorder::Facts;
 use super::track::{Piece, Stop, Track};
 use super::{Delivery, IngressConfig};
@@ -75,8 +75,12 @@ pub(super) struct Assembler {
     ready: Bytes,
     reassembly: Reassembly,
     charge: Option<Charge>,
+    /// How many large frames were charged so far.
+    charges: u64,
     /// The large frame that found no room in the budget.
     wanted_bytes: Option<usize>,
+    /// Its place among those that wait.
+    turn: Option<Turn>,
     /// The chunk is larger than others, for one frame.
     is_grown: bool,
     malformed: u64,
@@ -95,7 +99,9 @@ impl Assembler {
             ready: Bytes::new(),
             reassembly: config.reassembly.clone(),
             charge: None,
+            charges: 0,
             wanted_bytes: None,
+            turn: None,
             is_grown: false,
             malformed: 0,
         }
@@ -126,6 +132,16 @@ impl Assembler {
     /// Whether it has been in vain so far.
     pub fn waits_for_memory(&self) -> bool {
         self.wanted_bytes.is_some()
+    }
+
+    /// The large frame that is filling: which one it is, and how far it is.
+    pub fn filling(&self) -> Option<(u64, usize)> {
+        self.charge.as_ref().map(|_| (self.charges, self.chunk.len()))
+    }
+
+    /// Whether streams of other peers wait for memory.
+    pub fn is_memory_scarce(&self) -> bool {
+        self.reassembly.is_scarce()
     }
 
     /// Takes the body of the next datagram; nothing of it stays if `open` fails.
@@ -193,8 +209,7 @@ impl Assembler {
         }
         if at > 0 {
             // The frame that was incomplete is over.
-            self.charge = None;
-            self.wanted_bytes = None;
+            self.forget_charge();
         }
         self.ready = self.chunk.split_to(at).freeze();
         self.keep_partial();
@@ -294,8 +309,7 @@ impl Assembler {
             }
             return;
         }
-        self.charge = None;
-        self.wanted_bytes = None;
+        self.forget_charge();
         if self.is_grown {
             // The large frame is out; slices of small ones shall not pin its memory.
             self.chunk_bytes = CHUNK_BYTES.max(self.partial);
@@ -306,14 +320,25 @@ impl Assembler {
         }
     }
 
+    /// There is no large frame (any more).
+    #[inline]
+    fn forget_charge(&mut self) {
+        if self.charge.is_some() || self.wanted_bytes.is_some() {
+            self.charge = None;
+            self.wanted_bytes = None;
+            self.turn = None;
+        }
+    }
+
     #[cold]
     fn charge_frame(&mut self, bytes: usize) -> bool {
-        self.charge = self.reassembly.charge(bytes);
+        self.charge = self.reassembly.charge(bytes, &mut self.turn);
         if self.charge.is_none() {
             self.wanted_bytes = Some(bytes);
             return false;
         }
         self.wanted_bytes = None;
+        self.charges += 1;
         self.is_grown = true;
         self.chunk.reserve(bytes - self.chunk.len());
         true

@@ -7,6 +7,13 @@
 //! Reordering by less than the first delay costs no request. The retries are
 //! slow on purpose: quick ones collapse a link that is already full.
 //!
+//! What arrives after several requests may be the answer to any of them and is no
+//! measurement. If it comes once more, the later requests were too early: then the
+//! wait that they ended with is the next gaps' first one, until one of them is
+//! measured (as in Karn's algorithm), or repairs slower than the first wait never
+//! would be. If it does not, a request or a repair was lost, and waiting longer
+//! would only make the others late.
+//!
 //! Invariant: gaps are in order, not empty, and do not touch or overlap.
 
 use std::collections::VecDeque;
@@ -22,6 +29,9 @@ pub const MIN_RETRY_NS: u64 = 4_000_000;
 
 /// The longest.
 pub const MAX_RETRY_NS: u64 = 50_000_000;
+
+/// Numbers remembered that came after several requests.
+const MAX_AMBIGUOUS: usize = 64;
 
 const _: () = assert!(FIRST_NAK_NS < MIN_RETRY_NS);
 const _: () = assert!(MIN_RETRY_NS < MAX_RETRY_NS);
@@ -50,6 +60,10 @@ pub(super) struct Gaps {
     /// No gap is due before that.
     due_ns: u64,
     sample_ns: Option<u64>,
+    /// Numbers that came after several requests, and the wait after the last one.
+    ambiguous: VecDeque<(u64, u64)>,
+    /// The shortest first wait, since requests were too early.
+    backed_off_ns: u64,
 }
 
 impl Gaps {
@@ -98,6 +112,12 @@ impl Gaps {
         let Some(gap) = self.gaps.get_mut(at).filter(|gap| gap.first <= number) else { return };
         if gap.is_asked_once {
             self.sample_ns = Some(now_ns.saturating_sub(gap.asked_ns));
+            self.backed_off_ns = 0;
+        } else if gap.wait_ns > 0 {
+            if self.ambiguous.len() == MAX_AMBIGUOUS {
+                self.ambiguous.pop_front();
+            }
+            self.ambiguous.push_back((number, gap.wait_ns));
         }
         self.missing -= 1;
         self.repaired += u64::from(gap.wait_ns > 0);
@@ -108,6 +128,22 @@ impl Gaps {
             (true, false) => {}
             (false, true) => *gap = rest,
             (false, false) => drop(self.gaps.remove(at)),
+        }
+    }
+
+    /// A number came that was there before.
+    #[inline]
+    pub fn came_again(&mut self, number: u64) {
+        if !self.ambiguous.is_empty() {
+            self.note_early(number);
+        }
+    }
+
+    #[cold]
+    fn note_early(&mut self, number: u64) {
+        let at = self.ambiguous.iter().position(|(other, _)| *other == number);
+        if let Some((_, wait_ns)) = at.and_then(|at| self.ambiguous.remove(at)) {
+            self.backed_off_ns = self.backed_off_ns.max(wait_ns);
         }
     }
 
@@ -143,7 +179,8 @@ impl Gaps {
         if self.gaps.is_empty() || now_ns < self.due_ns {
             return false;
         }
-        let first_wait_ns = repair_ns.saturating_mul(2).clamp(MIN_RETRY_NS, MAX_RETRY_NS);
+        let first_wait_ns = repair_ns.saturating_mul(2).max(self.backed_off_ns);
+        let first_wait_ns = first_wait_ns.clamp(MIN_RETRY_NS, MAX_RETRY_NS);
         let before = out.len();
         let mut next_due_ns = u64::MAX;
         for gap in &mut self.gaps {
@@ -284,5 +321,40 @@ mod tests {
         assert_eq!(poll(&mut gaps, MS, 0).len(), MAX_NAK_RANGES);
         assert_eq!(poll(&mut gaps, MS, 0).len(), 3);
         assert_eq!(poll(&mut gaps, MS, 0), []);
+    }
+
+    #[test]
+    fn should_measure_repairs_that_take_longer_than_the_first_retry() {
+        let mut gaps = Gaps::default();
+        let (mut repair_ns, mut requests) = (0, Vec::new());
+        for round in 0..10 {
+            let noticed_ns = round * 1000 * MS;
+            let arrives_ns = noticed_ns + FIRST_NAK_NS + 20 * MS;
+            gaps.notice(round, round + 1, noticed_ns);
+            requests.push(0);
+            while let Some(now_ns) = gaps.next_ns().filter(|due_ns| *due_ns < arrives_ns) {
+                assert_eq!(poll(&mut gaps, now_ns, repair_ns), [(round, 1)]);
+                *requests.last_mut().unwrap() += 1;
+            }
+            // Each request is answered.
+            gaps.arrived(round, arrives_ns);
+            (1..*requests.last().unwrap()).for_each(|_| gaps.came_again(round));
+            repair_ns = gaps.take_sample().unwrap_or(repair_ns);
+        }
+        assert_eq!(repair_ns, 20 * MS);
+        assert_eq!(requests[0], 3);
+        assert_eq!(requests[5..], [1; 5], "{requests:?}");
+    }
+
+    #[test]
+    fn should_not_wait_longer_because_requests_are_lost() {
+        let mut gaps = Gaps::default();
+        gaps.notice(0, 1, 0);
+        poll(&mut gaps, MS, 0);
+        poll(&mut gaps, 5 * MS, 0);
+        gaps.arrived(0, 6 * MS);
+        gaps.notice(1, 2, 10 * MS);
+        poll(&mut gaps, 11 * MS, 0);
+        assert_eq!(gaps.next_ns(), Some(11 * MS + MIN_RETRY_NS));
     }
 }

@@ -22,15 +22,15 @@ mod delivery;
 mod gaps;
 mod reassembly;
 mod reorder;
+mod take;
 mod track;
 
 #[cfg(test)]
 mod tests;
 
-use netcluster_wire::link::limits::{DATA_HEADER_BYTES, MAX_DATAGRAM_BYTES, TAG_BYTES};
-use netcluster_wire::link::{DataHeader, Range};
+use netcluster_wire::link::Range;
 
-use crate::link::keys::{StreamOpener, Unsealed};
+use crate::link::keys::StreamOpener;
 use crate::link::stream::{Position, StreamId};
 
 pub use assemble::{CHUNK_BYTES, MAX_FRESH_BYTES};
@@ -42,7 +42,15 @@ pub use reassembly::{
 
 use assemble::Assembler;
 use gaps::Gaps;
-use reorder::{Facts, Reorder};
+use reorder::Reorder;
+
+/// A large frame that has not grown for this long is given up: others may wait for
+/// its memory. Far more than any healthy sender waits for any receiver.
+pub const STALLED_FRAME_NS: u64 = 10_000_000_000;
+
+/// While others wait it must grow by so much in that time. A sender is never slower
+/// than 1 MB/s, all its streams together.
+pub const STALLED_FRAME_BYTES: usize = 256 << 10;
 
 /// No stream gets this far; sums of numbers below it do not overflow.
 const MAX_NUMBER: u64 = 1 << 62;
@@ -90,6 +98,8 @@ pub struct Ingress {
     told: Position,
     /// While held: where the stream stood when that began.
     held: Option<u64>,
+    /// The large frame that is filling, how far it was then, and when.
+    progress: Option<(u64, usize, u64)>,
     life: Life,
     now_ns: u64,
     counters: Counters,
@@ -118,74 +128,11 @@ impl Ingress {
             tail: number,
             told: Position { number, ordinal: join.ordinal },
             held: None,
+            progress: None,
             life: Life::Live,
             now_ns: 0,
             counters: Counters::default(),
         }
-    }
-
-    /// Takes the datagrams of this stream that `train` begins with, of `segment`
-    /// bytes each, as far as each comes in its turn and nothing is missing: the
-    /// usual case, without its questions for each of them. Returns how many bytes
-    /// it took; what follows is for [`Ingress::handle`].
-    pub fn handle_train(&mut self, now_ns: u64, train: &[u8], segment: usize) -> usize {
-        let is_plain = self.life == Life::Live
-            && self.held.is_none()
-            && self.fed == self.next
-            && self.seen_end == self.next
-            && self.assembler.has_memory();
-        let Some((first, _)) = DataHeader::split(train) else { return 0 };
-        if !is_plain || first.stream.get() != self.stream.0 {
-            return 0;
-        }
-        self.now_ns = now_ns;
-        let key_id = first.key_id.get();
-        let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
-        let mut number = self.next;
-        let mut taken_bytes = 0;
-        for datagram in train.chunks(segment) {
-            let Some((header, rest)) = DataHeader::split(datagram) else { break };
-            let is_next = header.number.get() == number
-                && header.is_of_stream_of(first)
-                && rest.len() >= tag_bytes
-                && datagram.len() <= MAX_DATAGRAM_BYTES
-                && number < MAX_NUMBER
-                && self.assembler.is_open();
-            if !is_next {
-                break;
-            }
-            let (body, tag) = rest.split_at(rest.len() - tag_bytes);
-            let head = &datagram[..DATA_HEADER_BYTES];
-            let opener = &mut self.opener;
-            let open = |body: &mut [u8]| opener.open(key_id, number, head, body, tag);
-            if self.assembler.push(&Facts::of(header, body), body, open).is_err() {
-                break;
-            }
-            number += 1;
-            taken_bytes += datagram.len();
-        }
-        self.counters.taken += number - self.next;
-        (self.fed, self.next, self.seen_end) = (number, number, number);
-        taken_bytes
-    }
-
-    /// A datagram of this stream and its header.
-    #[inline]
-    pub fn handle(&mut self, now_ns: u64, header: &DataHeader, datagram: &[u8]) -> Verdict {
-        self.now_ns = now_ns;
-        let verdict = self.take(now_ns, header, datagram);
-        let counters = &mut self.counters;
-        *match verdict {
-            Verdict::Taken => &mut counters.taken,
-            Verdict::Duplicate => &mut counters.duplicates,
-            Verdict::TooFar => &mut counters.too_far,
-            Verdict::NoMemory => &mut counters.no_memory,
-            Verdict::Forged => &mut counters.forged,
-            Verdict::WrongKey(_) => &mut counters.wrong_key,
-            Verdict::Malformed => &mut counters.malformed,
-            Verdict::Ended => return verdict,
-        } += 1;
-        verdict
     }
 
     /// What a heartbeat says of this stream: the number of the next datagram, the
@@ -291,6 +238,53 @@ impl Ingress {
         self.assembler.waits_for_memory()
     }
 
+    /// Whether a large frame is filling, or waits for memory.
+    pub fn has_large_frame(&self) -> bool {
+        self.assembler.filling().is_some() || self.waits_for_memory()
+    }
+
+    /// Gives up the large frame that is filling if it has not grown for
+    /// [`STALLED_FRAME_NS`] and this; whether it did. The event is then lost, as is
+    /// told at the next boundary or heartbeat. To be called every second or so, and
+    /// when all that came has been delivered.
+    pub fn give_up_stalled(&mut self, now_ns: u64, patience_ns: u64) -> bool {
+        let Some((frame, filled)) = self.assembler.filling() else {
+            self.progress = None;
+            return false;
+        };
+        if self.held.is_some() {
+            // It is we who do not go on.
+            self.progress = None;
+            return false;
+        }
+        let enough = if self.assembler.is_memory_scarce() { STALLED_FRAME_BYTES } else { 1 };
+        match self.progress {
+            Some((before, then, since_ns)) if before == frame && filled < then + enough => {
+                let limit_ns = STALLED_FRAME_NS.saturating_add(patience_ns);
+                if now_ns.saturating_sub(since_ns) < limit_ns {
+                    return false;
+                }
+                self.progress = None;
+                self.assembler.cut();
+                true
+            }
+            _ => {
+                self.progress = Some((frame, filled, now_ns));
+                false
+            }
+        }
+    }
+
+    /// The time since the last look does not count: this machine slept.
+    pub fn forgive_stall(&mut self) {
+        self.progress = None;
+    }
+
+    /// Behind the highest number that the peer is known to have sent.
+    pub fn known_end(&self) -> u64 {
+        self.seen_end.max(self.told.number)
+    }
+
     /// Numbers that were asked for, or given up without that.
     pub fn seen_lost(&self) -> u64 {
         self.gaps.seen_lost()
@@ -313,69 +307,6 @@ impl Ingress {
     /// sender's window closes; what arrives is kept, as far as the reorder limit.
     pub fn set_held(&mut self, is_held: bool) {
         self.held = is_held.then(|| self.position());
-    }
-
-    #[inline]
-    fn take(&mut self, now_ns: u64, header: &DataHeader, datagram: &[u8]) -> Verdict {
-        if self.life != Life::Live {
-            return Verdict::Ended;
-        }
-        let (number, key_id) = (header.number.get(), header.key_id.get());
-        if number < self.next {
-            return Verdict::Duplicate;
-        }
-        let ahead = number - self.fed;
-        if ahead >= self.reorder_datagrams {
-            return Verdict::TooFar;
-        }
-        if self.reorder.has(ahead as usize) {
-            return Verdict::Duplicate;
-        }
-        let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
-        if datagram.len() < DATA_HEADER_BYTES + tag_bytes
-            || datagram.len() > MAX_DATAGRAM_BYTES
-            || header.stream.get() != self.stream.0
-            || number >= MAX_NUMBER
-        {
-            return Verdict::Malformed;
-        }
-        if !self.assembler.has_memory() {
-            return Verdict::NoMemory;
-        }
-        let (head, rest) = datagram.split_at(DATA_HEADER_BYTES);
-        let (body, tag) = rest.split_at(rest.len() - tag_bytes);
-        let facts = Facts::of(header, body);
-        let opener = &mut self.opener;
-        let open = |body: &mut [u8]| opener.open(key_id, number, head, body, tag);
-
-        let is_direct = ahead == 0 && self.held.is_none() && self.assembler.is_open();
-        if !is_direct && !self.reorder.has_room(body.len()) {
-            return Verdict::NoMemory;
-        }
-        let opened = match is_direct {
-            true => self.assembler.push(&facts, body, open),
-            false => self.reorder.put(ahead as usize, facts, body, open),
-        };
-        match opened {
-            Err(Unsealed::WrongKey(id)) => return Verdict::WrongKey(id),
-            Err(_) => return Verdict::Forged,
-            Ok(()) if is_direct => {
-                self.fed += 1;
-                self.reorder.skip(1);
-            }
-            Ok(()) => {}
-        }
-        if number < self.seen_end {
-            self.gaps.arrived(number, now_ns);
-        } else {
-            self.notice_until(number);
-            self.seen_end = number + 1;
-        }
-        if number == self.next {
-            self.next += 1;
-            self.advance_next();
-        }
-        Verdict::Taken
     }
 
     /// Moves `next` behind what is stored in a row.

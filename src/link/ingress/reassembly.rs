@@ -6,11 +6,22 @@
 //! it is complete or given up. What is over the limit waits, and its sender with
 //! it; a single frame is always let through, however large.
 //!
+//! ```text
+//!   charge ──fits, and nobody waits longer──▶ charged until complete or given up
+//!      └─────else─▶ queue of peers, one turn each; the first takes what gets free
+//! ```
+//! No peer keeps others out: those that wait take turns, whatever the number of
+//! streams in which each of them waits, and one peer's frames together may take
+//! half of the budget (or one frame alone all of it).
+//!
 //! Datagrams before their turn are those behind a hole. Whoever opens streams with
 //! holes and never fills them could else take any amount of memory.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::link::peer_id::PeerId;
 
 /// Bytes that incomplete frames of all streams take together.
 pub const REASSEMBLY_BYTES: usize = 64 << 20;
@@ -18,7 +29,10 @@ pub const REASSEMBLY_BYTES: usize = 64 << 20;
 /// Frames up to this size are not charged.
 pub const LARGE_FRAME_BYTES: usize = 256 << 10;
 
-const _: () = assert!(LARGE_FRAME_BYTES < REASSEMBLY_BYTES);
+/// The part of that which several frames of one peer may take.
+const PEER_PART: usize = 2;
+
+const _: () = assert!(LARGE_FRAME_BYTES < REASSEMBLY_BYTES / PEER_PART);
 
 /// Bytes of datagrams before their turn, of all streams together: a full store of
 /// more than forty streams with the usual size of datagrams.
@@ -29,17 +43,29 @@ pub const FREE_REORDER_BYTES: usize = 256 << 10;
 
 const _: () = assert!(FREE_REORDER_BYTES < REORDER_BYTES);
 
-/// The budget. Cloning gives another handle to it.
+/// The budget, as one peer sees it. Cloning gives another handle to it.
 #[derive(Clone, Debug)]
 pub struct Reassembly {
     shared: Arc<Shared>,
+    peer: PeerId,
 }
 
+/// Streams of different shards could share it; large frames are too rare for the
+/// lock to matter.
 #[derive(Debug)]
 struct Shared {
     limit_bytes: usize,
-    used_bytes: AtomicUsize,
+    state: Mutex<State>,
     reorder_bytes: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used_bytes: usize,
+    /// Of these, what each peer's frames take; peers without any are not in it.
+    by_peer: BTreeMap<PeerId, usize>,
+    /// Who waits, longest first, and in how many streams.
+    queue: VecDeque<(PeerId, usize)>,
 }
 
 /// What one stream keeps of datagrams before their turn, counted with all others'.
@@ -52,15 +78,25 @@ pub(super) struct Share {
 /// Bytes that are charged until this is dropped.
 #[derive(Debug)]
 pub(super) struct Charge {
-    shared: Arc<Shared>,
+    budget: Reassembly,
     bytes: usize,
 }
+
+/// A place in the queue, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn(Reassembly);
 
 impl Reassembly {
     /// A budget of so many bytes.
     pub fn new(limit_bytes: usize) -> Reassembly {
-        let (used_bytes, reorder_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Reassembly { shared: Arc::new(Shared { limit_bytes, used_bytes, reorder_bytes }) }
+        let (state, reorder_bytes) = (Mutex::default(), AtomicUsize::new(0));
+        let shared = Arc::new(Shared { limit_bytes, state, reorder_bytes });
+        Reassembly { shared, peer: PeerId(0) }
+    }
+
+    /// The same budget, for the streams of this peer.
+    pub fn of(&self, peer: PeerId) -> Reassembly {
+        Reassembly { shared: Arc::clone(&self.shared), peer }
     }
 
     /// The share of one more stream.
@@ -70,18 +106,58 @@ impl Reassembly {
 
     /// Bytes charged now.
     pub fn used_bytes(&self) -> usize {
-        self.shared.used_bytes.load(Ordering::Relaxed)
+        self.state().used_bytes
     }
 
-    /// Room for a frame of so many bytes; `None` if there is none now.
-    pub(super) fn charge(&self, bytes: usize) -> Option<Charge> {
+    /// Whether another peer waits.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.state().queue.iter().any(|(peer, _)| *peer != self.peer)
+    }
+
+    /// Room for a frame of so many bytes; `None` if there is none now, or others
+    /// come first. Then it waits for its turn.
+    pub(super) fn charge(&self, bytes: usize, turn: &mut Option<Turn>) -> Option<Charge> {
         let limit = self.shared.limit_bytes;
-        let fits = |used: usize| match used.checked_add(bytes) {
-            Some(sum) if used == 0 || sum <= limit => Some(sum),
-            _ => None,
-        };
-        self.shared.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(Charge { shared: self.shared.clone(), bytes })
+        let mut state = self.state();
+        let held = state.by_peer.get(&self.peer).copied().unwrap_or(0);
+        if held > 0 && held.saturating_add(bytes) > limit / PEER_PART {
+            // It waits for its own frames, and nobody for it.
+            return None;
+        }
+        let is_next = state.queue.front().is_none_or(|(peer, _)| *peer == self.peer);
+        let used = state.used_bytes;
+        if is_next && (used == 0 || used.saturating_add(bytes) <= limit) {
+            state.used_bytes += bytes;
+            *state.by_peer.entry(self.peer).or_default() += bytes;
+            drop(state);
+            *turn = None;
+            return Some(Charge { budget: self.clone(), bytes });
+        }
+        if turn.is_none() {
+            match state.queue.iter_mut().find(|(peer, _)| *peer == self.peer) {
+                Some((_, streams)) => *streams += 1,
+                None => state.queue.push_back((self.peer, 1)),
+            }
+            *turn = Some(Turn(self.clone()));
+        }
+        None
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let peer = self.0.peer;
+        let mut state = self.0.state();
+        let Some(at) = state.queue.iter().position(|(other, _)| *other == peer) else { return };
+        let Some((_, streams)) = state.queue.remove(at) else { return };
+        if streams > 1 {
+            // Its other streams wait for the next turn.
+            state.queue.push_back((peer, streams - 1));
+        }
     }
 }
 
@@ -119,7 +195,15 @@ impl Default for Reassembly {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.shared.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        let peer = self.budget.peer;
+        let mut state = self.budget.state();
+        state.used_bytes -= self.bytes;
+        if let Some(held) = state.by_peer.get_mut(&peer) {
+            *held -= self.bytes;
+            if *held == 0 {
+                state.by_peer.remove(&peer);
+            }
+        }
     }
 }
 
@@ -127,17 +211,64 @@ impl Drop for Charge {
 mod tests {
     use super::*;
 
+    fn charge(budget: &Reassembly, bytes: usize) -> Option<Charge> {
+        budget.charge(bytes, &mut None)
+    }
+
     #[test]
     fn one_frame_always_fits_and_more_only_within_the_limit() {
         let budget = Reassembly::new(100);
-        let first = budget.charge(1000).expect("nobody else holds any");
-        assert!(budget.charge(1).is_none());
+        let (one, other) = (budget.of(PeerId(1)), budget.of(PeerId(2)));
+        let first = charge(&one, 1000).expect("nobody else holds any");
+        assert!(charge(&other, 1).is_none());
         drop(first);
-        let _first = budget.charge(60).unwrap();
-        assert!(budget.charge(41).is_none());
-        let second = budget.charge(40).unwrap();
+        let _first = charge(&one, 60).unwrap();
+        assert!(charge(&other, 41).is_none());
+        let second = charge(&other, 40).unwrap();
         assert_eq!(budget.used_bytes(), 100);
         drop(second);
         assert_eq!(budget.used_bytes(), 60);
+    }
+
+    #[test]
+    fn the_frames_of_one_peer_take_half_of_it_and_leave_the_rest_to_others() {
+        let budget = Reassembly::new(100);
+        let (one, other) = (budget.of(PeerId(1)), budget.of(PeerId(2)));
+        let mut turn = None;
+        let first = charge(&one, 30).unwrap();
+        let _second = charge(&one, 20).unwrap();
+        assert!(one.charge(1, &mut turn).is_none());
+        assert!(turn.is_none() && !other.is_scarce(), "it waits for itself alone");
+        let _third = charge(&other, 50).unwrap();
+        drop(first);
+        assert!(charge(&one, 30).is_some());
+    }
+
+    #[test]
+    fn who_waits_gets_its_turn_although_others_ask_more_often() {
+        let budget = Reassembly::new(100);
+        let (hog, other) = (budget.of(PeerId(1)), budget.of(PeerId(2)));
+        let held = charge(&hog, 90).unwrap();
+        let mut waits = None;
+        assert!(other.charge(20, &mut waits).is_none());
+        assert!(hog.is_scarce() && !other.is_scarce());
+        drop(held);
+        // In many streams, and at once.
+        let mut turns: Vec<_> = (0..5).map(|_| None).collect();
+        for turn in &mut turns {
+            assert!(hog.charge(90, turn).is_none(), "others wait longer");
+        }
+        let held = other.charge(20, &mut waits).expect("it is its turn");
+        assert!(waits.is_none());
+        drop(held);
+        assert!(other.charge(90, &mut waits).is_none(), "again, behind the others");
+        let held = hog.charge(90, &mut turns[3]).unwrap();
+        assert!(hog.charge(90, &mut turns[0]).is_none());
+        drop(held);
+        assert!(hog.charge(90, &mut turns[0]).is_none(), "it had a turn");
+        assert!(other.charge(90, &mut waits).is_some());
+        // One that does not wait any more holds nobody up.
+        turns.clear();
+        assert!(charge(&other, 90).is_some());
     }
 }

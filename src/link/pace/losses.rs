@@ -10,28 +10,41 @@ const MIN_NUMBERS: u64 = 100;
 #[derive(Debug, Default)]
 pub struct Losses {
     /// In the order of their names.
-    peers: Vec<(PeerId, Sample)>,
+    peers: Vec<(PeerId, Loss)>,
+}
+
+/// What one receiver reported.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Loss {
+    /// What it lost.
+    pub sample: Sample,
+    /// What it says is a fair share of the way to it, in bytes per second; 0 if it
+    /// says nothing.
+    pub share: u64,
 }
 
 impl Losses {
     /// Adds what was reported.
-    pub fn add(&mut self, peer: PeerId, sample: Sample) {
-        match self.find(peer) {
-            Ok(at) => self.peers[at].1.add(sample),
-            Err(at) => self.peers.insert(at, (peer, sample)),
+    pub fn add(&mut self, peer: PeerId, sample: Sample, share: u64) {
+        let at = self.find(peer).unwrap_or_else(|at| {
+            self.peers.insert(at, (peer, Loss::default()));
+            at
+        });
+        let loss = &mut self.peers[at].1;
+        loss.sample.add(sample);
+        if share > 0 {
+            loss.share = share;
         }
     }
 
     /// The largest loss of all; none if nobody was sent enough.
-    pub fn worst(&self) -> Option<Sample> {
-        let known = self.peers.iter().filter(|(_, sample)| sample.numbers() >= MIN_NUMBERS);
-        known.map(|(_, sample)| *sample).max_by_key(|sample| sample.permille())
+    pub fn worst(&self) -> Option<Loss> {
+        self.known().map(|(_, loss)| loss).max_by_key(|loss| loss.sample.permille())
     }
 
-    /// What each lost, per mille, if it was sent enough.
-    pub fn known(&self) -> impl Iterator<Item = (PeerId, u64)> + '_ {
-        let known = self.peers.iter().filter(|(_, sample)| sample.numbers() >= MIN_NUMBERS);
-        known.map(|(peer, sample)| (*peer, sample.permille()))
+    /// What each lost, if it was sent enough.
+    pub fn known(&self) -> impl Iterator<Item = (PeerId, Loss)> + '_ {
+        self.peers.iter().filter(|(_, loss)| loss.sample.numbers() >= MIN_NUMBERS).copied()
     }
 
     /// The next interval begins.

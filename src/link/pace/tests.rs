@@ -3,6 +3,7 @@ use super::*;
 mod bottleneck;
 
 const MS: u64 = 1_000_000;
+const MB: u64 = 1_000_000;
 const A: PeerId = PeerId(1);
 const B: PeerId = PeerId(2);
 
@@ -17,13 +18,24 @@ fn sample(sent: u64, lost: u64) -> Sample {
 
 /// Sends at this rate for an interval and reports so much loss.
 fn interval(pace: &mut Pace, now_ns: &mut u64, bytes_per_s: u64, loss_permille: u64) {
+    interval_with_share(pace, now_ns, bytes_per_s, loss_permille, 0);
+}
+
+/// The same, and what the receiver says is a fair share.
+fn interval_with_share(
+    pace: &mut Pace,
+    now_ns: &mut u64,
+    bytes_per_s: u64,
+    loss_permille: u64,
+    share: u64,
+) {
     *now_ns = (*now_ns).max(pace.begun_ns);
     if pace.is_settling {
-        pace.report(*now_ns, A, Sample::default());
+        pace.report(*now_ns, A, Sample::default(), 0);
     }
     *now_ns += INTERVAL_NS;
     spend(pace, (bytes_per_s / (1_000_000_000 / INTERVAL_NS)) as usize);
-    pace.report(*now_ns, A, sample(1000, loss_permille));
+    pace.report(*now_ns, A, sample(1000, loss_permille), share);
 }
 
 #[test]
@@ -47,17 +59,65 @@ fn loss_slows_down_below_what_arrived() {
 }
 
 #[test]
+fn who_must_slow_down_first_takes_the_share_whatever_it_lost() {
+    for loss_permille in [200, 500, 999] {
+        let (mut pace, mut now_ns) = (Pace::new(0, None), 0);
+        interval_with_share(&mut pace, &mut now_ns, 60 * MB, loss_permille, 20 * MB);
+        assert_eq!(pace.rate(), Some(17 * MB));
+    }
+}
+
+#[test]
+fn a_share_that_is_known_too_late_is_taken_once() {
+    let (mut pace, mut now_ns) = (Pace::new(0, None), 0);
+    interval(&mut pace, &mut now_ns, 50 * MB, 999);
+    assert_eq!(pace.rate(), Some(FLOOR_BYTES_PER_S));
+    interval_with_share(&mut pace, &mut now_ns, MB, 0, 20 * MB);
+    assert_eq!(pace.rate(), Some(17 * MB));
+    // Its own way is narrower: that is not tried again.
+    interval_with_share(&mut pace, &mut now_ns, 17 * MB, 800, 20 * MB);
+    let slow = pace.rate().unwrap();
+    assert!(slow < 9 * MB);
+    interval_with_share(&mut pace, &mut now_ns, slow, 0, 20 * MB);
+    assert_eq!(pace.rate(), Some(slow + STEP_BYTES_PER_S));
+}
+
+#[test]
+fn who_has_more_than_a_share_gives_way_at_less_loss_and_without() {
+    let (mut pace, mut now_ns) = (Pace::new(0, None), 0);
+    interval_with_share(&mut pace, &mut now_ns, 60 * MB, GREEDY_LOSS_PERMILLE, 40 * MB);
+    assert_eq!(pace.rate(), None);
+    interval_with_share(&mut pace, &mut now_ns, 60 * MB, GREEDY_LOSS_PERMILLE + 1, 40 * MB);
+    assert_eq!(pace.rate(), Some(34 * MB));
+    interval_with_share(&mut pace, &mut now_ns, 34 * MB, 0, 26 * MB);
+    assert_eq!(pace.rate(), Some(33 * MB));
+    // The others need no more room.
+    interval(&mut pace, &mut now_ns, 33 * MB, 0);
+    assert_eq!(pace.rate(), Some(33 * MB + STEP_BYTES_PER_S));
+}
+
+#[test]
+fn a_share_grows_by_what_its_receiver_does_not_want() {
+    let (mut pace, mut now_ns) = (Pace::new(0, None), 0);
+    now_ns += INTERVAL_NS;
+    spend(&mut pace, 4 * 1000 * FULL_DATAGRAM_BYTES as usize);
+    pace.report(now_ns, A, sample(1000, 500), 20 * MB);
+    let rate = pace.rate().unwrap();
+    assert!((67 * MB..=68 * MB).contains(&rate), "{rate}");
+}
+
+#[test]
 fn the_rate_falls_once_per_interval_and_not_for_what_was_sent_before() {
     let mut pace = Pace::new(0, None);
     let mut now_ns = 0;
     interval(&mut pace, &mut now_ns, 1_000_000_000, 900);
     let rate = pace.rate();
-    pace.report(now_ns + SETTLE_NS - 1, A, sample(10_000, 9000));
+    pace.report(now_ns + SETTLE_NS - 1, A, sample(10_000, 9000), 0);
     assert_eq!(pace.rate(), rate);
     // Nor does what is reported across that moment.
-    pace.report(now_ns + SETTLE_NS, A, sample(10_000, 9000));
+    pace.report(now_ns + SETTLE_NS, A, sample(10_000, 9000), 0);
     spend(&mut pace, 85_000_000 / 50);
-    pace.report(now_ns + SETTLE_NS + INTERVAL_NS, A, sample(1000, 50));
+    pace.report(now_ns + SETTLE_NS + INTERVAL_NS, A, sample(1000, 50), 0);
     assert_eq!(pace.decreases(), 1);
     assert!(pace.rate() > rate);
 }
@@ -75,15 +135,15 @@ fn a_limited_rate_never_falls_by_more_than_half_at_once() {
 fn the_receiver_that_lost_most_counts() {
     let mut pace = Pace::new(0, None);
     spend(&mut pace, 20_000_000);
-    pace.report(INTERVAL_NS - 1, A, sample(1000, 200));
-    pace.report(INTERVAL_NS, B, sample(1000, 0));
+    pace.report(INTERVAL_NS - 1, A, sample(1000, 200), 0);
+    pace.report(INTERVAL_NS, B, sample(1000, 0), 0);
     assert_eq!(pace.rate(), Some(680_000_000));
 
     let mut pace = Pace::new(0, None);
     spend(&mut pace, 20_000_000);
-    pace.report(INTERVAL_NS - 1, A, sample(1000, 900));
+    pace.report(INTERVAL_NS - 1, A, sample(1000, 900), 0);
     pace.forget(INTERVAL_NS - 1, A); // demoted
-    pace.report(INTERVAL_NS, B, sample(1000, 0));
+    pace.report(INTERVAL_NS, B, sample(1000, 0), 0);
     assert_eq!(pace.rate(), None);
 }
 
@@ -91,8 +151,8 @@ fn the_receiver_that_lost_most_counts() {
 fn the_rate_is_what_it_was_once_all_who_lowered_it_are_gone() {
     let mut pace = Pace::new(0, None);
     spend(&mut pace, 20_000_000);
-    pace.report(INTERVAL_NS - 1, A, sample(1000, 300));
-    pace.report(INTERVAL_NS, B, sample(1000, 900));
+    pace.report(INTERVAL_NS - 1, A, sample(1000, 300), 0);
+    pace.report(INTERVAL_NS, B, sample(1000, 900), 0);
     assert!(pace.rate().is_some());
     pace.forget(4 * INTERVAL_NS, B);
     let is_limited = pace.rate().is_some();
@@ -103,9 +163,9 @@ fn the_rate_is_what_it_was_once_all_who_lowered_it_are_gone() {
 #[test]
 fn a_few_lost_of_a_few_mean_nothing() {
     let mut pace = Pace::new(0, None);
-    pace.report(100 * MS, A, sample(99, 99));
+    pace.report(100 * MS, A, sample(99, 99), 0);
     assert_eq!(pace.rate(), None);
-    pace.report(110 * MS, A, sample(1, 1));
+    pace.report(110 * MS, A, sample(1, 1), 0);
     assert_eq!(pace.rate(), Some(FLOOR_BYTES_PER_S));
 }
 
@@ -138,11 +198,11 @@ fn a_rate_that_is_not_used_does_not_rise() {
 #[test]
 fn a_pause_before_a_burst_does_not_count_as_a_slow_line() {
     let mut pace = Pace::new(0, None);
-    pace.report(10 * MS, A, sample(50, 0));
+    pace.report(10 * MS, A, sample(50, 0), 0);
     // Ten seconds of silence, then a burst into a full queue.
     let mut now_ns = 10_000 * MS;
     pace.spend(1_000_000);
-    pace.report(now_ns, A, sample(700, 600));
+    pace.report(now_ns, A, sample(700, 600), 0);
     assert_eq!(pace.rate(), None);
     interval(&mut pace, &mut now_ns, 1_000_000_000, 900);
     assert_eq!(pace.rate(), Some(85_000_000));

@@ -224,3 +224,32 @@ fn a_rotated_key_is_known_to_both_sides_meanwhile() {
     mesh.assert_seen(1, 0, CHANNEL, 1..=100);
     mesh.assert_seen(0, 1, CHANNEL, 1..=100);
 }
+
+#[test]
+fn a_large_frame_that_does_not_go_on_keeps_no_other_out_for_good() {
+    let mut mesh = Mesh::new(1);
+    for index in 0..3 {
+        let mut config = config(index);
+        config.reassembly_bytes = 1 << 20;
+        mesh.start(config);
+    }
+    mesh.listen(2, CHANNEL);
+    mesh.run_ms(300);
+    // Of node 0 repairs do not arrive, but it is alive.
+    mesh.reaches = |from, _, multicast| from != 0 || multicast;
+    mesh.loss_permille = 20;
+    mesh.emit_of(0, CHANNEL, 1, 700_000);
+    mesh.run_ms(1000);
+    mesh.loss_permille = 0;
+    mesh.emit_of(1, CHANNEL, 1, 700_000);
+    mesh.run_ms(5000);
+    assert_eq!(mesh.seen(2, 1, CHANNEL), (vec![], vec![]), "it waits");
+    mesh.run_ms(9000);
+    mesh.assert_seen(2, 1, CHANNEL, 1..=1);
+    assert_eq!(mesh.nodes[2].link.counters().stalled_frames, 1);
+    mesh.reaches = |_, _, _| true;
+    mesh.run_ms(1000);
+    mesh.emit_of(0, CHANNEL, 1, 100);
+    mesh.run_ms(1000);
+    assert_eq!(mesh.seen(2, 0, CHANNEL), (vec![2], vec![Some(1)]));
+}

@@ -323,3 +323,27 @@ fn a_probe_is_answered_whoever_asks() {
     assert_eq!((reply.nonce, reply.to, reply.node), ([6; 16], [5; 16], 1));
     assert_eq!((reply.received, reply.multicast), (bytes.len() as u32, true));
 }
+
+#[test]
+fn a_late_sign_of_the_old_session_does_not_keep_the_new_one_out() {
+    let mut mesh = Mesh::of(1, 3);
+    mesh.run_ms(500);
+    mesh.recorded = Some(Vec::new());
+    mesh.run_ms(1100);
+    let recorded = mesh.recorded.take().unwrap();
+    let (from, _, hello) = recorded
+        .into_iter()
+        .find(|(from, _, bytes)| bytes[2] == 0x10 && *from == address(0))
+        .unwrap();
+    mesh.kill(0);
+    let mut moved = address(0);
+    moved.set_port(6000);
+    mesh.start_at(config(0), moved);
+    mesh.run_ms(10);
+    // It lay in a socket's buffer.
+    mesh.inject(1, from, true, &hello);
+    mesh.run_ms(900);
+    assert_eq!(mesh.nodes[1].downs, [Gone::Restarted]);
+    assert_eq!(mesh.nodes[1].ups, 3);
+    assert!(mesh.nodes[1].warnings.is_empty(), "{:?}", mesh.nodes[1].warnings);
+}

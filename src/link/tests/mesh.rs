@@ -70,7 +70,7 @@ pub struct Node {
     pub ups: usize,
     pub last_peer: Option<PeerId>,
     pub downs: Vec<Gone>,
-    pub joined: u32,
+    pub joined: u64,
     /// Datagrams it put on the network: data and control, one per address.
     pub data: u64,
     pub control: u64,
@@ -187,7 +187,7 @@ impl Mesh {
         });
     }
 
-    pub fn listen(&mut self, index: usize, channel: &str) -> u32 {
+    pub fn listen(&mut self, index: usize, channel: &str) -> u64 {
         let now_ns = self.now_ns;
         let link = &mut self.nodes[index].link;
         let hash = link.open_channel(now_ns, channel);

@@ -2,6 +2,8 @@
 
 mod delivery;
 mod faults;
+mod joining;
 mod membership;
 mod mesh;
 mod neighbours;
+mod sending;

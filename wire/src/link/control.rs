@@ -136,7 +136,8 @@ impl<'a> Control<'a> {
             }
             Control::Status(status) => {
                 let reports: Vec<_> = status.reports.iter().collect();
-                Status::encode(&status.to, status.echo_ns, status.held_ns, &reports, out);
+                let Status { to, echo_ns, held_ns, share, .. } = status;
+                Status::encode(to, *echo_ns, *held_ns, *share, &reports, out);
             }
             Control::Nak(nak) => {
                 let ranges: Vec<_> = nak.ranges.iter().collect();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  heartbeat  0 time_ns u64 | 8 count u32 | 12 zero u32 | 16 beats …
-//!  status     0 to (16) | 16 echo_ns u64 | 24 held_ns u32 | 28 count u32 | 32 reports …
+//!  status     0 to (16) | 16 echo_ns u64 | 24 held_ns u32 | 28 share u32 | 32 count u32 | 36 zero u32 | 40 reports …
 //!  nak        0 to (16) | 16 stream u16 | 18 count u16 | 20 zero u32 | 24 seen_lost u64 | 32 ranges …
 //! ```
 //! Beats, reports and ranges are those of [`super::entries`].
@@ -30,7 +30,9 @@ struct StatusBytes {
     to: [u8; SESSION_BYTES],
     echo_ns: U64,
     held_ns: U32,
+    share: U32,
     count: U32,
+    zero: U32,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -44,7 +46,7 @@ struct NakBytes {
 }
 
 const _: () = assert!(size_of::<HeartbeatBytes>() == 16);
-const _: () = assert!(size_of::<StatusBytes>() == 32);
+const _: () = assert!(size_of::<StatusBytes>() == 40);
 const _: () = assert!(size_of::<NakBytes>() == 32);
 const _: () = assert!(size_of::<HeartbeatBytes>() + MAX_ENTRIES * BEAT_BYTES <= MAX_BODY_BYTES);
 const _: () = assert!(size_of::<StatusBytes>() + MAX_ENTRIES * REPORT_BYTES <= MAX_BODY_BYTES);
@@ -94,6 +96,9 @@ pub struct Status<'a> {
     pub echo_ns: u64,
     /// How long ago it came.
     pub held_ns: u32,
+    /// What each of the senders that share the way to it may have, in units of
+    /// 1000 bytes per second; 0 if it does not say.
+    pub share: u32,
     /// One for each stream that it tells of.
     pub reports: Entries<'a, Report>,
 }
@@ -109,6 +114,7 @@ impl<'a> Status<'a> {
             to: head.to,
             echo_ns: head.echo_ns.get(),
             held_ns: head.held_ns.get(),
+            share: head.share.get(),
             reports: Entries::decode(head.count.get() as usize, rest)?,
         })
     }
@@ -121,6 +127,7 @@ impl<'a> Status<'a> {
         to: &[u8; SESSION_BYTES],
         echo_ns: u64,
         held_ns: u32,
+        share: u32,
         reports: &[Report],
         out: &mut Vec<u8>,
     ) {
@@ -128,7 +135,9 @@ impl<'a> Status<'a> {
             to: *to,
             echo_ns: U64::new(echo_ns),
             held_ns: U32::new(held_ns),
+            share: U32::new(share),
             count: U32::new(reports.len() as u32),
+            zero: U32::new(0),
         };
         out.extend_from_slice(head.as_bytes());
         entries::encode(reports, out);

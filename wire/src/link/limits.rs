@@ -49,7 +49,10 @@ pub const MAX_BODY_BYTES: usize = MIN_DATAGRAM_BYTES - CONTROL_HEADER_BYTES - TA
 
 /// Most streams that one joined, heartbeat, status or leave tells of; more need
 /// another datagram.
-pub const MAX_ENTRIES: usize = 36;
+pub const MAX_ENTRIES: usize = 35;
+
+/// What the share of a status counts in, in bytes per second.
+pub const SHARE_UNIT_BYTES_PER_S: u64 = 1000;
 
 /// Most ranges in one NAK.
 pub const MAX_NAK_RANGES: usize = 72;

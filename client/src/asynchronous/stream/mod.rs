@@ -1,4 +1,4 @@
-//! Connecting an async client.
+//! Connecting an async client, and how much it writes at a time.
 
 #[cfg(unix)]
 mod unix;
@@ -6,6 +6,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(super) use unix::connect;
+pub(super) use unix::{MAX_WRITE_BYTES, connect};
 #[cfg(windows)]
-pub(super) use windows::connect;
+pub(super) use windows::{MAX_WRITE_BYTES, connect};

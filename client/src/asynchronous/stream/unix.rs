@@ -10,6 +10,9 @@ use interprocess::local_socket::{GenericFilePath, ToFsName};
 
 use crate::error::Error;
 
+/// A socket takes what it has room for, whatever it is given.
+pub(in crate::asynchronous) const MAX_WRITE_BYTES: usize = usize::MAX >> 1;
+
 /// Connects. That does not wait: a full backlog is an error.
 pub(in crate::asynchronous) async fn connect(path: &Path, _: Duration) -> Result<Stream, Error> {
     let fail = |error: io::Error| Error::from_connect(path, &error);

@@ -10,6 +10,11 @@ use netcluster_platform::pipe::{open, pipe_name};
 
 use crate::error::Error;
 
+/// A pipe takes whatever it is given to a buffer of its own and says that it is
+/// written: what may be lost with the connection without being known is bounded, as
+/// it is by a socket's buffer.
+pub(in crate::asynchronous) const MAX_WRITE_BYTES: usize = 64 << 10;
+
 /// Connects, waiting for a free instance of the pipe for so long: on a thread for
 /// what blocks, if there is none at once.
 pub(in crate::asynchronous) async fn connect(

@@ -54,7 +54,7 @@ pub struct Driver<I> {
     source: Source,
     channel: u64,
     /// The interest that peers must know of.
-    interest: u32,
+    interest: u64,
     phase: Phase,
     peers: usize,
     /// The stream that had no room for more, when last emitted to.

@@ -7,7 +7,7 @@ pub(in crate::datagram) const WHO_HAS_A_PORT: &str = "`ss -ulnp`";
 pub(in crate::datagram) const START_LOOPBACK: &str = "`ip link set lo up` starts that";
 
 /// What lets one machine join more groups.
-pub(in crate::datagram) const MORE_GROUPS: &str = 
+pub(in crate::datagram) const MORE_GROUPS: &str =
     "`sysctl -w net.ipv4.igmp_max_memberships=100` raises the limit per socket";
 
 /// What allows a larger receive buffer.

@@ -4,7 +4,8 @@
 pub(in crate::datagram) const WHO_HAS_A_PORT: &str = "`netstat -ano -p UDP`";
 
 /// What starts the loopback interface.
-pub(in crate::datagram) const START_LOOPBACK: &str = "the system's TCP/IP is not installed or disabled";
+pub(in crate::datagram) const START_LOOPBACK: &str =
+    "the system's TCP/IP is not installed or disabled";
 
 /// What lets one machine join more groups.
 pub(in crate::datagram) const MORE_GROUPS: &str = "fewer groups need fewer";

@@ -46,7 +46,7 @@ pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramE
     let (interface, reason) = interface::choose(&interfaces, config.interface.as_deref(), group)?;
     let address = interface.address(v6).ok_or(DatagramError::NoInterface)?;
 
-    let peers = peers_socket(config, address, interface.index)?;
+    let peers = peers_socket(config, address, interface.index, false)?;
     let groups = shared_socket(config)?;
     let unicast = unicast_socket(config, &interface)?;
     let port = bound_port(&unicast)?;
@@ -81,6 +81,7 @@ pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramE
         drops: vec![0; sockets.len()],
         sockets,
         memberships,
+        peers: if also_on_group_port { vec![address] } else { Vec::new() },
         interface,
         reason,
         interface_lost: false,
@@ -153,14 +154,16 @@ fn shared_socket(config: &DatagramConfig) -> Result<Socket, DatagramError> {
     }
 }
 
-/// The group's port on the interface's address, if nobody has any of it.
-fn peers_socket(
+/// The group's port on the interface's address: if nobody has any of it, unless it
+/// is to be shared.
+pub(super) fn peers_socket(
     config: &DatagramConfig,
     address: IpAddr,
     index: u32,
+    shared: bool,
 ) -> Result<Option<Socket>, DatagramError> {
     let step = "opening the socket for unicast on the group's port";
-    let socket = bare_socket(config, false).map_err(DatagramError::setup(step))?;
+    let socket = bare_socket(config, shared).map_err(DatagramError::setup(step))?;
     let address = match address {
         IpAddr::V6(ip) if ip.is_unicast_link_local() => {
             SocketAddrV6::new(ip, config.group.port(), 0, index).into()
@@ -176,14 +179,12 @@ fn peers_socket(
 }
 
 /// The socket that everything is sent from.
-fn unicast_socket(
-    config: &DatagramConfig,
-    interface: &Interface,
-) -> Result<Socket, DatagramError> {
+fn unicast_socket(config: &DatagramConfig, interface: &Interface) -> Result<Socket, DatagramError> {
     let step = DatagramError::setup;
     let v6 = config.group.is_ipv6();
     let socket = bare_socket(config, false).map_err(step("opening the unicast socket"))?;
-    system::set_multicast_interface(&socket, v6, interface).map_err(step("choosing the interface"))?;
+    system::set_multicast_interface(&socket, v6, interface)
+        .map_err(step("choosing the interface"))?;
     match v6 {
         true => socket.set_multicast_hops_v6(config.ttl),
         false => socket.set_multicast_ttl_v4(config.ttl),
@@ -192,12 +193,12 @@ fn unicast_socket(
     system::keep_port(&socket).map_err(step("keeping the unicast port"))?;
     set_buffer(&socket, Buffer::Send, config.send_buffer_bytes);
     let port = config.unicast_port.unwrap_or(0);
-    socket.bind(&SockAddr::from(SocketAddr::new(any(config), port))).map_err(
-        |error| match port != 0 && system::is_taken(&error) {
+    socket.bind(&SockAddr::from(SocketAddr::new(any(config), port))).map_err(|error| {
+        match port != 0 && system::is_taken(&error) {
             true => DatagramError::UnicastPortTaken(port),
             false => DatagramError::Setup { step: "binding the unicast port", error },
-        },
-    )?;
+        }
+    })?;
     Ok(socket)
 }
 

@@ -30,32 +30,30 @@ use std::net::IpAddr;
 
 use super::arrival::{CONTROL_BYTES, NAME_BYTES};
 #[cfg(target_os = "linux")]
-pub(super) use linux::{
-    control_value, force_buffer, mtu_bytes, probe_gso, send_each, send_train, set_gro,
-    set_options,
-};
-#[cfg(target_os = "linux")]
 pub(crate) use linux::{MAX_BATCH, receive};
-#[cfg(all(unix, not(target_os = "linux")))]
-pub(super) use other::{
-    control_value, force_buffer, mtu_bytes, probe_gso, send_each, send_train, set_gro,
-    set_options,
+#[cfg(target_os = "linux")]
+pub(super) use linux::{
+    control_value, force_buffer, mtu_bytes, probe_gso, send_each, send_train, set_gro, set_options,
 };
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use other::{MAX_BATCH, receive};
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(super) use other::{
+    control_value, force_buffer, mtu_bytes, probe_gso, send_each, send_train, set_gro, set_options,
+};
 #[cfg(unix)]
 pub(super) use unix::{
-    is_full, is_taken, join, keep_port, leave, may_be_uncut, next_message, sender, set_multicast_interface,
-    set_packet_info, share_from_now_on, share_port,
-};
-#[cfg(windows)]
-pub(super) use windows::{
-    control_value, force_buffer, is_full, is_taken, join, keep_port, leave, may_be_uncut, mtu_bytes,
-    next_message, probe_gso, send_each, send_train, sender, set_gro, set_multicast_interface,
-    set_options, set_packet_info, share_from_now_on, share_port,
+    is_full, is_taken, join, keep_port, leave, may_be_uncut, next_message, sender,
+    set_multicast_interface, set_packet_info, share_from_now_on, share_port,
 };
 #[cfg(windows)]
 pub(crate) use windows::{MAX_BATCH, receive};
+#[cfg(windows)]
+pub(super) use windows::{
+    control_value, force_buffer, is_full, is_taken, join, keep_port, leave, may_be_uncut,
+    mtu_bytes, next_message, probe_gso, send_each, send_train, sender, set_gro,
+    set_multicast_interface, set_options, set_packet_info, share_from_now_on, share_port,
+};
 
 /// A control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,7 +38,12 @@ impl Label {
 }
 
 /// Sets an option of plain type.
-pub(super) fn set_option<T: Copy>(socket: &Socket, level: i32, name: i32, value: T) -> io::Result<()> {
+pub(super) fn set_option<T: Copy>(
+    socket: &Socket,
+    level: i32,
+    name: i32,
+    value: T,
+) -> io::Result<()> {
     // SAFETY: the value is there and as long as is said; the kernel copies it.
     let outcome = unsafe {
         libc::setsockopt(
@@ -53,13 +58,20 @@ pub(super) fn set_option<T: Copy>(socket: &Socket, level: i32, name: i32, value:
 }
 
 /// By which interface groups are reached from this socket.
-pub(in crate::datagram) fn set_multicast_interface(socket: &Socket, v6: bool, interface: &Interface) -> io::Result<()> {
+pub(in crate::datagram) fn set_multicast_interface(
+    socket: &Socket,
+    v6: bool,
+    interface: &Interface,
+) -> io::Result<()> {
     if v6 {
         return socket.set_multicast_if_v6(interface.index);
     }
     let any = libc::in_addr { s_addr: 0 };
-    let request =
-        libc::ip_mreqn { imr_multiaddr: any, imr_address: any, imr_ifindex: interface.index as libc::c_int };
+    let request = libc::ip_mreqn {
+        imr_multiaddr: any,
+        imr_address: any,
+        imr_ifindex: interface.index as libc::c_int,
+    };
     set_option(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, request)
 }
 

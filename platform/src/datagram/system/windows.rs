@@ -21,11 +21,12 @@ use socket2::{SockAddr, Socket};
 use windows_sys::Win32::Networking::WinSock::{
     AF_INET, AF_INET6, CMSGHDR, IN_PKTINFO, IN6_PKTINFO, IP_DONTFRAGMENT, IP_MTU_DISCOVER,
     IP_PKTINFO, IP_PMTUDISC_PROBE, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_DONTFRAG,
-    IPV6_MTU_DISCOVER, IPV6_PKTINFO, LPFN_WSARECVMSG, MSG_TRUNC, SIO_GET_EXTENSION_FUNCTION_POINTER,
-    SIO_UDP_CONNRESET, SIO_UDP_NETRESET, SO_EXCLUSIVEADDRUSE, SOCKADDR_IN, SOCKADDR_IN6, SOCKET,
-    SOL_SOCKET, UDP_COALESCED_INFO, UDP_RECV_MAX_COALESCED_SIZE, UDP_SEND_MSG_SIZE,
-    WSAEADDRNOTAVAIL, WSAEINVAL, WSAEMSGSIZE, WSAENOBUFS, WSAENOPROTOOPT, WSAEOPNOTSUPP,
-    WSAETOOMANYREFS, WSAID_WSARECVMSG, WSABUF, WSAIoctl, WSAMSG, WSASendMsg, setsockopt,
+    IPV6_MTU_DISCOVER, IPV6_PKTINFO, LPFN_WSARECVMSG, MSG_TRUNC,
+    SIO_GET_EXTENSION_FUNCTION_POINTER, SIO_UDP_CONNRESET, SIO_UDP_NETRESET, SO_EXCLUSIVEADDRUSE,
+    SOCKADDR_IN, SOCKADDR_IN6, SOCKET, SOL_SOCKET, UDP_COALESCED_INFO, UDP_RECV_MAX_COALESCED_SIZE,
+    UDP_SEND_MSG_SIZE, WSABUF, WSAEADDRNOTAVAIL, WSAEINVAL, WSAEMSGSIZE, WSAENOBUFS,
+    WSAENOPROTOOPT, WSAEOPNOTSUPP, WSAETOOMANYREFS, WSAID_WSARECVMSG, WSAIoctl, WSAMSG, WSASendMsg,
+    setsockopt,
 };
 
 use super::super::interface::Interface;
@@ -58,8 +59,7 @@ fn raw(socket: &Socket) -> SOCKET {
 fn set_option<T: Copy>(socket: &Socket, level: i32, name: i32, value: T) -> io::Result<()> {
     let bytes = size_of::<T>() as i32;
     // SAFETY: the value is there and as long as is said; the system copies it.
-    let outcome =
-        unsafe { setsockopt(raw(socket), level, name, (&raw const value).cast(), bytes) };
+    let outcome = unsafe { setsockopt(raw(socket), level, name, (&raw const value).cast(), bytes) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -144,9 +144,11 @@ pub(in crate::datagram) fn share_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_address(true)
 }
 
-/// Not needed: one that is bound to all addresses may join one that is bound to a
-/// single address, unless that is exclusive.
-pub(in crate::datagram) fn share_from_now_on(_: &Socket) -> io::Result<()> {
+/// Lets others that allow it have the port of this bound socket, too. Windows lets
+/// one that is bound to all addresses join one that is bound to a single address
+/// anyway; what carries out its calls elsewhere has to be told.
+pub(in crate::datagram) fn share_from_now_on(socket: &Socket) -> io::Result<()> {
+    let _ = socket.set_reuse_address(true);
     Ok(())
 }
 
@@ -205,9 +207,10 @@ fn own_address(interface: &Interface) -> io::Result<Ipv4Addr> {
     }
 }
 
-/// Whether an error of [`join`] says that the socket can hold no more groups.
+/// Whether an error of [`join`] says that the socket can hold no more groups. What
+/// carries out the calls of Windows elsewhere knows no better than "invalid".
 pub(in crate::datagram) fn is_full(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(WSAENOBUFS | WSAETOOMANYREFS))
+    matches!(error.raw_os_error(), Some(WSAENOBUFS | WSAETOOMANYREFS | WSAEINVAL))
 }
 
 /// Has the system tell where each datagram was sent to, and where it came in.
@@ -320,24 +323,14 @@ pub(in crate::datagram) fn send_train(
         namelen: to.len(),
         lpBuffers: &raw mut part,
         dwBufferCount: 1,
-        Control: WSABUF {
-            len: size_of::<SegmentControl>() as u32,
-            buf: (&raw mut control).cast(),
-        },
+        Control: WSABUF { len: size_of::<SegmentControl>() as u32, buf: (&raw mut control).cast() },
         dwFlags: 0,
     };
     let mut sent = 0;
     // SAFETY: all that the message points to is alive, and only read; nothing is
     // overlapped.
     let outcome = unsafe {
-        WSASendMsg(
-            raw(socket),
-            &raw const message,
-            0,
-            &raw mut sent,
-            std::ptr::null_mut(),
-            None,
-        )
+        WSASendMsg(raw(socket), &raw const message, 0, &raw mut sent, std::ptr::null_mut(), None)
     };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -379,6 +379,65 @@ fn a_large_frame_that_is_given_up_gives_its_memory_back() {
 }
 
 #[test]
+fn a_large_frame_that_does_not_go_on_is_given_up_and_told() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let sender = large(400 << 10);
+    let config = config(10_000);
+    let mut one = ingress(&Keys::open_link(), START, &config);
+    let (half, end) = (sender.datagrams.len() / 2, sender.datagrams.len());
+    let mut got = play(&mut one, &sender, &all(&sender)[..half - 1]);
+    let mut given_up_s = None;
+    for second in 0..30 {
+        if second == 5 {
+            got.extend(play(&mut one, &sender, &[half - 1]));
+        }
+        if one.give_up_stalled(second * SECOND_NS, 0) {
+            given_up_s = Some(second);
+        }
+    }
+    assert_eq!(given_up_s, Some(15), "10 s after it grew last");
+    assert_eq!(config.reassembly.used_bytes(), 0);
+    got.extend(play(&mut one, &sender, &all(&sender)[half..end]));
+    assert_eq!(got, [Got::Event(0), Got::Lost(Some(1)), Got::Event(2)]);
+    // Or the next heartbeat tells.
+    let mut other = ingress(&Keys::open_link(), START, &config);
+    let mut got = play(&mut other, &sender, &all(&sender)[..half]);
+    assert!(!other.give_up_stalled(0, SECOND_NS));
+    assert!(!other.give_up_stalled(STALLED_FRAME_NS, SECOND_NS));
+    assert!(other.give_up_stalled(STALLED_FRAME_NS + SECOND_NS, SECOND_NS));
+    other.heartbeat(0, half as u64, 0, 2);
+    drain(&mut other, &sender, &mut got);
+    assert_eq!(got, [Got::Event(0), Got::Lost(Some(1))]);
+}
+
+#[test]
+fn while_others_wait_a_large_frame_must_grow_by_more_than_a_trickle() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let sender = large(900 << 10);
+    let mut config = config(10_000);
+    config.reassembly = Reassembly::new(1 << 20);
+    let of = |peer: u32| IngressConfig {
+        reassembly: config.reassembly.of(crate::link::PeerId(peer)),
+        ..config.clone()
+    };
+    let mut one = ingress(&Keys::open_link(), START, &of(1));
+    let mut other = ingress(&Keys::open_link(), START, &of(2));
+    play(&mut one, &sender, &[0, 1]);
+    for second in 0..30 {
+        play(&mut one, &sender, &[second + 2]);
+        assert!(!one.give_up_stalled(second as u64 * SECOND_NS, 0));
+    }
+    play(&mut other, &sender, &[0, 1]);
+    assert!(other.waits_for_memory());
+    let given_up = (30..60).find(|&second| {
+        play(&mut one, &sender, &[second + 2]);
+        one.give_up_stalled(second as u64 * SECOND_NS, 0)
+    });
+    assert_eq!(given_up, Some(39));
+    assert_eq!(play(&mut other, &sender, &all(&sender)[2..]), events(1..3));
+}
+
+#[test]
 fn an_end_does_not_wait_for_memory() {
     let sender = large(400 << 10);
     let mut config = config(10_000);
