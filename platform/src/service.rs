@@ -28,7 +28,9 @@ use windows_service::service_control_handler::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_service::{define_windows_service, service_dispatcher};
-use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, ERROR_SERVICE_DOES_NOT_EXIST};
+use windows_sys::Win32::Foundation::{
+    ERROR_ALREADY_EXISTS, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_EXISTS,
+};
 use windows_sys::Win32::Security::SetFileSecurityW;
 use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES};
 use windows_sys::Win32::Storage::FileSystem::CreateDirectoryW;
@@ -255,10 +257,12 @@ fn manager(access: ServiceManagerAccess) -> io::Result<ServiceManager> {
 /// The system's own error, if that is what it is.
 fn system_error(error: windows_service::Error) -> io::Error {
     let windows_service::Error::Winapi(error) = error else { return io::Error::other(error) };
-    if error.raw_os_error() == Some(ERROR_SERVICE_DOES_NOT_EXIST.cast_signed()) {
-        return io::Error::new(io::ErrorKind::NotFound, error);
-    }
-    error
+    let kind = match error.raw_os_error().map(i32::cast_unsigned) {
+        Some(ERROR_SERVICE_DOES_NOT_EXIST) => io::ErrorKind::NotFound,
+        Some(ERROR_SERVICE_EXISTS) => io::ErrorKind::AlreadyExists,
+        _ => return error,
+    };
+    io::Error::new(kind, error)
 }
 
 #[cfg(test)]

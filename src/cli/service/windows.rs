@@ -37,7 +37,12 @@ pub fn install(config: Option<PathBuf>) -> Result<(), Failure> {
         description: "Carries events between the programs of this machine, and to other machines",
         arguments,
     };
-    service::install(&registration).map_err(|error| cannot("install the service", &error))?;
+    service::install(&registration).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::other(
+            "the service is installed already; `netcluster service uninstall` removes it",
+        ),
+        _ => cannot("install the service", &error),
+    })?;
     notice(format_args!(
         "installed the service {NAME}; its settings are read from {}; `net start {NAME}` starts it \
          now",
