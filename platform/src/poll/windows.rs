@@ -42,8 +42,10 @@ pub(super) type Scratch = Vec<u8>;
 /// steps of 15 else, and a link repairs and paces in milliseconds.
 pub(super) fn sharpen_waits() {
     static SHARPENED: OnceLock<()> = OnceLock::new();
-    // SAFETY: it takes a number. It is never undone: a link lasts as long as its broker.
-    SHARPENED.get_or_init(|| drop(unsafe { timeBeginPeriod(1) }));
+    SHARPENED.get_or_init(|| {
+        // SAFETY: it takes a number. It is never undone: a link lasts as long as its broker.
+        let _ = unsafe { timeBeginPeriod(1) };
+    });
 }
 
 /// A pipe cannot leave its event queue.
