@@ -11,9 +11,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use windows_sys::Win32::System::Console::{
-    CTRL_BREAK_EVENT, CTRL_C_EVENT, GenerateConsoleCtrlEvent, SetConsoleCtrlHandler,
-};
+use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetConsoleCtrlHandler};
 use windows_sys::core::BOOL;
 
 /// What was asked.
@@ -60,16 +58,4 @@ unsafe extern "system" fn handle(kind: u32) -> BOOL {
         thread::park();
     }
     1
-}
-
-/// Presses Ctrl-Break for a process of this console that leads a group of its own.
-///
-/// # Errors
-/// What the system says.
-pub fn interrupt(group: u32) -> io::Result<()> {
-    // SAFETY: it takes numbers alone.
-    match unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, group) } {
-        0 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
 }

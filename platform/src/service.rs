@@ -13,7 +13,8 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::os::windows::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,10 +28,14 @@ use windows_service::service_control_handler::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_service::{define_windows_service, service_dispatcher};
-use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, ERROR_SERVICE_DOES_NOT_EXIST};
+use windows_sys::Win32::Foundation::{
+    ERROR_ALREADY_EXISTS, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_EXISTS,
+};
 use windows_sys::Win32::Security::SetFileSecurityW;
 use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES};
 use windows_sys::Win32::Storage::FileSystem::CreateDirectoryW;
+use windows_sys::Win32::System::Com::CoTaskMemFree;
+use windows_sys::Win32::UI::Shell::{FOLDERID_ProgramData, SHGetKnownFolderPath};
 
 use crate::local::windows::descriptor::Descriptor;
 use crate::local::windows::name::wide;
@@ -105,6 +110,32 @@ pub fn uninstall(name: &str) -> io::Result<()> {
         thread::sleep(LOOK_AGAIN);
     }
     service.delete().map_err(system_error)
+}
+
+/// Where programs keep what belongs to no single user: usually `C:\ProgramData`. Asked of
+/// the system, since an environment variable may say anything.
+///
+/// # Errors
+/// What the system says.
+pub fn program_data() -> io::Result<PathBuf> {
+    let mut start = std::ptr::null_mut();
+    // SAFETY: the folder's number is static, no user's token is given, and the result is
+    // valid for writing; it is freed once, whatever the outcome, as the call wants it.
+    unsafe {
+        let told =
+            SHGetKnownFolderPath(&FOLDERID_ProgramData, 0, std::ptr::null_mut(), &raw mut start);
+        if told < 0 {
+            CoTaskMemFree(start.cast());
+            return Err(io::Error::from_raw_os_error(told));
+        }
+        let mut length = 0;
+        while *start.add(length) != 0 {
+            length += 1;
+        }
+        let path = OsString::from_wide(std::slice::from_raw_parts(start, length));
+        CoTaskMemFree(start.cast());
+        Ok(path.into())
+    }
 }
 
 /// A directory for a service's files, made if it is missing. Nobody but administrators
@@ -226,8 +257,38 @@ fn manager(access: ServiceManagerAccess) -> io::Result<ServiceManager> {
 /// The system's own error, if that is what it is.
 fn system_error(error: windows_service::Error) -> io::Error {
     let windows_service::Error::Winapi(error) = error else { return io::Error::other(error) };
-    if error.raw_os_error() == Some(ERROR_SERVICE_DOES_NOT_EXIST.cast_signed()) {
-        return io::Error::new(io::ErrorKind::NotFound, error);
+    let kind = match error.raw_os_error().map(i32::cast_unsigned) {
+        Some(ERROR_SERVICE_DOES_NOT_EXIST) => io::ErrorKind::NotFound,
+        Some(ERROR_SERVICE_EXISTS) => io::ErrorKind::AlreadyExists,
+        _ => return error,
+    };
+    io::Error::new(kind, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_have_a_place_for_their_data() {
+        let path = program_data().unwrap();
+        assert!(path.is_absolute() && path.is_dir(), "{}", path.display());
     }
-    error
+
+    #[test]
+    fn a_directory_is_prepared_once_or_twice() {
+        let path = std::env::temp_dir().join(format!("netcluster-data-{}", std::process::id()));
+        prepare_directory(&path).unwrap();
+        prepare_directory(&path).unwrap();
+        assert!(path.is_dir());
+        std::fs::remove_dir(&path).unwrap();
+        let missing = path.join("deeper");
+        assert_eq!(prepare_directory(&missing).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_not_installed_is_not_found() {
+        let error = uninstall("netcluster-no-such-service").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 }

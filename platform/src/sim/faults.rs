@@ -14,7 +14,8 @@ pub struct Faults {
     pub short_send_permille: u32,
     /// A send takes nothing, though there was room.
     pub blocked_send_permille: u32,
-    /// A send takes all and blocks nevertheless, as one does that copies.
+    /// A send takes all and blocks nevertheless, as one does that copies: what it took
+    /// is lost if the connection is closed before `Writable`.
     pub held_send_permille: u32,
     /// A send is carried out at the next `wait`, not at once.
     pub lazy_send_permille: u32,

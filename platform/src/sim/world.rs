@@ -177,9 +177,10 @@ impl World {
             (0..self.shards.len()).for_each(|shard| self.schedule_accept(shard));
             return;
         }
-        let is_able = |shard: &Shard| {
-            shard.listener.is_some() && !shard.accept_paused && !shard.accept_scheduled
-        };
+        if self.shards.iter().any(|shard| shard.accept_scheduled) {
+            return;
+        }
+        let is_able = |shard: &Shard| shard.listener.is_some() && !shard.accept_paused;
         let able: Vec<usize> =
             (0..self.shards.len()).filter(|&shard| is_able(&self.shards[shard])).collect();
         if !able.is_empty() {

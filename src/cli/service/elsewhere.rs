@@ -25,3 +25,16 @@ pub fn uninstall() -> Result<(), Failure> {
 pub fn run(_config: Option<PathBuf>) -> Result<(), Failure> {
     Err(instead())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_says_what_to_use_instead() {
+        for refused in [install(None), uninstall(), run(None)] {
+            let text = refused.unwrap_err().to_string();
+            assert!(text.contains("systemd unit") && !text.contains('\n'), "{text}");
+        }
+    }
+}

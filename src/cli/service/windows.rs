@@ -21,7 +21,7 @@ const MAX_LOG_BYTES: u64 = 8 << 20;
 
 /// Registers the service, after a look at what it will read.
 pub fn install(config: Option<PathBuf>) -> Result<(), Failure> {
-    let directory = directory();
+    let directory = directory()?;
     service::prepare_directory(&directory)
         .map_err(|error| cannot(&format!("prepare {}", directory.display()), &error))?;
     settings(config.as_deref())?;
@@ -37,7 +37,12 @@ pub fn install(config: Option<PathBuf>) -> Result<(), Failure> {
         description: "Carries events between the programs of this machine, and to other machines",
         arguments,
     };
-    service::install(&registration).map_err(|error| cannot("install the service", &error))?;
+    service::install(&registration).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::other(
+            "the service is installed already; `netcluster service uninstall` removes it",
+        ),
+        _ => cannot("install the service", &error),
+    })?;
     notice(format_args!(
         "installed the service {NAME}; its settings are read from {}; `net start {NAME}` starts it \
          now",
@@ -79,7 +84,7 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
 /// From the settings to the end of the broker. A failure is in the log as well: a
 /// service has no other voice.
 fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
-    let log = log_file().map_err(|error| cannot("open the log", &error))?;
+    let log = log_file(&directory()?).map_err(|error| cannot("open the log", &error))?;
     let settings = settings(config);
     // Without settings there is no level, and yet something to tell.
     serve::start_log(settings.as_ref().ok(), Some(log));
@@ -96,7 +101,7 @@ fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
 
 /// What the service is told, by the named file or its own; which may be missing.
 fn settings(config: Option<&Path>) -> Result<Settings, Failure> {
-    let own = directory().join("netcluster.toml");
+    let own = directory()?.join("netcluster.toml");
     match config {
         Some(path) => Settings::read(path),
         None if own.exists() => Settings::read(&own),
@@ -105,13 +110,14 @@ fn settings(config: Option<&Path>) -> Result<Settings, Failure> {
 }
 
 /// Where the service's files are.
-fn directory() -> PathBuf {
-    let data = std::env::var_os("ProgramData").unwrap_or_else(|| r"C:\ProgramData".into());
-    PathBuf::from(data).join("netcluster")
+fn directory() -> Result<PathBuf, Failure> {
+    let data = service::program_data()
+        .map_err(|error| cannot("find the directory of programs' data", &error))?;
+    Ok(data.join("netcluster"))
 }
 
-fn log_file() -> io::Result<File> {
-    let path = directory().join("netcluster.log");
+fn log_file(directory: &Path) -> io::Result<File> {
+    let path = directory.join("netcluster.log");
     if fs::metadata(&path).is_ok_and(|log| log.len() > MAX_LOG_BYTES) {
         fs::rename(&path, path.with_extension("log.old"))?;
     }
