@@ -18,7 +18,6 @@
 
 pub mod args;
 pub mod hello;
-#[cfg(unix)]
 pub mod keeper;
 pub mod lines;
 pub mod machine;

@@ -7,6 +7,13 @@
 //!    emitter …   broker or relay     listener …          many, holder
 //!        └──── socket ────┴──── socket ────┘
 //! ```
+//! `run` does the same with a scenario, on one machine or several:
+//!
+//! ```text
+//!   scenario ─▶ coordinator ══ TCP, or within ══ agent (a seat per machine)
+//!                                                  ├─ broker
+//!                                                  └─ play: voices, ears, churn
+//! ```
 //! One program in several roles. Emitters and listeners use the client crate as
 //! users do; each event carries a stamp (`stamp`), each listener keeps a tally
 //! of gaps, repeats and broken payloads (`tally`). Nothing here is needed to run
@@ -157,7 +164,6 @@ fn take_role() -> ExitCode {
             Role::Many(plan) => many::run(plan),
             Role::Holder(plan) => holder::run(plan),
             Role::Play(plan) => play::take_part(plan),
-            #[cfg(unix)]
             Role::Keeper(broker) => agent::keeper::keep(broker),
             #[cfg(target_os = "linux")]
             Role::Link(role) => link::take_role(role),

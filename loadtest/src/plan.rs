@@ -123,7 +123,6 @@ pub enum Role {
     /// Plays a part of a scenario.
     Play(PartPlan),
     /// Ends the broker with this process id when its agent is gone.
-    #[cfg(unix)]
     Keeper(u32),
     /// Has a place on the network.
     #[cfg(target_os = "linux")]

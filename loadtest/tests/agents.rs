@@ -1,6 +1,8 @@
 //! Agents over TCP: tokens, versions, one run at a time, death in mid-run, and
 //! several of them in namespaces.
 
+#![cfg(unix)]
+
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,11 +1,15 @@
 //! Scenarios as they are run on one machine: own ones, shipped ones, a search, a
 //! killed broker, an interrupt, wrong files.
 
+#![cfg(unix)]
+
 mod common;
 
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use common::{Directory, clean, command, has_broker, result_of, role, run};
+use common::{Directory, PROGRAM, clean, command, has_broker, result_of, role, run};
 use netcluster_loadtest::result::{ResultFile, metric};
 
 const SMALL: &str = r#"
@@ -88,6 +92,32 @@ fn commands_are_answered_and_timed_there_and_back() {
 }
 
 #[test]
+fn a_broker_that_runs_is_attached_to_and_left_alone() {
+    if !has_broker() {
+        return;
+    }
+    let directory = Directory::new();
+    let socket = directory.0.join("own.sock");
+    let mut broker = Command::new(Path::new(PROGRAM).with_file_name("netcluster"))
+        .args(["serve", "--log", "off", "--socket"])
+        .arg(&socket)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !socket.exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let text = SMALL.replace("seconds = 0.4", "seconds = 0.3\nbroker = { start = false }");
+    let file = directory.file("attached.toml", &text);
+    let result = clean(&format!("{file} --socket {}", socket.display()));
+    assert!(role(&result, "all").delivered > 0);
+    assert!(matches!(broker.try_wait(), Ok(None)), "it still runs");
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+}
+
+#[test]
 fn a_killed_broker_comes_back_and_visitors_go_on() {
     if !has_broker() {
         return;
@@ -120,7 +150,6 @@ fn a_search_ends_with_the_highest_rate_that_held() {
     assert!(capacity.steps.len() > 3);
 }
 
-#[cfg(unix)]
 #[test]
 fn an_interrupt_gives_a_partial_result() {
     use rustix::process::{Pid, Signal, kill_process};
@@ -141,10 +170,10 @@ fn an_interrupt_gives_a_partial_result() {
         if is_up() {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     // Into the run: all processes start in less.
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(4));
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));

@@ -1,10 +1,10 @@
 //! Lines of JSON over TCP: each of bounded length, in bounded time.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -42,23 +42,35 @@ impl Reader {
     /// The next line; `None` at the end of the connection.
     ///
     /// # Errors
-    /// If none comes in time, it is too long, or it is not what is expected.
+    /// If it has not come whole in time, it is too long, or it is not what is expected.
     pub fn read<T: DeserializeOwned>(
         &mut self,
         max_bytes: u64,
         timeout: Duration,
     ) -> Result<Option<T>> {
-        self.stream.get_ref().set_read_timeout(Some(timeout))?;
+        let deadline = Instant::now() + timeout;
         let mut line = Vec::new();
-        let read = (&mut self.stream).take(max_bytes).read_until(b'\n', &mut line);
-        match read {
-            Ok(0) => return Ok(None),
-            Ok(_) if line.last() == Some(&b'\n') => {}
-            Ok(read) if read as u64 == max_bytes => bail!("a line of more than {max_bytes} bytes"),
-            Ok(_) => return Ok(None),
-            Err(error) if is_timeout(&error) => bail!("nothing came for {timeout:?}"),
-            Err(error) if is_gone(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            ensure!(!left.is_zero(), "nothing came for {timeout:?}");
+            self.stream.get_ref().set_read_timeout(Some(left))?;
+            let came = match self.stream.fill_buf() {
+                Ok(came) => came,
+                Err(error) if is_timeout(&error) => continue,
+                Err(error) if is_gone(&error) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            if came.is_empty() {
+                return Ok(None);
+            }
+            let end = came.iter().position(|byte| *byte == b'\n');
+            let used = end.map_or(came.len(), |end| end + 1);
+            line.extend_from_slice(&came[..used]);
+            self.stream.consume(used);
+            ensure!(line.len() as u64 <= max_bytes, "a line of more than {max_bytes} bytes");
+            if end.is_some() {
+                break;
+            }
         }
         serde_json::from_slice(&line).map(Some).context("not a line of this protocol")
     }
@@ -83,7 +95,8 @@ impl Writer {
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+    let again = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
+    again.contains(&error.kind())
 }
 
 fn is_gone(error: &io::Error) -> bool {

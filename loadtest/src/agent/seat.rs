@@ -185,7 +185,6 @@ impl Seat {
         let broker = Broker::start_with(&program, &arguments, &self.scratch)?;
         self.pid = broker.pid();
         self.started = Some((broker, arguments));
-        #[cfg(unix)]
         self.crew.start("the keeper", &Role::Keeper(self.pid))?;
         Ok(())
     }
