@@ -137,7 +137,7 @@ fn a_search_ends_with_the_highest_rate_that_held() {
         return;
     }
     let directory = Directory::new();
-    // No machine emits that much by one client, whatever it is busy with.
+    // Doubled until the machine cannot follow; a goal that nothing misses before.
     let text = "name = 'limit'\nseconds = 0.2\nwarm-up = 0\n[[emitters]]\nname = 'e'\n\
                 events = 'a'\nsize = 4096\nrate = 20000\n[[listeners]]\nname = 'l'\npatterns = 'a'\n";
     let file = directory.file("limit.toml", text);

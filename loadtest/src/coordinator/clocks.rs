@@ -89,7 +89,11 @@ fn ask(agents: &mut Agents, place: usize) -> Offset {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
+    use crate::agent::{hello, lines};
 
     #[test]
     fn the_true_offset_is_within_the_error_however_the_way_is_split() {
@@ -99,6 +103,36 @@ mod tests {
             let offset = Offset::of(asked, said as u64, asked + there + back);
             assert!(offset.ns.abs_diff(truth) <= offset.error_ns, "{offset:?}");
         }
+    }
+
+    /// An agent on a machine whose clock is ahead, with answers that take a while.
+    fn agent_ahead(listener: TcpListener, ahead_ns: u64) {
+        let (stream, _) = listener.accept().unwrap();
+        let (mut reader, mut writer) = lines::split(stream).unwrap();
+        let machine = Machine { clock: "another".into(), ..Machine::this() };
+        hello::greet_coordinator(&mut reader, &mut writer, None, || Ok(()), machine).unwrap();
+        let soon = Duration::from_secs(10);
+        while let Ok(Some(order)) = reader.read(lines::MAX_HELLO_BYTES, soon) {
+            if let Order::Clock(number) = order {
+                let at_ns = clock::now_ns() + ahead_ns;
+                writer.write(&Answer::Clock { number, at_ns }).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_found_within_the_error_that_is_told() {
+        const AHEAD_NS: u64 = 5_000_000_000;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let agent = thread::spawn(move || agent_ahead(listener, AHEAD_NS));
+        let mut agents = Agents::new();
+        agents.add("m1", &address, None).unwrap();
+        let offset = estimate(&mut agents)[0];
+        assert!(offset.error_ns > 0);
+        assert!(offset.ns.abs_diff(AHEAD_NS as i64) <= offset.error_ns, "{offset:?}");
+        drop(agents);
+        agent.join().unwrap();
     }
 
     #[test]

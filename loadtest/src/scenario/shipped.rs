@@ -36,6 +36,15 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_scenario_is_one() {
+        let document = include_str!("../../SCENARIO.md");
+        let (_, text) = document.split_once("```toml\n").unwrap();
+        let (text, _) = text.split_once("```").unwrap();
+        let scenario = parse::parse("SCENARIO.md", text).unwrap();
+        assert_eq!((scenario.emitters.len(), scenario.faults.len()), (1, 1));
+    }
+
+    #[test]
     fn an_unknown_name_tells_the_known_ones() {
         let error = parse::read("telemetri").unwrap_err().to_string();
         assert!(error.contains("telemetry, market-data"), "{error}");
