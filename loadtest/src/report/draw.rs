@@ -53,7 +53,8 @@ struct Area {
 impl Area {
     fn of(plot: &Plot, size: &Size) -> Area {
         let widest = plot.y.ticks.iter().map(|tick| width(&tick.label)).fold(0.0, f64::max);
-        let mut top = LINE + 4.0;
+        // The topmost label stands half above its grid line.
+        let mut top = 2.0 * LINE;
         if !plot.bands.is_empty() || !plot.marks.is_empty() {
             top += LINE;
         }

@@ -66,6 +66,7 @@ impl Unit {
         }
         let scaled = self.scaled(value);
         let number = value / scaled.factor;
+        let number = if (NEARLY..1.0).contains(&number.abs()) { number.round() } else { number };
         // Three digits without zeros that say nothing: 2 cores, 1.25 M events/s.
         let mut text = digits(number);
         if (number - number.round()).abs() < 1e-9 && text.contains('.') {
@@ -83,7 +84,7 @@ mod tests {
     fn numbers_are_shown_in_the_unit_that_suits_them() {
         for (unit, value, shown) in [
             ("events/s", 1_254_000.0, "1.25 M events/s"),
-            ("events/s", 999_800.0, "1.00 M events/s"),
+            ("events/s", 999_800.0, "1 M events/s"),
             ("events/s", 12.0, "12 events/s"),
             ("B/s", 319e6, "319 MB/s"),
             ("B", 12_300.0, "12.3 kB"),
