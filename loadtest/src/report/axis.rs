@@ -139,7 +139,7 @@ impl Axis {
                 let at = step * 10f64.powi(decade);
                 let inside = at >= low * NEARLY_1 && at <= high / NEARLY_1;
                 if inside && ticks.len() < MAX_TICKS {
-                    ticks.push(Tick { at, label: unit.show(at) });
+                    ticks.push(Tick { at, label: unit.tick(at) });
                 }
             }
         }

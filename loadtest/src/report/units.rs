@@ -59,6 +59,17 @@ impl Unit {
         steps.swap_remove(at)
     }
 
+    /// A round number with its unit: without zeros behind the point.
+    pub fn tick(&self, value: f64) -> String {
+        let shown = self.show(value);
+        let Some((number, name)) = shown.split_once('\u{a0}') else { return shown };
+        if !number.contains('.') {
+            return shown;
+        }
+        let number = number.trim_end_matches('0').trim_end_matches('.');
+        format!("{number}\u{a0}{name}")
+    }
+
     /// A number with its unit.
     pub fn show(&self, value: f64) -> String {
         if value == 0.0 {

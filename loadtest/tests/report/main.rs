@@ -206,8 +206,11 @@ fn a_browser_shows_all_plots_and_complains_of_nothing() {
 fn nothing_stands_over_something_else_on_a_phone_and_on_a_desk() {
     let directory = scratch("layout");
     let Some(browser) = Browser::find(&directory) else { return };
-    for (html, plots) in all_reports(&directory) {
-        for width in [PHONE_WIDTH, 600, 820, DESK.width] {
+    let hostile = ResultFile::Run(Box::new(example::hostile()));
+    let [run, compare] = all_reports(&directory);
+    for (html, plots) in [run, compare, (reported(&directory, "hostile", &hostile), HOSTILE_PLOTS)]
+    {
+        for width in [PHONE_WIDTH, 690, 910, DESK.width] {
             let frame = framed(&html, width);
             let page = browser.open(&frame);
             let expected = format!("data-plots=\"{plots}\" data-found=\"nothing\"");
