@@ -9,6 +9,14 @@ default:
 ci *steps:
     .ci/run {{steps}}
 
+# All tests as Windows programs, under wine: on Debian, as root. `just windows demo`.
+windows *steps:
+    .ci/windows {{steps}}
+
+# macOS (whether it compiles) and 64-bit ARM (unit tests, under qemu): the same.
+cross *steps:
+    .ci/cross {{steps}}
+
 # All tests.
 test:
     cargo test --workspace --all-features

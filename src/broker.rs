@@ -22,6 +22,7 @@ use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::link::options::LinkOptions;
 use crate::mesh::Mesh;
+use crate::placement::Population;
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::Status;
 use crate::uplink;
@@ -169,6 +170,7 @@ impl Broker {
         let shared = Shared {
             config: Arc::new(config.shard.clone()),
             budget: Budget::new(memory),
+            population: Population::default(),
             shutdown: Arc::new(AtomicBool::new(false)),
             about: Arc::new(about),
         };
@@ -194,15 +196,15 @@ impl Broker {
     ) -> Result<(), StartError> {
         let (ready, wakers) = mpsc::channel();
         let mut meshes = Vec::new();
-        let mut listener = Some(listener);
+        let mut listeners = listener.for_shards(self.shards).into_iter();
         for id in 0..self.shards {
             let (mesh, mesh_of_shard) = mpsc::channel();
             meshes.push(mesh);
             let start = Start {
                 id,
                 core: pinned.map(|cores| cores[usize::from(id) % cores.len()]),
-                listener: listener.take(),
-                // Shard 0 has both.
+                listener: listeners.next(),
+                // Shard 0 has it.
                 link: link.take(),
                 shared: shared.clone(),
                 ready: ready.clone(),

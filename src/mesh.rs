@@ -107,7 +107,7 @@ pub enum Message<S> {
     Adopt(Box<Adoption<S>>),
     /// A client of this channel is gone; for the accepting shard's books.
     Departed(Arc<str>),
-    /// A client was disconnected; for the accepting shard's books.
+    /// A client was disconnected; for the books of a shard that accepts.
     Kicked(Source, ErrorCode, String),
     /// Nothing more will come from the sender: it is shutting down.
     Quiet,

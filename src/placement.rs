@@ -1,14 +1,18 @@
-//! Where a new connection goes: the accepting shard's books.
+//! Where a new connection goes: the books of a shard that accepts.
 //!
 //! Events between two shards cost a wake-up each way, so the clients of one
 //! channel share a shard until there are [`DEFAULT_SPILL_CLIENTS`] of them; then each
 //! further block of as many goes to the shard with the fewest connections.
+//!
+//! Where connections cannot move, every shard accepts, has books of its own and keeps
+//! what it gets; only the number of all clients is common.
 //!
 //! The books also keep why the broker disconnected a client, for its successor's
 //! welcome.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -21,13 +25,39 @@ pub const DEFAULT_SPILL_CLIENTS: usize = 64;
 /// Disconnections that are remembered.
 const MAX_REASONS: usize = 1024;
 
-/// The books. Only the accepting shard has them.
+/// How many clients a broker has, counted by all shards that accept.
+#[derive(Clone, Debug, Default)]
+pub struct Population(Arc<AtomicUsize>);
+
+impl Population {
+    /// How many there are now.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One more, unless there are `most`.
+    fn enter(&self, most: usize) -> bool {
+        let more = |count: usize| (count < most).then_some(count + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The books. Only a shard that accepts has them.
 pub struct Placement {
     spill: usize,
+    population: Population,
+    /// The shard that keeps what it accepts, if connections cannot move.
+    keeps: Option<u16>,
     clients_of_shard: Vec<usize>,
     channels: HashMap<Arc<str>, ChannelBook, FixedState>,
     reasons: VecDeque<(Source, ErrorCode, String)>,
     next_client: u32,
+    /// From one number to the next: others may be given by other shards.
+    client_step: u32,
 }
 
 struct ChannelBook {
@@ -37,31 +67,57 @@ struct ChannelBook {
 }
 
 impl Placement {
-    /// Empty books for so many shards.
-    pub fn new(shards: u16, spill: usize, seed: u64) -> Placement {
+    /// Empty books of the one shard that accepts, for so many shards.
+    pub fn new(shards: u16, spill: usize, seed: u64, population: Population) -> Placement {
         Placement {
             spill: spill.max(1),
+            population,
+            keeps: None,
             clients_of_shard: vec![0; shards as usize],
             channels: HashMap::with_hasher(FixedState::with_seed(seed)),
             reasons: VecDeque::new(),
             next_client: 1,
+            client_step: 1,
         }
     }
 
-    /// A number for a new client, never used before.
+    /// Empty books of one of so many shards that all accept and keep what they get.
+    pub fn keeping(shard: u16, shards: u16, seed: u64, population: Population) -> Placement {
+        Placement {
+            keeps: Some(shard),
+            next_client: 1 + u32::from(shard),
+            client_step: u32::from(shards),
+            ..Placement::new(shards, 1, seed, population)
+        }
+    }
+
+    /// Whether other shards have such books too.
+    pub fn is_one_of_many(&self) -> bool {
+        self.keeps.is_some()
+    }
+
+    /// A number for a new client, never used before on any shard.
     pub fn next_client(&mut self) -> u32 {
         let client = self.next_client;
-        self.next_client = client.checked_add(1).expect("four thousand million connections");
+        let next = client.checked_add(self.client_step);
+        self.next_client = next.expect("four thousand million connections");
         client
     }
 
-    /// Clients that are placed now.
-    pub fn clients(&self) -> usize {
-        self.clients_of_shard.iter().sum()
+    /// Whether no client more can be placed.
+    pub fn is_full(&self, max_clients: usize) -> bool {
+        self.population.count() >= max_clients
     }
 
-    /// The shard for a new client of `channel`.
-    pub fn place(&mut self, channel: &Arc<str>) -> u16 {
+    /// The shard for a new client of `channel`; none if there are `max_clients`.
+    pub fn place(&mut self, channel: &Arc<str>, max_clients: usize) -> Option<u16> {
+        if !self.population.enter(max_clients) {
+            return None;
+        }
+        Some(self.keeps.unwrap_or_else(|| self.choose(channel)))
+    }
+
+    fn choose(&mut self, channel: &Arc<str>) -> u16 {
         let emptiest = (0..self.clients_of_shard.len())
             .min_by_key(|&shard| self.clients_of_shard[shard])
             .expect("there is a shard") as u16;
@@ -82,6 +138,10 @@ impl Placement {
 
     /// A client of `channel` that was on `shard` is gone.
     pub fn departed(&mut self, channel: &str, shard: u16) {
+        self.population.leave();
+        if self.keeps.is_some() {
+            return;
+        }
         self.clients_of_shard[shard as usize] -= 1;
         if let Some(book) = self.channels.get_mut(channel) {
             book.clients -= 1;
@@ -113,23 +173,46 @@ impl Placement {
 mod tests {
     use super::*;
 
+    const ANY: usize = usize::MAX;
+
     #[test]
     fn a_channel_stays_together_until_it_spills() {
-        let mut placement = Placement::new(2, 2, 1);
+        let mut placement = Placement::new(2, 2, 1, Population::default());
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let first = placement.place(&a);
-        assert_eq!(placement.place(&a), first);
-        assert_ne!(placement.place(&b), first);
-        assert_ne!(placement.place(&a), first, "the emptier shard takes the next block");
+        let first = placement.place(&a, ANY).unwrap();
+        assert_eq!(placement.place(&a, ANY), Some(first));
+        assert_ne!(placement.place(&b, ANY), Some(first));
+        let third = placement.place(&a, ANY);
+        assert_ne!(third, Some(first), "the emptier shard takes the next block");
         for shard in [first, first, 1 - first] {
             placement.departed("a", shard);
         }
-        assert_eq!(placement.place(&a), first, "b is on the other one");
+        assert_eq!(placement.place(&a, ANY), Some(first), "b is on the other one");
+    }
+
+    #[test]
+    fn shards_that_keep_their_clients_count_them_together_and_number_them_apart() {
+        let population = Population::default();
+        let keeping = |shard| Placement::keeping(shard, 3, 1, population.clone());
+        let mut all = [0, 1, 2].map(keeping);
+        let channel: Arc<str> = "a".into();
+        let mut numbers = Vec::new();
+        for (shard, placement) in all.iter_mut().enumerate() {
+            assert_eq!(placement.place(&channel, 4), Some(shard as u16));
+            numbers.extend([placement.next_client(), placement.next_client()]);
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(all[0].place(&channel, 4), Some(0));
+        assert_eq!(all[1].place(&channel, 4), None, "four in all are the most");
+        assert!(all[2].is_full(4));
+        all[0].departed("a", 0);
+        assert_eq!(all[2].place(&channel, 4), Some(2));
     }
 
     #[test]
     fn a_reason_is_told_once() {
-        let mut placement = Placement::new(1, 1, 1);
+        let mut placement = Placement::new(1, 1, 1, Population::default());
         let source = Source { node: 1, client: 2 };
         placement.kicked(source, ErrorCode::Stalled, "slow".into());
         assert_eq!(placement.take_reason(source), Some((ErrorCode::Stalled, "slow".into())));

@@ -18,6 +18,7 @@ use netcluster_wire::{Frame, FrameError, Hello, Kind, Source, Welcome, frame};
 use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::mesh::Mesh;
+use crate::placement::Population;
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::{ShardStatus, Status};
 
@@ -64,19 +65,20 @@ impl SimBroker {
         let shared = Shared {
             config: Arc::new(config),
             budget: budget.clone(),
+            population: Population::default(),
             shutdown: Arc::clone(&shutdown),
             about: Arc::new(Status::default()),
         };
         let ios: Vec<SimIo> = (0..shards).map(|_| net.shard()).collect();
         let wakers: Vec<_> = ios.iter().map(Io::waker).collect();
-        let mut listener = Some(net.listener());
+        let mut listeners = net.listeners(shards).into_iter();
         let shards = ios
             .into_iter()
             .zip(Mesh::new_all(&wakers))
             .enumerate()
             .map(|(id, (io, mesh))| {
                 let shard =
-                    Shard::new(id as u16, io, shared.clone(), mesh, listener.take(), link.take());
+                    Shard::new(id as u16, io, shared.clone(), mesh, listeners.next(), link.take());
                 Some(shard.expect("the simulator listens"))
             })
             .collect();

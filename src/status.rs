@@ -128,10 +128,13 @@ pub struct ClientStatus {
     pub shard: u16,
     /// Process id, as the kernel tells it.
     pub pid: u32,
-    /// User id.
+    /// User id; 4294967295 where users have no numbers (Windows).
     pub uid: u32,
-    /// Group id.
+    /// Group id; 4294967295 where groups have no numbers.
     pub gid: u32,
+    /// Where users have no numbers, the user's security identifier (`S-1-5-…`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user: Option<String>,
     /// Patterns it listens to.
     pub listeners: u64,
     /// Events it emitted.

@@ -114,7 +114,7 @@ on_all! {
     /// The client crate sees an orderly end, and comes back to the next broker.
     fn clients_are_told_of_a_shutdown_and_come_back(bed) {
         let directory = common::Directory::new();
-        let path = directory.path("b.sock");
+        let path = directory.socket();
         let start = || netcluster::broker::Broker::start(bed.config(&path)).expect("it starts");
         let broker = start();
         let (tell, told) = std::sync::mpsc::channel();
@@ -194,7 +194,14 @@ on_all! {
     }
 }
 
+/// Users have no numbers.
+#[cfg(not(unix))]
+fn owner_of_this_process() -> u32 {
+    u32::MAX
+}
+
 /// As the kernel tells it: who owns a process's directory is who runs it.
+#[cfg(unix)]
 fn owner_of_this_process() -> u32 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").expect("this process runs").uid()

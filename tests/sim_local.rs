@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use netcluster::config::ShardConfig;
 use netcluster::sim::{OwnedFrame, SimBroker, SimSession};
-use netcluster_platform::sim::Faults;
+use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::control::decode_error;
 use netcluster_wire::{ErrorCode, Hello, Kind, Pattern, Source};
 
@@ -51,6 +51,24 @@ fn for_seeds(test: &str, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+/// A broker on sockets for even seeds, on pipes for odd ones: there every shard accepts
+/// and keeps what it gets, and what a send took may still be on its way.
+fn broker(
+    seed: u64,
+    faults: Faults,
+    shards: usize,
+    config: ShardConfig,
+    memory_bytes: usize,
+) -> SimBroker {
+    let is_piped = seed % 2 == 1;
+    let held_send_permille = if is_piped { 300 } else { 0 };
+    let net = SimNet::new(seed, Faults { held_send_permille, ..faults });
+    if is_piped {
+        net.keep_connections();
+    }
+    SimBroker::on(net, shards, config, memory_bytes, None)
 }
 
 struct Listener {
@@ -121,7 +139,7 @@ fn every_event_arrives_once_and_in_order_or_is_told_lost() {
             ..ShardConfig::default()
         };
         let memory = if random.chance(30) { 256 << 10 } else { 64 << 20 };
-        let mut broker = SimBroker::new(seed, faults, shards, config, memory);
+        let mut broker = broker(seed, faults, shards, config, memory);
 
         let mut listeners = Vec::new();
         for _ in 0..1 + random.below(5) {
@@ -243,7 +261,7 @@ fn a_stuck_listener_is_disconnected_and_disturbs_only_its_emitters() {
             ..ShardConfig::default()
         };
         let faults = Faults::rough_without_resets();
-        let mut broker = SimBroker::new(seed, faults, 1 + (seed % 3) as usize, config, 1 << 20);
+        let mut broker = broker(seed, faults, 1 + (seed % 3) as usize, config, 1 << 20);
         let mut stuck = broker.join("c", &Hello::default());
         let mut healthy = broker.join("c", &Hello::default());
         broker.subscribe(&mut stuck, "slow");
@@ -308,7 +326,7 @@ fn churn_leaks_nothing_and_never_delivers_what_was_not_asked_for() {
             ..ShardConfig::default()
         };
         let shards = 1 + random.below(3) as usize;
-        let mut broker = SimBroker::new(seed, Faults::rough(), shards, config, 512 << 10);
+        let mut broker = broker(seed, Faults::rough(), shards, config, 512 << 10);
         let mut sessions: Vec<(SimSession, bool)> = Vec::new();
         for _ in 0..400 {
             match random.below(12) {
@@ -390,7 +408,7 @@ fn a_shutdown_delivers_what_is_queued_and_says_goodbye() {
         let config = ShardConfig { seed, spill_clients: 1, ..ShardConfig::default() };
         let shards = 1 + (seed % 3) as usize;
         let faults = Faults::rough_without_resets();
-        let mut broker = SimBroker::new(seed, faults, shards, config, 64 << 20);
+        let mut broker = broker(seed, faults, shards, config, 64 << 20);
         let mut listener = broker.join("c", &Hello::default());
         broker.subscribe(&mut listener, "**");
         let mut emitter = broker.join("c", &Hello::default());

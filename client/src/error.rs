@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
+use crate::path::ACCESS_ADVICE;
 use netcluster_wire::control::ControlError;
 use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 
@@ -152,7 +153,7 @@ impl fmt::Display for Error {
             ),
             Error::PermissionDenied { path } => write!(
                 formatter,
-                "no permission to connect to {}: join the socket's group, or start the broker with --socket-mode or --socket-group",
+                "no permission to connect to {}: {ACCESS_ADVICE}",
                 path.display()
             ),
             Error::Connect { path, reason } => {

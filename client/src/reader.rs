@@ -47,12 +47,14 @@ pub(crate) fn shake_hands(
     if options.default_socket {
         check_directory(path)?;
     }
-    let socket = Socket::connect(path)?;
+    let deadline = Instant::now() + timeout;
+    let socket = Socket::connect(path, timeout)?;
     let lost = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock => Error::Timeout { waiting_for: "welcome", after: timeout },
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            Error::Timeout { waiting_for: "welcome", after: timeout }
+        }
         _ => Error::Connect { path: path.to_owned(), reason: error.to_string() },
     };
-    let deadline = Instant::now() + timeout;
     let mut inbound = Inbound::new();
     let mut received = ReceiveBuffer::new();
     // Far less than what an empty socket takes at once. If the broker hung up it

@@ -256,3 +256,28 @@ fn dropping_the_last_handle_writes_what_was_emitted_and_ends() {
     until("it is gone", || broker.clients() == 0);
     assert_eq!(broker.events(), 1000);
 }
+
+#[test]
+fn two_clients_that_emit_to_each_other_flat_out_do_not_wait_for_each_other() {
+    const EVENTS: usize = 3000;
+    let broker = Broker::start();
+    let clients = [0, 1].map(|_| Client::connect(&broker.path).unwrap());
+    let heard = [0, 1].map(|_| Arc::new(AtomicUsize::new(0)));
+    for (client, heard) in clients.iter().zip(&heard) {
+        let heard = Arc::clone(heard);
+        let count = move || {
+            heard.fetch_add(1, SeqCst);
+        };
+        client.on("tick", move |_| count()).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(|| {
+                for _ in 0..EVENTS {
+                    client.emit("tick", [7; 1000]).unwrap();
+                }
+            });
+        }
+    });
+    until("all have come", || heard.iter().all(|heard| heard.load(SeqCst) == EVENTS));
+}

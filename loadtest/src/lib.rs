@@ -11,7 +11,11 @@
 //! users do; each event carries a stamp (`stamp`), each listener keeps a tally
 //! of gaps, repeats and broken payloads (`tally`). Nothing here is needed to run
 //! netcluster.
+//!
+//! It is for Unix: signals, `/proc` and a relay between local sockets are half of
+//! it, and the figures of a machine without them would be no measure.
 
+#![cfg(unix)]
 #![forbid(unsafe_code)]
 
 pub mod args;

@@ -4,13 +4,21 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Emitters and listeners allocate in the client: as fast as in a program that
 /// cares.
+#[cfg(unix)]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[cfg(unix)]
 fn main() -> ExitCode {
+    use clap::Parser;
+
     netcluster_loadtest::main(netcluster_loadtest::args::Arguments::parse())
+}
+
+#[cfg(not(unix))]
+fn main() -> ExitCode {
+    eprintln!("error: the load generator measures by what Unix tells of processes");
+    ExitCode::from(2)
 }

@@ -14,8 +14,22 @@ pub fn allowed_cores() -> Vec<usize> {
     if cores.is_empty() { vec![0] } else { cores }
 }
 
+/// The cores that this process may run on, ascending; never empty. Of more than 64 only
+/// those of one group.
+#[cfg(windows)]
+pub fn allowed_cores() -> Vec<usize> {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessAffinityMask};
+
+    let (mut own, mut all) = (0_usize, 0_usize);
+    // SAFETY: the handle stands for this process, and both results are valid for writing.
+    unsafe { GetProcessAffinityMask(GetCurrentProcess(), &raw mut own, &raw mut all) };
+    let cores: Vec<usize> =
+        (0..usize::BITS).filter(|core| own >> core & 1 == 1).map(|core| core as usize).collect();
+    if cores.is_empty() { vec![0] } else { cores }
+}
+
 /// The cores that the calling thread may run on, ascending; never empty.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 pub fn allowed_cores() -> Vec<usize> {
     (0..std::thread::available_parallelism().map_or(1, |count| count.get())).collect()
 }
@@ -41,7 +55,24 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system says; `Unsupported` where it cannot.
-#[cfg(not(target_os = "linux"))]
+#[cfg(windows)]
+pub fn pin_to_core(core: usize) -> io::Result<()> {
+    use windows_sys::Win32::System::Threading::{GetCurrentThread, SetThreadAffinityMask};
+
+    let bit = u32::try_from(core).ok().and_then(|core| 1_usize.checked_shl(core));
+    let mask = bit.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no such core"))?;
+    // SAFETY: the handle stands for this thread.
+    match unsafe { SetThreadAffinityMask(GetCurrentThread(), mask) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Binds the calling thread to `core`.
+///
+/// # Errors
+/// What the system says; `Unsupported` where it cannot.
+#[cfg(not(any(target_os = "linux", windows)))]
 pub fn pin_to_core(_core: usize) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "threads cannot be pinned on this system"))
 }

@@ -27,7 +27,15 @@
 //! connection. The kernel never keeps the slices beyond that: what it did not
 //! take is still the shard's, to copy out, drop or send again. If it took less
 //! than all, `Sent { blocked: true }` is followed by one `Writable` when there
-//! is room.
+//! is room. A back end that must copy what it sends may also say so of a send that
+//! it took whole: the bytes are on their way, and `Writable` comes when the kernel
+//! has them. A shard that ends a connection in order closes it only then.
+//!
+//! # More than one shard
+//! Where a connection can move ([`Io::hands_over`]), one shard accepts, and hands
+//! it over by [`Io::release`] and [`Io::adopt`]. Where the system ties it to the
+//! event queue that it came in on (named pipes), every shard accepts, and keeps
+//! what it got.
 
 use std::io;
 use std::sync::Arc;
@@ -46,7 +54,7 @@ pub const MAX_SLICES_PER_SEND: usize = 64;
 pub struct Conn(pub u32);
 
 /// Who is at the other end of a local socket, as the kernel tells it at connect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Process id, 0 if unknown.
     pub pid: u32,
@@ -54,6 +62,19 @@ pub struct Peer {
     pub uid: u32,
     /// Group id, `u32::MAX` if unknown.
     pub gid: u32,
+    /// Where users have no numbers (Windows): its security identifier, as text.
+    pub user: Option<Arc<str>>,
+}
+
+impl Peer {
+    /// Nothing is known.
+    pub const UNKNOWN: Peer = Peer { pid: 0, uid: u32::MAX, gid: u32::MAX, user: None };
+}
+
+impl Default for Peer {
+    fn default() -> Peer {
+        Peer::UNKNOWN
+    }
 }
 
 /// Why a stream of `Received` completions ended.
@@ -111,7 +132,8 @@ pub enum Completion {
         conn: Conn,
         /// How many bytes the socket took, possibly 0.
         bytes: usize,
-        /// It took less than it was given: `Writable` follows when there is room.
+        /// `Writable` follows when there is room: it took less than it was given, or
+        /// what it took is still on its way.
         blocked: bool,
     },
     /// A socket that had blocked takes bytes again.
@@ -166,13 +188,18 @@ pub struct IoStats {
 
 /// One shard's view of the operating system. See the module for the rules.
 pub trait Io: DatagramIo {
-    /// A connection between two back ends: how one shard hands it to another.
+    /// A connection between two back ends: how one shard hands it to another, if
+    /// it can.
     type Socket: Send + 'static;
     /// A bound, listening local socket.
     type Listener;
 
     /// A short name for logs and `status`: `uring`, `poll` or `sim`.
     fn name(&self) -> &'static str;
+
+    /// Whether a connection can move to another shard's back end. The same for all
+    /// back ends of a broker.
+    fn hands_over(&self) -> bool;
 
     /// Starts to accept on `listener`, until [`Io::stop_accept`].
     ///
@@ -186,7 +213,7 @@ pub trait Io: DatagramIo {
     /// Stops accepting and closes the listener.
     fn stop_accept(&mut self);
 
-    /// Takes over a socket from another shard.
+    /// Takes over a socket from another shard. Only if it [hands over](Io::hands_over).
     ///
     /// # Errors
     /// What the system says of registering it; the socket is closed then.

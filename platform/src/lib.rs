@@ -10,45 +10,48 @@
 //!            completions: Received, Sent, Closed …
 //! ```
 //!
-//! Every back end supplies the same items: `uring` (Linux), `poll` (everywhere
-//! `mio` runs) and `sim` (seeded, in memory, for tests).
+//! Every back end supplies the same items: `uring` (Linux), `poll` (Unix and
+//! Windows, by `mio`) and `sim` (seeded, in memory, for tests).
 //!
 //! It does not know frames, events or routes; bytes come in as [`bytes::Bytes`]
 //! chunks of a pool buffer and go out as [`Slice`]s of the same chunks.
 
-#[cfg(unix)]
 mod backend;
+#[cfg(windows)]
+pub mod console;
 mod cores;
 pub mod datagram;
+mod host;
 mod io;
-#[cfg(unix)]
 mod local;
 mod memory;
-#[cfg(unix)]
+#[cfg(windows)]
+pub mod pipe;
 mod poll;
 mod pool;
+#[cfg(windows)]
+pub mod private_file;
+#[cfg(windows)]
+pub mod service;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod slice;
 #[cfg(target_os = "linux")]
 mod uring;
 
-#[cfg(unix)]
 pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with};
 pub use cores::{allowed_cores, pin_to_core};
-#[cfg(unix)]
 pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets, InterfaceReason};
 pub use datagram::{DatagramIo, DatagramPlace, DatagramStats, Datagrams, MAX_DATAGRAMS_PER_SEND};
+pub use host::{host_name, is_wine};
 pub use io::{
     Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Peer, ReceiveEnd, WakeTarget, Waker,
 };
-#[cfg(unix)]
 pub use local::{
     BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, SEND_BUFFER_BYTES,
-    connect, raise_descriptor_limit,
+    account_name, raise_descriptor_limit,
 };
 pub use memory::memory_total_bytes;
-#[cfg(unix)]
 pub use poll::{PollConfig, PollIo};
 pub use pool::{BufferIndex, BufferPool, MAX_BUFFER_BYTES, MAX_BUFFERS, PAGE_BYTES};
 pub use slice::{MAX_CHUNK_BYTES, Slice};

@@ -21,7 +21,18 @@ fn machine_bytes() -> Option<u64> {
     u64::try_from(pages).ok()?.checked_mul(u64::try_from(page_bytes).ok()?)
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
+fn machine_bytes() -> Option<u64> {
+    use windows_sys::Win32::System::SystemInformation::{GlobalMemoryStatusEx, MEMORYSTATUSEX};
+
+    let length = size_of::<MEMORYSTATUSEX>() as u32;
+    let mut status = MEMORYSTATUSEX { dwLength: length, ..MEMORYSTATUSEX::default() };
+    // SAFETY: the result is valid for writing and says how long it is.
+    let told = unsafe { GlobalMemoryStatusEx(&raw mut status) };
+    (told != 0).then_some(status.ullTotalPhys)
+}
+
+#[cfg(not(any(unix, windows)))]
 fn machine_bytes() -> Option<u64> {
     None
 }

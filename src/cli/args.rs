@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::link::LinkArgs;
+use super::service::ServiceArgs;
 use super::settings::Settings;
 use super::values::{self, Channel};
 
@@ -118,6 +119,8 @@ pub enum Command {
     Peers(PeersArgs),
     /// Prepare the link to other machines, and try it
     Link(LinkArgs),
+    /// Run a broker as a service of the system (Windows)
+    Service(ServiceArgs),
     /// See events flow: a broker, a listener and an emitter, ending by itself in seconds
     Demo(DemoArgs),
     /// Print the completions of a shell

@@ -1,10 +1,12 @@
 //! `netcluster demo`: a broker, a listener and an emitter in one process, so that
 //! a newcomer sees events flow within a minute. It ends by itself.
 
-use std::fs::DirBuilder;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -12,12 +14,15 @@ use std::time::{Duration, Instant};
 
 use netcluster::broker::{Broker, BrokerConfig};
 use netcluster_client::Client;
-use netcluster_platform::MAX_PATH_BYTES;
 
 use super::args::DemoArgs;
 use super::failure::Failure;
 use super::serve;
 use super::values::Backend;
+#[cfg(unix)]
+use unix::Place;
+#[cfg(windows)]
+use windows::Place;
 
 const GREETINGS: [&str; 5] = ["hello", "bonjour", "hallo", "ciao", "olá"];
 const BETWEEN_GREETINGS: Duration = Duration::from_millis(200);
@@ -84,7 +89,7 @@ fn play(args: &DemoArgs) -> Result<(), Stop> {
 }
 
 fn start_broker(args: &DemoArgs, place: &Place) -> Result<Broker, Failure> {
-    let mut config = BrokerConfig::new(place.0.join("demo.sock"));
+    let mut config = BrokerConfig::new(place.socket());
     config.bind.mode = 0o600;
     config.backend = args.backend.unwrap_or(Backend::Auto).choice();
     config.shard.node = serve::random_node();
@@ -172,36 +177,6 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// A directory of its own for the socket, removed at the end.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Result<Place, Failure> {
-        let name = format!("netcluster-demo-{:08x}", serve::random_node());
-        let mut path = std::env::temp_dir().join(&name);
-        // Some systems have long names for temporary directories, longer than a
-        // socket's may be.
-        if path.as_os_str().len() + "/demo.sock".len() > MAX_PATH_BYTES {
-            path = PathBuf::from("/tmp").join(&name);
-        }
-        // Fails if it exists, so that nobody else's directory is used.
-        DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
-            Failure::other(format_args!(
-                "cannot create {}: {error}; set TMPDIR to a directory that can be written to",
-                path.display()
-            ))
-        })?;
-        Ok(Place(path))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // What is left in a temporary directory does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,15 +186,5 @@ mod tests {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(123), "123");
         assert_eq!(grouped(1_234_567), "1,234,567");
-    }
-
-    #[test]
-    fn a_place_is_private_and_goes() {
-        use std::os::unix::fs::PermissionsExt;
-        let place = Place::new().unwrap();
-        let path = place.0.clone();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        drop(place);
-        assert!(!path.exists());
     }
 }

@@ -67,7 +67,18 @@ impl Failure {
 
     /// For the shell.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.code as u8)
+        ExitCode::from(self.number())
+    }
+
+    /// The same as a number.
+    pub fn number(&self) -> u8 {
+        self.code as u8
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
     }
 }
 

@@ -3,7 +3,8 @@
 //! - `args`: what can be typed; `settings`, `values`: what a broker can be told,
 //!   by the command line or a file.
 //! - `link`: the same for the link to other machines, and its commands.
-//! - `serve`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file a command.
+//! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
+//!   a command.
 //! - `failure`: why a command failed, and the exit code that goes with it.
 //!
 //! Invariant: standard output carries the result alone; notices, the log and
@@ -20,6 +21,7 @@ mod output;
 mod peers;
 mod render;
 mod serve;
+mod service;
 mod settings;
 mod signals;
 mod status;
@@ -36,6 +38,7 @@ use args::{Cli, Command};
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Service(args) => service::run(args),
         Command::Emit(args) => emit::run(&args),
         Command::On(args) => on::run(&args),
         Command::Status(args) => status::run(&args),

@@ -1,10 +1,13 @@
-//! `netcluster serve`: from settings to a running broker, until it is told to end.
+//! `netcluster serve`: from settings to a running broker, until it is told to end. The
+//! service does the same with another log and another way to be told.
 
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use netcluster::broker::{Broker, BrokerConfig, StartError};
+use netcluster::broker::{Broker, BrokerConfig, Shutdown, StartError};
 use netcluster::config::ShardConfig;
 use netcluster_platform::{BindOptions, Choice, raise_descriptor_limit};
 use tracing_subscriber::EnvFilter;
@@ -18,55 +21,84 @@ use super::signals;
 /// The log unless somebody says otherwise.
 const DEFAULT_LOG: &str = "info";
 
-/// Runs a broker until a signal.
+/// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
     let ServeArgs { config, settings } = *args;
     let settings = match config {
         Some(path) => settings.or(Settings::read(&path)?),
         None => settings,
     };
-    start_log(settings.log.as_ref().map_or(DEFAULT_LOG, |filter| &filter.0));
-    let mut warnings = Vec::new();
-    let config = meaning(settings, &mut warnings)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    let node = config.shard.node;
-    match raise_descriptor_limit() {
-        Ok(limit) => tracing::debug!(limit, "open descriptors"),
-        Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
-    }
-
-    let broker = Broker::start(config).map_err(|error| match error {
-        StartError::Setting(_) => Failure::usage(error),
-        _ => Failure::other(error),
-    })?;
-    let shutdown = broker.shutdown();
+    start_log(Some(&settings), None);
+    let serving = Serving::start(settings)?;
+    let shutdown = serving.shutdown();
     signals::on_first(move || {
         tracing::info!("shutting down; another signal ends at once");
         shutdown.request();
     })?;
-    tracing::info!(
-        socket = %broker.socket().display(),
-        backend = %broker.backend(),
-        shards = broker.shards(),
-        node = format_args!("{node:08x}"),
-        "ready",
-    );
-    broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
-    tracing::info!("ended");
-    Ok(())
+    serving.join()
 }
 
-fn start_log(filter: &str) {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+/// A broker that clients can connect to.
+pub struct Serving {
+    broker: Broker,
+    node: u32,
+}
+
+impl Serving {
+    /// Starts it.
+    pub fn start(settings: Settings) -> Result<Serving, Failure> {
+        let mut warnings = Vec::new();
+        let config = meaning(settings, &mut warnings)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let node = config.shard.node;
+        match raise_descriptor_limit() {
+            Ok(limit) => tracing::debug!(limit, "open descriptors"),
+            Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
+        }
+        let broker = Broker::start(config).map_err(|error| match error {
+            StartError::Setting(_) => Failure::usage(error),
+            _ => Failure::other(error),
+        })?;
+        Ok(Serving { broker, node })
+    }
+
+    /// Asks it to end, from any thread.
+    pub fn shutdown(&self) -> Shutdown {
+        self.broker.shutdown()
+    }
+
+    /// Says that it is ready, and waits for its end.
+    pub fn join(self) -> Result<(), Failure> {
+        let Serving { broker, node } = self;
+        tracing::info!(
+            socket = %broker.socket().display(),
+            backend = %broker.backend(),
+            shards = broker.shards(),
+            node = format_args!("{node:08x}"),
+            "ready",
+        );
+        broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
+        tracing::info!("ended");
+        Ok(())
+    }
+}
+
+/// Starts the log, to a file or else to standard error, as much of it as the settings
+/// say, if they say.
+pub fn start_log(settings: Option<&Settings>, file: Option<File>) {
+    let filter = settings.and_then(|settings| settings.log.as_ref());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter.map_or(DEFAULT_LOG, |filter| &filter.0)))
+        .with_ansi(file.is_none() && std::io::stderr().is_terminal())
         .with_target(false)
         // It would tell that it cannot write, by a print that panics.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    match file {
+        Some(file) => log.with_writer(Mutex::new(file)).init(),
+        None => log.with_writer(std::io::stderr).init(),
+    }
 }
 
 /// What the settings mean; what is worth saying is added to the warnings.

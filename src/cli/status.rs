@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-use netcluster::status::Status;
+use netcluster::status::{ClientStatus, Status};
 use netcluster_client::{Client, Reconnect};
+use netcluster_platform::account_name;
 use serde_json::Value;
 
 use super::args::{SocketArgs, StatusArgs};
@@ -181,7 +182,7 @@ fn clients(status: &Status) -> Table {
             if client.channel.is_empty() { "-".into() } else { escaped(&client.channel) },
             client.shard.to_string(),
             client.pid.to_string(),
-            client.uid.to_string(),
+            user(client),
             client.listeners.to_string(),
             client.events_in.to_string(),
             client.events_out.to_string(),
@@ -192,6 +193,15 @@ fn clients(status: &Status) -> Table {
         ]);
     }
     table
+}
+
+/// The user's number; where users have none, the name of the account.
+fn user(client: &ClientStatus) -> String {
+    match &client.user {
+        Some(user) => escaped(&account_name(user).unwrap_or_else(|| user.clone())),
+        None if client.uid == u32::MAX => "-".to_owned(),
+        None => client.uid.to_string(),
+    }
 }
 
 fn shards(status: &Status) -> Table {

@@ -35,9 +35,8 @@ pub(super) struct Incoming {
     pub has_left: bool,
     /// Requests for repairs of it.
     pub naks_sent: u64,
-    /// Since when, and since which number, requests were sent and no data came by
-    /// multicast.
-    pub unheard: Option<(u64, u64)>,
+    /// Since when, and since which number, data came by unicast alone.
+    unheard: Option<(u64, u64)>,
 }
 
 /// Whose stream it is, and where its events go.
@@ -69,11 +68,28 @@ impl Incoming {
         self.ingress.next_nak_ns().unwrap_or(u64::MAX)
     }
 
-    /// A request is sent. Whether the group's multicast seems not to reach us.
-    pub fn is_group_unheard(&mut self, now_ns: u64) -> bool {
-        let sent = self.ingress.known_end();
-        let (since_ns, first) = *self.unheard.get_or_insert((now_ns, sent));
-        now_ns.saturating_sub(since_ns) >= DEAF_NS && sent.saturating_sub(first) >= DEAF_DATAGRAMS
+    /// Data came.
+    #[inline]
+    pub fn came(&mut self, now_ns: u64, multicast: bool) {
+        if multicast {
+            self.unheard = None;
+        } else if self.unheard.is_none() {
+            self.unheard = Some((now_ns, self.ingress.known_end()));
+        }
+    }
+
+    /// How it came says nothing any more: the sender was told to use another way.
+    pub fn forget_ways(&mut self) {
+        self.unheard = None;
+    }
+
+    /// Whether, if multicast is what the sender uses, the group's seems not to reach
+    /// us.
+    pub fn is_group_unheard(&self, now_ns: u64) -> bool {
+        self.unheard.is_some_and(|(since_ns, first)| {
+            let sent = self.ingress.known_end().saturating_sub(first);
+            now_ns.saturating_sub(since_ns) >= DEAF_NS && sent >= DEAF_DATAGRAMS
+        })
     }
 
     /// Hands out what is in order by now.

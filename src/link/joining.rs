@@ -255,7 +255,7 @@ impl Link {
             return;
         }
         // What came so far came as the peer was told before.
-        peer.incoming.iter_mut().for_each(|incoming| incoming.unheard = None);
+        peer.incoming.iter_mut().for_each(Incoming::forget_ways);
         told.is_confirmed = true;
         told.fresh = false;
         told.confirmed_version = told.own_version;

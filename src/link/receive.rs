@@ -107,8 +107,8 @@ impl Link {
             }
             bytes => bytes,
         };
+        incoming.came(now_ns, multicast);
         if multicast {
-            incoming.unheard = None;
             peer.deaf_groups &= !(1 << stream.group());
         }
         let count = bytes.div_ceil(train.segment) as u64;

@@ -53,7 +53,10 @@ impl<I: Io> Shard<I> {
             connection.lag = Lag::None;
         }
         let released = held_up && !connection.holds_up();
-        let finished = connection.outbound.is_empty() && matches!(connection.state, State::Closing);
+        // What was taken but is still on its way would be lost by closing now.
+        let finished = !blocked
+            && connection.outbound.is_empty()
+            && matches!(connection.state, State::Closing);
         if connection.outbound.can_send() {
             self.mark_dirty(conn);
         }
@@ -67,8 +70,12 @@ impl<I: Io> Shard<I> {
 
     /// A socket that was full has room.
     pub(super) fn writable(&mut self, conn: Conn) {
-        self.at(conn).outbound.writable();
-        self.mark_dirty(conn);
+        let connection = self.at(conn);
+        connection.outbound.writable();
+        match connection.state {
+            State::Closing if connection.outbound.is_empty() => self.close(conn),
+            _ => self.mark_dirty(conn),
+        }
     }
 
     /// The other end is gone.

@@ -57,7 +57,8 @@ pub(super) enum Draining {
 impl<I: Io> Shard<I> {
     /// A client connected.
     pub(super) fn accepted(&mut self, conn: Conn, peer: Peer) {
-        let placement = self.placement.as_mut().expect("the accepting shard has the books");
+        let placement = self.placement.as_mut().expect("a shard that accepts has books");
+        let is_full = placement.is_full(self.shared.config.max_clients);
         let target = Target { shard: self.id, conn: conn.0, client: placement.next_client() };
         self.totals.accepted += 1;
         if self.accept_paused {
@@ -66,7 +67,7 @@ impl<I: Io> Shard<I> {
         }
         let max_queue = self.shared.config.max_queue_bytes;
         self.insert(Connection::new(target, peer, max_queue, self.now_ns));
-        if placement_is_full(self.placement.as_ref(), self.shared.config.max_clients) {
+        if is_full {
             return self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
         }
         if !self.hello_timer {
@@ -115,13 +116,12 @@ impl<I: Io> Shard<I> {
         channel: Arc<str>,
         rest: &[u8],
     ) -> bool {
-        if placement_is_full(self.placement.as_ref(), self.shared.config.max_clients) {
+        let placement = self.placement.as_mut().expect("a shard that accepts has books");
+        let Some(shard) = placement.place(&channel, self.shared.config.max_clients) else {
             self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
             return false;
-        }
-        let placement = self.placement.as_mut().expect("the accepting shard has the books");
+        };
         let reason = placement.take_reason(hello.previous);
-        let shard = placement.place(&channel);
         if shard == self.id {
             self.open(conn, hello, &channel, reason);
             return true;
@@ -133,14 +133,15 @@ impl<I: Io> Shard<I> {
         false
     }
 
-    /// For the accepting shard's books.
+    /// For this shard's books, if it has any.
     pub(super) fn departed(&mut self, channel: &str, shard: u16) {
         if let Some(placement) = &mut self.placement {
             placement.departed(channel, shard);
         }
     }
 
-    /// Tells the accepting shard that a client of this one is gone.
+    /// Has it noted that a client of this shard is gone: in its own books, or those
+    /// of the accepting shard.
     pub(super) fn report_departed(&mut self, channel: &Arc<str>) {
         if self.placement.is_some() {
             self.departed(channel, self.id);
@@ -167,14 +168,24 @@ impl<I: Io> Shard<I> {
         }
         self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
         if source != Source::NONE {
-            match &mut self.placement {
-                Some(placement) => placement.kicked(source, code, text.to_owned()),
-                None => {
-                    self.mesh.send(0, Message::Kicked(source, code, text.to_owned()));
-                }
-            }
+            self.note_reason(source, code, text);
         }
         self.finish(conn, self.shared.config.linger);
+    }
+
+    /// Has it noted, wherever the client may come back, why it was disconnected.
+    fn note_reason(&mut self, source: Source, code: ErrorCode, text: &str) {
+        let elsewhere: Vec<u16> = match &mut self.placement {
+            Some(placement) => {
+                placement.kicked(source, code, text.to_owned());
+                let is_one_of_many = placement.is_one_of_many();
+                self.mesh.others().filter(|_| is_one_of_many).collect()
+            }
+            None => vec![0],
+        };
+        for shard in elsewhere {
+            self.mesh.send(shard, Message::Kicked(source, code, text.to_owned()));
+        }
     }
 
     /// Hears nothing more from a client and queues nothing more to it; closes
@@ -389,8 +400,4 @@ impl<I: Io> Shard<I> {
     fn all(&self) -> Vec<Conn> {
         self.connections.iter().flatten().map(|connection| Conn(connection.target.conn)).collect()
     }
-}
-
-fn placement_is_full(placement: Option<&crate::placement::Placement>, max_clients: usize) -> bool {
-    placement.is_some_and(|placement| placement.clients() >= max_clients)
 }

@@ -45,7 +45,7 @@ use crate::channels::Channels;
 use crate::config::ShardConfig;
 use crate::connection::Connection;
 use crate::mesh::Mesh;
-use crate::placement::Placement;
+use crate::placement::{Placement, Population};
 use crate::status::{KickStatus, Status, Totals};
 use crate::target::Target;
 use crate::timers::{Timer, Timers};
@@ -79,6 +79,8 @@ pub struct Shared {
     pub config: Arc<ShardConfig>,
     /// The memory budget.
     pub budget: Budget,
+    /// How many clients there are.
+    pub population: Population,
     /// Set once, when the broker is to shut down.
     pub shutdown: Arc<AtomicBool>,
     /// What `status` says of the broker as a whole.
@@ -98,7 +100,7 @@ pub struct Shard<I: Io> {
     timers: Timers,
     /// Only one shard has it.
     link: Option<Box<LinkDriver>>,
-    /// Only the accepting shard has it.
+    /// Only a shard that accepts has it.
     placement: Option<Placement>,
     accepting: bool,
     accept_paused: bool,
@@ -127,8 +129,8 @@ pub struct Shard<I: Io> {
 }
 
 impl<I: Io> Shard<I> {
-    /// A shard. `listener` makes it the accepting one: there is one, shard 0,
-    /// which also drives the `link`.
+    /// A shard. `listener` makes it an accepting one: shard 0 alone if connections
+    /// can move to others, else every shard. Shard 0 also drives the `link`.
     ///
     /// # Errors
     /// What the system says of listening.
@@ -141,9 +143,15 @@ impl<I: Io> Shard<I> {
         link: Option<LinkStart<I::Sockets>>,
     ) -> io::Result<Shard<I>> {
         let config = &shared.config;
-        let placement = listener
-            .is_some()
-            .then(|| Placement::new(mesh.shards(), config.spill_clients, config.seed));
+        let population = shared.population.clone();
+        let placement = match (&listener, io.hands_over()) {
+            (None, _) => None,
+            (_, true) => {
+                let spill = config.spill_clients;
+                Some(Placement::new(mesh.shards(), spill, config.seed, population))
+            }
+            (_, false) => Some(Placement::keeping(id, mesh.shards(), config.seed, population)),
+        };
         let accepting = listener.is_some();
         if let Some(listener) = listener {
             io.accept(listener)?;

@@ -1,12 +1,14 @@
 //! What the integration tests share: a broker of its own for each test, on each
 //! back end, and waiting that is bounded but never part of a test's meaning.
 //!
-//! `raw` speaks the protocol byte by byte; `process` has what must be killed.
+//! `raw` speaks the protocol byte by byte, over `transport`; `process` has what must
+//! be killed.
 
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part")]
 
 pub mod process;
 pub mod raw;
+mod transport;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,8 +23,8 @@ use netcluster_wire::Hello;
 pub use raw::Raw;
 
 /// Longest wait for something that should come: generous, since the machine may
-/// be busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+/// be busy with other things, and stand-ins for Windows take milliseconds for 4 KiB.
+pub const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 150 } else { 40 });
 
 /// How long a shutdown waits for clients that a test has left unread.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -113,7 +115,7 @@ impl Bed {
     /// A broker with other settings.
     pub fn bus_with(&self, change: impl FnOnce(&mut BrokerConfig)) -> Bus {
         let directory = Directory::new();
-        let mut config = self.config(&directory.path("b.sock"));
+        let mut config = self.config(&directory.socket());
         change(&mut config);
         let broker = Broker::start(config).expect("the broker starts");
         let path = broker.socket().to_owned();
@@ -149,6 +151,11 @@ impl Directory {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// Where a broker of this directory listens.
+    pub fn socket(&self) -> PathBuf {
+        transport::address(&self.0, "b.sock")
     }
 }
 

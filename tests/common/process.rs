@@ -3,9 +3,8 @@
 //!
 //! A part is a `#[test]` that does nothing unless [`part`] says so.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use netcluster::broker::Broker;
 use netcluster_platform::Choice;
@@ -64,11 +63,11 @@ impl Played {
         self.0.id()
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Kills it, and waits until it is gone.
     pub fn kill(&mut self) {
         let _ = self.0.kill();
         let status = self.0.wait().expect("it was started here");
-        assert_eq!(status.signal(), Some(9), "it ended before it was killed: {status}");
+        assert!(was_killed(status), "it ended before it was killed: {status}");
     }
 
     /// Descriptors that it has open.
@@ -85,6 +84,18 @@ impl Played {
         let kib = line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
         kib.expect("a number of KiB") << 10
     }
+}
+
+#[cfg(unix)]
+fn was_killed(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(9)
+}
+
+/// It looks like any other failure.
+#[cfg(not(unix))]
+fn was_killed(status: ExitStatus) -> bool {
+    !status.success()
 }
 
 impl Drop for Played {
@@ -124,7 +135,7 @@ impl RemoteBus {
     /// With at most so many open descriptors.
     pub fn start_limited(bed: &Bed, descriptors: Option<usize>) -> RemoteBus {
         let directory = Directory::new();
-        let (path, log) = (directory.path("b.sock"), directory.path("log"));
+        let (path, log) = (directory.socket(), directory.path("log"));
         let process = spawn_broker(bed, &path, &log, descriptors);
         RemoteBus { process, path, log, directory: Some(directory) }
     }

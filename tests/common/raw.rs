@@ -1,9 +1,7 @@
 //! A client that writes its frames byte by byte, right or wrong.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use netcluster::status::Status;
@@ -13,6 +11,7 @@ use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Source, Welcome};
 
 use super::PATIENCE;
+use super::transport::Stream;
 
 const READ_BYTES: usize = 256 << 10;
 
@@ -35,7 +34,7 @@ impl Got {
 }
 
 pub struct Raw {
-    stream: UnixStream,
+    stream: Stream,
     bytes: Vec<u8>,
     /// Frames that came before one that was waited for.
     stash: VecDeque<Got>,
@@ -47,12 +46,10 @@ pub struct Raw {
 impl Raw {
     /// Connected, and silent.
     pub fn silent(path: &Path) -> Raw {
-        Raw::over(UnixStream::connect(path).expect("the broker accepts"))
+        Raw::over(connect(path).expect("the broker accepts"))
     }
 
-    fn over(stream: UnixStream) -> Raw {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    fn over(stream: Stream) -> Raw {
         Raw {
             stream,
             bytes: Vec::new(),
@@ -65,7 +62,7 @@ impl Raw {
 
     /// Which run of a broker answers, if one does.
     pub fn run_of(path: &Path) -> Option<u64> {
-        let stream = UnixStream::connect(path).ok()?;
+        let stream = connect(path).ok()?;
         let mut raw = Raw::over(stream);
         raw.try_send(&hello_frame(b"probe", &Hello::default().encode()));
         let welcome = raw.next()?;
@@ -100,16 +97,13 @@ impl Raw {
     /// Writes as much as the socket takes now; how much. Nothing once the broker
     /// has hung up.
     pub fn send_some(&mut self, bytes: &[u8]) -> usize {
-        self.stream.set_nonblocking(true).unwrap();
-        let sent = self.stream.write(bytes);
-        self.stream.set_nonblocking(false).unwrap();
-        sent.unwrap_or(0)
+        self.stream.write_some(bytes).unwrap_or(0)
     }
 
     /// Another handle to write with, while this one reads on another thread.
     pub fn writer(&self) -> Raw {
         Raw {
-            stream: self.stream.try_clone().expect("a descriptor is free"),
+            stream: self.stream.another().expect("a descriptor is free"),
             bytes: Vec::new(),
             stash: VecDeque::new(),
             source: self.source,
@@ -214,7 +208,7 @@ impl Raw {
 
     /// Sends nothing more.
     pub fn shut_write(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("it is connected");
+        self.stream.shut_write().expect("it is connected");
     }
 
     fn read(&mut self) -> Option<Got> {
@@ -252,6 +246,10 @@ impl Raw {
         self.bytes.drain(..length);
         Some(got)
     }
+}
+
+fn connect(path: &Path) -> io::Result<Stream> {
+    Stream::connect(path, PATIENCE)
 }
 
 /// A hello of any content.

@@ -5,9 +5,10 @@
 //! that only a failure reaches.
 
 // Each test file is a program of its own and uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod process;
+mod system;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +16,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use process::{Done, Process};
+pub use system::{
+    NO_SOCKET, Signal, has_signals, is_root, is_socket, is_unix, loopback, mode_and_group,
+    own_user, set_mode,
+};
 
 /// Only a failure takes that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,7 +34,7 @@ impl Directory {
     pub fn new() -> Directory {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = PathBuf::from(format!("/tmp/ncli-{}-{number}", std::process::id()));
+        let path = system::temporary().join(format!("ncli-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).unwrap();
         Directory(path)
     }
@@ -40,6 +45,11 @@ impl Directory {
 
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// Where a broker of this directory listens.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        system::socket(&self.0, name)
     }
 
     /// Writes a file.
@@ -92,12 +102,12 @@ impl Broker {
 
     pub fn start_with(backend: &str, options: &[&str]) -> Broker {
         let directory = Directory::new();
-        let process = serve(&directory.join("s"), backend, options);
+        let process = serve(&directory.socket("s"), backend, options);
         Broker { process, directory }
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.directory.join("s")
+        self.directory.socket("s")
     }
 
     /// A command to this broker.
@@ -143,10 +153,6 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 /// Wraps a command so that it runs as an unprivileged user; `None`, with the
 /// reason printed, where that is not possible.
 pub fn unprivileged(command: Command) -> Option<Command> {
@@ -178,6 +184,6 @@ pub fn unprivileged(command: Command) -> Option<Command> {
 /// Gives a file or directory to the user of [`unprivileged`].
 pub fn give_to_unprivileged(path: &Path) {
     if is_root() {
-        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        system::give(path, NOBODY);
     }
 }

@@ -2,18 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::PATIENCE;
+use super::system::{self, Signal};
 
 /// A child. Its standard error is read by a thread as it comes; its standard
 /// output waits until it is asked for.
 pub struct Process {
-    child: Child,
+    child: Mutex<Child>,
     name: String,
     notices: Arc<Notices>,
     reader: Option<JoinHandle<()>>,
@@ -72,8 +71,8 @@ impl Process {
     /// Starts a child and writes its standard input, from a thread of its own.
     pub fn start_with_input(mut command: Command, input: impl Into<Vec<u8>>) -> Process {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Process::spawn(command);
-        let mut stdin = process.child.stdin.take().unwrap();
+        let process = Process::spawn(command);
+        let mut stdin = process.lock().stdin.take().unwrap();
         let input = input.into();
         // It may end before it has read everything.
         thread::spawn(move || stdin.write_all(&input).ok());
@@ -105,15 +104,19 @@ impl Process {
             let gathered = Arc::clone(&notices);
             thread::spawn(move || gathered.gather(BufReader::new(stderr)))
         });
-        Process { child, name, notices, reader, stdout }
+        Process { child: Mutex::new(child), name, notices, reader, stdout }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.lock().id()
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        system::signal(&mut self.lock(), signal);
     }
 
     /// Waits for these words on standard error.
@@ -154,7 +157,7 @@ impl Process {
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.lock().try_wait().unwrap().is_none()
     }
 
     /// Waits for its end, reading what it prints.
@@ -179,7 +182,7 @@ impl Process {
     fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.lock().try_wait().unwrap() {
                 return status;
             }
             let waited = Instant::now() >= deadline;
@@ -191,8 +194,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.lock().kill();
+        let _ = self.lock().wait();
     }
 }
 

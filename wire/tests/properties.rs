@@ -118,10 +118,12 @@ fn naive_scan(mut rest: &[u8], limit: usize) -> (Vec<&[u8]>, Option<FrameError>)
     (found, None)
 }
 
-/// What a run shares: kind, source, name.
-fn identity(frame: &[u8]) -> (u8, &[u8], &[u8]) {
-    let name_len = usize::from(u16::from_le_bytes(frame[6..8].try_into().unwrap()));
-    (frame[4], &frame[8..16], &frame[24..24 + name_len])
+/// What a run shares: kind, source, name with its padding. That is zero unless somebody
+/// breaks the protocol; a run may end there then.
+fn identity(frame: &[u8]) -> (u8, &[u8], (u16, &[u8])) {
+    let name_len = u16::from_le_bytes(frame[6..8].try_into().unwrap());
+    let padded = usize::from(name_len).next_multiple_of(8);
+    (frame[4], &frame[8..16], (name_len, &frame[24..24 + padded]))
 }
 
 proptest! {

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use interprocess::local_socket::tokio::Stream;
-use interprocess::local_socket::traits::tokio::Stream as _;
-use interprocess::local_socket::{GenericFilePath, ToFsName};
 use netcluster_wire::{LossReason, Source, Welcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::shared::{Link, Shared};
+use super::stream::{MAX_WRITE_BYTES, connect};
 use crate::backoff::Backoff;
 use crate::builder::Options;
 use crate::dispatch::Dispatcher;
@@ -56,12 +55,10 @@ async fn greet(path: &Path, options: &Options, previous: Source) -> Result<Welco
     if options.default_socket {
         check_directory(path)?;
     }
-    let fail = |error: io::Error| Error::from_connect(path, &error);
     let lost = |error: io::Error| Error::Connect { path: path.into(), reason: error.to_string() };
     let mut out = Vec::new();
     Outbound::new().hello(&mut out, &options.channel, &options.hello(previous))?;
-    let name = path.to_fs_name::<GenericFilePath>().map_err(fail)?;
-    let stream = Stream::connect(name).await.map_err(fail)?;
+    let stream = connect(path, options.connect_timeout).await?;
     // If the broker hung up it may have said why: that is to be read.
     let written = (&stream).write_all(&out).await;
     let (mut inbound, mut received) = (Inbound::new(), ReceiveBuffer::new());
@@ -238,6 +235,7 @@ async fn write(shared: &Shared, mut stream: &Stream, batch: &mut Batch) -> Disco
             continue;
         }
         let rest = &batch.bytes[batch.written..];
+        let rest = &rest[..rest.len().min(MAX_WRITE_BYTES)];
         let wrote = match shared.closed() {
             None => tokio::select! {
                 wrote = stream.write(rest) => wrote,

@@ -10,6 +10,7 @@
 mod client;
 mod driver;
 mod shared;
+mod stream;
 mod subscription;
 
 pub use client::AsyncClient;

@@ -121,7 +121,23 @@ impl Outbox {
             }
             state = self.wait_for_room_until(state, deadline);
         }
+        if Socket::WRITES_BEHIND && !self.on_reader() {
+            return self.settle(state, deadline);
+        }
         Ok(())
+    }
+
+    /// Waits until what was written without waiting is the system's.
+    fn settle(&self, state: Guard<'_>, deadline: Option<Instant>) -> Result<(), Error> {
+        let (Link::Up(socket) | Link::Resuming(socket)) = &state.link else { return Ok(()) };
+        let socket = Arc::clone(socket);
+        drop(state);
+        let left = deadline
+            .map_or(self.patience, |deadline| deadline.saturating_duration_since(Instant::now()));
+        match socket.settle(left) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Error::NotConnected),
+        }
     }
 }
 

@@ -1,19 +1,22 @@
 //! A broker of threads and blocking sockets, for tests of the client alone: it
 //! routes, acknowledges and answers, and can be told to misbehave.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
+
+mod transport;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use netcluster_wire::frame::{append, encode};
 use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
+use transport::{Listener, Stream, address, remove};
+pub use transport::{NOBODY, impossible};
 
 /// Batches that a connection's queue holds before its emitters wait.
 const QUEUE_BATCHES: usize = 4;
@@ -33,7 +36,7 @@ pub struct Seen {
 }
 
 struct Connection {
-    stream: UnixStream,
+    stream: Stream,
     queue: SyncSender<Vec<u8>>,
     patterns: Vec<Pattern>,
     echo: bool,
@@ -64,6 +67,7 @@ pub struct Broker {
     pub path: PathBuf,
     pub state: Arc<State>,
     stop: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
     directory: PathBuf,
 }
 
@@ -79,9 +83,9 @@ impl Broker {
     }
 
     pub fn start_in(directory: PathBuf) -> Broker {
-        let path = directory.join("b.sock");
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).unwrap();
+        let path = address(&directory);
+        remove(&path);
+        let listener = Listener::bind(&path);
         let state = Arc::new(State {
             connections: Mutex::default(),
             next: AtomicU32::new(1),
@@ -97,18 +101,18 @@ impl Broker {
             max_payload: AtomicUsize::new(16 << 20),
         });
         let stop = Arc::new(AtomicBool::new(false));
-        let (accepting, stopped) = (Arc::clone(&state), Arc::clone(&stop));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
+        let (accepts, stopped) = (Arc::clone(&state), Arc::clone(&stop));
+        let accepting = std::thread::spawn(move || {
+            loop {
+                let stream = listener.accept();
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let state = Arc::clone(&accepting);
-                let stream = stream.unwrap();
+                let state = Arc::clone(&accepts);
                 std::thread::spawn(move || serve(&state, stream));
             }
         });
-        Broker { path, state, stop, directory }
+        Broker { path, state, stop, accepting: Some(accepting), directory }
     }
 
     /// Ends like a killed broker; the directory can be used again.
@@ -120,11 +124,13 @@ impl Broker {
     fn end(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         self.state.stalled.store(false, Ordering::SeqCst);
-        let _ = UnixStream::connect(&self.path);
-        let _ = std::fs::remove_file(&self.path);
-        for connection in self.state.connections.lock().unwrap().values() {
-            let _ = connection.stream.shutdown(std::net::Shutdown::Both);
+        if let Some(accepting) = self.accepting.take() {
+            // Has it look at `stop`; held until it did, or a pipe may not see it.
+            let _knock = Stream::connect(&self.path);
+            let _ = accepting.join();
         }
+        remove(&self.path);
+        self.cut();
     }
 
     /// Sends bytes to every client.
@@ -144,7 +150,7 @@ impl Broker {
     /// Hangs up on every client.
     pub fn cut(&self) {
         for connection in self.state.connections.lock().unwrap().values() {
-            let _ = connection.stream.shutdown(std::net::Shutdown::Both);
+            connection.stream.shut_down();
         }
     }
 
@@ -170,14 +176,14 @@ impl Drop for Broker {
     }
 }
 
-fn serve(state: &State, mut stream: UnixStream) {
+fn serve(state: &State, stream: Stream) {
     let mut buffer = Vec::new();
     let mut chunk = vec![0; 64 << 10];
     let id = state.next.fetch_add(1, Ordering::SeqCst);
     let source = Source { node: 7, client: id };
     let (queue, outgoing) = sync_channel(QUEUE_BATCHES);
-    let mut writer = stream.try_clone().unwrap();
-    let writing = std::thread::spawn(move || write_all(&mut writer, outgoing));
+    let writer = stream.clone();
+    let writing = std::thread::spawn(move || write_all(&writer, outgoing));
     loop {
         while state.stalled.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
@@ -211,16 +217,16 @@ fn serve(state: &State, mut stream: UnixStream) {
     state.connections.lock().unwrap().remove(&id);
     drop(queue);
     let _ = writing.join();
-    let _ = stream.shutdown(std::net::Shutdown::Both);
+    stream.shut_down();
 }
 
-fn write_all(stream: &mut UnixStream, batches: Receiver<Vec<u8>>) {
+fn write_all(stream: &Stream, batches: Receiver<Vec<u8>>) {
     let mut alive = true;
     for batch in batches {
         // Goes on taking, so that nobody waits for a dead connection.
         alive = alive && !batch.is_empty() && stream.write_all(&batch).is_ok();
         if !alive {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
+            stream.shut_down();
         }
     }
 }
@@ -230,7 +236,7 @@ fn handle(
     state: &State,
     id: u32,
     source: Source,
-    stream: &UnixStream,
+    stream: &Stream,
     queue: &SyncSender<Vec<u8>>,
     frame: Frame<'_>,
     outgoing: &mut BTreeMap<u32, Vec<u8>>,
@@ -257,7 +263,7 @@ fn handle(
             let echo = hello.echo;
             state.hellos.lock().unwrap().push((name, hello));
             let connection = Connection {
-                stream: stream.try_clone().unwrap(),
+                stream: stream.clone(),
                 queue: queue.clone(),
                 patterns: Vec::new(),
                 echo,

@@ -2,23 +2,21 @@
 //!
 //! ```text
 //!   name      the sender's address
-//!   control   [ PKTINFO: to which address, on which interface ]
-//!             [ UDP_GRO: bytes of each datagram of a train    ]
-//!             [ SO_RXQ_OVFL: drops of this socket so far      ]
+//!   control   [ to which address, on which interface ]   PKTINFO
+//!             [ bytes of each datagram of a train    ]   UDP_GRO, UDP_COALESCED_INFO
+//!             [ drops of this socket so far          ]   SO_RXQ_OVFL
 //! ```
 //! It only reads; what to make of it is the caller's.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 
-use super::system;
+use super::system::{self, Control};
 
 /// Room for a sender's address.
 pub(crate) const NAME_BYTES: usize = 32;
 
 /// Room for the control messages above, in either family, and to spare.
 pub(crate) const CONTROL_BYTES: usize = 128;
-
-const _: () = assert!(NAME_BYTES >= size_of::<libc::sockaddr_in6>());
 
 /// What is known of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,87 +34,22 @@ pub(super) struct Arrival {
 
 /// Reads what the kernel wrote. `None` if the sender is of no known family.
 pub(super) fn parse(name: &[u8], control: &[u8]) -> Option<Arrival> {
-    let from = sender(name)?;
+    let from = system::sender(name)?;
     let mut arrival = Arrival { from, to: None, interface: None, segment: None, drops: None };
     let mut rest = control;
-    while let Some((level, kind, data, behind)) = next_message(rest) {
+    while let Some((level, kind, data, behind)) = system::next_message(rest) {
         rest = behind;
-        match (level, kind) {
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                if let Some(info) = read::<libc::in_pktinfo>(data) {
-                    arrival.to = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
-                    arrival.interface = Some(info.ipi_ifindex as u32);
-                }
+        match system::control_value(level, kind, data) {
+            Some(Control::To(address, interface)) => {
+                arrival.to = Some(address);
+                arrival.interface = Some(interface);
             }
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                if let Some(info) = read::<libc::in6_pktinfo>(data) {
-                    arrival.to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
-                    // It is signed on some systems, and never negative.
-                    arrival.interface = Some(info.ipi6_ifindex as _);
-                }
-            }
-            _ => match system::control_value(level, kind, data) {
-                Some(system::Control::Segment(bytes)) => arrival.segment = Some(bytes),
-                Some(system::Control::Drops(drops)) => arrival.drops = Some(drops),
-                None => {}
-            },
+            Some(Control::Segment(bytes)) => arrival.segment = Some(bytes),
+            Some(Control::Drops(drops)) => arrival.drops = Some(drops),
+            None => {}
         }
     }
     Some(arrival)
-}
-
-fn sender(name: &[u8]) -> Option<SocketAddr> {
-    let family_at = std::mem::offset_of!(libc::sockaddr, sa_family);
-    let family = read::<libc::sa_family_t>(name.get(family_at..)?)?;
-    match i32::from(family) {
-        libc::AF_INET => {
-            let from = read::<libc::sockaddr_in>(name)?;
-            let ip = Ipv4Addr::from(u32::from_be(from.sin_addr.s_addr));
-            Some(SocketAddr::from((ip, u16::from_be(from.sin_port))))
-        }
-        libc::AF_INET6 => {
-            let from = read::<libc::sockaddr_in6>(name)?;
-            let ip = Ipv6Addr::from(from.sin6_addr.s6_addr);
-            let port = u16::from_be(from.sin6_port);
-            // The flow label is no part of who it is.
-            Some(SocketAddrV6::new(ip, port, 0, from.sin6_scope_id).into())
-        }
-        _ => None,
-    }
-}
-
-/// The first control message, and what lies behind it.
-fn next_message(control: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
-    // SAFETY: these only compute.
-    let head_bytes = unsafe { libc::CMSG_LEN(0) } as usize;
-    let head = read::<libc::cmsghdr>(control)?;
-    // Of another type on some systems.
-    let length: usize = head.cmsg_len as _;
-    if length < head_bytes || length > control.len() {
-        return None;
-    }
-    let data = &control[head_bytes..length];
-    // SAFETY: as above; the length is small.
-    let space = unsafe { libc::CMSG_SPACE((length - head_bytes) as u32) } as usize;
-    let behind = control.get(space..).unwrap_or(&[]);
-    Some((head.cmsg_level, head.cmsg_type, data, behind))
-}
-
-/// What a kernel wrote: types of plain numbers, for which any bytes will do.
-pub(super) trait Plain: Copy {}
-impl Plain for u32 {}
-impl Plain for i32 {}
-impl Plain for libc::sa_family_t {}
-impl Plain for libc::sockaddr_in {}
-impl Plain for libc::sockaddr_in6 {}
-impl Plain for libc::in_pktinfo {}
-impl Plain for libc::in6_pktinfo {}
-impl Plain for libc::cmsghdr {}
-
-/// The value at the front, if it is there whole.
-pub(super) fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
-    // SAFETY: the bytes are there, and any will do.
-    (bytes.len() >= size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
 #[cfg(all(test, target_os = "linux"))]

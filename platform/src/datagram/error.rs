@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use super::advice;
+
 /// Why the link's sockets cannot be opened; the message is one line.
 #[derive(Debug)]
 pub enum DatagramError {
@@ -69,18 +71,21 @@ impl fmt::Display for DatagramError {
             }
             DatagramError::NoInterface => write!(
                 formatter,
-                "no network interface is up, not even loopback; `ip link set lo up` starts that"
+                "no network interface is up, not even loopback; {}",
+                advice::START_LOOPBACK
             ),
             DatagramError::GroupPortTaken(group) => write!(
                 formatter,
-                "another program has UDP port {} and does not share it; `ss -ulnp` shows which; \
+                "another program has UDP port {} and does not share it; {} shows which; \
                  stop it or choose another port for the group",
-                group.port()
+                group.port(),
+                advice::WHO_HAS_A_PORT
             ),
             DatagramError::UnicastPortTaken(port) => write!(
                 formatter,
-                "UDP port {port} is taken; `ss -ulnp` shows by whom; choose another unicast port, \
-                 or none to have a free one chosen"
+                "UDP port {port} is taken; {} shows by whom; choose another unicast port, or none \
+                 to have a free one chosen",
+                advice::WHO_HAS_A_PORT
             ),
             DatagramError::Setup { step, error } => {
                 write!(formatter, "the link's sockets cannot be opened: {step}: {error}")

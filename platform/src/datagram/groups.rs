@@ -7,14 +7,12 @@
 //! Linux allows 20 memberships per socket (`net.ipv4.igmp_max_memberships`), so
 //! there is a further socket when one is full.
 //!
-//! It makes no sockets and knows them by their place in the caller's list.
+//! It makes no sockets and knows them by their place in the caller's list;
+//! `system` joins.
 //!
 //! Invariant: a group is in at most one list.
 
-use std::io;
 use std::net::IpAddr;
-
-use socket2::{InterfaceIndexOrAddress, Socket};
 
 /// The most sockets for groups: 64 groups need four.
 pub(super) const MAX_GROUP_SOCKETS: usize = 16;
@@ -31,30 +29,4 @@ impl Membership {
     pub(super) fn new(socket: usize) -> Membership {
         Membership { socket, groups: Vec::new(), full: false }
     }
-}
-
-pub(super) fn join(socket: &Socket, group: IpAddr, interface: u32) -> io::Result<()> {
-    match group {
-        IpAddr::V4(group) => {
-            socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface))
-        }
-        IpAddr::V6(group) => socket.join_multicast_v6(&group, interface),
-    }
-}
-
-pub(super) fn leave(socket: &Socket, group: IpAddr, interface: u32) -> io::Result<()> {
-    match group {
-        IpAddr::V4(group) => {
-            socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface))
-        }
-        IpAddr::V6(group) => socket.leave_multicast_v6(&group, interface),
-    }
-}
-
-/// Whether an error of [`join`] says that the socket can hold no more groups.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENOBUFS | libc::ENOMEM | libc::ETOOMANYREFS | libc::ENOSPC)
-    )
 }

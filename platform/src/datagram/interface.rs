@@ -7,16 +7,24 @@
 //!   else the first that does multicast, is up and has an address
 //!   else loopback                     → brokers on this machine alone
 //! ```
-//! It opens nothing that stays open.
+//! It opens nothing that stays open. `list` is what differs by system.
 
-use std::ffi::CStr;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::DatagramError;
+use super::{DatagramError, advice};
+#[cfg(unix)]
+pub(super) use unix::list;
+#[cfg(windows)]
+pub(super) use windows::list;
 
 /// Why an interface was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +61,8 @@ pub(super) struct Interface {
     pub(super) multicast: bool,
     pub(super) loopback: bool,
     pub(super) addresses: Vec<IpAddr>,
+    /// The largest packet it takes, if the list says it.
+    pub(super) mtu_bytes: Option<usize>,
 }
 
 impl Interface {
@@ -69,73 +79,6 @@ fn is_link_local(address: &IpAddr) -> bool {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
     }
-}
-
-/// All interfaces, in the order of their numbers.
-pub(super) fn list() -> io::Result<Vec<Interface>> {
-    let mut first = std::ptr::null_mut();
-    // SAFETY: it stores the start of a list that it allocates.
-    if unsafe { libc::getifaddrs(&mut first) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let mut interfaces: Vec<Interface> = Vec::new();
-    let mut next = first;
-    // SAFETY: each entry is null or valid until `freeifaddrs`.
-    while let Some(entry) = unsafe { next.as_ref() } {
-        next = entry.ifa_next;
-        // SAFETY: the name is a C string of the entry.
-        let name = unsafe { CStr::from_ptr(entry.ifa_name) };
-        let place = match interfaces.iter().position(|it| it.name.as_bytes() == name.to_bytes()) {
-            Some(place) => place,
-            None => {
-                // SAFETY: it only reads the name.
-                let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-                if index == 0 {
-                    continue; // It went away meanwhile.
-                }
-                let flag = |bit: libc::c_int| entry.ifa_flags & bit as libc::c_uint != 0;
-                interfaces.push(Interface {
-                    name: name.to_string_lossy().into_owned(),
-                    index,
-                    up: flag(libc::IFF_UP),
-                    multicast: flag(libc::IFF_MULTICAST),
-                    loopback: flag(libc::IFF_LOOPBACK),
-                    addresses: Vec::new(),
-                });
-                interfaces.len() - 1
-            }
-        };
-        // SAFETY: the address is null or valid, as long as its family says.
-        if let Some(address) = unsafe { address_of(entry.ifa_addr) } {
-            interfaces[place].addresses.push(address);
-        }
-    }
-    // SAFETY: the list is not used any more.
-    unsafe { libc::freeifaddrs(first) };
-    interfaces.sort_by_key(|interface| interface.index);
-    Ok(interfaces)
-}
-
-/// # Safety
-/// `address` is null or points to an address as long as its family says.
-unsafe fn address_of(address: *const libc::sockaddr) -> Option<IpAddr> {
-    // SAFETY: the caller's promise.
-    let family = unsafe { address.as_ref()? }.sa_family;
-    let bytes = match i32::from(family) {
-        libc::AF_INET => size_of::<libc::sockaddr_in>(),
-        libc::AF_INET6 => size_of::<libc::sockaddr_in6>(),
-        _ => return None,
-    };
-    // SAFETY: that many bytes are there, and the storage has room for either.
-    let ((), found) = unsafe {
-        SockAddr::try_init(|storage, length| {
-            std::ptr::copy_nonoverlapping(address.cast::<u8>(), storage.cast::<u8>(), bytes);
-            *length = bytes as _;
-            Ok(())
-        })
-        .ok()?
-    };
-    found.as_socket().map(|found| found.ip())
 }
 
 /// The interface to use for `group`, and why.
@@ -184,7 +127,7 @@ fn asked_for(interfaces: &[Interface], wanted: &str, v6: bool) -> Result<Interfa
     };
     let unusable = |why: String| DatagramError::Unusable { interface: found.name.clone(), why };
     if !found.up {
-        return Err(unusable(format!("it is down; `ip link set {} up` starts it", found.name)));
+        return Err(unusable(format!("it is down; {}", advice::start(&found.name))));
     }
     if found.address(v6).is_none() {
         let family = if v6 { "IPv6" } else { "IPv4" };
@@ -230,6 +173,7 @@ mod tests {
             multicast: flags.contains('m'),
             loopback: flags.contains('l'),
             addresses: address.split_whitespace().map(|it| it.parse().unwrap()).collect(),
+            mtu_bytes: None,
         }
     }
 
@@ -252,7 +196,7 @@ mod tests {
         assert_eq!((by_name.0.index, by_name.1), (2, InterfaceReason::Asked));
         let refusal = |wanted, group| choose(&all, Some(wanted), group).unwrap_err().to_string();
         assert!(refusal("eth7", group).contains("lo, eth0, eth1"));
-        assert!(refusal("eth1", group).contains("ip link set eth1 up"));
+        assert!(refusal("eth1", group).contains(&advice::start("eth1")));
         assert!(refusal("eth0", unrouted()).contains("no IPv6 address"));
     }
 

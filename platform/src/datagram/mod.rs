@@ -25,21 +25,14 @@
 //! chooses where, `groups` joins, `sender` sends, `arrival` tells what came;
 //! `system` is what differs by system. The back ends only wait and receive.
 
-#[cfg(unix)]
+mod advice;
 mod arrival;
-#[cfg(unix)]
 mod config;
-#[cfg(unix)]
 mod error;
-#[cfg(unix)]
 mod groups;
-#[cfg(unix)]
 mod interface;
-#[cfg(unix)]
 mod sender;
-#[cfg(unix)]
 mod sockets;
-#[cfg(unix)]
 pub(crate) mod system;
 
 use std::io;
@@ -47,18 +40,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-#[cfg(unix)]
 pub use config::{DatagramConfig, DatagramInfo};
-#[cfg(unix)]
 pub use error::DatagramError;
-#[cfg(unix)]
 pub use interface::InterfaceReason;
-#[cfg(unix)]
 pub use sockets::DatagramSockets;
 
 #[cfg(target_os = "linux")]
 pub(crate) use arrival::{CONTROL_BYTES, NAME_BYTES};
-#[cfg(unix)]
 pub(crate) use sockets::UNICAST;
 
 /// The most datagrams that one [`DatagramIo::send_datagrams`] takes: what the

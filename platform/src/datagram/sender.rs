@@ -4,7 +4,7 @@
 //! ```text
 //!   bytes  [ segment | segment | segment | rest ]
 //!   GSO    one sendmsg, cut below the routing: one walk through the stack
-//!   else   one sendmmsg: one walk per datagram
+//!   else   one sendmmsg, or a send for each: one walk per datagram
 //! ```
 //! It keeps nothing of the bytes and does not wait.
 //!
@@ -104,9 +104,8 @@ impl Sender {
         {
             match system::send_train(socket, to, bytes, segment_bytes) {
                 Ok(()) => return Ok(bytes.len()),
-                // Kernels say either for a device that cannot, and the latter also
-                // for a segment that is too large. The other way shows which.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL)) => {
+                // It may also be that the segment is too large. The other way shows which.
+                Err(error) if system::may_be_uncut(&error) => {
                     let sent = system::send_each(socket, to, bytes, segment)?;
                     self.gso = false;
                     return Ok(sent);

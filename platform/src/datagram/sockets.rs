@@ -18,12 +18,12 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use socket2::Socket;
 
-use super::groups::{self, MAX_GROUP_SOCKETS, Membership};
+use super::groups::{MAX_GROUP_SOCKETS, Membership};
 use super::interface::{self, Interface, InterfaceReason};
 use super::sender::{GSO_LOST, Sender};
 use super::{
-    DatagramConfig, DatagramError, DatagramInfo, DatagramPlace, DatagramStats, Datagrams, arrival,
-    system,
+    DatagramConfig, DatagramError, DatagramInfo, DatagramPlace, DatagramStats, Datagrams, advice,
+    arrival, system,
 };
 
 /// The place of the socket that everything is sent from.
@@ -169,14 +169,13 @@ impl DatagramSockets {
         if self.memberships.iter().any(|it| it.groups.contains(&group)) {
             return Ok(());
         }
-        let index = self.interface.index;
         for membership in self.memberships.iter_mut().filter(|it| !it.full) {
-            match groups::join(&self.sockets[membership.socket], group, index) {
+            match system::join(&self.sockets[membership.socket], group, &self.interface) {
                 Ok(()) => {
                     membership.groups.push(group);
                     return Ok(());
                 }
-                Err(error) if groups::is_full(&error) && !membership.groups.is_empty() => {
+                Err(error) if system::is_full(&error) && !membership.groups.is_empty() => {
                     membership.full = true;
                 }
                 Err(error) => return Err(refusal(group, &self.interface.name, error)),
@@ -184,12 +183,12 @@ impl DatagramSockets {
         }
         if self.memberships.len() == MAX_GROUP_SOCKETS {
             let joined: usize = self.memberships.iter().map(|it| it.groups.len()).sum();
-            let advice = system::MEMBERSHIP_ADVICE;
+            let advice = advice::MORE_GROUPS;
             let text = format!("{joined} groups are all that can be joined; {advice}");
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, text));
         }
         let socket = open::group_socket(&self.config, self.info.gro)?;
-        groups::join(&socket, group, index)
+        system::join(&socket, group, &self.interface)
             .map_err(|error| refusal(group, &self.interface.name, error))?;
         let mut membership = Membership::new(self.sockets.len());
         membership.groups.push(group);
@@ -208,7 +207,7 @@ impl DatagramSockets {
             membership.groups.swap_remove(place);
             membership.full = false;
             let socket = &self.sockets[membership.socket];
-            return match groups::leave(socket, group, self.interface.index) {
+            return match system::leave(socket, group, &self.interface) {
                 // The interface went, and the membership with it.
                 Err(_) if self.interface_lost => Ok(()),
                 outcome => outcome,
@@ -254,13 +253,13 @@ impl DatagramSockets {
         // Until all is joined, the next look must try again.
         self.interface_lost = true;
         let v6 = self.config.group.is_ipv6();
-        system::set_multicast_interface(&self.sockets[UNICAST], v6, found.index)?;
+        system::set_multicast_interface(&self.sockets[UNICAST], v6, &found)?;
         for membership in &self.memberships {
             let socket = &self.sockets[membership.socket];
             for &group in &membership.groups {
                 // It fails if the interface is gone, and then there is nothing to leave.
-                let _ = groups::leave(socket, group, self.interface.index);
-                groups::join(socket, group, found.index)
+                let _ = system::leave(socket, group, &self.interface);
+                system::join(socket, group, &found)
                     .map_err(|error| refusal(group, &found.name, error))?;
             }
         }
@@ -268,7 +267,7 @@ impl DatagramSockets {
         self.info.interface_index = found.index;
         self.info.reason = reason;
         self.info.loopback = found.loopback;
-        self.info.mtu_bytes = system::mtu_bytes(&self.sockets[UNICAST], &found.name);
+        self.info.mtu_bytes = open::mtu_bytes(&self.sockets[UNICAST], &found);
         self.info.notes = open::notes(&self.config, &found, reason, self.info.receive_buffer_bytes);
         if self.gso_lost {
             self.info.notes.push(GSO_LOST.to_owned());
@@ -316,11 +315,10 @@ impl DatagramSockets {
 
 /// A failed join in words.
 fn refusal(group: IpAddr, interface: &str, error: io::Error) -> io::Error {
-    let text = match groups::is_full(&error) {
-        true => format!(
-            "{group} cannot be joined on {interface}: {error}; {}",
-            system::MEMBERSHIP_ADVICE
-        ),
+    let text = match system::is_full(&error) {
+        true => {
+            format!("{group} cannot be joined on {interface}: {error}; {}", advice::MORE_GROUPS)
+        }
         false => format!("{group} cannot be joined on {interface}: {error}"),
     };
     io::Error::new(error.kind(), text)

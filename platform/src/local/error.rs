@@ -4,9 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
-use super::MAX_PATH_BYTES;
+use super::{MAX_PATH_BYTES, system};
 
 /// Why [`LocalListener::bind`](super::LocalListener::bind) failed. The message
 /// says what to do.
@@ -17,7 +15,7 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
-    /// The path is empty, relative to nothing, or holds a zero byte.
+    /// The path is empty, relative to nothing, holds a zero byte, or is no pipe's.
     PathInvalid {
         /// The path.
         path: PathBuf,
@@ -34,7 +32,7 @@ pub enum BindError {
         /// What is wrong with it: "it …".
         flaw: String,
     },
-    /// The directory or its files may not be written to.
+    /// The directory or its files may not be written to, or the pipe not created.
     Permission {
         /// The path.
         path: PathBuf,
@@ -53,6 +51,11 @@ pub enum BindError {
     UnknownGroup {
         /// The name.
         name: String,
+    },
+    /// Groups have no numbers on this system.
+    GroupNumber {
+        /// The number.
+        group: u32,
     },
     /// The socket may not be given to that group.
     GroupRefused {
@@ -75,7 +78,7 @@ impl BindError {
         BindError::Permission { path: path.to_owned() }
     }
 
-    pub(super) fn system(action: &'static str, error: Errno) -> BindError {
+    pub(super) fn system(action: &'static str, error: impl Into<io::Error>) -> BindError {
         BindError::System { action, source: error.into() }
     }
 }
@@ -92,7 +95,9 @@ impl fmt::Display for BindError {
             ),
             BindError::PathInvalid { path } => write!(
                 formatter,
-                "{path:?} cannot be a socket path: give the name of a file in a directory",
+                "{} cannot be a socket path: {}",
+                path.display(),
+                system::PATH_ADVICE,
             ),
             BindError::MissingDirectory { directory } => write!(
                 formatter,
@@ -101,9 +106,9 @@ impl fmt::Display for BindError {
             ),
             BindError::Permission { path } => write!(
                 formatter,
-                "no permission to create {0} and {0}.lock: start the broker as a user who may \
-                 write to that directory, or choose another socket path",
+                "no permission to create {}: {}, or choose another socket path",
                 path.display(),
+                system::PERMISSION_ADVICE,
             ),
             BindError::UntrustedDirectory { directory, flaw } => write!(
                 formatter,
@@ -125,6 +130,9 @@ impl fmt::Display for BindError {
                 formatter,
                 "there is no group named {name}: create it, or give the socket another group",
             ),
+            BindError::GroupNumber { group } => {
+                write!(formatter, "{group} is no group here: give a name, such as DOMAIN\\group",)
+            }
             BindError::GroupRefused { path, group } => write!(
                 formatter,
                 "{} may not be given to group {group}: the broker's user must be a member of it \

@@ -9,12 +9,15 @@
 //! Invariant: a socket that is readable is read from in the next turn, unless
 //! there is no buffer; so a `wait` that sleeps has nothing to read.
 
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use super::PollIo;
@@ -23,6 +26,10 @@ use crate::datagram::system::{self, Label, MAX_BATCH};
 use crate::datagram::{DatagramSockets, UNICAST};
 use crate::pool::{BufferIndex, BufferPool};
 use crate::{Completion, DatagramInfo, DatagramIo, DatagramPlace, DatagramStats, Waker};
+#[cfg(unix)]
+use unix::Watch;
+#[cfg(windows)]
+use windows::Watch;
 
 /// Tokens from here on, by place: above all connections, below the listener's.
 const FIRST_TOKEN: usize = usize::MAX - 1024;
@@ -51,6 +58,8 @@ const _: () = assert!(TURN_BUDGET_BYTES < BUFFERS * BUFFER_BYTES);
 #[derive(Debug)]
 pub(super) struct Link {
     sockets: DatagramSockets,
+    /// By place: what has the event queue look at it.
+    watches: Vec<Watch>,
     /// By place: an edge came, and nothing has said since that nothing is left.
     readable: Vec<bool>,
     /// The last send found no room; `DatagramsWritable` is owed.
@@ -77,6 +86,7 @@ impl Link {
         pool.set_waker(Waker::new(Arc::new(PoolWake(Arc::clone(wake)))));
         Link {
             sockets,
+            watches: Vec::new(),
             readable: Vec::new(),
             blocked: false,
             pool,
@@ -91,8 +101,7 @@ impl Link {
     /// Watches the sockets that are new.
     fn register_new(&mut self, registry: &Registry) -> io::Result<()> {
         for place in self.readable.len()..self.sockets.count() {
-            let fd = self.sockets.socket(place).as_raw_fd();
-            registry.register(&mut SourceFd(&fd), token(place), Interest::READABLE)?;
+            self.watches.push(Watch::new(self.sockets.socket(place), registry, token(place))?);
             self.readable.push(true);
         }
         Ok(())
@@ -100,12 +109,11 @@ impl Link {
 
     /// Starts or stops to watch for room.
     fn watch_room(&mut self, registry: &Registry, watch: bool) -> io::Result<()> {
-        let fd = self.sockets.socket(UNICAST).as_raw_fd();
         let interest = match watch {
             true => Interest::READABLE | Interest::WRITABLE,
             false => Interest::READABLE,
         };
-        registry.reregister(&mut SourceFd(&fd), token(UNICAST), interest)?;
+        self.watches[UNICAST].change(registry, token(UNICAST), interest)?;
         self.blocked = watch;
         Ok(())
     }
@@ -129,7 +137,9 @@ impl Link {
         let room = target.len() / self.stride;
         let target = &mut target[..room.min(self.batch) * self.stride];
         let socket = self.sockets.socket(place);
-        let count = system::receive(socket, target, self.stride, &mut self.labels)?;
+        let (stride, labels) = (self.stride, &mut self.labels);
+        let count =
+            self.watches[place].receive(|| system::receive(socket, target, stride, labels))?;
         let mut cost = 0;
         for (at, label) in self.labels.iter().enumerate().take(count) {
             let length = label.length.min(self.stride);
@@ -234,6 +244,7 @@ impl DatagramIo for PollIo {
         if self.datagrams.is_some() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a link is open already"));
         }
+        super::system::sharpen_waits();
         let mut link = Link::new(sockets, &self.wake);
         self.stats.syscalls += link.sockets.count() as u64;
         link.register_new(self.poll.registry())?;

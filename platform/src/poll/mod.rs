@@ -10,8 +10,8 @@
 //! that, since the end of the stream behind it brings no second edge. What the
 //! budget of a turn leaves over stays on the ready list for the next one.
 //!
-//! What differs by system (reading, writing, accepting, registering) lies in
-//! `unix`; a sibling with the same items would serve named pipes.
+//! What differs by system (reading, writing, accepting, registering) lies in `unix`
+//! and `windows`, which have the same items.
 //!
 //! Invariant: a connection that receives and is readable is on the ready list or
 //! starved; so a `wait` that sleeps has nothing to read.
@@ -22,6 +22,8 @@ mod turn;
 #[cfg(unix)]
 mod unix;
 mod wake;
+#[cfg(windows)]
+mod windows;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -36,8 +38,11 @@ use crate::io::{Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, ReceiveEnd, 
 use crate::pool::{BufferIndex, BufferPool};
 use crate::slice::Slice;
 use table::{Fill, Inbound, Table};
+#[cfg(unix)]
 use unix as system;
 use wake::{PoolWake, ShardWake, WakeState};
+#[cfg(windows)]
+use windows as system;
 
 /// How many events one system call fetches.
 const MAX_EVENTS: usize = 1024;
@@ -76,6 +81,8 @@ pub struct PollIo {
     datagrams: Option<datagram::Link>,
     /// Counters of a link that is closed.
     datagram_stats: DatagramStats,
+    /// Where a system without gather-writes joins them.
+    scratch: system::Scratch,
     /// What operations completed at once, for the next `wait`.
     done: Vec<Completion>,
     /// Whether the last `wait` reported `done` without looking at the system.
@@ -92,7 +99,7 @@ pub struct PollIo {
 /// The listener and what is known of it.
 #[derive(Debug)]
 struct Acceptor {
-    listener: system::Listener,
+    incoming: system::Incoming,
     /// There may be a connection to accept.
     ready: bool,
     /// `AcceptPaused` was reported.
@@ -122,6 +129,7 @@ impl PollIo {
             acceptor: None,
             datagrams: None,
             datagram_stats: DatagramStats::default(),
+            scratch: system::Scratch::default(),
             done: Vec::new(),
             skipped: false,
             ready: VecDeque::new(),
@@ -132,10 +140,10 @@ impl PollIo {
     }
 
     /// Registers a socket and gives it a number.
-    fn insert(&mut self, socket: system::Socket) -> io::Result<Conn> {
+    fn insert(&mut self, mut socket: system::Socket) -> io::Result<Conn> {
         let conn = self.table.reserve();
         self.stats.syscalls += 1;
-        match system::register(self.poll.registry(), &socket, conn) {
+        match system::register(self.poll.registry(), &mut socket, conn) {
             Ok(()) => {
                 self.table.insert(conn, socket);
                 Ok(conn)
@@ -167,7 +175,7 @@ impl PollIo {
     fn send_now(&mut self, conn: Conn, list: &[IoSlice<'_>]) -> Completion {
         let given: usize = list.iter().map(|slice| slice.len()).sum();
         self.stats.syscalls += 1;
-        let bytes = match system::send(self.table.socket(conn), list) {
+        let bytes = match system::send(&mut self.scratch, self.table.socket(conn), list) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => return Completion::SendFailed { conn, error },
@@ -175,7 +183,8 @@ impl PollIo {
         self.stats.sends += 1;
         self.stats.sent_bytes += bytes as u64;
         let blocked = bytes < given;
-        if blocked {
+        // Where sends are copied, `wait` looks how far this one is.
+        if blocked && !system::SENDS_ARE_COPIED {
             self.stats.blocked_sends += 1;
             self.stats.syscalls += 1;
             // Changing the registration also looks at the socket as it is now, so
@@ -199,11 +208,15 @@ impl Io for PollIo {
         "poll"
     }
 
+    fn hands_over(&self) -> bool {
+        system::HANDS_OVER
+    }
+
     fn accept(&mut self, listener: system::Listener) -> io::Result<()> {
         debug_assert!(self.acceptor.is_none(), "the shard accepts already");
         self.stats.syscalls += 2;
-        system::register_listener(self.poll.registry(), &listener, LISTENER_TOKEN)?;
-        self.acceptor = Some(Acceptor { listener, ready: true, paused: false });
+        let incoming = system::listen(self.poll.registry(), listener, LISTENER_TOKEN)?;
+        self.acceptor = Some(Acceptor { incoming, ready: true, paused: false });
         Ok(())
     }
 
@@ -215,7 +228,7 @@ impl Io for PollIo {
     }
 
     fn stop_accept(&mut self) {
-        // Closing the descriptor also removes it from the event queue.
+        // Closing what it accepts on also removes that from the event queue.
         self.acceptor = None;
     }
 
@@ -228,9 +241,9 @@ impl Io for PollIo {
         debug_assert!(matches!(state.inbound, Inbound::Idle), "released while it receives");
         debug_assert!(!state.sending, "released while it sends");
         self.stats.syscalls += 1;
-        let socket = self.table.remove(conn).expect("it is not closing");
+        let mut socket = self.table.remove(conn).expect("it is not closing");
         // It fails only for a socket that is not registered; this one is.
-        let _ = system::deregister(self.poll.registry(), &socket);
+        let _ = system::deregister(self.poll.registry(), &mut socket);
         self.table.give_back(conn);
         socket
     }
@@ -290,8 +303,8 @@ impl Io for PollIo {
         self.table.open(conn);
         self.forget_starved(conn);
         self.stats.syscalls += 1;
-        // Closing the descriptor also removes it from the event queue.
-        self.table.close(conn);
+        let socket = self.table.close(conn);
+        system::close(self.poll.registry(), socket);
         self.done.push(Completion::Closed { conn });
     }
 

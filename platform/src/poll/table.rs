@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 
-use super::system::Socket;
+use super::system::{STARTS_READABLE, Socket};
 use crate::io::Conn;
 
 /// What a connection receives.
@@ -53,6 +53,11 @@ impl ConnState {
     pub(super) fn is_closing(&self) -> bool {
         self.socket.is_none()
     }
+
+    /// The socket, unless it is closed.
+    pub(super) fn socket(&self) -> Option<&Socket> {
+        self.socket.as_ref()
+    }
 }
 
 // An idle connection is this and a descriptor: keep it small.
@@ -78,7 +83,7 @@ impl Table {
         self.entries[conn.0 as usize] = Some(ConnState {
             socket: Some(socket),
             inbound: Inbound::Idle,
-            readable: false,
+            readable: STARTS_READABLE,
             queued: false,
             starved: false,
             sending: false,
@@ -91,12 +96,12 @@ impl Table {
         self.free.push(conn);
     }
 
-    /// Closes the socket, keeps the number.
-    pub(super) fn close(&mut self, conn: Conn) {
+    /// Takes the socket out to be closed, keeps the number.
+    pub(super) fn close(&mut self, conn: Conn) -> Option<Socket> {
         let state = self.any(conn);
-        state.socket = None;
         // A fill's buffer is freed here.
         state.inbound = Inbound::Ended;
+        state.socket.take()
     }
 
     /// Removes the entry; the socket, unless it was closed.

@@ -48,6 +48,10 @@ impl PollIo {
         let first = completions.len();
         let starvations = self.stats.starvations;
         loop {
+            if system::SENDS_ARE_COPIED && self.has_sent() {
+                // Most are over by now, and then the shard need not wait for them.
+                self.fetch_edges(completions, Some(Duration::ZERO))?;
+            }
             self.report_done(completions);
             self.rearm_starved();
             let has_news = completions.len() > first;
@@ -81,11 +85,25 @@ impl PollIo {
     /// Reports what operations completed, but for connections closed since.
     fn report_done(&mut self, completions: &mut Vec<Completion>) {
         let mut done = std::mem::take(&mut self.done);
-        for completion in done.drain(..) {
-            match &completion {
+        for mut completion in done.drain(..) {
+            match &mut completion {
                 Completion::Closed { conn } => {
                     self.table.remove(*conn);
                     self.table.give_back(*conn);
+                }
+                Completion::Sent { conn, blocked, .. } if system::SENDS_ARE_COPIED => {
+                    let state = self.table.any(*conn);
+                    state.sending = false;
+                    let Some(socket) = state.socket() else { continue };
+                    state.blocked = system::is_sending(socket);
+                    let has_room = *blocked && !state.blocked;
+                    *blocked |= state.blocked;
+                    self.stats.blocked_sends += u64::from(*blocked);
+                    if has_room {
+                        let conn = *conn;
+                        completions.extend([completion, Completion::Writable { conn }]);
+                        continue;
+                    }
                 }
                 Completion::Sent { conn, .. } | Completion::SendFailed { conn, .. } => {
                     let state = self.table.any(*conn);
@@ -107,6 +125,11 @@ impl PollIo {
         }
         // Its memory serves again.
         self.done = done;
+    }
+
+    /// Whether a send is to be reported.
+    fn has_sent(&self) -> bool {
+        self.done.iter().any(|done| matches!(done, Completion::Sent { .. }))
     }
 
     /// Lets starved connections read once a quarter of the pool is free; until
@@ -169,11 +192,11 @@ impl PollIo {
         writes: bool,
         completions: &mut Vec<Completion>,
     ) {
-        let Some(state) = self.table.find(conn).filter(|state| !state.is_closing()) else {
-            return;
-        };
+        let Some(state) = self.table.find(conn) else { return };
+        let Some(socket) = state.socket() else { return };
+        let has_room = writes && system::has_room(socket);
         state.readable |= reads;
-        if writes && std::mem::take(&mut state.blocked) {
+        if has_room && std::mem::take(&mut state.blocked) {
             self.stats.syscalls += 1;
             // If it fails there are edges more than needed, no less.
             let _ = system::watch_room(self.poll.registry(), self.table.socket(conn), conn, false);
@@ -193,7 +216,8 @@ impl PollIo {
             };
             // One more to set the send buffer, one to ask for the peer.
             self.stats.syscalls += 3;
-            let accepted = match system::accept(&acceptor.listener) {
+            let registry = self.poll.registry();
+            let accepted = match system::accept(&mut acceptor.incoming, registry) {
                 Ok(socket) => {
                     let peer = socket.peer();
                     self.insert(socket).map(|conn| (conn, peer))

@@ -3,6 +3,8 @@
 //! The sockets themselves stay in blocking mode, since a shard may hand them to
 //! another back end; each call says that it must not block.
 //!
+//! Its sibling is `windows`, with the same items.
+//!
 //! Invariant: nothing here blocks but [`wait`].
 
 use std::io::{self, IoSlice};
@@ -23,14 +25,32 @@ use crate::local::{LocalListener, LocalSocket};
 /// A connection.
 pub(super) type Socket = LocalSocket;
 
-/// What connections come from.
+/// What a shard is given to accept on.
 pub(super) type Listener = LocalListener;
+
+/// What connections come from.
+pub(super) type Incoming = LocalListener;
+
+/// Nothing has to be joined.
+pub(super) type Scratch = ();
+
+/// A descriptor can be watched by another event queue as well.
+pub(super) const HANDS_OVER: bool = true;
+
+/// The kernel has the bytes when a send is over.
+pub(super) const SENDS_ARE_COPIED: bool = false;
+
+/// Registering brings an edge if there are bytes already.
+pub(super) const STARTS_READABLE: bool = false;
+
+/// Waits end on time.
+pub(super) fn sharpen_waits() {}
 
 /// Below this `mio`, which counts milliseconds, would oversleep by much.
 const FINE_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Watches a connection for bytes and for its end.
-pub(super) fn register(registry: &Registry, socket: &Socket, conn: Conn) -> io::Result<()> {
+pub(super) fn register(registry: &Registry, socket: &mut Socket, conn: Conn) -> io::Result<()> {
     let fd = socket.as_fd().as_raw_fd();
     registry.register(&mut SourceFd(&fd), token(conn), Interest::READABLE)
 }
@@ -49,24 +69,42 @@ pub(super) fn watch_room(
 }
 
 /// Watches a connection no longer.
-pub(super) fn deregister(registry: &Registry, socket: &Socket) -> io::Result<()> {
+pub(super) fn deregister(registry: &Registry, socket: &mut Socket) -> io::Result<()> {
     registry.deregister(&mut SourceFd(&socket.as_fd().as_raw_fd()))
 }
 
-/// Watches a listener.
-pub(super) fn register_listener(
+/// Closes a connection: with its descriptor it also leaves the event queue.
+pub(super) fn close(_registry: &Registry, socket: Option<Socket>) {
+    drop(socket);
+}
+
+/// Whether an edge that says so means room to send.
+#[inline(always)]
+pub(super) fn has_room(_socket: &Socket) -> bool {
+    true
+}
+
+/// Whether what was sent is still on its way to the kernel.
+#[inline(always)]
+pub(super) fn is_sending(_socket: &Socket) -> bool {
+    false
+}
+
+/// Starts to accept: each edge of `token` means connections.
+pub(super) fn listen(
     registry: &Registry,
-    listener: &Listener,
+    listener: Listener,
     token: Token,
-) -> io::Result<()> {
+) -> io::Result<Incoming> {
     // There is no flag for a single accept that must not block.
-    rustix::io::ioctl_fionbio(listener, true)?;
+    rustix::io::ioctl_fionbio(&listener, true)?;
     let fd = listener.as_fd().as_raw_fd();
-    registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
+    registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+    Ok(listener)
 }
 
 /// Accepts one connection.
-pub(super) fn accept(listener: &Listener) -> io::Result<Socket> {
+pub(super) fn accept(listener: &mut Incoming, _registry: &Registry) -> io::Result<Socket> {
     Ok(LocalSocket::accepted(accept_fd(listener)?))
 }
 
@@ -108,7 +146,11 @@ pub(super) fn receive_into(
 }
 
 /// Writes what there is room for.
-pub(super) fn send(socket: &Socket, list: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(super) fn send(
+    _scratch: &mut Scratch,
+    socket: &Socket,
+    list: &[IoSlice<'_>],
+) -> io::Result<usize> {
     #[cfg(not(target_vendor = "apple"))]
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     // There the socket itself was told when it was accepted.

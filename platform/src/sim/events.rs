@@ -77,7 +77,9 @@ impl World {
             state.to_client.extend(&slice.as_bytes()[..count]);
             left -= count;
         }
-        SendOutcome::Took { bytes, blocked: bytes < given }
+        let is_held = self.random.happens(self.faults.held_send_permille, 1000);
+        state.held = if is_held { bytes } else { 0 };
+        SendOutcome::Took { bytes, blocked: bytes < given || is_held }
     }
 
     fn finish_sends(&mut self, shard: usize, completions: &mut Vec<Completion>) {
@@ -123,6 +125,9 @@ impl World {
         self.shards[shard].accept_scheduled = false;
         if self.random.happens(self.faults.accept_failure_permille, 1000) {
             self.shards[shard].accept_paused = true;
+            if !self.hands_over {
+                self.schedule_accepts();
+            }
             let error = io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES);
             completions.push(Completion::AcceptPaused { error });
             return;
@@ -131,9 +136,9 @@ impl World {
         let conn = self.shards[shard].insert(socket);
         let state = self.socket(socket);
         state.holder = Holder::Shard(shard, conn);
-        let peer = state.peer;
+        let peer = state.peer.clone();
         completions.push(Completion::Accepted { conn, peer });
-        self.schedule_accept(shard);
+        self.schedule_accepts();
     }
 
     fn handle_inbound(&mut self, shard: usize, conn: Conn, completions: &mut Vec<Completion>) {
@@ -273,11 +278,16 @@ impl World {
         let state = self.shards[shard].any(conn);
         state.outbound_scheduled = false;
         state.outbound = Outbound::Idle;
+        let socket = state.socket;
+        self.socket(socket).held = 0;
         completions.push(Completion::Writable { conn });
     }
 
     fn handle_close(&mut self, shard: usize, conn: Conn, completions: &mut Vec<Completion>) {
         let socket = self.shards[shard].remove(conn);
+        let state = self.socket(socket);
+        let arrived = state.to_client.len().saturating_sub(state.held);
+        state.to_client.truncate(arrived);
         self.close_shard_end(socket);
         completions.push(Completion::Closed { conn });
     }

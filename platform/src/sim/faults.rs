@@ -14,6 +14,9 @@ pub struct Faults {
     pub short_send_permille: u32,
     /// A send takes nothing, though there was room.
     pub blocked_send_permille: u32,
+    /// A send takes all and blocks nevertheless, as one does that copies: what it took
+    /// is lost if the connection is closed before `Writable`.
+    pub held_send_permille: u32,
     /// A send is carried out at the next `wait`, not at once.
     pub lazy_send_permille: u32,
     /// A multishot receive ends and is armed anew before it brings bytes.
@@ -43,6 +46,7 @@ impl Default for Faults {
             short_client_write_permille: 0,
             short_send_permille: 0,
             blocked_send_permille: 0,
+            held_send_permille: 0,
             lazy_send_permille: 0,
             multishot_end_permille: 0,
             late_chunks: 0,
@@ -65,6 +69,7 @@ impl Faults {
             short_client_write_permille: 200,
             short_send_permille: 150,
             blocked_send_permille: 50,
+            held_send_permille: 0,
             lazy_send_permille: 500,
             multishot_end_permille: 100,
             late_chunks: 3,
@@ -76,6 +81,11 @@ impl Faults {
             buffer_bytes: 4 * 1024,
             socket_bytes: 32 * 1024,
         }
+    }
+
+    /// [`Faults::rough`] as named pipes are: sends are copied.
+    pub fn rough_pipes() -> Faults {
+        Faults { held_send_permille: 300, ..Faults::rough() }
     }
 
     /// [`Faults::rough`] without clients that die by themselves.

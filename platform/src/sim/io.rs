@@ -62,6 +62,10 @@ impl Io for SimIo {
         "sim"
     }
 
+    fn hands_over(&self) -> bool {
+        self.net.world().hands_over
+    }
+
     fn accept(&mut self, listener: SimListener) -> io::Result<()> {
         let mut world = self.net.world();
         let state = &mut world.shards[self.shard];
@@ -84,12 +88,13 @@ impl Io for SimIo {
         state.due.retain(|_, event| *event != Event::Accept);
         state.accept_scheduled = false;
         if let Some(listener) = state.listener.take() {
-            world.close_listener(listener);
+            world.leave_listener(listener);
         }
     }
 
     fn adopt(&mut self, socket: SimSocket) -> io::Result<Conn> {
         let mut world = self.net.world();
+        assert!(world.hands_over, "a connection moves that cannot");
         let conn = world.shards[self.shard].insert(socket.number);
         world.socket(socket.number).holder = Holder::Shard(self.shard, conn);
         Ok(conn)
@@ -97,6 +102,7 @@ impl Io for SimIo {
 
     fn release(&mut self, conn: Conn) -> SimSocket {
         let mut world = self.net.world();
+        assert!(world.hands_over, "{conn:?} is released but cannot move");
         let state = world.shards[self.shard].open(conn);
         assert!(matches!(state.inbound, Inbound::Idle), "{conn:?} is released while it receives");
         let sends = matches!(state.outbound, Outbound::Lazy(_) | Outbound::Done(_));

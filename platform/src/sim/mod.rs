@@ -82,10 +82,24 @@ impl SimNet {
         SimListener::new(self.world().listen())
     }
 
+    /// The same for every shard that is to accept: for one of them, or for all where
+    /// connections [stay](SimNet::keep_connections).
+    pub fn listeners(&self, shards: usize) -> Vec<SimListener> {
+        let count = if self.world().hands_over { 1 } else { shards };
+        let number = self.world().listen();
+        (0..count).map(|_| SimListener::new(number)).collect()
+    }
+
+    /// From now on connections stay where they were accepted, as named pipes do: it
+    /// is left to chance which of the accepting shards gets one.
+    pub fn keep_connections(&self) {
+        self.world().hands_over = false;
+    }
+
     /// Connects a client. If nobody listens it is closed already.
     pub fn connect(&self) -> SimClient {
         let pid = self.world().next_pid();
-        self.connect_as(Peer { pid, uid: 1000, gid: 1000 })
+        self.connect_as(Peer { pid, uid: 1000, gid: 1000, user: None })
     }
 
     /// Connects a client with these credentials.

@@ -27,6 +27,9 @@ pub(super) enum Holder {
 pub(super) struct Socket {
     pub(super) to_shard: VecDeque<u8>,
     pub(super) to_client: VecDeque<u8>,
+    /// So many of the last bytes to the client are still on their way: closing now
+    /// loses them.
+    pub(super) held: usize,
     pub(super) holder: Holder,
     /// The client's end is closed: no more bytes either way.
     pub(super) client_closed: bool,
@@ -42,6 +45,7 @@ impl Socket {
         Socket {
             to_shard: VecDeque::new(),
             to_client: VecDeque::new(),
+            held: 0,
             holder: Holder::Backlog,
             client_closed: false,
             forgotten: false,

@@ -1,6 +1,8 @@
 //! The simulator keeps the rules of [`Io`], notices a shard that does not, and
 //! repeats itself.
 
+mod pipes;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 

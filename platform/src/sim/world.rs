@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) backlog: VecDeque<u64>,
     pub(super) shards: Vec<Shard>,
     pub(super) trace: u64,
+    /// Whether connections can move between shards.
+    pub(super) hands_over: bool,
     /// The number of the newest listener.
     listener: u64,
     listening: bool,
@@ -46,6 +48,7 @@ impl World {
             backlog: VecDeque::new(),
             shards: Vec::new(),
             trace: seed,
+            hands_over: true,
             listener: 0,
             listening: false,
             next_socket: 1,
@@ -167,10 +170,38 @@ impl World {
         }
     }
 
+    /// Has the next waiting connection accepted: by whoever accepts, or, if
+    /// connections stay where they are, by the shard that chance picks.
+    pub(super) fn schedule_accepts(&mut self) {
+        if self.hands_over {
+            (0..self.shards.len()).for_each(|shard| self.schedule_accept(shard));
+            return;
+        }
+        if self.shards.iter().any(|shard| shard.accept_scheduled) {
+            return;
+        }
+        let is_able = |shard: &Shard| shard.listener.is_some() && !shard.accept_paused;
+        let able: Vec<usize> =
+            (0..self.shards.len()).filter(|&shard| is_able(&self.shards[shard])).collect();
+        if !able.is_empty() {
+            let picked = self.random.below(able.len() as u64) as usize;
+            self.schedule_accept(able[picked]);
+        }
+    }
+
     pub(super) fn listen(&mut self) -> u64 {
         self.listener += 1;
         self.listening = true;
         self.listener
+    }
+
+    /// A shard accepts no more on a listener, which is closed with its last shard.
+    pub(super) fn leave_listener(&mut self, listener: u64) {
+        if self.shards.iter().any(|shard| shard.listener == Some(listener)) {
+            self.schedule_accepts();
+        } else {
+            self.close_listener(listener);
+        }
     }
 
     /// Closes a listener and what waits to be accepted on it.
@@ -222,9 +253,7 @@ impl World {
             socket.holder = Holder::Closed;
         }
         self.sockets.insert(id, socket);
-        for shard in 0..self.shards.len() {
-            self.schedule_accept(shard);
-        }
+        self.schedule_accepts();
         id
     }
 

@@ -85,7 +85,7 @@ impl UringIo {
                 let socket = LocalSocket::accepted(fd);
                 self.stats.syscalls += 2;
                 let (fd, peer) = socket.into_parts();
-                let conn = self.table.insert(fd, peer);
+                let conn = self.table.insert(fd, peer.clone());
                 completions.push(Completion::Accepted { conn, peer });
             }
         }

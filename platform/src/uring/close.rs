@@ -27,7 +27,7 @@ impl UringIo {
         debug_assert!(slot.is_open());
         debug_assert!(slot.receiving == Receiving::Idle);
         debug_assert!(slot.outbound.is_none());
-        let socket = (slot.fd.take(), slot.peer);
+        let socket = (slot.fd.take(), std::mem::take(&mut slot.peer));
         slot.phase = Phase::Released;
         let writable = slot.writable_armed.then(|| Token::new(Kind::Writable, conn.0));
         if slot.operations == 0 {

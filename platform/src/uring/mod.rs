@@ -176,6 +176,10 @@ impl Io for UringIo {
         "uring"
     }
 
+    fn hands_over(&self) -> bool {
+        true
+    }
+
     fn accept(&mut self, listener: LocalListener) -> io::Result<()> {
         self.start_accept(listener)
     }

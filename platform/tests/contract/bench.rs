@@ -2,18 +2,16 @@
 //! must come in time.
 
 use std::collections::VecDeque;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+
+use crate::client::{Client, Leftovers, PATIENCE, unused_path};
 use netcluster_platform::{
     BindOptions, Completion, Conn, Io, LocalListener, LocalSocket, ReceiveEnd, Slice,
 };
-
-/// How long a completion that must come may take: only a broken back end needs it.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A back end for local sockets.
 pub trait LocalIo: Io<Socket = LocalSocket, Listener = LocalListener> {}
@@ -22,35 +20,40 @@ impl<I: Io<Socket = LocalSocket, Listener = LocalListener>> LocalIo for I {}
 pub struct Bench<I> {
     pub io: I,
     pending: VecDeque<Completion>,
-    path: PathBuf,
+    path: Leftovers,
 }
 
 impl<I: LocalIo> Bench<I> {
     /// A shard that accepts on a socket of its own.
     pub fn new(mut io: I) -> Bench<I> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("netcluster-contract-{}-{count}.sock", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = unused_path();
         let listener = LocalListener::bind(&path, &BindOptions::default()).unwrap();
         io.accept(listener).unwrap();
-        Bench { io, pending: VecDeque::new(), path }
+        Bench { io, pending: VecDeque::new(), path: Leftovers(path) }
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.path.0
     }
 
     /// A client and its connection.
-    pub fn connect(&mut self) -> (UnixStream, Conn) {
-        let stream = UnixStream::connect(&self.path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // Among what earlier clients may be doing already.
-        let conn = self.find(|completion| match completion {
+    pub fn connect(&mut self) -> (Client, Conn) {
+        let stream = Client::connect(self.path()).unwrap();
+        (stream, self.accepted())
+    }
+
+    /// A client in another process, and its connection.
+    pub fn connect_child(&mut self) -> (Child, Conn) {
+        let child = Client::in_a_child(self.path());
+        (child, self.accepted())
+    }
+
+    /// The next connection, among what earlier clients may be doing already.
+    pub fn accepted(&mut self) -> Conn {
+        self.find(|completion| match completion {
             Completion::Accepted { conn, .. } => Some(*conn),
             _ => None,
-        });
-        (stream, conn)
+        })
     }
 
     /// The next completion.
@@ -148,6 +151,30 @@ impl<I: LocalIo> Bench<I> {
         self.expect_closed(conn);
     }
 
+    /// Sends `slice` again and again until the socket is full; how many bytes it took.
+    #[track_caller]
+    pub fn fill_socket(&mut self, conn: Conn, slice: &Slice) -> usize {
+        let mut taken = 0;
+        loop {
+            self.io.send(conn, [slice].into_iter());
+            let (bytes, blocked) = self.expect("a send", |completion| match completion {
+                Completion::Sent { conn: to, bytes, blocked } if *to == conn => {
+                    Some((*bytes, *blocked))
+                }
+                _ => None,
+            });
+            taken += bytes;
+            assert!(blocked || bytes == slice.len());
+            // It may have taken only a part and have room for more.
+            let rest = if blocked { self.during(Duration::from_millis(50)) } else { Vec::new() };
+            match rest[..] {
+                [] if blocked => return taken,
+                [] | [Completion::Writable { .. }] => {}
+                _ => panic!("unexpected {rest:?}"),
+            }
+        }
+    }
+
     /// Sends all of `slices`, in as many steps as it takes, until all is taken.
     #[track_caller]
     pub fn send_all(&mut self, conn: Conn, mut slices: VecDeque<Slice>) -> usize {
@@ -178,13 +205,6 @@ impl<I: LocalIo> Bench<I> {
             }
         }
         blocked_times
-    }
-}
-
-impl<I> Drop for Bench<I> {
-    fn drop(&mut self) {
-        // A listener leaves its lock file; a test run has hundreds.
-        let _ = std::fs::remove_file(self.path.with_extension("sock.lock"));
     }
 }
 

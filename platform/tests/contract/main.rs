@@ -2,9 +2,12 @@
 //!
 //! Each case is a script: a shard on one side, plain blocking sockets on the
 //! other. A back end that this machine refuses is skipped with the reason.
-#![cfg(unix)]
 
 mod bench;
+#[path = "../support/client.rs"]
+mod client;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod life;
 mod receive;
 mod send;
@@ -25,7 +28,9 @@ macro_rules! contract {
                 many_wake_ups_are_one_report,
                 a_connection_moves_to_another_shard,
                 a_released_connection_keeps_what_it_has_not_received,
-                two_thousand_clients_leave_nothing_behind,
+                a_connection_that_cannot_move_is_refused_elsewhere,
+                two_hundred_clients_connect_at_once,
+                clients_that_come_and_go_leave_nothing_behind,
                 stopping_to_accept_refuses_clients,
                 waiting_ends_when_its_time_is_up,
             ]);
@@ -48,6 +53,8 @@ macro_rules! contract {
                 an_empty_send_completes,
                 sending_to_a_client_that_left_fails,
                 slices_are_released_once_sent,
+                what_was_sent_before_closing_can_still_be_read,
+                the_tail_of_a_queue_reaches_a_client_that_reads_late,
             ]);
         }
     };
@@ -90,10 +97,16 @@ contract!(
 
 contract!(poll, PollIo::new(PollConfig { buffers: 8, ..PollConfig::default() }));
 
+#[test]
+#[ignore = "what a child does that a test above starts and kills"]
+fn a_child_sleeps() {
+    std::thread::sleep(client::PATIENCE);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn accepting_pauses_without_descriptors_and_resumes() {
-    life::in_a_child_with_few_descriptors("accepting_pauses_in_a_child_uring");
+    descriptors::in_a_child_with_few_descriptors("accepting_pauses_in_a_child_uring");
 }
 
 #[cfg(target_os = "linux")]
@@ -103,7 +116,7 @@ fn accepting_pauses_in_a_child_uring() {
     use netcluster_platform::{UringConfig, UringIo};
 
     match UringIo::new(UringConfig::default()) {
-        Ok(io) => life::accepting_pauses(bench::Bench::new(io)),
+        Ok(io) => descriptors::accepting_pauses(bench::Bench::new(io)),
         Err(reason) => println!("SKIPPED: {reason}"),
     }
 }

@@ -1,13 +1,13 @@
 //! Receiving: streams, their ends, starvation, large frames.
 
 use std::io::Write;
-use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use netcluster_platform::{Completion, Slice};
 
 use crate::bench::{Bench, End, LocalIo, end_of, pattern};
+use crate::client::Client;
 
 pub fn bytes_come_back_as_sent<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
     let (mut stream, conn) = bench.connect();
@@ -57,18 +57,18 @@ pub fn the_end_of_a_stream_is_never_missed<I: LocalIo>(mut bench: Bench<I>, _: i
         // Data and end arrive between two calls of the shard, or race with one.
         if round % 2 == 0 {
             stream.write_all(&[1; 123]).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
+            let _stream = stream.finish();
             assert_eq!(bench.receive_bytes(conn, 123).len(), 123);
+            assert_eq!(bench.expect_end(conn), End::Eof);
         } else {
             let thread = std::thread::spawn(move || {
                 stream.write_all(&[1; 123]).unwrap();
-                stream.shutdown(Shutdown::Write).unwrap();
-                stream
+                stream.finish()
             });
             assert_eq!(bench.receive_bytes(conn, 123).len(), 123);
             let _stream = thread.join().unwrap();
+            assert_eq!(bench.expect_end(conn), End::Eof);
         }
-        assert_eq!(bench.expect_end(conn), End::Eof);
         bench.close(conn);
     }
 }
@@ -252,7 +252,7 @@ fn starve<I: LocalIo>(bench: &mut Bench<I>) -> Starved {
 struct Starved {
     conns: Vec<netcluster_platform::Conn>,
     chunks: Vec<(netcluster_platform::Conn, bytes::Bytes)>,
-    threads: Vec<std::thread::JoinHandle<std::os::unix::net::UnixStream>>,
+    threads: Vec<std::thread::JoinHandle<Client>>,
     each: usize,
 }
 

@@ -1,7 +1,7 @@
 //! Sending: gathering, blocking, failing.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,14 +41,14 @@ pub fn a_full_socket_blocks_and_becomes_writable<I: LocalIo>(
     let (mut stream, conn) = bench.connect();
     let bytes = pattern(8 << 20);
     let slice = Slice::from(Bytes::from(bytes.clone()));
-    bench.io.send(conn, [&slice].into_iter());
-    let taken = bench.expect("a short send", |completion| match completion {
-        Completion::Sent { bytes, blocked: true, .. } => Some(*bytes),
-        _ => None,
-    });
-    assert!(taken > 0 && taken < bytes.len());
-    assert!(bench.during(Duration::from_millis(20)).is_empty(), "no room while nobody reads");
+    // Until there is no room while nobody reads.
+    let filler = Slice::from(Bytes::from(vec![7; 4 << 20]));
+    let filled = bench.fill_socket(conn, &filler);
+    assert!(filled > 0);
     let reader = std::thread::spawn(move || {
+        let mut received = vec![0; filled];
+        stream.read_exact(&mut received).unwrap();
+        assert!(received.iter().all(|byte| *byte == 7));
         let mut received = vec![0; 8 << 20];
         stream.read_exact(&mut received).unwrap();
         received
@@ -57,12 +57,10 @@ pub fn a_full_socket_blocks_and_becomes_writable<I: LocalIo>(
         Completion::Writable { .. } => Some(()),
         _ => None,
     });
-    let mut rest = slice;
-    rest.advance(taken);
-    bench.send_all(conn, [rest].into());
+    bench.send_all(conn, [slice].into());
     assert!(reader.join().unwrap() == bytes);
     assert!(bench.io.stats().blocked_sends > 0);
-    assert_eq!(bench.io.stats().sent_bytes, 8 << 20);
+    assert_eq!(bench.io.stats().sent_bytes, (8 << 20) + filled as u64);
 }
 
 pub fn an_empty_send_completes<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
@@ -111,4 +109,52 @@ pub fn slices_are_released_once_sent<I: LocalIo>(mut bench: Bench<I>, _: impl Fn
     let mut text = [0; 7];
     stream.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"tracked");
+}
+
+pub fn what_was_sent_before_closing_can_still_be_read<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    // As an error frame that is sent last. The client reads when all is over.
+    for length in [1, 4_000, 60_000, 200_000] {
+        let (mut stream, conn) = bench.connect();
+        bench.io.receive(conn);
+        stream.write_all(b"something that nobody receives").unwrap();
+        let bytes = pattern(length);
+        bench.send_all(conn, [Slice::from(Bytes::from(bytes.clone()))].into());
+        bench.io.close(conn);
+        while !matches!(bench.next(), Completion::Closed { conn: closed } if closed == conn) {}
+        bench.during(Duration::from_millis(5));
+        let mut received = vec![0; length];
+        stream.read_exact(&mut received).unwrap();
+        assert!(received == bytes);
+        // A reset is an end, too, for a client that was not heard to its end.
+        assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
+    }
+}
+
+pub fn the_tail_of_a_queue_reaches_a_client_that_reads_late<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    let (mut stream, conn) = bench.connect();
+    let filler = Slice::from(Bytes::from(vec![7; 4 << 20]));
+    let filled = bench.fill_socket(conn, &filler);
+    let tail = pattern(100_000);
+    let reader = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).unwrap();
+        received
+    });
+    bench.expect("room", |completion| match completion {
+        Completion::Writable { .. } => Some(()),
+        _ => None,
+    });
+    bench.send_all(conn, [Slice::from(Bytes::from(tail.clone()))].into());
+    bench.close(conn);
+    bench.during(Duration::from_millis(20));
+    let received = reader.join().unwrap();
+    assert_eq!(received.len(), filled + tail.len());
+    assert!(received[filled..] == tail);
 }

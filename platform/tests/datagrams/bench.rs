@@ -17,6 +17,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// here is delivered before the send returns, so this could be nothing.
 const QUIET: Duration = Duration::from_millis(10);
 
+/// The loopback interface, whose name is not the same everywhere.
+const LOOPBACK: &str = if cfg!(windows) { "127.0.0.1" } else { "lo" };
+
 /// A back end with both kinds of sockets.
 pub trait LinkIo:
     Io<Socket = LocalSocket, Listener = LocalListener> + DatagramIo<Sockets = DatagramSockets>
@@ -36,7 +39,7 @@ pub struct Node<I> {
 
 /// On the loopback interface, with a group and port that no other test uses.
 pub fn on_loopback() -> DatagramConfig {
-    on("lo")
+    on(LOOPBACK)
 }
 
 /// The same on another interface, of a namespace.

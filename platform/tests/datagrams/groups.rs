@@ -3,10 +3,19 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use netcluster_platform::{DatagramConfig, DatagramSockets};
+use netcluster_platform::{DatagramConfig, DatagramSockets, is_wine};
 
 use crate::bench::{LinkIo, Node, group, on, on_loopback};
 use crate::space;
+
+/// Whether a socket hears the groups that others of this machine have joined; says
+/// so. Linux does that unless it is told not to, which Wine does not.
+fn hears_other_memberships() -> bool {
+    if is_wine() {
+        println!("SKIPPED: under Wine sockets hear each other's groups");
+    }
+    is_wine()
+}
 
 fn hear_each_other<I: LinkIo>(make: impl Fn() -> I, config: &DatagramConfig) {
     let (mut a, mut b) = (Node::open(make(), config), Node::open(make(), config));
@@ -79,6 +88,9 @@ pub fn ipv6_groups_work<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {
 }
 
 pub fn a_left_group_is_silent<I: LinkIo>(make: impl Fn() -> I) {
+    if hears_other_memberships() {
+        return;
+    }
     let config = on_loopback();
     let (mut a, mut b) = (Node::unjoined(make(), &config), Node::open(make(), &config));
     // Somebody else's membership makes the interface take the group.
@@ -109,6 +121,9 @@ pub fn more_groups_than_a_socket_holds_can_be_joined<I: LinkIo>(make: impl Fn() 
     let (mut a, mut b) = (Node::unjoined(make(), &config), Node::unjoined(make(), &config));
     for number in 0..GROUPS {
         b.io.join_group(group(&config, number).ip()).unwrap();
+    }
+    if hears_other_memberships() {
+        return;
     }
     for round in 0..2 {
         for number in 0..GROUPS {

@@ -2,15 +2,18 @@
 //!
 //! Each case is a script in which brokers on this machine, each a back end of its
 //! own, send to each other. What needs more than the loopback interface makes its
-//! own network namespace, or is skipped with the reason.
-#![cfg(target_os = "linux")]
+//! own network namespace, or is skipped with the reason: elsewhere than on Linux
+//! there are none.
+#![cfg(any(target_os = "linux", windows))]
 
 mod bench;
 mod groups;
+#[cfg(target_os = "linux")]
 mod interface;
 mod opening;
 mod receiving;
 mod sending;
+#[cfg_attr(windows, path = "no_space.rs")]
 mod space;
 
 /// Instantiates every case for the back end that `$make` makes, an expression of
@@ -48,13 +51,18 @@ macro_rules! contract {
                 datagrams_come_while_connections_come_and_go,
                 waits_shorter_than_a_millisecond_are_kept,
             ]);
-            contract!(@case $make, interface: [
-                what_comes_in_elsewhere_is_a_stray,
-                the_original_group_crosses_a_wire,
-                an_interface_that_comes_back_is_joined_anew,
-                a_better_interface_is_taken_when_it_comes,
-                the_group_port_is_followed_to_another_address,
-            ]);
+            #[cfg(target_os = "linux")]
+            mod interface {
+                use netcluster_platform::*;
+
+                contract!(@case $make, interface: [
+                    what_comes_in_elsewhere_is_a_stray,
+                    the_original_group_crosses_a_wire,
+                    an_interface_that_comes_back_is_joined_anew,
+                    a_better_interface_is_taken_when_it_comes,
+                    the_group_port_is_followed_to_another_address,
+                ]);
+            }
         }
     };
     (@case $make:expr, $module:ident: [$($case:ident),* $(,)?]) => {
@@ -70,9 +78,11 @@ macro_rules! contract {
     };
 }
 
+#[cfg(target_os = "linux")]
 contract!(uring, UringIo::new(UringConfig { buffers: 8, ..UringConfig::default() }));
 
 // With queues so small that they overflow.
+#[cfg(target_os = "linux")]
 contract!(
     uring_cramped,
     UringIo::new(UringConfig {

@@ -1,11 +1,32 @@
 //! Receiving: buffers, drops, other completions beside.
 
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use netcluster_platform::{BindOptions, Completion, DatagramConfig, LocalListener};
 
 use crate::bench::{LinkIo, Node, PATIENCE, on_loopback, pattern};
+
+#[cfg(unix)]
+fn local_address(name: &str) -> PathBuf {
+    std::env::temp_dir().join(name)
+}
+
+#[cfg(windows)]
+fn local_address(name: &str) -> PathBuf {
+    PathBuf::from(format!(r"\\.\pipe\{name}"))
+}
+
+#[cfg(unix)]
+fn connect(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
+    std::os::unix::net::UnixStream::connect(path)
+}
+
+#[cfg(windows)]
+fn connect(path: &Path) -> io::Result<netcluster_platform::pipe::Pipe> {
+    netcluster_platform::pipe::Pipe::connect(path, PATIENCE)
+}
 
 const SEGMENT: usize = 1372;
 
@@ -46,9 +67,12 @@ fn goes_on<I: LinkIo>(mut a: Node<I>, mut b: Node<I>) {
 
 pub fn pinned_buffers_starve_and_returned_ones_go_on<I: LinkIo>(make: impl Fn() -> I) {
     let (a, b, held) = starved(make);
+    let sent = pattern(SEGMENT * 47);
     for completion in &held {
         let Completion::Datagrams(datagrams) = completion else { continue };
-        assert!(pattern(SEGMENT * 47).starts_with(&datagrams.chunk[..1]));
+        // Whole trains, or parts of them where nothing is joined.
+        let mut rests = (0..47).map(|at| &sent[at * SEGMENT..]);
+        assert!(rests.any(|rest| rest.starts_with(&datagrams.chunk)));
     }
     drop(held);
     goes_on(a, b);
@@ -65,6 +89,9 @@ pub fn a_buffer_dropped_elsewhere_ends_starvation<I: LinkIo>(make: impl Fn() -> 
 
 pub fn drops_of_the_kernel_are_counted<I: LinkIo>(make: impl Fn() -> I) {
     const SENT: u64 = 300;
+    if cfg!(windows) {
+        return println!("SKIPPED: Windows does not tell a socket's drops");
+    }
     let config = on_loopback();
     let small = DatagramConfig { receive_buffer_bytes: 16 << 10, offload: false, ..config.clone() };
     let (mut a, mut b) = (Node::unjoined(make(), &config), Node::unjoined(make(), &small));
@@ -90,11 +117,11 @@ pub fn datagrams_come_while_connections_come_and_go<I: LinkIo>(make: impl Fn() -
     let config = on_loopback();
     let (mut a, mut b) = (Node::unjoined(make(), &config), Node::open(make(), &config));
     let name = format!("netcluster-datagrams-{}.sock", config.group.port());
-    let path = std::env::temp_dir().join(name);
+    let path = local_address(&name);
     b.io.accept(LocalListener::bind(&path, &BindOptions::default()).unwrap()).unwrap();
     for round in 0..20u8 {
         a.send_one(config.group, &[round]);
-        let client = UnixStream::connect(&path).unwrap();
+        let client = connect(&path).unwrap();
         let (mut accepted, mut heard) = (None, false);
         while accepted.is_none() || !heard {
             match b.next() {
@@ -112,6 +139,9 @@ pub fn datagrams_come_while_connections_come_and_go<I: LinkIo>(make: impl Fn() -
 }
 
 pub fn waits_shorter_than_a_millisecond_are_kept<I: LinkIo>(make: impl Fn() -> I) {
+    if cfg!(windows) {
+        return println!("SKIPPED: the completion port of Windows waits whole milliseconds");
+    }
     let mut node = Node::open(make(), &on_loopback());
     let asked = Duration::from_micros(150);
     let mut batch = Vec::new();

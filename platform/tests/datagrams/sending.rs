@@ -84,7 +84,7 @@ pub fn datagrams_above_the_mtu_are_refused_and_counted<I: LinkIo>(
 
 /// The number of "message too long".
 fn libc_emsgsize() -> i32 {
-    rustix::io::Errno::MSGSIZE.raw_os_error()
+    if cfg!(windows) { 10_040 } else { 90 }
 }
 
 pub fn a_full_socket_blocks_and_becomes_writable<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {

@@ -75,10 +75,7 @@ fn a_gather_send_resumes_where_the_socket_was_full() {
 fn a_full_socket_reports_room_once() {
     let mut shard = Shard::new();
     let (mut client, conn) = shard.connect();
-    let big = [slice(&content(4 << 20))];
-    shard.io.send(conn, big.iter());
-    let (bytes, blocked) = shard.until_sent();
-    assert!(blocked);
+    let bytes = shard.fill_socket(conn);
     assert!(shard.poll_once().is_empty());
     client.read_exact(&mut vec![0; bytes]).unwrap();
     shard.until(|completion| matches!(completion, Completion::Writable { .. }).then_some(()));
@@ -102,8 +99,7 @@ fn sending_to_a_dead_peer_fails() {
 fn a_peer_that_dies_while_it_blocks_the_sender_is_noticed() {
     let mut shard = Shard::new();
     let (client, conn) = shard.connect();
-    shard.io.send(conn, [slice(&content(4 << 20))].iter());
-    assert!(shard.until_sent().1);
+    shard.fill_socket(conn);
     drop(client);
     shard.until(|completion| matches!(completion, Completion::Writable { .. }).then_some(()));
     shard.io.send(conn, [slice(b"anyone?")].iter());
@@ -130,8 +126,11 @@ fn a_round_trip_costs_one_wait() {
     for _ in 0..100 {
         round(&mut shard);
     }
-    // Fetch the edge, read, read to "nothing left", send.
-    assert_eq!(shard.io.stats().syscalls - before, 400);
+    // Fetch the edge, read, read to "nothing left", send; on Windows, look for the end of
+    // the send as well, and sleep through the edge of it.
+    let most = if cfg!(windows) { 600 } else { 400 };
+    let syscalls = shard.io.stats().syscalls - before;
+    assert!((400..=most).contains(&syscalls), "{syscalls}");
 }
 
 #[test]

@@ -1,8 +1,5 @@
 //! What the tests share: one shard on the readiness back end, without a broker.
 
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,8 +7,8 @@ use netcluster_platform::{
     BindOptions, Completion, Conn, Io, LocalListener, PollConfig, PollIo, Slice,
 };
 
-/// Longer than anything here takes; only a bug meets it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub use crate::client::PATIENCE;
+use crate::client::{Client, Leftovers, unused_path};
 
 /// For bytes that are on their way or not; nothing depends on which.
 pub const SHORTLY: Duration = Duration::from_millis(20);
@@ -19,27 +16,7 @@ pub const SHORTLY: Duration = Duration::from_millis(20);
 /// A shard without a broker: a back end that listens, and a place for sockets.
 pub struct Shard {
     pub io: PollIo,
-    pub path: PathBuf,
-    _directory: Directory,
-}
-
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Directory {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("netcluster-poll-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Directory(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    pub path: Leftovers,
 }
 
 impl Shard {
@@ -48,18 +25,18 @@ impl Shard {
     }
 
     pub fn with(config: PollConfig) -> Shard {
-        let directory = Directory::new();
-        let path = directory.0.join("socket");
+        let path = unused_path();
         let mut io = PollIo::new(config).unwrap();
         io.accept(LocalListener::bind(&path, &BindOptions::default()).unwrap()).unwrap();
-        Shard { io, path, _directory: directory }
+        Shard { io, path: Leftovers(path) }
     }
 
-    pub fn connect(&mut self) -> (UnixStream, Conn) {
-        let client = UnixStream::connect(&self.path).unwrap();
+    pub fn connect(&mut self) -> (Client, Conn) {
+        let client = Client::connect(&self.path.0).unwrap();
         let conn = self.until(|completion| match completion {
             Completion::Accepted { conn, peer } => {
-                let known = if cfg!(target_os = "linux") { std::process::id() } else { 0 };
+                let known =
+                    if cfg!(any(target_os = "linux", windows)) { std::process::id() } else { 0 };
                 assert_eq!(peer.pid, known);
                 Some(*conn)
             }
@@ -104,6 +81,27 @@ impl Shard {
             Completion::SendFailed { error, .. } => panic!("{error}"),
             _ => None,
         })
+    }
+
+    /// Sends until the socket is full; how many bytes it took.
+    pub fn fill_socket(&mut self, conn: Conn) -> usize {
+        let big = [slice(&content(4 << 20))];
+        let mut taken = 0;
+        loop {
+            self.io.send(conn, big.iter());
+            let mut completions = Vec::new();
+            // It may have taken only a part and have room for more.
+            for _ in 0..2 {
+                self.io.wait(&mut completions, Some(SHORTLY)).unwrap();
+            }
+            let Completion::Sent { bytes, .. } = completions[0] else { panic!("{completions:?}") };
+            taken += bytes;
+            match completions[1..] {
+                [] => return taken,
+                [Completion::Writable { .. }] => {}
+                _ => panic!("{completions:?}"),
+            }
+        }
     }
 
     /// Waits once and keeps the chunks that came; returns how many.

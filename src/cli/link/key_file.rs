@@ -1,8 +1,20 @@
 //! Key files: 32 random bytes, for the broker's user alone.
+//!
+//! Who may read a file is said differently by each system, whose sibling supplies
+//! `create`, `fault` and `FAULTS_ARE_TOLERATED`.
 
-use std::fs::{self, File, OpenOptions};
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
+use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use netcluster::link::keys::{KEY_BYTES, Key};
@@ -10,9 +22,6 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::notice;
-
-/// Permissions of users who are neither the owner nor of the group.
-const OTHERS: u32 = 0o006;
 
 /// Reads a key; what is not as it should be, but no reason not to serve, is added
 /// to the warnings.
@@ -24,7 +33,7 @@ pub fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Key, Failure> {
         Failure::usage(format_args!("cannot read the key file {place}: {error}{hint}"))
     };
     let file = File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.mode();
+    let fault = system::fault(&file, path).map_err(cannot)?;
     // One more than a key has tells a longer file.
     let mut bytes = Vec::new();
     let most = KEY_BYTES as u64 + 1;
@@ -41,11 +50,10 @@ pub fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Key, Failure> {
     if bytes == [0; KEY_BYTES] {
         return Err(Failure::usage(format_args!("the key file {place} is all zeros; {make}")));
     }
-    if mode & OTHERS != 0 {
-        warnings.push(format!(
-            "other users can read or change the key file {place}: run `chmod o= {place}`, \
-             better make a new key"
-        ));
+    match fault {
+        Some(fault) if system::FAULTS_ARE_TOLERATED => warnings.push(fault),
+        Some(fault) => return Err(Failure::usage(fault)),
+        None => {}
     }
     Ok(Key::new(bytes))
 }
@@ -82,7 +90,7 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = system::create(path)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| {
         // Half a key helps nobody.
         let _ = fs::remove_file(path);

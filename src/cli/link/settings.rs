@@ -208,9 +208,8 @@ fn keys(paths: &[PathBuf], warnings: &mut Vec<String>) -> Result<Keys, Failure> 
 
 /// The host's name, as far as the link can carry it.
 fn host_name() -> String {
-    let system = rustix::system::uname();
-    let name = system.nodename().to_string_lossy();
-    if name.is_empty() { "unnamed".to_owned() } else { name.into_owned() }
+    let name = netcluster_platform::host_name();
+    if name.is_empty() { "unnamed".to_owned() } else { name }
 }
 
 /// A list, or one value in place of a list of one.

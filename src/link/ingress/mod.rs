@@ -22,6 +22,7 @@ mod delivery;
 mod gaps;
 mod reassembly;
 mod reorder;
+mod stall;
 mod take;
 mod track;
 
@@ -39,18 +40,12 @@ pub use gaps::{FIRST_NAK_NS, MAX_RETRY_NS, MIN_RETRY_NS};
 pub use reassembly::{
     FREE_REORDER_BYTES, LARGE_FRAME_BYTES, REASSEMBLY_BYTES, REORDER_BYTES, Reassembly,
 };
+pub use stall::{STALLED_FRAME_BYTES, STALLED_FRAME_NS};
 
 use assemble::Assembler;
 use gaps::Gaps;
 use reorder::Reorder;
-
-/// A large frame that has not grown for this long is given up: others may wait for
-/// its memory. Far more than any healthy sender waits for any receiver.
-pub const STALLED_FRAME_NS: u64 = 10_000_000_000;
-
-/// While others wait it must grow by so much in that time. A sender is never slower
-/// than 1 MB/s, all its streams together.
-pub const STALLED_FRAME_BYTES: usize = 256 << 10;
+use stall::Stall;
 
 /// No stream gets this far; sums of numbers below it do not overflow.
 const MAX_NUMBER: u64 = 1 << 62;
@@ -98,8 +93,7 @@ pub struct Ingress {
     told: Position,
     /// While held: where the stream stood when that began.
     held: Option<u64>,
-    /// The large frame that is filling, how far it was then, and when.
-    progress: Option<(u64, usize, u64)>,
+    stall: Stall,
     life: Life,
     now_ns: u64,
     counters: Counters,
@@ -128,7 +122,7 @@ impl Ingress {
             tail: number,
             told: Position { number, ordinal: join.ordinal },
             held: None,
-            progress: None,
+            stall: Stall::default(),
             life: Life::Live,
             now_ns: 0,
             counters: Counters::default(),
@@ -231,53 +225,6 @@ impl Ingress {
     #[inline]
     pub fn position(&self) -> u64 {
         self.held.unwrap_or(self.next)
-    }
-
-    /// Whether a large frame waits for memory that other streams have.
-    pub fn waits_for_memory(&self) -> bool {
-        self.assembler.waits_for_memory()
-    }
-
-    /// Whether a large frame is filling, or waits for memory.
-    pub fn has_large_frame(&self) -> bool {
-        self.assembler.filling().is_some() || self.waits_for_memory()
-    }
-
-    /// Gives up the large frame that is filling if it has not grown for
-    /// [`STALLED_FRAME_NS`] and this; whether it did. The event is then lost, as is
-    /// told at the next boundary or heartbeat. To be called every second or so, and
-    /// when all that came has been delivered.
-    pub fn give_up_stalled(&mut self, now_ns: u64, patience_ns: u64) -> bool {
-        let Some((frame, filled)) = self.assembler.filling() else {
-            self.progress = None;
-            return false;
-        };
-        if self.held.is_some() {
-            // It is we who do not go on.
-            self.progress = None;
-            return false;
-        }
-        let enough = if self.assembler.is_memory_scarce() { STALLED_FRAME_BYTES } else { 1 };
-        match self.progress {
-            Some((before, then, since_ns)) if before == frame && filled < then + enough => {
-                let limit_ns = STALLED_FRAME_NS.saturating_add(patience_ns);
-                if now_ns.saturating_sub(since_ns) < limit_ns {
-                    return false;
-                }
-                self.progress = None;
-                self.assembler.cut();
-                true
-            }
-            _ => {
-                self.progress = Some((frame, filled, now_ns));
-                false
-            }
-        }
-    }
-
-    /// The time since the last look does not count: this machine slept.
-    pub fn forgive_stall(&mut self) {
-        self.progress = None;
     }
 
     /// Behind the highest number that the peer is known to have sent.

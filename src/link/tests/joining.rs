@@ -115,3 +115,24 @@ fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast()
     assert!(mesh.nodes[0].peers().iter().all(|peer| peer.path == "multicast"));
     mesh.assert_seen(1, 0, CHANNEL, 1..=530);
 }
+
+#[test]
+fn a_cut_is_not_taken_for_a_group_that_does_not_arrive() {
+    for seed in 0..10 {
+        let mut mesh = Mesh::of(seed, 2);
+        mesh.listen(1, CHANNEL);
+        mesh.run_ms(300);
+        mesh.loss_permille = 100;
+        for step in 0..400 {
+            mesh.reaches = match step {
+                50..300 => |from, to, _| from == to,
+                _ => |_, _, _| true,
+            };
+            mesh.emit(0, CHANNEL, 2);
+            mesh.run_ms(10);
+        }
+        mesh.run_ms(500);
+        assert_eq!(mesh.nodes[0].peers()[0].path, "multicast", "seed {seed}");
+        mesh.assert_seen(1, 0, CHANNEL, 1..=800);
+    }
+}

@@ -1,6 +1,8 @@
 //! Event frames to be emitted, many in one piece, as a receive pool's buffer
 //! holds them: the same frames over and over, with a new number and stamp each.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use netcluster_platform::Slice;
 use netcluster_wire::frame;
@@ -11,6 +13,8 @@ use crate::stamp::{self, Stamp, Template};
 
 /// Bytes of one piece: a buffer of the receive pool.
 const PIECE_BYTES: usize = 64 << 10;
+/// As many pieces may wait in the link.
+const MAX_BEFORE: usize = 8;
 /// Where the sequence lies in a frame's header.
 const SEQUENCE: std::ops::Range<usize> = 16..24;
 
@@ -21,8 +25,9 @@ pub struct Source {
     payload: std::ops::Range<usize>,
     /// As many frames as fit into a piece.
     pattern: Vec<u8>,
-    /// The piece before, whose memory is used again if nobody holds it.
-    before: Bytes,
+    /// The pieces before, oldest first: memory that is used again once nobody holds
+    /// it, so that making events costs less than sending them.
+    before: VecDeque<Bytes>,
     emitted: u64,
 }
 
@@ -36,7 +41,7 @@ impl Source {
         let one = frame::encode(Kind::Event, origin, 0, EVENT.as_bytes(), &template);
         let pattern = one.repeat((PIECE_BYTES / frame_bytes).max(1));
         let payload = payload_offset..payload_offset + size;
-        Source { emitter, frame_bytes, payload, pattern, before: Bytes::new(), emitted: 0 }
+        Source { emitter, frame_bytes, payload, pattern, before: VecDeque::new(), emitted: 0 }
     }
 
     /// How many were made.
@@ -52,8 +57,12 @@ impl Source {
     /// The next frames, at most as many as make a piece.
     pub fn next(&mut self, frames: usize, intended_ns: u64) -> Slice {
         let bytes = self.frame_bytes * frames;
-        let mut piece = match std::mem::take(&mut self.before).try_into_mut() {
-            Ok(piece) if piece.len() == bytes => piece,
+        let mut piece = match self.before.pop_front().map(Bytes::try_into_mut) {
+            Some(Ok(piece)) if piece.len() == bytes => piece,
+            Some(Err(held)) if self.before.len() < MAX_BEFORE => {
+                self.before.push_back(held);
+                BytesMut::from(&self.pattern[..bytes])
+            }
             _ => BytesMut::from(&self.pattern[..bytes]),
         };
         for frame in piece.chunks_exact_mut(self.frame_bytes) {
@@ -63,7 +72,7 @@ impl Source {
             self.emitted += 1;
         }
         let piece = piece.freeze();
-        self.before = piece.clone();
+        self.before.push_back(piece.clone());
         Slice::new(piece, 0, bytes)
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::super::advice;
 use super::super::groups::Membership;
 use super::super::interface::{self, Interface, InterfaceReason};
 use super::super::sender::Sender;
@@ -47,7 +48,7 @@ pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramE
 
     let peers = peers_socket(config, address, interface.index, false)?;
     let groups = shared_socket(config)?;
-    let unicast = unicast_socket(config, interface.index)?;
+    let unicast = unicast_socket(config, &interface)?;
     let port = bound_port(&unicast)?;
 
     let mut sockets = vec![unicast];
@@ -64,7 +65,7 @@ pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramE
         interface_index: interface.index,
         reason,
         loopback: interface.loopback,
-        mtu_bytes: system::mtu_bytes(&sockets[0], &interface.name),
+        mtu_bytes: mtu_bytes(&sockets[0], &interface),
         local_addresses: addresses(&interfaces),
         unicast: SocketAddr::new(address, port),
         also_on_group_port,
@@ -96,6 +97,11 @@ pub(super) fn addresses(interfaces: &[Interface]) -> Vec<IpAddr> {
     interfaces.iter().flat_map(|interface| interface.addresses.iter().copied()).collect()
 }
 
+/// The largest packet that an interface takes.
+pub(super) fn mtu_bytes(socket: &Socket, interface: &Interface) -> Option<usize> {
+    interface.mtu_bytes.or_else(|| system::mtu_bytes(socket, interface))
+}
+
 /// The loopback interface's number.
 pub(super) fn loopback_index(interfaces: &[Interface]) -> Option<u32> {
     interfaces.iter().find(|interface| interface.loopback).map(|interface| interface.index)
@@ -110,7 +116,7 @@ fn bare_socket(config: &DatagramConfig, shared: bool) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     if shared {
-        socket.set_reuse_address(true)?;
+        system::share_port(&socket)?;
     }
     system::set_options(&socket, v6)?;
     system::set_packet_info(&socket, v6)?;
@@ -134,7 +140,7 @@ fn shared_socket(config: &DatagramConfig) -> Result<Socket, DatagramError> {
     loop {
         match group_socket(config, false) {
             Ok(socket) => return Ok(socket),
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            Err(error) if !system::is_taken(&error) => {
                 return Err(DatagramError::setup("binding the group's port")(error));
             }
             Err(_) if tries == BIND_TRIES => {
@@ -168,29 +174,31 @@ pub(super) fn peers_socket(
         // Another broker has it, or the address is just going: we do without.
         return Ok(None);
     }
-    socket.set_reuse_address(true).map_err(DatagramError::setup(step))?;
+    system::share_from_now_on(&socket).map_err(DatagramError::setup(step))?;
     Ok(Some(socket))
 }
 
 /// The socket that everything is sent from.
-fn unicast_socket(config: &DatagramConfig, index: u32) -> Result<Socket, DatagramError> {
+fn unicast_socket(config: &DatagramConfig, interface: &Interface) -> Result<Socket, DatagramError> {
     let step = DatagramError::setup;
     let v6 = config.group.is_ipv6();
     let socket = bare_socket(config, false).map_err(step("opening the unicast socket"))?;
-    system::set_multicast_interface(&socket, v6, index).map_err(step("choosing the interface"))?;
+    system::set_multicast_interface(&socket, v6, interface)
+        .map_err(step("choosing the interface"))?;
     match v6 {
         true => socket.set_multicast_hops_v6(config.ttl),
         false => socket.set_multicast_ttl_v4(config.ttl),
     }
     .map_err(step("setting the TTL (0 to 255)"))?;
+    system::keep_port(&socket).map_err(step("keeping the unicast port"))?;
     set_buffer(&socket, Buffer::Send, config.send_buffer_bytes);
     let port = config.unicast_port.unwrap_or(0);
-    socket.bind(&SockAddr::from(SocketAddr::new(any(config), port))).map_err(
-        |error| match error.kind() {
-            io::ErrorKind::AddrInUse if port != 0 => DatagramError::UnicastPortTaken(port),
-            _ => DatagramError::Setup { step: "binding the unicast port", error },
-        },
-    )?;
+    socket.bind(&SockAddr::from(SocketAddr::new(any(config), port))).map_err(|error| {
+        match port != 0 && system::is_taken(&error) {
+            true => DatagramError::UnicastPortTaken(port),
+            false => DatagramError::Setup { step: "binding the unicast port", error },
+        }
+    })?;
     Ok(socket)
 }
 
@@ -262,16 +270,14 @@ pub(super) fn notes(
         ));
     } else if !interface.multicast {
         notes.push(format!(
-            "{name} says that it does no multicast; name the peers by `--peer`, or try `ip link \
-             set {name} multicast on`"
+            "{name} says that it does no multicast; {}",
+            advice::without_multicast(name)
         ));
     }
     if group.is_ipv6() && !interface::has_group_route(config.group, interface.index) {
-        // Of this type, or the kernel makes it a route that rejects.
-        let kind = if interface.loopback { "local" } else { "multicast" };
         notes.push(format!(
-            "{name} has no route for IPv6 groups; `ip -6 route add {kind} ff00::/8 dev {name} \
-             table local` makes one"
+            "{name} has no route for IPv6 groups; {}",
+            advice::group_route(name, interface.loopback)
         ));
     }
     let stays = matches!(group, IpAddr::V4(group) if group.octets()[..3] == [224, 0, 0]);
@@ -284,11 +290,10 @@ pub(super) fn notes(
     if receive_buffer_bytes < config.receive_buffer_bytes.min(AMPLE_BUFFER_BYTES) {
         notes.push(format!(
             "the receive buffer is {} KiB of the {} asked for, so that bursts are dropped and sent \
-             again; `{}{}` allows more",
+             again; {}",
             receive_buffer_bytes >> 10,
             config.receive_buffer_bytes >> 10,
-            system::BUFFER_ADVICE[0],
-            config.receive_buffer_bytes,
+            advice::larger_buffer(config.receive_buffer_bytes),
         ));
     }
     notes

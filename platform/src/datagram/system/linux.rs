@@ -6,8 +6,9 @@ use std::os::fd::AsRawFd;
 use socket2::{SockAddr, Socket};
 
 use super::super::MAX_DATAGRAMS_PER_SEND;
-use super::super::arrival::read;
-use super::{Buffer, Control, Label, set_option};
+use super::super::interface::Interface;
+use super::unix::{packet_info, read, set_option};
+use super::{Buffer, Control, Label};
 
 // From include/uapi/linux/udp.h and asm-generic/socket.h; not in `libc` for all
 // C libraries.
@@ -21,14 +22,6 @@ const SIOCGIFMTU: u64 = 0x8921;
 
 /// The most datagrams that one [`receive`] fetches.
 pub(crate) const MAX_BATCH: usize = 16;
-
-/// What raises the limit of a socket's buffer, but for the number.
-pub(in crate::datagram) const BUFFER_ADVICE: [&str; 2] =
-    ["sysctl -w net.core.rmem_max=", "sysctl -w net.core.wmem_max="];
-
-/// What raises the limit of memberships.
-pub(in crate::datagram) const MEMBERSHIP_ADVICE: &str =
-    "`sysctl -w net.ipv4.igmp_max_memberships=100` raises the limit per socket";
 
 /// The options that every socket of the link has.
 pub(in crate::datagram) fn set_options(socket: &Socket, v6: bool) -> io::Result<()> {
@@ -81,12 +74,12 @@ pub(in crate::datagram) fn force_buffer(
 }
 
 /// The largest packet that an interface takes.
-pub(in crate::datagram) fn mtu_bytes(socket: &Socket, interface: &str) -> Option<usize> {
+pub(in crate::datagram) fn mtu_bytes(socket: &Socket, interface: &Interface) -> Option<usize> {
     // SAFETY: all zeros is a valid request.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero.
     let room = request.ifr_name.len() - 1;
-    for (target, &byte) in request.ifr_name[..room].iter_mut().zip(interface.as_bytes()) {
+    for (target, &byte) in request.ifr_name[..room].iter_mut().zip(interface.name.as_bytes()) {
         *target = byte as libc::c_char;
     }
     // SAFETY: the request is there, and this one only writes the MTU to it.
@@ -98,14 +91,14 @@ pub(in crate::datagram) fn mtu_bytes(socket: &Socket, interface: &str) -> Option
     usize::try_from(unsafe { request.ifr_ifru.ifru_mtu }).ok()
 }
 
-/// This system's own control messages.
+/// What a control message says.
 pub(in crate::datagram) fn control_value(level: i32, kind: i32, data: &[u8]) -> Option<Control> {
     match (level, kind) {
         (SOL_UDP, UDP_GRO) => {
             usize::try_from(read::<i32>(data)?).ok().filter(|&it| it > 0).map(Control::Segment)
         }
         (libc::SOL_SOCKET, SO_RXQ_OVFL) => read::<u32>(data).map(Control::Drops),
-        _ => None,
+        _ => packet_info(level, kind, data),
     }
 }
 

@@ -6,17 +6,12 @@ use std::os::fd::AsRawFd;
 
 use socket2::{SockAddr, Socket};
 
-use super::{Buffer, Control, Label, set_option};
+use super::super::interface::Interface;
+use super::unix::{packet_info, set_option};
+use super::{Buffer, Control, Label};
 
 /// The most datagrams that one [`receive`] fetches.
 pub(crate) const MAX_BATCH: usize = 1;
-
-/// What raises the limit of a socket's buffer, but for the number.
-pub(in crate::datagram) const BUFFER_ADVICE: [&str; 2] =
-    ["sysctl -w kern.ipc.maxsockbuf=", "sysctl -w kern.ipc.maxsockbuf="];
-
-/// What raises the limit of memberships.
-pub(in crate::datagram) const MEMBERSHIP_ADVICE: &str = "fewer groups need fewer";
 
 /// The options that every socket of the link has.
 pub(in crate::datagram) fn set_options(socket: &Socket, v6: bool) -> io::Result<()> {
@@ -47,13 +42,13 @@ pub(in crate::datagram) fn force_buffer(_: &Socket, _: Buffer, _: usize) -> io::
 }
 
 /// Not known.
-pub(in crate::datagram) fn mtu_bytes(_: &Socket, _: &str) -> Option<usize> {
+pub(in crate::datagram) fn mtu_bytes(_: &Socket, _: &Interface) -> Option<usize> {
     None
 }
 
-/// There are none.
-pub(in crate::datagram) fn control_value(_: i32, _: i32, _: &[u8]) -> Option<Control> {
-    None
+/// What a control message says: none of its own.
+pub(in crate::datagram) fn control_value(level: i32, kind: i32, data: &[u8]) -> Option<Control> {
+    packet_info(level, kind, data)
 }
 
 /// Never called, since [`probe_gso`] says no.

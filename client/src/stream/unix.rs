@@ -1,5 +1,4 @@
-//! The connection to the broker: the only file of the blocking client that
-//! touches a socket.
+//! The connection to the broker on Unix: a local socket.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,13 +16,22 @@ use crate::error::Error;
 /// large events.
 pub(crate) const SEND_BUFFER_BYTES: usize = 512 << 10;
 
+/// To write to a broker that is gone is to be an error, no signal.
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+
+/// Apple's systems have no such flag; programs of Rust begin without that signal.
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::empty();
+
 /// A connected stream. All methods take `&self`: one thread reads while others
 /// write.
 #[derive(Debug)]
 pub(crate) struct Socket(Stream);
 
 impl Socket {
-    pub(crate) fn connect(path: &Path) -> Result<Socket, Error> {
+    /// Connects. That does not wait: a full backlog is an error.
+    pub(crate) fn connect(path: &Path, _: Duration) -> Result<Socket, Error> {
         let fail = |error: io::Error| Error::from_connect(path, &error);
         let name = path.to_fs_name::<GenericFilePath>().map_err(fail)?;
         let socket = Socket(Stream::connect(name).map_err(fail)?);
@@ -52,7 +60,7 @@ impl Socket {
 
     /// Writes at least one byte of these, waiting for room if `wait`; 0: no room.
     pub(crate) fn write(&self, parts: &[IoSlice<'_>], wait: bool) -> io::Result<usize> {
-        let mut flags = SendFlags::NOSIGNAL;
+        let mut flags = SEND_FLAGS;
         if !wait {
             flags |= SendFlags::DONTWAIT;
         }
@@ -63,6 +71,14 @@ impl Socket {
             Err(Errno::AGAIN) => Ok(0),
             other => Ok(other?),
         }
+    }
+
+    /// Whether something may be left to do after a write that did not wait.
+    pub(crate) const WRITES_BEHIND: bool = false;
+
+    /// Waits until it is done.
+    pub(crate) fn settle(&self, _: Duration) -> io::Result<bool> {
+        Ok(true)
     }
 
     /// Ends both directions: whoever reads or writes stops.

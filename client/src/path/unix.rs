@@ -1,11 +1,15 @@
-//! Where the broker's socket is unless somebody says otherwise, and whether what
-//! is there can be ours.
+//! Where the broker's socket is on Unix unless somebody says otherwise, and whether
+//! what is there can be ours.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+
+/// What gives somebody access.
+pub(crate) const ACCESS_ADVICE: &str =
+    "join the socket's group, or start the broker with --socket-mode or --socket-group";
 
 /// Permission bits of a directory in which others may create files: sticky or
 /// writable for all.
@@ -14,10 +18,7 @@ const SHARED_BITS: u32 = 0o1002;
 /// Permission bits that let somebody else than the owner replace the socket.
 const FOREIGN_WRITE_BITS: u32 = 0o022;
 
-/// The default socket: `/run/netcluster/default.sock` for root, else
-/// `$XDG_RUNTIME_DIR/netcluster/default.sock`, else
-/// `/tmp/netcluster-<uid>/default.sock`. Broker and clients use the same.
-pub fn default_socket_path() -> PathBuf {
+pub(super) fn default_socket_path() -> PathBuf {
     let user = rustix::process::getuid();
     choose(user.as_raw(), std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from))
 }
@@ -31,9 +32,9 @@ fn choose(user: u32, runtime_directory: Option<PathBuf>) -> PathBuf {
     directory.join("default.sock")
 }
 
-/// Whether this is the default socket.
-pub(crate) fn is_default(path: &Path) -> bool {
-    path == default_socket_path()
+/// A path is a place by itself.
+pub(super) fn place(path: &Path) -> PathBuf {
+    path.to_owned()
 }
 
 /// Refuses the default socket if anybody could have made its directory and

@@ -1,0 +1,40 @@
+//! Where the broker's pipe is on Windows unless somebody says otherwise.
+
+use std::path::{Path, PathBuf};
+
+use netcluster_platform::pipe::pipe_name;
+
+use crate::error::Error;
+
+/// What gives somebody access.
+pub(crate) const ACCESS_ADVICE: &str = "run as the broker's user or as an administrator, or start \
+     the broker with --socket-group";
+
+pub(super) fn default_socket_path() -> PathBuf {
+    PathBuf::from(r"\\.\pipe\netcluster-default")
+}
+
+/// The one way to write it.
+pub(super) fn place(path: &Path) -> PathBuf {
+    pipe_name(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Pipes have no directory that somebody else could have made. Whoever owns the
+/// pipe may ask who this client is, but not act for it.
+pub(crate) fn check_directory(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::is_default;
+    use super::*;
+
+    #[test]
+    fn the_default_pipe_is_known_however_it_is_written() {
+        assert!(is_default(Path::new(r"\\.\pipe\netcluster-default")));
+        assert!(is_default(Path::new(r"\\?\pipe\netcluster-default")));
+        assert!(!is_default(Path::new(r"\\.\pipe\netcluster-other")));
+        assert!(!is_default(Path::new("netcluster-default")));
+    }
+}

@@ -1,0 +1,12 @@
+//! The connection to the broker: the only part of the blocking client that
+//! touches the system. Each sibling supplies a `Socket` with the same methods.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(crate) use unix::Socket;
+#[cfg(windows)]
+pub(crate) use windows::Socket;

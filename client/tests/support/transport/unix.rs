@@ -1,0 +1,58 @@
+//! Local sockets.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where nobody listens.
+pub const NOBODY: &str = "/nonexistent/netcluster.sock";
+
+/// Where nobody can listen.
+pub fn impossible() -> PathBuf {
+    PathBuf::from(format!("/tmp/{}", "x".repeat(200)))
+}
+
+/// Where the broker of a directory listens.
+pub fn address(directory: &Path) -> PathBuf {
+    directory.join("b.sock")
+}
+
+/// Removes what a broker left there.
+pub fn remove(address: &Path) {
+    let _ = std::fs::remove_file(address);
+}
+
+pub struct Listener(UnixListener);
+
+impl Listener {
+    pub fn bind(address: &Path) -> Listener {
+        Listener(UnixListener::bind(address).unwrap())
+    }
+
+    pub fn accept(&self) -> Stream {
+        Stream(Arc::new(self.0.accept().unwrap().0))
+    }
+}
+
+#[derive(Clone)]
+pub struct Stream(Arc<UnixStream>);
+
+impl Stream {
+    pub fn connect(address: &Path) -> io::Result<Stream> {
+        UnixStream::connect(address).map(|stream| Stream(Arc::new(stream)))
+    }
+
+    pub fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(space)
+    }
+
+    pub fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        (&*self.0).write_all(bytes)
+    }
+
+    pub fn shut_down(&self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}

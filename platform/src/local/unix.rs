@@ -1,0 +1,251 @@
+//! Local sockets of Unix: files with a lock beside them.
+//!
+//! ```text
+//!   /run/netcluster/broker.sock        the socket clients connect to
+//!   /run/netcluster/broker.sock.lock   held (flock) as long as a broker lives
+//! ```
+//! Who holds the lock owns the path. The kernel drops the lock with the process,
+//! however it ends, so the successor of a killed broker may remove the stale
+//! socket without a race, and a second broker leaves the first undisturbed. The
+//! lock file itself is never removed: a process that has it open and another
+//! that makes a new one would both hold "the" lock.
+//!
+//! Invariant: only a socket is ever removed, and at the end only the one that
+//! this listener made.
+
+mod path;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType};
+
+use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
+use crate::Peer;
+
+/// What a socket's path is to be, for error messages.
+pub(super) const PATH_ADVICE: &str = "give the name of a file in a directory";
+
+/// What helps who may not create the socket.
+pub(super) const PERMISSION_ADVICE: &str =
+    "start the broker as a user who may write to that directory (a .lock file comes beside it)";
+
+/// The longest socket path: 108 bytes in the kernel's address, with its final 0.
+pub const MAX_PATH_BYTES: usize = 107;
+
+/// How many clients may wait to be accepted; the system caps it at `somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// What a directory made for the socket is: passable for all, since the socket's
+/// own permissions and group say who may connect; writable for the broker alone.
+const PARENT_MODE: u32 = 0o755;
+
+/// A bound, listening local socket. Dropping it removes its file.
+#[derive(Debug)]
+pub struct LocalListener {
+    fd: OwnedFd,
+    path: PathBuf,
+    /// Device and inode of the socket file, to remove only our own.
+    identity: (u64, u64),
+    /// Held for the listener's life; see the module.
+    _lock: OwnedFd,
+}
+
+impl LocalListener {
+    /// Binds `path` and listens.
+    ///
+    /// # Errors
+    /// Each variant of [`BindError`] says what to do about it.
+    pub fn bind(path: &Path, options: &BindOptions) -> Result<LocalListener, BindError> {
+        let address = path::address(path)?;
+        let group = options.group.as_ref().map(path::group_id).transpose()?;
+        path::ensure_parent(path, options.create_parent)?;
+        // Looked at before there is a lock file, so that a refusal leaves nothing
+        // behind, and again under the lock, where the answer holds.
+        path::occupied(path)?;
+        let lock = lock(path)?;
+        path::remove_stale(path, &address)?;
+        let fd = stream_socket().map_err(|error| BindError::system("create a socket", error))?;
+        rustix::net::bind(&fd, &address).map_err(|error| match error {
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => BindError::permission(path),
+            error => BindError::system("bind the socket", error),
+        })?;
+        let identity = path::identity(path)
+            .map_err(|error| BindError::system("look at the new socket", error))?;
+        // From here on dropping it cleans up.
+        let listener = LocalListener { fd, path: path.to_owned(), identity, _lock: lock };
+        // Nobody can connect before `listen`, so that there is no moment at which
+        // the socket is open to more than `mode` says.
+        if let Some(group) = group {
+            let gid = rustix::fs::Gid::from_raw(group);
+            rustix::fs::chown(path, None, Some(gid))
+                .map_err(|_| BindError::GroupRefused { path: path.to_owned(), group })?;
+        }
+        rustix::fs::chmod(path, Mode::from_raw_mode(options.mode as _))
+            .map_err(|error| BindError::system("set the socket's permissions", error))?;
+        rustix::net::listen(&listener.fd, BACKLOG)
+            .map_err(|error| BindError::system("listen on the socket", error))?;
+        Ok(listener)
+    }
+
+    /// A listener for each of so many shards that is to accept: for the first alone,
+    /// which hands connections over to the others.
+    pub fn for_shards(self, _shards: u16) -> Vec<LocalListener> {
+        vec![self]
+    }
+
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the socket file if it is still the one this listener made. Also
+    /// done on drop.
+    pub fn unlink(&self) {
+        if path::identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            let _ = rustix::fs::unlink(&self.path);
+        }
+    }
+}
+
+impl Drop for LocalListener {
+    fn drop(&mut self) {
+        // Before the lock is dropped, so that a successor's socket is never hit.
+        self.unlink();
+    }
+}
+
+impl AsFd for LocalListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A connected local socket and who is at its other end: what shards hand to
+/// each other.
+#[derive(Debug)]
+pub struct LocalSocket {
+    fd: OwnedFd,
+    peer: Peer,
+}
+
+impl LocalSocket {
+    /// Takes a socket that was just accepted: asks for its peer and sets its send
+    /// buffer. Neither can fail in a way that matters: an unknown peer is
+    /// reported as such, and a smaller buffer is only slower.
+    pub fn accepted(fd: OwnedFd) -> LocalSocket {
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&fd, SEND_BUFFER_BYTES);
+        let peer = peer(&fd);
+        LocalSocket { fd, peer }
+    }
+
+    /// A socket whose peer is known.
+    pub fn from_parts(fd: OwnedFd, peer: Peer) -> LocalSocket {
+        LocalSocket { fd, peer }
+    }
+
+    /// The socket and its peer.
+    pub fn into_parts(self) -> (OwnedFd, Peer) {
+        (self.fd, self.peer)
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsFd for LocalSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The credentials of the process at the other end.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn peer(fd: &OwnedFd) -> Peer {
+    match rustix::net::sockopt::socket_peercred(fd) {
+        Ok(credentials) => Peer {
+            pid: credentials.pid.as_raw_nonzero().get() as u32,
+            uid: credentials.uid.as_raw(),
+            gid: credentials.gid.as_raw(),
+            user: None,
+        },
+        Err(_) => Peer::UNKNOWN,
+    }
+}
+
+/// The credentials of the process at the other end.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn peer(fd: &OwnedFd) -> Peer {
+    use std::os::fd::AsRawFd;
+
+    let (mut uid, mut gid) = (0, 0);
+    // SAFETY: the descriptor is open and both results are valid for writing.
+    match unsafe { libc::getpeereid(fd.as_raw_fd(), &mut uid, &mut gid) } {
+        0 => Peer { pid: 0, uid, gid, user: None },
+        _ => Peer::UNKNOWN,
+    }
+}
+
+/// A local stream socket that child processes do not inherit.
+fn stream_socket() -> Result<OwnedFd, Errno> {
+    let fd = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
+}
+
+/// Takes the lock that belongs to `path`.
+fn lock(path: &Path) -> Result<OwnedFd, BindError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd =
+        rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error {
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => BindError::permission(path),
+            error => BindError::system("open the socket's lock file", error),
+        })?;
+    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(fd),
+        Err(Errno::WOULDBLOCK) => Err(BindError::InUse { path: path.to_owned() }),
+        Err(error) => Err(BindError::system("lock the socket's lock file", error)),
+    }
+}
+
+/// Connects to a local listener, blocking; for tests.
+///
+/// # Errors
+/// What the system says.
+#[cfg(test)]
+fn connect(path: &Path) -> std::io::Result<LocalSocket> {
+    let address = rustix::net::SocketAddrUnix::new(path)?;
+    let fd = stream_socket()?;
+    rustix::net::connect(&fd, &address)?;
+    let peer = peer(&fd);
+    Ok(LocalSocket { fd, peer })
+}
+
+/// Raises the soft limit of open descriptors to the hard one, since each client
+/// needs one. Returns the limit in force afterwards.
+///
+/// # Errors
+/// What the system says.
+pub fn raise_descriptor_limit() -> std::io::Result<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    }
+    Ok(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+}
+
+/// The name of the account with a security identifier: Unix has none.
+pub fn account_name(_identifier: &str) -> Option<String> {
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! Named pipes of Windows.
+//!
+//! ```text
+//!   Global\netcluster-NAME    a mutex, held as long as a broker lives
+//!   \\.\pipe\NAME             any number of instances: one per connection, and those
+//!                             that wait for the next clients, of every shard
+//! ```
+//! The system knows no listening pipe: it has instances, each for one client, and the
+//! name exists as long as one of them does. Whoever makes the first one owns the name;
+//! the broker asks for just that. It also holds a mutex, which tells at once whether a
+//! broker lives: the name itself outlives one as long as a client holds its old end.
+//!
+//! Who may connect is said by the security descriptor of the first instance: the
+//! broker's own user, administrators and the system; a group if one is given. Nobody
+//! from another machine.
+//!
+//! Invariant: a new instance for each connection; one that was used is never used again.
+
+pub(crate) mod accounts;
+pub(crate) mod descriptor;
+pub(crate) mod name;
+mod peer;
+mod socket;
+
+use std::io;
+use std::os::windows::io::{FromRawHandle, OwnedHandle};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, GetLastError, INVALID_HANDLE_VALUE,
+};
+use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
+};
+use windows_sys::Win32::System::Pipes::{
+    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE,
+    PIPE_UNLIMITED_INSTANCES, PIPE_WAIT,
+};
+use windows_sys::Win32::System::Threading::CreateMutexW;
+
+use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
+pub use accounts::account_name;
+use descriptor::Descriptor;
+use name::Name;
+pub use socket::LocalSocket;
+
+/// The longest name of a pipe, with what stands before it.
+pub const MAX_PATH_BYTES: usize = 256;
+
+/// What a socket's path is to be, for error messages.
+pub(super) const PATH_ADVICE: &str =
+    r"give the name of a pipe, such as \\.\pipe\netcluster-default";
+
+/// What helps who may not create the pipe.
+pub(super) const PERMISSION_ADVICE: &str =
+    "another program still has a pipe of that name open: end it";
+
+/// How many instances wait for clients, of all shards together: so many can connect at
+/// the same moment.
+const PENDING_INSTANCES: usize = 256;
+
+/// How many of a shard wait at the least.
+const MIN_PENDING_INSTANCES: usize = 32;
+
+/// Others than owner and group may connect: the bit of a socket's mode that says so.
+const OTHERS_BIT: u32 = 0o002;
+
+/// How long a pipe whose broker is gone may still have its name.
+const DYING_PREDECESSOR: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The name of a pipe, owned: what all shards make their instances from.
+#[derive(Debug)]
+struct Owned {
+    path: PathBuf,
+    wide: Vec<u16>,
+    descriptor: Descriptor,
+    _mutex: OwnedHandle,
+}
+
+/// One shard's right to accept on a pipe. The name is free when all are dropped.
+#[derive(Debug)]
+pub struct LocalListener {
+    name: Arc<Owned>,
+    /// The first instance of all; with it clients can already connect.
+    first: Option<OwnedHandle>,
+    pending: usize,
+}
+
+impl LocalListener {
+    /// Takes the name `path` and makes the first instance.
+    ///
+    /// # Errors
+    /// Each variant of [`BindError`] says what to do about it.
+    pub fn bind(path: &Path, options: &BindOptions) -> Result<LocalListener, BindError> {
+        let name = Name::of(path)?;
+        let group = options.group.as_ref().map(group_identifier).transpose()?;
+        let owner = accounts::own_identifier()
+            .map_err(|error| BindError::system("tell which user this is", error))?;
+        let others = options.mode & OTHERS_BIT != 0;
+        let descriptor = Descriptor::new(&owner, group.as_deref(), others)
+            .map_err(|error| BindError::system("say who may use the pipe", error))?;
+        let mutex = lock(&name, path)?;
+        let wide = name::wide(name.pipe());
+        let name = Owned { path: path.to_owned(), wide, descriptor, _mutex: mutex };
+        let first = Some(name.first(path)?);
+        Ok(LocalListener { name: Arc::new(name), first, pending: PENDING_INSTANCES })
+    }
+
+    /// A listener for each of so many shards: all of them accept.
+    pub fn for_shards(mut self, shards: u16) -> Vec<LocalListener> {
+        let pending = (PENDING_INSTANCES / usize::from(shards.max(1))).max(MIN_PENDING_INSTANCES);
+        let share = |_| LocalListener { name: Arc::clone(&self.name), first: None, pending };
+        let mut all: Vec<LocalListener> = (0..shards).map(share).collect();
+        if let Some(first) = all.first_mut() {
+            first.first = self.first.take();
+        }
+        all
+    }
+
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.name.path
+    }
+
+    /// How many instances are to wait for clients.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// An instance for the next client, for overlapped use.
+    pub(crate) fn instance(&mut self) -> io::Result<OwnedHandle> {
+        match self.first.take() {
+            Some(first) => Ok(first),
+            None => self.name.instance(0),
+        }
+    }
+}
+
+impl Owned {
+    /// The first instance. A name that nobody else may hold is waited for.
+    fn first(&self, path: &Path) -> Result<OwnedHandle, BindError> {
+        let start = Instant::now();
+        loop {
+            match self.instance(FILE_FLAG_FIRST_PIPE_INSTANCE) {
+                Ok(handle) => return Ok(handle),
+                // A client that still holds its end of a broker that is gone, for a
+                // moment; or another program.
+                Err(error) if error.raw_os_error() == Some(ERROR_ACCESS_DENIED as i32) => {
+                    if start.elapsed() > DYING_PREDECESSOR {
+                        return Err(BindError::permission(path));
+                    }
+                    thread::sleep(LOOK_AGAIN);
+                }
+                Err(error) => return Err(BindError::system("create the pipe", error)),
+            }
+        }
+    }
+
+    fn instance(&self, flags: u32) -> io::Result<OwnedHandle> {
+        let attributes = SECURITY_ATTRIBUTES {
+            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+            lpSecurityDescriptor: self.descriptor.as_ptr(),
+            bInheritHandle: 0,
+        };
+        // SAFETY: the name is terminated, and the attributes point to a descriptor that
+        // lives as long as `self`.
+        let handle = unsafe {
+            CreateNamedPipeW(
+                self.wide.as_ptr(),
+                PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | flags,
+                PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
+                PIPE_UNLIMITED_INSTANCES,
+                SEND_BUFFER_BYTES as u32,
+                SEND_BUFFER_BYTES as u32,
+                0,
+                &raw const attributes,
+            )
+        };
+        if handle == INVALID_HANDLE_VALUE {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the system just made this handle for us alone.
+        Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+    }
+}
+
+/// Holds the mutex that belongs to a pipe.
+fn lock(name: &Name, path: &Path) -> Result<OwnedHandle, BindError> {
+    let mutex = name::wide(&name.mutex());
+    // SAFETY: the name is terminated, and the default attributes are asked for.
+    let (handle, error) = unsafe {
+        let handle = CreateMutexW(std::ptr::null(), 0, mutex.as_ptr());
+        (handle, GetLastError())
+    };
+    let in_use = || BindError::InUse { path: path.to_owned() };
+    if handle.is_null() {
+        return Err(match error {
+            // It is another user's.
+            ERROR_ACCESS_DENIED => in_use(),
+            _ => BindError::system(
+                "create the pipe's mutex",
+                io::Error::from_raw_os_error(error as i32),
+            ),
+        });
+    }
+    // SAFETY: the system just made this handle for us alone.
+    let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
+    if error == ERROR_ALREADY_EXISTS { Err(in_use()) } else { Ok(handle) }
+}
+
+/// The security identifier of a group.
+fn group_identifier(group: &Group) -> Result<String, BindError> {
+    match group {
+        Group::Id(group) => Err(BindError::GroupNumber { group: *group }),
+        Group::Name(name) => accounts::identifier_of(name)
+            .map_err(|_| BindError::UnknownGroup { name: name.clone() }),
+    }
+}
+
+/// How many handles a process may have: Windows has no limit that could be raised.
+///
+/// # Errors
+/// None.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    Ok(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

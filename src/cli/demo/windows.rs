@@ -1,0 +1,20 @@
+//! What the pipe of `netcluster demo` is called: as no other.
+
+use std::path::PathBuf;
+
+use crate::cli::failure::Failure;
+use crate::cli::serve;
+
+/// A pipe, which is gone with its broker.
+pub(super) struct Place(PathBuf);
+
+impl Place {
+    pub(super) fn new() -> Result<Place, Failure> {
+        let name = format!(r"\\.\pipe\netcluster-demo-{:08x}", serve::random_node());
+        Ok(Place(PathBuf::from(name)))
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.0.clone()
+    }
+}

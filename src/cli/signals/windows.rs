@@ -1,0 +1,28 @@
+//! Ctrl-C, Ctrl-Break, and the end of the window or the session.
+
+use std::io;
+use std::process;
+use std::thread;
+
+use netcluster_platform::console;
+
+/// What is listened to, for error messages.
+pub const NAMES: &str = "Ctrl-C and Ctrl-Break";
+
+/// The exit code of a program that Ctrl-C has ended (`STATUS_CONTROL_C_EXIT`).
+const CONTROL_C_EXIT: i32 = 0xC000_013A_u32.cast_signed();
+
+/// Calls `first` on the first one, from a thread of its own; the second one ends the
+/// process.
+pub fn listen(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let requests = console::requests()?;
+    let wait = move || {
+        if requests.recv().is_ok() {
+            first();
+        }
+        if requests.recv().is_ok() {
+            process::exit(CONTROL_C_EXIT);
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
+}

@@ -1,0 +1,53 @@
+//! Named pipes.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use netcluster_platform::pipe::Pipe;
+
+/// Where a broker listens that belongs to a directory.
+pub fn address(directory: &Path, name: &str) -> PathBuf {
+    let directory = directory.file_name().expect("a directory has a name").to_string_lossy();
+    PathBuf::from(format!(r"\\.\pipe\{directory}-{name}"))
+}
+
+pub struct Stream {
+    pipe: Arc<Pipe>,
+    patience: Duration,
+}
+
+impl Stream {
+    /// Connects. Reads wait so long at the most.
+    pub fn connect(path: &Path, patience: Duration) -> io::Result<Stream> {
+        Ok(Stream { pipe: Arc::new(Pipe::connect(path, patience)?), patience })
+    }
+
+    pub fn read(&self, room: &mut [u8]) -> io::Result<usize> {
+        self.pipe.read(room, Some(self.patience))
+    }
+
+    pub fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = &rest[self.pipe.write(&[IoSlice::new(rest)], true)?..];
+        }
+        Ok(())
+    }
+
+    /// Writes what there is room for now.
+    pub fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.pipe.write(&[IoSlice::new(bytes)], false)
+    }
+
+    /// Another handle.
+    pub fn another(&self) -> io::Result<Stream> {
+        Ok(Stream { pipe: Arc::clone(&self.pipe), patience: self.patience })
+    }
+
+    /// A pipe cannot be ended in one direction.
+    pub fn shut_write(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

@@ -1,0 +1,62 @@
+//! Unix.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+pub use rustix::process::Signal;
+
+/// Where directories of tests are: with short names, since socket paths are limited.
+pub fn temporary() -> PathBuf {
+    PathBuf::from("/tmp")
+}
+
+/// Where a broker listens that belongs to a directory.
+pub fn socket(directory: &Path, name: &str) -> PathBuf {
+    directory.join(name)
+}
+
+/// The name of the loopback interface.
+pub fn loopback() -> &'static str {
+    "lo"
+}
+
+/// A socket that no broker can have.
+pub const NO_SOCKET: &str = "/nowhere/s";
+
+pub fn signal(child: &mut Child, signal: Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+}
+
+/// Whether tests can send signals.
+#[must_use]
+pub fn has_signals() -> bool {
+    true
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// User and group of this process.
+pub fn own_user() -> (u32, u32) {
+    (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
+}
+
+pub fn give(path: &Path, user: u32) {
+    std::os::unix::fs::chown(path, Some(user), Some(user)).unwrap();
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// Permissions and group of a file.
+pub fn mode_and_group(path: &Path) -> (u32, u32) {
+    let metadata = std::fs::metadata(path).unwrap();
+    (metadata.mode() & 0o777, metadata.gid())
+}
+
+pub fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|it| it.file_type().is_socket())
+}

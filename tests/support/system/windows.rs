@@ -1,0 +1,67 @@
+//! Windows: a pipe is no file, and a console event cannot be sent to one process
+//! of a console alone.
+
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+/// What stands for a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal(i32);
+
+impl Signal {
+    pub const INT: Signal = Signal(2);
+    pub const KILL: Signal = Signal(9);
+    pub const TERM: Signal = Signal(15);
+}
+
+/// Where directories of tests are.
+pub fn temporary() -> PathBuf {
+    std::env::temp_dir()
+}
+
+/// Where a broker listens that belongs to a directory.
+pub fn socket(directory: &Path, name: &str) -> PathBuf {
+    let directory = directory.file_name().unwrap().to_string_lossy();
+    PathBuf::from(format!(r"\\.\pipe\{directory}-{name}"))
+}
+
+/// An address of the loopback interface, whose name depends on the language.
+pub fn loopback() -> &'static str {
+    "127.0.0.1"
+}
+
+/// A socket that no broker can have.
+pub const NO_SOCKET: &str = r"C:\nowhere\s";
+
+pub fn signal(child: &mut Child, signal: Signal) {
+    assert_eq!(signal, Signal::KILL, "a test cannot send this here");
+    child.kill().unwrap();
+}
+
+/// Whether tests can send signals; says that they cannot.
+#[must_use]
+pub fn has_signals() -> bool {
+    println!("SKIPPED: a console event cannot be sent to one process alone");
+    false
+}
+
+pub fn is_root() -> bool {
+    false
+}
+
+/// Users and groups have no numbers.
+pub fn own_user() -> (u32, u32) {
+    (u32::MAX, u32::MAX)
+}
+
+pub fn give(_: &Path, _: u32) {}
+
+pub fn set_mode(_: &Path, _: u32) {}
+
+pub fn mode_and_group(_: &Path) -> (u32, u32) {
+    (0, 0)
+}
+
+pub fn is_socket(_: &Path) -> bool {
+    false
+}
