@@ -70,12 +70,12 @@ fn scale(out: &mut String, axis: &Axis, bottom: f64) {
         let x = x(axis, tick.at);
         let _ = write!(out, "<path class=\"grid\" d=\"M{x:.1} 0V{bottom}\"/>");
     }
-    // Two labels always have room between the names and the values.
-    for tick in first.into_iter().chain(last) {
+    // Two labels always have room; the last ends where the unit has its place.
+    for (tick, class) in first.into_iter().zip(["middle"]).chain(last.into_iter().zip(["end"])) {
         let (x, y) = (x(axis, tick.at), bottom + 14.0);
         let label = escape(&tick.label);
         let _ =
-            write!(out, "<text class=\"minor middle\" x=\"{x:.1}\" y=\"{y:.1}\">{label}</text>");
+            write!(out, "<text class=\"minor {class}\" x=\"{x:.1}\" y=\"{y:.1}\">{label}</text>");
     }
     let (x, y, unit) = (WIDTH, bottom + 14.0, shortened(&axis.title, VALUE_LETTERS - 2));
     let unit = escape(&unit);
