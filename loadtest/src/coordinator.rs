@@ -32,11 +32,13 @@ use self::args::RunArgs;
 use self::ground::Ground;
 use crate::interrupt;
 use crate::progress::Progress;
+use crate::report;
 use crate::result::{ResultFile, RunResult};
 use crate::scenario::{self, Scenario, shipped};
 
 /// The names of files in `--out`.
 const RESULT_FILE: &str = "result.json";
+const REPORT_FILE: &str = "report.html";
 const SCENARIO_FILE: &str = "scenario.toml";
 
 /// Runs what the arguments say and prints what it came to. Whether every event
@@ -73,6 +75,7 @@ fn tell(args: &RunArgs, scenario: &Scenario, result: RunResult, text: &str) -> R
     let file = ResultFile::Run(Box::new(result));
     if let Some(out) = &args.out {
         file.write(&out.join(RESULT_FILE))?;
+        report::write(&file, &out.join(REPORT_FILE))?;
         fs::write(out.join(SCENARIO_FILE), text).context("cannot write the scenario")?;
     }
     if args.json {
@@ -80,7 +83,8 @@ fn tell(args: &RunArgs, scenario: &Scenario, result: RunResult, text: &str) -> R
     } else {
         print!("{page}");
         if let Some(out) = &args.out {
-            println!("written to {}", out.join(RESULT_FILE).display());
+            let (result, report) = (out.join(RESULT_FILE), out.join(REPORT_FILE));
+            println!("written: {} and {}", result.display(), report.display());
         }
     }
     Ok(is_clean && !interrupt::requested())

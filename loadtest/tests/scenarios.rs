@@ -64,6 +64,8 @@ fn every_event_comes_once_to_each_who_listens() {
     };
     assert_eq!(file.started_unix_ms, result.started_unix_ms);
     assert!(out.join("scenario.toml").is_file());
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.contains("talkers") && report.contains("<svg"));
 }
 
 #[test]
