@@ -78,7 +78,7 @@ fn page(title: &str, body: &str) -> String {
 /// The heading of both kinds.
 fn header(out: &mut String, title: &str, about: &[String], complete: bool, notes: &[String]) {
     let _ =
-        write!(out, "<header><h1>{}</h1>\n<p>{}</p>\n", escape(title), escape(&about.join(" · ")));
+        writeln!(out, "<header><h1>{}</h1>\n<p>{}</p>", escape(title), escape(&about.join(" · ")));
     if !complete || !notes.is_empty() {
         out.push_str("<div class=\"notes\" role=\"note\">");
         if !complete {

@@ -122,8 +122,6 @@ impl Spread {
         let among = among.max(1) as f64 / 1e6;
         let around = RARE_DEVIATIONS * (count as f64).sqrt();
         let low = (count as f64 - around).max(0.0);
-        // Of what never came, at most a few may have been missed by chance; but
-        // the first loss ever is news.
         Spread {
             value: count as f64 / among,
             low: low / among,
@@ -160,7 +158,8 @@ impl Number {
         // Upwards and downwards alike: doubled is as far as halved.
         let is_large = more > less * (1.0 + self.least_change);
         let appeared = (before.value == 0.0) != (after.value == 0.0);
-        if !appeared && !(is_large && before.is_apart_from(after)) {
+        let is_change = appeared || (is_large && before.is_apart_from(after));
+        if !is_change {
             return Verdict::Noise;
         }
         match self.higher_is_better {

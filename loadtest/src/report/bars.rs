@@ -79,7 +79,7 @@ fn scale(out: &mut String, axis: &Axis, bottom: f64) {
     }
     let (x, y, unit) = (WIDTH, bottom + 14.0, shortened(&axis.title, VALUE_LETTERS - 2));
     let unit = escape(&unit);
-    let _ = write!(out, "<text class=\"minor end\" x=\"{x}\" y=\"{y:.1}\">{unit}</text>\n");
+    let _ = writeln!(out, "<text class=\"minor end\" x=\"{x}\" y=\"{y:.1}\">{unit}</text>");
 }
 
 fn bar(out: &mut String, axis: &Axis, top: f64, style: Style, cell: &Cell) {
@@ -95,13 +95,13 @@ fn bar(out: &mut String, axis: &Axis, top: f64, style: Style, cell: &Cell) {
         None => scaled,
     };
     let lost = if cell.lost > 0 { " (lost)" } else { "" };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<text class=\"end\" x=\"{:.1}\" y=\"{text_y:.1}\">{}</text>\
          <rect class=\"f{colour}\" x=\"{left:.1}\" y=\"{bar_top:.1}\" width=\"{:.1}\" height=\"{BAR}\">\
          <title>{}</title></rect>\
          <path class=\"whisker\" d=\"M{low:.1} {:.1}v8m0-4H{high:.1}m0-4v8\"/>\
-         <text class=\"end\" x=\"{WIDTH}\" y=\"{text_y:.1}\">{}</text>\n",
+         <text class=\"end\" x=\"{WIDTH}\" y=\"{text_y:.1}\">{}</text>",
         NAMES - 6.0,
         escape(&shortened(&cell.peer, NAME_LETTERS)),
         (right - left).max(1.0),

@@ -50,11 +50,11 @@ fn section(out: &mut String, compare: &CompareResult, metric: &str, at: &mut usi
     let cells = || compare.cells.iter().filter(|cell| cell.metric == metric);
     let higher = cells().next().is_some_and(|cell| cell.higher_is_better);
     let (heading, better) = (title(metric), if higher { "More" } else { "Less" });
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<h2>{}</h2>\n<p class=\"hint\">{better} is better. Bars are medians; whiskers reach over \
          the 95 % interval of the median, or all runs if there are fewer than six. Each load has a \
-         scale of its own.</p>\n",
+         scale of its own.</p>",
         escape(&heading)
     );
     medians(out, compare, metric, &heading);
@@ -66,7 +66,7 @@ fn section(out: &mut String, compare: &CompareResult, metric: &str, at: &mut usi
         }
     }
     let _ =
-        write!(out, "</div>\n<p class=\"data\">Data: {}</p>\n", bars::csv(compare, metric).link());
+        writeln!(out, "</div>\n<p class=\"data\">Data: {}</p>", bars::csv(compare, metric).link());
 }
 
 /// A row for each load, a column for each peer that measured it.

@@ -83,11 +83,11 @@ fn width(text: &str) -> f64 {
 pub fn svg(out: &mut String, plot: &Plot, size: &Size) {
     let area = Area::of(plot, size);
     let (id, class) = (&plot.id, size.class);
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<svg class=\"plot {class}\" viewBox=\"0 0 {} {}\" role=\"img\" \
          aria-labelledby=\"{id}-{class}-t {id}-{class}-d\">\
-         <title id=\"{id}-{class}-t\">{}</title><desc id=\"{id}-{class}-d\">{}</desc>\n",
+         <title id=\"{id}-{class}-t\">{}</title><desc id=\"{id}-{class}-d\">{}</desc>",
         size.width,
         size.height,
         escape(&plot.title),
@@ -163,7 +163,7 @@ fn axes(out: &mut String, plot: &Plot, area: Area) {
     let title = escape(&title);
     let _ = write!(out, "<text class=\"minor end\" x=\"{right:.1}\" y=\"{y:.1}\">{title}</text>");
     let _ =
-        write!(out, "<path class=\"axis\" d=\"M{left:.1} {top:.1}V{bottom:.1}H{right:.1}\"/>\n");
+        writeln!(out, "<path class=\"axis\" d=\"M{left:.1} {top:.1}V{bottom:.1}H{right:.1}\"/>");
 }
 
 fn marks(out: &mut String, plot: &Plot, area: Area) {
@@ -198,7 +198,7 @@ fn draw_layer(out: &mut String, plot: &Plot, area: Area, layer: &Layer) {
         Shape::Line(points) => {
             let places: Vec<(f64, f64)> = points.iter().map(|&point| place(point)).collect();
             let path = path(&thinned(&places, area));
-            let _ = write!(out, "<path class=\"line c{colour} d{dashes}\" d=\"{path}\"/>\n");
+            let _ = writeln!(out, "<path class=\"line c{colour} d{dashes}\" d=\"{path}\"/>");
         }
         Shape::Bars(bars) => {
             for &(from, to, height) in bars {

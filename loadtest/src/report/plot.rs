@@ -105,16 +105,16 @@ impl Plot {
     pub fn figure(&self) -> String {
         let mut out = String::new();
         let id = &self.id;
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<figure id=\"{id}\"><figcaption><h3>{}</h3><p>{}</p></figcaption>\n",
+            "<figure id=\"{id}\"><figcaption><h3>{}</h3><p>{}</p></figcaption>",
             escape(&self.title),
             escape(&self.summary)
         );
         self.legend(&mut out);
         draw::svg(&mut out, self, &draw::WIDE);
         draw::svg(&mut out, self, &draw::NARROW);
-        let _ = write!(out, "<p class=\"data\">Data: {}</p></figure>\n", self.csv.link());
+        let _ = writeln!(out, "<p class=\"data\">Data: {}</p></figure>", self.csv.link());
         out
     }
 

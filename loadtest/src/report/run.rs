@@ -50,12 +50,12 @@ pub fn body(run: &RunResult) -> String {
     section(&mut out, "Where it ran");
     tables::systems(&mut out, &run.machines);
     section(&mut out, "Scenario");
-    let _ = write!(out, "<pre>{}</pre>\n", escape(&run.scenario.toml));
+    let _ = writeln!(out, "<pre>{}</pre>", escape(&run.scenario.toml));
     out
 }
 
 fn section(out: &mut String, title: &str) {
-    let _ = write!(out, "<h2>{title}</h2>\n");
+    let _ = writeln!(out, "<h2>{title}</h2>");
 }
 
 /// Their names in the plots are cut where there is no room.
@@ -68,7 +68,7 @@ fn phases(out: &mut String, run: &RunResult) {
         format!("{} {} to {} s", phase.name, seconds(phase.from_ms), seconds(phase.to_ms))
     });
     let told = told.collect::<Vec<_>>().join("; ");
-    let _ = write!(out, "<p class=\"hint\">Phases: {}.</p>\n", escape(&told));
+    let _ = writeln!(out, "<p class=\"hint\">Phases: {}.</p>", escape(&told));
 }
 
 fn figures(out: &mut String, plots: &[Plot]) {
