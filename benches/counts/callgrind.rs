@@ -40,7 +40,7 @@ pub fn version() -> Result<String, String> {
     match Command::new("valgrind").arg("--version").output() {
         Ok(output) if output.status.success() => Ok(line(&output.stdout)),
         Ok(output) => Err(format!("valgrind --version: {}", output.status)),
-        Err(error) => Err(format!("valgrind: {error}")),
+        Err(error) => Err(format!("valgrind cannot be run: {error}")),
     }
 }
 
