@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 use netcluster::link::keys::{ControlOpener, ControlSealer, Key, Keys, StreamOpener, StreamSealer};
 use netcluster::link::peer_id::Session;
@@ -85,7 +85,7 @@ fn control(criterion: &mut Criterion) {
 /// What a stream of a new session costs before its first datagram.
 fn derive(criterion: &mut Criterion) {
     let keys = keys();
-    criterion.bench_function(BenchmarkId::new("sealing/derive", "stream key"), |bencher| {
+    criterion.bench_function("sealing/derive, stream key", |bencher| {
         bencher.iter(|| StreamSealer::new(black_box(&keys), &SESSION, STREAM));
     });
 }
