@@ -85,7 +85,7 @@ fn control(criterion: &mut Criterion) {
 /// What a stream of a new session costs before its first datagram.
 fn derive(criterion: &mut Criterion) {
     let keys = keys();
-    criterion.bench_function("sealing/derive/stream key", |bencher| {
+    criterion.bench_function("sealing/derive, stream key", |bencher| {
         bencher.iter(|| StreamSealer::new(black_box(&keys), &SESSION, STREAM));
     });
 }
