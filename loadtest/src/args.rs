@@ -44,6 +44,11 @@ pub enum Task {
     /// The link between brokers, on hosts of network namespaces.
     #[cfg(target_os = "linux")]
     Link(Box<LinkArgs>),
+    /// A result as one HTML file that needs no network and no script.
+    Report(ReportArgs),
+    /// What changed from one result to another beyond noise.
+    #[command(after_help = DIFF_HELP)]
+    Diff(DiffArgs),
     /// A process of a run: what it is comes as JSON on standard input.
     #[command(hide = true)]
     Role,
@@ -64,6 +69,38 @@ Examples:
   netcluster-loadtest local --stuck --against plain         what a stuck listener costs the others
 
 Exit code: 0, 1 if anything was lost, duplicated or corrupt, 2 on errors, 130 if interrupted.";
+
+const DIFF_HELP: &str = "\
+Both are of the same kind: of `run` or of `compare`. A number changed if the
+intervals of both do not meet and it changed by more than a few percent; one run
+cannot know how much the next would differ, so run twice to see what noise is.
+
+Exit code: 0, 1 if anything is worse beyond noise, 2 on errors.";
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A result of `run` or `compare`, as JSON
+    #[arg(value_name = "RESULT.json")]
+    pub result: PathBuf,
+    /// The report [default: beside the result, with `.html`]
+    #[arg(short, long, value_name = "FILE.html")]
+    pub out: Option<PathBuf>,
+}
+
+/// `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The result before
+    #[arg(value_name = "A.json")]
+    pub before: PathBuf,
+    /// The result after
+    #[arg(value_name = "B.json")]
+    pub after: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// `local`.
 #[derive(Debug, Args)]

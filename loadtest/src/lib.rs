@@ -22,6 +22,7 @@ pub mod args;
 mod broker;
 mod clock;
 mod crew;
+pub mod diff;
 mod emitter;
 mod holder;
 mod interrupt;
@@ -42,6 +43,8 @@ pub mod plan;
 mod progress;
 mod raw;
 mod relay;
+pub mod report;
+pub mod result;
 mod run;
 mod scratch;
 mod stamp;
@@ -57,11 +60,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use args::{Arguments, Local, Table, Task};
+use args::{Arguments, DiffArgs, Local, ReportArgs, Table, Task};
 use message::{Command, Report, next_command, report};
 use pairs::Pairs;
 use plan::{Middle, Role};
 use progress::Progress;
+use result::ResultFile;
 use run::Runner;
 
 const LOST: u8 = 1;
@@ -76,6 +80,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         #[cfg(target_os = "linux")]
         Task::Link(args) => coordinate(|| link::measure(&args)),
         Task::Table(table) => coordinate(|| run_table(&table)),
+        Task::Report(args) => write_report(&args),
+        Task::Diff(args) => show_diff(&args),
     };
     match done {
         Ok(_) if interrupt::requested() => ExitCode::from(INTERRUPTED),
@@ -130,6 +136,26 @@ fn run_table(table: &Table) -> Result<bool> {
         print!("{}", table::markdown(&measured));
     }
     Ok(table::is_clean(&measured))
+}
+
+fn write_report(args: &ReportArgs) -> Result<bool> {
+    let result = ResultFile::read(&args.result)?;
+    let out = args.out.clone().unwrap_or_else(|| args.result.with_extension("html"));
+    report::write(&result, &out)?;
+    println!("{}", out.display());
+    Ok(true)
+}
+
+/// Whether nothing is worse.
+fn show_diff(args: &DiffArgs) -> Result<bool> {
+    let (before, after) = (ResultFile::read(&args.before)?, ResultFile::read(&args.after)?);
+    let diff = diff::diff(&before, &after)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&diff)?);
+    } else {
+        print!("{}", diff.text());
+    }
+    Ok(!diff.is_worse())
 }
 
 /// The end of a role is told on standard output, as everything.

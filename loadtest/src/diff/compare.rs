@@ -1,0 +1,50 @@
+//! The numbers of a comparison that are compared, and what it was measured with.
+
+use crate::diff::number::{LEAST_CHANGE, Number, Spread};
+use crate::diff::{incomplete, machine_conditions};
+use crate::result::CompareResult;
+
+/// What was measured differently.
+pub fn conditions(before: &CompareResult, after: &CompareResult) -> Vec<String> {
+    let mut told: Vec<String> =
+        [incomplete("before", before.complete), incomplete("after", after.complete)]
+            .into_iter()
+            .flatten()
+            .collect();
+    told.extend(machine_conditions(&before.machine, &after.machine));
+    for peer in &before.peers {
+        let name = &peer.name;
+        let Some(other) = after.peers.iter().find(|other| other.name == *name) else { continue };
+        if peer.version != other.version {
+            told.push(format!("{name}: version {} → {}", peer.version, other.version));
+        }
+        if peer.transport != other.transport {
+            told.push(format!("{name}: transport {} → {}", peer.transport, other.transport));
+        }
+    }
+    told
+}
+
+/// Its numbers: the median and the losses of each cell.
+pub fn numbers(compare: &CompareResult) -> Vec<Number> {
+    let mut numbers = Vec::new();
+    for cell in &compare.cells {
+        let what = format!("{}, {}: {}", cell.peer, cell.load, cell.metric);
+        numbers.push(Number {
+            unit: cell.unit.clone(),
+            higher_is_better: Some(cell.higher_is_better),
+            least_change: LEAST_CHANGE,
+            spread: Spread { value: cell.median, low: cell.low, high: cell.high },
+            what: what.clone(),
+        });
+        // Of how many is not told: what counts is whether there are any.
+        numbers.push(Number {
+            what: format!("{what}, lost"),
+            unit: "events".into(),
+            higher_is_better: Some(false),
+            least_change: LEAST_CHANGE,
+            spread: Spread::rare(cell.lost, 1),
+        });
+    }
+    numbers
+}

@@ -1,0 +1,140 @@
+//! The numbers of a run that are compared, and what it was measured with.
+
+use crate::diff::number::{
+    LEAST_CHANGE, LEAST_COUNTER_CHANGE, LEAST_LATENCY_CHANGE, Number, Spread,
+};
+use crate::diff::{incomplete, machine_conditions};
+use crate::result::{Capacity, RoleKind, RunResult, metric};
+
+const PERCENTS: [(&str, f64); 3] = [("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9)];
+
+/// What was measured differently.
+pub fn conditions(before: &RunResult, after: &RunResult) -> Vec<String> {
+    let mut told: Vec<String> =
+        [incomplete("before", before.complete), incomplete("after", after.complete)]
+            .into_iter()
+            .flatten()
+            .collect();
+    if before.scenario.name != after.scenario.name {
+        told.push(format!("scenario {} → {}", before.scenario.name, after.scenario.name));
+    } else if before.scenario.toml != after.scenario.toml {
+        told.push(format!("the text of scenario {} is another", before.scenario.name));
+    }
+    if before.seconds != after.seconds {
+        told.push(format!("measured for {} s → {} s", before.seconds, after.seconds));
+    }
+    for machine in &before.machines {
+        match after.machines.iter().find(|other| other.name == machine.name) {
+            Some(other) => told.extend(machine_conditions(machine, other)),
+            None => told.push(format!("{}: took part only before", machine.name)),
+        }
+    }
+    let is_new = |name: &str| !before.machines.iter().any(|machine| machine.name == name);
+    let new = after.machines.iter().filter(|machine| is_new(&machine.name));
+    told.extend(new.map(|machine| format!("{}: took part only after", machine.name)));
+    told
+}
+
+/// Its numbers; names that are there twice are left out.
+pub fn numbers(run: &RunResult) -> Vec<Number> {
+    let mut numbers = Vec::new();
+    series(&mut numbers, run);
+    latencies(&mut numbers, run);
+    faults(&mut numbers, run);
+    if let Some(capacity) = &run.capacity {
+        numbers.extend(found(capacity));
+    }
+    counters(&mut numbers, run);
+    let mut seen = std::collections::BTreeSet::new();
+    numbers.retain(|number| seen.insert(number.what.clone()));
+    numbers
+}
+
+/// Whether more is better; none of rates that the scenario sets.
+fn direction(name: &str) -> Option<bool> {
+    match name {
+        name if name == metric::DELIVERED.0 || name == metric::DELIVERED_BYTES.0 => Some(true),
+        name if name == metric::EMITTED.0 => None,
+        name => metric::ALL.iter().any(|(known, _)| *known == name).then_some(false),
+    }
+}
+
+fn series(numbers: &mut Vec<Number>, run: &RunResult) {
+    for series in &run.series {
+        let Some(spread) = Spread::over_time(&series.values) else { continue };
+        let is_latency = series.metric == metric::P99.0;
+        numbers.push(Number {
+            what: format!("{} on {}: {}", series.role, series.machine, series.metric),
+            unit: series.unit.clone(),
+            higher_is_better: direction(&series.metric),
+            least_change: if is_latency { LEAST_LATENCY_CHANGE } else { LEAST_CHANGE },
+            spread,
+        });
+    }
+}
+
+fn latencies(numbers: &mut Vec<Number>, run: &RunResult) {
+    for latency in &run.latencies {
+        for (name, percent) in PERCENTS {
+            let Some(spread) = Spread::percentile(latency, percent) else { continue };
+            let kind = latency.kind.name();
+            numbers.push(Number {
+                what: format!("{} on {}: {kind} {name}", latency.role, latency.machine),
+                unit: "ns".into(),
+                higher_is_better: Some(false),
+                least_change: LEAST_LATENCY_CHANGE,
+                spread,
+            });
+        }
+    }
+}
+
+fn faults(numbers: &mut Vec<Number>, run: &RunResult) {
+    for role in run.roles.iter().filter(|role| role.kind == RoleKind::Listener) {
+        let due = role.delivered.saturating_add(role.lost);
+        for (name, count) in [
+            ("lost", role.lost),
+            ("duplicated", role.duplicated),
+            ("disordered", role.disordered),
+            ("corrupt", role.corrupt),
+        ] {
+            numbers.push(Number {
+                what: format!("{} on {}: {name}", role.name, role.machine),
+                unit: "of the events".into(),
+                higher_is_better: Some(false),
+                least_change: LEAST_CHANGE,
+                spread: Spread::rare(count, due),
+            });
+        }
+    }
+}
+
+/// The highest rate lies between what held and the next that did not.
+fn found(capacity: &Capacity) -> Option<Number> {
+    let value = capacity.found_per_s?;
+    let failed = capacity.steps.iter().filter(|step| !step.holds && step.rate_per_s > value);
+    let next = failed.map(|step| step.rate_per_s).reduce(f64::min);
+    Some(Number {
+        what: format!("highest rate with p99 ≤ {} µs", capacity.goal_p99_us),
+        unit: "events/s".into(),
+        higher_is_better: Some(true),
+        least_change: LEAST_CHANGE,
+        spread: Spread { value, low: value, high: next.unwrap_or(value) },
+    })
+}
+
+/// Per second, since windows may differ.
+fn counters(numbers: &mut Vec<Number>, run: &RunResult) {
+    let seconds = if run.seconds > 0.0 { run.seconds } else { 1.0 };
+    for (machine, counters) in &run.counters {
+        for (name, &count) in counters {
+            numbers.push(Number {
+                what: format!("counter on {machine}: {name}"),
+                unit: "1/s".into(),
+                higher_is_better: None,
+                least_change: LEAST_COUNTER_CHANGE,
+                spread: Spread::exact(count as f64 / seconds),
+            });
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The percentile curve of all latencies, spread towards the tail.
+
+use crate::report::axis::Axis;
+use crate::report::csv::Csv;
+use crate::report::html::{Entry, grouped, table};
+use crate::report::plot::{Layer, Plot, Shape, Style};
+use crate::report::series::who;
+use crate::report::units::Unit;
+use crate::result::{Latency, RunResult};
+
+const HEADINGS: [&str; 11] = [
+    "Role",
+    "Timed",
+    "Clock error",
+    "Events",
+    "Least",
+    "p50",
+    "p90",
+    "p99",
+    "p99.9",
+    "p99.99",
+    "Most",
+];
+const PERCENTS: [f64; 7] = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
+
+/// A time in nanoseconds, as it is told.
+pub fn time(ns: u64) -> String {
+    Unit::of("ns").show(ns as f64)
+}
+
+/// Who measured what: in the legend and in headings.
+pub fn name(run: &RunResult, latency: &Latency) -> String {
+    let who = who(run, &latency.role, &latency.machine);
+    let error = match latency.error_ns {
+        0 => String::new(),
+        error => format!(" ± {}", time(error)),
+    };
+    format!("{who}, {}{error}", latency.kind.name())
+}
+
+/// A table of the usual percentiles.
+pub fn percentiles(out: &mut String, run: &RunResult) {
+    let rows = run.latencies.iter().map(|latency| {
+        let error = match latency.error_ns {
+            0 => "none".to_owned(),
+            error => format!("± {}", time(error)),
+        };
+        let mut row = vec![
+            Entry::text(who(run, &latency.role, &latency.machine)),
+            Entry::text(latency.kind.name()),
+            Entry::number(error),
+            Entry::number(grouped(latency.count)),
+        ];
+        row.extend(PERCENTS.map(|percent| {
+            Entry::number(latency.percentile_ns(percent).map_or(String::new(), time))
+        }));
+        row
+    });
+    table(out, "Latencies", &HEADINGS, &rows.collect::<Vec<_>>());
+}
+
+/// One curve for each latency that has values.
+pub fn plot(run: &RunResult) -> Option<Plot> {
+    let headings = ["role", "machine", "kind", "error_ns", "percent", "latency_ns"];
+    let mut csv = Csv::new("latency percentiles", &headings);
+    let (mut layers, mut told) = (Vec::new(), Vec::new());
+    let (mut least, mut most, mut count) = (f64::INFINITY, 0.0f64, 0);
+    for (at, latency) in run.latencies.iter().enumerate() {
+        let curve = curve(latency);
+        let (Some(first), Some(last)) = (curve.first(), curve.last()) else { continue };
+        (least, most) = (least.min(first.1), most.max(last.1));
+        count = count.max(latency.count);
+        for (percent, ns) in &curve {
+            let Latency { role, machine, error_ns, .. } = latency;
+            csv.row([role, machine, &latency.kind.name(), error_ns, percent, ns]);
+        }
+        let name = name(run, latency);
+        let of = |percent| latency.percentile_ns(percent).map_or(String::new(), time);
+        let (p50, p99, p999) = (of(50.0), of(99.0), of(99.9));
+        told.push(format!("{name}: p50 {p50}, p99 {p99}, p99.9 {p999}, most {}", of(100.0)));
+        layers.push(Layer { name, style: Style(at), shape: Shape::Line(curve) });
+    }
+    if layers.is_empty() {
+        return None;
+    }
+    Some(Plot {
+        id: "percentiles".into(),
+        title: "Latency by percentile".into(),
+        summary: format!("{}.", told.join("; ")),
+        x: Axis::tail(count),
+        y: Axis::log(least, most, "ns").titled("latency"),
+        layers,
+        bands: Vec::new(),
+        goals: Vec::new(),
+        marks: Vec::new(),
+        csv,
+    })
+}
+
+/// Percents and latencies, ascending.
+fn curve(latency: &Latency) -> Vec<(f64, f64)> {
+    if latency.buckets_ns.is_empty() {
+        return latency.percentiles_ns.iter().map(|&(at, ns)| (at, ns as f64)).collect();
+    }
+    let mut seen = 0u64;
+    let mut curve = Vec::with_capacity(latency.buckets_ns.len() + 1);
+    for &(ns, count) in &latency.buckets_ns {
+        // A bucket holds from its first value's percentile to its last one's.
+        if curve.is_empty() {
+            curve.push((0.0, ns as f64));
+        }
+        seen = seen.saturating_add(count);
+        curve.push((seen as f64 / latency.count.max(1) as f64 * 100.0, ns as f64));
+    }
+    curve
+}

@@ -1,0 +1,105 @@
+//! The page of one run.
+
+use std::fmt::Write;
+
+use crate::report::html::{escape, grouped};
+use crate::report::plot::Plot;
+use crate::report::tables::{self, faults, rate};
+use crate::report::units::Unit;
+use crate::report::{capacity, date, header, histogram, latency, series};
+use crate::result::{RoleKind, RoleTotals, RunResult};
+
+/// All but the frame.
+pub fn body(run: &RunResult) -> String {
+    let mut out = String::new();
+    let machines = match run.machines.len() {
+        1 => "1 machine".to_owned(),
+        count => format!("{count} machines"),
+    };
+    let about = [date(run.started_unix_ms), format!("{} s measured", run.seconds), machines];
+    header(&mut out, &run.scenario.name, &about, run.complete, &run.notes);
+    tiles(&mut out, run);
+    if let Some(found) = &run.capacity {
+        section(&mut out, "Capacity");
+        match capacity::plot(found) {
+            Some(plot) => out.push_str(&plot.figure()),
+            None => drop(write!(out, "<p>{}</p>", escape(&capacity::sentence(found)))),
+        }
+        capacity::steps(&mut out, found);
+    }
+    let plots = series::plots(run);
+    if !plots.is_empty() {
+        section(&mut out, "Over time");
+        figures(&mut out, &plots);
+    }
+    if !run.latencies.is_empty() {
+        section(&mut out, "Latency");
+        latency::percentiles(&mut out, run);
+        figures(&mut out, latency::plot(run).as_slice());
+        figures(&mut out, &histogram::plots(run));
+    }
+    section(&mut out, "Roles");
+    tables::roles(&mut out, run);
+    section(&mut out, "Per machine");
+    tables::machines(&mut out, run);
+    if run.counters.values().any(|counters| !counters.is_empty()) {
+        section(&mut out, "Counters");
+        tables::counters(&mut out, run);
+    }
+    section(&mut out, "Where it ran");
+    tables::systems(&mut out, &run.machines);
+    section(&mut out, "Scenario");
+    let _ = write!(out, "<pre>{}</pre>\n", escape(&run.scenario.toml));
+    out
+}
+
+fn section(out: &mut String, title: &str) {
+    let _ = write!(out, "<h2>{title}</h2>\n");
+}
+
+fn figures(out: &mut String, plots: &[Plot]) {
+    plots.iter().for_each(|plot| out.push_str(&plot.figure()));
+}
+
+/// The numbers that everybody asks for first.
+fn tiles(out: &mut String, run: &RunResult) {
+    let listeners = || run.roles.iter().filter(|role| role.kind == RoleKind::Listener);
+    let sum = |of: fn(&RoleTotals) -> u64| listeners().map(|role| rate(run, of(role))).sum::<f64>();
+    out.push_str("<ul class=\"tiles\">");
+    tile(out, "Delivered", &Unit::of("events/s").show(sum(|role| role.delivered)), false);
+    tile(out, "Payload delivered", &Unit::of("B/s").show(sum(|role| role.bytes)), false);
+    // One latency is told: that of the role which waited longest.
+    let slowest = run.latencies.iter().max_by_key(|latency| latency.percentile_ns(99.0));
+    if let Some(latency) = slowest.filter(|latency| latency.count > 0) {
+        let kind = latency.kind.name();
+        for (name, percent) in [("p50", 50.0), ("p99", 99.0)] {
+            let value = latency.percentile_ns(percent).map_or(String::new(), latency::time);
+            tile(out, &format!("{name} {kind}, slowest role"), &value, false);
+        }
+    }
+    let mut bad = false;
+    for at in 0..4 {
+        let name = ["Lost", "Duplicated", "Disordered", "Corrupt"][at];
+        let count = listeners().map(|role| faults(role)[at].1).fold(0, u64::saturating_add);
+        if count > 0 {
+            bad = true;
+            tile(out, name, &grouped(count), true);
+        }
+    }
+    if !bad && listeners().next().is_some() {
+        tile(out, "Lost, duplicated, disordered, corrupt", "none", false);
+    }
+    if let Some(capacity) = &run.capacity {
+        let found = capacity.found_per_s.map(|found| Unit::of("events/s").show(found));
+        let goal = Unit::of("µs").show(capacity.goal_p99_us);
+        let name = format!("Highest rate with p99 ≤ {goal}");
+        tile(out, &name, found.as_deref().unwrap_or("none"), found.is_none());
+    }
+    out.push_str("</ul>\n");
+}
+
+fn tile(out: &mut String, name: &str, value: &str, is_bad: bool) {
+    let class = if is_bad { " class=\"bad\"" } else { "" };
+    let (name, value) = (escape(name), escape(value));
+    let _ = write!(out, "<li{class}><span>{name}</span><strong>{value}</strong></li>");
+}

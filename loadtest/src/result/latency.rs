@@ -1,0 +1,146 @@
+//! A distribution of latencies: the usual percentiles, and all that was recorded.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+/// The percentiles that are written, in percent.
+pub const PERCENTS: [f64; 16] = [
+    0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.995, 99.999,
+    99.9999, 100.0,
+];
+
+/// What was timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LatencyKind {
+    /// From the intended send to the listener, by the offset of two clocks.
+    OneWay,
+    /// There and back, by one clock.
+    RoundTrip,
+}
+
+impl LatencyKind {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            LatencyKind::OneWay => "one way",
+            LatencyKind::RoundTrip => "round trip",
+        }
+    }
+}
+
+/// Latencies of one role on one machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// The role that measured it.
+    pub role: String,
+    /// Where it ran.
+    pub machine: String,
+    /// What was timed.
+    pub kind: LatencyKind,
+    /// All values may be wrong by this much: two clocks. 0 for one clock.
+    pub error_ns: u64,
+    /// How many were timed.
+    pub count: u64,
+    /// Percent, and the latency that so many did not exceed; ascending.
+    pub percentiles_ns: Vec<(f64, u64)>,
+    /// A latency, and how many took as long; ascending, without empty ones. Equal
+    /// to three digits counts as equal.
+    pub buckets_ns: Vec<(u64, u64)>,
+}
+
+impl Latency {
+    /// Out of a histogram of nanoseconds.
+    pub fn of(
+        role: &str,
+        machine: &str,
+        kind: LatencyKind,
+        error_ns: u64,
+        histogram: &Histogram<u64>,
+    ) -> Latency {
+        let buckets = histogram.iter_recorded();
+        let buckets = buckets.map(|at| (at.value_iterated_to(), at.count_at_value())).collect();
+        Latency::of_buckets(role, machine, kind, error_ns, buckets)
+    }
+
+    /// Out of ascending pairs of a latency and its count, as roles report them.
+    pub fn of_buckets(
+        role: &str,
+        machine: &str,
+        kind: LatencyKind,
+        error_ns: u64,
+        buckets_ns: Vec<(u64, u64)>,
+    ) -> Latency {
+        let count = buckets_ns.iter().map(|(_, count)| count).sum();
+        let mut latency = Latency {
+            role: role.into(),
+            machine: machine.into(),
+            kind,
+            error_ns,
+            count,
+            percentiles_ns: Vec::new(),
+            buckets_ns,
+        };
+        if count > 0 {
+            latency.percentiles_ns =
+                PERCENTS.iter().filter_map(|&at| Some((at, latency.percentile_ns(at)?))).collect();
+        }
+        latency
+    }
+
+    /// The latency that so many percent did not exceed: out of the buckets, or
+    /// else the next percentile that was written.
+    pub fn percentile_ns(&self, percent: f64) -> Option<u64> {
+        if self.buckets_ns.is_empty() {
+            let known = self.percentiles_ns.iter();
+            return known.filter(|(at, _)| *at >= percent).map(|&(_, ns)| ns).next();
+        }
+        // 99.9 % of 1000 is not quite 999 in binary; that must not become 1000.
+        let exact = percent / 100.0 * self.count as f64 * (1.0 - f64::EPSILON);
+        self.at_rank(exact.ceil().max(1.0) as u64)
+    }
+
+    /// The so-manieth smallest, from 1; the largest if there are fewer.
+    pub fn at_rank(&self, rank: u64) -> Option<u64> {
+        let mut seen = 0u64;
+        let found = self.buckets_ns.iter().find(|(_, count)| {
+            seen = seen.saturating_add(*count);
+            seen >= rank
+        });
+        found.or(self.buckets_ns.last()).map(|&(ns, _)| ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_come_out_of_the_recorded_values() {
+        let mut histogram = Histogram::new_with_bounds(1, 1_000_000, 3).unwrap();
+        (1..=1000u64).for_each(|value| histogram.record(value).unwrap());
+        let latency = Latency::of("l", "a", LatencyKind::OneWay, 5, &histogram);
+        assert_eq!(latency.count, 1000);
+        assert_eq!(latency.percentile_ns(0.0), Some(1));
+        assert_eq!(latency.percentile_ns(50.0), Some(500));
+        assert_eq!(latency.percentile_ns(99.9), Some(999));
+        assert_eq!(latency.percentile_ns(100.0), Some(1000));
+        assert_eq!(latency.percentiles_ns.len(), PERCENTS.len());
+    }
+
+    #[test]
+    fn without_values_there_are_no_percentiles() {
+        let latency = Latency::of_buckets("l", "a", LatencyKind::RoundTrip, 0, Vec::new());
+        assert_eq!(latency.percentile_ns(50.0), None);
+        assert!(latency.percentiles_ns.is_empty());
+    }
+
+    #[test]
+    fn without_buckets_the_next_written_percentile_counts() {
+        let mut latency =
+            Latency::of_buckets("l", "a", LatencyKind::OneWay, 0, vec![(10, 99), (90, 1)]);
+        latency.buckets_ns.clear();
+        assert_eq!(latency.percentile_ns(98.0), Some(10));
+        assert_eq!(latency.percentile_ns(99.2), Some(90));
+    }
+}
