@@ -21,6 +21,8 @@
 pub mod args;
 mod broker;
 mod clock;
+#[cfg(feature = "compare")]
+pub mod compare;
 mod crew;
 pub mod diff;
 mod emitter;
@@ -39,6 +41,8 @@ mod metric;
 pub mod netns;
 mod outcome;
 pub mod pairs;
+#[cfg(feature = "compare")]
+pub mod peers;
 pub mod plan;
 mod progress;
 mod raw;
@@ -80,6 +84,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         #[cfg(target_os = "linux")]
         Task::Link(args) => coordinate(|| link::measure(&args)),
         Task::Table(table) => coordinate(|| run_table(&table)),
+        #[cfg(feature = "compare")]
+        Task::Compare(args) => coordinate(|| compare::compare(&args)),
         Task::Report(args) => write_report(&args),
         Task::Diff(args) => show_diff(&args),
     };
@@ -174,6 +180,8 @@ fn take_role() -> ExitCode {
             Role::Listener(plan) => listener::run(plan),
             Role::Many(plan) => many::run(plan),
             Role::Holder(plan) => holder::run(plan),
+            #[cfg(feature = "compare")]
+            Role::Peer(role) => peers::take_role(role),
             #[cfg(target_os = "linux")]
             Role::Link(role) => link::take_role(role),
         }

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
 use crate::link::plan::LinkRole;
+#[cfg(feature = "compare")]
+use crate::peers::PeerRole;
 use crate::relay::RelayPlan;
 
 /// Name of the event that the slow reader listens to.
@@ -119,6 +121,9 @@ pub enum Role {
     Many(ManyPlan),
     /// Holds a connection that reads slowly, or not at all, or has many patterns.
     Holder(HolderPlan),
+    /// Takes part in a run with another broker in the middle.
+    #[cfg(feature = "compare")]
+    Peer(PeerRole),
     /// Has a place on the network.
     #[cfg(target_os = "linux")]
     Link(LinkRole),
