@@ -6,8 +6,7 @@
 //!                 │   ├─ Pipe<Nats>    text │  hand-written: bytes in a buffer,
 //!                 │   ├─ Pipe<Redis>   RESP │  one write per batch, one read for
 //!                 │   ├─ Pipe<Mqtt>   3.1.1 │  all that is there
-//!                 │   ├─ zeromq      libzmq │  by their libraries, behind features
-//!                 │   └─ zenoh              │
+//!                 │   └─ zeromq      libzmq │  by its library, behind a feature
 //!                 └──── socket ── server ───┘  started here, ended by its id
 //! ```
 //! Fair: pipelined and batched as our client is, the peer's best local transport,
@@ -36,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::Address;
 pub use role::{PeerRole, take_role};
-pub use server::{Found, Server};
+pub use server::{Found, Server, version_of};
 
 /// What a peer may hold back for one slow listener; more would be a measure of
 /// the machine's memory.
@@ -52,7 +51,8 @@ pub enum Peer {
     Redis,
     /// A proxy of XSUB and XPUB sockets, by libzmq.
     Zeromq,
-    /// A router, by its crate.
+    /// Known by name alone: its crate brings some 250 others, not all of them
+    /// under licences that are taken here.
     Zenoh,
     /// `mosquitto`, by MQTT 3.1.1 with quality of service 0.
     Mosquitto,

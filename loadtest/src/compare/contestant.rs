@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::broker;
 use crate::outcome::Outcome;
-use crate::peers::{Address, Found, Peer, PeerRole, Server};
+use crate::peers::{Address, Found, Peer, PeerRole, Server, version_of};
 use crate::plan::{Middle, Scenario};
 use crate::run::{Runner, run_around, wait_ready};
 use crate::scratch::Scratch;
@@ -25,7 +25,7 @@ pub enum Contestant {
     Redis,
     /// A forwarder of libzmq.
     Zeromq,
-    /// A router of Zenoh.
+    /// Zenoh, which is always skipped.
     Zenoh,
     /// `mosquitto`.
     Mosquitto,
@@ -87,7 +87,8 @@ impl Contestant {
             None if self == Contestant::Relay => Found { program: None, version: own },
             None => {
                 let program = broker::find(broker).map_err(|error| format!("{error:#}"))?;
-                Found { program: Some(program), version: own }
+                let version = version_of(&program, "--version", "netcluster ")?;
+                Found { program: Some(program), version }
             }
         };
         Ok(Ready { what: self, program, version })

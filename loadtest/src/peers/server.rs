@@ -57,20 +57,12 @@ impl Peer {
                 return Err("not built in: build with `--features zeromq`".into());
             }
             Peer::Zenoh => {
-                return Err("there is no client for it here yet".into());
+                return Err("this program has no client for it".into());
             }
         };
         let path = in_path(program).ok_or_else(|| format!("no {program} in PATH"))?;
-        let output = Command::new(&path).arg(flag).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| format!("cannot run {}: {error}", path.display()))?;
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text);
-        let version = text.lines().find_map(|line| line.trim().strip_prefix(before));
-        let version = version.and_then(|rest| rest.split_whitespace().next());
-        match version {
-            Some(version) => Ok(Found { program: Some(path), version: version.into() }),
-            None => Err(format!("{} does not tell its version", path.display())),
-        }
+        let version = version_of(&path, flag, before)?;
+        Ok(Found { program: Some(path), version })
     }
 
     /// Its settings, for payloads of `size` bytes.
@@ -145,8 +137,9 @@ impl Server {
 impl Drop for Server {
     /// Asks it to end; kills it if it does not.
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // Not yet waited for: the id is still its own.
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // Once it was waited for, the id may be another's.
+        if let (Some(pid), Ok(None)) = (pid, self.child.try_wait()) {
             let _ = kill_process(pid, Signal::TERM);
         }
         let deadline = Instant::now() + STOP_TIMEOUT;
@@ -159,6 +152,17 @@ impl Drop for Server {
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// What a program tells behind these words; in words why not.
+pub fn version_of(program: &Path, flag: &str, before: &str) -> Result<String, String> {
+    let output = Command::new(program).arg(flag).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let version = text.lines().find_map(|line| line.trim().strip_prefix(before));
+    let version = version.and_then(|rest| rest.split_whitespace().next());
+    version.map(str::to_owned).ok_or_else(|| format!("{} tells no version", program.display()))
 }
 
 fn in_path(program: &str) -> Option<PathBuf> {
