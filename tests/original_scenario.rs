@@ -7,13 +7,23 @@ use std::process::{Child, Command, Stdio};
 
 use netcluster::broker::{Broker, BrokerConfig};
 use netcluster_client::Client;
-use netcluster_platform::Choice;
+use netcluster_platform::{Choice, is_wine};
 
-/// Builds the client's examples and says where they are.
-fn examples() -> PathBuf {
+/// Builds the client's examples and says where they are; `None`, with the reason
+/// printed, if they are not there and cannot be built: under
+/// Wine there is no compiler.
+fn examples() -> Option<PathBuf> {
     // target/PROFILE/deps/this-test; the examples go to `debug` beside PROFILE.
     let binary = std::env::current_exe().expect("the test's own path");
     let target = binary.ancestors().nth(3).expect("target/PROFILE/deps/test");
+    let built = target.join("debug").join("examples");
+    if is_wine() {
+        if built.join(program("receiver")).exists() && built.join(program("sender")).exists() {
+            return Some(built);
+        }
+        println!("SKIPPED: build them first: cargo build -p netcluster-client --examples");
+        return None;
+    }
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -23,7 +33,12 @@ fn examples() -> PathBuf {
         .stdin(Stdio::null());
     let status = command.status().expect("cargo runs: it runs this test");
     assert!(status.success(), "the examples do not build");
-    target.join("debug/examples")
+    Some(built)
+}
+
+/// The file name of a program.
+fn program(name: &str) -> String {
+    format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
 struct Running(Child);
@@ -48,7 +63,7 @@ fn run(backend: Choice) {
         println!("SKIPPED: {reason}");
         return;
     }
-    let examples = examples();
+    let Some(examples) = examples() else { return };
     let name = format!("nc-original-{}-{backend:?}.sock", std::process::id());
     let socket = match cfg!(windows) {
         true => PathBuf::from(format!(r"\\?\pipe\{name}")),
@@ -57,13 +72,13 @@ fn run(backend: Choice) {
     let config = BrokerConfig { backend, ..BrokerConfig::new(&socket) };
     let broker = Broker::start(config).expect("the broker starts");
 
-    let mut receiver = Running::start(&examples.join("receiver"), &[&socket]);
+    let mut receiver = Running::start(&examples.join(program("receiver")), &[&socket]);
     let probe = Client::connect(&socket).expect("the broker takes clients");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(40);
     while !probe.status().expect("a status").contains("\"listeners\":1") {
         assert!(std::time::Instant::now() < deadline, "the receiver does not listen");
     }
-    let mut sender = Running::start(&examples.join("sender"), &[&socket, Path::new("2")]);
+    let mut sender = Running::start(&examples.join(program("sender")), &[&socket, Path::new("2")]);
     let lines = BufReader::new(receiver.0.stdout.take().expect("it is piped")).lines();
     let logged: Vec<String> = lines.take(2).map(|line| line.expect("it is text")).collect();
     assert_eq!(logged, ["TESTE", "TESTE"]);

@@ -1,6 +1,8 @@
 //! The program as it is run: short runs over the relay, and over the broker
 //! where its program lies beside this one; an interrupt; wrong flags.
 
+#![cfg(unix)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

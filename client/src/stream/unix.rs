@@ -16,6 +16,14 @@ use crate::error::Error;
 /// large events.
 pub(crate) const SEND_BUFFER_BYTES: usize = 512 << 10;
 
+/// To write to a broker that is gone is to be an error, no signal.
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+
+/// Apple's systems have no such flag; programs of Rust begin without that signal.
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::empty();
+
 /// A connected stream. All methods take `&self`: one thread reads while others
 /// write.
 #[derive(Debug)]
@@ -52,7 +60,7 @@ impl Socket {
 
     /// Writes at least one byte of these, waiting for room if `wait`; 0: no room.
     pub(crate) fn write(&self, parts: &[IoSlice<'_>], wait: bool) -> io::Result<usize> {
-        let mut flags = SendFlags::NOSIGNAL;
+        let mut flags = SEND_FLAGS;
         if !wait {
             flags |= SendFlags::DONTWAIT;
         }

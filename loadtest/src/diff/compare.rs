@@ -43,7 +43,7 @@ pub fn numbers(compare: &CompareResult) -> Vec<Number> {
             unit: "events".into(),
             higher_is_better: Some(false),
             least_change: LEAST_CHANGE,
-            spread: Spread::rare(cell.lost, 1),
+            spread: Spread::rare(cell.lost, 1_000_000),
         });
     }
     numbers

@@ -117,9 +117,9 @@ impl Spread {
         Some(Spread { value, low: low.max(0.0), high })
     }
 
-    /// The share of rare events among many.
+    /// Rare events per million of many.
     pub fn rare(count: u64, among: u64) -> Spread {
-        let among = among.max(1) as f64;
+        let among = among.max(1) as f64 / 1e6;
         let around = RARE_DEVIATIONS * (count as f64).sqrt();
         let low = (count as f64 - around).max(0.0);
         // Of what never came, at most a few may have been missed by chance; but

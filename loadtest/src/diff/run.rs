@@ -100,7 +100,7 @@ fn faults(numbers: &mut Vec<Number>, run: &RunResult) {
         ] {
             numbers.push(Number {
                 what: format!("{} on {}: {name}", role.name, role.machine),
-                unit: "of the events".into(),
+                unit: "per million".into(),
                 higher_is_better: Some(false),
                 least_change: LEAST_CHANGE,
                 spread: Spread::rare(count, due),

@@ -15,6 +15,9 @@ const MINUTES_FROM_S: f64 = 300.0;
 const HOURS_FROM_S: f64 = 3.0 * 3600.0;
 /// Decades up to which 2 and 5 are ticks too.
 const FINE_DECADES: f64 = 2.2;
+/// What a logarithmic axis can hold, in any unit.
+const LEAST: f64 = 1e-12;
+const MOST: f64 = 1e24;
 /// Of the percentile that a single value is.
 const MAX_NINES: i32 = 9;
 
@@ -124,8 +127,8 @@ impl Axis {
     /// By logarithm, from a round number not over `min` to one not under `max`.
     pub fn log(min: f64, max: f64, unit: &str) -> Axis {
         let unit = Unit::of(unit);
-        let min = if min.is_finite() && min > 0.0 { min } else { 1.0 };
-        let max = if max.is_finite() && max > min { max } else { min * 2.0 };
+        let min = if min.is_finite() && min > 0.0 { min.clamp(LEAST, MOST / 10.0) } else { 1.0 };
+        let max = if max.is_finite() && max > min { max.min(MOST) } else { min * 2.0 };
         let fine = (max / min).log10() <= FINE_DECADES;
         let steps: &[f64] = if fine { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let edges: &[f64] = &[1.0, 2.0, 5.0];
@@ -136,7 +139,7 @@ impl Axis {
                 let at = step * 10f64.powi(decade);
                 let inside = at >= low * NEARLY_1 && at <= high / NEARLY_1;
                 if inside && ticks.len() < MAX_TICKS {
-                    ticks.push(Tick { at, label: unit.show(at) });
+                    ticks.push(Tick { at, label: unit.tick(at) });
                 }
             }
         }
@@ -173,7 +176,7 @@ impl Axis {
         match self.scale {
             Scale::Tail { .. } => {
                 let digits = -(1.0 - value / 100.0).max(1e-12).log10();
-                let places = (digits - 1.0).ceil().clamp(0.0, 8.0) as usize;
+                let places = (digits - 1.0 - 1e-6).ceil().clamp(0.0, 8.0) as usize;
                 format!("{value:.places$}\u{a0}%")
             }
             _ => self.unit.show(value),

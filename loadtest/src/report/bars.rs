@@ -26,6 +26,8 @@ const BAR: f64 = 15.0;
 const FOOT: f64 = 24.0;
 /// Letters that fit beside a bar.
 const NAME_LETTERS: usize = 12;
+/// And behind it.
+const VALUE_LETTERS: usize = 12;
 
 /// One panel: a metric under a load. None if nobody measured it.
 pub fn panel(compare: &CompareResult, at: usize, load: &str, metric: &str) -> Option<String> {
@@ -68,14 +70,15 @@ fn scale(out: &mut String, axis: &Axis, bottom: f64) {
         let x = x(axis, tick.at);
         let _ = write!(out, "<path class=\"grid\" d=\"M{x:.1} 0V{bottom}\"/>");
     }
-    // Two labels always have room between the names and the values.
-    for tick in first.into_iter().chain(last) {
+    // Two labels always have room; the last ends where the unit has its place.
+    for (tick, class) in first.into_iter().zip(["middle"]).chain(last.into_iter().zip(["end"])) {
         let (x, y) = (x(axis, tick.at), bottom + 14.0);
         let label = escape(&tick.label);
         let _ =
-            write!(out, "<text class=\"minor middle\" x=\"{x:.1}\" y=\"{y:.1}\">{label}</text>");
+            write!(out, "<text class=\"minor {class}\" x=\"{x:.1}\" y=\"{y:.1}\">{label}</text>");
     }
-    let (x, y, unit) = (WIDTH, bottom + 14.0, escape(&axis.title));
+    let (x, y, unit) = (WIDTH, bottom + 14.0, shortened(&axis.title, VALUE_LETTERS - 2));
+    let unit = escape(&unit);
     let _ = write!(out, "<text class=\"minor end\" x=\"{x}\" y=\"{y:.1}\">{unit}</text>\n");
 }
 
@@ -98,13 +101,13 @@ fn bar(out: &mut String, axis: &Axis, top: f64, style: Style, cell: &Cell) {
          <rect class=\"f{colour}\" x=\"{left:.1}\" y=\"{bar_top:.1}\" width=\"{:.1}\" height=\"{BAR}\">\
          <title>{}</title></rect>\
          <path class=\"whisker\" d=\"M{low:.1} {:.1}v8m0-4H{high:.1}m0-4v8\"/>\
-         <text class=\"end\" x=\"{WIDTH}\" y=\"{text_y:.1}\">{}{lost}</text>\n",
+         <text class=\"end\" x=\"{WIDTH}\" y=\"{text_y:.1}\">{}</text>\n",
         NAMES - 6.0,
         escape(&shortened(&cell.peer, NAME_LETTERS)),
         (right - left).max(1.0),
         escape(&told(cell)),
         middle - 4.0,
-        escape(&value),
+        escape(&shortened(&format!("{value}{lost}"), VALUE_LETTERS)),
     );
 }
 

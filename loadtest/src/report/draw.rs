@@ -53,7 +53,8 @@ struct Area {
 impl Area {
     fn of(plot: &Plot, size: &Size) -> Area {
         let widest = plot.y.ticks.iter().map(|tick| width(&tick.label)).fold(0.0, f64::max);
-        let mut top = LINE + 4.0;
+        // The topmost label stands half above its grid line.
+        let mut top = 2.0 * LINE;
         if !plot.bands.is_empty() || !plot.marks.is_empty() {
             top += LINE;
         }
@@ -137,8 +138,11 @@ fn axes(out: &mut String, plot: &Plot, area: Area) {
         let (x, y, label) = (left - GAP, y + 4.0, escape(&tick.label));
         let _ = write!(out, "<text class=\"end\" x=\"{x:.1}\" y=\"{y:.1}\">{label}</text>");
     }
-    let _ =
-        write!(out, "<text class=\"minor\" x=\"2\" y=\"{LINE}\">{}</text>", escape(&plot.y.title));
+    let _ = write!(
+        out,
+        "<text class=\"minor\" x=\"2\" y=\"{LINE}\">{}</text>",
+        escape(&shortened(&plot.y.title, (right / LETTER) as usize))
+    );
 
     let mut free_from = 0.0;
     for tick in &plot.x.ticks {
@@ -155,7 +159,8 @@ fn axes(out: &mut String, plot: &Plot, area: Area) {
         let _ = write!(out, "<text class=\"middle\" x=\"{middle:.1}\" y=\"{y:.1}\">{label}</text>");
     }
     let y = bottom + 2.0 * LINE + 3.0;
-    let title = escape(&plot.x.title);
+    let title = shortened(&plot.x.title, ((right - left) / LETTER) as usize);
+    let title = escape(&title);
     let _ = write!(out, "<text class=\"minor end\" x=\"{right:.1}\" y=\"{y:.1}\">{title}</text>");
     let _ =
         write!(out, "<path class=\"axis\" d=\"M{left:.1} {top:.1}V{bottom:.1}H{right:.1}\"/>\n");

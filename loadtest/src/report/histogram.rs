@@ -9,7 +9,7 @@ use crate::result::{Latency, RunResult};
 /// More are left to the data.
 const MAX_HISTOGRAMS: usize = 6;
 /// Bars per factor of ten; a u64 has 20 of those.
-const BARS_PER_DECADE: f64 = 16.0;
+const BARS_PER_DECADE: f64 = 32.0;
 
 /// One for each of the first latencies that have buckets.
 pub fn plots(run: &RunResult) -> Vec<Plot> {
@@ -25,7 +25,9 @@ fn plot(run: &RunResult, at: usize, latency: &Latency) -> Option<Plot> {
     let (first, last) = (bars.first()?, bars.last()?);
     let highest = bars.iter().copied().max_by(|a, b| a.2.total_cmp(&b.2))?;
     let x = Axis::log(first.0.max(1.0), last.1, "ns").titled("latency");
-    let y = Axis::from_zero(highest.2, "%").titled("% of the events");
+    // By logarithm, or the tail, which is what people look for, would not be seen.
+    let rarest = bars.iter().map(|bar| bar.2).fold(f64::INFINITY, f64::min);
+    let y = Axis::log(rarest / 2.0, highest.2, "%").titled("of the events");
     let (from, to) = (x.show(highest.0), x.show(highest.1));
     let mark = |name: &str, percent| {
         let at = latency.percentile_ns(percent)? as f64;

@@ -30,6 +30,7 @@ pub fn body(run: &RunResult) -> String {
     let plots = series::plots(run);
     if !plots.is_empty() {
         section(&mut out, "Over time");
+        phases(&mut out, run);
         figures(&mut out, &plots);
     }
     if !run.latencies.is_empty() {
@@ -55,6 +56,19 @@ pub fn body(run: &RunResult) -> String {
 
 fn section(out: &mut String, title: &str) {
     let _ = write!(out, "<h2>{title}</h2>\n");
+}
+
+/// Their names in the plots are cut where there is no room.
+fn phases(out: &mut String, run: &RunResult) {
+    if run.phases.is_empty() {
+        return;
+    }
+    let seconds = |ms: u64| ms as f64 / 1e3;
+    let told = run.phases.iter().map(|phase| {
+        format!("{} {} to {} s", phase.name, seconds(phase.from_ms), seconds(phase.to_ms))
+    });
+    let told = told.collect::<Vec<_>>().join("; ");
+    let _ = write!(out, "<p class=\"hint\">Phases: {}.</p>\n", escape(&told));
 }
 
 fn figures(out: &mut String, plots: &[Plot]) {
@@ -100,6 +114,10 @@ fn tiles(out: &mut String, run: &RunResult) {
 
 fn tile(out: &mut String, name: &str, value: &str, is_bad: bool) {
     let class = if is_bad { " class=\"bad\"" } else { "" };
-    let (name, value) = (escape(name), escape(value));
-    let _ = write!(out, "<li{class}><span>{name}</span><strong>{value}</strong></li>");
+    let (number, unit) = value.split_once(" events/s").map_or((value, ""), |of| (of.0, "events/s"));
+    let (name, number) = (escape(name), escape(number));
+    let _ = write!(
+        out,
+        "<li{class}><span>{name}</span><strong>{number} <small>{unit}</small></strong></li>"
+    );
 }

@@ -27,9 +27,17 @@ pub fn title(metric: &str) -> String {
         "link_naks" => "Repairs asked for on the link",
         "link_repairs" => "Repairs sent on the link",
         "kernel_drops" => "Datagrams dropped by the kernel",
-        other => return other.replace('_', " "),
+        other => return in_words(other),
     };
     known.into()
+}
+
+/// `round_trip_p50` as `Round trip p50`.
+fn in_words(metric: &str) -> String {
+    let words = metric.replace('_', " ");
+    let mut letters = words.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    first + letters.as_str()
 }
 
 /// Who measured it; the machine is told if there are several.

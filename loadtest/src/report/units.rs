@@ -59,6 +59,17 @@ impl Unit {
         steps.swap_remove(at)
     }
 
+    /// A round number with its unit: without zeros behind the point.
+    pub fn tick(&self, value: f64) -> String {
+        let shown = self.show(value);
+        let Some((number, name)) = shown.split_once('\u{a0}') else { return shown };
+        if !number.contains('.') {
+            return shown;
+        }
+        let number = number.trim_end_matches('0').trim_end_matches('.');
+        format!("{number}\u{a0}{name}")
+    }
+
     /// A number with its unit.
     pub fn show(&self, value: f64) -> String {
         if value == 0.0 {
@@ -66,6 +77,7 @@ impl Unit {
         }
         let scaled = self.scaled(value);
         let number = value / scaled.factor;
+        let number = if (NEARLY..1.0).contains(&number.abs()) { number.round() } else { number };
         // Three digits without zeros that say nothing: 2 cores, 1.25 M events/s.
         let mut text = digits(number);
         if (number - number.round()).abs() < 1e-9 && text.contains('.') {
@@ -83,7 +95,7 @@ mod tests {
     fn numbers_are_shown_in_the_unit_that_suits_them() {
         for (unit, value, shown) in [
             ("events/s", 1_254_000.0, "1.25 M events/s"),
-            ("events/s", 999_800.0, "1.00 M events/s"),
+            ("events/s", 999_800.0, "1 M events/s"),
             ("events/s", 12.0, "12 events/s"),
             ("B/s", 319e6, "319 MB/s"),
             ("B", 12_300.0, "12.3 kB"),

@@ -244,6 +244,7 @@ impl DatagramIo for PollIo {
         if self.datagrams.is_some() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a link is open already"));
         }
+        super::system::sharpen_waits();
         let mut link = Link::new(sockets, &self.wake);
         self.stats.syscalls += link.sockets.count() as u64;
         link.register_new(self.poll.registry())?;
