@@ -152,3 +152,42 @@ fn intervals(load: &Load, entry: &Entry) -> String {
 fn shown(load: &Load) -> &'static [Shown] {
     if load.is_round_trip() { &ROUND_TRIP } else { &FLAT_OUT }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Latency, Outcome};
+    use crate::tally::Counts;
+
+    fn entry(counts: Counts) -> Entry {
+        let outcome = |events_per_s| Outcome {
+            events_per_s,
+            broker_cpu_s_per_million: Some(0.29),
+            latency_us: Some(Latency { p50: 65.0, p99: 120.0, p999: 200.0, max: 300.0 }),
+            counts,
+            ..Outcome::default()
+        };
+        Entry { runs: [3.2e6, 3.3e6, 3.5e6].map(outcome).to_vec(), ..Entry::default() }
+    }
+
+    #[test]
+    fn a_cell_holds_the_median_the_cost_and_the_loss() {
+        let load: Load = "1-1-16".parse().unwrap();
+        let whole = entry(Counts { received: 66, ..Counts::default() });
+        assert_eq!(medians(&load, &whole), "3.30 (0.290)");
+        assert_eq!(intervals(&load, &whole), "3.20–3.50");
+        let lossy = entry(Counts { received: 66, lost: 34, ..Counts::default() });
+        assert_eq!(medians(&load, &lossy), "3.30 (0.290), 34.0 % lost");
+    }
+
+    #[test]
+    fn round_trips_are_shown_by_their_percentiles_and_failures_as_such() {
+        let load: Load = "trip-64".parse().unwrap();
+        let whole = entry(Counts::default());
+        assert_eq!(medians(&load, &whole), "65.0 / 120");
+        assert_eq!(intervals(&load, &whole), "65.0–65.0 / 120–120");
+        let failed = Entry { failed: true, ..Entry::default() };
+        assert_eq!(medians(&load, &failed), "fails");
+        assert_eq!(medians(&load, &Entry::default()), "");
+    }
+}
