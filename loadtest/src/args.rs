@@ -23,7 +23,7 @@ const MIN_SECONDS: f64 = 0.05;
 const DEFAULT_SECONDS: f64 = 5.0;
 const DEFAULT_PAIR_SECONDS: f64 = 1.0;
 const DEFAULT_PAIRS: usize = 10;
-const MAX_REPEATS: usize = 1000;
+pub(crate) const MAX_REPEATS: usize = 1000;
 
 /// Measures netcluster: events per second, latency, CPU, memory, and whether
 /// every event came once, whole and in order.
@@ -52,6 +52,10 @@ pub enum Task {
     Scenarios(ScenariosArgs),
     /// This machine's part in the runs of another one.
     Agent(Box<AgentArgs>),
+    /// The same loads on other brokers, in interleaved runs
+    #[cfg(feature = "compare")]
+    #[command(after_help = crate::compare::HELP)]
+    Compare(Box<crate::compare::CompareArgs>),
     /// A result as one HTML file that needs no network and no script.
     Report(ReportArgs),
     /// What changed from one result to another beyond noise.
@@ -308,12 +312,12 @@ impl Table {
     }
 }
 
-fn within(flag: &str, value: usize, least: usize, most: usize) -> Result<()> {
+pub(crate) fn within(flag: &str, value: usize, least: usize, most: usize) -> Result<()> {
     ensure!((least..=most).contains(&value), "{flag} must be from {least} to {most}, not {value}");
     Ok(())
 }
 
-fn check_seconds(flag: &str, seconds: f64) -> Result<()> {
+pub(crate) fn check_seconds(flag: &str, seconds: f64) -> Result<()> {
     ensure!(
         (MIN_SECONDS..=MAX_SECONDS).contains(&seconds),
         "{flag} must be from {MIN_SECONDS} to {MAX_SECONDS}, not {seconds}"

@@ -67,7 +67,7 @@ pub fn run(plan: EmitterPlan) -> Result<()> {
 }
 
 /// Takes commands from now on; what is received stands for `go`.
-fn take_commands(round_trip: bool, meter: Arc<Meter>, stop: Arc<AtomicBool>) -> Receiver<()> {
+pub fn take_commands(round_trip: bool, meter: Arc<Meter>, stop: Arc<AtomicBool>) -> Receiver<()> {
     let (go, started) = channel();
     thread::spawn(move || {
         loop {

@@ -30,6 +30,8 @@ pub mod args;
 mod broker;
 mod clock;
 mod coordinator;
+#[cfg(feature = "compare")]
+pub mod compare;
 mod crew;
 pub mod diff;
 mod emitter;
@@ -48,6 +50,8 @@ mod metric;
 pub mod netns;
 mod outcome;
 pub mod pairs;
+#[cfg(feature = "compare")]
+pub mod peers;
 pub mod plan;
 mod play;
 mod progress;
@@ -94,6 +98,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Task::Run(args) => coordinate(|| coordinator::run(&args)),
         Task::Scenarios(args) => coordinate(|| coordinator::scenarios(args.name.as_deref())),
         Task::Agent(args) => coordinate(|| agent::serve::serve(&args)),
+        #[cfg(feature = "compare")]
+        Task::Compare(args) => coordinate(|| compare::compare(&args)),
         Task::Report(args) => write_report(&args),
         Task::Diff(args) => show_diff(&args),
     };
@@ -190,6 +196,8 @@ fn take_role() -> ExitCode {
             Role::Holder(plan) => holder::run(plan),
             Role::Play(plan) => play::take_part(plan),
             Role::Keeper(broker) => agent::keeper::keep(broker),
+            #[cfg(feature = "compare")]
+            Role::Peer(role) => peers::take_role(role),
             #[cfg(target_os = "linux")]
             Role::Link(role) => link::take_role(role),
         }

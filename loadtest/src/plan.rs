@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(target_os = "linux")]
 use crate::link::plan::LinkRole;
 use crate::play::plan::PartPlan;
+#[cfg(feature = "compare")]
+use crate::peers::PeerRole;
 use crate::relay::RelayPlan;
 
 /// Name of the event that the slow reader listens to.
@@ -124,6 +126,9 @@ pub enum Role {
     Play(PartPlan),
     /// Ends the broker with this process id when its agent is gone.
     Keeper(u32),
+    /// Takes part in a run with another broker in the middle.
+    #[cfg(feature = "compare")]
+    Peer(PeerRole),
     /// Has a place on the network.
     #[cfg(target_os = "linux")]
     Link(LinkRole),

@@ -59,12 +59,44 @@ impl Runner {
     pub fn run(&self, scenario: &Scenario, middle: Middle) -> Result<Outcome> {
         interrupt::check()?;
         let scratch = Scratch::new()?;
-        let stage = Stage::build(scenario, middle, &self.program, &scratch)?;
-        measure(scenario, stage)
+        let mut stage = Stage::build(scenario, middle, &self.program, &scratch)?;
+        let outcome = measure(scenario, &mut stage)?;
+        stage.end();
+        Ok(outcome)
     }
 }
 
-fn measure(scenario: &Scenario, mut stage: Stage) -> Result<Outcome> {
+/// Runs a scenario once with another broker in the middle, whose process `start`
+/// may make a member of the crew; what members counted besides comes with it.
+///
+/// # Errors
+/// As [`Runner::run`].
+#[cfg(feature = "compare")]
+pub fn run_around(
+    scenario: &Scenario,
+    start: impl FnOnce(&mut Crew) -> Result<u32>,
+    (listeners, emitters): (Vec<Role>, Vec<Role>),
+) -> Result<(Outcome, Vec<(String, u64)>)> {
+    interrupt::check()?;
+    let mut crew = Crew::new();
+    let middle_pid = start(&mut crew)?;
+    let listeners = start_all(&mut crew, "listener", &listeners)?;
+    wait_ready(&mut crew, &listeners)?;
+    let emitters = start_all(&mut crew, "emitter", &emitters)?;
+    wait_ready(&mut crew, &emitters)?;
+    let mut receivers = listeners;
+    if scenario.round_trip {
+        receivers.extend(&emitters);
+    }
+    let (broker, extras, driver) = (None, Vec::new(), None);
+    let mut stage = Stage { crew, broker, middle_pid, receivers, emitters, extras, driver };
+    let outcome = measure(scenario, &mut stage)?;
+    let counters = stage.crew.counters();
+    stage.end();
+    Ok((outcome, counters))
+}
+
+fn measure(scenario: &Scenario, stage: &mut Stage) -> Result<Outcome> {
     let idle = Usage::of(stage.middle_pid);
     let (window, counts) = match (scenario.idle, scenario.count) {
         (Some(seconds), _) => (stage.idle(seconds), Counts::default()),
@@ -73,7 +105,6 @@ fn measure(scenario: &Scenario, mut stage: Stage) -> Result<Outcome> {
     };
     let drained = Usage::of(stage.middle_pid);
     let driver = stage.driver.clone();
-    stage.end();
     Ok(Outcome {
         broker_rss_bytes: drained.peak_rss_bytes,
         broker_rss_idle_bytes: idle.rss_bytes,
@@ -248,7 +279,7 @@ fn start_all(crew: &mut Crew, what: &str, roles: &[Role]) -> Result<Vec<Member>>
     roles.iter().enumerate().map(start).collect()
 }
 
-fn wait_ready(crew: &mut Crew, members: &[Member]) -> Result<Vec<Option<String>>> {
+pub(crate) fn wait_ready(crew: &mut Crew, members: &[Member]) -> Result<Vec<Option<String>>> {
     crew.collect(members, READY_TIMEOUT, "start", |report| match report {
         Report::Ready { driver } => Some(driver.clone()),
         _ => None,

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
+#[cfg(feature = "compare")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -26,6 +28,12 @@ impl Scratch {
             .create(&path)
             .with_context(|| format!("cannot make {} (set TMPDIR?)", path.display()))?;
         Ok(Scratch { path })
+    }
+
+    /// The directory.
+    #[cfg(feature = "compare")]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where the middle listens.

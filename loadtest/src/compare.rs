@@ -1,0 +1,44 @@
+//! The same loads on several brokers: ours, the relay, and those of others.
+//!
+//! ```text
+//!   args ──► loads × contestants ──► contest (interleaved runs) ──► sheet
+//!                                                                    │
+//!                                       CompareResult (JSON) ◄───────┼──► Markdown
+//! ```
+//! Rounds go over all loads, and in each load over all contestants, who take turns
+//! in going first: a machine that is slow for a minute is slow for all. Who is not
+//! installed is skipped and the reason told; who loses events is shown with its
+//! loss.
+
+mod args;
+mod contest;
+mod contestant;
+mod load;
+mod sheet;
+
+use anyhow::Result;
+
+pub use args::{CompareArgs, HELP};
+use contest::Contest;
+
+use crate::result::ResultFile;
+
+/// Whether all runs were made, and neither netcluster nor the relay lost an event.
+///
+/// # Errors
+/// If arguments do not fit, nobody can be measured, or the result cannot be
+/// written.
+pub fn compare(args: &CompareArgs) -> Result<bool> {
+    let contest = Contest::new(args)?.run()?;
+    let (clean, markdown) = (contest.is_clean(), sheet::markdown(&contest));
+    let result = ResultFile::Compare(Box::new(sheet::result(contest)));
+    if let Some(path) = &args.out {
+        result.write(path)?;
+    }
+    if args.common.json {
+        println!("{}", result.to_json()?);
+    } else {
+        print!("{markdown}");
+    }
+    Ok(clean)
+}

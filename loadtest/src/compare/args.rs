@@ -1,0 +1,77 @@
+//! What is compared, as it was typed.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::args::{Common, MAX_REPEATS, check_seconds, within};
+use crate::compare::contestant::Contestant;
+use crate::compare::load::Load;
+
+const DEFAULT_SECONDS: f64 = 1.0;
+const DEFAULT_REPEATS: usize = 5;
+
+/// Below the options.
+pub const HELP: &str = "\
+A load is EMITTERS-LISTENERS-BYTES, or trip-BYTES for one event on the way at a time:
+1-8-16k is one emitter, eight listeners and 16 KiB. With several emitters there are as
+many listeners, each fed by one. netcluster itself is always among the peers.
+
+Others' servers are looked for in PATH; zeromq is a library and needs a build with the
+feature of its name.
+
+Exit code: 0, 1 if netcluster or the relay lost anything or a run failed, 2 on errors,
+130 if interrupted (with what there is).";
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Who is compared [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub peers: Vec<Contestant>,
+    /// The loads [default: 1-1-16,1-1-1k,1-1-64k,1-8-16,1-8-1k,1-8-16k,4-4-64,trip-64]
+    #[arg(long, value_name = "LOADS", value_delimiter = ',')]
+    pub loads: Vec<Load>,
+    /// Length of each measured window
+    #[arg(long, default_value_t = DEFAULT_SECONDS, value_name = "S")]
+    pub seconds: f64,
+    /// Runs of each load and peer
+    #[arg(long, default_value_t = DEFAULT_REPEATS, value_name = "N")]
+    pub repeats: usize,
+    /// Write the result to this file too, for `report` and `diff`
+    #[arg(short, long, value_name = "FILE.json")]
+    pub out: Option<PathBuf>,
+    /// How the broker is run, and how results are printed.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl CompareArgs {
+    /// Checks the numbers.
+    pub fn check(&self) -> Result<()> {
+        check_seconds("--seconds", self.seconds)?;
+        within("--repeats", self.repeats, 1, MAX_REPEATS)?;
+        for (index, load) in self.loads.iter().enumerate() {
+            ensure!(!self.loads[..index].contains(load), "--loads names {} twice", load.name());
+        }
+        Ok(())
+    }
+
+    /// Each once, ours first.
+    pub fn contestants(&self) -> Vec<Contestant> {
+        let asked = if self.peers.is_empty() { &Contestant::ALL[..] } else { &self.peers };
+        let mut all = vec![Contestant::Netcluster];
+        for contestant in asked {
+            if !all.contains(contestant) {
+                all.push(*contestant);
+            }
+        }
+        all
+    }
+
+    /// The loads that are asked for.
+    pub fn loads(&self) -> Vec<Load> {
+        if self.loads.is_empty() { Load::defaults() } else { self.loads.clone() }
+    }
+}

@@ -1,0 +1,185 @@
+//! All runs of a comparison, interleaved, and what they came to.
+
+use anyhow::{Result, bail};
+
+use crate::compare::args::CompareArgs;
+use crate::compare::contestant::{Contestant, Ready, Turn};
+use crate::compare::load::Load;
+use crate::interrupt;
+use crate::outcome::Outcome;
+use crate::plan::Scenario;
+use crate::progress::Progress;
+use crate::result::PeerInfo;
+use crate::result::machine::MachineInfo;
+use crate::result::unix_ms_now;
+
+/// What is measured with whom.
+#[derive(Debug)]
+pub struct Contest {
+    /// All that were asked for, skipped ones too.
+    pub peers: Vec<PeerInfo>,
+    /// The columns.
+    pub loads: Vec<Load>,
+    /// Those that run.
+    pub ready: Vec<Ready>,
+    /// By contestant and load.
+    pub entries: Vec<Vec<Entry>>,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+    /// Whether all runs were made.
+    pub complete: bool,
+    /// When it began.
+    pub started_unix_ms: u64,
+    /// Where it runs.
+    pub machine: MachineInfo,
+    base: Scenario,
+    repeats: usize,
+}
+
+/// Of one contestant under one load.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// Its runs.
+    pub runs: Vec<Outcome>,
+    /// What its processes told besides, with how often.
+    pub told: Vec<(String, u64)>,
+    /// It is not run again.
+    pub failed: bool,
+}
+
+impl Contest {
+    /// Looks who is there.
+    pub fn new(args: &CompareArgs) -> Result<Contest> {
+        args.check()?;
+        let (mut peers, mut ready) = (Vec::new(), Vec::new());
+        for contestant in args.contestants() {
+            let found = contestant.find(args.common.broker.as_deref());
+            peers.push(PeerInfo {
+                name: contestant.name().into(),
+                version: found.as_ref().map_or("", Ready::version).into(),
+                transport: contestant.transport().into(),
+                skipped: found.as_ref().err().cloned(),
+            });
+            ready.extend(found.ok());
+        }
+        if ready.is_empty() {
+            let reasons: Vec<&str> =
+                peers.iter().filter_map(|peer| peer.skipped.as_deref()).collect();
+            bail!("there is nobody to measure: {}", reasons.join("; "));
+        }
+        let loads = args.loads();
+        let base = Scenario {
+            seconds: args.seconds,
+            shards: Some(args.common.shards.unwrap_or(1)),
+            backend: args.common.backend.clone(),
+            ..Scenario::default()
+        };
+        Ok(Contest {
+            entries: vec![vec![Entry::default(); loads.len()]; ready.len()],
+            peers,
+            loads,
+            ready,
+            notes: Vec::new(),
+            complete: true,
+            started_unix_ms: unix_ms_now(),
+            machine: MachineInfo::here("local"),
+            base,
+            repeats: args.repeats,
+        })
+    }
+
+    /// Runs everything. An interrupt ends it with what there is.
+    pub fn run(mut self) -> Result<Contest> {
+        let runs = self.repeats * self.loads.len() * self.ready.len();
+        let mut progress = Progress::new(runs, self.base.seconds);
+        for round in 0..self.repeats {
+            for load in 0..self.loads.len() {
+                for turn in 0..self.ready.len() {
+                    let who = (turn + round + load) % self.ready.len();
+                    let name = self.ready[who].what().name();
+                    progress.describe(&format!("{name}, {}", self.loads[load].name()));
+                    self.turn(who, load);
+                    progress.step();
+                    if interrupt::requested() {
+                        drop(progress);
+                        return self.end();
+                    }
+                }
+            }
+        }
+        drop(progress);
+        self.end()
+    }
+
+    fn turn(&mut self, who: usize, load: usize) {
+        if self.entries[who][load].failed {
+            return;
+        }
+        let scenario = self.loads[load].scenario(&self.base);
+        let entry = &mut self.entries[who][load];
+        match self.ready[who].run(&scenario) {
+            Ok((outcome, told)) => entry.take((outcome, told)),
+            Err(_) if interrupt::requested() => {}
+            Err(error) => {
+                // The others go on: one peer that cannot do it is a result too.
+                entry.failed = true;
+                self.complete = false;
+                let (name, load) = (self.ready[who].what().name(), self.loads[load].name());
+                self.notes.push(format!("{name}, {load}: {error:#}."));
+            }
+        }
+    }
+
+    fn end(mut self) -> Result<Contest> {
+        if interrupt::requested() {
+            self.complete = false;
+            self.notes.push("Interrupted: not all runs were made.".into());
+        }
+        for (ready, entries) in self.ready.iter().zip(&self.entries) {
+            for (load, entry) in self.loads.iter().zip(entries) {
+                let about = format!("{}, {}", ready.what().name(), load.name());
+                for (what, count) in &entry.told {
+                    self.notes.push(format!("{about}: {count} {what}."));
+                }
+                let (duplicated, corrupt) = (entry.sum(|c| c.duplicated), entry.sum(|c| c.corrupt));
+                if duplicated + corrupt > 0 {
+                    self.notes.push(format!("{about}: {duplicated} repeated, {corrupt} broken."));
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether all runs were made, and what netcluster and the relay were given
+    /// came once and whole.
+    pub fn is_clean(&self) -> bool {
+        let own =
+            |ready: &Ready| matches!(ready.what(), Contestant::Netcluster | Contestant::Relay);
+        let entries = self.ready.iter().zip(&self.entries).filter(|(ready, _)| own(ready));
+        let mut runs = entries.flat_map(|(_, entries)| entries).flat_map(|entry| &entry.runs);
+        self.complete && runs.all(|outcome| outcome.counts.is_clean())
+    }
+}
+
+impl Entry {
+    fn take(&mut self, (outcome, told): Turn) {
+        self.runs.push(outcome);
+        for (what, count) in told {
+            match self.told.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, sum)) => *sum += count,
+                None => self.told.push((what, count)),
+            }
+        }
+    }
+
+    /// Over all runs.
+    pub fn sum(&self, of: impl Fn(&crate::tally::Counts) -> u64) -> u64 {
+        self.runs.iter().map(|outcome| of(&outcome.counts)).sum()
+    }
+
+    /// Of what was due, in percent; `None` if nothing is lost.
+    pub fn lost_percent(&self) -> Option<f64> {
+        let (lost, received) = (self.sum(|c| c.lost), self.sum(|c| c.received));
+        (lost > 0).then(|| 100.0 * lost as f64 / (lost + received) as f64)
+    }
+}

@@ -1,0 +1,140 @@
+//! Who is compared: how each is found and run once.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::broker;
+use crate::outcome::Outcome;
+use crate::peers::{Address, Found, Peer, PeerRole, Server, version_of};
+use crate::plan::{Middle, Scenario};
+use crate::run::{Runner, run_around, wait_ready};
+use crate::scratch::Scratch;
+
+/// A name on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Contestant {
+    /// The broker of this repository.
+    Netcluster,
+    /// A process that copies bytes and parses nothing.
+    Relay,
+    /// `nats-server`.
+    Nats,
+    /// `redis-server`.
+    Redis,
+    /// A forwarder of libzmq.
+    Zeromq,
+    /// Zenoh, which is always skipped.
+    Zenoh,
+    /// `mosquitto`.
+    Mosquitto,
+}
+
+/// A contestant that is ready to run.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    what: Contestant,
+    program: Option<PathBuf>,
+    version: String,
+}
+
+/// What one run came to, and what was counted besides events.
+pub type Turn = (Outcome, Vec<(String, u64)>);
+
+impl Contestant {
+    /// In the order of the table.
+    pub const ALL: [Contestant; 7] = [
+        Contestant::Netcluster,
+        Contestant::Relay,
+        Contestant::Nats,
+        Contestant::Redis,
+        Contestant::Zeromq,
+        Contestant::Zenoh,
+        Contestant::Mosquitto,
+    ];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self.peer() {
+            Some(peer) => peer.name(),
+            None if self == Contestant::Relay => "relay",
+            None => "netcluster",
+        }
+    }
+
+    /// How its clients reach it.
+    pub fn transport(self) -> &'static str {
+        self.peer().map_or("unix socket", Peer::transport)
+    }
+
+    fn peer(self) -> Option<Peer> {
+        match self {
+            Contestant::Netcluster | Contestant::Relay => None,
+            Contestant::Nats => Some(Peer::Nats),
+            Contestant::Redis => Some(Peer::Redis),
+            Contestant::Zeromq => Some(Peer::Zeromq),
+            Contestant::Zenoh => Some(Peer::Zenoh),
+            Contestant::Mosquitto => Some(Peer::Mosquitto),
+        }
+    }
+
+    /// Looks for its program; in words why it is skipped.
+    pub fn find(self, broker: Option<&Path>) -> Result<Ready, String> {
+        let own = env!("CARGO_PKG_VERSION").to_owned();
+        let Found { program, version } = match self.peer() {
+            Some(peer) => peer.find()?,
+            None if self == Contestant::Relay => Found { program: None, version: own },
+            None => {
+                let program = broker::find(broker).map_err(|error| format!("{error:#}"))?;
+                let version = version_of(&program, "--version", "netcluster ")?;
+                Found { program: Some(program), version }
+            }
+        };
+        Ok(Ready { what: self, program, version })
+    }
+}
+
+impl Ready {
+    /// Who it is.
+    pub fn what(&self) -> Contestant {
+        self.what
+    }
+
+    /// Its version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Runs a scenario once.
+    pub fn run(&self, scenario: &Scenario) -> Result<Turn> {
+        let Some(peer) = self.what.peer() else {
+            let middle = match self.what {
+                Contestant::Relay => Middle::Relay,
+                _ => Middle::Broker,
+            };
+            let program = self.program.clone().unwrap_or_default();
+            let outcome = Runner { program, middle }.run(scenario, middle)?;
+            return Ok((outcome, Vec::new()));
+        };
+        let scratch = Scratch::new()?;
+        match &self.program {
+            Some(program) => {
+                let server = Server::start(peer, program, &scratch, scenario.size)?;
+                let roles = PeerRole::of(scenario, peer, server.address());
+                run_around(scenario, |_| Ok(server.pid()), roles)
+            }
+            None => {
+                let address = Address::Unix(scratch.socket());
+                let roles = PeerRole::of(scenario, peer, &address);
+                let server = PeerRole::server(peer, address, scenario.size);
+                let start = |crew: &mut crate::crew::Crew| {
+                    let member = crew.start(peer.name(), &server)?;
+                    wait_ready(crew, &[member])?;
+                    Ok(crew.pid(member))
+                };
+                run_around(scenario, start, roles)
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A contest as a result and as Markdown.
+
+use crate::compare::contest::{Contest, Entry};
+use crate::compare::load::Load;
+use crate::median::Median;
+use crate::metric::{Metric, digits};
+use crate::pairs::median;
+use crate::result::{Cell, CompareResult, LoadInfo};
+
+const NS_PER_US: f64 = 1e3;
+
+/// A number of a cell, with its names in the result.
+struct Shown {
+    metric: Metric,
+    name: &'static str,
+    unit: &'static str,
+    higher_is_better: bool,
+    factor: f64,
+}
+
+const FLAT_OUT: [Shown; 2] = [
+    Shown {
+        metric: Metric::EventsPerS,
+        name: "delivered_events",
+        unit: "events/s",
+        higher_is_better: true,
+        factor: 1.0,
+    },
+    Shown {
+        metric: Metric::BrokerCpu,
+        name: "broker_cpu_per_million",
+        unit: "s",
+        higher_is_better: false,
+        factor: 1.0,
+    },
+];
+const ROUND_TRIP: [Shown; 2] = [
+    Shown {
+        metric: Metric::P50,
+        name: "round_trip_p50",
+        unit: "ns",
+        higher_is_better: false,
+        factor: NS_PER_US,
+    },
+    Shown {
+        metric: Metric::P99,
+        name: "round_trip_p99",
+        unit: "ns",
+        higher_is_better: false,
+        factor: NS_PER_US,
+    },
+];
+
+/// As a file holds it.
+pub fn result(contest: Contest) -> CompareResult {
+    let mut cells = Vec::new();
+    for (ready, entries) in contest.ready.iter().zip(&contest.entries) {
+        for (load, entry) in contest.loads.iter().zip(entries) {
+            for shown in shown(load) {
+                let values = entry.runs.iter().filter_map(|run| shown.metric.of(run));
+                let median = Median::of(values.map(|value| value * shown.factor));
+                let cell = Cell {
+                    peer: ready.what().name().into(),
+                    load: load.name(),
+                    metric: shown.name.into(),
+                    unit: shown.unit.into(),
+                    higher_is_better: shown.higher_is_better,
+                    lost: entry.sum(|counts| counts.lost),
+                    ..Cell::default()
+                };
+                cells.extend(median.map(|median| cell.with_median(median)));
+            }
+        }
+    }
+    let loads = contest.loads.iter();
+    CompareResult {
+        complete: contest.complete,
+        loads: loads.map(|load| LoadInfo { name: load.name(), what: load.what() }).collect(),
+        cells,
+        notes: contest.notes,
+        started_unix_ms: contest.started_unix_ms,
+        machine: contest.machine,
+        peers: contest.peers,
+        ..CompareResult::default()
+    }
+}
+
+/// Two tables, and what is to be known.
+pub fn markdown(contest: &Contest) -> String {
+    let mut out = format!(
+        "M events/s delivered; in brackets broker CPU s per million. Round trips: p50 / p99 µs. \
+         Medians of interleaved runs on {}, {} cores.\n\n",
+        contest.machine.cpu, contest.machine.cores
+    );
+    rows(&mut out, contest, medians);
+    out += "\nFrom the lower to the upper end of the 95 % interval of the median (of under six \
+            runs: from the least to the most).\n\n";
+    rows(&mut out, contest, intervals);
+    let skipped = contest.peers.iter().filter_map(|peer| Some((peer, peer.skipped.as_ref()?)));
+    let skipped: Vec<String> =
+        skipped.map(|(peer, reason)| format!("- {} skipped: {reason}\n", peer.name)).collect();
+    let notes: Vec<String> = contest.notes.iter().map(|note| format!("- {note}\n")).collect();
+    if !skipped.is_empty() || !notes.is_empty() {
+        out += "\n";
+    }
+    out + &skipped.concat() + &notes.concat()
+}
+
+fn rows(out: &mut String, contest: &Contest, show: impl Fn(&Load, &Entry) -> String) {
+    let names: Vec<String> = contest.loads.iter().map(Load::name).collect();
+    *out += &format!("| | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()));
+    for (ready, entries) in contest.ready.iter().zip(&contest.entries) {
+        let cells = contest.loads.iter().zip(entries).map(|(load, entry)| show(load, entry));
+        let cells: Vec<String> = cells.collect();
+        let (name, version) = (ready.what().name(), ready.version());
+        *out += &format!("| {name} {version} | {} |\n", cells.join(" | "));
+    }
+}
+
+fn medians(load: &Load, entry: &Entry) -> String {
+    let of =
+        |metric, factor| median(&entry.runs, metric).map(|found| digits(found.median / factor));
+    let lost = match entry.lost_percent() {
+        Some(percent) => format!(", {} % lost", digits(percent)),
+        None => String::new(),
+    };
+    if entry.runs.is_empty() {
+        return if entry.failed { "fails".into() } else { String::new() };
+    }
+    if load.is_round_trip() {
+        let none = || "–".to_owned();
+        let (p50, p99) = (of(Metric::P50, 1.0), of(Metric::P99, 1.0));
+        return format!("{} / {}{lost}", p50.unwrap_or_else(none), p99.unwrap_or_else(none));
+    }
+    let cpu = of(Metric::BrokerCpu, 1.0).map_or(String::new(), |cpu| format!(" ({cpu})"));
+    format!("{}{cpu}{lost}", of(Metric::EventsPerS, 1e6).unwrap_or_default())
+}
+
+fn intervals(load: &Load, entry: &Entry) -> String {
+    let of = |metric, factor: f64| {
+        let found = median(&entry.runs, metric)?;
+        Some(format!("{}–{}", digits(found.low / factor), digits(found.high / factor)))
+    };
+    let shown = if load.is_round_trip() {
+        [of(Metric::P50, 1.0), of(Metric::P99, 1.0)]
+    } else {
+        [of(Metric::EventsPerS, 1e6), None]
+    };
+    shown.into_iter().flatten().collect::<Vec<_>>().join(" / ")
+}
+
+fn shown(load: &Load) -> &'static [Shown] {
+    if load.is_round_trip() { &ROUND_TRIP } else { &FLAT_OUT }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Latency, Outcome};
+    use crate::tally::Counts;
+
+    fn entry(counts: Counts) -> Entry {
+        let outcome = |events_per_s| Outcome {
+            events_per_s,
+            broker_cpu_s_per_million: Some(0.29),
+            latency_us: Some(Latency { p50: 65.0, p99: 120.0, p999: 200.0, max: 300.0 }),
+            counts,
+            ..Outcome::default()
+        };
+        Entry { runs: [3.2e6, 3.3e6, 3.5e6].map(outcome).to_vec(), ..Entry::default() }
+    }
+
+    #[test]
+    fn a_cell_holds_the_median_the_cost_and_the_loss() {
+        let load: Load = "1-1-16".parse().unwrap();
+        let whole = entry(Counts { received: 66, ..Counts::default() });
+        assert_eq!(medians(&load, &whole), "3.30 (0.290)");
+        assert_eq!(intervals(&load, &whole), "3.20–3.50");
+        let lossy = entry(Counts { received: 66, lost: 34, ..Counts::default() });
+        assert_eq!(medians(&load, &lossy), "3.30 (0.290), 34.0 % lost");
+    }
+
+    #[test]
+    fn round_trips_are_shown_by_their_percentiles_and_failures_as_such() {
+        let load: Load = "trip-64".parse().unwrap();
+        let whole = entry(Counts::default());
+        assert_eq!(medians(&load, &whole), "65.0 / 120");
+        assert_eq!(intervals(&load, &whole), "65.0–65.0 / 120–120");
+        let failed = Entry { failed: true, ..Entry::default() };
+        assert_eq!(medians(&load, &failed), "fails");
+        assert_eq!(medians(&load, &Entry::default()), "");
+    }
+}

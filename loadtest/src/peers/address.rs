@@ -1,0 +1,92 @@
+//! Where a peer listens, and a blocking stream to it.
+
+use std::io::{Read, Result, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use serde::{Deserialize, Serialize};
+
+/// As our client sets it, so that both are as good as sockets get. TCP sizes its
+/// buffers by itself, and better.
+const SEND_BUFFER_BYTES: usize = 512 * 1024;
+
+/// An address on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Address {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// A TCP port of the loopback interface.
+    Tcp(u16),
+}
+
+/// A connected stream.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over a unix socket.
+    Unix(UnixStream),
+    /// Over TCP without delay.
+    Tcp(TcpStream),
+}
+
+impl Address {
+    /// Connects.
+    pub fn connect(&self) -> Result<Stream> {
+        Ok(match self {
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES)?;
+                Stream::Unix(stream)
+            }
+            Address::Tcp(port) => {
+                let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+        })
+    }
+}
+
+impl Stream {
+    /// How long a read waits at most.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<()> {
+        match self {
+            Stream::Unix(stream) => stream.set_read_timeout(timeout),
+            Stream::Tcp(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+
+    /// How long a write waits at most.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> Result<()> {
+        match self {
+            Stream::Unix(stream) => stream.set_write_timeout(timeout),
+            Stream::Tcp(stream) => stream.set_write_timeout(timeout),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        match self {
+            Stream::Unix(stream) => stream.read(buffer),
+            Stream::Tcp(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        match self {
+            Stream::Unix(stream) => stream.write(bytes),
+            Stream::Tcp(stream) => stream.write(bytes),
+        }
+    }
+
+    /// Nothing is held back.
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

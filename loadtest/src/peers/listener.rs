@@ -1,0 +1,77 @@
+//! The process that listens through a peer: checks and counts as our own
+//! listener does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Result;
+
+use crate::listener::answer_commands;
+use crate::message::{Report, report};
+use crate::meter::Meter;
+use crate::peers::connection::{Connection, Received};
+use crate::plan::ListenerPlan;
+use crate::stamp::Template;
+use crate::tally::Tally;
+
+/// What is reported if the peer closes the connection.
+pub const CLOSED: &str = "listeners disconnected by the peer";
+
+/// Listens until told to quit.
+pub fn run<C: Connection + Send + 'static>(plan: ListenerPlan, mut connection: C) -> Result<()> {
+    let (event, name) = plan.event;
+    let template = Arc::new(Template::new(plan.size));
+    let tally = Tally::new(event, plan.emitters, template, plan.verify_full);
+    let meter = Arc::new(Meter::new(vec![tally]));
+    connection.subscribe(&name)?;
+    let counted = Arc::clone(&meter);
+    thread::spawn(move || {
+        let end = match plan.reply {
+            Some(reply) => answer(&mut connection, counted.tally(0), &reply),
+            None => count(&mut connection, counted.tally(0)),
+        };
+        let why = end.map_or_else(|error| format!("{CLOSED} ({error:#})"), |()| CLOSED.into());
+        report(&Report::Counters(BTreeMap::from([(why, 1)])));
+        // Not by returning: the thread's CPU time would be gone with it.
+        loop {
+            thread::park();
+        }
+    });
+    report(&Report::Ready { driver: None });
+    answer_commands(&meter);
+    Ok(())
+}
+
+/// Until the peer closes the connection.
+fn count(connection: &mut impl Connection, tally: &Tally) -> Result<()> {
+    let record = |payload: &[u8]| {
+        tally.record(payload);
+    };
+    while connection.receive(record)? != Received::Closed {}
+    Ok(())
+}
+
+/// The same, and sends each event back.
+fn answer(connection: &mut impl Connection, tally: &Tally, reply: &str) -> Result<()> {
+    let mut echo = Vec::new();
+    loop {
+        let mut size = 0;
+        let record = |payload: &[u8]| {
+            tally.record(payload);
+            echo.extend_from_slice(payload);
+            size = payload.len();
+        };
+        if connection.receive(record)? == Received::Closed {
+            return Ok(());
+        }
+        if size > 0 {
+            // All are of one size.
+            for payload in echo.chunks(size) {
+                connection.publish(reply, payload)?;
+            }
+            connection.flush()?;
+        }
+        echo.clear();
+    }
+}

@@ -1,0 +1,92 @@
+//! The buffer of a pipe, over a socket pair with a peer played by hand.
+
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::thread;
+
+use super::*;
+use crate::peers::nats::Nats;
+use crate::scratch::Scratch;
+
+/// A pipe whose peer answers the hello, and the peer's end.
+fn pipe(scratch: &Scratch) -> (Pipe<Nats>, UnixStream) {
+    let path: PathBuf = scratch.socket();
+    let listener = UnixListener::bind(&path).unwrap();
+    let peer = thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"INFO {}\r\nPONG\r\n").unwrap();
+        peer
+    });
+    let pipe = Pipe::connect(&Address::Unix(path), "n", false).unwrap();
+    (pipe, peer.join().unwrap())
+}
+
+fn event(payload: &[u8]) -> Vec<u8> {
+    [format!("MSG e 1 {}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat()
+}
+
+#[test]
+fn events_come_whole_however_the_stream_is_cut() {
+    let scratch = Scratch::new().unwrap();
+    let (mut pipe, mut peer) = pipe(&scratch);
+    // Longer than the buffer, empty, and so many that they wrap around it.
+    let sizes: Vec<usize> = [700_000, 0, 1].into_iter().chain((0..400).map(|n| n * 37)).collect();
+    let payloads: Vec<Vec<u8>> = sizes.iter().map(|&size| vec![size as u8; size]).collect();
+    let bytes: Vec<u8> = payloads.iter().flat_map(|payload| event(payload)).collect();
+    let writer = thread::spawn(move || {
+        for (index, piece) in bytes.chunks(9_973).enumerate() {
+            peer.write_all(piece).unwrap();
+            if index % 7 == 0 {
+                thread::yield_now();
+            }
+        }
+        peer
+    });
+    let mut got = Vec::new();
+    while got.len() < payloads.len() {
+        let received = pipe.receive(|payload| got.push(payload.to_vec())).unwrap();
+        assert!(matches!(received, Received::Events(1..)), "{received:?}");
+    }
+    assert!(got == payloads);
+    drop(writer.join().unwrap());
+    assert_eq!(pipe.receive(|_| ()).unwrap(), Received::Closed);
+}
+
+#[test]
+fn a_question_among_events_is_answered() {
+    let scratch = Scratch::new().unwrap();
+    let (mut pipe, mut peer) = pipe(&scratch);
+    peer.write_all(&[&b"PING\r\n"[..], &event(b"a")].concat()).unwrap();
+    assert_eq!(pipe.receive(|_| ()).unwrap(), Received::Events(1));
+    let mut said = Vec::new();
+    while !said.ends_with(b"PONG\r\n") {
+        let mut piece = [0; 512];
+        let read = peer.read(&mut piece).unwrap();
+        said.extend_from_slice(&piece[..read]);
+    }
+}
+
+#[test]
+fn publishing_waits_for_a_batch_or_a_flush() {
+    let scratch = Scratch::new().unwrap();
+    let (mut pipe, peer) = pipe(&scratch);
+    pipe.publish("e", b"a").unwrap();
+    assert!(!pipe.outbound.is_empty());
+    pipe.flush().unwrap();
+    assert!(pipe.outbound.is_empty());
+    pipe.publish("e", &[0; BATCH_BYTES]).unwrap();
+    assert!(pipe.outbound.is_empty());
+    drop(peer);
+}
+
+#[test]
+fn decimals_are_written_and_read() {
+    for number in [0, 7, 10, 65_536, MAX_FRAME_BYTES] {
+        let mut out = Vec::new();
+        push_decimal(&mut out, number);
+        assert_eq!(out, number.to_string().as_bytes());
+        assert_eq!(decimal(&out).unwrap(), number);
+    }
+    assert!(decimal(b"").is_err() && decimal(b"-1").is_err());
+    assert!(decimal((MAX_FRAME_BYTES + 1).to_string().as_bytes()).is_err());
+}

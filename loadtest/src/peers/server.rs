@@ -1,0 +1,210 @@
+//! A peer's own process: found, started with settings that favour it, ended by
+//! its id.
+//!
+//! No persistence, no keep-alive traffic, queues of [`QUEUE_BYTES`] per listener,
+//! sockets and files in the run's own directory.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::interrupt;
+use crate::peers::{Address, Peer, QUEUE_BYTES};
+use crate::scratch::Scratch;
+
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(5);
+/// Where servers lie on systems whose users do not look there.
+const MORE_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
+
+/// A peer that can be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its program; none if it is a library in this one.
+    pub program: Option<PathBuf>,
+    /// As it tells it.
+    pub version: String,
+}
+
+/// A running peer.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: Address,
+}
+
+impl Peer {
+    /// Looks whether it is installed; in words why not.
+    pub fn find(self) -> Result<Found, String> {
+        let (program, flag, before) = match self {
+            Peer::Nats => ("nats-server", "--version", "nats-server: v"),
+            Peer::Redis => ("redis-server", "--version", "Redis server v="),
+            // It has no flag for its version alone.
+            Peer::Mosquitto => ("mosquitto", "-h", "mosquitto version "),
+            #[cfg(netcluster_zeromq)]
+            Peer::Zeromq => {
+                return Ok(Found { program: None, version: super::zeromq::version() });
+            }
+            #[cfg(not(netcluster_zeromq))]
+            Peer::Zeromq => {
+                return Err("not built in: build with RUSTFLAGS=\"--cfg netcluster_zeromq\"".into());
+            }
+            Peer::Zenoh => {
+                return Err("this program has no client for it".into());
+            }
+        };
+        let path = in_path(program).ok_or_else(|| format!("no {program} in PATH"))?;
+        let version = version_of(&path, flag, before)?;
+        Ok(Found { program: Some(path), version })
+    }
+
+    /// Its settings, for payloads of `size` bytes.
+    fn settings(self, scratch: &Scratch, size: usize) -> String {
+        let directory = scratch.path().display();
+        let socket = scratch.socket();
+        let socket = socket.display();
+        match self {
+            Peer::Nats => format!(
+                "host: \"127.0.0.1\"\nport: -1\nports_file_dir: \"{directory}\"\n\
+                 max_payload: 8388608\nmax_pending: {QUEUE_BYTES}\n\
+                 write_deadline: \"30s\"\nping_interval: \"1h\"\n"
+            ),
+            Peer::Redis => format!(
+                "port 0\nunixsocket \"{socket}\"\nunixsocketperm 700\ndir \"{directory}\"\n\
+                 save \"\"\nappendonly no\nclient-output-buffer-limit pubsub {QUEUE_BYTES} 0 0\n"
+            ),
+            Peer::Mosquitto => format!(
+                "listener 0 {socket}\nallow_anonymous true\npersistence false\nuser root\n\
+                 log_dest stderr\nlog_type error\nlog_type warning\nmax_queued_messages {}\n",
+                (QUEUE_BYTES / size.max(1)).max(1)
+            ),
+            Peer::Zeromq | Peer::Zenoh => String::new(),
+        }
+    }
+}
+
+impl Server {
+    /// Starts a program and waits until it listens.
+    pub fn start(peer: Peer, program: &Path, scratch: &Scratch, size: usize) -> Result<Server> {
+        let settings = scratch.path().join("settings.conf");
+        fs::write(&settings, peer.settings(scratch, size))?;
+        let mut command = Command::new(program);
+        match peer {
+            Peer::Redis => command.arg(&settings),
+            _ => command.arg("-c").arg(&settings),
+        };
+        let log = File::create(scratch.log())?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let child =
+            command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        let mut server = Server { child, address: Address::Unix(scratch.socket()) };
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            if peer == Peer::Nats {
+                let path = format!("nats-server_{}.ports", server.child.id());
+                server.address = Address::Tcp(nats_port(&scratch.path().join(path)).unwrap_or(0));
+            }
+            if server.address != Address::Tcp(0) && server.address.connect().is_ok() {
+                return Ok(server);
+            }
+            if server.child.try_wait()?.is_some() || Instant::now() > deadline {
+                let log = fs::read_to_string(scratch.log()).unwrap_or_default();
+                bail!("{} did not start: {}", peer.name(), log.trim());
+            }
+            interrupt::check()?;
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+impl Drop for Server {
+    /// Asks it to end; kills it if it does not.
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // Once it was waited for, the id may be another's.
+        if let (Some(pid), Ok(None)) = (pid, self.child.try_wait()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// What a program tells behind these words; in words why not.
+pub fn version_of(program: &Path, flag: &str, before: &str) -> Result<String, String> {
+    let output = Command::new(program).arg(flag).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let version = text.lines().find_map(|line| line.trim().strip_prefix(before));
+    let version = version.and_then(|rest| rest.split_whitespace().next());
+    version.map(str::to_owned).ok_or_else(|| format!("{} tells no version", program.display()))
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).chain(MORE_DIRECTORIES.map(PathBuf::from));
+    directories.map(|directory| directory.join(program)).find(|path| path.is_file())
+}
+
+/// The port that it chose, out of the file in which it tells it.
+fn nats_port(path: &Path) -> Option<u16> {
+    let ports: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_read_from_what_the_server_wrote() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.path().join("ports");
+        assert_eq!(nats_port(&path), None);
+        fs::write(&path, r#"{"nats":["nats://127.0.0.1:40001"]}"#).unwrap();
+        assert_eq!(nats_port(&path), Some(40_001));
+        fs::write(&path, r#"{"nats":[]}"#).unwrap();
+        assert_eq!(nats_port(&path), None);
+    }
+
+    #[test]
+    fn no_peer_keeps_anything_on_disk_and_queues_are_bounded() {
+        let scratch = Scratch::new().unwrap();
+        assert!(Peer::Redis.settings(&scratch, 64).contains("save \"\"\nappendonly no\n"));
+        let mosquitto = Peer::Mosquitto.settings(&scratch, 64 << 10);
+        assert!(mosquitto.contains("persistence false\n"));
+        assert!(mosquitto.ends_with("max_queued_messages 4096\n"), "{mosquitto}");
+        assert!(Peer::Nats.settings(&scratch, 64).contains("max_pending: 268435456\n"));
+    }
+
+    #[test]
+    fn what_is_not_installed_is_not_found() {
+        assert_eq!(in_path("no-such-program-anywhere"), None);
+        assert!(in_path("sh").is_some());
+    }
+}
