@@ -6,12 +6,15 @@
 use crate::support::links::{Chunk, LinkPair};
 use crate::support::{Bed, Block, names, repeat};
 
+/// How many events a pass has, and the pass.
+pub type Pass = (u64, Box<dyn FnMut()>);
+
 /// One of them.
 pub struct Path {
     /// As in the file of figures.
     pub name: &'static str,
-    /// Makes it ready: how many events a pass has, and the pass.
-    pub prepare: fn() -> (u64, Box<dyn FnMut()>),
+    /// Makes it ready.
+    pub prepare: fn() -> Pass,
 }
 
 /// All of them.
@@ -32,7 +35,7 @@ pub const PATHS: &[Path] = &[
 ];
 
 /// Frames that nobody listens to, into one shard.
-fn receive(names: &[String], payload_bytes: usize) -> (u64, Box<dyn FnMut()>) {
+fn receive(names: &[String], payload_bytes: usize) -> Pass {
     let mut bed = Bed::new(1, &[]);
     let block = Block::of_rounds(bed.emitter.source, names, payload_bytes);
     (block.frames, Box::new(move || bed.swallow(&block.bytes)))
@@ -40,7 +43,7 @@ fn receive(names: &[String], payload_bytes: usize) -> (u64, Box<dyn FnMut()>) {
 
 /// Events of these names in turn to so many listeners, each of which hears one of
 /// them. An event counts once for each that hears it.
-fn fan_out(names: &[&str], listeners: usize) -> (u64, Box<dyn FnMut()>) {
+fn fan_out(names: &[&str], listeners: usize) -> Pass {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let patterns: Vec<String> =
         names.iter().flat_map(|name| repeat(name, listeners / names.len())).collect();
@@ -52,7 +55,7 @@ fn fan_out(names: &[&str], listeners: usize) -> (u64, Box<dyn FnMut()>) {
 }
 
 /// A chunk of 64 KiB from one link to the other.
-fn link(payload_bytes: usize, lose_every: Option<u64>) -> (u64, Box<dyn FnMut()>) {
+fn link(payload_bytes: usize, lose_every: Option<u64>) -> Pass {
     let mut pair = LinkPair::new(lose_every);
     let chunk = Chunk::new(payload_bytes);
     (chunk.frames as u64, Box::new(move || pair.pass(&chunk)))
