@@ -6,16 +6,16 @@
 use crate::support::links::{Chunk, LinkPair};
 use crate::support::{Bed, Block, names, repeat};
 
+/// How many events a pass has, and the pass.
+pub type Pass = (u64, Box<dyn FnMut()>);
+
 /// One of them.
 pub struct Path {
     /// As in the file of figures.
     pub name: &'static str,
     /// Makes it ready.
-    pub prepare: fn() -> Prepared,
+    pub prepare: fn() -> Pass,
 }
-
-/// How many events a pass has, and the pass.
-type Prepared = (u64, Box<dyn FnMut()>);
 
 /// All of them.
 pub const PATHS: &[Path] = &[
@@ -35,7 +35,7 @@ pub const PATHS: &[Path] = &[
 ];
 
 /// Frames that nobody listens to, into one shard.
-fn receive(names: &[String], payload_bytes: usize) -> Prepared {
+fn receive(names: &[String], payload_bytes: usize) -> Pass {
     let mut bed = Bed::new(1, &[]);
     let block = Block::of_rounds(bed.emitter.source, names, payload_bytes);
     (block.frames, Box::new(move || bed.swallow(&block.bytes)))
@@ -43,7 +43,7 @@ fn receive(names: &[String], payload_bytes: usize) -> Prepared {
 
 /// Events of these names in turn to so many listeners, each of which hears one of
 /// them. An event counts once for each that hears it.
-fn fan_out(names: &[&str], listeners: usize) -> Prepared {
+fn fan_out(names: &[&str], listeners: usize) -> Pass {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let patterns: Vec<String> =
         names.iter().flat_map(|name| repeat(name, listeners / names.len())).collect();
@@ -55,7 +55,7 @@ fn fan_out(names: &[&str], listeners: usize) -> Prepared {
 }
 
 /// A chunk of 64 KiB from one link to the other.
-fn link(payload_bytes: usize, lose_every: Option<u64>) -> Prepared {
+fn link(payload_bytes: usize, lose_every: Option<u64>) -> Pass {
     let mut pair = LinkPair::new(lose_every);
     let chunk = Chunk::new(payload_bytes);
     (chunk.frames as u64, Box::new(move || pair.pass(&chunk)))
