@@ -43,6 +43,11 @@ fuzz target seconds="600":
 bench *filter:
     cargo bench -- {{filter}}
 
+# Instructions of the hottest paths beside the committed figures; needs valgrind.
+# `just counts --accept` writes new figures, `just counts link` counts some.
+counts *options:
+    cargo bench --bench counts -- {{options}}
+
 # Throughput on this machine, beside a relay that parses nothing.
 load *options:
     cargo build --release

@@ -1,5 +1,5 @@
 //! The queues towards clients: runs pushed to 1, 8 and 64 of them, one
-//! gather-write each, and what a `latest` queue pays to drop its oldest events.
+//! gather-write each.
 //!
 //! No IO: the gather list is walked as a back end walks it.
 
@@ -19,8 +19,6 @@ const CHUNK_BYTES: usize = 64 << 10;
 const RUNS: usize = 64;
 /// Far above what is queued.
 const LIMIT_BYTES: usize = 8 << 20;
-/// Of the `latest` queue.
-const LATEST_LIMIT_BYTES: usize = 256 << 10;
 
 /// A chunk of whole frames of 16 B, and the length of one.
 fn chunk() -> (Bytes, usize) {
@@ -67,32 +65,11 @@ fn push_and_send(criterion: &mut Criterion) {
     }
 }
 
-/// A queue that is never sent from: every push replaces as much as it brings.
-fn drop_oldest(criterion: &mut Criterion) {
-    let (chunk, frame_bytes) = chunk();
-    let mut group = criterion.benchmark_group("fan_out/latest");
-    for frames in [1, 64] {
-        let run = Slice::pooled(chunk.clone(), 0, frames * frame_bytes);
-        let mut queue = Outbound::new(LATEST_LIMIT_BYTES);
-        group.throughput(Throughput::Elements(frames as u64));
-        group.bench_function(BenchmarkId::new("drop_oldest, frames per run", frames), |bencher| {
-            bencher.iter(|| {
-                queue.push(&run);
-                if queue.queued_bytes() > queue.limit_bytes() {
-                    black_box(queue.drop_oldest(queue.limit_bytes()));
-                }
-            });
-        });
-        assert!(queue.dropped > 0, "nothing was measured");
-    }
-    group.finish();
-}
-
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = push_and_send, drop_oldest
+    targets = push_and_send
 }
 criterion_main!(benches);

@@ -5,6 +5,8 @@
 // Each bench uses a part of it.
 #![allow(dead_code)]
 
+pub mod links;
+
 use netcluster::config::ShardConfig;
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet};
@@ -17,6 +19,8 @@ const MAX_MEMORY_BYTES: usize = 64 << 20;
 const MAX_TURNS: usize = 10_000;
 /// What the emitter writes at a time: three chunks, within what a socket holds.
 pub const BLOCK_BYTES: usize = 192 << 10;
+/// What a receive of the simulator brings at most.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// Whole frames of one source, written by an emitter in one go.
 pub struct Block {
@@ -99,6 +103,15 @@ impl Bed {
             }
         }
         panic!("{got} of {expected} bytes arrived");
+    }
+
+    /// The emitter writes these bytes, which nobody listens to, and the shards
+    /// take them, a chunk in each turn.
+    pub fn swallow(&mut self, bytes: &[u8]) {
+        self.pass(bytes, 0);
+        for _ in 0..BLOCK_BYTES.div_ceil(CHUNK_BYTES) {
+            self.broker.turn();
+        }
     }
 
     /// Chunks that the shards have received.

@@ -6,6 +6,8 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
+use crate::agent::args::AgentArgs;
+use crate::coordinator::args::RunArgs;
 #[cfg(target_os = "linux")]
 use crate::link::LinkArgs;
 use crate::pairs::Against;
@@ -44,6 +46,12 @@ pub enum Task {
     /// The link between brokers, on hosts of network namespaces.
     #[cfg(target_os = "linux")]
     Link(Box<LinkArgs>),
+    /// A scenario, on this machine or on several.
+    Run(Box<RunArgs>),
+    /// The shipped scenarios, or the text of one to start from.
+    Scenarios(ScenariosArgs),
+    /// This machine's part in the runs of another one.
+    Agent(Box<AgentArgs>),
     /// A result as one HTML file that needs no network and no script.
     Report(ReportArgs),
     /// What changed from one result to another beyond noise.
@@ -52,6 +60,13 @@ pub enum Task {
     /// A process of a run: what it is comes as JSON on standard input.
     #[command(hide = true)]
     Role,
+}
+
+/// `scenarios`.
+#[derive(Debug, Args)]
+pub struct ScenariosArgs {
+    /// Print this one
+    pub name: Option<String>,
 }
 
 const EXAMPLES: &str = "\

@@ -61,6 +61,11 @@ impl Broker {
         Broker::start_by(program, &arguments, scratch, Command::spawn)
     }
 
+    /// Starts one with more arguments.
+    pub fn start_with(program: &Path, arguments: &[String], scratch: &Scratch) -> Result<Broker> {
+        Broker::start_by(program, arguments, scratch, Command::spawn)
+    }
+
     /// Starts one on a host, with more arguments.
     #[cfg(target_os = "linux")]
     pub fn start_on(

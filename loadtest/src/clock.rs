@@ -3,10 +3,12 @@
 //! `CLOCK_MONOTONIC` is the same for every process of a machine, so a listener
 //! can subtract the emitter's time from its own. Not for calendar time.
 
+#[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
 
+#[cfg(target_os = "linux")]
 use rustix::thread::clock_nanosleep_absolute;
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::{ClockId, clock_gettime};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -18,13 +20,20 @@ pub fn now_ns() -> u64 {
 }
 
 /// Sleeps until [`now_ns`] reaches `at_ns`. May return early on a signal: loop.
+#[cfg(target_os = "linux")]
 pub fn sleep_until(at_ns: u64) {
-    let at = Timespec {
+    let at = rustix::time::Timespec {
         tv_sec: (at_ns / NS_PER_SECOND) as i64,
         tv_nsec: (at_ns % NS_PER_SECOND) as i64,
     };
     // An interrupted sleep is the only failure, and callers look at the clock.
     let _ = clock_nanosleep_absolute(ClockId::Monotonic, &at);
+}
+
+/// Sleeps until [`now_ns`] reaches `at_ns`, or somewhat longer.
+#[cfg(not(target_os = "linux"))]
+pub fn sleep_until(at_ns: u64) {
+    std::thread::sleep(std::time::Duration::from_nanos(at_ns.saturating_sub(now_ns())));
 }
 
 /// Lets this thread's sleeps end on time: the kernel's default slack of 50 µs

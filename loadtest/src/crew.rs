@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use crate::interrupt;
 use crate::message::{Command, Report};
@@ -104,7 +105,7 @@ impl Crew {
     }
 
     /// Tells these members something.
-    pub fn tell(&mut self, members: &[Member], command: &Command) -> Result<()> {
+    pub fn tell(&mut self, members: &[Member], command: &impl Serialize) -> Result<()> {
         let line = serde_json::to_string(command)?;
         for member in members {
             let process = &mut self.processes[member.0];
@@ -112,6 +113,18 @@ impl Crew {
             sent.with_context(|| format!("{} has ended", process.name))?;
         }
         Ok(())
+    }
+
+    /// What the member is called.
+    pub fn name(&self, member: Member) -> &str {
+        &self.processes[member.0].name
+    }
+
+    /// The next report of any member, or that one has ended; `None` if there is
+    /// none in time.
+    pub fn next(&mut self, timeout: Duration) -> Option<(Member, Option<Report>)> {
+        let (from, report) = self.inbox.recv_timeout(timeout).ok()?;
+        Some((Member(from), report))
     }
 
     /// From now on Ctrl-C does not end a wait: there is something to be saved.

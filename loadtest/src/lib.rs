@@ -7,6 +7,13 @@
 //!    emitter …   broker or relay     listener …          many, holder
 //!        └──── socket ────┴──── socket ────┘
 //! ```
+//! `run` does the same with a scenario, on one machine or several:
+//!
+//! ```text
+//!   scenario ─▶ coordinator ══ TCP, or within ══ agent (a seat per machine)
+//!                                                  ├─ broker
+//!                                                  └─ play: voices, ears, churn
+//! ```
 //! One program in several roles. Emitters and listeners use the client crate as
 //! users do; each event carries a stamp (`stamp`), each listener keeps a tally
 //! of gaps, repeats and broken payloads (`tally`). Nothing here is needed to run
@@ -18,9 +25,11 @@
 #![cfg(unix)]
 #![forbid(unsafe_code)]
 
+mod agent;
 pub mod args;
 mod broker;
 mod clock;
+mod coordinator;
 mod crew;
 pub mod diff;
 mod emitter;
@@ -40,12 +49,14 @@ pub mod netns;
 mod outcome;
 pub mod pairs;
 pub mod plan;
+mod play;
 mod progress;
 mod raw;
 mod relay;
 pub mod report;
 pub mod result;
 mod run;
+pub mod scenario;
 mod scratch;
 mod stamp;
 mod summary;
@@ -80,6 +91,9 @@ pub fn main(arguments: Arguments) -> ExitCode {
         #[cfg(target_os = "linux")]
         Task::Link(args) => coordinate(|| link::measure(&args)),
         Task::Table(table) => coordinate(|| run_table(&table)),
+        Task::Run(args) => coordinate(|| coordinator::run(&args)),
+        Task::Scenarios(args) => coordinate(|| coordinator::scenarios(args.name.as_deref())),
+        Task::Agent(args) => coordinate(|| agent::serve::serve(&args)),
         Task::Report(args) => write_report(&args),
         Task::Diff(args) => show_diff(&args),
     };
@@ -174,6 +188,8 @@ fn take_role() -> ExitCode {
             Role::Listener(plan) => listener::run(plan),
             Role::Many(plan) => many::run(plan),
             Role::Holder(plan) => holder::run(plan),
+            Role::Play(plan) => play::take_part(plan),
+            Role::Keeper(broker) => agent::keeper::keep(broker),
             #[cfg(target_os = "linux")]
             Role::Link(role) => link::take_role(role),
         }

@@ -6,6 +6,7 @@ use std::io::{BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::play::plan::Note;
 use crate::tally::{Counts, Emitted};
 
 /// From the coordinator to a process.
@@ -47,6 +48,8 @@ pub enum Report {
     /// Before [`Report::Finished`], where there is more to tell: what was counted
     /// besides events.
     Counters(BTreeMap<String, u64>),
+    /// What a process of a scenario says.
+    Note(Box<Note>),
     /// The process cannot go on.
     Failed(String),
 }

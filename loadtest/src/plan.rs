@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
 use crate::link::plan::LinkRole;
+use crate::play::plan::PartPlan;
 use crate::relay::RelayPlan;
 
 /// Name of the event that the slow reader listens to.
@@ -119,6 +120,10 @@ pub enum Role {
     Many(ManyPlan),
     /// Holds a connection that reads slowly, or not at all, or has many patterns.
     Holder(HolderPlan),
+    /// Plays a part of a scenario.
+    Play(PartPlan),
+    /// Ends the broker with this process id when its agent is gone.
+    Keeper(u32),
     /// Has a place on the network.
     #[cfg(target_os = "linux")]
     Link(LinkRole),

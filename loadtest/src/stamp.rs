@@ -64,6 +64,15 @@ impl Template {
         if payload.len() != self.bytes.len() {
             return None;
         }
+        self.read_any(payload, full)
+    }
+
+    /// As [`Template::read`], of a payload of any size up to the template's.
+    #[inline]
+    pub fn read_any(&self, payload: &[u8], full: bool) -> Option<Stamp> {
+        if !(MIN_BYTES..=self.bytes.len()).contains(&payload.len()) {
+            return None;
+        }
         let identity = word(payload, 8);
         let stamp = Stamp {
             sequence: word(payload, 0),

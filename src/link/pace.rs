@@ -18,7 +18,7 @@
 //! for what lies between: a slower line, a switch, several senders at one port.
 //!
 //! Several senders on one line become equal by that alone, but slowly: so a receiver
-//! states what a fair share would be ([`super::shares`]), and who slows down takes
+//! states what a fair share would be (`shares.rs`), and who slows down takes
 //! no more.
 //!
 //! What counts as loss of an interval is that of the receiver that lost most, of

@@ -1,0 +1,359 @@
+//! A machine's part of one run: its broker and its processes, as ordered.
+//!
+//! One thread: it takes orders and what the processes say in turn, and answers.
+//! It ends when it is told to, or when nobody listens to it any more.
+//!
+//! Invariant: whatever was started has ended when the seat is dropped.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::args::MachineArgs;
+use super::message::{Answer, BrokerPlan, Order, ProcessPlan, Reading};
+use crate::broker::{self, Broker};
+use crate::clock;
+use crate::crew::{Crew, Member};
+use crate::message::Report;
+use crate::plan::Role;
+use crate::play::plan::{Cue, PartPlan};
+use crate::raw::Raw;
+use crate::scratch::Scratch;
+use crate::usage::Usage;
+
+/// How late an order may be seen.
+const POLL: Duration = Duration::from_millis(5);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const PEERS_TIMEOUT: Duration = Duration::from_secs(15);
+const PEERS_POLL: Duration = Duration::from_millis(50);
+
+/// Where answers go; `false` if nobody takes them any more.
+pub type Out = Box<dyn Fn(Answer) -> bool + Send>;
+
+/// A machine's part of a run.
+pub struct Seat {
+    args: MachineArgs,
+    out: Out,
+    crew: Crew,
+    processes: Vec<(usize, Member)>,
+    scratch: Scratch,
+    started: Option<(Broker, Vec<String>)>,
+    /// A broker that was killed, and when it is started again.
+    due: Option<(Instant, Vec<String>)>,
+    socket: PathBuf,
+    pid: u32,
+    /// Asks the broker about itself.
+    raw: Option<Raw>,
+    first: BTreeMap<String, u64>,
+    reading: Option<(Duration, Instant)>,
+}
+
+impl Seat {
+    /// Takes orders until the end of the run; what goes wrong is answered. Returns
+    /// what the broker counted, to be told once there is room for the next run.
+    pub fn run(args: MachineArgs, orders: &Receiver<Order>, out: Out) -> BTreeMap<String, u64> {
+        let scratch = match Scratch::new() {
+            Ok(scratch) => scratch,
+            Err(error) => {
+                out(Answer::Failed(format!("{error:#}")));
+                return BTreeMap::new();
+            }
+        };
+        let mut seat = Seat {
+            args,
+            out,
+            crew: Crew::new(),
+            processes: Vec::new(),
+            socket: scratch.socket(),
+            scratch,
+            started: None,
+            due: None,
+            pid: 0,
+            raw: None,
+            first: BTreeMap::new(),
+            reading: None,
+        };
+        // An interrupt is the coordinator's matter; it says what to do.
+        seat.crew.ignore_interrupts();
+        while seat.turn(orders) {}
+        let counted = seat.counted();
+        seat.crew.quit();
+        seat.raw = None;
+        if let Some((broker, _)) = seat.started.take() {
+            broker.stop();
+        }
+        counted
+    }
+
+    /// Whether it goes on.
+    fn turn(&mut self, orders: &Receiver<Order>) -> bool {
+        let mut goes_on = true;
+        if let Some((from, report)) = self.crew.next(POLL) {
+            goes_on = self.heard(from, report);
+        }
+        let done = match orders.try_recv() {
+            Ok(Order::End) => return false,
+            Ok(order) => self.obey(order),
+            Err(TryRecvError::Disconnected) => return false,
+            Err(TryRecvError::Empty) => Ok(()),
+        };
+        let done = done.and_then(|()| self.mend());
+        if let Err(error) = done {
+            goes_on &= (self.out)(Answer::Failed(format!("{error:#}")));
+        }
+        goes_on & self.read()
+    }
+
+    fn heard(&mut self, from: Member, report: Option<Report>) -> bool {
+        let process = self.processes.iter().position(|(_, member)| *member == from);
+        let Some(process) = process else { return true };
+        match report {
+            Some(Report::Note(note)) => {
+                let role = self.processes[process].0;
+                (self.out)(Answer::Note { role, process, note: *note })
+            }
+            Some(Report::Failed(text)) => {
+                (self.out)(Answer::Failed(format!("{}: {text}", self.crew.name(from))))
+            }
+            None => (self.out)(Answer::Failed(format!("{} has ended", self.crew.name(from)))),
+            Some(_) => true,
+        }
+    }
+
+    fn obey(&mut self, order: Order) -> Result<()> {
+        match order {
+            // Who moves the lines answers it sooner.
+            Order::Clock(number) => {
+                (self.out)(Answer::Clock { number, at_ns: clock::now_ns() });
+                return Ok(());
+            }
+            Order::Broker(plan) => self.start_broker(&plan)?,
+            Order::AwaitPeers(peers) => self.await_peers(peers)?,
+            Order::Start(processes) => self.start(processes)?,
+            Order::Begin { at_ns, interval_ms } => {
+                self.first = counters(&self.stats().unwrap_or_default());
+                self.cue(&Cue::Begin { at_ns, interval_ms })?;
+                self.reading = Some((Duration::from_millis(interval_ms.max(1)), Instant::now()));
+                return Ok(());
+            }
+            Order::RestartBroker { for_ms } => {
+                // Killed, not asked to end.
+                self.raw = None;
+                if let Some((broker, arguments)) = self.started.take() {
+                    drop(broker);
+                    let at = Instant::now() + Duration::from_millis(for_ms);
+                    self.due = Some((at, arguments));
+                }
+                return Ok(());
+            }
+            Order::Stop => return self.cue(&Cue::Stop),
+            Order::Finish(totals) => return self.cue(&Cue::Finish(totals)),
+            Order::End => {}
+        }
+        (self.out)(Answer::Ready);
+        Ok(())
+    }
+
+    fn cue(&mut self, cue: &Cue) -> Result<()> {
+        let members: Vec<Member> = self.processes.iter().map(|(_, member)| *member).collect();
+        self.crew.tell(&members, cue)
+    }
+
+    fn start_broker(&mut self, plan: &BrokerPlan) -> Result<()> {
+        if plan.start {
+            let arguments = self.arguments(plan);
+            self.launch(arguments)?;
+            self.socket = self.scratch.socket();
+        } else {
+            let given = self.args.socket.clone();
+            self.socket = given.unwrap_or_else(netcluster_client::default_socket_path);
+        }
+        let stats = self.stats().context("the broker does not tell its status")?;
+        self.pid = stats["pid"].as_u64().and_then(|pid| pid.try_into().ok()).unwrap_or(0);
+        let version = stats["version"].as_str().unwrap_or("?").to_owned();
+        let backend = stats["backend"].as_str().unwrap_or("?").to_owned();
+        (self.out)(Answer::Broker { version, backend });
+        Ok(())
+    }
+
+    fn launch(&mut self, arguments: Vec<String>) -> Result<()> {
+        let program = broker::find(self.args.broker.as_deref())?;
+        let broker = Broker::start_with(&program, &arguments, &self.scratch)?;
+        self.pid = broker.pid();
+        self.started = Some((broker, arguments));
+        self.crew.start("the keeper", &Role::Keeper(self.pid))?;
+        Ok(())
+    }
+
+    fn arguments(&self, plan: &BrokerPlan) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+        if let Some(shards) = plan.shards {
+            add("--shards", shards.to_string());
+        }
+        if let Some(backend) = plan.backend {
+            let name = serde_json::to_value(backend).unwrap_or_default();
+            add("--backend", name.as_str().unwrap_or("auto").to_owned());
+        }
+        let Some(link) = &plan.link else { return arguments };
+        add("--cluster", link.cluster.clone());
+        add("--node-name", link.node.clone());
+        link.pressured.iter().for_each(|channel| add("--cluster-pressure", channel.clone()));
+        if let Some(interface) = &self.args.interface {
+            add("--interface", interface.clone());
+        }
+        // It may have a value: nothing that looks like one is behind it.
+        arguments.push("--link".into());
+        arguments
+    }
+
+    /// Starts a broker again that was killed, once it is time.
+    fn mend(&mut self) -> Result<()> {
+        if self.due.as_ref().is_some_and(|(at, _)| Instant::now() >= *at)
+            && let Some((_, arguments)) = self.due.take()
+        {
+            // Its counters start anew.
+            self.first = BTreeMap::new();
+            return self.launch(arguments).context("the broker did not come back");
+        }
+        Ok(())
+    }
+
+    /// The broker's own account of itself.
+    fn stats(&mut self) -> Result<Value> {
+        let mut raw = match self.raw.take() {
+            Some(raw) => raw,
+            None => Raw::connect(&self.socket, "loadtest")?,
+        };
+        let stats = raw.stats()?;
+        // Not one on which an answer may still come.
+        self.raw = Some(raw);
+        Ok(stats)
+    }
+
+    fn await_peers(&mut self, peers: usize) -> Result<()> {
+        let deadline = Instant::now() + PEERS_TIMEOUT;
+        loop {
+            let stats = self.stats()?;
+            let link = &stats["link"];
+            let found = link["peers"].as_array().map_or(0, Vec::len);
+            // Before it has looked around, it holds events back.
+            if found >= peers && link["is_discovering"] != Value::Bool(true) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "the broker has found {found} of {peers} others within {PEERS_TIMEOUT:?}: run \
+                     `netcluster link check` on each machine"
+                );
+            }
+            std::thread::sleep(PEERS_POLL);
+        }
+    }
+
+    fn start(&mut self, plans: Vec<ProcessPlan>) -> Result<()> {
+        let mut members = Vec::new();
+        for plan in plans {
+            let role = Role::Play(PartPlan { socket: self.socket.clone(), part: plan.part });
+            let member = self.crew.start(&plan.name, &role)?;
+            members.push(member);
+            self.processes.push((plan.role, member));
+        }
+        let ready = |report: &Report| matches!(report, Report::Ready { .. }).then_some(());
+        self.crew.collect(&members, READY_TIMEOUT, "start", ready).map(drop)
+    }
+
+    /// Tells what the broker costs, if it is time.
+    fn read(&mut self) -> bool {
+        let Some((interval, last)) = self.reading else { return true };
+        if last.elapsed() < interval {
+            return true;
+        }
+        self.reading = Some((interval, Instant::now()));
+        if self.due.is_some() {
+            return true;
+        }
+        let usage = Usage::of(self.pid);
+        let at_ns = clock::now_ns();
+        let counted = self.stats().map(|stats| counters(&stats)).unwrap_or_default();
+        let of = |name: &str| counted.get(name).copied();
+        (self.out)(Answer::Reading(Reading {
+            at_ns,
+            syscalls: of("io_syscalls"),
+            naks: of("link_naks_sent"),
+            repairs: of("link_repaired"),
+            kernel_drops: of("link_io_kernel_drops"),
+            cpu_ns: usage.cpu_ns,
+            rss_bytes: usage.rss_bytes,
+            context_switches: usage.context_switches,
+        }))
+    }
+
+    /// What the broker counted in the run.
+    fn counted(&mut self) -> BTreeMap<String, u64> {
+        let mut counted = match self.stats() {
+            Ok(stats) => counters(&stats),
+            Err(_) => BTreeMap::new(),
+        };
+        for (name, value) in &mut counted {
+            *value -= self.first.get(name).copied().unwrap_or(0).min(*value);
+        }
+        counted.insert("peak_rss_bytes".into(), Usage::of(self.pid).peak_rss_bytes);
+        counted
+    }
+}
+
+/// The numbers of a broker's status that only grow.
+fn counters(stats: &Value) -> BTreeMap<String, u64> {
+    let mut counters = BTreeMap::new();
+    let mut add = |prefix: &str, fields: &Value| {
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            if let Some(value) = value.as_u64() {
+                *counters.entry(format!("{prefix}{name}")).or_default() += value;
+            }
+        }
+    };
+    for shard in stats["shards"].as_array().into_iter().flatten() {
+        add("io_", &shard["io"]);
+    }
+    add("", &stats["totals"]);
+    add("link_", &stats["link"]["counters"]);
+    add("link_drops_", &stats["link"]["counters"]["drops"]);
+    add("link_io_", &stats["link_io"]);
+    // What goes up and down is no counter.
+    for gauge in ["clients", "listeners", "queued_bytes", "link_io_receive_buffer_bytes"] {
+        counters.remove(gauge);
+    }
+    counters
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn counters_of_all_shards_and_of_the_link_are_found() {
+        let stats = json!({
+            "totals": {"dropped": 3, "clients": 9, "events_in_per_s": 1.5},
+            "shards": [{"io": {"syscalls": 1}}, {"io": {"syscalls": 2}}],
+            "link": {"counters": {"naks_sent": 4, "drops": {"forged": 5}}},
+            "link_io": {"kernel_drops": 6, "interface": "eth0", "gso": true},
+        });
+        let expected = [
+            ("dropped", 3),
+            ("io_syscalls", 3),
+            ("link_drops_forged", 5),
+            ("link_io_kernel_drops", 6),
+            ("link_naks_sent", 4),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(counters(&stats), BTreeMap::from(expected));
+        assert!(counters(&Value::Null).is_empty());
+    }
+}

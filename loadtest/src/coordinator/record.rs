@@ -1,0 +1,129 @@
+//! What was told during a run: ticks and totals of each process, readings of each
+//! broker, and what became of each machine.
+
+use std::collections::BTreeMap;
+
+use super::clocks::Offset;
+use crate::agent::message::Reading;
+use crate::play::plan::{Heard, Note, Tick};
+use crate::scenario::cast::{Cast, Kind};
+use crate::tally::Emitted;
+
+/// A run as it was told.
+#[derive(Debug)]
+pub struct Record {
+    /// By machine.
+    pub machines: Vec<MachineRecord>,
+    /// By role of the cast.
+    pub roles: Vec<RoleRecord>,
+    /// What was emitted, of all who told.
+    pub emitted: Vec<Emitted>,
+    /// What a reader of the result must know.
+    pub notes: Vec<String>,
+    /// Whether it ran to its end with all machines.
+    pub complete: bool,
+    /// When it began, by the calendar.
+    pub started_unix_ms: u64,
+    /// When it ended, after it began.
+    pub ended_ms: u64,
+}
+
+/// What became of a machine.
+#[derive(Debug, Default)]
+pub struct MachineRecord {
+    /// When the run began, by its clock.
+    pub began_ns: u64,
+    /// Its clock.
+    pub offset: Offset,
+    /// What its broker cost, over time.
+    pub readings: Vec<Reading>,
+    /// What its broker counted.
+    pub counters: BTreeMap<String, u64>,
+    /// Its broker's release and back end.
+    pub broker: Option<(String, String)>,
+    /// Whether it took part to the end.
+    pub complete: bool,
+}
+
+/// What a role on a machine told.
+#[derive(Debug, Default)]
+pub struct RoleRecord {
+    /// By process.
+    pub ticks: BTreeMap<usize, Vec<Tick>>,
+    /// Processes that have told what they emitted.
+    pub done_emitting: usize,
+    /// Processes that have told what they heard.
+    pub done_hearing: usize,
+    /// Bytes of what was emitted.
+    pub emitted_bytes: u64,
+    /// Events that were emitted, as far as it was told.
+    pub emitted: u64,
+    /// Times a client refused an event.
+    pub refused: u64,
+    /// What was heard.
+    pub heard: Heard,
+}
+
+impl Record {
+    /// Nothing told yet.
+    pub fn new(cast: &Cast, machines: usize) -> Record {
+        let machine = || MachineRecord { complete: true, ..MachineRecord::default() };
+        Record {
+            machines: (0..machines).map(|_| machine()).collect(),
+            roles: cast.roles.iter().map(|_| RoleRecord::default()).collect(),
+            emitted: Vec::new(),
+            notes: Vec::new(),
+            complete: true,
+            started_unix_ms: 0,
+            ended_ms: 0,
+        }
+    }
+
+    /// Something that the result must tell.
+    pub fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+
+    /// It did not run to its end.
+    pub fn broke_off(&mut self, why: String) {
+        self.complete = false;
+        self.note(why);
+    }
+
+    /// Takes what a process says.
+    pub fn take(&mut self, role: usize, process: usize, note: Note) {
+        // What a role that is not there says is not from one of ours.
+        let Some(of) = self.roles.get_mut(role) else { return };
+        match note {
+            Note::Tick(tick) => of.ticks.entry(process).or_default().push(tick),
+            Note::Emitted { totals, bytes, refused } => {
+                of.done_emitting += 1;
+                of.emitted_bytes += bytes;
+                of.emitted += totals.iter().map(|total| total.count).sum::<u64>();
+                of.refused += refused;
+                self.emitted.extend(totals);
+            }
+            Note::Heard(heard) => {
+                of.done_hearing += 1;
+                of.heard.add(&heard);
+            }
+        }
+    }
+
+    /// Whether all who emit and are still here have told what they did.
+    pub fn has_emitted(&self, cast: &Cast) -> bool {
+        cast.roles.iter().zip(&self.roles).all(|(role, of)| {
+            let emits = matches!(role.kind, Kind::Emitter | Kind::Churn);
+            !emits || !self.machines[role.machine].complete || of.done_emitting >= role.parts.len()
+        })
+    }
+
+    /// Whether all who are still here have told what they heard.
+    pub fn has_heard(&self, cast: &Cast) -> bool {
+        cast.roles.iter().zip(&self.roles).all(|(role, of)| {
+            !self.machines[role.machine].complete || of.done_hearing >= role.parts.len()
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! The highest rate that holds a goal: doubled (or halved) until it is between two
+//! rates, then narrowed down.
+//!
+//! ```text
+//!   holds   |#########|####|  |              rates grow by a factor of two,
+//!   fails                  |##|#########     then the gap is halved by ratio
+//!           start   ×2   ×4 ▲  ×8
+//!                          found
+//! ```
+//! Each rate is a run of its own, with brokers of its own, so that none bears what
+//! another one left. A rate holds if all that was due was emitted and came once,
+//! whole and in order, and if every role's 99th percentile is within the goal.
+
+use anyhow::{Result, ensure};
+
+use super::ground::Ground;
+use super::{stage, totals};
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::result::{Capacity, CapacityStep, RunResult};
+use crate::scenario::Scenario;
+
+/// Beyond 2^16 times the start, or below, something is wrong with the scenario.
+const MAX_DOUBLINGS: usize = 16;
+/// The gap is narrowed this often: to within 5 %.
+const NARROWINGS: usize = 4;
+/// Of what was due, at least this much must be emitted.
+const MIN_EMITTED: f64 = 0.97;
+/// What a run takes besides its measured time.
+const OVERHEAD_SECONDS: f64 = 3.0;
+const EXPECTED_STEPS: usize = 9;
+
+/// What is searched for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Goal {
+    /// 99 of 100 events of each role take no longer.
+    pub p99_us: f64,
+    /// How long each rate is tried.
+    pub step_seconds: f64,
+}
+
+/// Where a search stands; knows nothing of what is measured.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    holds: Option<f64>,
+    fails: Option<f64>,
+    doublings: usize,
+    narrowings: usize,
+}
+
+impl Bounds {
+    fn new() -> Bounds {
+        Bounds { holds: None, fails: None, doublings: 0, narrowings: 0 }
+    }
+
+    /// Takes what was found and returns what to try next, if anything.
+    fn next(&mut self, rate: f64, holds: bool) -> Option<f64> {
+        match holds {
+            true => self.holds = Some(self.holds.map_or(rate, |known| known.max(rate))),
+            false => self.fails = Some(self.fails.map_or(rate, |known| known.min(rate))),
+        }
+        match (self.holds, self.fails) {
+            (Some(holds), Some(fails)) => {
+                self.narrowings += 1;
+                // By ratio: the same share of either.
+                (self.narrowings <= NARROWINGS && fails > holds).then(|| (holds * fails).sqrt())
+            }
+            (holds, fails) => {
+                self.doublings += 1;
+                let next = holds.map(|rate| rate * 2.0).or(fails.map(|rate| rate / 2.0));
+                next.filter(|_| self.doublings <= MAX_DOUBLINGS)
+            }
+        }
+    }
+}
+
+/// Searches; the result is that of a whole run at the rate that was found.
+///
+/// # Errors
+/// If the scenario has no rates, or a run cannot begin.
+pub fn run(scenario: &Scenario, text: &str, ground: &Ground, goal: &Goal) -> Result<RunResult> {
+    let start = scenario.offered_per_s();
+    let start = start.filter(|rate| *rate > 0.0);
+    ensure!(
+        start.is_some(),
+        "--find-max changes rates: every emitter needs one that is a number, not \"max\""
+    );
+    let start = start.unwrap_or_default();
+    let mut progress = Progress::new(EXPECTED_STEPS, goal.step_seconds + OVERHEAD_SECONDS);
+    let mut steps: Vec<CapacityStep> = Vec::new();
+    let mut bounds = Bounds::new();
+    let mut rate = start;
+    let mut last = loop {
+        progress.describe(&format!("{rate:.0} events/s"));
+        let mut tried = scenario.clone();
+        tried.scale_rates(rate / start);
+        tried.stretch(goal.step_seconds);
+        let result = stage::run(&tried, text, ground)?;
+        let is_over = !result.complete || interrupt::requested();
+        let step = judge(&tried, &result, rate, goal);
+        let next = bounds.next(rate, step.holds);
+        steps.push(step);
+        progress.step();
+        match next {
+            Some(next) if !is_over => rate = next,
+            _ => break result,
+        }
+    };
+    if let Some(found) = bounds.holds.filter(|_| last.complete && !interrupt::requested()) {
+        progress.describe(&format!("{found:.0} events/s, whole"));
+        let mut whole = scenario.clone();
+        whole.scale_rates(found / start);
+        last = stage::run(&whole, text, ground)?;
+        let check = judge(&whole, &last, found, goal);
+        if !check.holds {
+            last.notes.push(format!(
+                "the rate that was found held for {} s, but not for the whole scenario",
+                goal.step_seconds
+            ));
+        }
+        steps.push(check);
+    }
+    last.capacity = Some(Capacity { goal_p99_us: goal.p99_us, steps, found_per_s: bounds.holds });
+    Ok(last)
+}
+
+fn judge(scenario: &Scenario, result: &RunResult, rate: f64, goal: &Goal) -> CapacityStep {
+    let worst = |percent: f64| {
+        let of_events = result
+            .latencies
+            .iter()
+            .filter(|latency| !scenario.churn.iter().any(|of| of.get_ref().name == latency.role));
+        let worst = of_events.filter_map(|latency| latency.percentile_ns(percent)).max();
+        worst.unwrap_or(0) as f64 / 1000.0
+    };
+    let (p50_us, p99_us) = (worst(50.0), worst(99.0));
+    let clean = totals::is_clean(scenario, result);
+    let emitted: u64 = result
+        .roles
+        .iter()
+        .filter(|role| role.kind == crate::result::RoleKind::Emitter)
+        .map(|role| role.emitted)
+        .sum();
+    let due = rate * scenario.load_seconds();
+    let is_on_time = emitted as f64 >= due * MIN_EMITTED - totals::spread(due);
+    let holds = clean && is_on_time && p99_us > 0.0 && p99_us <= goal.p99_us;
+    let delivered_per_s = totals::delivered_per_s(result, scenario);
+    CapacityStep { rate_per_s: rate, delivered_per_s, p50_us, p99_us, clean, holds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(start: f64, limit: f64) -> (Option<f64>, usize) {
+        let mut bounds = Bounds::new();
+        let (mut rate, mut tries) = (start, 1);
+        while let Some(next) = bounds.next(rate, rate <= limit) {
+            rate = next;
+            tries += 1;
+        }
+        (bounds.holds, tries)
+    }
+
+    #[test]
+    fn the_limit_is_found_from_below_and_from_above() {
+        for start in [10.0, 1000.0, 50_000.0] {
+            let (found, tries) = search(start, 1000.0);
+            let found = found.unwrap();
+            assert!((950.0..=1000.0).contains(&found), "from {start}: {found}");
+            assert!(tries < 16, "from {start}: {tries}");
+        }
+    }
+
+    #[test]
+    fn what_never_holds_and_what_always_holds_ends() {
+        assert_eq!(search(1000.0, 0.0).0, None);
+        let (found, tries) = search(1.0, f64::INFINITY);
+        assert!(found.unwrap() >= 65_536.0);
+        assert_eq!(tries, MAX_DOUBLINGS + 1);
+    }
+}

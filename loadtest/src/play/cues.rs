@@ -1,0 +1,174 @@
+//! The thread that takes cues: begins, ticks, ends; the same for every kind.
+
+use std::io::BufRead;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::plan::{Cue, Note, Tick};
+use crate::clock;
+use crate::message::{Report, report};
+use crate::tally::Emitted;
+
+const NS_PER_MS: u64 = 1_000_000;
+/// Before it began there is nothing to tell.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// Sleeping shorter than this overshoots; who waits spins instead.
+const MIN_SLEEP_NS: u64 = 20_000;
+/// How late an end may be noticed by who sleeps.
+const MAX_SLEEP_NS: u64 = 50 * NS_PER_MS;
+
+/// What all threads of a process know of the run.
+#[derive(Debug, Default)]
+pub struct Course {
+    began: Mutex<Option<u64>>,
+    begin: Condvar,
+    began_ns: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// What happens to a process.
+#[derive(Debug)]
+pub enum Event {
+    /// It was told something.
+    Cue(Cue),
+    /// One of its threads is done.
+    Done(Result<Done>),
+}
+
+/// What a thread that emits leaves behind.
+#[derive(Debug)]
+pub struct Done {
+    /// How much of each event.
+    pub totals: Vec<Emitted>,
+    /// Bytes of all payloads.
+    pub bytes: u64,
+    /// Times the client refused an event.
+    pub refused: u64,
+}
+
+/// What a kind of process does about it.
+pub trait Player {
+    /// How it goes.
+    fn tick(&self) -> Tick;
+    /// What is known once this was emitted; waits for what is missing.
+    fn finish(&self, totals: &[Emitted]) -> Note;
+}
+
+impl Course {
+    /// When it began, by the machine's clock; waits for that.
+    pub fn wait(&self) -> u64 {
+        let mut began = self.began.lock().expect("no thread panics with the lock");
+        loop {
+            match *began {
+                Some(at_ns) => return at_ns,
+                None => began = self.begin.wait(began).expect("no thread panics with the lock"),
+            }
+        }
+    }
+
+    /// When it began; 0 if it has not.
+    #[inline]
+    pub fn began_ns(&self) -> u64 {
+        self.began_ns.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is to end.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, at_ns: u64) {
+        self.began_ns.store(at_ns, Ordering::Relaxed);
+        *self.began.lock().expect("no thread panics with the lock") = Some(at_ns);
+        self.begin.notify_all();
+    }
+
+    /// Sleeps until then; whether it is not over.
+    pub fn sleep_until(&self, at_ns: u64) -> bool {
+        loop {
+            if self.is_over() {
+                return false;
+            }
+            let now = clock::now_ns();
+            if now >= at_ns {
+                return true;
+            }
+            if at_ns - now > MIN_SLEEP_NS {
+                clock::sleep_until(at_ns.min(now + MAX_SLEEP_NS));
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}
+
+/// Where threads tell that they are done.
+pub fn events() -> (Sender<Event>, Receiver<Event>) {
+    mpsc::channel()
+}
+
+/// Says it is ready and takes cues until told to quit. `voices` threads will say
+/// that they are done; then that is told.
+pub fn play(
+    player: &impl Player,
+    course: &Arc<Course>,
+    (sender, events): (Sender<Event>, Receiver<Event>),
+    voices: usize,
+) {
+    thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            let cue = serde_json::from_str(&line).unwrap_or(Cue::Quit);
+            if sender.send(Event::Cue(cue)).is_err() {
+                return;
+            }
+        }
+        // An end of the input is the end of the agent.
+        let _ = sender.send(Event::Cue(Cue::Quit));
+    });
+    report(&Report::Ready { driver: None });
+    let mut interval = PATIENCE;
+    let mut all = Done { totals: Vec::new(), bytes: 0, refused: 0 };
+    let mut left = voices;
+    loop {
+        match events.recv_timeout(interval) {
+            Ok(Event::Cue(Cue::Begin { at_ns, interval_ms })) => {
+                course.begin(at_ns);
+                interval = Duration::from_millis(interval_ms.max(1));
+            }
+            Ok(Event::Cue(Cue::Stop)) => course.stop.store(true, Ordering::Relaxed),
+            Ok(Event::Cue(Cue::Finish(totals))) => {
+                let finished = player.finish(&totals);
+                note(Note::Tick(player.tick()));
+                note(finished);
+                interval = PATIENCE;
+            }
+            // Not by returning: a client that is dropped says goodbye, and waits.
+            Ok(Event::Cue(Cue::Quit)) | Err(RecvTimeoutError::Disconnected) => {
+                std::process::exit(0)
+            }
+            Ok(Event::Done(Ok(done))) => {
+                all.totals.extend(done.totals);
+                all.bytes += done.bytes;
+                all.refused += done.refused;
+                left -= 1;
+                if left == 0 {
+                    let totals = std::mem::take(&mut all.totals);
+                    note(Note::Tick(player.tick()));
+                    note(Note::Emitted { totals, bytes: all.bytes, refused: all.refused });
+                }
+            }
+            Ok(Event::Done(Err(error))) => report(&Report::Failed(format!("{error:#}"))),
+            Err(RecvTimeoutError::Timeout) => note(Note::Tick(player.tick())),
+        }
+    }
+}
+
+fn note(note: Note) {
+    report(&Report::Note(Box::new(note)));
+}

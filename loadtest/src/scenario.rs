@@ -1,0 +1,401 @@
+//! A scenario: who emits what to whom, on which machines, for how long, and what
+//! goes wrong meanwhile. A TOML file, or one that is shipped.
+//!
+//! ```text
+//!   text ─ parse ─▶ Scenario ─ check ─▶ (fits together) ─ cast ─▶ processes
+//! ```
+//! - `size`, `pace`, `name`: the values that a file may hold.
+//! - `schedule`: when the next event is due, from phases and rates.
+//! - `parse`, `check`: an error names the file, the line and what is allowed.
+//! - `cast`: the processes of each machine and what each is told.
+//! - `shipped`: the scenarios that come with the program.
+//!
+//! Knows no clock, no socket and no process.
+
+pub mod cast;
+mod check;
+pub mod name;
+pub mod pace;
+mod parse;
+pub mod schedule;
+pub mod shipped;
+pub mod size;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use self::name::{Names, Template};
+use self::pace::{Arrivals, Rate};
+use self::size::Sizes;
+
+pub use self::parse::read;
+
+/// More than anybody has agents for.
+pub const MAX_MACHINES: usize = 64;
+/// Of one role on one machine: each has threads of its own.
+pub const MAX_CLIENTS: usize = 4096;
+/// Of one role on one machine.
+pub const MAX_PROCESSES: usize = 64;
+/// Emitters are numbered by 16 bits in a payload.
+pub const MAX_EMITTERS: usize = 1 << 16;
+/// Names of one emitter: numbered by 16 bits in a payload.
+pub const MAX_EVENTS: usize = 1 << 16;
+/// A day.
+pub const MAX_SECONDS: f64 = 86_400.0;
+
+/// Everything about one run but where the machines are.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a scenario")]
+pub struct Scenario {
+    /// What it is called.
+    pub name: String,
+    /// What it stands for, in a sentence.
+    #[serde(default)]
+    pub about: String,
+    /// Names of the machines, or how many there are.
+    #[serde(default)]
+    pub machines: Machines,
+    /// Where random sizes and arrivals start; the same seed, the same load.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Seconds that are measured, where there are no phases.
+    #[serde(default = "default_seconds", deserialize_with = "pace::seconds")]
+    pub seconds: f64,
+    /// Seconds before them that are not.
+    #[serde(default = "default_warm_up", deserialize_with = "pace::seconds_or_none")]
+    pub warm_up: f64,
+    /// How the brokers are run.
+    #[serde(default)]
+    pub broker: BrokerSpec,
+    /// What lies between the machines where they are namespaces.
+    #[serde(default)]
+    pub network: NetworkSpec,
+    /// Parts of the run, one after the other.
+    #[serde(default, rename = "phase")]
+    pub phases: Vec<PhaseSpec>,
+    /// Who emits.
+    #[serde(default)]
+    pub emitters: Vec<Spanned<EmitterSpec>>,
+    /// Who listens.
+    #[serde(default)]
+    pub listeners: Vec<Spanned<ListenerSpec>>,
+    /// Who comes and goes.
+    #[serde(default)]
+    pub churn: Vec<Spanned<ChurnSpec>>,
+    /// What goes wrong.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<Spanned<FaultSpec>>,
+}
+
+/// The machines' names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machines(pub Vec<String>);
+
+/// How the brokers are run.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table [broker]")]
+pub struct BrokerSpec {
+    /// Start one on each machine; else attach to the one that runs there.
+    pub start: bool,
+    /// Its shards; unset: its default.
+    pub shards: Option<u16>,
+    /// Its back end; unset: its default.
+    pub backend: Option<Backend>,
+    /// Whether emitters wait for slow listeners on other machines too.
+    pub cluster_pressure: bool,
+}
+
+/// A broker's way to talk to the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// The best there is.
+    Auto,
+    /// io_uring.
+    Uring,
+    /// Readiness.
+    Poll,
+}
+
+/// What lies between machines that are namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table [network]")]
+pub struct NetworkSpec {
+    /// Percent of the packets that each machine loses as they arrive.
+    #[serde(deserialize_with = "pace::percent")]
+    pub loss_percent: f64,
+    /// Megabits per second that reach each machine; unset: what the kernel does.
+    pub rate_mbit: Option<u64>,
+}
+
+/// A part of the run.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[phase]]")]
+pub struct PhaseSpec {
+    /// What it is called.
+    pub name: String,
+    /// How long it takes.
+    #[serde(deserialize_with = "pace::seconds")]
+    pub seconds: f64,
+    /// Share of every rate at its start.
+    #[serde(default = "whole", deserialize_with = "pace::share")]
+    pub load: f64,
+    /// Share of every rate at its end; unset: as at its start.
+    #[serde(default, deserialize_with = "pace::share_or_none")]
+    pub load_to: Option<f64>,
+    /// Whether it counts for latencies and rates.
+    #[serde(default = "yes")]
+    pub measured: bool,
+}
+
+/// Who emits, on each of some machines.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[emitters]]")]
+pub struct EmitterSpec {
+    /// What the role is called.
+    pub name: String,
+    /// On which machines; empty: on all.
+    #[serde(default)]
+    pub on: Vec<String>,
+    /// The channel.
+    #[serde(default)]
+    pub channel: Template,
+    /// Connections on each machine.
+    #[serde(default = "one")]
+    pub clients: usize,
+    /// Processes that share them.
+    #[serde(default = "one")]
+    pub processes: usize,
+    /// What is emitted, in turn.
+    pub events: Names,
+    /// Bytes of a payload.
+    #[serde(default)]
+    pub size: Sizes,
+    /// Events per second and connection.
+    pub rate: Rate,
+    /// How they are spread over time.
+    #[serde(default)]
+    pub arrivals: Arrivals,
+    /// Whether listeners answer, and latency is there and back.
+    #[serde(default)]
+    pub round_trip: bool,
+}
+
+/// Who listens, on each of some machines.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[listeners]]")]
+pub struct ListenerSpec {
+    /// What the role is called.
+    pub name: String,
+    /// On which machines; empty: on all.
+    #[serde(default)]
+    pub on: Vec<String>,
+    /// The channel.
+    #[serde(default)]
+    pub channel: Template,
+    /// Connections on each machine.
+    #[serde(default = "one")]
+    pub clients: usize,
+    /// Processes that share them.
+    #[serde(default = "one")]
+    pub processes: usize,
+    /// What is listened to.
+    pub patterns: Names,
+    /// Whether each event is answered.
+    #[serde(default)]
+    pub replies: bool,
+    /// Microseconds that each event takes: a slow listener.
+    #[serde(default)]
+    pub delay_us: u64,
+    /// What happens when it does not keep up.
+    #[serde(default)]
+    pub queue: Queue,
+    /// How much of a payload is compared.
+    #[serde(default)]
+    pub verify: Verify,
+}
+
+/// What happens when a listener does not keep up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Queue {
+    /// Emitters wait for it.
+    #[default]
+    Pace,
+    /// It loses the oldest events; that is not held against anybody.
+    Latest,
+}
+
+/// How much of a payload is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// Head and tail of each, all of every 64th.
+    #[default]
+    Sampled,
+    /// Every byte.
+    Full,
+}
+
+/// Who comes and goes, on each of some machines.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[churn]]")]
+pub struct ChurnSpec {
+    /// What the role is called.
+    pub name: String,
+    /// On which machines; empty: on all.
+    #[serde(default)]
+    pub on: Vec<String>,
+    /// The channel.
+    #[serde(default)]
+    pub channel: Template,
+    /// New connections per second.
+    #[serde(deserialize_with = "pace::connects")]
+    pub connects_per_s: f64,
+    /// Milliseconds until each leaves.
+    pub lifetime_ms: u64,
+    /// What each listens to.
+    pub patterns: Names,
+}
+
+/// Something that goes wrong, and is mended.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[fault]]")]
+pub struct FaultSpec {
+    /// What.
+    pub kind: FaultKind,
+    /// Where.
+    pub machine: String,
+    /// Seconds after the start.
+    #[serde(deserialize_with = "pace::seconds_or_none")]
+    pub at_s: f64,
+    /// Seconds until it is mended.
+    #[serde(deserialize_with = "pace::seconds_or_none")]
+    pub for_s: f64,
+    /// Of the packets, for `loss`.
+    #[serde(default, deserialize_with = "pace::percent")]
+    pub percent: f64,
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The broker is killed, and started again.
+    RestartBroker,
+    /// The machine's cable is pulled; between namespaces alone.
+    Partition,
+    /// The machine loses packets; between namespaces alone.
+    Loss,
+}
+
+impl Default for BrokerSpec {
+    fn default() -> BrokerSpec {
+        BrokerSpec { start: true, shards: None, backend: None, cluster_pressure: true }
+    }
+}
+
+impl Scenario {
+    /// The phases, or those that stand for `warm-up` and `seconds`.
+    pub fn phases(&self) -> Vec<PhaseSpec> {
+        if !self.phases.is_empty() {
+            return self.phases.clone();
+        }
+        let phase = |name: &str, seconds, measured| PhaseSpec {
+            name: name.into(),
+            seconds,
+            load: 1.0,
+            load_to: None,
+            measured,
+        };
+        let mut phases = Vec::new();
+        if self.warm_up > 0.0 {
+            phases.push(phase("warm-up", self.warm_up, false));
+        }
+        phases.push(phase("load", self.seconds, true));
+        phases
+    }
+
+    /// How long all phases take.
+    pub fn total_seconds(&self) -> f64 {
+        self.phases().iter().map(|phase| phase.seconds).sum()
+    }
+
+    /// How much of that is measured.
+    pub fn measured_seconds(&self) -> f64 {
+        let phases = self.phases();
+        phases.iter().filter(|phase| phase.measured).map(|phase| phase.seconds).sum()
+    }
+
+    /// Seconds at full load that emit as much as all phases do.
+    pub fn load_seconds(&self) -> f64 {
+        let mean = |of: &PhaseSpec| (of.load + of.load_to.unwrap_or(of.load)) / 2.0;
+        self.phases().iter().map(|phase| phase.seconds * mean(phase)).sum()
+    }
+
+    /// Makes it longer or shorter, so that so many seconds are measured; faults
+    /// move with it.
+    pub fn stretch(&mut self, seconds: f64) {
+        let factor = seconds / self.measured_seconds();
+        self.seconds *= factor;
+        self.warm_up *= factor;
+        self.phases.iter_mut().for_each(|phase| phase.seconds *= factor);
+        for fault in &mut self.faults {
+            let fault = fault.get_mut();
+            fault.at_s *= factor;
+            fault.for_s *= factor;
+        }
+    }
+
+    /// Events per second that all emitters together are to emit at full load;
+    /// `None` if one emits as fast as it goes.
+    pub fn offered_per_s(&self) -> Option<f64> {
+        let rates = self.emitters.iter().map(|emitters| {
+            let emitters = emitters.get_ref();
+            let machines = self.machines_of(&emitters.on).len();
+            Some(emitters.rate.per_s()? * (emitters.clients * machines) as f64)
+        });
+        rates.sum()
+    }
+
+    /// Scales every rate.
+    pub fn scale_rates(&mut self, factor: f64) {
+        self.emitters.iter_mut().for_each(|emitters| emitters.get_mut().rate.scale(factor));
+    }
+
+    /// The numbers of the machines that are meant.
+    pub fn machines_of(&self, on: &[String]) -> Vec<usize> {
+        let meant = |name: &String| on.is_empty() || on.contains(name);
+        self.machines
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| meant(name))
+            .map(|(at, _)| at)
+            .collect()
+    }
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+fn default_seconds() -> f64 {
+    10.0
+}
+
+fn default_warm_up() -> f64 {
+    1.0
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> usize {
+    1
+}

@@ -1,0 +1,179 @@
+//! Numbers of a scenario with their limits: rates, arrivals, seconds, shares.
+//!
+//! What is out of its range is refused while the file is read, so that the error
+//! names the line.
+
+use std::fmt;
+
+use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::MAX_SECONDS;
+
+/// Less is a matter of days.
+const MIN_PER_S: f64 = 0.001;
+/// More than a clock of nanoseconds tells apart.
+const MAX_PER_S: f64 = 1e9;
+/// Each is a connection: more than any machine opens.
+const MAX_CONNECTS_PER_S: f64 = 100_000.0;
+/// Beyond it a phase is not a share of the load any more.
+const MAX_SHARE: f64 = 1000.0;
+
+/// Events per second of one connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// As fast as it goes.
+    Max,
+    /// So many (open loop): latency counts from when each was due.
+    PerS(f64),
+}
+
+/// How events are spread over time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrivals {
+    /// At equal distances.
+    #[default]
+    Constant,
+    /// At random, as of many independent sources.
+    Poisson,
+}
+
+impl Rate {
+    /// A number, if there is one.
+    pub fn per_s(self) -> Option<f64> {
+        match self {
+            Rate::Max => None,
+            Rate::PerS(rate) => Some(rate),
+        }
+    }
+
+    /// So many times as fast; what goes as fast as it goes stays as it is.
+    pub fn scale(&mut self, factor: f64) {
+        if let Rate::PerS(rate) = self {
+            *rate = (*rate * factor).clamp(MIN_PER_S, MAX_PER_S);
+        }
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Rate::Max => serializer.serialize_str("max"),
+            Rate::PerS(rate) => serializer.serialize_f64(*rate),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Rate, D::Error> {
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = Rate;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("events per second, or \"max\" for as fast as it goes")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Rate, E> {
+                match text {
+                    "max" => Ok(Rate::Max),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_i64<E: Error>(self, rate: i64) -> Result<Rate, E> {
+                self.visit_f64(rate as f64)
+            }
+
+            fn visit_f64<E: Error>(self, rate: f64) -> Result<Rate, E> {
+                within(rate, MIN_PER_S, MAX_PER_S, "events per second").map(Rate::PerS)
+            }
+        }
+        deserializer.deserialize_any(Word)
+    }
+}
+
+/// A number that may be written without a point.
+struct Number(f64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Number, E> {
+                Ok(Number(number as f64))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Number, E> {
+                Ok(Number(number))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+fn within<E: Error>(value: f64, least: f64, most: f64, what: &str) -> Result<f64, E> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(E::custom(format_args!("{value}: {what} must be from {least} to {most}")))
+}
+
+fn number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    least: f64,
+    most: f64,
+    what: &str,
+) -> Result<f64, D::Error> {
+    within(Number::deserialize(deserializer)?.0, least, most, what)
+}
+
+/// Seconds, more than none.
+pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, 0.05, MAX_SECONDS, "seconds")
+}
+
+/// Seconds.
+pub fn seconds_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, 0.0, MAX_SECONDS, "seconds")
+}
+
+/// Percent.
+pub fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, 0.0, 100.0, "percent")
+}
+
+/// A share of a rate.
+pub fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, 0.0, MAX_SHARE, "the load, where 1 is all of it,")
+}
+
+/// A share of a rate that may be missing.
+pub fn share_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    share(deserializer).map(Some)
+}
+
+/// Connections per second.
+pub fn connects<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer, MIN_PER_S, MAX_CONNECTS_PER_S, "connections per second")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_told_the_same_rates() {
+        for rate in [Rate::Max, Rate::PerS(200.0), Rate::PerS(0.125)] {
+            let told = serde_json::to_string(&rate).unwrap();
+            assert_eq!(serde_json::from_str::<Rate>(&told).unwrap(), rate);
+        }
+    }
+}
