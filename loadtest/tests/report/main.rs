@@ -2,6 +2,8 @@
 //! them: all plots there, no complaint, nothing over something else, on a phone
 //! and on a desk, light and dark.
 
+#![cfg(unix)]
+
 mod browser;
 mod example;
 
