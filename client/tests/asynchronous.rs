@@ -82,7 +82,9 @@ async fn until_async(mut holds: impl FnMut() -> bool) {
 async fn a_full_subscription_holds_the_emitter() {
     const EVENTS: usize = 300;
     let broker = Broker::start();
-    let emitter = AsyncClient::connect(&broker.path).await.unwrap();
+    // All that waits goes before the goodbye, in steps of 4 KiB on Windows.
+    let patient = Client::builder().disconnect_timeout(PATIENCE * 6);
+    let emitter = patient.connect_async(&broker.path).await.unwrap();
     let listener = AsyncClient::connect(&broker.path).await.unwrap();
     let mut subscription = listener.subscribe("big").await.unwrap();
     let emits = tokio::spawn(async move {
