@@ -29,9 +29,9 @@ mod agent;
 pub mod args;
 mod broker;
 mod clock;
-mod coordinator;
 #[cfg(feature = "compare")]
 pub mod compare;
+mod coordinator;
 mod crew;
 pub mod diff;
 mod emitter;

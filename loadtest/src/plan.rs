@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
 use crate::link::plan::LinkRole;
-use crate::play::plan::PartPlan;
 #[cfg(feature = "compare")]
 use crate::peers::PeerRole;
+use crate::play::plan::PartPlan;
 use crate::relay::RelayPlan;
 
 /// Name of the event that the slow reader listens to.
