@@ -5,8 +5,7 @@
 //!                 ├─ Connection (trait) ────┤
 //!                 │   ├─ Pipe<Nats>    text │  hand-written: bytes in a buffer,
 //!                 │   ├─ Pipe<Redis>   RESP │  one write per batch, one read for
-//!                 │   ├─ Pipe<Mqtt>   3.1.1 │  all that is there
-//!                 │   └─ zeromq      libzmq │  by its library, if asked for
+//!                 │   └─ Pipe<Mqtt>   3.1.1 │  all that is there
 //!                 └──── socket ── server ───┘  started here, ended by its id
 //! ```
 //! Fair: pipelined and batched as our client is, the peer's best local transport,
@@ -27,8 +26,6 @@ mod pipe;
 mod redis;
 mod role;
 mod server;
-#[cfg(netcluster_zeromq)]
-mod zeromq;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -49,7 +46,8 @@ pub enum Peer {
     Nats,
     /// `redis-server`, by its publish and subscribe.
     Redis,
-    /// A proxy of XSUB and XPUB sockets, by libzmq.
+    /// Known by name alone: its library is C++ and not under a licence that is taken
+    /// here.
     Zeromq,
     /// Known by name alone: its crate brings some 250 others, not all of them
     /// under licences that are taken here.

@@ -66,20 +66,19 @@ impl Runner {
     }
 }
 
-/// Runs a scenario once with another broker in the middle, whose process `start`
-/// may make a member of the crew; what members counted besides comes with it.
+/// Runs a scenario once with another broker in the middle, which runs already; what
+/// members counted besides comes with it.
 ///
 /// # Errors
 /// As [`Runner::run`].
 #[cfg(feature = "compare")]
 pub fn run_around(
     scenario: &Scenario,
-    start: impl FnOnce(&mut Crew) -> Result<u32>,
+    middle_pid: u32,
     (listeners, emitters): (Vec<Role>, Vec<Role>),
 ) -> Result<(Outcome, Vec<(String, u64)>)> {
     interrupt::check()?;
     let mut crew = Crew::new();
-    let middle_pid = start(&mut crew)?;
     let listeners = start_all(&mut crew, "listener", &listeners)?;
     wait_ready(&mut crew, &listeners)?;
     let emitters = start_all(&mut crew, "emitter", &emitters)?;

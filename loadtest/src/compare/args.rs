@@ -18,8 +18,8 @@ A load is EMITTERS-LISTENERS-BYTES, or trip-BYTES for one event on the way at a 
 1-8-16k is one emitter, eight listeners and 16 KiB. With several emitters there are as
 many listeners, each fed by one. netcluster itself is always among the peers.
 
-Others' servers are looked for in PATH; zeromq is a library and needs a build with the
-feature of its name.
+Others' servers are looked for in PATH. zeromq and zenoh are known by name alone: there
+are no clients for them here.
 
 Exit code: 0, 1 if netcluster or the relay lost anything or a run failed, 2 on errors,
 130 if interrupted (with what there is).";

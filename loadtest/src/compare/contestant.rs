@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::broker;
 use crate::outcome::Outcome;
-use crate::peers::{Address, Found, Peer, PeerRole, Server, version_of};
+use crate::peers::{Found, Peer, PeerRole, Server, version_of};
 use crate::plan::{Middle, Scenario};
-use crate::run::{Runner, run_around, wait_ready};
+use crate::run::{Runner, run_around};
 use crate::scratch::Scratch;
 
 /// A name on the command line.
@@ -118,23 +118,8 @@ impl Ready {
             return Ok((outcome, Vec::new()));
         };
         let scratch = Scratch::new()?;
-        match &self.program {
-            Some(program) => {
-                let server = Server::start(peer, program, &scratch, scenario.size)?;
-                let roles = PeerRole::of(scenario, peer, server.address());
-                run_around(scenario, |_| Ok(server.pid()), roles)
-            }
-            None => {
-                let address = Address::Unix(scratch.socket());
-                let roles = PeerRole::of(scenario, peer, &address);
-                let server = PeerRole::server(peer, address, scenario.size);
-                let start = |crew: &mut crate::crew::Crew| {
-                    let member = crew.start(peer.name(), &server)?;
-                    wait_ready(crew, &[member])?;
-                    Ok(crew.pid(member))
-                };
-                run_around(scenario, start, roles)
-            }
-        }
+        let program = self.program.as_deref().context("a peer that was found has a program")?;
+        let server = Server::start(peer, program, &scratch, scenario.size)?;
+        run_around(scenario, server.pid(), PeerRole::of(scenario, peer, server.address()))
     }
 }
