@@ -278,7 +278,7 @@ fn start_all(crew: &mut Crew, what: &str, roles: &[Role]) -> Result<Vec<Member>>
     roles.iter().enumerate().map(start).collect()
 }
 
-pub(crate) fn wait_ready(crew: &mut Crew, members: &[Member]) -> Result<Vec<Option<String>>> {
+fn wait_ready(crew: &mut Crew, members: &[Member]) -> Result<Vec<Option<String>>> {
     crew.collect(members, READY_TIMEOUT, "start", |report| match report {
         Report::Ready { driver } => Some(driver.clone()),
         _ => None,
