@@ -46,11 +46,9 @@ pub enum Peer {
     Nats,
     /// `redis-server`, by its publish and subscribe.
     Redis,
-    /// Known by name alone: its library is C++ and not under a licence that is taken
-    /// here.
+    /// libzmq's forwarder, by ZMTP 3.0.
     Zeromq,
-    /// Known by name alone: its crate brings some 250 others, not all of them
-    /// under licences that are taken here.
+    /// Zenoh's router, by its protocol.
     Zenoh,
     /// `mosquitto`, by MQTT 3.1.1 with quality of service 0.
     Mosquitto,

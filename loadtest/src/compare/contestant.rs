@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::broker;
@@ -23,9 +23,9 @@ pub enum Contestant {
     Nats,
     /// `redis-server`.
     Redis,
-    /// A forwarder of libzmq.
+    /// A forwarder of libzmq, run by `python3`.
     Zeromq,
-    /// Zenoh, which is always skipped.
+    /// A router of Zenoh, run by `python3`.
     Zenoh,
     /// `mosquitto`.
     Mosquitto,
@@ -35,7 +35,7 @@ pub enum Contestant {
 #[derive(Clone, Debug)]
 pub struct Ready {
     what: Contestant,
-    program: Option<PathBuf>,
+    program: PathBuf,
     version: String,
 }
 
@@ -84,11 +84,14 @@ impl Contestant {
         let own = env!("CARGO_PKG_VERSION").to_owned();
         let Found { program, version } = match self.peer() {
             Some(peer) => peer.find()?,
-            None if self == Contestant::Relay => Found { program: None, version: own },
+            None if self == Contestant::Relay => {
+                // A role of this program.
+                Found { program: PathBuf::new(), version: own }
+            }
             None => {
                 let program = broker::find(broker).map_err(|error| format!("{error:#}"))?;
-                let version = version_of(&program, "--version", "netcluster ")?;
-                Found { program: Some(program), version }
+                let version = version_of(&program, &["--version"], "netcluster ")?;
+                Found { program: program, version }
             }
         };
         Ok(Ready { what: self, program, version })
@@ -113,13 +116,12 @@ impl Ready {
                 Contestant::Relay => Middle::Relay,
                 _ => Middle::Broker,
             };
-            let program = self.program.clone().unwrap_or_default();
+            let program = self.program.clone();
             let outcome = Runner { program, middle }.run(scenario, middle)?;
             return Ok((outcome, Vec::new()));
         };
         let scratch = Scratch::new()?;
-        let program = self.program.as_deref().context("a peer that was found has a program")?;
-        let server = Server::start(peer, program, &scratch, scenario.size)?;
+        let server = Server::start(peer, &self.program, &scratch, scenario.size)?;
         run_around(scenario, server.pid(), PeerRole::of(scenario, peer, server.address()))
     }
 }

@@ -39,7 +39,7 @@ impl Dialect for Mqtt {
     }
 
     /// Without keep-alive: an emitter that waits to be told has nothing to say.
-    fn hello(&self, out: &mut Vec<u8>) -> usize {
+    fn hello(&mut self, out: &mut Vec<u8>) -> usize {
         out.push(CONNECT);
         push_length(out, 10 + 2 + self.name.len());
         push_text(out, "MQTT");
@@ -48,7 +48,7 @@ impl Dialect for Mqtt {
         1
     }
 
-    fn subscribe(&self, topic: &str, out: &mut Vec<u8>) -> usize {
+    fn subscribe(&mut self, topic: &str, out: &mut Vec<u8>) -> usize {
         out.push(SUBSCRIBE);
         push_length(out, 2 + 2 + topic.len() + 1);
         out.extend_from_slice(&[0, 1]);
@@ -58,23 +58,23 @@ impl Dialect for Mqtt {
     }
 
     #[inline]
-    fn publish(&self, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
+    fn publish(&mut self, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
         out.push(PUBLISH);
         push_length(out, 2 + topic.len() + payload.len());
         push_text(out, topic);
         out.extend_from_slice(payload);
     }
 
-    fn fence(&self, out: &mut Vec<u8>) -> usize {
+    fn fence(&mut self, out: &mut Vec<u8>) -> usize {
         out.extend_from_slice(&[PINGREQ, 0]);
         1
     }
 
     /// It asks nothing.
-    fn reply(&self, _out: &mut Vec<u8>) {}
+    fn reply(&mut self, _out: &mut Vec<u8>) {}
 
     #[inline]
-    fn decode<'b>(&self, bytes: &'b [u8]) -> Result<Decoded<'b>> {
+    fn decode<'b>(&'b mut self, bytes: &'b [u8]) -> Result<Decoded<'b>> {
         let Some((&kind, rest)) = bytes.split_first() else { return Ok(Decoded::Partial) };
         let Some((length, digits)) = read_length(rest)? else { return Ok(Decoded::Partial) };
         let Some(body) = rest.get(digits..digits + length) else { return Ok(Decoded::Partial) };

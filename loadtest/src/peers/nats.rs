@@ -20,7 +20,7 @@ impl Dialect for Nats {
         Nats { name: name.into() }
     }
 
-    fn hello(&self, out: &mut Vec<u8>) -> usize {
+    fn hello(&mut self, out: &mut Vec<u8>) -> usize {
         let options = serde_json::json!({
             "verbose": false, "pedantic": false, "lang": "rust", "version": "0", "protocol": 1,
             "name": self.name,
@@ -30,13 +30,13 @@ impl Dialect for Nats {
     }
 
     /// A subscription has no answer of its own.
-    fn subscribe(&self, topic: &str, out: &mut Vec<u8>) -> usize {
+    fn subscribe(&mut self, topic: &str, out: &mut Vec<u8>) -> usize {
         out.extend_from_slice(format!("SUB {topic} 1\r\n").as_bytes());
         self.fence(out)
     }
 
     #[inline]
-    fn publish(&self, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
+    fn publish(&mut self, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"PUB ");
         out.extend_from_slice(topic.as_bytes());
         out.push(b' ');
@@ -46,17 +46,17 @@ impl Dialect for Nats {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn fence(&self, out: &mut Vec<u8>) -> usize {
+    fn fence(&mut self, out: &mut Vec<u8>) -> usize {
         out.extend_from_slice(b"PING\r\n");
         1
     }
 
-    fn reply(&self, out: &mut Vec<u8>) {
+    fn reply(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"PONG\r\n");
     }
 
     #[inline]
-    fn decode<'b>(&self, bytes: &'b [u8]) -> Result<Decoded<'b>> {
+    fn decode<'b>(&'b mut self, bytes: &'b [u8]) -> Result<Decoded<'b>> {
         let Some((text, used)) = line(bytes)? else { return Ok(Decoded::Partial) };
         if let Some(fields) = text.strip_prefix(b"MSG ") {
             let length = fields.rsplit(|&byte| byte == b' ').next().unwrap_or_default();

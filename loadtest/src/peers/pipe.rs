@@ -52,22 +52,22 @@ pub trait Dialect: Sized {
     fn new(name: &str, only_publishes: bool) -> Self;
 
     /// The first bytes, and how many answers follow.
-    fn hello(&self, out: &mut Vec<u8>) -> usize;
+    fn hello(&mut self, out: &mut Vec<u8>) -> usize;
 
     /// A subscription, and how many answers follow.
-    fn subscribe(&self, topic: &str, out: &mut Vec<u8>) -> usize;
+    fn subscribe(&mut self, topic: &str, out: &mut Vec<u8>) -> usize;
 
     /// An event.
-    fn publish(&self, topic: &str, payload: &[u8], out: &mut Vec<u8>);
+    fn publish(&mut self, topic: &str, payload: &[u8], out: &mut Vec<u8>);
 
     /// A question behind all that was published, and how many answers follow.
-    fn fence(&self, out: &mut Vec<u8>) -> usize;
+    fn fence(&mut self, out: &mut Vec<u8>) -> usize;
 
     /// The answer to [`Decoded::Question`].
-    fn reply(&self, out: &mut Vec<u8>);
+    fn reply(&mut self, out: &mut Vec<u8>);
 
-    /// The first frame.
-    fn decode<'b>(&self, bytes: &'b [u8]) -> Result<Decoded<'b>>;
+    /// The first frame. An event may lie in the dialect, if the peer cuts it into pieces.
+    fn decode<'b>(&'b mut self, bytes: &'b [u8]) -> Result<Decoded<'b>>;
 }
 
 /// Appends a number in decimal digits, as text protocols tell lengths.

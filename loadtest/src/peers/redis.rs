@@ -24,7 +24,7 @@ impl Dialect for Redis {
         Redis { only_publishes }
     }
 
-    fn hello(&self, out: &mut Vec<u8>) -> usize {
+    fn hello(&mut self, out: &mut Vec<u8>) -> usize {
         command(&[b"HELLO", b"3"], out);
         if self.only_publishes {
             command(&[b"CLIENT", b"REPLY", b"OFF"], out);
@@ -32,19 +32,19 @@ impl Dialect for Redis {
         1
     }
 
-    fn subscribe(&self, topic: &str, out: &mut Vec<u8>) -> usize {
+    fn subscribe(&mut self, topic: &str, out: &mut Vec<u8>) -> usize {
         command(&[b"SUBSCRIBE", topic.as_bytes()], out);
         1
     }
 
     #[inline]
-    fn publish(&self, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
+    fn publish(&mut self, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"*3\r\n$7\r\nPUBLISH\r\n");
         bulk(topic.as_bytes(), out);
         bulk(payload, out);
     }
 
-    fn fence(&self, out: &mut Vec<u8>) -> usize {
+    fn fence(&mut self, out: &mut Vec<u8>) -> usize {
         if self.only_publishes {
             command(&[b"CLIENT", b"REPLY", b"ON"], out);
             command(&[b"CLIENT", b"REPLY", b"OFF"], out);
@@ -55,10 +55,10 @@ impl Dialect for Redis {
     }
 
     /// It asks nothing.
-    fn reply(&self, _out: &mut Vec<u8>) {}
+    fn reply(&mut self, _out: &mut Vec<u8>) {}
 
     #[inline]
-    fn decode<'b>(&self, bytes: &'b [u8]) -> Result<Decoded<'b>> {
+    fn decode<'b>(&'b mut self, bytes: &'b [u8]) -> Result<Decoded<'b>> {
         if let Some(rest) = bytes.strip_prefix(MESSAGE) {
             let Some((_, channel)) = read_bulk(rest)? else { return Ok(Decoded::Partial) };
             let Some((payload, length)) = read_bulk(&rest[channel..])? else {
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn who_only_publishes_gets_no_answers_but_to_the_hello_and_the_fence() {
-        let quiet = Redis::new("n", true);
+        let mut quiet = Redis::new("n", true);
         let mut out = Vec::new();
         assert_eq!(quiet.hello(&mut out), 1);
         assert!(out.ends_with(b"$5\r\nREPLY\r\n$3\r\nOFF\r\n"));

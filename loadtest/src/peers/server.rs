@@ -4,7 +4,9 @@
 //! No persistence, no keep-alive traffic, queues of [`QUEUE_BYTES`] per listener,
 //! sockets and files in the run's own directory.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,14 +23,18 @@ use crate::scratch::Scratch;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
+/// ZeroMQ and Zenoh are libraries; their brokers run in a process of this.
+const PYTHON: &str = "python3";
+const ZEROMQ: &str = include_str!("servers/zeromq.py");
+const ZENOH: &str = include_str!("servers/zenoh.py");
 /// Where servers lie on systems whose users do not look there.
 const MORE_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
 /// A peer that can be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its program; none if it is a library in this one.
-    pub program: Option<PathBuf>,
+    /// Its program; of a role of this one, empty.
+    pub program: PathBuf,
     /// As it tells it.
     pub version: String,
 }
@@ -43,55 +49,68 @@ pub struct Server {
 impl Peer {
     /// Looks whether it is installed; in words why not.
     pub fn find(self) -> Result<Found, String> {
-        let (program, flag, before) = match self {
-            Peer::Nats => ("nats-server", "--version", "nats-server: v"),
-            Peer::Redis => ("redis-server", "--version", "Redis server v="),
+        let (program, arguments, before) = match self {
+            Peer::Nats => ("nats-server", &["--version"][..], "nats-server: v"),
+            Peer::Redis => ("redis-server", &["--version"][..], "Redis server v="),
             // It has no flag for its version alone.
-            Peer::Mosquitto => ("mosquitto", "-h", "mosquitto version "),
-            Peer::Zeromq | Peer::Zenoh => {
-                return Err("this program has no client for it".into());
-            }
+            Peer::Mosquitto => ("mosquitto", &["-h"][..], "mosquitto version "),
+            Peer::Zeromq => (PYTHON, &["-c", ZEROMQ, "version"][..], "libzmq "),
+            Peer::Zenoh => (PYTHON, &["-c", ZENOH, "version"][..], "zenoh "),
         };
         let path = in_path(program).ok_or_else(|| format!("no {program} in PATH"))?;
-        let version = version_of(&path, flag, before)?;
-        Ok(Found { program: Some(path), version })
+        let version = version_of(&path, arguments, before);
+        let version = version.map_err(|error| match self {
+            Peer::Zeromq => format!("{PYTHON} cannot import zmq (pip install pyzmq)"),
+            Peer::Zenoh => format!("{PYTHON} cannot import zenoh (pip install eclipse-zenoh)"),
+            _ => error,
+        })?;
+        Ok(Found { program: path, version })
     }
 
-    /// Its settings, for payloads of `size` bytes.
-    fn settings(self, scratch: &Scratch, size: usize) -> String {
-        let directory = scratch.path().display();
+    /// How it is started, for payloads of `size` bytes. Its settings are a file, if it
+    /// takes one.
+    fn arguments(self, scratch: &Scratch, size: usize) -> io::Result<Vec<OsString>> {
         let socket = scratch.socket();
-        let socket = socket.display();
-        match self {
+        // Of events, for those that do not count bytes.
+        let queued = (QUEUE_BYTES / size.max(1)).max(1);
+        let settings = match self {
             Peer::Nats => format!(
-                "host: \"127.0.0.1\"\nport: -1\nports_file_dir: \"{directory}\"\n\
+                "host: \"127.0.0.1\"\nport: -1\nports_file_dir: \"{}\"\n\
                  max_payload: 8388608\nmax_pending: {QUEUE_BYTES}\n\
-                 write_deadline: \"30s\"\nping_interval: \"1h\"\n"
+                 write_deadline: \"30s\"\nping_interval: \"1h\"\n",
+                scratch.path().display()
             ),
             Peer::Redis => format!(
-                "port 0\nunixsocket \"{socket}\"\nunixsocketperm 700\ndir \"{directory}\"\n\
-                 save \"\"\nappendonly no\nclient-output-buffer-limit pubsub {QUEUE_BYTES} 0 0\n"
+                "port 0\nunixsocket \"{}\"\nunixsocketperm 700\ndir \"{}\"\n\
+                 save \"\"\nappendonly no\nclient-output-buffer-limit pubsub {QUEUE_BYTES} 0 0\n",
+                socket.display(),
+                scratch.path().display()
             ),
             Peer::Mosquitto => format!(
-                "listener 0 {socket}\nallow_anonymous true\npersistence false\nuser root\n\
-                 log_dest stderr\nlog_type error\nlog_type warning\nmax_queued_messages {}\n",
-                (QUEUE_BYTES / size.max(1)).max(1)
+                "listener 0 {}\nallow_anonymous true\npersistence false\nuser root\n\
+                 log_dest stderr\nlog_type error\nlog_type warning\nmax_queued_messages {queued}\n",
+                socket.display()
             ),
-            Peer::Zeromq | Peer::Zenoh => String::new(),
-        }
+            Peer::Zeromq => {
+                let queued = queued.to_string().into();
+                return Ok(vec!["-c".into(), ZEROMQ.into(), socket.into(), queued]);
+            }
+            Peer::Zenoh => return Ok(vec!["-c".into(), ZENOH.into(), socket.into()]),
+        };
+        let path = scratch.path().join("settings.conf");
+        fs::write(&path, settings)?;
+        Ok(match self {
+            Peer::Redis => vec![path.into()],
+            _ => vec!["-c".into(), path.into()],
+        })
     }
 }
 
 impl Server {
     /// Starts a program and waits until it listens.
     pub fn start(peer: Peer, program: &Path, scratch: &Scratch, size: usize) -> Result<Server> {
-        let settings = scratch.path().join("settings.conf");
-        fs::write(&settings, peer.settings(scratch, size))?;
         let mut command = Command::new(program);
-        match peer {
-            Peer::Redis => command.arg(&settings),
-            _ => command.arg("-c").arg(&settings),
-        };
+        command.args(peer.arguments(scratch, size)?);
         let log = File::create(scratch.log())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let child =
@@ -147,8 +166,8 @@ impl Drop for Server {
 }
 
 /// What a program tells behind these words; in words why not.
-pub fn version_of(program: &Path, flag: &str, before: &str) -> Result<String, String> {
-    let output = Command::new(program).arg(flag).stdin(Stdio::null()).output();
+pub fn version_of(program: &Path, arguments: &[&str], before: &str) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
@@ -187,11 +206,17 @@ mod tests {
     #[test]
     fn no_peer_keeps_anything_on_disk_and_queues_are_bounded() {
         let scratch = Scratch::new().unwrap();
-        assert!(Peer::Redis.settings(&scratch, 64).contains("save \"\"\nappendonly no\n"));
-        let mosquitto = Peer::Mosquitto.settings(&scratch, 64 << 10);
+        let settings = |peer: Peer, size| {
+            let arguments = peer.arguments(&scratch, size).unwrap();
+            fs::read_to_string(arguments.last().unwrap()).unwrap()
+        };
+        assert!(settings(Peer::Redis, 64).contains("save \"\"\nappendonly no\n"));
+        let mosquitto = settings(Peer::Mosquitto, 64 << 10);
         assert!(mosquitto.contains("persistence false\n"));
         assert!(mosquitto.ends_with("max_queued_messages 4096\n"), "{mosquitto}");
-        assert!(Peer::Nats.settings(&scratch, 64).contains("max_pending: 268435456\n"));
+        assert!(settings(Peer::Nats, 64).contains("max_pending: 268435456\n"));
+        let zeromq = Peer::Zeromq.arguments(&scratch, 64 << 10).unwrap();
+        assert_eq!(zeromq.last().unwrap(), "4096");
     }
 
     #[test]
