@@ -91,7 +91,7 @@ impl Contestant {
             None => {
                 let program = broker::find(broker).map_err(|error| format!("{error:#}"))?;
                 let version = version_of(&program, &["--version"], "netcluster ")?;
-                Found { program: program, version }
+                Found { program, version }
             }
         };
         Ok(Ready { what: self, program, version })
