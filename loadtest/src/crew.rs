@@ -104,15 +104,18 @@ impl Crew {
         self.processes[member.0].child.id()
     }
 
-    /// Tells these members something.
+    /// Tells all of these members something; an error names one that has ended.
     pub fn tell(&mut self, members: &[Member], command: &impl Serialize) -> Result<()> {
         let line = serde_json::to_string(command)?;
+        let mut told = Ok(());
         for member in members {
             let process = &mut self.processes[member.0];
             let sent = writeln!(process.input, "{line}").and_then(|()| process.input.flush());
-            sent.with_context(|| format!("{} has ended", process.name))?;
+            let sent = sent.with_context(|| format!("{} has ended", process.name));
+            // The others are told all the same.
+            told = told.and(sent);
         }
-        Ok(())
+        told
     }
 
     /// What the member is called.

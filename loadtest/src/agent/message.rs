@@ -97,6 +97,15 @@ pub enum Answer {
         /// What.
         note: Note,
     },
+    /// A process has ended before it was told to.
+    Gone {
+        /// Its role.
+        role: usize,
+        /// Its place among all of this machine.
+        process: usize,
+        /// What it was called.
+        name: String,
+    },
     /// What the broker costs.
     Reading(Reading),
     /// The run is over; what the broker counted in it.

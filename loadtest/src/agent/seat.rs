@@ -5,7 +5,7 @@
 //!
 //! Invariant: whatever was started has ended when the seat is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
@@ -39,7 +39,10 @@ pub struct Seat {
     args: MachineArgs,
     out: Out,
     crew: Crew,
+    /// With the role of each.
     processes: Vec<(usize, Member)>,
+    /// Those of them that have ended.
+    gone: BTreeSet<usize>,
     scratch: Scratch,
     started: Option<(Broker, Vec<String>)>,
     /// A broker that was killed, and when it is started again.
@@ -68,6 +71,7 @@ impl Seat {
             out,
             crew: Crew::new(),
             processes: Vec::new(),
+            gone: BTreeSet::new(),
             socket: scratch.socket(),
             scratch,
             started: None,
@@ -101,7 +105,7 @@ impl Seat {
             Err(TryRecvError::Disconnected) => return false,
             Err(TryRecvError::Empty) => Ok(()),
         };
-        let done = done.and_then(|()| self.mend());
+        let done = done.and_then(|()| self.mend()).and_then(|()| self.check_broker());
         if let Err(error) = done {
             goes_on &= (self.out)(Answer::Failed(format!("{error:#}")));
         }
@@ -111,15 +115,17 @@ impl Seat {
     fn heard(&mut self, from: Member, report: Option<Report>) -> bool {
         let process = self.processes.iter().position(|(_, member)| *member == from);
         let Some(process) = process else { return true };
+        let role = self.processes[process].0;
         match report {
-            Some(Report::Note(note)) => {
-                let role = self.processes[process].0;
-                (self.out)(Answer::Note { role, process, note: *note })
-            }
+            Some(Report::Note(note)) => (self.out)(Answer::Note { role, process, note: *note }),
             Some(Report::Failed(text)) => {
                 (self.out)(Answer::Failed(format!("{}: {text}", self.crew.name(from))))
             }
-            None => (self.out)(Answer::Failed(format!("{} has ended", self.crew.name(from)))),
+            None => {
+                self.gone.insert(process);
+                let name = self.crew.name(from).to_owned();
+                (self.out)(Answer::Gone { role, process, name })
+            }
             Some(_) => true,
         }
     }
@@ -136,7 +142,7 @@ impl Seat {
             Order::Start(processes) => self.start(processes)?,
             Order::Begin { at_ns, interval_ms } => {
                 self.first = counters(&self.stats().unwrap_or_default());
-                self.cue(&Cue::Begin { at_ns, interval_ms })?;
+                self.cue(&Cue::Begin { at_ns, interval_ms });
                 self.reading = Some((Duration::from_millis(interval_ms.max(1)), Instant::now()));
                 return Ok(());
             }
@@ -150,17 +156,25 @@ impl Seat {
                 }
                 return Ok(());
             }
-            Order::Stop => return self.cue(&Cue::Stop),
-            Order::Finish(totals) => return self.cue(&Cue::Finish(totals)),
+            Order::Stop => {
+                self.cue(&Cue::Stop);
+                return Ok(());
+            }
+            Order::Finish(totals) => {
+                self.cue(&Cue::Finish(totals));
+                return Ok(());
+            }
             Order::End => {}
         }
         (self.out)(Answer::Ready);
         Ok(())
     }
 
-    fn cue(&mut self, cue: &Cue) -> Result<()> {
-        let members: Vec<Member> = self.processes.iter().map(|(_, member)| *member).collect();
-        self.crew.tell(&members, cue)
+    fn cue(&mut self, cue: &Cue) {
+        let here = self.processes.iter().enumerate().filter(|(at, _)| !self.gone.contains(at));
+        let members: Vec<Member> = here.map(|(_, (_, member))| *member).collect();
+        // Whose end has not been seen yet will be.
+        let _ = self.crew.tell(&members, cue);
     }
 
     fn start_broker(&mut self, plan: &BrokerPlan) -> Result<()> {
@@ -221,6 +235,16 @@ impl Seat {
             return self.launch(arguments).context("the broker did not come back");
         }
         Ok(())
+    }
+
+    /// Whether the broker that was started here still runs.
+    fn check_broker(&mut self) -> Result<()> {
+        let ended = self.started.as_mut().and_then(|(broker, _)| broker.ended());
+        let Some(status) = ended else { return Ok(()) };
+        // Told once.
+        self.started = None;
+        let log = broker::tail(&self.scratch.log()).replace('\n', "; ");
+        bail!("the broker has ended ({status}): {log}");
     }
 
     /// The broker's own account of itself.

@@ -1,12 +1,12 @@
 //! What was told during a run: ticks and totals of each process, readings of each
 //! broker, and what became of each machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clocks::Offset;
 use crate::agent::message::Reading;
 use crate::play::plan::{Heard, Note, Tick};
-use crate::scenario::cast::{Cast, Kind};
+use crate::scenario::cast::{Cast, Kind, Role};
 use crate::tally::Emitted;
 
 /// A run as it was told.
@@ -43,6 +43,8 @@ pub struct MachineRecord {
     pub broker: Option<(String, String)>,
     /// Whether it took part to the end.
     pub complete: bool,
+    /// Whether nothing more will be told from there.
+    pub is_gone: bool,
 }
 
 /// What a role on a machine told.
@@ -50,10 +52,10 @@ pub struct MachineRecord {
 pub struct RoleRecord {
     /// By process.
     pub ticks: BTreeMap<usize, Vec<Tick>>,
-    /// Processes that have told what they emitted.
-    pub done_emitting: usize,
-    /// Processes that have told what they heard.
-    pub done_hearing: usize,
+    /// Processes that will not tell any more what they emitted.
+    done_emitting: BTreeSet<usize>,
+    /// Processes that will not tell any more what they heard.
+    done_hearing: BTreeSet<usize>,
     /// Bytes of what was emitted.
     pub emitted_bytes: u64,
     /// Events that were emitted, as far as it was told.
@@ -99,31 +101,43 @@ impl Record {
         match note {
             Note::Tick(tick) => of.ticks.entry(process).or_default().push(tick),
             Note::Emitted { totals, bytes, refused } => {
-                of.done_emitting += 1;
+                of.done_emitting.insert(process);
                 of.emitted_bytes += bytes;
                 of.emitted += totals.iter().map(|total| total.count).sum::<u64>();
                 of.refused += refused;
                 self.emitted.extend(totals);
             }
             Note::Heard(heard) => {
-                of.done_hearing += 1;
+                of.done_hearing.insert(process);
                 of.heard.add(&heard);
             }
         }
+    }
+
+    /// A process has ended before its time: nothing more will be told by it.
+    pub fn lose(&mut self, role: usize, process: usize) {
+        let Some(of) = self.roles.get_mut(role) else { return };
+        of.done_emitting.insert(process);
+        of.done_hearing.insert(process);
     }
 
     /// Whether all who emit and are still here have told what they did.
     pub fn has_emitted(&self, cast: &Cast) -> bool {
         cast.roles.iter().zip(&self.roles).all(|(role, of)| {
             let emits = matches!(role.kind, Kind::Emitter | Kind::Churn);
-            !emits || !self.machines[role.machine].complete || of.done_emitting >= role.parts.len()
+            !emits || self.is_gone(role) || of.done_emitting.len() >= role.parts.len()
         })
     }
 
     /// Whether all who are still here have told what they heard.
     pub fn has_heard(&self, cast: &Cast) -> bool {
-        cast.roles.iter().zip(&self.roles).all(|(role, of)| {
-            !self.machines[role.machine].complete || of.done_hearing >= role.parts.len()
-        })
+        cast.roles
+            .iter()
+            .zip(&self.roles)
+            .all(|(role, of)| self.is_gone(role) || of.done_hearing.len() >= role.parts.len())
+    }
+
+    fn is_gone(&self, role: &Role) -> bool {
+        self.machines[role.machine].is_gone
     }
 }

@@ -33,6 +33,8 @@ const LEAD_NS: u64 = 300_000_000;
 const EMIT_GRACE: Duration = Duration::from_secs(15);
 /// Listeners wait up to a minute for those that are slow.
 const HEAR_GRACE: Duration = Duration::from_secs(75);
+/// What has broken off is not worth such a wait.
+const PARTIAL_GRACE: Duration = Duration::from_secs(10);
 const END_GRACE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 /// About so many values in a series.
@@ -51,7 +53,7 @@ pub fn run(scenario: &Scenario, text: &str, ground: &Ground) -> Result<RunResult
     let cast = cast::cast(scenario, &run);
     let agents = ground.connect(scenario)?;
     let record = Record::new(&cast, agents.len());
-    let mut stage = Stage { scenario, cast, agents, record, ground, run };
+    let mut stage = Stage { scenario, cast, agents, record, ground, run, is_ending: false };
     stage.set_up()?;
     stage.play();
     Ok(totals::result(scenario, text, &stage.cast, &stage.agents, stage.record))
@@ -70,6 +72,8 @@ struct Stage<'a> {
     record: Record,
     ground: &'a Ground,
     run: String,
+    /// Whether all have been told to end.
+    is_ending: bool,
 }
 
 /// Something to be done at its time.
@@ -165,8 +169,7 @@ impl Stage<'_> {
         self.record.ended_ms = (ended.as_millis() as u64).min(whole_ms).max(1);
         let totals = self.record.emitted.clone();
         self.agents.tell_all(&Order::Finish(totals));
-        let deadline = Instant::now() + HEAR_GRACE;
-        self.take_until(deadline, |record, cast| record.has_heard(cast));
+        self.take_until_heard();
         if !self.record.has_heard(&self.cast) {
             self.record.broke_off("not everybody told what was heard".into());
         }
@@ -205,7 +208,7 @@ impl Stage<'_> {
             }
             if !self.record.complete && !has_stopped {
                 has_stopped = true;
-                deadline = deadline.min(Instant::now() + EMIT_GRACE);
+                deadline = deadline.min(Instant::now() + PARTIAL_GRACE);
                 self.agents.tell_all(&Order::Stop);
             }
         }
@@ -243,15 +246,22 @@ impl Stage<'_> {
         }
     }
 
-    fn take_until(&mut self, deadline: Instant, is_done: impl Fn(&Record, &Cast) -> bool) {
+    fn take_until_heard(&mut self) {
+        let mut deadline = Instant::now() + HEAR_GRACE;
         let mut told = Instant::now();
-        while !is_done(&self.record, &self.cast) && Instant::now() < deadline {
+        while !self.record.has_heard(&self.cast) && Instant::now() < deadline {
             if let Some(mail) = self.agents.next(POLL) {
                 self.take(mail);
             }
             if told.elapsed() > KEEP_UP {
                 told = Instant::now();
                 self.agents.keep_up();
+            }
+            if interrupt::requested() && self.record.complete {
+                self.record.broke_off("interrupted".into());
+            }
+            if !self.record.complete {
+                deadline = deadline.min(Instant::now() + PARTIAL_GRACE);
             }
         }
     }
@@ -265,7 +275,17 @@ impl Stage<'_> {
             }
             Ok(Answer::Ended(counters)) => {
                 self.record.machines[from].counters = counters;
+                if !self.is_ending {
+                    let who = self.agents.describe(from);
+                    self.lose(from, format!("{who} was stopped in the run"));
+                }
                 self.agents.give_up(from);
+            }
+            Ok(Answer::Gone { role, process, name }) => {
+                let who = self.agents.describe(from);
+                self.record.machines[from].complete = false;
+                self.record.lose(role, process);
+                self.record.broke_off(format!("{who}: the process {name} died in the run"));
             }
             Ok(Answer::Failed(text)) => {
                 let who = self.agents.describe(from);
@@ -276,15 +296,22 @@ impl Stage<'_> {
             Err(error) if self.agents.is_here(from) => {
                 let who = self.agents.describe(from);
                 self.agents.give_up(from);
-                self.record.machines[from].complete = false;
-                self.record.broke_off(format!("{who} died in the run: {error:#}"));
+                self.lose(from, format!("{who} died in the run: {error:#}"));
             }
             Err(_) => {}
         }
     }
 
+    /// Nothing more comes from a machine.
+    fn lose(&mut self, place: usize, why: String) {
+        let machine = &mut self.record.machines[place];
+        (machine.complete, machine.is_gone) = (false, true);
+        self.record.broke_off(why);
+    }
+
     /// Lets everybody end in order.
     fn end(&mut self) {
+        self.is_ending = true;
         self.agents.tell_all(&Order::End);
         let deadline = Instant::now() + END_GRACE;
         while !self.agents.here().is_empty() && Instant::now() < deadline {

@@ -220,20 +220,22 @@ impl Builder<'_> {
     fn totals(&self, role: &Role, of: &RoleRecord) -> RoleTotals {
         let heard = &of.heard;
         let is_emitter = role.kind == Kind::Emitter;
-        let ticked = of.ticks.values().filter_map(|ticks| ticks.last());
+        // Who could not tell the total has told how it went.
+        let ticked = |count: fn(&Tick) -> u64| -> u64 {
+            of.ticks.values().filter_map(|ticks| ticks.last()).map(count).sum()
+        };
         RoleTotals {
             name: role.name.clone(),
             machine: self.name(role.machine),
             kind: if is_emitter { RoleKind::Emitter } else { RoleKind::Listener },
             channel: role.channel.clone(),
             processes: voices(role) as u64,
-            // Who could not tell the total has told how it went.
-            emitted: match is_emitter {
-                true => ticked.map(|tick| tick.emitted).sum::<u64>().max(of.emitted),
-                false => 0,
+            emitted: if is_emitter { ticked(|tick| tick.emitted).max(of.emitted) } else { 0 },
+            delivered: ticked(|tick| tick.received).max(heard.received),
+            bytes: match is_emitter {
+                true => of.emitted_bytes,
+                false => ticked(|tick| tick.received_bytes).max(heard.bytes),
             },
-            delivered: heard.received,
-            bytes: if is_emitter { of.emitted_bytes } else { heard.bytes },
             lost: heard.lost,
             duplicated: heard.duplicated,
             disordered: heard.disordered,

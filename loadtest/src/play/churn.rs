@@ -42,7 +42,7 @@ pub fn play(socket: &Path, plan: ChurnPlan) -> Result<()> {
             visits.run(&socket, &plan, &course);
             let done = Done { totals: Vec::new(), bytes: 0, refused: 0 };
             // The other end lives as long as the process.
-            let _ = sender.send(Event::Done(Ok(done)));
+            let _ = sender.send(Event::Done(done));
         })?;
     }
     cues::play(&*visits, &course, (sender, events), threads);

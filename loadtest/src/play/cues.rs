@@ -7,8 +7,6 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
-
 use super::plan::{Cue, Note, Tick};
 use crate::clock;
 use crate::message::{Report, report};
@@ -37,7 +35,7 @@ pub enum Event {
     /// It was told something.
     Cue(Cue),
     /// One of its threads is done.
-    Done(Result<Done>),
+    Done(Done),
 }
 
 /// What a thread that emits leaves behind.
@@ -152,7 +150,7 @@ pub fn play(
             Ok(Event::Cue(Cue::Quit)) | Err(RecvTimeoutError::Disconnected) => {
                 std::process::exit(0)
             }
-            Ok(Event::Done(Ok(done))) => {
+            Ok(Event::Done(done)) => {
                 all.totals.extend(done.totals);
                 all.bytes += done.bytes;
                 all.refused += done.refused;
@@ -163,7 +161,6 @@ pub fn play(
                     note(Note::Emitted { totals, bytes: all.bytes, refused: all.refused });
                 }
             }
-            Ok(Event::Done(Err(error))) => report(&Report::Failed(format!("{error:#}"))),
             Err(RecvTimeoutError::Timeout) => note(Note::Tick(player.tick())),
         }
     }

@@ -22,6 +22,7 @@ use super::plan::{Note, SourcePlan, Tick, VoicePlan, VoicesPlan};
 use super::times::Times;
 use super::track::Track;
 use crate::clock;
+use crate::message::{Report, report};
 use crate::scenario::cast::reply_event;
 use crate::scenario::pace::{Arrivals, Rate};
 use crate::scenario::schedule::{Random, Schedule, end_ns, is_measured};
@@ -200,12 +201,16 @@ impl<'a> Voice<'a> {
         }
     }
 
-    fn run(mut self, answered: Option<&Receiver<()>>) -> Result<Done> {
+    /// What was emitted counts even if it could not go on.
+    fn run(mut self, answered: Option<&Receiver<()>>) -> Done {
         if self.course.sleep_until(self.began_ns) {
-            match (self.plan.rate, answered) {
-                (Rate::PerS(rate), _) => self.paced(rate)?,
-                (Rate::Max, Some(answered)) => self.trips(answered)?,
-                (Rate::Max, None) => self.flat_out()?,
+            let emitted = match (self.plan.rate, answered) {
+                (Rate::PerS(rate), _) => self.paced(rate),
+                (Rate::Max, Some(answered)) => self.trips(answered),
+                (Rate::Max, None) => self.flat_out(),
+            };
+            if let Err(error) = emitted {
+                report(&Report::Failed(format!("{error:#}")));
             }
         }
         // A connection that is down has told so by refusing.
@@ -216,7 +221,7 @@ impl<'a> Voice<'a> {
             count,
         };
         let totals = self.counts.iter().enumerate().map(total).collect();
-        Ok(Done { totals, bytes: self.bytes, refused: self.refused })
+        Done { totals, bytes: self.bytes, refused: self.refused }
     }
 
     fn end_ns(&self) -> u64 {
