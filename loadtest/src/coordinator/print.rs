@@ -96,7 +96,12 @@ fn write_page(out: &mut String, result: &RunResult) -> std::fmt::Result {
         }
         match found.found_per_s {
             Some(rate) => writeln!(out, "\nholds p99 ≤ {goal} µs up to {rate:.0} events/s")?,
-            None => writeln!(out, "\nno rate held p99 ≤ {goal} µs")?,
+            None => {
+                let lowest = found.steps.iter().map(|step| step.rate_per_s).reduce(f64::min);
+                let down_to =
+                    lowest.map_or(String::new(), |rate| format!(", down to {rate:.0} events/s"));
+                writeln!(out, "\nno rate held p99 ≤ {goal} µs{down_to}")?;
+            }
         }
     }
     for note in &result.notes {

@@ -10,14 +10,16 @@
 //! Each rate is a run of its own, with brokers of its own, so that none bears what
 //! another one left. A rate holds if all that was due was emitted and came once,
 //! whole and in order, and if every role's 99th percentile is within the goal.
+//!
+//! A 99th percentile needs a hundred values: a role that timed fewer is not judged
+//! beside one that timed enough, and no rate is tried that emits fewer.
 
 use anyhow::{Result, ensure};
 
 use super::ground::Ground;
 use super::{stage, totals};
-use crate::interrupt;
 use crate::progress::Progress;
-use crate::result::{Capacity, CapacityStep, RunResult};
+use crate::result::{Capacity, CapacityStep, Latency, RunResult};
 use crate::scenario::Scenario;
 
 /// Beyond 2^16 times the start, or below, something is wrong with the scenario.
@@ -29,6 +31,8 @@ const MIN_EMITTED: f64 = 0.97;
 /// What a run takes besides its measured time.
 const OVERHEAD_SECONDS: f64 = 3.0;
 const EXPECTED_STEPS: usize = 9;
+/// Of fewer values, the 99th percentile is the largest.
+const MIN_TIMED: u64 = 100;
 
 /// What is searched for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +46,8 @@ pub struct Goal {
 /// Where a search stands; knows nothing of what is measured.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
+    /// Less is not tried.
+    lowest: f64,
     holds: Option<f64>,
     fails: Option<f64>,
     doublings: usize,
@@ -49,8 +55,8 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn new() -> Bounds {
-        Bounds { holds: None, fails: None, doublings: 0, narrowings: 0 }
+    fn new(lowest: f64) -> Bounds {
+        Bounds { lowest, holds: None, fails: None, doublings: 0, narrowings: 0 }
     }
 
     /// Takes what was found and returns what to try next, if anything.
@@ -68,7 +74,7 @@ impl Bounds {
             (holds, fails) => {
                 self.doublings += 1;
                 let next = holds.map(|rate| rate * 2.0).or(fails.map(|rate| rate / 2.0));
-                next.filter(|_| self.doublings <= MAX_DOUBLINGS)
+                next.filter(|next| self.doublings <= MAX_DOUBLINGS && *next >= self.lowest)
             }
         }
     }
@@ -88,49 +94,81 @@ pub fn run(scenario: &Scenario, text: &str, ground: &Ground, goal: &Goal) -> Res
     let start = start.unwrap_or_default();
     let mut progress = Progress::new(EXPECTED_STEPS, goal.step_seconds + OVERHEAD_SECONDS);
     let mut steps: Vec<CapacityStep> = Vec::new();
-    let mut bounds = Bounds::new();
+    let mut step = scenario.clone();
+    step.stretch(goal.step_seconds);
+    let mut bounds = Bounds::new(MIN_TIMED as f64 / step.load_seconds());
     let mut rate = start;
-    let mut last = loop {
+    let mut last = RunResult::default();
+    last = loop {
         progress.describe(&format!("{rate:.0} events/s"));
-        let mut tried = scenario.clone();
+        let mut tried = step.clone();
         tried.scale_rates(rate / start);
-        tried.stretch(goal.step_seconds);
-        let result = stage::run(&tried, text, ground)?;
-        let is_over = !result.complete || interrupt::requested();
+        let result = match stage::run(&tried, text, ground) {
+            Ok(result) => result,
+            Err(error) if steps.is_empty() => return Err(error),
+            Err(error) => break broke_off(last, vec![format!("{error:#}")]),
+        };
+        if !result.complete {
+            // What broke off says nothing of the rate.
+            break if steps.is_empty() { result } else { broke_off_in(last, result) };
+        }
         let step = judge(&tried, &result, rate, goal);
         let next = bounds.next(rate, step.holds);
         steps.push(step);
         progress.step();
         match next {
-            Some(next) if !is_over => rate = next,
-            _ => break result,
+            Some(next) => (rate, last) = (next, result),
+            None => break result,
         }
     };
-    if let Some(found) = bounds.holds.filter(|_| last.complete && !interrupt::requested()) {
+    if let Some(found) = bounds.holds.filter(|_| last.complete) {
         progress.describe(&format!("{found:.0} events/s, whole"));
         let mut whole = scenario.clone();
         whole.scale_rates(found / start);
-        last = stage::run(&whole, text, ground)?;
-        let check = judge(&whole, &last, found, goal);
-        if !check.holds {
-            last.notes.push(format!(
-                "the rate that was found held for {} s, but not for the whole scenario",
-                goal.step_seconds
-            ));
+        last = match stage::run(&whole, text, ground) {
+            Ok(result) => result,
+            Err(error) => broke_off(last, vec![format!("{error:#}")]),
+        };
+        if last.complete {
+            let check = judge(&whole, &last, found, goal);
+            if !check.holds {
+                last.notes.push(format!(
+                    "the rate that was found held for {} s, but not for the whole scenario",
+                    goal.step_seconds
+                ));
+            }
+            steps.push(check);
         }
-        steps.push(check);
     }
     last.capacity = Some(Capacity { goal_p99_us: goal.p99_us, steps, found_per_s: bounds.holds });
     Ok(last)
 }
 
+/// A search that could not go on has the result of the last rate that was tried to
+/// the end.
+fn broke_off(mut last: RunResult, why: Vec<String>) -> RunResult {
+    last.complete = false;
+    last.notes.extend(why);
+    last.notes.push("the search broke off; totals are of the last rate tried to the end".into());
+    last
+}
+
+/// The same, where a run began and broke off.
+fn broke_off_in(mut last: RunResult, tried: RunResult) -> RunResult {
+    for (machine, now) in last.machines.iter_mut().zip(&tried.machines) {
+        machine.complete = now.complete;
+    }
+    broke_off(last, tried.notes)
+}
+
 fn judge(scenario: &Scenario, result: &RunResult, rate: f64, goal: &Goal) -> CapacityStep {
+    let is_churn = |name: &str| scenario.churn.iter().any(|of| of.get_ref().name == name);
+    let of_events = result.latencies.iter().filter(|latency| !is_churn(&latency.role));
+    let of_events: Vec<&Latency> = of_events.collect();
+    let is_enough = of_events.iter().any(|latency| latency.count >= MIN_TIMED);
     let worst = |percent: f64| {
-        let of_events = result
-            .latencies
-            .iter()
-            .filter(|latency| !scenario.churn.iter().any(|of| of.get_ref().name == latency.role));
-        let worst = of_events.filter_map(|latency| latency.percentile_ns(percent)).max();
+        let judged = of_events.iter().filter(|of| !is_enough || of.count >= MIN_TIMED);
+        let worst = judged.filter_map(|latency| latency.percentile_ns(percent)).max();
         worst.unwrap_or(0) as f64 / 1000.0
     };
     let (p50_us, p99_us) = (worst(50.0), worst(99.0));
@@ -153,7 +191,7 @@ mod tests {
     use super::*;
 
     fn search(start: f64, limit: f64) -> (Option<f64>, usize) {
-        let mut bounds = Bounds::new();
+        let mut bounds = Bounds::new(1.0);
         let (mut rate, mut tries) = (start, 1);
         while let Some(next) = bounds.next(rate, rate <= limit) {
             rate = next;
@@ -174,7 +212,8 @@ mod tests {
 
     #[test]
     fn what_never_holds_and_what_always_holds_ends() {
-        assert_eq!(search(1000.0, 0.0).0, None);
+        // Down to the lowest rate that can be judged: 1000, 500 and so on to 1.95.
+        assert_eq!(search(1000.0, 0.0), (None, 10));
         let (found, tries) = search(1.0, f64::INFINITY);
         assert!(found.unwrap() >= 65_536.0);
         assert_eq!(tries, MAX_DOUBLINGS + 1);
