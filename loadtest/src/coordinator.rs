@@ -34,7 +34,7 @@ use crate::interrupt;
 use crate::progress::Progress;
 use crate::report;
 use crate::result::{ResultFile, RunResult};
-use crate::scenario::{self, Scenario, shipped};
+use crate::scenario::{self, NetworkSpec, Scenario, shipped};
 
 /// The names of files in `--out`.
 const RESULT_FILE: &str = "result.json";
@@ -57,8 +57,9 @@ pub fn run(args: &RunArgs) -> Result<bool> {
         println!("SKIPPED: {why}");
         return Ok(true);
     }
+    let goal = args.goal()?;
     let ground = Ground::prepare(args, &scenario)?;
-    let result = match args.goal()? {
+    let mut result = match goal {
         Some(goal) => search::run(&scenario, &text, &ground, &goal)?,
         None => {
             let mut progress = Progress::new(1, scenario.total_seconds());
@@ -66,6 +67,11 @@ pub fn run(args: &RunArgs) -> Result<bool> {
             stage::run(&scenario, &text, &ground)?
         }
     };
+    if args.netns.is_none() && scenario.network != NetworkSpec::default() {
+        let note = "[network] is for machines that are namespaces: without --netns nothing of it \
+                    was done";
+        result.notes.push(note.into());
+    }
     tell(args, &scenario, result, &text)
 }
 

@@ -21,6 +21,8 @@ pub mod schedule;
 pub mod shipped;
 pub mod size;
 
+use std::num::NonZeroU64;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -40,6 +42,9 @@ pub const MAX_PROCESSES: usize = 64;
 pub const MAX_EMITTERS: usize = 1 << 16;
 /// Names of one emitter: numbered by 16 bits in a payload.
 pub const MAX_EVENTS: usize = 1 << 16;
+/// Of events and patterns, of all clients together: each is held as text several
+/// times.
+pub const MAX_NAMES: usize = 1 << 20;
 /// A day.
 pub const MAX_SECONDS: f64 = 86_400.0;
 
@@ -125,7 +130,7 @@ pub struct NetworkSpec {
     #[serde(deserialize_with = "pace::percent")]
     pub loss_percent: f64,
     /// Megabits per second that reach each machine; unset: what the kernel does.
-    pub rate_mbit: Option<u64>,
+    pub rate_mbit: Option<NonZeroU64>,
 }
 
 /// A part of the run.

@@ -1,5 +1,6 @@
 //! `run`: what was typed, and what it changes in the scenario.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
@@ -8,6 +9,7 @@ use toml::Spanned;
 
 use super::search::Goal;
 use crate::agent::args::MachineArgs;
+use crate::scenario::pace::{LOSSES, is_loss};
 use crate::scenario::{FaultKind, FaultSpec, MAX_MACHINES, MAX_SECONDS, Machines, Scenario};
 
 const MIN_STEP_SECONDS: f64 = 0.2;
@@ -42,25 +44,25 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "agents")]
     pub netns: Option<usize>,
     /// With --netns: percent of the packets that each machine loses as they arrive
-    #[arg(long, value_name = "PERCENT", requires = "netns")]
+    #[arg(long, value_name = "PERCENT", requires = "netns", allow_negative_numbers = true)]
     pub loss: Option<f64>,
     /// With --netns: megabits per second that reach each machine
-    #[arg(long, value_name = "MBIT", requires = "netns")]
-    pub rate: Option<u64>,
+    #[arg(long, value_name = "MBIT", requires = "netns", allow_negative_numbers = true)]
+    pub rate: Option<NonZeroU64>,
     /// With --netns: pull a machine's cable, such as m2:3:1 for m2 after 3 s for 1 s
     #[arg(long, value_name = "MACHINE:AT:FOR", requires = "netns")]
     pub partition: Vec<String>,
     /// Measure for so long instead; phases and faults are stretched with it
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub seconds: Option<f64>,
     /// Search the highest rate at which nothing is lost and --p99-us holds
     #[arg(long, requires = "p99_us")]
     pub find_max: bool,
     /// The latency that 99 of 100 events must not exceed
-    #[arg(long, value_name = "US", requires = "find_max")]
+    #[arg(long, value_name = "US", requires = "find_max", allow_negative_numbers = true)]
     pub p99_us: Option<f64>,
     /// Seconds that each rate is tried for
-    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    #[arg(long, value_name = "S", default_value_t = 3.0, allow_negative_numbers = true)]
     pub step_seconds: f64,
     /// Write the result into this directory
     #[arg(long, value_name = "DIR")]
@@ -79,6 +81,10 @@ impl RunArgs {
     /// # Errors
     /// What does not fit the scenario.
     pub fn apply(&self, scenario: &mut Scenario) -> Result<()> {
+        for (place, address) in self.agents.iter().enumerate() {
+            let is_twice = self.agents[..place].contains(address);
+            ensure!(!is_twice, "--agent {address} is there twice: one agent is one machine");
+        }
         let given = self.netns.unwrap_or(self.agents.len().max(1));
         ensure!((1..=MAX_MACHINES).contains(&given), "from 1 to {MAX_MACHINES} machines");
         if given != scenario.machines.0.len() {
@@ -89,7 +95,7 @@ impl RunArgs {
             scenario.stretch(seconds);
         }
         if let Some(loss) = self.loss {
-            ensure!((0.0..=100.0).contains(&loss), "--loss is a percentage");
+            ensure!(is_loss(loss), "--loss {loss}: {LOSSES}");
             scenario.network.loss_percent = loss;
         }
         scenario.network.rate_mbit = self.rate.or(scenario.network.rate_mbit);
@@ -209,6 +215,9 @@ mod tests {
         for (line, words) in [
             ("cluster-3", "--netns 3"),
             ("cluster-3 --agent a", "3 --agent"),
+            ("cluster-3 --agent a --agent b --agent a", "twice"),
+            ("telemetry --netns 2 --loss -1", "--loss"),
+            ("telemetry --netns 2 --loss 0.01", "from 0.1"),
             ("telemetry --netns 2 --partition m7:1:1", "m1, m2"),
             ("telemetry --netns 2 --partition m2:1", "MACHINE:AT:FOR"),
             ("telemetry --netns 2 --partition m2:9:9", "before the end"),

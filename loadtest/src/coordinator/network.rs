@@ -64,7 +64,7 @@ impl Netns {
                 host.set_loss(thousandths(loss_percent))?;
             }
             if let Some(rate) = scenario.network.rate_mbit {
-                network.set_rate(host.index(), Some(rate.saturating_mul(BITS_PER_MBIT)))?;
+                network.set_rate(host.index(), Some(rate.get().saturating_mul(BITS_PER_MBIT)))?;
             }
         }
         let mut netns = Netns { agents: Vec::new(), network, loss_percent };

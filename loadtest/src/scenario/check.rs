@@ -8,7 +8,8 @@ use toml::Spanned;
 
 use super::name::{Names, Template};
 use super::{
-    FaultKind, MAX_CLIENTS, MAX_EMITTERS, MAX_EVENTS, MAX_PROCESSES, MAX_SECONDS, Scenario, cast,
+    FaultKind, MAX_CLIENTS, MAX_EMITTERS, MAX_EVENTS, MAX_NAMES, MAX_PROCESSES, MAX_SECONDS,
+    Scenario, cast,
 };
 use crate::scenario::pace::Rate;
 
@@ -35,6 +36,11 @@ pub fn check(scenario: &Scenario) -> Result<(), Problem> {
     }
     if scenario.broker.shards.is_some_and(|shards| !(1..=64).contains(&shards)) {
         return whole("shards must be from 1 to 64".into());
+    }
+    // Before any of them is made.
+    let made = names_of_all(scenario);
+    if made > MAX_NAMES {
+        return whole(format!("{made} names of events and patterns: at most {MAX_NAMES}"));
     }
     let mut names = BTreeSet::new();
     for emitters in &scenario.emitters {
@@ -77,6 +83,26 @@ pub fn check(scenario: &Scenario) -> Result<(), Problem> {
         return whole(format!("{emitters} emitting clients: at most {MAX_EMITTERS}"));
     }
     round_trips(scenario)
+}
+
+/// How many names of events and patterns all clients have together.
+fn names_of_all(scenario: &Scenario) -> usize {
+    let of = |names: &Names, clients: usize, on: &[String]| {
+        names.count().saturating_mul(clients).saturating_mul(scenario.machines_of(on).len())
+    };
+    let emitters = scenario.emitters.iter().map(|emitters| {
+        let emitters = emitters.get_ref();
+        of(&emitters.events, emitters.clients, &emitters.on)
+    });
+    let listeners = scenario.listeners.iter().map(|listeners| {
+        let listeners = listeners.get_ref();
+        of(&listeners.patterns, listeners.clients, &listeners.on)
+    });
+    let churn = scenario.churn.iter().map(|churn| {
+        let churn = churn.get_ref();
+        of(&churn.patterns, 1, &churn.on)
+    });
+    emitters.chain(listeners).chain(churn).fold(0, usize::saturating_add)
 }
 
 fn clients(scenario: &Scenario, emitters: &Spanned<super::EmitterSpec>) -> usize {

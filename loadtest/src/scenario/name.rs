@@ -75,6 +75,15 @@ impl Template {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Range(..)))
     }
 
+    /// How many names a client has.
+    fn count(&self) -> usize {
+        let count = |piece: &Piece| match piece {
+            Piece::Range(from, to) => to - from,
+            _ => 1,
+        };
+        self.pieces.iter().map(count).max().unwrap_or(0)
+    }
+
     /// The names of a client.
     pub fn names(&self, machine: &str, client: usize) -> Vec<String> {
         let range = self.pieces.iter().find_map(|piece| match piece {
@@ -128,6 +137,11 @@ impl Piece {
 }
 
 impl Names {
+    /// How many names a client has, without making them.
+    pub fn count(&self) -> usize {
+        self.0.iter().fold(0, |count, template| count.saturating_add(template.count()))
+    }
+
     /// The names of a client.
     pub fn names(&self, machine: &str, client: usize) -> Vec<String> {
         self.0.iter().flat_map(|template| template.names(machine, client)).collect()
@@ -182,6 +196,10 @@ mod tests {
         assert_eq!(names("room-{client%50}"), ["room-3"]);
         assert_eq!(names("{client/10}.x"), ["5.x"]);
         assert_eq!(names("a{2..5}"), ["a2", "a3", "a4"]);
+        for text in ["plain", "a.{client}", "a{2..5}"] {
+            let names = Names(vec![Template::parse(text).unwrap()]);
+            assert_eq!(names.count(), names.names("m", 0).len(), "{text}");
+        }
     }
 
     #[test]

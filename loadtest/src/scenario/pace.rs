@@ -16,6 +16,10 @@ const MIN_PER_S: f64 = 0.001;
 const MAX_PER_S: f64 = 1e9;
 /// Each is a connection: more than any machine opens.
 const MAX_CONNECTS_PER_S: f64 = 100_000.0;
+/// Losses are set in steps of this size.
+const MIN_LOSS_PERCENT: f64 = 0.1;
+/// Which losses there can be.
+pub const LOSSES: &str = "percent must be 0, or from 0.1 to 100";
 /// Beyond it a phase is not a share of the load any more.
 const MAX_SHARE: f64 = 1000.0;
 
@@ -145,9 +149,18 @@ pub fn seconds_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64
     number(deserializer, 0.0, MAX_SECONDS, "seconds")
 }
 
-/// Percent.
+/// Percent of packets that are lost: none, or as many as can be set.
 pub fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    number(deserializer, 0.0, 100.0, "percent")
+    let percent = Number::deserialize(deserializer)?.0;
+    match is_loss(percent) {
+        true => Ok(percent),
+        false => Err(D::Error::custom(format_args!("{percent}: {LOSSES}"))),
+    }
+}
+
+/// Whether so many percent of the packets can be lost.
+pub fn is_loss(percent: f64) -> bool {
+    percent == 0.0 || (MIN_LOSS_PERCENT..=100.0).contains(&percent)
 }
 
 /// A share of a rate.

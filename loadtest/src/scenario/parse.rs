@@ -154,6 +154,9 @@ mod tests {
             (both("round-trip = true"), 2, "replies"),
             (both("events = [\"a b\"]").replacen("events = \"a\"\n", "", 1), 2, "a b"),
             ([HEAD, LISTENERS].concat(), 1, "nobody emits"),
+            ([HEAD, "[network]\nrate-mbit = 0\n"].concat(), 3, "nonzero"),
+            ([HEAD, "[network]\nloss-percent = 0.01\n"].concat(), 3, "0.1"),
+            (both("clients = 4096").replace("\"a\"", "\"a{0..60000}\""), 0, "at most 1048576"),
         ] {
             let error = error(&text);
             let place = format!("f.toml, line {line}: ");
