@@ -167,6 +167,11 @@ pub fn greet_agent(
         reader.read(MAX_HELLO_BYTES, TIMEOUT)?.context("it closed the connection")?;
     other.check("the agent")?;
     ensure!(!other.needs_token || token.is_some(), "the agent needs a token: --token-file");
+    // Whoever pretends to be an agent could say that it needs none.
+    ensure!(
+        other.needs_token || token.is_none(),
+        "the agent has no token: give it --token-file, too"
+    );
     let mut own = Hello::new(false)?;
     if let Some(token) = token {
         own.proof = token.prove(Side::Coordinator, &other, &own);
@@ -176,7 +181,7 @@ pub fn greet_agent(
     match verdict {
         Verdict::Refused(why) => bail!("the agent refuses: {why}"),
         Verdict::Welcome { proof, machine } => {
-            if let Some(token) = token.filter(|_| other.needs_token) {
+            if let Some(token) = token {
                 let is_proven = token.is_proven(Side::Agent, &other, &own, &proof);
                 ensure!(is_proven, "the agent has another token");
             }

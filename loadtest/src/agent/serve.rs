@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ use crate::{clock, interrupt};
 const SILENCE: Duration = Duration::from_secs(15);
 /// Who has not proven the token yet has a thread: more of them wait.
 const MAX_GREETINGS: usize = 8;
+/// Orders that wait to be carried out: a run has fewer.
+const MAX_ORDERS: usize = 64;
 /// Answers that wait to be written.
 const MAX_ANSWERS: usize = 4096;
 /// How late an interrupt may be seen.
@@ -126,7 +128,7 @@ impl Agent {
 
 /// One run: a thread reads, one writes, this one has the seat.
 fn run(room: Room, reader: Reader, writer: Writer) -> Result<()> {
-    let (ordered, orders) = channel();
+    let (ordered, orders) = sync_channel(MAX_ORDERS);
     let (answer, answers) = sync_channel(MAX_ANSWERS);
     let asked = answer.clone();
     let reading = thread::spawn(move || read(reader, &ordered, &asked));
@@ -145,11 +147,7 @@ fn run(room: Room, reader: Reader, writer: Writer) -> Result<()> {
     read.and(written)
 }
 
-fn read(
-    mut reader: Reader,
-    ordered: &std::sync::mpsc::Sender<Order>,
-    asked: &SyncSender<Answer>,
-) -> Result<()> {
+fn read(mut reader: Reader, ordered: &SyncSender<Order>, asked: &SyncSender<Answer>) -> Result<()> {
     while let Some(order) = reader.read(MAX_LINE_BYTES, SILENCE)? {
         // Asked here, so that nothing else is waited for.
         let is_taken = match order {
