@@ -35,6 +35,11 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
+/// What stands below results if the user wanted an end; else nothing.
+pub fn note() -> &'static str {
+    if requested() { "\nnote: interrupted; these are partial results\n" } else { "" }
+}
+
 /// Sleeps, or less if interrupted.
 pub fn sleep(duration: Duration) {
     let end = Instant::now() + duration;

@@ -141,7 +141,7 @@ fn run_local(local: &Local) -> Result<bool> {
     if local.common.json {
         println!("{:#}", summary::json(&scenario, &pairs, against));
     } else {
-        print!("{}", summary::text(&scenario, &pairs, against));
+        print!("{}{}", summary::text(&scenario, &pairs, against), interrupt::note());
     }
     Ok(pairs.is_clean())
 }
@@ -153,7 +153,7 @@ fn run_table(table: &Table) -> Result<bool> {
     if table.common.json {
         println!("{:#}", table::json(&measured));
     } else {
-        print!("{}", table::markdown(&measured));
+        print!("{}{}", table::markdown(&measured), interrupt::note());
     }
     Ok(table::is_clean(&measured))
 }

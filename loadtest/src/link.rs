@@ -81,9 +81,9 @@ pub fn measure(args: &LinkArgs) -> Result<bool> {
     if args.json {
         println!("{:#}", table::json(&measured));
     } else if args.table {
-        print!("{}", table::markdown(&measured));
+        print!("{}{}", table::markdown(&measured), interrupt::note());
     } else {
-        print!("{}", table::text(&measured));
+        print!("{}{}", table::text(&measured), interrupt::note());
     }
     Ok(measured.iter().all(Series::is_clean))
 }

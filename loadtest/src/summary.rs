@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::interrupt;
 use crate::metric::Metric;
 use crate::outcome::Outcome;
 use crate::pairs::{Against, Pairs, median};
@@ -63,6 +64,7 @@ pub fn json(scenario: &Scenario, pairs: &Pairs, against: Option<Against>) -> Val
     }
     fields.insert("baseline".into(), baseline);
     fields.insert("ratio".into(), ratio);
+    fields.insert("complete".into(), json!(!interrupt::requested()));
     value
 }
 

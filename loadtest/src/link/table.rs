@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::interrupt;
 use crate::link::rows::Number;
 use crate::link::series::Series;
 use crate::metric::digits;
@@ -119,6 +120,7 @@ pub fn json(measured: &[Series]) -> Value {
             "counts": series.counts(),
             "counters": series.counters(),
             "failed": series.has_failed,
+            "complete": !interrupt::requested(),
         })
     };
     measured.iter().map(row).collect()
