@@ -156,6 +156,52 @@ fn an_agent_has_one_run_at_a_time_and_its_death_leaves_a_partial_result() {
     assert!(role(&result, "sensors").emitted > 0, "what was told until then counts");
 }
 
+/// The process of a run that was started last: an emitter's.
+#[cfg(target_os = "linux")]
+fn last_role(parent: u32) -> Option<i32> {
+    let mut found: Vec<(u64, i32)> = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // Behind the name, which may hold anything: state, parent, and so on.
+        let fields: Vec<&str> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let is_child = fields.get(1) == Some(&parent.to_string().as_str());
+        if is_child && command.ends_with(b"\0role\0") {
+            found.push((fields[19].parse().unwrap(), pid));
+        }
+    }
+    found.into_iter().max().map(|(_, pid)| pid)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_is_killed_leaves_what_all_others_counted() {
+    if !has_broker() {
+        return;
+    }
+    let mut line = command("telemetry --seconds 60 --json");
+    let run = line.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    let Some(pid) = last_role(run.id()).and_then(rustix::process::Pid::from_raw) else {
+        println!("SKIPPED: this machine is too slow to begin within seconds");
+        return;
+    };
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let output = run.wait_with_output().unwrap();
+    if output.stdout.is_empty() {
+        println!("SKIPPED: this machine is too slow to begin within seconds");
+        return;
+    }
+    let (result, code) = result_of(&output);
+    assert_eq!(code, Some(1));
+    assert!(!result.complete && result.seconds < 60.0);
+    assert!(result.notes.iter().any(|note| note.contains("died in the run")), "{:?}", result.notes);
+    assert!(role(&result, "collector").delivered > 0, "its listeners are still asked");
+    assert!(role(&result, "sensors").emitted > 0, "its last tick counts");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn three_machines_hear_each_other_in_spite_of_losses_and_a_cut() {

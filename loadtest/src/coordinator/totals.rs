@@ -265,10 +265,12 @@ impl Builder<'_> {
         let began_ns = self.machine_record(role.machine).began_ns;
         let rate = |pick: fn(&Tick) -> u64| {
             let lines = of.ticks.values().map(|ticks| {
-                ticks
+                let points = ticks
                     .iter()
                     .map(|tick| (since_ms(tick.at_ns, began_ns), pick(tick) as f64))
-                    .collect()
+                    .filter(|(x, _)| *x > 0.0);
+                // Nothing was counted before it began.
+                std::iter::once((0.0, 0.0)).chain(points).collect()
             });
             rates(&lines.collect::<Vec<_>>(), &self.edges())
         };
@@ -371,36 +373,33 @@ fn sorted(buckets: &[(u64, u64)]) -> Vec<(u64, u64)> {
     sum.into_iter().collect()
 }
 
-/// The count of a line of points at a moment: none before the first one, even
-/// growth between two, none after the last.
+/// The count of a line of points at a moment: even growth between two, none before
+/// the first or after the last.
 fn count_at(line: &[(f64, f64)], at: f64) -> f64 {
     let behind = line.partition_point(|(x, _)| *x <= at);
     let (left, right) = (behind.checked_sub(1).map(|place| line[place]), line.get(behind));
     match (left, right) {
-        (Some((x0, y0)), Some((x1, y1))) if *x1 > x0 => y0 + (y1 - y0) * (at - x0) / (x1 - x0),
-        (Some((_, y)), _) => y,
-        // Counts begin with the run.
-        (None, Some((x1, y1))) if *x1 > 0.0 && at > 0.0 => y1 * at / x1,
-        (None, _) => 0.0,
+        (Some((x0, y0)), Some((x1, y1))) => y0 + (y1 - y0) * (at - x0) / (x1 - x0),
+        (Some((_, y)), None) | (None, Some(&(_, y))) => y,
+        (None, None) => 0.0,
     }
 }
 
-/// Growth per second of counts, all together, up to each edge.
+/// Growth per second of counts, all together, up to each edge. What a line counted
+/// before its first point is not known, and is taken to grow as behind it.
 fn rates(lines: &[Vec<(f64, f64)>], edges: &[u64]) -> Vec<f64> {
-    let growth = |line: &Vec<(f64, f64)>, from: f64, to: f64| {
-        // A counter of a process that was there before begins with its first point.
-        let first = line.first().map_or(0.0, |(x, _)| *x);
-        let from = if line.first().is_some_and(|(_, y)| *y > 0.0) { from.max(first) } else { from };
-        (count_at(line, to) - count_at(line, from)).max(0.0)
+    let rate = |line: &Vec<(f64, f64)>, from: f64, to: f64| {
+        let from = from.max(line.first().map_or(0.0, |(x, _)| *x));
+        let growth = (count_at(line, to) - count_at(line, from)).max(0.0);
+        if to > from { growth * 1000.0 / (to - from) } else { 0.0 }
     };
     let mut last = 0.0;
-    let rate = |&edge: &u64| {
+    let all = |&edge: &u64| {
         let (from, to) = (last, edge as f64);
         last = to;
-        let sum = lines.iter().fold(0.0, |sum, line| sum + growth(line, from, to));
-        sum * 1000.0 / (to - from)
+        lines.iter().fold(0.0, |sum, line| sum + rate(line, from, to))
     };
-    edges.iter().map(rate).collect()
+    edges.iter().map(all).collect()
 }
 
 /// The highest of the points up to each edge; not-a-number where there is none.
@@ -428,9 +427,18 @@ mod tests {
     }
 
     #[test]
+    fn the_first_interval_is_as_long_as_what_is_known_of_it() {
+        let began = vec![(0.0, 0.0), (150.0, 150.0), (350.0, 350.0)];
+        assert_eq!(rates(&[began], &[200, 300]), [1000.0, 1000.0]);
+        let late = vec![(250.0, 70.0), (350.0, 170.0)];
+        assert_eq!(rates(&[late], &[200, 300]), [0.0, 1000.0]);
+    }
+
+    #[test]
     fn a_counter_that_was_there_before_does_not_jump() {
         let line = vec![(100.0, 5000.0), (300.0, 5200.0)];
-        assert_eq!(rates(&[line], &[200, 400]), [500.0, 500.0]);
+        // Nothing is told after 300.
+        assert_eq!(rates(&[line], &[200, 400]), [1000.0, 500.0]);
     }
 
     #[test]
