@@ -4,7 +4,7 @@ use crate::diff::number::{
     LEAST_CHANGE, LEAST_COUNTER_CHANGE, LEAST_LATENCY_CHANGE, Number, Spread,
 };
 use crate::diff::{incomplete, machine_conditions};
-use crate::result::{Capacity, RoleKind, RunResult, metric};
+use crate::result::{Capacity, Latency, RoleKind, RunResult, Series, metric};
 
 const PERCENTS: [(&str, f64); 3] = [("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9)];
 
@@ -73,10 +73,30 @@ fn series(numbers: &mut Vec<Number>, run: &RunResult) {
     }
 }
 
+/// How the 99th percentile of a role wavered in the run, as shares of its mean:
+/// ranks take neighbouring events for independent, which they are not.
+fn wavering(run: &RunResult, latency: &Latency) -> (f64, f64) {
+    let is_its = |series: &&Series| {
+        // Behind the role's name may stand from where.
+        let rest = latency.role.strip_prefix(series.role.as_str());
+        series.metric == metric::P99.0
+            && series.machine == latency.machine
+            && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
+    };
+    let series = run.series.iter().find(is_its);
+    let spread = series.and_then(|series| Spread::over_time(&series.values));
+    match spread {
+        Some(Spread { value, low, high }) if value > 0.0 => (low / value, high / value),
+        _ => (1.0, 1.0),
+    }
+}
+
 fn latencies(numbers: &mut Vec<Number>, run: &RunResult) {
     for latency in &run.latencies {
+        let (least, most) = wavering(run, latency);
         for (name, percent) in PERCENTS {
-            let Some(spread) = Spread::percentile(latency, percent) else { continue };
+            let Some(mut spread) = Spread::percentile(latency, percent) else { continue };
+            (spread.low, spread.high) = (spread.low * least, spread.high * most);
             let kind = latency.kind.name();
             numbers.push(Number {
                 what: format!("{} on {}: {kind} {name}", latency.role, latency.machine),

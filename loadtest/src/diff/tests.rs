@@ -65,6 +65,23 @@ fn what_is_worse_and_what_is_better_is_told_with_the_change() {
 }
 
 #[test]
+fn a_percentile_that_wavers_within_a_run_may_differ_between_runs() {
+    let slower = |by: u64, wavers: f64| {
+        let ResultFile::Run(mut run) = run(1e6, by, 0) else { unreachable!("it is a run") };
+        run.series.push(Series {
+            metric: metric::P99.0.into(),
+            values: (0..100).map(|at| if at / 5 % 2 == 0 { 1e5 } else { 1e5 * wavers }).collect(),
+            ..run.series[0].clone()
+        });
+        ResultFile::Run(run)
+    };
+    let steady = diff(&slower(0, 1.0), &slower(20_000, 1.0)).unwrap();
+    assert!(steady.is_worse());
+    let wavering = diff(&slower(0, 3.0), &slower(20_000, 3.0)).unwrap();
+    assert!(!wavering.is_worse(), "{}", wavering.text());
+}
+
+#[test]
 fn other_conditions_are_told() {
     let before = run(1e6, 0, 0);
     let ResultFile::Run(mut after) = before.clone() else { unreachable!("it is a run") };

@@ -9,7 +9,7 @@ use crate::link::plan::{Level, LinkScenario};
 use crate::link::rows::{self, Beside, Number, Row};
 use crate::metric::Metric;
 use crate::netns::{MAX_HOSTS, Packets};
-use crate::scenario::pace::is_loss;
+use crate::scenario::pace::{LOSSES, is_loss};
 use crate::stamp::MIN_TIMED_BYTES;
 
 const MAX_SIZE_BYTES: usize = 1 << 20;
@@ -126,9 +126,10 @@ impl LinkArgs {
             "--size must be from {MIN_TIMED_BYTES} to {MAX_SIZE_BYTES}"
         );
         ensure!(
-            self.loss <= MAX_LOSS_PERCENT && is_loss(self.loss),
-            "--loss must be 0, or from 0.1 to {MAX_LOSS_PERCENT}"
+            (0.0..=MAX_LOSS_PERCENT).contains(&self.loss),
+            "--loss must be from 0 to {MAX_LOSS_PERCENT}"
         );
+        ensure!(is_loss(self.loss), "--loss {}: {LOSSES}", self.loss);
         ensure!(self.rate != Some(0), "--rate must be at least 1 event per second");
         ensure!(self.bottleneck != Some(0), "--bottleneck must be at least 1 Mbit/s");
         let scenario = LinkScenario {
