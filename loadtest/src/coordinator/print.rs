@@ -97,10 +97,14 @@ fn write_page(out: &mut String, result: &RunResult) -> std::fmt::Result {
         match found.found_per_s {
             Some(rate) => writeln!(out, "\nholds p99 ≤ {goal} µs up to {rate:.0} events/s")?,
             None => {
-                let lowest = found.steps.iter().map(|step| step.rate_per_s).reduce(f64::min);
-                let down_to =
-                    lowest.map_or(String::new(), |rate| format!(", down to {rate:.0} events/s"));
-                writeln!(out, "\nno rate held p99 ≤ {goal} µs{down_to}")?;
+                let lowest =
+                    found.steps.iter().min_by(|a, b| a.rate_per_s.total_cmp(&b.rate_per_s));
+                write!(out, "\nno rate held p99 ≤ {goal} µs")?;
+                if let Some(step) = lowest {
+                    let p99 = digits(step.p99_us);
+                    write!(out, ": {:.0} events/s still had {p99} µs", step.rate_per_s)?;
+                }
+                writeln!(out)?;
             }
         }
     }

@@ -4,6 +4,9 @@ use crate::diff::number::{LEAST_CHANGE, Number, Spread};
 use crate::diff::{incomplete, machine_conditions};
 use crate::result::CompareResult;
 
+/// All of three runs are on one side of three others by chance in one of ten cases.
+const MIN_RUNS: u64 = 4;
+
 /// What was measured differently.
 pub fn conditions(before: &CompareResult, after: &CompareResult) -> Vec<String> {
     let mut told: Vec<String> =
@@ -12,6 +15,15 @@ pub fn conditions(before: &CompareResult, after: &CompareResult) -> Vec<String> 
             .flatten()
             .collect();
     told.extend(machine_conditions(&before.machine, &after.machine));
+    for (name, result) in [("before", before), ("after", after)] {
+        let few = result.cells.iter().filter(|cell| cell.runs < MIN_RUNS).count();
+        if few > 0 {
+            told.push(format!(
+                "the result {name} has {few} cells of fewer than {MIN_RUNS} runs, which tell no \
+                 noise and are left out"
+            ));
+        }
+    }
     for peer in &before.peers {
         let name = &peer.name;
         let Some(other) = after.peers.iter().find(|other| other.name == *name) else { continue };
@@ -28,7 +40,7 @@ pub fn conditions(before: &CompareResult, after: &CompareResult) -> Vec<String> 
 /// Its numbers: the median and the losses of each cell.
 pub fn numbers(compare: &CompareResult) -> Vec<Number> {
     let mut numbers = Vec::new();
-    for cell in &compare.cells {
+    for cell in compare.cells.iter().filter(|cell| cell.runs >= MIN_RUNS) {
         let what = format!("{}, {}: {}", cell.peer, cell.load, cell.metric);
         numbers.push(Number {
             unit: cell.unit.clone(),

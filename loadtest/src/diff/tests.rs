@@ -96,7 +96,7 @@ fn other_conditions_are_told() {
 
 #[test]
 fn a_comparison_is_compared_cell_by_cell() {
-    let with = |median: f64, peer: &str| {
+    let with_runs = |median: f64, peer: &str, runs| {
         let cell = Cell {
             peer: peer.into(),
             load: "1→1".into(),
@@ -106,7 +106,7 @@ fn a_comparison_is_compared_cell_by_cell() {
             median,
             low: median * 0.98,
             high: median * 1.02,
-            runs: 7,
+            runs,
             lost: 0,
         };
         ResultFile::Compare(Box::new(CompareResult {
@@ -116,10 +116,13 @@ fn a_comparison_is_compared_cell_by_cell() {
             ..CompareResult::default()
         }))
     };
+    let with = |median, peer| with_runs(median, peer, 7);
     let diff = super::diff(&with(1e6, "p"), &with(2e6, "p")).unwrap();
     assert!(diff.text().contains("+100 %"), "{}", diff.text());
     let others = super::diff(&with(1e6, "p"), &with(1e6, "q")).unwrap();
     assert!(others.changes.is_empty());
     assert_eq!((others.only_before.len(), others.only_after.len()), (2, 2));
     assert!(super::diff(&with(1e6, "p"), &run(1e6, 0, 0)).is_err());
+    let few = super::diff(&with_runs(1e6, "p", 3), &with_runs(2e6, "p", 3)).unwrap();
+    assert!(few.changes.is_empty() && few.text().contains("fewer than 4 runs"), "{few:?}");
 }
