@@ -19,8 +19,9 @@ use crate::agent::seat::Seat;
 use crate::{clock, interrupt};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Agents tell what their broker costs several times a second.
-const SILENCE: Duration = Duration::from_secs(90);
+/// Agents are asked for their clock every second and answer at once: one that is
+/// silent for so long is gone.
+const SILENCE: Duration = Duration::from_secs(30);
 /// An agent to which nothing is said for some seconds gives up.
 pub const KEEP_UP: Duration = Duration::from_secs(1);
 /// How late an interrupt may be seen.

@@ -62,12 +62,19 @@ pub fn estimate(agents: &mut Agents) -> Vec<Offset> {
 fn ask(agents: &mut Agents, place: usize) -> Offset {
     let mut best = Offset { ns: 0, error_ns: UNKNOWN_NS };
     let mut early = std::mem::take(&mut agents.early);
-    for question in 0..QUESTIONS {
+    'questions: for question in 0..QUESTIONS {
         let asked_ns = clock::now_ns();
         agents.tell(place, Order::Clock(question));
         let deadline = Instant::now() + TIMEOUT;
-        while let Some(mail) = agents.next(deadline.saturating_duration_since(Instant::now())) {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // The others must not wait for one that is gone.
+            let Some(mail) = agents.next(left) else { break 'questions };
             match mail {
+                (from, came_ns, Err(error)) if from == place => {
+                    early.push((from, came_ns, Err(error)));
+                    break 'questions;
+                }
                 (from, came_ns, Ok(Answer::Clock { number, at_ns }))
                     if from == place && number == question =>
                 {
