@@ -5,7 +5,8 @@
 //!                 ├─ Connection (trait) ────┤
 //!                 │   ├─ Pipe<Nats>    text │  hand-written: bytes in a buffer,
 //!                 │   ├─ Pipe<Redis>   RESP │  one write per batch, one read for
-//!                 │   └─ Pipe<Mqtt>   3.1.1 │  all that is there
+//!                 │   ├─ Pipe<Mqtt>   3.1.1 │  all that is there
+//!                 │   └─ Pipe<Zenoh>    0x9 │
 //!                 └──── socket ── server ───┘  started here, ended by its id
 //! ```
 //! Fair: pipelined and batched as our client is, the peer's best local transport,
@@ -26,6 +27,7 @@ mod pipe;
 mod redis;
 mod role;
 mod server;
+mod zenoh;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

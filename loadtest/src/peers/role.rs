@@ -10,6 +10,7 @@ use crate::peers::mqtt::Mqtt;
 use crate::peers::nats::Nats;
 use crate::peers::pipe::Pipe;
 use crate::peers::redis::Redis;
+use crate::peers::zenoh::Zenoh;
 use crate::peers::{Address, Peer, emitter, listener};
 use crate::plan::{EmitterPlan, ListenerPlan, Role, Scenario};
 
@@ -54,7 +55,8 @@ pub fn take_role(role: PeerRole) -> Result<()> {
         Peer::Nats => play(part, Pipe::<Nats>::connect(&address, &name, only_publishes)?),
         Peer::Redis => play(part, Pipe::<Redis>::connect(&address, &name, only_publishes)?),
         Peer::Mosquitto => play(part, Pipe::<Mqtt>::connect(&address, &name, only_publishes)?),
-        Peer::Zeromq | Peer::Zenoh => anyhow::bail!("{} has no client here", peer.name()),
+        Peer::Zenoh => play(part, Pipe::<Zenoh>::connect(&address, &name, only_publishes)?),
+        Peer::Zeromq => anyhow::bail!("{} has no client here", peer.name()),
     }
 }
 
