@@ -6,7 +6,7 @@
 //!                 │   ├─ Pipe<Nats>    text │  hand-written: bytes in a buffer,
 //!                 │   ├─ Pipe<Redis>   RESP │  one write per batch, one read for
 //!                 │   ├─ Pipe<Mqtt>   3.1.1 │  all that is there
-//!                 │   └─ Pipe<Zenoh>    0x9 │
+//!                 │   └─ Pipe<Zenoh>     v9 │
 //!                 └──── socket ── server ───┘  started here, ended by its id
 //! ```
 //! Fair: pipelined and batched as our client is, the peer's best local transport,

@@ -28,7 +28,7 @@ mod reader;
 
 use anyhow::{Result, bail};
 
-use self::batch::Batch;
+use self::batch::{Batch, FRAGMENT, FRAME};
 use self::message::Message;
 use self::reader::{Reader, push_number};
 use crate::peers::pipe::{Decoded, Dialect};
@@ -38,8 +38,6 @@ const INIT: u8 = 0x01;
 const OPEN: u8 = 0x02;
 const CLOSE: u8 = 0x03;
 const KEEP_ALIVE: u8 = 0x04;
-const FRAME: u8 = 0x05;
-const FRAGMENT: u8 = 0x06;
 /// Of INIT and OPEN: it answers.
 const ACK: u8 = 0x20;
 /// Of INIT: resolutions and the size of a batch are told, not as usual.

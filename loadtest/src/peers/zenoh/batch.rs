@@ -17,24 +17,22 @@ use super::reader::push_number;
 
 /// The longest batch, its own length included: what routers have room for.
 pub const MOST_BYTES: usize = u16::MAX as usize;
-/// A frame is full at this length. Less than the most: what is written at once is
-/// then two long batches, and not one with a rest of a single event.
-const FRAME_BYTES: usize = 48 * 1024;
 /// The least that a peer may have room for.
 pub const LEAST_BYTES: usize = 1024;
 
 const LENGTH_BYTES: usize = 2;
 /// An id, and the longest number of a frame.
 const HEAD_BYTES: usize = LENGTH_BYTES + 1 + 4;
-const _: () = assert!(FRAME_BYTES <= MOST_BYTES && HEAD_BYTES < LEAST_BYTES);
+const _: () = assert!(HEAD_BYTES < LEAST_BYTES && LEAST_BYTES < MOST_BYTES);
 
-/// Reliable, as all that is sent.
-pub const FRAME: u8 = 0x05 | RELIABLE;
-/// The last part of a message.
-pub const FRAGMENT: u8 = 0x06 | RELIABLE;
+/// Messages follow, whole.
+pub const FRAME: u8 = 0x05;
+/// Part of a message follows.
+pub const FRAGMENT: u8 = 0x06;
 /// Of a fragment: it is not the last one.
 pub const MORE: u8 = 0x40;
-const RELIABLE: u8 = 0x20;
+/// Of both, and of all that is sent.
+pub const RELIABLE: u8 = 0x20;
 /// Frames and fragments are numbered from 0 in 28 bits: a number of four bytes.
 const NUMBERS: u32 = 1 << 28;
 /// No buffer is that long.
@@ -74,12 +72,12 @@ impl Batch {
     #[inline]
     pub fn push(&mut self, out: &mut Vec<u8>, head: &[u8], body: &[u8]) {
         let length = head.len() + body.len();
-        if self.end != out.len() || self.end - self.start + length > FRAME_BYTES.min(self.most) {
+        if self.end != out.len() || self.end - self.start + length > self.most {
             if HEAD_BYTES + length > self.most {
                 return self.push_fragments(out, head, body);
             }
             self.begin(out);
-            self.push_number(out, FRAME);
+            self.push_number(out, FRAME | RELIABLE);
         }
         out.extend_from_slice(head);
         out.extend_from_slice(body);
@@ -91,7 +89,8 @@ impl Batch {
         loop {
             let more = HEAD_BYTES + head.len() + body.len() > self.most;
             self.begin(out);
-            self.push_number(out, if more { FRAGMENT | MORE } else { FRAGMENT });
+            let more_flag = if more { MORE } else { 0 };
+            self.push_number(out, FRAGMENT | RELIABLE | more_flag);
             let room = self.most - (out.len() - self.start);
             out.extend_from_slice(head);
             let (piece, rest) = body.split_at(body.len().min(room - head.len()));

@@ -59,13 +59,13 @@ fn read_back(mut bytes: &[u8], number: &mut u32) -> (Vec<Vec<u8>>, usize) {
         let header = reader.byte().unwrap();
         assert_eq!(reader.number().unwrap(), u64::from(*number));
         *number += 1;
-        if header == batch::FRAME {
+        if header == FRAME | batch::RELIABLE {
             while reader.peek().is_some() {
                 read(&mut reader);
             }
             continue;
         }
-        assert_eq!(header & !batch::MORE, batch::FRAGMENT);
+        assert_eq!(header & !batch::MORE, FRAGMENT | batch::RELIABLE);
         joined.extend_from_slice(reader.rest());
         if header & batch::MORE == 0 {
             let mut reader = Reader::new(&joined);
