@@ -5,7 +5,8 @@
 //!                 ├─ Connection (trait) ────┤
 //!                 │   ├─ Pipe<Nats>    text │  hand-written: bytes in a buffer,
 //!                 │   ├─ Pipe<Redis>   RESP │  one write per batch, one read for
-//!                 │   └─ Pipe<Mqtt>   3.1.1 │  all that is there
+//!                 │   ├─ Pipe<Mqtt>   3.1.1 │  all that is there
+//!                 │   └─ ZeroMq  Pipe<Zmtp> │
 //!                 └──── socket ── server ───┘  started here, ended by its id
 //! ```
 //! Fair: pipelined and batched as our client is, the peer's best local transport,
@@ -19,6 +20,7 @@
 mod address;
 mod connection;
 mod emitter;
+mod frames;
 mod listener;
 mod mqtt;
 mod nats;
@@ -26,6 +28,7 @@ mod pipe;
 mod redis;
 mod role;
 mod server;
+mod zeromq;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ use crate::peers::mqtt::Mqtt;
 use crate::peers::nats::Nats;
 use crate::peers::pipe::Pipe;
 use crate::peers::redis::Redis;
+use crate::peers::zeromq::ZeroMq;
 use crate::peers::{Address, Peer, emitter, listener};
 use crate::plan::{EmitterPlan, ListenerPlan, Role, Scenario};
 
@@ -45,16 +46,18 @@ impl PeerRole {
 
 /// Is what it was told until told to quit.
 pub fn take_role(role: PeerRole) -> Result<()> {
-    let (name, only_publishes) = match &role.part {
-        Part::Emitter(plan) => (plan.name.clone(), plan.reply.is_none()),
-        Part::Listener(plan) => (plan.name.clone(), false),
+    let (name, publishes, listens) = match &role.part {
+        Part::Emitter(plan) => (plan.name.clone(), true, plan.reply.is_some()),
+        Part::Listener(plan) => (plan.name.clone(), plan.reply.is_some(), true),
     };
+    let only_publishes = !listens;
     let PeerRole { peer, address, part } = role;
     match peer {
         Peer::Nats => play(part, Pipe::<Nats>::connect(&address, &name, only_publishes)?),
         Peer::Redis => play(part, Pipe::<Redis>::connect(&address, &name, only_publishes)?),
         Peer::Mosquitto => play(part, Pipe::<Mqtt>::connect(&address, &name, only_publishes)?),
-        Peer::Zeromq | Peer::Zenoh => anyhow::bail!("{} has no client here", peer.name()),
+        Peer::Zeromq => play(part, ZeroMq::connect(&address, &name, publishes, listens)?),
+        Peer::Zenoh => anyhow::bail!("{} has no client here", peer.name()),
     }
 }
 
