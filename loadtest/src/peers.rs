@@ -9,6 +9,8 @@
 //!                 │   └─ ZeroMq  Pipe<Zmtp> │
 //!                 └──── socket ── server ───┘  started here, ended by its id
 //! ```
+//! A load of many connections moves the same frames from one thread (`many`).
+//!
 //! Fair: pipelined and batched as our client is, the peer's best local transport,
 //! settings without persistence and with long queues, and the same stamp and
 //! tally on every event. Not clients for use: no reconnect, no wildcards, one
@@ -22,6 +24,7 @@ mod connection;
 mod emitter;
 mod frames;
 mod listener;
+mod many;
 mod mqtt;
 mod nats;
 mod pipe;

@@ -60,6 +60,14 @@ impl Stream {
         }
     }
 
+    /// Whether calls return at once.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> Result<()> {
+        match self {
+            Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
+            Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
+        }
+    }
+
     /// How long a write waits at most.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> Result<()> {
         match self {

@@ -15,8 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::peers::address::{Address, Stream};
 use crate::peers::connection::{Connection, Received};
-pub use crate::peers::frames::{Decoded, Dialect};
-use crate::peers::frames::Frames;
+use crate::peers::frames::{Dialect, Frames};
 
 /// A batch of this many bytes is written at once.
 const BATCH_BYTES: usize = 64 * 1024;

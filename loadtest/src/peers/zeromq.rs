@@ -26,6 +26,8 @@ pub use zmtp::Zmtp;
 /// Between two words to oneself.
 const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 const _: () = assert!(PROBE_INTERVAL.as_millis() < ANSWER_TIMEOUT.as_millis());
+/// The same if very many connections hear it.
+const PROMPT_INTERVAL: Duration = Duration::from_millis(100);
 /// What a publisher is told of subscriptions is read after this many bytes: they are
 /// not looked at, but must not fill the socket.
 const READ_AFTER_BYTES: usize = 1 << 20;
@@ -45,6 +47,7 @@ pub struct ZeroMq {
 pub struct Prober {
     publisher: Pipe<Zmtp>,
     word: String,
+    last: Option<Instant>,
 }
 
 impl ZeroMq {
@@ -73,11 +76,21 @@ impl Prober {
     }
 
     fn to(front: &Address, name: &str) -> Result<Prober> {
-        Ok(Prober { publisher: Pipe::connect(front, name, true)?, word: zmtp::word(name) })
+        let publisher = Pipe::connect(front, name, true)?;
+        Ok(Prober { publisher, word: zmtp::word(name), last: None })
+    }
+
+    /// Once more, if the last time is long enough ago for many to have heard it.
+    pub fn prompt(&mut self) -> Result<()> {
+        if self.last.is_some_and(|last| last.elapsed() < PROMPT_INTERVAL) {
+            return Ok(());
+        }
+        self.last = Some(Instant::now());
+        self.probe()
     }
 
     /// Once more.
-    pub fn probe(&mut self) -> Result<()> {
+    fn probe(&mut self) -> Result<()> {
         self.publisher.publish(&self.word, b"")?;
         self.publisher.flush()?;
         self.publisher.take_waiting()

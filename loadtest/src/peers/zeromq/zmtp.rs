@@ -148,7 +148,8 @@ impl Dialect for Zmtp {
 
 impl Zmtp {
     fn greeting(&mut self, bytes: &[u8]) -> Result<Decoded<'static>> {
-        let wrong = |at: usize, fits: fn(u8) -> bool| bytes.get(at).is_some_and(|&byte| !fits(byte));
+        let wrong =
+            |at: usize, fits: fn(u8) -> bool| bytes.get(at).is_some_and(|&byte| !fits(byte));
         if wrong(0, |byte| byte == SIGNATURE)
             || wrong(SIGNATURE_END_AT, |byte| byte == SIGNATURE_END)
             || wrong(VERSION_AT, |byte| byte >= VERSION)
