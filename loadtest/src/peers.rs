@@ -16,8 +16,8 @@
 //! tally on every event. Not clients for use: no reconnect, no wildcards, one
 //! subscription for each connection, and an answer that is not expected ends it.
 //!
-//! A queue in a peer is never endless: [`QUEUE_BYTES`] for each listener. What a
-//! peer drops beyond is counted as lost and shown.
+//! A queue in a peer is never endless: [`QUEUE_BYTES`] for each listener at most. What
+//! a peer drops beyond is counted as lost and shown; ZeroMQ's waits.
 
 mod address;
 mod connection;

@@ -17,6 +17,8 @@ if sys.argv[1] == "version":
 settings = {
     "mode": "router",
     "listen": {"endpoints": [f"unixsock-stream/{sys.argv[1]}"]},
+    # Many connections are a load; the default is 1,000 with the emitters among them.
+    "transport": {"unicast": {"max_sessions": 10100}},
     "scouting": {"multicast": {"enabled": False}, "gossip": {"enabled": False}},
 }
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
