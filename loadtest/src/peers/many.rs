@@ -75,6 +75,8 @@ pub fn run<D: Dialect + Send + 'static>(
         prompt()?;
         thread::sleep(POLL);
     }
+    // It may hold a connection of its own, which is not one of the many.
+    drop(prompt);
     report(&Report::Ready { driver: Some("tokio".into()) });
     answer_commands(&meter);
     Ok(())

@@ -95,7 +95,7 @@ fn listen_on_many(peer: Peer, address: Address, plan: &ManyPlan) -> Result<()> {
             // One name for all of them: they wait for the same word.
             let name = "listeners";
             let mut prober = Prober::connect(&address, name)?;
-            many::run(plan, address, |_| Zmtp::new(name, false), || prober.prompt())
+            many::run(plan, address, |_| Zmtp::new(name, false), move || prober.prompt())
         }
         Peer::Zenoh => anyhow::bail!("{} has no client here", peer.name()),
     }

@@ -153,11 +153,53 @@ impl Connection for ZeroMq {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn publishers_have_a_socket_of_their_own() {
         assert_eq!(front(&Address::Unix("/t/s".into())).unwrap(), Address::Unix("/t/s.in".into()));
         assert!(front(&Address::Tcp(7)).is_err());
+    }
+
+    #[test]
+    fn a_subscription_is_made_once_the_own_word_is_heard() {
+        const SAID: &[u8] = b"\0\x03?n\0";
+        let mut hello = b"\xff\0\0\0\0\0\0\0\0\x7f\x03\x01NULL".to_vec();
+        hello.resize(64, 0);
+        hello.extend_from_slice(b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04X");
+        let hello = |rest: &[u8]| [&hello[..], rest].concat();
+        let scratch = Scratch::new().unwrap();
+        let address = Address::Unix(scratch.socket());
+        let Ok(Address::Unix(front)) = front(&address) else { panic!("a unix socket") };
+        let back = UnixListener::bind(scratch.socket()).unwrap();
+        let front = UnixListener::bind(front).unwrap();
+        let (to_subscriber, to_publisher) = (hello(b"PUB"), hello(b"SUB"));
+        let forwarder = thread::spawn(move || {
+            let (mut subscriber, _) = back.accept().unwrap();
+            subscriber.write_all(&to_subscriber).unwrap();
+            let (mut publisher, _) = front.accept().unwrap();
+            publisher.write_all(&to_publisher).unwrap();
+            let mut heard = Vec::new();
+            // The first time, nobody is subscribed yet.
+            while !heard.ends_with(&[SAID, SAID].concat()) {
+                let mut byte = [0];
+                publisher.read_exact(&mut byte).unwrap();
+                heard.push(byte[0]);
+            }
+            subscriber.write_all(&[SAID, b"\0\x04e1\0a"].concat()).unwrap();
+            subscriber
+        });
+        let mut client = ZeroMq::connect(&address, "n", false, true).unwrap();
+        client.subscribe("e1").unwrap();
+        let _subscriber = forwarder.join().unwrap();
+        let mut got = Vec::new();
+        assert_eq!(client.receive(|event| got.push(event.to_vec())).unwrap(), Received::Events(1));
+        assert_eq!(got, [b"a"]);
+        assert!(client.publish("e1", b"").is_err(), "it only listens");
     }
 }
