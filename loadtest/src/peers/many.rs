@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::task::{LocalSet, spawn_local};
 
 use crate::listener::answer_commands;
 use crate::message::{Report, report};
@@ -122,28 +122,26 @@ impl<D: Dialect> Listener<D> {
         Ok(())
     }
 
-    /// Until the peer closes the connection.
-    async fn run(&mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
-        loop {
-            if !self.frames.outbound().is_empty() {
-                stream.write_all(self.frames.outbound()).await?;
-                self.frames.written();
-            }
-            match stream.read(self.frames.room()?).await? {
-                0 => bail!("the peer closed the connection"),
-                read => self.frames.filled(read),
-            }
-            self.advance()?;
+    /// Writes what there is to say, and reads once.
+    async fn exchange(&mut self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<()> {
+        if !self.frames.outbound().is_empty() {
+            stream.write_all(self.frames.outbound()).await?;
+            self.frames.written();
         }
+        match stream.read(self.frames.room()?).await? {
+            0 => bail!("the peer closed the connection"),
+            read => self.frames.filled(read),
+        }
+        self.advance()
     }
 
-    async fn run_to_end(mut self, stream: Result<impl AsyncRead + AsyncWrite + Unpin>) {
-        let end = match stream {
-            Ok(stream) => self.run(stream).await,
-            Err(error) => Err(error),
+    /// Until the peer closes the connection.
+    async fn run(mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let error = loop {
+            if let Err(error) = self.exchange(&mut stream).await {
+                break format!("{error:#}");
+            }
         };
-        let Err(error) = end else { return };
-        let error = format!("{error:#}");
         report(&match self.stage {
             Stage::Listening => {
                 Report::Counters(BTreeMap::from([(format!("{CLOSED} ({error})"), 1)]))
@@ -153,8 +151,6 @@ impl<D: Dialect> Listener<D> {
     }
 }
 
-/// Connections are opened one after the other, waiting for a backlog that is full:
-/// how long a peer's is, is not what is measured.
 fn drive<D: Dialect + 'static>(address: &Address, listeners: Vec<Listener<D>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     LocalSet::new().block_on(&runtime, async {
@@ -162,20 +158,26 @@ fn drive<D: Dialect + 'static>(address: &Address, listeners: Vec<Listener<D>>) -
             let stream = address.connect().context("cannot connect to the peer")?;
             stream.set_nonblocking(true)?;
             match stream {
-                Stream::Unix(stream) => {
-                    let stream = UnixStream::from_std(stream).map_err(Into::into);
-                    spawn_local(listener.run_to_end(stream));
-                }
-                Stream::Tcp(stream) => {
-                    let stream = TcpStream::from_std(stream).map_err(Into::into);
-                    spawn_local(listener.run_to_end(stream));
-                }
+                Stream::Unix(stream) => open(listener, UnixStream::from_std(stream)?).await?,
+                Stream::Tcp(stream) => open(listener, TcpStream::from_std(stream)?).await?,
             }
-            // Those before go on meanwhile.
-            yield_now().await;
         }
         std::future::pending().await
     })
+}
+
+/// Up to the end of the hello; the rest goes on by itself. So hellos come one after
+/// the other: how many strangers a peer has patience with is not what is measured.
+async fn open<D: Dialect + 'static>(
+    mut listener: Listener<D>,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+) -> Result<()> {
+    while listener.stage == Stage::Hello {
+        let said = listener.exchange(&mut stream).await;
+        said.with_context(|| format!("connection {}", listener.index))?;
+    }
+    spawn_local(listener.run(stream));
+    Ok(())
 }
 
 #[cfg(test)]
