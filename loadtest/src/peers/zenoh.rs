@@ -31,7 +31,7 @@ use anyhow::{Result, bail};
 use self::batch::{Batch, FRAGMENT, FRAME};
 use self::message::Message;
 use self::reader::{Reader, push_number};
-use crate::peers::pipe::{Decoded, Dialect};
+use crate::peers::frames::{Decoded, Dialect};
 
 const VERSION: u8 = 9;
 const INIT: u8 = 0x01;
@@ -65,6 +65,7 @@ pub struct Zenoh {
     batch: Batch,
     /// Declared; a key's number is one more than its place.
     keys: Vec<Key>,
+    last_key: usize,
     subscribers: u32,
     interests: u32,
     /// A message that is not an event, or an event's head.
@@ -102,6 +103,7 @@ impl Dialect for Zenoh {
             cookie: Vec::new(),
             batch: Batch::new(),
             keys: Vec::new(),
+            last_key: 0,
             subscribers: 0,
             interests: 0,
             scratch: Vec::new(),
@@ -188,13 +190,15 @@ impl Dialect for Zenoh {
 }
 
 impl Zenoh {
-    /// A key's place. There are few, and they take turns.
+    /// A key's place. They take turns, so it is looked for behind the last one.
     #[inline]
     fn key(&mut self, name: &str, out: &mut Vec<u8>) -> usize {
-        match self.keys.iter().position(|key| key.name == name) {
-            Some(place) => place,
-            None => self.declare(name, out),
-        }
+        let (before, behind) = self.keys.split_at(self.last_key.min(self.keys.len()));
+        let is_it = |key: &Key| key.name == name;
+        let place = behind.iter().position(is_it).map(|place| place + before.len());
+        let place = place.or_else(|| before.iter().position(is_it));
+        self.last_key = place.unwrap_or_else(|| self.declare(name, out));
+        self.last_key
     }
 
     #[cold]

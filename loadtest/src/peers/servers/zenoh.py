@@ -25,6 +25,8 @@ settings = {
     # and it costs a sixth of its CPU time for small events.
     "timestamping": {"enabled": False},
     "transport": {
+        # Many connections are a load; the default is 1,000 with the emitters among them.
+        "unicast": {"max_sessions": 10100},
         "link": {
             "tx": {
                 # No keep-alive traffic: a quarter of this passes between two.
