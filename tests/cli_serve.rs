@@ -69,12 +69,12 @@ fn the_log_says_in_one_line_what_runs() {
 }
 
 #[test]
-fn sigterm_and_sigint_drain_and_remove_the_socket() {
+fn signals_drain_and_remove_the_socket() {
     if !has_signals() {
         return;
     }
     for backend in backends() {
-        for signal in [Signal::TERM, Signal::INT] {
+        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
             let broker = Broker::start_with(backend, &["--drain-timeout", "1min"]);
             let mut on = broker.on(&["log", "--format", "raw"]);
             // More than the sockets and pipes on the way hold, while nobody reads.
@@ -95,6 +95,26 @@ fn sigterm_and_sigint_drain_and_remove_the_socket() {
             assert!(!socket.exists(), "the socket is still there");
         }
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_broker_under_nohup_outlives_its_terminal() {
+    let directory = Directory::new();
+    let socket = directory.socket("s");
+    let serve = command(["serve", "--socket"]);
+    let mut under = Command::new("nohup");
+    under.arg(serve.get_program()).args(serve.get_args()).arg(&socket);
+    let broker = Process::start(under);
+    broker.wait_for_notice("ready socket=");
+    broker.signal(Signal::HUP);
+    // Had it ended, or begun to, it would take no more clients.
+    let mut emit = command(["emit", "log", "x", "--socket"]);
+    emit.arg(&socket);
+    Process::start(emit).finish().succeeded();
+    broker.signal(Signal::TERM);
+    broker.finish().succeeded();
+    assert!(!socket.exists());
 }
 
 #[test]

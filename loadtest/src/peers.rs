@@ -5,27 +5,35 @@
 //!                 ├─ Connection (trait) ────┤
 //!                 │   ├─ Pipe<Nats>    text │  hand-written: bytes in a buffer,
 //!                 │   ├─ Pipe<Redis>   RESP │  one write per batch, one read for
-//!                 │   └─ Pipe<Mqtt>   3.1.1 │  all that is there
+//!                 │   ├─ Pipe<Mqtt>   3.1.1 │  all that is there
+//!                 │   ├─ Pipe<Zenoh>     v9 │
+//!                 │   └─ ZeroMq  Pipe<Zmtp> │
 //!                 └──── socket ── server ───┘  started here, ended by its id
 //! ```
+//! A load of many connections moves the same frames from one thread (`many`).
+//!
 //! Fair: pipelined and batched as our client is, the peer's best local transport,
 //! settings without persistence and with long queues, and the same stamp and
 //! tally on every event. Not clients for use: no reconnect, no wildcards, one
 //! subscription for each connection, and an answer that is not expected ends it.
 //!
-//! A queue in a peer is never endless: [`QUEUE_BYTES`] for each listener. What a
-//! peer drops beyond is counted as lost and shown.
+//! A queue in a peer is never endless: [`QUEUE_BYTES`] for each listener at most. What
+//! a peer drops beyond is counted as lost and shown; ZeroMQ's waits.
 
 mod address;
 mod connection;
 mod emitter;
+mod frames;
 mod listener;
+mod many;
 mod mqtt;
 mod nats;
 mod pipe;
 mod redis;
 mod role;
 mod server;
+mod zenoh;
+mod zeromq;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

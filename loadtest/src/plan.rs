@@ -220,7 +220,8 @@ pub fn listener_name(index: usize) -> String {
     format!("listener-{index}")
 }
 
-fn event_name(event: usize) -> String {
+/// The n-th event.
+pub fn event_name(event: usize) -> String {
     format!("e{event}")
 }
 

@@ -15,7 +15,7 @@ fn compare(arguments: &[&str]) -> Output {
 
 /// Runs one peer beside the relay under some loads; prints why if it is skipped.
 fn run_shortly(peer: &str) {
-    const LOADS: [&str; 5] = ["1-1-16", "1-1-64k", "1-3-1k", "2-2-64", "trip-64"];
+    const LOADS: [&str; 6] = ["1-1-16", "1-1-64k", "1-3-1k", "2-2-64", "trip-64", "many-50"];
     let peers = format!("relay,{peer}");
     let output = compare(&[
         "--json",
@@ -45,7 +45,14 @@ fn run_shortly(peer: &str) {
     assert!(!info["version"].as_str().unwrap().is_empty());
     let cells = result["cells"].as_array().unwrap();
     let own: Vec<&Value> = cells.iter().filter(|cell| cell["peer"] == peer).collect();
-    assert_eq!(own.len(), 2 * LOADS.len(), "{result:#}");
+    // A relay knows no events, so that many connections are nothing for it.
+    let suited = if peer == "relay" { LOADS.len() - 1 } else { LOADS.len() };
+    assert_eq!(own.len(), 2 * suited, "{result:#}");
+    let many = own.iter().filter(|cell| cell["load"] == "50 connections");
+    let metrics: Vec<&str> = many.map(|cell| cell["metric"].as_str().unwrap()).collect();
+    if peer != "relay" {
+        assert_eq!(metrics, ["delivered_events", "broker_rss"]);
+    }
     for cell in own {
         // Each loss is counted; here, queues are long enough for there to be none.
         assert_eq!(cell["lost"], 0, "{cell:#} {:#}", result["notes"]);
@@ -90,12 +97,21 @@ fn the_table_has_a_row_for_each_peer_and_says_who_was_skipped() {
     let output = compare(&[
         "--broker=/nonexistent",
         "--peers=relay",
-        "--loads=1-1-16,trip-64",
+        "--loads=1-1-16,trip-64,many-20",
         "--repeats=2",
         "--seconds=0.1",
     ]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("| | 1→1 16 B | round trip 64 B |\n|---|---|---|\n| relay "), "{text}");
+    assert!(
+        text.contains(
+            "| | 1→1 16 B | round trip 64 B | 20 connections |\n|---|---|---|---|\n| relay "
+        ),
+        "{text}"
+    );
+    // Nothing for it, and no failure.
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let row = text.lines().find(|line| line.starts_with("| relay ")).unwrap();
+    assert!(row.ends_with(" | – |"), "{text}");
     assert!(text.contains("- netcluster skipped: there is no broker"), "{text}");
 }
 

@@ -44,8 +44,9 @@ All options but --config may be in the file too, by the same names, in TOML:
   [channels.orders]
   pressure = \"cluster\"                # --cluster-pressure orders
 
-What is typed wins over the file. SIGTERM and SIGINT end the broker in order: clients get
-what is queued for them and a goodbye, the socket is removed. A second signal ends it at once.
+What is typed wins over the file. SIGTERM, SIGINT and SIGHUP (but not under nohup) end the broker
+in order: clients get what is queued for them and a goodbye, the socket is removed. A second
+signal ends it at once.
 
 Examples:
   netcluster serve

@@ -16,7 +16,9 @@ const DEFAULT_REPEATS: usize = 5;
 pub const HELP: &str = "\
 A load is EMITTERS-LISTENERS-BYTES, or trip-BYTES for one event on the way at a time:
 1-8-16k is one emitter, eight listeners and 16 KiB. With several emitters there are as
-many listeners, each fed by one. netcluster itself is always among the peers.
+many listeners, each fed by one. many-CONNECTIONS is one process that listens on so many
+connections, each to an event of its own that one emitter emits in turn, 64 bytes; the
+relay has none of it. netcluster itself is always among the peers.
 
 Others' servers are looked for in PATH. zeromq and zenoh are known by name alone: there
 are no clients for them here.
@@ -30,7 +32,8 @@ pub struct CompareArgs {
     /// Who is compared [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub peers: Vec<Contestant>,
-    /// The loads [default: 1-1-16,1-1-1k,1-1-64k,1-8-16,1-8-1k,1-8-16k,4-4-64,trip-64]
+    /// The loads
+    /// [default: 1-1-16,1-1-1k,1-1-64k,1-8-16,1-8-1k,1-8-16k,4-4-64,trip-64,many-1000]
     #[arg(long, value_name = "LOADS", value_delimiter = ',')]
     pub loads: Vec<Load>,
     /// Length of each measured window

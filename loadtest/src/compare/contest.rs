@@ -45,6 +45,8 @@ pub struct Entry {
     pub told: Vec<(String, u64)>,
     /// It is not run again.
     pub failed: bool,
+    /// It is not run at all: the load is nothing for this contestant.
+    pub unsuited: bool,
 }
 
 impl Contest {
@@ -74,8 +76,15 @@ impl Contest {
             backend: args.common.backend.clone(),
             ..Scenario::default()
         };
+        let entry = |ready: &Ready, load: &Load| {
+            let unsuited = !ready.what().suits(&load.scenario(&base));
+            Entry { unsuited, ..Entry::default() }
+        };
+        let entries = ready.iter();
+        let entries =
+            entries.map(|ready| loads.iter().map(|load| entry(ready, load)).collect()).collect();
         Ok(Contest {
-            entries: vec![vec![Entry::default(); loads.len()]; ready.len()],
+            entries,
             peers,
             loads,
             ready,
@@ -90,12 +99,16 @@ impl Contest {
 
     /// Runs everything. An interrupt ends it with what there is.
     pub fn run(mut self) -> Result<Contest> {
-        let runs = self.repeats * self.loads.len() * self.ready.len();
+        let suited = self.entries.iter().flatten().filter(|entry| !entry.unsuited);
+        let runs = self.repeats * suited.count();
         let mut progress = Progress::new(runs, self.base.seconds);
         for round in 0..self.repeats {
             for load in 0..self.loads.len() {
                 for turn in 0..self.ready.len() {
                     let who = (turn + round + load) % self.ready.len();
+                    if self.entries[who][load].unsuited {
+                        continue;
+                    }
                     let name = self.ready[who].what().name();
                     progress.describe(&format!("{name}, {}", self.loads[load].name()));
                     self.turn(who, load);

@@ -68,6 +68,12 @@ impl Contestant {
         self.peer().map_or("unix socket", Peer::transport)
     }
 
+    /// Whether it can be run under a load: the relay copies from one emitter to whom
+    /// it is told, and knows no events.
+    pub fn suits(self, scenario: &Scenario) -> bool {
+        self != Contestant::Relay || scenario.suits_relay()
+    }
+
     fn peer(self) -> Option<Peer> {
         match self {
             Contestant::Netcluster | Contestant::Relay => None,

@@ -9,20 +9,41 @@ use crate::plan::Scenario;
 use crate::stamp::MIN_BYTES;
 
 const MAX_PROCESSES: usize = 64;
+/// Each needs a descriptor in two processes.
+const MAX_CONNECTIONS: usize = 10_000;
+/// On many connections.
+const MANY_BYTES: usize = 64;
 /// What every peer takes without being told to.
 const MAX_BYTES: usize = 1 << 20;
 const KIB: usize = 1 << 10;
-const DEFAULTS: [&str; 8] =
-    ["1-1-16", "1-1-1k", "1-1-64k", "1-8-16", "1-8-1k", "1-8-16k", "4-4-64", "trip-64"];
+const DEFAULTS: [&str; 9] = [
+    "1-1-16",
+    "1-1-1k",
+    "1-1-64k",
+    "1-8-16",
+    "1-8-1k",
+    "1-8-16k",
+    "4-4-64",
+    "trip-64",
+    "many-1000",
+];
 
 /// One column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Emitters; if several, each feeds one listener of its own.
-    emitters: usize,
-    listeners: usize,
+    shape: Shape,
     bytes: usize,
-    round_trip: bool,
+}
+
+/// Who emits to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Flat out; if there are several emitters, each feeds one listener of its own.
+    Streams { emitters: usize, listeners: usize },
+    /// One event on the way at a time.
+    RoundTrip,
+    /// So many connections in one process, each with an event of its own.
+    Many(usize),
 }
 
 impl Load {
@@ -33,7 +54,12 @@ impl Load {
 
     /// Whether there is one event on the way at a time.
     pub fn is_round_trip(&self) -> bool {
-        self.round_trip
+        self.shape == Shape::RoundTrip
+    }
+
+    /// Whether it is about the number of connections.
+    pub fn is_many(&self) -> bool {
+        matches!(self.shape, Shape::Many(_))
     }
 
     /// Above its column.
@@ -42,40 +68,47 @@ impl Load {
             bytes if bytes % KIB == 0 => format!("{} KB", bytes / KIB),
             bytes => format!("{bytes} B"),
         };
-        if self.round_trip {
-            return format!("round trip {size}");
+        match self.shape {
+            Shape::Streams { emitters, listeners } => format!("{emitters}→{listeners} {size}"),
+            Shape::RoundTrip => format!("round trip {size}"),
+            Shape::Many(connections) => format!("{} connections", grouped(connections)),
         }
-        format!("{}→{} {size}", self.emitters, self.listeners)
     }
 
     /// In a sentence.
     pub fn what(&self) -> String {
-        let Load { emitters, listeners, bytes, .. } = self;
-        if self.round_trip {
-            return format!(
+        let bytes = self.bytes;
+        match self.shape {
+            Shape::RoundTrip => format!(
                 "One emitter and one listener that answers, one event of {bytes} bytes on the way at a time."
-            );
-        }
-        match (emitters, listeners) {
-            (1, 1) => format!("One emitter, one listener, events of {bytes} bytes flat out."),
-            (1, _) => format!(
+            ),
+            Shape::Streams { emitters: 1, listeners: 1 } => {
+                format!("One emitter, one listener, events of {bytes} bytes flat out.")
+            }
+            Shape::Streams { emitters: 1, listeners } => format!(
                 "One emitter, {listeners} listeners of all its events, events of {bytes} bytes flat out."
             ),
-            _ => format!(
+            Shape::Streams { emitters, .. } => format!(
                 "{emitters} emitters, each with an event and a listener of its own, events of {bytes} bytes flat out."
+            ),
+            Shape::Many(connections) => format!(
+                "{} listening connections in one process, each to an event of its own; one emitter emits these in turn, {bytes} bytes each, flat out.",
+                grouped(connections)
             ),
         }
     }
 
     /// As it is run.
     pub fn scenario(&self, base: &Scenario) -> Scenario {
-        Scenario {
-            emitters: self.emitters,
-            listeners: self.listeners,
-            events: self.emitters,
-            size: self.bytes,
-            round_trip: self.round_trip,
-            ..base.clone()
+        let base = Scenario { size: self.bytes, ..base.clone() };
+        match self.shape {
+            Shape::Streams { emitters, listeners } => {
+                Scenario { emitters, listeners, events: emitters, ..base }
+            }
+            Shape::RoundTrip => Scenario { round_trip: true, ..base },
+            Shape::Many(connections) => {
+                Scenario { connections: Some(connections), events: connections, ..base }
+            }
         }
     }
 }
@@ -85,25 +118,40 @@ impl FromStr for Load {
 
     fn from_str(text: &str) -> Result<Load> {
         let load = match text.split('-').collect::<Vec<_>>()[..] {
-            ["trip", bytes] => {
-                Load { emitters: 1, listeners: 1, bytes: size(bytes)?, round_trip: true }
+            ["trip", bytes] => Load { shape: Shape::RoundTrip, bytes: size(bytes)? },
+            ["many", connections] => {
+                Load { shape: Shape::Many(connections.parse()?), bytes: MANY_BYTES }
             }
-            [emitters, listeners, bytes] => Load {
-                emitters: emitters.parse()?,
-                listeners: listeners.parse()?,
-                bytes: size(bytes)?,
-                round_trip: false,
-            },
-            _ => bail!("{text:?} is neither EMITTERS-LISTENERS-BYTES nor trip-BYTES"),
+            [emitters, listeners, bytes] => {
+                let (emitters, listeners) = (emitters.parse()?, listeners.parse()?);
+                Load { shape: Shape::Streams { emitters, listeners }, bytes: size(bytes)? }
+            }
+            _ => bail!(
+                "{text:?} is neither EMITTERS-LISTENERS-BYTES nor trip-BYTES nor many-CONNECTIONS"
+            ),
         };
-        within("emitters", load.emitters, 1, MAX_PROCESSES)?;
-        within("listeners", load.listeners, 1, MAX_PROCESSES)?;
+        match load.shape {
+            Shape::Streams { emitters, listeners } => {
+                within("emitters", emitters, 1, MAX_PROCESSES)?;
+                within("listeners", listeners, 1, MAX_PROCESSES)?;
+                ensure!(
+                    emitters == 1 || emitters == listeners,
+                    "several emitters need as many listeners"
+                );
+            }
+            Shape::RoundTrip => {}
+            Shape::Many(connections) => within("connections", connections, 1, MAX_CONNECTIONS)?,
+        }
         within("bytes", load.bytes, MIN_BYTES, MAX_BYTES)?;
-        ensure!(
-            load.emitters == 1 || load.emitters == load.listeners,
-            "several emitters need as many listeners"
-        );
         Ok(load)
+    }
+}
+
+/// As `10,000`.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
     }
 }
 
@@ -132,12 +180,23 @@ mod tests {
             "1→8 16 KB",
             "4→4 64 B",
             "round trip 64 B",
+            "1,000 connections",
         ];
         assert_eq!(names, expected);
         assert!(Load::defaults().iter().all(|load| {
             let scenario = load.scenario(&Scenario::default());
-            scenario.suits_relay() && scenario.round_trip == load.is_round_trip()
+            scenario.suits_relay() != load.is_many() && scenario.round_trip == load.is_round_trip()
         }));
+    }
+
+    #[test]
+    fn many_connections_have_an_event_each() {
+        let load: Load = "many-10000".parse().unwrap();
+        assert_eq!(load.name(), "10,000 connections");
+        let scenario = load.scenario(&Scenario::default());
+        assert_eq!((scenario.connections, scenario.events), (Some(10_000), 10_000));
+        assert_eq!((scenario.emitters, scenario.size), (1, 64));
+        assert_eq!("many-50".parse::<Load>().unwrap().name(), "50 connections");
     }
 
     #[test]
@@ -145,6 +204,9 @@ mod tests {
         for text in
             ["", "1-1", "1-1-8", "0-1-16", "1-65-16", "2-3-16", "1-1-2000k", "1-1-1m", "trip-", "x"]
         {
+            assert!(text.parse::<Load>().is_err(), "{text}");
+        }
+        for text in ["many", "many-", "many-0", "many-10001", "many-1k", "many-1-64"] {
             assert!(text.parse::<Load>().is_err(), "{text}");
         }
         assert!("1-1-18446744073709551615k".parse::<Load>().is_err());

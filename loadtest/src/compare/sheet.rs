@@ -8,8 +8,11 @@ use crate::pairs::median;
 use crate::result::{Cell, CompareResult, LoadInfo};
 
 const NS_PER_US: f64 = 1e3;
+/// Where there is no number and will be none.
+const NONE: &str = "–";
 
 /// A number of a cell, with its names in the result.
+#[derive(Clone, Copy)]
 struct Shown {
     metric: Metric,
     name: &'static str,
@@ -30,6 +33,16 @@ const FLAT_OUT: [Shown; 2] = [
         metric: Metric::BrokerCpu,
         name: "broker_cpu_per_million",
         unit: "s",
+        higher_is_better: false,
+        factor: 1.0,
+    },
+];
+const MANY: [Shown; 2] = [
+    FLAT_OUT[0],
+    Shown {
+        metric: Metric::DrainedRss,
+        name: "broker_rss",
+        unit: "B",
         higher_is_better: false,
         factor: 1.0,
     },
@@ -89,7 +102,7 @@ pub fn result(contest: Contest) -> CompareResult {
 pub fn markdown(contest: &Contest) -> String {
     let mut out = format!(
         "M events/s delivered; in brackets broker CPU s per million. Round trips: p50 / p99 µs. \
-         Medians of interleaved runs on {}, {} cores.\n\n",
+         Many connections: events/s, and the broker's memory once all came. Medians of interleaved runs on {}, {} cores.\n\n",
         contest.machine.cpu, contest.machine.cores
     );
     rows(&mut out, contest, medians);
@@ -124,13 +137,23 @@ fn medians(load: &Load, entry: &Entry) -> String {
         Some(percent) => format!(", {} % lost", digits(percent)),
         None => String::new(),
     };
+    if entry.unsuited {
+        return NONE.into();
+    }
     if entry.runs.is_empty() {
         return if entry.failed { "fails".into() } else { String::new() };
     }
     if load.is_round_trip() {
-        let none = || "–".to_owned();
+        let none = || NONE.to_owned();
         let (p50, p99) = (of(Metric::P50, 1.0), of(Metric::P99, 1.0));
         return format!("{} / {}{lost}", p50.unwrap_or_else(none), p99.unwrap_or_else(none));
+    }
+    if load.is_many() {
+        let shown = |metric: Metric| {
+            median(&entry.runs, metric).map_or(NONE.into(), |found| metric.show(found.median))
+        };
+        let (events, memory) = (shown(Metric::EventsPerS), shown(Metric::DrainedRss));
+        return format!("{events}, {memory}{lost}");
     }
     let cpu = of(Metric::BrokerCpu, 1.0).map_or(String::new(), |cpu| format!(" ({cpu})"));
     format!("{}{cpu}{lost}", of(Metric::EventsPerS, 1e6).unwrap_or_default())
@@ -143,6 +166,8 @@ fn intervals(load: &Load, entry: &Entry) -> String {
     };
     let shown = if load.is_round_trip() {
         [of(Metric::P50, 1.0), of(Metric::P99, 1.0)]
+    } else if load.is_many() {
+        [of(Metric::EventsPerS, 1e6), of(Metric::DrainedRss, 1e6)]
     } else {
         [of(Metric::EventsPerS, 1e6), None]
     };
@@ -150,7 +175,13 @@ fn intervals(load: &Load, entry: &Entry) -> String {
 }
 
 fn shown(load: &Load) -> &'static [Shown] {
-    if load.is_round_trip() { &ROUND_TRIP } else { &FLAT_OUT }
+    if load.is_round_trip() {
+        &ROUND_TRIP
+    } else if load.is_many() {
+        &MANY
+    } else {
+        &FLAT_OUT
+    }
 }
 
 #[cfg(test)]
@@ -163,6 +194,7 @@ mod tests {
         let outcome = |events_per_s| Outcome {
             events_per_s,
             broker_cpu_s_per_million: Some(0.29),
+            broker_rss_drained_bytes: 12_000_000,
             latency_us: Some(Latency { p50: 65.0, p99: 120.0, p999: 200.0, max: 300.0 }),
             counts,
             ..Outcome::default()
@@ -181,11 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn round_trips_are_shown_by_their_percentiles_and_failures_as_such() {
+    fn other_loads_have_their_own_numbers_and_failures_are_shown_as_such() {
         let load: Load = "trip-64".parse().unwrap();
         let whole = entry(Counts::default());
         assert_eq!(medians(&load, &whole), "65.0 / 120");
         assert_eq!(intervals(&load, &whole), "65.0–65.0 / 120–120");
+        let many: Load = "many-1000".parse().unwrap();
+        assert_eq!(medians(&many, &whole), "3.30 M, 12.0 MB");
+        assert_eq!(intervals(&many, &whole), "3.20–3.50 / 12.0–12.0");
+        let unsuited = Entry { unsuited: true, ..Entry::default() };
+        assert_eq!(medians(&many, &unsuited), "–");
         let failed = Entry { failed: true, ..Entry::default() };
         assert_eq!(medians(&load, &failed), "fails");
         assert_eq!(medians(&load, &Entry::default()), "");

@@ -1,12 +1,13 @@
 //! Where a peer listens, and a blocking stream to it.
 
-use std::io::{Read, Result, Write};
+use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::net::{RecvFlags, recv};
 use serde::{Deserialize, Serialize};
 
 /// As our client sets it, so that both are as good as sockets get. TCP sizes its
@@ -59,11 +60,34 @@ impl Stream {
         }
     }
 
+    /// Whether calls return at once.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> Result<()> {
+        match self {
+            Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
+            Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
+        }
+    }
+
     /// How long a write waits at most.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> Result<()> {
         match self {
             Stream::Unix(stream) => stream.set_write_timeout(timeout),
             Stream::Tcp(stream) => stream.set_write_timeout(timeout),
+        }
+    }
+}
+
+impl Stream {
+    /// Reads what is there; `None` if nothing is.
+    pub fn read_waiting(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+        let read = match self {
+            Stream::Unix(stream) => recv(stream, buffer, RecvFlags::DONTWAIT),
+            Stream::Tcp(stream) => recv(stream, buffer, RecvFlags::DONTWAIT),
+        };
+        match read {
+            Ok((read, _)) => Ok(Some(read)),
+            Err(error) if ErrorKind::WouldBlock == error.kind() => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 }

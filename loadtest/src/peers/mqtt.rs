@@ -10,7 +10,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::peers::pipe::{Decoded, Dialect};
+use crate::peers::frames::{Decoded, Dialect};
 
 const CONNECT: u8 = 0x10;
 const CONNACK: u8 = 0x20;

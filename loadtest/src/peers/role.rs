@@ -6,12 +6,15 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::peers::connection::Connection;
+use crate::peers::frames::Dialect;
 use crate::peers::mqtt::Mqtt;
 use crate::peers::nats::Nats;
 use crate::peers::pipe::Pipe;
 use crate::peers::redis::Redis;
-use crate::peers::{Address, Peer, emitter, listener};
-use crate::plan::{EmitterPlan, ListenerPlan, Role, Scenario};
+use crate::peers::zenoh::Zenoh;
+use crate::peers::zeromq::{Prober, ZeroMq, Zmtp};
+use crate::peers::{Address, Peer, emitter, listener, many};
+use crate::plan::{EmitterPlan, ListenerPlan, ManyPlan, Role, Scenario, listener_name};
 
 /// What the process is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +27,14 @@ pub struct PeerRole {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Part {
+    One(Single),
+    Many(ManyPlan),
+}
+
+/// Of one connection, or what its peer has instead.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Single {
     Emitter(EmitterPlan),
     Listener(ListenerPlan),
 }
@@ -33,8 +44,9 @@ impl PeerRole {
     pub fn of(scenario: &Scenario, peer: Peer, address: &Address) -> (Vec<Role>, Vec<Role>) {
         let other = |part| Role::Peer(PeerRole { peer, address: address.clone(), part });
         let convert = |role: Role| match role {
-            Role::Emitter(plan) => other(Part::Emitter(plan)),
-            Role::Listener(plan) => other(Part::Listener(plan)),
+            Role::Emitter(plan) => other(Part::One(Single::Emitter(plan))),
+            Role::Listener(plan) => other(Part::One(Single::Listener(plan))),
+            Role::Many(plan) => other(Part::Many(plan)),
             role => role,
         };
         let convert = |roles: Vec<Role>| roles.into_iter().map(convert).collect();
@@ -45,22 +57,47 @@ impl PeerRole {
 
 /// Is what it was told until told to quit.
 pub fn take_role(role: PeerRole) -> Result<()> {
-    let (name, only_publishes) = match &role.part {
-        Part::Emitter(plan) => (plan.name.clone(), plan.reply.is_none()),
-        Part::Listener(plan) => (plan.name.clone(), false),
-    };
     let PeerRole { peer, address, part } = role;
+    let part = match part {
+        Part::One(part) => part,
+        Part::Many(plan) => return listen_on_many(peer, address, &plan),
+    };
+    let (name, publishes, listens) = match &part {
+        Single::Emitter(plan) => (plan.name.clone(), true, plan.reply.is_some()),
+        Single::Listener(plan) => (plan.name.clone(), plan.reply.is_some(), true),
+    };
+    let only_publishes = !listens;
     match peer {
         Peer::Nats => play(part, Pipe::<Nats>::connect(&address, &name, only_publishes)?),
         Peer::Redis => play(part, Pipe::<Redis>::connect(&address, &name, only_publishes)?),
         Peer::Mosquitto => play(part, Pipe::<Mqtt>::connect(&address, &name, only_publishes)?),
-        Peer::Zeromq | Peer::Zenoh => anyhow::bail!("{} has no client here", peer.name()),
+        Peer::Zeromq => play(part, ZeroMq::connect(&address, &name, publishes, listens)?),
+        Peer::Zenoh => play(part, Pipe::<Zenoh>::connect(&address, &name, only_publishes)?),
     }
 }
 
-fn play<C: Connection + Send + 'static>(part: Part, connection: C) -> Result<()> {
+fn play<C: Connection + Send + 'static>(part: Single, connection: C) -> Result<()> {
     match part {
-        Part::Emitter(plan) => emitter::run(plan, connection),
-        Part::Listener(plan) => listener::run(plan, connection),
+        Single::Emitter(plan) => emitter::run(plan, connection),
+        Single::Listener(plan) => listener::run(plan, connection),
+    }
+}
+
+fn listen_on_many(peer: Peer, address: Address, plan: &ManyPlan) -> Result<()> {
+    fn named<D: Dialect>(index: usize) -> D {
+        D::new(&listener_name(index), false)
+    }
+    let unprompted = || Ok(());
+    match peer {
+        Peer::Nats => many::run(plan, address, named::<Nats>, unprompted),
+        Peer::Redis => many::run(plan, address, named::<Redis>, unprompted),
+        Peer::Mosquitto => many::run(plan, address, named::<Mqtt>, unprompted),
+        Peer::Zeromq => {
+            // One name for all of them: they wait for the same word.
+            let name = "listeners";
+            let mut prober = Prober::connect(&address, name)?;
+            many::run(plan, address, |_| Zmtp::new(name, false), move || prober.prompt())
+        }
+        Peer::Zenoh => many::run(plan, address, named::<Zenoh>, unprompted),
     }
 }

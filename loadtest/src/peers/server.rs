@@ -20,6 +20,9 @@ use crate::interrupt;
 use crate::peers::{Address, Peer, QUEUE_BYTES};
 use crate::scratch::Scratch;
 
+/// Of the largest load, with some for emitters; what has a limit below it is given
+/// this one. Of descriptors there are as many as the system lets us have.
+const MAX_CONNECTIONS: usize = 10_100;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
@@ -82,7 +85,8 @@ impl Peer {
             ),
             Peer::Redis => format!(
                 "port 0\nunixsocket \"{}\"\nunixsocketperm 700\ndir \"{}\"\n\
-                 save \"\"\nappendonly no\nclient-output-buffer-limit pubsub {QUEUE_BYTES} 0 0\n",
+                 save \"\"\nappendonly no\nmaxclients {MAX_CONNECTIONS}\n\
+                 client-output-buffer-limit pubsub {QUEUE_BYTES} 0 0\n",
                 socket.display(),
                 scratch.path().display()
             ),

@@ -20,6 +20,7 @@ pub fn title(metric: &str) -> String {
         "delivered_events" => "Delivered events",
         "delivered_bytes" => "Delivered payload",
         "cpu" => "Processors in use",
+        "broker_rss" => "Resident memory of the broker",
         "rss" => "Resident memory",
         "context_switches" => "Context switches",
         "syscalls" => "Calls into the kernel",

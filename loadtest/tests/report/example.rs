@@ -196,14 +196,19 @@ pub fn hostile() -> RunResult {
     run
 }
 
-const LOADS: [(&str, &str); 6] = [
+const LOADS: [(&str, &str); 7] = [
     ("1→1 16 B", "One emitter, one listener, payloads of 16 bytes"),
     ("1→1 1 KB", "One emitter, one listener, payloads of 1 KB"),
     ("1→1 64 KB", "One emitter, one listener, payloads of 64 KB"),
     ("1→8 16 B", "One emitter, eight listeners, payloads of 16 bytes"),
     ("1→8 1 KB", "One emitter, eight listeners, payloads of 1 KB"),
     ("4→4 64 B", "Four emitters, four listeners, payloads of 64 bytes"),
+    (MANY, "A thousand listening connections, each to an event of its own"),
 ];
+const MANY: &str = "1,000 connections";
+/// Who can be measured with many connections: M events/s, and MB of memory.
+const ON_MANY: [(&str, f64, f64); 3] =
+    [("netcluster", 1.73, 12.0), ("nats", 0.23, 45.0), ("mosquitto", 0.12, 9.0)];
 /// M events/s under each load, and µs of a round trip.
 const PEERS: [(&str, &str, [f64; 6], f64); 6] = [
     ("netcluster", "unix socket", [48.1, 2.21, 0.044, 101.0, 3.9, 38.0], 66.0),
@@ -236,6 +241,10 @@ pub fn compare() -> CompareResult {
         };
         for ((load, _), rate) in LOADS.into_iter().zip(rates) {
             cell(load, "delivered_events", "events/s", true, rate * 1e6);
+        }
+        for (_, rate, memory) in ON_MANY.into_iter().filter(|(name, _, _)| *name == peer) {
+            cell(MANY, "delivered_events", "events/s", true, rate * 1e6);
+            cell(MANY, "broker_rss", "B", false, memory * 1e6);
         }
         cell("1→1 16 B", "round_trip_p50", "µs", false, round_trip);
         cell("1→1 16 B", "broker_cpu_per_million", "s", false, 0.4 / rates[0]);

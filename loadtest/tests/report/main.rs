@@ -26,7 +26,7 @@ const RUN_PLOTS: usize = 4 + 1 + 1 + 3;
 /// Another metric and another unit are plots of their own.
 const HOSTILE_PLOTS: usize = RUN_PLOTS + 2;
 /// A panel for each metric and load.
-const COMPARE_PLOTS: usize = 8;
+const COMPARE_PLOTS: usize = 10;
 
 /// A new directory; it stays, for a look at what is in it.
 fn scratch(name: &str) -> PathBuf {

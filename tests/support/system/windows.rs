@@ -12,6 +12,7 @@ impl Signal {
     pub const INT: Signal = Signal(2);
     pub const KILL: Signal = Signal(9);
     pub const TERM: Signal = Signal(15);
+    pub const HUP: Signal = Signal(1);
 }
 
 /// Where directories of tests are.

@@ -1,4 +1,4 @@
-//! The buffer of a pipe, over a socket pair with a peer played by hand.
+//! A pipe over a socket with a peer played by hand.
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -71,22 +71,39 @@ fn publishing_waits_for_a_batch_or_a_flush() {
     let scratch = Scratch::new().unwrap();
     let (mut pipe, peer) = pipe(&scratch);
     pipe.publish("e", b"a").unwrap();
-    assert!(!pipe.outbound.is_empty());
+    assert!(!pipe.frames.outbound().is_empty());
     pipe.flush().unwrap();
-    assert!(pipe.outbound.is_empty());
+    assert!(pipe.frames.outbound().is_empty());
     pipe.publish("e", &[0; BATCH_BYTES]).unwrap();
-    assert!(pipe.outbound.is_empty());
+    assert!(pipe.frames.outbound().is_empty());
     drop(peer);
 }
 
 #[test]
-fn decimals_are_written_and_read() {
-    for number in [0, 7, 10, 65_536, MAX_FRAME_BYTES] {
-        let mut out = Vec::new();
-        push_decimal(&mut out, number);
-        assert_eq!(out, number.to_string().as_bytes());
-        assert_eq!(decimal(&out).unwrap(), number);
+fn who_only_writes_answers_all_the_same() {
+    let scratch = Scratch::new().unwrap();
+    let (mut pipe, mut peer) = pipe(&scratch);
+    pipe.take_waiting().unwrap();
+    peer.write_all(b"PING\r\nPI").unwrap();
+    pipe.take_waiting().unwrap();
+    peer.write_all(b"NG\r\n").unwrap();
+    pipe.take_waiting().unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"PONG\r\nPONG\r\n") {
+        let mut piece = [0; 512];
+        let read = peer.read(&mut piece).unwrap();
+        said.extend_from_slice(&piece[..read]);
     }
-    assert!(decimal(b"").is_err() && decimal(b"-1").is_err());
-    assert!(decimal((MAX_FRAME_BYTES + 1).to_string().as_bytes()).is_err());
+    drop(peer);
+    pipe.take_waiting().unwrap();
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_waited_for_again() {
+    let scratch = Scratch::new().unwrap();
+    let (mut pipe, mut peer) = pipe(&scratch);
+    pipe.ask_for("e").unwrap();
+    assert!(!pipe.answered_within(Duration::from_millis(1)).unwrap());
+    peer.write_all(b"PONG\r\n").unwrap();
+    assert!(pipe.answered_within(ANSWER_TIMEOUT).unwrap());
 }
