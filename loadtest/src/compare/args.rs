@@ -20,8 +20,9 @@ many listeners, each fed by one. many-CONNECTIONS is one process that listens on
 connections, each to an event of its own that one emitter emits in turn, 64 bytes; the
 relay has none of it. netcluster itself is always among the peers.
 
-Others' servers are looked for in PATH. zeromq and zenoh are known by name alone: there
-are no clients for them here.
+Others' servers are looked for in PATH. zeromq and zenoh are libraries: python3 runs their
+brokers, if it can import zmq or zenoh (pip install pyzmq eclipse-zenoh); nothing on an
+event's way is Python. All clients are written here, in the same batches as ours.
 
 Exit code: 0, 1 if netcluster or the relay lost anything or a run failed, 2 on errors,
 130 if interrupted (with what there is).";

@@ -95,18 +95,18 @@ fn bar(out: &mut String, axis: &Axis, top: f64, style: Style, cell: &Cell) {
         None => scaled,
     };
     let lost = if cell.lost > 0 { " (lost)" } else { "" };
+    let whisker = format!("M{low:.1} {:.1}v8m0-4H{high:.1}m0-4v8", middle - 4.0);
     let _ = writeln!(
         out,
         "<text class=\"end\" x=\"{:.1}\" y=\"{text_y:.1}\">{}</text>\
          <rect class=\"f{colour}\" x=\"{left:.1}\" y=\"{bar_top:.1}\" width=\"{:.1}\" height=\"{BAR}\">\
          <title>{}</title></rect>\
-         <path class=\"whisker\" d=\"M{low:.1} {:.1}v8m0-4H{high:.1}m0-4v8\"/>\
+         <path class=\"halo\" d=\"{whisker}\"/><path class=\"whisker\" d=\"{whisker}\"/>\
          <text class=\"end\" x=\"{WIDTH}\" y=\"{text_y:.1}\">{}</text>",
         NAMES - 6.0,
         escape(&shortened(&cell.peer, NAME_LETTERS)),
         (right - left).max(1.0),
         escape(&told(cell)),
-        middle - 4.0,
         escape(&shortened(&format!("{value}{lost}"), VALUE_LETTERS)),
     );
 }

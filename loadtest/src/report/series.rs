@@ -21,6 +21,7 @@ pub fn title(metric: &str) -> String {
         "delivered_bytes" => "Delivered payload",
         "cpu" => "Processors in use",
         "broker_rss" => "Resident memory of the broker",
+        "broker_cpu_per_million" => "CPU time of the broker per million events",
         "rss" => "Resident memory",
         "context_switches" => "Context switches",
         "syscalls" => "Calls into the kernel",
