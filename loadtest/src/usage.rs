@@ -1,12 +1,16 @@
 //! What processes cost: CPU time, memory, context switches, out of `/proc`.
 //!
-//! CPU time comes from `schedstat` of every thread (nanoseconds); where the
-//! kernel has none, from `stat` (10 ms ticks). A thread that ends between two
-//! readings takes its time with it: no role ends a thread while it is measured.
+//! CPU time is the process's own clock (nanoseconds, threads that have ended with
+//! it). Context switches are those of the threads that there are.
 //! Elsewhere than on Linux every reading is zero.
 
 use std::fs;
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use nix::{time::ClockId, unistd::Pid};
 
 /// One reading of one process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,23 +31,15 @@ impl Usage {
         let process = Path::new("/proc").join(pid.to_string());
         let status = fs::read_to_string(process.join("status")).unwrap_or_default();
         let mut usage = Usage {
+            cpu_ns: cpu_ns(pid),
             rss_bytes: field(&status, "VmRSS:") * 1024,
             peak_rss_bytes: field(&status, "VmHWM:") * 1024,
             ..Usage::default()
         };
-        let mut scheduled = true;
         for task in fs::read_dir(process.join("task")).into_iter().flatten().flatten() {
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             usage.context_switches += field(&status, "voluntary_ctxt_switches:")
                 + field(&status, "nonvoluntary_ctxt_switches:");
-            match fs::read_to_string(task.path().join("schedstat")) {
-                Ok(schedstat) => usage.cpu_ns += first_number(&schedstat),
-                Err(_) => scheduled = false,
-            }
-        }
-        if !scheduled {
-            let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
-            usage.cpu_ns = ticks(&stat) * 1_000_000_000 / ticks_per_second();
         }
         usage
     }
@@ -67,15 +63,17 @@ fn first_number(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// User plus system ticks. The command may hold spaces and parentheses, so the
-/// fields are counted from the last one.
-fn ticks(stat: &str) -> u64 {
-    let Some((_, fields)) = stat.rsplit_once(')') else { return 0 };
-    fields.split_whitespace().skip(11).take(2).map(first_number).sum()
+/// What its CPU-time clock shows.
+#[cfg(target_os = "linux")]
+fn cpu_ns(pid: u32) -> u64 {
+    let clock = i32::try_from(pid).map(|pid| ClockId::pid_cpu_clock_id(Pid::from_raw(pid)));
+    let Ok(Ok(now)) = clock.map(|clock| clock.and_then(ClockId::now)) else { return 0 };
+    u64::try_from(Duration::from(now).as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn ticks_per_second() -> u64 {
-    rustix::param::clock_ticks_per_second().max(1)
+#[cfg(not(target_os = "linux"))]
+fn cpu_ns(_pid: u32) -> u64 {
+    0
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -97,11 +95,5 @@ mod tests {
     #[test]
     fn a_process_that_is_gone_reads_as_zero() {
         assert_eq!(Usage::of(u32::MAX), Usage::default());
-    }
-
-    #[test]
-    fn ticks_are_counted_behind_an_awkward_command() {
-        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 40 2 0 0 20";
-        assert_eq!(ticks(stat), 42);
     }
 }
