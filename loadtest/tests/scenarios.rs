@@ -146,8 +146,10 @@ fn a_search_ends_with_the_highest_rate_that_held() {
     let line = format!("{file} --find-max --p99-us 5000000 --step-seconds 0.2 --json");
     let (result, _) = result_of(&run(&line));
     let capacity = result.capacity.expect("a search has a capacity");
+    // For a step, that is: for the whole scenario it may be somewhat less.
     let held = capacity.steps.iter().filter(|step| step.holds).map(|step| step.rate_per_s);
-    assert_eq!(capacity.found_per_s, held.reduce(f64::max));
+    let (found, highest) = (capacity.found_per_s.unwrap(), held.reduce(f64::max).unwrap());
+    assert!((0.8 * highest..=highest).contains(&found), "{capacity:?}");
     assert!(capacity.steps.iter().any(|step| !step.holds), "{capacity:?}");
     assert!(capacity.steps.len() > 3);
 }
