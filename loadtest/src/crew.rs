@@ -8,7 +8,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ use crate::plan::Role;
 
 /// How long members get to end by themselves.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Not yet looked at; a member that reports more waits.
+const MAX_REPORTS: usize = 4096;
 /// How late an interrupt may be seen.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -35,7 +37,7 @@ pub struct Member(usize);
 pub struct Crew {
     processes: Vec<Process>,
     inbox: Receiver<(usize, Option<Report>)>,
-    outbox: Sender<(usize, Option<Report>)>,
+    outbox: SyncSender<(usize, Option<Report>)>,
     /// Reports that came while another was waited for.
     early: Vec<(usize, Report)>,
     /// Whether Ctrl-C ends a wait.
@@ -52,7 +54,7 @@ struct Process {
 impl Crew {
     /// Nobody yet.
     pub fn new() -> Crew {
-        let (outbox, inbox) = mpsc::channel();
+        let (outbox, inbox) = sync_channel(MAX_REPORTS);
         Crew { processes: Vec::new(), inbox, outbox, early: Vec::new(), interruptible: true }
     }
 

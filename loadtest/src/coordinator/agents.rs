@@ -4,7 +4,7 @@
 //! time when they came.
 
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,9 @@ pub const KEEP_UP: Duration = Duration::from_secs(1);
 /// How late an interrupt may be seen.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Not yet looked at; an agent that sends more waits.
+const MAX_MAIL: usize = 4096;
+
 /// What came, from which machine and when; no answer is the end of it.
 pub type Mail = (usize, u64, Result<Answer>);
 
@@ -34,9 +37,11 @@ pub type Mail = (usize, u64, Result<Answer>);
 pub struct Agents {
     ends: Vec<End>,
     inbox: Receiver<Mail>,
-    outbox: Sender<Mail>,
+    outbox: SyncSender<Mail>,
     /// What came while something else was waited for.
     pub early: Vec<Mail>,
+    /// Those that took no order, which is the end of them.
+    deaf: Vec<usize>,
 }
 
 struct End {
@@ -54,8 +59,8 @@ enum Way {
 impl Agents {
     /// Nobody yet.
     pub fn new() -> Agents {
-        let (outbox, inbox) = channel();
-        Agents { ends: Vec::new(), inbox, outbox, early: Vec::new() }
+        let (outbox, inbox) = sync_channel(MAX_MAIL);
+        Agents { ends: Vec::new(), inbox, outbox, early: Vec::new(), deaf: Vec::new() }
     }
 
     /// Adds this machine.
@@ -156,6 +161,10 @@ impl Agents {
             Some(Way::Local(orders, seat)) => {
                 // Without orders the seat ends; its processes with it.
                 drop(orders);
+                // It may have to tell more than there is room for.
+                while !seat.is_finished() {
+                    self.early.extend(self.inbox.recv_timeout(POLL));
+                }
                 // A panic there has been printed.
                 let _ = seat.join();
             }
@@ -171,9 +180,7 @@ impl Agents {
             None => true,
         };
         if !told {
-            let gone = Err(anyhow::anyhow!("it does not take orders any more"));
-            // The own receiver lives as long as this.
-            let _ = self.outbox.send((place, clock::now_ns(), gone));
+            self.deaf.push(place);
         }
     }
 
@@ -191,7 +198,17 @@ impl Agents {
     pub fn next(&mut self, timeout: Duration) -> Option<Mail> {
         match self.early.is_empty() {
             false => Some(self.early.remove(0)),
-            true => self.inbox.recv_timeout(timeout).ok(),
+            true => self.receive(timeout),
+        }
+    }
+
+    fn receive(&mut self, timeout: Duration) -> Option<Mail> {
+        match self.deaf.pop() {
+            Some(place) => {
+                let gone = Err(anyhow::anyhow!("it does not take orders any more"));
+                Some((place, clock::now_ns(), gone))
+            }
+            None => self.inbox.recv_timeout(timeout).ok(),
         }
     }
 
@@ -212,18 +229,18 @@ impl Agents {
                 self.keep_up();
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.inbox.recv_timeout(left.min(POLL)) {
-                Ok((from, _, Ok(Answer::Ready))) => waiting.retain(|place| *place != from),
-                Ok((from, _, Ok(Answer::Failed(text)))) => {
+            match self.receive(left.min(POLL)) {
+                Some((from, _, Ok(Answer::Ready))) => waiting.retain(|place| *place != from),
+                Some((from, _, Ok(Answer::Failed(text)))) => {
                     bail!("{}: {text}", self.describe(from));
                 }
-                Ok((from, _, Err(error))) => {
+                Some((from, _, Err(error))) => {
                     return Err(error.context(self.describe(from)));
                 }
-                Ok((_, _, Ok(Answer::Clock { .. }))) => {}
-                Ok(mail) => early.push(mail),
-                Err(_) if !left.is_zero() => {}
-                Err(_) => {
+                Some((_, _, Ok(Answer::Clock { .. }))) => {}
+                Some(mail) => early.push(mail),
+                None if !left.is_zero() => {}
+                None => {
                     let names: Vec<String> =
                         waiting.iter().map(|&place| self.describe(place)).collect();
                     bail!("{}: {what} took more than {timeout:?}", names.join(", "));
@@ -260,7 +277,7 @@ fn connect(address: &str) -> Result<TcpStream> {
     }
 }
 
-fn read(place: usize, mut reader: Reader, outbox: &Sender<Mail>) {
+fn read(place: usize, mut reader: Reader, outbox: &SyncSender<Mail>) {
     loop {
         let (answer, is_last) = match reader.read(MAX_LINE_BYTES, SILENCE) {
             Ok(Some(answer)) => (Ok(answer), false),

@@ -23,6 +23,11 @@ const HEADINGS: [&str; 11] = [
 ];
 const PERCENTS: [f64; 7] = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
 
+/// Of a curve.
+const POINTS_PER_DECADE: f64 = 25.0;
+/// Six decimals.
+const PERCENT_STEPS: f64 = 1e6;
+
 /// A time in nanoseconds, as it is told.
 pub fn time(ns: u64) -> String {
     Unit::of("ns").show(ns as f64)
@@ -97,20 +102,49 @@ pub fn plot(run: &RunResult) -> Option<Plot> {
     })
 }
 
-/// Percents and latencies, ascending.
+/// Percents and latencies, ascending; as close as anybody sees on an axis that gives
+/// 90 %, 99 % and 99.9 % the same distance.
 fn curve(latency: &Latency) -> Vec<(f64, f64)> {
     if latency.buckets_ns.is_empty() {
         return latency.percentiles_ns.iter().map(|&(at, ns)| (at, ns as f64)).collect();
     }
-    let mut seen = 0u64;
-    let mut curve = Vec::with_capacity(latency.buckets_ns.len() + 1);
-    for &(ns, count) in &latency.buckets_ns {
+    let (all, mut seen) = (latency.count.max(1), 0u64);
+    let mut curve: Vec<(f64, f64)> = Vec::new();
+    let mut next = 0.0;
+    let last = latency.buckets_ns.len() - 1;
+    for (place, &(ns, count)) in latency.buckets_ns.iter().enumerate() {
         // A bucket holds from its first value's percentile to its last one's.
-        if curve.is_empty() {
+        if place == 0 {
             curve.push((0.0, ns as f64));
         }
         seen = seen.saturating_add(count);
-        curve.push((seen as f64 / latency.count.max(1) as f64 * 100.0, ns as f64));
+        let decades = (all as f64 / all.saturating_sub(seen) as f64).log10();
+        if decades >= next || place == last {
+            next = decades + 1.0 / POINTS_PER_DECADE;
+            let percent = seen as f64 / all as f64 * 100.0;
+            curve.push(((percent * PERCENT_STEPS).round() / PERCENT_STEPS, ns as f64));
+        }
     }
     curve
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::LatencyKind;
+
+    #[test]
+    fn a_curve_has_few_points_and_both_ends() {
+        let buckets = (0..1_000_000).map(|value| (value, 1)).collect();
+        let latency = Latency::of_buckets("l", "m1", LatencyKind::OneWay, 0, buckets);
+        let curve = curve(&latency);
+        assert!(curve.len() < 6 * POINTS_PER_DECADE as usize + 4, "{}", curve.len());
+        assert_eq!((curve[0], *curve.last().unwrap()), ((0.0, 0.0), (100.0, 999_999.0)));
+        for percent in [50.0, 90.0, 99.0, 99.9] {
+            let (at, ns) = *curve.iter().find(|(at, _)| *at >= percent).unwrap();
+            assert!(at - percent < 0.05 * (100.0 - percent) + 2.5, "{percent}: {at}");
+            assert!((ns - at * 1e4).abs() < 2.0, "{at}: {ns}");
+        }
+        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
 }

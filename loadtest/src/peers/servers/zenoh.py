@@ -6,7 +6,6 @@ Events come here as ones that block: a listener's queue that is full slows the
 emitter, and nothing is dropped. So no setting of what is dropped, or when, matters.
 """
 
-import importlib.metadata
 import json
 import signal
 import sys
@@ -14,6 +13,8 @@ import sys
 import zenoh
 
 if sys.argv[1] == "version":
+    import importlib.metadata
+
     print("zenoh", importlib.metadata.version("eclipse-zenoh"))
     sys.exit()
 
