@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
-use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, OutputFormat};
+use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig};
 use paths::{PATHS, Path};
 use serde::{Deserialize, Serialize};
 
@@ -219,9 +219,6 @@ fn configuration(name: &str) -> LibraryBenchmarkConfig {
         callgrind.hard_limits([(EventKind::Ir, limit)]);
     }
     let mut configuration = LibraryBenchmarkConfig::default();
-    configuration
-        .env("GLIBC_TUNABLES", TUNABLES)
-        .tool(callgrind)
-        .output_format(OutputFormat::default().truncate_description(Some(0)));
+    configuration.env("GLIBC_TUNABLES", TUNABLES).tool(callgrind);
     configuration
 }
