@@ -271,6 +271,7 @@ impl Local {
             rate: self.rate,
             round_trip: self.round_trip,
             connections: self.connections,
+            by_epoll: false,
             idle: self.idle,
             patterns: self.patterns,
             slow_reader: self.slow_reader,

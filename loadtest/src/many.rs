@@ -1,6 +1,6 @@
 //! The process that listens on many connections: one thread, the client's
-//! sans-IO session per connection, on `tokio-uring` where io_uring is to be had,
-//! else on tokio.
+//! sans-IO session per connection, on `tokio-uring` where io_uring is to be had
+//! and wanted, else on tokio.
 //!
 //! Each connection listens to an event of its own. A session here answers pings
 //! and counts; it does not reconnect.
@@ -37,7 +37,7 @@ pub fn run(plan: ManyPlan) -> Result<()> {
         Connection::new(index, plan.timed, Arc::clone(&meter), Arc::clone(&subscribed))
     });
     let connections = connections.collect::<Result<Vec<_>>>()?;
-    let driver = sockets::drive(plan.socket, connections)?;
+    let driver = sockets::drive(plan.socket, plan.by_epoll, connections)?;
 
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     while subscribed.load(Ordering::Acquire) < plan.connections {

@@ -44,6 +44,8 @@ pub struct Scenario {
     pub round_trip: bool,
     /// Listening connections in one process, each to an event of its own.
     pub connections: Option<usize>,
+    /// Those by epoll, even where there is io_uring.
+    pub by_epoll: bool,
     /// Seconds to stay idle instead of emitting.
     pub idle: Option<f64>,
     /// Patterns that match nothing, registered before.
@@ -74,6 +76,7 @@ impl Default for Scenario {
             rate: None,
             round_trip: false,
             connections: None,
+            by_epoll: false,
             idle: None,
             patterns: 0,
             slow_reader: false,
@@ -185,6 +188,8 @@ pub struct ManyPlan {
     pub socket: PathBuf,
     /// Connections; the n-th listens to event n.
     pub connections: usize,
+    /// By epoll, even where there is io_uring.
+    pub by_epoll: bool,
     /// How many emitters there are.
     pub emitters: usize,
     /// Bytes of a payload.
@@ -296,7 +301,9 @@ impl Scenario {
         let (size, emitters) = (self.size, self.emitters);
         let (verify_full, timed) = (self.verify_full, self.rate.is_some());
         if let Some(connections) = self.connections {
-            let many = ManyPlan { socket, connections, emitters, size, verify_full, timed };
+            let by_epoll = self.by_epoll;
+            let many =
+                ManyPlan { socket, connections, by_epoll, emitters, size, verify_full, timed };
             return vec![Role::Many(many)];
         }
         let listener = |index: usize| {

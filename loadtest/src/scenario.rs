@@ -45,6 +45,8 @@ pub const MAX_EVENTS: usize = 1 << 16;
 /// Of events and patterns, of all clients together: each is held as text several
 /// times.
 pub const MAX_NAMES: usize = 1 << 20;
+/// Of one role on one machine, one payload for each client: 1 GiB.
+pub const MAX_PAYLOAD_BYTES: usize = 1 << 30;
 /// A day.
 pub const MAX_SECONDS: f64 = 86_400.0;
 

@@ -74,6 +74,8 @@ impl Contest {
             seconds: args.seconds,
             shards: Some(args.common.shards.unwrap_or(1)),
             backend: args.common.backend.clone(),
+            // As the connections to the others: it is brokers that are compared.
+            by_epoll: true,
             ..Scenario::default()
         };
         let entry = |ready: &Ready, load: &Load| {

@@ -19,10 +19,16 @@ const READ_BYTES: usize = 8 * 1024;
 const RING_ENTRIES: u32 = 4096;
 
 /// Drives all connections on a thread of its own; says on what.
-pub fn drive(socket: PathBuf, connections: Vec<Connection>) -> Result<String> {
+pub fn drive(socket: PathBuf, by_epoll: bool, connections: Vec<Connection>) -> Result<String> {
     let (told, driver) = channel();
     thread::Builder::new().name("sockets".into()).spawn(move || {
-        if let Err(error) = drive_here(&socket, connections, &told) {
+        let driven = if by_epoll {
+            let _ = told.send("tokio".into());
+            drive_tokio(&socket, connections)
+        } else {
+            drive_here(&socket, connections, &told)
+        };
+        if let Err(error) = driven {
             failed(error);
         }
     })?;

@@ -94,7 +94,7 @@ fn bar(out: &mut String, axis: &Axis, top: f64, style: Style, cell: &Cell) {
         Some((number, name)) => format!("{number}{}", prefix(name)),
         None => scaled,
     };
-    let lost = if cell.lost > 0 { " (lost)" } else { "" };
+    let lost = if cell.lost > 0 { " lost" } else { "" };
     let whisker = format!("M{low:.1} {:.1}v8m0-4H{high:.1}m0-4v8", middle - 4.0);
     let _ = writeln!(
         out,

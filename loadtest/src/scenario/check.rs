@@ -8,8 +8,8 @@ use toml::Spanned;
 
 use super::name::{Names, Template};
 use super::{
-    FaultKind, MAX_CLIENTS, MAX_EMITTERS, MAX_EVENTS, MAX_NAMES, MAX_PROCESSES, MAX_SECONDS,
-    Scenario, cast,
+    FaultKind, MAX_CLIENTS, MAX_EMITTERS, MAX_EVENTS, MAX_NAMES, MAX_PAYLOAD_BYTES, MAX_PROCESSES,
+    MAX_SECONDS, Scenario, cast,
 };
 use crate::scenario::pace::Rate;
 
@@ -49,6 +49,14 @@ pub fn check(scenario: &Scenario) -> Result<(), Problem> {
         table.role(&of.name, &of.on, &of.channel, &mut names)?;
         table.numbers(of.clients, of.processes)?;
         table.events(&of.events)?;
+        let payload_bytes = of.clients.saturating_mul(of.size.largest());
+        if payload_bytes > MAX_PAYLOAD_BYTES {
+            return table.wrong(format!(
+                "clients times the largest size makes {} MB of payloads on a machine: at most {}",
+                payload_bytes >> 20,
+                MAX_PAYLOAD_BYTES >> 20
+            ));
+        }
         if of.round_trip && of.rate == Rate::Max && of.events.names("m", 0).len() > 1 {
             return table.wrong("as fast as it goes, a round trip has but one event".into());
         }

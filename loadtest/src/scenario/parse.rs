@@ -152,6 +152,7 @@ mod tests {
             (both("clients = 0"), 6, "clients"),
             (both("clients = 2\nprocesses = 3"), 7, "processes"),
             (both("round-trip = true"), 2, "replies"),
+            (both("clients = 4096\nsize = 1048576"), 2, "payloads on a machine"),
             (both("events = [\"a b\"]").replacen("events = \"a\"\n", "", 1), 2, "a b"),
             ([HEAD, LISTENERS].concat(), 1, "nobody emits"),
             ([HEAD, "[network]\nrate-mbit = 0\n"].concat(), 3, "nonzero"),
