@@ -1,14 +1,14 @@
-//! Instructions of the hottest paths, counted by callgrind, beside the figures
-//! that are committed in `counts.toml`: a path that has become longer shows on a
-//! machine whose times say nothing.
+//! Instructions of the hottest paths, counted by callgrind under gungraun, beside
+//! the figures that are committed in `counts.toml`: a path that has become longer
+//! shows on a machine whose times say nothing.
 //!
 //! ```text
 //!   cargo bench --bench counts               measures, fails if a count rose
-//!   cargo bench --bench counts -- fan        only paths with this in their name
+//!   cargo bench --bench counts -- '*fan*'    only paths whose name is like this
 //!   cargo bench --bench counts -- --accept   measures, writes counts.toml
 //!
-//!   this program ──▶ valgrind ──▶ this program --measure PATH
-//!        └── reads what valgrind wrote
+//!   this program ──▶ gungraun-runner ──▶ valgrind ──▶ this program, one path
+//!      limits ────────────▲      └── counts, or that one is above its limit
 //! ```
 //! A count is no time: it knows nothing of caches, of branches that were guessed
 //! wrong, nor of system calls. The other benches measure those.
@@ -17,21 +17,20 @@
 //! the simulator in virtual time and from one seed, without encryption, whose
 //! implementation follows the processor; the program is built for the baseline of
 //! x86-64, as a release is; the C library is told to use no more than that, and
-//! its part is counted by itself. Figures hold for one compiler: with another one
-//! nothing is compared, and this says so.
+//! there is no other environment. Figures hold for one compiler and one C library:
+//! with others nothing is compared, and this says so.
 
-mod callgrind;
-mod figures;
 mod paths;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::env;
-use std::process::{Command, ExitCode};
+use std::collections::BTreeMap;
+use std::process::{Command, ExitCode, Stdio};
+use std::{env, fs};
 
-use callgrind::Count;
-use figures::{Figure, Figures};
+use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig};
 use paths::{PATHS, Path};
+use serde::{Deserialize, Serialize};
 
 /// Passes before the count: connections, caches and queues are then as they stay.
 const WARM_UP_PASSES: usize = 10;
@@ -39,174 +38,187 @@ const WARM_UP_PASSES: usize = 10;
 const PASSES: usize = 10;
 
 /// By how much a count may rise above its figure.
-const MAX_RISE_PERCENT: f64 = 5.0;
-/// Below so many instructions in 1,000 events a rise of some percent is nothing.
-const MIN_FIGURE: u64 = 100;
+const MAX_RISE_PERCENT: u64 = 5;
 
+const FILE: &str = "benches/counts.toml";
 const ACCEPT: &str = "cargo bench --bench counts -- --accept";
+/// What the runner is told when the figures are wanted: then there is no limit.
+const AS_JSON: &str = "--output-format=json";
+
+const HEAD: &str = "\
+# Instructions in 1,000 events of the hottest paths, the C library's among them, and
+# with what they were counted. Compared by `cargo bench --bench counts`, written by the
+# same with `-- --accept`.
+";
 
 /// Built for more than every processor of this architecture has.
 const IS_ABOVE_BASELINE: bool =
     cfg!(any(target_feature = "sse3", target_feature = "avx", target_feature = "bmi1"));
 
+/// The C library picks its copies by the processor and the sizes of its caches:
+/// it shall take those that every x86-64 has.
+const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX2,-AVX,\
+-SSE4_2,-SSE4_1,-SSSE3,-BMI1,-BMI2,-LZCNT,-MOVBE,-POPCNT,-RTM,-ERMS,-FSRM,\
+-AVX_Fast_Unaligned_Load,-Fast_Unaligned_Copy\
+:glibc.cpu.x86_data_cache_size=0x8000:glibc.cpu.x86_shared_cache_size=0x100000\
+:glibc.cpu.x86_non_temporal_threshold=0xc0000\
+:glibc.malloc.arena_max=1:glibc.malloc.tcache_count=7";
+
+/// The committed figures, and what they depend on.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Figures {
+    rustc: String,
+    glibc: String,
+    valgrind: String,
+    paths: BTreeMap<String, u64>,
+}
+
+/// What is given to gungraun.
+mod counted {
+    use super::{PASSES, configuration, ready};
+    use gungraun::{library_benchmark, library_benchmark_group};
+
+    // Of this alone the instructions count. What it returns is dropped later.
+    #[library_benchmark(setup = ready)]
+    #[bench::receive_one_name(args = ("receive_one_name"), config = configuration("receive_one_name"))]
+    #[bench::receive_1000_names(args = ("receive_1000_names"), config = configuration("receive_1000_names"))]
+    #[bench::fan_out_1_to_8(args = ("fan_out_1_to_8"), config = configuration("fan_out_1_to_8"))]
+    #[bench::fan_out_apart_2_to_8(args = ("fan_out_apart_2_to_8"), config = configuration("fan_out_apart_2_to_8"))]
+    #[bench::link_64_b(args = ("link_64_b"), config = configuration("link_64_b"))]
+    #[bench::link_1_kb(args = ("link_1_kb"), config = configuration("link_1_kb"))]
+    #[bench::link_64_b_repairs(args = ("link_64_b_repairs"), config = configuration("link_64_b_repairs"))]
+    fn passes(mut pass: Box<dyn FnMut()>) -> Box<dyn FnMut()> {
+        for _ in 0..PASSES {
+            pass();
+        }
+        pass
+    }
+
+    library_benchmark_group!(name = paths, benchmarks = passes);
+    gungraun::main!(library_benchmark_groups = paths);
+
+    pub fn run() {
+        main();
+    }
+}
+
 fn main() -> ExitCode {
-    let mut arguments = env::args().skip(1);
-    let mut is_accepted = false;
-    let mut filter = None;
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--measure" => {
-                measure(&arguments.next().expect("--measure PATH"));
-                return ExitCode::SUCCESS;
-            }
-            "--accept" => is_accepted = true,
-            // What cargo says, and what is meant for criterion.
-            option if option.starts_with('-') => {}
-            _ => filter = Some(argument),
-        }
-    }
-    let rustc = rustc();
-    let figures = Figures::read();
-    let reason = match unfit() {
-        None if !is_accepted => other_compiler(&figures, &rustc),
-        reason => reason,
-    };
-    match (reason, is_accepted) {
-        (Some(reason), false) => {
-            println!("SKIPPED: instruction counts: {reason}");
-            ExitCode::SUCCESS
-        }
-        (Some(reason), true) => {
-            eprintln!("nothing can be accepted: {reason}");
-            ExitCode::FAILURE
-        }
-        (None, false) => check(&figures, filter.as_deref().unwrap_or_default()),
-        (None, true) => accept(&figures, rustc),
-    }
-}
-
-/// What valgrind runs: one path, of which only [`counted_pass`] counts.
-fn measure(name: &str) {
-    let path = PATHS.iter().find(|path| path.name == name).expect("a path of this name");
-    let mut pass = (path.prepare)().1;
-    (0..WARM_UP_PASSES).for_each(|_| pass());
-    (0..PASSES).for_each(|_| counted_pass(&mut *pass));
-}
-
-/// Callgrind collects while this runs; it knows it by name.
-#[inline(never)]
-fn counted_pass(pass: &mut dyn FnMut()) {
-    pass();
-}
-
-/// Why no count can be taken here, if so.
-fn unfit() -> Option<String> {
-    if !cfg!(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")) {
-        Some("figures are of x86-64 Linux with glibc".into())
-    } else if cfg!(debug_assertions) {
-        Some("this is not an optimised build".into())
-    } else if IS_ABOVE_BASELINE {
-        Some("built for other processors than a release is; unset target-cpu".into())
-    } else {
-        callgrind::version().err()
-    }
-}
-
-fn other_compiler(figures: &Figures, rustc: &str) -> Option<String> {
-    (figures.rustc != rustc)
-        .then(|| format!("figures are of {}, this is {rustc}; new ones: {ACCEPT}", figures.rustc))
-}
-
-fn rustc() -> String {
-    let program = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(program).arg("--version").output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    text.unwrap_or_else(|error| format!("no compiler to be asked: {error}"))
-}
-
-/// A path's instructions in 1,000 events.
-fn figure(path: &Path) -> Figure {
-    let Count { own, library } = callgrind::count(path.name).unwrap_or_else(|error| {
-        panic!("{}: {error}", path.name);
-    });
-    let events = (path.prepare)().0 * PASSES as u64;
-    Figure { own: own * 1000 / events, library: library * 1000 / events }
-}
-
-/// The change in percent; small figures hardly change.
-fn rise(now: u64, before: u64) -> f64 {
-    (now as f64 - before as f64) * 100.0 / before.max(MIN_FIGURE) as f64
-}
-
-fn print_head() {
-    println!(
-        "{:<22} {:>10} {:>8} {:>14} {:>8}",
-        "per 1,000 events", "own code", "change", "C library", "change"
-    );
-}
-
-/// Prints a row; returns the larger rise.
-fn print_row(name: &str, now: Figure, before: Figure, same_library: bool) -> f64 {
-    let own = rise(now.own, before.own);
-    let library = rise(now.library, before.library);
-    let shown = if same_library { format!("{library:+.1} %") } else { "-".into() };
-    println!("{name:<22} {:>10} {own:>+6.1} % {:>14} {shown:>8}", now.own, now.library);
-    if same_library { own.max(library) } else { own }
-}
-
-fn check(figures: &Figures, filter: &str) -> ExitCode {
-    let glibc = callgrind::library_version();
-    let same_library = figures.glibc == glibc;
-    if !same_library {
-        let of = &figures.glibc;
-        println!(
-            "SKIPPED: the C library's part of the counts: figures are of {of}, this is {glibc}"
-        );
-    }
-    print_head();
-    let (mut risen, mut fallen, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
-    for path in PATHS.iter().filter(|path| path.name.contains(filter)) {
-        let Some(&before) = figures.paths.get(path.name) else {
-            unknown.push(path.name);
-            continue;
-        };
-        let rise = print_row(path.name, figure(path), before, same_library);
-        if rise > MAX_RISE_PERCENT {
-            risen.push(path.name);
-        } else if rise < -MAX_RISE_PERCENT {
-            fallen.push(path.name);
-        }
-    }
-    if !fallen.is_empty() {
-        println!("fewer than the figures say: {}; so that it stays: {ACCEPT}", fallen.join(", "));
-    }
-    if risen.is_empty() && unknown.is_empty() {
+    let has = |wanted: &str| env::args().skip(1).any(|argument| argument == wanted);
+    if has("--gungraun-run") || has(AS_JSON) {
+        counted::run();
         return ExitCode::SUCCESS;
     }
-    if !risen.is_empty() {
-        eprintln!("more than {MAX_RISE_PERCENT} % above the figures: {}", risen.join(", "));
-        eprintln!("what makes them up: callgrind_annotate, see BENCHMARKS.md");
-    }
-    if !unknown.is_empty() {
-        eprintln!("without a figure: {}", unknown.join(", "));
-    }
-    eprintln!("if it is worth it, commit the new figures: {ACCEPT}");
-    ExitCode::FAILURE
+    let reason = match found() {
+        Ok(found) if has("--accept") => return accept(found),
+        Ok(_) if has("--quick") => "--quick is for times".into(),
+        Ok(found) => match other(&Figures::read(), &found) {
+            Some(reason) => reason,
+            None => {
+                // Ends this process with another status if a count is above its limit.
+                counted::run();
+                return ExitCode::SUCCESS;
+            }
+        },
+        Err(reason) => reason,
+    };
+    println!("SKIPPED: instruction counts: {reason}");
+    if has("--accept") { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn accept(before: &Figures, rustc: String) -> ExitCode {
-    let glibc = callgrind::library_version();
-    let same_library = before.glibc == glibc;
-    let valgrind = callgrind::version().unwrap_or_default();
-    let mut figures = Figures { rustc, glibc, valgrind, paths: Default::default() };
-    print_head();
-    for path in PATHS {
-        let now = figure(path);
-        let old = before.paths.get(path.name).copied().unwrap_or(now);
-        print_row(path.name, now, old, same_library);
-        figures.paths.insert(path.name.to_owned(), now);
+/// What figures of this machine depend on, or why none can be had.
+fn found() -> Result<Figures, String> {
+    if !cfg!(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")) {
+        return Err("figures are of x86-64 Linux with glibc".into());
+    } else if cfg!(debug_assertions) {
+        return Err("this is not an optimised build".into());
+    } else if IS_ABOVE_BASELINE {
+        return Err("built for other processors than a release is; unset target-cpu".into());
     }
+    said_by("gungraun-runner", "--version")?;
+    Ok(Figures {
+        rustc: said_by(&env::var("RUSTC").unwrap_or("rustc".into()), "--version")?,
+        glibc: said_by("getconf", "GNU_LIBC_VERSION")?,
+        valgrind: said_by("valgrind", "--version")?,
+        paths: BTreeMap::new(),
+    })
+}
+
+/// Why these cannot be compared, if so.
+fn other(of: &Figures, found: &Figures) -> Option<String> {
+    let (is, was) = ((&found.rustc, &found.glibc), (&of.rustc, &of.glibc));
+    (is != was).then(|| format!("figures are of {was:?}, this is {is:?}; new ones: {ACCEPT}"))
+}
+
+/// The first line of what a program says.
+fn said_by(program: &str, argument: &str) -> Result<String, String> {
+    match Command::new(program).arg(argument).output() {
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or("").trim().into())
+        }
+        Ok(output) => Err(format!("{program} {argument}: {}", output.status)),
+        Err(error) => Err(format!("{program} cannot be run: {error}")),
+    }
+}
+
+/// Takes what is counted now as the figures.
+fn accept(mut figures: Figures) -> ExitCode {
+    let program = env::current_exe().expect("a program knows its file");
+    let output = Command::new(program).args(["--bench", AS_JSON]).stderr(Stdio::inherit()).output();
+    let output = output.expect("it runs a second time");
+    for count in serde_json::Deserializer::from_slice(&output.stdout).into_iter() {
+        let count: serde_json::Value = count.expect("the runner writes JSON");
+        let name = count["id"].as_str().expect("a path has a name");
+        let total = &count["profiles"][0]["data"]["total"]["metrics"];
+        let total = total["Ir"]["values"]["new"].as_u64().expect("instructions were counted");
+        figures.paths.insert(name.to_owned(), total * 1000 / events(name));
+    }
+    assert_eq!(figures.paths.len(), PATHS.len(), "{}", output.status);
     figures.write();
-    println!("written to {}", figures::FILE);
+    println!("written to {FILE}");
     ExitCode::SUCCESS
+}
+
+impl Figures {
+    fn read() -> Figures {
+        let text = fs::read_to_string(FILE).unwrap_or_else(|error| panic!("{FILE}: {error}"));
+        toml::from_str(&text).unwrap_or_else(|error| panic!("{FILE}: {error}"))
+    }
+
+    fn write(&self) {
+        let text = HEAD.to_owned() + &toml::to_string(self).expect("figures are plain");
+        fs::write(FILE, text).unwrap_or_else(|error| panic!("{FILE}: {error}"));
+    }
+}
+
+fn path(name: &str) -> &'static Path {
+    PATHS.iter().find(|path| path.name == name).expect("a path of this name")
+}
+
+/// Instructions are counted of so many events of a path.
+fn events(name: &str) -> u64 {
+    (path(name).prepare)().0 * PASSES as u64
+}
+
+/// A path ready for its counted passes.
+fn ready(name: &str) -> Box<dyn FnMut()> {
+    let mut pass = (path(name).prepare)().1;
+    (0..WARM_UP_PASSES).for_each(|_| pass());
+    pass
+}
+
+/// How a path is counted, and its limit.
+fn configuration(name: &str) -> LibraryBenchmarkConfig {
+    let mut callgrind = Callgrind::with_args(["--cache-sim=no", "--dump-line=no"]);
+    callgrind.format([EventKind::Ir]);
+    if !env::args().any(|argument| argument == AS_JSON) {
+        let figures = Figures::read();
+        let figure = figures.paths.get(name);
+        let figure = figure.unwrap_or_else(|| panic!("{name} has no figure: {ACCEPT}"));
+        let limit = figure * events(name) / 1000 * (100 + MAX_RISE_PERCENT) / 100;
+        callgrind.hard_limits([(EventKind::Ir, limit)]);
+    }
+    let mut configuration = LibraryBenchmarkConfig::default();
+    configuration.env("GLIBC_TUNABLES", TUNABLES).tool(callgrind);
+    configuration
 }
