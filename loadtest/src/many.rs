@@ -25,13 +25,11 @@ use crate::tally::Tally;
 
 /// The longest wait for all connections.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(1);
 
 /// Listens until told to quit.
 pub fn run(plan: ManyPlan) -> Result<()> {
-    let template = Arc::new(Template::new(plan.size));
-    let tally =
-        |event| Tally::new(event as u16, plan.emitters, Arc::clone(&template), plan.verify_full);
-    let meter = Arc::new(Meter::new((0..plan.connections).map(tally).collect()));
+    let meter = meter(&plan);
     let subscribed = Arc::new(AtomicUsize::new(0));
     let connections = (0..plan.connections).map(|index| {
         Connection::new(index, plan.timed, Arc::clone(&meter), Arc::clone(&subscribed))
@@ -39,17 +37,41 @@ pub fn run(plan: ManyPlan) -> Result<()> {
     let connections = connections.collect::<Result<Vec<_>>>()?;
     let driver = sockets::drive(plan.socket, plan.by_epoll, connections)?;
 
-    let deadline = Instant::now() + CONNECT_TIMEOUT;
-    while subscribed.load(Ordering::Acquire) < plan.connections {
-        if Instant::now() > deadline {
-            let connected = subscribed.load(Ordering::Acquire);
-            bail!("{connected} of {} connections within {CONNECT_TIMEOUT:?}", plan.connections);
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_for_all(&subscribed, plan.connections, || Ok(()))?;
     report(&Report::Ready { driver: Some(driver) });
     answer_commands(&meter);
     Ok(())
+}
+
+/// A tally for each connection.
+pub fn meter(plan: &ManyPlan) -> Arc<Meter> {
+    let template = Arc::new(Template::new(plan.size));
+    let tally =
+        |event| Tally::new(event as u16, plan.emitters, Arc::clone(&template), plan.verify_full);
+    Arc::new(Meter::new((0..plan.connections).map(tally).collect()))
+}
+
+/// Waits until all have subscribed; calls `prompt` meanwhile, again and again.
+///
+/// # Errors
+/// If they take too long, or `prompt` fails.
+pub fn wait_for_all(
+    subscribed: &AtomicUsize,
+    connections: usize,
+    mut prompt: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    loop {
+        let ready = subscribed.load(Ordering::Acquire);
+        if ready == connections {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("{ready} of {connections} connections within {CONNECT_TIMEOUT:?}");
+        }
+        prompt()?;
+        thread::sleep(POLL);
+    }
 }
 
 /// One connection without its socket: bytes in, bytes out.

@@ -18,7 +18,7 @@ mod compare;
 mod csv;
 mod draw;
 mod histogram;
-mod html;
+pub(crate) mod html;
 mod latency;
 mod plot;
 mod run;

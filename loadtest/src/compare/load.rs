@@ -6,6 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::args::within;
 use crate::plan::Scenario;
+use crate::report::html::grouped;
 use crate::stamp::MIN_BYTES;
 
 const MAX_PROCESSES: usize = 64;
@@ -71,7 +72,7 @@ impl Load {
         match self.shape {
             Shape::Streams { emitters, listeners } => format!("{emitters}→{listeners} {size}"),
             Shape::RoundTrip => format!("round trip {size}"),
-            Shape::Many(connections) => format!("{} connections", grouped(connections)),
+            Shape::Many(connections) => format!("{} connections", grouped(connections as u64)),
         }
     }
 
@@ -93,7 +94,7 @@ impl Load {
             ),
             Shape::Many(connections) => format!(
                 "{} listening connections in one process, each to an event of its own; one emitter emits these in turn, {bytes} bytes each, flat out.",
-                grouped(connections)
+                grouped(connections as u64)
             ),
         }
     }
@@ -144,14 +145,6 @@ impl FromStr for Load {
         }
         within("bytes", load.bytes, MIN_BYTES, MAX_BYTES)?;
         Ok(load)
-    }
-}
-
-/// As `10,000`.
-fn grouped(number: usize) -> String {
-    match number {
-        0..1000 => number.to_string(),
-        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
     }
 }
 

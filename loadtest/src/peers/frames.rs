@@ -74,6 +74,17 @@ pub fn push_decimal(out: &mut Vec<u8>, mut number: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// Appends a number in as few bytes as it takes, seven bits in each, the lowest
+/// first, as binary protocols tell lengths.
+#[inline]
+pub fn push_sevens(out: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
 /// The first line and the length of it with its end; `None` if it is not all
 /// there.
 ///

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -21,18 +20,14 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::listener::answer_commands;
+use crate::many::{meter, wait_for_all};
 use crate::message::{Report, report};
 use crate::meter::Meter;
 use crate::peers::address::{Address, Stream};
 use crate::peers::frames::{Dialect, Frames};
 use crate::peers::listener::CLOSED;
 use crate::plan::{ManyPlan, event_name};
-use crate::stamp::Template;
-use crate::tally::Tally;
 
-/// The longest wait for all connections.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(1);
 /// As for our own many connections: some eighty events of 64 bytes.
 const READ_BYTES: usize = 8 * 1024;
 
@@ -42,12 +37,9 @@ pub fn run<D: Dialect + Send + 'static>(
     plan: &ManyPlan,
     address: Address,
     dialect: impl Fn(usize) -> D,
-    mut prompt: impl FnMut() -> Result<()>,
+    prompt: impl FnMut() -> Result<()>,
 ) -> Result<()> {
-    let template = Arc::new(Template::new(plan.size));
-    let tally =
-        |event| Tally::new(event as u16, plan.emitters, Arc::clone(&template), plan.verify_full);
-    let meter = Arc::new(Meter::new((0..plan.connections).map(tally).collect()));
+    let meter = meter(plan);
     let subscribed = Arc::new(AtomicUsize::new(0));
     let listener = |index| Listener {
         index,
@@ -63,20 +55,8 @@ pub fn run<D: Dialect + Send + 'static>(
         }
     })?;
 
-    let deadline = Instant::now() + CONNECT_TIMEOUT;
-    loop {
-        let ready = subscribed.load(Ordering::Acquire);
-        if ready == plan.connections {
-            break;
-        }
-        if Instant::now() > deadline {
-            bail!("{ready} of {} connections within {CONNECT_TIMEOUT:?}", plan.connections);
-        }
-        prompt()?;
-        thread::sleep(POLL);
-    }
-    // It may hold a connection of its own, which is not one of the many.
-    drop(prompt);
+    // Gone afterwards: it may hold a connection of its own, which is not one of the many.
+    wait_for_all(&subscribed, plan.connections, prompt)?;
     report(&Report::Ready { driver: Some("tokio".into()) });
     answer_commands(&meter);
     Ok(())
@@ -184,7 +164,8 @@ async fn open<D: Dialect + 'static>(
 mod tests {
     use super::*;
     use crate::peers::nats::Nats;
-    use crate::stamp::Stamp;
+    use crate::stamp::{Stamp, Template};
+    use crate::tally::Tally;
 
     fn listener() -> Listener<Nats> {
         let tallies =

@@ -10,7 +10,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::peers::frames::{Decoded, Dialect};
+use crate::peers::frames::{Decoded, Dialect, push_sevens};
 
 const CONNECT: u8 = 0x10;
 const CONNACK: u8 = 0x20;
@@ -41,7 +41,7 @@ impl Dialect for Mqtt {
     /// Without keep-alive: an emitter that waits to be told has nothing to say.
     fn hello(&mut self, out: &mut Vec<u8>) -> usize {
         out.push(CONNECT);
-        push_length(out, 10 + 2 + self.name.len());
+        push_sevens(out, 10 + 2 + self.name.len());
         push_text(out, "MQTT");
         out.extend_from_slice(&[LEVEL, CONNECT_FLAGS, 0, 0]);
         push_text(out, &self.name);
@@ -50,7 +50,7 @@ impl Dialect for Mqtt {
 
     fn subscribe(&mut self, topic: &str, out: &mut Vec<u8>) -> usize {
         out.push(SUBSCRIBE);
-        push_length(out, 2 + 2 + topic.len() + 1);
+        push_sevens(out, 2 + 2 + topic.len() + 1);
         out.extend_from_slice(&[0, 1]);
         push_text(out, topic);
         out.push(0);
@@ -60,7 +60,7 @@ impl Dialect for Mqtt {
     #[inline]
     fn publish(&mut self, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
         out.push(PUBLISH);
-        push_length(out, 2 + topic.len() + payload.len());
+        push_sevens(out, 2 + topic.len() + payload.len());
         push_text(out, topic);
         out.extend_from_slice(payload);
     }
@@ -111,15 +111,6 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-#[inline]
-fn push_length(out: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-}
-
 /// The length that follows, and how many bytes say it.
 #[inline]
 fn read_length(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
@@ -161,7 +152,7 @@ mod tests {
     fn lengths_of_every_size_read_back() {
         for length in [0, 1, 127, 128, 16_383, 16_384, 65_540, 2_097_151, 2_097_152, 268_435_455] {
             let mut out = Vec::new();
-            push_length(&mut out, length);
+            push_sevens(&mut out, length);
             assert_eq!(read_length(&out).unwrap(), Some((length, out.len())), "{length}");
             for cut in 0..out.len() {
                 assert_eq!(read_length(&out[..cut]).unwrap(), None);

@@ -14,6 +14,8 @@
 
 use anyhow::{Result, bail};
 
+use crate::peers::frames::push_sevens;
+
 /// In a header: extensions follow. In an extension's: another one does.
 pub const EXTENDED: u8 = 0x80;
 
@@ -118,12 +120,8 @@ impl<'b> Reader<'b> {
 
 /// Appends a number.
 #[inline]
-pub fn push_number(out: &mut Vec<u8>, mut number: u32) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
+pub fn push_number(out: &mut Vec<u8>, number: u32) {
+    push_sevens(out, number as usize);
 }
 
 #[cold]
