@@ -48,6 +48,10 @@ use crate::{DatagramIo, Datagrams, Slice};
 /// The most slices that one [`Io::send`] takes: the size of the gather list.
 pub const MAX_SLICES_PER_SEND: usize = 64;
 
+/// The most [`Completion::Accepted`] that one [`Io::wait`] brings: whoever connects
+/// again and again takes his turn with everybody else.
+pub const MAX_ACCEPTS_PER_WAIT: usize = 64;
+
 /// A connection of one back end: a small number, dense from 0, for use as an
 /// index into the shard's own table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -45,7 +45,8 @@ pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets,
 pub use datagram::{DatagramIo, DatagramPlace, DatagramStats, Datagrams, MAX_DATAGRAMS_PER_SEND};
 pub use host::{host_name, is_wine};
 pub use io::{
-    Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Peer, ReceiveEnd, WakeTarget, Waker,
+    Completion, Conn, Io, IoStats, MAX_ACCEPTS_PER_WAIT, MAX_SLICES_PER_SEND, Peer, ReceiveEnd,
+    WakeTarget, Waker,
 };
 pub use local::{
     BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, SEND_BUFFER_BYTES,

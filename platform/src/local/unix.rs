@@ -15,7 +15,8 @@
 
 mod path;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -101,6 +102,11 @@ impl LocalListener {
         &self.path
     }
 
+    /// Accepts a connection. It does not block if the listener was set so.
+    pub(crate) fn accept(&self) -> io::Result<LocalSocket> {
+        Ok(LocalSocket::accepted(accept_fd(&self.fd)?))
+    }
+
     /// Removes the socket file if it is still the one this listener made. Also
     /// done on drop.
     pub fn unlink(&self) {
@@ -163,25 +169,49 @@ impl AsFd for LocalSocket {
     }
 }
 
-/// The credentials of the process at the other end.
+#[cfg(not(target_vendor = "apple"))]
+fn accept_fd(listener: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC)
+}
+
+#[cfg(target_vendor = "apple")]
+fn accept_fd(listener: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let fd = rustix::net::accept(listener)?;
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::net::sockopt::set_socket_nosigpipe(&fd, true)?;
+    Ok(fd)
+}
+
+/// The credentials of the process at the other end. Read by hand: a process of
+/// another PID namespace has no number here, and only its user and group.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn peer(fd: &OwnedFd) -> Peer {
-    match rustix::net::sockopt::socket_peercred(fd) {
-        Ok(credentials) => Peer {
-            pid: credentials.pid.as_raw_nonzero().get() as u32,
-            uid: credentials.uid.as_raw(),
-            gid: credentials.gid.as_raw(),
+    let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and the result valid for writing at this length.
+    let outcome = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    match outcome {
+        0 => Peer {
+            pid: u32::try_from(credentials.pid).unwrap_or(0),
+            uid: credentials.uid,
+            gid: credentials.gid,
             user: None,
         },
-        Err(_) => Peer::UNKNOWN,
+        _ => Peer::UNKNOWN,
     }
 }
 
 /// The credentials of the process at the other end.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn peer(fd: &OwnedFd) -> Peer {
-    use std::os::fd::AsRawFd;
-
     let (mut uid, mut gid) = (0, 0);
     // SAFETY: the descriptor is open and both results are valid for writing.
     match unsafe { libc::getpeereid(fd.as_raw_fd(), &mut uid, &mut gid) } {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::table::Inbound;
 use super::{LISTENER_TOKEN, PollIo, WAKE_TOKEN, system};
-use crate::io::{Completion, Conn, ReceiveEnd};
+use crate::io::{Completion, Conn, MAX_ACCEPTS_PER_WAIT, ReceiveEnd};
 use crate::pool::BufferIndex;
 
 /// What one connection may bring in one turn, 256 KiB.
@@ -19,9 +19,6 @@ const READ_BUDGET_BYTES: usize = 256 << 10;
 
 /// What all connections together may bring in one turn, 1 MiB.
 pub(super) const TURN_BUDGET_BYTES: usize = 1 << 20;
-
-/// How many connections one turn accepts.
-const MAX_ACCEPTS_PER_TURN: usize = 64;
 
 /// A buffer with less room than this, 4 KiB, is not read into again.
 const MIN_READ_BYTES: usize = 4 << 10;
@@ -210,7 +207,7 @@ impl PollIo {
     }
 
     fn accept_all(&mut self, completions: &mut Vec<Completion>) {
-        for _ in 0..MAX_ACCEPTS_PER_TURN {
+        for _ in 0..MAX_ACCEPTS_PER_WAIT {
             let Some(acceptor) = self.acceptor.as_mut().filter(|it| it.ready && !it.paused) else {
                 return;
             };

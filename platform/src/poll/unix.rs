@@ -105,20 +105,7 @@ pub(super) fn listen(
 
 /// Accepts one connection.
 pub(super) fn accept(listener: &mut Incoming, _registry: &Registry) -> io::Result<Socket> {
-    Ok(LocalSocket::accepted(accept_fd(listener)?))
-}
-
-#[cfg(not(target_vendor = "apple"))]
-fn accept_fd(listener: &Listener) -> Result<std::os::fd::OwnedFd, Errno> {
-    rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC)
-}
-
-#[cfg(target_vendor = "apple")]
-fn accept_fd(listener: &Listener) -> Result<std::os::fd::OwnedFd, Errno> {
-    let fd = rustix::net::accept(listener)?;
-    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
-    rustix::net::sockopt::set_socket_nosigpipe(&fd, true)?;
-    Ok(fd)
+    listener.accept()
 }
 
 /// Reads what is there; 0 is the end.

@@ -1,19 +1,28 @@
-//! The listener: one multishot accept.
+//! The listener: a poll, and so many accepts for each wait.
 //!
-//! A full descriptor table ends it and is reported; trying again is the shard's
-//! decision, since only it knows when a descriptor became free.
+//! ```text
+//!   Waiting ──connections──▶ Ready ──none left──▶ Waiting
+//!                             │ refused: out of descriptors
+//!                             └──▶ Paused, until the shard tries again
+//! ```
+//! A multishot accept would be one operation for all, but the kernel goes on with it
+//! as long as there are connections: whoever connects fast enough would keep the shard
+//! from everybody else.
+//!
+//! A full descriptor table is reported; trying again is the shard's decision, since
+//! only it knows when a descriptor became free.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use io_uring::{opcode, types};
 
 use super::UringIo;
-use super::ring::Event;
 use super::token::{Kind, Token};
-use crate::{Completion, LocalListener, LocalSocket};
+use crate::io::MAX_ACCEPTS_PER_WAIT;
+use crate::{Completion, LocalListener};
 
-/// The listener and whether the kernel accepts on it.
+/// The listener and how it is watched.
 pub(super) struct Acceptor {
     listener: LocalListener,
     state: State,
@@ -21,8 +30,13 @@ pub(super) struct Acceptor {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Armed,
+    /// The kernel tells when there are connections.
+    Waiting,
+    /// There may be some.
+    Ready,
+    /// They cannot be accepted for now.
     Paused,
+    /// It ends with its poll.
     Stopping,
 }
 
@@ -34,78 +48,83 @@ impl UringIo {
         if self.acceptor.is_some() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "already accepting"));
         }
-        self.acceptor = Some(Acceptor { listener, state: State::Paused });
-        self.arm_accept();
+        // There is no flag for a single accept that must not block.
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        self.acceptor = Some(Acceptor { listener, state: State::Ready });
         Ok(())
     }
 
-    /// Accepts, if it does not already.
-    pub(super) fn arm_accept(&mut self) {
-        let Some(acceptor) = &mut self.acceptor else { return };
-        if acceptor.state != State::Paused {
-            return;
+    pub(super) fn retry_accept(&mut self) {
+        if let Some(acceptor) = self.acceptor.as_mut().filter(|it| it.state == State::Paused) {
+            acceptor.state = State::Ready;
         }
-        acceptor.state = State::Armed;
-        let fd = types::Fd(acceptor.listener.as_fd().as_raw_fd());
-        // Close-on-exec, but blocking: see `adopt`.
-        let accept = opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build();
-        // SAFETY: it points to nothing.
-        unsafe { self.ring.push(&accept.user_data(ACCEPT.bits())) };
     }
 
     pub(super) fn end_accept(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
         match acceptor.state {
             State::Stopping => {}
-            State::Paused => self.acceptor = None,
-            State::Armed => {
+            State::Paused | State::Ready => self.acceptor = None,
+            State::Waiting => {
                 acceptor.state = State::Stopping;
                 // From now on nobody finds the socket; who is connecting at this
                 // moment is refused when the descriptor closes.
                 acceptor.listener.unlink();
-                self.cancel_accept();
+                let which = types::CancelBuilder::user_data(ACCEPT.bits());
+                let cancel = opcode::AsyncCancel2::new(which).build().user_data(CANCEL.bits());
+                // SAFETY: it points to nothing.
+                unsafe { self.ring.push(&cancel) };
             }
         }
     }
 
-    fn cancel_accept(&mut self) {
-        let which = types::CancelBuilder::user_data(ACCEPT.bits());
-        let cancel = opcode::AsyncCancel2::new(which).build().user_data(CANCEL.bits());
-        // SAFETY: it points to nothing.
-        unsafe { self.ring.push(&cancel) };
+    /// Whether there may be connections to accept.
+    pub(super) fn can_accept(&self) -> bool {
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.state == State::Ready)
     }
 
-    pub(super) fn on_accept(&mut self, event: Event, completions: &mut Vec<Completion>) {
+    /// Accepts those that are there, as far as one wait may.
+    pub(super) fn accept_some(&mut self, completions: &mut Vec<Completion>) {
+        for _ in 0..MAX_ACCEPTS_PER_WAIT {
+            let Some(acceptor) = &mut self.acceptor else { return };
+            if acceptor.state != State::Ready {
+                return;
+            }
+            // One more to set the send buffer, one to ask for the peer.
+            self.stats.syscalls += 3;
+            match acceptor.listener.accept() {
+                Ok(socket) => {
+                    let (fd, peer) = socket.into_parts();
+                    let conn = self.table.insert(fd, peer.clone());
+                    completions.push(Completion::Accepted { conn, peer });
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => self.watch_listener(),
+                    // The client gave up while it waited.
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        acceptor.state = State::Paused;
+                        completions.push(Completion::AcceptPaused { error });
+                    }
+                },
+            }
+        }
+    }
+
+    fn watch_listener(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
-        let stopping = acceptor.state == State::Stopping;
-        if event.result >= 0 {
-            // SAFETY: the kernel just made this descriptor for us alone.
-            let fd = unsafe { OwnedFd::from_raw_fd(event.result) };
-            if !stopping {
-                let socket = LocalSocket::accepted(fd);
-                self.stats.syscalls += 2;
-                let (fd, peer) = socket.into_parts();
-                let conn = self.table.insert(fd, peer.clone());
-                completions.push(Completion::Accepted { conn, peer });
-            }
-        }
-        if event.more() {
-            return;
-        }
-        if stopping {
-            self.acceptor = None;
-            return;
-        }
-        acceptor.state = State::Paused;
-        match -event.result {
-            // It ended by itself, or one client gave up while connecting.
-            i32::MIN..=0 | libc::ECONNABORTED | libc::EINTR | libc::EAGAIN | libc::ECANCELED => {
-                self.arm_accept();
-            }
-            errno => {
-                let error = io::Error::from_raw_os_error(errno);
-                completions.push(Completion::AcceptPaused { error });
-            }
+        acceptor.state = State::Waiting;
+        let fd = types::Fd(acceptor.listener.as_fd().as_raw_fd());
+        let poll = opcode::PollAdd::new(fd, libc::POLLIN as u32).build();
+        // SAFETY: it points to nothing.
+        unsafe { self.ring.push(&poll.user_data(ACCEPT.bits())) };
+    }
+
+    pub(super) fn on_acceptable(&mut self) {
+        match &mut self.acceptor {
+            Some(Acceptor { state: State::Stopping, .. }) => self.acceptor = None,
+            Some(acceptor) => acceptor.state = State::Ready,
+            None => {}
         }
     }
 }

@@ -9,7 +9,7 @@
 //!   accept.rs    the listener
 //!   receive.rs   multishot receive, starvation, filling a frame's own buffer
 //!   send.rs      gather-writes and waiting for room
-//!   close.rs     cancelling, closing, giving away
+//!   close.rs     shutting down, closing, giving away
 //!   datagram.rs  the sockets of the link
 //!   wake.rs      the event descriptor other threads write to
 //! ```
@@ -21,7 +21,8 @@
 //!
 //! Invariant: what the kernel may touch (buffers, gather lists, descriptors)
 //! is owned by the table, the pool or the waker until the operation's final
-//! completion; dropping [`UringIo`] first cancels everything and waits for it.
+//! completion; dropping [`UringIo`] first cancels everything and waits for it, and
+//! leaks what the kernel does not let go of.
 
 mod accept;
 mod close;
@@ -38,6 +39,7 @@ mod wake;
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,14 +59,16 @@ use wake::WakeEvent;
 /// The io_uring back end. Made on the thread that drives it, and never moved to
 /// another: the ring belongs to its maker.
 pub struct UringIo {
-    // Dropped from the top: the ring goes before the memory it was lent.
     ring: Ring,
-    provided: ProvidedBuffers,
+    provided: ManuallyDrop<ProvidedBuffers>,
     datagrams: DatagramState,
     wake: Arc<WakeEvent>,
     /// Where the kernel puts what it reads from the event descriptor.
     wake_value: Box<u64>,
     table: Table,
+    /// Connections of which an operation is to end by itself, and until when it may;
+    /// entries may be stale. See `close`.
+    late: VecDeque<(Duration, Conn)>,
     send_states: SendStates,
     acceptor: Option<Acceptor>,
     /// Connections that wait for a pool buffer, in order; entries may be stale.
@@ -98,11 +102,12 @@ impl UringIo {
         provided.pool().set_waker(Waker::new(wake.clone()));
         let mut io = UringIo {
             ring,
-            provided,
+            provided: ManuallyDrop::new(provided),
             datagrams: DatagramState::default(),
             wake,
             wake_value: Box::new(0),
             table: Table::default(),
+            late: VecDeque::new(),
             send_states: SendStates::default(),
             acceptor: None,
             starved: VecDeque::new(),
@@ -124,15 +129,16 @@ impl UringIo {
         self.provided.is_incremental()
     }
 
-    /// Carries out what the kernel has completed.
-    fn handle_events(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
-        let mut events = std::mem::take(&mut self.events);
+    /// Carries out what the kernel has completed. Returns whether there was anything.
+    fn handle_events(&mut self, completions: &mut Vec<Completion>) -> io::Result<bool> {
+        let mut events = mem::take(&mut self.events);
         self.ring.drain(&mut events)?;
+        let some = !events.is_empty();
         for event in events.drain(..) {
             self.handle(event, completions);
         }
         self.events = events;
-        Ok(())
+        Ok(some)
     }
 
     fn handle(&mut self, event: Event, completions: &mut Vec<Completion>) {
@@ -144,7 +150,7 @@ impl UringIo {
                 self.arm_wake();
                 completions.push(Completion::Woken);
             }
-            Kind::Accept => self.on_accept(event, completions),
+            Kind::Accept => self.on_acceptable(),
             Kind::CancelAccept => {}
             Kind::Receive => self.on_receive(conn, event, completions),
             Kind::CancelReceive => self.on_cancel_receive(conn, event, completions),
@@ -152,7 +158,7 @@ impl UringIo {
             Kind::Fill => self.on_fill(conn, event, completions),
             Kind::Send => self.on_send(conn, event, completions),
             Kind::Writable => self.on_writable(conn, completions),
-            Kind::CancelAll => self.on_cancel_all(conn),
+            Kind::CancelEnd => self.on_cancel_end(conn),
             Kind::Datagrams => self.on_datagrams(token.slot, event, completions),
             Kind::DatagramsWritable => self.on_datagrams_writable(token.slot, completions),
         }
@@ -185,7 +191,7 @@ impl Io for UringIo {
     }
 
     fn resume_accept(&mut self) {
-        self.arm_accept();
+        self.retry_accept();
     }
 
     fn stop_accept(&mut self) {
@@ -238,7 +244,8 @@ impl Io for UringIo {
             self.feed_datagrams();
             // Completions that a full submission queue forced out earlier, or that
             // came with the last enter, are reported before anything blocks.
-            let block = completions.len() == before && !more_to_arm && !self.ring.has_events();
+            let idle = completions.len() == before && !more_to_arm && !self.ring.has_events();
+            let block = idle && !self.can_accept() && self.late.is_empty();
             let rest = match deadline {
                 _ if !block => Some(Duration::ZERO),
                 None => None,
@@ -246,11 +253,13 @@ impl Io for UringIo {
                 Some((start, timeout)) => Some(timeout.saturating_sub(start.elapsed())),
             };
             let timed_out = self.ring.enter(rest)?;
-            self.handle_events(completions)?;
+            let some = self.handle_events(completions)?;
             while self.more_datagrams() {
                 self.ring.enter(Some(Duration::ZERO))?;
                 self.handle_events(completions)?;
             }
+            self.chase_late(!some);
+            self.accept_some(completions);
             self.report_ready(completions);
             // The shard must know that somebody starves: only it can free buffers.
             let starving = self.stats.starvations > starvations;
@@ -293,7 +302,20 @@ impl Drop for UringIo {
     fn drop(&mut self) {
         // Receives straight into a frame's buffer, gather lists, the wake value:
         // all of it must be out of the kernel's hands before it is freed.
-        self.ring.cancel_everything();
+        if self.ring.cancel_everything() {
+            // SAFETY: nothing uses it after this. No operation is left for which the
+            // kernel would look at the buffers or their ring.
+            unsafe { ManuallyDrop::drop(&mut self.provided) };
+            return;
+        }
+        tracing::error!(
+            "the kernel did not let go of the memory of a ring; it stays allocated until this \
+             process ends"
+        );
+        mem::forget(mem::take(&mut self.table));
+        mem::forget(mem::take(&mut self.datagrams));
+        mem::forget(mem::take(&mut self.wake_value));
+        mem::forget(self.acceptor.take());
     }
 }
 
@@ -305,5 +327,34 @@ impl std::fmt::Debug for UringIo {
             .field("pool", self.provided.pool())
             .field("starved", &self.starved_count)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What broke: after five seconds all was freed, whether the kernel had let go or not.
+    #[test]
+    fn what_the_kernel_does_not_let_go_of_is_leaked() {
+        for stuck in [false, true] {
+            let config = UringConfig { buffers: 1, ..UringConfig::default() };
+            let mut io = match UringIo::new(config) {
+                Ok(io) => io,
+                Err(reason) => return println!("SKIPPED: {reason}"),
+            };
+            let (_client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+            // What a connection's slot holds goes as its buffer does.
+            let user: Arc<str> = "somebody".into();
+            let peer = crate::Peer { user: Some(user.clone()), ..Default::default() };
+            let conn = io.adopt(LocalSocket::from_parts(server.into(), peer)).unwrap();
+            io.receive_into(conn, BytesMut::new(), 1 << 16);
+            io.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+            if stuck {
+                io.ring.pretend_stuck();
+            }
+            drop(io);
+            assert_eq!(Arc::strong_count(&user) > 1, stuck);
+        }
     }
 }

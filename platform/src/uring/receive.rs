@@ -14,9 +14,9 @@
 //! other, and a hung-up socket never wakes again (liburing issue 1549, fixed in
 //! part in 6.18.21: under load a 6.18.44 still missed one in some thousands, all
 //! data read and the receive waiting on). No probe tells reliably. So each
-//! receiving connection also has a poll for the hang-up; when it fires, the receive
-//! is cancelled and started afresh, and a fresh receive reads what is there up to
-//! the end. That costs the kernel about 250 bytes per connection and nothing per
+//! receiving connection also has a poll for the hang-up; when it fires and the receive
+//! has not ended by itself right after, that is cancelled and started afresh, and a
+//! fresh receive reads what is there up to the end. That costs the kernel about 250 bytes per connection and nothing per
 //! message, since arriving data does not match the poll.
 //!
 //! A large frame is read straight into its own buffer (`Filling`), by single
@@ -105,7 +105,7 @@ impl UringIo {
         }
     }
 
-    fn cancel_receive(&mut self, conn: Conn, kind: Kind) {
+    pub(super) fn cancel_receive(&mut self, conn: Conn, kind: Kind) {
         let slot = self.table.slot(conn);
         slot.cancelling_receive = true;
         slot.operations += 1;
@@ -153,8 +153,9 @@ impl UringIo {
             self.settle_stop(conn, completions);
         } else {
             slot.hung_up = true;
-            if slot.receiving == Receiving::Armed && !slot.cancelling_receive {
-                self.cancel_receive(conn, Kind::Receive);
+            if slot.misses_hang_up() {
+                // Mostly its own end is the next that the kernel tells.
+                self.expect_end(conn);
             }
         }
     }

@@ -6,10 +6,12 @@
 //! Invariant: every operation that was pushed is submitted by the next enter at
 //! the latest, and no completion is lost, however many the shard leaves undrained:
 //! what does not fit into the completion queue the kernel keeps (`NODROP`), and
-//! [`Ring::drain`] fetches it.
+//! [`Ring::drain`] fetches it. And it knows how many operations have not had their
+//! final completion: as long as there is one, the kernel may touch what it was lent.
 
+use std::collections::VecDeque;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, squeue};
@@ -18,9 +20,16 @@ use io_uring::{IoUring, cqueue, squeue};
 const ENTER_GETEVENTS: u32 = 1 << 0;
 const ENTER_EXT_ARG: u32 = 1 << 3;
 
-/// How long dropping a ring waits for the kernel to let go of its memory, seconds.
-/// All operations here are cancellable at once; this is for a kernel gone wrong.
-const CANCEL_TIMEOUT_S: u64 = 5;
+/// How long dropping a ring waits for the kernel to let go of its memory. All
+/// operations here are cancellable at once; this is for a kernel gone wrong.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+
+/// The longest of the waits of which that consists.
+const CANCEL_STEP: Duration = Duration::from_millis(20);
+
+/// Completions of one drain. What the rest of a flood takes waits for the next, so that
+/// whoever asks for something meanwhile is not behind all of it.
+const MAX_EVENTS_PER_DRAIN: usize = 1024;
 
 /// A completion.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +60,15 @@ impl Event {
 pub(super) struct Ring {
     inner: IoUring,
     /// Completions taken out of the way of a full queue, before the next drain.
-    spilled: Vec<Event>,
+    spilled: VecDeque<Event>,
     enters: u64,
+    /// Operations without a final completion.
+    in_flight: usize,
 }
 
 impl Ring {
     pub(super) fn new(inner: IoUring) -> Ring {
-        Ring { inner, spilled: Vec::new(), enters: 0 }
+        Ring { inner, spilled: VecDeque::new(), enters: 0, in_flight: 0 }
     }
 
     /// For registrations.
@@ -72,7 +83,9 @@ impl Ring {
 
     /// Whether completions are there to be drained.
     pub(super) fn has_events(&mut self) -> bool {
-        !self.spilled.is_empty() || !self.inner.completion().is_empty()
+        !self.spilled.is_empty()
+            || !self.inner.completion().is_empty()
+            || self.inner.submission().cq_overflow()
     }
 
     /// Queues an operation, submitting what is queued when there is no room.
@@ -83,6 +96,7 @@ impl Ring {
         loop {
             // SAFETY: the caller's promise.
             if unsafe { self.inner.submission().push(entry) }.is_ok() {
+                self.in_flight += 1;
                 return;
             }
             // It can only fail for want of memory or of room for completions; the
@@ -142,21 +156,28 @@ impl Ring {
         submitted.map(drop)
     }
 
-    /// Moves all completions to `events`, in order.
+    /// Moves completions to `events`, in order, all that there are up to
+    /// [`MAX_EVENTS_PER_DRAIN`].
     ///
     /// # Errors
     /// As [`Ring::enter`].
     pub(super) fn drain(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
-        events.append(&mut self.spilled);
+        let first = events.len();
         loop {
-            events.extend(self.inner.completion().map(event));
-            if !self.inner.submission().cq_overflow() {
-                return Ok(());
+            let room = MAX_EVENTS_PER_DRAIN - (events.len() - first);
+            let spilled = self.spilled.len().min(room);
+            events.extend(self.spilled.drain(..spilled));
+            events.extend(self.inner.completion().map(event).take(room - spilled));
+            let is_full = events.len() - first == MAX_EVENTS_PER_DRAIN;
+            if is_full || !self.inner.submission().cq_overflow() {
+                break;
             }
             if let Err(error) = self.enter_once(0, None) {
                 self.excuse(error)?;
             }
         }
+        self.in_flight -= events[first..].iter().filter(|event| !event.more()).count();
+        Ok(())
     }
 
     fn spill(&mut self) {
@@ -168,18 +189,44 @@ impl Ring {
     pub(super) fn cancel_all_on(&mut self, fd: i32) {
         // What is queued must not start later: submit it, then cancel it.
         let _ = self.enter_once(0, None);
-        let timeout = Timespec::new().sec(CANCEL_TIMEOUT_S);
-        let which = CancelBuilder::fd(Fd(fd)).all();
         // It fails if there is nothing to cancel.
-        let _ = self.inner.submitter().register_sync_cancel(Some(timeout), which);
+        let _ = self.cancel(CancelBuilder::fd(Fd(fd)).all());
     }
 
-    /// Cancels every operation and waits until the kernel has let go of them.
-    pub(super) fn cancel_everything(&mut self) {
+    /// Cancels every operation and waits for their final completions, which nobody
+    /// sees. Returns whether all have come; if not, the kernel may still touch what it
+    /// was lent, for as long as the process lives.
+    pub(super) fn cancel_everything(&mut self) -> bool {
+        let start = Instant::now();
+        let mut events = Vec::new();
         // What is queued must not start later: submit it, then cancel it.
         let _ = self.enter_once(0, None);
-        let timeout = Timespec::new().sec(CANCEL_TIMEOUT_S);
-        let _ = self.inner.submitter().register_sync_cancel(Some(timeout), CancelBuilder::any());
+        let _ = self.cancel(CancelBuilder::any());
+        loop {
+            let drained = self.drain(&mut events);
+            events.clear();
+            if self.in_flight == 0 {
+                return true;
+            }
+            if drained.is_err() || start.elapsed() > CANCEL_TIMEOUT {
+                return false;
+            }
+            if self.enter(Some(CANCEL_STEP)).is_ok_and(|timed_out| timed_out) {
+                // It may have been on its way between two of the kernel's lists.
+                let _ = self.cancel(CancelBuilder::any());
+            }
+        }
+    }
+
+    fn cancel(&self, which: CancelBuilder) -> io::Result<()> {
+        let timeout = Timespec::from(CANCEL_TIMEOUT);
+        self.inner.submitter().register_sync_cancel(Some(timeout), which)
+    }
+
+    /// Counts an operation that never ends.
+    #[cfg(test)]
+    pub(super) fn pretend_stuck(&mut self) {
+        self.in_flight += 1;
     }
 }
 

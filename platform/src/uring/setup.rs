@@ -135,7 +135,6 @@ pub(super) fn build(config: &UringConfig) -> Result<Ring, Unsupported> {
     let mut probe = Probe::new();
     inner.submitter().register_probe(&mut probe).map_err(Unsupported::setup)?;
     let needed = [
-        (opcode::AcceptMulti::CODE, "accept"),
         (opcode::RecvMulti::CODE, "receive"),
         (opcode::SendMsg::CODE, "sendmsg"),
         (opcode::RecvMsgMulti::CODE, "recvmsg"),

@@ -26,8 +26,10 @@ pub(super) struct Slot {
     pub(super) stopping: bool,
     /// A cancellation of the receive or its hang-up poll is under way.
     pub(super) cancelling_receive: bool,
-    /// A cancellation of everything is under way.
-    pub(super) cancelling_all: bool,
+    /// Its socket was shut down, so that what waits on it ends.
+    pub(super) shut_down: bool,
+    /// A cancellation of what has not ended by that is under way.
+    pub(super) cancelling_end: bool,
     /// The receive that is armed has brought bytes.
     pub(super) served: bool,
     /// A hang-up poll is armed.
@@ -139,6 +141,14 @@ impl Slot {
     pub(super) fn ended(&mut self) {
         debug_assert!(self.operations > 0);
         self.operations -= 1;
+    }
+
+    /// Whether its receive goes on although the peer has hung up.
+    pub(super) fn misses_hang_up(&self) -> bool {
+        self.hung_up
+            && self.receiving == Receiving::Armed
+            && !self.stopping
+            && !self.cancelling_receive
     }
 
     /// Whether completions are reported.

@@ -14,7 +14,7 @@
 pub(super) enum Kind {
     /// The read of the event descriptor.
     Wake = 1,
-    /// Multishot accept.
+    /// The poll for connections to accept.
     Accept,
     /// The cancellation of that.
     CancelAccept,
@@ -30,8 +30,8 @@ pub(super) enum Kind {
     Send,
     /// The poll for room to write.
     Writable,
-    /// The cancellation of all of a connection's operations.
-    CancelAll,
+    /// The cancellation of an operation of a connection that ends.
+    CancelEnd,
     /// Multishot receive on a socket of the link.
     Datagrams,
     /// The poll for room on the link's socket.
@@ -48,7 +48,7 @@ const KINDS: [Kind; 12] = [
     Kind::Fill,
     Kind::Send,
     Kind::Writable,
-    Kind::CancelAll,
+    Kind::CancelEnd,
     Kind::Datagrams,
     Kind::DatagramsWritable,
 ];
