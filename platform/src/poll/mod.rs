@@ -89,8 +89,10 @@ pub struct PollIo {
     skipped: bool,
     /// Connections to read from.
     ready: VecDeque<Conn>,
-    /// Connections that want a pool buffer.
+    /// Connections that want a pool buffer; entries may be stale.
     starved: Vec<Conn>,
+    /// How many of those really do.
+    starved_count: usize,
     /// Bytes that one turn reads, all connections together.
     turn_budget: usize,
     stats: IoStats,
@@ -134,6 +136,7 @@ impl PollIo {
             skipped: false,
             ready: VecDeque::new(),
             starved: Vec::new(),
+            starved_count: 0,
             turn_budget: turn::TURN_BUDGET_BYTES,
             stats: IoStats::default(),
         })
@@ -166,9 +169,9 @@ impl PollIo {
     }
 
     fn forget_starved(&mut self, conn: Conn) {
-        if std::mem::take(&mut self.table.any(conn).starved) {
-            self.starved.retain(|&starved| starved != conn);
-        }
+        // Its entry goes with all others: looking for each would make many endings
+        // cost the square of their number.
+        self.starved_count -= usize::from(std::mem::take(&mut self.table.any(conn).starved));
     }
 
     /// Sends now; what the caller makes of the outcome.
@@ -326,7 +329,7 @@ impl Io for PollIo {
     }
 
     fn starved(&self) -> bool {
-        !self.starved.is_empty()
+        self.starved_count > 0
     }
 
     fn set_receive_budget(&mut self, bytes: usize) {

@@ -132,7 +132,8 @@ impl PollIo {
     /// Lets starved connections read once a quarter of the pool is free; until
     /// then asks the pool to wake this shard.
     fn rearm_starved(&mut self) {
-        if self.starved.is_empty() {
+        if self.starved_count == 0 {
+            self.starved.clear();
             return;
         }
         self.pool.want();
@@ -140,9 +141,14 @@ impl PollIo {
         if self.pool.free() < self.pool.buffers().div_ceil(4) {
             return;
         }
+        self.starved_count = 0;
         for conn in std::mem::take(&mut self.starved) {
-            self.table.any(conn).starved = false;
-            self.make_ready(conn);
+            // It may have been closed, and its number given to another, which may even
+            // starve itself and be here twice.
+            let Some(state) = self.table.find(conn) else { continue };
+            if std::mem::take(&mut state.starved) {
+                self.make_ready(conn);
+            }
         }
     }
 
@@ -279,6 +285,7 @@ impl PollIo {
                 self.stats.starvations += 1;
                 self.table.any(conn).starved = true;
                 self.starved.push(conn);
+                self.starved_count += 1;
                 return total;
             };
             let (bytes, pause) = self.fill_buffer(conn, index, READ_BUDGET_BYTES - total);

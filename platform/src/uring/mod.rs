@@ -331,30 +331,4 @@ impl std::fmt::Debug for UringIo {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What broke: after five seconds all was freed, whether the kernel had let go or not.
-    #[test]
-    fn what_the_kernel_does_not_let_go_of_is_leaked() {
-        for stuck in [false, true] {
-            let config = UringConfig { buffers: 1, ..UringConfig::default() };
-            let mut io = match UringIo::new(config) {
-                Ok(io) => io,
-                Err(reason) => return println!("SKIPPED: {reason}"),
-            };
-            let (_client, server) = std::os::unix::net::UnixStream::pair().unwrap();
-            // What a connection's slot holds goes as its buffer does.
-            let user: Arc<str> = "somebody".into();
-            let peer = crate::Peer { user: Some(user.clone()), ..Default::default() };
-            let conn = io.adopt(LocalSocket::from_parts(server.into(), peer)).unwrap();
-            io.receive_into(conn, BytesMut::new(), 1 << 16);
-            io.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
-            if stuck {
-                io.ring.pretend_stuck();
-            }
-            drop(io);
-            assert_eq!(Arc::strong_count(&user) > 1, stuck);
-        }
-    }
-}
+mod tests;

@@ -62,13 +62,14 @@ pub(super) struct Ring {
     /// Completions taken out of the way of a full queue, before the next drain.
     spilled: VecDeque<Event>,
     enters: u64,
+    pushes: u64,
     /// Operations without a final completion.
     in_flight: usize,
 }
 
 impl Ring {
     pub(super) fn new(inner: IoUring) -> Ring {
-        Ring { inner, spilled: VecDeque::new(), enters: 0, in_flight: 0 }
+        Ring { inner, spilled: VecDeque::new(), enters: 0, pushes: 0, in_flight: 0 }
     }
 
     /// For registrations.
@@ -79,6 +80,12 @@ impl Ring {
     /// How many system calls were made.
     pub(super) fn enters(&self) -> u64 {
         self.enters
+    }
+
+    /// How many operations there were.
+    #[cfg(test)]
+    pub(super) fn pushes(&self) -> u64 {
+        self.pushes
     }
 
     /// Whether completions are there to be drained.
@@ -97,6 +104,7 @@ impl Ring {
             // SAFETY: the caller's promise.
             if unsafe { self.inner.submission().push(entry) }.is_ok() {
                 self.in_flight += 1;
+                self.pushes += 1;
                 return;
             }
             // It can only fail for want of memory or of room for completions; the

@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use netcluster_platform::{Completion, Peer, Slice};
+use netcluster_platform::{Completion, MAX_ACCEPTS_PER_WAIT, Peer, Slice};
 
 use crate::bench::{Bench, End, LocalIo};
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 
 pub fn clients_are_accepted_with_their_credentials<I: LocalIo>(
     mut bench: Bench<I>,
@@ -181,6 +181,22 @@ pub fn two_hundred_clients_connect_at_once<I: LocalIo>(mut bench: Bench<I>, _: i
         }
     }
     assert_eq!(received, CLIENTS);
+}
+
+/// What broke: io_uring accepted all who had connected, and those who connected
+/// meanwhile, so that everybody else waited for seconds.
+pub fn one_wait_accepts_no_more_than_its_share<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
+    const CLIENTS: usize = 3 * MAX_ACCEPTS_PER_WAIT;
+    let clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect(bench.path()).unwrap()).collect();
+    let mut accepted = 0;
+    while accepted < CLIENTS {
+        let mut batch = Vec::new();
+        bench.io.wait(&mut batch, Some(PATIENCE)).unwrap();
+        let more = batch.iter().filter(|it| matches!(it, Completion::Accepted { .. })).count();
+        assert!((1..=MAX_ACCEPTS_PER_WAIT).contains(&more), "{more} at once");
+        accepted += more;
+    }
+    drop(clients);
 }
 
 pub fn clients_that_come_and_go_leave_nothing_behind<I: LocalIo>(

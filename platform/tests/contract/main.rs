@@ -30,6 +30,7 @@ macro_rules! contract {
                 a_released_connection_keeps_what_it_has_not_received,
                 a_connection_that_cannot_move_is_refused_elsewhere,
                 two_hundred_clients_connect_at_once,
+                one_wait_accepts_no_more_than_its_share,
                 clients_that_come_and_go_leave_nothing_behind,
                 stopping_to_accept_refuses_clients,
                 waiting_ends_when_its_time_is_up,

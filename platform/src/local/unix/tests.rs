@@ -225,3 +225,45 @@ fn the_descriptor_limit_rises_to_the_hard_one() {
     let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     assert_eq!(limit, hard.unwrap_or(u64::MAX));
 }
+
+/// What broke: a client outside of the broker's PID namespace has no number in it, and
+/// with that its user and group were lost as well.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_peer_of_another_pid_namespace_keeps_its_user_and_group() {
+    let scratch = Scratch::new("namespace");
+    let child = std::process::Command::new("unshare")
+        .args(["--pid", "--fork"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "local::unix::tests::a_listener_elsewhere_tells_its_peer"])
+        .args(["--ignored", "--nocapture"])
+        .env("NETCLUSTER_TEST_SOCKET", scratch.socket())
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else { return println!("SKIPPED: unshare is not installed") };
+    let client = loop {
+        if let Ok(client) = connect(&scratch.socket()) {
+            break client;
+        }
+        if child.try_wait().unwrap().is_some() {
+            return println!("SKIPPED: PID namespaces cannot be made here");
+        }
+        std::thread::yield_now();
+    };
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let expected = format!("peer: pid 0 uid {uid} gid {gid}");
+    assert!(output.status.success() && text.contains(&expected), "{text}");
+    drop(client);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "what a child in a namespace does, for the test above"]
+fn a_listener_elsewhere_tells_its_peer() {
+    let path = std::env::var_os("NETCLUSTER_TEST_SOCKET").expect("it is given one");
+    let listener = bind(Path::new(&path)).unwrap();
+    let peer = listener.accept().unwrap().peer();
+    println!("peer: pid {} uid {} gid {}", peer.pid, peer.uid, peer.gid);
+}
