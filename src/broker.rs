@@ -15,14 +15,14 @@ use std::thread;
 use netcluster_platform::datagram::DatagramSockets;
 use netcluster_platform::{
     BindError, BindOptions, Choice, Io, Kind, LocalListener, LocalSocket, PollConfig, PollIo,
-    Waker, allowed_cores, choose, memory_total_bytes, pin_to_core,
+    Waker, allowed_cores, choose, memory_total_bytes, own_user, pin_to_core,
 };
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::link::options::LinkOptions;
 use crate::mesh::Mesh;
-use crate::placement::Population;
+use crate::population::Population;
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::Status;
 use crate::uplink;
@@ -152,6 +152,7 @@ impl Broker {
         }
         let listener =
             LocalListener::bind(&config.socket, &config.bind).map_err(StartError::Bind)?;
+        config.shard.owner = own_user();
         let link = match &config.link {
             Some(options) => {
                 Some(uplink::open(options, &mut config.shard).map_err(StartError::Link)?)

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use netcluster_platform::Peer;
 use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES};
 
 use crate::link::config::Settings;
 use crate::placement::DEFAULT_SPILL_CLIENTS;
+use crate::population::Limits;
 
 /// Default high-water mark of one client's queue, in bytes.
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;
@@ -33,6 +35,11 @@ pub struct ShardConfig {
     pub max_queue_bytes: usize,
     /// Most connections at a time.
     pub max_clients: usize,
+    /// Most connections of one user, who is neither root nor the broker's own; half of all
+    /// if it is not set.
+    pub max_clients_per_user: Option<usize>,
+    /// Who runs the broker.
+    pub owner: Peer,
     /// How long a full queue may take to drain to half.
     pub stall_timeout: Duration,
     /// How long a client may take to say hello.
@@ -58,6 +65,8 @@ impl Default for ShardConfig {
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
             max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
             max_clients: 65_536,
+            max_clients_per_user: None,
+            owner: Peer::UNKNOWN,
             stall_timeout: Duration::from_secs(5),
             hello_timeout: Duration::from_secs(5),
             linger: Duration::from_secs(1),
@@ -100,6 +109,17 @@ impl ShardConfig {
                 format!("{name} must be at least 10 ms"),
             )?;
         }
-        require(self.max_clients > 0, "max-clients must be at least 1".into())
+        require(self.max_clients > 0, "max-clients must be at least 1".into())?;
+        require(
+            self.max_clients_per_user != Some(0),
+            "max-clients-per-user must be at least 1".into(),
+        )
+    }
+
+    /// How many connections there may be.
+    pub fn limits(&self) -> Limits {
+        let all = self.max_clients;
+        let per_user = self.max_clients_per_user.unwrap_or(all.div_ceil(2));
+        Limits { all, per_user, owner: self.owner.clone() }
     }
 }

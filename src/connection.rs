@@ -12,6 +12,7 @@ use crate::budget::Budget;
 use crate::channels::ChannelId;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
+use crate::population::Seat;
 use crate::target::Target;
 
 /// How far a connection is.
@@ -88,6 +89,8 @@ pub struct Connection {
     pub target: Target,
     /// Who is at the other end.
     pub peer: Peer,
+    /// Its place among all connections, but in tests of a shard's parts.
+    pub seat: Option<Seat>,
     /// When it came to this shard.
     pub since_ns: u64,
     /// How far it is.
@@ -138,6 +141,7 @@ impl Connection {
         Connection {
             target,
             peer,
+            seat: None,
             since_ns: now_ns,
             state: State::Hello,
             source: Source::NONE,

@@ -13,7 +13,7 @@
 //! - [`mesh`]: what shards say to each other.
 //! - [`link`]: what brokers of many machines say to each other, without IO;
 //!   `uplink` opens its sockets, `resolver` looks up the names of peers.
-//! - [`placement`], [`connection`], [`timers`], [`status`].
+//! - [`population`], [`placement`], [`connection`], [`timers`], [`status`].
 //!
 //! But for the broker, `uplink` and `resolver` they do no IO and read no clock:
 //! they take the time as an argument, so that tests and the simulator drive the
@@ -32,6 +32,7 @@ pub mod link;
 pub mod mesh;
 pub mod outbound;
 pub mod placement;
+pub mod population;
 pub mod resolver;
 pub mod routes;
 pub mod shard;

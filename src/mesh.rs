@@ -19,6 +19,7 @@ use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
 
 use crate::inbound::Pieces;
 use crate::link::event::Lost;
+use crate::population::Seat;
 use crate::routes::Route;
 use crate::status::ShardStatus;
 use crate::target::Target;
@@ -105,8 +106,9 @@ pub enum Message<S> {
     MemoryWanted,
     /// Take over a connection.
     Adopt(Box<Adoption<S>>),
-    /// A client of this channel is gone; for the accepting shard's books.
-    Departed(Arc<str>),
+    /// The client of this channel with this number is gone; for the accepting shard's
+    /// books.
+    Departed(Arc<str>, u32),
     /// A client was disconnected; for the books of a shard that accepts.
     Kicked(Source, ErrorCode, String),
     /// Nothing more will come from the sender: it is shutting down.
@@ -123,6 +125,8 @@ pub struct Adoption<S> {
     pub socket: S,
     /// Who is at its other end.
     pub peer: Peer,
+    /// Its place among all connections.
+    pub seat: Option<Seat>,
     /// The number it is to have.
     pub client: u32,
     /// What it asked for.

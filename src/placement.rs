@@ -5,17 +5,16 @@
 //! further block of as many goes to the shard with the fewest connections.
 //!
 //! Where connections cannot move, every shard accepts, has books of its own and keeps
-//! what it gets; only the number of all clients is common.
+//! what it gets.
 //!
-//! The books also keep why the broker disconnected a client, for its successor's
-//! welcome.
+//! The books also give each client its number, and keep why the broker disconnected a
+//! client, for its successor's welcome.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use netcluster_wire::{ErrorCode, Source};
 
@@ -25,39 +24,20 @@ pub const DEFAULT_SPILL_CLIENTS: usize = 64;
 /// Disconnections that are remembered.
 const MAX_REASONS: usize = 1024;
 
-/// How many clients a broker has, counted by all shards that accept.
-#[derive(Clone, Debug, Default)]
-pub struct Population(Arc<AtomicUsize>);
-
-impl Population {
-    /// How many there are now.
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// One more, unless there are `most`.
-    fn enter(&self, most: usize) -> bool {
-        let more = |count: usize| (count < most).then_some(count + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The books. Only a shard that accepts has them.
 pub struct Placement {
     spill: usize,
-    population: Population,
     /// The shard that keeps what it accepts, if connections cannot move.
     keeps: Option<u16>,
     clients_of_shard: Vec<usize>,
     channels: HashMap<Arc<str>, ChannelBook, FixedState>,
     reasons: VecDeque<(Source, ErrorCode, String)>,
     next_client: u32,
-    /// From one number to the next: others may be given by other shards.
+    /// The first number, and from one to the next: others may be given by other shards.
+    first_client: u32,
     client_step: u32,
+    /// Numbers of connections that have not left.
+    taken: HashSet<u32, FixedState>,
 }
 
 struct ChannelBook {
@@ -68,26 +48,29 @@ struct ChannelBook {
 
 impl Placement {
     /// Empty books of the one shard that accepts, for so many shards.
-    pub fn new(shards: u16, spill: usize, seed: u64, population: Population) -> Placement {
+    pub fn new(shards: u16, spill: usize, seed: u64) -> Placement {
         Placement {
             spill: spill.max(1),
-            population,
             keeps: None,
             clients_of_shard: vec![0; shards as usize],
             channels: HashMap::with_hasher(FixedState::with_seed(seed)),
             reasons: VecDeque::new(),
             next_client: 1,
+            first_client: 1,
             client_step: 1,
+            taken: HashSet::with_hasher(FixedState::with_seed(seed)),
         }
     }
 
     /// Empty books of one of so many shards that all accept and keep what they get.
-    pub fn keeping(shard: u16, shards: u16, seed: u64, population: Population) -> Placement {
+    pub fn keeping(shard: u16, shards: u16, seed: u64) -> Placement {
+        let first = 1 + u32::from(shard);
         Placement {
             keeps: Some(shard),
-            next_client: 1 + u32::from(shard),
+            next_client: first,
+            first_client: first,
             client_step: u32::from(shards),
-            ..Placement::new(shards, 1, seed, population)
+            ..Placement::new(shards, 1, seed)
         }
     }
 
@@ -96,25 +79,26 @@ impl Placement {
         self.keeps.is_some()
     }
 
-    /// A number for a new client, never used before on any shard.
+    /// A number for a new client, that nobody has on any shard. Those that were used are
+    /// used again only after all others.
     pub fn next_client(&mut self) -> u32 {
-        let client = self.next_client;
-        let next = client.checked_add(self.client_step);
-        self.next_client = next.expect("four thousand million connections");
-        client
-    }
-
-    /// Whether no client more can be placed.
-    pub fn is_full(&self, max_clients: usize) -> bool {
-        self.population.count() >= max_clients
-    }
-
-    /// The shard for a new client of `channel`; none if there are `max_clients`.
-    pub fn place(&mut self, channel: &Arc<str>, max_clients: usize) -> Option<u16> {
-        if !self.population.enter(max_clients) {
-            return None;
+        loop {
+            let client = self.next_client;
+            self.next_client = client.checked_add(self.client_step).unwrap_or(self.first_client);
+            if self.taken.insert(client) {
+                return client;
+            }
         }
-        Some(self.keeps.unwrap_or_else(|| self.choose(channel)))
+    }
+
+    /// The client with this number has left.
+    pub fn forget(&mut self, client: u32) {
+        self.taken.remove(&client);
+    }
+
+    /// The shard for a new client of `channel`.
+    pub fn place(&mut self, channel: &Arc<str>) -> u16 {
+        self.keeps.unwrap_or_else(|| self.choose(channel))
     }
 
     fn choose(&mut self, channel: &Arc<str>) -> u16 {
@@ -137,8 +121,8 @@ impl Placement {
     }
 
     /// A client of `channel` that was on `shard` is gone.
-    pub fn departed(&mut self, channel: &str, shard: u16) {
-        self.population.leave();
+    pub fn departed(&mut self, channel: &str, shard: u16, client: u32) {
+        self.forget(client);
         if self.keeps.is_some() {
             return;
         }
@@ -173,46 +157,48 @@ impl Placement {
 mod tests {
     use super::*;
 
-    const ANY: usize = usize::MAX;
-
     #[test]
     fn a_channel_stays_together_until_it_spills() {
-        let mut placement = Placement::new(2, 2, 1, Population::default());
+        let mut placement = Placement::new(2, 2, 1);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let first = placement.place(&a, ANY).unwrap();
-        assert_eq!(placement.place(&a, ANY), Some(first));
-        assert_ne!(placement.place(&b, ANY), Some(first));
-        let third = placement.place(&a, ANY);
-        assert_ne!(third, Some(first), "the emptier shard takes the next block");
+        let first = placement.place(&a);
+        assert_eq!(placement.place(&a), first);
+        assert_ne!(placement.place(&b), first);
+        let third = placement.place(&a);
+        assert_ne!(third, first, "the emptier shard takes the next block");
         for shard in [first, first, 1 - first] {
-            placement.departed("a", shard);
+            placement.departed("a", shard, 0);
         }
-        assert_eq!(placement.place(&a, ANY), Some(first), "b is on the other one");
+        assert_eq!(placement.place(&a), first, "b is on the other one");
     }
 
     #[test]
-    fn shards_that_keep_their_clients_count_them_together_and_number_them_apart() {
-        let population = Population::default();
-        let keeping = |shard| Placement::keeping(shard, 3, 1, population.clone());
-        let mut all = [0, 1, 2].map(keeping);
+    fn shards_that_keep_their_clients_number_them_apart() {
+        let mut all = [0, 1, 2].map(|shard| Placement::keeping(shard, 3, 1));
         let channel: Arc<str> = "a".into();
         let mut numbers = Vec::new();
         for (shard, placement) in all.iter_mut().enumerate() {
-            assert_eq!(placement.place(&channel, 4), Some(shard as u16));
+            assert_eq!(placement.place(&channel), shard as u16);
             numbers.extend([placement.next_client(), placement.next_client()]);
         }
         numbers.sort_unstable();
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
-        assert_eq!(all[0].place(&channel, 4), Some(0));
-        assert_eq!(all[1].place(&channel, 4), None, "four in all are the most");
-        assert!(all[2].is_full(4));
-        all[0].departed("a", 0);
-        assert_eq!(all[2].place(&channel, 4), Some(2));
+    }
+
+    /// What broke: the broker ended when all numbers had been used once.
+    #[test]
+    fn numbers_begin_anew_and_pass_over_those_in_use() {
+        let mut placement = Placement::keeping(1, 4, 1);
+        assert_eq!([placement.next_client(), placement.next_client()], [2, 6]);
+        placement.departed("a", 1, 2);
+        placement.next_client = u32::MAX - 1;
+        assert_eq!(placement.next_client(), u32::MAX - 1);
+        assert_eq!([placement.next_client(), placement.next_client()], [2, 10]);
     }
 
     #[test]
     fn a_reason_is_told_once() {
-        let mut placement = Placement::new(1, 1, 1, Population::default());
+        let mut placement = Placement::new(1, 1, 1);
         let source = Source { node: 1, client: 2 };
         placement.kicked(source, ErrorCode::Stalled, "slow".into());
         assert_eq!(placement.take_reason(source), Some((ErrorCode::Stalled, "slow".into())));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use netcluster_platform::Io;
+use netcluster_platform::{Io, Peer};
 use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet, SimSockets};
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Frame, FrameError, Hello, Kind, Source, Welcome, frame};
@@ -18,7 +18,7 @@ use netcluster_wire::{Frame, FrameError, Hello, Kind, Source, Welcome, frame};
 use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::mesh::Mesh;
-use crate::placement::Population;
+use crate::population::Population;
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::{ShardStatus, Status};
 
@@ -146,8 +146,17 @@ impl SimBroker {
 
     /// Connects a client that has not said anything.
     pub fn connect(&self) -> SimSession {
+        SimBroker::session(self.net.connect())
+    }
+
+    /// Connects a client of this user that has not said anything.
+    pub fn connect_as(&self, uid: u32) -> SimSession {
+        SimBroker::session(self.net.connect_as(Peer { uid, ..Peer::UNKNOWN }))
+    }
+
+    fn session(end: SimClient) -> SimSession {
         SimSession {
-            end: self.net.connect(),
+            end,
             source: Source::NONE,
             sequence: 0,
             input: Vec::new(),

@@ -83,6 +83,10 @@ pub struct Totals {
     pub protocol_errors: u64,
     /// Connections accepted.
     pub accepted: u64,
+    /// Connections refused because there were too many, or too many of their user.
+    pub refused: u64,
+    /// Connections that have not said hello.
+    pub silent: u64,
     /// Times accepting had to pause.
     pub accept_pauses: u64,
     /// Connections that ended in the middle of a frame.
@@ -292,6 +296,8 @@ impl Totals {
             stalled,
             protocol_errors,
             accepted,
+            refused,
+            silent,
             accept_pauses,
             truncated,
             copied_head_bytes,
@@ -315,6 +321,8 @@ impl Totals {
         self.stalled += stalled;
         self.protocol_errors += protocol_errors;
         self.accepted += accepted;
+        self.refused += refused;
+        self.silent += silent;
         self.accept_pauses += accept_pauses;
         self.truncated += truncated;
         self.copied_head_bytes += copied_head_bytes;

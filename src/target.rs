@@ -6,8 +6,9 @@ use std::fmt;
 use crate::link::peer_id::PeerId;
 use crate::link::stream::StreamId;
 
-/// Names a connection of one shard. `client` is never used twice in the life
-/// of a broker, so a target that outlives its connection names nobody.
+/// Names a connection of one shard. `client` is used again only after four thousand
+/// million others, and never by two at a time, so a target that outlives its connection
+/// names nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// The shard that owns the connection.

@@ -68,7 +68,12 @@ fn clients_are_on_every_shard_and_hear_each_other() {
 #[test]
 fn the_limit_of_clients_is_that_of_all_shards_together() {
     for seed in 0..SEEDS {
-        let config = ShardConfig { seed, max_clients: 4, ..ShardConfig::default() };
+        let config = ShardConfig {
+            seed,
+            max_clients: 4,
+            max_clients_per_user: Some(4),
+            ..ShardConfig::default()
+        };
         let mut broker = broker(seed, config);
         let mut clients: Vec<_> = (0..4).map(|_| broker.join("c", &Hello::default())).collect();
         let mut fifth = broker.connect();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use netcluster::broker::{Broker, BrokerConfig, Shutdown, StartError};
 use netcluster::config::ShardConfig;
+use netcluster::population::MAX_TOLD;
 use netcluster_platform::{BindOptions, Choice, raise_descriptor_limit};
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +21,10 @@ use super::signals;
 
 /// The log unless somebody says otherwise.
 const DEFAULT_LOG: &str = "info";
+
+/// Descriptors that are not for clients: what the shards and the link use, and who is told
+/// that there are too many.
+const OWN_DESCRIPTORS: usize = 128 + MAX_TOLD;
 
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
@@ -48,13 +53,14 @@ impl Serving {
     /// Starts it.
     pub fn start(settings: Settings) -> Result<Serving, Failure> {
         let mut warnings = Vec::new();
-        let config = meaning(settings, &mut warnings)?;
+        let is_default = settings.max_clients.is_none();
+        let mut config = meaning(settings, &mut warnings)?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
         let node = config.shard.node;
         match raise_descriptor_limit() {
-            Ok(limit) => tracing::debug!(limit, "open descriptors"),
+            Ok(limit) => fit_clients(&mut config.shard.max_clients, limit, is_default),
             Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
         }
         let broker = Broker::start(config).map_err(|error| match error {
@@ -82,6 +88,24 @@ impl Serving {
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
         Ok(())
+    }
+}
+
+/// Lowers the number of clients to what the limit of open descriptors has room for. At that
+/// limit nobody more could come in, not even who has a place kept free.
+fn fit_clients(max_clients: &mut usize, limit: u64, is_default: bool) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let room = limit.saturating_sub(OWN_DESCRIPTORS).max(limit / 2).max(1);
+    if *max_clients <= room {
+        return;
+    }
+    *max_clients = room;
+    match is_default {
+        true => tracing::debug!(room, "clients, by the limit of open descriptors"),
+        false => tracing::warn!(
+            "there can be {room} clients only: the limit of open files is {limit}. Raise it \
+             (ulimit -n, LimitNOFILE=), or lower --max-clients"
+        ),
     }
 }
 
@@ -166,6 +190,17 @@ mod tests {
         assert!(config.bind.create_parent);
         assert_eq!((config.shards, config.max_memory_bytes), (None, None));
         assert_eq!(config.shard.check(), Ok(()));
+    }
+
+    #[test]
+    fn there_are_no_more_clients_than_descriptors() {
+        for (asked, limit, expected) in
+            [(65_536, 1 << 20, 65_536), (65_536, 4096, 3712), (100, 4096, 100), (100, 40, 20)]
+        {
+            let mut clients = asked;
+            fit_clients(&mut clients, limit, false);
+            assert_eq!(clients, expected);
+        }
     }
 
     #[test]

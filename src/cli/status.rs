@@ -90,9 +90,11 @@ fn summary(status: &Status) -> String {
         (
             "clients",
             format!(
-                "{} connected, {} accepted so far, listening to {}",
+                "{} connected, {} accepted so far, {} refused, {} without a hello, listening to {}",
                 totals.clients,
                 totals.accepted,
+                totals.refused,
+                totals.silent,
                 counted(totals.listeners, "pattern")
             ),
         ),

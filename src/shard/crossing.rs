@@ -72,7 +72,7 @@ impl<I: Io> Shard<I> {
             Message::CopyOut => self.copy_out_laggards(),
             Message::MemoryWanted => self.squeeze(),
             Message::Adopt(adoption) => self.adopt(*adoption),
-            Message::Departed(channel) => self.departed(&channel, from),
+            Message::Departed(channel, client) => self.departed(&channel, from, client),
             Message::Kicked(source, code, text) => {
                 if let Some(placement) = &mut self.placement {
                     placement.kicked(source, code, text);
@@ -99,18 +99,19 @@ impl<I: Io> Shard<I> {
 
     /// Takes over a connection from the accepting shard.
     fn adopt(&mut self, adoption: Adoption<I::Socket>) {
-        let Adoption { socket, peer, client, hello, channel, rest, reason } = adoption;
+        let Adoption { socket, peer, seat, client, hello, channel, rest, reason } = adoption;
         let conn = match self.io.adopt(socket) {
             Ok(conn) => conn,
             Err(error) => {
                 tracing::warn!(%error, client, "a connection could not be handed over");
-                self.report_departed(&channel);
+                self.report_departed(&channel, client);
                 return;
             }
         };
         let target = Target { shard: self.id, conn: conn.0, client };
         let max_queue = self.shared.config.max_queue_bytes;
-        self.insert(Connection::new(target, peer, max_queue, self.now_ns));
+        let connection = Connection::new(target, peer, max_queue, self.now_ns);
+        self.insert(Connection { seat, ..connection });
         self.open(conn, hello, &channel, reason);
         if !rest.is_empty() {
             self.received(conn, &Bytes::from(rest));
@@ -120,7 +121,7 @@ impl<I: Io> Shard<I> {
 
     /// Gives a connection whose receiving has stopped to its shard.
     pub(super) fn hand_over(&mut self, conn: Conn) {
-        let connection = self.connections[conn.0 as usize].take().expect("it is moving");
+        let connection = self.take(conn).expect("it is moving");
         let socket = self.io.release(conn);
         let crate::connection::State::Moving(moving) = connection.state else {
             unreachable!("only moving connections are handed over");
@@ -128,6 +129,7 @@ impl<I: Io> Shard<I> {
         let adoption = Adoption {
             socket,
             peer: connection.peer,
+            seat: connection.seat,
             client: connection.target.client,
             hello: moving.hello,
             channel: moving.channel,

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io, Peer, Slice};
+use netcluster_platform::{Conn, Io, Slice};
 use netcluster_wire::control::encode_error;
 use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
@@ -16,15 +16,9 @@ use crate::timers::Timer;
 
 use super::Shard;
 
-/// How long accepting pauses when the system is out of descriptors, unless a
-/// connection closes before.
-const ACCEPT_RETRY: Duration = Duration::from_secs(1);
-
 /// What a late goodbye to the other brokers may take: it is said three times within
 /// 20 ms.
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
-
-const TOO_MANY_CLIENTS: &str = "the broker has as many clients as --max-clients allows";
 
 /// Disconnected clients that `status` still shows.
 const MAX_KICKED_SHOWN: usize = 16;
@@ -40,6 +34,8 @@ pub(super) enum Draining {
         said: bool,
         /// How many others have said so.
         heard: usize,
+        /// The first place in the table that may still receive.
+        at: usize,
     },
     /// Clients are sent what is queued and a goodbye; other shards what waits for
     /// room in a ring, unless it is too late for that.
@@ -55,48 +51,6 @@ pub(super) enum Draining {
 }
 
 impl<I: Io> Shard<I> {
-    /// A client connected.
-    pub(super) fn accepted(&mut self, conn: Conn, peer: Peer) {
-        let placement = self.placement.as_mut().expect("a shard that accepts has books");
-        let is_full = placement.is_full(self.shared.config.max_clients);
-        let target = Target { shard: self.id, conn: conn.0, client: placement.next_client() };
-        self.totals.accepted += 1;
-        if self.accept_paused {
-            self.accept_paused = false;
-            tracing::info!("accepting connections again");
-        }
-        let max_queue = self.shared.config.max_queue_bytes;
-        self.insert(Connection::new(target, peer, max_queue, self.now_ns));
-        if is_full {
-            return self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
-        }
-        if !self.hello_timer {
-            self.hello_timer = true;
-            self.timers.set(self.deadline_ns(self.shared.config.hello_timeout), Timer::Hello);
-        }
-        self.start_receiving(conn);
-    }
-
-    /// The system refuses more connections for now.
-    pub(super) fn accept_paused(&mut self, error: &io::Error) {
-        if !self.accept_paused {
-            self.accept_paused = true;
-            self.totals.accept_pauses += 1;
-            tracing::warn!(
-                %error,
-                "accepting is paused; connected clients are not affected. Raise the limit of open \
-                 files (ulimit -n, LimitNOFILE=) if this is not passing"
-            );
-        }
-        self.timers.set(self.deadline_ns(ACCEPT_RETRY), Timer::Accept);
-    }
-
-    pub(super) fn resume_accept(&mut self) {
-        if self.accept_paused && self.accepting {
-            self.io.resume_accept();
-        }
-    }
-
     /// Puts a connection into the table.
     pub(super) fn insert(&mut self, connection: Connection) {
         let at = connection.target.conn as usize;
@@ -105,6 +59,14 @@ impl<I: Io> Shard<I> {
         }
         assert!(self.connections[at].is_none(), "a place is used once at a time");
         self.connections[at] = Some(Box::new(connection));
+        self.present += 1;
+    }
+
+    /// Takes a connection out of the table.
+    pub(super) fn take(&mut self, conn: Conn) -> Option<Box<Connection>> {
+        let connection = self.connections[conn.0 as usize].take();
+        self.present -= usize::from(connection.is_some());
+        connection
     }
 
     /// Finds a shard for a client that said hello. Returns whether it is open
@@ -117,11 +79,11 @@ impl<I: Io> Shard<I> {
         rest: &[u8],
     ) -> bool {
         let placement = self.placement.as_mut().expect("a shard that accepts has books");
-        let Some(shard) = placement.place(&channel, self.shared.config.max_clients) else {
-            self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
-            return false;
-        };
+        let shard = placement.place(&channel);
         let reason = placement.take_reason(hello.previous);
+        if let Some(seat) = &mut self.at(conn).seat {
+            seat.spoke();
+        }
         if shard == self.id {
             self.open(conn, hello, &channel, reason);
             return true;
@@ -134,19 +96,19 @@ impl<I: Io> Shard<I> {
     }
 
     /// For this shard's books, if it has any.
-    pub(super) fn departed(&mut self, channel: &str, shard: u16) {
+    pub(super) fn departed(&mut self, channel: &str, shard: u16, client: u32) {
         if let Some(placement) = &mut self.placement {
-            placement.departed(channel, shard);
+            placement.departed(channel, shard, client);
         }
     }
 
     /// Has it noted that a client of this shard is gone: in its own books, or those
     /// of the accepting shard.
-    pub(super) fn report_departed(&mut self, channel: &Arc<str>) {
+    pub(super) fn report_departed(&mut self, channel: &Arc<str>, client: u32) {
         if self.placement.is_some() {
-            self.departed(channel, self.id);
+            self.departed(channel, self.id, client);
         } else {
-            self.mesh.send(0, Message::Departed(Arc::clone(channel)));
+            self.mesh.send(0, Message::Departed(Arc::clone(channel), client));
         }
     }
 
@@ -205,9 +167,20 @@ impl<I: Io> Shard<I> {
         let connection = self.at(conn);
         let target = connection.target;
         let patterns: Vec<_> = std::mem::take(&mut connection.patterns).into_iter().collect();
-        if let State::Moving(moving) = &connection.state {
-            let (channel, shard) = (Arc::clone(&moving.channel), moving.shard);
-            self.departed(&channel, shard);
+        if let Some(seat) = &mut connection.seat {
+            seat.spoke();
+        }
+        match &connection.state {
+            State::Moving(moving) => {
+                let (channel, shard) = (Arc::clone(&moving.channel), moving.shard);
+                self.departed(&channel, shard, target.client);
+            }
+            State::Hello => {
+                if let Some(placement) = &mut self.placement {
+                    placement.forget(target.client);
+                }
+            }
+            State::Open | State::Closing | State::Closed => {}
         }
         if !patterns.is_empty() {
             self.unroute(conn, patterns);
@@ -217,7 +190,7 @@ impl<I: Io> Shard<I> {
             let name = Arc::clone(&self.channels.get(channel).name);
             self.channels.leave(channel);
             self.channel_unused(&name);
-            self.report_departed(&name);
+            self.report_departed(&name, target.client);
             self.totals.clients -= 1;
             self.clients_changed();
         }
@@ -259,35 +232,8 @@ impl<I: Io> Shard<I> {
 
     /// It is closed, and its place free.
     pub(super) fn closed(&mut self, conn: Conn) {
-        self.connections[conn.0 as usize] = None;
+        self.take(conn);
         self.resume_accept();
-    }
-
-    /// Disconnects those that have had time enough, and comes back for the others.
-    pub(super) fn hello_timed_out(&mut self) {
-        self.hello_timer = false;
-        let timeout = self.shared.config.hello_timeout;
-        let (now_ns, timeout_ns) = (self.now_ns, timeout.as_nanos() as u64);
-        let mut overdue = Vec::new();
-        let mut next_ns = u64::MAX;
-        for connection in self.connections.iter().flatten() {
-            if matches!(connection.state, State::Hello) {
-                let deadline_ns = connection.since_ns.saturating_add(timeout_ns);
-                match deadline_ns <= now_ns {
-                    true => overdue.push(Conn(connection.target.conn)),
-                    false => next_ns = next_ns.min(deadline_ns),
-                }
-            }
-        }
-        if next_ns != u64::MAX {
-            // Not for each of them by itself: an eighth late at the most.
-            self.hello_timer = true;
-            self.timers.set(next_ns.max(now_ns + timeout_ns / 8), Timer::Hello);
-        }
-        for conn in overdue {
-            let text = format!("no hello within {} s", timeout.as_secs_f64());
-            self.refuse(conn, ErrorCode::HelloTimeout, &text);
-        }
     }
 
     pub(super) fn linger_timed_out(&mut self, target: Target) {
@@ -310,7 +256,7 @@ impl<I: Io> Shard<I> {
                 if std::mem::take(&mut self.accepting) {
                     self.io.stop_accept();
                 }
-                self.draining = Draining::Quieting { said: false, heard: 0 };
+                self.draining = Draining::Quieting { said: false, heard: 0, at: 0 };
                 self.timers.set(self.deadline_ns(self.shared.config.drain_timeout), Timer::Drain);
                 for conn in self.all() {
                     match self.at(conn).state {
@@ -323,18 +269,25 @@ impl<I: Io> Shard<I> {
                 }
                 self.drain();
             }
-            Draining::Quieting { said, heard } => {
-                let receiving = self.connections.iter().flatten().any(|connection| {
+            Draining::Quieting { said: false, heard, at } => {
+                // Nobody begins to receive any more, so what has been passed is quiet.
+                let is_receiving = |connection: &Connection| {
                     connection.is_open() && connection.receiving == Receiving::Stopping
-                });
-                if !said && !receiving {
+                };
+                let mut rest = self.connections.iter().skip(at);
+                let next = rest.position(|it| it.as_deref().is_some_and(is_receiving));
+                let said = next.is_none();
+                let at = at + next.unwrap_or(0);
+                self.draining = Draining::Quieting { said, heard, at };
+                if said {
                     for shard in self.mesh.others() {
                         self.mesh.send(shard, Message::Quiet);
                     }
-                    self.draining = Draining::Quieting { said: true, heard };
-                    return self.drain();
+                    self.drain();
                 }
-                if said && heard == self.mesh.others().count() {
+            }
+            Draining::Quieting { said: true, heard, .. } => {
+                if heard == self.mesh.others().count() {
                     self.part();
                 }
             }
@@ -346,7 +299,7 @@ impl<I: Io> Shard<I> {
             }
             Draining::Parting { late } => {
                 let sent = late || !self.mesh.has_overflow() && self.link_has_left();
-                if sent && self.connections.iter().all(Option::is_none) {
+                if sent && self.present == 0 {
                     self.draining = Draining::Done;
                 }
             }

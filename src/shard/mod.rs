@@ -18,7 +18,8 @@
 //! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
 //! - `link`, `from_link`: to and from the brokers of other machines
-//! - `lifecycle`: accepting, placing, disconnecting, shutting down
+//! - `hellos`: who is accepted, and who has not said hello in time
+//! - `lifecycle`: placing, disconnecting, shutting down
 //! - `report`: its part of `status`
 
 mod cluster;
@@ -27,6 +28,7 @@ mod crossing;
 mod fan_out;
 mod flush;
 mod from_link;
+mod hellos;
 mod lifecycle;
 mod link;
 mod receive;
@@ -45,12 +47,14 @@ use crate::channels::Channels;
 use crate::config::ShardConfig;
 use crate::connection::Connection;
 use crate::mesh::Mesh;
-use crate::placement::{Placement, Population};
+use crate::placement::Placement;
+use crate::population::{Limits, Population};
 use crate::status::{KickStatus, Status, Totals};
 use crate::target::Target;
 use crate::timers::{Timer, Timers};
 
 use self::control::After;
+use self::hellos::Hellos;
 use self::lifecycle::Draining;
 use self::link::LinkDriver;
 pub use self::link::LinkStart;
@@ -95,6 +99,9 @@ pub struct Shard<I: Io> {
     now_ns: u64,
     started_ns: u64,
     connections: Vec<Option<Box<Connection>>>,
+    /// How many of these places are taken.
+    present: usize,
+    limits: Limits,
     channels: Channels,
     mesh: Mesh<I::Socket>,
     timers: Timers,
@@ -104,7 +111,7 @@ pub struct Shard<I: Io> {
     placement: Option<Placement>,
     accepting: bool,
     accept_paused: bool,
-    hello_timer: bool,
+    hellos: Hellos,
     cluster_timer: bool,
     dirty: Vec<Conn>,
     memory_waiters: Vec<Target>,
@@ -143,14 +150,13 @@ impl<I: Io> Shard<I> {
         link: Option<LinkStart<I::Sockets>>,
     ) -> io::Result<Shard<I>> {
         let config = &shared.config;
-        let population = shared.population.clone();
         let placement = match (&listener, io.hands_over()) {
             (None, _) => None,
             (_, true) => {
                 let spill = config.spill_clients;
-                Some(Placement::new(mesh.shards(), spill, config.seed, population))
+                Some(Placement::new(mesh.shards(), spill, config.seed))
             }
-            (_, false) => Some(Placement::keeping(id, mesh.shards(), config.seed, population)),
+            (_, false) => Some(Placement::keeping(id, mesh.shards(), config.seed)),
         };
         let accepting = listener.is_some();
         if let Some(listener) = listener {
@@ -166,6 +172,8 @@ impl<I: Io> Shard<I> {
             now_ns,
             started_ns: now_ns,
             connections: Vec::new(),
+            present: 0,
+            limits: shared.config.limits(),
             channels: Channels::new(shared.config.seed, shared.config.link.clone()),
             shared,
             mesh,
@@ -174,7 +182,7 @@ impl<I: Io> Shard<I> {
             placement,
             accepting,
             accept_paused: false,
-            hello_timer: false,
+            hellos: Hellos::default(),
             cluster_timer: false,
             dirty: Vec::new(),
             memory_waiters: Vec::new(),

@@ -72,6 +72,7 @@ impl<I: Io> Shard<I> {
         totals.route_misses = self.channels.route_misses();
         let mut clients = Vec::new();
         for connection in self.connections.iter().flatten() {
+            totals.silent += u64::from(matches!(connection.state, State::Hello));
             totals.queued_bytes += connection.outbound.queued_bytes() as u64;
             totals.copied_head_bytes += connection.inbound.copied_bytes;
             clients.push(self.report_client(connection));

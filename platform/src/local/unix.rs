@@ -272,6 +272,16 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     Ok(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
+/// This process, as the peer of its own connections.
+pub fn own_user() -> Peer {
+    Peer {
+        pid: std::process::id(),
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        user: None,
+    }
+}
+
 /// The name of the account with a security identifier: Unix has none.
 pub fn account_name(_identifier: &str) -> Option<String> {
     None

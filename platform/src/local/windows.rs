@@ -222,6 +222,12 @@ fn group_identifier(group: &Group) -> Result<String, BindError> {
     }
 }
 
+/// This process, as the peer of its own connections.
+pub fn own_user() -> Peer {
+    let user = accounts::own_identifier().ok().map(Into::into);
+    Peer { pid: std::process::id(), user, ..Peer::UNKNOWN }
+}
+
 /// How many handles a process may have: Windows has no limit that could be raised.
 ///
 /// # Errors

@@ -1,0 +1,143 @@
+//! Who is accepted, and who has not said hello in time.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use netcluster_platform::{Conn, Io, Peer};
+use netcluster_wire::ErrorCode;
+
+use crate::connection::{Connection, State};
+use crate::target::Target;
+use crate::timers::Timer;
+
+use super::Shard;
+
+/// How long accepting pauses when the system is out of descriptors, unless a
+/// connection closes before.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+
+/// Connections that one turn gives up waiting for: the others wait a turn, so that who
+/// has business here does not wait for all of them.
+const MAX_EXPIRED_PER_TURN: usize = 256;
+
+/// Connections before those that have said hello are taken out of the list.
+const MIN_LISTED: usize = 64;
+
+/// Connections that have not said hello, the oldest first, and until when they may.
+pub(super) struct Hellos {
+    /// Those that have said it meanwhile, or have gone, are still there.
+    listed: VecDeque<(u64, Target)>,
+    /// How long the list becomes before they are taken out.
+    tidy_at: usize,
+    /// The timer is set.
+    timer: bool,
+}
+
+impl Default for Hellos {
+    fn default() -> Hellos {
+        Hellos { listed: VecDeque::new(), tidy_at: MIN_LISTED, timer: false }
+    }
+}
+
+impl<I: Io> Shard<I> {
+    /// A client connected.
+    pub(super) fn accepted(&mut self, conn: Conn, peer: Peer) {
+        let placement = self.placement.as_mut().expect("a shard that accepts has books");
+        let target = Target { shard: self.id, conn: conn.0, client: placement.next_client() };
+        self.totals.accepted += 1;
+        if self.accept_paused {
+            self.accept_paused = false;
+            tracing::info!("accepting connections again");
+        }
+        let population = &self.shared.population;
+        let admitted = population.admit(&peer, &self.limits);
+        let (seat, refusal) = match admitted {
+            Ok(seat) => (Some(seat), None),
+            Err(refusal) => (population.tell(), Some(refusal)),
+        };
+        let is_told = seat.is_some();
+        let max_queue = self.shared.config.max_queue_bytes;
+        let connection = Connection::new(target, peer, max_queue, self.now_ns);
+        self.insert(Connection { seat, ..connection });
+        match refusal {
+            None => {
+                self.expect_hello(target);
+                self.start_receiving(conn);
+            }
+            Some(refusal) => {
+                self.totals.refused += 1;
+                match is_told {
+                    true => self.kick(conn, ErrorCode::Busy, &refusal.text(&self.limits)),
+                    false => self.disconnect(conn),
+                }
+            }
+        }
+    }
+
+    /// The system refuses more connections for now.
+    pub(super) fn accept_paused(&mut self, error: &io::Error) {
+        if !self.accept_paused {
+            self.accept_paused = true;
+            self.totals.accept_pauses += 1;
+            tracing::warn!(
+                %error,
+                "accepting is paused; connected clients are not affected. Raise the limit of open \
+                 files (ulimit -n, LimitNOFILE=) if this is not passing"
+            );
+        }
+        self.timers.set(self.deadline_ns(ACCEPT_RETRY), Timer::Accept);
+    }
+
+    pub(super) fn resume_accept(&mut self) {
+        if self.accept_paused && self.accepting {
+            self.io.resume_accept();
+        }
+    }
+
+    fn expect_hello(&mut self, target: Target) {
+        let deadline_ns = self.deadline_ns(self.shared.config.hello_timeout);
+        if self.hellos.listed.len() >= self.hellos.tidy_at {
+            let mut listed = std::mem::take(&mut self.hellos.listed);
+            listed.retain(|(_, target)| self.is_silent(*target));
+            self.hellos.tidy_at = MIN_LISTED.max(2 * listed.len());
+            self.hellos.listed = listed;
+        }
+        self.hellos.listed.push_back((deadline_ns, target));
+        if !self.hellos.timer {
+            self.hellos.timer = true;
+            self.timers.set(deadline_ns, Timer::Hello);
+        }
+    }
+
+    fn is_silent(&mut self, target: Target) -> bool {
+        self.find(target).is_some_and(|connection| matches!(connection.state, State::Hello))
+    }
+
+    /// Disconnects those that have had time enough, and comes back for the others.
+    pub(super) fn hello_timed_out(&mut self) {
+        self.hellos.timer = false;
+        let timeout = self.shared.config.hello_timeout;
+        let mut expired = 0;
+        while let Some(&(deadline_ns, target)) = self.hellos.listed.front() {
+            if self.is_silent(target) {
+                if deadline_ns > self.now_ns || expired == MAX_EXPIRED_PER_TURN {
+                    break;
+                }
+                expired += 1;
+                let text = format!("no hello within {} s", timeout.as_secs_f64());
+                self.refuse(Conn(target.conn), ErrorCode::HelloTimeout, &text);
+            }
+            self.hellos.listed.pop_front();
+        }
+        let Some(&(deadline_ns, _)) = self.hellos.listed.front() else { return };
+        // Not for each of them by itself: an eighth late at the most. And what was too much
+        // for this turn is for the next.
+        let next_ns = match deadline_ns <= self.now_ns {
+            true => self.now_ns + 1,
+            false => deadline_ns.max(self.now_ns + timeout.as_nanos() as u64 / 8),
+        };
+        self.hellos.timer = true;
+        self.timers.set(next_ns, Timer::Hello);
+    }
+}
