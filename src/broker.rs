@@ -152,6 +152,13 @@ impl Broker {
         }
         let listener =
             LocalListener::bind(&config.socket, &config.bind).map_err(StartError::Bind)?;
+        if let Some(flaw) = listener.flaw() {
+            tracing::warn!(
+                "{flaw}: whoever can write there can put another socket in the place of {}, and \
+                 have its clients",
+                config.socket.display()
+            );
+        }
         config.shard.owner = own_user();
         let link = match &config.link {
             Some(options) => {

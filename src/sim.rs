@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use netcluster_platform::{Io, Peer};
 use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet, SimSockets};
+use netcluster_platform::{Io, Peer};
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Frame, FrameError, Hello, Kind, Source, Welcome, frame};
 

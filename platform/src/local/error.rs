@@ -37,6 +37,18 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
+    /// The lock file is another user's, and may not be removed.
+    ForeignLock {
+        /// The lock file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// Something else was put in the place of the socket just when it was made.
+    Replaced {
+        /// The path.
+        path: PathBuf,
+    },
     /// A live broker listens there.
     InUse {
         /// The path.
@@ -115,6 +127,18 @@ impl fmt::Display for BindError {
                 "anybody could have made {}, and it {flaw}: remove it, or choose another socket \
                  path with --socket",
                 directory.display(),
+            ),
+            BindError::ForeignLock { path, owner } => write!(
+                formatter,
+                "{} belongs to user {owner}, who could keep a broker from starting: have it \
+                 removed, or choose another socket path",
+                path.display(),
+            ),
+            BindError::Replaced { path } => write!(
+                formatter,
+                "something else was put in the place of {} just when it was made: somebody else \
+                 controls its directory, choose another socket path",
+                path.display(),
             ),
             BindError::InUse { path } => write!(
                 formatter,

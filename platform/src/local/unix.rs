@@ -8,21 +8,24 @@
 //! however it ends, so the successor of a killed broker may remove the stale
 //! socket without a race, and a second broker leaves the first undisturbed. The
 //! lock file itself is never removed: a process that has it open and another
-//! that makes a new one would both hold "the" lock.
+//! that makes a new one would both hold "the" lock. Only one that is not the
+//! broker's own or root's is, or that others could have opened: a stranger's.
 //!
 //! Invariant: only a socket is ever removed, and at the end only the one that
 //! this listener made.
 
 mod path;
+mod place;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 
+use self::place::{Identity, Place};
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
 use crate::Peer;
 
@@ -47,9 +50,9 @@ const PARENT_MODE: u32 = 0o755;
 #[derive(Debug)]
 pub struct LocalListener {
     fd: OwnedFd,
-    path: PathBuf,
-    /// Device and inode of the socket file, to remove only our own.
-    identity: (u64, u64),
+    place: Place,
+    /// Of the socket file, to remove only our own.
+    identity: Identity,
     /// Held for the listener's life; see the module.
     _lock: OwnedFd,
 }
@@ -63,32 +66,36 @@ impl LocalListener {
         let address = path::address(path)?;
         let group = options.group.as_ref().map(path::group_id).transpose()?;
         path::ensure_parent(path, options.create_parent)?;
+        let place = Place::open(path)?;
         // Looked at before there is a lock file, so that a refusal leaves nothing
         // behind, and again under the lock, where the answer holds.
-        path::occupied(path)?;
-        let lock = lock(path)?;
-        path::remove_stale(path, &address)?;
+        place.is_occupied()?;
+        let lock = place.lock()?;
+        path::remove_stale(&place, &address)?;
         let fd = stream_socket().map_err(|error| BindError::system("create a socket", error))?;
+        // The file gets these permissions, or less by the process's mask: there is no
+        // moment at which it is open to more. Some systems do not know that.
+        let mode = Mode::from_raw_mode(options.mode as _);
+        let _ = rustix::fs::fchmod(&fd, mode);
         rustix::net::bind(&fd, &address).map_err(|error| match error {
             Errno::ACCESS | Errno::PERM | Errno::ROFS => BindError::permission(path),
             error => BindError::system("bind the socket", error),
         })?;
-        let identity = path::identity(path)
-            .map_err(|error| BindError::system("look at the new socket", error))?;
+        let socket = place.own_socket()?;
+        let identity = socket.identity();
         // From here on dropping it cleans up.
-        let listener = LocalListener { fd, path: path.to_owned(), identity, _lock: lock };
-        // Nobody can connect before `listen`, so that there is no moment at which
-        // the socket is open to more than `mode` says.
-        if let Some(group) = group {
-            let gid = rustix::fs::Gid::from_raw(group);
-            rustix::fs::chown(path, None, Some(gid))
-                .map_err(|_| BindError::GroupRefused { path: path.to_owned(), group })?;
-        }
-        rustix::fs::chmod(path, Mode::from_raw_mode(options.mode as _))
-            .map_err(|error| BindError::system("set the socket's permissions", error))?;
+        let listener = LocalListener { fd, place, identity, _lock: lock };
+        // Nobody can connect before `listen`.
+        listener.place.adjust(&socket, options.mode, group)?;
         rustix::net::listen(&listener.fd, BACKLOG)
             .map_err(|error| BindError::system("listen on the socket", error))?;
         Ok(listener)
+    }
+
+    /// What lets somebody else put another socket in this one's place, if anything: worth
+    /// a warning.
+    pub fn flaw(&self) -> Option<String> {
+        path::flaw(self.path())
     }
 
     /// A listener for each of so many shards that is to accept: for the first alone,
@@ -99,7 +106,7 @@ impl LocalListener {
 
     /// Where it listens.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     /// Accepts a connection. It does not block if the listener was set so.
@@ -110,9 +117,7 @@ impl LocalListener {
     /// Removes the socket file if it is still the one this listener made. Also
     /// done on drop.
     pub fn unlink(&self) {
-        if path::identity(&self.path).is_ok_and(|identity| identity == self.identity) {
-            let _ = rustix::fs::unlink(&self.path);
-        }
+        self.place.remove_own(self.identity);
     }
 }
 
@@ -225,23 +230,6 @@ fn stream_socket() -> Result<OwnedFd, Errno> {
     let fd = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
     Ok(fd)
-}
-
-/// Takes the lock that belongs to `path`.
-fn lock(path: &Path) -> Result<OwnedFd, BindError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd =
-        rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error {
-            Errno::ACCESS | Errno::PERM | Errno::ROFS => BindError::permission(path),
-            error => BindError::system("open the socket's lock file", error),
-        })?;
-    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(fd),
-        Err(Errno::WOULDBLOCK) => Err(BindError::InUse { path: path.to_owned() }),
-        Err(error) => Err(BindError::system("lock the socket's lock file", error)),
-    }
 }
 
 /// Connects to a local listener, blocking; for tests.

@@ -111,6 +111,12 @@ impl LocalListener {
         Ok(LocalListener { name: Arc::new(name), first, pending: PENDING_INSTANCES })
     }
 
+    /// What lets somebody else put another pipe in this one's place: nothing does, since
+    /// nobody else may make an instance of it.
+    pub fn flaw(&self) -> Option<String> {
+        None
+    }
+
     /// A listener for each of so many shards: all of them accept.
     pub fn for_shards(mut self, shards: u16) -> Vec<LocalListener> {
         let pending = (PENDING_INSTANCES / usize::from(shards.max(1))).max(MIN_PENDING_INSTANCES);

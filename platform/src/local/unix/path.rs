@@ -8,6 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
+use super::place::Place;
 use super::{BindError, Group, MAX_PATH_BYTES, PARENT_MODE};
 
 /// The room for a group's entry; a longer one makes the system ask for more.
@@ -19,6 +20,10 @@ const MAX_GROUP_ENTRY_BYTES: usize = 1 << 20;
 /// Permission bits of a directory in which others may create files: sticky or
 /// writable for all.
 const SHARED_BITS: u32 = 0o1002;
+
+/// The permission bit of a directory in which everybody can remove and rename only what
+/// is his own.
+const STICKY_BIT: u32 = 0o1000;
 
 /// Permission bits that let somebody else than the owner replace the socket.
 const FOREIGN_WRITE_BITS: u32 = 0o022;
@@ -66,7 +71,12 @@ pub(super) fn ensure_parent(path: &Path, create: bool) -> Result<(), BindError> 
 fn open_up(directory: &Path) -> Result<(), BindError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(directory, flags, Mode::empty())
-        .and_then(|fd| rustix::fs::fchmod(fd, Mode::from_raw_mode(PARENT_MODE as _)))
+        .and_then(|fd| match rustix::fs::fstat(&fd)?.st_uid {
+            own if own == rustix::process::geteuid().as_raw() => {
+                rustix::fs::fchmod(fd, Mode::from_raw_mode(PARENT_MODE as _))
+            }
+            _ => Err(Errno::PERM),
+        })
         .map_err(|error| BindError::system("set the permissions of the socket's directory", error))
 }
 
@@ -102,14 +112,26 @@ fn check_trust(directory: &Path) -> Result<(), BindError> {
     Err(BindError::UntrustedDirectory { directory: directory.to_owned(), flaw })
 }
 
-/// Whether there is a socket at `path`, live or stale; anything else is refused.
-pub(super) fn occupied(path: &Path) -> Result<bool, BindError> {
-    match rustix::fs::lstat(path) {
-        Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::Socket => Ok(true),
-        Ok(_) => Err(BindError::NotASocket { path: path.to_owned() }),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(BindError::system("look at the socket path", error)),
-    }
+/// Who could put another socket in the place of this one: whoever controls a directory
+/// on the way to it.
+pub(super) fn flaw(path: &Path) -> Option<String> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = std::fs::canonicalize(directory.unwrap_or(Path::new("."))).ok()?;
+    let own = rustix::process::geteuid().as_raw();
+    let own_group = rustix::process::getegid().as_raw();
+    directory.ancestors().find_map(|directory| {
+        let status = rustix::fs::stat(directory).ok()?;
+        if status.st_uid != own && status.st_uid != 0 {
+            return Some(format!("{} belongs to user {}", directory.display(), status.st_uid));
+        }
+        let mode = status.st_mode as u32;
+        // In a sticky one everybody can only do away with what is his own.
+        let open_to_all = mode & 0o002 != 0 && mode & STICKY_BIT == 0;
+        let open_to_group =
+            mode & 0o020 != 0 && mode & STICKY_BIT == 0 && status.st_gid != own_group;
+        (open_to_all || open_to_group)
+            .then(|| format!("{} may be written to by others", directory.display()))
+    })
 }
 
 /// How long a socket whose lock is free may still answer.
@@ -119,10 +141,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Removes the socket that a killed broker left. The lock is held, so nobody who
 /// keeps to it listens there; one that does not (another program, or a broker
 /// whose lock file was removed) is found by connecting.
-pub(super) fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), BindError> {
-    if !occupied(path)? {
+pub(super) fn remove_stale(place: &Place, address: &SocketAddrUnix) -> Result<(), BindError> {
+    if !place.is_occupied()? {
         return Ok(());
     }
+    let path = place.path();
     let start = Instant::now();
     loop {
         let probe =
@@ -140,17 +163,7 @@ pub(super) fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), 
             _ => return Err(BindError::InUse { path: path.to_owned() }),
         }
     }
-    match rustix::fs::unlink(path) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Err(BindError::permission(path)),
-        Err(error) => Err(BindError::system("remove the stale socket", error)),
-    }
-}
-
-/// Device and inode of the file at `path`.
-pub(super) fn identity(path: &Path) -> Result<(u64, u64), Errno> {
-    let status = rustix::fs::lstat(path)?;
-    Ok((status.st_dev as u64, status.st_ino as u64))
+    place.remove()
 }
 
 /// The number of a group.

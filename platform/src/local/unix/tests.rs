@@ -1,4 +1,5 @@
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 
 use super::*;
 
@@ -266,4 +267,106 @@ fn a_listener_elsewhere_tells_its_peer() {
     let listener = bind(Path::new(&path)).unwrap();
     let peer = listener.accept().unwrap().peer();
     println!("peer: pid {} uid {} gid {}", peer.pid, peer.uid, peer.gid);
+}
+
+/// What broke: the permissions were set by the path, which may lead elsewhere by then.
+#[test]
+fn nothing_is_done_to_what_was_put_in_the_sockets_place() {
+    let scratch = Scratch::new("replaced");
+    let victim = scratch.0.join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    set_mode(&victim, 0o600);
+    let (path, own) = (scratch.socket(), scratch.0.join("own"));
+    let place = Place::open(&path).unwrap();
+    let socket = || drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    socket();
+    std::fs::rename(&path, &own).unwrap();
+    std::os::unix::fs::symlink(&victim, &path).unwrap();
+    assert!(matches!(place.own_socket(), Err(BindError::Replaced { .. })), "a link");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::hard_link(&own, &path).unwrap();
+    assert!(matches!(place.own_socket(), Err(BindError::Replaced { .. })), "two names");
+    // Once it was found, only it is changed.
+    std::fs::remove_file(&own).unwrap();
+    let found = place.own_socket().unwrap();
+    std::fs::rename(&path, &own).unwrap();
+    std::os::unix::fs::symlink(&victim, &path).unwrap();
+    place.adjust(&found, 0o622, Some(rustix::process::getegid().as_raw())).unwrap();
+    assert_eq!((mode(&victim), mode(&own)), (0o600, 0o622));
+    place.remove_own(found.identity());
+    assert!(path.is_symlink(), "it is another file");
+}
+
+#[test]
+fn the_directory_may_move_and_another_come_in_its_place() {
+    let scratch = Scratch::new("moved");
+    let (directory, moved) = (scratch.0.join("a"), scratch.0.join("b"));
+    std::fs::create_dir(&directory).unwrap();
+    let path = directory.join("broker.sock");
+    let listener = bind(&path).unwrap();
+    std::fs::rename(&directory, &moved).unwrap();
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(&path, "precious").unwrap();
+    drop(listener);
+    assert!(path.exists() && !moved.join("broker.sock").exists());
+}
+
+#[test]
+fn permissions_are_as_asked_for_whatever_the_mask() {
+    let scratch = Scratch::new("mask");
+    for bits in [0o600, 0o660, 0o666, 0o777] {
+        let path = scratch.0.join(format!("{bits:o}.sock"));
+        let options = BindOptions { mode: bits, ..BindOptions::default() };
+        let _listener = LocalListener::bind(&path, &options).unwrap();
+        assert_eq!(mode(&path), bits);
+        assert_eq!(mode(&path.with_extension("sock.lock")), 0o600);
+    }
+}
+
+/// What broke: in a directory for all, whoever had made the lock file before could hold
+/// it, and the broker said that another one was running.
+#[test]
+fn a_lock_that_others_could_hold_is_replaced_or_told() {
+    let scratch = Scratch::new("lock");
+    let lock = scratch.0.join("broker.sock.lock");
+    let held = std::fs::File::create(&lock).unwrap();
+    set_mode(&lock, 0o644);
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    drop(bind(&scratch.socket()).unwrap());
+    assert_eq!(mode(&lock), 0o600);
+    // Nor is a link followed, nor a pipe waited for.
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::write(scratch.0.join("victim"), "precious").unwrap();
+    std::os::unix::fs::symlink("victim", &lock).unwrap();
+    drop(bind(&scratch.socket()).unwrap());
+    assert!(!lock.is_symlink());
+    if std::os::unix::fs::chown(&lock, Some(65534), None).is_err() {
+        return println!("SKIPPED: only root can give a file to somebody else");
+    }
+    drop(bind(&scratch.socket()).unwrap());
+    assert_eq!(std::fs::metadata(&lock).unwrap().uid(), rustix::process::geteuid().as_raw());
+    let error = BindError::ForeignLock { path: lock, owner: 65534 }.to_string();
+    assert!(error.contains("user 65534") && error.contains("another socket"), "{error}");
+}
+
+#[test]
+fn who_else_could_replace_the_socket_is_told() {
+    let scratch = Scratch::new("flaw");
+    let inner = scratch.0.join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    set_mode(&scratch.0, 0o755);
+    let flaw = || bind(&inner.join("broker.sock")).unwrap().flaw();
+    assert_eq!(flaw(), None);
+    set_mode(&inner, 0o777);
+    assert!(flaw().unwrap().contains("inner may be written to by others"));
+    set_mode(&inner, 0o1777);
+    assert_eq!(flaw(), None, "everybody can remove only what is his own");
+    set_mode(&inner, 0o755);
+    set_mode(&scratch.0, 0o777);
+    assert!(flaw().unwrap().contains("may be written to by others"), "further up");
+    set_mode(&scratch.0, 0o755);
+    if std::os::unix::fs::chown(&inner, Some(65534), None).is_err() {
+        return println!("SKIPPED: only root can give a directory to somebody else");
+    }
+    assert!(flaw().unwrap().contains("belongs to user 65534"));
 }

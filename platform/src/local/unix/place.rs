@@ -1,0 +1,261 @@
+//! Where a socket's file is: a directory that is held open, and a name in it.
+//!
+//! The directory may be somebody else's, who can put anything in the place of anything
+//! there at any moment, and links to places elsewhere. So the path is followed once, what
+//! is done to a file is done to what was opened and looked at, and nothing is done to what
+//! is not this process's own.
+//!
+//! Invariant: whatever others do in the directory, no file outside of it is touched, and
+//! in it only this process's socket and lock, and a stale socket.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::BindError;
+
+/// How the directory is opened: for names in it alone, where the system knows that.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// How often a lock that somebody else put there is replaced before giving up.
+const LOCK_TRIES: usize = 8;
+
+/// Permission bits with which others could take the lock.
+const FOREIGN_LOCK_BITS: u32 = 0o066;
+
+/// A directory and a name in it.
+#[derive(Debug)]
+pub(super) struct Place {
+    directory: OwnedFd,
+    name: OsString,
+    path: PathBuf,
+}
+
+/// Device and inode of a file.
+pub(super) type Identity = (u64, u64);
+
+impl Place {
+    /// The place of a path that has a file name.
+    pub(super) fn open(path: &Path) -> Result<Place, BindError> {
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let missing = || BindError::MissingDirectory { directory: directory.to_owned() };
+        let opened = rustix::fs::open(directory, DIRECTORY, Mode::empty());
+        let directory = opened.map_err(|error| match error {
+            Errno::NOENT | Errno::NOTDIR => missing(),
+            Errno::ACCESS => BindError::permission(path),
+            error => BindError::system("open the socket's directory", error),
+        })?;
+        let name = path.file_name().unwrap_or_default().to_owned();
+        Ok(Place { directory, name, path: path.to_owned() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is a socket, live or stale; anything else is refused.
+    pub(super) fn is_occupied(&self) -> Result<bool, BindError> {
+        match self.look(&self.name) {
+            Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::Socket => Ok(true),
+            Ok(_) => Err(BindError::NotASocket { path: self.path.clone() }),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(BindError::system("look at the socket path", error)),
+        }
+    }
+
+    /// Removes the stale socket.
+    pub(super) fn remove(&self) -> Result<(), BindError> {
+        match rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => {
+                Err(BindError::permission(&self.path))
+            }
+            Err(error) => Err(BindError::system("remove the stale socket", error)),
+        }
+    }
+
+    /// Removes the socket if it is still this one.
+    pub(super) fn remove_own(&self, own: Identity) {
+        if self.look(&self.name).is_ok_and(|status| identity(&status) == own) {
+            let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
+        }
+    }
+
+    /// Takes the lock that belongs to the socket.
+    pub(super) fn lock(&self) -> Result<OwnedFd, BindError> {
+        let mut name = self.name.clone();
+        name.push(".lock");
+        for _ in 0..LOCK_TRIES {
+            let Some(fd) = self.open_lock(&name)? else { continue };
+            match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(BindError::InUse { path: self.path.clone() });
+                }
+                Err(error) => return Err(lock_error(error)),
+            }
+            // Somebody may have put another one in its place meanwhile.
+            let mine = rustix::fs::fstat(&fd).map_err(lock_error)?;
+            if self.look(&name).is_ok_and(|there| identity(&there) == identity(&mine)) {
+                return Ok(fd);
+            }
+        }
+        Err(self.foreign_lock(&name))
+    }
+
+    /// Opens the lock file, or makes it; nothing if it changed meanwhile. One that others
+    /// could hold is removed if the system allows that.
+    fn open_lock(&self, name: &OsStr) -> Result<Option<OwnedFd>, BindError> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let open =
+            |flags| rustix::fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR);
+        match open(flags | OFlags::CREATE | OFlags::EXCL) {
+            Ok(fd) => return Ok(Some(fd)),
+            Err(Errno::EXIST) => {}
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => {
+                return Err(BindError::permission(&self.path));
+            }
+            Err(error) => return Err(lock_error(error)),
+        }
+        let status = match self.look(name) {
+            Ok(status) => status,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(lock_error(error)),
+        };
+        if !is_private(&status) {
+            return match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => Ok(None),
+                Err(_) => Err(self.foreign_lock(name)),
+            };
+        }
+        match open(flags) {
+            Ok(fd) => {
+                let status = rustix::fs::fstat(&fd).map_err(lock_error)?;
+                Ok(is_private(&status).then_some(fd))
+            }
+            Err(Errno::NOENT | Errno::LOOP) => Ok(None),
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => {
+                Err(BindError::permission(&self.path))
+            }
+            Err(error) => Err(lock_error(error)),
+        }
+    }
+
+    fn foreign_lock(&self, name: &OsStr) -> BindError {
+        let owner = self.look(name).map_or(u32::MAX, |status| status.st_uid);
+        BindError::ForeignLock { path: self.path.with_file_name(name), owner }
+    }
+
+    fn look(&self, name: &OsStr) -> Result<Stat, Errno> {
+        rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// The socket that this process has just bound here.
+    pub(super) fn own_socket(&self) -> Result<OwnSocket, BindError> {
+        let look = |error| BindError::system("look at the new socket", error);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let fd = {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&self.directory, &self.name, flags, Mode::empty()).map_err(look)?
+        };
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let status = rustix::fs::fstat(&fd).map_err(look)?;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let status = self.look(&self.name).map_err(look)?;
+        let is_own = FileType::from_raw_mode(status.st_mode) == FileType::Socket
+            && status.st_uid == rustix::process::geteuid().as_raw()
+            && status.st_nlink == 1;
+        if !is_own {
+            return Err(BindError::Replaced { path: self.path.clone() });
+        }
+        Ok(OwnSocket {
+            status,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            fd,
+        })
+    }
+
+    /// Gives that socket its permissions, if the process's mask withheld some, and group.
+    pub(super) fn adjust(
+        &self,
+        socket: &OwnSocket,
+        mode: u32,
+        group: Option<u32>,
+    ) -> Result<(), BindError> {
+        if let Some(group) = group {
+            let refused = |_| BindError::GroupRefused { path: self.path.clone(), group };
+            self.set_group(socket, Gid::from_raw(group)).map_err(refused)?;
+        }
+        if socket.status.st_mode as u32 & 0o7777 != mode {
+            let failed = |error| BindError::system("set the socket's permissions", error);
+            self.set_mode(socket, Mode::from_raw_mode(mode as _)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn set_group(&self, socket: &OwnSocket, group: Gid) -> Result<(), Errno> {
+        rustix::fs::chownat(&socket.fd, "", None, Some(group), AtFlags::EMPTY_PATH)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn set_mode(&self, socket: &OwnSocket, mode: Mode) -> Result<(), Errno> {
+        use std::os::fd::AsRawFd;
+
+        // The system refuses to do it through a descriptor that stands for a name alone,
+        // but not through the name of that.
+        rustix::fs::chmod(format!("/proc/self/fd/{}", socket.fd.as_raw_fd()), mode)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn set_group(&self, _: &OwnSocket, group: Gid) -> Result<(), Errno> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(&self.directory, &self.name, None, Some(group), flags)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn set_mode(&self, _: &OwnSocket, mode: Mode) -> Result<(), Errno> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chmodat(&self.directory, &self.name, mode, flags)
+    }
+}
+
+/// The socket that this process bound, looked at.
+pub(super) struct OwnSocket {
+    status: Stat,
+    /// What is changed is this file, whatever has its name by then.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fd: OwnedFd,
+}
+
+impl OwnSocket {
+    pub(super) fn identity(&self) -> Identity {
+        identity(&self.status)
+    }
+}
+
+/// Whether nobody else can have opened this lock file, and so hold it.
+fn is_private(status: &Stat) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
+        && (status.st_uid == own || status.st_uid == 0)
+        && status.st_mode as u32 & FOREIGN_LOCK_BITS == 0
+        && status.st_nlink == 1
+}
+
+fn identity(status: &Stat) -> Identity {
+    (status.st_dev as u64, status.st_ino as u64)
+}
+
+fn lock_error(error: Errno) -> BindError {
+    BindError::system("take the socket's lock file", error)
+}
