@@ -1,7 +1,7 @@
 //! A result as one HTML file that anybody can open.
 //!
 //! ```text
-//!   ResultFile ─┬─ run: tiles, plots (series, latency, capacity), tables ─┐
+//!   ResultFile ─┬─ run: answer, tiles, plots (series, latency, capacity), tables ─┐
 //!               └─ compare: table of medians, bars with whiskers ─────────┤
 //!                                        style.css, hover.js ── page ◄────┘
 //! ```
@@ -11,9 +11,10 @@
 //! one style by their hashes, so that a text of the result could not run even if
 //! its escaping failed. Nothing here measures or judges.
 
+pub(crate) mod answer;
 mod axis;
 mod bars;
-mod capacity;
+pub(crate) mod capacity;
 mod compare;
 mod csv;
 mod draw;
