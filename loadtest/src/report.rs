@@ -77,9 +77,18 @@ fn page(title: &str, body: &str) -> String {
 }
 
 /// The heading of both kinds.
-fn header(out: &mut String, title: &str, about: &[String], complete: bool, notes: &[String]) {
-    let _ =
-        writeln!(out, "<header><h1>{}</h1>\n<p>{}</p>", escape(title), escape(&about.join(" · ")));
+fn header(
+    out: &mut String,
+    (title, answer): (&str, Option<String>),
+    about: &[String],
+    complete: bool,
+    notes: &[String],
+) {
+    let _ = writeln!(out, "<header><h1>{}</h1>", escape(title));
+    if let Some(answer) = answer {
+        let _ = writeln!(out, "<p class=\"answer\">{}</p>", escape(&answer));
+    }
+    let _ = writeln!(out, "<p>{}</p>", escape(&about.join(" · ")));
     if !complete || !notes.is_empty() {
         out.push_str("<div class=\"notes\" role=\"note\">");
         if !complete {

@@ -24,7 +24,7 @@ pub fn sentence(run: &RunResult) -> String {
 }
 
 /// What a search found.
-pub fn of_search(capacity: &Capacity) -> String {
+fn of_search(capacity: &Capacity) -> String {
     let goal = Unit::of("µs").show(capacity.goal_p99_us);
     let events = |per_s: f64| Unit::of("events/s").show(per_s);
     let briefly = best(capacity, |step| step.holds && !step.whole);

@@ -1,6 +1,5 @@
 //! The search for the highest rate: latency over the rates that were tried.
 
-use crate::report::answer;
 use crate::report::axis::Axis;
 use crate::report::csv::Csv;
 use crate::report::html::{Entry, table};
@@ -63,7 +62,7 @@ pub fn plot(capacity: &Capacity) -> Option<Plot> {
     Some(Plot {
         id: "capacity".into(),
         title: "Latency by rate".into(),
-        summary: answer::of_search(capacity),
+        summary: "Each rate that was tried, and whether it held.".into(),
         x: x.titled(&title),
         y: Axis::log(least, times.fold(0.0, f64::max), "µs").titled("latency"),
         layers: vec![

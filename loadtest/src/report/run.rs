@@ -22,8 +22,8 @@ pub fn body(run: &RunResult) -> String {
         run.offered_per_s.map(|rate| format!("{} offered", Unit::of("events/s").show(rate))),
     );
     about.extend(run.scenario.arguments.iter().cloned());
-    header(&mut out, &run.scenario.name, &about, run.complete, &run.notes);
-    let _ = write!(out, "<p class=\"answer\">{}</p>", escape(&answer::sentence(run)));
+    let title = (run.scenario.name.as_str(), Some(answer::sentence(run)));
+    header(&mut out, title, &about, run.complete, &run.notes);
     tiles(&mut out, run);
     if let Some(found) = &run.capacity {
         section(&mut out, "Capacity");
