@@ -26,8 +26,8 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 /// How often a lock that somebody else put there is replaced before giving up.
 const LOCK_TRIES: usize = 8;
 
-/// Permission bits with which others could take the lock.
-const FOREIGN_LOCK_BITS: u32 = 0o066;
+/// Permissions with which others could take the lock.
+const FOREIGN_LOCK: Mode = Mode::RGRP.union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);
 
 /// A directory and a name in it.
 #[derive(Debug)]
@@ -195,9 +195,10 @@ impl Place {
             let refused = |_| BindError::GroupRefused { path: self.path.clone(), group };
             self.set_group(socket, Gid::from_raw(group)).map_err(refused)?;
         }
-        if socket.status.st_mode as u32 & 0o7777 != mode {
+        let mode = Mode::from_raw_mode(mode as _);
+        if Mode::from_raw_mode(socket.status.st_mode) != mode {
             let failed = |error| BindError::system("set the socket's permissions", error);
-            self.set_mode(socket, Mode::from_raw_mode(mode as _)).map_err(failed)?;
+            self.set_mode(socket, mode).map_err(failed)?;
         }
         Ok(())
     }
@@ -248,10 +249,11 @@ fn is_private(status: &Stat) -> bool {
     let own = rustix::process::geteuid().as_raw();
     FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
         && (status.st_uid == own || status.st_uid == 0)
-        && status.st_mode as u32 & FOREIGN_LOCK_BITS == 0
+        && !Mode::from_raw_mode(status.st_mode).intersects(FOREIGN_LOCK)
         && status.st_nlink == 1
 }
 
+#[allow(clippy::unnecessary_cast, reason = "the types differ by system")]
 fn identity(status: &Stat) -> Identity {
     (status.st_dev as u64, status.st_ino as u64)
 }
