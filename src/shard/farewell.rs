@@ -27,7 +27,8 @@ impl<I: Io> Shard<I> {
     /// not too many others are read from in this way.
     pub(super) fn start_draining(&mut self, conn: Conn) {
         if self.drained >= MAX_DRAINED || self.at(conn).receiving == Receiving::Ended {
-            return self.stop_receiving(conn);
+            // What comes is not looked at; stopping would cost more than that.
+            return;
         }
         self.drained += 1;
         let connection = self.at(conn);

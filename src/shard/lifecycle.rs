@@ -132,7 +132,7 @@ impl<I: Io> Shard<I> {
         if source != Source::NONE {
             self.note_reason(source, code, text);
         }
-        self.leave_within(conn, self.shared.config.linger);
+        self.finish(conn, self.shared.config.linger);
         self.start_draining(conn);
     }
 
@@ -151,14 +151,10 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Hears nothing more from a client and queues nothing more to it; closes
-    /// once what is queued is sent, or after `linger`.
+    /// Looks at nothing more from a client and queues nothing more to it; closes once
+    /// what is queued is sent, or after `linger`. Receiving is not stopped: for thousands
+    /// that end at once that would be work, and for one that goes on it is over soon.
     pub(super) fn finish(&mut self, conn: Conn, linger: Duration) {
-        self.leave_within(conn, linger);
-        self.stop_receiving(conn);
-    }
-
-    fn leave_within(&mut self, conn: Conn, linger: Duration) {
         self.leave(conn);
         let connection = self.at(conn);
         connection.state = State::Closing;

@@ -71,6 +71,7 @@ impl UringIo {
 
     /// Goes on with a connection that ends, after each of its completions.
     pub(super) fn settle_end(&mut self, conn: Conn) {
+        self.ends += 1;
         let slot = self.table.slot(conn);
         match slot.phase {
             Phase::Free | Phase::Open => {}

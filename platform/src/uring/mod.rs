@@ -56,6 +56,14 @@ use table::Table;
 use token::{Kind, Token};
 use wake::WakeEvent;
 
+/// A batch with so many ends of connections is one of a flood, of which the kernel has
+/// more: what came behind it must not wait a turn for every few of them.
+const FLOOD: usize = 8;
+
+/// What is fetched of it in one call, and how often in one turn.
+const FLOOD_WORK: u32 = 256;
+const FLOOD_ROUNDS: usize = 4;
+
 /// The io_uring back end. Made on the thread that drives it, and never moved to
 /// another: the ring belongs to its maker.
 pub struct UringIo {
@@ -69,6 +77,8 @@ pub struct UringIo {
     /// Connections of which an operation is to end by itself, and until when it may;
     /// entries may be stale. See `close`.
     late: VecDeque<(Duration, Conn)>,
+    /// Completions of ends since the last look.
+    ends: usize,
     send_states: SendStates,
     acceptor: Option<Acceptor>,
     /// Connections that wait for a pool buffer, in order; entries may be stale.
@@ -108,6 +118,7 @@ impl UringIo {
             wake_value: Box::new(0),
             table: Table::default(),
             late: VecDeque::new(),
+            ends: 0,
             send_states: SendStates::default(),
             acceptor: None,
             starved: VecDeque::new(),
@@ -263,7 +274,14 @@ impl Io for UringIo {
                 Some((start, timeout)) => Some(timeout.saturating_sub(start.elapsed())),
             };
             let timed_out = self.ring.enter(rest)?;
-            let some = self.handle_events(completions)?;
+            let mut some = self.handle_events(completions)?;
+            for _ in 0..FLOOD_ROUNDS {
+                if mem::take(&mut self.ends) < FLOOD {
+                    break;
+                }
+                self.ring.enter_for(FLOOD_WORK)?;
+                some |= self.handle_events(completions)?;
+            }
             while self.more_datagrams() {
                 self.ring.enter(Some(Duration::ZERO))?;
                 self.handle_events(completions)?;

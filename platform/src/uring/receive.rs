@@ -143,6 +143,7 @@ impl UringIo {
     /// The peer hung up: a receive that is armed may have missed it. Another one,
     /// started now, will not.
     pub(super) fn on_hang_up(&mut self, conn: Conn, completions: &mut Vec<Completion>) {
+        self.ends += 1;
         let slot = self.table.slot(conn);
         slot.ended();
         slot.hang_up_armed = false;
