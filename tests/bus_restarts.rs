@@ -49,13 +49,9 @@ on_all! {
             broker.shutdown().request();
             broker.join().expect("an orderly end");
             broker = start();
-            loop {
-                match told.recv_timeout(PATIENCE).expect("it comes back") {
-                    Lifecycle::Connect { resumed: true, .. } => break,
-                    _ => {}
-                }
-            }
-            while next % EVENTS != 0 {
+            let back = |event| matches!(event, Lifecycle::Connect { resumed: true, .. });
+            while !back(told.recv_timeout(PATIENCE).expect("it comes back")) {}
+            while !next.is_multiple_of(EVENTS) {
                 assert_eq!(take(&heard).payload(), next.to_le_bytes());
                 next += 1;
             }
