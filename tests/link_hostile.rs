@@ -225,6 +225,7 @@ fn flood(keys: &Keys, sources: u32, per_ms: u32, seconds: u32) -> Links {
                 answer: count.is_multiple_of(2),
                 cluster: "fuzz",
                 name: "made up",
+                padding_bytes: 560,
             }
             .encode(&mut body);
             ControlHeader::new(ControlKind::Hello, keys.id(), &session, 1).write(&mut datagram);

@@ -111,6 +111,7 @@ pub fn config(at: usize, keys: &Keys) -> LinkConfig {
         receive_buffer_bytes: 1 << 20,
         keys: keys.clone(),
         peers: Vec::new(),
+        unresolved: 0,
         pressured: vec!["slow".into()],
         max_payload_bytes: 1 << 20,
         stall_timeout: Duration::from_secs(1),

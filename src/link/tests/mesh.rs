@@ -119,6 +119,7 @@ pub fn config(index: usize) -> LinkConfig {
         receive_buffer_bytes: 4 << 20,
         keys: Keys::open_link(),
         peers: Vec::new(),
+        unresolved: 0,
         pressured: Vec::new(),
         stall_timeout: Duration::from_secs(5),
         max_payload_bytes: 1 << 20,
@@ -390,7 +391,8 @@ impl Node {
                 assert_eq!(frames, run.frames);
             }
             LinkEvent::Lost(lost) => {
-                let channels: Vec<u64> = self.link.channels_in(lost.stream).collect();
+                let mut channels: Vec<u64> = self.link.channels_in(lost.stream).collect();
+                channels.retain(|&channel| lost.channel.is_none_or(|only| only == channel));
                 for channel in channels {
                     let (node, count, reason) = (lost.node, lost.count, lost.reason);
                     self.saw.entry(channel).or_default().push(Saw::Lost { node, count, reason });
