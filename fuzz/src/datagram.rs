@@ -125,7 +125,9 @@ fn good_body(kind: ControlKind, choices: &mut Choices<'_>, out: &mut Vec<u8>) {
             let place = |_| Place { stream: stream(), number, ordinal: !number };
             let places: Vec<Place> = (0..count).map(place).collect();
             match kind {
-                ControlKind::Joined => Joined::encode(&to, 5, count as u16 + 1, number, &places, out),
+                ControlKind::Joined => {
+                    Joined::encode(&to, 5, count as u16 + 1, number, &places, out)
+                }
                 _ => Leave::encode(&places, out),
             }
         }

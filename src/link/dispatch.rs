@@ -91,7 +91,7 @@ impl Link {
             match Control::decode(kind, body) {
                 Ok(control) => {
                     self.on_pending(now_ns, &header.session, &control, bytes as usize, from);
-                },
+                }
                 Err(error) => self.malformed(error),
             }
         } else if !matches!(kind, ControlKind::Hello | ControlKind::Probe) {
@@ -144,7 +144,7 @@ impl Link {
                 // Where it is known to be it gets what it asks for. Elsewhere the
                 // challenge tells it where we are, and its answer where it is.
                 if hello.answer && peer.address == from.0 && self.may_answer(now_ns, from) {
-                    self.answer_hello(from.0, usize::MAX);
+                    self.answer_hello(from.0);
                 }
                 self.multicast_heard(now_ns, slot);
             }

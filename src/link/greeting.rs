@@ -4,8 +4,7 @@
 //! ```text
 //!   the group, configured peers ◀── hello, padded     as often as it takes
 //!   a peer, where it answered ◀──── hello, and all else
-//!   any other address ◀──────────── hello, challenge   once for what came from there,
-//!                                                      and not larger than that
+//!   any other address ◀──────────── hello, challenge   no more than came from there
 //! ```
 //! A peer that is heard from another address may have moved, or somebody says so:
 //! the new one gets a challenge and nothing else until it was answered from there.
@@ -19,7 +18,6 @@ use netcluster_wire::link::limits::{ASKING_HELLO_BYTES, CONTROL_HEADER_BYTES, TA
 use netcluster_wire::link::{Answer, Challenge, ControlKind, Hello};
 
 use crate::link::Link;
-use crate::link::handshake::Pending;
 use crate::link::peer_id::Session;
 use crate::link::proof::Proof;
 use crate::link::transmit::To;
@@ -51,53 +49,62 @@ impl Link {
         self.say_hello(&[To::Addr(to)], true, 0);
     }
 
-    /// Says hello in answer to one of so many bytes, if it is not larger: to an
-    /// address that need not be who sent that.
-    pub(super) fn answer_hello(&mut self, to: SocketAddr, bytes: usize) {
-        if self.answer_bytes() <= bytes {
-            self.say_hello(&[To::Addr(to)], false, 0);
-        }
+    /// Says hello to a peer that asked for it.
+    pub(super) fn answer_hello(&mut self, to: SocketAddr) {
+        self.say_hello(&[To::Addr(to)], false, 0);
     }
 
-    /// Answers what a session that is no peer said from an address, in so many
-    /// bytes: with our hello and a challenge, if both are not larger.
-    pub(super) fn greet(
-        &mut self,
-        now_ns: u64,
-        session: &Session,
-        from: SocketAddr,
-        bytes: usize,
-    ) {
-        let challenge_bytes = CHALLENGE_BYTES + self.config.keys.tag_bytes();
+    /// Answers a hello of a session that is no peer, of so many bytes: with our hello
+    /// and a challenge, as far as they are not larger.
+    pub(super) fn greet(&mut self, now_ns: u64, session: &Session, from: SocketAddr, bytes: usize) {
+        let is_configured = self.is_configured(from);
+        let (hello_bytes, challenge_bytes) = (self.answer_bytes(), self.challenge_bytes());
         let Some(pending) = self.handshakes.find(session) else { return };
+        pending.heard_from(from, bytes, is_configured);
         if !pending.may_greet(now_ns, from) {
             return;
         }
-        let is_answered = pending.answered.is_some();
-        self.answer_hello(from, bytes.saturating_sub(challenge_bytes));
-        if !is_answered {
-            self.challenge(session, from, bytes);
+        // A challenge is worth more, if there is room for one of them only.
+        let is_open = pending.answered.is_none();
+        let (first_bytes, rest_bytes) = match is_open {
+            true => (challenge_bytes, challenge_bytes + hello_bytes),
+            false => (0, hello_bytes),
+        };
+        let says_hello = pending.may_send(rest_bytes);
+        let asks = is_open && (says_hello || pending.may_send(first_bytes));
+        pending.greeted(now_ns);
+        let nonce = pending.proof.nonce(from);
+        if says_hello {
+            self.say_hello(&[To::Addr(from)], false, 0);
+        }
+        if asks {
+            self.post_challenge(nonce, session, from);
         }
     }
 
-    /// Challenges a pending session at the address that this many bytes came from.
-    pub(super) fn challenge(&mut self, session: &Session, at: SocketAddr, bytes: usize) {
+    /// Challenges a pending session again: it has not answered.
+    pub(super) fn challenge_again(&mut self, session: &Session) {
+        let challenge_bytes = self.challenge_bytes();
         let Some(pending) = self.handshakes.find(session) else { return };
-        let nonce = pending.proof.nonce(at);
-        self.post_challenge(nonce, session, at, bytes);
+        let (address, nonce) = (pending.address, pending.proof.nonce(pending.address));
+        if pending.may_send(challenge_bytes) {
+            self.post_challenge(nonce, session, address);
+        }
     }
 
-    fn post_challenge(
-        &mut self,
-        nonce: [u8; 16],
-        session: &Session,
-        at: SocketAddr,
-        bytes: usize,
-    ) {
-        if bytes >= CHALLENGE_BYTES + self.config.keys.tag_bytes() {
-            let challenge = Challenge { nonce, to: *session };
-            self.mail.post_to(ControlKind::Challenge, at, |out| challenge.encode(out));
-        }
+    /// Bytes of a challenge or an answer.
+    pub(super) fn challenge_bytes(&self) -> usize {
+        CHALLENGE_BYTES + self.config.keys.tag_bytes()
+    }
+
+    pub(super) fn post_challenge(&mut self, nonce: [u8; 16], to: &Session, at: SocketAddr) {
+        let challenge = Challenge { nonce, to: *to };
+        self.mail.post_to(ControlKind::Challenge, at, |out| challenge.encode(out));
+    }
+
+    /// Whether somebody was told that a broker is at this address.
+    fn is_configured(&self, address: SocketAddr) -> bool {
+        self.config.peers.iter().any(|&peer| is_answer(&self.config, peer, address))
     }
 
     /// Answers a challenge, if it is for us: it has as many bytes.
@@ -118,21 +125,6 @@ impl Link {
         true
     }
 
-    /// A pending session has not answered: says hello again where that is known to
-    /// be wanted.
-    pub(super) fn greet_again(&mut self, now_ns: u64, session: &Session) {
-        let Some(pending) = self.handshakes.find(session) else { return };
-        let Pending { address, multicast_ns, .. } = *pending;
-        if self.config.peers.iter().any(|&configured| is_answer(&self.config, configured, address))
-        {
-            self.say_hello(&[To::Addr(address)], true, ASKING_HELLO_BYTES);
-            self.challenge(session, address, ASKING_HELLO_BYTES);
-        } else if multicast_ns.is_some() {
-            self.announce.hurry(now_ns);
-            self.due(self.announce.next_ns());
-        }
-    }
-
     /// Something of a peer, in so many bytes, came from another address than it
     /// answered from.
     #[cold]
@@ -144,9 +136,9 @@ impl Link {
         bytes: usize,
     ) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if peer.may_challenge(now_ns) {
+        if bytes >= CHALLENGE_BYTES + self.config.keys.tag_bytes() && peer.may_challenge(now_ns) {
             let (nonce, session) = (peer.proof.nonce(from), peer.session);
-            self.post_challenge(nonce, &session, from, bytes);
+            self.post_challenge(nonce, &session, from);
         }
     }
 

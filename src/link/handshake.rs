@@ -3,13 +3,13 @@
 //! ```text
 //!   stranger           this broker
 //!     hello ────────────▶ pending: a nonce for this address
-//!     ◀──────────── hello, challenge(nonce)        once for each hello that comes
+//!     ◀──────────── hello, challenge(nonce)        challenge again at 20, 60, 140 ms
 //!     answer(nonce) ────▶ peer                     from the same address
 //! ```
 //! Nothing is known of the address that a hello comes from, it may be a victim's:
-//! what is sent there is an answer, and not larger than what came. So it is hellos
-//! that are repeated, at 20, 60, 140 … ms, to those of whom the address is known:
-//! everybody's group, and configured peers.
+//! all that is sent there has no more bytes than what came from there, and ends
+//! after [`MAX_RETRIES`] unless another hello comes. Configured peers alone are
+//! asked until the end.
 //!
 //! Both sides do the same, each for itself: a session is a peer here once it
 //! answered our challenge, so that recordings of its hellos are none.
@@ -23,6 +23,8 @@
 //! [`MAX_PENDING_PER_ADDRESS`] at one, none longer than [`PENDING_LIFETIME_NS`].
 
 use core::net::SocketAddr;
+
+use netcluster_wire::link::limits::ASKING_HELLO_BYTES;
 
 use crate::link::keys::ControlOpener;
 use crate::link::peer_id::{PeerId, Session};
@@ -40,10 +42,10 @@ const MS_NS: u64 = 1_000_000;
 /// How long a session may take to become a peer.
 pub const PENDING_LIFETIME_NS: u64 = 2000 * MS_NS;
 
-/// The first repetition of a hello; the next ones wait twice as long each.
+/// The first repetition of a challenge; the next ones wait twice as long each.
 const CHALLENGE_RETRY_NS: u64 = 20 * MS_NS;
 
-/// Longest time between two of them.
+/// Longest time between two challenges.
 const MAX_CHALLENGE_RETRY_NS: u64 = 320 * MS_NS;
 
 /// How long the peer that has the newcomer's node id may take to show that it is
@@ -56,9 +58,15 @@ pub const SIGNS: u32 = 3;
 /// How often it is asked in the later ones: not every question arrives.
 const ASK_RIVAL_NS: u64 = 10 * MS_NS;
 
+/// Challenges repeated for one hello, unless the address is a configured peer's.
+pub const MAX_RETRIES: u32 = 3;
+
 /// An address gets one answer in this time, for each session that is said to be
 /// there: hellos may come by multicast and unicast at once.
 pub const ANSWER_INTERVAL_NS: u64 = 10 * MS_NS;
+
+/// What may be saved up for an address.
+const MAX_CREDIT_BYTES: usize = 2 * ASKING_HELLO_BYTES;
 
 const _: () = assert!(ANSWER_INTERVAL_NS < CHALLENGE_RETRY_NS);
 const _: () = assert!(RIVAL_NS > 2 * CHALLENGE_RETRY_NS);
@@ -83,6 +91,11 @@ pub(super) struct Pending {
     pub proof: Proof,
     /// The address that was answered last, and when.
     greeted: Option<(SocketAddr, u64)>,
+    /// Bytes that may be sent to the address: what came from there.
+    credit_bytes: usize,
+    /// The address is a configured peer's.
+    is_configured: bool,
+    retries: u32,
     /// When multicast of it was heard last.
     pub multicast_ns: Option<u64>,
     /// The peer that has its node id, and since when that is known.
@@ -114,6 +127,9 @@ impl Pending {
             since_ns: now_ns,
             proof,
             greeted: None,
+            credit_bytes: 0,
+            is_configured: false,
+            retries: 0,
             multicast_ns: None,
             rival: None,
             signs: 0,
@@ -122,6 +138,32 @@ impl Pending {
             next_ns: now_ns + CHALLENGE_RETRY_NS,
             retry_ns: CHALLENGE_RETRY_NS,
         }
+    }
+
+    /// A hello came from this address, in so many bytes.
+    pub fn heard_from(&mut self, address: SocketAddr, bytes: usize, is_configured: bool) {
+        if self.address != address {
+            self.address = address;
+            self.credit_bytes = 0;
+        }
+        self.is_configured = is_configured;
+        self.credit_bytes = (self.credit_bytes + bytes).min(MAX_CREDIT_BYTES);
+    }
+
+    /// Whether so many bytes may be sent to the address; then they count as sent.
+    pub fn may_send(&mut self, bytes: usize) -> bool {
+        let may = self.is_configured || bytes <= self.credit_bytes;
+        if may {
+            self.credit_bytes = self.credit_bytes.saturating_sub(bytes);
+        }
+        may
+    }
+
+    /// The address is answered now: what gets lost of it is repeated.
+    pub fn greeted(&mut self, now_ns: u64) {
+        self.retries = 0;
+        self.retry_ns = CHALLENGE_RETRY_NS;
+        self.next_ns = now_ns + CHALLENGE_RETRY_NS;
     }
 
     /// Whether an address may be answered now; then it counts as answered.
@@ -154,6 +196,7 @@ impl Pending {
             _ if self.is_refused => end_ns,
             Some(_) if self.signs > 0 => end_ns.min(self.rival_ns()).min(self.next_ns),
             Some(_) => end_ns.min(self.rival_ns()),
+            None if self.retries == MAX_RETRIES && !self.is_configured => end_ns,
             None => end_ns.min(self.next_ns),
         }
     }
@@ -162,8 +205,8 @@ impl Pending {
 /// What is due for a pending session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// It has not answered: say hello again.
-    Greet,
+    /// Challenge it again.
+    Challenge,
     /// Ask its rival again.
     AskRival,
     /// Its rival gave no sign: it is a peer.
@@ -233,7 +276,8 @@ impl Handshakes {
         }
         pending.retry_ns = (pending.retry_ns * 2).min(MAX_CHALLENGE_RETRY_NS);
         pending.next_ns = now_ns + pending.retry_ns;
-        Some((pending.session, Due::Greet))
+        pending.retries = (pending.retries + 1).min(MAX_RETRIES);
+        Some((pending.session, Due::Challenge))
     }
 }
 
@@ -283,19 +327,25 @@ mod tests {
     }
 
     #[test]
-    fn hellos_are_repeated_ever_more_slowly_until_the_end() {
-        let mut handshakes = Handshakes::default();
-        handshakes.push(pending(0, 1));
-        let mut at_ms = Vec::new();
-        while handshakes.next_ns() < u64::MAX {
-            let now_ns = handshakes.next_ns();
-            if let Some((_, due)) = handshakes.poll(now_ns) {
-                assert_eq!(due, Due::Greet);
-                at_ms.push(now_ns / MS_NS);
+    fn challenges_are_repeated_ever_more_slowly_and_to_configured_peers_until_the_end() {
+        for is_configured in [false, true] {
+            let mut handshakes = Handshakes::default();
+            let mut pending = pending(0, 1);
+            pending.heard_from(pending.address, 664, is_configured);
+            handshakes.push(pending);
+            let mut at_ms = Vec::new();
+            while handshakes.next_ns() < u64::MAX {
+                let now_ns = handshakes.next_ns();
+                if let Some((_, due)) = handshakes.poll(now_ns) {
+                    assert_eq!(due, Due::Challenge);
+                    at_ms.push(now_ns / MS_NS);
+                }
             }
+            let all = [20, 60, 140, 300, 620, 940, 1260, 1580, 1900];
+            let expected = if is_configured { &all[..] } else { &all[..MAX_RETRIES as usize] };
+            assert_eq!(at_ms, expected);
+            assert_eq!((handshakes.len(), handshakes.expired), (0, 1));
         }
-        assert_eq!(at_ms, [20, 60, 140, 300, 620, 940, 1260, 1580, 1900]);
-        assert_eq!((handshakes.len(), handshakes.expired), (0, 1));
     }
 
     #[test]

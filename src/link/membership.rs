@@ -69,8 +69,7 @@ impl Link {
         self.entropy.fill(&mut secret);
         let (node, datagram_bytes) = (hello.node, hello.datagram_bytes);
         let identity = Identity { node, name: name.into(), datagram_bytes };
-        let mut pending = 
-            Pending::new(now_ns, session, identity, opener, from, Proof::new(secret));
+        let mut pending = Pending::new(now_ns, session, identity, opener, from, Proof::new(secret));
         pending.multicast_ns = multicast.then_some(now_ns);
         let rival = self.peers.iter().find(|peer| peer.identity.node == node);
         let rival = rival.map(|peer| (peer.id, peer.address));
@@ -100,9 +99,6 @@ impl Link {
         match control {
             Control::Hello(_) => {
                 // The last one may have been somebody else's recording.
-                if let Some(pending) = self.handshakes.find(session) {
-                    pending.address = from;
-                }
                 if self.may_answer(now_ns, (from, multicast)) {
                     self.greet(now_ns, session, from, bytes);
                 }
@@ -122,7 +118,8 @@ impl Link {
                     if answer.nonce == pending.proof.nonce(pending.address)
                         && pending.may_greet(now_ns, from)
                     {
-                        self.challenge(session, from, bytes);
+                        let nonce = pending.proof.nonce(from);
+                        self.post_challenge(nonce, session, from);
                     }
                     return;
                 }
@@ -143,9 +140,9 @@ impl Link {
     pub(super) fn run_handshakes(&mut self, now_ns: u64) {
         while let Some((session, due)) = self.handshakes.poll(now_ns) {
             match due {
-                Due::Greet => {
+                Due::Challenge => {
                     self.ping_rival(&session);
-                    self.greet_again(now_ns, &session);
+                    self.challenge_again(&session);
                 }
                 Due::AskRival => self.ping_rival(&session),
                 Due::Establish => self.establish(now_ns, &session),
