@@ -90,6 +90,8 @@ pub struct Links {
     pub record: Option<Vec<Sent>>,
     /// Sent to where no link is.
     pub strayed: Vec<Sent>,
+    /// Bytes that were handed to links, by the address they came from.
+    pub handed: BTreeMap<SocketAddr, usize>,
     /// Keep the next so many datagrams from arriving.
     pub drop_next: usize,
     /// Links started so far: it makes sessions and nonces.
@@ -146,6 +148,7 @@ impl Links {
             now_ns: 1_000_000_000,
             record: None,
             strayed: Vec::new(),
+            handed: BTreeMap::new(),
             drop_next: 0,
             started: 0,
             wire: VecDeque::new(),
@@ -209,6 +212,7 @@ impl Links {
 
     /// The same for a train.
     pub fn inject_train(&mut self, at: usize, datagrams: Datagrams<'_>) {
+        *self.handed.entry(datagrams.from).or_default() += datagrams.bytes.len();
         self.nodes[at].link.handle_datagrams(self.now_ns, &datagrams);
         self.drain(at);
     }

@@ -97,11 +97,9 @@ impl Link {
         (from, multicast): From,
     ) {
         match control {
-            Control::Hello(_) => {
-                // The last one may have been somebody else's recording.
-                if self.may_answer(now_ns, (from, multicast)) {
-                    self.greet(now_ns, session, from, bytes);
-                }
+            // The last one may have been somebody else's recording.
+            Control::Hello(_) if self.may_answer(now_ns, (from, multicast)) => {
+                self.greet(now_ns, session, from, bytes);
             }
             Control::Challenge(challenge) => {
                 self.answer_challenge(challenge, session, from);

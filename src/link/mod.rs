@@ -343,9 +343,9 @@ impl Link {
         self.hurry(now_ns);
     }
 
-    /// Says hello to all soon: the network is not what it was.
+    /// Says hello to all, as after the start: the network is not what it was.
     pub fn hurry(&mut self, now_ns: u64) {
-        self.announce.hurry(now_ns);
+        self.announce.restart(now_ns);
         self.due(self.announce.next_ns());
     }
 

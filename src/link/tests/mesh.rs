@@ -102,6 +102,8 @@ pub struct Mesh {
     pub is_stingy: bool,
     /// Every datagram that was sent, if it is to be kept.
     pub recorded: Option<Vec<(SocketAddr, bool, Vec<u8>)>>,
+    /// What was sent to addresses where nobody is.
+    pub strayed: Vec<(SocketAddr, Vec<u8>)>,
     wire: BTreeMap<(u64, u64), Packet>,
     packets: u64,
 }
@@ -145,6 +147,7 @@ impl Mesh {
             reaches: |_, _, _| true,
             is_stingy: false,
             recorded: None,
+            strayed: Vec::new(),
             wire: BTreeMap::new(),
             packets: 0,
         }
@@ -309,6 +312,11 @@ impl Mesh {
         let multicast = matches!(to, To::Group(_));
         if let Some(recorded) = &mut self.recorded {
             recorded.push((address, multicast, bytes.to_vec()));
+        }
+        if let To::Addr(to) = to
+            && self.nodes.iter().all(|node| node.address != to)
+        {
+            self.strayed.push((to, bytes.to_vec()));
         }
         for at in 0..self.nodes.len() {
             let node = &self.nodes[at];
