@@ -293,7 +293,7 @@ impl<I: Io> Shard<I> {
             Completion::Closed { conn } => self.closed(conn),
             Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
             Completion::DatagramsWritable => self.datagrams_writable(),
-            Completion::Woken => {}
+            Completion::Woken => self.take_addresses(),
         }
     }
 
