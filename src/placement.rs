@@ -36,6 +36,8 @@ pub struct Placement {
     /// The first number, and from one to the next: others may be given by other shards.
     first_client: u32,
     client_step: u32,
+    /// All numbers have been used once.
+    began_anew: bool,
     /// Numbers of connections that have not left.
     taken: HashSet<u32, FixedState>,
 }
@@ -58,6 +60,7 @@ impl Placement {
             next_client: 1,
             first_client: 1,
             client_step: 1,
+            began_anew: false,
             taken: HashSet::with_hasher(FixedState::with_seed(seed)),
         }
     }
@@ -84,11 +87,19 @@ impl Placement {
     pub fn next_client(&mut self) -> u32 {
         loop {
             let client = self.next_client;
-            self.next_client = client.checked_add(self.client_step).unwrap_or(self.first_client);
+            self.next_client = client.checked_add(self.client_step).unwrap_or_else(|| {
+                self.began_anew = true;
+                self.first_client
+            });
             if self.taken.insert(client) {
                 return client;
             }
         }
+    }
+
+    /// Whether a client may have got this number in this run.
+    pub fn has_given(&self, client: u32) -> bool {
+        self.began_anew || client < self.next_client
     }
 
     /// The client with this number has left.
@@ -191,9 +202,11 @@ mod tests {
         let mut placement = Placement::keeping(1, 4, 1);
         assert_eq!([placement.next_client(), placement.next_client()], [2, 6]);
         placement.departed("a", 1, 2);
+        assert!(!placement.has_given(1 << 20));
         placement.next_client = u32::MAX - 1;
         assert_eq!(placement.next_client(), u32::MAX - 1);
         assert_eq!([placement.next_client(), placement.next_client()], [2, 10]);
+        assert!(placement.has_given(1 << 20), "it may have been, before");
     }
 
     #[test]

@@ -49,8 +49,8 @@ pub use io::{
     WakeTarget, Waker,
 };
 pub use local::{
-    BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, SEND_BUFFER_BYTES,
-    account_name, own_user, raise_descriptor_limit,
+    BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
+    SEND_BUFFER_BYTES, account_name, own_user, raise_descriptor_limit,
 };
 pub use memory::memory_total_bytes;
 pub use poll::{PollConfig, PollIo};

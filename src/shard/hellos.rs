@@ -12,6 +12,7 @@ use crate::target::Target;
 use crate::timers::Timer;
 
 use super::Shard;
+use super::lifecycle::SHUTTING_DOWN;
 
 /// How long accepting pauses when the system is out of descriptors, unless a
 /// connection closes before.
@@ -61,6 +62,7 @@ impl<I: Io> Shard<I> {
         let connection = Connection::new(target, peer, max_queue, self.now_ns);
         self.insert(Connection { seat, ..connection });
         match refusal {
+            None if self.is_quiet() => self.kick(conn, ErrorCode::Shutdown, SHUTTING_DOWN),
             None => {
                 self.expect_hello(target);
                 self.start_receiving(conn);

@@ -10,6 +10,7 @@ use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
 use crate::connection::{Connection, Moving, Receiving, State};
 use crate::mesh::Message;
+use crate::returning::Listening;
 use crate::status::KickStatus;
 use crate::target::Target;
 use crate::timers::Timer;
@@ -19,6 +20,8 @@ use super::Shard;
 /// What a late goodbye to the other brokers may take: it is said three times within
 /// 20 ms.
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
+
+pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
 
 /// Disconnected clients that `status` still shows.
 const MAX_KICKED_SHOWN: usize = 16;
@@ -78,6 +81,7 @@ impl<I: Io> Shard<I> {
         channel: Arc<str>,
         rest: &[u8],
     ) -> bool {
+        self.hold_for_return(&hello, &channel);
         let placement = self.placement.as_mut().expect("a shard that accepts has books");
         let shard = placement.place(&channel);
         let reason = placement.take_reason(hello.previous);
@@ -206,6 +210,10 @@ impl<I: Io> Shard<I> {
             // What it had not written as a whole it still has.
             return connection.inbound.forget();
         }
+        if connection.is_open() && !connection.held.is_empty() {
+            // It ends once that is taken.
+            return;
+        }
         if let Some(error) = error {
             tracing::debug!(client = connection.target.client, %error, "receiving failed");
         }
@@ -261,9 +269,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn drain(&mut self) {
         match self.draining {
             Draining::No => {
-                if std::mem::take(&mut self.accepting) {
-                    self.io.stop_accept();
-                }
+                self.release_all_holds();
                 self.draining = Draining::Quieting { patient: true, said: false, heard: 0 };
                 let timeout = self.shared.config.drain_timeout;
                 self.timers.set(self.deadline_ns(timeout / 2), Timer::Quiet);
@@ -274,7 +280,7 @@ impl<I: Io> Shard<I> {
                     match connection.state {
                         State::Open => self.read_up(conn),
                         State::Hello | State::Moving(_) => {
-                            self.kick(conn, ErrorCode::Shutdown, "the broker is shutting down");
+                            self.kick(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
                         }
                         State::Draining { .. } if all_sent => self.close(conn),
                         State::Closing | State::Draining { .. } | State::Closed => {}
@@ -293,8 +299,10 @@ impl<I: Io> Shard<I> {
                         }
                 });
                 if !said && !receiving {
+                    let listening = self.listening();
+                    self.left.add(&listening);
                     for shard in self.mesh.others() {
-                        self.mesh.send(shard, Message::Quiet);
+                        self.mesh.send(shard, Message::Quiet(listening.clone()));
                     }
                     self.draining = Draining::Quieting { patient, said: true, heard };
                     return self.drain();
@@ -319,7 +327,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    pub(super) fn other_is_quiet(&mut self) {
+    pub(super) fn other_is_quiet(&mut self, listening: &[Listening]) {
+        self.left.add(listening);
         // Another shard may have seen the shutdown first.
         if matches!(self.draining, Draining::No) {
             self.drain();
@@ -353,6 +362,7 @@ impl<I: Io> Shard<I> {
     /// Says goodbye to every client; each closes once it has read what is queued.
     fn part(&mut self) {
         self.draining = Draining::Parting { late: false };
+        self.leave_socket();
         self.leave_link();
         let linger = self.shared.config.drain_timeout;
         for conn in self.all() {
@@ -367,9 +377,18 @@ impl<I: Io> Shard<I> {
         self.drain();
     }
 
+    /// Gives the socket up to a successor, which finds who is to come back.
+    fn leave_socket(&mut self) {
+        if std::mem::take(&mut self.accepting) {
+            self.shared.successor.leave(&self.left);
+            self.io.stop_accept();
+        }
+    }
+
     /// The shutdown has waited long enough: for clients, and then also for the
     /// goodbye to the other brokers, which else would wait for this one.
     pub(super) fn drain_timed_out(&mut self) {
+        self.leave_socket();
         for conn in self.all() {
             self.disconnect(conn);
         }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   /run/netcluster/broker.sock        the socket clients connect to
-//!   /run/netcluster/broker.sock.lock   held (flock) as long as a broker lives
+//!   /run/netcluster/broker.sock.lock   held (flock) as long as a broker lives; what
+//!                                      is in it a broker leaves for the next one
 //! ```
 //! Who holds the lock owns the path. The kernel drops the lock with the process,
 //! however it ends, so the successor of a killed broker may remove the stale
@@ -14,6 +15,7 @@
 //! Invariant: only a socket is ever removed, and at the end only the one that
 //! this listener made.
 
+mod note;
 mod path;
 mod place;
 
@@ -24,6 +26,8 @@ use std::path::Path;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketType};
+
+pub use note::Note;
 
 use self::place::{Identity, Place};
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
@@ -54,7 +58,7 @@ pub struct LocalListener {
     /// Of the socket file, to remove only our own.
     identity: Identity,
     /// Held for the listener's life; see the module.
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 impl LocalListener {
@@ -84,7 +88,7 @@ impl LocalListener {
         let socket = place.own_socket()?;
         let identity = socket.identity();
         // From here on dropping it cleans up.
-        let listener = LocalListener { fd, place, identity, _lock: lock };
+        let listener = LocalListener { fd, place, identity, lock };
         // Nobody can connect before `listen`.
         listener.place.adjust(&socket, options.mode, group)?;
         rustix::net::listen(&listener.fd, BACKLOG)
@@ -102,6 +106,12 @@ impl LocalListener {
     /// which hands connections over to the others.
     pub fn for_shards(self, _shards: u16) -> Vec<LocalListener> {
         vec![self]
+    }
+
+    /// What the last broker of this path left for this one, and where this one leaves
+    /// something for the next; if the system has a descriptor for it.
+    pub fn note(&self) -> Option<Note> {
+        rustix::io::fcntl_dupfd_cloexec(&self.lock, 0).ok().map(Note::new)
     }
 
     /// Where it listens.
