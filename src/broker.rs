@@ -21,6 +21,7 @@ use netcluster_platform::{
 use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::link::options::LinkOptions;
+use crate::log::LogCounts;
 use crate::mesh::Mesh;
 use crate::placement::Population;
 use crate::shard::{LinkStart, Shard, Shared};
@@ -46,6 +47,8 @@ pub struct BrokerConfig {
     pub shard: ShardConfig,
     /// The link to other machines; `None`: this broker is alone.
     pub link: Option<LinkOptions>,
+    /// What the program's log leaves out, for `status`.
+    pub log: Arc<LogCounts>,
 }
 
 /// Most shards that can be asked for: each pair has a ring.
@@ -66,6 +69,7 @@ impl BrokerConfig {
             max_memory_bytes: None,
             shard: ShardConfig::default(),
             link: None,
+            log: Arc::default(),
         }
     }
 }
@@ -173,6 +177,7 @@ impl Broker {
             population: Population::default(),
             shutdown: Arc::new(AtomicBool::new(false)),
             about: Arc::new(about),
+            log: Arc::clone(&config.log),
         };
         let pinned = (config.pin || usize::from(shards) == cores.len() && shards > 1)
             .then_some(cores.as_slice());

@@ -6,6 +6,7 @@ use netcluster_platform::{DatagramPlace, DatagramStats};
 use serde::{Deserialize, Serialize};
 
 use crate::link::LinkStatus;
+use crate::log::LogStatus;
 
 /// Clients that one status lists: at about 300 bytes each it stays far below the
 /// largest frame that a client takes.
@@ -30,6 +31,9 @@ pub struct Status {
     pub totals: Totals,
     /// Memory that queues pin beyond the receive pools, in bytes.
     pub memory: Memory,
+    /// What its log leaves out.
+    #[serde(default)]
+    pub log: LogStatus,
     /// One entry per channel.
     pub channels: Vec<ChannelStatus>,
     /// One entry per client, those with the longest queues if there are very many.

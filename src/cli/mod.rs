@@ -5,6 +5,7 @@
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
 //!   a command.
+//! - `log`: what a broker writes about itself.
 //! - `failure`: why a command failed, and the exit code that goes with it.
 //!
 //! Invariant: standard output carries the result alone; notices, the log and
@@ -16,6 +17,7 @@ mod demo;
 mod emit;
 mod failure;
 mod link;
+mod log;
 mod on;
 mod output;
 mod peers;
@@ -47,11 +49,13 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
             failure.exit_code()
         }
-    }
+    };
+    log::flush();
+    code
 }

@@ -10,6 +10,8 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::log;
+
 /// What is gathered at most before it is written, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -96,9 +98,11 @@ impl<E> Output<E> {
 }
 
 /// Tells something on standard error. Whether anybody reads it does not matter:
-/// `eprintln!` would panic.
+/// `eprintln!` would panic. A broker does so by its log, which nobody waits for.
 pub fn notice(text: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    if !log::notice(&text) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

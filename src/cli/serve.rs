@@ -1,25 +1,21 @@
 //! `netcluster serve`: from settings to a running broker, until it is told to end. The
 //! service does the same with another log and another way to be told.
 
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster::broker::{Broker, BrokerConfig, Shutdown, StartError};
 use netcluster::config::ShardConfig;
+use netcluster::log::LogCounts;
 use netcluster_platform::{BindOptions, Choice, raise_descriptor_limit};
-use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
 use super::failure::Failure;
 use super::link::link_options;
+use super::log;
 use super::settings::Settings;
 use super::signals;
-
-/// The log unless somebody says otherwise.
-const DEFAULT_LOG: &str = "info";
 
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
@@ -28,8 +24,8 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
         Some(path) => settings.or(Settings::read(&path)?),
         None => settings,
     };
-    start_log(Some(&settings), None);
-    let serving = Serving::start(settings)?;
+    let counts = log::start(settings.log.as_ref(), None)?;
+    let serving = Serving::start(settings, counts)?;
     let shutdown = serving.shutdown();
     signals::on_first(move || {
         tracing::info!("shutting down; another signal ends at once");
@@ -45,10 +41,11 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Starts it.
-    pub fn start(settings: Settings) -> Result<Serving, Failure> {
+    /// Starts it; `counts` are those of the log.
+    pub fn start(settings: Settings, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
         let mut warnings = Vec::new();
-        let config = meaning(settings, &mut warnings)?;
+        let mut config = meaning(settings, &mut warnings)?;
+        config.log = counts;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -82,22 +79,6 @@ impl Serving {
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
         Ok(())
-    }
-}
-
-/// Starts the log, to a file or else to standard error, as much of it as the settings
-/// say, if they say.
-pub fn start_log(settings: Option<&Settings>, file: Option<File>) {
-    let filter = settings.and_then(|settings| settings.log.as_ref());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter.map_or(DEFAULT_LOG, |filter| &filter.0)))
-        .with_ansi(file.is_none() && std::io::stderr().is_terminal())
-        .with_target(false)
-        // It would tell that it cannot write, by a print that panics.
-        .log_internal_errors(false);
-    match file {
-        Some(file) => log.with_writer(Mutex::new(file)).init(),
-        None => log.with_writer(std::io::stderr).init(),
     }
 }
 

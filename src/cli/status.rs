@@ -136,6 +136,16 @@ fn summary(status: &Status) -> String {
             ),
         ),
     ];
+    let mut lines = Vec::from(lines);
+    let log = status.log;
+    if log.lost + log.summed_up > 0 {
+        let text = format!(
+            "{} lost, as they could not be written; {} more like others, summed up",
+            counted(log.lost, "line"),
+            log.summed_up
+        );
+        lines.push(("log", text));
+    }
     lines.iter().map(|(title, text)| format!("{title:<9} {text}\n")).collect()
 }
 

@@ -158,7 +158,8 @@ impl<I: Io> Shard<I> {
             return;
         }
         let (target, source) = (connection.target, connection.source);
-        tracing::warn!(client = target.client, pid = connection.peer.pid, "disconnected: {text}");
+        let pid = connection.peer.pid;
+        tracing::warn!(client = target.client, pid, kind = ?code, "disconnected: {text}");
         connection.outbound.truncate();
         let payload = encode_error(code, text);
         let error = frame::encode(Kind::Error, source, 0, b"", &payload);

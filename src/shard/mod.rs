@@ -44,6 +44,7 @@ use crate::budget::Budget;
 use crate::channels::Channels;
 use crate::config::ShardConfig;
 use crate::connection::Connection;
+use crate::log::LogCounts;
 use crate::mesh::Mesh;
 use crate::placement::{Placement, Population};
 use crate::status::{KickStatus, Status, Totals};
@@ -85,6 +86,8 @@ pub struct Shared {
     pub shutdown: Arc<AtomicBool>,
     /// What `status` says of the broker as a whole.
     pub about: Arc<Status>,
+    /// What the log leaves out.
+    pub log: Arc<LogCounts>,
 }
 
 /// One shard of a broker.

@@ -160,6 +160,7 @@ impl<I: Io> Shard<I> {
         let mut status = (*self.shared.about).clone();
         status.uptime_ms = (self.now_ns - self.started_ns) / 1_000_000;
         status.backend = self.io.name().to_owned();
+        status.log = self.shared.log.status();
         status.memory = Memory {
             used_bytes: self.shared.budget.used_bytes() as u64,
             limit_bytes: self.shared.budget.limit_bytes() as u64,
