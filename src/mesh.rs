@@ -15,10 +15,11 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use netcluster_platform::{Peer, Waker};
-use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
+use netcluster_wire::{ErrorCode, Hello, Pattern};
 
 use crate::inbound::Pieces;
 use crate::link::event::Lost;
+use crate::placement::Reason;
 use crate::routes::Route;
 use crate::status::ShardStatus;
 use crate::target::Target;
@@ -108,7 +109,7 @@ pub enum Message<S> {
     /// A client of this channel is gone; for the accepting shard's books.
     Departed(Arc<str>),
     /// A client was disconnected; for the books of a shard that accepts.
-    Kicked(Source, ErrorCode, String),
+    Kicked(Box<Reason>),
     /// Nothing more will come from the sender: it is shutting down.
     Quiet,
     /// Report to the sender.

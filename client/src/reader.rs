@@ -55,7 +55,7 @@ pub(crate) fn shake_hands(
         }
         _ => Error::Connect { path: path.to_owned(), reason: error.to_string() },
     };
-    let mut inbound = Inbound::new();
+    let mut inbound = Inbound::limited(options.max_payload_bytes);
     let mut received = ReceiveBuffer::new();
     // Far less than what an empty socket takes at once. If the broker hung up it
     // may have said why: that is to be read.

@@ -10,6 +10,8 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use netcluster_wire::escape;
+
 use super::log;
 
 /// What is gathered at most before it is written, in bytes.
@@ -99,7 +101,10 @@ impl<E> Output<E> {
 
 /// Tells something on standard error. Whether anybody reads it does not matter:
 /// `eprintln!` would panic. A broker does so by its log, which nobody waits for.
+/// Whatever others had a say in is harmless.
 pub fn notice(text: impl fmt::Display) {
+    let text = text.to_string();
+    let text = escape::page(&text);
     if !log::notice(&text) {
         let _ = writeln!(io::stderr(), "{text}");
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use netcluster::status::{ClientStatus, Status};
 use netcluster_client::{Client, Reconnect};
 use netcluster_platform::account_name;
+use netcluster_wire::escape;
 use serde_json::Value;
 
 use super::args::{SocketArgs, StatusArgs};
@@ -25,7 +26,12 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
 /// The broker's status. Not as a `Status`, so that what a newer broker says is
 /// shown as well.
 pub fn ask(name: &str, socket: &SocketArgs) -> Result<Value, Failure> {
-    let client = Client::builder().name(name).reconnect(Reconnect::Never).connect(socket.path())?;
+    let client = Client::builder()
+        .name(name)
+        .reconnect(Reconnect::Never)
+        // It listens to nothing.
+        .max_payload(0)
+        .connect(socket.path())?;
     serde_json::from_str(&client.status()?).map_err(unreadable)
 }
 
@@ -36,7 +42,8 @@ pub fn read(json: Value) -> Result<Status, Failure> {
 
 /// All of it, for people.
 pub fn pretty(json: &Value) -> Result<String, Failure> {
-    Ok(format!("{}\n", serde_json::to_string_pretty(json).map_err(unreadable)?))
+    let json = serde_json::to_string_pretty(json).map_err(unreadable)?;
+    Ok(format!("{}\n", escape::json(&json)))
 }
 
 fn unreadable(error: serde_json::Error) -> Failure {
@@ -45,10 +52,10 @@ fn unreadable(error: serde_json::Error) -> Failure {
     ))
 }
 
-/// Writes it all, or says why not.
+/// Writes it all, or says why not. Whatever others had a say in is harmless.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
+    out.write_all(escape::page(text).as_bytes())
         .and_then(|()| out.flush())
         .or_else(|error| Failure::output(&error))
 }
@@ -157,6 +164,9 @@ fn channels(status: &Status) -> Table {
             channel.clients.to_string(),
             channel.listeners.to_string(),
         ]);
+    }
+    if status.channels_omitted > 0 {
+        table.row([format!("… {} more", status.channels_omitted), String::new(), String::new()]);
     }
     table
 }

@@ -23,6 +23,8 @@ pub enum Kind {
     TooManyPeers,
     /// Two other brokers do not hear each other.
     MissingPair,
+    /// It sends events that are larger than this broker takes.
+    LargeEvent,
     /// Its multicast arrives, but not in one of the groups.
     DeafGroup,
 }

@@ -41,6 +41,19 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// A page of text: the same, but that lines end where they end.
+pub fn page(text: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| c != '\n' && c != '\t' && is_harmful(c);
+    match text.contains(is_escaped) {
+        false => Cow::Borrowed(text),
+        true => {
+            let lines: Vec<String> =
+                text.split('\n').map(|line| Escaped::text(line).to_string()).collect();
+            Cow::Owned(lines.join("\n"))
+        }
+    }
+}
+
 /// JSON with its strings' harmful characters as `\u009b`. It means the same: outside of
 /// strings JSON has none of them, and those below a space are written that way already.
 pub fn json(text: &str) -> Cow<'_, str> {
@@ -118,6 +131,12 @@ mod tests {
             let shown = Escaped::text(&format!("user{mark}nimda")).to_string();
             assert_eq!(shown, format!("user\\u{{{:x}}}nimda", u32::from(mark)));
         }
+    }
+
+    #[test]
+    fn a_page_has_lines() {
+        assert_eq!(page("a\tb\nc\n"), "a\tb\nc\n");
+        assert_eq!(page("a\x1b[2J\nb\u{202e}\r\n"), "a\\u{1b}[2J\nb\\u{202e}\\r\n");
     }
 
     #[test]
