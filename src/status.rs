@@ -79,7 +79,8 @@ pub struct Totals {
     pub events_in_per_s: f64,
     /// Events queued per second.
     pub events_out_per_s: f64,
-    /// Bytes waiting in outbound queues.
+    /// Bytes waiting in outbound queues. What several clients get is in memory once, and
+    /// counts here for each.
     pub queued_bytes: u64,
     /// Events that `latest` connections lost.
     pub dropped: u64,

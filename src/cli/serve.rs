@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster::broker::{Broker, BrokerConfig, Shutdown, StartError};
-use netcluster::config::ShardConfig;
+use netcluster::config::{ShardConfig, default_max_queue_bytes};
 use netcluster::log::LogCounts;
 use netcluster_platform::{BindOptions, Choice, raise_descriptor_limit};
 
@@ -88,12 +88,24 @@ fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfi
     let period = |period: Option<super::values::Period>, default: Duration| {
         period.map_or(default, |period| period.0)
     };
+    let max_payload_bytes = settings.max_payload.map_or(default.max_payload_bytes, |size| size.0);
+    let max_queue_bytes = match settings.max_queue {
+        Some(size) => size.0,
+        None => default_max_queue_bytes(max_payload_bytes),
+    };
+    if max_queue_bytes <= max_payload_bytes {
+        warnings.push(format!(
+            "one event of --max-payload ({max_payload_bytes} bytes) fills a queue of --max-queue \
+             ({max_queue_bytes} bytes): until it is read its emitters wait, and what comes from \
+             other machines meanwhile is lost; set --max-queue higher"
+        ));
+    }
     let shard = ShardConfig {
         node: settings.node_id.map_or_else(random_node, |node| node.0),
         run: random(),
         seed: random(),
-        max_payload_bytes: settings.max_payload.map_or(default.max_payload_bytes, |size| size.0),
-        max_queue_bytes: settings.max_queue.map_or(default.max_queue_bytes, |size| size.0),
+        max_payload_bytes,
+        max_queue_bytes,
         max_clients: settings.max_clients.unwrap_or(default.max_clients),
         stall_timeout: period(settings.stall_timeout, default.stall_timeout),
         hello_timeout: period(settings.hello_timeout, default.hello_timeout),
@@ -147,6 +159,23 @@ mod tests {
         assert!(config.bind.create_parent);
         assert_eq!((config.shards, config.max_memory_bytes), (None, None));
         assert_eq!(config.shard.check(), Ok(()));
+    }
+
+    /// 16 MiB above 8 MiB were the defaults: one large event lost small ones.
+    #[test]
+    fn a_queue_holds_several_of_the_largest_events_unless_it_is_told_otherwise() {
+        let size = |bytes| Some(crate::cli::values::Size(bytes));
+        let queue = |max_payload, max_queue| {
+            let mut warnings = Vec::new();
+            let settings = Settings { max_payload, max_queue, ..Settings::default() };
+            (meaning(settings, &mut warnings).unwrap().shard.max_queue_bytes, warnings.len())
+        };
+        let default = ShardConfig::default();
+        assert!(default.max_queue_bytes >= 4 * default.max_payload_bytes);
+        assert_eq!(queue(None, None), (default.max_queue_bytes, 0));
+        assert_eq!(queue(size(1 << 10), None), (default.max_queue_bytes, 0));
+        assert_eq!(queue(size(16 << 20), None), (64 << 20, 0));
+        assert_eq!(queue(size(16 << 20), size(16 << 20)), (16 << 20, 1));
     }
 
     #[test]

@@ -118,7 +118,8 @@ fn summary(status: &Status) -> String {
         (
             "queues",
             format!(
-                "{} waiting, {} dropped, emitters paused {}",
+                "{} to be sent (what several clients get counts for each), {} dropped, emitters \
+                 paused {}",
                 bytes(totals.queued_bytes),
                 counted(totals.dropped, "event"),
                 counted(totals.pauses, "time")

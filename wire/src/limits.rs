@@ -19,7 +19,7 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const MAX_DEEP_WILDCARDS: usize = 4;
 
 /// Largest payload a broker accepts unless it is configured otherwise.
-pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 16 << 20;
+pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 2 << 20;
 
 /// Largest payload a broker can be configured to accept.
 pub const HARD_MAX_PAYLOAD_BYTES: usize = 1 << 30;
