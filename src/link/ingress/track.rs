@@ -101,9 +101,12 @@ impl Track {
     /// Events below this ordinal are missing here; whether there are any.
     pub fn push_lost_until(&mut self, ordinal: u64) -> bool {
         let count = ordinal.saturating_sub(self.ordinal);
-        if count > 0 {
-            self.push_lost(Some(count));
-            self.ordinal = ordinal;
+        match count {
+            0 => self.large_bytes = None,
+            _ => {
+                self.push_lost(Some(count));
+                self.ordinal = ordinal;
+            }
         }
         count > 0
     }
