@@ -13,6 +13,7 @@ use netcluster_wire::scan::{self, Found, Run};
 use netcluster_wire::{Frame, FrameError, Kind, Source, check_channel};
 
 use crate::link::channel::channel_hash;
+use crate::link::options::MAX_LINK_PAYLOAD_BYTES;
 
 /// What was found, in order. Offsets are those of the scanned bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +128,10 @@ impl Track {
     /// A frame is refused: why, if it is no fault of its sender.
     #[cold]
     fn note_large(&mut self, error: FrameError) {
-        if let FrameError::PayloadTooLarge { bytes, .. } = error {
+        if let FrameError::PayloadTooLarge { bytes, .. } = error
+            // What no broker can be set up to send is broken.
+            && bytes <= MAX_LINK_PAYLOAD_BYTES
+        {
             self.large_bytes = Some(bytes);
         }
     }
