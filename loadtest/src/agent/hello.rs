@@ -275,6 +275,15 @@ mod tests {
         assert!(!token.is_proven(Side::Coordinator, hellos, "x", &[]));
     }
 
+    /// Takes a line from one connection to the other.
+    fn carry(mut from: &TcpStream, mut to: &TcpStream) {
+        let mut byte = [0];
+        while byte != *b"\n" {
+            from.read_exact(&mut byte).unwrap();
+            to.write_all(&byte).unwrap();
+        }
+    }
+
     /// The two ends of a greeting with a token, and somebody on the way between them.
     fn greeted() -> (TcpStream, TcpStream, (Reader, Writer), (Reader, Writer)) {
         let pair = || {
@@ -292,13 +301,6 @@ mod tests {
                 let machine = Machine::this();
                 greet_coordinator(reader, writer, Some(&token()), || Ok(()), machine).unwrap();
             });
-            let carry = |mut from: &TcpStream, mut to: &TcpStream| {
-                let mut byte = [0];
-                while byte != *b"\n" {
-                    from.read_exact(&mut byte).unwrap();
-                    to.write_all(&byte).unwrap();
-                }
-            };
             scope.spawn(|| {
                 carry(&to_agent, &to_coordinator);
                 carry(&to_coordinator, &to_agent);
