@@ -3,7 +3,7 @@
 //! Behind a client are two threads: one reads and runs the listeners (see
 //! `reader.rs`), one writes what emitters leave over (see `outbox/flusher.rs`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -16,8 +16,7 @@ use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
 use crate::outbox::Outbox;
-use crate::path::is_default;
-use crate::reader::{Reader, shake_hands};
+use crate::reader::{Reader, find_broker};
 use crate::registry::{Command, Listener, ListenerId, Placement};
 use crate::session::Outbound;
 use crate::shared::{Shared, requested};
@@ -66,11 +65,16 @@ impl Client {
         Client::builder().connect(path)
     }
 
-    /// Connects to the machine's broker at its default socket.
+    /// Connects to the machine's broker: at the socket that the environment names
+    /// (`NETCLUSTER_SOCKET`), and no other; else at the user's own, and if nobody
+    /// listens there at the system's, `/run/netcluster/default.sock`. See
+    /// [`default_socket_paths`](crate::default_socket_paths). A lost connection is made
+    /// again at the same socket.
     ///
     /// # Errors
-    /// As [`Client::connect`]; also if the socket's directory is where anybody may
-    /// create one, such as in `/tmp`, and somebody else may control it.
+    /// As [`Client::connect`]; [`Error::NoneAnswers`] says of each socket why it is not
+    /// used. One in a directory that somebody else may control is not, if it is where
+    /// anybody may create one, such as in `/tmp`.
     pub fn connect_default() -> Result<Client, Error> {
         Client::builder().connect_default()
     }
@@ -80,10 +84,9 @@ impl Client {
         Builder::default()
     }
 
-    pub(crate) fn start(builder: Builder, path: &Path) -> Result<Client, Error> {
-        let Builder { mut options, lifecycle } = builder;
-        options.default_socket = is_default(path);
-        let connection = shake_hands(path, &options, Source::NONE)?;
+    pub(crate) fn start(builder: Builder, paths: &[PathBuf]) -> Result<Client, Error> {
+        let Builder { options, lifecycle } = builder;
+        let (path, connection) = find_broker(paths, &options)?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
         let outbox = Outbox::new(
@@ -92,7 +95,7 @@ impl Client {
             options.max_buffer_bytes,
             options.connect_timeout,
         );
-        let shared = Arc::new(Shared::new(path.to_owned(), options, outbox));
+        let shared = Arc::new(Shared::new(path, options, outbox));
         shared.source.store(connection.source.to_u64(), Ordering::Release);
         let mut table = shared.registry.lock();
         for listener in lifecycle {
@@ -343,6 +346,11 @@ impl Client {
         let start = Instant::now();
         self.shared().ask("pong", Duration::ZERO, |outbound, out| outbound.ping(out))?;
         Ok(start.elapsed())
+    }
+
+    /// The socket of its broker.
+    pub fn socket(&self) -> &Path {
+        &self.shared().path
     }
 
     /// Who this client is for others; another one after a reconnect.

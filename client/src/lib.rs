@@ -51,6 +51,6 @@ pub use error::{DisconnectReason, Error};
 pub use lifecycle::Lifecycle;
 pub use message::{Message, OwnedMessage};
 pub use netcluster_wire::{ErrorCode, LossReason, NameError, PatternError, Source};
-pub use path::default_socket_path;
+pub use path::{SOCKET_VARIABLE, default_socket_path, default_socket_paths};
 pub use registry::ListenerId;
 pub use subscription::{RecvError, Subscription};

@@ -2,7 +2,7 @@
 //!
 //! Invariant: it never waits for a write, nor for a lock held during one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::builder::Options;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
-use crate::path::check_directory;
+use crate::path::{Search, check_directory, is_default};
 use crate::registry::Standing;
 use crate::session::{Inbound, Outbound, ReceiveBuffer, SessionEvent};
 use crate::shared::{Shared, requested};
@@ -35,6 +35,21 @@ pub(crate) struct Welcomed {
     pub(crate) welcome: Welcome,
 }
 
+/// Connects to the broker at the first of these sockets that has one.
+pub(crate) fn find_broker(
+    paths: &[PathBuf],
+    options: &Options,
+) -> Result<(PathBuf, Welcomed), Error> {
+    let mut search = Search::new(paths);
+    loop {
+        let path = search.next()?;
+        match shake_hands(&path, options, Source::NONE) {
+            Ok(connection) => return Ok((path, connection)),
+            Err(error) => search.failed(error)?,
+        }
+    }
+}
+
 /// Connects and says hello.
 pub(crate) fn shake_hands(
     path: &Path,
@@ -44,7 +59,7 @@ pub(crate) fn shake_hands(
     let timeout = options.connect_timeout;
     let mut out = Vec::new();
     Outbound::new().hello(&mut out, &options.channel, &options.hello(previous))?;
-    if options.default_socket {
+    if is_default(path) {
         check_directory(path)?;
     }
     let deadline = Instant::now() + timeout;

@@ -49,7 +49,7 @@ pub use io::{
 };
 pub use local::{
     BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, SEND_BUFFER_BYTES,
-    account_name, raise_descriptor_limit,
+    SocketKeeper, account_name, listening_pid, raise_descriptor_limit,
 };
 pub use memory::memory_total_bytes;
 pub use poll::{PollConfig, PollIo};

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use netcluster_client::{Builder, Client, default_socket_paths};
+use netcluster_platform::listening_pid;
+
+use super::failure::Failure;
 use super::link::LinkArgs;
 use super::service::ServiceArgs;
 use super::settings::Settings;
@@ -143,16 +147,28 @@ pub struct ServeArgs {
 /// How to reach the broker.
 #[derive(Debug, Args)]
 pub struct SocketArgs {
-    /// The broker's socket [default: /run/netcluster/default.sock for root, else
-    /// $XDG_RUNTIME_DIR/netcluster/default.sock, else /tmp/netcluster-UID/default.sock]
+    /// The broker's socket [default: $NETCLUSTER_SOCKET if it is set, else the user's own,
+    /// $XDG_RUNTIME_DIR/netcluster/default.sock or /tmp/netcluster-UID/default.sock, else the
+    /// system's, /run/netcluster/default.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
 
 impl SocketArgs {
-    /// Where to connect.
-    pub fn path(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(netcluster_client::default_socket_path)
+    /// The first of the sockets that are tried at which a process listens, whether it
+    /// answers or not, and that process.
+    pub fn listening(&self) -> Option<(PathBuf, u32)> {
+        let paths = self.socket.clone().map_or_else(default_socket_paths, |socket| vec![socket]);
+        paths.into_iter().find_map(|path| listening_pid(&path).map(|pid| (path, pid)))
+    }
+
+    /// Connects.
+    pub fn connect(&self, builder: Builder) -> Result<Client, Failure> {
+        let client = match &self.socket {
+            Some(socket) => builder.connect(socket),
+            None => builder.connect_default(),
+        };
+        Ok(client?)
     }
 }
 

@@ -20,14 +20,14 @@ pub fn run(args: &EmitArgs) -> Result<(), Failure> {
     let data = args.data.as_deref().map(|data| prepare(args, data.as_bytes())).transpose();
     let data = data.map_err(|error| error.context("DATA"))?;
 
-    let client = Client::builder()
+    let builder = Client::builder()
         .channel(&args.channel.0)
         .name("netcluster emit")
         // Events written just before a connection broke are in doubt: better to
         // say so than to go on.
         .reconnect(Reconnect::Never)
-        .disconnect_timeout(DISCONNECT_TIMEOUT)
-        .connect(args.socket.path())?;
+        .disconnect_timeout(DISCONNECT_TIMEOUT);
+    let client = args.socket.connect(builder)?;
     let emitted = match data {
         Some(data) => client.emit(&args.event, data).map_err(Failure::from),
         None => emit_lines(args, &client),

@@ -58,6 +58,12 @@ impl Failure {
         self
     }
 
+    /// The same with something to know behind the message.
+    pub fn note(mut self, note: impl fmt::Display) -> Failure {
+        self.message = format!("{} ({note})", self.message);
+        self
+    }
+
     /// Tells the user.
     pub fn print(&self) {
         if !self.message.is_empty() {
@@ -87,7 +93,9 @@ impl From<Error> for Failure {
         let code = match &error {
             Error::Name(_) | Error::Pattern(_) | Error::PatternRefused(_) => Code::Usage,
             Error::BrokerNotRunning { .. }
+            | Error::NoneAnswers { .. }
             | Error::PermissionDenied { .. }
+            | Error::UntrustedSocket { .. }
             | Error::Connect { .. }
             | Error::NotConnected
             | Error::Disconnected(_)

@@ -35,19 +35,16 @@ pub fn run(args: &OnArgs) -> Result<(), Failure> {
     let ending = Arc::clone(&output);
     signals::on_first(move || ending.end(End::Signal))?;
 
-    let socket = args.socket.path();
     let quiet = args.quiet;
     let closing = Arc::clone(&output);
     let mut builder = Client::builder().channel(&args.channel.0).name("netcluster on");
     if let Some(wait) = args.wait_cluster {
         builder = builder.wait_for_cluster(wait);
     }
-    let client = builder
-        .on_lifecycle(move |happened| match happened {
-            Lifecycle::Closed(_) => closing.end(End::Closed),
-            _ => tell(happened, quiet),
-        })
-        .connect(&socket)?;
+    let client = args.socket.connect(builder.on_lifecycle(move |happened| match happened {
+        Lifecycle::Closed(_) => closing.end(End::Closed),
+        _ => tell(happened, quiet),
+    }))?;
     let printer = Arc::new(std::sync::Mutex::new(Printer {
         output: Arc::clone(&output),
         format: args.format,
@@ -71,7 +68,7 @@ pub fn run(args: &OnArgs) -> Result<(), Failure> {
             "listening to {} on channel {} of {}",
             patterns.join(" "),
             render::escaped(&args.channel.0),
-            socket.display()
+            client.socket().display()
         ));
     }
     match output.pump(deadline) {

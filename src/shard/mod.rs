@@ -36,6 +36,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use netcluster_platform::{Completion, Conn, Io, ReceiveEnd};
@@ -102,6 +103,8 @@ pub struct Shard<I: Io> {
     link: Option<Box<LinkDriver>>,
     /// Only a shard that accepts has it.
     placement: Option<Placement>,
+    /// Where a listener comes from whose socket had to be made again.
+    listeners: Option<mpsc::Receiver<I::Listener>>,
     accepting: bool,
     accept_paused: bool,
     hello_timer: bool,
@@ -172,6 +175,7 @@ impl<I: Io> Shard<I> {
             timers: Timers::default(),
             link: None,
             placement,
+            listeners: None,
             accepting,
             accept_paused: false,
             hello_timer: false,
@@ -198,6 +202,13 @@ impl<I: Io> Shard<I> {
             shard.start_link(link)?;
         }
         Ok(shard)
+    }
+
+    /// The same shard, which goes on to accept on each listener that comes from there.
+    /// Whoever sends one wakes the shard.
+    pub fn with_listeners(mut self, listeners: mpsc::Receiver<I::Listener>) -> Shard<I> {
+        self.listeners = Some(listeners);
+        self
     }
 
     /// Turns until the shutdown is complete.
@@ -278,7 +289,7 @@ impl<I: Io> Shard<I> {
             Completion::Closed { conn } => self.closed(conn),
             Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
             Completion::DatagramsWritable => self.datagrams_writable(),
-            Completion::Woken => {}
+            Completion::Woken => self.take_listener(),
         }
     }
 

@@ -1,20 +1,19 @@
 //! The handle of an async client.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use netcluster_wire::{Pattern, Source};
 
-use super::driver::{Driver, shake_hands};
+use super::driver::{Driver, find_broker};
 use super::shared::Shared;
 use super::subscription::{AsyncSubscription, Queue};
 use crate::builder::Builder;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
-use crate::path::is_default;
 use crate::registry::{Command, Listener, ListenerId, Placement, lock};
 use crate::session::Outbound;
 use crate::shared::requested;
@@ -46,7 +45,15 @@ impl Builder {
     /// # Errors
     /// As [`Builder::connect`].
     pub async fn connect_async(self, path: impl AsRef<Path>) -> Result<AsyncClient, Error> {
-        AsyncClient::start(self, path.as_ref()).await
+        AsyncClient::start(self, &[path.as_ref().to_owned()]).await
+    }
+
+    /// Connects to the machine's broker from a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Builder::connect_default`].
+    pub async fn connect_default_async(self) -> Result<AsyncClient, Error> {
+        AsyncClient::start(self, &crate::default_socket_paths()).await
     }
 }
 
@@ -59,22 +66,22 @@ impl AsyncClient {
         Builder::default().connect_async(path).await
     }
 
-    /// Connects to the machine's broker at its default socket.
+    /// Connects to the machine's broker: see
+    /// [`Client::connect_default`](crate::Client::connect_default).
     ///
     /// # Errors
     /// As [`AsyncClient::connect`] and
     /// [`Client::connect_default`](crate::Client::connect_default).
     pub async fn connect_default() -> Result<AsyncClient, Error> {
-        AsyncClient::connect(crate::default_socket_path()).await
+        Builder::default().connect_default_async().await
     }
 
-    async fn start(builder: Builder, path: &Path) -> Result<AsyncClient, Error> {
-        let Builder { mut options, lifecycle } = builder;
-        options.default_socket = is_default(path);
-        let connection = shake_hands(path, &options, Source::NONE).await?;
+    async fn start(builder: Builder, paths: &[PathBuf]) -> Result<AsyncClient, Error> {
+        let Builder { options, lifecycle } = builder;
+        let (path, connection) = find_broker(paths, &options).await?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
-        let shared = Arc::new(Shared::new(path.to_owned(), options, outbound));
+        let shared = Arc::new(Shared::new(path, options, outbound));
         shared.source.store(connection.source.to_u64(), Ordering::Release);
         let mut table = shared.registry.lock();
         for listener in lifecycle {
@@ -296,6 +303,11 @@ impl AsyncClient {
         let start = Instant::now();
         self.shared().ask("pong", Duration::ZERO, |outbound, out| outbound.ping(out)).await?;
         Ok(start.elapsed())
+    }
+
+    /// The socket of its broker.
+    pub fn socket(&self) -> &Path {
+        &self.shared().path
     }
 
     /// Who this client is for others; another one after a reconnect.

@@ -3,7 +3,7 @@
 //! Reading and writing are two halves of one task, so a listener never runs at
 //! the same time as a write, and a stuck write does not stop reading.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::builder::Options;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error, is_final};
 use crate::lifecycle::Lifecycle;
-use crate::path::check_directory;
+use crate::path::{Search, check_directory, is_default};
 use crate::reader::greeting;
 use crate::registry::Standing;
 use crate::session::{Inbound, Outbound, ReceiveBuffer, SessionEvent};
@@ -38,6 +38,21 @@ pub(super) struct Welcomed {
     pub(super) welcome: Welcome,
 }
 
+/// Connects to the broker at the first of these sockets that has one.
+pub(super) async fn find_broker(
+    paths: &[PathBuf],
+    options: &Options,
+) -> Result<(PathBuf, Welcomed), Error> {
+    let mut search = Search::new(paths);
+    loop {
+        let path = search.next()?;
+        match shake_hands(&path, options, Source::NONE).await {
+            Ok(connection) => return Ok((path, connection)),
+            Err(error) => search.failed(error)?,
+        }
+    }
+}
+
 /// Connects and says hello.
 pub(super) async fn shake_hands(
     path: &Path,
@@ -52,7 +67,7 @@ pub(super) async fn shake_hands(
 }
 
 async fn greet(path: &Path, options: &Options, previous: Source) -> Result<Welcomed, Error> {
-    if options.default_socket {
+    if is_default(path) {
         check_directory(path)?;
     }
     let lost = |error: io::Error| Error::Connect { path: path.into(), reason: error.to_string() };
