@@ -16,7 +16,8 @@ use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
 use crate::outbox::Outbox;
-use crate::reader::{Reader, find_broker};
+use crate::path::place;
+use crate::reader::{Reader, first_shake};
 use crate::registry::{Command, Listener, ListenerId, Placement};
 use crate::session::Outbound;
 use crate::shared::{Shared, requested};
@@ -31,6 +32,12 @@ const DROP_FLUSH: Duration = Duration::from_millis(200);
 /// inside listeners, where nothing waits: `on` and the like return before the
 /// broker acknowledged, [`Client::emit`] returns [`Error::Backpressure`] instead
 /// of waiting for room, [`Client::ping`] and [`Client::status`] are refused.
+///
+/// It belongs to the process that connected: a child process that is forked without
+/// a new program has none of its threads and must connect anew. Calls there fail
+/// with [`Error::Forked`], at the latest when something is to be written (a fork
+/// while another thread uses the client can also leave a lock taken for ever); they
+/// never disturb the parent's connection.
 ///
 /// When the last handle is dropped the connection ends at once, after a short
 /// try to write what was emitted; [`Client::disconnect`] makes sure instead. A
@@ -86,7 +93,8 @@ impl Client {
 
     pub(crate) fn start(builder: Builder, paths: &[PathBuf]) -> Result<Client, Error> {
         let Builder { options, lifecycle } = builder;
-        let (path, connection) = find_broker(paths, &options)?;
+        let paths: Vec<PathBuf> = paths.iter().map(|path| place(path)).collect();
+        let (path, connection) = first_shake(&paths, &options)?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
         let outbox = Outbox::new(

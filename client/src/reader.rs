@@ -10,7 +10,7 @@ use std::{io, mem};
 
 use netcluster_wire::{ErrorCode, LossReason, Source, Welcome};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, FirstTries};
 use crate::builder::Options;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error};
@@ -35,11 +35,22 @@ pub(crate) struct Welcomed {
     pub(crate) welcome: Welcome,
 }
 
-/// Connects to the broker at the first of these sockets that has one.
-pub(crate) fn find_broker(
+/// Connects for the first time, as often as it is to be tried.
+pub(crate) fn first_shake(
     paths: &[PathBuf],
     options: &Options,
 ) -> Result<(PathBuf, Welcomed), Error> {
+    let mut tries = FirstTries::new(Instant::now(), options.broker_wait);
+    loop {
+        match find_broker(paths, options) {
+            Ok(found) => return Ok(found),
+            Err(error) => std::thread::sleep(tries.pause(error, Instant::now())?),
+        }
+    }
+}
+
+/// Connects to the broker at the first of these sockets that has one.
+fn find_broker(paths: &[PathBuf], options: &Options) -> Result<(PathBuf, Welcomed), Error> {
     let mut search = Search::new(paths);
     loop {
         let path = search.next()?;
@@ -51,11 +62,7 @@ pub(crate) fn find_broker(
 }
 
 /// Connects and says hello.
-pub(crate) fn shake_hands(
-    path: &Path,
-    options: &Options,
-    previous: Source,
-) -> Result<Welcomed, Error> {
+fn shake_hands(path: &Path, options: &Options, previous: Source) -> Result<Welcomed, Error> {
     let timeout = options.connect_timeout;
     let mut out = Vec::new();
     Outbound::new().hello(&mut out, &options.channel, &options.hello(previous))?;

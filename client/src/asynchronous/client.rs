@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use netcluster_wire::{Pattern, Source};
 
-use super::driver::{Driver, find_broker};
+use super::driver::{Driver, first_shake};
 use super::shared::Shared;
 use super::subscription::{AsyncSubscription, Queue};
 use crate::builder::Builder;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
+use crate::path::place;
 use crate::registry::{Command, Listener, ListenerId, Placement, lock};
 use crate::session::Outbound;
 use crate::shared::requested;
@@ -21,6 +22,9 @@ use crate::shared::requested;
 /// The async form of [`Client`](crate::Client): see there for what the calls
 /// promise. Clones share the connection; when the last is dropped the task
 /// writes what was emitted for a moment and ends.
+///
+/// It belongs to the process that connected: a child process that is forked without
+/// a new program has neither the runtime's threads nor a use for the client.
 ///
 /// The task lives in the runtime that connected: when that is dropped the client
 /// is over, also for handles that are used elsewhere.
@@ -78,7 +82,8 @@ impl AsyncClient {
 
     async fn start(builder: Builder, paths: &[PathBuf]) -> Result<AsyncClient, Error> {
         let Builder { options, lifecycle } = builder;
-        let (path, connection) = find_broker(paths, &options).await?;
+        let paths: Vec<PathBuf> = paths.iter().map(|path| place(path)).collect();
+        let (path, connection) = first_shake(&paths, &options).await?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
         let shared = Arc::new(Shared::new(path, options, outbound));

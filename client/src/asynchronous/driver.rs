@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::shared::{Link, Shared};
 use super::stream::{MAX_WRITE_BYTES, connect};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, FirstTries};
 use crate::builder::Options;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error, is_final};
@@ -38,11 +38,22 @@ pub(super) struct Welcomed {
     pub(super) welcome: Welcome,
 }
 
-/// Connects to the broker at the first of these sockets that has one.
-pub(super) async fn find_broker(
+/// Connects for the first time, as often as it is to be tried.
+pub(super) async fn first_shake(
     paths: &[PathBuf],
     options: &Options,
 ) -> Result<(PathBuf, Welcomed), Error> {
+    let mut tries = FirstTries::new(Instant::now(), options.broker_wait);
+    loop {
+        match find_broker(paths, options).await {
+            Ok(found) => return Ok(found),
+            Err(error) => tokio::time::sleep(tries.pause(error, Instant::now())?).await,
+        }
+    }
+}
+
+/// Connects to the broker at the first of these sockets that has one.
+async fn find_broker(paths: &[PathBuf], options: &Options) -> Result<(PathBuf, Welcomed), Error> {
     let mut search = Search::new(paths);
     loop {
         let path = search.next()?;
@@ -54,11 +65,7 @@ pub(super) async fn find_broker(
 }
 
 /// Connects and says hello.
-pub(super) async fn shake_hands(
-    path: &Path,
-    options: &Options,
-    previous: Source,
-) -> Result<Welcomed, Error> {
+async fn shake_hands(path: &Path, options: &Options, previous: Source) -> Result<Welcomed, Error> {
     let after = options.connect_timeout;
     match tokio::time::timeout(after, greet(path, options, previous)).await {
         Ok(done) => done,

@@ -46,9 +46,13 @@ fn named() -> Option<PathBuf> {
     std::env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// Whether this is one of the default sockets, whose directory must not be a
+/// The one way to write a path: it means the same wherever the process goes.
+pub(crate) fn place(path: &Path) -> PathBuf {
+    system::place(path)
+}
+
+/// Whether this place is one of the default sockets, whose directory must not be a
 /// stranger's.
-pub(crate) fn is_default(path: &Path) -> bool {
-    let place = system::place(path);
+pub(crate) fn is_default(place: &Path) -> bool {
     place == system::own_socket_path() || place == system::system_socket_path()
 }
