@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netcluster_wire::{Pattern, Source};
+use netcluster_wire::control::Audience;
+use netcluster_wire::{Pattern, Source, check_event};
 
 use crate::builder::Builder;
 use crate::error::{DisconnectReason, Error};
@@ -337,6 +338,18 @@ impl Client {
         Error::check_missing(&missing, timeout)
     }
 
+    /// Who would get an event of this name if it were emitted now: as many clients and
+    /// brokers as it finds when the broker reads the question, in its order among what
+    /// is emitted here.
+    ///
+    /// # Errors
+    /// If the name is not allowed; else as [`Client::status`].
+    pub fn audience(&self, event: &str) -> Result<Audience, Error> {
+        check_event(event.as_bytes())?;
+        let ask = |outbound: &mut Outbound, out: &mut Vec<u8>| outbound.audience(out, event);
+        read_audience(&self.shared().ask("audience", Duration::ZERO, ask)?)
+    }
+
     /// The broker's status, as JSON.
     ///
     /// # Errors
@@ -392,6 +405,19 @@ impl Client {
     pub fn in_listener(&self) -> bool {
         self.shared().outbox.on_reader()
     }
+}
+
+/// An answer, as those who wait for answers get it: text.
+pub(crate) fn write_audience(audience: Audience) -> String {
+    format!("{} {}", audience.clients, audience.brokers)
+}
+
+/// The inverse.
+pub(crate) fn read_audience(answer: &str) -> Result<Audience, Error> {
+    let counts = answer.split_once(' ').and_then(|(clients, brokers)| {
+        Some(Audience { clients: clients.parse().ok()?, brokers: brokers.parse().ok()? })
+    });
+    counts.ok_or_else(|| Error::Protocol(format!("{answer:?} is no audience")))
 }
 
 impl std::fmt::Debug for Client {

@@ -290,7 +290,10 @@ impl Error {
     /// the first connection failed.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Error::BrokerNotRunning { .. } | Error::Connect { .. } | Error::Timeout { .. } => true,
+            Error::BrokerNotRunning { .. }
+            | Error::NoneAnswers { .. }
+            | Error::Connect { .. }
+            | Error::Timeout { .. } => true,
             Error::Kicked { code, .. } => {
                 matches!(code, ErrorCode::Busy | ErrorCode::Shutdown | ErrorCode::HelloTimeout)
             }

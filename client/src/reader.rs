@@ -12,6 +12,7 @@ use netcluster_wire::{ErrorCode, LossReason, Source, Welcome};
 
 use crate::backoff::{Backoff, FirstTries};
 use crate::builder::Options;
+use crate::client::write_audience;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
@@ -377,6 +378,9 @@ impl Reader {
             SessionEvent::Bye { .. } => return Some(DisconnectReason::BrokerClosed),
             SessionEvent::Cluster { token, missing } => {
                 shared.answer(token, || missing.to_owned());
+            }
+            SessionEvent::Audience { token, audience } => {
+                shared.answer(token, || write_audience(audience));
             }
             SessionEvent::Stats { token, json } => {
                 shared.answer(token, || String::from_utf8_lossy(json).into_owned());

@@ -59,16 +59,20 @@ Examples:
   netcluster serve --link --cluster office --key-file /etc/netcluster/key";
 
 const EMIT_EXAMPLES: &str = "\
-It ends when the broker has queued the events for all their listeners.
+It ends when the broker has queued the events for all their listeners. While it reads lines it
+outlives brokers: it says when the connection breaks, goes on when it is back, and fails at the
+end if events were on their way.
 
 Examples:
   netcluster emit log 'disk full'
   netcluster emit sensor.cpu '{\"percent\": 12}' --json
+  netcluster emit image --file cat.png
   tail -f app.log | netcluster emit log.app";
 
 const ON_EXAMPLES: &str = "\
 Patterns: `*` stands for one token between dots, `**` for any number of them, also none. An
-event that matches several patterns is printed once.
+event that matches several patterns is printed once. Wildcards of other systems (`log.>`,
+`log.#`, `log/+`, `log*`) are refused.
 
 Formats:
   text   the event's name and its data; control characters and what is not UTF-8 escaped
@@ -152,6 +156,9 @@ pub struct SocketArgs {
     /// system's, /run/netcluster/default.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Wait so long for a broker that is not there yet
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub wait: Option<Duration>,
 }
 
 impl SocketArgs {
@@ -164,6 +171,7 @@ impl SocketArgs {
 
     /// Connects.
     pub fn connect(&self, builder: Builder) -> Result<Client, Failure> {
+        let builder = builder.wait_for_broker(self.wait.unwrap_or_default());
         let client = match &self.socket {
             Some(socket) => builder.connect(socket),
             None => builder.connect_default(),
@@ -180,6 +188,9 @@ pub struct EmitArgs {
     pub event: String,
     /// The data; without it, each line of standard input is the data of one event
     pub data: Option<String>,
+    /// Emit this file as it is, as one event; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub file: Option<PathBuf>,
     /// The broker.
     #[command(flatten)]
     pub socket: SocketArgs,
@@ -189,6 +200,10 @@ pub struct EmitArgs {
     /// Check that the data (each line) is JSON, and emit it in compact form
     #[arg(long)]
     pub json: bool,
+    /// Print how many clients of this machine get each event, and to how many other brokers
+    /// its channel goes
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// `netcluster on`.
@@ -211,6 +226,9 @@ pub struct OnArgs {
     /// How to print events
     #[arg(long, default_value = "text")]
     pub format: Format,
+    /// What happens when the output is not read fast enough
+    #[arg(long, default_value = "pace")]
+    pub queue: Queue,
     /// The broker.
     #[command(flatten)]
     pub socket: SocketArgs,
@@ -220,6 +238,15 @@ pub struct OnArgs {
     /// Do not tell on standard error that listening began, ended or began again
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What the broker does for an `on` that falls behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Queue {
+    /// Emitters wait
+    Pace,
+    /// The oldest events are lost, which is told; nobody waits
+    Latest,
 }
 
 /// How `on` prints events.

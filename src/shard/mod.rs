@@ -15,12 +15,14 @@
 //! - `fan_out`: runs onto queues; pauses and resumes emitters
 //! - `control`: what clients ask for
 //! - `flush`: queues onto sockets; copying out what laggards pin
+//! - `audience`: clients that ask who would get an event
 //! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
 //! - `link`, `from_link`: to and from the brokers of other machines
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
 //! - `report`: its part of `status`
 
+mod audience;
 mod cluster;
 mod control;
 mod crossing;

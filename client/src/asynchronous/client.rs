@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use netcluster_wire::{Pattern, Source};
+use netcluster_wire::control::Audience;
+use netcluster_wire::{Pattern, Source, check_event};
 
 use super::driver::{Driver, first_shake};
 use super::shared::Shared;
 use super::subscription::{AsyncSubscription, Queue};
 use crate::builder::Builder;
+use crate::client::read_audience;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
@@ -289,6 +291,17 @@ impl AsyncClient {
             .ask("cluster", timeout, |outbound, out| outbound.cluster(out, timeout))
             .await?;
         Error::check_missing(&missing, timeout)
+    }
+
+    /// Who would get an event of this name: see
+    /// [`Client::audience`](crate::Client::audience).
+    ///
+    /// # Errors
+    /// If the name is not allowed; else as [`AsyncClient::status`].
+    pub async fn audience(&self, event: &str) -> Result<Audience, Error> {
+        check_event(event.as_bytes())?;
+        let ask = |outbound: &mut Outbound, out: &mut Vec<u8>| outbound.audience(out, event);
+        read_audience(&self.shared().ask("audience", Duration::ZERO, ask).await?)
     }
 
     /// The broker's status, as JSON.

@@ -17,6 +17,7 @@ use super::shared::{Link, Shared};
 use super::stream::{MAX_WRITE_BYTES, connect};
 use crate::backoff::{Backoff, FirstTries};
 use crate::builder::Options;
+use crate::client::write_audience;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error, is_final};
 use crate::lifecycle::Lifecycle;
@@ -430,6 +431,9 @@ impl Listening {
             }
             SessionEvent::Cluster { token, missing } => {
                 shared.answer(token, || missing.to_owned());
+            }
+            SessionEvent::Audience { token, audience } => {
+                shared.answer(token, || write_audience(audience));
             }
             SessionEvent::Stats { token, json } => {
                 shared.answer(token, || String::from_utf8_lossy(json).into_owned());
