@@ -44,9 +44,9 @@ mod shared;
 mod stream;
 mod subscription;
 
-pub use backoff::Reconnect;
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncClient;
+pub use backoff::Reconnect;
 pub use builder::{Builder, QueuePolicy};
 pub use client::Client;
 pub use error::{DisconnectReason, Error};

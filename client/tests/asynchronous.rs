@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use netcluster_client::{AsyncClient, Client, DisconnectReason, Error, Lifecycle, Reconnect, RecvError};
+use netcluster_client::{
+    AsyncClient, Client, DisconnectReason, Error, Lifecycle, Reconnect, RecvError,
+};
 use netcluster_wire::Kind;
 use netcluster_wire::control::Audience;
 use support::{Broker, PATIENCE, until};
