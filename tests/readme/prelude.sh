@@ -56,8 +56,8 @@ machines() {
     for name; do
         number=$((number + 1))
         ip netns add "$name"
-        ip link add "$name" type veth peer name eth0 netns "$name"
-        ip link set "$name" master hub up
+        ip link add "to-$name" type veth peer name eth0 netns "$name"
+        ip link set "to-$name" master hub up
         ip -n "$name" address add 10.9.0.$number/24 dev eth0
         ip -n "$name" link set eth0 up
         ip -n "$name" link set lo up

@@ -110,7 +110,7 @@ pub const RUNS: &[(&str, How)] = &[
         Script(
             "machines app db1 db2; on app app \"$(line 1)\"
              on db1 db1 'netcluster serve --link --node-name db1'
-             on db2 db2 'netcluster serve --link --node-name db2 --unicast-port 4454'
+             on db2 db2 'netcluster serve --link --node-name db2'
              shows app 'name=\"db1\"'; shows app 'name=\"db2\"'",
         ),
     ),
