@@ -20,7 +20,7 @@ use windows as system;
 
 pub use error::BindError;
 pub use system::{
-    LocalListener, LocalSocket, MAX_PATH_BYTES, SocketKeeper, account_name, listening_pid,
+    LocalListener, LocalSocket, MAX_PATH_BYTES, Note, SocketKeeper, account_name, listening_pid,
     raise_descriptor_limit,
 };
 pub(crate) use system::{end_receiving, end_sending};

@@ -51,7 +51,16 @@ pub const RUNS: &[(&str, How)] = &[
              shows block '1000002 in'; left 1",
         ),
     ),
-    ("[dependencies]", Script("grep -q '^name = \"netcluster-client\"' \"$SOURCE/$(grep -o '\"[a-z]*\"' \"$BLOCK\" | head -1 | tr -d '\"')/Cargo.toml\" || fail 'no such crate'; for feature in tokio serde; do grep -q \"$feature\" \"$BLOCK\" && grep -q \"^$feature = \" \"$SOURCE/client/Cargo.toml\" || fail \"no feature $feature\"; done")),
+    (
+        "[dependencies]",
+        Script(
+            "crate=$SOURCE/$(grep -o 'path = \"[a-z]*\"' \"$BLOCK\" | cut -d '\"' -f 2)
+             grep -q '^name = \"netcluster-client\"' \"$crate/Cargo.toml\" || fail \"no $crate\"
+             for feature in $(sed -n 's/.*features: //p' \"$BLOCK\" | tr -d ,); do
+                 grep -q \"^$feature = \" \"$crate/Cargo.toml\" || fail \"no feature $feature\"
+             done",
+        ),
+    ),
     (
         "use netcluster_client::Client;",
         Snippet(
@@ -192,7 +201,11 @@ pub const RUNS: &[(&str, How)] = &[
                  shows agent-$name 4456
              done
              on a run \"$(line 1 | sed 's/--find-max --p99-us 500/--seconds 1/')\"; wait $!
-             [ -s results/report.html ] || fail 'no report'",
+             [ -s results/report.html ] || fail 'no report'
+             # What the text around it names.
+             netcluster-loadtest scenarios cluster-3 >mine.toml || fail scenarios
+             cp -r results A; cp -r results B
+             netcluster-loadtest diff A/result.json B/result.json || fail diff",
         ),
     ),
 ];

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   /run/netcluster/broker.sock        the socket clients connect to
-//!   /run/netcluster/broker.sock.lock   held (flock) as long as a broker lives
+//!   /run/netcluster/broker.sock.lock   held (flock) as long as a broker lives; what
+//!                                      is in it a broker leaves for the next one
 //! ```
 //! Who holds the lock owns the path. The kernel drops the lock with the process,
 //! however it ends, so the successor of a killed broker may remove the stale
@@ -14,6 +15,7 @@
 //! this listener made.
 
 mod keeper;
+mod note;
 mod path;
 
 use std::ffi::OsString;
@@ -24,6 +26,8 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketType};
+
+pub use note::Note;
 
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
 use crate::Peer;
@@ -41,9 +45,6 @@ pub const MAX_PATH_BYTES: usize = 107;
 
 /// How many clients may wait to be accepted; the system caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
-
-/// The room for a process's number in the lock file.
-const HOLDER_BYTES: usize = 16;
 
 /// What a directory made for the socket is: passable for all, since the socket's
 /// own permissions and group say who may connect; writable for the broker alone.
@@ -112,6 +113,12 @@ impl LocalListener {
     /// which hands connections over to the others.
     pub fn for_shards(self, _shards: u16) -> Vec<LocalListener> {
         vec![self]
+    }
+
+    /// What the last broker of this path left for this one, and where this one leaves
+    /// something for the next; if the system has a descriptor for it.
+    pub fn note(&self) -> Option<Note> {
+        rustix::io::fcntl_dupfd_cloexec(&self.lock, 0).ok().map(Note::new)
     }
 
     /// Where it listens.
@@ -241,7 +248,7 @@ fn lock_path(path: &Path) -> OsString {
     name
 }
 
-/// Takes the lock that belongs to `path`, and writes into it who has it.
+/// Takes the lock that belongs to `path`.
 fn lock(path: &Path) -> Result<OwnedFd, BindError> {
     let name = lock_path(path);
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -251,22 +258,12 @@ fn lock(path: &Path) -> Result<OwnedFd, BindError> {
             error => BindError::system("open the socket's lock file", error),
         })?;
     match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {
-            // Worth a try only: it makes an error message better.
-            let holder = format!("{:<HOLDER_BYTES$}", std::process::id());
-            let _ = rustix::io::pwrite(&fd, holder.as_bytes(), 0);
-            Ok(fd)
+        Ok(()) => Ok(fd),
+        Err(Errno::WOULDBLOCK) => {
+            Err(BindError::InUse { path: path.to_owned(), pid: listening_pid(path) })
         }
-        Err(Errno::WOULDBLOCK) => Err(BindError::InUse { path: path.to_owned(), pid: holder(&fd) }),
         Err(error) => Err(BindError::system("lock the socket's lock file", error)),
     }
-}
-
-/// The process that wrote its number into a lock.
-fn holder(lock: &OwnedFd) -> Option<u32> {
-    let mut text = [0; HOLDER_BYTES];
-    let bytes = rustix::io::pread(lock, &mut text[..], 0).ok()?;
-    std::str::from_utf8(&text[..bytes]).ok()?.trim().parse().ok()
 }
 
 /// The process that listens at `path`, if the system tells. It need not answer.
