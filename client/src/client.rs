@@ -283,6 +283,7 @@ impl Client {
                 }
             });
         })?;
+        queue.hand_out();
         Ok(Subscription::new(self.clone(), id, queue))
     }
 

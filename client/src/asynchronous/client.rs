@@ -46,7 +46,8 @@ impl Drop for Handle {
 }
 
 impl Builder {
-    /// Connects from a tokio runtime.
+    /// Connects from a tokio runtime. If it is dropped before it is complete there is no
+    /// connection.
     ///
     /// # Errors
     /// As [`Builder::connect`].
@@ -54,7 +55,8 @@ impl Builder {
         AsyncClient::start(self, &[path.as_ref().to_owned()]).await
     }
 
-    /// Connects to the machine's broker from a tokio runtime.
+    /// Connects to the machine's broker from a tokio runtime. If it is dropped before it is
+    /// complete there is no connection.
     ///
     /// # Errors
     /// As [`Builder::connect_default`].
@@ -64,7 +66,8 @@ impl Builder {
 }
 
 impl AsyncClient {
-    /// Connects to the broker whose socket this is.
+    /// Connects to the broker whose socket this is. If it is dropped before it is
+    /// complete there is no connection.
     ///
     /// # Errors
     /// If there is none, it refuses, or does not answer in time.
@@ -73,7 +76,8 @@ impl AsyncClient {
     }
 
     /// Connects to the machine's broker: see
-    /// [`Client::connect_default`](crate::Client::connect_default).
+    /// [`Client::connect_default`](crate::Client::connect_default). If it is dropped
+    /// before it is complete there is no connection.
     ///
     /// # Errors
     /// As [`AsyncClient::connect`] and
@@ -106,6 +110,8 @@ impl AsyncClient {
     /// Emits an event, waiting for room if the broker or a listener that this
     /// emitter feeds does not keep up. It leaves when the client's task runs.
     ///
+    /// Cancel safe: if it is dropped before it is complete, nothing was emitted.
+    ///
     /// # Errors
     /// As [`Client::emit`](crate::Client::emit). Nothing was emitted then.
     pub async fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
@@ -121,7 +127,7 @@ impl AsyncClient {
         shared.append(event, data.as_ref(), shared.options.max_buffer_bytes)
     }
 
-    /// Emits a value as JSON.
+    /// Emits a value as JSON. Cancel safe as [`AsyncClient::emit`].
     ///
     /// # Errors
     /// As [`AsyncClient::emit`], or if it is not representable as JSON.
@@ -135,7 +141,8 @@ impl AsyncClient {
         self.emit(event, data).await
     }
 
-    /// Returns once everything emitted so far is written to the socket.
+    /// Returns once everything emitted so far is written to the socket. Cancel safe:
+    /// dropping it changes nothing.
     ///
     /// # Errors
     /// If the client ended or the connection stays down.
@@ -145,6 +152,9 @@ impl AsyncClient {
 
     /// Calls `listener` for every event whose name matches; returns once the broker
     /// acknowledged. The listener runs on the client's task and must not block.
+    ///
+    /// If it is dropped before it is complete the listener is removed, as if it had
+    /// failed; it may have been called meanwhile.
     ///
     /// # Errors
     /// As [`Client::on`](crate::Client::on).
@@ -156,7 +166,7 @@ impl AsyncClient {
         self.add(pattern, Placement::default(), Box::new(listener)).await
     }
 
-    /// As [`AsyncClient::on`], for one event only.
+    /// As [`AsyncClient::on`], for one event only; also if it is dropped.
     ///
     /// # Errors
     /// As [`AsyncClient::on`].
@@ -168,7 +178,8 @@ impl AsyncClient {
         self.add(pattern, Placement { once: true, prepend: false }, Box::new(listener)).await
     }
 
-    /// As [`AsyncClient::on`], but called before the listeners that are there.
+    /// As [`AsyncClient::on`], but called before the listeners that are there; also if
+    /// it is dropped.
     ///
     /// # Errors
     /// As [`AsyncClient::on`].
@@ -180,7 +191,8 @@ impl AsyncClient {
         self.add(pattern, Placement { once: false, prepend: true }, Box::new(listener)).await
     }
 
-    /// As [`AsyncClient::once`], but called before the listeners that are there.
+    /// As [`AsyncClient::once`], but called before the listeners that are there; also
+    /// if it is dropped.
     ///
     /// # Errors
     /// As [`AsyncClient::on`].
@@ -200,13 +212,13 @@ impl AsyncClient {
     ) -> Result<ListenerId, Error> {
         let pattern = Pattern::new(pattern.as_bytes())?;
         let id = self.shared().add_listener(&pattern, placement, listener)?;
-        let mut waited = self.shared().wait_in_force(&pattern).await;
-        if let (Ok(()), Some(wait)) = (&waited, self.shared().options.cluster_wait) {
-            waited = self.wait_for_cluster(wait).await;
+        // If it fails or is dropped before all know of it, the listener goes again.
+        let adding = Cleanup::new(|| drop(self.remove_listener(id)));
+        self.shared().wait_in_force(&pattern).await?;
+        if let Some(wait) = self.shared().options.cluster_wait {
+            self.wait_for_cluster(wait).await?;
         }
-        waited.inspect_err(|_| {
-            self.remove_listener(id);
-        })?;
+        adding.cancel();
         Ok(id)
     }
 
@@ -231,7 +243,8 @@ impl AsyncClient {
         self.shared().registry.lock().patterns()
     }
 
-    /// The pull style: a stream of the events that match `pattern`.
+    /// The pull style: a stream of the events that match `pattern`. If it is dropped
+    /// before it is complete there is no subscription.
     ///
     /// # Errors
     /// As [`AsyncClient::on`].
@@ -239,7 +252,14 @@ impl AsyncClient {
         let queue = Arc::new(Queue::default());
         lock(&self.shared().subscriptions).push(Arc::downgrade(&queue));
         let filled = Arc::clone(&queue);
+        // A queue that nobody takes from must not hold up the task.
+        let subscribing = Cleanup::new(|| {
+            queue.end();
+            self.drained();
+        });
         let id = self.on(pattern, move |message| filled.push(message.to_owned())).await?;
+        subscribing.cancel();
+        queue.hand_out();
         Ok(AsyncSubscription::new(self.clone(), id, queue))
     }
 
@@ -254,7 +274,8 @@ impl AsyncClient {
     }
 
     /// Ends the connection in order: returns once everything emitted is queued at
-    /// every target and the last listener ran.
+    /// every target and the last listener ran. If it is dropped before that, after its
+    /// first poll, the client ends all the same, but without a limit of time.
     ///
     /// # Errors
     /// As [`Client::disconnect`](crate::Client::disconnect).
@@ -280,7 +301,8 @@ impl AsyncClient {
     /// Returns once the brokers of all machines know of every listener added so
     /// far: an event emitted afterwards anywhere in the cluster is not missed.
     /// Without a link that is at once. See also
-    /// [`Builder::wait_for_cluster`](crate::Builder::wait_for_cluster).
+    /// [`Builder::wait_for_cluster`](crate::Builder::wait_for_cluster). Cancel safe:
+    /// dropping it changes nothing.
     ///
     /// # Errors
     /// [`Error::ClusterIncomplete`] names those that have not confirmed in time;
@@ -294,7 +316,8 @@ impl AsyncClient {
     }
 
     /// Who would get an event of this name: see
-    /// [`Client::audience`](crate::Client::audience).
+    /// [`Client::audience`](crate::Client::audience). Cancel safe: dropping it changes
+    /// nothing.
     ///
     /// # Errors
     /// If the name is not allowed; else as [`AsyncClient::status`].
@@ -304,7 +327,7 @@ impl AsyncClient {
         read_audience(&self.shared().ask("audience", Duration::ZERO, ask).await?)
     }
 
-    /// The broker's status, as JSON.
+    /// The broker's status, as JSON. Cancel safe: dropping it changes nothing.
     ///
     /// # Errors
     /// If it does not come in time.
@@ -313,7 +336,7 @@ impl AsyncClient {
     }
 
     /// How long the broker takes to answer, once everything emitted so far is
-    /// queued at every target.
+    /// queued at every target. Cancel safe: dropping it changes nothing.
     ///
     /// # Errors
     /// As [`AsyncClient::status`].
@@ -353,6 +376,31 @@ impl AsyncClient {
     /// The largest payload that the broker takes, in bytes.
     pub fn max_payload(&self) -> usize {
         self.shared().lock().outbound.max_payload()
+    }
+}
+
+/// What is done if a future fails or is dropped before it is complete.
+pub(super) struct Cleanup<F: FnMut()> {
+    act: F,
+    cancelled: bool,
+}
+
+impl<F: FnMut()> Cleanup<F> {
+    pub(super) fn new(act: F) -> Cleanup<F> {
+        Cleanup { act, cancelled: false }
+    }
+
+    /// It is complete: nothing need be done.
+    pub(super) fn cancel(mut self) {
+        self.cancelled = true;
+    }
+}
+
+impl<F: FnMut()> Drop for Cleanup<F> {
+    fn drop(&mut self) {
+        if !self.cancelled {
+            (self.act)();
+        }
     }
 }
 
