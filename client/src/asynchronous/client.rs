@@ -213,7 +213,9 @@ impl AsyncClient {
         let pattern = Pattern::new(pattern.as_bytes())?;
         let id = self.shared().add_listener(&pattern, placement, listener)?;
         // If it fails or is dropped before all know of it, the listener goes again.
-        let adding = Cleanup::new(|| drop(self.remove_listener(id)));
+        let adding = Cleanup::new(|| {
+            self.remove_listener(id);
+        });
         self.shared().wait_in_force(&pattern).await?;
         if let Some(wait) = self.shared().options.cluster_wait {
             self.wait_for_cluster(wait).await?;
