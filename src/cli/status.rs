@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use netcluster::status::{ClientStatus, Status};
-use netcluster_client::{Client, Reconnect};
+use netcluster_client::{Builder, Client, Reconnect};
 use netcluster_platform::account_name;
 use netcluster_wire::escape;
 use serde_json::Value;
@@ -26,13 +26,20 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
 /// The broker's status. Not as a `Status`, so that what a newer broker says is
 /// shown as well.
 pub fn ask(name: &str, socket: &SocketArgs) -> Result<Value, Failure> {
-    let client = Client::builder()
-        .name(name)
-        .reconnect(Reconnect::Never)
-        // It listens to nothing.
-        .max_payload(0)
-        .connect(socket.path())?;
+    // It listens to nothing.
+    let builder = Client::builder().name(name).reconnect(Reconnect::Never).max_payload(0);
+    let client = connect(builder, socket)?;
     serde_json::from_str(&client.status()?).map_err(unreadable)
+}
+
+/// A broker that is there and does not answer is named.
+fn connect(builder: Builder, socket: &SocketArgs) -> Result<Client, Failure> {
+    socket.connect(builder).map_err(|failure| match socket.listening() {
+        Some((path, pid)) => {
+            failure.note(format_args!("the broker at {} is pid {pid}", path.display()))
+        }
+        None => failure,
+    })
 }
 
 /// What this version knows of it.

@@ -4,7 +4,7 @@
 //! larger than its kind may be, and its header alone says so: nobody need make room for
 //! what is refused.
 
-use netcluster_wire::control;
+use netcluster_wire::control::{self, Audience};
 use netcluster_wire::limits::{HARD_MAX_PAYLOAD_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_STATS_BYTES};
 use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, Source, Welcome};
 
@@ -86,6 +86,13 @@ pub enum SessionEvent<'a> {
         token: u64,
         /// Those that do not know of them, one a line.
         missing: &'a str,
+    },
+    /// Who would get an event.
+    Audience {
+        /// Of the question.
+        token: u64,
+        /// How many.
+        audience: Audience,
     },
     /// The broker's status.
     Stats {
@@ -231,6 +238,10 @@ impl Inbound {
                 token: number,
                 missing: std::str::from_utf8(payload)
                     .map_err(|_| Error::Protocol("a name that is no UTF-8".into()))?,
+            }),
+            (_, Kind::Audience) => Ok(SessionEvent::Audience {
+                token: number,
+                audience: control::decode_audience(payload)?,
             }),
             (_, Kind::Stats) => Ok(SessionEvent::Stats { token: number, json: payload }),
             (_, kind) => Err(Error::Protocol(format!("{kind:?} from a broker"))),
