@@ -97,6 +97,15 @@ impl<I: Io> Shard<I> {
         }
     }
 
+    /// Accepts on the socket that was made again, if it was.
+    pub(super) fn take_listener(&mut self) {
+        let next = self.listeners.as_ref().and_then(|listeners| listeners.try_iter().last());
+        let Some(listener) = next.filter(|_| self.accepting) else { return };
+        if let Err(error) = self.io.accept(listener) {
+            tracing::error!(%error, "cannot accept on the socket that was made again");
+        }
+    }
+
     fn expect_hello(&mut self, target: Target) {
         let deadline_ns = self.deadline_ns(self.shared.config.hello_timeout);
         if self.hellos.listed.len() >= self.hellos.tidy_at {

@@ -10,6 +10,7 @@ use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
 use crate::connection::{Connection, Moving, Receiving, State};
 use crate::mesh::Message;
+use crate::placement::Reason;
 use crate::returning::Listening;
 use crate::status::KickStatus;
 use crate::target::Target;
@@ -82,9 +83,10 @@ impl<I: Io> Shard<I> {
         rest: &[u8],
     ) -> bool {
         self.hold_for_return(&hello, &channel);
+        let peer = self.at(conn).peer.clone();
         let placement = self.placement.as_mut().expect("a shard that accepts has books");
         let shard = placement.place(&channel);
-        let reason = placement.take_reason(hello.previous);
+        let reason = placement.take_reason(hello.previous, &peer);
         if let Some(seat) = &mut self.at(conn).seat {
             seat.spoke();
         }
@@ -124,7 +126,9 @@ impl<I: Io> Shard<I> {
             return;
         }
         let (target, source) = (connection.target, connection.source);
-        tracing::warn!(client = target.client, pid = connection.peer.pid, "disconnected: {text}");
+        let peer = connection.peer.clone();
+        let pid = peer.pid;
+        tracing::warn!(client = target.client, pid, kind = ?code, "disconnected: {text}");
         connection.outbound.truncate();
         let payload = encode_error(code, text);
         let error = frame::encode(Kind::Error, source, 0, b"", &payload);
@@ -134,24 +138,24 @@ impl<I: Io> Shard<I> {
         }
         self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
         if source != Source::NONE {
-            self.note_reason(source, code, text);
+            self.note_reason(Reason { source, peer, code, text: text.to_owned() });
         }
         self.finish(conn, self.shared.config.linger);
         self.start_draining(conn);
     }
 
     /// Has it noted, wherever the client may come back, why it was disconnected.
-    fn note_reason(&mut self, source: Source, code: ErrorCode, text: &str) {
+    fn note_reason(&mut self, reason: Reason) {
         let elsewhere: Vec<u16> = match &mut self.placement {
             Some(placement) => {
-                placement.kicked(source, code, text.to_owned());
+                placement.kicked(reason.clone());
                 let is_one_of_many = placement.is_one_of_many();
                 self.mesh.others().filter(|_| is_one_of_many).collect()
             }
             None => vec![0],
         };
         for shard in elsewhere {
-            self.mesh.send(shard, Message::Kicked(source, code, text.to_owned()));
+            self.mesh.send(shard, Message::Kicked(Box::new(reason.clone())));
         }
     }
 

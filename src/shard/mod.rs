@@ -15,6 +15,7 @@
 //! - `fan_out`: runs onto queues; pauses and resumes emitters
 //! - `control`: what clients ask for
 //! - `flush`: queues onto sockets; copying out what laggards pin
+//! - `audience`: clients that ask who would get an event
 //! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
 //! - `link`, `from_link`: to and from the brokers of other machines
@@ -24,6 +25,7 @@
 //! - `hold`: events that wait for clients that come back
 //! - `report`: its part of `status`
 
+mod audience;
 mod cluster;
 mod control;
 mod crossing;
@@ -42,6 +44,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use netcluster_platform::{Completion, Conn, Io, ReceiveEnd};
@@ -50,6 +53,7 @@ use crate::budget::Budget;
 use crate::channels::Channels;
 use crate::config::ShardConfig;
 use crate::connection::Connection;
+use crate::log::LogCounts;
 use crate::mesh::Mesh;
 use crate::placement::Placement;
 use crate::population::{Limits, Population};
@@ -96,6 +100,8 @@ pub struct Shared {
     pub successor: Successor,
     /// What `status` says of the broker as a whole.
     pub about: Arc<Status>,
+    /// What the log leaves out.
+    pub log: Arc<LogCounts>,
 }
 
 /// One shard of a broker.
@@ -116,6 +122,8 @@ pub struct Shard<I: Io> {
     link: Option<Box<LinkDriver>>,
     /// Only a shard that accepts has it.
     placement: Option<Placement>,
+    /// Where a listener comes from whose socket had to be made again.
+    listeners: Option<mpsc::Receiver<I::Listener>>,
     accepting: bool,
     accept_paused: bool,
     hellos: Hellos,
@@ -191,6 +199,7 @@ impl<I: Io> Shard<I> {
             timers: Timers::default(),
             link: None,
             placement,
+            listeners: None,
             accepting,
             accept_paused: false,
             hellos: Hellos::default(),
@@ -221,6 +230,13 @@ impl<I: Io> Shard<I> {
             shard.start_link(link)?;
         }
         Ok(shard)
+    }
+
+    /// The same shard, which goes on to accept on each listener that comes from there.
+    /// Whoever sends one wakes the shard.
+    pub fn with_listeners(mut self, listeners: mpsc::Receiver<I::Listener>) -> Shard<I> {
+        self.listeners = Some(listeners);
+        self
     }
 
     /// Turns until the shutdown is complete.
@@ -301,7 +317,10 @@ impl<I: Io> Shard<I> {
             Completion::Closed { conn } => self.closed(conn),
             Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
             Completion::DatagramsWritable => self.datagrams_writable(),
-            Completion::Woken => self.take_addresses(),
+            Completion::Woken => {
+                self.take_listener();
+                self.take_addresses();
+            }
         }
     }
 

@@ -44,13 +44,15 @@ pub enum BindError {
         /// Its owner.
         owner: u32,
     },
-    /// Something else was put in the place of the socket just when it was made.
-    Replaced {
-        /// The path.
-        path: PathBuf,
-    },
     /// A live broker listens there.
     InUse {
+        /// The path.
+        path: PathBuf,
+        /// Its process, if that is known.
+        pid: Option<u32>,
+    },
+    /// The broker's socket is gone, and something else has its name.
+    Replaced {
         /// The path.
         path: PathBuf,
     },
@@ -134,15 +136,19 @@ impl fmt::Display for BindError {
                  removed, or choose another socket path",
                 path.display(),
             ),
+            BindError::InUse { path, pid } => {
+                let pid = pid.map(|pid| format!(" as pid {pid}")).unwrap_or_default();
+                write!(
+                    formatter,
+                    "a broker is already running{pid} on {}: stop it first, or choose another \
+                     socket path",
+                    path.display(),
+                )
+            }
             BindError::Replaced { path } => write!(
                 formatter,
-                "something else was put in the place of {} just when it was made: somebody else \
-                 controls its directory, choose another socket path",
-                path.display(),
-            ),
-            BindError::InUse { path } => write!(
-                formatter,
-                "a broker is already running on {}: stop it first, or choose another socket path",
+                "something else has taken the place of {}, and no client finds this broker any \
+                 more: move it away, and the socket is made again",
                 path.display(),
             ),
             BindError::NotASocket { path } => write!(

@@ -15,6 +15,7 @@
 //! Invariant: only a socket is ever removed, and at the end only the one that
 //! this listener made.
 
+mod keeper;
 mod note;
 mod path;
 mod place;
@@ -22,11 +23,13 @@ mod place;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketType};
 
+pub use keeper::SocketKeeper;
 pub use note::Note;
 
 use self::place::{Identity, Place};
@@ -58,7 +61,7 @@ pub struct LocalListener {
     /// Of the socket file, to remove only our own.
     identity: Identity,
     /// Held for the listener's life; see the module.
-    lock: OwnedFd,
+    lock: Arc<OwnedFd>,
 }
 
 impl LocalListener {
@@ -67,14 +70,26 @@ impl LocalListener {
     /// # Errors
     /// Each variant of [`BindError`] says what to do about it.
     pub fn bind(path: &Path, options: &BindOptions) -> Result<LocalListener, BindError> {
-        let address = path::address(path)?;
-        let group = options.group.as_ref().map(path::group_id).transpose()?;
+        path::address(path)?;
+        options.group.as_ref().map(path::group_id).transpose()?;
         path::ensure_parent(path, options.create_parent)?;
         let place = Place::open(path)?;
         // Looked at before there is a lock file, so that a refusal leaves nothing
         // behind, and again under the lock, where the answer holds.
         place.is_occupied()?;
         let lock = place.lock()?;
+        LocalListener::make(place, options, Arc::new(lock))
+    }
+
+    /// Makes the socket, under its lock.
+    fn make(
+        place: Place,
+        options: &BindOptions,
+        lock: Arc<OwnedFd>,
+    ) -> Result<LocalListener, BindError> {
+        let path = place.path();
+        let address = path::address(path)?;
+        let group = options.group.as_ref().map(path::group_id).transpose()?;
         path::remove_stale(&place, &address)?;
         let fd = stream_socket().map_err(|error| BindError::system("create a socket", error))?;
         // The file gets these permissions, or less by the process's mask: there is no
@@ -122,6 +137,12 @@ impl LocalListener {
     /// Accepts a connection. It does not block if the listener was set so.
     pub(crate) fn accept(&self) -> io::Result<LocalSocket> {
         Ok(LocalSocket::accepted(accept_fd(&self.fd)?))
+    }
+
+    /// What makes the socket again if its file is removed; given the options that it was
+    /// bound with.
+    pub fn keeper(&self, options: &BindOptions) -> Option<SocketKeeper> {
+        Some(SocketKeeper::new(self, options))
     }
 
     /// Removes the socket file if it is still the one this listener made. Also
@@ -253,6 +274,16 @@ fn stream_socket() -> Result<OwnedFd, Errno> {
     let fd = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
     Ok(fd)
+}
+
+/// The process that listens at `path`, if the system tells. It need not answer.
+pub fn listening_pid(path: &Path) -> Option<u32> {
+    let address = path::address(path).ok()?;
+    let fd = stream_socket().ok()?;
+    // Not blocking: a full backlog is not worth waiting for.
+    rustix::io::ioctl_fionbio(&fd, true).ok()?;
+    rustix::net::connect(&fd, &address).ok()?;
+    Some(peer(&fd).pid).filter(|&pid| pid != 0)
 }
 
 /// Connects to a local listener, blocking; for tests.

@@ -25,6 +25,8 @@ use crate::{Completion, LocalListener};
 /// The listener and how it is watched.
 pub(super) struct Acceptor {
     listener: LocalListener,
+    /// Takes the listener's place once that is watched no more.
+    next: Option<LocalListener>,
     state: State,
 }
 
@@ -45,12 +47,17 @@ const CANCEL: Token = Token { kind: Kind::CancelAccept, slot: 0 };
 
 impl UringIo {
     pub(super) fn start_accept(&mut self, listener: LocalListener) -> io::Result<()> {
-        if self.acceptor.is_some() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "already accepting"));
-        }
         // There is no flag for a single accept that must not block.
         rustix::io::ioctl_fionbio(&listener, true)?;
-        self.acceptor = Some(Acceptor { listener, state: State::Ready });
+        match &mut self.acceptor {
+            Some(acceptor) if acceptor.state == State::Waiting => {
+                acceptor.state = State::Stopping;
+                acceptor.next = Some(listener);
+                self.cancel_accept();
+            }
+            Some(acceptor) if acceptor.state == State::Stopping => acceptor.next = Some(listener),
+            _ => self.acceptor = Some(Acceptor { listener, next: None, state: State::Ready }),
+        }
         Ok(())
     }
 
@@ -63,19 +70,23 @@ impl UringIo {
     pub(super) fn end_accept(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
         match acceptor.state {
-            State::Stopping => {}
+            State::Stopping => acceptor.next = None,
             State::Paused | State::Ready => self.acceptor = None,
             State::Waiting => {
                 acceptor.state = State::Stopping;
                 // From now on nobody finds the socket; who is connecting at this
                 // moment is refused when the descriptor closes.
                 acceptor.listener.unlink();
-                let which = types::CancelBuilder::user_data(ACCEPT.bits());
-                let cancel = opcode::AsyncCancel2::new(which).build().user_data(CANCEL.bits());
-                // SAFETY: it points to nothing.
-                unsafe { self.ring.push(&cancel) };
+                self.cancel_accept();
             }
         }
+    }
+
+    fn cancel_accept(&mut self) {
+        let which = types::CancelBuilder::user_data(ACCEPT.bits());
+        let cancel = opcode::AsyncCancel2::new(which).build().user_data(CANCEL.bits());
+        // SAFETY: it points to nothing.
+        unsafe { self.ring.push(&cancel) };
     }
 
     /// Whether there may be connections to accept.
@@ -121,10 +132,13 @@ impl UringIo {
     }
 
     pub(super) fn on_acceptable(&mut self) {
-        match &mut self.acceptor {
-            Some(Acceptor { state: State::Stopping, .. }) => self.acceptor = None,
-            Some(acceptor) => acceptor.state = State::Ready,
-            None => {}
+        let Some(acceptor) = &mut self.acceptor else { return };
+        if acceptor.state == State::Stopping {
+            let next = acceptor.next.take();
+            self.acceptor =
+                next.map(|listener| Acceptor { listener, next: None, state: State::Ready });
+        } else {
+            acceptor.state = State::Ready;
         }
     }
 }

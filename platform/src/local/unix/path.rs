@@ -160,7 +160,10 @@ pub(super) fn remove_stale(place: &Place, address: &SocketAddrUnix) -> Result<()
             // A broker just killed has let go of its lock, but its ring, which the
             // kernel takes down later, may still hold the listening socket.
             _ if start.elapsed() < DYING_PREDECESSOR => std::thread::sleep(LOOK_AGAIN),
-            _ => return Err(BindError::InUse { path: path.to_owned() }),
+            _ => {
+                let pid = super::listening_pid(path);
+                return Err(BindError::InUse { path: path.to_owned(), pid });
+            }
         }
     }
     place.remove()

@@ -62,6 +62,27 @@ impl Place {
         &self.path
     }
 
+    /// The file that is there.
+    pub(super) fn identity(&self) -> Result<Option<Identity>, BindError> {
+        match self.look(&self.name) {
+            Ok(status) => Ok(Some(identity(&status))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(BindError::system("look at the socket", error)),
+        }
+    }
+
+    /// Whether this lock is the file that others would try to lock.
+    pub(super) fn is_locked_by(&self, lock: &OwnedFd) -> bool {
+        let held = rustix::fs::fstat(lock).map(|status| identity(&status));
+        held.is_ok() && self.look(&self.lock_name()).map(|status| identity(&status)) == held
+    }
+
+    fn lock_name(&self) -> OsString {
+        let mut name = self.name.clone();
+        name.push(".lock");
+        name
+    }
+
     /// Whether there is a socket, live or stale; anything else is refused.
     pub(super) fn is_occupied(&self) -> Result<bool, BindError> {
         match self.look(&self.name) {
@@ -92,14 +113,14 @@ impl Place {
 
     /// Takes the lock that belongs to the socket.
     pub(super) fn lock(&self) -> Result<OwnedFd, BindError> {
-        let mut name = self.name.clone();
-        name.push(".lock");
+        let name = self.lock_name();
         for _ in 0..LOCK_TRIES {
             let Some(fd) = self.open_lock(&name)? else { continue };
             match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
-                    return Err(BindError::InUse { path: self.path.clone() });
+                    let pid = super::listening_pid(&self.path);
+                    return Err(BindError::InUse { path: self.path.clone(), pid });
                 }
                 Err(error) => return Err(lock_error(error)),
             }
