@@ -172,7 +172,6 @@ fn a_removed_socket_comes_back_and_clients_find_the_broker_again() {
             let mut on = broker.on(&["log"]);
             for round in ["once", "twice"] {
                 fs::remove_file(broker.socket()).unwrap();
-                broker.run(&["emit", "log", "x"]).failed(3, "no broker answers");
                 wait_until("the socket is back", || broker.socket().exists());
                 broker.run(&["emit", "log", round]).succeeded();
                 assert_eq!(on.line(), format!("log {round}"), "{backend}");
