@@ -11,7 +11,7 @@
 //! # Ok::<(), netcluster_client::Error>(())
 //! ```
 //!
-//! - [`Client`]: the blocking client. `asynchronous::AsyncClient`: the same for
+//! - [`Client`]: the blocking client. `AsyncClient`: the same for
 //!   async programs (feature `tokio`).
 //! - [`session`]: the conversation with the broker without IO, for drivers of
 //!   their own.
@@ -45,6 +45,8 @@ mod shared;
 mod stream;
 mod subscription;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncClient;
 pub use backoff::Reconnect;
 pub use builder::{Builder, QueuePolicy};
 pub use client::Client;
@@ -52,7 +54,8 @@ pub use error::{DisconnectReason, Error};
 pub use lifecycle::Lifecycle;
 pub use loss::Lost;
 pub use message::{Message, OwnedMessage};
+pub use netcluster_wire::control::Audience;
 pub use netcluster_wire::{ErrorCode, LossReason, NameError, PatternError, Source};
-pub use path::default_socket_path;
+pub use path::{SOCKET_VARIABLE, default_socket_path, default_socket_paths};
 pub use registry::ListenerId;
 pub use subscription::{RecvError, Subscription};
