@@ -204,7 +204,6 @@ fn a_check_refuses_the_settings_that_serve_refuses() {
     check(&["--config", "/nowhere/c.toml"]).failed(2, "cannot read the configuration");
     let file = directory.file("c.toml", "[link]\ngroups = 65\n");
     check(&["--config", file.to_str().unwrap()]).failed(2, "groups must be between 1 and 64");
-    check(&["--socket", NO_SOCKET]).failed(2, "unexpected argument '--socket'");
     check(&["--peer", "a b"]).failed(2, "db1:4454");
 }
 

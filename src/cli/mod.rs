@@ -5,12 +5,14 @@
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
 //!   a command.
+//! - `cluster`: whether there was one to wait for.
 //! - `failure`: why a command failed, and the exit code that goes with it.
 //!
 //! Invariant: standard output carries the result alone; notices, the log and
 //! errors go to standard error.
 
 mod args;
+mod cluster;
 mod completions;
 mod demo;
 mod emit;

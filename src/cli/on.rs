@@ -7,6 +7,7 @@ use netcluster_client::{Client, DisconnectReason, Lifecycle, Message, Source};
 use netcluster_wire::Pattern;
 
 use super::args::{Format, OnArgs};
+use super::cluster;
 use super::failure::{Code, Failure};
 use super::output::{Ended, Output, notice};
 use super::render;
@@ -63,6 +64,12 @@ pub fn run(args: &OnArgs) -> Result<(), Failure> {
                 printer.print(message);
             }
         })?;
+    }
+    // Also when quiet: it is about what will be missing.
+    if args.wait_cluster.is_some()
+        && let Some(doubt) = cluster::doubt(&client)
+    {
+        notice(doubt);
     }
     if !quiet {
         let patterns = args.patterns.iter().map(|pattern| render::escaped(pattern));

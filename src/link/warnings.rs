@@ -18,6 +18,7 @@ pub(super) enum Kind {
     TooManyPeers,
     MissingPair,
     DeafGroup,
+    Unlinked,
 }
 
 #[derive(Default)]
