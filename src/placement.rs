@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -54,10 +54,35 @@ pub struct Placement {
     keeps: Option<u16>,
     clients_of_shard: Vec<usize>,
     channels: HashMap<Arc<str>, ChannelBook, FixedState>,
-    reasons: VecDeque<(Source, ErrorCode, String)>,
+    reasons: VecDeque<Reason>,
     next_client: u32,
     /// From one number to the next: others may be given by other shards.
     client_step: u32,
+}
+
+/// Why the broker disconnected a client. Every shard that accepts has it in its books:
+/// the client may come back on any.
+#[derive(Clone, Debug)]
+pub struct Reason {
+    /// Which client.
+    pub source: Source,
+    /// What it is about.
+    pub code: ErrorCode,
+    /// In words.
+    pub text: String,
+    /// Whether its successor was told, by whichever shard.
+    pub told: Told,
+}
+
+/// Something that is told once, whoever of several does it.
+#[derive(Clone, Debug, Default)]
+pub struct Told(Arc<AtomicBool>);
+
+impl Told {
+    /// Whether nobody has told it yet; then it is told now.
+    fn first(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
 }
 
 struct ChannelBook {
@@ -160,17 +185,18 @@ impl Placement {
     }
 
     /// Remembers why a client was disconnected.
-    pub fn kicked(&mut self, source: Source, code: ErrorCode, text: String) {
+    pub fn kicked(&mut self, reason: Reason) {
         if self.reasons.len() == MAX_REASONS {
             self.reasons.pop_front();
         }
-        self.reasons.push_back((source, code, text));
+        self.reasons.push_back(reason);
     }
 
     /// Why the client that had this source was disconnected, told once.
     pub fn take_reason(&mut self, source: Source) -> Option<(ErrorCode, String)> {
-        let at = self.reasons.iter().rposition(|(other, ..)| *other == source)?;
-        self.reasons.remove(at).map(|(_, code, text)| (code, text))
+        let at = self.reasons.iter().rposition(|reason| reason.source == source)?;
+        let reason = self.reasons.remove(at).filter(|reason| reason.told.first())?;
+        Some((reason.code, reason.text))
     }
 }
 
@@ -219,8 +245,14 @@ mod tests {
     fn a_reason_is_told_once() {
         let mut placement = Placement::new(1, 1, 1, Population::default());
         let source = Source { node: 1, client: 2 };
-        placement.kicked(source, ErrorCode::Stalled, "slow".into());
-        assert_eq!(placement.take_reason(source), Some((ErrorCode::Stalled, "slow".into())));
+        let (code, told) = (ErrorCode::Stalled, Told::default());
+        let reason = Reason { source, code, text: "slow".into(), told };
+        placement.kicked(reason.clone());
+        assert_eq!(placement.take_reason(source), Some((code, "slow".into())));
         assert_eq!(placement.take_reason(source), None);
+        // Nor by another shard, which has it in its books too.
+        let mut other = Placement::new(1, 1, 1, Population::default());
+        other.kicked(reason);
+        assert_eq!(other.take_reason(source), None);
     }
 }

@@ -10,6 +10,7 @@ use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
 use crate::connection::{Connection, Moving, Receiving, State};
 use crate::mesh::Message;
+use crate::placement::{Reason, Told};
 use crate::returning::Listening;
 use crate::status::KickStatus;
 use crate::target::Target;
@@ -178,24 +179,25 @@ impl<I: Io> Shard<I> {
         }
         self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
         if source != Source::NONE {
-            self.note_reason(source, code, text);
+            let (text, told) = (text.to_owned(), Told::default());
+            self.note_reason(Reason { source, code, text, told });
         }
         self.leave_within(conn, self.shared.config.linger);
         self.start_draining(conn);
     }
 
     /// Has it noted, wherever the client may come back, why it was disconnected.
-    fn note_reason(&mut self, source: Source, code: ErrorCode, text: &str) {
+    fn note_reason(&mut self, reason: Reason) {
         let elsewhere: Vec<u16> = match &mut self.placement {
             Some(placement) => {
-                placement.kicked(source, code, text.to_owned());
+                placement.kicked(reason.clone());
                 let is_one_of_many = placement.is_one_of_many();
                 self.mesh.others().filter(|_| is_one_of_many).collect()
             }
             None => vec![0],
         };
         for shard in elsewhere {
-            self.mesh.send(shard, Message::Kicked(source, code, text.to_owned()));
+            self.mesh.send(shard, Message::Kicked(Box::new(reason.clone())));
         }
     }
 
