@@ -75,6 +75,14 @@ fn peer(peer: &PeerStatus) -> Vec<String> {
         };
         sentences.push(format!("{} of {who} were lost for good{more}", counted(lost, "event")));
     }
+    if !peer.deaf_groups.is_empty() {
+        let groups: Vec<String> = peer.deaf_groups.iter().map(|group| escaped(group)).collect();
+        sentences.push(format!(
+            "multicast of {who} arrives, but not in the groups {}: its events come by unicast; look \
+             at what firewalls and switches filter",
+            groups.join(", ")
+        ));
+    }
     if peer.since_ms < SETTLED_MS {
         return sentences;
     }
@@ -84,12 +92,6 @@ fn peer(peer: &PeerStatus) -> Vec<String> {
         ));
     }
     if !peer.deaf_groups.is_empty() {
-        let groups: Vec<String> = peer.deaf_groups.iter().map(|group| escaped(group)).collect();
-        sentences.push(format!(
-            "multicast of {who} arrives, but not in the groups {}: its events come by unicast; look \
-             at what firewalls and switches filter",
-            groups.join(", ")
-        ));
         return sentences;
     }
     let advice = "where multicast is to work, suspect a firewall, or a switch with IGMP snooping \
