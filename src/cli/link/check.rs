@@ -40,8 +40,8 @@ use diagnose::{Finding, Level};
 
 const EXAMPLES: &str = "\
 Give it the settings of the broker; the broker may run meanwhile: the check has sockets of its
-own, whatever --unicast-port says, and asks the broker as well. It takes two seconds. It exits with 1
-if there is a problem.
+own, whatever --unicast-port says, and asks the broker as well. It takes two seconds.
+The check exits with 1 if there is a problem.
 
 Examples:
   netcluster link check
