@@ -30,7 +30,7 @@ const ABOUT: &str = "broker";
 /// # Errors
 /// Why nobody answers.
 pub fn ask(socket: Option<PathBuf>) -> Result<Status, String> {
-    let socket = SocketArgs { socket };
+    let socket = SocketArgs { socket, wait: None };
     let asked = status::ask("netcluster link check", &socket).and_then(status::read);
     asked.map_err(|failure| failure.to_string())
 }
