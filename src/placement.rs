@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use netcluster_platform::Peer;
 use netcluster_wire::{ErrorCode, Source};
 
 /// Clients of one channel that share a shard before another one is used.
@@ -66,6 +67,8 @@ pub struct Placement {
 pub struct Reason {
     /// Which client.
     pub source: Source,
+    /// Whose it was: nobody else is told.
+    pub peer: Peer,
     /// What it is about.
     pub code: ErrorCode,
     /// In words.
@@ -192,9 +195,11 @@ impl Placement {
         self.reasons.push_back(reason);
     }
 
-    /// Why the client that had this source was disconnected, told once.
-    pub fn take_reason(&mut self, source: Source) -> Option<(ErrorCode, String)> {
-        let at = self.reasons.iter().rposition(|reason| reason.source == source)?;
+    /// Why the client that had this source was disconnected, told once, and to the same
+    /// user alone.
+    pub fn take_reason(&mut self, source: Source, peer: &Peer) -> Option<(ErrorCode, String)> {
+        let is_it = |reason: &Reason| reason.source == source && reason.peer.is_same_user(peer);
+        let at = self.reasons.iter().rposition(is_it)?;
         let reason = self.reasons.remove(at).filter(|reason| reason.told.first())?;
         Some((reason.code, reason.text))
     }
@@ -242,17 +247,24 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_told_once() {
+    fn a_reason_is_told_once_and_to_the_same_user() {
         let mut placement = Placement::new(1, 1, 1, Population::default());
         let source = Source { node: 1, client: 2 };
-        let (code, told) = (ErrorCode::Stalled, Told::default());
-        let reason = Reason { source, code, text: "slow".into(), told };
-        placement.kicked(reason.clone());
-        assert_eq!(placement.take_reason(source), Some((code, "slow".into())));
-        assert_eq!(placement.take_reason(source), None);
-        // Nor by another shard, which has it in its books too.
-        let mut other = Placement::new(1, 1, 1, Population::default());
-        other.kicked(reason);
-        assert_eq!(other.take_reason(source), None);
+        let user = |uid| Peer { uid, ..Peer::UNKNOWN };
+        let account = |name: &str| Peer { user: Some(name.into()), ..Peer::UNKNOWN };
+        for (own, other) in [(user(7), user(8)), (account("S-1-5-7"), account("S-1-5-8"))] {
+            let (code, text) = (ErrorCode::Stalled, "slow".to_owned());
+            let (peer, told) = (own.clone(), Told::default());
+            let reason = Reason { source, peer, code, text: text.clone(), told };
+            placement.kicked(reason.clone());
+            assert_eq!(placement.take_reason(source, &other), None);
+            let own = Peer { pid: 99, ..own };
+            assert_eq!(placement.take_reason(source, &own), Some((code, text)));
+            assert_eq!(placement.take_reason(source, &own), None);
+            // Nor by another shard, which has it in its books too.
+            let mut elsewhere = Placement::new(1, 1, 1, Population::default());
+            elsewhere.kicked(reason);
+            assert_eq!(elsewhere.take_reason(source, &own), None);
+        }
     }
 }

@@ -70,7 +70,7 @@ mod timeout;
 pub mod transmit;
 mod unanswered;
 mod unlinked;
-mod warnings;
+pub mod warnings;
 pub mod window;
 
 #[cfg(test)]

@@ -140,8 +140,9 @@ impl<I: Io> Shard<I> {
             return false;
         };
         self.hold_for_return(&hello, &channel);
+        let peer = self.at(conn).peer.clone();
         let placement = self.placement.as_mut().expect("it has its books still");
-        let reason = placement.take_reason(hello.previous);
+        let reason = placement.take_reason(hello.previous, &peer);
         if shard == self.id {
             self.open(conn, hello, &channel, reason);
             return true;
@@ -178,7 +179,9 @@ impl<I: Io> Shard<I> {
             return;
         }
         let (target, source) = (connection.target, connection.source);
-        tracing::warn!(client = target.client, pid = connection.peer.pid, "disconnected: {text}");
+        let peer = connection.peer.clone();
+        let pid = peer.pid;
+        tracing::warn!(client = target.client, pid, kind = ?code, "disconnected: {text}");
         connection.outbound.truncate();
         let payload = encode_error(code, text);
         let error = frame::encode(Kind::Error, source, 0, b"", &payload);
@@ -189,7 +192,7 @@ impl<I: Io> Shard<I> {
         self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
         if source != Source::NONE {
             let (text, told) = (text.to_owned(), Told::default());
-            self.note_reason(Reason { source, code, text, told });
+            self.note_reason(Reason { source, peer, code, text, told });
         }
         self.leave_within(conn, self.shared.config.linger);
         self.start_draining(conn);

@@ -51,6 +51,7 @@ use crate::budget::Budget;
 use crate::channels::Channels;
 use crate::config::ShardConfig;
 use crate::connection::Connection;
+use crate::log::LogCounts;
 use crate::mesh::Mesh;
 use crate::placement::{Placement, Population};
 use crate::returning::{Record, Returning, Successor};
@@ -95,6 +96,8 @@ pub struct Shared {
     pub successor: Successor,
     /// What `status` says of the broker as a whole.
     pub about: Arc<Status>,
+    /// What the log leaves out.
+    pub log: Arc<LogCounts>,
 }
 
 /// One shard of a broker.
