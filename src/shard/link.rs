@@ -16,7 +16,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use netcluster_platform::{Datagrams, Io, Slice};
+use netcluster_platform::{Datagrams, Io, Slice, Snapshots};
 use netcluster_wire::Pattern;
 
 use crate::connection::Blocker;
@@ -59,6 +59,8 @@ pub struct LinkStart<S> {
     pub about: LinkIo,
     /// Addresses of unicast peers, as they are resolved: always all of them.
     pub addresses: Option<Addresses>,
+    /// Whether this machine is another one than before.
+    pub snapshots: Option<Snapshots>,
 }
 
 /// The link, as its shard keeps it.
@@ -75,6 +77,7 @@ pub(super) struct LinkDriver {
     /// Events that other shards were not sent, as they were behind.
     pub(super) missed: Vec<(u16, Lost)>,
     addresses: Option<Addresses>,
+    snapshots: Option<Snapshots>,
     about: LinkIo,
     /// The socket has no room.
     blocked: bool,
@@ -100,6 +103,9 @@ impl<I: Io> Shard<I> {
         if let Some(addresses) = &start.addresses {
             addresses.wake(self.io.waker());
         }
+        if let Some(snapshots) = &start.snapshots {
+            snapshots.wake(self.io.waker());
+        }
         let link = Link::new(start.config, start.session, start.entropy, self.now_ns);
         self.link = Some(Box::new(LinkDriver {
             link,
@@ -109,19 +115,28 @@ impl<I: Io> Shard<I> {
             waiting: Vec::new(),
             missed: Vec::new(),
             addresses: start.addresses,
+            snapshots: start.snapshots,
             about: start.about,
             blocked: false,
             more: false,
             logged_ns: 0,
         }));
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
-        self.take_addresses();
+        self.look_outside();
         Ok(())
     }
 
-    /// Takes the addresses that the names of peers have resolved to.
-    pub(super) fn take_addresses(&mut self) {
+    /// Looks whether this machine is another one, and at the addresses that the
+    /// names of peers have resolved to: what threads have noticed that wake this
+    /// shard.
+    pub(super) fn look_outside(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
+        if driver.snapshots.as_ref().is_some_and(Snapshots::has_changed) {
+            tracing::warn!(
+                "this machine was restored from a snapshot or cloned: the link begins a new session"
+            );
+            driver.link.renew(self.now_ns);
+        }
         if let Some(latest) = driver.addresses.as_ref().and_then(Addresses::latest) {
             let Resolved { addresses, unresolved } = latest;
             driver.link.set_unicast_peers(self.now_ns, addresses, unresolved);
@@ -400,7 +415,7 @@ impl<I: Io> Shard<I> {
         if let Some(place) = self.io.datagram_place() {
             driver.link.set_local_addresses(place.local_addresses);
         }
-        self.take_addresses();
+        self.look_outside();
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
     }
 }

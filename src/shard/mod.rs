@@ -283,7 +283,7 @@ impl<I: Io> Shard<I> {
             Completion::Closed { conn } => self.closed(conn),
             Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
             Completion::DatagramsWritable => self.datagrams_writable(),
-            Completion::Woken => self.take_addresses(),
+            Completion::Woken => self.look_outside(),
         }
     }
 
