@@ -27,6 +27,8 @@ pub enum Kind {
     LargeEvent,
     /// Its multicast arrives, but not in one of the groups.
     DeafGroup,
+    /// It is heard, and does not answer.
+    Unlinked,
 }
 
 #[derive(Default)]
