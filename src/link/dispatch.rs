@@ -138,6 +138,9 @@ impl Link {
                 if (hello.answer || has_moved) && self.may_answer(now_ns, from) {
                     self.say_hello_to(from.0, has_moved);
                 }
+                if let Some(peer) = self.peers.at_mut(slot) {
+                    peer.identity.datagram_bytes = hello.datagram_bytes;
+                }
                 self.multicast_heard(now_ns, slot);
             }
             Control::Challenge(challenge) if !is_ending => {
@@ -165,7 +168,8 @@ impl Link {
                 }
             }
             Control::Neighbours(list) => self.on_neighbours(now_ns, slot, list),
-            Control::Challenge(_) | Control::Answer(_) | Control::ProbeReply(_) => {}
+            Control::ProbeReply(reply) => self.on_probe_reply(now_ns, slot, reply),
+            Control::Challenge(_) | Control::Answer(_) => {}
         }
     }
 
@@ -237,6 +241,7 @@ impl Link {
         if let Some(sample) = sample {
             self.sending.pace.report(now_ns, id, sample, 0);
         }
+        self.note_request(now_ns, at, slot, nak);
         self.request_repairs(now_ns, at, slot, nak);
         self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
     }
@@ -282,7 +287,7 @@ impl Link {
         Hello {
             node: self.config.node,
             groups: u16::from(self.settings.groups),
-            datagram_bytes: self.config.datagram_bytes as u16,
+            datagram_bytes: self.datagram_bytes as u16,
             settings: self.settings.hash,
             answer,
             cluster: &self.config.cluster,

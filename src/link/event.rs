@@ -65,6 +65,8 @@ pub enum LinkEvent {
     /// Something that a person should look at. Not more than one of a kind and
     /// peer in ten seconds.
     Warn(String),
+    /// Something that a person may want to know.
+    Note(String),
 }
 
 /// Whole event frames of one source and one name.

@@ -203,8 +203,10 @@ impl Link {
                 own.flow.set_path(id, path);
             }
             self.forget_unwanted();
+            self.fit_streams();
         }
         self.answer_interest(slot);
+        self.run_path_size(now_ns, slot);
     }
 
     /// Drops what streams that lost their last receiver have not sent.

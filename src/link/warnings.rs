@@ -18,6 +18,8 @@ pub(super) enum Kind {
     TooManyPeers,
     MissingPair,
     DeafGroup,
+    InVain,
+    NarrowPath,
 }
 
 #[derive(Default)]

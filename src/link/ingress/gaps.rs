@@ -14,7 +14,13 @@
 //! would be. If it does not, a request or a repair was lost, and waiting longer
 //! would only make the others late.
 //!
-//! Invariant: gaps are in order, not empty, and do not touch or overlap.
+//! A number that is asked for again and again while others arrive cannot come: the
+//! way drops it whenever it is sent, for its size as a rule. It is *in vain*, and
+//! given up. A sender serves low numbers first, so the time counts from the last
+//! repair of a lower one: what merely waits its turn on a slow way is not in vain.
+//!
+//! Invariant: gaps are in order, not empty, and do not touch or overlap. Times of
+//! first requests do not fall from one gap to the next.
 
 use std::collections::VecDeque;
 
@@ -30,11 +36,21 @@ pub const MIN_RETRY_NS: u64 = 4_000_000;
 /// The longest.
 pub const MAX_RETRY_NS: u64 = 50_000_000;
 
+/// A number that was asked for since then, while others arrived, is in vain …
+pub const IN_VAIN_NS: u64 = 2_000_000_000;
+
+/// … if a repair does not take so long that this many of them take longer, …
+const IN_VAIN_REPAIRS: u64 = 4;
+
+/// … and if it was asked for at least so often.
+pub const IN_VAIN_REQUESTS: u32 = 16;
+
 /// Numbers remembered that came after several requests.
 const MAX_AMBIGUOUS: usize = 64;
 
 const _: () = assert!(FIRST_NAK_NS < MIN_RETRY_NS);
 const _: () = assert!(MIN_RETRY_NS < MAX_RETRY_NS);
+const _: () = assert!(IN_VAIN_REQUESTS as u64 * MAX_RETRY_NS < IN_VAIN_NS);
 
 /// Consecutive numbers that share their history of requests.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +62,29 @@ struct Gap {
     asked_ns: u64,
     /// The wait after the last request; 0 if there was none.
     wait_ns: u64,
+    /// When it was asked for first, if it was.
+    first_asked_ns: u64,
+    requests: u32,
+    /// When a lower number, above the gap before this one, was repaired.
+    progress_ns: u64,
+}
+
+impl Gap {
     /// Whether it was asked for exactly once: then its arrival is a measurement.
-    is_asked_once: bool,
+    fn is_asked_once(&self) -> bool {
+        self.requests == 1
+    }
+}
+
+/// Numbers that were given up although the sender may still have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vain {
+    /// Numbers below this are not waited for.
+    pub end: u64,
+    /// How many were missing.
+    pub numbers: u64,
+    /// How often the one that was asked for most was.
+    pub requests: u32,
 }
 
 /// The gaps of one stream.
@@ -64,6 +101,8 @@ pub(super) struct Gaps {
     ambiguous: VecDeque<(u64, u64)>,
     /// The shortest first wait, since requests were too early.
     backed_off_ns: u64,
+    /// Before that, no request for any of them counts as in vain.
+    progress_ns: u64,
 }
 
 impl Gaps {
@@ -101,8 +140,16 @@ impl Gaps {
         }
         let due_ns = now_ns.saturating_add(FIRST_NAK_NS);
         self.due_ns = if self.gaps.is_empty() { due_ns } else { self.due_ns.min(due_ns) };
-        let is_asked_once = false;
-        self.gaps.push_back(Gap { first, end, due_ns, asked_ns: 0, wait_ns: 0, is_asked_once });
+        self.gaps.push_back(Gap {
+            first,
+            end,
+            due_ns,
+            asked_ns: 0,
+            wait_ns: 0,
+            first_asked_ns: 0,
+            requests: 0,
+            progress_ns: 0,
+        });
         self.missing += end - first;
     }
 
@@ -110,7 +157,7 @@ impl Gaps {
     pub fn arrived(&mut self, number: u64, now_ns: u64) {
         let at = self.gaps.partition_point(|gap| gap.end <= number);
         let Some(gap) = self.gaps.get_mut(at).filter(|gap| gap.first <= number) else { return };
-        if gap.is_asked_once {
+        if gap.is_asked_once() {
             self.sample_ns = Some(now_ns.saturating_sub(gap.asked_ns));
             self.backed_off_ns = 0;
         } else if gap.wait_ns > 0 {
@@ -120,15 +167,58 @@ impl Gaps {
             self.ambiguous.push_back((number, gap.wait_ns));
         }
         self.missing -= 1;
-        self.repaired += u64::from(gap.wait_ns > 0);
+        let is_repair = gap.wait_ns > 0;
+        self.repaired += u64::from(is_repair);
         let rest = Gap { first: number + 1, ..*gap };
         gap.end = number;
-        match (gap.first < gap.end, rest.first < rest.end) {
-            (true, true) => self.gaps.insert(at + 1, rest),
-            (true, false) => {}
-            (false, true) => *gap = rest,
-            (false, false) => drop(self.gaps.remove(at)),
+        let behind = match (gap.first < gap.end, rest.first < rest.end) {
+            (true, true) => {
+                self.gaps.insert(at + 1, rest);
+                at + 1
+            }
+            (true, false) => at + 1,
+            (false, true) => {
+                *gap = rest;
+                at
+            }
+            (false, false) => {
+                self.gaps.remove(at);
+                at
+            }
+        };
+        if is_repair && let Some(behind) = self.gaps.get_mut(behind) {
+            behind.progress_ns = now_ns;
         }
+    }
+
+    /// Whatever was asked for in vain so far, it was not for the way: nothing came
+    /// at all, or it was refused here.
+    pub fn forgive(&mut self, now_ns: u64) {
+        self.progress_ns = now_ns;
+    }
+
+    /// What was asked for in vain, from the first gap on: of the numbers below `sent`,
+    /// as others the sender does not have yet.
+    pub fn in_vain(&self, now_ns: u64, repair_ns: u64, sent: u64) -> Option<Vain> {
+        let patience_ns = repair_ns.saturating_mul(IN_VAIN_REPAIRS).max(IN_VAIN_NS);
+        let mut since_ns = self.progress_ns;
+        let mut vain: Option<Vain> = None;
+        for gap in &self.gaps {
+            since_ns = since_ns.max(gap.progress_ns);
+            let begun_ns = since_ns.max(gap.first_asked_ns);
+            let is_young = now_ns < begun_ns.saturating_add(patience_ns);
+            if gap.requests < IN_VAIN_REQUESTS || is_young || gap.first >= sent {
+                break;
+            }
+            let end = gap.end.min(sent);
+            let (numbers, requests) = vain.map_or((0, 0), |vain| (vain.numbers, vain.requests));
+            vain = Some(Vain {
+                end,
+                numbers: numbers + end - gap.first,
+                requests: requests.max(gap.requests),
+            });
+        }
+        vain
     }
 
     /// A number came that was there before.
@@ -159,6 +249,7 @@ impl Gaps {
                 gap.first = number;
                 return;
             }
+            self.progress_ns = self.progress_ns.max(gap.progress_ns);
             self.gaps.pop_front();
         }
     }
@@ -190,10 +281,11 @@ impl Gaps {
                     first: gap.first,
                     count: u32::try_from(numbers).unwrap_or(u32::MAX),
                 });
-                gap.is_asked_once = gap.wait_ns == 0;
-                if gap.is_asked_once {
+                if gap.requests == 0 {
                     self.seen_lost += numbers;
+                    gap.first_asked_ns = now_ns;
                 }
+                gap.requests = gap.requests.saturating_add(1);
                 gap.wait_ns = match gap.wait_ns {
                     0 => first_wait_ns,
                     wait_ns => (2 * wait_ns).min(MAX_RETRY_NS),
@@ -344,6 +436,61 @@ mod tests {
         assert_eq!(repair_ns, 20 * MS);
         assert_eq!(requests[0], 3);
         assert_eq!(requests[5..], [1; 5], "{requests:?}");
+    }
+
+    /// Asks for all that is due until then.
+    fn ask_until(gaps: &mut Gaps, end_ns: u64) {
+        while let Some(now_ns) = gaps.next_ns().filter(|due_ns| *due_ns < end_ns) {
+            poll(gaps, now_ns, 0);
+        }
+    }
+
+    #[test]
+    fn should_give_up_what_was_asked_for_in_vain() {
+        let mut gaps = Gaps::default();
+        gaps.notice(3, 5, 0);
+        gaps.notice(9, 10, 500 * MS);
+        let end_ns = FIRST_NAK_NS + IN_VAIN_NS;
+        ask_until(&mut gaps, end_ns);
+        assert_eq!(gaps.in_vain(end_ns - 1, 0, 10), None);
+        let vain = gaps.in_vain(end_ns, 0, 10).unwrap();
+        assert_eq!((vain.end, vain.numbers), (5, 2), "the younger one has its time");
+        assert!(vain.requests >= IN_VAIN_REQUESTS);
+        assert_eq!(gaps.in_vain(end_ns, 0, 4).unwrap().end, 4, "the other was not sent");
+        assert_eq!(gaps.in_vain(end_ns, 0, 3), None);
+        assert_eq!(gaps.in_vain(end_ns, IN_VAIN_NS, 10), None, "a way that is so slow");
+        ask_until(&mut gaps, end_ns + 500 * MS);
+        let both = gaps.in_vain(end_ns + 500 * MS, 0, 10).unwrap();
+        assert_eq!((both.end, both.numbers), (10, 3));
+    }
+
+    #[test]
+    fn should_not_give_up_what_waits_for_its_turn() {
+        let mut gaps = Gaps::default();
+        gaps.notice(0, 1000, 0);
+        // One number after the other is repaired, slowly.
+        for number in 0..100 {
+            let now_ns = (number + 1) * 100 * MS;
+            ask_until(&mut gaps, now_ns);
+            gaps.arrived(number, now_ns);
+            assert_eq!(gaps.in_vain(now_ns, 0, 1000), None);
+        }
+        // Then no more of these, but one of the last.
+        ask_until(&mut gaps, 11_900 * MS);
+        gaps.arrived(900, 11_900 * MS);
+        let vain = gaps.in_vain(12_000 * MS, 0, 1000).unwrap();
+        assert_eq!((vain.end, vain.numbers), (900, 800));
+    }
+
+    #[test]
+    fn should_not_give_up_what_nobody_could_send_or_take() {
+        let mut gaps = Gaps::default();
+        gaps.notice(0, 2, 0);
+        ask_until(&mut gaps, IN_VAIN_NS);
+        gaps.forgive(IN_VAIN_NS);
+        ask_until(&mut gaps, 2 * IN_VAIN_NS);
+        assert_eq!(gaps.in_vain(2 * IN_VAIN_NS - 1, 0, 2), None);
+        assert_eq!(gaps.in_vain(2 * IN_VAIN_NS, 0, 2).unwrap().numbers, 2);
     }
 
     #[test]

@@ -406,6 +406,7 @@ impl Node {
             LinkEvent::LeaveGroup(group) => assert!(self.groups.remove(&group)),
             LinkEvent::Demoted { .. } | LinkEvent::Restored { .. } => {}
             LinkEvent::Warn(text) => self.warnings.push(text),
+            LinkEvent::Note(_) => {}
         }
     }
 
