@@ -46,8 +46,13 @@ impl Outbox {
         if failed {
             if matches!(&state.link, Link::Up(used) | Link::Resuming(used) if Arc::ptr_eq(used, &socket))
             {
-                state.link = Link::Down;
-                state.limit = if state.leaving { 0 } else { self.max_buffer_bytes };
+                if socket.is_foreign() {
+                    state.link = Link::Closed(Error::Forked);
+                    state.limit = 0;
+                } else {
+                    state.link = Link::Down;
+                    state.limit = if state.leaving { 0 } else { self.max_buffer_bytes };
+                }
             }
             // The reader notices and starts over.
             socket.shut_down();
