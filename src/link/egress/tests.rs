@@ -152,7 +152,7 @@ fn datagrams_change_their_size_and_more_small_ones_are_kept() {
         |egress: &mut Egress| -> Vec<usize> { drain(egress).iter().map(Vec::len).collect() };
     egress.emit(&a, &[events(1, 2 * large)], 1);
     egress.set_datagram_bytes(DATAGRAM_BYTES);
-    egress.emit(&a, &[events(1, DATAGRAM_BYTES + 500)], 1);
+    egress.emit(&a, &[events(1, DATAGRAM_BYTES + 504)], 1);
     let sent = lengths(&mut egress);
     assert_eq!(sent[..2], [large; 2]);
     assert_eq!(sent[3], DATAGRAM_BYTES, "{sent:?}");
