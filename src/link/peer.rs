@@ -228,9 +228,22 @@ impl Peer {
     /// Something of it was opened.
     #[inline]
     pub fn heard(&mut self, now_ns: u64, multicast: bool) {
+        if now_ns >= self.heard_ns + PING_AFTER_NS {
+            self.forgive(now_ns);
+        }
         self.heard_ns = now_ns;
         if multicast {
             self.multicast_ns = Some(now_ns);
+        }
+    }
+
+    /// Nothing of it came for a while, so that what is missing says nothing of how it
+    /// comes, nor that it cannot come.
+    #[cold]
+    fn forgive(&mut self, now_ns: u64) {
+        for incoming in &mut self.incoming {
+            incoming.ingress.forgive_gaps(now_ns);
+            incoming.forget_ways();
         }
     }
 

@@ -226,10 +226,9 @@ impl Link {
             found.clear();
         }
         let stream = incoming.stream;
-        if now_ns >= peer.heard_ns + PING_AFTER_NS {
-            // Nothing else comes either.
-            incoming.ingress.forgive_gaps(now_ns);
-        } else if let Some(vain) = incoming.ingress.give_up_in_vain(now_ns, repair_ns) {
+        // Else nothing comes at all.
+        let is_heard = now_ns < peer.heard_ns + PING_AFTER_NS;
+        if is_heard && let Some(vain) = incoming.ingress.give_up_in_vain(now_ns, repair_ns) {
             self.given_up(now_ns, slot, &vain);
             self.look_through(now_ns, slot, stream);
         }

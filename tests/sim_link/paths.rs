@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use netcluster::sim::SimMember;
-use netcluster_platform::sim::network::Filter;
-use netcluster_platform::sim::{Faults, MachineId, NetworkFaults, PathFaults, PortFaults};
+use netcluster_platform::sim::network::{Filter, PathFaults, PortFaults};
+use netcluster_platform::sim::{Faults, MachineId, NetworkFaults};
 
 use super::seeds::{Random, for_seeds};
 use super::world::World;
