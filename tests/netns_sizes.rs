@@ -27,14 +27,14 @@ const STEP: usize = 16;
 /// included).
 fn drop_long(site: &Site, host: usize, bytes: usize) {
     let rules = format!(
-        "add table inet size; add chain inet size i {{ type filter hook input priority 0 ; }} ; \
-         add rule inet size i meta l4proto udp meta length > {bytes} drop"
+        "add table inet narrow; add chain inet narrow i {{ type filter hook input priority 0 ; }} ; \
+         add rule inet narrow i meta l4proto udp meta length > {bytes} drop"
     );
     run(site.host(host), "nft", &rules);
 }
 
 fn drop_no_more(site: &Site, host: usize) {
-    run(site.host(host), "nft", "delete table inet size");
+    run(site.host(host), "nft", "delete table inet narrow");
 }
 
 fn link(broker: &Broker<'_>) -> LinkStatus {
