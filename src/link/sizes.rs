@@ -15,6 +15,7 @@ use netcluster_wire::link::{ControlKind, Nak, Probe, ProbeReply};
 use crate::link::Link;
 use crate::link::event::LinkEvent;
 use crate::link::flow::Reason;
+use crate::link::ingress::MAX_RETRY_NS;
 use crate::link::options::header_bytes;
 use crate::link::path_size::{BASE_BYTES, News, PathSize};
 use crate::link::peer::Peer;
@@ -25,11 +26,36 @@ use crate::link::warnings::Kind;
 /// After so many requests for the same number, which is large, its size is in doubt.
 const DOUBTS: u32 = 4;
 
-/// The large datagram that a peer asks for again and again.
+/// What was not asked for for so long has arrived: twice the longest wait between two
+/// requests, and some time on the way.
+const SETTLED_NS: u64 = 4 * MAX_RETRY_NS;
+
+/// So many numbers of a request are looked at.
+const LOOKED_AT: usize = 256;
+
+/// The large datagram that a peer asks for again and again: the first of those that it
+/// misses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Doubts {
     number: Option<(StreamId, u64)>,
     requests: u32,
+    asked_ns: u64,
+}
+
+impl Doubts {
+    /// It is asked for; whether its size is in doubt now.
+    fn note(&mut self, now_ns: u64, number: (StreamId, u64)) -> bool {
+        let is_settled = now_ns >= self.asked_ns.saturating_add(SETTLED_NS);
+        match self.number {
+            Some(same) if same == number => {}
+            // One request is for what is due, and not for all that is missing.
+            Some(first) if first < number && !is_settled => return false,
+            _ => (self.number, self.requests) = (Some(number), 0),
+        }
+        self.asked_ns = now_ns;
+        self.requests = self.requests.saturating_add(1);
+        self.requests == DOUBTS
+    }
 }
 
 impl Link {
@@ -148,15 +174,12 @@ impl Link {
     pub(super) fn note_request(&mut self, now_ns: u64, at: usize, slot: usize, nak: &Nak<'_>) {
         let own = &self.own[at];
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let Some(first) = nak.ranges.iter().next().map(|range| range.first) else { return };
-        let is_large = own.egress.datagram(first).is_some_and(|it| it.len() > BASE_BYTES);
-        let doubts = &mut peer.doubts;
-        let number = Some((own.id, first));
-        if doubts.number != number {
-            *doubts = Doubts { number, requests: 0 };
-        }
-        doubts.requests = doubts.requests.saturating_add(1);
-        if is_large && doubts.requests == DOUBTS {
+        let is_large =
+            |number: &u64| own.egress.datagram(*number).is_some_and(|it| it.len() > BASE_BYTES);
+        let ranges = nak.ranges.iter();
+        let numbers = ranges.flat_map(|it| it.first..it.first.saturating_add(it.count.into()));
+        let Some(first) = numbers.take(LOOKED_AT).find(is_large) else { return };
+        if peer.doubts.note(now_ns, (own.id, first)) {
             peer.path_size.doubt(now_ns);
             let next_ns = peer.path_size.next_ns();
             self.due(next_ns);
@@ -237,5 +260,32 @@ impl Link {
                  again"
             ))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS_NS: u64 = 1_000_000;
+    const STREAM: StreamId = StreamId::new(1, 0);
+
+    #[test]
+    fn the_first_that_is_missed_is_in_doubt_whatever_else_is_asked_for() {
+        let mut doubts = Doubts::default();
+        let asked: Vec<bool> =
+            (0..16).map(|at| doubts.note(at * 20 * MS_NS, (STREAM, 7 + at % 4))).collect();
+        assert_eq!(asked.iter().position(|is_doubted| *is_doubted), Some(12));
+        assert_eq!(asked.iter().filter(|is_doubted| **is_doubted).count(), 1);
+    }
+
+    #[test]
+    fn what_has_arrived_makes_room_for_the_next() {
+        let mut doubts = Doubts::default();
+        assert!(!(0..3).any(|at| doubts.note(at * MS_NS, (STREAM, 7))));
+        assert!(!doubts.note(50 * MS_NS, (STREAM, 9)));
+        let later_ns = 50 * MS_NS + SETTLED_NS;
+        let asked = (0..4).map(|at| doubts.note(later_ns + at * MS_NS, (STREAM, 9)));
+        assert_eq!(asked.collect::<Vec<_>>(), [false, false, false, true]);
     }
 }
