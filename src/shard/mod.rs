@@ -19,12 +19,14 @@
 //! - `crossing`: messages from and to other shards
 //! - `link`, `from_link`: to and from the brokers of other machines
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
+//! - `farewell`: the last moments of a connection that ends with an error
 //! - `report`: its part of `status`
 
 mod cluster;
 mod control;
 mod crossing;
 mod fan_out;
+mod farewell;
 mod flush;
 mod from_link;
 mod lifecycle;
@@ -106,6 +108,8 @@ pub struct Shard<I: Io> {
     accept_paused: bool,
     hello_timer: bool,
     cluster_timer: bool,
+    /// Connections whose last bytes are read and thrown away.
+    drained: usize,
     dirty: Vec<Conn>,
     memory_waiters: Vec<Target>,
     starved_timer: bool,
@@ -176,6 +180,7 @@ impl<I: Io> Shard<I> {
             accept_paused: false,
             hello_timer: false,
             cluster_timer: false,
+            drained: 0,
             dirty: Vec::new(),
             memory_waiters: Vec::new(),
             starved_timer: false,
@@ -292,6 +297,7 @@ impl<I: Io> Shard<I> {
                 Timer::Accept => self.resume_accept(),
                 Timer::Memory => self.memory_timed_out(),
                 Timer::Starved => self.starved_timer = false,
+                Timer::Quiet => self.quiet_timed_out(),
                 Timer::Drain => self.drain_timed_out(),
                 Timer::Interface => self.check_link(),
                 Timer::Cluster => self.cluster_timed_out(),
