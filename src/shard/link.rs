@@ -259,7 +259,7 @@ impl<I: Io> Shard<I> {
             return None;
         }
         for _ in 0..BATCHES_PER_TURN {
-            let Some(transmit) = driver.link.poll_transmit(self.now_ns) else { return None };
+            let transmit = driver.link.poll_transmit(self.now_ns)?;
             let to = transmit.to;
             let mut at = 0;
             while at < transmit.bytes.len() {
