@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use netcluster_platform::Peer;
@@ -75,6 +76,8 @@ pub enum Blocker {
     Shard(u16),
     /// The memory budget.
     Memory,
+    /// Clients that were here before the broker was restarted.
+    Hold,
 }
 
 /// How a queue stands to its socket.
@@ -110,6 +113,12 @@ pub struct Connection {
     pub latest: bool,
     /// What it has sent.
     pub inbound: Inbound,
+    /// What it sent that waits for others to come back.
+    pub held: Vec<Bytes>,
+    /// Patterns that it had before the broker was restarted, and has not again.
+    pub awaited: u32,
+    /// Its number then.
+    pub previous_client: u32,
     /// What it is sent.
     pub outbound: Outbound,
     /// The receiving side.
@@ -154,6 +163,9 @@ impl Connection {
             echo: false,
             latest: false,
             inbound: Inbound::default(),
+            held: Vec::new(),
+            awaited: 0,
+            previous_client: 0,
             outbound: Outbound::new(max_queue_bytes),
             receiving: Receiving::Off,
             is_read_up: false,

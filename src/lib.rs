@@ -13,7 +13,7 @@
 //! - [`mesh`]: what shards say to each other.
 //! - [`link`]: what brokers of many machines say to each other, without IO;
 //!   `uplink` opens its sockets, `resolver` looks up the names of peers.
-//! - [`placement`], [`connection`], [`timers`], [`status`].
+//! - [`placement`], [`connection`], [`returning`], [`timers`], [`status`].
 //!
 //! But for the broker, `uplink` and `resolver` they do no IO and read no clock:
 //! they take the time as an argument, so that tests and the simulator drive the
@@ -33,6 +33,7 @@ pub mod mesh;
 pub mod outbound;
 pub mod placement;
 pub mod resolver;
+pub mod returning;
 pub mod routes;
 pub mod shard;
 #[cfg(feature = "sim")]

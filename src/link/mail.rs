@@ -21,11 +21,6 @@ impl Mail {
         Mail { session: *session, sealer, posts: Posts::default() }
     }
 
-    /// Bytes that end each datagram.
-    pub fn tag_bytes(&self) -> usize {
-        self.sealer.tag_bytes()
-    }
-
     /// Seals a datagram of this kind, with what `encode` appends as its body, for
     /// all of these receivers.
     pub fn post(&mut self, kind: ControlKind, to: &[To], encode: impl FnOnce(&mut Vec<u8>)) {

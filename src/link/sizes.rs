@@ -136,7 +136,7 @@ impl Link {
             peer.path_size.begin(now_ns);
         }
         let (to, nonce) = (peer.session, peer.path_size.nonce());
-        let tag_bytes = self.mail.tag_bytes();
+        let tag_bytes = self.config.keys.tag_bytes();
         let head_bytes = CONTROL_HEADER_BYTES + NONCE_BYTES + SESSION_BYTES + tag_bytes;
         for bytes in peer.path_size.poll(now_ns).into_iter().flatten() {
             let probe = Probe { nonce, to, padding_bytes: bytes - head_bytes };

@@ -92,6 +92,7 @@ impl<I: Io> Shard<I> {
         reason: Option<(ErrorCode, String)>,
     ) {
         let config = Arc::clone(&self.shared.config);
+        let awaited = config.awaited.patterns_of(channel, hello.previous);
         self.channel_used(channel);
         let channel = self.channels.join(channel);
         let connection = self.at(conn);
@@ -101,6 +102,8 @@ impl<I: Io> Shard<I> {
         connection.channel = Some(channel);
         connection.echo = hello.echo;
         connection.latest = hello.latest;
+        connection.awaited = awaited;
+        connection.previous_client = hello.previous.client;
         if hello.max_queue != 0 {
             let wanted = usize::try_from(hello.max_queue).unwrap_or(usize::MAX);
             connection
@@ -233,6 +236,7 @@ impl<I: Io> Shard<I> {
         match after {
             After::Ack(_, request) => {
                 self.reply(conn, &frame::encode(Kind::Ack, source, request, b"", b""));
+                self.subscribed_again(conn);
             }
             After::Pong(_, token, confirmed) => {
                 let pong = encode_pong(confirmed);

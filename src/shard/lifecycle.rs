@@ -10,6 +10,7 @@ use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
 use crate::connection::{Connection, Moving, Receiving, State};
 use crate::mesh::Message;
+use crate::returning::Listening;
 use crate::status::KickStatus;
 use crate::target::Target;
 use crate::timers::Timer;
@@ -25,6 +26,8 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
 
 const TOO_MANY_CLIENTS: &str = "the broker has as many clients as --max-clients allows";
+
+const SHUTTING_DOWN: &str = "the broker is shutting down";
 
 /// Disconnected clients that `status` still shows.
 const MAX_KICKED_SHOWN: usize = 16;
@@ -71,6 +74,9 @@ impl<I: Io> Shard<I> {
         self.insert(Connection::new(target, peer, max_queue, self.now_ns));
         if is_full {
             return self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
+        }
+        if self.is_quiet() {
+            return self.kick(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
         }
         if !self.hello_timer {
             self.hello_timer = true;
@@ -123,6 +129,8 @@ impl<I: Io> Shard<I> {
             self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
             return false;
         };
+        self.hold_for_return(&hello, &channel);
+        let placement = self.placement.as_mut().expect("it has its books still");
         let reason = placement.take_reason(hello.previous);
         if shard == self.id {
             self.open(conn, hello, &channel, reason);
@@ -239,6 +247,10 @@ impl<I: Io> Shard<I> {
             // What it had not written as a whole it still has.
             return connection.inbound.forget();
         }
+        if connection.is_open() && !connection.held.is_empty() {
+            // It ends once that is taken.
+            return;
+        }
         if let Some(error) = error {
             tracing::debug!(client = connection.target.client, %error, "receiving failed");
         }
@@ -321,9 +333,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn drain(&mut self) {
         match self.draining {
             Draining::No => {
-                if std::mem::take(&mut self.accepting) {
-                    self.io.stop_accept();
-                }
+                self.release_all_holds();
                 self.draining = Draining::Quieting { patient: true, said: false, heard: 0 };
                 let timeout = self.shared.config.drain_timeout;
                 self.timers.set(self.deadline_ns(timeout / 2), Timer::Quiet);
@@ -334,7 +344,7 @@ impl<I: Io> Shard<I> {
                     match connection.state {
                         State::Open => self.read_up(conn),
                         State::Hello | State::Moving(_) => {
-                            self.kick(conn, ErrorCode::Shutdown, "the broker is shutting down");
+                            self.kick(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
                         }
                         State::Draining { .. } if all_sent => self.close(conn),
                         State::Closing | State::Draining { .. } | State::Closed => {}
@@ -353,8 +363,10 @@ impl<I: Io> Shard<I> {
                         }
                 });
                 if !said && !receiving {
+                    let listening = self.listening();
+                    self.left.add(&listening);
                     for shard in self.mesh.others() {
-                        self.mesh.send(shard, Message::Quiet);
+                        self.mesh.send(shard, Message::Quiet(listening.clone()));
                     }
                     self.draining = Draining::Quieting { patient, said: true, heard };
                     return self.drain();
@@ -379,7 +391,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    pub(super) fn other_is_quiet(&mut self) {
+    pub(super) fn other_is_quiet(&mut self, listening: &[Listening]) {
+        self.left.add(listening);
         // Another shard may have seen the shutdown first.
         if matches!(self.draining, Draining::No) {
             self.drain();
@@ -413,6 +426,7 @@ impl<I: Io> Shard<I> {
     /// Says goodbye to every client; each closes once it has read what is queued.
     fn part(&mut self) {
         self.draining = Draining::Parting { late: false };
+        self.leave_socket();
         self.leave_link();
         let linger = self.shared.config.drain_timeout;
         for conn in self.all() {
@@ -427,9 +441,18 @@ impl<I: Io> Shard<I> {
         self.drain();
     }
 
+    /// Gives the socket up to a successor, which finds who is to come back.
+    fn leave_socket(&mut self) {
+        if std::mem::take(&mut self.accepting) {
+            self.shared.successor.leave(&self.left);
+            self.io.stop_accept();
+        }
+    }
+
     /// The shutdown has waited long enough: for clients, and then also for the
     /// goodbye to the other brokers, which else would wait for this one.
     pub(super) fn drain_timed_out(&mut self) {
+        self.leave_socket();
         for conn in self.all() {
             self.disconnect(conn);
         }

@@ -28,7 +28,7 @@ use crate::link::peer_id::{PeerId, Session};
 use crate::link::stream::StreamId;
 use crate::link::{Link, LinkStatus, To};
 use crate::mesh::Message;
-use crate::resolver::Addresses;
+use crate::resolver::{Addresses, Resolved};
 use crate::routes::Route;
 use crate::status::LinkIo;
 use crate::target::{LINK_HOME, Target};
@@ -103,6 +103,9 @@ impl<I: Io> Shard<I> {
     pub(super) fn start_link(&mut self, start: LinkStart<I::Sockets>) -> std::io::Result<()> {
         assert_eq!(self.id, LINK_HOME);
         self.io.open_datagrams(start.sockets)?;
+        if let Some(addresses) = &start.addresses {
+            addresses.wake(self.io.waker());
+        }
         let mut link = Link::new(start.config, start.session, start.entropy, self.now_ns);
         link.set_interface_limit(self.now_ns, self.io.max_datagram_bytes());
         self.link = Some(Box::new(LinkDriver {
@@ -120,7 +123,17 @@ impl<I: Io> Shard<I> {
             checked_ns: self.now_ns,
         }));
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+        self.take_addresses();
         Ok(())
+    }
+
+    /// Takes the addresses that the names of peers have resolved to.
+    pub(super) fn take_addresses(&mut self) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        if let Some(latest) = driver.addresses.as_ref().and_then(Addresses::latest) {
+            let Resolved { addresses, unresolved } = latest;
+            driver.link.set_unicast_peers(self.now_ns, addresses, unresolved);
+        }
     }
 
     /// Datagrams arrived.
@@ -394,13 +407,10 @@ impl<I: Io> Shard<I> {
         ))
     }
 
-    /// Looks at the interface, and at what the names of peers have resolved to.
+    /// Looks at the interface.
     pub(super) fn check_link(&mut self) {
         self.look_at_interface();
-        let Some(driver) = self.link.as_deref_mut() else { return };
-        if let Some(latest) = driver.addresses.as_ref().and_then(Addresses::latest) {
-            driver.link.set_unicast_peers(self.now_ns, latest);
-        }
+        self.take_addresses();
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
     }
 

@@ -20,6 +20,7 @@
 //! - `link`, `from_link`: to and from the brokers of other machines
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
 //! - `farewell`: the last moments of a connection that ends with an error
+//! - `hold`: events that wait for clients that come back
 //! - `report`: its part of `status`
 
 mod cluster;
@@ -29,6 +30,7 @@ mod fan_out;
 mod farewell;
 mod flush;
 mod from_link;
+mod hold;
 mod lifecycle;
 mod link;
 mod receive;
@@ -48,6 +50,7 @@ use crate::config::ShardConfig;
 use crate::connection::Connection;
 use crate::mesh::Mesh;
 use crate::placement::{Placement, Population};
+use crate::returning::{Record, Returning, Successor};
 use crate::status::{KickStatus, Status, Totals};
 use crate::target::Target;
 use crate::timers::{Timer, Timers};
@@ -85,6 +88,8 @@ pub struct Shared {
     pub population: Population,
     /// Set once, when the broker is to shut down.
     pub shutdown: Arc<AtomicBool>,
+    /// Where it is left who listened, when the broker ends in order.
+    pub successor: Successor,
     /// What `status` says of the broker as a whole.
     pub about: Arc<Status>,
 }
@@ -119,6 +124,9 @@ pub struct Shard<I: Io> {
     /// The latest status and when it was made, for who asks in the same turn.
     status_json: Option<(u64, Answer)>,
     draining: Draining,
+    returning: Returning,
+    /// Who listens as the broker ends, as far as it is known here.
+    left: Record,
     totals: Totals,
     kicked: Vec<KickStatus>,
     rates: report::Rates,
@@ -171,7 +179,6 @@ impl<I: Io> Shard<I> {
             started_ns: now_ns,
             connections: Vec::new(),
             channels: Channels::new(shared.config.seed, shared.config.link.clone()),
-            shared,
             mesh,
             timers: Timers::default(),
             link: None,
@@ -189,6 +196,8 @@ impl<I: Io> Shard<I> {
             collecting: BTreeMap::new(),
             status_json: None,
             draining: Draining::No,
+            returning: Returning::new(&shared.config.awaited, now_ns),
+            left: Record { node: shared.config.node, ..Record::default() },
             totals: Totals::default(),
             kicked: Vec::new(),
             rates: report::Rates::new(now_ns),
@@ -197,6 +206,7 @@ impl<I: Io> Shard<I> {
             completions: Vec::new(),
             resumed: Vec::new(),
             full: Vec::new(),
+            shared,
             lag_bytes,
         };
         if let Some(link) = link {
@@ -283,7 +293,7 @@ impl<I: Io> Shard<I> {
             Completion::Closed { conn } => self.closed(conn),
             Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
             Completion::DatagramsWritable => self.datagrams_writable(),
-            Completion::Woken => {}
+            Completion::Woken => self.take_addresses(),
         }
     }
 
@@ -297,6 +307,7 @@ impl<I: Io> Shard<I> {
                 Timer::Accept => self.resume_accept(),
                 Timer::Memory => self.memory_timed_out(),
                 Timer::Starved => self.starved_timer = false,
+                Timer::Hold => self.hold_timed_out(),
                 Timer::Quiet => self.quiet_timed_out(),
                 Timer::Drain => self.drain_timed_out(),
                 Timer::Interface => self.check_link(),

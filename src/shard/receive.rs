@@ -37,7 +37,7 @@ struct Pending {
 }
 
 /// Why a connection cannot go on.
-enum Fault {
+pub(super) enum Fault {
     Frame(FrameError),
     Name(NameError),
     Source,
@@ -54,7 +54,21 @@ impl<I: Io> Shard<I> {
                 None => return,
             }
         }
-        if let Err(fault) = self.walk(conn, chunk, at) {
+        self.take_chunk(conn, chunk, at);
+    }
+
+    /// Takes the bytes of a chunk, from `at` on, of a connection that is open.
+    pub(super) fn take_chunk(&mut self, conn: Conn, chunk: &Bytes, mut at: usize) {
+        let mut taken = Ok(false);
+        if self.returning.holds_any() {
+            taken = self.take_requests(conn, chunk, &mut at);
+        }
+        let walked = match taken {
+            Ok(true) => Ok(()),
+            Ok(false) => self.walk(conn, chunk, at),
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = walked {
             self.fault(conn, &fault);
         }
     }
@@ -203,6 +217,9 @@ impl<I: Io> Shard<I> {
         let rest = buffer.len() - self.at(conn).filling_from;
         self.totals.bytes_in += rest as u64;
         let pieces = self.at(conn).inbound.filled(buffer);
+        if self.is_held(conn) {
+            return self.keep(conn, &pieces);
+        }
         match self.deliver_event(conn, &pieces) {
             Ok(()) => self.start_receiving(conn),
             Err(fault) => self.fault(conn, &fault),
