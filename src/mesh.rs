@@ -15,10 +15,12 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use netcluster_platform::{Peer, Waker};
-use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
+use netcluster_wire::control::Audience;
+use netcluster_wire::{ErrorCode, Hello, Pattern};
 
 use crate::inbound::Pieces;
 use crate::link::event::Lost;
+use crate::placement::Reason;
 use crate::returning::Listening;
 use crate::routes::Route;
 use crate::status::ShardStatus;
@@ -82,6 +84,26 @@ pub enum Message<S> {
         /// The names of those that have not answered.
         missing: Vec<String>,
     },
+    /// Count the brokers of other machines that take a channel's events.
+    AudienceWanted {
+        /// The client that asks.
+        target: Target,
+        /// The number of its request.
+        request: u64,
+        /// Who listens on this machine.
+        clients: u64,
+        /// The channel's hash.
+        channel: u64,
+    },
+    /// They are counted.
+    AudienceCounted {
+        /// The client that asked.
+        target: Target,
+        /// The number of its request.
+        request: u64,
+        /// All together.
+        audience: Audience,
+    },
     /// Answer with `Passed`: everything sent before is then done.
     Barrier(u64),
     /// The answer to `Barrier`.
@@ -109,7 +131,7 @@ pub enum Message<S> {
     /// A client of this channel is gone; for the accepting shard's books.
     Departed(Arc<str>),
     /// A client was disconnected; for the books of a shard that accepts.
-    Kicked(Source, ErrorCode, String),
+    Kicked(Box<Reason>),
     /// A client came back after a crash: events of its channel wait for others.
     Hold(Arc<str>),
     /// The client that had this number is back, with all it listened to.

@@ -74,6 +74,7 @@ impl SimBroker {
             shutdown: Arc::clone(&shutdown),
             successor,
             about: Arc::new(Status::default()),
+            log: Arc::default(),
         };
         let ios: Vec<SimIo> = (0..shards).map(|_| net.shard()).collect();
         let wakers: Vec<_> = ios.iter().map(Io::waker).collect();

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Hello, Source};
 
 use crate::backoff::Reconnect;
@@ -29,13 +30,12 @@ pub(crate) struct Options {
     pub(crate) queue: QueuePolicy,
     pub(crate) max_queue_bytes: u64,
     pub(crate) max_buffer_bytes: usize,
+    pub(crate) max_payload_bytes: usize,
     pub(crate) reconnect: Reconnect,
     pub(crate) connect_timeout: Duration,
     pub(crate) disconnect_timeout: Duration,
     pub(crate) cluster_wait: Option<Duration>,
     pub(crate) broker_wait: Duration,
-    /// The socket is the default one, so its directory must be ours.
-    pub(crate) default_socket: bool,
 }
 
 impl Default for Options {
@@ -47,12 +47,12 @@ impl Default for Options {
             queue: QueuePolicy::Pace,
             max_queue_bytes: 0,
             max_buffer_bytes: 4 << 20,
+            max_payload_bytes: HARD_MAX_PAYLOAD_BYTES,
             reconnect: Reconnect::default(),
             connect_timeout: Duration::from_secs(5),
             disconnect_timeout: Duration::from_secs(5),
             cluster_wait: None,
             broker_wait: Duration::ZERO,
-            default_socket: false,
         }
     }
 }
@@ -115,6 +115,15 @@ impl Builder {
         self
     }
 
+    /// The largest event that is taken from the broker, which may be set to a lower limit
+    /// itself. A larger one ends the client with [`Error::Protocol`]. By default what the
+    /// broker allows, 1 GiB at most; memory is used as bytes come, not as they are
+    /// announced. The broker's own answers take 8 MiB at most.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.options.max_payload_bytes = bytes;
+        self
+    }
+
     /// Whether and how a lost connection is made again; by default for ever, with
     /// pauses from 20 ms to 2 s.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
@@ -170,15 +179,15 @@ impl Builder {
     /// If there is none, it refuses, or does not answer in time. The first
     /// connection is tried once, unless [`Builder::wait_for_broker`] says otherwise.
     pub fn connect(self, path: impl AsRef<Path>) -> Result<Client, Error> {
-        Client::start(self, path.as_ref())
+        Client::start(self, &[path.as_ref().to_owned()])
     }
 
-    /// Connects to the machine's broker at its default socket.
+    /// Connects to the machine's broker: see [`Client::connect_default`].
     ///
     /// # Errors
     /// As [`Builder::connect`] and [`Client::connect_default`].
     pub fn connect_default(self) -> Result<Client, Error> {
-        self.connect(crate::default_socket_path())
+        Client::start(self, &crate::default_socket_paths())
     }
 }
 

@@ -1,11 +1,13 @@
-//! Everything that can go wrong, with messages that say what to do about it.
+//! Everything that can go wrong, with messages that say what to do about it. As text they
+//! are harmless for a terminal, whatever the broker said.
 
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
-use crate::path::ACCESS_ADVICE;
+use crate::path::{ACCESS_ADVICE, SOCKET_VARIABLE};
 use netcluster_wire::control::ControlError;
+use netcluster_wire::escape::Escaped;
 use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 
 /// Why a call failed, or what a client reports through its lifecycle events.
@@ -21,6 +23,19 @@ pub enum Error {
     PermissionDenied {
         /// The socket.
         path: PathBuf,
+    },
+    /// The directory of a default socket may be a stranger's, who would get what is
+    /// emitted.
+    UntrustedSocket {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// None of the default sockets can be used.
+    NoneAnswers {
+        /// Each of them, and why.
+        tried: Vec<(PathBuf, String)>,
     },
     /// The connection could not be made for another reason.
     Connect {
@@ -124,10 +139,11 @@ impl fmt::Display for DisconnectReason {
                 write!(formatter, "the connection to the broker was lost: {reason}")
             }
             DisconnectReason::Kicked { code, text } => {
+                let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
             DisconnectReason::Protocol(reason) => {
-                write!(formatter, "the broker broke the protocol: {reason}")
+                write!(formatter, "the broker broke the protocol: {}", Escaped::text(reason))
             }
         }
     }
@@ -159,7 +175,16 @@ impl fmt::Display for Error {
                 "no permission to connect to {}: {ACCESS_ADVICE}",
                 path.display()
             ),
-            Error::Connect { path, reason } => {
+            Error::NoneAnswers { tried } => {
+                let tried = tried.iter().map(|(path, why)| format!("{}: {why}", path.display()));
+                write!(
+                    formatter,
+                    "no broker to connect to ({}): start one with `netcluster serve`, or name its \
+                     socket in {SOCKET_VARIABLE}",
+                    tried.collect::<Vec<_>>().join("; ")
+                )
+            }
+            Error::UntrustedSocket { path, reason } | Error::Connect { path, reason } => {
                 write!(formatter, "cannot connect to {}: {reason}", path.display())
             }
             Error::NotConnected => {
@@ -169,16 +194,18 @@ impl fmt::Display for Error {
                 write!(formatter, "{reason}; connect anew to go on")
             }
             Error::Kicked { code, text } => {
+                let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
-            Error::Version(text) => write!(formatter, "versions differ: {text}"),
+            Error::Version(text) => write!(formatter, "versions differ: {}", Escaped::text(text)),
             Error::Protocol(text) => {
+                let text = Escaped::text(text);
                 write!(formatter, "the other end broke the protocol (is it a netcluster broker?): {text}")
             }
             Error::Name(error) => write!(formatter, "event name refused: {error}"),
             Error::Pattern(error) => write!(formatter, "pattern refused: {error}"),
             Error::PatternRefused(text) => {
-                write!(formatter, "pattern refused by the broker: {text}")
+                write!(formatter, "pattern refused by the broker: {}", Escaped::text(text))
             }
             Error::PayloadTooLarge { bytes, limit } => write!(
                 formatter,
@@ -191,7 +218,7 @@ impl fmt::Display for Error {
                 formatter,
                 "not confirmed within {} s by: {}; see `netcluster peers`",
                 after.as_secs_f64(),
-                missing.join(", ")
+                Escaped::text(&missing.join(", "))
             ),
             Error::Timeout { waiting_for, after } => {
                 write!(formatter, "no {waiting_for} within {after:?}: is the broker overloaded?")
@@ -204,6 +231,7 @@ impl fmt::Display for Error {
                 "{call} waits for the broker, which a listener must not: call it from another thread"
             ),
             Error::ListenerPanicked { event, message } => {
+                let event = Escaped::text(event);
                 write!(formatter, "a listener panicked on event `{event}`: {message}")
             }
             Error::Thread(reason) => write!(formatter, "cannot start a thread: {reason}"),
@@ -268,7 +296,10 @@ impl Error {
     /// the first connection failed.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Error::BrokerNotRunning { .. } | Error::Connect { .. } | Error::Timeout { .. } => true,
+            Error::BrokerNotRunning { .. }
+            | Error::NoneAnswers { .. }
+            | Error::Connect { .. }
+            | Error::Timeout { .. } => true,
             Error::Kicked { code, .. } => {
                 matches!(code, ErrorCode::Busy | ErrorCode::Shutdown | ErrorCode::HelloTimeout)
             }

@@ -69,6 +69,11 @@ pub struct Peer {
 impl Peer {
     /// Nothing is known.
     pub const UNKNOWN: Peer = Peer { pid: 0, uid: u32::MAX, gid: u32::MAX, user: None };
+
+    /// Whether both are of one user.
+    pub fn is_same_user(&self, other: &Peer) -> bool {
+        self.uid == other.uid && self.user == other.user
+    }
 }
 
 impl Default for Peer {
@@ -201,7 +206,8 @@ pub trait Io: DatagramIo {
     /// back ends of a broker.
     fn hands_over(&self) -> bool;
 
-    /// Starts to accept on `listener`, until [`Io::stop_accept`].
+    /// Starts to accept on `listener`, until [`Io::stop_accept`]; in place of the one
+    /// that it accepted on so far, if there is one.
     ///
     /// # Errors
     /// What the system says of registering it.

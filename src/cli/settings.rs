@@ -19,7 +19,8 @@ use super::values::{Backend, LogFilter, Mode, NodeId, Period, Size, SocketGroup}
 #[derive(Clone, Debug, Default, Args, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where clients connect [default: /run/netcluster/default.sock for root, else
+    /// Where clients connect [default: $NETCLUSTER_SOCKET, else default.sock in
+    /// $RUNTIME_DIRECTORY, else /run/netcluster/default.sock for root, else
     /// $XDG_RUNTIME_DIR/netcluster/default.sock, else /tmp/netcluster-UID/default.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -43,10 +44,11 @@ pub struct Settings {
     /// [default: 0]
     #[arg(long, value_name = "N")]
     pub spin_us: Option<u64>,
-    /// The largest data of one event, at most 1GiB [default: 16MiB]
+    /// The largest data of one event, at most 1GiB; with --link at most 64MiB [default: 2MiB]
     #[arg(long, value_name = "SIZE")]
     pub max_payload: Option<Size>,
-    /// How much may wait for one client before the emitters that feed it pause [default: 8MiB]
+    /// How much may wait for one client before the emitters that feed it pause [default: 8MiB, or
+    /// four times --max-payload if that is more]
     #[arg(long, value_name = "SIZE")]
     pub max_queue: Option<Size>,
     /// How much memory all queues together may hold [default: a quarter of the machine's]

@@ -72,7 +72,7 @@ pub mod stream;
 mod timeout;
 pub mod transmit;
 mod unanswered;
-mod warnings;
+pub mod warnings;
 pub mod window;
 
 #[cfg(test)]

@@ -81,12 +81,12 @@ impl Link {
         let headers = header_bytes(&self.config.group);
         let packet_bytes = possible + headers;
         self.events.push_back(match (possible < BASE_BYTES, possible < before) {
-            (true, _) => LinkEvent::Warn(format!(
+            (true, _) => LinkEvent::Warn(Kind::SmallInterface, format!(
                 "the interface takes packets of {packet_bytes} bytes only, and the link needs {}: \
                  what is longer is lost; give it a larger MTU or choose another --interface",
                 BASE_BYTES + headers
             )),
-            (false, true) => LinkEvent::Warn(format!(
+            (false, true) => LinkEvent::Warn(Kind::SmallInterface, format!(
                 "packets are made smaller, as the interface takes no more than {packet_bytes} \
                  bytes: set --mtu"
             )),

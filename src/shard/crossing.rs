@@ -61,6 +61,12 @@ impl<I: Io> Shard<I> {
             Message::ClusterAnswered { target, request, missing } => {
                 self.cluster_answered(target, request, &missing);
             }
+            Message::AudienceWanted { target, request, clients, channel } => {
+                self.count_elsewhere(target, request, clients, channel);
+            }
+            Message::AudienceCounted { target, request, audience } => {
+                self.audience_counted(target, request, audience);
+            }
             Message::Barrier(number) => {
                 self.mesh.send(from, Message::Passed(number));
             }
@@ -73,9 +79,9 @@ impl<I: Io> Shard<I> {
             Message::MemoryWanted => self.squeeze(),
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Departed(channel) => self.departed(&channel, from),
-            Message::Kicked(source, code, text) => {
+            Message::Kicked(reason) => {
                 if let Some(placement) = &mut self.placement {
-                    placement.kicked(source, code, text);
+                    placement.kicked(*reason);
                 }
             }
             Message::Hold(channel) => {

@@ -10,6 +10,7 @@ use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
 use crate::connection::{Connection, Moving, Receiving, State};
 use crate::mesh::Message;
+use crate::placement::Reason;
 use crate::returning::Listening;
 use crate::status::KickStatus;
 use crate::target::Target;
@@ -105,6 +106,15 @@ impl<I: Io> Shard<I> {
         }
     }
 
+    /// Accepts on the socket that was made again, if it was.
+    pub(super) fn take_listener(&mut self) {
+        let next = self.listeners.as_ref().and_then(|listeners| listeners.try_iter().last());
+        let Some(listener) = next.filter(|_| self.accepting) else { return };
+        if let Err(error) = self.io.accept(listener) {
+            tracing::error!(%error, "cannot accept on the socket that was made again");
+        }
+    }
+
     /// Puts a connection into the table.
     pub(super) fn insert(&mut self, connection: Connection) {
         let at = connection.target.conn as usize;
@@ -130,8 +140,9 @@ impl<I: Io> Shard<I> {
             return false;
         };
         self.hold_for_return(&hello, &channel);
+        let peer = self.at(conn).peer.clone();
         let placement = self.placement.as_mut().expect("it has its books still");
-        let reason = placement.take_reason(hello.previous);
+        let reason = placement.take_reason(hello.previous, &peer);
         if shard == self.id {
             self.open(conn, hello, &channel, reason);
             return true;
@@ -168,7 +179,9 @@ impl<I: Io> Shard<I> {
             return;
         }
         let (target, source) = (connection.target, connection.source);
-        tracing::warn!(client = target.client, pid = connection.peer.pid, "disconnected: {text}");
+        let peer = connection.peer.clone();
+        let pid = peer.pid;
+        tracing::warn!(client = target.client, pid, kind = ?code, "disconnected: {text}");
         connection.outbound.truncate();
         let payload = encode_error(code, text);
         let error = frame::encode(Kind::Error, source, 0, b"", &payload);
@@ -178,24 +191,24 @@ impl<I: Io> Shard<I> {
         }
         self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
         if source != Source::NONE {
-            self.note_reason(source, code, text);
+            self.note_reason(Reason { source, peer, code, text: text.to_owned() });
         }
         self.leave_within(conn, self.shared.config.linger);
         self.start_draining(conn);
     }
 
     /// Has it noted, wherever the client may come back, why it was disconnected.
-    fn note_reason(&mut self, source: Source, code: ErrorCode, text: &str) {
+    fn note_reason(&mut self, reason: Reason) {
         let elsewhere: Vec<u16> = match &mut self.placement {
             Some(placement) => {
-                placement.kicked(source, code, text.to_owned());
+                placement.kicked(reason.clone());
                 let is_one_of_many = placement.is_one_of_many();
                 self.mesh.others().filter(|_| is_one_of_many).collect()
             }
             None => vec![0],
         };
         for shard in elsewhere {
-            self.mesh.send(shard, Message::Kicked(source, code, text.to_owned()));
+            self.mesh.send(shard, Message::Kicked(Box::new(reason.clone())));
         }
     }
 

@@ -160,12 +160,12 @@ impl<I: Io> Shard<I> {
         let mut status = (*self.shared.about).clone();
         status.uptime_ms = (self.now_ns - self.started_ns) / 1_000_000;
         status.backend = self.io.name().to_owned();
+        status.log = self.shared.log.status();
         status.memory = Memory {
             used_bytes: self.shared.budget.used_bytes() as u64,
             limit_bytes: self.shared.budget.limit_bytes() as u64,
         };
-        let status = status::merge(status, collecting.reports);
-        let json = serde_json::to_vec(&status).expect("a status is plain data");
+        let json = status::merge(status, collecting.reports).to_json();
         let mut padded = BytesMut::from(&json[..]);
         padded.extend_from_slice(frame::padding_of(json.len()));
         let json = Answer { json_bytes: json.len(), padded: self.shared.budget.own(padded) };

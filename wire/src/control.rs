@@ -293,6 +293,8 @@ pub enum LossReason {
     Peer = 4,
     /// They came from another machine while this listener's queue was full.
     Slow = 5,
+    /// They came from another machine, and one of them was over this broker's limit.
+    Large = 6,
 }
 
 impl LossReason {
@@ -304,6 +306,7 @@ impl LossReason {
             3 => LossReason::Link,
             4 => LossReason::Peer,
             5 => LossReason::Slow,
+            6 => LossReason::Large,
             _ => LossReason::Unknown,
         }
     }
@@ -318,6 +321,9 @@ impl fmt::Display for LossReason {
             LossReason::Link => "the network lost them for good",
             LossReason::Peer => "their broker died or was cut off",
             LossReason::Slow => "this listener was slower than another machine",
+            LossReason::Large => {
+                "one of them is larger than this machine's broker takes (--max-payload)"
+            }
         })
     }
 }
@@ -351,6 +357,34 @@ pub fn encode_cluster(wait: Duration) -> [u8; 8] {
 pub fn decode_cluster(payload: &[u8]) -> Result<Duration, ControlError> {
     let (millis, _) = U64::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
     Ok(Duration::from_millis(millis.get()))
+}
+
+/// Who would get an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// Clients of this machine's broker that listen to its name, without the emitter
+    /// unless it hears itself.
+    pub clients: u64,
+    /// Brokers of other machines that take what is emitted in its channel. How many of
+    /// their clients listen to its name, or whether any does, is not known here.
+    pub brokers: u64,
+}
+
+/// The payload of the answer to an `audience`.
+pub fn encode_audience(audience: Audience) -> [u8; 16] {
+    let mut payload = [0; 16];
+    payload[..8].copy_from_slice(&audience.clients.to_le_bytes());
+    payload[8..].copy_from_slice(&audience.brokers.to_le_bytes());
+    payload
+}
+
+/// The answer to an `audience`.
+///
+/// # Errors
+/// If it is too short.
+pub fn decode_audience(payload: &[u8]) -> Result<Audience, ControlError> {
+    let (counts, _) = <[U64; 2]>::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+    Ok(Audience { clients: counts[0].get(), brokers: counts[1].get() })
 }
 
 /// The payload of a `pong`: the sequence of the emitter's last event that is

@@ -19,7 +19,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::limits::{
-    ALIGNMENT_BYTES, HEADER_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_NAME_BYTES, pad,
+    ALIGNMENT_BYTES, HEADER_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_NAME_BYTES, MAX_STATS_BYTES, pad,
 };
 
 /// The low bits of `flags`: how many bytes pad the payload.
@@ -56,6 +56,8 @@ pub enum Kind {
     /// Client to broker: answer once the brokers of other machines know of all
     /// subscriptions so far; back: the names of those that do not.
     Cluster = 0x1b,
+    /// Client to broker: who would get an event of the name; back: how many.
+    Audience = 0x1c,
     /// Broker to broker: the events that follow are of the channel in the name.
     Channel = 0x20,
 }
@@ -78,6 +80,7 @@ impl Kind {
             0x19 => Kind::Bye,
             0x1a => Kind::Stats,
             0x1b => Kind::Cluster,
+            0x1c => Kind::Audience,
             0x20 => Kind::Channel,
             _ => return None,
         })
@@ -268,7 +271,8 @@ impl Header {
         }
         let payload_len = frame_len - payload_offset - padding;
         let limit = match kind {
-            Kind::Event | Kind::Stats => max_payload_bytes,
+            Kind::Event => max_payload_bytes,
+            Kind::Stats => max_payload_bytes.min(MAX_STATS_BYTES),
             _ => MAX_CONTROL_PAYLOAD_BYTES,
         };
         if payload_len > limit {
