@@ -157,6 +157,7 @@ impl Link {
                 let Some(peer) = self.peers.at_mut(slot) else { return };
                 if is_for_us && !is_ending && peer.told.is_confirmed {
                     peer.told.note_asked();
+                    self.interest.unconfirmed();
                     self.send_interest(now_ns, slot);
                 }
             }
@@ -221,6 +222,7 @@ impl Link {
             && let Some(round_trip_ns) = there_and_back_ns.checked_sub(held_ns)
         {
             peer.measured(round_trip_ns);
+            peer.told.echoed_ns = peer.told.echoed_ns.max(status.echo_ns);
         }
         let id = peer.id;
         let share = u64::from(status.share) * SHARE_UNIT_BYTES_PER_S;

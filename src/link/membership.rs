@@ -147,6 +147,23 @@ impl Link {
                 Due::Establish => self.establish(now_ns, &session),
             }
         }
+        for (identity, address) in std::mem::take(&mut self.handshakes.silent) {
+            self.note_unlinked(now_ns, &identity, address);
+        }
+    }
+
+    /// A broker that is heard did not answer.
+    fn note_unlinked(&mut self, now_ns: u64, identity: &Identity, address: SocketAddr) {
+        if self.unlinked.note(now_ns, identity, address) {
+            let name = &identity.name;
+            self.warn(now_ns, Kind::Unlinked, address, || {
+                format!(
+                    "broker {name} at {address} is heard, but does not answer, so it is no peer: \
+                     what is sent to it alone, or its answer, is dropped on the way; let UDP to \
+                     both brokers' own ports pass (--unicast-port sets them)"
+                )
+            });
+        }
     }
 
     fn ping_rival(&mut self, session: &Session) {
@@ -208,6 +225,7 @@ impl Link {
         let name = peer.identity.name.clone();
         let slot = self.peers.insert(peer);
         self.counters.established += 1;
+        self.unlinked.linked(node);
         self.events.push_back(LinkEvent::PeerUp { peer: id, node, name, address });
         self.neighbours_changed();
         self.neighbours.changed(now_ns);

@@ -23,7 +23,7 @@
 //! - `path_size`, `sizes`: how large datagrams may be on the way to each peer.
 //! - `announce`, `greeting`, `hello_rate`, `handshake`, `proof`, `membership`,
 //!   `departed`: who is there.
-//!   `neighbours`, `unanswered`: who of them is not, for others or at all.
+//!   `neighbours`, `unanswered`, `unlinked`: who of them is not, for others or at all.
 //! - `local`, `joining`, `discovery`: who wants what, and from where on.
 //! - `receive`, `dispatch`, `timeout`, `sending`, `ending`: the parts of [`Link`].
 //!
@@ -72,6 +72,7 @@ pub mod stream;
 mod timeout;
 pub mod transmit;
 mod unanswered;
+mod unlinked;
 pub mod warnings;
 pub mod window;
 
@@ -112,6 +113,7 @@ use self::sending::Sending;
 use self::shares::Shares;
 use self::status::LinkCounters;
 use self::unanswered::Unanswered;
+use self::unlinked::AllUnlinked;
 use self::warnings::Warnings;
 use self::window::{Window, WindowConfig};
 
@@ -135,6 +137,7 @@ pub struct Link {
     peers: Peers,
     neighbours: Neighbours,
     unanswered: Unanswered,
+    unlinked: AllUnlinked,
     ending: Ending,
 
     locals: Locals,
@@ -219,6 +222,7 @@ impl Link {
             peers: Peers::default(),
             neighbours: Neighbours::new(now_ns),
             unanswered: Unanswered::new(now_ns, &config.peers),
+            unlinked: AllUnlinked::default(),
             ending: Ending::default(),
             locals: Locals::new(),
             interest: OwnInterest::default(),

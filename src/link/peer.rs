@@ -44,11 +44,16 @@ const MAX_INTEREST_RETRY_NS: u64 = 200 * MS_NS;
 /// changed but the peer asks: it can ask without end.
 const ASKED_INTEREST_NS: u64 = 20 * MS_NS;
 
+/// A peer that answered something that was sent so recently has not forgotten us,
+/// and will not for a while: it does only after [`SILENCE_NS`].
+pub const KNOWN_NS: u64 = 1000 * MS_NS;
+
 /// Shortest time between two challenges to addresses that a peer is said to have
 /// moved to: a session that many claim to be moves no faster.
 const CHALLENGE_INTERVAL_NS: u64 = 20 * MS_NS;
 
 const _: () = assert!(PING_AFTER_NS + 16 * PING_INTERVAL_NS < SILENCE_NS);
+const _: () = assert!(2 * KNOWN_NS < SILENCE_NS);
 
 /// What the peer wants of our streams.
 #[derive(Default)]
@@ -81,6 +86,8 @@ pub(super) struct Told {
     pub again_ns: Option<u64>,
     /// The own interest that it knows of for sure.
     pub confirmed_version: u64,
+    /// When the newest of our heartbeats that it answered was sent.
+    pub echoed_ns: u64,
     /// The answer as far as it came: it may be several datagrams.
     pub places: Vec<Place>,
     /// When this version was sent first.
@@ -102,9 +109,17 @@ impl Told {
         self.again_ns = Some(self.again_ns.map_or(now_ns, |again_ns| again_ns.min(now_ns)));
     }
 
-    /// It does not know us any more, it says: it is to be told anew, now or later.
+    /// It does not know us any more, it says, nor what we want: it is to be told anew,
+    /// now or later.
     pub fn note_asked(&mut self) {
+        self.confirmed_version = 0;
         self.again_ns = self.again_ns.or(Some(self.since_ns + ASKED_INTEREST_NS));
+    }
+
+    /// Whether what it confirmed holds. The way to it may have been cut since, long
+    /// enough for it to forget us; and it is known only later.
+    pub fn is_fresh(&self, now_ns: u64) -> bool {
+        now_ns < self.since_ns.max(self.echoed_ns).saturating_add(KNOWN_NS)
     }
 
     /// Whether it is time to tell it anew.
@@ -209,6 +224,7 @@ impl Peer {
             is_confirmed: false,
             again_ns: None,
             confirmed_version: 0,
+            echoed_ns: 0,
             places: Vec::new(),
             since_ns: now_ns,
             next_ns: now_ns,

@@ -166,6 +166,20 @@ pub struct LinkStatus {
     pub missing_pairs_total: usize,
     /// Configured addresses that no peer answers from.
     pub unanswered_peers: Vec<String>,
+    /// Brokers that are heard and do not answer.
+    #[serde(default)]
+    pub unlinked: Vec<UnlinkedStatus>,
+}
+
+/// A broker that is heard and does not answer, so that it is no peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlinkedStatus {
+    /// Its node id, in hexadecimal.
+    pub node: String,
+    /// Its name, as it says.
+    pub name: String,
+    /// Where it sends from.
+    pub address: String,
 }
 
 /// The channels in one stream.
@@ -229,6 +243,10 @@ pub struct PeerStatus {
     pub path: String,
     /// Whether its multicast reaches us.
     pub is_multicast_heard: bool,
+    /// Addresses of groups whose multicast of it does not reach us although other
+    /// multicast does.
+    #[serde(default)]
+    pub deaf_groups: Vec<String>,
     /// Largest datagram that it sends.
     pub datagram_bytes: usize,
     /// Largest datagram that is sent to it.

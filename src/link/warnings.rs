@@ -33,6 +33,8 @@ pub enum Kind {
     NarrowPath,
     /// The own interface takes smaller packets than what was asked for.
     SmallInterface,
+    /// It is heard, and does not answer.
+    Unlinked,
 }
 
 #[derive(Default)]

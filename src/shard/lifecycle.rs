@@ -10,7 +10,7 @@ use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
 use crate::connection::{Connection, Moving, Receiving, State};
 use crate::mesh::Message;
-use crate::placement::Reason;
+use crate::placement::{Reason, Told};
 use crate::returning::Listening;
 use crate::status::KickStatus;
 use crate::target::Target;
@@ -191,7 +191,8 @@ impl<I: Io> Shard<I> {
         }
         self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
         if source != Source::NONE {
-            self.note_reason(Reason { source, peer, code, text: text.to_owned() });
+            let (text, told) = (text.to_owned(), Told::default());
+            self.note_reason(Reason { source, peer, code, text, told });
         }
         self.leave_within(conn, self.shared.config.linger);
         self.start_draining(conn);
