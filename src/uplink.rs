@@ -51,7 +51,7 @@ pub fn open(
         node: shard.node,
         group: options.group,
         groups: options.groups,
-        datagram_bytes: datagram_bytes(options, info),
+        datagram_bytes: options.datagram_bytes(),
         history_bytes: options.history_bytes,
         rate: options.rate,
         receive_buffer_bytes: info.receive_buffer_bytes,
@@ -86,21 +86,6 @@ pub fn open(
     };
     let entropy = Box::new(entropy);
     Ok(LinkStart { config, session, entropy, sockets, about, addresses, snapshots })
-}
-
-/// As large as was asked for, but no larger than the interface takes whole.
-fn datagram_bytes(options: &LinkOptions, info: &DatagramInfo) -> usize {
-    let headers = options.header_bytes();
-    let wanted = options.datagram_bytes();
-    let possible = info.mtu_bytes.map_or(wanted, |mtu| mtu.saturating_sub(headers));
-    if possible < wanted {
-        tracing::warn!(
-            interface = info.interface,
-            "packets are made smaller, as the interface takes no more than {} bytes: set --mtu",
-            possible + headers
-        );
-    }
-    wanted.min(possible)
 }
 
 fn report(options: &LinkOptions, info: &DatagramInfo) {

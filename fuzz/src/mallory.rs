@@ -170,7 +170,9 @@ impl Mallory {
                 time_ns: first,
             }
             .encode(out),
-            ControlKind::Probe => Probe { nonce: to, padding_bytes: count }.encode(out),
+            ControlKind::Probe => {
+                Probe { nonce: to, to: [0; 16], padding_bytes: count }.encode(out)
+            }
             ControlKind::Challenge => Challenge { nonce: to, to }.encode(out),
             _ => out.extend_from_slice(&[flags; 24]),
         })

@@ -236,8 +236,10 @@ impl Link {
             // Perhaps nobody is missing any more.
             self.next_ns = self.next_ns.min(now_ns);
             self.forget_unwanted();
+            self.fit_streams();
         }
         self.answer_interest(now_ns, slot, interest.time_ns);
+        self.run_path_size(now_ns, slot);
     }
 
     /// Drops what streams that lost their last receiver have not sent.

@@ -36,6 +36,7 @@ impl Link {
         for own in &mut self.own {
             *own = OwnStream::new(own.id, &self.egress_config, stall_ns);
         }
+        self.fit_streams();
         self.started_ns = now_ns;
         self.announce = Announce::new(now_ns);
         self.discovery = Discovery::new(now_ns, self.config.discovery.as_nanos() as u64);
