@@ -235,8 +235,10 @@ impl Link {
             // Perhaps nobody is missing any more.
             self.next_ns = self.next_ns.min(now_ns);
             self.forget_unwanted();
+            self.fit_streams();
         }
         self.answer_interest(now_ns, slot);
+        self.run_path_size(now_ns, slot);
     }
 
     /// Drops what streams that lost their last receiver have not sent.
