@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use netcluster_platform::Snapshots;
 use netcluster_platform::datagram::{DatagramConfig, DatagramInfo, DatagramSockets};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -50,7 +51,7 @@ pub fn open(
         node: shard.node,
         group: options.group,
         groups: options.groups,
-        datagram_bytes: datagram_bytes(options, info),
+        datagram_bytes: options.datagram_bytes(),
         history_bytes: options.history_bytes,
         rate: options.rate,
         receive_buffer_bytes: info.receive_buffer_bytes,
@@ -76,22 +77,15 @@ pub fn open(
         receive_buffer_bytes: info.receive_buffer_bytes as u64,
         ..LinkIo::default()
     };
-    Ok(LinkStart { config, session, entropy: Box::new(entropy), sockets, about, addresses })
-}
-
-/// As large as was asked for, but no larger than the interface takes whole.
-fn datagram_bytes(options: &LinkOptions, info: &DatagramInfo) -> usize {
-    let headers = options.header_bytes();
-    let wanted = options.datagram_bytes();
-    let possible = info.mtu_bytes.map_or(wanted, |mtu| mtu.saturating_sub(headers));
-    if possible < wanted {
-        tracing::warn!(
-            interface = info.interface,
-            "packets are made smaller, as the interface takes no more than {} bytes: set --mtu",
-            possible + headers
-        );
-    }
-    wanted.min(possible)
+    let snapshots = match Snapshots::watch() {
+        Ok(snapshots) => Some(snapshots),
+        Err(error) => {
+            tracing::debug!(%error, "whether this machine is restored or cloned is not noticed");
+            None
+        }
+    };
+    let entropy = Box::new(entropy);
+    Ok(LinkStart { config, session, entropy, sockets, about, addresses, snapshots })
 }
 
 fn report(options: &LinkOptions, info: &DatagramInfo) {

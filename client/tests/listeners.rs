@@ -66,17 +66,17 @@ fn listeners_run_in_their_order_and_once_runs_once() {
     listener.on("log", text(&sender, "1:")).unwrap();
     listener.on("**", text(&sender, "2:")).unwrap();
     listener.once("log", text(&sender, "once:")).unwrap();
-    listener.prepend_listener("l*", text(&sender, "never:")).unwrap();
+    listener.prepend_listener("lag", text(&sender, "never:")).unwrap();
     listener.prepend_listener("log", text(&sender, "0:")).unwrap();
     listener.prepend_once_listener("*", text(&sender, "first:")).unwrap();
-    assert_eq!(listener.event_names(), ["*", "**", "l*", "log"]);
+    assert_eq!(listener.event_names(), ["*", "**", "lag", "log"]);
     assert_eq!((listener.listener_count("log"), listener.listener_count("x")), (3, 0));
     emitter.emit("log", "A").unwrap();
     emitter.emit("log", "B").unwrap();
     let got: [String; 8] = take(&receiver);
     assert_eq!(got, ["first:A", "0:A", "1:A", "2:A", "once:A", "0:B", "1:B", "2:B"]);
     assert_eq!(listener.listener_count("log"), 2);
-    assert_eq!(listener.event_names(), ["**", "l*", "log"]);
+    assert_eq!(listener.event_names(), ["**", "lag", "log"]);
     // Several listeners of one pattern are one subscription.
     let subscribed = |name: &str, kind| {
         broker.seen().iter().filter(|seen| seen.name == name && seen.kind == kind).count()

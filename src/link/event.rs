@@ -66,6 +66,8 @@ pub enum LinkEvent {
     /// Something that a person should look at, in words. Not more than one of a kind
     /// and peer in ten seconds.
     Warn(WarningKind, String),
+    /// Something that a person may want to know.
+    Note(String),
 }
 
 /// Whole event frames of one source and one name.
@@ -109,6 +111,7 @@ impl fmt::Display for Gone {
             Gone::Left => "it said goodbye",
             Gone::Silent => "nothing was heard of it for too long",
             Gone::Restarted => "it came back with another session",
+            Gone::Renewed => "this machine was restored or cloned, the session is a new one",
         })
     }
 }
@@ -122,4 +125,6 @@ pub enum Gone {
     Silent,
     /// It came back with another session.
     Restarted,
+    /// The own session is another one.
+    Renewed,
 }

@@ -9,6 +9,7 @@ use crate::link::Link;
 use crate::link::event::{Gone, LinkEvent};
 use crate::link::handshake::{Due, Identity, Pending, SIGNS};
 use crate::link::incoming::Outlet;
+use crate::link::ingress::Vain;
 use crate::link::keys::ControlOpener;
 use crate::link::peer::Peer;
 use crate::link::peer_id::Session;
@@ -219,7 +220,8 @@ impl Link {
         }
         self.hello_rate.know(address.ip());
         let id = self.peers.next_id();
-        let peer = Peer::new(now_ns, id, pending, address);
+        let path_size = self.unknown_path();
+        let peer = Peer::new(now_ns, id, pending, address, path_size);
         let name = peer.identity.name.clone();
         let slot = self.peers.insert(peer);
         self.counters.established += 1;
@@ -265,6 +267,25 @@ impl Link {
         self.renew_interest(now_ns, slot);
     }
 
+    /// Datagrams of a peer were given up: they do not pass, however often they are
+    /// sent.
+    pub(super) fn given_up(&mut self, now_ns: u64, slot: usize, vain: &Vain) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.counters.given_up += vain.numbers;
+        self.counters.given_up += vain.numbers;
+        let (name, from) = (peer.identity.name.clone(), peer.address);
+        let bytes = peer.identity.datagram_bytes;
+        let Vain { numbers, requests, .. } = *vain;
+        self.warn(now_ns, Kind::InVain, from, || {
+            format!(
+                "datagrams of broker {name} at {from} do not arrive although others do: {numbers} \
+                 given up, asked for up to {requests} times; their events are lost. It sends up to \
+                 {bytes} bytes in one: look at what drops packets by their size, or set a smaller \
+                 --mtu there"
+            )
+        });
+    }
+
     /// Does what is due for one peer. It may be gone afterwards.
     pub(super) fn run_peer(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
@@ -272,6 +293,8 @@ impl Link {
             self.counters.silent += 1;
             return self.bury(now_ns, slot, Gone::Silent);
         }
+        self.run_path_size(now_ns, slot);
+        let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.next_ns() > now_ns {
             return;
         }
@@ -295,7 +318,7 @@ impl Link {
 
     /// Forgets a peer, and tells the listeners of its streams if it did not say
     /// how they end.
-    fn bury(&mut self, now_ns: u64, slot: usize, why: Gone) {
+    pub(super) fn bury(&mut self, now_ns: u64, slot: usize, why: Gone) {
         let Some(mut peer) = self.peers.remove(slot) else { return };
         let node = peer.identity.node;
         let streams = peer.incoming.iter().map(|incoming| incoming.stream);
@@ -327,6 +350,7 @@ impl Link {
         self.sending.pace.forget(now_ns, peer.id);
         self.unanswered.gone(now_ns, &self.config, peer.address);
         self.forget_unwanted();
+        self.fit_streams();
         let name = peer.identity.name;
         self.events.push_back(LinkEvent::PeerDown { peer: peer.id, node, name, why });
         self.neighbours_changed();

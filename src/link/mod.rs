@@ -20,11 +20,13 @@
 //!   [`status`]: what the broker and the link say to each other.
 //! - [`keys`]: sealing. [`egress`]: an own stream. [`flow`], [`pace`], [`repair`]:
 //!   its receivers. [`ingress`], [`window`]: the streams of others.
+//! - `path_size`, `sizes`: how large datagrams may be on the way to each peer.
 //! - `announce`, `greeting`, `hello_rate`, `handshake`, `proof`, `membership`,
 //!   `departed`: who is there.
 //!   `neighbours`, `unanswered`, `unlinked`: who of them is not, for others or at all.
 //! - `local`, `joining`, `discovery`: who wants what, and from where on.
-//! - `receive`, `dispatch`, `timeout`, `sending`, `ending`: the parts of [`Link`].
+//! - `receive`, `dispatch`, `timeout`, `sending`, `renewal`, `ending`: the parts of
+//!   [`Link`].
 //!
 //! Invariant: nothing of a peer is used that was not opened with its session's
 //! keys, and nothing of a session that did not answer our challenge.
@@ -54,16 +56,19 @@ pub mod neighbours;
 pub mod options;
 mod own;
 pub mod pace;
+mod path_size;
 mod peer;
 pub mod peer_id;
 mod peers;
 mod probe;
 mod proof;
 mod receive;
+mod renewal;
 pub mod repair;
 mod report;
 mod sending;
 mod shares;
+mod sizes;
 pub mod status;
 pub mod stream;
 mod timeout;
@@ -142,6 +147,10 @@ pub struct Link {
     own: Vec<OwnStream>,
     own_at: BTreeMap<StreamId, usize>,
     egress_config: EgressConfig,
+    /// The largest datagram that the interface takes, of those that are wanted.
+    interface_bytes: usize,
+    /// The largest that is sent, if the way takes it.
+    datagram_bytes: usize,
     ingress_config: IngressConfig,
     window: Window,
     shares: Shares,
@@ -222,6 +231,8 @@ impl Link {
             own: Vec::new(),
             own_at: BTreeMap::new(),
             egress_config,
+            interface_bytes: config.datagram_bytes,
+            datagram_bytes: config.datagram_bytes,
             ingress_config,
             window,
             sending: Sending::new(now_ns, config.rate),
@@ -397,6 +408,7 @@ impl Link {
         let at = self.own.len();
         self.own.push(own);
         self.own_at.insert(id, at);
+        self.fit_stream(at);
         at
     }
 

@@ -8,11 +8,14 @@ use crate::link::handshake::{Identity, Pending};
 use crate::link::incoming::Incoming;
 use crate::link::keys::ControlOpener;
 use crate::link::neighbours::Heard;
+use crate::link::path_size::PathSize;
 use crate::link::peer_id::{PeerId, Session};
 use crate::link::proof::Proof;
 use crate::link::shares::Brought;
+use crate::link::sizes::Doubts;
 use crate::link::status::PeerCounters;
 use crate::link::stream::{Position, StreamId};
+use crate::link::transmit::To;
 
 const MS_NS: u64 = 1_000_000;
 
@@ -138,11 +141,6 @@ impl Told {
         self.retry_ns = INTEREST_RETRY_NS;
     }
 
-    /// When this version was sent first.
-    pub fn since_ns(&self) -> u64 {
-        self.since_ns
-    }
-
     /// Whether to send it now; then it counts as sent.
     pub fn is_due(&mut self, now_ns: u64) -> bool {
         let is_due = !self.is_confirmed && self.next_ns <= now_ns;
@@ -192,6 +190,12 @@ pub(super) struct Peer {
     pub counters: PeerCounters,
     /// What it tells of its own peers.
     pub neighbours: Heard,
+    /// What the way to it takes, …
+    pub path_size: PathSize,
+    /// … which way that is, …
+    pub probed: Option<To>,
+    /// … and why it may be less.
+    pub doubts: Doubts,
     ping_ns: u64,
     /// When another address of it may be challenged.
     challenge_ns: u64,
@@ -199,7 +203,13 @@ pub(super) struct Peer {
 
 impl Peer {
     /// What a pending session becomes by its answer from `address`.
-    pub fn new(now_ns: u64, id: PeerId, pending: Pending, address: SocketAddr) -> Peer {
+    pub fn new(
+        now_ns: u64,
+        id: PeerId,
+        pending: Pending,
+        address: SocketAddr,
+        path_size: PathSize,
+    ) -> Peer {
         let told = Told {
             version: 0,
             own_version: 0,
@@ -235,6 +245,9 @@ impl Peer {
             owes_status: false,
             counters: PeerCounters::default(),
             neighbours: Heard::default(),
+            path_size,
+            probed: None,
+            doubts: Doubts::default(),
             ping_ns: 0,
             challenge_ns: 0,
         }
@@ -243,9 +256,22 @@ impl Peer {
     /// Something of it was opened.
     #[inline]
     pub fn heard(&mut self, now_ns: u64, multicast: bool) {
+        if now_ns >= self.heard_ns + PING_AFTER_NS {
+            self.forgive(now_ns);
+        }
         self.heard_ns = now_ns;
         if multicast {
             self.multicast_ns = Some(now_ns);
+        }
+    }
+
+    /// Nothing of it came for a while, so that what is missing says nothing of how it
+    /// comes, nor that it cannot come.
+    #[cold]
+    fn forgive(&mut self, now_ns: u64) {
+        for incoming in &mut self.incoming {
+            incoming.ingress.forgive_gaps(now_ns);
+            incoming.forget_ways();
         }
     }
 
@@ -291,7 +317,8 @@ impl Peer {
             _ => u64::MAX,
         };
         let nak_ns = self.incoming.iter().map(Incoming::next_nak_ns).min().unwrap_or(u64::MAX);
-        silence_ns.min(deaf_ns).min(nak_ns).min(self.told.next_ns())
+        let told_ns = self.told.next_ns().min(self.path_size.next_ns());
+        silence_ns.min(deaf_ns).min(nak_ns).min(told_ns)
     }
 
     /// Takes in one measured round trip.

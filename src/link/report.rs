@@ -40,7 +40,7 @@ impl Link {
             session: hexadecimal(&self.session),
             group: self.config.control_address().to_string(),
             groups: self.settings.groups,
-            datagram_bytes: self.config.datagram_bytes,
+            datagram_bytes: self.datagram_bytes,
             is_sealed: !self.config.keys.is_open(),
             is_looped: self.is_looped,
             is_discovering: !self.discovery.is_over(),
@@ -106,6 +106,9 @@ impl Link {
                 .map(|group| self.config.group_address(group).ip().to_string())
                 .collect(),
             datagram_bytes: usize::from(peer.identity.datagram_bytes),
+            path_bytes: peer.path_size.bytes(),
+            is_path_narrow: peer.path_size.is_narrow(),
+            is_path_unanswered: peer.path_size.is_unanswered(),
             since_ms: since_ms(peer.since_ns),
             heard_ms: since_ms(peer.heard_ns),
             round_trip_us: (peer.round_trip_ns > 0).then_some(peer.round_trip_ns / 1000),

@@ -29,6 +29,10 @@ pub struct LinkCounters {
     pub events_unheard: u64,
     /// Large event frames from peers that did not go on, and were given up.
     pub stalled_frames: u64,
+    /// Data datagrams of peers that were asked for in vain while others came, and
+    /// given up.
+    #[serde(default)]
+    pub given_up: u64,
     /// Requests for repairs sent.
     pub naks_sent: u64,
     /// Requests for repairs received.
@@ -43,6 +47,9 @@ pub struct LinkCounters {
     pub silent: u64,
     /// Peers that came back with a new session.
     pub restarted: u64,
+    /// Sessions of this broker that were begun since the machine was restored or
+    /// cloned.
+    pub renewed: u64,
     /// Peers that answered from another address than before.
     pub moved: u64,
     /// Handshakes pushed out by newer ones.
@@ -115,6 +122,9 @@ pub struct PeerCounters {
     pub naks_received: u64,
     /// Requests for repairs that it was sent.
     pub naks_sent: u64,
+    /// Data datagrams of it that were asked for in vain, and given up.
+    #[serde(default)]
+    pub given_up: u64,
     /// Event frames from it that were lost.
     pub events_lost: u64,
     /// Times when nobody can tell how many were.
@@ -242,6 +252,15 @@ pub struct PeerStatus {
     pub deaf_groups: Vec<String>,
     /// Largest datagram that it sends.
     pub datagram_bytes: usize,
+    /// Largest datagram that is sent to it.
+    #[serde(default)]
+    pub path_bytes: usize,
+    /// Whether that is less than elsewhere since larger ones do not reach it.
+    #[serde(default)]
+    pub is_path_narrow: bool,
+    /// Whether it is since it answers no probe.
+    #[serde(default)]
+    pub is_path_unanswered: bool,
     /// Milliseconds since it became a peer.
     pub since_ms: u64,
     /// Milliseconds since it was heard.

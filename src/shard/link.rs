@@ -16,7 +16,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use netcluster_platform::{Datagrams, Io, Slice};
+use netcluster_platform::datagram::is_too_long;
+use netcluster_platform::{Datagrams, Io, Slice, Snapshots};
 use netcluster_wire::Pattern;
 
 use crate::connection::Blocker;
@@ -25,7 +26,7 @@ use crate::link::config::{Entropy, LinkConfig};
 use crate::link::event::{LinkEvent, Lost};
 use crate::link::peer_id::{PeerId, Session};
 use crate::link::stream::StreamId;
-use crate::link::{Link, LinkStatus};
+use crate::link::{Link, LinkStatus, To};
 use crate::mesh::Message;
 use crate::resolver::{Addresses, Resolved};
 use crate::routes::Route;
@@ -41,6 +42,9 @@ const BATCHES_PER_TURN: usize = 32;
 
 /// How often the interface and the addresses of peers are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// The interface is looked at again so soon, 100 ms, if it refuses what is too long.
+const LOOK_AGAIN_NS: u64 = 100_000_000;
 
 /// Failed sends are logged at most this often; all are counted.
 const LOG_EVERY_NS: u64 = 10_000_000_000;
@@ -59,6 +63,8 @@ pub struct LinkStart<S> {
     pub about: LinkIo,
     /// Addresses of unicast peers, as they are resolved: always all of them.
     pub addresses: Option<Addresses>,
+    /// Whether this machine is another one than before.
+    pub snapshots: Option<Snapshots>,
 }
 
 /// The link, as its shard keeps it.
@@ -75,12 +81,15 @@ pub(super) struct LinkDriver {
     /// Events that other shards were not sent, as they were behind.
     pub(super) missed: Vec<(u16, Lost)>,
     addresses: Option<Addresses>,
+    snapshots: Option<Snapshots>,
     about: LinkIo,
     /// The socket has no room.
     blocked: bool,
     /// There is more to send than one turn does.
     more: bool,
     logged_ns: u64,
+    /// When the interface was looked at last.
+    checked_ns: u64,
     /// The interface is not usable, and this was said.
     unusable: Option<String>,
 }
@@ -102,7 +111,11 @@ impl<I: Io> Shard<I> {
         if let Some(addresses) = &start.addresses {
             addresses.wake(self.io.waker());
         }
-        let link = Link::new(start.config, start.session, start.entropy, self.now_ns);
+        if let Some(snapshots) = &start.snapshots {
+            snapshots.wake(self.io.waker());
+        }
+        let mut link = Link::new(start.config, start.session, start.entropy, self.now_ns);
+        link.set_interface_limit(self.now_ns, self.io.max_datagram_bytes());
         self.link = Some(Box::new(LinkDriver {
             link,
             used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
@@ -111,20 +124,30 @@ impl<I: Io> Shard<I> {
             waiting: Vec::new(),
             missed: Vec::new(),
             addresses: start.addresses,
+            snapshots: start.snapshots,
             about: start.about,
             blocked: false,
             more: false,
             logged_ns: 0,
+            checked_ns: self.now_ns,
             unusable: None,
         }));
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
-        self.take_addresses();
+        self.look_outside();
         Ok(())
     }
 
-    /// Takes the addresses that the names of peers have resolved to.
-    pub(super) fn take_addresses(&mut self) {
+    /// Looks whether this machine is another one, and at the addresses that the
+    /// names of peers have resolved to: what threads have noticed that wake this
+    /// shard.
+    pub(super) fn look_outside(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
+        if driver.snapshots.as_ref().is_some_and(Snapshots::has_changed) {
+            tracing::warn!(
+                "this machine was restored from a snapshot or cloned: the link begins a new session"
+            );
+            driver.link.renew(self.now_ns);
+        }
         if let Some(latest) = driver.addresses.as_ref().and_then(Addresses::latest) {
             let Resolved { addresses, unresolved } = latest;
             driver.link.set_unicast_peers(self.now_ns, addresses, unresolved);
@@ -213,6 +236,7 @@ impl<I: Io> Shard<I> {
                     tracing::info!(name, "a peer keeps up and is waited for again");
                 }
                 LinkEvent::Warn(kind, text) => tracing::warn!(?kind, "{text}"),
+                LinkEvent::Note(text) => tracing::info!("{text}"),
             }
         }
     }
@@ -247,13 +271,27 @@ impl<I: Io> Shard<I> {
     }
 
     fn transmit(&mut self) {
+        let Some(to) = self.transmit_batches() else { return };
         let Some(driver) = self.link.as_deref_mut() else { return };
+        // The interface is another one or not what it was, or the way to one peer is.
+        driver.link.doubt_way(self.now_ns, to);
+        driver.more = true;
+        if self.now_ns >= driver.checked_ns.saturating_add(LOOK_AGAIN_NS) {
+            self.look_at_interface();
+        }
+    }
+
+    /// Sends what there is, as far as a turn goes. Stops at what is too long for the
+    /// system and says where that was to go.
+    fn transmit_batches(&mut self) -> Option<To> {
+        let driver = self.link.as_deref_mut()?;
         driver.more = false;
         if driver.blocked {
-            return;
+            return None;
         }
         for _ in 0..BATCHES_PER_TURN {
-            let Some(transmit) = driver.link.poll_transmit(self.now_ns) else { return };
+            let transmit = driver.link.poll_transmit(self.now_ns)?;
+            let to = transmit.to;
             let mut at = 0;
             while at < transmit.bytes.len() {
                 let rest = &transmit.bytes[at..];
@@ -267,7 +305,7 @@ impl<I: Io> Shard<I> {
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                         driver.blocked = true;
                         driver.link.blocked_transmit(at);
-                        return;
+                        return None;
                     }
                     Err(error) => {
                         self.totals.link_send_errors += 1;
@@ -276,12 +314,16 @@ impl<I: Io> Shard<I> {
                             tracing::warn!(to = %transmit.to.address(), %error, "cannot send a datagram");
                         }
                         driver.link.refused_transmit(at);
+                        if is_too_long(&error) {
+                            return Some(to);
+                        }
                         break;
                     }
                 }
             }
         }
         driver.more = true;
+        None
     }
 
     fn resume_link_waiters(&mut self) {
@@ -385,7 +427,14 @@ impl<I: Io> Shard<I> {
 
     /// Looks at the interface.
     pub(super) fn check_link(&mut self) {
+        self.look_at_interface();
+        self.look_outside();
+        self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+    }
+
+    fn look_at_interface(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
+        driver.checked_ns = self.now_ns;
         match self.io.check_interface() {
             Ok(has_changed) => {
                 if driver.unusable.take().is_some() {
@@ -412,7 +461,6 @@ impl<I: Io> Shard<I> {
         if let Some(place) = self.io.datagram_place() {
             driver.link.set_local_addresses(place.local_addresses);
         }
-        self.take_addresses();
-        self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+        driver.link.set_interface_limit(self.now_ns, self.io.max_datagram_bytes());
     }
 }

@@ -114,6 +114,12 @@ fn each_trouble_of_a_peer_is_a_sentence() {
     assert!(troubles(|peer| peer.heard_ms = 2340).contains("nothing for 2.3 s"));
     assert!(troubles(|peer| peer.counters.events_lost = 1).contains("1 event of db1 were lost"));
     assert!(troubles(|peer| peer.counters.losses_unknown = 1).contains("unknown numbers 1 time"));
+    let in_vain = troubles(|peer| (peer.counters.given_up, peer.datagram_bytes) = (2, 1372));
+    assert!(in_vain.contains("2 datagrams of db1") && in_vain.contains("1372 bytes"), "{in_vain}");
+    let narrow = troubles(|peer| (peer.is_path_narrow, peer.path_bytes) = (true, 1268));
+    assert!(narrow.contains("more than 1268 bytes do not reach db1"), "{narrow}");
+    let unanswered = troubles(|peer| (peer.is_path_unanswered, peer.path_bytes) = (true, 1232));
+    assert!(unanswered.contains("db1 answers no probe of 1232 bytes"), "{unanswered}");
     assert!(troubles(|peer| peer.is_joined = false).contains("has not confirmed"));
     assert!(troubles(|peer| peer.is_multicast_heard = false).contains("of db1 is not heard here"));
     assert!(troubles(|peer| peer.path = "unicast".into()).contains("does not hear our multicast"));

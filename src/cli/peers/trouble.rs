@@ -37,7 +37,7 @@ pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
                 .to_owned(),
         );
     }
-    sentences.extend(link.peers.iter().flat_map(peer));
+    sentences.extend(link.peers.iter().flat_map(|it| peer(it, link.datagram_bytes)));
     sentences.extend(pairs(link));
     sentences.extend(unlinked(link));
     sentences.extend(unanswered(link));
@@ -46,7 +46,7 @@ pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
     sentences
 }
 
-fn peer(peer: &PeerStatus) -> Vec<String> {
+fn peer(peer: &PeerStatus, datagram_bytes: usize) -> Vec<String> {
     let who = match peer.name.is_empty() {
         true => escaped(&peer.node),
         false => escaped(&peer.name),
@@ -74,6 +74,29 @@ fn peer(peer: &PeerStatus) -> Vec<String> {
             _ => format!(", and unknown numbers {}", counted(unknown, "time")),
         };
         sentences.push(format!("{} of {who} were lost for good{more}", counted(lost, "event")));
+    }
+    if peer.counters.given_up > 0 {
+        sentences.push(format!(
+            "{} of {who} did not arrive however often they were asked for, while others did: their \
+             events were lost. It sends up to {} bytes in one: look at what drops packets by their \
+             size, or set a smaller --mtu there",
+            counted(peer.counters.given_up, "datagram"),
+            peer.datagram_bytes
+        ));
+    }
+    if peer.is_path_narrow {
+        sentences.push(format!(
+            "datagrams of more than {} bytes do not reach {who}, and those here have up to \
+             {datagram_bytes}: it is sent smaller ones; look at the MTU on the way, or set a smaller \
+             --mtu",
+            peer.path_bytes
+        ));
+    } else if peer.is_path_unanswered {
+        sentences.push(format!(
+            "{who} answers no probe of {} bytes or more, so it is sent no larger datagrams; if \
+             events do not reach it look at what drops packets by their size",
+            peer.path_bytes
+        ));
     }
     if !peer.deaf_groups.is_empty() {
         let groups: Vec<String> = peer.deaf_groups.iter().map(|group| escaped(group)).collect();
@@ -196,7 +219,8 @@ fn sockets(io: &LinkIo) -> Vec<String> {
     }
     if io.strays > 0 {
         sentences.push(format!(
-            "{} came by another interface than {}: if that is the right one, name it by --interface",
+            "{} to a group came by another interface than {}: if that is the right one, name it by \
+             --interface",
             counted(io.strays, "datagram"),
             escaped(&io.interface)
         ));
