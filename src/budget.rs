@@ -1,13 +1,35 @@
-//! The memory that queues may pin beyond the receive pools: `--max-memory`.
+//! The memory that clients make the broker keep: `--max-memory`.
 //!
-//! Pools have a fixed size. What else an event can pin is copies (of what
-//! laggards hold, of heads that straddle two chunks) and the own buffers of
-//! large frames. Each is charged while it lives, whichever queues share it.
+//! Receive pools have a fixed size. What else a client can make the broker hold is
+//! charged here while it lives, by what it is for: what queues hold in memory of their
+//! own (copies, large frames, replies, their own lists), connections, patterns, and
+//! what the route caches remember.
+//!
+//! Events that are there must go somewhere, so a charge is never refused: who takes
+//! part in events is paused when [`Budget::is_exhausted`]. What clients ask to be kept
+//! for them, connections and patterns, may be refused instead, and must leave half of
+//! the limit to events: [`Budget::has_room_to_keep`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
+
+/// What keeping a chunk of its own takes besides its bytes: who holds it, how often.
+const OWN_BYTES: usize = 96;
+
+/// What memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Events and answers that wait.
+    Queues,
+    /// Connections.
+    Connections,
+    /// Channels, and who listens to what.
+    Patterns,
+    /// What was looked up.
+    Routes,
+}
 
 /// The budget of the whole broker. Cloning gives another handle to it.
 #[derive(Clone, Debug)]
@@ -19,26 +41,37 @@ pub struct Budget {
 struct Shared {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
+    /// The same by purpose.
+    used_for: [AtomicUsize; 4],
 }
 
 /// Bytes that are charged until this is dropped.
 #[derive(Debug)]
 pub struct Charge {
     budget: Budget,
+    purpose: Purpose,
     bytes: usize,
 }
 
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(limit_bytes: usize) -> Budget {
-        Budget { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicUsize::new(0) }) }
+        let shared =
+            Shared { limit_bytes, used_bytes: AtomicUsize::new(0), used_for: Default::default() };
+        Budget { shared: Arc::new(shared) }
     }
 
-    /// Charges `bytes`. Never refuses: what is already received must go
+    /// Charges `bytes` of a queue. Never refuses: what is already received must go
     /// somewhere; the caller asks [`Budget::is_exhausted`] and pauses emitters.
     pub fn charge(&self, bytes: usize) -> Charge {
-        self.shared.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Charge { budget: self.clone(), bytes }
+        self.charge_for(Purpose::Queues, bytes)
+    }
+
+    /// Charges `bytes` of something else. Never refuses.
+    pub fn charge_for(&self, purpose: Purpose, bytes: usize) -> Charge {
+        let mut charge = Charge { budget: self.clone(), purpose, bytes: 0 };
+        charge.set(bytes);
+        charge
     }
 
     /// Whether the limit is reached.
@@ -51,9 +84,24 @@ impl Budget {
         self.used_bytes().saturating_add(bytes) <= self.shared.limit_bytes
     }
 
+    /// Whether a client may have `bytes` more kept for it: connections and patterns
+    /// take half of the limit at the most, and while queues have used it up an eighth
+    /// more, so that who looks after the broker can still connect.
+    pub fn has_room_to_keep(&self, bytes: usize) -> bool {
+        let limit_bytes = self.shared.limit_bytes;
+        let kept = self.used_for(Purpose::Connections) + self.used_for(Purpose::Patterns);
+        kept.saturating_add(bytes) <= limit_bytes / 2
+            && self.used_bytes().saturating_add(bytes) <= limit_bytes.saturating_add(limit_bytes / 8)
+    }
+
     /// Bytes charged now.
     pub fn used_bytes(&self) -> usize {
         self.shared.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes charged now for one purpose.
+    pub fn used_for(&self, purpose: Purpose) -> usize {
+        self.shared.used_for[purpose as usize].load(Ordering::Relaxed)
     }
 
     /// The limit in bytes.
@@ -63,12 +111,34 @@ impl Budget {
 
     /// A chunk of its own, charged while any slice of it lives.
     pub fn own(&self, buffer: BytesMut) -> Bytes {
-        let charge = self.charge(buffer.capacity());
+        let charge = self.charge(buffer.capacity() + OWN_BYTES);
         charge.own(buffer)
     }
 }
 
 impl Charge {
+    /// Bytes that it stands for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A charge of nothing yet, for the same.
+    pub fn another(&self) -> Charge {
+        self.budget.charge_for(self.purpose, 0)
+    }
+
+    /// Charges so many bytes from now on.
+    pub fn set(&mut self, bytes: usize) {
+        let shared = &self.budget.shared;
+        for counter in [&shared.used_bytes, &shared.used_for[self.purpose as usize]] {
+            match bytes >= self.bytes {
+                true => counter.fetch_add(bytes - self.bytes, Ordering::Relaxed),
+                false => counter.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+            };
+        }
+        self.bytes = bytes;
+    }
+
     /// Turns a buffer that this charge was taken for into a chunk that carries it.
     pub fn own(self, buffer: BytesMut) -> Bytes {
         struct Owned {
@@ -86,7 +156,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.shared.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.set(0);
     }
 }
 
@@ -96,14 +166,35 @@ mod tests {
 
     #[test]
     fn a_chunk_is_charged_while_any_slice_of_it_lives() {
-        let budget = Budget::new(100);
-        let chunk = budget.own(BytesMut::zeroed(60));
+        let budget = Budget::new(1000);
+        let chunk = budget.own(BytesMut::zeroed(600));
         let slice = chunk.slice(10..20);
         drop(chunk);
-        assert_eq!(budget.used_bytes(), 60);
-        assert!(budget.has_room_for(40));
-        assert!(!budget.has_room_for(41));
+        assert_eq!(budget.used_bytes(), 600 + OWN_BYTES);
+        assert!(budget.has_room_for(400 - OWN_BYTES));
+        assert!(!budget.has_room_for(401 - OWN_BYTES));
         drop(slice);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_for_clients_leaves_half_to_events() {
+        let budget = Budget::new(1000);
+        let mut patterns = budget.charge_for(Purpose::Patterns, 300);
+        let _connections = budget.charge_for(Purpose::Connections, 100);
+        assert!(budget.has_room_to_keep(100) && !budget.has_room_to_keep(101));
+        patterns.set(50);
+        assert_eq!(budget.used_for(Purpose::Patterns), 50);
+        assert!(budget.has_room_to_keep(350));
+        let _queues = budget.charge(2000);
+        assert!(budget.is_exhausted() && !budget.has_room_to_keep(1));
+    }
+
+    /// Events that fill the memory must not keep out who wants to know why.
+    #[test]
+    fn queues_at_the_limit_leave_some_room_to_connect() {
+        let budget = Budget::new(1000);
+        let _queues = budget.charge(1000);
+        assert!(budget.has_room_to_keep(125) && !budget.has_room_to_keep(126));
     }
 }

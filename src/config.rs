@@ -12,6 +12,8 @@ use crate::placement::DEFAULT_SPILL_CLIENTS;
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;
 /// Smallest high-water mark that can be asked for, in bytes.
 pub const MIN_MAX_QUEUE_BYTES: usize = 64 << 10;
+/// Patterns that one client may listen to unless more are asked for.
+pub const DEFAULT_MAX_PATTERNS: usize = 10_000;
 /// Longest busy-wait that can be asked for.
 pub const MAX_SPIN: Duration = Duration::from_micros(50);
 
@@ -33,6 +35,8 @@ pub struct ShardConfig {
     pub max_queue_bytes: usize,
     /// Most connections at a time.
     pub max_clients: usize,
+    /// Most patterns that one client listens to.
+    pub max_patterns: usize,
     /// How long a full queue may take to drain to half.
     pub stall_timeout: Duration,
     /// How long a client may take to say hello.
@@ -58,6 +62,7 @@ impl Default for ShardConfig {
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
             max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
             max_clients: 65_536,
+            max_patterns: DEFAULT_MAX_PATTERNS,
             stall_timeout: Duration::from_secs(5),
             hello_timeout: Duration::from_secs(5),
             linger: Duration::from_secs(1),
@@ -100,6 +105,7 @@ impl ShardConfig {
                 format!("{name} must be at least 10 ms"),
             )?;
         }
+        require(self.max_patterns > 0, "max-patterns must be at least 1".into())?;
         require(self.max_clients > 0, "max-clients must be at least 1".into())
     }
 }

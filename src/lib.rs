@@ -29,6 +29,7 @@ pub mod connection;
 pub mod copies;
 pub mod inbound;
 pub mod link;
+pub mod listening;
 pub mod mesh;
 pub mod outbound;
 pub mod placement;

@@ -80,7 +80,13 @@ impl<I: Io> Shard<I> {
 
     /// The other end is gone.
     pub(super) fn send_failed(&mut self, conn: Conn, error: &io::Error) {
-        tracing::debug!(client = self.at(conn).target.client, %error, "send failed");
+        let connection = self.at(conn);
+        tracing::debug!(client = connection.target.client, %error, "send failed");
+        if let Some(postponed) = &mut connection.postponed {
+            // What came is still delivered.
+            postponed.hung_up = true;
+            return;
+        }
         self.disconnect(conn);
     }
 

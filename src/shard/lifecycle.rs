@@ -8,7 +8,8 @@ use netcluster_platform::{Conn, Io, Peer, Slice};
 use netcluster_wire::control::encode_error;
 use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
-use crate::connection::{Connection, Moving, Receiving, State};
+use crate::connection::{CONNECTION_BYTES, Connection, Moving, Receiving, State};
+use crate::listening::Listening;
 use crate::mesh::Message;
 use crate::status::KickStatus;
 use crate::target::Target;
@@ -25,6 +26,9 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
 
 const TOO_MANY_CLIENTS: &str = "the broker has as many clients as --max-clients allows";
+
+const NO_MEMORY: &str = "the broker's memory for patterns and connections is used up: end some \
+clients, or raise --max-memory";
 
 /// Disconnected clients that `status` still shows.
 const MAX_KICKED_SHOWN: usize = 16;
@@ -66,7 +70,13 @@ impl<I: Io> Shard<I> {
             tracing::info!("accepting connections again");
         }
         let max_queue = self.shared.config.max_queue_bytes;
-        self.insert(Connection::new(target, peer, max_queue, self.now_ns));
+        let budget = &self.shared.budget;
+        let has_room = budget.has_room_to_keep(CONNECTION_BYTES);
+        let connection = Connection::new(target, peer, max_queue, budget, self.now_ns);
+        self.insert(connection);
+        if !has_room {
+            return self.kick(conn, ErrorCode::Busy, NO_MEMORY);
+        }
         if is_full {
             return self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
         }
@@ -159,10 +169,11 @@ impl<I: Io> Shard<I> {
         }
         let (target, source) = (connection.target, connection.source);
         tracing::warn!(client = target.client, pid = connection.peer.pid, "disconnected: {text}");
-        connection.outbound.truncate();
+        let remains = connection.outbound.truncate();
         let payload = encode_error(code, text);
         let error = frame::encode(Kind::Error, source, 0, b"", &payload);
         connection.outbound.push(&Slice::from(bytes::Bytes::from(error)));
+        self.discard(remains);
         if self.kicked.len() == MAX_KICKED_SHOWN {
             self.kicked.remove(0);
         }
@@ -204,17 +215,17 @@ impl<I: Io> Shard<I> {
     fn leave(&mut self, conn: Conn) {
         let connection = self.at(conn);
         let target = connection.target;
-        let patterns: Vec<_> = std::mem::take(&mut connection.patterns).into_iter().collect();
+        connection.postponed = None;
         if let State::Moving(moving) = &connection.state {
             let (channel, shard) = (Arc::clone(&moving.channel), moving.shard);
             self.departed(&channel, shard);
         }
-        if !patterns.is_empty() {
-            self.unroute(conn, patterns);
-        }
         self.release_waiters(target);
         if let Some(channel) = self.at(conn).channel.take() {
             let name = Arc::clone(&self.channels.get(channel).name);
+            let nothing = Listening::new(&self.shared.budget);
+            let listening = std::mem::replace(&mut self.at(conn).listening, nothing);
+            self.depart(Arc::clone(&name), target, listening);
             self.channels.leave(channel);
             self.channel_unused(&name);
             self.report_departed(&name);
@@ -233,6 +244,11 @@ impl<I: Io> Shard<I> {
         }
         if filling || connection.inbound.held_bytes() > 0 {
             self.totals.truncated += 1;
+        }
+        if let Some(postponed) = &mut self.at(conn).postponed {
+            // What came is still delivered.
+            postponed.hung_up = true;
+            return;
         }
         if matches!(self.at(conn).state, State::Closing) {
             // It may have shut down only its sending side and still read why.
@@ -259,7 +275,9 @@ impl<I: Io> Shard<I> {
 
     /// It is closed, and its place free.
     pub(super) fn closed(&mut self, conn: Conn) {
-        self.connections[conn.0 as usize] = None;
+        if let Some(connection) = self.connections[conn.0 as usize].take() {
+            self.discard(connection.outbound.into_remains());
+        }
         self.resume_accept();
     }
 
@@ -325,7 +343,9 @@ impl<I: Io> Shard<I> {
             }
             Draining::Quieting { said, heard } => {
                 let receiving = self.connections.iter().flatten().any(|connection| {
-                    connection.is_open() && connection.receiving == Receiving::Stopping
+                    connection.is_open()
+                        && (connection.receiving == Receiving::Stopping
+                            || connection.postponed.is_some())
                 });
                 if !said && !receiving {
                     for shard in self.mesh.others() {

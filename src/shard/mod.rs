@@ -19,6 +19,7 @@
 //! - `crossing`: messages from and to other shards
 //! - `link`, `from_link`: to and from the brokers of other machines
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
+//! - `slices`: work of any size, a bounded part in each turn
 //! - `report`: its part of `status`
 
 mod cluster;
@@ -31,6 +32,7 @@ mod lifecycle;
 mod link;
 mod receive;
 mod report;
+mod slices;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -46,6 +48,7 @@ use crate::config::ShardConfig;
 use crate::connection::Connection;
 use crate::mesh::Mesh;
 use crate::placement::{Placement, Population};
+use crate::routes::Effort;
 use crate::status::{KickStatus, Status, Totals};
 use crate::target::Target;
 use crate::timers::{Timer, Timers};
@@ -54,7 +57,9 @@ use self::control::After;
 use self::lifecycle::Draining;
 use self::link::LinkDriver;
 pub use self::link::LinkStart;
+pub use self::slices::Postponed;
 use self::report::{Answer, Collecting};
+use self::slices::Slices;
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
 /// from the receive to the send, which beat larger turns by a third at 1 KB.
@@ -71,6 +76,17 @@ const _: () = assert!(TURN_BYTES < MAX_TURN_BYTES);
 
 /// Messages taken from one other shard in one turn.
 const MESSAGES_PER_TURN: usize = 512;
+
+/// What the route caches of one shard may remember: this part of the memory budget,
+/// all shards together, within bounds.
+const CACHE_PART: usize = 16;
+const MIN_CACHE_BYTES: usize = 256 << 10;
+const MAX_CACHE_BYTES: usize = 64 << 20;
+
+fn cache_bytes(budget: &Budget, shards: u16) -> usize {
+    let part = budget.limit_bytes() / CACHE_PART / usize::from(shards);
+    part.clamp(MIN_CACHE_BYTES, MAX_CACHE_BYTES)
+}
 
 /// What all shards of a broker share.
 #[derive(Clone)]
@@ -108,6 +124,9 @@ pub struct Shard<I: Io> {
     cluster_timer: bool,
     dirty: Vec<Conn>,
     memory_waiters: Vec<Target>,
+    slices: Slices,
+    /// What look-ups may yet cost in this turn.
+    effort: Effort,
     starved_timer: bool,
     barriers: BTreeMap<u64, (u16, After)>,
     next_barrier: u64,
@@ -166,7 +185,12 @@ impl<I: Io> Shard<I> {
             now_ns,
             started_ns: now_ns,
             connections: Vec::new(),
-            channels: Channels::new(shared.config.seed, shared.config.link.clone()),
+            channels: Channels::new(
+                shared.config.seed,
+                shared.config.link.clone(),
+                shared.budget.clone(),
+                cache_bytes(&shared.budget, mesh.shards()),
+            ),
             shared,
             mesh,
             timers: Timers::default(),
@@ -178,6 +202,8 @@ impl<I: Io> Shard<I> {
             cluster_timer: false,
             dirty: Vec::new(),
             memory_waiters: Vec::new(),
+            slices: Slices::default(),
+            effort: Effort::default(),
             starved_timer: false,
             barriers: BTreeMap::new(),
             next_barrier: 0,
@@ -223,6 +249,8 @@ impl<I: Io> Shard<I> {
             self.last_active_ns = self.now_ns;
         }
 
+        self.effort.renew();
+        self.resume_postponed();
         for completion in completions.drain(..) {
             self.complete(completion);
         }
@@ -239,6 +267,7 @@ impl<I: Io> Shard<I> {
             self.relieve_pool();
         }
         self.flush();
+        self.take_apart();
         self.publish();
         self.status_json = None;
         self.rates.sample(self.now_ns, &self.totals);
@@ -247,7 +276,7 @@ impl<I: Io> Shard<I> {
 
     /// How long the next wait may sleep. An idle shard has no deadline.
     fn timeout(&self) -> Option<Duration> {
-        if self.more_messages || !self.dirty.is_empty() {
+        if self.more_messages || !self.dirty.is_empty() || !self.slices.is_empty() {
             return Some(Duration::ZERO);
         }
         let spin_ns = self.shared.config.spin.as_nanos() as u64;
