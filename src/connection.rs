@@ -12,7 +12,7 @@ use crate::budget::{Budget, Charge, Purpose};
 use crate::channels::ChannelId;
 use crate::inbound::Inbound;
 use crate::listening::Listening;
-use crate::outbound::Outbound;
+use crate::outbound::{ENTRY_BYTES, KEEP_ENTRIES, Outbound};
 use crate::shard::Postponed;
 use crate::target::Target;
 
@@ -22,7 +22,11 @@ use crate::target::Target;
 pub const CONNECTION_BYTES: usize = 8 << 10;
 
 const _: () = assert!(
-    CONNECTION_BYTES > size_of::<Connection>() + MAX_HEAD_BYTES + MAX_CONTROL_PAYLOAD_BYTES
+    CONNECTION_BYTES
+        > size_of::<Connection>()
+            + KEEP_ENTRIES * ENTRY_BYTES
+            + MAX_HEAD_BYTES
+            + MAX_CONTROL_PAYLOAD_BYTES
 );
 
 /// How far a connection is.

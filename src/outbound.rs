@@ -29,7 +29,7 @@ use crate::copies::Copies;
 use self::loss::Loss;
 
 /// Entries of an empty queue beyond which its memory is given back.
-const KEEP_ENTRIES: usize = 32;
+pub const KEEP_ENTRIES: usize = 32;
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -38,7 +38,7 @@ struct Entry {
 }
 
 /// What an entry takes besides the bytes that it names.
-const ENTRY_BYTES: usize = size_of::<Entry>();
+pub const ENTRY_BYTES: usize = size_of::<Entry>();
 
 /// One client's outbound queue.
 #[derive(Debug)]
@@ -140,8 +140,10 @@ impl Outbound {
         self.charge_list();
     }
 
+    /// A short list is part of what a connection takes anyhow.
     fn charge_list(&mut self) {
-        self.charge.set(self.entries.capacity() * ENTRY_BYTES);
+        let capacity = self.entries.capacity();
+        self.charge.set(if capacity > KEEP_ENTRIES { capacity * ENTRY_BYTES } else { 0 });
     }
 
     /// Gives back most of a list that has become short.

@@ -135,7 +135,7 @@ impl<I: Io> Shard<I> {
     fn unpin_partial_frames(&mut self) {
         for at in 0..self.connections.len() {
             let Some(connection) = self.connections[at].as_deref_mut() else { continue };
-            if connection.inbound.unpin() {
+            if connection.inbound.unpin(&self.shared.budget) {
                 let conn = Conn(at as u32);
                 self.stop_receiving(conn);
             }
