@@ -18,6 +18,10 @@ use bytes::{Bytes, BytesMut};
 /// What keeping a chunk of its own takes besides its bytes: who holds it, how often.
 const OWN_BYTES: usize = 96;
 
+/// What may be kept for clients however small the limit: some hundred of them can
+/// connect, among them who wants to know what the memory is used for.
+const MIN_KEPT_BYTES: usize = 1 << 20;
+
 /// What memory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -86,12 +90,14 @@ impl Budget {
 
     /// Whether a client may have `bytes` more kept for it: connections and patterns
     /// take half of the limit at the most, and while queues have used it up an eighth
-    /// more, so that who looks after the broker can still connect.
+    /// more.
     pub fn has_room_to_keep(&self, bytes: usize) -> bool {
         let limit_bytes = self.shared.limit_bytes;
         let kept = self.used_for(Purpose::Connections) + self.used_for(Purpose::Patterns);
-        kept.saturating_add(bytes) <= limit_bytes / 2
-            && self.used_bytes().saturating_add(bytes) <= limit_bytes.saturating_add(limit_bytes / 8)
+        let kept = kept.saturating_add(bytes);
+        let most = limit_bytes.saturating_add(limit_bytes / 8);
+        kept <= MIN_KEPT_BYTES
+            || kept <= limit_bytes / 2 && self.used_bytes().saturating_add(bytes) <= most
     }
 
     /// Bytes charged now.
@@ -179,22 +185,26 @@ mod tests {
 
     #[test]
     fn what_is_kept_for_clients_leaves_half_to_events() {
-        let budget = Budget::new(1000);
-        let mut patterns = budget.charge_for(Purpose::Patterns, 300);
-        let _connections = budget.charge_for(Purpose::Connections, 100);
-        assert!(budget.has_room_to_keep(100) && !budget.has_room_to_keep(101));
-        patterns.set(50);
-        assert_eq!(budget.used_for(Purpose::Patterns), 50);
-        assert!(budget.has_room_to_keep(350));
-        let _queues = budget.charge(2000);
+        const MIB: usize = 1 << 20;
+        let budget = Budget::new(100 * MIB);
+        let mut patterns = budget.charge_for(Purpose::Patterns, 30 * MIB);
+        let _connections = budget.charge_for(Purpose::Connections, 10 * MIB);
+        assert!(budget.has_room_to_keep(10 * MIB) && !budget.has_room_to_keep(10 * MIB + 1));
+        patterns.set(5 * MIB);
+        assert_eq!(budget.used_for(Purpose::Patterns), 5 * MIB);
+        assert!(budget.has_room_to_keep(35 * MIB));
+        let _queues = budget.charge(200 * MIB);
         assert!(budget.is_exhausted() && !budget.has_room_to_keep(1));
     }
 
     /// Events that fill the memory must not keep out who wants to know why.
     #[test]
     fn queues_at_the_limit_leave_some_room_to_connect() {
-        let budget = Budget::new(1000);
-        let _queues = budget.charge(1000);
-        assert!(budget.has_room_to_keep(125) && !budget.has_room_to_keep(126));
+        let budget = Budget::new(80 << 20);
+        let _queues = budget.charge(80 << 20);
+        assert!(budget.has_room_to_keep(10 << 20) && !budget.has_room_to_keep((10 << 20) + 1));
+        let tiny = Budget::new(1);
+        let _queues = tiny.charge(1 << 30);
+        assert!(tiny.has_room_to_keep(MIN_KEPT_BYTES));
     }
 }

@@ -111,6 +111,8 @@ pub enum Message<S> {
     Kicked(Source, ErrorCode, String),
     /// Nothing more will come from the sender: it is shutting down.
     Quiet,
+    /// A flood is over: give back what it took.
+    FloodOver,
     /// Report to the sender.
     StatusWanted(u64),
     /// The report.

@@ -68,6 +68,7 @@ impl SimBroker {
             population: Population::default(),
             shutdown: Arc::clone(&shutdown),
             about: Arc::new(Status::default()),
+            give_back: || {},
         };
         let ios: Vec<SimIo> = (0..shards).map(|_| net.shard()).collect();
         let wakers: Vec<_> = ios.iter().map(Io::waker).collect();

@@ -199,7 +199,10 @@ fn the_newest_frame_is_kept_even_if_it_is_over_the_limit() {
 fn copies_of_one_chunk_are_shared_and_charged_once() {
     let budget = Budget::new(usize::MAX);
     let chunk = events(1, 10).chunk().clone();
-    let mut queues = [Outbound::new(1 << 20, &Budget::new(usize::MAX)), Outbound::new(1 << 20, &Budget::new(usize::MAX))];
+    let mut queues = [
+        Outbound::new(1 << 20, &Budget::new(usize::MAX)),
+        Outbound::new(1 << 20, &Budget::new(usize::MAX)),
+    ];
     queues[0].push(&Slice::pooled(chunk.clone(), 0, 3 * FRAME_BYTES));
     queues[1].push(&Slice::pooled(chunk.clone(), 2 * FRAME_BYTES, 4 * FRAME_BYTES));
     let mut copies = Copies::new(budget.clone());

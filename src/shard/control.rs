@@ -212,12 +212,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// Takes patterns of a client out of every shard's routes.
-    pub(super) fn unroute(
-        &mut self,
-        channel: &Arc<str>,
-        target: Target,
-        patterns: Vec<Pattern>,
-    ) {
+    pub(super) fn unroute(&mut self, channel: &Arc<str>, target: Target, patterns: Vec<Pattern>) {
         self.unroute_here(channel, &patterns, target);
         self.totals.listeners -= patterns.len() as u64;
         for shard in self.mesh.others() {

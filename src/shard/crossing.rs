@@ -72,6 +72,7 @@ impl<I: Io> Shard<I> {
             Message::Resume { emitter, by } => self.unblock(emitter, Blocker::Queue(by)),
             Message::CopyOut => self.copy_out_laggards(),
             Message::MemoryWanted => self.squeeze(),
+            Message::FloodOver => self.give_back(),
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Departed(channel) => self.departed(&channel, from),
             Message::Kicked(source, code, text) => {

@@ -95,10 +95,10 @@ impl<I: Io> Shard<I> {
             }
         }
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let is_waiting = |(_, blockers): &(_, &SmallVec<[Blocker; 1]>)| {
-            blockers.contains(&Blocker::Routes)
-        };
-        let held: Vec<_> = driver.held.iter().filter(is_waiting).map(|(&stream, _)| stream).collect();
+        let is_waiting =
+            |(_, blockers): &(_, &SmallVec<[Blocker; 1]>)| blockers.contains(&Blocker::Routes);
+        let held: Vec<_> =
+            driver.held.iter().filter(is_waiting).map(|(&stream, _)| stream).collect();
         for (peer, stream) in held {
             self.release_stream(peer, stream, Blocker::Routes);
         }

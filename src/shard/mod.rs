@@ -20,6 +20,7 @@
 //! - `link`, `from_link`: to and from the brokers of other machines
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
 //! - `slices`: work of any size, a bounded part in each turn
+//! - `rest`: giving back what a flood took
 //! - `report`: its part of `status`
 
 mod cluster;
@@ -32,6 +33,7 @@ mod lifecycle;
 mod link;
 mod receive;
 mod report;
+mod rest;
 mod slices;
 
 use std::collections::BTreeMap;
@@ -57,8 +59,9 @@ use self::control::After;
 use self::lifecycle::Draining;
 use self::link::LinkDriver;
 pub use self::link::LinkStart;
-pub use self::slices::Postponed;
 use self::report::{Answer, Collecting};
+use self::rest::Flood;
+pub use self::slices::Postponed;
 use self::slices::Slices;
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
@@ -101,6 +104,8 @@ pub struct Shared {
     pub shutdown: Arc<AtomicBool>,
     /// What `status` says of the broker as a whole.
     pub about: Arc<Status>,
+    /// Has the allocator give back what the calling thread has freed.
+    pub give_back: fn(),
 }
 
 /// One shard of a broker.
@@ -125,6 +130,7 @@ pub struct Shard<I: Io> {
     dirty: Vec<Conn>,
     memory_waiters: Vec<Target>,
     slices: Slices,
+    flood: Flood,
     /// What look-ups may yet cost in this turn.
     effort: Effort,
     starved_timer: bool,
@@ -203,6 +209,7 @@ impl<I: Io> Shard<I> {
             dirty: Vec::new(),
             memory_waiters: Vec::new(),
             slices: Slices::default(),
+            flood: Flood::default(),
             effort: Effort::default(),
             starved_timer: false,
             barriers: BTreeMap::new(),
@@ -268,6 +275,7 @@ impl<I: Io> Shard<I> {
         }
         self.flush();
         self.take_apart();
+        self.watch_flood();
         self.publish();
         self.status_json = None;
         self.rates.sample(self.now_ns, &self.totals);
@@ -324,6 +332,7 @@ impl<I: Io> Shard<I> {
                 Timer::Drain => self.drain_timed_out(),
                 Timer::Interface => self.check_link(),
                 Timer::Cluster => self.cluster_timed_out(),
+                Timer::Rest => self.rest_timed_out(),
             }
         }
     }

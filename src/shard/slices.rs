@@ -80,6 +80,13 @@ impl Slices {
     pub fn is_empty(&self) -> bool {
         self.postponed.is_empty() && self.departures.is_empty() && self.remains.is_empty()
     }
+
+    /// Gives back the room of what is done.
+    pub fn shrink(&mut self) {
+        self.postponed.shrink_to_fit();
+        self.departures.shrink_to_fit();
+        self.remains.shrink_to_fit();
+    }
 }
 
 impl<I: Io> Shard<I> {

@@ -74,7 +74,8 @@ fn it_agrees_with_the_definition() {
 /// In any order, with what is left checked after each step.
 #[test]
 fn patterns_come_and_go_in_any_order() {
-    let patterns: Vec<Pattern> = words(&["a", "bc", "*", "**"]).iter().map(|p| pattern(p)).collect();
+    let patterns: Vec<Pattern> =
+        words(&["a", "bc", "*", "**"]).iter().map(|p| pattern(p)).collect();
     let names = words(&["a", "bc"]);
     let mut trie = Trie::new(1);
     let mut there = vec![false; patterns.len()];
