@@ -37,6 +37,7 @@ fn help_tells_commands_exit_codes_and_examples() {
         "--max-queue",
         "--max-memory",
         "--max-clients",
+        "--max-patterns",
         "--stall-timeout",
         "--hello-timeout",
         "--drain-timeout",
