@@ -41,6 +41,12 @@ pub enum State {
     Open,
     /// What is queued is still sent, then it closes.
     Closing,
+    /// The same, but so many bytes that came meanwhile were read and thrown away, and
+    /// it closes when no more come.
+    Draining {
+        /// How many so far.
+        bytes: usize,
+    },
     /// The back end is closing it.
     Closed,
 }
@@ -125,6 +131,8 @@ pub struct Connection {
     pub outbound: Outbound,
     /// The receiving side.
     pub receiving: Receiving,
+    /// It was kept from writing more: the end of what it wrote is not its end.
+    pub is_read_up: bool,
     /// When a large frame's buffer began to be filled.
     pub filling_since_ns: u64,
     /// How much of that frame had come before, as chunks.
@@ -174,6 +182,7 @@ impl Connection {
             inbound: Inbound::default(),
             outbound: Outbound::new(max_queue_bytes, budget),
             receiving: Receiving::Off,
+            is_read_up: false,
             filling_since_ns: 0,
             filling_from: 0,
             blocked_by: SmallVec::new(),
@@ -194,6 +203,11 @@ impl Connection {
     #[inline]
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
+    }
+
+    /// Whether only what is queued to it is still to be sent.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.state, State::Closing | State::Draining { .. })
     }
 
     /// Whether its queue has begun to lag: more than `lag_bytes` wait for a

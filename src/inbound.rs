@@ -164,6 +164,11 @@ impl Inbound {
         SmallVec::from_buf([Slice::from(charge.own(filled))])
     }
 
+    /// Drops the incomplete frame.
+    pub fn forget(&mut self) {
+        self.partial = None;
+    }
+
     /// Copies an incomplete frame out of the chunks it pins, so that their
     /// buffers can be used again. Returns whether it must be gathered now.
     pub fn unpin(&mut self, budget: &Budget) -> bool {

@@ -5,10 +5,12 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
+
+use netcluster_platform::Waker;
 
 /// A name is looked up again this long after it was found.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -17,20 +19,62 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Addresses that one name may stand for; more are ignored.
 const MAX_ADDRESSES: usize = 16;
 
-/// What all names stand for now, in their order.
-type Found = Arc<Mutex<Vec<Vec<SocketAddr>>>>;
-
-/// Where all addresses come whenever any of them has changed. When it is dropped
-/// the threads end, each after its pause.
-pub struct Addresses {
-    receiver: Receiver<Vec<SocketAddr>>,
-    _alive: Arc<()>,
+/// What all peers stand for now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Their addresses, in the order of the peers.
+    pub addresses: Vec<SocketAddr>,
+    /// Names that stand for nothing yet.
+    pub unresolved: usize,
 }
 
+/// What the threads find.
+struct Found {
+    /// In the order of the peers; `None`: not found yet.
+    addresses: Mutex<Vec<Option<Vec<SocketAddr>>>>,
+    has_changed: AtomicBool,
+    /// Who wants to know at once.
+    waker: OnceLock<Waker>,
+}
+
+/// All addresses, whenever any of them has changed. When it is dropped the threads
+/// end, each after its pause.
+pub struct Addresses(Arc<Found>);
+
 impl Addresses {
+    /// Whom to wake whenever one of them has changed. What has changed before is
+    /// there already.
+    pub fn wake(&self, waker: Waker) {
+        let _ = self.0.waker.set(waker);
+    }
+
     /// All addresses, if they have changed since the last call.
-    pub fn latest(&self) -> Option<Vec<SocketAddr>> {
-        self.receiver.try_iter().last()
+    pub fn latest(&self) -> Option<Resolved> {
+        let has_changed = self.0.has_changed.swap(false, Ordering::Acquire);
+        has_changed.then(|| self.0.resolved())
+    }
+}
+
+impl Found {
+    fn resolved(&self) -> Resolved {
+        let all = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        Resolved {
+            addresses: all.iter().flatten().flatten().copied().collect(),
+            unresolved: all.iter().filter(|found| found.is_none()).count(),
+        }
+    }
+
+    fn set(&self, at: usize, addresses: Vec<SocketAddr>) {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(addresses);
+        self.has_changed.store(true, Ordering::Release);
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+
+    fn is(&self, at: usize, addresses: &[SocketAddr]) -> bool {
+        let all = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        all[at].as_deref() == Some(addresses)
     }
 }
 
@@ -40,50 +84,41 @@ impl Addresses {
 ///
 /// # Errors
 /// A thread could not be started.
-pub fn resolve(peers: &[String], ipv6: bool) -> io::Result<(Vec<SocketAddr>, Option<Addresses>)> {
-    let numbers: Vec<Vec<SocketAddr>> = peers
-        .iter()
-        .map(|peer| peer.parse().ok().filter(|it: &SocketAddr| it.is_ipv6() == ipv6))
-        .map(|address| address.into_iter().collect())
-        .collect();
-    let known = numbers.concat();
-    let names: Vec<(usize, &String)> =
-        peers.iter().enumerate().filter(|(_, peer)| peer.parse::<SocketAddr>().is_err()).collect();
-    if names.is_empty() {
+pub fn resolve(peers: &[String], ipv6: bool) -> io::Result<(Resolved, Option<Addresses>)> {
+    let numbers = peers.iter().map(|peer| {
+        let address: SocketAddr = peer.parse().ok()?;
+        Some(Vec::from_iter((address.is_ipv6() == ipv6).then_some(address)))
+    });
+    let found = Arc::new(Found {
+        addresses: Mutex::new(numbers.collect()),
+        has_changed: AtomicBool::new(false),
+        waker: OnceLock::new(),
+    });
+    let known = found.resolved();
+    if known.unresolved == 0 {
         return Ok((known, None));
     }
-    let (sender, receiver) = mpsc::channel();
-    let found: Found = Arc::new(Mutex::new(numbers));
-    let alive = Arc::new(());
-    for (at, name) in names {
-        let (name, found, sender) = (name.clone(), Arc::clone(&found), sender.clone());
-        let alive = Arc::downgrade(&alive);
-        thread::Builder::new()
-            .name("resolver".into())
-            .spawn(move || look_up_for_ever(&name, at, ipv6, &found, (&sender, &alive)))?;
+    for (at, name) in peers.iter().enumerate() {
+        if name.parse::<SocketAddr>().is_err() {
+            let (name, found) = (name.clone(), Arc::downgrade(&found));
+            thread::Builder::new()
+                .name("resolver".into())
+                .spawn(move || look_up_for_ever(&name, at, ipv6, &found))?;
+        }
     }
-    Ok((known, Some(Addresses { receiver, _alive: alive })))
+    Ok((known, Some(Addresses(found))))
 }
 
-fn look_up_for_ever(
-    name: &str,
-    at: usize,
-    ipv6: bool,
-    found: &Found,
-    (sender, alive): (&Sender<Vec<SocketAddr>>, &Weak<()>),
-) {
+fn look_up_for_ever(name: &str, at: usize, ipv6: bool, found: &Weak<Found>) {
     let mut failing = false;
-    while alive.strong_count() > 0 {
+    while found.strong_count() > 0 {
         let pause = match look_up(name, ipv6) {
             Ok(addresses) => {
                 failing = false;
-                let mut all = found.lock().unwrap_or_else(PoisonError::into_inner);
-                if all[at] != addresses {
+                let Some(found) = found.upgrade() else { return };
+                if !found.is(at, &addresses) {
                     tracing::info!(peer = name, ?addresses, "resolved");
-                    all[at] = addresses;
-                    if sender.send(all.concat()).is_err() {
-                        return;
-                    }
+                    found.set(at, addresses);
                 }
                 REFRESH
             }
@@ -112,22 +147,38 @@ fn look_up(name: &str, ipv6: bool) -> io::Result<Vec<SocketAddr>> {
 
 #[cfg(test)]
 mod tests {
+    use netcluster_platform::{Completion, Io, PollConfig, PollIo};
+
     use super::*;
 
     #[test]
     fn numbers_need_no_looking_up() {
         let peers = ["127.0.0.1:5".to_owned(), "[::1]:6".to_owned()];
-        let (known, receiver) = resolve(&peers, false).unwrap();
-        assert_eq!(known, ["127.0.0.1:5".parse().unwrap()]);
-        assert!(receiver.is_none());
+        let (known, addresses) = resolve(&peers, false).unwrap();
+        let expected = vec!["127.0.0.1:5".parse().unwrap()];
+        assert_eq!(known, Resolved { addresses: expected, unresolved: 0 });
+        assert!(addresses.is_none());
     }
 
     #[test]
-    fn a_name_is_found_and_one_that_is_not_delays_nobody() {
+    fn a_name_that_is_found_wakes_who_waits_and_one_that_is_not_delays_nobody() {
         let peers = ["no-such-host.invalid:1".to_owned(), "localhost:7".to_owned()];
-        let (known, receiver) = resolve(&peers, false).unwrap();
-        assert!(known.is_empty());
-        let found = receiver.unwrap().receiver.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert_eq!(found, ["127.0.0.1:7".parse().unwrap()]);
+        let (known, addresses) = resolve(&peers, false).unwrap();
+        assert_eq!(known, Resolved { addresses: vec![], unresolved: 2 });
+        let addresses = addresses.unwrap();
+        let mut io = PollIo::new(PollConfig::default()).unwrap();
+        addresses.wake(io.waker());
+        let found = loop {
+            // What was found before it could be woken is there already.
+            if let Some(found) = addresses.latest() {
+                break found;
+            }
+            let mut completions = Vec::new();
+            io.wait(&mut completions, Some(Duration::from_secs(20))).unwrap();
+            assert!(matches!(completions[..], [Completion::Woken]), "not woken within 20 s");
+        };
+        let expected = vec!["127.0.0.1:7".parse().unwrap()];
+        assert_eq!(found, Resolved { addresses: expected, unresolved: 1 });
+        assert_eq!(addresses.latest(), None);
     }
 }

@@ -26,6 +26,8 @@ pub enum Timer {
     Linger(Target),
     /// Accepting is tried again.
     Accept,
+    /// The shutdown no longer waits for emitters whose listeners are slow.
+    Quiet,
     /// The shutdown no longer waits for clients.
     Drain,
     /// Emitters that wait for memory look again.

@@ -43,7 +43,7 @@ pub fn open(
     let info = sockets.info();
     report(options, info);
     let resolved = resolver::resolve(&options.peers, options.group.is_ipv6());
-    let (peers, addresses) = resolved.map_err(|error| format!("cannot start a thread: {error}"))?;
+    let (known, addresses) = resolved.map_err(|error| format!("cannot start a thread: {error}"))?;
     let config = LinkConfig {
         cluster: options.cluster.clone(),
         name: options.name.clone(),
@@ -55,7 +55,8 @@ pub fn open(
         rate: options.rate,
         receive_buffer_bytes: info.receive_buffer_bytes,
         keys: options.keys.clone(),
-        peers,
+        peers: known.addresses,
+        unresolved: known.unresolved,
         pressured: options.pressured.clone(),
         stall_timeout: shard.stall_timeout,
         max_payload_bytes: shard.max_payload_bytes,

@@ -95,6 +95,45 @@ on_all! {
     }
 }
 
+#[cfg(target_os = "linux")]
+on_all! {
+    /// An emitter does not send again what it has written, so the broker reads all of
+    /// that before it ends.
+    fn what_was_written_before_a_shutdown_is_delivered(bed) {
+        let bus = bed.bus_with(|config| config.shard.drain_timeout = PATIENCE);
+        let (mut listener, mut emitter) = (bus.raw(), bus.raw());
+        listener.listen("a");
+        let shutdown = bus.broker.as_ref().expect("it runs").shutdown();
+        let emitting = std::thread::spawn(move || {
+            let mut written = 0u32;
+            loop {
+                let event = emitter.event("a", &[7; 1000]);
+                if !emitter.try_send(&event) {
+                    return (written, emitter);
+                }
+                written += 1;
+                if written == 1000 {
+                    shutdown.request();
+                }
+            }
+        });
+        let ending = std::thread::spawn(move || bus.end());
+        let mut got = 0;
+        loop {
+            let frame = listener.frame();
+            if frame.kind == Kind::Bye {
+                break;
+            }
+            got += 1;
+        }
+        let (written, mut emitter) = emitting.join().expect("it writes until it cannot");
+        assert_eq!(got, written);
+        assert_eq!(emitter.frame().kind, Kind::Bye, "it reads why");
+        drop((listener, emitter));
+        ending.join().expect("the broker ends");
+    }
+}
+
 on_all! {
     /// A client that never reads does not keep the broker from ending.
     fn a_shutdown_does_not_wait_for_ever(bed) {

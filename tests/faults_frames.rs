@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::raw::hello_frame;
 use common::{Bed, Bus, Raw, on_all, on_both};
 use netcluster_platform::Choice;
@@ -282,5 +284,45 @@ on_all! {
         assert_eq!(bus.status().memory.queues_bytes, 0, "nothing is kept of them");
         listener.ping();
         assert_eq!(listener.stashed(), []);
+    }
+}
+
+on_all! {
+    /// It need not read before it has written: the write that is under way succeeds,
+    /// what the broker said last is there, then the end.
+    fn a_client_that_is_writing_learns_why_it_is_disconnected(bed) {
+        let bus = bed.bus();
+        for _ in 0..10 {
+            let mut violator = bus.raw();
+            let mut bytes = spoilt(&mut violator, 4, &[0x77]);
+            bytes.resize(4 << 20, 0);
+            violator.send(&bytes);
+            assert_eq!(violator.last_error().0, ErrorCode::Protocol);
+        }
+    }
+}
+
+on_both! {
+    /// A client that finds the broker full is told before it said hello, and can say it
+    /// all the same.
+    fn a_client_that_is_refused_before_its_hello_can_still_write_it(bed) {
+        let bus = bed.bus_with(|config| config.shard.max_clients = 1);
+        let _only = bus.raw();
+        let mut refused = Raw::silent(&bus.path);
+        assert_eq!(refused.last_error().0, ErrorCode::Busy);
+        refused.send(&hello_frame(b"default", &Hello::default().encode()));
+    }
+}
+
+on_both! {
+    fn a_client_that_never_stops_writing_is_cut_off(bed) {
+        let bus = bed.bus_with(|config| config.shard.linger = Duration::from_millis(50));
+        let mut violator = bus.raw();
+        let bytes = spoilt(&mut violator, 4, &[0x77]);
+        violator.send(&bytes);
+        while violator.try_send(&[0; 64 << 10]) {}
+        let mut other = bus.raw();
+        other.ping();
+        assert_eq!(bus.status().totals.protocol_errors, 1);
     }
 }

@@ -75,6 +75,7 @@ impl End {
             receive_buffer_bytes: 8 << 20,
             keys: keys.clone(),
             peers: Vec::new(),
+            unresolved: 0,
             pressured: Vec::new(),
             stall_timeout: Duration::from_secs(5),
             max_payload_bytes: 1 << 20,

@@ -1,7 +1,16 @@
 //! How long to wait before the next try to reconnect. No clock: the caller waits.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+
+/// Pauses of the first connection, while a broker is waited for.
+const FIRST_CONNECT: Reconnect = Reconnect::Backoff {
+    first: Duration::from_millis(20),
+    longest: Duration::from_millis(250),
+    attempts: None,
+};
 
 /// Whether and how a lost connection is made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +86,29 @@ impl Backoff {
     }
 }
 
+/// The tries of a first connection that waits for its broker.
+#[derive(Debug)]
+pub(crate) struct FirstTries {
+    deadline: Instant,
+    backoff: Backoff,
+}
+
+impl FirstTries {
+    /// Tries that begin before `wait` is over.
+    pub(crate) fn new(now: Instant, wait: Duration) -> FirstTries {
+        FirstTries { deadline: now + wait, backoff: Backoff::new(FIRST_CONNECT) }
+    }
+
+    /// How long to wait after a try that failed; or the error, if that was the last.
+    pub(crate) fn pause(&mut self, error: Error, now: Instant) -> Result<Duration, Error> {
+        let left = self.deadline.saturating_duration_since(now);
+        if left.is_zero() || !error.may_pass() {
+            return Err(error);
+        }
+        Ok(self.backoff.next().unwrap_or(left).min(left))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +123,25 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next().unwrap() <= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_first_connection_is_tried_until_its_time_is_over_or_trying_is_vain() {
+        let absent = || Error::BrokerNotRunning { path: "x".into() };
+        let start = Instant::now();
+        let mut tries = FirstTries::new(start, Duration::from_secs(1));
+        let mut now = start;
+        let mut count = 0;
+        while let Ok(pause) = tries.pause(absent(), now) {
+            assert!(pause <= Duration::from_millis(250));
+            now += pause;
+            count += 1;
+        }
+        assert_eq!(now - start, Duration::from_secs(1), "the last try is at the very end");
+        assert!(count >= 6, "{count}");
+        let mut tries = FirstTries::new(start, Duration::from_secs(1));
+        let refused = Error::PermissionDenied { path: "x".into() };
+        assert!(tries.pause(refused, start).is_err());
     }
 
     #[test]

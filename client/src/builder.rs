@@ -33,6 +33,7 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) disconnect_timeout: Duration,
     pub(crate) cluster_wait: Option<Duration>,
+    pub(crate) broker_wait: Duration,
     /// The socket is the default one, so its directory must be ours.
     pub(crate) default_socket: bool,
 }
@@ -50,6 +51,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             disconnect_timeout: Duration::from_secs(5),
             cluster_wait: None,
+            broker_wait: Duration::ZERO,
             default_socket: false,
         }
     }
@@ -120,8 +122,17 @@ impl Builder {
         self
     }
 
-    /// How long to wait for the broker's answers (welcome, acknowledged listeners,
-    /// status), and how long an emitter waits for a lost connection once the
+    /// How long the first connection is tried again while no broker is there, or
+    /// it has no place or time; once by default. What waiting does not change, such
+    /// as a missing permission, is an error at once. A try that began in time may
+    /// take [`Builder::connect_timeout`].
+    pub fn wait_for_broker(mut self, wait: Duration) -> Self {
+        self.options.broker_wait = wait;
+        self
+    }
+
+    /// How long to wait for a connection and the broker's answers (welcome,
+    /// acknowledged listeners, status), and how long an emitter waits for a lost connection once the
     /// buffer is full; 5 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
@@ -152,11 +163,12 @@ impl Builder {
         self
     }
 
-    /// Connects to the broker whose socket this is.
+    /// Connects to the broker whose socket this is. A relative path is the one it
+    /// is now, also for later connections.
     ///
     /// # Errors
     /// If there is none, it refuses, or does not answer in time. The first
-    /// connection is tried once.
+    /// connection is tried once, unless [`Builder::wait_for_broker`] says otherwise.
     pub fn connect(self, path: impl AsRef<Path>) -> Result<Client, Error> {
         Client::start(self, path.as_ref())
     }

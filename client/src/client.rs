@@ -16,8 +16,8 @@ use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
 use crate::outbox::Outbox;
-use crate::path::is_default;
-use crate::reader::{Reader, shake_hands};
+use crate::path::{is_default, place};
+use crate::reader::{Reader, first_shake};
 use crate::registry::{Command, Listener, ListenerId, Placement};
 use crate::session::Outbound;
 use crate::shared::{Shared, requested};
@@ -32,6 +32,12 @@ const DROP_FLUSH: Duration = Duration::from_millis(200);
 /// inside listeners, where nothing waits: `on` and the like return before the
 /// broker acknowledged, [`Client::emit`] returns [`Error::Backpressure`] instead
 /// of waiting for room, [`Client::ping`] and [`Client::status`] are refused.
+///
+/// It belongs to the process that connected: a child process that is forked without
+/// a new program has none of its threads and must connect anew. Calls there fail
+/// with [`Error::Forked`], at the latest when something is to be written (a fork
+/// while another thread uses the client can also leave a lock taken for ever); they
+/// never disturb the parent's connection.
 ///
 /// When the last handle is dropped the connection ends at once, after a short
 /// try to write what was emitted; [`Client::disconnect`] makes sure instead. A
@@ -82,8 +88,9 @@ impl Client {
 
     pub(crate) fn start(builder: Builder, path: &Path) -> Result<Client, Error> {
         let Builder { mut options, lifecycle } = builder;
-        options.default_socket = is_default(path);
-        let connection = shake_hands(path, &options, Source::NONE)?;
+        let path = place(path);
+        options.default_socket = is_default(&path);
+        let connection = first_shake(&path, &options)?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
         let outbox = Outbox::new(
@@ -92,7 +99,7 @@ impl Client {
             options.max_buffer_bytes,
             options.connect_timeout,
         );
-        let shared = Arc::new(Shared::new(path.to_owned(), options, outbox));
+        let shared = Arc::new(Shared::new(path, options, outbox));
         shared.source.store(connection.source.to_u64(), Ordering::Release);
         let mut table = shared.registry.lock();
         for listener in lifecycle {

@@ -75,6 +75,9 @@ pub enum Error {
         /// How long they were waited for.
         after: Duration,
     },
+    /// The client belongs to the process that connected, of which this one was
+    /// forked.
+    Forked,
     /// The call waits for the broker, and a listener must not wait.
     InsideListener(&'static str),
     /// A listener panicked; it stays registered.
@@ -193,6 +196,9 @@ impl fmt::Display for Error {
             Error::Timeout { waiting_for, after } => {
                 write!(formatter, "no {waiting_for} within {after:?}: is the broker overloaded?")
             }
+            Error::Forked => formatter.write_str(
+                "this client is the parent process's, its threads are not here: connect anew after a fork",
+            ),
             Error::InsideListener(call) => write!(
                 formatter,
                 "{call} waits for the broker, which a listener must not: call it from another thread"
@@ -255,6 +261,18 @@ impl Error {
             Error::Version(_) | Error::Protocol(_) | Error::Thread(_) => false,
             Error::Kicked { code, .. } => !is_final(*code),
             _ => true,
+        }
+    }
+
+    /// Whether a broker that is about to start, or has too much to do, may be why
+    /// the first connection failed.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Error::BrokerNotRunning { .. } | Error::Connect { .. } | Error::Timeout { .. } => true,
+            Error::Kicked { code, .. } => {
+                matches!(code, ErrorCode::Busy | ErrorCode::Shutdown | ErrorCode::HelloTimeout)
+            }
+            _ => false,
         }
     }
 

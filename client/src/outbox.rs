@@ -168,7 +168,7 @@ impl Outbox {
         let State { outbound, buffer, unclaimed, .. } = &mut *state;
         outbound.emit(buffer, event, payload)?;
         if *unclaimed || buffer.len() >= WRITE_AT_BYTES {
-            self.appended(state);
+            return self.appended(state);
         }
         Ok(())
     }
@@ -196,8 +196,7 @@ impl Outbox {
         }
         let State { outbound, buffer, .. } = &mut *state;
         outbound.emit(buffer, event, payload)?;
-        self.appended(state);
-        Ok(())
+        self.appended(state)
     }
 
     /// Waits until so many bytes may be appended; the reader's thread does not wait.
@@ -250,8 +249,8 @@ impl Outbox {
     /// Something was appended, and this is the moment to decide who writes it.
     #[cold]
     #[inline(never)]
-    fn appended(&self, mut state: Guard<'_>) {
-        let Link::Up(_) = state.link else { return };
+    fn appended<'a>(&'a self, mut state: Guard<'a>) -> Result<(), Error> {
+        let Link::Up(_) = state.link else { return Ok(()) };
         let full = state.buffer.len() >= WRITE_AT_BYTES;
         if self.on_reader() {
             EMITTED.set(true);
@@ -259,14 +258,18 @@ impl Outbox {
             if full && !state.writing && state.front.is_empty() {
                 drop(self.write(state, false, b""));
             }
-            return;
+            return Ok(());
         }
         if !state.writing && (full || state.last_write.elapsed() >= INLINE_AFTER) {
-            drop(self.write(state, true, b""));
+            state = self.write(state, true, b"");
+            if let Link::Closed(error @ Error::Forked) = &state.link {
+                return Err(error.clone());
+            }
         } else if std::mem::take(&mut state.unclaimed) {
             state.deferred += 1;
             self.wake_flusher(state);
         }
+        Ok(())
     }
 
     fn wake_flusher(&self, mut state: Guard<'_>) {

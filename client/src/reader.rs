@@ -10,7 +10,7 @@ use std::{io, mem};
 
 use netcluster_wire::{ErrorCode, LossReason, Source, Welcome};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, FirstTries};
 use crate::builder::Options;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error};
@@ -35,12 +35,19 @@ pub(crate) struct Welcomed {
     pub(crate) welcome: Welcome,
 }
 
+/// Connects for the first time, as often as it is to be tried.
+pub(crate) fn first_shake(path: &Path, options: &Options) -> Result<Welcomed, Error> {
+    let mut tries = FirstTries::new(Instant::now(), options.broker_wait);
+    loop {
+        match shake_hands(path, options, Source::NONE) {
+            Ok(welcomed) => return Ok(welcomed),
+            Err(error) => std::thread::sleep(tries.pause(error, Instant::now())?),
+        }
+    }
+}
+
 /// Connects and says hello.
-pub(crate) fn shake_hands(
-    path: &Path,
-    options: &Options,
-    previous: Source,
-) -> Result<Welcomed, Error> {
+fn shake_hands(path: &Path, options: &Options, previous: Source) -> Result<Welcomed, Error> {
     let timeout = options.connect_timeout;
     let mut out = Vec::new();
     Outbound::new().hello(&mut out, &options.channel, &options.hello(previous))?;

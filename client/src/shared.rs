@@ -13,9 +13,10 @@ use crate::error::{DisconnectReason, Error};
 use crate::outbox::Outbox;
 use crate::registry::{Listener, ListenerId, Placement, Registry, Standing, lock};
 
+use crate::subscription::Queue;
+
 /// The longest wait for other machines: a broker waits no longer either.
 pub(crate) const MAX_CLUSTER_WAIT: Duration = Duration::from_secs(3600);
-use crate::subscription::Queue;
 
 /// Answers that somebody waits for.
 #[derive(Default)]
@@ -151,6 +152,9 @@ impl Shared {
         answers.open.insert(number, None);
         drop(answers);
         self.outbox.push();
+        if let Some(error @ Error::Forked) = self.outbox.closed() {
+            return Err(error);
+        }
         let mut answers = lock(&self.answers);
         loop {
             match answers.open.get_mut(&number) {

@@ -72,6 +72,45 @@ async fn it_works_on_one_thread_with_the_blocking_client_at_the_other_end() {
     assert!(matches!(client.emit("a", "").await, Err(Error::Disconnected(_))));
 }
 
+#[tokio::test]
+async fn a_first_connect_waits_for_its_broker_if_told_so() {
+    let directory = Broker::start().kill();
+    let path = support::address(&directory);
+    let wait = Duration::from_millis(50);
+    let error = Client::builder().wait_for_broker(wait).connect_async(&path).await.unwrap_err();
+    assert!(matches!(error, Error::BrokerNotRunning { .. }), "{error:?}");
+    let connecting = tokio::spawn(async move {
+        Client::builder().wait_for_broker(PATIENCE).connect_async(&path).await.unwrap()
+    });
+    tokio::time::sleep(wait).await;
+    let _broker = Broker::start_in(directory);
+    connecting.await.unwrap().ping().await.unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connecting_is_given_up_in_time_also_while_nobody_accepts() {
+    let path = std::env::temp_dir().join(format!("nc-backlog-async-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let held = support::full_backlog(&path);
+    let timeout = Duration::from_millis(50);
+    let builder = Client::builder().connect_timeout(timeout);
+    let error = builder.connect_async(&path).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+    // A place that becomes free is taken.
+    let patient = Client::builder().connect_timeout(PATIENCE);
+    let waiting = path.clone();
+    let connecting = tokio::spawn(async move { patient.connect_async(&waiting).await });
+    tokio::time::sleep(timeout).await;
+    assert!(!connecting.is_finished());
+    rustix::net::accept(&held[0]).unwrap();
+    let listener = held[0].try_clone().unwrap();
+    let accepting = tokio::task::spawn_blocking(move || rustix::net::accept(&listener).unwrap());
+    drop((accepting.await.unwrap(), held));
+    assert!(connecting.await.unwrap().is_err());
+    std::fs::remove_file(&path).unwrap();
+}
+
 async fn until_async(mut holds: impl FnMut() -> bool) {
     while !holds() {
         tokio::time::sleep(Duration::from_millis(1)).await;

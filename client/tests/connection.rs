@@ -90,6 +90,52 @@ fn a_broker_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[test]
+fn a_first_connect_waits_for_its_broker_if_told_so() {
+    let directory = Broker::start().kill();
+    let path = support::address(&directory);
+    let wait = Duration::from_millis(100);
+    let start = Instant::now();
+    let error = Client::builder().wait_for_broker(wait).connect(&path).unwrap_err();
+    assert!(matches!(error, Error::BrokerNotRunning { .. }), "{error:?}");
+    assert!(start.elapsed() >= wait);
+    let connecting = std::thread::spawn(move || {
+        Client::builder().wait_for_broker(PATIENCE).connect(&path).unwrap()
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    let _broker = Broker::start_in(directory);
+    connecting.join().unwrap().ping().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn connecting_is_given_up_in_time_also_while_nobody_accepts() {
+    let path = std::env::temp_dir().join(format!("nc-backlog-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let held = support::full_backlog(&path);
+    let timeout = Duration::from_millis(50);
+    let builder = || Client::builder().connect_timeout(timeout);
+    let start = Instant::now();
+    let error = builder().connect(&path).unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+    assert!(start.elapsed() >= timeout);
+    // A place that becomes free is taken.
+    let patient = Client::builder().connect_timeout(PATIENCE);
+    let waiting = path.clone();
+    let connecting = std::thread::spawn(move || patient.connect(&waiting).unwrap_err());
+    std::thread::sleep(timeout);
+    assert!(!connecting.is_finished());
+    rustix::net::accept(&held[0]).unwrap();
+    let taken = rustix::net::accept(&held[0]).unwrap();
+    let mut hello = [0; 8];
+    let (_, bytes) =
+        rustix::net::recv(&taken, &mut hello, rustix::net::RecvFlags::empty()).unwrap();
+    assert_eq!(bytes, 8, "the client that waited says hello");
+    drop((taken, held));
+    connecting.join().unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn disconnect_waits_for_the_broker_and_ends_the_client() {
     let broker = Broker::start();
     let (client, lifecycle) = watched(&broker, Reconnect::default());

@@ -118,13 +118,16 @@ fn good_body(kind: ControlKind, choices: &mut Choices<'_>, out: &mut Vec<u8>) {
             answer: number % 2 == 1,
             cluster: "größe",
             name: &"n".repeat(count),
+            padding_bytes: number as usize,
         }
         .encode(out),
         ControlKind::Joined | ControlKind::Leave => {
             let place = |_| Place { stream: stream(), number, ordinal: !number };
             let places: Vec<Place> = (0..count).map(place).collect();
             match kind {
-                ControlKind::Joined => Joined::encode(&to, 5, count as u16 + 1, &places, out),
+                ControlKind::Joined => {
+                    Joined::encode(&to, 5, count as u16 + 1, number, &places, out)
+                }
                 _ => Leave::encode(&places, out),
             }
         }

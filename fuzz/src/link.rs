@@ -5,7 +5,7 @@
 //! broker that has the key (or needs none) says what it likes. Nothing may panic,
 //! loop or grow; and when it is over, a newcomer is found and hears events.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use netcluster::link::Datagrams;
@@ -16,6 +16,9 @@ use netcluster_wire::link::{ControlKind, DataHeader};
 use super::choices::Choices;
 use super::links::{Links, Sent, address, config};
 use super::mallory::{Mallory, NODE};
+
+/// Somebody who has nothing to do with it, in whose name much is said.
+const VICTIM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 999);
 
 /// More steps than this only take long.
 const MAX_STEPS: usize = 300;
@@ -52,13 +55,16 @@ pub fn run(data: &[u8]) {
             become_peer(&mut links, mallory, &settings, &mut choices);
         }
     }
+    let mut victim_bytes = 0;
     for _ in 0..MAX_STEPS {
         if choices.is_empty() {
             break;
         }
         let who = choices.below(2);
         step(&mut links, &mut mallories[who], &settings, &mut choices);
-        listen_in(&mut links, &mut mallories);
+        victim_bytes += listen_in(&mut links, &mut mallories);
+        // It gets no more than what came in its name.
+        assert!(victim_bytes <= links.handed.get(&VICTIM).copied().unwrap_or(0));
         if let Some(record) = &mut links.record {
             record.truncate(MAX_RECORD);
         }
@@ -128,7 +134,8 @@ fn step(links: &mut Links, mallory: &mut Mallory, settings: &Settings, choices: 
         }
         10 => {
             let bytes = mallory.control(choices);
-            links.inject(at, mallory.address, choices.chance(100), &bytes);
+            let from = if choices.chance(64) { VICTIM } else { mallory.address };
+            links.inject(at, from, choices.chance(100), &bytes);
         }
         _ => {
             let bytes = mallory.data(choices);
@@ -171,15 +178,22 @@ fn replay(links: &mut Links, at: usize, choices: &mut Choices<'_>) {
         }
     }
     let from = match choices.below(3) {
-        0 => SocketAddr::from(([10, 9, 9, 9], 999)),
+        0 => VICTIM,
         _ => from,
     };
     links.inject(at, from, choices.chance(128), &bytes);
 }
 
-/// The mallories get what was sent to them.
-fn listen_in(links: &mut Links, mallories: &mut [Mallory]) {
+/// The mallories get what was sent to them; so many bytes were sent to the victim.
+fn listen_in(links: &mut Links, mallories: &mut [Mallory]) -> usize {
+    let mut victim_bytes = 0;
     for sent in std::mem::take(&mut links.strayed) {
+        if sent.to == VICTIM {
+            let kinds = [ControlKind::Hello, ControlKind::Challenge, ControlKind::Answer];
+            let kinds = kinds.into_iter().chain([ControlKind::ProbeReply]);
+            assert!(kinds.into_iter().any(|kind| sent.bytes[2] == kind as u8));
+            victim_bytes += sent.bytes.len();
+        }
         let Some(mallory) = mallories.iter_mut().find(|one| one.address == sent.to) else {
             continue;
         };
@@ -188,6 +202,7 @@ fn listen_in(links: &mut Links, mallories: &mut [Mallory]) {
             links.inject(at, mallory.address, false, &answer);
         }
     }
+    victim_bytes
 }
 
 /// The enemy is silent: it is forgotten, and all is as it should be.

@@ -90,6 +90,8 @@ pub struct Links {
     pub record: Option<Vec<Sent>>,
     /// Sent to where no link is.
     pub strayed: Vec<Sent>,
+    /// Bytes that were handed to links, by the address they came from.
+    pub handed: BTreeMap<SocketAddr, usize>,
     /// Keep the next so many datagrams from arriving.
     pub drop_next: usize,
     /// Links started so far: it makes sessions and nonces.
@@ -111,6 +113,7 @@ pub fn config(at: usize, keys: &Keys) -> LinkConfig {
         receive_buffer_bytes: 1 << 20,
         keys: keys.clone(),
         peers: Vec::new(),
+        unresolved: 0,
         pressured: vec!["slow".into()],
         max_payload_bytes: 1 << 20,
         stall_timeout: Duration::from_secs(1),
@@ -145,6 +148,7 @@ impl Links {
             now_ns: 1_000_000_000,
             record: None,
             strayed: Vec::new(),
+            handed: BTreeMap::new(),
             drop_next: 0,
             started: 0,
             wire: VecDeque::new(),
@@ -208,6 +212,7 @@ impl Links {
 
     /// The same for a train.
     pub fn inject_train(&mut self, at: usize, datagrams: Datagrams<'_>) {
+        *self.handed.entry(datagrams.from).or_default() += datagrams.bytes.len();
         self.nodes[at].link.handle_datagrams(self.now_ns, &datagrams);
         self.drain(at);
     }

@@ -84,6 +84,7 @@ impl Mallory {
                 answer: true,
                 cluster: "fuzz",
                 name: "mallory",
+                padding_bytes: 600,
             }
             .encode(out);
         })
@@ -97,7 +98,7 @@ impl Mallory {
         let (key_id, counter) = (header.key_id.get(), header.counter.get());
         opener.open(key_id, counter, header.bytes(), &mut body, tag).ok()?;
         match Control::decode(kind, &body).ok()? {
-            Control::Challenge(Challenge { nonce }) => {
+            Control::Challenge(Challenge { nonce, .. }) => {
                 self.victim = Some(header.session);
                 let to = header.session;
                 Some(self.seal(ControlKind::Answer, |out| Answer { nonce, to }.encode(out)))
@@ -127,7 +128,7 @@ impl Mallory {
         self.own_version = self.own_version.saturating_add(u32::from(flags >> 4) + 1);
         let own_version = if flags == 255 { u32::MAX } else { self.own_version };
         self.seal(kind, |out| match kind {
-            ControlKind::Joined => Joined::encode(&to, version, total, &places(), out),
+            ControlKind::Joined => Joined::encode(&to, version, total, first, &places(), out),
             ControlKind::Leave => Leave::encode(&places(), out),
             ControlKind::Heartbeat => {
                 let beat = |&(stream, next, tail, ordinal)| {
@@ -167,7 +168,7 @@ impl Mallory {
             }
             .encode(out),
             ControlKind::Probe => Probe { nonce: to, padding_bytes: count }.encode(out),
-            ControlKind::Challenge => Challenge { nonce: to }.encode(out),
+            ControlKind::Challenge => Challenge { nonce: to, to }.encode(out),
             _ => out.extend_from_slice(&[flags; 24]),
         })
     }
@@ -192,7 +193,7 @@ impl Mallory {
         self.numbers = [start; 8];
         let (to, version) = (self.victim.unwrap_or_default(), self.version);
         self.seal(ControlKind::Joined, |out| {
-            Joined::encode(&to, version, places.len() as u16, &places, out);
+            Joined::encode(&to, version, places.len() as u16, start, &places, out);
         })
     }
 

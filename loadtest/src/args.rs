@@ -11,6 +11,7 @@ use crate::coordinator::args::RunArgs;
 #[cfg(target_os = "linux")]
 use crate::link::LinkArgs;
 use crate::pairs::Against;
+use crate::pin::Pin;
 use crate::plan::{Fault, Scenario};
 use crate::stamp::{MIN_BYTES, MIN_TIMED_BYTES};
 
@@ -157,6 +158,9 @@ pub struct Local {
     /// Patterns that match nothing, registered before
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub patterns: usize,
+    /// Keep all processes on one core, or the broker on one and all others on another
+    #[arg(long, value_name = "CORES")]
+    pub pin: Option<Pin>,
     /// Add a listener of another event that reads 1 KB/s, and its emitter
     #[arg(long)]
     pub slow_reader: bool,
@@ -278,6 +282,7 @@ impl Local {
             stuck: self.stuck,
             verify_full: self.verify == Verify::Full,
             inject: self.inject,
+            pin: self.pin,
             shards: self.common.shards,
             backend: self.common.backend.clone(),
         };

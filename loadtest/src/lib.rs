@@ -52,6 +52,7 @@ mod outcome;
 pub mod pairs;
 #[cfg(feature = "compare")]
 pub mod peers;
+mod pin;
 pub mod plan;
 mod play;
 mod progress;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::link::plan::LinkRole;
 #[cfg(feature = "compare")]
 use crate::peers::PeerRole;
+use crate::pin::Pin;
 use crate::play::plan::PartPlan;
 use crate::relay::RelayPlan;
 
@@ -58,6 +59,8 @@ pub struct Scenario {
     pub verify_full: bool,
     /// Break one event of each emitter, to see it found.
     pub inject: Option<Fault>,
+    /// On which cores it runs; `None`: wherever the scheduler puts it.
+    pub pin: Option<Pin>,
     /// The broker's shards; `None`: its default.
     pub shards: Option<usize>,
     /// The broker's back end; `None`: its default.
@@ -83,6 +86,7 @@ impl Default for Scenario {
             stuck: false,
             verify_full: false,
             inject: None,
+            pin: None,
             shards: None,
             backend: None,
         }

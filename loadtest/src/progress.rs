@@ -18,8 +18,11 @@ const RUN_OVERHEAD: Duration = Duration::from_millis(600);
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
-    runs: usize,
+    /// None if nobody knows how many there will be.
+    runs: Option<usize>,
     done: usize,
+    /// What is counted.
+    of: &'static str,
     what: String,
 }
 
@@ -32,7 +35,18 @@ impl Progress {
         } else {
             start(expected)
         };
-        let progress = Progress { bar, runs, done: 0, what: String::new() };
+        Progress::of(bar, Some(runs), "runs")
+    }
+
+    /// Over runs of which nobody knows how many there will be, of `seconds` each.
+    pub fn counting(of: &'static str, seconds: f64) -> Progress {
+        let is_seen = seconds >= WORTH_IT.as_secs_f64() && stderr().is_terminal();
+        let bar = if is_seen { start_spinner() } else { ProgressBar::hidden() };
+        Progress::of(bar, None, of)
+    }
+
+    fn of(bar: ProgressBar, runs: Option<usize>, of: &'static str) -> Progress {
+        let progress = Progress { bar, runs, done: 0, of, what: String::new() };
         progress.show();
         progress
     }
@@ -50,7 +64,14 @@ impl Progress {
     }
 
     fn show(&self) {
-        self.bar.set_message(format!("{}/{} runs  {}", self.done, self.runs, self.what));
+        self.bar.set_message(self.message());
+    }
+}
+
+impl Progress {
+    fn message(&self) -> String {
+        let all = self.runs.map_or(String::new(), |runs| format!("/{runs}"));
+        format!("{}{all} {}  {}", self.done, self.of, self.what)
     }
 }
 
@@ -58,6 +79,14 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+fn start_spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
+    bar.set_style(style.expect("the template is a constant"));
+    bar.enable_steady_tick(TICK);
+    bar
 }
 
 fn start(expected: Duration) -> ProgressBar {
@@ -73,4 +102,22 @@ fn start(expected: Duration) -> ProgressBar {
         }
     });
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_known_number_is_counted_without_one() {
+        let mut search = Progress::counting("rates tried", 0.0);
+        for _ in 0..15 {
+            search.step();
+        }
+        search.describe("256 events/s");
+        assert_eq!(search.message(), "15 rates tried  256 events/s");
+        let mut runs = Progress::new(9, 0.0);
+        runs.step();
+        assert!(runs.message().starts_with("1/9 runs"));
+    }
 }

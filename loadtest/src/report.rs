@@ -1,7 +1,7 @@
 //! A result as one HTML file that anybody can open.
 //!
 //! ```text
-//!   ResultFile ─┬─ run: tiles, plots (series, latency, capacity), tables ─┐
+//!   ResultFile ─┬─ run: answer, tiles, plots (series, latency, capacity), tables ─┐
 //!               └─ compare: table of medians, bars with whiskers ─────────┤
 //!                                        style.css, hover.js ── page ◄────┘
 //! ```
@@ -11,9 +11,10 @@
 //! one style by their hashes, so that a text of the result could not run even if
 //! its escaping failed. Nothing here measures or judges.
 
+pub(crate) mod answer;
 mod axis;
 mod bars;
-mod capacity;
+pub(crate) mod capacity;
 mod compare;
 mod csv;
 mod draw;
@@ -76,9 +77,18 @@ fn page(title: &str, body: &str) -> String {
 }
 
 /// The heading of both kinds.
-fn header(out: &mut String, title: &str, about: &[String], complete: bool, notes: &[String]) {
-    let _ =
-        writeln!(out, "<header><h1>{}</h1>\n<p>{}</p>", escape(title), escape(&about.join(" · ")));
+fn header(
+    out: &mut String,
+    (title, answer): (&str, Option<String>),
+    about: &[String],
+    complete: bool,
+    notes: &[String],
+) {
+    let _ = writeln!(out, "<header><h1>{}</h1>", escape(title));
+    if let Some(answer) = answer {
+        let _ = writeln!(out, "<p class=\"answer\">{}</p>", escape(&answer));
+    }
+    let _ = writeln!(out, "<p>{}</p>", escape(&about.join(" · ")));
     if !complete || !notes.is_empty() {
         out.push_str("<div class=\"notes\" role=\"note\">");
         if !complete {

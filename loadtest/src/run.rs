@@ -19,6 +19,7 @@ use crate::interrupt;
 use crate::io_counts::IoCounts;
 use crate::message::{Command, Report, Sample};
 use crate::outcome::{Outcome, Window};
+use crate::pin::{self, Place};
 use crate::plan::{EmitterPlan, HolderPlan, Middle, Role, SLOW_EVENT, STUCK_EVENT, Scenario};
 use crate::scratch::Scratch;
 use crate::tally::{Counts, Emitted};
@@ -79,10 +80,12 @@ pub fn run_around(
 ) -> Result<(Outcome, Vec<(String, u64)>)> {
     interrupt::check()?;
     let mut crew = Crew::new();
+    let pinned = pin::start(scenario.pin, Place::Ends)?;
     let listeners = start_all(&mut crew, "listener", &listeners)?;
     wait_ready(&mut crew, &listeners)?;
     let emitters = start_all(&mut crew, "emitter", &emitters)?;
     wait_ready(&mut crew, &emitters)?;
+    drop(pinned);
     let mut receivers = listeners;
     if scenario.round_trip {
         receivers.extend(&emitters);
@@ -145,6 +148,7 @@ impl Stage {
     ) -> Result<Stage> {
         let socket = scratch.socket();
         let mut crew = Crew::new();
+        let pinned = pin::start(scenario.pin, Place::Middle)?;
         let (broker, middle_pid) = match middle {
             Middle::Broker => {
                 let broker = Broker::start(program, scenario, scratch)?;
@@ -157,6 +161,8 @@ impl Stage {
                 (None, crew.pid(relay))
             }
         };
+        drop(pinned);
+        let _pinned = pin::start(scenario.pin, Place::Ends)?;
         let holders = start_all(&mut crew, "holder", &holders(scenario, scratch))?;
         wait_ready(&mut crew, &holders)?;
         let listeners = start_all(&mut crew, "listener", &scenario.listeners(socket.clone()))?;

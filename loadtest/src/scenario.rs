@@ -92,6 +92,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default, rename = "fault")]
     pub faults: Vec<Spanned<FaultSpec>>,
+    /// What the command line changed, as it was typed; not part of the file.
+    #[serde(skip)]
+    pub arguments: Vec<String>,
 }
 
 /// The machines' names.

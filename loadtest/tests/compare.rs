@@ -104,7 +104,7 @@ fn the_table_has_a_row_for_each_peer_and_says_who_was_skipped() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         text.contains(
-            "| | 1→1 16 B | round trip 64 B | 20 connections |\n|---|---|---|---|\n| relay "
+            "| | 1→1 16 B | round trip 64 B, all on one core | 20 connections |\n|---|---|---|---|\n| relay "
         ),
         "{text}"
     );

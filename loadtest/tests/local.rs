@@ -97,6 +97,7 @@ fn every_event_comes_once_over_the_broker() {
         ("--emitters 2 --listeners 2 --events 2 --count 5000", 10_000),
         ("--emitters 2 --listeners 2 --events 1 --count 5000", 20_000),
         ("--round-trip --count 200", 400),
+        ("--round-trip --pin one --count 200", 400),
         ("--connections 20 --count 20000", 20_000),
         ("--patterns 1000 --count 5000", 5_000),
     ] {

@@ -146,12 +146,36 @@ fn a_search_ends_with_the_highest_rate_that_held() {
     let line = format!("{file} --find-max --p99-us 5000000 --step-seconds 0.2 --json");
     let (result, _) = result_of(&run(&line));
     let capacity = result.capacity.expect("a search has a capacity");
-    // For a step, that is: for the whole scenario it may be somewhat less.
-    let held = capacity.steps.iter().filter(|step| step.holds).map(|step| step.rate_per_s);
-    let (found, highest) = (capacity.found_per_s.unwrap(), held.reduce(f64::max).unwrap());
-    assert!((0.8 * highest..=highest).contains(&found), "{capacity:?}");
+    // For a step more may have held than for the whole scenario.
+    let held = capacity.steps.iter().filter(|step| step.holds && step.whole);
+    let highest = held.map(|step| step.rate_per_s).reduce(f64::max);
+    assert_eq!(capacity.found_per_s, highest, "{capacity:?}");
+    // A busy machine may hold none for the whole; the totals are those of the rate found.
+    let offered = result.offered_per_s.expect("every emitter has a rate");
+    assert!(highest.is_none_or(|highest| (offered / highest - 1.0).abs() < 1e-9), "{offered}");
     assert!(capacity.steps.iter().any(|step| !step.holds), "{capacity:?}");
     assert!(capacity.steps.len() > 3);
+}
+
+#[test]
+fn a_goal_that_no_rate_meets_is_said_before_anything_else() {
+    if !has_broker() {
+        return;
+    }
+    let directory = Directory::new();
+    let text = "name = 'never'\nseconds = 0.2\nwarm-up = 0\n[[emitters]]\nname = 'e'\n\
+                events = 'a'\nrate = 2000\n[[listeners]]\nname = 'l'\npatterns = 'a'\n";
+    let file = directory.file("never.toml", text);
+    let out = directory.0.join("out");
+    let line = format!("{file} --find-max --p99-us 0.01 --step-seconds 0.2");
+    let output = run(&format!("{line} --out {}", out.display()));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let page = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(page.starts_with("No rate held a 99th percentile of "), "{page}");
+    assert!(page.contains(", the lowest tried, it was "), "{page}");
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    let answer = report.find("No rate held").expect("the report says it");
+    assert!(answer < report.find("class=\"tiles\"").unwrap());
 }
 
 #[test]

@@ -240,6 +240,16 @@ pub trait Io: DatagramIo {
     /// `slices`, in order. The back end keeps clones for as long as it needs them.
     fn send<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>);
 
+    /// Ends the direction to the other end behind what was sent, where the system can:
+    /// the other end reads the rest and then the end. Nothing may be under way, nor be
+    /// sent afterwards. Receiving goes on.
+    fn end_sending(&mut self, conn: Conn);
+
+    /// Has the other end write no more, where the system can do that without losing
+    /// what it has written: that is still received, then `ReceiveEnded { Eof }` comes.
+    /// Returns whether it can; nothing happens otherwise.
+    fn end_receiving(&mut self, conn: Conn) -> bool;
+
     /// Closes a connection: cancels what is under way, then `Closed`.
     fn close(&mut self, conn: Conn);
 

@@ -21,6 +21,7 @@ pub use error::BindError;
 pub use system::{
     LocalListener, LocalSocket, MAX_PATH_BYTES, account_name, raise_descriptor_limit,
 };
+pub(crate) use system::{end_receiving, end_sending};
 
 /// The kernel buffer that the broker asks for on each client's socket (of a named
 /// pipe: each way), 512 KiB. Measured on Linux against the default of 208 KiB: 15 %

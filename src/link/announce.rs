@@ -42,6 +42,12 @@ impl Announce {
         true
     }
 
+    /// The network is not what it was: says it as after the start.
+    pub fn restart(&mut self, now_ns: u64) {
+        self.start_ns = now_ns;
+        self.next_ns = now_ns;
+    }
+
     /// Somebody new is there: says it soon.
     pub fn hurry(&mut self, now_ns: u64) {
         let soon_ns = self.last_ns.map_or(now_ns, |last_ns| now_ns.max(last_ns + HURRY_NS));
@@ -61,6 +67,15 @@ mod tests {
     fn hellos_come_quickly_first_and_then_once_a_second() {
         let mut announce = Announce::new(0);
         assert_eq!(times(&mut announce, 3000), [0, 20, 60, 140, 1140, 2140]);
+    }
+
+    #[test]
+    fn whoever_is_new_is_greeted_as_after_the_start() {
+        let mut announce = Announce::new(0);
+        times(&mut announce, 500);
+        announce.restart(500 * MS_NS);
+        let said = (500..2000).filter(|ms| announce.is_due(ms * MS_NS));
+        assert_eq!(said.collect::<Vec<_>>(), [500, 520, 560, 640, 1640]);
     }
 
     #[test]

@@ -13,6 +13,10 @@ use crate::link::stream::StreamId;
 /// its peers before it drops what nobody wants.
 pub const DISCOVERY: Duration = Duration::from_millis(150);
 
+/// How long after the start events are kept for configured peers that have not
+/// answered: as long as there is room for them, and nobody waits for it.
+pub const KEEP: Duration = Duration::from_secs(2);
+
 /// Most channels with a stream of their own: its index has one byte.
 pub const MAX_PRESSURED_CHANNELS: usize = 255;
 
@@ -41,6 +45,8 @@ pub struct LinkConfig {
     pub keys: Keys,
     /// Brokers to be greeted by unicast.
     pub peers: Vec<SocketAddr>,
+    /// Names of such brokers whose addresses are not known yet.
+    pub unresolved: usize,
     /// Channels whose listeners on other machines may slow emitters down. The
     /// same on all brokers.
     pub pressured: Vec<String>,

@@ -6,16 +6,16 @@
 //!   of a stranger ─────────▶ hello and probe only, at a limited rate
 //! ```
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use netcluster_wire::link::limits::{CONTROL_HEADER_BYTES, SHARE_UNIT_BYTES_PER_S};
 use netcluster_wire::link::{
-    Answer, BodyError, Control, ControlHeader, ControlKind, Heartbeat, Hello, Leave, Nak, Status,
+    BodyError, Control, ControlHeader, ControlKind, Heartbeat, Leave, Nak, Status,
 };
 
 use crate::link::Link;
 use crate::link::flow::Report;
-use crate::link::keys::{ControlOpener, Unsealed};
+use crate::link::keys::Unsealed;
 use crate::link::stream::{Position, StreamId};
 use crate::link::warnings::Kind;
 
@@ -61,10 +61,13 @@ impl Link {
             peer.heard(now_ns, from.1);
             peer.counters.received += 1;
             peer.counters.received_bytes += bytes;
-            if !from.1 && peer.address != from.0 {
-                // What it sends to us alone comes from where it can be reached.
-                peer.address = from.0;
-                self.neighbours_changed();
+            let is_elsewhere = peer.address != from.0;
+            // What it sends to us alone comes from where it can be reached; and so
+            // does its multicast, unless the way to us is another one.
+            let says_where = !from.1 || kind == ControlKind::Hello;
+            let is_proof = matches!(kind, ControlKind::Challenge | ControlKind::Answer);
+            if is_elsewhere && says_where && !is_proof {
+                self.heard_elsewhere(now_ns, slot, from.0, bytes as usize);
             }
             self.counters.received += 1;
             self.counters.received_bytes += bytes;
@@ -86,7 +89,9 @@ impl Link {
             self.counters.received += 1;
             self.counters.received_bytes += bytes;
             match Control::decode(kind, body) {
-                Ok(control) => self.on_pending(now_ns, &header.session, &control, from),
+                Ok(control) => {
+                    self.on_pending(now_ns, &header.session, &control, bytes as usize, from);
+                }
                 Err(error) => self.malformed(error),
             }
         } else if !matches!(kind, ControlKind::Hello | ControlKind::Probe) {
@@ -94,18 +99,23 @@ impl Link {
         } else if !self.config.keys.knows(key_id) {
             // Told without looking closer: it costs nothing.
             self.not_opened(now_ns, Unsealed::WrongKey(key_id), kind, from.0);
-        } else if !self.hello_rate.allow(now_ns, from.0.ip()) {
+        } else if !self.may_look(now_ns, from.0.ip()) {
             self.counters.drops.hello_rate += 1;
         } else {
-            let mut opener = ControlOpener::new(&self.config.keys, &header.session);
+            let mut opener = self.departed.opener(&self.config.keys, &header.session);
             if let Err(error) = opener.open(key_id, counter, header.bytes(), body, tag) {
                 return self.not_opened(now_ns, error, kind, from.0);
+            }
+            if !self.config.keys.is_open() && !self.hello_rate.allow(now_ns, from.0.ip()) {
+                self.counters.drops.hello_rate += 1;
+                return;
             }
             match Control::decode(kind, body) {
                 Ok(Control::Hello(hello)) => {
                     self.counters.received += 1;
                     self.counters.received_bytes += bytes;
-                    self.on_stranger(now_ns, &header.session, &hello, opener, from);
+                    let session = &header.session;
+                    self.on_stranger(now_ns, session, &hello, opener, bytes as usize, from);
                 }
                 Ok(Control::Probe(probe)) => self.on_probe(&header.session, &probe, bytes, from),
                 Ok(_) => {}
@@ -131,24 +141,23 @@ impl Link {
         }
         match control {
             Control::Hello(hello) => {
-                // If its multicast comes from elsewhere it may have moved; and if both
-                // have, neither can be reached where the other knows it. What we send
-                // it now tells where we are, and its answer where it is.
-                let has_moved = from.1 && peer.address != from.0;
-                if (hello.answer || has_moved) && self.may_answer(now_ns, from) {
-                    self.say_hello_to(from.0, has_moved);
+                // Where it is known to be it gets what it asks for. Elsewhere the
+                // challenge tells it where we are, and its answer where it is.
+                if hello.answer && peer.address == from.0 && self.may_answer(now_ns, from) {
+                    self.answer_hello(from.0);
                 }
                 self.multicast_heard(now_ns, slot);
             }
-            Control::Challenge(challenge) if !is_ending => {
-                let answer = Answer { nonce: challenge.nonce, to: session };
-                self.mail.post_to(ControlKind::Answer, from.0, |out| answer.encode(out));
-                // It does not know us (any more), nor what we want.
-                if peer.told.is_confirmed {
+            Control::Challenge(challenge) => {
+                let is_for_us = self.answer_challenge(challenge, &session, from.0);
+                // Perhaps it does not know us (any more), nor what we want.
+                let Some(peer) = self.peers.at_mut(slot) else { return };
+                if is_for_us && !is_ending && peer.told.is_confirmed {
                     peer.told.note_asked();
                     self.send_interest(now_ns, slot);
                 }
             }
+            Control::Answer(answer) if !from.1 => self.on_moved(slot, answer, from.0),
             Control::Interest(interest) => self.on_interest(now_ns, slot, interest),
             Control::Joined(joined) => self.on_joined(now_ns, slot, joined),
             Control::Heartbeat(heartbeat) => {
@@ -165,7 +174,16 @@ impl Link {
                 }
             }
             Control::Neighbours(list) => self.on_neighbours(now_ns, slot, list),
-            Control::Challenge(_) | Control::Answer(_) | Control::ProbeReply(_) => {}
+            Control::Answer(_) | Control::ProbeReply(_) => {}
+        }
+    }
+
+    /// Whether what a stranger says is looked at: on an open link it is taken
+    /// then, with a key its tag is checked first.
+    fn may_look(&mut self, now_ns: u64, from: IpAddr) -> bool {
+        match self.config.keys.is_open() {
+            true => self.hello_rate.allow(now_ns, from),
+            false => self.hello_rate.may_check(now_ns, from),
         }
     }
 
@@ -275,19 +293,6 @@ impl Link {
     #[cold]
     fn malformed(&mut self, _error: BodyError) {
         self.counters.drops.malformed += 1;
-    }
-
-    /// What this broker says of itself.
-    pub(super) fn hello(&self, answer: bool) -> Hello<'_> {
-        Hello {
-            node: self.config.node,
-            groups: u16::from(self.settings.groups),
-            datagram_bytes: self.config.datagram_bytes as u16,
-            settings: self.settings.hash,
-            answer,
-            cluster: &self.config.cluster,
-            name: &self.config.name,
-        }
     }
 
     pub(super) fn warn(

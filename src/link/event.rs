@@ -87,13 +87,15 @@ pub struct Run {
 }
 
 /// A hole in a stream, for the listeners of all channels in it
-/// ([`Link::channels_in`](crate::link::Link::channels_in)).
+/// ([`Link::channels_in`](crate::link::Link::channels_in)), or of one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// Whose events they were.
     pub node: u32,
     /// The stream that has the hole.
     pub stream: StreamId,
+    /// Hash of the only channel that it concerns, if it is one.
+    pub channel: Option<u64>,
     /// At most so many; `None` if nobody can tell.
     pub count: Option<u64>,
     /// Why.

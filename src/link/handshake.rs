@@ -2,10 +2,15 @@
 //!
 //! ```text
 //!   stranger           this broker
-//!     hello ────────────▶ pending: a nonce of its own
-//!     ◀──────────── hello, challenge(nonce)        again at 20, 60, 140 … ms
-//!     answer(nonce) ────▶ peer
+//!     hello ────────────▶ pending: a nonce for this address
+//!     ◀──────────── hello, challenge(nonce)        challenge again at 20, 60, 140 ms
+//!     answer(nonce) ────▶ peer                     from the same address
 //! ```
+//! Nothing is known of the address that a hello comes from, it may be a victim's:
+//! all that is sent there has no more bytes than what came from there, and ends
+//! after [`MAX_RETRIES`] unless another hello comes. Configured peers alone are
+//! asked until the end.
+//!
 //! Both sides do the same, each for itself: a session is a peer here once it
 //! answered our challenge, so that recordings of its hellos are none.
 //!
@@ -14,16 +19,23 @@
 //! one comes, it is asked again, as that one may be late, from before its end; if
 //! it answers [`SIGNS`] times in a row the newcomer is refused.
 //!
-//! Invariant: at most [`MAX_PENDING`] sessions, none longer than
-//! [`PENDING_LIFETIME_NS`].
+//! Invariant: at most [`MAX_PENDING`] sessions, of which at most
+//! [`MAX_PENDING_PER_ADDRESS`] at one, none longer than [`PENDING_LIFETIME_NS`].
 
 use core::net::SocketAddr;
 
+use netcluster_wire::link::limits::ASKING_HELLO_BYTES;
+
 use crate::link::keys::ControlOpener;
 use crate::link::peer_id::{PeerId, Session};
+use crate::link::proof::Proof;
 
 /// Sessions that may be pending. One more pushes the oldest out.
 pub const MAX_PENDING: usize = 64;
+
+/// Sessions that may be pending at one address. One more pushes the oldest of
+/// these out.
+pub const MAX_PENDING_PER_ADDRESS: usize = 16;
 
 const MS_NS: u64 = 1_000_000;
 
@@ -46,6 +58,17 @@ pub const SIGNS: u32 = 3;
 /// How often it is asked in the later ones: not every question arrives.
 const ASK_RIVAL_NS: u64 = 10 * MS_NS;
 
+/// Challenges repeated for one hello, unless the address is a configured peer's.
+pub const MAX_RETRIES: u32 = 3;
+
+/// An address gets one answer in this time, for each session that is said to be
+/// there: hellos may come by multicast and unicast at once.
+pub const ANSWER_INTERVAL_NS: u64 = 10 * MS_NS;
+
+/// What may be saved up for an address.
+const MAX_CREDIT_BYTES: usize = 2 * ASKING_HELLO_BYTES;
+
+const _: () = assert!(ANSWER_INTERVAL_NS < CHALLENGE_RETRY_NS);
 const _: () = assert!(RIVAL_NS > 2 * CHALLENGE_RETRY_NS);
 // A restart is known within a second, however late the last sign of the end.
 const _: () = assert!(RIVAL_NS * (SIGNS as u64 + 1) < 500 * MS_NS);
@@ -65,7 +88,14 @@ pub(super) struct Pending {
     /// Where its hello came from.
     pub address: SocketAddr,
     pub since_ns: u64,
-    pub nonce: [u8; 16],
+    pub proof: Proof,
+    /// The address that was answered last, and when.
+    greeted: Option<(SocketAddr, u64)>,
+    /// Bytes that may be sent to the address: what came from there.
+    credit_bytes: usize,
+    /// The address is a configured peer's.
+    is_configured: bool,
+    retries: u32,
     /// When multicast of it was heard last.
     pub multicast_ns: Option<u64>,
     /// The peer that has its node id, and since when that is known.
@@ -87,7 +117,7 @@ impl Pending {
         identity: Identity,
         opener: ControlOpener,
         address: SocketAddr,
-        nonce: [u8; 16],
+        proof: Proof,
     ) -> Pending {
         Pending {
             session: *session,
@@ -95,7 +125,11 @@ impl Pending {
             opener,
             address,
             since_ns: now_ns,
-            nonce,
+            proof,
+            greeted: None,
+            credit_bytes: 0,
+            is_configured: false,
+            retries: 0,
             multicast_ns: None,
             rival: None,
             signs: 0,
@@ -104,6 +138,44 @@ impl Pending {
             next_ns: now_ns + CHALLENGE_RETRY_NS,
             retry_ns: CHALLENGE_RETRY_NS,
         }
+    }
+
+    /// A hello came from this address, in so many bytes.
+    pub fn heard_from(&mut self, address: SocketAddr, bytes: usize, is_configured: bool) {
+        if self.address != address {
+            self.address = address;
+            self.credit_bytes = 0;
+        }
+        self.is_configured = is_configured;
+        self.credit_bytes = (self.credit_bytes + bytes).min(MAX_CREDIT_BYTES);
+    }
+
+    /// Whether so many bytes may be sent to the address; then they count as sent.
+    pub fn may_send(&mut self, bytes: usize) -> bool {
+        let may = self.is_configured || bytes <= self.credit_bytes;
+        if may {
+            self.credit_bytes = self.credit_bytes.saturating_sub(bytes);
+        }
+        may
+    }
+
+    /// The address is answered now: what gets lost of it is repeated.
+    pub fn greeted(&mut self, now_ns: u64) {
+        self.retries = 0;
+        self.retry_ns = CHALLENGE_RETRY_NS;
+        self.next_ns = now_ns + CHALLENGE_RETRY_NS;
+    }
+
+    /// Whether an address may be answered now; then it counts as answered.
+    pub fn may_greet(&mut self, now_ns: u64, address: SocketAddr) -> bool {
+        let is_early = |&(other, at_ns): &(SocketAddr, u64)| {
+            other == address && now_ns < at_ns + ANSWER_INTERVAL_NS
+        };
+        let may = !self.is_refused && self.greeted.as_ref().is_none_or(|last| !is_early(last));
+        if may {
+            self.greeted = Some((address, now_ns));
+        }
+        may
     }
 
     /// Its rival gets a span more to be heard in, and is asked in it.
@@ -124,6 +196,7 @@ impl Pending {
             _ if self.is_refused => end_ns,
             Some(_) if self.signs > 0 => end_ns.min(self.rival_ns()).min(self.next_ns),
             Some(_) => end_ns.min(self.rival_ns()),
+            None if self.retries == MAX_RETRIES && !self.is_configured => end_ns,
             None => end_ns.min(self.next_ns),
         }
     }
@@ -165,8 +238,15 @@ impl Handshakes {
     }
 
     pub fn push(&mut self, pending: Pending) {
-        if self.pending.len() == MAX_PENDING {
-            self.pending.remove(0);
+        let ip = pending.address.ip();
+        let is_there = |other: &Pending| other.address.ip() == ip;
+        let there = self.pending.iter().filter(|other| is_there(other)).count();
+        let oldest = match there >= MAX_PENDING_PER_ADDRESS {
+            true => self.pending.iter().position(is_there),
+            false => (self.pending.len() == MAX_PENDING).then_some(0),
+        };
+        if let Some(at) = oldest {
+            self.pending.remove(at);
             self.evicted += 1;
         }
         self.pending.push(pending);
@@ -196,6 +276,7 @@ impl Handshakes {
         }
         pending.retry_ns = (pending.retry_ns * 2).min(MAX_CHALLENGE_RETRY_NS);
         pending.next_ns = now_ns + pending.retry_ns;
+        pending.retries = (pending.retries + 1).min(MAX_RETRIES);
         Some((pending.session, Due::Challenge))
     }
 }
@@ -209,8 +290,8 @@ mod tests {
         let session = [index; 16];
         let identity = Identity { node: 1, name: "a".into(), datagram_bytes: 1372 };
         let opener = ControlOpener::new(&Keys::open_link(), &session);
-        let address = SocketAddr::from(([10, 0, 0, 1], 1));
-        Pending::new(now_ns, &session, identity, opener, address, [0; 16])
+        let address = SocketAddr::from(([10, 0, 0, index], 1));
+        Pending::new(now_ns, &session, identity, opener, address, Proof::new([0; 16]))
     }
 
     #[test]
@@ -223,19 +304,48 @@ mod tests {
     }
 
     #[test]
-    fn challenges_are_repeated_ever_more_slowly_until_the_end() {
+    fn who_makes_up_sessions_at_one_address_pushes_out_his_own() {
         let mut handshakes = Handshakes::default();
         handshakes.push(pending(0, 1));
-        let mut at_ms = Vec::new();
-        while handshakes.next_ns() < u64::MAX {
-            let now_ns = handshakes.next_ns();
-            if let Some((_, due)) = handshakes.poll(now_ns) {
-                assert_eq!(due, Due::Challenge);
-                at_ms.push(now_ns / MS_NS);
-            }
+        for index in 2..200 {
+            let mut other = pending(0, index);
+            other.address = SocketAddr::from(([10, 9, 9, 9], u16::from(index)));
+            handshakes.push(other);
         }
-        assert_eq!(at_ms, [20, 60, 140, 300, 620, 940, 1260, 1580, 1900]);
-        assert_eq!((handshakes.len(), handshakes.expired), (0, 1));
+        assert_eq!(handshakes.len(), 1 + MAX_PENDING_PER_ADDRESS);
+        assert!(handshakes.find(&[1; 16]).is_some());
+        assert!(handshakes.find(&[199; 16]).is_some());
+    }
+
+    #[test]
+    fn an_address_is_answered_once_in_a_while() {
+        let mut pending = pending(0, 1);
+        let (here, there) = (pending.address, SocketAddr::from(([10, 0, 0, 99], 1)));
+        assert!(pending.may_greet(0, here) && !pending.may_greet(ANSWER_INTERVAL_NS - 1, here));
+        assert!(pending.may_greet(ANSWER_INTERVAL_NS, here));
+        assert!(pending.may_greet(ANSWER_INTERVAL_NS, there));
+    }
+
+    #[test]
+    fn challenges_are_repeated_ever_more_slowly_and_to_configured_peers_until_the_end() {
+        for is_configured in [false, true] {
+            let mut handshakes = Handshakes::default();
+            let mut pending = pending(0, 1);
+            pending.heard_from(pending.address, 664, is_configured);
+            handshakes.push(pending);
+            let mut at_ms = Vec::new();
+            while handshakes.next_ns() < u64::MAX {
+                let now_ns = handshakes.next_ns();
+                if let Some((_, due)) = handshakes.poll(now_ns) {
+                    assert_eq!(due, Due::Challenge);
+                    at_ms.push(now_ns / MS_NS);
+                }
+            }
+            let all = [20, 60, 140, 300, 620, 940, 1260, 1580, 1900];
+            let expected = if is_configured { &all[..] } else { &all[..MAX_RETRIES as usize] };
+            assert_eq!(at_ms, expected);
+            assert_eq!((handshakes.len(), handshakes.expired), (0, 1));
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::link::stream::{Position, StreamId};
 
 /// A hole of more events than this is one of unknown size: no broker emits so many
 /// unheard, and sums of what peers claim shall not overflow anywhere.
-const MAX_COUNTED: u64 = u32::MAX as u64;
+pub(super) const MAX_COUNTED: u64 = u32::MAX as u64;
 
 /// The group's multicast does not reach us if for so long, while multicast is what
 /// the sender uses, nothing of it came but what was asked for …
@@ -124,6 +124,7 @@ impl Incoming {
                     outlet.events.push_back(LinkEvent::Lost(Lost {
                         node: outlet.node,
                         stream: self.stream,
+                        channel: None,
                         count,
                         reason,
                     }));

@@ -16,13 +16,14 @@
 //! it joins all streams anew. A sender that forgot the receiver challenges it, by
 //! which the receiver notices and tells its interest again.
 
+use netcluster_wire::control::LossReason;
 use netcluster_wire::link::limits::MAX_ENTRIES;
 use netcluster_wire::link::{ControlKind, Interest, Joined, Place};
 
 use crate::link::Link;
-use crate::link::event::LinkEvent;
+use crate::link::event::{LinkEvent, Lost};
 use crate::link::flow::Path;
-use crate::link::incoming::Incoming;
+use crate::link::incoming::{Incoming, MAX_COUNTED};
 use crate::link::ingress::{Ingress, IngressConfig};
 use crate::link::keys::StreamOpener;
 use crate::link::peer::Peer;
@@ -191,20 +192,28 @@ impl Link {
                     continue;
                 };
                 if peer.joined(stream).is_none() {
-                    // What is held back is for those who come now.
-                    let position = match self.discovery.is_over() {
-                        true => own.egress.join_point(),
-                        false => own.egress.next(),
+                    // What is held back or kept is for those who come now.
+                    let position = match self.discovery.meets(peer.identity.node) {
+                        true => own.egress.oldest(),
+                        false => own.egress.join_point(),
                     };
                     peer.wants.joined.push((stream, position));
                     own.flow.join(now_ns, id, position.number, path);
                     own.receivers_changed();
+                    if position.number < own.egress.next().number {
+                        // Nothing else may tell it of what was sent before it came.
+                        own.beat.restart(now_ns);
+                        self.next_ns = self.next_ns.min(own.beat.next_ns);
+                    }
                 }
                 own.flow.set_path(id, path);
             }
+            self.discovery.met(peer.identity.node);
+            // Perhaps nobody is missing any more.
+            self.next_ns = self.next_ns.min(now_ns);
             self.forget_unwanted();
         }
-        self.answer_interest(slot);
+        self.answer_interest(now_ns, slot);
     }
 
     /// Drops what streams that lost their last receiver have not sent.
@@ -212,25 +221,34 @@ impl Link {
         if !self.discovery.is_over() {
             return;
         }
+        let is_keeping = self.discovery.is_keeping();
         for (at, own) in self.own.iter_mut().enumerate() {
-            if !own.flow.is_wanted() {
+            if own.flow.is_wanted() {
+                continue;
+            }
+            if !is_keeping {
                 self.sending.forget(at);
                 own.forget_unsent();
+            } else if own.egress.is_blocked() {
+                // Emitters do not wait for who may come.
+                self.sending.forget(at);
+                own.spill();
             }
         }
     }
 
-    fn answer_interest(&mut self, slot: usize) {
+    fn answer_interest(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         let places: Vec<Place> =
             peer.wants.joined.iter().map(|&(stream, at)| place(stream, at)).collect();
         let total = places.len() as u16;
         let (session, version, address) = (peer.session, peer.wants.version, peer.address);
+        let age_ns = now_ns.saturating_sub(self.started_ns);
         // An empty answer is one too.
         let chunks = places.chunks(MAX_ENTRIES).chain(places.is_empty().then_some(&places[..]));
         for chunk in chunks {
             self.mail.post_to(ControlKind::Joined, address, |out| {
-                Joined::encode(&session, version, total, chunk, out);
+                Joined::encode(&session, version, total, age_ns, chunk, out);
             });
         }
     }
@@ -268,10 +286,44 @@ impl Link {
             })
             .collect();
         streams.sort_unstable_by_key(|(stream, _)| *stream);
+        // It was told of this interest first at that time, so it is not older.
+        let born_ns = told.since_ns().saturating_sub(joined.age_ns);
+        self.tell_missed(slot, &streams, born_ns);
         self.take_places(now_ns, slot, &streams);
         self.note_unwanted(slot);
         self.send_interest(now_ns, slot);
         self.report_joined();
+    }
+
+    /// A session that is younger than the wish of listeners here had them from its
+    /// start on: what it emitted before it knew of them, which its ordinals say, is
+    /// lost to them. It began at `born_ns` or later.
+    fn tell_missed(&mut self, slot: usize, streams: &[(StreamId, Position)], born_ns: u64) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        for &(stream, join) in streams {
+            let is_known = peer.incoming.iter().any(|incoming| incoming.stream == stream)
+                || self.departed.had_joined(&peer.session, stream);
+            if join.ordinal == 0 || is_known {
+                continue;
+            }
+            let count = Some(join.ordinal).filter(|count| *count <= MAX_COUNTED);
+            let channels = self.locals.wanted_before(stream, born_ns);
+            if !channels.is_empty() {
+                match count {
+                    Some(count) => peer.counters.events_lost += count,
+                    None => peer.counters.losses_unknown += 1,
+                }
+            }
+            for channel in channels {
+                self.events.push_back(LinkEvent::Lost(Lost {
+                    node: peer.identity.node,
+                    stream,
+                    channel: Some(channel),
+                    count,
+                    reason: LossReason::Link,
+                }));
+            }
+        }
     }
 
     /// Receives these streams of a peer, from these positions on, and no others.

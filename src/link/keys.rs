@@ -39,7 +39,7 @@ use std::sync::Arc;
 use netcluster_wire::link::limits::TAG_BYTES;
 
 pub use control::{ControlOpener, ControlSealer};
-pub use replay::REPLAY_WINDOW;
+pub use replay::{REPLAY_WINDOW, ReplayWindow};
 pub use stream::{EPOCH_DATAGRAMS, StreamOpener, StreamSealer};
 
 /// Bytes of a key.

@@ -14,8 +14,8 @@ pub(super) struct Local {
     pub channel: Arc<LinkChannel>,
     /// Where the own stream is that carries it.
     pub own: usize,
-    /// Somebody here listens.
-    pub is_wanted: bool,
+    /// Since when somebody here listens.
+    pub wanted_ns: Option<u64>,
 }
 
 /// What a change of one channel means for its group.
@@ -48,11 +48,11 @@ impl Locals {
 
     pub fn insert(&mut self, channel: LinkChannel, own: usize) {
         let hash = channel.hash;
-        self.channels.insert(hash, Local { channel: Arc::new(channel), own, is_wanted: false });
+        self.channels.insert(hash, Local { channel: Arc::new(channel), own, wanted_ns: None });
     }
 
     pub fn remove(&mut self, hash: u64) -> Change {
-        let change = self.set_wanted(hash, false);
+        let change = self.set_wanted(0, hash, false);
         self.channels.remove(&hash);
         change
     }
@@ -60,14 +60,15 @@ impl Locals {
     /// Whether somebody here listens to a channel.
     #[inline]
     pub fn is_wanted(&self, hash: u64) -> bool {
-        self.channels.get(&hash).is_some_and(|local| local.is_wanted)
+        self.channels.get(&hash).is_some_and(|local| local.wanted_ns.is_some())
     }
 
-    pub fn set_wanted(&mut self, hash: u64, is_wanted: bool) -> Change {
+    pub fn set_wanted(&mut self, now_ns: u64, hash: u64, is_wanted: bool) -> Change {
         let Some(local) = self.channels.get_mut(&hash) else { return Change::None };
-        if std::mem::replace(&mut local.is_wanted, is_wanted) == is_wanted {
+        if local.wanted_ns.is_some() == is_wanted {
             return Change::None;
         }
+        local.wanted_ns = is_wanted.then_some(now_ns);
         let group = local.channel.stream.group();
         let wanted = &mut self.wanted[usize::from(group)];
         if is_wanted {
@@ -96,8 +97,16 @@ impl Locals {
         let wanted = self
             .channels
             .values()
-            .filter(move |local| local.is_wanted && local.channel.stream == stream);
+            .filter(move |local| local.wanted_ns.is_some() && local.channel.stream == stream);
         wanted.map(|local| local.channel.hash)
+    }
+
+    /// Those of them that somebody here has listened to since before `ns`, in order.
+    pub fn wanted_before(&self, stream: StreamId, ns: u64) -> Vec<u64> {
+        let before = |hash: &u64| self.channels[hash].wanted_ns.is_some_and(|since| since < ns);
+        let mut channels: Vec<u64> = self.wanted_in(stream).filter(before).collect();
+        channels.sort_unstable();
+        channels
     }
 }
 
@@ -112,14 +121,14 @@ mod tests {
             let stream = StreamId::new(if hash == 3 { 7 } else { 5 }, 0);
             locals.insert(LinkChannel { name: "x".into(), hash, stream }, 0);
         }
-        assert_eq!(locals.set_wanted(1, true), Change::Joins(5));
-        assert_eq!(locals.set_wanted(1, true), Change::None);
-        assert_eq!(locals.set_wanted(2, true), Change::None);
-        assert_eq!(locals.set_wanted(3, true), Change::Joins(7));
+        assert_eq!(locals.set_wanted(0, 1, true), Change::Joins(5));
+        assert_eq!(locals.set_wanted(0, 1, true), Change::None);
+        assert_eq!(locals.set_wanted(0, 2, true), Change::None);
+        assert_eq!(locals.set_wanted(0, 3, true), Change::Joins(7));
         assert_eq!(locals.groups, 1 << 5 | 1 << 7);
-        assert_eq!(locals.set_wanted(1, false), Change::None);
+        assert_eq!(locals.set_wanted(0, 1, false), Change::None);
         assert_eq!(locals.remove(2), Change::Leaves(5));
-        assert_eq!(locals.set_wanted(9, true), Change::None);
+        assert_eq!(locals.set_wanted(0, 9, true), Change::None);
         assert_eq!(locals.groups, 1 << 7);
         assert_eq!(locals.wanted_in(StreamId::new(7, 0)).collect::<Vec<_>>(), [3]);
     }

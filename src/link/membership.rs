@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use netcluster_wire::control::LossReason;
-use netcluster_wire::link::{Answer, Challenge, Control, ControlKind, Hello};
+use netcluster_wire::link::{Control, Hello};
 
 use crate::link::Link;
 use crate::link::event::{Gone, LinkEvent};
@@ -12,7 +12,8 @@ use crate::link::incoming::Outlet;
 use crate::link::keys::ControlOpener;
 use crate::link::peer::Peer;
 use crate::link::peer_id::Session;
-use crate::link::transmit::To;
+use crate::link::peers::MAX_PEERS_PER_ADDRESS;
+use crate::link::proof::Proof;
 use crate::link::warnings::Kind;
 
 use super::dispatch::From;
@@ -25,6 +26,7 @@ impl Link {
         session: &Session,
         hello: &Hello<'_>,
         opener: ControlOpener,
+        bytes: usize,
         (from, multicast): From,
     ) {
         let name = hello.name;
@@ -60,21 +62,23 @@ impl Link {
                 format!("broker {name} at {from} is one too many: there are {count} peers")
             });
         }
-        let mut nonce = [0; 16];
-        self.entropy.fill(&mut nonce);
+        if self.config.keys.is_open() && self.peers.is_crowded(from.ip()) {
+            return self.crowded(now_ns, name, from);
+        }
+        let mut secret = [0; 16];
+        self.entropy.fill(&mut secret);
         let (node, datagram_bytes) = (hello.node, hello.datagram_bytes);
         let identity = Identity { node, name: name.into(), datagram_bytes };
-        let mut pending = Pending::new(now_ns, session, identity, opener, from, nonce);
+        let mut pending = Pending::new(now_ns, session, identity, opener, from, Proof::new(secret));
         pending.multicast_ns = multicast.then_some(now_ns);
         let rival = self.peers.iter().find(|peer| peer.identity.node == node);
         let rival = rival.map(|peer| (peer.id, peer.address));
         pending.rival = rival.map(|(id, _)| (id, now_ns));
         self.handshakes.push(pending);
         if let Some((_, address)) = rival {
-            self.say_hello_to(address, true);
+            self.ask_for_hello(address);
         }
-        self.say_hello_to(from, false);
-        self.challenge(session);
+        self.greet(now_ns, session, from, bytes);
         if multicast {
             // So that it hears our multicast at once, and we need not wait for
             // a second to know.
@@ -89,31 +93,32 @@ impl Link {
         now_ns: u64,
         session: &Session,
         control: &Control<'_>,
+        bytes: usize,
         (from, multicast): From,
     ) {
         match control {
-            Control::Hello(hello) => {
-                let moved = self.handshakes.find(session).is_some_and(|pending| {
-                    let moved = pending.answered.is_none() && pending.address != from;
-                    pending.address = from;
-                    moved
-                });
-                // The first one may have been somebody else's recording.
-                if moved {
-                    self.challenge(session);
-                }
-                if hello.answer && self.may_answer(now_ns, (from, multicast)) {
-                    self.say_hello_to(from, false);
-                }
+            // The last one may have been somebody else's recording.
+            Control::Hello(_) if self.may_answer(now_ns, (from, multicast)) => {
+                self.greet(now_ns, session, from, bytes);
             }
-            Control::Challenge(challenge) if !self.is_ending() => {
-                let answer = Answer { nonce: challenge.nonce, to: *session };
-                self.mail.post_to(ControlKind::Answer, from, |out| answer.encode(out));
+            Control::Challenge(challenge) => {
+                self.answer_challenge(challenge, session, from);
             }
             Control::Answer(answer) => {
                 let Some(pending) = self.handshakes.find(session) else { return };
-                if answer.to != self.session || answer.nonce != pending.nonce {
+                if answer.to != self.session {
                     self.counters.drops.other_receiver += 1;
+                    return;
+                }
+                if answer.nonce != pending.proof.nonce(from) {
+                    self.counters.drops.unproved += 1;
+                    // It may be reached elsewhere than where it sends from.
+                    if answer.nonce == pending.proof.nonce(pending.address)
+                        && pending.may_greet(now_ns, from)
+                    {
+                        let nonce = pending.proof.nonce(from);
+                        self.post_challenge(nonce, session, from);
+                    }
                     return;
                 }
                 if pending.is_refused {
@@ -135,7 +140,7 @@ impl Link {
             match due {
                 Due::Challenge => {
                     self.ping_rival(&session);
-                    self.challenge(&session);
+                    self.challenge_again(&session);
                 }
                 Due::AskRival => self.ping_rival(&session),
                 Due::Establish => self.establish(now_ns, &session),
@@ -143,16 +148,11 @@ impl Link {
         }
     }
 
-    fn challenge(&mut self, session: &Session) {
-        let Some(pending) = self.handshakes.find(session) else { return };
-        let challenge = Challenge { nonce: pending.nonce };
-        self.mail.post_to(ControlKind::Challenge, pending.address, |out| challenge.encode(out));
-    }
-
     fn ping_rival(&mut self, session: &Session) {
         let rival = self.handshakes.find(session).and_then(|pending| pending.rival);
         if let Some(peer) = rival.and_then(|(rival, _)| self.peers.get(rival)) {
-            self.say_hello_to(peer.address, true);
+            let address = peer.address;
+            self.ask_for_hello(address);
         }
     }
 
@@ -197,6 +197,10 @@ impl Link {
             self.counters.drops.too_many_peers += 1;
             return;
         }
+        if self.config.keys.is_open() && self.peers.is_crowded(address.ip()) {
+            return self.crowded(now_ns, &pending.identity.name, address);
+        }
+        self.hello_rate.know(address.ip());
         let id = self.peers.next_id();
         let peer = Peer::new(now_ns, id, pending, address);
         let name = peer.identity.name.clone();
@@ -207,6 +211,17 @@ impl Link {
         self.neighbours.changed(now_ns);
         self.due(self.neighbours.next_ns());
         self.renew_interest(now_ns, slot);
+    }
+
+    /// One more at an address of an open link where there are enough.
+    fn crowded(&mut self, now_ns: u64, name: &str, address: SocketAddr) {
+        self.counters.drops.too_many_peers += 1;
+        self.warn(now_ns, Kind::TooManyPeers, address, || {
+            format!(
+                "broker {name} at {address} is one too many: without a key at most \
+                 {MAX_PEERS_PER_ADDRESS} brokers of one address are peers"
+            )
+        });
     }
 
     /// A hello or heartbeat came by multicast: perhaps for the first time.
@@ -244,7 +259,7 @@ impl Link {
         }
         if peer.is_ping_due(now_ns) {
             let address = peer.address;
-            self.say_hello_to(address, true);
+            self.ask_for_hello(address);
         }
         self.multicast_heard(now_ns, slot);
         self.send_interest(now_ns, slot);
@@ -265,6 +280,8 @@ impl Link {
     fn bury(&mut self, now_ns: u64, slot: usize, why: Gone) {
         let Some(mut peer) = self.peers.remove(slot) else { return };
         let node = peer.identity.node;
+        let streams = peer.incoming.iter().map(|incoming| incoming.stream);
+        self.departed.push(&peer.session, &peer.opener, streams);
         for mut incoming in std::mem::take(&mut peer.incoming) {
             if !incoming.has_left {
                 incoming.ingress.died();
@@ -311,7 +328,7 @@ impl Link {
         if !self.announce.is_due(now_ns) {
             return;
         }
-        self.say_hello(&self.anybody(), false);
+        self.say_hello_to_anybody();
         self.look_at_large_frames(now_ns);
     }
 
@@ -340,33 +357,5 @@ impl Link {
                 self.look_through(now_ns, slot, stream);
             }
         }
-    }
-
-    /// Where control datagrams go that are for all brokers there may be.
-    pub(super) fn anybody(&self) -> Vec<To> {
-        let mut to = vec![To::Group(self.config.control_address())];
-        to.extend(self.config.peers.iter().map(|&address| To::Addr(address)));
-        for peer in self.peers.iter().filter(|peer| !peer.wants.hears_us) {
-            if !self.config.peers.contains(&peer.address) {
-                to.push(To::Addr(peer.address));
-            }
-        }
-        to
-    }
-
-    pub(super) fn say_hello_to(&mut self, to: SocketAddr, answer: bool) {
-        self.say_hello(&[To::Addr(to)], answer);
-    }
-
-    fn say_hello(&mut self, to: &[To], answer: bool) {
-        if self.is_ending() {
-            // Or who forgot us already would find us anew.
-            return;
-        }
-        let mut body = std::mem::take(&mut self.hello_body);
-        body.clear();
-        self.hello(answer).encode(&mut body);
-        self.mail.post(ControlKind::Hello, to, |out| out.extend_from_slice(&body));
-        self.hello_body = body;
     }
 }

@@ -20,7 +20,8 @@
 //!   [`status`]: what the broker and the link say to each other.
 //! - [`keys`]: sealing. [`egress`]: an own stream. [`flow`], [`pace`], [`repair`]:
 //!   its receivers. [`ingress`], [`window`]: the streams of others.
-//! - `announce`, `hello_rate`, `handshake`, `membership`: who is there.
+//! - `announce`, `greeting`, `hello_rate`, `handshake`, `proof`, `membership`,
+//!   `departed`: who is there.
 //!   `neighbours`, `unanswered`: who of them is not, for others or at all.
 //! - `local`, `joining`, `discovery`: who wants what, and from where on.
 //! - `receive`, `dispatch`, `timeout`, `sending`, `ending`: the parts of [`Link`].
@@ -32,12 +33,14 @@ mod announce;
 mod beat;
 pub mod channel;
 pub mod config;
+mod departed;
 mod discovery;
 mod dispatch;
 pub mod egress;
 mod ending;
 pub mod event;
 pub mod flow;
+mod greeting;
 mod handshake;
 mod hello_rate;
 mod incoming;
@@ -55,6 +58,7 @@ mod peer;
 pub mod peer_id;
 mod peers;
 mod probe;
+mod proof;
 mod receive;
 pub mod repair;
 mod report;
@@ -87,6 +91,7 @@ pub use self::transmit::{To, Transmit};
 use self::announce::Announce;
 use self::channel::{LinkChannel, channel_hash};
 use self::config::Settings;
+use self::departed::Departed;
 use self::discovery::Discovery;
 use self::egress::EgressConfig;
 use self::ending::Ending;
@@ -123,6 +128,7 @@ pub struct Link {
     discovery: Discovery,
     hello_rate: HelloRate,
     handshakes: Handshakes,
+    departed: Departed,
     peers: Peers,
     neighbours: Neighbours,
     unanswered: Unanswered,
@@ -147,14 +153,13 @@ pub struct Link {
     events: VecDeque<LinkEvent>,
     counters: LinkCounters,
     warnings: Warnings,
+    started_ns: u64,
     /// When anything was called last.
     seen_ns: u64,
     /// Not later than the first deadline.
     next_ns: u64,
     /// For bodies that are opened.
     scratch: Vec<u8>,
-    /// For the own hello.
-    hello_body: Vec<u8>,
 }
 
 impl Link {
@@ -173,6 +178,8 @@ impl Link {
         assert!(config.node != 0, "node 0 is nobody");
         let mut seed = [0; 16];
         entropy.fill(&mut seed);
+        let mut hello_rate = HelloRate::new(session_tag(&seed));
+        config.peers.iter().for_each(|peer| hello_rate.know(peer.ip()));
         let egress_config = EgressConfig {
             datagram_bytes: config.datagram_bytes,
             history_bytes: config.history_bytes,
@@ -199,8 +206,9 @@ impl Link {
             mail: Mail::new(&config.keys, &session),
             announce: Announce::new(now_ns),
             discovery: Discovery::new(now_ns, config.discovery.as_nanos() as u64),
-            hello_rate: HelloRate::new(session_tag(&seed)),
+            hello_rate,
             handshakes: Handshakes::default(),
+            departed: Departed::default(),
             peers: Peers::default(),
             neighbours: Neighbours::new(now_ns),
             unanswered: Unanswered::new(now_ns, &config.peers),
@@ -220,10 +228,10 @@ impl Link {
             events,
             counters: LinkCounters::default(),
             warnings: Warnings::default(),
+            started_ns: now_ns,
             seen_ns: now_ns,
             next_ns: now_ns,
             scratch: Vec::new(),
-            hello_body: Vec::new(),
             config,
         }
     }
@@ -249,7 +257,7 @@ impl Link {
     /// Whether anybody here listens to a channel. Returns the version of the
     /// interest that says so, for [`Link::joined`].
     pub fn set_interest(&mut self, now_ns: u64, channel: u64, is_wanted: bool) -> u64 {
-        let change = self.locals.set_wanted(channel, is_wanted);
+        let change = self.locals.set_wanted(now_ns, channel, is_wanted);
         self.interest_changed(now_ns, change);
         self.interest.version()
     }
@@ -261,11 +269,22 @@ impl Link {
     pub fn emit(&mut self, channel: u64, pieces: &[Slice], frames: usize) -> Option<StreamId> {
         let local = self.locals.get(channel)?;
         let own = &mut self.own[local.own];
-        if own.flow.is_wanted() || !self.discovery.is_over() {
+        if own.flow.is_wanted() || (self.discovery.is_keeping() && !own.has_spilt) {
             own.egress.emit(&local.channel, pieces, frames);
         } else {
             own.egress.skip(frames);
             self.counters.events_unwanted += frames as u64;
+        }
+        if own.egress.is_blocked() { self.blocked(local.own) } else { None }
+    }
+
+    /// An own stream has no room. What is kept for those who may come does not
+    /// hold emitters up: it is given up.
+    #[cold]
+    fn blocked(&mut self, at: usize) -> Option<StreamId> {
+        let own = &mut self.own[at];
+        if self.discovery.is_over() && !own.flow.is_wanted() {
+            own.spill();
         }
         own.egress.is_blocked().then_some(own.id)
     }
@@ -314,16 +333,19 @@ impl Link {
         self.pay_statuses(now_ns);
     }
 
-    /// Brokers to be greeted by unicast, from now on.
-    pub fn set_unicast_peers(&mut self, now_ns: u64, peers: Vec<SocketAddr>) {
+    /// Brokers to be greeted by unicast, from now on; besides, so many whose
+    /// addresses are not known yet.
+    pub fn set_unicast_peers(&mut self, now_ns: u64, peers: Vec<SocketAddr>, unresolved: usize) {
         self.unanswered.set(now_ns, &peers);
+        peers.iter().for_each(|peer| self.hello_rate.know(peer.ip()));
         self.config.peers = peers;
+        self.config.unresolved = unresolved;
         self.hurry(now_ns);
     }
 
-    /// Says hello to all soon: the network is not what it was.
+    /// Says hello to all, as after the start: the network is not what it was.
     pub fn hurry(&mut self, now_ns: u64) {
-        self.announce.hurry(now_ns);
+        self.announce.restart(now_ns);
         self.due(self.announce.next_ns());
     }
 

@@ -18,6 +18,8 @@ pub(super) struct OwnStream {
     pub naks_received: u64,
     /// Datagrams of it that were sent again.
     pub repaired: u64,
+    /// What was kept for peers that were looked for was too much.
+    pub has_spilt: bool,
 }
 
 impl OwnStream {
@@ -31,6 +33,7 @@ impl OwnStream {
             beat: Beat::new(),
             naks_received: 0,
             repaired: 0,
+            has_spilt: false,
         }
     }
 
@@ -56,5 +59,12 @@ impl OwnStream {
     pub fn forget_unsent(&mut self) {
         self.egress.discard_unsent();
         self.flow.unblocked();
+    }
+
+    /// The history is full of what nobody wants yet: it is given up, and told lost
+    /// to who comes later.
+    pub fn spill(&mut self) {
+        self.forget_unsent();
+        self.has_spilt = true;
     }
 }

@@ -9,6 +9,7 @@ use crate::link::incoming::Incoming;
 use crate::link::keys::ControlOpener;
 use crate::link::neighbours::Heard;
 use crate::link::peer_id::{PeerId, Session};
+use crate::link::proof::Proof;
 use crate::link::shares::Brought;
 use crate::link::status::PeerCounters;
 use crate::link::stream::{Position, StreamId};
@@ -39,6 +40,10 @@ const MAX_INTEREST_RETRY_NS: u64 = 200 * MS_NS;
 /// Shortest time between two interests of different versions, if nothing has
 /// changed but the peer asks: it can ask without end.
 const ASKED_INTEREST_NS: u64 = 20 * MS_NS;
+
+/// Shortest time between two challenges to addresses that a peer is said to have
+/// moved to: a session that many claim to be moves no faster.
+const CHALLENGE_INTERVAL_NS: u64 = 20 * MS_NS;
 
 const _: () = assert!(PING_AFTER_NS + 16 * PING_INTERVAL_NS < SILENCE_NS);
 
@@ -118,6 +123,11 @@ impl Told {
         self.retry_ns = INTEREST_RETRY_NS;
     }
 
+    /// When this version was sent first.
+    pub fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
     /// Whether to send it now; then it counts as sent.
     pub fn is_due(&mut self, now_ns: u64) -> bool {
         let is_due = !self.is_confirmed && self.next_ns <= now_ns;
@@ -140,9 +150,12 @@ pub(super) struct Peer {
     pub id: PeerId,
     pub session: Session,
     pub identity: Identity,
+    /// Where it answered a challenge: all that is for it alone goes there.
     pub address: SocketAddr,
     pub since_ns: u64,
     pub opener: ControlOpener,
+    /// Proves that it is reached at an address.
+    pub proof: Proof,
     /// When anything of it was opened last.
     pub heard_ns: u64,
     /// When multicast of it was.
@@ -165,6 +178,8 @@ pub(super) struct Peer {
     /// What it tells of its own peers.
     pub neighbours: Heard,
     ping_ns: u64,
+    /// When another address of it may be challenged.
+    challenge_ns: u64,
 }
 
 impl Peer {
@@ -191,6 +206,7 @@ impl Peer {
             address,
             since_ns: now_ns,
             opener: pending.opener,
+            proof: pending.proof,
             heard_ns: now_ns,
             multicast_ns: pending.multicast_ns,
             deaf_groups: 0,
@@ -204,6 +220,7 @@ impl Peer {
             counters: PeerCounters::default(),
             neighbours: Heard::default(),
             ping_ns: 0,
+            challenge_ns: 0,
         }
     }
 
@@ -234,6 +251,16 @@ impl Peer {
             self.ping_ns = now_ns + PING_INTERVAL_NS;
         }
         is_due
+    }
+
+    /// Whether an address that it seems to have moved to may be challenged now;
+    /// then it counts as challenged.
+    pub fn may_challenge(&mut self, now_ns: u64) -> bool {
+        let may = now_ns >= self.challenge_ns;
+        if may {
+            self.challenge_ns = now_ns + CHALLENGE_INTERVAL_NS;
+        }
+        may
     }
 
     /// When something is due for it.

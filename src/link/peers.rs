@@ -7,6 +7,8 @@
 //! Invariant: an id's slot is the id modulo [`MAX_PEERS`], and ids count up: one
 //! that is gone names nobody until 2^32 others came.
 
+use core::net::IpAddr;
+
 use hashbrown::HashMap;
 
 use foldhash::fast::FixedState;
@@ -17,6 +19,10 @@ use super::peer::Peer;
 
 /// Most brokers that one may have as peers.
 pub const MAX_PEERS: usize = 1024;
+
+/// Of these, at one address of an open link, where anybody can be as many as he
+/// likes.
+pub const MAX_PEERS_PER_ADDRESS: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Peers {
@@ -36,6 +42,12 @@ impl Peers {
 
     pub fn is_full(&self) -> bool {
         self.live.len() == MAX_PEERS
+    }
+
+    /// Whether there are too many at one address for one more.
+    pub fn is_crowded(&self, address: IpAddr) -> bool {
+        let there = self.iter().filter(|peer| peer.address.ip() == address);
+        there.count() >= MAX_PEERS_PER_ADDRESS
     }
 
     /// The number of the next peer. Not to be called if the table is full.

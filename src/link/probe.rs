@@ -77,6 +77,7 @@ mod tests {
             receive_buffer_bytes: 4 << 20,
             keys: keys.clone(),
             peers: Vec::new(),
+            unresolved: 0,
             pressured: Vec::new(),
             stall_timeout: Duration::from_secs(5),
             max_payload_bytes: 1 << 20,

@@ -146,7 +146,10 @@ impl Link {
         let flow = &own.flow;
         let hears = |id| flow.receiver(id).is_some_and(|it| it.path == Path::Multicast);
         let repair_ns = peer.round_trip_ns.max(MIN_REPAIR_NS);
-        own.repairs.request(now_ns, from, ranges, own.held(), repair_ns, hears);
+        // Below its position a receiver misses nothing, whoever says so in its name.
+        let position = own.flow.receiver(peer.id).map_or(0, |receiver| receiver.position);
+        let held = own.held().start.max(position)..own.held().end;
+        own.repairs.request(now_ns, from, ranges, held, repair_ns, hears);
     }
 
     /// What was handed out is sent, as far as the socket took it; the rest is to

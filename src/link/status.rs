@@ -43,6 +43,8 @@ pub struct LinkCounters {
     pub silent: u64,
     /// Peers that came back with a new session.
     pub restarted: u64,
+    /// Peers that answered from another address than before.
+    pub moved: u64,
     /// Handshakes pushed out by newer ones.
     pub handshakes_evicted: u64,
     /// Handshakes that were not answered.
@@ -88,6 +90,8 @@ pub struct DropCounters {
     pub too_many_peers: u64,
     /// Bodies that make no sense.
     pub malformed: u64,
+    /// Answers from where no challenge was sent to.
+    pub unproved: u64,
     /// For another session of ours.
     pub other_receiver: u64,
     /// Data of streams that we did not join.

@@ -79,6 +79,11 @@ impl Link {
             self.forget_unwanted();
             self.report_joined();
         }
+        let is_complete = self.config.unresolved == 0
+            && self.unanswered.is_nobody_missing(&self.config, &self.peers);
+        if self.discovery.poll_keeping(now_ns, is_complete) {
+            self.forget_unwanted();
+        }
     }
 
     /// Judges who is waited for.

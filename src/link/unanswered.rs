@@ -9,6 +9,7 @@
 use core::net::SocketAddr;
 
 use crate::link::config::LinkConfig;
+use crate::link::peer::Peer;
 use crate::link::peers::Peers;
 
 /// So long an address may be without a peer before it is told.
@@ -43,6 +44,16 @@ impl Unanswered {
         }
     }
 
+    /// Whether every address that is not this machine's has a peer that told what
+    /// it wants.
+    pub fn is_nobody_missing(&self, config: &LinkConfig, peers: &Peers) -> bool {
+        self.since.iter().all(|(address, _)| {
+            let is_there = |peer: &Peer| is_answer(config, *address, peer.address);
+            config.is_local(address.ip())
+                || peers.iter().any(|peer| peer.wants.version != 0 && is_there(peer))
+        })
+    }
+
     /// The addresses without a peer for too long.
     pub fn addresses<'a>(
         &'a self,
@@ -59,7 +70,7 @@ impl Unanswered {
 }
 
 /// Whether a peer that sends from there is the one that is greeted at `address`.
-fn is_answer(config: &LinkConfig, address: SocketAddr, peer: SocketAddr) -> bool {
+pub(super) fn is_answer(config: &LinkConfig, address: SocketAddr, peer: SocketAddr) -> bool {
     let is_shared = address.port() == config.group.port();
     address.ip() == peer.ip() && (is_shared || address.port() == peer.port())
 }

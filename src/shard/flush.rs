@@ -54,9 +54,7 @@ impl<I: Io> Shard<I> {
         }
         let released = held_up && !connection.holds_up();
         // What was taken but is still on its way would be lost by closing now.
-        let finished = !blocked
-            && connection.outbound.is_empty()
-            && matches!(connection.state, State::Closing);
+        let finished = !blocked && connection.outbound.is_empty() && connection.is_ending();
         if connection.outbound.can_send() {
             self.mark_dirty(conn);
         }
@@ -64,7 +62,7 @@ impl<I: Io> Shard<I> {
             self.release_waiters(target);
         }
         if finished {
-            self.close(conn);
+            self.all_sent(conn);
         }
     }
 
@@ -72,9 +70,10 @@ impl<I: Io> Shard<I> {
     pub(super) fn writable(&mut self, conn: Conn) {
         let connection = self.at(conn);
         connection.outbound.writable();
-        match connection.state {
-            State::Closing if connection.outbound.is_empty() => self.close(conn),
-            _ => self.mark_dirty(conn),
+        if connection.is_ending() && connection.outbound.is_empty() {
+            self.all_sent(conn);
+        } else {
+            self.mark_dirty(conn);
         }
     }
 

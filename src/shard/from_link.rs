@@ -38,7 +38,7 @@ impl LinkDriver {
             Some((_, lost)) => lost.count = lost.count.map(|count| count + frames),
             None => {
                 let (count, reason) = (Some(frames), LossReason::Slow);
-                self.missed.push((shard, Lost { node, stream, count, reason }));
+                self.missed.push((shard, Lost { node, stream, channel: None, count, reason }));
             }
         }
     }
@@ -191,7 +191,9 @@ impl<I: Io> Shard<I> {
         for at in 0..self.connections.len() {
             let Some(connection) = self.connections[at].as_deref_mut() else { continue };
             let Some(channel) = connection.channel else { continue };
-            let concerned = self.channels.get(channel).stream == lost.stream;
+            let channel = self.channels.get(channel);
+            let concerned = channel.stream == lost.stream
+                && lost.channel.is_none_or(|hash| hash == channel.hash);
             if concerned && connection.is_open() && !connection.listening.is_empty() {
                 connection.outbound.push_lost(source, lost.count, lost.reason);
                 // Many of them are a queue like any other.

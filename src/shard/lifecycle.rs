@@ -40,6 +40,8 @@ pub(super) enum Draining {
     No,
     /// Receiving stops; then what is on the way between shards is awaited.
     Quieting {
+        /// Those that wait for a full queue are waited for as well.
+        patient: bool,
         /// Told the others that nothing more will come from here.
         said: bool,
         /// How many others have said so.
@@ -164,7 +166,7 @@ impl<I: Io> Shard<I> {
     /// the frame that is half sent; it has a moment to read the reason.
     pub(super) fn kick(&mut self, conn: Conn, code: ErrorCode, text: &str) {
         let connection = self.at(conn);
-        if matches!(connection.state, State::Closing | State::Closed) {
+        if connection.is_ending() || matches!(connection.state, State::Closed) {
             return;
         }
         let (target, source) = (connection.target, connection.source);
@@ -181,7 +183,8 @@ impl<I: Io> Shard<I> {
         if source != Source::NONE {
             self.note_reason(source, code, text);
         }
-        self.finish(conn, self.shared.config.linger);
+        self.leave_within(conn, self.shared.config.linger);
+        self.start_draining(conn);
     }
 
     /// Has it noted, wherever the client may come back, why it was disconnected.
@@ -202,12 +205,16 @@ impl<I: Io> Shard<I> {
     /// Hears nothing more from a client and queues nothing more to it; closes
     /// once what is queued is sent, or after `linger`.
     pub(super) fn finish(&mut self, conn: Conn, linger: Duration) {
+        self.leave_within(conn, linger);
+        self.stop_receiving(conn);
+    }
+
+    fn leave_within(&mut self, conn: Conn, linger: Duration) {
         self.leave(conn);
         let connection = self.at(conn);
         connection.state = State::Closing;
         let target = connection.target;
         self.timers.set(self.deadline_ns(linger), Timer::Linger(target));
-        self.stop_receiving(conn);
         self.mark_dirty(conn);
     }
 
@@ -239,6 +246,10 @@ impl<I: Io> Shard<I> {
         let connection = self.at(conn);
         let filling = connection.receiving == Receiving::Filling;
         connection.receiving = Receiving::Ended;
+        if connection.is_read_up && connection.is_open() && error.is_none() {
+            // What it had not written as a whole it still has.
+            return connection.inbound.forget();
+        }
         if let Some(error) = error {
             tracing::debug!(client = connection.target.client, %error, "receiving failed");
         }
@@ -250,7 +261,8 @@ impl<I: Io> Shard<I> {
             postponed.hung_up = true;
             return;
         }
-        if matches!(self.at(conn).state, State::Closing) {
+        let connection = self.at(conn);
+        if connection.is_ending() && !connection.outbound.is_empty() {
             // It may have shut down only its sending side and still read why.
             return;
         }
@@ -267,8 +279,10 @@ impl<I: Io> Shard<I> {
     pub(super) fn close(&mut self, conn: Conn) {
         let connection = self.at(conn);
         if !matches!(connection.state, State::Closed) {
+            let was_drained = matches!(connection.state, State::Draining { .. });
             connection.state = State::Closed;
             connection.receiving = Receiving::Ended;
+            self.drained -= usize::from(was_drained);
             self.io.close(conn);
         }
     }
@@ -310,7 +324,7 @@ impl<I: Io> Shard<I> {
 
     pub(super) fn linger_timed_out(&mut self, target: Target) {
         if let Some(connection) = self.find(target)
-            && matches!(connection.state, State::Closing)
+            && connection.is_ending()
         {
             self.close(Conn(target.conn));
         }
@@ -328,30 +342,40 @@ impl<I: Io> Shard<I> {
                 if std::mem::take(&mut self.accepting) {
                     self.io.stop_accept();
                 }
-                self.draining = Draining::Quieting { said: false, heard: 0 };
-                self.timers.set(self.deadline_ns(self.shared.config.drain_timeout), Timer::Drain);
+                self.draining = Draining::Quieting { patient: true, said: false, heard: 0 };
+                let timeout = self.shared.config.drain_timeout;
+                self.timers.set(self.deadline_ns(timeout / 2), Timer::Quiet);
+                self.timers.set(self.deadline_ns(timeout), Timer::Drain);
                 for conn in self.all() {
-                    match self.at(conn).state {
-                        State::Open => self.stop_receiving(conn),
+                    let connection = self.at(conn);
+                    let all_sent = connection.outbound.is_empty();
+                    match connection.state {
+                        State::Open => self.read_up(conn),
                         State::Hello | State::Moving(_) => {
                             self.kick(conn, ErrorCode::Shutdown, "the broker is shutting down");
                         }
-                        State::Closing | State::Closed => {}
+                        State::Draining { .. } if all_sent => self.close(conn),
+                        State::Closing | State::Draining { .. } | State::Closed => {}
                     }
                 }
                 self.drain();
             }
-            Draining::Quieting { said, heard } => {
+            Draining::Quieting { patient, said, heard } => {
                 let receiving = self.connections.iter().flatten().any(|connection| {
                     connection.is_open()
-                        && (connection.receiving == Receiving::Stopping
-                            || connection.postponed.is_some())
+                        && match connection.receiving {
+                            _ if connection.postponed.is_some() => true,
+                            Receiving::Stopping => true,
+                            Receiving::Ended => false,
+                            Receiving::Off => connection.is_read_up && patient,
+                            Receiving::On | Receiving::Filling => connection.is_read_up,
+                        }
                 });
                 if !said && !receiving {
                     for shard in self.mesh.others() {
                         self.mesh.send(shard, Message::Quiet);
                     }
-                    self.draining = Draining::Quieting { said: true, heard };
+                    self.draining = Draining::Quieting { patient, said: true, heard };
                     return self.drain();
                 }
                 if said && heard == self.mesh.others().count() {
@@ -381,6 +405,27 @@ impl<I: Io> Shard<I> {
         }
         if let Draining::Quieting { heard, .. } = &mut self.draining {
             *heard += 1;
+        }
+    }
+
+    /// Has a client write no more, and reads what it has written: an emitter cannot
+    /// know what of that arrived, and does not send it again.
+    fn read_up(&mut self, conn: Conn) {
+        if self.at(conn).receiving == Receiving::Ended {
+            return;
+        }
+        if self.io.end_receiving(conn) {
+            self.at(conn).is_read_up = true;
+            self.start_receiving(conn);
+        } else {
+            self.stop_receiving(conn);
+        }
+    }
+
+    /// Emitters that wait for a full queue are waited for no longer.
+    pub(super) fn quiet_timed_out(&mut self) {
+        if let Draining::Quieting { patient, .. } = &mut self.draining {
+            *patient = false;
         }
     }
 

@@ -27,7 +27,7 @@ use crate::link::peer_id::{PeerId, Session};
 use crate::link::stream::StreamId;
 use crate::link::{Link, LinkStatus};
 use crate::mesh::Message;
-use crate::resolver::Addresses;
+use crate::resolver::{Addresses, Resolved};
 use crate::routes::Route;
 use crate::status::LinkIo;
 use crate::target::{LINK_HOME, Target};
@@ -99,6 +99,9 @@ impl<I: Io> Shard<I> {
     pub(super) fn start_link(&mut self, start: LinkStart<I::Sockets>) -> std::io::Result<()> {
         assert_eq!(self.id, LINK_HOME);
         self.io.open_datagrams(start.sockets)?;
+        if let Some(addresses) = &start.addresses {
+            addresses.wake(self.io.waker());
+        }
         let link = Link::new(start.config, start.session, start.entropy, self.now_ns);
         self.link = Some(Box::new(LinkDriver {
             link,
@@ -115,7 +118,17 @@ impl<I: Io> Shard<I> {
             logged_ns: 0,
         }));
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+        self.take_addresses();
         Ok(())
+    }
+
+    /// Takes the addresses that the names of peers have resolved to.
+    pub(super) fn take_addresses(&mut self) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        if let Some(latest) = driver.addresses.as_ref().and_then(Addresses::latest) {
+            let Resolved { addresses, unresolved } = latest;
+            driver.link.set_unicast_peers(self.now_ns, addresses, unresolved);
+        }
     }
 
     /// Datagrams arrived.
@@ -369,7 +382,7 @@ impl<I: Io> Shard<I> {
         ))
     }
 
-    /// Looks at the interface, and at what the names of peers have resolved to.
+    /// Looks at the interface.
     pub(super) fn check_link(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         match self.io.check_interface() {
@@ -389,9 +402,7 @@ impl<I: Io> Shard<I> {
         if let Some(place) = self.io.datagram_place() {
             driver.link.set_local_addresses(place.local_addresses);
         }
-        if let Some(latest) = driver.addresses.as_ref().and_then(Addresses::latest) {
-            driver.link.set_unicast_peers(self.now_ns, latest);
-        }
+        self.take_addresses();
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
     }
 }

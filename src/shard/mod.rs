@@ -21,12 +21,14 @@
 //! - `lifecycle`: accepting, placing, disconnecting, shutting down
 //! - `slices`: work of any size, a bounded part in each turn
 //! - `rest`: giving back what a flood took
+//! - `farewell`: the last moments of a connection that ends with an error
 //! - `report`: its part of `status`
 
 mod cluster;
 mod control;
 mod crossing;
 mod fan_out;
+mod farewell;
 mod flush;
 mod from_link;
 mod lifecycle;
@@ -127,6 +129,8 @@ pub struct Shard<I: Io> {
     accept_paused: bool,
     hello_timer: bool,
     cluster_timer: bool,
+    /// Connections whose last bytes are read and thrown away.
+    drained: usize,
     dirty: Vec<Conn>,
     memory_waiters: Vec<Target>,
     slices: Slices,
@@ -206,6 +210,7 @@ impl<I: Io> Shard<I> {
             accept_paused: false,
             hello_timer: false,
             cluster_timer: false,
+            drained: 0,
             dirty: Vec::new(),
             memory_waiters: Vec::new(),
             slices: Slices::default(),
@@ -315,7 +320,7 @@ impl<I: Io> Shard<I> {
             Completion::Closed { conn } => self.closed(conn),
             Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
             Completion::DatagramsWritable => self.datagrams_writable(),
-            Completion::Woken => {}
+            Completion::Woken => self.take_addresses(),
         }
     }
 
@@ -329,6 +334,7 @@ impl<I: Io> Shard<I> {
                 Timer::Accept => self.resume_accept(),
                 Timer::Memory => self.memory_timed_out(),
                 Timer::Starved => self.starved_timer = false,
+                Timer::Quiet => self.quiet_timed_out(),
                 Timer::Drain => self.drain_timed_out(),
                 Timer::Interface => self.check_link(),
                 Timer::Cluster => self.cluster_timed_out(),

@@ -247,6 +247,10 @@ impl<I: Io> Shard<I> {
                 None
             }
             State::Open => Some(0),
+            State::Draining { .. } => {
+                self.throw_away(conn, chunk.len());
+                None
+            }
             State::Closing | State::Closed => None,
         }
     }
@@ -256,7 +260,7 @@ impl<I: Io> Shard<I> {
         let connection = self.at(conn);
         connection.receiving = Receiving::Off;
         if !connection.is_open() {
-            return;
+            return self.start_receiving(conn);
         }
         let rest = buffer.len() - self.at(conn).filling_from;
         self.totals.bytes_in += rest as u64;
@@ -274,8 +278,11 @@ impl<I: Io> Shard<I> {
         let now_ns = self.now_ns;
         let budget = self.shared.budget.clone();
         let connection = self.at(conn);
-        let wanted = matches!(connection.state, State::Hello)
-            || connection.is_open() && connection.blocked_by.is_empty() && !quiet;
+        let wanted = match connection.state {
+            State::Hello | State::Draining { .. } => true,
+            State::Open => connection.blocked_by.is_empty() && (!quiet || connection.is_read_up),
+            State::Moving(_) | State::Closing | State::Closed => false,
+        };
         if connection.receiving != Receiving::Off || !wanted {
             return;
         }

@@ -87,7 +87,7 @@ impl<I: Io> Shard<I> {
         let channel = connection.channel.map(|channel| self.channels.get(channel).name.to_string());
         let state = match connection.state {
             State::Hello | State::Moving(_) => "hello",
-            State::Closing | State::Closed => "closing",
+            State::Closing | State::Draining { .. } | State::Closed => "closing",
             State::Open if connection.outbound.is_full() => "full",
             State::Open if !connection.blocked_by.is_empty() => "paused",
             State::Open if connection.lag == Lag::Slow => "slow",

@@ -127,6 +127,7 @@ impl SimCluster {
             receive_buffer_bytes: member.receive_buffer_bytes,
             keys: member.keys.clone(),
             peers: unicast.collect(),
+            unresolved: 0,
             pressured: member.pressured.clone(),
             stall_timeout: member.config.stall_timeout,
             max_payload_bytes: member.config.max_payload_bytes,

@@ -25,6 +25,7 @@ fn the_table_of_the_links_limits_is_that_of_the_code() {
         ("DATA_HEADER_BYTES", limits::DATA_HEADER_BYTES as u64),
         ("CONTROL_HEADER_BYTES", limits::CONTROL_HEADER_BYTES as u64),
         ("TAG_BYTES", limits::TAG_BYTES as u64),
+        ("ASKING_HELLO_BYTES", limits::ASKING_HELLO_BYTES as u64),
         ("MIN_DATAGRAM_BYTES", limits::MIN_DATAGRAM_BYTES as u64),
         ("MAX_DATAGRAM_BYTES", limits::MAX_DATAGRAM_BYTES as u64),
         ("DEFAULT_PACKET_BYTES", limits::DEFAULT_PACKET_BYTES as u64),
@@ -192,9 +193,12 @@ fn control_body(example: &Example<'_>, kind: ControlKind, out: &mut Vec<u8>) {
             answer: yes(example.get("answer")),
             cluster: example.get("cluster"),
             name: example.get("name"),
+            padding_bytes: example.number("padding_bytes") as usize,
         }
         .encode(out),
-        ControlKind::Challenge => link::Challenge { nonce: example.bytes("nonce") }.encode(out),
+        ControlKind::Challenge => {
+            link::Challenge { nonce: example.bytes("nonce"), to: example.bytes("to") }.encode(out);
+        }
         ControlKind::Answer => {
             link::Answer { nonce: example.bytes("nonce"), to: example.bytes("to") }.encode(out);
         }
@@ -208,8 +212,8 @@ fn control_body(example: &Example<'_>, kind: ControlKind, out: &mut Vec<u8>) {
         .encode(out),
         ControlKind::Joined => {
             let (version, total) = (example.number("version"), example.number("total"));
-            let to = example.bytes("to");
-            link::Joined::encode(&to, version as u32, total as u16, &places(), out);
+            let (to, age_ns) = (example.bytes("to"), example.number("age_ns"));
+            link::Joined::encode(&to, version as u32, total as u16, age_ns, &places(), out);
         }
         ControlKind::Leave => link::Leave::encode(&places(), out),
         ControlKind::Heartbeat => {

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use netcluster_wire::{Pattern, Source};
 
-use super::driver::{Driver, shake_hands};
+use super::driver::{Driver, first_shake};
 use super::shared::Shared;
 use super::subscription::{AsyncSubscription, Queue};
 use crate::builder::Builder;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
-use crate::path::is_default;
+use crate::path::{is_default, place};
 use crate::registry::{Command, Listener, ListenerId, Placement, lock};
 use crate::session::Outbound;
 use crate::shared::requested;
@@ -22,6 +22,9 @@ use crate::shared::requested;
 /// The async form of [`Client`](crate::Client): see there for what the calls
 /// promise. Clones share the connection; when the last is dropped the task
 /// writes what was emitted for a moment and ends.
+///
+/// It belongs to the process that connected: a child process that is forked without
+/// a new program has neither the runtime's threads nor a use for the client.
 ///
 /// The task lives in the runtime that connected: when that is dropped the client
 /// is over, also for handles that are used elsewhere.
@@ -70,11 +73,12 @@ impl AsyncClient {
 
     async fn start(builder: Builder, path: &Path) -> Result<AsyncClient, Error> {
         let Builder { mut options, lifecycle } = builder;
-        options.default_socket = is_default(path);
-        let connection = shake_hands(path, &options, Source::NONE).await?;
+        let path = place(path);
+        options.default_socket = is_default(&path);
+        let connection = first_shake(&path, &options).await?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
-        let shared = Arc::new(Shared::new(path.to_owned(), options, outbound));
+        let shared = Arc::new(Shared::new(path, options, outbound));
         shared.source.store(connection.source.to_u64(), Ordering::Release);
         let mut table = shared.registry.lock();
         for listener in lifecycle {

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::shared::{Link, Shared};
 use super::stream::{MAX_WRITE_BYTES, connect};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, FirstTries};
 use crate::builder::Options;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error, is_final};
@@ -38,12 +38,19 @@ pub(super) struct Welcomed {
     pub(super) welcome: Welcome,
 }
 
+/// Connects for the first time, as often as it is to be tried.
+pub(super) async fn first_shake(path: &Path, options: &Options) -> Result<Welcomed, Error> {
+    let mut tries = FirstTries::new(Instant::now(), options.broker_wait);
+    loop {
+        match shake_hands(path, options, Source::NONE).await {
+            Ok(welcomed) => return Ok(welcomed),
+            Err(error) => tokio::time::sleep(tries.pause(error, Instant::now())?).await,
+        }
+    }
+}
+
 /// Connects and says hello.
-pub(super) async fn shake_hands(
-    path: &Path,
-    options: &Options,
-    previous: Source,
-) -> Result<Welcomed, Error> {
+async fn shake_hands(path: &Path, options: &Options, previous: Source) -> Result<Welcomed, Error> {
     let after = options.connect_timeout;
     match tokio::time::timeout(after, greet(path, options, previous)).await {
         Ok(done) => done,

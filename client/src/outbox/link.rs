@@ -15,7 +15,10 @@ impl Outbox {
         }
         self.request_last(|outbound, buffer| outbound.bye(buffer))?;
         self.push();
-        Ok(())
+        match self.closed() {
+            Some(error @ Error::Forked) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The connection is gone; what was not written is kept.

@@ -1,6 +1,6 @@
 //! Writing: one thread at a time, without the lock.
 
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,7 +36,8 @@ impl Outbox {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         state.in_flight = total;
         drop(state);
-        let (written, failed) = write_parts(&socket, parts, wait);
+        let (written, failure) = write_parts(&socket, parts, wait);
+        let failed = failure.is_some();
         let mut state = self.lock();
         state.keep_rest(front, from, body, written, [payload, padding]);
         state.writing = false;
@@ -46,11 +47,19 @@ impl Outbox {
         if failed {
             if matches!(&state.link, Link::Up(used) | Link::Resuming(used) if Arc::ptr_eq(used, &socket))
             {
-                state.link = Link::Down;
-                state.limit = if state.leaving { 0 } else { self.max_buffer_bytes };
+                if socket.is_foreign() {
+                    state.link = Link::Closed(Error::Forked);
+                    state.limit = 0;
+                } else {
+                    state.link = Link::Down;
+                    state.limit = if state.leaving { 0 } else { self.max_buffer_bytes };
+                }
             }
-            // The reader notices and starts over.
-            socket.shut_down();
+            // If the broker hung up, what it said last is to be read, also why: the
+            // reader goes on to the end and starts over then.
+            if !matches!(failure, Some(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)) {
+                socket.shut_down();
+            }
         }
         if state.waiters > 0 {
             self.room.notify_all();
@@ -173,8 +182,8 @@ impl State {
     }
 }
 
-/// Writes the parts one after the other; how much, and whether it failed.
-fn write_parts(socket: &Socket, parts: [&[u8]; 4], wait: bool) -> (usize, bool) {
+/// Writes the parts one after the other; how much, and how it failed if it did.
+fn write_parts(socket: &Socket, parts: [&[u8]; 4], wait: bool) -> (usize, Option<ErrorKind>) {
     let total: usize = parts.iter().map(|part| part.len()).sum();
     let mut written = 0;
     while written < total {
@@ -187,9 +196,10 @@ fn write_parts(socket: &Socket, parts: [&[u8]; 4], wait: bool) -> (usize, bool) 
         }
         match socket.write(&slices, wait) {
             Ok(0) if !wait => break,
-            Ok(0) | Err(_) => return (written, true),
+            Ok(0) => return (written, Some(ErrorKind::WriteZero)),
+            Err(error) => return (written, Some(error.kind())),
             Ok(bytes) => written += bytes,
         }
     }
-    (written, false)
+    (written, None)
 }

@@ -23,7 +23,12 @@ pub fn default_socket_path() -> PathBuf {
     system::default_socket_path()
 }
 
-/// Whether this is the default socket.
-pub(crate) fn is_default(path: &Path) -> bool {
-    system::place(path) == default_socket_path()
+/// The one way to write a path: it means the same wherever the process goes.
+pub(crate) fn place(path: &Path) -> PathBuf {
+    system::place(path)
+}
+
+/// Whether this place is the default socket.
+pub(crate) fn is_default(place: &Path) -> bool {
+    place == default_socket_path()
 }

@@ -5,6 +5,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::net::SocketAddrUnix;
+
 use crate::error::Error;
 
 /// What gives somebody access.
@@ -32,9 +34,11 @@ fn choose(user: u32, runtime_directory: Option<PathBuf>) -> PathBuf {
     directory.join("default.sock")
 }
 
-/// A path is a place by itself.
+/// The absolute path; the path itself if there is none, or none that the system
+/// takes for a socket's.
 pub(super) fn place(path: &Path) -> PathBuf {
-    path.to_owned()
+    let absolute = std::path::absolute(path).ok();
+    absolute.filter(|absolute| SocketAddrUnix::new(absolute).is_ok()).unwrap_or(path.to_owned())
 }
 
 /// Refuses the default socket if anybody could have made its directory and
@@ -116,6 +120,15 @@ mod tests {
             println!("SKIPPED: only root can give a directory to somebody else");
         }
         std::fs::remove_dir_all(&around).unwrap();
+    }
+
+    #[test]
+    fn a_relative_path_becomes_absolute_unless_it_gets_too_long_for_a_socket() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(place(Path::new("a.sock")), here.join("a.sock"));
+        assert_eq!(place(Path::new("/a/b.sock")), Path::new("/a/b.sock"));
+        let long = format!("{}.sock", "x".repeat(100));
+        assert_eq!(place(Path::new(&long)), Path::new(&long));
     }
 
     #[test]

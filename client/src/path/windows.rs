@@ -27,8 +27,11 @@ pub(crate) fn check_directory(_: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::is_default;
     use super::*;
+
+    fn is_default(path: &Path) -> bool {
+        super::super::is_default(&place(path))
+    }
 
     #[test]
     fn the_default_pipe_is_known_however_it_is_written() {

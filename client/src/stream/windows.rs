@@ -31,6 +31,11 @@ impl Socket {
         Ok(Socket { pipe, read_timeout: Mutex::new(None) })
     }
 
+    /// Processes of Windows are not forked.
+    pub(crate) fn is_foreign(&self) -> bool {
+        false
+    }
+
     /// Reads what is there, waiting for at least one byte; 0: the end.
     pub(crate) fn read(&self, space: &mut [u8]) -> io::Result<usize> {
         let timeout = *self.read_timeout.lock().unwrap_or_else(PoisonError::into_inner);

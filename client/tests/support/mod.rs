@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 
 use netcluster_wire::frame::{append, encode};
 use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
-use transport::{Listener, Stream, address, remove};
-pub use transport::{NOBODY, impossible};
+#[cfg(unix)]
+pub use transport::full_backlog;
+use transport::{Listener, Stream, remove};
+pub use transport::{NOBODY, address, impossible};
 
 /// Batches that a connection's queue holds before its emitters wait.
 const QUEUE_BATCHES: usize = 4;

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::broker;
 use crate::outcome::Outcome;
 use crate::peers::{Found, Peer, PeerRole, Server, version_of};
+use crate::pin::{self, Place};
 use crate::plan::{Middle, Scenario};
 use crate::run::{Runner, run_around};
 use crate::scratch::Scratch;
@@ -127,7 +128,9 @@ impl Ready {
             return Ok((outcome, Vec::new()));
         };
         let scratch = Scratch::new()?;
+        let pinned = pin::start(scenario.pin, Place::Middle)?;
         let server = Server::start(peer, &self.program, &scratch, scenario.size)?;
+        drop(pinned);
         run_around(scenario, server.pid(), PeerRole::of(scenario, peer, server.address()))
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail, ensure};
 
 use crate::args::within;
+use crate::pin::Pin;
 use crate::plan::Scenario;
 use crate::report::html::grouped;
 use crate::stamp::MIN_BYTES;
@@ -17,7 +18,7 @@ const MANY_BYTES: usize = 64;
 /// What every peer takes without being told to.
 const MAX_BYTES: usize = 1 << 20;
 const KIB: usize = 1 << 10;
-const DEFAULTS: [&str; 9] = [
+const DEFAULTS: [&str; 10] = [
     "1-1-16",
     "1-1-1k",
     "1-1-64k",
@@ -26,6 +27,7 @@ const DEFAULTS: [&str; 9] = [
     "1-8-16k",
     "4-4-64",
     "trip-64",
+    "trip2-64",
     "many-1000",
 ];
 
@@ -41,8 +43,8 @@ pub struct Load {
 enum Shape {
     /// Flat out; if there are several emitters, each feeds one listener of its own.
     Streams { emitters: usize, listeners: usize },
-    /// One event on the way at a time.
-    RoundTrip,
+    /// One event on the way at a time, all processes on these cores.
+    RoundTrip(Pin),
     /// So many connections in one process, each with an event of its own.
     Many(usize),
 }
@@ -55,7 +57,7 @@ impl Load {
 
     /// Whether there is one event on the way at a time.
     pub fn is_round_trip(&self) -> bool {
-        self.shape == Shape::RoundTrip
+        matches!(self.shape, Shape::RoundTrip(_))
     }
 
     /// Whether it is about the number of connections.
@@ -71,7 +73,7 @@ impl Load {
         };
         match self.shape {
             Shape::Streams { emitters, listeners } => format!("{emitters}→{listeners} {size}"),
-            Shape::RoundTrip => format!("round trip {size}"),
+            Shape::RoundTrip(pin) => format!("round trip {size}, {pin}"),
             Shape::Many(connections) => format!("{} connections", grouped(connections as u64)),
         }
     }
@@ -80,8 +82,8 @@ impl Load {
     pub fn what(&self) -> String {
         let bytes = self.bytes;
         match self.shape {
-            Shape::RoundTrip => format!(
-                "One emitter and one listener that answers, one event of {bytes} bytes on the way at a time."
+            Shape::RoundTrip(pin) => format!(
+                "One emitter and one listener that answers, one event of {bytes} bytes on the way at a time, {pin}."
             ),
             Shape::Streams { emitters: 1, listeners: 1 } => {
                 format!("One emitter, one listener, events of {bytes} bytes flat out.")
@@ -106,7 +108,7 @@ impl Load {
             Shape::Streams { emitters, listeners } => {
                 Scenario { emitters, listeners, events: emitters, ..base }
             }
-            Shape::RoundTrip => Scenario { round_trip: true, ..base },
+            Shape::RoundTrip(pin) => Scenario { round_trip: true, pin: Some(pin), ..base },
             Shape::Many(connections) => {
                 Scenario { connections: Some(connections), events: connections, ..base }
             }
@@ -119,7 +121,8 @@ impl FromStr for Load {
 
     fn from_str(text: &str) -> Result<Load> {
         let load = match text.split('-').collect::<Vec<_>>()[..] {
-            ["trip", bytes] => Load { shape: Shape::RoundTrip, bytes: size(bytes)? },
+            ["trip", bytes] => Load { shape: Shape::RoundTrip(Pin::One), bytes: size(bytes)? },
+            ["trip2", bytes] => Load { shape: Shape::RoundTrip(Pin::Two), bytes: size(bytes)? },
             ["many", connections] => {
                 Load { shape: Shape::Many(connections.parse()?), bytes: MANY_BYTES }
             }
@@ -128,7 +131,7 @@ impl FromStr for Load {
                 Load { shape: Shape::Streams { emitters, listeners }, bytes: size(bytes)? }
             }
             _ => bail!(
-                "{text:?} is neither EMITTERS-LISTENERS-BYTES nor trip-BYTES nor many-CONNECTIONS"
+                "{text:?} is neither EMITTERS-LISTENERS-BYTES nor trip-BYTES nor trip2-BYTES nor many-CONNECTIONS"
             ),
         };
         match load.shape {
@@ -140,7 +143,7 @@ impl FromStr for Load {
                     "several emitters need as many listeners"
                 );
             }
-            Shape::RoundTrip => {}
+            Shape::RoundTrip(_) => {}
             Shape::Many(connections) => within("connections", connections, 1, MAX_CONNECTIONS)?,
         }
         within("bytes", load.bytes, MIN_BYTES, MAX_BYTES)?;
@@ -172,7 +175,8 @@ mod tests {
             "1→8 1 KB",
             "1→8 16 KB",
             "4→4 64 B",
-            "round trip 64 B",
+            "round trip 64 B, all on one core",
+            "round trip 64 B, broker on a core of its own",
             "1,000 connections",
         ];
         assert_eq!(names, expected);

@@ -81,6 +81,7 @@ impl RunArgs {
     /// # Errors
     /// What does not fit the scenario.
     pub fn apply(&self, scenario: &mut Scenario) -> Result<()> {
+        scenario.arguments = self.changes();
         for (place, address) in self.agents.iter().enumerate() {
             let is_twice = self.agents[..place].contains(address);
             ensure!(!is_twice, "--agent {address} is there twice: one agent is one machine");
@@ -121,6 +122,16 @@ impl RunArgs {
             bail!("partitions and losses are for machines that are namespaces: --netns N");
         }
         Ok(())
+    }
+
+    /// The arguments that make another load of the same scenario.
+    fn changes(&self) -> Vec<String> {
+        let netns = self.netns.map(|count| format!("--netns {count}"));
+        let seconds = self.seconds.map(|seconds| format!("--seconds {seconds}"));
+        let loss = self.loss.map(|loss| format!("--loss {loss}"));
+        let rate = self.rate.map(|rate| format!("--rate {rate}"));
+        let partitions = self.partition.iter().map(|text| format!("--partition {text}"));
+        [netns, seconds, loss, rate].into_iter().flatten().chain(partitions).collect()
     }
 
     /// What is searched for.
@@ -208,6 +219,8 @@ mod tests {
         assert_eq!(scenario.machines.0, ["m1", "m2", "m3"]);
         assert!((scenario.measured_seconds() - 1.0).abs() < 1e-9);
         assert_eq!(scenario.faults[0].get_ref().kind, FaultKind::Partition);
+        let told = ["--netns 3", "--seconds 1", "--loss 2", "--partition m2:0.3:0.2"];
+        assert_eq!(scenario.arguments, told);
     }
 
     #[test]

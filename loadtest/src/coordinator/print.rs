@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use crate::metric::digits;
+use crate::report::answer;
+use crate::report::capacity::tried_for;
 use crate::result::{Latency, RoleKind, RoleTotals, RunResult};
 
 /// Counters that are worth a line if they are not 0.
@@ -28,11 +30,13 @@ pub fn page(result: &RunResult) -> String {
 
 fn write_page(out: &mut String, result: &RunResult) -> std::fmt::Result {
     let seconds = result.seconds;
+    writeln!(out, "{}\n", answer::sentence(result).replace('\u{a0}', " "))?;
     writeln!(
         out,
-        "{}, {seconds:.1} s on {} machine(s)",
+        "{}, {seconds:.1} s on {} machine(s){}",
         result.scenario.name,
-        result.machines.len()
+        result.machines.len(),
+        result.offered_per_s.map_or(String::new(), |rate| format!(", {rate:.0} events/s offered"))
     )?;
     for of in &result.machines {
         let broker = of.versions.get("netcluster").map_or("?", String::as_str);
@@ -73,11 +77,10 @@ fn write_page(out: &mut String, result: &RunResult) -> std::fmt::Result {
         }
     }
     if let Some(found) = &result.capacity {
-        let goal = digits(found.goal_p99_us);
         writeln!(
             out,
-            "\n{:>12} {:>14} {:>10} {:>10}",
-            "events/s", "delivered/s", "p50 µs", "p99 µs"
+            "\n{:>12} {:>18} {:>14} {:>10} {:>10}",
+            "events/s", "tried for", "delivered/s", "p50 µs", "p99 µs"
         )?;
         for step in &found.steps {
             let verdict = match (step.holds, step.clean) {
@@ -87,25 +90,13 @@ fn write_page(out: &mut String, result: &RunResult) -> std::fmt::Result {
             };
             writeln!(
                 out,
-                "{:>12.0} {:>14.0} {:>10} {:>10}  {verdict}",
+                "{:>12.0} {:>18} {:>14.0} {:>10} {:>10}  {verdict}",
                 step.rate_per_s,
+                tried_for(step),
                 step.delivered_per_s,
                 digits(step.p50_us),
                 digits(step.p99_us)
             )?;
-        }
-        match found.found_per_s {
-            Some(rate) => writeln!(out, "\nholds p99 ≤ {goal} µs up to {rate:.0} events/s")?,
-            None => {
-                let lowest =
-                    found.steps.iter().min_by(|a, b| a.rate_per_s.total_cmp(&b.rate_per_s));
-                write!(out, "\nno rate held p99 ≤ {goal} µs")?;
-                if let Some(step) = lowest {
-                    let p99 = digits(step.p99_us);
-                    write!(out, ": {:.0} events/s still had {p99} µs", step.rate_per_s)?;
-                }
-                writeln!(out)?;
-            }
         }
     }
     for note in &result.notes {
@@ -140,8 +131,8 @@ fn write_role(out: &mut String, role: &RoleTotals, seconds: f64) -> std::fmt::Re
 
 fn write_latency(out: &mut String, latency: &Latency) -> std::fmt::Result {
     let us = |percent| {
-        let ns = latency.percentile_ns(percent).unwrap_or(0);
-        digits(ns as f64 / 1000.0)
+        let ns = latency.known_percentile_ns(percent);
+        ns.map_or("–".into(), |ns| digits(ns as f64 / 1000.0))
     };
     let name = format!("{} on {}, {}", latency.role, latency.machine, latency.kind.name());
     write!(

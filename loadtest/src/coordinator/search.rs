@@ -13,7 +13,7 @@
 //!
 //! One that is only too slow is tried once more: a hiccup of the machine is not what is
 //! searched for. What was found must hold for the whole scenario, too; else somewhat
-//! less is tried.
+//! less is tried. What holds for a step alone is told, but is not what was found.
 //!
 //! A 99th percentile needs a hundred values: a role that timed fewer is not judged
 //! beside one that timed enough, and no rate is tried that emits fewer.
@@ -33,11 +33,10 @@ use crate::scenario::Scenario;
 const MIN_EMITTED: f64 = 0.97;
 /// What a run takes besides its measured time.
 const OVERHEAD_SECONDS: f64 = 3.0;
-const EXPECTED_STEPS: usize = 9;
 /// What held for a step may not for the whole scenario: then somewhat less is tried,
-/// so often.
-const WHOLE_TRIES: usize = 3;
-const WHOLE_STEP: f64 = 0.9;
+/// so often, down to half of it.
+const WHOLE_TRIES: usize = 5;
+const WHOLE_STEP: f64 = 0.85;
 /// Of fewer values, the 99th percentile is the largest.
 const MIN_TIMED: u64 = 100;
 
@@ -65,11 +64,11 @@ pub fn run(scenario: &Scenario, text: &str, ground: &Ground, goal: &Goal) -> Res
         start,
         steps: Vec::new(),
         last: RunResult::default(),
-        progress: Progress::new(EXPECTED_STEPS, goal.step_seconds + OVERHEAD_SECONDS),
+        progress: Progress::counting("rates tried", goal.step_seconds + OVERHEAD_SECONDS),
     };
     let mut found_per_s = search.highest(scenario)?;
     if let Some(found) = found_per_s.filter(|_| search.last.complete) {
-        found_per_s = Some(search.whole(scenario, found)?);
+        found_per_s = search.whole(scenario, found)?;
     }
     let Search { steps, last, .. } = search;
     let capacity = Capacity { goal_p99_us: goal.p99_us, steps, found_per_s };
@@ -96,9 +95,9 @@ impl Search<'_> {
         let mut bounds = Bounds::new(MIN_TIMED as f64 / short.load_seconds());
         let mut next = Some(self.start);
         while let Some(rate) = next {
-            let mut verdict = self.try_rate(&short, rate)?;
+            let mut verdict = self.try_rate(&short, rate, Length::Step)?;
             if verdict == Some(Verdict::TooSlow) {
-                verdict = self.try_rate(&short, rate)?;
+                verdict = self.try_rate(&short, rate, Length::Step)?;
             }
             let Some(verdict) = verdict else { break };
             next = bounds.next(rate, verdict == Verdict::Holds);
@@ -106,28 +105,27 @@ impl Search<'_> {
         Ok(bounds.holds)
     }
 
-    /// The rate that holds for the whole scenario, if it is not far below; else the one
-    /// that held for a step, and a note.
-    fn whole(&mut self, scenario: &Scenario, found: f64) -> Result<f64> {
+    /// The rate that holds for the whole scenario, if it is not far below.
+    fn whole(&mut self, scenario: &Scenario, found: f64) -> Result<Option<f64>> {
         let mut rate = found;
-        for turn in 1..=WHOLE_TRIES {
-            match self.try_rate(scenario, rate)? {
-                Some(Verdict::Holds) => return Ok(rate),
-                Some(_) if turn < WHOLE_TRIES => rate *= WHOLE_STEP,
-                Some(_) => self.last.notes.push(format!(
-                    "{found:.0} events/s held for {} s, but {rate:.0} did not for the whole \
-                     scenario",
-                    self.goal.step_seconds
-                )),
+        for _ in 0..WHOLE_TRIES {
+            match self.try_rate(scenario, rate, Length::Whole)? {
+                Some(Verdict::Holds) => return Ok(Some(rate)),
+                Some(_) => rate *= WHOLE_STEP,
                 None => break,
             }
         }
-        Ok(found)
+        Ok(None)
     }
 
     /// Runs the scenario at a rate. None if it broke off, which says nothing of the
     /// rate.
-    fn try_rate(&mut self, scenario: &Scenario, rate: f64) -> Result<Option<Verdict>> {
+    fn try_rate(
+        &mut self,
+        scenario: &Scenario,
+        rate: f64,
+        length: Length,
+    ) -> Result<Option<Verdict>> {
         self.progress.describe(&format!("{rate:.0} events/s"));
         let mut tried = scenario.clone();
         tried.scale_rates(rate / self.start);
@@ -151,7 +149,7 @@ impl Search<'_> {
             return Ok(None);
         }
         let (step, verdict) = judge(&tried, &result, rate, self.goal);
-        self.steps.push(step);
+        self.steps.push(CapacityStep { whole: length == Length::Whole, ..step });
         self.last = result;
         self.progress.step();
         Ok(Some(verdict))
@@ -164,6 +162,15 @@ impl Search<'_> {
         let what = "the search broke off; totals are of the last rate tried to the end";
         self.last.notes.push(what.into());
     }
+}
+
+/// How long a rate is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    /// To narrow the search down.
+    Step,
+    /// To answer it.
+    Whole,
 }
 
 /// What a run says of its rate.
@@ -205,9 +212,17 @@ fn judge(
         true if p99_us > 0.0 && p99_us <= goal.p99_us => Verdict::Holds,
         true => Verdict::TooSlow,
     };
-    let (delivered_per_s, holds) =
-        (totals::delivered_per_s(result, scenario), verdict == Verdict::Holds);
-    (CapacityStep { rate_per_s: rate, delivered_per_s, p50_us, p99_us, clean, holds }, verdict)
+    let step = CapacityStep {
+        rate_per_s: rate,
+        seconds: scenario.measured_seconds(),
+        whole: false,
+        delivered_per_s: totals::delivered_per_s(result, scenario),
+        p50_us,
+        p99_us,
+        clean,
+        holds: verdict == Verdict::Holds,
+    };
+    (step, verdict)
 }
 
 #[cfg(test)]

@@ -44,7 +44,12 @@ pub fn result(
         complete: record.complete,
         started_unix_ms: record.started_unix_ms,
         seconds: record.ended_ms as f64 / 1000.0,
-        scenario: ScenarioInfo { name: scenario.name.clone(), toml: text.to_owned() },
+        scenario: ScenarioInfo {
+            name: scenario.name.clone(),
+            toml: text.to_owned(),
+            arguments: scenario.arguments.clone(),
+        },
+        offered_per_s: scenario.offered_per_s(),
         phases: builder.phases(),
         ..RunResult::default()
     };

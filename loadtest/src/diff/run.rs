@@ -4,6 +4,7 @@ use crate::diff::number::{
     LEAST_CHANGE, LEAST_COUNTER_CHANGE, LEAST_LATENCY_CHANGE, Number, Spread,
 };
 use crate::diff::{incomplete, machine_conditions};
+use crate::report::Unit;
 use crate::result::{Capacity, Latency, RoleKind, RunResult, Series, metric};
 
 const PERCENTS: [(&str, f64); 3] = [("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9)];
@@ -22,6 +23,20 @@ pub fn conditions(before: &RunResult, after: &RunResult) -> Vec<String> {
     }
     if before.seconds != after.seconds {
         told.push(format!("measured for {} s → {} s", before.seconds, after.seconds));
+    }
+    let offered = |run: &RunResult| match run.offered_per_s {
+        Some(rate) => Unit::of("events/s").show(rate).replace('\u{a0}', " "),
+        None => "as fast as it goes".into(),
+    };
+    if before.offered_per_s != after.offered_per_s {
+        told.push(format!("offered {} → {}", offered(before), offered(after)));
+    }
+    let arguments = |run: &RunResult| match run.scenario.arguments.join(" ") {
+        none if none.is_empty() => "none".to_owned(),
+        some => some,
+    };
+    if before.scenario.arguments != after.scenario.arguments {
+        told.push(format!("arguments {} → {}", arguments(before), arguments(after)));
     }
     for machine in &before.machines {
         match after.machines.iter().find(|other| other.name == machine.name) {

@@ -81,15 +81,25 @@ fn a_percentile_that_wavers_within_a_run_may_differ_between_runs() {
     assert!(!wavering.is_worse(), "{}", wavering.text());
 }
 
+const OFFERED: &str = "offered as fast as it goes → 2 k events/s";
+
 #[test]
 fn other_conditions_are_told() {
     let before = run(1e6, 0, 0);
     let ResultFile::Run(mut after) = before.clone() else { unreachable!("it is a run") };
     after.machines[0].kernel = "6.5".into();
     after.scenario.name = "other".into();
+    after.offered_per_s = Some(2000.0);
+    after.scenario.arguments = vec!["--loss 1".into()];
     after.complete = false;
     let text = diff(&before, &ResultFile::Run(after)).unwrap().text();
-    for part in ["a: kernel 6.1 → 6.5", "→ other", "after is not complete"] {
+    for part in [
+        "a: kernel 6.1 → 6.5",
+        "→ other",
+        "after is not complete",
+        OFFERED,
+        "arguments none → --loss 1",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }

@@ -107,6 +107,7 @@ fn link(plan: &NodePlan, sockets: &DatagramSockets, now_ns: u64) -> Link {
         receive_buffer_bytes: info.receive_buffer_bytes,
         keys: plan.key.map_or_else(Keys::open_link, |key| Keys::new(vec![Key::new(key)])),
         peers: Vec::new(),
+        unresolved: 0,
         pressured: Vec::new(),
         max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
         stall_timeout: STALL_TIMEOUT,

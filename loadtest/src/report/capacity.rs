@@ -14,6 +14,7 @@ pub fn steps(out: &mut String, capacity: &Capacity) {
     let rows = capacity.steps.iter().map(|step| {
         vec![
             Entry::number(rate.show(step.rate_per_s)),
+            Entry::text(tried_for(step)),
             Entry::number(rate.show(step.delivered_per_s)),
             Entry::number(time.show(step.p50_us)),
             Entry::number(time.show(step.p99_us)),
@@ -21,29 +22,25 @@ pub fn steps(out: &mut String, capacity: &Capacity) {
             Entry::text(yes(step.holds)),
         ]
     });
-    let headings = ["Rate", "Delivered", "p50", "p99", "Clean", "Holds the goal"];
+    let headings = ["Rate", "Tried for", "Delivered", "p50", "p99", "Clean", "Holds the goal"];
     table(out, "Rates that were tried", &headings, &rows.collect::<Vec<_>>());
 }
 
-/// In a sentence.
-pub fn sentence(capacity: &Capacity) -> String {
-    let goal = Unit::of("µs").show(capacity.goal_p99_us);
-    match capacity.found_per_s {
-        Some(found) => {
-            let found = Unit::of("events/s").show(found);
-            format!("The highest rate with a p99 of at most {goal} and nothing lost: {found}.")
-        }
-        None => format!("No rate that was tried held a p99 of {goal} with nothing lost."),
-    }
+/// How long a rate was tried, and whether that was all that is asked for.
+pub fn tried_for(step: &CapacityStep) -> String {
+    let what = if step.whole { "the whole" } else { "a step" };
+    format!("{what}, {:.1} s", step.seconds)
 }
 
 /// None if nothing was tried.
 pub fn plot(capacity: &Capacity) -> Option<Plot> {
-    let headings = ["rate_per_s", "delivered_per_s", "p50_us", "p99_us", "clean", "holds"];
+    let headings =
+        ["rate_per_s", "seconds", "whole", "delivered_per_s", "p50_us", "p99_us", "clean", "holds"];
     let mut csv = Csv::new("capacity", &headings);
     for step in &capacity.steps {
-        let CapacityStep { rate_per_s, delivered_per_s, p50_us, p99_us, clean, holds } = step;
-        csv.row([rate_per_s, delivered_per_s, p50_us, p99_us, clean, holds]);
+        let CapacityStep { rate_per_s, seconds, whole, delivered_per_s, .. } = step;
+        let CapacityStep { p50_us, p99_us, clean, holds, .. } = step;
+        csv.row([rate_per_s, seconds, whole, delivered_per_s, p50_us, p99_us, clean, holds]);
     }
     let mut steps: Vec<&CapacityStep> = capacity.steps.iter().collect();
     steps.sort_by(|a, b| a.rate_per_s.total_cmp(&b.rate_per_s));
@@ -65,7 +62,7 @@ pub fn plot(capacity: &Capacity) -> Option<Plot> {
     Some(Plot {
         id: "capacity".into(),
         title: "Latency by rate".into(),
-        summary: sentence(capacity),
+        summary: "Each rate that was tried, and whether it held.".into(),
         x: x.titled(&title),
         y: Axis::log(least, times.fold(0.0, f64::max), "µs").titled("latency"),
         layers: vec![

@@ -19,7 +19,7 @@ pub fn body(compare: &CompareResult) -> String {
         format!("{measured} brokers, {} loads", compare.loads.len()),
         format!("{}, {} cores", compare.machine.cpu, compare.machine.cores),
     ];
-    header(&mut out, "Comparison of brokers", &about, compare.complete, &compare.notes);
+    header(&mut out, ("Comparison of brokers", None), &about, compare.complete, &compare.notes);
     let mut at = 0;
     for metric in metrics(compare) {
         section(&mut out, compare, metric, &mut at);

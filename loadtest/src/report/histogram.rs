@@ -2,7 +2,7 @@
 
 use crate::report::axis::Axis;
 use crate::report::csv::Csv;
-use crate::report::latency::{name, time};
+use crate::report::latency::{name, percentile, time};
 use crate::report::plot::{Layer, Mark, Plot, Shape, Style};
 use crate::result::{Latency, RunResult};
 
@@ -30,20 +30,20 @@ fn plot(run: &RunResult, at: usize, latency: &Latency) -> Option<Plot> {
     let y = Axis::log(rarest / 2.0, highest.2, "%").titled("of the events");
     let (from, to) = (x.show(highest.0), x.show(highest.1));
     let mark = |name: &str, percent| {
-        let at = latency.percentile_ns(percent)? as f64;
+        let at = latency.known_percentile_ns(percent)? as f64;
         Some(Mark { name: name.into(), at })
     };
     let marks = [mark("p50", 50.0), mark("p99", 99.0), mark("p99.9", 99.9)];
-    let of = |percent| latency.percentile_ns(percent).map_or(String::new(), time);
+    let most = latency.known_percentile_ns(99.0);
+    let most = most.map_or(String::new(), |ns| format!(", 99 of 100 at most {}", time(ns)));
     Some(Plot {
         id: format!("histogram-{at}"),
         title: format!("Latencies of {name}"),
         summary: format!(
-            "The most frequent are from {from} to {to} ({:.1} % of the events); half took at most {}, \
-             all but one in a hundred at most {}.",
+            "The most frequent are from {from} to {to} ({:.1} % of the events); half took at most \
+             {}{most}.",
             highest.2,
-            of(50.0),
-            of(99.0)
+            percentile(latency, 50.0)
         ),
         x,
         y,

@@ -43,6 +43,11 @@ pub fn name(run: &RunResult, latency: &Latency) -> String {
     format!("{who}, {}{error}", latency.kind.name())
 }
 
+/// A percentile, or a dash if too few were timed to tell it.
+pub fn percentile(latency: &Latency, percent: f64) -> String {
+    latency.known_percentile_ns(percent).map_or("–".into(), time)
+}
+
 /// A table of the usual percentiles.
 pub fn percentiles(out: &mut String, run: &RunResult) {
     let rows = run.latencies.iter().map(|latency| {
@@ -56,9 +61,7 @@ pub fn percentiles(out: &mut String, run: &RunResult) {
             Entry::number(error),
             Entry::number(grouped(latency.count)),
         ];
-        row.extend(PERCENTS.map(|percent| {
-            Entry::number(latency.percentile_ns(percent).map_or(String::new(), time))
-        }));
+        row.extend(PERCENTS.map(|percent| Entry::number(percentile(latency, percent))));
         row
     });
     table(out, "Latencies", &HEADINGS, &rows.collect::<Vec<_>>());
@@ -80,7 +83,7 @@ pub fn plot(run: &RunResult) -> Option<Plot> {
             csv.row([role, machine, &latency.kind.name(), error_ns, percent, ns]);
         }
         let name = name(run, latency);
-        let of = |percent| latency.percentile_ns(percent).map_or(String::new(), time);
+        let of = |percent| self::percentile(latency, percent);
         let (p50, p99, p999) = (of(50.0), of(99.0), of(99.9));
         told.push(format!("{name}: p50 {p50}, p99 {p99}, p99.9 {p999}, most {}", of(100.0)));
         layers.push(Layer { name, style: Style(at), shape: Shape::Line(curve) });

@@ -6,7 +6,7 @@ use crate::report::html::{escape, grouped};
 use crate::report::plot::Plot;
 use crate::report::tables::{self, faults, rate};
 use crate::report::units::Unit;
-use crate::report::{capacity, date, header, histogram, latency, series};
+use crate::report::{answer, capacity, date, header, histogram, latency, series};
 use crate::result::{RoleKind, RoleTotals, RunResult};
 
 /// All but the frame.
@@ -16,15 +16,18 @@ pub fn body(run: &RunResult) -> String {
         1 => "1 machine".to_owned(),
         count => format!("{count} machines"),
     };
-    let about = [date(run.started_unix_ms), format!("{} s measured", run.seconds), machines];
-    header(&mut out, &run.scenario.name, &about, run.complete, &run.notes);
+    let mut about =
+        vec![date(run.started_unix_ms), format!("{} s measured", run.seconds), machines];
+    about.extend(
+        run.offered_per_s.map(|rate| format!("{} offered", Unit::of("events/s").show(rate))),
+    );
+    about.extend(run.scenario.arguments.iter().cloned());
+    let title = (run.scenario.name.as_str(), Some(answer::sentence(run)));
+    header(&mut out, title, &about, run.complete, &run.notes);
     tiles(&mut out, run);
     if let Some(found) = &run.capacity {
         section(&mut out, "Capacity");
-        match capacity::plot(found) {
-            Some(plot) => out.push_str(&plot.figure()),
-            None => drop(write!(out, "<p>{}</p>", escape(&capacity::sentence(found)))),
-        }
+        figures(&mut out, capacity::plot(found).as_slice());
         capacity::steps(&mut out, found);
     }
     let plots = series::plots(run);
@@ -80,14 +83,23 @@ fn tiles(out: &mut String, run: &RunResult) {
     let listeners = || run.roles.iter().filter(|role| role.kind == RoleKind::Listener);
     let sum = |of: fn(&RoleTotals) -> u64| listeners().map(|role| rate(run, of(role))).sum::<f64>();
     out.push_str("<ul class=\"tiles\">");
-    tile(out, "Delivered", &Unit::of("events/s").show(sum(|role| role.delivered)), false);
+    // A search ends with some rate: what was delivered then is no answer.
+    let at = run.capacity.as_ref().and(run.offered_per_s);
+    let at =
+        at.map_or(String::new(), |rate| format!(", {} offered", Unit::of("events/s").show(rate)));
+    tile(
+        out,
+        &format!("Delivered{at}"),
+        &Unit::of("events/s").show(sum(|role| role.delivered)),
+        false,
+    );
     tile(out, "Payload delivered", &Unit::of("B/s").show(sum(|role| role.bytes)), false);
     // One latency is told: that of the role which waited longest.
     let slowest = run.latencies.iter().max_by_key(|latency| latency.percentile_ns(99.0));
     if let Some(latency) = slowest.filter(|latency| latency.count > 0) {
         let kind = latency.kind.name();
         for (name, percent) in [("p50", 50.0), ("p99", 99.0)] {
-            let value = latency.percentile_ns(percent).map_or(String::new(), latency::time);
+            let value = latency::percentile(latency, percent);
             tile(out, &format!("{name} {kind}, slowest role"), &value, false);
         }
     }

@@ -10,6 +10,7 @@ use crate::result::{CompareResult, Latency, RunResult, Series};
 pub fn run(run: &RunResult) -> Result<()> {
     head(&run.schema, &run.kind, "run")?;
     ensure!(run.seconds.is_finite() && run.seconds >= 0.0, "seconds: {}", run.seconds);
+    finite("offered_per_s", run.offered_per_s)?;
     unique("machines", run.machines.iter().map(|machine| machine.name.as_str()))?;
     run.series.iter().enumerate().try_for_each(|(at, of)| series(at, of))?;
     run.latencies.iter().enumerate().try_for_each(|(at, of)| latency(at, of))?;
@@ -20,7 +21,8 @@ pub fn run(run: &RunResult) -> Result<()> {
     finite("capacity.goal_p99_us", [capacity.goal_p99_us])?;
     finite("capacity.found_per_s", capacity.found_per_s)?;
     for (at, step) in capacity.steps.iter().enumerate() {
-        let numbers = [step.rate_per_s, step.delivered_per_s, step.p50_us, step.p99_us];
+        let numbers =
+            [step.rate_per_s, step.seconds, step.delivered_per_s, step.p50_us, step.p99_us];
         finite(&format!("capacity.steps[{at}]"), numbers)?;
     }
     Ok(())

@@ -82,10 +82,22 @@ impl Latency {
             buckets_ns,
         };
         if count > 0 {
-            latency.percentiles_ns =
-                PERCENTS.iter().filter_map(|&at| Some((at, latency.percentile_ns(at)?))).collect();
+            latency.percentiles_ns = PERCENTS
+                .map(|at| Some((at, latency.known_percentile_ns(at)?)))
+                .into_iter()
+                .flatten()
+                .collect();
         }
         latency
+    }
+
+    /// The same if enough was timed to tell: at least one value is expected beyond it.
+    /// Of 78 values the 99.99th percentile is but the largest.
+    pub fn known_percentile_ns(&self, percent: f64) -> Option<u64> {
+        let beyond = percent.min(100.0 - percent) / 100.0 * self.count as f64;
+        // As below: binary fractions.
+        let is_known = beyond == 0.0 || percent == 50.0 || beyond * (1.0 + 1e-9) >= 1.0;
+        self.percentile_ns(percent).filter(|_| is_known && self.count > 0)
     }
 
     /// The latency that so many percent did not exceed: out of the buckets, or
@@ -125,7 +137,23 @@ mod tests {
         assert_eq!(latency.percentile_ns(50.0), Some(500));
         assert_eq!(latency.percentile_ns(99.9), Some(999));
         assert_eq!(latency.percentile_ns(100.0), Some(1000));
-        assert_eq!(latency.percentiles_ns.len(), PERCENTS.len());
+        // 99.95 % and more would be the largest of 1000.
+        let written: Vec<f64> = latency.percentiles_ns.iter().map(|(at, _)| *at).collect();
+        assert_eq!(written[9..], [99.9, 100.0][..], "{written:?}");
+    }
+
+    #[test]
+    fn a_percentile_of_too_few_values_is_not_told() {
+        let of = |count| Latency::of_buckets("l", "a", LatencyKind::OneWay, 0, vec![(10, count)]);
+        let (few, enough) = (of(78), of(10_000));
+        for (percent, is_known) in
+            [(0.0, true), (50.0, true), (90.0, true), (99.0, false), (99.99, false), (100.0, true)]
+        {
+            assert_eq!(few.known_percentile_ns(percent).is_some(), is_known, "{percent}");
+            assert!(enough.known_percentile_ns(percent).is_some(), "{percent}");
+        }
+        assert_eq!(of(1).known_percentile_ns(50.0), Some(10));
+        assert_eq!(of(0).known_percentile_ns(100.0), None);
     }
 
     #[test]

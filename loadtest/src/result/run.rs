@@ -25,6 +25,10 @@ pub struct RunResult {
     pub seconds: f64,
     /// What was run.
     pub scenario: ScenarioInfo,
+    /// Events per second that all emitters together were to emit; none if one of them
+    /// emits as fast as it can.
+    #[serde(default)]
+    pub offered_per_s: Option<f64>,
     /// Who took part.
     pub machines: Vec<MachineInfo>,
     /// What each role came to, by role and machine.
@@ -51,6 +55,7 @@ impl Default for RunResult {
             started_unix_ms: 0,
             seconds: 0.0,
             scenario: ScenarioInfo::default(),
+            offered_per_s: None,
             machines: Vec::new(),
             roles: Vec::new(),
             series: Vec::new(),
@@ -69,6 +74,9 @@ pub struct ScenarioInfo {
     pub name: String,
     /// Its text.
     pub toml: String,
+    /// What the command line changed in it, as it was typed.
+    #[serde(default)]
+    pub arguments: Vec<String>,
 }
 
 /// What a role does.
@@ -160,7 +168,7 @@ pub struct Capacity {
     pub goal_p99_us: f64,
     /// What was tried, in the order of time.
     pub steps: Vec<CapacityStep>,
-    /// The highest rate that held; none if not even the lowest did.
+    /// The highest rate that held for the whole scenario; none if no rate did.
     pub found_per_s: Option<f64>,
 }
 
@@ -169,6 +177,12 @@ pub struct Capacity {
 pub struct CapacityStep {
     /// Events per second that were to be emitted.
     pub rate_per_s: f64,
+    /// Seconds that it was tried for.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Whether it was tried for the whole scenario, not for a step of the search.
+    #[serde(default)]
+    pub whole: bool,
     /// Events per second that came, over all listeners.
     pub delivered_per_s: f64,
     /// Median latency.

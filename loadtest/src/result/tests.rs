@@ -3,7 +3,7 @@ use super::*;
 fn run() -> RunResult {
     RunResult {
         seconds: 2.0,
-        scenario: ScenarioInfo { name: "s".into(), toml: "x = 1".into() },
+        scenario: ScenarioInfo { name: "s".into(), toml: "x = 1".into(), arguments: Vec::new() },
         machines: vec![MachineInfo { name: "a".into(), ..MachineInfo::default() }],
         series: vec![Series {
             role: "l".into(),

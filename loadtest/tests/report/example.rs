@@ -134,6 +134,8 @@ pub fn run() -> RunResult {
     roles[1].lost = 12;
     let step = |rate_per_s: f64, p99_us: f64, holds| CapacityStep {
         rate_per_s,
+        seconds: 3.0,
+        whole: false,
         delivered_per_s: rate_per_s * 3.0,
         p50_us: p99_us / 3.0,
         p99_us,
@@ -144,7 +146,11 @@ pub fn run() -> RunResult {
         notes: vec!["loss of 1 % between the machines was asked for".into()],
         started_unix_ms: 1_790_000_000_000,
         seconds: 30.0,
-        scenario: ScenarioInfo { name: "telemetry-fan-in".into(), toml: SCENARIO.into() },
+        scenario: ScenarioInfo {
+            name: "telemetry-fan-in".into(),
+            toml: SCENARIO.into(),
+            arguments: vec!["--loss 1".into()],
+        },
         machines: machines.map(machine).to_vec(),
         roles,
         series: all,
@@ -153,6 +159,7 @@ pub fn run() -> RunResult {
             latency("intake", "west", LatencyKind::OneWay, 180_000.0, 8),
             latency("pinger", "north", LatencyKind::RoundTrip, 65_000.0, 9),
         ],
+        offered_per_s: Some(276_250.0),
         counters,
         phases: vec![
             Phase { name: "ramp".into(), from_ms: 0, to_ms: 4_000 },
@@ -170,8 +177,10 @@ pub fn run() -> RunResult {
                 step(300_000.0, 380.0, true),
                 step(350_000.0, 820.0, false),
                 step(325_000.0, 470.0, true),
+                CapacityStep { seconds: 30.0, whole: true, ..step(325_000.0, 900.0, false) },
+                CapacityStep { seconds: 30.0, whole: true, ..step(276_250.0, 480.0, true) },
             ],
-            found_per_s: Some(325_000.0),
+            found_per_s: Some(276_250.0),
         }),
         ..RunResult::default()
     }
@@ -180,7 +189,11 @@ pub fn run() -> RunResult {
 /// The same machines and the same numbers, with names that are no names.
 pub fn hostile() -> RunResult {
     let mut run = run();
-    run.scenario = ScenarioInfo { name: HOSTILE.into(), toml: HOSTILE.into() };
+    run.scenario = ScenarioInfo {
+        name: HOSTILE.into(),
+        toml: HOSTILE.into(),
+        arguments: vec![HOSTILE.into()],
+    };
     run.notes = vec![HOSTILE.into()];
     run.complete = false;
     run.machines[1].name = HOSTILE.into();

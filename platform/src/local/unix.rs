@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, Shutdown, SocketType};
 
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
 use crate::Peer;
@@ -188,6 +188,19 @@ fn peer(fd: &OwnedFd) -> Peer {
         0 => Peer { pid: 0, uid, gid, user: None },
         _ => Peer::UNKNOWN,
     }
+}
+
+/// Ends the direction to the other end of a socket.
+pub(crate) fn end_sending(socket: impl AsFd) {
+    // Fails only if the connection is over already.
+    let _ = rustix::net::shutdown(socket, Shutdown::Write);
+}
+
+/// Has the other end write no more; what it has written can still be received. Returns
+/// whether that is so: other systems than Linux throw it away.
+pub(crate) fn end_receiving(socket: impl AsFd) -> bool {
+    cfg!(any(target_os = "linux", target_os = "android"))
+        && rustix::net::shutdown(socket, Shutdown::Read).is_ok()
 }
 
 /// A local stream socket that child processes do not inherit.

@@ -230,5 +230,13 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(u64::MAX)
 }
 
+/// A pipe has no end of one direction.
+pub(crate) fn end_sending(_socket: &LocalSocket) {}
+
+/// The other end of a pipe cannot be kept from writing.
+pub(crate) fn end_receiving(_socket: &LocalSocket) -> bool {
+    false
+}
+
 #[cfg(test)]
 mod tests;

@@ -299,6 +299,16 @@ impl Io for PollIo {
         self.done.push(completion);
     }
 
+    fn end_sending(&mut self, conn: Conn) {
+        self.stats.syscalls += 1;
+        crate::local::end_sending(self.table.socket(conn));
+    }
+
+    fn end_receiving(&mut self, conn: Conn) -> bool {
+        self.stats.syscalls += 1;
+        crate::local::end_receiving(self.table.socket(conn))
+    }
+
     fn close(&mut self, conn: Conn) {
         self.table.open(conn);
         self.forget_starved(conn);

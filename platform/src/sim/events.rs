@@ -176,7 +176,7 @@ impl World {
         let available = self.sockets[&socket].to_shard.len();
         let is_stopping = matches!(self.shards[shard].any(conn).inbound, Inbound::Stopping { .. });
         if available == 0 {
-            let end = if self.sockets[&socket].client_closed {
+            let end = if self.sockets[&socket].written_up() {
                 self.end_of(socket)
             } else if is_stopping {
                 ReceiveEnd::Stopped
@@ -239,7 +239,7 @@ impl World {
         state.stats.received_bytes += count as u64;
         if count == missing {
             completions.push(Completion::Filled { conn, buffer });
-        } else if available == 0 && self.sockets[&socket].client_closed {
+        } else if available == 0 && self.sockets[&socket].written_up() {
             let end = self.end_of(socket);
             self.end_inbound(shard, conn, end, completions);
         } else {

@@ -174,6 +174,27 @@ impl Io for SimIo {
         shard.sending.push(conn);
     }
 
+    fn end_sending(&mut self, conn: Conn) {
+        let mut world = self.net.world();
+        // Pipes have no end of one direction.
+        if world.hands_over {
+            let state = world.shards[self.shard].open(conn);
+            assert!(matches!(state.outbound, Outbound::Idle), "{conn:?} sends and is to end");
+            let socket = state.socket;
+            world.socket(socket).sending_ended = true;
+        }
+    }
+
+    fn end_receiving(&mut self, conn: Conn) -> bool {
+        let mut world = self.net.world();
+        if world.hands_over {
+            let socket = world.shards[self.shard].open(conn).socket;
+            world.socket(socket).receiving_ended = true;
+            world.schedule_inbound(self.shard, conn);
+        }
+        world.hands_over
+    }
+
     fn close(&mut self, conn: Conn) {
         let mut world = self.net.world();
         let shard = &mut world.shards[self.shard];

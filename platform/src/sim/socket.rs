@@ -33,6 +33,10 @@ pub(super) struct Socket {
     pub(super) holder: Holder,
     /// The client's end is closed: no more bytes either way.
     pub(super) client_closed: bool,
+    /// The broker sends no more.
+    pub(super) sending_ended: bool,
+    /// The client may write no more: the broker reads what was written, then the end.
+    pub(super) receiving_ended: bool,
     /// The client's handle is gone as well: the socket goes with the shard's end.
     pub(super) forgotten: bool,
     /// The client died: the shard sees an error, not an end.
@@ -48,10 +52,17 @@ impl Socket {
             held: 0,
             holder: Holder::Backlog,
             client_closed: false,
+            sending_ended: false,
+            receiving_ended: false,
             forgotten: false,
             failed: false,
             peer,
         }
+    }
+
+    /// Whether the broker reads an end behind what was written.
+    pub(super) fn written_up(&self) -> bool {
+        self.client_closed || self.receiving_ended
     }
 
     pub(super) fn shard_closed(&self) -> bool {

@@ -131,7 +131,7 @@ impl World {
             return;
         }
         let socket = &self.sockets[&state.socket];
-        let has_something = !socket.to_shard.is_empty() || socket.client_closed;
+        let has_something = !socket.to_shard.is_empty() || socket.written_up();
         let wanted = match &state.inbound {
             Inbound::Idle | Inbound::Ended => false,
             Inbound::Stream => has_something,
@@ -260,7 +260,7 @@ impl World {
     pub(super) fn client_write(&mut self, socket: u64, bytes: &[u8]) -> usize {
         let limit = self.faults.socket_bytes;
         let state = &self.sockets[&socket];
-        if state.client_closed || state.shard_closed() {
+        if state.written_up() || state.shard_closed() {
             return 0;
         }
         let mut count = bytes.len().min(limit.saturating_sub(state.to_shard.len()));
@@ -289,7 +289,7 @@ impl World {
 
     pub(super) fn client_is_closed(&self, socket: u64) -> bool {
         let state = &self.sockets[&socket];
-        state.client_closed || state.shard_closed()
+        state.client_closed || state.sending_ended || state.shard_closed()
     }
 
     pub(super) fn client_close(&mut self, socket: u64) {

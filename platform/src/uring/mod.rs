@@ -220,6 +220,16 @@ impl Io for UringIo {
         self.start_send(conn, slices);
     }
 
+    fn end_sending(&mut self, conn: Conn) {
+        self.stats.syscalls += 1;
+        crate::local::end_sending(self.table.slot(conn).open_fd());
+    }
+
+    fn end_receiving(&mut self, conn: Conn) -> bool {
+        self.stats.syscalls += 1;
+        crate::local::end_receiving(self.table.slot(conn).open_fd())
+    }
+
     fn close(&mut self, conn: Conn) {
         self.start_close(conn);
     }

@@ -131,7 +131,16 @@ impl Slot {
     /// If the connection is closed: a programmer's error.
     #[inline]
     pub(super) fn target(&self) -> Fd {
-        Fd(self.fd.as_ref().expect("the connection is open").as_raw_fd())
+        Fd(self.open_fd().as_raw_fd())
+    }
+
+    /// The descriptor, for a call.
+    ///
+    /// # Panics
+    /// If the connection is closed: a programmer's error.
+    #[inline]
+    pub(super) fn open_fd(&self) -> &OwnedFd {
+        self.fd.as_ref().expect("the connection is open")
     }
 
     /// Notes that an operation's final completion came.

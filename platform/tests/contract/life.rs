@@ -255,3 +255,42 @@ pub fn waiting_ends_when_its_time_is_up<I: LocalIo>(mut bench: Bench<I>, _: impl
     let before = bench.io.now_ns();
     assert!(bench.io.now_ns() >= before);
 }
+
+/// What the client has written before is received, then the end; it can be sent more
+/// all the same.
+#[cfg(target_os = "linux")]
+pub fn a_client_that_may_write_no_more_is_read_to_the_end<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    let (mut client, conn) = bench.connect();
+    bench.io.receive(conn);
+    client.write_all(b"before").unwrap();
+    assert!(bench.io.end_receiving(conn));
+    assert!(client.write_all(b"after").is_err());
+    assert_eq!(bench.receive_bytes(conn, 6), b"before");
+    assert_eq!(bench.expect_end(conn), End::Eof);
+    bench.send_all(conn, [Slice::from(Bytes::from_static(b"rest"))].into());
+    let mut rest = [0; 4];
+    client.read_exact(&mut rest).unwrap();
+    assert_eq!(&rest, b"rest");
+    bench.close(conn);
+}
+
+/// The client reads the end behind what was sent, and can still write.
+#[cfg(target_os = "linux")]
+pub fn sending_ends_behind_what_was_sent_and_receiving_goes_on<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    let (mut client, conn) = bench.connect();
+    bench.io.receive(conn);
+    bench.send_all(conn, [Slice::from(Bytes::from_static(b"last"))].into());
+    bench.io.end_sending(conn);
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"last");
+    client.write_all(b"still").unwrap();
+    assert_eq!(bench.receive_bytes(conn, 5), b"still");
+    bench.close(conn);
+}

@@ -47,6 +47,11 @@ macro_rules! contract {
                 a_starved_connection_can_be_stopped_and_closed,
                 small_reads_do_not_lose_bytes,
             ]);
+            #[cfg(target_os = "linux")]
+            contract!(@case $make, life: [
+                a_client_that_may_write_no_more_is_read_to_the_end,
+                sending_ends_behind_what_was_sent_and_receiving_goes_on,
+            ]);
             contract!(@case $make, send: [
                 gathered_sends_arrive_whole_and_in_order,
                 a_full_socket_blocks_and_becomes_writable,

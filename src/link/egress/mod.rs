@@ -206,7 +206,15 @@ impl Egress {
     /// The next number to be sent, and the ordinal that its header has or, as far
     /// as is known now, will have.
     pub fn next(&self) -> Position {
-        let number = self.layout.ring.sent();
+        self.position_of(self.layout.ring.sent())
+    }
+
+    /// The oldest number that is kept, sent or not, and its ordinal.
+    pub fn oldest(&self) -> Position {
+        self.position_of(self.layout.ring.tail())
+    }
+
+    fn position_of(&self, number: u64) -> Position {
         let ordinal = match self.layout.ring.datagram(number).and_then(DataHeader::split) {
             Some((header, _)) => header.ordinal.get(),
             None => self.layout.open_ordinal(),

@@ -68,12 +68,17 @@ pub struct ControlOpener {
 impl ControlOpener {
     /// For this session of a peer.
     pub fn new(keys: &Keys, session: &Session) -> ControlOpener {
-        ControlOpener {
-            keys: keys.clone(),
-            session: *session,
-            ready: Default::default(),
-            window: ReplayWindow::default(),
-        }
+        ControlOpener::resumed(keys, session, ReplayWindow::default())
+    }
+
+    /// For a session that was a peer before: what came then does not come again.
+    pub fn resumed(keys: &Keys, session: &Session, window: ReplayWindow) -> ControlOpener {
+        ControlOpener { keys: keys.clone(), session: *session, ready: Default::default(), window }
+    }
+
+    /// What came so far.
+    pub fn window(&self) -> &ReplayWindow {
+        &self.window
     }
 
     /// Decrypts the body in place. On an open link it stays as it is, and nothing

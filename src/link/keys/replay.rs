@@ -15,8 +15,8 @@ const WORDS: usize = (REPLAY_WINDOW / WORD_BITS) as usize;
 const _: () = assert!(REPLAY_WINDOW.is_multiple_of(WORD_BITS) && WORDS.is_power_of_two());
 
 /// The counters of one session.
-#[derive(Default)]
-pub(super) struct ReplayWindow {
+#[derive(Clone, Default)]
+pub struct ReplayWindow {
     /// The largest counter accepted so far; `None`: none yet.
     newest: Option<u64>,
     /// A bit for each of the newest 1024 counters, at its remainder.

@@ -43,12 +43,12 @@ fn a_peer_that_challenges_without_end_is_not_told_more_than_it_needs() {
     let mut mesh = Mesh::of(1, 2);
     mesh.listen(0, CHANNEL);
     mesh.run_ms(300);
-    let session = mesh.nodes[1].link.session;
+    let (to, session) = (mesh.nodes[0].link.session, mesh.nodes[1].link.session);
     let before = mesh.nodes[0].link.interest.told;
     for counter in 0..1000 {
         let mut bytes = Vec::new();
         ControlHeader::new(ControlKind::Challenge, 0, &session, counter).write(&mut bytes);
-        Challenge { nonce: [7; 16] }.encode(&mut bytes);
+        Challenge { nonce: [7; 16], to }.encode(&mut bytes);
         mesh.inject(0, address(1), false, &bytes);
         mesh.run_until(mesh.now_ns + 100_000);
     }

@@ -102,6 +102,8 @@ pub struct Mesh {
     pub is_stingy: bool,
     /// Every datagram that was sent, if it is to be kept.
     pub recorded: Option<Vec<(SocketAddr, bool, Vec<u8>)>>,
+    /// What was sent to addresses where nobody is.
+    pub strayed: Vec<(SocketAddr, Vec<u8>)>,
     wire: BTreeMap<(u64, u64), Packet>,
     packets: u64,
 }
@@ -119,6 +121,7 @@ pub fn config(index: usize) -> LinkConfig {
         receive_buffer_bytes: 4 << 20,
         keys: Keys::open_link(),
         peers: Vec::new(),
+        unresolved: 0,
         pressured: Vec::new(),
         stall_timeout: Duration::from_secs(5),
         max_payload_bytes: 1 << 20,
@@ -144,6 +147,7 @@ impl Mesh {
             reaches: |_, _, _| true,
             is_stingy: false,
             recorded: None,
+            strayed: Vec::new(),
             wire: BTreeMap::new(),
             packets: 0,
         }
@@ -309,6 +313,11 @@ impl Mesh {
         if let Some(recorded) = &mut self.recorded {
             recorded.push((address, multicast, bytes.to_vec()));
         }
+        if let To::Addr(to) = to
+            && self.nodes.iter().all(|node| node.address != to)
+        {
+            self.strayed.push((to, bytes.to_vec()));
+        }
         for at in 0..self.nodes.len() {
             let node = &self.nodes[at];
             let is_here = node.address.ip() == address.ip();
@@ -390,7 +399,8 @@ impl Node {
                 assert_eq!(frames, run.frames);
             }
             LinkEvent::Lost(lost) => {
-                let channels: Vec<u64> = self.link.channels_in(lost.stream).collect();
+                let mut channels: Vec<u64> = self.link.channels_in(lost.stream).collect();
+                channels.retain(|&channel| lost.channel.is_none_or(|only| only == channel));
                 for channel in channels {
                     let (node, count, reason) = (lost.node, lost.count, lost.reason);
                     self.saw.entry(channel).or_default().push(Saw::Lost { node, count, reason });

@@ -1,8 +1,10 @@
 //! Whole links in virtual time: each test reads as a script.
 
+mod addresses;
 mod delivery;
 mod faults;
 mod joining;
+mod keeping;
 mod membership;
 mod mesh;
 mod neighbours;

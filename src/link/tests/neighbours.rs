@@ -177,7 +177,7 @@ fn configured_addresses_that_nobody_answers_from_are_told() {
     // A name stands for another address: that one gets its time.
     let now_ns = mesh.now_ns;
     let other = address(7);
-    mesh.nodes[0].link.set_unicast_peers(now_ns, vec![nobody, other]);
+    mesh.nodes[0].link.set_unicast_peers(now_ns, vec![nobody, other], 0);
     assert_eq!(told(&mesh), [nobody.to_string()]);
     mesh.run_ms(5000);
     assert_eq!(told(&mesh), [nobody.to_string(), other.to_string()]);

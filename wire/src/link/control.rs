@@ -128,7 +128,8 @@ impl<'a> Control<'a> {
             Control::Interest(interest) => interest.encode(out),
             Control::Joined(joined) => {
                 let places: Vec<_> = joined.places.iter().collect();
-                Joined::encode(&joined.to, joined.version, joined.total, &places, out);
+                let Joined { to, version, total, age_ns, .. } = joined;
+                Joined::encode(to, *version, *total, *age_ns, &places, out);
             }
             Control::Heartbeat(heartbeat) => {
                 let beats: Vec<_> = heartbeat.beats.iter().collect();
@@ -206,6 +207,7 @@ mod tests {
         answer: true,
         cluster: "c",
         name: "",
+        padding_bytes: 0,
     };
 
     fn decoded(hello: Hello<'_>) -> Result<(), BodyError> {
@@ -240,6 +242,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_behind_a_hello_is_padding() {
+        let mut body = Vec::new();
+        Hello { padding_bytes: 40, ..GOOD }.encode(&mut body);
+        let (names, padding) = body.split_at(Hello::body_bytes(1));
+        assert_eq!((names.len(), padding), (27, &[0; 40][..]));
+        assert_eq!(Hello::decode(&body), Ok(Hello { padding_bytes: 40, ..GOOD }));
+    }
+
+    #[test]
     fn unknown_flags_and_reserved_bytes_are_not_looked_at() {
         let mut body = Vec::new();
         GOOD.encode(&mut body);
@@ -252,7 +263,7 @@ mod tests {
     #[test]
     fn a_joined_has_no_more_places_than_in_total() {
         let mut body = Vec::new();
-        Joined::encode(&[1; 16], 2, 1, &[Place::default()], &mut body);
+        Joined::encode(&[1; 16], 2, 1, 3, &[Place::default()], &mut body);
         assert!(Joined::decode(&body).is_ok());
         body[22] = 0;
         assert_eq!(Joined::decode(&body), Err(BodyError::Count(0)));

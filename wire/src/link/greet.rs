@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  hello        0 node u32 | 4 groups u16 | 6 datagram_bytes u16 | 8 settings u64 | 16 flags u16
-//!               | 18 zero (6) | 24 cluster text | name text
-//!  challenge    0 nonce (16)
+//!               | 18 zero (6) | 24 cluster text | name text | padding …
+//!  challenge    0 nonce (16) | 16 to (16)
 //!  answer       0 nonce (16) | 16 to (16)
 //!  probe        0 nonce (16) | 16 padding …
 //!  probe reply  0 nonce (16) | 16 to (16) | 32 received u32 | 36 node u32 | 40 groups u16
@@ -15,7 +15,10 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::control::{BodyError, check_settings, push_text, split_text};
-use super::limits::{MAX_BODY_BYTES, MAX_TEXT_BYTES, NONCE_BYTES, SESSION_BYTES};
+use super::limits::{
+    ASKING_HELLO_BYTES, CONTROL_HEADER_BYTES, MAX_BODY_BYTES, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES,
+    NONCE_BYTES, SESSION_BYTES, TAG_BYTES,
+};
 
 /// Flag of a hello: answer with yours.
 const HELLO_ANSWER: u16 = 1 << 0;
@@ -33,6 +36,7 @@ struct HelloBytes {
     zero: [u8; 6],
 }
 
+/// Challenge and answer: of one size, so that neither asks for more than it is.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct AnswerBytes {
@@ -56,6 +60,14 @@ struct ProbeReplyBytes {
 const TEXTS_BYTES: usize = 2 * (1 + MAX_TEXT_BYTES);
 const _: () = assert!(size_of::<HelloBytes>() == 24);
 const _: () = assert!(size_of::<ProbeReplyBytes>() == 56);
+const _: () = assert!(
+    ASKING_HELLO_BYTES
+        == CONTROL_HEADER_BYTES * 2
+            + Hello::body_bytes(2 * MAX_TEXT_BYTES)
+            + size_of::<AnswerBytes>()
+            + 2 * TAG_BYTES
+);
+const _: () = assert!(ASKING_HELLO_BYTES <= MIN_DATAGRAM_BYTES);
 const _: () = assert!(size_of::<ProbeReplyBytes>() + TEXTS_BYTES <= MAX_BODY_BYTES);
 
 /// A broker says who it is, and how it is set up.
@@ -75,16 +87,23 @@ pub struct Hello<'a> {
     pub cluster: &'a str,
     /// Its name, for people.
     pub name: &'a str,
+    /// Zeros behind it: no answer is larger than what it answers.
+    pub padding_bytes: usize,
 }
 
 impl<'a> Hello<'a> {
+    /// Bytes of a body without padding whose names have so many bytes together.
+    pub const fn body_bytes(names_bytes: usize) -> usize {
+        size_of::<HelloBytes>() + 2 + names_bytes
+    }
+
     /// From an opened body.
     ///
     /// # Errors
     /// Why it is refused.
     pub fn decode(body: &'a [u8]) -> Result<Hello<'a>, BodyError> {
         let (head, rest) = HelloBytes::ref_from_prefix(body).map_err(|_| BodyError::Length)?;
-        let (cluster, name) = split_names(rest)?;
+        let (cluster, name, padding) = split_names(rest)?;
         let hello = Hello {
             node: head.node.get(),
             groups: head.groups.get(),
@@ -93,6 +112,7 @@ impl<'a> Hello<'a> {
             answer: head.flags.get() & HELLO_ANSWER != 0,
             cluster,
             name,
+            padding_bytes: padding.len(),
         };
         check_settings(hello.node, hello.groups, hello.datagram_bytes)?;
         Ok(hello)
@@ -114,14 +134,18 @@ impl<'a> Hello<'a> {
         out.extend_from_slice(head.as_bytes());
         push_text(self.cluster, out);
         push_text(self.name, out);
+        out.resize(out.len() + self.padding_bytes, 0);
     }
 }
 
-/// Asks a session to prove that it is there now, and not a recording.
+/// Asks a session to prove that it is there now, and not a recording, and that it
+/// is reached at this address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    /// Fresh and random.
+    /// Nobody but who is reached there can know it.
     pub nonce: [u8; NONCE_BYTES],
+    /// The session that is asked.
+    pub to: [u8; SESSION_BYTES],
 }
 
 impl Challenge {
@@ -130,12 +154,13 @@ impl Challenge {
     /// # Errors
     /// Why it is refused.
     pub fn decode(body: &[u8]) -> Result<Challenge, BodyError> {
-        Ok(Challenge { nonce: body.try_into().map_err(|_| BodyError::Length)? })
+        let head = AnswerBytes::ref_from_bytes(body).map_err(|_| BodyError::Length)?;
+        Ok(Challenge { nonce: head.nonce, to: head.to })
     }
 
     /// Appends the body.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.nonce);
+        out.extend_from_slice(AnswerBytes { nonce: self.nonce, to: self.to }.as_bytes());
     }
 }
 
@@ -222,7 +247,7 @@ impl<'a> ProbeReply<'a> {
     /// Why it is refused.
     pub fn decode(body: &'a [u8]) -> Result<ProbeReply<'a>, BodyError> {
         let (head, rest) = ProbeReplyBytes::ref_from_prefix(body).map_err(|_| BodyError::Length)?;
-        let (cluster, name) = split_names(rest)?;
+        let (cluster, name, []) = split_names(rest)? else { return Err(BodyError::Length) };
         let reply = ProbeReply {
             nonce: head.nonce,
             to: head.to,
@@ -260,12 +285,9 @@ impl<'a> ProbeReply<'a> {
     }
 }
 
-/// Cluster and name, and nothing behind them.
-fn split_names(bytes: &[u8]) -> Result<(&str, &str), BodyError> {
+/// Cluster and name, and what is behind them.
+fn split_names(bytes: &[u8]) -> Result<(&str, &str, &[u8]), BodyError> {
     let (cluster, rest) = split_text(bytes)?;
     let (name, rest) = split_text(rest)?;
-    match rest {
-        [] => Ok((cluster, name)),
-        _ => Err(BodyError::Length),
-    }
+    Ok((cluster, name, rest))
 }

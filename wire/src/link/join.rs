@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  interest  0 to (16) | 16 version u32 | 20 flags u32 | 24 groups u64
-//!  joined    0 to (16) | 16 version u32 | 20 count u16 | 22 total u16 | 24 places …
+//!  joined    0 to (16) | 16 version u32 | 20 count u16 | 22 total u16 | 24 age_ns u64 | 32 places …
 //!  leave     0 count u32 | 4 zero u32 | 8 places …
 //! ```
 //! The places are those of [`super::entries`].
@@ -35,6 +35,7 @@ struct JoinedBytes {
     version: U32,
     count: U16,
     total: U16,
+    age_ns: U64,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -45,7 +46,7 @@ struct LeaveBytes {
 }
 
 const _: () = assert!(size_of::<InterestBytes>() == 32);
-const _: () = assert!(size_of::<JoinedBytes>() == 24);
+const _: () = assert!(size_of::<JoinedBytes>() == 32);
 const _: () = assert!(size_of::<LeaveBytes>() == 8);
 const _: () = assert!(size_of::<JoinedBytes>() + MAX_ENTRIES * PLACE_BYTES <= MAX_BODY_BYTES);
 
@@ -105,6 +106,8 @@ pub struct Joined<'a> {
     /// Places in the whole answer; if these are fewer, other datagrams with the
     /// same version hold the rest.
     pub total: u16,
+    /// How long the sender's session has lasted.
+    pub age_ns: u64,
     /// Where the receiver stands in streams of the sender.
     pub places: Entries<'a, Place>,
 }
@@ -121,7 +124,8 @@ impl<'a> Joined<'a> {
             return Err(BodyError::Count(usize::from(total)));
         }
         let places = Entries::decode(usize::from(count), rest)?;
-        Ok(Joined { to: head.to, version: head.version.get(), total, places })
+        let (version, age_ns) = (head.version.get(), head.age_ns.get());
+        Ok(Joined { to: head.to, version, total, age_ns, places })
     }
 
     /// Appends the body.
@@ -132,6 +136,7 @@ impl<'a> Joined<'a> {
         to: &[u8; SESSION_BYTES],
         version: u32,
         total: u16,
+        age_ns: u64,
         places: &[Place],
         out: &mut Vec<u8>,
     ) {
@@ -141,6 +146,7 @@ impl<'a> Joined<'a> {
             version: U32::new(version),
             count: U16::new(places.len() as u16),
             total: U16::new(total),
+            age_ns: U64::new(age_ns),
         };
         out.extend_from_slice(head.as_bytes());
         entries::encode(places, out);

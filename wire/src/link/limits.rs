@@ -43,6 +43,10 @@ pub const NONCE_BYTES: usize = 16;
 /// Longest cluster and broker name, in bytes.
 pub const MAX_TEXT_BYTES: usize = 255;
 
+/// Bytes that a hello must have if it is to be answered by hello and challenge,
+/// whatever the names: the answer is never larger than what came.
+pub const ASKING_HELLO_BYTES: usize = 664;
+
 /// Most bytes of a control datagram's body: it fits the smallest datagram. A
 /// probe, whose purpose is its size, may be larger.
 pub const MAX_BODY_BYTES: usize = MIN_DATAGRAM_BYTES - CONTROL_HEADER_BYTES - TAG_BYTES;

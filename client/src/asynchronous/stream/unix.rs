@@ -1,21 +1,49 @@
 //! Connecting to a local socket.
 
-use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interprocess::local_socket::tokio::Stream;
-use interprocess::local_socket::traits::tokio::Stream as _;
-use interprocess::local_socket::{GenericFilePath, ToFsName};
+use interprocess::os::unix::uds_local_socket::tokio::Stream as UnixStream;
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
 
 use crate::error::Error;
+use crate::stream::{no_free_place, open};
 
 /// A socket takes what it has room for, whatever it is given.
 pub(in crate::asynchronous) const MAX_WRITE_BYTES: usize = usize::MAX >> 1;
 
-/// Connects. That does not wait: a full backlog is an error.
-pub(in crate::asynchronous) async fn connect(path: &Path, _: Duration) -> Result<Stream, Error> {
-    let fail = |error: io::Error| Error::from_connect(path, &error);
-    let name = path.to_fs_name::<GenericFilePath>().map_err(fail)?;
-    Stream::connect(name).await.map_err(fail)
+/// The first pause before connecting is tried again because too many clients wait
+/// to be accepted: the system does not tell when one fewer does. ...
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// ... Each is twice as long as the one before, up to this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Connects, waiting for so long while more clients wait to be accepted than the
+/// system queues.
+pub(in crate::asynchronous) async fn connect(
+    path: &Path,
+    timeout: Duration,
+) -> Result<Stream, Error> {
+    let start = Instant::now();
+    let fail = |error: Errno| Error::from_connect(path, &error.into());
+    let address = SocketAddrUnix::new(path).map_err(fail)?;
+    let fd = open().map_err(fail)?;
+    rustix::io::ioctl_fionbio(&fd, true).map_err(fail)?;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match rustix::net::connect(&fd, &address) {
+            Ok(()) | Err(Errno::ISCONN) => break,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if start.elapsed() + pause < timeout => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(Errno::AGAIN) => return Err(no_free_place(timeout)),
+            Err(error) => return Err(fail(error)),
+        }
+    }
+    let stream = UnixStream::try_from(fd).map_err(|error| Error::from_connect(path, &error))?;
+    Ok(Stream::UdSocket(stream))
 }

@@ -8,6 +8,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub use unix::{Listener, NOBODY, Stream, address, impossible, remove};
+pub use unix::{Listener, NOBODY, Stream, address, full_backlog, impossible, remove};
 #[cfg(windows)]
 pub use windows::{Listener, NOBODY, Stream, address, impossible, remove};

@@ -2,9 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 /// Where nobody listens.
 pub const NOBODY: &str = "/nonexistent/netcluster.sock";
@@ -22,6 +25,25 @@ pub fn address(directory: &Path) -> PathBuf {
 /// Removes what a broker left there.
 pub fn remove(address: &Path) {
     let _ = std::fs::remove_file(address);
+}
+
+/// A socket at which nobody accepts, and clients that wait for that until no more
+/// may wait.
+pub fn full_backlog(path: &Path) -> Vec<OwnedFd> {
+    let address = SocketAddrUnix::new(path).unwrap();
+    let open = || rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    let mut all = vec![open()];
+    rustix::net::bind(&all[0], &address).unwrap();
+    rustix::net::listen(&all[0], 0).unwrap();
+    loop {
+        let waiting = open();
+        rustix::io::ioctl_fionbio(&waiting, true).unwrap();
+        let connected = rustix::net::connect(&waiting, &address);
+        all.push(waiting);
+        if connected.is_err() {
+            return all;
+        }
+    }
 }
 
 pub struct Listener(UnixListener);

@@ -55,6 +55,7 @@ fn broker(keys: &Keys, number: u8, change: impl FnOnce(&mut LinkConfig)) -> Link
         receive_buffer_bytes: 8 << 20,
         keys: keys.clone(),
         peers: Vec::new(),
+        unresolved: 0,
         pressured: Vec::new(),
         stall_timeout: Duration::from_secs(5),
         max_payload_bytes: 1 << 20,

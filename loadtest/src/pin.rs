@@ -1,0 +1,137 @@
+//! On which cores the processes of a run are kept.
+//!
+//! A round trip is all wake-ups: left to the scheduler, its length shows on which
+//! cores the processes happened to be. What a process starts inherits the cores of
+//! the thread that starts it; so the coordinator's thread moves there while it starts
+//! them, and back. Nothing here measures, and only Linux can do it.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// Where the processes run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pin {
+    /// All on one core.
+    One,
+    /// What stands in the middle on one core, all others on another.
+    Two,
+}
+
+/// A process of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The broker, or what stands in for it.
+    Middle,
+    /// Emitters and listeners.
+    Ends,
+}
+
+impl Pin {
+    /// Keeps what this thread starts on the core of a place, until it is dropped.
+    ///
+    /// # Errors
+    /// If there are too few cores, or the system cannot.
+    pub fn start(self, place: Place) -> Result<Pinned> {
+        let cores = allowed();
+        let Some(&first) = cores.first() else {
+            bail!("--pin needs Linux, which alone tells the cores of a process");
+        };
+        let core = match (self, place) {
+            (Pin::One, _) | (Pin::Two, Place::Middle) => first,
+            (Pin::Two, Place::Ends) if cores.len() > 1 => cores[1],
+            (Pin::Two, Place::Ends) => bail!("--pin two needs two cores, and there is one"),
+        };
+        set(&[core])?;
+        Ok(Pinned(cores))
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Pin::One => "all on one core",
+            Pin::Two => "broker on a core of its own",
+        })
+    }
+}
+
+/// Gives the thread its cores back.
+#[derive(Debug)]
+pub struct Pinned(Vec<usize>);
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // They were allowed before.
+        let _ = set(&self.0);
+    }
+}
+
+/// The same for a run that may be pinned or not.
+///
+/// # Errors
+/// As [`Pin::start`].
+pub fn start(pin: Option<Pin>, place: Place) -> Result<Option<Pinned>> {
+    pin.map(|pin| pin.start(place)).transpose()
+}
+
+#[cfg(target_os = "linux")]
+fn allowed() -> Vec<usize> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+
+    let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
+    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn set(cores: &[usize]) -> Result<()> {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allowed() -> Vec<usize> {
+    Vec::new()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set(_cores: &[usize]) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_is_started_meanwhile_is_on_the_core_of_its_place_and_nothing_later() {
+        std::thread::spawn(|| {
+            let own = allowed();
+            let cores = || {
+                let output = Command::new("nproc").output().unwrap();
+                String::from_utf8_lossy(&output.stdout).trim().parse::<usize>().unwrap()
+            };
+            let pinned = Pin::One.start(Place::Ends).unwrap();
+            assert_eq!(cores(), 1);
+            assert_eq!(allowed(), own[..1]);
+            drop(pinned);
+            assert_eq!(allowed(), own);
+            if own.len() < 2 {
+                println!("SKIPPED: two places on two cores: this machine has one");
+                return;
+            }
+            let _pinned = Pin::Two.start(Place::Ends).unwrap();
+            assert_eq!(allowed(), own[1..2]);
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,59 @@
+//! The last moments of a connection that the broker ends with an error: the client
+//! must be able to learn why.
+//!
+//! A socket that is closed while its client writes fails the write, and what the
+//! broker said last may never be read. So behind the error only the sending
+//! direction ends; what the client still sends is read and thrown away, until it
+//! closes, or for the linger time, or up to a limit.
+//!
+//! Invariant: of what arrives here nothing is looked at.
+
+use netcluster_platform::{Conn, Io};
+
+use crate::connection::{Receiving, State};
+
+use super::Shard;
+
+/// Bytes that are thrown away for one client, 64 MiB: a write of several large events
+/// that was under way comes to its end.
+const MAX_DRAINED_BYTES: usize = 64 << 20;
+
+/// Connections of one shard that are drained at a time; those beyond it are closed
+/// once the error is sent.
+const MAX_DRAINED: usize = 1024;
+
+impl<I: Io> Shard<I> {
+    /// Reads on from a connection that is being ended, throwing away what comes, if
+    /// not too many others are read from in this way.
+    pub(super) fn start_draining(&mut self, conn: Conn) {
+        if self.drained >= MAX_DRAINED || self.at(conn).receiving == Receiving::Ended {
+            return self.stop_receiving(conn);
+        }
+        self.drained += 1;
+        let connection = self.at(conn);
+        connection.state = State::Draining { bytes: 0 };
+        connection.inbound.forget();
+        self.start_receiving(conn);
+    }
+
+    /// Throws away bytes of a connection that is drained.
+    pub(super) fn throw_away(&mut self, conn: Conn, count: usize) {
+        if let State::Draining { bytes } = &mut self.at(conn).state {
+            *bytes += count;
+            if *bytes > MAX_DRAINED_BYTES {
+                self.close(conn);
+            }
+        }
+    }
+
+    /// The last of what was queued to a connection is sent.
+    pub(super) fn all_sent(&mut self, conn: Conn) {
+        let connection = self.at(conn);
+        let is_heard = connection.receiving != Receiving::Ended;
+        if is_heard && matches!(connection.state, State::Draining { .. }) {
+            self.io.end_sending(conn);
+        } else {
+            self.close(conn);
+        }
+    }
+}
