@@ -89,15 +89,16 @@ impl Budget {
     }
 
     /// Whether a client may have `bytes` more kept for it: connections and patterns
-    /// take half of the limit at the most, and while queues have used it up an eighth
-    /// more.
-    pub fn has_room_to_keep(&self, bytes: usize) -> bool {
+    /// take half of the limit at the most, of which patterns leave a quarter to
+    /// connections; and while queues have used the limit up, an eighth more.
+    pub fn has_room_to_keep(&self, purpose: Purpose, bytes: usize) -> bool {
         let limit_bytes = self.shared.limit_bytes;
+        let quarters = if purpose == Purpose::Connections { 4 } else { 3 };
         let kept = self.used_for(Purpose::Connections) + self.used_for(Purpose::Patterns);
         let kept = kept.saturating_add(bytes);
         let most = limit_bytes.saturating_add(limit_bytes / 8);
-        kept <= MIN_KEPT_BYTES
-            || kept <= limit_bytes / 2 && self.used_bytes().saturating_add(bytes) <= most
+        kept <= MIN_KEPT_BYTES / 4 * quarters
+            || kept <= limit_bytes / 8 * quarters && self.used_bytes().saturating_add(bytes) <= most
     }
 
     /// Bytes charged now.
@@ -189,12 +190,15 @@ mod tests {
         let budget = Budget::new(100 * MIB);
         let mut patterns = budget.charge_for(Purpose::Patterns, 30 * MIB);
         let _connections = budget.charge_for(Purpose::Connections, 10 * MIB);
-        assert!(budget.has_room_to_keep(10 * MIB) && !budget.has_room_to_keep(10 * MIB + 1));
+        let has_room = |bytes| budget.has_room_to_keep(Purpose::Connections, bytes);
+        assert!(has_room(10 * MIB) && !has_room(10 * MIB + 1));
+        assert!(!budget.has_room_to_keep(Purpose::Patterns, 1), "they leave a quarter");
         patterns.set(5 * MIB);
         assert_eq!(budget.used_for(Purpose::Patterns), 5 * MIB);
-        assert!(budget.has_room_to_keep(35 * MIB));
+        assert!(has_room(35 * MIB));
+        assert!(budget.has_room_to_keep(Purpose::Patterns, 20 * MIB));
         let _queues = budget.charge(200 * MIB);
-        assert!(budget.is_exhausted() && !budget.has_room_to_keep(1));
+        assert!(budget.is_exhausted() && !has_room(1));
     }
 
     /// Events that fill the memory must not keep out who wants to know why.
@@ -202,9 +206,10 @@ mod tests {
     fn queues_at_the_limit_leave_some_room_to_connect() {
         let budget = Budget::new(80 << 20);
         let _queues = budget.charge(80 << 20);
-        assert!(budget.has_room_to_keep(10 << 20) && !budget.has_room_to_keep((10 << 20) + 1));
+        let has_room = |bytes| budget.has_room_to_keep(Purpose::Connections, bytes);
+        assert!(has_room(10 << 20) && !has_room((10 << 20) + 1));
         let tiny = Budget::new(1);
         let _queues = tiny.charge(1 << 30);
-        assert!(tiny.has_room_to_keep(MIN_KEPT_BYTES));
+        assert!(tiny.has_room_to_keep(Purpose::Connections, MIN_KEPT_BYTES));
     }
 }

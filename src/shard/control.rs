@@ -15,6 +15,7 @@ use netcluster_wire::{
     ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, check_channel, frame,
 };
 
+use crate::budget::Purpose;
 use crate::config::MIN_MAX_QUEUE_BYTES;
 use crate::connection::State;
 use crate::listening::Listening;
@@ -180,7 +181,7 @@ impl<I: Io> Shard<I> {
         let pattern = Pattern::new(name).map_err(|error| error.to_string())?;
         let most = self.shared.config.max_patterns;
         let cost_bytes = Listening::cost_bytes(&pattern, self.mesh.shards());
-        let has_room = self.shared.budget.has_room_to_keep(cost_bytes);
+        let has_room = self.shared.budget.has_room_to_keep(Purpose::Patterns, cost_bytes);
         let listening = &self.at(conn).listening;
         if listening.contains(&pattern) || listening.len() < most && has_room {
             return Ok(pattern);
@@ -191,8 +192,8 @@ impl<I: Io> Shard<I> {
                  or several clients"
             ),
             false => format!(
-                "the broker's memory for patterns and connections is used up, half of \
-                 {} bytes (--max-memory): listen to fewer patterns, or raise --max-memory",
+                "the broker's memory for patterns is used up, of {} bytes for all it keeps: \
+                 listen to fewer patterns, or raise --max-memory",
                 self.shared.budget.limit_bytes()
             ),
         })

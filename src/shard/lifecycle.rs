@@ -8,6 +8,7 @@ use netcluster_platform::{Conn, Io, Peer, Slice};
 use netcluster_wire::control::encode_error;
 use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
+use crate::budget::Purpose;
 use crate::connection::{CONNECTION_BYTES, Connection, Moving, Receiving, State};
 use crate::listening::Listening;
 use crate::mesh::Message;
@@ -73,7 +74,7 @@ impl<I: Io> Shard<I> {
         }
         let max_queue = self.shared.config.max_queue_bytes;
         let budget = &self.shared.budget;
-        let has_room = budget.has_room_to_keep(CONNECTION_BYTES);
+        let has_room = budget.has_room_to_keep(Purpose::Connections, CONNECTION_BYTES);
         let connection = Connection::new(target, peer, max_queue, budget, self.now_ns);
         self.insert(connection);
         if !has_room {
