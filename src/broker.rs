@@ -14,7 +14,7 @@ use std::thread;
 
 use netcluster_platform::datagram::DatagramSockets;
 use netcluster_platform::{
-    BindError, BindOptions, Choice, Io, Kind, LocalListener, LocalSocket, PollConfig, PollIo,
+    BindError, BindOptions, Choice, Io, Kind, LocalListener, LocalSocket, Note, PollConfig, PollIo,
     Waker, allowed_cores, choose, give_back_memory, memory_total_bytes, pin_to_core,
 };
 
@@ -23,6 +23,7 @@ use crate::config::ShardConfig;
 use crate::link::options::LinkOptions;
 use crate::mesh::Mesh;
 use crate::placement::Population;
+use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::Status;
 use crate::uplink;
@@ -160,6 +161,14 @@ impl Broker {
             None => None,
         };
 
+        let note = listener.note();
+        if let Some(note) = &note {
+            config.shard.awaited = Arc::new(Record::decode(&note.read()));
+        }
+        let awaited = config.shard.awaited.len();
+        if awaited > 0 {
+            tracing::info!(clients = awaited, "events wait for the clients that were here before");
+        }
         let about = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: format!("{:08x}", config.shard.node),
@@ -173,6 +182,7 @@ impl Broker {
             budget: Budget::new(memory),
             population: Population::default(),
             shutdown: Arc::new(AtomicBool::new(false)),
+            successor: note.map_or_else(Successor::default, leave_in),
             about: Arc::new(about),
             give_back: give_back_memory,
         };
@@ -354,6 +364,17 @@ impl Start {
         }
         result
     }
+}
+
+/// Empties the note, whose time is over, and leaves the broker's own record in it.
+fn leave_in(note: Note) -> Successor {
+    let write = move |record: &[u8]| {
+        if let Err(error) = note.write(record) {
+            tracing::warn!(%error, "the lock file takes nothing: after a restart events wait longer");
+        }
+    };
+    write(b"");
+    Successor::new(move |record| write(&record))
 }
 
 fn default_memory_bytes() -> usize {

@@ -7,6 +7,7 @@ use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES}
 
 use crate::link::config::Settings;
 use crate::placement::DEFAULT_SPILL_CLIENTS;
+use crate::returning::Record;
 
 /// Default high-water mark of one client's queue, in bytes.
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;
@@ -49,6 +50,8 @@ pub struct ShardConfig {
     pub spin: Duration,
     /// Clients of one channel that share a shard before another one is used.
     pub spill_clients: usize,
+    /// Who listened when the last broker of this socket ended in order.
+    pub awaited: Arc<Record>,
     /// With a link to other machines: how channels are spread over its streams.
     pub link: Option<Arc<Settings>>,
 }
@@ -69,6 +72,7 @@ impl Default for ShardConfig {
             drain_timeout: Duration::from_secs(5),
             spin: Duration::ZERO,
             spill_clients: DEFAULT_SPILL_CLIENTS,
+            awaited: Arc::default(),
             link: None,
         }
     }

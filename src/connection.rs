@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use netcluster_platform::Peer;
@@ -11,8 +12,8 @@ use netcluster_wire::{ErrorCode, Hello, Source};
 use crate::budget::{Budget, Charge, Purpose};
 use crate::channels::ChannelId;
 use crate::inbound::Inbound;
-use crate::listening::Listening;
 use crate::outbound::{ENTRY_BYTES, KEEP_ENTRIES, Outbound};
+use crate::pattern_set::PatternSet;
 use crate::shard::Postponed;
 use crate::target::Target;
 
@@ -92,6 +93,8 @@ pub enum Blocker {
     Memory,
     /// Routes that it takes long to find.
     Routes,
+    /// Clients that were here before the broker was restarted.
+    Hold,
 }
 
 /// How a queue stands to its socket.
@@ -127,6 +130,12 @@ pub struct Connection {
     pub latest: bool,
     /// What it has sent.
     pub inbound: Inbound,
+    /// What it sent that waits for others to come back.
+    pub held: Vec<Bytes>,
+    /// Patterns that it had before the broker was restarted, and has not again.
+    pub awaited: u32,
+    /// Its number then.
+    pub previous_client: u32,
     /// What it is sent.
     pub outbound: Outbound,
     /// The receiving side.
@@ -148,7 +157,7 @@ pub struct Connection {
     /// It is on the list of those to flush.
     pub dirty: bool,
     /// What it listens to.
-    pub listening: Listening,
+    pub patterns: PatternSet,
     /// What it has sent that waits for routes.
     pub postponed: Option<Box<Postponed>>,
     /// Sequence of its last event that is queued at every target of this shard.
@@ -180,6 +189,9 @@ impl Connection {
             echo: false,
             latest: false,
             inbound: Inbound::default(),
+            held: Vec::new(),
+            awaited: 0,
+            previous_client: 0,
             outbound: Outbound::new(max_queue_bytes, budget),
             receiving: Receiving::Off,
             is_read_up: false,
@@ -190,7 +202,7 @@ impl Connection {
             lag: Lag::None,
             full_since_ns: 0,
             dirty: false,
-            listening: Listening::new(budget),
+            patterns: PatternSet::new(budget),
             postponed: None,
             last_sequence: 0,
             events_in: 0,

@@ -13,7 +13,7 @@
 //! - [`mesh`]: what shards say to each other.
 //! - [`link`]: what brokers of many machines say to each other, without IO;
 //!   `uplink` opens its sockets, `resolver` looks up the names of peers.
-//! - [`placement`], [`connection`], [`timers`], [`status`].
+//! - [`placement`], [`connection`], [`returning`], [`timers`], [`status`].
 //!
 //! But for the broker, `uplink` and `resolver` they do no IO and read no clock:
 //! they take the time as an argument, so that tests and the simulator drive the
@@ -29,11 +29,12 @@ pub mod connection;
 pub mod copies;
 pub mod inbound;
 pub mod link;
-pub mod listening;
 pub mod mesh;
 pub mod outbound;
+pub mod pattern_set;
 pub mod placement;
 pub mod resolver;
+pub mod returning;
 pub mod routes;
 pub mod shard;
 #[cfg(feature = "sim")]

@@ -19,6 +19,7 @@ use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
 
 use crate::inbound::Pieces;
 use crate::link::event::Lost;
+use crate::returning::Listening;
 use crate::routes::Route;
 use crate::status::ShardStatus;
 use crate::target::Target;
@@ -109,10 +110,16 @@ pub enum Message<S> {
     Departed(Arc<str>),
     /// A client was disconnected; for the books of a shard that accepts.
     Kicked(Source, ErrorCode, String),
-    /// Nothing more will come from the sender: it is shutting down.
-    Quiet,
     /// A flood is over: give back what it took.
     FloodOver,
+    /// A client came back after a crash: events of its channel wait for others.
+    Hold(Arc<str>),
+    /// The client that had this number is back, with all it listened to.
+    IsBack(Arc<str>, u32),
+    /// Events of a channel wait no more: all are back.
+    Released(Arc<str>),
+    /// Nothing more will come from the sender: it is shutting down. Who listens there.
+    Quiet(Vec<Listening>),
     /// Report to the sender.
     StatusWanted(u64),
     /// The report.

@@ -104,6 +104,11 @@ impl Placement {
         client
     }
 
+    /// Whether a client may have got this number in this run.
+    pub fn has_given(&self, client: u32) -> bool {
+        client < self.next_client
+    }
+
     /// Whether no client more can be placed.
     pub fn is_full(&self, max_clients: usize) -> bool {
         self.population.count() >= max_clients

@@ -6,8 +6,8 @@
 
 mod cluster;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use netcluster_platform::Io;
@@ -19,6 +19,7 @@ use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::mesh::Mesh;
 use crate::placement::Population;
+use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::{ShardStatus, Status};
 
@@ -38,6 +39,7 @@ pub struct SimBroker {
     pub budget: Budget,
     shards: Vec<Option<Shard<SimIo>>>,
     shutdown: Arc<AtomicBool>,
+    left: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl SimBroker {
@@ -62,11 +64,15 @@ impl SimBroker {
     ) -> SimBroker {
         let budget = Budget::new(max_memory_bytes);
         let shutdown = Arc::new(AtomicBool::new(false));
+        let left = Arc::new(OnceLock::new());
+        let leaving = Arc::clone(&left);
+        let successor = Successor::new(move |record: Vec<u8>| drop(leaving.set(record)));
         let shared = Shared {
             config: Arc::new(config),
             budget: budget.clone(),
             population: Population::default(),
             shutdown: Arc::clone(&shutdown),
+            successor,
             about: Arc::new(Status::default()),
             give_back: || {},
         };
@@ -83,7 +89,7 @@ impl SimBroker {
                 Some(shard.expect("the simulator listens"))
             })
             .collect();
-        SimBroker { net, budget, shards, shutdown }
+        SimBroker { net, budget, shards, shutdown, left }
     }
 
     /// One turn of every shard.
@@ -138,6 +144,11 @@ impl SimBroker {
     /// Asks for a shutdown.
     pub fn shut_down(&mut self) {
         self.shutdown.store(true, Ordering::Relaxed);
+    }
+
+    /// What it left for its successor, once it has ended in order.
+    pub fn left(&self) -> Option<Record> {
+        self.left.get().map(|record| Record::decode(record))
     }
 
     /// Whether every shard has ended.

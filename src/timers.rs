@@ -30,6 +30,8 @@ pub enum Timer {
     Quiet,
     /// The shutdown no longer waits for clients.
     Drain,
+    /// Events wait no longer for clients to come back.
+    Hold,
     /// Emitters that wait for memory look again.
     Memory,
     /// The link's interface and the addresses of its peers are looked at.

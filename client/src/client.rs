@@ -278,6 +278,7 @@ impl Client {
                 }
             });
         })?;
+        queue.hand_out();
         Ok(Subscription::new(self.clone(), id, queue))
     }
 

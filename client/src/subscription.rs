@@ -27,6 +27,8 @@ struct State {
     hurried: bool,
     /// Nothing more comes, or nobody takes it.
     ended: bool,
+    /// Somebody can take from it.
+    handed_out: bool,
 }
 
 /// Between the reader and who takes.
@@ -42,6 +44,11 @@ impl Queue {
     pub(crate) fn push(&self, message: OwnedMessage, before_wait: impl FnOnce()) {
         let cost = message.cost_bytes();
         let mut state = lock(&self.state);
+        if state.is_full(cost) && !state.handed_out {
+            // Nothing is promised of what comes before `subscribe` returns.
+            state.messages.clear();
+            state.bytes = 0;
+        }
         if state.is_full(cost) && !state.hurried {
             drop(state);
             before_wait();
@@ -60,6 +67,11 @@ impl Queue {
         if state.takers > 0 {
             self.filled.notify_one();
         }
+    }
+
+    /// `subscribe` is complete: from now on the reader waits for room.
+    pub(crate) fn hand_out(&self) {
+        lock(&self.state).handed_out = true;
     }
 
     /// Nobody waits for room any more.

@@ -50,8 +50,8 @@ pub use io::{
     Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Peer, ReceiveEnd, WakeTarget, Waker,
 };
 pub use local::{
-    BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, SEND_BUFFER_BYTES,
-    account_name, raise_descriptor_limit,
+    BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
+    SEND_BUFFER_BYTES, account_name, raise_descriptor_limit,
 };
 pub use memory::memory_total_bytes;
 pub use poll::{PollConfig, PollIo};

@@ -19,7 +19,7 @@ use windows as system;
 
 pub use error::BindError;
 pub use system::{
-    LocalListener, LocalSocket, MAX_PATH_BYTES, account_name, raise_descriptor_limit,
+    LocalListener, LocalSocket, MAX_PATH_BYTES, Note, account_name, raise_descriptor_limit,
 };
 pub(crate) use system::{end_receiving, end_sending};
 

@@ -18,8 +18,8 @@ use netcluster_wire::{
 use crate::budget::Purpose;
 use crate::config::MIN_MAX_QUEUE_BYTES;
 use crate::connection::State;
-use crate::listening::Listening;
 use crate::mesh::Message;
+use crate::pattern_set::PatternSet;
 use crate::target::Target;
 
 use super::Shard;
@@ -91,6 +91,7 @@ impl<I: Io> Shard<I> {
         reason: Option<(ErrorCode, String)>,
     ) {
         let config = Arc::clone(&self.shared.config);
+        let awaited = config.awaited.patterns_of(channel, hello.previous);
         self.channel_used(channel);
         let channel = self.channels.join(channel);
         let connection = self.at(conn);
@@ -100,6 +101,8 @@ impl<I: Io> Shard<I> {
         connection.channel = Some(channel);
         connection.echo = hello.echo;
         connection.latest = hello.latest;
+        connection.awaited = awaited;
+        connection.previous_client = hello.previous.client;
         if hello.max_queue != 0 {
             let wanted = usize::try_from(hello.max_queue).unwrap_or(usize::MAX);
             connection
@@ -162,7 +165,7 @@ impl<I: Io> Shard<I> {
         };
         let connection = self.at(conn);
         let target = connection.target;
-        if connection.listening.insert(&pattern) {
+        if connection.patterns.insert(&pattern) {
             let channel = connection.channel.expect("an open connection has a channel");
             let channel = Arc::clone(&self.channels.get(channel).name);
             self.route(&channel, &pattern, target);
@@ -180,10 +183,10 @@ impl<I: Io> Shard<I> {
     fn admit(&mut self, conn: Conn, name: &[u8]) -> Result<Pattern, String> {
         let pattern = Pattern::new(name).map_err(|error| error.to_string())?;
         let most = self.shared.config.max_patterns;
-        let cost_bytes = Listening::cost_bytes(&pattern, self.mesh.shards());
+        let cost_bytes = PatternSet::cost_bytes(&pattern, self.mesh.shards());
         let has_room = self.shared.budget.has_room_to_keep(Purpose::Patterns, cost_bytes);
-        let listening = &self.at(conn).listening;
-        if listening.contains(&pattern) || listening.len() < most && has_room {
+        let patterns = &self.at(conn).patterns;
+        if patterns.contains(&pattern) || patterns.len() < most && has_room {
             return Ok(pattern);
         }
         Err(match has_room {
@@ -203,7 +206,7 @@ impl<I: Io> Shard<I> {
         let connection = self.at(conn);
         let target = connection.target;
         if let Ok(pattern) = Pattern::new(name)
-            && connection.listening.remove(&pattern)
+            && connection.patterns.remove(&pattern)
         {
             let channel = connection.channel.expect("an open connection has a channel");
             let channel = Arc::clone(&self.channels.get(channel).name);
@@ -248,6 +251,7 @@ impl<I: Io> Shard<I> {
         match after {
             After::Ack(_, request) => {
                 self.reply(conn, &frame::encode(Kind::Ack, source, request, b"", b""));
+                self.subscribed_again(conn);
             }
             After::Pong(_, token, confirmed) => {
                 let pong = encode_pong(confirmed);

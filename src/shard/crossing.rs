@@ -80,7 +80,12 @@ impl<I: Io> Shard<I> {
                     placement.kicked(source, code, text);
                 }
             }
-            Message::Quiet => self.other_is_quiet(),
+            Message::Hold(channel) => {
+                self.begin_hold(&channel);
+            }
+            Message::IsBack(channel, client) => self.is_back(&channel, client),
+            Message::Released(channel) => self.release_hold(&channel),
+            Message::Quiet(listening) => self.other_is_quiet(&listening),
             Message::StatusWanted(number) => {
                 let report = Box::new(self.report());
                 self.mesh.send(from, Message::Status(number, report));

@@ -81,12 +81,9 @@ impl<I: Io> Shard<I> {
     pub(super) fn send_failed(&mut self, conn: Conn, error: &io::Error) {
         let connection = self.at(conn);
         tracing::debug!(client = connection.target.client, %error, "send failed");
-        if let Some(postponed) = &mut connection.postponed {
-            // What came is still delivered.
-            postponed.hung_up = true;
-            return;
+        if !self.ends_later(conn) {
+            self.disconnect(conn);
         }
-        self.disconnect(conn);
     }
 
     /// Receive buffers ran short: frees those that laggards pin, here and on the

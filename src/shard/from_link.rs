@@ -194,7 +194,7 @@ impl<I: Io> Shard<I> {
             let channel = self.channels.get(channel);
             let concerned = channel.stream == lost.stream
                 && lost.channel.is_none_or(|hash| hash == channel.hash);
-            if concerned && connection.is_open() && !connection.listening.is_empty() {
+            if concerned && connection.is_open() && !connection.patterns.is_empty() {
                 connection.outbound.push_lost(source, lost.count, lost.reason);
                 // Many of them are a queue like any other.
                 if connection.latest {

@@ -10,8 +10,9 @@ use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
 use crate::budget::Purpose;
 use crate::connection::{CONNECTION_BYTES, Connection, Moving, Receiving, State};
-use crate::listening::Listening;
 use crate::mesh::Message;
+use crate::pattern_set::PatternSet;
+use crate::returning::Listening;
 use crate::status::KickStatus;
 use crate::target::Target;
 use crate::timers::Timer;
@@ -30,6 +31,7 @@ const TOO_MANY_CLIENTS: &str = "the broker has as many clients as --max-clients 
 
 const NO_MEMORY: &str = "the broker's memory for patterns and connections is used up: end some \
 clients, or raise --max-memory";
+const SHUTTING_DOWN: &str = "the broker is shutting down";
 
 /// Disconnected clients that `status` still shows.
 const MAX_KICKED_SHOWN: usize = 16;
@@ -83,6 +85,9 @@ impl<I: Io> Shard<I> {
         if is_full {
             return self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
         }
+        if self.is_quiet() {
+            return self.kick(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
+        }
         if !self.hello_timer {
             self.hello_timer = true;
             self.timers.set(self.deadline_ns(self.shared.config.hello_timeout), Timer::Hello);
@@ -134,6 +139,8 @@ impl<I: Io> Shard<I> {
             self.kick(conn, ErrorCode::Busy, TOO_MANY_CLIENTS);
             return false;
         };
+        self.hold_for_return(&hello, &channel);
+        let placement = self.placement.as_mut().expect("it has its books still");
         let reason = placement.take_reason(hello.previous);
         if shard == self.id {
             self.open(conn, hello, &channel, reason);
@@ -231,9 +238,9 @@ impl<I: Io> Shard<I> {
         self.release_waiters(target);
         if let Some(channel) = self.at(conn).channel.take() {
             let name = Arc::clone(&self.channels.get(channel).name);
-            let nothing = Listening::new(&self.shared.budget);
-            let listening = std::mem::replace(&mut self.at(conn).listening, nothing);
-            self.depart(Arc::clone(&name), target, listening);
+            let nothing = PatternSet::new(&self.shared.budget);
+            let patterns = std::mem::replace(&mut self.at(conn).patterns, nothing);
+            self.depart(Arc::clone(&name), target, patterns);
             self.channels.leave(channel);
             self.channel_unused(&name);
             self.report_departed(&name);
@@ -251,15 +258,17 @@ impl<I: Io> Shard<I> {
             // What it had not written as a whole it still has.
             return connection.inbound.forget();
         }
+        if connection.is_open() && !connection.held.is_empty() {
+            // It ends once that is taken.
+            return;
+        }
         if let Some(error) = error {
             tracing::debug!(client = connection.target.client, %error, "receiving failed");
         }
         if filling || connection.inbound.held_bytes() > 0 {
             self.totals.truncated += 1;
         }
-        if let Some(postponed) = &mut self.at(conn).postponed {
-            // What came is still delivered.
-            postponed.hung_up = true;
+        if self.ends_later(conn) {
             return;
         }
         let connection = self.at(conn);
@@ -340,9 +349,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn drain(&mut self) {
         match self.draining {
             Draining::No => {
-                if std::mem::take(&mut self.accepting) {
-                    self.io.stop_accept();
-                }
+                self.release_all_holds();
                 self.draining = Draining::Quieting { patient: true, said: false, heard: 0 };
                 let timeout = self.shared.config.drain_timeout;
                 self.timers.set(self.deadline_ns(timeout / 2), Timer::Quiet);
@@ -353,7 +360,7 @@ impl<I: Io> Shard<I> {
                     match connection.state {
                         State::Open => self.read_up(conn),
                         State::Hello | State::Moving(_) => {
-                            self.kick(conn, ErrorCode::Shutdown, "the broker is shutting down");
+                            self.kick(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
                         }
                         State::Draining { .. } if all_sent => self.close(conn),
                         State::Closing | State::Draining { .. } | State::Closed => {}
@@ -373,8 +380,10 @@ impl<I: Io> Shard<I> {
                         }
                 });
                 if !said && !receiving {
+                    let listening = self.listening();
+                    self.left.add(&listening);
                     for shard in self.mesh.others() {
-                        self.mesh.send(shard, Message::Quiet);
+                        self.mesh.send(shard, Message::Quiet(listening.clone()));
                     }
                     self.draining = Draining::Quieting { patient, said: true, heard };
                     return self.drain();
@@ -399,7 +408,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    pub(super) fn other_is_quiet(&mut self) {
+    pub(super) fn other_is_quiet(&mut self, listening: &[Listening]) {
+        self.left.add(listening);
         // Another shard may have seen the shutdown first.
         if matches!(self.draining, Draining::No) {
             self.drain();
@@ -433,6 +443,7 @@ impl<I: Io> Shard<I> {
     /// Says goodbye to every client; each closes once it has read what is queued.
     fn part(&mut self) {
         self.draining = Draining::Parting { late: false };
+        self.leave_socket();
         self.leave_link();
         let linger = self.shared.config.drain_timeout;
         for conn in self.all() {
@@ -447,9 +458,18 @@ impl<I: Io> Shard<I> {
         self.drain();
     }
 
+    /// Gives the socket up to a successor, which finds who is to come back.
+    fn leave_socket(&mut self) {
+        if std::mem::take(&mut self.accepting) {
+            self.shared.successor.leave(&self.left);
+            self.io.stop_accept();
+        }
+    }
+
     /// The shutdown has waited long enough: for clients, and then also for the
     /// goodbye to the other brokers, which else would wait for this one.
     pub(super) fn drain_timed_out(&mut self) {
+        self.leave_socket();
         for conn in self.all() {
             self.disconnect(conn);
         }

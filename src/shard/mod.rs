@@ -22,6 +22,7 @@
 //! - `slices`: work of any size, a bounded part in each turn
 //! - `rest`: giving back what a flood took
 //! - `farewell`: the last moments of a connection that ends with an error
+//! - `hold`: events that wait for clients that come back
 //! - `report`: its part of `status`
 
 mod cluster;
@@ -31,6 +32,7 @@ mod fan_out;
 mod farewell;
 mod flush;
 mod from_link;
+mod hold;
 mod lifecycle;
 mod link;
 mod receive;
@@ -52,6 +54,7 @@ use crate::config::ShardConfig;
 use crate::connection::Connection;
 use crate::mesh::Mesh;
 use crate::placement::{Placement, Population};
+use crate::returning::{Record, Returning, Successor};
 use crate::routes::Effort;
 use crate::status::{KickStatus, Status, Totals};
 use crate::target::Target;
@@ -104,6 +107,8 @@ pub struct Shared {
     pub population: Population,
     /// Set once, when the broker is to shut down.
     pub shutdown: Arc<AtomicBool>,
+    /// Where it is left who listened, when the broker ends in order.
+    pub successor: Successor,
     /// What `status` says of the broker as a whole.
     pub about: Arc<Status>,
     /// Has the allocator give back what the calling thread has freed.
@@ -144,6 +149,9 @@ pub struct Shard<I: Io> {
     /// The latest status and when it was made, for who asks in the same turn.
     status_json: Option<(u64, Answer)>,
     draining: Draining,
+    returning: Returning,
+    /// Who listens as the broker ends, as far as it is known here.
+    left: Record,
     totals: Totals,
     kicked: Vec<KickStatus>,
     rates: report::Rates,
@@ -201,7 +209,6 @@ impl<I: Io> Shard<I> {
                 shared.budget.clone(),
                 cache_bytes(&shared.budget, mesh.shards()),
             ),
-            shared,
             mesh,
             timers: Timers::default(),
             link: None,
@@ -222,6 +229,8 @@ impl<I: Io> Shard<I> {
             collecting: BTreeMap::new(),
             status_json: None,
             draining: Draining::No,
+            returning: Returning::new(&shared.config.awaited, now_ns),
+            left: Record { node: shared.config.node, ..Record::default() },
             totals: Totals::default(),
             kicked: Vec::new(),
             rates: report::Rates::new(now_ns),
@@ -230,6 +239,7 @@ impl<I: Io> Shard<I> {
             completions: Vec::new(),
             resumed: Vec::new(),
             full: Vec::new(),
+            shared,
             lag_bytes,
         };
         if let Some(link) = link {
@@ -334,6 +344,7 @@ impl<I: Io> Shard<I> {
                 Timer::Accept => self.resume_accept(),
                 Timer::Memory => self.memory_timed_out(),
                 Timer::Starved => self.starved_timer = false,
+                Timer::Hold => self.hold_timed_out(),
                 Timer::Quiet => self.quiet_timed_out(),
                 Timer::Drain => self.drain_timed_out(),
                 Timer::Interface => self.check_link(),

@@ -63,10 +63,25 @@ impl<I: Io> Shard<I> {
                 Some(used) => at = used,
                 None => return,
             }
-        } else if connection.postponed.is_some() {
+        }
+        self.take_chunk(conn, chunk, at);
+    }
+
+    /// Takes the bytes of a chunk, from `at` on, of a connection that is open.
+    pub(super) fn take_chunk(&mut self, conn: Conn, chunk: &Bytes, mut at: usize) {
+        if self.at(conn).postponed.is_some() {
             return self.postpone(conn, chunk, Stop { at, event: None });
         }
-        match self.walk(conn, chunk, at) {
+        let mut taken = Ok(false);
+        if self.returning.holds_any() {
+            taken = self.take_requests(conn, chunk, &mut at);
+        }
+        let walked = match taken {
+            Ok(true) => Ok(None),
+            Ok(false) => self.walk(conn, chunk, at),
+            Err(fault) => Err(fault),
+        };
+        match walked {
             Ok(None) => {}
             Ok(Some(stop)) => self.postpone(conn, chunk, stop),
             Err(fault) => self.fault(conn, &fault),
@@ -265,6 +280,9 @@ impl<I: Io> Shard<I> {
         let rest = buffer.len() - self.at(conn).filling_from;
         self.totals.bytes_in += rest as u64;
         let pieces = self.at(conn).inbound.filled(buffer);
+        if self.is_held(conn) {
+            return self.keep(conn, &pieces);
+        }
         match self.deliver_event(conn, &pieces) {
             Ok(true) => self.start_receiving(conn),
             Ok(false) => self.postpone(conn, &Bytes::new(), Stop { at: 0, event: Some(pieces) }),

@@ -106,7 +106,7 @@ impl<I: Io> Shard<I> {
             uid: connection.peer.uid,
             gid: connection.peer.gid,
             user: connection.peer.user.as_deref().map(str::to_owned),
-            listeners: connection.listening.len() as u64,
+            listeners: connection.patterns.len() as u64,
             events_in: connection.events_in,
             events_out: connection.events_out,
             queued_bytes: connection.outbound.queued_bytes() as u64,

@@ -15,9 +15,9 @@ use netcluster_platform::{Conn, Io, Slice};
 
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
-use crate::listening::Listening;
 use crate::mesh::Message;
 use crate::outbound::Remains;
+use crate::pattern_set::PatternSet;
 use crate::target::Target;
 
 use super::Shard;
@@ -51,7 +51,7 @@ enum Waiting {
 struct Departure {
     channel: Arc<str>,
     target: Target,
-    listening: Listening,
+    patterns: PatternSet,
 }
 
 /// What is left to be done in later turns.
@@ -113,6 +113,13 @@ impl<I: Io> Shard<I> {
                 Slice::from(self.shared.budget.own(bytes))
             }
         }
+    }
+
+    /// The other end of a connection is gone: whether it ends when what is postponed is
+    /// done, as what came is still delivered.
+    pub(super) fn ends_later(&mut self, conn: Conn) -> bool {
+        let postponed = self.at(conn).postponed.as_mut();
+        postponed.map(|postponed| postponed.hung_up = true).is_some()
     }
 
     fn postpone_one(&mut self, conn: Conn, waiting: Waiting) {
@@ -207,11 +214,11 @@ impl<I: Io> Shard<I> {
 
     /// Takes the patterns of a client that is gone out of every shard's routes: now, if
     /// there are few, else in later turns. Until then they name nobody.
-    pub(super) fn depart(&mut self, channel: Arc<str>, target: Target, listening: Listening) {
-        if listening.is_empty() {
+    pub(super) fn depart(&mut self, channel: Arc<str>, target: Target, patterns: PatternSet) {
+        if patterns.is_empty() {
             return;
         }
-        self.slices.departures.push_back(Departure { channel, target, listening });
+        self.slices.departures.push_back(Departure { channel, target, patterns });
         self.unroute_departed();
     }
 
@@ -220,9 +227,9 @@ impl<I: Io> Shard<I> {
             && let Some(departure) = self.slices.departures.front_mut()
         {
             let count = self.slices.patterns_left.min(PATTERNS_PER_MESSAGE);
-            let patterns = departure.listening.take(count);
+            let patterns = departure.patterns.take(count);
             let (channel, target) = (Arc::clone(&departure.channel), departure.target);
-            if departure.listening.is_empty() {
+            if departure.patterns.is_empty() {
                 self.slices.departures.pop_front();
             }
             self.slices.patterns_left -= patterns.len();

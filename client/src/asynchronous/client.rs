@@ -44,7 +44,8 @@ impl Drop for Handle {
 }
 
 impl Builder {
-    /// Connects from a tokio runtime.
+    /// Connects from a tokio runtime. If it is dropped before it is complete there is no
+    /// connection.
     ///
     /// # Errors
     /// As [`Builder::connect`].
@@ -54,7 +55,8 @@ impl Builder {
 }
 
 impl AsyncClient {
-    /// Connects to the broker whose socket this is.
+    /// Connects to the broker whose socket this is. If it is dropped before it is
+    /// complete there is no connection.
     ///
     /// # Errors
     /// If there is none, it refuses, or does not answer in time.
@@ -62,7 +64,8 @@ impl AsyncClient {
         Builder::default().connect_async(path).await
     }
 
-    /// Connects to the machine's broker at its default socket.
+    /// Connects to the machine's broker at its default socket. If it is dropped before
+    /// it is complete there is no connection.
     ///
     /// # Errors
     /// As [`AsyncClient::connect`] and
@@ -96,6 +99,8 @@ impl AsyncClient {
     /// Emits an event, waiting for room if the broker or a listener that this
     /// emitter feeds does not keep up. It leaves when the client's task runs.
     ///
+    /// Cancel safe: if it is dropped before it is complete, nothing was emitted.
+    ///
     /// # Errors
     /// As [`Client::emit`](crate::Client::emit). Nothing was emitted then.
     pub async fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
@@ -111,7 +116,7 @@ impl AsyncClient {
         shared.append(event, data.as_ref(), shared.options.max_buffer_bytes)
     }
 
-    /// Emits a value as JSON.
+    /// Emits a value as JSON. Cancel safe as [`AsyncClient::emit`].
     ///
     /// # Errors
     /// As [`AsyncClient::emit`], or if it is not representable as JSON.
@@ -125,7 +130,8 @@ impl AsyncClient {
         self.emit(event, data).await
     }
 
-    /// Returns once everything emitted so far is written to the socket.
+    /// Returns once everything emitted so far is written to the socket. Cancel safe:
+    /// dropping it changes nothing.
     ///
     /// # Errors
     /// If the client ended or the connection stays down.
@@ -135,6 +141,9 @@ impl AsyncClient {
 
     /// Calls `listener` for every event whose name matches; returns once the broker
     /// acknowledged. The listener runs on the client's task and must not block.
+    ///
+    /// If it is dropped before it is complete the listener is removed, as if it had
+    /// failed; it may have been called meanwhile.
     ///
     /// # Errors
     /// As [`Client::on`](crate::Client::on).
@@ -146,7 +155,7 @@ impl AsyncClient {
         self.add(pattern, Placement::default(), Box::new(listener)).await
     }
 
-    /// As [`AsyncClient::on`], for one event only.
+    /// As [`AsyncClient::on`], for one event only; also if it is dropped.
     ///
     /// # Errors
     /// As [`AsyncClient::on`].
@@ -158,7 +167,8 @@ impl AsyncClient {
         self.add(pattern, Placement { once: true, prepend: false }, Box::new(listener)).await
     }
 
-    /// As [`AsyncClient::on`], but called before the listeners that are there.
+    /// As [`AsyncClient::on`], but called before the listeners that are there; also if
+    /// it is dropped.
     ///
     /// # Errors
     /// As [`AsyncClient::on`].
@@ -170,7 +180,8 @@ impl AsyncClient {
         self.add(pattern, Placement { once: false, prepend: true }, Box::new(listener)).await
     }
 
-    /// As [`AsyncClient::once`], but called before the listeners that are there.
+    /// As [`AsyncClient::once`], but called before the listeners that are there; also
+    /// if it is dropped.
     ///
     /// # Errors
     /// As [`AsyncClient::on`].
@@ -190,13 +201,15 @@ impl AsyncClient {
     ) -> Result<ListenerId, Error> {
         let pattern = Pattern::new(pattern.as_bytes())?;
         let id = self.shared().add_listener(&pattern, placement, listener)?;
-        let mut waited = self.shared().wait_in_force(&pattern).await;
-        if let (Ok(()), Some(wait)) = (&waited, self.shared().options.cluster_wait) {
-            waited = self.wait_for_cluster(wait).await;
-        }
-        waited.inspect_err(|_| {
+        // If it fails or is dropped before all know of it, the listener goes again.
+        let adding = Cleanup::new(|| {
             self.remove_listener(id);
-        })?;
+        });
+        self.shared().wait_in_force(&pattern).await?;
+        if let Some(wait) = self.shared().options.cluster_wait {
+            self.wait_for_cluster(wait).await?;
+        }
+        adding.cancel();
         Ok(id)
     }
 
@@ -221,7 +234,8 @@ impl AsyncClient {
         self.shared().registry.lock().patterns()
     }
 
-    /// The pull style: a stream of the events that match `pattern`.
+    /// The pull style: a stream of the events that match `pattern`. If it is dropped
+    /// before it is complete there is no subscription.
     ///
     /// # Errors
     /// As [`AsyncClient::on`].
@@ -229,7 +243,14 @@ impl AsyncClient {
         let queue = Arc::new(Queue::default());
         lock(&self.shared().subscriptions).push(Arc::downgrade(&queue));
         let filled = Arc::clone(&queue);
+        // A queue that nobody takes from must not hold up the task.
+        let subscribing = Cleanup::new(|| {
+            queue.end();
+            self.drained();
+        });
         let id = self.on(pattern, move |message| filled.push(message.to_owned())).await?;
+        subscribing.cancel();
+        queue.hand_out();
         Ok(AsyncSubscription::new(self.clone(), id, queue))
     }
 
@@ -244,7 +265,8 @@ impl AsyncClient {
     }
 
     /// Ends the connection in order: returns once everything emitted is queued at
-    /// every target and the last listener ran.
+    /// every target and the last listener ran. If it is dropped before that, after its
+    /// first poll, the client ends all the same, but without a limit of time.
     ///
     /// # Errors
     /// As [`Client::disconnect`](crate::Client::disconnect).
@@ -270,7 +292,8 @@ impl AsyncClient {
     /// Returns once the brokers of all machines know of every listener added so
     /// far: an event emitted afterwards anywhere in the cluster is not missed.
     /// Without a link that is at once. See also
-    /// [`Builder::wait_for_cluster`](crate::Builder::wait_for_cluster).
+    /// [`Builder::wait_for_cluster`](crate::Builder::wait_for_cluster). Cancel safe:
+    /// dropping it changes nothing.
     ///
     /// # Errors
     /// [`Error::ClusterIncomplete`] names those that have not confirmed in time;
@@ -283,7 +306,7 @@ impl AsyncClient {
         Error::check_missing(&missing, timeout)
     }
 
-    /// The broker's status, as JSON.
+    /// The broker's status, as JSON. Cancel safe: dropping it changes nothing.
     ///
     /// # Errors
     /// If it does not come in time.
@@ -292,7 +315,7 @@ impl AsyncClient {
     }
 
     /// How long the broker takes to answer, once everything emitted so far is
-    /// queued at every target.
+    /// queued at every target. Cancel safe: dropping it changes nothing.
     ///
     /// # Errors
     /// As [`AsyncClient::status`].
@@ -327,6 +350,31 @@ impl AsyncClient {
     /// The largest payload that the broker takes, in bytes.
     pub fn max_payload(&self) -> usize {
         self.shared().lock().outbound.max_payload()
+    }
+}
+
+/// What is done if a future fails or is dropped before it is complete.
+pub(super) struct Cleanup<F: FnMut()> {
+    act: F,
+    cancelled: bool,
+}
+
+impl<F: FnMut()> Cleanup<F> {
+    pub(super) fn new(act: F) -> Cleanup<F> {
+        Cleanup { act, cancelled: false }
+    }
+
+    /// It is complete: nothing need be done.
+    pub(super) fn cancel(mut self) {
+        self.cancelled = true;
+    }
+}
+
+impl<F: FnMut()> Drop for Cleanup<F> {
+    fn drop(&mut self) {
+        if !self.cancelled {
+            (self.act)();
+        }
     }
 }
 

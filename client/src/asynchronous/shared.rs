@@ -12,6 +12,7 @@ use netcluster_wire::{Pattern, Source};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::client::Cleanup;
 use super::subscription::Queue;
 use crate::builder::Options;
 use crate::error::{DisconnectReason, Error};
@@ -188,15 +189,14 @@ impl Shared {
         encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> u64,
     ) -> Result<String, Error> {
         let (number, receiver) = self.put_question(encode)?;
+        // Also if it is dropped: nobody waits for the answer then.
+        let _asking = Cleanup::new(|| drop(lock(&self.answers).remove(&number)));
         let after =
             self.options.connect_timeout.saturating_add(wait.min(crate::shared::MAX_CLUSTER_WAIT));
         match tokio::time::timeout(after, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(self.closed().unwrap_or(Error::NotConnected)),
-            Err(_) => {
-                lock(&self.answers).remove(&number);
-                Err(Error::Timeout { waiting_for, after })
-            }
+            Err(_) => Err(Error::Timeout { waiting_for, after }),
         }
     }
 

@@ -22,6 +22,8 @@ struct State {
     bytes: usize,
     full: bool,
     ended: bool,
+    /// Somebody can take from it.
+    handed_out: bool,
     waker: Option<Waker>,
 }
 
@@ -36,13 +38,23 @@ impl Queue {
             return;
         }
         state.bytes += message.cost_bytes();
-        state.full |= state.bytes > MAX_SUBSCRIPTION_BYTES;
+        if !state.handed_out && state.bytes > MAX_SUBSCRIPTION_BYTES {
+            // Nothing is promised of what comes before `subscribe` returns.
+            state.messages.clear();
+            state.bytes = message.cost_bytes();
+        }
+        state.full |= state.handed_out && state.bytes > MAX_SUBSCRIPTION_BYTES;
         state.messages.push_back(message);
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// `subscribe` is complete: from now on a full queue makes the task wait.
+    pub(super) fn hand_out(&self) {
+        lock(&self.0).handed_out = true;
     }
 
     /// Whether the task must wait before it reads more.
@@ -91,7 +103,8 @@ impl AsyncSubscription {
         AsyncSubscription { client, listener, queue }
     }
 
-    /// Waits for the next message; `None`: the client disconnected.
+    /// Waits for the next message; `None`: the client disconnected. Cancel safe: if it
+    /// is dropped before it is complete, no message is lost.
     pub async fn recv(&mut self) -> Option<OwnedMessage> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   /run/netcluster/broker.sock        the socket clients connect to
-//!   /run/netcluster/broker.sock.lock   held (flock) as long as a broker lives
+//!   /run/netcluster/broker.sock.lock   held (flock) as long as a broker lives; what
+//!                                      is in it a broker leaves for the next one
 //! ```
 //! Who holds the lock owns the path. The kernel drops the lock with the process,
 //! however it ends, so the successor of a killed broker may remove the stale
@@ -13,6 +14,7 @@
 //! Invariant: only a socket is ever removed, and at the end only the one that
 //! this listener made.
 
+mod note;
 mod path;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +23,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketType};
+
+pub use note::Note;
 
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
 use crate::Peer;
@@ -50,7 +54,7 @@ pub struct LocalListener {
     /// Device and inode of the socket file, to remove only our own.
     identity: (u64, u64),
     /// Held for the listener's life; see the module.
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 impl LocalListener {
@@ -75,7 +79,7 @@ impl LocalListener {
         let identity = path::identity(path)
             .map_err(|error| BindError::system("look at the new socket", error))?;
         // From here on dropping it cleans up.
-        let listener = LocalListener { fd, path: path.to_owned(), identity, _lock: lock };
+        let listener = LocalListener { fd, path: path.to_owned(), identity, lock };
         // Nobody can connect before `listen`, so that there is no moment at which
         // the socket is open to more than `mode` says.
         if let Some(group) = group {
@@ -94,6 +98,12 @@ impl LocalListener {
     /// which hands connections over to the others.
     pub fn for_shards(self, _shards: u16) -> Vec<LocalListener> {
         vec![self]
+    }
+
+    /// What the last broker of this path left for this one, and where this one leaves
+    /// something for the next; if the system has a descriptor for it.
+    pub fn note(&self) -> Option<Note> {
+        rustix::io::fcntl_dupfd_cloexec(&self.lock, 0).ok().map(Note::new)
     }
 
     /// Where it listens.

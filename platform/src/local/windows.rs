@@ -111,6 +111,11 @@ impl LocalListener {
         Ok(LocalListener { name: Arc::new(name), first, pending: PENDING_INSTANCES })
     }
 
+    /// There is none.
+    pub fn note(&self) -> Option<Note> {
+        None
+    }
+
     /// A listener for each of so many shards: all of them accept.
     pub fn for_shards(mut self, shards: u16) -> Vec<LocalListener> {
         let pending = (PENDING_INSTANCES / usize::from(shards.max(1))).max(MIN_PENDING_INSTANCES);
@@ -228,6 +233,25 @@ fn group_identifier(group: &Group) -> Result<String, BindError> {
 /// None.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(u64::MAX)
+}
+
+/// What a broker would leave for its successor: pipes have no file to leave it in.
+#[derive(Debug)]
+pub enum Note {}
+
+impl Note {
+    /// What the predecessor left.
+    pub fn read(&self) -> Vec<u8> {
+        match *self {}
+    }
+
+    /// Leaves this instead.
+    ///
+    /// # Errors
+    /// None.
+    pub fn write(&self, _note: &[u8]) -> io::Result<()> {
+        match *self {}
+    }
 }
 
 /// A pipe has no end of one direction.

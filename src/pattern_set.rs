@@ -15,15 +15,15 @@ const ROUTED_BYTES: usize = 512;
 
 /// The patterns of one client, charged to the memory budget.
 #[derive(Debug)]
-pub struct Listening {
+pub struct PatternSet {
     patterns: BTreeSet<Pattern>,
     charge: Charge,
 }
 
-impl Listening {
+impl PatternSet {
     /// To nothing yet.
-    pub fn new(budget: &Budget) -> Listening {
-        Listening { patterns: BTreeSet::new(), charge: budget.charge_for(Purpose::Patterns, 0) }
+    pub fn new(budget: &Budget) -> PatternSet {
+        PatternSet { patterns: BTreeSet::new(), charge: budget.charge_for(Purpose::Patterns, 0) }
     }
 
     /// What one pattern more would take, here and in the routes of so many shards.
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn what_is_listened_to_is_charged_until_it_is_taken() {
         let budget = Budget::new(1 << 20);
-        let mut listening = Listening::new(&budget);
+        let mut listening = PatternSet::new(&budget);
         let patterns = ["a", "b.*", "c"].map(|text| Pattern::new(text.as_bytes()).unwrap());
         for pattern in &patterns {
             assert!(listening.insert(pattern));

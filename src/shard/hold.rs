@@ -1,0 +1,193 @@
+//! Events that wait until the clients are back that were here before the broker was
+//! restarted; [`crate::returning`] says for whom and how long.
+//!
+//! Requests go on, so that clients can come back: a connection is read up to its first
+//! event, and paused. What had come until the pause took hold is kept, copied, so that
+//! no receive buffers are pinned. Later it is taken as if it had just come.
+//!
+//! Invariant: what a connection sent is taken in its order.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use netcluster_platform::{Conn, Io, Slice};
+use netcluster_wire::{Hello, Source};
+
+use crate::connection::{Blocker, Receiving};
+use crate::inbound::Step;
+use crate::mesh::Message;
+use crate::returning::Listening;
+use crate::timers::Timer;
+
+use super::Shard;
+use super::receive::Fault;
+
+/// The shard that counts who is back.
+const COUNTING_SHARD: u16 = 0;
+
+impl<I: Io> Shard<I> {
+    /// A client says hello that may have been here before a crash: its channel waits
+    /// for others.
+    pub(super) fn hold_for_return(&mut self, hello: &Hello, channel: &Arc<str>) {
+        let config = &self.shared.config;
+        let placement = self.placement.as_ref().expect("a shard that accepts has books");
+        let Source { node, client } = hello.previous;
+        let of_this_run =
+            node == config.node && (placement.is_one_of_many() || placement.has_given(client));
+        if hello.previous == Source::NONE || of_this_run || config.awaited.node != 0 {
+            return;
+        }
+        if self.begin_hold(channel) {
+            for shard in self.mesh.others() {
+                self.mesh.send(shard, Message::Hold(Arc::clone(channel)));
+            }
+        }
+    }
+
+    /// Holds what is emitted in a channel, after a crash. Whether that is new.
+    pub(super) fn begin_hold(&mut self, channel: &Arc<str>) -> bool {
+        let until_ns = self.returning.begin(channel, self.now_ns);
+        if let Some(until_ns) = until_ns {
+            self.timers.set(until_ns, Timer::Hold);
+        }
+        until_ns.is_some()
+    }
+
+    /// A client's subscription is in force; it may be the last that it had before.
+    pub(super) fn subscribed_again(&mut self, conn: Conn) {
+        let connection = self.at(conn);
+        if connection.awaited == 0 {
+            return;
+        }
+        connection.awaited -= 1;
+        let Some(channel) = connection.channel.filter(|_| connection.awaited == 0) else { return };
+        let client = connection.previous_client;
+        let channel = Arc::clone(&self.channels.get(channel).name);
+        if self.id == COUNTING_SHARD {
+            self.is_back(&channel, client);
+        } else {
+            self.mesh.send(COUNTING_SHARD, Message::IsBack(channel, client));
+        }
+    }
+
+    /// A client is back with all its patterns, which every shard knows.
+    pub(super) fn is_back(&mut self, channel: &Arc<str>, client: u32) {
+        if self.returning.is_back(channel, client) {
+            for shard in self.mesh.others() {
+                self.mesh.send(shard, Message::Released(Arc::clone(channel)));
+            }
+            self.release_hold(channel);
+        }
+    }
+
+    /// The time of a channel is over: who is not back is not waited for.
+    pub(super) fn hold_timed_out(&mut self) {
+        for channel in self.returning.overdue(self.now_ns) {
+            tracing::info!(%channel, "not all clients that were here before are back; events go on");
+            self.release_hold(&channel);
+        }
+    }
+
+    /// Nothing waits any more: the broker shuts down.
+    pub(super) fn release_all_holds(&mut self) {
+        for channel in self.returning.overdue(u64::MAX) {
+            self.release_hold(&channel);
+        }
+    }
+
+    /// Lets those go on that wait in a channel.
+    pub(super) fn release_hold(&mut self, channel: &str) {
+        for emitter in self.returning.release(channel) {
+            let conn = Conn(emitter.conn);
+            let Some(connection) = self.find(emitter) else { continue };
+            for chunk in std::mem::take(&mut connection.held) {
+                self.take_chunk(conn, &chunk, 0);
+            }
+            self.unblock(emitter, Blocker::Hold);
+            let ended = |it: &mut crate::connection::Connection| {
+                it.is_open() && it.receiving == Receiving::Ended && !it.is_read_up
+            };
+            if self.find(emitter).is_some_and(ended) && !self.ends_later(conn) {
+                self.disconnect(conn);
+            }
+        }
+    }
+
+    /// Whether events of a connection wait.
+    pub(super) fn is_held(&mut self, conn: Conn) -> bool {
+        if !self.returning.holds_any() {
+            return false;
+        }
+        let Some(channel) = self.at(conn).channel else { return false };
+        let channel = Arc::clone(&self.channels.get(channel).name);
+        self.returning.holds(&channel, self.now_ns)
+    }
+
+    /// Takes the requests of a chunk, from `at` on, up to the first event; what follows
+    /// is kept. Returns whether all of it is dealt with: else events wait no more.
+    pub(super) fn take_requests(
+        &mut self,
+        conn: Conn,
+        chunk: &Bytes,
+        at: &mut usize,
+    ) -> Result<bool, Fault> {
+        let max_payload = self.shared.config.max_payload_bytes;
+        let budget = self.shared.budget.clone();
+        if !self.at(conn).held.is_empty() {
+            self.keep(conn, &[Slice::from(chunk.slice(*at..))]);
+            return Ok(true);
+        }
+        while self.is_held(conn) {
+            let connection = self.at(conn);
+            if !connection.is_open() {
+                return Ok(true);
+            }
+            let step = connection.inbound.next(chunk, at, max_payload, &budget);
+            match step.map_err(Fault::Frame)? {
+                Step::Control(frame) => self.control(conn, &frame),
+                Step::Run { start, .. } => {
+                    self.keep(conn, &[Slice::from(chunk.slice(start..))]);
+                    return Ok(true);
+                }
+                Step::Event(mut pieces) => {
+                    pieces.push(Slice::from(chunk.slice(*at..)));
+                    self.keep(conn, &pieces);
+                    return Ok(true);
+                }
+                Step::Gather => self.stop_receiving(conn),
+                Step::Done => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Keeps what came, and pauses the connection.
+    pub(super) fn keep(&mut self, conn: Conn, pieces: &[Slice]) {
+        let mut kept = BytesMut::with_capacity(pieces.iter().map(Slice::len).sum());
+        pieces.iter().for_each(|piece| kept.extend_from_slice(piece.as_bytes()));
+        let kept = self.shared.budget.own(kept);
+        let connection = self.at(conn);
+        connection.held.push(kept);
+        let (emitter, channel) = (connection.target, connection.channel);
+        let channel = channel.expect("an open connection has a channel");
+        let channel = Arc::clone(&self.channels.get(channel).name);
+        if let Some(until_ns) = self.returning.wait(&channel, emitter, self.now_ns) {
+            self.timers.set(until_ns, Timer::Hold);
+        }
+        self.block(emitter, Blocker::Hold);
+    }
+
+    /// The clients of this shard that listen, for the broker's successor.
+    pub(super) fn listening(&self) -> Vec<Listening> {
+        let listening = self.connections.iter().flatten().filter(|it| !it.patterns.is_empty());
+        let recorded = listening.filter_map(|connection| {
+            Some(Listening {
+                channel: Arc::clone(&self.channels.get(connection.channel?).name),
+                client: connection.target.client,
+                patterns: connection.patterns.len() as u32,
+            })
+        });
+        recorded.collect()
+    }
+}

@@ -1,0 +1,189 @@
+//! A broker that is started again on its machine: what is emitted waits for the clients
+//! that were there before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use netcluster::config::ShardConfig;
+use netcluster::returning::{MAX_HOLD, Record};
+use netcluster::sim::{SimBroker, SimSession};
+use netcluster_platform::sim::{Faults, SimNet};
+use netcluster_wire::{Hello, Kind, Source};
+
+const SEEDS: u64 = 30;
+const EVENTS: u8 = 40;
+const TICK: Duration = Duration::from_millis(1);
+
+/// Sockets for even seeds, pipes for odd ones; one to three shards.
+fn machine(seed: u64) -> (SimNet, usize) {
+    // An accept that fails is tried again a second later: longer than anybody waits.
+    let faults = Faults { accept_failure_permille: 0, ..Faults::rough_without_resets() };
+    let net = SimNet::new(seed, faults);
+    if seed % 2 == 1 {
+        net.keep_connections();
+    }
+    (net, 1 + (seed % 3) as usize)
+}
+
+fn start(seed: u64, (net, shards): &(SimNet, usize), awaited: Record) -> SimBroker {
+    let config = ShardConfig {
+        seed,
+        node: 1 + awaited.node,
+        spill_clients: 1,
+        awaited: Arc::new(awaited),
+        ..ShardConfig::default()
+    };
+    SimBroker::on(net.clone(), *shards, config, 64 << 20, None)
+}
+
+fn came_from(session: &SimSession) -> Hello {
+    Hello { previous: session.source, ..Hello::default() }
+}
+
+/// The patterns that each listener has.
+const PATTERNS: [&str; 3] = ["a.*", "**", "a.b"];
+
+fn listen(broker: &mut SimBroker, hello: &Hello) -> SimSession {
+    let mut listener = broker.join("c", hello);
+    for pattern in PATTERNS {
+        let others = broker.subscribe(&mut listener, pattern);
+        assert!(others.is_empty(), "an event came before all was in force");
+    }
+    listener
+}
+
+fn emit_all(emitter: &mut SimSession) {
+    for number in 0..EVENTS {
+        // Some in a buffer of their own.
+        let bytes = if number == 20 { 20_000 } else { 100 };
+        emitter.emit("a.b", &vec![number; bytes]);
+    }
+    emitter.queue(Kind::Ping, 9, b"", b"");
+}
+
+/// Lets the time pass until the listeners have everything; how long that took.
+fn all_arrive(
+    broker: &mut SimBroker,
+    emitter: &mut SimSession,
+    listeners: &mut [SimSession],
+) -> Duration {
+    let start_ns = broker.net.now_ns();
+    let mut got = vec![Vec::new(); listeners.len()];
+    let mut confirmed = false;
+    for _ in 0..5000 {
+        emitter.push();
+        broker.run_for(TICK);
+        confirmed |= emitter.next_frame().is_some_and(|frame| frame.kind == Kind::Pong);
+        for (listener, got) in listeners.iter_mut().zip(&mut got) {
+            while let Some(frame) = listener.next_frame() {
+                assert_eq!(frame.kind, Kind::Event);
+                got.push(frame.payload[0]);
+            }
+        }
+        if confirmed && got.iter().all(|got| got.len() == usize::from(EVENTS)) {
+            let expected: Vec<u8> = (0..EVENTS).collect();
+            assert!(got.iter().all(|got| *got == expected), "in order");
+            return Duration::from_nanos(broker.net.now_ns() - start_ns);
+        }
+    }
+    panic!("missing: {:?}", got.iter().map(Vec::len).collect::<Vec<_>>());
+}
+
+/// Two listeners and an emitter of a broker that then ends in order.
+fn first_run(seed: u64, machine: &(SimNet, usize)) -> (Vec<Hello>, Hello, Record) {
+    let mut broker = start(seed, machine, Record::default());
+    let listeners =
+        [listen(&mut broker, &Hello::default()), listen(&mut broker, &Hello::default())];
+    let emitter = broker.join("c", &Hello::default());
+    let hellos = listeners.iter().map(came_from).collect();
+    let hello = came_from(&emitter);
+    broker.shut_down();
+    while !broker.has_ended() {
+        broker.run_for(TICK);
+    }
+    drop((listeners, emitter));
+    (hellos, hello, broker.left().expect("a broker that ends in order leaves a record"))
+}
+
+#[test]
+fn what_is_emitted_waits_until_all_are_back_after_an_orderly_restart() {
+    for seed in 0..SEEDS {
+        println!("seed {seed}");
+        let machine = machine(seed);
+        let (hellos, hello, record) = first_run(seed, &machine);
+        // Whoever emits first: one that was there, or one that never was.
+        let hello = if seed % 5 == 0 { Hello::default() } else { hello };
+        let mut broker = start(seed, &machine, record);
+        let mut emitter = broker.join("c", &hello);
+        emit_all(&mut emitter);
+        emitter.push();
+        broker.run_for(Duration::from_millis(40));
+        let mut listeners = vec![listen(&mut broker, &hellos[0])];
+        emitter.push();
+        broker.run_for(Duration::from_millis(40));
+        let waited = broker.net.now_ns();
+        listeners.push(listen(&mut broker, &hellos[1]));
+        all_arrive(&mut broker, &mut emitter, &mut listeners);
+        let took = Duration::from_nanos(broker.net.now_ns() - waited);
+        assert!(took < MAX_HOLD / 2, "with all of them back nothing waits longer: {took:?}");
+    }
+}
+
+#[test]
+fn who_does_not_come_back_is_waited_for_no_longer_than_half_a_second() {
+    for seed in 0..SEEDS {
+        println!("seed {seed}");
+        let machine = machine(seed);
+        let (hellos, hello, record) = first_run(seed, &machine);
+        let mut broker = start(seed, &machine, record);
+        let mut emitter = broker.join("c", &hello);
+        emit_all(&mut emitter);
+        emitter.push();
+        let mut listeners = [listen(&mut broker, &hellos[0])];
+        let took = all_arrive(&mut broker, &mut emitter, &mut listeners);
+        assert!(took < MAX_HOLD + Duration::from_millis(300), "{took:?}");
+        // Other channels were not held, nor is this one any more.
+        let mut other = broker.join("d", &Hello::default());
+        broker.subscribe(&mut other, "a.b");
+        let mut quick = broker.join("d", &Hello::default());
+        emit_all(&mut quick);
+        assert!(all_arrive(&mut broker, &mut quick, &mut [other]) < MAX_HOLD / 2);
+        emit_all(&mut emitter);
+        assert!(all_arrive(&mut broker, &mut emitter, &mut listeners) < MAX_HOLD / 2);
+    }
+}
+
+#[test]
+fn after_a_crash_a_channel_waits_once_somebody_comes_back() {
+    for seed in 0..SEEDS {
+        println!("seed {seed}");
+        let machine = machine(seed);
+        let mut broker = start(seed, &machine, Record::default());
+        let before = |client| Hello { previous: Source { node: 77, client }, ..Hello::default() };
+        let mut emitter = broker.join("c", &before(1));
+        emit_all(&mut emitter);
+        emitter.push();
+        broker.run_for(Duration::from_millis(200));
+        let mut listeners = [listen(&mut broker, &before(2)), listen(&mut broker, &before(3))];
+        all_arrive(&mut broker, &mut emitter, &mut listeners);
+    }
+}
+
+#[test]
+fn a_first_start_delays_nobody() {
+    for seed in 0..SEEDS {
+        println!("seed {seed}");
+        let machine = machine(seed);
+        let mut broker = start(seed, &machine, Record::default());
+        let mut listeners = [listen(&mut broker, &Hello::default())];
+        let mut emitter = broker.join("c", &Hello::default());
+        emit_all(&mut emitter);
+        assert!(all_arrive(&mut broker, &mut emitter, &mut listeners) < MAX_HOLD / 2);
+        // One that was disconnected in this run is none that was here before it.
+        let hello = came_from(&emitter);
+        let mut again = broker.join("c", &hello);
+        drop(emitter);
+        emit_all(&mut again);
+        assert!(all_arrive(&mut broker, &mut again, &mut listeners) < MAX_HOLD / 2);
+    }
+}
