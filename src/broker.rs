@@ -20,6 +20,7 @@ use netcluster_platform::{
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
+use crate::keeper::Keeper;
 use crate::link::options::LinkOptions;
 use crate::mesh::Mesh;
 use crate::placement::Population;
@@ -109,6 +110,7 @@ pub struct Broker {
     threads: Vec<thread::JoinHandle<io::Result<()>>>,
     backend: Kind,
     shards: u16,
+    keeper: Option<Keeper>,
 }
 
 /// Asks a broker to shut down, from any thread.
@@ -154,6 +156,7 @@ impl Broker {
         }
         let listener =
             LocalListener::bind(&config.socket, &config.bind).map_err(StartError::Bind)?;
+        let keeper = listener.keeper(&config.bind);
         let link = match &config.link {
             Some(options) => {
                 Some(uplink::open(options, &mut config.shard).map_err(StartError::Link)?)
@@ -194,29 +197,38 @@ impl Broker {
             threads: Vec::new(),
             backend,
             shards,
+            keeper: None,
         };
-        broker.start_shards(&shared, listener, link, pinned)?;
+        let (accepting, listeners) = mpsc::channel();
+        broker.start_shards(&shared, (listener, listeners), link, pinned)?;
+        if let (Some(keeper), Some(wakers)) = (keeper, broker.shutdown.wakers.get()) {
+            let asked = Arc::clone(&broker.shutdown.asked);
+            let started = Keeper::start(keeper, accepting, wakers[0].clone(), asked);
+            broker.keeper = Some(started.map_err(StartError::Thread)?);
+        }
         Ok(broker)
     }
 
     fn start_shards(
         &mut self,
         shared: &Shared,
-        listener: LocalListener,
+        (listener, listeners): (LocalListener, mpsc::Receiver<LocalListener>),
         mut link: Option<LinkStart<DatagramSockets>>,
         pinned: Option<&[usize]>,
     ) -> Result<(), StartError> {
         let (ready, wakers) = mpsc::channel();
         let mut meshes = Vec::new();
-        let mut listeners = listener.for_shards(self.shards).into_iter();
+        let mut each = listener.for_shards(self.shards).into_iter();
+        let mut listeners = Some(listeners);
         for id in 0..self.shards {
             let (mesh, mesh_of_shard) = mpsc::channel();
             meshes.push(mesh);
             let start = Start {
                 id,
                 core: pinned.map(|cores| cores[usize::from(id) % cores.len()]),
-                listener: listeners.next(),
-                // Shard 0 has it.
+                listener: each.next(),
+                // Shard 0 has these.
+                listeners: listeners.take(),
                 link: link.take(),
                 shared: shared.clone(),
                 ready: ready.clone(),
@@ -286,6 +298,7 @@ impl Broker {
                 .unwrap_or_else(|_| Err(io::Error::other("a shard panicked: this is a bug")));
             result = result.and(ended);
         }
+        self.keeper = None;
         result
     }
 }
@@ -304,6 +317,7 @@ struct Start {
     id: u16,
     core: Option<usize>,
     listener: Option<LocalListener>,
+    listeners: Option<mpsc::Receiver<LocalListener>>,
     link: Option<LinkStart<DatagramSockets>>,
     shared: Shared,
     ready: mpsc::Sender<(u16, io::Result<Waker>)>,
@@ -344,7 +358,7 @@ impl Start {
     where
         I: Io<Socket = LocalSocket, Listener = LocalListener, Sockets = DatagramSockets>,
     {
-        let Start { id, listener, link, shared, ready, mesh, ended: _ended, .. } = self;
+        let Start { id, listener, listeners, link, shared, ready, mesh, ended: _ended, .. } = self;
         // The starter may have given up; then there is no mesh either.
         let io = match io {
             Ok(io) => {
@@ -358,7 +372,11 @@ impl Start {
         };
         drop(ready);
         let Ok(mesh) = mesh.recv() else { return Ok(()) };
-        let result = Shard::new(id, io, shared, mesh, listener, link).and_then(Shard::run);
+        let shard = Shard::new(id, io, shared, mesh, listener, link).map(|shard| match listeners {
+            Some(listeners) => shard.with_listeners(listeners),
+            None => shard,
+        });
+        let result = shard.and_then(Shard::run);
         if let Err(error) = &result {
             tracing::error!(%error, shard = id, "a shard broke; the broker shuts down");
         }

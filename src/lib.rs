@@ -28,6 +28,7 @@ pub mod config;
 pub mod connection;
 pub mod copies;
 pub mod inbound;
+mod keeper;
 pub mod link;
 pub mod mesh;
 pub mod outbound;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use netcluster_platform::{Peer, Waker};
+use netcluster_wire::control::Audience;
 use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
 
 use crate::inbound::Pieces;
@@ -81,6 +82,26 @@ pub enum Message<S> {
         request: u64,
         /// The names of those that have not answered.
         missing: Vec<String>,
+    },
+    /// Count the brokers of other machines that take a channel's events.
+    AudienceWanted {
+        /// The client that asks.
+        target: Target,
+        /// The number of its request.
+        request: u64,
+        /// Who listens on this machine.
+        clients: u64,
+        /// The channel's hash.
+        channel: u64,
+    },
+    /// They are counted.
+    AudienceCounted {
+        /// The client that asked.
+        target: Target,
+        /// The number of its request.
+        request: u64,
+        /// All together.
+        audience: Audience,
     },
     /// Answer with `Passed`: everything sent before is then done.
     Barrier(u64),

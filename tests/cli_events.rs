@@ -114,8 +114,9 @@ fn an_event_is_printed_at_once_also_without_a_count() {
 #[test]
 fn listening_ends_in_time_and_says_if_that_was_early() {
     let broker = Broker::start("auto");
-    broker.on(&["log", "--timeout", "50ms"]).finish().succeeded();
-    let on = broker.on(&["log", "--timeout", "50ms", "--count", "1"]);
+    // Long enough for a busy machine to come to listening.
+    broker.on(&["log", "--timeout", "3s"]).finish().succeeded();
+    let on = broker.on(&["log", "--timeout", "3s", "--count", "1"]);
     on.finish().failed(4, "--count");
 }
 

@@ -288,6 +288,32 @@ fn a_check_finds_the_brokers_that_run_and_how_they_are_reached() {
 }
 
 #[test]
+fn emit_tells_how_many_other_brokers_take_an_event() {
+    let (_, report) = checked(&["--link", "239.255.44.54:44719"]);
+    if !carries_multicast(&report) {
+        return;
+    }
+    // From the second shard the question crosses to the one that has the link.
+    for shards in ["1", "2"] {
+        let options = ["--cluster", "audience", "--shards", shards];
+        let brokers = ["alpha", "beta"].map(|name| linked(44_719, name, &options));
+        let tells = |event: &str, expected: &str| {
+            support::wait_until(expected, || {
+                let done = brokers[0].run(&["emit", event, "x", "--verbose"]).succeeded();
+                done.stdout == format!("{event}: {expected}\n")
+            });
+        };
+        let _here = brokers[0].on(&["here"]);
+        tells("here", "1 client");
+        let there = brokers[1].on(&["there"]);
+        tells("there", "0 clients, and the channel goes to 1 other broker");
+        tells("here", "1 client, and the channel goes to 1 other broker");
+        there.signal(support::Signal::KILL);
+        tells("here", "1 client");
+    }
+}
+
+#[test]
 fn a_check_tells_what_differs_when_a_broker_is_set_up_otherwise() {
     let directory = Directory::new();
     let key = directory.join("key");

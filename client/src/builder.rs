@@ -34,8 +34,6 @@ pub(crate) struct Options {
     pub(crate) disconnect_timeout: Duration,
     pub(crate) cluster_wait: Option<Duration>,
     pub(crate) broker_wait: Duration,
-    /// The socket is the default one, so its directory must be ours.
-    pub(crate) default_socket: bool,
 }
 
 impl Default for Options {
@@ -52,7 +50,6 @@ impl Default for Options {
             disconnect_timeout: Duration::from_secs(5),
             cluster_wait: None,
             broker_wait: Duration::ZERO,
-            default_socket: false,
         }
     }
 }
@@ -170,15 +167,15 @@ impl Builder {
     /// If there is none, it refuses, or does not answer in time. The first
     /// connection is tried once, unless [`Builder::wait_for_broker`] says otherwise.
     pub fn connect(self, path: impl AsRef<Path>) -> Result<Client, Error> {
-        Client::start(self, path.as_ref())
+        Client::start(self, &[path.as_ref().to_owned()])
     }
 
-    /// Connects to the machine's broker at its default socket.
+    /// Connects to the machine's broker: see [`Client::connect_default`].
     ///
     /// # Errors
     /// As [`Builder::connect`] and [`Client::connect_default`].
     pub fn connect_default(self) -> Result<Client, Error> {
-        self.connect(crate::default_socket_path())
+        Client::start(self, &crate::default_socket_paths())
     }
 }
 

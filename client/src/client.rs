@@ -3,20 +3,21 @@
 //! Behind a client are two threads: one reads and runs the listeners (see
 //! `reader.rs`), one writes what emitters leave over (see `outbox/flusher.rs`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netcluster_wire::{Pattern, Source};
+use netcluster_wire::control::Audience;
+use netcluster_wire::{Pattern, Source, check_event};
 
 use crate::builder::Builder;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
 use crate::outbox::Outbox;
-use crate::path::{is_default, place};
+use crate::path::place;
 use crate::reader::{Reader, first_shake};
 use crate::registry::{Command, Listener, ListenerId, Placement};
 use crate::session::Outbound;
@@ -72,11 +73,16 @@ impl Client {
         Client::builder().connect(path)
     }
 
-    /// Connects to the machine's broker at its default socket.
+    /// Connects to the machine's broker: at the socket that the environment names
+    /// (`NETCLUSTER_SOCKET`), and no other; else at the user's own, and if nobody
+    /// listens there at the system's, `/run/netcluster/default.sock`. See
+    /// [`default_socket_paths`](crate::default_socket_paths). A lost connection is made
+    /// again at the same socket.
     ///
     /// # Errors
-    /// As [`Client::connect`]; also if the socket's directory is where anybody may
-    /// create one, such as in `/tmp`, and somebody else may control it.
+    /// As [`Client::connect`]; [`Error::NoneAnswers`] says of each socket why it is not
+    /// used. One in a directory that somebody else may control is not, if it is where
+    /// anybody may create one, such as in `/tmp`.
     pub fn connect_default() -> Result<Client, Error> {
         Client::builder().connect_default()
     }
@@ -86,11 +92,10 @@ impl Client {
         Builder::default()
     }
 
-    pub(crate) fn start(builder: Builder, path: &Path) -> Result<Client, Error> {
-        let Builder { mut options, lifecycle } = builder;
-        let path = place(path);
-        options.default_socket = is_default(&path);
-        let connection = first_shake(&path, &options)?;
+    pub(crate) fn start(builder: Builder, paths: &[PathBuf]) -> Result<Client, Error> {
+        let Builder { options, lifecycle } = builder;
+        let paths: Vec<PathBuf> = paths.iter().map(|path| place(path)).collect();
+        let (path, connection) = first_shake(&paths, &options)?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
         let outbox = Outbox::new(
@@ -334,6 +339,18 @@ impl Client {
         Error::check_missing(&missing, timeout)
     }
 
+    /// Who would get an event of this name if it were emitted now: as many clients and
+    /// brokers as it finds when the broker reads the question, in its order among what
+    /// is emitted here.
+    ///
+    /// # Errors
+    /// If the name is not allowed; else as [`Client::status`].
+    pub fn audience(&self, event: &str) -> Result<Audience, Error> {
+        check_event(event.as_bytes())?;
+        let ask = |outbound: &mut Outbound, out: &mut Vec<u8>| outbound.audience(out, event);
+        read_audience(&self.shared().ask("audience", Duration::ZERO, ask)?)
+    }
+
     /// The broker's status, as JSON.
     ///
     /// # Errors
@@ -351,6 +368,11 @@ impl Client {
         let start = Instant::now();
         self.shared().ask("pong", Duration::ZERO, |outbound, out| outbound.ping(out))?;
         Ok(start.elapsed())
+    }
+
+    /// The socket of its broker.
+    pub fn socket(&self) -> &Path {
+        &self.shared().path
     }
 
     /// Who this client is for others; another one after a reconnect.
@@ -384,6 +406,19 @@ impl Client {
     pub fn in_listener(&self) -> bool {
         self.shared().outbox.on_reader()
     }
+}
+
+/// An answer, as those who wait for answers get it: text.
+pub(crate) fn write_audience(audience: Audience) -> String {
+    format!("{} {}", audience.clients, audience.brokers)
+}
+
+/// The inverse.
+pub(crate) fn read_audience(answer: &str) -> Result<Audience, Error> {
+    let counts = answer.split_once(' ').and_then(|(clients, brokers)| {
+        Some(Audience { clients: clients.parse().ok()?, brokers: brokers.parse().ok()? })
+    });
+    counts.ok_or_else(|| Error::Protocol(format!("{answer:?} is no audience")))
 }
 
 impl std::fmt::Debug for Client {

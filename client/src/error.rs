@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
-use crate::path::ACCESS_ADVICE;
+use crate::path::{ACCESS_ADVICE, SOCKET_VARIABLE};
 use netcluster_wire::control::ControlError;
 use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 
@@ -21,6 +21,19 @@ pub enum Error {
     PermissionDenied {
         /// The socket.
         path: PathBuf,
+    },
+    /// The directory of a default socket may be a stranger's, who would get what is
+    /// emitted.
+    UntrustedSocket {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// None of the default sockets can be used.
+    NoneAnswers {
+        /// Each of them, and why.
+        tried: Vec<(PathBuf, String)>,
     },
     /// The connection could not be made for another reason.
     Connect {
@@ -159,7 +172,16 @@ impl fmt::Display for Error {
                 "no permission to connect to {}: {ACCESS_ADVICE}",
                 path.display()
             ),
-            Error::Connect { path, reason } => {
+            Error::NoneAnswers { tried } => {
+                let tried = tried.iter().map(|(path, why)| format!("{}: {why}", path.display()));
+                write!(
+                    formatter,
+                    "no broker to connect to ({}): start one with `netcluster serve`, or name its \
+                     socket in {SOCKET_VARIABLE}",
+                    tried.collect::<Vec<_>>().join("; ")
+                )
+            }
+            Error::UntrustedSocket { path, reason } | Error::Connect { path, reason } => {
                 write!(formatter, "cannot connect to {}: {reason}", path.display())
             }
             Error::NotConnected => {
@@ -268,7 +290,10 @@ impl Error {
     /// the first connection failed.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Error::BrokerNotRunning { .. } | Error::Connect { .. } | Error::Timeout { .. } => true,
+            Error::BrokerNotRunning { .. }
+            | Error::NoneAnswers { .. }
+            | Error::Connect { .. }
+            | Error::Timeout { .. } => true,
             Error::Kicked { code, .. } => {
                 matches!(code, ErrorCode::Busy | ErrorCode::Shutdown | ErrorCode::HelloTimeout)
             }

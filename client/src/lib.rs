@@ -11,7 +11,7 @@
 //! # Ok::<(), netcluster_client::Error>(())
 //! ```
 //!
-//! - [`Client`]: the blocking client. `asynchronous::AsyncClient`: the same for
+//! - [`Client`]: the blocking client. `AsyncClient`: the same for
 //!   async programs (feature `tokio`).
 //! - [`session`]: the conversation with the broker without IO, for drivers of
 //!   their own.
@@ -44,13 +44,16 @@ mod shared;
 mod stream;
 mod subscription;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncClient;
 pub use backoff::Reconnect;
 pub use builder::{Builder, QueuePolicy};
 pub use client::Client;
 pub use error::{DisconnectReason, Error};
 pub use lifecycle::Lifecycle;
 pub use message::{Message, OwnedMessage};
+pub use netcluster_wire::control::Audience;
 pub use netcluster_wire::{ErrorCode, LossReason, NameError, PatternError, Source};
-pub use path::default_socket_path;
+pub use path::{SOCKET_VARIABLE, default_socket_path, default_socket_paths};
 pub use registry::ListenerId;
 pub use subscription::{RecvError, Subscription};

@@ -2,7 +2,7 @@
 //!
 //! Invariant: it never waits for a write, nor for a lock held during one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,10 +12,11 @@ use netcluster_wire::{ErrorCode, LossReason, Source, Welcome};
 
 use crate::backoff::{Backoff, FirstTries};
 use crate::builder::Options;
+use crate::client::write_audience;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
-use crate::path::check_directory;
+use crate::path::{Search, check_directory, is_default};
 use crate::registry::Standing;
 use crate::session::{Inbound, Outbound, ReceiveBuffer, SessionEvent};
 use crate::shared::{Shared, requested};
@@ -36,12 +37,27 @@ pub(crate) struct Welcomed {
 }
 
 /// Connects for the first time, as often as it is to be tried.
-pub(crate) fn first_shake(path: &Path, options: &Options) -> Result<Welcomed, Error> {
+pub(crate) fn first_shake(
+    paths: &[PathBuf],
+    options: &Options,
+) -> Result<(PathBuf, Welcomed), Error> {
     let mut tries = FirstTries::new(Instant::now(), options.broker_wait);
     loop {
-        match shake_hands(path, options, Source::NONE) {
-            Ok(welcomed) => return Ok(welcomed),
+        match find_broker(paths, options) {
+            Ok(found) => return Ok(found),
             Err(error) => std::thread::sleep(tries.pause(error, Instant::now())?),
+        }
+    }
+}
+
+/// Connects to the broker at the first of these sockets that has one.
+fn find_broker(paths: &[PathBuf], options: &Options) -> Result<(PathBuf, Welcomed), Error> {
+    let mut search = Search::new(paths);
+    loop {
+        let path = search.next()?;
+        match shake_hands(&path, options, Source::NONE) {
+            Ok(connection) => return Ok((path, connection)),
+            Err(error) => search.failed(error)?,
         }
     }
 }
@@ -51,7 +67,7 @@ fn shake_hands(path: &Path, options: &Options, previous: Source) -> Result<Welco
     let timeout = options.connect_timeout;
     let mut out = Vec::new();
     Outbound::new().hello(&mut out, &options.channel, &options.hello(previous))?;
-    if options.default_socket {
+    if is_default(path) {
         check_directory(path)?;
     }
     let deadline = Instant::now() + timeout;
@@ -362,6 +378,9 @@ impl Reader {
             SessionEvent::Bye { .. } => return Some(DisconnectReason::BrokerClosed),
             SessionEvent::Cluster { token, missing } => {
                 shared.answer(token, || missing.to_owned());
+            }
+            SessionEvent::Audience { token, audience } => {
+                shared.answer(token, || write_audience(audience));
             }
             SessionEvent::Stats { token, json } => {
                 shared.answer(token, || String::from_utf8_lossy(json).into_owned());

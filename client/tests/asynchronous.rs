@@ -8,9 +8,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use netcluster_client::asynchronous::AsyncClient;
-use netcluster_client::{Client, DisconnectReason, Error, Lifecycle, Reconnect, RecvError};
+use netcluster_client::{
+    AsyncClient, Client, DisconnectReason, Error, Lifecycle, Reconnect, RecvError,
+};
 use netcluster_wire::Kind;
+use netcluster_wire::control::Audience;
 use support::{Broker, PATIENCE, until};
 
 async fn next(receiver: &Receiver<Lifecycle>) -> Lifecycle {
@@ -67,6 +69,8 @@ async fn it_works_on_one_thread_with_the_blocking_client_at_the_other_end() {
     client.ping().await.unwrap();
     assert_eq!(client.confirmed_sequence(), 1);
     assert_eq!(client.status().await.unwrap(), "{\"clients\":1}");
+    assert_eq!(client.audience("four").await.unwrap(), Audience { clients: 4, brokers: 1 });
+    assert!(matches!(client.audience("a.*").await, Err(Error::Name(_))));
     assert!(matches!(client.on("refused", |_| {}).await, Err(Error::PatternRefused(_))));
     client.disconnect().await.unwrap();
     assert!(matches!(client.emit("a", "").await, Err(Error::Disconnected(_))));

@@ -106,6 +106,7 @@ async fn questions_and_flushes_that_are_dropped_change_nothing() {
         // They may be complete by then.
         drop(polled(polls, client.ping()).await);
         drop(polled(polls, client.status()).await);
+        drop(polled(polls, client.audience("a")).await);
         drop(polled(polls, client.flush()).await);
         drop(polled(polls, client.wait_for_cluster(Duration::from_millis(1))).await);
         client.ping().await.unwrap();

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use netcluster_client::{Client, DisconnectReason, Error, ErrorCode, Lifecycle, Reconnect};
+use netcluster_wire::control::Audience;
 use netcluster_wire::frame::encode;
 use netcluster_wire::{Kind, LossReason, Source, control};
 use support::{Broker, PATIENCE, until};
@@ -196,6 +197,8 @@ fn ping_and_status_answer_and_confirm() {
     client.ping().unwrap();
     assert_eq!(client.confirmed_sequence(), 1);
     assert_eq!(client.status().unwrap(), "{\"clients\":1}");
+    assert_eq!(client.audience("four").unwrap(), Audience { clients: 4, brokers: 1 });
+    assert!(matches!(client.audience("a.*"), Err(Error::Name(_))));
 }
 
 #[test]

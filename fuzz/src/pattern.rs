@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
     if as_text {
         // A small alphabet, so that random bytes match now and then.
         for byte in name.iter_mut().chain(&mut rest) {
-            *byte = b"ab..*\n"[usize::from(*byte) % 6];
+            *byte = b"aab...*\n/#"[usize::from(*byte) % 10];
         }
     }
     let mut trie = Trie::new(1);
@@ -72,6 +72,14 @@ fn is_good(text: &[u8]) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len())
         && std::str::from_utf8(text).is_ok()
         && deep <= MAX_DEEP_WILDCARDS
+        && !split(text).into_iter().any(is_foreign)
+}
+
+/// A wildcard as other systems write it.
+fn is_foreign(token: &[u8]) -> bool {
+    let stands_alone = |sign: &[u8]| token.split(|&byte| byte == b'/').any(|part| part == sign);
+    token.contains(&b'*') && token != b"*" && token != b"**"
+        || [&b">"[..], b"#", b"+"].into_iter().any(stands_alone)
 }
 
 fn split(text: &[u8]) -> Vec<&[u8]> {

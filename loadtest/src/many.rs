@@ -152,6 +152,7 @@ impl Connection {
                 SessionEvent::Lost { .. }
                 | SessionEvent::Cluster { .. }
                 | SessionEvent::Pong { .. }
+                | SessionEvent::Audience { .. }
                 | SessionEvent::Stats { .. } => {}
             }
         }

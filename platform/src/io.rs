@@ -201,7 +201,8 @@ pub trait Io: DatagramIo {
     /// back ends of a broker.
     fn hands_over(&self) -> bool;
 
-    /// Starts to accept on `listener`, until [`Io::stop_accept`].
+    /// Starts to accept on `listener`, until [`Io::stop_accept`]; in place of the one
+    /// that it accepted on so far, if there is one.
     ///
     /// # Errors
     /// What the system says of registering it.

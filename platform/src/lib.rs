@@ -26,6 +26,7 @@ mod host;
 mod io;
 mod local;
 mod memory;
+mod output;
 #[cfg(windows)]
 pub mod pipe;
 mod poll;
@@ -51,9 +52,10 @@ pub use io::{
 };
 pub use local::{
     BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
-    SEND_BUFFER_BYTES, account_name, raise_descriptor_limit,
+    SEND_BUFFER_BYTES, SocketKeeper, account_name, listening_pid, raise_descriptor_limit,
 };
 pub use memory::memory_total_bytes;
+pub use output::wait_until_unread;
 pub use poll::{PollConfig, PollIo};
 pub use pool::{BufferIndex, BufferPool, MAX_BUFFER_BYTES, MAX_BUFFERS, PAGE_BYTES};
 pub use slice::{MAX_CHUNK_BYTES, Slice};

@@ -2,7 +2,8 @@
 //!
 //! On Unix they are sockets with a file's name, on Windows named pipes. Each system
 //! has its sibling, which supplies `LocalListener`, `LocalSocket`, `MAX_PATH_BYTES`,
-//! `PATH_ADVICE`, `raise_descriptor_limit` and `account_name`.
+//! `PATH_ADVICE`, `SocketKeeper`, `listening_pid`, `raise_descriptor_limit` and
+//! `account_name`.
 //!
 //! It does not accept or transfer anything: the back ends do.
 
@@ -19,7 +20,8 @@ use windows as system;
 
 pub use error::BindError;
 pub use system::{
-    LocalListener, LocalSocket, MAX_PATH_BYTES, Note, account_name, raise_descriptor_limit,
+    LocalListener, LocalSocket, MAX_PATH_BYTES, Note, SocketKeeper, account_name, listening_pid,
+    raise_descriptor_limit,
 };
 pub(crate) use system::{end_receiving, end_sending};
 

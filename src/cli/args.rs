@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use netcluster_client::{Builder, Client, default_socket_paths};
+use netcluster_platform::listening_pid;
+
+use super::failure::Failure;
 use super::link::LinkArgs;
 use super::service::ServiceArgs;
 use super::settings::Settings;
@@ -55,16 +59,20 @@ Examples:
   netcluster serve --link --cluster office --key-file /etc/netcluster/key";
 
 const EMIT_EXAMPLES: &str = "\
-It ends when the broker has queued the events for all their listeners.
+It ends when the broker has queued the events for all their listeners. While it reads lines it
+outlives brokers: it says when the connection breaks, goes on when it is back, and fails at the
+end if events were on their way.
 
 Examples:
   netcluster emit log 'disk full'
   netcluster emit sensor.cpu '{\"percent\": 12}' --json
+  netcluster emit image --file cat.png
   tail -f app.log | netcluster emit log.app";
 
 const ON_EXAMPLES: &str = "\
 Patterns: `*` stands for one token between dots, `**` for any number of them, also none. An
-event that matches several patterns is printed once.
+event that matches several patterns is printed once. Wildcards of other systems (`log.>`,
+`log.#`, `log/+`, `log*`) are refused.
 
 Formats:
   text   the event's name and its data; control characters and what is not UTF-8 escaped
@@ -143,16 +151,32 @@ pub struct ServeArgs {
 /// How to reach the broker.
 #[derive(Debug, Args)]
 pub struct SocketArgs {
-    /// The broker's socket [default: /run/netcluster/default.sock for root, else
-    /// $XDG_RUNTIME_DIR/netcluster/default.sock, else /tmp/netcluster-UID/default.sock]
+    /// The broker's socket [default: $NETCLUSTER_SOCKET if it is set, else the user's own,
+    /// $XDG_RUNTIME_DIR/netcluster/default.sock or /tmp/netcluster-UID/default.sock, else the
+    /// system's, /run/netcluster/default.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Wait so long for a broker that is not there yet
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub wait: Option<Duration>,
 }
 
 impl SocketArgs {
-    /// Where to connect.
-    pub fn path(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(netcluster_client::default_socket_path)
+    /// The first of the sockets that are tried at which a process listens, whether it
+    /// answers or not, and that process.
+    pub fn listening(&self) -> Option<(PathBuf, u32)> {
+        let paths = self.socket.clone().map_or_else(default_socket_paths, |socket| vec![socket]);
+        paths.into_iter().find_map(|path| listening_pid(&path).map(|pid| (path, pid)))
+    }
+
+    /// Connects.
+    pub fn connect(&self, builder: Builder) -> Result<Client, Failure> {
+        let builder = builder.wait_for_broker(self.wait.unwrap_or_default());
+        let client = match &self.socket {
+            Some(socket) => builder.connect(socket),
+            None => builder.connect_default(),
+        };
+        Ok(client?)
     }
 }
 
@@ -164,6 +188,9 @@ pub struct EmitArgs {
     pub event: String,
     /// The data; without it, each line of standard input is the data of one event
     pub data: Option<String>,
+    /// Emit this file as it is, as one event; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub file: Option<PathBuf>,
     /// The broker.
     #[command(flatten)]
     pub socket: SocketArgs,
@@ -173,6 +200,10 @@ pub struct EmitArgs {
     /// Check that the data (each line) is JSON, and emit it in compact form
     #[arg(long)]
     pub json: bool,
+    /// Print how many clients of this machine get each event, and to how many other brokers
+    /// its channel goes
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// `netcluster on`.
@@ -195,6 +226,9 @@ pub struct OnArgs {
     /// How to print events
     #[arg(long, default_value = "text")]
     pub format: Format,
+    /// What happens when the output is not read fast enough
+    #[arg(long, default_value = "pace")]
+    pub queue: Queue,
     /// The broker.
     #[command(flatten)]
     pub socket: SocketArgs,
@@ -204,6 +238,15 @@ pub struct OnArgs {
     /// Do not tell on standard error that listening began, ended or began again
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What the broker does for an `on` that falls behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Queue {
+    /// Emitters wait
+    Pace,
+    /// The oldest events are lost, which is told; nobody waits
+    Latest,
 }
 
 /// How `on` prints events.

@@ -1,43 +1,120 @@
 //! `netcluster emit`: one event, or one for each line of standard input.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::fs::File;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use netcluster_client::{Client, Reconnect};
 
 use super::args::EmitArgs;
 use super::failure::{Code, Failure};
+use super::standing::Standing;
 
 /// How long the end waits until all events are queued for their listeners: longer
 /// than a broker bears with a stuck listener, many times over.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Stands for standard input where a file is named.
+const STANDARD_INPUT: &str = "-";
 
 /// Emits.
 pub fn run(args: &EmitArgs) -> Result<(), Failure> {
     // Before connecting, so that a mistake is told even without a broker.
     netcluster_wire::name::check_event(args.event.as_bytes())
         .map_err(|error| Failure::usage(format_args!("event name refused: {error}")))?;
-    let data = args.data.as_deref().map(|data| prepare(args, data.as_bytes())).transpose();
-    let data = data.map_err(|error| error.context("DATA"))?;
+    match (&args.data, &args.file) {
+        (Some(data), _) => {
+            let data = prepare(args, data.as_bytes()).map_err(|error| error.context("DATA"))?;
+            let client = connect_once(args)?;
+            finish(&client, emit(args, &client, &data))
+        }
+        (None, Some(file)) => emit_file(args, file),
+        (None, None) => emit_lines(args),
+    }
+}
 
-    let client = Client::builder()
-        .channel(&args.channel.0)
-        .name("netcluster emit")
-        // Events written just before a connection broke are in doubt: better to
-        // say so than to go on.
-        .reconnect(Reconnect::Never)
-        .disconnect_timeout(DISCONNECT_TIMEOUT)
-        .connect(args.socket.path())?;
-    let emitted = match data {
-        Some(data) => client.emit(&args.event, data).map_err(Failure::from),
-        None => emit_lines(args, &client),
-    };
-    // Also after a bad line: what was emitted before it is to arrive.
+/// Connects for one event: if the connection breaks behind it, it is in doubt, and that
+/// is better said than gone on from.
+fn connect_once(args: &EmitArgs) -> Result<Client, Failure> {
+    args.socket.connect(
+        Client::builder()
+            .channel(&args.channel.0)
+            .name("netcluster emit")
+            .reconnect(Reconnect::Never)
+            .disconnect_timeout(DISCONNECT_TIMEOUT),
+    )
+}
+
+/// Also after a mistake: what was emitted before it is to arrive.
+fn finish(client: &Client, emitted: Result<(), Failure>) -> Result<(), Failure> {
     let disconnected = client.disconnect().map_err(Failure::from);
     emitted.and(disconnected)
 }
 
-fn emit_lines(args: &EmitArgs, client: &Client) -> Result<(), Failure> {
+/// Emits once, and says who gets it if that was asked for.
+fn emit(args: &EmitArgs, client: &Client, data: &[u8]) -> Result<(), Failure> {
+    if args.verbose {
+        let audience = client.audience(&args.event)?;
+        let mut text = format!("{}: ", args.event);
+        text.push_str(&counted(audience.clients, "client"));
+        if audience.brokers > 0 {
+            let brokers = counted(audience.brokers, "other broker");
+            text.push_str(&format!(", and the channel goes to {brokers}"));
+        }
+        let told = writeln!(io::stdout(), "{text}");
+        told.or_else(|error| Failure::output(&error))?;
+    }
+    Ok(client.emit(&args.event, data)?)
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Emits a file as one event.
+fn emit_file(args: &EmitArgs, file: &Path) -> Result<(), Failure> {
+    let name = if file == Path::new(STANDARD_INPUT) { "standard input" } else { "the file" };
+    let unreadable = |error: io::Error| {
+        let text = format!("cannot read {name} {}: {error}", file.display());
+        Failure::other(text)
+    };
+    let mut input: Box<dyn Read> = match file == Path::new(STANDARD_INPUT) {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(file).map_err(unreadable)?),
+    };
+    let client = connect_once(args)?;
+    let limit = client.max_payload();
+    let mut data = Vec::new();
+    // No more than could be emitted, however large the file.
+    input.by_ref().take(limit as u64 + 1).read_to_end(&mut data).map_err(unreadable)?;
+    if data.len() > limit {
+        return Err(Failure::other(format_args!(
+            "{name} {} is longer than {limit} bytes, the broker's limit: split it, or raise \
+             --max-payload on the broker",
+            file.display()
+        )));
+    }
+    let data = prepare(args, &data).map_err(|error| error.context(file.display()))?;
+    finish(&client, emit(args, &client, &data))
+}
+
+/// Emits each line, over restarts of the broker.
+fn emit_lines(args: &EmitArgs) -> Result<(), Failure> {
+    let standing = Standing::default();
+    let builder = Client::builder()
+        .channel(&args.channel.0)
+        .name("netcluster emit")
+        .disconnect_timeout(DISCONNECT_TIMEOUT)
+        .on_lifecycle(standing.listener());
+    let client = args.socket.connect(builder)?;
+    let emitted = standing.while_confirming(&client, || read_lines(args, &client, &standing));
+    let settled = standing.settle(&client, DISCONNECT_TIMEOUT);
+    let ended = finish(&client, emitted.and(settled));
+    ended.and_then(|()| standing.check_doubts())
+}
+
+fn read_lines(args: &EmitArgs, client: &Client, standing: &Standing) -> Result<(), Failure> {
     let input = io::stdin();
     if input.is_terminal() {
         super::output::notice(format_args!(
@@ -47,9 +124,9 @@ fn emit_lines(args: &EmitArgs, client: &Client) -> Result<(), Failure> {
     }
     let mut input = input.lock();
     let mut line = Vec::new();
-    let limit = client.max_payload();
     for number in 1_u64.. {
         let context = |failure: Failure| failure.context(format_args!("line {number}"));
+        let limit = client.max_payload();
         match read_line(&mut input, &mut line, limit) {
             Ok(Line::Whole) => {}
             Ok(Line::End) => break,
@@ -66,7 +143,13 @@ fn emit_lines(args: &EmitArgs, client: &Client) -> Result<(), Failure> {
             }
         }
         let data = prepare(args, &line).map_err(context)?;
-        client.emit(&args.event, data).map_err(|error| context(error.into()))?;
+        loop {
+            match emit(args, client, &data) {
+                Err(failure) if failure.is_passing() => standing.wait_connected(None)?,
+                emitted => break emitted.map_err(context)?,
+            }
+        }
+        standing.emitted(client.last_sequence());
     }
     Ok(())
 }

@@ -25,12 +25,13 @@ pub struct Failure {
     code: Code,
     /// Nothing is printed if empty.
     message: String,
+    passing: bool,
 }
 
 impl Failure {
     /// A failure of this kind.
     pub fn new(code: Code, message: impl fmt::Display) -> Failure {
-        Failure { code, message: message.to_string() }
+        Failure { code, message: message.to_string(), passing: false }
     }
 
     /// What was typed or configured is wrong.
@@ -56,6 +57,17 @@ impl Failure {
     pub fn context(mut self, context: impl fmt::Display) -> Failure {
         self.message = format!("{context}: {}", self.message);
         self
+    }
+
+    /// The same with something to know behind the message.
+    pub fn note(mut self, note: impl fmt::Display) -> Failure {
+        self.message = format!("{} ({note})", self.message);
+        self
+    }
+
+    /// Whether it is that there is no connection at the moment.
+    pub fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// Tells the user.
@@ -87,7 +99,9 @@ impl From<Error> for Failure {
         let code = match &error {
             Error::Name(_) | Error::Pattern(_) | Error::PatternRefused(_) => Code::Usage,
             Error::BrokerNotRunning { .. }
+            | Error::NoneAnswers { .. }
             | Error::PermissionDenied { .. }
+            | Error::UntrustedSocket { .. }
             | Error::Connect { .. }
             | Error::NotConnected
             | Error::Disconnected(_)
@@ -97,6 +111,7 @@ impl From<Error> for Failure {
             | Error::Timeout { .. } => Code::NoBroker,
             _ => Code::Failure,
         };
-        Failure::new(code, error)
+        let passing = matches!(error, Error::NotConnected);
+        Failure { passing, ..Failure::new(code, error) }
     }
 }

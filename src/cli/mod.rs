@@ -5,6 +5,8 @@
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
 //!   a command.
+//! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
+//!   `table`: what is printed; `signals`: what asks to end.
 //! - `failure`: why a command failed, and the exit code that goes with it.
 //!
 //! Invariant: standard output carries the result alone; notices, the log and
@@ -24,6 +26,7 @@ mod serve;
 mod service;
 mod settings;
 mod signals;
+mod standing;
 mod status;
 mod table;
 mod values;
@@ -40,7 +43,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Service(args) => service::run(args),
         Command::Emit(args) => emit::run(&args),
-        Command::On(args) => on::run(&args),
+        Command::On(args) => on::run(args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Link(args) => link::run(&args),

@@ -1,16 +1,25 @@
 //! `netcluster on`: prints events until it has enough, or is told to end.
+//!
+//! The main thread does nothing but wait for the end, so that it hears signals and the
+//! clock while another connects, and while nobody reads the output.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use netcluster_client::{Client, DisconnectReason, Lifecycle, Message, Source};
+use netcluster_client::{Client, DisconnectReason, Lifecycle, Message, QueuePolicy, Source};
 use netcluster_wire::Pattern;
 
-use super::args::{Format, OnArgs};
+use super::args::{Format, OnArgs, Queue};
 use super::failure::{Code, Failure};
-use super::output::{Ended, Output, notice};
+use super::output::{Ended, Output, Settled, notice};
 use super::render;
 use super::signals;
+
+/// How long an output that nobody reads may hold up the end.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Why listening ends.
 enum End {
@@ -20,10 +29,12 @@ enum End {
     Signal,
     /// The client gave up; why was told as a notice.
     Closed,
+    /// It did not come to listening.
+    Failed(Failure),
 }
 
 /// Prints events.
-pub fn run(args: &OnArgs) -> Result<(), Failure> {
+pub fn run(args: OnArgs) -> Result<(), Failure> {
     // Before connecting, so that a mistake is told even without a broker.
     for pattern in &args.patterns {
         Pattern::new(pattern.as_bytes()).map_err(|error| {
@@ -31,25 +42,84 @@ pub fn run(args: &OnArgs) -> Result<(), Failure> {
         })?;
     }
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
-    let output = Arc::new(Output::new());
+    let thread = |error: io::Error| Failure::other(format_args!("cannot start a thread: {error}"));
+    let output = Output::start().map_err(thread)?;
     let ending = Arc::clone(&output);
     signals::on_first(move || ending.end(End::Signal))?;
 
-    let socket = args.socket.path();
+    let args = Arc::new(args);
+    let listening = Arc::new(AtomicBool::new(false));
+    let (told, given, filled) = (Arc::clone(&listening), Arc::clone(&args), Arc::clone(&output));
+    let listen = move || match listen(&given, &filled) {
+        Ok(_client) => {
+            told.store(true, Ordering::Release);
+            loop {
+                // The client is to live as long as the process.
+                thread::park();
+            }
+        }
+        Err(failure) => filled.end(End::Failed(failure)),
+    };
+    thread::Builder::new().name("listen".into()).spawn(listen).map_err(thread)?;
+
+    let ended = output.wait(deadline);
+    let settled = output.settle(match ended {
+        Ended::Told(End::Enough | End::Closed) => deadline,
+        _ => Some(Instant::now() + GRACE),
+    });
+    let settled = match settled {
+        // A signal, or the time is over.
+        Settled::Disturbed | Settled::Late if matches!(ended, Ended::Told(End::Enough)) => {
+            output.settle(Some(Instant::now() + GRACE))
+        }
+        settled => settled,
+    };
+    if settled != Settled::Written && !matches!(ended, Ended::Broken(_)) {
+        notice("the output was not read: the end of it is missing");
+    }
+    let missing = |text: &str| {
+        let timeout = args.timeout.unwrap_or_default();
+        let text = format_args!("{text} within {timeout:?}");
+        Err(Failure::new(Code::Timeout, text))
+    };
+    match ended {
+        Ended::Told(End::Enough) if settled != Settled::Written => {
+            missing("the output was not read to its end")
+        }
+        Ended::Told(End::Enough | End::Signal) => Ok(()),
+        Ended::Told(End::Failed(failure)) => Err(failure),
+        Ended::Told(End::Closed) => {
+            let text = "the connection ended, and connecting again makes no sense";
+            Err(Failure::new(Code::NoBroker, text))
+        }
+        Ended::Broken(error) => Failure::output(&error),
+        Ended::Late if !listening.load(Ordering::Acquire) => {
+            let timeout = args.timeout.unwrap_or_default();
+            let text = format_args!("no broker answered within {timeout:?}");
+            Err(Failure::new(Code::NoBroker, text))
+        }
+        Ended::Late if args.count.is_none() => Ok(()),
+        Ended::Late => missing("fewer events than --count asks for came"),
+    }
+}
+
+/// Connects, and prints from then on.
+fn listen(args: &OnArgs, output: &Arc<Output<End>>) -> Result<Client, Failure> {
     let quiet = args.quiet;
-    let closing = Arc::clone(&output);
+    let closing = Arc::clone(output);
     let mut builder = Client::builder().channel(&args.channel.0).name("netcluster on");
+    if args.queue == Queue::Latest {
+        builder = builder.queue(QueuePolicy::Latest);
+    }
     if let Some(wait) = args.wait_cluster {
         builder = builder.wait_for_cluster(wait);
     }
-    let client = builder
-        .on_lifecycle(move |happened| match happened {
-            Lifecycle::Closed(_) => closing.end(End::Closed),
-            _ => tell(happened, quiet),
-        })
-        .connect(&socket)?;
-    let printer = Arc::new(std::sync::Mutex::new(Printer {
-        output: Arc::clone(&output),
+    let client = args.socket.connect(builder.on_lifecycle(move |happened| match happened {
+        Lifecycle::Closed(_) => closing.end(End::Closed),
+        _ => tell(happened, quiet),
+    }))?;
+    let printer = Arc::new(Mutex::new(Printer {
+        output: Arc::clone(output),
         format: args.format,
         left: args.count,
         latest: None,
@@ -71,23 +141,10 @@ pub fn run(args: &OnArgs) -> Result<(), Failure> {
             "listening to {} on channel {} of {}",
             patterns.join(" "),
             render::escaped(&args.channel.0),
-            socket.display()
+            client.socket().display()
         ));
     }
-    match output.pump(deadline) {
-        Ended::Told(End::Enough | End::Signal) => Ok(()),
-        Ended::Told(End::Closed) => {
-            let text = "the connection ended, and connecting again makes no sense";
-            Err(Failure::new(Code::NoBroker, text))
-        }
-        Ended::Broken(error) => Failure::output(&error),
-        Ended::Late if args.count.is_none() => Ok(()),
-        Ended::Late => {
-            let timeout = args.timeout.unwrap_or_default();
-            let text = format_args!("fewer events than --count asks for came within {timeout:?}");
-            Err(Failure::new(Code::Timeout, text))
-        }
-    }
+    Ok(client)
 }
 
 struct Printer {

@@ -3,17 +3,21 @@
 //!
 //! One thread writes events, another flushes as soon as there is something: a
 //! lone event is seen at once, many share a system call, and no timer is needed.
-//! What fills the buffer faster than the reader of the output takes it waits.
+//! What fills the buffer faster than the reader of the output takes it waits. Whoever
+//! decides about the end is a third thread and never touches the output, so that it
+//! hears signals and clocks while nobody reads.
 
 use std::fmt;
 use std::io::{self, BufWriter, Stdout, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 /// What is gathered at most before it is written, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Shared by the thread that writes and the one that flushes and waits for the end.
+/// Shared by the thread that writes, the one that flushes, and the one that waits for
+/// the end.
 pub struct Output<E> {
     writer: Mutex<BufWriter<Stdout>>,
     state: Mutex<State<E>>,
@@ -21,29 +25,53 @@ pub struct Output<E> {
 }
 
 struct State<E> {
-    /// Something was written since the last flush.
+    /// Something was written since the last flush began.
     pending: bool,
+    /// A flush is under way.
+    flushing: bool,
     end: Option<E>,
+    broken: Option<io::Error>,
 }
 
-/// Why [`Output::pump`] returned.
+/// Why [`Output::wait`] returned.
 pub enum Ended<E> {
     /// By [`Output::end`].
     Told(E),
     /// It was time.
     Late,
-    /// Standard output cannot be written.
+    /// Standard output cannot be written, or nobody reads it any more.
     Broken(io::Error),
 }
 
-impl<E> Output<E> {
+/// What [`Output::settle`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// All of it is written.
+    Written,
+    /// It cannot be, or something else told it to end.
+    Disturbed,
+    /// It was time.
+    Late,
+}
+
+impl<E: Send + 'static> Output<E> {
     /// Nothing written yet.
-    pub fn new() -> Output<E> {
-        Output {
+    pub fn start() -> io::Result<Arc<Output<E>>> {
+        let output = Arc::new(Output {
             writer: Mutex::new(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())),
-            state: Mutex::new(State { pending: false, end: None }),
+            state: Mutex::new(State { pending: false, flushing: false, end: None, broken: None }),
             changed: Condvar::new(),
-        }
+        });
+        let flushing = Arc::clone(&output);
+        thread::Builder::new().name("output".into()).spawn(move || flushing.flush())?;
+        let watching = Arc::clone(&output);
+        let watch = move || {
+            if netcluster_platform::wait_until_unread() {
+                watching.fail(io::ErrorKind::BrokenPipe.into());
+            }
+        };
+        thread::Builder::new().name("reader".into()).spawn(watch)?;
+        Ok(output)
     }
 
     /// Writes something; what goes wrong shows when it is flushed.
@@ -53,46 +81,93 @@ impl<E> Output<E> {
         let mut state = lock(&self.state);
         if !state.pending {
             state.pending = true;
-            self.changed.notify_one();
+            self.changed.notify_all();
         }
     }
 
     /// Ends it; the first reason counts. Never waits for the output.
     pub fn end(&self, why: E) {
         lock(&self.state).end.get_or_insert(why);
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
-    /// Flushes what is written until the end.
-    pub fn pump(&self, deadline: Option<Instant>) -> Ended<E> {
+    fn fail(&self, error: io::Error) {
+        lock(&self.state).broken.get_or_insert(error);
+        self.changed.notify_all();
+    }
+
+    /// Flushes whatever is written, as long as it can be.
+    fn flush(&self) {
         loop {
-            let mut late = false;
             let mut state = lock(&self.state);
-            while !state.pending && state.end.is_none() && !late {
-                state = match deadline {
-                    None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                    Some(deadline) => {
-                        let wait = deadline.saturating_duration_since(Instant::now());
-                        let waited = self.changed.wait_timeout(state, wait);
-                        waited.unwrap_or_else(PoisonError::into_inner).0
-                    }
-                };
-                late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            while !state.pending {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            late = late || deadline.is_some_and(|deadline| Instant::now() >= deadline);
             state.pending = false;
-            let end = state.end.take();
+            state.flushing = true;
             drop(state);
-            if let Err(error) = lock(&self.writer).flush() {
-                return Ended::Broken(error);
-            }
-            match end {
-                Some(why) => return Ended::Told(why),
-                None if late => return Ended::Late,
-                None => {}
+            let flushed = lock(&self.writer).flush();
+            lock(&self.state).flushing = false;
+            self.changed.notify_all();
+            if let Err(error) = flushed {
+                return self.fail(error);
             }
         }
     }
+
+    /// Waits for the end.
+    pub fn wait(&self, deadline: Option<Instant>) -> Ended<E> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(why) = state.end.take() {
+                return Ended::Told(why);
+            }
+            if let Some(error) = state.broken.take() {
+                return Ended::Broken(error);
+            }
+            if is_over(deadline) {
+                return Ended::Late;
+            }
+            state = self.wait_change(state, deadline);
+        }
+    }
+
+    /// Waits until everything is written, until it is told to end once more, or until
+    /// then.
+    pub fn settle(&self, deadline: Option<Instant>) -> Settled {
+        let mut state = lock(&self.state);
+        loop {
+            if !state.pending && !state.flushing {
+                return Settled::Written;
+            }
+            if state.end.is_some() || state.broken.is_some() {
+                return Settled::Disturbed;
+            }
+            if is_over(deadline) {
+                return Settled::Late;
+            }
+            state = self.wait_change(state, deadline);
+        }
+    }
+
+    fn wait_change<'a>(
+        &self,
+        state: MutexGuard<'a, State<E>>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, State<E>> {
+        match deadline {
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(deadline) => {
+                let wait = deadline.saturating_duration_since(Instant::now());
+                let waited = self.changed.wait_timeout(state, wait);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// Tells something on standard error. Whether anybody reads it does not matter:

@@ -4,12 +4,14 @@
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use netcluster::broker::{Broker, BrokerConfig, Shutdown, StartError};
 use netcluster::config::ShardConfig;
-use netcluster_platform::{BindOptions, Choice, raise_descriptor_limit};
+use netcluster_client::{SOCKET_VARIABLE, default_socket_paths};
+use netcluster_platform::{BindOptions, Choice, listening_pid, raise_descriptor_limit};
 use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
@@ -17,6 +19,9 @@ use super::failure::Failure;
 use super::link::link_options;
 use super::settings::Settings;
 use super::signals;
+
+/// The variable in which a service manager names the directory that it made.
+const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 
 /// The log unless somebody says otherwise.
 const DEFAULT_LOG: &str = "info";
@@ -57,6 +62,7 @@ impl Serving {
             Ok(limit) => tracing::debug!(limit, "open descriptors"),
             Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
         }
+        warn_of_two_buses(&config.socket);
         let broker = Broker::start(config).map_err(|error| match error {
             StartError::Setting(_) => Failure::usage(error),
             _ => Failure::other(error),
@@ -122,13 +128,16 @@ fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfi
         ..default
     };
     let link = link_options(&settings, shard.max_payload_bytes, warnings)?;
+    // A path that somebody chose may be a typing error: its directory is not made.
+    let chosen = settings.socket.or_else(|| named_by(SOCKET_VARIABLE));
+    let create_parent = chosen.is_none();
+    let socket = chosen.unwrap_or_else(|| default_socket(named_by(RUNTIME_DIRECTORY)));
     let bind = BindOptions::default();
     Ok(BrokerConfig {
         bind: BindOptions {
             mode: settings.socket_mode.map_or(bind.mode, |mode| mode.0),
             group: settings.socket_group.map(|group| group.0),
-            // A path that somebody chose may be a typing error.
-            create_parent: settings.socket.is_none(),
+            create_parent,
         },
         shards: settings.shards,
         pin: settings.pin.unwrap_or(false),
@@ -136,8 +145,43 @@ fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfi
         max_memory_bytes: settings.max_memory.map(|size| size.0),
         shard,
         link,
-        ..BrokerConfig::new(settings.socket.unwrap_or_else(netcluster_client::default_socket_path))
+        ..BrokerConfig::new(socket)
     })
+}
+
+/// The path that a variable of the environment names. An empty one is none.
+fn named_by(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Where a broker listens that nobody told a path: in the directory that the service
+/// manager made for it, the first one if it made several; else where clients of this
+/// user look.
+fn default_socket(runtime_directory: Option<PathBuf>) -> PathBuf {
+    let directories = runtime_directory.unwrap_or_default().into_os_string().into_string();
+    match directories.unwrap_or_default().split(':').next() {
+        None | Some("") => netcluster_client::default_socket_path(),
+        Some(first) => Path::new(first).join("default.sock"),
+    }
+}
+
+/// Says that this broker is a second one beside the system's, where that is not what
+/// somebody asked for.
+fn warn_of_two_buses(socket: &Path) {
+    let mut others = default_socket_paths();
+    if !others.iter().any(|path| path == socket) {
+        return;
+    }
+    others.retain(|path| path != socket);
+    for other in others {
+        if let Some(pid) = listening_pid(&other) {
+            tracing::warn!(
+                "a broker of the system runs as pid {pid} at {}: clients of this user will no \
+                 longer use that one, and hear nothing of those who do",
+                other.display()
+            );
+        }
+    }
 }
 
 /// A number that the system chose. Each state has keys of its own.
@@ -167,6 +211,15 @@ mod tests {
         assert!(config.bind.create_parent);
         assert_eq!((config.shards, config.max_memory_bytes), (None, None));
         assert_eq!(config.shard.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_service_managers_directory_is_used() {
+        let socket = |directory: Option<&str>| default_socket(directory.map(PathBuf::from));
+        assert_eq!(socket(Some("/run/a:/run/b")), Path::new("/run/a/default.sock"));
+        assert_eq!(socket(Some("/run/a")), Path::new("/run/a/default.sock"));
+        assert_eq!(socket(Some("")), netcluster_client::default_socket_path());
+        assert_eq!(socket(None), netcluster_client::default_socket_path());
     }
 
     #[test]

@@ -19,7 +19,8 @@ use super::values::{Backend, LogFilter, Mode, NodeId, Period, Size, SocketGroup}
 #[derive(Clone, Debug, Default, Args, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where clients connect [default: /run/netcluster/default.sock for root, else
+    /// Where clients connect [default: $NETCLUSTER_SOCKET, else default.sock in
+    /// $RUNTIME_DIRECTORY, else /run/netcluster/default.sock for root, else
     /// $XDG_RUNTIME_DIR/netcluster/default.sock, else /tmp/netcluster-UID/default.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,

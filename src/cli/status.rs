@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use netcluster::status::{ClientStatus, Status};
-use netcluster_client::{Client, Reconnect};
+use netcluster_client::{Builder, Client, Reconnect};
 use netcluster_platform::account_name;
 use serde_json::Value;
 
@@ -25,8 +25,18 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
 /// The broker's status. Not as a `Status`, so that what a newer broker says is
 /// shown as well.
 pub fn ask(name: &str, socket: &SocketArgs) -> Result<Value, Failure> {
-    let client = Client::builder().name(name).reconnect(Reconnect::Never).connect(socket.path())?;
+    let client = connect(Client::builder().name(name).reconnect(Reconnect::Never), socket)?;
     serde_json::from_str(&client.status()?).map_err(unreadable)
+}
+
+/// A broker that is there and does not answer is named.
+fn connect(builder: Builder, socket: &SocketArgs) -> Result<Client, Failure> {
+    socket.connect(builder).map_err(|failure| match socket.listening() {
+        Some((path, pid)) => {
+            failure.note(format_args!("the broker at {} is pid {pid}", path.display()))
+        }
+        None => failure,
+    })
 }
 
 /// What this version knows of it.

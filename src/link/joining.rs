@@ -88,6 +88,13 @@ impl Link {
         waiting.map(|peer| peer.identity.name.to_string()).collect()
     }
 
+    /// How many peers take what is emitted in this channel: those that want its group.
+    pub fn takers(&self, channel: u64) -> usize {
+        let Some(local) = self.locals.get(channel) else { return 0 };
+        let group = 1 << local.channel.stream.group();
+        self.peers.iter().filter(|peer| peer.wants.groups & group != 0).count()
+    }
+
     /// Reports the newest interest as known to all, once it is.
     pub(super) fn report_joined(&mut self) {
         let version = self.interest.version;

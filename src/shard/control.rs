@@ -140,6 +140,7 @@ impl<I: Io> Shard<I> {
             }
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
             Kind::Stats => self.collect_status(target, sequence),
+            Kind::Audience => self.count_audience(conn, sequence, frame.name()),
             Kind::Cluster => match decode_cluster(frame.payload()) {
                 Ok(wait) => self.after_barrier(After::Cluster(target, sequence, wait)),
                 Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),

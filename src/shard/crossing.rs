@@ -62,6 +62,12 @@ impl<I: Io> Shard<I> {
             Message::ClusterAnswered { target, request, missing } => {
                 self.cluster_answered(target, request, &missing);
             }
+            Message::AudienceWanted { target, request, clients, channel } => {
+                self.count_elsewhere(target, request, clients, channel);
+            }
+            Message::AudienceCounted { target, request, audience } => {
+                self.audience_counted(target, request, audience);
+            }
             Message::Barrier(number) => {
                 self.mesh.send(from, Message::Passed(number));
             }

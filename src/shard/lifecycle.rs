@@ -115,6 +115,15 @@ impl<I: Io> Shard<I> {
         }
     }
 
+    /// Accepts on the socket that was made again, if it was.
+    pub(super) fn take_listener(&mut self) {
+        let next = self.listeners.as_ref().and_then(|listeners| listeners.try_iter().last());
+        let Some(listener) = next.filter(|_| self.accepting) else { return };
+        if let Err(error) = self.io.accept(listener) {
+            tracing::error!(%error, "cannot accept on the socket that was made again");
+        }
+    }
+
     /// Puts a connection into the table.
     pub(super) fn insert(&mut self, connection: Connection) {
         let at = connection.target.conn as usize;

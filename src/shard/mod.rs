@@ -15,6 +15,7 @@
 //! - `fan_out`: runs onto queues; pauses and resumes emitters
 //! - `control`: what clients ask for
 //! - `flush`: queues onto sockets; copying out what laggards pin
+//! - `audience`: clients that ask who would get an event
 //! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
 //! - `link`, `from_link`: to and from the brokers of other machines
@@ -25,6 +26,7 @@
 //! - `hold`: events that wait for clients that come back
 //! - `report`: its part of `status`
 
+mod audience;
 mod cluster;
 mod control;
 mod crossing;
@@ -44,6 +46,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use netcluster_platform::{Completion, Conn, Io, ReceiveEnd};
@@ -130,6 +133,8 @@ pub struct Shard<I: Io> {
     link: Option<Box<LinkDriver>>,
     /// Only a shard that accepts has it.
     placement: Option<Placement>,
+    /// Where a listener comes from whose socket had to be made again.
+    listeners: Option<mpsc::Receiver<I::Listener>>,
     accepting: bool,
     accept_paused: bool,
     hello_timer: bool,
@@ -213,6 +218,7 @@ impl<I: Io> Shard<I> {
             timers: Timers::default(),
             link: None,
             placement,
+            listeners: None,
             accepting,
             accept_paused: false,
             hello_timer: false,
@@ -246,6 +252,13 @@ impl<I: Io> Shard<I> {
             shard.start_link(link)?;
         }
         Ok(shard)
+    }
+
+    /// The same shard, which goes on to accept on each listener that comes from there.
+    /// Whoever sends one wakes the shard.
+    pub fn with_listeners(mut self, listeners: mpsc::Receiver<I::Listener>) -> Shard<I> {
+        self.listeners = Some(listeners);
+        self
     }
 
     /// Turns until the shutdown is complete.
@@ -330,7 +343,10 @@ impl<I: Io> Shard<I> {
             Completion::Closed { conn } => self.closed(conn),
             Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
             Completion::DatagramsWritable => self.datagrams_writable(),
-            Completion::Woken => self.take_addresses(),
+            Completion::Woken => {
+                self.take_listener();
+                self.take_addresses();
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! A child process whose output is gathered, and which ends with its test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -77,6 +77,14 @@ impl Process {
         // It may end before it has read everything.
         thread::spawn(move || stdin.write_all(&input).ok());
         process
+    }
+
+    /// Starts a child whose standard input the test writes as it goes.
+    pub fn start_with_pipe(mut command: Command) -> (Process, ChildStdin) {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let process = Process::spawn(command);
+        let stdin = process.lock().stdin.take().unwrap();
+        (process, stdin)
     }
 
     fn spawn(command: Command) -> Process {

@@ -353,6 +353,34 @@ pub fn decode_cluster(payload: &[u8]) -> Result<Duration, ControlError> {
     Ok(Duration::from_millis(millis.get()))
 }
 
+/// Who would get an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// Clients of this machine's broker that listen to its name, without the emitter
+    /// unless it hears itself.
+    pub clients: u64,
+    /// Brokers of other machines that take what is emitted in its channel. How many of
+    /// their clients listen to its name, or whether any does, is not known here.
+    pub brokers: u64,
+}
+
+/// The payload of the answer to an `audience`.
+pub fn encode_audience(audience: Audience) -> [u8; 16] {
+    let mut payload = [0; 16];
+    payload[..8].copy_from_slice(&audience.clients.to_le_bytes());
+    payload[8..].copy_from_slice(&audience.brokers.to_le_bytes());
+    payload
+}
+
+/// The answer to an `audience`.
+///
+/// # Errors
+/// If it is too short.
+pub fn decode_audience(payload: &[u8]) -> Result<Audience, ControlError> {
+    let (counts, _) = <[U64; 2]>::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
+    Ok(Audience { clients: counts[0].get(), brokers: counts[1].get() })
+}
+
 /// The payload of a `pong`: the sequence of the emitter's last event that is
 /// queued at every target.
 pub fn encode_pong(confirmed: u64) -> [u8; 8] {

@@ -56,6 +56,8 @@ pub enum Kind {
     /// Client to broker: answer once the brokers of other machines know of all
     /// subscriptions so far; back: the names of those that do not.
     Cluster = 0x1b,
+    /// Client to broker: who would get an event of the name; back: how many.
+    Audience = 0x1c,
     /// Broker to broker: the events that follow are of the channel in the name.
     Channel = 0x20,
 }
@@ -78,6 +80,7 @@ impl Kind {
             0x19 => Kind::Bye,
             0x1a => Kind::Stats,
             0x1b => Kind::Cluster,
+            0x1c => Kind::Audience,
             0x20 => Kind::Channel,
             _ => return None,
         })

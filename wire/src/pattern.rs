@@ -27,6 +27,41 @@ pub enum PatternError {
     Name(NameError),
     /// More than four `**`.
     TooManyDeepWildcards,
+    /// A wildcard as other systems write it, which would match nothing but itself.
+    Foreign(ForeignWildcard),
+}
+
+/// Wildcards of other systems. No token of a pattern looks like one: who writes it means
+/// what it means there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignWildcard {
+    /// `>` or `#`, the rest of a name.
+    Rest,
+    /// `+`, one token.
+    Single,
+    /// `*` as a part of a token: the rest of that token.
+    Glob,
+    /// One of them between slashes.
+    Slashes,
+}
+
+impl fmt::Display for ForeignWildcard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            ForeignWildcard::Rest => {
+                "`>` and `#` are no wildcards here: `**` is any number of tokens"
+            }
+            ForeignWildcard::Single => "`+` is no wildcard here: `*` is one token",
+            ForeignWildcard::Glob => {
+                "`*` stands for a whole token between dots, and `**` for any number of them; a \
+                 part of a token cannot be left open"
+            }
+            ForeignWildcard::Slashes => {
+                "tokens have dots between them, not slashes: `*` is one token and `**` any number \
+                 of them"
+            }
+        })
+    }
 }
 
 impl fmt::Display for PatternError {
@@ -36,6 +71,7 @@ impl fmt::Display for PatternError {
             PatternError::TooManyDeepWildcards => {
                 write!(formatter, "a pattern can hold at most {MAX_DEEP_WILDCARDS} `**` tokens")
             }
+            PatternError::Foreign(wildcard) => wildcard.fmt(formatter),
         }
     }
 }
@@ -52,7 +88,10 @@ impl Pattern {
         if tokens(pattern).filter(|&token| token == MANY).count() > MAX_DEEP_WILDCARDS {
             return Err(PatternError::TooManyDeepWildcards);
         }
-        Ok(Pattern(text.into()))
+        match tokens(pattern).find_map(foreign) {
+            Some(wildcard) => Err(PatternError::Foreign(wildcard)),
+            None => Ok(Pattern(text.into())),
+        }
     }
 
     /// The pattern as it was written.
@@ -87,6 +126,20 @@ impl Pattern {
             states = next;
         }
         states[pattern.len()]
+    }
+}
+
+/// What a token would be elsewhere, if it is no wildcard here.
+fn foreign(token: &[u8]) -> Option<ForeignWildcard> {
+    let open = |part: &[u8]| matches!(part, b"*" | b"**" | b"#" | b"+" | b">");
+    match token {
+        ONE | MANY => None,
+        b">" | b"#" => Some(ForeignWildcard::Rest),
+        b"+" => Some(ForeignWildcard::Single),
+        _ if token.contains(&b'/') && token.split(|&byte| byte == b'/').any(open) => {
+            Some(ForeignWildcard::Slashes)
+        }
+        _ => token.contains(&b'*').then_some(ForeignWildcard::Glob),
     }
 }
 
@@ -141,6 +194,29 @@ mod tests {
         assert!(matches("a.**.z", "a.z"));
         assert!(matches("a.**.*.z", "a.b.z"));
         assert!(!matches("a.**.*.z", "a.z"));
+    }
+
+    #[test]
+    fn wildcards_of_other_systems_are_refused_with_what_to_write() {
+        let refused = |pattern: &str| match Pattern::new(pattern.as_bytes()) {
+            Err(PatternError::Foreign(wildcard)) => wildcard,
+            other => panic!("{pattern}: {other:?}"),
+        };
+        for pattern in ["log.>", ">", "log.#", "#", "#.x"] {
+            assert_eq!(refused(pattern), ForeignWildcard::Rest, "{pattern}");
+        }
+        for pattern in ["log.+.x", "+"] {
+            assert_eq!(refused(pattern), ForeignWildcard::Single, "{pattern}");
+        }
+        for pattern in ["log*", "a.*b", "a.b*.c", "***", "*log"] {
+            assert_eq!(refused(pattern), ForeignWildcard::Glob, "{pattern}");
+        }
+        for pattern in ["log/#", "log/+/x", "log/*", "#/x", "log/>"] {
+            assert_eq!(refused(pattern), ForeignWildcard::Slashes, "{pattern}");
+        }
+        for pattern in ["c#.x", "a+b", "a/b", "x>y", "a.*.b", "**", "/", "log.##"] {
+            assert!(Pattern::new(pattern.as_bytes()).is_ok(), "{pattern}");
+        }
     }
 
     #[test]

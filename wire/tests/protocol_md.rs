@@ -7,7 +7,8 @@ mod document;
 use std::collections::{BTreeMap, BTreeSet};
 
 use netcluster_wire::control::{
-    decode_error, decode_lost, decode_pong, encode_error, encode_lost, encode_pong,
+    Audience, decode_audience, decode_error, decode_lost, decode_pong, encode_audience,
+    encode_error, encode_lost, encode_pong,
 };
 use netcluster_wire::limits::*;
 use netcluster_wire::{
@@ -69,6 +70,12 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
             let confirmed = number(field("confirmed"));
             assert_eq!(decode_pong(payload), Ok(confirmed));
             encode_pong(confirmed).to_vec()
+        }
+        Kind::Audience => {
+            let audience =
+                Audience { clients: number(field("clients")), brokers: number(field("brokers")) };
+            assert_eq!(decode_audience(payload), Ok(audience));
+            encode_audience(audience).to_vec()
         }
         Kind::Lost => {
             let reason = LossReason::from_number(number(field("reason")) as u32);

@@ -1,20 +1,22 @@
 //! The handle of an async client.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use netcluster_wire::{Pattern, Source};
+use netcluster_wire::control::Audience;
+use netcluster_wire::{Pattern, Source, check_event};
 
 use super::driver::{Driver, first_shake};
 use super::shared::Shared;
 use super::subscription::{AsyncSubscription, Queue};
 use crate::builder::Builder;
+use crate::client::read_audience;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
-use crate::path::{is_default, place};
+use crate::path::place;
 use crate::registry::{Command, Listener, ListenerId, Placement, lock};
 use crate::session::Outbound;
 use crate::shared::requested;
@@ -50,7 +52,16 @@ impl Builder {
     /// # Errors
     /// As [`Builder::connect`].
     pub async fn connect_async(self, path: impl AsRef<Path>) -> Result<AsyncClient, Error> {
-        AsyncClient::start(self, path.as_ref()).await
+        AsyncClient::start(self, &[path.as_ref().to_owned()]).await
+    }
+
+    /// Connects to the machine's broker from a tokio runtime. If it is dropped before it is
+    /// complete there is no connection.
+    ///
+    /// # Errors
+    /// As [`Builder::connect_default`].
+    pub async fn connect_default_async(self) -> Result<AsyncClient, Error> {
+        AsyncClient::start(self, &crate::default_socket_paths()).await
     }
 }
 
@@ -64,21 +75,21 @@ impl AsyncClient {
         Builder::default().connect_async(path).await
     }
 
-    /// Connects to the machine's broker at its default socket. If it is dropped before
-    /// it is complete there is no connection.
+    /// Connects to the machine's broker: see
+    /// [`Client::connect_default`](crate::Client::connect_default). If it is dropped
+    /// before it is complete there is no connection.
     ///
     /// # Errors
     /// As [`AsyncClient::connect`] and
     /// [`Client::connect_default`](crate::Client::connect_default).
     pub async fn connect_default() -> Result<AsyncClient, Error> {
-        AsyncClient::connect(crate::default_socket_path()).await
+        Builder::default().connect_default_async().await
     }
 
-    async fn start(builder: Builder, path: &Path) -> Result<AsyncClient, Error> {
-        let Builder { mut options, lifecycle } = builder;
-        let path = place(path);
-        options.default_socket = is_default(&path);
-        let connection = first_shake(&path, &options).await?;
+    async fn start(builder: Builder, paths: &[PathBuf]) -> Result<AsyncClient, Error> {
+        let Builder { options, lifecycle } = builder;
+        let paths: Vec<PathBuf> = paths.iter().map(|path| place(path)).collect();
+        let (path, connection) = first_shake(&paths, &options).await?;
         let mut outbound = Outbound::new();
         outbound.welcomed(connection.source, connection.welcome.max_payload);
         let shared = Arc::new(Shared::new(path, options, outbound));
@@ -306,6 +317,18 @@ impl AsyncClient {
         Error::check_missing(&missing, timeout)
     }
 
+    /// Who would get an event of this name: see
+    /// [`Client::audience`](crate::Client::audience). Cancel safe: dropping it changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// If the name is not allowed; else as [`AsyncClient::status`].
+    pub async fn audience(&self, event: &str) -> Result<Audience, Error> {
+        check_event(event.as_bytes())?;
+        let ask = |outbound: &mut Outbound, out: &mut Vec<u8>| outbound.audience(out, event);
+        read_audience(&self.shared().ask("audience", Duration::ZERO, ask).await?)
+    }
+
     /// The broker's status, as JSON. Cancel safe: dropping it changes nothing.
     ///
     /// # Errors
@@ -323,6 +346,11 @@ impl AsyncClient {
         let start = Instant::now();
         self.shared().ask("pong", Duration::ZERO, |outbound, out| outbound.ping(out)).await?;
         Ok(start.elapsed())
+    }
+
+    /// The socket of its broker.
+    pub fn socket(&self) -> &Path {
+        &self.shared().path
     }
 
     /// Who this client is for others; another one after a reconnect.

@@ -3,7 +3,7 @@
 //! Reading and writing are two halves of one task, so a listener never runs at
 //! the same time as a write, and a stuck write does not stop reading.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,10 +17,11 @@ use super::shared::{Link, Shared};
 use super::stream::{MAX_WRITE_BYTES, connect};
 use crate::backoff::{Backoff, FirstTries};
 use crate::builder::Options;
+use crate::client::write_audience;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error, is_final};
 use crate::lifecycle::Lifecycle;
-use crate::path::check_directory;
+use crate::path::{Search, check_directory, is_default};
 use crate::reader::greeting;
 use crate::registry::Standing;
 use crate::session::{Inbound, Outbound, ReceiveBuffer, SessionEvent};
@@ -39,12 +40,27 @@ pub(super) struct Welcomed {
 }
 
 /// Connects for the first time, as often as it is to be tried.
-pub(super) async fn first_shake(path: &Path, options: &Options) -> Result<Welcomed, Error> {
+pub(super) async fn first_shake(
+    paths: &[PathBuf],
+    options: &Options,
+) -> Result<(PathBuf, Welcomed), Error> {
     let mut tries = FirstTries::new(Instant::now(), options.broker_wait);
     loop {
-        match shake_hands(path, options, Source::NONE).await {
-            Ok(welcomed) => return Ok(welcomed),
+        match find_broker(paths, options).await {
+            Ok(found) => return Ok(found),
             Err(error) => tokio::time::sleep(tries.pause(error, Instant::now())?).await,
+        }
+    }
+}
+
+/// Connects to the broker at the first of these sockets that has one.
+async fn find_broker(paths: &[PathBuf], options: &Options) -> Result<(PathBuf, Welcomed), Error> {
+    let mut search = Search::new(paths);
+    loop {
+        let path = search.next()?;
+        match shake_hands(&path, options, Source::NONE).await {
+            Ok(connection) => return Ok((path, connection)),
+            Err(error) => search.failed(error)?,
         }
     }
 }
@@ -59,7 +75,7 @@ async fn shake_hands(path: &Path, options: &Options, previous: Source) -> Result
 }
 
 async fn greet(path: &Path, options: &Options, previous: Source) -> Result<Welcomed, Error> {
-    if options.default_socket {
+    if is_default(path) {
         check_directory(path)?;
     }
     let lost = |error: io::Error| Error::Connect { path: path.into(), reason: error.to_string() };
@@ -415,6 +431,9 @@ impl Listening {
             }
             SessionEvent::Cluster { token, missing } => {
                 shared.answer(token, || missing.to_owned());
+            }
+            SessionEvent::Audience { token, audience } => {
+                shared.answer(token, || write_audience(audience));
             }
             SessionEvent::Stats { token, json } => {
                 shared.answer(token, || String::from_utf8_lossy(json).into_owned());

@@ -1,6 +1,7 @@
 //! Where the broker listens unless somebody says otherwise, and whether what is
 //! there can be ours.
 
+mod search;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -13,14 +14,36 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
+pub(crate) use search::Search;
 pub(crate) use system::{ACCESS_ADVICE, check_directory};
 
-/// The default socket: `/run/netcluster/default.sock` for root, else
+/// The environment variable that names the broker's socket, for brokers and clients.
+pub const SOCKET_VARIABLE: &str = "NETCLUSTER_SOCKET";
+
+/// Where a broker of this user listens unless it is told otherwise: at the path in
+/// `NETCLUSTER_SOCKET`; else at `/run/netcluster/default.sock` for root, else
 /// `$XDG_RUNTIME_DIR/netcluster/default.sock`, else
-/// `/tmp/netcluster-<uid>/default.sock`; on Windows the pipe
-/// `\\.\pipe\netcluster-default`. Broker and clients use the same.
+/// `/tmp/netcluster-<uid>/default.sock`; on Windows at the pipe
+/// `\\.\pipe\netcluster-default`.
 pub fn default_socket_path() -> PathBuf {
-    system::default_socket_path()
+    named().unwrap_or_else(system::own_socket_path)
+}
+
+/// Where clients look for the machine's broker, in this order: the path in
+/// `NETCLUSTER_SOCKET` and no other; else the user's own socket, then the system's,
+/// `/run/netcluster/default.sock`.
+pub fn default_socket_paths() -> Vec<PathBuf> {
+    if let Some(path) = named() {
+        return vec![path];
+    }
+    let mut paths = vec![system::own_socket_path(), system::system_socket_path()];
+    paths.dedup();
+    paths
+}
+
+/// The socket that the environment names. An empty name is none.
+fn named() -> Option<PathBuf> {
+    std::env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// The one way to write a path: it means the same wherever the process goes.
@@ -28,7 +51,8 @@ pub(crate) fn place(path: &Path) -> PathBuf {
     system::place(path)
 }
 
-/// Whether this place is the default socket.
+/// Whether this place is one of the default sockets, whose directory must not be a
+/// stranger's.
 pub(crate) fn is_default(place: &Path) -> bool {
-    place == default_socket_path()
+    place == system::own_socket_path() || place == system::system_socket_path()
 }

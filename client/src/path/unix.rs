@@ -20,14 +20,21 @@ const SHARED_BITS: u32 = 0o1002;
 /// Permission bits that let somebody else than the owner replace the socket.
 const FOREIGN_WRITE_BITS: u32 = 0o022;
 
-pub(super) fn default_socket_path() -> PathBuf {
+/// Where root's broker is, which serves the whole machine.
+const SYSTEM_DIRECTORY: &str = "/run/netcluster";
+
+pub(super) fn system_socket_path() -> PathBuf {
+    Path::new(SYSTEM_DIRECTORY).join("default.sock")
+}
+
+pub(super) fn own_socket_path() -> PathBuf {
     let user = rustix::process::getuid();
     choose(user.as_raw(), std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from))
 }
 
 fn choose(user: u32, runtime_directory: Option<PathBuf>) -> PathBuf {
     let directory = match runtime_directory {
-        _ if user == 0 => PathBuf::from("/run/netcluster"),
+        _ if user == 0 => PathBuf::from(SYSTEM_DIRECTORY),
         Some(directory) if directory.is_absolute() => directory.join("netcluster"),
         _ => PathBuf::from(format!("/tmp/netcluster-{user}")),
     };
@@ -46,7 +53,7 @@ pub(super) fn place(path: &Path) -> PathBuf {
 /// What cannot be looked at cannot be connected to, which is told better then.
 ///
 /// # Errors
-/// [`Error::Connect`], with the flaw and what to do as its reason.
+/// [`Error::UntrustedSocket`], with the flaw and what to do as its reason.
 pub(crate) fn check_directory(path: &Path) -> Result<(), Error> {
     let Some(directory) = path.parent() else { return Ok(()) };
     let Some(Ok(around)) = directory.parent().map(std::fs::metadata) else { return Ok(()) };
@@ -62,7 +69,7 @@ pub(crate) fn check_directory(path: &Path) -> Result<(), Error> {
                 "anybody could have made {directory}, and it {flaw}: have it removed and start \
                  the broker anew, or choose another socket path"
             );
-            Err(Error::Connect { path: path.to_owned(), reason })
+            Err(Error::UntrustedSocket { path: path.to_owned(), reason })
         }
     }
 }

@@ -10,7 +10,12 @@ use crate::error::Error;
 pub(crate) const ACCESS_ADVICE: &str = "run as the broker's user or as an administrator, or start \
      the broker with --socket-group";
 
-pub(super) fn default_socket_path() -> PathBuf {
+pub(super) fn system_socket_path() -> PathBuf {
+    own_socket_path()
+}
+
+/// All users of the machine share one pipe.
+pub(super) fn own_socket_path() -> PathBuf {
     PathBuf::from(r"\\.\pipe\netcluster-default")
 }
 

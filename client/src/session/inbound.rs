@@ -2,7 +2,7 @@
 //!
 //! Invariant: no event is reported before the welcome, none after the end.
 
-use netcluster_wire::control;
+use netcluster_wire::control::{self, Audience};
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, Source, Welcome};
 
@@ -84,6 +84,13 @@ pub enum SessionEvent<'a> {
         token: u64,
         /// Those that do not know of them, one a line.
         missing: &'a str,
+    },
+    /// Who would get an event.
+    Audience {
+        /// Of the question.
+        token: u64,
+        /// How many.
+        audience: Audience,
     },
     /// The broker's status.
     Stats {
@@ -220,6 +227,10 @@ impl Inbound {
                 token: number,
                 missing: std::str::from_utf8(payload)
                     .map_err(|_| Error::Protocol("a name that is no UTF-8".into()))?,
+            }),
+            (_, Kind::Audience) => Ok(SessionEvent::Audience {
+                token: number,
+                audience: control::decode_audience(payload)?,
             }),
             (_, Kind::Stats) => Ok(SessionEvent::Stats { token: number, json: payload }),
             (_, kind) => Err(Error::Protocol(format!("{kind:?} from a broker"))),

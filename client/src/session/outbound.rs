@@ -211,6 +211,12 @@ impl Outbound {
         self.request(out, Kind::Cluster, "", &control::encode_cluster(wait))
     }
 
+    /// Appends the question who would get an event of this name, which is a legal one;
+    /// the answer carries this number.
+    pub fn audience(&mut self, out: &mut Vec<u8>, event: &str) -> u64 {
+        self.request(out, Kind::Audience, event, b"")
+    }
+
     /// Appends the answer to the broker's ping.
     pub fn pong(&mut self, out: &mut Vec<u8>, token: u64) {
         let confirmed = control::encode_pong(self.sequence);

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use netcluster_wire::control::Audience;
 use netcluster_wire::frame::{append, encode};
 use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
 #[cfg(unix)]
@@ -302,6 +303,10 @@ fn handle(
         Kind::Ping => {
             let confirmed = connections[&id].last_event;
             answer(Kind::Pong, &control::encode_pong(confirmed));
+        }
+        Kind::Audience => {
+            let audience = Audience { clients: name.len() as u64, brokers: 1 };
+            answer(Kind::Audience, &control::encode_audience(audience));
         }
         Kind::Stats => answer(Kind::Stats, b"{\"clients\":1}"),
         Kind::Bye if !state.ignore_bye.load(Ordering::SeqCst) => {

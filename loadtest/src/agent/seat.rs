@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use netcluster_client::Client;
 use serde_json::Value;
 
 use super::args::MachineArgs;
@@ -184,7 +185,10 @@ impl Seat {
             self.socket = self.scratch.socket();
         } else {
             let given = self.args.socket.clone();
-            self.socket = given.unwrap_or_else(netcluster_client::default_socket_path);
+            self.socket = match given {
+                Some(socket) => socket,
+                None => Client::connect_default()?.socket().to_owned(),
+            };
         }
         let stats = self.stats().context("the broker does not tell its status")?;
         self.pid = stats["pid"].as_u64().and_then(|pid| pid.try_into().ok()).unwrap_or(0);

@@ -41,6 +41,13 @@ pub enum BindError {
     InUse {
         /// The path.
         path: PathBuf,
+        /// Its process, if that is known.
+        pid: Option<u32>,
+    },
+    /// The broker's socket is gone, and something else has its name.
+    Replaced {
+        /// The path.
+        path: PathBuf,
     },
     /// Something that is no socket has that name; it is not touched.
     NotASocket {
@@ -116,9 +123,19 @@ impl fmt::Display for BindError {
                  path with --socket",
                 directory.display(),
             ),
-            BindError::InUse { path } => write!(
+            BindError::InUse { path, pid } => {
+                let pid = pid.map(|pid| format!(" as pid {pid}")).unwrap_or_default();
+                write!(
+                    formatter,
+                    "a broker is already running{pid} on {}: stop it first, or choose another \
+                     socket path",
+                    path.display(),
+                )
+            }
+            BindError::Replaced { path } => write!(
                 formatter,
-                "a broker is already running on {}: stop it first, or choose another socket path",
+                "something else has taken the place of {}, and no client finds this broker any \
+                 more: move it away, and the socket is made again",
                 path.display(),
             ),
             BindError::NotASocket { path } => write!(

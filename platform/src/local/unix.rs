@@ -14,11 +14,14 @@
 //! Invariant: only a socket is ever removed, and at the end only the one that
 //! this listener made.
 
+mod keeper;
 mod note;
 mod path;
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -28,6 +31,7 @@ pub use note::Note;
 
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
 use crate::Peer;
+pub use keeper::SocketKeeper;
 
 /// What a socket's path is to be, for error messages.
 pub(super) const PATH_ADVICE: &str = "give the name of a file in a directory";
@@ -54,7 +58,7 @@ pub struct LocalListener {
     /// Device and inode of the socket file, to remove only our own.
     identity: (u64, u64),
     /// Held for the listener's life; see the module.
-    lock: OwnedFd,
+    lock: Arc<OwnedFd>,
 }
 
 impl LocalListener {
@@ -63,13 +67,24 @@ impl LocalListener {
     /// # Errors
     /// Each variant of [`BindError`] says what to do about it.
     pub fn bind(path: &Path, options: &BindOptions) -> Result<LocalListener, BindError> {
-        let address = path::address(path)?;
-        let group = options.group.as_ref().map(path::group_id).transpose()?;
+        path::address(path)?;
+        options.group.as_ref().map(path::group_id).transpose()?;
         path::ensure_parent(path, options.create_parent)?;
         // Looked at before there is a lock file, so that a refusal leaves nothing
         // behind, and again under the lock, where the answer holds.
         path::occupied(path)?;
         let lock = lock(path)?;
+        LocalListener::make(path, options, Arc::new(lock))
+    }
+
+    /// Makes the socket, under its lock.
+    fn make(
+        path: &Path,
+        options: &BindOptions,
+        lock: Arc<OwnedFd>,
+    ) -> Result<LocalListener, BindError> {
+        let address = path::address(path)?;
+        let group = options.group.as_ref().map(path::group_id).transpose()?;
         path::remove_stale(path, &address)?;
         let fd = stream_socket().map_err(|error| BindError::system("create a socket", error))?;
         rustix::net::bind(&fd, &address).map_err(|error| match error {
@@ -109,6 +124,12 @@ impl LocalListener {
     /// Where it listens.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What makes the socket again if its file is removed; given the options that it was
+    /// bound with.
+    pub fn keeper(&self, options: &BindOptions) -> Option<SocketKeeper> {
+        Some(SocketKeeper::new(self, options))
     }
 
     /// Removes the socket file if it is still the one this listener made. Also
@@ -220,10 +241,16 @@ fn stream_socket() -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// Takes the lock that belongs to `path`.
-fn lock(path: &Path) -> Result<OwnedFd, BindError> {
+/// The name of the lock that belongs to `path`.
+fn lock_path(path: &Path) -> OsString {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
+    name
+}
+
+/// Takes the lock that belongs to `path`.
+fn lock(path: &Path) -> Result<OwnedFd, BindError> {
+    let name = lock_path(path);
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd =
         rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error {
@@ -232,9 +259,21 @@ fn lock(path: &Path) -> Result<OwnedFd, BindError> {
         })?;
     match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(fd),
-        Err(Errno::WOULDBLOCK) => Err(BindError::InUse { path: path.to_owned() }),
+        Err(Errno::WOULDBLOCK) => {
+            Err(BindError::InUse { path: path.to_owned(), pid: listening_pid(path) })
+        }
         Err(error) => Err(BindError::system("lock the socket's lock file", error)),
     }
+}
+
+/// The process that listens at `path`, if the system tells. It need not answer.
+pub fn listening_pid(path: &Path) -> Option<u32> {
+    let address = path::address(path).ok()?;
+    let fd = stream_socket().ok()?;
+    // Not blocking: a full backlog is not worth waiting for.
+    rustix::io::ioctl_fionbio(&fd, true).ok()?;
+    rustix::net::connect(&fd, &address).ok()?;
+    Some(peer(&fd).pid).filter(|&pid| pid != 0)
 }
 
 /// Connects to a local listener, blocking; for tests.

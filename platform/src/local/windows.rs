@@ -23,7 +23,7 @@ mod peer;
 mod socket;
 
 use std::io;
-use std::os::windows::io::{FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -37,8 +37,8 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
 };
 use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE,
-    PIPE_UNLIMITED_INSTANCES, PIPE_WAIT,
+    CreateNamedPipeW, GetNamedPipeServerProcessId, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS,
+    PIPE_TYPE_BYTE, PIPE_UNLIMITED_INSTANCES, PIPE_WAIT,
 };
 use windows_sys::Win32::System::Threading::CreateMutexW;
 
@@ -132,6 +132,11 @@ impl LocalListener {
         &self.name.path
     }
 
+    /// None: a pipe has no file that somebody could remove.
+    pub fn keeper(&self, _options: &BindOptions) -> Option<SocketKeeper> {
+        None
+    }
+
     /// How many instances are to wait for clients.
     pub(crate) fn pending(&self) -> usize {
         self.pending
@@ -194,6 +199,35 @@ impl Owned {
     }
 }
 
+/// What would make a pipe again.
+#[derive(Debug)]
+pub enum SocketKeeper {}
+
+impl SocketKeeper {
+    /// Looks for it.
+    ///
+    /// # Errors
+    /// None.
+    pub fn check(&mut self) -> Result<Option<LocalListener>, BindError> {
+        match *self {}
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        match *self {}
+    }
+}
+
+/// The process that has the pipe `path`, if the system tells. It need not answer.
+pub fn listening_pid(path: &Path) -> Option<u32> {
+    let name = crate::pipe::pipe_name(path).ok()?;
+    let pipe = crate::pipe::open(&name, Duration::ZERO).ok()?;
+    let mut pid = 0;
+    // SAFETY: the handle is open and the result valid for writing.
+    let told = unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &mut pid) };
+    (told != 0 && pid != 0).then_some(pid)
+}
+
 /// Holds the mutex that belongs to a pipe.
 fn lock(name: &Name, path: &Path) -> Result<OwnedHandle, BindError> {
     let mutex = name::wide(&name.mutex());
@@ -202,7 +236,7 @@ fn lock(name: &Name, path: &Path) -> Result<OwnedHandle, BindError> {
         let handle = CreateMutexW(std::ptr::null(), 0, mutex.as_ptr());
         (handle, GetLastError())
     };
-    let in_use = || BindError::InUse { path: path.to_owned() };
+    let in_use = || BindError::InUse { path: path.to_owned(), pid: listening_pid(path) };
     if handle.is_null() {
         return Err(match error {
             // It is another user's.

@@ -16,6 +16,8 @@ use crate::{Completion, LocalListener, LocalSocket};
 /// The listener and whether the kernel accepts on it.
 pub(super) struct Acceptor {
     listener: LocalListener,
+    /// Takes the listener's place once the kernel accepts on that no more.
+    next: Option<LocalListener>,
     state: State,
 }
 
@@ -31,10 +33,17 @@ const CANCEL: Token = Token { kind: Kind::CancelAccept, slot: 0 };
 
 impl UringIo {
     pub(super) fn start_accept(&mut self, listener: LocalListener) -> io::Result<()> {
-        if self.acceptor.is_some() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "already accepting"));
+        if let Some(acceptor) = &mut self.acceptor
+            && acceptor.state != State::Paused
+        {
+            acceptor.next = Some(listener);
+            if acceptor.state == State::Armed {
+                acceptor.state = State::Stopping;
+                self.cancel_accept();
+            }
+            return Ok(());
         }
-        self.acceptor = Some(Acceptor { listener, state: State::Paused });
+        self.acceptor = Some(Acceptor { listener, next: None, state: State::Paused });
         self.arm_accept();
         Ok(())
     }
@@ -56,7 +65,7 @@ impl UringIo {
     pub(super) fn end_accept(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
         match acceptor.state {
-            State::Stopping => {}
+            State::Stopping => acceptor.next = None,
             State::Paused => self.acceptor = None,
             State::Armed => {
                 acceptor.state = State::Stopping;
@@ -81,7 +90,7 @@ impl UringIo {
         if event.result >= 0 {
             // SAFETY: the kernel just made this descriptor for us alone.
             let fd = unsafe { OwnedFd::from_raw_fd(event.result) };
-            if !stopping {
+            if !stopping || acceptor.next.is_some() {
                 let socket = LocalSocket::accepted(fd);
                 self.stats.syscalls += 2;
                 let (fd, peer) = socket.into_parts();
@@ -93,7 +102,10 @@ impl UringIo {
             return;
         }
         if stopping {
-            self.acceptor = None;
+            let next = acceptor.next.take();
+            self.acceptor =
+                next.map(|listener| Acceptor { listener, next: None, state: State::Paused });
+            self.arm_accept();
             return;
         }
         acceptor.state = State::Paused;

@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use netcluster_platform::{Completion, Peer, Slice};
+use netcluster_platform::{BindOptions, Completion, LocalListener, Peer, Slice};
 
 use crate::bench::{Bench, End, LocalIo};
-use crate::client::Client;
+use crate::client::{Client, Leftovers, unused_path};
 
 pub fn clients_are_accepted_with_their_credentials<I: LocalIo>(
     mut bench: Bench<I>,
@@ -23,6 +23,36 @@ pub fn clients_are_accepted_with_their_credentials<I: LocalIo>(
         assert_eq!(conn.0, expected, "numbers are dense");
         check_peer(&peer);
     }
+}
+
+pub fn another_listener_takes_the_first_ones_place<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    if cfg!(windows) {
+        println!("SKIPPED: a pipe has no file that somebody could remove");
+        return;
+    }
+    let (mut earlier, conn) = bench.connect();
+    // Twice, the second time while the first change may still be under way.
+    let others = [Leftovers(unused_path()), Leftovers(unused_path())];
+    for other in &others {
+        let listener = LocalListener::bind(&other.0, &BindOptions::default()).unwrap();
+        bench.io.accept(listener).unwrap();
+    }
+    let _later = Client::connect(&others[1].0).unwrap();
+    bench.accepted();
+    let _last = Client::connect(&others[1].0).unwrap();
+    bench.accepted();
+    assert!(Client::connect(bench.path()).is_err(), "the first one still listens");
+    assert!(Client::connect(&others[0].0).is_err(), "the second one still listens");
+    // Connections are not affected.
+    bench.io.receive(conn);
+    earlier.write_all(b"still here").unwrap();
+    assert_eq!(bench.receive_bytes(conn, 10), b"still here");
+    bench.io.stop_accept();
+    bench.during(Duration::from_millis(20));
+    assert!(!others[1].0.exists());
 }
 
 pub fn a_dead_client_ends_its_stream<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {

@@ -22,6 +22,7 @@ macro_rules! contract {
 
             contract!(@case $make, life: [
                 clients_are_accepted_with_their_credentials,
+                another_listener_takes_the_first_ones_place,
                 a_dead_client_ends_its_stream,
                 closing_with_operations_under_way_ends_in_one_closed,
                 wake_ups_from_other_threads_are_reported,

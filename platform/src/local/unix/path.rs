@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
@@ -137,7 +138,10 @@ pub(super) fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), 
             // A broker just killed has let go of its lock, but its ring, which the
             // kernel takes down later, may still hold the listening socket.
             _ if start.elapsed() < DYING_PREDECESSOR => std::thread::sleep(LOOK_AGAIN),
-            _ => return Err(BindError::InUse { path: path.to_owned() }),
+            _ => {
+                let pid = super::listening_pid(path);
+                return Err(BindError::InUse { path: path.to_owned(), pid });
+            }
         }
     }
     match rustix::fs::unlink(path) {
@@ -150,6 +154,12 @@ pub(super) fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), 
 /// Device and inode of the file at `path`.
 pub(super) fn identity(path: &Path) -> Result<(u64, u64), Errno> {
     let status = rustix::fs::lstat(path)?;
+    Ok((status.st_dev as u64, status.st_ino as u64))
+}
+
+/// Device and inode of an open file.
+pub(super) fn open_identity(fd: &OwnedFd) -> Result<(u64, u64), Errno> {
+    let status = rustix::fs::fstat(fd)?;
     Ok((status.st_dev as u64, status.st_ino as u64))
 }
 

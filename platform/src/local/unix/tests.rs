@@ -56,7 +56,9 @@ fn a_second_broker_is_refused_and_the_first_undisturbed() {
     let scratch = Scratch::new("second");
     let path = scratch.socket();
     let _first = bind(&path).unwrap();
-    assert!(matches!(bind(&path), Err(BindError::InUse { .. })));
+    let me = Some(std::process::id());
+    assert!(matches!(bind(&path), Err(BindError::InUse { pid, .. }) if pid == me));
+    assert_eq!(listening_pid(&path), me);
     connect(&path).unwrap();
 }
 
@@ -224,4 +226,52 @@ fn the_descriptor_limit_rises_to_the_hard_one() {
     let limit = raise_descriptor_limit().unwrap();
     let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     assert_eq!(limit, hard.unwrap_or(u64::MAX));
+}
+
+#[test]
+fn a_socket_that_was_removed_is_made_again() {
+    let scratch = Scratch::new("keeper");
+    let path = scratch.socket();
+    let options = BindOptions { mode: 0o600, group: None, create_parent: true };
+    let first = LocalListener::bind(&path, &options).unwrap();
+    let mut keeper = first.keeper(&options).unwrap();
+    assert!(keeper.check().unwrap().is_none());
+    std::fs::remove_file(&path).unwrap();
+    let second = keeper.check().unwrap().expect("a new listener");
+    assert_eq!(mode(&path), 0o600);
+    assert!(keeper.check().unwrap().is_none());
+    // The old one's end does not touch the new socket, and the lock is still held.
+    drop(first);
+    connect(&path).unwrap();
+    assert!(matches!(bind(&path), Err(BindError::InUse { .. })));
+    // All of it, the directory too.
+    std::fs::remove_dir_all(&scratch.0).unwrap();
+    let third = keeper.check().unwrap().expect("a new listener");
+    drop(second);
+    connect(&path).unwrap();
+    assert!(matches!(bind(&path), Err(BindError::InUse { .. })));
+    drop(third);
+    drop(keeper);
+    bind(&path).unwrap();
+}
+
+#[test]
+fn what_has_taken_a_sockets_place_stays() {
+    let scratch = Scratch::new("replaced");
+    let path = scratch.socket();
+    let first = bind(&path).unwrap();
+    let mut keeper = first.keeper(&BindOptions::default()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "mine").unwrap();
+    assert!(matches!(keeper.check(), Err(BindError::Replaced { .. })));
+    drop(first);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    // Another broker, which found neither socket nor lock.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(lock_path(&path)).unwrap();
+    let other = bind(&path).unwrap();
+    assert!(matches!(keeper.check(), Err(BindError::Replaced { .. })));
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(keeper.check(), Err(BindError::InUse { .. })));
+    drop(other);
 }

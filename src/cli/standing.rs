@@ -1,0 +1,166 @@
+//! What is known of the connection while `emit` reads lines: whether there is one, and
+//! which events are in doubt because one broke.
+//!
+//! Invariant: an event whose number is in doubt was on its way when a connection broke.
+//! What had not been written by then is sent again, and is counted as in doubt as well.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use netcluster_client::{Client, DisconnectReason, Error, Lifecycle};
+
+use super::failure::{Code, Failure};
+use super::output::notice;
+
+/// How long what was emitted stays unconfirmed while nothing else is: so much is in
+/// doubt when a broker dies.
+const CONFIRM_EVERY: Duration = Duration::from_millis(100);
+
+/// A connection that is back need not have noticed it yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// See the module.
+#[derive(Default)]
+pub struct Standing {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Number of the last event.
+    emitted: AtomicU64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    is_down: bool,
+    closed: Option<Error>,
+    /// First and last number, and how many, of events in doubt.
+    doubts: Option<(u64, u64, u64)>,
+}
+
+impl Standing {
+    /// What hears of the connection, and tells the user.
+    pub fn listener(&self) -> impl FnMut(&Lifecycle) + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |happened| shared.heard(happened)
+    }
+
+    /// The last event that was emitted.
+    pub fn emitted(&self, sequence: u64) {
+        self.shared.emitted.store(sequence, Ordering::Relaxed);
+    }
+
+    /// Runs `work`, and meanwhile has the broker confirm what it emits.
+    pub fn while_confirming<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
+        let (ended, end) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while end.recv_timeout(CONFIRM_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    if client.last_sequence() > client.confirmed_sequence() {
+                        // If it does not work now it is asked again.
+                        let _ = client.ping();
+                    }
+                }
+            });
+            let done = work();
+            drop(ended);
+            done
+        })
+    }
+
+    /// Waits until there is a connection, until `deadline` at the most.
+    pub fn wait_connected(&self, deadline: Option<Instant>) -> Result<(), Failure> {
+        let mut state = self.shared.lock();
+        // At least once: the connection may be on its way.
+        loop {
+            let wait = match deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => LOOK_AGAIN,
+            };
+            let waited = self.shared.changed.wait_timeout(state, wait.min(LOOK_AGAIN));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if let Some(error) = &state.closed {
+                return Err(error.clone().into());
+            }
+            if !state.is_down || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the broker has confirmed everything, a new one if need be.
+    pub fn settle(&self, client: &Client, patience: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match client.ping() {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error.into()),
+                Err(Error::NotConnected | Error::Timeout { .. } | Error::Backpressure) => {
+                    self.wait_connected(Some(deadline))?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Fails if events are in doubt.
+    pub fn check_doubts(&self) -> Result<(), Failure> {
+        match self.shared.lock().doubts {
+            None => Ok(()),
+            Some((first, last, count)) => Err(Failure::new(
+                Code::Failure,
+                format_args!(
+                    "the connection broke before the broker had confirmed all events: of lines \
+                     {first} to {last} up to {count} may not have arrived"
+                ),
+            )),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard(&self, happened: &Lifecycle) {
+        let mut state = self.lock();
+        match happened {
+            Lifecycle::Connect { resumed, .. } => {
+                state.is_down = false;
+                if *resumed {
+                    notice("connected again");
+                }
+            }
+            Lifecycle::Disconnect { reason: DisconnectReason::Requested, .. } => {}
+            Lifecycle::Disconnect { reason, confirmed } => {
+                state.is_down = true;
+                let last = self.emitted.load(Ordering::Relaxed);
+                // Those that an earlier break put in doubt are counted already.
+                let known = state.doubts.map_or(0, |(_, last, _)| last).max(*confirmed);
+                let doubtful = last.saturating_sub(known);
+                if doubtful == 0 {
+                    notice(format_args!("not connected: {reason}; waiting for a broker"));
+                } else {
+                    let first = known + 1;
+                    notice(format_args!(
+                        "not connected: {reason}; lines {first} to {last} may not have arrived; \
+                         waiting for a broker"
+                    ));
+                    let (start, count) = state.doubts.map_or((first, 0), |it| (it.0, it.2));
+                    state.doubts = Some((start, last, count + doubtful));
+                }
+            }
+            Lifecycle::Error(error) => notice(format_args!("error: {error}")),
+            Lifecycle::Closed(error) => state.closed = Some(error.clone()),
+            _ => {}
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,64 @@
+//! Clients that ask who would get an event: what `emit --verbose` tells. An event itself
+//! is counted by nobody on its way.
+
+use netcluster_platform::{Conn, Io};
+use netcluster_wire::control::{Audience, encode_audience};
+use netcluster_wire::{ErrorCode, Kind, frame};
+
+use crate::mesh::Message;
+use crate::target::{LINK_HOME, Target};
+
+use super::Shard;
+
+impl<I: Io> Shard<I> {
+    /// A client asks who would get an event of this name from it.
+    pub(super) fn count_audience(&mut self, conn: Conn, request: u64, name: &[u8]) {
+        let connection = self.at(conn);
+        let (asking, echo) = (connection.target, connection.echo);
+        let Some(channel) = connection.channel else { return };
+        let routes = &mut self.channels.get_mut(channel).routes;
+        let route = match routes.find(name) {
+            Ok(id) => routes.get(id).clone(),
+            Err(error) => {
+                return self.refuse(conn, ErrorCode::Name, &format!("event name: {error}"));
+            }
+        };
+        let hears = |target: &&Target| echo || **target != asking;
+        let clients = route.listeners().iter().filter(hears).count() as u64;
+        match route.link_channel() {
+            Some(channel) => self.count_elsewhere(asking, request, clients, channel),
+            None => self.audience_counted(asking, request, Audience { clients, brokers: 0 }),
+        }
+    }
+
+    /// Adds the brokers of other machines to those who listen here.
+    pub(super) fn count_elsewhere(
+        &mut self,
+        target: Target,
+        request: u64,
+        clients: u64,
+        channel: u64,
+    ) {
+        let Some(driver) = self.link.as_deref() else {
+            let message = Message::AudienceWanted { target, request, clients, channel };
+            self.mesh.send(LINK_HOME, message);
+            return;
+        };
+        let brokers = driver.link.takers(channel) as u64;
+        let audience = Audience { clients, brokers };
+        if target.shard == self.id {
+            self.audience_counted(target, request, audience);
+        } else {
+            self.mesh.send(target.shard, Message::AudienceCounted { target, request, audience });
+        }
+    }
+
+    /// Tells a client.
+    pub(super) fn audience_counted(&mut self, target: Target, request: u64, audience: Audience) {
+        let Some(connection) = self.find(target).filter(|it| it.is_open()) else { return };
+        let source = connection.source;
+        let payload = encode_audience(audience);
+        let answer = frame::encode(Kind::Audience, source, request, b"", &payload);
+        self.reply(Conn(target.conn), &answer);
+    }
+}

@@ -1,0 +1,216 @@
+//! README, run: every block of code in it is compared with compiled code and run, or run
+//! by a shell on a machine of its own, in namespaces, which takes root. A block that no
+//! row of `runs.rs` knows fails, and so does a row without a block.
+//!
+//! `cargo` is a stand-in that runs what this build has made; where a measurement would
+//! take minutes, its script says what is shortened.
+#![cfg(target_os = "linux")]
+
+mod runs;
+// It is README's to the letter.
+#[rustfmt::skip]
+mod snippets;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use runs::{How, RUNS};
+use support::{Directory, is_root};
+
+const README: &str = include_str!("../../README.md");
+const SNIPPETS: &str = include_str!("snippets.rs");
+const PRELUDE: &str = include_str!("prelude.sh");
+
+/// Tells a copy of this program which snippet to run.
+const PART: &str = "NC_README_SNIPPET";
+
+/// How often a block is tried: it waits for others by `sleep`, as people do.
+const TRIES: usize = 3;
+
+/// Longest run of a block, in seconds.
+const LIMIT_SECONDS: &str = "60";
+
+/// Blocks that run at the same time: most of their time they wait.
+const AT_ONCE: usize = 4;
+
+/// Stands for cargo: runs what is there, in the same way.
+const CARGO: &str = r#"#!/bin/sh
+case "$*" in
+    "run --release -- "*) shift 3; exec netcluster "$@" ;;
+    "run --release -p netcluster-client --example "*)
+        shift 5; name=$1; shift; exec "$PROGRAMS/examples/$name" "$@" ;;
+    "test --workspace --all-features") echo "the tests: this is one" ;;
+    "build --release --workspace") ;;
+    *) echo "there is no stand-in for: cargo $*"; exit 1 ;;
+esac
+"#;
+
+/// The blocks of code, without their fences.
+fn blocks() -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<String> = None;
+    for line in README.lines() {
+        match (&mut open, line.starts_with("```")) {
+            (None, true) => open = Some(String::new()),
+            (Some(_), true) => blocks.extend(open.take()),
+            (Some(block), false) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, false) => {}
+        }
+    }
+    assert!(open.is_none(), "a block of README has no end");
+    blocks
+}
+
+/// The row of a block: the one with the longest beginning that fits.
+fn row(block: &str) -> Option<usize> {
+    let fits = |(_, (begins, _)): &(usize, &(&str, How))| block.starts_with(begins);
+    let rows = RUNS.iter().enumerate().filter(fits);
+    rows.max_by_key(|(_, (begins, _))| begins.len()).map(|(at, _)| at)
+}
+
+#[test]
+fn every_block_has_a_row_and_every_row_a_block() {
+    let blocks = blocks();
+    let mut rows: Vec<usize> = Vec::new();
+    for block in &blocks {
+        let row = row(block).unwrap_or_else(|| {
+            panic!("no row of tests/readme/runs.rs says how to run this block:\n{block}")
+        });
+        assert!(!rows.contains(&row), "two blocks begin alike:\n{block}");
+        rows.push(row);
+    }
+    for (at, (begins, _)) in RUNS.iter().enumerate() {
+        assert!(rows.contains(&at), "README has no block any more that begins with {begins:?}");
+    }
+}
+
+/// The compiled code of a snippet, as it would stand at the left margin.
+fn compiled(name: &str) -> String {
+    let begin = format!("    // README: {name}\n");
+    let (_, behind) = SNIPPETS.split_once(&begin).expect("the snippet is there");
+    let (code, _) = behind.split_once("    // README: end\n").expect("it has an end");
+    code.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect()
+}
+
+#[test]
+fn the_rust_of_readme_is_what_is_compiled_here() {
+    for block in blocks() {
+        if let Some((_, How::Snippet(name, _))) = row(&block).map(|at| &RUNS[at]) {
+            let compiled = compiled(name);
+            assert_eq!(block, compiled, "change README and tests/readme/snippets.rs together");
+        }
+    }
+}
+
+/// The part of a snippet: nothing, unless this process is told to play one.
+#[test]
+fn snippet_process() {
+    let Ok(name) = std::env::var(PART) else { return };
+    let ended = match name.as_str() {
+        "receiver" => snippets::receiver(),
+        "sender" => snippets::sender(),
+        "client" => snippets::client(),
+        "everywhere" => snippets::everywhere(),
+        other => panic!("no snippet {other}"),
+    };
+    ended.unwrap();
+}
+
+/// Programs that are not this package's: made by a build of the workspace, as when all
+/// tests are run, else now.
+fn programs() -> PathBuf {
+    let netcluster = Path::new(env!("CARGO_BIN_EXE_netcluster"));
+    let directory = netcluster.parent().unwrap().to_owned();
+    let wanted = ["examples/receiver", "examples/sender", "netcluster-loadtest"];
+    if !wanted.iter().all(|name| directory.join(name).exists()) {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--workspace", "--all-features", "--bins", "--examples"]);
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(build.status().unwrap().success(), "examples and load test cannot be built");
+    }
+    directory
+}
+
+/// Runs a script on a machine of its own; what it printed if it failed.
+fn run(block: &str, script: &str, programs: &Path) -> Result<(), String> {
+    let directory = Directory::new();
+    let (path, out) = (directory.join("path"), directory.join("out"));
+    let built = directory.join("target/release");
+    for made in [&path, &out, &built] {
+        fs::create_dir_all(made).unwrap();
+    }
+    for name in ["netcluster", "netcluster-loadtest"] {
+        symlink(programs.join(name), path.join(name)).unwrap();
+        symlink(programs.join(name), built.join(name)).unwrap();
+    }
+    let cargo = directory.file("path/cargo", CARGO);
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let block = directory.file("block", block);
+    let script = directory.file("script", &format!("{PRELUDE}\n{script}\n"));
+    let mut command = Command::new("timeout");
+    command.args(["--signal", "KILL", LIMIT_SECONDS]);
+    command.args(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]);
+    command.args(["--mount-proc", "--propagation", "private", "bash"]).arg(&script);
+    let search = format!("{}:{}", path.display(), std::env::var("PATH").unwrap());
+    command.env("PATH", search).env("BLOCK", &block).env("OUT", &out);
+    command.env("PROGRAMS", programs).env("SOURCE", env!("CARGO_MANIFEST_DIR"));
+    command.env("TEST_PROGRAM", std::env::current_exe().unwrap());
+    for ours in ["XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "NETCLUSTER_SOCKET"] {
+        command.env_remove(ours);
+    }
+    let done = command.current_dir(directory.path()).stdin(Stdio::null()).output().unwrap();
+    if done.status.success() {
+        return Ok(());
+    }
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    Err(format!("{}\n{stdout}\n{stderr}", done.status))
+}
+
+#[test]
+fn every_block_of_readme_works() {
+    if !is_root() {
+        println!("SKIPPED: only root can have machines of its own");
+        return;
+    }
+    let programs = programs();
+    let only = std::env::var("README_BLOCK").unwrap_or_default();
+    let blocks: Vec<String> = blocks().into_iter().filter(|it| it.starts_with(&only)).collect();
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let Some((begins, how)) = row(block).map(|at| &RUNS[at]) else { continue };
+                    let script = match how {
+                        How::Snippet(_, script) | How::Script(script) => script,
+                        How::Elsewhere(why) => {
+                            println!("not here: {begins}: {why}");
+                            continue;
+                        }
+                    };
+                    let mut tries = (0..TRIES).map(|_| run(block, script, &programs));
+                    let failed = tries.try_fold(String::new(), |_, tried| match tried {
+                        Ok(()) => Err(()),
+                        Err(text) => Ok(text),
+                    });
+                    if let Ok(text) = failed {
+                        failures.lock().unwrap().push(format!("{block}\n{text}"));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n========\n"));
+}
