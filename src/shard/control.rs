@@ -117,8 +117,9 @@ impl<I: Io> Shard<I> {
         self.clients_changed();
     }
 
-    /// A control frame of an open connection.
-    pub(super) fn control(&mut self, conn: Conn, bytes: &Bytes) {
+    /// A control frame of an open connection. Returns false if it asks for a route that
+    /// is not found yet: then it is to be taken again.
+    pub(super) fn control(&mut self, conn: Conn, bytes: &Bytes) -> bool {
         let frame = checked(bytes);
         let connection = self.at(conn);
         let target = connection.target;
@@ -128,7 +129,7 @@ impl<I: Io> Shard<I> {
                 ErrorCode::Source,
                 "a frame carries another source than the welcome gave",
             );
-            return;
+            return true;
         }
         let sequence = frame.sequence();
         match frame.kind() {
@@ -140,7 +141,7 @@ impl<I: Io> Shard<I> {
             }
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
             Kind::Stats => self.collect_status(target, sequence),
-            Kind::Audience => self.count_audience(conn, sequence, frame.name()),
+            Kind::Audience => return self.count_audience(conn, sequence, frame.name()),
             Kind::Cluster => match decode_cluster(frame.payload()) {
                 Ok(wait) => self.after_barrier(After::Cluster(target, sequence, wait)),
                 Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),
@@ -157,6 +158,7 @@ impl<I: Io> Shard<I> {
                 self.refuse(conn, ErrorCode::Protocol, &text);
             }
         }
+        true
     }
 
     fn subscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {

@@ -41,8 +41,8 @@ struct Pending {
 pub(super) struct Stop {
     /// The first byte of the chunk that is not done.
     pub at: usize,
-    /// The event before it, if that lay in several chunks.
-    pub event: Option<Pieces>,
+    /// The frame before it, if that is a control frame, or lay in several chunks.
+    pub frame: Option<Pieces>,
 }
 
 /// Why a connection cannot go on.
@@ -70,7 +70,7 @@ impl<I: Io> Shard<I> {
     /// Takes the bytes of a chunk, from `at` on, of a connection that is open.
     pub(super) fn take_chunk(&mut self, conn: Conn, chunk: &Bytes, mut at: usize) {
         if self.at(conn).postponed.is_some() {
-            return self.postpone(conn, chunk, Stop { at, event: None });
+            return self.postpone(conn, chunk, Stop { at, frame: None });
         }
         let mut taken = Ok(false);
         if self.returning.holds_any() {
@@ -147,7 +147,7 @@ impl<I: Io> Shard<I> {
                                 if self.make_room_for_route(channel) {
                                     continue;
                                 }
-                                return Ok(Some(Stop { at, event: None }));
+                                return Ok(Some(Stop { at, frame: None }));
                             }
                         }
                     };
@@ -157,12 +157,15 @@ impl<I: Io> Shard<I> {
                 Step::Event(pieces) => {
                     self.deliver_pending(conn, chunk, pending.take());
                     if !self.deliver_event(conn, &pieces)? {
-                        return Ok(Some(Stop { at, event: Some(pieces) }));
+                        return Ok(Some(Stop { at, frame: Some(pieces) }));
                     }
                 }
                 Step::Control(frame) => {
                     self.deliver_pending(conn, chunk, pending.take());
-                    self.control(conn, &frame);
+                    if !self.control(conn, &frame) {
+                        let frame = Pieces::from_buf([Slice::from(frame)]);
+                        return Ok(Some(Stop { at, frame: Some(frame) }));
+                    }
                 }
                 Step::Gather => self.stop_receiving(conn),
                 Step::Done => {
@@ -285,7 +288,7 @@ impl<I: Io> Shard<I> {
         }
         match self.deliver_event(conn, &pieces) {
             Ok(true) => self.start_receiving(conn),
-            Ok(false) => self.postpone(conn, &Bytes::new(), Stop { at: 0, event: Some(pieces) }),
+            Ok(false) => self.postpone(conn, &Bytes::new(), Stop { at: 0, frame: Some(pieces) }),
             Err(fault) => self.fault(conn, &fault),
         }
     }

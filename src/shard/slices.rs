@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use netcluster_platform::{Conn, Io, Slice};
+use netcluster_wire::{Header, Kind};
 
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
@@ -21,7 +22,7 @@ use crate::pattern_set::PatternSet;
 use crate::target::Target;
 
 use super::Shard;
-use super::receive::Stop;
+use super::receive::{Fault, Stop};
 
 /// Patterns that a turn takes out of routes.
 const PATTERNS_PER_TURN: usize = 1024;
@@ -43,7 +44,7 @@ pub struct Postponed {
 /// A part of it, in memory of its own: receive buffers are few.
 #[derive(Debug)]
 enum Waiting {
-    Event(Slice),
+    Frame(Slice),
     Chunk(Bytes, usize),
 }
 
@@ -93,9 +94,9 @@ impl<I: Io> Shard<I> {
     /// Keeps what a connection has sent from `stop` on until its route is found.
     #[cold]
     pub(super) fn postpone(&mut self, conn: Conn, chunk: &Bytes, stop: Stop) {
-        if let Some(pieces) = stop.event {
-            let event = self.own_event(&pieces);
-            self.postpone_one(conn, Waiting::Event(event));
+        if let Some(pieces) = stop.frame {
+            let frame = self.own_frame(&pieces);
+            self.postpone_one(conn, Waiting::Frame(frame));
         }
         if stop.at < chunk.len() {
             let rest = self.shared.budget.own(BytesMut::from(&chunk[stop.at..]));
@@ -103,9 +104,9 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    fn own_event(&self, pieces: &Pieces) -> Slice {
+    fn own_frame(&self, pieces: &Pieces) -> Slice {
         match &pieces[..] {
-            // The own buffer of a large event.
+            // A control frame, or the own buffer of a large event.
             [whole] if !whole.is_pooled() => whole.clone(),
             pieces => {
                 let mut bytes = BytesMut::with_capacity(pieces.iter().map(Slice::len).sum());
@@ -166,9 +167,9 @@ impl<I: Io> Shard<I> {
                 return Resumed::Done;
             };
             let result = match &waiting {
-                Waiting::Event(event) => {
-                    let found = self.deliver_event(conn, std::slice::from_ref(event));
-                    found.map(|is_found| (!is_found).then_some(Stop { at: 0, event: None }))
+                Waiting::Frame(frame) => {
+                    let found = self.take_frame(conn, frame);
+                    found.map(|is_found| (!is_found).then_some(Stop { at: 0, frame: None }))
                 }
                 Waiting::Chunk(chunk, at) => self.walk(conn, chunk, *at),
             };
@@ -183,9 +184,9 @@ impl<I: Io> Shard<I> {
                     return Resumed::Done;
                 }
             };
-            let event = stop.event.map(|pieces| Waiting::Event(self.own_event(&pieces)));
+            let frame = stop.frame.map(|pieces| Waiting::Frame(self.own_frame(&pieces)));
             let rest = match waiting {
-                Waiting::Event(event) => Some(Waiting::Event(event)),
+                Waiting::Frame(frame) => Some(Waiting::Frame(frame)),
                 Waiting::Chunk(chunk, at) => {
                     if stop.at > at {
                         resumed = Resumed::GotOn;
@@ -194,11 +195,20 @@ impl<I: Io> Shard<I> {
                 }
             };
             let Some(postponed) = &mut self.at(conn).postponed else { return Resumed::Done };
-            for waiting in rest.into_iter().chain(event) {
+            for waiting in rest.into_iter().chain(frame) {
                 postponed.waiting.push_front(waiting);
             }
             return resumed;
         }
+    }
+
+    /// Takes one whole frame; false if its route is not found yet.
+    fn take_frame(&mut self, conn: Conn, frame: &Slice) -> Result<bool, Fault> {
+        let kind = Header::read(frame.as_bytes()).map(|header| header.kind);
+        if kind.and_then(Kind::from_byte) == Some(Kind::Event) {
+            return self.deliver_event(conn, std::slice::from_ref(frame));
+        }
+        Ok(self.control(conn, frame.chunk()))
     }
 
     /// Nothing of a connection is postponed any more.
