@@ -89,7 +89,7 @@ fn receive(mut ingress: Ingress, datagrams: &[Vec<u8>], order: &[usize]) -> u64 
         while let Some(delivery) = ingress.poll_delivery() {
             match black_box(delivery) {
                 Delivery::Run { frames, .. } => received += frames as u64,
-                Delivery::Lost { .. } => panic!("nothing is lost"),
+                Delivery::Lost { .. } | Delivery::Large { .. } => panic!("nothing is lost"),
             }
         }
     }

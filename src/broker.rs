@@ -22,6 +22,7 @@ use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::keeper::Keeper;
 use crate::link::options::LinkOptions;
+use crate::log::LogCounts;
 use crate::mesh::Mesh;
 use crate::placement::Population;
 use crate::returning::{Record, Successor};
@@ -49,6 +50,8 @@ pub struct BrokerConfig {
     pub shard: ShardConfig,
     /// The link to other machines; `None`: this broker is alone.
     pub link: Option<LinkOptions>,
+    /// What the program's log leaves out, for `status`.
+    pub log: Arc<LogCounts>,
 }
 
 /// Most shards that can be asked for: each pair has a ring.
@@ -69,6 +72,7 @@ impl BrokerConfig {
             max_memory_bytes: None,
             shard: ShardConfig::default(),
             link: None,
+            log: Arc::default(),
         }
     }
 }
@@ -188,6 +192,7 @@ impl Broker {
             successor: note.map_or_else(Successor::default, leave_in),
             about: Arc::new(about),
             give_back: give_back_memory,
+            log: Arc::clone(&config.log),
         };
         let pinned = (config.pin || usize::from(shards) == cores.len() && shards > 1)
             .then_some(cores.as_slice());

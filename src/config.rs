@@ -9,8 +9,10 @@ use crate::link::config::Settings;
 use crate::placement::DEFAULT_SPILL_CLIENTS;
 use crate::returning::Record;
 
-/// Default high-water mark of one client's queue, in bytes.
+/// Default high-water mark of one client's queue, in bytes: see [`default_max_queue_bytes`].
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;
+/// A queue has room for so many of the largest events, unless it is told otherwise.
+const LARGEST_EVENTS_PER_QUEUE: usize = 4;
 /// Smallest high-water mark that can be asked for, in bytes.
 pub const MIN_MAX_QUEUE_BYTES: usize = 64 << 10;
 /// Patterns that one client may listen to unless more are asked for.
@@ -20,6 +22,15 @@ pub const MAX_SPIN: Duration = Duration::from_micros(50);
 
 const _: () = assert!(DEFAULT_MAX_PAYLOAD_BYTES <= HARD_MAX_PAYLOAD_BYTES);
 const _: () = assert!(MIN_MAX_QUEUE_BYTES <= DEFAULT_MAX_QUEUE_BYTES);
+// One event that fills a queue makes others from other machines be lost until it is read.
+const _: () =
+    assert!(LARGEST_EVENTS_PER_QUEUE * DEFAULT_MAX_PAYLOAD_BYTES <= DEFAULT_MAX_QUEUE_BYTES);
+
+/// The high-water mark of one client's queue where payloads may have so many bytes and
+/// nobody has set it.
+pub fn default_max_queue_bytes(max_payload_bytes: usize) -> usize {
+    LARGEST_EVENTS_PER_QUEUE.saturating_mul(max_payload_bytes).max(DEFAULT_MAX_QUEUE_BYTES)
+}
 
 /// What every shard needs to know. Its relations are checked by [`ShardConfig::check`].
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@
 //! - [`mesh`]: what shards say to each other.
 //! - [`link`]: what brokers of many machines say to each other, without IO;
 //!   `uplink` opens its sockets, `resolver` looks up the names of peers.
-//! - [`placement`], [`connection`], [`returning`], [`timers`], [`status`].
+//! - [`placement`], [`connection`], [`returning`], [`timers`], [`status`], [`log`].
 //!
 //! But for the broker, `uplink` and `resolver` they do no IO and read no clock:
 //! they take the time as an argument, so that tests and the simulator drive the
@@ -30,6 +30,7 @@ pub mod copies;
 pub mod inbound;
 mod keeper;
 pub mod link;
+pub mod log;
 pub mod mesh;
 pub mod outbound;
 pub mod pattern_set;

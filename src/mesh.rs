@@ -16,10 +16,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use netcluster_platform::{Peer, Waker};
 use netcluster_wire::control::Audience;
-use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
+use netcluster_wire::{ErrorCode, Hello, Pattern};
 
 use crate::inbound::Pieces;
 use crate::link::event::Lost;
+use crate::placement::Reason;
 use crate::returning::Listening;
 use crate::routes::Route;
 use crate::status::ShardStatus;
@@ -130,7 +131,7 @@ pub enum Message<S> {
     /// A client of this channel is gone; for the accepting shard's books.
     Departed(Arc<str>),
     /// A client was disconnected; for the books of a shard that accepts.
-    Kicked(Source, ErrorCode, String),
+    Kicked(Box<Reason>),
     /// A flood is over: give back what it took.
     FloodOver,
     /// A client came back after a crash: events of its channel wait for others.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use netcluster_platform::Peer;
 use netcluster_wire::{ErrorCode, Source};
 
 /// Clients of one channel that share a shard before another one is used.
@@ -54,10 +55,23 @@ pub struct Placement {
     keeps: Option<u16>,
     clients_of_shard: Vec<usize>,
     channels: HashMap<Arc<str>, ChannelBook, FixedState>,
-    reasons: VecDeque<(Source, ErrorCode, String)>,
+    reasons: VecDeque<Reason>,
     next_client: u32,
     /// From one number to the next: others may be given by other shards.
     client_step: u32,
+}
+
+/// Why the broker disconnected a client.
+#[derive(Clone, Debug)]
+pub struct Reason {
+    /// Which client.
+    pub source: Source,
+    /// Whose it was: nobody else is told.
+    pub peer: Peer,
+    /// What it is about.
+    pub code: ErrorCode,
+    /// In words.
+    pub text: String,
 }
 
 struct ChannelBook {
@@ -160,17 +174,19 @@ impl Placement {
     }
 
     /// Remembers why a client was disconnected.
-    pub fn kicked(&mut self, source: Source, code: ErrorCode, text: String) {
+    pub fn kicked(&mut self, reason: Reason) {
         if self.reasons.len() == MAX_REASONS {
             self.reasons.pop_front();
         }
-        self.reasons.push_back((source, code, text));
+        self.reasons.push_back(reason);
     }
 
-    /// Why the client that had this source was disconnected, told once.
-    pub fn take_reason(&mut self, source: Source) -> Option<(ErrorCode, String)> {
-        let at = self.reasons.iter().rposition(|(other, ..)| *other == source)?;
-        self.reasons.remove(at).map(|(_, code, text)| (code, text))
+    /// Why the client that had this source was disconnected, told once, and to the same
+    /// user alone.
+    pub fn take_reason(&mut self, source: Source, peer: &Peer) -> Option<(ErrorCode, String)> {
+        let is_it = |reason: &Reason| reason.source == source && reason.peer.is_same_user(peer);
+        let at = self.reasons.iter().rposition(is_it)?;
+        self.reasons.remove(at).map(|reason| (reason.code, reason.text))
     }
 }
 
@@ -216,11 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_told_once() {
+    fn a_reason_is_told_once_and_to_the_same_user() {
         let mut placement = Placement::new(1, 1, 1, Population::default());
         let source = Source { node: 1, client: 2 };
-        placement.kicked(source, ErrorCode::Stalled, "slow".into());
-        assert_eq!(placement.take_reason(source), Some((ErrorCode::Stalled, "slow".into())));
-        assert_eq!(placement.take_reason(source), None);
+        let user = |uid| Peer { uid, ..Peer::UNKNOWN };
+        let account = |name: &str| Peer { user: Some(name.into()), ..Peer::UNKNOWN };
+        for (own, other) in [(user(7), user(8)), (account("S-1-5-7"), account("S-1-5-8"))] {
+            let (code, text) = (ErrorCode::Stalled, "slow".to_owned());
+            placement.kicked(Reason { source, peer: own.clone(), code, text: text.clone() });
+            assert_eq!(placement.take_reason(source, &other), None);
+            let own = Peer { pid: 99, ..own };
+            assert_eq!(placement.take_reason(source, &own), Some((code, text)));
+            assert_eq!(placement.take_reason(source, &own), None);
+        }
     }
 }

@@ -75,6 +75,7 @@ impl SimBroker {
             successor,
             about: Arc::new(Status::default()),
             give_back: || {},
+            log: Arc::default(),
         };
         let ios: Vec<SimIo> = (0..shards).map(|_| net.shard()).collect();
         let wakers: Vec<_> = ios.iter().map(Io::waker).collect();

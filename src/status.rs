@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use netcluster_platform::{DatagramPlace, DatagramStats};
+use netcluster_wire::limits::MAX_STATS_BYTES;
 use serde::{Deserialize, Serialize};
 
 use crate::link::LinkStatus;
+use crate::log::LogStatus;
 
-/// Clients that one status lists: at about 300 bytes each it stays far below the
-/// largest frame that a client takes.
-const MAX_LISTED_CLIENTS: usize = 10_000;
+/// Clients and channels that one status lists: at about 300 bytes each it stays below
+/// [`MAX_STATS_BYTES`], unless their names are long.
+const MAX_LISTED: usize = 10_000;
 
 /// The whole broker, as the JSON in a `stats` frame.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,8 +32,14 @@ pub struct Status {
     pub totals: Totals,
     /// Memory that clients make the broker keep, beyond the receive pools.
     pub memory: Memory,
-    /// One entry per channel.
+    /// What its log leaves out.
+    #[serde(default)]
+    pub log: LogStatus,
+    /// One entry per channel, those with the most clients if there are very many.
     pub channels: Vec<ChannelStatus>,
+    /// Channels without an entry.
+    #[serde(default)]
+    pub channels_omitted: u64,
     /// One entry per client, those with the longest queues if there are very many.
     pub clients: Vec<ClientStatus>,
     /// Clients without an entry.
@@ -71,7 +79,8 @@ pub struct Totals {
     pub events_in_per_s: f64,
     /// Events queued per second.
     pub events_out_per_s: f64,
-    /// Bytes waiting in outbound queues.
+    /// Bytes waiting in outbound queues. What several clients get is in memory once, and
+    /// counts here for each.
     pub queued_bytes: u64,
     /// Events that `latest` connections lost.
     pub dropped: u64,
@@ -373,12 +382,63 @@ pub fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
         status.kicked.extend(report.kicked);
     }
     status.channels = channels.into_values().collect();
-    if status.clients.len() > MAX_LISTED_CLIENTS {
-        status.clients.sort_by_key(|client| std::cmp::Reverse(client.queued_bytes));
-        status.clients_omitted = (status.clients.len() - MAX_LISTED_CLIENTS) as u64;
-        status.clients.truncate(MAX_LISTED_CLIENTS);
-    }
+    status.list_at_most(MAX_LISTED);
     status.clients.sort_by_key(|client| client.client);
     status.shards.sort_by_key(|shard| shard.shard);
     status
+}
+
+impl Status {
+    /// As JSON that clients take: with fewer entries if names are long.
+    pub fn to_json(mut self) -> Vec<u8> {
+        loop {
+            let json = serde_json::to_vec(&self).expect("a status is plain data");
+            let listed = self.clients.len().max(self.channels.len());
+            if json.len() <= MAX_STATS_BYTES || listed == 0 {
+                return json;
+            }
+            self.list_at_most(listed / 2);
+        }
+    }
+
+    /// Omits entries, of each list those that say least, and counts them.
+    fn list_at_most(&mut self, entries: usize) {
+        if self.clients.len() > entries {
+            self.clients.sort_by_key(|client| std::cmp::Reverse(client.queued_bytes));
+            self.clients_omitted += (self.clients.len() - entries) as u64;
+            self.clients.truncate(entries);
+            self.clients.sort_by_key(|client| client.client);
+        }
+        if self.channels.len() > entries {
+            self.channels.sort_by_key(|channel| std::cmp::Reverse(channel.clients));
+            self.channels_omitted += (self.channels.len() - entries) as u64;
+            self.channels.truncate(entries);
+            self.channels.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of control characters are six times as long in JSON.
+    #[test]
+    fn a_status_is_never_larger_than_clients_take() {
+        let name = "\u{1}".repeat(255);
+        let client = |client| ClientStatus {
+            client,
+            name: name.clone(),
+            channel: format!("{client}{name}"),
+            ..ClientStatus::default()
+        };
+        let clients = (0..20_000).map(client).collect();
+        let report = ShardStatus { clients, ..ShardStatus::default() };
+        let json = merge(Status::default(), vec![report]).to_json();
+        assert!(json.len() <= MAX_STATS_BYTES, "{}", json.len());
+        let status: Status = serde_json::from_slice(&json).unwrap();
+        assert!(status.clients.len() > 1000, "{}", status.clients.len());
+        assert_eq!(status.clients.len() as u64 + status.clients_omitted, 20_000);
+        assert_eq!(status.channels.len() as u64 + status.channels_omitted, 20_000);
+    }
 }

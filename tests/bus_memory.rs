@@ -65,8 +65,10 @@ on_all! {
         let text = subscribe(&mut listener, many).expect("the limit is reached");
         assert!(text.contains("--max-memory"), "{text}");
         let full = bus.status().memory;
+        // Another shard hears of a block's patterns, and charges them, a moment later.
+        let slack = if bed.shards > 1 { 1 << 20 } else { 64 << 10 };
         let kept = (full.patterns_bytes + full.connections_bytes) as usize;
-        assert!((LIMIT / 4..=LIMIT * 3 / 8 + (64 << 10)).contains(&kept), "{full:?}");
+        assert!((LIMIT / 4..=LIMIT * 3 / 8 + slack).contains(&kept), "{full:?}");
         assert!(full.used_bytes >= full.patterns_bytes && full.limit_bytes == LIMIT as u64);
         // Those who have their patterns are not concerned.
         listener.emit("x.1", b"data");

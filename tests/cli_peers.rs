@@ -76,3 +76,22 @@ fn brokers_list_each_other_each_with_a_row() {
         assert!(status.contains("\nlink      cluster peers-two at "), "{status}");
     }
 }
+
+/// It was told as lost by the network.
+#[test]
+fn an_event_over_a_receivers_limit_is_told_as_such_and_later_ones_arrive() {
+    let options = ["--cluster", "peers-large", "--peer", "127.0.0.1"];
+    let small = [&options[..], &["--max-payload", "64KiB"]].concat();
+    let (sender, receiver) = (linked(44_727, "alpha", &options), linked(44_727, "beta", &small));
+    let mut on = receiver.on(&["log", "--count", "1", "--wait-cluster", "60s"]);
+    wait_until("the other broker is found", || {
+        peers_of(&sender)["link"]["peers"][0]["name"] == "beta"
+    });
+    let input = format!("{}\nsmall\n", "x".repeat(100_000));
+    Process::start_with_input(sender.command(&["emit", "log"]), input).finish().succeeded();
+    assert_eq!(on.line(), "log small");
+    on.wait_for_notice("larger than this machine's broker takes (--max-payload)");
+    on.finish().succeeded();
+    receiver.process.wait_for_notice("an event of 100000 bytes from broker alpha");
+    receiver.process.wait_for_notice("--max-payload is 65536 bytes: set the same on all brokers");
+}

@@ -11,12 +11,17 @@ use netcluster_wire::{ErrorCode, Hello};
 
 const LARGEST_BYTES: usize = 16 << 20;
 
+/// A broker that takes them.
+fn bus_for_large(bed: &Bed) -> common::Bus {
+    bed.bus_with(|config| config.shard.max_payload_bytes = LARGEST_BYTES)
+}
+
 on_all! {
     /// Several of the largest allowed, with small ones between, to a listener of
     /// each kind: content, order and alignment.
     fn the_largest_payloads_arrive_whole_between_small_ones(bed) {
         let lengths = [5, LARGEST_BYTES, 0, 17, LARGEST_BYTES - 3, 300_000, 1, LARGEST_BYTES, 70_001, 8];
-        let bus = bed.bus();
+        let bus = bus_for_large(bed);
         let (client, mut raw) = (bus.client(), bus.raw());
         raw.listen("blob.*");
         let (report, reported) = std::sync::mpsc::channel();
@@ -102,7 +107,7 @@ on_all! {
 on_both! {
     /// An incomplete large frame costs others nothing but its own memory.
     fn a_large_frame_that_is_never_completed_holds_nobody_up(bed) {
-        let bus = bed.bus();
+        let bus = bus_for_large(bed);
         let (mut listener, mut emitter) = (bus.raw(), bus.raw());
         listener.listen("a");
         let mut slow = bus.raw();

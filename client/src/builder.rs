@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Hello, Source};
 
 use crate::backoff::Reconnect;
@@ -29,6 +30,7 @@ pub(crate) struct Options {
     pub(crate) queue: QueuePolicy,
     pub(crate) max_queue_bytes: u64,
     pub(crate) max_buffer_bytes: usize,
+    pub(crate) max_payload_bytes: usize,
     pub(crate) reconnect: Reconnect,
     pub(crate) connect_timeout: Duration,
     pub(crate) disconnect_timeout: Duration,
@@ -45,6 +47,7 @@ impl Default for Options {
             queue: QueuePolicy::Pace,
             max_queue_bytes: 0,
             max_buffer_bytes: 4 << 20,
+            max_payload_bytes: HARD_MAX_PAYLOAD_BYTES,
             reconnect: Reconnect::default(),
             connect_timeout: Duration::from_secs(5),
             disconnect_timeout: Duration::from_secs(5),
@@ -109,6 +112,15 @@ impl Builder {
     /// down; 4 MiB by default.
     pub fn max_buffer(mut self, bytes: usize) -> Self {
         self.options.max_buffer_bytes = bytes;
+        self
+    }
+
+    /// The largest event that is taken from the broker, which may be set to a lower limit
+    /// itself. A larger one ends the client with [`Error::Protocol`]. By default what the
+    /// broker allows, 1 GiB at most; memory is used as bytes come, not as they are
+    /// announced. The broker's own answers take 8 MiB at most.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.options.max_payload_bytes = bytes;
         self
     }
 

@@ -1,4 +1,5 @@
-//! Everything that can go wrong, with messages that say what to do about it.
+//! Everything that can go wrong, with messages that say what to do about it. As text they
+//! are harmless for a terminal, whatever the broker said.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::{fmt, io};
 
 use crate::path::{ACCESS_ADVICE, SOCKET_VARIABLE};
 use netcluster_wire::control::ControlError;
+use netcluster_wire::escape::Escaped;
 use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 
 /// Why a call failed, or what a client reports through its lifecycle events.
@@ -137,10 +139,11 @@ impl fmt::Display for DisconnectReason {
                 write!(formatter, "the connection to the broker was lost: {reason}")
             }
             DisconnectReason::Kicked { code, text } => {
+                let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
             DisconnectReason::Protocol(reason) => {
-                write!(formatter, "the broker broke the protocol: {reason}")
+                write!(formatter, "the broker broke the protocol: {}", Escaped::text(reason))
             }
         }
     }
@@ -191,16 +194,18 @@ impl fmt::Display for Error {
                 write!(formatter, "{reason}; connect anew to go on")
             }
             Error::Kicked { code, text } => {
+                let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
-            Error::Version(text) => write!(formatter, "versions differ: {text}"),
+            Error::Version(text) => write!(formatter, "versions differ: {}", Escaped::text(text)),
             Error::Protocol(text) => {
+                let text = Escaped::text(text);
                 write!(formatter, "the other end broke the protocol (is it a netcluster broker?): {text}")
             }
             Error::Name(error) => write!(formatter, "event name refused: {error}"),
             Error::Pattern(error) => write!(formatter, "pattern refused: {error}"),
             Error::PatternRefused(text) => {
-                write!(formatter, "pattern refused by the broker: {text}")
+                write!(formatter, "pattern refused by the broker: {}", Escaped::text(text))
             }
             Error::PayloadTooLarge { bytes, limit } => write!(
                 formatter,
@@ -213,7 +218,7 @@ impl fmt::Display for Error {
                 formatter,
                 "not confirmed within {} s by: {}; see `netcluster peers`",
                 after.as_secs_f64(),
-                missing.join(", ")
+                Escaped::text(&missing.join(", "))
             ),
             Error::Timeout { waiting_for, after } => {
                 write!(formatter, "no {waiting_for} within {after:?}: is the broker overloaded?")
@@ -226,6 +231,7 @@ impl fmt::Display for Error {
                 "{call} waits for the broker, which a listener must not: call it from another thread"
             ),
             Error::ListenerPanicked { event, message } => {
+                let event = Escaped::text(event);
                 write!(formatter, "a listener panicked on event `{event}`: {message}")
             }
             Error::Thread(reason) => write!(formatter, "cannot start a thread: {reason}"),

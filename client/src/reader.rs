@@ -78,7 +78,7 @@ fn shake_hands(path: &Path, options: &Options, previous: Source) -> Result<Welco
         }
         _ => Error::Connect { path: path.to_owned(), reason: error.to_string() },
     };
-    let mut inbound = Inbound::new();
+    let mut inbound = Inbound::limited(options.max_payload_bytes);
     let mut received = ReceiveBuffer::new();
     // Far less than what an empty socket takes at once. If the broker hung up it
     // may have said why: that is to be read.

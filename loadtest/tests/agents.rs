@@ -8,6 +8,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Directory, PROGRAM, clean, command, has_broker, result_of, role, run};
@@ -114,6 +115,40 @@ fn who_is_no_coordinator_is_sent_away_and_does_no_harm() {
         assert!(!String::from_utf8_lossy(&said).contains("welcome"));
     }
     clean(&format!("telemetry --seconds 0.2 --agent {}", agent.address));
+}
+
+/// Eight of them were enough to keep everybody else out.
+#[test]
+fn the_silent_lock_nobody_out() {
+    if !has_broker() {
+        return;
+    }
+    let directory = Directory::new();
+    let token = directory.file("token", TOKEN);
+    let agent = Agent::start(&format!("--token-file {token}"));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // As many as the agent greets at a time and more, again and again.
+        let flood = scope.spawn(|| {
+            let mut silent = std::collections::VecDeque::new();
+            let mut came = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                silent.push_back(std::net::TcpStream::connect(&agent.address).unwrap());
+                came += 1;
+                if silent.len() > 200 {
+                    silent.pop_front();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            came
+        });
+        let line =
+            format!("telemetry --seconds 0.2 --agent {} --token-file {token}", agent.address);
+        let result = clean(&line);
+        is_over.store(true, Ordering::Relaxed);
+        assert!(role(&result, "collector").delivered > 0);
+        assert!(flood.join().unwrap() > 200);
+    });
 }
 
 #[test]

@@ -69,6 +69,11 @@ pub struct Peer {
 impl Peer {
     /// Nothing is known.
     pub const UNKNOWN: Peer = Peer { pid: 0, uid: u32::MAX, gid: u32::MAX, user: None };
+
+    /// Whether both are of one user.
+    pub fn is_same_user(&self, other: &Peer) -> bool {
+        self.uid == other.uid && self.user == other.user
+    }
 }
 
 impl Default for Peer {

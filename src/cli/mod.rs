@@ -5,6 +5,7 @@
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
 //!   a command.
+//! - `log`: what a broker writes about itself.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
 //!   `table`: what is printed; `signals`: what asks to end.
 //! - `failure`: why a command failed, and the exit code that goes with it.
@@ -18,6 +19,7 @@ mod demo;
 mod emit;
 mod failure;
 mod link;
+mod log;
 mod on;
 mod output;
 mod peers;
@@ -50,11 +52,13 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
             failure.exit_code()
         }
-    }
+    };
+    log::flush();
+    code
 }

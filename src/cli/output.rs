@@ -13,6 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use netcluster_wire::escape;
+
+use super::log;
+
 /// What is gathered at most before it is written, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -171,9 +175,14 @@ fn is_over(deadline: Option<Instant>) -> bool {
 }
 
 /// Tells something on standard error. Whether anybody reads it does not matter:
-/// `eprintln!` would panic.
+/// `eprintln!` would panic. A broker does so by its log, which nobody waits for.
+/// Whatever others had a say in is harmless.
 pub fn notice(text: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let text = text.to_string();
+    let text = escape::page(&text);
+    if !log::notice(&text) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

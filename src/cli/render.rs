@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 
 use netcluster_client::Source;
+use netcluster_wire::escape::{self, Escaped};
 use serde::Serialize;
 
 use super::args::Format;
@@ -46,9 +47,7 @@ pub fn write(out: &mut impl Write, format: Format, event: Event<'_>) -> io::Resu
     match format {
         Format::Raw => out.write_all(event.data)?,
         Format::Text => {
-            write_escaped(out, event.name.as_bytes())?;
-            out.write_all(b" ")?;
-            write_escaped(out, event.data)?;
+            write!(out, "{} {}", Escaped::text(event.name), Escaped(event.data))?;
         }
         Format::Json => {
             let data = std::str::from_utf8(event.data).ok();
@@ -62,40 +61,15 @@ pub fn write(out: &mut impl Write, format: Format, event: Event<'_>) -> io::Resu
                 data,
                 data_base64: data.is_none().then(|| base64(event.data)),
             };
-            serde_json::to_writer(&mut *out, &line)?;
+            out.write_all(escape::json(&serde_json::to_string(&line)?).as_bytes())?;
         }
     }
     out.write_all(b"\n")
 }
 
-/// Text as it is; control characters and bytes that are no UTF-8 as `\n`, `\u{1b}`,
-/// `\xff`. Tabs stay.
-pub fn write_escaped(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    for chunk in bytes.utf8_chunks() {
-        let mut rest = chunk.valid();
-        while let Some(at) = rest.find(|c: char| c.is_control() && c != '\t') {
-            let (plain, tail) = rest.split_at(at);
-            out.write_all(plain.as_bytes())?;
-            let mut tail = tail.chars();
-            if let Some(control) = tail.next() {
-                write!(out, "{}", control.escape_default())?;
-            }
-            rest = tail.as_str();
-        }
-        out.write_all(rest.as_bytes())?;
-        for byte in chunk.invalid() {
-            write!(out, "\\x{byte:02x}")?;
-        }
-    }
-    Ok(())
-}
-
-/// [`write_escaped`] into a string.
+/// Text of others as it may be printed.
 pub fn escaped(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    // Writing to memory does not fail.
-    let _ = write_escaped(&mut out, text.as_bytes());
-    String::from_utf8_lossy(&out).into_owned()
+    Escaped::text(text).to_string()
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -128,6 +102,10 @@ mod tests {
         assert_eq!(printed(Format::Text, "grün\t!".as_bytes()), "log grün\t!\n");
         assert_eq!(printed(Format::Text, b"a\nb\r\x1b[2J\x7f"), "log a\\nb\\r\\u{1b}[2J\\u{7f}\n");
         assert_eq!(printed(Format::Text, b"a\xff\x00z"), "log a\\xff\\u{0}z\n");
+        assert_eq!(
+            printed(Format::Text, "a\u{9b}2J\u{202e}".as_bytes()),
+            "log a\\u{9b}2J\\u{202e}\n"
+        );
         assert_eq!(printed(Format::Text, b""), "log \n");
     }
 
@@ -140,6 +118,15 @@ mod tests {
             printed(Format::Json, b"\xff\xfe"),
             format!("{head}\"data_base64\":\"//4=\"}}\n")
         );
+    }
+
+    #[test]
+    fn json_is_harmless_and_means_the_same() {
+        let data = "a\u{9b}2J\x7f\u{202e}b\u{e0041}";
+        let line = printed(Format::Json, data.as_bytes());
+        assert!(line.trim_end().chars().all(|c| matches!(c, ' '..='~')), "{line:?}");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["data"], data);
     }
 
     #[test]

@@ -1,30 +1,26 @@
 //! `netcluster serve`: from settings to a running broker, until it is told to end. The
 //! service does the same with another log and another way to be told.
 
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster::broker::{Broker, BrokerConfig, Shutdown, StartError};
-use netcluster::config::ShardConfig;
+use netcluster::config::{ShardConfig, default_max_queue_bytes};
+use netcluster::log::LogCounts;
 use netcluster_client::{SOCKET_VARIABLE, default_socket_paths};
 use netcluster_platform::{BindOptions, Choice, listening_pid, raise_descriptor_limit};
-use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
 use super::failure::Failure;
 use super::link::link_options;
+use super::log;
 use super::settings::Settings;
 use super::signals;
 
 /// The variable in which a service manager names the directory that it made.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
-
-/// The log unless somebody says otherwise.
-const DEFAULT_LOG: &str = "info";
 
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
@@ -33,8 +29,8 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
         Some(path) => settings.or(Settings::read(&path)?),
         None => settings,
     };
-    start_log(Some(&settings), None);
-    let serving = Serving::start(settings)?;
+    let counts = log::start(settings.log.as_ref(), None)?;
+    let serving = Serving::start(settings, counts)?;
     let shutdown = serving.shutdown();
     signals::on_first(move || {
         tracing::info!("shutting down; another signal ends at once");
@@ -50,10 +46,11 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Starts it.
-    pub fn start(settings: Settings) -> Result<Serving, Failure> {
+    /// Starts it; `counts` are those of the log.
+    pub fn start(settings: Settings, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
         let mut warnings = Vec::new();
-        let config = meaning(settings, &mut warnings)?;
+        let mut config = meaning(settings, &mut warnings)?;
+        config.log = counts;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -91,34 +88,30 @@ impl Serving {
     }
 }
 
-/// Starts the log, to a file or else to standard error, as much of it as the settings
-/// say, if they say.
-pub fn start_log(settings: Option<&Settings>, file: Option<File>) {
-    let filter = settings.and_then(|settings| settings.log.as_ref());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter.map_or(DEFAULT_LOG, |filter| &filter.0)))
-        .with_ansi(file.is_none() && std::io::stderr().is_terminal())
-        .with_target(false)
-        // It would tell that it cannot write, by a print that panics.
-        .log_internal_errors(false);
-    match file {
-        Some(file) => log.with_writer(Mutex::new(file)).init(),
-        None => log.with_writer(std::io::stderr).init(),
-    }
-}
-
 /// What the settings mean; what is worth saying is added to the warnings.
 fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfig, Failure> {
     let default = ShardConfig::default();
     let period = |period: Option<super::values::Period>, default: Duration| {
         period.map_or(default, |period| period.0)
     };
+    let max_payload_bytes = settings.max_payload.map_or(default.max_payload_bytes, |size| size.0);
+    let max_queue_bytes = match settings.max_queue {
+        Some(size) => size.0,
+        None => default_max_queue_bytes(max_payload_bytes),
+    };
+    if max_queue_bytes <= max_payload_bytes {
+        warnings.push(format!(
+            "one event of --max-payload ({max_payload_bytes} bytes) fills a queue of --max-queue \
+             ({max_queue_bytes} bytes): until it is read its emitters wait, and what comes from \
+             other machines meanwhile is lost; set --max-queue higher"
+        ));
+    }
     let shard = ShardConfig {
         node: settings.node_id.map_or_else(random_node, |node| node.0),
         run: random(),
         seed: random(),
-        max_payload_bytes: settings.max_payload.map_or(default.max_payload_bytes, |size| size.0),
-        max_queue_bytes: settings.max_queue.map_or(default.max_queue_bytes, |size| size.0),
+        max_payload_bytes,
+        max_queue_bytes,
         max_patterns: settings.max_patterns.unwrap_or(default.max_patterns),
         max_clients: settings.max_clients.unwrap_or(default.max_clients),
         stall_timeout: period(settings.stall_timeout, default.stall_timeout),
@@ -211,6 +204,23 @@ mod tests {
         assert!(config.bind.create_parent);
         assert_eq!((config.shards, config.max_memory_bytes), (None, None));
         assert_eq!(config.shard.check(), Ok(()));
+    }
+
+    /// 16 MiB above 8 MiB were the defaults: one large event lost small ones.
+    #[test]
+    fn a_queue_holds_several_of_the_largest_events_unless_it_is_told_otherwise() {
+        let size = |bytes| Some(crate::cli::values::Size(bytes));
+        let queue = |max_payload, max_queue| {
+            let mut warnings = Vec::new();
+            let settings = Settings { max_payload, max_queue, ..Settings::default() };
+            (meaning(settings, &mut warnings).unwrap().shard.max_queue_bytes, warnings.len())
+        };
+        let default = ShardConfig::default();
+        assert!(default.max_queue_bytes >= 4 * default.max_payload_bytes);
+        assert_eq!(queue(None, None), (default.max_queue_bytes, 0));
+        assert_eq!(queue(size(1 << 10), None), (default.max_queue_bytes, 0));
+        assert_eq!(queue(size(16 << 20), None), (64 << 20, 0));
+        assert_eq!(queue(size(16 << 20), size(16 << 20)), (16 << 20, 1));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 #[cfg(not(windows))]
 mod elsewhere;
+#[cfg(any(windows, test))]
+mod log_file;
 #[cfg(windows)]
 mod windows;
 

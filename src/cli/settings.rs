@@ -44,10 +44,11 @@ pub struct Settings {
     /// [default: 0]
     #[arg(long, value_name = "N")]
     pub spin_us: Option<u64>,
-    /// The largest data of one event, at most 1GiB [default: 16MiB]
+    /// The largest data of one event, at most 1GiB; with --link at most 64MiB [default: 2MiB]
     #[arg(long, value_name = "SIZE")]
     pub max_payload: Option<Size>,
-    /// How much may wait for one client before the emitters that feed it pause [default: 8MiB]
+    /// How much may wait for one client before the emitters that feed it pause [default: 8MiB, or
+    /// four times --max-payload if that is more]
     #[arg(long, value_name = "SIZE")]
     pub max_queue: Option<Size>,
     /// How much memory clients may make the broker keep: queues, connections, patterns

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use netcluster::status::{ClientStatus, Status};
 use netcluster_client::{Builder, Client, Reconnect};
 use netcluster_platform::account_name;
+use netcluster_wire::escape;
 use serde_json::Value;
 
 use super::args::{SocketArgs, StatusArgs};
@@ -25,7 +26,9 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
 /// The broker's status. Not as a `Status`, so that what a newer broker says is
 /// shown as well.
 pub fn ask(name: &str, socket: &SocketArgs) -> Result<Value, Failure> {
-    let client = connect(Client::builder().name(name).reconnect(Reconnect::Never), socket)?;
+    // It listens to nothing.
+    let builder = Client::builder().name(name).reconnect(Reconnect::Never).max_payload(0);
+    let client = connect(builder, socket)?;
     serde_json::from_str(&client.status()?).map_err(unreadable)
 }
 
@@ -46,7 +49,8 @@ pub fn read(json: Value) -> Result<Status, Failure> {
 
 /// All of it, for people.
 pub fn pretty(json: &Value) -> Result<String, Failure> {
-    Ok(format!("{}\n", serde_json::to_string_pretty(json).map_err(unreadable)?))
+    let json = serde_json::to_string_pretty(json).map_err(unreadable)?;
+    Ok(format!("{}\n", escape::json(&json)))
 }
 
 fn unreadable(error: serde_json::Error) -> Failure {
@@ -55,10 +59,10 @@ fn unreadable(error: serde_json::Error) -> Failure {
     ))
 }
 
-/// Writes it all, or says why not.
+/// Writes it all, or says why not. Whatever others had a say in is harmless.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
+    out.write_all(escape::page(text).as_bytes())
         .and_then(|()| out.flush())
         .or_else(|error| Failure::output(&error))
 }
@@ -121,7 +125,8 @@ fn summary(status: &Status) -> String {
         (
             "queues",
             format!(
-                "{} waiting, {} dropped, emitters paused {}",
+                "{} to be sent (what several clients get counts for each), {} dropped, emitters \
+                 paused {}",
                 bytes(totals.queued_bytes),
                 counted(totals.dropped, "event"),
                 counted(totals.pauses, "time")
@@ -150,6 +155,16 @@ fn summary(status: &Status) -> String {
             ),
         ),
     ];
+    let mut lines = Vec::from(lines);
+    let log = status.log;
+    if log.lost + log.summed_up > 0 {
+        let text = format!(
+            "{} lost, as they could not be written; {} more like others, summed up",
+            counted(log.lost, "line"),
+            log.summed_up
+        );
+        lines.push(("log", text));
+    }
     lines.iter().map(|(title, text)| format!("{title:<9} {text}\n")).collect()
 }
 
@@ -161,6 +176,9 @@ fn channels(status: &Status) -> Table {
             channel.clients.to_string(),
             channel.listeners.to_string(),
         ]);
+    }
+    if status.channels_omitted > 0 {
+        table.row([format!("… {} more", status.channels_omitted), String::new(), String::new()]);
     }
     table
 }

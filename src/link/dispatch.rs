@@ -304,7 +304,7 @@ impl Link {
     ) {
         if self.warnings.allow(now_ns, kind, from.ip()) {
             let text = text();
-            self.events.push_back(super::LinkEvent::Warn(text));
+            self.events.push_back(super::LinkEvent::Warn(kind, text));
         }
     }
 }

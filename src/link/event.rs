@@ -10,6 +10,7 @@ use netcluster_wire::header::Source;
 use crate::link::flow::Reason;
 use crate::link::peer_id::PeerId;
 use crate::link::stream::StreamId;
+use crate::link::warnings::Kind as WarningKind;
 
 /// One thing that happened. Events of one peer and stream are in order.
 #[derive(Clone, Debug)]
@@ -62,9 +63,9 @@ pub enum LinkEvent {
         /// The own stream.
         stream: StreamId,
     },
-    /// Something that a person should look at. Not more than one of a kind and
-    /// peer in ten seconds.
-    Warn(String),
+    /// Something that a person should look at, in words. Not more than one of a kind
+    /// and peer in ten seconds.
+    Warn(WarningKind, String),
 }
 
 /// Whole event frames of one source and one name.

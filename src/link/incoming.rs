@@ -35,6 +35,8 @@ pub(super) struct Incoming {
     pub has_left: bool,
     /// Requests for repairs of it.
     pub naks_sent: u64,
+    /// Bytes of an event that was too large for this broker, which is to be said.
+    pub large_bytes: Option<usize>,
     /// Since when, and since which number, data came by unicast alone.
     unheard: Option<(u64, u64)>,
 }
@@ -59,6 +61,7 @@ impl Incoming {
             is_held: false,
             has_left: false,
             naks_sent: 0,
+            large_bytes: None,
             unheard: None,
         }
     }
@@ -95,6 +98,9 @@ impl Incoming {
     /// Hands out what is in order by now.
     pub fn drain(&mut self, reason: LossReason, outlet: &mut Outlet<'_>) {
         while let Some(delivery) = self.ingress.poll_delivery() {
+            if let Delivery::Large { bytes, .. } = delivery {
+                self.large_bytes = Some(bytes);
+            }
             match delivery {
                 _ if self.is_stale => {}
                 Delivery::Run { channel, slice, frames, source, name_len } => {
@@ -112,7 +118,11 @@ impl Incoming {
                         name_len,
                     }));
                 }
-                Delivery::Lost { count } => {
+                Delivery::Lost { count } | Delivery::Large { count, .. } => {
+                    let reason = match delivery {
+                        Delivery::Large { .. } => LossReason::Large,
+                        _ => reason,
+                    };
                     let count = count.filter(|count| *count <= MAX_COUNTED);
                     match count {
                         Some(count) => {

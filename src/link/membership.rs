@@ -241,7 +241,7 @@ impl Link {
         let address = self.config.group_address(group).ip();
         self.warn(now_ns, Kind::DeafGroup, from, || {
             format!(
-                "multicast of broker {name} at {from} arrives, but not in the group {address}:                  its events come by unicast; look at what switches filter"
+                "multicast of broker {name} at {from} arrives, but not in the group {address}: its events come by unicast; look at what switches filter"
             )
         });
         self.renew_interest(now_ns, slot);

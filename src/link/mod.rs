@@ -69,7 +69,7 @@ pub mod stream;
 mod timeout;
 pub mod transmit;
 mod unanswered;
-mod warnings;
+pub mod warnings;
 pub mod window;
 
 #[cfg(test)]

@@ -134,10 +134,13 @@ impl Link {
             1 => String::new(),
             _ => format!(" ({total} pairs of brokers are like this)"),
         };
-        self.events.push_back(LinkEvent::Warn(format!(
-            "brokers {one} and {other} do not hear each other: events of one do not reach the \
-             other; add --peer or look at the network between them{more}"
-        )));
+        self.events.push_back(LinkEvent::Warn(
+            Kind::MissingPair,
+            format!(
+                "brokers {one} and {other} do not hear each other: events of one do not reach \
+                 the other; add --peer or look at the network between them{more}"
+            ),
+        ));
         self.neighbours.warned = pairs;
     }
 

@@ -153,6 +153,7 @@ impl Link {
             peer_counters: &mut peer.counters,
         };
         incoming.drain(LossReason::Link, &mut outlet);
+        let large_bytes = incoming.large_bytes.take();
         if self.window.is_due(id, stream, incoming.ingress.position()) {
             peer.owes_status = true;
             self.owes_status = true;
@@ -167,6 +168,22 @@ impl Link {
         if let Some(peer) = self.peers.at(slot) {
             self.due(peer.incoming[at].next_nak_ns());
         }
+        if let Some(bytes) = large_bytes {
+            self.warn_of_large(now_ns, slot, bytes);
+        }
+    }
+
+    #[cold]
+    fn warn_of_large(&mut self, now_ns: u64, slot: usize, bytes: usize) {
+        let Some(peer) = self.peers.at(slot) else { return };
+        let (name, from) = (peer.identity.name.clone(), peer.address);
+        let limit = self.ingress_config.max_payload_bytes;
+        self.warn(now_ns, Kind::LargeEvent, from, || {
+            format!(
+                "an event of {bytes} bytes from broker {name} at {from} is not delivered here, where \
+                 --max-payload is {limit} bytes: set the same on all brokers"
+            )
+        });
     }
 
     #[cold]

@@ -5,18 +5,27 @@ use core::net::IpAddr;
 /// One of a kind and source is told, then none for this long.
 pub const WARNING_PAUSE_NS: u64 = 10_000_000_000;
 
-/// Kinds and sources remembered. Beyond it nothing is told.
-const MAX_REMEMBERED: usize = 256;
+/// Sources remembered of one kind. Beyond it nothing of this kind is told.
+const MAX_REMEMBERED: usize = 32;
 
 /// What may be wrong with a broker out there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Its datagrams are sealed with a key that this broker does not have, or with none.
     OtherKey,
+    /// It speaks another version of the link.
     OtherVersion,
+    /// It is of this cluster, but set up otherwise.
     OtherSettings,
+    /// It has the node id of another one.
     SameNode,
+    /// There are as many peers as there may be.
     TooManyPeers,
+    /// Two other brokers do not hear each other.
     MissingPair,
+    /// It sends events that are larger than this broker takes.
+    LargeEvent,
+    /// Its multicast arrives, but not in one of the groups.
     DeafGroup,
 }
 
@@ -35,7 +44,7 @@ impl Warnings {
             self.suppressed += 1;
             return false;
         }
-        if self.told.len() == MAX_REMEMBERED {
+        if self.told.iter().filter(|&&(other, ..)| other == kind).count() == MAX_REMEMBERED {
             self.suppressed += 1;
             return false;
         }
@@ -66,5 +75,6 @@ mod tests {
         let from = |index: u32| IpAddr::from(index.to_be_bytes());
         let told = (0..10_000).filter(|&at| warnings.allow(1, Kind::OtherKey, from(at))).count();
         assert_eq!(told, MAX_REMEMBERED);
+        assert!(warnings.allow(1, Kind::SameNode, from(0)), "other kinds are told");
     }
 }

@@ -81,9 +81,9 @@ impl<I: Io> Shard<I> {
             Message::FloodOver => self.give_back(),
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Departed(channel) => self.departed(&channel, from),
-            Message::Kicked(source, code, text) => {
+            Message::Kicked(reason) => {
                 if let Some(placement) = &mut self.placement {
-                    placement.kicked(source, code, text);
+                    placement.kicked(*reason);
                 }
             }
             Message::Hold(channel) => {

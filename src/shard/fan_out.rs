@@ -273,7 +273,7 @@ fn pins_too_much(connection: &Connection, bytes: usize) -> bool {
 #[cold]
 fn stall_text(connection: &Connection, seconds: f64) -> String {
     format!(
-        "too slow: {} bytes were queued for this client and did not drain to half within {seconds} s; read faster, \
+        "too slow: {} bytes waited for this client and did not drain to half within {seconds} s; read faster, \
          listen to less, raise --max-queue or --stall-timeout, or connect as `latest`",
         connection.outbound.queued_bytes()
     )

@@ -12,6 +12,7 @@ use crate::budget::Purpose;
 use crate::connection::{CONNECTION_BYTES, Connection, Moving, Receiving, State};
 use crate::mesh::Message;
 use crate::pattern_set::PatternSet;
+use crate::placement::Reason;
 use crate::returning::Listening;
 use crate::status::KickStatus;
 use crate::target::Target;
@@ -29,8 +30,8 @@ const GOODBYE_TIME: Duration = Duration::from_millis(100);
 
 const TOO_MANY_CLIENTS: &str = "the broker has as many clients as --max-clients allows";
 
-const NO_MEMORY: &str = "the broker's memory for patterns and connections is used up: end some \
-clients, or raise --max-memory";
+const NO_MEMORY: &str =
+    "the broker has no memory for more clients: end some, or raise --max-memory";
 const SHUTTING_DOWN: &str = "the broker is shutting down";
 
 /// Disconnected clients that `status` still shows.
@@ -77,8 +78,7 @@ impl<I: Io> Shard<I> {
         let max_queue = self.shared.config.max_queue_bytes;
         let budget = &self.shared.budget;
         let has_room = budget.has_room_to_keep(Purpose::Connections, CONNECTION_BYTES);
-        let connection = Connection::new(target, peer, max_queue, budget, self.now_ns);
-        self.insert(connection);
+        self.insert(Connection::new(target, peer, max_queue, budget, self.now_ns));
         if !has_room {
             return self.kick(conn, ErrorCode::Busy, NO_MEMORY);
         }
@@ -149,8 +149,9 @@ impl<I: Io> Shard<I> {
             return false;
         };
         self.hold_for_return(&hello, &channel);
+        let peer = self.at(conn).peer.clone();
         let placement = self.placement.as_mut().expect("it has its books still");
-        let reason = placement.take_reason(hello.previous);
+        let reason = placement.take_reason(hello.previous, &peer);
         if shard == self.id {
             self.open(conn, hello, &channel, reason);
             return true;
@@ -187,7 +188,9 @@ impl<I: Io> Shard<I> {
             return;
         }
         let (target, source) = (connection.target, connection.source);
-        tracing::warn!(client = target.client, pid = connection.peer.pid, "disconnected: {text}");
+        let peer = connection.peer.clone();
+        let pid = peer.pid;
+        tracing::warn!(client = target.client, pid, kind = ?code, "disconnected: {text}");
         let remains = connection.outbound.truncate();
         let payload = encode_error(code, text);
         let error = frame::encode(Kind::Error, source, 0, b"", &payload);
@@ -198,24 +201,24 @@ impl<I: Io> Shard<I> {
         }
         self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
         if source != Source::NONE {
-            self.note_reason(source, code, text);
+            self.note_reason(Reason { source, peer, code, text: text.to_owned() });
         }
         self.leave_within(conn, self.shared.config.linger);
         self.start_draining(conn);
     }
 
     /// Has it noted, wherever the client may come back, why it was disconnected.
-    fn note_reason(&mut self, source: Source, code: ErrorCode, text: &str) {
+    fn note_reason(&mut self, reason: Reason) {
         let elsewhere: Vec<u16> = match &mut self.placement {
             Some(placement) => {
-                placement.kicked(source, code, text.to_owned());
+                placement.kicked(reason.clone());
                 let is_one_of_many = placement.is_one_of_many();
                 self.mesh.others().filter(|_| is_one_of_many).collect()
             }
             None => vec![0],
         };
         for shard in elsewhere {
-            self.mesh.send(shard, Message::Kicked(source, code, text.to_owned()));
+            self.mesh.send(shard, Message::Kicked(Box::new(reason.clone())));
         }
     }
 

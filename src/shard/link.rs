@@ -83,6 +83,8 @@ pub(super) struct LinkDriver {
     /// There is more to send than one turn does.
     more: bool,
     logged_ns: u64,
+    /// The interface is not usable, and this was said.
+    unusable: Option<String>,
 }
 
 /// A client that waits for the cluster: see `cluster`.
@@ -116,6 +118,7 @@ impl<I: Io> Shard<I> {
             blocked: false,
             more: false,
             logged_ns: 0,
+            unusable: None,
         }));
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
         self.take_addresses();
@@ -211,7 +214,7 @@ impl<I: Io> Shard<I> {
                     let name = self.peer_name(peer);
                     tracing::info!(name, "a peer keeps up and is waited for again");
                 }
-                LinkEvent::Warn(text) => tracing::warn!("{text}"),
+                LinkEvent::Warn(kind, text) => tracing::warn!(?kind, "{text}"),
             }
         }
     }
@@ -386,16 +389,25 @@ impl<I: Io> Shard<I> {
     pub(super) fn check_link(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         match self.io.check_interface() {
-            Ok(false) => {}
-            Ok(true) => {
-                let interface = self.io.datagram_place().map(|place| place.interface);
-                tracing::info!(interface, "the link's interface has changed: groups joined anew");
-                driver.link.hurry(self.now_ns);
+            Ok(has_changed) => {
+                if driver.unusable.take().is_some() {
+                    tracing::info!("the link's interface is usable again");
+                }
+                if has_changed {
+                    let interface = self.io.datagram_place().map(|place| place.interface);
+                    tracing::info!(
+                        interface,
+                        "the link's interface has changed: groups joined anew"
+                    );
+                    driver.link.hurry(self.now_ns);
+                }
             }
             Err(error) => {
-                if self.now_ns >= driver.logged_ns + LOG_EVERY_NS {
-                    driver.logged_ns = self.now_ns;
+                // Once, however long it lasts.
+                let error = error.to_string();
+                if driver.unusable.as_ref() != Some(&error) {
                     tracing::warn!(%error, "the link's interface is not usable");
+                    driver.unusable = Some(error);
                 }
             }
         }

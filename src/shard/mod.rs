@@ -55,6 +55,7 @@ use crate::budget::Budget;
 use crate::channels::Channels;
 use crate::config::ShardConfig;
 use crate::connection::Connection;
+use crate::log::LogCounts;
 use crate::mesh::Mesh;
 use crate::placement::{Placement, Population};
 use crate::returning::{Record, Returning, Successor};
@@ -116,6 +117,8 @@ pub struct Shared {
     pub about: Arc<Status>,
     /// Has the allocator give back what the calling thread has freed.
     pub give_back: fn(),
+    /// What the log leaves out.
+    pub log: Arc<LogCounts>,
 }
 
 /// One shard of a broker.

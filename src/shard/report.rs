@@ -161,6 +161,7 @@ impl<I: Io> Shard<I> {
         let mut status = (*self.shared.about).clone();
         status.uptime_ms = (self.now_ns - self.started_ns) / 1_000_000;
         status.backend = self.io.name().to_owned();
+        status.log = self.shared.log.status();
         let budget = &self.shared.budget;
         status.memory = Memory {
             used_bytes: budget.used_bytes() as u64,
@@ -170,8 +171,7 @@ impl<I: Io> Shard<I> {
             routes_bytes: budget.used_for(Purpose::Routes) as u64,
             limit_bytes: budget.limit_bytes() as u64,
         };
-        let status = status::merge(status, collecting.reports);
-        let json = serde_json::to_vec(&status).expect("a status is plain data");
+        let json = status::merge(status, collecting.reports).to_json();
         let mut padded = BytesMut::from(&json[..]);
         padded.extend_from_slice(frame::padding_of(json.len()));
         let json = Answer { json_bytes: json.len(), padded: self.shared.budget.own(padded) };

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use super::support::{self, Directory, Process, command};
+use netcluster::status::Status;
 use netcluster_wire::control::encode_error;
 use netcluster_wire::{ErrorCode, Header, Kind, Source, Welcome, frame};
 
@@ -82,4 +83,53 @@ fn a_listener_that_is_sent_away_for_good_ends() {
     });
     let done = done.failed(3, "go away");
     assert!(done.stderr.contains("connecting again makes no sense"), "{done:?}");
+}
+
+/// Sends a welcome and what follows, and reads what the client asks.
+fn open_and_say(stream: &mut UnixStream, answer: impl FnOnce(u64) -> Vec<u8>) {
+    read_frame(stream);
+    let welcome = Welcome { max_payload: u64::MAX, run: 1, reason: None };
+    let welcome = frame::encode(Kind::Welcome, CLIENT, 0, b"", &welcome.encode());
+    stream.write_all(&welcome).unwrap();
+    let (_, request) = read_frame(stream);
+    // The client may hang up at once.
+    let _ = stream.write_all(&answer(request));
+}
+
+#[test]
+fn a_brokers_words_do_nothing_to_a_terminal() {
+    let evil = "\u{9b}2J\x1b]0;owned\x07\u{202e}";
+    let done = run_against(&["emit", "log", "x"], move |stream, _| {
+        read_frame(stream);
+        stream.write_all(&error(ErrorCode::Busy, evil)).unwrap();
+    });
+    assert!(done.stderr.contains("\\u{9b}2J\\u{1b}]0;owned\\u{7}\\u{202e}"), "{done:?}");
+
+    let status = Status { version: evil.into(), ..Status::default() };
+    let json = serde_json::to_vec(&status).unwrap();
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let json = json.clone();
+        let done = run_against(arguments, move |stream, _| {
+            open_and_say(stream, |request| frame::encode(Kind::Stats, CLIENT, request, b"", &json));
+        });
+        let done = done.succeeded();
+        let is_harmless = |c| c == '\n' || matches!(c, ' '..='~');
+        assert!(done.stdout.chars().all(is_harmless), "{:?}", done.stdout);
+        assert!(done.stdout.contains("owned"), "{:?}", done.stdout);
+    }
+}
+
+/// Its header alone made `status` take 2.2 GB.
+#[test]
+fn a_status_of_a_gigabyte_is_refused_before_it_comes() {
+    let done = run_against(&["status"], |stream, _| {
+        open_and_say(stream, |request| {
+            let mut head = Vec::new();
+            frame::append_head(&mut head, Kind::Stats, CLIENT, request, b"", 1 << 30);
+            head
+        });
+        // Had the client waited for more, nothing would come.
+        let _ = stream.read(&mut [0; 64]);
+    });
+    done.failed(3, "broke the protocol");
 }

@@ -61,10 +61,15 @@ impl Process {
     }
 
     /// Starts a child whose standard error nobody reads.
-    pub fn start_unread(mut command: Command) -> Process {
+    pub fn start_unread(command: Command) -> Process {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(writer);
+        Process::start_telling(command, writer)
+    }
+
+    /// Starts a child whose standard error goes somewhere else.
+    pub fn start_telling(mut command: Command, stderr: impl Into<Stdio>) -> Process {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         Process::spawn(command)
     }
 

@@ -293,6 +293,8 @@ pub enum LossReason {
     Peer = 4,
     /// They came from another machine while this listener's queue was full.
     Slow = 5,
+    /// They came from another machine, and one of them was over this broker's limit.
+    Large = 6,
 }
 
 impl LossReason {
@@ -304,6 +306,7 @@ impl LossReason {
             3 => LossReason::Link,
             4 => LossReason::Peer,
             5 => LossReason::Slow,
+            6 => LossReason::Large,
             _ => LossReason::Unknown,
         }
     }
@@ -318,6 +321,9 @@ impl fmt::Display for LossReason {
             LossReason::Link => "the network lost them for good",
             LossReason::Peer => "their broker died or was cut off",
             LossReason::Slow => "this listener was slower than another machine",
+            LossReason::Large => {
+                "one of them is larger than this machine's broker takes (--max-payload)"
+            }
         })
     }
 }

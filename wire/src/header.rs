@@ -19,7 +19,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::limits::{
-    ALIGNMENT_BYTES, HEADER_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_NAME_BYTES, pad,
+    ALIGNMENT_BYTES, HEADER_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_NAME_BYTES, MAX_STATS_BYTES, pad,
 };
 
 /// The low bits of `flags`: how many bytes pad the payload.
@@ -271,7 +271,8 @@ impl Header {
         }
         let payload_len = frame_len - payload_offset - padding;
         let limit = match kind {
-            Kind::Event | Kind::Stats => max_payload_bytes,
+            Kind::Event => max_payload_bytes,
+            Kind::Stats => max_payload_bytes.min(MAX_STATS_BYTES),
             _ => MAX_CONTROL_PAYLOAD_BYTES,
         };
         if payload_len > limit {

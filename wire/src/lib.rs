@@ -8,6 +8,7 @@
 //! - [`frame`]: a checked view of one whole frame, and how one is written.
 //! - [`scan`]: finds the runs of whole frames in a stream, in place.
 //! - [`control`]: the payloads of the control kinds (hello, welcome, error …).
+//! - [`escape`]: text of others, harmless for terminals and logs.
 //! - [`name`], [`pattern`]: event names and what listeners match them with.
 //! - [`limits`]: every limit, with its unit and its relations asserted.
 //! - [`link`]: the datagrams that brokers of different machines exchange.
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod escape;
 pub mod frame;
 pub mod header;
 pub mod limits;

@@ -19,13 +19,17 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const MAX_DEEP_WILDCARDS: usize = 4;
 
 /// Largest payload a broker accepts unless it is configured otherwise.
-pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 16 << 20;
+pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 2 << 20;
 
 /// Largest payload a broker can be configured to accept.
 pub const HARD_MAX_PAYLOAD_BYTES: usize = 1 << 30;
 
 /// Largest payload of a control frame: a hello, an error, but not `stats`.
 pub const MAX_CONTROL_PAYLOAD_BYTES: usize = 4096;
+
+/// Largest payload of `stats`: a broker lists fewer clients rather than say more, and
+/// clients take no more.
+pub const MAX_STATS_BYTES: usize = 8 << 20;
 
 /// Header plus the longest name, padded: what must be contiguous to route.
 pub const MAX_HEAD_BYTES: usize = HEADER_BYTES + 256;
@@ -36,6 +40,8 @@ pub const fn pad(bytes: usize) -> usize {
     (bytes + (ALIGNMENT_BYTES - 1)) & !(ALIGNMENT_BYTES - 1)
 }
 
+const _: () = assert!(MAX_CONTROL_PAYLOAD_BYTES <= MAX_STATS_BYTES);
+const _: () = assert!(MAX_STATS_BYTES <= HARD_MAX_PAYLOAD_BYTES);
 const _: () = assert!(HEADER_BYTES.is_multiple_of(ALIGNMENT_BYTES));
 const _: () = assert!(pad(MAX_NAME_BYTES) == 256);
 const _: () = assert!(MAX_HEAD_BYTES == HEADER_BYTES + pad(MAX_NAME_BYTES));

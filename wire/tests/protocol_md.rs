@@ -204,6 +204,7 @@ fn the_table_of_limits_is_that_of_the_code() {
         ("DEFAULT_MAX_PAYLOAD_BYTES", DEFAULT_MAX_PAYLOAD_BYTES as u64),
         ("HARD_MAX_PAYLOAD_BYTES", HARD_MAX_PAYLOAD_BYTES as u64),
         ("MAX_CONTROL_PAYLOAD_BYTES", MAX_CONTROL_PAYLOAD_BYTES as u64),
+        ("MAX_STATS_BYTES", MAX_STATS_BYTES as u64),
         ("MAX_HEAD_BYTES", MAX_HEAD_BYTES as u64),
     ]);
     compare_limits("## Limits", LIMITS_RS, &values);

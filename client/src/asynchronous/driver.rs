@@ -84,7 +84,8 @@ async fn greet(path: &Path, options: &Options, previous: Source) -> Result<Welco
     let stream = connect(path, options.connect_timeout).await?;
     // If the broker hung up it may have said why: that is to be read.
     let written = (&stream).write_all(&out).await;
-    let (mut inbound, mut received) = (Inbound::new(), ReceiveBuffer::new());
+    let mut inbound = Inbound::limited(options.max_payload_bytes);
+    let mut received = ReceiveBuffer::new();
     loop {
         let bytes = (&stream).read(received.space()).await.map_err(lost)?;
         if bytes == 0 {

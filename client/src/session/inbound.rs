@@ -1,9 +1,11 @@
 //! Reads frames in place and says what they mean.
 //!
-//! Invariant: no event is reported before the welcome, none after the end.
+//! Invariant: no event is reported before the welcome, none after the end. No frame is
+//! larger than its kind may be, and its header alone says so: nobody need make room for
+//! what is refused.
 
 use netcluster_wire::control::{self, Audience};
-use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
+use netcluster_wire::limits::{HARD_MAX_PAYLOAD_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_STATS_BYTES};
 use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, Source, Welcome};
 
 use crate::error::Error;
@@ -105,7 +107,10 @@ pub enum SessionEvent<'a> {
 #[derive(Debug)]
 pub struct Inbound {
     state: SessionState,
+    /// Largest payload at the moment.
     max_payload_bytes: usize,
+    /// Largest event that is taken, whatever the broker allows.
+    max_event_bytes: usize,
     confirmed: u64,
 }
 
@@ -116,11 +121,17 @@ impl Default for Inbound {
 }
 
 impl Inbound {
-    /// Before the welcome.
+    /// Before the welcome. Takes events as large as the broker allows.
     pub fn new() -> Inbound {
+        Inbound::limited(HARD_MAX_PAYLOAD_BYTES)
+    }
+
+    /// The same, but that larger events, and larger than any other frame, are refused.
+    pub fn limited(max_event_bytes: usize) -> Inbound {
         Inbound {
             state: SessionState::Greeting,
-            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            max_payload_bytes: MAX_CONTROL_PAYLOAD_BYTES,
+            max_event_bytes: max_event_bytes.min(HARD_MAX_PAYLOAD_BYTES),
             confirmed: 0,
         }
     }
@@ -191,9 +202,9 @@ impl Inbound {
                     return Err(Error::Protocol("a welcome without a source".into()));
                 }
                 self.state = SessionState::Open;
-                // The status may be larger than the largest event.
                 let limit = usize::try_from(welcome.max_payload).unwrap_or(usize::MAX);
-                self.max_payload_bytes = limit.max(DEFAULT_MAX_PAYLOAD_BYTES);
+                // The status may be larger than the largest event.
+                self.max_payload_bytes = limit.min(self.max_event_bytes).max(MAX_STATS_BYTES);
                 Ok(SessionEvent::Welcome { source, welcome })
             }
             (SessionState::Greeting, Kind::Bye) => {

@@ -62,9 +62,14 @@ impl ReceiveBuffer {
                 .map_or(0, |header| header.length.get() as usize)
                 .min(MAX_FRAME_BYTES);
             let lacks = self.start + frame_bytes > self.buffer.len();
-            if frame_bytes > self.buffer.len() - self.base {
-                self.replace(frame_bytes + ALIGNMENT_BYTES);
-            } else if lacks || self.buffer.len() - self.end < MIN_SPACE_BYTES {
+            let held_bytes = self.end - self.start;
+            if held_bytes == self.buffer.len() - self.base {
+                // What is announced may never come: so it grows with what has come.
+                let wanted = frame_bytes.clamp(held_bytes + ALIGNMENT_BYTES, 2 * held_bytes);
+                self.replace(wanted + ALIGNMENT_BYTES);
+            } else if self.start > self.base
+                && (lacks || self.buffer.len() - self.end < MIN_SPACE_BYTES)
+            {
                 self.buffer.copy_within(self.start..self.end, self.base);
                 self.end -= self.start - self.base;
                 self.start = self.base;

@@ -1,9 +1,14 @@
 //! Scripts over both halves, the broker's side written by hand.
 
-use netcluster_wire::frame::encode;
+use std::time::Duration;
+
+use netcluster_wire::frame::{append_head, encode};
+use netcluster_wire::limits::{MAX_CONTROL_PAYLOAD_BYTES, MAX_STATS_BYTES};
 use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
 
+use super::receive::RECEIVE_BUFFER_BYTES;
 use super::*;
+use crate::error::{DisconnectReason, Error};
 
 const ME: Source = Source { node: 1, client: 2 };
 
@@ -204,5 +209,74 @@ fn frames_come_out_whole_and_aligned_however_they_were_cut() {
     }
     for (step, keep) in [(1 << 20, false), (4093, false), (50_000, true)] {
         assert!(receive(&stream, step, keep) == expected);
+    }
+}
+
+/// A header announces what would take gigabytes: it is refused before any of it comes.
+#[test]
+fn what_is_larger_than_its_kind_may_be_is_refused_by_its_header() {
+    let header = |kind, name: &[u8], payload_bytes| {
+        let mut head = Vec::new();
+        append_head(&mut head, kind, ME, 1, name, payload_bytes);
+        head
+    };
+    let refused =
+        |inbound: &mut Inbound, head: &[u8]| matches!(inbound.next(head), Err(Error::Protocol(_)));
+    let greeting = header(Kind::Welcome, b"", MAX_CONTROL_PAYLOAD_BYTES + 8);
+    assert!(refused(&mut Inbound::new(), &greeting));
+
+    let open = |limit| {
+        let mut inbound = Inbound::limited(limit);
+        inbound.next(&welcome(u64::MAX)).unwrap().unwrap();
+        inbound
+    };
+    let large = header(Kind::Event, b"a", MAX_STATS_BYTES + 8);
+    assert!(open(usize::MAX).next(&large).unwrap().is_none(), "the broker allows it");
+    assert!(refused(&mut open(0), &large));
+    // Of all else a control frame's worth is taken, but of a status.
+    let limits = [
+        (Kind::Stats, MAX_STATS_BYTES),
+        (Kind::Error, MAX_CONTROL_PAYLOAD_BYTES),
+        (Kind::Cluster, MAX_CONTROL_PAYLOAD_BYTES),
+        (Kind::Lost, MAX_CONTROL_PAYLOAD_BYTES),
+    ];
+    for (kind, limit) in limits {
+        let head = |payload_bytes| header(kind, b"", payload_bytes);
+        assert!(open(0).next(&head(limit)).unwrap().is_none(), "{kind:?}");
+        assert!(refused(&mut open(usize::MAX), &head(limit + 8)), "{kind:?}");
+    }
+}
+
+#[test]
+fn memory_grows_with_what_comes_not_with_what_is_announced() {
+    let mut buffer = ReceiveBuffer::new();
+    let mut head = Vec::new();
+    append_head(&mut head, Kind::Event, ME, 1, b"a", 1 << 30);
+    buffer.space()[..head.len()].copy_from_slice(&head);
+    buffer.filled(head.len());
+    let mut came = head.len();
+    while came < 4 << 20 {
+        let space = buffer.space().len();
+        assert!(space <= came + RECEIVE_BUFFER_BYTES, "{space} bytes of room after {came}");
+        buffer.filled(space);
+        came += space;
+    }
+}
+
+#[test]
+fn a_brokers_words_do_nothing_to_a_terminal() {
+    let text = "a\u{9b}2J\x1b[2J\u{202e}\n".to_owned();
+    let errors = [
+        Error::Kicked { code: ErrorCode::Busy, text: text.clone() },
+        Error::Version(text.clone()),
+        Error::Protocol(text.clone()),
+        Error::PatternRefused(text.clone()),
+        Error::ClusterIncomplete { missing: vec![text.clone()], after: Duration::ZERO },
+        Error::Disconnected(DisconnectReason::Kicked { code: ErrorCode::Busy, text: text.clone() }),
+        Error::Disconnected(DisconnectReason::Protocol(text)),
+    ];
+    for error in errors {
+        let shown = error.to_string();
+        assert!(shown.contains("a\\u{9b}2J\\u{1b}[2J\\u{202e}\\n"), "{shown:?}");
     }
 }

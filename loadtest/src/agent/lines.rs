@@ -1,4 +1,5 @@
-//! Lines of JSON over TCP: each of bounded length, in bounded time.
+//! Lines of JSON over TCP: each of bounded length, in bounded time, and sealed once both
+//! sides have proven who they are.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
@@ -7,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use super::seal::Seal;
 
 /// Plans of thousands of clients are long; nothing is longer.
 pub const MAX_LINE_BYTES: u64 = 64 << 20;
@@ -21,12 +24,14 @@ const _: () = assert!(MAX_HELLO_BYTES < MAX_LINE_BYTES);
 #[derive(Debug)]
 pub struct Reader {
     stream: BufReader<TcpStream>,
+    seal: Option<Seal>,
 }
 
 /// The end that is written.
 #[derive(Debug)]
 pub struct Writer {
     stream: TcpStream,
+    seal: Option<Seal>,
 }
 
 /// Both ends of a connection.
@@ -35,7 +40,7 @@ pub fn split(stream: TcpStream) -> Result<(Reader, Writer)> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let reader = BufReader::new(stream.try_clone()?);
-    Ok((Reader { stream: reader }, Writer { stream }))
+    Ok((Reader { stream: reader, seal: None }, Writer { stream, seal: None }))
 }
 
 impl Reader {
@@ -72,7 +77,16 @@ impl Reader {
                 break;
             }
         }
-        serde_json::from_slice(&line).map(Some).context("not a line of this protocol")
+        let json = match &mut self.seal {
+            Some(seal) => seal.open(line.strip_suffix(b"\n").unwrap_or(&line))?,
+            None => &line,
+        };
+        serde_json::from_slice(json).map(Some).context("not a line of this protocol")
+    }
+
+    /// From now on lines must be sealed.
+    pub fn seal(&mut self, seal: Seal) {
+        self.seal = Some(seal);
     }
 }
 
@@ -83,8 +97,16 @@ impl Writer {
     /// If the other side is gone.
     pub fn write(&mut self, value: &impl Serialize) -> Result<()> {
         let mut line = serde_json::to_vec(value)?;
+        if let Some(seal) = &mut self.seal {
+            line.splice(0..0, seal.mac(&line).into_bytes());
+        }
         line.push(b'\n');
         self.stream.write_all(&line).context("the connection broke")
+    }
+
+    /// From now on lines are sealed.
+    pub fn seal(&mut self, seal: Seal) {
+        self.seal = Some(seal);
     }
 
     /// Ends the connection, for the reader too.

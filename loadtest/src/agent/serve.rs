@@ -1,15 +1,20 @@
 //! The agent's listening socket: one run at a time, everybody else is told so.
 
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::fmt;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use netcluster_wire::escape;
+
 use super::args::{AgentArgs, MachineArgs};
+use super::callers::{Caller, Callers};
 use super::hello::{self, Token};
 use super::lines::{self, MAX_LINE_BYTES, Reader, Writer};
 use super::machine::Machine;
@@ -20,14 +25,15 @@ use crate::{clock, interrupt};
 /// A coordinator asks for the clock every second: one that is silent for so long is
 /// gone.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Who has not proven the token yet has a thread: more of them wait.
-const MAX_GREETINGS: usize = 8;
 /// Orders that wait to be carried out: a run has fewer.
 const MAX_ORDERS: usize = 64;
 /// Answers that wait to be written.
 const MAX_ANSWERS: usize = 4096;
 /// How late an interrupt may be seen.
 const POLL: Duration = Duration::from_millis(20);
+/// Complaints in one [`COMPLAINTS_SPAN`].
+const MAX_COMPLAINTS: u32 = 20;
+const COMPLAINTS_SPAN: Duration = Duration::from_secs(10);
 /// A run ends soon after its agent was told to.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,7 +42,8 @@ struct Agent {
     args: MachineArgs,
     token: Option<Token>,
     is_busy: AtomicBool,
-    greetings: AtomicUsize,
+    callers: Callers,
+    complaints: Complaints,
 }
 
 /// Serves until interrupted; always `true`.
@@ -58,7 +65,8 @@ pub fn serve(args: &AgentArgs) -> Result<bool> {
         args: args.machine.clone(),
         token,
         is_busy: AtomicBool::new(false),
-        greetings: AtomicUsize::new(0),
+        callers: Callers::default(),
+        complaints: Complaints::default(),
     });
     let is_over = Arc::new(AtomicBool::new(false));
     if args.until_eof {
@@ -71,17 +79,7 @@ pub fn serve(args: &AgentArgs) -> Result<bool> {
     }
     while !interrupt::requested() && !is_over.load(Ordering::Acquire) {
         match listener.accept() {
-            Ok((stream, from)) if agent.greetings.load(Ordering::Acquire) < MAX_GREETINGS => {
-                agent.greetings.fetch_add(1, Ordering::AcqRel);
-                let agent = Arc::clone(&agent);
-                thread::spawn(move || {
-                    if let Err(error) = agent.take(stream) {
-                        eprintln!("{from}: {error:#}");
-                    }
-                });
-            }
-            // Its connection ends; it may try again.
-            Ok(_) => {}
+            Ok((stream, from)) => agent.begin(stream, from),
             Err(_) => thread::sleep(POLL),
         }
     }
@@ -103,9 +101,28 @@ impl Drop for Room {
 }
 
 impl Agent {
-    fn take(self: &Arc<Agent>, stream: TcpStream) -> Result<()> {
+    /// Deals with a connection on a thread of its own. If there is none it ends, and may
+    /// try again.
+    fn begin(self: &Arc<Agent>, stream: TcpStream, from: SocketAddr) {
+        let agent = Arc::clone(self);
+        let (begun, begins) = sync_channel::<()>(0);
+        let take = move || {
+            let caller = agent.callers.admit(&stream);
+            drop(begun);
+            let Some(caller) = caller else { return };
+            if let Err(error) = agent.take(stream, caller) {
+                agent.complaints.tell(format_args!("{from}: {error:#}"));
+            }
+        };
+        if thread::Builder::new().spawn(take).is_ok() {
+            // So there are never more threads than callers, but for this one.
+            let _ = begins.recv();
+        }
+    }
+
+    fn take(self: &Arc<Agent>, stream: TcpStream, caller: Caller<'_>) -> Result<()> {
         let greeted = self.greet(stream);
-        self.greetings.fetch_sub(1, Ordering::AcqRel);
+        drop(caller);
         let (room, reader, writer) = greeted?;
         run(room, reader, writer)
     }
@@ -123,6 +140,40 @@ impl Agent {
         let machine = Machine::this();
         let room = hello::greet_coordinator(&mut reader, &mut writer, token, take, machine)?;
         Ok((room, reader, writer))
+    }
+}
+
+/// What is wrong with callers, on standard error: some of it, the rest by number.
+#[derive(Default)]
+struct Complaints(Mutex<Told>);
+
+#[derive(Default)]
+struct Told {
+    since: Option<Instant>,
+    told: u32,
+    left_out: u64,
+}
+
+impl Complaints {
+    /// Tells one, unless there were many lately.
+    fn tell(&self, complaint: fmt::Arguments<'_>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        if state.since.is_none_or(|since| since.elapsed() >= COMPLAINTS_SPAN) {
+            if state.left_out > 0 {
+                text = format!("{} more were sent away\n", state.left_out);
+            }
+            *state = Told { since: Some(Instant::now()), ..Told::default() };
+        }
+        if state.told == MAX_COMPLAINTS {
+            state.left_out += 1;
+            return;
+        }
+        state.told += 1;
+        drop(state);
+        text.push_str(&format!("{complaint}\n"));
+        // Whether anybody reads it does not matter.
+        let _ = std::io::stderr().write_all(escape::page(&text).as_bytes());
     }
 }
 

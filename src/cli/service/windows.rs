@@ -1,7 +1,6 @@
 //! The service of Windows: where its files are, and its life.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,15 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use netcluster_platform::service::{self, Registration, Session};
 
 use crate::cli::failure::Failure;
+use crate::cli::log;
 use crate::cli::output::notice;
-use crate::cli::serve::{self, Serving};
+use crate::cli::serve::Serving;
 use crate::cli::settings::Settings;
+
+use super::log_file::LogFile;
 
 /// What it is called where services are started and stopped.
 const NAME: &str = "netcluster";
-
-/// A log of this size is set aside when the service starts; the one before is gone.
-const MAX_LOG_BYTES: u64 = 8 << 20;
 
 /// Registers the service, after a look at what it will read.
 pub fn install(config: Option<PathBuf>) -> Result<(), Failure> {
@@ -84,11 +83,14 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
 /// From the settings to the end of the broker. A failure is in the log as well: a
 /// service has no other voice.
 fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
-    let log = log_file(&directory()?).map_err(|error| cannot("open the log", &error))?;
+    let file = LogFile::open(directory()?.join("netcluster.log"))
+        .map_err(|error| cannot("open the log", &error))?;
     let settings = settings(config);
     // Without settings there is no level, and yet something to tell.
-    serve::start_log(settings.as_ref().ok(), Some(log));
-    let ended = settings.and_then(Serving::start).and_then(|serving| {
+    let level = settings.as_ref().ok().and_then(|settings| settings.log.as_ref());
+    let counts = log::start(level, Some(Box::new(file)))?;
+    let ended = settings.and_then(|settings| Serving::start(settings, counts));
+    let ended = ended.and_then(|serving| {
         let shutdown = serving.shutdown();
         session.running(move || {
             tracing::info!("the service is to stop: shutting down");
@@ -96,7 +98,9 @@ fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
         });
         serving.join()
     });
-    ended.inspect_err(|failure| tracing::error!("{failure}"))
+    let ended = ended.inspect_err(|failure| tracing::error!("{failure}"));
+    log::flush();
+    ended
 }
 
 /// What the service is told, by the named file or its own; which may be missing.
@@ -114,14 +118,6 @@ fn directory() -> Result<PathBuf, Failure> {
     let data = service::program_data()
         .map_err(|error| cannot("find the directory of programs' data", &error))?;
     Ok(data.join("netcluster"))
-}
-
-fn log_file(directory: &Path) -> io::Result<File> {
-    let path = directory.join("netcluster.log");
-    if fs::metadata(&path).is_ok_and(|log| log.len() > MAX_LOG_BYTES) {
-        fs::rename(&path, path.with_extension("log.old"))?;
-    }
-    OpenOptions::new().append(true).create(true).open(path)
 }
 
 fn cannot(what: &str, error: &io::Error) -> Failure {

@@ -182,6 +182,7 @@ impl Assembler {
                 Delivery::Run { channel, slice, frames, source, name_len }
             }
             Piece::Lost(count) => Delivery::Lost { count },
+            Piece::Large(count, bytes) => Delivery::Large { count, bytes },
         })
     }
 

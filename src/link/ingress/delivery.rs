@@ -47,6 +47,13 @@ pub enum Delivery {
         /// At most so many; `None` if nobody knows.
         count: Option<u64>,
     },
+    /// The same, since one of them is larger than this broker takes.
+    Large {
+        /// At most so many; `None` if nobody knows.
+        count: Option<u64>,
+        /// Bytes of its payload.
+        bytes: usize,
+    },
 }
 
 /// What happened in a stream, since it was joined.

@@ -209,7 +209,7 @@ impl Ingress {
                 return None;
             }
             if let Some(delivery) = self.assembler.pop() {
-                if let Delivery::Lost { count } = delivery {
+                if let Delivery::Lost { count } | Delivery::Large { count, .. } = delivery {
                     self.note_lost(count);
                 }
                 return Some(delivery);

@@ -10,9 +10,10 @@ use std::collections::VecDeque;
 use netcluster_wire::header::{Header, Layout};
 use netcluster_wire::limits::HEADER_BYTES;
 use netcluster_wire::scan::{self, Found, Run};
-use netcluster_wire::{Frame, Kind, Source, check_channel};
+use netcluster_wire::{Frame, FrameError, Kind, Source, check_channel};
 
 use crate::link::channel::channel_hash;
+use crate::link::options::MAX_LINK_PAYLOAD_BYTES;
 
 /// What was found, in order. Offsets are those of the scanned bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(super) enum Piece {
     Run { start: usize, end: usize, frames: usize, channel: u64, source: Source, name_len: usize },
     /// Events are missing here: at most so many, or nobody knows.
     Lost(Option<u64>),
+    /// The same, since one of them has so many bytes, more than are taken.
+    Large(Option<u64>, usize),
 }
 
 /// Why a scan ended.
@@ -42,11 +45,14 @@ pub(super) struct Track {
     pub channel: u64,
     node: u32,
     max_payload_bytes: usize,
+    /// What comes next has so many bytes, more than are taken.
+    large_bytes: Option<usize>,
 }
 
 impl Track {
     pub fn new(node: u32, ordinal: u64, max_payload_bytes: usize) -> Track {
-        Track { pieces: VecDeque::new(), ordinal, channel: 0, node, max_payload_bytes }
+        let pieces = VecDeque::new();
+        Track { pieces, ordinal, channel: 0, node, max_payload_bytes, large_bytes: None }
     }
 
     /// Walks `bytes[from..to]` and appends what it finds to the pieces.
@@ -68,7 +74,11 @@ impl Track {
                     None => return Stop::Broken(at),
                 },
                 Ok(Found::Incomplete) => return Stop::Partial(at),
-                Ok(Found::Run(_)) | Err(_) => return Stop::Broken(at),
+                Ok(Found::Run(_)) => return Stop::Broken(at),
+                Err(error) => {
+                    self.note_large(error);
+                    return Stop::Broken(at);
+                }
             }
         }
         Stop::Whole
@@ -78,9 +88,10 @@ impl Track {
     ///
     /// # Errors
     /// It will be broken when it is complete; no need to wait for it.
-    pub fn announced(&self, bytes: &[u8]) -> Result<Option<Layout>, ()> {
+    pub fn announced(&mut self, bytes: &[u8]) -> Result<Option<Layout>, ()> {
         let Some(header) = Header::read(bytes) else { return Ok(None) };
-        let layout = header.check(self.max_payload_bytes).map_err(drop)?;
+        let layout =
+            header.check(self.max_payload_bytes).map_err(|error| self.note_large(error))?;
         match layout.kind {
             Kind::Event if self.is_ours(header) && self.channel != 0 => Ok(Some(layout)),
             Kind::Channel => Ok(Some(layout)),
@@ -91,20 +102,37 @@ impl Track {
     /// Events below this ordinal are missing here; whether there are any.
     pub fn push_lost_until(&mut self, ordinal: u64) -> bool {
         let count = ordinal.saturating_sub(self.ordinal);
-        if count > 0 {
-            self.push_lost(Some(count));
-            self.ordinal = ordinal;
+        match count {
+            0 => self.large_bytes = None,
+            _ => {
+                self.push_lost(Some(count));
+                self.ordinal = ordinal;
+            }
         }
         count > 0
     }
 
     /// Events are missing here.
     pub fn push_lost(&mut self, count: Option<u64>) {
+        if let Some(bytes) = self.large_bytes.take() {
+            return self.pieces.push_back(Piece::Large(count, bytes));
+        }
         match self.pieces.back_mut() {
             Some(Piece::Lost(before)) => {
                 *before = before.zip(count).map(|(one, other)| one.saturating_add(other));
             }
             _ => self.pieces.push_back(Piece::Lost(count)),
+        }
+    }
+
+    /// A frame is refused: why, if it is no fault of its sender.
+    #[cold]
+    fn note_large(&mut self, error: FrameError) {
+        if let FrameError::PayloadTooLarge { bytes, .. } = error
+            // What no broker can be set up to send is broken.
+            && bytes <= MAX_LINK_PAYLOAD_BYTES
+        {
+            self.large_bytes = Some(bytes);
         }
     }
 

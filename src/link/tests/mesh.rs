@@ -415,7 +415,7 @@ impl Node {
             LinkEvent::JoinGroup(group) => assert!(self.groups.insert(group)),
             LinkEvent::LeaveGroup(group) => assert!(self.groups.remove(&group)),
             LinkEvent::Demoted { .. } | LinkEvent::Restored { .. } => {}
-            LinkEvent::Warn(text) => self.warnings.push(text),
+            LinkEvent::Warn(_, text) => self.warnings.push(text),
         }
     }
 

@@ -1,16 +1,17 @@
 //! The findings, as a page or as JSON.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
 use netcluster::link::options::LinkOptions;
 use netcluster_platform::DatagramInfo;
+use netcluster_wire::escape;
 use serde::Serialize;
 
 use super::diagnose::{Finding, Level};
 use super::neighbours::Neighbour;
 use crate::cli::failure::Failure;
 use crate::cli::render::escaped;
+use crate::cli::status;
 
 /// With the level before it, what an ordinary terminal shows in a line.
 const LINE_CHARS: usize = 90;
@@ -53,10 +54,7 @@ pub fn print(
         true => as_json(options, info, findings, peers)?,
         false => as_page(options, findings),
     };
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .or_else(|error| Failure::output(&error))
+    status::print(&text)
 }
 
 fn as_json(
@@ -84,9 +82,8 @@ fn as_json(
         findings,
         peers,
     };
-    let mut text = serde_json::to_string_pretty(&report).map_err(Failure::other)?;
-    text.push('\n');
-    Ok(text)
+    let json = serde_json::to_string_pretty(&report).map_err(Failure::other)?;
+    Ok(format!("{}\n", escape::json(&json)))
 }
 
 /// Lines of at most [`LINE_CHARS`], but for words that are longer.

@@ -39,7 +39,7 @@ fn check(got: &[Got], sender: &Sender, start: u64, seed: u64) -> u64 {
                 assert_eq!(*ordinal, expected + lost, "seed {seed}");
                 (expected, lost) = (*ordinal + 1, 0);
             }
-            Got::Lost(count) => {
+            Got::Lost(count) | Got::Large(count, _) => {
                 let count = count.expect("it can be counted");
                 assert!(count > 0, "seed {seed}");
                 lost += count;

@@ -169,6 +169,8 @@ pub enum Got {
     /// The sequence of an event less one: its ordinal.
     Event(u64),
     Lost(Option<u64>),
+    /// One of so many events was of so many bytes.
+    Large(Option<u64>, usize),
 }
 
 /// Takes all deliveries; checks each event against what was sent.
@@ -176,6 +178,7 @@ pub fn drain(ingress: &mut Ingress, sender: &Sender, got: &mut Vec<Got>) {
     while let Some(delivery) = ingress.poll_delivery() {
         match delivery {
             Delivery::Lost { count } => got.push(Got::Lost(count)),
+            Delivery::Large { count, bytes } => got.push(Got::Large(count, bytes)),
             Delivery::Run { channel, slice, frames, source, name_len } => {
                 let mut bytes = slice.as_bytes();
                 for _ in 0..frames {

@@ -1,0 +1,86 @@
+//! The log of a broker: who does not read it, or writes much of it, harms nobody.
+
+mod support;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::thread;
+
+use support::{Broker, Directory, Process, Signal, backends, command, has_signals, wait_until};
+
+/// Bad clients: each costs the broker a line of log, unless it has had enough of them.
+const BAD_CLIENTS: u64 = 3000;
+
+#[cfg(unix)]
+fn connect(socket: &Path) -> io::Result<impl Write> {
+    std::os::unix::net::UnixStream::connect(socket)
+}
+
+#[cfg(windows)]
+fn connect(socket: &Path) -> io::Result<impl Write> {
+    std::fs::OpenOptions::new().read(true).write(true).open(socket)
+}
+
+/// A program that speaks something else, as often as that.
+fn disturb(socket: &Path) {
+    for _ in 0..BAD_CLIENTS {
+        // The broker may have no room at this moment; and it may be faster to close.
+        if let Ok(mut stream) = connect(socket) {
+            let _ = stream.write_all(&[b'?'; 64]);
+        }
+    }
+}
+
+fn protocol_errors(broker: &Broker) -> u64 {
+    broker.status()["totals"]["protocol_errors"].as_u64().unwrap()
+}
+
+/// Standard error is full and nobody reads: shards stood in a write, and SIGTERM was
+/// not heard, as the thread of signals wanted to log it.
+#[test]
+fn a_log_that_nobody_reads_stops_neither_the_bus_nor_a_signal() {
+    for backend in backends() {
+        let (unread, mut full) = io::pipe().unwrap();
+        let stderr = full.try_clone().unwrap();
+        // It ends when the pipe does.
+        thread::spawn(move || while full.write_all(&[b'.'; 4096]).is_ok() {});
+        let directory = Directory::new();
+        let socket = directory.socket("s");
+        let mut serve = command(["serve", "--backend", backend, "--socket"]);
+        serve.arg(&socket);
+        let broker = Broker { process: Process::start_telling(serve, stderr), directory };
+        wait_until("the broker answers", || broker.run(&["status"]).status.success());
+        disturb(&socket);
+        wait_until("all were sent away", || protocol_errors(&broker) > BAD_CLIENTS / 2);
+        let on = broker.on(&["log", "--count", "1"]);
+        broker.run(&["emit", "log", "still here"]).succeeded();
+        assert_eq!(on.finish().succeeded().stdout, "log still here\n");
+        if has_signals() {
+            let Broker { process, directory } = broker;
+            process.signal(Signal::TERM);
+            process.finish().succeeded();
+            assert!(!socket.exists(), "it ended in order");
+            drop(directory);
+        }
+        drop(unread);
+    }
+}
+
+/// One client made 37,000 lines in two seconds.
+#[test]
+fn a_flood_of_one_kind_of_message_is_summed_up() {
+    for backend in backends() {
+        let broker = Broker::start(backend);
+        disturb(&broker.socket());
+        wait_until("all were sent away", || protocol_errors(&broker) > BAD_CLIENTS / 2);
+        let summed_up = broker.status()["log"]["summed_up"].as_u64().unwrap();
+        assert!(summed_up > BAD_CLIENTS / 4, "{summed_up}");
+        assert_eq!(broker.status()["log"]["lost"], 0);
+        broker.process.wait_for_notice("more in the last 1");
+        let notices = broker.process.notices();
+        let told = notices.lines().filter(|line| line.contains("disconnected: ")).count();
+        assert!(told <= 3 * 21, "{told} lines of {notices}");
+        let page = broker.run(&["status"]).succeeded().stdout;
+        assert!(page.contains("more like others, summed up"), "{page}");
+    }
+}
