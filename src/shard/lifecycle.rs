@@ -188,8 +188,7 @@ impl<I: Io> Shard<I> {
             return;
         }
         let (target, source) = (connection.target, connection.source);
-        let peer = connection.peer.clone();
-        let pid = peer.pid;
+        let (peer, pid) = (connection.peer.clone(), connection.peer.pid);
         tracing::warn!(client = target.client, pid, kind = ?code, "disconnected: {text}");
         let remains = connection.outbound.truncate();
         let payload = encode_error(code, text);
