@@ -27,9 +27,9 @@ check:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     cargo test --test tidy
 
-# The broker in virtual time over many seeds: the long form.
-sim seeds="2000":
-    SIM_SEEDS={{seeds}} cargo test --release --test sim_local
+# Brokers in virtual time over many seeds, from the base on: the long form.
+sim seeds="2000" base="0":
+    SIM_SEEDS={{seeds}} SIM_BASE={{base}} cargo test --release --test sim_local --test sim_link
 
 # The pool's model, every interleaving.
 loom:

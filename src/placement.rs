@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -61,7 +61,8 @@ pub struct Placement {
     client_step: u32,
 }
 
-/// Why the broker disconnected a client.
+/// Why the broker disconnected a client. Every shard that accepts has it in its books:
+/// the client may come back on any.
 #[derive(Clone, Debug)]
 pub struct Reason {
     /// Which client.
@@ -72,6 +73,19 @@ pub struct Reason {
     pub code: ErrorCode,
     /// In words.
     pub text: String,
+    /// Whether its successor was told, by whichever shard.
+    pub told: Told,
+}
+
+/// Something that is told once, whoever of several does it.
+#[derive(Clone, Debug, Default)]
+pub struct Told(Arc<AtomicBool>);
+
+impl Told {
+    /// Whether nobody has told it yet; then it is told now.
+    fn first(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
 }
 
 struct ChannelBook {
@@ -186,7 +200,8 @@ impl Placement {
     pub fn take_reason(&mut self, source: Source, peer: &Peer) -> Option<(ErrorCode, String)> {
         let is_it = |reason: &Reason| reason.source == source && reason.peer.is_same_user(peer);
         let at = self.reasons.iter().rposition(is_it)?;
-        self.reasons.remove(at).map(|reason| (reason.code, reason.text))
+        let reason = self.reasons.remove(at).filter(|reason| reason.told.first())?;
+        Some((reason.code, reason.text))
     }
 }
 
@@ -239,11 +254,17 @@ mod tests {
         let account = |name: &str| Peer { user: Some(name.into()), ..Peer::UNKNOWN };
         for (own, other) in [(user(7), user(8)), (account("S-1-5-7"), account("S-1-5-8"))] {
             let (code, text) = (ErrorCode::Stalled, "slow".to_owned());
-            placement.kicked(Reason { source, peer: own.clone(), code, text: text.clone() });
+            let (peer, told) = (own.clone(), Told::default());
+            let reason = Reason { source, peer, code, text: text.clone(), told };
+            placement.kicked(reason.clone());
             assert_eq!(placement.take_reason(source, &other), None);
             let own = Peer { pid: 99, ..own };
             assert_eq!(placement.take_reason(source, &own), Some((code, text)));
             assert_eq!(placement.take_reason(source, &own), None);
+            // Nor by another shard, which has it in its books too.
+            let mut elsewhere = Placement::new(1, 1, 1, Population::default());
+            elsewhere.kicked(reason);
+            assert_eq!(elsewhere.take_reason(source, &own), None);
         }
     }
 }

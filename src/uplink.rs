@@ -50,7 +50,7 @@ pub fn open(
         node: shard.node,
         group: options.group,
         groups: options.groups,
-        datagram_bytes: datagram_bytes(options, info),
+        datagram_bytes: options.datagram_bytes(),
         history_bytes: options.history_bytes,
         rate: options.rate,
         receive_buffer_bytes: info.receive_buffer_bytes,
@@ -77,21 +77,6 @@ pub fn open(
         ..LinkIo::default()
     };
     Ok(LinkStart { config, session, entropy: Box::new(entropy), sockets, about, addresses })
-}
-
-/// As large as was asked for, but no larger than the interface takes whole.
-fn datagram_bytes(options: &LinkOptions, info: &DatagramInfo) -> usize {
-    let headers = options.header_bytes();
-    let wanted = options.datagram_bytes();
-    let possible = info.mtu_bytes.map_or(wanted, |mtu| mtu.saturating_sub(headers));
-    if possible < wanted {
-        tracing::warn!(
-            interface = info.interface,
-            "packets are made smaller, as the interface takes no more than {} bytes: set --mtu",
-            possible + headers
-        );
-    }
-    wanted.min(possible)
 }
 
 fn report(options: &LinkOptions, info: &DatagramInfo) {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::{
-    Broker, Directory, Process, Signal, backends, command, give_to_unprivileged, is_root,
+    Broker, Directory, Process, Signal, backends, command, give_to_unprivileged, has_machines,
     unprivileged, wait_until,
 };
 
@@ -30,8 +30,7 @@ impl Machine {
     /// `None`, with the reason printed, where there cannot be one. The first process runs
     /// `script`, in which `$0` is the command.
     fn start(script: &str) -> Option<Machine> {
-        if !is_root() {
-            println!("SKIPPED: only root can have a /run of its own");
+        if !has_machines(&["unshare", "nsenter", "setpriv"]) {
             return None;
         }
         let mut unshare = Command::new("unshare");
@@ -173,7 +172,6 @@ fn a_removed_socket_comes_back_and_clients_find_the_broker_again() {
             let mut on = broker.on(&["log"]);
             for round in ["once", "twice"] {
                 fs::remove_file(broker.socket()).unwrap();
-                broker.run(&["emit", "log", "x"]).failed(3, "no broker answers");
                 wait_until("the socket is back", || broker.socket().exists());
                 broker.run(&["emit", "log", round]).succeeded();
                 assert_eq!(on.line(), format!("log {round}"), "{backend}");

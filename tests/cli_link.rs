@@ -182,7 +182,8 @@ fn check(options: &[&str]) -> support::Done {
 
 /// What `link check --json` found, and whether it is well.
 fn checked(options: &[&str]) -> (bool, serde_json::Value) {
-    let done = check(&[&["--json", "--interface", loopback()], options].concat());
+    let here = ["--json", "--interface", loopback(), "--socket", NO_SOCKET];
+    let done = check(&[&here, options].concat());
     assert!(matches!(done.code(), Some(0 | 1)), "{done:?}");
     let report: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
     assert_eq!(report["ok"], done.status.success(), "{report:#}");
@@ -204,7 +205,6 @@ fn a_check_refuses_the_settings_that_serve_refuses() {
     check(&["--config", "/nowhere/c.toml"]).failed(2, "cannot read the configuration");
     let file = directory.file("c.toml", "[link]\ngroups = 65\n");
     check(&["--config", file.to_str().unwrap()]).failed(2, "groups must be between 1 and 64");
-    check(&["--socket", NO_SOCKET]).failed(2, "unexpected argument '--socket'");
     check(&["--peer", "a b"]).failed(2, "db1:4454");
 }
 
@@ -359,4 +359,15 @@ fn a_named_peer_is_reached_by_unicast_at_its_own_port() {
     let (is_well, report) = checked(&[&link[..], &gone].concat());
     assert!(!is_well);
     assert_eq!(level_of(&report, "peer"), "problem", "{report:#}");
+}
+
+#[test]
+fn waiting_for_a_cluster_that_is_none_is_said() {
+    let wait = ["on", "--wait-cluster", "5s", "--quiet", "--timeout", "200ms", "**"];
+    let broker = support::Broker::start("auto");
+    let done = broker.run(&wait).succeeded();
+    assert!(done.stderr.contains("the broker has no link, so only events"), "{done:?}");
+    let alone = linked(44_716, "alpha", &["--cluster", "wait-nobody"]);
+    let done = alone.run(&wait).succeeded();
+    assert!(done.stderr.contains("is linked with no other"), "{done:?}");
 }

@@ -2,9 +2,14 @@
 //!
 //! The long form is `cargo +nightly fuzz run TARGET`, see CONTRIBUTING.md. A
 //! failing seed is printed; `FUZZ_SEED=N` runs that input alone, `FUZZ_INPUTS=N`
-//! so many of each, and `FUZZ_FILE=PATH` an input that the fuzzer has kept.
+//! so many of each, `FUZZ_BASE=N` from that one on, and `FUZZ_FILE=PATH` an input
+//! that the fuzzer has kept.
 
-use std::panic::{catch_unwind, resume_unwind};
+mod seeds;
+
+use seeds::Seeds;
+
+const SEEDS: Seeds = Seeds { kind: "FUZZ", count: "FUZZ_INPUTS", suite: "fuzz_smoke" };
 
 // Included, not depended on: the fuzz crate needs a nightly compiler.
 #[path = "../fuzz/src/lib.rs"]
@@ -14,20 +19,7 @@ fn run(target: &str, inputs: u64, body: fn(&[u8])) {
     if let Some(path) = std::env::var_os("FUZZ_FILE") {
         return body(&std::fs::read(path).expect("a file that can be read"));
     }
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let seeds = match number("FUZZ_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("FUZZ_INPUTS").unwrap_or(inputs),
-    };
-    for seed in seeds {
-        let input = input(seed);
-        if let Err(panic) = catch_unwind(|| body(&input)) {
-            eprintln!(
-                "seed {seed}; replay: FUZZ_SEED={seed} cargo test --test fuzz_smoke {target}"
-            );
-            resume_unwind(panic);
-        }
-    }
+    SEEDS.run(target, inputs, |seed| body(&input(seed)));
 }
 
 /// Pseudo-random bytes; short inputs are more frequent than long ones.

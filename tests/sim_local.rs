@@ -2,7 +2,9 @@
 //! checked on every run.
 //!
 //! A failing seed is printed with the command that replays it. `SIM_SEEDS=N` runs
-//! that many seeds, `SIM_SEED=N` only that one.
+//! that many seeds, `SIM_BASE=N` from that one on, `SIM_SEED=N` only that one.
+
+mod seeds;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,6 +15,9 @@ use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::control::decode_error;
 use netcluster_wire::{ErrorCode, Hello, Kind, Pattern, Source};
 
+use seeds::Seeds;
+
+const SEEDS: Seeds = Seeds { kind: "SIM", count: "SIM_SEEDS", suite: "sim_local" };
 const DEFAULT_SEEDS: u64 = 60;
 const MAX_PAYLOAD_BYTES: usize = 120_000;
 
@@ -38,19 +43,7 @@ impl Random {
 }
 
 fn for_seeds(test: &str, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(DEFAULT_SEEDS),
-    };
-    for seed in seeds {
-        if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
-            eprintln!(
-                "seed {seed} failed; replay: SIM_SEED={seed} cargo test --test sim_local {test}"
-            );
-            std::panic::resume_unwind(panic);
-        }
-    }
+    SEEDS.run(test, DEFAULT_SEEDS, run);
 }
 
 /// A broker on sockets for even seeds, on pipes for odd ones: there every shard accepts

@@ -81,8 +81,9 @@ fn the_limit_of_clients_is_that_of_all_shards_together() {
     }
 }
 
+/// Each shard has books of its own: it was told again by each of them.
 #[test]
-fn why_a_client_was_disconnected_is_told_on_whichever_shard_it_comes_back() {
+fn why_a_client_was_disconnected_is_told_once_on_whichever_shard_it_comes_back() {
     for seed in 0..SEEDS {
         let mut broker = broker(seed, ShardConfig { seed, ..ShardConfig::default() });
         let mut client = broker.join("c", &Hello::default());
@@ -90,11 +91,16 @@ fn why_a_client_was_disconnected_is_told_on_whichever_shard_it_comes_back() {
         client.source = Source { node: 1, client: 99 };
         client.queue(Kind::Ping, 1, b"", b"");
         assert_eq!(ask(&mut broker, &mut client).kind, Kind::Error);
-        let mut again = broker.connect();
-        again.queue(Kind::Hello, 0, b"c", &Hello { previous, ..Hello::default() }.encode());
-        let frame = ask(&mut broker, &mut again);
-        assert_eq!(frame.kind, Kind::Welcome, "seed {seed}");
-        let reason = Welcome::decode(&frame.payload).unwrap().reason;
+        let mut again = || {
+            let mut again = broker.connect();
+            again.queue(Kind::Hello, 0, b"c", &Hello { previous, ..Hello::default() }.encode());
+            let frame = ask(&mut broker, &mut again);
+            assert_eq!(frame.kind, Kind::Welcome, "seed {seed}");
+            (Welcome::decode(&frame.payload).unwrap().reason, again)
+        };
+        let (reason, _first) = again();
         assert!(matches!(reason, Some((ErrorCode::Source, _))), "seed {seed}: {reason:?}");
+        let others: Vec<_> = (0..2 * SHARDS).map(|_| again()).collect();
+        assert!(others.iter().all(|(reason, _)| reason.is_none()), "seed {seed}: told twice");
     }
 }

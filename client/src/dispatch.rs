@@ -142,6 +142,7 @@ impl Dispatcher {
 
     /// Tells the lifecycle listeners.
     pub(crate) fn tell(&mut self, registry: &Registry, event: &Lifecycle) {
+        event.trace();
         self.synchronise(registry);
         for listener in &mut self.lifecycle {
             // There is nobody left to tell that a lifecycle listener panicked.

@@ -4,6 +4,7 @@
 use netcluster_wire::{LossReason, Source};
 
 use crate::error::{DisconnectReason, Error};
+use crate::loss::Lost;
 
 /// One thing that happened to the connection.
 #[derive(Clone, Debug)]
@@ -38,6 +39,31 @@ pub enum Lifecycle {
     /// The client ended for good, as it was told to or because connecting again
     /// failed or makes no sense. Always the last; calls fail with this error.
     Closed(Error),
+}
+
+impl Lifecycle {
+    /// Tells the program's log, if it has one.
+    pub(crate) fn trace(&self) {
+        use DisconnectReason::Requested;
+        match self {
+            Lifecycle::Connect { source, resumed } => {
+                tracing::debug!(%source, resumed, "connected to the broker");
+            }
+            Lifecycle::Disconnect { reason: Requested, .. }
+            | Lifecycle::Closed(Error::Disconnected(Requested)) => {
+                tracing::debug!("disconnected from the broker as requested");
+            }
+            Lifecycle::Disconnect { reason, confirmed } => {
+                tracing::warn!(confirmed, "disconnected from the broker: {reason}");
+            }
+            Lifecycle::Error(error) => tracing::warn!("{error}"),
+            Lifecycle::Lost { source, count, reason } => {
+                let lost = Lost { source: *source, count: *count, reason: *reason };
+                tracing::warn!("{lost}");
+            }
+            Lifecycle::Closed(error) => tracing::error!("the client gave up: {error}"),
+        }
+    }
 }
 
 /// A lifecycle listener.

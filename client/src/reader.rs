@@ -16,6 +16,7 @@ use crate::client::write_audience;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
+use crate::loss::Lost;
 use crate::path::{Search, check_directory, is_default};
 use crate::registry::Standing;
 use crate::session::{Inbound, Outbound, ReceiveBuffer, SessionEvent};
@@ -258,8 +259,15 @@ impl Reader {
         self.tell(&Lifecycle::Connect { source, resumed: self.resumed });
         if self.resumed {
             let reason = LossReason::Disconnected;
-            self.tell(&Lifecycle::Lost { source: None, count: None, reason });
+            self.lost(Lost { source: None, count: None, reason });
         }
+    }
+
+    /// Events are missing here.
+    fn lost(&mut self, lost: Lost) {
+        self.shared.lose(lost);
+        let Lost { source, count, reason } = lost;
+        self.tell(&Lifecycle::Lost { source, count, reason });
     }
 
     /// Whether the patterns asked for after a reconnect are all answered.
@@ -366,7 +374,7 @@ impl Reader {
                 shared.answer(token, String::new);
             }
             SessionEvent::Lost { source, count, reason } => {
-                self.tell(&Lifecycle::Lost { source, count, reason });
+                self.lost(Lost { source, count, reason });
             }
             SessionEvent::Bye { .. } if shared.outbox.is_leaving() => {
                 // The broker has queued all of it.

@@ -10,6 +10,7 @@ use netcluster_wire::{Pattern, Source};
 
 use crate::builder::Options;
 use crate::error::{DisconnectReason, Error};
+use crate::loss::Lost;
 use crate::outbox::Outbox;
 use crate::registry::{Listener, ListenerId, Placement, Registry, Standing, lock};
 
@@ -199,6 +200,11 @@ impl Shared {
     fn each_subscription(&self, act: impl Fn(&Queue)) {
         let queues: Vec<_> = lock(&self.subscriptions).iter().filter_map(Weak::upgrade).collect();
         queues.iter().for_each(|queue| act(queue));
+    }
+
+    /// Events are missing: those who pull are told as well.
+    pub(crate) fn lose(&self, lost: Lost) {
+        self.each_subscription(|queue| queue.lose(lost));
     }
 
     /// The reader must not wait for those who take from subscriptions any more.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
+use crate::loss::{Item, Lost};
 use crate::message::OwnedMessage;
 use crate::registry::{ListenerId, lock};
 
@@ -19,7 +20,7 @@ pub(crate) const MAX_SUBSCRIPTION_BYTES: usize = 4 << 20;
 
 #[derive(Default)]
 struct State {
-    messages: VecDeque<OwnedMessage>,
+    items: VecDeque<Item>,
     bytes: usize,
     takers: usize,
     pushers: usize,
@@ -46,7 +47,7 @@ impl Queue {
         let mut state = lock(&self.state);
         if state.is_full(cost) && !state.handed_out {
             // Nothing is promised of what comes before `subscribe` returns.
-            state.messages.clear();
+            state.items.clear();
             state.bytes = 0;
         }
         if state.is_full(cost) && !state.hurried {
@@ -63,7 +64,19 @@ impl Queue {
             return;
         }
         state.bytes += cost;
-        state.messages.push_back(message);
+        state.items.push_back(Item::Message(message));
+        if state.takers > 0 {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Events are missing behind what is there.
+    pub(crate) fn lose(&self, lost: Lost) {
+        let mut state = lock(&self.state);
+        if state.ended || state.items.back_mut().is_some_and(|last| last.take_in(lost)) {
+            return;
+        }
+        state.items.push_back(Item::Lost(lost));
         if state.takers > 0 {
             self.filled.notify_one();
         }
@@ -91,13 +104,16 @@ impl Queue {
     fn take(&self, deadline: Option<Instant>) -> Result<OwnedMessage, RecvError> {
         let mut state = lock(&self.state);
         loop {
-            if let Some(message) = state.messages.pop_front() {
-                state.bytes -= message.cost_bytes();
+            if let Some(item) = state.items.pop_front() {
+                state.bytes -= item.cost_bytes();
                 // By halves, so that not every message costs a wake-up.
                 if state.pushers > 0 && state.bytes <= MAX_SUBSCRIPTION_BYTES / 2 {
                     self.room.notify_one();
                 }
-                return Ok(message);
+                return match item {
+                    Item::Message(message) => Ok(message),
+                    Item::Lost(lost) => Err(RecvError::Lost(lost)),
+                };
             }
             if state.ended {
                 return Err(RecvError::Ended);
@@ -120,25 +136,31 @@ impl Queue {
 
 impl State {
     fn is_full(&self, cost: usize) -> bool {
-        !self.messages.is_empty() && self.bytes + cost > MAX_SUBSCRIPTION_BYTES
+        !self.items.is_empty() && self.bytes + cost > MAX_SUBSCRIPTION_BYTES
     }
 }
 
 /// Why there is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RecvError {
     /// None came in time.
     Empty,
+    /// Events are missing at this place; others will come.
+    Lost(Lost),
     /// The client disconnected: none will come.
     Ended,
 }
 
 impl std::fmt::Display for RecvError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            RecvError::Empty => "no message came in time",
-            RecvError::Ended => "the client disconnected: no more messages will come",
-        })
+        match self {
+            RecvError::Empty => formatter.write_str("no message came in time"),
+            RecvError::Lost(lost) => lost.fmt(formatter),
+            RecvError::Ended => {
+                formatter.write_str("the client disconnected: no more messages will come")
+            }
+        }
     }
 }
 
@@ -146,8 +168,9 @@ impl std::error::Error for RecvError {}
 
 /// Messages that match a pattern, to be taken. Dropping it ends it.
 ///
-/// As an iterator it waits for each message and ends when the client does. It
-/// keeps the client alive. If nobody takes them, the reader waits once
+/// Where events are missing it says so, at their place in the order, as an error that
+/// others follow. As an iterator it waits for each message (or loss) and ends when the
+/// client does. It keeps the client alive. If nobody takes them, the reader waits once
 /// they fill their room, and the broker's queue for this client fills behind it, as for any slow listener.
 pub struct Subscription {
     client: Client,
@@ -164,7 +187,7 @@ impl Subscription {
     /// not wait.
     ///
     /// # Errors
-    /// If the client disconnected.
+    /// If events are missing here, or the client disconnected.
     pub fn recv(&self) -> Result<OwnedMessage, RecvError> {
         match self.client.in_listener() {
             true => self.try_recv(),
@@ -175,7 +198,7 @@ impl Subscription {
     /// Waits for the next message for so long.
     ///
     /// # Errors
-    /// If none came, or the client disconnected.
+    /// If none came, events are missing here, or the client disconnected.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<OwnedMessage, RecvError> {
         match self.client.in_listener() {
             true => self.try_recv(),
@@ -186,7 +209,7 @@ impl Subscription {
     /// The next message if it is there.
     ///
     /// # Errors
-    /// If it is not, or the client disconnected.
+    /// If it is not, events are missing here, or the client disconnected.
     pub fn try_recv(&self) -> Result<OwnedMessage, RecvError> {
         self.queue.take(Some(Instant::now()))
     }
@@ -198,10 +221,14 @@ impl Subscription {
 }
 
 impl Iterator for Subscription {
-    type Item = OwnedMessage;
+    type Item = Result<OwnedMessage, Lost>;
 
-    fn next(&mut self) -> Option<OwnedMessage> {
-        self.recv().ok()
+    fn next(&mut self) -> Option<Result<OwnedMessage, Lost>> {
+        match self.recv() {
+            Ok(message) => Some(Ok(message)),
+            Err(RecvError::Lost(lost)) => Some(Err(lost)),
+            Err(RecvError::Empty | RecvError::Ended) => None,
+        }
     }
 }
 

@@ -44,7 +44,7 @@ async fn events_arrive_in_order_as_a_stream_and_coalesce() {
     let reads = broker.state.reads.load(SeqCst);
     assert!(reads < EVENTS as usize / 10, "{reads} reads");
     listener.disconnect().await.unwrap();
-    assert!(subscription.recv().await.is_none());
+    assert_eq!(subscription.recv().await, Err(RecvError::Ended));
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn it_works_on_one_thread_with_the_blocking_client_at_the_other_end() {
         let mut answers = other.subscribe("answer").unwrap();
         other.emit("ask", "1").unwrap();
         other.emit("ask", "2").unwrap();
-        answers.next().unwrap()
+        answers.next().unwrap().unwrap()
     });
     until_async(|| answers.is_finished()).await;
     assert_eq!(answers.join().unwrap().payload(), b"1");
@@ -171,6 +171,8 @@ async fn a_lost_connection_comes_back_subscribed_before_anything_is_emitted() {
     assert_eq!(&kinds[2..4], &[(Kind::Event, 2), (Kind::Event, 3)]);
     let other = Client::connect(&broker.path).unwrap();
     other.emit("b", "back").unwrap();
+    let missing = subscription.recv().await;
+    assert!(matches!(missing, Err(RecvError::Lost(lost)) if lost.count.is_none()), "{missing:?}");
     assert_eq!(subscription.recv().await.unwrap().payload(), b"back");
 }
 
@@ -214,7 +216,7 @@ async fn without_reconnect_a_lost_connection_is_the_end() {
         Client::builder().reconnect(Reconnect::Never).connect_async(&broker.path).await.unwrap();
     let mut subscription = client.subscribe("a").await.unwrap();
     broker.cut();
-    assert!(subscription.recv().await.is_none());
+    assert_eq!(subscription.recv().await, Err(RecvError::Ended));
     until_async(|| client.is_closed()).await;
     assert!(matches!(
         client.emit("a", "").await,
@@ -293,7 +295,7 @@ fn calls_from_elsewhere_end_when_the_runtime_of_the_client_does() {
             assert!(gone, "call {index}: {done:?}");
         }
         let taken = tokio::time::timeout(PATIENCE, taking).await.expect("it waits on").unwrap();
-        assert!(taken.is_none());
+        assert_eq!(taken, Err(RecvError::Ended));
         assert!(client.is_closed());
         assert!(client.emit("a", "").await.is_err() && client.subscribe("a").await.is_err());
     });

@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use netcluster_client::{Client, Error, Lifecycle, RecvError};
+use netcluster_client::{Client, Error, Lifecycle, LossReason, RecvError};
+use netcluster_wire::frame::encode;
+use netcluster_wire::{Kind, control};
 use support::{Broker, PATIENCE, until};
 
 fn pair() -> (Broker, Client, Client) {
@@ -64,17 +66,17 @@ fn listeners_run_in_their_order_and_once_runs_once() {
     listener.on("log", text(&sender, "1:")).unwrap();
     listener.on("**", text(&sender, "2:")).unwrap();
     listener.once("log", text(&sender, "once:")).unwrap();
-    listener.prepend_listener("l*", text(&sender, "never:")).unwrap();
+    listener.prepend_listener("lag", text(&sender, "never:")).unwrap();
     listener.prepend_listener("log", text(&sender, "0:")).unwrap();
     listener.prepend_once_listener("*", text(&sender, "first:")).unwrap();
-    assert_eq!(listener.event_names(), ["*", "**", "l*", "log"]);
+    assert_eq!(listener.event_names(), ["*", "**", "lag", "log"]);
     assert_eq!((listener.listener_count("log"), listener.listener_count("x")), (3, 0));
     emitter.emit("log", "A").unwrap();
     emitter.emit("log", "B").unwrap();
     let got: [String; 8] = take(&receiver);
     assert_eq!(got, ["first:A", "0:A", "1:A", "2:A", "once:A", "0:B", "1:B", "2:B"]);
     assert_eq!(listener.listener_count("log"), 2);
-    assert_eq!(listener.event_names(), ["**", "l*", "log"]);
+    assert_eq!(listener.event_names(), ["**", "lag", "log"]);
     // Several listeners of one pattern are one subscription.
     let subscribed = |name: &str, kind| {
         broker.seen().iter().filter(|seen| seen.name == name && seen.kind == kind).count()
@@ -179,7 +181,7 @@ fn a_subscription_gives_messages_waits_and_ends_with_the_client() {
     assert_eq!(subscription.try_recv(), Err(RecvError::Empty));
     assert_eq!(subscription.recv_timeout(Duration::from_millis(1)), Err(RecvError::Empty));
     emitter.emit("a", "1").unwrap();
-    assert_eq!(subscription.next().unwrap().payload(), b"1");
+    assert_eq!(subscription.next().unwrap().unwrap().payload(), b"1");
     emitter.emit("a", "2").unwrap();
     emitter.ping().unwrap();
     listener.disconnect().unwrap();
@@ -266,4 +268,41 @@ fn values_travel_as_json() {
     assert_eq!(receiver.recv_timeout(PATIENCE).unwrap().unwrap(), [1, 2, 3]);
     let message = subscription.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(message.json::<String>(), Err(Error::Json(_))));
+}
+
+/// At its place in the order, also after a reconnect; losses in a row are one.
+#[test]
+fn those_who_pull_are_told_what_is_missing() {
+    let (broker, emitter, listener) = pair();
+    let subscription = listener.subscribe("a").unwrap();
+    let lost = |count| {
+        let reason = control::encode_lost(LossReason::Overflow);
+        broker.send(&encode(Kind::Lost, emitter.source(), count, b"", &reason));
+    };
+    emitter.emit("a", "1").unwrap();
+    emitter.ping().unwrap();
+    lost(5);
+    lost(2);
+    emitter.emit("a", "2").unwrap();
+    let recv = || subscription.recv_timeout(PATIENCE);
+    assert_eq!(recv().unwrap().payload(), b"1");
+    let mut missing = 0;
+    let after = loop {
+        match recv() {
+            Err(RecvError::Lost(lost)) => {
+                assert_eq!(lost.source, Some(emitter.source()));
+                assert_eq!(lost.reason, LossReason::Overflow);
+                missing += lost.count.unwrap();
+            }
+            other => break other.unwrap(),
+        }
+    };
+    assert_eq!((missing, after.payload()), (7, &b"2"[..]));
+    broker.cut();
+    let Err(RecvError::Lost(lost)) = recv() else { panic!("a reconnect may miss events") };
+    assert_eq!((lost.count, lost.reason), (None, LossReason::Disconnected));
+    until("the emitter is back", || emitter.ping().is_ok());
+    emitter.emit("a", "3").unwrap();
+    let mut items = subscription;
+    assert_eq!(items.next().unwrap().unwrap().payload(), b"3");
 }

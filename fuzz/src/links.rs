@@ -338,7 +338,7 @@ impl Node {
             LinkEvent::PeerDown { .. } => self.downs += 1,
             LinkEvent::JoinGroup(group) => drop(self.groups.insert(group)),
             LinkEvent::LeaveGroup(group) => drop(self.groups.remove(&group)),
-            LinkEvent::Warn(_, text) => {
+            LinkEvent::Warn(_, text) | LinkEvent::Note(text) => {
                 // It tells of what came in; nothing changed by it.
                 self.events -= 1;
                 assert!(!text.contains(char::is_control), "{text:?}");

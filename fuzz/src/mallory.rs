@@ -167,7 +167,9 @@ impl Mallory {
                 groups: if flags & 4 != 0 { u64::MAX } else { first },
             }
             .encode(out),
-            ControlKind::Probe => Probe { nonce: to, padding_bytes: count }.encode(out),
+            ControlKind::Probe => {
+                Probe { nonce: to, to: [0; 16], padding_bytes: count }.encode(out)
+            }
             ControlKind::Challenge => Challenge { nonce: to, to }.encode(out),
             _ => out.extend_from_slice(&[flags; 24]),
         })

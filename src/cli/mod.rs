@@ -5,6 +5,7 @@
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
 //!   a command.
+//! - `cluster`: whether there was one to wait for.
 //! - `log`: what a broker writes about itself.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
 //!   `table`: what is printed; `signals`: what asks to end.
@@ -14,6 +15,7 @@
 //! errors go to standard error.
 
 mod args;
+mod cluster;
 mod completions;
 mod demo;
 mod emit;

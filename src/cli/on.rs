@@ -13,6 +13,7 @@ use netcluster_client::{Client, DisconnectReason, Lifecycle, Message, QueuePolic
 use netcluster_wire::Pattern;
 
 use super::args::{Format, OnArgs, Queue};
+use super::cluster;
 use super::failure::{Code, Failure};
 use super::output::{Ended, Output, Settled, notice};
 use super::render;
@@ -133,6 +134,12 @@ fn listen(args: &OnArgs, output: &Arc<Output<End>>) -> Result<Client, Failure> {
                 printer.print(message);
             }
         })?;
+    }
+    // Also when quiet: it is about what will be missing.
+    if args.wait_cluster.is_some()
+        && let Some(doubt) = cluster::doubt(&client)
+    {
+        notice(doubt);
     }
     if !quiet {
         let patterns = args.patterns.iter().map(|pattern| render::escaped(pattern));

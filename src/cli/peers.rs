@@ -3,7 +3,7 @@
 //! The broker's status has it all; here it becomes a table, a few lines about the
 //! link itself, and in `trouble` sentences about what is not as it should be.
 
-mod trouble;
+pub(super) mod trouble;
 
 use netcluster::link::LinkStatus;
 use netcluster::link::status::{PeerStatus, StreamChannels};

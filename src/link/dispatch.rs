@@ -146,6 +146,9 @@ impl Link {
                 if hello.answer && peer.address == from.0 && self.may_answer(now_ns, from) {
                     self.answer_hello(from.0);
                 }
+                if let Some(peer) = self.peers.at_mut(slot) {
+                    peer.identity.datagram_bytes = hello.datagram_bytes;
+                }
                 self.multicast_heard(now_ns, slot);
             }
             Control::Challenge(challenge) => {
@@ -154,6 +157,7 @@ impl Link {
                 let Some(peer) = self.peers.at_mut(slot) else { return };
                 if is_for_us && !is_ending && peer.told.is_confirmed {
                     peer.told.note_asked();
+                    self.interest.unconfirmed();
                     self.send_interest(now_ns, slot);
                 }
             }
@@ -174,7 +178,8 @@ impl Link {
                 }
             }
             Control::Neighbours(list) => self.on_neighbours(now_ns, slot, list),
-            Control::Answer(_) | Control::ProbeReply(_) => {}
+            Control::ProbeReply(reply) => self.on_probe_reply(now_ns, slot, reply),
+            Control::Answer(_) => {}
         }
     }
 
@@ -217,6 +222,7 @@ impl Link {
             && let Some(round_trip_ns) = there_and_back_ns.checked_sub(held_ns)
         {
             peer.measured(round_trip_ns);
+            peer.told.echoed_ns = peer.told.echoed_ns.max(status.echo_ns);
         }
         let id = peer.id;
         let share = u64::from(status.share) * SHARE_UNIT_BYTES_PER_S;
@@ -255,6 +261,7 @@ impl Link {
         if let Some(sample) = sample {
             self.sending.pace.report(now_ns, id, sample, 0);
         }
+        self.note_request(now_ns, at, slot, nak);
         self.request_repairs(now_ns, at, slot, nak);
         self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
     }

@@ -66,6 +66,8 @@ pub enum LinkEvent {
     /// Something that a person should look at, in words. Not more than one of a kind
     /// and peer in ten seconds.
     Warn(WarningKind, String),
+    /// Something that a person may want to know.
+    Note(String),
 }
 
 /// Whole event frames of one source and one name.

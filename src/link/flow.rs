@@ -66,6 +66,8 @@ pub enum Reason {
     Stuck,
     /// It loses so much (per mille) that the others would crawl.
     Loss(u64),
+    /// What it misses may be longer than what reaches it (bytes).
+    Size(usize),
 }
 
 impl fmt::Display for Reason {
@@ -75,6 +77,9 @@ impl fmt::Display for Reason {
             Reason::Stuck => formatter.write_str("it answers, but receives nothing"),
             Reason::Loss(per_mille) => {
                 write!(formatter, "it loses {} % of what is sent", per_mille / 10)
+            }
+            Reason::Size(bytes) => {
+                write!(formatter, "datagrams of more than {bytes} bytes do not reach it")
             }
         }
     }
@@ -231,6 +236,19 @@ impl Flow {
             self.deadline_ns = Some(now_ns);
         }
         is_healthy.then_some(sample)
+    }
+
+    /// What a receiver misses cannot reach it: nobody waits for it until it does well
+    /// again. Whether anybody did.
+    pub fn demote(&mut self, now_ns: u64, peer: PeerId) -> bool {
+        let Ok(at) = self.find(peer) else { return false };
+        let was_healthy = self.receivers[at].is_healthy();
+        if was_healthy {
+            self.receivers[at].demote(now_ns);
+            self.demotions += 1;
+            self.changed(now_ns);
+        }
+        was_healthy
     }
 
     /// The sender has something to send, `next`, and may not: it is not below the

@@ -182,7 +182,7 @@ impl Link {
         let hello = Hello {
             node: self.config.node,
             groups: u16::from(self.settings.groups),
-            datagram_bytes: self.config.datagram_bytes as u16,
+            datagram_bytes: self.datagram_bytes as u16,
             settings: self.settings.hash,
             answer,
             cluster: &self.config.cluster,

@@ -221,6 +221,8 @@ pub(super) struct Handshakes {
     pub evicted: u64,
     /// Did not answer in time.
     pub expired: u64,
+    /// Who they were and where, for whoever takes them.
+    pub silent: Vec<(Identity, SocketAddr)>,
 }
 
 impl Handshakes {
@@ -264,7 +266,14 @@ impl Handshakes {
     /// Forgets who took too long, and tells what is due of one of the others.
     pub fn poll(&mut self, now_ns: u64) -> Option<(Session, Due)> {
         let before = self.pending.len();
-        self.pending.retain(|pending| now_ns < pending.since_ns + PENDING_LIFETIME_NS);
+        let silent = &mut self.silent;
+        self.pending.retain(|pending| {
+            let is_over = now_ns >= pending.since_ns + PENDING_LIFETIME_NS;
+            if is_over && pending.answered.is_none() && !pending.is_refused {
+                silent.push((pending.identity.clone(), pending.address));
+            }
+            !is_over
+        });
         self.expired += (before - self.pending.len()) as u64;
         let pending = self.pending.iter_mut().find(|pending| pending.next_ns() <= now_ns)?;
         if pending.answered.is_some() {

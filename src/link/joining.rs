@@ -49,6 +49,11 @@ impl OwnInterest {
         self.version += 1;
     }
 
+    /// Some peer may not know of it any more.
+    pub fn unconfirmed(&mut self) {
+        self.reported = self.reported.min(self.version.saturating_sub(1));
+    }
+
     fn next_told(&mut self) -> u32 {
         self.told = self.told.wrapping_add(1).max(1);
         self.told
@@ -72,6 +77,17 @@ impl Peer {
 impl Link {
     /// Version of the newest own interest.
     pub fn interest_version(&self) -> u64 {
+        self.interest.version
+    }
+
+    /// Version of the interest that a question asked now is about. Peers that may have
+    /// forgotten us since they confirmed the newest one are asked once more, and it
+    /// is the one that they have to confirm.
+    pub fn ask_interest(&mut self, now_ns: u64) -> u64 {
+        if !self.peers.iter().all(|peer| peer.told.is_fresh(now_ns)) {
+            self.interest.changed();
+            self.tell_all(now_ns);
+        }
         self.interest.version
     }
 
@@ -219,8 +235,10 @@ impl Link {
             // Perhaps nobody is missing any more.
             self.next_ns = self.next_ns.min(now_ns);
             self.forget_unwanted();
+            self.fit_streams();
         }
         self.answer_interest(now_ns, slot);
+        self.run_path_size(now_ns, slot);
     }
 
     /// Drops what streams that lost their last receiver have not sent.

@@ -9,6 +9,7 @@ use crate::link::Link;
 use crate::link::event::{Gone, LinkEvent};
 use crate::link::handshake::{Due, Identity, Pending, SIGNS};
 use crate::link::incoming::Outlet;
+use crate::link::ingress::Vain;
 use crate::link::keys::ControlOpener;
 use crate::link::peer::Peer;
 use crate::link::peer_id::Session;
@@ -146,6 +147,23 @@ impl Link {
                 Due::Establish => self.establish(now_ns, &session),
             }
         }
+        for (identity, address) in std::mem::take(&mut self.handshakes.silent) {
+            self.note_unlinked(now_ns, &identity, address);
+        }
+    }
+
+    /// A broker that is heard did not answer.
+    fn note_unlinked(&mut self, now_ns: u64, identity: &Identity, address: SocketAddr) {
+        if self.unlinked.note(now_ns, identity, address) {
+            let name = &identity.name;
+            self.warn(now_ns, Kind::Unlinked, address, || {
+                format!(
+                    "broker {name} at {address} is heard, but does not answer, so it is no peer: \
+                     what is sent to it alone, or its answer, is dropped on the way; let UDP to \
+                     both brokers' own ports pass (--unicast-port sets them)"
+                )
+            });
+        }
     }
 
     fn ping_rival(&mut self, session: &Session) {
@@ -202,10 +220,12 @@ impl Link {
         }
         self.hello_rate.know(address.ip());
         let id = self.peers.next_id();
-        let peer = Peer::new(now_ns, id, pending, address);
+        let path_size = self.unknown_path();
+        let peer = Peer::new(now_ns, id, pending, address, path_size);
         let name = peer.identity.name.clone();
         let slot = self.peers.insert(peer);
         self.counters.established += 1;
+        self.unlinked.linked(node);
         self.events.push_back(LinkEvent::PeerUp { peer: id, node, name, address });
         self.neighbours_changed();
         self.neighbours.changed(now_ns);
@@ -247,6 +267,25 @@ impl Link {
         self.renew_interest(now_ns, slot);
     }
 
+    /// Datagrams of a peer were given up: they do not pass, however often they are
+    /// sent.
+    pub(super) fn given_up(&mut self, now_ns: u64, slot: usize, vain: &Vain) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.counters.given_up += vain.numbers;
+        self.counters.given_up += vain.numbers;
+        let (name, from) = (peer.identity.name.clone(), peer.address);
+        let bytes = peer.identity.datagram_bytes;
+        let Vain { numbers, requests, .. } = *vain;
+        self.warn(now_ns, Kind::InVain, from, || {
+            format!(
+                "datagrams of broker {name} at {from} do not arrive although others do: {numbers} \
+                 given up, asked for up to {requests} times; their events are lost. It sends up to \
+                 {bytes} bytes in one: look at what drops packets by their size, or set a smaller \
+                 --mtu there"
+            )
+        });
+    }
+
     /// Does what is due for one peer. It may be gone afterwards.
     pub(super) fn run_peer(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
@@ -254,6 +293,8 @@ impl Link {
             self.counters.silent += 1;
             return self.bury(now_ns, slot, Gone::Silent);
         }
+        self.run_path_size(now_ns, slot);
+        let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.next_ns() > now_ns {
             return;
         }
@@ -309,6 +350,7 @@ impl Link {
         self.sending.pace.forget(now_ns, peer.id);
         self.unanswered.gone(now_ns, &self.config, peer.address);
         self.forget_unwanted();
+        self.fit_streams();
         let name = peer.identity.name;
         self.events.push_back(LinkEvent::PeerDown { peer: peer.id, node, name, why });
         self.neighbours_changed();

@@ -20,9 +20,10 @@
 //!   [`status`]: what the broker and the link say to each other.
 //! - [`keys`]: sealing. [`egress`]: an own stream. [`flow`], [`pace`], [`repair`]:
 //!   its receivers. [`ingress`], [`window`]: the streams of others.
+//! - `path_size`, `sizes`: how large datagrams may be on the way to each peer.
 //! - `announce`, `greeting`, `hello_rate`, `handshake`, `proof`, `membership`,
 //!   `departed`: who is there.
-//!   `neighbours`, `unanswered`: who of them is not, for others or at all.
+//!   `neighbours`, `unanswered`, `unlinked`: who of them is not, for others or at all.
 //! - `local`, `joining`, `discovery`: who wants what, and from where on.
 //! - `receive`, `dispatch`, `timeout`, `sending`, `ending`: the parts of [`Link`].
 //!
@@ -54,6 +55,7 @@ pub mod neighbours;
 pub mod options;
 mod own;
 pub mod pace;
+mod path_size;
 mod peer;
 pub mod peer_id;
 mod peers;
@@ -64,11 +66,13 @@ pub mod repair;
 mod report;
 mod sending;
 mod shares;
+mod sizes;
 pub mod status;
 pub mod stream;
 mod timeout;
 pub mod transmit;
 mod unanswered;
+mod unlinked;
 pub mod warnings;
 pub mod window;
 
@@ -109,6 +113,7 @@ use self::sending::Sending;
 use self::shares::Shares;
 use self::status::LinkCounters;
 use self::unanswered::Unanswered;
+use self::unlinked::AllUnlinked;
 use self::warnings::Warnings;
 use self::window::{Window, WindowConfig};
 
@@ -132,6 +137,7 @@ pub struct Link {
     peers: Peers,
     neighbours: Neighbours,
     unanswered: Unanswered,
+    unlinked: AllUnlinked,
     ending: Ending,
 
     locals: Locals,
@@ -139,6 +145,10 @@ pub struct Link {
     own: Vec<OwnStream>,
     own_at: BTreeMap<StreamId, usize>,
     egress_config: EgressConfig,
+    /// The largest datagram that the interface takes, of those that are wanted.
+    interface_bytes: usize,
+    /// The largest that is sent, if the way takes it.
+    datagram_bytes: usize,
     ingress_config: IngressConfig,
     window: Window,
     shares: Shares,
@@ -212,12 +222,15 @@ impl Link {
             peers: Peers::default(),
             neighbours: Neighbours::new(now_ns),
             unanswered: Unanswered::new(now_ns, &config.peers),
+            unlinked: AllUnlinked::default(),
             ending: Ending::default(),
             locals: Locals::new(),
             interest: OwnInterest::default(),
             own: Vec::new(),
             own_at: BTreeMap::new(),
             egress_config,
+            interface_bytes: config.datagram_bytes,
+            datagram_bytes: config.datagram_bytes,
             ingress_config,
             window,
             sending: Sending::new(now_ns, config.rate),
@@ -393,6 +406,7 @@ impl Link {
         let at = self.own.len();
         self.own.push(own);
         self.own_at.insert(id, at);
+        self.fit_stream(at);
         at
     }
 

@@ -53,6 +53,11 @@ const _: () = assert!(MIN_PACKET_BYTES <= DEFAULT_PACKET_BYTES);
 const _: () = assert!(DEFAULT_PACKET_BYTES <= MAX_PACKET_BYTES);
 const _: () = assert!(DEFAULT_GROUPS as usize <= MAX_GROUPS);
 
+/// What IP and UDP put before a datagram to such an address, in bytes.
+pub fn header_bytes(address: &SocketAddr) -> usize {
+    if address.is_ipv4() { IPV4_UDP_HEADER_BYTES } else { IPV6_UDP_HEADER_BYTES }
+}
+
 /// Everything the link can be told. Its relations are checked by
 /// [`LinkOptions::check`].
 #[derive(Clone, Debug)]
@@ -117,7 +122,7 @@ impl LinkOptions {
 
     /// What IP and UDP put before a datagram, in bytes.
     pub fn header_bytes(&self) -> usize {
-        if self.group.is_ipv4() { IPV4_UDP_HEADER_BYTES } else { IPV6_UDP_HEADER_BYTES }
+        header_bytes(&self.group)
     }
 
     /// Checks what a user can set, for a broker with this limit of payloads.

@@ -8,11 +8,14 @@ use crate::link::handshake::{Identity, Pending};
 use crate::link::incoming::Incoming;
 use crate::link::keys::ControlOpener;
 use crate::link::neighbours::Heard;
+use crate::link::path_size::PathSize;
 use crate::link::peer_id::{PeerId, Session};
 use crate::link::proof::Proof;
 use crate::link::shares::Brought;
+use crate::link::sizes::Doubts;
 use crate::link::status::PeerCounters;
 use crate::link::stream::{Position, StreamId};
+use crate::link::transmit::To;
 
 const MS_NS: u64 = 1_000_000;
 
@@ -41,11 +44,16 @@ const MAX_INTEREST_RETRY_NS: u64 = 200 * MS_NS;
 /// changed but the peer asks: it can ask without end.
 const ASKED_INTEREST_NS: u64 = 20 * MS_NS;
 
+/// A peer that answered something that was sent so recently has not forgotten us,
+/// and will not for a while: it does only after [`SILENCE_NS`].
+pub const KNOWN_NS: u64 = 1000 * MS_NS;
+
 /// Shortest time between two challenges to addresses that a peer is said to have
 /// moved to: a session that many claim to be moves no faster.
 const CHALLENGE_INTERVAL_NS: u64 = 20 * MS_NS;
 
 const _: () = assert!(PING_AFTER_NS + 16 * PING_INTERVAL_NS < SILENCE_NS);
+const _: () = assert!(2 * KNOWN_NS < SILENCE_NS);
 
 /// What the peer wants of our streams.
 #[derive(Default)]
@@ -78,6 +86,8 @@ pub(super) struct Told {
     pub again_ns: Option<u64>,
     /// The own interest that it knows of for sure.
     pub confirmed_version: u64,
+    /// When the newest of our heartbeats that it answered was sent.
+    pub echoed_ns: u64,
     /// The answer as far as it came: it may be several datagrams.
     pub places: Vec<Place>,
     /// When this version was sent first.
@@ -99,9 +109,17 @@ impl Told {
         self.again_ns = Some(self.again_ns.map_or(now_ns, |again_ns| again_ns.min(now_ns)));
     }
 
-    /// It does not know us any more, it says: it is to be told anew, now or later.
+    /// It does not know us any more, it says, nor what we want: it is to be told anew,
+    /// now or later.
     pub fn note_asked(&mut self) {
+        self.confirmed_version = 0;
         self.again_ns = self.again_ns.or(Some(self.since_ns + ASKED_INTEREST_NS));
+    }
+
+    /// Whether what it confirmed holds. The way to it may have been cut since, long
+    /// enough for it to forget us; and it is known only later.
+    pub fn is_fresh(&self, now_ns: u64) -> bool {
+        now_ns < self.since_ns.max(self.echoed_ns).saturating_add(KNOWN_NS)
     }
 
     /// Whether it is time to tell it anew.
@@ -177,6 +195,12 @@ pub(super) struct Peer {
     pub counters: PeerCounters,
     /// What it tells of its own peers.
     pub neighbours: Heard,
+    /// What the way to it takes, …
+    pub path_size: PathSize,
+    /// … which way that is, …
+    pub probed: Option<To>,
+    /// … and why it may be less.
+    pub doubts: Doubts,
     ping_ns: u64,
     /// When another address of it may be challenged.
     challenge_ns: u64,
@@ -184,7 +208,13 @@ pub(super) struct Peer {
 
 impl Peer {
     /// What a pending session becomes by its answer from `address`.
-    pub fn new(now_ns: u64, id: PeerId, pending: Pending, address: SocketAddr) -> Peer {
+    pub fn new(
+        now_ns: u64,
+        id: PeerId,
+        pending: Pending,
+        address: SocketAddr,
+        path_size: PathSize,
+    ) -> Peer {
         let told = Told {
             version: 0,
             own_version: 0,
@@ -194,6 +224,7 @@ impl Peer {
             is_confirmed: false,
             again_ns: None,
             confirmed_version: 0,
+            echoed_ns: 0,
             places: Vec::new(),
             since_ns: now_ns,
             next_ns: now_ns,
@@ -219,6 +250,9 @@ impl Peer {
             owes_status: false,
             counters: PeerCounters::default(),
             neighbours: Heard::default(),
+            path_size,
+            probed: None,
+            doubts: Doubts::default(),
             ping_ns: 0,
             challenge_ns: 0,
         }
@@ -227,9 +261,22 @@ impl Peer {
     /// Something of it was opened.
     #[inline]
     pub fn heard(&mut self, now_ns: u64, multicast: bool) {
+        if now_ns >= self.heard_ns + PING_AFTER_NS {
+            self.forgive(now_ns);
+        }
         self.heard_ns = now_ns;
         if multicast {
             self.multicast_ns = Some(now_ns);
+        }
+    }
+
+    /// Nothing of it came for a while, so that what is missing says nothing of how it
+    /// comes, nor that it cannot come.
+    #[cold]
+    fn forgive(&mut self, now_ns: u64) {
+        for incoming in &mut self.incoming {
+            incoming.ingress.forgive_gaps(now_ns);
+            incoming.forget_ways();
         }
     }
 
@@ -275,7 +322,8 @@ impl Peer {
             _ => u64::MAX,
         };
         let nak_ns = self.incoming.iter().map(Incoming::next_nak_ns).min().unwrap_or(u64::MAX);
-        silence_ns.min(deaf_ns).min(nak_ns).min(self.told.next_ns())
+        let told_ns = self.told.next_ns().min(self.path_size.next_ns());
+        silence_ns.min(deaf_ns).min(nak_ns).min(told_ns)
     }
 
     /// Takes in one measured round trip.

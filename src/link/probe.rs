@@ -18,6 +18,10 @@ const REPLY_BYTES: usize = CONTROL_HEADER_BYTES + 56 + 2;
 impl Link {
     /// A probe of so many bytes came, whoever sent it.
     pub(super) fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
+        if probe.to != Session::default() && probe.to != self.session {
+            self.counters.drops.other_receiver += 1;
+            return;
+        }
         let (cluster, name) = (&self.config.cluster, &self.config.name);
         let tag_bytes = if self.config.keys.is_open() { 0 } else { TAG_BYTES };
         let answer_bytes = REPLY_BYTES + cluster.len() + name.len() + tag_bytes;
@@ -32,7 +36,7 @@ impl Link {
             multicast: from.1,
             node: self.config.node,
             groups: u16::from(self.settings.groups),
-            datagram_bytes: self.config.datagram_bytes as u16,
+            datagram_bytes: self.datagram_bytes as u16,
             settings: self.settings.hash,
             cluster,
             name,
@@ -95,8 +99,8 @@ mod tests {
         let (key_id, counter) = (sealer.key_id(), sealer.counter());
         let mut datagram = Vec::new();
         ControlHeader::new(ControlKind::Probe, key_id, &ASKER, counter).write(&mut datagram);
-        let padding_bytes = bytes - datagram.len() - 16 - sealer.tag_bytes();
-        Probe { nonce: [9; 16], padding_bytes }.encode(&mut datagram);
+        let padding_bytes = bytes - datagram.len() - 32 - sealer.tag_bytes();
+        Probe { nonce: [9; 16], to: Session::default(), padding_bytes }.encode(&mut datagram);
         let end = datagram.len();
         datagram.resize(bytes, 0);
         let (header, rest) = datagram.split_at_mut(CONTROL_HEADER_BYTES);

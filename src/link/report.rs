@@ -9,8 +9,10 @@ use crate::link::incoming::Incoming;
 use crate::link::peer::Peer;
 use crate::link::status::{
     LinkCounters, LinkStatus, OwnStreamStatus, PeerStatus, PeerStreamStatus, StreamChannels,
+    UnlinkedStatus,
 };
 use crate::link::stream::StreamId;
+use crate::link::unlinked::Unlinked;
 
 const MS_NS: u64 = 1_000_000;
 
@@ -38,7 +40,7 @@ impl Link {
             session: hexadecimal(&self.session),
             group: self.config.control_address().to_string(),
             groups: self.settings.groups,
-            datagram_bytes: self.config.datagram_bytes,
+            datagram_bytes: self.datagram_bytes,
             is_sealed: !self.config.keys.is_open(),
             is_looped: self.is_looped,
             is_discovering: !self.discovery.is_over(),
@@ -63,6 +65,7 @@ impl Link {
             missing_pairs,
             missing_pairs_total,
             unanswered_peers: unanswered.map(|address| address.to_string()).collect(),
+            unlinked: self.unlinked.heard(now_ns).map(unlinked_status).collect(),
         }
     }
 
@@ -98,7 +101,14 @@ impl Link {
             session: hexadecimal(&peer.session),
             path: path.to_owned(),
             is_multicast_heard: peer.is_multicast_heard(now_ns),
+            deaf_groups: (0..self.config.groups)
+                .filter(|group| peer.deaf_groups & (1 << group) != 0)
+                .map(|group| self.config.group_address(group).ip().to_string())
+                .collect(),
             datagram_bytes: usize::from(peer.identity.datagram_bytes),
+            path_bytes: peer.path_size.bytes(),
+            is_path_narrow: peer.path_size.is_narrow(),
+            is_path_unanswered: peer.path_size.is_unanswered(),
             since_ms: since_ms(peer.since_ns),
             heard_ms: since_ms(peer.heard_ns),
             round_trip_us: (peer.round_trip_ns > 0).then_some(peer.round_trip_ns / 1000),
@@ -108,6 +118,14 @@ impl Link {
             counters: peer.counters,
             streams: peer.incoming.iter().map(stream_status).collect(),
         }
+    }
+}
+
+fn unlinked_status(unlinked: &Unlinked) -> UnlinkedStatus {
+    UnlinkedStatus {
+        node: format!("{:08x}", unlinked.identity.node),
+        name: unlinked.identity.name.to_string(),
+        address: unlinked.address.to_string(),
     }
 }
 

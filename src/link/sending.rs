@@ -136,13 +136,13 @@ impl Link {
     /// A peer asks for repairs.
     pub(super) fn request_repairs(&mut self, now_ns: u64, at: usize, slot: usize, nak: &Nak<'_>) {
         let Some(peer) = self.peers.at(slot) else { return };
+        let ranges = self.passing(at, peer, nak);
         let own = &mut self.own[at];
         let from = Requester {
             peer: peer.id,
             hears_group: peer.wants.hears_us,
             is_healthy: own.flow.receiver(peer.id).is_some_and(|receiver| receiver.is_healthy()),
         };
-        let ranges = nak.ranges.iter().map(|range| (range.first, range.count));
         let flow = &own.flow;
         let hears = |id| flow.receiver(id).is_some_and(|it| it.path == Path::Multicast);
         let repair_ns = peer.round_trip_ns.max(MIN_REPAIR_NS);

@@ -29,6 +29,10 @@ pub struct LinkCounters {
     pub events_unheard: u64,
     /// Large event frames from peers that did not go on, and were given up.
     pub stalled_frames: u64,
+    /// Data datagrams of peers that were asked for in vain while others came, and
+    /// given up.
+    #[serde(default)]
+    pub given_up: u64,
     /// Requests for repairs sent.
     pub naks_sent: u64,
     /// Requests for repairs received.
@@ -115,6 +119,9 @@ pub struct PeerCounters {
     pub naks_received: u64,
     /// Requests for repairs that it was sent.
     pub naks_sent: u64,
+    /// Data datagrams of it that were asked for in vain, and given up.
+    #[serde(default)]
+    pub given_up: u64,
     /// Event frames from it that were lost.
     pub events_lost: u64,
     /// Times when nobody can tell how many were.
@@ -159,6 +166,20 @@ pub struct LinkStatus {
     pub missing_pairs_total: usize,
     /// Configured addresses that no peer answers from.
     pub unanswered_peers: Vec<String>,
+    /// Brokers that are heard and do not answer.
+    #[serde(default)]
+    pub unlinked: Vec<UnlinkedStatus>,
+}
+
+/// A broker that is heard and does not answer, so that it is no peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlinkedStatus {
+    /// Its node id, in hexadecimal.
+    pub node: String,
+    /// Its name, as it says.
+    pub name: String,
+    /// Where it sends from.
+    pub address: String,
 }
 
 /// The channels in one stream.
@@ -222,8 +243,21 @@ pub struct PeerStatus {
     pub path: String,
     /// Whether its multicast reaches us.
     pub is_multicast_heard: bool,
+    /// Addresses of groups whose multicast of it does not reach us although other
+    /// multicast does.
+    #[serde(default)]
+    pub deaf_groups: Vec<String>,
     /// Largest datagram that it sends.
     pub datagram_bytes: usize,
+    /// Largest datagram that is sent to it.
+    #[serde(default)]
+    pub path_bytes: usize,
+    /// Whether that is less than elsewhere since larger ones do not reach it.
+    #[serde(default)]
+    pub is_path_narrow: bool,
+    /// Whether it is since it answers no probe.
+    #[serde(default)]
+    pub is_path_unanswered: bool,
     /// Milliseconds since it became a peer.
     pub since_ms: u64,
     /// Milliseconds since it was heard.

@@ -48,7 +48,7 @@ impl Link {
             let slot = self.peers.slot_at(index);
             if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
                 peer.heard_ns = peer.heard_ns.max(now_ns.saturating_sub(PING_AFTER_NS));
-                peer.incoming.iter_mut().for_each(|incoming| incoming.ingress.forgive_stall());
+                peer.incoming.iter_mut().for_each(|incoming| incoming.ingress.forgive(now_ns));
             }
         }
     }
@@ -230,9 +230,15 @@ impl Link {
             }
             found.clear();
         }
+        let stream = incoming.stream;
+        // Else nothing comes at all.
+        let is_heard = now_ns < peer.heard_ns + PING_AFTER_NS;
+        if is_heard && let Some(vain) = incoming.ingress.give_up_in_vain(now_ns, repair_ns) {
+            self.given_up(now_ns, slot, &vain);
+            self.look_through(now_ns, slot, stream);
+        }
         if is_deaf {
-            let group = incoming.stream.group();
-            self.group_unheard(now_ns, slot, group);
+            self.group_unheard(now_ns, slot, stream.group());
         }
     }
 }

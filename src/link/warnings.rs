@@ -27,6 +27,14 @@ pub enum Kind {
     LargeEvent,
     /// Its multicast arrives, but not in one of the groups.
     DeafGroup,
+    /// Datagrams of it do not arrive, however often it sends them, and others do.
+    InVain,
+    /// The way to it takes smaller datagrams only than what is sent elsewhere.
+    NarrowPath,
+    /// The own interface takes smaller packets than what was asked for.
+    SmallInterface,
+    /// It is heard, and does not answer.
+    Unlinked,
 }
 
 #[derive(Default)]

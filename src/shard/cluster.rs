@@ -28,8 +28,9 @@ impl<I: Io> Shard<I> {
             return;
         }
         let deadline_ns = self.deadline_ns(wait.min(MAX_WAIT));
+        let now_ns = self.now_ns;
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let version = driver.link.interest_version();
+        let version = driver.link.ask_interest(now_ns);
         // Who asks again need not be answered before: one entry for each client.
         let mut earlier = None;
         if let Some(at) = driver.waiting.iter().position(|it| it.target == target) {

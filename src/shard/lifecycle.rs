@@ -12,7 +12,7 @@ use crate::budget::Purpose;
 use crate::connection::{CONNECTION_BYTES, Connection, Moving, Receiving, State};
 use crate::mesh::Message;
 use crate::pattern_set::PatternSet;
-use crate::placement::Reason;
+use crate::placement::{Reason, Told};
 use crate::returning::Listening;
 use crate::status::KickStatus;
 use crate::target::Target;
@@ -29,7 +29,6 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
 
 const TOO_MANY_CLIENTS: &str = "the broker has as many clients as --max-clients allows";
-
 const NO_MEMORY: &str =
     "the broker has no memory for more clients: end some, or raise --max-memory";
 const SHUTTING_DOWN: &str = "the broker is shutting down";
@@ -200,7 +199,8 @@ impl<I: Io> Shard<I> {
         }
         self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
         if source != Source::NONE {
-            self.note_reason(Reason { source, peer, code, text: text.to_owned() });
+            let (text, told) = (text.to_owned(), Told::default());
+            self.note_reason(Reason { source, peer, code, text, told });
         }
         self.leave_within(conn, self.shared.config.linger);
         self.start_draining(conn);

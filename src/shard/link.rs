@@ -16,6 +16,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use netcluster_platform::datagram::is_too_long;
 use netcluster_platform::{Datagrams, Io, Slice};
 use netcluster_wire::Pattern;
 
@@ -25,7 +26,7 @@ use crate::link::config::{Entropy, LinkConfig};
 use crate::link::event::{LinkEvent, Lost};
 use crate::link::peer_id::{PeerId, Session};
 use crate::link::stream::StreamId;
-use crate::link::{Link, LinkStatus};
+use crate::link::{Link, LinkStatus, To};
 use crate::mesh::Message;
 use crate::resolver::{Addresses, Resolved};
 use crate::routes::Route;
@@ -41,6 +42,9 @@ const BATCHES_PER_TURN: usize = 32;
 
 /// How often the interface and the addresses of peers are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// The interface is looked at again so soon, 100 ms, if it refuses what is too long.
+const LOOK_AGAIN_NS: u64 = 100_000_000;
 
 /// Failed sends are logged at most this often; all are counted.
 const LOG_EVERY_NS: u64 = 10_000_000_000;
@@ -83,6 +87,8 @@ pub(super) struct LinkDriver {
     /// There is more to send than one turn does.
     more: bool,
     logged_ns: u64,
+    /// When the interface was looked at last.
+    checked_ns: u64,
     /// The interface is not usable, and this was said.
     unusable: Option<String>,
 }
@@ -104,7 +110,8 @@ impl<I: Io> Shard<I> {
         if let Some(addresses) = &start.addresses {
             addresses.wake(self.io.waker());
         }
-        let link = Link::new(start.config, start.session, start.entropy, self.now_ns);
+        let mut link = Link::new(start.config, start.session, start.entropy, self.now_ns);
+        link.set_interface_limit(self.now_ns, self.io.max_datagram_bytes());
         self.link = Some(Box::new(LinkDriver {
             link,
             used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
@@ -118,6 +125,7 @@ impl<I: Io> Shard<I> {
             blocked: false,
             more: false,
             logged_ns: 0,
+            checked_ns: self.now_ns,
             unusable: None,
         }));
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
@@ -215,6 +223,7 @@ impl<I: Io> Shard<I> {
                     tracing::info!(name, "a peer keeps up and is waited for again");
                 }
                 LinkEvent::Warn(kind, text) => tracing::warn!(?kind, "{text}"),
+                LinkEvent::Note(text) => tracing::info!("{text}"),
             }
         }
     }
@@ -249,13 +258,27 @@ impl<I: Io> Shard<I> {
     }
 
     fn transmit(&mut self) {
+        let Some(to) = self.transmit_batches() else { return };
         let Some(driver) = self.link.as_deref_mut() else { return };
+        // The interface is another one or not what it was, or the way to one peer is.
+        driver.link.doubt_way(self.now_ns, to);
+        driver.more = true;
+        if self.now_ns >= driver.checked_ns.saturating_add(LOOK_AGAIN_NS) {
+            self.look_at_interface();
+        }
+    }
+
+    /// Sends what there is, as far as a turn goes. Stops at what is too long for the
+    /// system and says where that was to go.
+    fn transmit_batches(&mut self) -> Option<To> {
+        let driver = self.link.as_deref_mut()?;
         driver.more = false;
         if driver.blocked {
-            return;
+            return None;
         }
         for _ in 0..BATCHES_PER_TURN {
-            let Some(transmit) = driver.link.poll_transmit(self.now_ns) else { return };
+            let transmit = driver.link.poll_transmit(self.now_ns)?;
+            let to = transmit.to;
             let mut at = 0;
             while at < transmit.bytes.len() {
                 let rest = &transmit.bytes[at..];
@@ -269,7 +292,7 @@ impl<I: Io> Shard<I> {
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                         driver.blocked = true;
                         driver.link.blocked_transmit(at);
-                        return;
+                        return None;
                     }
                     Err(error) => {
                         self.totals.link_send_errors += 1;
@@ -278,12 +301,16 @@ impl<I: Io> Shard<I> {
                             tracing::warn!(to = %transmit.to.address(), %error, "cannot send a datagram");
                         }
                         driver.link.refused_transmit(at);
+                        if is_too_long(&error) {
+                            return Some(to);
+                        }
                         break;
                     }
                 }
             }
         }
         driver.more = true;
+        None
     }
 
     fn resume_link_waiters(&mut self) {
@@ -387,7 +414,14 @@ impl<I: Io> Shard<I> {
 
     /// Looks at the interface.
     pub(super) fn check_link(&mut self) {
+        self.look_at_interface();
+        self.take_addresses();
+        self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+    }
+
+    fn look_at_interface(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
+        driver.checked_ns = self.now_ns;
         match self.io.check_interface() {
             Ok(has_changed) => {
                 if driver.unusable.take().is_some() {
@@ -414,7 +448,6 @@ impl<I: Io> Shard<I> {
         if let Some(place) = self.io.datagram_place() {
             driver.link.set_local_addresses(place.local_addresses);
         }
-        self.take_addresses();
-        self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+        driver.link.set_interface_limit(self.now_ns, self.io.max_datagram_bytes());
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use netcluster::broker::{Broker, BrokerConfig};
 use netcluster::status::Status;
-use netcluster_client::{Builder, Client, OwnedMessage, Subscription};
+use netcluster_client::{Builder, Client, OwnedMessage, RecvError, Subscription};
 use netcluster_platform::{Choice, choose};
 use netcluster_wire::Hello;
 
@@ -242,9 +242,14 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The next message of a subscription; there must be one.
+/// The next message of a subscription; there must be one, perhaps behind a loss.
 pub fn take(subscription: &Subscription) -> OwnedMessage {
-    subscription.recv_timeout(PATIENCE).expect("a message comes")
+    loop {
+        match subscription.recv_timeout(PATIENCE) {
+            Err(RecvError::Lost(_)) => {}
+            message => return message.expect("a message comes"),
+        }
+    }
 }
 
 /// A payload that tells who made it, its number and its length, and whose other

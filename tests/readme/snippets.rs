@@ -42,8 +42,11 @@ pub fn client() -> Result<(), Error> {
     client.emit("eur.usd", 1.0842f64.to_le_bytes())?;    // coalesces under load, goes out at once when idle
     client.remove_listener(id);
 
-    for message in client.subscribe("usd.**")?.take(3) { // pull style: waits for each
-        println!("{}", message.event());
+    for item in client.subscribe("usd.**")?.take(3) {    // pull style: waits for each
+        match item {
+            Ok(message) => println!("{}", message.event()),
+            Err(lost) => println!("{lost}"),             // events are missing at this place
+        }
     }
     client.disconnect()?;                                // returns once all is queued at every listener
     // README: end

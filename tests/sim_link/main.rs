@@ -8,7 +8,8 @@
 //!   others   one situation each, by name
 //! ```
 //! A failing seed is printed with the command that replays it. `SIM_SEEDS=N` runs
-//! that many seeds of each test, `SIM_SEED=N` only that one.
+//! that many seeds of each test, `SIM_BASE=N` from that one on, `SIM_SEED=N` only
+//! that one.
 
 mod check;
 mod hostile;
@@ -19,4 +20,6 @@ mod repair;
 mod runs;
 mod seeds;
 mod slowness;
+#[path = "../seeds/mod.rs"]
+mod which_seeds;
 mod world;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netcluster::sim::SimMember;
-use netcluster_platform::sim::network::Filter;
+use netcluster_platform::sim::network::{Filter, PathFaults, PortFaults};
 use netcluster_platform::sim::{Faults, MachineId, NetworkFaults};
 
 use super::seeds::{Random, for_seeds};
@@ -168,6 +168,94 @@ fn a_path_that_takes_no_large_datagrams_costs_notices_not_silence() {
             world.emit(emitter, "a", 100);
             world.run(Duration::from_millis(10));
         }
+        world.finish();
+    });
+}
+
+/// What broker 0 sends to another at the most.
+fn path_bytes(world: &mut World, to: usize) -> usize {
+    let name = format!("machine-{to}");
+    let peers = world.link(0).peers;
+    peers.iter().find(|peer| peer.name == name).expect("it is a peer").path_bytes
+}
+
+fn emit_any_size(world: &mut World, emitter: usize, random: &mut Random, rounds: usize) {
+    for _ in 0..rounds {
+        for _ in 0..random.below(8) {
+            world.emit(emitter, "a", random.below(4_000) as usize);
+        }
+        world.run(Duration::from_millis(1 + random.below(10)));
+    }
+}
+
+/// A path that becomes narrow costs what was under way, with a notice; then all that
+/// is sent by it is smaller, and nothing is lost. When it is as wide as before, so is
+/// what is sent.
+#[test]
+fn a_path_that_becomes_narrow_is_sent_smaller_datagrams() {
+    for_seeds("a_path_that_becomes_narrow", 3, |seed| {
+        let mut random = Random::new(seed, 54);
+        let mut faults = NetworkFaults::lan();
+        faults.path.loss_per_million = random.one_of(&[0, 30_000]);
+        let mut world = World::new(seed, 3, faults, &SimMember::default());
+        for at in 0..3 {
+            world.listener(at, "c", &["**"]);
+        }
+        let emitter = world.emitter(0, "c");
+        world.run(Duration::from_secs(1));
+        assert_eq!(path_bytes(&mut world, 2), 1372);
+        let mtu_bytes = 1_232 + random.below(120) as usize;
+        let narrow = PathFaults { mtu_bytes, ..faults.path };
+        world.excused.insert((2, 0));
+        world.cluster.network.set_path_faults(World::id(0), World::id(2), Some(narrow));
+        emit_any_size(&mut world, emitter, &mut random, 400);
+        world.run(Duration::from_secs(5));
+        world.finish();
+        world.excused.clear();
+        let found = path_bytes(&mut world, 2);
+        assert!((mtu_bytes - 16..=mtu_bytes).contains(&found), "{found} of {mtu_bytes}");
+        assert_eq!(path_bytes(&mut world, 1), 1372);
+        emit_any_size(&mut world, emitter, &mut random, 100);
+        world.finish();
+        world.cluster.network.set_path_faults(World::id(0), World::id(2), None);
+        world.run(Duration::from_secs(8));
+        assert_eq!(path_bytes(&mut world, 2), 1372);
+        emit_any_size(&mut world, emitter, &mut random, 50);
+        world.finish();
+    });
+}
+
+/// The interface takes less, and as much as before again: what the system refuses is
+/// told as lost, and what is sent later fits.
+#[test]
+fn datagrams_fit_an_interface_whose_mtu_changes() {
+    for_seeds("datagrams_fit_an_interface", 3, |seed| {
+        let mut random = Random::new(seed, 55);
+        let faults = NetworkFaults::lan();
+        let mut world = World::new(seed, 3, faults, &SimMember::default());
+        for at in 0..3 {
+            world.listener(at, "c", &["**"]);
+        }
+        let emitter = world.emitter(0, "c");
+        emit_any_size(&mut world, emitter, &mut random, 50);
+        world.finish();
+        let mtu_bytes = 1_232 + random.below(120) as usize;
+        let port = PortFaults { mtu_bytes, ..faults.port };
+        world.excuse_all_of(0);
+        world.cluster.network.set_port_faults(World::id(0), Some(port));
+        emit_any_size(&mut world, emitter, &mut random, 100);
+        assert_eq!(world.link(0).datagram_bytes, mtu_bytes);
+        world.run(Duration::from_secs(5));
+        world.finish();
+        world.excused.clear();
+        let refused = world.link(0).counters.refused;
+        emit_any_size(&mut world, emitter, &mut random, 100);
+        world.finish();
+        assert_eq!(world.link(0).counters.refused, refused, "nothing is too long any more");
+        world.cluster.network.set_port_faults(World::id(0), None);
+        world.run(Duration::from_secs(4));
+        assert_eq!(path_bytes(&mut world, 1), 1372);
+        emit_any_size(&mut world, emitter, &mut random, 50);
         world.finish();
     });
 }

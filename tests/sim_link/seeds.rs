@@ -2,6 +2,8 @@
 
 use netcluster::link::keys::audit::Audit;
 
+use super::which_seeds::Seeds;
+
 /// A small generator.
 pub struct Random(u64);
 
@@ -34,24 +36,12 @@ impl Random {
     }
 }
 
-/// Runs a test for each seed, `default` of them if the environment does not say
-/// how many; in each no key may seal twice with one nonce.
+const SEEDS: Seeds = Seeds { kind: "SIM", count: "SIM_SEEDS", suite: "sim_link" };
+
+/// Runs a test for each seed; in each no key may seal twice with one nonce.
 pub fn for_seeds(test: &str, default: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(default),
-    };
-    for seed in seeds {
-        let result = std::panic::catch_unwind(|| {
-            let _audit = Audit::start();
-            run(seed);
-        });
-        if let Err(panic) = result {
-            eprintln!(
-                "seed {seed} failed; replay: SIM_SEED={seed} cargo test --test sim_link {test}"
-            );
-            std::panic::resume_unwind(panic);
-        }
-    }
+    SEEDS.run(test, default, |seed| {
+        let _audit = Audit::start();
+        run(seed);
+    });
 }

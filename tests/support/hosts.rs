@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use netcluster::status::Status;
-use netcluster_client::{Builder, Client, Lifecycle, OwnedMessage, Subscription};
+use netcluster_client::{Builder, Client, Lifecycle, OwnedMessage, RecvError, Subscription};
 use netcluster_loadtest::netns::{Host, Network, NetworkOptions, Packets, missing};
 
 use crate::support::{Directory, Done, PATIENCE, Process, backends, command, wait_until};
@@ -259,15 +259,25 @@ impl Listener {
     /// The next event.
     #[track_caller]
     pub fn take(&self) -> OwnedMessage {
-        match self.subscription.recv_timeout(PATIENCE) {
-            Ok(message) => message,
-            Err(error) => panic!("no event, but {error:?}; {:?}", self.losses()),
+        loop {
+            match self.subscription.recv_timeout(PATIENCE) {
+                Ok(message) => return message,
+                Err(RecvError::Lost(_)) => {}
+                Err(error) => panic!("no event, but {error:?}; {:?}", self.losses()),
+            }
         }
     }
 
     /// What has come, without waiting.
     pub fn drain(&self) -> Vec<OwnedMessage> {
-        std::iter::from_fn(|| self.subscription.try_recv().ok()).collect()
+        let mut all = Vec::new();
+        loop {
+            match self.subscription.try_recv() {
+                Ok(message) => all.push(message),
+                Err(RecvError::Lost(_)) => {}
+                Err(_) => return all,
+            }
+        }
     }
 
     /// Takes `total` events of [`count`]: those of each emitter are in order and

@@ -181,6 +181,30 @@ pub fn unprivileged(command: Command) -> Option<Command> {
     Some(wrap(&command))
 }
 
+/// Whether machines can be made of namespaces: as root, and with these programs. If not
+/// it says so.
+#[cfg(target_os = "linux")]
+pub fn has_machines(programs: &[&str]) -> bool {
+    if !is_root() {
+        println!("SKIPPED: only root can have machines of its own");
+        return false;
+    }
+    for program in programs {
+        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+        if !found.is_ok_and(|found| found.status.success()) {
+            println!("SKIPPED: {program} is not installed");
+            return false;
+        }
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--net", "--pid", "--fork", "--mount-proc", "true"]);
+    let allowed = unshare.output().is_ok_and(|done| done.status.success());
+    if !allowed {
+        println!("SKIPPED: namespaces are not allowed here (unshare)");
+    }
+    allowed
+}
+
 /// Gives a file or directory to the user of [`unprivileged`].
 pub fn give_to_unprivileged(path: &Path) {
     if is_root() {

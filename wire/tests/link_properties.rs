@@ -127,8 +127,8 @@ fn bodies() -> impl Strategy<Value = (ControlKind, Vec<u8>)> {
         (id(), id()).prop_map(move |(nonce, to)| {
             body(ControlKind::Answer, &|out| Answer { nonce, to }.encode(out))
         }),
-        (id(), 0..2000usize).prop_map(move |(nonce, padding_bytes)| {
-            body(ControlKind::Probe, &|out| Probe { nonce, padding_bytes }.encode(out))
+        (id(), id(), 0..2000usize).prop_map(move |(nonce, to, padding_bytes)| {
+            body(ControlKind::Probe, &|out| Probe { nonce, to, padding_bytes }.encode(out))
         }),
         (id(), any::<u32>(), any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
             move |(to, version, hears_multicast, fresh, groups)| {

@@ -252,6 +252,7 @@ fn control_body(example: &Example<'_>, kind: ControlKind, out: &mut Vec<u8>) {
         }
         ControlKind::Probe => link::Probe {
             nonce: example.bytes("nonce"),
+            to: example.bytes("to"),
             padding_bytes: example.number("padding_bytes") as usize,
         }
         .encode(out),

@@ -21,6 +21,7 @@ use crate::client::write_audience;
 use crate::dispatch::Dispatcher;
 use crate::error::{DisconnectReason, Error, is_final};
 use crate::lifecycle::Lifecycle;
+use crate::loss::Lost;
 use crate::path::{Search, check_directory, is_default};
 use crate::reader::greeting;
 use crate::registry::Standing;
@@ -313,8 +314,15 @@ impl Listening {
         self.tell(shared, &Lifecycle::Connect { source: shared.source(), resumed: self.resumed });
         if self.resumed {
             let reason = LossReason::Disconnected;
-            self.tell(shared, &Lifecycle::Lost { source: None, count: None, reason });
+            self.lost(shared, Lost { source: None, count: None, reason });
         }
+    }
+
+    /// Events are missing here.
+    fn lost(&mut self, shared: &Shared, lost: Lost) {
+        shared.queues().iter().for_each(|queue| queue.lose(lost));
+        let Lost { source, count, reason } = lost;
+        self.tell(shared, &Lifecycle::Lost { source, count, reason });
     }
 
     fn check_in_force(&mut self, shared: &Shared) {
@@ -418,7 +426,7 @@ impl Listening {
                 shared.answer(token, String::new);
             }
             SessionEvent::Lost { source, count, reason } => {
-                self.tell(shared, &Lifecycle::Lost { source, count, reason });
+                self.lost(shared, Lost { source, count, reason });
             }
             SessionEvent::Bye { .. } => {
                 let outgoing = shared.lock();

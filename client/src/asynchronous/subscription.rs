@@ -6,19 +6,20 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 
 use super::client::AsyncClient;
+use crate::loss::{Item, Lost};
 use crate::message::OwnedMessage;
 use crate::registry::{ListenerId, lock};
 use crate::subscription::{MAX_SUBSCRIPTION_BYTES, RecvError};
 
 #[derive(Default)]
 struct State {
-    messages: VecDeque<OwnedMessage>,
+    items: VecDeque<Item>,
     bytes: usize,
     full: bool,
     ended: bool,
@@ -40,15 +41,20 @@ impl Queue {
         state.bytes += message.cost_bytes();
         if !state.handed_out && state.bytes > MAX_SUBSCRIPTION_BYTES {
             // Nothing is promised of what comes before `subscribe` returns.
-            state.messages.clear();
+            state.items.clear();
             state.bytes = message.cost_bytes();
         }
         state.full |= state.handed_out && state.bytes > MAX_SUBSCRIPTION_BYTES;
-        state.messages.push_back(message);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
+        state.items.push_back(Item::Message(message));
+        wake(state);
+    }
+
+    /// Events are missing behind what is there.
+    pub(super) fn lose(&self, lost: Lost) {
+        let mut state = lock(&self.0);
+        if !state.ended && !state.items.back_mut().is_some_and(|last| last.take_in(lost)) {
+            state.items.push_back(Item::Lost(lost));
+            wake(state);
         }
     }
 
@@ -66,28 +72,39 @@ impl Queue {
     pub(super) fn end(&self) {
         let mut state = lock(&self.0);
         state.ended = true;
-        if let Some(waker) = state.waker.take() {
-            waker.wake();
-        }
+        wake(state);
     }
 
     /// Takes one; whether the queue has room again.
     fn take(&self) -> (Result<OwnedMessage, RecvError>, bool) {
         let mut state = lock(&self.0);
-        let Some(message) = state.messages.pop_front() else {
+        let Some(item) = state.items.pop_front() else {
             return (Err(if state.ended { RecvError::Ended } else { RecvError::Empty }), false);
         };
-        state.bytes -= message.cost_bytes();
+        state.bytes -= item.cost_bytes();
         let room = state.full && state.bytes <= MAX_SUBSCRIPTION_BYTES / 2;
         if room {
             state.full = false;
         }
-        (Ok(message), room)
+        match item {
+            Item::Message(message) => (Ok(message), room),
+            Item::Lost(lost) => (Err(RecvError::Lost(lost)), room),
+        }
     }
 }
 
-/// Messages that match a pattern, to be taken. Dropping it ends it; it keeps the
-/// client alive.
+/// Wakes who waits, without the lock.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Messages that match a pattern, to be taken. Where events are missing it says so, at
+/// their place in the order, as an error that others follow. Dropping it ends it; it
+/// keeps the client alive.
 pub struct AsyncSubscription {
     client: AsyncClient,
     listener: ListenerId,
@@ -103,16 +120,23 @@ impl AsyncSubscription {
         AsyncSubscription { client, listener, queue }
     }
 
-    /// Waits for the next message; `None`: the client disconnected. Cancel safe: if it
-    /// is dropped before it is complete, no message is lost.
-    pub async fn recv(&mut self) -> Option<OwnedMessage> {
-        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    /// Waits for the next message. Cancel safe: if it is dropped before it is complete,
+    /// no message is lost.
+    ///
+    /// # Errors
+    /// If events are missing here (others follow), or the client disconnected.
+    pub async fn recv(&mut self) -> Result<OwnedMessage, RecvError> {
+        match std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await {
+            Some(Ok(message)) => Ok(message),
+            Some(Err(lost)) => Err(RecvError::Lost(lost)),
+            None => Err(RecvError::Ended),
+        }
     }
 
     /// The next message if it is there.
     ///
     /// # Errors
-    /// If it is not, or the client disconnected.
+    /// If it is not, events are missing here, or the client disconnected.
     pub fn try_recv(&mut self) -> Result<OwnedMessage, RecvError> {
         let (message, room) = self.queue.take();
         if room {
@@ -123,19 +147,20 @@ impl AsyncSubscription {
 }
 
 impl Stream for AsyncSubscription {
-    type Item = OwnedMessage;
+    type Item = Result<OwnedMessage, Lost>;
 
     fn poll_next(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<OwnedMessage>> {
+    ) -> Poll<Option<Result<OwnedMessage, Lost>>> {
         match self.try_recv() {
-            Ok(message) => return Poll::Ready(Some(message)),
+            Ok(message) => return Poll::Ready(Some(Ok(message))),
+            Err(RecvError::Lost(lost)) => return Poll::Ready(Some(Err(lost))),
             Err(RecvError::Ended) => return Poll::Ready(None),
             Err(RecvError::Empty) => {}
         }
         let mut state = lock(&self.queue.0);
-        if state.messages.is_empty() && !state.ended {
+        if state.items.is_empty() && !state.ended {
             state.waker = Some(context.waker().clone());
             return Poll::Pending;
         }

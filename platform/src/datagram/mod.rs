@@ -49,6 +49,12 @@ pub use sockets::DatagramSockets;
 pub(crate) use arrival::{CONTROL_BYTES, NAME_BYTES};
 pub(crate) use sockets::UNICAST;
 
+/// Whether a send failed since the datagram is longer than what the way takes, as far
+/// as the system knows it.
+pub fn is_too_long(error: &io::Error) -> bool {
+    system::is_too_long(error)
+}
+
 /// The most datagrams that one [`DatagramIo::send_datagrams`] takes: what the
 /// kernel cuts one train into.
 pub const MAX_DATAGRAMS_PER_SEND: usize = 64;
@@ -83,7 +89,7 @@ pub struct DatagramStats {
     pub sends: u64,
     /// Datagrams that the kernel dropped because a receive buffer was full.
     pub kernel_drops: u64,
-    /// Datagrams that arrived on another interface than the chosen one.
+    /// Datagrams to a group that arrived on another interface than the chosen one.
     pub strays: u64,
     /// Datagrams that were longer than the room for them, and are lost.
     pub truncated: u64,
@@ -155,6 +161,10 @@ pub trait DatagramIo {
     /// Where the sockets were at the last look; `None` if none are open, or if they
     /// never move.
     fn datagram_place(&self) -> Option<DatagramPlace<'_>>;
+
+    /// The largest datagram that the interface took whole at the last look; `None`:
+    /// not known.
+    fn max_datagram_bytes(&self) -> Option<usize>;
 
     /// Counters since the start.
     fn datagram_stats(&self) -> DatagramStats;

@@ -49,8 +49,6 @@ pub struct DatagramSockets {
     reason: InterfaceReason,
     /// It was not there at the last look: the kernel may have forgotten all.
     interface_lost: bool,
-    /// The loopback interface's number.
-    loopback_index: Option<u32>,
     sender: Sender,
     /// It was found out that trains cannot be cut.
     gso_lost: bool,
@@ -78,6 +76,12 @@ impl DatagramSockets {
             unicast: self.info.unicast,
             local_addresses: &self.info.local_addresses,
         }
+    }
+
+    /// See [`DatagramIo::max_datagram_bytes`](super::DatagramIo::max_datagram_bytes).
+    pub(crate) fn max_datagram_bytes(&self) -> Option<usize> {
+        let headers = if self.config.group.is_ipv6() { 40 + 8 } else { 20 + 8 };
+        Some(self.info.mtu_bytes?.saturating_sub(headers))
     }
 
     pub(crate) fn stats(&self) -> DatagramStats {
@@ -138,7 +142,7 @@ impl DatagramSockets {
         let segment = arrival.segment.unwrap_or(chunk.len()).min(chunk.len());
         let count = chunk.len().div_ceil(segment) as u64;
         let multicast = arrival.to.is_some_and(|to| to.is_multicast());
-        if self.is_stray(arrival.interface, multicast, arrival.from.ip()) {
+        if multicast && self.is_stray(arrival.interface) {
             self.stats.strays += count;
             return None;
         }
@@ -148,16 +152,11 @@ impl DatagramSockets {
         Some(Datagrams { chunk, segment, from: arrival.from, multicast })
     }
 
-    /// A group lies on the chosen interface alone. But what this machine sends to
-    /// itself goes over loopback, and some kernels name the interface that has the
-    /// address it was sent to; nobody else can send from this machine's addresses.
-    fn is_stray(&self, interface: Option<u32>, multicast: bool, from: IpAddr) -> bool {
-        match interface {
-            None => false,
-            Some(index) if index == self.interface.index => false,
-            Some(_) if multicast => true,
-            index => index != self.loopback_index && !self.info.local_addresses.contains(&from),
-        }
+    /// A group lies on the chosen interface alone: by another one come those of
+    /// another network. What is sent to this machine alone may come by any, a tunnel
+    /// or a second card: nobody is believed before he has answered a challenge.
+    fn is_stray(&self, interface: Option<u32>) -> bool {
+        interface.is_some_and(|index| index != self.interface.index)
     }
 
     /// Joins a group. If that takes a further socket, the last place is new.
@@ -220,7 +219,6 @@ impl DatagramSockets {
     pub(crate) fn check_interface(&mut self) -> io::Result<bool> {
         let interfaces = interface::list()?;
         self.info.local_addresses = open::addresses(&interfaces);
-        self.loopback_index = open::loopback_index(&interfaces);
         let wanted = self.config.interface.as_deref();
         let group = self.config.group;
         let present = interfaces
@@ -238,6 +236,8 @@ impl DatagramSockets {
                 return Err(io::Error::new(io::ErrorKind::NetworkDown, error.to_string()));
             }
         };
+        // It may be another one on the same interface.
+        self.info.mtu_bytes = open::mtu_bytes(&self.sockets[UNICAST], &found);
         // Other addresses come and go without a meaning for the groups.
         let v6 = group.is_ipv6();
         let same = (found.index, found.address(v6)) == (self.interface.index, self.address());
@@ -267,7 +267,6 @@ impl DatagramSockets {
         self.info.interface_index = found.index;
         self.info.reason = reason;
         self.info.loopback = found.loopback;
-        self.info.mtu_bytes = open::mtu_bytes(&self.sockets[UNICAST], &found);
         self.info.notes = open::notes(&self.config, &found, reason, self.info.receive_buffer_bytes);
         if self.gso_lost {
             self.info.notes.push(GSO_LOST.to_owned());

@@ -300,6 +300,10 @@ impl DatagramIo for PollIo {
         self.datagrams.as_ref().map(|link| link.sockets.place())
     }
 
+    fn max_datagram_bytes(&self) -> Option<usize> {
+        self.datagrams.as_ref()?.sockets.max_datagram_bytes()
+    }
+
     fn datagram_stats(&self) -> DatagramStats {
         match &self.datagrams {
             Some(link) => link.sockets.stats(),

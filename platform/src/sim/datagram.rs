@@ -63,6 +63,10 @@ impl DatagramIo for SimIo {
         None
     }
 
+    fn max_datagram_bytes(&self) -> Option<usize> {
+        self.datagrams.as_ref().map(SimSockets::max_datagram_bytes)
+    }
+
     fn datagram_stats(&self) -> DatagramStats {
         self.datagrams.as_ref().map_or_else(DatagramStats::default, SimSockets::stats)
     }

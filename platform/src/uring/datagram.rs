@@ -370,6 +370,10 @@ impl DatagramIo for UringIo {
         self.datagrams.link.as_ref().map(|link| link.sockets.place())
     }
 
+    fn max_datagram_bytes(&self) -> Option<usize> {
+        self.datagrams.link.as_ref()?.sockets.max_datagram_bytes()
+    }
+
     fn datagram_stats(&self) -> DatagramStats {
         match &self.datagrams.link {
             Some(link) => link.sockets.stats(),

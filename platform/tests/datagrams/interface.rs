@@ -1,7 +1,6 @@
 //! The interface: what comes in elsewhere, what goes and comes back.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Instant;
 
 use netcluster_platform::{DatagramConfig, InterfaceReason};
 
@@ -17,26 +16,34 @@ fn send_from_there(there: &There, to: impl ToString, bytes: &'static [u8]) {
     });
 }
 
-pub fn what_comes_in_elsewhere_is_a_stray<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {
+pub fn unicast_is_taken_from_wherever_it_comes<I: LinkIo>(make: impl Fn() -> I + Send + Sync) {
     space::with_wire(|there| {
         let config = on("lo");
         let mut node = Node::open(make(), &config);
-        let port = node.port();
-        send_from_there(there, format!("{}:{port}", space::NEAR_ADDRESS), b"stray");
-        let start = Instant::now();
-        while node.io.datagram_stats().strays == 0 {
-            assert!(start.elapsed() < PATIENCE, "it is not seen");
-            node.expect_silence();
+        // By another interface: to its own port, and to the groups'.
+        for port in [node.port(), config.group.port()] {
+            let to = format!("{}:{port}", space::NEAR_ADDRESS);
+            send_from_there(there, to, b"elsewhere");
+            let heard = node.expect(b"elsewhere");
+            assert_eq!(
+                (heard.from.ip().to_string().as_str(), heard.multicast),
+                ("10.77.0.2", false)
+            );
         }
-        // To an address of the chosen interface it is none.
+        // But a group lies on the chosen interface alone.
+        there.run(|| space::ip("route add 224.0.0.0/4 dev v1")).unwrap();
+        send_from_there(there, config.group, b"another network's");
+        node.expect_silence();
         let mut near = Node::open(make(), &on(space::NEAR));
         let to = near.address();
         send_from_there(there, to, b"welcome");
         assert_eq!(near.expect(b"welcome").from.ip().to_string(), "10.77.0.2");
-        // Nor if it comes from this machine, which goes over loopback.
+        // From this machine, which goes over loopback.
         node.send_one(to, b"neighbour");
         near.expect(b"neighbour");
-        assert_eq!(near.io.datagram_stats().strays, 0);
+        for node in [&node, &near] {
+            assert_eq!(node.io.datagram_stats().strays, 0);
+        }
     });
 }
 

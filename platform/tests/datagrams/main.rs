@@ -56,7 +56,7 @@ macro_rules! contract {
                 use netcluster_platform::*;
 
                 contract!(@case $make, interface: [
-                    what_comes_in_elsewhere_is_a_stray,
+                    unicast_is_taken_from_wherever_it_comes,
                     the_original_group_crosses_a_wire,
                     an_interface_that_comes_back_is_joined_anew,
                     a_better_interface_is_taken_when_it_comes,

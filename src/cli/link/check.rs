@@ -9,6 +9,7 @@
 //! - `prober`: the own probes, sealed. `hearing`: what the datagrams that come in
 //!   say of their senders. `observe`: the sockets and the clock around the two.
 //! - `diagnose`, `neighbours`: what that means, and what to do about it.
+//! - `running`: what the broker of this machine says to that, if one runs.
 //! - `print`: as a page or as JSON.
 //!
 //! It is no broker: it says no hello, so nobody takes it for a peer, and a link
@@ -20,6 +21,7 @@ mod neighbours;
 mod observe;
 mod print;
 mod prober;
+mod running;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +40,8 @@ use diagnose::{Finding, Level};
 
 const EXAMPLES: &str = "\
 Give it the settings of the broker; the broker may run meanwhile: the check has sockets of its
-own, whatever --unicast-port says. It takes two seconds, and exits with 1 if there is a problem.
+own, whatever --unicast-port says, and asks the broker as well. It takes two seconds.
+The check exits with 1 if there is a problem.
 
 Examples:
   netcluster link check
@@ -56,6 +59,10 @@ pub struct CheckArgs {
     /// Read the settings of the broker from this TOML file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Where the broker of this machine is asked what it sees, if it runs [default: as for
+    /// `netcluster status`]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
     /// The link; its address has a default here.
     #[command(flatten)]
     pub link: LinkSettings,
@@ -82,7 +89,10 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let peers = match &outcome {
         Ok(seen) => {
             findings.extend(diagnose::diagnose(&options, seen));
-            neighbours::list(&options, seen)
+            let peers = neighbours::list(&options, seen);
+            let broker = running::ask(args.socket.clone().or(settings.socket));
+            findings.extend(running::findings(&options, seen, &peers, &broker));
+            peers
         }
         // Each of these says what to do.
         Err(problem) => {

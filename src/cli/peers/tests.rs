@@ -1,4 +1,6 @@
-use netcluster::link::status::{MissingPair, OwnStreamStatus, PeerCounters, PeerStreamStatus};
+use netcluster::link::status::{
+    MissingPair, OwnStreamStatus, PeerCounters, PeerStreamStatus, UnlinkedStatus,
+};
 use netcluster::status::LinkIo;
 
 use super::*;
@@ -112,9 +114,20 @@ fn each_trouble_of_a_peer_is_a_sentence() {
     assert!(troubles(|peer| peer.heard_ms = 2340).contains("nothing for 2.3 s"));
     assert!(troubles(|peer| peer.counters.events_lost = 1).contains("1 event of db1 were lost"));
     assert!(troubles(|peer| peer.counters.losses_unknown = 1).contains("unknown numbers 1 time"));
+    let in_vain = troubles(|peer| (peer.counters.given_up, peer.datagram_bytes) = (2, 1372));
+    assert!(in_vain.contains("2 datagrams of db1") && in_vain.contains("1372 bytes"), "{in_vain}");
+    let narrow = troubles(|peer| (peer.is_path_narrow, peer.path_bytes) = (true, 1268));
+    assert!(narrow.contains("more than 1268 bytes do not reach db1"), "{narrow}");
+    let unanswered = troubles(|peer| (peer.is_path_unanswered, peer.path_bytes) = (true, 1232));
+    assert!(unanswered.contains("db1 answers no probe of 1232 bytes"), "{unanswered}");
     assert!(troubles(|peer| peer.is_joined = false).contains("has not confirmed"));
     assert!(troubles(|peer| peer.is_multicast_heard = false).contains("of db1 is not heard here"));
     assert!(troubles(|peer| peer.path = "unicast".into()).contains("does not hear our multicast"));
+    let deaf = troubles(|peer| {
+        peer.is_multicast_heard = false;
+        peer.deaf_groups = vec!["239.255.44.57".into()];
+    });
+    assert!(deaf.contains("of db1 arrives, but not in the groups 239.255.44.57"), "{deaf}");
     let both = troubles(|peer| {
         peer.path = "unicast".into();
         peer.is_multicast_heard = false;
@@ -139,6 +152,26 @@ fn brokers_that_do_not_hear_each_other_are_named_and_many_are_counted() {
     });
     assert_eq!(many.len(), 9);
     assert!(many[8].starts_with("92 more pairs of brokers"), "{many:?}");
+}
+
+#[test]
+fn brokers_that_are_heard_and_do_not_answer_are_named() {
+    let of = |count: usize| {
+        let unlinked = |at: usize| UnlinkedStatus {
+            name: format!("db{at}"),
+            address: format!("10.0.1.{at}:4000"),
+            ..UnlinkedStatus::default()
+        };
+        sentences(|link| {
+            link.peers.clear();
+            link.unlinked = (0..count).map(unlinked).collect();
+        })
+    };
+    let one = of(1).join("\n");
+    assert!(one.starts_with("db0 at 10.0.1.0:4000 is heard, but does not answer"), "{one}");
+    assert!(!one.contains("no other broker is heard"), "{one}");
+    assert_eq!(of(10).len(), 9);
+    assert!(of(10)[8].starts_with("2 more brokers are heard"), "{:?}", of(10));
 }
 
 #[test]

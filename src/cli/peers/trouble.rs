@@ -30,22 +30,23 @@ const MAX_ADDRESSES_SHOWN: usize = 8;
 /// One sentence or two for each trouble, the worst first.
 pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
     let mut sentences = Vec::new();
-    if link.peers.is_empty() && !link.is_discovering {
+    if link.peers.is_empty() && !link.is_discovering && link.unlinked.is_empty() {
         sentences.push(
             "no other broker is heard; `netcluster link check` with this broker's settings looks \
              for the reason"
                 .to_owned(),
         );
     }
-    sentences.extend(link.peers.iter().flat_map(peer));
+    sentences.extend(link.peers.iter().flat_map(|it| peer(it, link.datagram_bytes)));
     sentences.extend(pairs(link));
+    sentences.extend(unlinked(link));
     sentences.extend(unanswered(link));
     sentences.extend(io.into_iter().flat_map(sockets));
     sentences.extend(refused(link));
     sentences
 }
 
-fn peer(peer: &PeerStatus) -> Vec<String> {
+fn peer(peer: &PeerStatus, datagram_bytes: usize) -> Vec<String> {
     let who = match peer.name.is_empty() {
         true => escaped(&peer.node),
         false => escaped(&peer.name),
@@ -74,6 +75,37 @@ fn peer(peer: &PeerStatus) -> Vec<String> {
         };
         sentences.push(format!("{} of {who} were lost for good{more}", counted(lost, "event")));
     }
+    if peer.counters.given_up > 0 {
+        sentences.push(format!(
+            "{} of {who} did not arrive however often they were asked for, while others did: their \
+             events were lost. It sends up to {} bytes in one: look at what drops packets by their \
+             size, or set a smaller --mtu there",
+            counted(peer.counters.given_up, "datagram"),
+            peer.datagram_bytes
+        ));
+    }
+    if peer.is_path_narrow {
+        sentences.push(format!(
+            "datagrams of more than {} bytes do not reach {who}, and those here have up to \
+             {datagram_bytes}: it is sent smaller ones; look at the MTU on the way, or set a smaller \
+             --mtu",
+            peer.path_bytes
+        ));
+    } else if peer.is_path_unanswered {
+        sentences.push(format!(
+            "{who} answers no probe of {} bytes or more, so it is sent no larger datagrams; if \
+             events do not reach it look at what drops packets by their size",
+            peer.path_bytes
+        ));
+    }
+    if !peer.deaf_groups.is_empty() {
+        let groups: Vec<String> = peer.deaf_groups.iter().map(|group| escaped(group)).collect();
+        sentences.push(format!(
+            "multicast of {who} arrives, but not in the groups {}: its events come by unicast; look \
+             at what firewalls and switches filter",
+            groups.join(", ")
+        ));
+    }
     if peer.since_ms < SETTLED_MS {
         return sentences;
     }
@@ -81,6 +113,9 @@ fn peer(peer: &PeerStatus) -> Vec<String> {
         sentences.push(format!(
             "{who} has not confirmed what is listened to here: events from it may be missing"
         ));
+    }
+    if !peer.deaf_groups.is_empty() {
+        return sentences;
     }
     let advice = "where multicast is to work, suspect a firewall, or a switch with IGMP snooping \
          and no querier; `netcluster link check` tells more";
@@ -117,6 +152,27 @@ fn pairs(link: &LinkStatus) -> Vec<String> {
     if more > 0 {
         let more = counted(more as u64, "more pair");
         sentences.push(format!("{more} of brokers do not hear each other"));
+    }
+    sentences
+}
+
+/// Brokers that are heard and do not answer.
+fn unlinked(link: &LinkStatus) -> Vec<String> {
+    let all = &link.unlinked;
+    let shown = all.iter().take(MAX_ADDRESSES_SHOWN).map(|it| {
+        format!(
+            "{} at {} is heard, but does not answer, so it is no peer: what is sent to it alone, or \
+             its answer, is dropped on the way; let UDP to both brokers' own ports pass \
+             (--unicast-port sets them)",
+            escaped(&it.name),
+            escaped(&it.address)
+        )
+    });
+    let mut sentences: Vec<String> = shown.collect();
+    let more = all.len() - sentences.len();
+    if more > 0 {
+        sentences
+            .push(format!("{} are heard, but do not answer", counted(more as u64, "more broker")));
     }
     sentences
 }
@@ -163,7 +219,8 @@ fn sockets(io: &LinkIo) -> Vec<String> {
     }
     if io.strays > 0 {
         sentences.push(format!(
-            "{} came by another interface than {}: if that is the right one, name it by --interface",
+            "{} to a group came by another interface than {}: if that is the right one, name it by \
+             --interface",
             counted(io.strays, "datagram"),
             escaped(&io.interface)
         ));

@@ -18,6 +18,9 @@
 //! The frames are trusted, they were checked where they came in. A frame's head
 //! never lies across two pieces.
 //!
+//! How long a full datagram is may change between two of them, but not while a place
+//! was promised that depends on it.
+//!
 //! Invariant: an open datagram holds less than a full body; one that is full is
 //! closed at once.
 
@@ -36,6 +39,9 @@ pub(super) struct Layout {
     /// What all headers have in common.
     template: DataHeader,
     body_bytes: usize,
+    full_bytes: usize,
+    /// A full datagram is to be so long as soon as that may be.
+    wanted_bytes: usize,
     open: Open,
     /// Of the next event frame to start.
     ordinal: u64,
@@ -76,8 +82,16 @@ impl Announcement {
 }
 
 impl Layout {
-    pub(super) fn new(ring: Ring, key_id: u32, session: u64, stream: StreamId) -> Layout {
+    pub(super) fn new(
+        ring: Ring,
+        full_bytes: usize,
+        key_id: u32,
+        session: u64,
+        stream: StreamId,
+    ) -> Layout {
         Layout {
+            full_bytes,
+            wanted_bytes: full_bytes,
             template: DataHeader::new(key_id, session, stream.0, 0, 0),
             body_bytes: ring.body_bytes(),
             ring,
@@ -88,6 +102,21 @@ impl Layout {
             joining: false,
             frame_left: 0,
             announcement: Announcement::default(),
+        }
+    }
+
+    /// Full datagrams are to have so many bytes, header and tag included.
+    pub(super) fn set_full_bytes(&mut self, bytes: usize) {
+        self.wanted_bytes = bytes;
+        self.resize();
+    }
+
+    fn resize(&mut self) {
+        if !self.joining && self.wanted_bytes != self.full_bytes {
+            self.flush();
+            self.full_bytes = self.wanted_bytes;
+            self.ring.set_full_bytes(self.full_bytes);
+            self.body_bytes = self.ring.body_bytes();
         }
     }
 
@@ -207,6 +236,7 @@ impl Layout {
         self.announcement.laid = 0;
         self.must_announce = true;
         self.joining = false;
+        self.resize();
     }
 
     /// Sees to it that the next frame is known to be of `channel`. False if there
@@ -261,6 +291,7 @@ impl Layout {
         self.flush();
         self.must_announce = true;
         self.joining = false;
+        self.resize();
     }
 
     /// Takes note of the frames that start in `bytes[at..end]`, which goes into

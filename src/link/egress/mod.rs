@@ -40,7 +40,8 @@ use crate::link::stream::{Position, StreamId};
 /// What the streams of a broker have in common.
 #[derive(Clone, Debug)]
 pub struct EgressConfig {
-    /// Most bytes of a datagram, header and tag included.
+    /// Most bytes of a datagram, header and tag included: more it never gets by
+    /// [`Egress::set_datagram_bytes`].
     pub datagram_bytes: usize,
     /// Memory of one stream's history.
     pub history_bytes: usize,
@@ -66,7 +67,6 @@ pub struct Batch<'a> {
 /// See the module.
 pub struct Egress {
     stream: StreamId,
-    segment: usize,
     sealer: StreamSealer,
     layout: Layout,
     waiting: Waiting,
@@ -81,14 +81,21 @@ impl Egress {
     /// If the size of datagrams is outside of the protocol's limits: the
     /// configuration is checked before.
     pub fn new(stream: StreamId, config: &EgressConfig) -> Egress {
-        let segment = config.datagram_bytes;
-        assert!(segment >= MIN_DATAGRAM_BYTES);
-        assert!(segment <= MAX_DATAGRAM_BYTES);
+        let datagram_bytes = config.datagram_bytes;
+        assert!(datagram_bytes >= MIN_DATAGRAM_BYTES);
+        assert!(datagram_bytes <= MAX_DATAGRAM_BYTES);
         let sealer = StreamSealer::new(&config.keys, &config.session, stream);
-        let ring = Ring::new(segment, config.history_bytes, sealer.tag_bytes());
+        let ring = Ring::new(datagram_bytes, config.history_bytes, sealer.tag_bytes());
         let session = session_tag(&config.session);
-        let layout = Layout::new(ring, sealer.key_id(), session, stream);
-        Egress { stream, segment, sealer, layout, waiting: Waiting::default(), emitted: 0 }
+        let layout = Layout::new(ring, datagram_bytes, sealer.key_id(), session, stream);
+        Egress { stream, sealer, layout, waiting: Waiting::default(), emitted: 0 }
+    }
+
+    /// Datagrams that are begun from now on have at most so many bytes; those that
+    /// are laid out do not change. It takes effect as soon as no receiver was promised
+    /// a place that depends on the size.
+    pub fn set_datagram_bytes(&mut self, bytes: usize) {
+        self.layout.set_full_bytes(bytes.max(MIN_DATAGRAM_BYTES));
     }
 
     /// Which stream it is.
@@ -173,13 +180,10 @@ impl Egress {
             return None;
         }
         let first = self.layout.ring.sent();
+        let segment = self.layout.ring.next_bytes();
         self.seal_before(first + count);
-        Some(Batch {
-            first,
-            datagrams: count as u32,
-            bytes: self.layout.ring.send(count, bytes),
-            segment: self.segment.min(bytes),
-        })
+        let bytes = self.layout.ring.send(count, bytes);
+        Some(Batch { first, datagrams: count as u32, bytes, segment })
     }
 
     /// Puts back what the last batch brought from `first` on, as the socket did

@@ -8,8 +8,8 @@
 //!            sealed   closed   closed   open     history  owed     owed
 //!            sent ^                       ^ open   ^ tail   ^ needed
 //!
-//!   tail <= sent <= sealed <= open <= tail + slots
-//!   one slot: [ header 44 | body … | tag ]      slot = number % slots
+//!   tail <= sent <= sealed <= open <= tail + limit
+//!   one datagram: [ header 44 | body … | tag ]      slot = number % slots
 //! ```
 //! - `tail..sent` were handed out and can be repaired.
 //! - `needed` and above must not be overwritten: some receiver may still ask.
@@ -17,14 +17,17 @@
 //!   their bytes must not change any more.
 //! - `sealed..open` are laid out and not sealed yet; `open` is being filled.
 //!
-//! A full datagram fills its slot, so that consecutive ones are adjacent and go
-//! out as one range.
+//! Datagrams lie one behind the other in the memory, each as long as it is, so that
+//! consecutive ones are adjacent and go out as one range. How long a full one is may
+//! change: those that are there stay as they are, and as long as a longer one is kept
+//! so few are kept that each could be as long as that.
 //!
-//! Invariant: the order of cursors above, and that a slot is begun anew only if
-//! its datagram was sent and lies below `needed`.
+//! Invariant: the order of cursors above; a datagram is overwritten only if it was
+//! sent and lies below `needed`. Where it cannot end before the memory does it begins
+//! at its start: so one more full one than are kept has room.
 
 use netcluster_wire::link::DataHeader;
-use netcluster_wire::link::limits::DATA_HEADER_BYTES;
+use netcluster_wire::link::limits::{DATA_HEADER_BYTES, MIN_DATAGRAM_BYTES};
 
 /// Most datagrams of one batch: what every kernel with UDP segmentation takes.
 pub const MAX_BATCH_DATAGRAMS: u64 = 64;
@@ -33,16 +36,29 @@ pub const MAX_BATCH_DATAGRAMS: u64 = 64;
 /// count for the whole of it.
 pub const MAX_BATCH_BYTES: usize = 65_535 - 40 - 8;
 
-/// Fewest slots of a ring: one to fill while one is sent.
-pub const MIN_SLOTS: usize = 2;
+/// Fewest datagrams that a ring keeps: one to fill while one is sent.
+pub const MIN_KEPT: usize = 2;
+
+/// Where a datagram lies, known once it is closed.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    start: u32,
+    bytes: u32,
+}
 
 /// See the module.
 pub(super) struct Ring {
     memory: Box<[u8]>,
-    /// Bytes of each slot's datagram, known once it is closed.
-    lengths: Box<[u16]>,
-    slot_bytes: usize,
+    slots: Box<[Slot]>,
+    /// Of a full datagram, from the open one on.
+    full_bytes: usize,
     tag_bytes: usize,
+    /// How many datagrams are kept at most, the open one among them.
+    limit: u64,
+    /// Of the longest that may be there, …
+    longest_bytes: usize,
+    /// … until this one is the first; `u64::MAX`: it is `full_bytes`.
+    shorter_from: u64,
     /// The slot of the open datagram and where it starts: what happens for each
     /// datagram needs no division.
     open_slot: usize,
@@ -63,15 +79,21 @@ pub(super) struct Parts<'a> {
 }
 
 impl Ring {
-    pub(super) fn new(slot_bytes: usize, history_bytes: usize, tag_bytes: usize) -> Ring {
-        assert!(slot_bytes > DATA_HEADER_BYTES + tag_bytes, "a datagram holds some body");
-        assert!(slot_bytes <= usize::from(u16::MAX));
-        let slots = (history_bytes / slot_bytes).max(MIN_SLOTS);
+    /// A ring for datagrams of at most `full_bytes`, ever.
+    pub(super) fn new(full_bytes: usize, history_bytes: usize, tag_bytes: usize) -> Ring {
+        assert!(full_bytes >= MIN_DATAGRAM_BYTES, "a datagram holds some body");
+        assert!(full_bytes <= usize::from(u16::MAX));
+        let kept = (history_bytes / full_bytes).max(MIN_KEPT);
+        let memory_bytes = (kept + 1) * full_bytes;
+        assert!(u32::try_from(memory_bytes).is_ok());
         Ring {
-            memory: vec![0; slots * slot_bytes].into(),
-            lengths: vec![0; slots].into(),
-            slot_bytes,
+            memory: vec![0; memory_bytes].into(),
+            slots: vec![Slot::default(); memory_bytes / MIN_DATAGRAM_BYTES].into(),
+            full_bytes,
             tag_bytes,
+            limit: kept as u64,
+            longest_bytes: full_bytes,
+            shorter_from: u64::MAX,
             open_slot: 0,
             open_at: 0,
             tail: 0,
@@ -85,7 +107,44 @@ impl Ring {
 
     /// Bytes of the stream that a full datagram carries.
     pub(super) fn body_bytes(&self) -> usize {
-        self.slot_bytes - DATA_HEADER_BYTES - self.tag_bytes
+        self.full_bytes - DATA_HEADER_BYTES - self.tag_bytes
+    }
+
+    /// The open datagram, in which nothing is yet, and those behind it have so many
+    /// bytes at most: no more than the ring was made for.
+    pub(super) fn set_full_bytes(&mut self, full_bytes: usize) {
+        debug_assert!(full_bytes >= MIN_DATAGRAM_BYTES);
+        if full_bytes >= self.longest_bytes {
+            self.shorter_from = u64::MAX;
+            self.set_longest(full_bytes);
+        } else {
+            self.shorter_from = self.open;
+        }
+        self.full_bytes = full_bytes;
+        self.wrap();
+        self.look_at_longest();
+    }
+
+    fn set_longest(&mut self, bytes: usize) {
+        self.longest_bytes = bytes;
+        self.limit = (self.memory.len() / bytes) as u64 - 1;
+    }
+
+    /// If the longer ones are gone, more are kept.
+    #[inline]
+    fn look_at_longest(&mut self) {
+        if self.tail >= self.shorter_from {
+            self.shorter_from = u64::MAX;
+            self.set_longest(self.full_bytes);
+        }
+    }
+
+    /// The open datagram begins where a full one has room.
+    #[inline]
+    fn wrap(&mut self) {
+        if self.open_at + self.full_bytes > self.memory.len() {
+            self.open_at = 0;
+        }
     }
 
     pub(super) fn tail(&self) -> u64 {
@@ -113,22 +172,23 @@ impl Ring {
         self.needed = number;
     }
 
-    /// Whether the slot of the open datagram is free.
+    /// Whether there is room for the open datagram.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
         // What is gone from the history cannot be needed.
         let kept = self.needed.max(self.tail).min(self.sent);
-        self.open < kept.saturating_add(self.lengths.len() as u64)
+        self.open < kept.saturating_add(self.limit)
     }
 
-    /// Takes the slot for the open datagram, if it is free, before the first
+    /// Takes the room for the open datagram, if there is any, before the first
     /// byte is laid into it.
     #[inline]
     pub(super) fn begin(&mut self) -> bool {
         if !self.has_room() {
             return false;
         }
-        self.tail = self.tail.max((self.open + 1).saturating_sub(self.lengths.len() as u64));
+        self.tail = self.tail.max((self.open + 1).saturating_sub(self.limit));
+        self.look_at_longest();
         self.check();
         true
     }
@@ -149,35 +209,44 @@ impl Ring {
         let head = &mut self.memory[self.open_at..self.open_at + DATA_HEADER_BYTES];
         head.copy_from_slice(header.bytes());
         let bytes = DATA_HEADER_BYTES + body_bytes + self.tag_bytes;
-        self.lengths[self.open_slot] = bytes as u16;
+        self.slots[self.open_slot] = Slot { start: self.open_at as u32, bytes: bytes as u32 };
         self.unsent_bytes += bytes;
         self.open += 1;
         self.open_slot += 1;
-        self.open_at += self.slot_bytes;
-        if self.open_slot == self.lengths.len() {
-            (self.open_slot, self.open_at) = (0, 0);
+        if self.open_slot == self.slots.len() {
+            self.open_slot = 0;
         }
+        self.open_at += bytes;
+        self.wrap();
         self.check();
     }
 
     /// How many closed datagrams can go out as one batch, and their bytes: all
-    /// but the last are full, and all are adjacent.
+    /// but the last are as long as the first, and all are adjacent.
     pub(super) fn ready(&self, limit: u64, max_bytes: usize) -> (u64, usize) {
         let most = self.open.min(limit).saturating_sub(self.sent).min(MAX_BATCH_DATAGRAMS);
-        let to_wrap = &self.lengths[self.index(self.sent)..];
+        // At the end of the table a batch ends, too: that is rare.
+        let to_wrap = &self.slots[self.index(self.sent)..];
+        let first = to_wrap[0];
         let (mut count, mut bytes) = (0, 0);
-        for &length in to_wrap.iter().take(most as usize) {
-            let more = usize::from(length);
-            if bytes + more > max_bytes {
+        for slot in to_wrap.iter().take(most as usize) {
+            let more = slot.bytes as usize;
+            let is_adjacent = slot.start as usize == first.start as usize + bytes;
+            if !is_adjacent || slot.bytes > first.bytes || bytes + more > max_bytes {
                 break;
             }
             bytes += more;
             count += 1;
-            if more < self.slot_bytes {
+            if slot.bytes < first.bytes {
                 break;
             }
         }
         (count, bytes)
+    }
+
+    /// Bytes of the next datagram to be sent, which is closed.
+    pub(super) fn next_bytes(&self) -> usize {
+        self.bytes_of(self.sent)
     }
 
     /// Whether the open datagram, with so many bytes of body, can be the last of
@@ -190,19 +259,30 @@ impl Ring {
         max_bytes: usize,
     ) -> bool {
         let more = DATA_HEADER_BYTES + body_bytes + self.tag_bytes;
+        let is_first = count == 0;
         self.sent + count == self.open
             && self.open < limit
             && count < MAX_BATCH_DATAGRAMS
-            && bytes == count as usize * self.slot_bytes
             && bytes + more <= max_bytes
-            && (count == 0 || self.open_slot != 0)
+            && (is_first || self.follows(count as usize, bytes, more))
+    }
+
+    /// Whether the open datagram, so long, is adjacent to a batch of such sizes and no
+    /// longer than each of it.
+    fn follows(&self, count: usize, bytes: usize, more: usize) -> bool {
+        let first = self.slots[self.index(self.sent)];
+        let each = first.bytes as usize;
+        bytes == count * each
+            && more <= each
+            && self.open_at == first.start as usize + bytes
+            && self.open_slot != 0
     }
 
     /// The parts of a datagram that is closed and was not sealed before.
     pub(super) fn parts(&mut self, number: u64) -> Parts<'_> {
         debug_assert!(self.sealed <= number && number < self.open);
-        let start = self.index(number) * self.slot_bytes;
-        let bytes = self.bytes_of(number);
+        let Slot { start, bytes } = self.slots[self.index(number)];
+        let (start, bytes) = (start as usize, bytes as usize);
         let (header, rest) = self.memory[start..start + bytes].split_at_mut(DATA_HEADER_BYTES);
         let (body, tag) = rest.split_at_mut(bytes - DATA_HEADER_BYTES - self.tag_bytes);
         Parts { header, body, tag }
@@ -210,7 +290,7 @@ impl Ring {
 
     /// Hands out the next `count` datagrams, which are sealed now.
     pub(super) fn send(&mut self, count: u64, bytes: usize) -> &[u8] {
-        let start = self.index(self.sent) * self.slot_bytes;
+        let start = self.slots[self.index(self.sent)].start as usize;
         self.sent += count;
         self.sealed = self.sealed.max(self.sent);
         self.unsent_bytes -= bytes;
@@ -233,11 +313,12 @@ impl Ring {
         debug_assert!(open >= self.open);
         self.open = open;
         self.open_slot = self.index(open);
-        self.open_at = self.open_slot * self.slot_bytes;
+        self.open_at = 0;
         self.tail = open;
         self.sent = open;
         self.sealed = open;
         self.unsent_bytes = 0;
+        self.look_at_longest();
         self.check();
     }
 
@@ -246,18 +327,18 @@ impl Ring {
         if number < self.tail || number >= self.open {
             return None;
         }
-        let start = self.index(number) * self.slot_bytes;
-        Some(&self.memory[start..start + self.bytes_of(number)])
+        let Slot { start, bytes } = self.slots[self.index(number)];
+        Some(&self.memory[start as usize..][..bytes as usize])
     }
 
     #[inline]
     fn index(&self, number: u64) -> usize {
-        (number % self.lengths.len() as u64) as usize
+        (number % self.slots.len() as u64) as usize
     }
 
     #[inline]
     fn bytes_of(&self, number: u64) -> usize {
-        usize::from(self.lengths[self.index(number)])
+        self.slots[self.index(number)].bytes as usize
     }
 
     #[inline]
@@ -265,7 +346,8 @@ impl Ring {
         debug_assert!(self.tail <= self.sent);
         debug_assert!(self.sent <= self.sealed);
         debug_assert!(self.sealed <= self.open);
-        debug_assert!(self.open <= self.tail + self.lengths.len() as u64);
+        debug_assert!(self.open <= self.tail + self.slots.len() as u64);
         debug_assert!(self.open_slot == self.index(self.open));
+        debug_assert!(self.open_at + self.full_bytes <= self.memory.len());
     }
 }

@@ -129,8 +129,8 @@ fn a_batch_ends_at_the_limit_the_allowance_and_the_end_of_the_ring() {
     assert_eq!(egress.next_batch(u64::MAX, usize::MAX).unwrap().datagrams, 3);
     egress.set_needed(u64::MAX);
     egress.emit(&channel("a"), &[events(1, 9_000)], 1);
-    assert_eq!(egress.next_batch(u64::MAX, usize::MAX).unwrap().datagrams, 2, "up to the wrap");
-    assert_eq!(egress.next_batch(u64::MAX, usize::MAX).unwrap().first, 10);
+    assert_eq!(egress.next_batch(u64::MAX, usize::MAX).unwrap().datagrams, 3, "up to the wrap");
+    assert_eq!(egress.next_batch(u64::MAX, usize::MAX).unwrap().first, 11);
 }
 
 #[test]
@@ -140,6 +140,54 @@ fn the_open_datagram_waits_for_its_turn_below_the_limit() {
     assert!(egress.next_batch(0, usize::MAX).is_none());
     egress.emit(&channel("a"), &[events(1, 40)], 1);
     assert_eq!(egress.next_batch(1, usize::MAX).unwrap().bytes.len(), 44 + 32 + 80);
+}
+
+#[test]
+fn datagrams_change_their_size_and_more_small_ones_are_kept() {
+    let large = 3 * DATAGRAM_BYTES;
+    let config = EgressConfig { datagram_bytes: large, history_bytes: 4 * large, ..config(0) };
+    let mut egress = Egress::new(STREAM, &config);
+    let a = channel("a");
+    let lengths =
+        |egress: &mut Egress| -> Vec<usize> { drain(egress).iter().map(Vec::len).collect() };
+    egress.emit(&a, &[events(1, 2 * large)], 1);
+    egress.set_datagram_bytes(DATAGRAM_BYTES);
+    egress.emit(&a, &[events(1, DATAGRAM_BYTES + 504)], 1);
+    let sent = lengths(&mut egress);
+    assert_eq!(sent[..2], [large; 2]);
+    assert_eq!(sent[3], DATAGRAM_BYTES, "{sent:?}");
+    assert!(sent[2] < DATAGRAM_BYTES, "the one that was begun is closed: {sent:?}");
+    assert_eq!(sent.len(), 4, "all that is kept");
+    // While a large one is kept no more than four are; then more.
+    egress.set_needed(u64::MAX);
+    egress.emit(&a, &[events(1, 30 * DATAGRAM_BYTES)], 1);
+    let sent = lengths(&mut egress);
+    assert!(sent[..30].iter().all(|length| *length == DATAGRAM_BYTES), "{sent:?}");
+    let next = egress.next().number;
+    assert_eq!(egress.tail(), next - 14);
+    // And as few as before, once they are large again.
+    egress.set_datagram_bytes(large);
+    egress.emit(&a, &[events(1, 6 * large)], 1);
+    assert!(lengths(&mut egress).contains(&large));
+    assert_eq!(egress.tail(), egress.next().number - 4);
+}
+
+#[test]
+fn a_promised_place_holds_although_the_size_changes() {
+    let config = EgressConfig { datagram_bytes: 2 * DATAGRAM_BYTES, ..config(4) };
+    let mut egress = Egress::new(STREAM, &config);
+    let a = channel("a");
+    egress.emit(&a, &[events(1, 20_000)], 1);
+    assert!(egress.is_blocked());
+    let join = egress.join_point();
+    egress.set_datagram_bytes(DATAGRAM_BYTES);
+    egress.emit(&a, &[events(1, 4_000)], 1);
+    egress.set_needed(u64::MAX);
+    let datagrams = drain(&mut egress);
+    assert_eq!(datagrams[0].len(), 2 * DATAGRAM_BYTES);
+    assert_eq!(datagrams[join.number as usize].len(), DATAGRAM_BYTES);
+    let sent: Sent = datagrams.into_iter().collect();
+    sent.check_join(join);
 }
 
 #[test]

@@ -10,6 +10,13 @@ pub const SPAN_NS: u64 = 50_000_000;
 /// A span with fewer numbers than this goes on: one lost of three says nothing, and
 /// what was sent at once may be lost at once.
 const MIN_NUMBERS: u64 = 64;
+/// But if most of them are lost, so many say enough: who loses nearly all holds the
+/// sender up, and a sender that is held up would take long to send more.
+const MIN_NUMBERS_IF_LOST: u64 = 32;
+/// Most of them.
+const MOST_PERMILLE: u64 = 500;
+
+const _: () = assert!(MIN_NUMBERS_IF_LOST < MIN_NUMBERS);
 
 /// Numbers sent, and how many of them were noticed missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +92,11 @@ impl LossMeter {
         self.seen_lost = Some(before.max(seen_lost));
         self.running.add(sample);
         let is_long = now_ns.saturating_sub(self.begun_ns) >= SPAN_NS;
-        if !is_long || self.running.numbers() < MIN_NUMBERS {
+        let enough = match self.running.permille() > MOST_PERMILLE {
+            true => MIN_NUMBERS_IF_LOST,
+            false => MIN_NUMBERS,
+        };
+        if !is_long || self.running.numbers() < enough {
             return (sample, None);
         }
         let span = std::mem::take(&mut self.running);
@@ -128,6 +139,21 @@ mod tests {
         assert_eq!(first, Sample { sent: 10, lost: 0 });
         let (second, _) = meter.report(2, 1020, 50_003);
         assert_eq!(second, Sample { sent: 10, lost: 3 });
+    }
+
+    /// A receiver that lost nine of ten held its sender up for 320 ms, since a sender
+    /// that is held up sends too little to fill a span.
+    #[test]
+    fn a_receiver_that_loses_nearly_all_is_judged_by_fewer_numbers() {
+        let span_of = |sent: u64, lost: u64| {
+            let mut meter = LossMeter::new(0, 0);
+            meter.report(1, 0, 0);
+            meter.report(SPAN_NS, sent, lost).1
+        };
+        assert_eq!(span_of(MIN_NUMBERS_IF_LOST, 28), Some(875));
+        assert_eq!(span_of(MIN_NUMBERS_IF_LOST - 1, 28), None);
+        assert_eq!(span_of(MIN_NUMBERS - 1, 10), None);
+        assert_eq!(span_of(MIN_NUMBERS, 8), Some(125));
     }
 
     #[test]

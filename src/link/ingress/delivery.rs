@@ -75,6 +75,8 @@ pub struct Counters {
     pub wrong_key: u64,
     /// Datagrams, frames and heartbeats that no peer should send.
     pub malformed: u64,
+    /// Datagrams given up, asked for in vain while others came.
+    pub given_up: u64,
     /// Events reported lost, as far as they can be counted.
     pub lost: u64,
     /// Times that events were lost which nobody can count.

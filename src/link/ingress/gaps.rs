@@ -14,7 +14,13 @@
 //! would be. If it does not, a request or a repair was lost, and waiting longer
 //! would only make the others late.
 //!
-//! Invariant: gaps are in order, not empty, and do not touch or overlap.
+//! A number that is asked for again and again while others arrive cannot come: the
+//! way drops it whenever it is sent, for its size as a rule. It is *in vain*, and
+//! given up. A sender serves low numbers first, so the time counts from the last
+//! repair of a lower one: what merely waits its turn on a slow way is not in vain.
+//!
+//! Invariant: gaps are in order, not empty, and do not touch or overlap. Times of
+//! first requests do not fall from one gap to the next.
 
 use std::collections::VecDeque;
 
@@ -30,11 +36,21 @@ pub const MIN_RETRY_NS: u64 = 4_000_000;
 /// The longest.
 pub const MAX_RETRY_NS: u64 = 50_000_000;
 
+/// A number that was asked for since then, while others arrived, is in vain …
+pub const IN_VAIN_NS: u64 = 2_000_000_000;
+
+/// … if a repair does not take so long that this many of them take longer, …
+const IN_VAIN_REPAIRS: u64 = 4;
+
+/// … and if it was asked for at least so often.
+pub const IN_VAIN_REQUESTS: u32 = 16;
+
 /// Numbers remembered that came after several requests.
 const MAX_AMBIGUOUS: usize = 64;
 
 const _: () = assert!(FIRST_NAK_NS < MIN_RETRY_NS);
 const _: () = assert!(MIN_RETRY_NS < MAX_RETRY_NS);
+const _: () = assert!(IN_VAIN_REQUESTS as u64 * MAX_RETRY_NS < IN_VAIN_NS);
 
 /// Consecutive numbers that share their history of requests.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +62,29 @@ struct Gap {
     asked_ns: u64,
     /// The wait after the last request; 0 if there was none.
     wait_ns: u64,
+    /// When it was asked for first, if it was.
+    first_asked_ns: u64,
+    requests: u32,
+    /// When a lower number, above the gap before this one, was repaired.
+    progress_ns: u64,
+}
+
+impl Gap {
     /// Whether it was asked for exactly once: then its arrival is a measurement.
-    is_asked_once: bool,
+    fn is_asked_once(&self) -> bool {
+        self.requests == 1
+    }
+}
+
+/// Numbers that were given up although the sender may still have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vain {
+    /// Numbers below this are not waited for.
+    pub end: u64,
+    /// How many were missing.
+    pub numbers: u64,
+    /// How often the one that was asked for most was.
+    pub requests: u32,
 }
 
 /// The gaps of one stream.
@@ -64,6 +101,8 @@ pub(super) struct Gaps {
     ambiguous: VecDeque<(u64, u64)>,
     /// The shortest first wait, since requests were too early.
     backed_off_ns: u64,
+    /// Before that, no request for any of them counts as in vain.
+    progress_ns: u64,
 }
 
 impl Gaps {
@@ -101,8 +140,16 @@ impl Gaps {
         }
         let due_ns = now_ns.saturating_add(FIRST_NAK_NS);
         self.due_ns = if self.gaps.is_empty() { due_ns } else { self.due_ns.min(due_ns) };
-        let is_asked_once = false;
-        self.gaps.push_back(Gap { first, end, due_ns, asked_ns: 0, wait_ns: 0, is_asked_once });
+        self.gaps.push_back(Gap {
+            first,
+            end,
+            due_ns,
+            asked_ns: 0,
+            wait_ns: 0,
+            first_asked_ns: 0,
+            requests: 0,
+            progress_ns: 0,
+        });
         self.missing += end - first;
     }
 
@@ -110,7 +157,7 @@ impl Gaps {
     pub fn arrived(&mut self, number: u64, now_ns: u64) {
         let at = self.gaps.partition_point(|gap| gap.end <= number);
         let Some(gap) = self.gaps.get_mut(at).filter(|gap| gap.first <= number) else { return };
-        if gap.is_asked_once {
+        if gap.is_asked_once() {
             self.sample_ns = Some(now_ns.saturating_sub(gap.asked_ns));
             self.backed_off_ns = 0;
         } else if gap.wait_ns > 0 {
@@ -120,15 +167,58 @@ impl Gaps {
             self.ambiguous.push_back((number, gap.wait_ns));
         }
         self.missing -= 1;
-        self.repaired += u64::from(gap.wait_ns > 0);
+        let is_repair = gap.wait_ns > 0;
+        self.repaired += u64::from(is_repair);
         let rest = Gap { first: number + 1, ..*gap };
         gap.end = number;
-        match (gap.first < gap.end, rest.first < rest.end) {
-            (true, true) => self.gaps.insert(at + 1, rest),
-            (true, false) => {}
-            (false, true) => *gap = rest,
-            (false, false) => drop(self.gaps.remove(at)),
+        let behind = match (gap.first < gap.end, rest.first < rest.end) {
+            (true, true) => {
+                self.gaps.insert(at + 1, rest);
+                at + 1
+            }
+            (true, false) => at + 1,
+            (false, true) => {
+                *gap = rest;
+                at
+            }
+            (false, false) => {
+                self.gaps.remove(at);
+                at
+            }
+        };
+        if is_repair && let Some(behind) = self.gaps.get_mut(behind) {
+            behind.progress_ns = now_ns;
         }
+    }
+
+    /// Whatever was asked for in vain so far, it was not for the way: nothing came
+    /// at all, or it was refused here.
+    pub fn forgive(&mut self, now_ns: u64) {
+        self.progress_ns = now_ns;
+    }
+
+    /// What was asked for in vain, from the first gap on: of the numbers below `sent`,
+    /// as others the sender does not have yet.
+    pub fn in_vain(&self, now_ns: u64, repair_ns: u64, sent: u64) -> Option<Vain> {
+        let patience_ns = repair_ns.saturating_mul(IN_VAIN_REPAIRS).max(IN_VAIN_NS);
+        let mut since_ns = self.progress_ns;
+        let mut vain: Option<Vain> = None;
+        for gap in &self.gaps {
+            since_ns = since_ns.max(gap.progress_ns);
+            let begun_ns = since_ns.max(gap.first_asked_ns);
+            let is_young = now_ns < begun_ns.saturating_add(patience_ns);
+            if gap.requests < IN_VAIN_REQUESTS || is_young || gap.first >= sent {
+                break;
+            }
+            let end = gap.end.min(sent);
+            let (numbers, requests) = vain.map_or((0, 0), |vain| (vain.numbers, vain.requests));
+            vain = Some(Vain {
+                end,
+                numbers: numbers + end - gap.first,
+                requests: requests.max(gap.requests),
+            });
+        }
+        vain
     }
 
     /// A number came that was there before.
@@ -159,6 +249,7 @@ impl Gaps {
                 gap.first = number;
                 return;
             }
+            self.progress_ns = self.progress_ns.max(gap.progress_ns);
             self.gaps.pop_front();
         }
     }
@@ -190,10 +281,11 @@ impl Gaps {
                     first: gap.first,
                     count: u32::try_from(numbers).unwrap_or(u32::MAX),
                 });
-                gap.is_asked_once = gap.wait_ns == 0;
-                if gap.is_asked_once {
+                if gap.requests == 0 {
                     self.seen_lost += numbers;
+                    gap.first_asked_ns = now_ns;
                 }
+                gap.requests = gap.requests.saturating_add(1);
                 gap.wait_ns = match gap.wait_ns {
                     0 => first_wait_ns,
                     wait_ns => (2 * wait_ns).min(MAX_RETRY_NS),
@@ -209,152 +301,4 @@ impl Gaps {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    fn poll(gaps: &mut Gaps, now_ns: u64, repair_ns: u64) -> Vec<(u64, u32)> {
-        let mut out = Vec::new();
-        gaps.poll(now_ns, repair_ns, &mut out);
-        out.iter().map(|range| (range.first, range.count)).collect()
-    }
-
-    #[test]
-    fn should_not_nak_when_nothing_is_missing() {
-        let mut gaps = Gaps::default();
-        assert_eq!(poll(&mut gaps, u64::MAX, 0), []);
-        assert_eq!(gaps.next_ns(), None);
-        gaps.notice(5, 5, 0);
-        assert!(gaps.is_empty());
-    }
-
-    #[test]
-    fn should_not_nak_before_the_delay_is_over() {
-        let mut gaps = Gaps::default();
-        gaps.notice(3, 5, 1000);
-        assert_eq!(gaps.next_ns(), Some(1000 + FIRST_NAK_NS));
-        assert_eq!(poll(&mut gaps, 999 + FIRST_NAK_NS, 0), []);
-        assert_eq!(poll(&mut gaps, 1000 + FIRST_NAK_NS, 0), [(3, 2)]);
-    }
-
-    #[test]
-    fn should_not_nak_what_was_only_reordered() {
-        let mut gaps = Gaps::default();
-        gaps.notice(3, 5, 0);
-        gaps.arrived(4, 50_000);
-        gaps.arrived(3, 60_000);
-        assert_eq!(poll(&mut gaps, MS, 0), []);
-        assert_eq!((gaps.missing(), gaps.seen_lost()), (0, 0));
-    }
-
-    #[test]
-    fn should_nak_all_gaps_at_once() {
-        let mut gaps = Gaps::default();
-        for at in 0..5 {
-            gaps.notice(at * 10, at * 10 + 2, 0);
-        }
-        let ranges = [(0, 2), (10, 2), (20, 2), (30, 2), (40, 2)];
-        assert_eq!(poll(&mut gaps, FIRST_NAK_NS, 0), ranges);
-        assert_eq!((gaps.missing(), gaps.seen_lost()), (10, 10));
-    }
-
-    #[test]
-    fn should_split_a_gap_by_what_arrives_in_its_middle() {
-        let mut gaps = Gaps::default();
-        gaps.notice(10, 20, 0);
-        gaps.arrived(15, 1);
-        gaps.arrived(10, 1);
-        gaps.arrived(19, 1);
-        gaps.arrived(19, 1);
-        gaps.arrived(25, 1);
-        assert_eq!(poll(&mut gaps, MS, 0), [(11, 4), (16, 3)]);
-        assert_eq!(gaps.missing(), 7);
-        gaps.forget_below(13);
-        assert_eq!(gaps.missing(), 5);
-        gaps.forget_below(100);
-        assert!(gaps.is_empty());
-        assert_eq!((gaps.missing(), gaps.seen_lost()), (0, 7));
-    }
-
-    #[test]
-    fn should_retry_ever_more_slowly() {
-        let mut gaps = Gaps::default();
-        gaps.notice(0, 1, 0);
-        let mut asked = Vec::new();
-        while asked.len() < 7 {
-            let now_ns = gaps.next_ns().unwrap();
-            assert_eq!(poll(&mut gaps, now_ns, 0), [(0, 1)]);
-            asked.push(now_ns);
-        }
-        let waits: Vec<u64> = asked.windows(2).map(|pair| (pair[1] - pair[0]) / MS).collect();
-        assert_eq!(waits, [4, 8, 16, 32, 50, 50]);
-    }
-
-    #[test]
-    fn should_wait_for_twice_the_measured_repair_time() {
-        let mut gaps = Gaps::default();
-        gaps.notice(0, 1, 0);
-        poll(&mut gaps, FIRST_NAK_NS, 10 * MS);
-        assert_eq!(gaps.next_ns(), Some(FIRST_NAK_NS + 20 * MS));
-    }
-
-    #[test]
-    fn should_measure_the_repair_of_what_was_asked_for_once() {
-        let mut gaps = Gaps::default();
-        gaps.notice(0, 2, 0);
-        poll(&mut gaps, MS, 0);
-        gaps.arrived(0, 3 * MS);
-        assert_eq!(gaps.take_sample(), Some(2 * MS));
-        assert_eq!(gaps.take_sample(), None);
-        poll(&mut gaps, 10 * MS, 0);
-        gaps.arrived(1, 11 * MS);
-        assert_eq!(gaps.take_sample(), None, "to which request is it the answer?");
-    }
-
-    #[test]
-    fn should_ask_for_many_gaps_in_several_requests() {
-        let mut gaps = Gaps::default();
-        for at in 0..MAX_NAK_RANGES as u64 + 3 {
-            gaps.notice(at * 2, at * 2 + 1, 0);
-        }
-        assert_eq!(poll(&mut gaps, MS, 0).len(), MAX_NAK_RANGES);
-        assert_eq!(poll(&mut gaps, MS, 0).len(), 3);
-        assert_eq!(poll(&mut gaps, MS, 0), []);
-    }
-
-    #[test]
-    fn should_measure_repairs_that_take_longer_than_the_first_retry() {
-        let mut gaps = Gaps::default();
-        let (mut repair_ns, mut requests) = (0, Vec::new());
-        for round in 0..10 {
-            let noticed_ns = round * 1000 * MS;
-            let arrives_ns = noticed_ns + FIRST_NAK_NS + 20 * MS;
-            gaps.notice(round, round + 1, noticed_ns);
-            requests.push(0);
-            while let Some(now_ns) = gaps.next_ns().filter(|due_ns| *due_ns < arrives_ns) {
-                assert_eq!(poll(&mut gaps, now_ns, repair_ns), [(round, 1)]);
-                *requests.last_mut().unwrap() += 1;
-            }
-            // Each request is answered.
-            gaps.arrived(round, arrives_ns);
-            (1..*requests.last().unwrap()).for_each(|_| gaps.came_again(round));
-            repair_ns = gaps.take_sample().unwrap_or(repair_ns);
-        }
-        assert_eq!(repair_ns, 20 * MS);
-        assert_eq!(requests[0], 3);
-        assert_eq!(requests[5..], [1; 5], "{requests:?}");
-    }
-
-    #[test]
-    fn should_not_wait_longer_because_requests_are_lost() {
-        let mut gaps = Gaps::default();
-        gaps.notice(0, 1, 0);
-        poll(&mut gaps, MS, 0);
-        poll(&mut gaps, 5 * MS, 0);
-        gaps.arrived(0, 6 * MS);
-        gaps.notice(1, 2, 10 * MS);
-        poll(&mut gaps, 11 * MS, 0);
-        assert_eq!(gaps.next_ns(), Some(11 * MS + MIN_RETRY_NS));
-    }
-}
+mod tests;

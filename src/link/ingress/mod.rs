@@ -25,6 +25,7 @@ mod reorder;
 mod stall;
 mod take;
 mod track;
+mod vain;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,7 @@ use crate::link::stream::{Position, StreamId};
 
 pub use assemble::{CHUNK_BYTES, MAX_FRESH_BYTES};
 pub use delivery::{Counters, Delivery, Verdict};
-pub use gaps::{FIRST_NAK_NS, MAX_RETRY_NS, MIN_RETRY_NS};
+pub use gaps::{FIRST_NAK_NS, IN_VAIN_NS, MAX_RETRY_NS, MIN_RETRY_NS, Vain};
 pub use reassembly::{
     FREE_REORDER_BYTES, LARGE_FRAME_BYTES, REASSEMBLY_BYTES, REORDER_BYTES, Reassembly,
 };
@@ -182,6 +183,7 @@ impl Ingress {
         }
         if !self.assembler.has_memory() {
             // What came now would be refused.
+            self.gaps.forgive(now_ns);
             self.gaps.postpone(now_ns.saturating_add(MIN_RETRY_NS));
             return false;
         }

@@ -2,7 +2,7 @@
 //!
 //! Such a frame holds memory that frames of other peers may wait for. It is looked
 //! at now and then, and given up if it has not grown for too long.
-//!
+
 use super::Ingress;
 
 /// A large frame that has not grown for this long is given up: others may wait for
@@ -81,10 +81,5 @@ impl Ingress {
             self.assembler.cut();
         }
         is_over
-    }
-
-    /// The time since the last look does not count: this machine slept.
-    pub fn forgive_stall(&mut self) {
-        self.stall.forget();
     }
 }

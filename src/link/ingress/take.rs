@@ -105,7 +105,7 @@ impl Ingress {
             return Verdict::Malformed;
         }
         if !self.assembler.has_memory() {
-            return Verdict::NoMemory;
+            return self.no_memory(now_ns);
         }
         let (head, rest) = datagram.split_at(DATA_HEADER_BYTES);
         let (body, tag) = rest.split_at(rest.len() - tag_bytes);
@@ -115,7 +115,7 @@ impl Ingress {
 
         let is_direct = ahead == 0 && self.held.is_none() && self.assembler.is_open();
         if !is_direct && !self.reorder.has_room(body.len()) {
-            return Verdict::NoMemory;
+            return self.no_memory(now_ns);
         }
         let opened = match is_direct {
             true => self.assembler.push(&facts, body, open),
@@ -141,5 +141,12 @@ impl Ingress {
             self.advance_next();
         }
         Verdict::Taken
+    }
+
+    /// It did come: it is not the way that keeps it.
+    #[cold]
+    fn no_memory(&mut self, now_ns: u64) -> Verdict {
+        self.gaps.forgive(now_ns);
+        Verdict::NoMemory
     }
 }

@@ -226,7 +226,7 @@ fn a_rotated_key_is_known_to_both_sides_meanwhile() {
 }
 
 #[test]
-fn a_large_frame_that_does_not_go_on_keeps_no_other_out_for_good() {
+fn a_large_frame_that_cannot_go_on_keeps_no_other_out_for_good() {
     let mut mesh = Mesh::new(1);
     for index in 0..3 {
         let mut config = config(index);
@@ -242,11 +242,12 @@ fn a_large_frame_that_does_not_go_on_keeps_no_other_out_for_good() {
     mesh.run_ms(1000);
     mesh.loss_permille = 0;
     mesh.emit_of(1, CHANNEL, 1, 700_000);
-    mesh.run_ms(5000);
+    mesh.run_ms(500);
     assert_eq!(mesh.seen(2, 1, CHANNEL), (vec![], vec![]), "it waits");
-    mesh.run_ms(9000);
+    mesh.run_ms(2500);
     mesh.assert_seen(2, 1, CHANNEL, 1..=1);
-    assert_eq!(mesh.nodes[2].link.counters().stalled_frames, 1);
+    let counters = mesh.nodes[2].link.counters();
+    assert!(counters.given_up > 0 && counters.stalled_frames == 0, "{counters:?}");
     mesh.reaches = |_, _, _| true;
     mesh.run_ms(1000);
     mesh.emit_of(0, CHANNEL, 1, 100);

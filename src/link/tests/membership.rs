@@ -314,7 +314,7 @@ fn a_probe_is_answered_whoever_asks() {
     mesh.recorded = Some(Vec::new());
     let mut bytes = Vec::new();
     ControlHeader::new(ControlKind::Probe, 0, &[5; 16], 0).write(&mut bytes);
-    Probe { nonce: [6; 16], padding_bytes: 900 }.encode(&mut bytes);
+    Probe { nonce: [6; 16], to: [0; 16], padding_bytes: 900 }.encode(&mut bytes);
     mesh.inject(0, address(7), true, &bytes);
     mesh.run_ms(1);
     let (_, _, answer) = mesh.recorded.take().unwrap().remove(0);

@@ -416,6 +416,7 @@ impl Node {
             LinkEvent::LeaveGroup(group) => assert!(self.groups.remove(&group)),
             LinkEvent::Demoted { .. } | LinkEvent::Restored { .. } => {}
             LinkEvent::Warn(_, text) => self.warnings.push(text),
+            LinkEvent::Note(_) => {}
         }
     }
 

@@ -13,6 +13,28 @@ fn pair(one: usize, other: usize) -> [String; 2] {
     [format!("node-{one}"), format!("node-{other}")]
 }
 
+/// Multicast of each reaches the other, what is sent to node 1 alone does not.
+#[test]
+fn a_broker_that_is_heard_and_never_answers_is_named_until_it_is_linked() {
+    let mut mesh = Mesh::of(1, 2);
+    mesh.reaches = |_, to, is_multicast| is_multicast || to != 1;
+    mesh.run_ms(12_000);
+    for (node, other) in [(0, 1), (1, 0)] {
+        let status = mesh.nodes[node].link.status(mesh.now_ns);
+        assert_eq!((status.peers.len(), status.unlinked.len()), (0, 1), "{node}: {status:?}");
+        assert_eq!(status.unlinked[0].address, address(other).to_string());
+        let warnings = &mesh.nodes[node].warnings;
+        let told = warnings.iter().filter(|text| text.contains("is heard, but does not answer"));
+        assert!((1..=2).contains(&told.count()), "{warnings:?}");
+    }
+    mesh.reaches = |_, _, _| true;
+    mesh.run_ms(2_500);
+    for node in &mesh.nodes {
+        let status = node.link.status(mesh.now_ns);
+        assert_eq!((status.peers.len(), status.unlinked.len()), (1, 0));
+    }
+}
+
 #[test]
 fn a_third_broker_reports_two_that_do_not_hear_each_other_until_they_do() {
     for seed in 0..5 {

@@ -194,6 +194,8 @@ impl Answer {
 pub struct Probe {
     /// Fresh and random.
     pub nonce: [u8; NONCE_BYTES],
+    /// The session that is to answer; zeros: whoever hears it.
+    pub to: [u8; SESSION_BYTES],
     /// Zeros behind it, which make up the size.
     pub padding_bytes: usize,
 }
@@ -204,13 +206,15 @@ impl Probe {
     /// # Errors
     /// Why it is refused.
     pub fn decode(body: &[u8]) -> Result<Probe, BodyError> {
-        let (nonce, padding) = body.split_first_chunk().ok_or(BodyError::Length)?;
-        Ok(Probe { nonce: *nonce, padding_bytes: padding.len() })
+        let (nonce, rest) = body.split_first_chunk().ok_or(BodyError::Length)?;
+        let (to, padding) = rest.split_first_chunk().ok_or(BodyError::Length)?;
+        Ok(Probe { nonce: *nonce, to: *to, padding_bytes: padding.len() })
     }
 
     /// Appends the body.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.nonce);
+        out.extend_from_slice(&self.to);
         out.resize(out.len() + self.padding_bytes, 0);
     }
 }

@@ -181,7 +181,9 @@ impl<I: Io + DatagramIo> Driver<I> {
                     self.peers -= 1;
                     eprintln!("host-{}: {name} is gone: {why:?}", self.plan.index);
                 }
-                LinkEvent::Warn(_, text) => eprintln!("host-{}: {text}", self.plan.index),
+                LinkEvent::Warn(_, text) | LinkEvent::Note(text) => {
+                    eprintln!("host-{}: {text}", self.plan.index)
+                }
                 // Counted by the link.
                 LinkEvent::Joined(_) | LinkEvent::Demoted { .. } | LinkEvent::Restored { .. } => {}
             }

@@ -85,7 +85,6 @@ pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramE
         interface,
         reason,
         interface_lost: false,
-        loopback_index: loopback_index(&interfaces),
         sender: Sender::new(v6, gso),
         gso_lost: false,
         stats: DatagramStats::default(),
@@ -100,11 +99,6 @@ pub(super) fn addresses(interfaces: &[Interface]) -> Vec<IpAddr> {
 /// The largest packet that an interface takes.
 pub(super) fn mtu_bytes(socket: &Socket, interface: &Interface) -> Option<usize> {
     interface.mtu_bytes.or_else(|| system::mtu_bytes(socket, interface))
-}
-
-/// The loopback interface's number.
-pub(super) fn loopback_index(interfaces: &[Interface]) -> Option<u32> {
-    interfaces.iter().find(|interface| interface.loopback).map(|interface| interface.index)
 }
 
 /// A socket with all the options but those of one kind, not bound.

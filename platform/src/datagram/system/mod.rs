@@ -8,7 +8,7 @@
 //!   the group's port, one on its own;
 //! - `set_multicast_interface`, `join`, `leave`, `is_full`: groups;
 //! - `force_buffer`: more than the limit allows, for who may;
-//! - `mtu_bytes` of an interface;
+//! - `mtu_bytes` of an interface, `MESSAGE_TOO_LONG` what an error says of longer ones;
 //! - `send_train`, `send_each`, `receive`: one system call each, where there is one;
 //! - `set_packet_info`, `sender`, `next_message`, `control_value`: what is told
 //!   about a datagram.
@@ -42,18 +42,25 @@ pub(super) use other::{
     control_value, force_buffer, mtu_bytes, probe_gso, send_each, send_train, set_gro, set_options,
 };
 #[cfg(unix)]
+pub(crate) use unix::MESSAGE_TOO_LONG;
+#[cfg(unix)]
 pub(super) use unix::{
     is_full, is_taken, join, keep_port, leave, may_be_uncut, next_message, sender,
     set_multicast_interface, set_packet_info, share_from_now_on, share_port,
 };
 #[cfg(windows)]
-pub(crate) use windows::{MAX_BATCH, receive};
+pub(crate) use windows::{MAX_BATCH, MESSAGE_TOO_LONG, receive};
 #[cfg(windows)]
 pub(super) use windows::{
     control_value, force_buffer, is_full, is_taken, join, keep_port, leave, may_be_uncut,
     mtu_bytes, next_message, probe_gso, send_each, send_train, sender, set_gro,
     set_multicast_interface, set_options, set_packet_info, share_from_now_on, share_port,
 };
+
+/// Whether an error says that a datagram is too long for the interface.
+pub(super) fn is_too_long(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(MESSAGE_TOO_LONG)
+}
 
 /// A control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,9 @@ use super::{CONTROL_BYTES, Control, Label, NAME_BYTES};
 
 const _: () = assert!(NAME_BYTES >= size_of::<libc::sockaddr_in6>());
 
+/// The error of a send that is longer than the interface takes.
+pub(crate) const MESSAGE_TOO_LONG: i32 = libc::EMSGSIZE;
+
 impl Label {
     /// A header for a receive into `part`, which must be there as long as it.
     pub(super) fn header(&mut self, part: &mut libc::iovec) -> libc::msghdr {

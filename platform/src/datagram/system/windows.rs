@@ -40,6 +40,9 @@ const MAX_JOINED_BYTES: u32 = u16::MAX as u32;
 
 const _: () = assert!(NAME_BYTES >= size_of::<SOCKADDR_IN6>());
 
+/// The error of a send that is longer than the interface takes.
+pub(crate) const MESSAGE_TOO_LONG: i32 = WSAEMSGSIZE;
+
 /// `WSARecvMsg`, which has to be asked for.
 type ReceiveMessage = unsafe extern "system" fn(
     SOCKET,

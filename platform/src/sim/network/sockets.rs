@@ -13,10 +13,8 @@ use bytes::Bytes;
 use super::train::{MAX_TRAIN_BYTES, MAX_TRAIN_DATAGRAMS, Train};
 use super::{MachineId, SimNetwork};
 use crate::DatagramStats;
+use crate::datagram::system::MESSAGE_TOO_LONG;
 use crate::io::Completion;
-
-/// "Message too long", as Linux numbers it.
-const MESSAGE_TOO_LONG: i32 = 90;
 
 /// The sockets of one broker's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +148,13 @@ impl SimSockets {
         if let Some(endpoint) = fabric.endpoints.get_mut(&self.id) {
             endpoint.deliver(now_ns, completions);
         }
+    }
+
+    /// See [`DatagramIo::max_datagram_bytes`](crate::DatagramIo::max_datagram_bytes).
+    pub(in crate::sim) fn max_datagram_bytes(&self) -> usize {
+        let fabric = self.network.fabric();
+        let machine = fabric.endpoints.get(&self.id).map(|endpoint| endpoint.machine);
+        machine.map_or(usize::MAX, |machine| fabric.port_faults(machine).mtu_bytes)
     }
 
     pub(in crate::sim) fn stats(&self) -> DatagramStats {

@@ -119,6 +119,14 @@ fn ways(seen: &Observations, peer: &SeenPeer) -> Finding {
         .round_trip
         .map_or_else(String::new, |time| format!(", round trip {}", milliseconds(time)));
     let is_hearing = peer.by_multicast != Reached::default();
+    let is_asked = seen.small_sent.contains(&peer.address);
+    if is_asked && peer.by_unicast == Reached::default() {
+        let text = format!("{who}{place} hears our multicast, but not what is sent to it alone");
+        return Finding::new(Level::Problem, "unicast-out", text).advice(
+            "brokers link only if both hear each other by unicast: a firewall there, or on the \
+             way, drops UDP to its own port; let that pass (--unicast-port sets it)",
+        );
+    }
     match (is_hearing, peer.is_multicast_heard) {
         (true, true) => {
             let text = format!("{who}{place}: multicast both ways{time}");

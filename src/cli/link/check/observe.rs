@@ -68,6 +68,8 @@ pub struct Observations {
     pub named: Vec<Named>,
     /// The first refusal for each address and size.
     pub refused: Vec<Refused>,
+    /// Addresses that small probes were sent to.
+    pub small_sent: BTreeSet<SocketAddr>,
     /// Addresses that large probes were sent to; the group is one.
     pub large_sent: BTreeSet<SocketAddr>,
     pub heard: Heard,
@@ -109,6 +111,7 @@ pub fn observe(options: &LinkOptions) -> Result<Observations, String> {
         io,
         named,
         refused: Vec::new(),
+        small_sent: BTreeSet::new(),
         large_sent: BTreeSet::new(),
     };
     for (at_ms, with_large) in ROUNDS_MS {
@@ -122,6 +125,7 @@ pub fn observe(options: &LinkOptions) -> Result<Observations, String> {
         not_joined,
         named: watch.named,
         refused: watch.refused,
+        small_sent: watch.small_sent,
         large_sent: watch.large_sent,
         heard: watch.hearing.heard,
         kernel_drops: watch.io.datagram_stats().kernel_drops,
@@ -138,6 +142,7 @@ struct Watch {
     io: PollIo,
     named: Vec<Named>,
     refused: Vec<Refused>,
+    small_sent: BTreeSet<SocketAddr>,
     large_sent: BTreeSet<SocketAddr>,
 }
 
@@ -205,7 +210,9 @@ impl Watch {
             Ok(_) if is_large => {
                 self.large_sent.insert(to);
             }
-            Ok(_) => {}
+            Ok(_) => {
+                self.small_sent.insert(to);
+            }
             // Nothing else is sent here: the next round has room.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => self.refused(to, is_large, &error),

@@ -6,7 +6,7 @@
 use netcluster::link::keys::{ControlSealer, Keys};
 use netcluster::link::peer_id::Session;
 use netcluster_wire::link::limits::{
-    CONTROL_HEADER_BYTES, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES, NONCE_BYTES, TAG_BYTES,
+    CONTROL_HEADER_BYTES, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES, NONCE_BYTES, SESSION_BYTES, TAG_BYTES,
 };
 use netcluster_wire::link::{ControlHeader, ControlKind, Probe};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -54,14 +54,15 @@ impl Prober {
         let mut nonce = Nonce::default();
         self.random.fill(&mut nonce).ok()?;
         let tag_bytes = self.sealer.tag_bytes();
-        let padding_bytes = datagram_bytes - CONTROL_HEADER_BYTES - NONCE_BYTES - tag_bytes;
+        let head_bytes = CONTROL_HEADER_BYTES + NONCE_BYTES + SESSION_BYTES;
+        let padding_bytes = datagram_bytes - head_bytes - tag_bytes;
         let mut datagram = Vec::with_capacity(datagram_bytes);
         let (key_id, counter) = (self.sealer.key_id(), self.sealer.counter());
         ControlHeader::new(ControlKind::Probe, key_id, &self.session, counter).write(&mut datagram);
-        Probe { nonce, padding_bytes }.encode(&mut datagram);
+        Probe { nonce, to: Session::default(), padding_bytes }.encode(&mut datagram);
         datagram.resize(datagram_bytes, 0);
         let (header, rest) = datagram.split_at_mut(CONTROL_HEADER_BYTES);
-        let (body, tag) = rest.split_at_mut(NONCE_BYTES + padding_bytes);
+        let (body, tag) = rest.split_at_mut(NONCE_BYTES + SESSION_BYTES + padding_bytes);
         self.sealer.seal(header, body, tag);
         Some((nonce, datagram))
     }

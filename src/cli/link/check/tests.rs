@@ -14,6 +14,8 @@ use super::observe::{Named, Observations, Refused};
 use super::print::as_page;
 use super::prober::{Prober, SMALL_PROBE_BYTES};
 
+mod beside_a_broker;
+
 const GROUP: &str = "239.255.44.54:4454";
 const HERE: &str = "10.0.0.1:5000";
 const LARGE: usize = 1372;
@@ -72,12 +74,18 @@ fn broker(keys: &Keys, number: u8, change: impl FnOnce(&mut LinkConfig)) -> Link
 struct Network {
     multicast_there: bool,
     multicast_here: bool,
-    unicast: bool,
+    unicast_there: bool,
+    unicast_here: bool,
     longest: usize,
 }
 
-const GOOD: Network =
-    Network { multicast_there: true, multicast_here: true, unicast: true, longest: 9000 };
+const GOOD: Network = Network {
+    multicast_there: true,
+    multicast_here: true,
+    unicast_there: true,
+    unicast_here: true,
+    longest: 9000,
+};
 
 /// A check without sockets: what it would have seen.
 struct Trial {
@@ -100,6 +108,7 @@ impl Trial {
                 not_joined: None,
                 named: Vec::new(),
                 refused: Vec::new(),
+                small_sent: [options.group].into(),
                 large_sent: [options.group].into(),
                 heard: Default::default(),
                 kernel_drops: 0,
@@ -132,10 +141,15 @@ impl Trial {
         for is_large in [false, true] {
             for way in [Way::Group, Way::Address(from)] {
                 let is_multicast = way == Way::Group;
-                let reaches = if is_multicast { network.multicast_there } else { network.unicast };
+                let reaches =
+                    if is_multicast { network.multicast_there } else { network.unicast_there };
                 let datagram = self.probe(way, is_large);
-                if !is_multicast && is_large {
-                    self.seen.large_sent.insert(from);
+                if !is_multicast {
+                    let sent = match is_large {
+                        true => &mut self.seen.large_sent,
+                        false => &mut self.seen.small_sent,
+                    };
+                    sent.insert(from);
                 }
                 if !reaches || datagram.len() > network.longest {
                     continue;
@@ -153,7 +167,7 @@ impl Trial {
         while let Some(transmit) = link.poll_transmit(2) {
             let (is_heard, multicast) = match transmit.to {
                 To::Group(_) => (network.multicast_here, true),
-                To::Addr(_) => (network.unicast, false),
+                To::Addr(_) => (network.unicast_here, false),
             };
             if is_heard {
                 self.hearing.datagram(self.now, transmit.bytes, from, multicast);
@@ -251,8 +265,18 @@ fn multicast_that_works_one_way_is_told_by_its_direction() {
 fn a_broker_whose_unicast_does_not_come_through_is_a_problem() {
     let keys = key(1);
     let mut trial = Trial::new(options(&keys));
-    trial.meet(&mut broker(&keys, 2, |_| {}), "10.0.0.2:4000", Network { unicast: false, ..GOOD });
+    let network = Network { unicast_here: false, ..GOOD };
+    trial.meet(&mut broker(&keys, 2, |_| {}), "10.0.0.2:4000", network);
     is(&trial.only(), Level::Problem, "no-answer", "db2 (10.0.0.2:4000) is heard, but does not");
+}
+
+/// What is asked by multicast is answered by unicast: it was taken for a way that works.
+#[test]
+fn a_broker_that_hears_no_unicast_is_a_problem_although_it_answers() {
+    let mut trial = Trial::new(options(&key(1)));
+    let network = Network { unicast_there: false, ..GOOD };
+    trial.meet(&mut broker(&key(1), 2, |_| {}), "10.0.0.2:4000", network);
+    is(&trial.only(), Level::Problem, "unicast-out", "not what is sent to it alone");
 }
 
 #[test]

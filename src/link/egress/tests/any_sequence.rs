@@ -47,14 +47,16 @@ impl Run {
         let mut random = Random(seed);
         let slots = 2 + random.below(12) as usize;
         let mut config = config(slots);
+        config.datagram_bytes += [0, 140, 3_000][random.below(3) as usize];
+        config.history_bytes = slots * config.datagram_bytes;
         if sealed {
             config.keys = keys();
         }
         Run {
             random,
             egress: Egress::new(STREAM, &config),
+            ring_bytes: config.history_bytes,
             config,
-            ring_bytes: slots * DATAGRAM_BYTES,
             channels: ["a", "some channel", &"long".repeat(60)].map(channel).into(),
             ordinal: 0,
             emitted: Vec::new(),
@@ -66,13 +68,14 @@ impl Run {
     }
 
     fn step(&mut self) {
-        match self.random.below(12) {
+        match self.random.below(13) {
             0..4 => self.emit_run(),
             4 => self.emit_pieces(),
             5 => self.skip(),
             6 if self.random.one_in(2) => self.join(),
             6 | 7 => self.repair(),
             8 => self.free(),
+            9 => self.resize(),
             _ => self.batch(),
         }
         self.blocked += usize::from(self.egress.is_blocked());
@@ -142,6 +145,12 @@ impl Run {
         self.egress.set_needed(needed);
     }
 
+    fn resize(&mut self) {
+        let room = (self.config.datagram_bytes - DATAGRAM_BYTES) as u64;
+        let bytes = DATAGRAM_BYTES + self.random.below(room + 1) as usize;
+        self.egress.set_datagram_bytes(bytes);
+    }
+
     fn batch(&mut self) {
         let next = self.egress.next();
         let limit = match self.random.below(3) {
@@ -154,7 +163,7 @@ impl Run {
         let Some(batch) = self.egress.next_batch(limit, most) else {
             assert!(
                 limit <= next.number
-                    || most <= DATAGRAM_BYTES
+                    || most <= self.config.datagram_bytes
                     || before == 0
                     || !self.egress.unsent()
             );
@@ -166,7 +175,7 @@ impl Run {
         let datagrams: Vec<Vec<u8>> =
             batch.bytes.chunks(batch.segment).map(<[u8]>::to_vec).collect();
         assert_eq!(datagrams.len(), batch.datagrams as usize);
-        assert!(datagrams.len() == 1 || batch.segment == DATAGRAM_BYTES);
+        assert!(batch.segment <= self.config.datagram_bytes);
         // What the heartbeat before told of it holds.
         assert_eq!(header(&datagrams[0]).ordinal.get(), next.ordinal);
         let mut taken = datagrams.len();
@@ -178,8 +187,9 @@ impl Run {
                 assert!(self.egress.datagram(first + at as u64).is_none());
                 assert_eq!(header(datagram).number.get(), first + at as u64);
             }
-            if let Some(again) = self.egress.next_batch(u64::MAX, DATAGRAM_BYTES) {
-                let again = again.bytes.to_vec();
+            let most = self.config.datagram_bytes;
+            if let Some(again) = self.egress.next_batch(u64::MAX, most) {
+                let again = again.bytes[..again.segment].to_vec();
                 assert!(datagrams.get(taken).is_none_or(|datagram| *datagram == again));
                 self.egress.unsend(first);
             }
