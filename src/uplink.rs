@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use netcluster_platform::Snapshots;
 use netcluster_platform::datagram::{DatagramConfig, DatagramInfo, DatagramSockets};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -76,7 +77,15 @@ pub fn open(
         receive_buffer_bytes: info.receive_buffer_bytes as u64,
         ..LinkIo::default()
     };
-    Ok(LinkStart { config, session, entropy: Box::new(entropy), sockets, about, addresses })
+    let snapshots = match Snapshots::watch() {
+        Ok(snapshots) => Some(snapshots),
+        Err(error) => {
+            tracing::debug!(%error, "whether this machine is restored or cloned is not noticed");
+            None
+        }
+    };
+    let entropy = Box::new(entropy);
+    Ok(LinkStart { config, session, entropy, sockets, about, addresses, snapshots })
 }
 
 fn report(options: &LinkOptions, info: &DatagramInfo) {

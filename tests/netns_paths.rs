@@ -7,6 +7,7 @@
 mod hosts;
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 
 use hosts::{
@@ -128,6 +129,15 @@ fn groups_are_joined_anew_when_the_interface_changes_poll() {
     interfaces_change("poll");
 }
 
+/// A command that looks names up in this table.
+fn with_hosts(table: &Path, serve: &Command) -> Command {
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["--mount", "sh", "-c"]);
+    wrapped.arg("mount --bind \"$0\" /etc/hosts && exec \"$@\"").arg(table);
+    wrapped.arg(serve.get_program()).args(serve.get_args());
+    wrapped
+}
+
 /// The brokers of three hosts that name each other, where multicast is dropped.
 fn unicast_alone(backend: &str, group: &str, names: bool, sealed: bool) {
     let Some(site) = Site::new(3) else { return };
@@ -158,16 +168,9 @@ fn unicast_alone(backend: &str, group: &str, names: bool, sealed: bool) {
     if sealed {
         options.extend(["--key-file", &key]);
     }
-    let with_table = |serve: Command| {
-        let mut wrapped = Command::new("unshare");
-        wrapped.args(["--mount", "sh", "-c"]);
-        wrapped.arg("mount --bind \"$0\" /etc/hosts && exec \"$@\"").arg(&table);
-        wrapped.arg(serve.get_program()).args(serve.get_args());
-        wrapped
-    };
     let brokers: Vec<_> = (0..3)
         .map(|host| match names {
-            true => site.broker_by(host, backend, &options, with_table),
+            true => site.broker_by(host, backend, &options, |serve| with_hosts(&table, &serve)),
             false => site.broker(host, backend, &options),
         })
         .collect();
@@ -179,6 +182,34 @@ fn unicast_alone(backend: &str, group: &str, names: bool, sealed: bool) {
 #[test]
 fn named_peers_are_reached_by_unicast_where_there_is_no_multicast() {
     unicast_alone(any_backend(), GROUP_V4, true, true);
+}
+
+/// What is emitted as soon as a broker is ready reaches a peer that has a name.
+fn first_events_for_a_name(backend: &str) {
+    if !backends().contains(&backend) {
+        return;
+    }
+    let Some(site) = Site::new(2) else { return };
+    site.forbid_multicast();
+    let table = format!("127.0.0.1 localhost\n{} listener.test\n", site.host(1).v4());
+    let table = site.file("hosts", &table);
+    let other = site.broker(1, backend, &["--link", GROUP_V4]);
+    let listener = other.listener();
+    let options = ["--link", GROUP_V4, "--peer", "listener.test:4454"];
+    let broker = site.broker_by(0, backend, &options, |serve| with_hosts(&table, &serve));
+    let emitter = broker.client();
+    count(&emitter, 0..500);
+    listener.take_counts(1, 500);
+}
+
+#[test]
+fn first_events_reach_a_named_peer_uring() {
+    first_events_for_a_name("uring");
+}
+
+#[test]
+fn first_events_reach_a_named_peer_poll() {
+    first_events_for_a_name("poll");
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn good_body(kind: ControlKind, choices: &mut Choices<'_>, out: &mut Vec<u8>) {
             let places: Vec<Place> = (0..count).map(place).collect();
             match kind {
                 ControlKind::Joined => {
-                    Joined::encode(&to, 5, count as u16 + 1, number, &places, out)
+                    Joined::encode(&to, 5, count as u16 + 1, (number, 7), &places, out)
                 }
                 _ => Leave::encode(&places, out),
             }

@@ -128,7 +128,9 @@ impl Mallory {
         self.own_version = self.own_version.saturating_add(u32::from(flags >> 4) + 1);
         let own_version = if flags == 255 { u32::MAX } else { self.own_version };
         self.seal(kind, |out| match kind {
-            ControlKind::Joined => Joined::encode(&to, version, total, first, &places(), out),
+            ControlKind::Joined => {
+                Joined::encode(&to, version, total, (first, first), &places(), out)
+            }
             ControlKind::Leave => Leave::encode(&places(), out),
             ControlKind::Heartbeat => {
                 let beat = |&(stream, next, tail, ordinal)| {
@@ -165,6 +167,7 @@ impl Mallory {
                 hears_multicast: flags & 1 != 0,
                 fresh: flags & 2 != 0,
                 groups: if flags & 4 != 0 { u64::MAX } else { first },
+                time_ns: first,
             }
             .encode(out),
             ControlKind::Probe => {
@@ -181,7 +184,8 @@ impl Mallory {
         self.own_version += 1;
         let (to, version) = (self.victim.unwrap_or_default(), self.own_version);
         self.seal(ControlKind::Interest, |out| {
-            Interest { to, version, hears_multicast, fresh: true, groups: u64::MAX }.encode(out);
+            let (fresh, groups, time_ns) = (true, u64::MAX, 0);
+            Interest { to, version, hears_multicast, fresh, groups, time_ns }.encode(out);
         })
     }
 
@@ -195,7 +199,8 @@ impl Mallory {
         self.numbers = [start; 8];
         let (to, version) = (self.victim.unwrap_or_default(), self.version);
         self.seal(ControlKind::Joined, |out| {
-            Joined::encode(&to, version, places.len() as u16, start, &places, out);
+            let times = (u64::MAX, start);
+            Joined::encode(&to, version, places.len() as u16, times, &places, out);
         })
     }
 

@@ -38,6 +38,7 @@ pub mod service;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod slice;
+mod snapshots;
 #[cfg(target_os = "linux")]
 mod uring;
 
@@ -59,5 +60,6 @@ pub use output::wait_until_unread;
 pub use poll::{PollConfig, PollIo};
 pub use pool::{BufferIndex, BufferPool, MAX_BUFFER_BYTES, MAX_BUFFERS, PAGE_BYTES};
 pub use slice::{MAX_CHUNK_BYTES, Slice};
+pub use snapshots::Snapshots;
 #[cfg(target_os = "linux")]
 pub use uring::{Unsupported, UringConfig, UringIo};

@@ -111,6 +111,7 @@ impl fmt::Display for Gone {
             Gone::Left => "it said goodbye",
             Gone::Silent => "nothing was heard of it for too long",
             Gone::Restarted => "it came back with another session",
+            Gone::Renewed => "this machine was restored or cloned, the session is a new one",
         })
     }
 }
@@ -124,4 +125,6 @@ pub enum Gone {
     Silent,
     /// It came back with another session.
     Restarted,
+    /// The own session is another one.
+    Renewed,
 }

@@ -174,6 +174,7 @@ impl Link {
                 hears_multicast: peer.told.hears,
                 fresh: peer.told.fresh,
                 groups: peer.told.groups,
+                time_ns: now_ns,
             };
             self.mail.post_to(ControlKind::Interest, peer.address, |out| interest.encode(out));
         }
@@ -237,7 +238,7 @@ impl Link {
             self.forget_unwanted();
             self.fit_streams();
         }
-        self.answer_interest(now_ns, slot);
+        self.answer_interest(now_ns, slot, interest.time_ns);
         self.run_path_size(now_ns, slot);
     }
 
@@ -262,7 +263,7 @@ impl Link {
         }
     }
 
-    fn answer_interest(&mut self, now_ns: u64, slot: usize) {
+    fn answer_interest(&mut self, now_ns: u64, slot: usize, echo_ns: u64) {
         let Some(peer) = self.peers.at(slot) else { return };
         let places: Vec<Place> =
             peer.wants.joined.iter().map(|&(stream, at)| place(stream, at)).collect();
@@ -273,7 +274,7 @@ impl Link {
         let chunks = places.chunks(MAX_ENTRIES).chain(places.is_empty().then_some(&places[..]));
         for chunk in chunks {
             self.mail.post_to(ControlKind::Joined, address, |out| {
-                Joined::encode(&session, version, total, age_ns, chunk, out);
+                Joined::encode(&session, version, total, (echo_ns, age_ns), chunk, out);
             });
         }
     }
@@ -311,8 +312,9 @@ impl Link {
             })
             .collect();
         streams.sort_unstable_by_key(|(stream, _)| *stream);
-        // It was told of this interest first at that time, so it is not older.
-        let born_ns = told.since_ns().saturating_sub(joined.age_ns);
+        // It said how old it is after that interest was sent, so it is not older; and
+        // not later than now, whatever it says.
+        let born_ns = joined.echo_ns.min(now_ns).saturating_sub(joined.age_ns);
         self.tell_missed(slot, &streams, born_ns);
         self.take_places(now_ns, slot, &streams);
         self.note_unwanted(slot);

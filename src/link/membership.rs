@@ -318,7 +318,7 @@ impl Link {
 
     /// Forgets a peer, and tells the listeners of its streams if it did not say
     /// how they end.
-    fn bury(&mut self, now_ns: u64, slot: usize, why: Gone) {
+    pub(super) fn bury(&mut self, now_ns: u64, slot: usize, why: Gone) {
         let Some(mut peer) = self.peers.remove(slot) else { return };
         let node = peer.identity.node;
         let streams = peer.incoming.iter().map(|incoming| incoming.stream);

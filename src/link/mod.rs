@@ -25,7 +25,8 @@
 //!   `departed`: who is there.
 //!   `neighbours`, `unanswered`, `unlinked`: who of them is not, for others or at all.
 //! - `local`, `joining`, `discovery`: who wants what, and from where on.
-//! - `receive`, `dispatch`, `timeout`, `sending`, `ending`: the parts of [`Link`].
+//! - `receive`, `dispatch`, `timeout`, `sending`, `renewal`, `ending`: the parts of
+//!   [`Link`].
 //!
 //! Invariant: nothing of a peer is used that was not opened with its session's
 //! keys, and nothing of a session that did not answer our challenge.
@@ -62,6 +63,7 @@ mod peers;
 mod probe;
 mod proof;
 mod receive;
+mod renewal;
 pub mod repair;
 mod report;
 mod sending;

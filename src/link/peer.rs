@@ -141,11 +141,6 @@ impl Told {
         self.retry_ns = INTEREST_RETRY_NS;
     }
 
-    /// When this version was sent first.
-    pub fn since_ns(&self) -> u64 {
-        self.since_ns
-    }
-
     /// Whether to send it now; then it counts as sent.
     pub fn is_due(&mut self, now_ns: u64) -> bool {
         let is_due = !self.is_confirmed && self.next_ns <= now_ns;

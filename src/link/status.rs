@@ -47,6 +47,9 @@ pub struct LinkCounters {
     pub silent: u64,
     /// Peers that came back with a new session.
     pub restarted: u64,
+    /// Sessions of this broker that were begun since the machine was restored or
+    /// cloned.
+    pub renewed: u64,
     /// Peers that answered from another address than before.
     pub moved: u64,
     /// Handshakes pushed out by newer ones.

@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use netcluster_platform::datagram::is_too_long;
-use netcluster_platform::{Datagrams, Io, Slice};
+use netcluster_platform::{Datagrams, Io, Slice, Snapshots};
 use netcluster_wire::Pattern;
 
 use crate::connection::Blocker;
@@ -63,6 +63,8 @@ pub struct LinkStart<S> {
     pub about: LinkIo,
     /// Addresses of unicast peers, as they are resolved: always all of them.
     pub addresses: Option<Addresses>,
+    /// Whether this machine is another one than before.
+    pub snapshots: Option<Snapshots>,
 }
 
 /// The link, as its shard keeps it.
@@ -81,6 +83,7 @@ pub(super) struct LinkDriver {
     /// Events, and gaps among them, that wait for routes; their streams are held.
     pub(super) postponed: VecDeque<LinkEvent>,
     addresses: Option<Addresses>,
+    snapshots: Option<Snapshots>,
     about: LinkIo,
     /// The socket has no room.
     blocked: bool,
@@ -110,6 +113,9 @@ impl<I: Io> Shard<I> {
         if let Some(addresses) = &start.addresses {
             addresses.wake(self.io.waker());
         }
+        if let Some(snapshots) = &start.snapshots {
+            snapshots.wake(self.io.waker());
+        }
         let mut link = Link::new(start.config, start.session, start.entropy, self.now_ns);
         link.set_interface_limit(self.now_ns, self.io.max_datagram_bytes());
         self.link = Some(Box::new(LinkDriver {
@@ -121,6 +127,7 @@ impl<I: Io> Shard<I> {
             missed: Vec::new(),
             postponed: VecDeque::new(),
             addresses: start.addresses,
+            snapshots: start.snapshots,
             about: start.about,
             blocked: false,
             more: false,
@@ -129,13 +136,21 @@ impl<I: Io> Shard<I> {
             unusable: None,
         }));
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
-        self.take_addresses();
+        self.look_outside();
         Ok(())
     }
 
-    /// Takes the addresses that the names of peers have resolved to.
-    pub(super) fn take_addresses(&mut self) {
+    /// Looks whether this machine is another one, and at the addresses that the
+    /// names of peers have resolved to: what threads have noticed that wake this
+    /// shard.
+    pub(super) fn look_outside(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
+        if driver.snapshots.as_ref().is_some_and(Snapshots::has_changed) {
+            tracing::warn!(
+                "this machine was restored from a snapshot or cloned: the link begins a new session"
+            );
+            driver.link.renew(self.now_ns);
+        }
         if let Some(latest) = driver.addresses.as_ref().and_then(Addresses::latest) {
             let Resolved { addresses, unresolved } = latest;
             driver.link.set_unicast_peers(self.now_ns, addresses, unresolved);
@@ -415,7 +430,7 @@ impl<I: Io> Shard<I> {
     /// Looks at the interface.
     pub(super) fn check_link(&mut self) {
         self.look_at_interface();
-        self.take_addresses();
+        self.look_outside();
         self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
     }
 

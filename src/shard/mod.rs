@@ -348,7 +348,7 @@ impl<I: Io> Shard<I> {
             Completion::DatagramsWritable => self.datagrams_writable(),
             Completion::Woken => {
                 self.take_listener();
-                self.take_addresses();
+                self.look_outside();
             }
         }
     }

@@ -151,6 +151,7 @@ impl SimCluster {
             sockets,
             about: LinkIo::default(),
             addresses: None,
+            snapshots: None,
         };
         let broker =
             SimBroker::on(net.clone(), member.shards, shard, member.max_memory_bytes, Some(link));

@@ -230,3 +230,52 @@ fn noise_brings_nobody_down() {
         }
     });
 }
+
+/// Without a key whoever knows a session can speak in its name, from an address that
+/// is not its own: the address gets no more than came from it, no data at all, and
+/// nobody misses anything.
+#[test]
+fn whoever_says_that_a_peer_has_moved_directs_nothing_to_a_victim() {
+    for_seeds("whoever_says_that_a_peer", 4, |seed| {
+        let mut random = Random::new(seed, 64);
+        let member = SimMember { unicast: vec![0, 1, 2], ..SimMember::default() };
+        let mut faults = NetworkFaults::lan();
+        faults.path.loss_per_million = random.one_of(&[0, 20_000]);
+        let mut world = World::new(seed, 3, faults, &member);
+        world.cluster.network.set_tap(400);
+        for at in 0..3 {
+            world.listener(at, "c", &["**"]);
+        }
+        let emitters: Vec<_> = (0..3).map(|at| world.emitter(at, "c")).collect();
+        let victim = SocketAddr::new(SimCluster::address(77), 999);
+        let (mut seen, mut bytes_in, mut bytes_out) = (Vec::new(), 0, 0);
+        for _ in 0..200 {
+            for &emitter in &emitters {
+                for _ in 0..random.below(4) {
+                    world.emit(emitter, "a", random.below(1_500) as usize);
+                }
+            }
+            world.run(Duration::from_millis(1));
+            for tapped in world.cluster.network.tapped() {
+                let kind = tapped.bytes[2];
+                if tapped.to == victim {
+                    let handshake = [0x10, 0x11, 0x12];
+                    assert!(handshake.contains(&kind), "kind {kind:#x} to the victim");
+                    bytes_out += tapped.bytes.len();
+                } else if !matches!(kind, 0x01 | 0x18) {
+                    // Neither data nor a goodbye, which would be believed.
+                    seen.push(tapped);
+                }
+            }
+            for _ in 0..random.below(6) {
+                let at = random.below(seen.len() as u64) as usize;
+                let to = SocketAddr::new(SimCluster::address(random.below(3) as usize), 4454);
+                bytes_in += seen[at].bytes.len();
+                world.cluster.network.inject(to, victim, &seen[at].bytes);
+            }
+        }
+        world.finish();
+        assert!(bytes_in > 10_000, "nothing was put to the test");
+        assert!((1..=bytes_in).contains(&bytes_out), "{bytes_out} bytes for {bytes_in}");
+    });
+}

@@ -261,6 +261,45 @@ fn the_first_events_of_a_fresh_broker_reach_its_peers() {
     });
 }
 
+/// A burst of a broker that is started, or started again, where much is lost: who
+/// listened before hears it or is told, although nothing follows it.
+#[test]
+fn the_first_burst_of_a_broker_is_heard_or_told_whatever_is_lost() {
+    for_seeds("the_first_burst", 24, |seed| {
+        let mut random = Random::new(seed, 18);
+        let machines = 2 + random.below(3) as usize;
+        let mut faults = NetworkFaults::lan();
+        faults.path.loss_per_million = random.one_of(&[50_000, 150_000, 300_000]);
+        let member = member(&mut random);
+        let mut world = World::empty(seed, machines, Faults::default(), faults);
+        for at in 1..machines {
+            world.cluster.start(at, &member);
+        }
+        world.settle();
+        for at in 1..machines {
+            world.listener(at, "c", &["**"]);
+        }
+        world.excuse_all_of(0);
+        // Sometimes it knows whom to look for.
+        let unicast = if random.chance(50) { (1..machines).collect() } else { Vec::new() };
+        let sender = SimMember { unicast, ..member };
+        for _ in 0..3 {
+            world.cluster.start(0, &sender);
+            world.run(Duration::from_millis(random.below(700)));
+            let emitter = world.emitter(0, "c");
+            for _ in 0..1 + random.below(100) {
+                world.emit(emitter, "a", random.below(200) as usize);
+            }
+            world.finish();
+            world.forget_clients(0);
+            world.cluster.stop(0);
+            while world.cluster.brokers[0].is_some() {
+                world.run(Duration::from_millis(5));
+            }
+        }
+    });
+}
+
 /// Once a client's question is answered with nobody missing, it misses nothing
 /// that is emitted anywhere from then on.
 #[test]

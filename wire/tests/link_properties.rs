@@ -130,20 +130,19 @@ fn bodies() -> impl Strategy<Value = (ControlKind, Vec<u8>)> {
         (id(), id(), 0..2000usize).prop_map(move |(nonce, to, padding_bytes)| {
             body(ControlKind::Probe, &|out| Probe { nonce, to, padding_bytes }.encode(out))
         }),
-        (id(), any::<u32>(), any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
-            move |(to, version, hears_multicast, fresh, groups)| {
-                let interest = Interest { to, version, hears_multicast, fresh, groups };
+        (id(), any::<u32>(), any::<bool>(), any::<bool>(), any::<u64>(), numbers()).prop_map(
+            move |(to, version, hears_multicast, fresh, groups, time_ns)| {
+                let interest = Interest { to, version, hears_multicast, fresh, groups, time_ns };
                 body(ControlKind::Interest, &|out| interest.encode(out))
             }
         ),
-        (id(), any::<u32>(), 0..100u16, numbers(), vec(places(), 0..=MAX_ENTRIES)).prop_map(
-            move |(to, version, more, age_ns, places)| {
+        (id(), any::<u32>(), 0..100u16, any::<(u64, u64)>(), vec(places(), 0..=MAX_ENTRIES))
+            .prop_map(move |(to, version, more, times, places)| {
                 let total = places.len() as u16 + more;
                 body(ControlKind::Joined, &|out| {
-                    Joined::encode(&to, version, total, age_ns, &places, out);
+                    Joined::encode(&to, version, total, times, &places, out);
                 })
-            }
-        ),
+            }),
         vec(places(), 0..=MAX_ENTRIES)
             .prop_map(move |places| body(ControlKind::Leave, &|out| Leave::encode(&places, out))),
         (numbers(), vec(beats(), 0..=MAX_ENTRIES)).prop_map(move |(time_ns, beats)| {

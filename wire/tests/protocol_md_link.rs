@@ -208,12 +208,14 @@ fn control_body(example: &Example<'_>, kind: ControlKind, out: &mut Vec<u8>) {
             hears_multicast: yes(example.get("hears_multicast")),
             fresh: yes(example.get("fresh")),
             groups: example.number("groups"),
+            time_ns: example.number("time_ns"),
         }
         .encode(out),
         ControlKind::Joined => {
             let (version, total) = (example.number("version"), example.number("total"));
-            let (to, age_ns) = (example.bytes("to"), example.number("age_ns"));
-            link::Joined::encode(&to, version as u32, total as u16, age_ns, &places(), out);
+            let times = (example.number("echo_ns"), example.number("age_ns"));
+            let to = example.bytes("to");
+            link::Joined::encode(&to, version as u32, total as u16, times, &places(), out);
         }
         ControlKind::Leave => link::Leave::encode(&places(), out),
         ControlKind::Heartbeat => {

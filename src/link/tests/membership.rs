@@ -347,3 +347,37 @@ fn a_late_sign_of_the_old_session_does_not_keep_the_new_one_out() {
     assert_eq!(mesh.nodes[1].ups, 3);
     assert!(mesh.nodes[1].warnings.is_empty(), "{:?}", mesh.nodes[1].warnings);
 }
+
+#[test]
+fn a_machine_that_was_restored_begins_a_new_session_and_uses_no_nonce_twice() {
+    let audit = crate::link::keys::audit::Audit::start();
+    let mut mesh = Mesh::new(1);
+    for index in 0..3 {
+        mesh.start(crate::link::LinkConfig { keys: key(1), ..config(index) });
+        mesh.listen(index, CHANNEL);
+    }
+    mesh.run_ms(500);
+    mesh.emit(0, CHANNEL, 100);
+    mesh.run_ms(100);
+    let sealed = audit.sealed();
+    // In the midst of what it sends, and of what it has not sent.
+    mesh.emit(0, CHANNEL, 100);
+    let (now_ns, before) = (mesh.now_ns, mesh.nodes[0].link.session);
+    mesh.nodes[0].link.renew(now_ns);
+    assert_ne!(mesh.nodes[0].link.session, before);
+    mesh.emit(0, CHANNEL, 50);
+    mesh.run_ms(500);
+    assert!(audit.sealed().0 > sealed.0, "with other keys");
+    assert_eq!(mesh.nodes[0].downs, [Gone::Renewed; 2]);
+    for index in 1..3 {
+        assert_eq!(mesh.nodes[index].downs, [Gone::Restarted]);
+        let (events, losses) = mesh.seen(index, 0, CHANNEL);
+        assert_eq!(events, (1..=100).chain(201..=250).collect::<Vec<_>>());
+        assert_eq!(losses, [None]);
+        // The others' events go on as well, behind a notice.
+        mesh.emit(index, CHANNEL, 5);
+    }
+    mesh.run_ms(100);
+    assert_eq!(mesh.seen(0, 1, CHANNEL), ((1..=5).collect(), vec![None]));
+    mesh.assert_seen(2, 1, CHANNEL, 1..=5);
+}

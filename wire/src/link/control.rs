@@ -128,8 +128,8 @@ impl<'a> Control<'a> {
             Control::Interest(interest) => interest.encode(out),
             Control::Joined(joined) => {
                 let places: Vec<_> = joined.places.iter().collect();
-                let Joined { to, version, total, age_ns, .. } = joined;
-                Joined::encode(to, *version, *total, *age_ns, &places, out);
+                let Joined { to, version, total, echo_ns, age_ns, .. } = joined;
+                Joined::encode(to, *version, *total, (*echo_ns, *age_ns), &places, out);
             }
             Control::Heartbeat(heartbeat) => {
                 let beats: Vec<_> = heartbeat.beats.iter().collect();
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_joined_has_no_more_places_than_in_total() {
         let mut body = Vec::new();
-        Joined::encode(&[1; 16], 2, 1, 3, &[Place::default()], &mut body);
+        Joined::encode(&[1; 16], 2, 1, (3, 4), &[Place::default()], &mut body);
         assert!(Joined::decode(&body).is_ok());
         body[22] = 0;
         assert_eq!(Joined::decode(&body), Err(BodyError::Count(0)));

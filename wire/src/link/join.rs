@@ -1,8 +1,9 @@
 //! Who wants what: interest, joined, leave.
 //!
 //! ```text
-//!  interest  0 to (16) | 16 version u32 | 20 flags u32 | 24 groups u64
-//!  joined    0 to (16) | 16 version u32 | 20 count u16 | 22 total u16 | 24 age_ns u64 | 32 places …
+//!  interest  0 to (16) | 16 version u32 | 20 flags u32 | 24 groups u64 | 32 time_ns u64
+//!  joined    0 to (16) | 16 version u32 | 20 count u16 | 22 total u16 | 24 echo_ns u64
+//!            | 32 age_ns u64 | 40 places …
 //!  leave     0 count u32 | 4 zero u32 | 8 places …
 //! ```
 //! The places are those of [`super::entries`].
@@ -26,6 +27,7 @@ struct InterestBytes {
     version: U32,
     flags: U32,
     groups: U64,
+    time_ns: U64,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -35,6 +37,7 @@ struct JoinedBytes {
     version: U32,
     count: U16,
     total: U16,
+    echo_ns: U64,
     age_ns: U64,
 }
 
@@ -45,8 +48,8 @@ struct LeaveBytes {
     zero: U32,
 }
 
-const _: () = assert!(size_of::<InterestBytes>() == 32);
-const _: () = assert!(size_of::<JoinedBytes>() == 32);
+const _: () = assert!(size_of::<InterestBytes>() == 40);
+const _: () = assert!(size_of::<JoinedBytes>() == 40);
 const _: () = assert!(size_of::<LeaveBytes>() == 8);
 const _: () = assert!(size_of::<JoinedBytes>() + MAX_ENTRIES * PLACE_BYTES <= MAX_BODY_BYTES);
 
@@ -64,6 +67,8 @@ pub struct Interest {
     pub fresh: bool,
     /// A bit for each group.
     pub groups: u64,
+    /// The sender's clock.
+    pub time_ns: u64,
 }
 
 impl Interest {
@@ -79,6 +84,7 @@ impl Interest {
             hears_multicast: head.flags.get() & INTEREST_HEARS != 0,
             fresh: head.flags.get() & INTEREST_FRESH != 0,
             groups: head.groups.get(),
+            time_ns: head.time_ns.get(),
         })
     }
 
@@ -91,6 +97,7 @@ impl Interest {
             version: U32::new(self.version),
             flags: U32::new(flags),
             groups: U64::new(self.groups),
+            time_ns: U64::new(self.time_ns),
         };
         out.extend_from_slice(head.as_bytes());
     }
@@ -106,6 +113,8 @@ pub struct Joined<'a> {
     /// Places in the whole answer; if these are fewer, other datagrams with the
     /// same version hold the rest.
     pub total: u16,
+    /// The clock in the interest that is answered.
+    pub echo_ns: u64,
     /// How long the sender's session has lasted.
     pub age_ns: u64,
     /// Where the receiver stands in streams of the sender.
@@ -124,8 +133,8 @@ impl<'a> Joined<'a> {
             return Err(BodyError::Count(usize::from(total)));
         }
         let places = Entries::decode(usize::from(count), rest)?;
-        let (version, age_ns) = (head.version.get(), head.age_ns.get());
-        Ok(Joined { to: head.to, version, total, age_ns, places })
+        let (echo_ns, age_ns) = (head.echo_ns.get(), head.age_ns.get());
+        Ok(Joined { to: head.to, version: head.version.get(), total, echo_ns, age_ns, places })
     }
 
     /// Appends the body.
@@ -136,7 +145,7 @@ impl<'a> Joined<'a> {
         to: &[u8; SESSION_BYTES],
         version: u32,
         total: u16,
-        age_ns: u64,
+        (echo_ns, age_ns): (u64, u64),
         places: &[Place],
         out: &mut Vec<u8>,
     ) {
@@ -146,6 +155,7 @@ impl<'a> Joined<'a> {
             version: U32::new(version),
             count: U16::new(places.len() as u16),
             total: U16::new(total),
+            echo_ns: U64::new(echo_ns),
             age_ns: U64::new(age_ns),
         };
         out.extend_from_slice(head.as_bytes());
