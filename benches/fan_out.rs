@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+use netcluster::budget::Budget;
 use netcluster::outbound::Outbound;
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};
@@ -44,7 +45,7 @@ fn push_and_send(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("fan_out/{title}"));
         for count in [1, 8, 64] {
             let mut queues: Vec<Outbound> =
-                (0..count).map(|_| Outbound::new(LIMIT_BYTES)).collect();
+                (0..count).map(|_| Outbound::new(LIMIT_BYTES, &Budget::new(usize::MAX))).collect();
             group.throughput(Throughput::Elements((RUNS * count) as u64));
             group.bench_function(BenchmarkId::new("queues", count), |bencher| {
                 bencher.iter(|| {

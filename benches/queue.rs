@@ -60,7 +60,7 @@ fn send_in_parts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue/runs apart, sent");
     group.throughput(Throughput::Elements(RUNS as u64));
     for (title, percent) in [("whole", 100), ("in parts of 70 %", 70)] {
-        let mut queue = Outbound::new(LIMIT_BYTES);
+        let mut queue = Outbound::new(LIMIT_BYTES, &Budget::new(usize::MAX));
         group.bench_function(title, |bencher| {
             bencher.iter(|| {
                 runs.iter().for_each(|run| queue.push(run));
@@ -80,7 +80,7 @@ fn send_pieces(criterion: &mut Criterion) {
         let end = |at| if at + 1 == count { event.len() } else { (at + 1) * part };
         let pieces: Vec<Slice> =
             (0..count).map(|at| Slice::pooled(event.clone(), at * part, end(at))).collect();
-        let mut queue = Outbound::new(LIMIT_BYTES);
+        let mut queue = Outbound::new(LIMIT_BYTES, &Budget::new(usize::MAX));
         group.throughput(Throughput::Elements(1));
         group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
             bencher.iter(|| {
@@ -100,7 +100,7 @@ fn copy_out(criterion: &mut Criterion) {
     for count in [1, 8] {
         let full = || -> Vec<Outbound> {
             let mut queues: Vec<Outbound> =
-                (0..count).map(|_| Outbound::new(LIMIT_BYTES)).collect();
+                (0..count).map(|_| Outbound::new(LIMIT_BYTES, &Budget::new(usize::MAX))).collect();
             for queue in &mut queues {
                 runs.iter().for_each(|run| queue.push(run));
             }
@@ -129,7 +129,7 @@ fn drop_oldest(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue/drop_oldest, frames per run");
     for frames in [1, 64] {
         let run = Slice::pooled(chunk.clone(), 0, frames * frame_bytes);
-        let mut queue = Outbound::new(LATEST_LIMIT_BYTES);
+        let mut queue = Outbound::new(LATEST_LIMIT_BYTES, &Budget::new(usize::MAX));
         group.throughput(Throughput::Elements(frames as u64));
         group.bench_function(BenchmarkId::from_parameter(frames), |bencher| {
             bencher.iter(|| {

@@ -2,7 +2,7 @@
 //!
 //! - `cached`: [`Routes::find`] of a name that was seen before, which is what a
 //!   run of frames costs.
-//! - `trie`: [`Trie::matches`], which is what the first event of a name costs
+//! - `trie`: [`Search::run`], which is what the first event of a name costs
 //!   after any change of subscriptions.
 //! - `none`: the same two of a name that no pattern matches. An emitter to nobody
 //!   must not pay for other people's patterns.
@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-use netcluster::routes::Routes;
+use netcluster::budget::Budget;
+use netcluster::routes::{CacheShare, Effort, Routes};
 use netcluster::target::Target;
 use netcluster::trie::Trie;
+use netcluster::trie::search::Search;
 use netcluster_wire::Pattern;
 
 const SEED: u64 = 1;
@@ -59,7 +61,8 @@ fn listeners(case: &Case, count: usize) -> impl Iterator<Item = (Pattern, Target
 }
 
 fn routes(case: &Case, count: usize) -> Routes {
-    let mut routes = Routes::new(SEED, None);
+    let (budget, share) = (Budget::new(usize::MAX), CacheShare::new(usize::MAX));
+    let mut routes = Routes::new(SEED, None, &budget, &share);
     for (pattern, target) in listeners(case, count) {
         routes.insert(&pattern, target);
     }
@@ -80,15 +83,16 @@ fn heard(criterion: &mut Criterion) {
         for count in PATTERNS {
             let name = (case.name)(count / 2).into_bytes();
             let mut routes = routes(case, count);
-            let id = routes.find(&name).expect("a good name");
+            let id = routes.find(&name, &mut Effort::default()).expect("a good name");
             assert_eq!(routes.get(id).targets(), [target(count / 2)]);
             group.bench_function(BenchmarkId::new("cached", count), |bencher| {
-                bencher.iter(|| routes.find(black_box(&name)));
+                let mut effort = Effort::default();
+                bencher.iter(|| routes.find(black_box(&name), &mut effort));
             });
             let mut trie = trie(case, count);
-            let mut found = Vec::new();
+            let mut search = Search::default();
             group.bench_function(BenchmarkId::new("trie", count), |bencher| {
-                bencher.iter(|| trie.matches(black_box(&name), &mut found));
+                bencher.iter(|| search.run(&mut trie, black_box(&name)).len());
             });
         }
         group.finish();
@@ -100,15 +104,16 @@ fn unheard(criterion: &mut Criterion) {
     let count = PATTERNS[PATTERNS.len() - 1];
     for case in &CASES[..2] {
         let mut routes = routes(case, count);
-        let id = routes.find(NOBODY).expect("a good name");
+        let id = routes.find(NOBODY, &mut Effort::default()).expect("a good name");
         assert!(routes.get(id).targets().is_empty());
         group.bench_function(BenchmarkId::new("cached", case.title), |bencher| {
-            bencher.iter(|| routes.find(black_box(NOBODY)));
+            let mut effort = Effort::default();
+            bencher.iter(|| routes.find(black_box(NOBODY), &mut effort));
         });
         let mut trie = trie(case, count);
-        let mut found = Vec::new();
+        let mut search = Search::default();
         group.bench_function(BenchmarkId::new("trie", case.title), |bencher| {
-            bencher.iter(|| trie.matches(black_box(NOBODY), &mut found));
+            bencher.iter(|| search.run(&mut trie, black_box(NOBODY)).len());
         });
     }
     group.finish();

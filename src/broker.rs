@@ -15,7 +15,7 @@ use std::thread;
 use netcluster_platform::datagram::DatagramSockets;
 use netcluster_platform::{
     BindError, BindOptions, Choice, Io, Kind, LocalListener, LocalSocket, Note, PollConfig, PollIo,
-    Waker, allowed_cores, choose, memory_total_bytes, own_user, pin_to_core,
+    Waker, allowed_cores, choose, give_back_memory, memory_total_bytes, own_user, pin_to_core,
 };
 
 use crate::budget::Budget;
@@ -43,7 +43,8 @@ pub struct BrokerConfig {
     pub pin: bool,
     /// The back end.
     pub backend: Choice,
-    /// Memory that queues may pin, in bytes; `None`: a quarter of the machine's.
+    /// Memory that clients may make the broker keep, in bytes; `None`: a quarter of the
+    /// machine's, or of the container's.
     pub max_memory_bytes: Option<usize>,
     /// Settings of the shards.
     pub shard: ShardConfig,
@@ -198,6 +199,7 @@ impl Broker {
             shutdown: Arc::new(AtomicBool::new(false)),
             successor: note.map_or_else(Successor::default, leave_in),
             about: Arc::new(about),
+            give_back: give_back_memory,
             log: Arc::clone(&config.log),
         };
         let pinned = (config.pin || usize::from(shards) == cores.len() && shards > 1)

@@ -1,13 +1,39 @@
-//! The memory that queues may pin beyond the receive pools: `--max-memory`.
+//! The memory that clients make the broker keep: `--max-memory`.
 //!
-//! Pools have a fixed size. What else an event can pin is copies (of what
-//! laggards hold, of heads that straddle two chunks) and the own buffers of
-//! large frames. Each is charged while it lives, whichever queues share it.
+//! Receive pools have a fixed size. What else a client can make the broker hold is
+//! charged here while it lives, by what it is for: what queues hold in memory of their
+//! own (copies, large frames, replies, their own lists), connections, patterns, and
+//! what the route caches remember.
+//!
+//! Events that are there must go somewhere, so a charge is never refused: who takes
+//! part in events is paused when [`Budget::is_exhausted`]. What clients ask to be kept
+//! for them, connections and patterns, may be refused instead, and must leave half of
+//! the limit to events: [`Budget::has_room_to_keep`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
+
+/// What keeping a chunk of its own takes besides its bytes: who holds it, how often.
+const OWN_BYTES: usize = 96;
+
+/// What may be kept for clients however small the limit: some hundred of them can
+/// connect, among them who wants to know what the memory is used for.
+const MIN_KEPT_BYTES: usize = 1 << 20;
+
+/// What memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Events and answers that wait.
+    Queues,
+    /// Connections.
+    Connections,
+    /// Channels, and who listens to what.
+    Patterns,
+    /// What was looked up.
+    Routes,
+}
 
 /// The budget of the whole broker. Cloning gives another handle to it.
 #[derive(Clone, Debug)]
@@ -19,26 +45,37 @@ pub struct Budget {
 struct Shared {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
+    /// The same by purpose.
+    used_for: [AtomicUsize; 4],
 }
 
 /// Bytes that are charged until this is dropped.
 #[derive(Debug)]
 pub struct Charge {
     budget: Budget,
+    purpose: Purpose,
     bytes: usize,
 }
 
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(limit_bytes: usize) -> Budget {
-        Budget { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicUsize::new(0) }) }
+        let shared =
+            Shared { limit_bytes, used_bytes: AtomicUsize::new(0), used_for: Default::default() };
+        Budget { shared: Arc::new(shared) }
     }
 
-    /// Charges `bytes`. Never refuses: what is already received must go
+    /// Charges `bytes` of a queue. Never refuses: what is already received must go
     /// somewhere; the caller asks [`Budget::is_exhausted`] and pauses emitters.
     pub fn charge(&self, bytes: usize) -> Charge {
-        self.shared.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Charge { budget: self.clone(), bytes }
+        self.charge_for(Purpose::Queues, bytes)
+    }
+
+    /// Charges `bytes` of something else. Never refuses.
+    pub fn charge_for(&self, purpose: Purpose, bytes: usize) -> Charge {
+        let mut charge = Charge { budget: self.clone(), purpose, bytes: 0 };
+        charge.set(bytes);
+        charge
     }
 
     /// Whether the limit is reached.
@@ -51,9 +88,27 @@ impl Budget {
         self.used_bytes().saturating_add(bytes) <= self.shared.limit_bytes
     }
 
+    /// Whether a client may have `bytes` more kept for it: connections and patterns
+    /// take half of the limit at the most, of which patterns leave a quarter to
+    /// connections; and while queues have used the limit up, an eighth more.
+    pub fn has_room_to_keep(&self, purpose: Purpose, bytes: usize) -> bool {
+        let limit_bytes = self.shared.limit_bytes;
+        let quarters = if purpose == Purpose::Connections { 4 } else { 3 };
+        let kept = self.used_for(Purpose::Connections) + self.used_for(Purpose::Patterns);
+        let kept = kept.saturating_add(bytes);
+        let most = limit_bytes.saturating_add(limit_bytes / 8);
+        kept <= MIN_KEPT_BYTES / 4 * quarters
+            || kept <= limit_bytes / 8 * quarters && self.used_bytes().saturating_add(bytes) <= most
+    }
+
     /// Bytes charged now.
     pub fn used_bytes(&self) -> usize {
         self.shared.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes charged now for one purpose.
+    pub fn used_for(&self, purpose: Purpose) -> usize {
+        self.shared.used_for[purpose as usize].load(Ordering::Relaxed)
     }
 
     /// The limit in bytes.
@@ -63,12 +118,34 @@ impl Budget {
 
     /// A chunk of its own, charged while any slice of it lives.
     pub fn own(&self, buffer: BytesMut) -> Bytes {
-        let charge = self.charge(buffer.capacity());
+        let charge = self.charge(buffer.capacity() + OWN_BYTES);
         charge.own(buffer)
     }
 }
 
 impl Charge {
+    /// Bytes that it stands for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A charge of nothing yet, for the same.
+    pub fn another(&self) -> Charge {
+        self.budget.charge_for(self.purpose, 0)
+    }
+
+    /// Charges so many bytes from now on.
+    pub fn set(&mut self, bytes: usize) {
+        let shared = &self.budget.shared;
+        for counter in [&shared.used_bytes, &shared.used_for[self.purpose as usize]] {
+            match bytes >= self.bytes {
+                true => counter.fetch_add(bytes - self.bytes, Ordering::Relaxed),
+                false => counter.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+            };
+        }
+        self.bytes = bytes;
+    }
+
     /// Turns a buffer that this charge was taken for into a chunk that carries it.
     pub fn own(self, buffer: BytesMut) -> Bytes {
         struct Owned {
@@ -86,7 +163,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.shared.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.set(0);
     }
 }
 
@@ -96,14 +173,43 @@ mod tests {
 
     #[test]
     fn a_chunk_is_charged_while_any_slice_of_it_lives() {
-        let budget = Budget::new(100);
-        let chunk = budget.own(BytesMut::zeroed(60));
+        let budget = Budget::new(1000);
+        let chunk = budget.own(BytesMut::zeroed(600));
         let slice = chunk.slice(10..20);
         drop(chunk);
-        assert_eq!(budget.used_bytes(), 60);
-        assert!(budget.has_room_for(40));
-        assert!(!budget.has_room_for(41));
+        assert_eq!(budget.used_bytes(), 600 + OWN_BYTES);
+        assert!(budget.has_room_for(400 - OWN_BYTES));
+        assert!(!budget.has_room_for(401 - OWN_BYTES));
         drop(slice);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_for_clients_leaves_half_to_events() {
+        const MIB: usize = 1 << 20;
+        let budget = Budget::new(100 * MIB);
+        let mut patterns = budget.charge_for(Purpose::Patterns, 30 * MIB);
+        let _connections = budget.charge_for(Purpose::Connections, 10 * MIB);
+        let has_room = |bytes| budget.has_room_to_keep(Purpose::Connections, bytes);
+        assert!(has_room(10 * MIB) && !has_room(10 * MIB + 1));
+        assert!(!budget.has_room_to_keep(Purpose::Patterns, 1), "they leave a quarter");
+        patterns.set(5 * MIB);
+        assert_eq!(budget.used_for(Purpose::Patterns), 5 * MIB);
+        assert!(has_room(35 * MIB));
+        assert!(budget.has_room_to_keep(Purpose::Patterns, 20 * MIB));
+        let _queues = budget.charge(200 * MIB);
+        assert!(budget.is_exhausted() && !has_room(1));
+    }
+
+    /// Events that fill the memory must not keep out who wants to know why.
+    #[test]
+    fn queues_at_the_limit_leave_some_room_to_connect() {
+        let budget = Budget::new(80 << 20);
+        let _queues = budget.charge(80 << 20);
+        let has_room = |bytes| budget.has_room_to_keep(Purpose::Connections, bytes);
+        assert!(has_room(10 << 20) && !has_room((10 << 20) + 1));
+        let tiny = Budget::new(1);
+        let _queues = tiny.charge(1 << 30);
+        assert!(tiny.has_room_to_keep(Purpose::Connections, MIN_KEPT_BYTES));
     }
 }

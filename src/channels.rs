@@ -7,11 +7,15 @@ use hashbrown::HashMap;
 
 use netcluster_wire::Pattern;
 
+use crate::budget::Budget;
 use crate::link::channel::channel_hash;
 use crate::link::config::Settings;
 use crate::link::stream::StreamId;
-use crate::routes::Routes;
+use crate::routes::{CacheShare, Routes};
 use crate::target::Target;
+
+/// Channels whose caches are looked at when room is wanted for another's.
+const EVICT_CHANNELS: usize = 64;
 
 /// A channel's place in the table, valid while it has members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,19 +42,35 @@ pub struct Channels {
     by_hash: HashMap<u64, ChannelId, FixedState>,
     link: Option<Arc<Settings>>,
     table: Vec<Option<Channel>>,
+    /// Places of `table` that are free.
+    free: Vec<ChannelId>,
+    /// Where the next cache to be emptied is looked for.
+    evict_at: usize,
+    share: CacheShare,
+    budget: Budget,
     seed: u64,
 }
 
 impl Channels {
     /// None yet; the maps hash with `seed`. With a `link` every event also
-    /// goes there.
-    pub fn new(seed: u64, link: Option<Arc<Settings>>) -> Channels {
+    /// goes there. All is charged to `budget`; what is remembered of look-ups is at
+    /// most `cache_bytes`.
+    pub fn new(
+        seed: u64,
+        link: Option<Arc<Settings>>,
+        budget: Budget,
+        cache_bytes: usize,
+    ) -> Channels {
         let hasher = FixedState::with_seed(seed);
         Channels {
             by_name: HashMap::with_hasher(hasher.clone()),
             by_hash: HashMap::with_hasher(hasher),
             link,
             table: Vec::new(),
+            free: Vec::new(),
+            evict_at: 0,
+            share: CacheShare::new(cache_bytes),
+            budget,
             seed,
         }
     }
@@ -80,10 +100,10 @@ impl Channels {
         self.table[id.0 as usize].as_mut().expect("a channel with members exists")
     }
 
-    /// A client of some shard listens. Returns whether that is new.
-    pub fn subscribe(&mut self, name: &Arc<str>, pattern: &Pattern, target: Target) -> bool {
+    /// A client of some shard listens to one pattern more.
+    pub fn subscribe(&mut self, name: &Arc<str>, pattern: &Pattern, target: Target) {
         let id = self.id_of(name);
-        self.get_mut(id).routes.insert(pattern, target)
+        self.get_mut(id).routes.insert(pattern, target);
     }
 
     /// A client of some shard no longer listens.
@@ -109,14 +129,10 @@ impl Channels {
         if let Some(&id) = self.by_name.get(name) {
             return id;
         }
-        let at = match self.table.iter().position(Option::is_none) {
-            Some(at) => at,
-            None => {
-                self.table.push(None);
-                self.table.len() - 1
-            }
-        };
-        let id = ChannelId(at as u32);
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.table.push(None);
+            ChannelId((self.table.len() - 1) as u32)
+        });
         self.by_name.insert(Arc::clone(name), id);
         let mut hash = 0;
         let mut stream = StreamId::new(0, 0);
@@ -125,9 +141,10 @@ impl Channels {
             stream = settings.stream_of(name);
             self.by_hash.insert(hash, id);
         }
-        let routes = Routes::new(self.seed, self.link.is_some().then(|| Target::link(hash)));
+        let link = self.link.is_some().then(|| Target::link(hash));
+        let routes = Routes::new(self.seed, link, &self.budget, &self.share);
         let name = Arc::clone(name);
-        self.table[at] = Some(Channel { name, hash, stream, routes, members: 0 });
+        self.table[id.0 as usize] = Some(Channel { name, hash, stream, routes, members: 0 });
         id
     }
 
@@ -139,7 +156,33 @@ impl Channels {
             self.by_name.remove(&name);
             self.by_hash.remove(&hash);
             self.table[id.0 as usize] = None;
+            self.free.push(id);
+            if self.by_name.is_empty() {
+                self.table = Vec::new();
+                self.free = Vec::new();
+            }
         }
+    }
+
+    /// A channel's cache is full: starts it anew, and if all caches together take nearly
+    /// what they may, some of the others in their turn.
+    #[cold]
+    pub fn relieve(&mut self, id: ChannelId) {
+        self.get_mut(id).routes.forget();
+        for _ in 0..self.table.len().min(EVICT_CHANNELS) {
+            if !self.share.is_tight() {
+                break;
+            }
+            self.evict_at = (self.evict_at + 1) % self.table.len();
+            if let Some(channel) = &mut self.table[self.evict_at] {
+                channel.routes.forget();
+            }
+        }
+    }
+
+    /// Gives back what is only remembered.
+    pub fn shrink(&mut self) {
+        self.table.iter_mut().flatten().for_each(|channel| channel.routes.shrink());
     }
 
     /// How many channels there are.
@@ -161,19 +204,47 @@ impl Channels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Purpose;
+    use crate::routes::Effort;
 
     #[test]
     fn a_channel_lives_while_it_has_a_member_or_a_listener() {
-        let mut channels = Channels::new(1, None);
+        let budget = Budget::new(1 << 20);
+        let mut channels = Channels::new(1, None, budget.clone(), 1 << 16);
         let name: Arc<str> = "a".into();
         let pattern = Pattern::new(b"x").unwrap();
         let target = Target { shard: 1, conn: 0, client: 1 };
         let id = channels.join(&name);
-        assert!(channels.subscribe(&name, &pattern, target));
+        channels.subscribe(&name, &pattern, target);
+        assert!(budget.used_bytes() > 0);
         channels.leave(id);
         assert_eq!(channels.len(), 1);
         channels.unsubscribe("a", &pattern, target);
         assert!(channels.is_empty());
+        assert_eq!(budget.used_bytes(), 0);
         channels.unsubscribe("a", &pattern, target);
+    }
+
+    /// What broke: every channel kept the names that it was ever asked for.
+    #[test]
+    fn the_caches_of_all_channels_share_one_bound() {
+        const CACHES: usize = 64 << 10;
+        let budget = Budget::new(1 << 30);
+        let mut channels = Channels::new(1, None, budget.clone(), CACHES);
+        let names: Vec<Arc<str>> = (0..200).map(|number| format!("c{number}").into()).collect();
+        let mut effort = Effort::default();
+        for name in &names {
+            let id = channels.join(name);
+            for number in 0..100 {
+                effort.renew();
+                if channels.get(id).routes.is_overgrown() {
+                    channels.relieve(id);
+                }
+                let routes = &mut channels.get_mut(id).routes;
+                assert!(routes.find(format!("event.{number}").as_bytes(), &mut effort).is_ok());
+            }
+            let cached = budget.used_for(Purpose::Routes);
+            assert!(cached < CACHES + (8 << 10), "{cached} bytes are remembered");
+        }
     }
 }

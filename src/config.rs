@@ -17,6 +17,8 @@ pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;
 const LARGEST_EVENTS_PER_QUEUE: usize = 4;
 /// Smallest high-water mark that can be asked for, in bytes.
 pub const MIN_MAX_QUEUE_BYTES: usize = 64 << 10;
+/// Patterns that one client may listen to unless more are asked for.
+pub const DEFAULT_MAX_PATTERNS: usize = 10_000;
 /// Longest busy-wait that can be asked for.
 pub const MAX_SPIN: Duration = Duration::from_micros(50);
 
@@ -52,6 +54,8 @@ pub struct ShardConfig {
     pub max_clients_per_user: Option<usize>,
     /// Who runs the broker.
     pub owner: Peer,
+    /// Most patterns that one client listens to.
+    pub max_patterns: usize,
     /// How long a full queue may take to drain to half.
     pub stall_timeout: Duration,
     /// How long a client may take to say hello.
@@ -81,6 +85,7 @@ impl Default for ShardConfig {
             max_clients: 65_536,
             max_clients_per_user: None,
             owner: Peer::UNKNOWN,
+            max_patterns: DEFAULT_MAX_PATTERNS,
             stall_timeout: Duration::from_secs(5),
             hello_timeout: Duration::from_secs(5),
             linger: Duration::from_secs(1),
@@ -124,6 +129,7 @@ impl ShardConfig {
                 format!("{name} must be at least 10 ms"),
             )?;
         }
+        require(self.max_patterns > 0, "max-patterns must be at least 1".into())?;
         require(self.max_clients > 0, "max-clients must be at least 1".into())?;
         require(
             self.max_clients_per_user != Some(0),

@@ -1,20 +1,35 @@
 //! One client's connection, as its shard keeps it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use netcluster_platform::Peer;
-use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
+use netcluster_wire::limits::{MAX_CONTROL_PAYLOAD_BYTES, MAX_HEAD_BYTES};
+use netcluster_wire::{ErrorCode, Hello, Source};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Charge, Purpose};
 use crate::channels::ChannelId;
 use crate::inbound::Inbound;
-use crate::outbound::Outbound;
+use crate::outbound::{ENTRY_BYTES, KEEP_ENTRIES, Outbound};
+use crate::pattern_set::PatternSet;
 use crate::population::Seat;
+use crate::shard::Postponed;
 use crate::target::Target;
+
+/// What a connection is reckoned to take by itself, in the broker and in the kernel:
+/// its own state, the control frame that it may have sent in part, and the kernel's
+/// socket, but not what that buffers.
+pub const CONNECTION_BYTES: usize = 8 << 10;
+
+const _: () = assert!(
+    CONNECTION_BYTES
+        > size_of::<Connection>()
+            + KEEP_ENTRIES * ENTRY_BYTES
+            + MAX_HEAD_BYTES
+            + MAX_CONTROL_PAYLOAD_BYTES
+);
 
 /// How far a connection is.
 #[derive(Debug)]
@@ -77,6 +92,8 @@ pub enum Blocker {
     Shard(u16),
     /// The memory budget.
     Memory,
+    /// Routes that it takes long to find.
+    Routes,
     /// Clients that were here before the broker was restarted.
     Hold,
 }
@@ -143,18 +160,27 @@ pub struct Connection {
     /// It is on the list of those to flush.
     pub dirty: bool,
     /// What it listens to.
-    pub patterns: BTreeSet<Pattern>,
+    pub patterns: PatternSet,
+    /// What it has sent that waits for routes.
+    pub postponed: Option<Box<Postponed>>,
     /// Sequence of its last event that is queued at every target of this shard.
     pub last_sequence: u64,
     /// Events it emitted.
     pub events_in: u64,
     /// Events queued to it.
     pub events_out: u64,
+    _charge: Charge,
 }
 
 impl Connection {
     /// A connection that has not said hello.
-    pub fn new(target: Target, peer: Peer, max_queue_bytes: usize, now_ns: u64) -> Connection {
+    pub fn new(
+        target: Target,
+        peer: Peer,
+        max_queue_bytes: usize,
+        budget: &Budget,
+        now_ns: u64,
+    ) -> Connection {
         Connection {
             target,
             peer,
@@ -170,7 +196,7 @@ impl Connection {
             held: Vec::new(),
             awaited: 0,
             previous_client: 0,
-            outbound: Outbound::new(max_queue_bytes),
+            outbound: Outbound::new(max_queue_bytes, budget),
             receiving: Receiving::Off,
             is_read_up: false,
             filling_since_ns: 0,
@@ -180,10 +206,12 @@ impl Connection {
             lag: Lag::None,
             full_since_ns: 0,
             dirty: false,
-            patterns: BTreeSet::new(),
+            patterns: PatternSet::new(budget),
+            postponed: None,
             last_sequence: 0,
             events_in: 0,
             events_out: 0,
+            _charge: budget.charge_for(Purpose::Connections, CONNECTION_BYTES),
         }
     }
 
@@ -211,7 +239,7 @@ impl Connection {
     /// Returns how many.
     pub fn trim_latest(&mut self, budget: &Budget) -> u64 {
         let mark = self.outbound.mark_bytes(budget);
-        match self.outbound.queued_bytes() > mark {
+        match self.outbound.held_bytes() > mark {
             true => self.outbound.drop_oldest(mark),
             false => 0,
         }

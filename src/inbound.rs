@@ -21,7 +21,7 @@ use netcluster_wire::header::{FrameError, Header, Kind, Layout};
 use netcluster_wire::limits::HEADER_BYTES;
 use netcluster_wire::scan::{self, Found};
 
-use crate::budget::{Budget, Charge};
+use crate::budget::{Budget, Charge, Purpose};
 
 /// Slices that an incomplete frame may hold before it gets its own buffer.
 pub const MAX_PIECES: usize = 4;
@@ -71,8 +71,8 @@ enum Partial {
     Head(Vec<u8>),
     /// An event whose payload is not complete.
     Body { layout: Layout, pieces: Pieces, held: usize },
-    /// An event with its own buffer.
-    Own { layout: Layout, buffer: BytesMut, charge: Option<Charge> },
+    /// An event with its own buffer; charged for what has come until all of it is.
+    Own { layout: Layout, buffer: BytesMut, charge: Charge },
 }
 
 /// What [`Inbound::take_buffer`] has to say.
@@ -122,7 +122,7 @@ impl Inbound {
                 *at += frame.as_bytes().len();
                 Ok(Step::Control(Bytes::copy_from_slice(frame.as_bytes())))
             }
-            Found::Incomplete => self.hold(chunk, at, max_payload_bytes),
+            Found::Incomplete => self.hold(chunk, at, max_payload_bytes, budget),
         }
     }
 
@@ -138,15 +138,16 @@ impl Inbound {
 
     /// The own buffer of the incomplete frame, once nothing more comes as chunks.
     /// The whole frame is charged to `budget` first; a frame larger than the
-    /// budget is let through when nothing else is charged.
+    /// budget is let through when nothing else is queued.
     pub fn take_buffer(&mut self, budget: &Budget) -> Buffer {
         let Some(Partial::Own { layout, buffer, charge }) = self.partial.as_deref_mut() else {
             return Buffer::NotWanted;
         };
-        if !budget.has_room_for(layout.frame_len) && budget.used_bytes() > 0 {
+        let more_bytes = layout.frame_len.saturating_sub(charge.bytes());
+        if !budget.has_room_for(more_bytes) && budget.used_for(Purpose::Queues) > 0 {
             return Buffer::NoMemory;
         }
-        *charge = Some(budget.charge(layout.frame_len));
+        *charge = budget.charge(layout.frame_len);
         Buffer::Fill(std::mem::take(buffer), layout.frame_len)
     }
 
@@ -156,7 +157,7 @@ impl Inbound {
     /// If none was given away or it is not filled: a programmer's error.
     pub fn filled(&mut self, filled: BytesMut) -> Pieces {
         let partial = self.partial.take().map(|partial| *partial);
-        let Some(Partial::Own { layout, charge: Some(charge), .. }) = partial else {
+        let Some(Partial::Own { layout, charge, .. }) = partial else {
             panic!("no frame waits for a buffer");
         };
         assert_eq!(filled.len(), layout.frame_len);
@@ -170,10 +171,10 @@ impl Inbound {
 
     /// Copies an incomplete frame out of the chunks it pins, so that their
     /// buffers can be used again. Returns whether it must be gathered now.
-    pub fn unpin(&mut self) -> bool {
+    pub fn unpin(&mut self, budget: &Budget) -> bool {
         match self.partial.take().map(|partial| *partial) {
             Some(Partial::Body { layout, pieces, .. }) => {
-                self.gather(layout, &pieces);
+                self.gather(layout, &pieces, budget);
                 true
             }
             other => {
@@ -189,6 +190,7 @@ impl Inbound {
         chunk: &'a Bytes,
         at: &mut usize,
         max_payload_bytes: usize,
+        budget: &Budget,
     ) -> Result<Step<'a>, FrameError> {
         let rest = &chunk[*at..];
         if let Some(header) = Header::read(rest) {
@@ -197,7 +199,7 @@ impl Inbound {
                 let held = rest.len();
                 let piece = Slice::pooled(chunk.clone(), *at, chunk.len());
                 *at = chunk.len();
-                return Ok(self.body(layout, SmallVec::from_buf([piece]), held));
+                return Ok(self.body(layout, SmallVec::from_buf([piece]), held, budget));
             }
         }
         self.partial = Some(Box::new(Partial::Head(Vec::new())));
@@ -232,7 +234,7 @@ impl Inbound {
             if held == layout.frame_len {
                 return Ok(Step::Event(SmallVec::from_buf([head])));
             }
-            return match self.body(layout, SmallVec::from_buf([head]), held) {
+            return match self.body(layout, SmallVec::from_buf([head]), held, budget) {
                 Step::Done => self.resume(chunk, at, max_payload_bytes, budget),
                 gather => Ok(gather),
             };
@@ -245,9 +247,9 @@ impl Inbound {
                 if held + take == layout.frame_len {
                     return Ok(Step::Event(pieces));
                 }
-                Ok(self.body(layout, pieces, held + take))
+                Ok(self.body(layout, pieces, held + take, budget))
             }
-            Some(Partial::Own { layout, mut buffer, charge }) => {
+            Some(Partial::Own { layout, mut buffer, mut charge }) => {
                 // Late chunks, on the way before receiving stopped.
                 let take = (layout.frame_len - buffer.len()).min(chunk.len() - *at);
                 buffer.extend_from_slice(&chunk[*at..*at + take]);
@@ -256,6 +258,7 @@ impl Inbound {
                     let frame = Slice::from(budget.own(buffer));
                     return Ok(Step::Event(SmallVec::from_buf([frame])));
                 }
+                charge.set(buffer.capacity());
                 self.partial = Some(Box::new(Partial::Own { layout, buffer, charge }));
                 Ok(Step::Done)
             }
@@ -264,11 +267,17 @@ impl Inbound {
     }
 
     /// Holds an event whose payload is incomplete, as slices or in its own buffer.
-    fn body(&mut self, layout: Layout, pieces: Pieces, held: usize) -> Step<'static> {
+    fn body(
+        &mut self,
+        layout: Layout,
+        pieces: Pieces,
+        held: usize,
+        budget: &Budget,
+    ) -> Step<'static> {
         // What is still to come would not fit the slices that are left.
         let rest_is_large = layout.frame_len - held > held.max(LARGE_FRAME_BYTES);
         if pieces.len() >= MAX_PIECES || rest_is_large {
-            self.gather(layout, &pieces);
+            self.gather(layout, &pieces, budget);
             return Step::Gather;
         }
         self.partial = Some(Box::new(Partial::Body { layout, pieces, held }));
@@ -277,13 +286,15 @@ impl Inbound {
 
     /// Copies what there is of a frame; its own buffer is charged and allocated
     /// whole only when the rest is read into it.
-    fn gather(&mut self, layout: Layout, pieces: &[Slice]) {
+    fn gather(&mut self, layout: Layout, pieces: &[Slice], budget: &Budget) {
         let held = pieces.iter().map(Slice::len).sum();
         let mut buffer = BytesMut::with_capacity(held);
         for piece in pieces {
             buffer.extend_from_slice(piece.as_bytes());
         }
-        self.partial = Some(Box::new(Partial::Own { layout, buffer, charge: None }));
+        // Not for a queue: those that wait for each other's room must not wait for this.
+        let charge = budget.charge_for(Purpose::Connections, held);
+        self.partial = Some(Box::new(Partial::Own { layout, buffer, charge }));
     }
 
     /// The one place where bytes are copied on the way in: a header and name (or

@@ -34,6 +34,7 @@ pub mod link;
 pub mod log;
 pub mod mesh;
 pub mod outbound;
+pub mod pattern_set;
 pub mod placement;
 pub mod population;
 pub mod resolver;

@@ -134,6 +134,8 @@ pub enum Message<S> {
     Departed(Arc<str>, u32),
     /// A client was disconnected; for the books of a shard that accepts.
     Kicked(Box<Reason>),
+    /// A flood is over: give back what it took.
+    FloodOver,
     /// A client came back after a crash: events of its channel wait for others.
     Hold(Arc<str>),
     /// The client that had this number is back, with all it listened to.

@@ -23,13 +23,13 @@ use netcluster_platform::{MAX_SLICES_PER_SEND, Slice};
 use netcluster_wire::header::{Header, Kind};
 use netcluster_wire::{LossReason, Source};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Charge};
 use crate::copies::Copies;
 
 use self::loss::Loss;
 
 /// Entries of an empty queue beyond which its memory is given back.
-const KEEP_ENTRIES: usize = 32;
+pub const KEEP_ENTRIES: usize = 32;
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -37,10 +37,15 @@ struct Entry {
     lead: u32,
 }
 
+/// What an entry takes besides the bytes that it names.
+pub const ENTRY_BYTES: usize = size_of::<Entry>();
+
 /// One client's outbound queue.
 #[derive(Debug)]
 pub struct Outbound {
     entries: VecDeque<Entry>,
+    /// For the room of `entries`.
+    charge: Charge,
     queued_bytes: usize,
     head_sent: usize,
     under_way_bytes: usize,
@@ -54,10 +59,12 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// An empty queue with this high-water mark.
-    pub fn new(limit_bytes: usize) -> Outbound {
+    /// An empty queue with this high-water mark. Its list is charged to `budget`; what
+    /// the list names, by who made it.
+    pub fn new(limit_bytes: usize, budget: &Budget) -> Outbound {
         Outbound {
             entries: VecDeque::new(),
+            charge: budget.charge(0),
             queued_bytes: 0,
             head_sent: 0,
             under_way_bytes: 0,
@@ -121,13 +128,42 @@ impl Outbound {
         {
             return;
         }
+        if self.entries.len() == self.entries.capacity() {
+            self.grow();
+        }
         self.entries.push_back(Entry { slice: slice.clone(), lead: lead as u32 });
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.entries.reserve(1);
+        self.charge_list();
+    }
+
+    /// A short list is part of what a connection takes anyhow.
+    fn charge_list(&mut self) {
+        let capacity = self.entries.capacity();
+        self.charge.set(if capacity > KEEP_ENTRIES { capacity * ENTRY_BYTES } else { 0 });
+    }
+
+    /// Gives back most of a list that has become short.
+    fn shrink(&mut self) {
+        if self.entries.capacity() > KEEP_ENTRIES.max(self.entries.len() * 4) {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+        self.charge_list();
     }
 
     /// Bytes that the socket has not taken yet.
     #[inline]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
+    }
+
+    /// The same and what it takes to keep them: what counts against the marks.
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        self.queued_bytes + self.entries.len() * ENTRY_BYTES
     }
 
     /// The high-water mark.
@@ -217,6 +253,7 @@ impl Outbound {
         self.head_sent = left;
         if self.entries.is_empty() && self.entries.capacity() > KEEP_ENTRIES {
             self.entries = VecDeque::new();
+            self.charge_list();
         }
     }
 
@@ -233,7 +270,7 @@ impl Outbound {
             return false;
         }
         let limit = self.mark_bytes(budget);
-        let full = self.queued_bytes >= limit;
+        let full = self.held_bytes() >= limit;
         if full {
             self.resume_bytes = Some(limit / 2);
         }
@@ -245,7 +282,7 @@ impl Outbound {
     pub fn declare_full(&mut self) -> bool {
         let news = self.resume_bytes.is_none() && self.queued_bytes > 0;
         if news {
-            self.resume_bytes = Some(self.queued_bytes / 2);
+            self.resume_bytes = Some(self.held_bytes() / 2);
         }
         news
     }
@@ -259,7 +296,7 @@ impl Outbound {
     /// Whether a full queue has just drained to half and is full no more.
     #[inline]
     pub fn drained(&mut self) -> bool {
-        let drained = self.resume_bytes.is_some_and(|mark| self.queued_bytes <= mark);
+        let drained = self.resume_bytes.is_some_and(|mark| self.held_bytes() <= mark);
         if drained {
             self.resume_bytes = None;
             self.tell_missed();
@@ -289,11 +326,11 @@ impl Outbound {
         self.drop_oldest_to(mark_bytes - mark_bytes / 8)
     }
 
-    /// Drops the oldest whole events until `goal` bytes are left, and puts one
+    /// Drops the oldest whole events until `goal` bytes are held, and puts one
     /// `lost` frame per source in their place. What is under way or half sent stays, and so do control frames.
     /// Returns how many events were dropped.
     pub fn drop_oldest_to(&mut self, goal: usize) -> u64 {
-        if self.queued_bytes <= goal {
+        if self.held_bytes() <= goal {
             return 0;
         }
         let kept = self.split_at_boundary();
@@ -302,7 +339,7 @@ impl Outbound {
         let mut dropped = 0;
         let mut rest = self.entries.split_off(kept);
         let mut rest_bytes: usize = rest.iter().map(|entry| entry.slice.len()).sum();
-        while self.queued_bytes > goal {
+        while self.queued_bytes + (kept + controls.len() + rest.len()) * ENTRY_BYTES > goal {
             let Some(mut entry) = rest.pop_front() else { break };
             let head = Header::read(entry.slice.as_bytes()).expect("a frame starts here");
             let length = head.length.get() as usize;
@@ -357,16 +394,27 @@ impl Outbound {
         }
         self.entries.extend(controls);
         self.entries.append(&mut rest);
+        self.shrink();
         self.dropped += dropped;
         dropped
     }
 
-    /// Drops all but the frame that is half sent (and what is under way).
-    pub fn truncate(&mut self) {
+    /// Takes out all but the frame that is half sent (and what is under way).
+    pub fn truncate(&mut self) -> Remains {
         let kept = self.split_at_boundary();
-        for entry in self.entries.drain(kept..) {
-            self.queued_bytes -= entry.slice.len();
-        }
+        let kept_bytes: usize = self.entries.range(..kept).map(|entry| entry.slice.len()).sum();
+        self.queued_bytes = kept_bytes - self.head_sent;
+        let all = self.charge.bytes();
+        let rest = self.entries.split_off(kept);
+        self.shrink();
+        let mut charge = self.charge.another();
+        charge.set(all.saturating_sub(self.charge.bytes()));
+        Remains { entries: rest, _charge: charge }
+    }
+
+    /// Takes out everything: the connection is gone.
+    pub fn into_remains(self) -> Remains {
+        Remains { entries: self.entries, _charge: self.charge }
     }
 
     /// Cuts the entry in which the first frame starts that no send has touched,
@@ -401,6 +449,27 @@ impl Outbound {
             start += length;
         }
         self.entries.len()
+    }
+}
+
+/// What is no longer to be sent, to be dropped in slices.
+#[derive(Debug)]
+pub struct Remains {
+    entries: VecDeque<Entry>,
+    _charge: Charge,
+}
+
+impl Remains {
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Drops at most so many ranges; returns how many.
+    pub fn drop_some(&mut self, ranges: usize) -> usize {
+        let count = ranges.min(self.entries.len());
+        self.entries.drain(..count);
+        count
     }
 }
 

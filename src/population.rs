@@ -71,6 +71,8 @@ pub enum Refusal {
     User,
     /// Too many of that user have not said hello.
     Silent,
+    /// Memory is used up.
+    Memory,
 }
 
 impl Refusal {
@@ -90,6 +92,9 @@ impl Refusal {
                 "this user has as many clients as --max-clients-per-user allows, {}",
                 limits.per_user
             ),
+            Refusal::Memory => {
+                "the broker has no memory for more clients: end some, or raise --max-memory".into()
+            }
             Refusal::Silent => format!(
                 "{MAX_SILENT_PER_USER} connections of this user have not said hello: try again \
                  when they have"

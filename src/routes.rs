@@ -1,22 +1,49 @@
 //! From an event's name to its targets: a bounded cache before the trie.
 //!
+//! ```text
+//!   name ─▶ cache ─▶ route            as a rule
+//!             └─▶ search of the trie ─▶ cache      once per name, in slices
+//! ```
 //! Names with the same targets share one [`Route`], so that their frames still
 //! join one run. Any change of subscriptions empties the cache; the trie is the
 //! truth.
+//!
+//! A look-up in the trie may cost much, as clients choose the patterns. What one turn
+//! may spend on it is bounded ([`Effort`]); who asked comes back in a later turn. While
+//! a search is under way the trie stands still and changes wait; the search's result
+//! has them in it. So neither can hold up the other for ever.
 
+mod cache;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
-
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 
 use netcluster_wire::pattern::Pattern;
 use netcluster_wire::{NameError, check_event};
 
+use crate::budget::{Budget, Charge, Purpose};
 use crate::target::Target;
 use crate::trie::Trie;
+use crate::trie::search::Search;
 
-/// Names that one channel's cache holds before it starts anew.
-pub const MAX_CACHED_NAMES: usize = 16 * 1024;
+use self::cache::Cache;
+pub use self::cache::{CacheShare, MAX_CACHED_NAMES};
+
+/// Places in the tries that the look-ups of one turn come to, all channels together.
+const STEPS_PER_TURN: usize = 16 * 1024;
+
+/// Places that each channel may come to besides: where patterns are few nobody waits
+/// for those of other channels.
+const STEPS_OF_CHANNEL: usize = 512;
+
+/// What a change costs that had to wait for a search, in places.
+const STEPS_PER_CHANGE: usize = 8;
+
+/// What a channel takes with nobody in it, on one shard.
+pub const CHANNEL_BYTES: usize = 1024;
+
+/// Changes that may have waited for a search before their list is given back.
+const KEEP_CHANGES: usize = 64;
 
 /// The targets of an event, sorted, so that those of one shard lie together.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,192 +85,229 @@ impl Route {
     }
 }
 
-/// Names a route until the next [`Routes::trim`] or change of subscriptions.
+/// Names a route until the next [`Routes::forget`] or change of subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteId(u32);
+
+/// Why there is no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfound {
+    /// The name is not allowed.
+    Name(NameError),
+    /// This turn's effort is spent, or the cache is full.
+    NotYet,
+}
+
+/// What the look-ups of one turn of a shard may still cost.
+#[derive(Debug)]
+pub struct Effort {
+    turn: u64,
+    steps: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Effort {
+        Effort { turn: 1, steps: STEPS_PER_TURN }
+    }
+}
+
+impl Effort {
+    /// A new turn begins.
+    #[inline]
+    pub fn renew(&mut self) {
+        self.turn += 1;
+        self.steps = STEPS_PER_TURN;
+    }
+}
+
+/// A subscription or its end that waits for a search.
+enum Change {
+    Insert(Pattern, Target),
+    Remove(Pattern, Target),
+}
 
 /// The routes of one channel, as one shard sees them.
 pub struct Routes {
     trie: Trie,
-    routes: Vec<Arc<Route>>,
-    by_name: HashMap<Box<[u8]>, RouteId, FixedState>,
-    by_targets: HashMap<Box<[Target]>, RouteId, FixedState>,
-    found: Vec<Target>,
+    cache: Cache,
+    search: Search,
+    /// A search is under way: the trie stands still.
+    searching: bool,
+    changes: VecDeque<Change>,
+    /// Pairs of pattern and target, those that wait among them.
+    listeners: usize,
+    /// The turn in which the channel last spent effort, and what it has left of its own.
+    turn: u64,
+    steps: usize,
     /// The link, if every event of the channel also goes there.
     link: Option<Target>,
+    charge: Charge,
     /// Looks at the trie, for `status`.
     pub misses: u64,
 }
 
 impl Routes {
-    /// No routes; the maps hash with `seed`. Every event has `link` as a target.
-    pub fn new(seed: u64, link: Option<Target>) -> Routes {
-        let hasher = FixedState::with_seed(seed);
+    /// No routes; the maps hash with `seed`. Every event has `link` as a target. What
+    /// is kept is charged to `budget`, and what is remembered to `share`, too.
+    pub fn new(seed: u64, link: Option<Target>, budget: &Budget, share: &CacheShare) -> Routes {
         Routes {
             trie: Trie::new(seed),
-            routes: Vec::new(),
-            by_name: HashMap::with_hasher(hasher.clone()),
-            by_targets: HashMap::with_hasher(hasher),
-            found: Vec::new(),
+            cache: Cache::new(seed, budget, share),
+            search: Search::default(),
+            searching: false,
+            changes: VecDeque::new(),
+            listeners: 0,
+            turn: 0,
+            steps: 0,
             link,
+            charge: budget.charge_for(Purpose::Patterns, CHANNEL_BYTES),
             misses: 0,
         }
     }
 
-    /// Adds a listener; returns whether it is new.
-    pub fn insert(&mut self, pattern: &Pattern, target: Target) -> bool {
-        self.forget();
-        self.trie.insert(pattern, target)
+    /// Adds a listener, who does not listen to this pattern yet.
+    pub fn insert(&mut self, pattern: &Pattern, target: Target) {
+        self.listeners += 1;
+        self.change(Change::Insert(pattern.clone(), target));
     }
 
-    /// Removes a listener; returns whether it was there.
-    pub fn remove(&mut self, pattern: &Pattern, target: Target) -> bool {
-        self.forget();
-        self.trie.remove(pattern, target)
+    /// Removes a listener, who listens to this pattern.
+    pub fn remove(&mut self, pattern: &Pattern, target: Target) {
+        self.listeners -= 1;
+        self.change(Change::Remove(pattern.clone(), target));
     }
 
     /// Listeners: pairs of pattern and target.
     pub fn len(&self) -> usize {
-        self.trie.len()
+        self.listeners
     }
 
     /// Whether nobody listens.
     pub fn is_empty(&self) -> bool {
-        self.trie.is_empty()
+        self.listeners == 0
     }
 
     /// The route of an event. A name is checked when it is first seen.
     ///
     /// # Errors
-    /// The name is not allowed.
+    /// The name is not allowed, or the route cannot be found in this turn.
     #[inline]
-    pub fn find(&mut self, name: &[u8]) -> Result<RouteId, NameError> {
-        match self.by_name.get(name) {
-            Some(&id) => Ok(id),
-            None => self.find_in_trie(name),
+    pub fn find(&mut self, name: &[u8], effort: &mut Effort) -> Result<RouteId, Unfound> {
+        match self.cache.find(name) {
+            Some(id) => Ok(id),
+            None => self.find_in_trie(name, effort),
         }
     }
 
     /// The route behind an id.
     #[inline]
     pub fn get(&self, id: RouteId) -> &Arc<Route> {
-        &self.routes[id.0 as usize]
+        self.cache.get(id)
     }
 
-    /// Starts the cache anew if it has outgrown its bound. Called between
-    /// chunks, so that ids hold while one is walked; the overshoot is at most the
-    /// frames of one chunk.
+    /// Whether the cache has outgrown its bounds and is to be emptied: between chunks
+    /// or when a route was not found, so that ids hold while one is walked.
     #[inline]
-    pub fn trim(&mut self) {
-        if self.by_name.len() > MAX_CACHED_NAMES {
-            self.forget();
+    pub fn is_overgrown(&self) -> bool {
+        self.cache.is_overgrown()
+    }
+
+    /// Empties the cache.
+    pub fn forget(&mut self) {
+        self.cache.clear();
+    }
+
+    /// Empties the cache and gives back what searches took.
+    pub fn shrink(&mut self) {
+        self.forget();
+        if !self.searching {
+            self.search.shrink();
         }
     }
 
     #[cold]
-    fn find_in_trie(&mut self, name: &[u8]) -> Result<RouteId, NameError> {
-        check_event(name)?;
-        self.misses += 1;
-        self.trie.matches(name, &mut self.found);
-        self.found.extend(self.link);
-        let id = match self.by_targets.get(&self.found[..]) {
-            Some(&id) => id,
-            None => {
-                let id = RouteId(self.routes.len() as u32);
-                let targets: Box<[Target]> = self.found.as_slice().into();
-                self.routes.push(Arc::new(Route { targets: targets.clone() }));
-                self.by_targets.insert(targets, id);
-                id
-            }
-        };
-        self.by_name.insert(name.into(), id);
-        Ok(id)
+    fn find_in_trie(&mut self, name: &[u8], effort: &mut Effort) -> Result<RouteId, Unfound> {
+        check_event(name).map_err(Unfound::Name)?;
+        if self.cache.is_overgrown() {
+            return Err(Unfound::NotYet);
+        }
+        if self.turn != effort.turn {
+            self.turn = effort.turn;
+            self.steps = STEPS_OF_CHANNEL;
+        }
+        let mut steps = self.steps + effort.steps;
+        let found = self.look_up(name, &mut steps);
+        effort.steps = steps.min(effort.steps);
+        self.steps = steps - effort.steps;
+        found.ok_or(Unfound::NotYet)
     }
 
-    fn forget(&mut self) {
-        self.by_name.clear();
-        self.by_targets.clear();
-        self.routes.clear();
+    /// Goes on with the search that is under way, whoever began it, then with that of
+    /// this name.
+    fn look_up(&mut self, name: &[u8], steps: &mut usize) -> Option<RouteId> {
+        if self.searching {
+            self.go_on(steps)?;
+        }
+        while !self.changes.is_empty() {
+            *steps = steps.checked_sub(STEPS_PER_CHANGE)?;
+            self.apply_next_change();
+        }
+        if let Some(id) = self.cache.find(name) {
+            return Some(id);
+        }
+        self.misses += 1;
+        self.search.start(&mut self.trie, name);
+        self.searching = true;
+        self.go_on(steps)
+    }
+
+    /// The route of the name that is looked up, if it is found now.
+    fn go_on(&mut self, steps: &mut usize) -> Option<RouteId> {
+        if !self.search.advance(&mut self.trie, steps) {
+            return None;
+        }
+        self.searching = false;
+        let found = self.search.found();
+        found.extend(self.link);
+        let id = self.cache.route_of(found);
+        self.cache.remember(self.search.name(), id);
+        Some(id)
+    }
+
+    fn change(&mut self, change: Change) {
+        self.forget();
+        if !self.searching && self.changes.is_empty() {
+            return self.apply(change);
+        }
+        if self.searching {
+            let (pattern, target, patterns) = match &change {
+                Change::Insert(pattern, target) => (pattern, *target, 1),
+                Change::Remove(pattern, target) => (pattern, *target, -1),
+            };
+            if pattern.matches(self.search.name()) {
+                self.search.count(target, patterns);
+            }
+        }
+        self.changes.push_back(change);
+    }
+
+    fn apply_next_change(&mut self) {
+        if let Some(change) = self.changes.pop_front() {
+            self.apply(change);
+        }
+        if self.changes.is_empty() && self.changes.capacity() > KEEP_CHANGES {
+            self.changes = VecDeque::new();
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Insert(pattern, target) => self.trie.insert(&pattern, target),
+            Change::Remove(pattern, target) => self.trie.remove(&pattern, target),
+        };
+        self.charge.set(CHANNEL_BYTES + self.trie.bytes());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(shard: u16, client: u32) -> Target {
-        Target { shard, conn: client, client }
-    }
-
-    fn pattern(text: &str) -> Pattern {
-        Pattern::new(text.as_bytes()).unwrap()
-    }
-
-    fn targets(routes: &mut Routes, name: &[u8]) -> Vec<Target> {
-        let id = routes.find(name).unwrap();
-        routes.get(id).targets().to_vec()
-    }
-
-    #[test]
-    fn names_with_the_same_targets_share_a_route() {
-        let mut routes = Routes::new(1, None);
-        routes.insert(&pattern("a.*"), target(0, 1));
-        assert_eq!(routes.find(b"a.x"), routes.find(b"a.y"));
-        assert!(targets(&mut routes, b"b").is_empty());
-    }
-
-    #[test]
-    fn a_change_of_subscriptions_is_seen_at_once() {
-        let mut routes = Routes::new(1, None);
-        assert!(targets(&mut routes, b"a").is_empty());
-        routes.insert(&pattern("a"), target(0, 1));
-        assert_eq!(targets(&mut routes, b"a"), [target(0, 1)]);
-        routes.remove(&pattern("a"), target(0, 1));
-        assert!(targets(&mut routes, b"a").is_empty());
-    }
-
-    #[test]
-    fn the_cache_is_bounded_and_right_beyond_its_bound() {
-        let mut routes = Routes::new(1, None);
-        routes.insert(&pattern("*"), target(0, 1));
-        for at in 0..MAX_CACHED_NAMES * 2 + 10 {
-            let name = at.to_string();
-            routes.trim();
-            assert_eq!(targets(&mut routes, name.as_bytes()).len(), 1);
-            assert!(routes.by_name.len() <= MAX_CACHED_NAMES + 1);
-        }
-    }
-
-    #[test]
-    fn the_link_is_the_last_target_of_every_event() {
-        let mut routes = Routes::new(1, Some(Target::link(77)));
-        routes.insert(&pattern("a"), target(1, 3));
-        assert_eq!(targets(&mut routes, b"a"), [target(1, 3), Target::link(77)]);
-        let id = routes.find(b"b").unwrap();
-        assert_eq!(routes.get(id).link_channel(), Some(77));
-        assert!(routes.get(id).of_shard(1).is_empty());
-        assert_eq!(routes.len(), 1, "it is no listener");
-    }
-
-    #[test]
-    fn a_bad_name_is_refused_and_not_cached() {
-        let mut routes = Routes::new(1, None);
-        assert_eq!(routes.find(b"").unwrap_err(), NameError::Empty);
-        assert_eq!(routes.find(b"\xff").unwrap_err(), NameError::NotUtf8);
-        assert!(routes.by_name.is_empty());
-    }
-
-    #[test]
-    fn the_targets_of_a_shard_lie_together() {
-        let mut routes = Routes::new(1, None);
-        for (shard, client) in [(1, 4), (0, 1), (2, 9), (1, 3)] {
-            routes.insert(&pattern("a"), target(shard, client));
-        }
-        let id = routes.find(b"a").unwrap();
-        let route = routes.get(id);
-        assert_eq!(route.of_shard(0), [target(0, 1)]);
-        assert_eq!(route.of_shard(1), [target(1, 3), target(1, 4)]);
-        assert_eq!(route.of_shard(2), [target(2, 9)]);
-        assert!(route.of_shard(3).is_empty());
-    }
-}
+mod tests;

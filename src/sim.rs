@@ -74,6 +74,7 @@ impl SimBroker {
             shutdown: Arc::clone(&shutdown),
             successor,
             about: Arc::new(Status::default()),
+            give_back: || {},
             log: Arc::default(),
         };
         let ios: Vec<SimIo> = (0..shards).map(|_| net.shard()).collect();

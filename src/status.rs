@@ -30,7 +30,7 @@ pub struct Status {
     pub backend_note: Option<String>,
     /// Totals over all shards.
     pub totals: Totals,
-    /// Memory that queues pin beyond the receive pools, in bytes.
+    /// Memory that clients make the broker keep, beyond the receive pools.
     pub memory: Memory,
     /// What its log leaves out.
     #[serde(default)]
@@ -108,11 +108,21 @@ pub struct Totals {
     pub route_misses: u64,
 }
 
-/// The memory budget.
+/// The memory budget. What is told apart adds up to what is in use, as each counter is
+/// read at its own moment.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// In use.
     pub used_bytes: u64,
+    /// By what is queued: copies, large events, answers, long lists.
+    pub queues_bytes: u64,
+    /// By connections.
+    pub connections_bytes: u64,
+    /// By channels and who listens to what in them.
+    pub patterns_bytes: u64,
+    /// By what route caches remember.
+    pub routes_bytes: u64,
     /// `--max-memory`.
     pub limit_bytes: u64,
 }

@@ -38,6 +38,8 @@ pub enum Timer {
     Interface,
     /// Clients wait until other brokers know of their subscriptions.
     Cluster,
+    /// A flood is over: is there a moment to give back what it took?
+    Rest,
     /// Connections still starve for receive buffers: relief is asked for again.
     Starved,
 }
@@ -59,6 +61,11 @@ impl Timers {
         connection.full_since_ns = now_ns;
         let deadline_ns = now_ns.saturating_add(stall.as_nanos() as u64);
         self.set(deadline_ns, Timer::Stall(connection.target));
+    }
+
+    /// Gives back the room of timers that have fired.
+    pub fn shrink(&mut self) {
+        self.heap.shrink_to_fit();
     }
 
     /// The earliest deadline.

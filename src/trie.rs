@@ -1,47 +1,86 @@
-//! Which targets listen to which patterns: a trie over the tokens of patterns.
+//! Which targets listen to which patterns: a radix trie over the tokens of patterns.
 //!
 //! ```text
-//!   a.b.c ─ a ─ b ─ c •          literal children in a map,
-//!   a.*.c ─ a ─ * ─ c •          `*` and `**` children beside it
-//!   a.**  ─ a ─ **•
+//!   a.b.c.d ─ a.b ─ c.d •        a node holds the tokens that its patterns share;
+//!   a.b.e   ─ a.b ─ e •          the next token tells its literal children apart,
+//!   a.b.*.f ─ a.b ─ *.f •        a `*` and a `**` child stand beside them
+//!   a.b.**  ─ a.b ─ ** •         `**` is a node by itself
 //! ```
-//! Matching follows every child that a token allows and keeps the set of nodes
-//! reached, each once, so that no pattern can make it back-track. Its cost grows
-//! with the patterns that match so far, not with all there are.
+//! A pattern adds two nodes at the most, and one for each `**`: what it costs in
+//! memory is little more than its text, however many tokens it has.
+//!
+//! It does not look names up: [`Search`](search::Search) does, and may stop on its
+//! way. While one is under way the trie must not change.
+//!
+//! Invariant: a node other than the root has targets, or more than one child, or is
+//! a `**` or has a `**` child: else it is part of its child.
+
+mod children;
+pub mod search;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use smallvec::SmallVec;
 
-use netcluster_wire::name::tokens;
+use netcluster_wire::name::{SEPARATOR, tokens};
 use netcluster_wire::pattern::{MANY, ONE, Pattern};
 
 use crate::target::Target;
 
+use self::children::Children;
+
+/// A place in the table of nodes. The root is nobody's child: 0 says "none".
 type NodeId = u32;
 const ROOT: NodeId = 0;
+const NONE: NodeId = 0;
 
-type Children = HashMap<Box<[u8]>, NodeId, FixedState>;
+/// What a node is reckoned to take: itself, its share of the room that the table
+/// grows into, its place among its siblings.
+const NODE_BYTES: usize = 2 * size_of::<Node>() + 16;
+
+/// What a target beyond a node's first is reckoned to take.
+const TARGET_BYTES: usize = 2 * size_of::<Target>();
+
+/// Nodes from which on the table is made smaller when most of it is free.
+const COMPACT_NODES: usize = 1024;
+
+/// Nodes between the root and the end of a pattern, as a rule.
+type Path = SmallVec<[NodeId; 16]>;
 
 #[derive(Default)]
 struct Node {
-    /// Literal children; most nodes have none, and none costs a pointer.
-    children: Option<Box<Children>>,
-    one: Option<NodeId>,
-    many: Option<NodeId>,
-    /// Whether this node is its parent's `**` child.
-    is_many: bool,
-    /// When it was last reached: see [`Trie::matches`].
+    /// Tokens with dots between; nothing but `**`, or none of them. The root has none.
+    label: Box<[u8]>,
+    /// Children whose first token is literal.
+    children: Children,
+    /// The child whose first token is `*`.
+    one: NodeId,
+    /// The child that is `**`.
+    many: NodeId,
+    /// When a search last reached it, if it is `**`.
     stamp: u64,
-    /// Who listens to the pattern that ends here, in no order, each once.
-    targets: Vec<Target>,
+    /// Who listens to the pattern that ends here, sorted, each once.
+    targets: SmallVec<[Target; 1]>,
 }
 
 impl Node {
     fn is_unused(&self) -> bool {
-        self.children.is_none()
-            && self.one.is_none()
-            && self.many.is_none()
-            && self.targets.is_empty()
+        self.targets.is_empty() && self.children.is_empty() && self.one == NONE && self.many == NONE
+    }
+
+    fn is_many(&self) -> bool {
+        &*self.label == MANY
+    }
+
+    /// The only child, if it can be one node with this one.
+    fn mergeable(&self) -> Option<NodeId> {
+        if !self.targets.is_empty() || self.many != NONE || self.is_many() {
+            return None;
+        }
+        match (self.children.only(), self.one) {
+            (Some(child), NONE) => Some(child),
+            (None, one) if one != NONE && self.children.is_empty() => Some(one),
+            _ => None,
+        }
     }
 }
 
@@ -49,13 +88,10 @@ impl Node {
 pub struct Trie {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
-    patterns: usize,
     hasher: FixedState,
-    /// Nodes reached by the tokens so far, and by one more: kept for their memory.
-    states: Vec<NodeId>,
-    next: Vec<NodeId>,
-    /// Counts the sets of nodes reached.
-    step: u64,
+    bytes: usize,
+    /// Counts the sets of places that searches come to.
+    stamp: u64,
 }
 
 impl Trie {
@@ -64,250 +100,237 @@ impl Trie {
         Trie {
             nodes: vec![Node::default()],
             free: Vec::new(),
-            patterns: 0,
             hasher: FixedState::with_seed(seed),
-            states: Vec::new(),
-            next: Vec::new(),
-            step: 0,
+            bytes: 0,
+            stamp: 0,
         }
-    }
-
-    /// How many (pattern, target) pairs there are.
-    pub fn len(&self) -> usize {
-        self.patterns
     }
 
     /// Whether nobody listens.
     pub fn is_empty(&self) -> bool {
-        self.patterns == 0
+        self.nodes[ROOT as usize].is_unused()
+    }
+
+    /// What the patterns are reckoned to take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Adds a pair; returns whether it is new.
     pub fn insert(&mut self, pattern: &Pattern, target: Target) -> bool {
         let mut node = ROOT;
-        for token in tokens(pattern.as_str().as_bytes()) {
-            node = match self.child(node, token) {
-                Some(child) => child,
-                None => self.add_child(node, token),
+        let mut rest = Some(pattern.as_str().as_bytes());
+        while let Some(text) = rest {
+            let Some(child) = self.child(node, first_token(text)) else {
+                node = self.append(node, text);
+                break;
             };
+            let common = common_tokens(&self.nodes[child as usize].label, text);
+            if common < self.nodes[child as usize].label.len() {
+                self.split(child, common);
+            }
+            node = child;
+            rest = text.get(common + 1..);
         }
         let targets = &mut self.nodes[node as usize].targets;
-        if targets.contains(&target) {
-            return false;
+        match targets.binary_search(&target) {
+            Ok(_) => false,
+            Err(at) => {
+                targets.insert(at, target);
+                self.bytes += if targets.len() > 1 { TARGET_BYTES } else { 0 };
+                true
+            }
         }
-        targets.push(target);
-        self.patterns += 1;
-        true
     }
 
     /// Removes a pair; returns whether it was there.
     pub fn remove(&mut self, pattern: &Pattern, target: Target) -> bool {
-        let mut path = vec![ROOT];
-        let parts: Vec<&[u8]> = tokens(pattern.as_str().as_bytes()).collect();
-        for token in &parts {
-            match self.child(path[path.len() - 1], token) {
-                Some(child) => path.push(child),
-                None => return false,
+        let mut path = Path::from_slice(&[ROOT]);
+        let mut rest = Some(pattern.as_str().as_bytes());
+        while let Some(text) = rest {
+            let Some(child) = self.child(path[path.len() - 1], first_token(text)) else {
+                return false;
+            };
+            let label = &self.nodes[child as usize].label;
+            if common_tokens(label, text) < label.len() {
+                return false;
             }
+            rest = text.get(label.len() + 1..);
+            path.push(child);
         }
         let targets = &mut self.nodes[path[path.len() - 1] as usize].targets;
-        let Some(at) = targets.iter().position(|&other| other == target) else { return false };
-        targets.swap_remove(at);
-        if targets.is_empty() {
-            *targets = Vec::new();
+        let Ok(at) = targets.binary_search(&target) else { return false };
+        targets.remove(at);
+        self.bytes -= if targets.is_empty() { 0 } else { TARGET_BYTES };
+        if targets.spilled() && targets.len() * 4 <= targets.capacity() {
+            targets.shrink_to_fit();
         }
-        self.patterns -= 1;
-        for (depth, token) in parts.iter().enumerate().rev() {
-            let child = path[depth + 1];
-            if !self.nodes[child as usize].is_unused() {
-                break;
-            }
-            self.remove_child(path[depth], token);
-            self.free.push(child);
-        }
+        self.prune(&path);
         true
     }
 
-    /// Replaces `out` by the targets of every pattern that matches `name`,
-    /// sorted, each once.
-    pub fn matches(&mut self, name: &[u8], out: &mut Vec<Target>) {
-        out.clear();
-        let mut states = std::mem::take(&mut self.states);
-        let mut next = std::mem::take(&mut self.next);
-        states.clear();
-        states.push(ROOT);
-        self.step += 1;
-        self.enter_many(&mut states);
-        for token in tokens(name) {
-            self.step += 1;
-            // Literal and `*` children have one parent, which is in the set once:
-            // only `**` nodes, which also stay reached, can come up twice.
-            for &id in &states {
-                let node = &self.nodes[id as usize];
-                if let Some(child) = node.children.as_ref().and_then(|map| map.get(token)) {
-                    next.push(*child);
-                }
-                next.extend(node.one);
-            }
-            for &id in &states {
-                if self.nodes[id as usize].is_many {
-                    self.add_many(&mut next, id);
-                }
-            }
-            self.enter_many(&mut next);
-            std::mem::swap(&mut states, &mut next);
-            next.clear();
-        }
-        for &id in &states {
-            out.extend_from_slice(&self.nodes[id as usize].targets);
-        }
-        out.sort_unstable();
-        out.dedup();
-        (self.states, self.next) = (states, next);
+    fn next_stamp(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
     }
 
-    /// `**` matches nothing too: whoever reaches its parent reaches it.
-    fn enter_many(&mut self, states: &mut Vec<NodeId>) {
-        let mut at = 0;
-        while at < states.len() {
-            if let Some(many) = self.nodes[states[at] as usize].many {
-                self.add_many(states, many);
+    /// Takes nodes away that are no longer used, from the end of a path on.
+    fn prune(&mut self, path: &[NodeId]) {
+        for at in (1..path.len()).rev() {
+            let (parent, node) = (path[at - 1], path[at]);
+            if let Some(child) = self.nodes[node as usize].mergeable() {
+                self.merge(node, child);
             }
-            at += 1;
+            if !self.nodes[node as usize].is_unused() {
+                continue;
+            }
+            let label = std::mem::take(&mut self.nodes[node as usize].label);
+            self.detach(parent, node, first_token(&label));
+            self.release(node, label.len());
+        }
+        if self.nodes.len() > COMPACT_NODES && self.free.len() > self.nodes.len() / 2 {
+            self.compact();
         }
     }
 
-    /// Adds a `**` node to the set that this step makes, once.
-    fn add_many(&mut self, states: &mut Vec<NodeId>, id: NodeId) {
-        let node = &mut self.nodes[id as usize];
-        if node.stamp != self.step {
-            node.stamp = self.step;
-            states.push(id);
+    /// Adds nodes below `node` for these tokens; returns the last.
+    fn append(&mut self, mut node: NodeId, text: &[u8]) -> NodeId {
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let label = &text[..label_bytes(text)];
+            let child = self.add_node(label);
+            self.attach(node, child);
+            node = child;
+            rest = text.get(label.len() + 1..);
         }
+        node
+    }
+
+    fn add_node(&mut self, label: &[u8]) -> NodeId {
+        self.bytes += NODE_BYTES + label.len();
+        let node = Node { label: label.into(), ..Node::default() };
+        match self.free.pop() {
+            Some(id) => {
+                self.nodes[id as usize] = node;
+                id
+            }
+            None => {
+                self.nodes.push(node);
+                (self.nodes.len() - 1) as NodeId
+            }
+        }
+    }
+
+    fn release(&mut self, id: NodeId, label_bytes: usize) {
+        self.bytes -= NODE_BYTES + label_bytes;
+        self.nodes[id as usize] = Node::default();
+        self.free.push(id);
+    }
+
+    /// Cuts a node's tokens in two: those behind the first `at` bytes become a child,
+    /// with all that hung on the node.
+    fn split(&mut self, id: NodeId, at: usize) {
+        let upper: Box<[u8]> = self.nodes[id as usize].label[..at].into();
+        let whole = std::mem::take(&mut self.nodes[id as usize]);
+        let lower = self.add_node(&whole.label[at + 1..]);
+        // The dot between them.
+        self.bytes -= whole.label.len() - upper.len();
+        let label = std::mem::take(&mut self.nodes[lower as usize].label);
+        self.nodes[lower as usize] = Node { label, ..whole };
+        self.nodes[id as usize].label = upper;
+        self.attach(id, lower);
+    }
+
+    /// Makes a node and its only child one.
+    fn merge(&mut self, id: NodeId, child: NodeId) {
+        let upper = std::mem::take(&mut self.nodes[id as usize].label);
+        let lower = std::mem::take(&mut self.nodes[child as usize]);
+        let label = [&upper, &[SEPARATOR][..], &lower.label].concat().into_boxed_slice();
+        self.release(child, lower.label.len());
+        self.bytes += label.len() - upper.len();
+        self.nodes[id as usize] = Node { label, ..lower };
     }
 
     fn child(&self, node: NodeId, token: &[u8]) -> Option<NodeId> {
         let node = &self.nodes[node as usize];
-        match token {
+        let child = match token {
             ONE => node.one,
             MANY => node.many,
-            _ => node.children.as_ref()?.get(token).copied(),
-        }
+            _ => return node.children.find(token, &self.nodes, &self.hasher),
+        };
+        (child != NONE).then_some(child)
     }
 
-    fn add_child(&mut self, node: NodeId, token: &[u8]) -> NodeId {
-        let child = self.free.pop().unwrap_or_else(|| {
-            self.nodes.push(Node::default());
-            (self.nodes.len() - 1) as NodeId
-        });
-        let hasher = self.hasher.clone();
-        self.nodes[child as usize].is_many = token == MANY;
-        let node = &mut self.nodes[node as usize];
-        match token {
-            ONE => node.one = Some(child),
-            MANY => node.many = Some(child),
-            _ => {
-                node.children
-                    .get_or_insert_with(|| Box::new(HashMap::with_hasher(hasher)))
-                    .insert(token.into(), child);
-            }
+    fn attach(&mut self, parent: NodeId, child: NodeId) {
+        let mut children = std::mem::take(&mut self.nodes[parent as usize].children);
+        match first_token(&self.nodes[child as usize].label) {
+            ONE => self.nodes[parent as usize].one = child,
+            MANY => self.nodes[parent as usize].many = child,
+            _ => children.insert(child, &self.nodes, &self.hasher),
         }
-        child
+        self.nodes[parent as usize].children = children;
     }
 
-    fn remove_child(&mut self, node: NodeId, token: &[u8]) {
-        let node = &mut self.nodes[node as usize];
+    fn detach(&mut self, parent: NodeId, child: NodeId, token: &[u8]) {
+        let mut children = std::mem::take(&mut self.nodes[parent as usize].children);
         match token {
-            ONE => node.one = None,
-            MANY => node.many = None,
-            _ => {
-                if let Some(map) = &mut node.children {
-                    map.remove(token);
-                    if map.is_empty() {
-                        node.children = None;
-                    }
+            ONE => self.nodes[parent as usize].one = NONE,
+            MANY => self.nodes[parent as usize].many = NONE,
+            _ => children.remove(child, token, &self.nodes, &self.hasher),
+        }
+        self.nodes[parent as usize].children = children;
+    }
+
+    /// Moves all nodes into a table of their number, in an order of its own.
+    fn compact(&mut self) {
+        let mut nodes = Vec::with_capacity(self.nodes.len() - self.free.len());
+        nodes.push(std::mem::take(&mut self.nodes[ROOT as usize]));
+        let mut at = 0;
+        while at < nodes.len() {
+            let mut node: Node = std::mem::take(&mut nodes[at]);
+            let mut moved = |child: &mut NodeId| {
+                if *child != NONE {
+                    nodes.push(std::mem::take(&mut self.nodes[*child as usize]));
+                    *child = (nodes.len() - 1) as NodeId;
                 }
-            }
+            };
+            moved(&mut node.one);
+            moved(&mut node.many);
+            node.children.for_each(moved);
+            nodes[at] = node;
+            at += 1;
         }
+        self.nodes = nodes;
+        self.free = Vec::new();
     }
+}
+
+/// The first token of what is not at its end.
+fn first_token(text: &[u8]) -> &[u8] {
+    tokens(text).next().unwrap_or_default()
+}
+
+/// Bytes of the tokens that one node can hold: those before the first `**`, or that.
+fn label_bytes(text: &[u8]) -> usize {
+    let mut end = None;
+    for token in tokens(text) {
+        if token == MANY {
+            return end.unwrap_or(token.len());
+        }
+        end = Some(end.map_or(token.len(), |end| end + 1 + token.len()));
+    }
+    end.unwrap_or_default()
+}
+
+/// Bytes of the tokens that both begin with. They begin with the same token.
+fn common_tokens(one: &[u8], other: &[u8]) -> usize {
+    let common = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let ends = |text: &[u8]| text.get(common).is_none_or(|&byte| byte == SEPARATOR);
+    if ends(one) && ends(other) {
+        return common;
+    }
+    one[..common].iter().rposition(|&byte| byte == SEPARATOR).unwrap_or(common)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(client: u32) -> Target {
-        Target { shard: 0, conn: client, client }
-    }
-
-    fn pattern(text: &str) -> Pattern {
-        Pattern::new(text.as_bytes()).unwrap()
-    }
-
-    /// Every name over {a, b} of up to four tokens against every pattern over
-    /// {a, *, **} of up to four tokens: the trie and the definition agree.
-    #[test]
-    fn it_agrees_with_the_definition() {
-        let words = |alphabet: &[&str]| {
-            let mut all: Vec<String> = alphabet.iter().map(|&w| w.to_owned()).collect();
-            let mut last = all.clone();
-            for _ in 0..3 {
-                last = last
-                    .iter()
-                    .flat_map(|head| alphabet.iter().map(move |tail| format!("{head}.{tail}")))
-                    .collect();
-                all.extend(last.clone());
-            }
-            all
-        };
-        let patterns: Vec<Pattern> = words(&["a", "*", "**"]).iter().map(|p| pattern(p)).collect();
-        let mut trie = Trie::new(1);
-        for (client, pattern) in patterns.iter().enumerate() {
-            assert!(trie.insert(pattern, target(client as u32)));
-        }
-        let mut found = Vec::new();
-        for name in words(&["a", "b"]) {
-            trie.matches(name.as_bytes(), &mut found);
-            let found: Vec<u32> = found.iter().map(|target| target.client).collect();
-            let expected: Vec<u32> = (0..patterns.len() as u32)
-                .filter(|&at| patterns[at as usize].matches(name.as_bytes()))
-                .collect();
-            assert_eq!(found, expected, "{name}");
-        }
-        for (client, pattern) in patterns.iter().enumerate() {
-            assert!(trie.remove(pattern, target(client as u32)));
-            assert!(!trie.remove(pattern, target(client as u32)));
-        }
-        assert!(trie.is_empty());
-        assert_eq!(trie.free.len() + 1, trie.nodes.len(), "every node but the root is free again");
-    }
-
-    /// What broke: every step compared each node reached with all others, so that
-    /// one client with many matching patterns could hold up a shard for minutes.
-    #[test]
-    fn many_matching_patterns_cost_no_more_than_their_number() {
-        let mut trie = Trie::new(1);
-        const TOKENS: u32 = 15;
-        for bits in 0..1u32 << TOKENS {
-            let word = |at| if bits >> at & 1 == 0 { "*" } else { "a" };
-            let text = (0..TOKENS).map(word).collect::<Vec<_>>().join(".");
-            trie.insert(&pattern(&text), target(bits));
-        }
-        let mut found = Vec::new();
-        trie.matches(&["a"; TOKENS as usize].join(".").into_bytes(), &mut found);
-        assert_eq!(found.len(), 1 << TOKENS);
-    }
-
-    #[test]
-    fn a_target_is_found_once_however_many_of_its_patterns_match() {
-        let mut trie = Trie::new(1);
-        for text in ["a.b", "a.*", "a.**", "**"] {
-            assert!(trie.insert(&pattern(text), target(7)));
-            assert!(!trie.insert(&pattern(text), target(7)));
-        }
-        let mut found = Vec::new();
-        trie.matches(b"a.b", &mut found);
-        assert_eq!(found, [target(7)]);
-        assert_eq!(trie.len(), 4);
-    }
-}
+mod tests;

@@ -352,7 +352,7 @@ on_all! {
         for thread in emitters.into_iter().chain(readers) {
             thread.join().expect("all is delivered");
         }
-        wait_until("all is free", || bus.status().memory.used_bytes == 0);
+        wait_until("all is free", || bus.status().memory.queues_bytes == 0);
     }
 }
 

@@ -38,6 +38,7 @@ fn help_tells_commands_exit_codes_and_examples() {
         "--max-memory",
         "--max-clients",
         "--max-clients-per-user",
+        "--max-patterns",
         "--stall-timeout",
         "--hello-timeout",
         "--drain-timeout",

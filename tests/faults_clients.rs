@@ -95,7 +95,7 @@ on_all! {
             // `poll` takes buffers back when it needs them, not before. One holds the
             // very question.
             let expected = if bed.backend == Choice::Poll { u64::MAX } else { bed.shards.into() };
-            status.memory.used_bytes == 0 && pinned <= expected
+            status.memory.queues_bytes == 0 && pinned <= expected
         });
     }
 }

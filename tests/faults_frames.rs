@@ -281,7 +281,7 @@ on_all! {
             }
         }
         common::wait_until("every cut is counted", || bus.status().totals.truncated >= cuts);
-        assert_eq!(bus.status().memory.used_bytes, 0, "nothing is kept of them");
+        assert_eq!(bus.status().memory.queues_bytes, 0, "nothing is kept of them");
         listener.ping();
         assert_eq!(listener.stashed(), []);
     }

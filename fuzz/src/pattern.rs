@@ -6,6 +6,7 @@
 
 use netcluster::target::Target;
 use netcluster::trie::Trie;
+use netcluster::trie::search::Search;
 use netcluster_wire::Pattern;
 use netcluster_wire::limits::{MAX_DEEP_WILDCARDS, MAX_NAME_BYTES};
 
@@ -18,6 +19,7 @@ const MAX_NAIVE_TOKENS: usize = 24;
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
     let as_text = choices.chance(128);
+    let steps = choices.below(8);
     let name_bytes = choices.below(64);
     let mut name = choices.bytes(name_bytes).to_vec();
     let mut rest = choices.all().to_vec();
@@ -51,12 +53,13 @@ pub fn run(data: &[u8]) {
         }
         inserted.push((pattern, target));
     }
-    let mut found = Vec::new();
-    trie.matches(&name, &mut found);
-    found.sort_unstable();
-    found.dedup();
     expected.sort_unstable();
-    assert_eq!(found, expected);
+    let mut search = Search::default();
+    assert_eq!(search.run(&mut trie, &name), expected);
+    // The same in slices.
+    search.start(&mut trie, &name);
+    while !search.advance(&mut trie, &mut { 1 + steps }) {}
+    assert_eq!(*search.found(), expected);
     for (pattern, target) in &inserted {
         assert!(trie.remove(pattern, *target));
         assert!(!trie.remove(pattern, *target));

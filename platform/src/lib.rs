@@ -16,6 +16,7 @@
 //! It does not know frames, events or routes; bytes come in as [`bytes::Bytes`]
 //! chunks of a pool buffer and go out as [`Slice`]s of the same chunks.
 
+mod allocator;
 mod backend;
 #[cfg(windows)]
 pub mod console;
@@ -41,6 +42,7 @@ mod snapshots;
 #[cfg(target_os = "linux")]
 mod uring;
 
+pub use allocator::give_back_memory;
 pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with};
 pub use cores::{allowed_cores, pin_to_core};
 pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets, InterfaceReason};

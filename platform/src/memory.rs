@@ -37,12 +37,12 @@ fn machine_bytes() -> Option<u64> {
     None
 }
 
-/// The lowest `memory.max` of this process's cgroup (version 2) and those above.
+/// The lowest limit of this process's control groups and those above, of version 2 and
+/// of version 1.
 #[cfg(target_os = "linux")]
 fn container_bytes() -> Option<u64> {
     let membership = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = group_of(&membership)?;
-    lowest_limit(std::path::Path::new("/sys/fs/cgroup"), group)
+    limit_of(&membership, std::path::Path::new("/sys/fs/cgroup"))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -50,22 +50,44 @@ fn container_bytes() -> Option<u64> {
     None
 }
 
-/// The version 2 group in the text of `/proc/self/cgroup`, without its first `/`.
+/// Version 1 says "no limit" by a number of this size: all pages that a count can hold.
 #[cfg(target_os = "linux")]
-fn group_of(membership: &str) -> Option<&str> {
-    membership.lines().find_map(|line| line.strip_prefix("0::/"))
+const UNLIMITED_BYTES: u64 = 1 << 60;
+
+/// The lowest limit of the groups in the text of `/proc/self/cgroup`, below the place
+/// where the groups are shown.
+#[cfg(target_os = "linux")]
+fn limit_of(membership: &str, root: &std::path::Path) -> Option<u64> {
+    let limits = membership.lines().filter_map(|line| {
+        // Number, controllers, path.
+        let mut fields = line.splitn(3, ':');
+        let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let group = path.strip_prefix('/')?;
+        match controllers.split(',').any(|it| it == "memory") {
+            true => lowest_limit(&root.join("memory"), group, "memory.limit_in_bytes"),
+            false if number == "0" && controllers.is_empty() => {
+                // Beside version 1, version 2 is shown in a place of its own.
+                let roots = [root.to_owned(), root.join("unified")];
+                roots.iter().filter_map(|root| lowest_limit(root, group, "memory.max")).min()
+            }
+            false => None,
+        }
+    });
+    limits.min()
 }
 
-/// The lowest limit of `group` and its parents below `root`.
+/// The lowest limit in these files of `group` and its parents, `root` among them. In a
+/// container the group itself may not be shown: then `root` is what limits it.
 #[cfg(target_os = "linux")]
-fn lowest_limit(root: &std::path::Path, group: &str) -> Option<u64> {
+fn lowest_limit(root: &std::path::Path, group: &str, file: &str) -> Option<u64> {
     let start = root.join(group);
     start
         .ancestors()
         .take_while(|directory| directory.starts_with(root))
-        .filter_map(|directory| std::fs::read_to_string(directory.join("memory.max")).ok())
+        .filter_map(|directory| std::fs::read_to_string(directory.join(file)).ok())
         // "max" is no limit and no number.
         .filter_map(|text| text.trim().parse::<u64>().ok())
+        .filter(|&bytes| bytes < UNLIMITED_BYTES)
         .min()
 }
 
@@ -78,23 +100,61 @@ mod tests {
         assert!(memory_total_bytes().unwrap() > 1 << 20);
     }
 
-    #[test]
-    fn the_lowest_limit_on_the_way_up_counts() {
-        let root = std::env::temp_dir().join(format!("netcluster-memory-{}", std::process::id()));
-        std::fs::create_dir_all(root.join("a/b")).unwrap();
-        std::fs::write(root.join("a/memory.max"), "4096\n").unwrap();
-        std::fs::write(root.join("a/b/memory.max"), "max\n").unwrap();
-        assert_eq!(lowest_limit(&root, "a/b"), Some(4096));
-        std::fs::write(root.join("a/b/memory.max"), "1024\n").unwrap();
-        assert_eq!(lowest_limit(&root, "a/b"), Some(1024));
-        assert_eq!(lowest_limit(&root, ""), None);
-        std::fs::remove_dir_all(&root).unwrap();
+    /// A directory with these files, removed at the end.
+    struct Groups(std::path::PathBuf);
+
+    impl Groups {
+        fn new(name: &str, files: &[(&str, &str)]) -> Groups {
+            let name = format!("netcluster-memory-{}-{name}", std::process::id());
+            let root = std::env::temp_dir().join(name);
+            for (file, text) in files {
+                let path = root.join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            Groups(root)
+        }
+    }
+
+    impl Drop for Groups {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 
     #[test]
-    fn only_version_2_groups_count() {
-        assert_eq!(group_of("1:memory:/old\n0::/user.slice/x\n"), Some("user.slice/x"));
-        assert_eq!(group_of("0::/\n"), Some(""));
-        assert_eq!(group_of("1:memory:/old\n"), None);
+    fn the_lowest_limit_on_the_way_up_counts() {
+        let groups = Groups::new(
+            "v2",
+            &[
+                ("a/memory.max", "4096\n"),
+                ("a/b/memory.max", "max\n"),
+                ("a/c/memory.max", "1024\n"),
+            ],
+        );
+        let limit = |membership| limit_of(membership, &groups.0);
+        assert_eq!(limit("0::/a/b\n"), Some(4096));
+        assert_eq!(limit("0::/a/c\n"), Some(1024));
+        assert_eq!(limit("0::/\n"), None);
+        assert_eq!(limit("nonsense\n"), None);
+    }
+
+    /// What broke: a container of version 1 was taken for the whole machine.
+    #[test]
+    fn limits_of_version_1_count_too() {
+        let groups = Groups::new(
+            "v1",
+            &[
+                ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
+                ("memory/docker/memory.limit_in_bytes", "8192\n"),
+                ("memory/docker/x/memory.limit_in_bytes", "9223372036854771712\n"),
+                ("unified/y/memory.max", "2048\n"),
+            ],
+        );
+        let limit = |membership| limit_of(membership, &groups.0);
+        assert_eq!(limit("4:cpu:/docker/x\n3:hugetlb,memory:/docker/x\n0::/\n"), Some(8192));
+        assert_eq!(limit("3:memory:/\n"), None, "that number means none");
+        assert_eq!(limit("3:memory:/docker/x\n0::/y\n"), Some(2048));
+        assert_eq!(limit("3:memory:/docker/gone/from/sight\n"), Some(8192));
     }
 }

@@ -136,6 +136,7 @@ fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfi
         seed: random(),
         max_payload_bytes,
         max_queue_bytes,
+        max_patterns: settings.max_patterns.unwrap_or(default.max_patterns),
         max_clients: settings.max_clients.unwrap_or(default.max_clients),
         stall_timeout: period(settings.stall_timeout, default.stall_timeout),
         hello_timeout: period(settings.hello_timeout, default.hello_timeout),

@@ -51,7 +51,8 @@ pub struct Settings {
     /// four times --max-payload if that is more]
     #[arg(long, value_name = "SIZE")]
     pub max_queue: Option<Size>,
-    /// How much memory all queues together may hold [default: a quarter of the machine's]
+    /// How much memory clients may make the broker keep: queues, connections, patterns
+    /// [default: a quarter of the machine's, or of the container's]
     #[arg(long, value_name = "SIZE")]
     pub max_memory: Option<Size>,
     /// The most connections at a time [default: 65536]
@@ -61,6 +62,9 @@ pub struct Settings {
     /// --max-clients]
     #[arg(long, value_name = "N")]
     pub max_clients_per_user: Option<usize>,
+    /// The most patterns that one client may listen to [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub max_patterns: Option<usize>,
     /// A client whose full queue has not drained to half by then is disconnected [default: 5s]
     #[arg(long, value_name = "DURATION")]
     pub stall_timeout: Option<Period>,
@@ -127,6 +131,7 @@ impl Settings {
             max_memory: self.max_memory.or(other.max_memory),
             max_clients: self.max_clients.or(other.max_clients),
             max_clients_per_user: self.max_clients_per_user.or(other.max_clients_per_user),
+            max_patterns: self.max_patterns.or(other.max_patterns),
             stall_timeout: self.stall_timeout.or(other.stall_timeout),
             hello_timeout: self.hello_timeout.or(other.hello_timeout),
             drain_timeout: self.drain_timeout.or(other.drain_timeout),
@@ -168,6 +173,7 @@ mod tests {
             max-memory = '1GiB'
             max-clients = 10
             max-clients-per-user = 5
+            max-patterns = 20
             stall-timeout = '1s'
             hello-timeout = '2s'
             drain-timeout = '3s'
@@ -176,7 +182,7 @@ mod tests {
         ";
         let line = "--socket /run/x.sock --socket-mode 0600 --socket-group 7 --shards 2 --pin \
             --backend poll --spin-us 20 --max-payload 1MiB --max-queue 1MiB --max-memory 1GiB \
-            --max-clients 10 --max-clients-per-user 5 --stall-timeout 1s --hello-timeout 2s --drain-timeout 3s \
+            --max-clients 10 --max-clients-per-user 5 --max-patterns 20 --stall-timeout 1s --hello-timeout 2s --drain-timeout 3s \
             --node-id 0xff --log debug";
         let line: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(Settings::parse(file), Ok(typed(&line)));

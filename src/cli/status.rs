@@ -137,9 +137,13 @@ fn summary(status: &Status) -> String {
         (
             "memory",
             format!(
-                "{} of {} pinned by queues",
+                "{} of {}: queues {}, connections {}, patterns {}, routes {}",
                 bytes(status.memory.used_bytes),
-                bytes(status.memory.limit_bytes)
+                bytes(status.memory.limit_bytes),
+                bytes(status.memory.queues_bytes),
+                bytes(status.memory.connections_bytes),
+                bytes(status.memory.patterns_bytes),
+                bytes(status.memory.routes_bytes)
             ),
         ),
         (

@@ -47,7 +47,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(Kind, u64)> {
 #[test]
 fn bytes_come_out_as_they_went_in_whatever_the_socket_takes() {
     for step in [1, 7, 100, 1000, usize::MAX] {
-        let mut queue = Outbound::new(1 << 20);
+        let mut queue = Outbound::new(1 << 20, &Budget::new(usize::MAX));
         let whole = events(1, 10);
         for at in 0..10 {
             let start = at * FRAME_BYTES;
@@ -62,7 +62,9 @@ fn bytes_come_out_as_they_went_in_whatever_the_socket_takes() {
 #[test]
 fn a_queue_is_full_from_its_mark_until_it_is_half_empty() {
     let budget = Budget::new(usize::MAX);
-    let mut queue = Outbound::new(10 * FRAME_BYTES);
+    // Two ranges, each with a place in the list.
+    let mark = 10 * FRAME_BYTES + 2 * ENTRY_BYTES;
+    let mut queue = Outbound::new(mark, &Budget::new(usize::MAX));
     queue.push(&events(1, 9));
     assert!(!queue.fills(&budget));
     queue.push(&events(10, 1));
@@ -73,7 +75,7 @@ fn a_queue_is_full_from_its_mark_until_it_is_half_empty() {
     assert!(!queue.drained());
     assert!(queue.is_full());
     batch(&mut queue);
-    queue.sent(FRAME_BYTES, false);
+    queue.sent(2 * FRAME_BYTES, false);
     assert!(queue.drained());
     assert!(!queue.is_full());
 }
@@ -81,7 +83,7 @@ fn a_queue_is_full_from_its_mark_until_it_is_half_empty() {
 #[test]
 fn latest_loses_the_oldest_whole_frames_and_says_how_many() {
     for half_sent in [0, 1, FRAME_BYTES, FRAME_BYTES + 50] {
-        let mut queue = Outbound::new(8 * FRAME_BYTES);
+        let mut queue = Outbound::new(8 * FRAME_BYTES, &Budget::new(usize::MAX));
         queue.push(&events(1, 4));
         let mut bytes = Vec::new();
         if half_sent > 0 {
@@ -109,7 +111,7 @@ fn latest_loses_the_oldest_whole_frames_and_says_how_many() {
 
 #[test]
 fn repeated_drops_add_up_in_one_notice_and_spare_control_frames() {
-    let mut queue = Outbound::new(8 * FRAME_BYTES);
+    let mut queue = Outbound::new(8 * FRAME_BYTES, &Budget::new(usize::MAX));
     let ack = Slice::from(Bytes::from(encode(Kind::Ack, SOURCE, 77, b"", b"")));
     queue.push(&events(1, 4));
     queue.push(&ack);
@@ -127,7 +129,7 @@ fn repeated_drops_add_up_in_one_notice_and_spare_control_frames() {
 
 #[test]
 fn a_control_frame_in_pieces_is_spared_whole() {
-    let mut queue = Outbound::new(8 * FRAME_BYTES);
+    let mut queue = Outbound::new(8 * FRAME_BYTES, &Budget::new(usize::MAX));
     let status = Bytes::from(encode(Kind::Stats, SOURCE, 77, b"", &[b' '; 200]));
     queue.push(&events(1, 2));
     queue.push_pieces(&[Slice::from(status.slice(..24)), Slice::from(status.slice(24..))]);
@@ -143,7 +145,7 @@ fn a_control_frame_in_pieces_is_spared_whole() {
 fn a_frame_in_pieces_is_dropped_or_kept_as_a_whole() {
     let budget = Budget::new(usize::MAX);
     for split in [40, 64, 100] {
-        let mut queue = Outbound::new(8 * FRAME_BYTES);
+        let mut queue = Outbound::new(8 * FRAME_BYTES, &Budget::new(usize::MAX));
         let frame = events(1, 1);
         let pieces = [
             Slice::from(frame.chunk().slice(..split)),
@@ -169,7 +171,7 @@ fn a_frame_in_pieces_is_dropped_or_kept_as_a_whole() {
 #[test]
 fn truncating_keeps_the_frame_that_is_half_sent() {
     for (sent, kept) in [(0, 0), (1, 1), (FRAME_BYTES, 1), (FRAME_BYTES + 1, 2)] {
-        let mut queue = Outbound::new(1 << 20);
+        let mut queue = Outbound::new(1 << 20, &Budget::new(usize::MAX));
         queue.push(&events(1, 5));
         let mut bytes = Vec::new();
         if sent > 0 {
@@ -184,7 +186,7 @@ fn truncating_keeps_the_frame_that_is_half_sent() {
 
 #[test]
 fn the_newest_frame_is_kept_even_if_it_is_over_the_limit() {
-    let mut queue = Outbound::new(50);
+    let mut queue = Outbound::new(50, &Budget::new(usize::MAX));
     queue.push(&events(1, 1));
     assert_eq!(queue.drop_oldest(queue.limit_bytes()), 0);
     queue.push(&events(2, 1));
@@ -197,7 +199,10 @@ fn the_newest_frame_is_kept_even_if_it_is_over_the_limit() {
 fn copies_of_one_chunk_are_shared_and_charged_once() {
     let budget = Budget::new(usize::MAX);
     let chunk = events(1, 10).chunk().clone();
-    let mut queues = [Outbound::new(1 << 20), Outbound::new(1 << 20)];
+    let mut queues = [
+        Outbound::new(1 << 20, &Budget::new(usize::MAX)),
+        Outbound::new(1 << 20, &Budget::new(usize::MAX)),
+    ];
     queues[0].push(&Slice::pooled(chunk.clone(), 0, 3 * FRAME_BYTES));
     queues[1].push(&Slice::pooled(chunk.clone(), 2 * FRAME_BYTES, 4 * FRAME_BYTES));
     let mut copies = Copies::new(budget.clone());
@@ -215,7 +220,7 @@ fn copies_of_one_chunk_are_shared_and_charged_once() {
 #[test]
 fn what_a_full_queue_missed_is_told_before_the_next_event() {
     let budget = Budget::new(1 << 30);
-    let mut queue = Outbound::new(FRAME_BYTES * 4);
+    let mut queue = Outbound::new(FRAME_BYTES * 4, &Budget::new(usize::MAX));
     queue.push(&events(1, 4));
     assert!(queue.fills(&budget));
     queue.miss(&[events(5, 3)]);
@@ -230,7 +235,7 @@ fn what_a_full_queue_missed_is_told_before_the_next_event() {
 #[test]
 fn what_a_full_queue_missed_is_told_when_it_has_drained() {
     let budget = Budget::new(1 << 30);
-    let mut queue = Outbound::new(FRAME_BYTES * 4);
+    let mut queue = Outbound::new(FRAME_BYTES * 4, &Budget::new(usize::MAX));
     queue.push(&events(1, 4));
     assert!(queue.fills(&budget));
     queue.miss(&[events(5, 1)]);
@@ -239,4 +244,35 @@ fn what_a_full_queue_missed_is_told_when_it_has_drained() {
     assert_eq!(frames(&sent).len(), 4);
     assert!(queue.drained());
     assert_eq!(frames(&drain(&mut queue, usize::MAX)), [(Kind::Lost, 0)], "an unknown number");
+}
+
+/// What broke: a list of many short ranges took many times what they held, and none of
+/// it counted.
+#[test]
+fn the_list_counts_as_its_ranges_do() {
+    const LIMIT: usize = 64 << 10;
+    let budget = Budget::new(usize::MAX);
+    for latest in [false, true] {
+        let mut queue = Outbound::new(LIMIT, &budget);
+        let mut most = 0;
+        for number in 1..10_000 {
+            queue.push(&events(number, 1));
+            if latest && queue.held_bytes() > LIMIT {
+                queue.drop_oldest(LIMIT);
+            } else if queue.fills(&budget) {
+                break;
+            }
+            most = most.max(budget.used_bytes());
+        }
+        assert!(queue.queued_bytes() < LIMIT, "half of it is the list");
+        assert!((LIMIT / 4..2 * LIMIT).contains(&most), "{most} bytes of list");
+        assert!(budget.used_bytes() >= queue.ranges() * ENTRY_BYTES);
+        let mut remains = queue.into_remains();
+        let ranges = remains.entries.len();
+        assert_eq!(remains.drop_some(10), 10);
+        assert!(!remains.is_empty() && budget.used_bytes() > 0);
+        assert_eq!(remains.drop_some(usize::MAX), ranges - 10);
+        drop(remains);
+        assert_eq!(budget.used_bytes(), 0);
+    }
 }

@@ -11,16 +11,18 @@ use crate::target::{LINK_HOME, Target};
 use super::Shard;
 
 impl<I: Io> Shard<I> {
-    /// A client asks who would get an event of this name from it.
-    pub(super) fn count_audience(&mut self, conn: Conn, request: u64, name: &[u8]) {
+    /// A client asks who would get an event of this name from it. Returns false if that
+    /// is not found out yet.
+    pub(super) fn count_audience(&mut self, conn: Conn, request: u64, name: &[u8]) -> bool {
         let connection = self.at(conn);
         let (asking, echo) = (connection.target, connection.echo);
-        let Some(channel) = connection.channel else { return };
-        let routes = &mut self.channels.get_mut(channel).routes;
-        let route = match routes.find(name) {
-            Ok(id) => routes.get(id).clone(),
+        let Some(channel) = connection.channel else { return true };
+        let route = match self.find_route(channel, name) {
+            Ok(Some(id)) => self.channels.get(channel).routes.get(id).clone(),
+            Ok(None) => return false,
             Err(error) => {
-                return self.refuse(conn, ErrorCode::Name, &format!("event name: {error}"));
+                self.refuse(conn, ErrorCode::Name, &format!("event name: {error}"));
+                return true;
             }
         };
         let hears = |target: &&Target| echo || **target != asking;
@@ -29,6 +31,7 @@ impl<I: Io> Shard<I> {
             Some(channel) => self.count_elsewhere(asking, request, clients, channel),
             None => self.audience_counted(asking, request, Audience { clients, brokers: 0 }),
         }
+        true
     }
 
     /// Adds the brokers of other machines to those who listen here.

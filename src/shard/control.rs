@@ -15,15 +15,14 @@ use netcluster_wire::{
     ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, check_channel, frame,
 };
 
+use crate::budget::Purpose;
 use crate::config::MIN_MAX_QUEUE_BYTES;
 use crate::connection::State;
 use crate::mesh::Message;
+use crate::pattern_set::PatternSet;
 use crate::target::Target;
 
 use super::Shard;
-
-/// Patterns that one connection may listen to.
-pub const MAX_PATTERNS: usize = 1 << 20;
 
 /// What follows once a barrier is passed.
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +117,9 @@ impl<I: Io> Shard<I> {
         self.clients_changed();
     }
 
-    /// A control frame of an open connection.
-    pub(super) fn control(&mut self, conn: Conn, bytes: &Bytes) {
+    /// A control frame of an open connection. Returns false if it asks for a route that
+    /// is not found yet: then it is to be taken again.
+    pub(super) fn control(&mut self, conn: Conn, bytes: &Bytes) -> bool {
         let frame = checked(bytes);
         let connection = self.at(conn);
         let target = connection.target;
@@ -129,7 +129,7 @@ impl<I: Io> Shard<I> {
                 ErrorCode::Source,
                 "a frame carries another source than the welcome gave",
             );
-            return;
+            return true;
         }
         let sequence = frame.sequence();
         match frame.kind() {
@@ -141,7 +141,7 @@ impl<I: Io> Shard<I> {
             }
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
             Kind::Stats => self.collect_status(target, sequence),
-            Kind::Audience => self.count_audience(conn, sequence, frame.name()),
+            Kind::Audience => return self.count_audience(conn, sequence, frame.name()),
             Kind::Cluster => match decode_cluster(frame.payload()) {
                 Ok(wait) => self.after_barrier(After::Cluster(target, sequence, wait)),
                 Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),
@@ -158,22 +158,17 @@ impl<I: Io> Shard<I> {
                 self.refuse(conn, ErrorCode::Protocol, &text);
             }
         }
+        true
     }
 
     fn subscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
+        let pattern = match self.admit(conn, name) {
+            Ok(pattern) => pattern,
+            Err(text) => return self.reply_error(conn, ErrorCode::Pattern, request, &text),
+        };
         let connection = self.at(conn);
         let target = connection.target;
-        let pattern = match Pattern::new(name) {
-            Ok(_) if connection.patterns.len() >= MAX_PATTERNS => {
-                let text = format!("a client can listen to at most {MAX_PATTERNS} patterns");
-                return self.reply_error(conn, ErrorCode::Pattern, request, &text);
-            }
-            Ok(pattern) => pattern,
-            Err(error) => {
-                return self.reply_error(conn, ErrorCode::Pattern, request, &error.to_string());
-            }
-        };
-        if connection.patterns.insert(pattern.clone()) {
+        if connection.patterns.insert(&pattern) {
             let channel = connection.channel.expect("an open connection has a channel");
             let channel = Arc::clone(&self.channels.get(channel).name);
             self.route(&channel, &pattern, target);
@@ -186,24 +181,46 @@ impl<I: Io> Shard<I> {
         self.after_barrier(After::Ack(target, request));
     }
 
+    /// The pattern that a client wants to listen to, unless it is a bad one or one too
+    /// many; then why.
+    fn admit(&mut self, conn: Conn, name: &[u8]) -> Result<Pattern, String> {
+        let pattern = Pattern::new(name).map_err(|error| error.to_string())?;
+        let most = self.shared.config.max_patterns;
+        let cost_bytes = PatternSet::cost_bytes(&pattern, self.mesh.shards());
+        let has_room = self.shared.budget.has_room_to_keep(Purpose::Patterns, cost_bytes);
+        let patterns = &self.at(conn).patterns;
+        if patterns.contains(&pattern) || patterns.len() < most && has_room {
+            return Ok(pattern);
+        }
+        Err(match has_room {
+            true => format!(
+                "a client can listen to at most {most} patterns (--max-patterns): use wildcards, \
+                 or several clients"
+            ),
+            false => format!(
+                "the broker's memory for patterns is used up, of {} bytes for all it keeps: \
+                 listen to fewer patterns, or raise --max-memory",
+                self.shared.budget.limit_bytes()
+            ),
+        })
+    }
+
     fn unsubscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
         let connection = self.at(conn);
         let target = connection.target;
         if let Ok(pattern) = Pattern::new(name)
             && connection.patterns.remove(&pattern)
         {
-            self.unroute(conn, vec![pattern]);
+            let channel = connection.channel.expect("an open connection has a channel");
+            let channel = Arc::clone(&self.channels.get(channel).name);
+            self.unroute(&channel, target, vec![pattern]);
         }
         self.after_barrier(After::Ack(target, request));
     }
 
-    /// Takes patterns of a connection out of every shard's routes.
-    pub(super) fn unroute(&mut self, conn: Conn, patterns: Vec<Pattern>) {
-        let connection = self.at(conn);
-        let target = connection.target;
-        let Some(channel) = connection.channel else { return };
-        let channel = Arc::clone(&self.channels.get(channel).name);
-        self.unroute_here(&channel, &patterns, target);
+    /// Takes patterns of a client out of every shard's routes.
+    pub(super) fn unroute(&mut self, channel: &Arc<str>, target: Target, patterns: Vec<Pattern>) {
+        self.unroute_here(channel, &patterns, target);
         self.totals.listeners -= patterns.len() as u64;
         for shard in self.mesh.others() {
             let (channel, patterns) = (channel.clone(), patterns.clone());
@@ -258,7 +275,8 @@ impl<I: Io> Shard<I> {
     /// Queues a frame of the broker itself to a client. A client that asks more
     /// than it reads is paused like any emitter.
     pub(super) fn reply(&mut self, conn: Conn, frame: &[u8]) {
-        self.reply_pieces(conn, &[Slice::from(Bytes::copy_from_slice(frame))]);
+        let frame = self.shared.budget.own(frame.into());
+        self.reply_pieces(conn, &[Slice::from(frame)]);
     }
 
     /// The same for a frame in pieces.
@@ -269,7 +287,7 @@ impl<I: Io> Shard<I> {
         let target = connection.target;
         connection.outbound.push_pieces(pieces);
         let mark = connection.outbound.mark_bytes(&self.shared.budget);
-        if connection.latest && connection.outbound.queued_bytes() >= mark {
+        if connection.latest && connection.outbound.held_bytes() >= mark {
             // It must not be held up by events that it would rather lose.
             self.totals.dropped += connection.outbound.drop_oldest_to(mark / 2);
         }

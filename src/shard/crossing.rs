@@ -8,6 +8,7 @@ use crate::connection::{Blocker, Connection};
 use crate::mesh::{Adoption, Message};
 use crate::target::Target;
 
+use super::slices::weight;
 use super::{MESSAGES_PER_TURN, Shard};
 
 impl<I: Io> Shard<I> {
@@ -18,14 +19,14 @@ impl<I: Io> Shard<I> {
             let mut taken = 0;
             while taken < MESSAGES_PER_TURN {
                 let Some(message) = self.mesh.receive(from) else { break };
+                taken += weight(&message);
                 self.handle(from, message);
-                taken += 1;
             }
             if taken > 0 {
                 self.last_active_ns = self.now_ns;
                 self.mesh.taken(from);
             }
-            self.more_messages |= taken == MESSAGES_PER_TURN;
+            self.more_messages |= taken >= MESSAGES_PER_TURN;
         }
     }
 
@@ -77,6 +78,7 @@ impl<I: Io> Shard<I> {
             Message::Resume { emitter, by } => self.unblock(emitter, Blocker::Queue(by)),
             Message::CopyOut => self.copy_out_laggards(),
             Message::MemoryWanted => self.squeeze(),
+            Message::FloodOver => self.give_back(),
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Departed(channel, client) => self.departed(&channel, from, client),
             Message::Kicked(reason) => {
@@ -121,8 +123,10 @@ impl<I: Io> Shard<I> {
         };
         let target = Target { shard: self.id, conn: conn.0, client };
         let max_queue = self.shared.config.max_queue_bytes;
-        let connection = Connection::new(target, peer, max_queue, self.now_ns);
-        self.insert(Connection { seat, ..connection });
+        let budget = &self.shared.budget;
+        let mut connection = Connection::new(target, peer, max_queue, budget, self.now_ns);
+        connection.seat = seat;
+        self.insert(connection);
         self.open(conn, hello, &channel, reason);
         if !rest.is_empty() {
             self.received(conn, &Bytes::from(rest));

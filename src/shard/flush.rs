@@ -79,8 +79,11 @@ impl<I: Io> Shard<I> {
 
     /// The other end is gone.
     pub(super) fn send_failed(&mut self, conn: Conn, error: &io::Error) {
-        tracing::debug!(client = self.at(conn).target.client, %error, "send failed");
-        self.disconnect(conn);
+        let connection = self.at(conn);
+        tracing::debug!(client = connection.target.client, %error, "send failed");
+        if !self.ends_later(conn) {
+            self.disconnect(conn);
+        }
     }
 
     /// Receive buffers ran short: frees those that laggards pin, here and on the
@@ -128,7 +131,7 @@ impl<I: Io> Shard<I> {
     fn unpin_partial_frames(&mut self) {
         for at in 0..self.connections.len() {
             let Some(connection) = self.connections[at].as_deref_mut() else { continue };
-            if connection.inbound.unpin() {
+            if connection.inbound.unpin(&self.shared.budget) {
                 let conn = Conn(at as u32);
                 self.stop_receiving(conn);
             }

@@ -14,7 +14,7 @@ use netcluster_wire::{LossReason, Source};
 
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
-use crate::link::event::{Lost, Run};
+use crate::link::event::{LinkEvent, Lost, Run};
 use crate::link::peer_id::PeerId;
 use crate::link::stream::StreamId;
 use crate::mesh::Message;
@@ -45,25 +45,90 @@ impl LinkDriver {
 }
 
 impl<I: Io> Shard<I> {
-    /// Events of another broker, for listeners here.
-    pub(super) fn deliver_run(&mut self, run: Run) {
-        let Run { peer, stream, channel, slice, frames, name_len, source } = run;
-        self.totals.link_events_in += frames as u64;
-        let Some(channel) = self.channels.find_by_hash(channel) else { return };
-        let routes = &mut self.channels.get_mut(channel).routes;
-        routes.trim();
+    /// Events of another broker, for listeners here, or a gap among them: behind those
+    /// that wait for a route, if any do.
+    pub(super) fn take_from_link(&mut self, event: LinkEvent) {
+        let postpones = |driver: &LinkDriver| !driver.postponed.is_empty();
+        let waits = self.link.as_deref().is_some_and(postpones);
+        if waits || !self.deliver_from_link(&event) {
+            self.postpone_from_link(event);
+        }
+    }
+
+    /// Returns false if their route is not found yet.
+    fn deliver_from_link(&mut self, event: &LinkEvent) -> bool {
+        match event {
+            LinkEvent::Run(run) => return self.deliver_run(run),
+            LinkEvent::Lost(lost) => {
+                for shard in self.mesh.others() {
+                    self.mesh.send(shard, Message::LinkLost(*lost));
+                }
+                self.tell_lost(*lost);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Keeps events until their route is found. Their stream is held, so that they do
+    /// not become many.
+    #[cold]
+    fn postpone_from_link(&mut self, event: LinkEvent) {
+        if let LinkEvent::Run(run) = &event {
+            self.hold_stream(run.peer, run.stream, Blocker::Routes);
+        }
+        if let Some(driver) = self.link.as_deref_mut() {
+            driver.postponed.push_back(event);
+        }
+    }
+
+    /// Events from the link that wait for routes go on, as far as this turn's effort
+    /// reaches.
+    pub(super) fn resume_from_link(&mut self) {
+        loop {
+            let next = self.link.as_deref_mut().and_then(|driver| driver.postponed.pop_front());
+            let Some(event) = next else { break };
+            if !self.deliver_from_link(&event) {
+                let Some(driver) = self.link.as_deref_mut() else { return };
+                driver.postponed.push_front(event);
+                return;
+            }
+        }
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        let is_waiting =
+            |(_, blockers): &(_, &SmallVec<[Blocker; 1]>)| blockers.contains(&Blocker::Routes);
+        let held: Vec<_> =
+            driver.held.iter().filter(is_waiting).map(|(&stream, _)| stream).collect();
+        for (peer, stream) in held {
+            self.release_stream(peer, stream, Blocker::Routes);
+        }
+    }
+
+    /// Events of another broker, for listeners here; false if their route is not found
+    /// yet.
+    fn deliver_run(&mut self, run: &Run) -> bool {
+        let &Run { peer, stream, channel, ref slice, frames, name_len, source } = run;
+        let Some(channel) = self.channels.find_by_hash(channel) else {
+            self.totals.link_events_in += frames as u64;
+            return true;
+        };
+        if self.channels.get(channel).routes.is_overgrown() {
+            self.channels.relieve(channel);
+        }
         let name = &slice.as_bytes()[HEADER_BYTES..][..name_len];
-        let route = match routes.find(name) {
-            Ok(id) => Arc::clone(routes.get(id)),
+        let route = match self.find_route(channel, name) {
+            Ok(Some(id)) => Arc::clone(self.channels.get(channel).routes.get(id)),
+            Ok(None) => return false,
             Err(error) => {
                 // Its broker should not have let it pass.
                 tracing::debug!(%error, "an event from the link has no name");
                 self.totals.protocol_errors += 1;
-                return;
+                return true;
             }
         };
+        self.totals.link_events_in += frames as u64;
         let emitter = Target::stream(peer, stream);
-        let pieces = std::slice::from_ref(&slice);
+        let pieces = std::slice::from_ref(slice);
         self.queue_here(&route, emitter, None, pieces, frames);
         let mut last = self.id;
         for target in route.targets() {
@@ -89,6 +154,7 @@ impl<I: Io> Shard<I> {
                 self.mesh.wait_for(last, emitter);
             }
         }
+        true
     }
 
     /// Tells a shard what it was not sent while it was behind.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use netcluster_platform::{Conn, Io, Peer};
 use netcluster_wire::ErrorCode;
 
-use crate::connection::{Connection, State};
+use crate::budget::Purpose;
+use crate::connection::{CONNECTION_BYTES, Connection, State};
+use crate::population::Refusal;
 use crate::target::Target;
 use crate::timers::Timer;
 
@@ -51,16 +53,22 @@ impl<I: Io> Shard<I> {
             self.accept_paused = false;
             tracing::info!("accepting connections again");
         }
+        let budget = &self.shared.budget;
+        let has_room = budget.has_room_to_keep(Purpose::Connections, CONNECTION_BYTES);
+        let max_queue = self.shared.config.max_queue_bytes;
+        let mut connection = Connection::new(target, peer.clone(), max_queue, budget, self.now_ns);
         let population = &self.shared.population;
-        let admitted = population.admit(&peer, &self.limits);
+        let admitted = match has_room {
+            true => population.admit(&peer, &self.limits),
+            false => Err(Refusal::Memory),
+        };
         let (seat, refusal) = match admitted {
             Ok(seat) => (Some(seat), None),
             Err(refusal) => (population.tell(), Some(refusal)),
         };
         let is_told = seat.is_some();
-        let max_queue = self.shared.config.max_queue_bytes;
-        let connection = Connection::new(target, peer, max_queue, self.now_ns);
-        self.insert(Connection { seat, ..connection });
+        connection.seat = seat;
+        self.insert(connection);
         match refusal {
             None if self.is_quiet() => self.kick(conn, ErrorCode::Shutdown, SHUTTING_DOWN),
             None => {

@@ -21,7 +21,7 @@ use crate::returning::Listening;
 use crate::timers::Timer;
 
 use super::Shard;
-use super::receive::Fault;
+use super::receive::{Fault, Stop};
 
 /// The shard that counts who is back.
 const COUNTING_SHARD: u16 = 0;
@@ -108,7 +108,7 @@ impl<I: Io> Shard<I> {
             let ended = |it: &mut crate::connection::Connection| {
                 it.is_open() && it.receiving == Receiving::Ended && !it.is_read_up
             };
-            if self.find(emitter).is_some_and(ended) {
+            if self.find(emitter).is_some_and(ended) && !self.ends_later(conn) {
                 self.disconnect(conn);
             }
         }
@@ -145,7 +145,13 @@ impl<I: Io> Shard<I> {
             }
             let step = connection.inbound.next(chunk, at, max_payload, &budget);
             match step.map_err(Fault::Frame)? {
-                Step::Control(frame) => self.control(conn, &frame),
+                Step::Control(frame) => {
+                    if !self.control(conn, &frame) {
+                        let frame = Some([Slice::from(frame)].into());
+                        self.postpone(conn, chunk, Stop { at: *at, frame });
+                        return Ok(true);
+                    }
+                }
                 Step::Run { start, .. } => {
                     self.keep(conn, &[Slice::from(chunk.slice(start..))]);
                     return Ok(true);

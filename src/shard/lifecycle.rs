@@ -10,6 +10,7 @@ use netcluster_wire::{ErrorCode, Hello, Kind, Source, frame};
 
 use crate::connection::{Connection, Moving, Receiving, State};
 use crate::mesh::Message;
+use crate::pattern_set::PatternSet;
 use crate::placement::{Reason, Told};
 use crate::returning::Listening;
 use crate::status::KickStatus;
@@ -126,13 +127,13 @@ impl<I: Io> Shard<I> {
             return;
         }
         let (target, source) = (connection.target, connection.source);
-        let peer = connection.peer.clone();
-        let pid = peer.pid;
+        let (peer, pid) = (connection.peer.clone(), connection.peer.pid);
         tracing::warn!(client = target.client, pid, kind = ?code, "disconnected: {text}");
-        connection.outbound.truncate();
+        let remains = connection.outbound.truncate();
         let payload = encode_error(code, text);
         let error = frame::encode(Kind::Error, source, 0, b"", &payload);
         connection.outbound.push(&Slice::from(bytes::Bytes::from(error)));
+        self.discard(remains);
         if self.kicked.len() == MAX_KICKED_SHOWN {
             self.kicked.remove(0);
         }
@@ -176,7 +177,7 @@ impl<I: Io> Shard<I> {
     fn leave(&mut self, conn: Conn) {
         let connection = self.at(conn);
         let target = connection.target;
-        let patterns: Vec<_> = std::mem::take(&mut connection.patterns).into_iter().collect();
+        connection.postponed = None;
         if let Some(seat) = &mut connection.seat {
             seat.spoke();
         }
@@ -192,12 +193,12 @@ impl<I: Io> Shard<I> {
             }
             State::Open | State::Closing | State::Draining { .. } | State::Closed => {}
         }
-        if !patterns.is_empty() {
-            self.unroute(conn, patterns);
-        }
         self.release_waiters(target);
         if let Some(channel) = self.at(conn).channel.take() {
             let name = Arc::clone(&self.channels.get(channel).name);
+            let nothing = PatternSet::new(&self.shared.budget);
+            let patterns = std::mem::replace(&mut self.at(conn).patterns, nothing);
+            self.depart(Arc::clone(&name), target, patterns);
             self.channels.leave(channel);
             self.channel_unused(&name);
             self.report_departed(&name, target.client);
@@ -224,6 +225,9 @@ impl<I: Io> Shard<I> {
         }
         if filling || connection.inbound.held_bytes() > 0 {
             self.totals.truncated += 1;
+        }
+        if self.ends_later(conn) {
+            return;
         }
         let connection = self.at(conn);
         if connection.is_ending() && !connection.outbound.is_empty() {
@@ -253,7 +257,9 @@ impl<I: Io> Shard<I> {
 
     /// It is closed, and its place free.
     pub(super) fn closed(&mut self, conn: Conn) {
-        self.take(conn);
+        if let Some(connection) = self.take(conn) {
+            self.discard(connection.outbound.into_remains());
+        }
         self.resume_accept();
     }
 
@@ -297,6 +303,7 @@ impl<I: Io> Shard<I> {
                 let receiving = self.connections.iter().flatten().any(|connection| {
                     connection.is_open()
                         && match connection.receiving {
+                            _ if connection.postponed.is_some() => true,
                             Receiving::Stopping => true,
                             Receiving::Ended => false,
                             Receiving::Off => connection.is_read_up && patient,

@@ -8,7 +8,7 @@
 //! Events from the link are queued as if a client had emitted them, with a stream
 //! for an emitter; a stream never feeds the link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ pub(super) struct LinkDriver {
     pub(super) waiting: Vec<Waiting>,
     /// Events that other shards were not sent, as they were behind.
     pub(super) missed: Vec<(u16, Lost)>,
+    /// Events, and gaps among them, that wait for routes; their streams are held.
+    pub(super) postponed: VecDeque<LinkEvent>,
     addresses: Option<Addresses>,
     snapshots: Option<Snapshots>,
     about: LinkIo,
@@ -123,6 +125,7 @@ impl<I: Io> Shard<I> {
             held: BTreeMap::new(),
             waiting: Vec::new(),
             missed: Vec::new(),
+            postponed: VecDeque::new(),
             addresses: start.addresses,
             snapshots: start.snapshots,
             about: start.about,
@@ -180,7 +183,7 @@ impl<I: Io> Shard<I> {
     /// When the link has something to do again.
     pub fn link_deadline_ns(&self) -> Option<u64> {
         let driver = self.link.as_deref()?;
-        match driver.more && !driver.blocked {
+        match driver.more && !driver.blocked || !driver.postponed.is_empty() {
             true => Some(0),
             false => driver.link.poll_timeout(),
         }
@@ -192,6 +195,11 @@ impl<I: Io> Shard<I> {
         if driver.link.poll_timeout().is_some_and(|due_ns| due_ns <= self.now_ns) {
             driver.link.handle_timeout(self.now_ns);
         }
+        if !driver.postponed.is_empty() {
+            // Clients of this turn leave the link its own share.
+            self.effort.renew();
+            self.resume_from_link();
+        }
         self.take_link_events();
         self.tell_all_missed();
         self.transmit();
@@ -201,13 +209,7 @@ impl<I: Io> Shard<I> {
     fn take_link_events(&mut self) {
         while let Some(event) = self.link.as_deref_mut().and_then(|it| it.link.poll_event()) {
             match event {
-                LinkEvent::Run(run) => self.deliver_run(run),
-                LinkEvent::Lost(lost) => {
-                    for shard in self.mesh.others() {
-                        self.mesh.send(shard, Message::LinkLost(lost));
-                    }
-                    self.tell_lost(lost);
-                }
+                LinkEvent::Run(_) | LinkEvent::Lost(_) => self.take_from_link(event),
                 LinkEvent::Joined(_) => self.look_at_waiting(),
                 LinkEvent::JoinGroup(group) => {
                     if let Err(error) = self.io.join_group(group) {

@@ -21,6 +21,8 @@
 //! - `link`, `from_link`: to and from the brokers of other machines
 //! - `hellos`: who is accepted, and who has not said hello in time
 //! - `lifecycle`: placing, disconnecting, shutting down
+//! - `slices`: work of any size, a bounded part in each turn
+//! - `rest`: giving back what a flood took
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
 //! - `report`: its part of `status`
@@ -39,6 +41,8 @@ mod lifecycle;
 mod link;
 mod receive;
 mod report;
+mod rest;
+mod slices;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -58,6 +62,7 @@ use crate::mesh::Mesh;
 use crate::placement::Placement;
 use crate::population::{Limits, Population};
 use crate::returning::{Record, Returning, Successor};
+use crate::routes::Effort;
 use crate::status::{KickStatus, Status, Totals};
 use crate::target::Target;
 use crate::timers::{Timer, Timers};
@@ -68,6 +73,9 @@ use self::lifecycle::Draining;
 use self::link::LinkDriver;
 pub use self::link::LinkStart;
 use self::report::{Answer, Collecting};
+use self::rest::Flood;
+pub use self::slices::Postponed;
+use self::slices::Slices;
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
 /// from the receive to the send, which beat larger turns by a third at 1 KB.
@@ -85,6 +93,17 @@ const _: () = assert!(TURN_BYTES < MAX_TURN_BYTES);
 /// Messages taken from one other shard in one turn.
 const MESSAGES_PER_TURN: usize = 512;
 
+/// What the route caches of one shard may remember: this part of the memory budget,
+/// all shards together, within bounds.
+const CACHE_PART: usize = 16;
+const MIN_CACHE_BYTES: usize = 256 << 10;
+const MAX_CACHE_BYTES: usize = 64 << 20;
+
+fn cache_bytes(budget: &Budget, shards: u16) -> usize {
+    let part = budget.limit_bytes() / CACHE_PART / usize::from(shards);
+    part.clamp(MIN_CACHE_BYTES, MAX_CACHE_BYTES)
+}
+
 /// What all shards of a broker share.
 #[derive(Clone)]
 pub struct Shared {
@@ -100,6 +119,8 @@ pub struct Shared {
     pub successor: Successor,
     /// What `status` says of the broker as a whole.
     pub about: Arc<Status>,
+    /// Has the allocator give back what the calling thread has freed.
+    pub give_back: fn(),
     /// What the log leaves out.
     pub log: Arc<LogCounts>,
 }
@@ -132,6 +153,10 @@ pub struct Shard<I: Io> {
     drained: usize,
     dirty: Vec<Conn>,
     memory_waiters: Vec<Target>,
+    slices: Slices,
+    flood: Flood,
+    /// What look-ups may yet cost in this turn.
+    effort: Effort,
     starved_timer: bool,
     barriers: BTreeMap<u64, (u16, After)>,
     next_barrier: u64,
@@ -194,7 +219,12 @@ impl<I: Io> Shard<I> {
             connections: Vec::new(),
             present: 0,
             limits: shared.config.limits(),
-            channels: Channels::new(shared.config.seed, shared.config.link.clone()),
+            channels: Channels::new(
+                shared.config.seed,
+                shared.config.link.clone(),
+                shared.budget.clone(),
+                cache_bytes(&shared.budget, mesh.shards()),
+            ),
             mesh,
             timers: Timers::default(),
             link: None,
@@ -207,6 +237,9 @@ impl<I: Io> Shard<I> {
             drained: 0,
             dirty: Vec::new(),
             memory_waiters: Vec::new(),
+            slices: Slices::default(),
+            flood: Flood::default(),
+            effort: Effort::default(),
             starved_timer: false,
             barriers: BTreeMap::new(),
             next_barrier: 0,
@@ -262,6 +295,8 @@ impl<I: Io> Shard<I> {
             self.last_active_ns = self.now_ns;
         }
 
+        self.effort.renew();
+        self.resume_postponed();
         for completion in completions.drain(..) {
             self.complete(completion);
         }
@@ -278,6 +313,8 @@ impl<I: Io> Shard<I> {
             self.relieve_pool();
         }
         self.flush();
+        self.take_apart();
+        self.watch_flood();
         self.publish();
         self.status_json = None;
         self.rates.sample(self.now_ns, &self.totals);
@@ -286,7 +323,7 @@ impl<I: Io> Shard<I> {
 
     /// How long the next wait may sleep. An idle shard has no deadline.
     fn timeout(&self) -> Option<Duration> {
-        if self.more_messages || !self.dirty.is_empty() {
+        if self.more_messages || !self.dirty.is_empty() || !self.slices.is_empty() {
             return Some(Duration::ZERO);
         }
         let spin_ns = self.shared.config.spin.as_nanos() as u64;
@@ -339,6 +376,7 @@ impl<I: Io> Shard<I> {
                 Timer::Drain => self.drain_timed_out(),
                 Timer::Interface => self.check_link(),
                 Timer::Cluster => self.cluster_timed_out(),
+                Timer::Rest => self.rest_timed_out(),
             }
         }
     }

@@ -9,11 +9,12 @@ use netcluster_wire::header::FrameError;
 use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{ErrorCode, NameError};
 
+use crate::channels::ChannelId;
 use crate::connection::{Blocker, Receiving, State};
-use crate::inbound::{Buffer, Step};
+use crate::inbound::{Buffer, Pieces, Step};
 use crate::mesh::Message;
 use crate::outbound::EXHAUSTED_LIMIT_BYTES;
-use crate::routes::RouteId;
+use crate::routes::{RouteId, Unfound};
 use crate::timers::Timer;
 
 use super::Shard;
@@ -36,6 +37,14 @@ struct Pending {
     frames: usize,
 }
 
+/// Where a walk stopped because a route could not be found in this turn.
+pub(super) struct Stop {
+    /// The first byte of the chunk that is not done.
+    pub at: usize,
+    /// The frame before it, if that is a control frame, or lay in several chunks.
+    pub frame: Option<Pieces>,
+}
+
 /// Why a connection cannot go on.
 pub(super) enum Fault {
     Frame(FrameError),
@@ -48,7 +57,8 @@ impl<I: Io> Shard<I> {
     pub(super) fn received(&mut self, conn: Conn, chunk: &Bytes) {
         self.totals.bytes_in += chunk.len() as u64;
         let mut at = 0;
-        if !self.at(conn).is_open() {
+        let connection = self.at(conn);
+        if !connection.is_open() {
             match self.received_early(conn, chunk) {
                 Some(used) => at = used,
                 None => return,
@@ -59,33 +69,46 @@ impl<I: Io> Shard<I> {
 
     /// Takes the bytes of a chunk, from `at` on, of a connection that is open.
     pub(super) fn take_chunk(&mut self, conn: Conn, chunk: &Bytes, mut at: usize) {
+        if self.at(conn).postponed.is_some() {
+            return self.postpone(conn, chunk, Stop { at, frame: None });
+        }
         let mut taken = Ok(false);
         if self.returning.holds_any() {
             taken = self.take_requests(conn, chunk, &mut at);
         }
         let walked = match taken {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(None),
             Ok(false) => self.walk(conn, chunk, at),
             Err(fault) => Err(fault),
         };
-        if let Err(fault) = walked {
-            self.fault(conn, &fault);
+        match walked {
+            Ok(None) => {}
+            Ok(Some(stop)) => self.postpone(conn, chunk, stop),
+            Err(fault) => self.fault(conn, &fault),
         }
     }
 
-    /// Takes the frames of a chunk, from `at` on, of a connection that is open.
-    fn walk(&mut self, conn: Conn, chunk: &Bytes, mut at: usize) -> Result<(), Fault> {
+    /// Takes the frames of a chunk, from `at` on, of a connection that is open. Returns
+    /// where it had to stop, if so.
+    pub(super) fn walk(
+        &mut self,
+        conn: Conn,
+        chunk: &Bytes,
+        mut at: usize,
+    ) -> Result<Option<Stop>, Fault> {
         let max_payload = self.shared.config.max_payload_bytes;
         let mut pending: Option<Pending> = None;
-        if let Some(channel) = self.at(conn).channel {
-            self.channels.get_mut(channel).routes.trim();
+        if let Some(channel) = self.at(conn).channel
+            && self.channels.get(channel).routes.is_overgrown()
+        {
+            self.channels.relieve(channel);
         }
         loop {
             let connection =
                 self.connections[conn.0 as usize].as_deref_mut().expect("it is receiving");
             // A control frame before may have ended the connection.
             let (State::Open, Some(channel)) = (&connection.state, connection.channel) else {
-                return Ok(());
+                return Ok(None);
             };
             let step = connection.inbound.next(chunk, &mut at, max_payload, &self.shared.budget);
             let step = match step {
@@ -101,7 +124,7 @@ impl<I: Io> Shard<I> {
                     let fault = if source != connection.source.to_u64() {
                         Fault::Source
                     } else {
-                        match routes.find(name) {
+                        match routes.find(name, &mut self.effort) {
                             Ok(route) => {
                                 connection.last_sequence = last_sequence;
                                 match &mut pending {
@@ -117,7 +140,15 @@ impl<I: Io> Shard<I> {
                                 }
                                 continue;
                             }
-                            Err(error) => Fault::Name(error),
+                            Err(Unfound::Name(error)) => Fault::Name(error),
+                            Err(Unfound::NotYet) => {
+                                self.deliver_pending(conn, chunk, pending.take());
+                                at = start;
+                                if self.make_room_for_route(channel) {
+                                    continue;
+                                }
+                                return Ok(Some(Stop { at, frame: None }));
+                            }
                         }
                     };
                     self.deliver_pending(conn, chunk, pending.take());
@@ -125,16 +156,21 @@ impl<I: Io> Shard<I> {
                 }
                 Step::Event(pieces) => {
                     self.deliver_pending(conn, chunk, pending.take());
-                    self.deliver_event(conn, &pieces)?;
+                    if !self.deliver_event(conn, &pieces)? {
+                        return Ok(Some(Stop { at, frame: Some(pieces) }));
+                    }
                 }
                 Step::Control(frame) => {
                     self.deliver_pending(conn, chunk, pending.take());
-                    self.control(conn, &frame);
+                    if !self.control(conn, &frame) {
+                        let frame = Pieces::from_buf([Slice::from(frame)]);
+                        return Ok(Some(Stop { at, frame: Some(frame) }));
+                    }
                 }
                 Step::Gather => self.stop_receiving(conn),
                 Step::Done => {
                     self.deliver_pending(conn, chunk, pending.take());
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }
@@ -148,8 +184,19 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Delivers one event that lay in several chunks, or in its own buffer.
-    fn deliver_event(&mut self, conn: Conn, pieces: &[Slice]) -> Result<(), Fault> {
+    /// A route was not found: empties the cache if it was for want of room there.
+    #[cold]
+    fn make_room_for_route(&mut self, channel: ChannelId) -> bool {
+        let is_overgrown = self.channels.get(channel).routes.is_overgrown();
+        if is_overgrown {
+            self.channels.relieve(channel);
+        }
+        is_overgrown
+    }
+
+    /// Delivers one event that lay in several chunks, or in its own buffer; false if its
+    /// route is not found yet.
+    pub(super) fn deliver_event(&mut self, conn: Conn, pieces: &[Slice]) -> Result<bool, Fault> {
         let connection = self.at(conn);
         let (source, channel) = (connection.source, connection.channel);
         let head = pieces[0].as_bytes();
@@ -160,10 +207,29 @@ impl<I: Io> Shard<I> {
         let sequence = header.sequence.get();
         let name = &head[netcluster_wire::limits::HEADER_BYTES..][..header.name_len.get() as usize];
         let channel = channel.expect("an open connection has a channel");
-        let route = self.channels.get_mut(channel).routes.find(name).map_err(Fault::Name)?;
+        let Some(route) = self.find_route(channel, name).map_err(Fault::Name)? else {
+            return Ok(false);
+        };
         self.at(conn).last_sequence = sequence;
         self.fan_out(conn, route, pieces, 1);
-        Ok(())
+        Ok(true)
+    }
+
+    /// The route of a name, if it can be found in this turn.
+    #[inline]
+    pub(super) fn find_route(
+        &mut self,
+        channel: ChannelId,
+        name: &[u8],
+    ) -> Result<Option<RouteId>, NameError> {
+        loop {
+            match self.channels.get_mut(channel).routes.find(name, &mut self.effort) {
+                Ok(route) => return Ok(Some(route)),
+                Err(Unfound::Name(error)) => return Err(error),
+                Err(Unfound::NotYet) if self.make_room_for_route(channel) => {}
+                Err(Unfound::NotYet) => return Ok(None),
+            }
+        }
     }
 
     /// Bytes of a connection that is not open. Returns how many were used if it
@@ -221,7 +287,8 @@ impl<I: Io> Shard<I> {
             return self.keep(conn, &pieces);
         }
         match self.deliver_event(conn, &pieces) {
-            Ok(()) => self.start_receiving(conn),
+            Ok(true) => self.start_receiving(conn),
+            Ok(false) => self.postpone(conn, &Bytes::new(), Stop { at: 0, frame: Some(pieces) }),
             Err(fault) => self.fault(conn, &fault),
         }
     }
@@ -331,7 +398,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// Disconnects a client that broke the protocol.
-    fn fault(&mut self, conn: Conn, fault: &Fault) {
+    pub(super) fn fault(&mut self, conn: Conn, fault: &Fault) {
         self.totals.protocol_errors += 1;
         let (code, text) = match fault {
             Fault::Frame(error @ FrameError::PayloadTooLarge { .. }) => {

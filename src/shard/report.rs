@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use netcluster_platform::{Conn, Io, Slice};
 use netcluster_wire::{Kind, frame};
 
+use crate::budget::Purpose;
 use crate::connection::{Connection, Lag, State};
 use crate::mesh::Message;
 use crate::status::{self, ClientStatus, Memory, ShardStatus, ShardSummary, Totals};
@@ -162,9 +163,14 @@ impl<I: Io> Shard<I> {
         status.uptime_ms = (self.now_ns - self.started_ns) / 1_000_000;
         status.backend = self.io.name().to_owned();
         status.log = self.shared.log.status();
+        let budget = &self.shared.budget;
         status.memory = Memory {
-            used_bytes: self.shared.budget.used_bytes() as u64,
-            limit_bytes: self.shared.budget.limit_bytes() as u64,
+            used_bytes: budget.used_bytes() as u64,
+            queues_bytes: budget.used_for(Purpose::Queues) as u64,
+            connections_bytes: budget.used_for(Purpose::Connections) as u64,
+            patterns_bytes: budget.used_for(Purpose::Patterns) as u64,
+            routes_bytes: budget.used_for(Purpose::Routes) as u64,
+            limit_bytes: budget.limit_bytes() as u64,
         };
         let json = status::merge(status, collecting.reports).to_json();
         let mut padded = BytesMut::from(&json[..]);

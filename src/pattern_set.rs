@@ -1,0 +1,107 @@
+//! What one client listens to, as the shard that owns its connection keeps it.
+
+use std::collections::BTreeSet;
+
+use netcluster_wire::Pattern;
+
+use crate::budget::{Budget, Charge, Purpose};
+
+/// What a pattern is reckoned to take here besides its text: its place in the set.
+const PATTERN_BYTES: usize = 64;
+
+/// What a pattern is reckoned to take in the routes of one shard besides its text, at
+/// the most: see [`Trie`](crate::trie::Trie).
+const ROUTED_BYTES: usize = 512;
+
+/// The patterns of one client, charged to the memory budget.
+#[derive(Debug)]
+pub struct PatternSet {
+    patterns: BTreeSet<Pattern>,
+    charge: Charge,
+}
+
+impl PatternSet {
+    /// To nothing yet.
+    pub fn new(budget: &Budget) -> PatternSet {
+        PatternSet { patterns: BTreeSet::new(), charge: budget.charge_for(Purpose::Patterns, 0) }
+    }
+
+    /// What one pattern more would take, here and in the routes of so many shards.
+    pub fn cost_bytes(pattern: &Pattern, shards: u16) -> usize {
+        bytes_of(pattern) + usize::from(shards) * (ROUTED_BYTES + pattern.as_str().len())
+    }
+
+    /// Adds a pattern; returns whether it is new.
+    pub fn insert(&mut self, pattern: &Pattern) -> bool {
+        let is_new = self.patterns.insert(pattern.clone());
+        if is_new {
+            self.charge.set(self.charge.bytes() + bytes_of(pattern));
+        }
+        is_new
+    }
+
+    /// Removes a pattern; returns whether it was there.
+    pub fn remove(&mut self, pattern: &Pattern) -> bool {
+        let was_there = self.patterns.remove(pattern);
+        if was_there {
+            self.charge.set(self.charge.bytes() - bytes_of(pattern));
+        }
+        was_there
+    }
+
+    /// Whether it listens to this pattern.
+    pub fn contains(&self, pattern: &Pattern) -> bool {
+        self.patterns.contains(pattern)
+    }
+
+    /// Takes out so many patterns, or all there are.
+    pub fn take(&mut self, count: usize) -> Vec<Pattern> {
+        let mut taken = Vec::new();
+        let mut bytes = self.charge.bytes();
+        while taken.len() < count
+            && let Some(pattern) = self.patterns.pop_first()
+        {
+            bytes -= bytes_of(&pattern);
+            taken.push(pattern);
+        }
+        self.charge.set(bytes);
+        taken
+    }
+
+    /// How many patterns.
+    pub fn len(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+}
+
+fn bytes_of(pattern: &Pattern) -> usize {
+    PATTERN_BYTES + pattern.as_str().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_listened_to_is_charged_until_it_is_taken() {
+        let budget = Budget::new(1 << 20);
+        let mut listening = PatternSet::new(&budget);
+        let patterns = ["a", "b.*", "c"].map(|text| Pattern::new(text.as_bytes()).unwrap());
+        for pattern in &patterns {
+            assert!(listening.insert(pattern));
+            assert!(!listening.insert(pattern));
+        }
+        let charged = budget.used_for(Purpose::Patterns);
+        assert_eq!(charged, 3 * PATTERN_BYTES + 5);
+        assert!(listening.remove(&patterns[1]) && !listening.remove(&patterns[1]));
+        assert_eq!(listening.take(1), [patterns[0].clone()]);
+        assert_eq!(budget.used_for(Purpose::Patterns), PATTERN_BYTES + 1);
+        assert_eq!(listening.take(9).len(), 1);
+        assert_eq!((listening.len(), budget.used_bytes()), (0, 0));
+    }
+}

@@ -1,0 +1,288 @@
+//! Work that a client can make as large as it likes, done in slices: a bounded part in
+//! each turn, so that nobody else waits for the whole.
+//!
+//! - look-ups among many patterns: what a client has sent is postponed until the route
+//!   is found, in its order, and it is paused meanwhile;
+//! - taking the patterns of a client that is gone out of all routes;
+//! - dropping what was queued for a client that is gone.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use netcluster_platform::{Conn, Io, Slice};
+use netcluster_wire::{Header, Kind};
+
+use crate::connection::Blocker;
+use crate::inbound::Pieces;
+use crate::mesh::Message;
+use crate::outbound::Remains;
+use crate::pattern_set::PatternSet;
+use crate::target::Target;
+
+use super::Shard;
+use super::receive::{Fault, Stop};
+
+/// Patterns that a turn takes out of routes.
+const PATTERNS_PER_TURN: usize = 1024;
+
+/// Patterns that one message asks another shard to take out.
+const PATTERNS_PER_MESSAGE: usize = 64;
+
+/// Ranges of queues that a turn drops.
+const RANGES_PER_TURN: usize = 16 * 1024;
+
+/// What a connection has sent that waits for routes, oldest first.
+#[derive(Debug, Default)]
+pub struct Postponed {
+    waiting: VecDeque<Waiting>,
+    /// The other end is gone: so is the connection when this is done.
+    pub hung_up: bool,
+}
+
+/// A part of it, in memory of its own: receive buffers are few.
+#[derive(Debug)]
+enum Waiting {
+    Frame(Slice),
+    Chunk(Bytes, usize),
+}
+
+/// Patterns of a client that is gone.
+struct Departure {
+    channel: Arc<str>,
+    target: Target,
+    patterns: PatternSet,
+}
+
+/// What is left to be done in later turns.
+pub(super) struct Slices {
+    /// Connections of which something is postponed, in the order in which they go on.
+    postponed: Vec<Target>,
+    departures: VecDeque<Departure>,
+    remains: VecDeque<Remains>,
+    /// Patterns that may yet be taken out in this turn.
+    patterns_left: usize,
+}
+
+impl Default for Slices {
+    fn default() -> Slices {
+        Slices {
+            postponed: Vec::new(),
+            departures: VecDeque::new(),
+            remains: VecDeque::new(),
+            patterns_left: PATTERNS_PER_TURN,
+        }
+    }
+}
+
+impl Slices {
+    /// Whether another turn has something to do at once.
+    pub fn is_empty(&self) -> bool {
+        self.postponed.is_empty() && self.departures.is_empty() && self.remains.is_empty()
+    }
+
+    /// Gives back the room of what is done.
+    pub fn shrink(&mut self) {
+        self.postponed.shrink_to_fit();
+        self.departures.shrink_to_fit();
+        self.remains.shrink_to_fit();
+    }
+}
+
+impl<I: Io> Shard<I> {
+    /// Keeps what a connection has sent from `stop` on until its route is found.
+    #[cold]
+    pub(super) fn postpone(&mut self, conn: Conn, chunk: &Bytes, stop: Stop) {
+        if let Some(pieces) = stop.frame {
+            let frame = self.own_frame(&pieces);
+            self.postpone_one(conn, Waiting::Frame(frame));
+        }
+        if stop.at < chunk.len() {
+            let rest = self.shared.budget.own(BytesMut::from(&chunk[stop.at..]));
+            self.postpone_one(conn, Waiting::Chunk(rest, 0));
+        }
+    }
+
+    fn own_frame(&self, pieces: &Pieces) -> Slice {
+        match &pieces[..] {
+            // A control frame, or the own buffer of a large event.
+            [whole] if !whole.is_pooled() => whole.clone(),
+            pieces => {
+                let mut bytes = BytesMut::with_capacity(pieces.iter().map(Slice::len).sum());
+                pieces.iter().for_each(|piece| bytes.extend_from_slice(piece.as_bytes()));
+                Slice::from(self.shared.budget.own(bytes))
+            }
+        }
+    }
+
+    /// The other end of a connection is gone: whether it ends when what is postponed is
+    /// done, as what came is still delivered.
+    pub(super) fn ends_later(&mut self, conn: Conn) -> bool {
+        let postponed = self.at(conn).postponed.as_mut();
+        postponed.map(|postponed| postponed.hung_up = true).is_some()
+    }
+
+    fn postpone_one(&mut self, conn: Conn, waiting: Waiting) {
+        let connection = self.at(conn);
+        let target = connection.target;
+        let is_first = connection.postponed.is_none();
+        connection.postponed.get_or_insert_default().waiting.push_back(waiting);
+        if is_first {
+            self.slices.postponed.push(target);
+            self.block(target, Blocker::Routes);
+        }
+    }
+
+    /// Connections whose events wait for routes go on, as far as this turn's effort
+    /// reaches. Who got on stands behind those who did not.
+    pub(super) fn resume_postponed(&mut self) {
+        if self.slices.postponed.is_empty() {
+            return;
+        }
+        let mut behind = Vec::new();
+        let mut before = std::mem::take(&mut self.slices.postponed);
+        before.retain(|&target| match self.resume_one(target) {
+            Resumed::Done => false,
+            Resumed::Waits => true,
+            Resumed::GotOn => {
+                behind.push(target);
+                false
+            }
+        });
+        before.append(&mut behind);
+        // Whoever was postponed by something in between.
+        before.append(&mut self.slices.postponed);
+        self.slices.postponed = before;
+    }
+
+    fn resume_one(&mut self, target: Target) -> Resumed {
+        let conn = Conn(target.conn);
+        let mut resumed = Resumed::Waits;
+        loop {
+            let Some(connection) = self.find(target) else { return Resumed::Done };
+            let Some(postponed) = &mut connection.postponed else { return Resumed::Done };
+            let Some(waiting) = postponed.waiting.pop_front() else {
+                self.caught_up(conn);
+                return Resumed::Done;
+            };
+            let result = match &waiting {
+                Waiting::Frame(frame) => {
+                    let found = self.take_frame(conn, frame);
+                    found.map(|is_found| (!is_found).then_some(Stop { at: 0, frame: None }))
+                }
+                Waiting::Chunk(chunk, at) => self.walk(conn, chunk, *at),
+            };
+            let stop = match result {
+                Ok(None) => {
+                    resumed = Resumed::GotOn;
+                    continue;
+                }
+                Ok(Some(stop)) => stop,
+                Err(fault) => {
+                    self.fault(conn, &fault);
+                    return Resumed::Done;
+                }
+            };
+            let frame = stop.frame.map(|pieces| Waiting::Frame(self.own_frame(&pieces)));
+            let rest = match waiting {
+                Waiting::Frame(frame) => Some(Waiting::Frame(frame)),
+                Waiting::Chunk(chunk, at) => {
+                    if stop.at > at {
+                        resumed = Resumed::GotOn;
+                    }
+                    (stop.at < chunk.len()).then_some(Waiting::Chunk(chunk, stop.at))
+                }
+            };
+            let Some(postponed) = &mut self.at(conn).postponed else { return Resumed::Done };
+            for waiting in rest.into_iter().chain(frame) {
+                postponed.waiting.push_front(waiting);
+            }
+            return resumed;
+        }
+    }
+
+    /// Takes one whole frame; false if its route is not found yet.
+    fn take_frame(&mut self, conn: Conn, frame: &Slice) -> Result<bool, Fault> {
+        let kind = Header::read(frame.as_bytes()).map(|header| header.kind);
+        if kind.and_then(Kind::from_byte) == Some(Kind::Event) {
+            return self.deliver_event(conn, std::slice::from_ref(frame));
+        }
+        Ok(self.control(conn, frame.chunk()))
+    }
+
+    /// Nothing of a connection is postponed any more.
+    fn caught_up(&mut self, conn: Conn) {
+        let connection = self.at(conn);
+        let target = connection.target;
+        let postponed = connection.postponed.take();
+        self.unblock(target, Blocker::Routes);
+        if postponed.is_some_and(|it| it.hung_up) {
+            self.hung_up(conn, None);
+        }
+    }
+
+    /// Takes the patterns of a client that is gone out of every shard's routes: now, if
+    /// there are few, else in later turns. Until then they name nobody.
+    pub(super) fn depart(&mut self, channel: Arc<str>, target: Target, patterns: PatternSet) {
+        if patterns.is_empty() {
+            return;
+        }
+        self.slices.departures.push_back(Departure { channel, target, patterns });
+        self.unroute_departed();
+    }
+
+    fn unroute_departed(&mut self) {
+        while self.slices.patterns_left > 0
+            && let Some(departure) = self.slices.departures.front_mut()
+        {
+            let count = self.slices.patterns_left.min(PATTERNS_PER_MESSAGE);
+            let patterns = departure.patterns.take(count);
+            let (channel, target) = (Arc::clone(&departure.channel), departure.target);
+            if departure.patterns.is_empty() {
+                self.slices.departures.pop_front();
+            }
+            self.slices.patterns_left -= patterns.len();
+            self.unroute(&channel, target, patterns);
+        }
+    }
+
+    /// Drops what was queued for a client that is gone.
+    pub(super) fn discard(&mut self, remains: Remains) {
+        if !remains.is_empty() {
+            self.slices.remains.push_back(remains);
+        }
+    }
+
+    /// This turn's part of what is to be taken apart.
+    pub(super) fn take_apart(&mut self) {
+        let mut ranges = RANGES_PER_TURN;
+        while ranges > 0
+            && let Some(remains) = self.slices.remains.front_mut()
+        {
+            ranges -= remains.drop_some(ranges);
+            if remains.is_empty() {
+                self.slices.remains.pop_front();
+            }
+        }
+        if self.slices.patterns_left < PATTERNS_PER_TURN {
+            self.slices.patterns_left = PATTERNS_PER_TURN;
+            self.unroute_departed();
+        }
+    }
+}
+
+/// How a connection has got on.
+enum Resumed {
+    Waits,
+    GotOn,
+    Done,
+}
+
+/// What a message costs of those that a turn takes from another shard.
+pub(super) fn weight<S>(message: &Message<S>) -> usize {
+    match message {
+        Message::Unsubscribe { patterns, .. } => 1 + patterns.len() / 4,
+        _ => 1,
+    }
+}
