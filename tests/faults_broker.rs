@@ -63,7 +63,7 @@ on_all! {
         let (listener, listener_told) = watched(&bus);
         let (emitter, emitter_told) = watched(&bus);
         let exact = listener.subscribe("count").expect("allowed");
-        let wild = listener.subscribe("c*.**").expect("allowed");
+        let wild = listener.subscribe("count.**").expect("allowed");
         let gone = listener.subscribe("gone").expect("allowed");
         drop(gone);
         let mut sent = 0;
