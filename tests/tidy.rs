@@ -264,3 +264,19 @@ fn documents_name_no_place_of_one_machine() {
     }
     assert_none(&findings, "no paths of one machine");
 }
+
+#[test]
+fn each_claim_about_security_names_a_test_that_exists() {
+    let document = fs::read_to_string(root().join("SECURITY.md")).expect("it is there");
+    let known: BTreeSet<String> = sources()
+        .iter()
+        .flat_map(|(_, text)| text.split("fn ").skip(1).map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|rest| Some(rest.split_once(['(', '<'])?.0.to_owned()))
+        .collect();
+    let named: Vec<&str> =
+        document.split("[`").skip(1).filter_map(|rest| Some(rest.split_once("`]")?.0)).collect();
+    assert!(named.len() > 20, "SECURITY.md names its tests as [`name`]: {named:?}");
+    let missing: Vec<String> =
+        named.iter().filter(|name| !known.contains(**name)).map(|name| (*name).into()).collect();
+    assert_none(&missing, "SECURITY.md names a test that is not there");
+}
