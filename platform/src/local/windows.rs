@@ -300,8 +300,11 @@ impl Note {
     }
 }
 
-/// A pipe has no end of one direction.
-pub(crate) fn end_sending(_socket: &LocalSocket) {}
+/// A pipe has no end of one direction. What was written can still be read when it is
+/// closed.
+pub(crate) fn end_sending(_socket: &LocalSocket) -> bool {
+    false
+}
 
 /// The other end of a pipe cannot be kept from writing.
 pub(crate) fn end_receiving(_socket: &LocalSocket) -> bool {
