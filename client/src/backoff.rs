@@ -69,6 +69,11 @@ impl Backoff {
         }
     }
 
+    /// Whether a lost connection is the end.
+    pub(crate) fn is_never(&self) -> bool {
+        self.policy == Reconnect::Never
+    }
+
     /// How long to wait before the next try; `None`: give up.
     pub(crate) fn next(&mut self) -> Option<Duration> {
         let Reconnect::Backoff { first, longest, attempts } = self.policy else { return None };

@@ -43,6 +43,7 @@ use windows_sys::Win32::System::Pipes::{
 use windows_sys::Win32::System::Threading::CreateMutexW;
 
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
+use crate::Peer;
 pub use accounts::account_name;
 use descriptor::Descriptor;
 use name::Name;
