@@ -201,10 +201,12 @@ fn tell(happened: &Lifecycle, quiet: bool) {
         // The rest also when quiet: what is missing in the output, and why.
         Lifecycle::Error(error) => notice(format_args!("error: {error}")),
         Lifecycle::Lost { source, count, reason } => {
-            let count =
-                count.map_or_else(|| "an unknown number of".to_owned(), |it| it.to_string());
             let source = source.map(|source| format!(" of {source}")).unwrap_or_default();
-            notice(format_args!("lost: {count} events{source}: {reason}"));
+            let (count, perhaps) = match count {
+                Some(count) => (count.to_string(), ""),
+                None => ("an unknown number of".to_owned(), ", perhaps none"),
+            };
+            notice(format_args!("lost: {count} events{source}{perhaps}: {reason}"));
         }
         _ => {}
     }

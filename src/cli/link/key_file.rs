@@ -71,7 +71,8 @@ pub fn make(path: &Path) -> Result<(), Failure> {
         let place = path.display();
         match error.kind() {
             io::ErrorKind::AlreadyExists => Failure::other(format_args!(
-                "{place} exists: it may be a key in use, so it is not overwritten"
+                "{place} exists: it may be a key in use, so it is not overwritten: name another \
+                 file, or remove this one yourself"
             )),
             _ => Failure::other(format_args!("cannot write {place}: {error}")),
         }

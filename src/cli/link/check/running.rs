@@ -81,14 +81,14 @@ fn differences(
 ) -> Vec<Finding> {
     let interface = status.link_io.as_ref().map_or("", |io| &io.interface);
     let group = options.group.to_string();
-    let seal = |is_sealed: bool| if is_sealed { "a key" } else { "no key" };
+    let seal = |is_sealed: bool| if is_sealed { "with a key" } else { "without a key" };
     let (groups, own_groups) = (link.groups.to_string(), options.groups.to_string());
     let pairs = [
         ("interface", interface, &*seen.sockets.interface),
         ("cluster", &*link.cluster, &*options.cluster),
         ("group", &*link.group, &*group),
         ("number of groups", &*groups, &*own_groups),
-        ("key", seal(link.is_sealed), seal(!options.keys.is_open())),
+        ("link", seal(link.is_sealed), seal(!options.keys.is_open())),
     ];
     let differing = pairs.iter().filter(|(_, its, checked)| its != checked && !its.is_empty());
     differing

@@ -77,7 +77,12 @@ fn a_broker_that_is_not_the_one_that_was_checked_is_a_problem() {
     let other = running_findings(|_, link| link.cluster = "lab".into());
     is(&other[0], Level::Problem, "broker", "its cluster is lab, what was looked at is office");
     let open = running_findings(|_, link| link.is_sealed = false);
-    is(&open[0], Level::Problem, "broker", "its key is no key, what was looked at is a key");
+    is(
+        &open[0],
+        Level::Problem,
+        "broker",
+        "its link is without a key, what was looked at is with a key",
+    );
     let (trial, _) = trial_and_running();
     let of = |running| running::findings(&trial.options, &trial.seen, &[], &running);
     is(&of(Ok(Status::default()))[0], Level::Problem, "broker", "has no link");
