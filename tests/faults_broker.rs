@@ -63,7 +63,7 @@ on_all! {
         let (listener, listener_told) = watched(&bus);
         let (emitter, emitter_told) = watched(&bus);
         let exact = listener.subscribe("count").expect("allowed");
-        let wild = listener.subscribe("count.**").expect("allowed");
+        let wild = listener.subscribe("count.*").expect("allowed");
         let gone = listener.subscribe("gone").expect("allowed");
         drop(gone);
         let mut sent = 0;
@@ -86,7 +86,7 @@ on_all! {
         emitter.emit("count", "end").expect("it is connected again");
         let last = take(&exact);
         assert_eq!((last.payload(), last.sequence()), (&b"end"[..], sent + 1));
-        assert_eq!(wild.try_recv().ok(), None, "`c*` is no wildcard");
+        assert_eq!(wild.try_recv().ok(), None, "`*` is a token of its own");
         let status = common::status_at(&bus.path);
         assert_eq!(status.totals.listeners, 2, "what was listened to, and nothing else");
     }

@@ -85,6 +85,11 @@ impl Backoff {
         }
     }
 
+    /// Whether a lost connection is the end.
+    pub(crate) fn is_never(&self) -> bool {
+        self.policy == Reconnect::Never
+    }
+
     /// How long to wait before the next try, after `last` came of the one before;
     /// `None`: give up.
     pub(crate) fn next(&mut self, last: &Error) -> Option<Duration> {

@@ -275,10 +275,9 @@ impl Error {
     pub(crate) fn from_connect(path: &std::path::Path, error: &io::Error) -> Error {
         let path = path.to_owned();
         match error.kind() {
-            // One that dies at this moment resets the connection.
-            io::ErrorKind::NotFound
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset => Error::BrokerNotRunning { path },
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                Error::BrokerNotRunning { path }
+            }
             io::ErrorKind::PermissionDenied => Error::PermissionDenied { path },
             _ => Error::Connect { path, reason: error.to_string() },
         }

@@ -151,6 +151,12 @@ impl Reader {
                 DisconnectReason::Requested => Some(requested()),
                 _ if self.shared.outbox.closed().is_some() => Some(requested()),
                 _ if self.shared.outbox.is_leaving() => Some(Error::Disconnected(reason.clone())),
+                // Before whoever waits for an answer is told: they learn why.
+                _ if self.backoff.is_never() => {
+                    let error = Error::Disconnected(reason.clone());
+                    self.shared.outbox.close(error.clone());
+                    Some(error)
+                }
                 _ => None,
             };
             self.shared.outbox.disconnected();

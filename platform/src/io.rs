@@ -252,8 +252,9 @@ pub trait Io: DatagramIo {
 
     /// Ends the direction to the other end behind what was sent, where the system can:
     /// the other end reads the rest and then the end. Nothing may be under way, nor be
-    /// sent afterwards. Receiving goes on.
-    fn end_sending(&mut self, conn: Conn);
+    /// sent afterwards. Receiving goes on. Returns whether it can; nothing happens
+    /// otherwise, and a close then loses nothing of what was sent.
+    fn end_sending(&mut self, conn: Conn) -> bool;
 
     /// Has the other end write no more, where the system can do that without losing
     /// what it has written: that is still received, then `ReceiveEnded { Eof }` comes.

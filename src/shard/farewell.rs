@@ -4,7 +4,8 @@
 //! A socket that is closed while its client writes fails the write, and what the
 //! broker said last may never be read. So behind the error only the sending
 //! direction ends; what the client still sends is read and thrown away, until it
-//! closes, or for the linger time, or up to a limit.
+//! closes, or for the linger time, or up to a limit. A pipe has no such direction, and
+//! what was written to it can be read after its close: it is closed.
 //!
 //! Invariant: of what arrives here nothing is looked at.
 
@@ -51,9 +52,9 @@ impl<I: Io> Shard<I> {
     pub(super) fn all_sent(&mut self, conn: Conn) {
         let connection = self.at(conn);
         let is_heard = connection.receiving != Receiving::Ended;
-        if is_heard && matches!(connection.state, State::Draining { .. }) {
-            self.io.end_sending(conn);
-        } else {
+        let is_drained = is_heard && matches!(connection.state, State::Draining { .. });
+        // Where only a close shows the end, that comes at once.
+        if !is_drained || !self.io.end_sending(conn) {
             self.close(conn);
         }
     }

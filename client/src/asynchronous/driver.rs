@@ -156,6 +156,12 @@ impl Driver {
                 DisconnectReason::Requested => Some(requested()),
                 _ if shared.closed().is_some() => Some(requested()),
                 _ if shared.lock().leaving => Some(Error::Disconnected(reason.clone())),
+                // Before whoever waits for an answer is told: they learn why.
+                _ if self.backoff.is_never() => {
+                    let error = Error::Disconnected(reason.clone());
+                    shared.close(error.clone());
+                    Some(error)
+                }
                 _ => None,
             };
             shared.disconnected();

@@ -80,7 +80,7 @@ impl Drop for Caller<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::Read;
     use std::net::TcpListener;
@@ -98,7 +98,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn the_silent_give_way_and_those_from_elsewhere_stay() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let callers = Callers::default();
@@ -121,7 +120,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn threads_that_do_not_end_are_bounded() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let callers = Callers::default();

@@ -256,10 +256,11 @@ fn peer(fd: &OwnedFd) -> Peer {
     }
 }
 
-/// Ends the direction to the other end of a socket.
-pub(crate) fn end_sending(socket: impl AsFd) {
+/// Ends the direction to the other end of a socket; sockets can do that.
+pub(crate) fn end_sending(socket: impl AsFd) -> bool {
     // Fails only if the connection is over already.
     let _ = rustix::net::shutdown(socket, Shutdown::Write);
+    true
 }
 
 /// Has the other end write no more; what it has written can still be received. Returns

@@ -43,6 +43,7 @@ use windows_sys::Win32::System::Pipes::{
 use windows_sys::Win32::System::Threading::CreateMutexW;
 
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
+use crate::Peer;
 pub use accounts::account_name;
 use descriptor::Descriptor;
 use name::Name;
@@ -300,8 +301,11 @@ impl Note {
     }
 }
 
-/// A pipe has no end of one direction.
-pub(crate) fn end_sending(_socket: &LocalSocket) {}
+/// A pipe has no end of one direction. What was written can still be read when it is
+/// closed.
+pub(crate) fn end_sending(_socket: &LocalSocket) -> bool {
+    false
+}
 
 /// The other end of a pipe cannot be kept from writing.
 pub(crate) fn end_receiving(_socket: &LocalSocket) -> bool {

@@ -303,9 +303,9 @@ impl Io for PollIo {
         self.done.push(completion);
     }
 
-    fn end_sending(&mut self, conn: Conn) {
+    fn end_sending(&mut self, conn: Conn) -> bool {
         self.stats.syscalls += 1;
-        crate::local::end_sending(self.table.socket(conn));
+        crate::local::end_sending(self.table.socket(conn))
     }
 
     fn end_receiving(&mut self, conn: Conn) -> bool {

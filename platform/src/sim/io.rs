@@ -174,7 +174,7 @@ impl Io for SimIo {
         shard.sending.push(conn);
     }
 
-    fn end_sending(&mut self, conn: Conn) {
+    fn end_sending(&mut self, conn: Conn) -> bool {
         let mut world = self.net.world();
         // Pipes have no end of one direction.
         if world.hands_over {
@@ -183,6 +183,7 @@ impl Io for SimIo {
             let socket = state.socket;
             world.socket(socket).sending_ended = true;
         }
+        world.hands_over
     }
 
     fn end_receiving(&mut self, conn: Conn) -> bool {

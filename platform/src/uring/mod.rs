@@ -237,9 +237,9 @@ impl Io for UringIo {
         self.start_send(conn, slices);
     }
 
-    fn end_sending(&mut self, conn: Conn) {
+    fn end_sending(&mut self, conn: Conn) -> bool {
         self.stats.syscalls += 1;
-        crate::local::end_sending(self.table.slot(conn).open_fd());
+        crate::local::end_sending(self.table.slot(conn).open_fd())
     }
 
     fn end_receiving(&mut self, conn: Conn) -> bool {
