@@ -26,7 +26,7 @@ use crate::target::Target;
 pub const MAX_HOLD: Duration = Duration::from_millis(500);
 
 /// How long after a broker's start a channel may begin to be held: the client crate
-/// tries to come back every 2 s at the least.
+/// tries to come back every 250 ms while no broker is there, and every 2 s at the least.
 pub const HOLD_WINDOW: Duration = Duration::from_millis(2500);
 
 /// Clients that a record holds; further ones are not waited for.

@@ -206,21 +206,37 @@ impl SimBroker {
     /// Subscribes a client and waits for the ack; what else arrives is returned.
     ///
     /// # Panics
-    /// If no ack comes.
+    /// If it is refused, or no answer comes.
     pub fn subscribe(&mut self, session: &mut SimSession, pattern: &str) -> Vec<OwnedFrame> {
+        self.try_subscribe(session, pattern).expect("the subscription is not refused")
+    }
+
+    /// The same; the error is that of the broker.
+    ///
+    /// # Errors
+    /// If it is refused.
+    ///
+    /// # Panics
+    /// If no answer comes.
+    pub fn try_subscribe(
+        &mut self,
+        session: &mut SimSession,
+        pattern: &str,
+    ) -> Result<Vec<OwnedFrame>, OwnedFrame> {
         session.queue(Kind::Subscribe, u64::MAX, pattern.as_bytes(), b"");
         let mut others = Vec::new();
         for _ in 0..10_000 {
             session.push();
             self.run_for(STEP);
             while let Some(frame) = session.next_frame() {
-                if frame.kind == Kind::Ack && frame.sequence == u64::MAX {
-                    return others;
+                match (frame.kind, frame.sequence) {
+                    (Kind::Ack, u64::MAX) => return Ok(others),
+                    (Kind::Error, u64::MAX) => return Err(frame),
+                    _ => others.push(frame),
                 }
-                others.push(frame);
             }
         }
-        panic!("no ack");
+        panic!("no answer");
     }
 }
 

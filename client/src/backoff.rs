@@ -12,6 +12,10 @@ const FIRST_CONNECT: Reconnect = Reconnect::Backoff {
     attempts: None,
 };
 
+/// The longest pause while no broker is there, unless the first is longer. A try costs
+/// nobody anything then, and the next broker holds events for 500 ms.
+const LONGEST_WHILE_ABSENT: Duration = Duration::from_millis(250);
+
 /// Whether and how a lost connection is made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reconnect {
@@ -22,7 +26,8 @@ pub enum Reconnect {
     Backoff {
         /// The first pause.
         first: Duration,
-        /// No pause is longer.
+        /// No pause is longer. While there is no broker at all, none is longer than
+        /// 250 ms, or `first`.
         longest: Duration,
         /// Give up after so many tries in a row; `None`: never.
         attempts: Option<u32>,
@@ -43,6 +48,8 @@ impl Default for Reconnect {
 #[derive(Debug)]
 pub(crate) struct Backoff {
     policy: Reconnect,
+    /// The broker's run of the last connection.
+    run: u64,
     tries: u32,
     random: u64,
 }
@@ -53,7 +60,16 @@ impl Backoff {
     }
 
     fn seeded(policy: Reconnect, seed: u64) -> Backoff {
-        Backoff { policy, tries: 0, random: seed | 1 }
+        Backoff { policy, run: 0, tries: 0, random: seed | 1 }
+    }
+
+    /// There is a connection. Another run of the broker than before is no reason to stay
+    /// away from it, however often it restarts.
+    pub(crate) fn welcomed(&mut self, run: u64) {
+        if self.run != run {
+            self.run = run;
+            self.reset();
+        }
     }
 
     /// A connection lasted: the next row starts with the first pause.
@@ -74,9 +90,14 @@ impl Backoff {
         self.policy == Reconnect::Never
     }
 
-    /// How long to wait before the next try; `None`: give up.
-    pub(crate) fn next(&mut self) -> Option<Duration> {
+    /// How long to wait before the next try, after `last` came of the one before;
+    /// `None`: give up.
+    pub(crate) fn next(&mut self, last: &Error) -> Option<Duration> {
         let Reconnect::Backoff { first, longest, attempts } = self.policy else { return None };
+        let longest = match last {
+            Error::BrokerNotRunning { .. } => longest.min(first.max(LONGEST_WHILE_ABSENT)),
+            _ => longest,
+        };
         if attempts.is_some_and(|attempts| self.tries >= attempts) {
             return None;
         }
@@ -110,7 +131,7 @@ impl FirstTries {
         if left.is_zero() || !error.may_pass() {
             return Err(error);
         }
-        Ok(self.backoff.next().unwrap_or(left).min(left))
+        Ok(self.backoff.next(&error).unwrap_or(left).min(left))
     }
 }
 
@@ -118,16 +139,34 @@ impl FirstTries {
 mod tests {
     use super::*;
 
+    fn other() -> Error {
+        Error::Protocol("x".into())
+    }
+
     #[test]
     fn pauses_double_up_to_the_longest_with_jitter_below() {
         let mut backoff = Backoff::seeded(Reconnect::default(), 7);
         for full in [20, 40, 80, 160, 320, 640, 1280, 2000, 2000] {
-            let pause = backoff.next().unwrap();
+            let pause = backoff.next(&other()).unwrap();
             let full = Duration::from_millis(full);
             assert!(pause >= full / 2 && pause <= full, "{pause:?} of {full:?}");
         }
         backoff.reset();
-        assert!(backoff.next().unwrap() <= Duration::from_millis(20));
+        assert!(backoff.next(&other()).unwrap() <= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn who_waits_for_a_broker_that_is_absent_is_there_soon_after_it() {
+        let absent = Error::BrokerNotRunning { path: "x".into() };
+        let mut backoff = Backoff::seeded(Reconnect::default(), 7);
+        let pauses: Vec<_> = (0..100).map(|_| backoff.next(&absent).unwrap()).collect();
+        assert!(pauses[0] <= Duration::from_millis(20));
+        assert!(pauses.iter().all(|pause| *pause <= LONGEST_WHILE_ABSENT), "{pauses:?}");
+        // One that is there and refuses is left alone for longer.
+        assert!(backoff.next(&other()).unwrap() >= Duration::from_secs(1));
+        let minute = Duration::from_secs(60);
+        let policy = Reconnect::Backoff { first: minute, longest: minute, attempts: None };
+        assert!(Backoff::seeded(policy, 7).next(&absent).unwrap() >= minute / 2);
     }
 
     #[test]
@@ -150,13 +189,26 @@ mod tests {
     }
 
     #[test]
+    fn another_run_of_the_broker_begins_the_pauses_anew_and_the_same_does_not() {
+        let mut backoff = Backoff::seeded(Reconnect::default(), 7);
+        backoff.welcomed(1);
+        for _ in 0..5 {
+            backoff.next(&other());
+        }
+        backoff.welcomed(1);
+        assert!(backoff.next(&other()).unwrap() >= Duration::from_millis(320));
+        backoff.welcomed(2);
+        assert!(backoff.next(&other()).unwrap() <= Duration::from_millis(20));
+    }
+
+    #[test]
     fn tries_end_when_told_so() {
         let millisecond = Duration::from_millis(1);
         let policy =
             Reconnect::Backoff { first: millisecond, longest: millisecond, attempts: Some(2) };
         let mut backoff = Backoff::seeded(policy, 1);
-        assert!(backoff.next().is_some() && backoff.next().is_some());
-        assert_eq!(backoff.next(), None);
-        assert_eq!(Backoff::seeded(Reconnect::Never, 1).next(), None);
+        assert!(backoff.next(&other()).is_some() && backoff.next(&other()).is_some());
+        assert_eq!(backoff.next(&other()), None);
+        assert_eq!(Backoff::seeded(Reconnect::Never, 1).next(&other()), None);
     }
 }

@@ -145,6 +145,7 @@ impl Reader {
         self.shared.outbox.enter_reader();
         loop {
             let since = Instant::now();
+            self.backoff.welcomed(connection.welcome.run);
             let reason = self.converse(&mut connection);
             let final_error = match &reason {
                 DisconnectReason::Requested => Some(requested()),
@@ -217,7 +218,7 @@ impl Reader {
         let shared = Arc::clone(&self.shared);
         let mut last = Error::Disconnected(reason.clone());
         loop {
-            let Some(pause) = self.backoff.next() else { return Err(last) };
+            let Some(pause) = self.backoff.next(&last) else { return Err(last) };
             if !shared.pause(pause) {
                 return Err(requested());
             }

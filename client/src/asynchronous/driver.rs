@@ -149,6 +149,7 @@ impl Driver {
     pub(super) async fn run(mut self, mut connection: Welcomed) {
         loop {
             let since = Instant::now();
+            self.backoff.welcomed(connection.welcome.run);
             let reason = self.converse(&mut connection).await;
             let shared = Arc::clone(&self.shared);
             let final_error = match &reason {
@@ -210,7 +211,7 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let mut last = Error::Disconnected(reason.clone());
         loop {
-            let Some(pause) = self.backoff.next() else { return Err(last) };
+            let Some(pause) = self.backoff.next(&last) else { return Err(last) };
             if shared.wait_closed(pause).await.is_some() {
                 return Err(requested());
             }

@@ -94,9 +94,14 @@ impl UringIo {
         self.acceptor.as_ref().is_some_and(|acceptor| acceptor.state == State::Ready)
     }
 
-    /// Accepts those that are there, as far as one wait may.
+    /// Accepts those that are there, as far as one wait may. Whole buffers are few: no
+    /// more than can be read from, or a crowd that speaks at once seems to be silent.
     pub(super) fn accept_some(&mut self, completions: &mut Vec<Completion>) {
-        for _ in 0..MAX_ACCEPTS_PER_WAIT {
+        let readable = match self.provided.is_incremental() {
+            true => MAX_ACCEPTS_PER_WAIT,
+            false => self.provided.pool().held().max(1),
+        };
+        for _ in 0..readable.min(MAX_ACCEPTS_PER_WAIT) {
             let Some(acceptor) = &mut self.acceptor else { return };
             if acceptor.state != State::Ready {
                 return;

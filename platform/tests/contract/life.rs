@@ -231,6 +231,41 @@ pub fn one_wait_accepts_no_more_than_its_share<I: LocalIo>(mut bench: Bench<I>, 
     drop(clients);
 }
 
+/// What broke: io_uring told of some twenty that had written in the time in which it
+/// accepted 64, so that a crowd that spoke at once counted as silent.
+pub fn who_connected_is_read_from_no_slower_than_others_connect<I: LocalIo>(
+    mut bench: Bench<I>,
+    _: impl Fn() -> I,
+) {
+    const CLIENTS: usize = 4 * MAX_ACCEPTS_PER_WAIT;
+    let crowd =
+        |bench: &Bench<I>| (0..CLIENTS).map(|_| Client::connect(bench.path()).unwrap()).collect();
+    let mut early: Vec<Client> = crowd(&bench);
+    for _ in 0..CLIENTS {
+        let conn = bench.accepted();
+        bench.io.receive(conn);
+    }
+    assert!(bench.during(Duration::from_millis(1)).is_empty());
+    let late: Vec<Client> = crowd(&bench);
+    for client in &mut early {
+        client.write_all(b"x").unwrap();
+    }
+    let (mut accepted, mut received) = (0, 0);
+    while accepted < CLIENTS {
+        let mut batch = Vec::new();
+        bench.io.wait(&mut batch, Some(PATIENCE)).unwrap();
+        for completion in batch {
+            match completion {
+                Completion::Accepted { .. } => accepted += 1,
+                Completion::Received { chunk, .. } => received += chunk.len(),
+                _ => {}
+            }
+        }
+        assert!(received + 2 * MAX_ACCEPTS_PER_WAIT >= accepted, "{received} of {accepted}");
+    }
+    drop(late);
+}
+
 pub fn clients_that_come_and_go_leave_nothing_behind<I: LocalIo>(
     mut bench: Bench<I>,
     _: impl Fn() -> I,

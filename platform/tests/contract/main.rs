@@ -32,6 +32,7 @@ macro_rules! contract {
                 a_connection_that_cannot_move_is_refused_elsewhere,
                 two_hundred_clients_connect_at_once,
                 one_wait_accepts_no_more_than_its_share,
+                who_connected_is_read_from_no_slower_than_others_connect,
                 clients_that_come_and_go_leave_nothing_behind,
                 stopping_to_accept_refuses_clients,
                 waiting_ends_when_its_time_is_up,
