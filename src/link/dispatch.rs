@@ -65,8 +65,11 @@ impl Link {
             // What it sends to us alone comes from where it can be reached; and so
             // does its multicast, unless the way to us is another one.
             let says_where = !from.1 || kind == ControlKind::Hello;
-            let is_proof = matches!(kind, ControlKind::Challenge | ControlKind::Answer);
-            if is_elsewhere && says_where && !is_proof {
+            // These prove where they come from, or are answered by as much as they have:
+            // a challenge besides would be more.
+            let is_settled =
+                matches!(kind, ControlKind::Challenge | ControlKind::Answer | ControlKind::Probe);
+            if is_elsewhere && says_where && !is_settled {
                 self.heard_elsewhere(now_ns, slot, from.0, bytes as usize);
             }
             self.counters.received += 1;

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::{ASKING_HELLO_BYTES, CONTROL_HEADER_BYTES};
 use netcluster_wire::link::{
-    Answer, Challenge, Control, ControlHeader, ControlKind, Datagram, Hello, Range, parse,
+    Answer, Challenge, Control, ControlHeader, ControlKind, Datagram, Hello, Probe, Range, parse,
 };
 
 use super::mesh::*;
@@ -121,6 +121,20 @@ fn a_peer_that_says_it_moved_gets_a_challenge_there_and_nothing_else() {
     // Nor is what it has sent to it again, since somebody says so.
     assert_eq!(mesh.nodes[0].link.counters().repaired, 0);
     assert!(mesh.nodes[0].drops().unproved > 0);
+}
+
+/// A challenge came besides the reply: more than the probe had.
+#[test]
+fn a_probe_in_a_peers_name_is_answered_by_no_more_bytes_than_it_has() {
+    let mut mesh = unicast_pair(&Keys::open_link());
+    let (to, session) = (mesh.nodes[0].link.session, mesh.nodes[1].link.session);
+    let mut sealer = ControlSealer::new(&Keys::open_link(), &session);
+    let probe = Probe { nonce: [1; 16], to, padding_bytes: 72 };
+    let said = sealed(&mut sealer, &session, ControlKind::Probe, |out| probe.encode(out));
+    mesh.inject(0, victim(), false, &said);
+    mesh.run_ms(500);
+    assert_eq!(kinds(&mesh.strayed), [ControlKind::ProbeReply as u8]);
+    assert!(mesh.strayed[0].1.len() <= said.len());
 }
 
 #[test]
