@@ -63,14 +63,14 @@ fn limit_of(membership: &str, root: &std::path::Path) -> Option<u64> {
         let mut fields = line.splitn(3, ':');
         let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         let group = path.strip_prefix('/')?;
-        match controllers.split(',').any(|it| it == "memory") {
-            true => lowest_limit(&root.join("memory"), group, "memory.limit_in_bytes"),
-            false if number == "0" && controllers.is_empty() => {
-                // Beside version 1, version 2 is shown in a place of its own.
-                let roots = [root.to_owned(), root.join("unified")];
-                roots.iter().filter_map(|root| lowest_limit(root, group, "memory.max")).min()
-            }
-            false => None,
+        if controllers.split(',').any(|it| it == "memory") {
+            lowest_limit(&root.join("memory"), group, "memory.limit_in_bytes")
+        } else if number == "0" && controllers.is_empty() {
+            // Beside version 1, version 2 is shown in a place of its own.
+            let roots = [root.to_owned(), root.join("unified")];
+            roots.iter().filter_map(|root| lowest_limit(root, group, "memory.max")).min()
+        } else {
+            None
         }
     });
     limits.min()

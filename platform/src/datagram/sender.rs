@@ -65,9 +65,10 @@ impl Sender {
             self.set_looped(socket, looped)?;
         }
         let address = SockAddr::from(to);
-        let step_bytes = match self.gso {
-            true => (MAX_TRAIN_BYTES / segment).clamp(1, MAX_DATAGRAMS_PER_SEND) * segment,
-            false => MAX_DATAGRAMS_PER_SEND * segment,
+        let step_bytes = if self.gso {
+            (MAX_TRAIN_BYTES / segment).clamp(1, MAX_DATAGRAMS_PER_SEND) * segment
+        } else {
+            MAX_DATAGRAMS_PER_SEND * segment
         };
         let mut taken = 0;
         for step in bytes.chunks(step_bytes) {
@@ -119,9 +120,10 @@ impl Sender {
     }
 
     fn set_looped(&mut self, socket: &Socket, looped: bool) -> io::Result<()> {
-        match self.v6 {
-            true => socket.set_multicast_loop_v6(looped)?,
-            false => socket.set_multicast_loop_v4(looped)?,
+        if self.v6 {
+            socket.set_multicast_loop_v6(looped)?
+        } else {
+            socket.set_multicast_loop_v4(looped)?
         }
         self.looped = Some(looped);
         Ok(())

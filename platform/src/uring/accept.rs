@@ -97,9 +97,10 @@ impl UringIo {
     /// Accepts those that are there, as far as one wait may. Whole buffers are few: no
     /// more than can be read from, or a crowd that speaks at once seems to be silent.
     pub(super) fn accept_some(&mut self, completions: &mut Vec<Completion>) {
-        let readable = match self.provided.is_incremental() {
-            true => MAX_ACCEPTS_PER_WAIT,
-            false => self.provided.pool().held().max(1),
+        let readable = if self.provided.is_incremental() {
+            MAX_ACCEPTS_PER_WAIT
+        } else {
+            self.provided.pool().held().max(1)
         };
         for _ in 0..readable.min(MAX_ACCEPTS_PER_WAIT) {
             let Some(acceptor) = &mut self.acceptor else { return };

@@ -251,10 +251,7 @@ impl Entry for Range {
 
 /// A stream's group is one that can be.
 pub(super) fn check_stream(stream: u16) -> Result<(), BodyError> {
-    match usize::from(stream & 0xff) < MAX_GROUPS {
-        true => Ok(()),
-        false => Err(BodyError::Stream(stream)),
-    }
+    if usize::from(stream & 0xff) < MAX_GROUPS { Ok(()) } else { Err(BodyError::Stream(stream)) }
 }
 
 /// A checked list, still in the datagram.

@@ -145,9 +145,10 @@ impl Trial {
                     if is_multicast { network.multicast_there } else { network.unicast_there };
                 let datagram = self.probe(way, is_large);
                 if !is_multicast {
-                    let sent = match is_large {
-                        true => &mut self.seen.large_sent,
-                        false => &mut self.seen.small_sent,
+                    let sent = if is_large {
+                        &mut self.seen.large_sent
+                    } else {
+                        &mut self.seen.small_sent
                     };
                     sent.insert(from);
                 }
