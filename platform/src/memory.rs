@@ -2,6 +2,10 @@
 //!
 //! It reads limits and does not watch usage.
 
+/// cgroup version 1 says "no limit" by a number of this size: all pages that a count can hold.
+#[cfg(target_os = "linux")]
+const UNLIMITED_BYTES: u64 = 1 << 60;
+
 /// The machine's memory in bytes, or the container's limit when that is lower.
 /// `None` if the system does not tell.
 pub fn memory_total_bytes() -> Option<u64> {
@@ -49,10 +53,6 @@ fn container_bytes() -> Option<u64> {
 fn container_bytes() -> Option<u64> {
     None
 }
-
-/// Version 1 says "no limit" by a number of this size: all pages that a count can hold.
-#[cfg(target_os = "linux")]
-const UNLIMITED_BYTES: u64 = 1 << 60;
 
 /// The lowest limit of the groups in the text of `/proc/self/cgroup`, below the place
 /// where the groups are shown.

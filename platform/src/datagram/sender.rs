@@ -23,6 +23,10 @@ use super::{DatagramStats, MAX_DATAGRAMS_PER_SEND, system};
 /// most) and UDP (8).
 const MAX_TRAIN_BYTES: usize = u16::MAX as usize - 48;
 
+/// Why datagrams are sent one by one from now on.
+pub(super) const GSO_LOST: &str =
+    "the network interface cannot cut trains of datagrams (GSO); they are sent one by one";
+
 /// How the link's socket sends.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -31,10 +35,6 @@ pub(super) struct Sender {
     /// What the socket does; `None`: not known.
     looped: Option<bool>,
 }
-
-/// What went wrong once and for all.
-pub(super) const GSO_LOST: &str =
-    "the network interface cannot cut trains of datagrams (GSO); they are sent one by one";
 
 impl Sender {
     pub(super) fn new(v6: bool, gso: bool) -> Sender {

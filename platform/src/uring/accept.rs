@@ -22,6 +22,9 @@ use super::token::{Kind, Token};
 use crate::io::MAX_ACCEPTS_PER_WAIT;
 use crate::{Completion, LocalListener};
 
+const ACCEPT: Token = Token { kind: Kind::Accept, slot: 0 };
+const CANCEL: Token = Token { kind: Kind::CancelAccept, slot: 0 };
+
 /// The listener and how it is watched.
 pub(super) struct Acceptor {
     listener: LocalListener,
@@ -41,9 +44,6 @@ enum State {
     /// It ends with its poll.
     Stopping,
 }
-
-const ACCEPT: Token = Token { kind: Kind::Accept, slot: 0 };
-const CANCEL: Token = Token { kind: Kind::CancelAccept, slot: 0 };
 
 impl UringIo {
     pub(super) fn start_accept(&mut self, listener: LocalListener) -> io::Result<()> {

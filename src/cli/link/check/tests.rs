@@ -20,6 +20,14 @@ const GROUP: &str = "239.255.44.54:4454";
 const HERE: &str = "10.0.0.1:5000";
 const LARGE: usize = 1372;
 
+const GOOD: Network = Network {
+    multicast_there: true,
+    multicast_here: true,
+    unicast_there: true,
+    unicast_here: true,
+    longest: 9000,
+};
+
 struct Zeros;
 
 impl Entropy for Zeros {
@@ -78,14 +86,6 @@ struct Network {
     unicast_here: bool,
     longest: usize,
 }
-
-const GOOD: Network = Network {
-    multicast_there: true,
-    multicast_here: true,
-    unicast_there: true,
-    unicast_here: true,
-    longest: 9000,
-};
 
 /// A check without sockets: what it would have seen.
 struct Trial {
