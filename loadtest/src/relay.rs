@@ -81,9 +81,10 @@ pub fn start(plan: RelayPlan) -> Result<()> {
 impl Relay {
     fn serve(&self, mut stream: UnixStream) -> Result<()> {
         let mut inbound = Vec::new();
-        let name = match self.plan.bare {
-            true => bare::read_name(&mut stream)?,
-            false => self.shake_hands(&mut stream, &mut inbound)?,
+        let name = if self.plan.bare {
+            bare::read_name(&mut stream)?
+        } else {
+            self.shake_hands(&mut stream, &mut inbound)?
         };
         rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES)?;
         let stream = Arc::new(stream);

@@ -44,13 +44,12 @@ impl fmt::Display for Escaped<'_> {
 /// A page of text: the same, but that lines end where they end.
 pub fn page(text: &str) -> Cow<'_, str> {
     let is_escaped = |c: char| c != '\n' && c != '\t' && is_harmful(c);
-    match text.contains(is_escaped) {
-        false => Cow::Borrowed(text),
-        true => {
-            let lines: Vec<String> =
-                text.split('\n').map(|line| Escaped::text(line).to_string()).collect();
-            Cow::Owned(lines.join("\n"))
-        }
+    if text.contains(is_escaped) {
+        let lines: Vec<String> =
+            text.split('\n').map(|line| Escaped::text(line).to_string()).collect();
+        Cow::Owned(lines.join("\n"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 

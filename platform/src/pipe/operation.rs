@@ -84,10 +84,8 @@ impl Operation {
     ) -> io::Result<usize> {
         // SAFETY: the bytes are there until `finish` returns, and with it the
         // operation has ended.
-        match unsafe { self.start_write(handle, bytes)? } {
-            true => self.result(handle, false),
-            false => self.finish(handle, closing, None),
-        }
+        let has_ended = unsafe { self.start_write(handle, bytes)? };
+        if has_ended { self.result(handle, false) } else { self.finish(handle, closing, None) }
     }
 
     /// Starts a write; whether it has ended already, with all of it written.
@@ -188,8 +186,5 @@ fn started(done: i32) -> io::Result<bool> {
         return Ok(true);
     }
     let error = io::Error::last_os_error();
-    match error.raw_os_error() == Some(ERROR_IO_PENDING as i32) {
-        true => Ok(false),
-        false => Err(error),
-    }
+    if error.raw_os_error() == Some(ERROR_IO_PENDING as i32) { Ok(false) } else { Err(error) }
 }

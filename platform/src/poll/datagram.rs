@@ -78,10 +78,8 @@ pub(super) struct Link {
 
 impl Link {
     fn new(sockets: DatagramSockets, wake: &Arc<WakeState>) -> Link {
-        let (stride, batch) = match sockets.info().gro {
-            true => (TRAIN_BYTES, 1),
-            false => (DATAGRAM_BYTES, MAX_BATCH),
-        };
+        let (stride, batch) =
+            if sockets.info().gro { (TRAIN_BYTES, 1) } else { (DATAGRAM_BYTES, MAX_BATCH) };
         let pool = BufferPool::new(BUFFERS, BUFFER_BYTES);
         pool.set_waker(Waker::new(Arc::new(PoolWake(Arc::clone(wake)))));
         Link {
@@ -109,10 +107,8 @@ impl Link {
 
     /// Starts or stops to watch for room.
     fn watch_room(&mut self, registry: &Registry, watch: bool) -> io::Result<()> {
-        let interest = match watch {
-            true => Interest::READABLE | Interest::WRITABLE,
-            false => Interest::READABLE,
-        };
+        let interest =
+            if watch { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         self.watches[UNICAST].change(registry, token(UNICAST), interest)?;
         self.blocked = watch;
         Ok(())
@@ -145,9 +141,10 @@ impl Link {
             let length = label.length.min(self.stride);
             cost += length.max(MIN_RECEIVE_COST_BYTES);
             // The next one lies a stride further, the one after the last right behind.
-            let chunk = match at + 1 == count {
-                true => self.pool.chunk(index, length),
-                false => self.pool.chunk(index, self.stride).slice(..length),
+            let chunk = if at + 1 == count {
+                self.pool.chunk(index, length)
+            } else {
+                self.pool.chunk(index, self.stride).slice(..length)
             };
             let (name, control) = (label.name(), label.control());
             let arrived = self.sockets.arrived(place, chunk, name, control, label.truncated);

@@ -43,11 +43,11 @@ pub(super) const SENDS_ARE_COPIED: bool = false;
 /// Registering brings an edge if there are bytes already.
 pub(super) const STARTS_READABLE: bool = false;
 
-/// Waits end on time.
-pub(super) fn sharpen_waits() {}
-
 /// Below this `mio`, which counts milliseconds, would oversleep by much.
 const FINE_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// Waits end on time.
+pub(super) fn sharpen_waits() {}
 
 /// Watches a connection for bytes and for its end.
 pub(super) fn register(registry: &Registry, socket: &mut Socket, conn: Conn) -> io::Result<()> {

@@ -38,16 +38,6 @@ pub(super) type Listener = LocalListener;
 /// Where the slices of a send are joined.
 pub(super) type Scratch = Vec<u8>;
 
-/// Lets waits of this process end within a millisecond of their time: Windows counts in
-/// steps of 15 else, and a link repairs and paces in milliseconds.
-pub(super) fn sharpen_waits() {
-    static SHARPENED: OnceLock<()> = OnceLock::new();
-    SHARPENED.get_or_init(|| {
-        // SAFETY: it takes a number. It is never undone: a link lasts as long as its broker.
-        let _ = unsafe { timeBeginPeriod(1) };
-    });
-}
-
 /// A pipe cannot leave its event queue.
 pub(super) const HANDS_OVER: bool = false;
 
@@ -62,6 +52,16 @@ const MAX_WRITE_BYTES: usize = 128 << 10;
 
 /// How much of a shard's own buffer is made ready for one read, 16 KiB.
 const READ_STEP_BYTES: usize = 16 << 10;
+
+/// Lets waits of this process end within a millisecond of their time: Windows counts in
+/// steps of 15 else, and a link repairs and paces in milliseconds.
+pub(super) fn sharpen_waits() {
+    static SHARPENED: OnceLock<()> = OnceLock::new();
+    SHARPENED.get_or_init(|| {
+        // SAFETY: it takes a number. It is never undone: a link lasts as long as its broker.
+        let _ = unsafe { timeBeginPeriod(1) };
+    });
+}
 
 /// Instances of a pipe that wait for clients.
 #[derive(Debug)]

@@ -23,6 +23,9 @@
 //! is owned by the table, the pool or the waker until the operation's final
 //! completion; dropping [`UringIo`] first cancels everything and waits for it, and
 //! leaks what the kernel does not let go of.
+//!
+//! Decisions, in `docs/decisions`:
+//! `001-nonblocking-sends.md`, `008-hang-up-poll.md`.
 
 mod accept;
 mod close;
@@ -273,10 +276,11 @@ impl Io for UringIo {
                 Some((_, timeout)) if timeout.is_zero() => Some(timeout),
                 Some((start, timeout)) => Some(timeout.saturating_sub(start.elapsed())),
             };
-            let timed_out = match self.can_accept() {
+            let timed_out = if self.can_accept() {
                 // Who connected before must be read from no slower than others connect.
-                true => self.ring.enter_for(FLOOD_WORK).map(|()| true)?,
-                false => self.ring.enter(rest)?,
+                self.ring.enter_for(FLOOD_WORK).map(|()| true)?
+            } else {
+                self.ring.enter(rest)?
             };
             let mut some = self.handle_events(completions)?;
             for _ in 0..FLOOD_ROUNDS {

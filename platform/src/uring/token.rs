@@ -8,6 +8,22 @@
 //! it has ended, so that no completion can name its successor. (The link's sockets
 //! have one in their slot.)
 
+/// All kinds, in the order of their numbers.
+const KINDS: [Kind; 12] = [
+    Kind::Wake,
+    Kind::Accept,
+    Kind::CancelAccept,
+    Kind::Receive,
+    Kind::CancelReceive,
+    Kind::HangUp,
+    Kind::Fill,
+    Kind::Send,
+    Kind::Writable,
+    Kind::CancelEnd,
+    Kind::Datagrams,
+    Kind::DatagramsWritable,
+];
+
 /// The kinds of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -37,21 +53,6 @@ pub(super) enum Kind {
     /// The poll for room on the link's socket.
     DatagramsWritable,
 }
-
-const KINDS: [Kind; 12] = [
-    Kind::Wake,
-    Kind::Accept,
-    Kind::CancelAccept,
-    Kind::Receive,
-    Kind::CancelReceive,
-    Kind::HangUp,
-    Kind::Fill,
-    Kind::Send,
-    Kind::Writable,
-    Kind::CancelEnd,
-    Kind::Datagrams,
-    Kind::DatagramsWritable,
-];
 
 /// An operation's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

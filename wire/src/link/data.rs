@@ -17,6 +17,9 @@ use super::limits::{DATA_HEADER_BYTES, LINK_MAGIC, LINK_VERSION, NO_BOUNDARY, SE
 /// The kind byte of a data datagram.
 pub const DATA_KIND: u8 = 0x01;
 
+/// End of the fields with which all datagrams of a session begin.
+const SESSION_END: usize = 16;
+
 /// The header as it lies in the datagram; any 44 bytes are one.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -42,9 +45,6 @@ pub struct DataHeader {
     /// Where in the body the first frame starts, or [`NO_BOUNDARY`].
     pub boundary: U16,
 }
-
-/// Behind what all datagrams of a session begin with.
-const SESSION_END: usize = 16;
 
 const _: () = assert!(core::mem::offset_of!(DataHeader, number) == SESSION_END);
 const _: () = assert!(size_of::<DataHeader>() == DATA_HEADER_BYTES);

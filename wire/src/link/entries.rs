@@ -23,6 +23,11 @@ const BEAT_POLL: u16 = 1 << 0;
 /// Flag of a [`Report`]: held back by pressure.
 const REPORT_HELD: u16 = 1 << 0;
 
+pub(super) const PLACE_BYTES: usize = size_of::<PlaceBytes>();
+pub(super) const BEAT_BYTES: usize = size_of::<BeatBytes>();
+pub(super) const REPORT_BYTES: usize = size_of::<ReportBytes>();
+pub(super) const RANGE_BYTES: usize = size_of::<RangeBytes>();
+
 /// What a list consists of.
 pub trait Entry: Copy {
     /// How it lies in the datagram.
@@ -135,10 +140,6 @@ pub struct RangeBytes {
     zero: U32,
 }
 
-pub(super) const PLACE_BYTES: usize = size_of::<PlaceBytes>();
-pub(super) const BEAT_BYTES: usize = size_of::<BeatBytes>();
-pub(super) const REPORT_BYTES: usize = size_of::<ReportBytes>();
-pub(super) const RANGE_BYTES: usize = size_of::<RangeBytes>();
 const _: () = assert!(PLACE_BYTES == 24 && BEAT_BYTES == 32);
 const _: () = assert!(REPORT_BYTES == 32 && RANGE_BYTES == 16);
 
@@ -251,10 +252,7 @@ impl Entry for Range {
 
 /// A stream's group is one that can be.
 pub(super) fn check_stream(stream: u16) -> Result<(), BodyError> {
-    match usize::from(stream & 0xff) < MAX_GROUPS {
-        true => Ok(()),
-        false => Err(BodyError::Stream(stream)),
-    }
+    if usize::from(stream & 0xff) < MAX_GROUPS { Ok(()) } else { Err(BodyError::Stream(stream)) }
 }
 
 /// A checked list, still in the datagram.

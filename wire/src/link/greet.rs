@@ -25,6 +25,9 @@ const HELLO_ANSWER: u16 = 1 << 0;
 /// Flag of a probe reply: the probe came by multicast.
 const REPLY_MULTICAST: u32 = 1 << 0;
 
+/// The longest two texts, each behind a byte with its length.
+const TEXTS_BYTES: usize = 2 * (1 + MAX_TEXT_BYTES);
+
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct HelloBytes {
@@ -57,7 +60,6 @@ struct ProbeReplyBytes {
     settings: U64,
 }
 
-const TEXTS_BYTES: usize = 2 * (1 + MAX_TEXT_BYTES);
 const _: () = assert!(size_of::<HelloBytes>() == 24);
 const _: () = assert!(size_of::<ProbeReplyBytes>() == 56);
 const _: () = assert!(
