@@ -18,6 +18,8 @@
 //!
 //! [`DISCOVERY`]: crate::config::DISCOVERY
 //! [`KEEP`]: crate::config::KEEP
+//!
+//! Decision: `docs/decisions/023-first-150-ms.md`.
 
 use std::collections::BTreeSet;
 

@@ -15,6 +15,8 @@
 //! Invariant: a chunk covers only bytes below the buffer's fill mark, and the
 //! mark only rises until no chunk is left. So no `&[u8]` ever covers memory
 //! that somebody may still write.
+//!
+//! Decision: `docs/decisions/005-plain-receive-buffers.md`.
 
 mod returns;
 mod sync;

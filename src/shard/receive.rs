@@ -1,4 +1,6 @@
 //! Chunks into runs of frames, and runs to [`super::fan_out`].
+//!
+//! Decision: `docs/decisions/004-turn-receives-256-kib.md`.
 
 use std::time::Duration;
 

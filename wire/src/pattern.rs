@@ -5,6 +5,8 @@
 //!
 //! [`Pattern::matches`] is the definition: a plain loop over one pattern. The
 //! broker's trie is tested against it.
+//!
+//! Decision: `docs/decisions/044-foreign-wildcards-refused.md`.
 
 use std::fmt;
 

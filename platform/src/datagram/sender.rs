@@ -9,6 +9,8 @@
 //! It keeps nothing of the bytes and does not wait.
 //!
 //! Invariant: the socket's multicast loop is as `looped` says, if that is known.
+//!
+//! Decision: `docs/decisions/012-plain-sendmsg.md`.
 
 use std::io;
 use std::net::SocketAddr;

@@ -16,6 +16,8 @@
 //!
 //! Invariant: the system knows the address of a buffer only while its operation is
 //! under way, and that ends before the buffer goes.
+//!
+//! Decision: `docs/decisions/029-windows-client-pipe.md`.
 
 mod event;
 mod name;

@@ -23,6 +23,9 @@
 //! is owned by the table, the pool or the waker until the operation's final
 //! completion; dropping [`UringIo`] first cancels everything and waits for it, and
 //! leaks what the kernel does not let go of.
+//!
+//! Decisions, in `docs/decisions`:
+//! `001-nonblocking-sends.md`, `008-hang-up-poll.md`.
 
 mod accept;
 mod close;

@@ -10,6 +10,8 @@
 //! which every version takes. Whether a group is heard on the machine that sends to
 //! it is up to those who receive here (`IP_MULTICAST_LOOP`, on unless it is
 //! switched off): so a sender always hears itself, and the link knows itself.
+//!
+//! Decision: `docs/decisions/030-windows-multicast-loop.md`.
 
 use std::io;
 use std::mem::{offset_of, zeroed};
