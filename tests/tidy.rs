@@ -5,6 +5,8 @@
 
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/wording.rs"]
+mod wording;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -104,12 +104,13 @@ fn fit_clients(max_clients: &mut usize, limit: u64, is_default: bool) {
         return;
     }
     *max_clients = room;
-    match is_default {
-        true => tracing::debug!(room, "clients, by the limit of open descriptors"),
-        false => tracing::warn!(
+    if is_default {
+        tracing::debug!(room, "clients, by the limit of open descriptors")
+    } else {
+        tracing::warn!(
             "there can be {room} clients only: the limit of open files is {limit}. Raise it \
              (ulimit -n, LimitNOFILE=), or lower --max-clients"
-        ),
+        )
     }
 }
 

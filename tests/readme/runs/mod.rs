@@ -8,6 +8,16 @@ mod operating;
 mod readme;
 mod testing;
 
+/// The documents with blocks, by their path from the root of the tree, and their rows.
+pub const DOCUMENTS: &[(&str, &[Row])] = &[
+    ("README.md", readme::ROWS),
+    ("docs/benchmarks.md", benchmarks::ROWS),
+    ("docs/delivery.md", delivery::ROWS),
+    ("docs/networks.md", networks::ROWS),
+    ("docs/operating.md", operating::ROWS),
+    ("docs/testing.md", testing::ROWS),
+];
+
 /// What is done with a block.
 pub enum How {
     /// Compared with compiled code of this name, which the script runs.
@@ -20,13 +30,3 @@ pub enum How {
 
 /// A line with which a block begins, or its first words, and what is done with the block.
 pub type Row = (&'static str, How);
-
-/// The documents with blocks, by their path from the root of the tree, and their rows.
-pub const DOCUMENTS: &[(&str, &[Row])] = &[
-    ("README.md", readme::ROWS),
-    ("docs/benchmarks.md", benchmarks::ROWS),
-    ("docs/delivery.md", delivery::ROWS),
-    ("docs/networks.md", networks::ROWS),
-    ("docs/operating.md", operating::ROWS),
-    ("docs/testing.md", testing::ROWS),
-];
