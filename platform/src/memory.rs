@@ -1,4 +1,4 @@
-//! How much memory this process may count on.
+//! Memory that this process may count on.
 //!
 //! It reads limits and does not watch usage.
 

@@ -1,4 +1,4 @@
-//! One overlapped operation at a time, and the wait for its end.
+//! Overlapped operations, one at a time, and the wait for its end.
 //!
 //! Invariant: while one is under way the `OVERLAPPED` stays where it is, since it
 //! has a place of its own; and before the next one starts the last one has ended.
@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects};
 
 use super::event::Event;
 
-/// How a wait ended.
+/// Outcome of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     /// The operation did, with so many bytes.

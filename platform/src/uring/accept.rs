@@ -37,11 +37,11 @@ pub(super) struct Acceptor {
 enum State {
     /// The kernel tells when there are connections.
     Waiting,
-    /// There may be some.
+    /// There may be connections to accept.
     Ready,
-    /// They cannot be accepted for now.
+    /// Connections cannot be accepted for now.
     Paused,
-    /// It ends with its poll.
+    /// The listener ends with its poll.
     Stopping,
 }
 

@@ -63,7 +63,7 @@ use wake::WakeEvent;
 /// more: what came behind it must not wait a turn for every few of them.
 const FLOOD: usize = 8;
 
-/// What is fetched of it in one call, and how often in one turn.
+/// Number of completions of a flood that one call fetches, and of calls in one turn.
 const FLOOD_WORK: u32 = 256;
 const FLOOD_ROUNDS: usize = 4;
 
@@ -74,7 +74,7 @@ pub struct UringIo {
     provided: ManuallyDrop<ProvidedBuffers>,
     datagrams: DatagramState,
     wake: Arc<WakeEvent>,
-    /// Where the kernel puts what it reads from the event descriptor.
+    /// Value that the kernel reads from the event descriptor.
     wake_value: Box<u64>,
     table: Table,
     /// Connections of which an operation is to end by itself, and until when it may;
@@ -86,7 +86,7 @@ pub struct UringIo {
     acceptor: Option<Acceptor>,
     /// Connections that wait for a pool buffer, in order; entries may be stale.
     starved: VecDeque<Conn>,
-    /// How many of those really wait.
+    /// Number of connections on that list that still wait.
     starved_count: usize,
     /// Completions found outside of `wait`.
     ready: Vec<Completion>,
@@ -99,7 +99,7 @@ pub struct UringIo {
     watch_hang_up: bool,
     stats: IoStats,
     start: Instant,
-    /// Not `Send`: see above.
+    /// Marker that makes it not `Send`: see above.
     _thread: PhantomData<*mut ()>,
 }
 
