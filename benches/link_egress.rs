@@ -15,8 +15,8 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 use netcluster_link::channel::{LinkChannel, channel_hash};
-use netcluster_link::egress::{Egress, EgressConfig};
-use netcluster_link::keys::{Key, Keys};
+use netcluster_link::crypto::{Key, Keys};
+use netcluster_link::send::egress::{Egress, EgressConfig};
 use netcluster_link::stream::StreamId;
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};

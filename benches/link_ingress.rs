@@ -10,9 +10,11 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 use netcluster_link::channel::channel_hash;
-use netcluster_link::ingress::{Delivery, Ingress, IngressConfig, Reassembly, Verdict};
-use netcluster_link::keys::{Key, Keys, StreamOpener, StreamSealer};
+use netcluster_link::crypto::{Key, Keys, StreamOpener, StreamSealer};
 use netcluster_link::peer_id::{Session, session_tag};
+use netcluster_link::receive::ingress::{
+    Delivery, Ingress, IngressConfig, ReassemblyBudget, Verdict,
+};
 use netcluster_link::stream::{Position, StreamId};
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 use netcluster_wire::link::DataHeader;
@@ -99,7 +101,7 @@ fn receive(mut ingress: Ingress, datagrams: &[Vec<u8>], order: &[usize]) -> u64 
 fn ingress(criterion: &mut Criterion) {
     let config = IngressConfig {
         max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
-        reassembly: Reassembly::default(),
+        reassembly: ReassemblyBudget::default(),
         reorder_datagrams: 4096,
     };
     let links = [("open", Keys::open_link()), ("key", Keys::new(vec![Key::new([1; 32])]))];

@@ -1,7 +1,7 @@
 //! What loss costs: deciding what is repaired and for whom, and two whole links
 //! between which a part of the datagrams is lost.
 //!
-//! - `requests`: [`Repairs`] by itself, a request of so many numbers by one or
+//! - `requests`: [`Retransmits`] by itself, a request of so many numbers by one or
 //!   several receivers and what is then to be sent. It holds numbers only.
 //! - `links`: a chunk of frames from one link to another in memory, with all that
 //!   belongs to it: statuses, requests, repairs, reordering. A lost datagram is
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster_link::keys::{Key, Keys};
+use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::peer_id::PeerId;
-use netcluster_link::repair::{Repairs, Requester};
+use netcluster_link::send::retransmit::{Requester, Retransmits};
 
 mod support;
 
@@ -43,7 +43,7 @@ fn requests(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("link_repair/requests");
     for (title, is_scattered) in [("one range", false), ("single numbers", true)] {
         for receivers in [1, 8] {
-            let (mut repairs, mut now_ns, mut first) = (Repairs::new(), 0, 0);
+            let (mut repairs, mut now_ns, mut first) = (Retransmits::new(), 0, 0);
             group.throughput(Throughput::Elements(ASKED));
             group.bench_function(BenchmarkId::new(title, receivers), |bencher| {
                 bencher.iter(|| {

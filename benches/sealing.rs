@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster_link::keys::{ControlOpener, ControlSealer, Key, Keys, StreamOpener, StreamSealer};
+use netcluster_link::crypto::{
+    ControlOpener, ControlSealer, Key, Keys, StreamOpener, StreamSealer,
+};
 use netcluster_link::peer_id::Session;
 use netcluster_link::stream::StreamId;
 use netcluster_wire::link::limits::{

@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use netcluster_link::Datagrams;
-use netcluster_link::keys::{Key, Keys};
+use netcluster_link::crypto::{Key, Keys};
 use netcluster_wire::link::{ControlHeader, ControlKind, Hello};
 
 // Included: the fuzz crate needs a nightly compiler.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use netcluster_client::{Client, Lifecycle, Message};
-use netcluster_link::keys::{Key, Keys};
+use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::options::LinkOptions;
 use netcluster_loadtest::netns::{Network, NetworkOptions, Packets, missing};
 use netcluster_platform::Choice;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use netcluster_link::keys::Keys;
+use netcluster_link::crypto::Keys;
 use netcluster_link::{Datagrams, Entropy, Link, LinkConfig, LinkEvent, To};
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use netcluster_link::Datagrams;
 use netcluster_link::config::Settings;
-use netcluster_link::keys::{Key, Keys};
+use netcluster_link::crypto::{Key, Keys};
 use netcluster_wire::link::{ControlKind, DataHeader};
 
 use super::choices::Choices;

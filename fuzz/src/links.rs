@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use netcluster_link::config::Entropy;
-use netcluster_link::keys::Keys;
+use netcluster_link::crypto::Keys;
 use netcluster_link::{Datagrams, Link, LinkConfig, LinkEvent, Session, To};
 use netcluster_platform::Slice;
 use netcluster_wire::{Frame, Kind, Source, frame};

@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use netcluster_link::keys::{ControlOpener, ControlSealer, Keys, StreamSealer};
+use netcluster_link::crypto::{ControlOpener, ControlSealer, Keys, StreamSealer};
 use netcluster_link::{Session, StreamId};
 use netcluster_wire::link::limits::{
     CONTROL_HEADER_BYTES, DATA_HEADER_BYTES, LINK_MAGIC, LINK_VERSION, MAX_ENTRIES, MAX_NAK_RANGES,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ring::digest;
 
 use crate::channel::{channel_hash, group_of};
-use crate::keys::Keys;
+use crate::crypto::Keys;
 use crate::stream::StreamId;
 
 /// How long events are held back after the start, so that a fresh broker finds
@@ -35,7 +35,7 @@ pub struct LinkConfig {
     pub groups: u8,
     /// Largest UDP payload to send, tag included.
     pub datagram_bytes: usize,
-    /// What one stream keeps for repairs.
+    /// What one stream keeps for retransmissions.
     pub history_bytes: usize,
     /// Most bytes to send per second, if limited.
     pub rate: Option<u64>,

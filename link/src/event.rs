@@ -7,8 +7,8 @@ use netcluster_platform::Slice;
 use netcluster_wire::control::LossReason;
 use netcluster_wire::header::Source;
 
-use crate::flow::Reason;
 use crate::peer_id::PeerId;
+use crate::send::flow_control::Reason;
 use crate::stream::StreamId;
 use crate::warnings::Kind as WarningKind;
 
@@ -51,7 +51,7 @@ pub enum LinkEvent {
     Demoted {
         /// Which peer.
         peer: PeerId,
-        /// The own stream.
+        /// The outbound stream.
         stream: StreamId,
         /// Why.
         reason: Reason,
@@ -60,7 +60,7 @@ pub enum LinkEvent {
     Restored {
         /// Which peer.
         peer: PeerId,
-        /// The own stream.
+        /// The outbound stream.
         stream: StreamId,
     },
     /// Something that a person should look at, in words. Not more than one of a kind

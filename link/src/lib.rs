@@ -1,13 +1,13 @@
 //! The link: brokers on many machines as one bus.
 //!
 //! ```text
-//!   emit ──▶ own ──────────────▶ sending ──▶ poll_transmit ──▶ sockets
-//!            (egress, flow,         ▲
-//!             repairs, beat)        │ mail (sealed control datagrams)
-//!                                   │
-//!   sockets ──▶ handle_datagrams ──▶ receive ─┬─▶ dispatch ─▶ handshake, peers,
-//!                                             │               joining, flow
-//!                                             └─▶ incoming (ingress) ─▶ poll_event
+//!   emit ──▶ send: outbound streams ─▶ scheduler ──▶ poll_transmit ──▶ sockets
+//!                                          ▲
+//!                                          │ control_sender (sealed)
+//!                                          │
+//!   sockets ──▶ handle_datagrams ──▶ receive ─┬─▶ control: dispatch ─▶ membership,
+//!                                             │               interest, send
+//!                                             └─▶ inbound streams ─▶ poll_event
 //!   time ─────▶ handle_timeout ──▶ timeout: all that is due
 //! ```
 //! A state machine without input or output: datagrams, frames and the time come
@@ -16,69 +16,39 @@
 //! are joined before peers are told so), [`Link::poll_transmit`] until there is
 //! nothing, then [`Link::poll_timeout`].
 //!
-//! - [`channel`], [`stream`], [`peer_id`], [`config`], [`event`], [`transmit`],
-//!   [`status`]: what the broker and the link say to each other.
-//! - [`keys`]: sealing. [`egress`]: an own stream. [`flow`], [`pace`], [`repair`]:
-//!   its receivers. [`ingress`], [`window`]: the streams of others.
-//! - `path_size`, `sizes`: how large datagrams may be on the way to each peer.
-//! - `announce`, `greeting`, `hello_rate`, `handshake`, `proof`, `membership`,
-//!   `departed`: who is there.
-//!   `neighbours`, `unanswered`, `unlinked`: who of them is not, for others or at all.
-//! - `local`, `joining`, `discovery`: who wants what, and from where on.
-//! - `receive`, `dispatch`, `timeout`, `sending`, `renewal`, `ending`: the parts of
-//!   [`Link`].
+//! - [`channel`], [`stream`], [`peer_id`], [`config`], [`options`], [`event`],
+//!   [`transmit`], [`status`]: what the broker and the link say to each other.
+//! - [`send`]: outbound streams, flow control, congestion control, retransmissions,
+//!   the scheduler.
+//! - [`receive`]: datagrams in, inbound streams, loss detection, the receive window.
+//! - [`membership`]: who is there, and who is not.
+//! - `interest`: who wants what, and from where on.
+//! - `control`: control datagrams out and in. [`crypto`]: sealing.
+//! - `timeout`, `report`, [`warnings`]: what time brings; the status; what people
+//!   are told.
 //!
 //! Invariant: nothing of a peer is used that was not opened with its session's
 //! keys, and nothing of a session that did not answer our challenge.
 
 #![forbid(unsafe_code)]
 
-mod announce;
-mod beat;
 pub mod channel;
 pub mod config;
-mod departed;
-mod discovery;
-mod dispatch;
-pub mod egress;
-mod ending;
+mod control;
+pub mod crypto;
 pub mod event;
-pub mod flow;
-mod greeting;
-mod handshake;
-mod hello_rate;
-mod incoming;
-pub mod ingress;
-mod joining;
-pub mod keys;
-mod local;
-mod mail;
-mod membership;
-pub mod neighbours;
+mod interest;
+pub mod membership;
 pub mod options;
-mod own;
-pub mod pace;
-mod path_size;
-mod peer;
 pub mod peer_id;
-mod peers;
-mod probe;
-mod proof;
-mod receive;
-mod renewal;
-pub mod repair;
+pub mod receive;
 mod report;
-mod sending;
-mod shares;
-mod sizes;
+pub mod send;
 pub mod status;
 pub mod stream;
 mod timeout;
 pub mod transmit;
-mod unanswered;
-mod unlinked;
 pub mod warnings;
-pub mod window;
 
 #[cfg(test)]
 mod tests;
@@ -88,38 +58,38 @@ use std::collections::{BTreeMap, VecDeque};
 
 use netcluster_platform::Slice;
 
-pub use self::config::{Entropy, LinkConfig};
-pub use self::event::LinkEvent;
-pub use self::peer_id::{PeerId, Session};
-pub use self::receive::Datagrams;
-pub use self::status::LinkStatus;
-pub use self::stream::{Position, StreamId};
-pub use self::transmit::{To, Transmit};
+pub use crate::config::{Entropy, LinkConfig};
+pub use crate::event::LinkEvent;
+pub use crate::peer_id::{PeerId, Session};
+pub use crate::receive::datagrams::Datagrams;
+pub use crate::status::LinkStatus;
+pub use crate::stream::{Position, StreamId};
+pub use crate::transmit::{To, Transmit};
 
-use self::announce::Announce;
-use self::channel::{LinkChannel, channel_hash};
-use self::config::Settings;
-use self::departed::Departed;
-use self::discovery::Discovery;
-use self::egress::EgressConfig;
-use self::ending::Ending;
-use self::handshake::Handshakes;
-use self::hello_rate::HelloRate;
-use self::ingress::{IngressConfig, Reassembly};
-use self::joining::OwnInterest;
-use self::local::{Change, Locals};
-use self::mail::Mail;
-use self::neighbours::Neighbours;
-use self::own::OwnStream;
-use self::peer_id::session_tag;
-use self::peers::Peers;
-use self::sending::Sending;
-use self::shares::Shares;
-use self::status::LinkCounters;
-use self::unanswered::Unanswered;
-use self::unlinked::AllUnlinked;
-use self::warnings::Warnings;
-use self::window::{Window, WindowConfig};
+use crate::channel::{LinkChannel, channel_hash};
+use crate::config::Settings;
+use crate::control::control_sender::ControlSender;
+use crate::interest::joining::OwnInterest;
+use crate::interest::local_channels::{Change, LocalChannels};
+use crate::membership::announce::Announce;
+use crate::membership::departed::DepartedSessions;
+use crate::membership::discovery::Discovery;
+use crate::membership::handshake::Handshakes;
+use crate::membership::hello_rate::HelloRate;
+use crate::membership::leave::LeaveState;
+use crate::membership::neighbours::Neighbours;
+use crate::membership::peers::Peers;
+use crate::membership::unlinked::AllUnlinked;
+use crate::membership::unreachable_peers::UnreachablePeers;
+use crate::peer_id::session_tag;
+use crate::receive::fair_share::FairShare;
+use crate::receive::ingress::{IngressConfig, ReassemblyBudget};
+use crate::receive::receive_window::{ReceiveWindow, ReceiveWindowConfig};
+use crate::send::egress::EgressConfig;
+use crate::send::outbound_stream::OutboundStream;
+use crate::send::scheduler::Scheduler;
+use crate::status::LinkCounters;
+use crate::warnings::Warnings;
 
 /// How far ahead of a hole datagrams are kept until it is filled.
 pub const REORDER_DATAGRAMS: usize = 4096;
@@ -132,21 +102,21 @@ pub struct Link {
     tag: u64,
     entropy: Box<dyn Entropy + Send>,
 
-    mail: Mail,
+    control: ControlSender,
     announce: Announce,
     discovery: Discovery,
     hello_rate: HelloRate,
     handshakes: Handshakes,
-    departed: Departed,
+    departed: DepartedSessions,
     peers: Peers,
     neighbours: Neighbours,
-    unanswered: Unanswered,
+    unreachable: UnreachablePeers,
     unlinked: AllUnlinked,
-    ending: Ending,
+    leave: LeaveState,
 
-    locals: Locals,
+    channels: LocalChannels,
     interest: OwnInterest,
-    own: Vec<OwnStream>,
+    own: Vec<OutboundStream>,
     own_at: BTreeMap<StreamId, usize>,
     egress_config: EgressConfig,
     /// The largest datagram that the interface takes, of those that are wanted.
@@ -154,9 +124,9 @@ pub struct Link {
     /// The largest that is sent, if the way takes it.
     datagram_bytes: usize,
     ingress_config: IngressConfig,
-    window: Window,
-    shares: Shares,
-    sending: Sending,
+    window: ReceiveWindow,
+    fair_share: FairShare,
+    scheduler: Scheduler,
 
     /// Whose data was just received, and has not been looked through.
     touched: Option<(usize, StreamId)>,
@@ -202,10 +172,10 @@ impl Link {
         };
         let ingress_config = IngressConfig {
             max_payload_bytes: config.max_payload_bytes,
-            reassembly: Reassembly::new(config.reassembly_bytes),
+            reassembly: ReassemblyBudget::new(config.reassembly_bytes),
             reorder_datagrams: REORDER_DATAGRAMS,
         };
-        let window = Window::new(&WindowConfig {
+        let window = ReceiveWindow::new(&ReceiveWindowConfig {
             granted_bytes: config.receive_buffer_bytes,
             datagram_bytes: config.datagram_bytes,
             reorder_datagrams: REORDER_DATAGRAMS,
@@ -217,18 +187,18 @@ impl Link {
             session,
             tag: session_tag(&session),
             entropy,
-            mail: Mail::new(&config.keys, &session),
+            control: ControlSender::new(&config.keys, &session),
             announce: Announce::new(now_ns),
             discovery: Discovery::new(now_ns, config.discovery.as_nanos() as u64),
             hello_rate,
             handshakes: Handshakes::default(),
-            departed: Departed::default(),
+            departed: DepartedSessions::default(),
             peers: Peers::default(),
             neighbours: Neighbours::new(now_ns),
-            unanswered: Unanswered::new(now_ns, &config.peers),
+            unreachable: UnreachablePeers::new(now_ns, &config.peers),
             unlinked: AllUnlinked::default(),
-            ending: Ending::default(),
-            locals: Locals::new(),
+            leave: LeaveState::default(),
+            channels: LocalChannels::new(),
             interest: OwnInterest::default(),
             own: Vec::new(),
             own_at: BTreeMap::new(),
@@ -237,9 +207,9 @@ impl Link {
             datagram_bytes: config.datagram_bytes,
             ingress_config,
             window,
-            sending: Sending::new(now_ns, config.rate),
+            scheduler: Scheduler::new(now_ns, config.rate),
             touched: None,
-            shares: Shares::default(),
+            fair_share: FairShare::default(),
             owes_status: false,
             is_looped: false,
             events,
@@ -257,24 +227,24 @@ impl Link {
     /// hash.
     pub fn open_channel(&mut self, now_ns: u64, name: &str) -> u64 {
         let hash = channel_hash(name);
-        if self.locals.get(hash).is_none() {
+        if self.channels.get(hash).is_none() {
             let stream = self.settings.stream_of(name);
-            let own = self.own_stream(now_ns, stream);
-            self.locals.insert(LinkChannel { name: name.into(), hash, stream }, own);
+            let own = self.outbound_stream(now_ns, stream);
+            self.channels.insert(LinkChannel { name: name.into(), hash, stream }, own);
         }
         hash
     }
 
     /// Forgets a channel that nobody here uses any more.
     pub fn close_channel(&mut self, now_ns: u64, channel: u64) {
-        let change = self.locals.remove(channel);
+        let change = self.channels.remove(channel);
         self.interest_changed(now_ns, change);
     }
 
     /// Whether anybody here listens to a channel. Returns the version of the
     /// interest that says so, for [`Link::joined`].
     pub fn set_interest(&mut self, now_ns: u64, channel: u64, is_wanted: bool) -> u64 {
-        let change = self.locals.set_wanted(now_ns, channel, is_wanted);
+        let change = self.channels.set_wanted(now_ns, channel, is_wanted);
         self.interest_changed(now_ns, change);
         self.interest.version()
     }
@@ -284,7 +254,7 @@ impl Link {
     /// has no room: its emitters must pause until [`Link::is_blocked`] says no.
     #[inline]
     pub fn emit(&mut self, channel: u64, pieces: &[Slice], frames: usize) -> Option<StreamId> {
-        let local = self.locals.get(channel)?;
+        let local = self.channels.get(channel)?;
         let own = &mut self.own[local.own];
         if own.flow.is_wanted() || (self.discovery.is_keeping() && !own.has_spilt) {
             own.egress.emit(&local.channel, pieces, frames);
@@ -295,7 +265,7 @@ impl Link {
         if own.egress.is_blocked() { self.blocked(local.own) } else { None }
     }
 
-    /// An own stream has no room. What is kept for those who may come does not
+    /// An outbound stream has no room. What is kept for those who may come does not
     /// hold emitters up: it is given up.
     #[cold]
     fn blocked(&mut self, at: usize) -> Option<StreamId> {
@@ -306,7 +276,7 @@ impl Link {
         own.egress.is_blocked().then_some(own.id)
     }
 
-    /// Whether events wait for room in an own stream. It comes after some
+    /// Whether events wait for room in an outbound stream. It comes after some
     /// `handle_*` and sending.
     pub fn is_blocked(&self, stream: StreamId) -> bool {
         self.own_at.get(&stream).is_some_and(|&at| self.own[at].egress.is_blocked())
@@ -329,7 +299,7 @@ impl Link {
 
     /// The channels whose listeners a hole in a stream concerns.
     pub fn channels_in(&self, stream: StreamId) -> impl Iterator<Item = u64> + '_ {
-        self.locals.wanted_in(stream)
+        self.channels.wanted_in(stream)
     }
 
     /// Holds a pressured stream of a peer, since a listener's queue is full; or
@@ -337,11 +307,11 @@ impl Link {
     pub fn set_held(&mut self, now_ns: u64, peer: PeerId, stream: StreamId, is_held: bool) {
         let Some(slot) = self.peers.slot_of(peer) else { return };
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let Some(incoming) = peer.incoming_mut(stream) else { return };
-        incoming.is_held = is_held;
+        let Some(inbound) = peer.inbound_mut(stream) else { return };
+        inbound.is_held = is_held;
         // One that is stale stands still until its sender tells where it goes on.
-        if !incoming.is_stale {
-            incoming.ingress.set_held(is_held);
+        if !inbound.is_stale {
+            inbound.ingress.set_held(is_held);
         }
         // The sender learns at once why nothing moves, or that it does again.
         peer.owes_status = true;
@@ -353,7 +323,7 @@ impl Link {
     /// Brokers to be greeted by unicast, from now on; besides, so many whose
     /// addresses are not known yet.
     pub fn set_unicast_peers(&mut self, now_ns: u64, peers: Vec<SocketAddr>, unresolved: usize) {
-        self.unanswered.set(now_ns, &peers);
+        self.unreachable.set(now_ns, &peers);
         peers.iter().for_each(|peer| self.hello_rate.know(peer.ip()));
         self.config.peers = peers;
         self.config.unresolved = unresolved;
@@ -391,13 +361,13 @@ impl Link {
         self.next_ns = self.next_ns.min(at_ns);
     }
 
-    /// The place of an own stream, which is made if there is none.
-    fn own_stream(&mut self, now_ns: u64, id: StreamId) -> usize {
+    /// The place of an outbound stream, which is made if there is none.
+    fn outbound_stream(&mut self, now_ns: u64, id: StreamId) -> usize {
         if let Some(&at) = self.own_at.get(&id) {
             return at;
         }
         let stall_ns = self.config.stall_timeout.as_nanos() as u64;
-        let mut own = OwnStream::new(id, &self.egress_config, stall_ns);
+        let mut own = OutboundStream::new(id, &self.egress_config, stall_ns);
         // Peers were told that they are owed everything from its beginning on.
         for peer in self.peers.iter() {
             if let Some(position) = peer.joined(id) {

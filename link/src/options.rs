@@ -11,9 +11,9 @@ use netcluster_wire::link::limits::{
     DEFAULT_PACKET_BYTES, MAX_DATAGRAM_BYTES, MAX_GROUPS, MIN_DATAGRAM_BYTES,
 };
 
-use super::config::MAX_PRESSURED_CHANNELS;
-use super::keys::Keys;
-use super::pace::FLOOR_BYTES_PER_S;
+use crate::config::MAX_PRESSURED_CHANNELS;
+use crate::crypto::Keys;
+use crate::send::congestion::FLOOR_BYTES_PER_S;
 
 /// Where the link is unless it is told otherwise: an address of the range that
 /// each site may use as it likes.
@@ -25,7 +25,7 @@ pub const DEFAULT_PORT: u16 = 4454;
 pub const DEFAULT_GROUPS: u8 = 16;
 /// Default of the receive buffer, in bytes.
 pub const DEFAULT_RECEIVE_BUFFER_BYTES: usize = 8 << 20;
-/// Default of what each stream keeps for repairs, in bytes.
+/// Default of what each stream keeps for retransmissions, in bytes.
 pub const DEFAULT_HISTORY_BYTES: usize = 8 << 20;
 
 /// Smallest packet that the link can be limited to: every IPv6 path carries it.
@@ -37,7 +37,7 @@ pub const MIN_BUFFER_BYTES: usize = 256 << 10;
 /// Largest receive buffer and history, in bytes: sockets count theirs in 31 bits,
 /// and double it.
 pub const MAX_BUFFER_BYTES: usize = 1 << 30;
-/// Lowest cap of the rate, in bytes a second: slower than the pace ever gets, it
+/// Lowest cap of the rate, in bytes a second: slower than congestion control ever gets, it
 /// would be none.
 pub const MIN_RATE: u64 = FLOOR_BYTES_PER_S;
 /// Largest payload that a linked broker can take, in bytes: what a receiver has
@@ -85,7 +85,7 @@ pub struct LinkOptions {
     pub rate: Option<u64>,
     /// Receive buffer to ask the system for, in bytes.
     pub receive_buffer_bytes: usize,
-    /// What each own stream keeps for repairs, in bytes.
+    /// What each outbound stream keeps for retransmissions, in bytes.
     pub history_bytes: usize,
     /// Keys; none: an open link.
     pub keys: Keys,

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Link;
-use crate::flow::Path;
-use crate::incoming::Incoming;
-use crate::peer::Peer;
+use crate::membership::peer::Peer;
+use crate::membership::unlinked::Unlinked;
+use crate::receive::inbound_stream::InboundStream;
+use crate::send::flow_control::Path;
 use crate::status::{
     LinkCounters, LinkStatus, OwnStreamStatus, PeerStatus, PeerStreamStatus, StreamChannels,
     UnlinkedStatus,
 };
 use crate::stream::StreamId;
-use crate::unlinked::Unlinked;
 
 const MS_NS: u64 = 1_000_000;
 
@@ -23,7 +23,7 @@ impl Link {
     /// Counters since the start.
     pub fn counters(&self) -> LinkCounters {
         let mut counters = self.counters;
-        counters.control_dropped = self.mail.posts.dropped;
+        counters.control_dropped = self.control.queue.dropped;
         counters.handshakes_evicted = self.handshakes.evicted;
         counters.handshakes_expired = self.handshakes.expired;
         counters.warnings_suppressed = self.warnings.suppressed;
@@ -34,7 +34,7 @@ impl Link {
     pub fn status(&self, now_ns: u64) -> LinkStatus {
         let streams = self.own.iter().filter(|own| own.egress.next().number > 0);
         let (missing_pairs, missing_pairs_total) = self.missing_pairs(now_ns);
-        let unanswered = self.unanswered.addresses(now_ns, &self.config, &self.peers);
+        let unanswered = self.unreachable.addresses(now_ns, &self.config, &self.peers);
         LinkStatus {
             cluster: self.config.cluster.clone(),
             session: hexadecimal(&self.session),
@@ -45,7 +45,7 @@ impl Link {
             is_looped: self.is_looped,
             is_discovering: !self.discovery.is_over(),
             handshakes: self.handshakes.len(),
-            rate: self.sending.pace.rate(),
+            rate: self.scheduler.congestion.rate(),
             counters: self.counters(),
             streams: streams
                 .map(|own| OwnStreamStatus {
@@ -71,7 +71,7 @@ impl Link {
 
     fn channels_by_stream(&self) -> Vec<StreamChannels> {
         let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
-        for channel in self.locals.channels() {
+        for channel in self.channels.channels() {
             streams.entry(channel.stream).or_default().push(&channel.name);
         }
         let of = |(stream, mut names): (StreamId, Vec<&str>)| {
@@ -106,9 +106,9 @@ impl Link {
                 .map(|group| self.config.group_address(group).ip().to_string())
                 .collect(),
             datagram_bytes: usize::from(peer.identity.datagram_bytes),
-            path_bytes: peer.path_size.bytes(),
-            is_path_narrow: peer.path_size.is_narrow(),
-            is_path_unanswered: peer.path_size.is_unanswered(),
+            path_bytes: peer.path_mtu.bytes(),
+            is_path_narrow: peer.path_mtu.is_narrow(),
+            is_path_unanswered: peer.path_mtu.is_unanswered(),
             since_ms: since_ms(peer.since_ns),
             heard_ms: since_ms(peer.heard_ns),
             round_trip_us: (peer.round_trip_ns > 0).then_some(peer.round_trip_ns / 1000),
@@ -116,7 +116,7 @@ impl Link {
             is_joined: peer.told.confirmed_version >= self.interest_version(),
             demoted: receivers.filter(|receiver| !receiver.is_healthy()).count(),
             counters: peer.counters,
-            streams: peer.incoming.iter().map(stream_status).collect(),
+            streams: peer.inbound.iter().map(stream_status).collect(),
         }
     }
 }
@@ -129,15 +129,15 @@ fn unlinked_status(unlinked: &Unlinked) -> UnlinkedStatus {
     }
 }
 
-fn stream_status(incoming: &Incoming) -> PeerStreamStatus {
-    let counters = incoming.ingress.counters();
+fn stream_status(inbound: &InboundStream) -> PeerStreamStatus {
+    let counters = inbound.ingress.counters();
     PeerStreamStatus {
-        group: incoming.stream.group(),
-        index: incoming.stream.index(),
-        position: incoming.ingress.position(),
-        missing: incoming.ingress.missing(),
-        seen_lost: incoming.ingress.seen_lost(),
-        naks_sent: incoming.naks_sent,
+        group: inbound.stream.group(),
+        index: inbound.stream.index(),
+        position: inbound.ingress.position(),
+        missing: inbound.ingress.missing(),
+        seen_lost: inbound.ingress.seen_lost(),
+        naks_sent: inbound.naks_sent,
         repaired: counters.repaired,
         events_lost: counters.lost,
         losses_unknown: counters.lost_unknown,

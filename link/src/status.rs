@@ -33,9 +33,9 @@ pub struct LinkCounters {
     /// given up.
     #[serde(default)]
     pub given_up: u64,
-    /// Requests for repairs sent.
+    /// Retransmission requests sent.
     pub naks_sent: u64,
-    /// Requests for repairs received.
+    /// Retransmission requests received.
     pub naks_received: u64,
     /// Receivers that were no longer waited for, times it happened.
     pub demoted: u64,
@@ -67,7 +67,7 @@ pub struct LinkCounters {
 pub struct DropCounters {
     /// The own ones, looped back. Nothing is wrong with these.
     pub own: u64,
-    /// Data that came already. Normal after a repair.
+    /// Data that came already. Normal after a retransmission.
     pub duplicate: u64,
     /// Not of a link at all.
     pub magic: u64,
@@ -118,9 +118,9 @@ pub struct PeerCounters {
     pub sent_unicast: u64,
     /// Data datagrams sent to it again, by unicast.
     pub repaired: u64,
-    /// Requests for repairs that it sent.
+    /// Retransmission requests that it sent.
     pub naks_received: u64,
-    /// Requests for repairs that it was sent.
+    /// Retransmission requests that it was sent.
     pub naks_sent: u64,
     /// Data datagrams of it that were asked for in vain, and given up.
     #[serde(default)]
@@ -217,7 +217,7 @@ pub struct OwnStreamStatus {
     pub index: u8,
     /// Number of the next datagram.
     pub next: u64,
-    /// Oldest number that can be repaired.
+    /// Oldest number that can be retransmitted.
     pub tail: u64,
     /// Numbers below it may be sent; none if nothing limits it.
     pub limit: Option<u64>,
@@ -225,7 +225,7 @@ pub struct OwnStreamStatus {
     pub queued_bytes: usize,
     /// Receivers.
     pub receivers: usize,
-    /// Requests for repairs of it.
+    /// Retransmission requests of it.
     pub naks_received: u64,
     /// Datagrams of it that were sent again.
     pub repaired: u64,
@@ -292,7 +292,7 @@ pub struct PeerStreamStatus {
     pub missing: u32,
     /// Numbers ever missing.
     pub seen_lost: u64,
-    /// Requests for repairs of it, since it was joined.
+    /// Retransmission requests of it, since it was joined.
     pub naks_sent: u64,
     /// Numbers that were asked for and came.
     pub repaired: u64,

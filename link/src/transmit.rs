@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 /// Control datagrams that wait for the socket. More come only when it takes
 /// nothing for seconds; all of them are repeated anyway.
-pub const MAX_POSTS: usize = 4096;
+pub const MAX_CONTROL_QUEUE: usize = 4096;
 
 /// Buffers kept for the next control datagrams.
 const MAX_SPARE_BUFFERS: usize = 64;
@@ -42,28 +42,28 @@ pub struct Transmit<'a> {
 }
 
 /// One sealed control datagram, for one or several receivers.
-pub(super) struct Post {
+pub(super) struct ControlDatagram {
     pub bytes: Vec<u8>,
     pub to: Vec<To>,
 }
 
 /// Control datagrams in the order they are to be sent in.
 #[derive(Default)]
-pub(super) struct Posts {
-    queue: VecDeque<Post>,
-    spare: Vec<Post>,
+pub(super) struct ControlQueue {
+    queue: VecDeque<ControlDatagram>,
+    spare: Vec<ControlDatagram>,
     /// Dropped since the queue was full.
     pub dropped: u64,
 }
 
-impl Posts {
+impl ControlQueue {
     /// An empty post, its memory from an earlier one.
-    pub fn take_spare(&mut self) -> Post {
-        self.spare.pop().unwrap_or_else(|| Post { bytes: Vec::new(), to: Vec::new() })
+    pub fn take_spare(&mut self) -> ControlDatagram {
+        self.spare.pop().unwrap_or_else(|| ControlDatagram { bytes: Vec::new(), to: Vec::new() })
     }
 
     /// Its memory may be used again.
-    pub fn give_back(&mut self, mut post: Post) {
+    pub fn give_back(&mut self, mut post: ControlDatagram) {
         post.bytes.clear();
         post.to.clear();
         if self.spare.len() < MAX_SPARE_BUFFERS {
@@ -71,10 +71,10 @@ impl Posts {
         }
     }
 
-    pub fn push(&mut self, post: Post) {
+    pub fn push(&mut self, post: ControlDatagram) {
         if post.to.is_empty() {
             self.give_back(post);
-        } else if self.queue.len() < MAX_POSTS {
+        } else if self.queue.len() < MAX_CONTROL_QUEUE {
             self.queue.push_back(post);
         } else {
             self.dropped += 1;
@@ -86,7 +86,7 @@ impl Posts {
         self.queue.is_empty()
     }
 
-    pub fn pop(&mut self) -> Option<Post> {
+    pub fn pop(&mut self) -> Option<ControlDatagram> {
         self.queue.pop_front()
     }
 }

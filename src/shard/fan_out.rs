@@ -18,7 +18,7 @@ use crate::mesh::Message;
 use crate::routes::{Route, RouteId};
 use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
-use netcluster_link::ingress::CHUNK_BYTES;
+use netcluster_link::receive::ingress::CHUNK_BYTES;
 
 use super::Shard;
 

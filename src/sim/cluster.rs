@@ -11,7 +11,7 @@ use crate::config::ShardConfig;
 use crate::shard::LinkStart;
 use crate::status::LinkIo;
 use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, Settings};
-use netcluster_link::keys::Keys;
+use netcluster_link::crypto::Keys;
 use netcluster_link::options::MAX_LINK_PAYLOAD_BYTES;
 
 use super::{MAX_STEP_NS, MIN_STEP_NS, SimBroker};

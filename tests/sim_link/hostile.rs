@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use netcluster::sim::{SimCluster, SimMember};
-use netcluster_link::keys::{Key, Keys};
+use netcluster_link::crypto::{Key, Keys};
 use netcluster_platform::sim::network::Tapped;
 use netcluster_platform::sim::{Faults, NetworkFaults};
 

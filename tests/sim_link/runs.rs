@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use netcluster::sim::SimMember;
-use netcluster_link::keys::{Key, Keys};
+use netcluster_link::crypto::{Key, Keys};
 use netcluster_platform::sim::network::{PathFaults, PortFaults};
 use netcluster_platform::sim::{Faults, NetworkFaults};
 

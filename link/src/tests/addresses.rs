@@ -9,8 +9,8 @@ use netcluster_wire::link::{
 
 use super::mesh::*;
 use crate::Session;
-use crate::keys::{ControlOpener, ControlSealer, Keys};
-use crate::peers::MAX_PEERS_PER_ADDRESS;
+use crate::crypto::{ControlOpener, ControlSealer, Keys};
+use crate::membership::peers::MAX_PEERS_PER_ADDRESS;
 
 fn victim() -> SocketAddr {
     SocketAddr::from(([10, 9, 9, 9], 999))

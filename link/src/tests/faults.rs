@@ -207,7 +207,7 @@ fn a_recorded_hello_makes_no_peer() {
 
 #[test]
 fn a_rotated_key_is_known_to_both_sides_meanwhile() {
-    use crate::keys::{Key, Keys};
+    use crate::crypto::{Key, Keys};
     let mut mesh = Mesh::new(1);
     let (old, new) = (|| Key::new([1; 32]), || Key::new([2; 32]));
     let rings = [vec![old(), new()], vec![new(), old()]];
@@ -235,7 +235,7 @@ fn a_large_frame_that_cannot_go_on_keeps_no_other_out_for_good() {
     }
     mesh.listen(2, CHANNEL);
     mesh.run_ms(300);
-    // Of node 0 repairs do not arrive, but it is alive.
+    // Of node 0 retransmissions do not arrive, but it is alive.
     mesh.reaches = |from, _, multicast| from != 0 || multicast;
     mesh.loss_permille = 20;
     mesh.emit_of(0, CHANNEL, 1, 700_000);

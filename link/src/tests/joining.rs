@@ -62,7 +62,7 @@ fn a_peer_that_challenges_without_end_is_not_told_more_than_it_needs() {
 }
 
 /// A cut that one side has noticed and the other not yet: it said that all knew of
-/// its interest, and what was lost right behind the answer was neither repaired nor
+/// its interest, and what was lost right behind the answer was neither retransmitted nor
 /// told.
 #[test]
 fn a_peer_that_may_have_forgotten_us_is_asked_again_before_all_are_said_to_know() {

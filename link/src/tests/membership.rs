@@ -181,7 +181,7 @@ fn brokers_set_up_otherwise_are_refused_loudly() {
 fn another_key_or_none_is_refused_loudly() {
     let mut mesh = Mesh::new(1);
     for (index, keys) in
-        [key(1), key(1), key(2), crate::keys::Keys::open_link()].into_iter().enumerate()
+        [key(1), key(1), key(2), crate::crypto::Keys::open_link()].into_iter().enumerate()
     {
         let mut config = config(index);
         config.keys = keys;
@@ -350,7 +350,7 @@ fn a_late_sign_of_the_old_session_does_not_keep_the_new_one_out() {
 
 #[test]
 fn a_machine_that_was_restored_begins_a_new_session_and_uses_no_nonce_twice() {
-    let audit = crate::keys::audit::Audit::start();
+    let audit = crate::crypto::audit::Audit::start();
     let mut mesh = Mesh::new(1);
     for index in 0..3 {
         mesh.start(crate::LinkConfig { keys: key(1), ..config(index) });

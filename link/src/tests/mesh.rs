@@ -11,9 +11,9 @@ use netcluster_wire::control::LossReason;
 use netcluster_wire::frame::{self, Frame};
 use netcluster_wire::header::{Kind, Source};
 
+use crate::crypto::Keys;
 use crate::event::Gone;
-use crate::keys::Keys;
-use crate::receive::Datagrams;
+use crate::receive::datagrams::Datagrams;
 use crate::transmit::To;
 use crate::{Entropy, Link, LinkConfig, LinkEvent, PeerId, StreamId};
 
@@ -438,5 +438,5 @@ impl Node {
 
 /// Keys of a cluster, by their first byte.
 pub fn key(byte: u8) -> Keys {
-    Keys::new(vec![crate::keys::Key::new([byte; 32])])
+    Keys::new(vec![crate::crypto::Key::new([byte; 32])])
 }

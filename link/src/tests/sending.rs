@@ -48,7 +48,7 @@ fn a_status_looks_at_each_stream_a_few_times_however_many_there_are() {
     let peer = link.peers.at_mut(slot).unwrap();
     peer.owes_status = true;
     link.owes_status = true;
-    let streams = peer.incoming.len() as u64;
+    let streams = peer.inbound.len() as u64;
     assert!(streams > 100);
     let before = link.window.looks();
     link.pay_statuses(mesh.now_ns);

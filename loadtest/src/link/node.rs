@@ -22,7 +22,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use netcluster_link::config::{DISCOVERY, Entropy};
-use netcluster_link::keys::{Key, Keys};
+use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::{Link, LinkConfig, Session};
 use netcluster_platform::{
     Choice, DatagramConfig, DatagramIo, DatagramSockets, Io, Kind, PollConfig, PollIo, UringConfig,

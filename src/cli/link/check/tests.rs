@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use netcluster_link::config::{Entropy, LinkConfig};
-use netcluster_link::keys::{Key, Keys};
+use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::options::LinkOptions;
 use netcluster_link::{Datagrams, Link, To};
 use netcluster_platform::{DatagramInfo, InterfaceReason};

@@ -1,0 +1,53 @@
+//! The own control datagrams: sealed once, sent in order.
+
+use core::net::SocketAddr;
+
+use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
+use netcluster_wire::link::{ControlHeader, ControlKind};
+
+use crate::crypto::{ControlSealer, Keys};
+use crate::peer_id::Session;
+use crate::transmit::{ControlQueue, To};
+
+pub(crate) struct ControlSender {
+    session: Session,
+    sealer: ControlSealer,
+    pub queue: ControlQueue,
+}
+
+impl ControlSender {
+    pub fn new(keys: &Keys, session: &Session) -> ControlSender {
+        let sealer = ControlSealer::new(keys, session);
+        ControlSender { session: *session, sealer, queue: ControlQueue::default() }
+    }
+
+    /// Seals a datagram of this kind, with what `encode` appends as its body, for
+    /// all of these receivers.
+    pub fn send(&mut self, kind: ControlKind, to: &[To], encode: impl FnOnce(&mut Vec<u8>)) {
+        if to.is_empty() {
+            return;
+        }
+        let mut post = self.queue.take_spare();
+        post.to.extend_from_slice(to);
+        let bytes = &mut post.bytes;
+        let counter = self.sealer.counter();
+        ControlHeader::new(kind, self.sealer.key_id(), &self.session, counter).write(bytes);
+        encode(bytes);
+        let end = bytes.len();
+        bytes.resize(end + self.sealer.tag_bytes(), 0);
+        let (header, rest) = bytes.split_at_mut(CONTROL_HEADER_BYTES);
+        let (body, tag) = rest.split_at_mut(end - CONTROL_HEADER_BYTES);
+        self.sealer.seal(header, body, tag);
+        self.queue.push(post);
+    }
+
+    /// The same for one receiver.
+    pub fn send_to(
+        &mut self,
+        kind: ControlKind,
+        to: SocketAddr,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.send(kind, &[To::Addr(to)], encode);
+    }
+}

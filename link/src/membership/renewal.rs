@@ -1,0 +1,48 @@
+//! A new session while the broker runs: what was random once may be used by
+//! somebody else, or was used before.
+//!
+//! A machine that is restored from a snapshot goes back to counters and numbers that
+//! it has used, under the same keys; a clone uses the same ones as the other. So all
+//! that belongs to the session is made anew, as after a restart; channels and wishes
+//! of the clients stay.
+//!
+//! Invariant: nothing that the old session has numbered is sent any more.
+//!
+//! Decision: `docs/decisions/042-renewal-after-restore.md`.
+
+use crate::Link;
+use crate::control::control_sender::ControlSender;
+use crate::event::Gone;
+use crate::membership::announce::Announce;
+use crate::membership::discovery::Discovery;
+use crate::membership::handshake::Handshakes;
+use crate::peer_id::session_tag;
+use crate::send::outbound_stream::OutboundStream;
+use crate::send::scheduler::Scheduler;
+
+impl Link {
+    /// Begins a new session. Peers find this broker anew; listeners here and there
+    /// are told that events may be missing.
+    pub fn renew(&mut self, now_ns: u64) {
+        while let Some(slot) = self.peers.slot_at(0) {
+            self.bury(now_ns, slot, Gone::Renewed);
+        }
+        self.entropy.fill(&mut self.session);
+        self.tag = session_tag(&self.session);
+        self.egress_config.session = self.session;
+        self.control = ControlSender::new(&self.config.keys, &self.session);
+        self.handshakes = Handshakes::default();
+        self.scheduler = Scheduler::new(now_ns, self.config.rate);
+        self.touched = None;
+        let stall_ns = self.config.stall_timeout.as_nanos() as u64;
+        for own in &mut self.own {
+            *own = OutboundStream::new(own.id, &self.egress_config, stall_ns);
+        }
+        self.fit_streams();
+        self.started_ns = now_ns;
+        self.announce = Announce::new(now_ns);
+        self.discovery = Discovery::new(now_ns, self.config.discovery.as_nanos() as u64);
+        self.counters.renewed += 1;
+        self.next_ns = now_ns;
+    }
+}
