@@ -37,7 +37,7 @@ pub struct LinkArgs {
     pub command: LinkCommand,
 }
 
-/// What `netcluster link` does.
+/// Commands of `netcluster link`.
 #[derive(Debug, Subcommand)]
 pub enum LinkCommand {
     /// Make a key that brokers of a cluster share, so that nobody else reads or emits
