@@ -5,9 +5,9 @@
 
 pub(super) mod trouble;
 
-use netcluster::link::LinkStatus;
-use netcluster::link::status::{PeerStatus, StreamChannels};
 use netcluster::status::Status;
+use netcluster_link::LinkStatus;
+use netcluster_link::status::{PeerStatus, StreamChannels};
 use serde_json::Value;
 
 use super::args::PeersArgs;

@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::Args;
-use netcluster::link::keys::Keys;
-use netcluster::link::options::{DEFAULT_GROUP, LinkOptions, is_reserved};
+use netcluster_link::keys::Keys;
+use netcluster_link::options::{DEFAULT_GROUP, LinkOptions, is_reserved};
 use serde::de::{Deserializer, SeqAccess, Visitor, value::StrDeserializer};
 use serde::{Deserialize, de};
 
@@ -227,7 +227,7 @@ fn pressured(
 }
 
 fn keys(paths: &[PathBuf], warnings: &mut Vec<String>) -> Result<Keys, Failure> {
-    if paths.len() > netcluster::link::keys::MAX_KEYS {
+    if paths.len() > netcluster_link::keys::MAX_KEYS {
         return Err(Failure::usage("at most two key files: the old one and the new one"));
     }
     let keys: Vec<_> =

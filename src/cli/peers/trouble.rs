@@ -3,9 +3,9 @@
 //! Pure: from a status to text. What is normal is not mentioned, nor is what has
 //! had no time yet to become so.
 
-use netcluster::link::LinkStatus;
-use netcluster::link::status::PeerStatus;
 use netcluster::status::LinkIo;
+use netcluster_link::LinkStatus;
+use netcluster_link::status::PeerStatus;
 
 use crate::cli::render::escaped;
 use crate::cli::status::{bytes, counted};

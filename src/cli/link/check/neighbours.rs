@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use netcluster::link::config::Settings;
-use netcluster::link::options::LinkOptions;
+use netcluster_link::config::Settings;
+use netcluster_link::options::LinkOptions;
 use serde::Serialize;
 
 use super::diagnose::{Finding, Level};

@@ -15,7 +15,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use netcluster::link::options::LinkOptions;
+use netcluster_link::options::LinkOptions;
 use netcluster_platform::{
     Completion, DatagramConfig, DatagramInfo, DatagramIo, DatagramSockets, Io, PollConfig, PollIo,
 };

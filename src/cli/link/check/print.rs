@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use netcluster::link::options::LinkOptions;
+use netcluster_link::options::LinkOptions;
 use netcluster_platform::DatagramInfo;
 use netcluster_wire::escape;
 use serde::Serialize;

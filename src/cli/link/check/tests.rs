@@ -1,10 +1,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use netcluster::link::config::{Entropy, LinkConfig};
-use netcluster::link::keys::{Key, Keys};
-use netcluster::link::options::LinkOptions;
-use netcluster::link::{Datagrams, Link, To};
+use netcluster_link::config::{Entropy, LinkConfig};
+use netcluster_link::keys::{Key, Keys};
+use netcluster_link::options::LinkOptions;
+use netcluster_link::{Datagrams, Link, To};
 use netcluster_platform::{DatagramInfo, InterfaceReason};
 
 use super::diagnose::{Finding, Level, diagnose};
