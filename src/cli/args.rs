@@ -108,7 +108,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "netcluster", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// What to do.
+    /// Command to carry out.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -148,7 +148,7 @@ pub struct ServeArgs {
     pub settings: Settings,
 }
 
-/// How to reach the broker.
+/// Way to the broker.
 #[derive(Debug, Args)]
 pub struct SocketArgs {
     /// The broker's socket [default: $NETCLUSTER_SOCKET if it is set, else the user's own,

@@ -47,7 +47,7 @@ Elsewhere the broker is an ordinary program for the system's service manager; fo
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ServiceArgs {
-    /// What to do.
+    /// Command to carry out.
     #[command(subcommand)]
     pub command: ServiceCommand,
 }

@@ -40,7 +40,7 @@ impl Event {
 /// State of a connection's receiving.
 #[derive(Debug)]
 pub(super) enum Inbound {
-    /// It has nothing to do.
+    /// The connection has nothing to do.
     Idle,
     /// Chunks.
     Stream,
@@ -48,14 +48,14 @@ pub(super) enum Inbound {
     Stopping { chunks: u32 },
     /// Into a buffer of the shard.
     Into { buffer: BytesMut, length: usize },
-    /// It receives nothing any more: the end or an error was reported.
+    /// The connection receives nothing any more: the end or an error was reported.
     Ended,
 }
 
 /// State of a connection's sending.
 #[derive(Debug)]
 pub(super) enum Outbound {
-    /// It has nothing to do.
+    /// The connection has nothing to do.
     Idle,
     /// The next `wait` carries it out.
     Lazy(Vec<Slice>),

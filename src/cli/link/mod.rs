@@ -32,7 +32,7 @@ Examples:
 /// `netcluster link`.
 #[derive(Debug, Args)]
 pub struct LinkArgs {
-    /// What to do.
+    /// Command to carry out.
     #[command(subcommand)]
     pub command: LinkCommand,
 }

@@ -107,7 +107,8 @@ impl Rates {
             if span.left_out > 0 {
                 let Span { left_out, example, .. } = span;
                 let seconds = lasted.as_secs();
-                let text = format!("{left_out} more in the last {seconds} s like: {example}");
+                let text =
+                    format!("{left_out} more messages in the last {seconds} s like: {example}");
                 sums.push(Sum { level: span.level, text });
             }
             false
@@ -189,7 +190,7 @@ mod tests {
         assert_eq!(counts.status().summed_up, 36_980);
         assert_eq!(rates.due(), Some(start + SPAN));
         assert_eq!(rates.sums(start + SPAN / 2), []);
-        let text = "36980 more in the last 10 s like: flood it is".to_owned();
+        let text = "36980 more messages in the last 10 s like: flood it is".to_owned();
         assert_eq!(rates.sums(start + SPAN), [Sum { level: Level::WARN, text }]);
         assert_eq!(rates.due(), None);
         // And it is told again.
