@@ -168,7 +168,7 @@ fn withholds(comment: &str) -> bool {
     };
     comment.ends_with(['.', ':'])
         && !comment.starts_with("What broke: ")
-        && WITHHOLDING.iter().any(|word| begins(&word))
+        && WITHHOLDING.iter().any(begins)
 }
 
 #[test]
