@@ -44,7 +44,7 @@ impl Socket {
     /// the system queues.
     pub(crate) fn connect(path: &Path, timeout: Duration) -> Result<Socket, Error> {
         let deadline = Instant::now() + timeout;
-        let fail = |error: Errno| Error::from_connect(path, &error.into());
+        let fail = |error: Errno| Error::connect(path, error.into());
         let address = SocketAddrUnix::new(path).map_err(fail)?;
         let fd = open().map_err(fail)?;
         loop {
@@ -141,9 +141,11 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
+    use netcluster_wire::Source;
+
     use super::*;
-    use crate::outbox::Outbox;
-    use crate::session::Outbound;
+    use crate::blocking::outbox::Outbox;
+    use crate::core::Port;
 
     /// A socket as the child of the process that connected has it, and its other end.
     fn inherited() -> (Socket, UnixStream) {
@@ -166,8 +168,9 @@ mod tests {
     #[test]
     fn what_a_forked_child_emits_is_refused() {
         let (socket, _there) = inherited();
-        let outbox =
-            Outbox::new(Arc::new(socket), Outbound::new(), 1 << 20, Duration::from_secs(5));
+        let outbox = Outbox::new(1 << 20, Duration::from_secs(5));
+        outbox.attach(&Arc::new(socket));
+        outbox.with(|outgoing| outgoing.open(Source { node: 1, client: 1 }, 1 << 20));
         assert!(matches!(outbox.emit("a", b"x"), Err(Error::Forked)));
         assert!(matches!(outbox.emit("a", b"x"), Err(Error::Forked)));
         assert!(matches!(outbox.flush(None), Err(Error::Forked)));

@@ -6,12 +6,14 @@
 //! go on to another would make two buses of one.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::PathBuf;
 
-use super::ACCESS_ADVICE;
 use crate::error::Error;
+use crate::path::ACCESS_ADVICE;
 
 /// See the module.
+#[derive(Debug)]
 pub(crate) struct Search {
     left: VecDeque<PathBuf>,
     /// Where there was none, and why.
@@ -44,11 +46,15 @@ impl Search {
     /// The failure, if it is no reason to look elsewhere.
     pub(crate) fn failed(&mut self, error: Error) -> Result<(), Error> {
         let (path, reason) = match &error {
-            Error::BrokerNotRunning { path } if path.exists() => {
+            Error::BrokerNotRunning { path, source }
+                if source.kind() == io::ErrorKind::ConnectionRefused =>
+            {
                 (path, "nobody listens at the socket that is there".to_owned())
             }
-            Error::BrokerNotRunning { path } => (path, "there is no socket".to_owned()),
-            Error::PermissionDenied { path } => (path, format!("no permission, {ACCESS_ADVICE}")),
+            Error::BrokerNotRunning { path, .. } => (path, "there is no socket".to_owned()),
+            Error::PermissionDenied { path, .. } => {
+                (path, format!("no permission, {ACCESS_ADVICE}"))
+            }
             Error::UntrustedSocket { path, reason } => (path, reason.clone()),
             _ => return Err(error),
         };
@@ -60,10 +66,12 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    fn not_running(path: &str) -> Error {
-        Error::BrokerNotRunning { path: path.into() }
+    fn failure(path: &str, kind: io::ErrorKind) -> Error {
+        Error::connect(Path::new(path), kind.into())
     }
 
     #[test]
@@ -71,7 +79,7 @@ mod tests {
         let mut search = Search::new(&["/nowhere/a".into()]);
         let path = search.next().unwrap();
         assert_eq!(path, PathBuf::from("/nowhere/a"));
-        search.failed(not_running("/nowhere/a")).unwrap();
+        search.failed(failure("/nowhere/a", io::ErrorKind::NotFound)).unwrap();
         assert!(matches!(search.next(), Err(Error::BrokerNotRunning { .. })));
     }
 
@@ -79,11 +87,11 @@ mod tests {
     fn what_is_said_names_each_socket_and_why_it_is_not_used() {
         let mut search = Search::new(&["/nowhere/a".into(), "/".into(), "/nowhere/c".into()]);
         search.next().unwrap();
-        search.failed(not_running("/nowhere/a")).unwrap();
+        search.failed(failure("/nowhere/a", io::ErrorKind::NotFound)).unwrap();
         search.next().unwrap();
-        search.failed(not_running("/")).unwrap();
+        search.failed(failure("/", io::ErrorKind::ConnectionRefused)).unwrap();
         search.next().unwrap();
-        search.failed(Error::PermissionDenied { path: "/nowhere/c".into() }).unwrap();
+        search.failed(failure("/nowhere/c", io::ErrorKind::PermissionDenied)).unwrap();
         let text = search.next().unwrap_err().to_string();
         assert!(text.contains("/nowhere/a: there is no socket; "), "{text}");
         assert!(text.contains("/: nobody listens at the socket that is there; "), "{text}");

@@ -1,6 +1,6 @@
 //! Who listens to what: the side of the listener table that every thread sees.
 //!
-//! The callbacks themselves live in the reader's [`Dispatcher`](crate::dispatch::Dispatcher);
+//! The callbacks themselves live in the reader's [`Dispatcher`](super::dispatch::Dispatcher);
 //! changes travel there as [`Command`]s, announced by a generation number that
 //! the reader looks at before each message. So no lock is held while a listener
 //! runs, and none is taken per message.
@@ -10,10 +10,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use netcluster_wire::Pattern;
 
+use super::lock;
 use crate::lifecycle::LifecycleListener;
 use crate::message::Message;
 
@@ -23,12 +24,6 @@ pub struct ListenerId(pub(crate) u64);
 
 /// A message listener.
 pub(crate) type Listener = Box<dyn FnMut(&Message<'_>) + Send + 'static>;
-
-/// Locks, whatever happened to other threads: the state is consistent between
-/// statements, and listeners never run under a lock.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// How a listener is added.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,8 +73,6 @@ pub(crate) struct Table {
 #[derive(Default)]
 pub(crate) struct Registry {
     table: Mutex<Table>,
-    /// A pattern's standing changed.
-    pub(crate) changed: Condvar,
     generation: AtomicU64,
 }
 

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use netcluster_wire::frame::padding_of;
 
+use super::super::stream::Socket;
 use super::{EMITTED, EMITTERS_WAIT_AT_BYTES, Guard, Link, Outbox, State};
 use crate::error::Error;
-use crate::stream::Socket;
 
 impl Outbox {
     /// Writes what is there, then `payload`, whose head was appended last. With
@@ -20,40 +20,37 @@ impl Outbox {
         wait: bool,
         payload: &[u8],
     ) -> Guard<'a> {
-        let (socket, whole) = match &state.link {
-            Link::Up(socket) => (Arc::clone(socket), true),
-            Link::Resuming(socket) => (Arc::clone(socket), false),
+        let (socket, whole) = match (&state.out.link, &state.socket) {
+            (Link::Up, Some(socket)) => (Arc::clone(socket), true),
+            (Link::Resuming, Some(socket)) => (Arc::clone(socket), false),
             _ => return state,
         };
         state.writing = true;
-        let front = std::mem::take(&mut state.front);
-        let from = std::mem::take(&mut state.front_at);
+        let front = std::mem::take(&mut state.out.front);
+        let from = std::mem::take(&mut state.out.front_at);
         let spare = std::mem::take(&mut state.spare);
-        let body = if whole { std::mem::replace(&mut state.buffer, spare) } else { spare };
+        let body = if whole { std::mem::replace(&mut state.out.buffer, spare) } else { spare };
         state.unclaimed |= whole;
         let padding = padding_of(payload.len());
         let parts = [&front[from..], &body[..], payload, padding];
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        state.in_flight = total;
+        state.out.in_flight = total;
         drop(state);
         let (written, failure) = write_parts(&socket, parts, wait);
         let failed = failure.is_some();
         let mut state = self.lock();
         state.keep_rest(front, from, body, written, [payload, padding]);
         state.writing = false;
-        state.in_flight = 0;
-        state.written += written as u64;
+        state.out.in_flight = 0;
+        state.out.written += written as u64;
         state.last_write = Instant::now();
         if failed {
-            if matches!(&state.link, Link::Up(used) | Link::Resuming(used) if Arc::ptr_eq(used, &socket))
-            {
-                if socket.is_foreign() {
-                    state.link = Link::Closed(Error::Forked);
-                    state.limit = 0;
-                } else {
-                    state.link = Link::Down;
-                    state.limit = if state.leaving { 0 } else { self.max_buffer_bytes };
-                }
+            let is_current =
+                state.socket.as_ref().is_some_and(|current| Arc::ptr_eq(current, &socket));
+            if is_current && socket.is_foreign() {
+                state.out.close(Error::Forked);
+            } else if is_current {
+                state.out.disconnected();
             }
             // If the broker hung up, what it said last is to be read, also why: the
             // reader goes on to the end and starts over then.
@@ -65,7 +62,7 @@ impl Outbox {
             self.room.notify_all();
         }
         if written == total {
-            state.request_bytes = 0;
+            state.out.request_bytes = 0;
         } else if !failed {
             state.urgent = true;
             if std::mem::take(&mut state.parked) {
@@ -78,9 +75,9 @@ impl Outbox {
     /// Writes what is there without waiting; the flusher does the rest.
     pub(crate) fn push(&self) {
         let state = self.lock();
-        if state.has_work() && !state.writing && state.front_at == 0 {
+        if state.out.has_work() && !state.writing && state.out.front_at == 0 {
             drop(self.write(state, false, b""));
-        } else if state.has_work() {
+        } else if state.out.has_work() {
             self.wake_flusher(state);
         }
     }
@@ -104,10 +101,10 @@ impl Outbox {
     /// only tries.
     pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<(), Error> {
         let mut state = self.lock();
-        let target = state.written + state.pending() as u64;
+        let target = state.out.appended();
         let mut tried = false;
-        while state.written < target {
-            if let Link::Closed(error) = &state.link {
+        while state.out.written < target {
+            if let Link::Closed(error) = &state.out.link {
                 return Err(error.clone());
             }
             let reader = self.on_reader();
@@ -115,7 +112,7 @@ impl Outbox {
                 return Err(Error::Backpressure);
             }
             tried = true;
-            if !state.writing && matches!(state.link, Link::Up(_)) && deadline.is_none() {
+            if !state.writing && matches!(state.out.link, Link::Up) && deadline.is_none() {
                 state = self.write(state, !reader, b"");
                 continue;
             }
@@ -138,8 +135,8 @@ impl Outbox {
 
     /// Waits until what was written without waiting is the system's.
     fn settle(&self, state: Guard<'_>, deadline: Option<Instant>) -> Result<(), Error> {
-        let (Link::Up(socket) | Link::Resuming(socket)) = &state.link else { return Ok(()) };
-        let socket = Arc::clone(socket);
+        let connected = state.out.is_connected();
+        let Some(socket) = state.socket.clone().filter(|_| connected) else { return Ok(()) };
         drop(state);
         let left = deadline
             .map_or(self.patience, |deadline| deadline.saturating_duration_since(Instant::now()));
@@ -172,12 +169,12 @@ impl State {
         body.extend_from_slice(tail[0]);
         body.extend_from_slice(tail[1]);
         if written >= front_rest {
-            self.front = body;
-            self.front_at = written - front_rest;
+            self.out.front = body;
+            self.out.front_at = written - front_rest;
         } else {
             front.extend_from_slice(&body);
-            self.front = front;
-            self.front_at = from + written;
+            self.out.front = front;
+            self.out.front_at = from + written;
         }
     }
 }

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use netcluster_wire::{Frame, Pattern};
 
+use super::registry::{Command, Listener, ListenerId, Registry};
 use crate::error::Error;
 use crate::lifecycle::{Lifecycle, LifecycleListener};
 use crate::message::Message;
-use crate::registry::{Command, Listener, ListenerId, Registry};
 
 /// Names whose listeners are remembered. When it is full all are forgotten.
 const MAX_CACHED_ROUTES: usize = 4096;

@@ -20,29 +20,23 @@ use std::time::{Duration, Instant};
 
 use netcluster_wire::limits::MAX_HEAD_BYTES;
 
-use crate::error::{DisconnectReason, Error};
-use crate::registry::lock;
-use crate::session::Outbound;
-use crate::stream::Socket;
+use super::stream::Socket;
+use super::waiting::Bell;
+use crate::core::{EMITTERS_WAIT_AT_BYTES, Link, Outgoing, lock};
+use crate::error::Error;
 
 mod flusher;
-mod link;
+mod port;
 mod write;
 
 /// An emitter writes when this much is there.
 pub(crate) const WRITE_AT_BYTES: usize = 64 << 10;
 /// Larger payloads are written from where they are.
 const GATHER_AT_BYTES: usize = 16 << 10;
-/// Emitters wait when this much is there and somebody else writes.
-const EMITTERS_WAIT_AT_BYTES: usize = 512 << 10;
-/// Requests wait besides the events up to this much, then they are refused.
-const REQUEST_ROOM_BYTES: usize = 1 << 20;
 /// After a pause of this length an event is written at once. Long against the
 /// gap between the emits of a loop (20 ns), short against a round trip (25 µs),
 /// so that neither a flood of small writes nor a late answer comes of it.
 const INLINE_AFTER: Duration = Duration::from_micros(10);
-/// Counting starts here so that corrections can go below.
-const WRITTEN_ORIGIN: u64 = 1 << 48;
 
 thread_local! {
     /// Whose reader this thread is; 0: nobody's.
@@ -53,36 +47,16 @@ thread_local! {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// Where written bytes go.
-#[derive(Debug)]
-enum Link {
-    Up(Arc<Socket>),
-    /// Only `front`, the subscriptions, may be written yet.
-    Resuming(Arc<Socket>),
-    Down,
-    Closed(Error),
-}
-
 pub(crate) struct State {
-    pub(crate) outbound: Outbound,
-    buffer: Vec<u8>,
+    pub(crate) out: Outgoing,
+    /// Where written bytes go, while there is a connection.
+    socket: Option<Arc<Socket>>,
     /// Empty, keeps its memory for the next swap.
     spare: Vec<u8>,
-    front: Vec<u8>,
-    front_at: usize,
-    in_flight: usize,
-    /// Bytes of requests appended since a write got through.
-    request_bytes: usize,
     writing: bool,
     /// No thread but the reader sees to it that `buffer` is written: the next
     /// emitter must.
     unclaimed: bool,
-    link: Link,
-    /// Threads outside the reader append up to this; 0: not at all.
-    limit: usize,
-    /// Nothing may be emitted any more: the bye is appended.
-    leaving: bool,
-    written: u64,
     last_write: Instant,
     /// Threads that wait for `room`.
     waiters: usize,
@@ -97,9 +71,10 @@ pub(crate) struct State {
 /// See the module.
 pub(crate) struct Outbox {
     id: u64,
-    max_buffer_bytes: usize,
     patience: Duration,
     state: Mutex<State>,
+    /// Rung when something else than the room changed.
+    pub(super) bell: Bell,
     room: Condvar,
     work: Condvar,
 }
@@ -107,26 +82,14 @@ pub(crate) struct Outbox {
 type Guard<'a> = MutexGuard<'a, State>;
 
 impl Outbox {
-    pub(crate) fn new(
-        socket: Arc<Socket>,
-        outbound: Outbound,
-        max_buffer_bytes: usize,
-        patience: Duration,
-    ) -> Outbox {
+    /// Without a connection yet; waiting for one takes no longer than `patience`.
+    pub(crate) fn new(max_buffer_bytes: usize, patience: Duration) -> Outbox {
         let state = State {
-            outbound,
-            buffer: Vec::with_capacity(WRITE_AT_BYTES * 2),
+            out: Outgoing::new(max_buffer_bytes, WRITE_AT_BYTES * 2),
+            socket: None,
             spare: Vec::with_capacity(WRITE_AT_BYTES * 2),
-            front: Vec::new(),
-            front_at: 0,
-            in_flight: 0,
-            request_bytes: 0,
             writing: false,
             unclaimed: true,
-            link: Link::Up(socket),
-            limit: EMITTERS_WAIT_AT_BYTES,
-            leaving: false,
-            written: WRITTEN_ORIGIN,
             last_write: Instant::now() - INLINE_AFTER,
             waiters: 0,
             parked: false,
@@ -135,9 +98,9 @@ impl Outbox {
         };
         Outbox {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            max_buffer_bytes,
             patience,
             state: Mutex::new(state),
+            bell: Bell::default(),
             room: Condvar::new(),
             work: Condvar::new(),
         }
@@ -160,12 +123,12 @@ impl Outbox {
     #[inline]
     pub(crate) fn emit(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
         let mut state = self.lock();
-        if state.buffer.len() + payload.len() + MAX_HEAD_BYTES > state.limit
+        if state.out.buffer.len() + payload.len() + MAX_HEAD_BYTES > state.out.limit
             || payload.len() >= GATHER_AT_BYTES
         {
             return self.emit_slowly(state, event, payload);
         }
-        let State { outbound, buffer, unclaimed, .. } = &mut *state;
+        let State { out: Outgoing { outbound, buffer, .. }, unclaimed, .. } = &mut *state;
         outbound.emit(buffer, event, payload)?;
         if *unclaimed || buffer.len() >= WRITE_AT_BYTES {
             return self.appended(state);
@@ -176,7 +139,7 @@ impl Outbox {
     #[cold]
     #[inline(never)]
     fn emit_slowly(&self, state: Guard<'_>, event: &str, payload: &[u8]) -> Result<(), Error> {
-        let limit = state.outbound.max_payload();
+        let limit = state.out.outbound.max_payload();
         if payload.len() > limit {
             return Err(Error::PayloadTooLarge { bytes: payload.len(), limit });
         }
@@ -186,15 +149,15 @@ impl Outbox {
             if state.writing {
                 state = self.wait_for_room(state);
             }
-            if matches!(state.link, Link::Up(_)) && !state.leaving && !state.writing {
-                let State { outbound, buffer, .. } = &mut *state;
+            if matches!(state.out.link, Link::Up) && !state.out.leaving && !state.writing {
+                let Outgoing { outbound, buffer, .. } = &mut state.out;
                 outbound.emit_head(buffer, event, payload.len())?;
                 drop(self.write(state, true, payload));
                 return Ok(());
             }
             state = self.admit(state, payload.len() + MAX_HEAD_BYTES)?;
         }
-        let State { outbound, buffer, .. } = &mut *state;
+        let Outgoing { outbound, buffer, .. } = &mut state.out;
         outbound.emit(buffer, event, payload)?;
         self.appended(state)
     }
@@ -204,17 +167,12 @@ impl Outbox {
         let deadline = Instant::now() + self.patience;
         let mut waited = false;
         loop {
-            if let Link::Closed(error) = &state.link {
-                return Err(error.clone());
-            }
-            if state.leaving {
-                return Err(Error::Disconnected(DisconnectReason::Requested));
-            }
+            state.out.check_open()?;
             if self.on_reader() {
                 if self.has_room(&state, bytes) {
                     return Ok(state);
                 }
-                if matches!(state.link, Link::Up(_)) && !state.writing {
+                if matches!(state.out.link, Link::Up) && !state.writing {
                     state = self.write(state, false, b"");
                 }
                 return match self.has_room(&state, bytes) {
@@ -222,18 +180,18 @@ impl Outbox {
                     false => Err(Error::Backpressure),
                 };
             }
-            if state.buffer.is_empty() || state.buffer.len() + bytes <= state.limit {
+            if state.out.buffer.is_empty() || state.out.buffer.len() + bytes <= state.out.limit {
                 return Ok(state);
             }
             // After a turn it may go, or listeners that emit all the time would fill
             // the room again and again before this thread gets to it.
-            if waited && state.pending() <= 2 * self.max_buffer_bytes {
+            if waited && state.out.pending() <= 2 * state.out.max_buffer_bytes {
                 return Ok(state);
             }
-            waited = matches!(state.link, Link::Up(_));
-            state = match &state.link {
-                Link::Up(_) if !state.writing => self.write(state, true, b""),
-                Link::Up(_) => self.wait_for_room(state),
+            waited = matches!(state.out.link, Link::Up);
+            state = match &state.out.link {
+                Link::Up if !state.writing => self.write(state, true, b""),
+                Link::Up => self.wait_for_room(state),
                 _ if Instant::now() >= deadline => return Err(Error::NotConnected),
                 _ => self.wait_for_room_until(state, deadline),
             };
@@ -242,27 +200,27 @@ impl Outbox {
 
     /// Whether a listener may append: an empty buffer takes any legal frame.
     fn has_room(&self, state: &State, bytes: usize) -> bool {
-        let pending = state.pending();
-        pending == 0 || pending + bytes <= self.max_buffer_bytes
+        let pending = state.out.pending();
+        pending == 0 || pending + bytes <= state.out.max_buffer_bytes
     }
 
     /// Something was appended, and this is the moment to decide who writes it.
     #[cold]
     #[inline(never)]
     fn appended<'a>(&'a self, mut state: Guard<'a>) -> Result<(), Error> {
-        let Link::Up(_) = state.link else { return Ok(()) };
-        let full = state.buffer.len() >= WRITE_AT_BYTES;
+        let Link::Up = state.out.link else { return Ok(()) };
+        let full = state.out.buffer.len() >= WRITE_AT_BYTES;
         if self.on_reader() {
             EMITTED.set(true);
             // With something in front the socket was full a moment ago.
-            if full && !state.writing && state.front.is_empty() {
+            if full && !state.writing && state.out.front.is_empty() {
                 drop(self.write(state, false, b""));
             }
             return Ok(());
         }
         if !state.writing && (full || state.last_write.elapsed() >= INLINE_AFTER) {
             state = self.write(state, true, b"");
-            if let Link::Closed(error @ Error::Forked) = &state.link {
+            if let Link::Closed(error @ Error::Forked) = &state.out.link {
                 return Err(error.clone());
             }
         } else if std::mem::take(&mut state.unclaimed) {
@@ -279,53 +237,6 @@ impl Outbox {
         }
     }
 
-    /// Appends a request by `encode`; what it returns.
-    ///
-    /// # Errors
-    /// If too much waits already, or the connection is over for good.
-    pub(crate) fn request<T>(
-        &self,
-        encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> T,
-    ) -> Result<T, Error> {
-        self.request_under(&mut self.lock(), encode)
-    }
-
-    /// The same, and nothing is appended after it.
-    fn request_last<T>(
-        &self,
-        encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> T,
-    ) -> Result<T, Error> {
-        let mut state = self.lock();
-        let number = self.request_under(&mut state, encode)?;
-        state.leaving = true;
-        state.limit = 0;
-        Ok(number)
-    }
-
-    fn request_under<T>(
-        &self,
-        state: &mut State,
-        encode: impl FnOnce(&mut Outbound, &mut Vec<u8>) -> T,
-    ) -> Result<T, Error> {
-        if let Link::Closed(error) = &state.link {
-            return Err(error.clone());
-        }
-        if state.leaving {
-            return Err(Error::Disconnected(DisconnectReason::Requested));
-        }
-        if state.request_bytes > REQUEST_ROOM_BYTES {
-            return Err(Error::Backpressure);
-        }
-        let State { outbound, buffer, request_bytes, .. } = state;
-        let before = buffer.len();
-        let number = encode(outbound, buffer);
-        *request_bytes += buffer.len() - before;
-        if self.on_reader() {
-            EMITTED.set(true);
-        }
-        Ok(number)
-    }
-
     fn wait_for_room<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
         state.waiters += 1;
         let mut state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -340,21 +251,5 @@ impl Outbox {
             self.room.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
         state.waiters -= 1;
         state
-    }
-}
-
-impl State {
-    /// Bytes that are appended and not written.
-    fn pending(&self) -> usize {
-        self.buffer.len() + self.front.len() - self.front_at + self.in_flight
-    }
-
-    /// Whether there is something that may be written now.
-    fn has_work(&self) -> bool {
-        match self.link {
-            Link::Up(_) => !self.front.is_empty() || !self.buffer.is_empty(),
-            Link::Resuming(_) => !self.front.is_empty(),
-            _ => false,
-        }
     }
 }

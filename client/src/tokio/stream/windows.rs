@@ -13,17 +13,14 @@ use crate::error::Error;
 /// A pipe takes whatever it is given to a buffer of its own and says that it is
 /// written: what may be lost with the connection without being known is bounded, as
 /// it is by a socket's buffer.
-pub(in crate::asynchronous) const MAX_WRITE_BYTES: usize = 64 << 10;
+pub(in crate::tokio) const MAX_WRITE_BYTES: usize = 64 << 10;
 
 /// Connects, waiting for a free instance of the pipe for so long: on a thread for
 /// what blocks, if there is none at once.
-pub(in crate::asynchronous) async fn connect(
-    path: &Path,
-    timeout: Duration,
-) -> Result<Stream, Error> {
+pub(in crate::tokio) async fn connect(path: &Path, timeout: Duration) -> Result<Stream, Error> {
     let fail = |error: io::Error| match error.kind() {
         io::ErrorKind::TimedOut => Error::Timeout { waiting_for: "free place", after: timeout },
-        _ => Error::from_connect(path, &error),
+        _ => Error::connect(path, error),
     };
     let name = pipe_name(path).map_err(fail)?;
     let handle = match open(&name, Duration::ZERO) {

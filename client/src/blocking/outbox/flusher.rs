@@ -24,10 +24,10 @@ impl Outbox {
         let mut seen = 0;
         let mut state = self.lock();
         loop {
-            if matches!(state.link, Link::Closed(_)) {
+            if matches!(state.out.link, Link::Closed(_)) {
                 return;
             }
-            if !state.has_work() {
+            if !state.out.has_work() {
                 state.urgent = false;
                 if state.deferred == seen {
                     state.parked = true;

@@ -2,24 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use netcluster_wire::control::Audience;
 use netcluster_wire::{Pattern, Source, check_event};
+use tokio::sync::oneshot;
 
-use super::driver::{Driver, first_shake};
-use super::shared::Shared;
-use super::subscription::{AsyncSubscription, Queue};
+use super::driver::Driver;
+use super::outbox::Outbox;
+use super::subscription::AsyncSubscription;
 use crate::builder::Builder;
-use crate::client::read_audience;
-use crate::error::{DisconnectReason, Error};
+use crate::core::{self, Answer, Listener, ListenerId, Placement, Port, Question, requested};
+use crate::error::Error;
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
 use crate::path::place;
-use crate::registry::{Command, Listener, ListenerId, Placement, lock};
-use crate::session::Outbound;
-use crate::shared::requested;
+
+pub(super) type Shared = core::Shared<Outbox>;
 
 /// The async form of [`Client`](crate::Client): see there for what the calls
 /// promise. Clones share the connection; when the last is dropped the task
@@ -89,17 +88,11 @@ impl AsyncClient {
     async fn start(builder: Builder, paths: &[PathBuf]) -> Result<AsyncClient, Error> {
         let Builder { options, lifecycle } = builder;
         let paths: Vec<PathBuf> = paths.iter().map(|path| place(path)).collect();
-        let (path, connection) = first_shake(&paths, &options).await?;
-        let mut outbound = Outbound::new();
-        outbound.welcomed(connection.source, connection.welcome.max_payload);
-        let shared = Arc::new(Shared::new(path, options, outbound));
-        shared.source.store(connection.source.to_u64(), Ordering::Release);
-        let mut table = shared.registry.lock();
-        for listener in lifecycle {
-            shared.registry.command(&mut table, Command::Lifecycle(listener));
-        }
-        drop(table);
-        tokio::spawn(Driver::new(Arc::clone(&shared)).run(connection));
+        let outbox = Outbox::new(options.max_buffer_bytes, options.connect_timeout);
+        let shared = Arc::new(Shared::new(options, lifecycle, outbox));
+        let mut driver = Driver::new(Arc::clone(&shared), paths)?;
+        driver.connect().await?;
+        tokio::spawn(driver.run());
         Ok(AsyncClient { handle: Arc::new(Handle { shared }) })
     }
 
@@ -115,7 +108,7 @@ impl AsyncClient {
     /// # Errors
     /// As [`Client::emit`](crate::Client::emit). Nothing was emitted then.
     pub async fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.shared().emit(event, data.as_ref()).await
+        self.shared().port.emit(event, data.as_ref()).await
     }
 
     /// Emits an event without waiting, as listeners must.
@@ -123,8 +116,7 @@ impl AsyncClient {
     /// # Errors
     /// [`Error::Backpressure`] if the buffer is full; else as [`AsyncClient::emit`].
     pub fn try_emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
-        let shared = self.shared();
-        shared.append(event, data.as_ref(), shared.options.max_buffer_bytes)
+        self.shared().port.try_emit(event, data.as_ref())
     }
 
     /// Emits a value as JSON. Cancel safe as [`AsyncClient::emit`].
@@ -147,7 +139,7 @@ impl AsyncClient {
     /// # Errors
     /// If the client ended or the connection stays down.
     pub async fn flush(&self) -> Result<(), Error> {
-        self.shared().flush().await
+        self.shared().port.flush().await
     }
 
     /// Calls `listener` for every event whose name matches; returns once the broker
@@ -216,12 +208,20 @@ impl AsyncClient {
         let adding = Cleanup::new(|| {
             self.remove_listener(id);
         });
-        self.shared().wait_in_force(&pattern).await?;
+        self.wait_in_force(&pattern).await?;
         if let Some(wait) = self.shared().options.cluster_wait {
             self.wait_for_cluster(wait).await?;
         }
         adding.cancel();
         Ok(id)
+    }
+
+    async fn wait_in_force(&self, pattern: &Pattern) -> Result<(), Error> {
+        let shared = self.shared();
+        let after = shared.options.connect_timeout;
+        let answered = shared.port.wait(deadline(after), || shared.in_force(pattern)).await;
+        let waiting_for = "acknowledgement of a listener";
+        answered.unwrap_or(Err(Error::Timeout { waiting_for, after }))
     }
 
     /// Removes a listener; whether it was there.
@@ -231,8 +231,7 @@ impl AsyncClient {
 
     /// Removes the listeners of exactly this pattern, or all; how many.
     pub fn remove_all_listeners(&self, pattern: Option<&str>) -> usize {
-        let ids = self.shared().registry.lock().ids(pattern);
-        ids.into_iter().filter(|&id| self.remove_listener(id)).count()
+        self.shared().remove_all_listeners(pattern)
     }
 
     /// How many listeners exactly this pattern has here.
@@ -251,8 +250,7 @@ impl AsyncClient {
     /// # Errors
     /// As [`AsyncClient::on`].
     pub async fn subscribe(&self, pattern: &str) -> Result<AsyncSubscription, Error> {
-        let queue = Arc::new(Queue::default());
-        lock(&self.shared().subscriptions).push(Arc::downgrade(&queue));
+        let queue = self.shared().queue();
         let filled = Arc::clone(&queue);
         // A queue that nobody takes from must not hold up the task.
         let subscribing = Cleanup::new(|| {
@@ -265,14 +263,14 @@ impl AsyncClient {
         Ok(AsyncSubscription::new(self.clone(), id, queue))
     }
 
+    /// A subscription has room again.
     pub(super) fn drained(&self) {
-        self.shared().drained.notify_one();
+        self.shared().port.changed();
     }
 
     /// Calls `listener` for what happens to the connection from now on.
     pub fn on_lifecycle(&self, listener: impl FnMut(&Lifecycle) + Send + 'static) {
-        let registry = &self.shared().registry;
-        registry.command(&mut registry.lock(), Command::Lifecycle(Box::new(listener)));
+        self.shared().on_lifecycle(Box::new(listener));
     }
 
     /// Ends the connection in order: returns once everything emitted is queued at
@@ -283,20 +281,23 @@ impl AsyncClient {
     /// As [`Client::disconnect`](crate::Client::disconnect).
     pub async fn disconnect(&self) -> Result<(), Error> {
         let shared = self.shared();
-        let after = shared.options.disconnect_timeout;
-        if let Err(error) = shared.leave()
-            && !matches!(error, Error::Disconnected(DisconnectReason::Requested))
-        {
-            shared.close(requested());
-            return Err(error);
-        }
-        if !shared.wait_finished(after).await {
-            shared.close(requested());
-            return Err(Error::Timeout { waiting_for: "goodbye of the broker", after });
-        }
-        match shared.closed() {
-            None | Some(Error::Disconnected(DisconnectReason::Requested)) => Ok(()),
-            Some(error) => Err(error),
+        shared.leave()?;
+        let finished = || shared.is_finished().then_some(());
+        let deadline = deadline(shared.options.disconnect_timeout);
+        shared.left(shared.port.wait(deadline, finished).await.is_some())
+    }
+
+    async fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
+        let shared = self.shared();
+        let (waiting_for, after) = (question.waiting_for(), shared.patience(&question));
+        let (sender, receiver) = oneshot::channel();
+        // Whoever asked may have given up.
+        let number = shared.ask(question, Box::new(move |answer| drop(sender.send(answer))))?;
+        // Also if it is dropped: nobody waits for the answer then.
+        let _asking = Cleanup::new(|| shared.withdraw(number));
+        match tokio::time::timeout(after, receiver).await {
+            Ok(answered) => answered.map_err(|_| shared.unanswered()),
+            Err(_) => Err(Error::Timeout { waiting_for, after }),
         }
     }
 
@@ -310,11 +311,7 @@ impl AsyncClient {
     /// [`Error::ClusterIncomplete`] names those that have not confirmed in time;
     /// the listeners stay. Otherwise as [`AsyncClient::status`].
     pub async fn wait_for_cluster(&self, timeout: Duration) -> Result<(), Error> {
-        let missing = self
-            .shared()
-            .ask("cluster", timeout, |outbound, out| outbound.cluster(out, timeout))
-            .await?;
-        Error::check_missing(&missing, timeout)
+        self.ask(Question::Cluster(timeout)).await?.check_complete(timeout)
     }
 
     /// Who would get an event of this name: see
@@ -325,8 +322,7 @@ impl AsyncClient {
     /// If the name is not allowed; else as [`AsyncClient::status`].
     pub async fn audience(&self, event: &str) -> Result<Audience, Error> {
         check_event(event.as_bytes())?;
-        let ask = |outbound: &mut Outbound, out: &mut Vec<u8>| outbound.audience(out, event);
-        read_audience(&self.shared().ask("audience", Duration::ZERO, ask).await?)
+        self.ask(Question::Audience(event)).await?.audience()
     }
 
     /// The broker's status, as JSON. Cancel safe: dropping it changes nothing.
@@ -334,7 +330,7 @@ impl AsyncClient {
     /// # Errors
     /// If it does not come in time.
     pub async fn status(&self) -> Result<String, Error> {
-        self.shared().ask("status", Duration::ZERO, |outbound, out| outbound.stats(out)).await
+        self.ask(Question::Status).await?.status()
     }
 
     /// How long the broker takes to answer, once everything emitted so far is
@@ -344,13 +340,13 @@ impl AsyncClient {
     /// As [`AsyncClient::status`].
     pub async fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
-        self.shared().ask("pong", Duration::ZERO, |outbound, out| outbound.ping(out)).await?;
+        self.ask(Question::Ping).await?.pong()?;
         Ok(start.elapsed())
     }
 
     /// The socket of its broker.
     pub fn socket(&self) -> &Path {
-        &self.shared().path
+        self.shared().path()
     }
 
     /// Who this client is for others; another one after a reconnect.
@@ -360,12 +356,12 @@ impl AsyncClient {
 
     /// Sequence of the last event emitted; 0: none yet.
     pub fn last_sequence(&self) -> u64 {
-        self.shared().lock().outbound.last_sequence()
+        self.shared().last_sequence()
     }
 
     /// Sequence of the last own event known to be queued at every target.
     pub fn confirmed_sequence(&self) -> u64 {
-        self.shared().confirmed.load(Ordering::Acquire)
+        self.shared().confirmed()
     }
 
     /// Whether the client ended for good: disconnected as it was told to, gave up
@@ -377,8 +373,13 @@ impl AsyncClient {
 
     /// The largest payload that the broker takes, in bytes.
     pub fn max_payload(&self) -> usize {
-        self.shared().lock().outbound.max_payload()
+        self.shared().max_payload()
     }
+}
+
+/// So long from now; `None`: for ever.
+fn deadline(after: Duration) -> Option<tokio::time::Instant> {
+    tokio::time::Instant::now().checked_add(after)
 }
 
 /// What is done if a future fails or is dropped before it is complete.
@@ -408,6 +409,6 @@ impl<F: FnMut()> Drop for Cleanup<F> {
 
 impl std::fmt::Debug for AsyncClient {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("AsyncClient").field("path", &self.shared().path).finish()
+        formatter.debug_struct("AsyncClient").field("path", &self.shared().path()).finish()
     }
 }

@@ -8,11 +8,11 @@ use interprocess::os::unix::uds_local_socket::tokio::Stream as UnixStream;
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
+use crate::blocking::{no_free_place, open};
 use crate::error::Error;
-use crate::stream::{no_free_place, open};
 
 /// A socket takes what it has room for, whatever it is given.
-pub(in crate::asynchronous) const MAX_WRITE_BYTES: usize = usize::MAX >> 1;
+pub(in crate::tokio) const MAX_WRITE_BYTES: usize = usize::MAX >> 1;
 
 /// The first pause before connecting is tried again because too many clients wait
 /// to be accepted: the system does not tell when one fewer does. ...
@@ -22,12 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Connects, waiting for so long while more clients wait to be accepted than the
 /// system queues.
-pub(in crate::asynchronous) async fn connect(
-    path: &Path,
-    timeout: Duration,
-) -> Result<Stream, Error> {
+pub(in crate::tokio) async fn connect(path: &Path, timeout: Duration) -> Result<Stream, Error> {
     let start = Instant::now();
-    let fail = |error: Errno| Error::from_connect(path, &error.into());
+    let fail = |error: Errno| Error::connect(path, error.into());
     let address = SocketAddrUnix::new(path).map_err(fail)?;
     let fd = open().map_err(fail)?;
     rustix::io::ioctl_fionbio(&fd, true).map_err(fail)?;
@@ -44,6 +41,6 @@ pub(in crate::asynchronous) async fn connect(
             Err(error) => return Err(fail(error)),
         }
     }
-    let stream = UnixStream::try_from(fd).map_err(|error| Error::from_connect(path, &error))?;
+    let stream = UnixStream::try_from(fd).map_err(|error| Error::connect(path, error))?;
     Ok(Stream::UdSocket(stream))
 }

@@ -26,7 +26,7 @@ impl Socket {
         let connected = pipe_name(path).and_then(|name| Pipe::connect(&name, timeout));
         let pipe = connected.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => Error::Timeout { waiting_for: "free place", after: timeout },
-            _ => Error::from_connect(path, &error),
+            _ => Error::connect(path, error),
         })?;
         Ok(Socket { pipe, read_timeout: Mutex::new(None) })
     }

@@ -1,6 +1,6 @@
-//! How long to wait before the next try to reconnect. No clock: the caller waits.
+//! How long to wait before the next try to reconnect. No clock, no
+//! randomness: the caller waits, and supplies a seed.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -55,11 +55,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn new(policy: Reconnect) -> Backoff {
-        Backoff::seeded(policy, RandomState::new().hash_one(0))
-    }
-
-    fn seeded(policy: Reconnect, seed: u64) -> Backoff {
+    pub(crate) fn new(policy: Reconnect, seed: u64) -> Backoff {
         Backoff { policy, run: 0, tries: 0, random: seed | 1 }
     }
 
@@ -121,8 +117,8 @@ pub(crate) struct FirstTries {
 
 impl FirstTries {
     /// Tries that begin before `wait` is over.
-    pub(crate) fn new(now: Instant, wait: Duration) -> FirstTries {
-        FirstTries { deadline: now + wait, backoff: Backoff::new(FIRST_CONNECT) }
+    pub(crate) fn new(now: Instant, wait: Duration, seed: u64) -> FirstTries {
+        FirstTries { deadline: now + wait, backoff: Backoff::new(FIRST_CONNECT, seed) }
     }
 
     /// How long to wait after a try that failed; or the error, if that was the last.
@@ -137,6 +133,9 @@ impl FirstTries {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::path::Path;
+
     use super::*;
 
     fn other() -> Error {
@@ -145,7 +144,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_with_jitter_below() {
-        let mut backoff = Backoff::seeded(Reconnect::default(), 7);
+        let mut backoff = Backoff::new(Reconnect::default(), 7);
         for full in [20, 40, 80, 160, 320, 640, 1280, 2000, 2000] {
             let pause = backoff.next(&other()).unwrap();
             let full = Duration::from_millis(full);
@@ -157,8 +156,8 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_broker_that_is_absent_is_there_soon_after_it() {
-        let absent = Error::BrokerNotRunning { path: "x".into() };
-        let mut backoff = Backoff::seeded(Reconnect::default(), 7);
+        let absent = Error::connect(Path::new("x"), io::ErrorKind::NotFound.into());
+        let mut backoff = Backoff::new(Reconnect::default(), 7);
         let pauses: Vec<_> = (0..100).map(|_| backoff.next(&absent).unwrap()).collect();
         assert!(pauses[0] <= Duration::from_millis(20));
         assert!(pauses.iter().all(|pause| *pause <= LONGEST_WHILE_ABSENT), "{pauses:?}");
@@ -166,14 +165,14 @@ mod tests {
         assert!(backoff.next(&other()).unwrap() >= Duration::from_secs(1));
         let minute = Duration::from_secs(60);
         let policy = Reconnect::Backoff { first: minute, longest: minute, attempts: None };
-        assert!(Backoff::seeded(policy, 7).next(&absent).unwrap() >= minute / 2);
+        assert!(Backoff::new(policy, 7).next(&absent).unwrap() >= minute / 2);
     }
 
     #[test]
     fn a_first_connection_is_tried_until_its_time_is_over_or_trying_is_vain() {
-        let absent = || Error::BrokerNotRunning { path: "x".into() };
+        let absent = || Error::connect(Path::new("x"), io::ErrorKind::NotFound.into());
         let start = Instant::now();
-        let mut tries = FirstTries::new(start, Duration::from_secs(1));
+        let mut tries = FirstTries::new(start, Duration::from_secs(1), 7);
         let mut now = start;
         let mut count = 0;
         while let Ok(pause) = tries.pause(absent(), now) {
@@ -183,14 +182,14 @@ mod tests {
         }
         assert_eq!(now - start, Duration::from_secs(1), "the last try is at the very end");
         assert!(count >= 6, "{count}");
-        let mut tries = FirstTries::new(start, Duration::from_secs(1));
-        let refused = Error::PermissionDenied { path: "x".into() };
+        let mut tries = FirstTries::new(start, Duration::from_secs(1), 7);
+        let refused = Error::connect(Path::new("x"), io::ErrorKind::PermissionDenied.into());
         assert!(tries.pause(refused, start).is_err());
     }
 
     #[test]
     fn another_run_of_the_broker_begins_the_pauses_anew_and_the_same_does_not() {
-        let mut backoff = Backoff::seeded(Reconnect::default(), 7);
+        let mut backoff = Backoff::new(Reconnect::default(), 7);
         backoff.welcomed(1);
         for _ in 0..5 {
             backoff.next(&other());
@@ -206,9 +205,9 @@ mod tests {
         let millisecond = Duration::from_millis(1);
         let policy =
             Reconnect::Backoff { first: millisecond, longest: millisecond, attempts: Some(2) };
-        let mut backoff = Backoff::seeded(policy, 1);
+        let mut backoff = Backoff::new(policy, 1);
         assert!(backoff.next(&other()).is_some() && backoff.next(&other()).is_some());
         assert_eq!(backoff.next(&other()), None);
-        assert_eq!(Backoff::seeded(Reconnect::Never, 1).next(&other()), None);
+        assert_eq!(Backoff::new(Reconnect::Never, 1).next(&other()), None);
     }
 }

@@ -1,28 +1,25 @@
-//! The blocking client: what every thread may call.
-//!
-//! Behind a client are two threads: one reads and runs the listeners (see
-//! `reader.rs`), one writes what emitters leave over (see `outbox/flusher.rs`).
+//! The handle of a blocking client: what every thread may call.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use netcluster_wire::control::Audience;
 use netcluster_wire::{Pattern, Source, check_event};
 
+use super::driver::Driver;
+use super::outbox::Outbox;
+use super::subscription::Subscription;
 use crate::builder::Builder;
-use crate::error::{DisconnectReason, Error};
+use crate::core::{self, Answer, Listener, ListenerId, Placement, Question, requested};
+use crate::error::Error;
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
-use crate::outbox::Outbox;
 use crate::path::place;
-use crate::reader::{Reader, first_shake};
-use crate::registry::{Command, Listener, ListenerId, Placement};
-use crate::session::Outbound;
-use crate::shared::{Shared, requested};
-use crate::subscription::{Queue, Subscription};
+
+pub(super) type Shared = core::Shared<Outbox>;
 
 /// How long dropping the last handle tries to write what was emitted.
 const DROP_FLUSH: Duration = Duration::from_millis(200);
@@ -54,11 +51,11 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.shared.outbox.on_reader() {
-            self.shared.outbox.push();
+        if self.shared.port.on_reader() {
+            self.shared.port.push();
         } else {
             // Best effort: who must know calls `disconnect`.
-            let _ = self.shared.outbox.flush(Some(Instant::now() + DROP_FLUSH));
+            let _ = self.shared.port.flush(Some(Instant::now() + DROP_FLUSH));
         }
         self.shared.close(requested());
     }
@@ -95,31 +92,18 @@ impl Client {
     pub(crate) fn start(builder: Builder, paths: &[PathBuf]) -> Result<Client, Error> {
         let Builder { options, lifecycle } = builder;
         let paths: Vec<PathBuf> = paths.iter().map(|path| place(path)).collect();
-        let (path, connection) = first_shake(&paths, &options)?;
-        let mut outbound = Outbound::new();
-        outbound.welcomed(connection.source, connection.welcome.max_payload);
-        let outbox = Outbox::new(
-            Arc::clone(&connection.socket),
-            outbound,
-            options.max_buffer_bytes,
-            options.connect_timeout,
-        );
-        let shared = Arc::new(Shared::new(path, options, outbox));
-        shared.source.store(connection.source.to_u64(), Ordering::Release);
-        let mut table = shared.registry.lock();
-        for listener in lifecycle {
-            shared.registry.command(&mut table, Command::Lifecycle(listener));
-        }
-        drop(table);
+        let outbox = Outbox::new(options.max_buffer_bytes, options.connect_timeout);
+        let shared = Arc::new(Shared::new(options, lifecycle, outbox));
+        let mut driver = Driver::new(Arc::clone(&shared), paths)?;
+        driver.connect()?;
         // Made first: if a thread cannot be started, dropping it ends the other.
         let client = Client { handle: Arc::new(Handle { shared: Arc::clone(&shared) }) };
         let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let started = thread::Builder::new().name(name.to_owned()).spawn(run);
             started.map(drop).map_err(|error| Error::Thread(error.to_string()))
         };
-        let flusher = Arc::clone(&shared);
-        start("netcluster-flush", Box::new(move || flusher.outbox.run_flusher()))?;
-        start("netcluster-read", Box::new(move || Reader::new(shared).run(connection)))?;
+        start("netcluster-flush", Box::new(move || shared.port.run_flusher()))?;
+        start("netcluster-read", Box::new(move || driver.run()))?;
         Ok(client)
     }
 
@@ -141,7 +125,7 @@ impl Client {
     /// [`Error::Backpressure`] instead of waiting. Nothing was emitted then.
     #[inline]
     pub fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.handle.shared.outbox.emit(event, data.as_ref())
+        self.handle.shared.port.emit(event, data.as_ref())
     }
 
     /// Emits a value as JSON.
@@ -164,7 +148,7 @@ impl Client {
     /// If the client ended or the connection stays down; inside a listener also if
     /// the socket is full.
     pub fn flush(&self) -> Result<(), Error> {
-        self.shared().outbox.flush(None)
+        self.shared().port.flush(None)
     }
 
     /// Calls `listener` for every event whose name matches `pattern`, in the order
@@ -231,11 +215,10 @@ impl Client {
         let shared = self.shared();
         let pattern = Pattern::new(pattern.as_bytes())?;
         let id = shared.add_listener(&pattern, placement, listener)?;
-        if shared.outbox.on_reader() {
+        if self.in_listener() {
             return Ok(id);
         }
-        shared.outbox.push();
-        let mut waited = shared.wait_in_force(&pattern);
+        let mut waited = self.wait_in_force(&pattern);
         if let (Ok(()), Some(wait)) = (&waited, shared.options.cluster_wait) {
             waited = self.wait_for_cluster(wait);
         }
@@ -243,6 +226,15 @@ impl Client {
             shared.remove_listener(id);
         })?;
         Ok(id)
+    }
+
+    fn wait_in_force(&self, pattern: &Pattern) -> Result<(), Error> {
+        let shared = self.shared();
+        let after = shared.options.connect_timeout;
+        let deadline = Instant::now().checked_add(after);
+        let answered = shared.port.bell.wait(deadline, || shared.in_force(pattern));
+        let waiting_for = "acknowledgement of a listener";
+        answered.unwrap_or(Err(Error::Timeout { waiting_for, after }))
     }
 
     /// Removes a listener; whether it was there. Called from a listener, it is not
@@ -253,8 +245,7 @@ impl Client {
 
     /// Removes the listeners of exactly this pattern, or all; how many.
     pub fn remove_all_listeners(&self, pattern: Option<&str>) -> usize {
-        let ids = self.shared().registry.lock().ids(pattern);
-        ids.into_iter().filter(|&id| self.remove_listener(id)).count()
+        self.shared().remove_all_listeners(pattern)
     }
 
     /// How many listeners exactly this pattern has here.
@@ -272,26 +263,22 @@ impl Client {
     /// # Errors
     /// As [`Client::on`].
     pub fn subscribe(&self, pattern: &str) -> Result<Subscription, Error> {
-        let queue = Arc::new(Queue::default());
-        self.shared().add_subscription(&queue);
+        let queue = self.shared().queue();
         let filled = Arc::clone(&queue);
-        let shared = Arc::downgrade(&self.handle.shared);
-        let id = self.on(pattern, move |message| {
-            filled.push(message.to_owned(), || {
-                if let Some(shared) = shared.upgrade() {
-                    shared.outbox.push();
-                }
-            });
-        })?;
+        let id = self.on(pattern, move |message| filled.push(message.to_owned()))?;
         queue.hand_out();
         Ok(Subscription::new(self.clone(), id, queue))
+    }
+
+    /// A subscription has room again.
+    pub(super) fn drained(&self) {
+        core::Port::changed(&self.shared().port);
     }
 
     /// Calls `listener` for what happens to the connection from now on. To hear
     /// the first connect use [`Builder::on_lifecycle`].
     pub fn on_lifecycle(&self, listener: impl FnMut(&Lifecycle) + Send + 'static) {
-        let registry = &self.shared().registry;
-        registry.command(&mut registry.lock(), Command::Lifecycle(Box::new(listener)));
+        self.shared().on_lifecycle(Box::new(listener));
     }
 
     /// Ends the connection in order: returns once everything emitted is queued at
@@ -302,26 +289,32 @@ impl Client {
     /// connection broke meanwhile. The connection is over in any case.
     pub fn disconnect(&self) -> Result<(), Error> {
         let shared = self.shared();
-        let timeout = shared.options.disconnect_timeout;
-        shared.hurry();
-        if let Err(error) = shared.outbox.leave() {
-            // Already over in order: there is nothing left to do.
-            if !matches!(error, Error::Disconnected(DisconnectReason::Requested)) {
-                shared.close(requested());
-                return Err(error);
-            }
-        }
-        if shared.outbox.on_reader() {
+        shared.leave()?;
+        if self.in_listener() {
             return Ok(());
         }
-        if !shared.wait_finished(timeout) {
-            shared.close(requested());
-            return Err(Error::Timeout { waiting_for: "goodbye of the broker", after: timeout });
+        let deadline = Instant::now().checked_add(shared.options.disconnect_timeout);
+        let finished = || shared.is_finished().then_some(());
+        shared.left(shared.port.bell.wait(deadline, finished).is_some())
+    }
+
+    fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
+        let shared = self.shared();
+        let waiting_for = question.waiting_for();
+        if self.in_listener() {
+            return Err(Error::InsideListener(waiting_for));
         }
-        match shared.outbox.closed() {
-            None | Some(Error::Disconnected(DisconnectReason::Requested)) => Ok(()),
-            Some(error) => Err(error),
-        }
+        let after = shared.patience(&question);
+        let (sender, receiver) = sync_channel(1);
+        // Whoever asked may have given up.
+        let number = shared.ask(question, Box::new(move |answer| drop(sender.send(answer))))?;
+        receiver.recv_timeout(after).map_err(|error| match error {
+            RecvTimeoutError::Disconnected => shared.unanswered(),
+            RecvTimeoutError::Timeout => {
+                shared.withdraw(number);
+                Error::Timeout { waiting_for, after }
+            }
+        })
     }
 
     /// Returns once the brokers of all machines know of every listener added so
@@ -333,10 +326,7 @@ impl Client {
     /// [`Error::ClusterIncomplete`] names those that have not confirmed in time;
     /// the listeners stay. Otherwise as [`Client::status`].
     pub fn wait_for_cluster(&self, timeout: Duration) -> Result<(), Error> {
-        let missing = self
-            .shared()
-            .ask("cluster", timeout, |outbound, out| outbound.cluster(out, timeout))?;
-        Error::check_missing(&missing, timeout)
+        self.ask(Question::Cluster(timeout))?.check_complete(timeout)
     }
 
     /// Who would get an event of this name if it were emitted now: as many clients and
@@ -347,8 +337,7 @@ impl Client {
     /// If the name is not allowed; else as [`Client::status`].
     pub fn audience(&self, event: &str) -> Result<Audience, Error> {
         check_event(event.as_bytes())?;
-        let ask = |outbound: &mut Outbound, out: &mut Vec<u8>| outbound.audience(out, event);
-        read_audience(&self.shared().ask("audience", Duration::ZERO, ask)?)
+        self.ask(Question::Audience(event))?.audience()
     }
 
     /// The broker's status, as JSON.
@@ -356,7 +345,7 @@ impl Client {
     /// # Errors
     /// If it does not come in time; [`Error::InsideListener`] in a listener.
     pub fn status(&self) -> Result<String, Error> {
-        self.shared().ask("status", Duration::ZERO, |outbound, out| outbound.stats(out))
+        self.ask(Question::Status)?.status()
     }
 
     /// How long the broker takes to answer, once everything emitted so far is
@@ -366,13 +355,13 @@ impl Client {
     /// As [`Client::status`].
     pub fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
-        self.shared().ask("pong", Duration::ZERO, |outbound, out| outbound.ping(out))?;
+        self.ask(Question::Ping)?.pong()?;
         Ok(start.elapsed())
     }
 
     /// The socket of its broker.
     pub fn socket(&self) -> &Path {
-        &self.shared().path
+        self.shared().path()
     }
 
     /// Who this client is for others; another one after a reconnect.
@@ -382,50 +371,37 @@ impl Client {
 
     /// Sequence of the last event emitted; 0: none yet.
     pub fn last_sequence(&self) -> u64 {
-        self.shared().outbox.lock().outbound.last_sequence()
+        self.shared().last_sequence()
     }
 
     /// Sequence of the last own event known to be queued at every target. Advances
     /// every 4 MiB, and by [`Client::ping`].
     pub fn confirmed_sequence(&self) -> u64 {
-        self.shared().confirmed.load(Ordering::Acquire)
+        self.shared().confirmed()
     }
 
     /// Whether the client ended for good: disconnected as it was told to, or gave
     /// up connecting again. Told as [`Lifecycle::Closed`].
     pub fn is_closed(&self) -> bool {
-        self.shared().outbox.closed().is_some()
+        self.shared().closed().is_some()
     }
 
     /// The largest payload that the broker takes, in bytes.
     pub fn max_payload(&self) -> usize {
-        self.shared().outbox.lock().outbound.max_payload()
+        self.shared().max_payload()
     }
 
     /// Whether this thread runs a listener of this client.
     pub fn in_listener(&self) -> bool {
-        self.shared().outbox.on_reader()
+        self.shared().port.on_reader()
     }
-}
-
-/// An answer, as those who wait for answers get it: text.
-pub(crate) fn write_audience(audience: Audience) -> String {
-    format!("{} {}", audience.clients, audience.brokers)
-}
-
-/// The inverse.
-pub(crate) fn read_audience(answer: &str) -> Result<Audience, Error> {
-    let counts = answer.split_once(' ').and_then(|(clients, brokers)| {
-        Some(Audience { clients: clients.parse().ok()?, brokers: brokers.parse().ok()? })
-    });
-    counts.ok_or_else(|| Error::Protocol(format!("{answer:?} is no audience")))
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Client")
-            .field("path", &self.shared().path)
+            .field("path", &self.shared().path())
             .field("source", &self.source())
             .finish()
     }
