@@ -20,7 +20,7 @@ const SKIPPED_DIRECTORIES: [&str; 5] = [".git", "target", "corpus", "artifacts",
 /// directory or a prefix of file names. Time and seeds come as arguments.
 const SANS_IO: [&str; 25] = [
     "wire/src/",
-    "client/src/session/",
+    "client/src/core/",
     "src/budget.rs",
     "src/channels.rs",
     "src/connection.rs",

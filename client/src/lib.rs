@@ -28,7 +28,7 @@
 
 mod blocking;
 mod builder;
-mod core;
+pub mod core;
 mod error;
 mod lifecycle;
 mod loss;

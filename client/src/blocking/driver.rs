@@ -12,7 +12,7 @@ use super::client::Shared;
 use super::outbox::Outbox;
 use super::stream::Socket;
 use crate::core::{Machine, Step};
-use crate::error::Error;
+use crate::error::{DisconnectReason, Error};
 
 /// What listeners emitted is written after so long, if they go on.
 const PUSH_WITHIN: Duration = Duration::from_micros(100);
@@ -30,6 +30,15 @@ pub(super) struct Driver {
     hello_failure: Option<io::Error>,
     /// The socket's reads have a timeout.
     timed: bool,
+}
+
+/// A thread that ends before the client did takes it along: then who waits for the
+/// client is told.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let reason = "the thread that ran the client is gone".to_owned();
+        self.machine.abandon(Error::Disconnected(DisconnectReason::ConnectionLost(reason)));
+    }
 }
 
 impl Driver {

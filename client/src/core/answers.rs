@@ -12,7 +12,8 @@ const MAX_CLUSTER_WAIT: Duration = Duration::from_secs(3600);
 
 /// What the broker is asked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Question<'a> {
+#[non_exhaustive]
+pub enum Question<'a> {
     /// Whether the brokers of all machines know of all listeners, within this time.
     Cluster(Duration),
     /// Who would get an event of this name, which is a legal one.
@@ -54,7 +55,8 @@ impl Question<'_> {
 
 /// What the broker answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+#[non_exhaustive]
+pub enum Answer {
     /// The brokers that have not confirmed, one a line.
     Missing(String),
     /// How many would get the event.

@@ -30,20 +30,20 @@ use crate::lifecycle::Lifecycle;
 use crate::loss::Lost;
 
 /// What the driver does next.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// Connect to this socket, by this time; then [`Machine::handle_connected`] or
-    /// [`Machine::handle_failed`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// Connect to this socket, by this time; then say that it is connected, or that
+    /// this failed.
     Connect(PathBuf, Instant),
-    /// Read into [`Machine::space`], by this time if there is one; then
-    /// [`Machine::handle_input`] or [`Machine::handle_disconnected`].
+    /// Read, by this time if there is one; then hand the input over, or say that the
+    /// connection ended.
     Read(Option<Instant>),
-    /// Call [`Machine::dispatch`].
+    /// Dispatch what was read. Only for drivers that read in place.
     Dispatch,
-    /// Wait until a subscription has room or the client is closed.
+    /// Read nothing until a subscription has room or the client is closed.
     Hold,
-    /// Wait until this time, or until the client is closed; then
-    /// [`Machine::handle_timeout`].
+    /// Wait until this time, or until the client is closed; then say so.
     Wait(Instant),
     /// The client is over, for this reason.
     Closed(Error),
@@ -68,8 +68,10 @@ pub(crate) struct Machine<P: Port> {
     phase: Phase,
     /// What is received is not dispatched yet.
     undispatched: bool,
-    /// `Connect` is to be told once all patterns are in force.
+    /// `Connect` is to be told once all patterns are in force, or an event comes.
     pub(super) connecting: bool,
+    /// Events are to be written once all patterns are in force.
+    resuming: bool,
     /// This connection replaces another.
     resumed: bool,
     /// The broker told why it ended the last connection.
@@ -98,6 +100,7 @@ impl<P: Port> Machine<P> {
             phase: Phase::Waiting { until: now },
             undispatched: false,
             connecting: false,
+            resuming: false,
             resumed: false,
             kicked: false,
             shared,
@@ -270,6 +273,7 @@ impl<P: Port> Machine<P> {
         }
         self.shared.port.link_changed();
         self.connecting = true;
+        self.resuming = true;
         self.undispatched = true;
         self.phase = Phase::Open;
         if self.resumed
@@ -315,6 +319,7 @@ impl<P: Port> Machine<P> {
         self.attempts.disconnected(now);
         self.undispatched = false;
         self.connecting = false;
+        self.resuming = false;
         self.kicked = matches!(reason, DisconnectReason::Kicked { .. });
         match fatal {
             Some(error) => self.end(error),
@@ -365,7 +370,8 @@ impl<P: Port> Machine<P> {
 
     /// Whether the patterns asked for after a reconnect are all answered.
     pub(super) fn check_in_force(&mut self) {
-        if self.connecting && !self.shared.registry.lock().is_resuming() {
+        if self.resuming && !self.shared.registry.lock().is_resuming() {
+            self.resuming = false;
             self.shared.port.with(Outgoing::resumed);
             self.shared.port.link_changed();
             self.connected();

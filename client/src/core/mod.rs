@@ -6,15 +6,15 @@
 //!               ▼ │
 //!             Outgoing ─────────► driver: writes
 //! ```
-//! - [`machine`]: what the driver does next, and what follows from what happened.
-//!   Reconnecting, resubscribing, dispatching are decided here.
-//! - [`shared`]: who listens to what, who waits for which answer, why the client is
-//!   over; and [`Port`], all that a driver supplies.
-//! - [`outgoing`]: what was emitted and is not written.
+//! - `Machine`: what the driver does next, and what follows from what happened.
+//!   Reconnecting, resubscribing and dispatching are decided there.
+//! - `Shared`: who listens to what, who waits for which answer, why the client is
+//!   over; and `Port`, all that a driver supplies.
+//! - `Outgoing`: what was emitted and is not written.
 //! - [`session`]: frames to and from bytes.
 //!
-//! The blocking client and the tokio client are its drivers, and tests that have
-//! the time in their hand.
+//! The blocking client and the tokio client are its drivers. [`Core`] is the same
+//! for one thread: bindings of other languages drive it, and tests.
 
 mod answers;
 mod attempts;
@@ -22,6 +22,7 @@ mod backoff;
 mod conversation;
 mod dispatch;
 mod greeting;
+mod local;
 mod machine;
 mod outgoing;
 mod queue;
@@ -35,9 +36,11 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub(crate) use answers::{Answer, Question};
+pub use answers::{Answer, Question};
 pub use backoff::Reconnect;
-pub(crate) use machine::{Machine, Step};
+pub use local::Core;
+pub(crate) use machine::Machine;
+pub use machine::Step;
 pub(crate) use outgoing::{EMITTERS_WAIT_AT_BYTES, Link, Outgoing};
 pub(crate) use queue::Queue;
 pub use registry::ListenerId;

@@ -13,6 +13,7 @@
 //! subscriptions of their connection are in force.
 
 use netcluster_wire::Source;
+use netcluster_wire::limits::MAX_HEAD_BYTES;
 
 use super::session::{Outbound, unwritten};
 use crate::error::{DisconnectReason, Error};
@@ -120,6 +121,27 @@ impl Outgoing {
         }
     }
 
+    /// Appends an event unless more than `bound` waits; whether it is the first in an
+    /// empty buffer.
+    ///
+    /// # Errors
+    /// As [`Outbound::emit`], or too much waits already, or the client ended.
+    pub(crate) fn append(
+        &mut self,
+        event: &str,
+        payload: &[u8],
+        bound: usize,
+    ) -> Result<bool, Error> {
+        self.check_open()?;
+        let pending = self.pending();
+        if pending > 0 && pending + payload.len() + MAX_HEAD_BYTES > bound {
+            return Err(Error::Backpressure);
+        }
+        let first = self.buffer.is_empty();
+        self.outbound.emit(&mut self.buffer, event, payload)?;
+        Ok(first)
+    }
+
     /// Appends a request by `encode`; its number.
     ///
     /// # Errors
@@ -217,11 +239,12 @@ impl Outgoing {
     pub(crate) fn take(&mut self, spare: &mut Vec<u8>) {
         debug_assert!(spare.is_empty());
         let source = match self.link {
+            Link::Down => return,
             // The rest of what another connection began.
             _ if self.front_at > 0 => return,
             _ if !self.front.is_empty() => &mut self.front,
             Link::Up | Link::Closed(_) => &mut self.buffer,
-            Link::Resuming | Link::Down => return,
+            Link::Resuming => return,
         };
         std::mem::swap(source, spare);
         self.in_flight = spare.len();

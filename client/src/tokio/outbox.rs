@@ -5,11 +5,10 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use netcluster_wire::limits::MAX_HEAD_BYTES;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::core::{EMITTERS_WAIT_AT_BYTES, Link, Outgoing, Port, lock};
+use crate::core::{Link, Outgoing, Port, lock};
 use crate::error::Error;
 
 /// See the module.
@@ -86,16 +85,10 @@ impl Outbox {
         bound: impl FnOnce(&Outgoing) -> usize,
     ) -> Result<(), Error> {
         let mut outgoing = self.lock();
-        outgoing.check_open()?;
-        let pending = outgoing.pending();
-        if pending > 0 && pending + payload.len() + MAX_HEAD_BYTES > bound(&outgoing) {
-            return Err(Error::Backpressure);
-        }
-        let Outgoing { outbound, buffer, .. } = &mut *outgoing;
-        let was_empty = buffer.is_empty();
-        outbound.emit(buffer, event, payload)?;
+        let bound = bound(&outgoing);
+        let first = outgoing.append(event, payload, bound)?;
         drop(outgoing);
-        if was_empty {
+        if first {
             self.work.notify_one();
         }
         Ok(())

@@ -1,24 +1,25 @@
 //! Connecting, ending, losing the connection and making it again.
 
-mod support;
-
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use super::Bus;
+use crate::support::{Broker, PATIENCE, until};
 use netcluster_client::{Client, DisconnectReason, Error, ErrorCode, Lifecycle, Reconnect};
 use netcluster_wire::control::Audience;
 use netcluster_wire::frame::encode;
 use netcluster_wire::{Kind, LossReason, Source, control};
-use support::{Broker, PATIENCE, until};
 
-fn watched(broker: &Broker, reconnect: Reconnect) -> (Client, Receiver<Lifecycle>) {
+fn watched<B: Bus>(broker: &Broker, reconnect: Reconnect) -> (B, Receiver<Lifecycle>) {
     let (sender, receiver) = channel();
-    let client = Client::builder()
-        .reconnect(reconnect)
-        .on_lifecycle(move |event| drop(sender.send(event.clone())))
-        .connect(&broker.path)
-        .unwrap();
+    let client = B::build(
+        Client::builder()
+            .reconnect(reconnect)
+            .on_lifecycle(move |event| drop(sender.send(event.clone()))),
+        &broker.path,
+    )
+    .unwrap();
     let event = receiver.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(event, Lifecycle::Connect { resumed: false, .. }), "{event:?}");
     (client, receiver)
@@ -28,44 +29,43 @@ fn next(receiver: &Receiver<Lifecycle>) -> Lifecycle {
     receiver.recv_timeout(PATIENCE).unwrap()
 }
 
-#[test]
-fn errors_of_connecting_say_what_to_do() {
-    let missing = Client::connect(support::NOBODY).unwrap_err();
+pub fn errors_of_connecting_say_what_to_do<B: Bus>() {
+    let missing = B::connect(crate::support::NOBODY).unwrap_err();
     assert!(matches!(missing, Error::BrokerNotRunning { .. }));
     assert!(missing.to_string().contains("netcluster serve"), "{missing}");
-    let impossible = Client::connect(support::impossible()).unwrap_err();
+    let impossible = B::connect(crate::support::impossible()).unwrap_err();
     assert!(matches!(impossible, Error::Connect { .. }), "{impossible:?}");
     let broker = Broker::start();
-    assert!(matches!(Client::builder().channel("").connect(&broker.path), Err(Error::Name(_))));
+    assert!(matches!(B::build(Client::builder().channel(""), &broker.path), Err(Error::Name(_))));
     assert!(matches!(
-        Client::builder().name("x".repeat(256)).connect(&broker.path),
+        B::build(Client::builder().name("x".repeat(256)), &broker.path),
         Err(Error::Name(_))
     ));
 }
 
-#[test]
-fn hello_carries_what_the_builder_was_told() {
+pub fn hello_carries_what_the_builder_was_told<B: Bus>() {
     let broker = Broker::start();
-    let _client = Client::builder()
-        .channel("c")
-        .name("n")
-        .echo(true)
-        .queue(netcluster_client::QueuePolicy::Latest)
-        .max_queue(77)
-        .connect(&broker.path)
-        .unwrap();
+    let _client = B::build(
+        Client::builder()
+            .channel("c")
+            .name("n")
+            .echo(true)
+            .queue(netcluster_client::QueuePolicy::Latest)
+            .max_queue(77),
+        &broker.path,
+    )
+    .unwrap();
     let (channel, hello) = broker.state.hellos.lock().unwrap()[0].clone();
     assert_eq!((channel.as_str(), hello.client_name.as_str()), ("c", "n"));
     assert!(hello.echo && hello.latest && hello.max_queue == 77);
     assert_eq!(hello.previous, Source::NONE);
 }
 
-#[test]
-fn what_answers_with_garbage_or_refuses_is_an_error() {
+pub fn what_answers_with_garbage_or_refuses_is_an_error<B: Bus>() {
     let broker = Broker::start();
     let answer = |bytes: Vec<u8>| {
         *broker.state.greeting.lock().unwrap() = Some(bytes);
-        Client::connect(&broker.path).unwrap_err()
+        B::connect(&broker.path).unwrap_err()
     };
     let error =
         |code, text| encode(Kind::Error, Source::NONE, 0, b"", &control::encode_error(code, text));
@@ -79,67 +79,35 @@ fn what_answers_with_garbage_or_refuses_is_an_error() {
     ));
 }
 
-#[test]
-fn a_broker_that_does_not_answer_is_given_up_in_time() {
+pub fn a_broker_that_does_not_answer_is_given_up_in_time<B: Bus>() {
     let broker = Broker::start();
     broker.state.stalled.store(true, SeqCst);
     let start = Instant::now();
     let timeout = Duration::from_millis(50);
-    let error = Client::builder().connect_timeout(timeout).connect(&broker.path).unwrap_err();
+    let error = B::build(Client::builder().connect_timeout(timeout), &broker.path).unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
     assert!(start.elapsed() >= timeout);
 }
 
-#[test]
-fn a_first_connect_waits_for_its_broker_if_told_so() {
+pub fn a_first_connect_waits_for_its_broker_if_told_so<B: Bus>() {
     let directory = Broker::start().kill();
-    let path = support::address(&directory);
+    let path = crate::support::address(&directory);
     let wait = Duration::from_millis(100);
     let start = Instant::now();
-    let error = Client::builder().wait_for_broker(wait).connect(&path).unwrap_err();
+    let error = B::build(Client::builder().wait_for_broker(wait), &path).unwrap_err();
     assert!(matches!(error, Error::BrokerNotRunning { .. }), "{error:?}");
     assert!(start.elapsed() >= wait);
     let connecting = std::thread::spawn(move || {
-        Client::builder().wait_for_broker(PATIENCE).connect(&path).unwrap()
+        B::build(Client::builder().wait_for_broker(PATIENCE), &path).unwrap()
     });
     std::thread::sleep(Duration::from_millis(50));
     let _broker = Broker::start_in(directory);
     connecting.join().unwrap().ping().unwrap();
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn connecting_is_given_up_in_time_also_while_nobody_accepts() {
-    let path = std::env::temp_dir().join(format!("nc-backlog-{}.sock", std::process::id()));
-    let _ = std::fs::remove_file(&path);
-    let held = support::full_backlog(&path);
-    let timeout = Duration::from_millis(50);
-    let builder = || Client::builder().connect_timeout(timeout);
-    let start = Instant::now();
-    let error = builder().connect(&path).unwrap_err();
-    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
-    assert!(start.elapsed() >= timeout);
-    // A place that becomes free is taken.
-    let patient = Client::builder().connect_timeout(PATIENCE);
-    let waiting = path.clone();
-    let connecting = std::thread::spawn(move || patient.connect(&waiting).unwrap_err());
-    std::thread::sleep(timeout);
-    assert!(!connecting.is_finished());
-    rustix::net::accept(&held[0]).unwrap();
-    let taken = rustix::net::accept(&held[0]).unwrap();
-    let mut hello = [0; 8];
-    let (_, bytes) =
-        rustix::net::recv(&taken, &mut hello, rustix::net::RecvFlags::empty()).unwrap();
-    assert_eq!(bytes, 8, "the client that waited says hello");
-    drop((taken, held));
-    connecting.join().unwrap();
-    std::fs::remove_file(&path).unwrap();
-}
-
-#[test]
-fn disconnect_waits_for_the_broker_and_ends_the_client() {
+pub fn disconnect_waits_for_the_broker_and_ends_the_client<B: Bus>() {
     let broker = Broker::start();
-    let (client, lifecycle) = watched(&broker, Reconnect::default());
+    let (client, lifecycle) = watched::<B>(&broker, Reconnect::default());
     for _ in 0..10_000 {
         client.emit("tick", "x").unwrap();
     }
@@ -161,25 +129,21 @@ fn disconnect_waits_for_the_broker_and_ends_the_client() {
     client.disconnect().unwrap();
 }
 
-#[test]
-fn disconnect_fails_on_its_timeout() {
+pub fn disconnect_fails_on_its_timeout<B: Bus>() {
     let broker = Broker::start();
     broker.state.ignore_bye.store(true, SeqCst);
-    let client = Client::builder()
-        .disconnect_timeout(Duration::from_millis(50))
-        .connect(&broker.path)
-        .unwrap();
+    let client =
+        B::build(Client::builder().disconnect_timeout(Duration::from_millis(50)), &broker.path)
+            .unwrap();
     assert!(matches!(client.disconnect(), Err(Error::Timeout { .. })));
     until("it is gone all the same", || broker.clients() == 0);
 }
 
-#[test]
-fn disconnect_fails_in_time_also_when_the_socket_is_full() {
+pub fn disconnect_fails_in_time_also_when_the_socket_is_full<B: Bus>() {
     let broker = Broker::start();
-    let client = Client::builder()
-        .disconnect_timeout(Duration::from_millis(50))
-        .connect(&broker.path)
-        .unwrap();
+    let client =
+        B::build(Client::builder().disconnect_timeout(Duration::from_millis(50)), &broker.path)
+            .unwrap();
     broker.state.stalled.store(true, SeqCst);
     let flooding = client.clone();
     let flood = std::thread::spawn(move || while flooding.emit("a", [0; 1000]).is_ok() {});
@@ -188,10 +152,9 @@ fn disconnect_fails_in_time_also_when_the_socket_is_full() {
     flood.join().unwrap();
 }
 
-#[test]
-fn ping_and_status_answer_and_confirm() {
+pub fn ping_and_status_answer_and_confirm<B: Bus>() {
     let broker = Broker::start();
-    let client = Client::connect(&broker.path).unwrap();
+    let client = B::connect(&broker.path).unwrap();
     client.emit("a", "").unwrap();
     assert_eq!(client.confirmed_sequence(), 0);
     client.ping().unwrap();
@@ -201,10 +164,9 @@ fn ping_and_status_answer_and_confirm() {
     assert!(matches!(client.audience("a.*"), Err(Error::Name(_))));
 }
 
-#[test]
-fn a_long_loop_is_confirmed_without_asking() {
+pub fn a_long_loop_is_confirmed_without_asking<B: Bus>() {
     let broker = Broker::start();
-    let client = Client::connect(&broker.path).unwrap();
+    let client = B::connect(&broker.path).unwrap();
     for _ in 0..6000 {
         client.emit("a", [0; 1000]).unwrap();
     }
@@ -212,10 +174,9 @@ fn a_long_loop_is_confirmed_without_asking() {
     until("confirmation", || client.confirmed_sequence() > 3000);
 }
 
-#[test]
-fn a_lost_connection_comes_back_subscribed_before_anything_is_emitted() {
+pub fn a_lost_connection_comes_back_subscribed_before_anything_is_emitted<B: Bus>() {
     let broker = Broker::start();
-    let (client, lifecycle) = watched(&broker, Reconnect::default());
+    let (client, lifecycle) = watched::<B>(&broker, Reconnect::default());
     let source = client.source();
     let (sender, receiver) = channel();
     for pattern in ["b.*", "a"] {
@@ -247,15 +208,14 @@ fn a_lost_connection_comes_back_subscribed_before_anything_is_emitted() {
     assert_eq!((kind(0), kind(1), kind(2)), (Kind::Hello, Kind::Subscribe, Kind::Subscribe));
     assert_eq!(&kinds[3..6], &[2, 3, 4].map(|sequence| (Kind::Event, sequence)));
     assert!(seen[3..6].iter().all(|seen| seen.source == again));
-    let emitter = Client::connect(&broker.path).unwrap();
+    let emitter = B::connect(&broker.path).unwrap();
     emitter.emit("b.c", "back").unwrap();
     assert_eq!(receiver.recv_timeout(PATIENCE).unwrap().payload(), b"back");
 }
 
-#[test]
-fn events_wait_until_the_patterns_are_in_force_again() {
+pub fn events_wait_until_the_patterns_are_in_force_again<B: Bus>() {
     let broker = Broker::start();
-    let (client, lifecycle) = watched(&broker, Reconnect::default());
+    let (client, lifecycle) = watched::<B>(&broker, Reconnect::default());
     client.on("a", |_| {}).unwrap();
     broker.state.hold_acks.store(true, SeqCst);
     broker.cut();
@@ -274,14 +234,36 @@ fn events_wait_until_the_patterns_are_in_force_again() {
     until("the event", || broker.events() == 1);
 }
 
-#[test]
-fn emitting_while_disconnected_is_bounded() {
+/// The client had waited for ever for the patterns, once it had told that it is connected.
+pub fn an_event_may_come_while_patterns_are_asked_for_again<B: Bus>() {
     let broker = Broker::start();
-    let client = Client::builder()
-        .max_buffer(100_000)
-        .connect_timeout(Duration::from_millis(50))
-        .connect(&broker.path)
-        .unwrap();
+    let (client, lifecycle) = watched::<B>(&broker, Reconnect::default());
+    client.on("a", |_| {}).unwrap();
+    client.on("b", |_| {}).unwrap();
+    broker.state.hold_acks.store(true, SeqCst);
+    broker.cut();
+    assert!(matches!(next(&lifecycle), Lifecycle::Disconnect { .. }));
+    let asked = || -> Vec<u64> {
+        let seen = broker.seen().into_iter().filter(|seen| seen.kind == Kind::Subscribe);
+        seen.map(|seen| seen.sequence).collect()
+    };
+    until("both patterns, again", || asked().len() == 4);
+    let ack = |request| broker.send(&encode(Kind::Ack, Source::NONE, request, b"", b""));
+    ack(asked()[2]);
+    broker.send(&encode(Kind::Event, Source { node: 1, client: 9 }, 1, b"a", b""));
+    assert!(matches!(next(&lifecycle), Lifecycle::Connect { resumed: true, .. }));
+    ack(asked()[3]);
+    client.emit("x", "").unwrap();
+    until("the event", || broker.events() == 1);
+}
+
+pub fn emitting_while_disconnected_is_bounded<B: Bus>() {
+    let broker = Broker::start();
+    let client = B::build(
+        Client::builder().max_buffer(100_000).connect_timeout(Duration::from_millis(50)),
+        &broker.path,
+    )
+    .unwrap();
     let directory = broker.kill();
     // What is written before the end is noticed is lost, as with any dead broker.
     let deadline = Instant::now() + PATIENCE;
@@ -298,10 +280,9 @@ fn emitting_while_disconnected_is_bounded() {
     client.disconnect().unwrap();
 }
 
-#[test]
-fn an_event_cut_off_in_the_middle_is_sent_again_whole() {
+pub fn an_event_cut_off_in_the_middle_is_sent_again_whole<B: Bus>() {
     let broker = Broker::start();
-    let (client, lifecycle) = watched(&broker, Reconnect::default());
+    let (client, lifecycle) = watched::<B>(&broker, Reconnect::default());
     broker.state.stalled.store(true, SeqCst);
     let emitting = client.clone();
     let thread = std::thread::spawn(move || emitting.emit("big", vec![9; 8 << 20]));
@@ -315,10 +296,9 @@ fn an_event_cut_off_in_the_middle_is_sent_again_whole() {
     assert_eq!(broker.events(), 1);
 }
 
-#[test]
-fn without_reconnect_a_lost_connection_is_the_end() {
+pub fn without_reconnect_a_lost_connection_is_the_end<B: Bus>() {
     let broker = Broker::start();
-    let (client, lifecycle) = watched(&broker, Reconnect::Never);
+    let (client, lifecycle) = watched::<B>(&broker, Reconnect::Never);
     let mut subscription = client.subscribe("a").unwrap();
     broker.cut();
     assert!(matches!(next(&lifecycle), Lifecycle::Disconnect { .. }));
@@ -332,21 +312,20 @@ fn without_reconnect_a_lost_connection_is_the_end() {
     assert!(matches!(client.ping(), Err(Error::Disconnected(_))));
 }
 
-#[test]
-fn a_client_that_gives_up_says_so_last_and_is_closed_by_then() {
+pub fn a_client_that_gives_up_says_so_last_and_is_closed_by_then<B: Bus>() {
     let broker = Broker::start();
     let attempts = Reconnect::Backoff {
         first: Duration::from_millis(1),
         longest: Duration::from_millis(2),
         attempts: Some(3),
     };
-    let (client, lifecycle) = watched(&broker, attempts);
+    let (client, lifecycle) = watched::<B>(&broker, attempts);
     assert!(!client.is_closed());
     let (sender, closed) = channel();
     let inside = client.clone();
     client.on_lifecycle(move |event| {
         if let Lifecycle::Closed(_) = event {
-            sender.send((inside.is_closed(), inside.emit("a", "").is_err())).unwrap();
+            sender.send((inside.is_closed(), inside.emit_inside("a", "").is_err())).unwrap();
         }
     });
     client.ping().unwrap();
@@ -361,10 +340,9 @@ fn a_client_that_gives_up_says_so_last_and_is_closed_by_then() {
     );
 }
 
-#[test]
-fn a_bye_of_the_broker_is_an_orderly_end_and_the_client_comes_back() {
+pub fn a_bye_of_the_broker_is_an_orderly_end_and_the_client_comes_back<B: Bus>() {
     let broker = Broker::start();
-    let (_client, lifecycle) = watched(&broker, Reconnect::default());
+    let (_client, lifecycle) = watched::<B>(&broker, Reconnect::default());
     broker.send(&encode(Kind::Bye, Source::NONE, 0, b"", b""));
     assert!(matches!(
         next(&lifecycle),
@@ -373,8 +351,7 @@ fn a_bye_of_the_broker_is_an_orderly_end_and_the_client_comes_back() {
     assert!(matches!(next(&lifecycle), Lifecycle::Connect { resumed: true, .. }));
 }
 
-#[test]
-fn a_kicked_client_says_why_and_comes_back_only_if_that_helps() {
+pub fn a_kicked_client_says_why_and_comes_back_only_if_that_helps<B: Bus>() {
     for (code, comes_back) in [
         (ErrorCode::Stalled, true),
         (ErrorCode::Busy, true),
@@ -382,7 +359,7 @@ fn a_kicked_client_says_why_and_comes_back_only_if_that_helps() {
         (ErrorCode::Source, false),
     ] {
         let broker = Broker::start();
-        let (client, lifecycle) = watched(&broker, Reconnect::default());
+        let (client, lifecycle) = watched::<B>(&broker, Reconnect::default());
         broker.kick(code, "because");
         let event = next(&lifecycle);
         let Lifecycle::Error(Error::Kicked { code: told, text }) = event else {
@@ -403,10 +380,9 @@ fn a_kicked_client_says_why_and_comes_back_only_if_that_helps() {
     }
 }
 
-#[test]
-fn lost_and_garbage_in_the_stream_are_told_in_order() {
+pub fn lost_and_garbage_in_the_stream_are_told_in_order<B: Bus>() {
     let broker = Broker::start();
-    let (client, lifecycle) = watched(&broker, Reconnect::default());
+    let (client, lifecycle) = watched::<B>(&broker, Reconnect::default());
     let emitter = Source { node: 7, client: 9 };
     let lost = control::encode_lost(LossReason::Overflow);
     broker.send(&encode(Kind::Lost, emitter, 5, b"", &lost));
@@ -426,13 +402,36 @@ fn lost_and_garbage_in_the_stream_are_told_in_order() {
     assert!(matches!(next(&lifecycle), Lifecycle::Error(Error::Protocol(_))));
 }
 
-#[test]
-fn a_ping_of_the_broker_is_answered() {
+pub fn a_ping_of_the_broker_is_answered<B: Bus>() {
     let broker = Broker::start();
-    let client = Client::connect(&broker.path).unwrap();
+    let client = B::connect(&broker.path).unwrap();
     client.emit("a", "").unwrap();
     broker.send(&encode(Kind::Ping, Source::NONE, 42, b"", b""));
     until("pong", || {
         broker.seen().iter().any(|seen| seen.kind == Kind::Pong && seen.sequence == 42)
     });
 }
+
+super::both!(
+    errors_of_connecting_say_what_to_do,
+    hello_carries_what_the_builder_was_told,
+    what_answers_with_garbage_or_refuses_is_an_error,
+    a_broker_that_does_not_answer_is_given_up_in_time,
+    a_first_connect_waits_for_its_broker_if_told_so,
+    disconnect_waits_for_the_broker_and_ends_the_client,
+    disconnect_fails_on_its_timeout,
+    disconnect_fails_in_time_also_when_the_socket_is_full,
+    ping_and_status_answer_and_confirm,
+    a_long_loop_is_confirmed_without_asking,
+    a_lost_connection_comes_back_subscribed_before_anything_is_emitted,
+    events_wait_until_the_patterns_are_in_force_again,
+    an_event_may_come_while_patterns_are_asked_for_again,
+    emitting_while_disconnected_is_bounded,
+    an_event_cut_off_in_the_middle_is_sent_again_whole,
+    without_reconnect_a_lost_connection_is_the_end,
+    a_client_that_gives_up_says_so_last_and_is_closed_by_then,
+    a_bye_of_the_broker_is_an_orderly_end_and_the_client_comes_back,
+    a_kicked_client_says_why_and_comes_back_only_if_that_helps,
+    lost_and_garbage_in_the_stream_are_told_in_order,
+    a_ping_of_the_broker_is_answered,
+);

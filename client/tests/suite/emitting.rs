@@ -1,21 +1,19 @@
 //! Emitting: coalescing, limits, back-pressure, what listeners may do.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use super::Bus;
+use crate::support::{Broker, PATIENCE, until};
 use netcluster_client::{Client, DisconnectReason, Error};
-use support::{Broker, PATIENCE, until};
 
-#[test]
-fn a_plain_loop_coalesces() {
+pub fn a_plain_loop_coalesces<B: Bus>() {
     const EVENTS: usize = 200_000;
     let broker = Broker::start();
-    let client = Client::connect(&broker.path).unwrap();
+    let client = B::connect(&broker.path).unwrap();
     let before = broker.state.reads.load(SeqCst);
     for _ in 0..EVENTS {
         client.emit("tick", [0; 16]).unwrap();
@@ -26,10 +24,9 @@ fn a_plain_loop_coalesces() {
     assert!(reads < EVENTS / 100, "{reads} reads for {EVENTS} events");
 }
 
-#[test]
-fn a_single_event_leaves_by_itself() {
+pub fn a_single_event_leaves_by_itself<B: Bus>() {
     let broker = Broker::start();
-    let client = Client::connect(&broker.path).unwrap();
+    let client = B::connect(&broker.path).unwrap();
     // The second comes too soon after the first to be written at once.
     for count in [2, 4, 6] {
         client.emit("tick", "").unwrap();
@@ -38,12 +35,11 @@ fn a_single_event_leaves_by_itself() {
     }
 }
 
-#[test]
-fn several_threads_emit_each_in_its_order() {
+pub fn several_threads_emit_each_in_its_order<B: Bus>() {
     const EVENTS: u64 = 20_000;
     let broker = Broker::start();
-    let client = Client::connect(&broker.path).unwrap();
-    let listener = Client::connect(&broker.path).unwrap();
+    let client = B::connect(&broker.path).unwrap();
+    let listener = B::connect(&broker.path).unwrap();
     let (sender, receiver) = channel();
     let mut next = [0u64; 3];
     let mut last = 0;
@@ -76,12 +72,11 @@ fn several_threads_emit_each_in_its_order() {
     receiver.recv_timeout(PATIENCE).unwrap();
 }
 
-#[test]
-fn the_largest_payload_arrives_and_a_larger_one_is_refused_here() {
+pub fn the_largest_payload_arrives_and_a_larger_one_is_refused_here<B: Bus>() {
     const LIMIT: usize = 16 << 20;
     let broker = Broker::start();
-    let client = Client::connect(&broker.path).unwrap();
-    let listener = Client::connect(&broker.path).unwrap();
+    let client = B::connect(&broker.path).unwrap();
+    let listener = B::connect(&broker.path).unwrap();
     let (sender, receiver) = channel();
     listener
         .on("big", move |message| {
@@ -103,25 +98,23 @@ fn the_largest_payload_arrives_and_a_larger_one_is_refused_here() {
     assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), "after");
 }
 
-#[test]
-fn a_small_limit_of_the_broker_holds() {
+pub fn a_small_limit_of_the_broker_holds<B: Bus>() {
     let broker = Broker::start();
     broker.state.max_payload.store(100, SeqCst);
-    let client = Client::connect(&broker.path).unwrap();
+    let client = B::connect(&broker.path).unwrap();
     assert!(matches!(client.emit("a", [0; 101]), Err(Error::PayloadTooLarge { .. })));
     client.emit("a", [0; 100]).unwrap();
     assert!(matches!(client.emit("a.*", ""), Err(Error::Name(_))));
     assert_eq!(client.last_sequence(), 1);
 }
 
-#[test]
-fn a_listener_emits_what_it_hears_and_its_own_order_holds() {
+pub fn a_listener_emits_what_it_hears_and_its_own_order_holds<B: Bus>() {
     const EVENTS: usize = 50_000;
     let broker = Broker::start();
-    let (one, two) =
-        (Client::connect(&broker.path).unwrap(), Client::connect(&broker.path).unwrap());
+    let (one, two) = (B::connect(&broker.path).unwrap(), B::connect(&broker.path).unwrap());
     let answering = two.clone();
-    two.on("ask", move |message| answering.emit("answer", message.payload()).unwrap()).unwrap();
+    two.on("ask", move |message| answering.emit_inside("answer", message.payload()).unwrap())
+        .unwrap();
     let (sender, receiver) = channel();
     let mut next = 0u64;
     one.on("answer", move |message| {
@@ -142,43 +135,11 @@ fn a_listener_emits_what_it_hears_and_its_own_order_holds() {
     receiver.recv_timeout(PATIENCE).unwrap();
 }
 
-#[test]
-fn a_listener_gets_backpressure_where_a_thread_would_wait() {
-    let broker = Broker::start();
-    let client = Client::builder().echo(true).max_buffer(1 << 20).connect(&broker.path).unwrap();
-    let (sender, receiver) = channel();
-    let (inside, state) = (client.clone(), Arc::clone(&broker.state));
-    client
-        .once("start", move |_| {
-            state.stalled.store(true, SeqCst);
-            let mut emitted = 0;
-            let error = loop {
-                match inside.emit("flood", [0; 1000]) {
-                    Ok(()) => emitted += 1,
-                    Err(error) => break error,
-                }
-            };
-            assert!(inside.flush().is_err());
-            assert!(matches!(inside.ping(), Err(Error::InsideListener(_))));
-            assert!(matches!(inside.status(), Err(Error::InsideListener(_))));
-            sender.send((emitted, error)).unwrap();
-        })
-        .unwrap();
-    client.emit("start", "").unwrap();
-    let (emitted, error) = receiver.recv_timeout(PATIENCE).unwrap();
-    assert!(matches!(error, Error::Backpressure), "{error:?}");
-    assert!(emitted >= 1000, "{emitted}");
-    broker.state.stalled.store(false, SeqCst);
-    client.disconnect().unwrap();
-    assert_eq!(broker.events(), emitted + 1, "nothing accepted is lost");
-}
-
-#[test]
-fn two_clients_that_flood_each_other_never_lock_up() {
+pub fn two_clients_that_flood_each_other_never_lock_up<B: Bus>() {
     let broker = Broker::start();
     // The other may still flood at the end, so that a bye takes long.
     let short = Duration::from_millis(100);
-    let connect = |_| Client::builder().disconnect_timeout(short).connect(&broker.path).unwrap();
+    let connect = |_| B::build(Client::builder().disconnect_timeout(short), &broker.path).unwrap();
     let clients = [0; 2].map(connect);
     let heard = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let stop = Arc::new(AtomicBool::new(false));
@@ -189,7 +150,7 @@ fn two_clients_that_flood_each_other_never_lock_up() {
                 heard[index].fetch_add(1, SeqCst);
                 // More than came in, so that it must hit the bound.
                 for _ in 0..2 {
-                    match inside.emit("from.listener", message.payload()) {
+                    match inside.emit_inside("from.listener", message.payload()) {
                         Ok(()) | Err(Error::Backpressure) => {}
                         Err(Error::Disconnected(DisconnectReason::Requested)) => {}
                         Err(error) => panic!("{error}"),
@@ -223,31 +184,9 @@ fn two_clients_that_flood_each_other_never_lock_up() {
     }
 }
 
-#[test]
-fn a_listener_may_disconnect_and_drop_its_client() {
+pub fn dropping_the_last_handle_writes_what_was_emitted_and_ends<B: Bus>() {
     let broker = Broker::start();
-    let emitter = Client::connect(&broker.path).unwrap();
-    let listener = Client::connect(&broker.path).unwrap();
-    let (sender, receiver) = channel();
-    let mut own = Some(listener.clone());
-    listener
-        .on("stop", move |_| {
-            if let Some(client) = own.take() {
-                client.disconnect().unwrap();
-            }
-            sender.send(()).unwrap();
-        })
-        .unwrap();
-    drop(listener);
-    emitter.emit("stop", "").unwrap();
-    receiver.recv_timeout(PATIENCE).unwrap();
-    until("it is gone", || broker.clients() == 1);
-}
-
-#[test]
-fn dropping_the_last_handle_writes_what_was_emitted_and_ends() {
-    let broker = Broker::start();
-    let client = Client::connect(&broker.path).unwrap();
+    let client = B::connect(&broker.path).unwrap();
     client.on("a", |_| {}).unwrap();
     for _ in 0..1000 {
         client.emit("tick", "x").unwrap();
@@ -257,11 +196,10 @@ fn dropping_the_last_handle_writes_what_was_emitted_and_ends() {
     assert_eq!(broker.events(), 1000);
 }
 
-#[test]
-fn two_clients_that_emit_to_each_other_flat_out_do_not_wait_for_each_other() {
+pub fn two_clients_that_emit_to_each_other_flat_out_do_not_wait_for_each_other<B: Bus>() {
     const EVENTS: usize = 3000;
     let broker = Broker::start();
-    let clients = [0, 1].map(|_| Client::connect(&broker.path).unwrap());
+    let clients = [0, 1].map(|_| B::connect(&broker.path).unwrap());
     let heard = [0, 1].map(|_| Arc::new(AtomicUsize::new(0)));
     for (client, heard) in clients.iter().zip(&heard) {
         let heard = Arc::clone(heard);
@@ -281,3 +219,15 @@ fn two_clients_that_emit_to_each_other_flat_out_do_not_wait_for_each_other() {
     });
     until("all have come", || heard.iter().all(|heard| heard.load(SeqCst) == EVENTS));
 }
+
+super::both!(
+    a_plain_loop_coalesces,
+    a_single_event_leaves_by_itself,
+    several_threads_emit_each_in_its_order,
+    the_largest_payload_arrives_and_a_larger_one_is_refused_here,
+    a_small_limit_of_the_broker_holds,
+    a_listener_emits_what_it_hears_and_its_own_order_holds,
+    two_clients_that_flood_each_other_never_lock_up,
+    dropping_the_last_handle_writes_what_was_emitted_and_ends,
+    two_clients_that_emit_to_each_other_flat_out_do_not_wait_for_each_other,
+);

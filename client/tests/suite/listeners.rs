@@ -1,21 +1,20 @@
 //! Listeners: order, once, removal, panics, the pull style.
 
-mod support;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::{Bus, Pull};
+use crate::support::{Broker, PATIENCE, until};
 use netcluster_client::{Client, Error, Lifecycle, LossReason, RecvError};
 use netcluster_wire::frame::encode;
 use netcluster_wire::{Kind, control};
-use support::{Broker, PATIENCE, until};
 
-fn pair() -> (Broker, Client, Client) {
+fn pair<B: Bus>() -> (Broker, B, B) {
     let broker = Broker::start();
-    let emitter = Client::connect(&broker.path).unwrap();
-    let listener = Client::connect(&broker.path).unwrap();
+    let emitter = B::connect(&broker.path).unwrap();
+    let listener = B::connect(&broker.path).unwrap();
     (broker, emitter, listener)
 }
 
@@ -34,9 +33,8 @@ fn take<const N: usize>(receiver: &Receiver<String>) -> [String; N] {
     std::array::from_fn(|_| receiver.recv_timeout(PATIENCE).unwrap())
 }
 
-#[test]
-fn events_arrive_in_the_order_emitted_with_all_they_carry() {
-    let (_broker, emitter, listener) = pair();
+pub fn events_arrive_in_the_order_emitted_with_all_they_carry<B: Bus>() {
+    let (_broker, emitter, listener) = pair::<B>();
     let (sender, receiver) = channel();
     listener
         .on("a.*", move |message| {
@@ -59,9 +57,8 @@ fn events_arrive_in_the_order_emitted_with_all_they_carry() {
     assert_eq!(emitter.last_sequence(), 10_000);
 }
 
-#[test]
-fn listeners_run_in_their_order_and_once_runs_once() {
-    let (broker, emitter, listener) = pair();
+pub fn listeners_run_in_their_order_and_once_runs_once<B: Bus>() {
+    let (broker, emitter, listener) = pair::<B>();
     let (sender, receiver) = channel();
     listener.on("log", text(&sender, "1:")).unwrap();
     listener.on("**", text(&sender, "2:")).unwrap();
@@ -88,9 +85,8 @@ fn listeners_run_in_their_order_and_once_runs_once() {
     assert!(listener.event_names().is_empty());
 }
 
-#[test]
-fn a_listener_removed_while_a_message_is_dispatched_is_not_called_again() {
-    let (_broker, emitter, listener) = pair();
+pub fn a_listener_removed_while_a_message_is_dispatched_is_not_called_again<B: Bus>() {
+    let (_broker, emitter, listener) = pair::<B>();
     let (sender, receiver) = channel();
     let ids = Arc::new(Mutex::new(Vec::new()));
     let (inside, remove, log) = (listener.clone(), Arc::clone(&ids), sender.clone());
@@ -102,7 +98,7 @@ fn a_listener_removed_while_a_message_is_dispatched_is_not_called_again() {
             }
             // Not for this message, but for the next.
             if log.send("first".into()).is_ok() {
-                inside.on("log", text(&log, "late:")).unwrap();
+                inside.on_inside("log", text(&log, "late:"));
             }
         })
         .unwrap();
@@ -115,9 +111,8 @@ fn a_listener_removed_while_a_message_is_dispatched_is_not_called_again() {
     assert_eq!(got, ["first", "third:A", "third:B", "late:B"]);
 }
 
-#[test]
-fn a_listener_that_panics_stays_and_the_client_lives() {
-    let (_broker, emitter, listener) = pair();
+pub fn a_listener_that_panics_stays_and_the_client_lives<B: Bus>() {
+    let (_broker, emitter, listener) = pair::<B>();
     let (sender, receiver) = channel();
     let errors = sender.clone();
     listener.on_lifecycle(move |event| {
@@ -135,9 +130,8 @@ fn a_listener_that_panics_stays_and_the_client_lives() {
     assert_eq!(take(&receiver), ["other:C", "log!on purpose"]);
 }
 
-#[test]
-fn a_refused_pattern_is_an_error_and_no_listener() {
-    let (_broker, _emitter, listener) = pair();
+pub fn a_refused_pattern_is_an_error_and_no_listener<B: Bus>() {
+    let (_broker, _emitter, listener) = pair::<B>();
     assert!(matches!(listener.on("refused", |_| {}), Err(Error::PatternRefused(_))));
     assert!(matches!(listener.on("", |_| {}), Err(Error::Pattern(_))));
     assert!(matches!(listener.on("**.**.**.**.**", |_| {}), Err(Error::Pattern(_))));
@@ -145,12 +139,12 @@ fn a_refused_pattern_is_an_error_and_no_listener() {
     listener.on("fine", |_| {}).unwrap();
 }
 
-#[test]
-fn on_waits_for_the_acknowledgement_and_gives_up_in_time() {
+pub fn on_waits_for_the_acknowledgement_and_gives_up_in_time<B: Bus>() {
     use std::sync::atomic::Ordering::SeqCst;
     let broker = Broker::start();
     let client =
-        Client::builder().connect_timeout(Duration::from_millis(50)).connect(&broker.path).unwrap();
+        B::build(Client::builder().connect_timeout(Duration::from_millis(50)), &broker.path)
+            .unwrap();
     broker.state.hold_acks.store(true, SeqCst);
     assert!(matches!(client.on("a", |_| {}), Err(Error::Timeout { .. })));
     assert_eq!(client.listener_count("a"), 0);
@@ -158,12 +152,11 @@ fn on_waits_for_the_acknowledgement_and_gives_up_in_time() {
     client.on("a", |_| {}).unwrap();
 }
 
-#[test]
-fn own_events_are_heard_only_with_echo() {
+pub fn own_events_are_heard_only_with_echo<B: Bus>() {
     let broker = Broker::start();
     let (sender, receiver) = channel();
-    let with = Client::builder().echo(true).connect(&broker.path).unwrap();
-    let without = Client::connect(&broker.path).unwrap();
+    let with = B::build(Client::builder().echo(true), &broker.path).unwrap();
+    let without = B::connect(&broker.path).unwrap();
     with.on("log", text(&sender, "with:")).unwrap();
     without.on("log", text(&sender, "without:")).unwrap();
     with.emit("log", "A").unwrap();
@@ -174,9 +167,8 @@ fn own_events_are_heard_only_with_echo() {
     assert_eq!(take(&receiver), ["with:B"]);
 }
 
-#[test]
-fn a_subscription_gives_messages_waits_and_ends_with_the_client() {
-    let (_broker, emitter, listener) = pair();
+pub fn a_subscription_gives_messages_waits_and_ends_with_the_client<B: Bus>() {
+    let (_broker, emitter, listener) = pair::<B>();
     let mut subscription = listener.subscribe("**").unwrap();
     assert_eq!(subscription.try_recv(), Err(RecvError::Empty));
     assert_eq!(subscription.recv_timeout(Duration::from_millis(1)), Err(RecvError::Empty));
@@ -189,11 +181,10 @@ fn a_subscription_gives_messages_waits_and_ends_with_the_client() {
     assert_eq!(subscription.try_recv(), Err(RecvError::Ended));
 }
 
-#[test]
-fn a_full_subscription_holds_the_emitter_but_not_its_own_client() {
+pub fn a_full_subscription_holds_the_emitter_but_not_its_own_client<B: Bus>() {
     const EVENTS: usize = 400;
-    let (_broker, emitter, listener) = pair();
-    let subscription = listener.subscribe("big").unwrap();
+    let (_broker, emitter, listener) = pair::<B>();
+    let mut subscription = listener.subscribe("big").unwrap();
     let emitted = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&emitted);
     let emitting = std::thread::spawn(move || {
@@ -215,9 +206,8 @@ fn a_full_subscription_holds_the_emitter_but_not_its_own_client() {
     emitting.join().unwrap();
 }
 
-#[test]
-fn a_client_can_end_while_its_subscription_is_full() {
-    let (_broker, emitter, listener) = pair();
+pub fn a_client_can_end_while_its_subscription_is_full<B: Bus>() {
+    let (_broker, emitter, listener) = pair::<B>();
     let subscription = listener.subscribe("big").unwrap();
     std::thread::spawn(move || while emitter.emit("big", vec![7; 100_000]).is_ok() {});
     std::thread::sleep(Duration::from_millis(100));
@@ -225,9 +215,8 @@ fn a_client_can_end_while_its_subscription_is_full() {
     assert!(subscription.count() >= 1);
 }
 
-#[test]
-fn events_of_many_names_find_their_listeners() {
-    let (_broker, emitter, listener) = pair();
+pub fn events_of_many_names_find_their_listeners<B: Bus>() {
+    let (_broker, emitter, listener) = pair::<B>();
     let total = Arc::new(AtomicUsize::new(0));
     let all = Arc::clone(&total);
     listener
@@ -254,10 +243,9 @@ fn events_of_many_names_find_their_listeners() {
 }
 
 #[cfg(feature = "serde")]
-#[test]
-fn values_travel_as_json() {
-    let (_broker, emitter, listener) = pair();
-    let subscription = listener.subscribe("json").unwrap();
+pub fn values_travel_as_json<B: Bus>() {
+    let (_broker, emitter, listener) = pair::<B>();
+    let mut subscription = listener.subscribe("json").unwrap();
     let (sender, receiver) = channel();
     listener
         .on("json", move |message| {
@@ -271,10 +259,9 @@ fn values_travel_as_json() {
 }
 
 /// At its place in the order, also after a reconnect; losses in a row are one.
-#[test]
-fn those_who_pull_are_told_what_is_missing() {
-    let (broker, emitter, listener) = pair();
-    let subscription = listener.subscribe("a").unwrap();
+pub fn those_who_pull_are_told_what_is_missing<B: Bus>() {
+    let (broker, emitter, listener) = pair::<B>();
+    let mut subscription = listener.subscribe("a").unwrap();
     let lost = |count| {
         let reason = control::encode_lost(LossReason::Overflow);
         broker.send(&encode(Kind::Lost, emitter.source(), count, b"", &reason));
@@ -284,7 +271,7 @@ fn those_who_pull_are_told_what_is_missing() {
     lost(5);
     lost(2);
     emitter.emit("a", "2").unwrap();
-    let recv = || subscription.recv_timeout(PATIENCE);
+    let mut recv = || subscription.recv_timeout(PATIENCE);
     assert_eq!(recv().unwrap().payload(), b"1");
     let mut missing = 0;
     let after = loop {
@@ -306,3 +293,20 @@ fn those_who_pull_are_told_what_is_missing() {
     let mut items = subscription;
     assert_eq!(items.next().unwrap().unwrap().payload(), b"3");
 }
+
+super::both!(
+    events_arrive_in_the_order_emitted_with_all_they_carry,
+    listeners_run_in_their_order_and_once_runs_once,
+    a_listener_removed_while_a_message_is_dispatched_is_not_called_again,
+    a_listener_that_panics_stays_and_the_client_lives,
+    a_refused_pattern_is_an_error_and_no_listener,
+    on_waits_for_the_acknowledgement_and_gives_up_in_time,
+    own_events_are_heard_only_with_echo,
+    a_subscription_gives_messages_waits_and_ends_with_the_client,
+    a_full_subscription_holds_the_emitter_but_not_its_own_client,
+    a_client_can_end_while_its_subscription_is_full,
+    events_of_many_names_find_their_listeners,
+    #[cfg(feature = "serde")]
+    values_travel_as_json,
+    those_who_pull_are_told_what_is_missing,
+);
