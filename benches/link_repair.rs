@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster::link::keys::{Key, Keys};
-use netcluster::link::peer_id::PeerId;
-use netcluster::link::repair::{Repairs, Requester};
+use netcluster_link::keys::{Key, Keys};
+use netcluster_link::peer_id::PeerId;
+use netcluster_link::repair::{Repairs, Requester};
 
 mod support;
 
@@ -32,9 +32,10 @@ const STEP_NS: u64 = 10 * REPAIR_NS;
 
 /// Ranges with holes between them, or one range; together [`ASKED`] numbers.
 fn ranges(first: u64, is_scattered: bool) -> Vec<(u64, u32)> {
-    match is_scattered {
-        true => (0..ASKED).map(|at| (first + at * 2, 1)).collect(),
-        false => vec![(first, ASKED as u32)],
+    if is_scattered {
+        (0..ASKED).map(|at| (first + at * 2, 1)).collect()
+    } else {
+        vec![(first, ASKED as u32)]
     }
 }
 

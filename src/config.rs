@@ -1,4 +1,6 @@
 //! What a broker can be told, checked: the same for command line and file.
+//!
+//! Decision: `docs/decisions/037-queue-holds-four-events.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +8,10 @@ use std::time::Duration;
 use netcluster_platform::Peer;
 use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES};
 
-use crate::link::config::Settings;
 use crate::placement::DEFAULT_SPILL_CLIENTS;
 use crate::population::Limits;
 use crate::returning::Record;
+use netcluster_link::config::Settings;
 
 /// Default high-water mark of one client's queue, in bytes: see [`default_max_queue_bytes`].
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;

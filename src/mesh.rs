@@ -6,6 +6,8 @@
 //! ```
 //! No shard waits for another. Messages of one pair arrive in the order sent.
 //! Other shards are woken once per turn, by [`Mesh::publish`].
+//!
+//! Decision: `docs/decisions/009-rtrb-and-hashbrown.md`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,13 +21,13 @@ use netcluster_wire::control::Audience;
 use netcluster_wire::{ErrorCode, Hello, Pattern};
 
 use crate::inbound::Pieces;
-use crate::link::event::Lost;
 use crate::placement::Reason;
 use crate::population::Seat;
 use crate::returning::Listening;
 use crate::routes::Route;
 use crate::status::ShardStatus;
 use crate::target::Target;
+use netcluster_link::event::Lost;
 
 /// Messages that one ring holds.
 pub const RING_MESSAGES: usize = 1024;

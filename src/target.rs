@@ -1,10 +1,12 @@
 //! A target: one client's outbound queue, wherever in the broker it is, or the
 //! link to the other brokers.
+//!
+//! Decision: `docs/decisions/002-route-copy-per-shard.md`.
 
 use std::fmt;
 
-use crate::link::peer_id::PeerId;
-use crate::link::stream::StreamId;
+use netcluster_link::peer_id::PeerId;
+use netcluster_link::stream::StreamId;
 
 /// Names a connection of one shard. `client` is used again only after four thousand
 /// million others, and never by two at a time, so a target that outlives its connection

@@ -13,7 +13,7 @@ use hosts::{
     Broker, EVENT, GROUP_V4, GROUP_V6, Listener, Losses, Site, any_backend, count, number_of, run,
     wait_for_mesh, wait_for_paths,
 };
-use netcluster::link::status::{LinkStatus, PeerStatus};
+use netcluster_link::status::{LinkStatus, PeerStatus};
 use support::{backends, wait_until};
 
 /// Longer than any packet, and told within this with room for a machine that has
@@ -253,9 +253,10 @@ fn another_interface(backend: &str, group: &str) {
             run(host, "ip", "link set own1 up");
         }
         let there = site.host(1 - names);
-        let peer = match group.starts_with('[') {
-            true => format!("[{}]:4454", there.v6()),
-            false => format!("{}:4454", there.v4()),
+        let peer = if group.starts_with('[') {
+            format!("[{}]:4454", there.v6())
+        } else {
+            format!("{}:4454", there.v4())
         };
         let brokers = [0, 1].map(|host| {
             let mut options = vec!["--link", group, "--interface", "own0"];

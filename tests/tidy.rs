@@ -3,6 +3,11 @@
 //! What it checks is listed in CONTRIBUTING.md; each rule below says what it is
 //! for. An exception is listed here, with its reason, or it is none.
 
+#[path = "tidy/documents.rs"]
+mod documents;
+#[path = "tidy/wording.rs"]
+mod wording;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,13 +25,13 @@ const SKIPPED_DIRECTORIES: [&str; 5] = [".git", "target", "corpus", "artifacts",
 /// directory or a prefix of file names. Time and seeds come as arguments.
 const SANS_IO: [&str; 25] = [
     "wire/src/",
+    "link/src/",
     "client/src/core/",
     "src/budget.rs",
     "src/channels.rs",
     "src/connection.rs",
     "src/copies.rs",
     "src/inbound.rs",
-    "src/link/",
     "src/pattern_set.rs",
     "src/outbound.rs",
     "src/placement.rs",

@@ -3,9 +3,9 @@
 //! A broker without a link answers at once that all know of the listeners, and so does
 //! one that is linked with nobody: both are right, and seldom what was meant.
 
-use netcluster::link::LinkStatus;
 use netcluster::status::Status;
 use netcluster_client::Client;
+use netcluster_link::LinkStatus;
 
 /// What is to be said of the cluster that was waited for; nothing if there are others.
 ///
@@ -32,7 +32,7 @@ fn doubt_of(link: Option<&LinkStatus>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netcluster::link::status::PeerStatus;
+    use netcluster_link::status::PeerStatus;
 
     #[test]
     fn no_link_and_nobody_linked_are_told_apart_and_a_cluster_is_no_news() {

@@ -214,7 +214,7 @@ impl Broker<'_> {
     }
 
     /// The brokers that it knows.
-    pub fn peers(&self) -> Vec<netcluster::link::status::PeerStatus> {
+    pub fn peers(&self) -> Vec<netcluster_link::status::PeerStatus> {
         self.status().link.expect("it has a link").peers
     }
 }

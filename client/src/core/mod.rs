@@ -15,6 +15,9 @@
 //!
 //! The blocking client and the tokio client are its drivers. [`Core`] is the same
 //! for one thread: bindings of other languages drive it, and tests.
+//!
+//! Decisions, in `docs/decisions`:
+//! `048-client-core.md`.
 
 mod answers;
 mod attempts;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use netcluster::link::options::DEFAULT_PORT;
+use netcluster_link::options::DEFAULT_PORT;
 use serde::Deserialize;
 
 use crate::cli::values::{Channel, Size, read_from_file};

@@ -3,9 +3,9 @@
 //! Pure: from a status to text. What is normal is not mentioned, nor is what has
 //! had no time yet to become so.
 
-use netcluster::link::LinkStatus;
-use netcluster::link::status::PeerStatus;
 use netcluster::status::LinkIo;
+use netcluster_link::LinkStatus;
+use netcluster_link::status::PeerStatus;
 
 use crate::cli::render::escaped;
 use crate::cli::status::{bytes, counted};
@@ -47,10 +47,7 @@ pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
 }
 
 fn peer(peer: &PeerStatus, datagram_bytes: usize) -> Vec<String> {
-    let who = match peer.name.is_empty() {
-        true => escaped(&peer.node),
-        false => escaped(&peer.name),
-    };
+    let who = if peer.name.is_empty() { escaped(&peer.node) } else { escaped(&peer.name) };
     let mut sentences = Vec::new();
     if peer.demoted > 0 {
         sentences.push(format!(

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use netcluster::link::options::LinkOptions;
+use netcluster_link::options::LinkOptions;
 use netcluster_platform::InterfaceReason;
 use netcluster_wire::link::limits::LINK_VERSION;
 use serde::Serialize;

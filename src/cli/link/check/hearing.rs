@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use netcluster::link::keys::{ControlOpener, Keys, Unsealed};
-use netcluster::link::peer_id::Session;
+use netcluster_link::keys::{ControlOpener, Keys, Unsealed};
+use netcluster_link::peer_id::Session;
 use netcluster_wire::link::{
     Control, ControlHeader, ControlKind, Datagram, DatagramError, Hello, ProbeReply, parse,
 };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use netcluster::link::options::LinkOptions;
+use netcluster_link::options::LinkOptions;
 use netcluster_platform::DatagramInfo;
 use netcluster_wire::escape;
 use serde::Serialize;
@@ -50,10 +50,8 @@ pub fn print(
     findings: &[Finding],
     peers: &[Neighbour],
 ) -> Result<(), Failure> {
-    let text = match json {
-        true => as_json(options, info, findings, peers)?,
-        false => as_page(options, findings),
-    };
+    let text =
+        if json { as_json(options, info, findings, peers)? } else { as_page(options, findings) };
     status::print(&text)
 }
 

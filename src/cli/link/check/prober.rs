@@ -3,8 +3,8 @@
 //! Invariant: no probe is too small for the answer to it, since brokers never
 //! answer with more bytes than they were sent.
 
-use netcluster::link::keys::{ControlSealer, Keys};
-use netcluster::link::peer_id::Session;
+use netcluster_link::keys::{ControlSealer, Keys};
+use netcluster_link::peer_id::Session;
 use netcluster_wire::link::limits::{
     CONTROL_HEADER_BYTES, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES, NONCE_BYTES, SESSION_BYTES, TAG_BYTES,
 };

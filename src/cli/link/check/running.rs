@@ -8,9 +8,9 @@
 
 use std::path::PathBuf;
 
-use netcluster::link::LinkStatus;
-use netcluster::link::options::LinkOptions;
 use netcluster::status::Status;
+use netcluster_link::LinkStatus;
+use netcluster_link::options::LinkOptions;
 
 use super::diagnose::{Finding, Level};
 use super::neighbours::Neighbour;

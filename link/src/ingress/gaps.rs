@@ -1,0 +1,306 @@
+//! Which numbers of a stream are missing, and when to ask for them.
+//!
+//! ```text
+//!   seen to be missing ──100 µs──▶ asked ──wait──▶ asked ──2 × wait──▶ asked …
+//!                                          wait: max(4 ms, 2 × repair time) … 50 ms
+//! ```
+//! Reordering by less than the first delay costs no request. The retries are
+//! slow on purpose: quick ones collapse a link that is already full.
+//!
+//! What arrives after several requests may be the answer to any of them and is no
+//! measurement. If it comes once more, the later requests were too early: then the
+//! wait that they ended with is the next gaps' first one, until one of them is
+//! measured (as in Karn's algorithm), or repairs slower than the first wait never
+//! would be. If it does not, a request or a repair was lost, and waiting longer
+//! would only make the others late.
+//!
+//! A number that is asked for again and again while others arrive cannot come: the
+//! way drops it whenever it is sent, for its size as a rule. It is *in vain*, and
+//! given up. A sender serves low numbers first, so the time counts from the last
+//! repair of a lower one: what merely waits its turn on a slow way is not in vain.
+//!
+//! Invariant: gaps are in order, not empty, and do not touch or overlap. Times of
+//! first requests do not fall from one gap to the next.
+//!
+//! Decision: `docs/decisions/021-retransmit-requests.md`.
+
+use std::collections::VecDeque;
+
+use netcluster_wire::link::Range;
+use netcluster_wire::link::limits::MAX_NAK_RANGES;
+
+/// How long a number may be missing before it is asked for.
+pub const FIRST_NAK_NS: u64 = 100_000;
+
+/// The shortest wait between two requests for the same number.
+pub const MIN_RETRY_NS: u64 = 4_000_000;
+
+/// The longest.
+pub const MAX_RETRY_NS: u64 = 50_000_000;
+
+/// A number that was asked for since then, while others arrived, is in vain …
+pub const IN_VAIN_NS: u64 = 2_000_000_000;
+
+/// … if a repair does not take so long that this many of them take longer, …
+const IN_VAIN_REPAIRS: u64 = 4;
+
+/// … and if it was asked for at least so often.
+pub const IN_VAIN_REQUESTS: u32 = 16;
+
+/// Numbers remembered that came after several requests.
+const MAX_AMBIGUOUS: usize = 64;
+
+const _: () = assert!(FIRST_NAK_NS < MIN_RETRY_NS);
+const _: () = assert!(MIN_RETRY_NS < MAX_RETRY_NS);
+const _: () = assert!(IN_VAIN_REQUESTS as u64 * MAX_RETRY_NS < IN_VAIN_NS);
+
+/// Consecutive numbers that share their history of requests.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    first: u64,
+    end: u64,
+    due_ns: u64,
+    /// When it was last asked for.
+    asked_ns: u64,
+    /// The wait after the last request; 0 if there was none.
+    wait_ns: u64,
+    /// When it was asked for first, if it was.
+    first_asked_ns: u64,
+    requests: u32,
+    /// When a lower number, above the gap before this one, was repaired.
+    progress_ns: u64,
+}
+
+impl Gap {
+    /// Whether it was asked for exactly once: then its arrival is a measurement.
+    fn is_asked_once(&self) -> bool {
+        self.requests == 1
+    }
+}
+
+/// Numbers that were given up although the sender may still have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vain {
+    /// Numbers below this are not waited for.
+    pub end: u64,
+    /// How many were missing.
+    pub numbers: u64,
+    /// How often the one that was asked for most was.
+    pub requests: u32,
+}
+
+/// The gaps of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    gaps: VecDeque<Gap>,
+    missing: u64,
+    seen_lost: u64,
+    repaired: u64,
+    /// No gap is due before that.
+    due_ns: u64,
+    sample_ns: Option<u64>,
+    /// Numbers that came after several requests, and the wait after the last one.
+    ambiguous: VecDeque<(u64, u64)>,
+    /// The shortest first wait, since requests were too early.
+    backed_off_ns: u64,
+    /// Before that, no request for any of them counts as in vain.
+    progress_ns: u64,
+}
+
+impl Gaps {
+    /// Whether nothing is missing.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.gaps.is_empty()
+    }
+
+    /// Numbers missing now.
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// Numbers that were asked for, or given up before. What was only reordered
+    /// is not in it.
+    pub fn seen_lost(&self) -> u64 {
+        self.seen_lost
+    }
+
+    /// Numbers that were asked for and came.
+    pub fn repaired(&self) -> u64 {
+        self.repaired
+    }
+
+    /// The time from request to arrival, if one was measured since the last call.
+    pub fn take_sample(&mut self) -> Option<u64> {
+        self.sample_ns.take()
+    }
+
+    /// The numbers `first..end`, higher than all known ones, are missing.
+    pub fn notice(&mut self, first: u64, end: u64, now_ns: u64) {
+        if first >= end {
+            return;
+        }
+        let due_ns = now_ns.saturating_add(FIRST_NAK_NS);
+        self.due_ns = if self.gaps.is_empty() { due_ns } else { self.due_ns.min(due_ns) };
+        self.gaps.push_back(Gap {
+            first,
+            end,
+            due_ns,
+            asked_ns: 0,
+            wait_ns: 0,
+            first_asked_ns: 0,
+            requests: 0,
+            progress_ns: 0,
+        });
+        self.missing += end - first;
+    }
+
+    /// A number is there now.
+    pub fn arrived(&mut self, number: u64, now_ns: u64) {
+        let at = self.gaps.partition_point(|gap| gap.end <= number);
+        let Some(gap) = self.gaps.get_mut(at).filter(|gap| gap.first <= number) else { return };
+        if gap.is_asked_once() {
+            self.sample_ns = Some(now_ns.saturating_sub(gap.asked_ns));
+            self.backed_off_ns = 0;
+        } else if gap.wait_ns > 0 {
+            if self.ambiguous.len() == MAX_AMBIGUOUS {
+                self.ambiguous.pop_front();
+            }
+            self.ambiguous.push_back((number, gap.wait_ns));
+        }
+        self.missing -= 1;
+        let is_repair = gap.wait_ns > 0;
+        self.repaired += u64::from(is_repair);
+        let rest = Gap { first: number + 1, ..*gap };
+        gap.end = number;
+        let behind = match (gap.first < gap.end, rest.first < rest.end) {
+            (true, true) => {
+                self.gaps.insert(at + 1, rest);
+                at + 1
+            }
+            (true, false) => at + 1,
+            (false, true) => {
+                *gap = rest;
+                at
+            }
+            (false, false) => {
+                self.gaps.remove(at);
+                at
+            }
+        };
+        if is_repair && let Some(behind) = self.gaps.get_mut(behind) {
+            behind.progress_ns = now_ns;
+        }
+    }
+
+    /// Whatever was asked for in vain so far, it was not for the way: nothing came
+    /// at all, or it was refused here.
+    pub fn forgive(&mut self, now_ns: u64) {
+        self.progress_ns = now_ns;
+    }
+
+    /// What was asked for in vain, from the first gap on: of the numbers below `sent`,
+    /// as others the sender does not have yet.
+    pub fn in_vain(&self, now_ns: u64, repair_ns: u64, sent: u64) -> Option<Vain> {
+        let patience_ns = repair_ns.saturating_mul(IN_VAIN_REPAIRS).max(IN_VAIN_NS);
+        let mut since_ns = self.progress_ns;
+        let mut vain: Option<Vain> = None;
+        for gap in &self.gaps {
+            since_ns = since_ns.max(gap.progress_ns);
+            let begun_ns = since_ns.max(gap.first_asked_ns);
+            let is_young = now_ns < begun_ns.saturating_add(patience_ns);
+            if gap.requests < IN_VAIN_REQUESTS || is_young || gap.first >= sent {
+                break;
+            }
+            let end = gap.end.min(sent);
+            let (numbers, requests) = vain.map_or((0, 0), |vain| (vain.numbers, vain.requests));
+            vain = Some(Vain {
+                end,
+                numbers: numbers + end - gap.first,
+                requests: requests.max(gap.requests),
+            });
+        }
+        vain
+    }
+
+    /// A number came that was there before.
+    #[inline]
+    pub fn came_again(&mut self, number: u64) {
+        if !self.ambiguous.is_empty() {
+            self.note_early(number);
+        }
+    }
+
+    #[cold]
+    fn note_early(&mut self, number: u64) {
+        let at = self.ambiguous.iter().position(|(other, _)| *other == number);
+        if let Some((_, wait_ns)) = at.and_then(|at| self.ambiguous.remove(at)) {
+            self.backed_off_ns = self.backed_off_ns.max(wait_ns);
+        }
+    }
+
+    /// Nothing below `number` will come any more.
+    pub fn forget_below(&mut self, number: u64) {
+        while let Some(gap) = self.gaps.front_mut().filter(|gap| gap.first < number) {
+            let gone = gap.end.min(number) - gap.first;
+            self.missing -= gone;
+            if gap.wait_ns == 0 {
+                self.seen_lost += gone;
+            }
+            if gap.end > number {
+                gap.first = number;
+                return;
+            }
+            self.progress_ns = self.progress_ns.max(gap.progress_ns);
+            self.gaps.pop_front();
+        }
+    }
+
+    /// When [`Gaps::poll`] has something, at the earliest.
+    pub fn next_ns(&self) -> Option<u64> {
+        (!self.gaps.is_empty()).then_some(self.due_ns)
+    }
+
+    /// Does not ask before that.
+    pub fn postpone(&mut self, until_ns: u64) {
+        self.due_ns = self.due_ns.max(until_ns);
+    }
+
+    /// Appends what is to be asked for now, at most [`MAX_NAK_RANGES`]; returns
+    /// whether that is anything. Again until it returns false.
+    pub fn poll(&mut self, now_ns: u64, repair_ns: u64, out: &mut Vec<Range>) -> bool {
+        if self.gaps.is_empty() || now_ns < self.due_ns {
+            return false;
+        }
+        let first_wait_ns = repair_ns.saturating_mul(2).max(self.backed_off_ns);
+        let first_wait_ns = first_wait_ns.clamp(MIN_RETRY_NS, MAX_RETRY_NS);
+        let before = out.len();
+        let mut next_due_ns = u64::MAX;
+        for gap in &mut self.gaps {
+            if gap.due_ns <= now_ns && out.len() - before < MAX_NAK_RANGES {
+                let numbers = gap.end - gap.first;
+                out.push(Range {
+                    first: gap.first,
+                    count: u32::try_from(numbers).unwrap_or(u32::MAX),
+                });
+                if gap.requests == 0 {
+                    self.seen_lost += numbers;
+                    gap.first_asked_ns = now_ns;
+                }
+                gap.requests = gap.requests.saturating_add(1);
+                gap.wait_ns = match gap.wait_ns {
+                    0 => first_wait_ns,
+                    wait_ns => (2 * wait_ns).min(MAX_RETRY_NS),
+                };
+                gap.asked_ns = now_ns;
+                gap.due_ns = now_ns.saturating_add(gap.wait_ns);
+            }
+            next_due_ns = next_due_ns.min(gap.due_ns);
+        }
+        self.due_ns = next_due_ns;
+        out.len() > before
+    }
+}
+
+#[cfg(test)]
+mod tests;

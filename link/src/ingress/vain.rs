@@ -1,0 +1,39 @@
+//! What is asked for again and again and cannot come.
+//!
+//! A way may drop a datagram each time, for its size as a rule, and let others pass.
+//! Then the stream goes on behind it, and its events are told as lost: nothing waits
+//! for ever.
+//!
+//! Decision: `docs/decisions/036-receiver-gives-up.md`.
+
+use super::gaps::Vain;
+use super::{Ingress, Life};
+
+impl Ingress {
+    /// Gives up what was asked for in vain for too long, while others arrived; what
+    /// that was. Lost events are told by the next [`Ingress::poll_delivery`].
+    pub fn give_up_in_vain(&mut self, now_ns: u64, repair_ns: u64) -> Option<Vain> {
+        if self.held.is_some() || self.life != Life::Live {
+            // While held nothing goes on, whatever comes, and little is kept.
+            self.gaps.forgive(now_ns);
+            return None;
+        }
+        let vain = self.gaps.in_vain(now_ns, repair_ns, self.told.number)?;
+        // As if the sender had it no more.
+        self.tail = self.tail.max(vain.end);
+        self.gaps.forget_below(vain.end);
+        self.counters.given_up += vain.numbers;
+        Some(vain)
+    }
+
+    /// The time so far does not count: this machine slept, or nothing came.
+    pub fn forgive(&mut self, now_ns: u64) {
+        self.stall.forget();
+        self.forgive_gaps(now_ns);
+    }
+
+    /// The same for what is missing alone.
+    pub fn forgive_gaps(&mut self, now_ns: u64) {
+        self.gaps.forgive(now_ns);
+    }
+}

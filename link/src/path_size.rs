@@ -1,0 +1,245 @@
+//! How large datagrams may be on the way to one peer: found by probing, as RFC 8899
+//! does for datagrams of any kind.
+//!
+//! ```text
+//!   begin ──▶ searching ──────────────▶ found ──▶ a little more passes? (every 5 s)
+//!              ▲   the whole size first,  │  ▲               │ yes
+//!              │   then by halves         │  └───────────────┼─ no
+//!              └──────────────────────────┴──────────────────┘
+//!                    in doubt: what should pass seems not to
+//! ```
+//! Until a probe is answered a peer is sent the smallest size, which passes
+//! everywhere. A size that is under test is asked for together with one that is known
+//! to pass: it fails if that one is answered [`PROOFS`] times and it is not once,
+//! whatever else is lost on the way. So no loss, no silence and no flood of anything
+//! makes datagrams small, and a size that was found once is used until it is refuted.
+//!
+//! It sends nothing: the caller does, and brings the answers.
+//!
+//! Invariant: `passes < fails`, and `passes` is at least the smallest size and at
+//! most the limit.
+//!
+//! Decision: `docs/decisions/035-path-size.md`.
+
+use netcluster_wire::link::limits::{MIN_DATAGRAM_BYTES, NONCE_BYTES};
+
+const MS_NS: u64 = 1_000_000;
+
+/// The smallest size, which is not questioned.
+pub const BASE_BYTES: usize = MIN_DATAGRAM_BYTES;
+
+/// Between two rounds of probes.
+pub const ROUND_NS: u64 = 50 * MS_NS;
+
+/// Between two rounds after nothing was answered for [`QUICK_ROUNDS`].
+const SLOW_ROUND_NS: u64 = 1000 * MS_NS;
+
+/// See [`SLOW_ROUND_NS`].
+const QUICK_ROUNDS: u32 = 40;
+
+/// So many answers to the size that passes, and none to the one under test, refute
+/// that one: by chance that happens less than once in a thousand times, however much
+/// is lost.
+pub const PROOFS: u32 = 8;
+
+/// The search ends when what passes and what fails are no further apart.
+pub const STEP_BYTES: usize = 16;
+
+/// How often it is tried whether a little more passes by now.
+pub const RAISE_NS: u64 = 5000 * MS_NS;
+
+/// What probes and their answers have in common.
+pub(super) type Nonce = [u8; NONCE_BYTES];
+
+/// A size under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Test {
+    bytes: usize,
+    /// What is asked for beside it.
+    reference_bytes: usize,
+    rounds: u32,
+    proofs: u32,
+}
+
+/// What people may want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// No more than so many bytes pass.
+    Narrow(usize),
+    /// The whole size passes again.
+    Whole,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct PathSize {
+    /// What this broker sends at most.
+    limit: usize,
+    passes: usize,
+    fails: usize,
+    test: Option<Test>,
+    next_ns: u64,
+    nonce: Nonce,
+    /// Any probe was answered.
+    is_answered: bool,
+    /// What people were told last; the limit: nothing.
+    told: usize,
+}
+
+impl PathSize {
+    /// Nothing is known, and nothing asked for before [`PathSize::begin`].
+    pub fn new(limit: usize, nonce: Nonce) -> PathSize {
+        PathSize {
+            limit,
+            passes: BASE_BYTES,
+            fails: limit + 1,
+            test: None,
+            next_ns: u64::MAX,
+            nonce,
+            is_answered: false,
+            told: limit,
+        }
+    }
+
+    /// The largest datagram that may be sent there.
+    pub fn bytes(&self) -> usize {
+        self.passes
+    }
+
+    /// Whether the way takes less than what this broker sends, as far as was found.
+    pub fn is_narrow(&self) -> bool {
+        self.test.is_none() && self.is_answered && self.passes < self.limit
+    }
+
+    /// Whether many probes were sent, and none of them was answered.
+    pub fn is_unanswered(&self) -> bool {
+        !self.is_answered && self.test.is_some_and(|test| test.rounds >= QUICK_ROUNDS)
+    }
+
+    /// What probes carry.
+    pub fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    /// When [`PathSize::poll`] has something.
+    pub fn next_ns(&self) -> u64 {
+        self.next_ns
+    }
+
+    /// Another way, or the first one: what passes there is looked for. What passed on
+    /// the one before is used meanwhile.
+    pub fn begin(&mut self, now_ns: u64) {
+        self.fails = self.limit + 1;
+        match self.passes > BASE_BYTES {
+            true => self.start(now_ns, self.passes, BASE_BYTES),
+            false => self.search(now_ns),
+        }
+    }
+
+    /// This broker sends no more than so much from now on, or so much more.
+    pub fn set_limit(&mut self, now_ns: u64, limit: usize) {
+        if limit == self.limit {
+            return;
+        }
+        let is_begun = self.next_ns < u64::MAX || self.is_answered;
+        self.limit = limit;
+        self.passes = self.passes.min(limit);
+        self.fails = limit + 1;
+        self.told = limit;
+        if is_begun {
+            self.search(now_ns);
+        }
+    }
+
+    /// What should pass seems not to: it is put to the test, if it is not already.
+    pub fn doubt(&mut self, now_ns: u64) {
+        let is_tested = self.test.is_some_and(|test| test.bytes <= self.passes);
+        if self.passes > BASE_BYTES && !is_tested {
+            self.start(now_ns, self.passes, BASE_BYTES);
+        }
+    }
+
+    /// The sizes to probe now, the larger one first in every other round, so that
+    /// whoever answers so many a second and no more prefers neither.
+    pub fn poll(&mut self, now_ns: u64) -> [Option<usize>; 2] {
+        if now_ns < self.next_ns {
+            return [None; 2];
+        }
+        let Some(test) = &mut self.test else {
+            self.next_ns = now_ns + RAISE_NS;
+            return [Some((self.passes + STEP_BYTES).min(self.limit)), None];
+        };
+        let is_slow = !self.is_answered && test.rounds >= QUICK_ROUNDS;
+        self.next_ns = now_ns + if is_slow { SLOW_ROUND_NS } else { ROUND_NS };
+        let round = test.rounds;
+        test.rounds = test.rounds.saturating_add(1);
+        match (round, round.is_multiple_of(2)) {
+            // As a rule it is answered, and no more is needed.
+            (0, _) => [Some(test.bytes), None],
+            (_, true) => [Some(test.bytes), Some(test.reference_bytes)],
+            (_, false) => [Some(test.reference_bytes), Some(test.bytes)],
+        }
+    }
+
+    /// A probe of so many bytes has arrived there. What is to be told.
+    pub fn answered(&mut self, now_ns: u64, bytes: usize) -> Option<News> {
+        self.is_answered = true;
+        let bytes = bytes.min(self.limit);
+        let Some(test) = &mut self.test else {
+            if bytes > self.passes {
+                // The way has changed: it may take a lot more.
+                self.passes = bytes;
+                self.fails = self.limit + 1;
+                self.search(now_ns);
+            }
+            return self.news();
+        };
+        if bytes >= test.bytes {
+            self.passes = self.passes.max(bytes);
+            self.fails = self.fails.max(bytes + 1);
+            self.search(now_ns);
+        } else if bytes == test.reference_bytes {
+            test.proofs += 1;
+            if test.proofs >= PROOFS {
+                self.fails = test.bytes;
+                if test.bytes <= self.passes {
+                    self.passes = test.reference_bytes;
+                }
+                self.search(now_ns);
+            }
+        }
+        self.news()
+    }
+
+    /// Goes on with the next size, if there is one.
+    fn search(&mut self, now_ns: u64) {
+        let next = match self.fails > self.limit {
+            true => self.limit,
+            false => usize::midpoint(self.passes, self.fails),
+        };
+        if next > self.passes && (next == self.limit || self.fails - self.passes > STEP_BYTES) {
+            return self.start(now_ns, next, self.passes);
+        }
+        self.test = None;
+        self.next_ns = if self.passes < self.limit { now_ns + RAISE_NS } else { u64::MAX };
+    }
+
+    fn start(&mut self, now_ns: u64, bytes: usize, reference_bytes: usize) {
+        self.test = Some(Test { bytes, reference_bytes, rounds: 0, proofs: 0 });
+        self.next_ns = now_ns;
+    }
+
+    fn news(&mut self) -> Option<News> {
+        if self.test.is_some() || self.passes == self.told {
+            return None;
+        }
+        self.told = self.passes;
+        Some(match self.passes < self.limit {
+            true => News::Narrow(self.passes),
+            false => News::Whole,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
