@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::channel;
+#[cfg(target_os = "linux")]
 use std::time::{Duration, Instant};
 
 use netcluster_client::{Client, Error};
