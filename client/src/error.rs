@@ -56,7 +56,7 @@ pub enum Error {
     /// The connection ended and will not come back.
     Disconnected(DisconnectReason),
     /// The broker ended the connection, and why.
-    Kicked {
+    ClosedByBroker {
         /// What it is about.
         code: ErrorCode,
         /// The broker's words.
@@ -122,11 +122,11 @@ pub enum DisconnectReason {
     /// By [`Client::disconnect`](crate::Client::disconnect), or the last handle was dropped.
     Requested,
     /// The broker is shutting down and said goodbye.
-    BrokerClosed,
+    BrokerShutDown,
     /// The connection broke: the broker died or was killed.
     ConnectionLost(String),
     /// The broker ended it with an error.
-    Kicked {
+    ClosedByBroker {
         /// What it is about.
         code: ErrorCode,
         /// The broker's words.
@@ -140,11 +140,11 @@ impl fmt::Display for DisconnectReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DisconnectReason::Requested => formatter.write_str("disconnected as requested"),
-            DisconnectReason::BrokerClosed => formatter.write_str("the broker shut down"),
+            DisconnectReason::BrokerShutDown => formatter.write_str("the broker shut down"),
             DisconnectReason::ConnectionLost(reason) => {
                 write!(formatter, "the connection to the broker was lost: {reason}")
             }
-            DisconnectReason::Kicked { code, text } => {
+            DisconnectReason::ClosedByBroker { code, text } => {
                 let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
@@ -189,7 +189,7 @@ impl fmt::Display for Error {
             Error::Disconnected(reason) => {
                 write!(formatter, "{reason}; connect anew to go on")
             }
-            Error::Kicked { code, text } => {
+            Error::ClosedByBroker { code, text } => {
                 let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
@@ -283,8 +283,10 @@ impl Error {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Error::Version(_) | Error::Protocol(_) | Error::Thread(_) => false,
-            Error::Kicked { code, .. }
-            | Error::Disconnected(DisconnectReason::Kicked { code, .. }) => !is_final(*code),
+            Error::ClosedByBroker { code, .. }
+            | Error::Disconnected(DisconnectReason::ClosedByBroker { code, .. }) => {
+                !is_final(*code)
+            }
             _ => true,
         }
     }
@@ -297,7 +299,7 @@ impl Error {
             | Error::NoneAnswers { .. }
             | Error::Connect { .. }
             | Error::Timeout { .. } => true,
-            Error::Kicked { code, .. } => {
+            Error::ClosedByBroker { code, .. } => {
                 matches!(code, ErrorCode::Busy | ErrorCode::Shutdown | ErrorCode::HelloTimeout)
             }
             _ => false,
@@ -307,7 +309,7 @@ impl Error {
     /// How a connection that failed with this error ended.
     pub(crate) fn into_reason(self) -> DisconnectReason {
         match self {
-            Error::Kicked { code, text } => DisconnectReason::Kicked { code, text },
+            Error::ClosedByBroker { code, text } => DisconnectReason::ClosedByBroker { code, text },
             Error::Version(text) | Error::Protocol(text) => DisconnectReason::Protocol(text),
             Error::Disconnected(reason) => reason,
             other => DisconnectReason::ConnectionLost(other.to_string()),

@@ -18,7 +18,7 @@
 //! - Feature `serde`: `emit_json` and `json`.
 //!
 //! A listener is in force on its machine when `on` returns. To wait for the
-//! brokers of other machines too, see [`Builder::wait_for_cluster`] and
+//! brokers of other machines too, see [`ClientBuilder::wait_for_cluster`] and
 //! [`Client::wait_for_cluster`].
 //!
 //! Patterns may hold `*` (one token) and `**` (any number of tokens): `a.*`
@@ -41,7 +41,7 @@ pub use crate::core::{ListenerId, Reconnect, session};
 #[cfg(feature = "tokio")]
 pub use crate::tokio::{AsyncClient, AsyncSubscription};
 pub use blocking::{Client, Subscription};
-pub use builder::{Builder, QueuePolicy};
+pub use builder::{ClientBuilder, QueuePolicy};
 pub use error::{DisconnectReason, Error, RecvError};
 pub use lifecycle::Lifecycle;
 pub use loss::Lost;

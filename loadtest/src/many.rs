@@ -144,7 +144,7 @@ impl Connection {
                 SessionEvent::Ping { token } => {
                     self.session.outbound.pong(&mut self.outbound, token);
                 }
-                SessionEvent::Refused { text, .. } | SessionEvent::Kicked { text, .. } => {
+                SessionEvent::Refused { text, .. } | SessionEvent::ClosedByBroker { text, .. } => {
                     bail!("the broker refuses: {text}");
                 }
                 SessionEvent::Bye { .. } => bail!("the broker is shutting down"),

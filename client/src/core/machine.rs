@@ -280,7 +280,7 @@ impl<P: Port> Machine<P> {
             && !mem::take(&mut self.kicked)
             && let Some((code, text)) = &welcome.reason
         {
-            let error = Error::Kicked { code: *code, text: text.clone() };
+            let error = Error::ClosedByBroker { code: *code, text: text.clone() };
             self.tell(&Lifecycle::Error(error));
         }
     }
@@ -320,7 +320,7 @@ impl<P: Port> Machine<P> {
         self.undispatched = false;
         self.connecting = false;
         self.resuming = false;
-        self.kicked = matches!(reason, DisconnectReason::Kicked { .. });
+        self.kicked = matches!(reason, DisconnectReason::ClosedByBroker { .. });
         match fatal {
             Some(error) => self.end(error),
             None => {
@@ -332,7 +332,9 @@ impl<P: Port> Machine<P> {
 
     fn report(&mut self, reason: &DisconnectReason) {
         let error = match reason.clone() {
-            DisconnectReason::Kicked { code, text } => Some(Error::Kicked { code, text }),
+            DisconnectReason::ClosedByBroker { code, text } => {
+                Some(Error::ClosedByBroker { code, text })
+            }
             DisconnectReason::Protocol(text) => Some(Error::Protocol(text)),
             _ => None,
         };

@@ -48,7 +48,7 @@ pub enum SessionEvent<'a> {
         text: String,
     },
     /// The broker ends the connection.
-    Kicked {
+    ClosedByBroker {
         /// What it is about.
         code: ErrorCode,
         /// The broker's words.
@@ -191,7 +191,7 @@ impl Inbound {
                 }
                 if code.is_fatal() {
                     self.state = SessionState::Ended;
-                    return Ok(SessionEvent::Kicked { code, text });
+                    return Ok(SessionEvent::ClosedByBroker { code, text });
                 }
                 Ok(SessionEvent::Refused { request: number, code, text })
             }
