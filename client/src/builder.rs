@@ -13,6 +13,7 @@ use crate::lifecycle::{Lifecycle, LifecycleListener};
 
 /// What the broker does when this client's listeners do not keep up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QueuePolicy {
     /// Emitters that feed this client wait. Nothing is lost.
     #[default]
@@ -71,6 +72,7 @@ impl Options {
 
 /// Sets a client up; made by [`Client::builder`].
 #[derive(Default)]
+#[must_use = "it does nothing until it connects"]
 pub struct ClientBuilder {
     pub(crate) options: Options,
     pub(crate) lifecycle: Vec<LifecycleListener>,

@@ -13,6 +13,22 @@ use netcluster_wire::escape::Escaped;
 use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 
 /// Why a call failed, or what a client reports through its lifecycle events.
+///
+/// As text it is complete, for people. Programs look at [`Error::kind`], bindings pass on
+/// [`Error::code`]; what an error came of, such as the system's own, is its
+/// [`source`](std::error::Error::source).
+///
+/// ```
+/// use std::error::Error as _;
+///
+/// use netcluster_client::{Client, ErrorKind};
+///
+/// let error = Client::connect("/nowhere/broker.sock").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::BrokerNotRunning);
+/// assert_eq!(error.code(), "BROKER_NOT_RUNNING");
+/// let system = error.source().unwrap().downcast_ref::<std::io::Error>().unwrap();
+/// assert_eq!(system.kind(), std::io::ErrorKind::NotFound);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -109,14 +125,14 @@ pub enum Error {
         message: String,
     },
     /// A thread could not be started.
-    Thread(String),
+    Thread(Arc<io::Error>),
     /// Not the JSON that was expected.
-    #[cfg(feature = "serde")]
-    Json(String),
+    #[cfg(feature = "json")]
+    Json(Arc<serde_json::Error>),
 }
 
 /// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// By [`Client::disconnect`](crate::Client::disconnect), or the last handle was dropped.
@@ -124,7 +140,7 @@ pub enum DisconnectReason {
     /// The broker is shutting down and said goodbye.
     BrokerShutDown,
     /// The connection broke: the broker died or was killed.
-    ConnectionLost(String),
+    ConnectionLost(Arc<io::Error>),
     /// The broker ended it with an error.
     ClosedByBroker {
         /// What it is about.
@@ -231,13 +247,35 @@ impl fmt::Display for Error {
                 write!(formatter, "a listener panicked on event `{event}`: {message}")
             }
             Error::Thread(reason) => write!(formatter, "cannot start a thread: {reason}"),
-            #[cfg(feature = "serde")]
+            #[cfg(feature = "json")]
             Error::Json(reason) => write!(formatter, "JSON: {reason}"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::BrokerNotRunning { source, .. }
+            | Error::PermissionDenied { source, .. }
+            | Error::Connect { source, .. }
+            | Error::Disconnected(DisconnectReason::ConnectionLost(source))
+            | Error::Thread(source) => Some(&**source),
+            Error::Name(source) => Some(source),
+            Error::Pattern(source) => Some(source),
+            #[cfg(feature = "json")]
+            Error::Json(source) => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+impl DisconnectReason {
+    /// A connection that broke by this error.
+    pub(crate) fn lost(error: io::Error) -> DisconnectReason {
+        DisconnectReason::ConnectionLost(Arc::new(error))
+    }
+}
 
 impl From<NameError> for Error {
     fn from(error: NameError) -> Error {
@@ -312,7 +350,7 @@ impl Error {
             Error::ClosedByBroker { code, text } => DisconnectReason::ClosedByBroker { code, text },
             Error::Version(text) | Error::Protocol(text) => DisconnectReason::Protocol(text),
             Error::Disconnected(reason) => reason,
-            other => DisconnectReason::ConnectionLost(other.to_string()),
+            other => DisconnectReason::lost(io::Error::other(other)),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Client {
         let client = Client { handle: Arc::new(Handle { shared: Arc::clone(&shared) }) };
         let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let started = thread::Builder::new().name(name.to_owned()).spawn(run);
-            started.map(drop).map_err(|error| Error::Thread(error.to_string()))
+            started.map(drop).map_err(|error| Error::Thread(Arc::new(error)))
         };
         start("netcluster-flush", Box::new(move || shared.port.run_flusher()))?;
         start("netcluster-read", Box::new(move || driver.run()))?;
@@ -132,13 +132,13 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::emit`], or if it is not representable as JSON.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "json")]
     pub fn emit_json<T: serde::Serialize + ?Sized>(
         &self,
         event: &str,
         value: &T,
     ) -> Result<(), Error> {
-        let data = serde_json::to_vec(value).map_err(|error| Error::Json(error.to_string()))?;
+        let data = serde_json::to_vec(value).map_err(|error| Error::Json(Arc::new(error)))?;
         self.emit(event, data)
     }
 
@@ -265,7 +265,7 @@ impl Client {
     pub fn subscribe(&self, pattern: &str) -> Result<Subscription, Error> {
         let queue = self.shared().queue();
         let filled = Arc::clone(&queue);
-        let id = self.on(pattern, move |message| filled.push(message.to_owned()))?;
+        let id = self.on(pattern, move |message| filled.push(message.into_owned()))?;
         queue.hand_out();
         Ok(Subscription::new(self.clone(), id, queue))
     }

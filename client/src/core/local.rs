@@ -285,7 +285,7 @@ impl Core {
     pub(super) fn subscribe(&mut self, pattern: &str) -> Arc<Queue> {
         let queue = self.shared.queue();
         let filled = Arc::clone(&queue);
-        self.on(pattern, move |message| filled.push(message.to_owned())).unwrap();
+        self.on(pattern, move |message| filled.push(message.into_owned())).unwrap();
         queue.hand_out();
         queue
     }

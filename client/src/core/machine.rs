@@ -202,11 +202,10 @@ impl<P: Port> Machine<P> {
                 self.handle_failed(error, now);
             }
             Phase::Open => {
-                let reason = match error {
-                    None => "the broker is gone".to_owned(),
-                    Some(error) => error.to_string(),
-                };
-                self.lost_connection(DisconnectReason::ConnectionLost(reason), now);
+                let error = error.unwrap_or_else(|| {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "the broker is gone")
+                });
+                self.lost_connection(DisconnectReason::lost(error), now);
             }
             _ => {}
         }

@@ -85,6 +85,11 @@ impl AsyncClient {
         ClientBuilder::default().connect_default_async().await
     }
 
+    /// For more than the defaults: then [`ClientBuilder::connect_async`].
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
     async fn start(builder: ClientBuilder, paths: &[PathBuf]) -> Result<AsyncClient, Error> {
         let ClientBuilder { options, lifecycle } = builder;
         let paths: Vec<PathBuf> = paths.iter().map(|path| place(path)).collect();
@@ -123,13 +128,13 @@ impl AsyncClient {
     ///
     /// # Errors
     /// As [`AsyncClient::emit`], or if it is not representable as JSON.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "json")]
     pub async fn emit_json<T: serde::Serialize + ?Sized>(
         &self,
         event: &str,
         value: &T,
     ) -> Result<(), Error> {
-        let data = serde_json::to_vec(value).map_err(|error| Error::Json(error.to_string()))?;
+        let data = serde_json::to_vec(value).map_err(|error| Error::Json(Arc::new(error)))?;
         self.emit(event, data).await
     }
 
@@ -257,7 +262,7 @@ impl AsyncClient {
             queue.end();
             self.drained();
         });
-        let id = self.on(pattern, move |message| filled.push(message.to_owned())).await?;
+        let id = self.on(pattern, move |message| filled.push(message.into_owned())).await?;
         subscribing.cancel();
         queue.hand_out();
         Ok(AsyncSubscription::new(self.clone(), id, queue))

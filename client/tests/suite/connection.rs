@@ -181,7 +181,7 @@ pub fn a_lost_connection_comes_back_subscribed_before_anything_is_emitted<B: Bus
     let (sender, receiver) = channel();
     for pattern in ["b.*", "a"] {
         let sender = sender.clone();
-        client.on(pattern, move |message| sender.send(message.to_owned()).unwrap()).unwrap();
+        client.on(pattern, move |message| sender.send(message.into_owned()).unwrap()).unwrap();
     }
     client.emit("x", "1").unwrap();
     client.ping().unwrap();

@@ -12,6 +12,7 @@ use crate::error::Error;
 
 /// Where the conversation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SessionState {
     /// Hello was sent.
     Greeting,
@@ -23,6 +24,7 @@ pub enum SessionState {
 
 /// What the broker said.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum SessionEvent<'a> {
     /// An event of somebody.
     Event(Frame<'a>),
