@@ -106,14 +106,14 @@ impl From<Error> for Failure {
             | Error::Connect { .. }
             | Error::NotConnected
             | Error::Disconnected(_)
-            | Error::Kicked { .. }
+            | Error::ClosedByBroker { .. }
             | Error::Version(_)
             | Error::Protocol(_)
             | Error::Timeout { .. } => Code::NoBroker,
             _ => Code::Failure,
         };
         let passing = matches!(error, Error::NotConnected);
-        if let Error::BrokerNotRunning { path } = &error
+        if let Error::BrokerNotRunning { path, .. } = &error
             && is_something_else(path)
         {
             return Failure::usage(format_args!(
