@@ -38,8 +38,10 @@ mod control;
 pub mod crypto;
 pub mod event;
 mod interest;
+mod local_broker;
 pub mod membership;
 pub mod options;
+mod output;
 pub mod peer_id;
 pub mod receive;
 mod report;
@@ -47,6 +49,7 @@ pub mod send;
 pub mod status;
 pub mod stream;
 mod timeout;
+mod timer;
 pub mod transmit;
 pub mod warnings;
 
@@ -54,7 +57,6 @@ pub mod warnings;
 mod tests;
 
 use core::net::{IpAddr, SocketAddr};
-use std::collections::{BTreeMap, VecDeque};
 
 use netcluster_platform::Slice;
 
@@ -67,81 +69,36 @@ pub use crate::stream::{Position, StreamId};
 pub use crate::transmit::{To, Transmit};
 
 use crate::channel::{LinkChannel, channel_hash};
-use crate::config::Settings;
 use crate::control::control_sender::ControlSender;
-use crate::interest::joining::OwnInterest;
-use crate::interest::local_channels::{Change, LocalChannels};
-use crate::membership::announce::Announce;
-use crate::membership::departed::DepartedSessions;
-use crate::membership::discovery::Discovery;
-use crate::membership::handshake::Handshakes;
-use crate::membership::hello_rate::HelloRate;
-use crate::membership::leave::LeaveState;
-use crate::membership::neighbours::Neighbours;
+use crate::interest::LocalInterest;
+use crate::interest::local_channels::Change;
+use crate::local_broker::LocalBroker;
+use crate::membership::Membership;
 use crate::membership::peers::Peers;
-use crate::membership::unlinked::AllUnlinked;
-use crate::membership::unreachable_peers::UnreachablePeers;
-use crate::peer_id::session_tag;
-use crate::receive::fair_share::FairShare;
-use crate::receive::ingress::{IngressConfig, ReassemblyBudget};
-use crate::receive::receive_window::{ReceiveWindow, ReceiveWindowConfig};
-use crate::send::egress::EgressConfig;
-use crate::send::outbound_stream::OutboundStream;
+use crate::output::Output;
+use crate::receive::inbound_streams::InboundStreams;
+use crate::send::outbound_streams::OutboundStreams;
 use crate::send::scheduler::Scheduler;
 use crate::status::LinkCounters;
-use crate::warnings::Warnings;
+use crate::timer::Timer;
 
 /// How far ahead of a hole datagrams are kept until it is filled.
 pub const REORDER_DATAGRAMS: usize = 4096;
 
-/// One broker's end of the link. See the module.
+/// One broker's end of the link: what its parts share, and what they do together. See
+/// the module.
 pub struct Link {
-    config: LinkConfig,
-    settings: Settings,
-    session: Session,
-    tag: u64,
-    entropy: Box<dyn Entropy + Send>,
-
-    control: ControlSender,
-    announce: Announce,
-    discovery: Discovery,
-    hello_rate: HelloRate,
-    handshakes: Handshakes,
-    departed: DepartedSessions,
+    local: LocalBroker,
+    membership: Membership,
     peers: Peers,
-    neighbours: Neighbours,
-    unreachable: UnreachablePeers,
-    unlinked: AllUnlinked,
-    leave: LeaveState,
-
-    channels: LocalChannels,
-    interest: OwnInterest,
-    own: Vec<OutboundStream>,
-    own_at: BTreeMap<StreamId, usize>,
-    egress_config: EgressConfig,
-    /// The largest datagram that the interface takes, of those that are wanted.
-    interface_bytes: usize,
-    /// The largest that is sent, if the way takes it.
-    datagram_bytes: usize,
-    ingress_config: IngressConfig,
-    window: ReceiveWindow,
-    fair_share: FairShare,
+    interest: LocalInterest,
+    outbound: OutboundStreams,
     scheduler: Scheduler,
-
-    /// Whose data was just received, and has not been looked through.
-    touched: Option<(usize, StreamId)>,
-    /// Some peer is owed a status.
-    owes_status: bool,
-    /// Some peer has an address of this machine.
-    is_looped: bool,
-    events: VecDeque<LinkEvent>,
+    inbound: InboundStreams,
+    control: ControlSender,
+    output: Output,
     counters: LinkCounters,
-    warnings: Warnings,
-    started_ns: u64,
-    /// When anything was called last.
-    seen_ns: u64,
-    /// Not later than the first deadline.
-    next_ns: u64,
+    timer: Timer,
     /// For bodies that are opened.
     scratch: Vec<u8>,
 }
@@ -162,64 +119,21 @@ impl Link {
         assert!(config.node != 0, "node 0 is nobody");
         let mut seed = [0; 16];
         entropy.fill(&mut seed);
-        let mut hello_rate = HelloRate::new(session_tag(&seed));
-        config.peers.iter().for_each(|peer| hello_rate.know(peer.ip()));
-        let egress_config = EgressConfig {
-            datagram_bytes: config.datagram_bytes,
-            history_bytes: config.history_bytes,
-            session,
-            keys: config.keys.clone(),
-        };
-        let ingress_config = IngressConfig {
-            max_payload_bytes: config.max_payload_bytes,
-            reassembly: ReassemblyBudget::new(config.reassembly_bytes),
-            reorder_datagrams: REORDER_DATAGRAMS,
-        };
-        let window = ReceiveWindow::new(&ReceiveWindowConfig {
-            granted_bytes: config.receive_buffer_bytes,
-            datagram_bytes: config.datagram_bytes,
-            reorder_datagrams: REORDER_DATAGRAMS,
-        });
-        let mut events = VecDeque::new();
-        events.push_back(LinkEvent::JoinGroup(config.control_address().ip()));
+        let mut output = Output::default();
+        output.push(LinkEvent::JoinGroup(config.control_address().ip()));
         Link {
-            settings: Settings::new(&config),
-            session,
-            tag: session_tag(&session),
-            entropy,
-            control: ControlSender::new(&config.keys, &session),
-            announce: Announce::new(now_ns),
-            discovery: Discovery::new(now_ns, config.discovery.as_nanos() as u64),
-            hello_rate,
-            handshakes: Handshakes::default(),
-            departed: DepartedSessions::default(),
+            membership: Membership::new(now_ns, &config, &seed),
             peers: Peers::default(),
-            neighbours: Neighbours::new(now_ns),
-            unreachable: UnreachablePeers::new(now_ns, &config.peers),
-            unlinked: AllUnlinked::default(),
-            leave: LeaveState::default(),
-            channels: LocalChannels::new(),
-            interest: OwnInterest::default(),
-            own: Vec::new(),
-            own_at: BTreeMap::new(),
-            egress_config,
-            interface_bytes: config.datagram_bytes,
-            datagram_bytes: config.datagram_bytes,
-            ingress_config,
-            window,
+            interest: LocalInterest::new(),
+            outbound: OutboundStreams::new(&config, session),
             scheduler: Scheduler::new(now_ns, config.rate),
-            touched: None,
-            fair_share: FairShare::default(),
-            owes_status: false,
-            is_looped: false,
-            events,
+            inbound: InboundStreams::new(&config),
+            control: ControlSender::new(&config.keys, &session),
+            output,
             counters: LinkCounters::default(),
-            warnings: Warnings::default(),
-            started_ns: now_ns,
-            seen_ns: now_ns,
-            next_ns: now_ns,
+            timer: Timer::new(now_ns),
             scratch: Vec::new(),
-            config,
+            local: LocalBroker::new(now_ns, config, session, entropy),
         }
     }
 
@@ -227,26 +141,26 @@ impl Link {
     /// hash.
     pub fn open_channel(&mut self, now_ns: u64, name: &str) -> u64 {
         let hash = channel_hash(name);
-        if self.channels.get(hash).is_none() {
-            let stream = self.settings.stream_of(name);
-            let own = self.outbound_stream(now_ns, stream);
-            self.channels.insert(LinkChannel { name: name.into(), hash, stream }, own);
+        if self.interest.channels.get(hash).is_none() {
+            let stream = self.local.settings.stream_of(name);
+            let own = self.outbound.open(now_ns, stream, &self.peers);
+            self.interest.channels.insert(LinkChannel { name: name.into(), hash, stream }, own);
         }
         hash
     }
 
     /// Forgets a channel that nobody here uses any more.
     pub fn close_channel(&mut self, now_ns: u64, channel: u64) {
-        let change = self.channels.remove(channel);
+        let change = self.interest.channels.remove(channel);
         self.interest_changed(now_ns, change);
     }
 
     /// Whether anybody here listens to a channel. Returns the version of the
     /// interest that says so, for [`Link::joined`].
     pub fn set_interest(&mut self, now_ns: u64, channel: u64, is_wanted: bool) -> u64 {
-        let change = self.channels.set_wanted(now_ns, channel, is_wanted);
+        let change = self.interest.channels.set_wanted(now_ns, channel, is_wanted);
         self.interest_changed(now_ns, change);
-        self.interest.version()
+        self.interest.own.version()
     }
 
     /// Takes whole event frames of one channel, in one piece or one frame in
@@ -254,9 +168,9 @@ impl Link {
     /// has no room: its emitters must pause until [`Link::is_blocked`] says no.
     #[inline]
     pub fn emit(&mut self, channel: u64, pieces: &[Slice], frames: usize) -> Option<StreamId> {
-        let local = self.channels.get(channel)?;
-        let own = &mut self.own[local.own];
-        if own.flow.is_wanted() || (self.discovery.is_keeping() && !own.has_spilt) {
+        let local = self.interest.channels.get(channel)?;
+        let own = &mut self.outbound.streams[local.own];
+        if own.flow.is_wanted() || (self.membership.discovery.is_keeping() && !own.has_spilt) {
             own.egress.emit(&local.channel, pieces, frames);
         } else {
             own.egress.skip(frames);
@@ -269,8 +183,8 @@ impl Link {
     /// hold emitters up: it is given up.
     #[cold]
     fn blocked(&mut self, at: usize) -> Option<StreamId> {
-        let own = &mut self.own[at];
-        if self.discovery.is_over() && !own.flow.is_wanted() {
+        let own = &mut self.outbound.streams[at];
+        if self.membership.discovery.is_over() && !own.flow.is_wanted() {
             own.spill();
         }
         own.egress.is_blocked().then_some(own.id)
@@ -279,12 +193,12 @@ impl Link {
     /// Whether events wait for room in an outbound stream. It comes after some
     /// `handle_*` and sending.
     pub fn is_blocked(&self, stream: StreamId) -> bool {
-        self.own_at.get(&stream).is_some_and(|&at| self.own[at].egress.is_blocked())
+        self.outbound.get(stream).is_some_and(|own| own.egress.is_blocked())
     }
 
     /// Whether peers may still be found that were there before this broker.
     pub fn is_discovering(&self) -> bool {
-        !self.discovery.is_over()
+        !self.membership.discovery.is_over()
     }
 
     /// The name of a peer.
@@ -299,7 +213,7 @@ impl Link {
 
     /// The channels whose listeners a hole in a stream concerns.
     pub fn channels_in(&self, stream: StreamId) -> impl Iterator<Item = u64> + '_ {
-        self.channels.wanted_in(stream)
+        self.interest.channels.wanted_in(stream)
     }
 
     /// Holds a pressured stream of a peer, since a listener's queue is full; or
@@ -315,7 +229,7 @@ impl Link {
         }
         // The sender learns at once why nothing moves, or that it does again.
         peer.owes_status = true;
-        self.owes_status = true;
+        self.inbound.owes_status = true;
         self.look_through(now_ns, slot, stream);
         self.pay_statuses(now_ns);
     }
@@ -323,77 +237,52 @@ impl Link {
     /// Brokers to be greeted by unicast, from now on; besides, so many whose
     /// addresses are not known yet.
     pub fn set_unicast_peers(&mut self, now_ns: u64, peers: Vec<SocketAddr>, unresolved: usize) {
-        self.unreachable.set(now_ns, &peers);
-        peers.iter().for_each(|peer| self.hello_rate.know(peer.ip()));
-        self.config.peers = peers;
-        self.config.unresolved = unresolved;
+        self.membership.unreachable.set(now_ns, &peers);
+        peers.iter().for_each(|peer| self.membership.hello_rate.know(peer.ip()));
+        self.local.config.peers = peers;
+        self.local.config.unresolved = unresolved;
         self.hurry(now_ns);
     }
 
     /// Says hello to all, as after the start: the network is not what it was.
     pub fn hurry(&mut self, now_ns: u64) {
-        self.announce.restart(now_ns);
-        self.due(self.announce.next_ns());
+        self.membership.announce.restart(now_ns);
+        self.timer.due(self.membership.announce.next_ns());
     }
 
     /// All addresses that this machine has now.
     pub fn set_local_addresses(&mut self, addresses: &[IpAddr]) {
-        if self.config.local_addresses != addresses {
-            self.config.local_addresses = addresses.to_vec();
-            self.neighbours_changed();
+        if self.local.config.local_addresses != addresses {
+            self.local.config.local_addresses = addresses.to_vec();
+            self.peers.note_addresses(&self.local.config);
         }
     }
 
     /// What happened since the last call.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
-        self.events.pop_front()
+        self.output.events.pop_front()
     }
 
     /// When to call [`Link::handle_timeout`], at the latest; perhaps earlier than
     /// necessary. `None`: never.
     pub fn poll_timeout(&self) -> Option<u64> {
-        (self.next_ns < u64::MAX).then_some(self.next_ns)
-    }
-
-    /// Something is to be done at this time.
-    #[inline]
-    fn due(&mut self, at_ns: u64) {
-        self.next_ns = self.next_ns.min(at_ns);
-    }
-
-    /// The place of an outbound stream, which is made if there is none.
-    fn outbound_stream(&mut self, now_ns: u64, id: StreamId) -> usize {
-        if let Some(&at) = self.own_at.get(&id) {
-            return at;
-        }
-        let stall_ns = self.config.stall_timeout.as_nanos() as u64;
-        let mut own = OutboundStream::new(id, &self.egress_config, stall_ns);
-        // Peers were told that they are owed everything from its beginning on.
-        for peer in self.peers.iter() {
-            if let Some(position) = peer.joined(id) {
-                own.flow.join(now_ns, peer.id, position.number, peer.path());
-            }
-        }
-        if own.flow.is_wanted() {
-            own.receivers_changed();
-        }
-        let at = self.own.len();
-        self.own.push(own);
-        self.own_at.insert(id, at);
-        self.fit_stream(at);
-        at
+        Some(self.timer.next_ns()).filter(|next_ns| *next_ns < u64::MAX)
     }
 
     fn interest_changed(&mut self, now_ns: u64, change: Change) {
         let event = match change {
             Change::None => return,
-            Change::Joins(group) => LinkEvent::JoinGroup(self.config.group_address(group).ip()),
-            Change::Leaves(group) => LinkEvent::LeaveGroup(self.config.group_address(group).ip()),
+            Change::Joins(group) => {
+                LinkEvent::JoinGroup(self.local.config.group_address(group).ip())
+            }
+            Change::Leaves(group) => {
+                LinkEvent::LeaveGroup(self.local.config.group_address(group).ip())
+            }
         };
-        if self.config.groups > 1 {
-            self.events.push_back(event);
+        if self.local.config.groups > 1 {
+            self.output.push(event);
         }
-        self.interest.changed();
+        self.interest.own.changed();
         self.tell_all(now_ns);
     }
 }

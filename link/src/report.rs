@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Link;
+use crate::membership::neighbours::missing_pairs;
 use crate::membership::peer::Peer;
 use crate::membership::unlinked::Unlinked;
 use crate::receive::inbound_stream::InboundStream;
@@ -24,27 +25,28 @@ impl Link {
     pub fn counters(&self) -> LinkCounters {
         let mut counters = self.counters;
         counters.control_dropped = self.control.queue.dropped;
-        counters.handshakes_evicted = self.handshakes.evicted;
-        counters.handshakes_expired = self.handshakes.expired;
-        counters.warnings_suppressed = self.warnings.suppressed;
+        counters.handshakes_evicted = self.membership.handshakes.evicted;
+        counters.handshakes_expired = self.membership.handshakes.expired;
+        counters.warnings_suppressed = self.output.warnings.suppressed;
         counters
     }
 
     /// All that is worth knowing.
     pub fn status(&self, now_ns: u64) -> LinkStatus {
-        let streams = self.own.iter().filter(|own| own.egress.next().number > 0);
-        let (missing_pairs, missing_pairs_total) = self.missing_pairs(now_ns);
-        let unanswered = self.unreachable.addresses(now_ns, &self.config, &self.peers);
+        let streams = self.outbound.streams.iter().filter(|own| own.egress.next().number > 0);
+        let (missing_pairs, missing_pairs_total) = missing_pairs(now_ns, &self.peers, &self.local);
+        let unanswered =
+            self.membership.unreachable.addresses(now_ns, &self.local.config, &self.peers);
         LinkStatus {
-            cluster: self.config.cluster.clone(),
-            session: hexadecimal(&self.session),
-            group: self.config.control_address().to_string(),
-            groups: self.settings.groups,
-            datagram_bytes: self.datagram_bytes,
-            is_sealed: !self.config.keys.is_open(),
-            is_looped: self.is_looped,
-            is_discovering: !self.discovery.is_over(),
-            handshakes: self.handshakes.len(),
+            cluster: self.local.config.cluster.clone(),
+            session: hexadecimal(&self.local.session),
+            group: self.local.config.control_address().to_string(),
+            groups: self.local.settings.groups,
+            datagram_bytes: self.local.datagram_bytes,
+            is_sealed: !self.local.config.keys.is_open(),
+            is_looped: self.peers.is_looped,
+            is_discovering: !self.membership.discovery.is_over(),
+            handshakes: self.membership.handshakes.len(),
             rate: self.scheduler.congestion.rate(),
             counters: self.counters(),
             streams: streams
@@ -65,13 +67,13 @@ impl Link {
             missing_pairs,
             missing_pairs_total,
             unanswered_peers: unanswered.map(|address| address.to_string()).collect(),
-            unlinked: self.unlinked.heard(now_ns).map(unlinked_status).collect(),
+            unlinked: self.membership.unlinked.heard(now_ns).map(unlinked_status).collect(),
         }
     }
 
     fn channels_by_stream(&self) -> Vec<StreamChannels> {
         let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
-        for channel in self.channels.channels() {
+        for channel in self.interest.channels.channels() {
             streams.entry(channel.stream).or_default().push(&channel.name);
         }
         let of = |(stream, mut names): (StreamId, Vec<&str>)| {
@@ -88,7 +90,7 @@ impl Link {
     }
 
     fn peer_status(&self, now_ns: u64, peer: &Peer) -> PeerStatus {
-        let receivers = self.own.iter().filter_map(|own| own.flow.receiver(peer.id));
+        let receivers = self.outbound.streams.iter().filter_map(|own| own.flow.receiver(peer.id));
         let since_ms = |at_ns: u64| now_ns.saturating_sub(at_ns) / MS_NS;
         let path = match peer.path() {
             Path::Multicast => "multicast",
@@ -101,9 +103,9 @@ impl Link {
             session: hexadecimal(&peer.session),
             path: path.to_owned(),
             is_multicast_heard: peer.is_multicast_heard(now_ns),
-            deaf_groups: (0..self.config.groups)
+            deaf_groups: (0..self.local.config.groups)
                 .filter(|group| peer.deaf_groups & (1 << group) != 0)
-                .map(|group| self.config.group_address(group).ip().to_string())
+                .map(|group| self.local.config.group_address(group).ip().to_string())
                 .collect(),
             datagram_bytes: usize::from(peer.identity.datagram_bytes),
             path_bytes: peer.path_mtu.bytes(),

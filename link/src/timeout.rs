@@ -1,12 +1,12 @@
 //! What time brings: only what is due is done.
 
-use netcluster_wire::link::limits::{MAX_ENTRIES, MAX_NAK_RANGES, SHARE_UNIT_BYTES_PER_S};
-use netcluster_wire::link::{Beat, ControlKind, Heartbeat, Nak, Range, Report, Status};
+use netcluster_wire::link::limits::MAX_NAK_RANGES;
+use netcluster_wire::link::{ControlKind, Nak, Range};
 
 use crate::Link;
 use crate::event::LinkEvent;
 use crate::membership::announce::HELLO_INTERVAL_NS;
-use crate::membership::peer::{PING_AFTER_NS, Peer};
+use crate::membership::peer::PING_AFTER_NS;
 use crate::send::flow_control::FlowEvent;
 
 /// See [`Link::note_pause`].
@@ -16,7 +16,7 @@ impl Link {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now_ns: u64) {
         self.note_pause(now_ns);
-        if now_ns < self.next_ns {
+        if !self.timer.is_due(now_ns) {
             return;
         }
         self.run_announce(now_ns);
@@ -27,20 +27,24 @@ impl Link {
                 self.run_peer(now_ns, slot);
             }
         }
-        self.run_neighbours(now_ns);
+        if self.membership.neighbours.is_due(now_ns) && !self.membership.leave.is_leaving() {
+            let (peers, local) = (&self.peers, &self.local);
+            let (control, output) = (&mut self.control, &mut self.output);
+            self.membership.neighbours.run(now_ns, peers, local, control, output);
+        }
         self.run_discovery(now_ns);
         self.run_flows(now_ns);
         self.run_heartbeats(now_ns);
         self.run_leave(now_ns);
         self.pay_statuses(now_ns);
-        self.next_ns = self.earliest(now_ns);
+        self.timer.restart(self.earliest(now_ns));
     }
 
     /// Something is said every second: after a longer time without a call this
     /// machine slept, or this broker was stopped, and no peer is to blame for the
     /// silence. They get their time to be heard again.
-    pub(super) fn note_pause(&mut self, now_ns: u64) {
-        let before_ns = std::mem::replace(&mut self.seen_ns, now_ns);
+    pub(crate) fn note_pause(&mut self, now_ns: u64) {
+        let before_ns = self.timer.seen(now_ns);
         if now_ns < before_ns + PAUSE_NS {
             return;
         }
@@ -56,42 +60,42 @@ impl Link {
     /// The first deadline. What congestion control holds back is not among them: sending
     /// adds that.
     fn earliest(&self, now_ns: u64) -> u64 {
-        let announce_ns = self.announce.next_ns().min(self.neighbours.next_ns());
+        let announce_ns =
+            self.membership.announce.next_ns().min(self.membership.neighbours.next_ns());
         let peers = self.peers.iter().map(|peer| peer.next_ns());
-        let flows = self.own.iter().map(|own| own.flow.next_deadline_ns().unwrap_or(u64::MAX));
-        let beats = self.own.iter().map(|own| own.heartbeat.next_ns);
-        let first = peers.chain(flows).chain(beats).min().unwrap_or(u64::MAX);
-        let handshakes_ns = self.handshakes.next_ns();
-        let discovery_ns = self.discovery.next_ns(self.is_somebody_near());
+        let first = peers.min().unwrap_or(u64::MAX).min(self.outbound.next_ns());
+        let handshakes_ns = self.membership.handshakes.next_ns();
+        let discovery_ns = self.membership.discovery.next_ns(self.is_somebody_near());
         let next_ns = first.min(announce_ns).min(handshakes_ns).min(discovery_ns);
         // Whatever was just done and is due again at once would be a loop.
-        next_ns.min(self.leave.next_ns()).max(now_ns + 1)
+        next_ns.min(self.membership.leave.next_ns()).max(now_ns + 1)
     }
 
     /// Whether somebody is nearly found: challenged, or a peer that has not told
     /// what it wants.
     fn is_somebody_near(&self) -> bool {
-        self.handshakes.is_busy() || self.peers.iter().any(|peer| peer.wants.version == 0)
+        self.membership.handshakes.is_busy()
+            || self.peers.iter().any(|peer| peer.wants.version == 0)
     }
 
     fn run_discovery(&mut self, now_ns: u64) {
-        if self.discovery.poll(now_ns, self.is_somebody_near()) {
-            self.forget_unwanted();
+        if self.membership.discovery.poll(now_ns, self.is_somebody_near()) {
+            self.outbound.forget_unwanted(&self.membership.discovery, &mut self.scheduler);
             self.report_joined();
         }
-        let is_complete = self.config.unresolved == 0
-            && self.unreachable.is_nobody_missing(&self.config, &self.peers);
-        if self.discovery.poll_keeping(now_ns, is_complete) {
-            self.forget_unwanted();
+        let is_complete = self.local.config.unresolved == 0
+            && self.membership.unreachable.is_nobody_missing(&self.local.config, &self.peers);
+        if self.membership.discovery.poll_keeping(now_ns, is_complete) {
+            self.outbound.forget_unwanted(&self.membership.discovery, &mut self.scheduler);
         }
     }
 
     /// Judges who is waited for.
     fn run_flows(&mut self, now_ns: u64) {
         let is_floored = self.scheduler.congestion.is_floored(now_ns);
-        for at in 0..self.own.len() {
+        for at in 0..self.outbound.streams.len() {
             loop {
-                let own = &mut self.own[at];
+                let own = &mut self.outbound.streams[at];
                 let next = own.egress.next().number;
                 let Some(event) = own.flow.poll(now_ns, next, is_floored) else { break };
                 own.receivers_changed();
@@ -103,10 +107,10 @@ impl Link {
                     FlowEvent::Demoted(id, reason) => {
                         self.counters.demoted += 1;
                         self.scheduler.congestion.forget(now_ns, id);
-                        self.events.push_back(LinkEvent::Demoted { peer: id, stream, reason });
+                        self.output.push(LinkEvent::Demoted { peer: id, stream, reason });
                     }
                     FlowEvent::Restored(id) => {
-                        self.events.push_back(LinkEvent::Restored { peer: id, stream });
+                        self.output.push(LinkEvent::Restored { peer: id, stream });
                     }
                 }
             }
@@ -115,7 +119,7 @@ impl Link {
 
     fn run_heartbeats(&mut self, now_ns: u64) {
         let mut due = Vec::new();
-        for (at, own) in self.own.iter_mut().enumerate() {
+        for (at, own) in self.outbound.streams.iter_mut().enumerate() {
             if own.heartbeat.next_ns <= now_ns {
                 let is_confirmed = own.is_confirmed();
                 due.push((at, own.heartbeat.sent(now_ns, is_confirmed)));
@@ -124,79 +128,8 @@ impl Link {
         self.send_heartbeats(now_ns, &due);
     }
 
-    /// Says how far outbound streams are; and whether receivers are to answer.
-    pub(super) fn send_heartbeats(&mut self, now_ns: u64, streams: &[(usize, bool)]) {
-        if streams.is_empty() || self.peers.len() == 0 {
-            return;
-        }
-        let to = self.everybody();
-        let own = &self.own;
-        let beats: Vec<Beat> = streams
-            .iter()
-            .map(|&(at, poll)| {
-                let next = own[at].egress.next();
-                Beat {
-                    stream: own[at].id.0,
-                    poll,
-                    next: next.number,
-                    tail: own[at].egress.tail(),
-                    ordinal: next.ordinal,
-                }
-            })
-            .collect();
-        for chunk in beats.chunks(MAX_ENTRIES) {
-            // 0 would say that there was none.
-            let time_ns = now_ns.max(1);
-            self.control.send(ControlKind::Heartbeat, &to, |out| {
-                Heartbeat::encode(time_ns, chunk, out);
-            });
-        }
-    }
-
-    /// Sends the statuses that peers are owed.
-    pub(super) fn pay_statuses(&mut self, now_ns: u64) {
-        if !std::mem::take(&mut self.owes_status) {
-            return;
-        }
-        if self.fair_share.is_due(now_ns) {
-            self.fair_share.count(now_ns, self.peers.iter().map(Peer::brought));
-        }
-        let senders = self.window.senders(now_ns);
-        for index in 0..self.peers.len() {
-            let Some(slot) = self.peers.slot_at(index) else { continue };
-            let Some(peer) = self.peers.at_mut(slot) else { continue };
-            if !std::mem::take(&mut peer.owes_status) {
-                continue;
-            }
-            let shares = self.window.shares(&senders, peer.id);
-            let mut reports: Vec<Report> = Vec::with_capacity(peer.inbound.len());
-            for inbound in &peer.inbound {
-                let position = inbound.ingress.position();
-                reports.push(Report {
-                    stream: inbound.stream.0,
-                    held: inbound.is_held,
-                    missing: inbound.ingress.missing(),
-                    position,
-                    limit: self.window.grant(&shares, inbound.stream, position),
-                    seen_lost: inbound.ingress.seen_lost(),
-                });
-            }
-            let (echo_ns, came_ns) = peer.echo.unwrap_or((0, now_ns));
-            let held_ns = u32::try_from(now_ns.saturating_sub(came_ns));
-            // An echo too old to say how old it is, is none.
-            let (echo_ns, held_ns) = held_ns.map_or((0, 0), |held_ns| (echo_ns, held_ns));
-            let share = self.fair_share.of(peer.id) / SHARE_UNIT_BYTES_PER_S;
-            let share = u32::try_from(share).unwrap_or(u32::MAX);
-            for chunk in reports.chunks(MAX_ENTRIES) {
-                self.control.send_to(ControlKind::Status, peer.address, |out| {
-                    Status::encode(&peer.session, echo_ns, held_ns, share, chunk, out);
-                });
-            }
-        }
-    }
-
     /// Asks a peer for all that is missing of its streams.
-    pub(super) fn send_naks(&mut self, now_ns: u64, slot: usize) {
+    pub(crate) fn send_naks(&mut self, now_ns: u64, slot: usize) {
         let count = self.peers.at(slot).map_or(0, |peer| peer.inbound.len());
         for at in 0..count {
             self.send_nak(now_ns, slot, at);
@@ -204,7 +137,7 @@ impl Link {
     }
 
     /// Asks a peer for what is missing of one of its streams.
-    pub(super) fn send_nak(&mut self, now_ns: u64, slot: usize, at: usize) {
+    pub(crate) fn send_nak(&mut self, now_ns: u64, slot: usize, at: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let inbound = &mut peer.inbound[at];
         if inbound.next_nak_ns() > now_ns {
@@ -239,5 +172,15 @@ impl Link {
         if is_deaf {
             self.group_unheard(now_ns, slot, stream.group());
         }
+    }
+
+    fn send_heartbeats(&mut self, now_ns: u64, streams: &[(usize, bool)]) {
+        let (peers, config) = (&self.peers, &self.local.config);
+        self.outbound.send_heartbeats(now_ns, streams, peers, config, &mut self.control);
+    }
+
+    /// Sends the statuses that peers are owed.
+    pub(crate) fn pay_statuses(&mut self, now_ns: u64) {
+        self.inbound.pay_statuses(now_ns, &mut self.peers, &mut self.control);
     }
 }

@@ -42,14 +42,14 @@ pub struct Transmit<'a> {
 }
 
 /// One sealed control datagram, for one or several receivers.
-pub(super) struct ControlDatagram {
+pub(crate) struct ControlDatagram {
     pub bytes: Vec<u8>,
     pub to: Vec<To>,
 }
 
 /// Control datagrams in the order they are to be sent in.
 #[derive(Default)]
-pub(super) struct ControlQueue {
+pub(crate) struct ControlQueue {
     queue: VecDeque<ControlDatagram>,
     spare: Vec<ControlDatagram>,
     /// Dropped since the queue was full.

@@ -38,7 +38,7 @@ pub enum Kind {
 }
 
 #[derive(Default)]
-pub(super) struct Warnings {
+pub(crate) struct Warnings {
     told: Vec<(Kind, IpAddr, u64)>,
     /// Not told, since the same had just been.
     pub suppressed: u64,

@@ -31,7 +31,7 @@ impl Link {
         (body, tag): (&[u8], &[u8]),
         from: From,
     ) {
-        if header.session == self.session {
+        if header.session == self.local.session {
             self.counters.drops.own += 1;
             return;
         }
@@ -78,7 +78,7 @@ impl Link {
                 Ok(control) => self.on_peer(now_ns, slot, &control, bytes, from),
                 Err(error) => self.malformed(error),
             }
-        } else if let Some(pending) = self.handshakes.find(&header.session) {
+        } else if let Some(pending) = self.membership.handshakes.find(&header.session) {
             if !matches!(kind, ControlKind::Hello | ControlKind::Challenge | ControlKind::Answer) {
                 self.counters.drops.unknown_session += 1;
                 return;
@@ -99,17 +99,20 @@ impl Link {
             }
         } else if !matches!(kind, ControlKind::Hello | ControlKind::Probe) {
             self.counters.drops.unknown_session += 1;
-        } else if !self.config.keys.knows(key_id) {
+        } else if !self.local.config.keys.knows(key_id) {
             // Told without looking closer: it costs nothing.
             self.not_opened(now_ns, Unsealed::WrongKey(key_id), kind, from.0);
         } else if !self.may_look(now_ns, from.0.ip()) {
             self.counters.drops.hello_rate += 1;
         } else {
-            let mut opener = self.departed.opener(&self.config.keys, &header.session);
+            let mut opener =
+                self.membership.departed.opener(&self.local.config.keys, &header.session);
             if let Err(error) = opener.open(key_id, counter, header.bytes(), body, tag) {
                 return self.not_opened(now_ns, error, kind, from.0);
             }
-            if !self.config.keys.is_open() && !self.hello_rate.allow(now_ns, from.0.ip()) {
+            if !self.local.config.keys.is_open()
+                && !self.membership.hello_rate.allow(now_ns, from.0.ip())
+            {
                 self.counters.drops.hello_rate += 1;
                 return;
             }
@@ -128,7 +131,7 @@ impl Link {
     }
 
     fn on_peer(&mut self, now_ns: u64, slot: usize, control: &Control<'_>, bytes: u64, from: From) {
-        let is_leaving = self.is_leaving();
+        let is_leaving = self.membership.leave.is_leaving();
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let session = peer.session;
         let to = match control {
@@ -138,7 +141,7 @@ impl Link {
             Control::Nak(nak) => Some(nak.to),
             _ => None,
         };
-        if to.is_some_and(|to| to != self.session) {
+        if to.is_some_and(|to| to != self.local.session) {
             self.counters.drops.other_receiver += 1;
             return;
         }
@@ -160,7 +163,7 @@ impl Link {
                 let Some(peer) = self.peers.at_mut(slot) else { return };
                 if is_for_us && !is_leaving && peer.told.is_confirmed {
                     peer.told.note_asked();
-                    self.interest.unconfirmed();
+                    self.interest.own.unconfirmed();
                     self.send_interest(now_ns, slot);
                 }
             }
@@ -176,7 +179,7 @@ impl Link {
             Control::Leave(leave) => self.on_leave(now_ns, slot, leave),
             Control::Probe(probe) => {
                 // On an open link anybody can ask in the name of a peer.
-                if self.hello_rate.allow(now_ns, from.0.ip()) {
+                if self.membership.hello_rate.allow(now_ns, from.0.ip()) {
                     self.on_probe(&session, probe, bytes, from);
                 }
             }
@@ -189,16 +192,16 @@ impl Link {
     /// Whether what a stranger says is looked at: on an open link it is taken
     /// then, with a key its tag is checked first.
     fn may_look(&mut self, now_ns: u64, from: IpAddr) -> bool {
-        match self.config.keys.is_open() {
-            true => self.hello_rate.allow(now_ns, from),
-            false => self.hello_rate.may_check(now_ns, from),
+        match self.local.config.keys.is_open() {
+            true => self.membership.hello_rate.allow(now_ns, from),
+            false => self.membership.hello_rate.may_check(now_ns, from),
         }
     }
 
     /// Whether a hello that asks for ours gets it. On an open link anybody can ask
     /// under an address that is not his; with a key, only who has it.
     pub(crate) fn may_answer(&mut self, now_ns: u64, from: From) -> bool {
-        !self.config.keys.is_open() || self.hello_rate.allow(now_ns, from.0.ip())
+        !self.local.config.keys.is_open() || self.membership.hello_rate.allow(now_ns, from.0.ip())
     }
 
     fn on_heartbeat(&mut self, now_ns: u64, slot: usize, heartbeat: &Heartbeat<'_>) {
@@ -211,7 +214,7 @@ impl Link {
             inbound.ingress.heartbeat(now_ns, beat.next, beat.tail, beat.ordinal);
             if beat.poll {
                 peer.owes_status = true;
-                self.owes_status = true;
+                self.inbound.owes_status = true;
             }
             self.look_through(now_ns, slot, stream);
         }
@@ -230,8 +233,8 @@ impl Link {
         let id = peer.id;
         let share = u64::from(status.share) * SHARE_UNIT_BYTES_PER_S;
         for report in status.reports.iter() {
-            let Some(&at) = self.own_at.get(&StreamId(report.stream)) else { continue };
-            let own = &mut self.own[at];
+            let Some(&at) = self.outbound.by_id.get(&StreamId(report.stream)) else { continue };
+            let own = &mut self.outbound.streams[at];
             let next = own.egress.next().number;
             let stated = Report {
                 position: report.position,
@@ -244,7 +247,7 @@ impl Link {
             if let Some(sample) = sample {
                 self.scheduler.congestion.report(now_ns, id, sample, share);
             }
-            self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
+            self.timer.due(self.outbound.streams[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
         }
     }
 
@@ -253,8 +256,8 @@ impl Link {
         peer.counters.naks_received += 1;
         self.counters.naks_received += 1;
         let id = peer.id;
-        let Some(&at) = self.own_at.get(&StreamId(nak.stream)) else { return };
-        let own = &mut self.own[at];
+        let Some(&at) = self.outbound.by_id.get(&StreamId(nak.stream)) else { return };
+        let own = &mut self.outbound.streams[at];
         own.naks_received += 1;
         if own.flow.receiver(id).is_none() {
             return;
@@ -264,9 +267,12 @@ impl Link {
         if let Some(sample) = sample {
             self.scheduler.congestion.report(now_ns, id, sample, 0);
         }
-        self.note_request(now_ns, at, slot, nak);
-        self.request_retransmits(now_ns, at, slot, nak);
-        self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
+        if peer.doubts.requested(now_ns, own, nak) {
+            peer.path_mtu.doubt(now_ns);
+            self.timer.due(peer.path_mtu.next_ns());
+        }
+        own.request(now_ns, peer, nak, self.local.config.datagram_bytes);
+        self.timer.due(self.outbound.streams[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
     }
 
     /// A peer says goodbye.
@@ -290,7 +296,7 @@ impl Link {
             Unsealed::WrongKey(_) => {
                 drops.wrong_key += 1;
                 if kind == ControlKind::Hello {
-                    self.warn(now_ns, Kind::OtherKey, from, || {
+                    self.output.warn(now_ns, Kind::OtherKey, from, || {
                         format!("a broker at {from} is not heard: {error}")
                     });
                 }
@@ -303,18 +309,5 @@ impl Link {
     #[cold]
     fn malformed(&mut self, _error: BodyError) {
         self.counters.drops.malformed += 1;
-    }
-
-    pub(crate) fn warn(
-        &mut self,
-        now_ns: u64,
-        kind: Kind,
-        from: SocketAddr,
-        text: impl FnOnce() -> String,
-    ) {
-        if self.warnings.allow(now_ns, kind, from.ip()) {
-            let text = text();
-            self.events.push_back(crate::LinkEvent::Warn(kind, text));
-        }
     }
 }

@@ -18,12 +18,12 @@ const REPLY_BYTES: usize = CONTROL_HEADER_BYTES + 56 + 2;
 impl Link {
     /// A probe of so many bytes came, whoever sent it.
     pub(crate) fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
-        if probe.to != Session::default() && probe.to != self.session {
+        if probe.to != Session::default() && probe.to != self.local.session {
             self.counters.drops.other_receiver += 1;
             return;
         }
-        let (cluster, name) = (&self.config.cluster, &self.config.name);
-        let tag_bytes = if self.config.keys.is_open() { 0 } else { TAG_BYTES };
+        let (cluster, name) = (&self.local.config.cluster, &self.local.config.name);
+        let tag_bytes = if self.local.config.keys.is_open() { 0 } else { TAG_BYTES };
         let answer_bytes = REPLY_BYTES + cluster.len() + name.len() + tag_bytes;
         if bytes < answer_bytes as u64 {
             self.counters.drops.malformed += 1;
@@ -34,10 +34,10 @@ impl Link {
             to: *session,
             received: u32::try_from(bytes).unwrap_or(u32::MAX),
             multicast: from.1,
-            node: self.config.node,
-            groups: u16::from(self.settings.groups),
-            datagram_bytes: self.datagram_bytes as u16,
-            settings: self.settings.hash,
+            node: self.local.config.node,
+            groups: u16::from(self.local.settings.groups),
+            datagram_bytes: self.local.datagram_bytes as u16,
+            settings: self.local.settings.hash,
             cluster,
             name,
         };

@@ -27,6 +27,7 @@ use crate::Link;
 use crate::crypto::StreamOpener;
 use crate::event::{LinkEvent, Lost};
 use crate::membership::peer::Peer;
+use crate::membership::peers::Peers;
 use crate::receive::inbound_stream::{InboundStream, MAX_COUNTED};
 use crate::receive::ingress::{Ingress, IngressConfig};
 use crate::send::flow_control::Path;
@@ -57,6 +58,15 @@ impl OwnInterest {
         self.reported = self.reported.min(self.version.saturating_sub(1));
     }
 
+    /// The newest version, if all peers know it by now and did not before.
+    fn newly_known(&mut self, peers: &Peers) -> Option<u64> {
+        let is_new = self.reported < self.version && peers.have_confirmed(self.version);
+        is_new.then(|| {
+            self.reported = self.version;
+            self.version
+        })
+    }
+
     fn next_told(&mut self) -> u32 {
         self.told = self.told.wrapping_add(1).max(1);
         self.told
@@ -80,7 +90,7 @@ impl Peer {
 impl Link {
     /// Version of the newest own interest.
     pub fn interest_version(&self) -> u64 {
-        self.interest.version
+        self.interest.own.version
     }
 
     /// Version of the interest that a question asked now is about. Peers that may have
@@ -88,17 +98,16 @@ impl Link {
     /// is the one that they have to confirm.
     pub fn ask_interest(&mut self, now_ns: u64) -> u64 {
         if !self.peers.iter().all(|peer| peer.told.is_fresh(now_ns)) {
-            self.interest.changed();
+            self.interest.own.changed();
             self.tell_all(now_ns);
         }
-        self.interest.version
+        self.interest.own.version
     }
 
     /// Whether every live peer knows of the interest of this version. Not before
     /// the time is over in which peers are looked for.
     pub fn joined(&self, version: u64) -> bool {
-        self.discovery.is_over()
-            && self.peers.iter().all(|peer| peer.told.confirmed_version >= version)
+        self.membership.discovery.is_over() && self.peers.have_confirmed(version)
     }
 
     /// Names of the peers that have not confirmed the interest of this version.
@@ -109,17 +118,17 @@ impl Link {
 
     /// How many peers take what is emitted in this channel: those that want its group.
     pub fn takers(&self, channel: u64) -> usize {
-        let Some(local) = self.channels.get(channel) else { return 0 };
+        let Some(local) = self.interest.channels.get(channel) else { return 0 };
         let group = 1 << local.channel.stream.group();
         self.peers.iter().filter(|peer| peer.wants.groups & group != 0).count()
     }
 
     /// Reports the newest interest as known to all, once it is.
     pub(crate) fn report_joined(&mut self) {
-        let version = self.interest.version;
-        if self.interest.reported < version && self.joined(version) {
-            self.interest.reported = version;
-            self.events.push_back(LinkEvent::Joined(version));
+        if self.membership.discovery.is_over()
+            && let Some(version) = self.interest.own.newly_known(&self.peers)
+        {
+            self.output.push(LinkEvent::Joined(version));
         }
     }
 
@@ -145,7 +154,7 @@ impl Link {
     /// Sets streams of a peer apart whose groups nobody here wants (any more).
     fn note_unwanted(&mut self, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let groups = self.channels.groups;
+        let groups = self.interest.channels.groups;
         for inbound in &mut peer.inbound {
             let is_wanted = groups & (1 << inbound.stream.group()) != 0;
             inbound.is_stale |= !is_wanted;
@@ -164,11 +173,11 @@ impl Link {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.told.is_again_due(now_ns) {
             // Of those that are not wanted nothing would ever be heard.
-            peer.deaf_groups &= self.channels.groups;
+            peer.deaf_groups &= self.interest.channels.groups;
             let hears = peer.is_multicast_heard(now_ns);
-            let version = self.interest.next_told();
-            let groups = self.channels.groups;
-            peer.told.renew(now_ns, version, self.interest.version, groups, hears);
+            let version = self.interest.own.next_told();
+            let groups = self.interest.channels.groups;
+            peer.told.renew(now_ns, version, self.interest.own.version, groups, hears);
         }
         if peer.told.is_due(now_ns) {
             let interest = Interest {
@@ -182,7 +191,7 @@ impl Link {
             self.control.send_to(ControlKind::Interest, peer.address, |out| interest.encode(out));
         }
         let next_ns = peer.next_ns();
-        self.due(next_ns);
+        self.timer.due(next_ns);
     }
 
     /// A peer tells what it wants.
@@ -201,17 +210,18 @@ impl Link {
                 |stream: StreamId| !interest.fresh && interest.groups & (1 << stream.group()) != 0;
             peer.wants.joined.retain(|&(stream, _)| {
                 if !is_kept(stream)
-                    && let Some(&at) = self.own_at.get(&stream)
+                    && let Some(&at) = self.outbound.by_id.get(&stream)
                 {
-                    let own = &mut self.own[at];
+                    let own = &mut self.outbound.streams[at];
                     own.flow.remove(now_ns, id);
                     own.retransmits.forget_peer(id);
                     own.receivers_changed();
                 }
                 is_kept(stream)
             });
-            for stream in self.settings.streams_in(interest.groups) {
-                let own = self.own_at.get(&stream).map(|&at| &mut self.own[at]);
+            for stream in self.local.settings.streams_in(interest.groups) {
+                let own =
+                    self.outbound.by_id.get(&stream).map(|&at| &mut self.outbound.streams[at]);
                 let Some(own) = own else {
                     if peer.joined(stream).is_none() {
                         peer.wants.joined.push((stream, Position::default()));
@@ -220,7 +230,7 @@ impl Link {
                 };
                 if peer.joined(stream).is_none() {
                     // What is held back or kept is for those who come now.
-                    let position = match self.discovery.meets(peer.identity.node) {
+                    let position = match self.membership.discovery.meets(peer.identity.node) {
                         true => own.egress.oldest(),
                         false => own.egress.join_point(),
                     };
@@ -230,40 +240,19 @@ impl Link {
                     if position.number < own.egress.next().number {
                         // Nothing else may tell it of what was sent before it came.
                         own.heartbeat.restart(now_ns);
-                        self.next_ns = self.next_ns.min(own.heartbeat.next_ns);
+                        self.timer.due(own.heartbeat.next_ns);
                     }
                 }
                 own.flow.set_path(id, path);
             }
-            self.discovery.met(peer.identity.node);
+            self.membership.discovery.met(peer.identity.node);
             // Perhaps nobody is missing any more.
-            self.next_ns = self.next_ns.min(now_ns);
-            self.forget_unwanted();
-            self.fit_streams();
+            self.timer.due(now_ns);
+            self.outbound.forget_unwanted(&self.membership.discovery, &mut self.scheduler);
+            self.outbound.fit(&self.peers);
         }
         self.answer_interest(now_ns, slot, interest.time_ns);
         self.run_path_mtu(now_ns, slot);
-    }
-
-    /// Drops what streams that lost their last receiver have not sent.
-    pub(crate) fn forget_unwanted(&mut self) {
-        if !self.discovery.is_over() {
-            return;
-        }
-        let is_keeping = self.discovery.is_keeping();
-        for (at, own) in self.own.iter_mut().enumerate() {
-            if own.flow.is_wanted() {
-                continue;
-            }
-            if !is_keeping {
-                self.scheduler.forget(at);
-                own.forget_unsent();
-            } else if own.egress.is_blocked() {
-                // Emitters do not wait for who may come.
-                self.scheduler.forget(at);
-                own.spill();
-            }
-        }
     }
 
     fn answer_interest(&mut self, now_ns: u64, slot: usize, echo_ns: u64) {
@@ -272,7 +261,7 @@ impl Link {
             peer.wants.joined.iter().map(|&(stream, at)| place(stream, at)).collect();
         let total = places.len() as u16;
         let (session, version, address) = (peer.session, peer.wants.version, peer.address);
-        let age_ns = now_ns.saturating_sub(self.started_ns);
+        let age_ns = now_ns.saturating_sub(self.local.started_ns);
         // An empty answer is one too.
         let chunks = places.chunks(MAX_ENTRIES).chain(places.is_empty().then_some(&places[..]));
         for chunk in chunks {
@@ -290,7 +279,7 @@ impl Link {
             return;
         }
         for place in joined.places.iter() {
-            if !self.settings.has(StreamId(place.stream)) {
+            if !self.local.settings.has(StreamId(place.stream)) {
                 self.counters.drops.malformed += 1;
                 return;
             }
@@ -307,7 +296,7 @@ impl Link {
         told.fresh = false;
         told.confirmed_version = told.own_version;
         let (places, groups) = (std::mem::take(&mut told.places), told.groups);
-        let expected = self.settings.streams_in(groups);
+        let expected = self.local.settings.streams_in(groups);
         let mut streams: Vec<_> = expected
             .filter_map(|stream| {
                 let place = places.iter().find(|place| place.stream == stream.0)?;
@@ -332,12 +321,12 @@ impl Link {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         for &(stream, join) in streams {
             let is_known = peer.inbound.iter().any(|inbound| inbound.stream == stream)
-                || self.departed.had_joined(&peer.session, stream);
+                || self.membership.departed.had_joined(&peer.session, stream);
             if join.ordinal == 0 || is_known {
                 continue;
             }
             let count = Some(join.ordinal).filter(|count| *count <= MAX_COUNTED);
-            let channels = self.channels.wanted_before(stream, born_ns);
+            let channels = self.interest.channels.wanted_before(stream, born_ns);
             if !channels.is_empty() {
                 match count {
                     Some(count) => peer.counters.events_lost += count,
@@ -345,7 +334,7 @@ impl Link {
                 }
             }
             for channel in channels {
-                self.events.push_back(LinkEvent::Lost(Lost {
+                self.output.push(LinkEvent::Lost(Lost {
                     node: peer.identity.node,
                     stream,
                     channel: Some(channel),
@@ -361,8 +350,8 @@ impl Link {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let mut before = std::mem::take(&mut peer.inbound);
         let config = IngressConfig {
-            reassembly: self.ingress_config.reassembly.of(peer.id),
-            ..self.ingress_config.clone()
+            reassembly: self.inbound.config.reassembly.of(peer.id),
+            ..self.inbound.config.clone()
         };
         for &(stream, join) in streams {
             let at = before.iter().position(|inbound| inbound.stream == stream);
@@ -377,7 +366,7 @@ impl Link {
                         inbound.join = join;
                         // It waits to hear how far we are.
                         peer.owes_status = true;
-                        self.owes_status = true;
+                        self.inbound.owes_status = true;
                     }
                     if inbound.is_stale {
                         inbound.ingress.set_held(inbound.is_held);
@@ -389,24 +378,24 @@ impl Link {
                 // For a while nobody here wanted it, and the peer knew.
                 Some(old) => {
                     is_held = old.is_held;
-                    self.window.close(peer.id, stream);
+                    self.inbound.window.close(peer.id, stream);
                 }
                 None => {}
             }
-            let opener = StreamOpener::new(&self.config.keys, &peer.session, stream);
+            let opener = StreamOpener::new(&self.local.config.keys, &peer.session, stream);
             let node = peer.identity.node;
             let ingress = Ingress::new(stream, node, join, opener, &config);
-            self.window.open(peer.id, stream, join.number);
+            self.inbound.window.open(peer.id, stream, join.number);
             let mut inbound = InboundStream::new(stream, ingress, join);
             // The queue that holds it up may still be full.
             inbound.is_held = is_held;
             inbound.ingress.set_held(is_held);
             peer.inbound.push(inbound);
             peer.owes_status = true;
-            self.owes_status = true;
+            self.inbound.owes_status = true;
         }
         for inbound in before {
-            self.window.close(peer.id, inbound.stream);
+            self.inbound.window.close(peer.id, inbound.stream);
         }
         for &(stream, _) in streams {
             self.look_through(now_ns, slot, stream);

@@ -2,3 +2,18 @@
 
 pub(crate) mod joining;
 pub(crate) mod local_channels;
+
+use self::joining::OwnInterest;
+use self::local_channels::LocalChannels;
+
+/// What listeners of this broker want.
+pub(crate) struct LocalInterest {
+    pub channels: LocalChannels,
+    pub own: OwnInterest,
+}
+
+impl LocalInterest {
+    pub fn new() -> LocalInterest {
+        LocalInterest { channels: LocalChannels::new(), own: OwnInterest::default() }
+    }
+}

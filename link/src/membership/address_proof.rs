@@ -1,4 +1,4 @@
-//! AddressProof that a session is reached at an address: nobody else can know the nonce
+//! Proof that a session is reached at an address: nobody else can know the nonce
 //! that was sent there.
 //!
 //! ```text

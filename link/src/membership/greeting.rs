@@ -15,33 +15,20 @@
 use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::{ASKING_HELLO_BYTES, CONTROL_HEADER_BYTES, TAG_BYTES};
-use netcluster_wire::link::{Answer, Challenge, ControlKind, Hello};
+use netcluster_wire::link::{Answer, Challenge, ControlKind};
 
 use crate::Link;
 use crate::membership::address_proof::AddressProof;
-use crate::membership::unreachable_peers::is_answer;
 use crate::peer_id::Session;
 use crate::transmit::To;
 
 /// Bytes of a challenge and of an answer, without a tag.
-const CHALLENGE_BYTES: usize = CONTROL_HEADER_BYTES + 32;
+pub(crate) const CHALLENGE_BYTES: usize = CONTROL_HEADER_BYTES + 32;
 
 impl Link {
-    /// Where control datagrams go that are for all brokers there may be.
-    pub(crate) fn anybody(&self) -> Vec<To> {
-        let mut to = vec![To::Group(self.config.control_address())];
-        to.extend(self.config.peers.iter().map(|&address| To::Addr(address)));
-        for peer in self.peers.iter().filter(|peer| !peer.wants.hears_us) {
-            if !self.config.peers.contains(&peer.address) {
-                to.push(To::Addr(peer.address));
-            }
-        }
-        to
-    }
-
     /// Says hello to all brokers there may be.
     pub(crate) fn say_hello_to_anybody(&mut self) {
-        self.say_hello(&self.anybody(), false, ASKING_HELLO_BYTES);
+        self.say_hello(&self.peers.anybody(&self.local.config), false, ASKING_HELLO_BYTES);
     }
 
     /// Says hello to a peer, and asks for its hello.
@@ -57,9 +44,10 @@ impl Link {
     /// Answers a hello of a session that is no peer, of so many bytes: with our hello
     /// and a challenge, as far as they are not larger.
     pub(crate) fn greet(&mut self, now_ns: u64, session: &Session, from: SocketAddr, bytes: usize) {
-        let is_configured = self.is_configured(from);
-        let (hello_bytes, challenge_bytes) = (self.answer_bytes(), self.challenge_bytes());
-        let Some(pending) = self.handshakes.find(session) else { return };
+        let is_configured = self.local.is_configured(from);
+        let (hello_bytes, challenge_bytes) =
+            (self.local.answer_bytes(), self.local.challenge_bytes());
+        let Some(pending) = self.membership.handshakes.find(session) else { return };
         pending.heard_from(from, bytes, is_configured);
         if !pending.may_greet(now_ns, from) {
             return;
@@ -84,27 +72,17 @@ impl Link {
 
     /// Challenges a pending session again: it has not answered.
     pub(crate) fn challenge_again(&mut self, session: &Session) {
-        let challenge_bytes = self.challenge_bytes();
-        let Some(pending) = self.handshakes.find(session) else { return };
+        let challenge_bytes = self.local.challenge_bytes();
+        let Some(pending) = self.membership.handshakes.find(session) else { return };
         let (address, nonce) = (pending.address, pending.proof.nonce(pending.address));
         if pending.may_send(challenge_bytes) {
             self.post_challenge(nonce, session, address);
         }
     }
 
-    /// Bytes of a challenge or an answer.
-    pub(crate) fn challenge_bytes(&self) -> usize {
-        CHALLENGE_BYTES + self.config.keys.tag_bytes()
-    }
-
     pub(crate) fn post_challenge(&mut self, nonce: [u8; 16], to: &Session, at: SocketAddr) {
         let challenge = Challenge { nonce, to: *to };
         self.control.send_to(ControlKind::Challenge, at, |out| challenge.encode(out));
-    }
-
-    /// Whether somebody was told that a broker is at this address.
-    fn is_configured(&self, address: SocketAddr) -> bool {
-        self.config.peers.iter().any(|&peer| is_answer(&self.config, peer, address))
     }
 
     /// Answers a challenge, if it is for us: it has as many bytes.
@@ -114,11 +92,11 @@ impl Link {
         session: &Session,
         from: SocketAddr,
     ) -> bool {
-        if challenge.to != self.session {
+        if challenge.to != self.local.session {
             self.counters.drops.other_receiver += 1;
             return false;
         }
-        if !self.is_leaving() {
+        if !self.membership.leave.is_leaving() {
             let answer = Answer { nonce: challenge.nonce, to: *session };
             self.control.send_to(ControlKind::Answer, from, |out| answer.encode(out));
         }
@@ -136,7 +114,9 @@ impl Link {
         bytes: usize,
     ) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if bytes >= CHALLENGE_BYTES + self.config.keys.tag_bytes() && peer.may_challenge(now_ns) {
+        if bytes >= CHALLENGE_BYTES + self.local.config.keys.tag_bytes()
+            && peer.may_challenge(now_ns)
+        {
             let (nonce, session) = (peer.proof.nonce(from), peer.session);
             self.post_challenge(nonce, &session, from);
         }
@@ -145,50 +125,28 @@ impl Link {
     /// A peer answers a challenge: it is where it answers from.
     pub(crate) fn on_moved(&mut self, slot: usize, answer: &Answer, from: SocketAddr) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if peer.address == from || answer.to != self.session {
+        if peer.address == from || answer.to != self.local.session {
             return;
         }
         if answer.nonce != peer.proof.nonce(from) {
             self.counters.drops.unproved += 1;
             return;
         }
-        let mut secret = [0; 16];
-        self.entropy.fill(&mut secret);
+        let secret = self.local.secret();
         // Nobody comes back to an address by an answer of before.
         peer.proof = AddressProof::new(secret);
         peer.address = from;
         self.counters.moved += 1;
-        self.hello_rate.know(from.ip());
-        self.neighbours_changed();
-    }
-
-    /// Bytes of a hello that answers: at least those of a challenge, which may be
-    /// the answer to it.
-    fn answer_bytes(&self) -> usize {
-        let names_bytes = self.config.cluster.len() + self.config.name.len();
-        let bytes = CONTROL_HEADER_BYTES + Hello::body_bytes(names_bytes);
-        bytes.max(CHALLENGE_BYTES) + self.config.keys.tag_bytes()
+        self.membership.hello_rate.know(from.ip());
+        self.peers.note_addresses(&self.local.config);
     }
 
     fn say_hello(&mut self, to: &[To], answer: bool, bytes: usize) {
-        if self.is_leaving() {
+        if self.membership.leave.is_leaving() {
             // Or who forgot us already would find us anew.
             return;
         }
-        let names_bytes = self.config.cluster.len() + self.config.name.len();
-        let body_bytes = Hello::body_bytes(names_bytes);
-        let bytes = bytes.max(self.answer_bytes());
-        let padded_bytes = bytes - CONTROL_HEADER_BYTES - self.config.keys.tag_bytes();
-        let hello = Hello {
-            node: self.config.node,
-            groups: u16::from(self.settings.groups),
-            datagram_bytes: self.datagram_bytes as u16,
-            settings: self.settings.hash,
-            answer,
-            cluster: &self.config.cluster,
-            name: &self.config.name,
-            padding_bytes: padded_bytes - body_bytes,
-        };
+        let hello = self.local.hello(answer, bytes);
         self.control.send(ControlKind::Hello, to, |out| hello.encode(out));
     }
 }

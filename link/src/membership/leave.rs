@@ -3,11 +3,7 @@
 
 use std::time::Duration;
 
-use netcluster_wire::link::limits::MAX_ENTRIES;
-use netcluster_wire::link::{ControlKind, Leave, Place};
-
 use crate::Link;
-use crate::stream::Position;
 
 const MS_NS: u64 = 1_000_000;
 
@@ -24,7 +20,7 @@ pub(crate) enum LeaveState {
     /// Not yet.
     #[default]
     Live,
-    /// Backlog for what was sent to be confirmed.
+    /// Waiting for what was sent to be confirmed.
     Draining { until_ns: u64, next_ns: u64 },
     /// Saying goodbye.
     Saying { times: u32, next_ns: u64 },
@@ -33,6 +29,11 @@ pub(crate) enum LeaveState {
 }
 
 impl LeaveState {
+    /// Whether leaving has begun.
+    pub fn is_leaving(&self) -> bool {
+        !matches!(self, LeaveState::Live)
+    }
+
     pub fn next_ns(&self) -> u64 {
         match self {
             LeaveState::Live | LeaveState::Over => u64::MAX,
@@ -47,82 +48,56 @@ impl Link {
     /// may take no longer than this from now on.
     pub fn leave(&mut self, now_ns: u64, within: Duration) {
         let until_ns = now_ns.saturating_add(within.as_nanos() as u64);
-        match &mut self.leave {
+        match &mut self.membership.leave {
             LeaveState::Live => {}
             LeaveState::Draining { until_ns: before_ns, next_ns } => {
                 *before_ns = until_ns.min(*before_ns);
                 *next_ns = now_ns;
-                return self.due(now_ns);
+                return self.timer.due(now_ns);
             }
             LeaveState::Saying { .. } | LeaveState::Over => return,
         }
-        self.leave = LeaveState::Draining { until_ns, next_ns: now_ns };
+        self.membership.leave = LeaveState::Draining { until_ns, next_ns: now_ns };
         // Heartbeats begin anew, and ask for statuses.
-        for own in self.own.iter_mut().filter(|own| own.flow.is_wanted()) {
+        for own in self.outbound.streams.iter_mut().filter(|own| own.flow.is_wanted()) {
             own.heartbeat.restart(now_ns);
         }
-        self.due(now_ns);
+        self.timer.due(now_ns);
     }
 
     /// Whether leaving is over, and the sockets may be closed.
     pub fn has_left(&self) -> bool {
-        matches!(self.leave, LeaveState::Over)
+        matches!(self.membership.leave, LeaveState::Over)
             && self.control.queue.is_empty()
             && !self.scheduler.has_post()
     }
 
-    pub(crate) fn is_leaving(&self) -> bool {
-        !matches!(self.leave, LeaveState::Live)
-    }
-
     pub(crate) fn run_leave(&mut self, now_ns: u64) {
-        if let LeaveState::Draining { until_ns, next_ns } = self.leave {
+        if let LeaveState::Draining { until_ns, next_ns } = self.membership.leave {
             if now_ns < next_ns {
                 return;
             }
-            let wanted = || self.own.iter().filter(|own| own.flow.is_wanted());
-            let is_drained = self.discovery.is_over()
+            let wanted = || self.outbound.streams.iter().filter(|own| own.flow.is_wanted());
+            let is_drained = self.membership.discovery.is_over()
                 && wanted().all(|own| {
                     !own.egress.unsent() && !own.egress.is_blocked() && own.is_confirmed()
                 });
             if !is_drained && now_ns < until_ns {
                 let next_ns = until_ns.min(now_ns + LOOK_NS);
-                self.leave = LeaveState::Draining { until_ns, next_ns };
+                self.membership.leave = LeaveState::Draining { until_ns, next_ns };
                 return;
             }
-            self.leave = LeaveState::Saying { times: 0, next_ns: now_ns };
+            self.membership.leave = LeaveState::Saying { times: 0, next_ns: now_ns };
         }
-        if let LeaveState::Saying { times, next_ns } = self.leave
+        if let LeaveState::Saying { times, next_ns } = self.membership.leave
             && now_ns >= next_ns
         {
-            self.say_goodbye();
+            self.outbound.say_goodbye(&self.peers, &self.local, &mut self.control);
             let next_ns = now_ns + GOODBYE_INTERVAL_NS;
-            self.leave = match times + 1 < GOODBYES {
+            self.membership.leave = match times + 1 < GOODBYES {
                 true => LeaveState::Saying { times: times + 1, next_ns },
                 false => LeaveState::Over,
             };
-        }
-    }
-
-    fn say_goodbye(&mut self) {
-        let groups = self.peers.iter().fold(0, |groups, peer| groups | peer.wants.groups);
-        let places: Vec<Place> = self
-            .settings
-            .streams_in(groups)
-            .map(|stream| {
-                let own = self.own_at.get(&stream).map(|&at| &self.own[at]);
-                // What was not sent in time counts, so that receivers miss it.
-                let end = own.map_or(Position::default(), |own| Position {
-                    number: own.egress.next().number,
-                    ordinal: own.egress.end_ordinal(),
-                });
-                Place { stream: stream.0, number: end.number, ordinal: end.ordinal }
-            })
-            .collect();
-        let to = self.everybody();
-        let chunks = places.chunks(MAX_ENTRIES).chain(places.is_empty().then_some(&places[..]));
-        for chunk in chunks {
-            self.control.send(ControlKind::Leave, &to, |out| Leave::encode(chunk, out));
         }
     }
 }

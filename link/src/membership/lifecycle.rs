@@ -33,43 +33,44 @@ impl Link {
         (from, multicast): From,
     ) {
         let name = hello.name;
-        if hello.cluster != self.config.cluster {
+        if hello.cluster != self.local.config.cluster {
             self.counters.drops.other_cluster += 1;
             return;
         }
-        if hello.groups != u16::from(self.settings.groups) || hello.settings != self.settings.hash {
+        if hello.groups != u16::from(self.local.settings.groups)
+            || hello.settings != self.local.settings.hash
+        {
             self.counters.drops.other_settings += 1;
-            let groups = self.settings.groups;
+            let groups = self.local.settings.groups;
             let what = match hello.groups == u16::from(groups) {
                 true => "other channels with pressure than here".to_owned(),
                 false => format!("{} groups, here there are {groups}", hello.groups),
             };
-            return self.warn(now_ns, Kind::OtherSettings, from, || {
+            return self.output.warn(now_ns, Kind::OtherSettings, from, || {
                 format!("broker {name} at {from} is of this cluster, but set up otherwise: {what}")
             });
         }
-        if hello.node == self.config.node {
+        if hello.node == self.local.config.node {
             self.counters.drops.same_node += 1;
             let node = hello.node;
-            return self.warn(now_ns, Kind::SameNode, from, || {
+            return self.output.warn(now_ns, Kind::SameNode, from, || {
                 format!("broker {name} at {from} has the node id of this one: {node:08x}")
             });
         }
-        if self.is_leaving() || self.peers.has_tag(session) {
+        if self.membership.leave.is_leaving() || self.peers.has_tag(session) {
             return;
         }
         if self.peers.is_full() {
             self.counters.drops.too_many_peers += 1;
             let count = self.peers.len();
-            return self.warn(now_ns, Kind::TooManyPeers, from, || {
+            return self.output.warn(now_ns, Kind::TooManyPeers, from, || {
                 format!("broker {name} at {from} is one too many: there are {count} peers")
             });
         }
-        if self.config.keys.is_open() && self.peers.is_crowded(from.ip()) {
+        if self.local.config.keys.is_open() && self.peers.is_crowded(from.ip()) {
             return self.crowded(now_ns, name, from);
         }
-        let mut secret = [0; 16];
-        self.entropy.fill(&mut secret);
+        let secret = self.local.secret();
         let (node, datagram_bytes) = (hello.node, hello.datagram_bytes);
         let identity = Identity { node, name: name.into(), datagram_bytes };
         let mut pending =
@@ -78,7 +79,7 @@ impl Link {
         let rival = self.peers.iter().find(|peer| peer.identity.node == node);
         let rival = rival.map(|peer| (peer.id, peer.address));
         pending.rival = rival.map(|(id, _)| (id, now_ns));
-        self.handshakes.push(pending);
+        self.membership.handshakes.push(pending);
         if let Some((_, address)) = rival {
             self.ask_for_hello(address);
         }
@@ -86,9 +87,10 @@ impl Link {
         if multicast {
             // So that it hears our multicast at once, and we need not wait for
             // a second to know.
-            self.announce.hurry(now_ns);
+            self.membership.announce.hurry(now_ns);
         }
-        self.due(self.announce.next_ns().min(self.handshakes.next_ns()));
+        self.timer
+            .due(self.membership.announce.next_ns().min(self.membership.handshakes.next_ns()));
     }
 
     /// A control datagram of a pending session.
@@ -109,8 +111,8 @@ impl Link {
                 self.answer_challenge(challenge, session, from);
             }
             Control::Answer(answer) => {
-                let Some(pending) = self.handshakes.find(session) else { return };
-                if answer.to != self.session {
+                let Some(pending) = self.membership.handshakes.find(session) else { return };
+                if answer.to != self.local.session {
                     self.counters.drops.other_receiver += 1;
                     return;
                 }
@@ -132,7 +134,7 @@ impl Link {
                 if pending.rival.is_none() {
                     self.establish(now_ns, session);
                 }
-                self.due(self.handshakes.next_ns());
+                self.timer.due(self.membership.handshakes.next_ns());
             }
             _ => {}
         }
@@ -140,7 +142,7 @@ impl Link {
 
     /// Does what is due for pending sessions.
     pub(crate) fn run_handshakes(&mut self, now_ns: u64) {
-        while let Some((session, due)) = self.handshakes.poll(now_ns) {
+        while let Some((session, due)) = self.membership.handshakes.poll(now_ns) {
             match due {
                 Due::Challenge => {
                     self.ping_rival(&session);
@@ -150,16 +152,16 @@ impl Link {
                 Due::Establish => self.establish(now_ns, &session),
             }
         }
-        for (identity, address) in std::mem::take(&mut self.handshakes.silent) {
+        for (identity, address) in std::mem::take(&mut self.membership.handshakes.silent) {
             self.note_unlinked(now_ns, &identity, address);
         }
     }
 
     /// A broker that is heard did not answer.
     fn note_unlinked(&mut self, now_ns: u64, identity: &Identity, address: SocketAddr) {
-        if self.unlinked.note(now_ns, identity, address) {
+        if self.membership.unlinked.note(now_ns, identity, address) {
             let name = &identity.name;
-            self.warn(now_ns, Kind::Unlinked, address, || {
+            self.output.warn(now_ns, Kind::Unlinked, address, || {
                 format!(
                     "broker {name} at {address} is heard, but does not answer, so it is no peer: \
                      what is sent to it alone, or its answer, is dropped on the way; let UDP to \
@@ -170,7 +172,7 @@ impl Link {
     }
 
     fn ping_rival(&mut self, session: &Session) {
-        let rival = self.handshakes.find(session).and_then(|pending| pending.rival);
+        let rival = self.membership.handshakes.find(session).and_then(|pending| pending.rival);
         if let Some(peer) = rival.and_then(|(rival, _)| self.peers.get(rival)) {
             let address = peer.address;
             self.ask_for_hello(address);
@@ -179,7 +181,7 @@ impl Link {
 
     /// A pending session answered: it is a peer, unless its node id is another's.
     fn establish(&mut self, now_ns: u64, session: &Session) {
-        let Some(pending) = self.handshakes.find(session) else { return };
+        let Some(pending) = self.membership.handshakes.find(session) else { return };
         let node = pending.identity.node;
         let rival = self.peers.iter().find(|peer| peer.identity.node == node);
         if let Some(rival) = rival
@@ -200,7 +202,7 @@ impl Link {
             let (address, other) = (pending.address, rival.address);
             let (name, other_name) = (pending.identity.name.clone(), rival.identity.name.clone());
             self.counters.drops.same_node += 1;
-            return self.warn(now_ns, Kind::SameNode, address, || {
+            return self.output.warn(now_ns, Kind::SameNode, address, || {
                 format!(
                     "brokers {name} at {address} and {other_name} at {other} have the same \
                      node id: {node:08x}"
@@ -208,7 +210,7 @@ impl Link {
             });
         }
         let rival = rival.map(|rival| rival.id);
-        let Some(pending) = self.handshakes.take(session) else { return };
+        let Some(pending) = self.membership.handshakes.take(session) else { return };
         let address = pending.answered.unwrap_or(pending.address);
         if let Some(slot) = rival.and_then(|rival| self.peers.slot_of(rival)) {
             self.counters.restarted += 1;
@@ -218,28 +220,28 @@ impl Link {
             self.counters.drops.too_many_peers += 1;
             return;
         }
-        if self.config.keys.is_open() && self.peers.is_crowded(address.ip()) {
+        if self.local.config.keys.is_open() && self.peers.is_crowded(address.ip()) {
             return self.crowded(now_ns, &pending.identity.name, address);
         }
-        self.hello_rate.know(address.ip());
+        self.membership.hello_rate.know(address.ip());
         let id = self.peers.next_id();
         let path_mtu = self.unknown_path();
         let peer = Peer::new(now_ns, id, pending, address, path_mtu);
         let name = peer.identity.name.clone();
         let slot = self.peers.insert(peer);
         self.counters.established += 1;
-        self.unlinked.linked(node);
-        self.events.push_back(LinkEvent::PeerUp { peer: id, node, name, address });
-        self.neighbours_changed();
-        self.neighbours.changed(now_ns);
-        self.due(self.neighbours.next_ns());
+        self.membership.unlinked.linked(node);
+        self.output.push(LinkEvent::PeerUp { peer: id, node, name, address });
+        self.peers.note_addresses(&self.local.config);
+        self.membership.neighbours.changed(now_ns);
+        self.timer.due(self.membership.neighbours.next_ns());
         self.renew_interest(now_ns, slot);
     }
 
     /// One more at an address of an open link where there are enough.
     fn crowded(&mut self, now_ns: u64, name: &str, address: SocketAddr) {
         self.counters.drops.too_many_peers += 1;
-        self.warn(now_ns, Kind::TooManyPeers, address, || {
+        self.output.warn(now_ns, Kind::TooManyPeers, address, || {
             format!(
                 "broker {name} at {address} is one too many: without a key at most \
                  {MAX_PEERS_PER_ADDRESS} brokers of one address are peers"
@@ -261,8 +263,8 @@ impl Link {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         peer.deaf_groups |= 1 << group;
         let (name, from) = (peer.identity.name.clone(), peer.address);
-        let address = self.config.group_address(group).ip();
-        self.warn(now_ns, Kind::DeafGroup, from, || {
+        let address = self.local.config.group_address(group).ip();
+        self.output.warn(now_ns, Kind::DeafGroup, from, || {
             format!(
                 "multicast of broker {name} at {from} arrives, but not in the group {address}: its events come by unicast; look at what switches filter"
             )
@@ -279,7 +281,7 @@ impl Link {
         let (name, from) = (peer.identity.name.clone(), peer.address);
         let bytes = peer.identity.datagram_bytes;
         let Vain { numbers, requests, .. } = *vain;
-        self.warn(now_ns, Kind::InVain, from, || {
+        self.output.warn(now_ns, Kind::InVain, from, || {
             format!(
                 "datagrams of broker {name} at {from} do not arrive although others do: {numbers} \
                  given up, asked for up to {requests} times; their events are lost. It sends up to \
@@ -325,7 +327,7 @@ impl Link {
         let Some(mut peer) = self.peers.remove(slot) else { return };
         let node = peer.identity.node;
         let streams = peer.inbound.iter().map(|inbound| inbound.stream);
-        self.departed.push(&peer.session, &peer.opener, streams);
+        self.membership.departed.push(&peer.session, &peer.opener, streams);
         for mut inbound in std::mem::take(&mut peer.inbound) {
             if !inbound.has_left {
                 inbound.ingress.died();
@@ -334,43 +336,32 @@ impl Link {
             let mut outlet = Outlet {
                 peer: peer.id,
                 node,
-                channels: &self.channels,
-                events: &mut self.events,
+                channels: &self.interest.channels,
+                events: &mut self.output.events,
                 counters: &mut self.counters,
                 peer_counters: &mut peer.counters,
             };
             inbound.drain(LossReason::Peer, &mut outlet);
         }
-        self.window.close_peer(peer.id);
+        self.inbound.window.close_peer(peer.id);
         for (stream, _) in &peer.wants.joined {
-            if let Some(&at) = self.own_at.get(stream) {
-                let own = &mut self.own[at];
-                own.flow.remove(now_ns, peer.id);
-                own.retransmits.forget_peer(peer.id);
-                own.receivers_changed();
-            }
+            self.outbound.remove_receiver(now_ns, *stream, peer.id);
         }
         self.scheduler.congestion.forget(now_ns, peer.id);
-        self.unreachable.gone(now_ns, &self.config, peer.address);
-        self.forget_unwanted();
-        self.fit_streams();
+        self.membership.unreachable.gone(now_ns, &self.local.config, peer.address);
+        self.outbound.forget_unwanted(&self.membership.discovery, &mut self.scheduler);
+        self.outbound.fit(&self.peers);
         let name = peer.identity.name;
-        self.events.push_back(LinkEvent::PeerDown { peer: peer.id, node, name, why });
-        self.neighbours_changed();
-        self.neighbours.changed(now_ns);
-        self.due(self.neighbours.next_ns());
+        self.output.push(LinkEvent::PeerDown { peer: peer.id, node, name, why });
+        self.peers.note_addresses(&self.local.config);
+        self.membership.neighbours.changed(now_ns);
+        self.timer.due(self.membership.neighbours.next_ns());
         self.report_joined();
-    }
-
-    /// Peers came, went or moved: whether any is on this machine.
-    pub(crate) fn neighbours_changed(&mut self) {
-        let is_local = |peer: &Peer| self.config.is_local(peer.address.ip());
-        self.is_looped = self.peers.iter().any(is_local);
     }
 
     /// Says hello to all, if it is time.
     pub(crate) fn run_announce(&mut self, now_ns: u64) {
-        if !self.announce.is_due(now_ns) {
+        if !self.membership.announce.is_due(now_ns) {
             return;
         }
         self.say_hello_to_anybody();
@@ -392,7 +383,7 @@ impl Link {
             self.look_through(now_ns, slot, stream);
             // A pressured channel may wait for somebody's listeners that long.
             let patience_ns = match stream.is_pressured() {
-                true => self.config.stall_timeout.as_nanos() as u64,
+                true => self.local.config.stall_timeout.as_nanos() as u64,
                 false => 0,
             };
             let Some(peer) = self.peers.at_mut(slot) else { continue };

@@ -24,3 +24,56 @@ pub(crate) mod peers;
 pub(crate) mod renewal;
 pub(crate) mod unlinked;
 pub(crate) mod unreachable_peers;
+
+use crate::config::LinkConfig;
+use crate::peer_id::session_tag;
+
+use self::announce::Announce;
+use self::departed::DepartedSessions;
+use self::discovery::Discovery;
+use self::handshake::Handshakes;
+use self::hello_rate::HelloRate;
+use self::leave::LeaveState;
+use self::neighbours::Neighbours;
+use self::unlinked::AllUnlinked;
+use self::unreachable_peers::UnreachablePeers;
+
+/// What is known of brokers that are no peers (yet, any more, or of each other), and
+/// how far this one has come itself.
+pub(crate) struct Membership {
+    pub announce: Announce,
+    pub discovery: Discovery,
+    pub hello_rate: HelloRate,
+    pub handshakes: Handshakes,
+    pub departed: DepartedSessions,
+    pub neighbours: Neighbours,
+    pub unreachable: UnreachablePeers,
+    pub unlinked: AllUnlinked,
+    pub leave: LeaveState,
+}
+
+impl Membership {
+    /// The seed is for the rate of hellos.
+    pub fn new(now_ns: u64, config: &LinkConfig, seed: &[u8; 16]) -> Membership {
+        let mut hello_rate = HelloRate::new(session_tag(seed));
+        config.peers.iter().for_each(|peer| hello_rate.know(peer.ip()));
+        Membership {
+            announce: Announce::new(now_ns),
+            discovery: Discovery::new(now_ns, config.discovery.as_nanos() as u64),
+            hello_rate,
+            handshakes: Handshakes::default(),
+            departed: DepartedSessions::default(),
+            neighbours: Neighbours::new(now_ns),
+            unreachable: UnreachablePeers::new(now_ns, &config.peers),
+            unlinked: AllUnlinked::default(),
+            leave: LeaveState::default(),
+        }
+    }
+
+    /// Looks for peers anew, as after the start: the own session is another one.
+    pub fn renew(&mut self, now_ns: u64, config: &LinkConfig) {
+        self.handshakes = Handshakes::default();
+        self.announce = Announce::new(now_ns);
+        self.discovery = Discovery::new(now_ns, config.discovery.as_nanos() as u64);
+    }
+}

@@ -19,9 +19,12 @@ use netcluster_wire::link::limits::{MAX_NEIGHBOUR_PARTS, MAX_NEIGHBOURS};
 use netcluster_wire::link::{ControlKind, Neighbour, Neighbours as List};
 
 use crate::Link;
+use crate::control::control_sender::ControlSender;
 use crate::event::LinkEvent;
+use crate::local_broker::LocalBroker;
 use crate::membership::peer::{Peer, SILENCE_NS};
-use crate::membership::peers::MAX_PEERS;
+use crate::membership::peers::{MAX_PEERS, Peers};
+use crate::output::Output;
 use crate::status::MissingPair;
 use crate::warnings::Kind;
 
@@ -70,38 +73,73 @@ impl Neighbours {
     }
 
     /// Whether to send the list now; then it counts as sent.
-    fn is_due(&mut self, now_ns: u64) -> bool {
+    pub fn is_due(&mut self, now_ns: u64) -> bool {
         let is_due = now_ns >= self.next_ns;
         if is_due {
             self.next_ns = now_ns + LIST_INTERVAL_NS;
         }
         is_due
     }
-}
 
-impl Link {
     /// Tells all peers who they are, and people who of them are missing to each
     /// other, if it is time.
-    pub(crate) fn run_neighbours(&mut self, now_ns: u64) {
-        if !self.neighbours.is_due(now_ns) || self.is_leaving() {
-            return;
-        }
+    pub fn run(
+        &mut self,
+        now_ns: u64,
+        peers: &Peers,
+        local: &LocalBroker,
+        control: &mut ControlSender,
+        output: &mut Output,
+    ) {
         let node = |peer: &Peer| Neighbour { node: peer.identity.node };
-        let mut nodes: Vec<Neighbour> = self.peers.iter().map(node).collect();
+        let mut nodes: Vec<Neighbour> = peers.iter().map(node).collect();
         nodes.sort_unstable_by_key(|neighbour| neighbour.node);
         // To where hellos go, and even if it is empty: whoever has this broker as a peer
         // and is none here learns by it that it is not heard.
-        let to = self.anybody();
+        let to = peers.anybody(&local.config);
         let parts = nodes.len().div_ceil(MAX_NEIGHBOURS).max(1) as u16;
         let chunks = nodes.chunks(MAX_NEIGHBOURS).chain(nodes.is_empty().then_some(&nodes[..]));
         for (part, chunk) in (0..parts).zip(chunks) {
-            self.control.send(ControlKind::Neighbours, &to, |out| {
+            control.send(ControlKind::Neighbours, &to, |out| {
                 List::encode(part, parts, chunk, out);
             });
         }
-        self.warn_of_pairs(now_ns);
+        self.warn_of_pairs(now_ns, peers, local, output);
     }
 
+    /// Warns once of each pair; more than one at a time are one warning.
+    fn warn_of_pairs(
+        &mut self,
+        now_ns: u64,
+        peers: &Peers,
+        local: &LocalBroker,
+        output: &mut Output,
+    ) {
+        let (pairs, total) = pairs(now_ns, peers, local);
+        let warned = &mut self.warned;
+        warned.retain(|pair| pairs.contains(pair));
+        let Some(&pair) = pairs.iter().find(|pair| !warned.contains(pair)) else { return };
+        let from = local.config.control_address().ip();
+        if !output.warnings.allow(now_ns, Kind::MissingPair, from) {
+            return;
+        }
+        let [one, other] = named(pair, peers, local).names;
+        let more = match total {
+            1 => String::new(),
+            _ => format!(" ({total} pairs of brokers are like this)"),
+        };
+        output.push(LinkEvent::Warn(
+            Kind::MissingPair,
+            format!(
+                "brokers {one} and {other} do not hear each other: events of one do not reach \
+                 the other; add --peer or look at the network between them{more}"
+            ),
+        ));
+        self.warned = pairs;
+    }
+}
+
+impl Link {
     /// A peer tells who its peers are.
     pub(crate) fn on_neighbours(&mut self, now_ns: u64, slot: usize, list: &List<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
@@ -113,83 +151,59 @@ impl Link {
         let mut heard = std::mem::take(&mut peer.neighbours);
         let others = self.peers.iter().filter(|peer| peer.id != id && is_settled(now_ns, peer));
         let others = others.map(|peer| peer.identity.node);
-        heard.judge(now_ns, &nodes, others.chain([self.config.node]));
+        heard.judge(now_ns, &nodes, others.chain([self.local.config.node]));
         if let Some(peer) = self.peers.at_mut(slot) {
             peer.neighbours = heard;
         }
     }
+}
 
-    /// Warns once of each pair; more than one at a time are one warning.
-    fn warn_of_pairs(&mut self, now_ns: u64) {
-        let (pairs, total) = self.pairs(now_ns);
-        let warned = &mut self.neighbours.warned;
-        warned.retain(|pair| pairs.contains(pair));
-        let Some(&pair) = pairs.iter().find(|pair| !warned.contains(pair)) else { return };
-        let from = self.config.control_address().ip();
-        if !self.warnings.allow(now_ns, Kind::MissingPair, from) {
-            return;
-        }
-        let [one, other] = self.named(pair).names;
-        let more = match total {
-            1 => String::new(),
-            _ => format!(" ({total} pairs of brokers are like this)"),
-        };
-        self.events.push_back(LinkEvent::Warn(
-            Kind::MissingPair,
-            format!(
-                "brokers {one} and {other} do not hear each other: events of one do not reach \
-                 the other; add --peer or look at the network between them{more}"
-            ),
-        ));
-        self.neighbours.warned = pairs;
+/// The pairs that are missing, as many as are named, and how many they are.
+pub(crate) fn missing_pairs(
+    now_ns: u64,
+    peers: &Peers,
+    local: &LocalBroker,
+) -> (Vec<MissingPair>, usize) {
+    let (pairs, total) = pairs(now_ns, peers, local);
+    (pairs.into_iter().map(|pair| named(pair, peers, local)).collect(), total)
+}
+
+fn pairs(now_ns: u64, peers: &Peers, local: &LocalBroker) -> (Vec<Pair>, usize) {
+    let (mut pairs, mut total) = (Vec::new(), 0);
+    if peers.iter().all(|peer| peer.neighbours.missing().next().is_none()) {
+        return (pairs, total);
     }
-
-    /// The pairs that are missing, as many as are named, and how many they are.
-    pub(crate) fn missing_pairs(&self, now_ns: u64) -> (Vec<MissingPair>, usize) {
-        let (pairs, total) = self.pairs(now_ns);
-        (pairs.into_iter().map(|pair| self.named(pair)).collect(), total)
-    }
-
-    fn pairs(&self, now_ns: u64) -> (Vec<Pair>, usize) {
-        let (mut pairs, mut total) = (Vec::new(), 0);
-        if self.peers.iter().all(|peer| peer.neighbours.missing().next().is_none()) {
-            return (pairs, total);
-        }
-        let settled = self.peers.iter().filter(|peer| is_settled(now_ns, peer));
-        let mut settled: Vec<(u32, &Heard)> =
-            settled.map(|peer| (peer.identity.node, &peer.neighbours)).collect();
-        settled.sort_unstable_by_key(|(node, _)| *node);
-        for &(node, heard) in &settled {
-            for missing in heard.missing() {
-                let other = settled.binary_search_by_key(&missing, |(node, _)| *node);
-                let other = other.ok().map(|at| settled[at].1);
-                let is_known = other.is_some() || missing == self.config.node;
-                let says_it_too = other.is_some_and(|other| other.is_missing(node));
-                // Both say it: one pair.
-                if !is_known || says_it_too && missing < node {
-                    continue;
-                }
-                total += 1;
-                if pairs.len() < MAX_PAIRS_NAMED {
-                    pairs.push((node.min(missing), node.max(missing)));
-                }
+    let settled = peers.iter().filter(|peer| is_settled(now_ns, peer));
+    let mut settled: Vec<(u32, &Heard)> =
+        settled.map(|peer| (peer.identity.node, &peer.neighbours)).collect();
+    settled.sort_unstable_by_key(|(node, _)| *node);
+    for &(node, heard) in &settled {
+        for missing in heard.missing() {
+            let other = settled.binary_search_by_key(&missing, |(node, _)| *node);
+            let other = other.ok().map(|at| settled[at].1);
+            let is_known = other.is_some() || missing == local.config.node;
+            let says_it_too = other.is_some_and(|other| other.is_missing(node));
+            // Both say it: one pair.
+            if !is_known || says_it_too && missing < node {
+                continue;
+            }
+            total += 1;
+            if pairs.len() < MAX_PAIRS_NAMED {
+                pairs.push((node.min(missing), node.max(missing)));
             }
         }
-        (pairs, total)
     }
+    (pairs, total)
+}
 
-    fn named(&self, (one, other): Pair) -> MissingPair {
-        let hexadecimal = |node: u32| format!("{node:08x}");
-        let name = |node: u32| {
-            let peer = self.peers.iter().find(|peer| peer.identity.node == node);
-            let name = peer.map_or(&*self.config.name, |peer| &*peer.identity.name);
-            if name.is_empty() { hexadecimal(node) } else { name.to_owned() }
-        };
-        MissingPair {
-            nodes: [hexadecimal(one), hexadecimal(other)],
-            names: [name(one), name(other)],
-        }
-    }
+fn named((one, other): Pair, peers: &Peers, local: &LocalBroker) -> MissingPair {
+    let hexadecimal = |node: u32| format!("{node:08x}");
+    let name = |node: u32| {
+        let peer = peers.iter().find(|peer| peer.identity.node == node);
+        let name = peer.map_or(&*local.config.name, |peer| &*peer.identity.name);
+        if name.is_empty() { hexadecimal(node) } else { name.to_owned() }
+    };
+    MissingPair { nodes: [hexadecimal(one), hexadecimal(other)], names: [name(one), name(other)] }
 }
 
 fn is_settled(now_ns: u64, peer: &Peer) -> bool {

@@ -13,9 +13,10 @@ use hashbrown::HashMap;
 
 use foldhash::fast::FixedState;
 
-use crate::peer_id::{PeerId, Session, session_tag};
-
+use crate::config::LinkConfig;
 use crate::membership::peer::Peer;
+use crate::peer_id::{PeerId, Session, session_tag};
+use crate::transmit::To;
 
 /// Most brokers that one may have as peers.
 pub const MAX_PEERS: usize = 1024;
@@ -33,6 +34,8 @@ pub(crate) struct Peers {
     /// Of the last datagram: trains of one sender come one after another.
     recent: (u64, usize),
     next_id: u32,
+    /// Some peer has an address of this machine.
+    pub is_looped: bool,
 }
 
 impl Peers {
@@ -124,6 +127,39 @@ impl Peers {
     /// The place of each peer, for a loop that changes the table.
     pub fn slot_at(&self, index: usize) -> Option<usize> {
         self.live.get(index).copied()
+    }
+
+    /// Peers came, went or moved: whether any is on this machine.
+    pub fn note_addresses(&mut self, config: &LinkConfig) {
+        let is_looped = self.iter().any(|peer| config.is_local(peer.address.ip()));
+        self.is_looped = is_looped;
+    }
+
+    /// Whether all of them know of the own interest of this version.
+    pub fn have_confirmed(&self, version: u64) -> bool {
+        self.iter().all(|peer| peer.told.confirmed_version >= version)
+    }
+
+    /// Where control datagrams for all peers go.
+    pub fn everybody(&self, config: &LinkConfig) -> Vec<To> {
+        let group = config.control_address();
+        let hears = self.iter().any(|peer| peer.wants.hears_us);
+        let mut to: Vec<To> = hears.then_some(To::Group(group)).into_iter().collect();
+        let deaf = self.iter().filter(|peer| !peer.wants.hears_us);
+        to.extend(deaf.map(|peer| To::Addr(peer.address)));
+        to
+    }
+
+    /// Where control datagrams go that are for all brokers there may be.
+    pub fn anybody(&self, config: &LinkConfig) -> Vec<To> {
+        let mut to = vec![To::Group(config.control_address())];
+        to.extend(config.peers.iter().map(|&address| To::Addr(address)));
+        for peer in self.iter().filter(|peer| !peer.wants.hears_us) {
+            if !config.peers.contains(&peer.address) {
+                to.push(To::Addr(peer.address));
+            }
+        }
+        to
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Peer> + Clone {

@@ -13,11 +13,6 @@
 use crate::Link;
 use crate::control::control_sender::ControlSender;
 use crate::event::Gone;
-use crate::membership::announce::Announce;
-use crate::membership::discovery::Discovery;
-use crate::membership::handshake::Handshakes;
-use crate::peer_id::session_tag;
-use crate::send::outbound_stream::OutboundStream;
 use crate::send::scheduler::Scheduler;
 
 impl Link {
@@ -27,22 +22,13 @@ impl Link {
         while let Some(slot) = self.peers.slot_at(0) {
             self.bury(now_ns, slot, Gone::Renewed);
         }
-        self.entropy.fill(&mut self.session);
-        self.tag = session_tag(&self.session);
-        self.egress_config.session = self.session;
-        self.control = ControlSender::new(&self.config.keys, &self.session);
-        self.handshakes = Handshakes::default();
-        self.scheduler = Scheduler::new(now_ns, self.config.rate);
-        self.touched = None;
-        let stall_ns = self.config.stall_timeout.as_nanos() as u64;
-        for own in &mut self.own {
-            *own = OutboundStream::new(own.id, &self.egress_config, stall_ns);
-        }
-        self.fit_streams();
-        self.started_ns = now_ns;
-        self.announce = Announce::new(now_ns);
-        self.discovery = Discovery::new(now_ns, self.config.discovery.as_nanos() as u64);
+        self.local.renew(now_ns);
+        self.membership.renew(now_ns, &self.local.config);
+        self.control = ControlSender::new(&self.local.config.keys, &self.local.session);
+        self.scheduler = Scheduler::new(now_ns, self.local.config.rate);
+        self.inbound.touched = None;
+        self.outbound.renew(self.local.session, &self.peers);
         self.counters.renewed += 1;
-        self.next_ns = now_ns;
+        self.timer.due(now_ns);
     }
 }

@@ -68,7 +68,7 @@ impl Link {
         let datagram = &train.bytes[..train.segment.min(train.bytes.len())];
         let one = datagram.len();
         let tag = train.header.session.get();
-        if tag == self.tag {
+        if tag == self.local.tag {
             self.counters.drops.own += 1;
             return one;
         }
@@ -77,9 +77,9 @@ impl Link {
             self.counters.drops.unknown_session += 1;
             return one;
         };
-        if self.touched != Some((slot, stream)) {
+        if self.inbound.touched != Some((slot, stream)) {
             self.finish_train(now_ns);
-            self.touched = Some((slot, stream));
+            self.inbound.touched = Some((slot, stream));
         }
         let Some(peer) = self.peers.at_mut(slot) else { return one };
         let Some(inbound) = peer.inbound_mut(stream) else {
@@ -125,14 +125,14 @@ impl Link {
     /// Looks through the stream whose data came last, if that was not done.
     #[inline]
     fn finish_train(&mut self, now_ns: u64) {
-        let Some((slot, stream)) = self.touched.take() else { return };
+        let Some((slot, stream)) = self.inbound.touched.take() else { return };
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let id = peer.id;
         let Some(inbound) = peer.inbound_mut(stream) else { return };
         let position = inbound.ingress.position();
-        if self.window.received(now_ns, id, stream, position) {
+        if self.inbound.window.received(now_ns, id, stream, position) {
             peer.owes_status = true;
-            self.owes_status = true;
+            self.inbound.owes_status = true;
         }
         self.look_through(now_ns, slot, stream);
     }
@@ -147,16 +147,16 @@ impl Link {
         let mut outlet = Outlet {
             peer: id,
             node,
-            channels: &self.channels,
-            events: &mut self.events,
+            channels: &self.interest.channels,
+            events: &mut self.output.events,
             counters: &mut self.counters,
             peer_counters: &mut peer.counters,
         };
         inbound.drain(LossReason::Link, &mut outlet);
         let large_bytes = inbound.large_bytes.take();
-        if self.window.is_due(id, stream, inbound.ingress.position()) {
+        if self.inbound.window.is_due(id, stream, inbound.ingress.position()) {
             peer.owes_status = true;
-            self.owes_status = true;
+            self.inbound.owes_status = true;
         }
         if let Some(sample_ns) = inbound.ingress.retransmit_sample() {
             peer.retransmitted_in(sample_ns);
@@ -166,7 +166,7 @@ impl Link {
             self.send_nak(now_ns, slot, at);
         }
         if let Some(peer) = self.peers.at(slot) {
-            self.due(peer.inbound[at].next_nak_ns());
+            self.timer.due(peer.inbound[at].next_nak_ns());
         }
         if let Some(bytes) = large_bytes {
             self.warn_of_large(now_ns, slot, bytes);
@@ -177,8 +177,8 @@ impl Link {
     fn warn_of_large(&mut self, now_ns: u64, slot: usize, bytes: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         let (name, from) = (peer.identity.name.clone(), peer.address);
-        let limit = self.ingress_config.max_payload_bytes;
-        self.warn(now_ns, Kind::LargeEvent, from, || {
+        let limit = self.inbound.config.max_payload_bytes;
+        self.output.warn(now_ns, Kind::LargeEvent, from, || {
             format!(
                 "an event of {bytes} bytes from broker {name} at {from} is not delivered here, where \
                  --max-payload is {limit} bytes: set the same on all brokers"
@@ -197,7 +197,7 @@ impl Link {
                 drops.version += 1;
                 // Data of another version is not worth a word: its hellos are.
                 if datagram.get(2).is_some_and(|&kind| kind == HELLO) {
-                    self.warn(now_ns, Kind::OtherVersion, from, || {
+                    self.output.warn(now_ns, Kind::OtherVersion, from, || {
                         format!("{from} speaks version {version} of the link: {error}")
                     });
                 }

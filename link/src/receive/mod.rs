@@ -10,5 +10,6 @@
 pub(crate) mod datagrams;
 pub mod fair_share;
 pub(crate) mod inbound_stream;
+pub(crate) mod inbound_streams;
 pub mod ingress;
 pub mod receive_window;

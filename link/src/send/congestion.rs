@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Without loss and without a cap nothing is limited and nothing is computed but a
-//! sum. FlowControl control, not this, keeps a receiver's buffer from overflowing; this is
+//! sum. Flow control, not this, keeps a receiver's buffer from overflowing; this is
 //! for what lies between: a slower line, a switch, several senders at one port.
 //!
 //! Several senders on one line become equal by that alone, but slowly: so a receiver

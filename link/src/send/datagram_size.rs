@@ -14,10 +14,10 @@ use netcluster_wire::link::{ControlKind, Nak, Probe, ProbeReply};
 
 use crate::Link;
 use crate::event::LinkEvent;
-use crate::membership::peer::Peer;
 use crate::options::header_bytes;
 use crate::receive::ingress::MAX_RETRY_NS;
 use crate::send::flow_control::Reason;
+use crate::send::outbound_stream::OutboundStream;
 use crate::send::path_mtu::{BASE_BYTES, News, PathMtu};
 use crate::stream::StreamId;
 use crate::transmit::To;
@@ -56,31 +56,42 @@ impl Doubts {
         self.requests = self.requests.saturating_add(1);
         self.requests == DOUBTS
     }
+
+    /// Retransmissions are asked for. Whether the size of what is asked for again and
+    /// again is in doubt now: that may be too large for the way.
+    pub fn requested(&mut self, now_ns: u64, own: &OutboundStream, nak: &Nak<'_>) -> bool {
+        let is_large =
+            |number: &u64| own.egress.datagram(*number).is_some_and(|it| it.len() > BASE_BYTES);
+        let ranges = nak.ranges.iter();
+        let numbers = ranges.flat_map(|it| it.first..it.first.saturating_add(it.count.into()));
+        let first = numbers.take(LOOKED_AT).find(is_large);
+        first.is_some_and(|first| self.note(now_ns, (own.id, first)))
+    }
 }
 
 impl Link {
     /// The largest datagram that the interface takes, `None` if that is not known.
     /// Sizes follow at once; what was laid out before does not change.
     pub fn set_interface_limit(&mut self, now_ns: u64, bytes: Option<usize>) {
-        let wanted = self.config.datagram_bytes;
+        let wanted = self.local.config.datagram_bytes;
         let possible = bytes.map_or(wanted, |bytes| bytes.min(wanted));
-        if possible == self.interface_bytes {
+        if possible == self.local.interface_bytes {
             return;
         }
-        let before = std::mem::replace(&mut self.interface_bytes, possible);
-        self.datagram_bytes = possible.max(BASE_BYTES);
+        let before = std::mem::replace(&mut self.local.interface_bytes, possible);
+        self.local.datagram_bytes = possible.max(BASE_BYTES);
         for index in 0..self.peers.len() {
             let slot = self.peers.slot_at(index);
             if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
-                peer.path_mtu.set_limit(now_ns, self.datagram_bytes);
+                peer.path_mtu.set_limit(now_ns, self.local.datagram_bytes);
                 let next_ns = peer.path_mtu.next_ns();
-                self.due(next_ns);
+                self.timer.due(next_ns);
             }
         }
-        self.fit_streams();
-        let headers = header_bytes(&self.config.group);
+        self.outbound.fit(&self.peers);
+        let headers = header_bytes(&self.local.config.group);
         let packet_bytes = possible + headers;
-        self.events.push_back(match (possible < BASE_BYTES, possible < before) {
+        self.output.push(match (possible < BASE_BYTES, possible < before) {
             (true, _) => LinkEvent::Warn(Kind::SmallInterface, format!(
                 "the interface takes packets of {packet_bytes} bytes only, and the link needs {}: \
                  what is longer is lost; give it a larger MTU or choose another --interface",
@@ -109,7 +120,7 @@ impl Link {
             if is_its {
                 peer.path_mtu.doubt(now_ns);
                 let next_ns = peer.path_mtu.next_ns();
-                self.due(next_ns);
+                self.timer.due(next_ns);
             }
         }
     }
@@ -117,14 +128,14 @@ impl Link {
     /// What is known of the way to a new peer: nothing.
     pub(crate) fn unknown_path(&mut self) -> PathMtu {
         let mut nonce = [0; NONCE_BYTES];
-        self.entropy.fill(&mut nonce);
-        PathMtu::new(self.datagram_bytes, nonce)
+        self.local.entropy.fill(&mut nonce);
+        PathMtu::new(self.local.datagram_bytes, nonce)
     }
 
     /// Sends a peer the probes that are due, by the way that data takes to it.
     pub(crate) fn run_path_mtu(&mut self, now_ns: u64, slot: usize) {
-        let is_leaving = self.is_leaving();
-        let control = To::Group(self.config.control_address());
+        let is_leaving = self.membership.leave.is_leaving();
+        let control = To::Group(self.local.config.control_address());
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.wants.version == 0 || is_leaving {
             // It has not told which way that is; or there is no time left.
@@ -136,20 +147,20 @@ impl Link {
             peer.path_mtu.begin(now_ns);
         }
         let (to, nonce) = (peer.session, peer.path_mtu.nonce());
-        let tag_bytes = self.config.keys.tag_bytes();
+        let tag_bytes = self.local.config.keys.tag_bytes();
         let head_bytes = CONTROL_HEADER_BYTES + NONCE_BYTES + SESSION_BYTES + tag_bytes;
         for bytes in peer.path_mtu.poll(now_ns).into_iter().flatten() {
             let probe = Probe { nonce, to, padding_bytes: bytes - head_bytes };
             self.control.send(ControlKind::Probe, &[way], |out| probe.encode(out));
         }
         let next_ns = peer.path_mtu.next_ns();
-        self.due(next_ns);
+        self.timer.due(next_ns);
     }
 
     /// A probe has arrived at a peer, it says.
     pub(crate) fn on_probe_reply(&mut self, now_ns: u64, slot: usize, reply: &ProbeReply<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if reply.to != self.session || reply.nonce != peer.path_mtu.nonce() {
+        if reply.to != self.local.session || reply.nonce != peer.path_mtu.nonce() {
             self.counters.drops.other_receiver += 1;
             return;
         }
@@ -157,9 +168,9 @@ impl Link {
         let news = peer.path_mtu.answered(now_ns, reply.received as usize);
         let after = peer.path_mtu.bytes();
         let next_ns = peer.path_mtu.next_ns();
-        self.due(next_ns);
+        self.timer.due(next_ns);
         if after != before {
-            self.fit_streams();
+            self.outbound.fit(&self.peers);
         }
         if after < before {
             self.wait_no_longer(now_ns, slot, after);
@@ -169,65 +180,11 @@ impl Link {
         }
     }
 
-    /// A peer asks for retransmissions. If it asks for the same large datagram again and again,
-    /// that may be too large for the way.
-    pub(crate) fn note_request(&mut self, now_ns: u64, at: usize, slot: usize, nak: &Nak<'_>) {
-        let own = &self.own[at];
-        let Some(peer) = self.peers.at_mut(slot) else { return };
-        let is_large =
-            |number: &u64| own.egress.datagram(*number).is_some_and(|it| it.len() > BASE_BYTES);
-        let ranges = nak.ranges.iter();
-        let numbers = ranges.flat_map(|it| it.first..it.first.saturating_add(it.count.into()));
-        let Some(first) = numbers.take(LOOKED_AT).find(is_large) else { return };
-        if peer.doubts.note(now_ns, (own.id, first)) {
-            peer.path_mtu.doubt(now_ns);
-            let next_ns = peer.path_mtu.next_ns();
-            self.due(next_ns);
-        }
-    }
-
-    /// The requested numbers that can pass on the way to a peer.
-    pub(crate) fn passing(&self, at: usize, peer: &Peer, nak: &Nak<'_>) -> Vec<(u64, u32)> {
-        let ranges = nak.ranges.iter().map(|range| (range.first, range.count));
-        let (own, most) = (&self.own[at], peer.path_mtu.bytes());
-        if most >= self.config.datagram_bytes {
-            return ranges.collect();
-        }
-        let held = own.held();
-        let mut passing: Vec<(u64, u32)> = Vec::new();
-        for (first, count) in ranges {
-            let end = first.saturating_add(count.into()).min(held.end);
-            for number in first.max(held.start)..end {
-                if own.egress.datagram(number).is_some_and(|it| it.len() > most) {
-                    continue;
-                }
-                match passing.last_mut() {
-                    Some((first, count)) if *first + u64::from(*count) == number => *count += 1,
-                    _ => passing.push((number, 1)),
-                }
-            }
-        }
-        passing
-    }
-
-    /// Gives all outbound streams the size that all of their receivers can be sent.
-    pub(crate) fn fit_streams(&mut self) {
-        (0..self.own.len()).for_each(|at| self.fit_stream(at));
-    }
-
-    pub(crate) fn fit_stream(&mut self, at: usize) {
-        let own = &mut self.own[at];
-        let peers = own.flow.receivers().iter().filter_map(|it| self.peers.get(it.peer));
-        let least = peers.map(|peer| peer.path_mtu.bytes()).min();
-        // Nobody receives yet: whoever comes first can be sent that.
-        own.egress.set_datagram_bytes(least.unwrap_or(BASE_BYTES));
-    }
-
     /// What a peer misses may be too large to reach it: nobody waits for that.
     fn wait_no_longer(&mut self, now_ns: u64, slot: usize, most: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         let id = peer.id;
-        for own in &mut self.own {
+        for own in &mut self.outbound.streams {
             let Some(receiver) = own.flow.receiver(id) else { continue };
             let mut missed = receiver.position..own.egress.next().number;
             let is_large = |number| own.egress.datagram(number).is_some_and(|it| it.len() > most);
@@ -237,7 +194,7 @@ impl Link {
                 self.counters.demoted += 1;
                 self.scheduler.congestion.forget(now_ns, id);
                 let stream = own.id;
-                self.events.push_back(LinkEvent::Demoted { peer: id, stream, reason });
+                self.output.push(LinkEvent::Demoted { peer: id, stream, reason });
             }
         }
     }
@@ -245,9 +202,9 @@ impl Link {
     fn tell_size(&mut self, now_ns: u64, slot: usize, news: News) {
         let Some(peer) = self.peers.at(slot) else { return };
         let (name, from) = (peer.identity.name.clone(), peer.address);
-        let (whole, headers) = (self.datagram_bytes, header_bytes(&self.config.group));
+        let (whole, headers) = (self.local.datagram_bytes, header_bytes(&self.local.config.group));
         match news {
-            News::Narrow(bytes) => self.warn(now_ns, Kind::NarrowPath, from, || {
+            News::Narrow(bytes) => self.output.warn(now_ns, Kind::NarrowPath, from, || {
                 format!(
                     "datagrams of more than {bytes} bytes do not reach broker {name} at {from}, \
                      and those here have up to {whole}: it is sent smaller ones; look at the MTU on \
@@ -255,7 +212,7 @@ impl Link {
                     bytes + headers
                 )
             }),
-            News::Whole => self.events.push_back(LinkEvent::Note(format!(
+            News::Whole => self.output.push(LinkEvent::Note(format!(
                 "datagrams of {whole} bytes reach broker {name} at {from} by now: they are sent \
                  again"
             ))),

@@ -14,6 +14,7 @@ pub mod egress;
 pub mod flow_control;
 pub(crate) mod heartbeat;
 pub(crate) mod outbound_stream;
+pub(crate) mod outbound_streams;
 pub(crate) mod path_mtu;
 pub mod retransmit;
 pub(crate) mod scheduler;

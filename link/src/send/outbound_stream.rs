@@ -2,11 +2,17 @@
 
 use std::ops::Range;
 
+use netcluster_wire::link::Nak;
+
+use crate::membership::peer::Peer;
 use crate::send::egress::{Egress, EgressConfig};
-use crate::send::flow_control::FlowControl;
+use crate::send::flow_control::{FlowControl, Path};
 use crate::send::heartbeat::HeartbeatTimer;
-use crate::send::retransmit::Retransmits;
+use crate::send::retransmit::{Requester, Retransmits};
 use crate::stream::StreamId;
+
+/// A retransmission takes this long at least: below it, no two requests are duplicates.
+pub(crate) const MIN_RETRANSMIT_NS: u64 = 1_000_000;
 
 pub(crate) struct OutboundStream {
     pub id: StreamId,
@@ -40,6 +46,53 @@ impl OutboundStream {
     /// Whether all that are waited for have everything that was sent.
     pub fn is_confirmed(&self) -> bool {
         self.flow.needed() >= self.egress.next().number
+    }
+
+    /// A peer asks for retransmissions. Datagrams of more bytes than pass on the way to
+    /// it are not sent again; none has more than `most_bytes`.
+    pub fn request(&mut self, now_ns: u64, peer: &Peer, nak: &Nak<'_>, most_bytes: usize) {
+        let ranges = nak.ranges.iter().map(|range| (range.first, range.count));
+        let passing_bytes = peer.path_mtu.bytes();
+        let ranges: Vec<(u64, u32)> = match passing_bytes >= most_bytes {
+            true => ranges.collect(),
+            false => self.passing(ranges, passing_bytes),
+        };
+        let receiver = self.flow.receiver(peer.id);
+        let from = Requester {
+            peer: peer.id,
+            hears_group: peer.wants.hears_us,
+            is_healthy: receiver.is_some_and(|receiver| receiver.is_healthy()),
+        };
+        // Below its position a receiver misses nothing, whoever says so in its name.
+        let position = receiver.map_or(0, |receiver| receiver.position);
+        let held = self.held().start.max(position)..self.held().end;
+        let flow = &self.flow;
+        let hears = |id| flow.receiver(id).is_some_and(|it| it.path == Path::Multicast);
+        let retransmit_ns = peer.round_trip_ns.max(MIN_RETRANSMIT_NS);
+        self.retransmits.request(now_ns, from, ranges, held, retransmit_ns, hears);
+    }
+
+    /// The numbers of these ranges whose datagrams have no more bytes than that.
+    fn passing(
+        &self,
+        ranges: impl Iterator<Item = (u64, u32)>,
+        most_bytes: usize,
+    ) -> Vec<(u64, u32)> {
+        let held = self.held();
+        let mut passing: Vec<(u64, u32)> = Vec::new();
+        for (first, count) in ranges {
+            let end = first.saturating_add(count.into()).min(held.end);
+            for number in first.max(held.start)..end {
+                if self.egress.datagram(number).is_some_and(|it| it.len() > most_bytes) {
+                    continue;
+                }
+                match passing.last_mut() {
+                    Some((first, count)) if *first + u64::from(*count) == number => *count += 1,
+                    _ => passing.push((number, 1)),
+                }
+            }
+        }
+        passing
     }
 
     /// What can be sent again.

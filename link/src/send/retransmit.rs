@@ -1,7 +1,7 @@
 //! What receivers miss and asked for, of one outbound stream.
 //!
 //! ```text
-//!  request(peer, ranges) ──► retransmitted just now? ──yes──► dropped, counted
+//!  request(peer, ranges) ──► sent again just now? ──yes──► dropped, counted
 //!                                 │no
 //!                                 ▼
 //!                  wanted: (number, to) in order ──► next() ──► recent
@@ -11,13 +11,14 @@
 //! Receivers that nobody waits for are served after all others. What does not fit
 //! is counted and forgotten: who still misses it asks again.
 //!
-//! Retransmits and new data take turns by bytes while both wait, so that neither
-//! starves: retransmissions get [`SHARE_PERCENT`] of what is sent, and all of it when no
-//! new data may be sent. Of these, receivers that nobody waits for get
+//! Retransmissions and new data take turns by bytes while both wait, so that neither
+//! starves: retransmissions get [`SHARE_PERCENT`] of what is sent, and all of it when
+//! no new data may be sent. Of these, receivers that nobody waits for get
 //! [`LATER_PERCENT`], or one that loses nearly everything would take half of
-//! what all others could have. A pace applies to all alike.
+//! what all others could have. Congestion control applies to all alike.
 //!
-//! It holds numbers only: the bytes are in the history, congestion control is elsewhere.
+//! It holds numbers only: the bytes are in the history, congestion control is
+//! elsewhere.
 //!
 //! Invariant: a number is wanted at most once per destination, and both tables
 //! are bounded.

@@ -1,11 +1,11 @@
-//! Datagrams out: control first, then retransmissions and new data by turns, one stream
-//! after another, as congestion control allows.
+//! Datagrams out: control first, then retransmissions and new data by turns, one
+//! stream after another, as congestion control allows.
 //!
 //! ```text
-//!   posts ──────────────────────────────▶ ┐
+//!   control ────────────────────────────────────▶ ┐
 //!   retransmissions of a stream ─┐                ├─▶ poll_transmit ─▶ socket
-//!   new data of a stream ┴─▶ in hand ───▶ ┘        ▲               │
-//!                            (for each receiver)   └── blocked ────┘
+//!   new data of a stream ────────┴─▶ in hand ───▶ ┘        ▲               │
+//!                                    (for each receiver)   └── blocked ────┘
 //! ```
 //! A batch goes to the group once if anybody hears it there, and once to each
 //! receiver that does not. It is sealed once: the copies are the same bytes.
@@ -14,12 +14,16 @@
 //! [`Link::blocked_transmit`] or [`Link::refused_transmit`] says how much of it was
 //! not.
 
-use netcluster_wire::link::Nak;
-
 use crate::Link;
+use crate::config::LinkConfig;
+use crate::control::control_sender::ControlSender;
+use crate::membership::peers::Peers;
 use crate::send::congestion::CongestionControl;
-use crate::send::flow_control::Path;
-use crate::send::retransmit::{self, Requester};
+use crate::send::outbound_stream::MIN_RETRANSMIT_NS;
+use crate::send::outbound_streams::OutboundStreams;
+use crate::send::retransmit;
+use crate::status::LinkCounters;
+use crate::timer::Timer;
 use crate::transmit::{ControlDatagram, To, Transmit};
 
 /// Most datagrams of one retransmission: as in a batch.
@@ -27,9 +31,6 @@ const MAX_RETRANSMIT_DATAGRAMS: usize = 64;
 
 /// Most bytes of one send.
 const MAX_SEND_BYTES: usize = 65_535 - 48;
-
-/// A retransmission takes this long at least: below it, no two requests are duplicates.
-const MIN_RETRANSMIT_NS: u64 = 1_000_000;
 
 pub(crate) struct Scheduler {
     pub congestion: CongestionControl,
@@ -73,6 +74,18 @@ struct BatchInHand {
     done: u64,
 }
 
+/// What the scheduler takes from, and whom it asks.
+pub(crate) struct Parts<'a> {
+    pub config: &'a LinkConfig,
+    pub outbound: &'a mut OutboundStreams,
+    pub control: &'a mut ControlSender,
+    pub peers: &'a mut Peers,
+    pub counters: &'a mut LinkCounters,
+    pub timer: &'a mut Timer,
+    /// New data is held back: peers are still looked for.
+    pub is_discovering: bool,
+}
+
 impl Scheduler {
     pub fn new(now_ns: u64, rate: Option<u64>) -> Scheduler {
         Scheduler {
@@ -97,110 +110,77 @@ impl Scheduler {
     pub fn has_post(&self) -> bool {
         self.post.is_some()
     }
-}
 
-impl Link {
     /// The next datagrams to send. Those of the call before are sent then.
-    pub fn poll_transmit(&mut self, now_ns: u64) -> Option<Transmit<'_>> {
-        self.settle(usize::MAX, false);
-        if self.take_post() {
-            self.scheduler.handed = Handed::ControlDatagram;
-            let (post, at) = self.scheduler.post.as_ref()?;
+    pub fn poll<'a>(&'a mut self, now_ns: u64, mut parts: Parts<'a>) -> Option<Transmit<'a>> {
+        self.settle(parts.outbound, parts.counters, usize::MAX, false);
+        if self.take_control(parts.control) {
+            self.handed = Handed::ControlDatagram;
+            let (post, at) = self.post.as_ref()?;
             let (bytes, to) = (&post.bytes[..], post.to[*at]);
             return Some(Transmit { to, bytes, segment: bytes.len(), looped: true });
         }
-        self.drop_outdated();
-        while self.scheduler.batch.is_none() {
-            if self.scheduler.retransmit.is_none() && !self.choose(now_ns) {
+        self.drop_outdated(parts.outbound);
+        let looped = parts.peers.is_looped;
+        while self.batch.is_none() {
+            if self.retransmit.is_none() && !self.choose(now_ns, &mut parts) {
                 return None;
             }
-            if self.scheduler.retransmit.is_some() && self.fill_retransmit() {
-                return self.hand_retransmit();
+            if self.retransmit.is_some() && self.fill_retransmit(parts.outbound) {
+                return self.hand_retransmit(looped);
             }
         }
-        self.hand_batch()
-    }
-
-    /// The socket took only so many bytes of what the last call gave, or none:
-    /// the rest comes again with the next call.
-    pub fn blocked_transmit(&mut self, taken_bytes: usize) {
-        self.settle(taken_bytes, false);
-    }
-
-    /// The socket took only so many bytes of what the last call gave, or none, and
-    /// will not take the rest: it is lost, and counted.
-    pub fn refused_transmit(&mut self, taken_bytes: usize) {
-        self.settle(taken_bytes, true);
-    }
-
-    /// A peer asks for retransmissions.
-    pub(crate) fn request_retransmits(
-        &mut self,
-        now_ns: u64,
-        at: usize,
-        slot: usize,
-        nak: &Nak<'_>,
-    ) {
-        let Some(peer) = self.peers.at(slot) else { return };
-        let ranges = self.passing(at, peer, nak);
-        let own = &mut self.own[at];
-        let from = Requester {
-            peer: peer.id,
-            hears_group: peer.wants.hears_us,
-            is_healthy: own.flow.receiver(peer.id).is_some_and(|receiver| receiver.is_healthy()),
-        };
-        let flow = &own.flow;
-        let hears = |id| flow.receiver(id).is_some_and(|it| it.path == Path::Multicast);
-        let retransmit_ns = peer.round_trip_ns.max(MIN_RETRANSMIT_NS);
-        // Below its position a receiver misses nothing, whoever says so in its name.
-        let position = own.flow.receiver(peer.id).map_or(0, |receiver| receiver.position);
-        let held = own.held().start.max(position)..own.held().end;
-        own.retransmits.request(now_ns, from, ranges, held, retransmit_ns, hears);
+        self.hand_batch(parts.outbound, looped)
     }
 
     /// What was handed out is sent, as far as the socket took it; the rest is to
     /// come again, or was refused.
-    fn settle(&mut self, taken_bytes: usize, is_refused: bool) {
-        let scheduler = &mut self.scheduler;
-        match std::mem::replace(&mut scheduler.handed, Handed::Nothing) {
+    pub fn settle(
+        &mut self,
+        outbound: &mut OutboundStreams,
+        counters: &mut LinkCounters,
+        taken_bytes: usize,
+        is_refused: bool,
+    ) {
+        match std::mem::replace(&mut self.handed, Handed::Nothing) {
             Handed::Nothing => {}
             Handed::ControlDatagram => {
-                let Some((_, at)) = &mut scheduler.post else { return };
+                let Some((_, at)) = &mut self.post else { return };
                 if taken_bytes > 0 {
                     *at += 1;
-                    self.counters.control_sent += 1;
+                    counters.control_sent += 1;
                 } else if is_refused {
                     *at += 1;
-                    self.counters.refused += 1;
+                    counters.refused += 1;
                 }
             }
             Handed::Retransmit { datagrams, bytes, segment } => {
-                let Some(retransmit) = &mut scheduler.retransmit else { return };
+                let Some(retransmit) = &mut self.retransmit else { return };
                 let taken = taken_bytes.min(bytes);
                 let count = if taken == bytes { datagrams } else { (taken / segment) as u64 };
                 let passed = if is_refused { datagrams } else { count };
                 retransmit.next += passed;
-                self.counters.refused += passed - count;
-                self.own[retransmit.own].retransmits.repaired(taken);
-                scheduler.congestion.spend(taken);
-                self.counters.repaired += count;
-                self.own[retransmit.own].repaired += count;
+                counters.refused += passed - count;
+                outbound.streams[retransmit.own].retransmits.repaired(taken);
+                self.congestion.spend(taken);
+                counters.repaired += count;
+                outbound.streams[retransmit.own].repaired += count;
                 if retransmit.next >= retransmit.end {
-                    scheduler.retransmit = None;
+                    self.retransmit = None;
                 }
             }
             Handed::Batch { datagrams, bytes, segment } => {
-                let Some(batch) = &mut scheduler.batch else { return };
+                let Some(batch) = &mut self.batch else { return };
                 let taken = taken_bytes.min(bytes);
                 let count = if taken == bytes { datagrams } else { (taken / segment) as u64 };
-                scheduler.congestion.spend(taken);
-                self.counters.sent += count;
-                self.counters.sent_bytes += taken as u64;
-                let own = &mut self.own[batch.own];
+                self.congestion.spend(taken);
+                counters.sent += count;
+                counters.sent_bytes += taken as u64;
+                let own = &mut outbound.streams[batch.own];
                 own.retransmits.sent_new(taken);
                 let passed = if is_refused { datagrams } else { count };
                 batch.done += passed;
-                self.counters.refused += passed - count;
+                counters.refused += passed - count;
                 let is_done = batch.first + batch.done >= batch.end;
                 if !is_done {
                     // At once: frames may be laid out before the next call.
@@ -209,8 +189,8 @@ impl Link {
                     batch.at += 1;
                     batch.done = 0;
                     if batch.at == batch.to.len() {
-                        scheduler.spare = std::mem::take(&mut batch.to);
-                        scheduler.batch = None;
+                        self.spare = std::mem::take(&mut batch.to);
+                        self.batch = None;
                     }
                 }
             }
@@ -218,50 +198,49 @@ impl Link {
     }
 
     /// Whether a control datagram is at hand.
-    fn take_post(&mut self) -> bool {
-        if let Some((post, at)) = self.scheduler.post.take() {
+    fn take_control(&mut self, control: &mut ControlSender) -> bool {
+        if let Some((post, at)) = self.post.take() {
             if at < post.to.len() {
-                self.scheduler.post = Some((post, at));
+                self.post = Some((post, at));
                 return true;
             }
-            self.control.queue.give_back(post);
+            control.queue.give_back(post);
         }
-        self.scheduler.post = self.control.queue.pop().map(|post| (post, 0));
-        self.scheduler.post.is_some()
+        self.post = control.queue.pop().map(|post| (post, 0));
+        self.post.is_some()
     }
 
     /// What is in hand may be overwritten meanwhile, if nobody is waited for.
-    fn drop_outdated(&mut self) {
-        let scheduler = &mut self.scheduler;
-        if let Some(batch) = &scheduler.batch
-            && self.own[batch.own].egress.tail() > batch.first + batch.done
+    fn drop_outdated(&mut self, outbound: &OutboundStreams) {
+        if let Some(batch) = &self.batch
+            && outbound.streams[batch.own].egress.tail() > batch.first + batch.done
         {
-            scheduler.batch = None;
+            self.batch = None;
         }
-        if let Some(retransmit) = &mut scheduler.retransmit {
-            retransmit.next = retransmit.next.max(self.own[retransmit.own].egress.tail());
+        if let Some(retransmit) = &mut self.retransmit {
+            retransmit.next = retransmit.next.max(outbound.streams[retransmit.own].egress.tail());
             if retransmit.next >= retransmit.end {
-                scheduler.retransmit = None;
+                self.retransmit = None;
             }
         }
     }
 
     /// Takes something to send into the hand, of the streams by turns.
-    fn choose(&mut self, now_ns: u64) -> bool {
-        let streams = self.own.len();
+    fn choose(&mut self, now_ns: u64, parts: &mut Parts<'_>) -> bool {
+        let streams = parts.outbound.streams.len();
         for step in 0..streams {
-            let at = (self.scheduler.turn + step) % streams;
-            if self.choose_of(now_ns, at) {
-                self.scheduler.turn = (at + 1) % streams;
+            let at = (self.turn + step) % streams;
+            if self.choose_of(now_ns, at, parts) {
+                self.turn = (at + 1) % streams;
                 return true;
             }
         }
         false
     }
 
-    fn choose_of(&mut self, now_ns: u64, at: usize) -> bool {
-        let own = &mut self.own[at];
-        if !own.flow.is_wanted() || !self.discovery.is_over() {
+    fn choose_of(&mut self, now_ns: u64, at: usize, parts: &mut Parts<'_>) -> bool {
+        let own = &mut parts.outbound.streams[at];
+        if !own.flow.is_wanted() || parts.is_discovering {
             return false;
         }
         let limit = own.flow.limit();
@@ -271,40 +250,41 @@ impl Link {
         if unsent && !may_send || !unsent && own.egress.is_blocked() {
             own.flow.blocked(now_ns, next);
             let deadline_ns = own.flow.next_deadline_ns().unwrap_or(u64::MAX);
-            self.next_ns = self.next_ns.min(deadline_ns);
+            parts.timer.due(deadline_ns);
         } else {
             own.flow.unblocked();
         }
         if !may_send && own.retransmits.is_empty() {
             return false;
         }
-        let datagram_bytes = self.config.datagram_bytes;
+        let datagram_bytes = parts.config.datagram_bytes;
         let new_bytes = if may_send { own.egress.queued_bytes() } else { 0 };
         let wanted = new_bytes + own.retransmits.len() * datagram_bytes;
-        let pace = &mut self.scheduler.congestion;
-        let allowed = pace.allow(now_ns, wanted.min(MAX_SEND_BYTES)).min(pace.batch_bytes());
+        let congestion = &mut self.congestion;
+        let allowed =
+            congestion.allow(now_ns, wanted.min(MAX_SEND_BYTES)).min(congestion.batch_bytes());
         if allowed == 0 {
             // Somewhat later if it cannot say when.
-            let next_ns = self.scheduler.congestion.next_ns().unwrap_or(now_ns + MIN_RETRANSMIT_NS);
-            self.next_ns = self.next_ns.min(next_ns);
+            let next_ns = congestion.next_ns().unwrap_or(now_ns + MIN_RETRANSMIT_NS);
+            parts.timer.due(next_ns);
             return false;
         }
         let allowed = allowed.max(datagram_bytes).min(MAX_SEND_BYTES);
         let datagrams = (allowed / datagram_bytes).clamp(1, MAX_RETRANSMIT_DATAGRAMS);
         own.retransmits.forget_below(own.egress.tail());
         if let Some(retransmit) = own.retransmits.next(now_ns, datagrams as u32, may_send) {
-            let group = self.config.group_address(own.id.group());
+            let group = parts.config.group_address(own.id.group());
             let to = match retransmit.to {
                 retransmit::To::Group => Some(To::Group(group)),
-                retransmit::To::Peer(id) => self.peers.slot_of(id).and_then(|slot| {
-                    let peer = self.peers.at_mut(slot)?;
+                retransmit::To::Peer(id) => parts.peers.slot_of(id).and_then(|slot| {
+                    let peer = parts.peers.at_mut(slot)?;
                     peer.counters.repaired += u64::from(retransmit.count);
                     Some(To::Addr(peer.address))
                 }),
             };
             if let Some(to) = to {
                 let end = retransmit.first + u64::from(retransmit.count);
-                self.scheduler.retransmit = Some(RetransmitInHand {
+                self.retransmit = Some(RetransmitInHand {
                     own: at,
                     next: retransmit.first,
                     end,
@@ -322,32 +302,32 @@ impl Link {
         let Some(batch) = own.egress.next_batch(limit, allowed) else { return false };
         let (first, end) = (batch.first, batch.first + u64::from(batch.datagrams));
         own.heartbeat.restart(now_ns);
-        let mut to = std::mem::take(&mut self.scheduler.spare);
+        let mut to = std::mem::take(&mut self.spare);
         to.clear();
         if own.flow.hears_group() {
-            to.push(To::Group(self.config.group_address(own.id.group())));
+            to.push(To::Group(parts.config.group_address(own.id.group())));
         }
         for id in own.flow.unicast_peers() {
-            if let Some(slot) = self.peers.slot_of(id)
-                && let Some(peer) = self.peers.at_mut(slot)
+            if let Some(slot) = parts.peers.slot_of(id)
+                && let Some(peer) = parts.peers.at_mut(slot)
             {
                 peer.counters.sent_unicast += end - first;
                 to.push(To::Addr(peer.address));
             }
         }
-        self.next_ns = self.next_ns.min(own.heartbeat.next_ns);
+        parts.timer.due(own.heartbeat.next_ns);
         let is_for_anybody = !to.is_empty();
         if is_for_anybody {
-            self.scheduler.batch = Some(BatchInHand { own: at, first, end, to, at: 0, done: 0 });
+            self.batch = Some(BatchInHand { own: at, first, end, to, at: 0, done: 0 });
         }
         is_for_anybody
     }
 
     /// Collects as much of the retransmission in hand as one send takes: datagrams of one
     /// size. Whether any are left to send.
-    fn fill_retransmit(&mut self) -> bool {
-        let Some(retransmit) = &mut self.scheduler.retransmit else { return false };
-        let egress = &self.own[retransmit.own].egress;
+    fn fill_retransmit(&mut self, outbound: &OutboundStreams) -> bool {
+        let Some(retransmit) = &mut self.retransmit else { return false };
+        let egress = &outbound.streams[retransmit.own].egress;
         retransmit.bytes.clear();
         (retransmit.segment, retransmit.datagrams) = (0, 0);
         for number in retransmit.next..retransmit.end {
@@ -367,45 +347,67 @@ impl Link {
         }
         let is_filled = retransmit.datagrams > 0;
         if !is_filled {
-            self.scheduler.retransmit = None;
+            self.retransmit = None;
         }
         is_filled
     }
 
-    fn hand_retransmit(&mut self) -> Option<Transmit<'_>> {
-        let retransmit = self.scheduler.retransmit.as_ref()?;
+    fn hand_retransmit(&mut self, looped: bool) -> Option<Transmit<'_>> {
+        let retransmit = self.retransmit.as_ref()?;
         let (bytes, segment, datagrams) =
             (&retransmit.bytes[..], retransmit.segment, retransmit.datagrams);
-        self.scheduler.handed = Handed::Retransmit { datagrams, bytes: bytes.len(), segment };
-        Some(Transmit { to: retransmit.to, bytes, segment, looped: self.is_looped })
+        self.handed = Handed::Retransmit { datagrams, bytes: bytes.len(), segment };
+        Some(Transmit { to: retransmit.to, bytes, segment, looped })
     }
 
     /// The batch in hand for the receiver whose turn it is.
-    fn hand_batch(&mut self) -> Option<Transmit<'_>> {
-        let hand = self.scheduler.batch.as_ref()?;
+    fn hand_batch<'a>(
+        &mut self,
+        outbound: &'a mut OutboundStreams,
+        looped: bool,
+    ) -> Option<Transmit<'a>> {
+        let hand = self.batch.as_ref()?;
         let to = *hand.to.get(hand.at)?;
-        let egress = &mut self.own[hand.own].egress;
+        let egress = &mut outbound.streams[hand.own].egress;
         // It was sealed when it was found: this brings the same bytes again.
         egress.unsend(hand.first + hand.done);
         let Some(batch) = egress.next_batch(hand.end, MAX_SEND_BYTES) else {
-            self.scheduler.batch = None;
+            self.batch = None;
             return None;
         };
-        self.scheduler.handed = Handed::Batch {
+        self.handed = Handed::Batch {
             datagrams: u64::from(batch.datagrams),
             bytes: batch.bytes.len(),
             segment: batch.segment,
         };
-        Some(Transmit { to, bytes: batch.bytes, segment: batch.segment, looped: self.is_looped })
+        Some(Transmit { to, bytes: batch.bytes, segment: batch.segment, looped })
+    }
+}
+
+impl Link {
+    /// The next datagrams to send. Those of the call before are sent then.
+    pub fn poll_transmit(&mut self, now_ns: u64) -> Option<Transmit<'_>> {
+        let parts = Parts {
+            config: &self.local.config,
+            outbound: &mut self.outbound,
+            control: &mut self.control,
+            peers: &mut self.peers,
+            counters: &mut self.counters,
+            timer: &mut self.timer,
+            is_discovering: !self.membership.discovery.is_over(),
+        };
+        self.scheduler.poll(now_ns, parts)
     }
 
-    /// Where control datagrams for all peers go.
-    pub(crate) fn everybody(&self) -> Vec<To> {
-        let group = self.config.control_address();
-        let hears = self.peers.iter().any(|peer| peer.wants.hears_us);
-        let mut to: Vec<To> = hears.then_some(To::Group(group)).into_iter().collect();
-        let deaf = self.peers.iter().filter(|peer| !peer.wants.hears_us);
-        to.extend(deaf.map(|peer| To::Addr(peer.address)));
-        to
+    /// The socket took only so many bytes of what the last call gave, or none:
+    /// the rest comes again with the next call.
+    pub fn blocked_transmit(&mut self, taken_bytes: usize) {
+        self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, false);
+    }
+
+    /// The socket took only so many bytes of what the last call gave, or none, and
+    /// will not take the rest: it is lost, and counted.
+    pub fn refused_transmit(&mut self, taken_bytes: usize) {
+        self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, true);
     }
 }

@@ -85,10 +85,10 @@ fn unicast_pair(keys: &Keys) -> Mesh {
 #[test]
 fn a_peer_that_says_it_moved_gets_a_challenge_there_and_nothing_else() {
     let mut mesh = unicast_pair(&Keys::open_link());
-    let (to, session) = (mesh.nodes[0].link.session, mesh.nodes[1].link.session);
+    let (to, session) = (mesh.nodes[0].link.local.session, mesh.nodes[1].link.local.session);
     let mut sealer = ControlSealer::new(&Keys::open_link(), &session);
     let mut bytes_in = 0;
-    let stream = mesh.nodes[0].link.settings.stream_of(CHANNEL).0;
+    let stream = mesh.nodes[0].link.local.settings.stream_of(CHANNEL).0;
     for round in 0..200 {
         mesh.emit(0, CHANNEL, 20);
         // Everything that it could say, from where it is not.
@@ -127,7 +127,7 @@ fn a_peer_that_says_it_moved_gets_a_challenge_there_and_nothing_else() {
 #[test]
 fn a_probe_in_a_peers_name_is_answered_by_no_more_bytes_than_it_has() {
     let mut mesh = unicast_pair(&Keys::open_link());
-    let (to, session) = (mesh.nodes[0].link.session, mesh.nodes[1].link.session);
+    let (to, session) = (mesh.nodes[0].link.local.session, mesh.nodes[1].link.local.session);
     let mut sealer = ControlSealer::new(&Keys::open_link(), &session);
     let probe = Probe { nonce: [1; 16], to, padding_bytes: 72 };
     let said = sealed(&mut sealer, &session, ControlKind::Probe, |out| probe.encode(out));

@@ -43,8 +43,8 @@ fn a_peer_that_challenges_without_end_is_not_told_more_than_it_needs() {
     let mut mesh = Mesh::of(1, 2);
     mesh.listen(0, CHANNEL);
     mesh.run_ms(300);
-    let (to, session) = (mesh.nodes[0].link.session, mesh.nodes[1].link.session);
-    let before = mesh.nodes[0].link.interest.told;
+    let (to, session) = (mesh.nodes[0].link.local.session, mesh.nodes[1].link.local.session);
+    let before = mesh.nodes[0].link.interest.own.told;
     for counter in 0..1000 {
         let mut bytes = Vec::new();
         ControlHeader::new(ControlKind::Challenge, 0, &session, counter).write(&mut bytes);
@@ -52,7 +52,7 @@ fn a_peer_that_challenges_without_end_is_not_told_more_than_it_needs() {
         mesh.inject(0, address(1), false, &bytes);
         mesh.run_until(mesh.now_ns + 100_000);
     }
-    let told = mesh.nodes[0].link.interest.told - before;
+    let told = mesh.nodes[0].link.interest.own.told - before;
     assert!((1..=25).contains(&told), "{told} interests in 100 ms");
     mesh.run_ms(100);
     assert!(mesh.nodes[0].peers()[0].is_joined);
@@ -86,17 +86,17 @@ fn a_peer_that_may_have_forgotten_us_is_asked_again_before_all_are_said_to_know(
     mesh.loss_permille = 300;
     mesh.emit(1, CHANNEL, 50);
     mesh.run_ms(1_000);
-    let last = mesh.nodes[1].link.own[0].egress.next().ordinal;
+    let last = mesh.nodes[1].link.outbound.streams[0].egress.next().ordinal;
     mesh.assert_seen(0, 1, CHANNEL, last - 49..=last);
     // Who was just asked is not asked again.
     mesh.loss_permille = 0;
     mesh.run_ms(100);
     let again = mesh.nodes[0].link.ask_interest(mesh.now_ns);
     mesh.run_ms(100);
-    let told = mesh.nodes[0].link.interest.told;
+    let told = mesh.nodes[0].link.interest.own.told;
     assert_eq!(mesh.nodes[0].link.ask_interest(mesh.now_ns), again);
     assert!(mesh.nodes[0].link.joined(again));
-    assert_eq!(mesh.nodes[0].link.interest.told, told);
+    assert_eq!(mesh.nodes[0].link.interest.own.told, told);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn versions_of_interests_go_on_behind_the_largest_number() {
     for round in 0..8 {
         // It takes a while to get there.
         if let Some(&told) = [1 << 30, 3 << 30, u32::MAX - 2].get(round as usize) {
-            mesh.nodes[1].link.interest.told = told;
+            mesh.nodes[1].link.interest.own.told = told;
         }
         mesh.listen(1, CHANNEL);
         mesh.run_ms(20);
@@ -141,7 +141,8 @@ fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast()
     mesh.assert_seen(1, 0, CHANNEL, 1..=510);
     assert!(mesh.nodes[1].warnings[0].contains("not in the group"));
     // The switch has learned; there is somebody else to send multicast for.
-    let group = mesh.nodes[1].link.config.group_address((channel_hash(CHANNEL) % 4) as u8).ip();
+    let group =
+        mesh.nodes[1].link.local.config.group_address((channel_hash(CHANNEL) % 4) as u8).ip();
     mesh.nodes[1].groups.insert(group);
     mesh.start(config(2));
     mesh.listen(2, CHANNEL);

@@ -362,9 +362,9 @@ fn a_machine_that_was_restored_begins_a_new_session_and_uses_no_nonce_twice() {
     let sealed = audit.sealed();
     // In the midst of what it sends, and of what it has not sent.
     mesh.emit(0, CHANNEL, 100);
-    let (now_ns, before) = (mesh.now_ns, mesh.nodes[0].link.session);
+    let (now_ns, before) = (mesh.now_ns, mesh.nodes[0].link.local.session);
     mesh.nodes[0].link.renew(now_ns);
-    assert_ne!(mesh.nodes[0].link.session, before);
+    assert_ne!(mesh.nodes[0].link.local.session, before);
     mesh.emit(0, CHANNEL, 50);
     mesh.run_ms(500);
     assert!(audit.sealed().0 > sealed.0, "with other keys");

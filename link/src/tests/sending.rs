@@ -47,11 +47,11 @@ fn a_status_looks_at_each_stream_a_few_times_however_many_there_are() {
     let slot = link.peers.slot_at(0).unwrap();
     let peer = link.peers.at_mut(slot).unwrap();
     peer.owes_status = true;
-    link.owes_status = true;
+    link.inbound.owes_status = true;
     let streams = peer.inbound.len() as u64;
     assert!(streams > 100);
-    let before = link.window.looks();
+    let before = link.inbound.window.looks();
     link.pay_statuses(mesh.now_ns);
-    let looks = link.window.looks() - before;
+    let looks = link.inbound.window.looks() - before;
     assert!((streams..=4 * streams).contains(&looks), "{looks} looks at {streams} streams");
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   seen to be missing ──100 µs──▶ asked ──wait──▶ asked ──2 × wait──▶ asked …
-//!                                          wait: max(4 ms, 2 × retransmission time) … 50 ms
+//!                  wait: max(4 ms, 2 × retransmission time) … 50 ms
 //! ```
 //! Reordering by less than the first delay costs no request. The retries are
 //! slow on purpose: quick ones collapse a link that is already full.
@@ -10,9 +10,9 @@
 //! What arrives after several requests may be the answer to any of them and is no
 //! measurement. If it comes once more, the later requests were too early: then the
 //! wait that they ended with is the next gaps' first one, until one of them is
-//! measured (as in Karn's algorithm), or retransmissions slower than the first wait never
-//! would be. If it does not, a request or a retransmission was lost, and waiting longer
-//! would only make the others late.
+//! measured (as in Karn's algorithm), or retransmissions slower than the first wait
+//! never would be. If it does not, a request or a retransmission was lost, and
+//! waiting longer would only make the others late.
 //!
 //! A number that is asked for again and again while others arrive cannot come: the
 //! way drops it whenever it is sent, for its size as a rule. It is *in vain*, and

@@ -1,18 +1,18 @@
 //! One outbound stream: frames into numbered datagrams, and their history.
 //!
 //! ```text
-//!   emit ──▶ waiting ──▶ layout ──▶ ring ──▶ seal ──▶ next_batch ──▶ socket
-//!   skip     (only if     headers,   slots,   once     up to 64 adjacent
-//!   join      the ring    ordinals   cursors           datagrams
-//!             is full)                  └──────────▶ datagram: retransmissions
+//!   emit ──▶ backlog ──▶ layout ──▶ history ──▶ seal ──▶ next_batch ──▶ socket
+//!   skip     (only if     headers,   slots,      once     up to 64 adjacent
+//!   join      the history ordinals   cursors              datagrams
+//!             is full)                  └─────────────▶ datagram: retransmissions
 //! ```
-//! - [`ring`]: the memory, what of it is sent, and what may be overwritten.
+//! - [`history`]: the memory, what of it is sent, and what may be overwritten.
 //! - `layout`: where frames go and what the headers say.
-//! - `waiting`: what there was no room for.
+//! - `backlog`: what there was no room for.
 //!
-//! A frame's bytes are copied once, into the ring; there they are sealed, sent
+//! A frame's bytes are copied once, into the history; there they are sealed, sent
 //! and retransmitted from. It does not know the receivers: somebody else says which
-//! numbers are still needed and up to which may be sent, and keeps congestion control.
+//! numbers are still needed, up to which may be sent, and how fast.
 //!
 //! Invariant: a datagram that was handed out never changes, so that a retransmission
 //! brings the same bytes; and while nothing waits, no frame is partly laid out.

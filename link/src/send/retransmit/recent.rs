@@ -1,4 +1,4 @@
-//! Retransmits that are on their way, so that who asks twice is served once.
+//! Retransmissions that are on their way, so that who asks twice is served once.
 //!
 //! Bounded: the oldest is forgotten, and a duplicate of it is then sent once more.
 
