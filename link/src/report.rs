@@ -92,7 +92,7 @@ impl Link {
     fn peer_status(&self, now_ns: u64, peer: &Peer) -> PeerStatus {
         let receivers = self.outbound.streams.iter().filter_map(|own| own.flow.receiver(peer.id));
         let since_ms = |at_ns: u64| now_ns.saturating_sub(at_ns) / MS_NS;
-        let path = match peer.path() {
+        let path = match peer.wants.path() {
             Path::Multicast => "multicast",
             Path::Unicast => "unicast",
         };
@@ -102,18 +102,19 @@ impl Link {
             address: peer.address.to_string(),
             session: hexadecimal(&peer.session),
             path: path.to_owned(),
-            is_multicast_heard: peer.is_multicast_heard(now_ns),
+            is_multicast_heard: peer.liveness.is_multicast_heard(now_ns),
             deaf_groups: (0..self.local.config.groups)
-                .filter(|group| peer.deaf_groups & (1 << group) != 0)
+                .filter(|group| peer.liveness.deaf_groups & (1 << group) != 0)
                 .map(|group| self.local.config.group_address(group).ip().to_string())
                 .collect(),
             datagram_bytes: usize::from(peer.identity.datagram_bytes),
-            path_bytes: peer.path_mtu.bytes(),
-            is_path_narrow: peer.path_mtu.is_narrow(),
-            is_path_unanswered: peer.path_mtu.is_unanswered(),
+            path_bytes: peer.path.mtu.bytes(),
+            is_path_narrow: peer.path.mtu.is_narrow(),
+            is_path_unanswered: peer.path.mtu.is_unanswered(),
             since_ms: since_ms(peer.since_ns),
-            heard_ms: since_ms(peer.heard_ns),
-            round_trip_us: (peer.round_trip_ns > 0).then_some(peer.round_trip_ns / 1000),
+            heard_ms: since_ms(peer.liveness.heard_ns),
+            round_trip_us: (peer.round_trip.round_trip_ns > 0)
+                .then_some(peer.round_trip.round_trip_ns / 1000),
             groups_wanted: peer.wants.groups,
             is_joined: peer.told.confirmed_version >= self.interest_version(),
             demoted: receivers.filter(|receiver| !receiver.is_healthy()).count(),

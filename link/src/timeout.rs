@@ -6,7 +6,6 @@ use netcluster_wire::link::{ControlKind, Nak, Range};
 use crate::Link;
 use crate::event::LinkEvent;
 use crate::membership::announce::HELLO_INTERVAL_NS;
-use crate::membership::peer::PING_AFTER_NS;
 use crate::send::flow_control::FlowEvent;
 
 /// See [`Link::note_pause`].
@@ -51,7 +50,7 @@ impl Link {
         for index in 0..self.peers.len() {
             let slot = self.peers.slot_at(index);
             if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
-                peer.heard_ns = peer.heard_ns.max(now_ns.saturating_sub(PING_AFTER_NS));
+                peer.liveness.forgive(now_ns);
                 peer.inbound.iter_mut().for_each(|inbound| inbound.ingress.forgive(now_ns));
             }
         }
@@ -143,7 +142,7 @@ impl Link {
         if inbound.next_nak_ns() > now_ns {
             return;
         }
-        let retransmit_ns = peer.retransmit_ns.max(peer.round_trip_ns);
+        let retransmit_ns = peer.round_trip.retransmit_ns.max(peer.round_trip.round_trip_ns);
         let is_deaf = peer.told.hears && peer.told.is_confirmed && inbound.is_group_unheard(now_ns);
         let mut found = Vec::new();
         while inbound.ingress.poll_nak(now_ns, retransmit_ns, &mut found) {
@@ -164,7 +163,7 @@ impl Link {
         }
         let stream = inbound.stream;
         // Else nothing comes at all.
-        let is_heard = now_ns < peer.heard_ns + PING_AFTER_NS;
+        let is_heard = peer.liveness.is_heard(now_ns);
         if is_heard && let Some(vain) = inbound.ingress.give_up_in_vain(now_ns, retransmit_ns) {
             self.given_up(now_ns, slot, &vain);
             self.look_through(now_ns, slot, stream);

@@ -206,7 +206,7 @@ impl Link {
 
     fn on_heartbeat(&mut self, now_ns: u64, slot: usize, heartbeat: &Heartbeat<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        peer.echo = Some((heartbeat.time_ns, now_ns));
+        peer.round_trip.echo = Some((heartbeat.time_ns, now_ns));
         for beat in heartbeat.beats.iter() {
             let stream = StreamId(beat.stream);
             let Some(peer) = self.peers.at_mut(slot) else { return };
@@ -227,7 +227,7 @@ impl Link {
             && let Some(there_and_back_ns) = now_ns.checked_sub(status.echo_ns)
             && let Some(round_trip_ns) = there_and_back_ns.checked_sub(held_ns)
         {
-            peer.measured(round_trip_ns);
+            peer.round_trip.measured(round_trip_ns);
             peer.told.echoed_ns = peer.told.echoed_ns.max(status.echo_ns);
         }
         let id = peer.id;
@@ -267,10 +267,8 @@ impl Link {
         if let Some(sample) = sample {
             self.scheduler.congestion.report(now_ns, id, sample, 0);
         }
-        if peer.doubts.requested(now_ns, own, nak) {
-            peer.path_mtu.doubt(now_ns);
-            self.timer.due(peer.path_mtu.next_ns());
-        }
+        peer.path.requested(now_ns, own, nak);
+        self.timer.due(peer.path.mtu.next_ns());
         own.request(now_ns, peer, nak, self.local.config.datagram_bytes);
         self.timer.due(self.outbound.streams[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
     }

@@ -26,11 +26,9 @@ use netcluster_wire::link::{ControlKind, Interest, Joined, Place};
 use crate::Link;
 use crate::crypto::StreamOpener;
 use crate::event::{LinkEvent, Lost};
-use crate::membership::peer::Peer;
 use crate::membership::peers::Peers;
 use crate::receive::inbound_stream::{InboundStream, MAX_COUNTED};
 use crate::receive::ingress::{Ingress, IngressConfig};
-use crate::send::flow_control::Path;
 use crate::stream::{Position, StreamId};
 
 /// The own interest, which all peers are told.
@@ -78,13 +76,6 @@ impl OwnInterest {
 fn is_newer(version: u32, than: u32) -> bool {
     let ahead = version.wrapping_sub(than);
     than == 0 && version != 0 || (1..1 << 31).contains(&ahead)
-}
-
-impl Peer {
-    /// How our data reaches it.
-    pub fn path(&self) -> Path {
-        if self.wants.hears_us { Path::Multicast } else { Path::Unicast }
-    }
 }
 
 impl Link {
@@ -173,8 +164,8 @@ impl Link {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.told.is_again_due(now_ns) {
             // Of those that are not wanted nothing would ever be heard.
-            peer.deaf_groups &= self.interest.channels.groups;
-            let hears = peer.is_multicast_heard(now_ns);
+            peer.liveness.deaf_groups &= self.interest.channels.groups;
+            let hears = peer.liveness.is_multicast_heard(now_ns);
             let version = self.interest.own.next_told();
             let groups = self.interest.channels.groups;
             peer.told.renew(now_ns, version, self.interest.own.version, groups, hears);
@@ -205,7 +196,7 @@ impl Link {
             wants.version = interest.version;
             wants.groups = interest.groups;
             wants.hears_us = interest.hears_multicast;
-            let (id, path) = (peer.id, peer.path());
+            let (id, path) = (peer.id, peer.wants.path());
             let is_kept =
                 |stream: StreamId| !interest.fresh && interest.groups & (1 << stream.group()) != 0;
             peer.wants.joined.retain(|&(stream, _)| {
@@ -223,12 +214,12 @@ impl Link {
                 let own =
                     self.outbound.by_id.get(&stream).map(|&at| &mut self.outbound.streams[at]);
                 let Some(own) = own else {
-                    if peer.joined(stream).is_none() {
+                    if peer.wants.joined(stream).is_none() {
                         peer.wants.joined.push((stream, Position::default()));
                     }
                     continue;
                 };
-                if peer.joined(stream).is_none() {
+                if peer.wants.joined(stream).is_none() {
                     // What is held back or kept is for those who come now.
                     let position = match self.membership.discovery.meets(peer.identity.node) {
                         true => own.egress.oldest(),

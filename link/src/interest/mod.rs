@@ -2,6 +2,8 @@
 
 pub(crate) mod joining;
 pub(crate) mod local_channels;
+pub(crate) mod told;
+pub(crate) mod wants;
 
 use self::joining::OwnInterest;
 use self::local_channels::LocalChannels;

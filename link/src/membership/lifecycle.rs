@@ -192,7 +192,7 @@ impl Link {
             return self.ping_rival(session);
         }
         let since_ns = pending.rival.map_or(u64::MAX, |(_, since_ns)| since_ns);
-        if let Some(rival) = rival.filter(|rival| rival.heard_ns > since_ns) {
+        if let Some(rival) = rival.filter(|rival| rival.liveness.heard_ns > since_ns) {
             pending.signs += 1;
             if pending.signs < SIGNS {
                 pending.ask_rival_again(now_ns, rival.id);
@@ -252,7 +252,7 @@ impl Link {
     /// A hello or heartbeat came by multicast: perhaps for the first time.
     pub(crate) fn multicast_heard(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
-        if peer.told.hears != peer.is_multicast_heard(now_ns) {
+        if peer.told.hears != peer.liveness.is_multicast_heard(now_ns) {
             self.renew_interest(now_ns, slot);
         }
     }
@@ -261,7 +261,7 @@ impl Link {
     /// send us copies, until something of the group is heard.
     pub(crate) fn group_unheard(&mut self, now_ns: u64, slot: usize, group: u8) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        peer.deaf_groups |= 1 << group;
+        peer.liveness.deaf_groups |= 1 << group;
         let (name, from) = (peer.identity.name.clone(), peer.address);
         let address = self.local.config.group_address(group).ip();
         self.output.warn(now_ns, Kind::DeafGroup, from, || {
@@ -294,7 +294,7 @@ impl Link {
     /// Does what is due for one peer. It may be gone afterwards.
     pub(crate) fn run_peer(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if peer.is_silent(now_ns) {
+        if peer.liveness.is_silent(now_ns) {
             self.counters.silent += 1;
             return self.bury(now_ns, slot, Gone::Silent);
         }
@@ -303,7 +303,7 @@ impl Link {
         if peer.next_ns() > now_ns {
             return;
         }
-        if peer.is_ping_due(now_ns) {
+        if peer.liveness.is_ping_due(now_ns) {
             let address = peer.address;
             self.ask_for_hello(address);
         }

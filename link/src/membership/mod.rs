@@ -3,7 +3,7 @@
 //! - [`announce`], [`greeting`], [`hello_rate`]: hellos out, and those of strangers.
 //! - [`handshake`], [`address_proof`], [`lifecycle`]: sessions that become peers, and
 //!   cease to be; [`departed`] what is remembered of those.
-//! - [`peer`], [`peers`]: one peer, and the table.
+//! - [`peer`], [`liveness`], [`round_trip`]: one peer; [`peers`]: the table.
 //! - [`discovery`]: the first moments after the start; [`renewal`]: a new own session;
 //!   [`leave`]: the end.
 //! - [`neighbours`], [`unreachable_peers`], [`unlinked`]: brokers that do not reach
@@ -18,10 +18,12 @@ pub(crate) mod handshake;
 pub(crate) mod hello_rate;
 pub(crate) mod leave;
 pub(crate) mod lifecycle;
+pub(crate) mod liveness;
 pub mod neighbours;
 pub(crate) mod peer;
 pub(crate) mod peers;
 pub(crate) mod renewal;
+pub(crate) mod round_trip;
 pub(crate) mod unlinked;
 pub(crate) mod unreachable_peers;
 

@@ -109,7 +109,7 @@ impl Link {
         };
         inbound.came(now_ns, multicast);
         if multicast {
-            peer.deaf_groups &= !(1 << stream.group());
+            peer.liveness.deaf_groups &= !(1 << stream.group());
         }
         let count = bytes.div_ceil(train.segment) as u64;
         peer.heard(now_ns, multicast);
@@ -159,7 +159,7 @@ impl Link {
             self.inbound.owes_status = true;
         }
         if let Some(sample_ns) = inbound.ingress.retransmit_sample() {
-            peer.retransmitted_in(sample_ns);
+            peer.round_trip.retransmitted_in(sample_ns);
         }
         let nak_ns = peer.inbound[at].next_nak_ns();
         if nak_ns <= now_ns {

@@ -72,7 +72,7 @@ impl InboundStreams {
                     seen_lost: inbound.ingress.seen_lost(),
                 });
             }
-            let (echo_ns, came_ns) = peer.echo.unwrap_or((0, now_ns));
+            let (echo_ns, came_ns) = peer.round_trip.echo.unwrap_or((0, now_ns));
             let held_ns = u32::try_from(now_ns.saturating_sub(came_ns));
             // An echo too old to say how old it is, is none.
             let (echo_ns, held_ns) = held_ns.map_or((0, 0), |held_ns| (echo_ns, held_ns));

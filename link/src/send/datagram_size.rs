@@ -36,7 +36,7 @@ const LOOKED_AT: usize = 256;
 /// The large datagram that a peer asks for again and again: the first of those that it
 /// misses.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Doubts {
+struct Doubts {
     number: Option<(StreamId, u64)>,
     requests: u32,
     asked_ns: u64,
@@ -59,13 +59,37 @@ impl Doubts {
 
     /// Retransmissions are asked for. Whether the size of what is asked for again and
     /// again is in doubt now: that may be too large for the way.
-    pub fn requested(&mut self, now_ns: u64, own: &OutboundStream, nak: &Nak<'_>) -> bool {
+    fn requested(&mut self, now_ns: u64, own: &OutboundStream, nak: &Nak<'_>) -> bool {
         let is_large =
             |number: &u64| own.egress.datagram(*number).is_some_and(|it| it.len() > BASE_BYTES);
         let ranges = nak.ranges.iter();
         let numbers = ranges.flat_map(|it| it.first..it.first.saturating_add(it.count.into()));
         let first = numbers.take(LOOKED_AT).find(is_large);
         first.is_some_and(|first| self.note(now_ns, (own.id, first)))
+    }
+}
+
+/// The way to a peer.
+pub(crate) struct PeerPath {
+    /// What the way takes, …
+    pub mtu: PathMtu,
+    /// … which way that is, …
+    probed: Option<To>,
+    /// … and why it may be less.
+    doubts: Doubts,
+}
+
+impl PeerPath {
+    pub fn new(mtu: PathMtu) -> PeerPath {
+        PeerPath { mtu, probed: None, doubts: Doubts::default() }
+    }
+
+    /// Retransmissions are asked for: perhaps what is asked for again and again is too
+    /// large for the way, which is put to the test then.
+    pub fn requested(&mut self, now_ns: u64, own: &OutboundStream, nak: &Nak<'_>) {
+        if self.doubts.requested(now_ns, own, nak) {
+            self.mtu.doubt(now_ns);
+        }
     }
 }
 
@@ -83,8 +107,8 @@ impl Link {
         for index in 0..self.peers.len() {
             let slot = self.peers.slot_at(index);
             if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
-                peer.path_mtu.set_limit(now_ns, self.local.datagram_bytes);
-                let next_ns = peer.path_mtu.next_ns();
+                peer.path.mtu.set_limit(now_ns, self.local.datagram_bytes);
+                let next_ns = peer.path.mtu.next_ns();
                 self.timer.due(next_ns);
             }
         }
@@ -118,8 +142,8 @@ impl Link {
                 To::Addr(address) => peer.address == address,
             };
             if is_its {
-                peer.path_mtu.doubt(now_ns);
-                let next_ns = peer.path_mtu.next_ns();
+                peer.path.mtu.doubt(now_ns);
+                let next_ns = peer.path.mtu.next_ns();
                 self.timer.due(next_ns);
             }
         }
@@ -142,32 +166,32 @@ impl Link {
             return;
         }
         let way = if peer.wants.hears_us { control } else { To::Addr(peer.address) };
-        if peer.probed != Some(way) {
-            peer.probed = Some(way);
-            peer.path_mtu.begin(now_ns);
+        if peer.path.probed != Some(way) {
+            peer.path.probed = Some(way);
+            peer.path.mtu.begin(now_ns);
         }
-        let (to, nonce) = (peer.session, peer.path_mtu.nonce());
+        let (to, nonce) = (peer.session, peer.path.mtu.nonce());
         let tag_bytes = self.local.config.keys.tag_bytes();
         let head_bytes = CONTROL_HEADER_BYTES + NONCE_BYTES + SESSION_BYTES + tag_bytes;
-        for bytes in peer.path_mtu.poll(now_ns).into_iter().flatten() {
+        for bytes in peer.path.mtu.poll(now_ns).into_iter().flatten() {
             let probe = Probe { nonce, to, padding_bytes: bytes - head_bytes };
             self.control.send(ControlKind::Probe, &[way], |out| probe.encode(out));
         }
-        let next_ns = peer.path_mtu.next_ns();
+        let next_ns = peer.path.mtu.next_ns();
         self.timer.due(next_ns);
     }
 
     /// A probe has arrived at a peer, it says.
     pub(crate) fn on_probe_reply(&mut self, now_ns: u64, slot: usize, reply: &ProbeReply<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if reply.to != self.local.session || reply.nonce != peer.path_mtu.nonce() {
+        if reply.to != self.local.session || reply.nonce != peer.path.mtu.nonce() {
             self.counters.drops.other_receiver += 1;
             return;
         }
-        let before = peer.path_mtu.bytes();
-        let news = peer.path_mtu.answered(now_ns, reply.received as usize);
-        let after = peer.path_mtu.bytes();
-        let next_ns = peer.path_mtu.next_ns();
+        let before = peer.path.mtu.bytes();
+        let news = peer.path.mtu.answered(now_ns, reply.received as usize);
+        let after = peer.path.mtu.bytes();
+        let next_ns = peer.path.mtu.next_ns();
         self.timer.due(next_ns);
         if after != before {
             self.outbound.fit(&self.peers);

@@ -52,7 +52,7 @@ impl OutboundStream {
     /// it are not sent again; none has more than `most_bytes`.
     pub fn request(&mut self, now_ns: u64, peer: &Peer, nak: &Nak<'_>, most_bytes: usize) {
         let ranges = nak.ranges.iter().map(|range| (range.first, range.count));
-        let passing_bytes = peer.path_mtu.bytes();
+        let passing_bytes = peer.path.mtu.bytes();
         let ranges: Vec<(u64, u32)> = match passing_bytes >= most_bytes {
             true => ranges.collect(),
             false => self.passing(ranges, passing_bytes),
@@ -68,7 +68,7 @@ impl OutboundStream {
         let held = self.held().start.max(position)..self.held().end;
         let flow = &self.flow;
         let hears = |id| flow.receiver(id).is_some_and(|it| it.path == Path::Multicast);
-        let retransmit_ns = peer.round_trip_ns.max(MIN_RETRANSMIT_NS);
+        let retransmit_ns = peer.round_trip.round_trip_ns.max(MIN_RETRANSMIT_NS);
         self.retransmits.request(now_ns, from, ranges, held, retransmit_ns, hears);
     }
 

@@ -57,8 +57,8 @@ impl OutboundStreams {
         let mut own = OutboundStream::new(id, &self.config, self.stall_ns);
         // Peers were told that they are owed everything from its beginning on.
         for peer in peers.iter() {
-            if let Some(position) = peer.joined(id) {
-                own.flow.join(now_ns, peer.id, position.number, peer.path());
+            if let Some(position) = peer.wants.joined(id) {
+                own.flow.join(now_ns, peer.id, position.number, peer.wants.path());
             }
         }
         if own.flow.is_wanted() {
@@ -117,7 +117,7 @@ impl OutboundStreams {
     fn fit_one(&mut self, at: usize, peers: &Peers) {
         let own = &mut self.streams[at];
         let receivers = own.flow.receivers().iter().filter_map(|it| peers.get(it.peer));
-        let least = receivers.map(|peer| peer.path_mtu.bytes()).min();
+        let least = receivers.map(|peer| peer.path.mtu.bytes()).min();
         // Nobody receives yet: whoever comes first can be sent that.
         own.egress.set_datagram_bytes(least.unwrap_or(BASE_BYTES));
     }

@@ -1,0 +1,134 @@
+//! What a peer was told of the interest here, and what it has answered.
+
+use netcluster_wire::link::Place;
+
+use crate::membership::liveness::SILENCE_NS;
+
+const MS_NS: u64 = 1_000_000;
+
+/// The first repetition of an interest that was not answered.
+const INTEREST_RETRY_NS: u64 = 5 * MS_NS;
+
+/// Longest time between two repetitions.
+const MAX_INTEREST_RETRY_NS: u64 = 200 * MS_NS;
+
+/// Shortest time between two interests of different versions, if nothing has
+/// changed but the peer asks: it can ask without end.
+const ASKED_INTEREST_NS: u64 = 20 * MS_NS;
+
+/// A peer that answered something that was sent so recently has not forgotten us,
+/// and will not for a while: it does only after [`SILENCE_NS`].
+pub const KNOWN_NS: u64 = 1000 * MS_NS;
+
+const _: () = assert!(2 * KNOWN_NS < SILENCE_NS);
+
+/// What the peer was told of our interest.
+pub(crate) struct Told {
+    /// Of the newest interest sent to it.
+    pub version: u32,
+    /// The own interest that it stands for.
+    pub own_version: u64,
+    /// The groups in it.
+    pub groups: u64,
+    /// That its multicast is heard.
+    pub hears: bool,
+    /// That we stand nowhere: until it answered once.
+    pub fresh: bool,
+    /// It answered.
+    pub is_confirmed: bool,
+    /// It is to be told anew as soon as it has answered, and not before this.
+    pub again_ns: Option<u64>,
+    /// The own interest that it knows of for sure.
+    pub confirmed_version: u64,
+    /// When the newest of our heartbeats that it answered was sent.
+    pub echoed_ns: u64,
+    /// The answer as far as it came: it may be several datagrams.
+    pub places: Vec<Place>,
+    /// When this version was sent first.
+    since_ns: u64,
+    next_ns: u64,
+    retry_ns: u64,
+}
+
+impl Told {
+    /// Nothing was sent yet.
+    pub fn new(now_ns: u64) -> Told {
+        Told {
+            version: 0,
+            own_version: 0,
+            groups: 0,
+            hears: false,
+            fresh: true,
+            is_confirmed: false,
+            again_ns: None,
+            confirmed_version: 0,
+            echoed_ns: 0,
+            places: Vec::new(),
+            since_ns: now_ns,
+            next_ns: now_ns,
+            retry_ns: INTEREST_RETRY_NS,
+        }
+    }
+
+    /// Whether the newest version is under way: what has changed since waits for
+    /// its answer, or one that changes faster than a round trip would never have
+    /// any.
+    pub fn is_under_way(&self) -> bool {
+        self.version != 0 && !self.is_confirmed
+    }
+
+    /// Something changed: it is to be told anew, soon.
+    pub fn note_change(&mut self, now_ns: u64) {
+        self.again_ns = Some(self.again_ns.map_or(now_ns, |again_ns| again_ns.min(now_ns)));
+    }
+
+    /// It does not know us any more, it says, nor what we want: it is to be told anew,
+    /// now or later.
+    pub fn note_asked(&mut self) {
+        self.confirmed_version = 0;
+        self.again_ns = self.again_ns.or(Some(self.since_ns + ASKED_INTEREST_NS));
+    }
+
+    /// Whether what it confirmed holds. The way to it may have been cut since, long
+    /// enough for it to forget us; and it is known only later.
+    pub fn is_fresh(&self, now_ns: u64) -> bool {
+        now_ns < self.since_ns.max(self.echoed_ns).saturating_add(KNOWN_NS)
+    }
+
+    /// Whether it is time to tell it anew.
+    pub fn is_again_due(&self, now_ns: u64) -> bool {
+        !self.is_under_way() && self.again_ns.is_some_and(|again_ns| again_ns <= now_ns)
+    }
+
+    /// A new interest is due at once.
+    pub fn renew(&mut self, now_ns: u64, version: u32, own_version: u64, groups: u64, hears: bool) {
+        self.version = version;
+        self.own_version = own_version;
+        self.groups = groups;
+        self.hears = hears;
+        self.is_confirmed = false;
+        self.again_ns = None;
+        self.places.clear();
+        self.since_ns = now_ns;
+        self.next_ns = now_ns;
+        self.retry_ns = INTEREST_RETRY_NS;
+    }
+
+    /// Whether to send it now; then it counts as sent.
+    pub fn is_due(&mut self, now_ns: u64) -> bool {
+        let is_due = !self.is_confirmed && self.next_ns <= now_ns;
+        if is_due {
+            self.next_ns = now_ns + self.retry_ns;
+            self.retry_ns = (self.retry_ns * 2).min(MAX_INTEREST_RETRY_NS);
+        }
+        is_due
+    }
+
+    /// When it is to be told, or told anew.
+    pub fn next_ns(&self) -> u64 {
+        match self.is_confirmed {
+            true => self.again_ns.unwrap_or(u64::MAX),
+            false => self.next_ns,
+        }
+    }
+}
