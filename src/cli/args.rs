@@ -1,4 +1,4 @@
-//! What can be typed. Nothing here decides what it means.
+//! Arguments of the command line. Nothing here decides what they mean.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -108,7 +108,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "netcluster", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// What to do.
+    /// Command to carry out.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -148,7 +148,7 @@ pub struct ServeArgs {
     pub settings: Settings,
 }
 
-/// How to reach the broker.
+/// Way to the broker.
 #[derive(Debug, Args)]
 pub struct SocketArgs {
     /// The broker's socket [default: $NETCLUSTER_SOCKET if it is set, else the user's own,
@@ -162,7 +162,8 @@ pub struct SocketArgs {
 }
 
 impl SocketArgs {
-    /// The first of the sockets that are tried at which a process listens, whether it
+    /// Finds the first of the sockets that are tried at which a process listens, whether
+    /// it
     /// answers or not, and that process.
     pub fn listening(&self) -> Option<(PathBuf, u32)> {
         let paths = self.socket.clone().map_or_else(default_socket_paths, |socket| vec![socket]);
@@ -240,7 +241,7 @@ pub struct OnArgs {
     pub quiet: bool,
 }
 
-/// What the broker does for an `on` that falls behind.
+/// Policy of the broker for an `on` that falls behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Queue {
     /// Emitters wait
@@ -249,7 +250,7 @@ pub enum Queue {
     Latest,
 }
 
-/// How `on` prints events.
+/// Format in which `on` prints events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// The name and the data, readable

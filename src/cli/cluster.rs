@@ -1,4 +1,4 @@
-//! What waiting for the cluster was worth: whether there is one.
+//! Doubts about waiting for the cluster: whether there is one.
 //!
 //! A broker without a link answers at once that all know of the listeners, and so does
 //! one that is linked with nobody: both are right, and seldom what was meant.
@@ -7,7 +7,7 @@ use netcluster::status::Status;
 use netcluster_client::Client;
 use netcluster_link::LinkStatus;
 
-/// What is to be said of the cluster that was waited for; nothing if there are others.
+/// Doubt about the cluster that was waited for; nothing if there are others.
 ///
 /// A broker whose status is not understood is of another version: nothing is known.
 pub fn doubt(client: &Client) -> Option<&'static str> {

@@ -39,12 +39,12 @@ fn connect(builder: Builder, socket: &SocketArgs) -> Result<Client, Failure> {
     })
 }
 
-/// What this version knows of it.
+/// Reads what this version knows of the status.
 pub fn read(json: Value) -> Result<Status, Failure> {
     serde_json::from_value(json).map_err(unreadable)
 }
 
-/// All of it, for people.
+/// Writes all of the status, for people.
 pub fn pretty(json: &Value) -> Result<String, Failure> {
     let json = serde_json::to_string_pretty(json).map_err(unreadable)?;
     Ok(format!("{}\n", escape::json(&json)))

@@ -11,7 +11,7 @@ use netcluster_wire::link::limits::{
 use netcluster_wire::link::{ControlHeader, ControlKind, Probe};
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// What the probe and its answer have in common.
+/// Nonce that a probe and its answer have in common.
 pub type Nonce = [u8; NONCE_BYTES];
 
 /// The fixed part of an answer, see the wire format.
@@ -39,7 +39,7 @@ impl Prober {
         Some(Prober { random, session, sealer: ControlSealer::new(keys, &session) })
     }
 
-    /// Who asks.
+    /// Session that asks.
     pub fn session(&self) -> Session {
         self.session
     }

@@ -1,4 +1,4 @@
-//! What the broker that runs on this machine says to a check.
+//! Answers of the broker that runs on this machine to a check.
 
 use netcluster::status::{LinkIo, Status};
 use netcluster_link::LinkStatus;
