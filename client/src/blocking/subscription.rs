@@ -30,6 +30,17 @@ impl Subscription {
     /// Waits for the next message; inside a listener of the same client it does
     /// not wait.
     ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "1")?;
+    /// assert_eq!(events.recv().unwrap().payload(), b"1");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If events are missing here, or the client disconnected.
     pub fn recv(&self) -> Result<OwnedMessage, RecvError> {
@@ -38,6 +49,18 @@ impl Subscription {
 
     /// Waits for the next message for so long.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::{Client, RecvError};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(RecvError::Empty));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If none came, events are missing here, or the client disconnected.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<OwnedMessage, RecvError> {
@@ -45,6 +68,18 @@ impl Subscription {
     }
 
     /// The next message if it is there.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, RecvError};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// assert_eq!(events.try_recv(), Err(RecvError::Empty));
+    /// listener.disconnect()?;
+    /// assert_eq!(events.try_recv(), Err(RecvError::Ended));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If it is not, events are missing here, or the client disconnected.
@@ -70,6 +105,16 @@ impl Subscription {
     }
 
     /// The client it belongs to.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// assert_eq!(events.client().source(), listener.source());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn client(&self) -> &Client {
         &self.client
     }
