@@ -47,6 +47,7 @@ impl<'a> Message<'a> {
     /// assert_eq!(heard.recv().unwrap(), "a");
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     #[inline]
     pub fn event(&self) -> &'a str {
         self.event
@@ -65,6 +66,7 @@ impl<'a> Message<'a> {
     /// assert_eq!(heard.recv().unwrap(), 5);
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.payload
@@ -84,6 +86,7 @@ impl<'a> Message<'a> {
     /// assert_eq!(heard.recv().unwrap(), "12345");
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
         self.buffer.slice_ref(self.payload)
     }
@@ -101,6 +104,7 @@ impl<'a> Message<'a> {
     /// assert_eq!(heard.recv().unwrap(), emitter.source());
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     #[inline]
     pub fn source(&self) -> Source {
         self.header().source()
@@ -119,6 +123,7 @@ impl<'a> Message<'a> {
     /// assert_eq!(heard.recv().unwrap(), emitter.last_sequence());
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     #[inline]
     pub fn sequence(&self) -> u64 {
         self.header().sequence.get()
@@ -202,6 +207,7 @@ impl OwnedMessage {
     /// assert_eq!(message.event(), "a");
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn event(&self) -> &str {
         &self.event
     }
@@ -219,6 +225,7 @@ impl OwnedMessage {
     /// assert_eq!(message.payload(), b"12345");
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
@@ -236,6 +243,7 @@ impl OwnedMessage {
     /// assert_eq!(message.payload_bytes(), "12345");
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
         self.payload.clone()
     }
@@ -253,6 +261,7 @@ impl OwnedMessage {
     /// assert_eq!(message.source(), emitter.source());
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn source(&self) -> Source {
         self.source
     }
@@ -270,6 +279,7 @@ impl OwnedMessage {
     /// assert_eq!(message.sequence(), 1);
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// What programs use. Drivers of the core and of sessions have an example for each
 /// module.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "blocking/client.rs",
     "blocking/client/asking.rs",
     "blocking/client/listening.rs",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 11] = [
     "error_kind.rs",
     "message.rs",
     "path/mod.rs",
+    "tokio/client.rs",
     "tokio/client/asking.rs",
     "tokio/client/listening.rs",
     "tokio/subscription.rs",

@@ -16,6 +16,7 @@ use crate::message::OwnedMessage;
 /// others follow. As an iterator it waits for each message (or loss) and ends when the
 /// client does. It keeps the client alive. If nobody takes them, the reader waits once
 /// they fill their room, and the broker's queue for this client fills behind it, as for any slow listener.
+#[must_use = "dropping it ends it"]
 pub struct Subscription {
     client: Client,
     listener: ListenerId,
@@ -115,6 +116,7 @@ impl Subscription {
     /// assert_eq!(events.client().source(), listener.source());
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }

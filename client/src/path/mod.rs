@@ -29,6 +29,7 @@ pub const SOCKET_VARIABLE: &str = "NETCLUSTER_SOCKET";
 /// ```
 /// println!("{}", netcluster_client::default_socket_path().display());
 /// ```
+#[must_use]
 pub fn default_socket_path() -> PathBuf {
     named().unwrap_or_else(system::own_socket_path)
 }
@@ -41,6 +42,7 @@ pub fn default_socket_path() -> PathBuf {
 /// let own = netcluster_client::default_socket_path();
 /// assert_eq!(netcluster_client::default_socket_paths()[0], own);
 /// ```
+#[must_use]
 pub fn default_socket_paths() -> Vec<PathBuf> {
     if let Some(path) = named() {
         return vec![path];

@@ -15,6 +15,7 @@ use crate::message::OwnedMessage;
 /// Messages that match a pattern, to be taken. Where events are missing it says so, at
 /// their place in the order, as an error that others follow. Dropping it ends it; it
 /// keeps the client alive.
+#[must_use = "dropping it ends it"]
 pub struct AsyncSubscription {
     client: AsyncClient,
     listener: ListenerId,

@@ -125,6 +125,7 @@ impl Client {
     /// assert_eq!(client.socket(), socket);
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn socket(&self) -> &Path {
         self.shared().path()
     }
@@ -140,6 +141,7 @@ impl Client {
     /// assert_ne!(emitter.source(), listener.source());
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn source(&self) -> Source {
         self.shared().source()
     }
@@ -156,6 +158,7 @@ impl Client {
     /// assert_eq!(client.last_sequence(), 2);
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn last_sequence(&self) -> u64 {
         self.shared().last_sequence()
     }
@@ -173,12 +176,13 @@ impl Client {
     /// assert_eq!(client.confirmed_sequence(), client.last_sequence());
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn confirmed_sequence(&self) -> u64 {
         self.shared().confirmed()
     }
 
     /// Whether the client ended for good: disconnected as it was told to, or gave
-    /// up connecting again. Told as [`Lifecycle::Closed`].
+    /// up connecting again. Told as [`Lifecycle::Closed`](crate::Lifecycle::Closed).
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -190,6 +194,7 @@ impl Client {
     /// assert!(client.is_closed());
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared().closed().is_some()
     }
@@ -205,6 +210,7 @@ impl Client {
     /// assert!(client.emit("large", large).is_err());
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn max_payload(&self) -> usize {
         self.shared().max_payload()
     }

@@ -205,6 +205,7 @@ impl Client {
     /// assert_eq!(client.listener_count("log"), 1);
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn listener_count(&self, pattern: &str) -> usize {
         self.shared().registry.lock().count(pattern)
     }
@@ -221,6 +222,7 @@ impl Client {
     /// assert_eq!(client.event_names(), ["a.*", "log"]);
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn event_names(&self) -> Vec<String> {
         self.shared().registry.lock().patterns()
     }
@@ -257,7 +259,7 @@ impl Client {
     }
 
     /// Calls `listener` for what happens to the connection from now on. To hear
-    /// the first connect use [`ClientBuilder::on_lifecycle`].
+    /// the first connect use [`ClientBuilder::on_lifecycle`](crate::ClientBuilder::on_lifecycle).
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -290,6 +292,7 @@ impl Client {
     /// assert!(heard.recv().unwrap() && !listener.in_listener());
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
+    #[must_use]
     pub fn in_listener(&self) -> bool {
         self.shared().port.on_reader()
     }

@@ -32,7 +32,8 @@ pub use inbound::{Inbound, SessionEvent, SessionState};
 pub use outbound::{Outbound, PING_EVERY_BYTES, unwritten};
 pub use receive::{RECEIVE_BUFFER_BYTES, ReceiveBuffer};
 
-pub use netcluster_wire::{Frame, Hello, Pattern, Welcome};
+pub use netcluster_wire::control::ControlError;
+pub use netcluster_wire::{Frame, FrameError, Hello, Kind, Pattern, Welcome};
 
 use crate::error::Error;
 

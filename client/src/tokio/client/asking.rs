@@ -131,6 +131,7 @@ impl AsyncClient {
     /// # Ok::<(), netcluster_client::Error>(())
     /// # }).unwrap();
     /// ```
+    #[must_use]
     pub fn socket(&self) -> &Path {
         self.shared().path()
     }
@@ -148,6 +149,7 @@ impl AsyncClient {
     /// # Ok::<(), netcluster_client::Error>(())
     /// # }).unwrap();
     /// ```
+    #[must_use]
     pub fn source(&self) -> Source {
         self.shared().source()
     }
@@ -166,6 +168,7 @@ impl AsyncClient {
     /// # Ok::<(), netcluster_client::Error>(())
     /// # }).unwrap();
     /// ```
+    #[must_use]
     pub fn last_sequence(&self) -> u64 {
         self.shared().last_sequence()
     }
@@ -184,12 +187,13 @@ impl AsyncClient {
     /// # Ok::<(), netcluster_client::Error>(())
     /// # }).unwrap();
     /// ```
+    #[must_use]
     pub fn confirmed_sequence(&self) -> u64 {
         self.shared().confirmed()
     }
 
     /// Whether the client ended for good: disconnected as it was told to, gave up
-    /// connecting again, or its runtime is gone. Told as [`Lifecycle::Closed`],
+    /// connecting again, or its runtime is gone. Told as [`Lifecycle::Closed`](crate::Lifecycle::Closed),
     /// except by a runtime that is gone.
     ///
     /// ```
@@ -204,6 +208,7 @@ impl AsyncClient {
     /// # Ok::<(), netcluster_client::Error>(())
     /// # }).unwrap();
     /// ```
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared().closed().is_some()
     }
@@ -221,6 +226,7 @@ impl AsyncClient {
     /// # Ok::<(), netcluster_client::Error>(())
     /// # }).unwrap();
     /// ```
+    #[must_use]
     pub fn max_payload(&self) -> usize {
         self.shared().max_payload()
     }

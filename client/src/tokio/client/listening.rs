@@ -213,6 +213,7 @@ impl AsyncClient {
     /// # Ok::<(), netcluster_client::Error>(())
     /// # }).unwrap();
     /// ```
+    #[must_use]
     pub fn listener_count(&self, pattern: &str) -> usize {
         self.shared().registry.lock().count(pattern)
     }
@@ -231,6 +232,7 @@ impl AsyncClient {
     /// # Ok::<(), netcluster_client::Error>(())
     /// # }).unwrap();
     /// ```
+    #[must_use]
     pub fn event_names(&self) -> Vec<String> {
         self.shared().registry.lock().patterns()
     }
