@@ -153,9 +153,10 @@ impl Settings {
 
     /// Whether brokers with these settings have such a stream.
     pub fn has(&self, stream: StreamId) -> bool {
-        match stream.is_pressured() {
-            false => stream.group() < self.groups,
-            true => self.streams.get(usize::from(stream.index()) - 1) == Some(&stream),
+        if stream.is_pressured() {
+            self.streams.get(usize::from(stream.index()) - 1) == Some(&stream)
+        } else {
+            stream.group() < self.groups
         }
     }
 

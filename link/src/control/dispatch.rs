@@ -192,9 +192,10 @@ impl Link {
     /// Whether what a stranger says is looked at: on an open link it is taken
     /// then, with a key its tag is checked first.
     fn may_look(&mut self, now_ns: u64, from: IpAddr) -> bool {
-        match self.local.config.keys.is_open() {
-            true => self.membership.hello_rate.allow(now_ns, from),
-            false => self.membership.hello_rate.may_check(now_ns, from),
+        if self.local.config.keys.is_open() {
+            self.membership.hello_rate.allow(now_ns, from)
+        } else {
+            self.membership.hello_rate.may_check(now_ns, from)
         }
     }
 

@@ -221,9 +221,10 @@ impl Link {
                 };
                 if peer.wants.joined(stream).is_none() {
                     // What is held back or kept is for those who come now.
-                    let position = match self.membership.discovery.meets(peer.identity.node) {
-                        true => own.egress.oldest(),
-                        false => own.egress.join_point(),
+                    let position = if self.membership.discovery.meets(peer.identity.node) {
+                        own.egress.oldest()
+                    } else {
+                        own.egress.join_point()
                     };
                     peer.wants.joined.push((stream, position));
                     own.flow.join(now_ns, id, position.number, path);

@@ -126,9 +126,6 @@ impl Told {
 
     /// When it is to be told, or told anew.
     pub fn next_ns(&self) -> u64 {
-        match self.is_confirmed {
-            true => self.again_ns.unwrap_or(u64::MAX),
-            false => self.next_ns,
-        }
+        if self.is_confirmed { self.again_ns.unwrap_or(u64::MAX) } else { self.next_ns }
     }
 }

@@ -73,11 +73,12 @@ impl Discovery {
     }
 
     pub fn next_ns(&self, is_busy: bool) -> u64 {
-        match self.is_over {
-            true if self.is_keeping => self.keep_ns,
-            true => u64::MAX,
-            false if is_busy => self.until_ns.saturating_add(MAX_EXTENSION_NS),
-            false => self.until_ns,
+        if self.is_over {
+            if self.is_keeping { self.keep_ns } else { u64::MAX }
+        } else if is_busy {
+            self.until_ns.saturating_add(MAX_EXTENSION_NS)
+        } else {
+            self.until_ns
         }
     }
 

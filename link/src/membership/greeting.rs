@@ -54,9 +54,10 @@ impl Link {
         }
         // A challenge is worth more, if there is room for one of them only.
         let is_open = pending.answered.is_none();
-        let (first_bytes, rest_bytes) = match is_open {
-            true => (challenge_bytes, challenge_bytes + hello_bytes),
-            false => (0, hello_bytes),
+        let (first_bytes, rest_bytes) = if is_open {
+            (challenge_bytes, challenge_bytes + hello_bytes)
+        } else {
+            (0, hello_bytes)
         };
         let says_hello = pending.may_send(rest_bytes);
         let asks = is_open && (says_hello || pending.may_send(first_bytes));

@@ -243,9 +243,10 @@ impl Handshakes {
         let ip = pending.address.ip();
         let is_there = |other: &Pending| other.address.ip() == ip;
         let there = self.pending.iter().filter(|other| is_there(other)).count();
-        let oldest = match there >= MAX_PENDING_PER_ADDRESS {
-            true => self.pending.iter().position(is_there),
-            false => (self.pending.len() == MAX_PENDING).then_some(0),
+        let oldest = if there >= MAX_PENDING_PER_ADDRESS {
+            self.pending.iter().position(is_there)
+        } else {
+            (self.pending.len() == MAX_PENDING).then_some(0)
         };
         if let Some(at) = oldest {
             self.pending.remove(at);

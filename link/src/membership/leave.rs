@@ -94,9 +94,10 @@ impl Link {
         {
             self.outbound.say_goodbye(&self.peers, &self.local, &mut self.control);
             let next_ns = now_ns + GOODBYE_INTERVAL_NS;
-            self.membership.leave = match times + 1 < GOODBYES {
-                true => LeaveState::Saying { times: times + 1, next_ns },
-                false => LeaveState::Over,
+            self.membership.leave = if times + 1 < GOODBYES {
+                LeaveState::Saying { times: times + 1, next_ns }
+            } else {
+                LeaveState::Over
             };
         }
     }

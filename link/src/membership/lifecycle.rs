@@ -42,9 +42,10 @@ impl Link {
         {
             self.counters.drops.other_settings += 1;
             let groups = self.local.settings.groups;
-            let what = match hello.groups == u16::from(groups) {
-                true => "other channels with pressure than here".to_owned(),
-                false => format!("{} groups, here there are {groups}", hello.groups),
+            let what = if hello.groups == u16::from(groups) {
+                "other channels with pressure than here".to_owned()
+            } else {
+                format!("{} groups, here there are {groups}", hello.groups)
             };
             return self.output.warn(now_ns, Kind::OtherSettings, from, || {
                 format!("broker {name} at {from} is of this cluster, but set up otherwise: {what}")
@@ -382,9 +383,10 @@ impl Link {
         for (slot, stream) in large {
             self.look_through(now_ns, slot, stream);
             // A pressured channel may wait for somebody's listeners that long.
-            let patience_ns = match stream.is_pressured() {
-                true => self.local.config.stall_timeout.as_nanos() as u64,
-                false => 0,
+            let patience_ns = if stream.is_pressured() {
+                self.local.config.stall_timeout.as_nanos() as u64
+            } else {
+                0
             };
             let Some(peer) = self.peers.at_mut(slot) else { continue };
             let Some(inbound) = peer.inbound_mut(stream) else { continue };

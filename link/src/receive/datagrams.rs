@@ -6,13 +6,15 @@
 use core::net::SocketAddr;
 
 use netcluster_wire::control::LossReason;
-use netcluster_wire::link::{DataHeader, Datagram, DatagramError, parse};
+use netcluster_wire::link::{ControlKind, DataHeader, Datagram, DatagramError, parse};
 
 use crate::Link;
 use crate::receive::inbound_stream::Outlet;
 use crate::receive::ingress::Verdict;
 use crate::stream::StreamId;
 use crate::warnings::Kind;
+
+const HELLO: u8 = ControlKind::Hello as u8;
 
 /// Datagrams that arrived together from one sender.
 #[derive(Clone, Copy, Debug)]
@@ -205,5 +207,3 @@ impl Link {
         }
     }
 }
-
-const HELLO: u8 = netcluster_wire::link::ControlKind::Hello as u8;

@@ -157,10 +157,7 @@ impl CongestionControl {
     /// if it is not nothing, one datagram may be sent: the next waits for the rest.
     #[inline]
     pub fn allow(&mut self, now_ns: u64, wanted: usize) -> usize {
-        match self.is_limited() {
-            false => usize::MAX,
-            true => self.allow_limited(now_ns, wanted),
-        }
+        if self.is_limited() { self.allow_limited(now_ns, wanted) } else { usize::MAX }
     }
 
     /// So many bytes were sent, new or retransmitted, to whomever.

@@ -53,9 +53,10 @@ impl OutboundStream {
     pub fn request(&mut self, now_ns: u64, peer: &Peer, nak: &Nak<'_>, most_bytes: usize) {
         let ranges = nak.ranges.iter().map(|range| (range.first, range.count));
         let passing_bytes = peer.path.mtu.bytes();
-        let ranges: Vec<(u64, u32)> = match passing_bytes >= most_bytes {
-            true => ranges.collect(),
-            false => self.passing(ranges, passing_bytes),
+        let ranges: Vec<(u64, u32)> = if passing_bytes >= most_bytes {
+            ranges.collect()
+        } else {
+            self.passing(ranges, passing_bytes)
         };
         let receiver = self.flow.receiver(peer.id);
         let from = Requester {

@@ -130,9 +130,10 @@ impl PathMtu {
     /// the one before is used meanwhile.
     pub fn begin(&mut self, now_ns: u64) {
         self.fails = self.limit + 1;
-        match self.passes > BASE_BYTES {
-            true => self.start(now_ns, self.passes, BASE_BYTES),
-            false => self.search(now_ns),
+        if self.passes > BASE_BYTES {
+            self.start(now_ns, self.passes, BASE_BYTES)
+        } else {
+            self.search(now_ns)
         }
     }
 
@@ -213,9 +214,10 @@ impl PathMtu {
 
     /// Goes on with the next size, if there is one.
     fn search(&mut self, now_ns: u64) {
-        let next = match self.fails > self.limit {
-            true => self.limit,
-            false => usize::midpoint(self.passes, self.fails),
+        let next = if self.fails > self.limit {
+            self.limit
+        } else {
+            usize::midpoint(self.passes, self.fails)
         };
         if next > self.passes && (next == self.limit || self.fails - self.passes > STEP_BYTES) {
             return self.start(now_ns, next, self.passes);
@@ -234,10 +236,7 @@ impl PathMtu {
             return None;
         }
         self.told = self.passes;
-        Some(match self.passes < self.limit {
-            true => News::Narrow(self.passes),
-            false => News::Whole,
-        })
+        Some(if self.passes < self.limit { News::Narrow(self.passes) } else { News::Whole })
     }
 }
 

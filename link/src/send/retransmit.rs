@@ -207,9 +207,10 @@ impl Retransmits {
             self.counters.overflowed += 1;
             return;
         }
-        match is_urgent {
-            true => self.urgent.insert(key),
-            false => self.later.insert(key),
+        if is_urgent {
+            self.urgent.insert(key)
+        } else {
+            self.later.insert(key)
         };
     }
 
@@ -246,9 +247,10 @@ impl Retransmits {
     pub fn unsend(&mut self, retransmit: Retransmit) {
         for number in retransmit.first..retransmit.first + u64::from(retransmit.count) {
             self.recent.forget(number, retransmit.to);
-            match retransmit.is_urgent {
-                true => self.urgent.insert((number, retransmit.to)),
-                false => self.later.insert((number, retransmit.to)),
+            if retransmit.is_urgent {
+                self.urgent.insert((number, retransmit.to))
+            } else {
+                self.later.insert((number, retransmit.to))
             };
         }
         match retransmit.to {

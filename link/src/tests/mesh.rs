@@ -304,10 +304,7 @@ impl Mesh {
 
     fn send(&mut self, from: usize, to: To, looped: bool, bytes: &[u8]) {
         let is_data = bytes[2] == 1;
-        *match is_data {
-            true => &mut self.nodes[from].data,
-            false => &mut self.nodes[from].control,
-        } += 1;
+        *if is_data { &mut self.nodes[from].data } else { &mut self.nodes[from].control } += 1;
         let address = self.nodes[from].address;
         let multicast = matches!(to, To::Group(_));
         if let Some(recorded) = &mut self.recorded {

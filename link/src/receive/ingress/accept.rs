@@ -87,7 +87,7 @@ impl Ingress {
         }
         let (number, key_id) = (header.number.get(), header.key_id.get());
         if number < self.next {
-            self.gaps.came_again(number);
+            self.loss_detector.came_again(number);
             return Verdict::Duplicate;
         }
         let ahead = number - self.fed;
@@ -95,7 +95,7 @@ impl Ingress {
             return Verdict::TooFar;
         }
         if self.reorder.has(ahead as usize) {
-            self.gaps.came_again(number);
+            self.loss_detector.came_again(number);
             return Verdict::Duplicate;
         }
         let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
@@ -119,9 +119,10 @@ impl Ingress {
         if !is_direct && !self.reorder.has_room(body.len()) {
             return self.no_memory(now_ns);
         }
-        let opened = match is_direct {
-            true => self.assembler.push(&facts, body, open),
-            false => self.reorder.put(ahead as usize, facts, body, open),
+        let opened = if is_direct {
+            self.assembler.push(&facts, body, open)
+        } else {
+            self.reorder.put(ahead as usize, facts, body, open)
         };
         match opened {
             Err(Unsealed::WrongKey(id)) => return Verdict::WrongKey(id),
@@ -133,7 +134,7 @@ impl Ingress {
             Ok(()) => {}
         }
         if number < self.seen_end {
-            self.gaps.arrived(number, now_ns);
+            self.loss_detector.arrived(number, now_ns);
         } else {
             self.notice_until(number);
             self.seen_end = number + 1;
@@ -148,7 +149,7 @@ impl Ingress {
     /// It did come: it is not the way that keeps it.
     #[cold]
     fn no_memory(&mut self, now_ns: u64) -> Verdict {
-        self.gaps.forgive(now_ns);
+        self.loss_detector.forgive(now_ns);
         Verdict::NoMemory
     }
 }

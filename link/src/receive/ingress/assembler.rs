@@ -62,7 +62,7 @@ struct Mark {
 /// The assembler of one stream.
 #[derive(Debug)]
 pub(super) struct Assembler {
-    track: FrameScanner,
+    scanner: FrameScanner,
     /// What is not yet delivered: settled bytes left it, so it begins with a frame.
     chunk: BytesMut,
     /// The size that the chunk was made with; 0 if there is none.
@@ -90,7 +90,7 @@ impl Assembler {
     /// It waits for the first mark.
     pub fn new(node: u32, ordinal: u64, config: &IngressConfig) -> Assembler {
         Assembler {
-            track: FrameScanner::new(node, ordinal, config.max_payload_bytes),
+            scanner: FrameScanner::new(node, ordinal, config.max_payload_bytes),
             chunk: BytesMut::new(),
             chunk_bytes: 0,
             partial: 0,
@@ -172,11 +172,12 @@ impl Assembler {
     /// The next piece that was found.
     #[inline]
     pub fn pop(&mut self) -> Option<Delivery> {
-        Some(match self.track.pieces.pop_front()? {
+        Some(match self.scanner.pieces.pop_front()? {
             Piece::Run { start, end, frames, channel, source, name_len } => {
-                let ready = match self.track.pieces.is_empty() {
-                    true => std::mem::take(&mut self.ready),
-                    false => self.ready.clone(),
+                let ready = if self.scanner.pieces.is_empty() {
+                    std::mem::take(&mut self.ready)
+                } else {
+                    self.ready.clone()
                 };
                 let slice = Slice::new(ready, start, end);
                 Delivery::Run { channel, slice, frames, source, name_len }
@@ -189,7 +190,7 @@ impl Assembler {
     /// Scans what came since the last time; returns whether there was anything.
     /// All pieces must have been taken.
     pub fn settle(&mut self) -> bool {
-        debug_assert!(self.track.pieces.is_empty());
+        debug_assert!(self.scanner.pieces.is_empty());
         if self.chunk.len() == self.partial {
             return false;
         }
@@ -199,7 +200,7 @@ impl Assembler {
         };
         self.marks.clear();
         if !self.is_adrift {
-            at = match self.track.scan(&self.chunk, at, self.chunk.len()) {
+            at = match self.scanner.scan(&self.chunk, at, self.chunk.len()) {
                 Stop::Whole => self.chunk.len(),
                 Stop::Partial(stop) => stop,
                 Stop::Broken(stop) => {
@@ -219,11 +220,11 @@ impl Assembler {
 
     /// The stream pauses: gives its memory back, if all of it is delivered.
     pub fn rest(&mut self) {
-        if self.chunk_bytes > 0 && self.chunk.is_empty() && self.track.pieces.is_empty() {
+        if self.chunk_bytes > 0 && self.chunk.is_empty() && self.scanner.pieces.is_empty() {
             self.chunk = BytesMut::new();
             self.chunk_bytes = 0;
             self.marks = Vec::new();
-            self.track.pieces = VecDeque::new();
+            self.scanner.pieces = VecDeque::new();
         }
     }
 
@@ -237,25 +238,25 @@ impl Assembler {
 
     /// Events below this ordinal will not come any more; whether any are missing.
     pub fn lose_until(&mut self, ordinal: u64) -> bool {
-        self.track.push_lost_until(ordinal)
+        self.scanner.push_lost_until(ordinal)
     }
 
     /// What is missing from here on nobody knows.
     pub fn lose_unknown(&mut self) {
-        self.track.push_lost(None);
+        self.scanner.push_lost(None);
     }
 
     /// Scans up to the last mark; whether it found what that says. If not, it is
     /// as if nothing was scanned.
     #[inline]
     fn agrees(&mut self, at: usize, ordinal: u64) -> bool {
-        let before = (self.track.ordinal, self.track.channel);
-        let stop = self.track.scan(&self.chunk, 0, at);
-        if stop == Stop::Whole && self.track.ordinal == ordinal {
+        let before = (self.scanner.ordinal, self.scanner.channel);
+        let stop = self.scanner.scan(&self.chunk, 0, at);
+        if stop == Stop::Whole && self.scanner.ordinal == ordinal {
             return true;
         }
-        self.track.pieces.clear();
-        (self.track.ordinal, self.track.channel) = before;
+        self.scanner.pieces.clear();
+        (self.scanner.ordinal, self.scanner.channel) = before;
         false
     }
 
@@ -264,19 +265,19 @@ impl Assembler {
     fn settle_by_marks(&mut self) -> usize {
         let mut at = 0;
         for mark in std::mem::take(&mut self.marks) {
-            if !self.is_adrift && self.track.scan(&self.chunk, at, mark.at) != Stop::Whole {
+            if !self.is_adrift && self.scanner.scan(&self.chunk, at, mark.at) != Stop::Whole {
                 // A broken frame, or one that reaches over the mark.
                 self.note_broken();
             }
-            if mark.ordinal < self.track.ordinal {
+            if mark.ordinal < self.scanner.ordinal {
                 self.malformed += 1;
                 if self.is_adrift {
-                    self.track.push_lost(None);
+                    self.scanner.push_lost(None);
                 }
             }
-            self.track.push_lost_until(mark.ordinal);
+            self.scanner.push_lost_until(mark.ordinal);
             if self.is_adrift {
-                self.track.channel = mark.channel;
+                self.scanner.channel = mark.channel;
                 self.is_adrift = false;
             }
             at = mark.at;
@@ -295,7 +296,7 @@ impl Assembler {
     fn keep_partial(&mut self) {
         let mut frame_bytes = 0;
         if !self.is_adrift && !self.chunk.is_empty() {
-            match self.track.announced(&self.chunk) {
+            match self.scanner.announced(&self.chunk) {
                 Ok(layout) => frame_bytes = layout.map_or(0, |layout| layout.frame_len),
                 Err(()) => self.note_broken(),
             }

@@ -15,13 +15,13 @@ impl Ingress {
     pub fn give_up_in_vain(&mut self, now_ns: u64, retransmit_ns: u64) -> Option<Vain> {
         if self.held.is_some() || self.life != Life::Live {
             // While held nothing goes on, whatever comes, and little is kept.
-            self.gaps.forgive(now_ns);
+            self.loss_detector.forgive(now_ns);
             return None;
         }
-        let vain = self.gaps.in_vain(now_ns, retransmit_ns, self.told.number)?;
+        let vain = self.loss_detector.in_vain(now_ns, retransmit_ns, self.told.number)?;
         // As if the sender had it no more.
         self.tail = self.tail.max(vain.end);
-        self.gaps.forget_below(vain.end);
+        self.loss_detector.forget_below(vain.end);
         self.counters.given_up += vain.numbers;
         Some(vain)
     }
@@ -34,6 +34,6 @@ impl Ingress {
 
     /// The same for what is missing alone.
     pub fn forgive_gaps(&mut self, now_ns: u64) {
-        self.gaps.forgive(now_ns);
+        self.loss_detector.forgive(now_ns);
     }
 }

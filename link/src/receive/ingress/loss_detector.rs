@@ -169,8 +169,8 @@ impl LossDetector {
             self.ambiguous.push_back((number, gap.wait_ns));
         }
         self.missing -= 1;
-        let is_repair = gap.wait_ns > 0;
-        self.repaired += u64::from(is_repair);
+        let is_retransmission = gap.wait_ns > 0;
+        self.repaired += u64::from(is_retransmission);
         let rest = Gap { first: number + 1, ..*gap };
         gap.end = number;
         let behind = match (gap.first < gap.end, rest.first < rest.end) {
@@ -188,7 +188,7 @@ impl LossDetector {
                 at
             }
         };
-        if is_repair && let Some(behind) = self.gaps.get_mut(behind) {
+        if is_retransmission && let Some(behind) = self.gaps.get_mut(behind) {
             behind.progress_ns = now_ns;
         }
     }

@@ -81,7 +81,7 @@ pub struct Ingress {
     reorder_datagrams: u64,
     assembler: Assembler,
     reorder: ReorderBuffer,
-    gaps: LossDetector,
+    loss_detector: LossDetector,
     /// The next number that the assembler gets.
     fed: u64,
     /// The first number that is missing.
@@ -116,7 +116,7 @@ impl Ingress {
             reorder_datagrams: config.reorder_datagrams as u64,
             assembler: Assembler::new(node, join.ordinal, config),
             reorder: ReorderBuffer::new(config.reassembly.share()),
-            gaps: LossDetector::default(),
+            loss_detector: LossDetector::default(),
             fed: number,
             next: number,
             seen_end: number,
@@ -147,7 +147,7 @@ impl Ingress {
         }
         if tail > self.tail {
             self.tail = tail;
-            self.gaps.forget_below(tail);
+            self.loss_detector.forget_below(tail);
         }
         self.notice_told();
         if self.told.number == self.fed {
@@ -170,7 +170,7 @@ impl Ingress {
     pub fn died(&mut self) {
         if self.life == Life::Live {
             self.life = Life::Died;
-            self.gaps.forget_below(u64::MAX);
+            self.loss_detector.forget_below(u64::MAX);
         }
     }
 
@@ -178,29 +178,29 @@ impl Ingress {
     /// `retransmit_ns` is how long a retransmission takes. Again until it returns false.
     pub fn poll_nak(&mut self, now_ns: u64, retransmit_ns: u64, out: &mut Vec<Range>) -> bool {
         self.now_ns = now_ns;
-        if self.gaps.is_empty() || self.life != Life::Live {
+        if self.loss_detector.is_empty() || self.life != Life::Live {
             return false;
         }
         if !self.assembler.has_memory() {
             // What came now would be refused.
-            self.gaps.forgive(now_ns);
-            self.gaps.postpone(now_ns.saturating_add(MIN_RETRY_NS));
+            self.loss_detector.forgive(now_ns);
+            self.loss_detector.postpone(now_ns.saturating_add(MIN_RETRY_NS));
             return false;
         }
-        self.gaps.poll(now_ns, retransmit_ns, out)
+        self.loss_detector.poll(now_ns, retransmit_ns, out)
     }
 
     /// When to call [`Ingress::poll_nak`]. Never once the session has ended, even
     /// if the peer named an end that leaves gaps.
     #[inline]
     pub fn next_nak_ns(&self) -> Option<u64> {
-        if self.life == Life::Live { self.gaps.next_ns() } else { None }
+        if self.life == Life::Live { self.loss_detector.next_ns() } else { None }
     }
 
     /// How long the last retransmission took from request to arrival, if one was measured
     /// since this was last asked.
     pub fn retransmit_sample(&mut self) -> Option<u64> {
-        self.gaps.take_sample()
+        self.loss_detector.take_sample()
     }
 
     /// What comes next, until there is nothing.
@@ -236,19 +236,19 @@ impl Ingress {
 
     /// Numbers that were asked for, or given up without that.
     pub fn seen_lost(&self) -> u64 {
-        self.gaps.seen_lost()
+        self.loss_detector.seen_lost()
     }
 
     /// Numbers missing now.
     pub fn missing(&self) -> u32 {
-        u32::try_from(self.gaps.missing()).unwrap_or(u32::MAX)
+        u32::try_from(self.loss_detector.missing()).unwrap_or(u32::MAX)
     }
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters;
         counters.malformed += self.assembler.malformed();
-        counters.repaired = self.gaps.repaired();
+        counters.repaired = self.loss_detector.repaired();
         counters
     }
 
@@ -277,7 +277,7 @@ impl Ingress {
     /// What is not known below `end` is missing, as far as it can be retransmitted.
     #[inline]
     fn notice_until(&mut self, end: u64) {
-        self.gaps.notice(self.seen_end.max(self.tail), end, self.now_ns);
+        self.loss_detector.notice(self.seen_end.max(self.tail), end, self.now_ns);
         self.seen_end = end;
     }
 

@@ -12,7 +12,7 @@
 //! one in force just before. A `channel` frame precedes the first event of
 //! another channel, and the first one behind a join point; it has no ordinal.
 //!
-//! What the ring has no room for is left to the caller, who comes again with the
+//! What the history has no room for is left to the caller, who comes again with the
 //! rest: the layout remembers how much of the frame at hand is missing.
 //!
 //! The frames are trusted, they were checked where they came in. A frame's head
@@ -33,9 +33,11 @@ use super::history::History;
 use crate::channel::LinkChannel;
 use crate::stream::{Position, StreamId};
 
+const EMPTY: Open = Open { fill: 0, boundary: NO_BOUNDARY, ordinal: 0, channel: 0 };
+
 /// See the module.
 pub(super) struct Layout {
-    pub(super) ring: History,
+    pub(super) history: History,
     /// What all headers have in common.
     template: DataHeader,
     body_bytes: usize,
@@ -65,8 +67,6 @@ struct Open {
     channel: u64,
 }
 
-const EMPTY: Open = Open { fill: 0, boundary: NO_BOUNDARY, ordinal: 0, channel: 0 };
-
 /// A `channel` frame that is partly laid out. The memory is used again.
 #[derive(Default)]
 struct Announcement {
@@ -83,7 +83,7 @@ impl Announcement {
 
 impl Layout {
     pub(super) fn new(
-        ring: History,
+        history: History,
         full_bytes: usize,
         key_id: u32,
         session: u64,
@@ -93,8 +93,8 @@ impl Layout {
             full_bytes,
             wanted_bytes: full_bytes,
             template: DataHeader::new(key_id, session, stream.0, 0, 0),
-            body_bytes: ring.body_bytes(),
-            ring,
+            body_bytes: history.body_bytes(),
+            history,
             open: EMPTY,
             ordinal: 0,
             in_force: 0,
@@ -115,8 +115,8 @@ impl Layout {
         if !self.joining && self.wanted_bytes != self.full_bytes {
             self.flush();
             self.full_bytes = self.wanted_bytes;
-            self.ring.set_full_bytes(self.full_bytes);
-            self.body_bytes = self.ring.body_bytes();
+            self.history.set_full_bytes(self.full_bytes);
+            self.body_bytes = self.history.body_bytes();
         }
     }
 
@@ -144,7 +144,7 @@ impl Layout {
         debug_assert_eq!(walk(0, bytes, 0, bytes.len()), (0, frames), "whole frames");
         self.note_boundary(self.open.fill);
         self.ordinal += frames;
-        self.ring.body_mut(self.open.fill, bytes.len()).copy_from_slice(bytes);
+        self.history.body_mut(self.open.fill, bytes.len()).copy_from_slice(bytes);
         self.open.fill += bytes.len();
         true
     }
@@ -200,11 +200,11 @@ impl Layout {
         let left = self.frame_left();
         if left == 0 {
             self.end_join();
-            return Position { number: self.ring.open(), ordinal: self.ordinal };
+            return Position { number: self.history.open(), ordinal: self.ordinal };
         }
         self.joining = true;
         let datagrams = (self.open.fill + left).div_ceil(self.body_bytes);
-        Position { number: self.ring.open() + datagrams as u64, ordinal: self.ordinal }
+        Position { number: self.history.open() + datagrams as u64, ordinal: self.ordinal }
     }
 
     /// The ordinal that belongs to the open datagram, as far as it is known.
@@ -229,8 +229,8 @@ impl Layout {
     /// used, so that a frame that is cut off shows as a gap.
     pub(super) fn clear(&mut self, is_cut: bool) {
         debug_assert_eq!(self.frame_left, 0, "the rest was abandoned");
-        let next = self.ring.open() + u64::from(is_cut || self.open.fill > 0);
-        self.ring.clear(next);
+        let next = self.history.open() + u64::from(is_cut || self.open.fill > 0);
+        self.history.clear(next);
         self.open = EMPTY;
         self.announcement.frame.clear();
         self.announcement.laid = 0;
@@ -327,13 +327,13 @@ impl Layout {
     /// Whether a byte can be laid into the open datagram.
     #[inline]
     fn begin(&mut self) -> bool {
-        self.open.fill > 0 || self.ring.begin()
+        self.open.fill > 0 || self.history.begin()
     }
 
     /// Copies into the open datagram, which has begun and has room for it.
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        self.ring.body_mut(self.open.fill, bytes.len()).copy_from_slice(bytes);
+        self.history.body_mut(self.open.fill, bytes.len()).copy_from_slice(bytes);
         self.open.fill += bytes.len();
         if self.open.fill == self.body_bytes {
             self.close();
@@ -342,12 +342,12 @@ impl Layout {
 
     fn close(&mut self) {
         let mut header = self.template;
-        header.number.set(self.ring.open());
+        header.number.set(self.history.open());
         let none = self.open.boundary == NO_BOUNDARY;
         header.ordinal.set(if none { self.ordinal } else { self.open.ordinal });
         header.channel.set(if none { self.in_force } else { self.open.channel });
         header.boundary.set(self.open.boundary);
-        self.ring.close(&header, self.open.fill);
+        self.history.close(&header, self.open.fill);
         self.open = EMPTY;
     }
 }

@@ -69,7 +69,7 @@ pub struct Egress {
     stream: StreamId,
     sealer: StreamSealer,
     layout: Layout,
-    waiting: Backlog,
+    backlog: Backlog,
     /// Event frames so far, sent or not.
     emitted: u64,
 }
@@ -85,10 +85,10 @@ impl Egress {
         assert!(datagram_bytes >= MIN_DATAGRAM_BYTES);
         assert!(datagram_bytes <= MAX_DATAGRAM_BYTES);
         let sealer = StreamSealer::new(&config.keys, &config.session, stream);
-        let ring = History::new(datagram_bytes, config.history_bytes, sealer.tag_bytes());
+        let history = History::new(datagram_bytes, config.history_bytes, sealer.tag_bytes());
         let session = session_tag(&config.session);
-        let layout = Layout::new(ring, datagram_bytes, sealer.key_id(), session, stream);
-        Egress { stream, sealer, layout, waiting: Backlog::default(), emitted: 0 }
+        let layout = Layout::new(history, datagram_bytes, sealer.key_id(), session, stream);
+        Egress { stream, sealer, layout, backlog: Backlog::default(), emitted: 0 }
     }
 
     /// Datagrams that are begun from now on have at most so many bytes; those that
@@ -104,11 +104,11 @@ impl Egress {
     }
 
     /// Takes `frames` whole event frames, in one piece or one frame in several;
-    /// a frame's head lies in one piece. What the ring has no room for waits.
+    /// a frame's head lies in one piece. What the history has no room for waits.
     pub fn emit(&mut self, channel: &Arc<LinkChannel>, pieces: &[Slice], frames: usize) {
         self.emitted += frames as u64;
         if let [piece] = pieces
-            && self.waiting.is_empty()
+            && self.backlog.is_empty()
             && self.layout.append(channel, piece.as_bytes(), frames as u64)
         {
             return;
@@ -116,13 +116,13 @@ impl Egress {
         self.lay_waiting();
         let known = (pieces.len() == 1).then_some(frames as u64);
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
-            let laid = if self.waiting.is_empty() {
+            let laid = if self.backlog.is_empty() {
                 self.layout.lay(channel, piece.as_bytes(), known)
             } else {
                 0
             };
             if laid < piece.len() {
-                self.waiting.push(channel, piece, laid);
+                self.backlog.push(channel, piece, laid);
             }
         }
         self.check();
@@ -135,30 +135,30 @@ impl Egress {
         if frames == 0 {
             return;
         }
-        if self.waiting.is_empty() {
+        if self.backlog.is_empty() {
             self.layout.skip(frames as u64);
         } else {
-            self.waiting.push_skip(frames as u64);
+            self.backlog.push_skip(frames as u64);
         }
     }
 
     /// Bytes that are not sent: in datagrams and waiting for room.
     pub fn queued_bytes(&self) -> usize {
-        self.layout.ring.unsent_bytes() + self.layout.fill() + self.waiting.bytes()
+        self.layout.history.unsent_bytes() + self.layout.fill() + self.backlog.bytes()
     }
 
-    /// Whether something waits for room in the ring. Those who emit must pause
+    /// Whether something waits for room in the history. Those who emit must pause
     /// then: what waits has no other bound.
     #[inline]
     pub fn is_blocked(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.backlog.is_empty()
     }
 
     /// Frees the history below this number, as nobody who counts will ask for it
     /// (`u64::MAX`: all that is sent). It can be retransmitted until it is overwritten.
     /// Before the first call everything is needed.
     pub fn set_needed(&mut self, number: u64) {
-        self.layout.ring.set_needed(number);
+        self.layout.history.set_needed(number);
         self.lay_waiting();
     }
 
@@ -169,57 +169,57 @@ impl Egress {
     pub fn next_batch(&mut self, limit: u64, max_bytes: usize) -> Option<Batch<'_>> {
         self.lay_waiting();
         let max_bytes = max_bytes.min(MAX_BATCH_BYTES);
-        let mut found = self.layout.ring.ready(limit, max_bytes);
+        let mut found = self.layout.history.ready(limit, max_bytes);
         let fill = self.layout.fill();
-        if fill > 0 && self.layout.ring.open_follows(found, fill, limit, max_bytes) {
+        if fill > 0 && self.layout.history.open_follows(found, fill, limit, max_bytes) {
             self.layout.flush();
-            found = self.layout.ring.ready(limit, max_bytes);
+            found = self.layout.history.ready(limit, max_bytes);
         }
         let (count, bytes) = found;
         if count == 0 {
             return None;
         }
-        let first = self.layout.ring.sent();
-        let segment = self.layout.ring.next_bytes();
+        let first = self.layout.history.sent();
+        let segment = self.layout.history.next_bytes();
         self.seal_before(first + count);
-        let bytes = self.layout.ring.send(count, bytes);
+        let bytes = self.layout.history.send(count, bytes);
         Some(Batch { first, datagrams: count as u32, bytes, segment })
     }
 
     /// Puts back what the last batch brought from `first` on, as the socket did
     /// not take it. To be called before anything else.
     pub fn unsend(&mut self, first: u64) {
-        self.layout.ring.unsend(first);
+        self.layout.history.unsend(first);
     }
 
     /// Whether [`Egress::next_batch`] has something, if nothing limits it.
     #[inline]
     pub fn unsent(&self) -> bool {
-        let ring = &self.layout.ring;
-        ring.sent() < ring.open()
+        let history = &self.layout.history;
+        history.sent() < history.open()
             || self.layout.fill() > 0
-            || !self.waiting.is_empty() && ring.has_room()
+            || !self.backlog.is_empty() && history.has_room()
     }
 
     /// A datagram to retransmit: `None` if it is gone or was not sent yet.
     pub fn datagram(&self, number: u64) -> Option<&[u8]> {
-        let ring = &self.layout.ring;
-        ring.datagram(number).filter(|_| number < ring.sent())
+        let history = &self.layout.history;
+        history.datagram(number).filter(|_| number < history.sent())
     }
 
     /// The next number to be sent, and the ordinal that its header has or, as far
     /// as is known now, will have.
     pub fn next(&self) -> Position {
-        self.position_of(self.layout.ring.sent())
+        self.position_of(self.layout.history.sent())
     }
 
     /// The oldest number that is kept, sent or not, and its ordinal.
     pub fn oldest(&self) -> Position {
-        self.position_of(self.layout.ring.tail())
+        self.position_of(self.layout.history.tail())
     }
 
     fn position_of(&self, number: u64) -> Position {
-        let ordinal = match self.layout.ring.datagram(number).and_then(DataHeader::split) {
+        let ordinal = match self.layout.history.datagram(number).and_then(DataHeader::split) {
             Some((header, _)) => header.ordinal.get(),
             None => self.layout.open_ordinal(),
         };
@@ -233,7 +233,7 @@ impl Egress {
 
     /// The oldest number that can be retransmitted.
     pub fn tail(&self) -> u64 {
-        self.layout.ring.tail()
+        self.layout.history.tail()
     }
 
     /// A receiver joins: everything from the returned position on is owed to it,
@@ -244,7 +244,7 @@ impl Egress {
         let left = self.layout.frame_left();
         let mut position = self.layout.join();
         if left > 0 {
-            position.ordinal += self.waiting.skipped_behind(left);
+            position.ordinal += self.backlog.skipped_behind(left);
         }
         position
     }
@@ -252,12 +252,12 @@ impl Egress {
     /// Forgets what is not sent, since nobody turned out to want it, and the
     /// history with it. Numbers and ordinals stay used.
     pub fn discard_unsent(&mut self) {
-        let ring = &self.layout.ring;
-        if ring.sent() == ring.open() && self.layout.fill() == 0 && self.waiting.is_empty() {
+        let history = &self.layout.history;
+        if history.sent() == history.open() && self.layout.fill() == 0 && self.backlog.is_empty() {
             return;
         }
         let is_cut = self.layout.frame_left() > 0;
-        while let Some(item) = self.waiting.pop() {
+        while let Some(item) = self.backlog.pop() {
             match item {
                 Item::Frames(_, slice) => self.layout.abandon(slice.as_bytes()),
                 Item::Skip(frames) => self.layout.abandon_skip(frames),
@@ -272,8 +272,8 @@ impl Egress {
         if self.sealer.tag_bytes() == 0 {
             return;
         }
-        for number in self.layout.ring.sealed()..end {
-            let parts = self.layout.ring.parts(number);
+        for number in self.layout.history.sealed()..end {
+            let parts = self.layout.history.parts(number);
             self.sealer.seal(number, parts.header, parts.body, parts.tag);
         }
     }
@@ -281,21 +281,21 @@ impl Egress {
     /// Goes on with what waits, as far as there is room now.
     #[inline]
     fn lay_waiting(&mut self) {
-        if !self.waiting.is_empty() {
+        if !self.backlog.is_empty() {
             self.lay_items();
         }
     }
 
     #[cold]
     fn lay_items(&mut self) {
-        while let Some(item) = self.waiting.pop() {
+        while let Some(item) = self.backlog.pop() {
             match item {
                 Item::Skip(frames) => self.layout.skip(frames),
                 Item::Frames(channel, mut slice) => {
                     let laid = self.layout.lay(&channel, slice.as_bytes(), None);
                     slice.advance(laid);
                     if !slice.is_empty() {
-                        self.waiting.put_back(channel, slice);
+                        self.backlog.put_back(channel, slice);
                         break;
                     }
                 }
@@ -306,8 +306,8 @@ impl Egress {
 
     #[inline]
     fn check(&self) {
-        debug_assert!(!self.waiting.is_empty() || self.layout.frame_left() == 0);
-        debug_assert!(self.waiting.is_empty() || self.layout.fill() == 0);
-        debug_assert!(self.waiting.is_empty() || !self.layout.ring.has_room());
+        debug_assert!(!self.backlog.is_empty() || self.layout.frame_left() == 0);
+        debug_assert!(self.backlog.is_empty() || self.layout.fill() == 0);
+        debug_assert!(self.backlog.is_empty() || !self.layout.history.has_room());
     }
 }

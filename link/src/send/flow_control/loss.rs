@@ -94,10 +94,8 @@ impl LossMeter {
         self.seen_lost = Some(before.max(seen_lost));
         self.running.add(sample);
         let is_long = now_ns.saturating_sub(self.begun_ns) >= SPAN_NS;
-        let enough = match self.running.permille() > MOST_PERMILLE {
-            true => MIN_NUMBERS_IF_LOST,
-            false => MIN_NUMBERS,
-        };
+        let enough =
+            if self.running.permille() > MOST_PERMILLE { MIN_NUMBERS_IF_LOST } else { MIN_NUMBERS };
         if !is_long || self.running.numbers() < enough {
             return (sample, None);
         }

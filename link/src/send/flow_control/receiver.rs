@@ -250,9 +250,6 @@ impl Blocking {
     /// more than the stall timeout either.
     fn stuck_ns(&self, is_held: bool, stall_ns: u64) -> u64 {
         let patient_ns = self.since_ns.saturating_add(stall_ns).saturating_add(STUCK_NS);
-        match is_held {
-            true => patient_ns,
-            false => patient_ns.min(self.free_ns.saturating_add(STUCK_NS)),
-        }
+        if is_held { patient_ns } else { patient_ns.min(self.free_ns.saturating_add(STUCK_NS)) }
     }
 }

@@ -53,10 +53,8 @@ impl Recent {
         retransmit_ns: u64,
     ) -> bool {
         let own = self.sent_ns.get(&(number, To::Peer(from.peer))).copied();
-        let group = match from.hears_group {
-            true => self.sent_ns.get(&(number, To::Group)).copied(),
-            false => None,
-        };
+        let group =
+            if from.hears_group { self.sent_ns.get(&(number, To::Group)).copied() } else { None };
         let Some(sent_ns) = own.max(group) else { return false };
         let is_fresh = now_ns.saturating_sub(sent_ns) < retransmit_ns / 2;
         if !is_fresh {

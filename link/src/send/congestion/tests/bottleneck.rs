@@ -23,6 +23,7 @@ const ACCESS_BYTES_PER_S: u64 = 1_250_000_000;
 const BACKLOG_BYTES: usize = 1 << 20;
 const REPORT_NS: u64 = 3 * MS;
 const GBIT: u64 = 125_000_000;
+const ALWAYS: (u64, u64) = (0, u64::MAX);
 
 struct Line {
     bytes_per_s: u64,
@@ -185,8 +186,6 @@ impl Sender {
         }
     }
 }
-
-const ALWAYS: (u64, u64) = (0, u64::MAX);
 
 /// Gigabit lines with the queues of a cheap and of a good switch.
 fn gigabit_lines() -> [Line; 2] {
