@@ -26,7 +26,7 @@ const SKIPPED_DIRECTORIES: [&str; 5] = [".git", "target", "corpus", "artifacts",
 const SANS_IO: [&str; 25] = [
     "wire/src/",
     "link/src/",
-    "client/src/session/",
+    "client/src/core/",
     "src/budget.rs",
     "src/channels.rs",
     "src/connection.rs",

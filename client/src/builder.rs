@@ -6,8 +6,8 @@ use std::time::Duration;
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Hello, Source};
 
-use crate::backoff::Reconnect;
-use crate::client::Client;
+use crate::blocking::Client;
+use crate::core::Reconnect;
 use crate::error::Error;
 use crate::lifecycle::{Lifecycle, LifecycleListener};
 

@@ -1,10 +1,12 @@
 //! Everything that can go wrong, with messages that say what to do about it. As text they
 //! are harmless for a terminal, whatever the broker said.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use crate::loss::Lost;
 use crate::path::{ACCESS_ADVICE, SOCKET_VARIABLE};
 use netcluster_wire::control::ControlError;
 use netcluster_wire::escape::Escaped;
@@ -18,11 +20,15 @@ pub enum Error {
     BrokerNotRunning {
         /// Where one was looked for.
         path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
     },
     /// The socket is there, but this user may not connect to it.
     PermissionDenied {
         /// The socket.
         path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
     },
     /// The directory of a default socket may be a stranger's, who would get what is
     /// emitted.
@@ -42,7 +48,7 @@ pub enum Error {
         /// The socket.
         path: PathBuf,
         /// What the system said.
-        reason: String,
+        source: Arc<io::Error>,
     },
     /// The connection is down at the moment, and the emit buffer is full or the
     /// answer can no longer come.
@@ -149,28 +155,15 @@ impl fmt::Display for DisconnectReason {
     }
 }
 
-impl Error {
-    /// What the broker's answer to a `cluster` question means.
-    pub(crate) fn check_missing(names: &str, after: Duration) -> Result<(), Error> {
-        match names {
-            "" => Ok(()),
-            names => Err(Error::ClusterIncomplete {
-                missing: names.lines().map(str::to_owned).collect(),
-                after,
-            }),
-        }
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::BrokerNotRunning { path } => write!(
+            Error::BrokerNotRunning { path, .. } => write!(
                 formatter,
                 "no broker answers at {}: start it with `netcluster serve`, or give the path of its socket",
                 path.display()
             ),
-            Error::PermissionDenied { path } => write!(
+            Error::PermissionDenied { path, .. } => write!(
                 formatter,
                 "no permission to connect to {}: {ACCESS_ADVICE}",
                 path.display()
@@ -184,8 +177,11 @@ impl fmt::Display for Error {
                     tried.collect::<Vec<_>>().join("; ")
                 )
             }
-            Error::UntrustedSocket { path, reason } | Error::Connect { path, reason } => {
+            Error::UntrustedSocket { path, reason } => {
                 write!(formatter, "cannot connect to {}: {reason}", path.display())
+            }
+            Error::Connect { path, source } => {
+                write!(formatter, "cannot connect to {}: {source}", path.display())
             }
             Error::NotConnected => {
                 formatter.write_str("not connected to the broker at the moment: try again later")
@@ -271,15 +267,15 @@ impl From<ControlError> for Error {
 }
 
 impl Error {
-    /// From what the system said to `connect`.
-    pub(crate) fn from_connect(path: &std::path::Path, error: &io::Error) -> Error {
-        let path = path.to_owned();
-        match error.kind() {
+    /// From what the system said to an attempt to connect.
+    pub(crate) fn connect(path: &Path, error: io::Error) -> Error {
+        let (path, source) = (path.to_owned(), Arc::new(error));
+        match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                Error::BrokerNotRunning { path }
+                Error::BrokerNotRunning { path, source }
             }
-            io::ErrorKind::PermissionDenied => Error::PermissionDenied { path },
-            _ => Error::Connect { path, reason: error.to_string() },
+            io::ErrorKind::PermissionDenied => Error::PermissionDenied { path, source },
+            _ => Error::Connect { path, source },
         }
     }
 
@@ -287,7 +283,8 @@ impl Error {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Error::Version(_) | Error::Protocol(_) | Error::Thread(_) => false,
-            Error::Kicked { code, .. } => !is_final(*code),
+            Error::Kicked { code, .. }
+            | Error::Disconnected(DisconnectReason::Kicked { code, .. }) => !is_final(*code),
             _ => true,
         }
     }
@@ -319,6 +316,32 @@ impl Error {
 }
 
 /// Whether a client that was kicked with this code would be kicked again.
-pub(crate) fn is_final(code: ErrorCode) -> bool {
+fn is_final(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::Version | ErrorCode::Protocol | ErrorCode::Source | ErrorCode::Name)
 }
+
+/// Why there is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// None came in time.
+    Empty,
+    /// Events are missing at this place; others will come.
+    Lost(Lost),
+    /// The client disconnected: none will come.
+    Ended,
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecvError::Empty => formatter.write_str("no message came in time"),
+            RecvError::Lost(lost) => lost.fmt(formatter),
+            RecvError::Ended => {
+                formatter.write_str("the client disconnected: no more messages will come")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RecvError {}

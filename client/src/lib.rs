@@ -26,36 +26,26 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "tokio")]
-pub mod asynchronous;
-mod backoff;
+mod blocking;
 mod builder;
-mod client;
-mod dispatch;
+pub mod core;
 mod error;
 mod lifecycle;
 mod loss;
 mod message;
-mod outbox;
 mod path;
-mod reader;
-mod registry;
-pub mod session;
-mod shared;
-mod stream;
-mod subscription;
-
 #[cfg(feature = "tokio")]
-pub use asynchronous::AsyncClient;
-pub use backoff::Reconnect;
+mod tokio;
+
+pub use crate::core::{ListenerId, Reconnect, session};
+#[cfg(feature = "tokio")]
+pub use crate::tokio::{AsyncClient, AsyncSubscription};
+pub use blocking::{Client, Subscription};
 pub use builder::{Builder, QueuePolicy};
-pub use client::Client;
-pub use error::{DisconnectReason, Error};
+pub use error::{DisconnectReason, Error, RecvError};
 pub use lifecycle::Lifecycle;
 pub use loss::Lost;
 pub use message::{Message, OwnedMessage};
 pub use netcluster_wire::control::Audience;
 pub use netcluster_wire::{ErrorCode, LossReason, NameError, PatternError, Source};
 pub use path::{SOCKET_VARIABLE, default_socket_path, default_socket_paths};
-pub use registry::ListenerId;
-pub use subscription::{RecvError, Subscription};

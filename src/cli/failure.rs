@@ -113,7 +113,7 @@ impl From<Error> for Failure {
             _ => Code::Failure,
         };
         let passing = matches!(error, Error::NotConnected);
-        if let Error::BrokerNotRunning { path } = &error
+        if let Error::BrokerNotRunning { path, .. } = &error
             && is_something_else(path)
         {
             return Failure::usage(format_args!(
