@@ -12,7 +12,7 @@ use netcluster_wire::{Pattern, Source, check_event};
 use super::driver::Driver;
 use super::outbox::Outbox;
 use super::subscription::Subscription;
-use crate::builder::Builder;
+use crate::builder::ClientBuilder;
 use crate::core::{self, Answer, Listener, ListenerId, Placement, Question, requested};
 use crate::error::Error;
 use crate::lifecycle::Lifecycle;
@@ -85,12 +85,12 @@ impl Client {
     }
 
     /// For more than the defaults.
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
     }
 
-    pub(crate) fn start(builder: Builder, paths: &[PathBuf]) -> Result<Client, Error> {
-        let Builder { options, lifecycle } = builder;
+    pub(crate) fn start(builder: ClientBuilder, paths: &[PathBuf]) -> Result<Client, Error> {
+        let ClientBuilder { options, lifecycle } = builder;
         let paths: Vec<PathBuf> = paths.iter().map(|path| place(path)).collect();
         let outbox = Outbox::new(options.max_buffer_bytes, options.connect_timeout);
         let shared = Arc::new(Shared::new(options, lifecycle, outbox));
@@ -100,7 +100,7 @@ impl Client {
         let client = Client { handle: Arc::new(Handle { shared: Arc::clone(&shared) }) };
         let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let started = thread::Builder::new().name(name.to_owned()).spawn(run);
-            started.map(drop).map_err(|error| Error::Thread(error.to_string()))
+            started.map(drop).map_err(|error| Error::Thread(Arc::new(error)))
         };
         start("netcluster-flush", Box::new(move || shared.port.run_flusher()))?;
         start("netcluster-read", Box::new(move || driver.run()))?;
@@ -132,13 +132,13 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::emit`], or if it is not representable as JSON.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "json")]
     pub fn emit_json<T: serde::Serialize + ?Sized>(
         &self,
         event: &str,
         value: &T,
     ) -> Result<(), Error> {
-        let data = serde_json::to_vec(value).map_err(|error| Error::Json(error.to_string()))?;
+        let data = serde_json::to_vec(value).map_err(|error| Error::Json(Arc::new(error)))?;
         self.emit(event, data)
     }
 
@@ -265,7 +265,7 @@ impl Client {
     pub fn subscribe(&self, pattern: &str) -> Result<Subscription, Error> {
         let queue = self.shared().queue();
         let filled = Arc::clone(&queue);
-        let id = self.on(pattern, move |message| filled.push(message.to_owned()))?;
+        let id = self.on(pattern, move |message| filled.push(message.into_owned()))?;
         queue.hand_out();
         Ok(Subscription::new(self.clone(), id, queue))
     }
@@ -276,7 +276,7 @@ impl Client {
     }
 
     /// Calls `listener` for what happens to the connection from now on. To hear
-    /// the first connect use [`Builder::on_lifecycle`].
+    /// the first connect use [`ClientBuilder::on_lifecycle`].
     pub fn on_lifecycle(&self, listener: impl FnMut(&Lifecycle) + Send + 'static) {
         self.shared().on_lifecycle(Box::new(listener));
     }
@@ -320,7 +320,7 @@ impl Client {
     /// Returns once the brokers of all machines know of every listener added so
     /// far: an event emitted afterwards anywhere in the cluster is not missed.
     /// Without a link that is at once. See also
-    /// [`Builder::wait_for_cluster`](crate::Builder::wait_for_cluster).
+    /// [`ClientBuilder::wait_for_cluster`](crate::ClientBuilder::wait_for_cluster).
     ///
     /// # Errors
     /// [`Error::ClusterIncomplete`] names those that have not confirmed in time;

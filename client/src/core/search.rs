@@ -124,7 +124,8 @@ mod tests {
     fn a_broker_that_is_there_and_refuses_ends_the_search() {
         let mut search = Search::new(&["/nowhere/a".into(), "/nowhere/b".into()]);
         search.next().unwrap();
-        let busy = Error::Kicked { code: netcluster_wire::ErrorCode::Busy, text: String::new() };
-        assert!(matches!(search.failed(busy), Err(Error::Kicked { .. })));
+        let busy =
+            Error::ClosedByBroker { code: netcluster_wire::ErrorCode::Busy, text: String::new() };
+        assert!(matches!(search.failed(busy), Err(Error::ClosedByBroker { .. })));
     }
 }

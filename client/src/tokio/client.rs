@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::driver::Driver;
 use super::outbox::Outbox;
 use super::subscription::AsyncSubscription;
-use crate::builder::Builder;
+use crate::builder::ClientBuilder;
 use crate::core::{self, Answer, Listener, ListenerId, Placement, Port, Question, requested};
 use crate::error::Error;
 use crate::lifecycle::Lifecycle;
@@ -44,12 +44,12 @@ impl Drop for Handle {
     }
 }
 
-impl Builder {
+impl ClientBuilder {
     /// Connects from a tokio runtime. If it is dropped before it is complete there is no
     /// connection.
     ///
     /// # Errors
-    /// As [`Builder::connect`].
+    /// As [`ClientBuilder::connect`].
     pub async fn connect_async(self, path: impl AsRef<Path>) -> Result<AsyncClient, Error> {
         AsyncClient::start(self, &[path.as_ref().to_owned()]).await
     }
@@ -58,7 +58,7 @@ impl Builder {
     /// complete there is no connection.
     ///
     /// # Errors
-    /// As [`Builder::connect_default`].
+    /// As [`ClientBuilder::connect_default`].
     pub async fn connect_default_async(self) -> Result<AsyncClient, Error> {
         AsyncClient::start(self, &crate::default_socket_paths()).await
     }
@@ -71,7 +71,7 @@ impl AsyncClient {
     /// # Errors
     /// If there is none, it refuses, or does not answer in time.
     pub async fn connect(path: impl AsRef<Path>) -> Result<AsyncClient, Error> {
-        Builder::default().connect_async(path).await
+        ClientBuilder::default().connect_async(path).await
     }
 
     /// Connects to the machine's broker: see
@@ -82,11 +82,16 @@ impl AsyncClient {
     /// As [`AsyncClient::connect`] and
     /// [`Client::connect_default`](crate::Client::connect_default).
     pub async fn connect_default() -> Result<AsyncClient, Error> {
-        Builder::default().connect_default_async().await
+        ClientBuilder::default().connect_default_async().await
     }
 
-    async fn start(builder: Builder, paths: &[PathBuf]) -> Result<AsyncClient, Error> {
-        let Builder { options, lifecycle } = builder;
+    /// For more than the defaults: then [`ClientBuilder::connect_async`].
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    async fn start(builder: ClientBuilder, paths: &[PathBuf]) -> Result<AsyncClient, Error> {
+        let ClientBuilder { options, lifecycle } = builder;
         let paths: Vec<PathBuf> = paths.iter().map(|path| place(path)).collect();
         let outbox = Outbox::new(options.max_buffer_bytes, options.connect_timeout);
         let shared = Arc::new(Shared::new(options, lifecycle, outbox));
@@ -123,13 +128,13 @@ impl AsyncClient {
     ///
     /// # Errors
     /// As [`AsyncClient::emit`], or if it is not representable as JSON.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "json")]
     pub async fn emit_json<T: serde::Serialize + ?Sized>(
         &self,
         event: &str,
         value: &T,
     ) -> Result<(), Error> {
-        let data = serde_json::to_vec(value).map_err(|error| Error::Json(error.to_string()))?;
+        let data = serde_json::to_vec(value).map_err(|error| Error::Json(Arc::new(error)))?;
         self.emit(event, data).await
     }
 
@@ -257,7 +262,7 @@ impl AsyncClient {
             queue.end();
             self.drained();
         });
-        let id = self.on(pattern, move |message| filled.push(message.to_owned())).await?;
+        let id = self.on(pattern, move |message| filled.push(message.into_owned())).await?;
         subscribing.cancel();
         queue.hand_out();
         Ok(AsyncSubscription::new(self.clone(), id, queue))
@@ -304,7 +309,7 @@ impl AsyncClient {
     /// Returns once the brokers of all machines know of every listener added so
     /// far: an event emitted afterwards anywhere in the cluster is not missed.
     /// Without a link that is at once. See also
-    /// [`Builder::wait_for_cluster`](crate::Builder::wait_for_cluster). Cancel safe:
+    /// [`ClientBuilder::wait_for_cluster`](crate::ClientBuilder::wait_for_cluster). Cancel safe:
     /// dropping it changes nothing.
     ///
     /// # Errors

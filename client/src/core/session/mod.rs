@@ -20,7 +20,7 @@ pub use inbound::{Inbound, SessionEvent, SessionState};
 pub use outbound::{Outbound, PING_EVERY_BYTES, unwritten};
 pub use receive::{RECEIVE_BUFFER_BYTES, ReceiveBuffer};
 
-use netcluster_wire::Hello;
+pub use netcluster_wire::{Frame, Hello, Pattern, Welcome};
 
 use crate::error::Error;
 
