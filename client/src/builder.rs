@@ -13,10 +13,11 @@ use crate::lifecycle::{Lifecycle, LifecycleListener};
 
 /// What the broker does when this client's listeners do not keep up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QueuePolicy {
     /// Emitters that feed this client wait. Nothing is lost.
     #[default]
-    Pace,
+    Backpressure,
     /// This client loses the oldest events, told as `Lost`, and delays nobody.
     Latest,
 }
@@ -44,7 +45,7 @@ impl Default for Options {
             channel: "default".into(),
             name: String::new(),
             echo: false,
-            queue: QueuePolicy::Pace,
+            queue: QueuePolicy::Backpressure,
             max_queue_bytes: 0,
             max_buffer_bytes: 4 << 20,
             max_payload_bytes: HARD_MAX_PAYLOAD_BYTES,
@@ -71,31 +72,68 @@ impl Options {
 
 /// Sets a client up; made by [`Client::builder`].
 #[derive(Default)]
-pub struct Builder {
+#[must_use = "it does nothing until it connects"]
+pub struct ClientBuilder {
     pub(crate) options: Options,
     pub(crate) lifecycle: Vec<LifecycleListener>,
 }
 
-impl Builder {
+impl ClientBuilder {
     /// The channel: only clients of the same one hear each other.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().channel("kitchen").connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn channel(mut self, channel: impl Into<String>) -> Self {
         self.options.channel = channel.into();
         self
     }
 
     /// A name for the broker's `status`.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().name("thermometer").connect(&socket)?;
+    /// assert!(client.status()?.contains("thermometer"));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = name.into();
         self
     }
 
     /// Whether own listeners hear own events; they do not by default.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().echo(true).connect(&socket)?;
+    /// let heard = client.subscribe("a")?;
+    /// client.emit("a", "")?;
+    /// assert!(heard.recv().is_ok());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn echo(mut self, echo: bool) -> Self {
         self.options.echo = echo;
         self
     }
 
     /// What happens when own listeners do not keep up.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().queue(netcluster_client::QueuePolicy::Latest).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn queue(mut self, queue: QueuePolicy) -> Self {
         self.options.queue = queue;
         self
@@ -103,6 +141,14 @@ impl Builder {
 
     /// How many bytes the broker may hold for this client. It takes the smaller
     /// of this and its own limit.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().max_queue(64 << 20).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn max_queue(mut self, bytes: u64) -> Self {
         self.options.max_queue_bytes = bytes;
         self
@@ -110,6 +156,14 @@ impl Builder {
 
     /// How many emitted bytes wait here while listeners emit or the connection is
     /// down; 4 MiB by default.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().max_buffer(1 << 20).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn max_buffer(mut self, bytes: usize) -> Self {
         self.options.max_buffer_bytes = bytes;
         self
@@ -119,6 +173,14 @@ impl Builder {
     /// itself. A larger one ends the client with [`Error::Protocol`]. By default what the
     /// broker allows, 1 GiB at most; memory is used as bytes come, not as they are
     /// announced. The broker's own answers take 8 MiB at most.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().max_payload(64 << 10).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.options.max_payload_bytes = bytes;
         self
@@ -126,6 +188,14 @@ impl Builder {
 
     /// Whether and how a lost connection is made again; by default for ever, with
     /// pauses from 20 ms to 2 s.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Reconnect};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().reconnect(Reconnect::Never).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.options.reconnect = reconnect;
         self
@@ -134,7 +204,17 @@ impl Builder {
     /// How long the first connection is tried again while no broker is there, or
     /// it has no place or time; once by default. What waiting does not change, such
     /// as a missing permission, is an error at once. A try that began in time may
-    /// take [`Builder::connect_timeout`].
+    /// take [`ClientBuilder::connect_timeout`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().wait_for_broker(Duration::from_secs(30)).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn wait_for_broker(mut self, wait: Duration) -> Self {
         self.options.broker_wait = wait;
         self
@@ -143,12 +223,32 @@ impl Builder {
     /// How long to wait for a connection and the broker's answers (welcome,
     /// acknowledged listeners, status), and how long an emitter waits for a lost connection once the
     /// buffer is full; 5 s by default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().connect_timeout(Duration::from_secs(1)).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
     }
 
     /// How long [`Client::disconnect`] waits; 5 s by default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().disconnect_timeout(Duration::from_secs(1)).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn disconnect_timeout(mut self, timeout: Duration) -> Self {
         self.options.disconnect_timeout = timeout;
         self
@@ -161,12 +261,36 @@ impl Builder {
     /// machine alone. Not inside listeners, which never wait.
     ///
     /// [`Error::ClusterIncomplete`]: crate::Error::ClusterIncomplete
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().wait_for_cluster(Duration::from_secs(5)).connect(&socket)?;
+    /// // Known on all machines once this returns.
+    /// client.on("log", |_| {})?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn wait_for_cluster(mut self, timeout: Duration) -> Self {
         self.options.cluster_wait = Some(timeout);
         self
     }
 
     /// A lifecycle listener that also hears the first connect.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Lifecycle};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (sender, told) = std::sync::mpsc::channel();
+    /// let client = Client::builder()
+    ///     .on_lifecycle(move |event| sender.send(event.clone()).unwrap())
+    ///     .connect(&socket)?;
+    /// assert!(matches!(told.recv().unwrap(), Lifecycle::Connect { resumed: false, .. }));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn on_lifecycle(mut self, listener: impl FnMut(&Lifecycle) + Send + 'static) -> Self {
         self.lifecycle.push(Box::new(listener));
         self
@@ -175,24 +299,42 @@ impl Builder {
     /// Connects to the broker whose socket this is. A relative path is the one it
     /// is now, also for later connections.
     ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there is none, it refuses, or does not answer in time. The first
-    /// connection is tried once, unless [`Builder::wait_for_broker`] says otherwise.
+    /// connection is tried once, unless [`ClientBuilder::wait_for_broker`] says otherwise.
     pub fn connect(self, path: impl AsRef<Path>) -> Result<Client, Error> {
         Client::start(self, &[path.as_ref().to_owned()])
     }
 
     /// Connects to the machine's broker: see [`Client::connect_default`].
     ///
+    /// ```no_run
+    /// use netcluster_client::Client;
+    ///
+    /// let client = Client::builder().name("thermometer").connect_default()?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// As [`Builder::connect`] and [`Client::connect_default`].
+    /// As [`ClientBuilder::connect`] and [`Client::connect_default`].
     pub fn connect_default(self) -> Result<Client, Error> {
         Client::start(self, &crate::default_socket_paths())
     }
 }
 
-impl std::fmt::Debug for Builder {
+impl std::fmt::Debug for ClientBuilder {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Builder").field("options", &self.options).finish_non_exhaustive()
+        formatter
+            .debug_struct("ClientBuilder")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

@@ -13,6 +13,22 @@ use netcluster_wire::escape::Escaped;
 use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 
 /// Why a call failed, or what a client reports through its lifecycle events.
+///
+/// As text it is complete, for people. Programs look at [`Error::kind`], bindings pass on
+/// [`Error::code`]; what an error came of, such as the system's own, is its
+/// [`source`](std::error::Error::source).
+///
+/// ```
+/// use std::error::Error as _;
+///
+/// use netcluster_client::{Client, ErrorKind};
+///
+/// let error = Client::connect("/nowhere/broker.sock").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::BrokerNotRunning);
+/// assert_eq!(error.code(), "BROKER_NOT_RUNNING");
+/// let system = error.source().unwrap().downcast_ref::<std::io::Error>().unwrap();
+/// assert_eq!(system.kind(), std::io::ErrorKind::NotFound);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -56,7 +72,7 @@ pub enum Error {
     /// The connection ended and will not come back.
     Disconnected(DisconnectReason),
     /// The broker ended the connection, and why.
-    Kicked {
+    ClosedByBroker {
         /// What it is about.
         code: ErrorCode,
         /// The broker's words.
@@ -109,24 +125,24 @@ pub enum Error {
         message: String,
     },
     /// A thread could not be started.
-    Thread(String),
+    Thread(Arc<io::Error>),
     /// Not the JSON that was expected.
-    #[cfg(feature = "serde")]
-    Json(String),
+    #[cfg(feature = "json")]
+    Json(Arc<serde_json::Error>),
 }
 
 /// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// By [`Client::disconnect`](crate::Client::disconnect), or the last handle was dropped.
     Requested,
     /// The broker is shutting down and said goodbye.
-    BrokerClosed,
+    BrokerShutDown,
     /// The connection broke: the broker died or was killed.
-    ConnectionLost(String),
+    ConnectionLost(Arc<io::Error>),
     /// The broker ended it with an error.
-    Kicked {
+    ClosedByBroker {
         /// What it is about.
         code: ErrorCode,
         /// The broker's words.
@@ -140,11 +156,11 @@ impl fmt::Display for DisconnectReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DisconnectReason::Requested => formatter.write_str("disconnected as requested"),
-            DisconnectReason::BrokerClosed => formatter.write_str("the broker shut down"),
+            DisconnectReason::BrokerShutDown => formatter.write_str("the broker shut down"),
             DisconnectReason::ConnectionLost(reason) => {
                 write!(formatter, "the connection to the broker was lost: {reason}")
             }
-            DisconnectReason::Kicked { code, text } => {
+            DisconnectReason::ClosedByBroker { code, text } => {
                 let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
@@ -189,7 +205,7 @@ impl fmt::Display for Error {
             Error::Disconnected(reason) => {
                 write!(formatter, "{reason}; connect anew to go on")
             }
-            Error::Kicked { code, text } => {
+            Error::ClosedByBroker { code, text } => {
                 let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
@@ -231,13 +247,35 @@ impl fmt::Display for Error {
                 write!(formatter, "a listener panicked on event `{event}`: {message}")
             }
             Error::Thread(reason) => write!(formatter, "cannot start a thread: {reason}"),
-            #[cfg(feature = "serde")]
+            #[cfg(feature = "json")]
             Error::Json(reason) => write!(formatter, "JSON: {reason}"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::BrokerNotRunning { source, .. }
+            | Error::PermissionDenied { source, .. }
+            | Error::Connect { source, .. }
+            | Error::Disconnected(DisconnectReason::ConnectionLost(source))
+            | Error::Thread(source) => Some(&**source),
+            Error::Name(source) => Some(source),
+            Error::Pattern(source) => Some(source),
+            #[cfg(feature = "json")]
+            Error::Json(source) => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+impl DisconnectReason {
+    /// A connection that broke by this error.
+    pub(crate) fn lost(error: io::Error) -> DisconnectReason {
+        DisconnectReason::ConnectionLost(Arc::new(error))
+    }
+}
 
 impl From<NameError> for Error {
     fn from(error: NameError) -> Error {
@@ -267,13 +305,18 @@ impl From<ControlError> for Error {
 }
 
 impl Error {
-    /// From what the system said to an attempt to connect.
+    /// From what the system said to an attempt to connect, up to the first byte of the
+    /// broker's answer. The socket of a process that is just ending still takes a
+    /// connection, and drops it.
     pub(crate) fn connect(path: &Path, error: io::Error) -> Error {
         let (path, source) = (path.to_owned(), Arc::new(error));
         match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                Error::BrokerNotRunning { path, source }
-            }
+            io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Error::BrokerNotRunning { path, source },
             io::ErrorKind::PermissionDenied => Error::PermissionDenied { path, source },
             _ => Error::Connect { path, source },
         }
@@ -283,8 +326,10 @@ impl Error {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Error::Version(_) | Error::Protocol(_) | Error::Thread(_) => false,
-            Error::Kicked { code, .. }
-            | Error::Disconnected(DisconnectReason::Kicked { code, .. }) => !is_final(*code),
+            Error::ClosedByBroker { code, .. }
+            | Error::Disconnected(DisconnectReason::ClosedByBroker { code, .. }) => {
+                !is_final(*code)
+            }
             _ => true,
         }
     }
@@ -297,7 +342,7 @@ impl Error {
             | Error::NoneAnswers { .. }
             | Error::Connect { .. }
             | Error::Timeout { .. } => true,
-            Error::Kicked { code, .. } => {
+            Error::ClosedByBroker { code, .. } => {
                 matches!(code, ErrorCode::Busy | ErrorCode::Shutdown | ErrorCode::HelloTimeout)
             }
             _ => false,
@@ -307,10 +352,10 @@ impl Error {
     /// How a connection that failed with this error ended.
     pub(crate) fn into_reason(self) -> DisconnectReason {
         match self {
-            Error::Kicked { code, text } => DisconnectReason::Kicked { code, text },
+            Error::ClosedByBroker { code, text } => DisconnectReason::ClosedByBroker { code, text },
             Error::Version(text) | Error::Protocol(text) => DisconnectReason::Protocol(text),
             Error::Disconnected(reason) => reason,
-            other => DisconnectReason::ConnectionLost(other.to_string()),
+            other => DisconnectReason::lost(io::Error::other(other)),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use netcluster_wire::{Frame, Header, Source};
 
-/// Payloads below this are copied by [`Message::to_owned`]; larger ones are kept
+/// Payloads below this are copied by [`Message::into_owned`]; larger ones are kept
 /// in the receive buffer that they arrived in. Bounds what a kept message pins.
 const COPY_BELOW_BYTES: usize = 16 << 10;
 
@@ -35,12 +35,38 @@ impl<'a> Message<'a> {
     }
 
     /// The event's name.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.event().to_owned()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), "a");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     #[inline]
     pub fn event(&self) -> &'a str {
         self.event
     }
 
     /// The data, 8-aligned.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.payload().len()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), 5);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.payload
@@ -48,24 +74,76 @@ impl<'a> Message<'a> {
 
     /// The data to keep, without copying. Pins the receive buffer (256 KiB or
     /// more) as long as it lives: copy what is small and kept for long.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.payload_bytes()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), "12345");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
         self.buffer.slice_ref(self.payload)
     }
 
     /// Who emitted it.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.source()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), emitter.source());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     #[inline]
     pub fn source(&self) -> Source {
         self.header().source()
     }
 
     /// The emitter's number for it.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.sequence()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), emitter.last_sequence());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     #[inline]
     pub fn sequence(&self) -> u64 {
         self.header().sequence.get()
     }
 
     /// The event to keep or to send to another thread.
-    pub fn to_owned(&self) -> OwnedMessage {
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.into_owned()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap().payload(), b"12345");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_owned(self) -> OwnedMessage {
         let payload = match self.payload() {
             small if small.len() < COPY_BELOW_BYTES => aligned_copy(small),
             _ => self.payload_bytes(),
@@ -80,11 +158,29 @@ impl<'a> Message<'a> {
 
     /// The payload, read as JSON.
     ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.json::<u32>()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap()?, 12345);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If it is no JSON of a `T`.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "json")]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::Error> {
         from_json(self.payload())
+    }
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> OwnedMessage {
+        message.into_owned()
     }
 }
 
@@ -99,26 +195,91 @@ pub struct OwnedMessage {
 
 impl OwnedMessage {
     /// The event's name.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.event(), "a");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn event(&self) -> &str {
         &self.event
     }
 
     /// The data, 8-aligned.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.payload(), b"12345");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 
     /// The data, shared.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.payload_bytes(), "12345");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
         self.payload.clone()
     }
 
     /// Who emitted it.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.source(), emitter.source());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn source(&self) -> Source {
         self.source
     }
 
     /// The emitter's number for it.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.sequence(), 1);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -130,9 +291,21 @@ impl OwnedMessage {
 
     /// The payload, read as JSON.
     ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.json::<u32>()?, 12345);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If it is no JSON of a `T`.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "json")]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::Error> {
         from_json(self.payload())
     }
@@ -150,7 +323,7 @@ fn aligned_copy(payload: &[u8]) -> Bytes {
     Bytes::from(padded).slice(at..at + payload.len())
 }
 
-#[cfg(feature = "serde")]
+#[cfg(feature = "json")]
 fn from_json<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, crate::Error> {
-    serde_json::from_slice(payload).map_err(|error| crate::Error::Json(error.to_string()))
+    serde_json::from_slice(payload).map_err(|error| crate::Error::Json(Arc::new(error)))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use netcluster_client::{Builder, Client, default_socket_paths};
+use netcluster_client::{Client, ClientBuilder, default_socket_paths};
 use netcluster_platform::listening_pid;
 
 use super::failure::Failure;
@@ -171,7 +171,7 @@ impl SocketArgs {
     }
 
     /// Connects.
-    pub fn connect(&self, builder: Builder) -> Result<Client, Failure> {
+    pub fn connect(&self, builder: ClientBuilder) -> Result<Client, Failure> {
         let builder = builder.wait_for_broker(self.wait.unwrap_or_default());
         let client = match &self.socket {
             Some(socket) => builder.connect(socket),
@@ -228,7 +228,7 @@ pub struct OnArgs {
     #[arg(long, default_value = "text")]
     pub format: Format,
     /// What happens when the output is not read fast enough
-    #[arg(long, default_value = "pace")]
+    #[arg(long, default_value = "backpressure")]
     pub queue: Queue,
     /// The broker.
     #[command(flatten)]
@@ -245,7 +245,8 @@ pub struct OnArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Queue {
     /// Emitters wait
-    Pace,
+    #[value(alias = "pace")]
+    Backpressure,
     /// The oldest events are lost, which is told; nobody waits
     Latest,
 }

@@ -103,7 +103,7 @@ fn greet(out: &mut impl Write, listener: &Client, emitter: &Client) -> Result<()
     let (arrivals, arrived) = mpsc::channel();
     let id = listener.on("greeting.*", move |message| {
         // The other end waits for each; it is gone only after a failure.
-        let _ = arrivals.send((Instant::now(), message.to_owned()));
+        let _ = arrivals.send((Instant::now(), message.into_owned()));
     })?;
     writeln!(out, "listener  on(\"greeting.*\")")?;
     for (number, greeting) in GREETINGS.iter().enumerate() {

@@ -106,7 +106,7 @@ impl From<Error> for Failure {
             | Error::Connect { .. }
             | Error::NotConnected
             | Error::Disconnected(_)
-            | Error::Kicked { .. }
+            | Error::ClosedByBroker { .. }
             | Error::Version(_)
             | Error::Protocol(_)
             | Error::Timeout { .. } => Code::NoBroker,

@@ -195,7 +195,7 @@ fn tell(happened: &Lifecycle, quiet: bool) {
         Lifecycle::Connect { resumed: true, .. } if !quiet => notice("listening again"),
         Lifecycle::Disconnect { reason, .. } if !quiet => match reason {
             // These were told as errors; and the last was wanted.
-            DisconnectReason::Kicked { .. }
+            DisconnectReason::ClosedByBroker { .. }
             | DisconnectReason::Protocol(_)
             | DisconnectReason::Requested => {}
             _ => notice(format_args!("not listening: {reason}; waiting for a broker")),

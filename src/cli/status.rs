@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use netcluster::status::{ClientStatus, Status};
-use netcluster_client::{Builder, Client, Reconnect};
+use netcluster_client::{Client, ClientBuilder, Reconnect};
 use netcluster_platform::account_name;
 use netcluster_wire::escape;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub fn ask(name: &str, socket: &SocketArgs) -> Result<Value, Failure> {
 }
 
 /// A broker that is there and does not answer is named.
-fn connect(builder: Builder, socket: &SocketArgs) -> Result<Client, Failure> {
+fn connect(builder: ClientBuilder, socket: &SocketArgs) -> Result<Client, Failure> {
     socket.connect(builder).map_err(|failure| match socket.listening() {
         Some((path, pid)) => {
             failure.note(format_args!("the broker at {} is pid {pid}", path.display()))

@@ -11,20 +11,16 @@ pub mod raw;
 mod transport;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netcluster::broker::{Broker, BrokerConfig};
 use netcluster::status::Status;
-use netcluster_client::{Builder, Client, OwnedMessage, RecvError, Subscription};
+use netcluster_client::{Client, ClientBuilder, OwnedMessage, RecvError, Subscription};
 use netcluster_platform::{Choice, choose};
 use netcluster_wire::Hello;
 
+pub use netcluster_testkit::{Directory, PATIENCE, wait_until};
 pub use raw::Raw;
-
-/// Longest wait for something that should come: generous, since the machine may
-/// be busy with other things, and stand-ins for Windows take milliseconds for 4 KiB.
-pub const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 150 } else { 40 });
 
 /// How long a shutdown waits for clients that a test has left unread.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -115,7 +111,7 @@ impl Bed {
     /// A broker with other settings.
     pub fn bus_with(&self, change: impl FnOnce(&mut BrokerConfig)) -> Bus {
         let directory = Directory::new();
-        let mut config = self.config(&directory.socket());
+        let mut config = self.config(&directory.socket("s"));
         change(&mut config);
         let broker = Broker::start(config).expect("the broker starts");
         let path = broker.socket().to_owned();
@@ -137,34 +133,6 @@ impl Bed {
     }
 }
 
-/// A directory of a test's own, removed at its end.
-pub struct Directory(PathBuf);
-
-impl Directory {
-    pub fn new() -> Directory {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("nc-test-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary directory");
-        Directory(path)
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Where a broker of this directory listens.
-    pub fn socket(&self) -> PathBuf {
-        transport::address(&self.0, "b.sock")
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A broker in this process; it ends with the test.
 pub struct Bus {
     pub broker: Option<Broker>,
@@ -178,7 +146,7 @@ impl Bus {
         self.client_with(|builder| builder)
     }
 
-    pub fn client_with(&self, change: impl FnOnce(Builder) -> Builder) -> Client {
+    pub fn client_with(&self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
         connect(&self.path, change)
     }
 
@@ -222,7 +190,7 @@ impl Drop for Bus {
 }
 
 /// A client that is patient where the default would give a loaded machine up.
-pub fn connect(path: &Path, change: impl FnOnce(Builder) -> Builder) -> Client {
+pub fn connect(path: &Path, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
     let builder = Client::builder().connect_timeout(PATIENCE).disconnect_timeout(PATIENCE);
     change(builder).connect(path).expect("the broker takes clients")
 }
@@ -230,16 +198,6 @@ pub fn connect(path: &Path, change: impl FnOnce(Builder) -> Builder) -> Client {
 /// The status, as a client of a channel that no test uses gets it.
 pub fn status_at(path: &Path) -> Status {
     Raw::on_channel(path, "status", &Hello::default()).0.status()
-}
-
-/// Waits until something holds. The pause between looks is not part of any
-/// test's meaning.
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// The next message of a subscription; there must be one, perhaps behind a loss.

@@ -36,8 +36,8 @@ pub(super) struct Driver {
 /// client is told.
 impl Drop for Driver {
     fn drop(&mut self) {
-        let reason = "the thread that ran the client is gone".to_owned();
-        self.machine.abandon(Error::Disconnected(DisconnectReason::ConnectionLost(reason)));
+        let error = io::Error::other("the thread that ran the client is gone");
+        self.machine.abandon(Error::Disconnected(DisconnectReason::lost(error)));
     }
 }
 

@@ -18,6 +18,7 @@ const LONGEST_WHILE_ABSENT: Duration = Duration::from_millis(250);
 
 /// Whether and how a lost connection is made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reconnect {
     /// Not at all: the client is finished.
     Never,

@@ -71,8 +71,8 @@ impl<P: Port> Machine<P> {
                 self.answered(request, Standing::Refused(text.clone()));
                 self.tell(&Lifecycle::Error(Error::PatternRefused(text)));
             }
-            SessionEvent::Kicked { code, text } => {
-                return Some(DisconnectReason::Kicked { code, text });
+            SessionEvent::ClosedByBroker { code, text } => {
+                return Some(DisconnectReason::ClosedByBroker { code, text });
             }
             SessionEvent::Ping { token } => {
                 let pong = shared.port.with(|outgoing| {
@@ -98,7 +98,7 @@ impl<P: Port> Machine<P> {
                 shared.confirm(shared.last_sequence());
                 return Some(DisconnectReason::Requested);
             }
-            SessionEvent::Bye { .. } => return Some(DisconnectReason::BrokerClosed),
+            SessionEvent::Bye { .. } => return Some(DisconnectReason::BrokerShutDown),
             SessionEvent::Cluster { token, missing } => {
                 shared.answer(token, Answer::Missing(missing.to_owned()));
             }

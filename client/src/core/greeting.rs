@@ -19,12 +19,12 @@ pub(super) fn read(
         Ok(Some((SessionEvent::Welcome { source, welcome }, used))) => {
             (Ok(Some((source, welcome))), used)
         }
-        Ok(Some((SessionEvent::Kicked { code, text }, _))) => {
-            (Err(Error::Kicked { code, text }), 0)
+        Ok(Some((SessionEvent::ClosedByBroker { code, text }, _))) => {
+            (Err(Error::ClosedByBroker { code, text }), 0)
         }
         Ok(Some((SessionEvent::Bye { .. }, _))) => {
             let text = "the broker is shutting down".into();
-            (Err(Error::Kicked { code: ErrorCode::Shutdown, text }), 0)
+            (Err(Error::ClosedByBroker { code: ErrorCode::Shutdown, text }), 0)
         }
         Ok(Some((other, _))) => {
             (Err(Error::Protocol(format!("{other:?} instead of a welcome"))), 0)

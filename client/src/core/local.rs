@@ -16,7 +16,7 @@ use super::machine::{Machine, Step};
 use super::outgoing::Outgoing;
 use super::registry::{ListenerId, Placement};
 use super::shared::{Port, Shared, requested};
-use crate::builder::Builder;
+use crate::builder::ClientBuilder;
 use crate::error::Error;
 use crate::lifecycle::Lifecycle;
 use crate::message::Message;
@@ -81,12 +81,12 @@ impl Core {
     /// # Errors
     /// If there is no socket, or the builder holds a name that is not allowed.
     pub fn new(
-        builder: Builder,
+        builder: ClientBuilder,
         paths: Vec<PathBuf>,
         seed: u64,
         now: Instant,
     ) -> Result<Core, Error> {
-        let Builder { options, lifecycle } = builder;
+        let ClientBuilder { options, lifecycle } = builder;
         let outgoing = Outgoing::new(options.max_buffer_bytes, 0);
         let shared = Arc::new(Shared::new(options, lifecycle, Local(Mutex::new(outgoing))));
         let machine = Machine::new(Arc::clone(&shared), paths, seed, now)?;
@@ -94,6 +94,7 @@ impl Core {
     }
 
     /// What the driver does next.
+    #[must_use]
     pub fn poll_step(&self) -> Step {
         match self.machine.poll() {
             // Dispatched with the input.
@@ -103,6 +104,7 @@ impl Core {
     }
 
     /// When [`Core::handle_timeout`] is to be called at the latest.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.machine.poll() {
             Step::Connect(_, by) | Step::Read(Some(by)) | Step::Wait(by) => Some(by),
@@ -225,6 +227,7 @@ impl Core {
 
     /// Whether a pattern that is listened to is in force, or why not; `None`: the
     /// broker has not answered yet.
+    #[must_use]
     pub fn in_force(&self, pattern: &str) -> Option<Result<(), Error>> {
         match Pattern::new(pattern.as_bytes()) {
             Ok(pattern) => self.shared.in_force(&pattern),
@@ -285,7 +288,7 @@ impl Core {
     pub(super) fn subscribe(&mut self, pattern: &str) -> Arc<Queue> {
         let queue = self.shared.queue();
         let filled = Arc::clone(&queue);
-        self.on(pattern, move |message| filled.push(message.to_owned())).unwrap();
+        self.on(pattern, move |message| filled.push(message.into_owned())).unwrap();
         queue.hand_out();
         queue
     }

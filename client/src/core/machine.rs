@@ -202,11 +202,10 @@ impl<P: Port> Machine<P> {
                 self.handle_failed(error, now);
             }
             Phase::Open => {
-                let reason = match error {
-                    None => "the broker is gone".to_owned(),
-                    Some(error) => error.to_string(),
-                };
-                self.lost_connection(DisconnectReason::ConnectionLost(reason), now);
+                let error = error.unwrap_or_else(|| {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "the broker is gone")
+                });
+                self.lost_connection(DisconnectReason::lost(error), now);
             }
             _ => {}
         }
@@ -280,7 +279,7 @@ impl<P: Port> Machine<P> {
             && !mem::take(&mut self.kicked)
             && let Some((code, text)) = &welcome.reason
         {
-            let error = Error::Kicked { code: *code, text: text.clone() };
+            let error = Error::ClosedByBroker { code: *code, text: text.clone() };
             self.tell(&Lifecycle::Error(error));
         }
     }
@@ -320,7 +319,7 @@ impl<P: Port> Machine<P> {
         self.undispatched = false;
         self.connecting = false;
         self.resuming = false;
-        self.kicked = matches!(reason, DisconnectReason::Kicked { .. });
+        self.kicked = matches!(reason, DisconnectReason::ClosedByBroker { .. });
         match fatal {
             Some(error) => self.end(error),
             None => {
@@ -332,7 +331,9 @@ impl<P: Port> Machine<P> {
 
     fn report(&mut self, reason: &DisconnectReason) {
         let error = match reason.clone() {
-            DisconnectReason::Kicked { code, text } => Some(Error::Kicked { code, text }),
+            DisconnectReason::ClosedByBroker { code, text } => {
+                Some(Error::ClosedByBroker { code, text })
+            }
             DisconnectReason::Protocol(text) => Some(Error::Protocol(text)),
             _ => None,
         };

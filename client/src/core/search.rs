@@ -53,7 +53,14 @@ impl Search {
             {
                 (path, "nobody listens at the socket that is there".to_owned())
             }
-            Error::BrokerNotRunning { path, .. } => (path, "there is no socket".to_owned()),
+            Error::BrokerNotRunning { path, source }
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                (path, "there is no socket".to_owned())
+            }
+            Error::BrokerNotRunning { path, .. } => {
+                (path, "what listened there hung up before it answered".to_owned())
+            }
             Error::PermissionDenied { path, .. } => {
                 (path, format!("no permission, {ACCESS_ADVICE}"))
             }
@@ -101,11 +108,24 @@ mod tests {
         assert!(text.contains("netcluster serve") && text.contains("NETCLUSTER_SOCKET"), "{text}");
     }
 
+    /// What broke: a broker that was just killed reset the connection, and the search
+    /// ended there instead of at the system's broker.
+    #[test]
+    fn the_search_goes_on_past_a_broker_that_is_just_ending() {
+        for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof] {
+            let mut search = Search::new(&["/nowhere/a".into(), "/nowhere/b".into()]);
+            search.next().unwrap();
+            search.failed(failure("/nowhere/a", kind)).unwrap();
+            assert_eq!(search.next().unwrap(), PathBuf::from("/nowhere/b"));
+        }
+    }
+
     #[test]
     fn a_broker_that_is_there_and_refuses_ends_the_search() {
         let mut search = Search::new(&["/nowhere/a".into(), "/nowhere/b".into()]);
         search.next().unwrap();
-        let busy = Error::Kicked { code: netcluster_wire::ErrorCode::Busy, text: String::new() };
-        assert!(matches!(search.failed(busy), Err(Error::Kicked { .. })));
+        let busy =
+            Error::ClosedByBroker { code: netcluster_wire::ErrorCode::Busy, text: String::new() };
+        assert!(matches!(search.failed(busy), Err(Error::ClosedByBroker { .. })));
     }
 }

@@ -54,8 +54,8 @@ pub(super) struct Driver {
 /// the client is told.
 impl Drop for Driver {
     fn drop(&mut self) {
-        let reason = "the runtime that the client ran in is gone".to_owned();
-        self.machine.abandon(Error::Disconnected(DisconnectReason::ConnectionLost(reason)));
+        let error = io::Error::other("the runtime that the client ran in is gone");
+        self.machine.abandon(Error::Disconnected(DisconnectReason::lost(error)));
     }
 }
 

@@ -10,15 +10,15 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use netcluster_client::{
-    AsyncClient, AsyncSubscription, Audience, Builder, Client, Error, Lifecycle, ListenerId, Lost,
-    Message, OwnedMessage, RecvError, Source, Subscription,
+    AsyncClient, AsyncSubscription, Audience, Client, ClientBuilder, Error, Lifecycle, ListenerId,
+    Lost, Message, OwnedMessage, RecvError, Source, Subscription,
 };
 use tokio::runtime::Runtime;
 
 /// A client, called from threads.
 pub trait Bus: Clone + std::fmt::Debug + Send + Sync + 'static {
     type Pull: Pull;
-    fn build(builder: Builder, path: impl AsRef<Path>) -> Result<Self, Error>;
+    fn build(builder: ClientBuilder, path: impl AsRef<Path>) -> Result<Self, Error>;
     fn connect(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::build(Client::builder(), path)
     }
@@ -220,7 +220,7 @@ macro_rules! awaited {
 impl Bus for Client {
     type Pull = Subscription;
 
-    fn build(builder: Builder, path: impl AsRef<Path>) -> Result<Self, Error> {
+    fn build(builder: ClientBuilder, path: impl AsRef<Path>) -> Result<Self, Error> {
         builder.connect(path)
     }
 
@@ -238,7 +238,7 @@ impl Bus for Client {
 impl Bus for AsyncClient {
     type Pull = Blocked;
 
-    fn build(builder: Builder, path: impl AsRef<Path>) -> Result<Self, Error> {
+    fn build(builder: ClientBuilder, path: impl AsRef<Path>) -> Result<Self, Error> {
         wait(builder.connect_async(path))
     }
 

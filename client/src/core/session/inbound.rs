@@ -12,6 +12,7 @@ use crate::error::Error;
 
 /// Where the conversation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SessionState {
     /// Hello was sent.
     Greeting,
@@ -23,6 +24,7 @@ pub enum SessionState {
 
 /// What the broker said.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum SessionEvent<'a> {
     /// An event of somebody.
     Event(Frame<'a>),
@@ -48,7 +50,7 @@ pub enum SessionEvent<'a> {
         text: String,
     },
     /// The broker ends the connection.
-    Kicked {
+    ClosedByBroker {
         /// What it is about.
         code: ErrorCode,
         /// The broker's words.
@@ -137,11 +139,13 @@ impl Inbound {
     }
 
     /// Where the conversation stands.
+    #[must_use]
     pub fn state(&self) -> SessionState {
         self.state
     }
 
     /// Sequence of the last own event known to be queued at every target.
+    #[must_use]
     pub fn confirmed(&self) -> u64 {
         self.confirmed
     }
@@ -191,7 +195,7 @@ impl Inbound {
                 }
                 if code.is_fatal() {
                     self.state = SessionState::Ended;
-                    return Ok(SessionEvent::Kicked { code, text });
+                    return Ok(SessionEvent::ClosedByBroker { code, text });
                 }
                 Ok(SessionEvent::Refused { request: number, code, text })
             }

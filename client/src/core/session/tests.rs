@@ -142,7 +142,9 @@ fn each_control_frame_is_told() {
     let refused = control::encode_error(ErrorCode::Pattern, "no");
     assert!(next(Kind::Error, Source::NONE, 8, &refused).starts_with("Refused { request: 8"));
     let kicked = control::encode_error(ErrorCode::Stalled, "slow");
-    assert!(next(Kind::Error, Source::NONE, 0, &kicked).starts_with("Kicked { code: Stalled"));
+    assert!(
+        next(Kind::Error, Source::NONE, 0, &kicked).starts_with("ClosedByBroker { code: Stalled")
+    );
     let bytes = encode(Kind::Ack, Source::NONE, 1, b"", b"");
     assert!(session.next(&bytes).is_err(), "after the end");
     assert_eq!(session.inbound.confirmed(), 9);
@@ -267,12 +269,15 @@ fn memory_grows_with_what_comes_not_with_what_is_announced() {
 fn a_brokers_words_do_nothing_to_a_terminal() {
     let text = "a\u{9b}2J\x1b[2J\u{202e}\n".to_owned();
     let errors = [
-        Error::Kicked { code: ErrorCode::Busy, text: text.clone() },
+        Error::ClosedByBroker { code: ErrorCode::Busy, text: text.clone() },
         Error::Version(text.clone()),
         Error::Protocol(text.clone()),
         Error::PatternRefused(text.clone()),
         Error::ClusterIncomplete { missing: vec![text.clone()], after: Duration::ZERO },
-        Error::Disconnected(DisconnectReason::Kicked { code: ErrorCode::Busy, text: text.clone() }),
+        Error::Disconnected(DisconnectReason::ClosedByBroker {
+            code: ErrorCode::Busy,
+            text: text.clone(),
+        }),
         Error::Disconnected(DisconnectReason::Protocol(text)),
     ];
     for error in errors {

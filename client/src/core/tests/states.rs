@@ -8,7 +8,7 @@ use netcluster_wire::{ErrorCode, Kind, control};
 
 use super::super::lock;
 use super::world::{KEPT, World};
-use crate::builder::Builder;
+use crate::builder::ClientBuilder;
 use crate::core::{Question, Reconnect, Step};
 use crate::error::{DisconnectReason, Error, RecvError};
 use crate::lifecycle::Lifecycle;
@@ -28,7 +28,7 @@ fn kinds(world: &World) -> Vec<&'static str> {
         .collect()
 }
 
-fn backoff(attempts: u32) -> Builder {
+fn backoff(attempts: u32) -> ClientBuilder {
     let millisecond = Duration::from_millis(1);
     let attempts = Some(attempts);
     Client::builder().reconnect(Reconnect::Backoff {
@@ -39,7 +39,7 @@ fn backoff(attempts: u32) -> Builder {
 }
 
 /// A client that lost its connection and is greeted anew.
-fn greeting(builder: Builder) -> World {
+fn greeting(builder: ClientBuilder) -> World {
     let mut world = World::connected(builder);
     world.cut(None);
     while !matches!(world.core.poll_step(), Step::Read(_)) {
@@ -196,7 +196,7 @@ fn a_client_that_is_kicked_comes_back_only_if_that_helps() {
                 assert_eq!(kinds(&world), ["connect", "error", "disconnect"]);
                 world.finish();
             }
-            (false, Step::Closed(Error::Disconnected(DisconnectReason::Kicked { .. }))) => {
+            (false, Step::Closed(Error::Disconnected(DisconnectReason::ClosedByBroker { .. }))) => {
                 assert_eq!(kinds(&world), ["connect", "error", "disconnect", "closed"]);
             }
             (_, step) => panic!("{code:?}: {step:?}"),

@@ -11,7 +11,7 @@ use netcluster_wire::frame::encode;
 use netcluster_wire::{Frame, Hello, Kind, Source, Welcome, control};
 
 use super::super::{Core, Question, Step, lock};
-use crate::builder::Builder;
+use crate::builder::ClientBuilder;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 
@@ -80,7 +80,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(builder: Builder) -> World {
+    pub(super) fn new(builder: ClientBuilder) -> World {
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = Arc::clone(&told);
         let builder = builder.on_lifecycle(move |event| lock(&tell).push(event.clone()));
@@ -106,7 +106,7 @@ impl World {
     }
 
     /// Connected, and listening to [`KEPT`].
-    pub(super) fn connected(builder: Builder) -> World {
+    pub(super) fn connected(builder: ClientBuilder) -> World {
         let mut world = World::new(builder);
         world.settle();
         let heard = Arc::clone(&world.heard);
