@@ -43,8 +43,8 @@ fuzz target seconds="600":
 bench *filter:
     cargo bench -- {{filter}}
 
-# Instructions of the hottest paths beside the committed figures; BENCHMARKS.md says
-# what it needs. `just counts --accept` writes new figures, `just counts '*link*'`
+# Instructions of the hottest paths beside the committed figures; docs/benchmarks.md
+# says what it needs. `just counts --accept` writes new figures, `just counts '*link*'`
 # counts some.
 counts *options:
     cargo bench --bench counts -- {{options}}

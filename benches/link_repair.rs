@@ -32,9 +32,10 @@ const STEP_NS: u64 = 10 * REPAIR_NS;
 
 /// Ranges with holes between them, or one range; together [`ASKED`] numbers.
 fn ranges(first: u64, is_scattered: bool) -> Vec<(u64, u32)> {
-    match is_scattered {
-        true => (0..ASKED).map(|at| (first + at * 2, 1)).collect(),
-        false => vec![(first, ASKED as u32)],
+    if is_scattered {
+        (0..ASKED).map(|at| (first + at * 2, 1)).collect()
+    } else {
+        vec![(first, ASKED as u32)]
     }
 }
 

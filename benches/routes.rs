@@ -22,14 +22,6 @@ use netcluster_wire::Pattern;
 const SEED: u64 = 1;
 const PATTERNS: [usize; 4] = [1, 100, 10_000, 100_000];
 
-/// Distinct patterns, each of another client, and a name that one of them
-/// matches.
-struct Case {
-    title: &'static str,
-    pattern: fn(usize) -> String,
-    name: fn(usize) -> String,
-}
-
 const CASES: [Case; 3] = [
     Case {
         title: "literal",
@@ -49,6 +41,14 @@ const CASES: [Case; 3] = [
 ];
 
 const NOBODY: &[u8] = b"plant.hall7.door";
+
+/// Distinct patterns, each of another client, and a name that one of them
+/// matches.
+struct Case {
+    title: &'static str,
+    pattern: fn(usize) -> String,
+    name: fn(usize) -> String,
+}
 
 fn target(client: usize) -> Target {
     Target { shard: 0, conn: client as u32, client: client as u32 }

@@ -1,4 +1,6 @@
 //! What a broker can be told, checked: the same for command line and file.
+//!
+//! Decision: `docs/decisions/037-queue-holds-four-events.md`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,6 +4,8 @@
 //! short, the ranges that blocked queues hold move to memory of their own, and
 //! the buffers go back to the ring. The chunk is the unit: every slice of it that
 //! any of the queues holds moves into one copy of the span they cover.
+//!
+//! Decision: `docs/decisions/006-grace-before-copying.md`.
 
 use bytes::{Bytes, BytesMut};
 use foldhash::fast::FixedState;

@@ -6,6 +6,8 @@
 //! ```
 //! No shard waits for another. Messages of one pair arrive in the order sent.
 //! Other shards are woken once per turn, by [`Mesh::publish`].
+//!
+//! Decision: `docs/decisions/009-rtrb-and-hashbrown.md`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -12,6 +12,8 @@
 //! Invariants: `queued_bytes` is what the entries hold less `head_sent`; an
 //! entry's first `lead` bytes end a frame that began in an entry before, behind
 //! them a frame starts. Frames are never cut, except between two sends.
+//!
+//! Decision: `docs/decisions/016-copies-of-link-ranges.md`.
 
 mod loss;
 

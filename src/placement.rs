@@ -9,6 +9,8 @@
 //!
 //! The books also give each client its number, and keep why the broker disconnected a
 //! client, for its successor's welcome.
+//!
+//! Decision: `docs/decisions/003-channel-shares-a-shard.md`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -10,6 +10,8 @@
 //!
 //! Invariant: no event is held for longer than [`MAX_HOLD`], and nothing at all on a
 //! machine where no broker ran before.
+//!
+//! Decision: `docs/decisions/043-restart-holds-by-not-reading.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

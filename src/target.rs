@@ -1,5 +1,7 @@
 //! A target: one client's outbound queue, wherever in the broker it is, or the
 //! link to the other brokers.
+//!
+//! Decision: `docs/decisions/002-route-copy-per-shard.md`.
 
 use std::fmt;
 

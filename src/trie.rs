@@ -14,6 +14,8 @@
 //!
 //! Invariant: a node other than the root has targets, or more than one child, or is
 //! a `**` or has a `**` child: else it is part of its child.
+//!
+//! Decision: `docs/decisions/034-radix-trie.md`.
 
 mod children;
 pub mod search;

@@ -82,7 +82,10 @@ fn mistakes_exit_with_2_and_say_what_is_right() {
         (&["serve", "--link", "here"], "239.255.44.54:4454"),
         (&["serve", "--link", "10.0.0.1:4454", "--socket", "/tmp/never"], "no multicast address"),
         (&["serve", "--rate", "100Mbit/s", "--link"], "100MiB/s"),
-        (&["serve", "--cluster", "office", "--socket", "/tmp/never"], "need --link"),
+        (
+            &["serve", "--cluster", "office", "--socket", "/tmp/never"],
+            "--cluster is a setting of the link",
+        ),
         (&["link", "keys"], "keygen"),
         (&["emit", ""], "event name refused"),
         (&["emit", &long], "event name refused"),
@@ -95,6 +98,15 @@ fn mistakes_exit_with_2_and_say_what_is_right() {
     ];
     for (arguments, words) in cases {
         run(arguments).failed(2, words);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_no_socket_is_told_so() {
+    for arguments in [&["emit", "log", "x"][..], &["on", "log"], &["status"]] {
+        let arguments = [arguments, &["--socket", "/"]].concat();
+        run(&arguments).failed(2, "/ is not a socket");
     }
 }
 

@@ -169,9 +169,12 @@ fn unicast_alone(backend: &str, group: &str, names: bool, sealed: bool) {
         options.extend(["--key-file", &key]);
     }
     let brokers: Vec<_> = (0..3)
-        .map(|host| match names {
-            true => site.broker_by(host, backend, &options, |serve| with_hosts(&table, &serve)),
-            false => site.broker(host, backend, &options),
+        .map(|host| {
+            if names {
+                site.broker_by(host, backend, &options, |serve| with_hosts(&table, &serve))
+            } else {
+                site.broker(host, backend, &options)
+            }
         })
         .collect();
     wait_for_paths(&brokers, "unicast");

@@ -253,9 +253,10 @@ fn another_interface(backend: &str, group: &str) {
             run(host, "ip", "link set own1 up");
         }
         let there = site.host(1 - names);
-        let peer = match group.starts_with('[') {
-            true => format!("[{}]:4454", there.v6()),
-            false => format!("{}:4454", there.v4()),
+        let peer = if group.starts_with('[') {
+            format!("[{}]:4454", there.v6())
+        } else {
+            format!("{}:4454", there.v4())
         };
         let brokers = [0, 1].map(|host| {
             let mut options = vec!["--link", group, "--interface", "own0"];

@@ -18,6 +18,13 @@ use support::{Broker, Directory, Process, command};
 /// `io_uring_setup` on every architecture of Linux that is not older than it.
 const IO_URING_SETUP: i64 = 425;
 
+/// Errors with which io_uring is refused, and what is said to allow it. Filters of
+/// containers return EPERM, older ones ENOSYS.
+const REFUSALS: [(i32, &str); 2] = [
+    (1, "a seccomp profile that permits io_uring_setup, io_uring_enter and io_uring_register"),
+    (38, "or a system call filter hides it"),
+];
+
 /// Starts a command for which the system call returns this error.
 fn spawn_refused(command: &mut Command, errno: i32) -> std::io::Result<Child> {
     let filter = SeccompFilter::new(
@@ -51,13 +58,6 @@ fn fallen_back(errno: i32) -> Broker {
     process.wait_for_notice("ready socket=");
     Broker { process, directory }
 }
-
-/// How it is refused, and what is said to allow it. EPERM is what filters of
-/// containers return, ENOSYS what older ones do.
-const REFUSALS: [(i32, &str); 2] = [
-    (1, "a seccomp profile that permits io_uring_setup, io_uring_enter and io_uring_register"),
-    (38, "or a system call filter hides it"),
-];
 
 /// Where the machine itself forbids io_uring there is nothing to refuse, and the
 /// reason is another.

@@ -65,9 +65,10 @@ fn run(backend: Choice) {
     }
     let Some(examples) = examples() else { return };
     let name = format!("nc-original-{}-{backend:?}.sock", std::process::id());
-    let socket = match cfg!(windows) {
-        true => PathBuf::from(format!(r"\\?\pipe\{name}")),
-        false => std::env::temp_dir().join(name),
+    let socket = if cfg!(windows) {
+        PathBuf::from(format!(r"\\?\pipe\{name}"))
+    } else {
+        std::env::temp_dir().join(name)
     };
     let config = BrokerConfig { backend, ..BrokerConfig::new(&socket) };
     let broker = Broker::start(config).expect("the broker starts");

@@ -14,6 +14,9 @@ const SEEDS: u64 = 30;
 const EVENTS: u8 = 40;
 const TICK: Duration = Duration::from_millis(1);
 
+/// The patterns that each listener has.
+const PATTERNS: [&str; 3] = ["a.*", "**", "a.b"];
+
 /// Sockets for even seeds, pipes for odd ones; one to three shards.
 fn machine(seed: u64) -> (SimNet, usize) {
     // An accept that fails is tried again a second later: longer than anybody waits.
@@ -39,9 +42,6 @@ fn start(seed: u64, (net, shards): &(SimNet, usize), awaited: Record) -> SimBrok
 fn came_from(session: &SimSession) -> Hello {
     Hello { previous: session.source, ..Hello::default() }
 }
-
-/// The patterns that each listener has.
-const PATTERNS: [&str; 3] = ["a.*", "**", "a.b"];
 
 fn listen(broker: &mut SimBroker, hello: &Hello) -> SimSession {
     let mut listener = broker.join("c", hello);

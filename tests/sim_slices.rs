@@ -1,26 +1,31 @@
 //! Work that one client can make as large as it likes, turn by turn in the simulator:
 //! each turn does a bounded part of it, and others are served in between.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster::config::ShardConfig;
+use netcluster::returning::{Listening, Record};
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::Faults;
-use netcluster_wire::{Hello, Kind};
+use netcluster_wire::{Hello, Kind, Source};
 
 /// Tokens of the patterns: as many match one name as two to the power of this.
 const TOKENS: u32 = 13;
 
 const MEMORY_BYTES: usize = 256 << 20;
 
-fn broker(shards: usize) -> SimBroker {
-    let config = ShardConfig {
+fn config() -> ShardConfig {
+    ShardConfig {
         max_patterns: 1 << TOKENS,
         spill_clients: 1,
         stall_timeout: Duration::from_secs(3600),
         ..ShardConfig::default()
-    };
-    SimBroker::new(1, Faults::default(), shards, config, MEMORY_BYTES)
+    }
+}
+
+fn broker(shards: usize) -> SimBroker {
+    SimBroker::new(1, Faults::default(), shards, config(), MEMORY_BYTES)
 }
 
 /// A client that listens to every pattern of `a` and `*`, all of which match
@@ -154,4 +159,43 @@ fn the_end_waits_for_what_is_looked_up() {
     drop((hoarder, emitter));
     broker.run_for(Duration::from_secs(10));
     assert!(broker.has_ended());
+}
+
+/// After a restart a client asks who would hear events, and emits one. The answers take
+/// turns; the event waits for the listener that is not back yet all the same.
+#[test]
+fn an_event_behind_questions_that_take_turns_is_held_like_any_other() {
+    const QUESTIONS: usize = 8;
+    let mut awaited = Record { node: 1, ..Record::default() };
+    let before = Source { node: 1, client: 7 };
+    awaited.add(&[Listening { channel: "heavy".into(), client: before.client, patterns: 1 }]);
+    let config = ShardConfig { node: 2, awaited: Arc::new(awaited), ..config() };
+    let mut broker = SimBroker::new(1, Faults::default(), 1, config, MEMORY_BYTES);
+    let mut hoarder = hoarder(&mut broker, "heavy");
+    let mut emitter = broker.join("heavy", &Hello::default());
+    for question in 1..=QUESTIONS {
+        emitter.queue(Kind::Audience, question as u64, name(question).as_bytes(), b"");
+    }
+    emitter.emit(&name(0), b"x");
+    while emitter.push() > 0 {
+        broker.turn();
+    }
+    let (mut turns, mut answers) = (0, 0);
+    while answers < QUESTIONS {
+        answers += usize::from(emitter.next_frame().is_some());
+        broker.turn();
+        broker.net.advance(Duration::from_micros(1));
+        turns += 1;
+        assert!(turns < 1000, "questions are answered while events wait");
+    }
+    assert!(turns > QUESTIONS / 2, "answered in {turns} turns: nothing was postponed");
+    broker.run_for(Duration::from_millis(5));
+    assert!(hoarder.next_frame().is_none(), "an event passed the hold by");
+    let mut listener = broker.join("heavy", &Hello { previous: before, ..Hello::default() });
+    assert!(broker.subscribe(&mut listener, "**").is_empty());
+    broker.run_for(Duration::from_millis(50));
+    for session in [&mut listener, &mut hoarder] {
+        let frame = session.next_frame().expect("the event comes once all are back");
+        assert_eq!((frame.kind, &frame.name[..]), (Kind::Event, name(0).as_bytes()));
+    }
 }

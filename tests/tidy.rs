@@ -3,6 +3,11 @@
 //! What it checks is listed in CONTRIBUTING.md; each rule below says what it is
 //! for. An exception is listed here, with its reason, or it is none.
 
+#[path = "tidy/documents.rs"]
+mod documents;
+#[path = "tidy/wording.rs"]
+mod wording;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

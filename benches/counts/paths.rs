@@ -9,15 +9,7 @@ use crate::support::{Bed, Block, names, repeat};
 /// How many events a pass has, and the pass.
 pub type Pass = (u64, Box<dyn FnMut()>);
 
-/// One of them.
-pub struct Path {
-    /// As in the file of figures.
-    pub name: &'static str,
-    /// Makes it ready.
-    pub prepare: fn() -> Pass,
-}
-
-/// All of them.
+/// All paths that are counted.
 pub const PATHS: &[Path] = &[
     // Scan and route, runs as long as can be: what a frame of a run costs.
     Path { name: "receive_one_name", prepare: || receive(&["tick".to_owned()], 16) },
@@ -33,6 +25,14 @@ pub const PATHS: &[Path] = &[
     // Every hundredth datagram is lost, asked for and repaired.
     Path { name: "link_64_b_repairs", prepare: || link(64, Some(100)) },
 ];
+
+/// A path that is counted.
+pub struct Path {
+    /// Its name in the file of figures.
+    pub name: &'static str,
+    /// Makes it ready.
+    pub prepare: fn() -> Pass,
+}
 
 /// Frames that nobody listens to, into one shard.
 fn receive(names: &[String], payload_bytes: usize) -> Pass {

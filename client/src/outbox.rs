@@ -12,6 +12,8 @@
 //!
 //! Invariants: `front` and `buffer` start with a whole frame each (`front_at`
 //! bytes of `front` are written); the reader's thread never waits here.
+//!
+//! Decision: `docs/decisions/032-inline-write-after-10-us.md`.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -34,10 +34,8 @@ const MS: Duration = Duration::from_millis(1);
 /// Runs one input.
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
-    let keys = match choices.chance(128) {
-        true => Keys::new(vec![Key::new([7; 32])]),
-        false => Keys::open_link(),
-    };
+    let keys =
+        if choices.chance(128) { Keys::new(vec![Key::new([7; 32])]) } else { Keys::open_link() };
     let mut links = Links::new();
     links.record = Some(Vec::new());
     links.start(config(0, &keys));

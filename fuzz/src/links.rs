@@ -287,9 +287,10 @@ impl Links {
         let mut has_arrived = is_group;
         for at in 0..self.nodes.len() {
             let node = &self.nodes[at];
-            let is_for_it = match is_group {
-                true => node.groups.contains(&sent.to.ip()) && node.address != sent.from,
-                false => node.address == sent.to,
+            let is_for_it = if is_group {
+                node.groups.contains(&sent.to.ip()) && node.address != sent.from
+            } else {
+                node.address == sent.to
             };
             if is_for_it {
                 has_arrived = true;

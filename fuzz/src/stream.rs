@@ -46,10 +46,7 @@ pub const SIZES: [usize; 12] = [0, 1, 7, 8, 9, 16, 64, 500, 4_000, 4_097, 20_000
 
 /// Appends one frame; most are events.
 pub fn append_frame(choices: &mut Choices<'_>, sources: &[Source], out: &mut Vec<u8>) {
-    let kind = match choices.chance(190) {
-        true => Kind::Event,
-        false => choices.of(&KINDS),
-    };
+    let kind = if choices.chance(190) { Kind::Event } else { choices.of(&KINDS) };
     let name = choices.of(&NAMES);
     let size = SIZES[choices.below(256) % SIZES.len()];
     let size = if kind == Kind::Event { size } else { size.min(4096) };

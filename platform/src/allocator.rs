@@ -1,4 +1,6 @@
 //! Giving memory back to the system.
+//!
+//! Decision: `docs/decisions/007-mimalloc-without-huge-pages.md`.
 
 /// Gives back what the calling thread has freed and its allocator keeps for later. It
 /// takes milliseconds where that is much: for a moment when nobody waits.

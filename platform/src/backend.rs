@@ -1,4 +1,4 @@
-//! Which back end a shard gets.
+//! Choice of the back end that shards get.
 //!
 //! io_uring where it is allowed, else `poll`; and one line of explanation when the
 //! choice was not the best one. It makes no back end: each shard makes its own, on
@@ -10,7 +10,7 @@ use std::str::FromStr;
 #[cfg(target_os = "linux")]
 use crate::uring::{Unsupported, UringConfig, UringIo};
 
-/// What was asked for.
+/// Back end that was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
     /// The best that works.
@@ -22,7 +22,7 @@ pub enum Choice {
     Poll,
 }
 
-/// What it is to be.
+/// Kind of a back end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// io_uring.

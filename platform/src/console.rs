@@ -1,4 +1,4 @@
-//! What a console, or the end of a session, asks of a program: Windows alone.
+//! Requests of a console, or of the end of a session, to a program: Windows alone.
 //!
 //! The system calls a handler, on a thread that it makes for it. After Ctrl-C and
 //! Ctrl-Break the program goes on until it ends by itself. When the window is closed,
@@ -14,7 +14,7 @@ use std::thread;
 use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetConsoleCtrlHandler};
 use windows_sys::core::BOOL;
 
-/// What was asked.
+/// Request of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Ctrl-C or Ctrl-Break.
@@ -23,10 +23,10 @@ pub enum Request {
     End,
 }
 
-/// Where the handler tells what it is called for.
+/// Channel on which the handler tells what it is called for.
 static REQUESTS: OnceLock<Sender<Request>> = OnceLock::new();
 
-/// All requests from now on; without this they end the program at once.
+/// Receives all requests from now on; without this they end the program at once.
 ///
 /// # Errors
 /// What the system says; and when it was called before.

@@ -1,4 +1,4 @@
-//! Which processor cores this process may use, and pinning a thread to one.
+//! Processor cores that this process may use, and pinning a thread to one.
 //!
 //! It does not decide whether to pin; where the system cannot, it says so.
 

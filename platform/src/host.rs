@@ -1,4 +1,4 @@
-//! What this machine is called, and whether its Windows is one.
+//! Name of this machine, and whether its Windows is one.
 
 /// The machine's name; empty if it has none.
 #[cfg(unix)]

@@ -57,7 +57,7 @@ pub const MAX_ACCEPTS_PER_WAIT: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Conn(pub u32);
 
-/// Who is at the other end of a local socket, as the kernel tells it at connect.
+/// Process at the other end of a local socket, as the kernel tells it at connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Process id, 0 if unknown.
@@ -66,12 +66,12 @@ pub struct Peer {
     pub uid: u32,
     /// Group id, `u32::MAX` if unknown.
     pub gid: u32,
-    /// Where users have no numbers (Windows): its security identifier, as text.
+    /// Security identifier of its user, as text, where users have no numbers (Windows).
     pub user: Option<Arc<str>>,
 }
 
 impl Peer {
-    /// Nothing is known.
+    /// The peer of whom nothing is known.
     pub const UNKNOWN: Peer = Peer { pid: 0, uid: u32::MAX, gid: u32::MAX, user: None };
 
     /// Whether both are of one user.
@@ -86,7 +86,7 @@ impl Default for Peer {
     }
 }
 
-/// Why a stream of `Received` completions ended.
+/// Reason for which a stream of `Received` completions ended.
 #[derive(Debug)]
 pub enum ReceiveEnd {
     /// The peer closed its side (or died).
@@ -97,49 +97,49 @@ pub enum ReceiveEnd {
     Failed(io::Error),
 }
 
-/// What a back end reports to its shard.
+/// Report of a back end to its shard.
 #[derive(Debug)]
 pub enum Completion {
     /// A client connected. Nothing is received from it before [`Io::receive`].
     Accepted {
         /// The new connection.
         conn: Conn,
-        /// Its credentials.
+        /// Credentials of the peer.
         peer: Peer,
     },
     /// Accepting failed (out of descriptors, mostly) and paused. The shard calls
     /// [`Io::resume_accept`] when it wants to try again.
     AcceptPaused {
-        /// What the system said.
+        /// Error of the system.
         error: io::Error,
     },
     /// Bytes arrived. The chunk pins a pool buffer until it is dropped.
     Received {
-        /// On which connection.
+        /// Connection concerned.
         conn: Conn,
-        /// Never empty.
+        /// Bytes that came; never empty.
         chunk: Bytes,
     },
     /// The stream of `Received` ended.
     ReceiveEnded {
-        /// On which connection.
+        /// Connection concerned.
         conn: Conn,
-        /// Why.
+        /// Reason for the end.
         end: ReceiveEnd,
     },
     /// [`Io::receive_into`] filled its buffer, or the connection ended before
     /// (then `ReceiveEnded` comes instead and the buffer is dropped).
     Filled {
-        /// On which connection.
+        /// Connection concerned.
         conn: Conn,
         /// The buffer, filled to the length asked for.
         buffer: BytesMut,
     },
     /// A send was carried out.
     Sent {
-        /// On which connection.
+        /// Connection concerned.
         conn: Conn,
-        /// How many bytes the socket took, possibly 0.
+        /// Number of bytes that the socket took, possibly 0.
         bytes: usize,
         /// `Writable` follows when there is room: it took less than it was given, or
         /// what it took is still on its way.
@@ -147,30 +147,31 @@ pub enum Completion {
     },
     /// A socket that had blocked takes bytes again.
     Writable {
-        /// Which connection.
+        /// Connection concerned.
         conn: Conn,
     },
     /// The peer is gone; nothing more can be sent.
     SendFailed {
-        /// On which connection.
+        /// Connection concerned.
         conn: Conn,
-        /// What the system said.
+        /// Error of the system.
         error: io::Error,
     },
     /// [`Io::close`] is complete; the number may be used again.
     Closed {
-        /// Which connection.
+        /// Connection concerned.
         conn: Conn,
     },
     /// Datagrams arrived: see [`DatagramIo`](crate::DatagramIo).
     Datagrams(Datagrams),
     /// The link's socket had no room and has some again.
     DatagramsWritable,
-    /// Another thread called [`Waker::wake`] (any number of calls, one report).
+    /// The shard was woken by another thread's [`Waker::wake`] (any number of calls, one
+    /// report).
     Woken,
 }
 
-/// What a back end counts, since its start.
+/// Counters of a back end, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IoStats {
     /// System calls made.
@@ -195,7 +196,7 @@ pub struct IoStats {
     pub buffer_bytes: u64,
 }
 
-/// One shard's view of the operating system. See the module for the rules.
+/// View of the operating system that one shard has. The module states the rules.
 pub trait Io: DatagramIo {
     /// A connection between two back ends: how one shard hands it to another, if
     /// it can.
@@ -246,7 +247,7 @@ pub trait Io: DatagramIo {
     /// reserves what is missing of the capacity.
     fn receive_into(&mut self, conn: Conn, buffer: BytesMut, length: usize);
 
-    /// One nonblocking gather-write of the first [`MAX_SLICES_PER_SEND`] of
+    /// Starts one nonblocking gather-write of the first [`MAX_SLICES_PER_SEND`] of
     /// `slices`, in order. The back end keeps clones for as long as it needs them.
     fn send<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>);
 
@@ -276,7 +277,7 @@ pub trait Io: DatagramIo {
         timeout: Option<Duration>,
     ) -> io::Result<()>;
 
-    /// What other threads wake this shard with.
+    /// The waker by which other threads wake this shard.
     fn waker(&self) -> Waker;
 
     /// Nanoseconds since an arbitrary fixed moment; never goes back.
@@ -294,7 +295,7 @@ pub trait Io: DatagramIo {
     fn stats(&self) -> IoStats;
 }
 
-/// What stands behind a [`Waker`].
+/// Target of a [`Waker`].
 pub trait WakeTarget: Send + Sync {
     /// Makes the shard's [`Io::wait`] return with `Woken`. Cheap when it is
     /// already due to.

@@ -10,7 +10,7 @@
 //!            completions: Received, Sent, Closed …
 //! ```
 //!
-//! Every back end supplies the same items: `uring` (Linux), `poll` (Unix and
+//! Back ends supply the same items: `uring` (Linux), `poll` (Unix and
 //! Windows, by `mio`) and `sim` (seeded, in memory, for tests).
 //!
 //! It does not know frames, events or routes; bytes come in as [`bytes::Bytes`]

@@ -31,7 +31,7 @@ pub(crate) use system::{end_receiving, end_sending};
 /// it silently at `net.core.wmem_max`.
 pub const SEND_BUFFER_BYTES: usize = 512 << 10;
 
-/// How a local listener is set up.
+/// Settings of a local listener.
 #[derive(Clone, Debug)]
 pub struct BindOptions {
     /// The socket's permissions: who may write to it may connect. Of a named pipe
@@ -55,8 +55,8 @@ impl Default for BindOptions {
 /// A group of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// By name.
+    /// The group has this name.
     Name(String),
-    /// By number. Windows has none.
+    /// The group has this number. Windows has none.
     Id(u32),
 }

@@ -1,6 +1,10 @@
-//! How much memory this process may count on.
+//! Memory that this process may count on.
 //!
 //! It reads limits and does not watch usage.
+
+/// cgroup version 1 says "no limit" by a number of this size: all pages that a count can hold.
+#[cfg(target_os = "linux")]
+const UNLIMITED_BYTES: u64 = 1 << 60;
 
 /// The machine's memory in bytes, or the container's limit when that is lower.
 /// `None` if the system does not tell.
@@ -50,10 +54,6 @@ fn container_bytes() -> Option<u64> {
     None
 }
 
-/// Version 1 says "no limit" by a number of this size: all pages that a count can hold.
-#[cfg(target_os = "linux")]
-const UNLIMITED_BYTES: u64 = 1 << 60;
-
 /// The lowest limit of the groups in the text of `/proc/self/cgroup`, below the place
 /// where the groups are shown.
 #[cfg(target_os = "linux")]
@@ -63,14 +63,14 @@ fn limit_of(membership: &str, root: &std::path::Path) -> Option<u64> {
         let mut fields = line.splitn(3, ':');
         let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         let group = path.strip_prefix('/')?;
-        match controllers.split(',').any(|it| it == "memory") {
-            true => lowest_limit(&root.join("memory"), group, "memory.limit_in_bytes"),
-            false if number == "0" && controllers.is_empty() => {
-                // Beside version 1, version 2 is shown in a place of its own.
-                let roots = [root.to_owned(), root.join("unified")];
-                roots.iter().filter_map(|root| lowest_limit(root, group, "memory.max")).min()
-            }
-            false => None,
+        if controllers.split(',').any(|it| it == "memory") {
+            lowest_limit(&root.join("memory"), group, "memory.limit_in_bytes")
+        } else if number == "0" && controllers.is_empty() {
+            // Beside version 1, version 2 is shown in a place of its own.
+            let roots = [root.to_owned(), root.join("unified")];
+            roots.iter().filter_map(|root| lowest_limit(root, group, "memory.max")).min()
+        } else {
+            None
         }
     });
     limits.min()

@@ -15,6 +15,8 @@
 //! Invariant: a chunk covers only bytes below the buffer's fill mark, and the
 //! mark only rises until no chunk is left. So no `&[u8]` ever covers memory
 //! that somebody may still write.
+//!
+//! Decision: `docs/decisions/005-plain-receive-buffers.md`.
 
 mod returns;
 mod sync;
@@ -48,7 +50,7 @@ pub struct BufferPool {
     held: usize,
 }
 
-/// What the owner knows of one buffer.
+/// State of one buffer, as its owner knows it.
 #[derive(Clone, Copy)]
 struct Buffer {
     /// The bytes from the front that were handed out as chunks.
@@ -164,7 +166,7 @@ impl BufferPool {
         }
     }
 
-    /// How many bytes of a taken buffer are still unfilled.
+    /// Number of bytes of a taken buffer that are still unfilled.
     pub fn unfilled_bytes(&self, index: BufferIndex) -> usize {
         self.shared.buffer_bytes - self.buffers[index.0 as usize].filled as usize
     }
@@ -175,7 +177,7 @@ impl BufferPool {
         self.shared.returns.collect(|index| free.push(BufferIndex(index as u16)));
     }
 
-    /// Whom [`BufferPool::want`] has woken. Only the first call counts.
+    /// Sets the waker that [`BufferPool::want`] uses. Only the first call counts.
     pub fn set_waker(&self, waker: Waker) {
         let _ = self.shared.waker.set(waker);
     }
@@ -187,7 +189,7 @@ impl BufferPool {
         self.shared.returns.want();
     }
 
-    /// How many buffers there are.
+    /// Number of buffers.
     pub fn buffers(&self) -> usize {
         self.buffers.len()
     }
@@ -197,17 +199,17 @@ impl BufferPool {
         self.shared.buffer_bytes
     }
 
-    /// How many are free, as of the last [`BufferPool::collect`].
+    /// Number of free buffers, as of the last [`BufferPool::collect`].
     pub fn free(&self) -> usize {
         self.free.len()
     }
 
-    /// How many are taken and not sealed.
+    /// Number of buffers that are taken and not sealed.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// How many are neither: pinned by chunks alone.
+    /// Number of buffers that are neither: pinned by chunks alone.
     pub fn pinned(&self) -> usize {
         let gone = self.buffers.len() - self.free.len() - self.held;
         // Another thread may be giving one back at this moment.
@@ -227,7 +229,7 @@ impl std::fmt::Debug for BufferPool {
     }
 }
 
-/// What the pool shares with its chunks; the last of them frees the memory.
+/// Memory that the pool shares with its chunks; the last of them frees it.
 struct Shared {
     memory: Memory,
     buffer_bytes: usize,
@@ -244,7 +246,7 @@ impl Shared {
     }
 }
 
-/// One range of one buffer: what a [`Bytes`] of the pool owns.
+/// Range of one buffer, which a [`Bytes`] of the pool owns.
 struct Chunk {
     shared: Arc<Shared>,
     index: u16,

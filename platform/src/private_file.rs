@@ -107,7 +107,7 @@ pub fn shared_with(file: &File) -> io::Result<Option<String>> {
     }
 }
 
-/// The first of [`MANY`] that a list allows to read or write.
+/// Finds the first of [`MANY`] that a list allows to read or write.
 ///
 /// # Safety
 /// The list must be valid or null, which is none: everybody may do everything.

@@ -43,11 +43,11 @@ use crate::local::windows::name::wide;
 /// The account of the system with the fewest rights that may use the network.
 const ACCOUNT: &str = r"NT AUTHORITY\LocalService";
 
-/// Who may do what with a service's directory: administrators and the system
+/// Rights in a service's directory: administrators and the system
 /// everything, the service read and write. What is made inside inherits it.
 const DIRECTORY: &str = "D:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1301bf;;;LS)";
 
-/// How long the system is told that starting and stopping may take.
+/// Time that the system is told starting and stopping may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two looks whether a service is gone.
@@ -60,9 +60,9 @@ pub struct Registration<'a> {
     pub name: &'a str,
     /// The name that is shown.
     pub display_name: &'a str,
-    /// What it is for.
+    /// Description of the service, for people.
     pub description: &'a str,
-    /// What this program is started with as the service.
+    /// Arguments that this program is started with as the service.
     pub arguments: Vec<OsString>,
 }
 
@@ -112,7 +112,8 @@ pub fn uninstall(name: &str) -> io::Result<()> {
     service.delete().map_err(system_error)
 }
 
-/// Where programs keep what belongs to no single user: usually `C:\ProgramData`. Asked of
+/// Directory of programs' files that belong to no single user: usually `C:\ProgramData`.
+/// Asked of
 /// the system, since an environment variable may say anything.
 ///
 /// # Errors
@@ -164,7 +165,7 @@ pub fn prepare_directory(path: &Path) -> io::Result<()> {
 type Body = Box<dyn FnOnce(&Session) -> u32 + Send>;
 type Stop = Box<dyn FnOnce() + Send>;
 
-/// What the thread that the system makes is to run: it takes no argument.
+/// Function that the thread made by the system is to run: the thread takes no argument.
 static BODY: Mutex<Option<(String, Body)>> = Mutex::new(None);
 
 /// Runs as the service `name`: to be called by the system's service manager, through
@@ -217,7 +218,7 @@ impl Session {
         Ok(session)
     }
 
-    /// It runs; `stop` is called, once, when it is to end.
+    /// Tells that the service runs; `stop` is called, once, when it is to end.
     pub fn running(&self, stop: impl FnOnce() + Send + 'static) {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stop));
         self.tell(ServiceState::Running, 0);

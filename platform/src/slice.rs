@@ -71,7 +71,7 @@ impl Slice {
         &self.chunk[self.start()..self.end()]
     }
 
-    /// How many bytes the range holds.
+    /// Number of bytes in the range.
     #[inline]
     pub fn len(&self) -> usize {
         self.end() - self.start()
@@ -89,13 +89,13 @@ impl Slice {
         &self.chunk
     }
 
-    /// Where the range starts in its chunk.
+    /// Start of the range in its chunk.
     #[inline]
     pub fn start(&self) -> usize {
         (self.start & !POOLED) as usize
     }
 
-    /// Where the range ends in its chunk.
+    /// End of the range in its chunk.
     #[inline]
     pub fn end(&self) -> usize {
         self.end as usize

@@ -35,7 +35,8 @@ impl Snapshots {
         Ok(Snapshots(seen))
     }
 
-    /// Whom to wake at once. What has changed before is there already.
+    /// Sets the waker that is woken at a change. What has changed before is there
+    /// already.
     pub fn wake(&self, waker: Waker) {
         let _ = self.0.waker.set(waker);
     }
@@ -75,13 +76,13 @@ mod system {
     /// The group in which the kernel tells of devices.
     const KERNEL_EVENTS: u32 = 1;
 
-    /// What the event of a new generation has among its variables.
+    /// Variable of the event of a new generation.
     const NEW_GENERATION: &[u8] = b"NEW_VMGENID=1";
 
-    /// Most bytes of an event; the kernel's own limit is 2 KiB of variables.
+    /// Largest event, in bytes; the kernel's own limit is 2 KiB of variables.
     const MAX_EVENT_BYTES: usize = 8 << 10;
 
-    /// How often the thread looks whether it is still wanted.
+    /// Pause between two looks of the thread whether it is still wanted.
     const LOOK: Duration = Duration::from_secs(10);
 
     pub(super) fn watch(seen: Weak<Seen>) -> io::Result<()> {

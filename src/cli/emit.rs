@@ -79,9 +79,10 @@ fn emit_file(args: &EmitArgs, file: &Path) -> Result<(), Failure> {
         let text = format!("cannot read {name} {}: {error}", file.display());
         Failure::other(text)
     };
-    let mut input: Box<dyn Read> = match file == Path::new(STANDARD_INPUT) {
-        true => Box::new(io::stdin()),
-        false => Box::new(File::open(file).map_err(unreadable)?),
+    let mut input: Box<dyn Read> = if file == Path::new(STANDARD_INPUT) {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(file).map_err(unreadable)?)
     };
     let client = connect_once(args)?;
     let limit = client.max_payload();

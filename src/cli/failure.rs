@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use netcluster_client::Error;
@@ -112,6 +113,28 @@ impl From<Error> for Failure {
             _ => Code::Failure,
         };
         let passing = matches!(error, Error::NotConnected);
+        if let Error::BrokerNotRunning { path } = &error
+            && is_something_else(path)
+        {
+            return Failure::usage(format_args!(
+                "{} is not a socket: give the path of a broker's socket",
+                path.display()
+            ));
+        }
         Failure { passing, ..Failure::new(code, error) }
     }
+}
+
+/// Whether a path is there and names no socket, so that no broker can be behind it.
+#[cfg(unix)]
+fn is_something_else(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+
+    path.metadata().is_ok_and(|metadata| !metadata.file_type().is_socket())
+}
+
+/// A pipe of Windows is no file.
+#[cfg(not(unix))]
+fn is_something_else(_path: &Path) -> bool {
+    false
 }

@@ -2,6 +2,8 @@
 //!
 //! The main thread does nothing but wait for the end, so that it hears signals and the
 //! clock while another connects, and while nobody reads the output.
+//!
+//! Decision: `docs/decisions/046-on-ends-on-its-own-thread.md`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

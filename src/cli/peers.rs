@@ -27,12 +27,13 @@ pub fn run(args: &PeersArgs) -> Result<(), Failure> {
             "the broker has no link: it was started without --link, so it hears no other machine",
         ));
     }
-    status::print(&match args.json {
-        true => status::pretty(&serde_json::json!({
+    status::print(&if args.json {
+        status::pretty(&serde_json::json!({
             "link": whole["link"].take(),
             "link_io": whole["link_io"].take(),
-        }))?,
-        false => page(&status::read(whole)?, args.verbose),
+        }))?
+    } else {
+        page(&status::read(whole)?, args.verbose)
     })
 }
 

@@ -19,6 +19,7 @@ use super::link::link_options;
 use super::log;
 use super::settings::Settings;
 use super::signals;
+use super::values::Size;
 
 /// The variable in which a service manager names the directory that it made.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
@@ -103,12 +104,13 @@ fn fit_clients(max_clients: &mut usize, limit: u64, is_default: bool) {
         return;
     }
     *max_clients = room;
-    match is_default {
-        true => tracing::debug!(room, "clients, by the limit of open descriptors"),
-        false => tracing::warn!(
+    if is_default {
+        tracing::debug!(room, "clients, by the limit of open descriptors")
+    } else {
+        tracing::warn!(
             "there can be {room} clients only: the limit of open files is {limit}. Raise it \
              (ulimit -n, LimitNOFILE=), or lower --max-clients"
-        ),
+        )
     }
 }
 
@@ -128,6 +130,13 @@ fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfi
             "one event of --max-payload ({max_payload_bytes} bytes) fills a queue of --max-queue \
              ({max_queue_bytes} bytes): until it is read its emitters wait, and what comes from \
              other machines meanwhile is lost; set --max-queue higher"
+        ));
+    }
+    if let Some(Size(memory_bytes)) = settings.max_memory.filter(|size| size.0 < max_queue_bytes) {
+        warnings.push(format!(
+            "--max-memory ({memory_bytes} bytes) is less than one client's queue may hold \
+             (--max-queue, {max_queue_bytes} bytes): clients are refused and events lost before \
+             any queue is full; set --max-memory higher"
         ));
     }
     let shard = ShardConfig {
@@ -233,7 +242,7 @@ mod tests {
     /// 16 MiB above 8 MiB were the defaults: one large event lost small ones.
     #[test]
     fn a_queue_holds_several_of_the_largest_events_unless_it_is_told_otherwise() {
-        let size = |bytes| Some(crate::cli::values::Size(bytes));
+        let size = |bytes| Some(Size(bytes));
         let queue = |max_payload, max_queue| {
             let mut warnings = Vec::new();
             let settings = Settings { max_payload, max_queue, ..Settings::default() };
@@ -245,6 +254,18 @@ mod tests {
         assert_eq!(queue(size(1 << 10), None), (default.max_queue_bytes, 0));
         assert_eq!(queue(size(16 << 20), None), (64 << 20, 0));
         assert_eq!(queue(size(16 << 20), size(16 << 20)), (16 << 20, 1));
+    }
+
+    #[test]
+    fn memory_for_less_than_one_queue_is_warned_of() {
+        let warnings = |bytes| {
+            let mut warnings = Vec::new();
+            let max_memory = Some(Size(bytes));
+            meaning(Settings { max_memory, ..Settings::default() }, &mut warnings).unwrap();
+            warnings.join("\n")
+        };
+        assert!(warnings(1).contains("--max-memory (1 bytes) is less than"));
+        assert_eq!(warnings(ShardConfig::default().max_queue_bytes), "");
     }
 
     #[test]

@@ -17,10 +17,7 @@ use super::table::Table;
 /// Asks the broker and prints.
 pub fn run(args: &StatusArgs) -> Result<(), Failure> {
     let json = ask("netcluster status", &args.socket)?;
-    print(&match args.json {
-        true => pretty(&json)?,
-        false => page(&read(json)?),
-    })
+    print(&if args.json { pretty(&json)? } else { page(&read(json)?) })
 }
 
 /// The broker's status. Not as a `Status`, so that what a newer broker says is

@@ -7,6 +7,8 @@
 //! A receiver that missed the end of a burst has nothing that tells it so, but
 //! these. They also carry the clock by which round trips are measured, and say
 //! what cannot be repaired any more: so some come while data does not pause, too.
+//!
+//! Decision: `docs/decisions/022-tail-in-heartbeats.md`.
 
 const MS_NS: u64 = 1_000_000;
 

@@ -1,4 +1,6 @@
 //! A channel as the link sees it: a name, its hash, the stream it travels in.
+//!
+//! Decision: `docs/decisions/011-channel-hash.md`.
 
 use crate::link::stream::StreamId;
 

@@ -18,6 +18,8 @@
 //!
 //! [`DISCOVERY`]: crate::link::config::DISCOVERY
 //! [`KEEP`]: crate::link::config::KEEP
+//!
+//! Decision: `docs/decisions/023-first-150-ms.md`.
 
 use std::collections::BTreeSet;
 

@@ -11,6 +11,8 @@
 //! from an address take nothing from others. On an open link there is no tag.
 //!
 //! Invariant: the memory is fixed. Sources that share a bucket share its rate.
+//!
+//! Decision: `docs/decisions/041-stranger-tags-checked-first.md`.
 
 use core::net::IpAddr;
 use std::hash::BuildHasher;

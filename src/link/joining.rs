@@ -15,6 +15,9 @@
 //! A receiver that forgot the sender, or never knew it, says so (`fresh`): then
 //! it joins all streams anew. A sender that forgot the receiver challenges it, by
 //! which the receiver notices and tells its interest again.
+//!
+//! Decisions, in `docs/decisions`:
+//! `038-history-for-named-peers.md`, `039-loss-before-a-wish.md`.
 
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::limits::MAX_ENTRIES;

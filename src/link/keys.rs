@@ -23,6 +23,9 @@
 //! are never used twice, each stream has its own keys, a number is sealed once (a
 //! repair resends the same bytes), and the counter of the control datagrams is
 //! the sealer's own. Tests and simulations watch over it: `audit`.
+//!
+//! Decisions, in `docs/decisions`:
+//! `025-keys-read-once.md`, `027-ring.md`.
 
 #[cfg(any(test, feature = "sim"))]
 pub mod audit;

@@ -1,4 +1,6 @@
 //! How sessions become peers, and cease to be.
+//!
+//! Decision: `docs/decisions/026-second-session-of-a-node.md`.
 
 use core::net::SocketAddr;
 

@@ -2,6 +2,8 @@
 //!
 //! Names of peers are not resolved here, nor is an interface looked for: whether
 //! they exist changes while the broker runs.
+//!
+//! Decision: `docs/decisions/028-multicast-address.md`.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 

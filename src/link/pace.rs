@@ -27,6 +27,8 @@
 //!
 //! Invariant: the rate falls at most once per interval, and what was sent before
 //! it fell is not counted against what is sent after.
+//!
+//! Decision: `docs/decisions/017-congestion-control.md`.
 
 mod bucket;
 mod losses;

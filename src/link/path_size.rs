@@ -18,6 +18,8 @@
 //!
 //! Invariant: `passes < fails`, and `passes` is at least the smallest size and at
 //! most the limit.
+//!
+//! Decision: `docs/decisions/035-path-size.md`.
 
 use netcluster_wire::link::limits::{MIN_DATAGRAM_BYTES, NONCE_BYTES};
 

@@ -8,6 +8,8 @@
 //! and nothing is to be remembered of the addresses that were challenged.
 //!
 //! Invariant: a secret is of one session, and of it until it has moved once.
+//!
+//! Decision: `docs/decisions/040-proof-of-address.md`.
 
 use core::net::{IpAddr, SocketAddr};
 

@@ -7,6 +7,8 @@
 //! of the clients stay.
 //!
 //! Invariant: nothing that the old session has numbered is sent any more.
+//!
+//! Decision: `docs/decisions/042-renewal-after-restore.md`.
 
 use crate::link::Link;
 use crate::link::announce::Announce;

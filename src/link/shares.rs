@@ -12,6 +12,8 @@
 //!
 //! Invariant: it is stated only to those that bring much of what arrives, only while
 //! they are several, and only while something was lost not long ago.
+//!
+//! Decision: `docs/decisions/018-receiver-states-fair-share.md`.
 
 use crate::link::peer_id::PeerId;
 

@@ -1,5 +1,7 @@
 //! Clients that ask who would get an event: what `emit --verbose` tells. An event itself
 //! is counted by nobody on its way.
+//!
+//! Decision: `docs/decisions/045-audience-is-asked.md`.
 
 use netcluster_platform::{Conn, Io};
 use netcluster_wire::control::{Audience, encode_audience};

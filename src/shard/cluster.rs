@@ -1,4 +1,6 @@
 //! Clients that wait until the brokers of other machines know what they listen to.
+//!
+//! Decision: `docs/decisions/024-question-cluster.md`.
 
 use std::time::Duration;
 

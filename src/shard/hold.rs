@@ -124,48 +124,47 @@ impl<I: Io> Shard<I> {
         self.returning.holds(&channel, self.now_ns)
     }
 
-    /// Takes the requests of a chunk, from `at` on, up to the first event; what follows
-    /// is kept. Returns whether all of it is dealt with: else events wait no more.
-    pub(super) fn take_requests(
+    /// Takes the bytes of a chunk, from `at` on, as [`Shard::walk`] does; while events of
+    /// the connection wait, only requests up to the first event: what follows is kept.
+    pub(super) fn walk_or_keep(
         &mut self,
         conn: Conn,
         chunk: &Bytes,
-        at: &mut usize,
-    ) -> Result<bool, Fault> {
+        mut at: usize,
+    ) -> Result<Option<Stop>, Fault> {
+        if !self.at(conn).held.is_empty() {
+            self.keep(conn, &[Slice::from(chunk.slice(at..))]);
+            return Ok(None);
+        }
         let max_payload = self.shared.config.max_payload_bytes;
         let budget = self.shared.budget.clone();
-        if !self.at(conn).held.is_empty() {
-            self.keep(conn, &[Slice::from(chunk.slice(*at..))]);
-            return Ok(true);
-        }
         while self.is_held(conn) {
             let connection = self.at(conn);
             if !connection.is_open() {
-                return Ok(true);
+                return Ok(None);
             }
-            let step = connection.inbound.next(chunk, at, max_payload, &budget);
+            let step = connection.inbound.next(chunk, &mut at, max_payload, &budget);
             match step.map_err(Fault::Frame)? {
                 Step::Control(frame) => {
                     if !self.control(conn, &frame) {
                         let frame = Some([Slice::from(frame)].into());
-                        self.postpone(conn, chunk, Stop { at: *at, frame });
-                        return Ok(true);
+                        return Ok(Some(Stop { at, frame }));
                     }
                 }
                 Step::Run { start, .. } => {
                     self.keep(conn, &[Slice::from(chunk.slice(start..))]);
-                    return Ok(true);
+                    return Ok(None);
                 }
                 Step::Event(mut pieces) => {
-                    pieces.push(Slice::from(chunk.slice(*at..)));
+                    pieces.push(Slice::from(chunk.slice(at..)));
                     self.keep(conn, &pieces);
-                    return Ok(true);
+                    return Ok(None);
                 }
                 Step::Gather => self.stop_receiving(conn),
-                Step::Done => return Ok(true),
+                Step::Done => return Ok(None),
             }
         }
-        Ok(false)
+        self.walk(conn, chunk, at)
     }
 
     /// Keeps what came, and pauses the connection.

@@ -7,6 +7,9 @@
 //! ```
 //! Events from the link are queued as if a client had emitted them, with a stream
 //! for an emitter; a stream never feeds the link.
+//!
+//! Decisions, in `docs/decisions`:
+//! `014-link-on-shard-0.md`, `015-link-in-every-route.md`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,6 @@
 //! Chunks into runs of frames, and runs to [`super::fan_out`].
+//!
+//! Decision: `docs/decisions/004-turn-receives-256-kib.md`.
 
 use std::time::Duration;
 
@@ -68,18 +70,14 @@ impl<I: Io> Shard<I> {
     }
 
     /// Takes the bytes of a chunk, from `at` on, of a connection that is open.
-    pub(super) fn take_chunk(&mut self, conn: Conn, chunk: &Bytes, mut at: usize) {
+    pub(super) fn take_chunk(&mut self, conn: Conn, chunk: &Bytes, at: usize) {
         if self.at(conn).postponed.is_some() {
             return self.postpone(conn, chunk, Stop { at, frame: None });
         }
-        let mut taken = Ok(false);
-        if self.returning.holds_any() {
-            taken = self.take_requests(conn, chunk, &mut at);
-        }
-        let walked = match taken {
-            Ok(true) => Ok(None),
-            Ok(false) => self.walk(conn, chunk, at),
-            Err(fault) => Err(fault),
+        let walked = if self.returning.holds_any() {
+            self.walk_or_keep(conn, chunk, at)
+        } else {
+            self.walk(conn, chunk, at)
         };
         match walked {
             Ok(None) => {}

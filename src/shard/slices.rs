@@ -171,7 +171,7 @@ impl<I: Io> Shard<I> {
                     let found = self.take_frame(conn, frame);
                     found.map(|is_found| (!is_found).then_some(Stop { at: 0, frame: None }))
                 }
-                Waiting::Chunk(chunk, at) => self.walk(conn, chunk, *at),
+                Waiting::Chunk(chunk, at) => self.walk_or_keep(conn, chunk, *at),
             };
             let stop = match result {
                 Ok(None) => {
@@ -205,7 +205,12 @@ impl<I: Io> Shard<I> {
     /// Takes one whole frame; false if its route is not found yet.
     fn take_frame(&mut self, conn: Conn, frame: &Slice) -> Result<bool, Fault> {
         let kind = Header::read(frame.as_bytes()).map(|header| header.kind);
-        if kind.and_then(Kind::from_byte) == Some(Kind::Event) {
+        let is_event = kind.and_then(Kind::from_byte) == Some(Kind::Event);
+        if !self.at(conn).held.is_empty() || is_event && self.is_held(conn) {
+            self.keep(conn, std::slice::from_ref(frame));
+            return Ok(true);
+        }
+        if is_event {
             return self.deliver_event(conn, std::slice::from_ref(frame));
         }
         Ok(self.control(conn, frame.chunk()))

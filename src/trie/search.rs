@@ -9,6 +9,8 @@
 //! not with all there are; yet a client can make patterns of which thousands match
 //! every name. So [`Search::advance`] stops when an allowance is used up, and goes on
 //! there the next time. Between two calls the trie must not change.
+//!
+//! Decision: `docs/decisions/033-interruptible-search.md`.
 
 use netcluster_wire::pattern::ONE;
 

@@ -1,13 +1,13 @@
-//! README, run: every block of code in it is compared with compiled code and run, or run
-//! by a shell on a machine of its own, in namespaces, which takes root. A block that no
-//! row of `runs.rs` knows fails, and so does a row without a block.
+//! README and `docs/`, run: every block of code in them is compared with compiled code
+//! and run, or run by a shell on a machine of its own, in namespaces, which takes root. A
+//! block that no row of `runs/` knows fails, and so does a row without a block.
 //!
 //! `cargo` is a stand-in that runs what this build has made; where a measurement would
 //! take minutes, its script says what is shortened.
 #![cfg(target_os = "linux")]
 
 mod runs;
-// It is README's to the letter.
+// The snippets are the documents' to the letter.
 #[rustfmt::skip]
 mod snippets;
 #[path = "../support/mod.rs"]
@@ -20,10 +20,9 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use runs::{How, RUNS};
+use runs::{DOCUMENTS, How, Row};
 use support::{Directory, has_machines};
 
-const README: &str = include_str!("../../README.md");
 const SNIPPETS: &str = include_str!("snippets.rs");
 const PRELUDE: &str = include_str!("prelude.sh");
 
@@ -51,11 +50,44 @@ case "$*" in
 esac
 "#;
 
-/// The blocks of code, without their fences.
-fn blocks() -> Vec<String> {
+/// One block of code of a document.
+struct Block {
+    document: &'static str,
+    rows: &'static [Row],
+    /// What stands between its fences.
+    text: String,
+}
+
+impl Block {
+    /// The place of its row: the one with the longest beginning that fits.
+    fn row(&self) -> Option<usize> {
+        let fits = |(_, (begins, _)): &(usize, &Row)| self.text.starts_with(begins);
+        let rows = self.rows.iter().enumerate().filter(fits);
+        rows.max_by_key(|(_, (begins, _))| begins.len()).map(|(at, _)| at)
+    }
+
+    /// What is done with it.
+    fn how(&self) -> Option<&'static How> {
+        self.row().map(|at| &self.rows[at].1)
+    }
+
+    /// Its name for people: where it is, and how it begins.
+    fn name(&self) -> String {
+        format!("{}: {}", self.document, self.text.lines().next().unwrap_or_default())
+    }
+}
+
+/// The text of a document.
+fn read(document: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{document}: {error}"))
+}
+
+/// The blocks of code in a text, without their fences.
+fn code(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
-    for line in README.lines() {
+    for line in text.lines() {
         match (&mut open, line.starts_with("```")) {
             (None, true) => open = Some(String::new()),
             (Some(_), true) => blocks.extend(open.take()),
@@ -66,52 +98,70 @@ fn blocks() -> Vec<String> {
             (None, false) => {}
         }
     }
-    assert!(open.is_none(), "a block of README has no end");
+    assert!(open.is_none(), "a block has no end");
     blocks
 }
 
-/// The row of a block: the one with the longest beginning that fits.
-fn row(block: &str) -> Option<usize> {
-    let fits = |(_, (begins, _)): &(usize, &(&str, How))| block.starts_with(begins);
-    let rows = RUNS.iter().enumerate().filter(fits);
-    rows.max_by_key(|(_, (begins, _))| begins.len()).map(|(at, _)| at)
+/// The blocks of all documents.
+fn blocks() -> Vec<Block> {
+    let all = DOCUMENTS.iter().flat_map(|&(document, rows)| {
+        code(&read(document)).into_iter().map(move |text| Block { document, rows, text })
+    });
+    all.collect()
 }
 
 #[test]
 fn every_block_has_a_row_and_every_row_a_block() {
     let blocks = blocks();
-    let mut rows: Vec<usize> = Vec::new();
-    for block in &blocks {
-        let row = row(block).unwrap_or_else(|| {
-            panic!("no row of tests/readme/runs.rs says how to run this block:\n{block}")
-        });
-        assert!(!rows.contains(&row), "two blocks begin alike:\n{block}");
-        rows.push(row);
+    for (document, rows) in DOCUMENTS {
+        let mut found: Vec<usize> = Vec::new();
+        for block in blocks.iter().filter(|block| block.document == *document) {
+            let row = block.row().unwrap_or_else(|| {
+                panic!("no row of tests/readme/runs says how to run {}", block.name())
+            });
+            assert!(!found.contains(&row), "two blocks begin alike: {}", block.name());
+            found.push(row);
+        }
+        for (at, (begins, _)) in rows.iter().enumerate() {
+            assert!(found.contains(&at), "{document} has no block any more that begins {begins:?}");
+        }
     }
-    for (at, (begins, _)) in RUNS.iter().enumerate() {
-        assert!(rows.contains(&at), "README has no block any more that begins with {begins:?}");
+}
+
+#[test]
+fn every_document_with_code_is_run() {
+    let docs = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    for entry in docs {
+        let name = format!("docs/{}", entry.unwrap().file_name().to_string_lossy());
+        let is_run = DOCUMENTS.iter().any(|(document, _)| *document == name);
+        let has_code = name.ends_with(".md") && !code(&read(&name)).is_empty();
+        assert!(is_run == has_code, "DOCUMENTS in tests/readme/runs lists {name}: {is_run}");
     }
 }
 
 /// The compiled code of a snippet, as it would stand at the left margin.
 fn compiled(name: &str) -> String {
-    let begin = format!("    // README: {name}\n");
+    let begin = format!("    // shown: {name}\n");
     let (_, behind) = SNIPPETS.split_once(&begin).expect("the snippet is there");
-    let (code, _) = behind.split_once("    // README: end\n").expect("it has an end");
+    let (code, _) = behind.split_once("    // shown: end\n").expect("it has an end");
     code.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect()
 }
 
 #[test]
-fn the_rust_of_readme_is_what_is_compiled_here() {
+fn the_rust_of_documents_is_what_is_compiled_here() {
     for block in blocks() {
-        if let Some((_, How::Snippet(name, _))) = row(&block).map(|at| &RUNS[at]) {
+        if let Some(How::Snippet(name, _)) = block.how() {
             let compiled = compiled(name);
-            assert_eq!(block, compiled, "change README and tests/readme/snippets.rs together");
+            let document = block.document;
+            assert_eq!(
+                block.text, compiled,
+                "change {document} and tests/readme/snippets.rs together"
+            );
         }
     }
 }
 
-/// The part of a snippet: nothing, unless this process is told to play one.
+/// Plays a snippet, if this process is told to.
 #[test]
 fn snippet_process() {
     let Ok(name) = std::env::var(PART) else { return };
@@ -120,6 +170,8 @@ fn snippet_process() {
         "sender" => snippets::sender(),
         "client" => snippets::client(),
         "everywhere" => snippets::everywhere(),
+        "embedded" => snippets::embedded(),
+        "restart" => snippets::restart(),
         other => panic!("no snippet {other}"),
     };
     ended.unwrap();
@@ -177,34 +229,36 @@ fn run(block: &str, script: &str, programs: &Path) -> Result<(), String> {
 }
 
 #[test]
-fn every_block_of_readme_works() {
-    if !has_machines(&["bash", "unshare", "timeout", "ip", "openssl"]) {
+fn every_block_works() {
+    if !has_machines(&["bash", "unshare", "timeout", "ip", "nft", "openssl"]) {
         return;
     }
     let programs = programs();
     let only = std::env::var("README_BLOCK").unwrap_or_default();
-    let blocks: Vec<String> = blocks().into_iter().filter(|it| it.starts_with(&only)).collect();
+    let blocks: Vec<Block> =
+        blocks().into_iter().filter(|block| block.text.starts_with(&only)).collect();
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let Some((begins, how)) = row(block).map(|at| &RUNS[at]) else { continue };
+                    let Some(how) = block.how() else { continue };
                     let script = match how {
                         How::Snippet(_, script) | How::Script(script) => script,
                         How::Elsewhere(why) => {
-                            println!("not here: {begins}: {why}");
+                            println!("not here: {}: {why}", block.name());
                             continue;
                         }
                     };
-                    let mut tries = (0..TRIES).map(|_| run(block, script, &programs));
+                    let mut tries = (0..TRIES).map(|_| run(&block.text, script, &programs));
                     let failed = tries.try_fold(String::new(), |_, tried| match tried {
                         Ok(()) => Err(()),
                         Err(text) => Ok(text),
                     });
                     if let Ok(text) = failed {
-                        failures.lock().unwrap().push(format!("{block}\n{text}"));
+                        let name = block.name();
+                        failures.lock().unwrap().push(format!("{name}\n{}\n{text}", block.text));
                     }
                 }
             });

@@ -1,7 +1,7 @@
-# What the scripts of runs.rs share. They run as the first process of a machine of their
+# What the scripts of runs/ share. They run as the first process of a machine of their
 # own: its processes, mounts and networks end with it.
 #
-#   BLOCK     a file with the block of README
+#   BLOCK     a file with the block of the document
 #   OUT       a directory with what terminals printed
 set -u
 mount -t tmpfs tmpfs /run
@@ -69,6 +69,29 @@ machines() {
     echo "$hosts" >hosts
     mount --bind hosts /etc/hosts
     mkdir -p /run/netcluster
+}
+
+# no_multicast MACHINE…: the network passes no multicast on to these hosts.
+no_multicast() {
+    local name
+    for name; do ip link set "to-$name" type bridge_slave mcast_flood off; done
+}
+
+# behind ROUTER NAME: a host in a network of its own, whose address the router translates.
+behind() {
+    ip netns add "$2"
+    ip link add eth1 netns "$1" type veth peer name eth0 netns "$2"
+    ip -n "$1" address add 192.168.7.1/24 dev eth1
+    ip -n "$2" address add 192.168.7.2/24 dev eth0
+    ip -n "$1" link set eth1 up
+    ip -n "$2" link set eth0 up
+    ip -n "$2" link set lo up
+    ip -n "$2" route add default via 192.168.7.1
+    mkdir -p "run-$2"
+    ip netns exec "$1" sysctl -qw net.ipv4.ip_forward=1
+    ip netns exec "$1" nft 'add table ip nat
+        add chain ip nat out { type nat hook postrouting priority 100; }
+        add rule ip nat out oifname "eth0" masquerade'
 }
 
 # on MACHINE NAME COMMANDS: a terminal of a machine, which has a default socket of its own.

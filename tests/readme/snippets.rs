@@ -1,35 +1,36 @@
-//! The Rust of README, compiled and run. What lies between the marks is what README
-//! says, line by line; the test compares them.
+//! The Rust of README and `docs/`, compiled and run. What lies between the marks is what a
+//! document shows, line by line; the test compares them.
 
 use std::time::Duration;
 
-use netcluster_client::Error;
+/// What a snippet ends with.
+type Ended = Result<(), Box<dyn std::error::Error>>;
 
-pub fn receiver() -> Result<(), Error> {
+pub fn receiver() -> Ended {
     use netcluster_client::Client;
-    // README: receiver
+    // shown: receiver
     let client = Client::connect_default()?;
     client.on("log", |message| println!("{}", String::from_utf8_lossy(message.payload())))?;
-    // README: end
+    // shown: end
     loop {
         std::thread::park();
     }
 }
 
-pub fn sender() -> Result<(), Error> {
+pub fn sender() -> Ended {
     use netcluster_client::Client;
-    // README: sender
+    // shown: sender
     let client = Client::connect_default()?;
     loop {
         client.emit("log", "TESTE")?;
         std::thread::sleep(Duration::from_secs(1));
     }
-    // README: end
+    // shown: end
 }
 
-#[allow(unused_variables, reason = "as README shows it")]
-pub fn client() -> Result<(), Error> {
-    // README: client
+#[allow(unused_variables, reason = "as the document shows it")]
+pub fn client() -> Ended {
+    // shown: client
     use netcluster_client::Client;
 
     let client = Client::builder().channel("prices").name("ticker").connect_default()?;
@@ -49,15 +50,60 @@ pub fn client() -> Result<(), Error> {
         }
     }
     client.disconnect()?;                                // returns once all is queued at every listener
-    // README: end
+    // shown: end
     Ok(())
 }
 
-pub fn everywhere() -> Result<(), Error> {
+pub fn everywhere() -> Ended {
     use netcluster_client::Client;
-    // README: everywhere
+    // shown: everywhere
     let client = Client::builder().wait_for_cluster(Duration::from_secs(5)).connect_default()?;
     client.on("log.**", |message| println!("{}", message.event()))?;     // known to every linked broker
-    // README: end
-    client.disconnect()
+    // shown: end
+    client.disconnect()?;
+    Ok(())
+}
+
+pub fn embedded() -> Ended {
+    // shown: embedded
+    use netcluster::broker::{Broker, BrokerConfig};
+    use netcluster_client::Client;
+
+    let directory = std::env::temp_dir().join(format!("bus-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let socket = directory.join("broker.sock");                  // short: the system allows some 100 bytes
+    let broker = Broker::start(BrokerConfig::new(&socket))?;     // clients can connect once this returns
+
+    let listener = Client::connect(&socket)?;
+    let orders = listener.subscribe("order.*")?;                 // in force once this returns
+    let emitter = Client::connect(&socket)?;
+    emitter.emit("order.new", "42")?;
+
+    let order = orders.recv_timeout(Duration::from_secs(10))?;
+    assert_eq!((order.event(), order.payload()), ("order.new", &b"42"[..]));
+    drop(broker);                                                // says goodbye to the clients and ends
+    // shown: end
+    std::fs::remove_dir_all(directory)?;
+    Ok(())
+}
+
+#[allow(unused_variables, reason = "as the document shows it")]
+pub fn restart() -> Ended {
+    use netcluster::broker::{Broker, BrokerConfig};
+    use netcluster_client::{Client, Lifecycle};
+    let socket = std::env::temp_dir().join(format!("bus-{}.sock", std::process::id()));
+    let broker = Broker::start(BrokerConfig::new(&socket))?;
+    // shown: restart
+    let (told, lifecycle) = std::sync::mpsc::channel();
+    let client = Client::builder()
+        .on_lifecycle(move |what| drop(told.send(what.clone())))
+        .connect(&socket)?;
+    drop(broker);
+    let broker = Broker::start(BrokerConfig::new(&socket))?;
+    let wait = Duration::from_secs(10);
+    while !matches!(lifecycle.recv_timeout(wait)?, Lifecycle::Connect { resumed: true, .. }) {}
+    // shown: end
+    client.emit("order.new", "42")?;
+    client.disconnect()?;
+    Ok(())
 }

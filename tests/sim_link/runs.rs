@@ -90,9 +90,10 @@ struct Run {
 impl Run {
     fn new(seed: u64, purpose: u64, most_machines: u64) -> Run {
         let mut random = Random::new(seed, purpose);
-        let machines = match random.chance(15) {
-            true => 2 + random.below(most_machines - 1) as usize,
-            false => 2 + random.below(4.min(most_machines - 1)) as usize,
+        let machines = if random.chance(15) {
+            2 + random.below(most_machines - 1) as usize
+        } else {
+            2 + random.below(4.min(most_machines - 1)) as usize
         };
         let faults = network(&mut random);
         let local =
@@ -210,9 +211,10 @@ impl Run {
                 ids.rotate_left(at);
                 let cut = 1 + self.random.below(machines as u64 - 1) as usize;
                 let (one, other) = ids.split_at(cut);
-                match self.random.chance(60) {
-                    true => self.world.cluster.network.partition(one, other),
-                    false => self.world.cluster.network.partition_one_way(one, other),
+                if self.random.chance(60) {
+                    self.world.cluster.network.partition(one, other)
+                } else {
+                    self.world.cluster.network.partition_one_way(one, other)
                 }
             }
             5..7 => self.world.cluster.network.heal(),

@@ -4,6 +4,8 @@ use netcluster::link::keys::audit::Audit;
 
 use super::which_seeds::Seeds;
 
+const SEEDS: Seeds = Seeds { kind: "SIM", count: "SIM_SEEDS", suite: "sim_link" };
+
 /// A small generator.
 pub struct Random(u64);
 
@@ -35,8 +37,6 @@ impl Random {
         self.below(100) < percent
     }
 }
-
-const SEEDS: Seeds = Seeds { kind: "SIM", count: "SIM_SEEDS", suite: "sim_link" };
 
 /// Runs a test for each seed; in each no key may seal twice with one nonce.
 pub fn for_seeds(test: &str, default: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {

@@ -20,9 +20,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::header::Source;
 use crate::limits::{MAGIC, MAX_NAME_BYTES, PROTOCOL_VERSION};
 
-/// Option bit of hello: own listeners hear own events.
+/// Option bit of hello: the client's listeners hear its own events.
 pub const OPTION_ECHO: u16 = 1 << 0;
-/// Option bit of hello: when the queue is full lose the oldest, do not pause emitters.
+/// Option bit of hello: a full queue loses its oldest events and pauses no emitter.
 pub const OPTION_LATEST: u16 = 1 << 1;
 const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST;
 
@@ -55,14 +55,15 @@ struct CodeBytes {
     zero: U32,
 }
 
-/// What a client says first. The channel is the frame's name.
+/// The first frame of a client. The channel is the frame's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
-    /// Own listeners hear own events.
+    /// The client's listeners hear the client's own events.
     pub echo: bool,
-    /// Lose the oldest events instead of pausing emitters.
+    /// The client loses its oldest events instead of pausing emitters.
     pub latest: bool,
-    /// Bytes of outbound queue asked for; 0: as the broker is configured. The
+    /// Bytes of outbound queue that the client asks for; 0: as the broker is configured.
+    /// The
     /// broker takes the smaller of the two.
     pub max_queue: u64,
     /// The source of the connection that this one replaces, if any.
@@ -71,16 +72,16 @@ pub struct Hello {
     pub client_name: String,
 }
 
-/// Why a control payload is refused.
+/// Reason for which a control payload is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlError {
-    /// Too few bytes, or too many.
+    /// The payload has too few bytes, or too many.
     Length,
-    /// Not netcluster: the magic number is another.
+    /// The magic number is another: the sender does not speak netcluster.
     Magic,
-    /// Another version of the protocol; which.
+    /// The sender speaks this other version of the protocol.
     Version(u16),
-    /// Option bits that this version does not know.
+    /// The hello has option bits that this version does not know.
     Options(u16),
     /// The client's name is over 255 bytes or not UTF-8.
     ClientName,
@@ -108,7 +109,7 @@ impl fmt::Display for ControlError {
 impl std::error::Error for ControlError {}
 
 impl Hello {
-    /// As a payload.
+    /// Writes the payload.
     pub fn encode(&self) -> Vec<u8> {
         let options =
             if self.echo { OPTION_ECHO } else { 0 } | if self.latest { OPTION_LATEST } else { 0 };
@@ -122,10 +123,11 @@ impl Hello {
         [head.as_bytes(), self.client_name.as_bytes()].concat()
     }
 
-    /// From a payload.
+    /// Reads the payload.
     ///
     /// # Errors
-    /// Why it is refused; magic and version are looked at first.
+    /// The reason for which the payload is refused; magic and version are looked at
+    /// first.
     pub fn decode(payload: &[u8]) -> Result<Hello, ControlError> {
         check_version(payload)?;
         let (head, name) =
@@ -155,12 +157,12 @@ pub struct Welcome {
     pub max_payload: u64,
     /// A number that another run of the broker will not have.
     pub run: u64,
-    /// Why the broker ended the previous connection; `None` if it did not.
+    /// Reason for which the broker ended the previous connection; `None` if it did not.
     pub reason: Option<(ErrorCode, String)>,
 }
 
 impl Welcome {
-    /// As a payload.
+    /// Writes the payload.
     pub fn encode(&self) -> Vec<u8> {
         let (code, text) = match &self.reason {
             Some((code, text)) => (*code as u32, text.as_str()),
@@ -178,10 +180,10 @@ impl Welcome {
         [head.as_bytes(), text.as_bytes()].concat()
     }
 
-    /// From a payload.
+    /// Reads the payload.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// The reason for which the payload is refused.
     pub fn decode(payload: &[u8]) -> Result<Welcome, ControlError> {
         check_version(payload)?;
         let (head, text) =
@@ -207,7 +209,7 @@ fn check_version(payload: &[u8]) -> Result<(), ControlError> {
     }
 }
 
-/// What an `error` frame is about.
+/// Subject of an `error` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum ErrorCode {
@@ -217,11 +219,11 @@ pub enum ErrorCode {
     Protocol = 1,
     /// The versions differ. The connection ends.
     Version = 2,
-    /// No hello in time. The connection ends.
+    /// The client said no hello in time. The connection ends.
     HelloTimeout = 3,
     /// A frame carried another source than the welcome assigned. The connection ends.
     Source = 4,
-    /// A payload over the limit. The connection ends.
+    /// A payload is over the limit. The connection ends.
     PayloadTooLarge = 5,
     /// An event's name is not allowed. The connection ends.
     Name = 6,
@@ -271,29 +273,30 @@ pub fn encode_error(code: ErrorCode, text: &str) -> Vec<u8> {
 /// Code and text of an `error` frame's payload.
 ///
 /// # Errors
-/// If it is too short.
+/// The payload is too short.
 pub fn decode_error(payload: &[u8]) -> Result<(ErrorCode, String), ControlError> {
     let (head, text) = CodeBytes::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
     Ok((ErrorCode::from_number(head.code.get()), String::from_utf8_lossy(text).into()))
 }
 
-/// Why events are missing.
+/// Reason for which events are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum LossReason {
     /// A reason that this version does not know.
     Unknown = 0,
-    /// This connection is `latest` and its queue was full.
+    /// The connection is `latest` and its queue was full.
     Overflow = 1,
     /// The connection to the broker broke; made by the client, never sent.
     Disconnected = 2,
-    /// The network lost them, and they could not be sent again.
+    /// The network lost the events, and they could not be sent again.
     Link = 3,
-    /// The broker they came from died, or the way to it was cut.
+    /// The broker that the events came from died, or the way to it was cut.
     Peer = 4,
-    /// They came from another machine while this listener's queue was full.
+    /// The events came from another machine while this listener's queue was full.
     Slow = 5,
-    /// They came from another machine, and one of them was over this broker's limit.
+    /// The events came from another machine, and one of them was over this broker's
+    /// limit.
     Large = 6,
 }
 
@@ -338,7 +341,7 @@ pub fn encode_lost(reason: LossReason) -> [u8; 8] {
 /// The reason in a `lost` frame's payload.
 ///
 /// # Errors
-/// If it is too short.
+/// The payload is too short.
 pub fn decode_lost(payload: &[u8]) -> Result<LossReason, ControlError> {
     let (head, _) = CodeBytes::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
     Ok(LossReason::from_number(head.code.get()))
@@ -350,19 +353,20 @@ pub fn encode_cluster(wait: Duration) -> [u8; 8] {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).to_le_bytes()
 }
 
-/// How long a client's `cluster` waits.
+/// Reads how long a client's `cluster` waits.
 ///
 /// # Errors
-/// If it is too short.
+/// The payload is too short.
 pub fn decode_cluster(payload: &[u8]) -> Result<Duration, ControlError> {
     let (millis, _) = U64::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
     Ok(Duration::from_millis(millis.get()))
 }
 
-/// Who would get an event.
+/// Number of those who would get an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Audience {
-    /// Clients of this machine's broker that listen to its name, without the emitter
+    /// Clients of this machine's broker that listen to the event's name, without the
+    /// emitter
     /// unless it hears itself.
     pub clients: u64,
     /// Brokers of other machines that take what is emitted in its channel. How many of
@@ -381,7 +385,7 @@ pub fn encode_audience(audience: Audience) -> [u8; 16] {
 /// The answer to an `audience`.
 ///
 /// # Errors
-/// If it is too short.
+/// The payload is too short.
 pub fn decode_audience(payload: &[u8]) -> Result<Audience, ControlError> {
     let (counts, _) = <[U64; 2]>::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
     Ok(Audience { clients: counts[0].get(), brokers: counts[1].get() })
@@ -396,7 +400,7 @@ pub fn encode_pong(confirmed: u64) -> [u8; 8] {
 /// The confirmed sequence in a `pong`'s payload.
 ///
 /// # Errors
-/// If it is too short.
+/// The payload is too short.
 pub fn decode_pong(payload: &[u8]) -> Result<u64, ControlError> {
     let (confirmed, _) = U64::ref_from_prefix(payload).map_err(|_| ControlError::Length)?;
     Ok(confirmed.get())

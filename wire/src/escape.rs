@@ -14,7 +14,7 @@ use std::borrow::Cow;
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl<'a> Escaped<'a> {
-    /// The same of text.
+    /// Shows text in the same way.
     pub fn text(text: &'a str) -> Escaped<'a> {
         Escaped(text.as_bytes())
     }
@@ -41,20 +41,20 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// A page of text: the same, but that lines end where they end.
+/// Escapes a page of text, and leaves its line ends and tabs as they are.
 pub fn page(text: &str) -> Cow<'_, str> {
     let is_escaped = |c: char| c != '\n' && c != '\t' && is_harmful(c);
-    match text.contains(is_escaped) {
-        false => Cow::Borrowed(text),
-        true => {
-            let lines: Vec<String> =
-                text.split('\n').map(|line| Escaped::text(line).to_string()).collect();
-            Cow::Owned(lines.join("\n"))
-        }
+    if text.contains(is_escaped) {
+        let lines: Vec<String> =
+            text.split('\n').map(|line| Escaped::text(line).to_string()).collect();
+        Cow::Owned(lines.join("\n"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
-/// JSON with its strings' harmful characters as `\u009b`. It means the same: outside of
+/// Writes the harmful characters in the strings of JSON as `\u009b`. It means the same:
+/// outside of
 /// strings JSON has none of them, and those below a space are written that way already.
 pub fn json(text: &str) -> Cow<'_, str> {
     let is_left = |c: char| c >= '\x7f' && is_harmful(c);

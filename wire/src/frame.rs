@@ -11,7 +11,7 @@ use crate::limits::{ALIGNMENT_BYTES, HEADER_BYTES, pad};
 
 const ZEROS: [u8; ALIGNMENT_BYTES] = [0; ALIGNMENT_BYTES];
 
-/// One whole frame in contiguous bytes. Made by [`Frame::read`], after which no
+/// A whole frame in contiguous bytes. [`Frame::read`] makes it, after which no
 /// access can fail.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -23,7 +23,7 @@ impl<'a> Frame<'a> {
     /// The frame at the start of `bytes`; `Ok(None)` while it is not complete.
     ///
     /// # Errors
-    /// A broken header, as soon as the header is there.
+    /// The header is broken; told as soon as the header is there.
     #[inline]
     pub fn read(bytes: &'a [u8], max_payload_bytes: usize) -> Result<Option<Self>, FrameError> {
         let Some(header) = Header::read(bytes) else { return Ok(None) };
@@ -34,49 +34,49 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Where its parts lie.
+    /// The layout of the frame's parts.
     #[inline]
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// What it is.
+    /// The kind of the frame.
     #[inline]
     pub fn kind(&self) -> Kind {
         self.layout.kind
     }
 
-    /// The whole frame.
+    /// The bytes of the whole frame.
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Its header.
+    /// The frame's header.
     #[inline]
     pub fn header(&self) -> &'a Header {
         Header::read(self.bytes).expect("a frame holds its header")
     }
 
-    /// Who emitted it.
+    /// The client that emitted the frame.
     #[inline]
     pub fn source(&self) -> Source {
         self.header().source()
     }
 
-    /// Its number.
+    /// The frame's sequence number.
     #[inline]
     pub fn sequence(&self) -> u64 {
         self.header().sequence.get()
     }
 
-    /// The name's bytes, not yet known to be UTF-8.
+    /// The bytes of the frame's name, not yet known to be UTF-8.
     #[inline]
     pub fn name(&self) -> &'a [u8] {
         &self.bytes[HEADER_BYTES..HEADER_BYTES + self.layout.name_len]
     }
 
-    /// The payload.
+    /// The frame's payload.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         let start = self.layout.payload_offset;
@@ -87,7 +87,7 @@ impl<'a> Frame<'a> {
 /// Appends one whole frame to `out`.
 ///
 /// # Panics
-/// If the name is over 255 bytes or the frame over 4 GiB: the caller checks.
+/// The name is over 255 bytes or the frame over 4 GiB: the caller checks.
 #[inline]
 pub fn append(
     out: &mut Vec<u8>,
@@ -126,7 +126,7 @@ pub fn padding_of(length: usize) -> &'static [u8] {
     &ZEROS[..pad(length) - length]
 }
 
-/// One whole frame by itself.
+/// Writes one whole frame by itself.
 pub fn encode(kind: Kind, source: Source, sequence: u64, name: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     append(&mut out, kind, source, sequence, name, payload);

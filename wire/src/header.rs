@@ -25,7 +25,7 @@ use crate::limits::{
 /// The low bits of `flags`: how many bytes pad the payload.
 pub const PADDING_MASK: u8 = 0b111;
 
-/// What a frame is.
+/// Kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -37,7 +37,7 @@ pub enum Kind {
     Welcome = 0x11,
     /// Client to broker: deliver events that match the pattern in the name.
     Subscribe = 0x12,
-    /// Client to broker: stop that.
+    /// Client to broker: deliver no more events that match the pattern in the name.
     Unsubscribe = 0x13,
     /// Broker to client: the request with this sequence is in force.
     Ack = 0x14,
@@ -87,7 +87,7 @@ impl Kind {
     }
 }
 
-/// Who emitted a frame: a node (broker) and one of its clients. The broker
+/// Emitter of a frame: a node (broker) and one of its clients. The broker
 /// assigns it in its welcome; node 0 and client 0 are nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source {
@@ -98,16 +98,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// Nobody: what a client writes before it was welcomed.
+    /// The source that is nobody, which a client writes before it was welcomed.
     pub const NONE: Source = Source { node: 0, client: 0 };
 
-    /// As one number: node in the low half, as it lies in the frame.
+    /// Makes one number of it: node in the low half, as it lies in the frame.
     #[inline]
     pub const fn to_u64(self) -> u64 {
         self.node as u64 | (self.client as u64) << 32
     }
 
-    /// The inverse of [`Source::to_u64`].
+    /// Reverses [`Source::to_u64`].
     #[inline]
     pub const fn from_u64(value: u64) -> Source {
         Source { node: value as u32, client: (value >> 32) as u32 }
@@ -126,36 +126,36 @@ impl fmt::Display for Source {
 pub struct Header {
     /// Bytes of the whole frame.
     pub length: U32,
-    /// See [`Kind`].
+    /// Number of the [`Kind`].
     pub kind: u8,
     /// Payload padding in the low three bits, else zero.
     pub flags: u8,
     /// Bytes of the name, without its padding.
     pub name_len: U16,
-    /// See [`Source`].
+    /// Number of the [`Source`].
     pub source: U64,
-    /// Per emitter, or the number of a request.
+    /// Sequence number of the emitter's event, or number of a request.
     pub sequence: U64,
 }
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
 
-/// Where the parts of a checked frame lie.
+/// Places of the parts of a checked frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// What the frame is.
+    /// Kind of the frame.
     pub kind: Kind,
     /// Bytes of the whole frame.
     pub frame_len: usize,
     /// Bytes of the name, which starts right behind the header.
     pub name_len: usize,
-    /// Where the payload starts.
+    /// Offset of the payload.
     pub payload_offset: usize,
     /// Bytes of the payload.
     pub payload_len: usize,
 }
 
-/// What is wrong with a frame. Fatal for the connection: past a broken header
+/// Fault of a frame. It is fatal for the connection: past a broken header
 /// nothing in the stream can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
@@ -163,13 +163,13 @@ pub enum FrameError {
     Misaligned(u32),
     /// `length` cannot hold header, name and padding.
     TooShort(u32),
-    /// No such kind in this version.
+    /// The kind does not exist in this version.
     UnknownKind(u8),
-    /// Bits of `flags` that this version does not know.
+    /// `flags` has bits that this version does not know.
     UnknownFlags(u8),
-    /// `name_len` over 255.
+    /// `name_len` is over 255.
     NameTooLong(u16),
-    /// More payload than this kind or this broker allows.
+    /// The payload is larger than this kind or this broker allows.
     PayloadTooLarge {
         /// Bytes that the header announces.
         bytes: usize,
@@ -208,7 +208,7 @@ impl Header {
     /// A header for a frame of these parts.
     ///
     /// # Panics
-    /// If the name is longer than 255 bytes or the frame over 4 GiB: the caller
+    /// The name is longer than 255 bytes or the frame over 4 GiB: the caller
     /// checks both before.
     #[inline]
     pub fn new(
@@ -237,7 +237,7 @@ impl Header {
         Header::ref_from_prefix(bytes).ok().map(|(header, _)| header)
     }
 
-    /// Who the header says it is from.
+    /// The source that the header names.
     #[inline]
     pub fn source(&self) -> Source {
         Source::from_u64(self.source.get())
@@ -246,7 +246,7 @@ impl Header {
     /// Checks the header by itself, against the receiver's payload limit.
     ///
     /// # Errors
-    /// What is wrong, in the order of the fields.
+    /// The first fault, in the order of the fields.
     #[inline]
     pub fn check(&self, max_payload_bytes: usize) -> Result<Layout, FrameError> {
         let length = self.length.get();

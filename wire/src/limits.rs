@@ -1,9 +1,9 @@
-//! Every limit of the protocol, with its unit in its name.
+//! Limits of the protocol, each with its unit in its name.
 
 /// Version of the local protocol, carried by hello and welcome.
 pub const PROTOCOL_VERSION: u16 = 1;
 
-/// The first four bytes of a hello's and a welcome's payload: `NCB1`.
+/// First four bytes of a hello's and a welcome's payload: `NCB1`.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"NCB1");
 
 /// Bytes of a frame header.
@@ -15,7 +15,7 @@ pub const ALIGNMENT_BYTES: usize = 8;
 /// Longest event name, pattern, channel name and client name, in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// The most `**` tokens in one pattern: bounds the work of matching it.
+/// Largest number of `**` tokens in one pattern: it bounds the work of matching.
 pub const MAX_DEEP_WILDCARDS: usize = 4;
 
 /// Largest payload a broker accepts unless it is configured otherwise.
@@ -31,7 +31,7 @@ pub const MAX_CONTROL_PAYLOAD_BYTES: usize = 4096;
 /// clients take no more.
 pub const MAX_STATS_BYTES: usize = 8 << 20;
 
-/// Header plus the longest name, padded: what must be contiguous to route.
+/// Bytes of a header and the longest name, padded: they must be contiguous to route.
 pub const MAX_HEAD_BYTES: usize = HEADER_BYTES + 256;
 
 /// Rounds up to the alignment of frames.

@@ -11,16 +11,16 @@ use crate::limits::MAX_NAME_BYTES;
 /// Separates the tokens of a name.
 pub const SEPARATOR: u8 = b'.';
 
-/// Why a name is refused.
+/// Reason for which a name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// No bytes at all.
+    /// The name has no bytes at all.
     Empty,
-    /// More than 255 bytes; how many.
+    /// The name has so many bytes, more than 255.
     TooLong(usize),
-    /// Not UTF-8.
+    /// The name is not UTF-8.
     NotUtf8,
-    /// A token is `*` or `**`: that is a pattern.
+    /// A token is `*` or `**`: the name is a pattern.
     Wildcard,
 }
 
@@ -53,7 +53,7 @@ fn check(name: &[u8]) -> Result<&str, NameError> {
 /// Checks the name of an event that is emitted.
 ///
 /// # Errors
-/// Why it is refused.
+/// The reason for which the name is refused.
 pub fn check_event(name: &[u8]) -> Result<&str, NameError> {
     let name = check(name)?;
     if tokens(name.as_bytes()).any(|token| token == b"*" || token == b"**") {
@@ -65,7 +65,7 @@ pub fn check_event(name: &[u8]) -> Result<&str, NameError> {
 /// Checks the name of a channel. Any name will do.
 ///
 /// # Errors
-/// Why it is refused.
+/// The reason for which the name is refused.
 pub fn check_channel(name: &[u8]) -> Result<&str, NameError> {
     check(name)
 }

@@ -1,33 +1,36 @@
-//! What a listener matches event names with.
+//! Patterns, which listeners match event names with.
 //!
 //! A pattern is a name whose tokens may be `*` (exactly one token) or `**` (any
 //! number of tokens, also none): `a.**` matches `a`, `a.b` and `a.b.c`.
 //!
 //! [`Pattern::matches`] is the definition: a plain loop over one pattern. The
 //! broker's trie is tested against it.
+//!
+//! Decision: `docs/decisions/044-foreign-wildcards-refused.md`.
 
 use std::fmt;
 
 use crate::limits::MAX_DEEP_WILDCARDS;
 use crate::name::{NameError, check_channel, tokens};
 
-/// Matches exactly one token.
+/// The token that matches exactly one token.
 pub const ONE: &[u8] = b"*";
-/// Matches any number of tokens, also none.
+/// The token that matches any number of tokens, also none.
 pub const MANY: &[u8] = b"**";
 
 /// A checked pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(Box<str>);
 
-/// Why a pattern is refused.
+/// Reason for which a pattern is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternError {
-    /// It is not even a name.
+    /// The pattern is not even a name.
     Name(NameError),
-    /// More than four `**`.
+    /// The pattern has more than four `**`.
     TooManyDeepWildcards,
-    /// A wildcard as other systems write it, which would match nothing but itself.
+    /// The pattern has a wildcard as other systems write it, which would match nothing
+    /// but itself.
     Foreign(ForeignWildcard),
 }
 
@@ -41,7 +44,7 @@ pub enum ForeignWildcard {
     Single,
     /// `*` as a part of a token: the rest of that token.
     Glob,
-    /// One of them between slashes.
+    /// A wildcard between slashes.
     Slashes,
 }
 
@@ -82,7 +85,7 @@ impl Pattern {
     /// Checks `pattern`.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// The reason for which the pattern is refused.
     pub fn new(pattern: &[u8]) -> Result<Pattern, PatternError> {
         let text = check_channel(pattern).map_err(PatternError::Name)?;
         if tokens(pattern).filter(|&token| token == MANY).count() > MAX_DEEP_WILDCARDS {
@@ -129,7 +132,7 @@ impl Pattern {
     }
 }
 
-/// What a token would be elsewhere, if it is no wildcard here.
+/// Recognises a token that is a wildcard elsewhere and none here.
 fn foreign(token: &[u8]) -> Option<ForeignWildcard> {
     let open = |part: &[u8]| matches!(part, b"*" | b"**" | b"#" | b"+" | b">");
     match token {

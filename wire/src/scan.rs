@@ -13,34 +13,34 @@ use crate::frame::Frame;
 use crate::header::{FrameError, Header, Kind, PADDING_MASK};
 use crate::limits::HEADER_BYTES;
 
-/// What stands at the front of a stream.
+/// Front of a stream.
 #[derive(Debug)]
 pub enum Found<'a> {
     /// Whole event frames of one source and one name.
     Run(Run<'a>),
-    /// One whole control frame.
+    /// A whole control frame.
     Control(Frame<'a>),
-    /// Not a whole frame yet.
+    /// The frame is not whole yet.
     Incomplete,
 }
 
 /// Consecutive event frames of one source and one name.
 #[derive(Debug)]
 pub struct Run<'a> {
-    /// The first of them.
+    /// First frame of the run.
     pub first: Frame<'a>,
-    /// Bytes of all.
+    /// Bytes of all its frames.
     pub bytes: usize,
-    /// How many.
+    /// Number of frames.
     pub frames: usize,
-    /// Sequence of the last.
+    /// Sequence of the last frame.
     pub last_sequence: u64,
 }
 
 /// Looks at the front of `bytes`.
 ///
 /// # Errors
-/// A broken header. Frames of the run before it are reported first.
+/// A header is broken. Frames of the run before it are reported first.
 #[inline]
 pub fn next(bytes: &[u8], max_payload_bytes: usize) -> Result<Found<'_>, FrameError> {
     let Some(first) = Frame::read(bytes, max_payload_bytes)? else {

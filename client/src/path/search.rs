@@ -4,6 +4,8 @@
 //! It goes on only past a socket at which nobody is, or which is not for this user. A
 //! broker that is there and does not answer, or refuses, is the one that was meant: to
 //! go on to another would make two buses of one.
+//!
+//! Decision: `docs/decisions/047-search-for-a-broker.md`.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;

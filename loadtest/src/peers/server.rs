@@ -3,6 +3,8 @@
 //!
 //! No persistence, no keep-alive traffic, queues of [`QUEUE_BYTES`] per listener,
 //! sockets and files in the run's own directory.
+//!
+//! Decision: `docs/decisions/031-own-clients-of-other-brokers.md`.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

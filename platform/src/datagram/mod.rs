@@ -49,15 +49,15 @@ pub use sockets::DatagramSockets;
 pub(crate) use arrival::{CONTROL_BYTES, NAME_BYTES};
 pub(crate) use sockets::UNICAST;
 
+/// The most datagrams that one [`DatagramIo::send_datagrams`] takes: what the
+/// kernel cuts one train into.
+pub const MAX_DATAGRAMS_PER_SEND: usize = 64;
+
 /// Whether a send failed since the datagram is longer than what the way takes, as far
 /// as the system knows it.
 pub fn is_too_long(error: &io::Error) -> bool {
     system::is_too_long(error)
 }
-
-/// The most datagrams that one [`DatagramIo::send_datagrams`] takes: what the
-/// kernel cuts one train into.
-pub const MAX_DATAGRAMS_PER_SEND: usize = 64;
 
 /// Datagrams that arrived together from one sender.
 #[derive(Clone, Debug)]

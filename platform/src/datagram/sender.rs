@@ -9,6 +9,8 @@
 //! It keeps nothing of the bytes and does not wait.
 //!
 //! Invariant: the socket's multicast loop is as `looped` says, if that is known.
+//!
+//! Decision: `docs/decisions/012-plain-sendmsg.md`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +23,10 @@ use super::{DatagramStats, MAX_DATAGRAMS_PER_SEND, system};
 /// most) and UDP (8).
 const MAX_TRAIN_BYTES: usize = u16::MAX as usize - 48;
 
+/// Why datagrams are sent one by one from now on.
+pub(super) const GSO_LOST: &str =
+    "the network interface cannot cut trains of datagrams (GSO); they are sent one by one";
+
 /// How the link's socket sends.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -29,10 +35,6 @@ pub(super) struct Sender {
     /// What the socket does; `None`: not known.
     looped: Option<bool>,
 }
-
-/// What went wrong once and for all.
-pub(super) const GSO_LOST: &str =
-    "the network interface cannot cut trains of datagrams (GSO); they are sent one by one";
 
 impl Sender {
     pub(super) fn new(v6: bool, gso: bool) -> Sender {
@@ -63,9 +65,10 @@ impl Sender {
             self.set_looped(socket, looped)?;
         }
         let address = SockAddr::from(to);
-        let step_bytes = match self.gso {
-            true => (MAX_TRAIN_BYTES / segment).clamp(1, MAX_DATAGRAMS_PER_SEND) * segment,
-            false => MAX_DATAGRAMS_PER_SEND * segment,
+        let step_bytes = if self.gso {
+            (MAX_TRAIN_BYTES / segment).clamp(1, MAX_DATAGRAMS_PER_SEND) * segment
+        } else {
+            MAX_DATAGRAMS_PER_SEND * segment
         };
         let mut taken = 0;
         for step in bytes.chunks(step_bytes) {
@@ -117,9 +120,10 @@ impl Sender {
     }
 
     fn set_looped(&mut self, socket: &Socket, looped: bool) -> io::Result<()> {
-        match self.v6 {
-            true => socket.set_multicast_loop_v6(looped)?,
-            false => socket.set_multicast_loop_v4(looped)?,
+        if self.v6 {
+            socket.set_multicast_loop_v6(looped)?
+        } else {
+            socket.set_multicast_loop_v4(looped)?
         }
         self.looped = Some(looped);
         Ok(())

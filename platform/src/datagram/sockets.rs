@@ -314,11 +314,10 @@ impl DatagramSockets {
 
 /// A failed join in words.
 fn refusal(group: IpAddr, interface: &str, error: io::Error) -> io::Error {
-    let text = match system::is_full(&error) {
-        true => {
-            format!("{group} cannot be joined on {interface}: {error}; {}", advice::MORE_GROUPS)
-        }
-        false => format!("{group} cannot be joined on {interface}: {error}"),
+    let text = if system::is_full(&error) {
+        format!("{group} cannot be joined on {interface}: {error}; {}", advice::MORE_GROUPS)
+    } else {
+        format!("{group} cannot be joined on {interface}: {error}")
     };
     io::Error::new(error.kind(), text)
 }

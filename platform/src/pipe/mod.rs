@@ -16,6 +16,8 @@
 //!
 //! Invariant: the system knows the address of a buffer only while its operation is
 //! under way, and that ends before the buffer goes.
+//!
+//! Decision: `docs/decisions/029-windows-client-pipe.md`.
 
 mod event;
 mod name;
@@ -44,7 +46,7 @@ const GATHER_BYTES: usize = 64 << 10;
 /// A part of at least this size is written from where it is, by who may wait.
 const DIRECT_BYTES: usize = 32 << 10;
 
-/// How long what is under way may take when the pipe is dropped.
+/// Longest time that an operation under way may take when the pipe is dropped.
 const DROP_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The longest wait for an instance in one call.
@@ -66,7 +68,7 @@ pub struct Pipe {
 #[derive(Debug)]
 struct Writing {
     operation: Operation,
-    /// What is under way without anybody who waits, and where small parts gather.
+    /// Bytes of a write that nobody waits for, and small parts that gather.
     gathered: Vec<u8>,
     /// Has the handle while that is so.
     under_way: Option<Arc<OwnedHandle>>,

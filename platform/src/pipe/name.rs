@@ -1,12 +1,12 @@
-//! What a pipe may be called.
+//! Names of pipes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where the pipes of this machine are.
+/// Prefix of the pipes of this machine.
 const PREFIX: &str = r"\\.\pipe\";
 
-/// The same, as older programs write it; not every call of the system takes it.
+/// Prefix as older programs write it; not every call of the system takes it.
 const VERBATIM_PREFIX: &str = r"\\?\pipe\";
 
 /// The longest name, prefix included.

@@ -1,4 +1,4 @@
-//! One overlapped operation at a time, and the wait for its end.
+//! Overlapped operations, one at a time, and the wait for its end.
 //!
 //! Invariant: while one is under way the `OVERLAPPED` stays where it is, since it
 //! has a place of its own; and before the next one starts the last one has ended.
@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects};
 
 use super::event::Event;
 
-/// How a wait ended.
+/// Outcome of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     /// The operation did, with so many bytes.
@@ -84,10 +84,8 @@ impl Operation {
     ) -> io::Result<usize> {
         // SAFETY: the bytes are there until `finish` returns, and with it the
         // operation has ended.
-        match unsafe { self.start_write(handle, bytes)? } {
-            true => self.result(handle, false),
-            false => self.finish(handle, closing, None),
-        }
+        let has_ended = unsafe { self.start_write(handle, bytes)? };
+        if has_ended { self.result(handle, false) } else { self.finish(handle, closing, None) }
     }
 
     /// Starts a write; whether it has ended already, with all of it written.
@@ -188,8 +186,5 @@ fn started(done: i32) -> io::Result<bool> {
         return Ok(true);
     }
     let error = io::Error::last_os_error();
-    match error.raw_os_error() == Some(ERROR_IO_PENDING as i32) {
-        true => Ok(false),
-        false => Err(error),
-    }
+    if error.raw_os_error() == Some(ERROR_IO_PENDING as i32) { Ok(false) } else { Err(error) }
 }

@@ -34,7 +34,7 @@ use windows::Watch;
 /// Tokens from here on, by place: above all connections, below the listener's.
 const FIRST_TOKEN: usize = usize::MAX - 1024;
 
-/// How many buffers, and the size of each: 4 MiB, of which only what is received
+/// Number of buffers, and the size of each: 4 MiB, of which only what is received
 /// at a time is touched.
 const BUFFERS: usize = 16;
 const BUFFER_BYTES: usize = 256 << 10;
@@ -45,10 +45,10 @@ const TRAIN_BYTES: usize = 64 << 10;
 /// Room for a datagram: that of a jumbo frame of 9000 bytes.
 const DATAGRAM_BYTES: usize = 9 << 10;
 
-/// What one turn reads at the most, 1 MiB.
+/// Largest amount that one turn reads, 1 MiB.
 const TURN_BUDGET_BYTES: usize = 1 << 20;
 
-/// What a receive counts for at the least, so that a turn ends also if all of them
+/// Smallest amount that a receive counts for, so that a turn ends also if all of them
 /// bring little or nothing.
 const MIN_RECEIVE_COST_BYTES: usize = 1 << 10;
 
@@ -58,30 +58,28 @@ const _: () = assert!(TURN_BUDGET_BYTES < BUFFERS * BUFFER_BYTES);
 #[derive(Debug)]
 pub(super) struct Link {
     sockets: DatagramSockets,
-    /// By place: what has the event queue look at it.
+    /// Registrations with the event queue, by the place of the socket.
     watches: Vec<Watch>,
-    /// By place: an edge came, and nothing has said since that nothing is left.
+    /// Sockets, by place, of which an edge came and that have not been read empty since.
     readable: Vec<bool>,
-    /// The last send found no room; `DatagramsWritable` is owed.
+    /// Whether the last send found no room, so that `DatagramsWritable` is owed.
     blocked: bool,
     pool: BufferPool,
     /// The buffer that receives are appended to.
     current: Option<BufferIndex>,
-    /// All buffers are pinned.
+    /// Whether all buffers are pinned.
     starved: bool,
     /// Room for each datagram or train of a receive.
     stride: usize,
-    /// How many of them one receive brings.
+    /// Number of datagrams that one receive brings.
     batch: usize,
     labels: Box<[Label; MAX_BATCH]>,
 }
 
 impl Link {
     fn new(sockets: DatagramSockets, wake: &Arc<WakeState>) -> Link {
-        let (stride, batch) = match sockets.info().gro {
-            true => (TRAIN_BYTES, 1),
-            false => (DATAGRAM_BYTES, MAX_BATCH),
-        };
+        let (stride, batch) =
+            if sockets.info().gro { (TRAIN_BYTES, 1) } else { (DATAGRAM_BYTES, MAX_BATCH) };
         let pool = BufferPool::new(BUFFERS, BUFFER_BYTES);
         pool.set_waker(Waker::new(Arc::new(PoolWake(Arc::clone(wake)))));
         Link {
@@ -109,10 +107,8 @@ impl Link {
 
     /// Starts or stops to watch for room.
     fn watch_room(&mut self, registry: &Registry, watch: bool) -> io::Result<()> {
-        let interest = match watch {
-            true => Interest::READABLE | Interest::WRITABLE,
-            false => Interest::READABLE,
-        };
+        let interest =
+            if watch { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         self.watches[UNICAST].change(registry, token(UNICAST), interest)?;
         self.blocked = watch;
         Ok(())
@@ -145,9 +141,10 @@ impl Link {
             let length = label.length.min(self.stride);
             cost += length.max(MIN_RECEIVE_COST_BYTES);
             // The next one lies a stride further, the one after the last right behind.
-            let chunk = match at + 1 == count {
-                true => self.pool.chunk(index, length),
-                false => self.pool.chunk(index, self.stride).slice(..length),
+            let chunk = if at + 1 == count {
+                self.pool.chunk(index, length)
+            } else {
+                self.pool.chunk(index, self.stride).slice(..length)
             };
             let (name, control) = (label.name(), label.control());
             let arrived = self.sockets.arrived(place, chunk, name, control, label.truncated);
@@ -166,7 +163,7 @@ fn token(place: usize) -> Token {
 }
 
 impl PollIo {
-    /// What the open sockets of the link are.
+    /// Description of the link's open sockets.
     pub fn datagram_info(&self) -> Option<&DatagramInfo> {
         self.datagrams.as_ref().map(|link| link.sockets.info())
     }

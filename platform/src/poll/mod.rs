@@ -44,16 +44,16 @@ use wake::{PoolWake, ShardWake, WakeState};
 #[cfg(windows)]
 use windows as system;
 
-/// How many events one system call fetches.
+/// Number of events that one system call fetches.
 const MAX_EVENTS: usize = 1024;
 
 const WAKE_TOKEN: Token = Token(usize::MAX);
 const LISTENER_TOKEN: Token = Token(usize::MAX - 1);
 
-/// How a [`PollIo`] is set up.
+/// Settings of a [`PollIo`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PollConfig {
-    /// How many receive buffers the shard has.
+    /// Number of the shard's receive buffers.
     pub buffers: usize,
     /// Bytes of one; a multiple of [`PAGE_BYTES`](crate::PAGE_BYTES).
     pub buffer_bytes: usize,
@@ -66,7 +66,7 @@ impl Default for PollConfig {
     }
 }
 
-/// One shard's back end on readiness events.
+/// Back end of one shard, on readiness events.
 #[derive(Debug)]
 pub struct PollIo {
     poll: Poll,
@@ -81,9 +81,9 @@ pub struct PollIo {
     datagrams: Option<datagram::Link>,
     /// Counters of a link that is closed.
     datagram_stats: DatagramStats,
-    /// Where a system without gather-writes joins them.
+    /// Buffer in which a system without gather-writes joins slices.
     scratch: system::Scratch,
-    /// What operations completed at once, for the next `wait`.
+    /// Completions of operations that ended at once, for the next `wait`.
     done: Vec<Completion>,
     /// Whether the last `wait` reported `done` without looking at the system.
     skipped: bool,
@@ -91,7 +91,7 @@ pub struct PollIo {
     ready: VecDeque<Conn>,
     /// Connections that want a pool buffer; entries may be stale.
     starved: Vec<Conn>,
-    /// How many of those really do.
+    /// Number of connections on that list that still starve.
     starved_count: usize,
     /// Bytes that one turn reads, all connections together.
     turn_budget: usize,
@@ -102,7 +102,7 @@ pub struct PollIo {
 #[derive(Debug)]
 struct Acceptor {
     incoming: system::Incoming,
-    /// There may be a connection to accept.
+    /// Whether there may be a connection to accept.
     ready: bool,
     /// `AcceptPaused` was reported.
     paused: bool,

@@ -8,18 +8,18 @@ use bytes::BytesMut;
 use super::system::{STARTS_READABLE, Socket};
 use crate::io::Conn;
 
-/// What a connection receives.
+/// State of a connection's receiving.
 #[derive(Debug)]
 pub(super) enum Inbound {
-    /// Nothing.
+    /// It receives nothing.
     Idle,
     /// Chunks.
     Stream,
-    /// Nothing, but the completion that says so is not yet reported.
+    /// It receives nothing, but the completion that says so is not yet reported.
     Stopping,
     /// Into a buffer of the shard.
     Into(Box<Fill>),
-    /// Nothing any more: the end or an error was reported.
+    /// It receives nothing any more: the end or an error was reported.
     Ended,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Fill {
     pub(super) length: usize,
 }
 
-/// One connection.
+/// State of one connection.
 #[derive(Debug)]
 pub(super) struct ConnState {
     /// `None` once it is closed and only `Closed` is still to report.
@@ -39,13 +39,13 @@ pub(super) struct ConnState {
     pub(super) inbound: Inbound,
     /// An edge came, and `recv` has not said since that nothing is left.
     pub(super) readable: bool,
-    /// It is on the ready list.
+    /// Whether it is on the ready list.
     pub(super) queued: bool,
-    /// It is on the starved list.
+    /// Whether it is on the starved list.
     pub(super) starved: bool,
     /// A send was carried out and is not yet reported.
     pub(super) sending: bool,
-    /// The last send was short; `Writable` is owed.
+    /// Whether the last send was short, so that `Writable` is owed.
     pub(super) blocked: bool,
 }
 
@@ -63,7 +63,7 @@ impl ConnState {
 // An idle connection is this and a descriptor: keep it small.
 const _: () = assert!(std::mem::size_of::<Option<ConnState>>() <= 64);
 
-/// All connections of a shard.
+/// Table of a shard's connections.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: Vec<Option<ConnState>>,

@@ -1,4 +1,4 @@
-//! One `wait`: report what is done, fetch edges, accept, read.
+//! Turn of one `wait`: report what is done, fetch edges, accept, read.
 //!
 //! Bytes are read into the current pool buffer, one behind another, whoever they
 //! come from: a small read does not pin a buffer of its own.
@@ -14,18 +14,18 @@ use super::{LISTENER_TOKEN, PollIo, WAKE_TOKEN, system};
 use crate::io::{Completion, Conn, MAX_ACCEPTS_PER_WAIT, ReceiveEnd};
 use crate::pool::BufferIndex;
 
-/// What one connection may bring in one turn, 256 KiB.
+/// Largest amount that one connection may bring in one turn, 256 KiB.
 const READ_BUDGET_BYTES: usize = 256 << 10;
 
-/// What all connections together may bring in one turn, 1 MiB.
+/// Largest amount that all connections together may bring in one turn, 1 MiB.
 pub(super) const TURN_BUDGET_BYTES: usize = 1 << 20;
 
 /// A buffer with less room than this, 4 KiB, is not read into again.
 const MIN_READ_BYTES: usize = 4 << 10;
 
-/// Why reading from a connection stopped for now.
+/// Reason for which reading from a connection stopped for now.
 enum Pause {
-    /// Nothing is left.
+    /// The socket has nothing left.
     Drained,
     /// The buffer is full, or the budget used up.
     Full,

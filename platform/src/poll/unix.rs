@@ -1,4 +1,4 @@
-//! What the readiness back end asks of a Unix: nonblocking calls and edges.
+//! Needs of the readiness back end on a Unix: nonblocking calls and edges.
 //!
 //! The sockets themselves stay in blocking mode, since a shard may hand them to
 //! another back end; each call says that it must not block.
@@ -25,13 +25,13 @@ use crate::local::{LocalListener, LocalSocket};
 /// A connection.
 pub(super) type Socket = LocalSocket;
 
-/// What a shard is given to accept on.
+/// Listener on which a shard accepts.
 pub(super) type Listener = LocalListener;
 
-/// What connections come from.
+/// Source of connections.
 pub(super) type Incoming = LocalListener;
 
-/// Nothing has to be joined.
+/// Scratch space for a gather-write; none is needed here.
 pub(super) type Scratch = ();
 
 /// A descriptor can be watched by another event queue as well.
@@ -43,11 +43,11 @@ pub(super) const SENDS_ARE_COPIED: bool = false;
 /// Registering brings an edge if there are bytes already.
 pub(super) const STARTS_READABLE: bool = false;
 
+/// Timeout below which `mio`, which counts milliseconds, would oversleep by much.
+const FINE_TIMEOUT: Duration = Duration::from_millis(20);
+
 /// Waits end on time.
 pub(super) fn sharpen_waits() {}
-
-/// Below this `mio`, which counts milliseconds, would oversleep by much.
-const FINE_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Watches a connection for bytes and for its end.
 pub(super) fn register(registry: &Registry, socket: &mut Socket, conn: Conn) -> io::Result<()> {

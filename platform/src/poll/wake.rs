@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::io::WakeTarget;
 
-/// What both kinds of wakers share with the shard.
+/// State that both kinds of wakers share with the shard.
 #[derive(Debug)]
 pub(super) struct WakeState {
     waker: mio::Waker,
@@ -43,7 +43,7 @@ impl WakeState {
     }
 }
 
-/// Behind the shard's [`Waker`](crate::Waker): reported as `Woken`.
+/// Target of the shard's [`Waker`](crate::Waker): reported as `Woken`.
 pub(super) struct ShardWake(pub(super) Arc<WakeState>);
 
 impl WakeTarget for ShardWake {
@@ -53,7 +53,7 @@ impl WakeTarget for ShardWake {
     }
 }
 
-/// Behind the pool's: a buffer came back, which is no news to the shard.
+/// Target of the pool's waker: a buffer came back, which is no news to the shard.
 pub(super) struct PoolWake(pub(super) Arc<WakeState>);
 
 impl WakeTarget for PoolWake {

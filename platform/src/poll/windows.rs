@@ -1,4 +1,4 @@
-//! What the readiness back end asks of Windows: named pipes, by `mio`.
+//! Needs of the readiness back end on Windows: named pipes, by `mio`.
 //!
 //! ```text
 //!   one read ahead:    kernel ─▶ mio's buffer (4 KiB, or what a write left) ─▶ ours
@@ -32,11 +32,26 @@ use crate::local::{LocalListener, LocalSocket};
 /// A connection.
 pub(super) type Socket = LocalSocket;
 
-/// What a shard is given to accept on.
+/// Listener on which a shard accepts.
 pub(super) type Listener = LocalListener;
 
-/// Where the slices of a send are joined.
+/// Buffer in which the slices of a send are joined.
 pub(super) type Scratch = Vec<u8>;
+
+/// A pipe cannot leave its event queue.
+pub(super) const HANDS_OVER: bool = false;
+
+/// Whether bytes that a send took may still wait for room in the pipe.
+pub(super) const SENDS_ARE_COPIED: bool = true;
+
+/// The edge of the first bytes may have come before the connection had its number.
+pub(super) const STARTS_READABLE: bool = true;
+
+/// The most bytes of one write, 128 KiB. `mio` keeps two such buffers for a connection.
+const MAX_WRITE_BYTES: usize = 128 << 10;
+
+/// Part of a shard's own buffer that is made ready for one read, 16 KiB.
+const READ_STEP_BYTES: usize = 16 << 10;
 
 /// Lets waits of this process end within a millisecond of their time: Windows counts in
 /// steps of 15 else, and a link repairs and paces in milliseconds.
@@ -48,27 +63,12 @@ pub(super) fn sharpen_waits() {
     });
 }
 
-/// A pipe cannot leave its event queue.
-pub(super) const HANDS_OVER: bool = false;
-
-/// What a send took may still wait for room in the pipe.
-pub(super) const SENDS_ARE_COPIED: bool = true;
-
-/// The edge of the first bytes may have come before the connection had its number.
-pub(super) const STARTS_READABLE: bool = true;
-
-/// The most bytes of one write, 128 KiB. `mio` keeps two such buffers for a connection.
-const MAX_WRITE_BYTES: usize = 128 << 10;
-
-/// How much of a shard's own buffer is made ready for one read, 16 KiB.
-const READ_STEP_BYTES: usize = 16 << 10;
-
 /// Instances of a pipe that wait for clients.
 #[derive(Debug)]
 pub(super) struct Incoming {
     listener: LocalListener,
     pending: Vec<NamedPipe>,
-    /// Where the next look for a client starts.
+    /// Instance at which the next look for a client starts.
     next: usize,
     token: Token,
 }
@@ -137,7 +137,7 @@ pub(super) fn register(registry: &Registry, socket: &mut Socket, conn: Conn) -> 
     Ok(())
 }
 
-/// There is nothing to switch: the end of each write brings an edge.
+/// Switches nothing: the end of each write brings an edge.
 pub(super) fn watch_room(
     _registry: &Registry,
     _socket: &Socket,

@@ -1,4 +1,4 @@
-//! How buffers come back to the pool that owns them, from whichever thread
+//! Return of buffers to the pool that owns them, from whichever thread
 //! drops the last range of one.
 //!
 //! ```text
@@ -15,7 +15,7 @@
 
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
-/// How many buffers one word stands for.
+/// Number of buffers that one word stands for.
 const WORD_BITS: usize = 64;
 
 /// Reference counts of a pool's buffers, and which ones fell to zero.
@@ -34,13 +34,13 @@ impl Returns {
         }
     }
 
-    /// The first holder of a buffer that nobody holds.
+    /// Adds the first holder of a buffer that nobody holds.
     pub(super) fn hold_first(&self, index: usize) {
         let before = self.counts[index].swap(1, Ordering::Relaxed);
         debug_assert_eq!(before, 0, "a free buffer has no holders");
     }
 
-    /// One more holder, made by one that exists.
+    /// Adds a holder, made by one that exists.
     pub(super) fn hold(&self, index: usize) {
         self.counts[index].fetch_add(1, Ordering::Relaxed);
     }
@@ -76,7 +76,7 @@ impl Returns {
         fence(Ordering::SeqCst);
     }
 
-    /// How many came back and are not collected.
+    /// Number of buffers that came back and are not collected.
     pub(super) fn uncollected(&self) -> usize {
         self.words.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
     }

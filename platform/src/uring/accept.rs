@@ -22,6 +22,9 @@ use super::token::{Kind, Token};
 use crate::io::MAX_ACCEPTS_PER_WAIT;
 use crate::{Completion, LocalListener};
 
+const ACCEPT: Token = Token { kind: Kind::Accept, slot: 0 };
+const CANCEL: Token = Token { kind: Kind::CancelAccept, slot: 0 };
+
 /// The listener and how it is watched.
 pub(super) struct Acceptor {
     listener: LocalListener,
@@ -34,16 +37,13 @@ pub(super) struct Acceptor {
 enum State {
     /// The kernel tells when there are connections.
     Waiting,
-    /// There may be some.
+    /// There may be connections to accept.
     Ready,
-    /// They cannot be accepted for now.
+    /// Connections cannot be accepted for now.
     Paused,
-    /// It ends with its poll.
+    /// The listener ends with its poll.
     Stopping,
 }
-
-const ACCEPT: Token = Token { kind: Kind::Accept, slot: 0 };
-const CANCEL: Token = Token { kind: Kind::CancelAccept, slot: 0 };
 
 impl UringIo {
     pub(super) fn start_accept(&mut self, listener: LocalListener) -> io::Result<()> {
@@ -97,9 +97,10 @@ impl UringIo {
     /// Accepts those that are there, as far as one wait may. Whole buffers are few: no
     /// more than can be read from, or a crowd that speaks at once seems to be silent.
     pub(super) fn accept_some(&mut self, completions: &mut Vec<Completion>) {
-        let readable = match self.provided.is_incremental() {
-            true => MAX_ACCEPTS_PER_WAIT,
-            false => self.provided.pool().held().max(1),
+        let readable = if self.provided.is_incremental() {
+            MAX_ACCEPTS_PER_WAIT
+        } else {
+            self.provided.pool().held().max(1)
         };
         for _ in 0..readable.min(MAX_ACCEPTS_PER_WAIT) {
             let Some(acceptor) = &mut self.acceptor else { return };

@@ -33,14 +33,15 @@ use crate::{
     Waker,
 };
 
-/// How many buffers there are: as many datagrams may arrive between two waits.
+/// Number of buffers: as many datagrams may arrive between two waits.
 const BUFFERS: usize = 256;
 
-/// How few are lent to the kernel while trains come: it uses all that it has in
+/// Smallest number of buffers lent to the kernel while trains come: it uses all that it
+/// has in
 /// turn, so that this keeps what is written to, 1 MiB, within the cache.
 const MIN_LENT: usize = 16;
 
-/// How many are lent at first.
+/// Number of buffers lent at first.
 const FIRST_LENT: usize = 32;
 
 /// Receives that bring more than this on average, 16 KiB, are trains: fewer
@@ -53,7 +54,7 @@ const SINGLE_BYTES: usize = 4 << 10;
 /// `struct io_uring_recvmsg_out`.
 const OUT_BYTES: usize = 16;
 
-/// What lies before the datagram.
+/// Bytes that lie before the datagram.
 const HEAD_BYTES: usize = OUT_BYTES + NAME_BYTES + CONTROL_BYTES;
 
 /// The size of a buffer: the longest train, rounded up to pages.
@@ -62,34 +63,35 @@ const BUFFER_BYTES: usize = (HEAD_BYTES + u16::MAX as usize).next_multiple_of(PA
 // Control messages are read where they lie.
 const _: () = assert!((OUT_BYTES + NAME_BYTES).is_multiple_of(8));
 
-/// After so many receives the kernel turns to other operations, until it is entered
+/// Number of receives after which the kernel turns to other operations, until it is
+/// entered
 /// again (`MULTISHOT_MAX_RETRY`).
 const ROUND: usize = 32;
 
 /// The bits of a token's slot that are the socket's place.
 const PLACE_BITS: u32 = 8;
 
-/// All that the ring knows of datagrams.
+/// State of the ring that concerns datagrams.
 #[derive(Default)]
 pub(super) struct DatagramState {
     link: Option<Link>,
     /// Made with the first link, and kept.
     buffers: Option<ProvidedBuffers>,
-    /// What the kernel lays a buffer out by. Boxed: it is given the address.
+    /// Template by which the kernel lays a buffer out. Boxed: it is given the address.
     template: Option<Box<libc::msghdr>>,
     lent: Lent,
-    /// How many links there were, for telling late completions apart.
+    /// Number of links that there were, for telling late completions apart.
     epoch: u32,
     /// Counters of a link that is closed.
     last_stats: DatagramStats,
 }
 
-/// How many buffers are lent, by what they bring.
+/// Number of buffers that are lent, by what they bring.
 struct Lent {
     budget: usize,
-    /// Since the last wait.
+    /// Receives since the last wait.
     receives: usize,
-    /// Those up to the last look.
+    /// Receives up to the last look.
     looked: usize,
     bytes: usize,
 }
@@ -138,14 +140,14 @@ struct Link {
     starving: bool,
 }
 
-/// What a socket receives.
+/// State of a socket's receiving.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Receiving {
-    /// It is new.
+    /// The socket is new.
     Idle,
     /// The kernel has a multishot receive.
     Armed,
-    /// It would, but there was no buffer.
+    /// It would receive, but there was no buffer.
     Starved,
 }
 
@@ -162,7 +164,7 @@ impl DatagramState {
 }
 
 impl UringIo {
-    /// What the open sockets of the link are.
+    /// Description of the link's open sockets.
     pub fn datagram_info(&self) -> Option<&DatagramInfo> {
         self.datagrams.link.as_ref().map(|link| link.sockets.info())
     }
@@ -285,7 +287,7 @@ impl UringIo {
     }
 }
 
-/// What a receive brought, without what lies before it.
+/// Takes what a receive brought, without what lies before it.
 fn unpack(
     sockets: &mut DatagramSockets,
     place: usize,

@@ -23,6 +23,9 @@
 //! is owned by the table, the pool or the waker until the operation's final
 //! completion; dropping [`UringIo`] first cancels everything and waits for it, and
 //! leaks what the kernel does not let go of.
+//!
+//! Decisions, in `docs/decisions`:
+//! `001-nonblocking-sends.md`, `008-hang-up-poll.md`.
 
 mod accept;
 mod close;
@@ -60,7 +63,7 @@ use wake::WakeEvent;
 /// more: what came behind it must not wait a turn for every few of them.
 const FLOOD: usize = 8;
 
-/// What is fetched of it in one call, and how often in one turn.
+/// Number of completions of a flood that one call fetches, and of calls in one turn.
 const FLOOD_WORK: u32 = 256;
 const FLOOD_ROUNDS: usize = 4;
 
@@ -71,7 +74,7 @@ pub struct UringIo {
     provided: ManuallyDrop<ProvidedBuffers>,
     datagrams: DatagramState,
     wake: Arc<WakeEvent>,
-    /// Where the kernel puts what it reads from the event descriptor.
+    /// Value that the kernel reads from the event descriptor.
     wake_value: Box<u64>,
     table: Table,
     /// Connections of which an operation is to end by itself, and until when it may;
@@ -83,7 +86,7 @@ pub struct UringIo {
     acceptor: Option<Acceptor>,
     /// Connections that wait for a pool buffer, in order; entries may be stale.
     starved: VecDeque<Conn>,
-    /// How many of those really wait.
+    /// Number of connections on that list that still wait.
     starved_count: usize,
     /// Completions found outside of `wait`.
     ready: Vec<Completion>,
@@ -96,7 +99,7 @@ pub struct UringIo {
     watch_hang_up: bool,
     stats: IoStats,
     start: Instant,
-    /// Not `Send`: see above.
+    /// Marker that makes it not `Send`: see above.
     _thread: PhantomData<*mut ()>,
 }
 
@@ -273,10 +276,11 @@ impl Io for UringIo {
                 Some((_, timeout)) if timeout.is_zero() => Some(timeout),
                 Some((start, timeout)) => Some(timeout.saturating_sub(start.elapsed())),
             };
-            let timed_out = match self.can_accept() {
+            let timed_out = if self.can_accept() {
                 // Who connected before must be read from no slower than others connect.
-                true => self.ring.enter_for(FLOOD_WORK).map(|()| true)?,
-                false => self.ring.enter(rest)?,
+                self.ring.enter_for(FLOOD_WORK).map(|()| true)?
+            } else {
+                self.ring.enter(rest)?
             };
             let mut some = self.handle_events(completions)?;
             for _ in 0..FLOOD_ROUNDS {

@@ -85,7 +85,7 @@ impl ProvidedBuffers {
         self.incremental
     }
 
-    /// How many bytes the kernel may fill between two waits. All it gets is one
+    /// Sets how many bytes the kernel may fill between two waits. All it gets is one
     /// turn's work, so this keeps what a turn touches within the cache, and the
     /// same few buffers in use; the others are for what laggards pin.
     pub(super) fn set_budget(&mut self, bytes: usize) {
@@ -120,7 +120,7 @@ impl ProvidedBuffers {
         }
     }
 
-    /// What a receive brought, if anything.
+    /// Takes what a receive brought, if anything.
     pub(super) fn received(&mut self, event: &Event) -> Option<Bytes> {
         let index = BufferIndex(event.buffer()?);
         if event.result > 0 {

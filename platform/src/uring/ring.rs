@@ -20,7 +20,7 @@ use io_uring::{IoUring, cqueue, squeue};
 const ENTER_GETEVENTS: u32 = 1 << 0;
 const ENTER_EXT_ARG: u32 = 1 << 3;
 
-/// How long dropping a ring waits for the kernel to let go of its memory. All
+/// Longest wait of a dropped ring for the kernel to let go of its memory. All
 /// operations here are cancellable at once; this is for a kernel gone wrong.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
@@ -72,17 +72,17 @@ impl Ring {
         Ring { inner, spilled: VecDeque::new(), enters: 0, pushes: 0, in_flight: 0 }
     }
 
-    /// For registrations.
+    /// The submitter, for registrations.
     pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
         self.inner.submitter()
     }
 
-    /// How many system calls were made.
+    /// Number of system calls made.
     pub(super) fn enters(&self) -> u64 {
         self.enters
     }
 
-    /// How many operations there were.
+    /// Number of operations pushed.
     #[cfg(test)]
     pub(super) fn pushes(&self) -> u64 {
         self.pushes
@@ -145,7 +145,7 @@ impl Ring {
         }
     }
 
-    /// What to make of a failed enter; whether it says that the time ran out.
+    /// Judges a failed enter; tells whether the time ran out.
     fn excuse(&mut self, error: io::Error) -> io::Result<bool> {
         match error.raw_os_error() {
             Some(libc::ETIME) => Ok(true),

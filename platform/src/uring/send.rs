@@ -16,7 +16,7 @@ use super::ring::Event;
 use super::token::{Kind, Token};
 use crate::{Completion, Conn, MAX_SLICES_PER_SEND, Slice};
 
-/// How many gather lists are kept for use again.
+/// Number of gather lists that are kept for use again.
 const MAX_SPARE_STATES: usize = 64;
 
 /// A gather-write under way.

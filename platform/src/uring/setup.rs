@@ -10,7 +10,7 @@ use io_uring::{IoUring, Probe, opcode};
 
 use super::ring::Ring;
 
-/// How a ring is set up.
+/// Settings of a ring.
 #[derive(Clone, Debug)]
 pub struct UringConfig {
     /// Receive buffers. Rounded up to a power of two, as the kernel needs it.
@@ -46,7 +46,8 @@ impl Default for UringConfig {
     }
 }
 
-/// Why io_uring cannot be used here; the message is one line and says what would
+/// Reason for which io_uring cannot be used here; the message is one line and says what
+/// would
 /// allow it.
 #[derive(Debug)]
 pub enum Unsupported {
@@ -59,12 +60,12 @@ pub enum Unsupported {
     Missing,
     /// The kernel lacks something that the back end needs.
     TooOld {
-        /// What.
+        /// The feature that the kernel lacks.
         lacks: &'static str,
     },
     /// The limit of locked memory is too low for this kernel.
     LockedMemory,
-    /// It was refused by choice, with the reason given.
+    /// The choice of a user refuses it, with the reason given.
     Refused(&'static str),
     /// Anything else.
     Setup(io::Error),
@@ -152,7 +153,7 @@ fn require(there: bool, lacks: &'static str) -> Result<(), Unsupported> {
     if there { Ok(()) } else { Err(Unsupported::TooOld { lacks }) }
 }
 
-/// What the error of `io_uring_setup` means.
+/// Interprets the error of `io_uring_setup`.
 fn refusal(error: &io::Error, disabled: Option<u8>) -> Unsupported {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => Unsupported::Forbidden { disabled },

@@ -26,7 +26,7 @@ pub(super) struct Slot {
     pub(super) stopping: bool,
     /// A cancellation of the receive or its hang-up poll is under way.
     pub(super) cancelling_receive: bool,
-    /// Its socket was shut down, so that what waits on it ends.
+    /// Whether its socket was shut down, so that what waits on it ends.
     pub(super) shut_down: bool,
     /// A cancellation of what has not ended by that is under way.
     pub(super) cancelling_end: bool,
@@ -46,29 +46,29 @@ pub(super) struct Slot {
 
 const _: () = assert!(std::mem::size_of::<Slot>() <= 64);
 
-/// Where a slot is in its life.
+/// Phase of a slot's life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It is nobody's.
+    /// The slot is nobody's.
     #[default]
     Free,
-    /// It is a connection.
+    /// The slot is a connection.
     Open,
     /// `Closed` follows when its operations have ended.
     Closing,
-    /// Its socket was given away; it is free when its operations have ended.
+    /// The slot's socket was given away; the slot is free when its operations have ended.
     Released,
 }
 
-/// What a connection receives.
+/// State of a connection's receiving.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Receiving {
-    /// Nothing.
+    /// It receives nothing.
     #[default]
     Idle,
     /// The kernel has a multishot receive.
     Armed,
-    /// It would, but there was no buffer.
+    /// It would receive, but there was no buffer.
     Starved,
     /// It fills a frame's own buffer.
     Filling,
@@ -82,7 +82,7 @@ pub(super) struct Fill {
     pub(super) length: usize,
 }
 
-/// All connections.
+/// Table of all connections.
 #[derive(Default)]
 pub(super) struct Table {
     slots: Vec<Slot>,
@@ -120,7 +120,7 @@ impl Table {
         &mut self.slots[conn.0 as usize]
     }
 
-    /// How many are not free.
+    /// Number of slots that are not free.
     pub(super) fn open(&self) -> usize {
         self.slots.len() - self.free.len()
     }

@@ -1,4 +1,4 @@
-//! What a completion is for: the 64 bits that an operation carries.
+//! Purpose of a completion: the 64 bits that an operation carries.
 //!
 //! ```text
 //!   63       40 39            8 7      0
@@ -8,6 +8,22 @@
 //! it has ended, so that no completion can name its successor. (The link's sockets
 //! have one in their slot.)
 
+/// Array of all kinds, in the order of their numbers.
+const KINDS: [Kind; 12] = [
+    Kind::Wake,
+    Kind::Accept,
+    Kind::CancelAccept,
+    Kind::Receive,
+    Kind::CancelReceive,
+    Kind::HangUp,
+    Kind::Fill,
+    Kind::Send,
+    Kind::Writable,
+    Kind::CancelEnd,
+    Kind::Datagrams,
+    Kind::DatagramsWritable,
+];
+
 /// The kinds of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -16,11 +32,11 @@ pub(super) enum Kind {
     Wake = 1,
     /// The poll for connections to accept.
     Accept,
-    /// The cancellation of that.
+    /// The cancellation of the poll for connections.
     CancelAccept,
     /// Multishot receive.
     Receive,
-    /// The cancellation of that, or of a hang-up poll.
+    /// The cancellation of a multishot receive, or of a hang-up poll.
     CancelReceive,
     /// The poll for the peer's hang-up.
     HangUp,
@@ -37,21 +53,6 @@ pub(super) enum Kind {
     /// The poll for room on the link's socket.
     DatagramsWritable,
 }
-
-const KINDS: [Kind; 12] = [
-    Kind::Wake,
-    Kind::Accept,
-    Kind::CancelAccept,
-    Kind::Receive,
-    Kind::CancelReceive,
-    Kind::HangUp,
-    Kind::Fill,
-    Kind::Send,
-    Kind::Writable,
-    Kind::CancelEnd,
-    Kind::Datagrams,
-    Kind::DatagramsWritable,
-];
 
 /// An operation's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! How other threads wake the shard: an event descriptor that the ring reads.
+//! Waking of the shard by other threads: an event descriptor that the ring reads.
 //!
 //! Invariant: while `pending` is set, the descriptor was or is about to be
 //! written, and the read of it has not been taken notice of; so whoever finds it

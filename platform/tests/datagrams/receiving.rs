@@ -8,6 +8,11 @@ use netcluster_platform::{BindOptions, Completion, DatagramConfig, LocalListener
 
 use crate::bench::{LinkIo, Node, PATIENCE, on_loopback, pattern};
 
+const SEGMENT: usize = 1372;
+
+/// More trains than any back end has buffers for.
+const TRAINS: usize = 300;
+
 #[cfg(unix)]
 fn local_address(name: &str) -> PathBuf {
     std::env::temp_dir().join(name)
@@ -27,11 +32,6 @@ fn connect(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
 fn connect(path: &Path) -> io::Result<netcluster_platform::pipe::Pipe> {
     netcluster_platform::pipe::Pipe::connect(path, PATIENCE)
 }
-
-const SEGMENT: usize = 1372;
-
-/// More trains than any back end has buffers for.
-const TRAINS: usize = 300;
 
 /// Two brokers; the second holds all that it can, and is starved.
 fn starved<I: LinkIo>(make: impl Fn() -> I) -> (Node<I>, Node<I>, Vec<Completion>) {

@@ -19,9 +19,10 @@ pub fn unused_path() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("netcluster-test-{}-{number}", std::process::id());
-    match cfg!(windows) {
-        true => PathBuf::from(format!(r"\\.\pipe\{name}")),
-        false => std::env::temp_dir().join(name + ".sock"),
+    if cfg!(windows) {
+        PathBuf::from(format!(r"\\.\pipe\{name}"))
+    } else {
+        std::env::temp_dir().join(name + ".sock")
     }
 }
 

@@ -102,9 +102,10 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     };
     let info = outcome.as_ref().ok().map(|seen| &seen.sockets);
     print::print(args.json, &options, info, &findings, &peers)?;
-    match findings.iter().any(|finding| finding.level == Level::Problem) {
+    if findings.iter().any(|finding| finding.level == Level::Problem) {
         // What is wrong has been printed.
-        true => Err(Failure::new(Code::Failure, "")),
-        false => Ok(()),
+        Err(Failure::new(Code::Failure, ""))
+    } else {
+        Ok(())
     }
 }

@@ -96,6 +96,42 @@ impl LinkSettings {
         Ok(settings)
     }
 
+    /// The name of the first setting that is given, apart from the link's address.
+    fn first_set(&self) -> Option<&'static str> {
+        let LinkSettings {
+            address: _,
+            cluster,
+            node_name,
+            interface,
+            unicast_port,
+            ttl,
+            groups,
+            mtu,
+            rate,
+            receive_buffer,
+            history,
+            key_file,
+            peer,
+            cluster_pressure,
+        } = self;
+        let given = [
+            ("--cluster", cluster.is_some()),
+            ("--node-name", node_name.is_some()),
+            ("--interface", interface.is_some()),
+            ("--unicast-port", unicast_port.is_some()),
+            ("--ttl", ttl.is_some()),
+            ("--groups", groups.is_some()),
+            ("--mtu", mtu.is_some()),
+            ("--rate", rate.is_some()),
+            ("--receive-buffer", receive_buffer.is_some()),
+            ("--history", history.is_some()),
+            ("--key-file", !key_file.is_empty()),
+            ("--peer", !peer.is_empty()),
+            ("--cluster-pressure", !cluster_pressure.is_empty()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+
     /// These settings, and where they are unset, the others.
     pub fn or(self, other: LinkSettings) -> LinkSettings {
         LinkSettings {
@@ -130,8 +166,10 @@ pub fn link_options(
 ) -> Result<Option<LinkOptions>, Failure> {
     let link = &settings.link;
     let Some(LinkAddress(group)) = link.address else {
-        if *link != LinkSettings::default() {
-            return Err(Failure::usage("settings of the link need --link"));
+        if let Some(setting) = link.first_set() {
+            return Err(Failure::usage(format_args!(
+                "{setting} is a setting of the link: add --link, or leave it out"
+            )));
         }
         return Ok(None);
     };

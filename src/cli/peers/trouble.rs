@@ -47,10 +47,7 @@ pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
 }
 
 fn peer(peer: &PeerStatus, datagram_bytes: usize) -> Vec<String> {
-    let who = match peer.name.is_empty() {
-        true => escaped(&peer.node),
-        false => escaped(&peer.name),
-    };
+    let who = if peer.name.is_empty() { escaped(&peer.node) } else { escaped(&peer.name) };
     let mut sentences = Vec::new();
     if peer.demoted > 0 {
         sentences.push(format!(

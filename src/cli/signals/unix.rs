@@ -1,4 +1,6 @@
 //! SIGINT, SIGTERM, and SIGHUP, which comes when the terminal goes away.
+//!
+//! Decision: `docs/decisions/010-signal-hook.md`.
 
 use std::ffi::c_int;
 use std::fs;

@@ -25,6 +25,8 @@
 //! Invariant: the order of cursors above; a datagram is overwritten only if it was
 //! sent and lies below `needed`. Where it cannot end before the memory does it begins
 //! at its start: so one more full one than are kept has room.
+//!
+//! Decision: `docs/decisions/013-two-copies-on-the-link.md`.
 
 use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::{DATA_HEADER_BYTES, MIN_DATAGRAM_BYTES};

@@ -4,6 +4,8 @@
 //! if both together are and the newer one alone is: a single overrun, such as the
 //! first moment of a sender that does not yet know the way, is over within one
 //! span and is no reason to give up on anybody.
+//!
+//! Decision: `docs/decisions/020-demotion.md`.
 
 /// The shortest span that is judged.
 pub const SPAN_NS: u64 = 50_000_000;

@@ -21,6 +21,8 @@
 //!
 //! Invariant: gaps are in order, not empty, and do not touch or overlap. Times of
 //! first requests do not fall from one gap to the next.
+//!
+//! Decision: `docs/decisions/021-retransmit-requests.md`.
 
 use std::collections::VecDeque;
 

@@ -5,6 +5,8 @@
 //!              └─────────┘   ╰── one by one: a hole before it, so to the store
 //!              in their turn and nothing missing: at once
 //! ```
+//!
+//! Decision: `docs/decisions/019-trains-at-once.md`.
 
 use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::{DATA_HEADER_BYTES, MAX_DATAGRAM_BYTES, TAG_BYTES};

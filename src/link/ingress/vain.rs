@@ -3,6 +3,8 @@
 //! A way may drop a datagram each time, for its size as a rule, and let others pass.
 //! Then the stream goes on behind it, and its events are told as lost: nothing waits
 //! for ever.
+//!
+//! Decision: `docs/decisions/036-receiver-gives-up.md`.
 
 use super::gaps::Vain;
 use super::{Ingress, Life};

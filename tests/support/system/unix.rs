@@ -6,6 +6,9 @@ use std::process::Child;
 
 pub use rustix::process::Signal;
 
+/// A socket that no broker can have.
+pub const NO_SOCKET: &str = "/nowhere/s";
+
 /// Where directories of tests are: with short names, since socket paths are limited.
 pub fn temporary() -> PathBuf {
     PathBuf::from("/tmp")
@@ -20,9 +23,6 @@ pub fn socket(directory: &Path, name: &str) -> PathBuf {
 pub fn loopback() -> &'static str {
     "lo"
 }
-
-/// A socket that no broker can have.
-pub const NO_SOCKET: &str = "/nowhere/s";
 
 pub fn signal(child: &mut Child, signal: Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();

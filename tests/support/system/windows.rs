@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
+/// A socket that no broker can have.
+pub const NO_SOCKET: &str = r"C:\nowhere\s";
+
 /// What stands for a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal(i32);
@@ -30,9 +33,6 @@ pub fn socket(directory: &Path, name: &str) -> PathBuf {
 pub fn loopback() -> &'static str {
     "127.0.0.1"
 }
-
-/// A socket that no broker can have.
-pub const NO_SOCKET: &str = r"C:\nowhere\s";
 
 pub fn signal(child: &mut Child, signal: Signal) {
     assert_eq!(signal, Signal::KILL, "a test cannot send this here");

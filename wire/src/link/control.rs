@@ -13,7 +13,7 @@ use super::join::{Interest, Joined, Leave};
 use super::limits::{MAX_DATAGRAM_BYTES, MAX_GROUPS, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES};
 use super::neighbours::Neighbours;
 
-/// What a control datagram says.
+/// Content of a control datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is described at its type")]
 pub enum Control<'a> {
@@ -31,20 +31,20 @@ pub enum Control<'a> {
     Neighbours(Neighbours<'a>),
 }
 
-/// Why a body is refused.
+/// Reason for which a body is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
-    /// Too few bytes, or too many.
+    /// The body has too few bytes, or too many.
     Length,
     /// A name is not UTF-8, or has control characters.
     Text,
     /// Node 0, which is nobody.
     Node,
-    /// No group, or more than there can be; how many.
+    /// This number of groups is none, or more than there can be.
     Groups(u16),
     /// Datagrams smaller or larger than allowed; their size.
     DatagramBytes(u16),
-    /// More entries than allowed; how many.
+    /// This number of entries is more than allowed.
     Count(usize),
     /// A stream of a group that cannot be.
     Stream(u16),
@@ -101,7 +101,7 @@ impl<'a> Control<'a> {
         })
     }
 
-    /// Which kind it is.
+    /// The kind of the datagram.
     pub fn kind(&self) -> ControlKind {
         match self {
             Control::Hello(_) => ControlKind::Hello,
@@ -158,7 +158,7 @@ impl<'a> Control<'a> {
     }
 }
 
-/// What hello and probe reply say alike.
+/// Checks what hello and probe reply have in common.
 pub(super) fn check_settings(node: u32, groups: u16, datagram_bytes: u16) -> Result<(), BodyError> {
     if node == 0 {
         return Err(BodyError::Node);

@@ -17,6 +17,9 @@ use super::limits::{DATA_HEADER_BYTES, LINK_MAGIC, LINK_VERSION, NO_BOUNDARY, SE
 /// The kind byte of a data datagram.
 pub const DATA_KIND: u8 = 0x01;
 
+/// End of the fields with which all datagrams of a session begin.
+const SESSION_END: usize = 16;
+
 /// The header as it lies in the datagram; any 44 bytes are one.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -27,24 +30,21 @@ pub struct DataHeader {
     pub kind: u8,
     /// Version of the link protocol.
     pub version: u8,
-    /// Which key seals it; 0 on an open link.
+    /// Id of the key that seals the datagram; 0 on an open link.
     pub key_id: U32,
-    /// The first half of the sender's session id.
+    /// First half of the sender's session id.
     pub session: U64,
-    /// Of this datagram in its stream.
+    /// Number of this datagram in its stream.
     pub number: U64,
-    /// Of the first event frame that starts at or behind the boundary.
+    /// Ordinal of the first event frame that starts at or behind the boundary.
     pub ordinal: U64,
     /// Hash of the channel in force at the boundary, 0 if none is yet.
     pub channel: U64,
     /// Group in the low byte, index in the high one.
     pub stream: U16,
-    /// Where in the body the first frame starts, or [`NO_BOUNDARY`].
+    /// Offset in the body at which the first frame starts, or [`NO_BOUNDARY`].
     pub boundary: U16,
 }
-
-/// Behind what all datagrams of a session begin with.
-const SESSION_END: usize = 16;
 
 const _: () = assert!(core::mem::offset_of!(DataHeader, number) == SESSION_END);
 const _: () = assert!(size_of::<DataHeader>() == DATA_HEADER_BYTES);
@@ -94,7 +94,7 @@ impl DataHeader {
     }
 }
 
-/// What data datagrams carry of a session id: its first half, as it lies.
+/// The part of a session id that data datagrams carry: its first half, as it lies.
 #[inline]
 pub fn short_session(session: &[u8; SESSION_BYTES]) -> u64 {
     let (half, _) = U64::ref_from_prefix(session).expect("a session has more than 8 bytes");

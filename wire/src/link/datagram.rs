@@ -1,4 +1,4 @@
-//! What a datagram is, from its first bytes.
+//! Recognises a datagram by its first bytes.
 //!
 //! ```text
 //!  0      2      3      4        8
@@ -20,36 +20,36 @@ use super::limits::{LINK_MAGIC, LINK_VERSION, TAG_BYTES};
 pub enum Datagram<'a> {
     /// A piece of a stream.
     Data {
-        /// The first 44 bytes.
+        /// First 44 bytes of the datagram.
         header: &'a DataHeader,
-        /// What lies between header and tag.
+        /// Bytes between header and tag.
         body: &'a [u8],
         /// 16 bytes, or none on an open link.
         tag: &'a [u8],
     },
     /// Anything else.
     Control {
-        /// What it says.
+        /// Kind of the control datagram.
         kind: ControlKind,
-        /// The first 32 bytes.
+        /// First 32 bytes of the datagram.
         header: &'a ControlHeader,
-        /// What lies between header and tag.
+        /// Bytes between header and tag.
         body: &'a [u8],
         /// 16 bytes, or none on an open link.
         tag: &'a [u8],
     },
 }
 
-/// Why a datagram is dropped.
+/// Reason for which a datagram is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatagramError {
-    /// It ends before its header or its tag does; how many bytes it has.
+    /// The datagram ends before its header or its tag does; it has so many bytes.
     TooShort(usize),
-    /// Not of this link: the first two bytes are others.
+    /// The first two bytes are others: the datagram is not of this link.
     Magic,
-    /// Another version of the link protocol; which.
+    /// The sender speaks this other version of the link protocol.
     Version(u8),
-    /// No such kind in this version.
+    /// The kind does not exist in this version.
     Kind(u8),
 }
 

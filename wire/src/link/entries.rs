@@ -23,38 +23,43 @@ const BEAT_POLL: u16 = 1 << 0;
 /// Flag of a [`Report`]: held back by pressure.
 const REPORT_HELD: u16 = 1 << 0;
 
-/// What a list consists of.
+pub(super) const PLACE_BYTES: usize = size_of::<PlaceBytes>();
+pub(super) const BEAT_BYTES: usize = size_of::<BeatBytes>();
+pub(super) const REPORT_BYTES: usize = size_of::<ReportBytes>();
+pub(super) const RANGE_BYTES: usize = size_of::<RangeBytes>();
+
+/// Element of a list.
 pub trait Entry: Copy {
-    /// How it lies in the datagram.
+    /// Layout of the entry in the datagram.
     type Bytes: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned;
     /// The most of them in one datagram.
     const MOST: usize;
-    /// From the datagram.
+    /// Reads the entry from the datagram.
     fn read(bytes: &Self::Bytes) -> Self;
-    /// As it lies in the datagram.
+    /// Writes the entry as it lies in the datagram.
     fn bytes(&self) -> Self::Bytes;
-    /// Why it is refused, if it is.
+    /// Checks the entry.
     ///
     /// # Errors
     /// The field that is out of its range.
     fn check(&self) -> Result<(), BodyError>;
 }
 
-/// Where a receiver joins a stream, or where the stream ends.
+/// Place at which a receiver joins a stream, or at which the stream ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// Which stream of the sender.
+    /// Number of the sender's stream.
     pub stream: u16,
-    /// Of a datagram in it.
+    /// Number of a datagram of the stream.
     pub number: u64,
-    /// Of the next event frame there.
+    /// Ordinal of the next event frame there.
     pub ordinal: u64,
 }
 
-/// How far one stream of the sender is.
+/// Progress of one stream of the sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Beat {
-    /// Which stream of the sender.
+    /// Number of the sender's stream.
     pub stream: u16,
     /// Answer with your status.
     pub poll: bool,
@@ -62,20 +67,20 @@ pub struct Beat {
     pub next: u64,
     /// The oldest number that can still be repaired.
     pub tail: u64,
-    /// Of the next event frame to be sent or skipped.
+    /// Ordinal of the next event frame to be sent or skipped.
     pub ordinal: u64,
 }
 
-/// How far the sender has received one stream, and may be sent.
+/// Progress of the sender in receiving one stream, and how far it may be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Which stream of the receiver of this report.
+    /// Number of the stream, which is one of the receiver of this report.
     pub stream: u16,
     /// The sender of this report holds it back, by pressure.
     pub held: bool,
     /// Numbers that are seen to be missing now.
     pub missing: u32,
-    /// The next number that was not yet received in order.
+    /// Next number that was not yet received in order.
     pub position: u64,
     /// Numbers below it may be sent.
     pub limit: u64,
@@ -88,7 +93,7 @@ pub struct Report {
 pub struct Range {
     /// The first.
     pub first: u64,
-    /// How many.
+    /// Number of datagrams in the range.
     pub count: u32,
 }
 
@@ -135,10 +140,6 @@ pub struct RangeBytes {
     zero: U32,
 }
 
-pub(super) const PLACE_BYTES: usize = size_of::<PlaceBytes>();
-pub(super) const BEAT_BYTES: usize = size_of::<BeatBytes>();
-pub(super) const REPORT_BYTES: usize = size_of::<ReportBytes>();
-pub(super) const RANGE_BYTES: usize = size_of::<RangeBytes>();
 const _: () = assert!(PLACE_BYTES == 24 && BEAT_BYTES == 32);
 const _: () = assert!(REPORT_BYTES == 32 && RANGE_BYTES == 16);
 
@@ -251,10 +252,7 @@ impl Entry for Range {
 
 /// A stream's group is one that can be.
 pub(super) fn check_stream(stream: u16) -> Result<(), BodyError> {
-    match usize::from(stream & 0xff) < MAX_GROUPS {
-        true => Ok(()),
-        false => Err(BodyError::Stream(stream)),
-    }
+    if usize::from(stream & 0xff) < MAX_GROUPS { Ok(()) } else { Err(BodyError::Stream(stream)) }
 }
 
 /// A checked list, still in the datagram.
@@ -272,7 +270,7 @@ impl<'a, E: Entry> Entries<'a, E> {
         Ok(Entries(entries))
     }
 
-    /// How many.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -282,7 +280,7 @@ impl<'a, E: Entry> Entries<'a, E> {
         self.0.is_empty()
     }
 
-    /// One after the other.
+    /// Iterates over the entries.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = E> + Clone + use<'a, E> {
         self.0.iter().map(E::read)
     }

@@ -1,4 +1,4 @@
-//! How far streams are: heartbeat, status, NAK.
+//! Progress of streams: heartbeat, status, NAK.
 //!
 //! ```text
 //!  heartbeat  0 time_ns u64 | 8 count u32 | 12 zero u32 | 16 beats …
@@ -52,17 +52,17 @@ const _: () = assert!(size_of::<HeartbeatBytes>() + MAX_ENTRIES * BEAT_BYTES <= 
 const _: () = assert!(size_of::<StatusBytes>() + MAX_ENTRIES * REPORT_BYTES <= MAX_BODY_BYTES);
 const _: () = assert!(size_of::<NakBytes>() + MAX_NAK_RANGES * RANGE_BYTES <= MAX_BODY_BYTES);
 
-/// How far the sender's streams are: reveals what was lost at their end.
+/// Progress of the sender's streams: it reveals what was lost at their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat<'a> {
     /// The sender's clock, to be echoed.
     pub time_ns: u64,
-    /// One for each stream that it tells of.
+    /// An entry for each stream that it tells of.
     pub beats: Entries<'a, Beat>,
 }
 
 impl<'a> Heartbeat<'a> {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.
@@ -87,24 +87,24 @@ impl<'a> Heartbeat<'a> {
     }
 }
 
-/// How far the sender has received somebody's streams, and may be sent.
+/// Progress of the sender in receiving somebody's streams, and how far it may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status<'a> {
     /// The session whose streams they are.
     pub to: [u8; SESSION_BYTES],
     /// `time_ns` of the last heartbeat from there; 0 if none came.
     pub echo_ns: u64,
-    /// How long ago it came.
+    /// Time since the heartbeat came, in nanoseconds.
     pub held_ns: u32,
-    /// What each of the senders that share the way to it may have, in units of
+    /// Share of each sender on the way to this receiver, in units of
     /// 1000 bytes per second; 0 if it does not say.
     pub share: u32,
-    /// One for each stream that it tells of.
+    /// An entry for each stream that it tells of.
     pub reports: Entries<'a, Report>,
 }
 
 impl<'a> Status<'a> {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.
@@ -149,7 +149,7 @@ impl<'a> Status<'a> {
 pub struct Nak<'a> {
     /// The session whose stream it is.
     pub to: [u8; SESSION_BYTES],
-    /// Which stream.
+    /// Number of the stream.
     pub stream: u16,
     /// Numbers of it that the sender has ever seen to be missing.
     pub seen_lost: u64,
@@ -158,7 +158,7 @@ pub struct Nak<'a> {
 }
 
 impl<'a> Nak<'a> {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.

@@ -1,4 +1,4 @@
-//! How brokers meet: hello, challenge, answer; and the probes.
+//! Meeting of brokers: hello, challenge, answer; and the probes.
 //!
 //! ```text
 //!  hello        0 node u32 | 4 groups u16 | 6 datagram_bytes u16 | 8 settings u64 | 16 flags u16
@@ -24,6 +24,9 @@ use super::limits::{
 const HELLO_ANSWER: u16 = 1 << 0;
 /// Flag of a probe reply: the probe came by multicast.
 const REPLY_MULTICAST: u32 = 1 << 0;
+
+/// The longest two texts, each behind a byte with its length.
+const TEXTS_BYTES: usize = 2 * (1 + MAX_TEXT_BYTES);
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -57,7 +60,6 @@ struct ProbeReplyBytes {
     settings: U64,
 }
 
-const TEXTS_BYTES: usize = 2 * (1 + MAX_TEXT_BYTES);
 const _: () = assert!(size_of::<HelloBytes>() == 24);
 const _: () = assert!(size_of::<ProbeReplyBytes>() == 56);
 const _: () = assert!(
@@ -73,9 +75,9 @@ const _: () = assert!(size_of::<ProbeReplyBytes>() + TEXTS_BYTES <= MAX_BODY_BYT
 /// A broker says who it is, and how it is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// Its node id; never 0.
+    /// Node id of the sender; never 0.
     pub node: u32,
-    /// Over how many groups channels are spread.
+    /// Number of groups that channels are spread over.
     pub groups: u16,
     /// Largest UDP payload that it sends.
     pub datagram_bytes: u16,
@@ -83,9 +85,9 @@ pub struct Hello<'a> {
     pub settings: u64,
     /// Please answer with your hello.
     pub answer: bool,
-    /// Of which cluster it is.
+    /// Name of the sender's cluster.
     pub cluster: &'a str,
-    /// Its name, for people.
+    /// Name of the sender, for people.
     pub name: &'a str,
     /// Zeros behind it: no answer is larger than what it answers.
     pub padding_bytes: usize,
@@ -97,7 +99,7 @@ impl<'a> Hello<'a> {
         size_of::<HelloBytes>() + 2 + names_bytes
     }
 
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.
@@ -142,14 +144,14 @@ impl<'a> Hello<'a> {
 /// is reached at this address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    /// Nobody but who is reached there can know it.
+    /// Nonce that only the receiver at this address can know.
     pub nonce: [u8; NONCE_BYTES],
     /// The session that is asked.
     pub to: [u8; SESSION_BYTES],
 }
 
 impl Challenge {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.
@@ -167,14 +169,14 @@ impl Challenge {
 /// The answer to a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// That of the challenge.
+    /// Nonce of the challenge.
     pub nonce: [u8; NONCE_BYTES],
     /// The session that challenged.
     pub to: [u8; SESSION_BYTES],
 }
 
 impl Answer {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.
@@ -201,7 +203,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.
@@ -222,7 +224,7 @@ impl Probe {
 /// The answer to a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeReply<'a> {
-    /// That of the probe.
+    /// Nonce of the probe.
     pub nonce: [u8; NONCE_BYTES],
     /// The session that probed.
     pub to: [u8; SESSION_BYTES],
@@ -230,22 +232,22 @@ pub struct ProbeReply<'a> {
     pub received: u32,
     /// Whether the probe came by multicast.
     pub multicast: bool,
-    /// As in a hello.
+    /// Node id of the answering broker, as in a hello.
     pub node: u32,
-    /// As in a hello.
+    /// Number of its groups, as in a hello.
     pub groups: u16,
-    /// As in a hello.
+    /// Largest datagram that it sends, in bytes, as in a hello.
     pub datagram_bytes: u16,
-    /// As in a hello.
+    /// Hash of its settings, as in a hello.
     pub settings: u64,
-    /// As in a hello.
+    /// Name of its cluster, as in a hello.
     pub cluster: &'a str,
-    /// As in a hello.
+    /// Its name, for people, as in a hello.
     pub name: &'a str,
 }
 
 impl<'a> ProbeReply<'a> {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.

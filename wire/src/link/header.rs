@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::limits::{CONTROL_HEADER_BYTES, LINK_MAGIC, LINK_VERSION, SESSION_BYTES};
 
-/// What a control datagram says.
+/// Kind of a control datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ControlKind {
@@ -27,9 +27,9 @@ pub enum ControlKind {
     Interest = 0x13,
     /// Answer to an interest: where its sender stands in each stream.
     Joined = 0x14,
-    /// How far each stream of the sender is.
+    /// Progress of each stream of the sender.
     Heartbeat = 0x15,
-    /// How far the sender has received, and may be sent.
+    /// Progress of the sender in receiving, and how far it may be sent.
     Status = 0x16,
     /// Please send these again.
     Nak = 0x17,
@@ -37,14 +37,14 @@ pub enum ControlKind {
     Leave = 0x18,
     /// Does a datagram of this size arrive?
     Probe = 0x19,
-    /// It did; and who answers.
+    /// The probe arrived; and who answers.
     ProbeReply = 0x1a,
     /// The peers of the sender.
     Neighbours = 0x1b,
 }
 
 impl ControlKind {
-    /// Every kind, in the order of their numbers.
+    /// Array of all kinds, in the order of their numbers.
     pub const ALL: [ControlKind; 12] = [
         ControlKind::Hello,
         ControlKind::Challenge,
@@ -74,15 +74,15 @@ impl ControlKind {
 pub struct ControlHeader {
     /// `NL`.
     pub magic: [u8; 2],
-    /// See [`ControlKind`].
+    /// Number of the [`ControlKind`].
     pub kind: u8,
     /// Version of the link protocol.
     pub version: u8,
-    /// Which key seals it; 0 on an open link.
+    /// Id of the key that seals the datagram; 0 on an open link.
     pub key_id: U32,
     /// The sender's session id.
     pub session: [u8; SESSION_BYTES],
-    /// Of this datagram among all control datagrams of the session: never twice.
+    /// Number of this datagram among all control datagrams of the session: never twice.
     pub counter: U64,
 }
 

@@ -1,4 +1,4 @@
-//! Who wants what: interest, joined, leave.
+//! Interest in channels: interest, joined, leave.
 //!
 //! ```text
 //!  interest  0 to (16) | 16 version u32 | 20 flags u32 | 24 groups u64 | 32 time_ns u64
@@ -72,7 +72,7 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.
@@ -108,21 +108,21 @@ impl Interest {
 pub struct Joined<'a> {
     /// The session it is for.
     pub to: [u8; SESSION_BYTES],
-    /// That of the interest.
+    /// Version of the interest.
     pub version: u32,
     /// Places in the whole answer; if these are fewer, other datagrams with the
     /// same version hold the rest.
     pub total: u16,
     /// The clock in the interest that is answered.
     pub echo_ns: u64,
-    /// How long the sender's session has lasted.
+    /// Age of the sender's session, in nanoseconds.
     pub age_ns: u64,
-    /// Where the receiver stands in streams of the sender.
+    /// Places of the receiver in streams of the sender.
     pub places: Entries<'a, Place>,
 }
 
 impl<'a> Joined<'a> {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.
@@ -166,12 +166,12 @@ impl<'a> Joined<'a> {
 /// The sender ends, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leave<'a> {
-    /// Where its streams end: nothing comes at these numbers or behind them.
+    /// Ends of the sender's streams: nothing comes at these numbers or behind them.
     pub places: Entries<'a, Place>,
 }
 
 impl<'a> Leave<'a> {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.

@@ -1,9 +1,9 @@
-//! Every limit of the link protocol, with its unit in its name.
+//! Limits of the link protocol, each with its unit in its name.
 
 /// Version of the link protocol: the fourth byte of every datagram.
 pub const LINK_VERSION: u8 = 1;
 
-/// The first two bytes of every datagram: `NL`.
+/// First two bytes of every datagram: `NL`.
 pub const LINK_MAGIC: [u8; 2] = *b"NL";
 
 /// Bytes of a data datagram's header.
@@ -25,10 +25,10 @@ pub const MAX_DATAGRAM_BYTES: usize = 8952;
 /// Bytes of a packet, IP header included, unless the broker is told otherwise.
 pub const DEFAULT_PACKET_BYTES: usize = 1400;
 
-/// Most groups that channels can be spread over.
+/// Largest number of groups that channels can be spread over.
 pub const MAX_GROUPS: usize = 64;
 
-/// What `boundary` says when no frame starts in a datagram.
+/// Value of `boundary` when no frame starts in a datagram.
 pub const NO_BOUNDARY: u16 = 0xffff;
 
 const _: () = assert!(MAX_DATAGRAM_BYTES < NO_BOUNDARY as usize);
@@ -47,24 +47,25 @@ pub const MAX_TEXT_BYTES: usize = 255;
 /// whatever the names: the answer is never larger than what came.
 pub const ASKING_HELLO_BYTES: usize = 664;
 
-/// Most bytes of a control datagram's body: it fits the smallest datagram. A
+/// Largest body of a control datagram, in bytes: it fits the smallest datagram. A
 /// probe, whose purpose is its size, may be larger.
 pub const MAX_BODY_BYTES: usize = MIN_DATAGRAM_BYTES - CONTROL_HEADER_BYTES - TAG_BYTES;
 
-/// Most streams that one joined, heartbeat, status or leave tells of; more need
+/// Largest number of streams that one joined, heartbeat, status or leave tells of; more
+/// need
 /// another datagram.
 pub const MAX_ENTRIES: usize = 35;
 
-/// What the share of a status counts in, in bytes per second.
+/// Unit of the share in a status, in bytes per second.
 pub const SHARE_UNIT_BYTES_PER_S: u64 = 1000;
 
-/// Most ranges in one NAK.
+/// Largest number of ranges in one NAK.
 pub const MAX_NAK_RANGES: usize = 72;
 
-/// Most peers that one neighbours tells of: what fits behind its 8 bytes.
+/// Largest number of peers in one `neighbours`: as many as fit behind its 8 bytes.
 pub const MAX_NEIGHBOURS: usize = 294;
 
-/// Most neighbours that are one list.
+/// Largest number of `neighbours` datagrams for one list.
 pub const MAX_NEIGHBOUR_PARTS: usize = 4;
 
 const _: () = assert!(DEFAULT_PACKET_BYTES - 48 >= MIN_DATAGRAM_BYTES);

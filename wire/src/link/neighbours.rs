@@ -1,4 +1,4 @@
-//! Whom a broker has as peers, so that others can tell who does not hear whom.
+//! Peers of a broker, told to others, so that they can tell who does not hear whom.
 //!
 //! ```text
 //!  neighbours  0 count u16 | 2 part u16 | 4 parts u16 | 6 zero u16 | 8 nodes u32 …
@@ -34,10 +34,10 @@ const _: () = assert!(
     size_of::<NeighboursBytes>() + MAX_NEIGHBOURS * size_of::<NeighbourBytes>() == MAX_BODY_BYTES
 );
 
-/// One peer of the sender.
+/// Peer of the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Its node id; never 0.
+    /// Node id of the peer; never 0.
     pub node: u32,
 }
 
@@ -64,16 +64,16 @@ impl Entry for Neighbour {
 /// The peers of the sender, or a part of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbours<'a> {
-    /// Which part of the list, from 0 on.
+    /// Number of this part of the list, from 0 on.
     pub part: u16,
-    /// How many parts there are; at least one.
+    /// Number of parts; at least one.
     pub parts: u16,
     /// The peers in this part.
     pub peers: Entries<'a, Neighbour>,
 }
 
 impl<'a> Neighbours<'a> {
-    /// From an opened body.
+    /// Reads an opened body.
     ///
     /// # Errors
     /// Why it is refused.

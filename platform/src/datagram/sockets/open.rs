@@ -179,18 +179,16 @@ fn unicast_socket(config: &DatagramConfig, interface: &Interface) -> Result<Sock
     let socket = bare_socket(config, false).map_err(step("opening the unicast socket"))?;
     system::set_multicast_interface(&socket, v6, interface)
         .map_err(step("choosing the interface"))?;
-    match v6 {
-        true => socket.set_multicast_hops_v6(config.ttl),
-        false => socket.set_multicast_ttl_v4(config.ttl),
-    }
-    .map_err(step("setting the TTL (0 to 255)"))?;
+    let set_ttl = if v6 { Socket::set_multicast_hops_v6 } else { Socket::set_multicast_ttl_v4 };
+    set_ttl(&socket, config.ttl).map_err(step("setting the TTL (0 to 255)"))?;
     system::keep_port(&socket).map_err(step("keeping the unicast port"))?;
     set_buffer(&socket, Buffer::Send, config.send_buffer_bytes);
     let port = config.unicast_port.unwrap_or(0);
     socket.bind(&SockAddr::from(SocketAddr::new(any(config), port))).map_err(|error| {
-        match port != 0 && system::is_taken(&error) {
-            true => DatagramError::UnicastPortTaken(port),
-            false => DatagramError::Setup { step: "binding the unicast port", error },
+        if port != 0 && system::is_taken(&error) {
+            DatagramError::UnicastPortTaken(port)
+        } else {
+            DatagramError::Setup { step: "binding the unicast port", error }
         }
     })?;
     Ok(socket)

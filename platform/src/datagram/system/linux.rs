@@ -23,6 +23,8 @@ const SIOCGIFMTU: u64 = 0x8921;
 /// The most datagrams that one [`receive`] fetches.
 pub(crate) const MAX_BATCH: usize = 16;
 
+const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
 /// The options that every socket of the link has.
 pub(in crate::datagram) fn set_options(socket: &Socket, v6: bool) -> io::Result<()> {
     const ON: libc::c_int = 1;
@@ -140,8 +142,6 @@ pub(in crate::datagram) fn send_train(
         }
     }
 }
-
-const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// Sends datagrams of `segment` bytes, the last perhaps shorter, as many as there
 /// is room for; returns how many bytes.

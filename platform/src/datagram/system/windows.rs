@@ -10,6 +10,8 @@
 //! which every version takes. Whether a group is heard on the machine that sends to
 //! it is up to those who receive here (`IP_MULTICAST_LOOP`, on unless it is
 //! switched off): so a sender always hears itself, and the link knows itself.
+//!
+//! Decision: `docs/decisions/030-windows-multicast-loop.md`.
 
 use std::io;
 use std::mem::{offset_of, zeroed};
@@ -104,9 +106,10 @@ pub(in crate::datagram) fn set_options(socket: &Socket, v6: bool) -> io::Result<
     // "Probe" forbids fragments and believes no ICMP message about a smaller path,
     // which anybody could forge. Where it is unknown the plain mark must do, and
     // where that is, too, large datagrams are cut by IP.
-    let (level, discover, plain) = match v6 {
-        true => (IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_DONTFRAG),
-        false => (IPPROTO_IP, IP_MTU_DISCOVER, IP_DONTFRAGMENT),
+    let (level, discover, plain) = if v6 {
+        (IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_DONTFRAG)
+    } else {
+        (IPPROTO_IP, IP_MTU_DISCOVER, IP_DONTFRAGMENT)
     };
     if set_option(socket, level, discover, IP_PMTUDISC_PROBE).is_err() {
         let _ = set_option(socket, level, plain, 1u32);
@@ -172,9 +175,10 @@ pub(in crate::datagram) fn set_multicast_interface(
     v6: bool,
     interface: &Interface,
 ) -> io::Result<()> {
-    match v6 {
-        true => socket.set_multicast_if_v6(interface.index),
-        false => socket.set_multicast_if_v4(&own_address(interface)?),
+    if v6 {
+        socket.set_multicast_if_v6(interface.index)
+    } else {
+        socket.set_multicast_if_v4(&own_address(interface)?)
     }
 }
 
@@ -227,9 +231,10 @@ pub(in crate::datagram) fn set_packet_info(socket: &Socket, v6: bool) -> io::Res
         // Whoever is first: it is the same for all.
         let _ = RECEIVE_MESSAGE.set(found);
     }
-    match v6 {
-        true => set_option(socket, IPPROTO_IPV6, IPV6_PKTINFO, 1u32),
-        false => set_option(socket, IPPROTO_IP, IP_PKTINFO, 1u32),
+    if v6 {
+        set_option(socket, IPPROTO_IPV6, IPV6_PKTINFO, 1u32)
+    } else {
+        set_option(socket, IPPROTO_IP, IP_PKTINFO, 1u32)
     }
 }
 

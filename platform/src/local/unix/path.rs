@@ -28,6 +28,12 @@ const STICKY_BIT: u32 = 0o1000;
 /// Permission bits that let somebody else than the owner replace the socket.
 const FOREIGN_WRITE_BITS: u32 = 0o022;
 
+/// How long a socket whose lock is free may still answer.
+const DYING_PREDECESSOR: Duration = Duration::from_secs(2);
+
+/// Pause between two looks at such a socket.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// The address of a path, checked.
 pub(super) fn address(path: &Path) -> Result<SocketAddrUnix, BindError> {
     if path.as_os_str().len() > MAX_PATH_BYTES {
@@ -133,10 +139,6 @@ pub(super) fn flaw(path: &Path) -> Option<String> {
             .then(|| format!("{} may be written to by others", directory.display()))
     })
 }
-
-/// How long a socket whose lock is free may still answer.
-const DYING_PREDECESSOR: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Removes the socket that a killed broker left. The lock is held, so nobody who
 /// keeps to it listens there; one that does not (another program, or a broker

@@ -233,9 +233,10 @@ fn other_clusters(options: &LinkOptions, others: &[&SeenPeer], is_alone: bool) -
                 escaped(&options.cluster)
             );
             let finding = Finding::new(Level::Note, "cluster", text);
-            match is_alone {
-                true => finding.advice(format!("if that is the one meant: --cluster {cluster}")),
-                false => finding,
+            if is_alone {
+                finding.advice(format!("if that is the one meant: --cluster {cluster}"))
+            } else {
+                finding
             }
         })
         .collect()

@@ -231,9 +231,10 @@ fn resolve(name: &str, group: SocketAddr) -> Named {
     let found = name.to_socket_addrs().map_err(|error| error.to_string()).and_then(|all| {
         let of_family: Vec<_> = all.filter(|it| it.is_ipv4() == group.is_ipv4()).collect();
         let family = if group.is_ipv4() { "IPv4" } else { "IPv6" };
-        match of_family.is_empty() {
-            true => Err(format!("it has no {family} address, and the link is of {family}")),
-            false => Ok(of_family),
+        if of_family.is_empty() {
+            Err(format!("it has no {family} address, and the link is of {family}"))
+        } else {
+            Ok(of_family)
         }
     });
     Named { name: name.to_owned(), addresses: found }

@@ -50,10 +50,8 @@ pub fn print(
     findings: &[Finding],
     peers: &[Neighbour],
 ) -> Result<(), Failure> {
-    let text = match json {
-        true => as_json(options, info, findings, peers)?,
-        false => as_page(options, findings),
-    };
+    let text =
+        if json { as_json(options, info, findings, peers)? } else { as_page(options, findings) };
     status::print(&text)
 }
 

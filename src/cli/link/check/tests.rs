@@ -20,6 +20,14 @@ const GROUP: &str = "239.255.44.54:4454";
 const HERE: &str = "10.0.0.1:5000";
 const LARGE: usize = 1372;
 
+const GOOD: Network = Network {
+    multicast_there: true,
+    multicast_here: true,
+    unicast_there: true,
+    unicast_here: true,
+    longest: 9000,
+};
+
 struct Zeros;
 
 impl Entropy for Zeros {
@@ -79,14 +87,6 @@ struct Network {
     longest: usize,
 }
 
-const GOOD: Network = Network {
-    multicast_there: true,
-    multicast_here: true,
-    unicast_there: true,
-    unicast_here: true,
-    longest: 9000,
-};
-
 /// A check without sockets: what it would have seen.
 struct Trial {
     prober: Prober,
@@ -145,9 +145,10 @@ impl Trial {
                     if is_multicast { network.multicast_there } else { network.unicast_there };
                 let datagram = self.probe(way, is_large);
                 if !is_multicast {
-                    let sent = match is_large {
-                        true => &mut self.seen.large_sent,
-                        false => &mut self.seen.small_sent,
+                    let sent = if is_large {
+                        &mut self.seen.large_sent
+                    } else {
+                        &mut self.seen.small_sent
                     };
                     sent.insert(from);
                 }

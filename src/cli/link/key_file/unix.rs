@@ -8,13 +8,13 @@ use std::path::Path;
 /// Permissions of users who are neither the owner nor of the group.
 const OTHERS: u32 = 0o006;
 
+/// Whether a key with a fault is used all the same.
+pub const FAULTS_ARE_TOLERATED: bool = true;
+
 /// A new file for its owner alone.
 pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
-
-/// Whether a key with a fault is used all the same.
-pub const FAULTS_ARE_TOLERATED: bool = true;
 
 /// Who else can read or change it, and what to do about it.
 pub fn fault(file: &File, path: &Path) -> io::Result<Option<String>> {

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use netcluster_platform::private_file;
 
+/// Whether a key with a fault is used all the same: files are readable for all users
+/// here unless somebody sees to it, so that a warning would be overlooked.
+pub const FAULTS_ARE_TOLERATED: bool = false;
+
 /// A new file for its owner, administrators, the system and its services.
 pub fn create(path: &Path) -> io::Result<File> {
     private_file::create(path)
 }
-
-/// Whether a key with a fault is used all the same: files are readable for all users
-/// here unless somebody sees to it, so that a warning would be overlooked.
-pub const FAULTS_ARE_TOLERATED: bool = false;
 
 /// Who else can read or change it, and what to do about it.
 pub fn fault(file: &File, path: &Path) -> io::Result<Option<String>> {

@@ -105,8 +105,8 @@ fn the_reserved_range_implies_one_group_and_one_warning() {
 
 #[test]
 fn what_cannot_be_is_refused() {
-    refused("--cluster office", "need --link");
-    refused("--peer a", "need --link");
+    refused("--cluster office", "--cluster is a setting of the link: add --link");
+    refused("--peer a", "--peer is a setting of the link: add --link");
     refused("--link 10.0.0.1:4454", "no multicast address");
     refused("--link --groups 65", "between 1 and 64");
     refused("--link --groups 1000", "between 1 and 64");

@@ -1,0 +1,60 @@
+//! How each block of docs/benchmarks.md is run.
+
+use super::How::{Elsewhere, Script};
+use super::Row;
+
+pub const ROWS: &[Row] = &[
+    (
+        "cargo build --release --workspace && target/release/netcluster-loadtest table",
+        // In its short form: one pair of one row.
+        Script(
+            "sed -i 's/--seconds 0.5/--seconds 0.05 --repeats 1 --row \"1→1 1 KB\"/' \"$BLOCK\"
+             whole || fail table; shows block '1→1 1 KB'",
+        ),
+    ),
+    (
+        "target/release/netcluster-loadtest local",
+        Script(
+            "sed -i 's/--seconds 2/--seconds 0.1 --repeats 1/' \"$BLOCK\"
+             whole || fail local; shows block relay",
+        ),
+    ),
+    (
+        "pip install",
+        Elsewhere("other brokers are installed and measured by `.ci/run prepare release`"),
+    ),
+    (
+        "target/release/netcluster-loadtest link",
+        Script(
+            "sed -i 's/--baseline/--baseline --seconds 0.1 --repeats 1/' \"$BLOCK\"
+             whole || fail link; shows block raw",
+        ),
+    ),
+    (
+        "netcluster-loadtest agent",
+        Script(
+            "machines a; openssl rand -hex 32 >token; on a agent \"$(line 1)\"
+             shows agent '0.0.0.0:4456'",
+        ),
+    ),
+    (
+        "netcluster-loadtest run cluster-3",
+        // In its short form: not searched for, and one second.
+        Script(
+            "machines a b c; openssl rand -hex 32 >token
+             for name in a b c; do
+                 on $name agent-$name 'netcluster-loadtest agent --listen 0.0.0.0:4456 --token-file token'
+                 shows agent-$name 4456
+             done
+             on a run \"$(line 1 | sed 's/--find-max --p99-us 500/--seconds 1/')\"; wait $!
+             [ -s results/report.html ] || fail 'no report'
+             # What the text around it names.
+             netcluster-loadtest scenarios cluster-3 >mine.toml || fail scenarios
+             cp -r results A; cp -r results B
+             netcluster-loadtest diff A/result.json B/result.json || fail diff",
+        ),
+    ),
+    ("cargo bench -- --quick", Elsewhere("it takes half an hour; `.ci/run clippy` compiles them")),
+    ("cargo install --locked gungraun-runner", Elsewhere("`.ci/run counts` does it")),
+    ("callgrind_annotate", Elsewhere("it reads what `cargo bench --bench counts` left")),
+];

@@ -1,0 +1,32 @@
+//! How each block of README and of `docs/` is run: a list for each document, with a row
+//! for each block, found by the line that the block begins with.
+
+mod benchmarks;
+mod delivery;
+mod networks;
+mod operating;
+mod readme;
+mod testing;
+
+/// The documents with blocks, by their path from the root of the tree, and their rows.
+pub const DOCUMENTS: &[(&str, &[Row])] = &[
+    ("README.md", readme::ROWS),
+    ("docs/benchmarks.md", benchmarks::ROWS),
+    ("docs/delivery.md", delivery::ROWS),
+    ("docs/networks.md", networks::ROWS),
+    ("docs/operating.md", operating::ROWS),
+    ("docs/testing.md", testing::ROWS),
+];
+
+/// What is done with a block.
+pub enum How {
+    /// Compared with compiled code of this name, which the script runs.
+    Snippet(&'static str, &'static str),
+    /// Run by this script, after `prelude.sh`.
+    Script(&'static str),
+    /// Not run here, for this reason.
+    Elsewhere(&'static str),
+}
+
+/// A line with which a block begins, or its first words, and what is done with the block.
+pub type Row = (&'static str, How);

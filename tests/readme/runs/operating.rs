@@ -1,0 +1,70 @@
+//! How each block of docs/operating.md is run.
+
+use super::How::{Elsewhere, Script};
+use super::Row;
+
+pub const ROWS: &[Row] = &[
+    (
+        "socket-mode = ",
+        Script(
+            "cp \"$BLOCK\" settings.toml
+             terminal serve 'netcluster serve --interface lo --config settings.toml'
+             shows serve 'ready socket='; shows serve 'unicast=127.0.0.1:4455'",
+        ),
+    ),
+    (
+        "[Unit]",
+        // Its command, as systemd would start it.
+        Script(
+            "command=$(sed -n 's|^ExecStart=/usr/local/bin/||p' \"$BLOCK\" | sed 's|/etc/||')
+             mkdir /run/netcluster; echo 'log = \"debug\"' >netcluster.toml
+             terminal serve \"RUNTIME_DIRECTORY=/run/netcluster $command\"
+             shows serve 'ready socket=/run/netcluster/default.sock'
+             if command -v systemd-analyze >/dev/null; then
+                 sed \"s|/usr/local/bin/netcluster|$(command -v netcluster)|\" \"$BLOCK\" >netcluster.service
+                 terminal verify 'systemd-analyze verify --man=no ./netcluster.service && echo verified'
+                 shows verify verified; ! grep netcluster.service \"$OUT/verify\" || fail 'the unit has flaws'
+             fi",
+        ),
+    ),
+    ("systemctl enable", Elsewhere("it takes systemd as the first process")),
+    ("netcluster service install", Elsewhere("a service of Windows: `.ci/windows` runs it")),
+    (
+        "netcluster link keygen",
+        Script(
+            "machines m1 m2; terminal keygen \"$(line 1)\"; wait
+             on m1 one \"$(line 2)\"; on m2 two \"$(line 2)\"
+             shows one 'peer node='; shows two 'peer node='",
+        ),
+    ),
+    (
+        "netcluster status ",
+        // It has what the table below it names.
+        Script(
+            "broker; whole || fail status; shows block 'back end'
+             for name in $(grep -o '`[a-z]*\\.[a-z_]*`' \"$SOURCE/docs/operating.md\" | tr -d '`' | sed 's/.*\\.//'); do
+                 shows block \"\\\"$name\\\":\"
+             done
+             for name in kicked link link_io; do shows block \"\\\"$name\\\":\"; done",
+        ),
+    ),
+    (
+        "netcluster peers   ",
+        Script(
+            "machines m1 m2; linked m1 m2
+             on m1 peers \"$(line 1)\"; shows peers m2
+             on m1 check \"$(line 2)\"; shows check 'multicast both ways'",
+        ),
+    ),
+    (
+        "ok       m2 (10.9.0.2:56687)",
+        Script(
+            "machines m1 m2 m3; linked m1 m2
+             on m3 other 'netcluster serve --link --node-name m3 --groups 8'
+             shows other 'ready socket='; on m1 check 'netcluster link check'
+             shows check 'ok       m2 (10.9.0.2:'; shows check ': multicast both ways, round trip'
+             shows check 'PROBLEM  m3 (10.9.0.3:'
+             shows check 'spreads channels over 8 groups, here it is 16'; shows check \"$(line 3)\"",
+        ),
+    ),
+];
