@@ -14,10 +14,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster::link::channel::{LinkChannel, channel_hash};
-use netcluster::link::egress::{Egress, EgressConfig};
-use netcluster::link::keys::{Key, Keys};
-use netcluster::link::stream::StreamId;
+use netcluster_link::channel::{LinkChannel, channel_hash};
+use netcluster_link::egress::{Egress, EgressConfig};
+use netcluster_link::keys::{Key, Keys};
+use netcluster_link::stream::StreamId;
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};
 

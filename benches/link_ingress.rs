@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster::link::channel::channel_hash;
-use netcluster::link::ingress::{Delivery, Ingress, IngressConfig, Reassembly, Verdict};
-use netcluster::link::keys::{Key, Keys, StreamOpener, StreamSealer};
-use netcluster::link::peer_id::{Session, session_tag};
-use netcluster::link::stream::{Position, StreamId};
+use netcluster_link::channel::channel_hash;
+use netcluster_link::ingress::{Delivery, Ingress, IngressConfig, Reassembly, Verdict};
+use netcluster_link::keys::{Key, Keys, StreamOpener, StreamSealer};
+use netcluster_link::peer_id::{Session, session_tag};
+use netcluster_link::stream::{Position, StreamId};
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::DATA_HEADER_BYTES;

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster::link::keys::{Key, Keys};
-use netcluster::link::peer_id::PeerId;
-use netcluster::link::repair::{Repairs, Requester};
+use netcluster_link::keys::{Key, Keys};
+use netcluster_link::peer_id::PeerId;
+use netcluster_link::repair::{Repairs, Requester};
 
 mod support;
 

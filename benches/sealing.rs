@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster::link::keys::{ControlOpener, ControlSealer, Key, Keys, StreamOpener, StreamSealer};
-use netcluster::link::peer_id::Session;
-use netcluster::link::stream::StreamId;
+use netcluster_link::keys::{ControlOpener, ControlSealer, Key, Keys, StreamOpener, StreamSealer};
+use netcluster_link::peer_id::Session;
+use netcluster_link::stream::StreamId;
 use netcluster_wire::link::limits::{
     CONTROL_HEADER_BYTES, DATA_HEADER_BYTES, MAX_DATAGRAM_BYTES, TAG_BYTES,
 };

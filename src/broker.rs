@@ -21,7 +21,6 @@ use netcluster_platform::{
 use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::keeper::Keeper;
-use crate::link::options::LinkOptions;
 use crate::log::LogCounts;
 use crate::mesh::Mesh;
 use crate::population::Population;
@@ -29,6 +28,7 @@ use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::Status;
 use crate::uplink;
+use netcluster_link::options::LinkOptions;
 
 /// Everything a broker can be told.
 #[derive(Clone, Debug)]

@@ -8,11 +8,11 @@ use hashbrown::HashMap;
 use netcluster_wire::Pattern;
 
 use crate::budget::Budget;
-use crate::link::channel::channel_hash;
-use crate::link::config::Settings;
-use crate::link::stream::StreamId;
 use crate::routes::{CacheShare, Routes};
 use crate::target::Target;
+use netcluster_link::channel::channel_hash;
+use netcluster_link::config::Settings;
+use netcluster_link::stream::StreamId;
 
 /// Channels whose caches are looked at when room is wanted for another's.
 const EVICT_CHANNELS: usize = 64;

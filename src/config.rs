@@ -8,10 +8,10 @@ use std::time::Duration;
 use netcluster_platform::Peer;
 use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES};
 
-use crate::link::config::Settings;
 use crate::placement::DEFAULT_SPILL_CLIENTS;
 use crate::population::Limits;
 use crate::returning::Record;
+use netcluster_link::config::Settings;
 
 /// Default high-water mark of one client's queue, in bytes: see [`default_max_queue_bytes`].
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;

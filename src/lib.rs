@@ -11,8 +11,8 @@
 //! - [`outbound`], [`copies`], [`budget`]: the queue towards one client, and what
 //!   it may pin.
 //! - [`mesh`]: what shards say to each other.
-//! - [`link`]: what brokers of many machines say to each other, without IO;
-//!   `uplink` opens its sockets, `resolver` looks up the names of peers.
+//! - `uplink`: opens the sockets of the link, which is a crate of its own
+//!   ([`netcluster_link`]); `resolver` looks up the names of its peers.
 //! - [`population`], [`placement`], [`connection`], [`returning`], [`timers`], [`status`],
 //!   [`log`].
 //!
@@ -30,7 +30,6 @@ pub mod connection;
 pub mod copies;
 pub mod inbound;
 mod keeper;
-pub mod link;
 pub mod log;
 pub mod mesh;
 pub mod outbound;

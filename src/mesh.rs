@@ -21,13 +21,13 @@ use netcluster_wire::control::Audience;
 use netcluster_wire::{ErrorCode, Hello, Pattern};
 
 use crate::inbound::Pieces;
-use crate::link::event::Lost;
 use crate::placement::Reason;
 use crate::population::Seat;
 use crate::returning::Listening;
 use crate::routes::Route;
 use crate::status::ShardStatus;
 use crate::target::Target;
+use netcluster_link::event::Lost;
 
 /// Messages that one ring holds.
 pub const RING_MESSAGES: usize = 1024;

@@ -6,8 +6,8 @@ use netcluster_platform::{DatagramPlace, DatagramStats};
 use netcluster_wire::limits::MAX_STATS_BYTES;
 use serde::{Deserialize, Serialize};
 
-use crate::link::LinkStatus;
 use crate::log::LogStatus;
+use netcluster_link::LinkStatus;
 
 /// Clients and channels that one status lists: at about 300 bytes each it stays below
 /// [`MAX_STATS_BYTES`], unless their names are long.

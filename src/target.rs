@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use crate::link::peer_id::PeerId;
-use crate::link::stream::StreamId;
+use netcluster_link::peer_id::PeerId;
+use netcluster_link::stream::StreamId;
 
 /// Names a connection of one shard. `client` is used again only after four thousand
 /// million others, and never by two at a time, so a target that outlives its connection

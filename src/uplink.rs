@@ -8,12 +8,12 @@ use netcluster_platform::datagram::{DatagramConfig, DatagramInfo, DatagramSocket
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::config::ShardConfig;
-use crate::link::config::{DISCOVERY, Entropy, LinkConfig, Settings};
-use crate::link::options::{LinkOptions, MAX_LINK_PAYLOAD_BYTES};
-use crate::link::peer_id::Session;
 use crate::resolver;
 use crate::shard::LinkStart;
 use crate::status::LinkIo;
+use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, Settings};
+use netcluster_link::options::{LinkOptions, MAX_LINK_PAYLOAD_BYTES};
+use netcluster_link::peer_id::Session;
 
 /// Random bytes from the system.
 struct SystemEntropy(SystemRandom);

@@ -168,7 +168,7 @@ on_all! {
         broker.shutdown().request();
         broker.join().expect("an orderly end");
         match next() {
-            Lifecycle::Disconnect { reason: DisconnectReason::BrokerClosed, .. } => {}
+            Lifecycle::Disconnect { reason: DisconnectReason::BrokerShutDown, .. } => {}
             other => panic!("{other:?}"),
         }
         let broker = start();

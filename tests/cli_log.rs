@@ -76,7 +76,7 @@ fn a_flood_of_one_kind_of_message_is_summed_up() {
         let summed_up = broker.status()["log"]["summed_up"].as_u64().unwrap();
         assert!(summed_up > BAD_CLIENTS / 4, "{summed_up}");
         assert_eq!(broker.status()["log"]["lost"], 0);
-        broker.process.wait_for_notice("more in the last 1");
+        broker.process.wait_for_notice("more messages in the last 1");
         let notices = broker.process.notices();
         let told = notices.lines().filter(|line| line.contains("disconnected: ")).count();
         assert!(told <= 3 * 21, "{told} lines of {notices}");

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use common::process::{RemoteBus, play_broker};
 use common::raw::hello_frame;
 use common::{Bed, PATIENCE, Raw, on_all, on_both, take, wait_until};
-use netcluster_client::{Builder, Client, DisconnectReason, Lifecycle, LossReason};
+use netcluster_client::{Client, ClientBuilder, DisconnectReason, Lifecycle, LossReason};
 use netcluster_platform::{Choice, choose_with};
 use netcluster_wire::{Hello, Kind};
 
@@ -20,7 +20,7 @@ fn broker_process() {
 /// A client that reports what happens to its connection.
 fn watched(bus: &RemoteBus) -> (Client, Receiver<Lifecycle>) {
     let (tell, told) = channel();
-    let watch = |builder: Builder| {
+    let watch = |builder: ClientBuilder| {
         builder.on_lifecycle(move |event| {
             let _ = tell.send(event.clone());
         })

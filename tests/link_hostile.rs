@@ -7,8 +7,8 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use netcluster::link::Datagrams;
-use netcluster::link::keys::{Key, Keys};
+use netcluster_link::Datagrams;
+use netcluster_link::keys::{Key, Keys};
 use netcluster_wire::link::{ControlHeader, ControlKind, Hello};
 
 // Included: the fuzz crate needs a nightly compiler.
@@ -251,7 +251,7 @@ fn flood_on(links: &mut Links, keys: &Keys, sources: u32, per_ms: u32, ms: u32) 
 
 /// The hash of the pressured channels, as a genuine hello tells it.
 fn hello_settings(keys: &Keys) -> u64 {
-    netcluster::link::config::Settings::new(&config(0, keys)).hash
+    netcluster_link::config::Settings::new(&config(0, keys)).hash
 }
 
 #[test]

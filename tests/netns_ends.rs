@@ -31,7 +31,7 @@ fn take_until(listener: &Listener, emitter: &Client, last: u64) -> Vec<u64> {
     numbers
 }
 
-fn counters(broker: &Broker<'_>) -> netcluster::link::status::LinkCounters {
+fn counters(broker: &Broker<'_>) -> netcluster_link::status::LinkCounters {
     broker.status().link.unwrap().counters
 }
 

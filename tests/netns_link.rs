@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use netcluster::link::keys::{Key, Keys};
-use netcluster::link::options::LinkOptions;
 use netcluster_client::{Client, Lifecycle, Message};
+use netcluster_link::keys::{Key, Keys};
+use netcluster_link::options::LinkOptions;
 use netcluster_loadtest::netns::{Network, NetworkOptions, Packets, missing};
 use netcluster_platform::Choice;
 

@@ -13,7 +13,7 @@ use hosts::{
     Broker, EVENT, GROUP_V4, GROUP_V6, Listener, Losses, Site, any_backend, count, number_of, run,
     wait_for_mesh, wait_for_paths,
 };
-use netcluster::link::status::{LinkStatus, PeerStatus};
+use netcluster_link::status::{LinkStatus, PeerStatus};
 use support::{backends, wait_until};
 
 /// Longer than any packet, and told within this with room for a machine that has

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use netcluster::link::keys::Keys;
-use netcluster::link::{Datagrams, Entropy, Link, LinkConfig, LinkEvent, To};
+use netcluster_link::keys::Keys;
+use netcluster_link::{Datagrams, Entropy, Link, LinkConfig, LinkEvent, To};
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};
 

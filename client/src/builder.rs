@@ -6,17 +6,18 @@ use std::time::Duration;
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Hello, Source};
 
-use crate::backoff::Reconnect;
-use crate::client::Client;
+use crate::blocking::Client;
+use crate::core::Reconnect;
 use crate::error::Error;
 use crate::lifecycle::{Lifecycle, LifecycleListener};
 
 /// What the broker does when this client's listeners do not keep up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QueuePolicy {
     /// Emitters that feed this client wait. Nothing is lost.
     #[default]
-    Pace,
+    Backpressure,
     /// This client loses the oldest events, told as `Lost`, and delays nobody.
     Latest,
 }
@@ -44,7 +45,7 @@ impl Default for Options {
             channel: "default".into(),
             name: String::new(),
             echo: false,
-            queue: QueuePolicy::Pace,
+            queue: QueuePolicy::Backpressure,
             max_queue_bytes: 0,
             max_buffer_bytes: 4 << 20,
             max_payload_bytes: HARD_MAX_PAYLOAD_BYTES,
@@ -71,12 +72,13 @@ impl Options {
 
 /// Sets a client up; made by [`Client::builder`].
 #[derive(Default)]
-pub struct Builder {
+#[must_use = "it does nothing until it connects"]
+pub struct ClientBuilder {
     pub(crate) options: Options,
     pub(crate) lifecycle: Vec<LifecycleListener>,
 }
 
-impl Builder {
+impl ClientBuilder {
     /// The channel: only clients of the same one hear each other.
     pub fn channel(mut self, channel: impl Into<String>) -> Self {
         self.options.channel = channel.into();
@@ -134,7 +136,7 @@ impl Builder {
     /// How long the first connection is tried again while no broker is there, or
     /// it has no place or time; once by default. What waiting does not change, such
     /// as a missing permission, is an error at once. A try that began in time may
-    /// take [`Builder::connect_timeout`].
+    /// take [`ClientBuilder::connect_timeout`].
     pub fn wait_for_broker(mut self, wait: Duration) -> Self {
         self.options.broker_wait = wait;
         self
@@ -177,7 +179,7 @@ impl Builder {
     ///
     /// # Errors
     /// If there is none, it refuses, or does not answer in time. The first
-    /// connection is tried once, unless [`Builder::wait_for_broker`] says otherwise.
+    /// connection is tried once, unless [`ClientBuilder::wait_for_broker`] says otherwise.
     pub fn connect(self, path: impl AsRef<Path>) -> Result<Client, Error> {
         Client::start(self, &[path.as_ref().to_owned()])
     }
@@ -185,14 +187,17 @@ impl Builder {
     /// Connects to the machine's broker: see [`Client::connect_default`].
     ///
     /// # Errors
-    /// As [`Builder::connect`] and [`Client::connect_default`].
+    /// As [`ClientBuilder::connect`] and [`Client::connect_default`].
     pub fn connect_default(self) -> Result<Client, Error> {
         Client::start(self, &crate::default_socket_paths())
     }
 }
 
-impl std::fmt::Debug for Builder {
+impl std::fmt::Debug for ClientBuilder {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Builder").field("options", &self.options).finish_non_exhaustive()
+        formatter
+            .debug_struct("ClientBuilder")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

@@ -1,16 +1,34 @@
 //! Everything that can go wrong, with messages that say what to do about it. As text they
 //! are harmless for a terminal, whatever the broker said.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use crate::loss::Lost;
 use crate::path::{ACCESS_ADVICE, SOCKET_VARIABLE};
 use netcluster_wire::control::ControlError;
 use netcluster_wire::escape::Escaped;
 use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 
 /// Why a call failed, or what a client reports through its lifecycle events.
+///
+/// As text it is complete, for people. Programs look at [`Error::kind`], bindings pass on
+/// [`Error::code`]; what an error came of, such as the system's own, is its
+/// [`source`](std::error::Error::source).
+///
+/// ```
+/// use std::error::Error as _;
+///
+/// use netcluster_client::{Client, ErrorKind};
+///
+/// let error = Client::connect("/nowhere/broker.sock").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::BrokerNotRunning);
+/// assert_eq!(error.code(), "BROKER_NOT_RUNNING");
+/// let system = error.source().unwrap().downcast_ref::<std::io::Error>().unwrap();
+/// assert_eq!(system.kind(), std::io::ErrorKind::NotFound);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,11 +36,15 @@ pub enum Error {
     BrokerNotRunning {
         /// Where one was looked for.
         path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
     },
     /// The socket is there, but this user may not connect to it.
     PermissionDenied {
         /// The socket.
         path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
     },
     /// The directory of a default socket may be a stranger's, who would get what is
     /// emitted.
@@ -42,7 +64,7 @@ pub enum Error {
         /// The socket.
         path: PathBuf,
         /// What the system said.
-        reason: String,
+        source: Arc<io::Error>,
     },
     /// The connection is down at the moment, and the emit buffer is full or the
     /// answer can no longer come.
@@ -50,7 +72,7 @@ pub enum Error {
     /// The connection ended and will not come back.
     Disconnected(DisconnectReason),
     /// The broker ended the connection, and why.
-    Kicked {
+    ClosedByBroker {
         /// What it is about.
         code: ErrorCode,
         /// The broker's words.
@@ -103,24 +125,24 @@ pub enum Error {
         message: String,
     },
     /// A thread could not be started.
-    Thread(String),
+    Thread(Arc<io::Error>),
     /// Not the JSON that was expected.
-    #[cfg(feature = "serde")]
-    Json(String),
+    #[cfg(feature = "json")]
+    Json(Arc<serde_json::Error>),
 }
 
 /// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// By [`Client::disconnect`](crate::Client::disconnect), or the last handle was dropped.
     Requested,
     /// The broker is shutting down and said goodbye.
-    BrokerClosed,
+    BrokerShutDown,
     /// The connection broke: the broker died or was killed.
-    ConnectionLost(String),
+    ConnectionLost(Arc<io::Error>),
     /// The broker ended it with an error.
-    Kicked {
+    ClosedByBroker {
         /// What it is about.
         code: ErrorCode,
         /// The broker's words.
@@ -134,11 +156,11 @@ impl fmt::Display for DisconnectReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DisconnectReason::Requested => formatter.write_str("disconnected as requested"),
-            DisconnectReason::BrokerClosed => formatter.write_str("the broker shut down"),
+            DisconnectReason::BrokerShutDown => formatter.write_str("the broker shut down"),
             DisconnectReason::ConnectionLost(reason) => {
                 write!(formatter, "the connection to the broker was lost: {reason}")
             }
-            DisconnectReason::Kicked { code, text } => {
+            DisconnectReason::ClosedByBroker { code, text } => {
                 let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
@@ -149,28 +171,15 @@ impl fmt::Display for DisconnectReason {
     }
 }
 
-impl Error {
-    /// What the broker's answer to a `cluster` question means.
-    pub(crate) fn check_missing(names: &str, after: Duration) -> Result<(), Error> {
-        match names {
-            "" => Ok(()),
-            names => Err(Error::ClusterIncomplete {
-                missing: names.lines().map(str::to_owned).collect(),
-                after,
-            }),
-        }
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::BrokerNotRunning { path } => write!(
+            Error::BrokerNotRunning { path, .. } => write!(
                 formatter,
                 "no broker answers at {}: start it with `netcluster serve`, or give the path of its socket",
                 path.display()
             ),
-            Error::PermissionDenied { path } => write!(
+            Error::PermissionDenied { path, .. } => write!(
                 formatter,
                 "no permission to connect to {}: {ACCESS_ADVICE}",
                 path.display()
@@ -184,8 +193,11 @@ impl fmt::Display for Error {
                     tried.collect::<Vec<_>>().join("; ")
                 )
             }
-            Error::UntrustedSocket { path, reason } | Error::Connect { path, reason } => {
+            Error::UntrustedSocket { path, reason } => {
                 write!(formatter, "cannot connect to {}: {reason}", path.display())
+            }
+            Error::Connect { path, source } => {
+                write!(formatter, "cannot connect to {}: {source}", path.display())
             }
             Error::NotConnected => {
                 formatter.write_str("not connected to the broker at the moment: try again later")
@@ -193,7 +205,7 @@ impl fmt::Display for Error {
             Error::Disconnected(reason) => {
                 write!(formatter, "{reason}; connect anew to go on")
             }
-            Error::Kicked { code, text } => {
+            Error::ClosedByBroker { code, text } => {
                 let text = Escaped::text(text);
                 write!(formatter, "the broker ended the connection ({code:?}): {text}")
             }
@@ -235,13 +247,35 @@ impl fmt::Display for Error {
                 write!(formatter, "a listener panicked on event `{event}`: {message}")
             }
             Error::Thread(reason) => write!(formatter, "cannot start a thread: {reason}"),
-            #[cfg(feature = "serde")]
+            #[cfg(feature = "json")]
             Error::Json(reason) => write!(formatter, "JSON: {reason}"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::BrokerNotRunning { source, .. }
+            | Error::PermissionDenied { source, .. }
+            | Error::Connect { source, .. }
+            | Error::Disconnected(DisconnectReason::ConnectionLost(source))
+            | Error::Thread(source) => Some(&**source),
+            Error::Name(source) => Some(source),
+            Error::Pattern(source) => Some(source),
+            #[cfg(feature = "json")]
+            Error::Json(source) => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+impl DisconnectReason {
+    /// A connection that broke by this error.
+    pub(crate) fn lost(error: io::Error) -> DisconnectReason {
+        DisconnectReason::ConnectionLost(Arc::new(error))
+    }
+}
 
 impl From<NameError> for Error {
     fn from(error: NameError) -> Error {
@@ -271,15 +305,15 @@ impl From<ControlError> for Error {
 }
 
 impl Error {
-    /// From what the system said to `connect`.
-    pub(crate) fn from_connect(path: &std::path::Path, error: &io::Error) -> Error {
-        let path = path.to_owned();
-        match error.kind() {
+    /// From what the system said to an attempt to connect.
+    pub(crate) fn connect(path: &Path, error: io::Error) -> Error {
+        let (path, source) = (path.to_owned(), Arc::new(error));
+        match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                Error::BrokerNotRunning { path }
+                Error::BrokerNotRunning { path, source }
             }
-            io::ErrorKind::PermissionDenied => Error::PermissionDenied { path },
-            _ => Error::Connect { path, reason: error.to_string() },
+            io::ErrorKind::PermissionDenied => Error::PermissionDenied { path, source },
+            _ => Error::Connect { path, source },
         }
     }
 
@@ -287,7 +321,10 @@ impl Error {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Error::Version(_) | Error::Protocol(_) | Error::Thread(_) => false,
-            Error::Kicked { code, .. } => !is_final(*code),
+            Error::ClosedByBroker { code, .. }
+            | Error::Disconnected(DisconnectReason::ClosedByBroker { code, .. }) => {
+                !is_final(*code)
+            }
             _ => true,
         }
     }
@@ -300,7 +337,7 @@ impl Error {
             | Error::NoneAnswers { .. }
             | Error::Connect { .. }
             | Error::Timeout { .. } => true,
-            Error::Kicked { code, .. } => {
+            Error::ClosedByBroker { code, .. } => {
                 matches!(code, ErrorCode::Busy | ErrorCode::Shutdown | ErrorCode::HelloTimeout)
             }
             _ => false,
@@ -310,15 +347,41 @@ impl Error {
     /// How a connection that failed with this error ended.
     pub(crate) fn into_reason(self) -> DisconnectReason {
         match self {
-            Error::Kicked { code, text } => DisconnectReason::Kicked { code, text },
+            Error::ClosedByBroker { code, text } => DisconnectReason::ClosedByBroker { code, text },
             Error::Version(text) | Error::Protocol(text) => DisconnectReason::Protocol(text),
             Error::Disconnected(reason) => reason,
-            other => DisconnectReason::ConnectionLost(other.to_string()),
+            other => DisconnectReason::lost(io::Error::other(other)),
         }
     }
 }
 
 /// Whether a client that was kicked with this code would be kicked again.
-pub(crate) fn is_final(code: ErrorCode) -> bool {
+fn is_final(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::Version | ErrorCode::Protocol | ErrorCode::Source | ErrorCode::Name)
 }
+
+/// Why there is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// None came in time.
+    Empty,
+    /// Events are missing at this place; others will come.
+    Lost(Lost),
+    /// The client disconnected: none will come.
+    Ended,
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecvError::Empty => formatter.write_str("no message came in time"),
+            RecvError::Lost(lost) => lost.fmt(formatter),
+            RecvError::Ended => {
+                formatter.write_str("the client disconnected: no more messages will come")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RecvError {}

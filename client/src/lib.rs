@@ -13,49 +13,68 @@
 //!
 //! - [`Client`]: the blocking client. `AsyncClient`: the same for
 //!   async programs (feature `tokio`).
-//! - [`session`]: the conversation with the broker without IO, for drivers of
-//!   their own.
-//! - Feature `serde`: `emit_json` and `json`.
+//! - [`core`]: what a client is, without IO, for bindings of other languages.
+//!   [`session`]: the conversation with the broker alone, for drivers of their own.
+//! - Feature `json`: `emit_json` and `json`.
 //!
 //! A listener is in force on its machine when `on` returns. To wait for the
-//! brokers of other machines too, see [`Builder::wait_for_cluster`] and
+//! brokers of other machines too, see [`ClientBuilder::wait_for_cluster`] and
 //! [`Client::wait_for_cluster`].
 //!
 //! Patterns may hold `*` (one token) and `**` (any number of tokens): `a.*`
 //! matches `a.b`, `a.**` also `a` and `a.b.c`.
+//!
+//! Examples of programs are in `client/examples`: events as JSON, the async client,
+//! and a test that starts a broker of its own.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "tokio")]
-pub mod asynchronous;
-mod backoff;
+mod blocking;
 mod builder;
-mod client;
-mod dispatch;
+pub mod core;
 mod error;
+mod error_kind;
 mod lifecycle;
 mod loss;
 mod message;
-mod outbox;
 mod path;
-mod reader;
-mod registry;
-pub mod session;
-mod shared;
-mod stream;
-mod subscription;
-
 #[cfg(feature = "tokio")]
-pub use asynchronous::AsyncClient;
-pub use backoff::Reconnect;
-pub use builder::{Builder, QueuePolicy};
-pub use client::Client;
-pub use error::{DisconnectReason, Error};
+mod tokio;
+
+pub use crate::core::{ListenerId, Reconnect, session};
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use crate::tokio::{AsyncClient, AsyncSubscription};
+pub use blocking::{Client, Subscription};
+pub use builder::{ClientBuilder, QueuePolicy};
+pub use bytes::Bytes;
+pub use error::{DisconnectReason, Error, RecvError};
+pub use error_kind::ErrorKind;
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use futures_core::Stream;
 pub use lifecycle::Lifecycle;
 pub use loss::Lost;
 pub use message::{Message, OwnedMessage};
 pub use netcluster_wire::control::Audience;
 pub use netcluster_wire::{ErrorCode, LossReason, NameError, PatternError, Source};
 pub use path::{SOCKET_VARIABLE, default_socket_path, default_socket_paths};
-pub use registry::ListenerId;
-pub use subscription::{RecvError, Subscription};
+
+/// Whatever is handed out may go to another thread, and be used by several.
+const _: () = {
+    const fn is_shared<T: Send + Sync + 'static>() {}
+    is_shared::<Client>();
+    is_shared::<Subscription>();
+    is_shared::<OwnedMessage>();
+    is_shared::<Lifecycle>();
+    is_shared::<Error>();
+    is_shared::<RecvError>();
+    #[cfg(feature = "tokio")]
+    is_shared::<AsyncClient>();
+    #[cfg(feature = "tokio")]
+    is_shared::<AsyncSubscription>();
+    const fn is_sent<T: Send + 'static>() {}
+    is_sent::<ClientBuilder>();
+    is_sent::<core::Core>();
+};

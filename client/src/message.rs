@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use netcluster_wire::{Frame, Header, Source};
 
-/// Payloads below this are copied by [`Message::to_owned`]; larger ones are kept
+/// Payloads below this are copied by [`Message::into_owned`]; larger ones are kept
 /// in the receive buffer that they arrived in. Bounds what a kept message pins.
 const COPY_BELOW_BYTES: usize = 16 << 10;
 
@@ -65,7 +65,8 @@ impl<'a> Message<'a> {
     }
 
     /// The event to keep or to send to another thread.
-    pub fn to_owned(&self) -> OwnedMessage {
+    #[must_use]
+    pub fn into_owned(self) -> OwnedMessage {
         let payload = match self.payload() {
             small if small.len() < COPY_BELOW_BYTES => aligned_copy(small),
             _ => self.payload_bytes(),
@@ -82,9 +83,15 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// If it is no JSON of a `T`.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "json")]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::Error> {
         from_json(self.payload())
+    }
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> OwnedMessage {
+        message.into_owned()
     }
 }
 
@@ -132,7 +139,7 @@ impl OwnedMessage {
     ///
     /// # Errors
     /// If it is no JSON of a `T`.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "json")]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::Error> {
         from_json(self.payload())
     }
@@ -150,7 +157,7 @@ fn aligned_copy(payload: &[u8]) -> Bytes {
     Bytes::from(padded).slice(at..at + payload.len())
 }
 
-#[cfg(feature = "serde")]
+#[cfg(feature = "json")]
 fn from_json<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, crate::Error> {
-    serde_json::from_slice(payload).map_err(|error| crate::Error::Json(error.to_string()))
+    serde_json::from_slice(payload).map_err(|error| crate::Error::Json(Arc::new(error)))
 }

@@ -1,24 +1,16 @@
-//! The async client: the same behaviour, on a runtime.
+//! What only the async client does: streams, one thread, runtimes that end.
 
 #![cfg(feature = "tokio")]
 
 mod support;
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use netcluster_client::{
-    AsyncClient, Client, DisconnectReason, Error, Lifecycle, Reconnect, RecvError,
-};
-use netcluster_wire::Kind;
+use netcluster_client::{AsyncClient, Client, DisconnectReason, Error, Lifecycle, RecvError};
 use netcluster_wire::control::Audience;
-use support::{Broker, PATIENCE, until};
-
-async fn next(receiver: &Receiver<Lifecycle>) -> Lifecycle {
-    // Leaves the thread to the client's task meanwhile.
-    tokio::task::block_in_place(|| receiver.recv_timeout(PATIENCE).unwrap())
-}
+use support::{Broker, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_arrive_in_order_as_a_stream_and_coalesce() {
@@ -76,21 +68,6 @@ async fn it_works_on_one_thread_with_the_blocking_client_at_the_other_end() {
     assert!(matches!(client.emit("a", "").await, Err(Error::Disconnected(_))));
 }
 
-#[tokio::test]
-async fn a_first_connect_waits_for_its_broker_if_told_so() {
-    let directory = Broker::start().kill();
-    let path = support::address(&directory);
-    let wait = Duration::from_millis(50);
-    let error = Client::builder().wait_for_broker(wait).connect_async(&path).await.unwrap_err();
-    assert!(matches!(error, Error::BrokerNotRunning { .. }), "{error:?}");
-    let connecting = tokio::spawn(async move {
-        Client::builder().wait_for_broker(PATIENCE).connect_async(&path).await.unwrap()
-    });
-    tokio::time::sleep(wait).await;
-    let _broker = Broker::start_in(directory);
-    connecting.await.unwrap().ping().await.unwrap();
-}
-
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn connecting_is_given_up_in_time_also_while_nobody_accepts() {
@@ -122,75 +99,6 @@ async fn until_async(mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_subscription_holds_the_emitter() {
-    const EVENTS: usize = 300;
-    let broker = Broker::start();
-    // All that waits goes before the goodbye, in steps of 4 KiB on Windows.
-    let patient = Client::builder().disconnect_timeout(PATIENCE * 6);
-    let emitter = patient.connect_async(&broker.path).await.unwrap();
-    let listener = AsyncClient::connect(&broker.path).await.unwrap();
-    let mut subscription = listener.subscribe("big").await.unwrap();
-    let emits = tokio::spawn(async move {
-        for _ in 0..EVENTS {
-            emitter.emit("big", vec![7; 100_000]).await.unwrap();
-        }
-        emitter.disconnect().await.unwrap();
-    });
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!emits.is_finished(), "nothing held the emitter");
-    for _ in 0..EVENTS {
-        assert_eq!(subscription.recv().await.unwrap().payload().len(), 100_000);
-    }
-    emits.await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_connection_comes_back_subscribed_before_anything_is_emitted() {
-    let broker = Broker::start();
-    let (sender, lifecycle) = channel();
-    let client = Client::builder()
-        .on_lifecycle(move |event| drop(sender.send(event.clone())))
-        .connect_async(&broker.path)
-        .await
-        .unwrap();
-    assert!(matches!(next(&lifecycle).await, Lifecycle::Connect { resumed: false, .. }));
-    let mut subscription = client.subscribe("b").await.unwrap();
-    client.emit("x", "1").await.unwrap();
-    client.ping().await.unwrap();
-    let directory = broker.kill();
-    assert!(matches!(next(&lifecycle).await, Lifecycle::Disconnect { confirmed: 1, .. }));
-    client.emit("x", "2").await.unwrap();
-    client.emit("x", "3").await.unwrap();
-    let broker = Broker::start_in(directory);
-    broker.state.log_events.store(true, SeqCst);
-    assert!(matches!(next(&lifecycle).await, Lifecycle::Connect { resumed: true, .. }));
-    assert!(matches!(next(&lifecycle).await, Lifecycle::Lost { .. }));
-    client.ping().await.unwrap();
-    let kinds: Vec<_> = broker.seen().iter().map(|seen| (seen.kind, seen.sequence)).collect();
-    assert_eq!((kinds[0].0, kinds[1].0), (Kind::Hello, Kind::Subscribe));
-    assert_eq!(&kinds[2..4], &[(Kind::Event, 2), (Kind::Event, 3)]);
-    let other = Client::connect(&broker.path).unwrap();
-    other.emit("b", "back").unwrap();
-    let missing = subscription.recv().await;
-    assert!(matches!(missing, Err(RecvError::Lost(lost)) if lost.count.is_none()), "{missing:?}");
-    assert_eq!(subscription.recv().await.unwrap().payload(), b"back");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_cut_off_in_the_middle_is_sent_again_whole() {
-    let broker = Broker::start();
-    let client = AsyncClient::connect(&broker.path).await.unwrap();
-    broker.state.stalled.store(true, SeqCst);
-    client.emit("big", vec![9; 8 << 20]).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    broker.cut();
-    broker.state.stalled.store(false, SeqCst);
-    client.flush().await.unwrap();
-    client.ping().await.unwrap();
-    assert_eq!(broker.events(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn listeners_get_backpressure_and_disconnect_has_its_timeout() {
     let broker = Broker::start();
     let client = Client::builder()
@@ -207,21 +115,6 @@ async fn listeners_get_backpressure_and_disconnect_has_its_timeout() {
     };
     assert!(matches!(error, Error::Backpressure), "{error:?}");
     assert!(matches!(client.disconnect().await, Err(Error::Timeout { .. })));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_reconnect_a_lost_connection_is_the_end() {
-    let broker = Broker::start();
-    let client =
-        Client::builder().reconnect(Reconnect::Never).connect_async(&broker.path).await.unwrap();
-    let mut subscription = client.subscribe("a").await.unwrap();
-    broker.cut();
-    assert_eq!(subscription.recv().await, Err(RecvError::Ended));
-    until_async(|| client.is_closed()).await;
-    assert!(matches!(
-        client.emit("a", "").await,
-        Err(Error::Disconnected(DisconnectReason::ConnectionLost(_)))
-    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -299,16 +192,4 @@ fn calls_from_elsewhere_end_when_the_runtime_of_the_client_does() {
         assert!(client.is_closed());
         assert!(client.emit("a", "").await.is_err() && client.subscribe("a").await.is_err());
     });
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropping_the_last_handle_writes_what_was_emitted_and_ends() {
-    let broker = Broker::start();
-    let client = AsyncClient::connect(&broker.path).await.unwrap();
-    for _ in 0..1000 {
-        client.emit("tick", "x").await.unwrap();
-    }
-    drop(client);
-    tokio::task::block_in_place(|| until("it is gone", || broker.clients() == 0));
-    assert_eq!(broker.events(), 1000);
 }

@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::task::Poll;
 use std::time::Duration;
 
-use netcluster_client::asynchronous::AsyncClient;
+use netcluster_client::AsyncClient;
 use netcluster_client::{Client, Error};
 use support::{Broker, PATIENCE, until};
 

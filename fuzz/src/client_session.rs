@@ -125,7 +125,7 @@ fn take(session: &mut Session, bytes: &[u8], said: &mut Said) -> Option<usize> {
                     assert_ne!(*source, Source::NONE);
                 }
                 SessionEvent::Ping { token } => session.outbound.pong(&mut out, *token),
-                SessionEvent::Kicked { .. } | SessionEvent::Bye { .. } => {}
+                SessionEvent::ClosedByBroker { .. } | SessionEvent::Bye { .. } => {}
                 SessionEvent::Refused { .. } => {}
                 _ => assert_eq!(before, SessionState::Open),
             }

@@ -8,9 +8,9 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use netcluster::link::Datagrams;
-use netcluster::link::config::Settings;
-use netcluster::link::keys::{Key, Keys};
+use netcluster_link::Datagrams;
+use netcluster_link::config::Settings;
+use netcluster_link::keys::{Key, Keys};
 use netcluster_wire::link::{ControlKind, DataHeader};
 
 use super::choices::Choices;

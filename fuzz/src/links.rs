@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use netcluster::link::config::Entropy;
-use netcluster::link::keys::Keys;
-use netcluster::link::{Datagrams, Link, LinkConfig, LinkEvent, Session, To};
+use netcluster_link::config::Entropy;
+use netcluster_link::keys::Keys;
+use netcluster_link::{Datagrams, Link, LinkConfig, LinkEvent, Session, To};
 use netcluster_platform::Slice;
 use netcluster_wire::{Frame, Kind, Source, frame};
 

@@ -3,8 +3,8 @@
 
 use core::net::SocketAddr;
 
-use netcluster::link::keys::{ControlOpener, ControlSealer, Keys, StreamSealer};
-use netcluster::link::{Session, StreamId};
+use netcluster_link::keys::{ControlOpener, ControlSealer, Keys, StreamSealer};
+use netcluster_link::{Session, StreamId};
 use netcluster_wire::link::limits::{
     CONTROL_HEADER_BYTES, DATA_HEADER_BYTES, LINK_MAGIC, LINK_VERSION, MAX_ENTRIES, MAX_NAK_RANGES,
 };
@@ -221,8 +221,7 @@ impl Mallory {
             1 => 0.into(),
             _ => self::number(choices).into(),
         };
-        header.channel =
-            choices.of(&[0, 1, netcluster::link::channel::channel_hash("news")]).into();
+        header.channel = choices.of(&[0, 1, netcluster_link::channel::channel_hash("news")]).into();
         header.boundary = choices.of(&[0, 0, 8, 0xffff, 40]).into();
         let mut datagram = header.bytes().to_vec();
         let source = Source { node: choices.of(&[self.node, self.node, self.node, 1]), client: 5 };
@@ -232,7 +231,7 @@ impl Mallory {
             let at = datagram.len();
             match kind {
                 Kind::Channel => {
-                    let hash = netcluster::link::channel::channel_hash("news");
+                    let hash = netcluster_link::channel::channel_hash("news");
                     frame::append(&mut datagram, kind, Source::NONE, hash, b"news", b"");
                 }
                 kind => frame::append(&mut datagram, kind, source, number, b"tick", &payload),

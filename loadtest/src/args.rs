@@ -12,7 +12,7 @@ use crate::coordinator::args::RunArgs;
 use crate::link::LinkArgs;
 use crate::pairs::Against;
 use crate::pin::Pin;
-use crate::plan::{Fault, Scenario};
+use crate::plan::{Fault, Middle, Scenario};
 use crate::stamp::{MIN_BYTES, MIN_TIMED_BYTES};
 
 const MAX_PROCESSES: usize = 256;
@@ -80,6 +80,7 @@ Who feeds whom: emitter i emits event i mod K, listener j listens to event j mod
 
 Examples:
   netcluster-loadtest local --size 16 --baseline            1→1, beside a relay that parses nothing
+  netcluster-loadtest local --size 16 --baseline bare       beside bytes with a length, no client crate
   netcluster-loadtest local --listeners 8 --size 1024       1→8
   netcluster-loadtest local --emitters 4 --listeners 4 --events 4 --size 64
   netcluster-loadtest local --round-trip --baseline         one event on the way at a time
@@ -167,15 +168,16 @@ pub struct Local {
     /// Add a listener of another event that never reads, and its emitter
     #[arg(long)]
     pub stuck: bool,
-    /// Compare with a relay that copies bytes and parses nothing, in alternating runs
-    #[arg(long, conflicts_with = "against")]
-    pub baseline: bool,
+    /// Compare with a baseline, in alternating runs: a relay that copies bytes and
+    /// parses nothing, or that relay without the client crate too [default: relay]
+    #[arg(long, conflicts_with = "against", value_name = "WHAT", num_args = 0..=1, default_missing_value = "relay")]
+    pub baseline: Option<Baseline>,
     /// Compare with something else, in alternating runs
     #[arg(long, value_name = "WHAT")]
     pub against: Option<Against>,
-    /// Measure that relay alone, without any broker
-    #[arg(long, conflicts_with_all = ["baseline", "against", "patterns", "slow_reader", "stuck"])]
-    pub relay_only: bool,
+    /// Measure that baseline alone, without any broker
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["baseline", "against", "patterns", "slow_reader", "stuck"])]
+    pub only: Option<Baseline>,
     /// Runs, or pairs of runs [default: 1; 10 pairs]
     #[arg(long, value_name = "N")]
     pub repeats: Option<usize>,
@@ -222,6 +224,32 @@ pub struct Common {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What bounds the broker and its clients from above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Baseline {
+    /// A process that copies bytes and parses nothing, between the same clients.
+    Relay,
+    /// The same between an emitter and a listener that are hand-written for it.
+    Bare,
+}
+
+impl Baseline {
+    fn against(self) -> Against {
+        match self {
+            Baseline::Relay => Against::Relay,
+            Baseline::Bare => Against::Bare,
+        }
+    }
+
+    /// What stands in the middle.
+    pub fn middle(self) -> Middle {
+        match self {
+            Baseline::Relay => Middle::Relay,
+            Baseline::Bare => Middle::Bare,
+        }
+    }
 }
 
 /// How much of a payload is compared.
@@ -286,10 +314,14 @@ impl Local {
             shards: self.common.shards,
             backend: self.common.backend.clone(),
         };
-        let relay = self.relay_only || self.against() == Some(Against::Relay);
+        let baseline = self.only.map(Baseline::against).or(self.against());
+        if baseline == Some(Against::Bare) && self.round_trip {
+            bail!("the bare baseline has no --round-trip: take --baseline relay");
+        }
+        let relay = matches!(baseline, Some(Against::Relay | Against::Bare));
         if relay && !scenario.suits_relay() {
             bail!(
-                "the relay (--baseline, --relay-only) needs listeners that are fed by one emitter each: one emitter, or as many --events as --emitters, and no --connections"
+                "a baseline (--baseline, --only) needs listeners that are fed by one emitter each: one emitter, or as many --events as --emitters, and no --connections"
             );
         }
         Ok(scenario)
@@ -297,7 +329,7 @@ impl Local {
 
     /// What to compare with.
     pub fn against(&self) -> Option<Against> {
-        if self.baseline { Some(Against::Relay) } else { self.against }
+        self.baseline.map(Baseline::against).or(self.against)
     }
 
     /// How often to run.
@@ -356,7 +388,10 @@ mod tests {
         assert_eq!(scenario, expected);
         assert_eq!(parse("local --connections 1000").unwrap().events, 1000);
         assert_eq!(parse("local --round-trip --emitters 3").unwrap().listeners, 3);
-        assert_eq!(parse("local --baseline").unwrap().seconds, DEFAULT_PAIR_SECONDS);
+        for baseline in ["--baseline", "--baseline bare", "--against bare"] {
+            let scenario = parse(&format!("local {baseline} --size 16")).unwrap();
+            assert_eq!(scenario.seconds, DEFAULT_PAIR_SECONDS, "{baseline}");
+        }
     }
 
     #[test]
@@ -377,6 +412,9 @@ mod tests {
             ("local --emitters 2 --listeners 2 --baseline", "--baseline"),
             ("local --connections 5 --baseline", "--baseline"),
             ("local --baseline --against poll", "--against"),
+            ("local --baseline bare --round-trip", "--round-trip"),
+            ("local --baseline bear", "--baseline"),
+            ("local --only bare --patterns 5", "--only"),
             ("local --repeats 0 --baseline", "--repeats"),
             ("local --backend kqueue", "--backend"),
         ] {

@@ -55,12 +55,16 @@ pub fn run(plan: EmitterPlan) -> Result<()> {
     }
     let emitted = match trip {
         Some(trip) => trip.run()?,
-        None => Loop::new(&plan, &client, &stop).run()?,
+        None => Loop::new(&plan, &*client, &stop).run()?,
     };
     client.flush().context("cannot flush")?;
     report(&Report::Emitted(emitted));
-    // The thread that takes commands ends the process: a client that is dropped
-    // says goodbye, which a relay would pass on to the listeners.
+    park()
+}
+
+/// Waits for the thread that takes commands to end the process: a client that is
+/// dropped says goodbye, which a relay would pass on to the listeners.
+pub fn park() -> ! {
     loop {
         thread::park();
     }
@@ -90,23 +94,38 @@ pub fn take_commands(round_trip: bool, meter: Arc<Meter>, stop: Arc<AtomicBool>)
     started
 }
 
+/// Where events go.
+pub trait Outlet {
+    /// Emits one.
+    fn emit(&mut self, name: &str, payload: &[u8]) -> Result<()>;
+}
+
+impl Outlet for &Client {
+    #[inline]
+    fn emit(&mut self, name: &str, payload: &[u8]) -> Result<()> {
+        Ok(Client::emit(self, name, payload)?)
+    }
+}
+
 /// Emitting without waiting for anything.
-struct Loop<'a> {
+pub struct Loop<'a, O> {
     plan: &'a EmitterPlan,
-    client: &'a Client,
+    outlet: O,
     stop: &'a AtomicBool,
     template: Template,
     counts: Vec<u64>,
     turn: usize,
 }
 
-impl<'a> Loop<'a> {
-    fn new(plan: &'a EmitterPlan, client: &'a Client, stop: &'a AtomicBool) -> Loop<'a> {
+impl<'a, O: Outlet> Loop<'a, O> {
+    /// Ready to emit what the plan says.
+    pub fn new(plan: &'a EmitterPlan, outlet: O, stop: &'a AtomicBool) -> Loop<'a, O> {
         let template = Template::new(plan.size);
-        Loop { plan, client, stop, template, counts: vec![0; plan.events.len()], turn: 0 }
+        Loop { plan, outlet, stop, template, counts: vec![0; plan.events.len()], turn: 0 }
     }
 
-    fn run(mut self) -> Result<Vec<Emitted>> {
+    /// Emits until the count is reached or it is to stop.
+    pub fn run(mut self) -> Result<Vec<Emitted>> {
         match self.plan.rate {
             Some(rate) => self.paced(rate)?,
             None => self.flat_out()?,
@@ -160,9 +179,9 @@ impl<'a> Loop<'a> {
         let payload = self.template.write(stamp, intended_ns);
         match self.plan.inject {
             Some(fault) if sequence == BROKEN_SEQUENCE => {
-                break_event(self.client, name, payload, fault)?
+                break_event(&mut self.outlet, name, payload, fault)?
             }
-            _ => self.client.emit(name, payload)?,
+            _ => self.outlet.emit(name, payload)?,
         }
         self.counts[self.turn] += 1;
         self.turn += 1;
@@ -175,17 +194,17 @@ impl<'a> Loop<'a> {
 
 /// Does to one event what listeners must find.
 #[cold]
-fn break_event(client: &Client, name: &str, payload: &[u8], fault: Fault) -> Result<()> {
+fn break_event(to: &mut impl Outlet, name: &str, payload: &[u8], fault: Fault) -> Result<()> {
     match fault {
         Fault::Lose => {}
         Fault::Repeat => {
-            client.emit(name, payload)?;
-            client.emit(name, payload)?;
+            to.emit(name, payload)?;
+            to.emit(name, payload)?;
         }
         Fault::Corrupt => {
             let mut broken = payload.to_vec();
             broken[0] ^= 1;
-            client.emit(name, &broken)?;
+            to.emit(name, &broken)?;
         }
     }
     Ok(())

@@ -16,7 +16,8 @@
 //! ```
 //! One program in several roles. Emitters and listeners use the client crate as
 //! users do; each event carries a stamp (`stamp`), each listener keeps a tally
-//! of gaps, repeats and broken payloads (`tally`). Nothing here is needed to run
+//! of gaps, repeats and broken payloads (`tally`); only the pair that the client itself
+//! is measured by does without that crate (`bare`). Nothing here is needed to run
 //! netcluster.
 //!
 //! It is for Unix: signals, `/proc` and a relay between local sockets are half of
@@ -27,6 +28,7 @@
 
 mod agent;
 pub mod args;
+mod bare;
 mod broker;
 mod clock;
 #[cfg(feature = "compare")]
@@ -128,10 +130,9 @@ fn runner(broker: Option<&Path>) -> Result<Runner> {
 /// Whether every event came once and whole.
 fn run_local(local: &Local) -> Result<bool> {
     let scenario = local.scenario()?;
-    let runner = if local.relay_only {
-        Runner { program: PathBuf::new(), middle: Middle::Relay }
-    } else {
-        runner(local.common.broker.as_deref())?
+    let runner = match local.only {
+        Some(baseline) => Runner { program: PathBuf::new(), middle: baseline.middle() },
+        None => runner(local.common.broker.as_deref())?,
     };
     let (against, repeats) = (local.against(), local.repeats());
     let runs = repeats * if against.is_some() { 2 } else { 1 };
@@ -193,6 +194,8 @@ fn take_role() -> ExitCode {
             }
             Role::Emitter(plan) => emitter::run(plan),
             Role::Listener(plan) => listener::run(plan),
+            Role::BareEmitter(plan) => bare::emit(plan),
+            Role::BareListener(plan) => bare::listen(plan),
             Role::Many(plan) => many::run(plan),
             Role::Holder(plan) => holder::run(plan),
             Role::Play(plan) => play::take_part(plan),

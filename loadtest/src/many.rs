@@ -144,16 +144,13 @@ impl Connection {
                 SessionEvent::Ping { token } => {
                     self.session.outbound.pong(&mut self.outbound, token);
                 }
-                SessionEvent::Refused { text, .. } | SessionEvent::Kicked { text, .. } => {
+                SessionEvent::Refused { text, .. } | SessionEvent::ClosedByBroker { text, .. } => {
                     bail!("the broker refuses: {text}");
                 }
                 SessionEvent::Bye { .. } => bail!("the broker is shutting down"),
-                // A loss shows as a gap in the sequence numbers.
-                SessionEvent::Lost { .. }
-                | SessionEvent::Cluster { .. }
-                | SessionEvent::Pong { .. }
-                | SessionEvent::Audience { .. }
-                | SessionEvent::Stats { .. } => {}
+                // Answers to questions that were not asked; a loss shows as a gap in the
+                // sequence numbers.
+                _ => {}
             }
         }
         Ok(used)

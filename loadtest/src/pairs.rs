@@ -19,6 +19,8 @@ use crate::run::Runner;
 pub enum Against {
     /// A process that copies bytes and parses nothing.
     Relay,
+    /// The same, between an emitter and a listener without the client crate.
+    Bare,
     /// The broker without --slow-reader, --stuck and --patterns.
     Plain,
     /// The broker with one shard.
@@ -32,6 +34,7 @@ impl Against {
     pub fn name(self) -> &'static str {
         match self {
             Against::Relay => "relay",
+            Against::Bare => "bare",
             Against::Plain => "plain",
             Against::OneShard => "one shard",
             Against::Poll => "poll",
@@ -42,7 +45,7 @@ impl Against {
     fn half(self, scenario: &Scenario) -> (Scenario, Middle) {
         let mut other = scenario.clone();
         match self {
-            Against::Relay | Against::Plain => {
+            Against::Relay | Against::Bare | Against::Plain => {
                 other.patterns = 0;
                 other.slow_reader = false;
                 other.stuck = false;
@@ -50,7 +53,11 @@ impl Against {
             Against::OneShard => other.shards = Some(1),
             Against::Poll => other.backend = Some("poll".into()),
         }
-        let middle = if self == Against::Relay { Middle::Relay } else { Middle::Broker };
+        let middle = match self {
+            Against::Relay => Middle::Relay,
+            Against::Bare => Middle::Bare,
+            Against::Plain | Against::OneShard | Against::Poll => Middle::Broker,
+        };
         (other, middle)
     }
 }
@@ -164,5 +171,6 @@ mod tests {
         assert_eq!(middle, Middle::Broker);
         assert_eq!(Against::OneShard.half(&stuck).0.shards, Some(1));
         assert_eq!(Against::Relay.half(&stuck).1, Middle::Relay);
+        assert_eq!(Against::Bare.half(&stuck).1, Middle::Bare);
     }
 }

@@ -100,6 +100,8 @@ pub enum Middle {
     Broker,
     /// The process that copies bytes.
     Relay,
+    /// The same, between clients that are hand-written for it.
+    Bare,
 }
 
 /// How an event is broken on purpose.
@@ -125,6 +127,10 @@ pub enum Role {
     Emitter(EmitterPlan),
     /// Listens.
     Listener(ListenerPlan),
+    /// Emits without the client crate.
+    BareEmitter(EmitterPlan),
+    /// Listens without the client crate.
+    BareListener(ListenerPlan),
     /// Listens on many connections.
     Many(ManyPlan),
     /// Holds a connection that reads slowly, or not at all, or has many patterns.
@@ -139,6 +145,17 @@ pub enum Role {
     /// Has a place on the network.
     #[cfg(target_os = "linux")]
     Link(LinkRole),
+}
+
+impl Middle {
+    /// A role as it is played around this middle.
+    fn role(self, role: Role) -> Role {
+        match (self, role) {
+            (Middle::Bare, Role::Emitter(plan)) => Role::BareEmitter(plan),
+            (Middle::Bare, Role::Listener(plan)) => Role::BareListener(plan),
+            (_, role) => role,
+        }
+    }
 }
 
 /// What an emitter is told.
@@ -276,13 +293,13 @@ impl Scenario {
     }
 
     /// The relay's part.
-    pub fn relay(&self, socket: PathBuf) -> Role {
+    pub fn relay(&self, socket: PathBuf, bare: bool) -> Role {
         let links = (0..self.emitters).map(|e| self.listeners_of_emitter(e)).collect();
-        Role::Relay(RelayPlan { socket, links, round_trip: self.round_trip })
+        Role::Relay(RelayPlan { socket, links, round_trip: self.round_trip, bare })
     }
 
     /// The emitters' parts.
-    pub fn emitters(&self, socket: PathBuf) -> Vec<Role> {
+    pub fn emitters(&self, socket: PathBuf, middle: Middle) -> Vec<Role> {
         let emitter = |index: usize| {
             let events = self.events_of_emitter(index);
             Role::Emitter(EmitterPlan {
@@ -297,11 +314,11 @@ impl Scenario {
                 inject: self.inject,
             })
         };
-        (0..self.emitters).map(emitter).collect()
+        (0..self.emitters).map(emitter).map(|role| middle.role(role)).collect()
     }
 
     /// The listeners' parts: one process each, or one for all connections.
-    pub fn listeners(&self, socket: PathBuf) -> Vec<Role> {
+    pub fn listeners(&self, socket: PathBuf, middle: Middle) -> Vec<Role> {
         let (size, emitters) = (self.size, self.emitters);
         let (verify_full, timed) = (self.verify_full, self.rate.is_some());
         if let Some(connections) = self.connections {
@@ -323,7 +340,7 @@ impl Scenario {
                 reply: self.round_trip.then(|| reply_name(event)),
             })
         };
-        (0..self.listeners).map(listener).collect()
+        (0..self.listeners).map(listener).map(|role| middle.role(role)).collect()
     }
 }
 

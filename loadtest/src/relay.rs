@@ -5,7 +5,8 @@
 //! reads up to 64 KiB and writes it to each of its listeners, all blocking: what
 //! sockets can do at most with a process in the middle. Bytes of two emitters
 //! must not meet at one listener, since their frames would tear each other; so a
-//! relay serves one emitter to many listeners, or pairs. What a client sends to
+//! relay serves one emitter to many listeners, or pairs. Clients of the bare baseline
+//! (`bare`) say their name and nothing else. What a client sends to
 //! the broker itself (a ping now and then) reaches the listeners, who answer to
 //! nobody: what listeners send is thrown away, but in a round trip.
 
@@ -23,6 +24,7 @@ use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Hello, Kind, Source, Welcome, control, frame};
 use serde::{Deserialize, Serialize};
 
+use crate::bare;
 use crate::plan::{emitter_name, listener_name};
 use crate::raw::read_frame;
 
@@ -42,6 +44,8 @@ pub struct RelayPlan {
     pub links: Vec<Vec<usize>>,
     /// Whether listeners answer: their bytes go back to the emitter.
     pub round_trip: bool,
+    /// Whether its clients are those of the bare baseline.
+    pub bare: bool,
 }
 
 struct Relay {
@@ -77,7 +81,11 @@ pub fn start(plan: RelayPlan) -> Result<()> {
 impl Relay {
     fn serve(&self, mut stream: UnixStream) -> Result<()> {
         let mut inbound = Vec::new();
-        let name = self.shake_hands(&mut stream, &mut inbound)?;
+        let name = if self.plan.bare {
+            bare::read_name(&mut stream)?
+        } else {
+            self.shake_hands(&mut stream, &mut inbound)?
+        };
         rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES)?;
         let stream = Arc::new(stream);
         let mut connected = self.connected.lock().expect("no thread panics with the lock");

@@ -155,8 +155,9 @@ impl Stage {
                 let pid = broker.pid();
                 (Some(broker), pid)
             }
-            Middle::Relay => {
-                let relay = crew.start("relay", &scenario.relay(socket.clone()))?;
+            Middle::Relay | Middle::Bare => {
+                let relay = scenario.relay(socket.clone(), middle == Middle::Bare);
+                let relay = crew.start("relay", &relay)?;
                 wait_ready(&mut crew, &[relay])?;
                 (None, crew.pid(relay))
             }
@@ -165,13 +166,14 @@ impl Stage {
         let _pinned = pin::start(scenario.pin, Place::Ends)?;
         let holders = start_all(&mut crew, "holder", &holders(scenario, scratch))?;
         wait_ready(&mut crew, &holders)?;
-        let listeners = start_all(&mut crew, "listener", &scenario.listeners(socket.clone()))?;
+        let listeners =
+            start_all(&mut crew, "listener", &scenario.listeners(socket.clone(), middle))?;
         let driver = wait_ready(&mut crew, &listeners)?.into_iter().flatten().next();
         let mut emitters = Vec::new();
         let mut extras = Vec::new();
         if scenario.idle.is_none() {
             extras = start_all(&mut crew, "extra emitter", &extra_emitters(scenario, scratch))?;
-            emitters = start_all(&mut crew, "emitter", &scenario.emitters(socket))?;
+            emitters = start_all(&mut crew, "emitter", &scenario.emitters(socket, middle))?;
             wait_ready(&mut crew, &extras)?;
             wait_ready(&mut crew, &emitters)?;
         }

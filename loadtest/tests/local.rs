@@ -45,34 +45,39 @@ fn has_broker() -> bool {
 }
 
 #[test]
-fn every_event_comes_once_over_the_relay() {
+fn every_event_comes_once_over_the_baselines() {
     for (line, received) in [
         ("--size 16 --count 20000", 20_000),
         ("--size 70000 --count 300", 300),
         ("--listeners 3 --size 1000 --count 5000", 15_000),
         ("--emitters 2 --listeners 2 --events 2 --count 5000 --verify full", 10_000),
     ] {
-        assert_clean(&json(&format!("--relay-only {line}")), received);
+        for baseline in ["relay", "bare"] {
+            assert_clean(&json(&format!("--only {baseline} {line}")), received);
+        }
     }
 }
 
 #[test]
 fn a_broken_event_is_found_and_told_by_the_exit_code() {
     // A broken payload has no sequence to go by, so its event counts as lost too.
-    for (fault, lost, duplicated, corrupt) in
-        [("lose", 1, 0, 0), ("repeat", 0, 1, 0), ("corrupt", 1, 0, 1)]
-    {
-        let output = local(&format!("--relay-only --count 1000 --json --inject {fault}"));
-        assert_eq!(output.status.code(), Some(1), "{fault}");
+    for (line, lost, duplicated, corrupt) in [
+        ("relay --inject lose", 1, 0, 0),
+        ("relay --inject repeat", 0, 1, 0),
+        ("relay --inject corrupt", 1, 0, 1),
+        ("bare --inject lose", 1, 0, 0),
+    ] {
+        let output = local(&format!("--count 1000 --json --only {line}"));
+        assert_eq!(output.status.code(), Some(1), "{line}");
         let value: Value = serde_json::from_slice(&output.stdout).unwrap();
         let found = ["lost", "duplicated", "corrupt"].map(|key| value[key].as_u64().unwrap());
-        assert_eq!(found, [lost, duplicated, corrupt], "{fault}");
+        assert_eq!(found, [lost, duplicated, corrupt], "{line}");
     }
 }
 
 #[test]
 fn a_round_trip_over_the_relay_has_latencies() {
-    let value = json("--relay-only --round-trip --count 200");
+    let value = json("--only relay --round-trip --count 200");
     // An event there and its answer.
     assert_clean(&value, 400);
     assert!(value["latency_us"]["p99"].as_f64().unwrap() > 0.0);
@@ -80,11 +85,13 @@ fn a_round_trip_over_the_relay_has_latencies() {
 
 #[test]
 fn a_rate_is_kept_on_average() {
-    let value = json("--relay-only --rate 1000 --count 200");
-    assert_clean(&value, 200);
-    // Never faster than asked; how much slower depends on the machine.
-    assert!(value["events_per_s"].as_f64().unwrap() < 1100.0, "{value:#}");
-    assert!(value["latency_us"]["p50"].as_f64().unwrap() > 0.0);
+    for baseline in ["relay", "bare"] {
+        let value = json(&format!("--only {baseline} --rate 1000 --count 200"));
+        assert_clean(&value, 200);
+        // Never faster than asked; how much slower depends on the machine.
+        assert!(value["events_per_s"].as_f64().unwrap() < 1100.0, "{value:#}");
+        assert!(value["latency_us"]["p50"].as_f64().unwrap() > 0.0);
+    }
 }
 
 #[test]
@@ -110,10 +117,15 @@ fn pairs_have_a_ratio() {
     if !has_broker() {
         return;
     }
-    let value = json("--count 5000 --baseline --repeats 2");
-    assert_clean(&value, 10_000);
-    assert_eq!(value["baseline"]["received"], 10_000);
-    assert_eq!(value["ratio"]["events_per_s"]["runs"], 2);
+    for (flag, baseline) in [("--baseline", "relay"), ("--baseline bare", "bare")] {
+        let value = json(&format!("--count 5000 {flag} --repeats 2"));
+        assert_clean(&value, 10_000);
+        assert_eq!(value["baseline"]["is"], baseline);
+        assert_eq!(value["baseline"]["received"], 10_000);
+        for ratio in ["events_per_s", "total_cpu"] {
+            assert_eq!(value["ratio"][ratio]["runs"], 2, "{ratio}");
+        }
+    }
 }
 
 #[test]
@@ -121,7 +133,7 @@ fn an_interrupt_ends_all_processes_and_leaves_no_files() {
     let scratch = std::env::temp_dir().join(format!("nc-lt-test-{}", std::process::id()));
     fs::create_dir_all(&scratch).unwrap();
     let mut child = Command::new(PROGRAM)
-        .args(["local", "--relay-only", "--seconds", "300"])
+        .args(["local", "--only", "relay", "--seconds", "300"])
         .env("TMPDIR", &scratch)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -145,6 +157,7 @@ fn errors_say_what_to_do() {
         ("--broker /nonexistent/netcluster", "cargo build --release"),
         ("--broker /bin/false --count 5", "the broker did not start"),
         ("--emitters 2 --baseline", "fed by one emitter each"),
+        ("--round-trip --baseline bare", "--baseline relay"),
         ("--sice 16", "--size"),
     ] {
         let output = local(line);

@@ -1,11 +1,11 @@
-//! What can be typed. Nothing here decides what it means.
+//! Arguments of the command line. Nothing here decides what they mean.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use netcluster_client::{Builder, Client, default_socket_paths};
+use netcluster_client::{Client, ClientBuilder, default_socket_paths};
 use netcluster_platform::listening_pid;
 
 use super::failure::Failure;
@@ -108,7 +108,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "netcluster", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// What to do.
+    /// Command to carry out.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -148,7 +148,7 @@ pub struct ServeArgs {
     pub settings: Settings,
 }
 
-/// How to reach the broker.
+/// Way to the broker.
 #[derive(Debug, Args)]
 pub struct SocketArgs {
     /// The broker's socket [default: $NETCLUSTER_SOCKET if it is set, else the user's own,
@@ -162,7 +162,8 @@ pub struct SocketArgs {
 }
 
 impl SocketArgs {
-    /// The first of the sockets that are tried at which a process listens, whether it
+    /// Finds the first of the sockets that are tried at which a process listens, whether
+    /// it
     /// answers or not, and that process.
     pub fn listening(&self) -> Option<(PathBuf, u32)> {
         let paths = self.socket.clone().map_or_else(default_socket_paths, |socket| vec![socket]);
@@ -170,7 +171,7 @@ impl SocketArgs {
     }
 
     /// Connects.
-    pub fn connect(&self, builder: Builder) -> Result<Client, Failure> {
+    pub fn connect(&self, builder: ClientBuilder) -> Result<Client, Failure> {
         let builder = builder.wait_for_broker(self.wait.unwrap_or_default());
         let client = match &self.socket {
             Some(socket) => builder.connect(socket),
@@ -227,7 +228,7 @@ pub struct OnArgs {
     #[arg(long, default_value = "text")]
     pub format: Format,
     /// What happens when the output is not read fast enough
-    #[arg(long, default_value = "pace")]
+    #[arg(long, default_value = "backpressure")]
     pub queue: Queue,
     /// The broker.
     #[command(flatten)]
@@ -240,16 +241,17 @@ pub struct OnArgs {
     pub quiet: bool,
 }
 
-/// What the broker does for an `on` that falls behind.
+/// Policy of the broker for an `on` that falls behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Queue {
     /// Emitters wait
-    Pace,
+    #[value(alias = "pace")]
+    Backpressure,
     /// The oldest events are lost, which is told; nobody waits
     Latest,
 }
 
-/// How `on` prints events.
+/// Format in which `on` prints events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// The name and the data, readable

@@ -1,13 +1,13 @@
-//! What waiting for the cluster was worth: whether there is one.
+//! Doubts about waiting for the cluster: whether there is one.
 //!
 //! A broker without a link answers at once that all know of the listeners, and so does
 //! one that is linked with nobody: both are right, and seldom what was meant.
 
-use netcluster::link::LinkStatus;
 use netcluster::status::Status;
 use netcluster_client::Client;
+use netcluster_link::LinkStatus;
 
-/// What is to be said of the cluster that was waited for; nothing if there are others.
+/// Doubt about the cluster that was waited for; nothing if there are others.
 ///
 /// A broker whose status is not understood is of another version: nothing is known.
 pub fn doubt(client: &Client) -> Option<&'static str> {
@@ -32,7 +32,7 @@ fn doubt_of(link: Option<&LinkStatus>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netcluster::link::status::PeerStatus;
+    use netcluster_link::status::PeerStatus;
 
     #[test]
     fn no_link_and_nobody_linked_are_told_apart_and_a_cluster_is_no_news() {

@@ -30,7 +30,7 @@ const BURST: Duration = Duration::from_millis(500);
 const BURST_PAYLOAD_BYTES: usize = 16;
 /// The clock is looked at after so many events of the burst.
 const LOOK_EVERY_EVENTS: u64 = 256;
-/// How long anything may take to arrive.
+/// Longest time that anything may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Shows events flowing.
@@ -103,7 +103,7 @@ fn greet(out: &mut impl Write, listener: &Client, emitter: &Client) -> Result<()
     let (arrivals, arrived) = mpsc::channel();
     let id = listener.on("greeting.*", move |message| {
         // The other end waits for each; it is gone only after a failure.
-        let _ = arrivals.send((Instant::now(), message.to_owned()));
+        let _ = arrivals.send((Instant::now(), message.into_owned()));
     })?;
     writeln!(out, "listener  on(\"greeting.*\")")?;
     for (number, greeting) in GREETINGS.iter().enumerate() {
@@ -121,7 +121,7 @@ fn greet(out: &mut impl Write, listener: &Client, emitter: &Client) -> Result<()
     Ok(())
 }
 
-/// As many small events as go through in half a second, by a plain loop.
+/// Emits as many small events as go through in half a second, by a plain loop.
 fn burst(out: &mut impl Write, listener: &Client, emitter: &Client) -> Result<(), Stop> {
     let count = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&count);

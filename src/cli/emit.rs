@@ -11,7 +11,7 @@ use super::args::EmitArgs;
 use super::failure::{Code, Failure};
 use super::standing::Standing;
 
-/// How long the end waits until all events are queued for their listeners: longer
+/// Longest wait at the end until all events are queued for their listeners: longer
 /// than a broker bears with a stuck listener, many times over.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -46,7 +46,7 @@ fn connect_once(args: &EmitArgs) -> Result<Client, Failure> {
     )
 }
 
-/// Also after a mistake: what was emitted before it is to arrive.
+/// Disconnects, also after a mistake: what was emitted before it is to arrive.
 fn finish(client: &Client, emitted: Result<(), Failure>) -> Result<(), Failure> {
     let disconnected = client.disconnect().map_err(Failure::from);
     emitted.and(disconnected)
@@ -155,7 +155,7 @@ fn read_lines(args: &EmitArgs, client: &Client, standing: &Standing) -> Result<(
     Ok(())
 }
 
-/// What is emitted for this data.
+/// Prepares the payload that is emitted for this data.
 fn prepare<'a>(args: &EmitArgs, data: &'a [u8]) -> Result<std::borrow::Cow<'a, [u8]>, Failure> {
     if !args.json {
         return Ok(data.into());
@@ -165,7 +165,7 @@ fn prepare<'a>(args: &EmitArgs, data: &'a [u8]) -> Result<std::borrow::Cow<'a, [
         .map_err(|error| Failure::new(Code::Failure, format_args!("not JSON: {error}")))
 }
 
-/// The same JSON without white space, everything else as it was written.
+/// Writes the same JSON without white space, everything else as it was written.
 fn compact(json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     // A reader of one value that keeps numbers and the order of keys as they are
     // would need more than `Value`; dropping white space outside strings does not.

@@ -1,4 +1,4 @@
-//! Why a command failed: one line that says what to do, and an exit code.
+//! Failure of a command: one line that says what to do, and an exit code.
 
 use std::fmt;
 use std::io;
@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 use netcluster_client::Error;
 
-/// What a script can tell apart. Documented in `netcluster --help`.
+/// Exit codes, which a script can tell apart. `netcluster --help` documents them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// Anything else.
     Failure = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
-    /// No broker, or the connection to it ended.
+    /// The command found no broker, or the connection to it ended.
     NoBroker = 3,
     /// Fewer events than asked for came in time.
     Timeout = 4,
@@ -24,7 +24,7 @@ pub enum Code {
 #[derive(Debug)]
 pub struct Failure {
     code: Code,
-    /// Nothing is printed if empty.
+    /// Line that is printed; nothing if it is empty.
     message: String,
     passing: bool,
 }
@@ -35,7 +35,7 @@ impl Failure {
         Failure { code, message: message.to_string(), passing: false }
     }
 
-    /// What was typed or configured is wrong.
+    /// Makes the failure of what was typed or configured.
     pub fn usage(message: impl fmt::Display) -> Failure {
         Failure::new(Code::Usage, message)
     }
@@ -54,13 +54,13 @@ impl Failure {
         }
     }
 
-    /// The same with words before the message.
+    /// Puts words before the message.
     pub fn context(mut self, context: impl fmt::Display) -> Failure {
         self.message = format!("{context}: {}", self.message);
         self
     }
 
-    /// The same with something to know behind the message.
+    /// Puts something to know behind the message.
     pub fn note(mut self, note: impl fmt::Display) -> Failure {
         self.message = format!("{} ({note})", self.message);
         self
@@ -78,12 +78,12 @@ impl Failure {
         }
     }
 
-    /// For the shell.
+    /// Exit code for the shell.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.number())
     }
 
-    /// The same as a number.
+    /// Exit code as a number.
     pub fn number(&self) -> u8 {
         self.code as u8
     }
@@ -106,14 +106,14 @@ impl From<Error> for Failure {
             | Error::Connect { .. }
             | Error::NotConnected
             | Error::Disconnected(_)
-            | Error::Kicked { .. }
+            | Error::ClosedByBroker { .. }
             | Error::Version(_)
             | Error::Protocol(_)
             | Error::Timeout { .. } => Code::NoBroker,
             _ => Code::Failure,
         };
         let passing = matches!(error, Error::NotConnected);
-        if let Error::BrokerNotRunning { path } = &error
+        if let Error::BrokerNotRunning { path, .. } = &error
             && is_something_else(path)
         {
             return Failure::usage(format_args!(

@@ -21,18 +21,18 @@ use super::output::{Ended, Output, Settled, notice};
 use super::render;
 use super::signals;
 
-/// How long an output that nobody reads may hold up the end.
+/// Longest time that an output which nobody reads may hold up the end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Why listening ends.
+/// Reason for which listening ends.
 enum End {
-    /// As many events as asked for were printed.
+    /// The number of events that was asked for is printed.
     Enough,
     /// A signal.
     Signal,
     /// The client gave up; why was told as a notice.
     Closed,
-    /// It did not come to listening.
+    /// The command did not come to listening.
     Failed(Failure),
 }
 
@@ -195,7 +195,7 @@ fn tell(happened: &Lifecycle, quiet: bool) {
         Lifecycle::Connect { resumed: true, .. } if !quiet => notice("listening again"),
         Lifecycle::Disconnect { reason, .. } if !quiet => match reason {
             // These were told as errors; and the last was wanted.
-            DisconnectReason::Kicked { .. }
+            DisconnectReason::ClosedByBroker { .. }
             | DisconnectReason::Protocol(_)
             | DisconnectReason::Requested => {}
             _ => notice(format_args!("not listening: {reason}; waiting for a broker")),

@@ -1,4 +1,4 @@
-//! What commands print: standard output of a command that streams, buffered and
+//! Output of commands: standard output of a command that streams, buffered and
 //! flushed when idle, and notices.
 //!
 //! One thread writes events, another flushes as soon as there is something: a
@@ -17,7 +17,7 @@ use netcluster_wire::escape;
 
 use super::log;
 
-/// What is gathered at most before it is written, in bytes.
+/// Largest amount that is gathered before it is written, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Shared by the thread that writes, the one that flushes, and the one that waits for
@@ -37,29 +37,29 @@ struct State<E> {
     broken: Option<io::Error>,
 }
 
-/// Why [`Output::wait`] returned.
+/// Reason for which [`Output::wait`] returned.
 pub enum Ended<E> {
-    /// By [`Output::end`].
+    /// [`Output::end`] was called.
     Told(E),
-    /// It was time.
+    /// The time was over.
     Late,
     /// Standard output cannot be written, or nobody reads it any more.
     Broken(io::Error),
 }
 
-/// What [`Output::settle`] came to.
+/// Outcome of [`Output::settle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// All of it is written.
+    /// The output is written, all of it.
     Written,
-    /// It cannot be, or something else told it to end.
+    /// The output cannot be written, or something else told it to end.
     Disturbed,
-    /// It was time.
+    /// The time was over.
     Late,
 }
 
 impl<E: Send + 'static> Output<E> {
-    /// Nothing written yet.
+    /// Makes an output that has written nothing yet.
     pub fn start() -> io::Result<Arc<Output<E>>> {
         let output = Arc::new(Output {
             writer: Mutex::new(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())),

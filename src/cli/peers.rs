@@ -5,9 +5,9 @@
 
 pub(super) mod trouble;
 
-use netcluster::link::LinkStatus;
-use netcluster::link::status::{PeerStatus, StreamChannels};
 use netcluster::status::Status;
+use netcluster_link::LinkStatus;
+use netcluster_link::status::{PeerStatus, StreamChannels};
 use serde_json::Value;
 
 use super::args::PeersArgs;
@@ -16,7 +16,7 @@ use super::render::escaped;
 use super::status::{self, bytes, counted, uptime};
 use super::table::Table;
 
-/// How much of a session is shown: enough to tell two apart.
+/// Number of a session's digits that are shown: enough to tell two apart.
 const SESSION_DIGITS: usize = 8;
 
 /// Asks the broker and prints.
@@ -37,7 +37,7 @@ pub fn run(args: &PeersArgs) -> Result<(), Failure> {
     })
 }
 
-/// Everything, for people.
+/// Writes the page for people.
 fn page(status: &Status, verbose: bool) -> String {
     let Some(link) = &status.link else { return String::new() };
     let mut page = summary(status);
@@ -110,7 +110,7 @@ pub fn summary(status: &Status) -> String {
     lines.iter().map(|(title, text)| format!("{title:<9} {text}\n")).collect()
 }
 
-/// One row per peer, by name.
+/// Table of peers, by name.
 fn peers(link: &LinkStatus) -> Table {
     let mut table = Table::new(&[
         "NODE",
@@ -153,7 +153,7 @@ fn peers(link: &LinkStatus) -> Table {
     table
 }
 
-/// One row per stream of a peer.
+/// Table of the streams of peers.
 fn incoming(link: &LinkStatus) -> Table {
     let mut table = Table::new(&[
         "FROM",
@@ -184,7 +184,7 @@ fn incoming(link: &LinkStatus) -> Table {
     table
 }
 
-/// One row per stream of this broker.
+/// Table of the streams of this broker.
 fn own(link: &LinkStatus) -> Table {
     let mut table = Table::new(&[
         "OWN STREAM",

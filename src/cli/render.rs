@@ -1,4 +1,4 @@
-//! How `on` prints an event.
+//! Printing of events by `on`.
 //!
 //! Invariant: in `text` and `json`, one event is one line, and no byte of an event
 //! reaches a terminal as a control sequence.
@@ -14,11 +14,11 @@ use super::args::Format;
 /// An event to print.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// Its name.
+    /// Name of the event.
     pub name: &'a str,
-    /// Its data.
+    /// Data of the event.
     pub data: &'a [u8],
-    /// Who emitted it.
+    /// Emitter of the event.
     pub source: Source,
     /// The emitter's number for it.
     pub sequence: u64,
@@ -37,7 +37,7 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct SourceObject {
-    /// As in `status`.
+    /// Node id of the emitter's broker, as in `status`.
     node: String,
     client: u32,
 }

@@ -114,7 +114,8 @@ fn fit_clients(max_clients: &mut usize, limit: u64, is_default: bool) {
     }
 }
 
-/// What the settings mean; what is worth saying is added to the warnings.
+/// Turns the settings into those of a broker; what is worth saying is added to the
+/// warnings.
 fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfig, Failure> {
     let default = ShardConfig::default();
     let period = |period: Option<super::values::Period>, default: Duration| {
@@ -180,7 +181,7 @@ fn named_by(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// Where a broker listens that nobody told a path: in the directory that the service
+/// Socket of a broker that nobody told a path: in the directory that the service
 /// manager made for it, the first one if it made several; else where clients of this
 /// user look.
 fn default_socket(runtime_directory: Option<PathBuf>) -> PathBuf {

@@ -47,12 +47,12 @@ Elsewhere the broker is an ordinary program for the system's service manager; fo
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ServiceArgs {
-    /// What to do.
+    /// Command to carry out.
     #[command(subcommand)]
     pub command: ServiceCommand,
 }
 
-/// What `netcluster service` does.
+/// Commands of `netcluster service`.
 #[derive(Debug, Subcommand)]
 pub enum ServiceCommand {
     /// Have the system start a broker with the machine
@@ -63,7 +63,7 @@ pub enum ServiceCommand {
     Run(ConfigArgs),
 }
 
-/// Where the service's settings are.
+/// Place of the service's settings.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
     /// Read settings from this TOML file [default: %ProgramData%\netcluster\netcluster.toml, if

@@ -1,4 +1,4 @@
-//! What a broker can be told, by the command line and by a file: one struct for
+//! Settings of a broker, by the command line and by a file: one struct for
 //! both, so that neither knows a setting that the other does not.
 //!
 //! Nothing has a default here: unset is unset, so that what is typed can win over
@@ -116,7 +116,7 @@ impl Settings {
         })
     }
 
-    /// These settings, and where they are unset, the others.
+    /// Takes these settings, and where they are unset, the others.
     pub fn or(self, other: Settings) -> Settings {
         Settings {
             socket: self.socket.or(other.socket),

@@ -1,4 +1,4 @@
-//! What asks a command to end: signals on Unix, the console on Windows. The first
+//! Requests to end a command: signals on Unix, the console on Windows. The first
 //! request asks for an end in order, the second ends at once.
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! What is known of the connection while `emit` reads lines: whether there is one, and
+//! State of the connection while `emit` reads lines: whether there is one, and
 //! which events are in doubt because one broke.
 //!
 //! Invariant: an event whose number is in doubt was on its way when a connection broke.
@@ -14,14 +14,14 @@ use netcluster_client::{Client, DisconnectReason, Error, Lifecycle};
 use super::failure::{Code, Failure};
 use super::output::notice;
 
-/// How long what was emitted stays unconfirmed while nothing else is: so much is in
+/// Time that what was emitted stays unconfirmed while nothing else is: so much is in
 /// doubt when a broker dies.
 const CONFIRM_EVERY: Duration = Duration::from_millis(100);
 
 /// A connection that is back need not have noticed it yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// See the module.
+/// State of the connection: the module says of what.
 #[derive(Default)]
 pub struct Standing {
     shared: Arc<Shared>,
@@ -44,13 +44,13 @@ struct State {
 }
 
 impl Standing {
-    /// What hears of the connection, and tells the user.
+    /// Listener that hears of the connection, and tells the user.
     pub fn listener(&self) -> impl FnMut(&Lifecycle) + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move |happened| shared.heard(happened)
     }
 
-    /// The last event that was emitted.
+    /// Notes the last event that was emitted.
     pub fn emitted(&self, sequence: u64) {
         self.shared.emitted.store(sequence, Ordering::Relaxed);
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use netcluster::status::{ClientStatus, Status};
-use netcluster_client::{Builder, Client, Reconnect};
+use netcluster_client::{Client, ClientBuilder, Reconnect};
 use netcluster_platform::account_name;
 use netcluster_wire::escape;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub fn ask(name: &str, socket: &SocketArgs) -> Result<Value, Failure> {
 }
 
 /// A broker that is there and does not answer is named.
-fn connect(builder: Builder, socket: &SocketArgs) -> Result<Client, Failure> {
+fn connect(builder: ClientBuilder, socket: &SocketArgs) -> Result<Client, Failure> {
     socket.connect(builder).map_err(|failure| match socket.listening() {
         Some((path, pid)) => {
             failure.note(format_args!("the broker at {} is pid {pid}", path.display()))
@@ -39,12 +39,12 @@ fn connect(builder: Builder, socket: &SocketArgs) -> Result<Client, Failure> {
     })
 }
 
-/// What this version knows of it.
+/// Reads what this version knows of the status.
 pub fn read(json: Value) -> Result<Status, Failure> {
     serde_json::from_value(json).map_err(unreadable)
 }
 
-/// All of it, for people.
+/// Writes all of the status, for people.
 pub fn pretty(json: &Value) -> Result<String, Failure> {
     let json = serde_json::to_string_pretty(json).map_err(unreadable)?;
     Ok(format!("{}\n", escape::json(&json)))

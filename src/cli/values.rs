@@ -149,7 +149,7 @@ impl FromStr for LogFilter {
     }
 }
 
-/// How the broker talks to the system.
+/// Back end by which the broker talks to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
     /// io_uring where it is allowed, else poll
@@ -161,7 +161,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// The same for the platform.
+    /// Choice for the platform.
     pub fn choice(self) -> Choice {
         match self {
             Backend::Auto => Choice::Auto,
@@ -184,7 +184,7 @@ impl FromStr for Backend {
 pub struct Written<T> {
     /// Whether a number will do.
     pub numbers: bool,
-    /// What is read.
+    /// Type that is read.
     pub value: std::marker::PhantomData<T>,
 }
 

@@ -14,11 +14,11 @@ use netcluster_wire::ErrorCode;
 
 use crate::connection::{Blocker, Connection, Lag};
 use crate::inbound::Pieces;
-use crate::link::ingress::CHUNK_BYTES;
 use crate::mesh::Message;
 use crate::routes::{Route, RouteId};
 use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
+use netcluster_link::ingress::CHUNK_BYTES;
 
 use super::Shard;
 

@@ -14,11 +14,11 @@ use netcluster_wire::{LossReason, Source};
 
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
-use crate::link::event::{LinkEvent, Lost, Run};
-use crate::link::peer_id::PeerId;
-use crate::link::stream::StreamId;
 use crate::mesh::Message;
 use crate::target::Target;
+use netcluster_link::event::{LinkEvent, Lost, Run};
+use netcluster_link::peer_id::PeerId;
+use netcluster_link::stream::StreamId;
 
 use super::Shard;
 use super::link::LinkDriver;

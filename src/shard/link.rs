@@ -24,18 +24,18 @@ use netcluster_platform::{Datagrams, Io, Slice, Snapshots};
 use netcluster_wire::Pattern;
 
 use crate::connection::Blocker;
-use crate::link::channel::channel_hash;
-use crate::link::config::{Entropy, LinkConfig};
-use crate::link::event::{LinkEvent, Lost};
-use crate::link::peer_id::{PeerId, Session};
-use crate::link::stream::StreamId;
-use crate::link::{Link, LinkStatus, To};
 use crate::mesh::Message;
 use crate::resolver::{Addresses, Resolved};
 use crate::routes::Route;
 use crate::status::LinkIo;
 use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
+use netcluster_link::channel::channel_hash;
+use netcluster_link::config::{Entropy, LinkConfig};
+use netcluster_link::event::{LinkEvent, Lost};
+use netcluster_link::peer_id::{PeerId, Session};
+use netcluster_link::stream::StreamId;
+use netcluster_link::{Link, LinkStatus, To};
 
 use super::Shard;
 
@@ -163,7 +163,7 @@ impl<I: Io> Shard<I> {
     /// Datagrams arrived.
     pub(super) fn datagrams(&mut self, datagrams: &Datagrams) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let received = crate::link::Datagrams {
+        let received = netcluster_link::Datagrams {
             bytes: &datagrams.chunk,
             segment: datagrams.segment,
             from: datagrams.from,

@@ -8,11 +8,11 @@ use std::time::Duration;
 use netcluster_platform::sim::{Faults, NetworkFaults, SimNet, SimNetwork, SimSocketsConfig};
 
 use crate::config::ShardConfig;
-use crate::link::config::{DISCOVERY, Entropy, LinkConfig, Settings};
-use crate::link::keys::Keys;
-use crate::link::options::MAX_LINK_PAYLOAD_BYTES;
 use crate::shard::LinkStart;
 use crate::status::LinkIo;
+use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, Settings};
+use netcluster_link::keys::Keys;
+use netcluster_link::options::MAX_LINK_PAYLOAD_BYTES;
 
 use super::{MAX_STEP_NS, MIN_STEP_NS, SimBroker};
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use netcluster::broker::{Broker, BrokerConfig};
 use netcluster::status::Status;
-use netcluster_client::{Builder, Client, OwnedMessage, RecvError, Subscription};
+use netcluster_client::{Client, ClientBuilder, OwnedMessage, RecvError, Subscription};
 use netcluster_platform::{Choice, choose};
 use netcluster_wire::Hello;
 
@@ -178,7 +178,7 @@ impl Bus {
         self.client_with(|builder| builder)
     }
 
-    pub fn client_with(&self, change: impl FnOnce(Builder) -> Builder) -> Client {
+    pub fn client_with(&self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
         connect(&self.path, change)
     }
 
@@ -222,7 +222,7 @@ impl Drop for Bus {
 }
 
 /// A client that is patient where the default would give a loaded machine up.
-pub fn connect(path: &Path, change: impl FnOnce(Builder) -> Builder) -> Client {
+pub fn connect(path: &Path, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
     let builder = Client::builder().connect_timeout(PATIENCE).disconnect_timeout(PATIENCE);
     change(builder).connect(path).expect("the broker takes clients")
 }

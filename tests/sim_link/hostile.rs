@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use netcluster::link::keys::{Key, Keys};
 use netcluster::sim::{SimCluster, SimMember};
+use netcluster_link::keys::{Key, Keys};
 use netcluster_platform::sim::network::Tapped;
 use netcluster_platform::sim::{Faults, NetworkFaults};
 

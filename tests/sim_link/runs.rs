@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use netcluster::link::keys::{Key, Keys};
 use netcluster::sim::SimMember;
+use netcluster_link::keys::{Key, Keys};
 use netcluster_platform::sim::network::{PathFaults, PortFaults};
 use netcluster_platform::sim::{Faults, NetworkFaults};
 

@@ -1,6 +1,6 @@
 //! Seeds, and a small generator, so that a run depends on nothing but its seed.
 
-use netcluster::link::keys::audit::Audit;
+use netcluster_link::keys::audit::Audit;
 
 use super::which_seeds::Seeds;
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use netcluster::link::LinkStatus;
 use netcluster::sim::{OwnedFrame, SimCluster, SimMember, SimSession};
+use netcluster_link::LinkStatus;
 use netcluster_platform::sim::{Faults, MachineId, NetworkFaults};
 use netcluster_wire::control::{decode_lost, encode_cluster};
 use netcluster_wire::{Hello, Kind, Pattern, Source};

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use netcluster::status::Status;
-use netcluster_client::{Builder, Client, Lifecycle, OwnedMessage, RecvError, Subscription};
+use netcluster_client::{Client, ClientBuilder, Lifecycle, OwnedMessage, RecvError, Subscription};
 use netcluster_loadtest::netns::{Host, Network, NetworkOptions, Packets, missing};
 
 use crate::support::{Directory, Done, PATIENCE, Process, backends, command, wait_until};
@@ -169,7 +169,7 @@ impl Broker<'_> {
         self.client_with(|builder| builder)
     }
 
-    pub fn client_with(&self, change: impl FnOnce(Builder) -> Builder) -> Client {
+    pub fn client_with(&self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
         let builder = Client::builder().connect_timeout(PATIENCE).disconnect_timeout(PATIENCE);
         change(builder).connect(&self.socket).expect("the broker takes clients")
     }
@@ -214,7 +214,7 @@ impl Broker<'_> {
     }
 
     /// The brokers that it knows.
-    pub fn peers(&self) -> Vec<netcluster::link::status::PeerStatus> {
+    pub fn peers(&self) -> Vec<netcluster_link::status::PeerStatus> {
         self.status().link.expect("it has a link").peers
     }
 }

@@ -61,6 +61,15 @@ const SPELLING_FILES: [&str; 2] = ["tests/tidy/wording.rs", "tests/tidy.rs"];
 /// Trees whose code has the shape that the rules below ask for.
 const SHAPED: [&str; 6] = ["benches/", "fuzz/", "platform/", "src/cli/", "tests/", "wire/"];
 
+/// Trees whose doc comments begin with their subject.
+const SUBJECTS: [&str; 3] = ["platform/src/", "src/cli/", "wire/src/"];
+
+/// Words that withhold the subject of a doc comment, at its beginning.
+const WITHHOLDING: [&str; 17] = [
+    "What", "Who", "Whom", "Whose", "Why", "How", "Where", "When", "It", "Its", "They", "As", "Of",
+    "From", "By", "See", "The same",
+];
+
 /// Starts of what stands behind the constants of a file.
 const ITEMS: [&str; 6] = ["fn", "struct", "enum", "impl", "trait", "union"];
 
@@ -149,4 +158,36 @@ fn a_choice_by_a_bool_is_an_if() {
         }
     }
     assert_none(&findings, "`if` and `else` rather than `match` with `true` and `false`");
+}
+
+/// Whether a doc comment withholds its subject. Help of the command line, which has no
+/// full stop, is none; what a test says that broke is enough.
+fn withholds(comment: &str) -> bool {
+    let begins = |word: &&str| {
+        comment.strip_prefix(*word).is_some_and(|rest| rest.starts_with([' ', '.', ',']))
+    };
+    comment.ends_with(['.', ':'])
+        && !comment.starts_with("What broke: ")
+        && WITHHOLDING.iter().any(begins)
+}
+
+#[test]
+fn doc_comments_begin_with_their_subject() {
+    let mut findings = Vec::new();
+    let is_read = |name: &str| SUBJECTS.iter().any(|tree| name.starts_with(tree));
+    for (name, text) in sources().into_iter().filter(|(name, _)| is_read(name)) {
+        let mut comment = String::new();
+        for (at, line) in text.lines().map(str::trim).enumerate() {
+            let words = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+            if let Some(words) = words {
+                comment.push_str(words);
+                continue;
+            }
+            if withholds(comment.trim()) {
+                findings.push(format!("{name}, above line {}: {}", at + 1, comment.trim()));
+            }
+            comment.clear();
+        }
+    }
+    assert_none(&findings, "a doc comment begins with a noun or a verb that names its subject");
 }

@@ -212,6 +212,7 @@ fn check_version(payload: &[u8]) -> Result<(), ControlError> {
 /// Subject of an `error` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum ErrorCode {
     /// A code that this version does not know.
     Unknown = 0,
@@ -282,6 +283,7 @@ pub fn decode_error(payload: &[u8]) -> Result<(ErrorCode, String), ControlError>
 /// Reason for which events are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum LossReason {
     /// A reason that this version does not know.
     Unknown = 0,

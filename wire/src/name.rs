@@ -13,6 +13,7 @@ pub const SEPARATOR: u8 = b'.';
 
 /// Reason for which a name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NameError {
     /// The name has no bytes at all.
     Empty,

@@ -24,6 +24,7 @@ pub struct Pattern(Box<str>);
 
 /// Reason for which a pattern is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PatternError {
     /// The pattern is not even a name.
     Name(NameError),

@@ -1,7 +1,6 @@
 //! Where the broker listens unless somebody says otherwise, and whether what is
 //! there can be ours.
 
-mod search;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -14,8 +13,9 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-pub(crate) use search::Search;
-pub(crate) use system::{ACCESS_ADVICE, check_directory};
+pub(crate) use system::ACCESS_ADVICE;
+
+use crate::error::Error;
 
 /// The environment variable that names the broker's socket, for brokers and clients.
 pub const SOCKET_VARIABLE: &str = "NETCLUSTER_SOCKET";
@@ -51,8 +51,16 @@ pub(crate) fn place(path: &Path) -> PathBuf {
     system::place(path)
 }
 
-/// Whether this place is one of the default sockets, whose directory must not be a
-/// stranger's.
-pub(crate) fn is_default(place: &Path) -> bool {
+/// Whether a connection to this place may be made: none to a default socket in a
+/// directory that may be a stranger's.
+///
+/// # Errors
+/// [`Error::UntrustedSocket`].
+pub(crate) fn check(place: &Path) -> Result<(), Error> {
+    if is_default(place) { system::check_directory(place) } else { Ok(()) }
+}
+
+/// Whether this place is one of the default sockets.
+fn is_default(place: &Path) -> bool {
     place == system::own_socket_path() || place == system::system_socket_path()
 }

@@ -21,9 +21,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use anyhow::{Context, Result};
-use netcluster::link::config::{DISCOVERY, Entropy};
-use netcluster::link::keys::{Key, Keys};
-use netcluster::link::{Link, LinkConfig, Session};
+use netcluster_link::config::{DISCOVERY, Entropy};
+use netcluster_link::keys::{Key, Keys};
+use netcluster_link::{Link, LinkConfig, Session};
 use netcluster_platform::{
     Choice, DatagramConfig, DatagramIo, DatagramSockets, Io, Kind, PollConfig, PollIo, UringConfig,
     UringIo, Waker, choose,

@@ -14,7 +14,7 @@ use crate::peers::redis::Redis;
 use crate::peers::zenoh::Zenoh;
 use crate::peers::zeromq::{Prober, ZeroMq, Zmtp};
 use crate::peers::{Address, Peer, emitter, listener, many};
-use crate::plan::{EmitterPlan, ListenerPlan, ManyPlan, Role, Scenario, listener_name};
+use crate::plan::{EmitterPlan, ListenerPlan, ManyPlan, Middle, Role, Scenario, listener_name};
 
 /// What the process is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,7 +51,11 @@ impl PeerRole {
         };
         let convert = |roles: Vec<Role>| roles.into_iter().map(convert).collect();
         // The address stands beside it: not every peer has a path.
-        (convert(scenario.listeners(PathBuf::new())), convert(scenario.emitters(PathBuf::new())))
+        let (nowhere, middle) = (PathBuf::new(), Middle::Broker);
+        (
+            convert(scenario.listeners(nowhere.clone(), middle)),
+            convert(scenario.emitters(nowhere, middle)),
+        )
     }
 }
 

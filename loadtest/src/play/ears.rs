@@ -74,7 +74,7 @@ pub fn play(socket: &Path, plan: EarsPlan) -> Result<()> {
 }
 
 fn connect(socket: &Path, plan: &EarsPlan, ear: &EarPlan) -> Result<Arc<Client>> {
-    let queue = if plan.latest { QueuePolicy::Latest } else { QueuePolicy::Pace };
+    let queue = if plan.latest { QueuePolicy::Latest } else { QueuePolicy::Backpressure };
     let builder = Client::builder().name(format!("{}-{}", plan.name, ear.client));
     let client = builder.channel(&ear.channel).queue(queue).connect(socket);
     client.map(Arc::new).with_context(|| format!("client {}", ear.client))

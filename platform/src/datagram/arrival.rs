@@ -1,4 +1,4 @@
-//! What the kernel tells about a datagram besides its bytes.
+//! Labels of the kernel for a datagram, besides its bytes.
 //!
 //! ```text
 //!   name      the sender's address
@@ -18,17 +18,17 @@ pub(crate) const NAME_BYTES: usize = 32;
 /// Room for the control messages above, in either family, and to spare.
 pub(crate) const CONTROL_BYTES: usize = 128;
 
-/// What is known of a datagram.
+/// Facts known of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
     pub(super) from: SocketAddr,
-    /// Where it was sent to.
+    /// Address that it was sent to.
     pub(super) to: Option<IpAddr>,
     /// The interface it came in by.
     pub(super) interface: Option<u32>,
     /// Bytes of each datagram, if it is a train.
     pub(super) segment: Option<usize>,
-    /// What the socket has dropped since it was made, modulo 2³².
+    /// Datagrams that the socket has dropped since it was made, modulo 2³².
     pub(super) drops: Option<u32>,
 }
 

@@ -1,10 +1,10 @@
-//! What the link's sockets are to be, and what they became.
+//! Settings of the link's sockets, and what the sockets became.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::InterfaceReason;
 
-/// What the sockets of the link are to be.
+/// Settings of the link's sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatagramConfig {
     /// The base group and the port that all groups share.
@@ -14,7 +14,7 @@ pub struct DatagramConfig {
     /// The interface, by name or by one of its addresses; `None`: the one with
     /// the route to the group, else the first that does multicast, else loopback.
     pub interface: Option<String>,
-    /// How many routers a multicast datagram may cross, and one.
+    /// Number of routers that a multicast datagram may cross, and one.
     pub ttl: u32,
     /// Bytes to ask for; the system may grant less.
     pub receive_buffer_bytes: usize,
@@ -39,22 +39,22 @@ impl Default for DatagramConfig {
     }
 }
 
-/// What the sockets of the link became.
+/// Description of the link's open sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatagramInfo {
     /// The interface's name.
     pub interface: String,
-    /// Its number.
+    /// Number of the interface.
     pub interface_index: u32,
-    /// Why it was chosen.
+    /// Reason for which the interface was chosen.
     pub reason: InterfaceReason,
     /// Whether it is the loopback interface: then only this machine is reached.
     pub loopback: bool,
     /// The largest packet it takes, IP header included; `None`: not known.
     pub mtu_bytes: Option<usize>,
-    /// All addresses of this machine.
+    /// Addresses of this machine, all of them.
     pub local_addresses: Vec<IpAddr>,
-    /// Where unicast reaches this broker: the interface's address, own port.
+    /// Address at which unicast reaches this broker: the interface's address, own port.
     pub unicast: SocketAddr,
     /// Whether unicast to the group's port on that address reaches it, too.
     pub also_on_group_port: bool,
@@ -67,6 +67,6 @@ pub struct DatagramInfo {
     pub gso: bool,
     /// Whether the kernel joins datagrams that arrive to trains.
     pub gro: bool,
-    /// What an administrator should know, and what to do about it; a line each.
+    /// Notes for administrators, with what to do about each; a line each.
     pub notes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Why the link's sockets cannot be opened, in words that say what to do.
+//! Errors of opening the link's sockets, in words that say what to do.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::advice;
 
-/// Why the link's sockets cannot be opened; the message is one line.
+/// Reason for which the link's sockets cannot be opened; the message is one line.
 #[derive(Debug)]
 pub enum DatagramError {
     /// The group is an ordinary address.
@@ -15,19 +15,19 @@ pub enum DatagramError {
     SamePort(u16),
     /// No interface has this name or address.
     NoSuchInterface {
-        /// What was asked for.
+        /// Name or address that was asked for.
         wanted: String,
         /// The names of those there are.
         present: Vec<String>,
     },
     /// The interface that was asked for cannot be used.
     Unusable {
-        /// Its name.
+        /// Name of the interface.
         interface: String,
-        /// Why, and what to do.
+        /// Reason, and what to do.
         why: String,
     },
-    /// There is not even a loopback interface that is up.
+    /// The machine has not even a loopback interface that is up.
     NoInterface,
     /// Another program has the group's port for itself.
     GroupPortTaken(SocketAddr),
@@ -35,15 +35,15 @@ pub enum DatagramError {
     UnicastPortTaken(u16),
     /// The system refused a step.
     Setup {
-        /// Which.
+        /// The step that failed.
         step: &'static str,
-        /// What it said.
+        /// Error of the system.
         error: io::Error,
     },
 }
 
 impl DatagramError {
-    /// For `map_err`.
+    /// Makes the error of a step, for `map_err`.
     pub(super) fn setup(step: &'static str) -> impl FnOnce(io::Error) -> DatagramError {
         move |error| DatagramError::Setup { step, error }
     }

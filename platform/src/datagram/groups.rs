@@ -1,4 +1,4 @@
-//! Which group is joined on which socket.
+//! Membership of sockets in groups: which group is joined on which socket.
 //!
 //! ```text
 //!   socket 2   [ 239.255.44.54 | …55 | … ]   full: the system said so

@@ -26,16 +26,16 @@ pub(super) use unix::list;
 #[cfg(windows)]
 pub(super) use windows::list;
 
-/// Why an interface was chosen.
+/// Reason for which an interface was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InterfaceReason {
-    /// Nothing else is there.
+    /// The interface is the loopback one; nothing else is there.
     Loopback,
-    /// There is no route to the group; it is the first that does multicast.
+    /// The interface is the first that does multicast; there is no route to the group.
     FirstMulticast,
     /// The system's route to the group leads over it.
     Route,
-    /// It was asked for.
+    /// The interface was asked for.
     Asked,
 }
 

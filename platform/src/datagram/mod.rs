@@ -62,17 +62,18 @@ pub fn is_too_long(error: &io::Error) -> bool {
 /// Datagrams that arrived together from one sender.
 #[derive(Clone, Debug)]
 pub struct Datagrams {
-    /// All of them, one behind the other. Pins a receive buffer until dropped.
+    /// Bytes of all datagrams, one behind the other. They pin a receive buffer until
+    /// dropped.
     pub chunk: Bytes,
     /// Bytes of each but the last, which may be shorter. Never 0.
     pub segment: usize,
-    /// Who sent them.
+    /// Address of the sender.
     pub from: SocketAddr,
     /// Whether they were sent to a group, not to this machine alone.
     pub multicast: bool,
 }
 
-/// What the sockets of the link count, since they were opened.
+/// Counters of the link's sockets, since they were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DatagramStats {
     /// Datagrams received.
@@ -97,18 +98,18 @@ pub struct DatagramStats {
     pub send_errors: u64,
 }
 
-/// Where the sockets are now: their interface may change, and its addresses.
+/// Place of the sockets now: their interface may change, and its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatagramPlace<'a> {
     /// The interface.
     pub interface: &'a str,
-    /// Where unicast reaches them.
+    /// Address at which unicast reaches them.
     pub unicast: SocketAddr,
-    /// All addresses of this machine.
+    /// Addresses of this machine, all of them.
     pub local_addresses: &'a [IpAddr],
 }
 
-/// One shard's view of the network. See the module for the rules.
+/// View of the network that one shard has. The module states the rules.
 pub trait DatagramIo {
     /// The open sockets of a link.
     type Sockets;
@@ -144,7 +145,7 @@ pub trait DatagramIo {
     /// What the system says, and if it is a limit, which.
     fn join_group(&mut self, group: IpAddr) -> io::Result<()>;
 
-    /// No longer receives what is sent to this group.
+    /// Leaves a group: receives no longer what is sent to it.
     ///
     /// # Errors
     /// What the system says.
@@ -158,7 +159,7 @@ pub trait DatagramIo {
     /// The interface is not there (any more): nothing can be received.
     fn check_interface(&mut self) -> io::Result<bool>;
 
-    /// Where the sockets were at the last look; `None` if none are open, or if they
+    /// Place of the sockets at the last look; `None` if none are open, or if they
     /// never move.
     fn datagram_place(&self) -> Option<DatagramPlace<'_>>;
 

@@ -23,16 +23,16 @@ use super::{DatagramStats, MAX_DATAGRAMS_PER_SEND, system};
 /// most) and UDP (8).
 const MAX_TRAIN_BYTES: usize = u16::MAX as usize - 48;
 
-/// Why datagrams are sent one by one from now on.
+/// Reason for which datagrams are sent one by one from now on.
 pub(super) const GSO_LOST: &str =
     "the network interface cannot cut trains of datagrams (GSO); they are sent one by one";
 
-/// How the link's socket sends.
+/// Sending side of the link's socket.
 #[derive(Debug)]
 pub(super) struct Sender {
     v6: bool,
     gso: bool,
-    /// What the socket does; `None`: not known.
+    /// Whether the socket loops multicast back; `None`: not known.
     looped: Option<bool>,
 }
 
@@ -46,7 +46,7 @@ impl Sender {
         self.gso
     }
 
-    /// See [`DatagramIo::send_datagrams`](super::DatagramIo::send_datagrams).
+    /// Sends as [`DatagramIo::send_datagrams`](super::DatagramIo::send_datagrams) says.
     pub(super) fn send(
         &mut self,
         socket: &Socket,

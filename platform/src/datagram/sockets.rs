@@ -40,17 +40,18 @@ pub struct DatagramSockets {
     config: DatagramConfig,
     info: DatagramInfo,
     sockets: Vec<Socket>,
-    /// What each socket has dropped, as it last said.
+    /// Datagrams that each socket has dropped, as it last said.
     drops: Vec<u32>,
     memberships: Vec<Membership>,
     /// The addresses on which the group's port is bound for unicast.
     peers: Vec<IpAddr>,
     interface: Interface,
     reason: InterfaceReason,
-    /// It was not there at the last look: the kernel may have forgotten all.
+    /// Whether the interface was gone at the last look: the kernel may have forgotten
+    /// all.
     interface_lost: bool,
     sender: Sender,
-    /// It was found out that trains cannot be cut.
+    /// Whether it was found out that trains cannot be cut.
     gso_lost: bool,
     stats: DatagramStats,
 }
@@ -64,12 +65,12 @@ impl DatagramSockets {
         open::open(config)
     }
 
-    /// What they became.
+    /// Description of the open sockets.
     pub fn info(&self) -> &DatagramInfo {
         &self.info
     }
 
-    /// Where they are now.
+    /// Place of the sockets now.
     pub(crate) fn place(&self) -> DatagramPlace<'_> {
         DatagramPlace {
             interface: &self.info.interface,
@@ -78,7 +79,7 @@ impl DatagramSockets {
         }
     }
 
-    /// See [`DatagramIo::max_datagram_bytes`](super::DatagramIo::max_datagram_bytes).
+    /// Answers [`DatagramIo::max_datagram_bytes`](super::DatagramIo::max_datagram_bytes).
     pub(crate) fn max_datagram_bytes(&self) -> Option<usize> {
         let headers = if self.config.group.is_ipv6() { 40 + 8 } else { 20 + 8 };
         Some(self.info.mtu_bytes?.saturating_sub(headers))
@@ -88,7 +89,7 @@ impl DatagramSockets {
         self.stats
     }
 
-    /// How many sockets there are.
+    /// Number of sockets.
     pub(crate) fn count(&self) -> usize {
         self.sockets.len()
     }
@@ -98,7 +99,7 @@ impl DatagramSockets {
         &self.sockets[place]
     }
 
-    /// See [`DatagramIo::send_datagrams`](super::DatagramIo::send_datagrams).
+    /// Sends as [`DatagramIo::send_datagrams`](super::DatagramIo::send_datagrams) says.
     pub(crate) fn send(
         &mut self,
         to: SocketAddr,
@@ -215,7 +216,8 @@ impl DatagramSockets {
         Ok(())
     }
 
-    /// See [`DatagramIo::check_interface`](super::DatagramIo::check_interface).
+    /// Looks at the interface as
+    /// [`DatagramIo::check_interface`](super::DatagramIo::check_interface) says.
     pub(crate) fn check_interface(&mut self) -> io::Result<bool> {
         let interfaces = interface::list()?;
         self.info.local_addresses = open::addresses(&interfaces);

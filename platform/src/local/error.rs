@@ -1,4 +1,4 @@
-//! Why a local listener could not be set up, and what to do about it.
+//! Errors of setting up a local listener, and what to do about them.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::{MAX_PATH_BYTES, system};
 
-/// Why [`LocalListener::bind`](super::LocalListener::bind) failed. The message
+/// Reason for which [`LocalListener::bind`](super::LocalListener::bind) failed. The
+/// message
 /// says what to do.
 #[derive(Debug)]
 pub enum BindError {
@@ -22,14 +23,14 @@ pub enum BindError {
     },
     /// The directory of the socket does not exist.
     MissingDirectory {
-        /// That directory.
+        /// The directory.
         directory: PathBuf,
     },
     /// The directory was there already, and somebody else may control it.
     UntrustedDirectory {
-        /// That directory.
+        /// The directory.
         directory: PathBuf,
-        /// What is wrong with it: "it …".
+        /// The directory's flaw: "it …".
         flaw: String,
     },
     /// The directory or its files may not be written to, or the pipe not created.
@@ -41,14 +42,14 @@ pub enum BindError {
     ForeignLock {
         /// The lock file.
         path: PathBuf,
-        /// Its owner.
+        /// Owner of the file.
         owner: u32,
     },
     /// A live broker listens there.
     InUse {
         /// The path.
         path: PathBuf,
-        /// Its process, if that is known.
+        /// Process of the broker, if that is known.
         pid: Option<u32>,
     },
     /// The broker's socket is gone, and something else has its name.
@@ -61,7 +62,7 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
-    /// There is no group of that name.
+    /// The system has no group of that name.
     UnknownGroup {
         /// The name.
         name: String,
@@ -80,9 +81,9 @@ pub enum BindError {
     },
     /// Anything else.
     System {
-        /// What was tried: "cannot …".
+        /// Action that was tried: "cannot …".
         action: &'static str,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
 }

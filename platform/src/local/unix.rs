@@ -36,20 +36,20 @@ use self::place::{Identity, Place};
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
 use crate::Peer;
 
-/// What a socket's path is to be, for error messages.
+/// Advice on a socket's path, for error messages.
 pub(super) const PATH_ADVICE: &str = "give the name of a file in a directory";
 
-/// What helps who may not create the socket.
+/// Advice for users who may not create the socket.
 pub(super) const PERMISSION_ADVICE: &str =
     "start the broker as a user who may write to that directory (a .lock file comes beside it)";
 
 /// The longest socket path: 108 bytes in the kernel's address, with its final 0.
 pub const MAX_PATH_BYTES: usize = 107;
 
-/// How many clients may wait to be accepted; the system caps it at `somaxconn`.
+/// Number of clients that may wait to be accepted; the system caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// What a directory made for the socket is: passable for all, since the socket's
+/// Mode of a directory made for the socket: passable for all, since the socket's
 /// own permissions and group say who may connect; writable for the broker alone.
 const PARENT_MODE: u32 = 0o755;
 
@@ -58,7 +58,7 @@ const PARENT_MODE: u32 = 0o755;
 pub struct LocalListener {
     fd: OwnedFd,
     place: Place,
-    /// Of the socket file, to remove only our own.
+    /// Identity of the socket file, to remove only our own.
     identity: Identity,
     /// Held for the listener's life; see the module.
     lock: Arc<OwnedFd>,
@@ -111,7 +111,7 @@ impl LocalListener {
         Ok(listener)
     }
 
-    /// What lets somebody else put another socket in this one's place, if anything: worth
+    /// Flaw that lets somebody else put another socket in this one's place, if any: worth
     /// a warning.
     pub fn flaw(&self) -> Option<String> {
         path::flaw(self.path())
@@ -123,13 +123,14 @@ impl LocalListener {
         vec![self]
     }
 
-    /// What the last broker of this path left for this one, and where this one leaves
+    /// Note that the last broker of this path left for this one, and in which this one
+    /// leaves
     /// something for the next; if the system has a descriptor for it.
     pub fn note(&self) -> Option<Note> {
         rustix::io::fcntl_dupfd_cloexec(&self.lock, 0).ok().map(Note::new)
     }
 
-    /// Where it listens.
+    /// Path at which it listens.
     pub fn path(&self) -> &Path {
         self.place.path()
     }
@@ -139,7 +140,8 @@ impl LocalListener {
         Ok(LocalSocket::accepted(accept_fd(&self.fd)?))
     }
 
-    /// What makes the socket again if its file is removed; given the options that it was
+    /// Keeper that makes the socket again if its file is removed; given the options that
+    /// it was
     /// bound with.
     pub fn keeper(&self, options: &BindOptions) -> Option<SocketKeeper> {
         Some(SocketKeeper::new(self, options))
@@ -193,7 +195,7 @@ impl LocalSocket {
         (self.fd, self.peer)
     }
 
-    /// Who is at the other end.
+    /// Process at the other end.
     pub fn peer(&self) -> Peer {
         self.peer.clone()
     }
@@ -315,7 +317,7 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     Ok(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
-/// This process, as the peer of its own connections.
+/// Describes this process, as the peer of its own connections.
 pub fn own_user() -> Peer {
     Peer {
         pid: std::process::id(),

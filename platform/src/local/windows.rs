@@ -52,25 +52,26 @@ pub use socket::LocalSocket;
 /// The longest name of a pipe, with what stands before it.
 pub const MAX_PATH_BYTES: usize = 256;
 
-/// What a socket's path is to be, for error messages.
+/// Advice on a socket's path, for error messages.
 pub(super) const PATH_ADVICE: &str =
     r"give the name of a pipe, such as \\.\pipe\netcluster-default";
 
-/// What helps who may not create the pipe.
+/// Advice for users who may not create the pipe.
 pub(super) const PERMISSION_ADVICE: &str =
     "another program still has a pipe of that name open: end it";
 
-/// How many instances wait for clients, of all shards together: so many can connect at
+/// Number of instances that wait for clients, of all shards together: so many can connect
+/// at
 /// the same moment.
 const PENDING_INSTANCES: usize = 256;
 
-/// How many of a shard wait at the least.
+/// Smallest number of a shard's instances that wait.
 const MIN_PENDING_INSTANCES: usize = 32;
 
-/// Others than owner and group may connect: the bit of a socket's mode that says so.
+/// Bit of a socket's mode that lets others than owner and group connect.
 const OTHERS_BIT: u32 = 0o002;
 
-/// How long a pipe whose broker is gone may still have its name.
+/// Longest time that a pipe whose broker is gone may still have its name.
 const DYING_PREDECESSOR: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -83,11 +84,11 @@ struct Owned {
     _mutex: OwnedHandle,
 }
 
-/// One shard's right to accept on a pipe. The name is free when all are dropped.
+/// Right of one shard to accept on a pipe. The name is free when all are dropped.
 #[derive(Debug)]
 pub struct LocalListener {
     name: Arc<Owned>,
-    /// The first instance of all; with it clients can already connect.
+    /// First instance of all; with it clients can already connect.
     first: Option<OwnedHandle>,
     pending: usize,
 }
@@ -112,13 +113,14 @@ impl LocalListener {
         Ok(LocalListener { name: Arc::new(name), first, pending: PENDING_INSTANCES })
     }
 
-    /// What lets somebody else put another pipe in this one's place: nothing does, since
+    /// Flaw that lets somebody else put another pipe in this one's place: none does,
+    /// since
     /// nobody else may make an instance of it.
     pub fn flaw(&self) -> Option<String> {
         None
     }
 
-    /// There is none.
+    /// Has no note for a successor.
     pub fn note(&self) -> Option<Note> {
         None
     }
@@ -134,17 +136,17 @@ impl LocalListener {
         all
     }
 
-    /// Where it listens.
+    /// Name at which it listens.
     pub fn path(&self) -> &Path {
         &self.name.path
     }
 
-    /// None: a pipe has no file that somebody could remove.
+    /// Has no keeper: a pipe has no file that somebody could remove.
     pub fn keeper(&self, _options: &BindOptions) -> Option<SocketKeeper> {
         None
     }
 
-    /// How many instances are to wait for clients.
+    /// Number of instances that are to wait for clients.
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
@@ -159,7 +161,7 @@ impl LocalListener {
 }
 
 impl Owned {
-    /// The first instance. A name that nobody else may hold is waited for.
+    /// Makes the first instance. It waits for a name that is still taken.
     fn first(&self, path: &Path) -> Result<OwnedHandle, BindError> {
         let start = Instant::now();
         loop {
@@ -206,7 +208,7 @@ impl Owned {
     }
 }
 
-/// What would make a pipe again.
+/// Keeper that would make a pipe again.
 #[derive(Debug)]
 pub enum SocketKeeper {}
 
@@ -219,7 +221,7 @@ impl SocketKeeper {
         match *self {}
     }
 
-    /// Where it is.
+    /// Name of the pipe.
     pub fn path(&self) -> &Path {
         match *self {}
     }
@@ -268,13 +270,13 @@ fn group_identifier(group: &Group) -> Result<String, BindError> {
     }
 }
 
-/// This process, as the peer of its own connections.
+/// Describes this process, as the peer of its own connections.
 pub fn own_user() -> Peer {
     let user = accounts::own_identifier().ok().map(Into::into);
     Peer { pid: std::process::id(), user, ..Peer::UNKNOWN }
 }
 
-/// How many handles a process may have: Windows has no limit that could be raised.
+/// Tells how many handles a process may have: Windows has no limit that could be raised.
 ///
 /// # Errors
 /// None.
@@ -282,12 +284,12 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(u64::MAX)
 }
 
-/// What a broker would leave for its successor: pipes have no file to leave it in.
+/// Note that a broker would leave for its successor: pipes have no file to leave it in.
 #[derive(Debug)]
 pub enum Note {}
 
 impl Note {
-    /// What the predecessor left.
+    /// Reads what the predecessor left.
     pub fn read(&self) -> Vec<u8> {
         match *self {}
     }
@@ -307,7 +309,7 @@ pub(crate) fn end_sending(_socket: &LocalSocket) -> bool {
     false
 }
 
-/// The other end of a pipe cannot be kept from writing.
+/// Does nothing: the other end of a pipe cannot be kept from writing.
 pub(crate) fn end_receiving(_socket: &LocalSocket) -> bool {
     false
 }

@@ -11,15 +11,16 @@ use crate::io::Conn;
 /// State of a connection's receiving.
 #[derive(Debug)]
 pub(super) enum Inbound {
-    /// It receives nothing.
+    /// The connection receives nothing.
     Idle,
     /// Chunks.
     Stream,
-    /// It receives nothing, but the completion that says so is not yet reported.
+    /// The connection receives nothing, but the completion that says so is not yet
+    /// reported.
     Stopping,
     /// Into a buffer of the shard.
     Into(Box<Fill>),
-    /// It receives nothing any more: the end or an error was reported.
+    /// The connection receives nothing any more: the end or an error was reported.
     Ended,
 }
 

@@ -33,7 +33,7 @@ impl SimClient {
         self.net.world().client_read(self.socket, bytes, limit)
     }
 
-    /// How many bytes there are to read.
+    /// Number of bytes that there are to read.
     pub fn readable(&self) -> usize {
         self.net.world().client_readable(self.socket)
     }

@@ -1,4 +1,4 @@
-//! What a shard's `wait` does: sends are carried out, due events become
+//! Work of a shard's `wait`: sends are carried out, due events become
 //! completions.
 //!
 //! Nothing here waits; an event that is not yet due stays where it is.

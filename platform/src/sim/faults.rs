@@ -1,4 +1,4 @@
-//! What may go wrong in a simulated run, and how often.
+//! Faults of a simulated run, and how often they happen.
 //!
 //! All chances are per thousand unless the name says otherwise. Everything is off
 //! in [`Faults::default`]: then each operation is carried out whole and at once.
@@ -21,7 +21,7 @@ pub struct Faults {
     pub lazy_send_permille: u32,
     /// A multishot receive ends and is armed anew before it brings bytes.
     pub multishot_end_permille: u32,
-    /// After a `stop_receive` up to this many more chunks arrive, if there are bytes.
+    /// Number of chunks that may still arrive after a `stop_receive`, if there are bytes.
     pub late_chunks: u32,
     /// A completion is late, by up to [`Faults::max_delay_ns`].
     pub delay_permille: u32,
@@ -31,7 +31,7 @@ pub struct Faults {
     pub accept_failure_permille: u32,
     /// The client dies in the middle of a write: chance per million receives.
     pub reset_per_million: u32,
-    /// How many pool buffers each shard has; each chunk takes one.
+    /// Number of pool buffers of each shard; each chunk takes one.
     pub pool_buffers: u32,
     /// Bytes of one pool buffer: the longest chunk.
     pub buffer_bytes: usize,
@@ -62,7 +62,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Every fault, moderately.
+    /// Makes every fault happen, moderately.
     pub fn rough() -> Faults {
         Faults {
             short_read_permille: 300,

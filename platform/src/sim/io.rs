@@ -34,7 +34,7 @@ pub struct SimSocket {
     _handle: Arc<()>,
 }
 
-/// One shard's simulated back end. Dropping it closes all its connections, as a
+/// Simulated back end of one shard. Dropping it closes all its connections, as a
 /// process that ends does.
 #[derive(Debug)]
 pub struct SimIo {
@@ -214,7 +214,7 @@ impl Io for SimIo {
         world.schedule(self.shard, Event::Close(conn));
     }
 
-    /// Never blocks: appends what is due at the present virtual time.
+    /// Appends what is due at the present virtual time; never blocks.
     fn wait(
         &mut self,
         completions: &mut Vec<Completion>,

@@ -66,7 +66,7 @@ impl SimNet {
         &self.network
     }
 
-    /// Its number on that network.
+    /// Number of the machine on that network.
     pub fn id(&self) -> MachineId {
         self.id
     }
@@ -82,7 +82,8 @@ impl SimNet {
         SimListener::new(self.world().listen())
     }
 
-    /// The same for every shard that is to accept: for one of them, or for all where
+    /// Makes a listener for every shard that is to accept: for one of them, or for all
+    /// where
     /// connections [stay](SimNet::keep_connections).
     pub fn listeners(&self, shards: usize) -> Vec<SimListener> {
         let count = if self.world().hands_over { 1 } else { shards };
@@ -90,7 +91,7 @@ impl SimNet {
         (0..count).map(|_| SimListener::new(number)).collect()
     }
 
-    /// From now on connections stay where they were accepted, as named pipes do: it
+    /// Makes connections stay where they were accepted from now on, as named pipes do: it
     /// is left to chance which of the accepting shards gets one.
     pub fn keep_connections(&self) {
         self.world().hands_over = false;
@@ -162,7 +163,7 @@ impl SimNet {
         self.network.advance(duration);
     }
 
-    /// When a shard's `wait` has something to report again; `None` if nothing is
+    /// Time at which a shard's `wait` has something to report again; `None` if nothing is
     /// due before a client or a shard does something. On a network: the shards of
     /// every machine, and what arrives.
     pub fn next_due_ns(&self) -> Option<u64> {
@@ -185,7 +186,7 @@ impl SimNet {
         self.world().trace()
     }
 
-    /// How many connections the broker's side holds open, accepted or not yet: for
+    /// Number of connections that the broker's side holds open, accepted or not yet: for
     /// tests that look for leaks.
     pub fn sockets(&self) -> usize {
         self.world().sockets()

@@ -1,4 +1,4 @@
-//! What the simulator keeps for one shard: its connections and what is due.
+//! State that the simulator keeps for one shard: its connections and what is due.
 //!
 //! Invariant: each connection has at most one inbound and one outbound event
 //! scheduled, so the completions of one direction keep their order whatever
@@ -37,10 +37,10 @@ impl Event {
     }
 }
 
-/// What a connection receives.
+/// State of a connection's receiving.
 #[derive(Debug)]
 pub(super) enum Inbound {
-    /// Nothing.
+    /// The connection has nothing to do.
     Idle,
     /// Chunks.
     Stream,
@@ -48,31 +48,31 @@ pub(super) enum Inbound {
     Stopping { chunks: u32 },
     /// Into a buffer of the shard.
     Into { buffer: BytesMut, length: usize },
-    /// Nothing any more: the end or an error was reported.
+    /// The connection receives nothing any more: the end or an error was reported.
     Ended,
 }
 
-/// What a connection sends.
+/// State of a connection's sending.
 #[derive(Debug)]
 pub(super) enum Outbound {
-    /// Nothing.
+    /// The connection has nothing to do.
     Idle,
     /// The next `wait` carries it out.
     Lazy(Vec<Slice>),
     /// Carried out, the next `wait` reports it.
     Done(SendOutcome),
-    /// It took less than it was given; `Writable` is owed.
+    /// The last send took less than it was given; `Writable` is owed.
     Blocked,
 }
 
-/// How a send went.
+/// Outcome of a send.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SendOutcome {
     Took { bytes: usize, blocked: bool },
     PeerGone,
 }
 
-/// One connection of a shard.
+/// State of one connection of a shard.
 #[derive(Debug)]
 pub(super) struct ConnState {
     pub(super) socket: u64,
@@ -104,7 +104,7 @@ impl WakeTarget for WakeFlag {
     }
 }
 
-/// One shard of the simulated broker.
+/// State of one shard of the simulated broker.
 #[derive(Debug)]
 pub(super) struct Shard {
     conns: Vec<Option<ConnState>>,
@@ -113,7 +113,7 @@ pub(super) struct Shard {
     pub(super) sending: Vec<Conn>,
     /// Connections that want a pool buffer.
     pub(super) starved: Vec<Conn>,
-    /// What is due, by time and then by a number that breaks ties.
+    /// Events that are due, by time and then by a number that breaks ties.
     pub(super) due: BTreeMap<(u64, u64), Event>,
     pub(super) wake: Arc<WakeFlag>,
     pub(super) pool: ChunkPool,

@@ -1,4 +1,4 @@
-//! One simulated connection: two bounded byte queues and who holds each end.
+//! Simulated connection: two bounded byte queues and who holds each end.
 //!
 //! Invariant: neither queue is longer than the world's `socket_bytes`.
 
@@ -8,14 +8,15 @@ use std::sync::Arc;
 use crate::Conn;
 use crate::io::Peer;
 
-/// Who holds the broker's end of a socket.
+/// Holder of the broker's end of a socket.
 #[derive(Clone, Debug)]
 pub(super) enum Holder {
-    /// Nobody has accepted it yet.
+    /// The backlog: nobody has accepted the socket yet.
     Backlog,
     /// A shard, under this number.
     Shard(usize, Conn),
-    /// It is on its way between shards. Closed if the handle is dropped: then
+    /// The socket is on its way between shards. It is closed if the handle is dropped:
+    /// then
     /// this is the only reference left.
     Transit(Arc<()>),
     /// The broker closed it.
@@ -27,7 +28,7 @@ pub(super) enum Holder {
 pub(super) struct Socket {
     pub(super) to_shard: VecDeque<u8>,
     pub(super) to_client: VecDeque<u8>,
-    /// So many of the last bytes to the client are still on their way: closing now
+    /// Number of the last bytes to the client that are still on their way: closing now
     /// loses them.
     pub(super) held: usize,
     pub(super) holder: Holder,

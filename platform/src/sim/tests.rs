@@ -12,7 +12,7 @@ use super::{Faults, SimClient, SimIo, SimNet};
 use crate::Slice;
 use crate::io::{Completion, Conn, Io, ReceiveEnd};
 
-/// One shard without faults, one accepted client.
+/// Shard without faults, and one accepted client.
 struct Pair {
     net: SimNet,
     io: SimIo,
@@ -268,7 +268,7 @@ fn release_while_receiving_panics() {
     io.release(conn);
 }
 
-/// One connection of the echoing broker.
+/// Connection of the echoing broker.
 #[derive(Default)]
 struct Echo {
     queue: VecDeque<Slice>,
@@ -436,7 +436,7 @@ fn run_echo(seed: u64, faults: Faults) -> u64 {
     net.trace()
 }
 
-/// How many seeds are tried; `SIM_SEEDS=5000 cargo test …` tries more.
+/// Number of seeds that are tried; `SIM_SEEDS=5000 cargo test …` tries more.
 fn seeds() -> u64 {
     std::env::var("SIM_SEEDS").map_or(40, |count| count.parse().expect("a number"))
 }

@@ -12,12 +12,12 @@ use super::shard::{Event, Inbound, Outbound, Shard};
 use super::socket::{Holder, Socket, take};
 use crate::io::{Conn, Peer};
 
-/// Everything that a [`SimNet`](super::SimNet) and its parts share.
+/// State that a [`SimNet`](super::SimNet) and its parts share.
 #[derive(Debug)]
 pub(super) struct World {
     /// The time of all machines of the network.
     clock: Clock,
-    /// How far this machine's clock has jumped ahead of it.
+    /// Time by which this machine's clock has jumped ahead of it.
     jumped_ns: u64,
     /// The brokers do not run; their sockets go on.
     is_paused: bool,
@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    /// Every broker of the machine is gone at once, with all its ends.
+    /// Ends every broker of the machine at once, with all its ends.
     pub(super) fn crash(&mut self) {
         self.close_listener(self.listener);
         let is_held = |socket: &Socket| !matches!(socket.holder, Holder::Closed);

@@ -147,7 +147,7 @@ enum Receiving {
     Idle,
     /// The kernel has a multishot receive.
     Armed,
-    /// It would receive, but there was no buffer.
+    /// The socket would receive, but there was no buffer.
     Starved,
 }
 

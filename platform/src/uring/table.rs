@@ -63,14 +63,14 @@ pub(super) enum Phase {
 /// State of a connection's receiving.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Receiving {
-    /// It receives nothing.
+    /// The connection receives nothing.
     #[default]
     Idle,
     /// The kernel has a multishot receive.
     Armed,
-    /// It would receive, but there was no buffer.
+    /// The connection would receive, but there was no buffer.
     Starved,
-    /// It fills a frame's own buffer.
+    /// The connection fills a frame's own buffer.
     Filling,
 }
 

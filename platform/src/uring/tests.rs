@@ -62,7 +62,7 @@ fn other() -> UnixStream {
     UnixStream::pair().unwrap().0
 }
 
-/// What a receive that misses the end comes to: it is cancelled and ends all the same.
+/// A receive that misses the end is cancelled and ends all the same.
 #[test]
 fn an_operation_that_its_socket_does_not_wake_is_cancelled() {
     let Some(mut io) = ring() else { return };

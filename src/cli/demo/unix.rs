@@ -1,4 +1,4 @@
-//! Where the socket of `netcluster demo` is: in a directory of its own.
+//! Place of the socket of `netcluster demo`: a directory of its own.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;

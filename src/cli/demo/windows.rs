@@ -1,4 +1,4 @@
-//! What the pipe of `netcluster demo` is called: as no other.
+//! Name of the pipe of `netcluster demo`: one that no other pipe has.
 
 use std::path::PathBuf;
 

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use netcluster::config::ShardConfig;
-use netcluster::link::options::DEFAULT_GROUP;
+use netcluster_link::options::DEFAULT_GROUP;
 
 use super::settings::{LinkSettings, link_options};
 use super::values::LinkAddress;

@@ -17,7 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 
-use netcluster::link::keys::{KEY_BYTES, Key};
+use netcluster_link::keys::{KEY_BYTES, Key};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::cli::failure::Failure;

@@ -32,12 +32,12 @@ Examples:
 /// `netcluster link`.
 #[derive(Debug, Args)]
 pub struct LinkArgs {
-    /// What to do.
+    /// Command to carry out.
     #[command(subcommand)]
     pub command: LinkCommand,
 }
 
-/// What `netcluster link` does.
+/// Commands of `netcluster link`.
 #[derive(Debug, Subcommand)]
 pub enum LinkCommand {
     /// Make a key that brokers of a cluster share, so that nobody else reads or emits

@@ -1,4 +1,4 @@
-//! What the link of a broker can be told, by the command line and by the table
+//! Settings of a broker's link, by the command line and by the table
 //! `[link]` of the file.
 //!
 //! As with the other settings nothing has a default here: unset is unset.
@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::Args;
-use netcluster::link::keys::Keys;
-use netcluster::link::options::{DEFAULT_GROUP, LinkOptions, is_reserved};
+use netcluster_link::keys::Keys;
+use netcluster_link::options::{DEFAULT_GROUP, LinkOptions, is_reserved};
 use serde::de::{Deserializer, SeqAccess, Visitor, value::StrDeserializer};
 use serde::{Deserialize, de};
 
@@ -84,7 +84,7 @@ pub struct LinkSettings {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[serde(expecting = "a table [channels.NAME]")]
 pub struct ChannelSettings {
-    /// Whom its emitters wait for; unset: for listeners on this machine.
+    /// Listeners that its emitters wait for; unset: those on this machine.
     pub pressure: Option<Pressure>,
 }
 
@@ -132,7 +132,7 @@ impl LinkSettings {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 
-    /// These settings, and where they are unset, the others.
+    /// Takes these settings, and where they are unset, the others.
     pub fn or(self, other: LinkSettings) -> LinkSettings {
         LinkSettings {
             address: self.address.or(other.address),
@@ -157,7 +157,7 @@ fn or_list<T>(list: Vec<T>, other: Vec<T>) -> Vec<T> {
     if list.is_empty() { other } else { list }
 }
 
-/// What the settings mean for the link, checked; `None` without one. What is
+/// Turns the settings into options of the link, checked; `None` without a link. What is
 /// worth saying is added to the warnings.
 pub fn link_options(
     settings: &Settings,
@@ -227,7 +227,7 @@ fn pressured(
 }
 
 fn keys(paths: &[PathBuf], warnings: &mut Vec<String>) -> Result<Keys, Failure> {
-    if paths.len() > netcluster::link::keys::MAX_KEYS {
+    if paths.len() > netcluster_link::keys::MAX_KEYS {
         return Err(Failure::usage("at most two key files: the old one and the new one"));
     }
     let keys: Vec<_> =

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use netcluster::link::options::DEFAULT_PORT;
+use netcluster_link::options::DEFAULT_PORT;
 use serde::Deserialize;
 
 use crate::cli::values::{Channel, Size, read_from_file};
 
-/// Where the link is: `239.255.44.54:4454`, `[ff15::1]:4454`; without a port, the
+/// Address of the link: `239.255.44.54:4454`, `[ff15::1]:4454`; without a port, the
 /// default one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkAddress(pub SocketAddr);
@@ -48,7 +48,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// As `host:port`, with this port unless another one was given.
+    /// Writes `host:port`, with this port unless another one was given.
     pub fn with_port(&self, port: u16) -> String {
         format!("{}:{}", self.host, self.port.unwrap_or(port))
     }
@@ -102,11 +102,11 @@ impl FromStr for ChannelName {
     }
 }
 
-/// Whom a channel's emitters wait for.
+/// Listeners that a channel's emitters wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pressure {
-    /// For listeners on this machine and on all others.
+    /// Emitters wait for listeners on this machine and on all others.
     Cluster,
 }
 

@@ -43,7 +43,7 @@ use writer::{Writer, stamped};
 /// The log unless somebody says otherwise.
 const DEFAULT_LOG: &str = "info";
 
-/// How long the end of the process waits for what is queued to be written.
+/// Longest wait of the process's end for what is queued to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The process's log, once it has started.
@@ -103,7 +103,7 @@ fn is_colour_refused() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// One line of the log, on its way into the queue.
+/// Line of the log, on its way into the queue.
 struct Line(Arc<Queue>);
 
 impl Write for Line {
@@ -133,7 +133,7 @@ fn fields() -> impl for<'writer> FormatFields<'writer> + Send + Sync + 'static {
     .delimited(" ")
 }
 
-/// What the default hook prints, by the log: whoever panics must not stand in a write.
+/// Logs what the default hook prints: whoever panics must not stand in a write.
 fn tell_panic(info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let thread = thread.name().unwrap_or("without a name");

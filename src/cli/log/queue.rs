@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use netcluster::log::LogCounts;
 
-/// Most that waits, in bytes: some thousand lines.
+/// Largest amount that waits, in bytes: some thousand lines.
 pub const MAX_QUEUED_BYTES: usize = 1 << 20;
 
-/// What is to be written next.
+/// Entry that is to be written next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A line with its end.
     Line(Vec<u8>),
-    /// So many lines are missing here.
+    /// The number of lines that are missing here.
     Lost(u64),
 }
 

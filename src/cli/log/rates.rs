@@ -1,4 +1,5 @@
-//! How often a kind of message is told: some in each span of time, then it is counted,
+//! Rates of messages: of each kind some are told in each span of time, then they are
+//! counted,
 //! and summed up in one line at the end of the span.
 //!
 //! A kind is a place in the program and, where several kinds come from one place, the
@@ -23,13 +24,13 @@ pub const LINES_PER_SPAN: u32 = 20;
 /// The span.
 pub const SPAN: Duration = Duration::from_secs(10);
 
-/// What is told of a message in the sum, in bytes.
+/// Part of a message that the sum tells, in bytes.
 const MAX_EXAMPLE_BYTES: usize = 200;
 
 /// A kind. There are as many as the program has, whatever others do.
 type Kind = (Identifier, String);
 
-/// What was told of each kind lately.
+/// Messages of each kind that were told lately.
 pub struct Rates {
     spans: Mutex<HashMap<Kind, Span>>,
     counts: Arc<LogCounts>,
@@ -39,9 +40,9 @@ struct Span {
     began: Instant,
     level: Level,
     told: u32,
-    /// Not told.
+    /// Number of messages that were not told.
     left_out: u64,
-    /// The last one that was told, once no more are.
+    /// The last message that was told, once no more are.
     example: String,
 }
 
@@ -50,12 +51,12 @@ struct Span {
 pub struct Sum {
     /// The level of those lines.
     pub level: Level,
-    /// What to say.
+    /// Text of the line.
     pub text: String,
 }
 
 impl Rates {
-    /// Nothing told yet.
+    /// Makes rates that have told nothing yet.
     pub fn new(counts: Arc<LogCounts>) -> Rates {
         Rates { spans: Mutex::default(), counts }
     }
@@ -88,7 +89,7 @@ impl Rates {
         true
     }
 
-    /// When the next sum is due.
+    /// Time at which the next sum is due.
     pub fn due(&self) -> Option<Instant> {
         let spans = self.lock();
         let used_up = spans.values().filter(|span| span.told == LINES_PER_SPAN);
@@ -106,7 +107,8 @@ impl Rates {
             if span.left_out > 0 {
                 let Span { left_out, example, .. } = span;
                 let seconds = lasted.as_secs();
-                let text = format!("{left_out} more in the last {seconds} s like: {example}");
+                let text =
+                    format!("{left_out} more messages in the last {seconds} s like: {example}");
                 sums.push(Sum { level: span.level, text });
             }
             false
@@ -188,7 +190,7 @@ mod tests {
         assert_eq!(counts.status().summed_up, 36_980);
         assert_eq!(rates.due(), Some(start + SPAN));
         assert_eq!(rates.sums(start + SPAN / 2), []);
-        let text = "36980 more in the last 10 s like: flood it is".to_owned();
+        let text = "36980 more messages in the last 10 s like: flood it is".to_owned();
         assert_eq!(rates.sums(start + SPAN), [Sum { level: Level::WARN, text }]);
         assert_eq!(rates.due(), None);
         // And it is told again.

@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use super::queue::{Entry, Queue};
 use super::rates::Rates;
 
-/// How long to wait for room in an output that does not wait by itself.
+/// Pause before the next try of an output that does not wait by itself and has no room.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(10);
 
 /// Writes what is queued, and sums as they are due.
@@ -30,7 +30,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Nothing written yet.
+    /// Makes a writer that has written nothing yet.
     pub fn new(out: W, queue: Arc<Queue>, rates: Arc<Rates>, counts: Arc<LogCounts>) -> Writer<W> {
         Writer { out, queue, rates, counts, missing: 0, is_torn: false }
     }

@@ -1,7 +1,7 @@
-use netcluster::link::status::{
+use netcluster::status::LinkIo;
+use netcluster_link::status::{
     MissingPair, OwnStreamStatus, PeerCounters, PeerStreamStatus, UnlinkedStatus,
 };
-use netcluster::status::LinkIo;
 
 use super::*;
 

@@ -1,11 +1,11 @@
-//! What is not as it should be on the link, in sentences that say what to do.
+//! Troubles of the link, in sentences that say what to do.
 //!
 //! Pure: from a status to text. What is normal is not mentioned, nor is what has
 //! had no time yet to become so.
 
-use netcluster::link::LinkStatus;
-use netcluster::link::status::PeerStatus;
 use netcluster::status::LinkIo;
+use netcluster_link::LinkStatus;
+use netcluster_link::status::PeerStatus;
 
 use crate::cli::render::escaped;
 use crate::cli::status::{bytes, counted};
@@ -27,7 +27,7 @@ const MAX_PAIRS_SHOWN: usize = 8;
 /// Addresses in one sentence.
 const MAX_ADDRESSES_SHOWN: usize = 8;
 
-/// One sentence or two for each trouble, the worst first.
+/// Writes a sentence or two for each trouble, the worst first.
 pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
     let mut sentences = Vec::new();
     if link.peers.is_empty() && !link.is_discovering && link.unlinked.is_empty() {

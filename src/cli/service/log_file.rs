@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Most that one file holds, in bytes.
+/// Largest size of one file, in bytes.
 const MAX_LOG_BYTES: u64 = 8 << 20;
 
 /// A log file.

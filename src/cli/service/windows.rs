@@ -15,7 +15,7 @@ use crate::cli::settings::Settings;
 
 use super::log_file::LogFile;
 
-/// What it is called where services are started and stopped.
+/// Name of the service where services are started and stopped.
 const NAME: &str = "netcluster";
 
 /// Registers the service, after a look at what it will read.
@@ -80,7 +80,7 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
     std::mem::replace(&mut *outcome, Ok(()))
 }
 
-/// From the settings to the end of the broker. A failure is in the log as well: a
+/// Runs from the settings to the end of the broker. A failure is in the log as well: a
 /// service has no other voice.
 fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
     let file = LogFile::open(directory()?.join("netcluster.log"))
@@ -103,7 +103,7 @@ fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
     ended
 }
 
-/// What the service is told, by the named file or its own; which may be missing.
+/// Reads the service's settings from the named file or its own, which may be missing.
 fn settings(config: Option<&Path>) -> Result<Settings, Failure> {
     let own = directory()?.join("netcluster.toml");
     match config {
@@ -113,7 +113,7 @@ fn settings(config: Option<&Path>) -> Result<Settings, Failure> {
     }
 }
 
-/// Where the service's files are.
+/// Directory of the service's files.
 fn directory() -> Result<PathBuf, Failure> {
     let data = service::program_data()
         .map_err(|error| cannot("find the directory of programs' data", &error))?;

@@ -11,10 +11,10 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// What is listened to, for error messages.
+/// Names of the signals that are listened to, for error messages.
 pub const NAMES: &str = "SIGINT, SIGTERM and SIGHUP";
 
-/// What a shell adds to a signal's number for the exit code of a process that it
+/// Number that a shell adds to a signal's for the exit code of a process that it
 /// ended.
 const SIGNAL_EXIT_BASE: i32 = 128;
 

@@ -6,7 +6,7 @@ use std::thread;
 
 use netcluster_platform::console;
 
-/// What is listened to, for error messages.
+/// Names of the events that are listened to, for error messages.
 pub const NAMES: &str = "Ctrl-C and Ctrl-Break";
 
 /// The exit code of a program that Ctrl-C has ended (`STATUS_CONTROL_C_EXIT`).

@@ -242,7 +242,7 @@ pub struct ProbeReply<'a> {
     pub settings: u64,
     /// Name of its cluster, as in a hello.
     pub cluster: &'a str,
-    /// Its name, for people, as in a hello.
+    /// Name of the broker, for people, as in a hello.
     pub name: &'a str,
 }
 

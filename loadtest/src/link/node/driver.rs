@@ -8,8 +8,8 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use netcluster::link::event::Run;
-use netcluster::link::{Datagrams, Link, LinkEvent, StreamId};
+use netcluster_link::event::Run;
+use netcluster_link::{Datagrams, Link, LinkEvent, StreamId};
 use netcluster_platform::{Completion, DatagramIo, Io};
 use netcluster_wire::frame::Frame;
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;

@@ -1,4 +1,4 @@
-//! What an administrator would type, by system: ends of sentences that begin with
+//! Advice for administrators, by system: ends of sentences that begin with
 //! what is wrong. Nothing here is carried out.
 
 #[cfg(target_os = "linux")]

@@ -8,7 +8,7 @@ use socket2::SockAddr;
 
 use super::Interface;
 
-/// All interfaces, in the order of their numbers.
+/// Lists all interfaces, in the order of their numbers.
 pub(in crate::datagram) fn list() -> io::Result<Vec<Interface>> {
     let mut first = std::ptr::null_mut();
     // SAFETY: it stores the start of a list that it allocates.

@@ -14,16 +14,16 @@ use windows_sys::Win32::Networking::WinSock::{AF_UNSPEC, SOCKET_ADDRESS};
 
 use super::Interface;
 
-/// What the documents say to begin with, 15 KiB and a little.
+/// Size of the first buffer, as the system's documentation has it, 15 KiB and a little.
 const FIRST_BYTES: usize = 16 << 10;
 
-/// How often the list may turn out longer than it was said to be a moment ago.
+/// Number of times that the list may turn out longer than it was said to be a moment ago.
 const TRIES: u32 = 4;
 
 /// The longest packet there is; loopback says that it has no limit.
 const MAX_PACKET_BYTES: usize = u16::MAX as usize;
 
-/// All interfaces, in the order of their numbers.
+/// Lists all interfaces, in the order of their numbers.
 pub(in crate::datagram) fn list() -> io::Result<Vec<Interface>> {
     let adapters = adapters()?;
     let mut interfaces = Vec::new();

@@ -26,11 +26,11 @@ use super::DatagramSockets;
 /// A receive buffer below this, 2 MiB, gets advice.
 const AMPLE_BUFFER_BYTES: usize = 2 << 20;
 
-/// How often binding the shared port is tried: a broker that starts at this moment
+/// Number of tries to bind the shared port: a broker that starts at this moment
 /// has it alone between steps 1 and 2.
 const BIND_TRIES: u32 = 10;
 
-/// How long between the tries.
+/// Pause between the tries.
 const BIND_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramError> {
@@ -91,7 +91,7 @@ pub(super) fn open(config: &DatagramConfig) -> Result<DatagramSockets, DatagramE
     })
 }
 
-/// All addresses of this machine.
+/// Collects all addresses of this machine.
 pub(super) fn addresses(interfaces: &[Interface]) -> Vec<IpAddr> {
     interfaces.iter().flat_map(|interface| interface.addresses.iter().copied()).collect()
 }
@@ -128,7 +128,8 @@ pub(super) fn group_socket(config: &DatagramConfig, gro: bool) -> io::Result<Soc
     Ok(socket)
 }
 
-/// The first of them, which may have to wait for another broker's start.
+/// Opens the first of the shared sockets, which may have to wait for another broker's
+/// start.
 fn shared_socket(config: &DatagramConfig) -> Result<Socket, DatagramError> {
     let mut tries = 0;
     loop {
@@ -240,7 +241,7 @@ fn grant_buffers(
     Ok((receive, send))
 }
 
-/// What an administrator should know.
+/// Notes for administrators.
 pub(super) fn notes(
     config: &DatagramConfig,
     interface: &Interface,

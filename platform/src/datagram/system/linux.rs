@@ -93,7 +93,7 @@ pub(in crate::datagram) fn mtu_bytes(socket: &Socket, interface: &Interface) -> 
     usize::try_from(unsafe { request.ifr_ifru.ifru_mtu }).ok()
 }
 
-/// What a control message says.
+/// Reads a control message.
 pub(in crate::datagram) fn control_value(level: i32, kind: i32, data: &[u8]) -> Option<Control> {
     match (level, kind) {
         (SOL_UDP, UDP_GRO) => {

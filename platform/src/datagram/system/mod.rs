@@ -1,4 +1,4 @@
-//! What differs by system in handling datagrams. Each sibling supplies:
+//! Handling of datagrams as it differs by system. Each sibling supplies:
 //!
 //! - `set_options`: groups of other sockets do not count; drops are told; nothing
 //!   is ever fragmented; what others answer ends no socket;
@@ -13,7 +13,7 @@
 //! - `set_packet_info`, `sender`, `next_message`, `control_value`: what is told
 //!   about a datagram.
 //!
-//! Here is what they share. No call blocks, whatever the mode of the socket: on
+//! The rest is shared. No call blocks, whatever the mode of the socket: on
 //! Unix each says so, since a ring needs blocking sockets; Windows has no such
 //! flag, and there the sockets are in nonblocking mode.
 
@@ -65,7 +65,7 @@ pub(super) fn is_too_long(error: &std::io::Error) -> bool {
 /// A control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Control {
-    /// Where it was sent to, and the interface it came in by.
+    /// Address that the datagram was sent to, and the interface that it came in by.
     To(IpAddr, u32),
     /// Bytes of each datagram of a train.
     Segment(usize),
@@ -74,7 +74,7 @@ pub(super) enum Control {
     Drops(u32),
 }
 
-/// Which of a socket's buffers.
+/// Choice of a socket's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Buffer {
     /// The receive buffer.
@@ -83,7 +83,7 @@ pub(super) enum Buffer {
     Send,
 }
 
-/// What one receive brought besides the bytes.
+/// Labels that one receive brought besides the bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(8))]
 pub(crate) struct Label {

@@ -36,22 +36,22 @@ pub(in crate::datagram) fn probe_gso(_: &Socket) -> bool {
     false
 }
 
-/// There is no way past the limit.
+/// Does nothing: there is no way past the limit.
 pub(in crate::datagram) fn force_buffer(_: &Socket, _: Buffer, _: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Not known.
+/// Does not know the MTU.
 pub(in crate::datagram) fn mtu_bytes(_: &Socket, _: &Interface) -> Option<usize> {
     None
 }
 
-/// What a control message says: none of its own.
+/// Reads a control message; this system has none of its own.
 pub(in crate::datagram) fn control_value(level: i32, kind: i32, data: &[u8]) -> Option<Control> {
     packet_info(level, kind, data)
 }
 
-/// Never called, since [`probe_gso`] says no.
+/// Is never called, since [`probe_gso`] says no.
 pub(in crate::datagram) fn send_train(
     _: &Socket,
     _: &SockAddr,

@@ -1,4 +1,4 @@
-//! What all Unixes share of handling datagrams: headers, control messages,
+//! Handling of datagrams that all Unixes share: headers, control messages,
 //! options, groups by the number of their interface.
 
 use std::io;
@@ -60,7 +60,7 @@ pub(super) fn set_option<T: Copy>(
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// By which interface groups are reached from this socket.
+/// Sets the interface by which groups are reached from this socket.
 pub(in crate::datagram) fn set_multicast_interface(
     socket: &Socket,
     v6: bool,
@@ -97,7 +97,7 @@ pub(in crate::datagram) fn share_from_now_on(socket: &Socket) -> io::Result<()> 
     socket.set_reuse_address(true)
 }
 
-/// Nothing to do: a port is its owner's alone unless it says otherwise.
+/// Does nothing: a port is its owner's alone unless it says otherwise.
 pub(in crate::datagram) fn keep_port(_: &Socket) -> io::Result<()> {
     Ok(())
 }
@@ -122,7 +122,7 @@ pub(in crate::datagram) fn join(
     }
 }
 
-/// No longer receives what is sent to `group`.
+/// Leaves `group`: receives no longer what is sent to it.
 pub(in crate::datagram) fn leave(
     socket: &Socket,
     group: IpAddr,
@@ -168,7 +168,7 @@ pub(super) fn packet_info(level: i32, kind: i32, data: &[u8]) -> Option<Control>
     }
 }
 
-/// Who sent it.
+/// Reads the sender's address.
 pub(in crate::datagram) fn sender(name: &[u8]) -> Option<SocketAddr> {
     let family_at = std::mem::offset_of!(libc::sockaddr, sa_family);
     let family = read::<libc::sa_family_t>(name.get(family_at..)?)?;
@@ -189,7 +189,7 @@ pub(in crate::datagram) fn sender(name: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// The first control message, and what lies behind it.
+/// Splits off the first control message.
 pub(in crate::datagram) fn next_message(control: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     // SAFETY: these only compute.
     let head_bytes = unsafe { libc::CMSG_LEN(0) } as usize;
@@ -206,7 +206,7 @@ pub(in crate::datagram) fn next_message(control: &[u8]) -> Option<(i32, i32, &[u
     Some((head.cmsg_level, head.cmsg_type, data, behind))
 }
 
-/// What a kernel wrote: types of plain numbers, for which any bytes will do.
+/// Types of plain numbers, which a kernel may write: any bytes will do.
 pub(super) trait Plain: Copy {}
 impl Plain for u32 {}
 impl Plain for i32 {}

@@ -135,7 +135,7 @@ pub(in crate::datagram) fn may_be_uncut(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEINVAL | WSAEOPNOTSUPP | WSAENOPROTOOPT))
 }
 
-/// There is no way past a limit, nor a limit.
+/// Does nothing: there is no way past a limit, nor a limit.
 pub(in crate::datagram) fn force_buffer(_: &Socket, _: Buffer, _: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
@@ -169,7 +169,7 @@ pub(in crate::datagram) fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
-/// By which interface groups are reached from this socket.
+/// Sets the interface by which groups are reached from this socket.
 pub(in crate::datagram) fn set_multicast_interface(
     socket: &Socket,
     v6: bool,
@@ -194,7 +194,7 @@ pub(in crate::datagram) fn join(
     }
 }
 
-/// No longer receives what is sent to `group`.
+/// Leaves `group`: receives no longer what is sent to it.
 pub(in crate::datagram) fn leave(
     socket: &Socket,
     group: IpAddr,
@@ -206,7 +206,7 @@ pub(in crate::datagram) fn leave(
     }
 }
 
-/// What stands for the interface.
+/// Address that stands for the interface.
 fn own_address(interface: &Interface) -> io::Result<Ipv4Addr> {
     match interface.address(false) {
         Some(IpAddr::V4(address)) => Ok(address),
@@ -238,7 +238,7 @@ pub(in crate::datagram) fn set_packet_info(socket: &Socket, v6: bool) -> io::Res
     }
 }
 
-/// Who sent it.
+/// Reads the sender's address.
 pub(in crate::datagram) fn sender(name: &[u8]) -> Option<SocketAddr> {
     let family = u16::from_ne_bytes(array(name, 0)?);
     if family == AF_INET {
@@ -256,7 +256,7 @@ pub(in crate::datagram) fn sender(name: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// The first control message, and what lies behind it. Head and data are each
+/// Splits off the first control message. Head and data are each
 /// aligned for a pointer.
 pub(in crate::datagram) fn next_message(control: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     const HEAD_BYTES: usize = size_of::<CMSGHDR>().next_multiple_of(align_of::<usize>());
@@ -270,7 +270,7 @@ pub(in crate::datagram) fn next_message(control: &[u8]) -> Option<(i32, i32, &[u
     Some((level, kind, &control[HEAD_BYTES..length], behind))
 }
 
-/// What a control message says.
+/// Reads a control message.
 pub(in crate::datagram) fn control_value(level: i32, kind: i32, data: &[u8]) -> Option<Control> {
     const COALESCED: i32 = UDP_COALESCED_INFO as i32;
     match (level, kind) {
@@ -292,7 +292,7 @@ pub(in crate::datagram) fn control_value(level: i32, kind: i32, data: &[u8]) -> 
     }
 }
 
-/// So many bytes from `at` on, if they are there.
+/// Takes `N` bytes from `at` on, if they are there.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }

@@ -12,7 +12,7 @@ use rustix::fd::OwnedFd;
 use super::place::{Identity, Place};
 use super::{BindError, BindOptions, LocalListener, path};
 
-/// See the module.
+/// Keeper of a socket's file: the module says how.
 #[derive(Debug)]
 pub struct SocketKeeper {
     path: PathBuf,
@@ -45,7 +45,7 @@ impl SocketKeeper {
         }
     }
 
-    /// Where it is.
+    /// Path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,4 +1,4 @@
-//! What a broker leaves for its successor: the content of its lock file, which nobody
+//! Note of a broker to its successor: the content of its lock file, which nobody
 //! else writes while a broker lives.
 
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ impl Note {
         Note(lock)
     }
 
-    /// What the predecessor left; nothing if that cannot be read.
+    /// Reads what the predecessor left; nothing if that cannot be read.
     pub fn read(&self) -> Vec<u8> {
         let bytes = rustix::fs::fstat(&self.0).map_or(0, |status| status.st_size as u64);
         if bytes > MAX_NOTE_BYTES {

@@ -1,4 +1,4 @@
-//! What has to be right about a socket's path before and after it is bound.
+//! Checks of a socket's path before and after it is bound.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -28,7 +28,7 @@ const STICKY_BIT: u32 = 0o1000;
 /// Permission bits that let somebody else than the owner replace the socket.
 const FOREIGN_WRITE_BITS: u32 = 0o022;
 
-/// How long a socket whose lock is free may still answer.
+/// Longest time that a socket whose lock is free may still answer.
 const DYING_PREDECESSOR: Duration = Duration::from_secs(2);
 
 /// Pause between two looks at such a socket.
@@ -118,7 +118,8 @@ fn check_trust(directory: &Path) -> Result<(), BindError> {
     Err(BindError::UntrustedDirectory { directory: directory.to_owned(), flaw })
 }
 
-/// Who could put another socket in the place of this one: whoever controls a directory
+/// Tells who could put another socket in the place of this one: whoever controls a
+/// directory
 /// on the way to it.
 pub(super) fn flaw(path: &Path) -> Option<String> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

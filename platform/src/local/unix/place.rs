@@ -1,4 +1,4 @@
-//! Where a socket's file is: a directory that is held open, and a name in it.
+//! Place of a socket's file: a directory that is held open, and a name in it.
 //!
 //! The directory may be somebody else's, who can put anything in the place of anything
 //! there at any moment, and links to places elsewhere. So the path is followed once, what
@@ -17,13 +17,13 @@ use rustix::io::Errno;
 
 use super::BindError;
 
-/// How the directory is opened: for names in it alone, where the system knows that.
+/// Flags that open the directory: for names in it alone, where the system knows that.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// How often a lock that somebody else put there is replaced before giving up.
+/// Number of times that a lock of somebody else is replaced before giving up.
 const LOCK_TRIES: usize = 8;
 
 /// Permissions with which others could take the lock.
@@ -254,7 +254,7 @@ impl Place {
 /// The socket that this process bound, looked at.
 pub(super) struct OwnSocket {
     status: Stat,
-    /// What is changed is this file, whatever has its name by then.
+    /// Descriptor of the file that is changed, whatever has its name by then.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fd: OwnedFd,
 }

@@ -141,7 +141,7 @@ fn a_missing_directory_is_made_one_level_deep_on_request() {
     ));
 }
 
-/// What binding in `directory` says when the directory might have to be made.
+/// Tells what binding in `directory` says when the directory might have to be made.
 fn flaw(directory: &Path) -> Option<String> {
     let options = BindOptions { create_parent: true, ..BindOptions::default() };
     match LocalListener::bind(&directory.join("default.sock"), &options) {

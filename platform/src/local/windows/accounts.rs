@@ -23,7 +23,7 @@ const MAX_NAME_CHARACTERS: usize = 256;
 #[repr(align(8))]
 struct Aligned<const BYTES: usize>([u8; BYTES]);
 
-/// This process's user.
+/// Identifier of this process's user.
 pub(crate) fn own_identifier() -> io::Result<String> {
     // SAFETY: it stands for this process and is never closed.
     let process = unsafe { BorrowedHandle::borrow_raw(GetCurrentProcess()) };

@@ -1,4 +1,4 @@
-//! Who may connect to a pipe, as the system wants it said.
+//! Rights to connect to a pipe, as the system wants them said.
 
 use std::ffi::c_void;
 use std::io;
@@ -21,13 +21,14 @@ unsafe impl Send for Descriptor {}
 unsafe impl Sync for Descriptor {}
 
 impl Descriptor {
-    /// For this owner, administrators and the system; for a group, and every user of
+    /// Makes a descriptor for this owner, administrators and the system; for a group, and
+    /// every user of
     /// the machine, if wanted. The identifiers are security identifiers as text.
     pub(super) fn new(owner: &str, group: Option<&str>, others: bool) -> io::Result<Descriptor> {
         Descriptor::parse(&text(owner, group, others))
     }
 
-    /// As text in the language of the system says it.
+    /// Parses a descriptor in the system's own language.
     pub(crate) fn parse(text: &str) -> io::Result<Descriptor> {
         let text = wide(text);
         let mut descriptor = std::ptr::null_mut();

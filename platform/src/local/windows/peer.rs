@@ -1,4 +1,4 @@
-//! Who is at the other end of a pipe.
+//! Process at the other end of a pipe.
 
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 

@@ -34,12 +34,12 @@ impl LocalSocket {
         LocalSocket { pipe, peer, writing: Cell::new(false), passes_edge: Cell::new(false) }
     }
 
-    /// Who is at the other end.
+    /// Process at the other end.
     pub fn peer(&self) -> Peer {
         (*self.peer).clone()
     }
 
-    /// It was registered anew.
+    /// Notes that the socket was registered anew.
     pub(crate) fn expect_edge(&self) {
         self.passes_edge.set(true);
     }

@@ -1,4 +1,4 @@
-//! What a simulated network counts: for tests that bound traffic, not only
+//! Counters of a simulated network: for tests that bound traffic, not only
 //! outcomes.
 //!
 //! Invariant: a datagram that is not looped is sent once and then, for each
@@ -31,17 +31,17 @@ pub struct NetworkCounters {
     pub delivered_bytes: u64,
     /// Lost by chance, singly or in bursts.
     pub dropped_loss: u64,
-    /// No room in the queue of a machine's bandwidth.
+    /// Datagrams for which the queue of a machine's bandwidth had no room.
     pub dropped_queue: u64,
-    /// No room in a receive buffer.
+    /// Datagrams for which a receive buffer had no room.
     pub dropped_buffer: u64,
-    /// Too large for the path.
+    /// Datagrams that were too large for the path.
     pub dropped_mtu: u64,
     /// Between machines that a partition separates.
     pub dropped_partition: u64,
     /// Refused by the test's filter.
     pub dropped_filter: u64,
-    /// Nobody has a socket there, or no longer.
+    /// Datagrams to an address at which nobody has a socket, or no longer.
     pub dropped_closed: u64,
     /// Copies made on the way.
     pub duplicated: u64,
@@ -52,7 +52,7 @@ pub struct NetworkCounters {
     kinds: Vec<KindCounters>,
 }
 
-/// Why a datagram does not arrive.
+/// Reason for which a datagram does not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     Loss,
@@ -93,7 +93,7 @@ impl NetworkCounters {
         self.kinds[usize::from(kind)]
     }
 
-    /// All datagrams that were dropped, for whatever reason.
+    /// Number of all datagrams that were dropped, for whatever reason.
     pub fn dropped(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.dropped).sum()
     }

@@ -24,7 +24,7 @@ use crate::{DatagramStats, Datagrams};
 /// The most trains of one `wait`.
 const MAX_TRAINS_PER_WAIT: usize = 256;
 
-/// Which socket of the two.
+/// Choice of the two sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Port {
     Own,

@@ -1,4 +1,4 @@
-//! What simulated machines share: the clock, the sockets of their links, and what
+//! State that simulated machines share: the clock, the sockets of their links, and what
 //! is under way between them.
 //!
 //! ```text
@@ -30,10 +30,10 @@ use crate::sim::world::World;
 /// The virtual time, common to all machines.
 pub(in crate::sim) type Clock = Rc<Cell<u64>>;
 
-/// Where ephemeral ports begin.
+/// First ephemeral port.
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
 
-/// One machine, as the network sees it.
+/// State of a machine, as the network sees it.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) world: Rc<RefCell<World>>,
@@ -42,13 +42,13 @@ pub(super) struct Machine {
     pub(super) random: Random,
     pub(super) uplink: Lane,
     downlink: Lane,
-    /// By the number of the receiver.
+    /// Paths from it, by the number of the receiver.
     pub(super) paths: Vec<Path>,
     addresses: Vec<IpAddr>,
     next_port: u16,
 }
 
-/// Everything that a [`SimNetwork`](super::SimNetwork) and its parts share.
+/// State that a [`SimNetwork`](super::SimNetwork) and its parts share.
 #[derive(Debug)]
 pub(super) struct Fabric {
     pub(super) clock: Clock,
@@ -327,13 +327,13 @@ impl Fabric {
         }
     }
 
-    /// All sockets of a machine vanish.
+    /// Makes all sockets of a machine vanish.
     pub(super) fn crash(&mut self, machine: MachineId) {
         self.pump();
         self.endpoints.retain(|_, endpoint| endpoint.machine != machine);
     }
 
-    /// When something is due: now, if a shard has something to report.
+    /// Time at which something is due: now, if a shard has something to report.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
         let now_ns = self.clock.get();
         let flight_ns = self.flights.peek().map(|Reverse(flight)| flight.due_ns);

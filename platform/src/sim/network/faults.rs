@@ -1,4 +1,4 @@
-//! What may go wrong between simulated machines, and how often.
+//! Faults between simulated machines, and how often they happen.
 //!
 //! ```text
 //!   machine ─▶ send buffer ─▶ uplink ══▶ path ══▶ downlink ─▶ receive buffer
@@ -11,61 +11,62 @@
 /// none of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetworkFaults {
-    /// Of every directed pair of machines.
+    /// Faults of every directed pair of machines.
     pub path: PathFaults,
-    /// Of every machine.
+    /// Faults of every machine.
     pub port: PortFaults,
 }
 
-/// What happens on the way from one machine to another.
+/// Faults on the way from one machine to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathFaults {
     /// A datagram is lost: chance per million, for each by itself.
     pub loss_per_million: u32,
     /// A burst of loss starts: chance per million datagrams.
     pub burst_per_million: u32,
-    /// How many datagrams in a row a burst takes, on average.
+    /// Average number of datagrams in a row that a burst takes.
     pub burst_datagrams: u32,
     /// A datagram arrives twice: chance per million.
     pub duplicate_per_million: u32,
     /// A datagram is overtaken by later ones: chance per million.
     pub reorder_per_million: u32,
-    /// By how much such a datagram is late at the most.
+    /// Longest delay of such a datagram.
     pub max_reorder_ns: u64,
-    /// How long everything takes.
+    /// Time that everything takes.
     pub delay_ns: u64,
-    /// How much longer a train takes at the most. Nothing overtakes by this.
+    /// Longest additional time of a train. Nothing overtakes by this.
     pub max_jitter_ns: u64,
     /// Larger datagrams vanish on the way.
     pub mtu_bytes: usize,
 }
 
-/// What happens where a machine meets the network.
+/// Faults where a machine meets the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortFaults {
     /// Bandwidth of what the machine sends; `None` is without limit.
     pub send_bytes_per_s: Option<u64>,
-    /// What waits for that bandwidth at the most; the rest is dropped.
+    /// Largest amount that waits for that bandwidth; the rest is dropped.
     pub send_queue_bytes: u64,
-    /// With more than this waiting for that bandwidth a send would block.
+    /// Amount waiting for that bandwidth above which a send would block.
     pub send_buffer_bytes: u64,
     /// Bandwidth of what the machine receives; `None` is without limit.
     pub receive_bytes_per_s: Option<u64>,
-    /// What waits for that bandwidth at the most; the rest is dropped.
+    /// Largest amount that waits for that bandwidth; the rest is dropped.
     pub receive_queue_bytes: u64,
     /// A send would block though there was room: chance per thousand.
     pub blocked_send_permille: u32,
-    /// How long it stays so at the most.
+    /// Longest time that it stays so.
     pub max_blocked_ns: u64,
     /// A send takes a part of its datagrams: chance per thousand.
     pub short_send_permille: u32,
     /// Larger datagrams are refused with "message too long".
     pub mtu_bytes: usize,
-    /// What a datagram takes of a receive buffer besides its bytes.
+    /// Part of a receive buffer that a datagram takes besides its bytes.
     pub datagram_overhead_bytes: usize,
     /// An arriving train is cut into single datagrams: chance per thousand.
     pub cut_permille: u32,
-    /// What arrives is joined to what its sender sent before and nobody has read
+    /// Chance that what arrives is joined to what its sender sent before and nobody has
+    /// read
     /// yet: chance per thousand.
     pub join_permille: u32,
 }
@@ -121,7 +122,7 @@ impl NetworkFaults {
         NetworkFaults { path, port }
     }
 
-    /// Every fault, moderately.
+    /// Makes every fault happen, moderately.
     pub fn rough() -> NetworkFaults {
         let path = PathFaults {
             loss_per_million: 20_000,

@@ -19,20 +19,20 @@ pub(super) struct LaneLimits {
     pub(super) queue_bytes: u64,
 }
 
-/// One direction of one machine.
+/// Lane of a machine in one direction.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     free_ns: u64,
 }
 
 impl Lane {
-    /// What waits.
+    /// Number of bytes that wait.
     pub(super) fn backlog_bytes(&self, bytes_per_s: u64, now_ns: u64) -> u64 {
         let wait_ns = u128::from(self.free_ns.saturating_sub(now_ns));
         (wait_ns * u128::from(bytes_per_s) / NS_PER_S) as u64
     }
 
-    /// When no more than `bytes` will wait.
+    /// Time at which no more than `bytes` will wait.
     pub(super) fn drained_ns(&self, bytes_per_s: u64, bytes: u64) -> u64 {
         self.free_ns.saturating_sub(duration_ns(bytes_per_s, bytes))
     }

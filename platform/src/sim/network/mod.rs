@@ -64,7 +64,7 @@ impl SimNetwork {
         SimNetwork(Rc::new(RefCell::new(Fabric::new(seed, faults))))
     }
 
-    /// One more machine. `seed` and `faults` are of what happens on it, between
+    /// Adds a machine. `seed` and `faults` are of what happens on it, between
     /// its brokers and their clients.
     pub fn machine(&self, seed: u64, faults: Faults) -> SimNet {
         let clock = Clock::clone(&self.fabric().clock);
@@ -84,7 +84,7 @@ impl SimNetwork {
         self.advance_to(self.now_ns().saturating_add(duration_ns));
     }
 
-    /// When some shard's `wait` has something to report again, or something
+    /// Time at which some shard's `wait` has something to report again, or something
     /// arrives somewhere; `None` if nothing is due before somebody does something.
     pub fn next_due_ns(&self) -> Option<u64> {
         self.fabric().next_due_ns()
@@ -123,13 +123,13 @@ impl SimNetwork {
         self.fabric().machine(machine).faults = faults;
     }
 
-    /// Nothing goes between the two sides any more. What is under way arrives.
+    /// Lets nothing go between the two sides any more. What is under way arrives.
     pub fn partition(&self, one: &[MachineId], other: &[MachineId]) {
         self.partition_one_way(one, other);
         self.partition_one_way(other, one);
     }
 
-    /// Nothing goes from `senders` to `receivers` any more.
+    /// Lets nothing go from `senders` to `receivers` any more.
     pub fn partition_one_way(&self, senders: &[MachineId], receivers: &[MachineId]) {
         let mut fabric = self.fabric();
         for &sender in senders {

@@ -14,10 +14,10 @@ use crate::sim::random::Random;
 
 const MILLION: u32 = 1_000_000;
 
-/// By how much a copy is later than its datagram at the most.
+/// Longest delay of a copy behind its datagram.
 const MAX_COPY_DELAY_NS: u64 = 10_000;
 
-/// One directed pair of machines.
+/// Path from one machine to another.
 #[derive(Debug)]
 pub(super) struct Path {
     receiver: MachineId,
@@ -29,7 +29,7 @@ pub(super) struct Path {
     last_arrival_ns: u64,
 }
 
-/// What a path needs of the network besides itself.
+/// Parts of the network that a path needs besides itself.
 pub(super) struct Surroundings<'a> {
     pub(super) faults: PathFaults,
     pub(super) now_ns: u64,

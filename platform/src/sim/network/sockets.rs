@@ -25,7 +25,7 @@ pub struct SimSocketsConfig {
     pub unicast_port: u16,
     /// The port of the groups, which brokers of one machine share.
     pub group_port: u16,
-    /// What each of the two sockets holds unread.
+    /// Bytes that each of the two sockets holds unread.
     pub receive_buffer_bytes: usize,
 }
 
@@ -65,7 +65,7 @@ impl SimSockets {
         }
     }
 
-    /// See [`DatagramIo::send_datagrams`](crate::DatagramIo::send_datagrams).
+    /// Sends as [`DatagramIo::send_datagrams`](crate::DatagramIo::send_datagrams) says.
     pub(in crate::sim) fn send(
         &self,
         to: SocketAddr,
@@ -158,7 +158,7 @@ impl SimSockets {
         }
     }
 
-    /// See [`DatagramIo::max_datagram_bytes`](crate::DatagramIo::max_datagram_bytes).
+    /// Answers [`DatagramIo::max_datagram_bytes`](crate::DatagramIo::max_datagram_bytes).
     pub(in crate::sim) fn max_datagram_bytes(&self) -> usize {
         let fabric = self.network.fabric();
         let machine = fabric.endpoints.get(&self.id).map(|endpoint| endpoint.machine);

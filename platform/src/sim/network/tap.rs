@@ -1,4 +1,4 @@
-//! How a test looks at what goes over a simulated network, and interferes.
+//! Access of a test to what goes over a simulated network, to look and to interfere.
 //!
 //! The record is bounded: the oldest datagrams go first. The filter decides about
 //! each datagram for each machine that it would reach.
@@ -15,13 +15,13 @@ use super::train::Train;
 /// A datagram that was sent, as the record holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tapped {
-    /// When.
+    /// Time of the sending.
     pub at_ns: u64,
-    /// By whom.
+    /// Address of the sender.
     pub from: SocketAddr,
-    /// To whom, or to which group.
+    /// Address of the receiver, or of the group.
     pub to: SocketAddr,
-    /// What.
+    /// Bytes of the datagram.
     pub bytes: Bytes,
 }
 
@@ -30,13 +30,13 @@ pub struct Tapped {
 pub struct Passage<'a> {
     /// The present time.
     pub at_ns: u64,
-    /// Who sent it.
+    /// Address of the sender.
     pub from: SocketAddr,
-    /// To whom, or to which group.
+    /// Address of the receiver, or of the group.
     pub to: SocketAddr,
     /// The machine it would reach.
     pub receiver: MachineId,
-    /// What.
+    /// Bytes of the datagram.
     pub bytes: &'a [u8],
 }
 

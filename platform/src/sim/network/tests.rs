@@ -75,7 +75,7 @@ impl Broker {
         trains.collect()
     }
 
-    /// Every datagram that has arrived.
+    /// Takes every datagram that has arrived.
     fn heard(&mut self) -> Vec<Vec<u8>> {
         let mut heard = Vec::new();
         loop {
@@ -107,7 +107,7 @@ fn network(path: PathFaults, port: PortFaults) -> SimNetwork {
     SimNetwork::new(1, NetworkFaults { path, port })
 }
 
-/// So many machines with one broker each.
+/// Makes so many machines with one broker each.
 fn machines(network: &SimNetwork, count: u64) -> Vec<(SimNet, Broker)> {
     let machines = (0..count).map(|seed| network.machine(seed, Faults::default()));
     machines.map(|machine| (machine.clone(), Broker::new(&machine))).collect()
@@ -121,7 +121,7 @@ fn pair(path: PathFaults, port: PortFaults) -> (SimNetwork, Broker, Broker) {
     (network, one, other)
 }
 
-/// Everything that is under way arrives.
+/// Lets everything that is under way arrive.
 fn settle(network: &SimNetwork) {
     network.advance(Duration::from_secs(1));
 }

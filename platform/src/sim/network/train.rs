@@ -28,7 +28,7 @@ pub(super) struct Train {
 }
 
 impl Train {
-    /// How many datagrams it holds.
+    /// Number of datagrams in the train.
     pub(super) fn count(&self) -> usize {
         self.chunk.len().div_ceil(self.segment)
     }
@@ -48,7 +48,7 @@ impl Train {
         Train { segment: self.segment.min(chunk.len()), chunk, ..*self }
     }
 
-    /// Each datagram as a train of its own.
+    /// Makes each datagram a train of its own.
     pub(super) fn singles(&self) -> impl Iterator<Item = Train> {
         (0..self.count()).map(|index| self.part(index..index + 1))
     }

@@ -1,4 +1,4 @@
-//! What named pipes do otherwise than sockets: they stay, and their sends are copied.
+//! Named pipes where they differ from sockets: they stay, and their sends are copied.
 
 use super::*;
 

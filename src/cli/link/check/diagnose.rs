@@ -1,4 +1,4 @@
-//! From what was seen to findings: what works, what does not, what to do.
+//! Findings from what was seen: what works, what does not, what to do.
 //!
 //! Pure. This file is about this machine and about strangers; the peers are in
 //! `neighbours`.
@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use netcluster::link::options::LinkOptions;
+use netcluster_link::options::LinkOptions;
 use netcluster_platform::InterfaceReason;
 use netcluster_wire::link::limits::LINK_VERSION;
 use serde::Serialize;
@@ -17,29 +17,29 @@ use super::observe::{Named, Observations};
 use crate::cli::render::escaped;
 use crate::cli::status::{bytes, counted};
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// It works.
+    /// The thing works.
     Ok,
-    /// Nothing is wrong with it.
+    /// The thing is worth knowing, and nothing is wrong with it.
     Note,
-    /// It works, but not as well as it could.
+    /// The thing works, but not as well as it could.
     Warning,
-    /// It does not work.
+    /// The thing does not work.
     Problem,
 }
 
-/// One thing that was found.
+/// Finding: a thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub level: Level,
-    /// What it is about, for programs.
+    /// Subject of the finding, for programs.
     pub about: &'static str,
-    /// What was found, one sentence.
+    /// Sentence that says what was found.
     pub text: String,
-    /// What to do about it.
+    /// Advice on what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Finding {
     }
 }
 
-/// What it all means; the most basic things first.
+/// Draws the findings, the most basic things first.
 pub fn diagnose(options: &LinkOptions, seen: &Observations) -> Vec<Finding> {
     let mut findings = vec![interface(seen)];
     // Each of them says what to do.
@@ -115,7 +115,7 @@ fn packet_size(options: &LinkOptions, seen: &Observations) -> Option<Finding> {
     })
 }
 
-/// What the kernel holds of what came in.
+/// Judges how much the kernel holds of what came in.
 fn kernel(options: &LinkOptions, seen: &Observations) -> Vec<Finding> {
     let (granted, asked) = (seen.sockets.receive_buffer_bytes, options.receive_buffer_bytes);
     let advice = || format!("`sysctl -w net.core.rmem_max={asked}` allows what is asked for");
@@ -211,7 +211,7 @@ fn named_peer(named: &Named, seen: &Observations) -> Option<Finding> {
     ))
 }
 
-/// Those that are there, but cannot be understood.
+/// Tells of brokers that are there, but cannot be understood.
 fn strangers(options: &LinkOptions, seen: &Observations, is_found: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut unreadable = BTreeSet::new();
@@ -283,7 +283,7 @@ fn other_key(options: &LinkOptions, address: IpAddr, id: u32, is_found: bool) ->
     Finding::new(level, "key", text).advice(advice)
 }
 
-/// No broker of another machine.
+/// Tells that no broker of another machine was found.
 fn nobody(options: &LinkOptions, seen: &Observations, ours: usize, is_explained: bool) -> Finding {
     if seen.sockets.loopback {
         let text = format!("no broker of the cluster {} is here", escaped(&options.cluster));

@@ -1,4 +1,4 @@
-//! What the datagrams that come in say of their senders.
+//! Hearing: what the datagrams that come in say of their senders.
 //!
 //! ```text
 //!   datagram ─▶ own session?  ─▶ it came back: by multicast, or a name of ourselves
@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use netcluster::link::keys::{ControlOpener, Keys, Unsealed};
-use netcluster::link::peer_id::Session;
+use netcluster_link::keys::{ControlOpener, Keys, Unsealed};
+use netcluster_link::peer_id::Session;
 use netcluster_wire::link::{
     Control, ControlHeader, ControlKind, Datagram, DatagramError, Hello, ProbeReply, parse,
 };
@@ -25,12 +25,12 @@ use super::prober::Nonce;
 /// Peers and strangers remembered; the others are counted.
 const MAX_REMEMBERED: usize = 1024;
 
-/// Where a probe was sent.
+/// Way on which a probe was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// To the group.
+    /// The probe went to the group.
     Group,
-    /// To one address.
+    /// The probe went to this address.
     Address(SocketAddr),
 }
 
@@ -42,16 +42,16 @@ struct Sent {
     at: Duration,
 }
 
-/// Which probes came through.
+/// Sizes of probes that came through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
     /// Small ones.
     pub small: bool,
-    /// Those of the size that the link is set to.
+    /// Whether probes of the size that the link is set to came through.
     pub large: bool,
 }
 
-/// How a broker is set up, by its own words.
+/// Settings of a broker, by its own words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     pub cluster: String,
@@ -62,17 +62,17 @@ pub struct About {
     pub settings: u64,
 }
 
-/// One broker out there.
+/// Broker that was seen.
 #[derive(Clone, Debug)]
 pub struct SeenPeer {
     pub about: About,
-    /// Where it sends from.
+    /// Address that it sends from.
     pub address: SocketAddr,
     /// Our multicast reached it.
     pub by_multicast: Reached,
     /// Our unicast reached it.
     pub by_unicast: Reached,
-    /// Its multicast reached us.
+    /// Whether its multicast reached us.
     pub is_multicast_heard: bool,
     /// The best of several.
     pub round_trip: Option<Duration>,
@@ -86,20 +86,20 @@ impl SeenPeer {
     }
 }
 
-/// What cannot be read.
+/// Kind of datagrams that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Oddity {
     /// Sealed by this key, which is not ours; 0: not sealed.
     Key(u32),
-    /// Of this version of the protocol.
+    /// The datagram is of this version of the protocol.
     Version(u8),
-    /// It names our key, which did not seal it.
+    /// The datagram names our key, which did not seal it.
     Forged,
-    /// Not of this protocol at all, or broken.
+    /// The datagram is not of this protocol at all, or broken.
     Unreadable,
 }
 
-/// All that was heard.
+/// Brokers and strangers that were heard.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     /// Own probes that came back by multicast.
@@ -109,7 +109,7 @@ pub struct Heard {
     /// Addresses that answered what was sent there.
     pub answered: BTreeSet<SocketAddr>,
     pub peers: BTreeMap<Session, SeenPeer>,
-    /// How many of each kind, by source.
+    /// Number of unreadable datagrams of each kind, by source.
     pub strangers: BTreeMap<(IpAddr, Oddity), u64>,
     /// Datagrams of senders beyond those remembered.
     pub omitted: u64,
@@ -125,7 +125,7 @@ pub struct Hearing {
 }
 
 impl Hearing {
-    /// For the probes of this session.
+    /// Makes a hearing for the probes of this session.
     pub fn new(keys: &Keys, session: Session) -> Hearing {
         Hearing {
             keys: keys.clone(),

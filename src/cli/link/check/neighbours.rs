@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use netcluster::link::config::Settings;
-use netcluster::link::options::LinkOptions;
+use netcluster_link::config::Settings;
+use netcluster_link::options::LinkOptions;
 use serde::Serialize;
 
 use super::diagnose::{Finding, Level};
@@ -27,10 +27,10 @@ const SNOOPING: &str = "if this is so whenever the broker there has run for some
      router, or the snooping off; else a firewall that drops multicast, or a Wi-Fi that does not \
      pass it. Until then the link goes by unicast where it can, once for each broker";
 
-/// One broker, for people and programs.
+/// Broker that was found, for people and programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Neighbour {
-    /// Its node id, in hexadecimal.
+    /// Node id of the broker, in hexadecimal.
     pub node: String,
     pub name: String,
     pub cluster: String,
@@ -41,27 +41,27 @@ pub struct Neighbour {
     pub answers: bool,
     /// Our multicast reaches it.
     pub hears_multicast: bool,
-    /// Its multicast reaches us.
+    /// Whether its multicast reaches us.
     pub is_multicast_heard: bool,
     /// Datagrams of the full size reach it by multicast.
     pub takes_large_multicast: bool,
-    /// And by unicast.
+    /// Whether large unicast datagrams reach it.
     pub takes_large_unicast: bool,
     pub round_trip_us: Option<u64>,
     pub groups: u16,
     pub datagram_bytes: u16,
 }
 
-/// What is to be said about them.
+/// Findings about the brokers, and how many there are.
 pub struct Findings {
     pub findings: Vec<Finding>,
     /// Brokers of the own cluster that answer or are heard.
     pub ours: usize,
-    /// Of these, on other machines.
+    /// Number of those on other machines.
     pub remote: usize,
 }
 
-/// All of them, of whichever cluster.
+/// Lists all brokers, of whichever cluster.
 pub fn list(options: &LinkOptions, seen: &Observations) -> Vec<Neighbour> {
     let mut peers: Vec<&SeenPeer> = seen.heard.peers.values().collect();
     peers.sort_by(|one, other| order(options, one).cmp(&order(options, other)));
@@ -85,7 +85,7 @@ pub fn list(options: &LinkOptions, seen: &Observations) -> Vec<Neighbour> {
         .collect()
 }
 
-/// What to say about them.
+/// Draws the findings about the brokers.
 pub fn findings(options: &LinkOptions, seen: &Observations) -> Findings {
     let all = seen.heard.peers.values();
     let (mut ours, others): (Vec<&SeenPeer>, Vec<&SeenPeer>) =
@@ -103,7 +103,7 @@ pub fn findings(options: &LinkOptions, seen: &Observations) -> Findings {
     Findings { findings, ours: ours.len(), remote }
 }
 
-/// Which ways work.
+/// Judges which ways to a broker work.
 fn ways(seen: &Observations, peer: &SeenPeer) -> Finding {
     let who = who(peer);
     if !peer.answers() {
@@ -175,7 +175,7 @@ fn size(group: SocketAddr, seen: &Observations, peer: &SeenPeer) -> Option<Findi
     ))
 }
 
-/// What all brokers of a cluster must agree on.
+/// Compares the settings that all brokers of a cluster must agree on.
 fn settings(options: &LinkOptions, peer: &SeenPeer) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut differs = |text: String, advice: &str| {

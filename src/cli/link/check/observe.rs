@@ -15,7 +15,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use netcluster::link::options::LinkOptions;
+use netcluster_link::options::LinkOptions;
 use netcluster_platform::{
     Completion, DatagramConfig, DatagramInfo, DatagramIo, DatagramSockets, Io, PollConfig, PollIo,
 };
@@ -23,7 +23,7 @@ use netcluster_platform::{
 use super::hearing::{Heard, Hearing, SeenPeer, Way};
 use super::prober::{Prober, SMALL_PROBE_BYTES};
 
-/// When to ask, and whether with large probes too.
+/// Times to ask, and whether with large probes too.
 const ROUNDS_MS: [(u64, bool); 7] = [
     (0, false),
     (150, false),
@@ -34,7 +34,7 @@ const ROUNDS_MS: [(u64, bool); 7] = [
     (1550, true),
 ];
 
-/// When to end.
+/// Time to end, in milliseconds.
 const END_MS: u64 = 1800;
 
 /// Peers that are asked by unicast, apart from those that are named.
@@ -43,9 +43,9 @@ const MAX_ASKED: usize = 64;
 /// A peer from the settings.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// As it was written.
+    /// Name as it was written.
     pub name: String,
-    /// What that means, or why nobody knows.
+    /// Addresses that the name stands for, or why nobody knows.
     pub addresses: Result<Vec<SocketAddr>, String>,
 }
 
@@ -57,16 +57,16 @@ pub struct Refused {
     pub error: String,
 }
 
-/// All that was seen.
+/// Observations: all that was seen.
 #[derive(Clone, Debug)]
 pub struct Observations {
     pub sockets: DatagramInfo,
-    /// What a broker here would limit its packets to, in bytes.
+    /// Limit of packets that a broker here would have, in bytes.
     pub packet_bytes: usize,
-    /// Why the control group could not be joined.
+    /// Reason for which the control group could not be joined.
     pub not_joined: Option<String>,
     pub named: Vec<Named>,
-    /// The first refusal for each address and size.
+    /// First refusal for each address and size.
     pub refused: Vec<Refused>,
     /// Addresses that small probes were sent to.
     pub small_sent: BTreeSet<SocketAddr>,
@@ -185,7 +185,7 @@ impl Watch {
         }
     }
 
-    /// Those that nobody has answered for.
+    /// Finds the named addresses that nobody has answered for.
     fn named_addresses(&self) -> Vec<SocketAddr> {
         let heard = &self.hearing.heard;
         let all = self.named.iter().filter_map(|named| named.addresses.as_ref().ok()).flatten();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use netcluster::link::options::LinkOptions;
+use netcluster_link::options::LinkOptions;
 use netcluster_platform::DatagramInfo;
 use netcluster_wire::escape;
 use serde::Serialize;
@@ -13,17 +13,17 @@ use crate::cli::failure::Failure;
 use crate::cli::render::escaped;
 use crate::cli::status;
 
-/// With the level before it, what an ordinary terminal shows in a line.
+/// Length of a line that an ordinary terminal shows, with the level before it.
 const LINE_CHARS: usize = 90;
 
 #[derive(Serialize)]
 struct Report<'a> {
-    /// No problem was found.
+    /// Whether no problem was found.
     ok: bool,
     cluster: &'a str,
     group: String,
     groups: u8,
-    /// In hexadecimal; none on an open link.
+    /// Id of the key in hexadecimal; none on an open link.
     key: Option<String>,
     packet_bytes: usize,
     datagram_bytes: usize,

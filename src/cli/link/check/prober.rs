@@ -3,15 +3,15 @@
 //! Invariant: no probe is too small for the answer to it, since brokers never
 //! answer with more bytes than they were sent.
 
-use netcluster::link::keys::{ControlSealer, Keys};
-use netcluster::link::peer_id::Session;
+use netcluster_link::keys::{ControlSealer, Keys};
+use netcluster_link::peer_id::Session;
 use netcluster_wire::link::limits::{
     CONTROL_HEADER_BYTES, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES, NONCE_BYTES, SESSION_BYTES, TAG_BYTES,
 };
 use netcluster_wire::link::{ControlHeader, ControlKind, Probe};
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// What the probe and its answer have in common.
+/// Nonce that a probe and its answer have in common.
 pub type Nonce = [u8; NONCE_BYTES];
 
 /// The fixed part of an answer, see the wire format.
@@ -39,7 +39,7 @@ impl Prober {
         Some(Prober { random, session, sealer: ControlSealer::new(keys, &session) })
     }
 
-    /// Who asks.
+    /// Session that asks.
     pub fn session(&self) -> Session {
         self.session
     }

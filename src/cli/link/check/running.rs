@@ -8,9 +8,9 @@
 
 use std::path::PathBuf;
 
-use netcluster::link::LinkStatus;
-use netcluster::link::options::LinkOptions;
 use netcluster::status::Status;
+use netcluster_link::LinkStatus;
+use netcluster_link::options::LinkOptions;
 
 use super::diagnose::{Finding, Level};
 use super::neighbours::Neighbour;
@@ -20,7 +20,7 @@ use crate::cli::peers;
 use crate::cli::render::escaped;
 use crate::cli::status;
 
-/// So long a broker may take to find the others.
+/// Time that a broker may take to find the others, in milliseconds.
 const SETTLED_MS: u64 = 5000;
 
 const ABOUT: &str = "broker";
@@ -35,7 +35,7 @@ pub fn ask(socket: Option<PathBuf>) -> Result<Status, String> {
     asked.map_err(|failure| failure.to_string())
 }
 
-/// What it says to what was seen.
+/// Compares what the running broker says with what was seen.
 pub fn findings(
     options: &LinkOptions,
     seen: &Observations,
@@ -72,7 +72,7 @@ pub fn findings(
     findings
 }
 
-/// In what it is not the broker that was checked for.
+/// Finds in what it is not the broker that was checked for.
 fn differences(
     options: &LinkOptions,
     seen: &Observations,

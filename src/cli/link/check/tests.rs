@@ -1,10 +1,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use netcluster::link::config::{Entropy, LinkConfig};
-use netcluster::link::keys::{Key, Keys};
-use netcluster::link::options::LinkOptions;
-use netcluster::link::{Datagrams, Link, To};
+use netcluster_link::config::{Entropy, LinkConfig};
+use netcluster_link::keys::{Key, Keys};
+use netcluster_link::options::LinkOptions;
+use netcluster_link::{Datagrams, Link, To};
 use netcluster_platform::{DatagramInfo, InterfaceReason};
 
 use super::diagnose::{Finding, Level, diagnose};
@@ -77,7 +77,7 @@ fn broker(keys: &Keys, number: u8, change: impl FnOnce(&mut LinkConfig)) -> Link
     Link::new(config, [number; 16], Box::new(Zeros), 0)
 }
 
-/// Which datagrams the network between a broker and the check carries.
+/// Network between a broker and the check: which datagrams it carries.
 #[derive(Clone, Copy)]
 struct Network {
     multicast_there: bool,
@@ -133,7 +133,7 @@ impl Trial {
         self.hearing.datagram(self.now, &datagram, address(HERE), true);
     }
 
-    /// All that happens between the check and one broker.
+    /// Plays all that happens between the check and one broker.
     fn meet(&mut self, link: &mut Link, from: &str, network: Network) {
         let from = address(from);
         link.handle_timeout(1);
@@ -271,7 +271,8 @@ fn a_broker_whose_unicast_does_not_come_through_is_a_problem() {
     is(&trial.only(), Level::Problem, "no-answer", "db2 (10.0.0.2:4000) is heard, but does not");
 }
 
-/// What is asked by multicast is answered by unicast: it was taken for a way that works.
+/// What broke: what is asked by multicast is answered by unicast, and was taken for a way
+/// that works.
 #[test]
 fn a_broker_that_hears_no_unicast_is_a_problem_although_it_answers() {
     let mut trial = Trial::new(options(&key(1)));

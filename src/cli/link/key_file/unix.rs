@@ -16,7 +16,7 @@ pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Who else can read or change it, and what to do about it.
+/// Tells who else can read or change the file, and what to do about it.
 pub fn fault(file: &File, path: &Path) -> io::Result<Option<String>> {
     if file.metadata()?.mode() & OTHERS == 0 {
         return Ok(None);

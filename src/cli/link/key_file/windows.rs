@@ -15,7 +15,7 @@ pub fn create(path: &Path) -> io::Result<File> {
     private_file::create(path)
 }
 
-/// Who else can read or change it, and what to do about it.
+/// Tells who else can read or change the file, and what to do about it.
 pub fn fault(file: &File, path: &Path) -> io::Result<Option<String>> {
     let Some(group) = private_file::shared_with(file)? else { return Ok(None) };
     let place = path.display();

@@ -1,10 +1,10 @@
-//! What each fault does.
+//! Effects of each fault.
 
 use super::*;
 
 const MTU_BYTES: usize = 1000;
 
-/// How many in a row are missing, for each gap.
+/// Number of datagrams that are missing in a row, for each gap.
 fn gaps(numbers: &[u32]) -> Vec<u32> {
     numbers.windows(2).map(|pair| pair[1] - pair[0] - 1).filter(|&gap| gap > 0).collect()
 }

@@ -1,4 +1,4 @@
-//! Who hears what, and what a test can see of it.
+//! Delivery: who hears what, and what a test can see of it.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! What the broker that runs on this machine says to a check.
+//! Answers of the broker that runs on this machine to a check.
 
-use netcluster::link::LinkStatus;
-use netcluster::link::status::PeerStatus;
 use netcluster::status::{LinkIo, Status};
+use netcluster_link::LinkStatus;
+use netcluster_link::status::PeerStatus;
 
 use super::*;
 use crate::cli::link::check::running;

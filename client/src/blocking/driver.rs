@@ -1,0 +1,154 @@
+//! The thread that connects, reads and runs the listeners: does what the core says.
+//!
+//! Invariant: it never waits for a write, nor for a lock held during one.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::client::Shared;
+use super::outbox::Outbox;
+use super::stream::Socket;
+use crate::core::{Machine, Step};
+use crate::error::{DisconnectReason, Error};
+
+/// What listeners emitted is written after so long, if they go on.
+const PUSH_WITHIN: Duration = Duration::from_micros(100);
+
+/// The shortest wait that is asked of the system, which takes zero for ever.
+const MIN_WAIT: Duration = Duration::from_millis(1);
+
+/// See the module.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    machine: Machine<Outbox>,
+    socket: Option<Arc<Socket>>,
+    /// How writing the hello failed: the broker may have said why before it hung up,
+    /// that is read first.
+    hello_failure: Option<io::Error>,
+    /// The socket's reads have a timeout.
+    timed: bool,
+}
+
+/// A thread that ends before the client did takes it along: then who waits for the
+/// client is told.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let error = io::Error::other("the thread that ran the client is gone");
+        self.machine.abandon(Error::Disconnected(DisconnectReason::lost(error)));
+    }
+}
+
+impl Driver {
+    /// Of a client that connects to one of these sockets.
+    ///
+    /// # Errors
+    /// A name in the options is not allowed.
+    pub(super) fn new(shared: Arc<Shared>, paths: Vec<PathBuf>) -> Result<Driver, Error> {
+        let seed = RandomState::new().hash_one(0);
+        let machine = Machine::new(Arc::clone(&shared), paths, seed, Instant::now())?;
+        Ok(Driver { shared, machine, socket: None, hello_failure: None, timed: false })
+    }
+
+    /// Connects for the first time, on the caller's thread.
+    ///
+    /// # Errors
+    /// There is no broker, it refuses, or does not answer in time.
+    pub(super) fn connect(&mut self) -> Result<(), Error> {
+        while !self.machine.is_open() {
+            if let Some(error) = self.step() {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs until the client ends.
+    pub(super) fn run(mut self) {
+        self.shared.port.enter_reader();
+        while self.step().is_none() {}
+    }
+
+    /// Does one thing; why the client is over, if it is.
+    fn step(&mut self) -> Option<Error> {
+        match self.machine.poll() {
+            Step::Connect(path, _) => self.open(&path),
+            Step::Read(deadline) => self.read(deadline),
+            Step::Dispatch => self.dispatch(),
+            Step::Hold => {
+                self.shared.port.bell.wait(None, || (!self.shared.is_held()).then_some(()));
+            }
+            Step::Wait(until) => {
+                self.shared.port.bell.wait(Some(until), || self.shared.closed());
+                self.machine.handle_timeout(Instant::now());
+            }
+            Step::Closed(error) => return Some(error),
+        }
+        None
+    }
+
+    fn open(&mut self, path: &Path) {
+        let timeout = self.shared.options.connect_timeout;
+        let connected = crate::path::check(path).and_then(|()| Socket::connect(path, timeout));
+        match connected {
+            Ok(socket) => {
+                let socket = Arc::new(socket);
+                self.shared.port.attach(&socket);
+                let hello = self.machine.handle_connected();
+                // Far less than what an empty socket takes at once.
+                self.hello_failure = socket.write(&[IoSlice::new(&hello)], true).err();
+                self.socket = Some(socket);
+            }
+            Err(error) => self.machine.handle_failed(error, Instant::now()),
+        }
+    }
+
+    fn read(&mut self, deadline: Option<Instant>) {
+        if deadline.is_none() && self.shared.closed().is_some() {
+            return self.machine.handle_closed(Instant::now());
+        }
+        match self.receive(deadline) {
+            Ok(0) => self.machine.handle_disconnected(self.hello_failure.take(), Instant::now()),
+            Ok(bytes) => self.machine.handle_input(bytes, Instant::now()),
+            Err(error)
+                if deadline.is_some()
+                    && matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+            {
+                self.machine.handle_timeout(Instant::now());
+            }
+            Err(error) => self.machine.handle_disconnected(Some(error), Instant::now()),
+        }
+    }
+
+    fn receive(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
+        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        if deadline.is_some() || self.timed {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            socket.set_read_timeout(left.map(|left| left.max(MIN_WAIT)))?;
+            self.timed = deadline.is_some();
+        }
+        socket.read(self.machine.space())
+    }
+
+    fn dispatch(&mut self) {
+        let outbox = &self.shared.port;
+        let mut pushed = None;
+        let mut go_on = || {
+            if outbox.has_emitted() {
+                let now = Instant::now();
+                if now - *pushed.get_or_insert(now) >= PUSH_WITHIN {
+                    outbox.push_emitted();
+                    pushed = Some(now);
+                }
+            }
+            outbox.lock().out.closed().is_none()
+        };
+        self.machine.dispatch(&mut go_on, Instant::now());
+        self.shared.port.push_emitted();
+    }
+}

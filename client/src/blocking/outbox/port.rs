@@ -1,0 +1,65 @@
+//! Where the outbox writes to, and what becomes of it when that changes: the core's
+//! side of it.
+
+use std::sync::Arc;
+
+use super::super::stream::Socket;
+use super::{EMITTED, Outbox};
+use crate::core::{Link, Outgoing, Port};
+
+impl Port for Outbox {
+    fn with<T>(&self, act: impl FnOnce(&mut Outgoing) -> T) -> T {
+        act(&mut self.lock().out)
+    }
+
+    fn requested(&self) {
+        if self.on_reader() {
+            // With what listeners emit.
+            EMITTED.set(true);
+        } else {
+            self.push();
+        }
+    }
+
+    fn link_changed(&self) {
+        let mut state = self.lock();
+        match state.out.link {
+            Link::Up => state.unclaimed = true,
+            Link::Resuming => {}
+            Link::Down => shut_down(&mut state.socket),
+            Link::Closed(_) => {
+                shut_down(&mut state.socket);
+                state.parked = false;
+                self.work.notify_all();
+            }
+        }
+        self.room.notify_all();
+        drop(state);
+        self.push();
+    }
+
+    fn changed(&self) {
+        self.bell.ring();
+    }
+}
+
+impl Outbox {
+    /// A new connection is made: what is written goes there, once it is welcomed.
+    pub(crate) fn attach(&self, socket: &Arc<Socket>) {
+        let mut state = self.lock();
+        // The socket of that write is shut down, so it will not be long.
+        while state.writing {
+            state = self.wait_for_room(state);
+        }
+        state.socket = Some(Arc::clone(socket));
+        if matches!(state.out.link, Link::Closed(_)) {
+            shut_down(&mut state.socket);
+        }
+    }
+}
+
+fn shut_down(socket: &mut Option<Arc<Socket>>) {
+    if let Some(socket) = socket.take() {
+        socket.shut_down();
+    }
+}

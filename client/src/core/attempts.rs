@@ -1,0 +1,118 @@
+//! Attempts to connect: which socket is tried, how long to wait before the next,
+//! and when to give up.
+//!
+//! Before the first welcome an attempt is a search through all sockets and failing
+//! is told by the call that connects; afterwards the socket is the one that
+//! answered, and the pauses are those of the [`Reconnect`](crate::Reconnect) policy.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::backoff::{Backoff, FirstTries};
+use super::search::Search;
+use crate::builder::Options;
+use crate::error::Error;
+
+/// What is to be done after a failure.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Connect to this socket.
+    Connect(PathBuf),
+    /// Wait for so long, then [`Attempts::begin`].
+    Pause(Duration),
+    /// Nothing more: trying again makes no sense, or its time is over.
+    GiveUp(Error),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    paths: Vec<PathBuf>,
+    search: Search,
+    /// Until the first welcome.
+    first: Option<FirstTries>,
+    backoff: Backoff,
+    /// When the connection was welcomed.
+    since: Instant,
+}
+
+impl Attempts {
+    /// Attempts at these sockets, of which there is at least one.
+    pub(super) fn new(paths: Vec<PathBuf>, options: &Options, seed: u64, now: Instant) -> Attempts {
+        Attempts {
+            search: Search::new(&paths),
+            first: Some(FirstTries::new(now, options.broker_wait, seed)),
+            backoff: Backoff::new(options.reconnect.clone(), seed),
+            paths,
+            since: now,
+        }
+    }
+
+    /// Whether nothing was welcomed so far.
+    pub(super) fn is_first(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// Whether a lost connection is the end.
+    pub(super) fn is_never(&self) -> bool {
+        self.backoff.is_never()
+    }
+
+    /// Begins a round through the sockets.
+    pub(super) fn begin(&mut self, now: Instant) -> Next {
+        self.search = Search::new(&self.paths);
+        self.go_on(now)
+    }
+
+    /// Notes why the socket that was tried cannot be used.
+    pub(super) fn failed(&mut self, error: Error, now: Instant) -> Next {
+        if self.first.is_none() {
+            return self.retry(error);
+        }
+        match self.search.failed(error) {
+            Ok(()) => self.go_on(now),
+            Err(error) => self.retry_first(error, now),
+        }
+    }
+
+    /// A connection is welcomed, by this run of the broker at this socket.
+    pub(super) fn welcomed(&mut self, path: PathBuf, run: u64, now: Instant) {
+        self.paths = vec![path];
+        self.first = None;
+        self.since = now;
+        self.backoff.welcomed(run);
+    }
+
+    /// The connection that was welcomed is gone.
+    pub(super) fn disconnected(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.since) >= self.backoff.lasting() {
+            self.backoff.reset();
+        }
+    }
+
+    /// What to do after `last`, on the way to another connection.
+    pub(super) fn retry(&mut self, last: Error) -> Next {
+        if !last.is_transient() {
+            return Next::GiveUp(last);
+        }
+        match self.backoff.next(&last) {
+            Some(pause) => Next::Pause(pause),
+            None => Next::GiveUp(last),
+        }
+    }
+
+    fn go_on(&mut self, now: Instant) -> Next {
+        match self.search.next() {
+            Ok(path) => Next::Connect(path),
+            Err(error) => self.retry_first(error, now),
+        }
+    }
+
+    fn retry_first(&mut self, error: Error, now: Instant) -> Next {
+        let Some(tries) = &mut self.first else { return self.retry(error) };
+        match tries.pause(error, now) {
+            Ok(pause) => Next::Pause(pause),
+            Err(error) => Next::GiveUp(error),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The conversation after the welcome: frames that were received are dispatched to
+//! listeners, or acted upon.
+
+use std::sync::Arc;
+
+use super::answers::Answer;
+use super::machine::Machine;
+use super::registry::Standing;
+use super::session::SessionEvent;
+use super::shared::Port;
+use crate::error::{DisconnectReason, Error};
+use crate::lifecycle::Lifecycle;
+use crate::loss::Lost;
+
+/// After so many messages the driver is asked whether to go on.
+const ASK_EVERY_MESSAGES: u32 = 64;
+
+impl<P: Port> Machine<P> {
+    /// Dispatches the whole frames that were received. `Some`: the connection ends,
+    /// and how.
+    pub(super) fn dispatch_received(
+        &mut self,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Option<DisconnectReason> {
+        let (lent, range) = self.received.lend();
+        let shared = Arc::clone(&self.shared);
+        let retire = |id| {
+            shared.remove_listener(id);
+        };
+        let mut at = range.start;
+        let mut messages = 0;
+        let bytes = &lent[..range.end];
+        let end = loop {
+            let Some(frame) = self.inbound.next_event(&bytes[at..]) else {
+                match self.inbound.next(&bytes[at..]) {
+                    Ok(Some((event, length))) => {
+                        at += length;
+                        match self.control(event) {
+                            None => continue,
+                            end => break end,
+                        }
+                    }
+                    Ok(None) => break None,
+                    Err(error) => break Some(error.into_reason()),
+                }
+            };
+            at += frame.layout().frame_len;
+            if self.connecting {
+                self.connected();
+            }
+            let done = self.dispatcher.dispatch(&shared.registry, &retire, frame, &lent);
+            if let Err(error) = done {
+                break Some(error.into_reason());
+            }
+            messages += 1;
+            if messages % ASK_EVERY_MESSAGES == 0 && !go_on() {
+                break Some(DisconnectReason::Requested);
+            }
+        };
+        self.received.give_back(lent, at - range.start);
+        end
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn control(&mut self, event: SessionEvent<'_>) -> Option<DisconnectReason> {
+        let shared = &self.shared;
+        match event {
+            SessionEvent::Ack { request } => self.answered(request, Standing::InForce),
+            SessionEvent::Refused { request, text, .. } => {
+                self.answered(request, Standing::Refused(text.clone()));
+                self.tell(&Lifecycle::Error(Error::PatternRefused(text)));
+            }
+            SessionEvent::ClosedByBroker { code, text } => {
+                return Some(DisconnectReason::ClosedByBroker { code, text });
+            }
+            SessionEvent::Ping { token } => {
+                let pong = shared.port.with(|outgoing| {
+                    outgoing.request(|outbound, out| {
+                        outbound.pong(out, token);
+                        token
+                    })
+                });
+                // Full or over: then the broker need not be answered.
+                if pong.is_ok() {
+                    shared.port.requested();
+                }
+            }
+            SessionEvent::Pong { token, .. } => {
+                shared.confirm(self.inbound.confirmed());
+                shared.answer(token, Answer::Pong);
+            }
+            SessionEvent::Lost { source, count, reason } => {
+                self.lost(Lost { source, count, reason });
+            }
+            SessionEvent::Bye { .. } if shared.is_leaving() => {
+                // The broker has queued all of it.
+                shared.confirm(shared.last_sequence());
+                return Some(DisconnectReason::Requested);
+            }
+            SessionEvent::Bye { .. } => return Some(DisconnectReason::BrokerShutDown),
+            SessionEvent::Cluster { token, missing } => {
+                shared.answer(token, Answer::Missing(missing.to_owned()));
+            }
+            SessionEvent::Audience { token, audience } => {
+                shared.answer(token, Answer::Audience(audience));
+            }
+            SessionEvent::Stats { token, json } => {
+                shared.answer(token, Answer::Status(String::from_utf8_lossy(json).into_owned()));
+            }
+            // Events were taken before, a second welcome is an error.
+            SessionEvent::Event(_) | SessionEvent::Welcome { .. } => {}
+        }
+        None
+    }
+
+    fn answered(&mut self, request: u64, standing: Standing) {
+        if self.shared.registry.lock().answered(request, standing) {
+            self.shared.port.changed();
+        }
+        self.check_in_force();
+    }
+}

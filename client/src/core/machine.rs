@@ -1,0 +1,394 @@
+//! The state machine of a client's connection: what its driver does next, and what
+//! follows from what happened.
+//!
+//! ```text
+//!            ┌────────── Wait ◄──────────────┐
+//!            ▼                               │ failed, lost
+//!   new ─► Connect ─► Read (welcome) ─► Dispatch ◄─► Read ─► Closed
+//! ```
+//! The driver asks [`Machine::poll`] what to do, does it, and says what came of it
+//! by a `handle_` method. It is the only one that calls listeners.
+//!
+//! Invariants: the client is closed before anybody is told so; all listeners are
+//! gone before whoever waits for the end is told.
+
+use std::io;
+use std::mem;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use netcluster_wire::{LossReason, Source, Welcome};
+
+use super::attempts::{Attempts, Next};
+use super::dispatch::Dispatcher;
+use super::outgoing::Outgoing;
+use super::session::{Inbound, Outbound, ReceiveBuffer};
+use super::shared::{Port, Shared, lifecycle_of, requested};
+use crate::error::{DisconnectReason, Error};
+use crate::lifecycle::Lifecycle;
+use crate::loss::Lost;
+
+/// What the driver does next.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// Connect to this socket, by this time; then say that it is connected, or that
+    /// this failed.
+    Connect(PathBuf, Instant),
+    /// Read, by this time if there is one; then hand the input over, or say that the
+    /// connection ended.
+    Read(Option<Instant>),
+    /// Dispatch what was read. Only for drivers that read in place.
+    Dispatch,
+    /// Read nothing until a subscription has room or the client is closed.
+    Hold,
+    /// Wait until this time, or until the client is closed; then say so.
+    Wait(Instant),
+    /// The client is over, for this reason.
+    Closed(Error),
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting { until: Instant },
+    Connecting { path: PathBuf, deadline: Instant },
+    Greeting { path: PathBuf, deadline: Instant },
+    Open,
+    Closed(Error),
+}
+
+/// See the module.
+pub(crate) struct Machine<P: Port> {
+    pub(super) shared: Arc<Shared<P>>,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) inbound: Inbound,
+    pub(super) received: ReceiveBuffer,
+    attempts: Attempts,
+    phase: Phase,
+    /// What is received is not dispatched yet.
+    undispatched: bool,
+    /// `Connect` is to be told once all patterns are in force, or an event comes.
+    pub(super) connecting: bool,
+    /// Events are to be written once all patterns are in force.
+    resuming: bool,
+    /// This connection replaces another.
+    resumed: bool,
+    /// The broker told why it ended the last connection.
+    kicked: bool,
+}
+
+impl<P: Port> Machine<P> {
+    /// Of a client that is to connect to the first of `paths` that has a broker.
+    ///
+    /// # Errors
+    /// If the options hold a name that is not allowed.
+    pub(crate) fn new(
+        shared: Arc<Shared<P>>,
+        paths: Vec<PathBuf>,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Machine<P>, Error> {
+        let options = &shared.options;
+        Outbound::new().hello(&mut Vec::new(), &options.channel, &options.hello(Source::NONE))?;
+        let attempts = Attempts::new(paths, options, seed, now);
+        let mut machine = Machine {
+            dispatcher: Dispatcher::new(),
+            inbound: Inbound::new(),
+            received: ReceiveBuffer::new(),
+            attempts,
+            phase: Phase::Waiting { until: now },
+            undispatched: false,
+            connecting: false,
+            resuming: false,
+            resumed: false,
+            kicked: false,
+            shared,
+        };
+        machine.handle_timeout(now);
+        Ok(machine)
+    }
+
+    /// What the driver does next.
+    pub(crate) fn poll(&self) -> Step {
+        match &self.phase {
+            Phase::Waiting { until } => Step::Wait(*until),
+            Phase::Connecting { path, deadline } => Step::Connect(path.clone(), *deadline),
+            Phase::Greeting { deadline, .. } => Step::Read(Some(*deadline)),
+            Phase::Open if self.undispatched => Step::Dispatch,
+            Phase::Open if self.shared.is_held() => Step::Hold,
+            Phase::Open => Step::Read(None),
+            Phase::Closed(error) => Step::Closed(error.clone()),
+        }
+    }
+
+    /// Whether a connection is welcomed.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Time passed, or the client was closed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        match &self.phase {
+            Phase::Waiting { .. } if self.shared.closed().is_some() => self.end(requested()),
+            Phase::Waiting { until } if now >= *until => {
+                let next = self.attempts.begin(now);
+                self.follow(next, now);
+            }
+            Phase::Greeting { deadline, .. } if now >= *deadline => {
+                let after = self.shared.options.connect_timeout;
+                self.handle_failed(Error::Timeout { waiting_for: "welcome", after }, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// There is a connection: the bytes to be written to it first.
+    pub(crate) fn handle_connected(&mut self) -> Vec<u8> {
+        let mut hello = Vec::new();
+        let Phase::Connecting { path, deadline } = &mut self.phase else { return hello };
+        let options = &self.shared.options;
+        let said = options.hello(self.shared.source());
+        // The names were looked at when the machine was made.
+        let encoded = Outbound::new().hello(&mut hello, &options.channel, &said);
+        debug_assert!(encoded.is_ok());
+        self.inbound = Inbound::limited(options.max_payload_bytes);
+        self.received.clear();
+        self.phase = Phase::Greeting { path: mem::take(path), deadline: *deadline };
+        hello
+    }
+
+    /// There is no connection.
+    pub(crate) fn handle_failed(&mut self, error: Error, now: Instant) {
+        if matches!(self.phase, Phase::Connecting { .. } | Phase::Greeting { .. }) {
+            let next = match self.shared.closed() {
+                Some(_) => Next::GiveUp(requested()),
+                None => self.attempts.failed(error, now),
+            };
+            self.follow(next, now);
+        }
+    }
+
+    /// Where to read to; never empty.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        self.received.space()
+    }
+
+    /// So many bytes were read to the front of [`Machine::space`].
+    pub(crate) fn handle_input(&mut self, bytes: usize, now: Instant) {
+        self.received.filled(bytes);
+        match &mut self.phase {
+            Phase::Open => self.undispatched = true,
+            Phase::Greeting { path, .. } => {
+                match super::greeting::read(&mut self.inbound, &mut self.received) {
+                    Ok(None) => {}
+                    Ok(Some((source, welcome))) => {
+                        let path = mem::take(path);
+                        self.welcomed(path, source, &welcome, now);
+                    }
+                    Err(error) => self.handle_failed(error, now),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The connection is gone, by this error; `None`: the broker ended it.
+    pub(crate) fn handle_disconnected(&mut self, error: Option<io::Error>, now: Instant) {
+        match &self.phase {
+            Phase::Greeting { path, .. } => {
+                let error = error.unwrap_or(io::ErrorKind::UnexpectedEof.into());
+                let error = Error::connect(path, error);
+                self.handle_failed(error, now);
+            }
+            Phase::Open => {
+                let error = error.unwrap_or_else(|| {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "the broker is gone")
+                });
+                self.lost_connection(DisconnectReason::lost(error), now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The driver ended the connection because the client is closed.
+    pub(crate) fn handle_closed(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Open => self.lost_connection(DisconnectReason::Requested, now),
+            _ => self.end(requested()),
+        }
+    }
+
+    /// Calls the listeners for what was received. After some messages `go_on` is
+    /// asked whether to; if not, the connection ends.
+    pub(crate) fn dispatch(&mut self, go_on: &mut dyn FnMut() -> bool, now: Instant) {
+        self.undispatched = false;
+        self.check_in_force();
+        if let Some(reason) = self.dispatch_received(go_on) {
+            self.lost_connection(reason, now);
+        }
+    }
+
+    /// The driver ends before the client did: `error` says why, unless the client is
+    /// over.
+    pub(crate) fn abandon(&mut self, error: Error) {
+        if !matches!(self.phase, Phase::Closed(_)) {
+            self.phase = Phase::Closed(error.clone());
+            drop(mem::take(&mut self.dispatcher));
+            self.shared.close(error);
+            self.shared.finish();
+        }
+    }
+
+    fn follow(&mut self, next: Next, now: Instant) {
+        match next {
+            Next::Connect(path) => {
+                let deadline = now + self.shared.options.connect_timeout;
+                self.phase = Phase::Connecting { path, deadline };
+            }
+            Next::Pause(pause) => self.phase = Phase::Waiting { until: now + pause },
+            // Told by the call that connects.
+            Next::GiveUp(error) if self.attempts.is_first() => self.phase = Phase::Closed(error),
+            Next::GiveUp(error) => {
+                if !error.is_transient() && !matches!(error, Error::Disconnected(_)) {
+                    self.tell(&Lifecycle::Error(error.clone()));
+                }
+                self.end(error);
+            }
+        }
+    }
+
+    fn welcomed(&mut self, path: PathBuf, source: Source, welcome: &Welcome, now: Instant) {
+        if self.shared.closed().is_some() {
+            return self.end(requested());
+        }
+        self.resumed = !self.attempts.is_first();
+        self.shared.welcomed(&path, source);
+        self.attempts.welcomed(path, welcome.run, now);
+        if self.resumed {
+            self.resume(source, welcome.max_payload);
+        } else {
+            self.shared.port.with(|outgoing| outgoing.open(source, welcome.max_payload));
+        }
+        self.shared.port.link_changed();
+        self.connecting = true;
+        self.resuming = true;
+        self.undispatched = true;
+        self.phase = Phase::Open;
+        if self.resumed
+            && !mem::take(&mut self.kicked)
+            && let Some((code, text)) = &welcome.reason
+        {
+            let error = Error::ClosedByBroker { code: *code, text: text.clone() };
+            self.tell(&Lifecycle::Error(error));
+        }
+    }
+
+    /// Asks for all patterns again, before anything else is written.
+    fn resume(&mut self, source: Source, max_payload: u64) {
+        let mut table = self.shared.registry.lock();
+        self.shared.port.with(|outgoing| {
+            outgoing.resume(source, max_payload, |outbound, out| {
+                table.resume(|pattern| outbound.subscribe(out, pattern));
+            });
+        });
+    }
+
+    /// The connection that was welcomed ended: whether there will be another.
+    fn lost_connection(&mut self, reason: DisconnectReason, now: Instant) {
+        let shared = Arc::clone(&self.shared);
+        let fatal = match &reason {
+            DisconnectReason::Requested => Some(requested()),
+            _ if shared.closed().is_some() => Some(requested()),
+            _ if shared.is_leaving() => Some(Error::Disconnected(reason.clone())),
+            // Before whoever waits for an answer is told: they learn why.
+            _ if self.attempts.is_never() => {
+                let error = Error::Disconnected(reason.clone());
+                shared.close(error.clone());
+                Some(error)
+            }
+            _ => None,
+        };
+        shared.disconnected();
+        let reason = match &fatal {
+            Some(Error::Disconnected(reason)) => reason.clone(),
+            _ => reason,
+        };
+        self.report(&reason);
+        self.attempts.disconnected(now);
+        self.undispatched = false;
+        self.connecting = false;
+        self.resuming = false;
+        self.kicked = matches!(reason, DisconnectReason::ClosedByBroker { .. });
+        match fatal {
+            Some(error) => self.end(error),
+            None => {
+                let next = self.attempts.retry(Error::Disconnected(reason));
+                self.follow(next, now);
+            }
+        }
+    }
+
+    fn report(&mut self, reason: &DisconnectReason) {
+        let error = match reason.clone() {
+            DisconnectReason::ClosedByBroker { code, text } => {
+                Some(Error::ClosedByBroker { code, text })
+            }
+            DisconnectReason::Protocol(text) => Some(Error::Protocol(text)),
+            _ => None,
+        };
+        if let Some(error) = error {
+            self.tell(&Lifecycle::Error(error));
+        }
+        let confirmed = self.shared.confirmed();
+        self.tell(&Lifecycle::Disconnect { reason: reason.clone(), confirmed });
+    }
+
+    /// It is over for good.
+    fn end(&mut self, error: Error) {
+        if matches!(self.phase, Phase::Closed(_)) {
+            return;
+        }
+        self.shared.close(error.clone());
+        // Somebody else may have closed it before, for another reason.
+        let error = self.shared.closed().unwrap_or(error);
+        self.tell(&Lifecycle::Closed(error.clone()));
+        self.phase = Phase::Closed(error);
+        // What listeners own goes before anybody is told that all is over.
+        drop(mem::take(&mut self.dispatcher));
+        self.shared.finish();
+    }
+
+    pub(super) fn tell(&mut self, event: &Lifecycle) {
+        self.dispatcher.tell(&self.shared.registry, event);
+    }
+
+    /// Events are missing here.
+    pub(super) fn lost(&mut self, lost: Lost) {
+        self.shared.lose(lost);
+        self.tell(&lifecycle_of(lost));
+    }
+
+    /// Whether the patterns asked for after a reconnect are all answered.
+    pub(super) fn check_in_force(&mut self) {
+        if self.resuming && !self.shared.registry.lock().is_resuming() {
+            self.resuming = false;
+            self.shared.port.with(Outgoing::resumed);
+            self.shared.port.link_changed();
+            self.connected();
+        }
+    }
+
+    /// Everything is in force (or an event comes earlier): tell so.
+    pub(super) fn connected(&mut self) {
+        if !mem::take(&mut self.connecting) {
+            return;
+        }
+        let (source, resumed) = (self.shared.source(), self.resumed);
+        self.tell(&Lifecycle::Connect { source, resumed });
+        if resumed {
+            let reason = LossReason::Disconnected;
+            self.lost(Lost { source: None, count: None, reason });
+        }
+    }
+}

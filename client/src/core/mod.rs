@@ -1,0 +1,57 @@
+//! What a client is, without sockets, threads, tasks or a clock.
+//!
+//! ```text
+//!   handles ─► Shared ◄─ Machine ◄─ driver: connects, reads, waits
+//!               │ ▲
+//!               ▼ │
+//!             Outgoing ─────────► driver: writes
+//! ```
+//! - `Machine`: what the driver does next, and what follows from what happened.
+//!   Reconnecting, resubscribing and dispatching are decided there.
+//! - `Shared`: who listens to what, who waits for which answer, why the client is
+//!   over; and `Port`, all that a driver supplies.
+//! - `Outgoing`: what was emitted and is not written.
+//! - [`session`]: frames to and from bytes.
+//!
+//! The blocking client and the tokio client are its drivers. [`Core`] is the same
+//! for one thread: bindings of other languages drive it, and tests.
+//!
+//! Decisions, in `docs/decisions`:
+//! `048-client-core.md`.
+
+mod answers;
+mod attempts;
+mod backoff;
+mod conversation;
+mod dispatch;
+mod greeting;
+mod local;
+mod machine;
+mod outgoing;
+mod queue;
+mod registry;
+mod search;
+pub mod session;
+mod shared;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use answers::{Answer, Question};
+pub use backoff::Reconnect;
+pub use local::Core;
+pub(crate) use machine::Machine;
+pub use machine::Step;
+pub(crate) use outgoing::{EMITTERS_WAIT_AT_BYTES, Link, Outgoing};
+pub(crate) use queue::Queue;
+pub use registry::ListenerId;
+pub(crate) use registry::{Listener, Placement};
+pub(crate) use shared::{Port, Shared, requested};
+
+/// Locks, whatever happened to other threads: the state is consistent between
+/// statements, and listeners never run under a lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,252 @@
+//! Reads frames in place and says what they mean.
+//!
+//! Invariant: no event is reported before the welcome, none after the end. No frame is
+//! larger than its kind may be, and its header alone says so: nobody need make room for
+//! what is refused.
+
+use netcluster_wire::control::{self, Audience};
+use netcluster_wire::limits::{HARD_MAX_PAYLOAD_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_STATS_BYTES};
+use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, Source, Welcome};
+
+use crate::error::Error;
+
+/// Where the conversation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// Hello was sent.
+    Greeting,
+    /// Welcomed.
+    Open,
+    /// The broker said bye or sent a fatal error: nothing more comes.
+    Ended,
+}
+
+/// What the broker said.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SessionEvent<'a> {
+    /// An event of somebody.
+    Event(Frame<'a>),
+    /// The handshake succeeded.
+    Welcome {
+        /// Who this client is.
+        source: Source,
+        /// Limits, and why the previous connection ended.
+        welcome: Welcome,
+    },
+    /// A request is in force.
+    Ack {
+        /// Its number.
+        request: u64,
+    },
+    /// A request failed; the connection goes on.
+    Refused {
+        /// Its number.
+        request: u64,
+        /// What it is about.
+        code: ErrorCode,
+        /// The broker's words.
+        text: String,
+    },
+    /// The broker ends the connection.
+    ClosedByBroker {
+        /// What it is about.
+        code: ErrorCode,
+        /// The broker's words.
+        text: String,
+    },
+    /// Answer with [`Outbound::pong`](crate::session::Outbound::pong).
+    Ping {
+        /// To be echoed.
+        token: u64,
+    },
+    /// The answer to a ping.
+    Pong {
+        /// Of the ping.
+        token: u64,
+        /// Sequence of the last own event that is queued at every target.
+        confirmed: u64,
+    },
+    /// Events are missing here.
+    Lost {
+        /// Whose; `None`: several or unknown. Client 0: all clients of a node.
+        source: Option<Source>,
+        /// How many; `None`: unknown.
+        count: Option<u64>,
+        /// Why.
+        reason: LossReason,
+    },
+    /// The orderly end: the answer to an own bye, or the broker shuts down.
+    Bye {
+        /// Of the own bye.
+        token: u64,
+    },
+    /// The other brokers know of all subscriptions, or it took too long.
+    Cluster {
+        /// Of the question.
+        token: u64,
+        /// Those that do not know of them, one a line.
+        missing: &'a str,
+    },
+    /// Who would get an event.
+    Audience {
+        /// Of the question.
+        token: u64,
+        /// How many.
+        audience: Audience,
+    },
+    /// The broker's status.
+    Stats {
+        /// Of the question.
+        token: u64,
+        /// JSON.
+        json: &'a [u8],
+    },
+}
+
+/// The reading half of a session.
+#[derive(Debug)]
+pub struct Inbound {
+    state: SessionState,
+    /// Largest payload at the moment.
+    max_payload_bytes: usize,
+    /// Largest event that is taken, whatever the broker allows.
+    max_event_bytes: usize,
+    confirmed: u64,
+}
+
+impl Default for Inbound {
+    fn default() -> Inbound {
+        Inbound::new()
+    }
+}
+
+impl Inbound {
+    /// Before the welcome. Takes events as large as the broker allows.
+    pub fn new() -> Inbound {
+        Inbound::limited(HARD_MAX_PAYLOAD_BYTES)
+    }
+
+    /// The same, but that larger events, and larger than any other frame, are refused.
+    pub fn limited(max_event_bytes: usize) -> Inbound {
+        Inbound {
+            state: SessionState::Greeting,
+            max_payload_bytes: MAX_CONTROL_PAYLOAD_BYTES,
+            max_event_bytes: max_event_bytes.min(HARD_MAX_PAYLOAD_BYTES),
+            confirmed: 0,
+        }
+    }
+
+    /// Where the conversation stands.
+    pub fn state(&self) -> SessionState {
+        self.state
+    }
+
+    /// Sequence of the last own event known to be queued at every target.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// The event at the front of `bytes`, if there is a whole one: the fast path
+    /// of [`Inbound::next`], which says about all else what it is.
+    #[inline(always)]
+    pub fn next_event<'a>(&self, bytes: &'a [u8]) -> Option<Frame<'a>> {
+        match Frame::read(bytes, self.max_payload_bytes) {
+            Ok(Some(frame)) if frame.kind() == Kind::Event && self.state == SessionState::Open => {
+                Some(frame)
+            }
+            _ => None,
+        }
+    }
+
+    /// The whole frame at the front of `bytes` and its length; `None` until it
+    /// is complete.
+    ///
+    /// # Errors
+    /// The broker broke the protocol: close the connection.
+    #[inline]
+    pub fn next<'a>(
+        &mut self,
+        bytes: &'a [u8],
+    ) -> Result<Option<(SessionEvent<'a>, usize)>, Error> {
+        let Some(frame) = Frame::read(bytes, self.max_payload_bytes)? else { return Ok(None) };
+        let length = frame.layout().frame_len;
+        if frame.kind() == Kind::Event && self.state == SessionState::Open {
+            return Ok(Some((SessionEvent::Event(frame), length)));
+        }
+        self.control(frame).map(|event| Some((event, length)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn control<'a>(&mut self, frame: Frame<'a>) -> Result<SessionEvent<'a>, Error> {
+        let number = frame.sequence();
+        let payload = frame.payload();
+        match (self.state, frame.kind()) {
+            (SessionState::Ended, kind) => Err(Error::Protocol(format!("{kind:?} after the end"))),
+            (_, Kind::Error) => {
+                let (code, text) = control::decode_error(payload)?;
+                if code == ErrorCode::Version {
+                    self.state = SessionState::Ended;
+                    return Err(Error::Version(text));
+                }
+                if code.is_fatal() {
+                    self.state = SessionState::Ended;
+                    return Ok(SessionEvent::ClosedByBroker { code, text });
+                }
+                Ok(SessionEvent::Refused { request: number, code, text })
+            }
+            (SessionState::Greeting, Kind::Welcome) => {
+                let welcome = Welcome::decode(payload)?;
+                let source = frame.source();
+                if source == Source::NONE {
+                    return Err(Error::Protocol("a welcome without a source".into()));
+                }
+                self.state = SessionState::Open;
+                let limit = usize::try_from(welcome.max_payload).unwrap_or(usize::MAX);
+                // The status may be larger than the largest event.
+                self.max_payload_bytes = limit.min(self.max_event_bytes).max(MAX_STATS_BYTES);
+                Ok(SessionEvent::Welcome { source, welcome })
+            }
+            (SessionState::Greeting, Kind::Bye) => {
+                self.state = SessionState::Ended;
+                Ok(SessionEvent::Bye { token: number })
+            }
+            (SessionState::Greeting, kind) => {
+                Err(Error::Protocol(format!("{kind:?} instead of a welcome")))
+            }
+            (_, Kind::Ack) => Ok(SessionEvent::Ack { request: number }),
+            (_, Kind::Ping) => Ok(SessionEvent::Ping { token: number }),
+            (_, Kind::Pong) => {
+                let confirmed = control::decode_pong(payload)?;
+                self.confirmed = self.confirmed.max(confirmed);
+                Ok(SessionEvent::Pong { token: number, confirmed })
+            }
+            (_, Kind::Lost) => {
+                let reason = control::decode_lost(payload)?;
+                let source = frame.source();
+                Ok(SessionEvent::Lost {
+                    source: (source.node != 0).then_some(source),
+                    count: (number != 0).then_some(number),
+                    reason,
+                })
+            }
+            (_, Kind::Bye) => {
+                self.state = SessionState::Ended;
+                Ok(SessionEvent::Bye { token: number })
+            }
+            (_, Kind::Cluster) => Ok(SessionEvent::Cluster {
+                token: number,
+                missing: std::str::from_utf8(payload)
+                    .map_err(|_| Error::Protocol("a name that is no UTF-8".into()))?,
+            }),
+            (_, Kind::Audience) => Ok(SessionEvent::Audience {
+                token: number,
+                audience: control::decode_audience(payload)?,
+            }),
+            (_, Kind::Stats) => Ok(SessionEvent::Stats { token: number, json: payload }),
+            (_, kind) => Err(Error::Protocol(format!("{kind:?} from a broker"))),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The client's side of the conversation, without IO, threads or a clock.
+//!
+//! ```text
+//!   emit, subscribe, ping, bye ─► Outbound ─► bytes to write
+//!   bytes that were read ─► ReceiveBuffer ─► Inbound ─► SessionEvent
+//! ```
+//! The two halves share nothing but what the welcome says, so a driver may put
+//! them on different threads: it hands [`SessionEvent::Welcome`] to
+//! [`Outbound::welcomed`]. The blocking client, the tokio client and load
+//! generators with thousands of connections all drive this.
+//!
+//! Not here: reconnecting (a session is made anew, [`Outbound::reconnect`] keeps
+//! the numbering), who listens to what, waiting.
+
+mod inbound;
+mod outbound;
+mod receive;
+
+pub use inbound::{Inbound, SessionEvent, SessionState};
+pub use outbound::{Outbound, PING_EVERY_BYTES, unwritten};
+pub use receive::{RECEIVE_BUFFER_BYTES, ReceiveBuffer};
+
+pub use netcluster_wire::{Frame, Hello, Pattern, Welcome};
+
+use crate::error::Error;
+
+/// Both halves, for a driver that has them on one thread.
+#[derive(Debug)]
+pub struct Session {
+    /// What is written.
+    pub outbound: Outbound,
+    /// What is read.
+    pub inbound: Inbound,
+}
+
+impl Session {
+    /// A session that starts with this hello, which is appended to `out`.
+    ///
+    /// # Errors
+    /// If the channel's name is not allowed.
+    pub fn start(out: &mut Vec<u8>, channel: &str, hello: &Hello) -> Result<Session, Error> {
+        let outbound = Outbound::new();
+        outbound.hello(out, channel, hello)?;
+        Ok(Session { outbound, inbound: Inbound::new() })
+    }
+
+    /// The next whole frame at the front of `bytes` and its length; the welcome
+    /// is passed on to the outbound half.
+    ///
+    /// # Errors
+    /// The broker broke the protocol: close the connection.
+    pub fn next<'a>(
+        &mut self,
+        bytes: &'a [u8],
+    ) -> Result<Option<(SessionEvent<'a>, usize)>, Error> {
+        let next = self.inbound.next(bytes)?;
+        if let Some((SessionEvent::Welcome { source, welcome }, _)) = &next {
+            self.outbound.welcomed(*source, welcome.max_payload);
+        }
+        Ok(next)
+    }
+
+    /// The halves, to drive them on two threads.
+    pub fn split(self) -> (Outbound, Inbound) {
+        (self.outbound, self.inbound)
+    }
+}
+
+#[cfg(test)]
+mod tests;

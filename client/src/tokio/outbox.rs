@@ -1,0 +1,172 @@
+//! Frames that the handles of an async client append and its task writes, and how
+//! tasks wait.
+
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::core::{Link, Outgoing, Port, lock};
+use crate::error::Error;
+
+/// See the module.
+pub(super) struct Outbox {
+    outgoing: Mutex<Outgoing>,
+    patience: Duration,
+    /// Something to write.
+    pub(super) work: Notify,
+    /// Something was written, or the link changed.
+    room: Notify,
+    /// Something else changed that tasks may wait for.
+    changed: Notify,
+}
+
+impl Port for Outbox {
+    fn with<T>(&self, act: impl FnOnce(&mut Outgoing) -> T) -> T {
+        act(&mut self.lock())
+    }
+
+    fn requested(&self) {
+        self.work.notify_one();
+    }
+
+    fn link_changed(&self) {
+        self.work.notify_one();
+        self.room.notify_waiters();
+    }
+
+    fn changed(&self) {
+        self.changed.notify_waiters();
+    }
+}
+
+impl Outbox {
+    /// Without a connection yet; waiting for one takes no longer than `patience`.
+    pub(super) fn new(max_buffer_bytes: usize, patience: Duration) -> Outbox {
+        Outbox {
+            outgoing: Mutex::new(Outgoing::new(max_buffer_bytes, 0)),
+            patience,
+            work: Notify::new(),
+            room: Notify::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Outgoing> {
+        lock(&self.outgoing)
+    }
+
+    /// Waits until `check` finds something; `None`: not by this time.
+    pub(super) async fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut check: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(found) = check() {
+                return Some(found);
+            }
+            match deadline {
+                None => changed.await,
+                Some(deadline) => tokio::time::timeout_at(deadline, changed).await.ok()?,
+            }
+        }
+    }
+
+    /// Appends an event unless more than `bound` waits.
+    fn append(
+        &self,
+        event: &str,
+        payload: &[u8],
+        bound: impl FnOnce(&Outgoing) -> usize,
+    ) -> Result<(), Error> {
+        let mut outgoing = self.lock();
+        let bound = bound(&outgoing);
+        let first = outgoing.append(event, payload, bound)?;
+        drop(outgoing);
+        if first {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Appends an event unless the buffer is full.
+    pub(super) fn try_emit(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
+        self.append(event, payload, |outgoing| outgoing.max_buffer_bytes)
+    }
+
+    /// Appends an event, waiting for room.
+    pub(super) async fn emit(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
+        match self.append(event, payload, |outgoing| outgoing.limit) {
+            Err(Error::Backpressure) => self.emit_slowly(event, payload).await,
+            done => done,
+        }
+    }
+
+    async fn emit_slowly(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
+        let mut waited = false;
+        let mut deadline = None;
+        loop {
+            let mut room = pin!(self.room.notified());
+            room.as_mut().enable();
+            let mut up = false;
+            let bound = |outgoing: &Outgoing| {
+                up = matches!(outgoing.link, Link::Up);
+                // Listeners that emit all the time must not keep this one out.
+                if up && waited { 2 * outgoing.max_buffer_bytes } else { outgoing.limit }
+            };
+            match self.append(event, payload, bound) {
+                Err(Error::Backpressure) => self.wait_for_room(room, up, &mut deadline).await?,
+                done => return done,
+            }
+            waited = up;
+        }
+    }
+
+    /// Waits until everything appended so far is written.
+    pub(super) async fn flush(&self) -> Result<(), Error> {
+        let target = self.lock().appended();
+        let mut deadline = None;
+        loop {
+            let mut room = pin!(self.room.notified());
+            room.as_mut().enable();
+            let up = {
+                let outgoing = self.lock();
+                if let Link::Closed(error) = &outgoing.link {
+                    return Err(error.clone());
+                }
+                if outgoing.written >= target {
+                    return Ok(());
+                }
+                matches!(outgoing.link, Link::Up)
+            };
+            self.wait_for_room(room, up, &mut deadline).await?;
+        }
+    }
+
+    /// Waits for `room`: without a connection only as long as patience lasts since
+    /// the first time.
+    async fn wait_for_room(
+        &self,
+        room: impl Future<Output = ()>,
+        up: bool,
+        deadline: &mut Option<Instant>,
+    ) -> Result<(), Error> {
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience);
+        if up {
+            room.await;
+            return Ok(());
+        }
+        tokio::time::timeout_at(deadline, room).await.map_err(|_| Error::NotConnected)
+    }
+
+    /// So many bytes of those that were taken are written.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.lock().wrote(bytes);
+        self.room.notify_waiters();
+    }
+}

@@ -1,0 +1,169 @@
+//! What a link is started with.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use ring::digest;
+
+use crate::channel::{channel_hash, group_of};
+use crate::keys::Keys;
+use crate::stream::StreamId;
+
+/// How long events are held back after the start, so that a fresh broker finds
+/// its peers before it drops what nobody wants.
+pub const DISCOVERY: Duration = Duration::from_millis(150);
+
+/// How long after the start events are kept for configured peers that have not
+/// answered: as long as there is room for them, and nobody waits for it.
+pub const KEEP: Duration = Duration::from_secs(2);
+
+/// Most channels with a stream of their own: its index has one byte.
+pub const MAX_PRESSURED_CHANNELS: usize = 255;
+
+/// Settings of a link.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// Brokers of other clusters on the same network are ignored.
+    pub cluster: String,
+    /// Name of this broker, for people.
+    pub name: String,
+    /// Node id of this broker: the first half of its clients' sources.
+    pub node: u32,
+    /// Address and port of the control group; the groups of channels follow it.
+    pub group: SocketAddr,
+    /// Groups that channels are spread over. One: everything goes to `group`.
+    pub groups: u8,
+    /// Largest UDP payload to send, tag included.
+    pub datagram_bytes: usize,
+    /// What one stream keeps for repairs.
+    pub history_bytes: usize,
+    /// Most bytes to send per second, if limited.
+    pub rate: Option<u64>,
+    /// What the receiving socket holds, as the system granted it.
+    pub receive_buffer_bytes: usize,
+    /// What seals and opens datagrams.
+    pub keys: Keys,
+    /// Brokers to be greeted by unicast.
+    pub peers: Vec<SocketAddr>,
+    /// Names of such brokers whose addresses are not known yet.
+    pub unresolved: usize,
+    /// Channels whose listeners on other machines may slow emitters down. The
+    /// same on all brokers.
+    pub pressured: Vec<String>,
+    /// Largest payload of an event.
+    pub max_payload_bytes: usize,
+    /// How long a listener of a pressured channel may hold emitters up.
+    pub stall_timeout: Duration,
+    /// What all streams of all peers may hold of frames that are not complete.
+    pub reassembly_bytes: usize,
+    /// Addresses of this machine: peers there hear our data only if it is looped
+    /// back.
+    pub local_addresses: Vec<IpAddr>,
+    /// See [`DISCOVERY`].
+    pub discovery: Duration,
+}
+
+/// Where random bytes come from: the system, in a simulation too where sessions
+/// matter.
+pub trait Entropy {
+    /// Sixteen of them.
+    fn fill(&mut self, out: &mut [u8; 16]);
+}
+
+impl LinkConfig {
+    /// The control group.
+    pub fn control_address(&self) -> SocketAddr {
+        self.group
+    }
+
+    /// Where the data of a group is sent.
+    pub fn group_address(&self, group: u8) -> SocketAddr {
+        if self.groups <= 1 {
+            return self.group;
+        }
+        SocketAddr::new(offset(self.group.ip(), u32::from(group) + 1), self.group.port())
+    }
+
+    /// Whether a peer with this address is on this machine.
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.local_addresses.contains(&address)
+    }
+}
+
+/// The address this many places behind another one.
+fn offset(address: IpAddr, by: u32) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::from(u32::from(address).wrapping_add(by)).into(),
+        IpAddr::V6(address) => {
+            Ipv6Addr::from(u128::from(address).wrapping_add(u128::from(by))).into()
+        }
+    }
+}
+
+/// What all brokers of a cluster must agree on beyond its name: how channels are
+/// spread over streams.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Groups that channels are spread over.
+    pub groups: u8,
+    /// Stands for the set of pressured channels in hellos; 0 if it is empty.
+    pub hash: u64,
+    /// The pressured channels in order: the place of each gives its stream.
+    pressured: Vec<Box<str>>,
+    /// Their streams, in order.
+    streams: Vec<StreamId>,
+}
+
+impl Settings {
+    /// Those of a configuration.
+    pub fn new(config: &LinkConfig) -> Settings {
+        Settings::of(config.groups, &config.pressured)
+    }
+
+    /// So many groups and these pressured channels; those beyond
+    /// [`MAX_PRESSURED_CHANNELS`] are ordinary ones.
+    pub fn of(groups: u8, pressured: &[String]) -> Settings {
+        let mut pressured: Vec<Box<str>> =
+            pressured.iter().map(|name| name.as_str().into()).collect();
+        pressured.sort_unstable();
+        pressured.dedup();
+        pressured.truncate(MAX_PRESSURED_CHANNELS);
+        let groups = groups.max(1);
+        let mut settings = Settings { groups, hash: 0, pressured, streams: Vec::new() };
+        let of = |name: &str| settings.stream_of(name);
+        settings.streams = settings.pressured.iter().map(|name| of(name)).collect();
+        if !settings.pressured.is_empty() {
+            let mut context = digest::Context::new(&digest::SHA256);
+            for name in &settings.pressured {
+                context.update(name.as_bytes());
+                context.update(b"\n");
+            }
+            let head = context.finish().as_ref()[..8].try_into().expect("a digest has 32 bytes");
+            settings.hash = u64::from_le_bytes(head).max(1);
+        }
+        settings
+    }
+
+    /// The stream that a channel's events travel in.
+    pub fn stream_of(&self, name: &str) -> StreamId {
+        let group = group_of(channel_hash(name), self.groups);
+        let index = self.pressured.binary_search_by(|other| (**other).cmp(name));
+        StreamId::new(group, index.map_or(0, |index| index as u8 + 1))
+    }
+
+    /// Whether brokers with these settings have such a stream.
+    pub fn has(&self, stream: StreamId) -> bool {
+        match stream.is_pressured() {
+            false => stream.group() < self.groups,
+            true => self.streams.get(usize::from(stream.index()) - 1) == Some(&stream),
+        }
+    }
+
+    /// All streams that a set of groups has.
+    pub fn streams_in(&self, groups: u64) -> impl Iterator<Item = StreamId> + '_ {
+        let wanted = move |group: u8| groups & (1 << group) != 0;
+        let ordinary = (0..self.groups).map(|group| StreamId::new(group, 0));
+        let pressured = self.streams.iter().copied();
+        ordinary.chain(pressured).filter(move |stream| wanted(stream.group()))
+    }
+}

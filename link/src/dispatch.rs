@@ -1,0 +1,320 @@
+//! Control datagrams in: opened with what their session allows, then acted on.
+//!
+//! ```text
+//!   of a peer ─────────────▶ opened, all kinds
+//!   of a pending session ──▶ opened: hello, challenge, answer
+//!   of a stranger ─────────▶ hello and probe only, at a limited rate
+//! ```
+
+use core::net::{IpAddr, SocketAddr};
+
+use netcluster_wire::link::limits::{CONTROL_HEADER_BYTES, SHARE_UNIT_BYTES_PER_S};
+use netcluster_wire::link::{
+    BodyError, Control, ControlHeader, ControlKind, Heartbeat, Leave, Nak, Status,
+};
+
+use crate::Link;
+use crate::flow::Report;
+use crate::keys::Unsealed;
+use crate::stream::{Position, StreamId};
+use crate::warnings::Kind;
+
+/// Who sent it, and whether to a group.
+pub(super) type From = (SocketAddr, bool);
+
+impl Link {
+    pub(super) fn receive_control(
+        &mut self,
+        now_ns: u64,
+        kind: ControlKind,
+        header: &ControlHeader,
+        (body, tag): (&[u8], &[u8]),
+        from: From,
+    ) {
+        if header.session == self.session {
+            self.counters.drops.own += 1;
+            return;
+        }
+        let mut opened = std::mem::take(&mut self.scratch);
+        opened.clear();
+        opened.extend_from_slice(body);
+        self.open_control(now_ns, kind, header, &mut opened, tag, from);
+        self.scratch = opened;
+    }
+
+    fn open_control(
+        &mut self,
+        now_ns: u64,
+        kind: ControlKind,
+        header: &ControlHeader,
+        body: &mut [u8],
+        tag: &[u8],
+        from: From,
+    ) {
+        let (key_id, counter) = (header.key_id.get(), header.counter.get());
+        let bytes = (CONTROL_HEADER_BYTES + body.len() + tag.len()) as u64;
+        if let Some(slot) = self.peers.slot_of_session(&header.session) {
+            let Some(peer) = self.peers.at_mut(slot) else { return };
+            if let Err(error) = peer.opener.open(key_id, counter, header.bytes(), body, tag) {
+                return self.not_opened(now_ns, error, kind, from.0);
+            }
+            peer.heard(now_ns, from.1);
+            peer.counters.received += 1;
+            peer.counters.received_bytes += bytes;
+            let is_elsewhere = peer.address != from.0;
+            // What it sends to us alone comes from where it can be reached; and so
+            // does its multicast, unless the way to us is another one.
+            let says_where = !from.1 || kind == ControlKind::Hello;
+            // These prove where they come from, or are answered by as much as they have:
+            // a challenge besides would be more.
+            let is_settled =
+                matches!(kind, ControlKind::Challenge | ControlKind::Answer | ControlKind::Probe);
+            if is_elsewhere && says_where && !is_settled {
+                self.heard_elsewhere(now_ns, slot, from.0, bytes as usize);
+            }
+            self.counters.received += 1;
+            self.counters.received_bytes += bytes;
+            match Control::decode(kind, body) {
+                Ok(control) => self.on_peer(now_ns, slot, &control, bytes, from),
+                Err(error) => self.malformed(error),
+            }
+        } else if let Some(pending) = self.handshakes.find(&header.session) {
+            if !matches!(kind, ControlKind::Hello | ControlKind::Challenge | ControlKind::Answer) {
+                self.counters.drops.unknown_session += 1;
+                return;
+            }
+            if let Err(error) = pending.opener.open(key_id, counter, header.bytes(), body, tag) {
+                return self.not_opened(now_ns, error, kind, from.0);
+            }
+            if from.1 {
+                pending.multicast_ns = Some(now_ns);
+            }
+            self.counters.received += 1;
+            self.counters.received_bytes += bytes;
+            match Control::decode(kind, body) {
+                Ok(control) => {
+                    self.on_pending(now_ns, &header.session, &control, bytes as usize, from);
+                }
+                Err(error) => self.malformed(error),
+            }
+        } else if !matches!(kind, ControlKind::Hello | ControlKind::Probe) {
+            self.counters.drops.unknown_session += 1;
+        } else if !self.config.keys.knows(key_id) {
+            // Told without looking closer: it costs nothing.
+            self.not_opened(now_ns, Unsealed::WrongKey(key_id), kind, from.0);
+        } else if !self.may_look(now_ns, from.0.ip()) {
+            self.counters.drops.hello_rate += 1;
+        } else {
+            let mut opener = self.departed.opener(&self.config.keys, &header.session);
+            if let Err(error) = opener.open(key_id, counter, header.bytes(), body, tag) {
+                return self.not_opened(now_ns, error, kind, from.0);
+            }
+            if !self.config.keys.is_open() && !self.hello_rate.allow(now_ns, from.0.ip()) {
+                self.counters.drops.hello_rate += 1;
+                return;
+            }
+            match Control::decode(kind, body) {
+                Ok(Control::Hello(hello)) => {
+                    self.counters.received += 1;
+                    self.counters.received_bytes += bytes;
+                    let session = &header.session;
+                    self.on_stranger(now_ns, session, &hello, opener, bytes as usize, from);
+                }
+                Ok(Control::Probe(probe)) => self.on_probe(&header.session, &probe, bytes, from),
+                Ok(_) => {}
+                Err(error) => self.malformed(error),
+            }
+        }
+    }
+
+    fn on_peer(&mut self, now_ns: u64, slot: usize, control: &Control<'_>, bytes: u64, from: From) {
+        let is_ending = self.is_ending();
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let session = peer.session;
+        let to = match control {
+            Control::Interest(interest) => Some(interest.to),
+            Control::Joined(joined) => Some(joined.to),
+            Control::Status(status) => Some(status.to),
+            Control::Nak(nak) => Some(nak.to),
+            _ => None,
+        };
+        if to.is_some_and(|to| to != self.session) {
+            self.counters.drops.other_receiver += 1;
+            return;
+        }
+        match control {
+            Control::Hello(hello) => {
+                // Where it is known to be it gets what it asks for. Elsewhere the
+                // challenge tells it where we are, and its answer where it is.
+                if hello.answer && peer.address == from.0 && self.may_answer(now_ns, from) {
+                    self.answer_hello(from.0);
+                }
+                if let Some(peer) = self.peers.at_mut(slot) {
+                    peer.identity.datagram_bytes = hello.datagram_bytes;
+                }
+                self.multicast_heard(now_ns, slot);
+            }
+            Control::Challenge(challenge) => {
+                let is_for_us = self.answer_challenge(challenge, &session, from.0);
+                // Perhaps it does not know us (any more), nor what we want.
+                let Some(peer) = self.peers.at_mut(slot) else { return };
+                if is_for_us && !is_ending && peer.told.is_confirmed {
+                    peer.told.note_asked();
+                    self.interest.unconfirmed();
+                    self.send_interest(now_ns, slot);
+                }
+            }
+            Control::Answer(answer) if !from.1 => self.on_moved(slot, answer, from.0),
+            Control::Interest(interest) => self.on_interest(now_ns, slot, interest),
+            Control::Joined(joined) => self.on_joined(now_ns, slot, joined),
+            Control::Heartbeat(heartbeat) => {
+                self.on_heartbeat(now_ns, slot, heartbeat);
+                self.multicast_heard(now_ns, slot);
+            }
+            Control::Status(status) => self.on_status(now_ns, slot, status),
+            Control::Nak(nak) => self.on_nak(now_ns, slot, nak),
+            Control::Leave(leave) => self.on_leave(now_ns, slot, leave),
+            Control::Probe(probe) => {
+                // On an open link anybody can ask in the name of a peer.
+                if self.hello_rate.allow(now_ns, from.0.ip()) {
+                    self.on_probe(&session, probe, bytes, from);
+                }
+            }
+            Control::Neighbours(list) => self.on_neighbours(now_ns, slot, list),
+            Control::ProbeReply(reply) => self.on_probe_reply(now_ns, slot, reply),
+            Control::Answer(_) => {}
+        }
+    }
+
+    /// Whether what a stranger says is looked at: on an open link it is taken
+    /// then, with a key its tag is checked first.
+    fn may_look(&mut self, now_ns: u64, from: IpAddr) -> bool {
+        match self.config.keys.is_open() {
+            true => self.hello_rate.allow(now_ns, from),
+            false => self.hello_rate.may_check(now_ns, from),
+        }
+    }
+
+    /// Whether a hello that asks for ours gets it. On an open link anybody can ask
+    /// under an address that is not his; with a key, only who has it.
+    pub(super) fn may_answer(&mut self, now_ns: u64, from: From) -> bool {
+        !self.config.keys.is_open() || self.hello_rate.allow(now_ns, from.0.ip())
+    }
+
+    fn on_heartbeat(&mut self, now_ns: u64, slot: usize, heartbeat: &Heartbeat<'_>) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.echo = Some((heartbeat.time_ns, now_ns));
+        for beat in heartbeat.beats.iter() {
+            let stream = StreamId(beat.stream);
+            let Some(peer) = self.peers.at_mut(slot) else { return };
+            let Some(incoming) = peer.incoming_mut(stream) else { continue };
+            incoming.ingress.heartbeat(now_ns, beat.next, beat.tail, beat.ordinal);
+            if beat.poll {
+                peer.owes_status = true;
+                self.owes_status = true;
+            }
+            self.look_through(now_ns, slot, stream);
+        }
+    }
+
+    fn on_status(&mut self, now_ns: u64, slot: usize, status: &Status<'_>) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let held_ns = u64::from(status.held_ns);
+        if status.echo_ns != 0
+            && let Some(there_and_back_ns) = now_ns.checked_sub(status.echo_ns)
+            && let Some(round_trip_ns) = there_and_back_ns.checked_sub(held_ns)
+        {
+            peer.measured(round_trip_ns);
+            peer.told.echoed_ns = peer.told.echoed_ns.max(status.echo_ns);
+        }
+        let id = peer.id;
+        let share = u64::from(status.share) * SHARE_UNIT_BYTES_PER_S;
+        for report in status.reports.iter() {
+            let Some(&at) = self.own_at.get(&StreamId(report.stream)) else { continue };
+            let own = &mut self.own[at];
+            let next = own.egress.next().number;
+            let stated = Report {
+                position: report.position,
+                limit: report.limit,
+                seen_lost: report.seen_lost,
+                is_held: report.held,
+            };
+            let sample = own.flow.on_status(now_ns, id, next, &stated);
+            own.receivers_changed();
+            if let Some(sample) = sample {
+                self.sending.pace.report(now_ns, id, sample, share);
+            }
+            self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
+        }
+    }
+
+    fn on_nak(&mut self, now_ns: u64, slot: usize, nak: &Nak<'_>) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.counters.naks_received += 1;
+        self.counters.naks_received += 1;
+        let id = peer.id;
+        let Some(&at) = self.own_at.get(&StreamId(nak.stream)) else { return };
+        let own = &mut self.own[at];
+        own.naks_received += 1;
+        if own.flow.receiver(id).is_none() {
+            return;
+        }
+        let next = own.egress.next().number;
+        let sample = own.flow.on_request(now_ns, id, next, nak.seen_lost);
+        if let Some(sample) = sample {
+            self.sending.pace.report(now_ns, id, sample, 0);
+        }
+        self.note_request(now_ns, at, slot, nak);
+        self.request_repairs(now_ns, at, slot, nak);
+        self.due(self.own[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
+    }
+
+    /// A peer says goodbye.
+    fn on_leave(&mut self, now_ns: u64, slot: usize, leave: &Leave<'_>) {
+        for place in leave.places.iter() {
+            let stream = StreamId(place.stream);
+            let Some(peer) = self.peers.at_mut(slot) else { return };
+            let Some(incoming) = peer.incoming_mut(stream) else { continue };
+            incoming.has_left = true;
+            let end = Position { number: place.number, ordinal: place.ordinal };
+            incoming.ingress.left(now_ns, end);
+            self.look_through(now_ns, slot, stream);
+        }
+        self.left(now_ns, slot);
+    }
+
+    #[cold]
+    fn not_opened(&mut self, now_ns: u64, error: Unsealed, kind: ControlKind, from: SocketAddr) {
+        let drops = &mut self.counters.drops;
+        match error {
+            Unsealed::WrongKey(_) => {
+                drops.wrong_key += 1;
+                if kind == ControlKind::Hello {
+                    self.warn(now_ns, Kind::OtherKey, from, || {
+                        format!("a broker at {from} is not heard: {error}")
+                    });
+                }
+            }
+            Unsealed::Forged => drops.forged += 1,
+            Unsealed::Replayed => drops.replayed += 1,
+        }
+    }
+
+    #[cold]
+    fn malformed(&mut self, _error: BodyError) {
+        self.counters.drops.malformed += 1;
+    }
+
+    pub(super) fn warn(
+        &mut self,
+        now_ns: u64,
+        kind: Kind,
+        from: SocketAddr,
+        text: impl FnOnce() -> String,
+    ) {
+        if self.warnings.allow(now_ns, kind, from.ip()) {
+            let text = text();
+            self.events.push_back(super::LinkEvent::Warn(kind, text));
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! One own stream: frames into numbered datagrams, and their history.
+//!
+//! ```text
+//!   emit ──▶ waiting ──▶ layout ──▶ ring ──▶ seal ──▶ next_batch ──▶ socket
+//!   skip     (only if     headers,   slots,   once     up to 64 adjacent
+//!   join      the ring    ordinals   cursors           datagrams
+//!             is full)                  └──────────▶ datagram: repairs
+//! ```
+//! - [`ring`]: the memory, what of it is sent, and what may be overwritten.
+//! - `layout`: where frames go and what the headers say.
+//! - `waiting`: what there was no room for.
+//!
+//! A frame's bytes are copied once, into the ring; there they are sealed, sent
+//! and repaired from. It does not know the receivers: somebody else says which
+//! numbers are still needed and up to which may be sent, and keeps the pace.
+//!
+//! Invariant: a datagram that was handed out never changes, so that a repair
+//! brings the same bytes; and while nothing waits, no frame is partly laid out.
+
+mod layout;
+pub mod ring;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use std::sync::Arc;
+
+use netcluster_platform::Slice;
+use netcluster_wire::link::DataHeader;
+use netcluster_wire::link::limits::{MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES};
+
+use self::layout::Layout;
+use self::ring::{MAX_BATCH_BYTES, Ring};
+use self::waiting::{Item, Waiting};
+use crate::channel::LinkChannel;
+use crate::keys::{Keys, StreamSealer};
+use crate::peer_id::{Session, session_tag};
+use crate::stream::{Position, StreamId};
+
+/// What the streams of a broker have in common.
+#[derive(Clone, Debug)]
+pub struct EgressConfig {
+    /// Most bytes of a datagram, header and tag included: more it never gets by
+    /// [`Egress::set_datagram_bytes`].
+    pub datagram_bytes: usize,
+    /// Memory of one stream's history.
+    pub history_bytes: usize,
+    /// The broker's session.
+    pub session: Session,
+    /// What seals the datagrams.
+    pub keys: Keys,
+}
+
+/// Datagrams to send now: consecutive numbers, adjacent in memory.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// Number of the first.
+    pub first: u64,
+    /// How many.
+    pub datagrams: u32,
+    /// All of them.
+    pub bytes: &'a [u8],
+    /// Bytes of each but the last, which may be shorter.
+    pub segment: usize,
+}
+
+/// See the module.
+pub struct Egress {
+    stream: StreamId,
+    sealer: StreamSealer,
+    layout: Layout,
+    waiting: Waiting,
+    /// Event frames so far, sent or not.
+    emitted: u64,
+}
+
+impl Egress {
+    /// An empty stream.
+    ///
+    /// # Panics
+    /// If the size of datagrams is outside of the protocol's limits: the
+    /// configuration is checked before.
+    pub fn new(stream: StreamId, config: &EgressConfig) -> Egress {
+        let datagram_bytes = config.datagram_bytes;
+        assert!(datagram_bytes >= MIN_DATAGRAM_BYTES);
+        assert!(datagram_bytes <= MAX_DATAGRAM_BYTES);
+        let sealer = StreamSealer::new(&config.keys, &config.session, stream);
+        let ring = Ring::new(datagram_bytes, config.history_bytes, sealer.tag_bytes());
+        let session = session_tag(&config.session);
+        let layout = Layout::new(ring, datagram_bytes, sealer.key_id(), session, stream);
+        Egress { stream, sealer, layout, waiting: Waiting::default(), emitted: 0 }
+    }
+
+    /// Datagrams that are begun from now on have at most so many bytes; those that
+    /// are laid out do not change. It takes effect as soon as no receiver was promised
+    /// a place that depends on the size.
+    pub fn set_datagram_bytes(&mut self, bytes: usize) {
+        self.layout.set_full_bytes(bytes.max(MIN_DATAGRAM_BYTES));
+    }
+
+    /// Which stream it is.
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Takes `frames` whole event frames, in one piece or one frame in several;
+    /// a frame's head lies in one piece. What the ring has no room for waits.
+    pub fn emit(&mut self, channel: &Arc<LinkChannel>, pieces: &[Slice], frames: usize) {
+        self.emitted += frames as u64;
+        if let [piece] = pieces
+            && self.waiting.is_empty()
+            && self.layout.append(channel, piece.as_bytes(), frames as u64)
+        {
+            return;
+        }
+        self.lay_waiting();
+        let known = (pieces.len() == 1).then_some(frames as u64);
+        for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+            let laid = if self.waiting.is_empty() {
+                self.layout.lay(channel, piece.as_bytes(), known)
+            } else {
+                0
+            };
+            if laid < piece.len() {
+                self.waiting.push(channel, piece, laid);
+            }
+        }
+        self.check();
+    }
+
+    /// Counts frames that nobody wants and that are not sent.
+    pub fn skip(&mut self, frames: usize) {
+        self.emitted += frames as u64;
+        self.lay_waiting();
+        if frames == 0 {
+            return;
+        }
+        if self.waiting.is_empty() {
+            self.layout.skip(frames as u64);
+        } else {
+            self.waiting.push_skip(frames as u64);
+        }
+    }
+
+    /// Bytes that are not sent: in datagrams and waiting for room.
+    pub fn queued_bytes(&self) -> usize {
+        self.layout.ring.unsent_bytes() + self.layout.fill() + self.waiting.bytes()
+    }
+
+    /// Whether something waits for room in the ring. Those who emit must pause
+    /// then: what waits has no other bound.
+    #[inline]
+    pub fn is_blocked(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Frees the history below this number, as nobody who counts will ask for it
+    /// (`u64::MAX`: all that is sent). It can be repaired until it is overwritten.
+    /// Before the first call everything is needed.
+    pub fn set_needed(&mut self, number: u64) {
+        self.layout.ring.set_needed(number);
+        self.lay_waiting();
+    }
+
+    /// The next datagrams to send, sealed, with numbers below `limit` and of at
+    /// most `max_bytes` together. The last may be the one that is being filled.
+    ///
+    /// They count as sent; see [`Egress::unsend`].
+    pub fn next_batch(&mut self, limit: u64, max_bytes: usize) -> Option<Batch<'_>> {
+        self.lay_waiting();
+        let max_bytes = max_bytes.min(MAX_BATCH_BYTES);
+        let mut found = self.layout.ring.ready(limit, max_bytes);
+        let fill = self.layout.fill();
+        if fill > 0 && self.layout.ring.open_follows(found, fill, limit, max_bytes) {
+            self.layout.flush();
+            found = self.layout.ring.ready(limit, max_bytes);
+        }
+        let (count, bytes) = found;
+        if count == 0 {
+            return None;
+        }
+        let first = self.layout.ring.sent();
+        let segment = self.layout.ring.next_bytes();
+        self.seal_before(first + count);
+        let bytes = self.layout.ring.send(count, bytes);
+        Some(Batch { first, datagrams: count as u32, bytes, segment })
+    }
+
+    /// Puts back what the last batch brought from `first` on, as the socket did
+    /// not take it. To be called before anything else.
+    pub fn unsend(&mut self, first: u64) {
+        self.layout.ring.unsend(first);
+    }
+
+    /// Whether [`Egress::next_batch`] has something, if nothing limits it.
+    #[inline]
+    pub fn unsent(&self) -> bool {
+        let ring = &self.layout.ring;
+        ring.sent() < ring.open()
+            || self.layout.fill() > 0
+            || !self.waiting.is_empty() && ring.has_room()
+    }
+
+    /// A datagram to repair: `None` if it is gone or was not sent yet.
+    pub fn datagram(&self, number: u64) -> Option<&[u8]> {
+        let ring = &self.layout.ring;
+        ring.datagram(number).filter(|_| number < ring.sent())
+    }
+
+    /// The next number to be sent, and the ordinal that its header has or, as far
+    /// as is known now, will have.
+    pub fn next(&self) -> Position {
+        self.position_of(self.layout.ring.sent())
+    }
+
+    /// The oldest number that is kept, sent or not, and its ordinal.
+    pub fn oldest(&self) -> Position {
+        self.position_of(self.layout.ring.tail())
+    }
+
+    fn position_of(&self, number: u64) -> Position {
+        let ordinal = match self.layout.ring.datagram(number).and_then(DataHeader::split) {
+            Some((header, _)) => header.ordinal.get(),
+            None => self.layout.open_ordinal(),
+        };
+        Position { number, ordinal }
+    }
+
+    /// The ordinal behind everything that was emitted or skipped, sent or not.
+    pub fn end_ordinal(&self) -> u64 {
+        self.emitted
+    }
+
+    /// The oldest number that can be repaired.
+    pub fn tail(&self) -> u64 {
+        self.layout.ring.tail()
+    }
+
+    /// A receiver joins: everything from the returned position on is owed to it,
+    /// which is what is emitted from now on and perhaps some of what waits. The
+    /// datagram with that number begins with a `channel` frame.
+    pub fn join_point(&mut self) -> Position {
+        self.lay_waiting();
+        let left = self.layout.frame_left();
+        let mut position = self.layout.join();
+        if left > 0 {
+            position.ordinal += self.waiting.skipped_behind(left);
+        }
+        position
+    }
+
+    /// Forgets what is not sent, since nobody turned out to want it, and the
+    /// history with it. Numbers and ordinals stay used.
+    pub fn discard_unsent(&mut self) {
+        let ring = &self.layout.ring;
+        if ring.sent() == ring.open() && self.layout.fill() == 0 && self.waiting.is_empty() {
+            return;
+        }
+        let is_cut = self.layout.frame_left() > 0;
+        while let Some(item) = self.waiting.pop() {
+            match item {
+                Item::Frames(_, slice) => self.layout.abandon(slice.as_bytes()),
+                Item::Skip(frames) => self.layout.abandon_skip(frames),
+            }
+        }
+        self.layout.clear(is_cut);
+        self.check();
+    }
+
+    /// Seals the datagrams below `end` that are not sealed yet.
+    fn seal_before(&mut self, end: u64) {
+        if self.sealer.tag_bytes() == 0 {
+            return;
+        }
+        for number in self.layout.ring.sealed()..end {
+            let parts = self.layout.ring.parts(number);
+            self.sealer.seal(number, parts.header, parts.body, parts.tag);
+        }
+    }
+
+    /// Goes on with what waits, as far as there is room now.
+    #[inline]
+    fn lay_waiting(&mut self) {
+        if !self.waiting.is_empty() {
+            self.lay_items();
+        }
+    }
+
+    #[cold]
+    fn lay_items(&mut self) {
+        while let Some(item) = self.waiting.pop() {
+            match item {
+                Item::Skip(frames) => self.layout.skip(frames),
+                Item::Frames(channel, mut slice) => {
+                    let laid = self.layout.lay(&channel, slice.as_bytes(), None);
+                    slice.advance(laid);
+                    if !slice.is_empty() {
+                        self.waiting.put_back(channel, slice);
+                        break;
+                    }
+                }
+            }
+        }
+        self.check();
+    }
+
+    #[inline]
+    fn check(&self) {
+        debug_assert!(!self.waiting.is_empty() || self.layout.frame_left() == 0);
+        debug_assert!(self.waiting.is_empty() || self.layout.fill() == 0);
+        debug_assert!(self.waiting.is_empty() || !self.layout.ring.has_room());
+    }
+}

@@ -1,0 +1,130 @@
+//! What a link tells the broker.
+
+use core::net::{IpAddr, SocketAddr};
+use std::fmt;
+
+use netcluster_platform::Slice;
+use netcluster_wire::control::LossReason;
+use netcluster_wire::header::Source;
+
+use crate::flow::Reason;
+use crate::peer_id::PeerId;
+use crate::stream::StreamId;
+use crate::warnings::Kind as WarningKind;
+
+/// One thing that happened. Events of one peer and stream are in order.
+#[derive(Clone, Debug)]
+pub enum LinkEvent {
+    /// Event frames from another broker, for the listeners of one channel here.
+    Run(Run),
+    /// Events that were to come, and never will.
+    Lost(Lost),
+    /// Every live peer knows of the interest of this version and of those before.
+    Joined(u64),
+    /// The groups of channels in use changed: receive this one too.
+    JoinGroup(IpAddr),
+    /// Receive this one no longer.
+    LeaveGroup(IpAddr),
+    /// A broker became a peer.
+    PeerUp {
+        /// Its number here.
+        peer: PeerId,
+        /// Its node id.
+        node: u32,
+        /// Its name.
+        name: Box<str>,
+        /// Where it sends from.
+        address: SocketAddr,
+    },
+    /// A peer is none any more.
+    PeerDown {
+        /// Its number here.
+        peer: PeerId,
+        /// Its node id.
+        node: u32,
+        /// Its name.
+        name: Box<str>,
+        /// Why.
+        why: Gone,
+    },
+    /// A receiver of one of our streams is not waited for any more.
+    Demoted {
+        /// Which peer.
+        peer: PeerId,
+        /// The own stream.
+        stream: StreamId,
+        /// Why.
+        reason: Reason,
+    },
+    /// It is waited for again.
+    Restored {
+        /// Which peer.
+        peer: PeerId,
+        /// The own stream.
+        stream: StreamId,
+    },
+    /// Something that a person should look at, in words. Not more than one of a kind
+    /// and peer in ten seconds.
+    Warn(WarningKind, String),
+    /// Something that a person may want to know.
+    Note(String),
+}
+
+/// Whole event frames of one source and one name.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Who sent them.
+    pub peer: PeerId,
+    /// In which of its streams.
+    pub stream: StreamId,
+    /// Hash of the channel; listeners of it are known here.
+    pub channel: u64,
+    /// The frames.
+    pub slice: Slice,
+    /// How many.
+    pub frames: usize,
+    /// Who emitted them.
+    pub source: Source,
+    /// Bytes of the name that all of them have.
+    pub name_len: usize,
+}
+
+/// A hole in a stream, for the listeners of all channels in it
+/// ([`Link::channels_in`](crate::Link::channels_in)), or of one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Whose events they were.
+    pub node: u32,
+    /// The stream that has the hole.
+    pub stream: StreamId,
+    /// Hash of the only channel that it concerns, if it is one.
+    pub channel: Option<u64>,
+    /// At most so many; `None` if nobody can tell.
+    pub count: Option<u64>,
+    /// Why.
+    pub reason: LossReason,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Gone::Left => "it said goodbye",
+            Gone::Silent => "nothing was heard of it for too long",
+            Gone::Restarted => "it came back with another session",
+            Gone::Renewed => "this machine was restored or cloned, the session is a new one",
+        })
+    }
+}
+
+/// Why a peer is none any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It said goodbye.
+    Left,
+    /// Nothing was heard of it for too long.
+    Silent,
+    /// It came back with another session.
+    Restarted,
+    /// The own session is another one.
+    Renewed,
+}

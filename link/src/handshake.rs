@@ -1,0 +1,372 @@
+//! Sessions that are not peers yet.
+//!
+//! ```text
+//!   stranger           this broker
+//!     hello ────────────▶ pending: a nonce for this address
+//!     ◀──────────── hello, challenge(nonce)        challenge again at 20, 60, 140 ms
+//!     answer(nonce) ────▶ peer                     from the same address
+//! ```
+//! Nothing is known of the address that a hello comes from, it may be a victim's:
+//! all that is sent there has no more bytes than what came from there, and ends
+//! after [`MAX_RETRIES`] unless another hello comes. Configured peers alone are
+//! asked until the end.
+//!
+//! Both sides do the same, each for itself: a session is a peer here once it
+//! answered our challenge, so that recordings of its hellos are none.
+//!
+//! One whose node id a peer has already is that peer after a restart, or another
+//! broker with the same id by mistake. The peer is asked for a sign of life: if
+//! one comes, it is asked again, as that one may be late, from before its end; if
+//! it answers [`SIGNS`] times in a row the newcomer is refused.
+//!
+//! Invariant: at most [`MAX_PENDING`] sessions, of which at most
+//! [`MAX_PENDING_PER_ADDRESS`] at one, none longer than [`PENDING_LIFETIME_NS`].
+
+use core::net::SocketAddr;
+
+use netcluster_wire::link::limits::ASKING_HELLO_BYTES;
+
+use crate::keys::ControlOpener;
+use crate::peer_id::{PeerId, Session};
+use crate::proof::Proof;
+
+/// Sessions that may be pending. One more pushes the oldest out.
+pub const MAX_PENDING: usize = 64;
+
+/// Sessions that may be pending at one address. One more pushes the oldest of
+/// these out.
+pub const MAX_PENDING_PER_ADDRESS: usize = 16;
+
+const MS_NS: u64 = 1_000_000;
+
+/// How long a session may take to become a peer.
+pub const PENDING_LIFETIME_NS: u64 = 2000 * MS_NS;
+
+/// The first repetition of a challenge; the next ones wait twice as long each.
+const CHALLENGE_RETRY_NS: u64 = 20 * MS_NS;
+
+/// Longest time between two challenges.
+const MAX_CHALLENGE_RETRY_NS: u64 = 320 * MS_NS;
+
+/// How long the peer that has the newcomer's node id may take to show that it is
+/// alive. Far less than events are held back after a start.
+pub const RIVAL_NS: u64 = 50 * MS_NS;
+
+/// In so many spans of [`RIVAL_NS`], one after the other, it must be heard.
+pub const SIGNS: u32 = 3;
+
+/// How often it is asked in the later ones: not every question arrives.
+const ASK_RIVAL_NS: u64 = 10 * MS_NS;
+
+/// Challenges repeated for one hello, unless the address is a configured peer's.
+pub const MAX_RETRIES: u32 = 3;
+
+/// An address gets one answer in this time, for each session that is said to be
+/// there: hellos may come by multicast and unicast at once.
+pub const ANSWER_INTERVAL_NS: u64 = 10 * MS_NS;
+
+/// What may be saved up for an address.
+const MAX_CREDIT_BYTES: usize = 2 * ASKING_HELLO_BYTES;
+
+const _: () = assert!(ANSWER_INTERVAL_NS < CHALLENGE_RETRY_NS);
+const _: () = assert!(RIVAL_NS > 2 * CHALLENGE_RETRY_NS);
+// A restart is known within a second, however late the last sign of the end.
+const _: () = assert!(RIVAL_NS * (SIGNS as u64 + 1) < 500 * MS_NS);
+
+/// What a hello said.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub node: u32,
+    pub name: Box<str>,
+    pub datagram_bytes: u16,
+}
+
+pub(super) struct Pending {
+    pub session: Session,
+    pub identity: Identity,
+    pub opener: ControlOpener,
+    /// Where its hello came from.
+    pub address: SocketAddr,
+    pub since_ns: u64,
+    pub proof: Proof,
+    /// The address that was answered last, and when.
+    greeted: Option<(SocketAddr, u64)>,
+    /// Bytes that may be sent to the address: what came from there.
+    credit_bytes: usize,
+    /// The address is a configured peer's.
+    is_configured: bool,
+    retries: u32,
+    /// When multicast of it was heard last.
+    pub multicast_ns: Option<u64>,
+    /// The peer that has its node id, and since when that is known.
+    pub rival: Option<(PeerId, u64)>,
+    /// In how many spans that peer has been heard.
+    pub signs: u32,
+    /// It answered, from there; decided when the rival's time is over.
+    pub answered: Option<SocketAddr>,
+    /// Not to become a peer.
+    pub is_refused: bool,
+    next_ns: u64,
+    retry_ns: u64,
+}
+
+impl Pending {
+    pub fn new(
+        now_ns: u64,
+        session: &Session,
+        identity: Identity,
+        opener: ControlOpener,
+        address: SocketAddr,
+        proof: Proof,
+    ) -> Pending {
+        Pending {
+            session: *session,
+            identity,
+            opener,
+            address,
+            since_ns: now_ns,
+            proof,
+            greeted: None,
+            credit_bytes: 0,
+            is_configured: false,
+            retries: 0,
+            multicast_ns: None,
+            rival: None,
+            signs: 0,
+            answered: None,
+            is_refused: false,
+            next_ns: now_ns + CHALLENGE_RETRY_NS,
+            retry_ns: CHALLENGE_RETRY_NS,
+        }
+    }
+
+    /// A hello came from this address, in so many bytes.
+    pub fn heard_from(&mut self, address: SocketAddr, bytes: usize, is_configured: bool) {
+        if self.address != address {
+            self.address = address;
+            self.credit_bytes = 0;
+        }
+        self.is_configured = is_configured;
+        self.credit_bytes = (self.credit_bytes + bytes).min(MAX_CREDIT_BYTES);
+    }
+
+    /// Whether so many bytes may be sent to the address; then they count as sent.
+    pub fn may_send(&mut self, bytes: usize) -> bool {
+        let may = self.is_configured || bytes <= self.credit_bytes;
+        if may {
+            self.credit_bytes = self.credit_bytes.saturating_sub(bytes);
+        }
+        may
+    }
+
+    /// The address is answered now: what gets lost of it is repeated.
+    pub fn greeted(&mut self, now_ns: u64) {
+        self.retries = 0;
+        self.retry_ns = CHALLENGE_RETRY_NS;
+        self.next_ns = now_ns + CHALLENGE_RETRY_NS;
+    }
+
+    /// Whether an address may be answered now; then it counts as answered.
+    pub fn may_greet(&mut self, now_ns: u64, address: SocketAddr) -> bool {
+        let is_early = |&(other, at_ns): &(SocketAddr, u64)| {
+            other == address && now_ns < at_ns + ANSWER_INTERVAL_NS
+        };
+        let may = !self.is_refused && self.greeted.as_ref().is_none_or(|last| !is_early(last));
+        if may {
+            self.greeted = Some((address, now_ns));
+        }
+        may
+    }
+
+    /// Its rival gets a span more to be heard in, and is asked in it.
+    pub fn ask_rival_again(&mut self, now_ns: u64, rival: PeerId) {
+        self.rival = Some((rival, now_ns));
+        self.next_ns = now_ns + ASK_RIVAL_NS;
+    }
+
+    /// When its rival's time is over.
+    fn rival_ns(&self) -> u64 {
+        self.rival.map_or(0, |(_, since_ns)| since_ns + RIVAL_NS)
+    }
+
+    /// When there is something to do.
+    fn next_ns(&self) -> u64 {
+        let end_ns = self.since_ns + PENDING_LIFETIME_NS;
+        match self.answered {
+            _ if self.is_refused => end_ns,
+            Some(_) if self.signs > 0 => end_ns.min(self.rival_ns()).min(self.next_ns),
+            Some(_) => end_ns.min(self.rival_ns()),
+            None if self.retries == MAX_RETRIES && !self.is_configured => end_ns,
+            None => end_ns.min(self.next_ns),
+        }
+    }
+}
+
+/// What is due for a pending session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Challenge it again.
+    Challenge,
+    /// Ask its rival again.
+    AskRival,
+    /// Its rival gave no sign: it is a peer.
+    Establish,
+}
+
+#[derive(Default)]
+pub(super) struct Handshakes {
+    /// Oldest first.
+    pending: Vec<Pending>,
+    /// Pushed out by others.
+    pub evicted: u64,
+    /// Did not answer in time.
+    pub expired: u64,
+    /// Who they were and where, for whoever takes them.
+    pub silent: Vec<(Identity, SocketAddr)>,
+}
+
+impl Handshakes {
+    pub fn find(&mut self, session: &Session) -> Option<&mut Pending> {
+        self.pending.iter_mut().find(|pending| pending.session == *session)
+    }
+
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether one of them may become a peer yet.
+    pub fn is_busy(&self) -> bool {
+        self.pending.iter().any(|pending| !pending.is_refused)
+    }
+
+    pub fn push(&mut self, pending: Pending) {
+        let ip = pending.address.ip();
+        let is_there = |other: &Pending| other.address.ip() == ip;
+        let there = self.pending.iter().filter(|other| is_there(other)).count();
+        let oldest = match there >= MAX_PENDING_PER_ADDRESS {
+            true => self.pending.iter().position(is_there),
+            false => (self.pending.len() == MAX_PENDING).then_some(0),
+        };
+        if let Some(at) = oldest {
+            self.pending.remove(at);
+            self.evicted += 1;
+        }
+        self.pending.push(pending);
+    }
+
+    pub fn take(&mut self, session: &Session) -> Option<Pending> {
+        let at = self.pending.iter().position(|pending| pending.session == *session)?;
+        Some(self.pending.remove(at))
+    }
+
+    pub fn next_ns(&self) -> u64 {
+        self.pending.iter().map(Pending::next_ns).min().unwrap_or(u64::MAX)
+    }
+
+    /// Forgets who took too long, and tells what is due of one of the others.
+    pub fn poll(&mut self, now_ns: u64) -> Option<(Session, Due)> {
+        let before = self.pending.len();
+        let silent = &mut self.silent;
+        self.pending.retain(|pending| {
+            let is_over = now_ns >= pending.since_ns + PENDING_LIFETIME_NS;
+            if is_over && pending.answered.is_none() && !pending.is_refused {
+                silent.push((pending.identity.clone(), pending.address));
+            }
+            !is_over
+        });
+        self.expired += (before - self.pending.len()) as u64;
+        let pending = self.pending.iter_mut().find(|pending| pending.next_ns() <= now_ns)?;
+        if pending.answered.is_some() {
+            if now_ns >= pending.rival_ns() {
+                return Some((pending.session, Due::Establish));
+            }
+            pending.next_ns = now_ns + ASK_RIVAL_NS;
+            return Some((pending.session, Due::AskRival));
+        }
+        pending.retry_ns = (pending.retry_ns * 2).min(MAX_CHALLENGE_RETRY_NS);
+        pending.next_ns = now_ns + pending.retry_ns;
+        pending.retries = (pending.retries + 1).min(MAX_RETRIES);
+        Some((pending.session, Due::Challenge))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+
+    fn pending(now_ns: u64, index: u8) -> Pending {
+        let session = [index; 16];
+        let identity = Identity { node: 1, name: "a".into(), datagram_bytes: 1372 };
+        let opener = ControlOpener::new(&Keys::open_link(), &session);
+        let address = SocketAddr::from(([10, 0, 0, index], 1));
+        Pending::new(now_ns, &session, identity, opener, address, Proof::new([0; 16]))
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut handshakes = Handshakes::default();
+        (0..MAX_PENDING as u8 + 3).for_each(|index| handshakes.push(pending(0, index)));
+        assert_eq!((handshakes.len(), handshakes.evicted), (MAX_PENDING, 3));
+        assert!(handshakes.find(&[2; 16]).is_none());
+        assert!(handshakes.find(&[3; 16]).is_some());
+    }
+
+    #[test]
+    fn who_makes_up_sessions_at_one_address_pushes_out_his_own() {
+        let mut handshakes = Handshakes::default();
+        handshakes.push(pending(0, 1));
+        for index in 2..200 {
+            let mut other = pending(0, index);
+            other.address = SocketAddr::from(([10, 9, 9, 9], u16::from(index)));
+            handshakes.push(other);
+        }
+        assert_eq!(handshakes.len(), 1 + MAX_PENDING_PER_ADDRESS);
+        assert!(handshakes.find(&[1; 16]).is_some());
+        assert!(handshakes.find(&[199; 16]).is_some());
+    }
+
+    #[test]
+    fn an_address_is_answered_once_in_a_while() {
+        let mut pending = pending(0, 1);
+        let (here, there) = (pending.address, SocketAddr::from(([10, 0, 0, 99], 1)));
+        assert!(pending.may_greet(0, here) && !pending.may_greet(ANSWER_INTERVAL_NS - 1, here));
+        assert!(pending.may_greet(ANSWER_INTERVAL_NS, here));
+        assert!(pending.may_greet(ANSWER_INTERVAL_NS, there));
+    }
+
+    #[test]
+    fn challenges_are_repeated_ever_more_slowly_and_to_configured_peers_until_the_end() {
+        for is_configured in [false, true] {
+            let mut handshakes = Handshakes::default();
+            let mut pending = pending(0, 1);
+            pending.heard_from(pending.address, 664, is_configured);
+            handshakes.push(pending);
+            let mut at_ms = Vec::new();
+            while handshakes.next_ns() < u64::MAX {
+                let now_ns = handshakes.next_ns();
+                if let Some((_, due)) = handshakes.poll(now_ns) {
+                    assert_eq!(due, Due::Challenge);
+                    at_ms.push(now_ns / MS_NS);
+                }
+            }
+            let all = [20, 60, 140, 300, 620, 940, 1260, 1580, 1900];
+            let expected = if is_configured { &all[..] } else { &all[..MAX_RETRIES as usize] };
+            assert_eq!(at_ms, expected);
+            assert_eq!((handshakes.len(), handshakes.expired), (0, 1));
+        }
+    }
+
+    #[test]
+    fn one_that_answered_waits_for_its_rivals_time_alone() {
+        let mut handshakes = Handshakes::default();
+        handshakes.push(pending(0, 1));
+        let address = SocketAddr::from(([10, 0, 0, 1], 1));
+        let newcomer = handshakes.find(&[1; 16]).unwrap();
+        newcomer.answered = Some(address);
+        newcomer.rival = Some((PeerId(7), 0));
+        assert_eq!(handshakes.next_ns(), RIVAL_NS);
+        assert_eq!(handshakes.poll(RIVAL_NS - 1), None);
+        assert_eq!(handshakes.poll(RIVAL_NS), Some(([1; 16], Due::Establish)));
+    }
+}

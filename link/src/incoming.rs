@@ -1,0 +1,145 @@
+//! One stream of one peer, as the link keeps it.
+
+use std::collections::VecDeque;
+
+use netcluster_wire::control::LossReason;
+
+use crate::event::{LinkEvent, Lost, Run};
+use crate::ingress::{Delivery, Ingress};
+use crate::local::Locals;
+use crate::peer_id::PeerId;
+use crate::status::{LinkCounters, PeerCounters};
+use crate::stream::{Position, StreamId};
+
+/// A hole of more events than this is one of unknown size: no broker emits so many
+/// unheard, and sums of what peers claim shall not overflow anywhere.
+pub(super) const MAX_COUNTED: u64 = u32::MAX as u64;
+
+/// The group's multicast does not reach us if for so long, while multicast is what
+/// the sender uses, nothing of it came but what was asked for …
+const DEAF_NS: u64 = 1_000_000_000;
+
+/// … although so many new datagrams were sent.
+const DEAF_DATAGRAMS: u64 = 32;
+
+pub(super) struct Incoming {
+    pub stream: StreamId,
+    pub ingress: Ingress,
+    /// Where the peer says that we joined. Another place later: it joined us anew.
+    pub join: Position,
+    /// Nobody here wants it any more. It is kept until the peer knows.
+    pub is_stale: bool,
+    /// A listener here is full.
+    pub is_held: bool,
+    /// The peer said where it ends.
+    pub has_left: bool,
+    /// Requests for repairs of it.
+    pub naks_sent: u64,
+    /// Bytes of an event that was too large for this broker, which is to be said.
+    pub large_bytes: Option<usize>,
+    /// Since when, and since which number, data came by unicast alone.
+    unheard: Option<(u64, u64)>,
+}
+
+/// Whose stream it is, and where its events go.
+pub(super) struct Outlet<'a> {
+    pub peer: PeerId,
+    pub node: u32,
+    pub locals: &'a Locals,
+    pub events: &'a mut VecDeque<LinkEvent>,
+    pub counters: &'a mut LinkCounters,
+    pub peer_counters: &'a mut PeerCounters,
+}
+
+impl Incoming {
+    pub fn new(stream: StreamId, ingress: Ingress, join: Position) -> Incoming {
+        Incoming {
+            stream,
+            ingress,
+            join,
+            is_stale: false,
+            is_held: false,
+            has_left: false,
+            naks_sent: 0,
+            large_bytes: None,
+            unheard: None,
+        }
+    }
+
+    /// When repairs are to be asked for.
+    pub fn next_nak_ns(&self) -> u64 {
+        self.ingress.next_nak_ns().unwrap_or(u64::MAX)
+    }
+
+    /// Data came.
+    #[inline]
+    pub fn came(&mut self, now_ns: u64, multicast: bool) {
+        if multicast {
+            self.unheard = None;
+        } else if self.unheard.is_none() {
+            self.unheard = Some((now_ns, self.ingress.known_end()));
+        }
+    }
+
+    /// How it came says nothing any more: the sender was told to use another way.
+    pub fn forget_ways(&mut self) {
+        self.unheard = None;
+    }
+
+    /// Whether, if multicast is what the sender uses, the group's seems not to reach
+    /// us.
+    pub fn is_group_unheard(&self, now_ns: u64) -> bool {
+        self.unheard.is_some_and(|(since_ns, first)| {
+            let sent = self.ingress.known_end().saturating_sub(first);
+            now_ns.saturating_sub(since_ns) >= DEAF_NS && sent >= DEAF_DATAGRAMS
+        })
+    }
+
+    /// Hands out what is in order by now.
+    pub fn drain(&mut self, reason: LossReason, outlet: &mut Outlet<'_>) {
+        while let Some(delivery) = self.ingress.poll_delivery() {
+            if let Delivery::Large { bytes, .. } = delivery {
+                self.large_bytes = Some(bytes);
+            }
+            match delivery {
+                _ if self.is_stale => {}
+                Delivery::Run { channel, slice, frames, source, name_len } => {
+                    if !outlet.locals.is_wanted(channel) {
+                        outlet.counters.events_unheard += frames as u64;
+                        continue;
+                    }
+                    outlet.events.push_back(LinkEvent::Run(Run {
+                        peer: outlet.peer,
+                        stream: self.stream,
+                        channel,
+                        slice,
+                        frames,
+                        source,
+                        name_len,
+                    }));
+                }
+                Delivery::Lost { count } | Delivery::Large { count, .. } => {
+                    let reason = match delivery {
+                        Delivery::Large { .. } => LossReason::Large,
+                        _ => reason,
+                    };
+                    let count = count.filter(|count| *count <= MAX_COUNTED);
+                    match count {
+                        Some(count) => {
+                            let lost = &mut outlet.peer_counters.events_lost;
+                            *lost = lost.saturating_add(count);
+                        }
+                        None => outlet.peer_counters.losses_unknown += 1,
+                    }
+                    outlet.events.push_back(LinkEvent::Lost(Lost {
+                        node: outlet.node,
+                        stream: self.stream,
+                        channel: None,
+                        count,
+                        reason,
+                    }));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! One stream of one peer: numbered datagrams back into runs of frames.
+//!
+//! ```text
+//!   handle ─▶ next in turn ────────────▶ assemble ─▶ scan ─▶ poll_delivery
+//!        │                                  ▲
+//!        └─▶ out of turn ─▶ reorder ────────┘ (in turn)
+//!        └─▶ a hole ─▶ gaps ─▶ poll_nak
+//! ```
+//! Call [`Ingress::handle_train`] for a batch and [`Ingress::handle`] for each
+//! datagram that it leaves, then [`Ingress::poll_delivery`] until it gives nothing:
+//! frames are looked for once per batch, not once per datagram. A datagram is copied once on its way, and
+//! opened where it then lies; one that came before its turn is copied twice.
+//!
+//! It does not know the group's other streams, nor when to report to the sender.
+//!
+//! Invariant: `fed <= next`. Datagrams below `fed` are in the assembler (or given
+//! up), those of `fed..next` are all in the reorder store, `next` is missing.
+//! Nothing is kept of a datagram that does not open.
+
+mod assemble;
+mod delivery;
+mod gaps;
+mod reassembly;
+mod reorder;
+mod stall;
+mod take;
+mod track;
+mod vain;
+
+#[cfg(test)]
+mod tests;
+
+use netcluster_wire::link::Range;
+
+use crate::keys::StreamOpener;
+use crate::stream::{Position, StreamId};
+
+pub use assemble::{CHUNK_BYTES, MAX_FRESH_BYTES};
+pub use delivery::{Counters, Delivery, Verdict};
+pub use gaps::{FIRST_NAK_NS, IN_VAIN_NS, MAX_RETRY_NS, MIN_RETRY_NS, Vain};
+pub use reassembly::{
+    FREE_REORDER_BYTES, LARGE_FRAME_BYTES, REASSEMBLY_BYTES, REORDER_BYTES, Reassembly,
+};
+pub use stall::{STALLED_FRAME_BYTES, STALLED_FRAME_NS};
+
+use assemble::Assembler;
+use gaps::Gaps;
+use reorder::Reorder;
+use stall::Stall;
+
+/// No stream gets this far; sums of numbers below it do not overflow.
+const MAX_NUMBER: u64 = 1 << 62;
+
+/// What streams have in common.
+#[derive(Clone, Debug)]
+pub struct IngressConfig {
+    /// Largest payload of an event.
+    pub max_payload_bytes: usize,
+    /// What incomplete large frames of all streams share.
+    pub reassembly: Reassembly,
+    /// How far ahead of the first missing datagram others are kept, in datagrams.
+    pub reorder_datagrams: usize,
+}
+
+/// How the session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Live,
+    /// It said where it ends.
+    Left,
+    /// It ended without a word.
+    Died,
+    /// And that was reported.
+    Over,
+}
+
+/// The stream.
+pub struct Ingress {
+    stream: StreamId,
+    opener: StreamOpener,
+    reorder_datagrams: u64,
+    assembler: Assembler,
+    reorder: Reorder,
+    gaps: Gaps,
+    /// The next number that the assembler gets.
+    fed: u64,
+    /// The first number that is missing.
+    next: u64,
+    /// Behind the highest number that is there or known to be missing.
+    seen_end: u64,
+    /// Below it nothing will be repaired.
+    tail: u64,
+    /// How far the stream goes, as far as the peer has told.
+    told: Position,
+    /// While held: where the stream stood when that began.
+    held: Option<u64>,
+    stall: Stall,
+    life: Life,
+    now_ns: u64,
+    counters: Counters,
+}
+
+impl Ingress {
+    /// The stream from `join` on; the peer's events all carry this node.
+    pub fn new(
+        stream: StreamId,
+        node: u32,
+        join: Position,
+        opener: StreamOpener,
+        config: &IngressConfig,
+    ) -> Ingress {
+        let number = join.number.min(MAX_NUMBER);
+        Ingress {
+            stream,
+            opener,
+            reorder_datagrams: config.reorder_datagrams as u64,
+            assembler: Assembler::new(node, join.ordinal, config),
+            reorder: Reorder::new(config.reassembly.share()),
+            gaps: Gaps::default(),
+            fed: number,
+            next: number,
+            seen_end: number,
+            tail: number,
+            told: Position { number, ordinal: join.ordinal },
+            held: None,
+            stall: Stall::default(),
+            life: Life::Live,
+            now_ns: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// What a heartbeat says of this stream: the number of the next datagram, the
+    /// oldest one that can be repaired, the ordinal of the next event.
+    pub fn heartbeat(&mut self, now_ns: u64, next: u64, tail: u64, ordinal: u64) {
+        self.now_ns = now_ns;
+        if self.life != Life::Live {
+            return;
+        }
+        if tail > next || next > MAX_NUMBER {
+            self.counters.malformed += 1;
+            return;
+        }
+        let told = &mut self.told;
+        if next > told.number || (next == told.number && ordinal > told.ordinal) {
+            *told = Position { number: next, ordinal };
+        }
+        if tail > self.tail {
+            self.tail = tail;
+            self.gaps.forget_below(tail);
+        }
+        self.notice_told();
+        if self.told.number == self.fed {
+            // Heartbeats come when nothing else does.
+            self.assembler.rest();
+            self.reorder.rest();
+        }
+    }
+
+    /// The peer leaves in order; its stream ends there.
+    pub fn left(&mut self, now_ns: u64, end: Position) {
+        self.heartbeat(now_ns, end.number, end.number, end.ordinal);
+        if self.life == Life::Live {
+            self.life = Life::Left;
+        }
+    }
+
+    /// The session ended without a word. What is there and in order is delivered
+    /// yet, and then `Lost` of unknown count.
+    pub fn died(&mut self) {
+        if self.life == Life::Live {
+            self.life = Life::Died;
+            self.gaps.forget_below(u64::MAX);
+        }
+    }
+
+    /// Appends the numbers to ask the sender for now; whether there are any.
+    /// `repair_ns` is how long a repair takes. Again until it returns false.
+    pub fn poll_nak(&mut self, now_ns: u64, repair_ns: u64, out: &mut Vec<Range>) -> bool {
+        self.now_ns = now_ns;
+        if self.gaps.is_empty() || self.life != Life::Live {
+            return false;
+        }
+        if !self.assembler.has_memory() {
+            // What came now would be refused.
+            self.gaps.forgive(now_ns);
+            self.gaps.postpone(now_ns.saturating_add(MIN_RETRY_NS));
+            return false;
+        }
+        self.gaps.poll(now_ns, repair_ns, out)
+    }
+
+    /// When to call [`Ingress::poll_nak`]. Never once the session has ended, even
+    /// if the peer named an end that leaves gaps.
+    #[inline]
+    pub fn next_nak_ns(&self) -> Option<u64> {
+        if self.life == Life::Live { self.gaps.next_ns() } else { None }
+    }
+
+    /// How long the last repair took from request to arrival, if one was measured
+    /// since this was last asked.
+    pub fn repair_sample(&mut self) -> Option<u64> {
+        self.gaps.take_sample()
+    }
+
+    /// What comes next, until there is nothing.
+    #[inline]
+    pub fn poll_delivery(&mut self) -> Option<Delivery> {
+        loop {
+            if self.held.is_some() {
+                return None;
+            }
+            if let Some(delivery) = self.assembler.pop() {
+                if let Delivery::Lost { count } | Delivery::Large { count, .. } = delivery {
+                    self.note_lost(count);
+                }
+                return Some(delivery);
+            }
+            if !(self.feed() || self.assembler.settle() || self.give_up() || self.end()) {
+                return None;
+            }
+        }
+    }
+
+    /// The first number that was not received in order; while the stream is held,
+    /// that of the time when it began.
+    #[inline]
+    pub fn position(&self) -> u64 {
+        self.held.unwrap_or(self.next)
+    }
+
+    /// Behind the highest number that the peer is known to have sent.
+    pub fn known_end(&self) -> u64 {
+        self.seen_end.max(self.told.number)
+    }
+
+    /// Numbers that were asked for, or given up without that.
+    pub fn seen_lost(&self) -> u64 {
+        self.gaps.seen_lost()
+    }
+
+    /// Numbers missing now.
+    pub fn missing(&self) -> u32 {
+        u32::try_from(self.gaps.missing()).unwrap_or(u32::MAX)
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.counters;
+        counters.malformed += self.assembler.malformed();
+        counters.repaired = self.gaps.repaired();
+        counters
+    }
+
+    /// While held nothing is delivered and the position stands still, so that the
+    /// sender's window closes; what arrives is kept, as far as the reorder limit.
+    pub fn set_held(&mut self, is_held: bool) {
+        self.held = is_held.then(|| self.position());
+    }
+
+    /// Moves `next` behind what is stored in a row.
+    #[inline]
+    fn advance_next(&mut self) {
+        while self.reorder.has((self.next - self.fed) as usize) {
+            self.next += 1;
+        }
+    }
+
+    /// Numbers that the peer has sent, says it, and that would be taken now.
+    fn notice_told(&mut self) {
+        let end = self.told.number.min(self.fed + self.reorder_datagrams);
+        if end > self.seen_end {
+            self.notice_until(end);
+        }
+    }
+
+    /// What is not known below `end` is missing, as far as it can be repaired.
+    #[inline]
+    fn notice_until(&mut self, end: u64) {
+        self.gaps.notice(self.seen_end.max(self.tail), end, self.now_ns);
+        self.seen_end = end;
+    }
+
+    /// Moves stored datagrams whose turn has come to the assembler; whether there
+    /// were any.
+    #[inline]
+    fn feed(&mut self) -> bool {
+        if self.fed == self.next {
+            return false;
+        }
+        let before = self.fed;
+        while self.assembler.is_open() && self.assembler.has_memory() {
+            let Some(stored) = self.reorder.pop() else { break };
+            let Ok(()) = self
+                .assembler
+                .push(&stored.facts, &stored.body, |_| Ok::<(), std::convert::Infallible>(()));
+            self.fed += 1;
+        }
+        self.fed > before
+    }
+
+    /// Goes on behind a hole that will not be filled; whether there is one. All
+    /// that came before it has been delivered.
+    fn give_up(&mut self) -> bool {
+        if self.fed < self.next || self.fed >= self.tail {
+            return false;
+        }
+        self.assembler.cut();
+        let hole = self.tail - self.fed;
+        let skipped = self.reorder.first().map_or(hole, |first| first.min(hole));
+        self.reorder.skip(skipped);
+        self.fed += skipped;
+        self.next = self.fed;
+        self.seen_end = self.seen_end.max(self.next);
+        self.advance_next();
+        true
+    }
+
+    /// All that is there has been delivered. Reports what is missing at the end;
+    /// whether anything is.
+    #[inline]
+    fn end(&mut self) -> bool {
+        match self.life {
+            Life::Live => {
+                self.notice_told();
+                self.fed == self.told.number
+                    && !self.assembler.has_partial()
+                    && self.assembler.lose_until(self.told.ordinal)
+            }
+            Life::Left | Life::Died if self.fed == self.next => {
+                self.reorder.clear();
+                self.assembler.cut();
+                let is_left = self.life == Life::Left;
+                self.life = Life::Over;
+                if is_left {
+                    return self.assembler.lose_until(self.told.ordinal);
+                }
+                self.assembler.lose_unknown();
+                true
+            }
+            // A large frame waits for memory: there is no time left to wait.
+            Life::Left | Life::Died if !self.assembler.has_memory() => {
+                self.assembler.cut();
+                true
+            }
+            Life::Left | Life::Died | Life::Over => false,
+        }
+    }
+
+    #[cold]
+    fn note_lost(&mut self, count: Option<u64>) {
+        match count {
+            Some(count) => self.counters.lost = self.counters.lost.saturating_add(count),
+            None => self.counters.lost_unknown += 1,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Datagrams in: each to the assembler if its turn has come, else to the store.
+//!
+//! ```text
+//!   train    [ 7 | 8 | 9 | 12 | 13 ]      next: 7
+//!              └─────────┘   ╰── one by one: a hole before it, so to the store
+//!              in their turn and nothing missing: at once
+//! ```
+//!
+//! Decision: `docs/decisions/019-trains-at-once.md`.
+
+use netcluster_wire::link::DataHeader;
+use netcluster_wire::link::limits::{DATA_HEADER_BYTES, MAX_DATAGRAM_BYTES, TAG_BYTES};
+
+use super::reorder::Facts;
+use super::{Ingress, Life, MAX_NUMBER, Verdict};
+use crate::keys::Unsealed;
+
+impl Ingress {
+    /// Takes the datagrams of this stream that `train` begins with, of `segment`
+    /// bytes each, as far as each comes in its turn and nothing is missing: the
+    /// usual case, without its questions for each of them. Returns how many bytes
+    /// it took; what follows is for [`Ingress::handle`].
+    pub fn handle_train(&mut self, now_ns: u64, train: &[u8], segment: usize) -> usize {
+        let is_plain = self.life == Life::Live
+            && self.held.is_none()
+            && self.fed == self.next
+            && self.seen_end == self.next
+            && self.assembler.has_memory();
+        let Some((first, _)) = DataHeader::split(train) else { return 0 };
+        if !is_plain || first.stream.get() != self.stream.0 {
+            return 0;
+        }
+        self.now_ns = now_ns;
+        let key_id = first.key_id.get();
+        let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
+        let mut number = self.next;
+        let mut taken_bytes = 0;
+        for datagram in train.chunks(segment) {
+            let Some((header, rest)) = DataHeader::split(datagram) else { break };
+            let is_next = header.number.get() == number
+                && header.is_of_stream_of(first)
+                && rest.len() >= tag_bytes
+                && datagram.len() <= MAX_DATAGRAM_BYTES
+                && number < MAX_NUMBER
+                && self.assembler.is_open();
+            if !is_next {
+                break;
+            }
+            let (body, tag) = rest.split_at(rest.len() - tag_bytes);
+            let head = &datagram[..DATA_HEADER_BYTES];
+            let opener = &mut self.opener;
+            let open = |body: &mut [u8]| opener.open(key_id, number, head, body, tag);
+            if self.assembler.push(&Facts::of(header, body), body, open).is_err() {
+                break;
+            }
+            number += 1;
+            taken_bytes += datagram.len();
+        }
+        self.counters.taken += number - self.next;
+        (self.fed, self.next, self.seen_end) = (number, number, number);
+        taken_bytes
+    }
+
+    /// A datagram of this stream and its header.
+    #[inline]
+    pub fn handle(&mut self, now_ns: u64, header: &DataHeader, datagram: &[u8]) -> Verdict {
+        self.now_ns = now_ns;
+        let verdict = self.take(now_ns, header, datagram);
+        let counters = &mut self.counters;
+        *match verdict {
+            Verdict::Taken => &mut counters.taken,
+            Verdict::Duplicate => &mut counters.duplicates,
+            Verdict::TooFar => &mut counters.too_far,
+            Verdict::NoMemory => &mut counters.no_memory,
+            Verdict::Forged => &mut counters.forged,
+            Verdict::WrongKey(_) => &mut counters.wrong_key,
+            Verdict::Malformed => &mut counters.malformed,
+            Verdict::Ended => return verdict,
+        } += 1;
+        verdict
+    }
+
+    #[inline]
+    fn take(&mut self, now_ns: u64, header: &DataHeader, datagram: &[u8]) -> Verdict {
+        if self.life != Life::Live {
+            return Verdict::Ended;
+        }
+        let (number, key_id) = (header.number.get(), header.key_id.get());
+        if number < self.next {
+            self.gaps.came_again(number);
+            return Verdict::Duplicate;
+        }
+        let ahead = number - self.fed;
+        if ahead >= self.reorder_datagrams {
+            return Verdict::TooFar;
+        }
+        if self.reorder.has(ahead as usize) {
+            self.gaps.came_again(number);
+            return Verdict::Duplicate;
+        }
+        let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
+        if datagram.len() < DATA_HEADER_BYTES + tag_bytes
+            || datagram.len() > MAX_DATAGRAM_BYTES
+            || header.stream.get() != self.stream.0
+            || number >= MAX_NUMBER
+        {
+            return Verdict::Malformed;
+        }
+        if !self.assembler.has_memory() {
+            return self.no_memory(now_ns);
+        }
+        let (head, rest) = datagram.split_at(DATA_HEADER_BYTES);
+        let (body, tag) = rest.split_at(rest.len() - tag_bytes);
+        let facts = Facts::of(header, body);
+        let opener = &mut self.opener;
+        let open = |body: &mut [u8]| opener.open(key_id, number, head, body, tag);
+
+        let is_direct = ahead == 0 && self.held.is_none() && self.assembler.is_open();
+        if !is_direct && !self.reorder.has_room(body.len()) {
+            return self.no_memory(now_ns);
+        }
+        let opened = match is_direct {
+            true => self.assembler.push(&facts, body, open),
+            false => self.reorder.put(ahead as usize, facts, body, open),
+        };
+        match opened {
+            Err(Unsealed::WrongKey(id)) => return Verdict::WrongKey(id),
+            Err(_) => return Verdict::Forged,
+            Ok(()) if is_direct => {
+                self.fed += 1;
+                self.reorder.skip(1);
+            }
+            Ok(()) => {}
+        }
+        if number < self.seen_end {
+            self.gaps.arrived(number, now_ns);
+        } else {
+            self.notice_until(number);
+            self.seen_end = number + 1;
+        }
+        if number == self.next {
+            self.next += 1;
+            self.advance_next();
+        }
+        Verdict::Taken
+    }
+
+    /// It did come: it is not the way that keeps it.
+    #[cold]
+    fn no_memory(&mut self, now_ns: u64) -> Verdict {
+        self.gaps.forgive(now_ns);
+        Verdict::NoMemory
+    }
+}

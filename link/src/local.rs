@@ -1,0 +1,135 @@
+//! The channels of this broker, and which of their groups it wants.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use netcluster_wire::link::limits::MAX_GROUPS;
+
+use crate::channel::LinkChannel;
+use crate::stream::StreamId;
+
+pub(super) struct Local {
+    pub channel: Arc<LinkChannel>,
+    /// Where the own stream is that carries it.
+    pub own: usize,
+    /// Since when somebody here listens.
+    pub wanted_ns: Option<u64>,
+}
+
+/// What a change of one channel means for its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    /// Its group got its first listener.
+    Joins(u8),
+    /// Its group lost its last.
+    Leaves(u8),
+}
+
+pub(super) struct Locals {
+    channels: HashMap<u64, Local, FixedState>,
+    /// Wanted channels in each group.
+    wanted: [u32; MAX_GROUPS],
+    /// A bit for each group that has one.
+    pub groups: u64,
+}
+
+impl Locals {
+    pub fn new() -> Locals {
+        Locals { channels: HashMap::default(), wanted: [0; MAX_GROUPS], groups: 0 }
+    }
+
+    #[inline]
+    pub fn get(&self, hash: u64) -> Option<&Local> {
+        self.channels.get(&hash)
+    }
+
+    pub fn insert(&mut self, channel: LinkChannel, own: usize) {
+        let hash = channel.hash;
+        self.channels.insert(hash, Local { channel: Arc::new(channel), own, wanted_ns: None });
+    }
+
+    pub fn remove(&mut self, hash: u64) -> Change {
+        let change = self.set_wanted(0, hash, false);
+        self.channels.remove(&hash);
+        change
+    }
+
+    /// Whether somebody here listens to a channel.
+    #[inline]
+    pub fn is_wanted(&self, hash: u64) -> bool {
+        self.channels.get(&hash).is_some_and(|local| local.wanted_ns.is_some())
+    }
+
+    pub fn set_wanted(&mut self, now_ns: u64, hash: u64, is_wanted: bool) -> Change {
+        let Some(local) = self.channels.get_mut(&hash) else { return Change::None };
+        if local.wanted_ns.is_some() == is_wanted {
+            return Change::None;
+        }
+        local.wanted_ns = is_wanted.then_some(now_ns);
+        let group = local.channel.stream.group();
+        let wanted = &mut self.wanted[usize::from(group)];
+        if is_wanted {
+            *wanted += 1;
+            if *wanted == 1 {
+                self.groups |= 1 << group;
+                return Change::Joins(group);
+            }
+        } else {
+            *wanted -= 1;
+            if *wanted == 0 {
+                self.groups &= !(1 << group);
+                return Change::Leaves(group);
+            }
+        }
+        Change::None
+    }
+
+    /// All of them, in no order.
+    pub fn channels(&self) -> impl Iterator<Item = &LinkChannel> {
+        self.channels.values().map(|local| &*local.channel)
+    }
+
+    /// Channels that somebody here listens to, of those in one stream.
+    pub fn wanted_in(&self, stream: StreamId) -> impl Iterator<Item = u64> + '_ {
+        let wanted = self
+            .channels
+            .values()
+            .filter(move |local| local.wanted_ns.is_some() && local.channel.stream == stream);
+        wanted.map(|local| local.channel.hash)
+    }
+
+    /// Those of them that somebody here has listened to since before `ns`, in order.
+    pub fn wanted_before(&self, stream: StreamId, ns: u64) -> Vec<u64> {
+        let before = |hash: &u64| self.channels[hash].wanted_ns.is_some_and(|since| since < ns);
+        let mut channels: Vec<u64> = self.wanted_in(stream).filter(before).collect();
+        channels.sort_unstable();
+        channels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_wanted_while_any_of_its_channels_is() {
+        let mut locals = Locals::new();
+        for hash in 1..=3 {
+            let stream = StreamId::new(if hash == 3 { 7 } else { 5 }, 0);
+            locals.insert(LinkChannel { name: "x".into(), hash, stream }, 0);
+        }
+        assert_eq!(locals.set_wanted(0, 1, true), Change::Joins(5));
+        assert_eq!(locals.set_wanted(0, 1, true), Change::None);
+        assert_eq!(locals.set_wanted(0, 2, true), Change::None);
+        assert_eq!(locals.set_wanted(0, 3, true), Change::Joins(7));
+        assert_eq!(locals.groups, 1 << 5 | 1 << 7);
+        assert_eq!(locals.set_wanted(0, 1, false), Change::None);
+        assert_eq!(locals.remove(2), Change::Leaves(5));
+        assert_eq!(locals.set_wanted(0, 9, true), Change::None);
+        assert_eq!(locals.groups, 1 << 7);
+        assert_eq!(locals.wanted_in(StreamId::new(7, 0)).collect::<Vec<_>>(), [3]);
+    }
+}

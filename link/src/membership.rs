@@ -1,0 +1,405 @@
+//! How sessions become peers, and cease to be.
+//!
+//! Decision: `docs/decisions/026-second-session-of-a-node.md`.
+
+use core::net::SocketAddr;
+
+use netcluster_wire::control::LossReason;
+use netcluster_wire::link::{Control, Hello};
+
+use crate::Link;
+use crate::event::{Gone, LinkEvent};
+use crate::handshake::{Due, Identity, Pending, SIGNS};
+use crate::incoming::Outlet;
+use crate::ingress::Vain;
+use crate::keys::ControlOpener;
+use crate::peer::Peer;
+use crate::peer_id::Session;
+use crate::peers::MAX_PEERS_PER_ADDRESS;
+use crate::proof::Proof;
+use crate::warnings::Kind;
+
+use super::dispatch::From;
+
+impl Link {
+    /// A hello of a session that is neither a peer nor pending.
+    pub(super) fn on_stranger(
+        &mut self,
+        now_ns: u64,
+        session: &Session,
+        hello: &Hello<'_>,
+        opener: ControlOpener,
+        bytes: usize,
+        (from, multicast): From,
+    ) {
+        let name = hello.name;
+        if hello.cluster != self.config.cluster {
+            self.counters.drops.other_cluster += 1;
+            return;
+        }
+        if hello.groups != u16::from(self.settings.groups) || hello.settings != self.settings.hash {
+            self.counters.drops.other_settings += 1;
+            let groups = self.settings.groups;
+            let what = match hello.groups == u16::from(groups) {
+                true => "other channels with pressure than here".to_owned(),
+                false => format!("{} groups, here there are {groups}", hello.groups),
+            };
+            return self.warn(now_ns, Kind::OtherSettings, from, || {
+                format!("broker {name} at {from} is of this cluster, but set up otherwise: {what}")
+            });
+        }
+        if hello.node == self.config.node {
+            self.counters.drops.same_node += 1;
+            let node = hello.node;
+            return self.warn(now_ns, Kind::SameNode, from, || {
+                format!("broker {name} at {from} has the node id of this one: {node:08x}")
+            });
+        }
+        if self.is_ending() || self.peers.has_tag(session) {
+            return;
+        }
+        if self.peers.is_full() {
+            self.counters.drops.too_many_peers += 1;
+            let count = self.peers.len();
+            return self.warn(now_ns, Kind::TooManyPeers, from, || {
+                format!("broker {name} at {from} is one too many: there are {count} peers")
+            });
+        }
+        if self.config.keys.is_open() && self.peers.is_crowded(from.ip()) {
+            return self.crowded(now_ns, name, from);
+        }
+        let mut secret = [0; 16];
+        self.entropy.fill(&mut secret);
+        let (node, datagram_bytes) = (hello.node, hello.datagram_bytes);
+        let identity = Identity { node, name: name.into(), datagram_bytes };
+        let mut pending = Pending::new(now_ns, session, identity, opener, from, Proof::new(secret));
+        pending.multicast_ns = multicast.then_some(now_ns);
+        let rival = self.peers.iter().find(|peer| peer.identity.node == node);
+        let rival = rival.map(|peer| (peer.id, peer.address));
+        pending.rival = rival.map(|(id, _)| (id, now_ns));
+        self.handshakes.push(pending);
+        if let Some((_, address)) = rival {
+            self.ask_for_hello(address);
+        }
+        self.greet(now_ns, session, from, bytes);
+        if multicast {
+            // So that it hears our multicast at once, and we need not wait for
+            // a second to know.
+            self.announce.hurry(now_ns);
+        }
+        self.due(self.announce.next_ns().min(self.handshakes.next_ns()));
+    }
+
+    /// A control datagram of a pending session.
+    pub(super) fn on_pending(
+        &mut self,
+        now_ns: u64,
+        session: &Session,
+        control: &Control<'_>,
+        bytes: usize,
+        (from, multicast): From,
+    ) {
+        match control {
+            // The last one may have been somebody else's recording.
+            Control::Hello(_) if self.may_answer(now_ns, (from, multicast)) => {
+                self.greet(now_ns, session, from, bytes);
+            }
+            Control::Challenge(challenge) => {
+                self.answer_challenge(challenge, session, from);
+            }
+            Control::Answer(answer) => {
+                let Some(pending) = self.handshakes.find(session) else { return };
+                if answer.to != self.session {
+                    self.counters.drops.other_receiver += 1;
+                    return;
+                }
+                if answer.nonce != pending.proof.nonce(from) {
+                    self.counters.drops.unproved += 1;
+                    // It may be reached elsewhere than where it sends from.
+                    if answer.nonce == pending.proof.nonce(pending.address)
+                        && pending.may_greet(now_ns, from)
+                    {
+                        let nonce = pending.proof.nonce(from);
+                        self.post_challenge(nonce, session, from);
+                    }
+                    return;
+                }
+                if pending.is_refused {
+                    return;
+                }
+                pending.answered = Some(from);
+                if pending.rival.is_none() {
+                    self.establish(now_ns, session);
+                }
+                self.due(self.handshakes.next_ns());
+            }
+            _ => {}
+        }
+    }
+
+    /// Does what is due for pending sessions.
+    pub(super) fn run_handshakes(&mut self, now_ns: u64) {
+        while let Some((session, due)) = self.handshakes.poll(now_ns) {
+            match due {
+                Due::Challenge => {
+                    self.ping_rival(&session);
+                    self.challenge_again(&session);
+                }
+                Due::AskRival => self.ping_rival(&session),
+                Due::Establish => self.establish(now_ns, &session),
+            }
+        }
+        for (identity, address) in std::mem::take(&mut self.handshakes.silent) {
+            self.note_unlinked(now_ns, &identity, address);
+        }
+    }
+
+    /// A broker that is heard did not answer.
+    fn note_unlinked(&mut self, now_ns: u64, identity: &Identity, address: SocketAddr) {
+        if self.unlinked.note(now_ns, identity, address) {
+            let name = &identity.name;
+            self.warn(now_ns, Kind::Unlinked, address, || {
+                format!(
+                    "broker {name} at {address} is heard, but does not answer, so it is no peer: \
+                     what is sent to it alone, or its answer, is dropped on the way; let UDP to \
+                     both brokers' own ports pass (--unicast-port sets them)"
+                )
+            });
+        }
+    }
+
+    fn ping_rival(&mut self, session: &Session) {
+        let rival = self.handshakes.find(session).and_then(|pending| pending.rival);
+        if let Some(peer) = rival.and_then(|(rival, _)| self.peers.get(rival)) {
+            let address = peer.address;
+            self.ask_for_hello(address);
+        }
+    }
+
+    /// A pending session answered: it is a peer, unless its node id is another's.
+    fn establish(&mut self, now_ns: u64, session: &Session) {
+        let Some(pending) = self.handshakes.find(session) else { return };
+        let node = pending.identity.node;
+        let rival = self.peers.iter().find(|peer| peer.identity.node == node);
+        if let Some(rival) = rival
+            && pending.rival.is_none_or(|(known, _)| known != rival.id)
+        {
+            // It became a peer just now: it gets its time too.
+            pending.ask_rival_again(now_ns, rival.id);
+            return self.ping_rival(session);
+        }
+        let since_ns = pending.rival.map_or(u64::MAX, |(_, since_ns)| since_ns);
+        if let Some(rival) = rival.filter(|rival| rival.heard_ns > since_ns) {
+            pending.signs += 1;
+            if pending.signs < SIGNS {
+                pending.ask_rival_again(now_ns, rival.id);
+                return self.ping_rival(session);
+            }
+            pending.is_refused = true;
+            let (address, other) = (pending.address, rival.address);
+            let (name, other_name) = (pending.identity.name.clone(), rival.identity.name.clone());
+            self.counters.drops.same_node += 1;
+            return self.warn(now_ns, Kind::SameNode, address, || {
+                format!(
+                    "brokers {name} at {address} and {other_name} at {other} have the same \
+                     node id: {node:08x}"
+                )
+            });
+        }
+        let rival = rival.map(|rival| rival.id);
+        let Some(pending) = self.handshakes.take(session) else { return };
+        let address = pending.answered.unwrap_or(pending.address);
+        if let Some(slot) = rival.and_then(|rival| self.peers.slot_of(rival)) {
+            self.counters.restarted += 1;
+            self.bury(now_ns, slot, Gone::Restarted);
+        }
+        if self.peers.is_full() || self.peers.has_tag(session) {
+            self.counters.drops.too_many_peers += 1;
+            return;
+        }
+        if self.config.keys.is_open() && self.peers.is_crowded(address.ip()) {
+            return self.crowded(now_ns, &pending.identity.name, address);
+        }
+        self.hello_rate.know(address.ip());
+        let id = self.peers.next_id();
+        let path_size = self.unknown_path();
+        let peer = Peer::new(now_ns, id, pending, address, path_size);
+        let name = peer.identity.name.clone();
+        let slot = self.peers.insert(peer);
+        self.counters.established += 1;
+        self.unlinked.linked(node);
+        self.events.push_back(LinkEvent::PeerUp { peer: id, node, name, address });
+        self.neighbours_changed();
+        self.neighbours.changed(now_ns);
+        self.due(self.neighbours.next_ns());
+        self.renew_interest(now_ns, slot);
+    }
+
+    /// One more at an address of an open link where there are enough.
+    fn crowded(&mut self, now_ns: u64, name: &str, address: SocketAddr) {
+        self.counters.drops.too_many_peers += 1;
+        self.warn(now_ns, Kind::TooManyPeers, address, || {
+            format!(
+                "broker {name} at {address} is one too many: without a key at most \
+                 {MAX_PEERS_PER_ADDRESS} brokers of one address are peers"
+            )
+        });
+    }
+
+    /// A hello or heartbeat came by multicast: perhaps for the first time.
+    pub(super) fn multicast_heard(&mut self, now_ns: u64, slot: usize) {
+        let Some(peer) = self.peers.at(slot) else { return };
+        if peer.told.hears != peer.is_multicast_heard(now_ns) {
+            self.renew_interest(now_ns, slot);
+        }
+    }
+
+    /// A peer is heard by multicast, but not what it sends to this group: it is to
+    /// send us copies, until something of the group is heard.
+    pub(super) fn group_unheard(&mut self, now_ns: u64, slot: usize, group: u8) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.deaf_groups |= 1 << group;
+        let (name, from) = (peer.identity.name.clone(), peer.address);
+        let address = self.config.group_address(group).ip();
+        self.warn(now_ns, Kind::DeafGroup, from, || {
+            format!(
+                "multicast of broker {name} at {from} arrives, but not in the group {address}: its events come by unicast; look at what switches filter"
+            )
+        });
+        self.renew_interest(now_ns, slot);
+    }
+
+    /// Datagrams of a peer were given up: they do not pass, however often they are
+    /// sent.
+    pub(super) fn given_up(&mut self, now_ns: u64, slot: usize, vain: &Vain) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.counters.given_up += vain.numbers;
+        self.counters.given_up += vain.numbers;
+        let (name, from) = (peer.identity.name.clone(), peer.address);
+        let bytes = peer.identity.datagram_bytes;
+        let Vain { numbers, requests, .. } = *vain;
+        self.warn(now_ns, Kind::InVain, from, || {
+            format!(
+                "datagrams of broker {name} at {from} do not arrive although others do: {numbers} \
+                 given up, asked for up to {requests} times; their events are lost. It sends up to \
+                 {bytes} bytes in one: look at what drops packets by their size, or set a smaller \
+                 --mtu there"
+            )
+        });
+    }
+
+    /// Does what is due for one peer. It may be gone afterwards.
+    pub(super) fn run_peer(&mut self, now_ns: u64, slot: usize) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        if peer.is_silent(now_ns) {
+            self.counters.silent += 1;
+            return self.bury(now_ns, slot, Gone::Silent);
+        }
+        self.run_path_size(now_ns, slot);
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        if peer.next_ns() > now_ns {
+            return;
+        }
+        if peer.is_ping_due(now_ns) {
+            let address = peer.address;
+            self.ask_for_hello(address);
+        }
+        self.multicast_heard(now_ns, slot);
+        self.send_interest(now_ns, slot);
+        self.send_naks(now_ns, slot);
+    }
+
+    /// A peer said goodbye: once all its streams are ended it is gone.
+    pub(super) fn left(&mut self, now_ns: u64, slot: usize) {
+        let Some(peer) = self.peers.at(slot) else { return };
+        if peer.incoming.iter().all(|incoming| incoming.has_left || incoming.is_stale) {
+            self.counters.left += 1;
+            self.bury(now_ns, slot, Gone::Left);
+        }
+    }
+
+    /// Forgets a peer, and tells the listeners of its streams if it did not say
+    /// how they end.
+    pub(super) fn bury(&mut self, now_ns: u64, slot: usize, why: Gone) {
+        let Some(mut peer) = self.peers.remove(slot) else { return };
+        let node = peer.identity.node;
+        let streams = peer.incoming.iter().map(|incoming| incoming.stream);
+        self.departed.push(&peer.session, &peer.opener, streams);
+        for mut incoming in std::mem::take(&mut peer.incoming) {
+            if !incoming.has_left {
+                incoming.ingress.died();
+            }
+            incoming.ingress.set_held(false);
+            let mut outlet = Outlet {
+                peer: peer.id,
+                node,
+                locals: &self.locals,
+                events: &mut self.events,
+                counters: &mut self.counters,
+                peer_counters: &mut peer.counters,
+            };
+            incoming.drain(LossReason::Peer, &mut outlet);
+        }
+        self.window.close_peer(peer.id);
+        for (stream, _) in &peer.wants.joined {
+            if let Some(&at) = self.own_at.get(stream) {
+                let own = &mut self.own[at];
+                own.flow.remove(now_ns, peer.id);
+                own.repairs.forget_peer(peer.id);
+                own.receivers_changed();
+            }
+        }
+        self.sending.pace.forget(now_ns, peer.id);
+        self.unanswered.gone(now_ns, &self.config, peer.address);
+        self.forget_unwanted();
+        self.fit_streams();
+        let name = peer.identity.name;
+        self.events.push_back(LinkEvent::PeerDown { peer: peer.id, node, name, why });
+        self.neighbours_changed();
+        self.neighbours.changed(now_ns);
+        self.due(self.neighbours.next_ns());
+        self.report_joined();
+    }
+
+    /// Peers came, went or moved: whether any is on this machine.
+    pub(super) fn neighbours_changed(&mut self) {
+        let is_local = |peer: &Peer| self.config.is_local(peer.address.ip());
+        self.is_looped = self.peers.iter().any(is_local);
+    }
+
+    /// Says hello to all, if it is time.
+    pub(super) fn run_announce(&mut self, now_ns: u64) {
+        if !self.announce.is_due(now_ns) {
+            return;
+        }
+        self.say_hello_to_anybody();
+        self.look_at_large_frames(now_ns);
+    }
+
+    /// Streams that wait for reassembly memory try again, as others may have given
+    /// some back; those that receive do so by themselves. Large frames that do not
+    /// go on are given up.
+    fn look_at_large_frames(&mut self, now_ns: u64) {
+        let large: Vec<_> = (0..)
+            .map_while(|index| self.peers.slot_at(index))
+            .filter_map(|slot| Some((slot, self.peers.at(slot)?)))
+            .flat_map(|(slot, peer)| peer.incoming.iter().map(move |incoming| (slot, incoming)))
+            .filter(|(_, incoming)| incoming.ingress.has_large_frame())
+            .map(|(slot, incoming)| (slot, incoming.stream))
+            .collect();
+        for (slot, stream) in large {
+            self.look_through(now_ns, slot, stream);
+            // A pressured channel may wait for somebody's listeners that long.
+            let patience_ns = match stream.is_pressured() {
+                true => self.config.stall_timeout.as_nanos() as u64,
+                false => 0,
+            };
+            let Some(peer) = self.peers.at_mut(slot) else { continue };
+            let Some(incoming) = peer.incoming_mut(stream) else { continue };
+            if incoming.ingress.give_up_stalled(now_ns, patience_ns) {
+                self.counters.stalled_frames += 1;
+                self.look_through(now_ns, slot, stream);
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Pairs of brokers that do not hear each other.
+//!
+//! ```text
+//!        this broker            X's list lacks Y, twice:
+//!         ╱       ╲             the pair X, Y is missing
+//!        X  ─ ╳ ─  Y
+//! ```
+//! Nothing is relayed, so the events of one of them do not reach the other, and
+//! neither of them can know. Every broker tells all of its peers who they are;
+//! whoever hears both sees what is missing, warns once and shows it in its status.
+//! This broker itself may be one of the pair, if a peer that it hears has
+//! forgotten it. Nothing is done about it here: people have to.
+//!
+//! Invariant: a pair counts only while both are peers that have settled.
+
+mod heard;
+
+use netcluster_wire::link::limits::{MAX_NEIGHBOUR_PARTS, MAX_NEIGHBOURS};
+use netcluster_wire::link::{ControlKind, Neighbour, Neighbours as List};
+
+use crate::Link;
+use crate::event::LinkEvent;
+use crate::peer::{Peer, SILENCE_NS};
+use crate::peers::MAX_PEERS;
+use crate::status::MissingPair;
+use crate::warnings::Kind;
+
+pub(super) use self::heard::Heard;
+
+const MS_NS: u64 = 1_000_000;
+
+/// How often all peers are told who they are.
+const LIST_INTERVAL_NS: u64 = 5000 * MS_NS;
+
+/// After a peer came or went: others come and go at the same time.
+const CHANGE_NS: u64 = 1000 * MS_NS;
+
+/// Peers that are newer have not been found by everybody yet.
+pub(super) const SETTLED_NS: u64 = 5000 * MS_NS;
+
+/// Missing pairs that are named; more are counted.
+pub const MAX_PAIRS_NAMED: usize = 64;
+
+const _: () = assert!(MAX_PEERS <= MAX_NEIGHBOURS * MAX_NEIGHBOUR_PARTS);
+// Who falls silent is forgotten before anybody is missed.
+const _: () = assert!(SETTLED_NS > SILENCE_NS && heard::SPAN_NS > SILENCE_NS);
+const _: () = assert!(LIST_INTERVAL_NS > heard::SPAN_NS && CHANGE_NS > heard::PARTS_NS);
+
+/// Two nodes, the smaller one first.
+type Pair = (u32, u32);
+
+pub(super) struct Neighbours {
+    next_ns: u64,
+    /// The pairs that people were warned of.
+    warned: Vec<Pair>,
+}
+
+impl Neighbours {
+    pub fn new(now_ns: u64) -> Neighbours {
+        Neighbours { next_ns: now_ns + LIST_INTERVAL_NS, warned: Vec::new() }
+    }
+
+    pub fn next_ns(&self) -> u64 {
+        self.next_ns
+    }
+
+    /// A peer came or went.
+    pub fn changed(&mut self, now_ns: u64) {
+        self.next_ns = self.next_ns.min(now_ns + CHANGE_NS);
+    }
+
+    /// Whether to send the list now; then it counts as sent.
+    fn is_due(&mut self, now_ns: u64) -> bool {
+        let is_due = now_ns >= self.next_ns;
+        if is_due {
+            self.next_ns = now_ns + LIST_INTERVAL_NS;
+        }
+        is_due
+    }
+}
+
+impl Link {
+    /// Tells all peers who they are, and people who of them are missing to each
+    /// other, if it is time.
+    pub(super) fn run_neighbours(&mut self, now_ns: u64) {
+        if !self.neighbours.is_due(now_ns) || self.is_ending() {
+            return;
+        }
+        let node = |peer: &Peer| Neighbour { node: peer.identity.node };
+        let mut nodes: Vec<Neighbour> = self.peers.iter().map(node).collect();
+        nodes.sort_unstable_by_key(|neighbour| neighbour.node);
+        // To where hellos go, and even if it is empty: whoever has this broker as a peer
+        // and is none here learns by it that it is not heard.
+        let to = self.anybody();
+        let parts = nodes.len().div_ceil(MAX_NEIGHBOURS).max(1) as u16;
+        let chunks = nodes.chunks(MAX_NEIGHBOURS).chain(nodes.is_empty().then_some(&nodes[..]));
+        for (part, chunk) in (0..parts).zip(chunks) {
+            self.mail.post(ControlKind::Neighbours, &to, |out| {
+                List::encode(part, parts, chunk, out);
+            });
+        }
+        self.warn_of_pairs(now_ns);
+    }
+
+    /// A peer tells who its peers are.
+    pub(super) fn on_neighbours(&mut self, now_ns: u64, slot: usize, list: &List<'_>) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let Some(nodes) = peer.neighbours.take(now_ns, list) else { return };
+        if !is_settled(now_ns, peer) {
+            return;
+        }
+        let id = peer.id;
+        let mut heard = std::mem::take(&mut peer.neighbours);
+        let others = self.peers.iter().filter(|peer| peer.id != id && is_settled(now_ns, peer));
+        let others = others.map(|peer| peer.identity.node);
+        heard.judge(now_ns, &nodes, others.chain([self.config.node]));
+        if let Some(peer) = self.peers.at_mut(slot) {
+            peer.neighbours = heard;
+        }
+    }
+
+    /// Warns once of each pair; more than one at a time are one warning.
+    fn warn_of_pairs(&mut self, now_ns: u64) {
+        let (pairs, total) = self.pairs(now_ns);
+        let warned = &mut self.neighbours.warned;
+        warned.retain(|pair| pairs.contains(pair));
+        let Some(&pair) = pairs.iter().find(|pair| !warned.contains(pair)) else { return };
+        let from = self.config.control_address().ip();
+        if !self.warnings.allow(now_ns, Kind::MissingPair, from) {
+            return;
+        }
+        let [one, other] = self.named(pair).names;
+        let more = match total {
+            1 => String::new(),
+            _ => format!(" ({total} pairs of brokers are like this)"),
+        };
+        self.events.push_back(LinkEvent::Warn(
+            Kind::MissingPair,
+            format!(
+                "brokers {one} and {other} do not hear each other: events of one do not reach \
+                 the other; add --peer or look at the network between them{more}"
+            ),
+        ));
+        self.neighbours.warned = pairs;
+    }
+
+    /// The pairs that are missing, as many as are named, and how many they are.
+    pub(super) fn missing_pairs(&self, now_ns: u64) -> (Vec<MissingPair>, usize) {
+        let (pairs, total) = self.pairs(now_ns);
+        (pairs.into_iter().map(|pair| self.named(pair)).collect(), total)
+    }
+
+    fn pairs(&self, now_ns: u64) -> (Vec<Pair>, usize) {
+        let (mut pairs, mut total) = (Vec::new(), 0);
+        if self.peers.iter().all(|peer| peer.neighbours.missing().next().is_none()) {
+            return (pairs, total);
+        }
+        let settled = self.peers.iter().filter(|peer| is_settled(now_ns, peer));
+        let mut settled: Vec<(u32, &Heard)> =
+            settled.map(|peer| (peer.identity.node, &peer.neighbours)).collect();
+        settled.sort_unstable_by_key(|(node, _)| *node);
+        for &(node, heard) in &settled {
+            for missing in heard.missing() {
+                let other = settled.binary_search_by_key(&missing, |(node, _)| *node);
+                let other = other.ok().map(|at| settled[at].1);
+                let is_known = other.is_some() || missing == self.config.node;
+                let says_it_too = other.is_some_and(|other| other.is_missing(node));
+                // Both say it: one pair.
+                if !is_known || says_it_too && missing < node {
+                    continue;
+                }
+                total += 1;
+                if pairs.len() < MAX_PAIRS_NAMED {
+                    pairs.push((node.min(missing), node.max(missing)));
+                }
+            }
+        }
+        (pairs, total)
+    }
+
+    fn named(&self, (one, other): Pair) -> MissingPair {
+        let hexadecimal = |node: u32| format!("{node:08x}");
+        let name = |node: u32| {
+            let peer = self.peers.iter().find(|peer| peer.identity.node == node);
+            let name = peer.map_or(&*self.config.name, |peer| &*peer.identity.name);
+            if name.is_empty() { hexadecimal(node) } else { name.to_owned() }
+        };
+        MissingPair {
+            nodes: [hexadecimal(one), hexadecimal(other)],
+            names: [name(one), name(other)],
+        }
+    }
+}
+
+fn is_settled(now_ns: u64, peer: &Peer) -> bool {
+    now_ns >= peer.since_ns + SETTLED_NS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_rare_and_a_change_brings_one_soon_but_no_flood() {
+        let mut neighbours = Neighbours::new(0);
+        let mut sent = Vec::new();
+        for ms in 0..20_000 {
+            if (7000..9000).contains(&ms) {
+                neighbours.changed(ms * MS_NS);
+            }
+            if neighbours.is_due(ms * MS_NS) {
+                sent.push(ms);
+            }
+        }
+        assert_eq!(sent, [5000, 8000, 9001, 14_001, 19_001]);
+    }
+}

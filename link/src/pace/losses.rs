@@ -1,0 +1,65 @@
+//! The losses of one interval, by receiver.
+
+use crate::flow::Sample;
+use crate::peer_id::PeerId;
+
+/// A receiver that was sent fewer in an interval says nothing about the way.
+const MIN_NUMBERS: u64 = 100;
+
+/// What each receiver lost since the interval began, over all streams.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// In the order of their names.
+    peers: Vec<(PeerId, Loss)>,
+}
+
+/// What one receiver reported.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Loss {
+    /// What it lost.
+    pub sample: Sample,
+    /// What it says is a fair share of the way to it, in bytes per second; 0 if it
+    /// says nothing.
+    pub share: u64,
+}
+
+impl Losses {
+    /// Adds what was reported.
+    pub fn add(&mut self, peer: PeerId, sample: Sample, share: u64) {
+        let at = self.find(peer).unwrap_or_else(|at| {
+            self.peers.insert(at, (peer, Loss::default()));
+            at
+        });
+        let loss = &mut self.peers[at].1;
+        loss.sample.add(sample);
+        if share > 0 {
+            loss.share = share;
+        }
+    }
+
+    /// The largest loss of all; none if nobody was sent enough.
+    pub fn worst(&self) -> Option<Loss> {
+        self.known().map(|(_, loss)| loss).max_by_key(|loss| loss.sample.permille())
+    }
+
+    /// What each lost, if it was sent enough.
+    pub fn known(&self) -> impl Iterator<Item = (PeerId, Loss)> + '_ {
+        self.peers.iter().filter(|(_, loss)| loss.sample.numbers() >= MIN_NUMBERS).copied()
+    }
+
+    /// The next interval begins.
+    pub fn clear(&mut self) {
+        self.peers.clear();
+    }
+
+    /// A receiver does not count any more.
+    pub fn forget(&mut self, peer: PeerId) {
+        if let Ok(at) = self.find(peer) {
+            self.peers.remove(at);
+        }
+    }
+
+    fn find(&self, peer: PeerId) -> Result<usize, usize> {
+        self.peers.binary_search_by_key(&peer, |(peer, _)| *peer)
+    }
+}

@@ -1,0 +1,209 @@
+//! Datagrams in: what is data goes to its stream, what is control is dispatched.
+//!
+//! A train of datagrams is looked through as a whole: frames are searched for,
+//! statuses and requests made once per stream in it, not once per datagram.
+
+use core::net::SocketAddr;
+
+use netcluster_wire::control::LossReason;
+use netcluster_wire::link::{DataHeader, Datagram, DatagramError, parse};
+
+use crate::Link;
+use crate::incoming::Outlet;
+use crate::ingress::Verdict;
+use crate::stream::StreamId;
+use crate::warnings::Kind;
+
+/// Datagrams that arrived together from one sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagrams<'a> {
+    /// All of them, one behind the other.
+    pub bytes: &'a [u8],
+    /// Bytes of each but the last, which may be shorter.
+    pub segment: usize,
+    /// Who sent them.
+    pub from: SocketAddr,
+    /// Whether they were sent to a group, not to this machine alone.
+    pub multicast: bool,
+}
+
+/// What is left of them, beginning with data.
+struct Train<'a> {
+    header: &'a DataHeader,
+    bytes: &'a [u8],
+    segment: usize,
+}
+
+impl Link {
+    /// Takes datagrams.
+    pub fn handle_datagrams(&mut self, now_ns: u64, datagrams: &Datagrams<'_>) {
+        self.note_pause(now_ns);
+        let segment = datagrams.segment.max(1);
+        let mut rest = datagrams.bytes;
+        while !rest.is_empty() {
+            let datagram = &rest[..segment.min(rest.len())];
+            let mut taken_bytes = datagram.len();
+            match parse(datagram) {
+                Ok(Datagram::Data { header, .. }) => {
+                    let train = Train { header, bytes: rest, segment };
+                    taken_bytes = self.receive_data(now_ns, &train, datagrams.multicast);
+                }
+                Ok(Datagram::Control { kind, header, body, tag }) => {
+                    self.finish_train(now_ns);
+                    let from = (datagrams.from, datagrams.multicast);
+                    self.receive_control(now_ns, kind, header, (body, tag), from);
+                }
+                Err(error) => self.refuse(now_ns, error, datagram, datagrams.from),
+            }
+            rest = &rest[taken_bytes..];
+        }
+        self.finish_train(now_ns);
+        self.pay_statuses(now_ns);
+    }
+
+    /// Takes the data that a train begins with; returns how many bytes, at least
+    /// one datagram.
+    #[inline]
+    fn receive_data(&mut self, now_ns: u64, train: &Train<'_>, multicast: bool) -> usize {
+        let datagram = &train.bytes[..train.segment.min(train.bytes.len())];
+        let one = datagram.len();
+        let tag = train.header.session.get();
+        if tag == self.tag {
+            self.counters.drops.own += 1;
+            return one;
+        }
+        let stream = StreamId(train.header.stream.get());
+        let Some(slot) = self.peers.slot_of_tag(tag) else {
+            self.counters.drops.unknown_session += 1;
+            return one;
+        };
+        if self.touched != Some((slot, stream)) {
+            self.finish_train(now_ns);
+            self.touched = Some((slot, stream));
+        }
+        let Some(peer) = self.peers.at_mut(slot) else { return one };
+        let Some(incoming) = peer.incoming_mut(stream) else {
+            self.counters.drops.unjoined += 1;
+            return one;
+        };
+        let ingress = &mut incoming.ingress;
+        let bytes = match ingress.handle_train(now_ns, train.bytes, train.segment) {
+            0 => {
+                let drops = &mut self.counters.drops;
+                match ingress.handle(now_ns, train.header, datagram) {
+                    Verdict::Taken => one,
+                    verdict => {
+                        *match verdict {
+                            Verdict::Duplicate => &mut drops.duplicate,
+                            Verdict::TooFar | Verdict::NoMemory => &mut drops.too_far,
+                            Verdict::Forged => &mut drops.forged,
+                            Verdict::WrongKey(_) => &mut drops.wrong_key,
+                            Verdict::Malformed => &mut drops.malformed,
+                            Verdict::Taken | Verdict::Ended => &mut drops.unknown_session,
+                        } += 1;
+                        return one;
+                    }
+                }
+            }
+            bytes => bytes,
+        };
+        incoming.came(now_ns, multicast);
+        if multicast {
+            peer.deaf_groups &= !(1 << stream.group());
+        }
+        let count = bytes.div_ceil(train.segment) as u64;
+        peer.heard(now_ns, multicast);
+        for counters in [&mut peer.counters.received, &mut self.counters.received] {
+            *counters += count;
+        }
+        for counters in [&mut peer.counters.received_bytes, &mut self.counters.received_bytes] {
+            *counters += bytes as u64;
+        }
+        bytes
+    }
+
+    /// Looks through the stream whose data came last, if that was not done.
+    #[inline]
+    fn finish_train(&mut self, now_ns: u64) {
+        let Some((slot, stream)) = self.touched.take() else { return };
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let id = peer.id;
+        let Some(incoming) = peer.incoming_mut(stream) else { return };
+        let position = incoming.ingress.position();
+        if self.window.received(now_ns, id, stream, position) {
+            peer.owes_status = true;
+            self.owes_status = true;
+        }
+        self.look_through(now_ns, slot, stream);
+    }
+
+    /// Hands out what a stream has by now, and notes what it owes and asks.
+    pub(super) fn look_through(&mut self, now_ns: u64, slot: usize, stream: StreamId) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        let (id, node) = (peer.id, peer.identity.node);
+        let at = peer.incoming.binary_search_by_key(&stream, |incoming| incoming.stream);
+        let Ok(at) = at else { return };
+        let incoming = &mut peer.incoming[at];
+        let mut outlet = Outlet {
+            peer: id,
+            node,
+            locals: &self.locals,
+            events: &mut self.events,
+            counters: &mut self.counters,
+            peer_counters: &mut peer.counters,
+        };
+        incoming.drain(LossReason::Link, &mut outlet);
+        let large_bytes = incoming.large_bytes.take();
+        if self.window.is_due(id, stream, incoming.ingress.position()) {
+            peer.owes_status = true;
+            self.owes_status = true;
+        }
+        if let Some(sample_ns) = incoming.ingress.repair_sample() {
+            peer.repaired_in(sample_ns);
+        }
+        let nak_ns = peer.incoming[at].next_nak_ns();
+        if nak_ns <= now_ns {
+            self.send_nak(now_ns, slot, at);
+        }
+        if let Some(peer) = self.peers.at(slot) {
+            self.due(peer.incoming[at].next_nak_ns());
+        }
+        if let Some(bytes) = large_bytes {
+            self.warn_of_large(now_ns, slot, bytes);
+        }
+    }
+
+    #[cold]
+    fn warn_of_large(&mut self, now_ns: u64, slot: usize, bytes: usize) {
+        let Some(peer) = self.peers.at(slot) else { return };
+        let (name, from) = (peer.identity.name.clone(), peer.address);
+        let limit = self.ingress_config.max_payload_bytes;
+        self.warn(now_ns, Kind::LargeEvent, from, || {
+            format!(
+                "an event of {bytes} bytes from broker {name} at {from} is not delivered here, where \
+                 --max-payload is {limit} bytes: set the same on all brokers"
+            )
+        });
+    }
+
+    #[cold]
+    fn refuse(&mut self, now_ns: u64, error: DatagramError, datagram: &[u8], from: SocketAddr) {
+        let drops = &mut self.counters.drops;
+        match error {
+            DatagramError::TooShort(_) => drops.short += 1,
+            DatagramError::Magic => drops.magic += 1,
+            DatagramError::Kind(_) => drops.kind += 1,
+            DatagramError::Version(version) => {
+                drops.version += 1;
+                // Data of another version is not worth a word: its hellos are.
+                if datagram.get(2).is_some_and(|&kind| kind == HELLO) {
+                    self.warn(now_ns, Kind::OtherVersion, from, || {
+                        format!("{from} speaks version {version} of the link: {error}")
+                    });
+                }
+            }
+        }
+    }
+}
+
+const HELLO: u8 = netcluster_wire::link::ControlKind::Hello as u8;

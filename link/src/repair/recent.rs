@@ -1,0 +1,86 @@
+//! Repairs that are on their way, so that who asks twice is served once.
+//!
+//! Bounded: the oldest is forgotten, and a duplicate of it is then sent once more.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Requester, To};
+use crate::peer_id::PeerId;
+
+/// So many are remembered, in datagrams.
+pub const MAX_RECENT: usize = 16_384;
+
+/// When what was repaired last, and for whom.
+#[derive(Debug, Default)]
+pub struct Recent {
+    sent_ns: BTreeMap<(u64, To), u64>,
+    /// In the order of sending. An entry whose time differs from the one in
+    /// `sent_ns` was sent again later.
+    order: VecDeque<(u64, u64, To)>,
+    again: u64,
+}
+
+impl Recent {
+    /// How many repairs turned out to be in vain, ever.
+    pub fn again(&self) -> u64 {
+        self.again
+    }
+
+    /// A repair goes out.
+    pub fn sent(&mut self, now_ns: u64, number: u64, to: To) {
+        while self.order.len() >= MAX_RECENT {
+            let Some((sent_ns, number, to)) = self.order.pop_front() else { break };
+            if self.sent_ns.get(&(number, to)) == Some(&sent_ns) {
+                self.sent_ns.remove(&(number, to));
+            }
+        }
+        self.sent_ns.insert((number, to), now_ns);
+        self.order.push_back((now_ns, number, to));
+    }
+
+    /// It did not go out after all.
+    pub fn forget(&mut self, number: u64, to: To) {
+        self.sent_ns.remove(&(number, to));
+    }
+
+    /// Whether what is asked for was sent so lately that it may still arrive:
+    /// within half a repair time. If it was sent before that, it was in vain.
+    pub fn is_on_its_way(
+        &mut self,
+        now_ns: u64,
+        number: u64,
+        from: Requester,
+        repair_ns: u64,
+    ) -> bool {
+        let own = self.sent_ns.get(&(number, To::Peer(from.peer))).copied();
+        let group = match from.hears_group {
+            true => self.sent_ns.get(&(number, To::Group)).copied(),
+            false => None,
+        };
+        let Some(sent_ns) = own.max(group) else { return false };
+        let is_fresh = now_ns.saturating_sub(sent_ns) < repair_ns / 2;
+        if !is_fresh {
+            self.again += 1;
+        }
+        is_fresh
+    }
+
+    /// Whether another who hears the group was sent it within a repair time.
+    pub fn was_sent_to_another(
+        &self,
+        now_ns: u64,
+        number: u64,
+        peer: PeerId,
+        repair_ns: u64,
+        hears_group: &impl Fn(PeerId) -> bool,
+    ) -> bool {
+        let all = (number, To::Group)..=(number, To::Peer(PeerId(u32::MAX)));
+        self.sent_ns.range(all).any(|((_, to), sent_ns)| {
+            let is_other = match *to {
+                To::Group => true,
+                To::Peer(other) => other != peer && hears_group(other),
+            };
+            is_other && now_ns.saturating_sub(*sent_ns) < repair_ns
+        })
+    }
+}

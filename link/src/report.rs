@@ -1,0 +1,152 @@
+//! The link's part of `status`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::Link;
+use crate::flow::Path;
+use crate::incoming::Incoming;
+use crate::peer::Peer;
+use crate::status::{
+    LinkCounters, LinkStatus, OwnStreamStatus, PeerStatus, PeerStreamStatus, StreamChannels,
+    UnlinkedStatus,
+};
+use crate::stream::StreamId;
+use crate::unlinked::Unlinked;
+
+const MS_NS: u64 = 1_000_000;
+
+/// Channels of a stream that are named; more are counted.
+pub const MAX_CHANNELS_NAMED: usize = 8;
+
+impl Link {
+    /// Counters since the start.
+    pub fn counters(&self) -> LinkCounters {
+        let mut counters = self.counters;
+        counters.control_dropped = self.mail.posts.dropped;
+        counters.handshakes_evicted = self.handshakes.evicted;
+        counters.handshakes_expired = self.handshakes.expired;
+        counters.warnings_suppressed = self.warnings.suppressed;
+        counters
+    }
+
+    /// All that is worth knowing.
+    pub fn status(&self, now_ns: u64) -> LinkStatus {
+        let streams = self.own.iter().filter(|own| own.egress.next().number > 0);
+        let (missing_pairs, missing_pairs_total) = self.missing_pairs(now_ns);
+        let unanswered = self.unanswered.addresses(now_ns, &self.config, &self.peers);
+        LinkStatus {
+            cluster: self.config.cluster.clone(),
+            session: hexadecimal(&self.session),
+            group: self.config.control_address().to_string(),
+            groups: self.settings.groups,
+            datagram_bytes: self.datagram_bytes,
+            is_sealed: !self.config.keys.is_open(),
+            is_looped: self.is_looped,
+            is_discovering: !self.discovery.is_over(),
+            handshakes: self.handshakes.len(),
+            rate: self.sending.pace.rate(),
+            counters: self.counters(),
+            streams: streams
+                .map(|own| OwnStreamStatus {
+                    group: own.id.group(),
+                    index: own.id.index(),
+                    next: own.egress.next().number,
+                    tail: own.egress.tail(),
+                    limit: Some(own.flow.limit()).filter(|limit| *limit < u64::MAX),
+                    queued_bytes: own.egress.queued_bytes(),
+                    receivers: own.flow.receivers().len(),
+                    naks_received: own.naks_received,
+                    repaired: own.repaired,
+                })
+                .collect(),
+            channels: self.channels_by_stream(),
+            peers: self.peers.iter().map(|peer| self.peer_status(now_ns, peer)).collect(),
+            missing_pairs,
+            missing_pairs_total,
+            unanswered_peers: unanswered.map(|address| address.to_string()).collect(),
+            unlinked: self.unlinked.heard(now_ns).map(unlinked_status).collect(),
+        }
+    }
+
+    fn channels_by_stream(&self) -> Vec<StreamChannels> {
+        let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
+        for channel in self.locals.channels() {
+            streams.entry(channel.stream).or_default().push(&channel.name);
+        }
+        let of = |(stream, mut names): (StreamId, Vec<&str>)| {
+            names.sort_unstable();
+            let named = names.iter().take(MAX_CHANNELS_NAMED);
+            StreamChannels {
+                group: stream.group(),
+                index: stream.index(),
+                names: named.map(|name| (*name).to_owned()).collect(),
+                total: names.len(),
+            }
+        };
+        streams.into_iter().map(of).collect()
+    }
+
+    fn peer_status(&self, now_ns: u64, peer: &Peer) -> PeerStatus {
+        let receivers = self.own.iter().filter_map(|own| own.flow.receiver(peer.id));
+        let since_ms = |at_ns: u64| now_ns.saturating_sub(at_ns) / MS_NS;
+        let path = match peer.path() {
+            Path::Multicast => "multicast",
+            Path::Unicast => "unicast",
+        };
+        PeerStatus {
+            node: format!("{:08x}", peer.identity.node),
+            name: peer.identity.name.to_string(),
+            address: peer.address.to_string(),
+            session: hexadecimal(&peer.session),
+            path: path.to_owned(),
+            is_multicast_heard: peer.is_multicast_heard(now_ns),
+            deaf_groups: (0..self.config.groups)
+                .filter(|group| peer.deaf_groups & (1 << group) != 0)
+                .map(|group| self.config.group_address(group).ip().to_string())
+                .collect(),
+            datagram_bytes: usize::from(peer.identity.datagram_bytes),
+            path_bytes: peer.path_size.bytes(),
+            is_path_narrow: peer.path_size.is_narrow(),
+            is_path_unanswered: peer.path_size.is_unanswered(),
+            since_ms: since_ms(peer.since_ns),
+            heard_ms: since_ms(peer.heard_ns),
+            round_trip_us: (peer.round_trip_ns > 0).then_some(peer.round_trip_ns / 1000),
+            groups_wanted: peer.wants.groups,
+            is_joined: peer.told.confirmed_version >= self.interest_version(),
+            demoted: receivers.filter(|receiver| !receiver.is_healthy()).count(),
+            counters: peer.counters,
+            streams: peer.incoming.iter().map(stream_status).collect(),
+        }
+    }
+}
+
+fn unlinked_status(unlinked: &Unlinked) -> UnlinkedStatus {
+    UnlinkedStatus {
+        node: format!("{:08x}", unlinked.identity.node),
+        name: unlinked.identity.name.to_string(),
+        address: unlinked.address.to_string(),
+    }
+}
+
+fn stream_status(incoming: &Incoming) -> PeerStreamStatus {
+    let counters = incoming.ingress.counters();
+    PeerStreamStatus {
+        group: incoming.stream.group(),
+        index: incoming.stream.index(),
+        position: incoming.ingress.position(),
+        missing: incoming.ingress.missing(),
+        seen_lost: incoming.ingress.seen_lost(),
+        naks_sent: incoming.naks_sent,
+        repaired: counters.repaired,
+        events_lost: counters.lost,
+        losses_unknown: counters.lost_unknown,
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,200 @@
+//! What each of several senders may have of the way to this machine.
+//!
+//! ```text
+//!   arrives   ████████████ 60   ██████ 30   ██ 10   ▏1     together 101
+//!   share     101 / 4 = 25: the last two bring less than half of it
+//!             90 / 2 = 45: this is stated to the first two
+//! ```
+//! What is divided is the most that came together lately, since after a collision all
+//! send less than there is room for. Loss alone makes senders on one line equal, but in many steps: who finds the
+//! queue full is chance. The receiver sees all of them, and tells each what would
+//! be equal; one that must slow down anyway takes no more than that.
+//!
+//! Invariant: it is stated only to those that bring much of what arrives, only while
+//! they are several, and only while something was lost not long ago.
+//!
+//! Decision: `docs/decisions/018-receiver-states-fair-share.md`.
+
+use crate::peer_id::PeerId;
+
+/// How long what arrives is counted.
+pub const INTERVAL_NS: u64 = 50_000_000;
+/// What was counted over a longer time, for want of traffic, says nothing.
+const MAX_INTERVAL_NS: u64 = 4 * INTERVAL_NS;
+/// Without loss for so long the way is wide enough.
+pub const CONTENDED_NS: u64 = 300_000_000;
+/// Less loss than this, per mille, is chance.
+const LOSS_PERMILLE: u64 = 10;
+/// What of the most that came together still counts an interval later.
+const PEAK_PERCENT: u64 = 95;
+/// Senders that bring less than this part of a share do not take part.
+const LIGHT_PART: u64 = 2;
+
+/// What one sender has ever brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Brought {
+    /// Who.
+    pub peer: PeerId,
+    /// In how many datagrams.
+    pub datagrams: u64,
+    /// And bytes.
+    pub bytes: u64,
+    /// How many datagrams were noticed missing.
+    pub lost: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Shares {
+    begun_ns: u64,
+    /// What each sender had brought when the interval began. In no order.
+    counted: Vec<Brought>,
+    /// When something was last lost.
+    lost_ns: Option<u64>,
+    /// The most that those who share brought together, in bytes per second.
+    peak: u64,
+    /// Who shares. In no order.
+    sharing: Vec<PeerId>,
+    /// In bytes per second.
+    share: u64,
+    /// Memory that is used again.
+    rates: Vec<(u64, PeerId)>,
+}
+
+impl Shares {
+    /// Whether the interval is over: then [`Shares::count`].
+    #[inline]
+    pub fn is_due(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.begun_ns) >= INTERVAL_NS
+    }
+
+    /// What all senders have brought by now.
+    pub fn count(&mut self, now_ns: u64, totals: impl Iterator<Item = Brought> + Clone) {
+        let elapsed_ns = now_ns.saturating_sub(self.begun_ns).max(1);
+        self.sharing.clear();
+        self.share = 0;
+        self.rates.clear();
+        for total in totals.clone() {
+            self.compare(now_ns, elapsed_ns, total);
+        }
+        let is_contended = self.lost_ns.is_some_and(|lost_ns| now_ns < lost_ns + CONTENDED_NS);
+        if !is_contended {
+            self.peak = 0;
+        } else if elapsed_ns <= MAX_INTERVAL_NS {
+            self.divide();
+        }
+        self.begun_ns = now_ns;
+        self.counted.clear();
+        self.counted.extend(totals);
+    }
+
+    /// What to state to this sender, in bytes per second; 0 is nothing.
+    pub fn of(&self, peer: PeerId) -> u64 {
+        if self.sharing.contains(&peer) { self.share } else { 0 }
+    }
+
+    /// How fast a sender was in the interval. One that was not there before has
+    /// brought nothing in it.
+    fn compare(&mut self, now_ns: u64, elapsed_ns: u64, total: Brought) {
+        let before = self.counted.iter().find(|counted| counted.peer == total.peer);
+        let before = *before.unwrap_or(&total);
+        let bytes = total.bytes.saturating_sub(before.bytes);
+        let rate = u128::from(bytes) * 1_000_000_000 / u128::from(elapsed_ns);
+        self.rates.push((u64::try_from(rate).unwrap_or(u64::MAX), total.peer));
+        let lost = total.lost.saturating_sub(before.lost);
+        let sent = total.datagrams.saturating_sub(before.datagrams).saturating_add(lost);
+        if lost > 0 && lost >= sent / 1000 * LOSS_PERMILLE {
+            self.lost_ns = Some(now_ns);
+        }
+    }
+
+    fn divide(&mut self) {
+        self.rates.sort_unstable();
+        let mut sum: u64 = self.rates.iter().fold(0, |sum, (rate, _)| sum.saturating_add(*rate));
+        let mut rest = &self.rates[..];
+        while let [(lightest, _), others @ ..] = rest
+            && *lightest < sum / rest.len() as u64 / LIGHT_PART
+        {
+            sum -= lightest;
+            rest = others;
+        }
+        if rest.len() > 1 {
+            self.peak = sum.max(self.peak / 100 * PEAK_PERCENT);
+            self.share = self.peak / rest.len() as u64;
+            self.sharing.extend(rest.iter().map(|(_, peer)| *peer));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1_000_000;
+
+    fn brought(peer: u32, megabytes: u64, lost: u64) -> Brought {
+        let bytes = megabytes * MB;
+        Brought { peer: PeerId(peer), datagrams: bytes / 1400, bytes, lost }
+    }
+
+    /// Each sender brings so many MB in an interval, and one loses something.
+    fn divided(megabytes: &[u64]) -> Vec<u64> {
+        let mut shares = Shares::default();
+        for turn in [1, 2] {
+            let now_ns = (8 + turn) * INTERVAL_NS;
+            let total = |(peer, megabytes)| brought(peer, turn * megabytes, turn * 1000);
+            assert!(shares.is_due(now_ns));
+            shares.count(now_ns, (0..).zip(megabytes.iter().copied()).map(total));
+            assert!(!shares.is_due(now_ns + INTERVAL_NS - 1));
+        }
+        let per_interval = |rate: u64| rate / MB / (1_000_000_000 / INTERVAL_NS);
+        (0..megabytes.len() as u32).map(|peer| per_interval(shares.of(PeerId(peer)))).collect()
+    }
+
+    #[test]
+    fn several_that_bring_much_get_the_same() {
+        assert_eq!(divided(&[60, 30]), [45, 45]);
+        assert_eq!(divided(&[50, 20, 20]), [30, 30, 30]);
+    }
+
+    #[test]
+    fn who_brings_little_neither_gets_a_share_nor_takes_one() {
+        assert_eq!(divided(&[60, 30, 10, 1]), [45, 45, 0, 0]);
+        assert_eq!(divided(&[1, 60, 1, 30]), [0, 45, 0, 45]);
+    }
+
+    #[test]
+    fn who_is_alone_is_told_nothing() {
+        assert_eq!(divided(&[100]), [0]);
+        assert_eq!(divided(&[100, 3]), [0, 0]);
+        assert_eq!(divided(&[]), [0; 0]);
+        assert_eq!(divided(&[0, 0]), [0, 0]);
+    }
+
+    #[test]
+    fn nothing_is_said_once_nothing_was_lost_for_a_while() {
+        let mut shares = Shares::default();
+        let mut stated = Vec::new();
+        for turn in 1..=10 {
+            let lost = if turn < 3 { 0 } else { 1000 };
+            let totals = [brought(1, turn * 50, 0), brought(2, turn * 50, lost)];
+            shares.count(turn * INTERVAL_NS, totals.into_iter());
+            stated.push(shares.of(PeerId(1)) > 0);
+        }
+        let expected = [false, false, true, true, true, true, true, true, false, false];
+        assert_eq!(stated, expected);
+    }
+
+    #[test]
+    fn what_was_counted_too_long_or_since_another_session_says_nothing() {
+        let mut shares = Shares::default();
+        shares.count(1, [brought(1, 50, 0), brought(2, 50, 0)].into_iter());
+        let late_ns = MAX_INTERVAL_NS + 2;
+        shares.count(late_ns, [brought(1, 100, 9000), brought(2, 100, 9000)].into_iter());
+        assert_eq!(shares.of(PeerId(1)), 0);
+        // Who is new is not counted before the next interval.
+        let totals = [brought(1, 101, 9000), brought(3, 70, 9000)];
+        shares.count(late_ns + INTERVAL_NS, totals.into_iter());
+        assert_eq!((shares.of(PeerId(1)), shares.of(PeerId(3))), (0, 0));
+    }
+}

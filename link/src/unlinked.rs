@@ -1,0 +1,97 @@
+//! Brokers that are heard and never answer: their hellos come by multicast, what is sent
+//! to them alone, or their answers, do not come through.
+//!
+//! Invariant: at most [`MAX_UNLINKED`] are remembered, each while it is heard.
+
+use core::net::SocketAddr;
+
+use crate::handshake::Identity;
+
+/// More are not named.
+const MAX_UNLINKED: usize = 64;
+
+/// Without another handshake in vain one is forgotten after this: hellos come each
+/// second.
+const FORGET_NS: u64 = 10_000_000_000;
+
+/// Handshakes in vain before it is told: a single one may have been bad luck.
+const TELL_AFTER: u32 = 2;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(super) struct Unlinked {
+    pub identity: Identity,
+    pub address: SocketAddr,
+    last_ns: u64,
+    in_vain: u32,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct AllUnlinked(Vec<Unlinked>);
+
+impl AllUnlinked {
+    /// A handshake ended without an answer. Whether that is to be told.
+    pub fn note(&mut self, now_ns: u64, identity: &Identity, address: SocketAddr) -> bool {
+        self.0.retain(|other| now_ns < other.last_ns + FORGET_NS);
+        let node = identity.node;
+        let is_it = |other: &&mut Unlinked| (other.identity.node, other.address) == (node, address);
+        if let Some(known) = self.0.iter_mut().find(is_it) {
+            known.last_ns = now_ns;
+            known.in_vain += 1;
+            return known.in_vain >= TELL_AFTER;
+        }
+        if self.0.len() < MAX_UNLINKED {
+            let identity = identity.clone();
+            self.0.push(Unlinked { identity, address, last_ns: now_ns, in_vain: 1 });
+        }
+        false
+    }
+
+    /// A broker with this node id is a peer now.
+    pub fn linked(&mut self, node: u32) {
+        self.0.retain(|other| other.identity.node != node);
+    }
+
+    /// Those that are heard now.
+    pub fn heard(&self, now_ns: u64) -> impl Iterator<Item = &Unlinked> {
+        let is_heard = move |it: &&Unlinked| now_ns < it.last_ns + FORGET_NS;
+        self.0.iter().filter(is_heard).filter(|it| it.in_vain >= TELL_AFTER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(node: u32) -> Identity {
+        Identity { node, name: "a".into(), datagram_bytes: 1372 }
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn it_is_told_from_the_second_time_on_until_it_is_linked_or_silent() {
+        let mut all = AllUnlinked::default();
+        assert!(!all.note(0, &identity(1), address(1)));
+        assert_eq!(all.heard(0).count(), 0);
+        assert!(all.note(3, &identity(1), address(1)));
+        assert_eq!(all.heard(FORGET_NS + 2).count(), 1);
+        assert_eq!(all.heard(FORGET_NS + 3).count(), 0);
+        all.linked(1);
+        assert_eq!(all.heard(3).count(), 0);
+    }
+
+    #[test]
+    fn a_flood_of_them_fills_no_memory() {
+        let mut all = AllUnlinked::default();
+        for port in 0..1000 {
+            all.note(0, &identity(port.into()), address(port));
+        }
+        assert_eq!(all.0.len(), MAX_UNLINKED);
+        all.note(FORGET_NS, &identity(2000), address(1));
+        assert_eq!(all.0.len(), 1);
+    }
+}
