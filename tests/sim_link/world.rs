@@ -1,7 +1,4 @@
 //! Machines, brokers and clients of one run.
-//!
-//! A payload begins with the emitter's place and the event's sequence, so that an
-//! event is known whatever its source, also after a restart.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,6 +10,7 @@ use netcluster_wire::control::{decode_lost, encode_cluster};
 use netcluster_wire::{Hello, Kind, Pattern, Source};
 
 use super::check::{Emission, Emitted, Fault, Item, Log};
+use super::payload::{self, MIN_PAYLOAD_BYTES};
 
 /// How often clients read and write.
 pub const STEP: Duration = Duration::from_millis(1);
@@ -22,9 +20,6 @@ const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a client waits for what it asked.
 const ANSWER_WITHIN_MS: usize = 15_000;
-
-/// The smallest payload: it names the event.
-pub const MIN_PAYLOAD_BYTES: usize = 12;
 
 pub struct Listener {
     pub machine: usize,
@@ -306,7 +301,7 @@ impl World {
         let session = &mut self.emitters[emitter].session;
         let sequence = session.sequence + 1;
         let bytes = bytes.max(MIN_PAYLOAD_BYTES);
-        session.emit(name, &payload(emitter, sequence, bytes));
+        session.emit(name, &payload::make(emitter, sequence, bytes));
         self.emitted[emitter].events.push(Emission { name: name.to_owned(), bytes });
         sequence
     }
@@ -375,14 +370,14 @@ impl World {
     fn take(&mut self, at: usize, frame: &OwnedFrame) {
         match frame.kind {
             Kind::Event => {
-                let (emitter, sequence) = names(&frame.payload);
+                let (emitter, sequence) = payload::names(&frame.payload);
                 let emitted = &self.emitted[emitter];
                 assert_eq!(frame.sequence, sequence, "{}: corrupt", self.who(at));
                 assert_eq!(frame.source, emitted.source, "{}: corrupt", self.who(at));
                 let event = &emitted.events[sequence as usize - 1];
                 assert_eq!(frame.name, event.name.as_bytes(), "{}: corrupt", self.who(at));
                 assert!(
-                    is_payload(&frame.payload, sequence, event.bytes),
+                    payload::is_of(&frame.payload, sequence, event.bytes),
                     "{}: payload of event {sequence} of emitter {emitter} is corrupt",
                     self.who(at)
                 );
@@ -475,57 +470,4 @@ impl World {
         }
         took
     }
-}
-
-/// What payloads consist of behind the event's name: byte `at` is `7 * at`, which
-/// comes back every 256 bytes, so that any part of that length can be copied from it.
-static PATTERN: [u8; PATTERN_BYTES + 256] = {
-    let mut pattern = [0; PATTERN_BYTES + 256];
-    let mut at = 0;
-    while at < pattern.len() {
-        pattern[at] = (at * 7) as u8;
-        at += 1;
-    }
-    pattern
-};
-
-/// A multiple of 256.
-const PATTERN_BYTES: usize = 4096;
-
-/// The parts of a payload behind the event's name.
-fn pattern(sequence: u64, bytes: usize) -> impl Iterator<Item = &'static [u8]> {
-    // 7 * 183 is 1 in a byte: the payload's byte `at` is `31 * sequence + 7 * at`.
-    let shift = (sequence as usize).wrapping_mul(31 * 183) + MIN_PAYLOAD_BYTES;
-    let start = shift % 256;
-    let rest = bytes.saturating_sub(MIN_PAYLOAD_BYTES);
-    (0..rest).step_by(PATTERN_BYTES).map(move |at| {
-        let part = PATTERN_BYTES.min(rest - at);
-        &PATTERN[start..start + part]
-    })
-}
-
-fn payload(emitter: usize, sequence: u64, bytes: usize) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(bytes);
-    payload.extend_from_slice(&(emitter as u32).to_le_bytes());
-    payload.extend_from_slice(&sequence.to_le_bytes());
-    pattern(sequence, bytes).for_each(|part| payload.extend_from_slice(part));
-    payload
-}
-
-/// Whether this is the payload of an event of so many bytes.
-fn is_payload(payload: &[u8], sequence: u64, bytes: usize) -> bool {
-    let mut rest = &payload[MIN_PAYLOAD_BYTES..];
-    let is_same = pattern(sequence, bytes).all(|part| {
-        let Some(behind) = rest.strip_prefix(part) else { return false };
-        rest = behind;
-        true
-    });
-    is_same && rest.is_empty()
-}
-
-/// The emitter and the sequence that a payload names.
-fn names(payload: &[u8]) -> (usize, u64) {
-    let emitter = u32::from_le_bytes(payload[..4].try_into().expect("four bytes"));
-    let sequence = u64::from_le_bytes(payload[4..12].try_into().expect("eight bytes"));
-    (emitter as usize, sequence)
 }
