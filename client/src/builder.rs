@@ -80,24 +80,60 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// The channel: only clients of the same one hear each other.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().channel("kitchen").connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn channel(mut self, channel: impl Into<String>) -> Self {
         self.options.channel = channel.into();
         self
     }
 
     /// A name for the broker's `status`.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().name("thermometer").connect(&socket)?;
+    /// assert!(client.status()?.contains("thermometer"));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = name.into();
         self
     }
 
     /// Whether own listeners hear own events; they do not by default.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().echo(true).connect(&socket)?;
+    /// let heard = client.subscribe("a")?;
+    /// client.emit("a", "")?;
+    /// assert!(heard.recv().is_ok());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn echo(mut self, echo: bool) -> Self {
         self.options.echo = echo;
         self
     }
 
     /// What happens when own listeners do not keep up.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().queue(netcluster_client::QueuePolicy::Latest).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn queue(mut self, queue: QueuePolicy) -> Self {
         self.options.queue = queue;
         self
@@ -105,6 +141,14 @@ impl ClientBuilder {
 
     /// How many bytes the broker may hold for this client. It takes the smaller
     /// of this and its own limit.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().max_queue(64 << 20).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn max_queue(mut self, bytes: u64) -> Self {
         self.options.max_queue_bytes = bytes;
         self
@@ -112,6 +156,14 @@ impl ClientBuilder {
 
     /// How many emitted bytes wait here while listeners emit or the connection is
     /// down; 4 MiB by default.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().max_buffer(1 << 20).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn max_buffer(mut self, bytes: usize) -> Self {
         self.options.max_buffer_bytes = bytes;
         self
@@ -121,6 +173,14 @@ impl ClientBuilder {
     /// itself. A larger one ends the client with [`Error::Protocol`]. By default what the
     /// broker allows, 1 GiB at most; memory is used as bytes come, not as they are
     /// announced. The broker's own answers take 8 MiB at most.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().max_payload(64 << 10).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.options.max_payload_bytes = bytes;
         self
@@ -128,6 +188,14 @@ impl ClientBuilder {
 
     /// Whether and how a lost connection is made again; by default for ever, with
     /// pauses from 20 ms to 2 s.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Reconnect};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().reconnect(Reconnect::Never).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.options.reconnect = reconnect;
         self
@@ -137,6 +205,16 @@ impl ClientBuilder {
     /// it has no place or time; once by default. What waiting does not change, such
     /// as a missing permission, is an error at once. A try that began in time may
     /// take [`ClientBuilder::connect_timeout`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().wait_for_broker(Duration::from_secs(30)).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn wait_for_broker(mut self, wait: Duration) -> Self {
         self.options.broker_wait = wait;
         self
@@ -145,12 +223,32 @@ impl ClientBuilder {
     /// How long to wait for a connection and the broker's answers (welcome,
     /// acknowledged listeners, status), and how long an emitter waits for a lost connection once the
     /// buffer is full; 5 s by default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().connect_timeout(Duration::from_secs(1)).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
     }
 
     /// How long [`Client::disconnect`] waits; 5 s by default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().disconnect_timeout(Duration::from_secs(1)).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn disconnect_timeout(mut self, timeout: Duration) -> Self {
         self.options.disconnect_timeout = timeout;
         self
@@ -163,12 +261,36 @@ impl ClientBuilder {
     /// machine alone. Not inside listeners, which never wait.
     ///
     /// [`Error::ClusterIncomplete`]: crate::Error::ClusterIncomplete
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().wait_for_cluster(Duration::from_secs(5)).connect(&socket)?;
+    /// // Known on all machines once this returns.
+    /// client.on("log", |_| {})?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn wait_for_cluster(mut self, timeout: Duration) -> Self {
         self.options.cluster_wait = Some(timeout);
         self
     }
 
     /// A lifecycle listener that also hears the first connect.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Lifecycle};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (sender, told) = std::sync::mpsc::channel();
+    /// let client = Client::builder()
+    ///     .on_lifecycle(move |event| sender.send(event.clone()).unwrap())
+    ///     .connect(&socket)?;
+    /// assert!(matches!(told.recv().unwrap(), Lifecycle::Connect { resumed: false, .. }));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn on_lifecycle(mut self, listener: impl FnMut(&Lifecycle) + Send + 'static) -> Self {
         self.lifecycle.push(Box::new(listener));
         self
@@ -176,6 +298,14 @@ impl ClientBuilder {
 
     /// Connects to the broker whose socket this is. A relative path is the one it
     /// is now, also for later connections.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If there is none, it refuses, or does not answer in time. The first
@@ -185,6 +315,13 @@ impl ClientBuilder {
     }
 
     /// Connects to the machine's broker: see [`Client::connect_default`].
+    ///
+    /// ```no_run
+    /// use netcluster_client::Client;
+    ///
+    /// let client = Client::builder().name("thermometer").connect_default()?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`ClientBuilder::connect`] and [`Client::connect_default`].

@@ -35,12 +35,38 @@ impl<'a> Message<'a> {
     }
 
     /// The event's name.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.event().to_owned()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), "a");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     #[inline]
     pub fn event(&self) -> &'a str {
         self.event
     }
 
     /// The data, 8-aligned.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.payload().len()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), 5);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.payload
@@ -48,23 +74,74 @@ impl<'a> Message<'a> {
 
     /// The data to keep, without copying. Pins the receive buffer (256 KiB or
     /// more) as long as it lives: copy what is small and kept for long.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.payload_bytes()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), "12345");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
         self.buffer.slice_ref(self.payload)
     }
 
     /// Who emitted it.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.source()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), emitter.source());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     #[inline]
     pub fn source(&self) -> Source {
         self.header().source()
     }
 
     /// The emitter's number for it.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.sequence()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), emitter.last_sequence());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     #[inline]
     pub fn sequence(&self) -> u64 {
         self.header().sequence.get()
     }
 
     /// The event to keep or to send to another thread.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.into_owned()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap().payload(), b"12345");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     #[must_use]
     pub fn into_owned(self) -> OwnedMessage {
         let payload = match self.payload() {
@@ -80,6 +157,18 @@ impl<'a> Message<'a> {
     }
 
     /// The payload, read as JSON.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.json::<u32>()).unwrap())?;
+    /// emitter.emit("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap()?, 12345);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If it is no JSON of a `T`.
@@ -106,26 +195,91 @@ pub struct OwnedMessage {
 
 impl OwnedMessage {
     /// The event's name.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.event(), "a");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn event(&self) -> &str {
         &self.event
     }
 
     /// The data, 8-aligned.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.payload(), b"12345");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 
     /// The data, shared.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.payload_bytes(), "12345");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
         self.payload.clone()
     }
 
     /// Who emitted it.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.source(), emitter.source());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn source(&self) -> Source {
         self.source
     }
 
     /// The emitter's number for it.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.sequence(), 1);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -136,6 +290,18 @@ impl OwnedMessage {
     }
 
     /// The payload, read as JSON.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.json::<u32>()?, 12345);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If it is no JSON of a `T`.

@@ -1,22 +1,18 @@
 //! The handle of a blocking client: what every thread may call.
 
+mod asking;
+mod listening;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netcluster_wire::control::Audience;
-use netcluster_wire::{Pattern, Source, check_event};
-
 use super::driver::Driver;
 use super::outbox::Outbox;
-use super::subscription::Subscription;
 use crate::builder::ClientBuilder;
-use crate::core::{self, Answer, Listener, ListenerId, Placement, Question, requested};
+use crate::core::{self, requested};
 use crate::error::Error;
-use crate::lifecycle::Lifecycle;
-use crate::message::Message;
 use crate::path::place;
 
 pub(super) type Shared = core::Shared<Outbox>;
@@ -64,6 +60,15 @@ impl Drop for Handle {
 impl Client {
     /// Connects to the broker whose socket this is.
     ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// client.emit("greeting", "hello")?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there is none, it refuses, or does not answer in time.
     pub fn connect(path: impl AsRef<Path>) -> Result<Client, Error> {
@@ -76,6 +81,14 @@ impl Client {
     /// [`default_socket_paths`](crate::default_socket_paths). A lost connection is made
     /// again at the same socket.
     ///
+    /// ```no_run
+    /// use netcluster_client::Client;
+    ///
+    /// let client = Client::connect_default()?;
+    /// client.emit("greeting", "hello")?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Client::connect`]; [`Error::NoneAnswers`] says of each socket why it is not
     /// used. One in a directory that somebody else may control is not, if it is where
@@ -85,6 +98,15 @@ impl Client {
     }
 
     /// For more than the defaults.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().name("thermometer").channel("kitchen").connect(&socket)?;
+    /// client.emit("temperature", "21.5")?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
@@ -119,6 +141,17 @@ impl Client {
     /// listener emits when it returns at the latest. Waits while the broker or a
     /// listener that this emitter feeds does not keep up.
     ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// client.emit("sensor.kitchen", "21.5")?;
+    /// client.emit("sensor.kitchen", [21, 5])?;
+    /// assert!(client.emit("sensor.*", "").is_err(), "no name of an event");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the name or the size of the payload is not allowed, if the client ended,
     /// if the connection is down and the buffer full for long. Inside a listener
@@ -129,6 +162,15 @@ impl Client {
     }
 
     /// Emits a value as JSON.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// client.emit_json("sensor.kitchen", &[21.5, 40.0])?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Client::emit`], or if it is not representable as JSON.
@@ -144,6 +186,16 @@ impl Client {
 
     /// Returns once everything emitted so far is written to the socket.
     ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// client.emit("sensor.kitchen", "21.5")?;
+    /// client.flush()?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the client ended or the connection stays down; inside a listener also if
     /// the socket is full.
@@ -151,138 +203,19 @@ impl Client {
         self.shared().port.flush(None)
     }
 
-    /// Calls `listener` for every event whose name matches `pattern`, in the order
-    /// in which listeners were added.
-    ///
-    /// Returns once the broker acknowledged: an event emitted afterwards anywhere
-    /// on the machine is not missed. A listener that panics stays; the panic is
-    /// told as [`Lifecycle::Error`]. While a listener runs nothing else is
-    /// received: hand long work to another thread.
-    ///
-    /// # Errors
-    /// If the pattern is not allowed, the client ended, or the broker does not
-    /// answer in time; the listener is not added then.
-    pub fn on(
-        &self,
-        pattern: &str,
-        listener: impl FnMut(&Message<'_>) + Send + 'static,
-    ) -> Result<ListenerId, Error> {
-        self.add(pattern, Placement::default(), Box::new(listener))
-    }
-
-    /// As [`Client::on`], for one event only.
-    ///
-    /// # Errors
-    /// As [`Client::on`].
-    pub fn once(
-        &self,
-        pattern: &str,
-        listener: impl FnMut(&Message<'_>) + Send + 'static,
-    ) -> Result<ListenerId, Error> {
-        self.add(pattern, Placement { once: true, prepend: false }, Box::new(listener))
-    }
-
-    /// As [`Client::on`], but called before the listeners that are there.
-    ///
-    /// # Errors
-    /// As [`Client::on`].
-    pub fn prepend_listener(
-        &self,
-        pattern: &str,
-        listener: impl FnMut(&Message<'_>) + Send + 'static,
-    ) -> Result<ListenerId, Error> {
-        self.add(pattern, Placement { once: false, prepend: true }, Box::new(listener))
-    }
-
-    /// As [`Client::once`], but called before the listeners that are there.
-    ///
-    /// # Errors
-    /// As [`Client::on`].
-    pub fn prepend_once_listener(
-        &self,
-        pattern: &str,
-        listener: impl FnMut(&Message<'_>) + Send + 'static,
-    ) -> Result<ListenerId, Error> {
-        self.add(pattern, Placement { once: true, prepend: true }, Box::new(listener))
-    }
-
-    fn add(
-        &self,
-        pattern: &str,
-        placement: Placement,
-        listener: Listener,
-    ) -> Result<ListenerId, Error> {
-        let shared = self.shared();
-        let pattern = Pattern::new(pattern.as_bytes())?;
-        let id = shared.add_listener(&pattern, placement, listener)?;
-        if self.in_listener() {
-            return Ok(id);
-        }
-        let mut waited = self.wait_in_force(&pattern);
-        if let (Ok(()), Some(wait)) = (&waited, shared.options.cluster_wait) {
-            waited = self.wait_for_cluster(wait);
-        }
-        waited.inspect_err(|_| {
-            shared.remove_listener(id);
-        })?;
-        Ok(id)
-    }
-
-    fn wait_in_force(&self, pattern: &Pattern) -> Result<(), Error> {
-        let shared = self.shared();
-        let after = shared.options.connect_timeout;
-        let deadline = Instant::now().checked_add(after);
-        let answered = shared.port.bell.wait(deadline, || shared.in_force(pattern));
-        let waiting_for = "acknowledgement of a listener";
-        answered.unwrap_or(Err(Error::Timeout { waiting_for, after }))
-    }
-
-    /// Removes a listener; whether it was there. Called from a listener, it is not
-    /// called again; from another thread, a call that runs already may finish.
-    pub fn remove_listener(&self, id: ListenerId) -> bool {
-        self.shared().remove_listener(id)
-    }
-
-    /// Removes the listeners of exactly this pattern, or all; how many.
-    pub fn remove_all_listeners(&self, pattern: Option<&str>) -> usize {
-        self.shared().remove_all_listeners(pattern)
-    }
-
-    /// How many listeners exactly this pattern has here.
-    pub fn listener_count(&self, pattern: &str) -> usize {
-        self.shared().registry.lock().count(pattern)
-    }
-
-    /// The patterns that have listeners here, sorted.
-    pub fn event_names(&self) -> Vec<String> {
-        self.shared().registry.lock().patterns()
-    }
-
-    /// The pull style: an iterator over the events that match `pattern`.
-    ///
-    /// # Errors
-    /// As [`Client::on`].
-    pub fn subscribe(&self, pattern: &str) -> Result<Subscription, Error> {
-        let queue = self.shared().queue();
-        let filled = Arc::clone(&queue);
-        let id = self.on(pattern, move |message| filled.push(message.into_owned()))?;
-        queue.hand_out();
-        Ok(Subscription::new(self.clone(), id, queue))
-    }
-
-    /// A subscription has room again.
-    pub(super) fn drained(&self) {
-        core::Port::changed(&self.shared().port);
-    }
-
-    /// Calls `listener` for what happens to the connection from now on. To hear
-    /// the first connect use [`ClientBuilder::on_lifecycle`].
-    pub fn on_lifecycle(&self, listener: impl FnMut(&Lifecycle) + Send + 'static) {
-        self.shared().on_lifecycle(Box::new(listener));
-    }
-
     /// Ends the connection in order: returns once everything emitted is queued at
     /// every target and the last listener ran. Inside a listener it does not wait.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// client.emit("goodbye", "")?;
+    /// client.disconnect()?;
+    /// assert!(client.is_closed());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If that takes longer than the builder's `disconnect_timeout`, or the
@@ -296,104 +229,6 @@ impl Client {
         let deadline = Instant::now().checked_add(shared.options.disconnect_timeout);
         let finished = || shared.is_finished().then_some(());
         shared.left(shared.port.bell.wait(deadline, finished).is_some())
-    }
-
-    fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
-        let shared = self.shared();
-        let waiting_for = question.waiting_for();
-        if self.in_listener() {
-            return Err(Error::InsideListener(waiting_for));
-        }
-        let after = shared.patience(&question);
-        let (sender, receiver) = sync_channel(1);
-        // Whoever asked may have given up.
-        let number = shared.ask(question, Box::new(move |answer| drop(sender.send(answer))))?;
-        receiver.recv_timeout(after).map_err(|error| match error {
-            RecvTimeoutError::Disconnected => shared.unanswered(),
-            RecvTimeoutError::Timeout => {
-                shared.withdraw(number);
-                Error::Timeout { waiting_for, after }
-            }
-        })
-    }
-
-    /// Returns once the brokers of all machines know of every listener added so
-    /// far: an event emitted afterwards anywhere in the cluster is not missed.
-    /// Without a link that is at once. See also
-    /// [`ClientBuilder::wait_for_cluster`](crate::ClientBuilder::wait_for_cluster).
-    ///
-    /// # Errors
-    /// [`Error::ClusterIncomplete`] names those that have not confirmed in time;
-    /// the listeners stay. Otherwise as [`Client::status`].
-    pub fn wait_for_cluster(&self, timeout: Duration) -> Result<(), Error> {
-        self.ask(Question::Cluster(timeout))?.check_complete(timeout)
-    }
-
-    /// Who would get an event of this name if it were emitted now: as many clients and
-    /// brokers as it finds when the broker reads the question, in its order among what
-    /// is emitted here.
-    ///
-    /// # Errors
-    /// If the name is not allowed; else as [`Client::status`].
-    pub fn audience(&self, event: &str) -> Result<Audience, Error> {
-        check_event(event.as_bytes())?;
-        self.ask(Question::Audience(event))?.audience()
-    }
-
-    /// The broker's status, as JSON.
-    ///
-    /// # Errors
-    /// If it does not come in time; [`Error::InsideListener`] in a listener.
-    pub fn status(&self) -> Result<String, Error> {
-        self.ask(Question::Status)?.status()
-    }
-
-    /// How long the broker takes to answer, once everything emitted so far is
-    /// queued at every target.
-    ///
-    /// # Errors
-    /// As [`Client::status`].
-    pub fn ping(&self) -> Result<Duration, Error> {
-        let start = Instant::now();
-        self.ask(Question::Ping)?.pong()?;
-        Ok(start.elapsed())
-    }
-
-    /// The socket of its broker.
-    pub fn socket(&self) -> &Path {
-        self.shared().path()
-    }
-
-    /// Who this client is for others; another one after a reconnect.
-    pub fn source(&self) -> Source {
-        self.shared().source()
-    }
-
-    /// Sequence of the last event emitted; 0: none yet.
-    pub fn last_sequence(&self) -> u64 {
-        self.shared().last_sequence()
-    }
-
-    /// Sequence of the last own event known to be queued at every target. Advances
-    /// every 4 MiB, and by [`Client::ping`].
-    pub fn confirmed_sequence(&self) -> u64 {
-        self.shared().confirmed()
-    }
-
-    /// Whether the client ended for good: disconnected as it was told to, or gave
-    /// up connecting again. Told as [`Lifecycle::Closed`].
-    pub fn is_closed(&self) -> bool {
-        self.shared().closed().is_some()
-    }
-
-    /// The largest payload that the broker takes, in bytes.
-    pub fn max_payload(&self) -> usize {
-        self.shared().max_payload()
-    }
-
-    /// Whether this thread runs a listener of this client.
-    pub fn in_listener(&self) -> bool {
-        self.shared().port.on_reader()
     }
 }
 

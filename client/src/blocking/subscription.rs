@@ -16,6 +16,7 @@ use crate::message::OwnedMessage;
 /// others follow. As an iterator it waits for each message (or loss) and ends when the
 /// client does. It keeps the client alive. If nobody takes them, the reader waits once
 /// they fill their room, and the broker's queue for this client fills behind it, as for any slow listener.
+#[must_use = "dropping it ends it"]
 pub struct Subscription {
     client: Client,
     listener: ListenerId,
@@ -30,6 +31,17 @@ impl Subscription {
     /// Waits for the next message; inside a listener of the same client it does
     /// not wait.
     ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit("a", "1")?;
+    /// assert_eq!(events.recv().unwrap().payload(), b"1");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If events are missing here, or the client disconnected.
     pub fn recv(&self) -> Result<OwnedMessage, RecvError> {
@@ -38,6 +50,18 @@ impl Subscription {
 
     /// Waits for the next message for so long.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::{Client, RecvError};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// assert_eq!(events.recv_timeout(Duration::from_millis(1)), Err(RecvError::Empty));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If none came, events are missing here, or the client disconnected.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<OwnedMessage, RecvError> {
@@ -45,6 +69,18 @@ impl Subscription {
     }
 
     /// The next message if it is there.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, RecvError};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// assert_eq!(events.try_recv(), Err(RecvError::Empty));
+    /// listener.disconnect()?;
+    /// assert_eq!(events.try_recv(), Err(RecvError::Ended));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If it is not, events are missing here, or the client disconnected.
@@ -70,6 +106,17 @@ impl Subscription {
     }
 
     /// The client it belongs to.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// assert_eq!(events.client().source(), listener.source());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }

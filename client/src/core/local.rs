@@ -94,6 +94,7 @@ impl Core {
     }
 
     /// What the driver does next.
+    #[must_use]
     pub fn poll_step(&self) -> Step {
         match self.machine.poll() {
             // Dispatched with the input.
@@ -103,6 +104,7 @@ impl Core {
     }
 
     /// When [`Core::handle_timeout`] is to be called at the latest.
+    #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.machine.poll() {
             Step::Connect(_, by) | Step::Read(Some(by)) | Step::Wait(by) => Some(by),
@@ -225,6 +227,7 @@ impl Core {
 
     /// Whether a pattern that is listened to is in force, or why not; `None`: the
     /// broker has not answered yet.
+    #[must_use]
     pub fn in_force(&self, pattern: &str) -> Option<Result<(), Error>> {
         match Pattern::new(pattern.as_bytes()) {
             Ok(pattern) => self.shared.in_force(&pattern),

@@ -16,6 +16,54 @@
 //! The blocking client and the tokio client are its drivers. [`Core`] is the same
 //! for one thread: bindings of other languages drive it, and tests.
 //!
+//! ```
+//! # #[cfg(unix)] {
+//! use std::io::{Read, Write};
+//! use std::os::unix::net::UnixStream;
+//! use std::time::Instant;
+//!
+//! use netcluster_client::Client;
+//! use netcluster_client::core::{Core, Question, Step};
+//!
+//! # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+//! let mut core = Core::new(Client::builder(), vec![socket], 1, Instant::now())?;
+//! let (tell, pong) = std::sync::mpsc::channel();
+//! let (mut stream, mut asked) = (None, false);
+//! while pong.try_recv().is_err() {
+//!     if !asked {
+//!         let tell = tell.clone();
+//!         let reply = move |answer: Option<_>| drop(answer.map(|_| tell.send(())));
+//!         asked = core.ask(Question::Ping, reply).is_ok();
+//!     }
+//!     match core.poll_step() {
+//!         Step::Connect(path, _) => match UnixStream::connect(path) {
+//!             Ok(connected) => {
+//!                 core.handle_connected();
+//!                 stream = Some(connected);
+//!             }
+//!             Err(error) => core.handle_connect_failed(error, Instant::now()),
+//!         },
+//!         Step::Wait(until) => {
+//!             std::thread::sleep(until.saturating_duration_since(Instant::now()));
+//!             core.handle_timeout(Instant::now());
+//!         }
+//!         Step::Read(_) => {
+//!             let stream = stream.as_mut().unwrap();
+//!             let written = stream.write(core.poll_transmit())?;
+//!             core.handle_transmitted(written);
+//!             let mut bytes = [0; 4096];
+//!             match stream.read(&mut bytes)? {
+//!                 0 => core.handle_disconnected(None, Instant::now()),
+//!                 read => core.handle_input(&bytes[..read], Instant::now()),
+//!             }
+//!         }
+//!         step => panic!("{step:?}"),
+//!     }
+//! }
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Decisions, in `docs/decisions`:
 //! `048-client-core.md`.
 

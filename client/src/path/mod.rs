@@ -25,6 +25,11 @@ pub const SOCKET_VARIABLE: &str = "NETCLUSTER_SOCKET";
 /// `$XDG_RUNTIME_DIR/netcluster/default.sock`, else
 /// `/tmp/netcluster-<uid>/default.sock`; on Windows at the pipe
 /// `\\.\pipe\netcluster-default`.
+///
+/// ```
+/// println!("{}", netcluster_client::default_socket_path().display());
+/// ```
+#[must_use]
 pub fn default_socket_path() -> PathBuf {
     named().unwrap_or_else(system::own_socket_path)
 }
@@ -32,6 +37,12 @@ pub fn default_socket_path() -> PathBuf {
 /// Where clients look for the machine's broker, in this order: the path in
 /// `NETCLUSTER_SOCKET` and no other; else the user's own socket, then the system's,
 /// `/run/netcluster/default.sock`.
+///
+/// ```
+/// let own = netcluster_client::default_socket_path();
+/// assert_eq!(netcluster_client::default_socket_paths()[0], own);
+/// ```
+#[must_use]
 pub fn default_socket_paths() -> Vec<PathBuf> {
     if let Some(path) = named() {
         return vec![path];

@@ -1,21 +1,17 @@
 //! The handle of an async client.
 
+mod asking;
+mod listening;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use netcluster_wire::control::Audience;
-use netcluster_wire::{Pattern, Source, check_event};
-use tokio::sync::oneshot;
+use std::time::Duration;
 
 use super::driver::Driver;
 use super::outbox::Outbox;
-use super::subscription::AsyncSubscription;
 use crate::builder::ClientBuilder;
-use crate::core::{self, Answer, Listener, ListenerId, Placement, Port, Question, requested};
+use crate::core::{self, requested};
 use crate::error::Error;
-use crate::lifecycle::Lifecycle;
-use crate::message::Message;
 use crate::path::place;
 
 pub(super) type Shared = core::Shared<Outbox>;
@@ -48,6 +44,17 @@ impl ClientBuilder {
     /// Connects from a tokio runtime. If it is dropped before it is complete there is no
     /// connection.
     ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::builder().name("thermometer").connect_async(&socket).await?;
+    /// client.emit("temperature", "21.5").await?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`ClientBuilder::connect`].
     pub async fn connect_async(self, path: impl AsRef<Path>) -> Result<AsyncClient, Error> {
@@ -56,6 +63,16 @@ impl ClientBuilder {
 
     /// Connects to the machine's broker from a tokio runtime. If it is dropped before it is
     /// complete there is no connection.
+    ///
+    /// ```no_run
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::builder().connect_default_async().await?;
+    /// client.emit("temperature", "21.5").await?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`ClientBuilder::connect_default`].
@@ -68,6 +85,17 @@ impl AsyncClient {
     /// Connects to the broker whose socket this is. If it is dropped before it is
     /// complete there is no connection.
     ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect(&socket).await?;
+    /// client.emit("greeting", "hello").await?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// If there is none, it refuses, or does not answer in time.
     pub async fn connect(path: impl AsRef<Path>) -> Result<AsyncClient, Error> {
@@ -78,6 +106,16 @@ impl AsyncClient {
     /// [`Client::connect_default`](crate::Client::connect_default). If it is dropped
     /// before it is complete there is no connection.
     ///
+    /// ```no_run
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect_default().await?;
+    /// client.emit("greeting", "hello").await?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`AsyncClient::connect`] and
     /// [`Client::connect_default`](crate::Client::connect_default).
@@ -86,6 +124,17 @@ impl AsyncClient {
     }
 
     /// For more than the defaults: then [`ClientBuilder::connect_async`].
+    ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::builder().name("thermometer").channel("kitchen").connect_async(&socket).await?;
+    /// client.emit("temperature", "21.5").await?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
@@ -110,6 +159,19 @@ impl AsyncClient {
     ///
     /// Cancel safe: if it is dropped before it is complete, nothing was emitted.
     ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect(&socket).await?;
+    /// client.emit("sensor.kitchen", "21.5").await?;
+    /// client.emit("sensor.kitchen", [21, 5]).await?;
+    /// assert!(client.emit("sensor.*", "").await.is_err(), "no name of an event");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// As [`Client::emit`](crate::Client::emit). Nothing was emitted then.
     pub async fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
@@ -118,6 +180,22 @@ impl AsyncClient {
 
     /// Emits an event without waiting, as listeners must.
     ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let emitter = AsyncClient::connect(&socket).await?;
+    /// let listener = AsyncClient::connect(&socket).await?;
+    /// let answering = listener.clone();
+    /// listener.on("ask", move |_| answering.try_emit("answer", "42").unwrap()).await?;
+    /// let mut answers = emitter.subscribe("answer").await?;
+    /// emitter.emit("ask", "").await?;
+    /// assert_eq!(answers.recv().await.unwrap().payload(), b"42");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Backpressure`] if the buffer is full; else as [`AsyncClient::emit`].
     pub fn try_emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
@@ -125,6 +203,17 @@ impl AsyncClient {
     }
 
     /// Emits a value as JSON. Cancel safe as [`AsyncClient::emit`].
+    ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect(&socket).await?;
+    /// client.emit_json("sensor.kitchen", &[21.5, 40.0]).await?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`AsyncClient::emit`], or if it is not representable as JSON.
@@ -141,146 +230,40 @@ impl AsyncClient {
     /// Returns once everything emitted so far is written to the socket. Cancel safe:
     /// dropping it changes nothing.
     ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect(&socket).await?;
+    /// client.emit("sensor.kitchen", "21.5").await?;
+    /// client.flush().await?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// If the client ended or the connection stays down.
     pub async fn flush(&self) -> Result<(), Error> {
         self.shared().port.flush().await
     }
 
-    /// Calls `listener` for every event whose name matches; returns once the broker
-    /// acknowledged. The listener runs on the client's task and must not block.
-    ///
-    /// If it is dropped before it is complete the listener is removed, as if it had
-    /// failed; it may have been called meanwhile.
-    ///
-    /// # Errors
-    /// As [`Client::on`](crate::Client::on).
-    pub async fn on(
-        &self,
-        pattern: &str,
-        listener: impl FnMut(&Message<'_>) + Send + 'static,
-    ) -> Result<ListenerId, Error> {
-        self.add(pattern, Placement::default(), Box::new(listener)).await
-    }
-
-    /// As [`AsyncClient::on`], for one event only; also if it is dropped.
-    ///
-    /// # Errors
-    /// As [`AsyncClient::on`].
-    pub async fn once(
-        &self,
-        pattern: &str,
-        listener: impl FnMut(&Message<'_>) + Send + 'static,
-    ) -> Result<ListenerId, Error> {
-        self.add(pattern, Placement { once: true, prepend: false }, Box::new(listener)).await
-    }
-
-    /// As [`AsyncClient::on`], but called before the listeners that are there; also if
-    /// it is dropped.
-    ///
-    /// # Errors
-    /// As [`AsyncClient::on`].
-    pub async fn prepend_listener(
-        &self,
-        pattern: &str,
-        listener: impl FnMut(&Message<'_>) + Send + 'static,
-    ) -> Result<ListenerId, Error> {
-        self.add(pattern, Placement { once: false, prepend: true }, Box::new(listener)).await
-    }
-
-    /// As [`AsyncClient::once`], but called before the listeners that are there; also
-    /// if it is dropped.
-    ///
-    /// # Errors
-    /// As [`AsyncClient::on`].
-    pub async fn prepend_once_listener(
-        &self,
-        pattern: &str,
-        listener: impl FnMut(&Message<'_>) + Send + 'static,
-    ) -> Result<ListenerId, Error> {
-        self.add(pattern, Placement { once: true, prepend: true }, Box::new(listener)).await
-    }
-
-    async fn add(
-        &self,
-        pattern: &str,
-        placement: Placement,
-        listener: Listener,
-    ) -> Result<ListenerId, Error> {
-        let pattern = Pattern::new(pattern.as_bytes())?;
-        let id = self.shared().add_listener(&pattern, placement, listener)?;
-        // If it fails or is dropped before all know of it, the listener goes again.
-        let adding = Cleanup::new(|| {
-            self.remove_listener(id);
-        });
-        self.wait_in_force(&pattern).await?;
-        if let Some(wait) = self.shared().options.cluster_wait {
-            self.wait_for_cluster(wait).await?;
-        }
-        adding.cancel();
-        Ok(id)
-    }
-
-    async fn wait_in_force(&self, pattern: &Pattern) -> Result<(), Error> {
-        let shared = self.shared();
-        let after = shared.options.connect_timeout;
-        let answered = shared.port.wait(deadline(after), || shared.in_force(pattern)).await;
-        let waiting_for = "acknowledgement of a listener";
-        answered.unwrap_or(Err(Error::Timeout { waiting_for, after }))
-    }
-
-    /// Removes a listener; whether it was there.
-    pub fn remove_listener(&self, id: ListenerId) -> bool {
-        self.shared().remove_listener(id)
-    }
-
-    /// Removes the listeners of exactly this pattern, or all; how many.
-    pub fn remove_all_listeners(&self, pattern: Option<&str>) -> usize {
-        self.shared().remove_all_listeners(pattern)
-    }
-
-    /// How many listeners exactly this pattern has here.
-    pub fn listener_count(&self, pattern: &str) -> usize {
-        self.shared().registry.lock().count(pattern)
-    }
-
-    /// The patterns that have listeners here, sorted.
-    pub fn event_names(&self) -> Vec<String> {
-        self.shared().registry.lock().patterns()
-    }
-
-    /// The pull style: a stream of the events that match `pattern`. If it is dropped
-    /// before it is complete there is no subscription.
-    ///
-    /// # Errors
-    /// As [`AsyncClient::on`].
-    pub async fn subscribe(&self, pattern: &str) -> Result<AsyncSubscription, Error> {
-        let queue = self.shared().queue();
-        let filled = Arc::clone(&queue);
-        // A queue that nobody takes from must not hold up the task.
-        let subscribing = Cleanup::new(|| {
-            queue.end();
-            self.drained();
-        });
-        let id = self.on(pattern, move |message| filled.push(message.into_owned())).await?;
-        subscribing.cancel();
-        queue.hand_out();
-        Ok(AsyncSubscription::new(self.clone(), id, queue))
-    }
-
-    /// A subscription has room again.
-    pub(super) fn drained(&self) {
-        self.shared().port.changed();
-    }
-
-    /// Calls `listener` for what happens to the connection from now on.
-    pub fn on_lifecycle(&self, listener: impl FnMut(&Lifecycle) + Send + 'static) {
-        self.shared().on_lifecycle(Box::new(listener));
-    }
-
     /// Ends the connection in order: returns once everything emitted is queued at
     /// every target and the last listener ran. If it is dropped before that, after its
     /// first poll, the client ends all the same, but without a limit of time.
+    ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect(&socket).await?;
+    /// client.emit("goodbye", "").await?;
+    /// client.disconnect().await?;
+    /// assert!(client.is_closed());
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`Client::disconnect`](crate::Client::disconnect).
@@ -290,95 +273,6 @@ impl AsyncClient {
         let finished = || shared.is_finished().then_some(());
         let deadline = deadline(shared.options.disconnect_timeout);
         shared.left(shared.port.wait(deadline, finished).await.is_some())
-    }
-
-    async fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
-        let shared = self.shared();
-        let (waiting_for, after) = (question.waiting_for(), shared.patience(&question));
-        let (sender, receiver) = oneshot::channel();
-        // Whoever asked may have given up.
-        let number = shared.ask(question, Box::new(move |answer| drop(sender.send(answer))))?;
-        // Also if it is dropped: nobody waits for the answer then.
-        let _asking = Cleanup::new(|| shared.withdraw(number));
-        match tokio::time::timeout(after, receiver).await {
-            Ok(answered) => answered.map_err(|_| shared.unanswered()),
-            Err(_) => Err(Error::Timeout { waiting_for, after }),
-        }
-    }
-
-    /// Returns once the brokers of all machines know of every listener added so
-    /// far: an event emitted afterwards anywhere in the cluster is not missed.
-    /// Without a link that is at once. See also
-    /// [`ClientBuilder::wait_for_cluster`](crate::ClientBuilder::wait_for_cluster). Cancel safe:
-    /// dropping it changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::ClusterIncomplete`] names those that have not confirmed in time;
-    /// the listeners stay. Otherwise as [`AsyncClient::status`].
-    pub async fn wait_for_cluster(&self, timeout: Duration) -> Result<(), Error> {
-        self.ask(Question::Cluster(timeout)).await?.check_complete(timeout)
-    }
-
-    /// Who would get an event of this name: see
-    /// [`Client::audience`](crate::Client::audience). Cancel safe: dropping it changes
-    /// nothing.
-    ///
-    /// # Errors
-    /// If the name is not allowed; else as [`AsyncClient::status`].
-    pub async fn audience(&self, event: &str) -> Result<Audience, Error> {
-        check_event(event.as_bytes())?;
-        self.ask(Question::Audience(event)).await?.audience()
-    }
-
-    /// The broker's status, as JSON. Cancel safe: dropping it changes nothing.
-    ///
-    /// # Errors
-    /// If it does not come in time.
-    pub async fn status(&self) -> Result<String, Error> {
-        self.ask(Question::Status).await?.status()
-    }
-
-    /// How long the broker takes to answer, once everything emitted so far is
-    /// queued at every target. Cancel safe: dropping it changes nothing.
-    ///
-    /// # Errors
-    /// As [`AsyncClient::status`].
-    pub async fn ping(&self) -> Result<Duration, Error> {
-        let start = Instant::now();
-        self.ask(Question::Ping).await?.pong()?;
-        Ok(start.elapsed())
-    }
-
-    /// The socket of its broker.
-    pub fn socket(&self) -> &Path {
-        self.shared().path()
-    }
-
-    /// Who this client is for others; another one after a reconnect.
-    pub fn source(&self) -> Source {
-        self.shared().source()
-    }
-
-    /// Sequence of the last event emitted; 0: none yet.
-    pub fn last_sequence(&self) -> u64 {
-        self.shared().last_sequence()
-    }
-
-    /// Sequence of the last own event known to be queued at every target.
-    pub fn confirmed_sequence(&self) -> u64 {
-        self.shared().confirmed()
-    }
-
-    /// Whether the client ended for good: disconnected as it was told to, gave up
-    /// connecting again, or its runtime is gone. Told as [`Lifecycle::Closed`],
-    /// except by a runtime that is gone.
-    pub fn is_closed(&self) -> bool {
-        self.shared().closed().is_some()
-    }
-
-    /// The largest payload that the broker takes, in bytes.
-    pub fn max_payload(&self) -> usize {
-        self.shared().max_payload()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::message::OwnedMessage;
 /// Messages that match a pattern, to be taken. Where events are missing it says so, at
 /// their place in the order, as an error that others follow. Dropping it ends it; it
 /// keeps the client alive.
+#[must_use = "dropping it ends it"]
 pub struct AsyncSubscription {
     client: AsyncClient,
     listener: ListenerId,
@@ -35,6 +36,20 @@ impl AsyncSubscription {
     /// Waits for the next message. Cancel safe: if it is dropped before it is complete,
     /// no message is lost.
     ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let emitter = AsyncClient::connect(&socket).await?;
+    /// let listener = AsyncClient::connect(&socket).await?;
+    /// let mut events = listener.subscribe("a").await?;
+    /// emitter.emit("a", "1").await?;
+    /// assert_eq!(events.recv().await.unwrap().payload(), b"1");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// If events are missing here (others follow), or the client disconnected.
     pub async fn recv(&mut self) -> Result<OwnedMessage, RecvError> {
@@ -46,6 +61,19 @@ impl AsyncSubscription {
     }
 
     /// The next message if it is there.
+    ///
+    /// ```
+    /// use netcluster_client::{AsyncClient, RecvError};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let emitter = AsyncClient::connect(&socket).await?;
+    /// let listener = AsyncClient::connect(&socket).await?;
+    /// let mut events = listener.subscribe("a").await?;
+    /// assert_eq!(events.try_recv(), Err(RecvError::Empty));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// If it is not, events are missing here, or the client disconnected.

@@ -139,11 +139,13 @@ impl Inbound {
     }
 
     /// Where the conversation stands.
+    #[must_use]
     pub fn state(&self) -> SessionState {
         self.state
     }
 
     /// Sequence of the last own event known to be queued at every target.
+    #[must_use]
     pub fn confirmed(&self) -> u64 {
         self.confirmed
     }

@@ -9,6 +9,18 @@
 //! [`Outbound::welcomed`]. The blocking client, the tokio client and load
 //! generators with thousands of connections all drive this.
 //!
+//! ```
+//! use netcluster_client::session::{Hello, Outbound, Session, SessionState};
+//!
+//! let mut out = Vec::new();
+//! let session = Session::start(&mut out, "default", &Hello::default())?;
+//! assert!(!out.is_empty(), "the hello, to be written");
+//! assert_eq!(session.inbound.state(), SessionState::Greeting);
+//! // An event that the broker would refuse is refused here.
+//! assert!(Outbound::new().emit(&mut out, "a.*", b"").is_err());
+//! # Ok::<(), netcluster_client::Error>(())
+//! ```
+//!
 //! Not here: reconnecting (a session is made anew, [`Outbound::reconnect`] keeps
 //! the numbering), who listens to what, waiting.
 
@@ -20,7 +32,8 @@ pub use inbound::{Inbound, SessionEvent, SessionState};
 pub use outbound::{Outbound, PING_EVERY_BYTES, unwritten};
 pub use receive::{RECEIVE_BUFFER_BYTES, ReceiveBuffer};
 
-pub use netcluster_wire::{Frame, Hello, Pattern, Welcome};
+pub use netcluster_wire::control::ControlError;
+pub use netcluster_wire::{Frame, FrameError, Hello, Kind, Pattern, Welcome};
 
 use crate::error::Error;
 

@@ -96,16 +96,19 @@ impl Outbound {
     }
 
     /// Who the broker says this is.
+    #[must_use]
     pub fn source(&self) -> Source {
         self.source
     }
 
     /// The largest payload that the broker takes, in bytes.
+    #[must_use]
     pub fn max_payload(&self) -> usize {
         self.max_payload_bytes
     }
 
     /// Sequence of the last event appended; 0: none yet.
+    #[must_use]
     pub fn last_sequence(&self) -> u64 {
         self.sequence
     }
