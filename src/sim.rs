@@ -28,6 +28,9 @@ pub use cluster::{SimCluster, SimMember};
 /// How far the time moves between two looks at a client that waits.
 const STEP: Duration = Duration::from_millis(1);
 
+/// Steps after which an answer does not come any more.
+const STEPS_OF_AN_ANSWER: usize = 10_000;
+
 const MIN_STEP_NS: u64 = 1_000;
 const MAX_STEP_NS: u64 = 5_000_000;
 
@@ -195,22 +198,26 @@ impl SimBroker {
     pub fn join(&mut self, channel: &str, hello: &Hello) -> SimSession {
         let mut session = self.connect();
         session.queue(Kind::Hello, 0, channel.as_bytes(), &hello.encode());
-        for _ in 0..10_000 {
+        let frame = self.ask(&mut session);
+        assert_eq!(frame.kind, Kind::Welcome, "{:?}", String::from_utf8_lossy(&frame.payload));
+        Welcome::decode(&frame.payload).expect("a good welcome");
+        session.source = frame.source;
+        session
+    }
+
+    /// Writes what a client has queued; the first frame that comes then.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub fn ask(&mut self, session: &mut SimSession) -> OwnedFrame {
+        for _ in 0..STEPS_OF_AN_ANSWER {
             session.push();
             self.run_for(STEP);
             if let Some(frame) = session.next_frame() {
-                assert_eq!(
-                    frame.kind,
-                    Kind::Welcome,
-                    "{:?}",
-                    String::from_utf8_lossy(&frame.payload)
-                );
-                Welcome::decode(&frame.payload).expect("a good welcome");
-                session.source = frame.source;
-                return session;
+                return frame;
             }
         }
-        panic!("no welcome");
+        panic!("no answer");
     }
 
     /// Subscribes a client and waits for the ack; what else arrives is returned.
@@ -235,7 +242,7 @@ impl SimBroker {
     ) -> Result<Vec<OwnedFrame>, OwnedFrame> {
         session.queue(Kind::Subscribe, u64::MAX, pattern.as_bytes(), b"");
         let mut others = Vec::new();
-        for _ in 0..10_000 {
+        for _ in 0..STEPS_OF_AN_ANSWER {
             session.push();
             self.run_for(STEP);
             while let Some(frame) = session.next_frame() {

@@ -153,7 +153,7 @@ on_all! {
     /// The client crate sees an orderly end, and comes back to the next broker.
     fn clients_are_told_of_a_shutdown_and_come_back(bed) {
         let directory = common::Directory::new();
-        let path = directory.socket();
+        let path = directory.socket("s");
         let start = || netcluster::broker::Broker::start(bed.config(&path)).expect("it starts");
         let broker = start();
         let (tell, told) = std::sync::mpsc::channel();

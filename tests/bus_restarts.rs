@@ -24,7 +24,7 @@ on_all! {
         const RESTARTS: u64 = 3;
         const EVENTS: u64 = 300;
         let directory = Directory::new();
-        let path = directory.socket();
+        let path = directory.socket("s");
         let start = || Broker::start(bed.config(&path)).expect("it starts");
         let mut broker = start();
         let (tell, told) = channel();
@@ -67,7 +67,7 @@ on_all! {
     /// What a restarted broker knows of the last run it knows once.
     fn a_listener_that_does_not_come_back_delays_nobody_for_long(bed) {
         let directory = Directory::new();
-        let path = directory.socket();
+        let path = directory.socket("s");
         let start = || Broker::start(bed.config(&path)).expect("it starts");
         let broker = start();
         let client = common::connect(&path, |builder| builder.reconnect(Reconnect::Never));

@@ -177,7 +177,7 @@ fn a_broker_that_is_told_to_end_loses_nothing() {
 }
 
 /// Packets of data, by what they begin with, that a host lets through somewhere.
-fn count_data(host: &netcluster_loadtest::netns::Host, hook: &str) {
+fn count_data(host: &netcluster_testkit::netns::Host, hook: &str) {
     run(
         host,
         "nft",
@@ -189,7 +189,7 @@ fn count_data(host: &netcluster_loadtest::netns::Host, hook: &str) {
     );
 }
 
-fn data_counted(host: &netcluster_loadtest::netns::Host, hook: &str) -> u64 {
+fn data_counted(host: &netcluster_testkit::netns::Host, hook: &str) -> u64 {
     let text = run(host, "nft", &format!("list chain inet data {hook}"));
     let (_, rest) = text.split_once("counter packets ").expect("it counts");
     rest.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use netcluster_client::{Client, Lifecycle, Message};
 use netcluster_link::keys::{Key, Keys};
 use netcluster_link::options::LinkOptions;
-use netcluster_loadtest::netns::{Network, NetworkOptions, Packets, missing};
 use netcluster_platform::Choice;
+use netcluster_testkit::netns::{Network, NetworkOptions, Packets, missing};
 
 use common::{Bed, Bus, PATIENCE, on_both, patterned, take, wait_until};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use netcluster::config::ShardConfig;
 use netcluster::population::MAX_SILENT_PER_USER;
-use netcluster::sim::{OwnedFrame, SimBroker, SimSession};
+use netcluster::sim::{SimBroker, SimSession};
 use netcluster::status::Totals;
 use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::control::decode_error;
@@ -25,23 +25,11 @@ fn totals(broker: &mut SimBroker) -> Totals {
     all
 }
 
-/// The answer to what is queued.
-fn ask(broker: &mut SimBroker, session: &mut SimSession) -> OwnedFrame {
-    for _ in 0..10_000 {
-        session.push();
-        broker.run_for(Duration::from_millis(1));
-        if let Some(frame) = session.next_frame() {
-            return frame;
-        }
-    }
-    panic!("no answer");
-}
-
 /// A client of this user, if it is welcome, or why not.
 fn join(broker: &mut SimBroker, uid: u32) -> Result<SimSession, String> {
     let mut session = broker.connect_as(uid);
     session.queue(Kind::Hello, 0, b"default", &Hello::default().encode());
-    let frame = ask(broker, &mut session);
+    let frame = broker.ask(&mut session);
     match frame.kind {
         Kind::Welcome => Ok(session),
         _ => {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use netcluster::config::ShardConfig;
-use netcluster::sim::{OwnedFrame, SimBroker, SimSession};
+use netcluster::sim::SimBroker;
 use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::control::decode_error;
 use netcluster_wire::{ErrorCode, Hello, Kind, Source, Welcome};
@@ -17,18 +17,6 @@ fn broker(seed: u64, config: ShardConfig) -> SimBroker {
     let net = SimNet::new(seed, faults);
     net.keep_connections();
     SimBroker::on(net, SHARDS, config, 1 << 20, None)
-}
-
-/// Writes what is queued and waits for an answer, of which there must be one.
-fn ask(broker: &mut SimBroker, session: &mut SimSession) -> OwnedFrame {
-    for _ in 0..10_000 {
-        session.push();
-        broker.run_for(Duration::from_millis(1));
-        if let Some(frame) = session.next_frame() {
-            return frame;
-        }
-    }
-    panic!("no answer");
 }
 
 #[test]
@@ -77,7 +65,7 @@ fn the_limit_of_clients_is_that_of_all_shards_together() {
         let mut broker = broker(seed, config);
         let mut clients: Vec<_> = (0..4).map(|_| broker.join("c", &Hello::default())).collect();
         let mut fifth = broker.connect();
-        let frame = ask(&mut broker, &mut fifth);
+        let frame = broker.ask(&mut fifth);
         assert_eq!(frame.kind, Kind::Error, "seed {seed}");
         assert_eq!(decode_error(&frame.payload).unwrap().0, ErrorCode::Busy);
         clients.pop();
@@ -95,11 +83,11 @@ fn why_a_client_was_disconnected_is_told_once_on_whichever_shard_it_comes_back()
         let previous = client.source;
         client.source = Source { node: 1, client: 99 };
         client.queue(Kind::Ping, 1, b"", b"");
-        assert_eq!(ask(&mut broker, &mut client).kind, Kind::Error);
+        assert_eq!(broker.ask(&mut client).kind, Kind::Error);
         let mut again = || {
             let mut again = broker.connect();
             again.queue(Kind::Hello, 0, b"c", &Hello { previous, ..Hello::default() }.encode());
-            let frame = ask(&mut broker, &mut again);
+            let frame = broker.ask(&mut again);
             assert_eq!(frame.kind, Kind::Welcome, "seed {seed}");
             (Welcome::decode(&frame.payload).unwrap().reason, again)
         };

@@ -13,11 +13,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::interrupt;
 use crate::io_counts::IoCounts;
-#[cfg(target_os = "linux")]
-use crate::netns::Host;
 use crate::plan::Scenario;
 use crate::raw::Raw;
 use crate::scratch::Scratch;
+#[cfg(target_os = "linux")]
+use netcluster_testkit::netns::Host;
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);

@@ -17,9 +17,9 @@ use serde::Serialize;
 
 use crate::interrupt;
 use crate::message::{Command, Report};
-#[cfg(target_os = "linux")]
-use crate::netns::Host;
 use crate::plan::Role;
+#[cfg(target_os = "linux")]
+use netcluster_testkit::netns::Host;
 
 /// How long members get to end by themselves.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -48,8 +48,6 @@ mod median;
 mod message;
 mod meter;
 mod metric;
-#[cfg(target_os = "linux")]
-pub mod netns;
 mod outcome;
 pub mod pairs;
 #[cfg(feature = "compare")]

@@ -25,9 +25,9 @@ pub use self::args::LinkArgs;
 use self::plan::{Level, LinkRole};
 use self::rows::Row;
 use self::series::Series;
-use crate::netns;
 use crate::progress::Progress;
 use crate::{broker, interrupt};
+use netcluster_testkit::netns;
 
 /// Is a process on a host, until told to quit.
 ///

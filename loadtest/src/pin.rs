@@ -7,8 +7,9 @@
 
 use std::fmt;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use netcluster_platform::{allowed_cores, pin_to_core, pin_to_cores};
 use serde::{Deserialize, Serialize};
 
 /// Where the processes run.
@@ -36,16 +37,13 @@ impl Pin {
     /// # Errors
     /// If there are too few cores, or the system cannot.
     pub fn start(self, place: Place) -> Result<Pinned> {
-        let cores = allowed();
-        let Some(&first) = cores.first() else {
-            bail!("--pin needs Linux, which alone tells the cores of a process");
-        };
+        let cores = allowed_cores();
         let core = match (self, place) {
-            (Pin::One, _) | (Pin::Two, Place::Middle) => first,
+            (Pin::One, _) | (Pin::Two, Place::Middle) => cores[0],
             (Pin::Two, Place::Ends) if cores.len() > 1 => cores[1],
             (Pin::Two, Place::Ends) => bail!("--pin two needs two cores, and there is one"),
         };
-        set(&[core])?;
+        pin_to_core(core).context("--pin")?;
         Ok(Pinned(cores))
     }
 }
@@ -66,7 +64,7 @@ pub struct Pinned(Vec<usize>);
 impl Drop for Pinned {
     fn drop(&mut self) {
         // They were allowed before.
-        let _ = set(&self.0);
+        let _ = pin_to_cores(&self.0);
     }
 }
 
@@ -78,33 +76,6 @@ pub fn start(pin: Option<Pin>, place: Place) -> Result<Option<Pinned>> {
     pin.map(|pin| pin.start(place)).transpose()
 }
 
-#[cfg(target_os = "linux")]
-fn allowed() -> Vec<usize> {
-    use rustix::thread::{CpuSet, sched_getaffinity};
-
-    let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
-    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
-}
-
-#[cfg(target_os = "linux")]
-fn set(cores: &[usize]) -> Result<()> {
-    use rustix::thread::{CpuSet, sched_setaffinity};
-
-    let mut set = CpuSet::new();
-    cores.iter().for_each(|core| set.set(*core));
-    Ok(sched_setaffinity(None, &set)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn allowed() -> Vec<usize> {
-    Vec::new()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn set(_cores: &[usize]) -> Result<()> {
-    Ok(())
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::process::Command;
@@ -114,22 +85,22 @@ mod tests {
     #[test]
     fn what_is_started_meanwhile_is_on_the_core_of_its_place_and_nothing_later() {
         std::thread::spawn(|| {
-            let own = allowed();
+            let own = allowed_cores();
             let cores = || {
                 let output = Command::new("nproc").output().unwrap();
                 String::from_utf8_lossy(&output.stdout).trim().parse::<usize>().unwrap()
             };
             let pinned = Pin::One.start(Place::Ends).unwrap();
             assert_eq!(cores(), 1);
-            assert_eq!(allowed(), own[..1]);
+            assert_eq!(allowed_cores(), own[..1]);
             drop(pinned);
-            assert_eq!(allowed(), own);
+            assert_eq!(allowed_cores(), own);
             if own.len() < 2 {
                 println!("SKIPPED: two places on two cores: this machine has one");
                 return;
             }
             let _pinned = Pin::Two.start(Place::Ends).unwrap();
-            assert_eq!(allowed(), own[1..2]);
+            assert_eq!(allowed_cores(), own[1..2]);
         })
         .join()
         .unwrap();

@@ -66,9 +66,7 @@ impl Progress {
     fn show(&self) {
         self.bar.set_message(self.message());
     }
-}
 
-impl Progress {
     fn message(&self) -> String {
         let all = self.runs.map_or(String::new(), |runs| format!("/{runs}"));
         format!("{}{all} {}  {}", self.done, self.of, self.what)

@@ -11,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Directory, PROGRAM, clean, command, has_broker, result_of, role, run};
+use common::{PROGRAM, clean, command, has_broker, result_of, role, run};
+use netcluster_testkit::Directory;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -67,8 +68,8 @@ fn an_agent_with_the_same_token_runs_one_scenario_after_another() {
         return;
     }
     let directory = Directory::new();
-    let token = directory.file("token", TOKEN);
-    let other = directory.file("other", "fedcba9876543210");
+    let token = directory.file("token", TOKEN).display().to_string();
+    let other = directory.file("other", "fedcba9876543210").display().to_string();
     let agent = Agent::start(&format!("--token-file {token}"));
     let line = format!("telemetry --seconds 0.3 --agent {}", agent.address);
     refused(&line, "needs a token");
@@ -128,7 +129,7 @@ fn the_silent_lock_nobody_out() {
         return;
     }
     let directory = Directory::new();
-    let token = directory.file("token", TOKEN);
+    let token = directory.file("token", TOKEN).display().to_string();
     let agent = Agent::start(&format!("--token-file {token}"));
     let is_over = AtomicBool::new(false);
     let came = AtomicUsize::new(0);
@@ -250,7 +251,7 @@ fn three_machines_hear_each_other_in_spite_of_losses_and_a_cut() {
     if !has_broker() {
         return;
     }
-    if let Some(why) = netcluster_loadtest::netns::missing() {
+    if let Some(why) = netcluster_testkit::netns::missing() {
         println!("SKIPPED: {why}");
         return;
     }

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use netcluster_loadtest::netns;
+use netcluster_testkit::netns;
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_netcluster-loadtest");

@@ -3,16 +3,16 @@
 
 #![cfg(unix)]
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+mod common;
 
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use common::{PROGRAM, has_broker};
+use netcluster_testkit::{wait_for, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_netcluster-loadtest");
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn local(line: &str) -> Output {
     let mut command = Command::new(PROGRAM);
@@ -33,15 +33,6 @@ fn assert_clean(value: &Value, received: u64) {
     }
     assert_eq!(value["received"], received, "{value:#}");
     assert!(value["events_per_s"].as_f64().unwrap() > 0.0, "{value:#}");
-}
-
-/// Whether the broker's program is there; says so if not.
-fn has_broker() -> bool {
-    let there = Path::new(PROGRAM).with_file_name("netcluster").is_file();
-    if !there {
-        println!("SKIPPED: no `netcluster` beside {PROGRAM}; run `cargo build` first");
-    }
-    there
 }
 
 #[test]
@@ -139,13 +130,14 @@ fn an_interrupt_ends_all_processes_and_leaves_no_files() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // Relay, listener, emitter.
-    let children = wait_for(|| Some(children_of(&child)).filter(|found| found.len() == 3));
+    let children = wait_for("there are relay, listener and emitter", || {
+        Some(children_of(&child)).filter(|found| found.len() == 3)
+    });
     let pid = Pid::from_raw(child.id() as i32).unwrap();
     kill_process(pid, Signal::INT).unwrap();
-    let status = wait_for(|| child.try_wait().unwrap());
+    let status = wait_for("it ends", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(130));
-    wait_for(|| children.iter().all(|child| !child.exists()).then_some(()));
+    wait_until("its children end", || children.iter().all(|child| !child.exists()));
     assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
     fs::remove_dir(&scratch).unwrap();
 }
@@ -177,15 +169,4 @@ fn children_of(child: &Child) -> Vec<PathBuf> {
             == Some(parent.as_str())
     };
     processes.filter(is_child).collect()
-}
-
-fn wait_for<T>(mut what: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = what() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "nothing within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Directory, PROGRAM, clean, command, has_broker, result_of, role, run};
+use common::{PROGRAM, clean, command, has_broker, result_of, role, run};
 use netcluster_loadtest::result::{ResultFile, metric};
+use netcluster_testkit::Directory;
 
 const SMALL: &str = r#"
 name = "small"
@@ -45,8 +46,8 @@ fn every_event_comes_once_to_each_who_listens() {
         return;
     }
     let directory = Directory::new();
-    let file = directory.file("small.toml", SMALL);
-    let out = directory.0.join("out");
+    let file = directory.file("small.toml", SMALL).display().to_string();
+    let out = directory.join("out");
     let result = clean(&format!("{file} --out {}", out.display()));
     let emitted = role(&result, "talkers").emitted;
     assert!(emitted > 0, "{result:?}");
@@ -99,7 +100,7 @@ fn a_broker_that_runs_is_attached_to_and_left_alone() {
         return;
     }
     let directory = Directory::new();
-    let socket = directory.0.join("own.sock");
+    let socket = directory.join("own.sock");
     let mut broker = Command::new(Path::new(PROGRAM).with_file_name("netcluster"))
         .args(["serve", "--log", "off", "--socket"])
         .arg(&socket)
@@ -111,7 +112,7 @@ fn a_broker_that_runs_is_attached_to_and_left_alone() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let text = SMALL.replace("seconds = 0.4", "seconds = 0.3\nbroker = { start = false }");
-    let file = directory.file("attached.toml", &text);
+    let file = directory.file("attached.toml", &text).display().to_string();
     let result = clean(&format!("{file} --socket {}", socket.display()));
     assert!(role(&result, "all").delivered > 0);
     assert!(matches!(broker.try_wait(), Ok(None)), "it still runs");
@@ -142,7 +143,7 @@ fn a_search_ends_with_the_highest_rate_that_held() {
     // Doubled until the machine cannot follow; a goal that nothing misses before.
     let text = "name = 'limit'\nseconds = 0.2\nwarm-up = 0\n[[emitters]]\nname = 'e'\n\
                 events = 'a'\nsize = 4096\nrate = 20000\n[[listeners]]\nname = 'l'\npatterns = 'a'\n";
-    let file = directory.file("limit.toml", text);
+    let file = directory.file("limit.toml", text).display().to_string();
     let line = format!("{file} --find-max --p99-us 5000000 --step-seconds 0.2 --json");
     let (result, _) = result_of(&run(&line));
     let capacity = result.capacity.expect("a search has a capacity");
@@ -165,8 +166,8 @@ fn a_goal_that_no_rate_meets_is_said_before_anything_else() {
     let directory = Directory::new();
     let text = "name = 'never'\nseconds = 0.2\nwarm-up = 0\n[[emitters]]\nname = 'e'\n\
                 events = 'a'\nrate = 2000\n[[listeners]]\nname = 'l'\npatterns = 'a'\n";
-    let file = directory.file("never.toml", text);
-    let out = directory.0.join("out");
+    let file = directory.file("never.toml", text).display().to_string();
+    let out = directory.join("out");
     let line = format!("{file} --find-max --p99-us 0.01 --step-seconds 0.2");
     let output = run(&format!("{line} --out {}", out.display()));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -187,11 +188,11 @@ fn an_interrupt_gives_a_partial_result() {
     }
     let directory = Directory::new();
     let mut command = command("telemetry --seconds 60 --json");
-    command.env("TMPDIR", &directory.0).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("TMPDIR", directory.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     // Its directory for temporary files holds a socket once the broker listens.
     let is_up = || {
-        let mut entries = std::fs::read_dir(&directory.0).unwrap().flatten();
+        let mut entries = std::fs::read_dir(directory.path()).unwrap().flatten();
         entries.any(|entry| entry.path().join("bus.sock").exists())
     };
     for _ in 0..2000 {
@@ -219,7 +220,10 @@ fn an_interrupt_gives_a_partial_result() {
 #[test]
 fn errors_say_what_to_do() {
     let directory = Directory::new();
-    let broken = directory.file("broken.toml", "name = \"x\"\n[[emitters]]\nrate = 0\n");
+    let broken = directory
+        .file("broken.toml", "name = \"x\"\n[[emitters]]\nrate = 0\n")
+        .display()
+        .to_string();
     for (line, words) in [
         ("nothing", "telemetry"),
         (broken.as_str(), "broken.toml, line 3: "),

@@ -38,29 +38,42 @@ pub fn allowed_cores() -> Vec<usize> {
 ///
 /// # Errors
 /// What the system says; `Unsupported` where it cannot.
-#[cfg(target_os = "linux")]
 pub fn pin_to_core(core: usize) -> io::Result<()> {
+    pin_to_cores(&[core])
+}
+
+/// Binds the calling thread to these cores.
+///
+/// # Errors
+/// What the system says; `Unsupported` where it cannot.
+#[cfg(target_os = "linux")]
+pub fn pin_to_cores(cores: &[usize]) -> io::Result<()> {
     use rustix::thread::{CpuSet, sched_setaffinity};
 
-    if core >= CpuSet::MAX_CPU {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such core"));
-    }
     let mut set = CpuSet::new();
-    set.set(core);
+    for &core in cores {
+        if core >= CpuSet::MAX_CPU {
+            return Err(no_such_core());
+        }
+        set.set(core);
+    }
     sched_setaffinity(None, &set)?;
     Ok(())
 }
 
-/// Binds the calling thread to `core`.
+/// Binds the calling thread to these cores.
 ///
 /// # Errors
 /// What the system says; `Unsupported` where it cannot.
 #[cfg(windows)]
-pub fn pin_to_core(core: usize) -> io::Result<()> {
+pub fn pin_to_cores(cores: &[usize]) -> io::Result<()> {
     use windows_sys::Win32::System::Threading::{GetCurrentThread, SetThreadAffinityMask};
 
-    let bit = u32::try_from(core).ok().and_then(|core| 1_usize.checked_shl(core));
-    let mask = bit.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no such core"))?;
+    let mut mask = 0;
+    for &core in cores {
+        let bit = u32::try_from(core).ok().and_then(|core| 1_usize.checked_shl(core));
+        mask |= bit.ok_or_else(no_such_core)?;
+    }
     // SAFETY: the handle stands for this thread.
     match unsafe { SetThreadAffinityMask(GetCurrentThread(), mask) } {
         0 => Err(io::Error::last_os_error()),
@@ -68,13 +81,18 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     }
 }
 
-/// Binds the calling thread to `core`.
+/// Binds the calling thread to these cores.
 ///
 /// # Errors
 /// What the system says; `Unsupported` where it cannot.
 #[cfg(not(any(target_os = "linux", windows)))]
-pub fn pin_to_core(_core: usize) -> io::Result<()> {
+pub fn pin_to_cores(_cores: &[usize]) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "threads cannot be pinned on this system"))
+}
+
+#[cfg(any(target_os = "linux", windows))]
+fn no_such_core() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no such core")
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -44,7 +44,7 @@ mod uring;
 
 pub use allocator::give_back_memory;
 pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with};
-pub use cores::{allowed_cores, pin_to_core};
+pub use cores::{allowed_cores, pin_to_core, pin_to_cores};
 pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets, InterfaceReason};
 pub use datagram::{DatagramIo, DatagramPlace, DatagramStats, Datagrams, MAX_DATAGRAMS_PER_SEND};
 pub use host::{host_name, is_wine};

@@ -86,16 +86,16 @@ mod system {
     const LOOK: Duration = Duration::from_secs(10);
 
     pub(super) fn watch(seen: Weak<Seen>) -> io::Result<()> {
-        let socket = socket_with(
-            AddressFamily::NETLINK,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            Some(KOBJECT_UEVENT),
-        )?;
+        let socket = socket_of_device_events()?;
         bind(&socket, &SocketAddrNetlink::new(0, KERNEL_EVENTS))?;
         set_socket_timeout(&socket, Timeout::Recv, Some(LOOK))?;
         let thread = thread::Builder::new().name("snapshots".into());
         thread.spawn(move || take_events(&socket, &seen)).map(drop)
+    }
+
+    fn socket_of_device_events() -> io::Result<OwnedFd> {
+        let (family, kind) = (AddressFamily::NETLINK, SocketType::DGRAM);
+        Ok(socket_with(family, kind, SocketFlags::CLOEXEC, Some(KOBJECT_UEVENT))?)
     }
 
     fn take_events(socket: &OwnedFd, seen: &Weak<Seen>) {
@@ -146,12 +146,7 @@ mod system {
             message.extend_from_slice(&1u16.to_ne_bytes());
             message.extend_from_slice(&[0; 8]);
             message.extend_from_slice(event.as_bytes());
-            let socket = socket_with(
-                AddressFamily::NETLINK,
-                SocketType::DGRAM,
-                SocketFlags::CLOEXEC,
-                Some(KOBJECT_UEVENT),
-            )?;
+            let socket = socket_of_device_events()?;
             sendto(&socket, &message, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
             Ok(())
         }

@@ -11,8 +11,7 @@ pub mod raw;
 mod transport;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netcluster::broker::{Broker, BrokerConfig};
 use netcluster::status::Status;
@@ -20,11 +19,8 @@ use netcluster_client::{Client, ClientBuilder, OwnedMessage, RecvError, Subscrip
 use netcluster_platform::{Choice, choose};
 use netcluster_wire::Hello;
 
+pub use netcluster_testkit::{Directory, PATIENCE, wait_until};
 pub use raw::Raw;
-
-/// Longest wait for something that should come: generous, since the machine may
-/// be busy with other things, and stand-ins for Windows take milliseconds for 4 KiB.
-pub const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 150 } else { 40 });
 
 /// How long a shutdown waits for clients that a test has left unread.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -115,7 +111,7 @@ impl Bed {
     /// A broker with other settings.
     pub fn bus_with(&self, change: impl FnOnce(&mut BrokerConfig)) -> Bus {
         let directory = Directory::new();
-        let mut config = self.config(&directory.socket());
+        let mut config = self.config(&directory.socket("s"));
         change(&mut config);
         let broker = Broker::start(config).expect("the broker starts");
         let path = broker.socket().to_owned();
@@ -134,34 +130,6 @@ impl Bed {
         config.shard.stall_timeout = PATIENCE;
         config.shard.linger = PATIENCE;
         config
-    }
-}
-
-/// A directory of a test's own, removed at its end.
-pub struct Directory(PathBuf);
-
-impl Directory {
-    pub fn new() -> Directory {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("nc-test-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary directory");
-        Directory(path)
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Where a broker of this directory listens.
-    pub fn socket(&self) -> PathBuf {
-        transport::address(&self.0, "b.sock")
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -230,16 +198,6 @@ pub fn connect(path: &Path, change: impl FnOnce(ClientBuilder) -> ClientBuilder)
 /// The status, as a client of a channel that no test uses gets it.
 pub fn status_at(path: &Path) -> Status {
     Raw::on_channel(path, "status", &Hello::default()).0.status()
-}
-
-/// Waits until something holds. The pause between looks is not part of any
-/// test's meaning.
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// The next message of a subscription; there must be one, perhaps behind a loss.

@@ -135,7 +135,7 @@ impl RemoteBus {
     /// With at most so many open descriptors.
     pub fn start_limited(bed: &Bed, descriptors: Option<usize>) -> RemoteBus {
         let directory = Directory::new();
-        let (path, log) = (directory.socket(), directory.path("log"));
+        let (path, log) = (directory.socket("s"), directory.join("log"));
         let process = spawn_broker(bed, &path, &log, descriptors);
         RemoteBus { process, path, log, directory: Some(directory) }
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use netcluster::status::Status;
 use netcluster_client::{Client, ClientBuilder, Lifecycle, OwnedMessage, RecvError, Subscription};
-use netcluster_loadtest::netns::{Host, Network, NetworkOptions, Packets, missing};
+use netcluster_testkit::netns::{Host, Network, NetworkOptions, Packets, missing};
 
 use crate::support::{Directory, Done, PATIENCE, Process, backends, command, wait_until};
 

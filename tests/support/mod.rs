@@ -12,59 +12,16 @@ mod system;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
+pub use netcluster_testkit::{Directory, PATIENCE, wait_until};
 pub use process::{Done, Process};
 pub use system::{
     NO_SOCKET, Signal, has_signals, is_root, is_socket, is_unix, loopback, mode_and_group,
     own_user, set_mode,
 };
 
-/// Only a failure takes that long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
 /// An unprivileged user that every system has ("nobody").
 pub const NOBODY: u32 = 65_534;
-
-/// A directory that goes with the test. Its name is short: socket paths are limited.
-pub struct Directory(PathBuf);
-
-impl Directory {
-    pub fn new() -> Directory {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = system::temporary().join(format!("ncli-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Directory(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Where a broker of this directory listens.
-    pub fn socket(&self, name: &str) -> PathBuf {
-        system::socket(&self.0, name)
-    }
-
-    /// Writes a file.
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The command under test.
 pub fn netcluster() -> Command {
@@ -142,15 +99,6 @@ pub fn serve(socket: &Path, backend: &str, options: &[&str]) -> Process {
     let process = Process::start(command);
     process.wait_for_notice("ready socket=");
     process
-}
-
-/// Waits until it is true.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited too long until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Wraps a command so that it runs as an unprivileged user; `None`, with the

@@ -152,7 +152,7 @@ impl RunArgs {
     pub fn missing(&self) -> Option<String> {
         self.netns?;
         #[cfg(target_os = "linux")]
-        return crate::netns::missing();
+        return netcluster_testkit::netns::missing();
         #[cfg(not(target_os = "linux"))]
         return Some("network namespaces are Linux's".into());
     }

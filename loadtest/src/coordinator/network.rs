@@ -16,8 +16,8 @@ use anyhow::{Context, Result, bail};
 use super::agents::Agents;
 use crate::agent::args::{MachineArgs, PORT};
 use crate::interrupt;
-use crate::netns::{INTERFACE, Network, NetworkOptions};
 use crate::scenario::{FaultKind, FaultSpec, Scenario};
+use netcluster_testkit::netns::{INTERFACE, Network, NetworkOptions};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);

@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 use crate::link::plan::{Level, LinkScenario};
 use crate::link::rows::{self, Beside, Number, Row};
 use crate::metric::Metric;
-use crate::netns::{MAX_HOSTS, Packets};
 use crate::scenario::pace::{LOSSES, is_loss};
 use crate::stamp::MIN_TIMED_BYTES;
+use netcluster_testkit::netns::{MAX_HOSTS, Packets};
 
 const MAX_SIZE_BYTES: usize = 1 << 20;
 const MAX_REPEATS: usize = 1000;

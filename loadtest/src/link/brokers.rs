@@ -14,9 +14,9 @@ use crate::crew::Crew;
 use crate::interrupt;
 use crate::link::plan::{CHANNEL, EVENT, GROUP, LinkScenario};
 use crate::link::run::{Stage, wait_ready};
-use crate::netns::Network;
 use crate::plan::{EmitterPlan, ListenerPlan, Role, emitter_name};
 use crate::scratch::Scratch;
+use netcluster_testkit::netns::Network;
 
 /// How long brokers get to find each other and to tell who listens.
 const SETTLE: Duration = Duration::from_secs(1);

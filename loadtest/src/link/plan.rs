@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use serde::{Deserialize, Serialize};
 
-use crate::netns::Packets;
+use netcluster_testkit::netns::Packets;
 
 /// The group that is measured: the link's own default.
 pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 44, 54), 4454);

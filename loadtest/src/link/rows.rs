@@ -3,7 +3,7 @@
 
 use crate::link::plan::{Level, LinkScenario};
 use crate::metric::Metric;
-use crate::netns::Packets;
+use netcluster_testkit::netns::Packets;
 
 const LATENCY_RATE: u64 = 10_000;
 /// Bits per second. On a small machine the processors are shared, not the faster one.

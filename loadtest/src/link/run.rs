@@ -17,11 +17,11 @@ use crate::link::plan::{
     RawSenderPlan,
 };
 use crate::message::{Command, Report, Sample};
-use crate::netns::Network;
 use crate::outcome::{Outcome, Window};
 use crate::plan::Role;
 use crate::tally::{Counts, Emitted};
 use crate::usage::Usage;
+use netcluster_testkit::netns::Network;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);

@@ -11,8 +11,8 @@ use crate::link::plan::LinkScenario;
 use crate::link::rows::{Number, Row};
 use crate::link::run::{LinkOutcome, run};
 use crate::median::Median;
-use crate::netns::{Network, NetworkOptions};
 use crate::tally::Counts;
+use netcluster_testkit::netns::{Network, NetworkOptions};
 
 const BITS_PER_BYTE: f64 = 8.0;
 

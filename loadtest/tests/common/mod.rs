@@ -1,46 +1,15 @@
-//! What the tests of runs share: the program, its broker, directories that go.
+//! What the tests of runs share: the program and its broker.
 
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use netcluster_loadtest::result::{RoleTotals, RunResult};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_netcluster-loadtest");
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
-
-/// A directory that is gone with the test.
-pub struct Directory(pub PathBuf);
-
-impl Directory {
-    /// A new one.
-    pub fn new() -> Directory {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nc-loadtest-test-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Directory(path)
-    }
-
-    /// A file in it.
-    pub fn file(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Whether the broker's program is there; says so if not.
 pub fn has_broker() -> bool {

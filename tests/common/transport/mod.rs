@@ -1,5 +1,5 @@
 //! What a client of the tests is connected by. Each sibling supplies a `Stream`
-//! with the same methods, and `address`.
+//! with the same methods.
 
 #[cfg(unix)]
 mod unix;
@@ -7,6 +7,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub use unix::{Stream, address};
+pub use unix::Stream;
 #[cfg(windows)]
-pub use windows::{Stream, address};
+pub use windows::Stream;

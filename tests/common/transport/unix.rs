@@ -3,13 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-
-/// Where a broker listens that belongs to a directory.
-pub fn address(directory: &Path, name: &str) -> PathBuf {
-    directory.join(name)
-}
 
 pub struct Stream(UnixStream);
 

@@ -1,17 +1,11 @@
 //! Named pipes.
 
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster_platform::pipe::Pipe;
-
-/// Where a broker listens that belongs to a directory.
-pub fn address(directory: &Path, name: &str) -> PathBuf {
-    let directory = directory.file_name().expect("a directory has a name").to_string_lossy();
-    PathBuf::from(format!(r"\\.\pipe\{directory}-{name}"))
-}
 
 pub struct Stream {
     pipe: Arc<Pipe>,

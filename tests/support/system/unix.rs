@@ -1,23 +1,13 @@
 //! Unix.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Child;
 
 pub use rustix::process::Signal;
 
 /// A socket that no broker can have.
 pub const NO_SOCKET: &str = "/nowhere/s";
-
-/// Where directories of tests are: with short names, since socket paths are limited.
-pub fn temporary() -> PathBuf {
-    PathBuf::from("/tmp")
-}
-
-/// Where a broker listens that belongs to a directory.
-pub fn socket(directory: &Path, name: &str) -> PathBuf {
-    directory.join(name)
-}
 
 /// The name of the loopback interface.
 pub fn loopback() -> &'static str {

@@ -1,7 +1,7 @@
 //! Windows: a pipe is no file, and a console event cannot be sent to one process
 //! of a console alone.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Child;
 
 /// A socket that no broker can have.
@@ -16,17 +16,6 @@ impl Signal {
     pub const KILL: Signal = Signal(9);
     pub const TERM: Signal = Signal(15);
     pub const HUP: Signal = Signal(1);
-}
-
-/// Where directories of tests are.
-pub fn temporary() -> PathBuf {
-    std::env::temp_dir()
-}
-
-/// Where a broker listens that belongs to a directory.
-pub fn socket(directory: &Path, name: &str) -> PathBuf {
-    let directory = directory.file_name().unwrap().to_string_lossy();
-    PathBuf::from(format!(r"\\.\pipe\{directory}-{name}"))
 }
 
 /// An address of the loopback interface, whose name depends on the language.

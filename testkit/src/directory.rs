@@ -1,0 +1,58 @@
+//! A temporary directory of a test, and addresses of sockets that belong to it.
+//!
+//! Names are short, since paths of sockets are limited. Other users may look into it:
+//! some tests run programs as somebody else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::{Builder, TempDir};
+
+/// A directory that is gone with the test.
+#[derive(Debug)]
+pub struct Directory(TempDir);
+
+impl Directory {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// If the system does not allow it.
+    #[expect(clippy::new_without_default, reason = "a default makes no directory")]
+    pub fn new() -> Directory {
+        let parent = if cfg!(unix) { "/tmp".into() } else { std::env::temp_dir() };
+        let mut builder = Builder::new();
+        builder.prefix("nc-");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+        Directory(builder.tempdir_in(parent).expect("a temporary directory"))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// A path in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Where a broker of this directory listens: on Windows a pipe, which is no file.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        if cfg!(unix) {
+            return self.join(name);
+        }
+        let directory = self.path().file_name().expect("it has a name").to_string_lossy();
+        PathBuf::from(format!(r"\\.\pipe\{directory}-{name}"))
+    }
+
+    /// Writes a file.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.join(name);
+        fs::write(&path, text).expect("a file in a directory of its own");
+        path
+    }
+}
