@@ -1,12 +1,12 @@
 //! Who is there: from the first hello of a session to its end.
 //!
-//! - [`announce`], [`greeting`], [`hello_rate`]: hellos out, and those of strangers.
-//! - [`handshake`], [`address_proof`], [`lifecycle`]: sessions that become peers, and
-//!   cease to be; [`departed`] what is remembered of those.
-//! - [`peer`], [`liveness`], [`round_trip`]: one peer; [`peers`]: the table.
-//! - [`discovery`]: the first moments after the start; [`renewal`]: a new own session;
-//!   [`leave`]: the end.
-//! - [`neighbours`], [`unreachable_peers`], [`unlinked`]: brokers that do not reach
+//! - `announce`, `greeting`, `hello_rate`: hellos out, and those of strangers.
+//! - `handshake`, `address_proof`, `lifecycle`: sessions that become peers, and
+//!   cease to be; `departed` what is remembered of those.
+//! - `peer`, `liveness`, `round_trip`: one peer; `peers`: the table.
+//! - `discovery`: the first moments after the start; `renewal`: a new own session;
+//!   `leave`: the end.
+//! - `neighbours`, `unreachable_peers`, `unlinked`: brokers that do not reach
 //!   each other, or this one.
 
 pub(crate) mod address_proof;
