@@ -59,7 +59,8 @@ const FOREIGN: [&str; 6] = [
 const SPELLING_FILES: [&str; 2] = ["tests/tidy/wording.rs", "tests/tidy.rs"];
 
 /// Trees whose code has the shape that the rules below ask for.
-const SHAPED: [&str; 7] = ["benches/", "client/", "fuzz/", "platform/", "src/", "tests/", "wire/"];
+const SHAPED: [&str; 8] =
+    ["benches/", "client/", "fuzz/", "platform/", "src/", "testkit/", "tests/", "wire/"];
 
 /// Trees whose doc comments begin with their subject.
 const SUBJECTS: [&str; 3] = ["platform/src/", "src/cli/", "wire/src/"];
