@@ -7,20 +7,6 @@ use crate::metric::{Metric, digits};
 use crate::pairs::median;
 use crate::result::{Cell, CompareResult, LoadInfo};
 
-const NS_PER_US: f64 = 1e3;
-/// Where there is no number and will be none.
-const NONE: &str = "–";
-
-/// A number of a cell, with its names in the result.
-#[derive(Clone, Copy)]
-struct Shown {
-    metric: Metric,
-    name: &'static str,
-    unit: &'static str,
-    higher_is_better: bool,
-    factor: f64,
-}
-
 const FLAT_OUT: [Shown; 2] = [
     Shown {
         metric: Metric::EventsPerS,
@@ -63,6 +49,20 @@ const ROUND_TRIP: [Shown; 2] = [
         factor: NS_PER_US,
     },
 ];
+
+const NS_PER_US: f64 = 1e3;
+/// Where there is no number and will be none.
+const NONE: &str = "–";
+
+/// A number of a cell, with its names in the result.
+#[derive(Clone, Copy)]
+struct Shown {
+    metric: Metric,
+    name: &'static str,
+    unit: &'static str,
+    higher_is_better: bool,
+    factor: f64,
+}
 
 /// As a file holds it.
 pub fn result(comparison: Comparison) -> CompareResult {
