@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet, SimSockets};
-use netcluster_platform::{Io, Peer};
+use netcluster_platform::{Io, Peer, Waker};
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Frame, FrameError, Hello, Kind, Source, Welcome, frame};
 
@@ -42,6 +42,7 @@ pub struct SimBroker {
     pub budget: Budget,
     shards: Vec<Option<Shard<SimIo>>>,
     shutdown: Arc<AtomicBool>,
+    wakers: Vec<Waker>,
     left: Arc<OnceLock<Vec<u8>>>,
 }
 
@@ -93,13 +94,18 @@ impl SimBroker {
                 Some(shard.expect("the simulator listens"))
             })
             .collect();
-        SimBroker { net, budget, shards, shutdown, left }
+        SimBroker { net, budget, shards, shutdown, wakers, left }
     }
 
-    /// One turn of every shard.
+    /// One turn of every shard that would not wait: whoever is not woken and has no
+    /// deadline does nothing here either. While the machine is paused, none has one.
     pub fn turn(&mut self) {
+        if self.net.is_paused() {
+            return;
+        }
         for shard in &mut self.shards {
             if let Some(running) = shard
+                && (running.is_due() || running.io().is_ready())
                 && !running.turn().expect("the simulator does not break")
             {
                 *shard = None;
@@ -130,6 +136,9 @@ impl SimBroker {
     /// When a shard has something to do again, as far as the link knows; in the
     /// time of the machine's network.
     pub fn next_due_ns(&self) -> Option<u64> {
+        if self.net.is_paused() {
+            return None;
+        }
         let skew_ns = self.net.clock_ns().saturating_sub(self.net.now_ns());
         let due = self.shards.iter().flatten().filter_map(Shard::link_deadline_ns);
         due.min().map(|due_ns| due_ns.saturating_sub(skew_ns))
@@ -148,6 +157,7 @@ impl SimBroker {
     /// Asks for a shutdown.
     pub fn shut_down(&mut self) {
         self.shutdown.store(true, Ordering::Relaxed);
+        self.wakers.iter().for_each(Waker::wake);
     }
 
     /// What it left for its successor, once it has ended in order.

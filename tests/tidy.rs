@@ -51,7 +51,7 @@ const SANS_IO: [&str; 25] = [
     "src/sim/",
 ];
 
-/// What they must not say outside of comments.
+/// Words that sans-IO modules must not say outside of comments.
 const IO_WORDS: [&str; 9] = [
     "std::net",
     "std::os",
@@ -78,7 +78,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All files of the tree, by their path from its root, in order.
+/// Lists all files of the tree, by their path from its root, in order.
 fn files() -> Vec<(String, PathBuf)> {
     let mut files = Vec::new();
     let mut directories = vec![root().to_path_buf()];

@@ -305,13 +305,18 @@ impl From<ControlError> for Error {
 }
 
 impl Error {
-    /// From what the system said to an attempt to connect.
+    /// From what the system said to an attempt to connect, up to the first byte of the
+    /// broker's answer. The socket of a process that is just ending still takes a
+    /// connection, and drops it.
     pub(crate) fn connect(path: &Path, error: io::Error) -> Error {
         let (path, source) = (path.to_owned(), Arc::new(error));
         match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                Error::BrokerNotRunning { path, source }
-            }
+            io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Error::BrokerNotRunning { path, source },
             io::ErrorKind::PermissionDenied => Error::PermissionDenied { path, source },
             _ => Error::Connect { path, source },
         }

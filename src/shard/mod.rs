@@ -321,6 +321,16 @@ impl<I: Io> Shard<I> {
         Ok(!matches!(self.draining, Draining::Done))
     }
 
+    /// The back end.
+    pub fn io(&self) -> &I {
+        &self.io
+    }
+
+    /// Whether a turn has something to do whatever the back end brings.
+    pub fn is_due(&self) -> bool {
+        self.timeout() == Some(Duration::ZERO)
+    }
+
     /// How long the next wait may sleep. An idle shard has no deadline.
     fn timeout(&self) -> Option<Duration> {
         if self.more_messages || !self.dirty.is_empty() || !self.slices.is_empty() {

@@ -29,7 +29,7 @@ const PRELUDE: &str = include_str!("prelude.sh");
 /// Tells a copy of this program which snippet to run.
 const PART: &str = "NC_README_SNIPPET";
 
-/// How often a block is tried: it waits for others by `sleep`, as people do.
+/// Number of tries of a block: it waits for others by `sleep`, as people do.
 const TRIES: usize = 3;
 
 /// Longest run of a block, in seconds.
@@ -50,11 +50,11 @@ case "$*" in
 esac
 "#;
 
-/// One block of code of a document.
+/// Block of code of a document.
 struct Block {
     document: &'static str,
     rows: &'static [Row],
-    /// What stands between its fences.
+    /// Text between its fences.
     text: String,
 }
 
@@ -66,12 +66,12 @@ impl Block {
         rows.max_by_key(|(_, (begins, _))| begins.len()).map(|(at, _)| at)
     }
 
-    /// What is done with it.
+    /// Finds what is done with the block.
     fn how(&self) -> Option<&'static How> {
         self.row().map(|at| &self.rows[at].1)
     }
 
-    /// Its name for people: where it is, and how it begins.
+    /// Names the block for people: where it is, and how it begins.
     fn name(&self) -> String {
         format!("{}: {}", self.document, self.text.lines().next().unwrap_or_default())
     }

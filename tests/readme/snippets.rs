@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// What a snippet ends with.
+/// Outcome of a snippet.
 type Ended = Result<(), Box<dyn std::error::Error>>;
 
 pub fn receiver() -> Ended {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   world    machines, brokers, clients, and what each sent and received
+//!   payload  what events carry
 //!   check    what a listener received, held against what was emitted
 //!   runs     random ones: topology, faults and traffic from the seed
 //!   others   one situation each, by name
@@ -15,6 +16,7 @@ mod check;
 mod hostile;
 mod membership;
 mod paths;
+mod payload;
 mod pressure;
 mod repair;
 mod runs;

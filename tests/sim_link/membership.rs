@@ -385,8 +385,10 @@ fn a_machine_that_stood_still_comes_back() {
         chat(&mut world, &mut random, Duration::from_millis(50));
         world.excuse_all_of(sleeper);
         world.cluster.machines[sleeper].pause();
+        let before = world.link(sleeper).counters;
         let pause = Duration::from_millis(random.one_of(&[10, 300, 2_900, 5_000]));
         chat(&mut world, &mut random, pause);
+        assert_eq!(world.link(sleeper).counters, before, "it sends and counts while it is paused");
         world.cluster.machines[sleeper].resume();
         chat(&mut world, &mut random, Duration::from_millis(3_500));
         world.settle();

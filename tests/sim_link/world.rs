@@ -1,7 +1,4 @@
 //! Machines, brokers and clients of one run.
-//!
-//! A payload begins with the emitter's place and the event's sequence, so that an
-//! event is known whatever its source, also after a restart.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,6 +10,7 @@ use netcluster_wire::control::{decode_lost, encode_cluster};
 use netcluster_wire::{Hello, Kind, Pattern, Source};
 
 use super::check::{Emission, Emitted, Fault, Item, Log};
+use super::payload::{self, MIN_PAYLOAD_BYTES};
 
 /// How often clients read and write.
 pub const STEP: Duration = Duration::from_millis(1);
@@ -22,9 +20,6 @@ const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a client waits for what it asked.
 const ANSWER_WITHIN_MS: usize = 15_000;
-
-/// The smallest payload: it names the event.
-pub const MIN_PAYLOAD_BYTES: usize = 12;
 
 pub struct Listener {
     pub machine: usize,
@@ -306,7 +301,7 @@ impl World {
         let session = &mut self.emitters[emitter].session;
         let sequence = session.sequence + 1;
         let bytes = bytes.max(MIN_PAYLOAD_BYTES);
-        session.emit(name, &payload(emitter, sequence, bytes));
+        session.emit(name, &payload::make(emitter, sequence, bytes));
         self.emitted[emitter].events.push(Emission { name: name.to_owned(), bytes });
         sequence
     }
@@ -375,14 +370,14 @@ impl World {
     fn take(&mut self, at: usize, frame: &OwnedFrame) {
         match frame.kind {
             Kind::Event => {
-                let (emitter, sequence) = names(&frame.payload);
+                let (emitter, sequence) = payload::names(&frame.payload);
                 let emitted = &self.emitted[emitter];
                 assert_eq!(frame.sequence, sequence, "{}: corrupt", self.who(at));
                 assert_eq!(frame.source, emitted.source, "{}: corrupt", self.who(at));
                 let event = &emitted.events[sequence as usize - 1];
                 assert_eq!(frame.name, event.name.as_bytes(), "{}: corrupt", self.who(at));
                 assert!(
-                    frame.payload == payload(emitter, sequence, event.bytes),
+                    payload::is_of(&frame.payload, sequence, event.bytes),
                     "{}: payload of event {sequence} of emitter {emitter} is corrupt",
                     self.who(at)
                 );
@@ -475,19 +470,4 @@ impl World {
         }
         took
     }
-}
-
-fn payload(emitter: usize, sequence: u64, bytes: usize) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(bytes);
-    payload.extend_from_slice(&(emitter as u32).to_le_bytes());
-    payload.extend_from_slice(&sequence.to_le_bytes());
-    payload.extend((MIN_PAYLOAD_BYTES..bytes).map(|at| (sequence as usize * 31 + at * 7) as u8));
-    payload
-}
-
-/// The emitter and the sequence that a payload names.
-fn names(payload: &[u8]) -> (usize, u64) {
-    let emitter = u32::from_le_bytes(payload[..4].try_into().expect("four bytes"));
-    let sequence = u64::from_le_bytes(payload[4..12].try_into().expect("eight bytes"));
-    (emitter as usize, sequence)
 }

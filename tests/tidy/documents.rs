@@ -9,10 +9,10 @@ use super::{assert_none, root, sources, texts};
 /// Longest README, in lines: what somebody reads who does not know the project yet.
 const MAX_README_LINES: usize = 150;
 
-/// Where decisions are recorded.
+/// Directory of the decisions.
 const DECISIONS: &str = "docs/decisions/";
 
-/// What each record has, in this order.
+/// Parts of each record, in this order.
 const PARTS: [&str; 4] = ["\nDate: ", "\n## Context\n", "\n## Decision\n", "\n## Consequence\n"];
 
 fn documents() -> Vec<(String, String)> {

@@ -53,7 +53,14 @@ impl Search {
             {
                 (path, "nobody listens at the socket that is there".to_owned())
             }
-            Error::BrokerNotRunning { path, .. } => (path, "there is no socket".to_owned()),
+            Error::BrokerNotRunning { path, source }
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                (path, "there is no socket".to_owned())
+            }
+            Error::BrokerNotRunning { path, .. } => {
+                (path, "what listened there hung up before it answered".to_owned())
+            }
             Error::PermissionDenied { path, .. } => {
                 (path, format!("no permission, {ACCESS_ADVICE}"))
             }
@@ -99,6 +106,18 @@ mod tests {
         assert!(text.contains("/: nobody listens at the socket that is there; "), "{text}");
         assert!(text.contains("/nowhere/c: no permission, "), "{text}");
         assert!(text.contains("netcluster serve") && text.contains("NETCLUSTER_SOCKET"), "{text}");
+    }
+
+    /// What broke: a broker that was just killed reset the connection, and the search
+    /// ended there instead of at the system's broker.
+    #[test]
+    fn the_search_goes_on_past_a_broker_that_is_just_ending() {
+        for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof] {
+            let mut search = Search::new(&["/nowhere/a".into(), "/nowhere/b".into()]);
+            search.next().unwrap();
+            search.failed(failure("/nowhere/a", kind)).unwrap();
+            assert_eq!(search.next().unwrap(), PathBuf::from("/nowhere/b"));
+        }
     }
 
     #[test]

@@ -52,6 +52,13 @@ impl SimIo {
     pub(super) fn is_on(&self, network: &SimNetwork) -> bool {
         self.net.network.is(network)
     }
+
+    /// Whether [`Io::wait`] has something to bring at once: where it could block, it
+    /// would return.
+    pub fn is_ready(&self) -> bool {
+        let is_due = self.net.world().is_due(self.shard);
+        is_due || self.datagrams.as_ref().is_some_and(SimSockets::is_ready)
+    }
 }
 
 impl Io for SimIo {

@@ -145,6 +145,11 @@ impl SimNet {
         self.world().set_paused(false);
     }
 
+    /// Whether the machine's brokers stand still.
+    pub fn is_paused(&self) -> bool {
+        self.world().is_paused()
+    }
+
     /// Kills the brokers of this machine: all their sockets vanish, clients see the
     /// end, what they had sent to other machines still arrives there. Their back
     /// ends are to be dropped, not used; new ones may be made.

@@ -100,6 +100,13 @@ impl World {
         self.shards.iter().filter_map(first).min().map(|due_ns| due_ns.max(self.now_ns()))
     }
 
+    /// Whether a shard is to be told something now.
+    pub(super) fn is_due(&self, shard: usize) -> bool {
+        let state = &self.shards[shard];
+        let first = state.due.first_key_value();
+        state.is_due_now() || first.is_some_and(|(&(due_ns, _), _)| due_ns <= self.now_ns())
+    }
+
     pub(super) fn add_shard(&mut self) -> usize {
         self.shards.push(Shard::new(&self.faults));
         self.shards.len() - 1

@@ -1,4 +1,4 @@
-//! How each block of docs/benchmarks.md is run.
+//! Runs of the blocks of docs/benchmarks.md.
 
 use super::How::{Elsewhere, Script};
 use super::Row;

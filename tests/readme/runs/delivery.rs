@@ -1,4 +1,4 @@
-//! How each block of docs/delivery.md is run.
+//! Runs of the blocks of docs/delivery.md.
 
 use super::How::{Script, Snippet};
 use super::Row;

@@ -1,4 +1,4 @@
-//! How each block of README and of `docs/` is run: a list for each document, with a row
+//! Runs of the blocks of README and of `docs/`: a list for each document, with a row
 //! for each block, found by the line that the block begins with.
 
 mod benchmarks;
@@ -18,13 +18,13 @@ pub const DOCUMENTS: &[(&str, &[Row])] = &[
     ("docs/testing.md", testing::ROWS),
 ];
 
-/// What is done with a block.
+/// Way in which a block is checked.
 pub enum How {
-    /// Compared with compiled code of this name, which the script runs.
+    /// The block is compared with compiled code of this name, which the script runs.
     Snippet(&'static str, &'static str),
-    /// Run by this script, after `prelude.sh`.
+    /// The block is run by this script, after `prelude.sh`.
     Script(&'static str),
-    /// Not run here, for this reason.
+    /// The block is not run here, for this reason.
     Elsewhere(&'static str),
 }
 

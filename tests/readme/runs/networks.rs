@@ -1,4 +1,4 @@
-//! How each block of docs/networks.md is run.
+//! Runs of the blocks of docs/networks.md.
 
 use super::How::{Elsewhere, Script};
 use super::Row;

@@ -1,4 +1,4 @@
-//! How each block of docs/operating.md is run.
+//! Runs of the blocks of docs/operating.md.
 
 use super::How::{Elsewhere, Script};
 use super::Row;

@@ -1,4 +1,4 @@
-//! How each block of README.md is run.
+//! Runs of the blocks of README.md.
 
 use super::How::{Script, Snippet};
 use super::Row;

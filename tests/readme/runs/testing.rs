@@ -1,4 +1,4 @@
-//! How each block of docs/testing.md is run.
+//! Runs of the blocks of docs/testing.md.
 
 use super::How::{Script, Snippet};
 use super::Row;

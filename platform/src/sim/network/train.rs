@@ -53,8 +53,7 @@ impl Train {
         (0..self.count()).map(|index| self.part(index..index + 1))
     }
 
-    /// Appends `next` if the two can be one train; returns whether they can. It
-    /// copies both.
+    /// Appends `next` if the two can be one train; returns whether they can.
     pub(super) fn try_join(&mut self, next: &Train) -> bool {
         let is_full = self.chunk.len().is_multiple_of(self.segment);
         let fits = next.segment == self.segment || next.count() == 1;
@@ -66,8 +65,12 @@ impl Train {
             && self.count() + next.count() <= MAX_TRAIN_DATAGRAMS
             && self.chunk.len() + next.chunk.len() <= MAX_TRAIN_BYTES;
         if joins {
-            let mut chunk = BytesMut::with_capacity(self.chunk.len() + next.chunk.len());
-            chunk.extend_from_slice(&self.chunk);
+            // What was joined before is nobody else's.
+            let mut chunk = std::mem::take(&mut self.chunk).try_into_mut().unwrap_or_else(|it| {
+                let mut chunk = BytesMut::with_capacity(it.len() + next.chunk.len());
+                chunk.extend_from_slice(&it);
+                chunk
+            });
             chunk.extend_from_slice(&next.chunk);
             self.chunk = chunk.freeze();
         }
