@@ -59,8 +59,18 @@ const FOREIGN: [&str; 6] = [
 const SPELLING_FILES: [&str; 2] = ["tests/tidy/wording.rs", "tests/tidy.rs"];
 
 /// Trees whose code has the shape that the rules below ask for.
-const SHAPED: [&str; 7] =
-    ["benches/", "fuzz/", "link/", "platform/", "src/cli/", "tests/", "wire/"];
+const SHAPED: [&str; 10] = [
+    "benches/",
+    "client/",
+    "fuzz/",
+    "link/",
+    "loadtest/",
+    "platform/",
+    "src/",
+    "testkit/",
+    "tests/",
+    "wire/",
+];
 
 /// Trees whose doc comments begin with their subject.
 const SUBJECTS: [&str; 3] = ["platform/src/", "src/cli/", "wire/src/"];

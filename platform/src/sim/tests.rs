@@ -36,8 +36,10 @@ impl Pair {
 }
 
 fn wait(io: &mut SimIo) -> Vec<Completion> {
+    let is_ready = io.is_ready();
     let mut completions = Vec::new();
     io.wait(&mut completions, Some(Duration::ZERO)).unwrap();
+    assert!(is_ready || completions.is_empty(), "not ready, and yet {completions:?}");
     completions
 }
 
@@ -72,8 +74,10 @@ fn a_full_socket_blocks_until_the_client_reads() {
         Pair::new(Faults { socket_bytes: 100, ..Faults::default() });
     send(&mut io, conn, &[1; 150]);
     assert!(matches!(wait(&mut io)[..], [Completion::Sent { bytes: 100, blocked: true, .. }]));
+    assert!(!io.is_ready());
     assert!(wait(&mut io).is_empty());
     client.read_up_to(&mut Vec::new(), 50);
+    assert!(io.is_ready());
     assert!(matches!(wait(&mut io)[..], [Completion::Writable { .. }]));
     assert_eq!(client.write(&[0; 150]), 100);
     assert_eq!(client.write(&[0; 150]), 0);

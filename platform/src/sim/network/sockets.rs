@@ -143,7 +143,8 @@ impl SimSockets {
 
     /// Whether [`SimSockets::deliver`] has something now.
     pub(in crate::sim) fn is_ready(&self) -> bool {
-        let fabric = self.network.fabric();
+        let mut fabric = self.network.fabric();
+        fabric.pump();
         let now_ns = fabric.clock.get();
         let endpoint = fabric.endpoints.get(&self.id);
         endpoint.is_some_and(|it| it.is_readable() || it.writable_ns.is_some_and(|at| at <= now_ns))

@@ -62,8 +62,10 @@ impl Broker {
     }
 
     fn wait(&mut self) -> Vec<Completion> {
+        let is_ready = self.io.is_ready();
         let mut completions = Vec::new();
         self.io.wait(&mut completions, Some(Duration::ZERO)).unwrap();
+        assert!(is_ready || completions.is_empty(), "not ready, and yet {completions:?}");
         completions
     }
 

@@ -110,7 +110,9 @@ fn a_paused_machine_is_told_nothing_and_fills_its_buffers() {
     settle(&network);
     assert!(brokers[1].1.wait().is_empty());
     assert_eq!(network.next_due_ns(), None);
+    assert!(brokers[1].0.is_paused());
     brokers[1].0.resume();
+    assert!(!brokers[1].0.is_paused() && brokers[1].1.io.is_ready());
     assert_eq!(network.next_due_ns(), Some(network.now_ns()));
     assert_eq!(brokers[1].1.heard(), [b"wake up"]);
 }
