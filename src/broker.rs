@@ -30,6 +30,12 @@ use crate::status::Status;
 use crate::uplink;
 use netcluster_link::options::LinkOptions;
 
+/// Most shards that can be asked for: each pair has a ring.
+pub const MAX_SHARDS: u16 = 64;
+
+/// Budget of a machine that does not tell its memory, in bytes.
+const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
+
 /// Everything a broker can be told.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
@@ -53,12 +59,6 @@ pub struct BrokerConfig {
     /// What the program's log leaves out, for `status`.
     pub log: Arc<LogCounts>,
 }
-
-/// Most shards that can be asked for: each pair has a ring.
-pub const MAX_SHARDS: u16 = 64;
-
-/// Budget of a machine that does not tell its memory, in bytes.
-const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
 
 impl BrokerConfig {
     /// The default settings, at this socket.

@@ -138,9 +138,10 @@ impl Charge {
     pub fn set(&mut self, bytes: usize) {
         let shared = &self.budget.shared;
         for counter in [&shared.used_bytes, &shared.used_for[self.purpose as usize]] {
-            match bytes >= self.bytes {
-                true => counter.fetch_add(bytes - self.bytes, Ordering::Relaxed),
-                false => counter.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+            if bytes >= self.bytes {
+                counter.fetch_add(bytes - self.bytes, Ordering::Relaxed)
+            } else {
+                counter.fetch_sub(self.bytes - bytes, Ordering::Relaxed)
             };
         }
         self.bytes = bytes;

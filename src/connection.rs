@@ -239,10 +239,7 @@ impl Connection {
     /// Returns how many.
     pub fn trim_latest(&mut self, budget: &Budget) -> u64 {
         let mark = self.outbound.mark_bytes(budget);
-        match self.outbound.held_bytes() > mark {
-            true => self.outbound.drop_oldest(mark),
-            false => 0,
-        }
+        if self.outbound.held_bytes() > mark { self.outbound.drop_oldest(mark) } else { 0 }
     }
 
     /// Whether emitters that feed it must wait.

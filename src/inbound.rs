@@ -29,6 +29,9 @@ pub const MAX_PIECES: usize = 4;
 /// A frame as slices, in order. The first holds header and name as a whole.
 pub type Pieces = SmallVec<[Slice; 1]>;
 
+/// A frame with more than this still to come is read into its own buffer at once.
+const LARGE_FRAME_BYTES: usize = 256 * 1024;
+
 /// What [`Inbound::next`] found.
 pub enum Step<'a> {
     /// Whole events of one name at `start..end` of the chunk.
@@ -347,9 +350,6 @@ fn refuse_told_stats(layout: &Layout) -> Result<(), FrameError> {
         _ => Ok(()),
     }
 }
-
-/// A frame with more than this still to come is read into its own buffer at once.
-const LARGE_FRAME_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests;

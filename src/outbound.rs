@@ -33,14 +33,18 @@ use self::loss::Loss;
 /// Entries of an empty queue beyond which its memory is given back.
 pub const KEEP_ENTRIES: usize = 32;
 
+/// What an entry takes besides the bytes that it names.
+pub const ENTRY_BYTES: usize = size_of::<Entry>();
+
+/// The limit of every queue while the broker's memory budget is used up: low
+/// enough to stop growth, high enough that any client still makes progress.
+pub const EXHAUSTED_LIMIT_BYTES: usize = 64 * 1024;
+
 #[derive(Clone, Debug)]
 struct Entry {
     slice: Slice,
     lead: u32,
 }
-
-/// What an entry takes besides the bytes that it names.
-pub const ENTRY_BYTES: usize = size_of::<Entry>();
 
 /// One client's outbound queue.
 #[derive(Debug)]
@@ -177,9 +181,10 @@ impl Outbound {
     /// The mark that holds now: a low one while memory is used up.
     #[inline]
     pub fn mark_bytes(&self, budget: &Budget) -> usize {
-        match budget.is_exhausted() {
-            true => self.limit_bytes.min(EXHAUSTED_LIMIT_BYTES),
-            false => self.limit_bytes,
+        if budget.is_exhausted() {
+            self.limit_bytes.min(EXHAUSTED_LIMIT_BYTES)
+        } else {
+            self.limit_bytes
         }
     }
 
@@ -474,10 +479,6 @@ impl Remains {
         count
     }
 }
-
-/// The limit of every queue while the broker's memory budget is used up: low
-/// enough to stop growth, high enough that any client still makes progress.
-pub const EXHAUSTED_LIMIT_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests;

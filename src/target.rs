@@ -8,6 +8,16 @@ use std::fmt;
 use netcluster_link::peer_id::PeerId;
 use netcluster_link::stream::StreamId;
 
+/// The shard that drives the link.
+pub const LINK_HOME: u16 = 0;
+
+/// The `shard` of targets on the link. Above all real ones, so that in a sorted
+/// route it stands last.
+const LINK: u16 = u16::MAX;
+
+/// The `shard` of streams of other brokers, where they stand for emitters.
+const STREAM: u16 = u16::MAX - 1;
+
 /// Names a connection of one shard. `client` is used again only after four thousand
 /// million others, and never by two at a time, so a target that outlives its connection
 /// names nobody.
@@ -20,16 +30,6 @@ pub struct Target {
     /// The client's number, which is also the place's generation.
     pub client: u32,
 }
-
-/// The shard that drives the link.
-pub const LINK_HOME: u16 = 0;
-
-/// The `shard` of targets on the link. Above all real ones, so that in a sorted
-/// route it stands last.
-const LINK: u16 = u16::MAX;
-
-/// The `shard` of streams of other brokers, where they stand for emitters.
-const STREAM: u16 = u16::MAX - 1;
 
 impl Target {
     /// The link, as a target of the channel with this hash.

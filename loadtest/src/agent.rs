@@ -7,11 +7,11 @@
 //!       │ ── hello, nonce, proof ───────────▶ │  hello: both prove the token
 //!       │ ◀── welcome, proof, machine ─────── │
 //!       │ ═══ orders, reports: JSON lines ═══ │  lines: bounded, with deadlines, sealed
-//!       │                                     └─ seat: broker and processes
+//!       │                                     └─ session: broker and processes
 //! ```
 //! An agent starts its own program in a role and the broker's program that it was
 //! started with, nothing that comes from the network. Who coordinates on the same
-//! machine has a seat without an agent around it.
+//! machine has a session without an agent around it.
 //!
 //! The token keeps strangers out, also of a connection that is made: each line is
 //! authenticated. What is said is not encrypted: who is on the way can read it.
@@ -19,10 +19,10 @@
 pub mod args;
 mod callers;
 pub mod hello;
-pub mod keeper;
 pub mod lines;
 pub mod machine;
 pub mod message;
 pub mod seal;
-pub mod seat;
 pub mod serve;
+pub mod session;
+pub mod watchdog;

@@ -15,6 +15,29 @@ use crate::pin::Pin;
 use crate::plan::{Fault, Middle, Scenario};
 use crate::stamp::{MIN_BYTES, MIN_TIMED_BYTES};
 
+const EXAMPLES: &str = "\
+Who feeds whom: emitter i emits event i mod K, listener j listens to event j mod K
+(with more events than emitters, an emitter emits its share of them in turn).
+
+Examples:
+  netcluster-loadtest local --size 16 --baseline            1→1, beside a relay that parses nothing
+  netcluster-loadtest local --size 16 --baseline bare       beside bytes with a length, no client crate
+  netcluster-loadtest local --listeners 8 --size 1024       1→8
+  netcluster-loadtest local --emitters 4 --listeners 4 --events 4 --size 64
+  netcluster-loadtest local --round-trip --baseline         one event on the way at a time
+  netcluster-loadtest local --rate 10000                    latency from the intended send time
+  netcluster-loadtest local --connections 1000              one event each, one emitter in turn
+  netcluster-loadtest local --connections 1000 --idle 10    what an idle broker costs
+  netcluster-loadtest local --stuck --against plain         what a stuck listener costs the others
+
+Exit code: 0, 1 if anything was lost, duplicated or corrupt, 2 on errors, 130 if interrupted.";
+const DIFF_HELP: &str = "\
+Both are of the same kind: of `run` or of `compare`. A number changed if the
+intervals of both do not meet and it changed by more than a few percent; one run
+cannot know how much the next would differ, so run twice to see what noise is.
+
+Exit code: 0, 1 if anything is worse beyond noise, 2 on errors.";
+
 const MAX_PROCESSES: usize = 256;
 /// Emitters and events are numbered by 16 bits in a payload.
 const MAX_EVENTS: usize = 1 << 16;
@@ -73,30 +96,6 @@ pub struct ScenariosArgs {
     /// Print this one
     pub name: Option<String>,
 }
-
-const EXAMPLES: &str = "\
-Who feeds whom: emitter i emits event i mod K, listener j listens to event j mod K
-(with more events than emitters, an emitter emits its share of them in turn).
-
-Examples:
-  netcluster-loadtest local --size 16 --baseline            1→1, beside a relay that parses nothing
-  netcluster-loadtest local --size 16 --baseline bare       beside bytes with a length, no client crate
-  netcluster-loadtest local --listeners 8 --size 1024       1→8
-  netcluster-loadtest local --emitters 4 --listeners 4 --events 4 --size 64
-  netcluster-loadtest local --round-trip --baseline         one event on the way at a time
-  netcluster-loadtest local --rate 10000                    latency from the intended send time
-  netcluster-loadtest local --connections 1000              one event each, one emitter in turn
-  netcluster-loadtest local --connections 1000 --idle 10    what an idle broker costs
-  netcluster-loadtest local --stuck --against plain         what a stuck listener costs the others
-
-Exit code: 0, 1 if anything was lost, duplicated or corrupt, 2 on errors, 130 if interrupted.";
-
-const DIFF_HELP: &str = "\
-Both are of the same kind: of `run` or of `compare`. A number changed if the
-intervals of both do not meet and it changed by more than a few percent; one run
-cannot know how much the next would differ, so run twice to see what noise is.
-
-Exit code: 0, 1 if anything is worse beyond noise, 2 on errors.";
 
 /// `report`.
 #[derive(Debug, Args)]

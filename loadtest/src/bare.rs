@@ -27,13 +27,13 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
+use crate::delivery_check::DeliveryCheck;
 use crate::emitter::{Loop, Outlet, park, take_commands};
 use crate::listener::answer_commands;
 use crate::message::{Report, report};
 use crate::meter::Meter;
 use crate::plan::{EmitterPlan, ListenerPlan};
 use crate::stamp::{self, Template};
-use crate::tally::Tally;
 
 /// What one write takes, as of the client.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -67,12 +67,12 @@ pub fn emit(plan: EmitterPlan) -> Result<()> {
 pub fn listen(plan: ListenerPlan) -> Result<()> {
     let stream = connect(&plan.socket, &plan.name)?;
     let template = Arc::new(Template::new(plan.size));
-    let tally = Tally::new(plan.event.0, plan.emitters, template, plan.verify_full);
-    let meter = Arc::new(Meter::new(vec![tally]));
+    let check = DeliveryCheck::new(plan.event.0, plan.emitters, template, plan.verify_full);
+    let meter = Arc::new(Meter::new(vec![check]));
     let counted = Arc::clone(&meter);
     thread::spawn(move || {
         let record = |payload: &[u8]| {
-            if counted.tally(0).record(payload)
+            if counted.check(0).record(payload)
                 && plan.timed
                 && let Some(at) = stamp::intended_ns(payload)
             {

@@ -1,7 +1,7 @@
 //! The same loads on several brokers: ours, the relay, and those of others.
 //!
 //! ```text
-//!   args ──► loads × contestants ──► contest (interleaved runs) ──► sheet
+//!   args ──► loads × contestants ──► comparison (interleaved runs) ──► sheet
 //!                                                                    │
 //!                                       CompareResult (JSON) ◄───────┼──► Markdown
 //! ```
@@ -11,7 +11,7 @@
 //! loss.
 
 mod args;
-mod contest;
+mod comparison;
 mod contestant;
 mod load;
 mod sheet;
@@ -19,7 +19,7 @@ mod sheet;
 use anyhow::Result;
 
 pub use args::{CompareArgs, HELP};
-use contest::Contest;
+use comparison::Comparison;
 
 use crate::result::ResultFile;
 
@@ -29,9 +29,9 @@ use crate::result::ResultFile;
 /// If arguments do not fit, nobody can be measured, or the result cannot be
 /// written.
 pub fn compare(args: &CompareArgs) -> Result<bool> {
-    let contest = Contest::new(args)?.run()?;
-    let (clean, markdown) = (contest.is_clean(), sheet::markdown(&contest));
-    let result = ResultFile::Compare(Box::new(sheet::result(contest)));
+    let comparison = Comparison::new(args)?.run()?;
+    let (clean, markdown) = (comparison.is_clean(), sheet::markdown(&comparison));
+    let result = ResultFile::Compare(Box::new(sheet::result(comparison)));
     if let Some(path) = &args.out {
         result.write(path)?;
     }

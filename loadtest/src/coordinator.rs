@@ -2,11 +2,11 @@
 //! result.
 //!
 //! ```text
-//!   args ─▶ ground (where the machines are) ─▶ stage (one run) ─▶ record ─▶ result
+//!   args ─▶ environment (where the machines are) ─▶ run (one run) ─▶ record ─▶ result
 //!                                                ▲                    │
 //!                                                └── search (--find-max)
 //! ```
-//! - `agents`: an end to each machine's seat, over TCP or in this process.
+//! - `agents`: an end to each machine's session, over TCP or in this process.
 //! - `clocks`: how far the machines' clocks are apart.
 //! - `network`: machines that are namespaces, and what goes wrong between them.
 //! - `record`, `totals`: what was told, and what that makes.
@@ -15,13 +15,13 @@
 mod agents;
 pub mod args;
 mod clocks;
-mod ground;
+mod environment;
 #[cfg(target_os = "linux")]
 mod network;
 mod print;
 mod record;
+mod run;
 mod search;
-mod stage;
 mod totals;
 
 use std::fs;
@@ -29,7 +29,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use self::args::RunArgs;
-use self::ground::Ground;
+use self::environment::Environment;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::report;
@@ -58,13 +58,13 @@ pub fn run(args: &RunArgs) -> Result<bool> {
         return Ok(true);
     }
     let goal = args.goal()?;
-    let ground = Ground::prepare(args, &scenario)?;
+    let environment = Environment::prepare(args, &scenario)?;
     let mut result = match goal {
-        Some(goal) => search::run(&scenario, &text, &ground, &goal)?,
+        Some(goal) => search::run(&scenario, &text, &environment, &goal)?,
         None => {
             let mut progress = Progress::new(1, scenario.total_seconds());
             progress.describe(&scenario.name);
-            stage::run(&scenario, &text, &ground)?
+            run::run(&scenario, &text, &environment)?
         }
     };
     if args.netns.is_none() && scenario.network != NetworkSpec::default() {

@@ -16,11 +16,11 @@ use anyhow::{Context, Result};
 use netcluster_client::{Client, Message};
 
 use crate::clock;
+use crate::delivery_check::{Counts, DeliveryCheck, Emitted};
 use crate::message::{Command, Report, next_command, report};
 use crate::meter::Meter;
 use crate::plan::{EmitterPlan, Fault};
 use crate::stamp::{Stamp, Template};
-use crate::tally::{Counts, Emitted, Tally};
 
 /// Events between two looks at whether to stop.
 const BATCH: u64 = 64;
@@ -38,8 +38,8 @@ pub fn run(plan: EmitterPlan) -> Result<()> {
     let client = Arc::new(client);
     let stop = Arc::new(AtomicBool::new(false));
     let template = Arc::new(Template::new(plan.size));
-    let tally = Tally::new(plan.events[0].0, usize::from(plan.index) + 1, template, false);
-    let meter = Arc::new(Meter::new(vec![tally]));
+    let check = DeliveryCheck::new(plan.events[0].0, usize::from(plan.index) + 1, template, false);
+    let meter = Arc::new(Meter::new(vec![check]));
 
     let trip = plan.reply.as_ref().map(|reply| {
         let trip = Arc::new(Trip::new(&plan, &client, &meter, &stop));
@@ -245,7 +245,7 @@ impl Trip {
 
     /// The listener of answers, on the client's reader thread.
     fn answered(&self, payload: &[u8]) {
-        if self.meter.tally(0).record(payload) {
+        if self.meter.check(0).record(payload) {
             self.meter.record_latency(self.emitted_at_ns.load(Ordering::Relaxed));
             if !self.is_over()
                 && let Err(error) = self.emit()
@@ -273,7 +273,7 @@ impl Trip {
         let mut last = (0, Instant::now());
         loop {
             thread::sleep(Duration::from_millis(1));
-            let answered = self.meter.tally(0).received();
+            let answered = self.meter.check(0).received();
             if answered != last.0 {
                 last = (answered, Instant::now());
             }

@@ -2,21 +2,21 @@
 //!
 //! ```text
 //!                     coordinator (args → plan → pairs → run → summary)
-//!                      │ commands, reports: JSON lines over pipes (message, crew)
+//!                      │ commands, reports: JSON lines over pipes (message, child_processes)
 //!        ┌─────────────┼──────────────────┬────────────────────┐
-//!    emitter …   broker or relay     listener …          many, holder
+//!    emitter …   broker or relay     listener …          many, stuck_clients
 //!        └──── socket ────┴──── socket ────┘
 //! ```
 //! `run` does the same with a scenario, on one machine or several:
 //!
 //! ```text
-//!   scenario ─▶ coordinator ══ TCP, or within ══ agent (a seat per machine)
+//!   scenario ─▶ coordinator ══ TCP, or within ══ agent (a session per machine)
 //!                                                  ├─ broker
-//!                                                  └─ play: voices, ears, churn
+//!                                                  └─ play: emitters, listeners, churn
 //! ```
 //! One program in several roles. Emitters and listeners use the client crate as
-//! users do; each event carries a stamp (`stamp`), each listener keeps a tally
-//! of gaps, repeats and broken payloads (`tally`); only the pair that the client itself
+//! users do; each event carries a stamp (`stamp`), each listener checks for
+//! gaps, repeats and broken payloads (`delivery_check`); only the pair that the client itself
 //! is measured by does without that crate (`bare`). Nothing here is needed to run
 //! netcluster.
 //!
@@ -30,14 +30,14 @@ mod agent;
 pub mod args;
 mod bare;
 mod broker;
+mod child_processes;
 mod clock;
 #[cfg(feature = "compare")]
 pub mod compare;
 mod coordinator;
-mod crew;
+mod delivery_check;
 pub mod diff;
 mod emitter;
-mod holder;
 mod interrupt;
 mod io_counts;
 #[cfg(target_os = "linux")]
@@ -64,9 +64,9 @@ mod run;
 pub mod scenario;
 mod scratch;
 mod stamp;
+mod stuck_clients;
 mod summary;
 mod table;
-mod tally;
 mod usage;
 
 use std::io::BufRead;
@@ -195,9 +195,9 @@ fn take_role() -> ExitCode {
             Role::BareEmitter(plan) => bare::emit(plan),
             Role::BareListener(plan) => bare::listen(plan),
             Role::Many(plan) => many::run(plan),
-            Role::Holder(plan) => holder::run(plan),
+            Role::StuckClient(plan) => stuck_clients::run(plan),
             Role::Play(plan) => play::take_part(plan),
-            Role::Keeper(broker) => agent::keeper::keep(broker),
+            Role::Watchdog(broker) => agent::watchdog::watch(broker),
             #[cfg(feature = "compare")]
             Role::Peer(role) => peers::take_role(role),
             #[cfg(target_os = "linux")]

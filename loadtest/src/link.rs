@@ -54,9 +54,10 @@ pub fn measure(args: &LinkArgs) -> Result<bool> {
         return Ok(true);
     }
     let needs_broker = |row: &Row| row.scenario.level == Level::Brokers;
-    let program = match rows.iter().any(needs_broker) {
-        true => broker::find(args.broker.as_deref())?,
-        false => std::path::PathBuf::new(),
+    let program = if rows.iter().any(needs_broker) {
+        broker::find(args.broker.as_deref())?
+    } else {
+        std::path::PathBuf::new()
     };
     let runs = rows.iter().map(|row| row.runs(args.repeats)).sum();
     let mut progress = Progress::new(runs, args.seconds);

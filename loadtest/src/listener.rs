@@ -6,31 +6,31 @@ use std::sync::Arc;
 use anyhow::Result;
 use netcluster_client::{Client, Message};
 
+use crate::delivery_check::DeliveryCheck;
 use crate::message::{Command, Report, next_command, report};
 use crate::meter::Meter;
 use crate::plan::ListenerPlan;
 use crate::stamp::{self, Template};
-use crate::tally::Tally;
 
 /// Listens until told to quit.
 pub fn run(plan: ListenerPlan) -> Result<()> {
     let client = Arc::new(Client::builder().name(&plan.name).connect(&plan.socket)?);
     let (event, name) = plan.event;
     let template = Arc::new(Template::new(plan.size));
-    let tally = Tally::new(event, plan.emitters, template, plan.verify_full);
-    let meter = Arc::new(Meter::new(vec![tally]));
+    let check = DeliveryCheck::new(event, plan.emitters, template, plan.verify_full);
+    let meter = Arc::new(Meter::new(vec![check]));
     let counted = Arc::clone(&meter);
     if let Some(reply) = plan.reply {
         let answerer = Arc::clone(&client);
         client.on(&name, move |message: &Message<'_>| {
-            counted.tally(0).record(message.payload());
+            counted.check(0).record(message.payload());
             if let Err(error) = answerer.emit(&reply, message.payload()) {
                 report(&Report::Failed(error.to_string()));
             }
         })?;
     } else if plan.timed {
         client.on(&name, move |message: &Message<'_>| {
-            if counted.tally(0).record(message.payload()) {
+            if counted.check(0).record(message.payload()) {
                 stamp::intended_ns(message.payload()).into_iter().for_each(|at| {
                     counted.record_latency(at);
                 });
@@ -38,7 +38,7 @@ pub fn run(plan: ListenerPlan) -> Result<()> {
         })?;
     } else {
         client.on(&name, move |message: &Message<'_>| {
-            counted.tally(0).record(message.payload());
+            counted.check(0).record(message.payload());
         })?;
     }
     report(&Report::Ready { driver: None });

@@ -16,12 +16,12 @@ use anyhow::{Result, bail};
 use netcluster_client::session::{Session, SessionEvent};
 use netcluster_wire::{Hello, Pattern};
 
+use crate::delivery_check::DeliveryCheck;
 use crate::listener::answer_commands;
 use crate::message::{Report, report};
 use crate::meter::Meter;
 use crate::plan::ManyPlan;
 use crate::stamp::{self, Template};
-use crate::tally::Tally;
 
 /// The longest wait for all connections.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,12 +43,13 @@ pub fn run(plan: ManyPlan) -> Result<()> {
     Ok(())
 }
 
-/// A tally for each connection.
+/// A delivery check for each connection.
 pub fn meter(plan: &ManyPlan) -> Arc<Meter> {
     let template = Arc::new(Template::new(plan.size));
-    let tally =
-        |event| Tally::new(event as u16, plan.emitters, Arc::clone(&template), plan.verify_full);
-    Arc::new(Meter::new((0..plan.connections).map(tally).collect()))
+    let check = |event| {
+        DeliveryCheck::new(event as u16, plan.emitters, Arc::clone(&template), plan.verify_full)
+    };
+    Arc::new(Meter::new((0..plan.connections).map(check).collect()))
 }
 
 /// Waits until all have subscribed; calls `prompt` meanwhile, again and again.
@@ -126,7 +127,7 @@ impl Connection {
             used += length;
             match event {
                 SessionEvent::Event(frame) => {
-                    let whole = self.meter.tally(self.index).record(frame.payload());
+                    let whole = self.meter.check(self.index).record(frame.payload());
                     if whole && self.timed {
                         stamp::intended_ns(frame.payload()).into_iter().for_each(|at| {
                             self.meter.record_latency(at);

@@ -6,8 +6,8 @@ use std::io::{BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::delivery_check::{Counts, Emitted};
 use crate::play::plan::Note;
-use crate::tally::{Counts, Emitted};
 
 /// From the coordinator to a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! What a listening process counts and how it answers for it: the tallies of
+//! What a listening process counts and how it answers for it: the checks of
 //! its listeners, and latencies where they are asked for.
 //!
 //! Recorded by the thread that runs the listeners, read by the one that takes
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::clock;
+use crate::delivery_check::{Counts, DeliveryCheck, Emitted};
 use crate::message::Sample;
-use crate::tally::{Counts, Emitted, Tally};
 
 /// Longest latency that is told apart: a minute.
 const MAX_LATENCY_NS: u64 = 60_000_000_000;
@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_micros(200);
 /// The counters of one process.
 #[derive(Debug)]
 pub struct Meter {
-    tallies: Vec<Tally>,
+    checks: Vec<DeliveryCheck>,
     latencies: Mutex<Latencies>,
 }
 
@@ -42,20 +42,20 @@ struct Latencies {
 
 impl Meter {
     /// Over these listeners.
-    pub fn new(tallies: Vec<Tally>) -> Meter {
+    pub fn new(checks: Vec<DeliveryCheck>) -> Meter {
         let latencies = Latencies { histogram: histogram(), sampled: false };
-        Meter { tallies, latencies: Mutex::new(latencies) }
+        Meter { checks, latencies: Mutex::new(latencies) }
     }
 
     /// Whether there are no listeners.
     pub fn is_empty(&self) -> bool {
-        self.tallies.is_empty()
+        self.checks.is_empty()
     }
 
     /// The counters of one listener.
     #[inline]
-    pub fn tally(&self, index: usize) -> &Tally {
-        &self.tallies[index]
+    pub fn check(&self, index: usize) -> &DeliveryCheck {
+        &self.checks[index]
     }
 
     /// Records how long an event took.
@@ -67,7 +67,7 @@ impl Meter {
 
     /// Where it stands. The first call forgets the latencies before it.
     pub fn sample(&self) -> Sample {
-        let received = self.tallies.iter().map(Tally::received).sum();
+        let received = self.checks.iter().map(DeliveryCheck::received).sum();
         let at_ns = clock::now_ns();
         let mut latencies = self.latencies.lock().expect("no thread panics with the lock");
         if !latencies.sampled {
@@ -89,11 +89,11 @@ impl Meter {
             by_event[event].push(total);
         }
         let none = Vec::new();
-        let mine = |tally: &Tally| by_event.get(tally.event() as usize).unwrap_or(&none);
+        let mine = |check: &DeliveryCheck| by_event.get(check.event() as usize).unwrap_or(&none);
 
         let mut last = (u64::MAX, Instant::now());
-        while !self.tallies.iter().all(|tally| tally.is_complete(mine(tally))) {
-            let received = self.tallies.iter().map(Tally::received).sum();
+        while !self.checks.iter().all(|check| check.is_complete(mine(check))) {
+            let received = self.checks.iter().map(DeliveryCheck::received).sum();
             if received != last.0 {
                 last = (received, Instant::now());
             } else if last.1.elapsed() > DRAIN_TIMEOUT {
@@ -103,7 +103,7 @@ impl Meter {
         }
         let sample = self.sample();
         let mut counts = Counts::default();
-        self.tallies.iter().for_each(|tally| counts.add(tally.counts(mine(tally))));
+        self.checks.iter().for_each(|check| counts.add(check.counts(mine(check))));
         (counts, sample)
     }
 }
@@ -128,11 +128,11 @@ mod tests {
     fn finishing_sums_up_all_listeners() {
         let mut template = Template::new(16);
         let shared = Arc::new(template.clone());
-        let tally = |event| Tally::new(event, 1, Arc::clone(&shared), true);
-        let meter = Meter::new(vec![tally(0), tally(5)]);
+        let check = |event| DeliveryCheck::new(event, 1, Arc::clone(&shared), true);
+        let meter = Meter::new(vec![check(0), check(5)]);
         for (index, event) in [(0, 0), (1, 5)] {
             let stamp = Stamp { sequence: 0, emitter: 0, event };
-            assert!(meter.tally(index).record(template.write(stamp, 0)));
+            assert!(meter.check(index).record(template.write(stamp, 0)));
         }
         let total = |event| Emitted { emitter: 0, event, count: 1 };
         let (counts, sample) = meter.finish(&[total(0), total(5), total(7)]);

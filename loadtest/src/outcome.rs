@@ -3,10 +3,10 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::delivery_check::Counts;
 use crate::io_counts::IoCounts;
 use crate::message::Sample;
 use crate::meter::histogram;
-use crate::tally::Counts;
 use crate::usage::Usage;
 
 const NS_PER_US: f64 = 1e3;

@@ -14,7 +14,7 @@
 //!
 //! Fair: pipelined and batched as our client is, the peer's best local transport,
 //! settings without persistence and with long queues, and the same stamp and
-//! tally on every event. Not clients for use: no reconnect, no wildcards, one
+//! check on every event. Not clients for use: no reconnect, no wildcards, one
 //! subscription for each connection, and an answer that is not expected ends it.
 //!
 //! A queue in a peer is never endless: [`QUEUE_BYTES`] for each listener at most. What

@@ -134,11 +134,11 @@ pub enum Role {
     /// Listens on many connections.
     Many(ManyPlan),
     /// Holds a connection that reads slowly, or not at all, or has many patterns.
-    Holder(HolderPlan),
+    StuckClient(StuckClientPlan),
     /// Plays a part of a scenario.
     Play(PartPlan),
     /// Ends the broker with this process id when its agent is gone.
-    Keeper(u32),
+    Watchdog(u32),
     /// Takes part in a run with another broker in the middle.
     #[cfg(feature = "compare")]
     Peer(PeerRole),
@@ -221,9 +221,9 @@ pub struct ManyPlan {
     pub timed: bool,
 }
 
-/// What the holder of an awkward connection is told.
+/// What a client that is stuck, slow or has very many patterns is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HolderPlan {
+pub struct StuckClientPlan {
     /// Where to connect.
     pub socket: PathBuf,
     /// How it calls itself.

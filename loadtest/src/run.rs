@@ -14,15 +14,15 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::broker::Broker;
-use crate::crew::{Crew, Member};
+use crate::child_processes::{ChildProcesses, Member};
+use crate::delivery_check::{Counts, Emitted};
 use crate::interrupt;
 use crate::io_counts::IoCounts;
 use crate::message::{Command, Report, Sample};
 use crate::outcome::{Outcome, Window};
 use crate::pin::{self, Place};
-use crate::plan::{EmitterPlan, HolderPlan, Middle, Role, SLOW_EVENT, STUCK_EVENT, Scenario};
+use crate::plan::{EmitterPlan, Middle, Role, SLOW_EVENT, STUCK_EVENT, Scenario, StuckClientPlan};
 use crate::scratch::Scratch;
-use crate::tally::{Counts, Emitted};
 use crate::usage::Usage;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
@@ -60,9 +60,9 @@ impl Runner {
     pub fn run(&self, scenario: &Scenario, middle: Middle) -> Result<Outcome> {
         interrupt::check()?;
         let scratch = Scratch::new()?;
-        let mut stage = Stage::build(scenario, middle, &self.program, &scratch)?;
-        let outcome = measure(scenario, &mut stage)?;
-        stage.end();
+        let mut running = Run::build(scenario, middle, &self.program, &scratch)?;
+        let outcome = measure(scenario, &mut running)?;
+        running.end();
         Ok(outcome)
     }
 }
@@ -79,34 +79,34 @@ pub fn run_around(
     (listeners, emitters): (Vec<Role>, Vec<Role>),
 ) -> Result<(Outcome, Vec<(String, u64)>)> {
     interrupt::check()?;
-    let mut crew = Crew::new();
+    let mut children = ChildProcesses::new();
     let pinned = pin::start(scenario.pin, Place::Ends)?;
-    let listeners = start_all(&mut crew, "listener", &listeners)?;
-    wait_ready(&mut crew, &listeners)?;
-    let emitters = start_all(&mut crew, "emitter", &emitters)?;
-    wait_ready(&mut crew, &emitters)?;
+    let listeners = start_all(&mut children, "listener", &listeners)?;
+    wait_ready(&mut children, &listeners)?;
+    let emitters = start_all(&mut children, "emitter", &emitters)?;
+    wait_ready(&mut children, &emitters)?;
     drop(pinned);
     let mut receivers = listeners;
     if scenario.round_trip {
         receivers.extend(&emitters);
     }
     let (broker, extras, driver) = (None, Vec::new(), None);
-    let mut stage = Stage { crew, broker, middle_pid, receivers, emitters, extras, driver };
-    let outcome = measure(scenario, &mut stage)?;
-    let counters = stage.crew.counters();
-    stage.end();
+    let mut running = Run { children, broker, middle_pid, receivers, emitters, extras, driver };
+    let outcome = measure(scenario, &mut running)?;
+    let counters = running.children.counters();
+    running.end();
     Ok((outcome, counters))
 }
 
-fn measure(scenario: &Scenario, stage: &mut Stage) -> Result<Outcome> {
-    let idle = Usage::of(stage.middle_pid);
+fn measure(scenario: &Scenario, running: &mut Run) -> Result<Outcome> {
+    let idle = Usage::of(running.middle_pid);
     let (window, counts) = match (scenario.idle, scenario.count) {
-        (Some(seconds), _) => (stage.idle(seconds), Counts::default()),
-        (None, Some(_)) => stage.count()?,
-        (None, None) => stage.window(scenario.seconds)?,
+        (Some(seconds), _) => (running.idle(seconds), Counts::default()),
+        (None, Some(_)) => running.count()?,
+        (None, None) => running.window(scenario.seconds)?,
     };
-    let drained = Usage::of(stage.middle_pid);
-    let driver = stage.driver.clone();
+    let drained = Usage::of(running.middle_pid);
+    let driver = running.driver.clone();
     Ok(Outcome {
         broker_rss_bytes: drained.peak_rss_bytes,
         broker_rss_idle_bytes: idle.rss_bytes,
@@ -119,8 +119,8 @@ fn measure(scenario: &Scenario, stage: &mut Stage) -> Result<Outcome> {
 }
 
 /// All processes of a run, connected and ready.
-struct Stage {
-    crew: Crew,
+struct Run {
+    children: ChildProcesses,
     broker: Option<Broker>,
     middle_pid: u32,
     /// Processes that receive: listeners, and emitters of round trips.
@@ -139,15 +139,15 @@ struct Reading {
     samples: Vec<Sample>,
 }
 
-impl Stage {
+impl Run {
     fn build(
         scenario: &Scenario,
         middle: Middle,
         program: &Path,
         scratch: &Scratch,
-    ) -> Result<Stage> {
+    ) -> Result<Run> {
         let socket = scratch.socket();
-        let mut crew = Crew::new();
+        let mut children = ChildProcesses::new();
         let pinned = pin::start(scenario.pin, Place::Middle)?;
         let (broker, middle_pid) = match middle {
             Middle::Broker => {
@@ -157,31 +157,32 @@ impl Stage {
             }
             Middle::Relay | Middle::Bare => {
                 let relay = scenario.relay(socket.clone(), middle == Middle::Bare);
-                let relay = crew.start("relay", &relay)?;
-                wait_ready(&mut crew, &[relay])?;
-                (None, crew.pid(relay))
+                let relay = children.start("relay", &relay)?;
+                wait_ready(&mut children, &[relay])?;
+                (None, children.pid(relay))
             }
         };
         drop(pinned);
         let _pinned = pin::start(scenario.pin, Place::Ends)?;
-        let holders = start_all(&mut crew, "holder", &holders(scenario, scratch))?;
-        wait_ready(&mut crew, &holders)?;
+        let stuck_clients =
+            start_all(&mut children, "stuck client", &stuck_clients(scenario, scratch))?;
+        wait_ready(&mut children, &stuck_clients)?;
         let listeners =
-            start_all(&mut crew, "listener", &scenario.listeners(socket.clone(), middle))?;
-        let driver = wait_ready(&mut crew, &listeners)?.into_iter().flatten().next();
+            start_all(&mut children, "listener", &scenario.listeners(socket.clone(), middle))?;
+        let driver = wait_ready(&mut children, &listeners)?.into_iter().flatten().next();
         let mut emitters = Vec::new();
         let mut extras = Vec::new();
         if scenario.idle.is_none() {
-            extras = start_all(&mut crew, "extra emitter", &extra_emitters(scenario, scratch))?;
-            emitters = start_all(&mut crew, "emitter", &scenario.emitters(socket, middle))?;
-            wait_ready(&mut crew, &extras)?;
-            wait_ready(&mut crew, &emitters)?;
+            extras = start_all(&mut children, "extra emitter", &extra_emitters(scenario, scratch))?;
+            emitters = start_all(&mut children, "emitter", &scenario.emitters(socket, middle))?;
+            wait_ready(&mut children, &extras)?;
+            wait_ready(&mut children, &emitters)?;
         }
         let mut receivers = listeners;
         if scenario.round_trip {
             receivers.extend(&emitters);
         }
-        Ok(Stage { crew, broker, middle_pid, receivers, emitters, extras, driver })
+        Ok(Run { children, broker, middle_pid, receivers, emitters, extras, driver })
     }
 
     /// Nothing happens for so long.
@@ -198,10 +199,10 @@ impl Stage {
         let window = Duration::from_secs_f64(seconds);
         interrupt::sleep(window.mul_f64(WARM_UP_SHARE).min(MAX_WARM_UP));
         let first = self.read()?;
-        self.crew.ignore_interrupts();
+        self.children.ignore_interrupts();
         interrupt::sleep(window);
         let last = self.read()?;
-        self.crew.tell(&self.emitters, &Command::Stop)?;
+        self.children.tell(&self.emitters, &Command::Stop)?;
         let (counts, _) = self.finish(ANSWER_TIMEOUT)?;
         Ok((first.until(last), counts))
     }
@@ -216,29 +217,28 @@ impl Stage {
     }
 
     fn start_emitters(&mut self) -> Result<()> {
-        self.crew.tell(&self.extras, &Command::Go)?;
-        self.crew.tell(&self.emitters, &Command::Go)
+        self.children.tell(&self.extras, &Command::Go)?;
+        self.children.tell(&self.emitters, &Command::Go)
     }
 
     /// In the same order at both ends of the window; the broker's answer last,
     /// since a busy broker may take its time.
     fn read(&mut self) -> Result<Reading> {
-        self.crew.tell(&self.receivers, &Command::Sample)?;
+        self.children.tell(&self.receivers, &Command::Sample)?;
         let middle = Usage::of(self.middle_pid);
         let mut processes = self.receivers.clone();
         processes.extend(self.emitters.iter().filter(|member| !self.receivers.contains(member)));
-        let others = processes.iter().map(|&member| Usage::of(self.crew.pid(member)).cpu_ns);
+        let others = processes.iter().map(|&member| Usage::of(self.children.pid(member)).cpu_ns);
         let cpu_ns = middle.cpu_ns + others.sum::<u64>();
-        let samples =
-            self.crew.collect(
-                &self.receivers,
-                ANSWER_TIMEOUT,
-                "sample",
-                |report| match report {
-                    Report::Sample(sample) => Some(sample.clone()),
-                    _ => None,
-                },
-            )?;
+        let samples = self.children.collect(
+            &self.receivers,
+            ANSWER_TIMEOUT,
+            "sample",
+            |report| match report {
+                Report::Sample(sample) => Some(sample.clone()),
+                _ => None,
+            },
+        )?;
         let io = self.broker.as_mut().and_then(Broker::io_counts);
         Ok(Reading { middle, cpu_ns, io, samples })
     }
@@ -246,24 +246,28 @@ impl Stage {
     /// Waits for the emitters' totals and until the listeners have got them.
     fn finish(&mut self, timeout: Duration) -> Result<(Counts, Vec<Sample>)> {
         let emitted: Vec<Vec<Emitted>> =
-            self.crew.collect(&self.emitters, timeout, "totals", |report| match report {
+            self.children.collect(&self.emitters, timeout, "totals", |report| match report {
                 Report::Emitted(emitted) => Some(emitted.clone()),
                 _ => None,
             })?;
         let totals = emitted.into_iter().flatten().collect();
-        self.crew.tell(&self.receivers, &Command::Finish(totals))?;
-        let finished =
-            self.crew.collect(&self.receivers, DRAIN_TIMEOUT, "counts", |report| match report {
+        self.children.tell(&self.receivers, &Command::Finish(totals))?;
+        let finished = self.children.collect(
+            &self.receivers,
+            DRAIN_TIMEOUT,
+            "counts",
+            |report| match report {
                 Report::Finished { counts, sample } => Some((*counts, sample.clone())),
                 _ => None,
-            })?;
+            },
+        )?;
         let mut sum = Counts::default();
         finished.iter().for_each(|(counts, _)| sum.add(*counts));
         Ok((sum, finished.into_iter().map(|(_, sample)| sample).collect()))
     }
 
     fn end(self) {
-        self.crew.quit();
+        self.children.quit();
         if let Some(broker) = self.broker {
             broker.stop();
         }
@@ -281,21 +285,21 @@ impl Reading {
     }
 }
 
-fn start_all(crew: &mut Crew, what: &str, roles: &[Role]) -> Result<Vec<Member>> {
-    let start = |(index, role)| crew.start(&format!("{what} {index}"), role);
+fn start_all(children: &mut ChildProcesses, what: &str, roles: &[Role]) -> Result<Vec<Member>> {
+    let start = |(index, role)| children.start(&format!("{what} {index}"), role);
     roles.iter().enumerate().map(start).collect()
 }
 
-fn wait_ready(crew: &mut Crew, members: &[Member]) -> Result<Vec<Option<String>>> {
-    crew.collect(members, READY_TIMEOUT, "start", |report| match report {
+fn wait_ready(children: &mut ChildProcesses, members: &[Member]) -> Result<Vec<Option<String>>> {
+    children.collect(members, READY_TIMEOUT, "start", |report| match report {
         Report::Ready { driver } => Some(driver.clone()),
         _ => None,
     })
 }
 
-fn holders(scenario: &Scenario, scratch: &Scratch) -> Vec<Role> {
-    let holder = |name: &str, event: Option<&str>, read_bytes_per_s, patterns| {
-        Role::Holder(HolderPlan {
+fn stuck_clients(scenario: &Scenario, scratch: &Scratch) -> Vec<Role> {
+    let stuck_client = |name: &str, event: Option<&str>, read_bytes_per_s, patterns| {
+        Role::StuckClient(StuckClientPlan {
             socket: scratch.socket(),
             name: name.into(),
             event: event.map(Into::into),
@@ -305,13 +309,13 @@ fn holders(scenario: &Scenario, scratch: &Scratch) -> Vec<Role> {
     };
     let mut roles = Vec::new();
     if scenario.patterns > 0 {
-        roles.push(holder("patterns", None, 0, scenario.patterns));
+        roles.push(stuck_client("patterns", None, 0, scenario.patterns));
     }
     if scenario.slow_reader {
-        roles.push(holder("slow-reader", Some(SLOW_EVENT), SLOW_BYTES_PER_S, 0));
+        roles.push(stuck_client("slow-reader", Some(SLOW_EVENT), SLOW_BYTES_PER_S, 0));
     }
     if scenario.stuck {
-        roles.push(holder("stuck", Some(STUCK_EVENT), 0, 0));
+        roles.push(stuck_client("stuck", Some(STUCK_EVENT), 0, 0));
     }
     roles
 }

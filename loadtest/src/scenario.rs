@@ -2,17 +2,17 @@
 //! goes wrong meanwhile. A TOML file, or one that is shipped.
 //!
 //! ```text
-//!   text ─ parse ─▶ Scenario ─ check ─▶ (fits together) ─ cast ─▶ processes
+//!   text ─ parse ─▶ Scenario ─ check ─▶ (fits together) ─ assignment ─▶ processes
 //! ```
 //! - `size`, `pace`, `name`: the values that a file may hold.
 //! - `schedule`: when the next event is due, from phases and rates.
 //! - `parse`, `check`: an error names the file, the line and what is allowed.
-//! - `cast`: the processes of each machine and what each is told.
+//! - `assignment`: the processes of each machine and what each is told.
 //! - `shipped`: the scenarios that come with the program.
 //!
 //! Knows no clock, no socket and no process.
 
-pub mod cast;
+pub mod assignment;
 mod check;
 pub mod name;
 pub mod pace;

@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::delivery_check::Counts;
 use crate::interrupt;
 use crate::metric::Metric;
 use crate::outcome::Outcome;
 use crate::pairs::{Against, Pairs, median};
 use crate::plan::Scenario;
-use crate::tally::Counts;
 
 /// What people see, in this order.
 const SHOWN: [Metric; 15] = [

@@ -192,16 +192,17 @@ impl<I: Io> Shard<I> {
         if patterns.contains(&pattern) || patterns.len() < most && has_room {
             return Ok(pattern);
         }
-        Err(match has_room {
-            true => format!(
+        Err(if has_room {
+            format!(
                 "a client can listen to at most {most} patterns (--max-patterns): use wildcards, \
                  or several clients"
-            ),
-            false => format!(
+            )
+        } else {
+            format!(
                 "the broker's memory for patterns is used up, of {} bytes for all it keeps: \
                  listen to fewer patterns, or raise --max-memory",
                 self.shared.budget.limit_bytes()
-            ),
+            )
         })
     }
 

@@ -165,11 +165,10 @@ impl<I: Io> Shard<I> {
         }
         let missed = std::mem::take(&mut driver.missed);
         for (to, lost) in missed {
-            match to == shard {
-                true => {
-                    self.mesh.send(to, Message::LinkLost(lost));
-                }
-                false => driver.missed.push((to, lost)),
+            if to == shard {
+                self.mesh.send(to, Message::LinkLost(lost));
+            } else {
+                driver.missed.push((to, lost))
             }
         }
     }

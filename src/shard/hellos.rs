@@ -58,10 +58,8 @@ impl<I: Io> Shard<I> {
         let max_queue = self.shared.config.max_queue_bytes;
         let mut connection = Connection::new(target, peer.clone(), max_queue, budget, self.now_ns);
         let population = &self.shared.population;
-        let admitted = match has_room {
-            true => population.admit(&peer, &self.limits),
-            false => Err(Refusal::Memory),
-        };
+        let admitted =
+            if has_room { population.admit(&peer, &self.limits) } else { Err(Refusal::Memory) };
         let (seat, refusal) = match admitted {
             Ok(seat) => (Some(seat), None),
             Err(refusal) => (population.tell(), Some(refusal)),
@@ -77,9 +75,10 @@ impl<I: Io> Shard<I> {
             }
             Some(refusal) => {
                 self.totals.refused += 1;
-                match is_told {
-                    true => self.kick(conn, ErrorCode::Busy, &refusal.text(&self.limits)),
-                    false => self.disconnect(conn),
+                if is_told {
+                    self.kick(conn, ErrorCode::Busy, &refusal.text(&self.limits))
+                } else {
+                    self.disconnect(conn)
                 }
             }
         }
@@ -152,9 +151,10 @@ impl<I: Io> Shard<I> {
         let Some(&(deadline_ns, _)) = self.hellos.listed.front() else { return };
         // Not for each of them by itself: an eighth late at the most. And what was too much
         // for this turn is for the next.
-        let next_ns = match deadline_ns <= self.now_ns {
-            true => self.now_ns + 1,
-            false => deadline_ns.max(self.now_ns + timeout.as_nanos() as u64 / 8),
+        let next_ns = if deadline_ns <= self.now_ns {
+            self.now_ns + 1
+        } else {
+            deadline_ns.max(self.now_ns + timeout.as_nanos() as u64 / 8)
         };
         self.hellos.timer = true;
         self.timers.set(next_ns, Timer::Hello);

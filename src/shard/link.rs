@@ -186,9 +186,10 @@ impl<I: Io> Shard<I> {
     /// When the link has something to do again.
     pub fn link_deadline_ns(&self) -> Option<u64> {
         let driver = self.link.as_deref()?;
-        match driver.more && !driver.blocked || !driver.postponed.is_empty() {
-            true => Some(0),
-            false => driver.link.poll_timeout(),
+        if driver.more && !driver.blocked || !driver.postponed.is_empty() {
+            Some(0)
+        } else {
+            driver.link.poll_timeout()
         }
     }
 

@@ -84,9 +84,10 @@ fn patterns_come_and_go_in_any_order() {
     for step in 0..3000 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let at = (random >> 33) as usize % patterns.len();
-        let changed = match there[at] {
-            true => trie.remove(&patterns[at], target(at as u32)),
-            false => trie.insert(&patterns[at], target(at as u32)),
+        let changed = if there[at] {
+            trie.remove(&patterns[at], target(at as u32))
+        } else {
+            trie.insert(&patterns[at], target(at as u32))
         };
         assert!(changed);
         there[at] = !there[at];

@@ -59,7 +59,17 @@ const FOREIGN: [&str; 6] = [
 const SPELLING_FILES: [&str; 2] = ["tests/tidy/wording.rs", "tests/tidy.rs"];
 
 /// Trees whose code has the shape that the rules below ask for.
-const SHAPED: [&str; 6] = ["benches/", "fuzz/", "platform/", "src/cli/", "tests/", "wire/"];
+const SHAPED: [&str; 9] = [
+    "benches/",
+    "client/",
+    "fuzz/",
+    "loadtest/",
+    "platform/",
+    "src/",
+    "testkit/",
+    "tests/",
+    "wire/",
+];
 
 /// Trees whose doc comments begin with their subject.
 const SUBJECTS: [&str; 3] = ["platform/src/", "src/cli/", "wire/src/"];

@@ -111,7 +111,7 @@ impl Driver {
         }
         match self.receive(deadline) {
             Ok(0) => self.machine.handle_disconnected(self.hello_failure.take(), Instant::now()),
-            Ok(bytes) => self.machine.handle_input(bytes, Instant::now()),
+            Ok(bytes) => self.machine.handle_input(bytes, Instant::now),
             Err(error)
                 if deadline.is_some()
                     && matches!(
@@ -148,7 +148,7 @@ impl Driver {
             }
             outbox.lock().out.closed().is_none()
         };
-        self.machine.dispatch(&mut go_on, Instant::now());
+        self.machine.dispatch(&mut go_on, Instant::now);
         self.shared.port.push_emitted();
     }
 }

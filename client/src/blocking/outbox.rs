@@ -177,9 +177,10 @@ impl Outbox {
                 if matches!(state.out.link, Link::Up) && !state.writing {
                     state = self.write(state, false, b"");
                 }
-                return match self.has_room(&state, bytes) {
-                    true => Ok(state),
-                    false => Err(Error::Backpressure),
+                return if self.has_room(&state, bytes) {
+                    Ok(state)
+                } else {
+                    Err(Error::Backpressure)
                 };
             }
             if state.out.buffer.is_empty() || state.out.buffer.len() + bytes <= state.out.limit {

@@ -89,9 +89,10 @@ impl Subscription {
     }
 
     fn take(&self, deadline: Option<Instant>) -> Result<OwnedMessage, RecvError> {
-        match self.client.in_listener() {
-            true => self.try_recv(),
-            false => self.taken(take(&self.queue, deadline)),
+        if self.client.in_listener() {
+            self.try_recv()
+        } else {
+            self.taken(take(&self.queue, deadline))
         }
     }
 

@@ -30,31 +30,30 @@ impl<P: Port> Machine<P> {
         let mut at = range.start;
         let mut messages = 0;
         let bytes = &lent[..range.end];
-        let end = loop {
-            let Some(frame) = self.inbound.next_event(&bytes[at..]) else {
-                match self.inbound.next(&bytes[at..]) {
-                    Ok(Some((event, length))) => {
-                        at += length;
-                        match self.control(event) {
-                            None => continue,
-                            end => break end,
-                        }
-                    }
-                    Ok(None) => break None,
-                    Err(error) => break Some(error.into_reason()),
-                }
-            };
-            at += frame.layout().frame_len;
-            if self.connecting {
+        let end = 'dispatching: loop {
+            if self.connecting && self.inbound.next_event(&bytes[at..]).is_some() {
                 self.connected();
             }
-            let done = self.dispatcher.dispatch(&shared.registry, &retire, frame, &lent);
-            if let Err(error) = done {
-                break Some(error.into_reason());
+            let Machine { dispatcher, inbound, .. } = &mut *self;
+            while let Some(frame) = inbound.next_event(&bytes[at..]) {
+                at += frame.layout().frame_len;
+                if let Err(error) = dispatcher.dispatch(&shared.registry, &retire, frame, &lent) {
+                    break 'dispatching Some(error.into_reason());
+                }
+                messages += 1;
+                if messages % ASK_EVERY_MESSAGES == 0 && !go_on() {
+                    break 'dispatching Some(DisconnectReason::Requested);
+                }
             }
-            messages += 1;
-            if messages % ASK_EVERY_MESSAGES == 0 && !go_on() {
-                break Some(DisconnectReason::Requested);
+            match inbound.next(&bytes[at..]) {
+                Ok(Some((event, length))) => {
+                    at += length;
+                    if let Some(end) = self.control(event) {
+                        break Some(end);
+                    }
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error.into_reason()),
             }
         };
         self.received.give_back(lent, at - range.start);

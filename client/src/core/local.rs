@@ -152,7 +152,7 @@ impl Core {
             let taken = space.len().min(bytes.len());
             space[..taken].copy_from_slice(&bytes[..taken]);
             bytes = &bytes[taken..];
-            self.machine.handle_input(taken, now);
+            self.machine.handle_input(taken, || now);
             self.dispatch(now);
         }
         self.keep_unwritten();
@@ -178,7 +178,7 @@ impl Core {
 
     fn dispatch(&mut self, now: Instant) {
         if matches!(self.machine.poll(), Step::Dispatch) {
-            self.machine.dispatch(&mut || true, now);
+            self.machine.dispatch(&mut || true, || now);
         }
     }
 

@@ -174,8 +174,9 @@ impl<P: Port> Machine<P> {
         self.received.space()
     }
 
-    /// So many bytes were read to the front of [`Machine::space`].
-    pub(crate) fn handle_input(&mut self, bytes: usize, now: Instant) {
+    /// So many bytes were read to the front of [`Machine::space`]. The time is asked for
+    /// only if it matters.
+    pub(crate) fn handle_input(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
         self.received.filled(bytes);
         match &mut self.phase {
             Phase::Open => self.undispatched = true,
@@ -184,9 +185,9 @@ impl<P: Port> Machine<P> {
                     Ok(None) => {}
                     Ok(Some((source, welcome))) => {
                         let path = mem::take(path);
-                        self.welcomed(path, source, &welcome, now);
+                        self.welcomed(path, source, &welcome, now());
                     }
-                    Err(error) => self.handle_failed(error, now),
+                    Err(error) => self.handle_failed(error, now()),
                 }
             }
             _ => {}
@@ -221,11 +222,15 @@ impl<P: Port> Machine<P> {
 
     /// Calls the listeners for what was received. After some messages `go_on` is
     /// asked whether to; if not, the connection ends.
-    pub(crate) fn dispatch(&mut self, go_on: &mut dyn FnMut() -> bool, now: Instant) {
+    pub(crate) fn dispatch(
+        &mut self,
+        go_on: &mut dyn FnMut() -> bool,
+        now: impl FnOnce() -> Instant,
+    ) {
         self.undispatched = false;
         self.check_in_force();
         if let Some(reason) = self.dispatch_received(go_on) {
-            self.lost_connection(reason, now);
+            self.lost_connection(reason, now());
         }
     }
 

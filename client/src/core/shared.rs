@@ -209,9 +209,12 @@ impl<P: Port> Shared<P> {
     pub(crate) fn ask(&self, question: Question<'_>, reply: Reply) -> Result<u64, Error> {
         let mut answers = lock(&self.answers);
         // Under the lock: if the connection goes now, the question goes with it.
-        let number = self.port.with(|outgoing| match outgoing.is_connected() {
-            true => outgoing.request(|outbound, out| question.encode(outbound, out)),
-            false => Err(outgoing.closed().unwrap_or(Error::NotConnected)),
+        let number = self.port.with(|outgoing| {
+            if outgoing.is_connected() {
+                outgoing.request(|outbound, out| question.encode(outbound, out))
+            } else {
+                Err(outgoing.closed().unwrap_or(Error::NotConnected))
+            }
         })?;
         answers.insert(number, reply);
         drop(answers);

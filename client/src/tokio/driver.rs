@@ -135,7 +135,7 @@ impl Driver {
         };
         match read {
             Ok(Ok(0)) => self.machine.handle_disconnected(self.hello_failure.take(), now()),
-            Ok(Ok(bytes)) => self.machine.handle_input(bytes, now()),
+            Ok(Ok(bytes)) => self.machine.handle_input(bytes, now),
             Ok(Err(error)) => self.machine.handle_disconnected(Some(error), now()),
             Err(_) => self.machine.handle_timeout(now().max(deadline)),
         }
@@ -166,14 +166,14 @@ impl Driver {
 async fn listen(machine: &mut Machine<Outbox>, shared: &Shared, mut stream: &Stream) -> Over {
     loop {
         match machine.poll() {
-            Step::Dispatch => machine.dispatch(&mut || true, now()),
+            Step::Dispatch => machine.dispatch(&mut || true, now),
             Step::Hold => {
                 let room = || (!shared.is_held()).then_some(());
                 shared.port.wait(None, room).await;
             }
             Step::Read(_) => match stream.read(machine.space()).await {
                 Ok(0) => return Over::Gone(None),
-                Ok(bytes) => machine.handle_input(bytes, now()),
+                Ok(bytes) => machine.handle_input(bytes, now),
                 Err(error) => return Over::Gone(Some(error)),
             },
             Step::Connect(..) | Step::Wait(_) | Step::Closed(_) => return Over::Ended,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delivery_check::Emitted;
 use crate::play::plan::{Note, Part};
 use crate::scenario::Backend;
-use crate::tally::Emitted;
 
 /// From the coordinator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use super::hello::{self, Token};
 use super::lines::{self, MAX_LINE_BYTES, Reader, Writer};
 use super::machine::Machine;
 use super::message::{Answer, Order};
-use super::seat::Seat;
+use super::session::AgentSession;
 use crate::{clock, interrupt};
 
 /// A coordinator asks for the clock every second: one that is silent for so long is
@@ -177,7 +177,7 @@ impl Complaints {
     }
 }
 
-/// One run: a thread reads, one writes, this one has the seat.
+/// One run: a thread reads, one writes, this one has the session.
 fn run(room: Room, reader: Reader, writer: Writer) -> Result<()> {
     let (ordered, orders) = sync_channel(MAX_ORDERS);
     let (answer, answers) = sync_channel(MAX_ANSWERS);
@@ -186,7 +186,7 @@ fn run(room: Room, reader: Reader, writer: Writer) -> Result<()> {
     let writing = thread::spawn(move || write(writer, &answers));
     let last = answer.clone();
     let out = Box::new(move |said| !interrupt::requested() && answer.send(said).is_ok());
-    let counted = Seat::run(room.0.args.clone(), &orders, out);
+    let counted = AgentSession::run(room.0.args.clone(), &orders, out);
     // Who is told the end may begin the next run at once.
     drop(room);
     let _ = last.send(Answer::Ended(counted));
@@ -216,7 +216,7 @@ fn read(mut reader: Reader, ordered: &SyncSender<Order>, asked: &SyncSender<Answ
 }
 
 fn write(mut writer: Writer, answers: &Receiver<Answer>) -> Result<()> {
-    // Ends when neither the seat nor the reader has anything to say any more.
+    // Ends when neither the session nor the reader has anything to say any more.
     for answer in answers {
         let is_last = matches!(answer, Answer::Ended(_));
         if let Err(error) = writer.write(&answer) {

@@ -1,25 +1,11 @@
-//! A contest as a result and as Markdown.
+//! A comparison as a result and as Markdown.
 
-use crate::compare::contest::{Contest, Entry};
+use crate::compare::comparison::{Comparison, Entry};
 use crate::compare::load::Load;
 use crate::median::Median;
 use crate::metric::{Metric, digits};
 use crate::pairs::median;
 use crate::result::{Cell, CompareResult, LoadInfo};
-
-const NS_PER_US: f64 = 1e3;
-/// Where there is no number and will be none.
-const NONE: &str = "–";
-
-/// A number of a cell, with its names in the result.
-#[derive(Clone, Copy)]
-struct Shown {
-    metric: Metric,
-    name: &'static str,
-    unit: &'static str,
-    higher_is_better: bool,
-    factor: f64,
-}
 
 const FLAT_OUT: [Shown; 2] = [
     Shown {
@@ -64,11 +50,25 @@ const ROUND_TRIP: [Shown; 2] = [
     },
 ];
 
+const NS_PER_US: f64 = 1e3;
+/// Where there is no number and will be none.
+const NONE: &str = "–";
+
+/// A number of a cell, with its names in the result.
+#[derive(Clone, Copy)]
+struct Shown {
+    metric: Metric,
+    name: &'static str,
+    unit: &'static str,
+    higher_is_better: bool,
+    factor: f64,
+}
+
 /// As a file holds it.
-pub fn result(contest: Contest) -> CompareResult {
+pub fn result(comparison: Comparison) -> CompareResult {
     let mut cells = Vec::new();
-    for (ready, entries) in contest.ready.iter().zip(&contest.entries) {
-        for (load, entry) in contest.loads.iter().zip(entries) {
+    for (ready, entries) in comparison.ready.iter().zip(&comparison.entries) {
+        for (load, entry) in comparison.loads.iter().zip(entries) {
             for shown in shown(load) {
                 let values = entry.runs.iter().filter_map(|run| shown.metric.of(run));
                 let median = Median::of(values.map(|value| value * shown.factor));
@@ -85,45 +85,45 @@ pub fn result(contest: Contest) -> CompareResult {
             }
         }
     }
-    let loads = contest.loads.iter();
+    let loads = comparison.loads.iter();
     CompareResult {
-        complete: contest.complete,
+        complete: comparison.complete,
         loads: loads.map(|load| LoadInfo { name: load.name(), what: load.what() }).collect(),
         cells,
-        notes: contest.notes,
-        started_unix_ms: contest.started_unix_ms,
-        machine: contest.machine,
-        peers: contest.peers,
+        notes: comparison.notes,
+        started_unix_ms: comparison.started_unix_ms,
+        machine: comparison.machine,
+        peers: comparison.peers,
         ..CompareResult::default()
     }
 }
 
 /// Two tables, and what is to be known.
-pub fn markdown(contest: &Contest) -> String {
+pub fn markdown(comparison: &Comparison) -> String {
     let mut out = format!(
         "M events/s delivered; in brackets broker CPU s per million. Round trips: p50 / p99 µs. \
          Many connections: events/s, and the broker's memory once all came. Medians of interleaved runs on {}, {} cores.\n\n",
-        contest.machine.cpu, contest.machine.cores
+        comparison.machine.cpu, comparison.machine.cores
     );
-    rows(&mut out, contest, medians);
+    rows(&mut out, comparison, medians);
     out += "\nFrom the lower to the upper end of the 95 % interval of the median (of under six \
             runs: from the least to the most).\n\n";
-    rows(&mut out, contest, intervals);
-    let skipped = contest.peers.iter().filter_map(|peer| Some((peer, peer.skipped.as_ref()?)));
+    rows(&mut out, comparison, intervals);
+    let skipped = comparison.peers.iter().filter_map(|peer| Some((peer, peer.skipped.as_ref()?)));
     let skipped: Vec<String> =
         skipped.map(|(peer, reason)| format!("- {} skipped: {reason}\n", peer.name)).collect();
-    let notes: Vec<String> = contest.notes.iter().map(|note| format!("- {note}\n")).collect();
+    let notes: Vec<String> = comparison.notes.iter().map(|note| format!("- {note}\n")).collect();
     if !skipped.is_empty() || !notes.is_empty() {
         out += "\n";
     }
     out + &skipped.concat() + &notes.concat()
 }
 
-fn rows(out: &mut String, contest: &Contest, show: impl Fn(&Load, &Entry) -> String) {
-    let names: Vec<String> = contest.loads.iter().map(Load::name).collect();
+fn rows(out: &mut String, comparison: &Comparison, show: impl Fn(&Load, &Entry) -> String) {
+    let names: Vec<String> = comparison.loads.iter().map(Load::name).collect();
     *out += &format!("| | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()));
-    for (ready, entries) in contest.ready.iter().zip(&contest.entries) {
-        let cells = contest.loads.iter().zip(entries).map(|(load, entry)| show(load, entry));
+    for (ready, entries) in comparison.ready.iter().zip(&comparison.entries) {
+        let cells = comparison.loads.iter().zip(entries).map(|(load, entry)| show(load, entry));
         let cells: Vec<String> = cells.collect();
         let (name, version) = (ready.what().name(), ready.version());
         *out += &format!("| {name} {version} | {} |\n", cells.join(" | "));
@@ -187,8 +187,8 @@ fn shown(load: &Load) -> &'static [Shown] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery_check::Counts;
     use crate::outcome::{Latency, Outcome};
-    use crate::tally::Counts;
 
     fn entry(counts: Counts) -> Entry {
         let outcome = |events_per_s| Outcome {

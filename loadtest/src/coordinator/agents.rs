@@ -1,4 +1,4 @@
-//! An end to the seat of each machine: over TCP to an agent, or in this process.
+//! An end to the session of each machine: over TCP to an agent, or in this process.
 //!
 //! Orders go out one by one; answers of all come in through one channel, with the
 //! time when they came.
@@ -15,7 +15,7 @@ use crate::agent::hello::{self, Token};
 use crate::agent::lines::{self, MAX_LINE_BYTES, Reader, Writer};
 use crate::agent::machine::Machine;
 use crate::agent::message::{Answer, Order};
-use crate::agent::seat::Seat;
+use crate::agent::session::AgentSession;
 use crate::{clock, interrupt};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,10 +67,10 @@ impl Agents {
     pub fn add_local(&mut self, name: &str, args: &MachineArgs) {
         let (orders, ordered) = channel();
         let (place, outbox, args) = (self.ends.len(), self.outbox.clone(), args.clone());
-        let seat = thread::spawn(move || {
+        let session = thread::spawn(move || {
             let gone = outbox.clone();
             let out = move |answer| outbox.send((place, clock::now_ns(), Ok(answer))).is_ok();
-            let counted = Seat::run(args, &ordered, Box::new(out));
+            let counted = AgentSession::run(args, &ordered, Box::new(out));
             // The receiver is gone if the run could not begin.
             let _ = gone.send((place, clock::now_ns(), Ok(Answer::Ended(counted))));
         });
@@ -78,7 +78,7 @@ impl Agents {
             name: name.into(),
             address: String::new(),
             machine: Machine::this(),
-            way: Some(Way::Local(orders, seat)),
+            way: Some(Way::Local(orders, session)),
         });
     }
 
@@ -158,15 +158,15 @@ impl Agents {
     pub fn give_up(&mut self, place: usize) {
         match self.ends[place].way.take() {
             Some(Way::Remote(writer)) => writer.shut_down(),
-            Some(Way::Local(orders, seat)) => {
-                // Without orders the seat ends; its processes with it.
+            Some(Way::Local(orders, session)) => {
+                // Without orders the session ends; its processes with it.
                 drop(orders);
                 // It may have to tell more than there is room for.
-                while !seat.is_finished() {
+                while !session.is_finished() {
                     self.early.extend(self.inbox.recv_timeout(POLL));
                 }
                 // A panic there has been printed.
-                let _ = seat.join();
+                let _ = session.join();
             }
             None => {}
         }
@@ -196,10 +196,7 @@ impl Agents {
 
     /// What comes next; `None` if nothing does in time.
     pub fn next(&mut self, timeout: Duration) -> Option<Mail> {
-        match self.early.is_empty() {
-            false => Some(self.early.remove(0)),
-            true => self.receive(timeout),
-        }
+        if self.early.is_empty() { self.receive(timeout) } else { Some(self.early.remove(0)) }
     }
 
     fn receive(&mut self, timeout: Duration) -> Option<Mail> {

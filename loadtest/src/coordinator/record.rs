@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::clocks::Offset;
 use crate::agent::message::Reading;
+use crate::delivery_check::Emitted;
 use crate::play::plan::{Heard, Note, Tick};
-use crate::scenario::cast::{Cast, Kind, Role};
-use crate::tally::Emitted;
+use crate::scenario::assignment::{Assignment, Kind, Role};
 
 /// A run as it was told.
 #[derive(Debug)]
 pub struct Record {
     /// By machine.
     pub machines: Vec<MachineRecord>,
-    /// By role of the cast.
+    /// By role of the assignment.
     pub roles: Vec<RoleRecord>,
     /// What was emitted, of all who told.
     pub emitted: Vec<Emitted>,
@@ -68,11 +68,11 @@ pub struct RoleRecord {
 
 impl Record {
     /// Nothing told yet.
-    pub fn new(cast: &Cast, machines: usize) -> Record {
+    pub fn new(assignment: &Assignment, machines: usize) -> Record {
         let machine = || MachineRecord { complete: true, ..MachineRecord::default() };
         Record {
             machines: (0..machines).map(|_| machine()).collect(),
-            roles: cast.roles.iter().map(|_| RoleRecord::default()).collect(),
+            roles: assignment.roles.iter().map(|_| RoleRecord::default()).collect(),
             emitted: Vec::new(),
             notes: Vec::new(),
             complete: true,
@@ -122,16 +122,17 @@ impl Record {
     }
 
     /// Whether all who emit and are still here have told what they did.
-    pub fn has_emitted(&self, cast: &Cast) -> bool {
-        cast.roles.iter().zip(&self.roles).all(|(role, of)| {
+    pub fn has_emitted(&self, assignment: &Assignment) -> bool {
+        assignment.roles.iter().zip(&self.roles).all(|(role, of)| {
             let emits = matches!(role.kind, Kind::Emitter | Kind::Churn);
             !emits || self.is_gone(role) || of.done_emitting.len() >= role.parts.len()
         })
     }
 
     /// Whether all who are still here have told what they heard.
-    pub fn has_heard(&self, cast: &Cast) -> bool {
-        cast.roles
+    pub fn has_heard(&self, assignment: &Assignment) -> bool {
+        assignment
+            .roles
             .iter()
             .zip(&self.roles)
             .all(|(role, of)| self.is_gone(role) || of.done_hearing.len() >= role.parts.len())

@@ -23,8 +23,8 @@ mod bounds;
 use anyhow::{Result, bail};
 
 use self::bounds::Bounds;
-use super::ground::Ground;
-use super::{stage, totals};
+use super::environment::Environment;
+use super::totals;
 use crate::progress::Progress;
 use crate::result::{Capacity, CapacityStep, Latency, RunResult};
 use crate::scenario::Scenario;
@@ -53,13 +53,18 @@ pub struct Goal {
 ///
 /// # Errors
 /// If the scenario has no rates, or a run cannot begin.
-pub fn run(scenario: &Scenario, text: &str, ground: &Ground, goal: &Goal) -> Result<RunResult> {
+pub fn run(
+    scenario: &Scenario,
+    text: &str,
+    environment: &Environment,
+    goal: &Goal,
+) -> Result<RunResult> {
     let Some(start) = scenario.offered_per_s().filter(|rate| *rate > 0.0) else {
         bail!("--find-max changes rates: every emitter needs one that is a number, not \"max\"");
     };
     let mut search = Search {
         text,
-        ground,
+        environment,
         goal,
         start,
         steps: Vec::new(),
@@ -77,7 +82,7 @@ pub fn run(scenario: &Scenario, text: &str, ground: &Ground, goal: &Goal) -> Res
 
 struct Search<'a> {
     text: &'a str,
-    ground: &'a Ground,
+    environment: &'a Environment,
     goal: &'a Goal,
     /// What the scenario offers as it is written.
     start: f64,
@@ -129,7 +134,7 @@ impl Search<'_> {
         self.progress.describe(&format!("{rate:.0} events/s"));
         let mut tried = scenario.clone();
         tried.scale_rates(rate / self.start);
-        let result = match stage::run(&tried, self.text, self.ground) {
+        let result = match super::run::run(&tried, self.text, self.environment) {
             Ok(result) => result,
             Err(error) if self.steps.is_empty() => return Err(error),
             Err(error) => {
@@ -207,10 +212,12 @@ fn judge(
         .sum();
     let due = rate * scenario.load_seconds();
     let is_on_time = emitted as f64 >= due * MIN_EMITTED - totals::spread(due);
-    let verdict = match clean && is_on_time {
-        false => Verdict::TooMuch,
-        true if p99_us > 0.0 && p99_us <= goal.p99_us => Verdict::Holds,
-        true => Verdict::TooSlow,
+    let verdict = if !(clean && is_on_time) {
+        Verdict::TooMuch
+    } else if p99_us > 0.0 && p99_us <= goal.p99_us {
+        Verdict::Holds
+    } else {
+        Verdict::TooSlow
     };
     let step = CapacityStep {
         rate_per_s: rate,

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use super::agents::Agents;
 use super::record::{MachineRecord, Record, RoleRecord};
-use super::stage;
+use super::run;
 use crate::agent::message::Reading;
 use crate::play::plan::{Part, Tick};
 use crate::result::metric::{self, Metric};
 use crate::result::{
     Latency, LatencyKind, MachineInfo, Phase, RoleKind, RoleTotals, RunResult, ScenarioInfo, Series,
 };
-use crate::scenario::cast::{Cast, Kind, Role};
+use crate::scenario::assignment::{Assignment, Kind, Role};
 use crate::scenario::{FaultKind, FaultSpec, Queue, Scenario};
 
 /// A count of a reading, if the broker told it.
@@ -34,11 +34,11 @@ const MIN_EMITTED: f64 = 0.98;
 pub fn result(
     scenario: &Scenario,
     text: &str,
-    cast: &Cast,
+    assignment: &Assignment,
     agents: &Agents,
     mut record: Record,
 ) -> RunResult {
-    tell_troubles(scenario, cast, &mut record);
+    tell_troubles(scenario, assignment, &mut record);
     let builder = Builder { scenario, record: &record };
     let mut result = RunResult {
         complete: record.complete,
@@ -60,7 +60,7 @@ pub fn result(
         builder.broker_series(place, &mut result.series);
         result.counters.insert(name, machine.counters.clone());
     }
-    for (role, of) in cast.roles.iter().zip(&record.roles) {
+    for (role, of) in assignment.roles.iter().zip(&record.roles) {
         result.roles.push(builder.totals(role, of));
         builder.role_series(role, of, &mut result.series);
         builder.latencies(role, of, &mut result.latencies);
@@ -112,10 +112,10 @@ pub fn delivered_per_s(result: &RunResult, scenario: &Scenario) -> f64 {
 }
 
 /// What the result must tell besides its numbers.
-fn tell_troubles(scenario: &Scenario, cast: &Cast, record: &mut Record) {
+fn tell_troubles(scenario: &Scenario, assignment: &Assignment, record: &mut Record) {
     let area = scenario.load_seconds();
     let mut notes = Vec::new();
-    for (role, of) in cast.roles.iter().zip(&record.roles) {
+    for (role, of) in assignment.roles.iter().zip(&record.roles) {
         let name = format!("{} on {}", role.name, scenario.machines.0[role.machine]);
         if of.refused > 0 {
             notes.push(format!("{name}: {} events were refused and not emitted", of.refused));
@@ -145,17 +145,17 @@ pub fn spread(mean: f64) -> f64 {
 /// Events that a role was to emit, if it has a rate.
 fn due(role: &Role, area: f64) -> Option<f64> {
     let due = role.parts.iter().map(|part| match part {
-        Part::Voices(of) => Some(of.rate.per_s()? * of.voices.len() as f64 * area),
+        Part::Emitters(of) => Some(of.rate.per_s()? * of.emitters.len() as f64 * area),
         _ => None,
     });
     due.sum()
 }
 
 /// Clients of a role.
-fn voices(role: &Role) -> usize {
+fn clients(role: &Role) -> usize {
     let clients = role.parts.iter().map(|part| match part {
-        Part::Voices(of) => of.voices.len(),
-        Part::Ears(of) => of.ears.len(),
+        Part::Emitters(of) => of.emitters.len(),
+        Part::Listeners(of) => of.listeners.len(),
         Part::Churn(_) => 1,
     });
     clients.sum()
@@ -234,12 +234,13 @@ impl Builder<'_> {
             machine: self.name(role.machine),
             kind: if is_emitter { RoleKind::Emitter } else { RoleKind::Listener },
             channel: role.channel.clone(),
-            processes: voices(role) as u64,
+            processes: clients(role) as u64,
             emitted: if is_emitter { ticked(|tick| tick.emitted).max(of.emitted) } else { 0 },
             delivered: ticked(|tick| tick.received).max(heard.received),
-            bytes: match is_emitter {
-                true => of.emitted_bytes,
-                false => ticked(|tick| tick.received_bytes).max(heard.bytes),
+            bytes: if is_emitter {
+                of.emitted_bytes
+            } else {
+                ticked(|tick| tick.received_bytes).max(heard.bytes)
             },
             lost: heard.lost,
             duplicated: heard.duplicated,
@@ -250,7 +251,7 @@ impl Builder<'_> {
 
     /// The moments of all series.
     fn edges(&self) -> Vec<u64> {
-        let interval = stage::interval_ms(self.scenario);
+        let interval = run::interval_ms(self.scenario);
         (1..=self.record.ended_ms / interval).map(|number| number * interval).collect()
     }
 
@@ -358,7 +359,7 @@ impl Builder<'_> {
     fn clock_error_ns(&self, role: &Role) -> u64 {
         let own = self.machine_record(role.machine).offset.error_ns;
         let sources = role.parts.iter().flat_map(|part| match part {
-            Part::Ears(ears) => ears.sources.as_slice(),
+            Part::Listeners(listeners) => listeners.sources.as_slice(),
             _ => &[],
         });
         let others = sources.filter(|source| source.is_remote);

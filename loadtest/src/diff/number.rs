@@ -108,9 +108,12 @@ impl Spread {
         let value = latency.percentile_ns(percent)? as f64;
         let error = latency.error_ns as f64;
         let around = DEVIATIONS * (count * share * (1.0 - share)).sqrt();
-        let at = |rank: f64| match latency.buckets_ns.is_empty() {
-            true => Some(value),
-            false => Some(latency.at_rank(rank.max(1.0) as u64)? as f64),
+        let at = |rank: f64| {
+            if latency.buckets_ns.is_empty() {
+                Some(value)
+            } else {
+                Some(latency.at_rank(rank.max(1.0) as u64)? as f64)
+            }
         };
         let low = at((count * share - around).floor())?.min(value) - error;
         let high = at((count * share + around).ceil())?.max(value) + error;

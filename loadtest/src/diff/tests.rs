@@ -4,6 +4,8 @@ use crate::result::{
     Series, metric,
 };
 
+const OFFERED: &str = "offered as fast as it goes → 2 k events/s";
+
 fn run(rate: f64, slower: u64, lost: u64) -> ResultFile {
     let machine = MachineInfo { name: "a".into(), kernel: "6.1".into(), ..MachineInfo::default() };
     let buckets = (1..=1000).map(|at| (at * 100 + slower, 10)).collect();
@@ -80,8 +82,6 @@ fn a_percentile_that_wavers_within_a_run_may_differ_between_runs() {
     let wavering = diff(&slower(0, 3.0), &slower(20_000, 3.0)).unwrap();
     assert!(!wavering.is_worse(), "{}", wavering.text());
 }
-
-const OFFERED: &str = "offered as fast as it goes → 2 k events/s";
 
 #[test]
 fn other_conditions_are_told() {

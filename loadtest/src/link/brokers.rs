@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::broker::Broker;
-use crate::crew::Crew;
+use crate::child_processes::ChildProcesses;
 use crate::interrupt;
 use crate::link::plan::{CHANNEL, EVENT, GROUP, LinkScenario};
-use crate::link::run::{Stage, wait_ready};
+use crate::link::run::{Run, wait_ready};
 use crate::plan::{EmitterPlan, ListenerPlan, Role, emitter_name};
 use crate::scratch::Scratch;
 use netcluster_testkit::netns::Network;
@@ -30,7 +30,7 @@ pub struct Brokers {
 
 impl Brokers {
     /// Everything started and ready.
-    pub fn stage(scenario: &LinkScenario, network: &Network, program: &Path) -> Result<Stage> {
+    pub fn set_up(scenario: &LinkScenario, network: &Network, program: &Path) -> Result<Run> {
         let mut brokers = Brokers { brokers: Vec::new() };
         for host in network.hosts() {
             let scratch = Scratch::new()?;
@@ -53,23 +53,23 @@ impl Brokers {
             let broker = Broker::start_on(host, program, &arguments, &scratch)?;
             brokers.brokers.push((broker, scratch));
         }
-        let mut crew = Crew::new();
+        let mut children = ChildProcesses::new();
         let mut receivers = Vec::new();
         for index in scenario.senders..scenario.hosts() {
             let role = Role::Listener(brokers.listener(scenario, index));
             let name = format!("listener on host {index}");
-            receivers.push(crew.start_on(network.host(index), &name, &role)?);
+            receivers.push(children.start_on(network.host(index), &name, &role)?);
         }
-        wait_ready(&mut crew, &receivers)?;
+        wait_ready(&mut children, &receivers)?;
         let mut senders = Vec::new();
         for index in 0..scenario.senders {
             let role = Role::Emitter(brokers.emitter(scenario, index));
             let name = format!("emitter on host {index}");
-            senders.push(crew.start_on(network.host(index), &name, &role)?);
+            senders.push(children.start_on(network.host(index), &name, &role)?);
         }
-        wait_ready(&mut crew, &senders)?;
+        wait_ready(&mut children, &senders)?;
         interrupt::sleep(SETTLE);
-        Ok(Stage { crew, senders, receivers, brokers: Some(brokers) })
+        Ok(Run { children, senders, receivers, brokers: Some(brokers) })
     }
 
     fn listener(&self, scenario: &LinkScenario, index: usize) -> ListenerPlan {

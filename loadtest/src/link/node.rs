@@ -4,7 +4,7 @@
 //! ```text
 //!   source ─▶ emit ─▶ ┌──────┐ ─▶ poll_transmit ─▶ ┌────┐
 //!                     │ link │                     │ io │ ⇄ sockets
-//!   tally ◀── run ◀── └──────┘ ◀── datagrams ◀──── └────┘
+//!   check ◀── run ◀── └──────┘ ◀── datagrams ◀──── └────┘
 //! ```
 //! One thread drives it, another takes commands: the answers that concern events
 //! come out of the meter, those that concern the link are asked of the driver.
@@ -32,11 +32,11 @@ use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
 use self::driver::Driver;
 use crate::clock;
+use crate::delivery_check::DeliveryCheck;
 use crate::link::plan::{DATAGRAM_BYTES, NodePlan};
 use crate::message::{Command, Report, next_command, report};
 use crate::meter::Meter;
 use crate::stamp::Template;
-use crate::tally::Tally;
 
 /// What the broker's defaults are.
 const HISTORY_BYTES: usize = 8 << 20;
@@ -83,11 +83,12 @@ fn drive<I: Io + DatagramIo<Sockets = DatagramSockets>>(plan: NodePlan, mut io: 
     let link = link(&plan, &sockets, io.now_ns());
     io.open_datagrams(sockets)?;
     let template = Arc::new(Template::new(plan.size));
-    let tallies = match plan.sends {
-        true => Vec::new(),
-        false => vec![Tally::new(0, plan.senders, template, false)],
+    let checks = if plan.sends {
+        Vec::new()
+    } else {
+        vec![DeliveryCheck::new(0, plan.senders, template, false)]
     };
-    let meter = Arc::new(Meter::new(tallies));
+    let meter = Arc::new(Meter::new(checks));
     let (asks, asked) = channel();
     take_commands(Arc::clone(&meter), asks, io.waker());
     Driver::new(plan, io, link, meter, asked)?.run()
@@ -133,10 +134,8 @@ fn take_commands(meter: Arc<Meter>, asks: Sender<Ask>, waker: Waker) {
                 Command::Stop => ask(Ask::Stop),
                 Command::Sample => report(&Report::Sample(meter.sample())),
                 Command::Finish(totals) => {
-                    let (counts, sample) = match meter.is_empty() {
-                        true => Default::default(),
-                        false => meter.finish(&totals),
-                    };
+                    let (counts, sample) =
+                        if meter.is_empty() { Default::default() } else { meter.finish(&totals) };
                     let (answer, answered) = channel();
                     ask(Ask::Counters(answer));
                     if let Ok(counters) = answered.recv() {

@@ -23,10 +23,10 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::net::sockopt as buffers;
 
 use crate::clock;
+use crate::delivery_check::{Counts, Emitted};
 use crate::link::plan::{RAW_SENDER_PORT, RawReceiverPlan, RawSenderPlan, due_ns};
 use crate::message::{Command, Report, Sample, next_command, report};
 use crate::meter::Meter;
-use crate::tally::{Counts, Emitted};
 
 /// What is asked for; the system may grant less.
 const BUFFER_BYTES: usize = 8 << 20;

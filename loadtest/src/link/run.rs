@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::crew::{Crew, Member};
+use crate::child_processes::{ChildProcesses, Member};
+use crate::delivery_check::{Counts, Emitted};
 use crate::interrupt;
 use crate::link::brokers::Brokers;
 use crate::link::plan::{
@@ -19,7 +20,6 @@ use crate::link::plan::{
 use crate::message::{Command, Report, Sample};
 use crate::outcome::{Outcome, Window};
 use crate::plan::Role;
-use crate::tally::{Counts, Emitted};
 use crate::usage::Usage;
 use netcluster_testkit::netns::Network;
 
@@ -45,8 +45,8 @@ pub struct LinkOutcome {
 }
 
 /// All processes of a run.
-pub struct Stage {
-    pub crew: Crew,
+pub struct Run {
+    pub children: ChildProcesses,
     pub senders: Vec<Member>,
     pub receivers: Vec<Member>,
     pub brokers: Option<Brokers>,
@@ -58,18 +58,18 @@ pub struct Stage {
 /// If a process does not start, ends early or does not answer in time.
 pub fn run(scenario: &LinkScenario, network: &Network, program: &Path) -> Result<LinkOutcome> {
     interrupt::check()?;
-    let mut stage = match scenario.level {
-        Level::Brokers => Brokers::stage(scenario, network, program)?,
+    let mut running = match scenario.level {
+        Level::Brokers => Brokers::set_up(scenario, network, program)?,
         Level::Raw => build(scenario, network, raw_role)?,
         Level::Link => build(scenario, network, node_role)?,
     };
-    let measured = stage.measure(scenario);
+    let measured = running.measure(scenario);
     if let Err(error) = measured {
-        let log = stage.brokers.as_ref().map(Brokers::logs).unwrap_or_default();
+        let log = running.brokers.as_ref().map(Brokers::logs).unwrap_or_default();
         return Err(error.context(log));
     }
-    stage.crew.quit();
-    if let Some(brokers) = stage.brokers {
+    running.children.quit();
+    if let Some(brokers) = running.brokers {
         brokers.stop();
     }
     measured
@@ -79,23 +79,23 @@ fn build(
     scenario: &LinkScenario,
     network: &Network,
     role: impl Fn(&LinkScenario, &Network, usize) -> LinkRole,
-) -> Result<Stage> {
-    let mut crew = Crew::new();
+) -> Result<Run> {
+    let mut children = ChildProcesses::new();
     let mut members = Vec::new();
     for (index, host) in network.hosts().iter().enumerate() {
         let what = if index < scenario.senders { "sender" } else { "receiver" };
         let role = Role::Link(role(scenario, network, index));
-        members.push(crew.start_on(host, &format!("{what} on host {index}"), &role)?);
+        members.push(children.start_on(host, &format!("{what} on host {index}"), &role)?);
     }
-    wait_ready(&mut crew, &members)?;
+    wait_ready(&mut children, &members)?;
     let receivers = members.split_off(scenario.senders);
-    Ok(Stage { crew, senders: members, receivers, brokers: None })
+    Ok(Run { children, senders: members, receivers, brokers: None })
 }
 
 /// Waits until these members have what they need.
-pub fn wait_ready(crew: &mut Crew, members: &[Member]) -> Result<()> {
+pub fn wait_ready(children: &mut ChildProcesses, members: &[Member]) -> Result<()> {
     let ready = |report: &Report| matches!(report, Report::Ready { .. }).then_some(());
-    crew.collect(members, READY_TIMEOUT, "start", ready).map(drop)
+    children.collect(members, READY_TIMEOUT, "start", ready).map(drop)
 }
 
 fn raw_role(scenario: &LinkScenario, network: &Network, index: usize) -> LinkRole {
@@ -136,20 +136,24 @@ fn node_role(scenario: &LinkScenario, _: &Network, index: usize) -> LinkRole {
     })
 }
 
-impl Stage {
+impl Run {
     fn measure(&mut self, scenario: &LinkScenario) -> Result<LinkOutcome> {
-        self.crew.tell(&self.senders, &Command::Go)?;
+        self.children.tell(&self.senders, &Command::Go)?;
         let window = Duration::from_secs_f64(scenario.seconds);
         interrupt::sleep(window.mul_f64(WARM_UP_SHARE).min(MAX_WARM_UP));
         let (first, cpu_ns) = (self.sample()?, self.cpu_ns());
         interrupt::sleep(window);
         let (last, cpu_ns) = (self.sample()?, self.cpu_ns().saturating_sub(cpu_ns));
-        self.crew.tell(&self.senders, &Command::Stop)?;
-        let emitted: Vec<Vec<Emitted>> =
-            self.crew.collect(&self.senders, ANSWER_TIMEOUT, "totals", |report| match report {
+        self.children.tell(&self.senders, &Command::Stop)?;
+        let emitted: Vec<Vec<Emitted>> = self.children.collect(
+            &self.senders,
+            ANSWER_TIMEOUT,
+            "totals",
+            |report| match report {
                 Report::Emitted(emitted) => Some(emitted.clone()),
                 _ => None,
-            })?;
+            },
+        )?;
         let totals: Vec<Emitted> = emitted.into_iter().flatten().collect();
         let mut counters = BTreeMap::new();
         let receivers = self.receivers.clone();
@@ -180,8 +184,8 @@ impl Stage {
     }
 
     fn sample(&mut self) -> Result<Vec<Sample>> {
-        self.crew.tell(&self.receivers, &Command::Sample)?;
-        self.crew.collect(&self.receivers, ANSWER_TIMEOUT, "sample", |report| match report {
+        self.children.tell(&self.receivers, &Command::Sample)?;
+        self.children.collect(&self.receivers, ANSWER_TIMEOUT, "sample", |report| match report {
             Report::Sample(sample) => Some(sample.clone()),
             _ => None,
         })
@@ -190,7 +194,7 @@ impl Stage {
     /// Of all processes.
     fn cpu_ns(&self) -> u64 {
         let members = self.senders.iter().chain(&self.receivers);
-        let pids = members.map(|&member| self.crew.pid(member));
+        let pids = members.map(|&member| self.children.pid(member));
         let brokers = self.brokers.iter().flat_map(Brokers::pids);
         pids.chain(brokers).map(|pid| Usage::of(pid).cpu_ns).sum()
     }
@@ -203,14 +207,14 @@ impl Stage {
         totals: &[Emitted],
         counters: &mut BTreeMap<String, u64>,
     ) -> Result<Counts> {
-        self.crew.tell(members, &Command::Finish(totals.to_vec()))?;
+        self.children.tell(members, &Command::Finish(totals.to_vec()))?;
         let counted =
-            self.crew.collect(members, DRAIN_TIMEOUT, "counts", |report| match report {
+            self.children.collect(members, DRAIN_TIMEOUT, "counts", |report| match report {
                 Report::Finished { counts, .. } => Some(*counts),
                 _ => None,
             })?;
         // Whoever has counters tells them first.
-        for (name, value) in self.crew.counters() {
+        for (name, value) in self.children.counters() {
             *counters.entry(format!("{prefix}{name}")).or_default() += value;
         }
         let mut sum = Counts::default();

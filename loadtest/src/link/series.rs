@@ -6,12 +6,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::delivery_check::Counts;
 use crate::interrupt;
 use crate::link::plan::LinkScenario;
 use crate::link::rows::{Number, Row};
 use crate::link::run::{LinkOutcome, run};
 use crate::median::Median;
-use crate::tally::Counts;
 use netcluster_testkit::netns::{Network, NetworkOptions};
 
 const BITS_PER_BYTE: f64 = 8.0;

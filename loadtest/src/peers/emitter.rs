@@ -9,13 +9,13 @@ use std::thread;
 use anyhow::Result;
 
 use crate::clock;
+use crate::delivery_check::{DeliveryCheck, Emitted};
 use crate::emitter::take_commands;
 use crate::message::{Report, report};
 use crate::meter::Meter;
 use crate::peers::connection::{Connection, Received};
 use crate::plan::EmitterPlan;
 use crate::stamp::{Stamp, Template};
-use crate::tally::{Emitted, Tally};
 
 /// Events between two looks at whether to stop.
 const BATCH: u64 = 64;
@@ -26,8 +26,8 @@ pub const CLOSED: &str = "emitters disconnected by the peer";
 pub fn run<C: Connection>(plan: EmitterPlan, mut connection: C) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let template = Arc::new(Template::new(plan.size));
-    let tally = Tally::new(plan.events[0].0, usize::from(plan.index) + 1, template, false);
-    let meter = Arc::new(Meter::new(vec![tally]));
+    let check = DeliveryCheck::new(plan.events[0].0, usize::from(plan.index) + 1, template, false);
+    let meter = Arc::new(Meter::new(vec![check]));
     if let Some(reply) = &plan.reply {
         connection.subscribe(reply)?;
     }
@@ -95,9 +95,9 @@ fn round_trips(
         connection.publish(name, template.write(stamp, 0))?;
         connection.flush()?;
         *emitted += 1;
-        while meter.tally(0).received() < *emitted {
+        while meter.check(0).received() < *emitted {
             let each = |payload: &[u8]| {
-                if meter.tally(0).record(payload) {
+                if meter.check(0).record(payload) {
                     meter.record_latency(at_ns);
                 }
             };

@@ -7,13 +7,13 @@ use std::thread;
 
 use anyhow::Result;
 
+use crate::delivery_check::DeliveryCheck;
 use crate::listener::answer_commands;
 use crate::message::{Report, report};
 use crate::meter::Meter;
 use crate::peers::connection::{Connection, Received};
 use crate::plan::ListenerPlan;
 use crate::stamp::Template;
-use crate::tally::Tally;
 
 /// What is reported if the peer closes the connection.
 pub const CLOSED: &str = "listeners disconnected by the peer";
@@ -22,14 +22,14 @@ pub const CLOSED: &str = "listeners disconnected by the peer";
 pub fn run<C: Connection + Send + 'static>(plan: ListenerPlan, mut connection: C) -> Result<()> {
     let (event, name) = plan.event;
     let template = Arc::new(Template::new(plan.size));
-    let tally = Tally::new(event, plan.emitters, template, plan.verify_full);
-    let meter = Arc::new(Meter::new(vec![tally]));
+    let check = DeliveryCheck::new(event, plan.emitters, template, plan.verify_full);
+    let meter = Arc::new(Meter::new(vec![check]));
     connection.subscribe(&name)?;
     let counted = Arc::clone(&meter);
     thread::spawn(move || {
         let end = match plan.reply {
-            Some(reply) => answer(&mut connection, counted.tally(0), &reply),
-            None => count(&mut connection, counted.tally(0)),
+            Some(reply) => answer(&mut connection, counted.check(0), &reply),
+            None => count(&mut connection, counted.check(0)),
         };
         let why = end.map_or_else(|error| format!("{CLOSED} ({error:#})"), |()| CLOSED.into());
         report(&Report::Counters(BTreeMap::from([(why, 1)])));
@@ -44,21 +44,21 @@ pub fn run<C: Connection + Send + 'static>(plan: ListenerPlan, mut connection: C
 }
 
 /// Until the peer closes the connection.
-fn count(connection: &mut impl Connection, tally: &Tally) -> Result<()> {
+fn count(connection: &mut impl Connection, check: &DeliveryCheck) -> Result<()> {
     let record = |payload: &[u8]| {
-        tally.record(payload);
+        check.record(payload);
     };
     while connection.receive(record)? != Received::Closed {}
     Ok(())
 }
 
 /// The same, and sends each event back.
-fn answer(connection: &mut impl Connection, tally: &Tally, reply: &str) -> Result<()> {
+fn answer(connection: &mut impl Connection, check: &DeliveryCheck, reply: &str) -> Result<()> {
     let mut echo = Vec::new();
     loop {
         let mut size = 0;
         let record = |payload: &[u8]| {
-            tally.record(payload);
+            check.record(payload);
             echo.extend_from_slice(payload);
             size = payload.len();
         };

@@ -3,7 +3,7 @@
 //! every peer.
 //!
 //! ```text
-//!   connect ──► hello ──► subscribe ──► events, to the tally of this connection
+//!   connect ──► hello ──► subscribe ──► events, to the check of this connection
 //!             awaited = 0        awaited = 0, subscribed + 1
 //! ```
 //! Each connection listens to an event of its own, as those of our own broker do. It
@@ -94,9 +94,9 @@ impl<D: Dialect> Listener<D> {
             self.subscribed.fetch_add(1, Ordering::Release);
         }
         if self.stage == Stage::Listening {
-            let tally = self.meter.tally(self.index);
+            let check = self.meter.check(self.index);
             self.frames.take(|payload| {
-                tally.record(payload);
+                check.record(payload);
             })?;
         }
         Ok(())
@@ -163,18 +163,19 @@ async fn open<D: Dialect + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery_check::DeliveryCheck;
     use crate::peers::nats::Nats;
     use crate::stamp::{Stamp, Template};
-    use crate::tally::Tally;
 
     fn listener() -> Listener<Nats> {
-        let tallies =
-            (0..4).map(|event| Tally::new(event, 1, Arc::new(Template::new(64)), true)).collect();
+        let checks = (0..4)
+            .map(|event| DeliveryCheck::new(event, 1, Arc::new(Template::new(64)), true))
+            .collect();
         Listener {
             index: 3,
             frames: Frames::new(Nats::new("n", false), READ_BYTES),
             stage: Stage::Hello,
-            meter: Arc::new(Meter::new(tallies)),
+            meter: Arc::new(Meter::new(checks)),
             subscribed: Arc::default(),
         }
     }
@@ -201,9 +202,9 @@ mod tests {
         // The first event right behind the answer.
         feed(&mut listener, &[b"PONG\r\n", &event[..20]].concat()).unwrap();
         assert_eq!(listener.subscribed.load(Ordering::Relaxed), 1);
-        assert_eq!(listener.meter.tally(3).received(), 0);
+        assert_eq!(listener.meter.check(3).received(), 0);
         feed(&mut listener, &event[20..]).unwrap();
-        assert_eq!(listener.meter.tally(3).received(), 1);
+        assert_eq!(listener.meter.check(3).received(), 1);
         assert!(feed(&mut listener, b"-ERR 'Slow Consumer'\r\n").is_err());
     }
 }

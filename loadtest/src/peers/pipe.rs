@@ -53,9 +53,10 @@ impl<D: Dialect> Pipe<D> {
 
     /// Sends what there is and waits for all answers to it.
     fn answered(&mut self) -> Result<()> {
-        match self.answered_within(ANSWER_TIMEOUT)? {
-            true => Ok(()),
-            false => bail!("no answer within {ANSWER_TIMEOUT:?}"),
+        if self.answered_within(ANSWER_TIMEOUT)? {
+            Ok(())
+        } else {
+            bail!("no answer within {ANSWER_TIMEOUT:?}")
         }
     }
 

@@ -10,12 +10,12 @@ use std::time::Duration;
 use anyhow::Result;
 use netcluster_client::{Client, Message};
 
-use super::cues::{self, Course, Done, Event, Player};
+use super::control::{self, Course, Done, Event, Player};
 use super::plan::{ChurnPlan, Heard, Note, Tick};
 use super::times::Times;
 use crate::clock;
+use crate::delivery_check::Emitted;
 use crate::scenario::schedule::{end_ns, is_measured};
-use crate::tally::Emitted;
 
 const NS_PER_MS: u64 = 1_000_000;
 const NS_PER_S: f64 = 1e9;
@@ -33,7 +33,7 @@ pub fn play(socket: &Path, plan: ChurnPlan) -> Result<()> {
     let threads = at_a_time.ceil() as usize + SPARE_THREADS;
     let course = Arc::new(Course::default());
     let visits = Arc::new(Visits::default());
-    let (sender, events) = cues::events();
+    let (sender, events) = control::events();
     for _ in 0..threads {
         let (socket, plan) = (socket.to_owned(), plan.clone());
         let (course, visits, sender) = (Arc::clone(&course), Arc::clone(&visits), sender.clone());
@@ -45,7 +45,7 @@ pub fn play(socket: &Path, plan: ChurnPlan) -> Result<()> {
             let _ = sender.send(Event::Done(done));
         })?;
     }
-    cues::play(&*visits, &course, (sender, events), threads);
+    control::play(&*visits, &course, (sender, events), threads);
     Ok(())
 }
 

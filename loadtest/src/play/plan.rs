@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delivery_check::Emitted;
 use crate::scenario::pace::{Arrivals, Rate};
 use crate::scenario::schedule::Phase;
 use crate::scenario::size::Sizes;
-use crate::tally::Emitted;
 
 /// A part, and where the broker is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,20 +24,20 @@ pub struct PartPlan {
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Emit.
-    Voices(VoicesPlan),
+    Emitters(EmittersPlan),
     /// Listen.
-    Ears(EarsPlan),
+    Listeners(ListenersPlan),
     /// Come and go.
     Churn(ChurnPlan),
 }
 
 /// Clients that emit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct VoicesPlan {
+pub struct EmittersPlan {
     /// The role's name.
     pub name: String,
     /// Each client.
-    pub voices: Vec<VoicePlan>,
+    pub emitters: Vec<EmitterPlan>,
     /// Bytes of payloads.
     pub size: Sizes,
     /// Events per second and client.
@@ -56,7 +56,7 @@ pub struct VoicesPlan {
 
 /// A client that emits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct VoicePlan {
+pub struct EmitterPlan {
     /// Its number, as in payloads.
     pub id: u16,
     /// Its channel.
@@ -67,11 +67,11 @@ pub struct VoicePlan {
 
 /// Clients that listen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EarsPlan {
+pub struct ListenersPlan {
     /// The role's name.
     pub name: String,
     /// Each client.
-    pub ears: Vec<EarPlan>,
+    pub listeners: Vec<ListenerPlan>,
     /// Emitting clients that at least one of them hears.
     pub sources: Vec<SourcePlan>,
     /// Whether each event is answered.
@@ -92,7 +92,7 @@ pub struct EarsPlan {
 
 /// A client that listens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EarPlan {
+pub struct ListenerPlan {
     /// Its number in its role and machine.
     pub client: usize,
     /// Its channel.
@@ -140,7 +140,7 @@ pub struct ChurnPlan {
 /// What a process is told while it plays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cue {
+pub enum Control {
     /// Begin at this time of the machine's clock, and tell how it goes this often.
     Begin {
         /// When.

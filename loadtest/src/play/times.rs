@@ -12,7 +12,7 @@ use crate::meter::histogram;
 /// Latencies and how many of each.
 type Buckets = Vec<(u64, u64)>;
 
-/// Recorded by the threads of the clients, read by the one that takes cues.
+/// Recorded by the threads of the clients, read by the one that takes control messages.
 #[derive(Debug)]
 pub struct Times {
     histograms: Mutex<Histograms>,

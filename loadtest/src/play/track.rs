@@ -11,8 +11,8 @@
 use netcluster_wire::Pattern;
 
 use super::plan::SourcePlan;
+use crate::delivery_check::Emitted;
 use crate::stamp::Stamp;
-use crate::tally::Emitted;
 
 /// How many sequence numbers back are remembered.
 const REMEMBERED: u64 = 64;

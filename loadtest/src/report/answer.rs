@@ -17,10 +17,7 @@ pub fn sentence(run: &RunResult) -> String {
         Some(capacity) => of_search(capacity),
         None => of_run(run),
     };
-    match run.complete {
-        true => answer,
-        false => format!("Broken off before its end: {answer}"),
-    }
+    if run.complete { answer } else { format!("Broken off before its end: {answer}") }
 }
 
 /// What a search found.
@@ -45,9 +42,10 @@ fn of_search(capacity: &Capacity) -> String {
     let by_rate = |a: &&CapacityStep, b: &&CapacityStep| a.rate_per_s.total_cmp(&b.rate_per_s);
     let lowest = capacity.steps.iter().min_by(by_rate).map_or(String::new(), |step| {
         let (per_s, p99) = (events(step.rate_per_s), Unit::of("µs").show(step.p99_us));
-        match step.clean {
-            true => format!(": at {per_s}, the lowest tried, it was {p99}"),
-            false => format!(": not even {per_s}, the lowest tried"),
+        if step.clean {
+            format!(": at {per_s}, the lowest tried, it was {p99}")
+        } else {
+            format!(": not even {per_s}, the lowest tried")
         }
     });
     format!("No rate held a 99th percentile of {goal} with nothing lost{lowest}.{briefly}")

@@ -5,6 +5,8 @@
 
 use crate::report::units::Unit;
 
+const NEARLY_1: f64 = 1.0 - 1e-9;
+
 /// More are never needed, and a range without end must end.
 pub const MAX_TICKS: usize = 24;
 /// Steps that people read with ease.
@@ -183,8 +185,6 @@ impl Axis {
         }
     }
 }
-
-const NEARLY_1: f64 = 1.0 - 1e-9;
 
 /// A round step, so that about so many fit.
 fn nice_step(range: f64, about: f64) -> f64 {

@@ -18,6 +18,18 @@ use crate::report::axis::Axis;
 use crate::report::html::{escape, shortened};
 use crate::report::plot::{Layer, Mark, Plot, Shape};
 
+/// For desks and paper.
+pub const WIDE: Size = Size { class: "wide", width: 820.0, height: 300.0, columns: 96 };
+/// For phones.
+pub const NARROW: Size = Size { class: "narrow", width: 340.0, height: 250.0, columns: 32 };
+/// Width of a letter and height of a line, at the 12 px of `style.css`.
+const LETTER: f64 = 6.9;
+const LINE: f64 = 15.0;
+/// Between a label and the axis, or the next label.
+const GAP: f64 = 7.0;
+/// Lines with more points than this per pixel show the extremes of each pixel.
+const POINTS_PER_PIXEL: f64 = 2.0;
+
 /// A size of all plots; `class` says on which screens it is shown.
 #[derive(Debug)]
 pub struct Size {
@@ -27,19 +39,6 @@ pub struct Size {
     /// Places that tell their values when pointed at.
     columns: usize,
 }
-
-/// For desks and paper.
-pub const WIDE: Size = Size { class: "wide", width: 820.0, height: 300.0, columns: 96 };
-/// For phones.
-pub const NARROW: Size = Size { class: "narrow", width: 340.0, height: 250.0, columns: 32 };
-
-/// Width of a letter and height of a line, at the 12 px of `style.css`.
-const LETTER: f64 = 6.9;
-const LINE: f64 = 15.0;
-/// Between a label and the axis, or the next label.
-const GAP: f64 = 7.0;
-/// Lines with more points than this per pixel show the extremes of each pixel.
-const POINTS_PER_PIXEL: f64 = 2.0;
 
 /// Where the layers are drawn.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,17 @@
 
 use crate::metric::digits;
 
+const EVENTS: [(f64, &str); 4] =
+    [(1.0, "events/s"), (1e3, "k events/s"), (1e6, "M events/s"), (1e9, "G events/s")];
+const PER_SECOND: [(f64, &str); 3] = [(1.0, "per s"), (1e3, "k per s"), (1e6, "M per s")];
+const BYTES: [(f64, &str); 5] = [(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB")];
+const BYTES_PER_SECOND: [(f64, &str); 4] =
+    [(1.0, "B/s"), (1e3, "kB/s"), (1e6, "MB/s"), (1e9, "GB/s")];
+/// By seconds; of a nanosecond and a microsecond the factors are divided.
+const TIMES: [(f64, &str); 4] = [(1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")];
+/// 999.6 would be shown as 1000: it is already one of the next.
+const NEARLY: f64 = 0.9995;
+
 /// A unit by its name in the result. Unknown ones are shown as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -16,17 +27,6 @@ pub struct Scaled {
     /// Its name.
     pub name: String,
 }
-
-const EVENTS: [(f64, &str); 4] =
-    [(1.0, "events/s"), (1e3, "k events/s"), (1e6, "M events/s"), (1e9, "G events/s")];
-const PER_SECOND: [(f64, &str); 3] = [(1.0, "per s"), (1e3, "k per s"), (1e6, "M per s")];
-const BYTES: [(f64, &str); 5] = [(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB")];
-const BYTES_PER_SECOND: [(f64, &str); 4] =
-    [(1.0, "B/s"), (1e3, "kB/s"), (1e6, "MB/s"), (1e9, "GB/s")];
-/// By seconds; of a nanosecond and a microsecond the factors are divided.
-const TIMES: [(f64, &str); 4] = [(1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")];
-/// 999.6 would be shown as 1000: it is already one of the next.
-const NEARLY: f64 = 0.9995;
 
 impl Unit {
     /// By its name.

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::name::{Names, Template};
 use super::{
     FaultKind, MAX_CLIENTS, MAX_EMITTERS, MAX_EVENTS, MAX_NAMES, MAX_PAYLOAD_BYTES, MAX_PROCESSES,
-    MAX_SECONDS, Scenario, cast,
+    MAX_SECONDS, Scenario, assignment,
 };
 use crate::scenario::pace::Rate;
 
@@ -141,11 +141,11 @@ fn faults(scenario: &Scenario) -> Result<(), Problem> {
 /// Each event of a round trip has exactly one who answers, so that no answer is
 /// missing or one too many.
 fn round_trips(scenario: &Scenario) -> Result<(), Problem> {
-    let cast = cast::cast(scenario, "check");
-    for emitter in cast.emitters.iter().filter(|emitter| emitter.round_trip) {
+    let assignment = assignment::assign(scenario, "check");
+    for emitter in assignment.emitters.iter().filter(|emitter| emitter.round_trip) {
         let spec = &scenario.emitters[emitter.spec];
         for event in &emitter.events {
-            let answerers = cast.listeners.iter().filter(|listener| {
+            let answerers = assignment.listeners.iter().filter(|listener| {
                 listener.replies && listener.channel == emitter.channel && listener.hears(event)
             });
             let count = answerers.count();

@@ -11,6 +11,10 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
+const HOLES: &str = "{client}, {client%N}, {client/N}, {machine} or {A..B}";
+/// More names than that is a mistake.
+const MAX_RANGE: usize = 1 << 16;
+
 /// A name with holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -30,10 +34,6 @@ enum Piece {
     Share(usize),
     Range(usize, usize),
 }
-
-const HOLES: &str = "{client}, {client%N}, {client/N}, {machine} or {A..B}";
-/// More names than that is a mistake.
-const MAX_RANGE: usize = 1 << 16;
 
 impl Default for Template {
     fn default() -> Template {

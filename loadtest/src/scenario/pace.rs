@@ -152,9 +152,10 @@ pub fn seconds_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64
 /// Percent of packets that are lost: none, or as many as can be set.
 pub fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let percent = Number::deserialize(deserializer)?.0;
-    match is_loss(percent) {
-        true => Ok(percent),
-        false => Err(D::Error::custom(format_args!("{percent}: {LOSSES}"))),
+    if is_loss(percent) {
+        Ok(percent)
+    } else {
+        Err(D::Error::custom(format_args!("{percent}: {LOSSES}")))
     }
 }
 

@@ -7,6 +7,43 @@ use netcluster_loadtest::result::{
     PeerInfo, Phase, ResultFile, RoleKind, RoleTotals, RunResult, ScenarioInfo, Series, metric,
 };
 
+const SCENARIO: &str = r#"# Sensors of three machines, one place that takes all in.
+name = "telemetry-fan-in"
+seconds = 30
+
+[[machine]]
+name = "north"
+
+[[role]]
+name = "sensors"
+kind = "emitter"
+machines = ["north", "south", "west"]
+payload = { log_normal = { median = 256, sigma = 0.6 } }
+rate = { poisson = 100_000 }
+"#;
+const LOADS: [(&str, &str); 7] = [
+    ("1→1 16 B", "One emitter, one listener, payloads of 16 bytes"),
+    ("1→1 1 KB", "One emitter, one listener, payloads of 1 KB"),
+    ("1→1 64 KB", "One emitter, one listener, payloads of 64 KB"),
+    ("1→8 16 B", "One emitter, eight listeners, payloads of 16 bytes"),
+    ("1→8 1 KB", "One emitter, eight listeners, payloads of 1 KB"),
+    ("4→4 64 B", "Four emitters, four listeners, payloads of 64 bytes"),
+    (MANY, "A thousand listening connections, each to an event of its own"),
+];
+const MANY: &str = "1,000 connections";
+/// Who can be measured with many connections: M events/s, and MB of memory.
+const ON_MANY: [(&str, f64, f64); 3] =
+    [("netcluster", 1.73, 12.0), ("nats", 0.23, 45.0), ("mosquitto", 0.12, 9.0)];
+/// M events/s under each load, and µs of a round trip.
+const PEERS: [(&str, &str, [f64; 6], f64); 6] = [
+    ("netcluster", "unix socket", [48.1, 2.21, 0.044, 101.0, 3.9, 38.0], 66.0),
+    ("relay", "unix socket", [50.4, 2.39, 0.046, 121.0, 4.25, 43.0], 65.0),
+    ("nats", "TCP", [3.31, 0.577, 0.006, 8.07, 0.699, 2.99], 148.0),
+    ("redis", "unix socket", [1.76, 0.934, 0.034, 6.09, 1.55, 1.75], 76.0),
+    ("zeromq", "unix socket", [2.48, 0.313, 0.014, 4.47, 0.495, 1.04], 216.0),
+    ("mosquitto", "TCP", [0.134, 0.126, 0.038, 0.127, 0.141, 0.117], 81.0),
+];
+
 /// What a careless page would run.
 pub const HOSTILE: &str = "</title></script><script>document.title='owned'</script>\
                            <img src=x onerror=\"document.title='owned'\">";
@@ -95,21 +132,6 @@ fn latency(role: &str, machine: &str, kind: LatencyKind, typical_ns: f64, seed: 
     let error_ns = if kind == LatencyKind::OneWay { 18_000 } else { 0 };
     Latency::of_buckets(role, machine, kind, error_ns, counts.into_iter().collect())
 }
-
-const SCENARIO: &str = r#"# Sensors of three machines, one place that takes all in.
-name = "telemetry-fan-in"
-seconds = 30
-
-[[machine]]
-name = "north"
-
-[[role]]
-name = "sensors"
-kind = "emitter"
-machines = ["north", "south", "west"]
-payload = { log_normal = { median = 256, sigma = 0.6 } }
-rate = { poisson = 100_000 }
-"#;
 
 /// A run of three machines.
 pub fn run() -> RunResult {
@@ -208,29 +230,6 @@ pub fn hostile() -> RunResult {
     run.counters.insert(HOSTILE.into(), BTreeMap::from([(HOSTILE.into(), 1)]));
     run
 }
-
-const LOADS: [(&str, &str); 7] = [
-    ("1→1 16 B", "One emitter, one listener, payloads of 16 bytes"),
-    ("1→1 1 KB", "One emitter, one listener, payloads of 1 KB"),
-    ("1→1 64 KB", "One emitter, one listener, payloads of 64 KB"),
-    ("1→8 16 B", "One emitter, eight listeners, payloads of 16 bytes"),
-    ("1→8 1 KB", "One emitter, eight listeners, payloads of 1 KB"),
-    ("4→4 64 B", "Four emitters, four listeners, payloads of 64 bytes"),
-    (MANY, "A thousand listening connections, each to an event of its own"),
-];
-const MANY: &str = "1,000 connections";
-/// Who can be measured with many connections: M events/s, and MB of memory.
-const ON_MANY: [(&str, f64, f64); 3] =
-    [("netcluster", 1.73, 12.0), ("nats", 0.23, 45.0), ("mosquitto", 0.12, 9.0)];
-/// M events/s under each load, and µs of a round trip.
-const PEERS: [(&str, &str, [f64; 6], f64); 6] = [
-    ("netcluster", "unix socket", [48.1, 2.21, 0.044, 101.0, 3.9, 38.0], 66.0),
-    ("relay", "unix socket", [50.4, 2.39, 0.046, 121.0, 4.25, 43.0], 65.0),
-    ("nats", "TCP", [3.31, 0.577, 0.006, 8.07, 0.699, 2.99], 148.0),
-    ("redis", "unix socket", [1.76, 0.934, 0.034, 6.09, 1.55, 1.75], 76.0),
-    ("zeromq", "unix socket", [2.48, 0.313, 0.014, 4.47, 0.495, 1.04], 216.0),
-    ("mosquitto", "TCP", [0.134, 0.126, 0.038, 0.127, 0.141, 0.117], 81.0),
-];
 
 /// Six brokers under six loads.
 pub fn compare() -> CompareResult {

@@ -25,9 +25,10 @@ impl Bounds {
 
     /// Takes what was found and returns what to try next, if anything.
     pub fn next(&mut self, rate: f64, holds: bool) -> Option<f64> {
-        match holds {
-            true => self.holds = Some(self.holds.map_or(rate, |known| known.max(rate))),
-            false => self.fails = Some(self.fails.map_or(rate, |known| known.min(rate))),
+        if holds {
+            self.holds = Some(self.holds.map_or(rate, |known| known.max(rate)))
+        } else {
+            self.fails = Some(self.fails.map_or(rate, |known| known.min(rate)))
         }
         match (self.holds, self.fails) {
             (Some(holds), Some(fails)) => {

@@ -18,11 +18,11 @@ use serde_json::Value;
 use super::source::Source;
 use super::{Ask, FIRST_NODE, asked};
 use crate::clock;
+use crate::delivery_check::Emitted;
 use crate::link::plan::{CHANNEL, NodePlan, due_ns};
 use crate::message::{Report, report};
 use crate::meter::Meter;
 use crate::stamp;
-use crate::tally::Emitted;
 
 /// What is emitted before the sockets are looked at again.
 const PIECES_PER_TURN: usize = 4;
@@ -81,10 +81,7 @@ impl<I: Io + DatagramIo> Driver<I> {
         io.set_receive_budget(1 << 20);
         let now_ns = io.now_ns();
         let channel = link.open_channel(now_ns, CHANNEL);
-        let interest = match plan.sends {
-            true => 0,
-            false => link.set_interest(now_ns, channel, true),
-        };
+        let interest = if plan.sends { 0 } else { link.set_interest(now_ns, channel, true) };
         let node = FIRST_NODE + u32::from(plan.index);
         let source = Source::new(node, plan.index, plan.size);
         Ok(Driver {
@@ -195,10 +192,10 @@ impl<I: Io + DatagramIo> Driver<I> {
         if self.meter.is_empty() {
             return Ok(());
         }
-        let tally = self.meter.tally(0);
+        let check = self.meter.check(0);
         let mut rest = run.slice.as_bytes();
         while let Some(frame) = Frame::read(rest, DEFAULT_MAX_PAYLOAD_BYTES)? {
-            let is_new = tally.record(frame.payload());
+            let is_new = check.record(frame.payload());
             if self.plan.rate.is_some()
                 && is_new
                 && let Some(at_ns) = stamp::intended_ns(frame.payload())

@@ -15,7 +15,7 @@ use crate::message::{Report, report};
 ///
 /// # Errors
 /// None; as all roles.
-pub fn keep(broker: u32) -> Result<()> {
+pub fn watch(broker: u32) -> Result<()> {
     let name = command(broker);
     report(&Report::Ready { driver: None });
     let mut line = String::new();

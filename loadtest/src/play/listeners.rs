@@ -11,15 +11,15 @@ use anyhow::{Context, Result, anyhow};
 use netcluster_client::{Client, Message, QueuePolicy};
 use netcluster_wire::Pattern;
 
-use super::cues::{self, Course, Player};
-use super::plan::{EarPlan, EarsPlan, Heard, Note, Tick};
+use super::control::{self, Course, Player};
+use super::plan::{Heard, ListenerPlan, ListenersPlan, Note, Tick};
 use super::times::Times;
 use super::track::{Source, Track};
 use crate::clock;
-use crate::scenario::cast::reply_event;
+use crate::delivery_check::Emitted;
+use crate::scenario::assignment::reply_event;
 use crate::scenario::schedule::is_measured;
 use crate::stamp::{self, Template};
-use crate::tally::Emitted;
 
 /// How long brokers of other machines get to learn of the listeners.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ const MAX_DRAIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 
 /// Listens until told to quit.
-pub fn play(socket: &Path, plan: EarsPlan) -> Result<()> {
+pub fn play(socket: &Path, plan: ListenersPlan) -> Result<()> {
     clock::sharpen_sleeps();
     let plan = Arc::new(plan);
     let course = Arc::new(Course::default());
@@ -39,17 +39,17 @@ pub fn play(socket: &Path, plan: EarsPlan) -> Result<()> {
         failed: AtomicU64::new(0),
         reader: Template::new(plan.max_size),
     });
-    let mut ears = Ears { tracks: Vec::new(), shared: Arc::clone(&shared) };
+    let mut listeners = Listeners { tracks: Vec::new(), shared: Arc::clone(&shared) };
     let mut clients = Vec::new();
-    for ear in &plan.ears {
-        let client = connect(socket, &plan, ear)?;
-        let patterns = ear
+    for listener in &plan.listeners {
+        let client = connect(socket, &plan, listener)?;
+        let patterns = listener
             .patterns
             .iter()
             .map(|text| Pattern::new(text.as_bytes()).map_err(|error| anyhow!("{text}: {error}")));
         let patterns = patterns.collect::<Result<Vec<Pattern>>>()?;
-        let track = Arc::new(Mutex::new(Track::new(&plan.sources, &ear.channel, &patterns)));
-        for (index, text) in ear.patterns.iter().enumerate() {
+        let track = Arc::new(Mutex::new(Track::new(&plan.sources, &listener.channel, &patterns)));
+        for (index, text) in listener.patterns.iter().enumerate() {
             let listener = Listener {
                 index,
                 plan: Arc::clone(&plan),
@@ -61,7 +61,7 @@ pub fn play(socket: &Path, plan: EarsPlan) -> Result<()> {
             };
             client.on(text, move |message: &Message<'_>| listener.heard(message))?;
         }
-        ears.tracks.push(track);
+        listeners.tracks.push(track);
         clients.push(client);
     }
     // Asked once all listeners are there: the brokers tell each other in the
@@ -69,15 +69,15 @@ pub fn play(socket: &Path, plan: EarsPlan) -> Result<()> {
     for client in clients.iter().filter(|_| plan.is_linked) {
         client.wait_for_cluster(CLUSTER_TIMEOUT)?;
     }
-    cues::play(&ears, &course, cues::events(), 0);
+    control::play(&listeners, &course, control::events(), 0);
     Ok(())
 }
 
-fn connect(socket: &Path, plan: &EarsPlan, ear: &EarPlan) -> Result<Arc<Client>> {
+fn connect(socket: &Path, plan: &ListenersPlan, listener: &ListenerPlan) -> Result<Arc<Client>> {
     let queue = if plan.latest { QueuePolicy::Latest } else { QueuePolicy::Backpressure };
-    let builder = Client::builder().name(format!("{}-{}", plan.name, ear.client));
-    let client = builder.channel(&ear.channel).queue(queue).connect(socket);
-    client.map(Arc::new).with_context(|| format!("client {}", ear.client))
+    let builder = Client::builder().name(format!("{}-{}", plan.name, listener.client));
+    let client = builder.channel(&listener.channel).queue(queue).connect(socket);
+    client.map(Arc::new).with_context(|| format!("client {}", listener.client))
 }
 
 /// What all listeners of a process share.
@@ -90,7 +90,7 @@ struct Shared {
 /// The listener of one pattern of one client.
 struct Listener {
     index: usize,
-    plan: Arc<EarsPlan>,
+    plan: Arc<ListenersPlan>,
     course: Arc<Course>,
     shared: Arc<Shared>,
     track: Arc<Mutex<Track>>,
@@ -151,12 +151,12 @@ impl Listener {
 }
 
 /// All clients of the process.
-struct Ears {
+struct Listeners {
     tracks: Vec<Arc<Mutex<Track>>>,
     shared: Arc<Shared>,
 }
 
-impl Player for Ears {
+impl Player for Listeners {
     fn tick(&self) -> Tick {
         let at_ns = clock::now_ns();
         let latency_ns = self.shared.times.tick();

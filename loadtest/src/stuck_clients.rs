@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::message::{Command, Report, next_command, report};
-use crate::plan::{HolderPlan, strange_pattern};
+use crate::plan::{StuckClientPlan, strange_pattern};
 use crate::raw::Raw;
 
 /// A slow reader takes its share this often.
@@ -16,7 +16,7 @@ const TURN: Duration = Duration::from_millis(100);
 const TURNS_PER_S: u64 = 10;
 
 /// Holds until told to quit.
-pub fn run(plan: HolderPlan) -> Result<()> {
+pub fn run(plan: StuckClientPlan) -> Result<()> {
     let mut raw = Raw::connect(&plan.socket, &plan.name)?;
     let patterns: Vec<String> = (0..plan.patterns).map(strange_pattern).collect();
     raw.subscribe(patterns.iter().map(String::as_str))?;

@@ -14,13 +14,13 @@ use anyhow::Result;
 
 use super::agents::{Agents, KEEP_UP, Mail};
 use super::clocks;
-use super::ground::Ground;
+use super::environment::Environment;
 use super::record::Record;
 use super::totals;
 use crate::agent::message::{Answer, BrokerPlan, LinkPlan, Order, ProcessPlan};
 use crate::play::plan::Part;
 use crate::result::{RunResult, unix_ms_now};
-use crate::scenario::cast::{self, Cast, Kind};
+use crate::scenario::assignment::{self, Assignment, Kind};
 use crate::scenario::{FaultKind, FaultSpec, Scenario};
 use crate::{clock, interrupt};
 
@@ -46,17 +46,18 @@ const MAX_INTERVAL_MS: u64 = 10_000;
 ///
 /// # Errors
 /// If it cannot begin.
-pub fn run(scenario: &Scenario, text: &str, ground: &Ground) -> Result<RunResult> {
+pub fn run(scenario: &Scenario, text: &str, environment: &Environment) -> Result<RunResult> {
     interrupt::check()?;
     // A cluster of its own, so that runs beside each other do not meet.
     let run = format!("{:x}-{:x}", std::process::id(), unix_ms_now() & 0xff_ffff);
-    let cast = cast::cast(scenario, &run);
-    let agents = ground.connect(scenario)?;
-    let record = Record::new(&cast, agents.len());
-    let mut stage = Stage { scenario, cast, agents, record, ground, run, is_ending: false };
-    stage.set_up()?;
-    stage.play();
-    Ok(totals::result(scenario, text, &stage.cast, &stage.agents, stage.record))
+    let assignment = assignment::assign(scenario, &run);
+    let agents = environment.connect(scenario)?;
+    let record = Record::new(&assignment, agents.len());
+    let mut running =
+        Run { scenario, assignment, agents, record, environment, run, is_ending: false };
+    running.set_up()?;
+    running.play();
+    Ok(totals::result(scenario, text, &running.assignment, &running.agents, running.record))
 }
 
 /// How often processes tell how it goes.
@@ -65,12 +66,12 @@ pub fn interval_ms(scenario: &Scenario) -> u64 {
     (ms as u64).clamp(MIN_INTERVAL_MS, MAX_INTERVAL_MS)
 }
 
-struct Stage<'a> {
+struct Run<'a> {
     scenario: &'a Scenario,
-    cast: Cast,
+    assignment: Assignment,
     agents: Agents,
     record: Record,
-    ground: &'a Ground,
+    environment: &'a Environment,
     run: String,
     /// Whether all have been told to end.
     is_ending: bool,
@@ -83,7 +84,7 @@ struct Due<'a> {
     is_on: bool,
 }
 
-impl Stage<'_> {
+impl Run<'_> {
     fn set_up(&mut self) -> Result<()> {
         let places = self.agents.here();
         for (place, offset) in clocks::estimate(&mut self.agents).into_iter().enumerate() {
@@ -117,8 +118,8 @@ impl Stage<'_> {
 
     fn broker_plan(&self, place: usize) -> BrokerPlan {
         let spec = &self.scenario.broker;
-        let channels = self.cast.listeners.iter().map(|of| of.channel.clone());
-        let channels = channels.chain(self.cast.emitters.iter().map(|of| of.channel.clone()));
+        let channels = self.assignment.listeners.iter().map(|of| of.channel.clone());
+        let channels = channels.chain(self.assignment.emitters.iter().map(|of| of.channel.clone()));
         let pressured: BTreeSet<String> = channels.filter(|_| spec.cluster_pressure).collect();
         let link = self.is_linked().then(|| LinkPlan {
             cluster: format!("loadtest-{}", self.run),
@@ -130,14 +131,14 @@ impl Stage<'_> {
 
     fn processes(&self, place: usize, kinds: &[Kind]) -> Vec<ProcessPlan> {
         let mut processes = Vec::new();
-        for (role, of) in self.cast.roles.iter().enumerate() {
+        for (role, of) in self.assignment.roles.iter().enumerate() {
             if of.machine != place || !kinds.contains(&of.kind) {
                 continue;
             }
             for (index, part) in of.parts.iter().enumerate() {
                 let mut part = part.clone();
-                if let Part::Ears(ears) = &mut part {
-                    for source in &mut ears.sources {
+                if let Part::Listeners(listeners) = &mut part {
+                    for source in &mut listeners.sources {
                         source.behind_ns = self.behind_ns(source.machine, place);
                     }
                 }
@@ -170,7 +171,7 @@ impl Stage<'_> {
         let totals = self.record.emitted.clone();
         self.agents.tell_all(&Order::Finish(totals));
         self.take_until_heard();
-        if !self.record.has_heard(&self.cast) {
+        if !self.record.has_heard(&self.assignment) {
             self.record.broke_off("not everybody told what was heard".into());
         }
         let later = clocks::estimate(&mut self.agents);
@@ -190,7 +191,7 @@ impl Stage<'_> {
         let mut due = faults(self.scenario);
         let mut told = Instant::now();
         let mut has_stopped = false;
-        while !self.record.has_emitted(&self.cast) && Instant::now() < deadline {
+        while !self.record.has_emitted(&self.assignment) && Instant::now() < deadline {
             if let Some(mail) = self.agents.next(POLL) {
                 self.take(mail);
             }
@@ -215,7 +216,7 @@ impl Stage<'_> {
         for due in due.iter().filter(|due| !due.is_on) {
             self.fail(due);
         }
-        if !self.record.has_emitted(&self.cast) {
+        if !self.record.has_emitted(&self.assignment) {
             self.record.broke_off("not everybody told what was emitted".into());
         }
     }
@@ -241,7 +242,7 @@ impl Stage<'_> {
             let (name, at, long) = (&fault.machine, fault.at_s, fault.for_s);
             self.record.note(format!("{name} {what} after {at:.1} s for {long:.1} s"));
         }
-        if let Err(error) = self.ground.set_fault(place, fault, due.is_on) {
+        if let Err(error) = self.environment.set_fault(place, fault, due.is_on) {
             self.record.broke_off(format!("{error:#}"));
         }
     }
@@ -249,7 +250,7 @@ impl Stage<'_> {
     fn take_until_heard(&mut self) {
         let mut deadline = Instant::now() + HEAR_GRACE;
         let mut told = Instant::now();
-        while !self.record.has_heard(&self.cast) && Instant::now() < deadline {
+        while !self.record.has_heard(&self.assignment) && Instant::now() < deadline {
             if let Some(mail) = self.agents.next(POLL) {
                 self.take(mail);
             }

@@ -15,7 +15,7 @@ use crate::result::unix_ms_now;
 
 /// What is measured with whom.
 #[derive(Debug)]
-pub struct Contest {
+pub struct Comparison {
     /// All that were asked for, skipped ones too.
     pub peers: Vec<PeerInfo>,
     /// The columns.
@@ -49,9 +49,9 @@ pub struct Entry {
     pub unsuited: bool,
 }
 
-impl Contest {
+impl Comparison {
     /// Looks who is there.
-    pub fn new(args: &CompareArgs) -> Result<Contest> {
+    pub fn new(args: &CompareArgs) -> Result<Comparison> {
         args.check()?;
         let (mut peers, mut ready) = (Vec::new(), Vec::new());
         for contestant in args.contestants() {
@@ -85,7 +85,7 @@ impl Contest {
         let entries = ready.iter();
         let entries =
             entries.map(|ready| loads.iter().map(|load| entry(ready, load)).collect()).collect();
-        Ok(Contest {
+        Ok(Comparison {
             entries,
             peers,
             loads,
@@ -100,7 +100,7 @@ impl Contest {
     }
 
     /// Runs everything. An interrupt ends it with what there is.
-    pub fn run(mut self) -> Result<Contest> {
+    pub fn run(mut self) -> Result<Comparison> {
         let suited = self.entries.iter().flatten().filter(|entry| !entry.unsuited);
         let runs = self.repeats * suited.count();
         let mut progress = Progress::new(runs, self.base.seconds);
@@ -145,7 +145,7 @@ impl Contest {
         }
     }
 
-    fn end(mut self) -> Result<Contest> {
+    fn end(mut self) -> Result<Comparison> {
         if interrupt::requested() {
             self.complete = false;
             self.notes.push("Interrupted: not all runs were made.".into());
@@ -188,7 +188,7 @@ impl Entry {
     }
 
     /// Over all runs.
-    pub fn sum(&self, of: impl Fn(&crate::tally::Counts) -> u64) -> u64 {
+    pub fn sum(&self, of: impl Fn(&crate::delivery_check::Counts) -> u64) -> u64 {
         self.runs.iter().map(|outcome| of(&outcome.counts)).sum()
     }
 

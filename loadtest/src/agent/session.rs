@@ -3,7 +3,7 @@
 //! One thread: it takes orders and what the processes say in turn, and answers.
 //! It ends when it is told to, or when nobody listens to it any more.
 //!
-//! Invariant: whatever was started has ended when the seat is dropped.
+//! Invariant: whatever was started has ended when the session is dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,11 +17,11 @@ use serde_json::Value;
 use super::args::MachineArgs;
 use super::message::{Answer, BrokerPlan, Order, ProcessPlan, Reading};
 use crate::broker::{self, Broker};
+use crate::child_processes::{ChildProcesses, Member};
 use crate::clock;
-use crate::crew::{Crew, Member};
 use crate::message::Report;
 use crate::plan::Role;
-use crate::play::plan::{Cue, PartPlan};
+use crate::play::plan::{Control, PartPlan};
 use crate::raw::Raw;
 use crate::scratch::Scratch;
 use crate::usage::Usage;
@@ -36,10 +36,10 @@ const PEERS_POLL: Duration = Duration::from_millis(50);
 pub type Out = Box<dyn Fn(Answer) -> bool + Send>;
 
 /// A machine's part of a run.
-pub struct Seat {
+pub struct AgentSession {
     args: MachineArgs,
     out: Out,
-    crew: Crew,
+    children: ChildProcesses,
     /// With the role of each.
     processes: Vec<(usize, Member)>,
     /// Those of them that have ended.
@@ -56,7 +56,7 @@ pub struct Seat {
     reading: Option<(Duration, Instant)>,
 }
 
-impl Seat {
+impl AgentSession {
     /// Takes orders until the end of the run; what goes wrong is answered. Returns
     /// what the broker counted, to be told once there is room for the next run.
     pub fn run(args: MachineArgs, orders: &Receiver<Order>, out: Out) -> BTreeMap<String, u64> {
@@ -67,10 +67,10 @@ impl Seat {
                 return BTreeMap::new();
             }
         };
-        let mut seat = Seat {
+        let mut session = AgentSession {
             args,
             out,
-            crew: Crew::new(),
+            children: ChildProcesses::new(),
             processes: Vec::new(),
             gone: BTreeSet::new(),
             socket: scratch.socket(),
@@ -83,12 +83,12 @@ impl Seat {
             reading: None,
         };
         // An interrupt is the coordinator's matter; it says what to do.
-        seat.crew.ignore_interrupts();
-        while seat.turn(orders) {}
-        let counted = seat.counted();
-        seat.crew.quit();
-        seat.raw = None;
-        if let Some((broker, _)) = seat.started.take() {
+        session.children.ignore_interrupts();
+        while session.turn(orders) {}
+        let counted = session.counted();
+        session.children.quit();
+        session.raw = None;
+        if let Some((broker, _)) = session.started.take() {
             broker.stop();
         }
         counted
@@ -97,7 +97,7 @@ impl Seat {
     /// Whether it goes on.
     fn turn(&mut self, orders: &Receiver<Order>) -> bool {
         let mut goes_on = true;
-        if let Some((from, report)) = self.crew.next(POLL) {
+        if let Some((from, report)) = self.children.next(POLL) {
             goes_on = self.heard(from, report);
         }
         let done = match orders.try_recv() {
@@ -120,11 +120,11 @@ impl Seat {
         match report {
             Some(Report::Note(note)) => (self.out)(Answer::Note { role, process, note: *note }),
             Some(Report::Failed(text)) => {
-                (self.out)(Answer::Failed(format!("{}: {text}", self.crew.name(from))))
+                (self.out)(Answer::Failed(format!("{}: {text}", self.children.name(from))))
             }
             None => {
                 self.gone.insert(process);
-                let name = self.crew.name(from).to_owned();
+                let name = self.children.name(from).to_owned();
                 (self.out)(Answer::Gone { role, process, name })
             }
             Some(_) => true,
@@ -143,7 +143,7 @@ impl Seat {
             Order::Start(processes) => self.start(processes)?,
             Order::Begin { at_ns, interval_ms } => {
                 self.first = counters(&self.stats().unwrap_or_default());
-                self.cue(&Cue::Begin { at_ns, interval_ms });
+                self.control(&Control::Begin { at_ns, interval_ms });
                 self.reading = Some((Duration::from_millis(interval_ms.max(1)), Instant::now()));
                 return Ok(());
             }
@@ -158,11 +158,11 @@ impl Seat {
                 return Ok(());
             }
             Order::Stop => {
-                self.cue(&Cue::Stop);
+                self.control(&Control::Stop);
                 return Ok(());
             }
             Order::Finish(totals) => {
-                self.cue(&Cue::Finish(totals));
+                self.control(&Control::Finish(totals));
                 return Ok(());
             }
             Order::End => {}
@@ -171,11 +171,11 @@ impl Seat {
         Ok(())
     }
 
-    fn cue(&mut self, cue: &Cue) {
+    fn control(&mut self, control: &Control) {
         let here = self.processes.iter().enumerate().filter(|(at, _)| !self.gone.contains(at));
         let members: Vec<Member> = here.map(|(_, (_, member))| *member).collect();
         // Whose end has not been seen yet will be.
-        let _ = self.crew.tell(&members, cue);
+        let _ = self.children.tell(&members, control);
     }
 
     fn start_broker(&mut self, plan: &BrokerPlan) -> Result<()> {
@@ -203,7 +203,7 @@ impl Seat {
         let broker = Broker::start_with(&program, &arguments, &self.scratch)?;
         self.pid = broker.pid();
         self.started = Some((broker, arguments));
-        self.crew.start("the keeper", &Role::Keeper(self.pid))?;
+        self.children.start("the watchdog", &Role::Watchdog(self.pid))?;
         Ok(())
     }
 
@@ -287,12 +287,12 @@ impl Seat {
         let mut members = Vec::new();
         for plan in plans {
             let role = Role::Play(PartPlan { socket: self.socket.clone(), part: plan.part });
-            let member = self.crew.start(&plan.name, &role)?;
+            let member = self.children.start(&plan.name, &role)?;
             members.push(member);
             self.processes.push((plan.role, member));
         }
         let ready = |report: &Report| matches!(report, Report::Ready { .. }).then_some(());
-        self.crew.collect(&members, READY_TIMEOUT, "start", ready).map(drop)
+        self.children.collect(&members, READY_TIMEOUT, "start", ready).map(drop)
     }
 
     /// Tells what the broker costs, if it is time.

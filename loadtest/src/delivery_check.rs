@@ -2,7 +2,7 @@
 //!
 //! One thread records, others read: every counter is an atomic that is stored
 //! without read-modify-write, so that recording costs two or three plain moves.
-//! Two threads must not record into one tally.
+//! Two threads must not record into one of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,7 +13,7 @@ use crate::stamp::Template;
 
 /// Counters of one listener of one event.
 #[derive(Debug)]
-pub struct Tally {
+pub struct DeliveryCheck {
     event: u16,
     full: bool,
     template: Arc<Template>,
@@ -25,7 +25,7 @@ pub struct Tally {
     next: Vec<AtomicU64>,
 }
 
-/// What a tally comes to.
+/// What a delivery check comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Whole and new events.
@@ -49,11 +49,11 @@ pub struct Emitted {
     pub count: u64,
 }
 
-impl Tally {
+impl DeliveryCheck {
     /// For the listener of `event`, fed by emitters below `emitters`; `full`
     /// compares every byte of every payload.
-    pub fn new(event: u16, emitters: usize, template: Arc<Template>, full: bool) -> Tally {
-        Tally {
+    pub fn new(event: u16, emitters: usize, template: Arc<Template>, full: bool) -> DeliveryCheck {
+        DeliveryCheck {
             event,
             full,
             template,
@@ -154,8 +154,8 @@ mod tests {
         Template::new(32).write(Stamp { sequence, emitter, event: 3 }, 0).to_vec()
     }
 
-    fn tally() -> Tally {
-        Tally::new(3, 2, Arc::new(Template::new(32)), true)
+    fn check() -> DeliveryCheck {
+        DeliveryCheck::new(3, 2, Arc::new(Template::new(32)), true)
     }
 
     fn total(emitter: u16, event: u16, count: u64) -> Emitted {
@@ -164,56 +164,56 @@ mod tests {
 
     #[test]
     fn every_event_once_is_clean() {
-        let tally = tally();
+        let check = check();
         for sequence in 0..100 {
-            assert!(tally.record(&payload(0, sequence)));
-            assert!(tally.record(&payload(1, sequence)));
+            assert!(check.record(&payload(0, sequence)));
+            assert!(check.record(&payload(1, sequence)));
         }
         let totals = [total(0, 3, 100), total(1, 3, 100), total(0, 4, 1000)];
-        assert!(tally.is_complete(&totals));
-        assert_eq!(tally.counts(&totals), Counts { received: 200, ..Counts::default() });
+        assert!(check.is_complete(&totals));
+        assert_eq!(check.counts(&totals), Counts { received: 200, ..Counts::default() });
     }
 
     #[test]
     fn a_gap_counts_every_missing_event() {
-        let tally = tally();
+        let check = check();
         for sequence in [0, 1, 5, 6] {
-            tally.record(&payload(0, sequence));
+            check.record(&payload(0, sequence));
         }
-        let counts = tally.counts(&[total(0, 3, 7)]);
+        let counts = check.counts(&[total(0, 3, 7)]);
         assert_eq!((counts.received, counts.lost), (4, 3));
         assert!(!counts.is_clean());
     }
 
     #[test]
     fn a_missing_tail_and_a_silent_emitter_are_lost() {
-        let tally = tally();
-        tally.record(&payload(0, 0));
+        let check = check();
+        check.record(&payload(0, 0));
         let totals = [total(0, 3, 3), total(1, 3, 5)];
-        assert!(!tally.is_complete(&totals));
-        assert_eq!(tally.counts(&totals).lost, 7);
+        assert!(!check.is_complete(&totals));
+        assert_eq!(check.counts(&totals).lost, 7);
     }
 
     #[test]
     fn a_repeat_is_a_duplicate() {
-        let tally = tally();
+        let check = check();
         for sequence in [0, 1, 1, 0, 2] {
-            tally.record(&payload(0, sequence));
+            check.record(&payload(0, sequence));
         }
-        let counts = tally.counts(&[total(0, 3, 3)]);
+        let counts = check.counts(&[total(0, 3, 3)]);
         assert_eq!((counts.received, counts.duplicated, counts.lost), (3, 2, 0));
     }
 
     #[test]
     fn a_broken_payload_another_event_and_a_strange_emitter_are_corrupt() {
-        let tally = tally();
+        let check = check();
         let mut broken = payload(0, 0);
         broken[30] ^= 1;
-        assert!(!tally.record(&broken));
-        assert!(!tally.record(&payload(7, 0)));
+        assert!(!check.record(&broken));
+        assert!(!check.record(&payload(7, 0)));
         let other =
             Template::new(32).write(Stamp { sequence: 0, emitter: 0, event: 4 }, 0).to_vec();
-        assert!(!tally.record(&other));
-        assert_eq!(tally.counts(&[]).corrupt, 3);
+        assert!(!check.record(&other));
+        assert_eq!(check.counts(&[]).corrupt, 3);
     }
 }

@@ -13,7 +13,7 @@ use crate::broker;
 use crate::scenario::{FaultSpec, Scenario};
 
 /// Where runs take place.
-pub struct Ground {
+pub struct Environment {
     addresses: Vec<String>,
     token: Option<Token>,
     local: MachineArgs,
@@ -21,12 +21,12 @@ pub struct Ground {
     netns: Option<Netns>,
 }
 
-impl Ground {
+impl Environment {
     /// What the arguments say; makes namespaces if they say so.
     ///
     /// # Errors
     /// If the token cannot be read, or a namespace cannot be made.
-    pub fn prepare(args: &RunArgs, scenario: &Scenario) -> Result<Ground> {
+    pub fn prepare(args: &RunArgs, scenario: &Scenario) -> Result<Environment> {
         let token = args.token_file.as_deref().map(Token::read).transpose()?;
         let machines = scenario.machines.0.len();
         ensure!(
@@ -42,7 +42,7 @@ impl Ground {
             Some(_) => Some(Netns::make(scenario, &args.machine)?),
             None => None,
         };
-        Ok(Ground {
+        Ok(Environment {
             addresses: args.agents.clone(),
             token,
             local: args.machine.clone(),

@@ -10,13 +10,15 @@ use netcluster_wire::Pattern;
 use super::pace::Rate;
 use super::schedule::Phase;
 use super::{Queue, Scenario, Verify};
-use crate::play::plan::{ChurnPlan, EarPlan, EarsPlan, Part, SourcePlan, VoicePlan, VoicesPlan};
+use crate::play::plan::{
+    ChurnPlan, EmitterPlan, EmittersPlan, ListenerPlan, ListenersPlan, Part, SourcePlan,
+};
 
 const NS_PER_S: f64 = 1e9;
 
 /// All clients, and the processes that they live in.
 #[derive(Clone, Debug)]
-pub struct Cast {
+pub struct Assignment {
     /// Every emitting client.
     pub emitters: Vec<Emitter>,
     /// Every listening client.
@@ -106,24 +108,22 @@ pub fn reply_event(emitter: u16) -> String {
 
 /// Casts a scenario. `run` makes names of channels this run's own, where a broker
 /// that serves others is attached to.
-pub fn cast(scenario: &Scenario, run: &str) -> Cast {
-    let mut cast = Cast { emitters: Vec::new(), listeners: Vec::new(), roles: Vec::new() };
-    let prefix = match scenario.broker.start {
-        true => String::new(),
-        false => format!("loadtest-{run}-"),
-    };
+pub fn assign(scenario: &Scenario, run: &str) -> Assignment {
+    let mut assignment =
+        Assignment { emitters: Vec::new(), listeners: Vec::new(), roles: Vec::new() };
+    let prefix = if scenario.broker.start { String::new() } else { format!("loadtest-{run}-") };
     let builder = Builder { scenario, prefix, phases: phases(scenario) };
-    builder.number_emitters(&mut cast);
+    builder.number_emitters(&mut assignment);
     for spec in 0..scenario.listeners.len() {
-        builder.listeners(spec, &mut cast);
+        builder.listeners(spec, &mut assignment);
     }
     for spec in 0..scenario.churn.len() {
-        builder.churn(spec, &mut cast);
+        builder.churn(spec, &mut assignment);
     }
     for spec in 0..scenario.emitters.len() {
-        builder.emitters(spec, &mut cast);
+        builder.emitters(spec, &mut assignment);
     }
-    cast
+    assignment
 }
 
 struct Builder<'a> {
@@ -141,15 +141,15 @@ impl Builder<'_> {
         self.scenario.machines.0.len() > 1
     }
 
-    fn number_emitters(&self, cast: &mut Cast) {
+    fn number_emitters(&self, assignment: &mut Assignment) {
         for (spec, of) in self.scenario.emitters.iter().enumerate() {
             let of = of.get_ref();
             for machine in self.scenario.machines_of(&of.on) {
                 let name = self.machine_name(machine);
                 for client in 0..of.clients {
-                    cast.emitters.push(Emitter {
+                    assignment.emitters.push(Emitter {
                         // The check refuses more than fit.
-                        id: cast.emitters.len() as u16,
+                        id: assignment.emitters.len() as u16,
                         spec,
                         machine,
                         channel: format!("{}{}", self.prefix, of.channel.only(name, client)),
@@ -161,18 +161,18 @@ impl Builder<'_> {
         }
     }
 
-    fn emitters(&self, spec: usize, cast: &mut Cast) {
+    fn emitters(&self, spec: usize, assignment: &mut Assignment) {
         let of = self.scenario.emitters[spec].get_ref();
         for machine in self.scenario.machines_of(&of.on) {
-            let mine: Vec<&Emitter> = cast
+            let mine: Vec<&Emitter> = assignment
                 .emitters
                 .iter()
                 .filter(|emitter| emitter.spec == spec && emitter.machine == machine)
                 .collect();
-            let part = |voices: &[&Emitter]| {
-                Part::Voices(VoicesPlan {
+            let part = |emitters: &[&Emitter]| {
+                Part::Emitters(EmittersPlan {
                     name: of.name.clone(),
-                    voices: voices.iter().map(|emitter| voice(emitter)).collect(),
+                    emitters: emitters.iter().map(|emitter| emitter_plan(emitter)).collect(),
                     size: of.size,
                     rate: of.rate,
                     arrivals: of.arrivals,
@@ -185,11 +185,11 @@ impl Builder<'_> {
             let parts = shares(&mine, of.processes).map(part).collect();
             let channel = channel_of(mine.iter().map(|emitter| emitter.channel.as_str()));
             let (name, kind) = (of.name.clone(), Kind::Emitter);
-            cast.roles.push(Role { name, machine, kind, channel, parts });
+            assignment.roles.push(Role { name, machine, kind, channel, parts });
         }
     }
 
-    fn listeners(&self, spec: usize, cast: &mut Cast) {
+    fn listeners(&self, spec: usize, assignment: &mut Assignment) {
         let of = self.scenario.listeners[spec].get_ref();
         for machine in self.scenario.machines_of(&of.on) {
             let name = self.machine_name(machine);
@@ -216,17 +216,17 @@ impl Builder<'_> {
                             && emitter.events.iter().any(|event| listener.hears(event))
                     })
                 };
-                Part::Ears(EarsPlan {
+                Part::Listeners(ListenersPlan {
                     name: of.name.clone(),
-                    ears: share
+                    listeners: share
                         .iter()
-                        .map(|(client, listener)| EarPlan {
+                        .map(|(client, listener)| ListenerPlan {
                             client: *client,
                             channel: listener.channel.clone(),
                             patterns: listener.patterns.clone(),
                         })
                         .collect(),
-                    sources: cast
+                    sources: assignment
                         .emitters
                         .iter()
                         .filter(hears)
@@ -243,14 +243,14 @@ impl Builder<'_> {
             };
             let parts = shares(&numbered, of.processes).map(part).collect();
             let channel = channel_of(listeners.iter().map(|listener| listener.channel.as_str()));
-            cast.roles.push(Role {
+            assignment.roles.push(Role {
                 name: of.name.clone(),
                 machine,
                 kind: Kind::Listener,
                 channel,
                 parts,
             });
-            cast.listeners.extend(listeners);
+            assignment.listeners.extend(listeners);
         }
     }
 
@@ -268,7 +268,7 @@ impl Builder<'_> {
         }
     }
 
-    fn churn(&self, spec: usize, cast: &mut Cast) {
+    fn churn(&self, spec: usize, assignment: &mut Assignment) {
         let of = self.scenario.churn[spec].get_ref();
         for machine in self.scenario.machines_of(&of.on) {
             let name = self.machine_name(machine);
@@ -281,7 +281,7 @@ impl Builder<'_> {
                 patterns: of.patterns.names(name, 0),
                 phases: self.phases.clone(),
             };
-            cast.roles.push(Role {
+            assignment.roles.push(Role {
                 name: of.name.clone(),
                 machine,
                 kind: Kind::Churn,
@@ -292,8 +292,8 @@ impl Builder<'_> {
     }
 }
 
-fn voice(emitter: &Emitter) -> VoicePlan {
-    VoicePlan { id: emitter.id, channel: emitter.channel.clone(), events: emitter.events.clone() }
+fn emitter_plan(emitter: &Emitter) -> EmitterPlan {
+    EmitterPlan { id: emitter.id, channel: emitter.channel.clone(), events: emitter.events.clone() }
 }
 
 /// The clients of each process, as equally as can be.
@@ -304,10 +304,7 @@ fn shares<T>(clients: &[T], processes: usize) -> impl Iterator<Item = &[T]> {
 
 fn channel_of<'a>(mut channels: impl Iterator<Item = &'a str>) -> String {
     let first = channels.next().unwrap_or_default();
-    match channels.all(|other| other == first) {
-        true => first.into(),
-        false => format!("{first} …"),
-    }
+    if channels.all(|other| other == first) { first.into() } else { format!("{first} …") }
 }
 
 #[cfg(test)]
@@ -334,13 +331,16 @@ mod tests {
             processes = 2
             patterns = "say.*"
         "#;
-        let cast = cast(&parse::parse("t", text).unwrap(), "t");
-        assert_eq!(cast.emitters.len(), 8);
-        assert!(cast.emitters.iter().enumerate().all(|(at, emitter)| at == emitter.id as usize));
-        let members = &cast.roles[0];
+        let assignment = assign(&parse::parse("t", text).unwrap(), "t");
+        assert_eq!(assignment.emitters.len(), 8);
+        assert!(
+            assignment.emitters.iter().enumerate().all(|(at, emitter)| at == emitter.id as usize)
+        );
+        let members = &assignment.roles[0];
         assert_eq!((members.machine, members.parts.len()), (1, 2));
-        let Part::Ears(ears) = &members.parts[0] else { panic!("a listener") };
-        let heard: Vec<(u16, bool)> = ears.sources.iter().map(|s| (s.id, s.is_remote)).collect();
+        let Part::Listeners(listeners) = &members.parts[0] else { panic!("a listener") };
+        let heard: Vec<(u16, bool)> =
+            listeners.sources.iter().map(|s| (s.id, s.is_remote)).collect();
         assert_eq!(heard, [(0, true), (2, true), (4, false), (6, false)]);
     }
 
@@ -349,7 +349,7 @@ mod tests {
         for name in shipped::names() {
             let (scenario, _) = parse::read(name).unwrap();
             let kinds: Vec<Kind> =
-                cast(&scenario, "t").roles.iter().map(|role| role.kind).collect();
+                assign(&scenario, "t").roles.iter().map(|role| role.kind).collect();
             let first = kinds.iter().position(|kind| *kind == Kind::Emitter).unwrap_or(kinds.len());
             assert!(kinds[first..].iter().all(|kind| *kind == Kind::Emitter), "{name}");
         }
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn an_attached_broker_gets_channels_of_the_run() {
         let text = "name = 'x'\n[broker]\nstart = false\n[[emitters]]\nname = 'e'\nevents = 'a'\nrate = 1\n";
-        let cast = cast(&parse::parse("t", text).unwrap(), "7f");
-        assert_eq!(cast.emitters[0].channel, "loadtest-7f-default");
+        let assignment = assign(&parse::parse("t", text).unwrap(), "7f");
+        assert_eq!(assignment.emitters[0].channel, "loadtest-7f-default");
     }
 }

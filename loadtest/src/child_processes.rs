@@ -3,7 +3,7 @@
 //! Each is this same program in a role, in a process group of its own (so that
 //! Ctrl-C reaches the coordinator alone, which ends them in order). A member
 //! whose coordinator is gone sees the end of its input and ends; whoever is left
-//! when the crew is dropped is killed.
+//! when they are dropped is killed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -28,13 +28,13 @@ const MAX_REPORTS: usize = 4096;
 /// How late an interrupt may be seen.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A member's place in the crew.
+/// A child's place among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member(usize);
 
 /// All members.
 #[derive(Debug)]
-pub struct Crew {
+pub struct ChildProcesses {
     processes: Vec<Process>,
     inbox: Receiver<(usize, Option<Report>)>,
     outbox: SyncSender<(usize, Option<Report>)>,
@@ -51,11 +51,17 @@ struct Process {
     input: ChildStdin,
 }
 
-impl Crew {
+impl ChildProcesses {
     /// Nobody yet.
-    pub fn new() -> Crew {
+    pub fn new() -> ChildProcesses {
         let (outbox, inbox) = sync_channel(MAX_REPORTS);
-        Crew { processes: Vec::new(), inbox, outbox, early: Vec::new(), interruptible: true }
+        ChildProcesses {
+            processes: Vec::new(),
+            inbox,
+            outbox,
+            early: Vec::new(),
+            interruptible: true,
+        }
     }
 
     /// Starts a member.
@@ -173,7 +179,7 @@ impl Crew {
                 }
                 Ok((from, Some(report))) => early.push((from, report)),
                 Ok((from, None)) => bail!("{} ended too early", self.processes[from].name),
-                // The crew holds a sender itself: it is never disconnected.
+                // They hold a sender themselves: it is never disconnected.
                 Err(_) if !left.is_zero() => {}
                 Err(_) => {
                     let waiting = members.iter().zip(&answers).filter(|(_, a)| a.is_none());
@@ -214,7 +220,7 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for ChildProcesses {
     fn drop(&mut self) {
         for process in &mut self.processes {
             if matches!(process.child.try_wait(), Ok(None)) {

@@ -1,4 +1,4 @@
-//! The thread that takes cues: begins, ticks, ends; the same for every kind.
+//! The thread that takes control messages: begins, ticks, ends; the same for every kind.
 
 use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,10 +7,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::plan::{Cue, Note, Tick};
+use super::plan::{Control, Note, Tick};
 use crate::clock;
+use crate::delivery_check::Emitted;
 use crate::message::{Report, report};
-use crate::tally::Emitted;
 
 const NS_PER_MS: u64 = 1_000_000;
 /// Before it began there is nothing to tell.
@@ -33,7 +33,7 @@ pub struct Course {
 #[derive(Debug)]
 pub enum Event {
     /// It was told something.
-    Cue(Cue),
+    Control(Control),
     /// One of its threads is done.
     Done(Done),
 }
@@ -111,43 +111,43 @@ pub fn events() -> (Sender<Event>, Receiver<Event>) {
     mpsc::channel()
 }
 
-/// Says it is ready and takes cues until told to quit. `voices` threads will say
+/// Says it is ready and takes control messages until told to quit. `emitters` threads will say
 /// that they are done; then that is told.
 pub fn play(
     player: &impl Player,
     course: &Arc<Course>,
     (sender, events): (Sender<Event>, Receiver<Event>),
-    voices: usize,
+    emitters: usize,
 ) {
     thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let cue = serde_json::from_str(&line).unwrap_or(Cue::Quit);
-            if sender.send(Event::Cue(cue)).is_err() {
+            let control = serde_json::from_str(&line).unwrap_or(Control::Quit);
+            if sender.send(Event::Control(control)).is_err() {
                 return;
             }
         }
         // An end of the input is the end of the agent.
-        let _ = sender.send(Event::Cue(Cue::Quit));
+        let _ = sender.send(Event::Control(Control::Quit));
     });
     report(&Report::Ready { driver: None });
     let mut interval = PATIENCE;
     let mut all = Done { totals: Vec::new(), bytes: 0, refused: 0 };
-    let mut left = voices;
+    let mut left = emitters;
     loop {
         match events.recv_timeout(interval) {
-            Ok(Event::Cue(Cue::Begin { at_ns, interval_ms })) => {
+            Ok(Event::Control(Control::Begin { at_ns, interval_ms })) => {
                 course.begin(at_ns);
                 interval = Duration::from_millis(interval_ms.max(1));
             }
-            Ok(Event::Cue(Cue::Stop)) => course.stop.store(true, Ordering::Relaxed),
-            Ok(Event::Cue(Cue::Finish(totals))) => {
+            Ok(Event::Control(Control::Stop)) => course.stop.store(true, Ordering::Relaxed),
+            Ok(Event::Control(Control::Finish(totals))) => {
                 let finished = player.finish(&totals);
                 note(Note::Tick(player.tick()));
                 note(finished);
                 interval = PATIENCE;
             }
             // Not by returning: a client that is dropped says goodbye, and waits.
-            Ok(Event::Cue(Cue::Quit)) | Err(RecvTimeoutError::Disconnected) => {
+            Ok(Event::Control(Control::Quit)) | Err(RecvTimeoutError::Disconnected) => {
                 std::process::exit(0)
             }
             Ok(Event::Done(done)) => {

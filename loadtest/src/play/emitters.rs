@@ -16,18 +16,18 @@ use anyhow::{Context, Result, bail};
 use netcluster_client::{Client, Message};
 use netcluster_wire::Pattern;
 
-use super::cues::{self, Course, Done, Event, Player};
+use super::control::{self, Course, Done, Event, Player};
 use super::payload::Payload;
-use super::plan::{Note, SourcePlan, Tick, VoicePlan, VoicesPlan};
+use super::plan::{EmitterPlan, EmittersPlan, Note, SourcePlan, Tick};
 use super::times::Times;
 use super::track::Track;
 use crate::clock;
+use crate::delivery_check::Emitted;
 use crate::message::{Report, report};
-use crate::scenario::cast::reply_event;
+use crate::scenario::assignment::reply_event;
 use crate::scenario::pace::{Arrivals, Rate};
 use crate::scenario::schedule::{Random, Schedule, end_ns, is_measured};
 use crate::stamp::{self, Stamp, Template};
-use crate::tally::Emitted;
 
 /// Events between two looks at the clock, as fast as it goes.
 const BATCH: usize = 64;
@@ -39,7 +39,7 @@ const CLUSTER_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Emits until told to quit.
-pub fn play(socket: &Path, plan: VoicesPlan) -> Result<()> {
+pub fn play(socket: &Path, plan: EmittersPlan) -> Result<()> {
     clock::sharpen_sleeps();
     let plan = Arc::new(plan);
     let course = Arc::new(Course::default());
@@ -48,29 +48,30 @@ pub fn play(socket: &Path, plan: VoicesPlan) -> Result<()> {
         tracks: Mutex::new(Vec::new()),
         emitted: AtomicU64::new(0),
     });
-    let (sender, events) = cues::events();
+    let (sender, events) = control::events();
     // Answers come when all is emitted, too: nobody leaves before the end.
     let mut clients = Vec::new();
-    for (index, voice) in plan.voices.iter().enumerate() {
-        let name = format!("{}-{}", plan.name, voice.id);
-        let client = Client::builder().name(name).channel(&voice.channel).connect(socket)?;
+    for (index, emitter) in plan.emitters.iter().enumerate() {
+        let name = format!("{}-{}", plan.name, emitter.id);
+        let client = Client::builder().name(name).channel(&emitter.channel).connect(socket)?;
         let client = Arc::new(client);
         clients.push(Arc::clone(&client));
-        let answered = match plan.round_trip {
-            true => Some(listen(&client, &plan, voice, &course, &answers)?),
-            false => None,
+        let answered = if plan.round_trip {
+            Some(listen(&client, &plan, emitter, &course, &answers)?)
+        } else {
+            None
         };
         let (plan, course) = (Arc::clone(&plan), Arc::clone(&course));
         let (sender, answers) = (sender.clone(), Arc::clone(&answers));
-        thread::Builder::new().name("voice".into()).spawn(move || {
+        thread::Builder::new().name("emitter".into()).spawn(move || {
             clock::sharpen_sleeps();
             let began_ns = course.wait();
-            let voice = Voice::new(&plan, index, &client, &course, &answers.emitted, began_ns);
+            let emitter = Emitter::new(&plan, index, &client, &course, &answers.emitted, began_ns);
             // The other end lives as long as the process.
-            let _ = sender.send(Event::Done(voice.run(answered.as_ref())));
+            let _ = sender.send(Event::Done(emitter.run(answered.as_ref())));
         })?;
     }
-    cues::play(&*answers, &course, (sender, events), plan.voices.len());
+    control::play(&*answers, &course, (sender, events), plan.emitters.len());
     Ok(())
 }
 
@@ -81,18 +82,18 @@ struct Answers {
     emitted: AtomicU64,
 }
 
-/// Takes the answers to a voice; each is also told to who waits for it.
+/// Takes the answers to an emitter; each is also told to who waits for it.
 fn listen(
     client: &Client,
-    plan: &Arc<VoicesPlan>,
-    voice: &VoicePlan,
+    plan: &Arc<EmittersPlan>,
+    emitter: &EmitterPlan,
     course: &Arc<Course>,
     answers: &Arc<Answers>,
 ) -> Result<Receiver<()>> {
     let source = SourcePlan {
-        id: voice.id,
-        channel: voice.channel.clone(),
-        events: voice.events.clone(),
+        id: emitter.id,
+        channel: emitter.channel.clone(),
+        events: emitter.events.clone(),
         machine: 0,
         is_remote: false,
         is_timed: true,
@@ -100,14 +101,14 @@ fn listen(
     };
     // Answers carry the event that they answer, under another name.
     let all = [Pattern::new(b"**").map_err(|error| anyhow::anyhow!("{error}"))?];
-    let track = Arc::new(Mutex::new(Track::new(&[source], &voice.channel, &all)));
+    let track = Arc::new(Mutex::new(Track::new(&[source], &emitter.channel, &all)));
     answers.tracks.lock().expect("no thread panics with the lock").push(Arc::clone(&track));
     let (told, answered) = sync_channel(1);
     let reader = Template::new(plan.size.largest());
     let (plan, course, answers) = (Arc::clone(plan), Arc::clone(course), Arc::clone(answers));
     let is_linked = plan.is_linked;
     let wakes = plan.rate == Rate::Max;
-    client.on(&reply_event(voice.id), move |message: &Message<'_>| {
+    client.on(&reply_event(emitter.id), move |message: &Message<'_>| {
         let payload = message.payload();
         let stamp = reader.read_any(payload, false);
         let mut guard = track.lock().expect("no thread panics with the lock");
@@ -155,14 +156,14 @@ impl Player for Answers {
 
     fn finish(&self, totals: &[Emitted]) -> Note {
         let tracks = self.tracks.lock().expect("no thread panics with the lock");
-        super::ears::finish(&tracks, totals, &self.times, 0)
+        super::listeners::finish(&tracks, totals, &self.times, 0)
     }
 }
 
 /// One client that emits.
-struct Voice<'a> {
-    plan: &'a VoicesPlan,
-    voice: &'a VoicePlan,
+struct Emitter<'a> {
+    plan: &'a EmittersPlan,
+    emitter: &'a EmitterPlan,
     client: &'a Client,
     course: &'a Course,
     all_emitted: &'a AtomicU64,
@@ -175,26 +176,26 @@ struct Voice<'a> {
     refused: u64,
 }
 
-impl<'a> Voice<'a> {
+impl<'a> Emitter<'a> {
     fn new(
-        plan: &'a VoicesPlan,
+        plan: &'a EmittersPlan,
         index: usize,
         client: &'a Client,
         course: &'a Course,
         all_emitted: &'a AtomicU64,
         began_ns: u64,
-    ) -> Voice<'a> {
-        let voice = &plan.voices[index];
-        Voice {
+    ) -> Emitter<'a> {
+        let emitter = &plan.emitters[index];
+        Emitter {
             plan,
-            voice,
+            emitter,
             client,
             course,
             all_emitted,
             began_ns,
-            random: Random::new(plan.seed ^ u64::from(voice.id).rotate_left(32)),
+            random: Random::new(plan.seed ^ u64::from(emitter.id).rotate_left(32)),
             payload: Payload::new(plan.size.largest()),
-            counts: vec![0; voice.events.len()],
+            counts: vec![0; emitter.events.len()],
             turn: 0,
             bytes: 0,
             refused: 0,
@@ -216,7 +217,7 @@ impl<'a> Voice<'a> {
         // A connection that is down has told so by refusing.
         let _ = self.client.flush();
         let total = |(event, &count): (usize, &u64)| Emitted {
-            emitter: self.voice.id,
+            emitter: self.emitter.id,
             event: event as u16,
             count,
         };
@@ -231,7 +232,7 @@ impl<'a> Voice<'a> {
     fn paced(&mut self, rate: f64) -> Result<()> {
         let mut schedule = Schedule::new(&self.plan.phases, rate);
         let end_ns = self.end_ns();
-        // Voices of one rate do not all emit at the same moment.
+        // Emitters of one rate do not all emit at the same moment.
         let mut area = self.random.unit();
         while let Some(due) = schedule.next(area) {
             let due_ns = self.began_ns + due;
@@ -277,10 +278,10 @@ impl<'a> Voice<'a> {
     #[inline]
     fn emit(&mut self, due_ns: u64) -> Result<()> {
         let size = self.plan.size.draw(&mut self.random);
-        let (emitter, event) = (self.voice.id, self.turn as u16);
+        let (emitter, event) = (self.emitter.id, self.turn as u16);
         let stamp = Stamp { sequence: self.counts[self.turn], emitter, event };
         let payload = self.payload.write(size, stamp, due_ns);
-        if let Err(error) = self.client.emit(&self.voice.events[self.turn], payload) {
+        if let Err(error) = self.client.emit(&self.emitter.events[self.turn], payload) {
             return self.was_refused(error);
         }
         self.counts[self.turn] += 1;
