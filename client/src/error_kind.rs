@@ -145,3 +145,42 @@ impl Error {
         self.kind().code()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Other languages have these names in their code.
+    #[test]
+    fn codes_are_what_they_were() {
+        let codes = [
+            (ErrorKind::BrokerNotRunning, "BROKER_NOT_RUNNING"),
+            (ErrorKind::PermissionDenied, "PERMISSION_DENIED"),
+            (ErrorKind::UntrustedSocket, "UNTRUSTED_SOCKET"),
+            (ErrorKind::NoneAnswers, "NONE_ANSWERS"),
+            (ErrorKind::Connect, "CONNECT"),
+            (ErrorKind::NotConnected, "NOT_CONNECTED"),
+            (ErrorKind::Disconnected, "DISCONNECTED"),
+            (ErrorKind::ClosedByBroker, "CLOSED_BY_BROKER"),
+            (ErrorKind::Version, "VERSION"),
+            (ErrorKind::Protocol, "PROTOCOL"),
+            (ErrorKind::Name, "NAME"),
+            (ErrorKind::Pattern, "PATTERN"),
+            (ErrorKind::PatternRefused, "PATTERN_REFUSED"),
+            (ErrorKind::PayloadTooLarge, "PAYLOAD_TOO_LARGE"),
+            (ErrorKind::Backpressure, "BACKPRESSURE"),
+            (ErrorKind::Timeout, "TIMEOUT"),
+            (ErrorKind::ClusterIncomplete, "CLUSTER_INCOMPLETE"),
+            (ErrorKind::Forked, "FORKED"),
+            (ErrorKind::InsideListener, "INSIDE_LISTENER"),
+            (ErrorKind::ListenerPanicked, "LISTENER_PANICKED"),
+            (ErrorKind::Thread, "THREAD"),
+            (ErrorKind::Json, "JSON"),
+        ];
+        for (kind, code) in codes {
+            assert_eq!((kind.code(), kind.to_string().as_str()), (code, code));
+        }
+        let unique: std::collections::HashSet<_> = codes.iter().map(|(_, code)| code).collect();
+        assert_eq!(unique.len(), codes.len());
+    }
+}
