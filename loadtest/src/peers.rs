@@ -1,84 +1,9 @@
-//! Other brokers, spoken to as their own fast clients would.
-//!
-//! ```text
-//!   emitter role ─┐                         ┌─ listener role
-//!                 ├─ Connection (trait) ────┤
-//!                 │   ├─ Pipe<Nats>    text │  hand-written: bytes in a buffer,
-//!                 │   ├─ Pipe<Redis>   RESP │  one write per batch, one read for
-//!                 │   ├─ Pipe<Mqtt>   3.1.1 │  all that is there
-//!                 │   ├─ Pipe<Zenoh>     v9 │
-//!                 │   └─ ZeroMq  Pipe<Zmtp> │
-//!                 └──── socket ── server ───┘  started here, ended by its id
-//! ```
-//! A load of many connections moves the same frames from one thread (`many`).
-//!
-//! Fair: pipelined and batched as our client is, the peer's best local transport,
-//! settings without persistence and with long queues, and the same stamp and
-//! check on every event. Not clients for use: no reconnect, no wildcards, one
-//! subscription for each connection, and an answer that is not expected ends it.
-//!
-//! A queue in a peer is never endless: [`QUEUE_BYTES`] for each listener at most. What
-//! a peer drops beyond is counted as lost and shown; ZeroMQ's waits.
+//! The processes of a run with another broker in the middle: as our own emitters and
+//! listeners, but over the clients of `netcluster_peers`.
 
-mod address;
-mod connection;
 mod emitter;
-mod frames;
 mod listener;
 mod many;
-mod mqtt;
-mod nats;
-mod pipe;
-mod redis;
 mod role;
-mod server;
-mod zenoh;
-mod zeromq;
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
-pub use address::Address;
 pub use role::{PeerRole, take_role};
-pub use server::{Found, Server, version_of};
-
-/// What a peer may hold back for one slow listener; more would be a measure of
-/// the machine's memory.
-pub const QUEUE_BYTES: usize = 256 << 20;
-
-/// A broker that is compared with ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Peer {
-    /// `nats-server`, by its text protocol.
-    Nats,
-    /// `redis-server`, by its publish and subscribe.
-    Redis,
-    /// libzmq's forwarder, by ZMTP 3.0.
-    Zeromq,
-    /// Zenoh's router, by its protocol.
-    Zenoh,
-    /// `mosquitto`, by MQTT 3.1.1 with quality of service 0.
-    Mosquitto,
-}
-
-impl Peer {
-    /// As the user writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Peer::Nats => "nats",
-            Peer::Redis => "redis",
-            Peer::Zeromq => "zeromq",
-            Peer::Zenoh => "zenoh",
-            Peer::Mosquitto => "mosquitto",
-        }
-    }
-
-    /// How clients reach it: the best local way that it has.
-    pub fn transport(self) -> &'static str {
-        match self {
-            Peer::Nats => "TCP loopback, no delay",
-            Peer::Redis | Peer::Zeromq | Peer::Zenoh | Peer::Mosquitto => "unix socket",
-        }
-    }
-}

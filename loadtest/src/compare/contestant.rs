@@ -6,12 +6,14 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::broker;
+use crate::interrupt;
 use crate::outcome::Outcome;
-use crate::peers::{Found, Peer, PeerRole, Server, version_of};
+use crate::peers::PeerRole;
 use crate::pin::{self, Place};
 use crate::plan::{Middle, Scenario};
 use crate::run::{Runner, run_around};
 use crate::scratch::Scratch;
+use netcluster_peers::{Found, Peer, Server, version_of};
 
 /// A name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -129,7 +131,8 @@ impl Ready {
         };
         let scratch = Scratch::new()?;
         let pinned = pin::start(scenario.pin, Place::Middle)?;
-        let server = Server::start(peer, &self.program, &scratch, scenario.size)?;
+        let server =
+            Server::start(peer, &self.program, scratch.path(), scenario.size, interrupt::check)?;
         drop(pinned);
         run_around(scenario, server.pid(), PeerRole::of(scenario, peer, server.address()))
     }

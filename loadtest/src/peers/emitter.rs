@@ -13,9 +13,9 @@ use crate::delivery_check::{DeliveryCheck, Emitted};
 use crate::emitter::take_commands;
 use crate::message::{Report, report};
 use crate::meter::Meter;
-use crate::peers::connection::{Connection, Received};
 use crate::plan::EmitterPlan;
 use crate::stamp::{Stamp, Template};
+use netcluster_peers::connection::{Connection, Received};
 
 /// Events between two looks at whether to stop.
 const BATCH: u64 = 64;

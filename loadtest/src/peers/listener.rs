@@ -11,9 +11,9 @@ use crate::delivery_check::DeliveryCheck;
 use crate::listener::answer_commands;
 use crate::message::{Report, report};
 use crate::meter::Meter;
-use crate::peers::connection::{Connection, Received};
 use crate::plan::ListenerPlan;
 use crate::stamp::Template;
+use netcluster_peers::connection::{Connection, Received};
 
 /// What is reported if the peer closes the connection.
 pub const CLOSED: &str = "listeners disconnected by the peer";

@@ -23,10 +23,10 @@ use crate::listener::answer_commands;
 use crate::many::{meter, wait_for_all};
 use crate::message::{Report, report};
 use crate::meter::Meter;
-use crate::peers::address::{Address, Stream};
-use crate::peers::frames::{Dialect, Frames};
 use crate::peers::listener::CLOSED;
 use crate::plan::{ManyPlan, event_name};
+use netcluster_peers::address::{Address, Stream};
+use netcluster_peers::frames::{Dialect, Frames};
 
 /// As for our own many connections: some eighty events of 64 bytes.
 const READ_BYTES: usize = 8 * 1024;
@@ -164,8 +164,8 @@ async fn open<D: Dialect + 'static>(
 mod tests {
     use super::*;
     use crate::delivery_check::DeliveryCheck;
-    use crate::peers::nats::Nats;
     use crate::stamp::{Stamp, Template};
+    use netcluster_peers::nats::Nats;
 
     fn listener() -> Listener<Nats> {
         let checks = (0..4)

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::peers::connection::Connection;
-use crate::peers::frames::Dialect;
-use crate::peers::mqtt::Mqtt;
-use crate::peers::nats::Nats;
-use crate::peers::pipe::Pipe;
-use crate::peers::redis::Redis;
-use crate::peers::zenoh::Zenoh;
-use crate::peers::zeromq::{Prober, ZeroMq, Zmtp};
-use crate::peers::{Address, Peer, emitter, listener, many};
+use crate::peers::{emitter, listener, many};
 use crate::plan::{EmitterPlan, ListenerPlan, ManyPlan, Middle, Role, Scenario, listener_name};
+use netcluster_peers::connection::Connection;
+use netcluster_peers::frames::Dialect;
+use netcluster_peers::mqtt::Mqtt;
+use netcluster_peers::nats::Nats;
+use netcluster_peers::pipe::Pipe;
+use netcluster_peers::redis::Redis;
+use netcluster_peers::zenoh::Zenoh;
+use netcluster_peers::zeromq::{Prober, ZeroMq, Zmtp};
+use netcluster_peers::{Address, Peer};
 
 /// What the process is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::interrupt;
-use crate::peers::{Address, Peer, QUEUE_BYTES};
-use crate::scratch::Scratch;
+use crate::{Address, Peer, QUEUE_BYTES};
 
 /// Of the largest load, with some for emitters; what has a limit below it is given
 /// this one. Of descriptors there are as many as the system lets us have.
 const MAX_CONNECTIONS: usize = 10_100;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const SOCKET: &str = "bus.sock";
+const LOG: &str = "broker.log";
 const POLL: Duration = Duration::from_millis(5);
 /// ZeroMQ and Zenoh are libraries; their brokers run in a process of this.
 const PYTHON: &str = "python3";
@@ -74,8 +74,8 @@ impl Peer {
 
     /// How it is started, for payloads of `size` bytes. Its settings are a file, if it
     /// takes one.
-    fn arguments(self, scratch: &Scratch, size: usize) -> io::Result<Vec<OsString>> {
-        let socket = scratch.socket();
+    fn arguments(self, directory: &Path, size: usize) -> io::Result<Vec<OsString>> {
+        let socket = directory.join(SOCKET);
         // Of events, for those that do not count bytes.
         let queued = (QUEUE_BYTES / size.max(1)).max(1);
         let settings = match self {
@@ -83,14 +83,14 @@ impl Peer {
                 "host: \"127.0.0.1\"\nport: -1\nports_file_dir: \"{}\"\n\
                  max_payload: 8388608\nmax_pending: {QUEUE_BYTES}\n\
                  write_deadline: \"30s\"\nping_interval: \"1h\"\n",
-                scratch.path().display()
+                directory.display()
             ),
             Peer::Redis => format!(
                 "port 0\nunixsocket \"{}\"\nunixsocketperm 700\ndir \"{}\"\n\
                  save \"\"\nappendonly no\nmaxclients {MAX_CONNECTIONS}\n\
                  client-output-buffer-limit pubsub {QUEUE_BYTES} 0 0\n",
                 socket.display(),
-                scratch.path().display()
+                directory.display()
             ),
             Peer::Mosquitto => format!(
                 "listener 0 {}\nallow_anonymous true\npersistence false\nuser root\n\
@@ -103,7 +103,7 @@ impl Peer {
             }
             Peer::Zenoh => return Ok(vec!["-c".into(), ZENOH.into(), socket.into()]),
         };
-        let path = scratch.path().join("settings.conf");
+        let path = directory.join("settings.conf");
         fs::write(&path, settings)?;
         Ok(match self {
             Peer::Redis => vec![path.into()],
@@ -113,29 +113,39 @@ impl Peer {
 }
 
 impl Server {
-    /// Starts a program and waits until it listens.
-    pub fn start(peer: Peer, program: &Path, scratch: &Scratch, size: usize) -> Result<Server> {
+    /// Starts a program, whose files are in a directory, and waits until it listens;
+    /// `go_on` is asked meanwhile.
+    ///
+    /// # Errors
+    /// If it does not start, or `go_on` says so.
+    pub fn start(
+        peer: Peer,
+        program: &Path,
+        directory: &Path,
+        size: usize,
+        go_on: impl Fn() -> Result<()>,
+    ) -> Result<Server> {
         let mut command = Command::new(program);
-        command.args(peer.arguments(scratch, size)?);
-        let log = File::create(scratch.log())?;
+        command.args(peer.arguments(directory, size)?);
+        let log = File::create(directory.join(LOG))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let child =
             command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        let mut server = Server { child, address: Address::Unix(scratch.socket()) };
+        let mut server = Server { child, address: Address::Unix(directory.join(SOCKET)) };
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if peer == Peer::Nats {
                 let path = format!("nats-server_{}.ports", server.child.id());
-                server.address = Address::Tcp(nats_port(&scratch.path().join(path)).unwrap_or(0));
+                server.address = Address::Tcp(nats_port(&directory.join(path)).unwrap_or(0));
             }
             if server.address != Address::Tcp(0) && server.address.connect().is_ok() {
                 return Ok(server);
             }
             if server.child.try_wait()?.is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(scratch.log()).unwrap_or_default();
+                let log = fs::read_to_string(directory.join(LOG)).unwrap_or_default();
                 bail!("{} did not start: {}", peer.name(), log.trim());
             }
-            interrupt::check()?;
+            go_on()?;
             thread::sleep(POLL);
         }
     }
@@ -196,12 +206,14 @@ fn nats_port(path: &Path) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use netcluster_testkit::Directory;
+
     use super::*;
 
     #[test]
     fn the_port_is_read_from_what_the_server_wrote() {
-        let scratch = Scratch::new().unwrap();
-        let path = scratch.path().join("ports");
+        let directory = Directory::new();
+        let path = directory.path().join("ports");
         assert_eq!(nats_port(&path), None);
         fs::write(&path, r#"{"nats":["nats://127.0.0.1:40001"]}"#).unwrap();
         assert_eq!(nats_port(&path), Some(40_001));
@@ -211,9 +223,9 @@ mod tests {
 
     #[test]
     fn no_peer_keeps_anything_on_disk_and_queues_are_bounded() {
-        let scratch = Scratch::new().unwrap();
+        let directory = Directory::new();
         let settings = |peer: Peer, size| {
-            let arguments = peer.arguments(&scratch, size).unwrap();
+            let arguments = peer.arguments(directory.path(), size).unwrap();
             fs::read_to_string(arguments.last().unwrap()).unwrap()
         };
         assert!(settings(Peer::Redis, 64).contains("save \"\"\nappendonly no\n"));
@@ -221,7 +233,7 @@ mod tests {
         assert!(mosquitto.contains("persistence false\n"));
         assert!(mosquitto.ends_with("max_queued_messages 4096\n"), "{mosquitto}");
         assert!(settings(Peer::Nats, 64).contains("max_pending: 268435456\n"));
-        let zeromq = Peer::Zeromq.arguments(&scratch, 64 << 10).unwrap();
+        let zeromq = Peer::Zeromq.arguments(directory.path(), 64 << 10).unwrap();
         assert_eq!(zeromq.last().unwrap(), "4096");
     }
 

@@ -10,7 +10,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::peers::frames::{Decoded, Dialect, push_sevens};
+use crate::frames::{Decoded, Dialect, push_sevens};
 
 const CONNECT: u8 = 0x10;
 const CONNACK: u8 = 0x20;

@@ -17,7 +17,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::peers::frames::{Decoded, Dialect, MAX_FRAME_BYTES};
+use crate::frames::{Decoded, Dialect, MAX_FRAME_BYTES};
 
 const GREETING_BYTES: usize = 64;
 const SIGNATURE: u8 = 0xff;

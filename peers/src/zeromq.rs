@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::peers::Address;
-use crate::peers::connection::{Connection, Received};
-use crate::peers::pipe::{ANSWER_TIMEOUT, Pipe};
+use crate::Address;
+use crate::connection::{Connection, Received};
+use crate::pipe::{ANSWER_TIMEOUT, Pipe};
 pub use zmtp::Zmtp;
 
 /// Between two words to oneself.
@@ -158,7 +158,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::scratch::Scratch;
+    use netcluster_testkit::Directory;
 
     #[test]
     fn publishers_have_a_socket_of_their_own() {
@@ -173,10 +173,10 @@ mod tests {
         hello.resize(64, 0);
         hello.extend_from_slice(b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04X");
         let hello = |rest: &[u8]| [&hello[..], rest].concat();
-        let scratch = Scratch::new().unwrap();
-        let address = Address::Unix(scratch.socket());
+        let directory = Directory::new();
+        let address = Address::Unix(directory.socket("s"));
         let Ok(Address::Unix(front)) = front(&address) else { panic!("a unix socket") };
-        let back = UnixListener::bind(scratch.socket()).unwrap();
+        let back = UnixListener::bind(directory.socket("s")).unwrap();
         let front = UnixListener::bind(front).unwrap();
         let (to_subscriber, to_publisher) = (hello(b"PUB"), hello(b"SUB"));
         let forwarder = thread::spawn(move || {

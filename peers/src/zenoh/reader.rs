@@ -14,7 +14,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::peers::frames::push_sevens;
+use crate::frames::push_sevens;
 
 /// In a header: extensions follow. In an extension's: another one does.
 pub const EXTENDED: u8 = 0x80;

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::peers::address::{Address, Stream};
-use crate::peers::connection::{Connection, Received};
-use crate::peers::frames::{Dialect, Frames};
+use crate::address::{Address, Stream};
+use crate::connection::{Connection, Received};
+use crate::frames::{Dialect, Frames};
 
 /// A batch of this many bytes is written at once.
 const BATCH_BYTES: usize = 64 * 1024;

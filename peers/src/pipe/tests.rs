@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::thread;
 
 use super::*;
-use crate::peers::nats::Nats;
-use crate::scratch::Scratch;
+use crate::nats::Nats;
+use netcluster_testkit::Directory;
 
 /// A pipe whose peer answers the hello, and the peer's end.
-fn pipe(scratch: &Scratch) -> (Pipe<Nats>, UnixStream) {
-    let path: PathBuf = scratch.socket();
+fn pipe(directory: &Directory) -> (Pipe<Nats>, UnixStream) {
+    let path: PathBuf = directory.socket("s");
     let listener = UnixListener::bind(&path).unwrap();
     let peer = thread::spawn(move || {
         let (mut peer, _) = listener.accept().unwrap();
@@ -27,8 +27,8 @@ fn event(payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn events_come_whole_however_the_stream_is_cut() {
-    let scratch = Scratch::new().unwrap();
-    let (mut pipe, mut peer) = pipe(&scratch);
+    let directory = Directory::new();
+    let (mut pipe, mut peer) = pipe(&directory);
     // Longer than the buffer, empty, and so many that they wrap around it.
     let sizes: Vec<usize> = [700_000, 0, 1].into_iter().chain((0..400).map(|n| n * 37)).collect();
     let payloads: Vec<Vec<u8>> = sizes.iter().map(|&size| vec![size as u8; size]).collect();
@@ -54,8 +54,8 @@ fn events_come_whole_however_the_stream_is_cut() {
 
 #[test]
 fn a_question_among_events_is_answered() {
-    let scratch = Scratch::new().unwrap();
-    let (mut pipe, mut peer) = pipe(&scratch);
+    let directory = Directory::new();
+    let (mut pipe, mut peer) = pipe(&directory);
     peer.write_all(&[&b"PING\r\n"[..], &event(b"a")].concat()).unwrap();
     assert_eq!(pipe.receive(|_| ()).unwrap(), Received::Events(1));
     let mut said = Vec::new();
@@ -68,8 +68,8 @@ fn a_question_among_events_is_answered() {
 
 #[test]
 fn publishing_waits_for_a_batch_or_a_flush() {
-    let scratch = Scratch::new().unwrap();
-    let (mut pipe, peer) = pipe(&scratch);
+    let directory = Directory::new();
+    let (mut pipe, peer) = pipe(&directory);
     pipe.publish("e", b"a").unwrap();
     assert!(!pipe.frames.outbound().is_empty());
     pipe.flush().unwrap();
@@ -81,8 +81,8 @@ fn publishing_waits_for_a_batch_or_a_flush() {
 
 #[test]
 fn who_only_writes_answers_all_the_same() {
-    let scratch = Scratch::new().unwrap();
-    let (mut pipe, mut peer) = pipe(&scratch);
+    let directory = Directory::new();
+    let (mut pipe, mut peer) = pipe(&directory);
     pipe.take_waiting().unwrap();
     peer.write_all(b"PING\r\nPI").unwrap();
     pipe.take_waiting().unwrap();
@@ -100,8 +100,8 @@ fn who_only_writes_answers_all_the_same() {
 
 #[test]
 fn an_answer_that_does_not_come_is_waited_for_again() {
-    let scratch = Scratch::new().unwrap();
-    let (mut pipe, mut peer) = pipe(&scratch);
+    let directory = Directory::new();
+    let (mut pipe, mut peer) = pipe(&directory);
     pipe.ask_for("e").unwrap();
     assert!(!pipe.answered_within(Duration::from_millis(1)).unwrap());
     peer.write_all(b"PONG\r\n").unwrap();

@@ -1,7 +1,7 @@
 //! The buffers, with the bytes of a text protocol, and no socket.
 
 use super::*;
-use crate::peers::nats::Nats;
+use crate::nats::Nats;
 
 const ROOM: usize = 64;
 

@@ -9,7 +9,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::peers::frames::{Decoded, Dialect, decimal, line, push_decimal};
+use crate::frames::{Decoded, Dialect, decimal, line, push_decimal};
 
 const MESSAGE: &[u8] = b">3\r\n$7\r\nmessage\r\n";
 

@@ -7,7 +7,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::peers::frames::{Decoded, Dialect, decimal, line, push_decimal};
+use crate::frames::{Decoded, Dialect, decimal, line, push_decimal};
 
 /// The dialect; it keeps nothing but the name.
 #[derive(Debug)]

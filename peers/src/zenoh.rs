@@ -31,7 +31,7 @@ use anyhow::{Result, bail};
 use self::batch::{Batch, FRAGMENT, FRAME};
 use self::message::Message;
 use self::reader::{Reader, push_number};
-use crate::peers::frames::{Decoded, Dialect};
+use crate::frames::{Decoded, Dialect};
 
 const VERSION: u8 = 9;
 const INIT: u8 = 0x01;
