@@ -177,10 +177,12 @@ fn forged_and_repeated_datagrams_change_nothing_with_a_key() {
         }
         world.settle();
         world.finish();
+        // Which machine gets what was changed is left to chance.
+        let drops = [0, 1, 2].map(|at| world.link(at).counters.drops);
+        assert!(drops.iter().any(|drops| drops.forged > 0), "{drops:?}");
+        assert!(drops.iter().all(|drops| drops.replayed > 0), "{drops:?}");
         for at in 0..3 {
             let status = world.link(at);
-            let drops = status.counters.drops;
-            assert!(drops.forged > 0 && drops.replayed > 0, "machine {at}: {drops:?}");
             assert_eq!(status.counters.silent, 0, "machine {at}");
             assert_eq!(status.peers.len(), 3, "machine {at}");
             // The crash was told by the peer that is gone.
