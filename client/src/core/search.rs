@@ -48,18 +48,15 @@ impl Search {
     /// The failure, if it is no reason to look elsewhere.
     pub(crate) fn failed(&mut self, error: Error) -> Result<(), Error> {
         let (path, reason) = match &error {
-            Error::BrokerNotRunning { path, source }
-                if source.kind() == io::ErrorKind::ConnectionRefused =>
-            {
-                (path, "nobody listens at the socket that is there".to_owned())
-            }
-            Error::BrokerNotRunning { path, source }
-                if source.kind() == io::ErrorKind::NotFound =>
-            {
-                (path, "there is no socket".to_owned())
-            }
-            Error::BrokerNotRunning { path, .. } => {
-                (path, "what listened there hung up before it answered".to_owned())
+            Error::BrokerNotRunning { path, source } => {
+                let reason = match source.kind() {
+                    io::ErrorKind::NotFound => "there is no socket",
+                    io::ErrorKind::ConnectionRefused => {
+                        "nobody listens at the socket that is there"
+                    }
+                    _ => "what listened there hung up before it answered",
+                };
+                (path, reason.to_owned())
             }
             Error::PermissionDenied { path, .. } => {
                 (path, format!("no permission, {ACCESS_ADVICE}"))

@@ -38,8 +38,8 @@ const SLOW_ROUND_NS: u64 = 1000 * MS_NS;
 const QUICK_ROUNDS: u32 = 40;
 
 /// So many answers to the size that passes, and none to the one under test, refute
-/// that one: by chance that happens less than once in a thousand times, however much
-/// is lost.
+/// that one. Where nearly everything is lost, each answer is as likely the one as the
+/// other, and chance does the same once in 256 tests; elsewhere less often.
 pub const PROOFS: u32 = 8;
 
 /// The search ends when what passes and what fails are no further apart.
