@@ -10,8 +10,8 @@ use crate::membership::unlinked::Unlinked;
 use crate::receive::inbound_stream::InboundStream;
 use crate::send::flow_control::Path;
 use crate::status::{
-    LinkCounters, LinkStatus, OwnStreamStatus, PeerStatus, PeerStreamStatus, StreamChannels,
-    UnlinkedStatus,
+    InboundStreamStatus, LinkCounters, LinkStatus, OutboundStreamStatus, PeerStatus,
+    StreamChannels, UnlinkedStatus,
 };
 use crate::stream::StreamId;
 
@@ -33,7 +33,8 @@ impl Link {
 
     /// All that is worth knowing.
     pub fn status(&self, now_ns: u64) -> LinkStatus {
-        let streams = self.outbound.streams.iter().filter(|own| own.egress.next().number > 0);
+        let streams =
+            self.outbound.streams.iter().filter(|outbound| outbound.egress.next().number > 0);
         let (missing_pairs, missing_pairs_total) = missing_pairs(now_ns, &self.peers, &self.local);
         let unanswered =
             self.membership.unreachable.addresses(now_ns, &self.local.config, &self.peers);
@@ -50,16 +51,16 @@ impl Link {
             rate: self.scheduler.congestion.rate(),
             counters: self.counters(),
             streams: streams
-                .map(|own| OwnStreamStatus {
-                    group: own.id.group(),
-                    index: own.id.index(),
-                    next: own.egress.next().number,
-                    tail: own.egress.tail(),
-                    limit: Some(own.flow.limit()).filter(|limit| *limit < u64::MAX),
-                    queued_bytes: own.egress.queued_bytes(),
-                    receivers: own.flow.receivers().len(),
-                    naks_received: own.naks_received,
-                    repaired: own.repaired,
+                .map(|outbound| OutboundStreamStatus {
+                    group: outbound.id.group(),
+                    index: outbound.id.index(),
+                    next: outbound.egress.next().number,
+                    tail: outbound.egress.tail(),
+                    limit: Some(outbound.flow.limit()).filter(|limit| *limit < u64::MAX),
+                    queued_bytes: outbound.egress.queued_bytes(),
+                    receivers: outbound.flow.receivers().len(),
+                    naks_received: outbound.naks_received,
+                    repaired: outbound.repaired,
                 })
                 .collect(),
             channels: self.channels_by_stream(),
@@ -90,7 +91,8 @@ impl Link {
     }
 
     fn peer_status(&self, now_ns: u64, peer: &Peer) -> PeerStatus {
-        let receivers = self.outbound.streams.iter().filter_map(|own| own.flow.receiver(peer.id));
+        let receivers =
+            self.outbound.streams.iter().filter_map(|outbound| outbound.flow.receiver(peer.id));
         let since_ms = |at_ns: u64| now_ns.saturating_sub(at_ns) / MS_NS;
         let path = match peer.wants.path() {
             Path::Multicast => "multicast",
@@ -132,9 +134,9 @@ fn unlinked_status(unlinked: &Unlinked) -> UnlinkedStatus {
     }
 }
 
-fn stream_status(inbound: &InboundStream) -> PeerStreamStatus {
+fn stream_status(inbound: &InboundStream) -> InboundStreamStatus {
     let counters = inbound.ingress.counters();
-    PeerStreamStatus {
+    InboundStreamStatus {
         group: inbound.stream.group(),
         index: inbound.stream.index(),
         position: inbound.ingress.position(),
