@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Link;
+use crate::interest::local_channels::LocalChannels;
 use crate::membership::neighbours::missing_pairs;
 use crate::membership::peer::Peer;
 use crate::membership::unlinked::Unlinked;
 use crate::receive::inbound_stream::InboundStream;
 use crate::send::flow_control::Path;
+use crate::send::outbound_stream::OutboundStream;
 use crate::status::{
     InboundStreamStatus, LinkCounters, LinkStatus, OutboundStreamStatus, PeerStatus,
     StreamChannels, UnlinkedStatus,
@@ -50,44 +52,14 @@ impl Link {
             handshakes: self.membership.handshakes.len(),
             rate: self.scheduler.congestion.rate(),
             counters: self.counters(),
-            streams: streams
-                .map(|outbound| OutboundStreamStatus {
-                    group: outbound.id.group(),
-                    index: outbound.id.index(),
-                    next: outbound.egress.next().number,
-                    tail: outbound.egress.tail(),
-                    limit: Some(outbound.flow.limit()).filter(|limit| *limit < u64::MAX),
-                    queued_bytes: outbound.egress.queued_bytes(),
-                    receivers: outbound.flow.receivers().len(),
-                    naks_received: outbound.naks_received,
-                    repaired: outbound.repaired,
-                })
-                .collect(),
-            channels: self.channels_by_stream(),
+            streams: streams.map(outbound_stream_status).collect(),
+            channels: channels_by_stream(&self.interest.channels),
             peers: self.peers.iter().map(|peer| self.peer_status(now_ns, peer)).collect(),
             missing_pairs,
             missing_pairs_total,
             unanswered_peers: unanswered.map(|address| address.to_string()).collect(),
             unlinked: self.membership.unlinked.heard(now_ns).map(unlinked_status).collect(),
         }
-    }
-
-    fn channels_by_stream(&self) -> Vec<StreamChannels> {
-        let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
-        for channel in self.interest.channels.channels() {
-            streams.entry(channel.stream).or_default().push(&channel.name);
-        }
-        let of = |(stream, mut names): (StreamId, Vec<&str>)| {
-            names.sort_unstable();
-            let named = names.iter().take(MAX_CHANNELS_NAMED);
-            StreamChannels {
-                group: stream.group(),
-                index: stream.index(),
-                names: named.map(|name| (*name).to_owned()).collect(),
-                total: names.len(),
-            }
-        };
-        streams.into_iter().map(of).collect()
     }
 
     fn peer_status(&self, now_ns: u64, peer: &Peer) -> PeerStatus {
@@ -121,7 +93,7 @@ impl Link {
             is_joined: peer.told.confirmed_version >= self.interest_version(),
             demoted: receivers.filter(|receiver| !receiver.is_healthy()).count(),
             counters: peer.counters,
-            streams: peer.inbound.iter().map(stream_status).collect(),
+            streams: peer.inbound.iter().map(inbound_stream_status).collect(),
         }
     }
 }
@@ -134,7 +106,39 @@ fn unlinked_status(unlinked: &Unlinked) -> UnlinkedStatus {
     }
 }
 
-fn stream_status(inbound: &InboundStream) -> InboundStreamStatus {
+fn channels_by_stream(channels: &LocalChannels) -> Vec<StreamChannels> {
+    let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
+    for channel in channels.channels() {
+        streams.entry(channel.stream).or_default().push(&channel.name);
+    }
+    let of = |(stream, mut names): (StreamId, Vec<&str>)| {
+        names.sort_unstable();
+        let named = names.iter().take(MAX_CHANNELS_NAMED);
+        StreamChannels {
+            group: stream.group(),
+            index: stream.index(),
+            names: named.map(|name| (*name).to_owned()).collect(),
+            total: names.len(),
+        }
+    };
+    streams.into_iter().map(of).collect()
+}
+
+fn outbound_stream_status(outbound: &OutboundStream) -> OutboundStreamStatus {
+    OutboundStreamStatus {
+        group: outbound.id.group(),
+        index: outbound.id.index(),
+        next: outbound.egress.next().number,
+        tail: outbound.egress.tail(),
+        limit: Some(outbound.flow.limit()).filter(|limit| *limit < u64::MAX),
+        queued_bytes: outbound.egress.queued_bytes(),
+        receivers: outbound.flow.receivers().len(),
+        naks_received: outbound.naks_received,
+        repaired: outbound.repaired,
+    }
+}
+
+fn inbound_stream_status(inbound: &InboundStream) -> InboundStreamStatus {
     let counters = inbound.ingress.counters();
     InboundStreamStatus {
         group: inbound.stream.group(),

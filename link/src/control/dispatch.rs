@@ -6,7 +6,7 @@
 //!   of a stranger ─────────▶ hello and probe only, at a limited rate
 //! ```
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{
@@ -92,7 +92,7 @@ impl Link {
             self.counters.received_bytes += bytes;
             match Control::decode(kind, body) {
                 Ok(control) => {
-                    self.on_pending(now_ns, &header.session, &control, bytes as usize, from);
+                    self.on_pending(now_ns, &header.session, &control, bytes as usize, from.0);
                 }
                 Err(error) => self.malformed(error),
             }
@@ -101,7 +101,7 @@ impl Link {
         } else if !self.local.config.keys.knows(key_id) {
             // Told without looking closer: it costs nothing.
             self.not_opened(now_ns, Unsealed::WrongKey(key_id), kind, from.0);
-        } else if !self.may_look(now_ns, from.0.ip()) {
+        } else if !self.membership.may_look(now_ns, &self.local.config.keys, from.0.ip()) {
             self.counters.drops.hello_rate += 1;
         } else {
             let mut opener =
@@ -148,7 +148,11 @@ impl Link {
             Control::Hello(hello) => {
                 // Where it is known to be it gets what it asks for. Elsewhere the
                 // challenge tells it where we are, and its answer where it is.
-                if hello.answer && peer.address == from.0 && self.may_answer(now_ns, from) {
+                let keys = &self.local.config.keys;
+                if hello.answer
+                    && peer.address == from.0
+                    && self.membership.may_answer(now_ns, keys, from.0.ip())
+                {
                     self.answer_hello(from.0);
                 }
                 if let Some(peer) = self.peers.at_mut(slot) {
@@ -182,26 +186,12 @@ impl Link {
                     self.on_probe(&session, probe, bytes, from);
                 }
             }
-            Control::Neighbours(list) => self.on_neighbours(now_ns, slot, list),
+            Control::Neighbours(list) => {
+                self.peers.note_neighbours(now_ns, slot, list, self.local.config.node);
+            }
             Control::ProbeReply(reply) => self.on_probe_reply(now_ns, slot, reply),
             Control::Answer(_) => {}
         }
-    }
-
-    /// Whether what a stranger says is looked at: on an open link it is taken
-    /// then, with a key its tag is checked first.
-    fn may_look(&mut self, now_ns: u64, from: IpAddr) -> bool {
-        if self.local.config.keys.is_open() {
-            self.membership.hello_rate.allow(now_ns, from)
-        } else {
-            self.membership.hello_rate.may_check(now_ns, from)
-        }
-    }
-
-    /// Whether a hello that asks for ours gets it. On an open link anybody can ask
-    /// under an address that is not his; with a key, only who has it.
-    pub(crate) fn may_answer(&mut self, now_ns: u64, from: From) -> bool {
-        !self.local.config.keys.is_open() || self.membership.hello_rate.allow(now_ns, from.0.ip())
     }
 
     fn on_heartbeat(&mut self, now_ns: u64, slot: usize, heartbeat: &Heartbeat<'_>) {

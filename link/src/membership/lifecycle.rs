@@ -35,16 +35,8 @@ impl Link {
             self.counters.drops.other_cluster += 1;
             return;
         }
-        if hello.groups != u16::from(self.local.settings.groups)
-            || hello.settings != self.local.settings.hash
-        {
+        if let Some(what) = self.local.settings_differ(hello) {
             self.counters.drops.other_settings += 1;
-            let groups = self.local.settings.groups;
-            let what = if hello.groups == u16::from(groups) {
-                "other channels with pressure than here".to_owned()
-            } else {
-                format!("{} groups, here there are {groups}", hello.groups)
-            };
             return self.output.warn(now_ns, Kind::OtherSettings, from, || {
                 format!("broker {name} at {from} is of this cluster, but set up otherwise: {what}")
             });
@@ -98,12 +90,14 @@ impl Link {
         session: &Session,
         control: &Control<'_>,
         bytes: usize,
-        (from, multicast): From,
+        from: SocketAddr,
     ) {
         match control {
             // The last one may have been somebody else's recording.
-            Control::Hello(_) if self.may_answer(now_ns, (from, multicast)) => {
-                self.greet(now_ns, session, from, bytes);
+            Control::Hello(_) => {
+                if self.membership.may_answer(now_ns, &self.local.config.keys, from.ip()) {
+                    self.greet(now_ns, session, from, bytes);
+                }
             }
             Control::Challenge(challenge) => {
                 self.answer_challenge(challenge, session, from);
@@ -121,7 +115,7 @@ impl Link {
                         && pending.may_greet(now_ns, from)
                     {
                         let nonce = pending.proof.nonce(from);
-                        self.post_challenge(nonce, session, from);
+                        self.control.send_challenge(nonce, session, from);
                     }
                     return;
                 }
