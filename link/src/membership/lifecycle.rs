@@ -94,10 +94,10 @@ impl Link {
     ) {
         match control {
             // The last one may have been somebody else's recording.
-            Control::Hello(_) => {
-                if self.membership.may_answer(now_ns, &self.local.config.keys, from.ip()) {
-                    self.greet(now_ns, session, from, bytes);
-                }
+            Control::Hello(_)
+                if self.membership.may_answer(now_ns, &self.local.config.keys, from.ip()) =>
+            {
+                self.greet(now_ns, session, from, bytes);
             }
             Control::Challenge(challenge) => {
                 self.answer_challenge(challenge, session, from);
