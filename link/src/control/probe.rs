@@ -48,9 +48,9 @@ impl LocalBroker {
             received: u32::try_from(bytes).unwrap_or(u32::MAX),
             multicast,
             node: self.config.node,
-            groups: u16::from(self.settings.groups),
+            groups: u16::from(self.stream_map.groups),
             datagram_bytes: self.datagram_bytes as u16,
-            settings: self.settings.hash,
+            settings: self.stream_map.hash,
             cluster,
             name,
         })

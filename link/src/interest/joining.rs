@@ -103,8 +103,8 @@ impl Link {
             if !peer.wants.renew(interest) {
                 return;
             }
-            let (settings, discovery) = (&self.local.settings, &self.membership.discovery);
-            let next_ns = self.outbound.join(now_ns, peer, interest, settings, discovery);
+            let (stream_map, discovery) = (&self.local.stream_map, &self.membership.discovery);
+            let next_ns = self.outbound.join(now_ns, peer, interest, stream_map, discovery);
             self.timer.due(next_ns);
             self.membership.discovery.met(peer.identity.node);
             // Perhaps nobody is missing any more.
@@ -122,7 +122,7 @@ impl Link {
     /// Takes in from where on a peer says that it owes us its streams.
     pub(crate) fn on_joined(&mut self, now_ns: u64, slot: usize, joined: &Joined<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let places = match peer.told.answered(joined, &self.local.settings) {
+        let places = match peer.told.answered(joined, &self.local.stream_map) {
             Ok(Some(places)) => places,
             Ok(None) => return,
             Err(_) => {

@@ -2,7 +2,7 @@
 
 use netcluster_wire::link::{Joined, Place};
 
-use crate::config::Settings;
+use crate::config::StreamMap;
 use crate::membership::liveness::SILENCE_NS;
 use crate::stream::{Position, StreamId};
 
@@ -52,7 +52,7 @@ pub(crate) struct Told {
     retry_ns: u64,
 }
 
-/// A peer answers with a stream that brokers with these settings do not have.
+/// A peer answers with a stream that brokers of this cluster do not have.
 #[derive(Debug)]
 pub(crate) struct UnknownStream;
 
@@ -125,13 +125,13 @@ impl Told {
     pub fn answered(
         &mut self,
         joined: &Joined<'_>,
-        settings: &Settings,
+        stream_map: &StreamMap,
     ) -> Result<Option<Vec<(StreamId, Position)>>, UnknownStream> {
         if joined.version != self.version || self.is_confirmed {
             return Ok(None);
         }
         for place in joined.places.iter() {
-            if !settings.has(StreamId(place.stream)) {
+            if !stream_map.has(StreamId(place.stream)) {
                 return Err(UnknownStream);
             }
             if !self.places.iter().any(|other| other.stream == place.stream) {
@@ -145,7 +145,7 @@ impl Told {
         self.fresh = false;
         self.confirmed_version = self.own_version;
         let places = std::mem::take(&mut self.places);
-        let expected = settings.streams_in(self.groups);
+        let expected = stream_map.streams_in(self.groups);
         let mut streams: Vec<_> = expected
             .filter_map(|stream| {
                 let place = places.iter().find(|place| place.stream == stream.0)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use netcluster_wire::link::limits::{MAX_ENTRIES, SHARE_UNIT_BYTES_PER_S};
 use netcluster_wire::link::{Beat, ControlKind, Heartbeat, Interest, Leave, Nak, Place, Status};
 
-use crate::config::{LinkConfig, Settings};
+use crate::config::{LinkConfig, StreamMap};
 use crate::control::control_sender::ControlSender;
 use crate::local_broker::LocalBroker;
 use crate::membership::discovery::Discovery;
@@ -100,7 +100,7 @@ impl OutboundStreams {
         now_ns: u64,
         peer: &mut Peer,
         interest: &Interest,
-        settings: &Settings,
+        stream_map: &StreamMap,
         discovery: &Discovery,
     ) -> u64 {
         let (id, path) = (peer.id, peer.wants.path());
@@ -113,7 +113,7 @@ impl OutboundStreams {
             is_kept(stream)
         });
         let mut next_ns = u64::MAX;
-        for stream in settings.streams_in(interest.groups) {
+        for stream in stream_map.streams_in(interest.groups) {
             let is_new = peer.wants.joined(stream).is_none();
             let Some(outbound) = self.get_mut(stream) else {
                 if is_new {
@@ -329,7 +329,7 @@ impl OutboundStreams {
     pub fn say_goodbye(&self, peers: &Peers, local: &LocalBroker, control: &mut ControlSender) {
         let groups = peers.iter().fold(0, |groups, peer| groups | peer.wants.groups);
         let places: Vec<Place> = local
-            .settings
+            .stream_map
             .streams_in(groups)
             .map(|stream| {
                 let outbound = self.get(stream);
