@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
-use netcluster::broker::{Broker, BrokerConfig};
+use netcluster::broker::{Broker, BrokerOptions};
 use netcluster_client::Client;
 use netcluster_client::session::{Outbound, ReceiveBuffer, Session, SessionEvent};
 use netcluster_wire::{Hello, Kind, Source, Welcome, frame};
@@ -172,9 +172,9 @@ fn end_to_end(listeners: u64) -> Row {
     let directory = std::env::temp_dir().join(format!("netcluster-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a temporary directory");
     let socket = directory.join("s");
-    let mut config = BrokerConfig::new(&socket);
-    config.shards = Some(1);
-    let broker = Broker::start(config).expect("a broker");
+    let mut options = BrokerOptions::new(&socket);
+    options.shards = Some(1);
+    let broker = Broker::start(options).expect("a broker");
     let backend = broker.backend();
     let heard = Arc::new(AtomicU64::new(0));
     let clients: Vec<Client> = (0..listeners)

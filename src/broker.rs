@@ -14,8 +14,9 @@ use std::thread;
 
 use netcluster_platform::datagram::DatagramSockets;
 use netcluster_platform::{
-    BindError, BindOptions, Choice, Io, Kind, LocalListener, LocalSocket, Note, PollConfig, PollIo,
-    Waker, allowed_cores, choose, give_back_memory, memory_total_bytes, own_user, pin_to_core,
+    Backend, BackendChoice, BindError, BindOptions, Io, LocalListener, LocalSocket, Note,
+    PollConfig, PollIo, Waker, allowed_cores, give_back_memory, memory_total_bytes, own_user,
+    pin_to_core, select_backend,
 };
 
 use crate::budget::Budget;
@@ -38,7 +39,7 @@ const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
 
 /// Everything a broker can be told.
 #[derive(Clone, Debug)]
-pub struct BrokerConfig {
+pub struct BrokerOptions {
     /// Where the local socket is.
     pub socket: PathBuf,
     /// Mode and group of the socket.
@@ -48,7 +49,7 @@ pub struct BrokerConfig {
     /// Pins each shard to a core of its own.
     pub pin: bool,
     /// The back end.
-    pub backend: Choice,
+    pub backend: BackendChoice,
     /// Memory that clients may make the broker keep, in bytes; `None`: a quarter of the
     /// machine's, or of the container's.
     pub max_memory_bytes: Option<usize>,
@@ -60,15 +61,15 @@ pub struct BrokerConfig {
     pub log: Arc<LogCounts>,
 }
 
-impl BrokerConfig {
+impl BrokerOptions {
     /// The default settings, at this socket.
-    pub fn new(socket: impl Into<PathBuf>) -> BrokerConfig {
-        BrokerConfig {
+    pub fn new(socket: impl Into<PathBuf>) -> BrokerOptions {
+        BrokerOptions {
             socket: socket.into(),
             bind: BindOptions::default(),
             shards: None,
             pin: false,
-            backend: Choice::Auto,
+            backend: BackendChoice::Auto,
             max_memory_bytes: None,
             shard: ShardConfig::default(),
             link: None,
@@ -112,7 +113,7 @@ pub struct Broker {
     socket: PathBuf,
     shutdown: Shutdown,
     threads: Vec<thread::JoinHandle<io::Result<()>>>,
-    backend: Kind,
+    backend: Backend,
     shards: u16,
     keeper: Option<Keeper>,
 }
@@ -140,72 +141,70 @@ impl Broker {
     ///
     /// # Errors
     /// What does not allow it, and what would.
-    pub fn start(mut config: BrokerConfig) -> Result<Broker, StartError> {
-        config.shard.check().map_err(StartError::Setting)?;
-        if let Some(link) = &config.link {
-            link.check(config.shard.max_payload_bytes).map_err(StartError::Setting)?;
+    pub fn start(mut options: BrokerOptions) -> Result<Broker, StartError> {
+        options.shard.check().map_err(StartError::Setting)?;
+        if let Some(link) = &options.link {
+            link.check(options.shard.max_payload_bytes).map_err(StartError::Setting)?;
         }
         let cores = allowed_cores();
-        let shards = config
+        let shards = options
             .shards
             .unwrap_or_else(|| (cores.len() / 2).clamp(1, usize::from(MAX_SHARDS)) as u16);
         if !(1..=MAX_SHARDS).contains(&shards) {
             let text = format!("shards must be between 1 and {MAX_SHARDS}");
             return Err(StartError::Setting(text));
         }
-        let (backend, backend_note) =
-            choose(config.backend).map_err(|error| StartError::Backend(error.to_string()))?;
+        let (backend, backend_note) = select_backend(options.backend)
+            .map_err(|error| StartError::Backend(error.to_string()))?;
         if let Some(note) = &backend_note {
             tracing::warn!("using the poll back end: {note}");
         }
         let listener =
-            LocalListener::bind(&config.socket, &config.bind).map_err(StartError::Bind)?;
+            LocalListener::bind(&options.socket, &options.bind).map_err(StartError::Bind)?;
         if let Some(flaw) = listener.flaw() {
             tracing::warn!(
                 "{flaw}: whoever can write there can put another socket in the place of {}, and \
                  have its clients",
-                config.socket.display()
+                options.socket.display()
             );
         }
-        config.shard.owner = own_user();
-        let keeper = listener.keeper(&config.bind);
-        let link = match &config.link {
-            Some(options) => {
-                Some(uplink::open(options, &mut config.shard).map_err(StartError::Link)?)
-            }
+        options.shard.owner = own_user();
+        let keeper = listener.keeper(&options.bind);
+        let link = match &options.link {
+            Some(link) => Some(uplink::open(link, &mut options.shard).map_err(StartError::Link)?),
             None => None,
         };
 
         let note = listener.note();
         if let Some(note) = &note {
-            config.shard.awaited = Arc::new(Record::decode(&note.read()));
+            options.shard.awaited = Arc::new(Record::decode(&note.read()));
         }
-        let awaited = config.shard.awaited.len();
+        let awaited = options.shard.awaited.len();
         if awaited > 0 {
             tracing::info!(clients = awaited, "events wait for the clients that were here before");
         }
         let about = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: format!("{:08x}", config.shard.node),
+            node: format!("{:08x}", options.shard.node),
             pid: std::process::id(),
             backend_note,
             ..Status::default()
         };
-        let memory = config.max_memory_bytes.unwrap_or_else(default_memory_bytes);
+        let memory = options.max_memory_bytes.unwrap_or_else(default_memory_bytes);
         let shared = Shared {
-            config: Arc::new(config.shard.clone()),
+            config: Arc::new(options.shard.clone()),
             budget: Budget::new(memory),
             population: Population::default(),
             shutdown: Arc::new(AtomicBool::new(false)),
             successor: note.map_or_else(Successor::default, leave_in),
             about: Arc::new(about),
             give_back: give_back_memory,
-            log: Arc::clone(&config.log),
+            log: Arc::clone(&options.log),
         };
-        let pinned = (config.pin || usize::from(shards) == cores.len() && shards > 1)
+        let pinned = (options.pin || usize::from(shards) == cores.len() && shards > 1)
             .then_some(cores.as_slice());
         let mut broker = Broker {
-            socket: config.socket,
+            socket: options.socket,
             shutdown: Shutdown { asked: Arc::clone(&shared.shutdown), wakers: Arc::default() },
             threads: Vec::new(),
             backend,
@@ -280,7 +279,7 @@ impl Broker {
     }
 
     /// The back end in use.
-    pub fn backend(&self) -> Kind {
+    pub fn backend(&self) -> Backend {
         self.backend
     }
 
@@ -349,7 +348,7 @@ impl Drop for Ended {
 }
 
 impl Start {
-    fn run(self, backend: Kind) -> io::Result<()> {
+    fn run(self, backend: Backend) -> io::Result<()> {
         if let Some(core) = self.core
             && let Err(error) = pin_to_core(core)
         {
@@ -357,7 +356,7 @@ impl Start {
         }
         match backend {
             #[cfg(target_os = "linux")]
-            Kind::Uring => {
+            Backend::Uring => {
                 use netcluster_platform::{UringConfig, UringIo};
                 let io = UringIo::new(UringConfig::default())
                     .map_err(|error| io::Error::other(error.to_string()));

@@ -11,7 +11,7 @@ use crate::budget::Budget;
 use crate::routes::{CacheShare, Routes};
 use crate::target::Target;
 use netcluster_link::channel::channel_hash;
-use netcluster_link::config::Settings;
+use netcluster_link::config::StreamMap;
 use netcluster_link::stream::StreamId;
 
 /// Channels whose caches are looked at when room is wanted for another's.
@@ -40,7 +40,7 @@ pub struct Channels {
     by_name: HashMap<Arc<str>, ChannelId, FixedState>,
     /// What datagrams name a channel by; only with a link.
     by_hash: HashMap<u64, ChannelId, FixedState>,
-    link: Option<Arc<Settings>>,
+    link: Option<Arc<StreamMap>>,
     table: Vec<Option<Channel>>,
     /// Places of `table` that are free.
     free: Vec<ChannelId>,
@@ -57,7 +57,7 @@ impl Channels {
     /// most `cache_bytes`.
     pub fn new(
         seed: u64,
-        link: Option<Arc<Settings>>,
+        link: Option<Arc<StreamMap>>,
         budget: Budget,
         cache_bytes: usize,
     ) -> Channels {
@@ -136,9 +136,9 @@ impl Channels {
         self.by_name.insert(Arc::clone(name), id);
         let mut hash = 0;
         let mut stream = StreamId::new(0, 0);
-        if let Some(settings) = &self.link {
+        if let Some(stream_map) = &self.link {
             hash = channel_hash(name);
-            stream = settings.stream_of(name);
+            stream = stream_map.stream_of(name);
             self.by_hash.insert(hash, id);
         }
         let link = self.link.is_some().then(|| Target::link(hash));

@@ -11,7 +11,7 @@ use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES}
 use crate::placement::DEFAULT_SPILL_CLIENTS;
 use crate::population::Limits;
 use crate::returning::Record;
-use netcluster_link::config::Settings;
+use netcluster_link::config::StreamMap;
 
 /// Default high-water mark of one client's queue, in bytes: see [`default_max_queue_bytes`].
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;
@@ -73,7 +73,7 @@ pub struct ShardConfig {
     /// Who listened when the last broker of this socket ended in order.
     pub awaited: Arc<Record>,
     /// With a link to other machines: how channels are spread over its streams.
-    pub link: Option<Arc<Settings>>,
+    pub link: Option<Arc<StreamMap>>,
 }
 
 impl Default for ShardConfig {

@@ -135,7 +135,7 @@ pub enum Message<S> {
     /// books.
     Departed(Arc<str>, u32),
     /// A client was disconnected; for the books of a shard that accepts.
-    Kicked(Box<Reason>),
+    ClosedByBroker(Box<Reason>),
     /// A flood is over: give back what it took.
     FloodOver,
     /// A client came back after a crash: events of its channel wait for others.

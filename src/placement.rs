@@ -181,7 +181,7 @@ impl Placement {
     }
 
     /// Remembers why a client was disconnected.
-    pub fn kicked(&mut self, reason: Reason) {
+    pub fn note_reason(&mut self, reason: Reason) {
         if self.reasons.len() == MAX_REASONS {
             self.reasons.pop_front();
         }
@@ -253,14 +253,14 @@ mod tests {
             let (code, text) = (ErrorCode::Stalled, "slow".to_owned());
             let (peer, told) = (own.clone(), Told::default());
             let reason = Reason { source, peer, code, text: text.clone(), told };
-            placement.kicked(reason.clone());
+            placement.note_reason(reason.clone());
             assert_eq!(placement.take_reason(source, &other), None);
             let own = Peer { pid: 99, ..own };
             assert_eq!(placement.take_reason(source, &own), Some((code, text)));
             assert_eq!(placement.take_reason(source, &own), None);
             // Nor by another shard, which has it in its books too.
             let mut elsewhere = Placement::new(1, 1, 1);
-            elsewhere.kicked(reason);
+            elsewhere.note_reason(reason);
             assert_eq!(elsewhere.take_reason(source, &own), None);
         }
     }

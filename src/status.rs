@@ -51,7 +51,7 @@ pub struct Status {
     /// Its sockets.
     pub link_io: Option<LinkIo>,
     /// The latest disconnections by the broker, newest last.
-    pub kicked: Vec<KickStatus>,
+    pub closed_by_broker: Vec<ClosedClient>,
 }
 
 /// Counters since the start, and rates over the last second or so.
@@ -270,7 +270,7 @@ impl LinkIo {
 
 /// A client that the broker disconnected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KickStatus {
+pub struct ClosedClient {
     /// Its number.
     pub client: u32,
     /// Why, in words.
@@ -289,7 +289,7 @@ pub struct ShardStatus {
     /// Its back end.
     pub summary: ShardSummary,
     /// Whom it disconnected lately.
-    pub kicked: Vec<KickStatus>,
+    pub closed_by_broker: Vec<ClosedClient>,
 }
 
 impl Totals {
@@ -387,7 +387,7 @@ pub fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
             status.link = Some(link);
             status.link_io = Some(io);
         }
-        status.kicked.extend(report.kicked);
+        status.closed_by_broker.extend(report.closed_by_broker);
     }
     status.channels = channels.into_values().collect();
     status.list_at_most(MAX_LISTED);

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use common::{Bed, Bus, PATIENCE, Raw, on_all, on_both, take, wait_until};
 use netcluster_client::{Client, Error, QueuePolicy};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::control::decode_lost;
 use netcluster_wire::{ErrorCode, Hello, Kind, LossReason, Source};
 
 const SMALL_QUEUE: usize = 64 << 10;
 
 fn small_queues(bed: &Bed) -> Bus {
-    bed.bus_with(|config| config.shard.max_queue_bytes = SMALL_QUEUE)
+    bed.bus_with(|options| options.shard.max_queue_bytes = SMALL_QUEUE)
 }
 
 /// A thread that emits until it is told to stop; how much it has emitted.
@@ -127,9 +127,9 @@ on_all! {
 
 on_all! {
     fn a_stuck_listener_is_disconnected_counted_and_told(bed) {
-        let bus = bed.bus_with(|config| {
-            config.shard.max_queue_bytes = SMALL_QUEUE;
-            config.shard.stall_timeout = Duration::from_millis(300);
+        let bus = bed.bus_with(|options| {
+            options.shard.max_queue_bytes = SMALL_QUEUE;
+            options.shard.stall_timeout = Duration::from_millis(300);
         });
         let (mut stuck, welcome) = Raw::welcomed(&bus.path, &Hello::default());
         assert_eq!(welcome.reason, None);
@@ -141,9 +141,9 @@ on_all! {
         wait_until("the emitter goes on", || flood.count() > before + 10_000);
         let status = bus.status();
         assert_eq!(status.totals.listeners, 0);
-        let kicked = status.kicked.last().expect("it is shown");
-        assert_eq!(kicked.client, stuck.source.client);
-        assert!(kicked.reason.contains("too slow"), "{}", kicked.reason);
+        let closed = status.closed_by_broker.last().expect("it is shown");
+        assert_eq!(closed.client, stuck.source.client);
+        assert!(closed.reason.contains("too slow"), "{}", closed.reason);
 
         // It reads what its socket held, whole frames, and then why.
         let mut last = 0;
@@ -315,7 +315,7 @@ on_all! {
     /// nothing stands still.
     fn an_exhausted_memory_budget_slows_but_loses_nothing(bed) {
         const EVENTS: u64 = 3000;
-        let bus = bed.bus_with(|config| config.max_memory_bytes = Some(1));
+        let bus = bed.bus_with(|options| options.max_memory_bytes = Some(1));
         let mut listeners: Vec<Raw> = (0..3).map(|_| bus.raw()).collect();
         listeners.iter_mut().for_each(|listener| listener.listen("*"));
         let lengths = |number: u64| match number % 500 {
@@ -358,7 +358,7 @@ on_all! {
 
 on_both! {
     fn the_smaller_of_both_queue_limits_counts(bed) {
-        let bus = bed.bus_with(|config| config.shard.max_queue_bytes = 1 << 20);
+        let bus = bed.bus_with(|options| options.shard.max_queue_bytes = 1 << 20);
         for (asked, given) in [(0, 1 << 20), (200_000, 200_000), (1 << 30, 1 << 20), (1, SMALL_QUEUE)] {
             let raw = bus.raw_with(&Hello { max_queue: asked as u64, ..Hello::default() });
             let status = bus.status();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{Bed, Directory, PATIENCE, on_all, take, wait_until};
 use netcluster::broker::Broker;
 use netcluster_client::{Lifecycle, Reconnect};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 
 /// Tries to come back after this time, again and again.
 fn every(pause: Duration) -> Reconnect {
@@ -25,7 +25,7 @@ on_all! {
         const EVENTS: u64 = 300;
         let directory = Directory::new();
         let path = directory.socket("s");
-        let start = || Broker::start(bed.config(&path)).expect("it starts");
+        let start = || Broker::start(bed.options(&path)).expect("it starts");
         let mut broker = start();
         let (tell, told) = channel();
         let listener = common::connect(&path, |builder| {
@@ -68,7 +68,7 @@ on_all! {
     fn a_listener_that_does_not_come_back_delays_nobody_for_long(bed) {
         let directory = Directory::new();
         let path = directory.socket("s");
-        let start = || Broker::start(bed.config(&path)).expect("it starts");
+        let start = || Broker::start(bed.options(&path)).expect("it starts");
         let broker = start();
         let client = common::connect(&path, |builder| builder.reconnect(Reconnect::Never));
         client.on("a", |_| {}).expect("allowed");

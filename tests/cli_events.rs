@@ -175,10 +175,10 @@ fn a_stuck_listener_is_disconnected_told_why_and_shown_in_status() {
         wait_until("it is disconnected", || broker.status()["totals"]["stalled"] != 0);
         emit.finish().succeeded();
         let status = broker.status();
-        let kicked = &status["kicked"][0];
-        assert!(kicked["reason"].as_str().unwrap().len() > 10, "{backend}: {kicked}");
+        let closed = &status["closed_by_broker"][0];
+        assert!(closed["reason"].as_str().unwrap().len() > 10, "{backend}: {closed}");
         let page = broker.run(&["status"]).succeeded().stdout;
-        assert!(page.contains("KICKED"), "{page}");
+        assert!(page.contains("CLOSED"), "{page}");
         broker.run(&["emit", "other", "undisturbed"]).succeeded();
         assert_eq!(other.line(), "other undisturbed");
 

@@ -9,7 +9,7 @@ use common::process::{RemoteBus, play_broker};
 use common::raw::hello_frame;
 use common::{Bed, PATIENCE, Raw, on_all, on_both, take, wait_until};
 use netcluster_client::{Client, ClientBuilder, DisconnectReason, Lifecycle, LossReason};
-use netcluster_platform::{Choice, choose_with};
+use netcluster_platform::{BackendChoice, select_backend_with};
 use netcluster_wire::{Hello, Kind};
 
 #[test]
@@ -163,16 +163,17 @@ on_both! {
 #[test]
 fn a_refused_io_uring_falls_back_with_a_reason_or_fails_if_demanded() {
     let refused = || Err("io_uring is not allowed here".to_owned());
-    let (kind, note) = choose_with(Choice::Auto, refused).expect("`poll` always works");
-    assert_eq!(kind.to_string(), "poll");
+    let (backend, note) =
+        select_backend_with(BackendChoice::Auto, refused).expect("`poll` always works");
+    assert_eq!(backend.to_string(), "poll");
     assert_eq!(note.as_deref(), Some("io_uring is not allowed here"));
-    assert!(choose_with(Choice::Uring, refused).is_err());
+    assert!(select_backend_with(BackendChoice::Uring, refused).is_err());
 }
 
 on_all! {
     fn the_status_names_the_back_end_in_use(bed) {
         let bus = bed.bus();
-        let expected = if bed.backend == Choice::Poll { "poll" } else { "uring" };
+        let expected = if bed.backend == BackendChoice::Poll { "poll" } else { "uring" };
         let status = bus.status();
         assert_eq!(status.backend, expected);
         assert_eq!(status.shards.len(), usize::from(bed.shards));

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use common::{Bed, Raw, on_all, on_both, patterned, take};
 use netcluster_client::Error;
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::{ErrorCode, Hello};
 
 const LARGEST_BYTES: usize = 16 << 20;
 
 /// A broker that takes them.
 fn bus_for_large(bed: &Bed) -> common::Bus {
-    bed.bus_with(|config| config.shard.max_payload_bytes = LARGEST_BYTES)
+    bed.bus_with(|options| options.shard.max_payload_bytes = LARGEST_BYTES)
 }
 
 on_all! {
@@ -60,7 +60,7 @@ on_all! {
     /// The client knows the limit from its welcome and sends nothing.
     fn a_payload_over_the_limit_fails_at_its_emitter(bed) {
         const LIMIT: usize = 100_000;
-        let bus = bed.bus_with(|config| config.shard.max_payload_bytes = LIMIT);
+        let bus = bed.bus_with(|options| options.shard.max_payload_bytes = LIMIT);
         let (listener, emitter) = (bus.client(), bus.client());
         let heard = listener.subscribe("a").expect("allowed");
         assert_eq!(emitter.max_payload(), LIMIT);
@@ -83,7 +83,7 @@ on_all! {
     /// Who sends it anyway is told and disconnected, in the middle of sending.
     fn a_violator_of_the_limit_is_told_and_closed(bed) {
         const LIMIT: usize = 100_000;
-        let bus = bed.bus_with(|config| config.shard.max_payload_bytes = LIMIT);
+        let bus = bed.bus_with(|options| options.shard.max_payload_bytes = LIMIT);
         let (mut listener, mut emitter) = (bus.raw(), bus.raw());
         listener.listen("a");
         for length in [LIMIT + 1, 4 << 20] {
@@ -133,7 +133,7 @@ on_both! {
         const EMITTERS: usize = 4;
         const EACH: u64 = 5;
         const LENGTH: usize = 1 << 20;
-        let bus = bed.bus_with(|config| config.max_memory_bytes = Some(2 << 20));
+        let bus = bed.bus_with(|options| options.max_memory_bytes = Some(2 << 20));
         let mut listeners = [bus.raw(), bus.raw()];
         listeners.iter_mut().for_each(|listener| listener.listen("a"));
         let emitters: Vec<_> = (0..EMITTERS)
@@ -171,11 +171,11 @@ on_both! {
     /// and the others go on.
     fn a_stuck_listener_that_holds_the_whole_budget_is_given_up(bed) {
         const LENGTH: usize = 600_000;
-        let bus = bed.bus_with(|config| {
-            config.max_memory_bytes = Some(1 << 20);
-            config.shard.stall_timeout = Duration::from_millis(200);
+        let bus = bed.bus_with(|options| {
+            options.max_memory_bytes = Some(1 << 20);
+            options.shard.stall_timeout = Duration::from_millis(200);
             // Until then it keeps the frame that is half sent.
-            config.shard.linger = Duration::from_millis(50);
+            options.shard.linger = Duration::from_millis(50);
         });
         let mut stuck = bus.raw();
         stuck.listen("dull");

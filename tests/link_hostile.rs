@@ -251,7 +251,7 @@ fn flood_on(links: &mut Links, keys: &Keys, sources: u32, per_ms: u32, ms: u32) 
 
 /// The hash of the pressured channels, as a genuine hello tells it.
 fn hello_settings(keys: &Keys) -> u64 {
-    netcluster_link::config::Settings::new(&config(0, keys)).hash
+    netcluster_link::config::StreamMap::new(&config(0, keys)).hash
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use netcluster_client::{Client, Lifecycle, Message};
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::options::LinkOptions;
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_testkit::netns::{Network, NetworkOptions, Packets, missing};
 
 use common::{Bed, Bus, PATIENCE, on_both, patterned, take, wait_until};
@@ -35,11 +35,11 @@ fn buses(
     change: impl Fn(usize, &mut LinkOptions) + Sync,
 ) -> Vec<Bus> {
     let start = |index: usize| {
-        bed.bus_with(|config| {
+        bed.bus_with(|options| {
             let mut link = LinkOptions::new(format!("host-{index}"));
             change(index, &mut link);
-            config.shard.node = index as u32 + 1;
-            config.link = Some(link);
+            options.shard.node = index as u32 + 1;
+            options.link = Some(link);
         })
     };
     let hosts = network.hosts().iter();

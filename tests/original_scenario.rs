@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use netcluster::broker::{Broker, BrokerConfig};
+use netcluster::broker::{Broker, BrokerOptions};
 use netcluster_client::Client;
-use netcluster_platform::{Choice, is_wine};
+use netcluster_platform::{BackendChoice, is_wine};
 
 /// Builds the client's examples and says where they are; `None`, with the reason
 /// printed, if they are not there and cannot be built: under
@@ -58,8 +58,8 @@ impl Drop for Running {
     }
 }
 
-fn run(backend: Choice) {
-    if let Err(reason) = netcluster_platform::choose(backend) {
+fn run(backend: BackendChoice) {
+    if let Err(reason) = netcluster_platform::select_backend(backend) {
         println!("SKIPPED: {reason}");
         return;
     }
@@ -70,8 +70,8 @@ fn run(backend: Choice) {
     } else {
         std::env::temp_dir().join(name)
     };
-    let config = BrokerConfig { backend, ..BrokerConfig::new(&socket) };
-    let broker = Broker::start(config).expect("the broker starts");
+    let options = BrokerOptions { backend, ..BrokerOptions::new(&socket) };
+    let broker = Broker::start(options).expect("the broker starts");
 
     let mut receiver = Running::start(&examples.join(program("receiver")), &[&socket]);
     let probe = Client::connect(&socket).expect("the broker takes clients");
@@ -90,10 +90,10 @@ fn run(backend: Choice) {
 
 #[test]
 fn the_receiver_logs_what_the_sender_emits_on_uring() {
-    run(Choice::Uring);
+    run(BackendChoice::Uring);
 }
 
 #[test]
 fn the_receiver_logs_what_the_sender_emits_on_poll() {
-    run(Choice::Poll);
+    run(BackendChoice::Poll);
 }

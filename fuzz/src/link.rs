@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use netcluster_link::Datagrams;
-use netcluster_link::config::Settings;
+use netcluster_link::config::StreamMap;
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_wire::link::{ControlKind, DataHeader};
 
@@ -44,13 +44,13 @@ pub fn run(data: &[u8]) {
         links.listen(at, "news", true);
         links.listen(at, "slow", true);
     }
-    let settings = Settings::new(&config(0, &keys));
+    let stream_map = StreamMap::new(&config(0, &keys));
     let mut mallories =
-        [Mallory::new(&keys, settings.hash, 1), Mallory::new(&keys, settings.hash, 2)];
+        [Mallory::new(&keys, stream_map.hash, 1), Mallory::new(&keys, stream_map.hash, 2)];
     if choices.chance(200) {
         links.run_for(200 * MS);
         for mallory in &mut mallories {
-            become_peer(&mut links, mallory, &settings, &mut choices);
+            become_peer(&mut links, mallory, &stream_map, &mut choices);
         }
     }
     let mut victim_bytes = 0;
@@ -59,7 +59,7 @@ pub fn run(data: &[u8]) {
             break;
         }
         let who = choices.below(2);
-        step(&mut links, &mut mallories[who], &settings, &mut choices);
+        step(&mut links, &mut mallories[who], &stream_map, &mut choices);
         victim_bytes += listen_in(&mut links, &mut mallories);
         // It gets no more than what came in its name.
         assert!(victim_bytes <= links.handed.get(&VICTIM).copied().unwrap_or(0));
@@ -82,7 +82,7 @@ pub fn run(data: &[u8]) {
 fn become_peer(
     links: &mut Links,
     mallory: &mut Mallory,
-    settings: &Settings,
+    stream_map: &StreamMap,
     choices: &mut Choices<'_>,
 ) {
     let hello = mallory.hello(mallory.node);
@@ -91,14 +91,19 @@ fn become_peer(
         links.run_for(MS);
         listen_in(links, std::slice::from_mut(mallory));
     }
-    let streams: Vec<_> = settings.streams_in(u64::MAX).collect();
+    let streams: Vec<_> = stream_map.streams_in(u64::MAX).collect();
     let joined = mallory.joined(choices, &streams);
     links.inject(0, mallory.address, false, &joined);
     let interest = mallory.interest(choices.chance(128));
     links.inject(0, mallory.address, false, &interest);
 }
 
-fn step(links: &mut Links, mallory: &mut Mallory, settings: &Settings, choices: &mut Choices<'_>) {
+fn step(
+    links: &mut Links,
+    mallory: &mut Mallory,
+    stream_map: &StreamMap,
+    choices: &mut Choices<'_>,
+) {
     let at = choices.below(2);
     match choices.below(12) {
         0 => links.run_for(Duration::from_micros(choices.below(3000) as u64)),
@@ -125,7 +130,7 @@ fn step(links: &mut Links, mallory: &mut Mallory, settings: &Settings, choices: 
             links.inject(at, mallory.address, choices.chance(128), &hello);
         }
         9 => {
-            let streams: Vec<_> = settings.streams_in(u64::MAX).take(9).collect();
+            let streams: Vec<_> = stream_map.streams_in(u64::MAX).take(9).collect();
             let count = choices.of(&[1, 0, 2, 9]).min(streams.len());
             let bytes = mallory.joined(choices, &streams[..count]);
             links.inject(at, mallory.address, false, &bytes);

@@ -103,7 +103,7 @@ fn offset(address: IpAddr, by: u32) -> IpAddr {
 /// What all brokers of a cluster must agree on beyond its name: how channels are
 /// spread over streams.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct StreamMap {
     /// Groups that channels are spread over.
     pub groups: u8,
     /// Stands for the set of pressured channels in hellos; 0 if it is empty.
@@ -114,34 +114,34 @@ pub struct Settings {
     streams: Vec<StreamId>,
 }
 
-impl Settings {
-    /// Those of a configuration.
-    pub fn new(config: &LinkConfig) -> Settings {
-        Settings::of(config.groups, &config.pressured)
+impl StreamMap {
+    /// Builds the map of a configuration.
+    pub fn new(config: &LinkConfig) -> StreamMap {
+        StreamMap::of(config.groups, &config.pressured)
     }
 
-    /// So many groups and these pressured channels; those beyond
+    /// Builds the map of so many groups and these pressured channels; those beyond
     /// [`MAX_PRESSURED_CHANNELS`] are ordinary ones.
-    pub fn of(groups: u8, pressured: &[String]) -> Settings {
+    pub fn of(groups: u8, pressured: &[String]) -> StreamMap {
         let mut pressured: Vec<Box<str>> =
             pressured.iter().map(|name| name.as_str().into()).collect();
         pressured.sort_unstable();
         pressured.dedup();
         pressured.truncate(MAX_PRESSURED_CHANNELS);
         let groups = groups.max(1);
-        let mut settings = Settings { groups, hash: 0, pressured, streams: Vec::new() };
-        let of = |name: &str| settings.stream_of(name);
-        settings.streams = settings.pressured.iter().map(|name| of(name)).collect();
-        if !settings.pressured.is_empty() {
+        let mut map = StreamMap { groups, hash: 0, pressured, streams: Vec::new() };
+        let of = |name: &str| map.stream_of(name);
+        map.streams = map.pressured.iter().map(|name| of(name)).collect();
+        if !map.pressured.is_empty() {
             let mut context = digest::Context::new(&digest::SHA256);
-            for name in &settings.pressured {
+            for name in &map.pressured {
                 context.update(name.as_bytes());
                 context.update(b"\n");
             }
             let head = context.finish().as_ref()[..8].try_into().expect("a digest has 32 bytes");
-            settings.hash = u64::from_le_bytes(head).max(1);
+            map.hash = u64::from_le_bytes(head).max(1);
         }
-        settings
+        map
     }
 
     /// The stream that a channel's events travel in.
@@ -151,7 +151,7 @@ impl Settings {
         StreamId::new(group, index.map_or(0, |index| index as u8 + 1))
     }
 
-    /// Whether brokers with these settings have such a stream.
+    /// Whether the brokers of the cluster have such a stream.
     pub fn has(&self, stream: StreamId) -> bool {
         if stream.is_pressured() {
             self.streams.get(usize::from(stream.index()) - 1) == Some(&stream)

@@ -142,7 +142,7 @@ impl Link {
     pub fn open_channel(&mut self, now_ns: u64, name: &str) -> u64 {
         let hash = channel_hash(name);
         if self.interest.channels.get(hash).is_none() {
-            let stream = self.local.settings.stream_of(name);
+            let stream = self.local.stream_map.stream_of(name);
             let own = self.outbound.open(now_ns, stream, &self.peers);
             self.interest.channels.insert(LinkChannel { name: name.into(), hash, stream }, own);
         }

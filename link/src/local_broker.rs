@@ -5,7 +5,7 @@ use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 
 use core::net::SocketAddr;
 
-use crate::config::{Entropy, LinkConfig, Settings};
+use crate::config::{Entropy, LinkConfig, StreamMap};
 use crate::membership::greeting::CHALLENGE_BYTES;
 use crate::membership::unreachable_peers::is_answer;
 use crate::peer_id::{Session, session_tag};
@@ -13,7 +13,7 @@ use crate::peer_id::{Session, session_tag};
 /// The broker that this end of the link belongs to.
 pub(crate) struct LocalBroker {
     pub config: LinkConfig,
-    pub settings: Settings,
+    pub stream_map: StreamMap,
     pub session: Session,
     /// Names the session in datagrams of data.
     pub tag: u64,
@@ -34,7 +34,7 @@ impl LocalBroker {
         entropy: Box<dyn Entropy + Send>,
     ) -> LocalBroker {
         LocalBroker {
-            settings: Settings::new(&config),
+            stream_map: StreamMap::new(&config),
             session,
             tag: session_tag(&session),
             entropy,
@@ -82,9 +82,9 @@ impl LocalBroker {
         let padded_bytes = bytes - CONTROL_HEADER_BYTES - self.config.keys.tag_bytes();
         Hello {
             node: self.config.node,
-            groups: u16::from(self.settings.groups),
+            groups: u16::from(self.stream_map.groups),
             datagram_bytes: self.datagram_bytes as u16,
-            settings: self.settings.hash,
+            settings: self.stream_map.hash,
             answer,
             cluster: &self.config.cluster,
             name: &self.config.name,

@@ -41,7 +41,7 @@ impl Link {
             cluster: self.local.config.cluster.clone(),
             session: hexadecimal(&self.local.session),
             group: self.local.config.control_address().to_string(),
-            groups: self.local.settings.groups,
+            groups: self.local.stream_map.groups,
             datagram_bytes: self.local.datagram_bytes,
             is_sealed: !self.local.config.keys.is_open(),
             is_looped: self.peers.is_looped,

@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DatagramIo, Datagrams, Slice};
+use crate::{DatagramIo, DatagramTrain, Slice};
 
 /// The most slices that one [`Io::send`] takes: the size of the gather list.
 pub const MAX_SLICES_PER_SEND: usize = 64;
@@ -163,7 +163,7 @@ pub enum Completion {
         conn: Conn,
     },
     /// Datagrams arrived: see [`DatagramIo`](crate::DatagramIo).
-    Datagrams(Datagrams),
+    Datagrams(DatagramTrain),
     /// The link's socket had no room and has some again.
     DatagramsWritable,
     /// The shard was woken by another thread's [`Waker::wake`] (any number of calls, one

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use netcluster::broker::{Broker, BrokerConfig, Shutdown, StartError};
+use netcluster::broker::{Broker, BrokerOptions, Shutdown, StartError};
 use netcluster::config::{ShardConfig, default_max_queue_bytes};
 use netcluster::log::LogCounts;
 use netcluster::population::MAX_TOLD;
 use netcluster_client::{SOCKET_VARIABLE, default_socket_paths};
-use netcluster_platform::{BindOptions, Choice, listening_pid, raise_descriptor_limit};
+use netcluster_platform::{BackendChoice, BindOptions, listening_pid, raise_descriptor_limit};
 
 use super::args::ServeArgs;
 use super::failure::Failure;
@@ -56,18 +56,18 @@ impl Serving {
     pub fn start(settings: Settings, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
         let mut warnings = Vec::new();
         let is_default = settings.max_clients.is_none();
-        let mut config = meaning(settings, &mut warnings)?;
-        config.log = counts;
+        let mut options = meaning(settings, &mut warnings)?;
+        options.log = counts;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let node = config.shard.node;
+        let node = options.shard.node;
         match raise_descriptor_limit() {
-            Ok(limit) => fit_clients(&mut config.shard.max_clients, limit, is_default),
+            Ok(limit) => fit_clients(&mut options.shard.max_clients, limit, is_default),
             Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
         }
-        warn_of_two_buses(&config.socket);
-        let broker = Broker::start(config).map_err(|error| match error {
+        warn_of_two_buses(&options.socket);
+        let broker = Broker::start(options).map_err(|error| match error {
             StartError::Setting(_) => Failure::usage(error),
             _ => Failure::other(error),
         })?;
@@ -116,7 +116,7 @@ fn fit_clients(max_clients: &mut usize, limit: u64, is_default: bool) {
 
 /// Turns the settings into those of a broker; what is worth saying is added to the
 /// warnings.
-fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfig, Failure> {
+fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerOptions, Failure> {
     let default = ShardConfig::default();
     let period = |period: Option<super::values::Period>, default: Duration| {
         period.map_or(default, |period| period.0)
@@ -160,7 +160,7 @@ fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfi
     let create_parent = chosen.is_none();
     let socket = chosen.unwrap_or_else(|| default_socket(named_by(RUNTIME_DIRECTORY)));
     let bind = BindOptions::default();
-    Ok(BrokerConfig {
+    Ok(BrokerOptions {
         bind: BindOptions {
             mode: settings.socket_mode.map_or(bind.mode, |mode| mode.0),
             group: settings.socket_group.map(|group| group.0),
@@ -168,11 +168,11 @@ fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfi
         },
         shards: settings.shards,
         pin: settings.pin.unwrap_or(false),
-        backend: settings.backend.map_or(Choice::Auto, |backend| backend.choice()),
+        backend: settings.backend.map_or(BackendChoice::Auto, |backend| backend.choice()),
         max_memory_bytes: settings.max_memory.map(|size| size.0),
         shard,
         link,
-        ..BrokerConfig::new(socket)
+        ..BrokerOptions::new(socket)
     })
 }
 
@@ -228,16 +228,16 @@ mod tests {
     #[test]
     fn unset_settings_are_the_brokers_defaults() {
         let mut warnings = Vec::new();
-        let config = meaning(Settings::default(), &mut warnings).unwrap();
+        let options = meaning(Settings::default(), &mut warnings).unwrap();
         assert_eq!(warnings, [""; 0]);
-        assert!(config.link.is_none(), "a broker is alone unless it is told otherwise");
+        assert!(options.link.is_none(), "a broker is alone unless it is told otherwise");
         let default = ShardConfig::default();
-        assert_eq!(config.shard.max_queue_bytes, default.max_queue_bytes);
-        assert_eq!(config.shard.stall_timeout, default.stall_timeout);
-        assert_eq!(config.bind.mode, 0o660);
-        assert!(config.bind.create_parent);
-        assert_eq!((config.shards, config.max_memory_bytes), (None, None));
-        assert_eq!(config.shard.check(), Ok(()));
+        assert_eq!(options.shard.max_queue_bytes, default.max_queue_bytes);
+        assert_eq!(options.shard.stall_timeout, default.stall_timeout);
+        assert_eq!(options.bind.mode, 0o660);
+        assert!(options.bind.create_parent);
+        assert_eq!((options.shards, options.max_memory_bytes), (None, None));
+        assert_eq!(options.shard.check(), Ok(()));
     }
 
     /// 16 MiB above 8 MiB were the defaults: one large event lost small ones.

@@ -70,7 +70,7 @@ fn page(status: &Status) -> String {
     if !link.is_empty() {
         page.push_str(&format!("\n{link}"));
     }
-    for table in [channels(status), clients(status), shards(status), kicked(status)] {
+    for table in [channels(status), clients(status), shards(status), closed_by_broker(status)] {
         if !table.is_empty() {
             page.push_str(&format!("\n{table}"));
         }
@@ -266,10 +266,10 @@ fn shards(status: &Status) -> Table {
     table
 }
 
-fn kicked(status: &Status) -> Table {
-    let mut table = Table::new(&[">KICKED", "WHY"]);
-    for kick in &status.kicked {
-        table.row([kick.client.to_string(), escaped(&kick.reason)]);
+fn closed_by_broker(status: &Status) -> Table {
+    let mut table = Table::new(&[">CLOSED", "WHY"]);
+    for client in &status.closed_by_broker {
+        table.row([client.client.to_string(), escaped(&client.reason)]);
     }
     table
 }
@@ -310,7 +310,7 @@ pub fn uptime(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use netcluster::status::{ClientStatus, KickStatus};
+    use netcluster::status::{ClientStatus, ClosedClient};
 
     use super::*;
 
@@ -335,7 +335,7 @@ mod tests {
         let mut status = Status::default();
         let client = ClientStatus { name: "a\nb\x1b[2J".into(), ..ClientStatus::default() };
         status.clients.push(client);
-        status.kicked.push(KickStatus { client: 7, reason: "stalled\n".into() });
+        status.closed_by_broker.push(ClosedClient { client: 7, reason: "stalled\n".into() });
         let page = page(&status);
         assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
         assert!(page.contains("     7  stalled\\n\n"), "{page}");

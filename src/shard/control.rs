@@ -79,7 +79,7 @@ impl<I: Io> Shard<I> {
 
     pub(super) fn refuse(&mut self, conn: Conn, code: ErrorCode, text: &str) {
         self.totals.protocol_errors += 1;
-        self.kick(conn, code, text);
+        self.close_with_error(conn, code, text);
     }
 
     /// Opens a connection that this shard keeps, and welcomes it.

@@ -81,9 +81,9 @@ impl<I: Io> Shard<I> {
             Message::FloodOver => self.give_back(),
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Departed(channel, client) => self.departed(&channel, from, client),
-            Message::Kicked(reason) => {
+            Message::ClosedByBroker(reason) => {
                 if let Some(placement) = &mut self.placement {
-                    placement.kicked(*reason);
+                    placement.note_reason(*reason);
                 }
             }
             Message::Hold(channel) => {

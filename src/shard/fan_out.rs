@@ -258,7 +258,7 @@ impl<I: Io> Shard<I> {
         }
         let text = stall_text(connection, stall.as_secs_f64());
         self.totals.stalled += 1;
-        self.kick(Conn(target.conn), ErrorCode::Stalled, &text);
+        self.close_with_error(Conn(target.conn), ErrorCode::Stalled, &text);
     }
 }
 

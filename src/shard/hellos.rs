@@ -68,7 +68,9 @@ impl<I: Io> Shard<I> {
         connection.seat = seat;
         self.insert(connection);
         match refusal {
-            None if self.is_quiet() => self.kick(conn, ErrorCode::Shutdown, SHUTTING_DOWN),
+            None if self.is_quiet() => {
+                self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN)
+            }
             None => {
                 self.expect_hello(target);
                 self.start_receiving(conn);
@@ -76,7 +78,7 @@ impl<I: Io> Shard<I> {
             Some(refusal) => {
                 self.totals.refused += 1;
                 if is_told {
-                    self.kick(conn, ErrorCode::Busy, &refusal.text(&self.limits))
+                    self.close_with_error(conn, ErrorCode::Busy, &refusal.text(&self.limits))
                 } else {
                     self.disconnect(conn)
                 }

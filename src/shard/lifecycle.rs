@@ -13,7 +13,7 @@ use crate::mesh::Message;
 use crate::pattern_set::PatternSet;
 use crate::placement::{Reason, Told};
 use crate::returning::Listening;
-use crate::status::KickStatus;
+use crate::status::ClosedClient;
 use crate::target::Target;
 use crate::timers::Timer;
 
@@ -26,7 +26,7 @@ const GOODBYE_TIME: Duration = Duration::from_millis(100);
 pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
 
 /// Disconnected clients that `status` still shows.
-const MAX_KICKED_SHOWN: usize = 16;
+const MAX_CLOSED_SHOWN: usize = 16;
 
 /// How far the shutdown is.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl<I: Io> Shard<I> {
 
     /// Disconnects a client and tells it why. What is queued is dropped, but for
     /// the frame that is half sent; it has a moment to read the reason.
-    pub(super) fn kick(&mut self, conn: Conn, code: ErrorCode, text: &str) {
+    pub(super) fn close_with_error(&mut self, conn: Conn, code: ErrorCode, text: &str) {
         let connection = self.at(conn);
         if connection.is_ending() || matches!(connection.state, State::Closed) {
             return;
@@ -134,10 +134,10 @@ impl<I: Io> Shard<I> {
         let error = frame::encode(Kind::Error, source, 0, b"", &payload);
         connection.outbound.push(&Slice::from(bytes::Bytes::from(error)));
         self.discard(remains);
-        if self.kicked.len() == MAX_KICKED_SHOWN {
-            self.kicked.remove(0);
+        if self.closed_by_broker.len() == MAX_CLOSED_SHOWN {
+            self.closed_by_broker.remove(0);
         }
-        self.kicked.push(KickStatus { client: target.client, reason: text.to_owned() });
+        self.closed_by_broker.push(ClosedClient { client: target.client, reason: text.to_owned() });
         if source != Source::NONE {
             let (text, told) = (text.to_owned(), Told::default());
             self.note_reason(Reason { source, peer, code, text, told });
@@ -150,14 +150,14 @@ impl<I: Io> Shard<I> {
     fn note_reason(&mut self, reason: Reason) {
         let elsewhere: Vec<u16> = match &mut self.placement {
             Some(placement) => {
-                placement.kicked(reason.clone());
+                placement.note_reason(reason.clone());
                 let is_one_of_many = placement.is_one_of_many();
                 self.mesh.others().filter(|_| is_one_of_many).collect()
             }
             None => vec![0],
         };
         for shard in elsewhere {
-            self.mesh.send(shard, Message::Kicked(Box::new(reason.clone())));
+            self.mesh.send(shard, Message::ClosedByBroker(Box::new(reason.clone())));
         }
     }
 
@@ -291,7 +291,7 @@ impl<I: Io> Shard<I> {
                     match connection.state {
                         State::Open => self.read_up(conn),
                         State::Hello | State::Moving(_) => {
-                            self.kick(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
+                            self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
                         }
                         State::Draining { .. } if all_sent => self.close(conn),
                         State::Closing | State::Draining { .. } | State::Closed => {}

@@ -20,7 +20,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use netcluster_platform::datagram::is_too_long;
-use netcluster_platform::{Datagrams, Io, Slice, Snapshots};
+use netcluster_platform::{DatagramTrain, Io, Slice, Snapshots};
 use netcluster_wire::Pattern;
 
 use crate::connection::Blocker;
@@ -161,7 +161,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// Datagrams arrived.
-    pub(super) fn datagrams(&mut self, datagrams: &Datagrams) {
+    pub(super) fn datagrams(&mut self, datagrams: &DatagramTrain) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         let received = netcluster_link::Datagrams {
             bytes: &datagrams.chunk,

@@ -63,7 +63,7 @@ use crate::placement::Placement;
 use crate::population::{Limits, Population};
 use crate::returning::{Record, Returning, Successor};
 use crate::routes::Effort;
-use crate::status::{KickStatus, Status, Totals};
+use crate::status::{ClosedClient, Status, Totals};
 use crate::target::Target;
 use crate::timers::{Timer, Timers};
 
@@ -168,7 +168,7 @@ pub struct Shard<I: Io> {
     /// Who listens as the broker ends, as far as it is known here.
     left: Record,
     totals: Totals,
-    kicked: Vec<KickStatus>,
+    closed_by_broker: Vec<ClosedClient>,
     rates: report::Rates,
     last_active_ns: u64,
     more_messages: bool,
@@ -249,7 +249,7 @@ impl<I: Io> Shard<I> {
             returning: Returning::new(&shared.config.awaited, now_ns),
             left: Record { node: shared.config.node, ..Record::default() },
             totals: Totals::default(),
-            kicked: Vec::new(),
+            closed_by_broker: Vec::new(),
             rates: report::Rates::new(now_ns),
             last_active_ns: now_ns,
             more_messages: false,

@@ -371,7 +371,7 @@ impl<I: Io> Shard<I> {
         }
         for conn in overdue {
             let text = "memory is short and a large event was left incomplete";
-            self.kick(conn, ErrorCode::Busy, text);
+            self.close_with_error(conn, ErrorCode::Busy, text);
         }
     }
 
@@ -408,6 +408,6 @@ impl<I: Io> Shard<I> {
                 (ErrorCode::Source, "a frame carries another source than the welcome gave".into())
             }
         };
-        self.kick(conn, code, &text);
+        self.close_with_error(conn, code, &text);
     }
 }

@@ -81,7 +81,13 @@ impl<I: Io> Shard<I> {
         let summary =
             ShardSummary { shard: self.id, clients: totals.clients, io: self.io.stats().into() };
         let link = self.report_link();
-        ShardStatus { totals, link, clients, summary, kicked: self.kicked.clone() }
+        ShardStatus {
+            totals,
+            link,
+            clients,
+            summary,
+            closed_by_broker: self.closed_by_broker.clone(),
+        }
     }
 
     fn report_client(&self, connection: &Connection) -> ClientStatus {

@@ -13,10 +13,10 @@ mod transport;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netcluster::broker::{Broker, BrokerConfig};
+use netcluster::broker::{Broker, BrokerOptions};
 use netcluster::status::Status;
 use netcluster_client::{Client, ClientBuilder, OwnedMessage, RecvError, Subscription};
-use netcluster_platform::{Choice, choose};
+use netcluster_platform::{BackendChoice, select_backend};
 use netcluster_wire::Hello;
 
 pub use netcluster_testkit::{Directory, PATIENCE, wait_until};
@@ -37,12 +37,12 @@ macro_rules! on_both {
 
             #[test]
             fn uring() {
-                Bed::new(Choice::Uring, 1).run(run);
+                Bed::new(BackendChoice::Uring, 1).run(run);
             }
 
             #[test]
             fn poll() {
-                Bed::new(Choice::Poll, 1).run(run);
+                Bed::new(BackendChoice::Poll, 1).run(run);
             }
         }
     };
@@ -61,22 +61,22 @@ macro_rules! on_all {
 
             #[test]
             fn uring() {
-                Bed::new(Choice::Uring, 1).run(run);
+                Bed::new(BackendChoice::Uring, 1).run(run);
             }
 
             #[test]
             fn uring_across_shards() {
-                Bed::new(Choice::Uring, 2).run(run);
+                Bed::new(BackendChoice::Uring, 2).run(run);
             }
 
             #[test]
             fn poll() {
-                Bed::new(Choice::Poll, 1).run(run);
+                Bed::new(BackendChoice::Poll, 1).run(run);
             }
 
             #[test]
             fn poll_across_shards() {
-                Bed::new(Choice::Poll, 2).run(run);
+                Bed::new(BackendChoice::Poll, 2).run(run);
             }
         }
     };
@@ -86,18 +86,18 @@ pub(crate) use {on_all, on_both};
 
 /// What a test runs on.
 pub struct Bed {
-    pub backend: Choice,
+    pub backend: BackendChoice,
     pub shards: u16,
 }
 
 impl Bed {
-    pub fn new(backend: Choice, shards: u16) -> Bed {
+    pub fn new(backend: BackendChoice, shards: u16) -> Bed {
         Bed { backend, shards }
     }
 
     /// Runs a test unless the machine does not allow it.
     pub fn run(&self, test: impl FnOnce(&Bed)) {
-        match choose(self.backend) {
+        match select_backend(self.backend) {
             Ok(_) => test(self),
             Err(reason) => println!("SKIPPED: {reason}"),
         }
@@ -109,27 +109,27 @@ impl Bed {
     }
 
     /// A broker with other settings.
-    pub fn bus_with(&self, change: impl FnOnce(&mut BrokerConfig)) -> Bus {
+    pub fn bus_with(&self, change: impl FnOnce(&mut BrokerOptions)) -> Bus {
         let directory = Directory::new();
-        let mut config = self.config(&directory.socket("s"));
-        change(&mut config);
-        let broker = Broker::start(config).expect("the broker starts");
+        let mut options = self.options(&directory.socket("s"));
+        change(&mut options);
+        let broker = Broker::start(options).expect("the broker starts");
         let path = broker.socket().to_owned();
         Bus { broker: Some(broker), path, directory }
     }
 
     /// The settings of a broker at this socket.
-    pub fn config(&self, path: &Path) -> BrokerConfig {
-        let mut config = BrokerConfig::new(path);
-        config.backend = self.backend;
-        config.shards = Some(self.shards);
-        config.shard.spill_clients = 1;
-        config.shard.drain_timeout = DRAIN;
+    pub fn options(&self, path: &Path) -> BrokerOptions {
+        let mut options = BrokerOptions::new(path);
+        options.backend = self.backend;
+        options.shards = Some(self.shards);
+        options.shard.spill_clients = 1;
+        options.shard.drain_timeout = DRAIN;
         // Where a test wants these to be over, it says so.
-        config.shard.hello_timeout = PATIENCE;
-        config.shard.stall_timeout = PATIENCE;
-        config.shard.linger = PATIENCE;
-        config
+        options.shard.hello_timeout = PATIENCE;
+        options.shard.stall_timeout = PATIENCE;
+        options.shard.linger = PATIENCE;
+        options
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use netcluster::broker::Broker;
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 
 use super::{Bed, Directory, Raw, wait_until};
 
@@ -119,11 +119,12 @@ pub fn play_broker() {
     let Some(path) = part("broker_process") else { return };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let number = |name: &str| std::env::var(name).expect("a broker is told its back end");
-    let backend = if number(BACKEND) == "Uring" { Choice::Uring } else { Choice::Poll };
+    let backend =
+        if number(BACKEND) == "Uring" { BackendChoice::Uring } else { BackendChoice::Poll };
     let bed = Bed::new(backend, number(SHARDS).parse().expect("a number of shards"));
-    let mut config = bed.config(&path);
-    config.shard.run = u64::from(std::process::id());
-    let broker = Broker::start(config).expect("the broker starts");
+    let mut options = bed.options(&path);
+    options.shard.run = u64::from(std::process::id());
+    let broker = Broker::start(options).expect("the broker starts");
     broker.join().expect("an orderly end");
 }
 

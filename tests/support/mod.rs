@@ -37,7 +37,7 @@ pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>
 
 /// The back ends that this machine has.
 pub fn backends() -> Vec<&'static str> {
-    match netcluster_platform::choose(netcluster_platform::Choice::Uring) {
+    match netcluster_platform::select_backend(netcluster_platform::BackendChoice::Uring) {
         Ok(_) => vec!["uring", "poll"],
         Err(reason) => {
             println!("SKIPPED on uring: {reason}");

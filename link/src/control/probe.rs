@@ -35,9 +35,9 @@ impl Link {
             received: u32::try_from(bytes).unwrap_or(u32::MAX),
             multicast: from.1,
             node: self.local.config.node,
-            groups: u16::from(self.local.settings.groups),
+            groups: u16::from(self.local.stream_map.groups),
             datagram_bytes: self.local.datagram_bytes as u16,
-            settings: self.local.settings.hash,
+            settings: self.local.stream_map.hash,
             cluster,
             name,
         };

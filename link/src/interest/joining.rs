@@ -210,7 +210,7 @@ impl Link {
                 }
                 is_kept(stream)
             });
-            for stream in self.local.settings.streams_in(interest.groups) {
+            for stream in self.local.stream_map.streams_in(interest.groups) {
                 let own =
                     self.outbound.by_id.get(&stream).map(|&at| &mut self.outbound.streams[at]);
                 let Some(own) = own else {
@@ -271,7 +271,7 @@ impl Link {
             return;
         }
         for place in joined.places.iter() {
-            if !self.local.settings.has(StreamId(place.stream)) {
+            if !self.local.stream_map.has(StreamId(place.stream)) {
                 self.counters.drops.malformed += 1;
                 return;
             }
@@ -288,7 +288,7 @@ impl Link {
         told.fresh = false;
         told.confirmed_version = told.own_version;
         let (places, groups) = (std::mem::take(&mut told.places), told.groups);
-        let expected = self.local.settings.streams_in(groups);
+        let expected = self.local.stream_map.streams_in(groups);
         let mut streams: Vec<_> = expected
             .filter_map(|stream| {
                 let place = places.iter().find(|place| place.stream == stream.0)?;

@@ -37,11 +37,11 @@ impl Link {
             self.counters.drops.other_cluster += 1;
             return;
         }
-        if hello.groups != u16::from(self.local.settings.groups)
-            || hello.settings != self.local.settings.hash
+        if hello.groups != u16::from(self.local.stream_map.groups)
+            || hello.settings != self.local.stream_map.hash
         {
             self.counters.drops.other_settings += 1;
-            let groups = self.local.settings.groups;
+            let groups = self.local.stream_map.groups;
             let what = if hello.groups == u16::from(groups) {
                 "other channels with pressure than here".to_owned()
             } else {

@@ -170,7 +170,7 @@ impl OutboundStreams {
     pub fn say_goodbye(&self, peers: &Peers, local: &LocalBroker, control: &mut ControlSender) {
         let groups = peers.iter().fold(0, |groups, peer| groups | peer.wants.groups);
         let places: Vec<Place> = local
-            .settings
+            .stream_map
             .streams_in(groups)
             .map(|stream| {
                 let own = self.get(stream);

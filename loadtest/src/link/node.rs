@@ -25,8 +25,8 @@ use netcluster_link::config::{DISCOVERY, Entropy};
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::{Link, LinkConfig, Session};
 use netcluster_platform::{
-    Choice, DatagramConfig, DatagramIo, DatagramSockets, Io, Kind, PollConfig, PollIo, UringConfig,
-    UringIo, Waker, choose,
+    Backend, BackendChoice, DatagramConfig, DatagramIo, DatagramSockets, Io, PollConfig, PollIo,
+    UringConfig, UringIo, Waker, select_backend,
 };
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
@@ -69,11 +69,11 @@ impl Entropy for SystemEntropy {
 /// What keeps it from going on.
 pub fn run(plan: NodePlan) -> Result<()> {
     clock::sharpen_sleeps();
-    let wanted: Choice = plan.backend.parse()?;
-    let (kind, _) = choose(wanted)?;
-    match kind {
-        Kind::Uring => drive(plan, UringIo::new(UringConfig::default())?),
-        Kind::Poll => drive(plan, PollIo::new(PollConfig::default())?),
+    let wanted: BackendChoice = plan.backend.parse()?;
+    let (backend, _) = select_backend(wanted)?;
+    match backend {
+        Backend::Uring => drive(plan, UringIo::new(UringConfig::default())?),
+        Backend::Poll => drive(plan, PollIo::new(PollConfig::default())?),
     }
 }
 

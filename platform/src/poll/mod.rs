@@ -78,7 +78,7 @@ pub struct PollIo {
     table: Table,
     acceptor: Option<Acceptor>,
     /// The sockets of the link.
-    datagrams: Option<datagram::Link>,
+    datagrams: Option<datagram::LinkSockets>,
     /// Counters of a link that is closed.
     datagram_stats: DatagramStats,
     /// Buffer in which a system without gather-writes joins slices.
