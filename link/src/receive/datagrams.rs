@@ -94,6 +94,9 @@ impl Link {
                 match ingress.handle(now_ns, train.header, datagram) {
                     Verdict::Taken => one,
                     verdict => {
+                        if verdict.has_arrived() {
+                            inbound.came(now_ns, multicast);
+                        }
                         *match verdict {
                             Verdict::Duplicate => &mut drops.duplicate,
                             Verdict::TooFar | Verdict::NoMemory => &mut drops.too_far,
