@@ -23,7 +23,7 @@ impl<I: Io> Shard<I> {
                 self.handle(from, message);
             }
             if taken > 0 {
-                self.last_active_ns = self.now_ns;
+                self.last_active = self.now;
                 self.mesh.taken(from);
             }
             self.more_messages |= taken >= MESSAGES_PER_TURN;
@@ -124,7 +124,7 @@ impl<I: Io> Shard<I> {
         let target = Target { shard: self.id, conn: conn.0, client };
         let max_queue = self.shared.config.max_queue_bytes;
         let budget = &self.shared.budget;
-        let mut connection = Connection::new(target, peer, max_queue, budget, self.now_ns);
+        let mut connection = Connection::new(target, peer, max_queue, budget, self.now);
         connection.seat = seat;
         self.insert(connection);
         self.open(conn, hello, &channel, reason);
