@@ -32,8 +32,6 @@
 
 #![forbid(unsafe_code)]
 
-use netcluster_platform::Instant;
-
 pub mod channel;
 pub mod config;
 mod control;
@@ -60,7 +58,7 @@ mod tests;
 
 use core::net::{IpAddr, SocketAddr};
 
-use netcluster_platform::Slice;
+use netcluster_platform::{Instant, Slice};
 
 pub use crate::config::{Entropy, LinkConfig};
 pub use crate::event::LinkEvent;

@@ -123,16 +123,16 @@ mod tests {
 
     #[test]
     fn while_a_configured_peer_is_missing_a_newcomer_gets_what_is_kept_once() {
-        let keep_until = KEEP.as_nanos() as u64;
+        let keep_ns = KEEP.as_nanos() as u64;
         let mut discovery = Discovery::new(ns(0), 150);
         assert!(!discovery.poll_keeping(ns(100), true), "first it is to be over");
         assert!(discovery.poll(ns(150), false));
         assert!(discovery.meets(7));
         discovery.met(7);
         assert!(!discovery.meets(7) && discovery.meets(8));
-        assert!(!discovery.poll_keeping(ns(keep_until - 1), false));
-        assert_eq!(discovery.next_at(false), ns(keep_until));
-        assert!(discovery.poll_keeping(ns(keep_until), false));
+        assert!(!discovery.poll_keeping(ns(keep_ns - 1), false));
+        assert_eq!(discovery.next_at(false), ns(keep_ns));
+        assert!(discovery.poll_keeping(ns(keep_ns), false));
         assert!(!discovery.meets(8));
     }
 }

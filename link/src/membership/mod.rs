@@ -19,8 +19,6 @@ pub(crate) mod hello_rate;
 pub(crate) mod leave;
 pub(crate) mod lifecycle;
 pub(crate) mod liveness;
-use netcluster_platform::Instant;
-
 pub mod neighbours;
 pub(crate) mod peer;
 pub(crate) mod peers;
@@ -30,6 +28,8 @@ pub(crate) mod unlinked;
 pub(crate) mod unreachable_peers;
 
 use core::net::IpAddr;
+
+use netcluster_platform::Instant;
 
 use crate::config::LinkConfig;
 use crate::crypto::Keys;

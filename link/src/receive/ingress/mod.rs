@@ -27,11 +27,10 @@ mod reassembly_budget;
 mod reorder;
 mod stalled_frames;
 
-use netcluster_platform::Instant;
-
 #[cfg(test)]
 mod tests;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Range;
 
 use crate::crypto::StreamOpener;

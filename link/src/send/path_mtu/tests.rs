@@ -1,5 +1,3 @@
-use netcluster_platform::Instant;
-
 use super::*;
 use crate::tests::time::{millis, ns};
 

@@ -13,8 +13,6 @@
 
 use std::collections::VecDeque;
 
-use netcluster_platform::Instant;
-
 use super::*;
 use crate::receive::fair_share::{Brought, FairShare};
 use crate::tests::time::ns;
