@@ -384,7 +384,7 @@ impl Start {
         };
         drop(ready);
         let Ok(mesh) = mesh.recv() else { return Ok(()) };
-        let shard = Shard::new(id, io, shared, mesh, listener, link).map(|shard| match listeners {
+        let shard = Shard::new(io, shared, mesh, listener, link).map(|shard| match listeners {
             Some(listeners) => shard.with_listeners(listeners),
             None => shard,
         });
