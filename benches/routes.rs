@@ -12,11 +12,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-use netcluster::budget::Budget;
-use netcluster::routes::{CacheShare, Effort, Routes};
-use netcluster::target::Target;
-use netcluster::trie::Trie;
-use netcluster::trie::search::Search;
+use netcluster::internals::{Budget, CacheShare, Effort, Routes, Search, Target, Trie};
 use netcluster_wire::Pattern;
 
 const SEED: u64 = 1;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use netcluster::broker::Broker;
+use netcluster::Broker;
 use netcluster_platform::BackendChoice;
 
 use super::{Bed, Directory, Raw, wait_until};
@@ -122,9 +122,7 @@ pub fn play_broker() {
     let backend =
         if number(BACKEND) == "Uring" { BackendChoice::Uring } else { BackendChoice::Poll };
     let bed = Bed::new(backend, number(SHARDS).parse().expect("a number of shards"));
-    let mut options = bed.options(&path);
-    options.shard.run = u64::from(std::process::id());
-    let broker = Broker::start(options).expect("the broker starts");
+    let broker = Broker::start(bed.options(&path)).expect("the broker starts");
     broker.join().expect("an orderly end");
 }
 
