@@ -162,13 +162,12 @@ fn spawn_broker(bed: &Bed, path: &Path, log: &Path, descriptors: Option<usize>) 
         Some(limit) => Played::start_limited("broker_process", path, limit, more),
         None => Played::start("broker_process", path, more),
     };
-    let run = u64::from(process.id());
     wait_until("the broker answers", || {
         if let Some(status) = process.0.try_wait().expect("it was started here") {
             panic!("{status}: {}", std::fs::read_to_string(log).unwrap_or_default());
         }
         // What answers may still be the predecessor, whose end takes a moment.
-        Raw::run_of(path) == Some(run)
+        Raw::pid_of(path) == Some(process.id())
     });
     process
 }
