@@ -143,8 +143,10 @@ impl Link {
         let hash = channel_hash(name);
         if self.interest.channels.get(hash).is_none() {
             let stream = self.local.stream_map.stream_of(name);
-            let own = self.outbound.open(now_ns, stream, &self.peers);
-            self.interest.channels.insert(LinkChannel { name: name.into(), hash, stream }, own);
+            let outbound = self.outbound.open(now_ns, stream, &self.peers);
+            self.interest
+                .channels
+                .insert(LinkChannel { name: name.into(), hash, stream }, outbound);
         }
         hash
     }
@@ -160,7 +162,7 @@ impl Link {
     pub fn set_interest(&mut self, now_ns: u64, channel: u64, is_wanted: bool) -> u64 {
         let change = self.interest.channels.set_wanted(now_ns, channel, is_wanted);
         self.interest_changed(now_ns, change);
-        self.interest.own.version()
+        self.interest.versions.version()
     }
 
     /// Takes whole event frames of one channel, in one piece or one frame in
@@ -169,31 +171,33 @@ impl Link {
     #[inline]
     pub fn emit(&mut self, channel: u64, pieces: &[Slice], frames: usize) -> Option<StreamId> {
         let local = self.interest.channels.get(channel)?;
-        let own = &mut self.outbound.streams[local.own];
-        if own.flow.is_wanted() || (self.membership.discovery.is_keeping() && !own.has_spilt) {
-            own.egress.emit(&local.channel, pieces, frames);
+        let outbound = &mut self.outbound.streams[local.outbound];
+        if outbound.flow.is_wanted()
+            || (self.membership.discovery.is_keeping() && !outbound.has_spilt)
+        {
+            outbound.egress.emit(&local.channel, pieces, frames);
         } else {
-            own.egress.skip(frames);
+            outbound.egress.skip(frames);
             self.counters.events_unwanted += frames as u64;
         }
-        if own.egress.is_blocked() { self.blocked(local.own) } else { None }
+        if outbound.egress.is_blocked() { self.blocked(local.outbound) } else { None }
     }
 
     /// An outbound stream has no room. What is kept for those who may come does not
     /// hold emitters up: it is given up.
     #[cold]
     fn blocked(&mut self, at: usize) -> Option<StreamId> {
-        let own = &mut self.outbound.streams[at];
-        if self.membership.discovery.is_over() && !own.flow.is_wanted() {
-            own.spill();
+        let outbound = &mut self.outbound.streams[at];
+        if self.membership.discovery.is_over() && !outbound.flow.is_wanted() {
+            outbound.spill();
         }
-        own.egress.is_blocked().then_some(own.id)
+        outbound.egress.is_blocked().then_some(outbound.id)
     }
 
     /// Whether events wait for room in an outbound stream. It comes after some
     /// `handle_*` and sending.
     pub fn is_blocked(&self, stream: StreamId) -> bool {
-        self.outbound.get(stream).is_some_and(|own| own.egress.is_blocked())
+        self.outbound.get(stream).is_some_and(|outbound| outbound.egress.is_blocked())
     }
 
     /// Whether peers may still be found that were there before this broker.
@@ -228,8 +232,7 @@ impl Link {
             inbound.ingress.set_held(is_held);
         }
         // The sender learns at once why nothing moves, or that it does again.
-        peer.owes_status = true;
-        self.inbound.owes_status = true;
+        self.inbound.owe_status(peer);
         self.look_through(now_ns, slot, stream);
         self.pay_statuses(now_ns);
     }
@@ -282,7 +285,7 @@ impl Link {
         if self.local.config.groups > 1 {
             self.output.push(event);
         }
-        self.interest.own.changed();
+        self.interest.versions.changed();
         self.tell_all(now_ns);
     }
 }

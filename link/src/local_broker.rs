@@ -92,6 +92,16 @@ impl LocalBroker {
         }
     }
 
+    /// How a broker of this cluster is set up otherwise, as its hello says.
+    pub fn settings_differ(&self, hello: &Hello<'_>) -> Option<String> {
+        let groups = self.stream_map.groups;
+        if hello.groups != u16::from(groups) {
+            return Some(format!("{} groups, here there are {groups}", hello.groups));
+        }
+        let is_other = hello.settings != self.stream_map.hash;
+        is_other.then(|| "other channels with pressure than here".to_owned())
+    }
+
     fn hello_body_bytes(&self) -> usize {
         Hello::body_bytes(self.config.cluster.len() + self.config.name.len())
     }

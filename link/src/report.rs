@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Link;
+use crate::interest::local_channels::LocalChannels;
 use crate::membership::neighbours::missing_pairs;
 use crate::membership::peer::Peer;
 use crate::membership::unlinked::Unlinked;
 use crate::receive::inbound_stream::InboundStream;
 use crate::send::flow_control::Path;
+use crate::send::outbound_stream::OutboundStream;
 use crate::status::{
-    LinkCounters, LinkStatus, OwnStreamStatus, PeerStatus, PeerStreamStatus, StreamChannels,
-    UnlinkedStatus,
+    InboundStreamStatus, LinkCounters, LinkStatus, OutboundStreamStatus, PeerStatus,
+    StreamChannels, UnlinkedStatus,
 };
 use crate::stream::StreamId;
 
@@ -33,7 +35,8 @@ impl Link {
 
     /// All that is worth knowing.
     pub fn status(&self, now_ns: u64) -> LinkStatus {
-        let streams = self.outbound.streams.iter().filter(|own| own.egress.next().number > 0);
+        let streams =
+            self.outbound.streams.iter().filter(|outbound| outbound.egress.next().number > 0);
         let (missing_pairs, missing_pairs_total) = missing_pairs(now_ns, &self.peers, &self.local);
         let unanswered =
             self.membership.unreachable.addresses(now_ns, &self.local.config, &self.peers);
@@ -49,20 +52,8 @@ impl Link {
             handshakes: self.membership.handshakes.len(),
             rate: self.scheduler.congestion.rate(),
             counters: self.counters(),
-            streams: streams
-                .map(|own| OwnStreamStatus {
-                    group: own.id.group(),
-                    index: own.id.index(),
-                    next: own.egress.next().number,
-                    tail: own.egress.tail(),
-                    limit: Some(own.flow.limit()).filter(|limit| *limit < u64::MAX),
-                    queued_bytes: own.egress.queued_bytes(),
-                    receivers: own.flow.receivers().len(),
-                    naks_received: own.naks_received,
-                    repaired: own.repaired,
-                })
-                .collect(),
-            channels: self.channels_by_stream(),
+            streams: streams.map(outbound_stream_status).collect(),
+            channels: channels_by_stream(&self.interest.channels),
             peers: self.peers.iter().map(|peer| self.peer_status(now_ns, peer)).collect(),
             missing_pairs,
             missing_pairs_total,
@@ -71,26 +62,9 @@ impl Link {
         }
     }
 
-    fn channels_by_stream(&self) -> Vec<StreamChannels> {
-        let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
-        for channel in self.interest.channels.channels() {
-            streams.entry(channel.stream).or_default().push(&channel.name);
-        }
-        let of = |(stream, mut names): (StreamId, Vec<&str>)| {
-            names.sort_unstable();
-            let named = names.iter().take(MAX_CHANNELS_NAMED);
-            StreamChannels {
-                group: stream.group(),
-                index: stream.index(),
-                names: named.map(|name| (*name).to_owned()).collect(),
-                total: names.len(),
-            }
-        };
-        streams.into_iter().map(of).collect()
-    }
-
     fn peer_status(&self, now_ns: u64, peer: &Peer) -> PeerStatus {
-        let receivers = self.outbound.streams.iter().filter_map(|own| own.flow.receiver(peer.id));
+        let receivers =
+            self.outbound.streams.iter().filter_map(|outbound| outbound.flow.receiver(peer.id));
         let since_ms = |at_ns: u64| now_ns.saturating_sub(at_ns) / MS_NS;
         let path = match peer.wants.path() {
             Path::Multicast => "multicast",
@@ -119,7 +93,7 @@ impl Link {
             is_joined: peer.told.confirmed_version >= self.interest_version(),
             demoted: receivers.filter(|receiver| !receiver.is_healthy()).count(),
             counters: peer.counters,
-            streams: peer.inbound.iter().map(stream_status).collect(),
+            streams: peer.inbound.iter().map(inbound_stream_status).collect(),
         }
     }
 }
@@ -132,9 +106,41 @@ fn unlinked_status(unlinked: &Unlinked) -> UnlinkedStatus {
     }
 }
 
-fn stream_status(inbound: &InboundStream) -> PeerStreamStatus {
+fn channels_by_stream(channels: &LocalChannels) -> Vec<StreamChannels> {
+    let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
+    for channel in channels.channels() {
+        streams.entry(channel.stream).or_default().push(&channel.name);
+    }
+    let of = |(stream, mut names): (StreamId, Vec<&str>)| {
+        names.sort_unstable();
+        let named = names.iter().take(MAX_CHANNELS_NAMED);
+        StreamChannels {
+            group: stream.group(),
+            index: stream.index(),
+            names: named.map(|name| (*name).to_owned()).collect(),
+            total: names.len(),
+        }
+    };
+    streams.into_iter().map(of).collect()
+}
+
+fn outbound_stream_status(outbound: &OutboundStream) -> OutboundStreamStatus {
+    OutboundStreamStatus {
+        group: outbound.id.group(),
+        index: outbound.id.index(),
+        next: outbound.egress.next().number,
+        tail: outbound.egress.tail(),
+        limit: Some(outbound.flow.limit()).filter(|limit| *limit < u64::MAX),
+        queued_bytes: outbound.egress.queued_bytes(),
+        receivers: outbound.flow.receivers().len(),
+        naks_received: outbound.naks_received,
+        repaired: outbound.repaired,
+    }
+}
+
+fn inbound_stream_status(inbound: &InboundStream) -> InboundStreamStatus {
     let counters = inbound.ingress.counters();
-    PeerStreamStatus {
+    InboundStreamStatus {
         group: inbound.stream.group(),
         index: inbound.stream.index(),
         position: inbound.ingress.position(),

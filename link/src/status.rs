@@ -157,7 +157,7 @@ pub struct LinkStatus {
     /// Since the start.
     pub counters: LinkCounters,
     /// Those of this broker that have carried something.
-    pub streams: Vec<OwnStreamStatus>,
+    pub streams: Vec<OutboundStreamStatus>,
     /// The channels known here, by the streams that carry them: those of this
     /// broker and of its peers alike.
     pub channels: Vec<StreamChannels>,
@@ -210,7 +210,7 @@ pub struct MissingPair {
 
 /// One stream of this broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnStreamStatus {
+pub struct OutboundStreamStatus {
     /// Group that it is sent to.
     pub group: u8,
     /// 0 for the ordinary one of the group.
@@ -276,12 +276,12 @@ pub struct PeerStatus {
     /// Counters.
     pub counters: PeerCounters,
     /// Its streams that we receive.
-    pub streams: Vec<PeerStreamStatus>,
+    pub streams: Vec<InboundStreamStatus>,
 }
 
 /// One stream of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerStreamStatus {
+pub struct InboundStreamStatus {
     /// Group that it is sent to.
     pub group: u8,
     /// 0 for the ordinary one of the group.

@@ -1,8 +1,5 @@
 //! What time brings: only what is due is done.
 
-use netcluster_wire::link::limits::MAX_NAK_RANGES;
-use netcluster_wire::link::{ControlKind, Nak, Range};
-
 use crate::Link;
 use crate::event::LinkEvent;
 use crate::membership::announce::HELLO_INTERVAL_NS;
@@ -47,12 +44,9 @@ impl Link {
         if now_ns < before_ns + PAUSE_NS {
             return;
         }
-        for index in 0..self.peers.len() {
-            let slot = self.peers.slot_at(index);
-            if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
-                peer.liveness.forgive(now_ns);
-                peer.inbound.iter_mut().for_each(|inbound| inbound.ingress.forgive(now_ns));
-            }
+        for peer in self.peers.iter_mut() {
+            peer.liveness.forgive(now_ns);
+            peer.inbound.iter_mut().for_each(|inbound| inbound.ingress.forgive(now_ns));
         }
     }
 
@@ -94,11 +88,11 @@ impl Link {
         let is_floored = self.scheduler.congestion.is_floored(now_ns);
         for at in 0..self.outbound.streams.len() {
             loop {
-                let own = &mut self.outbound.streams[at];
-                let next = own.egress.next().number;
-                let Some(event) = own.flow.poll(now_ns, next, is_floored) else { break };
-                own.receivers_changed();
-                let stream = own.id;
+                let outbound = &mut self.outbound.streams[at];
+                let next = outbound.egress.next().number;
+                let Some(event) = outbound.flow.poll(now_ns, next, is_floored) else { break };
+                outbound.receivers_changed();
+                let stream = outbound.id;
                 match event {
                     FlowEvent::Poll => {
                         self.send_heartbeats(now_ns, &[(at, true)]);
@@ -117,13 +111,7 @@ impl Link {
     }
 
     fn run_heartbeats(&mut self, now_ns: u64) {
-        let mut due = Vec::new();
-        for (at, own) in self.outbound.streams.iter_mut().enumerate() {
-            if own.heartbeat.next_ns <= now_ns {
-                let is_confirmed = own.is_confirmed();
-                due.push((at, own.heartbeat.sent(now_ns, is_confirmed)));
-            }
-        }
+        let due = self.outbound.due_heartbeats(now_ns);
         self.send_heartbeats(now_ns, &due);
     }
 
@@ -138,37 +126,18 @@ impl Link {
     /// Asks a peer for what is missing of one of its streams.
     pub(crate) fn send_nak(&mut self, now_ns: u64, slot: usize, at: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let inbound = &mut peer.inbound[at];
+        let inbound = &peer.inbound[at];
         if inbound.next_nak_ns() > now_ns {
             return;
         }
-        let retransmit_ns = peer.round_trip.retransmit_ns.max(peer.round_trip.round_trip_ns);
-        let is_deaf = peer.told.hears && peer.told.is_confirmed && inbound.is_group_unheard(now_ns);
-        let mut found = Vec::new();
-        while inbound.ingress.poll_nak(now_ns, retransmit_ns, &mut found) {
-            let seen_lost = inbound.ingress.seen_lost();
-            for chunk in found.chunks(MAX_NAK_RANGES) {
-                let ranges: Vec<Range> = chunk
-                    .iter()
-                    .map(|range| Range { first: range.first, count: range.count })
-                    .collect();
-                self.control.send_to(ControlKind::Nak, peer.address, |out| {
-                    Nak::encode(&peer.session, inbound.stream.0, seen_lost, &ranges, out);
-                });
-                inbound.naks_sent += 1;
-                peer.counters.naks_sent += 1;
-                self.counters.naks_sent += 1;
-            }
-            found.clear();
-        }
         let stream = inbound.stream;
-        // Else nothing comes at all.
-        let is_heard = peer.liveness.is_heard(now_ns);
-        if is_heard && let Some(vain) = inbound.ingress.give_up_in_vain(now_ns, retransmit_ns) {
+        let asked = peer.send_nak(now_ns, at, &mut self.control);
+        self.counters.naks_sent += asked.naks;
+        if let Some(vain) = asked.vain {
             self.given_up(now_ns, slot, &vain);
             self.look_through(now_ns, slot, stream);
         }
-        if is_deaf {
+        if asked.is_deaf {
             self.group_unheard(now_ns, slot, stream.group());
         }
     }

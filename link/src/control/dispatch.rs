@@ -6,16 +6,15 @@
 //!   of a stranger ─────────▶ hello and probe only, at a limited rate
 //! ```
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
-use netcluster_wire::link::limits::{CONTROL_HEADER_BYTES, SHARE_UNIT_BYTES_PER_S};
+use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{
     BodyError, Control, ControlHeader, ControlKind, Heartbeat, Leave, Nak, Status,
 };
 
 use crate::Link;
 use crate::crypto::Unsealed;
-use crate::send::flow_control::Report;
 use crate::stream::{Position, StreamId};
 use crate::warnings::Kind;
 
@@ -93,7 +92,7 @@ impl Link {
             self.counters.received_bytes += bytes;
             match Control::decode(kind, body) {
                 Ok(control) => {
-                    self.on_pending(now_ns, &header.session, &control, bytes as usize, from);
+                    self.on_pending(now_ns, &header.session, &control, bytes as usize, from.0);
                 }
                 Err(error) => self.malformed(error),
             }
@@ -102,7 +101,7 @@ impl Link {
         } else if !self.local.config.keys.knows(key_id) {
             // Told without looking closer: it costs nothing.
             self.not_opened(now_ns, Unsealed::WrongKey(key_id), kind, from.0);
-        } else if !self.may_look(now_ns, from.0.ip()) {
+        } else if !self.membership.may_look(now_ns, &self.local.config.keys, from.0.ip()) {
             self.counters.drops.hello_rate += 1;
         } else {
             let mut opener =
@@ -149,7 +148,11 @@ impl Link {
             Control::Hello(hello) => {
                 // Where it is known to be it gets what it asks for. Elsewhere the
                 // challenge tells it where we are, and its answer where it is.
-                if hello.answer && peer.address == from.0 && self.may_answer(now_ns, from) {
+                let keys = &self.local.config.keys;
+                if hello.answer
+                    && peer.address == from.0
+                    && self.membership.may_answer(now_ns, keys, from.0.ip())
+                {
                     self.answer_hello(from.0);
                 }
                 if let Some(peer) = self.peers.at_mut(slot) {
@@ -163,7 +166,7 @@ impl Link {
                 let Some(peer) = self.peers.at_mut(slot) else { return };
                 if is_for_us && !is_leaving && peer.told.is_confirmed {
                     peer.told.note_asked();
-                    self.interest.own.unconfirmed();
+                    self.interest.versions.unconfirmed();
                     self.send_interest(now_ns, slot);
                 }
             }
@@ -183,26 +186,12 @@ impl Link {
                     self.on_probe(&session, probe, bytes, from);
                 }
             }
-            Control::Neighbours(list) => self.on_neighbours(now_ns, slot, list),
+            Control::Neighbours(list) => {
+                self.peers.note_neighbours(now_ns, slot, list, self.local.config.node);
+            }
             Control::ProbeReply(reply) => self.on_probe_reply(now_ns, slot, reply),
             Control::Answer(_) => {}
         }
-    }
-
-    /// Whether what a stranger says is looked at: on an open link it is taken
-    /// then, with a key its tag is checked first.
-    fn may_look(&mut self, now_ns: u64, from: IpAddr) -> bool {
-        if self.local.config.keys.is_open() {
-            self.membership.hello_rate.allow(now_ns, from)
-        } else {
-            self.membership.hello_rate.may_check(now_ns, from)
-        }
-    }
-
-    /// Whether a hello that asks for ours gets it. On an open link anybody can ask
-    /// under an address that is not his; with a key, only who has it.
-    pub(crate) fn may_answer(&mut self, now_ns: u64, from: From) -> bool {
-        !self.local.config.keys.is_open() || self.membership.hello_rate.allow(now_ns, from.0.ip())
     }
 
     fn on_heartbeat(&mut self, now_ns: u64, slot: usize, heartbeat: &Heartbeat<'_>) {
@@ -214,8 +203,7 @@ impl Link {
             let Some(inbound) = peer.inbound_mut(stream) else { continue };
             inbound.ingress.heartbeat(now_ns, beat.next, beat.tail, beat.ordinal);
             if beat.poll {
-                peer.owes_status = true;
-                self.inbound.owes_status = true;
+                self.inbound.owe_status(peer);
             }
             self.look_through(now_ns, slot, stream);
         }
@@ -223,55 +211,17 @@ impl Link {
 
     fn on_status(&mut self, now_ns: u64, slot: usize, status: &Status<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let held_ns = u64::from(status.held_ns);
-        if status.echo_ns != 0
-            && let Some(there_and_back_ns) = now_ns.checked_sub(status.echo_ns)
-            && let Some(round_trip_ns) = there_and_back_ns.checked_sub(held_ns)
-        {
-            peer.round_trip.measured(round_trip_ns);
-            peer.told.echoed_ns = peer.told.echoed_ns.max(status.echo_ns);
-        }
-        let id = peer.id;
-        let share = u64::from(status.share) * SHARE_UNIT_BYTES_PER_S;
-        for report in status.reports.iter() {
-            let Some(&at) = self.outbound.by_id.get(&StreamId(report.stream)) else { continue };
-            let own = &mut self.outbound.streams[at];
-            let next = own.egress.next().number;
-            let stated = Report {
-                position: report.position,
-                limit: report.limit,
-                seen_lost: report.seen_lost,
-                is_held: report.held,
-            };
-            let sample = own.flow.on_status(now_ns, id, next, &stated);
-            own.receivers_changed();
-            if let Some(sample) = sample {
-                self.scheduler.congestion.report(now_ns, id, sample, share);
-            }
-            self.timer.due(self.outbound.streams[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
-        }
+        peer.note_echo(now_ns, status);
+        let congestion = &mut self.scheduler.congestion;
+        self.outbound.on_status(now_ns, peer.id, status, congestion, &mut self.timer);
     }
 
     fn on_nak(&mut self, now_ns: u64, slot: usize, nak: &Nak<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         peer.counters.naks_received += 1;
         self.counters.naks_received += 1;
-        let id = peer.id;
-        let Some(&at) = self.outbound.by_id.get(&StreamId(nak.stream)) else { return };
-        let own = &mut self.outbound.streams[at];
-        own.naks_received += 1;
-        if own.flow.receiver(id).is_none() {
-            return;
-        }
-        let next = own.egress.next().number;
-        let sample = own.flow.on_request(now_ns, id, next, nak.seen_lost);
-        if let Some(sample) = sample {
-            self.scheduler.congestion.report(now_ns, id, sample, 0);
-        }
-        peer.path.requested(now_ns, own, nak);
-        self.timer.due(peer.path.mtu.next_ns());
-        own.request(now_ns, peer, nak, self.local.config.datagram_bytes);
-        self.timer.due(self.outbound.streams[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
+        let congestion = &mut self.scheduler.congestion;
+        self.outbound.on_nak(now_ns, peer, nak, congestion, &mut self.timer);
     }
 
     /// A peer says goodbye.

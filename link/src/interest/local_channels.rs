@@ -13,7 +13,7 @@ use crate::stream::StreamId;
 pub(crate) struct LocalChannel {
     pub channel: Arc<LinkChannel>,
     /// Where the outbound stream is that carries it.
-    pub own: usize,
+    pub outbound: usize,
     /// Since when somebody here listens.
     pub wanted_ns: Option<u64>,
 }
@@ -46,10 +46,10 @@ impl LocalChannels {
         self.channels.get(&hash)
     }
 
-    pub fn insert(&mut self, channel: LinkChannel, own: usize) {
+    pub fn insert(&mut self, channel: LinkChannel, outbound: usize) {
         let hash = channel.hash;
         self.channels
-            .insert(hash, LocalChannel { channel: Arc::new(channel), own, wanted_ns: None });
+            .insert(hash, LocalChannel { channel: Arc::new(channel), outbound, wanted_ns: None });
     }
 
     pub fn remove(&mut self, hash: u64) -> Change {

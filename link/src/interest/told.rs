@@ -1,8 +1,10 @@
 //! What a peer was told of the interest here, and what it has answered.
 
-use netcluster_wire::link::Place;
+use netcluster_wire::link::{Joined, Place};
 
+use crate::config::StreamMap;
 use crate::membership::liveness::SILENCE_NS;
+use crate::stream::{Position, StreamId};
 
 const MS_NS: u64 = 1_000_000;
 
@@ -49,6 +51,10 @@ pub(crate) struct Told {
     next_ns: u64,
     retry_ns: u64,
 }
+
+/// A peer answers with a stream that brokers of this cluster do not have.
+#[derive(Debug)]
+pub(crate) struct UnknownStream;
 
 impl Told {
     /// Nothing was sent yet.
@@ -112,6 +118,42 @@ impl Told {
         self.since_ns = now_ns;
         self.next_ns = now_ns;
         self.retry_ns = INTEREST_RETRY_NS;
+    }
+
+    /// Takes in one datagram of the peer's answer. Returns where the streams in it were
+    /// joined, in their order, once the whole answer to the newest interest is there.
+    pub fn answered(
+        &mut self,
+        joined: &Joined<'_>,
+        stream_map: &StreamMap,
+    ) -> Result<Option<Vec<(StreamId, Position)>>, UnknownStream> {
+        if joined.version != self.version || self.is_confirmed {
+            return Ok(None);
+        }
+        for place in joined.places.iter() {
+            if !stream_map.has(StreamId(place.stream)) {
+                return Err(UnknownStream);
+            }
+            if !self.places.iter().any(|other| other.stream == place.stream) {
+                self.places.push(place);
+            }
+        }
+        if self.places.len() < usize::from(joined.total) {
+            return Ok(None);
+        }
+        self.is_confirmed = true;
+        self.fresh = false;
+        self.confirmed_version = self.own_version;
+        let places = std::mem::take(&mut self.places);
+        let expected = stream_map.streams_in(self.groups);
+        let mut streams: Vec<_> = expected
+            .filter_map(|stream| {
+                let place = places.iter().find(|place| place.stream == stream.0)?;
+                Some((stream, Position { number: place.number, ordinal: place.ordinal }))
+            })
+            .collect();
+        streams.sort_unstable_by_key(|(stream, _)| *stream);
+        Ok(Some(streams))
     }
 
     /// Whether to send it now; then it counts as sent.

@@ -1,5 +1,7 @@
 //! What a peer wants of the streams here, and where it joined them.
 
+use netcluster_wire::link::Interest;
+
 use crate::send::flow_control::Path;
 use crate::stream::{Position, StreamId};
 
@@ -17,6 +19,17 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
+    /// Takes in an interest of the peer if it is newer; whether it was.
+    pub fn renew(&mut self, interest: &Interest) -> bool {
+        let is_new = is_newer(interest.version, self.version);
+        if is_new {
+            self.version = interest.version;
+            self.groups = interest.groups;
+            self.hears_us = interest.hears_multicast;
+        }
+        is_new
+    }
+
     /// Where the peer joined a stream.
     pub fn joined(&self, stream: StreamId) -> Option<Position> {
         self.joined.iter().find(|(other, _)| *other == stream).map(|(_, position)| *position)
@@ -26,4 +39,11 @@ impl Wants {
     pub fn path(&self) -> Path {
         if self.hears_us { Path::Multicast } else { Path::Unicast }
     }
+}
+
+/// Whether one version of an interest is newer than another, also where counting
+/// begins anew: the shorter way there leads up. 0 is none.
+fn is_newer(version: u32, than: u32) -> bool {
+    let ahead = version.wrapping_sub(than);
+    than == 0 && version != 0 || (1..1 << 31).contains(&ahead)
 }

@@ -67,7 +67,7 @@ impl Link {
             self.say_hello(&[To::Addr(from)], false, 0);
         }
         if asks {
-            self.post_challenge(nonce, session, from);
+            self.control.send_challenge(nonce, session, from);
         }
     }
 
@@ -77,13 +77,8 @@ impl Link {
         let Some(pending) = self.membership.handshakes.find(session) else { return };
         let (address, nonce) = (pending.address, pending.proof.nonce(pending.address));
         if pending.may_send(challenge_bytes) {
-            self.post_challenge(nonce, session, address);
+            self.control.send_challenge(nonce, session, address);
         }
-    }
-
-    pub(crate) fn post_challenge(&mut self, nonce: [u8; 16], to: &Session, at: SocketAddr) {
-        let challenge = Challenge { nonce, to: *to };
-        self.control.send_to(ControlKind::Challenge, at, |out| challenge.encode(out));
     }
 
     /// Answers a challenge, if it is for us: it has as many bytes.
@@ -119,7 +114,7 @@ impl Link {
             && peer.may_challenge(now_ns)
         {
             let (nonce, session) = (peer.proof.nonce(from), peer.session);
-            self.post_challenge(nonce, &session, from);
+            self.control.send_challenge(nonce, &session, from);
         }
     }
 

@@ -28,6 +28,7 @@ use netcluster_wire::link::limits::ASKING_HELLO_BYTES;
 
 use crate::crypto::ControlOpener;
 use crate::membership::address_proof::AddressProof;
+use crate::membership::peer::Peer;
 use crate::peer_id::{PeerId, Session};
 
 /// Sessions that may be pending. One more pushes the oldest out.
@@ -178,8 +179,29 @@ impl Pending {
         may
     }
 
+    /// Decides whether the session may be a peer, as it answered. `rival` is the peer
+    /// that has its node id now.
+    pub fn judge(&mut self, now_ns: u64, rival: Option<&Peer>) -> Verdict {
+        let Some(rival) = rival else { return Verdict::Peer };
+        let Some((_, since_ns)) = self.rival.filter(|(known, _)| *known == rival.id) else {
+            // It became a peer just now: it gets its time too.
+            self.ask_rival_again(now_ns, rival.id);
+            return Verdict::Later;
+        };
+        if rival.liveness.heard_ns <= since_ns {
+            return Verdict::Peer;
+        }
+        self.signs += 1;
+        if self.signs < SIGNS {
+            self.ask_rival_again(now_ns, rival.id);
+            return Verdict::Later;
+        }
+        self.is_refused = true;
+        Verdict::Refused
+    }
+
     /// Its rival gets a span more to be heard in, and is asked in it.
-    pub fn ask_rival_again(&mut self, now_ns: u64, rival: PeerId) {
+    fn ask_rival_again(&mut self, now_ns: u64, rival: PeerId) {
         self.rival = Some((rival, now_ns));
         self.next_ns = now_ns + ASK_RIVAL_NS;
     }
@@ -211,6 +233,17 @@ pub(crate) enum Due {
     AskRival,
     /// Its rival gave no sign: it is a peer.
     Establish,
+}
+
+/// Whether a pending session that answered becomes a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It does.
+    Peer,
+    /// Its rival is asked for a sign of life first.
+    Later,
+    /// It does not: another broker has its node id.
+    Refused,
 }
 
 #[derive(Default)]

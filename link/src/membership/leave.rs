@@ -59,9 +59,7 @@ impl Link {
         }
         self.membership.leave = LeaveState::Draining { until_ns, next_ns: now_ns };
         // Heartbeats begin anew, and ask for statuses.
-        for own in self.outbound.streams.iter_mut().filter(|own| own.flow.is_wanted()) {
-            own.heartbeat.restart(now_ns);
-        }
+        self.outbound.restart_heartbeats(now_ns);
         self.timer.due(now_ns);
     }
 
@@ -77,11 +75,7 @@ impl Link {
             if now_ns < next_ns {
                 return;
             }
-            let wanted = || self.outbound.streams.iter().filter(|own| own.flow.is_wanted());
-            let is_drained = self.membership.discovery.is_over()
-                && wanted().all(|own| {
-                    !own.egress.unsent() && !own.egress.is_blocked() && own.is_confirmed()
-                });
+            let is_drained = self.membership.discovery.is_over() && self.outbound.is_drained();
             if !is_drained && now_ns < until_ns {
                 let next_ns = until_ns.min(now_ns + LOOK_NS);
                 self.membership.leave = LeaveState::Draining { until_ns, next_ns };

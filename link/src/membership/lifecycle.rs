@@ -4,18 +4,16 @@
 
 use core::net::SocketAddr;
 
-use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{Control, Hello};
 
 use crate::Link;
 use crate::crypto::ControlOpener;
 use crate::event::{Gone, LinkEvent};
 use crate::membership::address_proof::AddressProof;
-use crate::membership::handshake::{Due, Identity, Pending, SIGNS};
+use crate::membership::handshake::{Due, Identity, Pending, Verdict};
 use crate::membership::peer::Peer;
 use crate::membership::peers::MAX_PEERS_PER_ADDRESS;
 use crate::peer_id::Session;
-use crate::receive::inbound_stream::Outlet;
 use crate::receive::ingress::Vain;
 use crate::warnings::Kind;
 
@@ -37,16 +35,8 @@ impl Link {
             self.counters.drops.other_cluster += 1;
             return;
         }
-        if hello.groups != u16::from(self.local.stream_map.groups)
-            || hello.settings != self.local.stream_map.hash
-        {
+        if let Some(what) = self.local.settings_differ(hello) {
             self.counters.drops.other_settings += 1;
-            let groups = self.local.stream_map.groups;
-            let what = if hello.groups == u16::from(groups) {
-                "other channels with pressure than here".to_owned()
-            } else {
-                format!("{} groups, here there are {groups}", hello.groups)
-            };
             return self.output.warn(now_ns, Kind::OtherSettings, from, || {
                 format!("broker {name} at {from} is of this cluster, but set up otherwise: {what}")
             });
@@ -77,8 +67,7 @@ impl Link {
         let mut pending =
             Pending::new(now_ns, session, identity, opener, from, AddressProof::new(secret));
         pending.multicast_ns = multicast.then_some(now_ns);
-        let rival = self.peers.iter().find(|peer| peer.identity.node == node);
-        let rival = rival.map(|peer| (peer.id, peer.address));
+        let rival = self.peers.of_node(node).map(|peer| (peer.id, peer.address));
         pending.rival = rival.map(|(id, _)| (id, now_ns));
         self.membership.handshakes.push(pending);
         if let Some((_, address)) = rival {
@@ -101,11 +90,13 @@ impl Link {
         session: &Session,
         control: &Control<'_>,
         bytes: usize,
-        (from, multicast): From,
+        from: SocketAddr,
     ) {
         match control {
             // The last one may have been somebody else's recording.
-            Control::Hello(_) if self.may_answer(now_ns, (from, multicast)) => {
+            Control::Hello(_)
+                if self.membership.may_answer(now_ns, &self.local.config.keys, from.ip()) =>
+            {
                 self.greet(now_ns, session, from, bytes);
             }
             Control::Challenge(challenge) => {
@@ -124,7 +115,7 @@ impl Link {
                         && pending.may_greet(now_ns, from)
                     {
                         let nonce = pending.proof.nonce(from);
-                        self.post_challenge(nonce, session, from);
+                        self.control.send_challenge(nonce, session, from);
                     }
                     return;
                 }
@@ -184,31 +175,11 @@ impl Link {
     fn establish(&mut self, now_ns: u64, session: &Session) {
         let Some(pending) = self.membership.handshakes.find(session) else { return };
         let node = pending.identity.node;
-        let rival = self.peers.iter().find(|peer| peer.identity.node == node);
-        if let Some(rival) = rival
-            && pending.rival.is_none_or(|(known, _)| known != rival.id)
-        {
-            // It became a peer just now: it gets its time too.
-            pending.ask_rival_again(now_ns, rival.id);
-            return self.ping_rival(session);
-        }
-        let since_ns = pending.rival.map_or(u64::MAX, |(_, since_ns)| since_ns);
-        if let Some(rival) = rival.filter(|rival| rival.liveness.heard_ns > since_ns) {
-            pending.signs += 1;
-            if pending.signs < SIGNS {
-                pending.ask_rival_again(now_ns, rival.id);
-                return self.ping_rival(session);
-            }
-            pending.is_refused = true;
-            let (address, other) = (pending.address, rival.address);
-            let (name, other_name) = (pending.identity.name.clone(), rival.identity.name.clone());
-            self.counters.drops.same_node += 1;
-            return self.output.warn(now_ns, Kind::SameNode, address, || {
-                format!(
-                    "brokers {name} at {address} and {other_name} at {other} have the same \
-                     node id: {node:08x}"
-                )
-            });
+        let rival = self.peers.of_node(node);
+        match pending.judge(now_ns, rival) {
+            Verdict::Later => return self.ping_rival(session),
+            Verdict::Refused => return self.refuse_same_node(now_ns, session),
+            Verdict::Peer => {}
         }
         let rival = rival.map(|rival| rival.id);
         let Some(pending) = self.membership.handshakes.take(session) else { return };
@@ -237,6 +208,22 @@ impl Link {
         self.membership.neighbours.changed(now_ns);
         self.timer.due(self.membership.neighbours.next_ns());
         self.renew_interest(now_ns, slot);
+    }
+
+    /// Another broker has the node id of a pending session.
+    fn refuse_same_node(&mut self, now_ns: u64, session: &Session) {
+        let Some(pending) = self.membership.handshakes.find(session) else { return };
+        self.counters.drops.same_node += 1;
+        let (node, name, address) =
+            (pending.identity.node, &pending.identity.name, pending.address);
+        let Some(rival) = self.peers.of_node(node) else { return };
+        let (other_name, other) = (&rival.identity.name, rival.address);
+        self.output.warn(now_ns, Kind::SameNode, address, || {
+            format!(
+                "brokers {name} at {address} and {other_name} at {other} have the same \
+                 node id: {node:08x}"
+            )
+        });
     }
 
     /// One more at an address of an open link where there are enough.
@@ -316,7 +303,7 @@ impl Link {
     /// A peer said goodbye: once all its streams are ended it is gone.
     pub(crate) fn left(&mut self, now_ns: u64, slot: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
-        if peer.inbound.iter().all(|inbound| inbound.has_left || inbound.is_stale) {
+        if peer.is_through() {
             self.counters.left += 1;
             self.bury(now_ns, slot, Gone::Left);
         }
@@ -329,21 +316,7 @@ impl Link {
         let node = peer.identity.node;
         let streams = peer.inbound.iter().map(|inbound| inbound.stream);
         self.membership.departed.push(&peer.session, &peer.opener, streams);
-        for mut inbound in std::mem::take(&mut peer.inbound) {
-            if !inbound.has_left {
-                inbound.ingress.died();
-            }
-            inbound.ingress.set_held(false);
-            let mut outlet = Outlet {
-                peer: peer.id,
-                node,
-                channels: &self.interest.channels,
-                events: &mut self.output.events,
-                counters: &mut self.counters,
-                peer_counters: &mut peer.counters,
-            };
-            inbound.drain(LossReason::Peer, &mut outlet);
-        }
+        peer.end_streams(&self.interest.channels, &mut self.output, &mut self.counters);
         self.inbound.window.close_peer(peer.id);
         for (stream, _) in &peer.wants.joined {
             self.outbound.remove_receiver(now_ns, *stream, peer.id);
@@ -373,14 +346,7 @@ impl Link {
     /// some back; those that receive do so by themselves. Large frames that do not
     /// go on are given up.
     fn look_at_large_frames(&mut self, now_ns: u64) {
-        let large: Vec<_> = (0..)
-            .map_while(|index| self.peers.slot_at(index))
-            .filter_map(|slot| Some((slot, self.peers.at(slot)?)))
-            .flat_map(|(slot, peer)| peer.inbound.iter().map(move |inbound| (slot, inbound)))
-            .filter(|(_, inbound)| inbound.ingress.has_large_frame())
-            .map(|(slot, inbound)| (slot, inbound.stream))
-            .collect();
-        for (slot, stream) in large {
+        for (slot, stream) in self.peers.streams_with_large_frames() {
             self.look_through(now_ns, slot, stream);
             // A pressured channel may wait for somebody's listeners that long.
             let patience_ns = if stream.is_pressured() {

@@ -27,7 +27,10 @@ pub(crate) mod round_trip;
 pub(crate) mod unlinked;
 pub(crate) mod unreachable_peers;
 
+use core::net::IpAddr;
+
 use crate::config::LinkConfig;
+use crate::crypto::Keys;
 use crate::peer_id::session_tag;
 
 use self::announce::Announce;
@@ -77,5 +80,21 @@ impl Membership {
         self.handshakes = Handshakes::default();
         self.announce = Announce::new(now_ns);
         self.discovery = Discovery::new(now_ns, config.discovery.as_nanos() as u64);
+    }
+
+    /// Whether a datagram of a stranger is looked at. On an open link it is believed
+    /// then; with a key its tag is checked first.
+    pub fn may_look(&mut self, now_ns: u64, keys: &Keys, from: IpAddr) -> bool {
+        if keys.is_open() {
+            self.hello_rate.allow(now_ns, from)
+        } else {
+            self.hello_rate.may_check(now_ns, from)
+        }
+    }
+
+    /// Whether a hello that asks for ours gets it. On an open link anybody can ask
+    /// under an address that is not his; with a key, only who has it.
+    pub fn may_answer(&mut self, now_ns: u64, keys: &Keys, from: IpAddr) -> bool {
+        !keys.is_open() || self.hello_rate.allow(now_ns, from)
     }
 }

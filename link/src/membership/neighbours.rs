@@ -18,7 +18,6 @@ mod heard;
 use netcluster_wire::link::limits::{MAX_NEIGHBOUR_PARTS, MAX_NEIGHBOURS};
 use netcluster_wire::link::{ControlKind, Neighbour, Neighbours as List};
 
-use crate::Link;
 use crate::control::control_sender::ControlSender;
 use crate::event::LinkEvent;
 use crate::local_broker::LocalBroker;
@@ -140,20 +139,21 @@ impl Neighbours {
     }
 }
 
-impl Link {
-    /// A peer tells who its peers are.
-    pub(crate) fn on_neighbours(&mut self, now_ns: u64, slot: usize, list: &List<'_>) {
-        let Some(peer) = self.peers.at_mut(slot) else { return };
+impl Peers {
+    /// Takes in what a peer tells of its peers: `own_node` and all settled ones of this
+    /// broker should be among them.
+    pub fn note_neighbours(&mut self, now_ns: u64, slot: usize, list: &List<'_>, own_node: u32) {
+        let Some(peer) = self.at_mut(slot) else { return };
         let Some(nodes) = peer.neighbours.take(now_ns, list) else { return };
         if !is_settled(now_ns, peer) {
             return;
         }
         let id = peer.id;
         let mut heard = std::mem::take(&mut peer.neighbours);
-        let others = self.peers.iter().filter(|peer| peer.id != id && is_settled(now_ns, peer));
+        let others = self.iter().filter(|peer| peer.id != id && is_settled(now_ns, peer));
         let others = others.map(|peer| peer.identity.node);
-        heard.judge(now_ns, &nodes, others.chain([self.local.config.node]));
-        if let Some(peer) = self.peers.at_mut(slot) {
+        heard.judge(now_ns, &nodes, others.chain([own_node]));
+        if let Some(peer) = self.at_mut(slot) {
             peer.neighbours = heard;
         }
     }
@@ -200,7 +200,7 @@ fn pairs(now_ns: u64, peers: &Peers, local: &LocalBroker) -> (Vec<Pair>, usize) 
 fn named((one, other): Pair, peers: &Peers, local: &LocalBroker) -> MissingPair {
     let hexadecimal = |node: u32| format!("{node:08x}");
     let name = |node: u32| {
-        let peer = peers.iter().find(|peer| peer.identity.node == node);
+        let peer = peers.of_node(node);
         let name = peer.map_or(&*local.config.name, |peer| &*peer.identity.name);
         if name.is_empty() { hexadecimal(node) } else { name.to_owned() }
     };

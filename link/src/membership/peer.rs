@@ -2,7 +2,15 @@
 
 use core::net::SocketAddr;
 
+use netcluster_wire::control::LossReason;
+use netcluster_wire::link::limits::{
+    CONTROL_HEADER_BYTES, MAX_ENTRIES, MAX_NAK_RANGES, NONCE_BYTES, SESSION_BYTES,
+};
+use netcluster_wire::link::{ControlKind, Joined, Nak, Place, Probe, Range, Status};
+
+use crate::control::control_sender::ControlSender;
 use crate::crypto::ControlOpener;
+use crate::interest::local_channels::LocalChannels;
 use crate::interest::told::Told;
 use crate::interest::wants::Wants;
 use crate::membership::address_proof::AddressProof;
@@ -10,13 +18,16 @@ use crate::membership::handshake::{Identity, Pending};
 use crate::membership::liveness::Liveness;
 use crate::membership::neighbours::Heard;
 use crate::membership::round_trip::RoundTrip;
+use crate::output::Output;
 use crate::peer_id::{PeerId, Session};
 use crate::receive::fair_share::Brought;
-use crate::receive::inbound_stream::InboundStream;
+use crate::receive::inbound_stream::{InboundStream, Outlet};
+use crate::receive::ingress::Vain;
 use crate::send::datagram_size::PeerPath;
 use crate::send::path_mtu::PathMtu;
-use crate::status::PeerCounters;
-use crate::stream::StreamId;
+use crate::status::{LinkCounters, PeerCounters};
+use crate::stream::{Position, StreamId};
+use crate::transmit::To;
 
 const MS_NS: u64 = 1_000_000;
 
@@ -51,6 +62,16 @@ pub(crate) struct Peer {
     pub path: PeerPath,
     /// When another address of it may be challenged.
     challenge_ns: u64,
+}
+
+/// What came of asking for retransmissions of one stream.
+pub(crate) struct Asked {
+    /// Requests that were sent.
+    pub naks: u64,
+    /// Datagrams that were given up.
+    pub vain: Option<Vain>,
+    /// Whether the group's multicast seems not to reach this broker.
+    pub is_deaf: bool,
 }
 
 impl Peer {
@@ -109,6 +130,145 @@ impl Peer {
             self.challenge_ns = now_ns + CHALLENGE_INTERVAL_NS;
         }
         may
+    }
+
+    /// Takes in what a status says of one of our heartbeats: how long that and the
+    /// status took.
+    pub fn note_echo(&mut self, now_ns: u64, status: &Status<'_>) {
+        let held_ns = u64::from(status.held_ns);
+        if status.echo_ns != 0
+            && let Some(there_and_back_ns) = now_ns.checked_sub(status.echo_ns)
+            && let Some(round_trip_ns) = there_and_back_ns.checked_sub(held_ns)
+        {
+            self.round_trip.measured(round_trip_ns);
+            self.told.echoed_ns = self.told.echoed_ns.max(status.echo_ns);
+        }
+    }
+
+    /// Sets its streams apart whose groups nobody here wants (any more).
+    pub fn set_unwanted_aside(&mut self, groups: u64) {
+        for inbound in &mut self.inbound {
+            let is_wanted = groups & (1 << inbound.stream.group()) != 0;
+            inbound.is_stale |= !is_wanted;
+            if inbound.is_stale {
+                // Wanted again, but does the peer know that it was not? If not, all
+                // that comes is owed; if so, what comes behind its new P will be
+                // retransmitted. Until it tells, nothing may be delivered.
+                inbound.ingress.set_held(is_wanted);
+            }
+        }
+    }
+
+    /// Tells it from where on it is owed the streams that it wants. `echo_ns` is the time
+    /// in its interest, `age_ns` how long this session has been there.
+    pub fn answer_interest(&self, (echo_ns, age_ns): (u64, u64), control: &mut ControlSender) {
+        let place = |&(stream, at): &(StreamId, Position)| Place {
+            stream: stream.0,
+            number: at.number,
+            ordinal: at.ordinal,
+        };
+        let places: Vec<Place> = self.wants.joined.iter().map(place).collect();
+        let total = places.len() as u16;
+        // An empty answer is one too.
+        let chunks = places.chunks(MAX_ENTRIES).chain(places.is_empty().then_some(&places[..]));
+        for chunk in chunks {
+            control.send_to(ControlKind::Joined, self.address, |out| {
+                let (to, version) = (&self.session, self.wants.version);
+                Joined::encode(to, version, total, (echo_ns, age_ns), chunk, out);
+            });
+        }
+    }
+
+    /// Asks it for what is missing of one of its streams.
+    pub fn send_nak(&mut self, now_ns: u64, at: usize, control: &mut ControlSender) -> Asked {
+        let inbound = &mut self.inbound[at];
+        let retransmit_ns = self.round_trip.retransmit_ns.max(self.round_trip.round_trip_ns);
+        let is_deaf = self.told.hears && self.told.is_confirmed && inbound.is_group_unheard(now_ns);
+        let (mut found, mut naks) = (Vec::new(), 0);
+        while inbound.ingress.poll_nak(now_ns, retransmit_ns, &mut found) {
+            let seen_lost = inbound.ingress.seen_lost();
+            for chunk in found.chunks(MAX_NAK_RANGES) {
+                let ranges: Vec<Range> = chunk
+                    .iter()
+                    .map(|range| Range { first: range.first, count: range.count })
+                    .collect();
+                control.send_to(ControlKind::Nak, self.address, |out| {
+                    Nak::encode(&self.session, inbound.stream.0, seen_lost, &ranges, out);
+                });
+                naks += 1;
+            }
+            found.clear();
+        }
+        inbound.naks_sent += naks;
+        self.counters.naks_sent += naks;
+        // Else nothing comes at all.
+        let is_heard = self.liveness.is_heard(now_ns);
+        let vain = is_heard.then(|| inbound.ingress.give_up_in_vain(now_ns, retransmit_ns));
+        Asked { naks, vain: vain.flatten(), is_deaf }
+    }
+
+    /// Sends it the probes that are due, by the way that data takes to it: `group` or its
+    /// address. Nothing is sent before it has told which way that is.
+    pub fn send_probes(
+        &mut self,
+        now_ns: u64,
+        group: To,
+        tag_bytes: usize,
+        control: &mut ControlSender,
+    ) {
+        if self.wants.version == 0 {
+            return;
+        }
+        let way = if self.wants.hears_us { group } else { To::Addr(self.address) };
+        let (to, mtu) = (self.session, self.path.by(now_ns, way));
+        let nonce = mtu.nonce();
+        let head_bytes = CONTROL_HEADER_BYTES + NONCE_BYTES + SESSION_BYTES + tag_bytes;
+        for bytes in mtu.poll(now_ns).into_iter().flatten() {
+            let probe = Probe { nonce, to, padding_bytes: bytes - head_bytes };
+            control.send(ControlKind::Probe, &[way], |out| probe.encode(out));
+        }
+    }
+
+    /// Hands out what one of its streams has in order by now.
+    pub fn drain(
+        &mut self,
+        at: usize,
+        reason: LossReason,
+        channels: &LocalChannels,
+        output: &mut Output,
+        counters: &mut LinkCounters,
+    ) {
+        let mut outlet = Outlet {
+            peer: self.id,
+            node: self.identity.node,
+            channels,
+            events: &mut output.events,
+            counters,
+            peer_counters: &mut self.counters,
+        };
+        self.inbound[at].drain(reason, &mut outlet);
+    }
+
+    /// Ends all its streams, and tells their listeners if it did not say how they end.
+    pub fn end_streams(
+        &mut self,
+        channels: &LocalChannels,
+        output: &mut Output,
+        counters: &mut LinkCounters,
+    ) {
+        for at in 0..self.inbound.len() {
+            let inbound = &mut self.inbound[at];
+            if !inbound.has_left {
+                inbound.ingress.died();
+            }
+            inbound.ingress.set_held(false);
+            self.drain(at, LossReason::Peer, channels, output, counters);
+        }
+    }
+
+    /// Whether all its streams have come to their end, or are not wanted.
+    pub fn is_through(&self) -> bool {
+        self.inbound.iter().all(|inbound| inbound.has_left || inbound.is_stale)
     }
 
     /// When something is due for it.

@@ -16,6 +16,7 @@ use foldhash::fast::FixedState;
 use crate::config::LinkConfig;
 use crate::membership::peer::Peer;
 use crate::peer_id::{PeerId, Session, session_tag};
+use crate::stream::StreamId;
 use crate::transmit::To;
 
 /// Most brokers that one may have as peers.
@@ -162,6 +163,27 @@ impl Peers {
         to
     }
 
+    /// The peer with this node id.
+    pub fn of_node(&self, node: u32) -> Option<&Peer> {
+        self.iter().find(|peer| peer.identity.node == node)
+    }
+
+    /// The streams that are about to receive a large frame, with their peers' slots.
+    pub fn streams_with_large_frames(&self) -> Vec<(usize, StreamId)> {
+        let peers = self.live.iter().filter_map(|&slot| Some((slot, self.at(slot)?)));
+        peers
+            .flat_map(|(slot, peer)| peer.inbound.iter().map(move |inbound| (slot, inbound)))
+            .filter(|(_, inbound)| inbound.ingress.has_large_frame())
+            .map(|(slot, inbound)| (slot, inbound.stream))
+            .collect()
+    }
+
+    /// All peers, in the order of their slots.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.slots.iter_mut().filter_map(Option::as_deref_mut)
+    }
+
+    /// All peers, in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = &Peer> + Clone {
         self.live.iter().filter_map(|&slot| self.at(slot))
     }

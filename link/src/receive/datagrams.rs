@@ -9,7 +9,6 @@ use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{ControlKind, DataHeader, Datagram, DatagramError, parse};
 
 use crate::Link;
-use crate::receive::inbound_stream::Outlet;
 use crate::receive::ingress::Verdict;
 use crate::stream::StreamId;
 use crate::warnings::Kind;
@@ -95,6 +94,9 @@ impl Link {
                 match ingress.handle(now_ns, train.header, datagram) {
                     Verdict::Taken => one,
                     verdict => {
+                        if verdict.has_arrived() {
+                            inbound.came(now_ns, multicast);
+                        }
                         *match verdict {
                             Verdict::Duplicate => &mut drops.duplicate,
                             Verdict::TooFar | Verdict::NoMemory => &mut drops.too_far,
@@ -133,8 +135,7 @@ impl Link {
         let Some(inbound) = peer.inbound_mut(stream) else { return };
         let position = inbound.ingress.position();
         if self.inbound.window.received(now_ns, id, stream, position) {
-            peer.owes_status = true;
-            self.inbound.owes_status = true;
+            self.inbound.owe_status(peer);
         }
         self.look_through(now_ns, slot, stream);
     }
@@ -142,26 +143,17 @@ impl Link {
     /// Hands out what a stream has by now, and notes what it owes and asks.
     pub(crate) fn look_through(&mut self, now_ns: u64, slot: usize, stream: StreamId) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let (id, node) = (peer.id, peer.identity.node);
         let at = peer.inbound.binary_search_by_key(&stream, |inbound| inbound.stream);
         let Ok(at) = at else { return };
+        let channels = &self.interest.channels;
+        peer.drain(at, LossReason::Link, channels, &mut self.output, &mut self.counters);
         let inbound = &mut peer.inbound[at];
-        let mut outlet = Outlet {
-            peer: id,
-            node,
-            channels: &self.interest.channels,
-            events: &mut self.output.events,
-            counters: &mut self.counters,
-            peer_counters: &mut peer.counters,
-        };
-        inbound.drain(LossReason::Link, &mut outlet);
         let large_bytes = inbound.large_bytes.take();
-        if self.inbound.window.is_due(id, stream, inbound.ingress.position()) {
-            peer.owes_status = true;
-            self.inbound.owes_status = true;
-        }
         if let Some(sample_ns) = inbound.ingress.retransmit_sample() {
             peer.round_trip.retransmitted_in(sample_ns);
+        }
+        if self.inbound.window.is_due(peer.id, stream, inbound.ingress.position()) {
+            self.inbound.owe_status(peer);
         }
         let nak_ns = peer.inbound[at].next_nak_ns();
         if nak_ns <= now_ns {

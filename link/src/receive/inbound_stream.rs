@@ -71,7 +71,9 @@ impl InboundStream {
         self.ingress.next_nak_ns().unwrap_or(u64::MAX)
     }
 
-    /// Data came.
+    /// Notes how a datagram of the stream came, be it kept or not: of what comes to a
+    /// receiver that is far behind most is too far ahead. That part is not proved by a seal;
+    /// what a stranger gains by sending it is that the group is not called filtered.
     #[inline]
     pub fn came(&mut self, now_ns: u64, multicast: bool) {
         if multicast {

@@ -7,12 +7,14 @@ use netcluster_wire::link::{ControlKind, Report, Status};
 use crate::REORDER_DATAGRAMS;
 use crate::config::LinkConfig;
 use crate::control::control_sender::ControlSender;
+use crate::crypto::{Keys, StreamOpener};
 use crate::membership::peer::Peer;
 use crate::membership::peers::Peers;
 use crate::receive::fair_share::FairShare;
-use crate::receive::ingress::{IngressConfig, ReassemblyBudget};
+use crate::receive::inbound_stream::InboundStream;
+use crate::receive::ingress::{Ingress, IngressConfig, ReassemblyBudget};
 use crate::receive::receive_window::{ReceiveWindow, ReceiveWindowConfig};
-use crate::stream::StreamId;
+use crate::stream::{Position, StreamId};
 
 /// The shared part of all inbound streams; each itself is its peer's.
 pub(crate) struct InboundStreams {
@@ -41,6 +43,67 @@ impl InboundStreams {
             fair_share: FairShare::default(),
             touched: None,
             owes_status: false,
+        }
+    }
+
+    /// Notes that a peer is to be sent a status.
+    #[inline]
+    pub fn owe_status(&mut self, peer: &mut Peer) {
+        peer.owes_status = true;
+        self.owes_status = true;
+    }
+
+    /// Receives these streams of a peer, from these positions on, and no others.
+    pub fn join(
+        &mut self,
+        now_ns: u64,
+        peer: &mut Peer,
+        places: &[(StreamId, Position)],
+        keys: &Keys,
+    ) {
+        let mut before = std::mem::take(&mut peer.inbound);
+        let config =
+            IngressConfig { reassembly: self.config.reassembly.of(peer.id), ..self.config.clone() };
+        for &(stream, join) in places {
+            let at = before.iter().position(|inbound| inbound.stream == stream);
+            let mut is_held = false;
+            match at.map(|at| before.swap_remove(at)) {
+                Some(mut inbound) if inbound.join == join || !inbound.is_stale => {
+                    if inbound.join != join {
+                        // The peer had forgotten us. What it sent until it joined
+                        // us anew, nobody will retransmit.
+                        let Position { number, ordinal } = join;
+                        inbound.ingress.heartbeat(now_ns, number, number, ordinal);
+                        inbound.join = join;
+                        // It waits to hear how far we are.
+                        self.owe_status(peer);
+                    }
+                    if inbound.is_stale {
+                        inbound.ingress.set_held(inbound.is_held);
+                        inbound.is_stale = false;
+                    }
+                    peer.inbound.push(inbound);
+                    continue;
+                }
+                // For a while nobody here wanted it, and the peer knew.
+                Some(old) => {
+                    is_held = old.is_held;
+                    self.window.close(peer.id, stream);
+                }
+                None => {}
+            }
+            let opener = StreamOpener::new(keys, &peer.session, stream);
+            let ingress = Ingress::new(stream, peer.identity.node, join, opener, &config);
+            self.window.open(peer.id, stream, join.number);
+            let mut inbound = InboundStream::new(stream, ingress, join);
+            // The queue that holds it up may still be full.
+            inbound.is_held = is_held;
+            inbound.ingress.set_held(is_held);
+            peer.inbound.push(inbound);
+            self.owe_status(peer);
+        }
+        for inbound in before {
+            self.window.close(peer.id, inbound.stream);
         }
     }
 

@@ -9,8 +9,8 @@
 //! What is laid out already stays as it is. Where it cannot pass, it is not sent
 //! again, nobody waits for that receiver, and there it is told as lost.
 
-use netcluster_wire::link::limits::{CONTROL_HEADER_BYTES, NONCE_BYTES, SESSION_BYTES};
-use netcluster_wire::link::{ControlKind, Nak, Probe, ProbeReply};
+use netcluster_wire::link::limits::NONCE_BYTES;
+use netcluster_wire::link::{Nak, ProbeReply};
 
 use crate::Link;
 use crate::event::LinkEvent;
@@ -59,13 +59,14 @@ impl Doubts {
 
     /// Retransmissions are asked for. Whether the size of what is asked for again and
     /// again is in doubt now: that may be too large for the way.
-    fn requested(&mut self, now_ns: u64, own: &OutboundStream, nak: &Nak<'_>) -> bool {
-        let is_large =
-            |number: &u64| own.egress.datagram(*number).is_some_and(|it| it.len() > BASE_BYTES);
+    fn requested(&mut self, now_ns: u64, outbound: &OutboundStream, nak: &Nak<'_>) -> bool {
+        let is_large = |number: &u64| {
+            outbound.egress.datagram(*number).is_some_and(|it| it.len() > BASE_BYTES)
+        };
         let ranges = nak.ranges.iter();
         let numbers = ranges.flat_map(|it| it.first..it.first.saturating_add(it.count.into()));
         let first = numbers.take(LOOKED_AT).find(is_large);
-        first.is_some_and(|first| self.note(now_ns, (own.id, first)))
+        first.is_some_and(|first| self.note(now_ns, (outbound.id, first)))
     }
 }
 
@@ -84,10 +85,20 @@ impl PeerPath {
         PeerPath { mtu, probed: None, doubts: Doubts::default() }
     }
 
+    /// The size that a way takes. It is looked for anew if that way is another one than
+    /// before.
+    pub fn by(&mut self, now_ns: u64, way: To) -> &mut PathMtu {
+        if self.probed != Some(way) {
+            self.probed = Some(way);
+            self.mtu.begin(now_ns);
+        }
+        &mut self.mtu
+    }
+
     /// Retransmissions are asked for: perhaps what is asked for again and again is too
     /// large for the way, which is put to the test then.
-    pub fn requested(&mut self, now_ns: u64, own: &OutboundStream, nak: &Nak<'_>) {
-        if self.doubts.requested(now_ns, own, nak) {
+    pub fn requested(&mut self, now_ns: u64, outbound: &OutboundStream, nak: &Nak<'_>) {
+        if self.doubts.requested(now_ns, outbound, nak) {
             self.mtu.doubt(now_ns);
         }
     }
@@ -104,13 +115,9 @@ impl Link {
         }
         let before = std::mem::replace(&mut self.local.interface_bytes, possible);
         self.local.datagram_bytes = possible.max(BASE_BYTES);
-        for index in 0..self.peers.len() {
-            let slot = self.peers.slot_at(index);
-            if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
-                peer.path.mtu.set_limit(now_ns, self.local.datagram_bytes);
-                let next_ns = peer.path.mtu.next_ns();
-                self.timer.due(next_ns);
-            }
+        for peer in self.peers.iter_mut() {
+            peer.path.mtu.set_limit(now_ns, self.local.datagram_bytes);
+            self.timer.due(peer.path.mtu.next_ns());
         }
         self.outbound.fit(&self.peers);
         let headers = header_bytes(&self.local.config.group);
@@ -134,17 +141,14 @@ impl Link {
     /// The system refuses to send there what is so long: what the way takes is put to
     /// the test.
     pub fn doubt_way(&mut self, now_ns: u64, to: To) {
-        for index in 0..self.peers.len() {
-            let slot = self.peers.slot_at(index);
-            let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) else { continue };
+        for peer in self.peers.iter_mut() {
             let is_its = match to {
                 To::Group(_) => peer.wants.hears_us,
                 To::Addr(address) => peer.address == address,
             };
             if is_its {
                 peer.path.mtu.doubt(now_ns);
-                let next_ns = peer.path.mtu.next_ns();
-                self.timer.due(next_ns);
+                self.timer.due(peer.path.mtu.next_ns());
             }
         }
     }
@@ -158,27 +162,14 @@ impl Link {
 
     /// Sends a peer the probes that are due, by the way that data takes to it.
     pub(crate) fn run_path_mtu(&mut self, now_ns: u64, slot: usize) {
-        let is_leaving = self.membership.leave.is_leaving();
-        let control = To::Group(self.local.config.control_address());
-        let Some(peer) = self.peers.at_mut(slot) else { return };
-        if peer.wants.version == 0 || is_leaving {
-            // It has not told which way that is; or there is no time left.
+        if self.membership.leave.is_leaving() {
             return;
         }
-        let way = if peer.wants.hears_us { control } else { To::Addr(peer.address) };
-        if peer.path.probed != Some(way) {
-            peer.path.probed = Some(way);
-            peer.path.mtu.begin(now_ns);
-        }
-        let (to, nonce) = (peer.session, peer.path.mtu.nonce());
+        let group = To::Group(self.local.config.control_address());
         let tag_bytes = self.local.config.keys.tag_bytes();
-        let head_bytes = CONTROL_HEADER_BYTES + NONCE_BYTES + SESSION_BYTES + tag_bytes;
-        for bytes in peer.path.mtu.poll(now_ns).into_iter().flatten() {
-            let probe = Probe { nonce, to, padding_bytes: bytes - head_bytes };
-            self.control.send(ControlKind::Probe, &[way], |out| probe.encode(out));
-        }
-        let next_ns = peer.path.mtu.next_ns();
-        self.timer.due(next_ns);
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.send_probes(now_ns, group, tag_bytes, &mut self.control);
+        self.timer.due(peer.path.mtu.next_ns());
     }
 
     /// A probe has arrived at a peer, it says.
@@ -191,8 +182,7 @@ impl Link {
         let before = peer.path.mtu.bytes();
         let news = peer.path.mtu.answered(now_ns, reply.received as usize);
         let after = peer.path.mtu.bytes();
-        let next_ns = peer.path.mtu.next_ns();
-        self.timer.due(next_ns);
+        self.timer.due(peer.path.mtu.next_ns());
         if after != before {
             self.outbound.fit(&self.peers);
         }
@@ -208,18 +198,11 @@ impl Link {
     fn wait_no_longer(&mut self, now_ns: u64, slot: usize, most: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         let id = peer.id;
-        for own in &mut self.outbound.streams {
-            let Some(receiver) = own.flow.receiver(id) else { continue };
-            let mut missed = receiver.position..own.egress.next().number;
-            let is_large = |number| own.egress.datagram(number).is_some_and(|it| it.len() > most);
+        for stream in self.outbound.demote_where_larger(now_ns, id, most) {
+            self.counters.demoted += 1;
+            self.scheduler.congestion.forget(now_ns, id);
             let reason = Reason::Size(most);
-            if missed.any(is_large) && own.flow.demote(now_ns, id) {
-                own.receivers_changed();
-                self.counters.demoted += 1;
-                self.scheduler.congestion.forget(now_ns, id);
-                let stream = own.id;
-                self.output.push(LinkEvent::Demoted { peer: id, stream, reason });
-            }
+            self.output.push(LinkEvent::Demoted { peer: id, stream, reason });
         }
     }
 

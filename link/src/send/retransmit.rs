@@ -160,10 +160,10 @@ impl Retransmits {
         retransmit_ns: u64,
         hears_group: &impl Fn(PeerId) -> bool,
     ) {
-        let own = (number, To::Peer(from.peer));
+        let alone = (number, To::Peer(from.peer));
         let group = (number, To::Group);
         let is_wanted = |key| self.urgent.contains(key) || self.later.contains(key);
-        if is_wanted(&own)
+        if is_wanted(&alone)
             || (from.hears_group && is_wanted(&group))
             || self.recent.is_on_its_way(now_ns, number, from, retransmit_ns)
         {
@@ -199,7 +199,7 @@ impl Retransmits {
                 retransmit_ns,
                 hears_group,
             );
-        self.insert(if is_shared { group } else { own }, from.is_healthy);
+        self.insert(if is_shared { group } else { alone }, from.is_healthy);
     }
 
     fn insert(&mut self, key: (u64, To), is_urgent: bool) {

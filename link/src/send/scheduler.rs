@@ -54,7 +54,7 @@ enum Handed {
 }
 
 struct RetransmitInHand {
-    own: usize,
+    stream: usize,
     next: u64,
     end: u64,
     to: To,
@@ -65,7 +65,7 @@ struct RetransmitInHand {
 }
 
 struct BatchInHand {
-    own: usize,
+    stream: usize,
     first: u64,
     end: u64,
     to: Vec<To>,
@@ -100,8 +100,8 @@ impl Scheduler {
     }
 
     /// Nobody wants an outbound stream any more.
-    pub fn forget(&mut self, own: usize) {
-        if self.batch.as_ref().is_some_and(|batch| batch.own == own) {
+    pub fn forget(&mut self, stream: usize) {
+        if self.batch.as_ref().is_some_and(|batch| batch.stream == stream) {
             self.batch = None;
             self.handed = Handed::Nothing;
         }
@@ -161,10 +161,10 @@ impl Scheduler {
                 let passed = if is_refused { datagrams } else { count };
                 retransmit.next += passed;
                 counters.refused += passed - count;
-                outbound.streams[retransmit.own].retransmits.repaired(taken);
+                outbound.streams[retransmit.stream].retransmits.repaired(taken);
                 self.congestion.spend(taken);
                 counters.repaired += count;
-                outbound.streams[retransmit.own].repaired += count;
+                outbound.streams[retransmit.stream].repaired += count;
                 if retransmit.next >= retransmit.end {
                     self.retransmit = None;
                 }
@@ -176,15 +176,15 @@ impl Scheduler {
                 self.congestion.spend(taken);
                 counters.sent += count;
                 counters.sent_bytes += taken as u64;
-                let own = &mut outbound.streams[batch.own];
-                own.retransmits.sent_new(taken);
+                let stream = &mut outbound.streams[batch.stream];
+                stream.retransmits.sent_new(taken);
                 let passed = if is_refused { datagrams } else { count };
                 batch.done += passed;
                 counters.refused += passed - count;
                 let is_done = batch.first + batch.done >= batch.end;
                 if !is_done {
                     // At once: frames may be laid out before the next call.
-                    own.egress.unsend(batch.first + batch.done);
+                    stream.egress.unsend(batch.first + batch.done);
                 } else {
                     batch.at += 1;
                     batch.done = 0;
@@ -213,12 +213,13 @@ impl Scheduler {
     /// What is in hand may be overwritten meanwhile, if nobody is waited for.
     fn drop_outdated(&mut self, outbound: &OutboundStreams) {
         if let Some(batch) = &self.batch
-            && outbound.streams[batch.own].egress.tail() > batch.first + batch.done
+            && outbound.streams[batch.stream].egress.tail() > batch.first + batch.done
         {
             self.batch = None;
         }
         if let Some(retransmit) = &mut self.retransmit {
-            retransmit.next = retransmit.next.max(outbound.streams[retransmit.own].egress.tail());
+            retransmit.next =
+                retransmit.next.max(outbound.streams[retransmit.stream].egress.tail());
             if retransmit.next >= retransmit.end {
                 self.retransmit = None;
             }
@@ -239,27 +240,27 @@ impl Scheduler {
     }
 
     fn choose_of(&mut self, now_ns: u64, at: usize, parts: &mut Parts<'_>) -> bool {
-        let own = &mut parts.outbound.streams[at];
-        if !own.flow.is_wanted() || parts.is_discovering {
+        let stream = &mut parts.outbound.streams[at];
+        if !stream.flow.is_wanted() || parts.is_discovering {
             return false;
         }
-        let limit = own.flow.limit();
-        let next = own.egress.next().number;
-        let unsent = own.egress.unsent();
+        let limit = stream.flow.limit();
+        let next = stream.egress.next().number;
+        let unsent = stream.egress.unsent();
         let may_send = unsent && next < limit;
-        if unsent && !may_send || !unsent && own.egress.is_blocked() {
-            own.flow.blocked(now_ns, next);
-            let deadline_ns = own.flow.next_deadline_ns().unwrap_or(u64::MAX);
+        if unsent && !may_send || !unsent && stream.egress.is_blocked() {
+            stream.flow.blocked(now_ns, next);
+            let deadline_ns = stream.flow.next_deadline_ns().unwrap_or(u64::MAX);
             parts.timer.due(deadline_ns);
         } else {
-            own.flow.unblocked();
+            stream.flow.unblocked();
         }
-        if !may_send && own.retransmits.is_empty() {
+        if !may_send && stream.retransmits.is_empty() {
             return false;
         }
         let datagram_bytes = parts.config.datagram_bytes;
-        let new_bytes = if may_send { own.egress.queued_bytes() } else { 0 };
-        let wanted = new_bytes + own.retransmits.len() * datagram_bytes;
+        let new_bytes = if may_send { stream.egress.queued_bytes() } else { 0 };
+        let wanted = new_bytes + stream.retransmits.len() * datagram_bytes;
         let congestion = &mut self.congestion;
         let allowed =
             congestion.allow(now_ns, wanted.min(MAX_SEND_BYTES)).min(congestion.batch_bytes());
@@ -271,9 +272,9 @@ impl Scheduler {
         }
         let allowed = allowed.max(datagram_bytes).min(MAX_SEND_BYTES);
         let datagrams = (allowed / datagram_bytes).clamp(1, MAX_RETRANSMIT_DATAGRAMS);
-        own.retransmits.forget_below(own.egress.tail());
-        if let Some(retransmit) = own.retransmits.next(now_ns, datagrams as u32, may_send) {
-            let group = parts.config.group_address(own.id.group());
+        stream.retransmits.forget_below(stream.egress.tail());
+        if let Some(retransmit) = stream.retransmits.next(now_ns, datagrams as u32, may_send) {
+            let group = parts.config.group_address(stream.id.group());
             let to = match retransmit.to {
                 retransmit::To::Group => Some(To::Group(group)),
                 retransmit::To::Peer(id) => parts.peers.slot_of(id).and_then(|slot| {
@@ -285,7 +286,7 @@ impl Scheduler {
             if let Some(to) = to {
                 let end = retransmit.first + u64::from(retransmit.count);
                 self.retransmit = Some(RetransmitInHand {
-                    own: at,
+                    stream: at,
                     next: retransmit.first,
                     end,
                     to,
@@ -299,15 +300,15 @@ impl Scheduler {
         if !may_send {
             return false;
         }
-        let Some(batch) = own.egress.next_batch(limit, allowed) else { return false };
+        let Some(batch) = stream.egress.next_batch(limit, allowed) else { return false };
         let (first, end) = (batch.first, batch.first + u64::from(batch.datagrams));
-        own.heartbeat.restart(now_ns);
+        stream.heartbeat.restart(now_ns);
         let mut to = std::mem::take(&mut self.spare);
         to.clear();
-        if own.flow.hears_group() {
-            to.push(To::Group(parts.config.group_address(own.id.group())));
+        if stream.flow.hears_group() {
+            to.push(To::Group(parts.config.group_address(stream.id.group())));
         }
-        for id in own.flow.unicast_peers() {
+        for id in stream.flow.unicast_peers() {
             if let Some(slot) = parts.peers.slot_of(id)
                 && let Some(peer) = parts.peers.at_mut(slot)
             {
@@ -315,10 +316,10 @@ impl Scheduler {
                 to.push(To::Addr(peer.address));
             }
         }
-        parts.timer.due(own.heartbeat.next_ns);
+        parts.timer.due(stream.heartbeat.next_ns);
         let is_for_anybody = !to.is_empty();
         if is_for_anybody {
-            self.batch = Some(BatchInHand { own: at, first, end, to, at: 0, done: 0 });
+            self.batch = Some(BatchInHand { stream: at, first, end, to, at: 0, done: 0 });
         }
         is_for_anybody
     }
@@ -327,7 +328,7 @@ impl Scheduler {
     /// size. Whether any are left to send.
     fn fill_retransmit(&mut self, outbound: &OutboundStreams) -> bool {
         let Some(retransmit) = &mut self.retransmit else { return false };
-        let egress = &outbound.streams[retransmit.own].egress;
+        let egress = &outbound.streams[retransmit.stream].egress;
         retransmit.bytes.clear();
         (retransmit.segment, retransmit.datagrams) = (0, 0);
         for number in retransmit.next..retransmit.end {
@@ -368,7 +369,7 @@ impl Scheduler {
     ) -> Option<Transmit<'a>> {
         let hand = self.batch.as_ref()?;
         let to = *hand.to.get(hand.at)?;
-        let egress = &mut outbound.streams[hand.own].egress;
+        let egress = &mut outbound.streams[hand.stream].egress;
         // It was sealed when it was found: this brings the same bytes again.
         egress.unsend(hand.first + hand.done);
         let Some(batch) = egress.next_batch(hand.end, MAX_SEND_BYTES) else {

@@ -3,6 +3,9 @@
 use super::mesh::*;
 use crate::event::Gone;
 
+/// Where the header of a data datagram has its number.
+const NUMBER: core::ops::Range<usize> = 16..24;
+
 #[test]
 fn a_short_cut_loses_nothing() {
     let mut mesh = Mesh::of(1, 2);
@@ -253,4 +256,41 @@ fn a_large_frame_that_cannot_go_on_keeps_no_other_out_for_good() {
     mesh.emit_of(0, CHANNEL, 1, 100);
     mesh.run_ms(1000);
     assert_eq!(mesh.seen(2, 0, CHANNEL), (vec![2], vec![Some(1)]));
+}
+
+/// Brings node 1 what node 0 sends to its group, but for a few, as if it were
+/// sent to node 1 alone, and each besides by multicast with a number that is too far ahead.
+/// Returns whether node 1 then takes that group for filtered.
+fn is_deaf_when_ahead_comes(ahead: Option<u64>) -> bool {
+    let mut mesh = Mesh::of(1, 2);
+    mesh.listen(1, CHANNEL);
+    mesh.run_ms(300);
+    mesh.reaches = |from, _, multicast| from != 0 || !multicast;
+    for sent in 0..60 {
+        mesh.recorded = Some(Vec::new());
+        mesh.emit(0, CHANNEL, 1);
+        mesh.run_ms(30);
+        let of_group = |(_, multicast, bytes): &(_, bool, Vec<u8>)| *multicast && bytes[2] == 1;
+        let recorded = mesh.recorded.take().expect("recorded");
+        for (from, _, mut bytes) in recorded.into_iter().filter(of_group) {
+            if sent % 5 != 2 {
+                mesh.inject(1, from, false, &bytes);
+            }
+            if let Some(ahead) = ahead {
+                let number = bytes[NUMBER].try_into().map(u64::from_le_bytes).expect("a number");
+                bytes[NUMBER].copy_from_slice(&(number + ahead).to_le_bytes());
+                mesh.inject(1, from, true, &bytes);
+            }
+        }
+    }
+    assert_eq!(mesh.nodes[1].drops().too_far > 0, ahead.is_some());
+    !mesh.nodes[1].peers()[0].deaf_groups.is_empty()
+}
+
+/// What is too far ahead of a receiver that was left behind is not kept, but it did come by
+/// multicast: no copies are asked for, which would take half of the sender's line.
+#[test]
+fn a_receiver_that_is_left_behind_is_not_deaf() {
+    assert!(is_deaf_when_ahead_comes(None), "the group is filtered");
+    assert!(!is_deaf_when_ahead_comes(Some(2 * crate::REORDER_DATAGRAMS as u64)));
 }

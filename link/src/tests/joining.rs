@@ -44,7 +44,7 @@ fn a_peer_that_challenges_without_end_is_not_told_more_than_it_needs() {
     mesh.listen(0, CHANNEL);
     mesh.run_ms(300);
     let (to, session) = (mesh.nodes[0].link.local.session, mesh.nodes[1].link.local.session);
-    let before = mesh.nodes[0].link.interest.own.told;
+    let before = mesh.nodes[0].link.interest.versions.told;
     for counter in 0..1000 {
         let mut bytes = Vec::new();
         ControlHeader::new(ControlKind::Challenge, 0, &session, counter).write(&mut bytes);
@@ -52,7 +52,7 @@ fn a_peer_that_challenges_without_end_is_not_told_more_than_it_needs() {
         mesh.inject(0, address(1), false, &bytes);
         mesh.run_until(mesh.now_ns + 100_000);
     }
-    let told = mesh.nodes[0].link.interest.own.told - before;
+    let told = mesh.nodes[0].link.interest.versions.told - before;
     assert!((1..=25).contains(&told), "{told} interests in 100 ms");
     mesh.run_ms(100);
     assert!(mesh.nodes[0].peers()[0].is_joined);
@@ -93,10 +93,10 @@ fn a_peer_that_may_have_forgotten_us_is_asked_again_before_all_are_said_to_know(
     mesh.run_ms(100);
     let again = mesh.nodes[0].link.ask_interest(mesh.now_ns);
     mesh.run_ms(100);
-    let told = mesh.nodes[0].link.interest.own.told;
+    let told = mesh.nodes[0].link.interest.versions.told;
     assert_eq!(mesh.nodes[0].link.ask_interest(mesh.now_ns), again);
     assert!(mesh.nodes[0].link.joined(again));
-    assert_eq!(mesh.nodes[0].link.interest.own.told, told);
+    assert_eq!(mesh.nodes[0].link.interest.versions.told, told);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn versions_of_interests_go_on_behind_the_largest_number() {
     for round in 0..8 {
         // It takes a while to get there.
         if let Some(&told) = [1 << 30, 3 << 30, u32::MAX - 2].get(round as usize) {
-            mesh.nodes[1].link.interest.own.told = told;
+            mesh.nodes[1].link.interest.versions.told = told;
         }
         mesh.listen(1, CHANNEL);
         mesh.run_ms(20);

@@ -1,6 +1,6 @@
 use netcluster::status::LinkIo;
 use netcluster_link::status::{
-    MissingPair, OwnStreamStatus, PeerCounters, PeerStreamStatus, UnlinkedStatus,
+    InboundStreamStatus, MissingPair, OutboundStreamStatus, PeerCounters, UnlinkedStatus,
 };
 
 use super::*;
@@ -20,8 +20,8 @@ fn well() -> PeerStatus {
         is_joined: true,
         counters: PeerCounters { received: 77, naks_sent: 3, ..PeerCounters::default() },
         streams: vec![
-            PeerStreamStatus { group: 1, position: 500, missing: 2, ..Default::default() },
-            PeerStreamStatus { group: 1, index: 4, missing: 3, ..Default::default() },
+            InboundStreamStatus { group: 1, position: 500, missing: 2, ..Default::default() },
+            InboundStreamStatus { group: 1, index: 4, missing: 3, ..Default::default() },
         ],
         ..PeerStatus::default()
     }
@@ -63,7 +63,7 @@ fn a_peer_that_is_well_is_a_row_without_a_word_more() {
 #[test]
 fn streams_are_shown_when_asked_for() {
     let status = with(|link| {
-        let stream = OwnStreamStatus {
+        let stream = OutboundStreamStatus {
             group: 2,
             next: 90,
             tail: 40,

@@ -26,6 +26,14 @@ pub enum Verdict {
     Ended,
 }
 
+impl Verdict {
+    /// Whether the way here let the datagram through, whatever became of it. Nothing but
+    /// [`Verdict::Taken`] says whether its seal is right.
+    pub fn has_arrived(self) -> bool {
+        matches!(self, Verdict::Taken | Verdict::Duplicate | Verdict::TooFar | Verdict::NoMemory)
+    }
+}
+
 /// What a stream delivers, in order.
 #[derive(Clone, Debug)]
 pub enum Delivery {

@@ -52,10 +52,10 @@ impl Recent {
         from: Requester,
         retransmit_ns: u64,
     ) -> bool {
-        let own = self.sent_ns.get(&(number, To::Peer(from.peer))).copied();
+        let alone = self.sent_ns.get(&(number, To::Peer(from.peer))).copied();
         let group =
             if from.hears_group { self.sent_ns.get(&(number, To::Group)).copied() } else { None };
-        let Some(sent_ns) = own.max(group) else { return false };
+        let Some(sent_ns) = alone.max(group) else { return false };
         let is_fresh = now_ns.saturating_sub(sent_ns) < retransmit_ns / 2;
         if !is_fresh {
             self.again += 1;
