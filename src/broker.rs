@@ -21,7 +21,7 @@ use netcluster_platform::{
 };
 
 use crate::budget::Budget;
-pub(crate) use crate::config::MAX_SHARDS;
+use crate::config::MAX_SHARDS;
 use crate::keeper::Keeper;
 use crate::mesh::Mesh;
 use crate::options::BrokerOptions;
@@ -350,7 +350,7 @@ impl Start {
         };
         drop(ready);
         let Ok(mesh) = mesh.recv() else { return Ok(()) };
-        let shard = Shard::new(id, io, shared, mesh, listener, link).map(|shard| match listeners {
+        let shard = Shard::new(io, shared, mesh, listener, link).map(|shard| match listeners {
             Some(listeners) => shard.with_listeners(listeners),
             None => shard,
         });

@@ -141,7 +141,7 @@ impl Channels {
             stream = stream_map.stream_of(name);
             self.by_hash.insert(hash, id);
         }
-        let link = self.link.is_some().then(|| Target::link(hash));
+        let link = self.link.is_some().then_some(hash);
         let routes = Routes::new(self.seed, link, &self.budget, &self.share);
         let name = Arc::clone(name);
         self.table[id.0 as usize] = Some(Channel { name, hash, stream, routes, members: 0 });
@@ -205,9 +205,12 @@ impl Channels {
 
 #[cfg(test)]
 mod tests {
+    use netcluster_platform::Conn;
+
     use super::*;
     use crate::budget::Purpose;
     use crate::routes::Effort;
+    use crate::target::ShardId;
 
     #[test]
     fn a_channel_lives_while_it_has_a_member_or_a_listener() {
@@ -215,7 +218,7 @@ mod tests {
         let mut channels = Channels::new(1, None, budget.clone(), 1 << 16);
         let name: Arc<str> = "a".into();
         let pattern = Pattern::new(b"x").unwrap();
-        let target = Target { shard: 1, conn: 0, client: 1 };
+        let target = Target { shard: ShardId(1), conn: Conn(0), client: 1 };
         let id = channels.join(&name);
         channels.subscribe(&name, &pattern, target);
         assert!(budget.used_bytes() > 0);

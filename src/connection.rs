@@ -16,7 +16,7 @@ use crate::outbound::{ENTRY_BYTES, KEEP_ENTRIES, Outbound};
 use crate::pattern_set::PatternSet;
 use crate::population::Seat;
 use crate::shard::Postponed;
-use crate::target::Target;
+use crate::target::{Emitter, Queue, ShardId, Target};
 
 /// What a connection is reckoned to take by itself, in the broker and in the kernel:
 /// its own state, the control frame that it may have sent in part, and the kernel's
@@ -57,7 +57,7 @@ pub enum State {
 #[derive(Debug)]
 pub struct Moving {
     /// Where it goes.
-    pub shard: u16,
+    pub shard: ShardId,
     /// What it asked for.
     pub hello: Hello,
     /// Its channel.
@@ -87,9 +87,9 @@ pub enum Receiving {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocker {
     /// A full queue.
-    Queue(Target),
+    Queue(Queue),
     /// The queue of messages to a shard.
-    Shard(u16),
+    Shard(ShardId),
     /// The memory budget.
     Memory,
     /// Routes that it takes long to find.
@@ -150,7 +150,7 @@ pub struct Connection {
     /// What it waits for as an emitter.
     pub blocked_by: SmallVec<[Blocker; 1]>,
     /// Emitters that wait for its queue.
-    pub waiters: Vec<Target>,
+    pub waiters: Vec<Emitter>,
     /// Whether its queue lags.
     pub lag: Lag,
     /// When its queue became full.

@@ -12,6 +12,6 @@ pub use crate::outbound::Outbound;
 pub use crate::population::{MAX_SILENT_PER_USER, MAX_TOLD};
 pub use crate::returning::{Listening, MAX_HOLD, Record};
 pub use crate::routes::{CacheShare, Effort, Routes};
-pub use crate::target::Target;
+pub use crate::target::{ShardId, Target};
 pub use crate::trie::Trie;
 pub use crate::trie::search::Search;

@@ -220,7 +220,10 @@ impl Returning {
 
 #[cfg(test)]
 mod tests {
+    use netcluster_platform::Conn;
+
     use super::*;
+    use crate::target::ShardId;
 
     fn record() -> Record {
         let mut record = Record { node: 7, ..Record::default() };
@@ -253,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_event_waits_for_its_longest_time_and_the_window_ends() {
-        let emitter = Target { shard: 0, conn: 0, client: 9 };
+        let emitter = Target { shard: ShardId(0), conn: Conn(0), client: 9 };
         let mut returning = Returning::new(&record(), 0);
         let late_ns = HOLD_WINDOW.as_nanos() as u64 - 1;
         let until_ns = returning.wait("a", emitter, late_ns).unwrap();

@@ -87,10 +87,8 @@ impl SimBroker {
         let shards = ios
             .into_iter()
             .zip(Mesh::new_all(&wakers))
-            .enumerate()
-            .map(|(id, (io, mesh))| {
-                let shard =
-                    Shard::new(id as u16, io, shared.clone(), mesh, listeners.next(), link.take());
+            .map(|(io, mesh)| {
+                let shard = Shard::new(io, shared.clone(), mesh, listeners.next(), link.take());
                 Some(shard.expect("the simulator listens"))
             })
             .collect();

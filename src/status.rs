@@ -172,8 +172,11 @@ pub struct ClientStatus {
     pub latest: bool,
     /// Events it lost as `latest`.
     pub dropped: u64,
-    /// Queues that pause it as an emitter.
+    /// Clients whose full queues pause it as an emitter.
     pub paused_by: Vec<u32>,
+    /// The link pauses it: a broker of a pressured channel is behind, or there is no room
+    /// left for what is to go to other machines.
+    pub paused_by_link: bool,
     /// `open`, `full`, `slow` (its queue lags behind its socket), `paused`,
     /// `closing` or `hello`.
     pub state: String,

@@ -4,7 +4,8 @@
 //! between newlines. All of them go into one trie, whose answer must be that of
 //! matching each by itself, which must be that of the plainest matcher there is.
 
-use netcluster::internals::{Search, Target, Trie};
+use netcluster::internals::{Search, ShardId, Target, Trie};
+use netcluster_platform::Conn;
 use netcluster_wire::Pattern;
 use netcluster_wire::limits::{MAX_DEEP_WILDCARDS, MAX_NAME_BYTES};
 
@@ -43,7 +44,7 @@ pub fn run(data: &[u8]) {
         if pattern.is_literal() {
             assert_eq!(matches, text == name);
         }
-        let target = Target { shard: 0, conn: at as u32, client: at as u32 + 1 };
+        let target = Target { shard: ShardId(0), conn: Conn(at as u32), client: at as u32 + 1 };
         assert!(trie.insert(&pattern, target));
         assert!(!trie.insert(&pattern, target), "twice is once");
         if matches {

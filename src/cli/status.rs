@@ -203,9 +203,12 @@ fn clients(status: &Status) -> Table {
         if client.latest {
             state.push_str(", latest");
         }
-        if !client.paused_by.is_empty() {
-            let names: Vec<String> = client.paused_by.iter().map(u32::to_string).collect();
-            state.push_str(&format!(" by {}", names.join(" ")));
+        let mut pausing: Vec<String> = client.paused_by.iter().map(u32::to_string).collect();
+        if client.paused_by_link {
+            pausing.push("the link".into());
+        }
+        if !pausing.is_empty() {
+            state.push_str(&format!(" by {}", pausing.join(" ")));
         }
         table.row([
             client.client.to_string(),

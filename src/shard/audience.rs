@@ -28,8 +28,8 @@ impl<I: Io> Shard<I> {
             }
         };
         let hears = |target: &&Target| echo || **target != asking;
-        let clients = route.listeners().iter().filter(hears).count() as u64;
-        match route.link_channel() {
+        let clients = route.clients().iter().filter(hears).count() as u64;
+        match route.link() {
             Some(channel) => self.count_elsewhere(asking, request, clients, channel),
             None => self.audience_counted(asking, request, Audience { clients, brokers: 0 }),
         }
@@ -64,6 +64,6 @@ impl<I: Io> Shard<I> {
         let source = connection.source;
         let payload = encode_audience(audience);
         let answer = frame::encode(Kind::Audience, source, request, b"", &payload);
-        self.reply(Conn(target.conn), &answer);
+        self.reply(target.conn, &answer);
     }
 }

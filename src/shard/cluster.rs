@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io};
+use netcluster_platform::Io;
 use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{Kind, frame};
 
@@ -103,6 +103,6 @@ impl<I: Io> Shard<I> {
             names.push_str(name);
         }
         let answer = frame::encode(Kind::Cluster, source, request, b"", names.as_bytes());
-        self.reply(Conn(target.conn), &answer);
+        self.reply(target.conn, &answer);
     }
 }

@@ -20,7 +20,7 @@ use crate::config::MIN_MAX_QUEUE_BYTES;
 use crate::connection::State;
 use crate::mesh::Message;
 use crate::pattern_set::PatternSet;
-use crate::target::Target;
+use crate::target::{Emitter, Target};
 
 use super::Shard;
 
@@ -251,7 +251,7 @@ impl<I: Io> Shard<I> {
         if !connection.is_open() {
             return;
         }
-        let (conn, source) = (Conn(target.conn), connection.source);
+        let (conn, source) = (target.conn, connection.source);
         match after {
             After::Ack(_, request) => {
                 self.reply(conn, &frame::encode(Kind::Ack, source, request, b"", b""));
@@ -296,7 +296,7 @@ impl<I: Io> Shard<I> {
             self.timers.watch_full(connection, self.now_ns, stall);
         }
         if connection.outbound.is_full() && connection.is_open() {
-            self.pause_for(target, target);
+            self.pause_for(Emitter::Client(target), target);
         }
         self.mark_dirty(conn);
     }

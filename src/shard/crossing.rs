@@ -6,7 +6,7 @@ use netcluster_platform::{Conn, Io};
 
 use crate::connection::{Blocker, Connection};
 use crate::mesh::{Adoption, Message};
-use crate::target::Target;
+use crate::target::{Emitter, ShardId, Target};
 
 use super::slices::weight;
 use super::{MESSAGES_PER_TURN, Shard};
@@ -41,11 +41,13 @@ impl<I: Io> Shard<I> {
         self.resumed = resumed;
     }
 
-    fn handle(&mut self, from: u16, message: Message<I::Socket>) {
+    fn handle(&mut self, from: ShardId, message: Message<I::Socket>) {
         match message {
             Message::Run { route, emitter, pieces, frames } => {
                 self.queue_here(&route, emitter, None, &pieces, frames);
-                self.queue_to_link(&route, emitter, &pieces, frames);
+                if let Emitter::Client(client) = emitter {
+                    self.queue_to_link(&route, client, &pieces, frames);
+                }
             }
             Message::Subscribe { channel, pattern, target } => {
                 self.route(&channel, &pattern, target);
@@ -121,7 +123,7 @@ impl<I: Io> Shard<I> {
                 return;
             }
         };
-        let target = Target { shard: self.id, conn: conn.0, client };
+        let target = Target { shard: self.id, conn, client };
         let max_queue = self.shared.config.max_queue_bytes;
         let budget = &self.shared.budget;
         let mut connection = Connection::new(target, peer, max_queue, budget);

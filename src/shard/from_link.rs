@@ -15,7 +15,7 @@ use netcluster_wire::{LossReason, Source};
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
 use crate::mesh::Message;
-use crate::target::Target;
+use crate::target::{Emitter, ShardId};
 use netcluster_link::event::{LinkEvent, Lost, Run};
 use netcluster_link::peer_id::PeerId;
 use netcluster_link::stream::StreamId;
@@ -30,8 +30,8 @@ const MAX_SHARD_OVERFLOW: usize = 1024;
 impl LinkDriver {
     /// These events are not sent to this shard: told later, in one sum for each
     /// broker and stream.
-    fn miss(&mut self, shard: u16, node: u32, stream: StreamId, frames: u64) {
-        let same = |(to, lost): &&mut (u16, Lost)| {
+    fn miss(&mut self, shard: ShardId, node: u32, stream: StreamId, frames: u64) {
+        let same = |(to, lost): &&mut (ShardId, Lost)| {
             *to == shard && lost.node == node && lost.stream == stream
         };
         match self.missed.iter_mut().find(same) {
@@ -127,38 +127,33 @@ impl<I: Io> Shard<I> {
             }
         };
         self.totals.link_events_in += frames as u64;
-        let emitter = Target::stream(peer, stream);
+        let emitter = Emitter::Stream(peer, stream);
         let pieces = std::slice::from_ref(slice);
         self.queue_here(&route, emitter, None, pieces, frames);
-        let mut last = self.id;
-        for target in route.targets() {
-            if target.home() != target.shard || target.shard == self.id || target.shard == last {
-                continue;
-            }
-            last = target.shard;
-            if !stream.is_pressured() && self.mesh.overflow(last) >= MAX_SHARD_OVERFLOW {
+        for shard in route.other_shards(self.id) {
+            if !emitter.yields() && self.mesh.overflow(shard) >= MAX_SHARD_OVERFLOW {
                 // That shard is behind, and the link waits for nobody here.
                 self.totals.dropped += frames as u64;
                 if let Some(driver) = self.link.as_deref_mut() {
-                    driver.miss(last, source.node, stream, frames as u64);
+                    driver.miss(shard, source.node, stream, frames as u64);
                 }
                 continue;
             }
-            self.tell_missed(last);
+            self.tell_missed(shard);
             let (route, pieces) = (Arc::clone(&route), Pieces::from(pieces));
             let message = Message::Run { route, emitter, pieces, frames };
-            if self.mesh.send(last, message)
-                && stream.is_pressured()
-                && self.block(emitter, Blocker::Shard(last))
+            if self.mesh.send(shard, message)
+                && emitter.yields()
+                && self.block(emitter, Blocker::Shard(shard))
             {
-                self.mesh.wait_for(last, emitter);
+                self.mesh.wait_for(shard, emitter);
             }
         }
         true
     }
 
     /// Tells a shard what it was not sent while it was behind.
-    fn tell_missed(&mut self, shard: u16) {
+    fn tell_missed(&mut self, shard: ShardId) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         if driver.missed.is_empty() {
             return;
@@ -176,7 +171,8 @@ impl<I: Io> Shard<I> {
     /// The same for every shard that has caught up.
     pub(super) fn tell_all_missed(&mut self) {
         let Some(driver) = self.link.as_deref() else { return };
-        let shards: SmallVec<[u16; 4]> = driver.missed.iter().map(|(shard, _)| *shard).collect();
+        let shards: SmallVec<[ShardId; 4]> =
+            driver.missed.iter().map(|(shard, _)| *shard).collect();
         for shard in shards {
             if self.mesh.overflow(shard) == 0 {
                 self.tell_missed(shard);

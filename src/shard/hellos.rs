@@ -47,7 +47,7 @@ impl<I: Io> Shard<I> {
     /// A client connected.
     pub(super) fn accepted(&mut self, conn: Conn, peer: Peer) {
         let placement = self.placement.as_mut().expect("a shard that accepts has books");
-        let target = Target { shard: self.id, conn: conn.0, client: placement.next_client() };
+        let target = Target { shard: self.id, conn, client: placement.next_client() };
         self.totals.accepted += 1;
         if self.accept_paused {
             self.accept_paused = false;
@@ -146,7 +146,7 @@ impl<I: Io> Shard<I> {
                 }
                 expired += 1;
                 let text = format!("no hello within {} s", timeout.as_secs_f64());
-                self.refuse(Conn(target.conn), ErrorCode::HelloTimeout, &text);
+                self.refuse(target.conn, ErrorCode::HelloTimeout, &text);
             }
             self.hellos.listed.pop_front();
         }

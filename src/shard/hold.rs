@@ -18,13 +18,14 @@ use crate::connection::{Blocker, Receiving};
 use crate::inbound::Step;
 use crate::mesh::Message;
 use crate::returning::Listening;
+use crate::target::ShardId;
 use crate::timers::Timer;
 
 use super::Shard;
 use super::receive::{Fault, Stop};
 
 /// The shard that counts who is back.
-const COUNTING_SHARD: u16 = 0;
+const COUNTING_SHARD: ShardId = ShardId(0);
 
 impl<I: Io> Shard<I> {
     /// A client says hello that may have been here before a crash: its channel waits
@@ -99,12 +100,12 @@ impl<I: Io> Shard<I> {
     /// Lets those go on that wait in a channel.
     pub(super) fn release_hold(&mut self, channel: &str) {
         for emitter in self.returning.release(channel) {
-            let conn = Conn(emitter.conn);
+            let conn = emitter.conn;
             let Some(connection) = self.find(emitter) else { continue };
             for chunk in std::mem::take(&mut connection.held) {
                 self.take_chunk(conn, &chunk, 0);
             }
-            self.unblock(emitter, Blocker::Hold);
+            self.unblock_client(emitter, Blocker::Hold);
             let ended = |it: &mut crate::connection::Connection| {
                 it.is_open() && it.receiving == Receiving::Ended && !it.is_read_up
             };
@@ -180,7 +181,7 @@ impl<I: Io> Shard<I> {
         if let Some(until_ns) = self.returning.wait(&channel, emitter, self.now_ns) {
             self.timers.set(until_ns, Timer::Hold);
         }
-        self.block(emitter, Blocker::Hold);
+        self.block_client(emitter, Blocker::Hold);
     }
 
     /// The clients of this shard that listen, for the broker's successor.

@@ -14,7 +14,7 @@ use crate::pattern_set::PatternSet;
 use crate::placement::{Reason, Told};
 use crate::returning::Listening;
 use crate::status::ClosedClient;
-use crate::target::Target;
+use crate::target::{ShardId, Target};
 use crate::timers::Timer;
 
 use super::Shard;
@@ -22,6 +22,9 @@ use super::Shard;
 /// What a late goodbye to the other brokers may take: it is said three times within
 /// 20 ms.
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
+
+/// The shard that accepts, where connections can move to others.
+const ACCEPTING_SHARD: ShardId = ShardId(0);
 
 pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
 
@@ -58,7 +61,7 @@ pub(super) enum Draining {
 impl<I: Io> Shard<I> {
     /// Puts a connection into the table.
     pub(super) fn insert(&mut self, connection: Connection) {
-        let at = connection.target.conn as usize;
+        let at = connection.target.conn.0 as usize;
         if self.connections.len() <= at {
             self.connections.resize_with(at + 1, || None);
         }
@@ -103,7 +106,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// For this shard's books, if it has any.
-    pub(super) fn departed(&mut self, channel: &str, shard: u16, client: u32) {
+    pub(super) fn departed(&mut self, channel: &str, shard: ShardId, client: u32) {
         if let Some(placement) = &mut self.placement {
             placement.departed(channel, shard, client);
         }
@@ -115,7 +118,7 @@ impl<I: Io> Shard<I> {
         if self.placement.is_some() {
             self.departed(channel, self.id, client);
         } else {
-            self.mesh.send(0, Message::Departed(Arc::clone(channel), client));
+            self.mesh.send(ACCEPTING_SHARD, Message::Departed(Arc::clone(channel), client));
         }
     }
 
@@ -148,13 +151,13 @@ impl<I: Io> Shard<I> {
 
     /// Has it noted, wherever the client may come back, why it was disconnected.
     fn note_reason(&mut self, reason: Reason) {
-        let elsewhere: Vec<u16> = match &mut self.placement {
+        let elsewhere: Vec<ShardId> = match &mut self.placement {
             Some(placement) => {
                 placement.note_reason(reason.clone());
                 let is_one_of_many = placement.is_one_of_many();
                 self.mesh.others().filter(|_| is_one_of_many).collect()
             }
-            None => vec![0],
+            None => vec![ACCEPTING_SHARD],
         };
         for shard in elsewhere {
             self.mesh.send(shard, Message::ClosedByBroker(Box::new(reason.clone())));
@@ -267,7 +270,7 @@ impl<I: Io> Shard<I> {
         if let Some(connection) = self.find(target)
             && connection.is_ending()
         {
-            self.close(Conn(target.conn));
+            self.close(target.conn);
         }
     }
 
@@ -415,6 +418,6 @@ impl<I: Io> Shard<I> {
     }
 
     fn all(&self) -> Vec<Conn> {
-        self.connections.iter().flatten().map(|connection| Conn(connection.target.conn)).collect()
+        self.connections.iter().flatten().map(|connection| connection.target.conn).collect()
     }
 }

@@ -28,7 +28,7 @@ use crate::mesh::Message;
 use crate::resolver::{Addresses, Resolved};
 use crate::routes::Route;
 use crate::status::LinkIo;
-use crate::target::{LINK_HOME, Target};
+use crate::target::{Emitter, LINK_HOME, Queue, ShardId, Target};
 use crate::timers::Timer;
 use netcluster_link::channel::channel_hash;
 use netcluster_link::config::{Entropy, LinkConfig};
@@ -76,13 +76,13 @@ pub(super) struct LinkDriver {
     /// Channels with clients on any shard, and how many.
     used: HashMap<u64, usize, FixedState>,
     /// Emitters that wait for room in a stream of ours.
-    waiters: BTreeMap<StreamId, Vec<Target>>,
+    waiters: BTreeMap<StreamId, Vec<Emitter>>,
     /// Streams of peers that wait for queues here.
     pub(super) held: BTreeMap<(PeerId, StreamId), SmallVec<[Blocker; 1]>>,
     /// Clients that wait until every peer knows of their subscriptions.
     pub(super) waiting: Vec<Waiting>,
     /// Events that other shards were not sent, as they were behind.
-    pub(super) missed: Vec<(u16, Lost)>,
+    pub(super) missed: Vec<(ShardId, Lost)>,
     /// Events, and gaps among them, that wait for routes; their streams are held.
     pub(super) postponed: VecDeque<LinkEvent>,
     addresses: Option<Addresses>,
@@ -253,7 +253,7 @@ impl<I: Io> Shard<I> {
         name.unwrap_or("one that is gone").to_owned()
     }
 
-    /// Hands a run to the link, if this shard drives it and a client emitted it.
+    /// Hands a run that a client emitted to the link, if this shard drives it.
     #[inline]
     pub(super) fn queue_to_link(
         &mut self,
@@ -262,19 +262,17 @@ impl<I: Io> Shard<I> {
         pieces: &[Slice],
         frames: usize,
     ) {
-        let Some(channel) = route.link_channel() else { return };
+        let Some(channel) = route.link() else { return };
         let Some(driver) = self.link.as_deref_mut() else { return };
-        if emitter.as_stream().is_some() {
-            return;
-        }
         let Some(stream) = driver.link.emit(channel, pieces, frames) else { return };
         // The stream waits for room: so do those who feed it.
         let waiters = driver.waiters.entry(stream).or_default();
+        let emitter = Emitter::Client(emitter);
         if waiters.contains(&emitter) {
             return;
         }
         waiters.push(emitter);
-        self.pause(emitter, Target::link(u64::from(stream.0)));
+        self.pause(emitter, Queue::Link(stream));
     }
 
     fn transmit(&mut self) {
@@ -343,7 +341,7 @@ impl<I: Io> Shard<I> {
         for stream in free {
             let Some(driver) = self.link.as_deref_mut() else { return };
             let waiters = driver.waiters.remove(&stream).unwrap_or_default();
-            self.resume(waiters, Target::link(u64::from(stream.0)));
+            self.resume(waiters, Queue::Link(stream));
         }
     }
 

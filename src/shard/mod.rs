@@ -64,7 +64,7 @@ use crate::population::{Limits, Population};
 use crate::returning::{Record, Returning, Successor};
 use crate::routes::Effort;
 use crate::status::{ClosedClient, Status, Totals};
-use crate::target::Target;
+use crate::target::{Emitter, ShardId, Target};
 use crate::timers::{Timer, Timers};
 
 use self::control::After;
@@ -127,7 +127,7 @@ pub struct Shared {
 
 /// One shard of a broker.
 pub struct Shard<I: Io> {
-    id: u16,
+    id: ShardId,
     io: I,
     shared: Shared,
     now_ns: u64,
@@ -173,7 +173,7 @@ pub struct Shard<I: Io> {
     last_active_ns: u64,
     more_messages: bool,
     completions: Vec<Completion>,
-    resumed: Vec<(Target, u16)>,
+    resumed: Vec<(Emitter, ShardId)>,
     full: Vec<Target>,
     /// Bytes behind a full socket from which a queue lags: a quarter of the pool,
     /// so that several laggards leave buffers for everybody else.
@@ -181,19 +181,19 @@ pub struct Shard<I: Io> {
 }
 
 impl<I: Io> Shard<I> {
-    /// A shard. `listener` makes it an accepting one: shard 0 alone if connections
+    /// The shard whose ends `mesh` is. `listener` makes it an accepting one: shard 0 alone if connections
     /// can move to others, else every shard. Shard 0 also drives the `link`.
     ///
     /// # Errors
     /// What the system says of listening.
     pub fn new(
-        id: u16,
         mut io: I,
         shared: Shared,
         mesh: Mesh<I::Socket>,
         listener: Option<I::Listener>,
         link: Option<LinkStart<I::Sockets>>,
     ) -> io::Result<Shard<I>> {
+        let id = mesh.id();
         let config = &shared.config;
         let placement = match (&listener, io.hands_over()) {
             (None, _) => None,
@@ -402,7 +402,7 @@ impl<I: Io> Shard<I> {
     /// The connection that a target names, if it is still there.
     #[inline]
     fn find(&mut self, target: Target) -> Option<&mut Connection> {
-        let connection = self.connections.get_mut(target.conn as usize)?.as_deref_mut()?;
+        let connection = self.connections.get_mut(target.conn.0 as usize)?.as_deref_mut()?;
         (connection.target == target).then_some(connection)
     }
 

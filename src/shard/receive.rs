@@ -323,7 +323,7 @@ impl<I: Io> Shard<I> {
     /// Pauses an emitter whose large frame has no room in the memory budget.
     fn wait_for_memory(&mut self, conn: Conn) {
         let target = self.at(conn).target;
-        self.block(target, Blocker::Memory);
+        self.block_client(target, Blocker::Memory);
         self.memory_waiters.push(target);
         if self.memory_waiters.len() == 1 {
             self.timers.set(self.deadline_ns(MEMORY_RETRY), Timer::Memory);
@@ -337,7 +337,7 @@ impl<I: Io> Shard<I> {
             self.mesh.send(shard, Message::MemoryWanted);
         }
         for target in std::mem::take(&mut self.memory_waiters) {
-            self.unblock(target, Blocker::Memory);
+            self.unblock_client(target, Blocker::Memory);
         }
     }
 
@@ -366,7 +366,7 @@ impl<I: Io> Shard<I> {
             if connection.receiving == Receiving::Filling
                 && now_ns.saturating_sub(since_ns) > stall.as_nanos() as u64
             {
-                overdue.push(Conn(connection.target.conn));
+                overdue.push(connection.target.conn);
             }
         }
         for conn in overdue {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use netcluster_platform::{Conn, Io, Slice};
+use netcluster_platform::{Io, Slice};
 use netcluster_wire::{Kind, frame};
 
 use crate::budget::Purpose;
-use crate::connection::{Connection, Lag, State};
+use crate::connection::{Blocker, Connection, Lag, State};
 use crate::mesh::Message;
 use crate::status::{self, ClientStatus, Memory, ShardStatus, ShardSummary, Totals};
-use crate::target::Target;
+use crate::target::{Queue, Target};
 
 use super::Shard;
 
@@ -79,7 +79,7 @@ impl<I: Io> Shard<I> {
             clients.push(self.report_client(connection));
         }
         let summary =
-            ShardSummary { shard: self.id, clients: totals.clients, io: self.io.stats().into() };
+            ShardSummary { shard: self.id.0, clients: totals.clients, io: self.io.stats().into() };
         let link = self.report_link();
         ShardStatus {
             totals,
@@ -101,14 +101,16 @@ impl<I: Io> Shard<I> {
             State::Open => "open",
         };
         let paused_by = connection.blocked_by.iter().filter_map(|blocker| match blocker {
-            crate::connection::Blocker::Queue(target) => Some(target.client),
+            Blocker::Queue(Queue::Client(target)) => Some(target.client),
             _ => None,
         });
+        let mut blockers = connection.blocked_by.iter();
+        let paused_by_link = blockers.any(|it| matches!(it, Blocker::Queue(Queue::Link(_))));
         ClientStatus {
             client: connection.target.client,
             name: connection.name.to_string(),
             channel: channel.unwrap_or_default(),
-            shard: self.id,
+            shard: self.id.0,
             pid: connection.peer.pid,
             uid: connection.peer.uid,
             gid: connection.peer.gid,
@@ -121,6 +123,7 @@ impl<I: Io> Shard<I> {
             latest: connection.latest,
             dropped: connection.outbound.dropped,
             paused_by: paused_by.collect(),
+            paused_by_link,
             state: state.into(),
         }
     }
@@ -194,6 +197,6 @@ impl<I: Io> Shard<I> {
         let mut head = Vec::new();
         frame::append_head(&mut head, Kind::Stats, source, request, b"", answer.json_bytes);
         let pieces = [Slice::from(Bytes::from(head)), Slice::from(answer.padded.clone())];
-        self.reply_pieces(Conn(asker.conn), &pieces);
+        self.reply_pieces(asker.conn, &pieces);
     }
 }

@@ -130,7 +130,7 @@ impl<I: Io> Shard<I> {
         connection.postponed.get_or_insert_default().waiting.push_back(waiting);
         if is_first {
             self.slices.postponed.push(target);
-            self.block(target, Blocker::Routes);
+            self.block_client(target, Blocker::Routes);
         }
     }
 
@@ -157,7 +157,7 @@ impl<I: Io> Shard<I> {
     }
 
     fn resume_one(&mut self, target: Target) -> Resumed {
-        let conn = Conn(target.conn);
+        let conn = target.conn;
         let mut resumed = Resumed::Waits;
         loop {
             let Some(connection) = self.find(target) else { return Resumed::Done };
@@ -221,7 +221,7 @@ impl<I: Io> Shard<I> {
         let connection = self.at(conn);
         let target = connection.target;
         let postponed = connection.postponed.take();
-        self.unblock(target, Blocker::Routes);
+        self.unblock_client(target, Blocker::Routes);
         if postponed.is_some_and(|it| it.hung_up) {
             self.hung_up(conn, None);
         }
