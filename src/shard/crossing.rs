@@ -126,7 +126,7 @@ impl<I: Io> Shard<I> {
         let target = Target { shard: self.id, conn, client };
         let max_queue = self.shared.config.max_queue_bytes;
         let budget = &self.shared.budget;
-        let mut connection = Connection::new(target, peer, max_queue, budget, self.now);
+        let mut connection = Connection::new(target, peer, max_queue, budget);
         connection.seat = seat;
         self.insert(connection);
         self.open(conn, hello, &channel, reason);
