@@ -1,4 +1,4 @@
-//! What a link tells the broker.
+//! Events that a link tells the broker.
 
 use core::net::{IpAddr, SocketAddr};
 use std::fmt;
@@ -27,24 +27,24 @@ pub enum LinkEvent {
     LeaveGroup(IpAddr),
     /// A broker became a peer.
     PeerUp {
-        /// Its number here.
+        /// Number of the peer here.
         peer: PeerId,
-        /// Its node id.
+        /// Node id of the peer.
         node: u32,
-        /// Its name.
+        /// Name of the peer.
         name: Box<str>,
-        /// Where it sends from.
+        /// Address that the peer sends from.
         address: SocketAddr,
     },
     /// A peer is none any more.
     PeerDown {
-        /// Its number here.
+        /// Number of the peer here.
         peer: PeerId,
-        /// Its node id.
+        /// Node id of the peer.
         node: u32,
-        /// Its name.
+        /// Name of the peer.
         name: Box<str>,
-        /// Why.
+        /// Reason why the peer is gone.
         why: Gone,
     },
     /// A receiver of one of our streams is not waited for any more.
@@ -53,10 +53,10 @@ pub enum LinkEvent {
         peer: PeerId,
         /// The outbound stream.
         stream: StreamId,
-        /// Why.
+        /// Reason why the receiver is not waited for.
         reason: Reason,
     },
-    /// It is waited for again.
+    /// A receiver of one of our streams is waited for again.
     Restored {
         /// Which peer.
         peer: PeerId,
@@ -73,7 +73,7 @@ pub enum LinkEvent {
 /// Whole event frames of one source and one name.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Who sent them.
+    /// Peer that sent the frames.
     pub peer: PeerId,
     /// In which of its streams.
     pub stream: StreamId,
@@ -81,9 +81,9 @@ pub struct Run {
     pub channel: u64,
     /// The frames.
     pub slice: Slice,
-    /// How many.
+    /// Number of frames.
     pub frames: usize,
-    /// Who emitted them.
+    /// Client that emitted them.
     pub source: Source,
     /// Bytes of the name that all of them have.
     pub name_len: usize,
@@ -93,7 +93,7 @@ pub struct Run {
 /// ([`Link::channels_in`](crate::Link::channels_in)), or of one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// Whose events they were.
+    /// Node whose events they were.
     pub node: u32,
     /// The stream that has the hole.
     pub stream: StreamId,
@@ -101,7 +101,7 @@ pub struct Lost {
     pub channel: Option<u64>,
     /// At most so many; `None` if nobody can tell.
     pub count: Option<u64>,
-    /// Why.
+    /// Reason of the loss.
     pub reason: LossReason,
 }
 
@@ -116,14 +116,14 @@ impl fmt::Display for Gone {
     }
 }
 
-/// Why a peer is none any more.
+/// Reason why a peer is none any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// It said goodbye.
+    /// The peer said goodbye.
     Left,
     /// Nothing was heard of it for too long.
     Silent,
-    /// It came back with another session.
+    /// The peer came back with another session.
     Restarted,
     /// The own session is another one.
     Renewed,

@@ -82,7 +82,7 @@ use crate::send::scheduler::Scheduler;
 use crate::status::LinkCounters;
 use crate::timer::Timer;
 
-/// How far ahead of a hole datagrams are kept until it is filled.
+/// Number of datagrams that are kept behind a hole until it is filled.
 pub const REORDER_DATAGRAMS: usize = 4096;
 
 /// One broker's end of the link: what its parts share, and what they do together. See
@@ -210,7 +210,7 @@ impl Link {
         Some(&self.peers.get(peer)?.identity.name)
     }
 
-    /// How many brokers are peers.
+    /// Number of brokers that are peers.
     pub fn peer_count(&self) -> usize {
         self.peers.len()
     }
@@ -261,13 +261,13 @@ impl Link {
         }
     }
 
-    /// What happened since the last call.
+    /// The next event of those that happened since the last call.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
         self.output.events.pop_front()
     }
 
-    /// When to call [`Link::handle_timeout`], at the latest; perhaps earlier than
-    /// necessary. `None`: never.
+    /// Time to call [`Link::handle_timeout`] at the latest; perhaps earlier than necessary.
+    /// `None`: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         Some(self.timer.next_at()).filter(|next_at| *next_at < Instant::NEVER)
     }

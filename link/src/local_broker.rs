@@ -19,7 +19,7 @@ pub(crate) struct LocalBroker {
     /// Names the session in datagrams of data.
     pub tag: u64,
     pub entropy: Box<dyn Entropy + Send>,
-    /// When the session began.
+    /// Time at which the session began.
     pub started_at: Instant,
     /// The largest datagram that the interface takes, of those that are wanted.
     pub interface_bytes: usize,
@@ -93,7 +93,8 @@ impl LocalBroker {
         }
     }
 
-    /// How a broker of this cluster is set up otherwise, as its hello says.
+    /// Difference between the settings in a hello and those here, in words; none if they
+    /// are the same.
     pub fn settings_differ(&self, hello: &Hello<'_>) -> Option<String> {
         let groups = self.stream_map.groups;
         if hello.groups != u16::from(groups) {

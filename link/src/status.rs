@@ -1,4 +1,4 @@
-//! What the link tells of itself: counters, and one entry per peer.
+//! Status of the link: counters, and one entry per peer.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,7 @@ pub struct LinkCounters {
     pub handshakes_expired: u64,
     /// Warnings not repeated.
     pub warnings_suppressed: u64,
-    /// Why datagrams were dropped.
+    /// Datagrams that were dropped, by reason.
     pub drops: DropCounters,
 }
 
@@ -71,9 +71,9 @@ pub struct DropCounters {
     pub duplicate: u64,
     /// Not of a link at all.
     pub magic: u64,
-    /// Of another version.
+    /// Datagrams of another version.
     pub version: u64,
-    /// Of a kind that this version does not know.
+    /// Datagrams of a kind that this version does not know.
     pub kind: u64,
     /// Shorter than their header says.
     pub short: u64,
@@ -83,7 +83,7 @@ pub struct DropCounters {
     pub forged: u64,
     /// Control that came already.
     pub replayed: u64,
-    /// Of a session that is no peer.
+    /// Datagrams of a session that is no peer.
     pub unknown_session: u64,
     /// Hellos over the rate at which strangers are looked at.
     pub hello_rate: u64,
@@ -107,7 +107,7 @@ pub struct DropCounters {
     pub too_far: u64,
 }
 
-/// What one peer cost and brought.
+/// Counters of one peer: what it cost and brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerCounters {
     /// Datagrams received from it, control too.
@@ -165,7 +165,7 @@ pub struct LinkStatus {
     pub peers: Vec<PeerStatus>,
     /// Brokers that do not hear each other; not more than are worth naming.
     pub missing_pairs: Vec<MissingPair>,
-    /// How many pairs they are.
+    /// Number of such pairs.
     pub missing_pairs_total: usize,
     /// Configured addresses that no peer answers from.
     pub unanswered_peers: Vec<String>,
@@ -177,11 +177,11 @@ pub struct LinkStatus {
 /// A broker that is heard and does not answer, so that it is no peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnlinkedStatus {
-    /// Its node id, in hexadecimal.
+    /// Node id of the broker, in hexadecimal.
     pub node: String,
-    /// Its name, as it says.
+    /// Name of the broker, as it says.
     pub name: String,
-    /// Where it sends from.
+    /// Address that the broker sends from.
     pub address: String,
 }
 
@@ -194,7 +194,7 @@ pub struct StreamChannels {
     pub index: u8,
     /// The first of them, by name.
     pub names: Vec<String>,
-    /// How many they are.
+    /// Number of channels in the stream.
     pub total: usize,
 }
 
@@ -234,15 +234,15 @@ pub struct OutboundStreamStatus {
 /// One peer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PeerStatus {
-    /// Its node id, in hexadecimal.
+    /// Node id of the peer, in hexadecimal.
     pub node: String,
-    /// Its name.
+    /// Name of the peer.
     pub name: String,
-    /// Where it sends from.
+    /// Address that the peer sends from.
     pub address: String,
-    /// Its session, in hexadecimal.
+    /// Session of the peer, in hexadecimal.
     pub session: String,
-    /// How data reaches it: `multicast` or `unicast`.
+    /// Path by which data reaches it: `multicast` or `unicast`.
     pub path: String,
     /// Whether its multicast reaches us.
     pub is_multicast_heard: bool,
@@ -275,7 +275,7 @@ pub struct PeerStatus {
     pub demoted: usize,
     /// Counters.
     pub counters: PeerCounters,
-    /// Its streams that we receive.
+    /// Streams of the peer that we receive.
     pub streams: Vec<InboundStreamStatus>,
 }
 

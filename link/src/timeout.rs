@@ -1,4 +1,4 @@
-//! What time brings: only what is due is done.
+//! Timeouts: only what is due is done.
 
 use netcluster_platform::Instant;
 
@@ -7,7 +7,7 @@ use crate::event::LinkEvent;
 use crate::membership::announce::HELLO_INTERVAL_NS;
 use crate::send::flow_control::FlowEvent;
 
-/// See [`Link::note_pause`].
+/// Time without a call that counts as a pause, see [`Link::note_pause`].
 const PAUSE_NS: u64 = HELLO_INTERVAL_NS * 3 / 2;
 
 impl Link {

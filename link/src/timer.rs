@@ -1,8 +1,8 @@
-//! When the link is to be called again, and when it was.
+//! Timer of the link: when it is to be called again, and when it was.
 
 /// The link's one deadline. Invariant: it is not later than the first of its parts.
 pub(crate) struct Timer {
-    /// When anything was called last.
+    /// Time at which anything was called last.
     seen_at: Instant,
     next_at: Instant,
 }

@@ -10,7 +10,7 @@ pub const MAX_CONTROL_QUEUE: usize = 4096;
 /// Buffers kept for the next control datagrams.
 const MAX_SPARE_BUFFERS: usize = 64;
 
-/// Where a datagram goes.
+/// Destination of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
     /// To all who receive this group.
@@ -31,7 +31,7 @@ impl To {
 /// Datagrams to be sent with one call.
 #[derive(Debug)]
 pub struct Transmit<'a> {
-    /// Where to.
+    /// Destination of the datagrams.
     pub to: To,
     /// The datagrams, one behind the other.
     pub bytes: &'a [u8],
@@ -62,7 +62,7 @@ impl ControlQueue {
         self.spare.pop().unwrap_or_else(|| ControlDatagram { bytes: Vec::new(), to: Vec::new() })
     }
 
-    /// Its memory may be used again.
+    /// Takes a datagram back whose memory may be used again.
     pub fn give_back(&mut self, mut post: ControlDatagram) {
         post.bytes.clear();
         post.to.clear();

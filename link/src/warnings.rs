@@ -1,4 +1,4 @@
-//! What people are told, and not too often.
+//! Warnings for people, and not too often.
 
 use core::net::IpAddr;
 
@@ -10,24 +10,24 @@ pub const WARNING_PAUSE_NS: u64 = 10_000_000_000;
 /// Sources remembered of one kind. Beyond it nothing of this kind is told.
 const MAX_REMEMBERED: usize = 32;
 
-/// What may be wrong with a broker out there.
+/// Kind of trouble with a broker out there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Its datagrams are sealed with a key that this broker does not have, or with none.
+    /// The broker seals its datagrams with a key that this one does not have, or with none.
     OtherKey,
-    /// It speaks another version of the link.
+    /// The broker speaks another version of the link.
     OtherVersion,
-    /// It is of this cluster, but set up otherwise.
+    /// The broker is of this cluster, but set up otherwise.
     OtherSettings,
-    /// It has the node id of another one.
+    /// The broker has the node id of another one.
     SameNode,
     /// There are as many peers as there may be.
     TooManyPeers,
     /// Two other brokers do not hear each other.
     MissingPair,
-    /// It sends events that are larger than this broker takes.
+    /// The broker sends events that are larger than this one takes.
     LargeEvent,
-    /// Its multicast arrives, but not in one of the groups.
+    /// Multicast of the broker arrives, but not in one of the groups.
     DeafGroup,
     /// Datagrams of it do not arrive, however often it sends them, and others do.
     InVain,
@@ -35,7 +35,7 @@ pub enum Kind {
     NarrowPath,
     /// The own interface takes smaller packets than what was asked for.
     SmallInterface,
-    /// It is heard, and does not answer.
+    /// The broker is heard, and does not answer.
     Unlinked,
 }
 

@@ -19,7 +19,7 @@ use crate::crypto::Unsealed;
 use crate::stream::{Position, StreamId};
 use crate::warnings::Kind;
 
-/// Who sent it, and whether to a group.
+/// Sender of a datagram, and whether it was sent to a group.
 pub(crate) type From = (SocketAddr, bool);
 
 impl Link {

@@ -43,7 +43,7 @@ impl Audit {
         SEALED.set(Some(BTreeMap::new()));
     }
 
-    /// How many keys have sealed, and how many datagrams.
+    /// Number of keys that have sealed, and of datagrams that were sealed.
     pub fn sealed(&self) -> (usize, u64) {
         SEALED.with_borrow(|sealed| {
             let by_key = sealed.iter().flat_map(BTreeMap::values);

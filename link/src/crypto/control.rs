@@ -26,7 +26,7 @@ impl ControlSealer {
         ControlSealer { keys: keys.clone(), key, counter: 0 }
     }
 
-    /// What the header must name.
+    /// Id of the key, which the header must name.
     pub fn key_id(&self) -> u32 {
         self.keys.id()
     }
@@ -76,7 +76,7 @@ impl ControlOpener {
         ControlOpener { keys: keys.clone(), session: *session, ready: Default::default(), window }
     }
 
-    /// What came so far.
+    /// Window of the counters that came so far.
     pub fn window(&self) -> &ReplayWindow {
         &self.window
     }

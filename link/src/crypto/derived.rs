@@ -84,7 +84,7 @@ pub(super) fn expand(secret: &[u8], salt: &[u8], info: &[&[u8]], out: &mut [u8])
         .expect("keys and ids are far below the limit of 255 hashes");
 }
 
-/// How much HKDF shall give.
+/// Number of bytes that HKDF is to give.
 struct OutputBytes(usize);
 
 impl hkdf::KeyType for OutputBytes {

@@ -45,7 +45,7 @@ impl StreamSealer {
         StreamSealer { keys: keys.clone(), session: *session, stream, current }
     }
 
-    /// What the header must name.
+    /// Id of the key, which the header must name.
     pub fn key_id(&self) -> u32 {
         self.keys.id()
     }

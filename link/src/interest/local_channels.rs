@@ -13,19 +13,19 @@ use crate::stream::StreamId;
 
 pub(crate) struct LocalChannel {
     pub channel: Arc<LinkChannel>,
-    /// Where the outbound stream is that carries it.
+    /// Place of the outbound stream that carries the channel.
     pub outbound: usize,
     /// Since when somebody here listens.
     pub wanted_since: Option<Instant>,
 }
 
-/// What a change of one channel means for its group.
+/// Effect that a change of one channel has on its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     None,
-    /// Its group got its first listener.
+    /// The group got its first listener.
     Joins(u8),
-    /// Its group lost its last.
+    /// The group lost its last listener.
     Leaves(u8),
 }
 

@@ -1,4 +1,4 @@
-//! When to say hello to all.
+//! Timing of the hellos to all.
 
 use netcluster_platform::Instant;
 

@@ -46,7 +46,7 @@ impl DepartedSessions {
         self.0.push_back(One { session: *session, window, streams: known });
     }
 
-    /// What opens the control datagrams of a session that is no peer.
+    /// Opener of the control datagrams of a session that is no peer.
     pub fn opener(&self, keys: &Keys, session: &Session) -> ControlOpener {
         match self.find(session) {
             Some(one) => ControlOpener::resumed(keys, session, one.window.clone()),

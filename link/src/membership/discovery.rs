@@ -27,7 +27,7 @@ use netcluster_platform::Instant;
 
 use crate::config::KEEP;
 
-/// How much longer it may last if somebody is nearly found.
+/// Time by which discovery is extended if somebody is nearly found.
 pub const MAX_EXTENSION_NS: u64 = 50_000_000;
 
 pub(crate) struct Discovery {
@@ -67,7 +67,7 @@ impl Discovery {
         self.is_keeping && (!self.is_over || !self.met.contains(&node))
     }
 
-    /// It has joined.
+    /// Notes that the broker with this node id has joined.
     pub fn met(&mut self, node: u32) {
         if self.is_keeping {
             self.met.insert(node);

@@ -1,6 +1,6 @@
-//! How many hellos of strangers are looked at: checking a tag costs a key
-//! derivation, an accepted hello an answer, and whoever reaches the port can send
-//! as many as he likes.
+//! Limits on the hellos of strangers that are looked at: checking a tag costs a key
+//! derivation, an accepted hello an answer, and whoever reaches the port can send as many
+//! as he likes.
 //!
 //! ```text
 //!   hello ──▶ tag checked:  2,000 a second of one source, 20,000 of all
@@ -25,13 +25,13 @@ use netcluster_platform::Instant;
 /// Hellos whose tags are checked in a second: some 3 µs each.
 pub const MAX_CHECKS_PER_S: u64 = 20_000;
 
-/// Of these, from one address.
+/// Hellos from one address whose tags are checked in a second.
 pub const MAX_CHECKS_PER_SOURCE_PER_S: u64 = 2000;
 
 /// Hellos of strangers taken in a second.
 pub const MAX_HELLOS_PER_S: u64 = 1000;
 
-/// Of these, from one address.
+/// Hellos from one address that are taken in a second.
 pub const MAX_HELLOS_PER_SOURCE_PER_S: u64 = 50;
 
 /// Addresses that are remembered. One more, and those of the past are forgotten.
@@ -44,7 +44,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// A token bucket that holds what one second brings.
 #[derive(Clone, Copy)]
 struct Bucket {
-    /// When it will be full again; a full one has a time that has passed.
+    /// Time at which the bucket will be full again; that of a full one has passed.
     full_at: Instant,
 }
 
@@ -60,7 +60,7 @@ impl Bucket {
     }
 }
 
-/// What may be done so often for each source, and for all together.
+/// Rates for each source, and for all together.
 struct Budget {
     per_source_per_s: u64,
     per_s: u64,

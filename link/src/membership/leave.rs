@@ -9,7 +9,7 @@ use crate::Link;
 
 const MS_NS: u64 = 1_000_000;
 
-/// How often it is looked whether they have.
+/// Time between two looks whether the receivers have everything.
 const LOOK_NS: u64 = 5 * MS_NS;
 
 /// A goodbye is said so many times, since nobody confirms it.

@@ -1,4 +1,4 @@
-//! How sessions become peers, and cease to be.
+//! Life of a session: how it becomes a peer, and ceases to be one.
 //!
 //! Decision: `docs/decisions/026-second-session-of-a-node.md`.
 

@@ -1,5 +1,4 @@
-//! When a peer was heard, and how: what says that it is there, and that multicast of it
-//! reaches this broker.
+//! Liveness of a peer: when it was heard, and whether its multicast reaches this broker.
 
 use netcluster_platform::Instant;
 
@@ -12,8 +11,9 @@ pub const SILENCE_NS: u64 = 3000 * MS_NS;
 /// second, and one of them may well be lost.
 pub const PING_AFTER_NS: u64 = 1200 * MS_NS;
 
-/// How often. Where a third is lost, half of these are in vain, and there are many
-/// pairs of brokers in a cluster: none of them may fall silent by chance.
+/// Time between two questions for a sign of life. Where a third is lost, half of these are
+/// in vain, and there are many pairs of brokers in a cluster: none of them may fall silent
+/// by chance.
 pub const PING_INTERVAL_NS: u64 = 100 * MS_NS;
 
 /// A peer whose multicast was not heard for this long is one that we do not hear:
@@ -22,11 +22,11 @@ pub const MULTICAST_SILENCE_NS: u64 = 3500 * MS_NS;
 
 const _: () = assert!(PING_AFTER_NS + 16 * PING_INTERVAL_NS < SILENCE_NS);
 
-/// When a peer gave signs of life.
+/// Times at which a peer gave signs of life.
 pub(crate) struct Liveness {
-    /// When anything of it was opened last.
+    /// Time at which anything of the peer was opened last.
     pub heard_at: Instant,
-    /// When multicast of it was.
+    /// Time at which multicast of the peer was opened last.
     multicast_at: Option<Instant>,
     /// Groups whose multicast does not reach us although other multicast of it does.
     pub deaf_groups: u64,
@@ -79,13 +79,13 @@ impl Liveness {
         is_due
     }
 
-    /// When it is to be asked for a sign of life, or forgotten.
+    /// Time at which the peer is to be asked for a sign of life, or forgotten.
     pub fn next_at(&self) -> Instant {
         let ping_at = self.ping_at.max(self.heard_at + PING_AFTER_NS);
         ping_at.min(self.heard_at + SILENCE_NS)
     }
 
-    /// From when on its multicast counts as not heard.
+    /// Time from which on its multicast counts as not heard.
     pub fn deaf_at(&self) -> Instant {
         self.multicast_at.map_or(Instant::NEVER, |at| at + MULTICAST_SILENCE_NS)
     }

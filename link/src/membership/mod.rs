@@ -1,4 +1,4 @@
-//! Who is there: from the first hello of a session to its end.
+//! Membership: who is there, from the first hello of a session to its end.
 //!
 //! - `announce`, `greeting`, `hello_rate`: hellos out, and those of strangers.
 //! - `handshake`, `address_proof`, `lifecycle`: sessions that become peers, and
@@ -45,8 +45,8 @@ use self::neighbours::Neighbours;
 use self::unlinked::AllUnlinked;
 use self::unreachable_peers::UnreachablePeers;
 
-/// What is known of brokers that are no peers (yet, any more, or of each other), and
-/// how far this one has come itself.
+/// State of brokers that are no peers (yet, any more, or of each other), and how far this
+/// broker has come itself.
 pub(crate) struct Membership {
     pub announce: Announce,
     pub discovery: Discovery,

@@ -33,7 +33,7 @@ pub(crate) use self::heard::Heard;
 
 const MS_NS: u64 = 1_000_000;
 
-/// How often all peers are told who they are.
+/// Time between two lists of peers that all peers are sent.
 const LIST_INTERVAL_NS: u64 = 5000 * MS_NS;
 
 /// After a peer came or went: others come and go at the same time.

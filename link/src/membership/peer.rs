@@ -40,32 +40,32 @@ pub(crate) struct Peer {
     pub id: PeerId,
     pub session: Session,
     pub identity: Identity,
-    /// Where it answered a challenge: all that is for it alone goes there.
+    /// Address from which it answered a challenge: all that is for it alone goes there.
     pub address: SocketAddr,
     pub since: Instant,
     pub opener: ControlOpener,
     /// Proves that it is reached at an address.
     pub proof: AddressProof,
-    /// When it was heard, and how.
+    /// Times at which it was heard.
     pub liveness: Liveness,
     pub wants: Wants,
     pub told: Told,
-    /// Its streams that we take part in, by their ids.
+    /// Streams of it that we take part in, by their ids.
     pub inbound: Vec<InboundStream>,
-    /// How long datagrams and retransmissions take.
+    /// Time that datagrams and retransmissions take.
     pub round_trip: RoundTrip,
     /// A status is to be sent.
     pub owes_status: bool,
     pub counters: PeerCounters,
-    /// What it tells of its own peers.
+    /// State of its list of its own peers.
     pub neighbours: Heard,
     /// The way to it, and what that takes.
     pub path: PeerPath,
-    /// When another address of it may be challenged.
+    /// Time from which on another address of it may be challenged.
     challenge_at: Instant,
 }
 
-/// What came of asking for retransmissions of one stream.
+/// Result of asking for retransmissions of one stream.
 pub(crate) struct Asked {
     /// Requests that were sent.
     pub naks: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Asked {
 }
 
 impl Peer {
-    /// What a pending session becomes by its answer from `address`.
+    /// Makes a peer of a pending session that answered from `address`.
     pub fn new(
         now: Instant,
         id: PeerId,
@@ -273,7 +273,7 @@ impl Peer {
         self.inbound.iter().all(|inbound| inbound.has_left || inbound.is_stale)
     }
 
-    /// When something is due for it.
+    /// Time at which something is due for the peer.
     pub fn next_at(&self) -> Instant {
         // Else it is told so already, or as soon as it has answered.
         let is_told = self.told.hears && self.told.again_at.is_none();
@@ -284,7 +284,7 @@ impl Peer {
         self.liveness.next_at().min(deaf_at).min(nak_at).min(told_at)
     }
 
-    /// What came of it, for the shares of all.
+    /// Totals of what came from the peer, for the shares of all.
     pub fn brought(&self) -> Brought {
         Brought {
             peer: self.id,
@@ -294,7 +294,7 @@ impl Peer {
         }
     }
 
-    /// Its stream with this id, if we take part in it.
+    /// The peer's stream with this id, if we take part in it.
     #[inline]
     pub fn inbound_mut(&mut self, stream: StreamId) -> Option<&mut InboundStream> {
         let at = self.inbound.binary_search_by_key(&stream, |inbound| inbound.stream).ok()?;

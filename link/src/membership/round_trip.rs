@@ -1,4 +1,5 @@
-//! How long datagrams take to a peer and back, and retransmissions to come.
+//! Round trips to a peer: how long datagrams take there and back, and retransmissions to
+//! come.
 
 use netcluster_platform::Instant;
 
@@ -9,7 +10,7 @@ pub(crate) struct RoundTrip {
     pub echo: Option<(u64, Instant)>,
     /// Smoothed; 0 while it was not measured.
     pub round_trip_ns: u64,
-    /// From a request for a retransmission to its arrival, smoothed; 0 while unknown.
+    /// Time from a request for a retransmission to its arrival, smoothed; 0 while unknown.
     pub retransmit_ns: u64,
 }
 

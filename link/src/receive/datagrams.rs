@@ -23,13 +23,13 @@ pub struct Datagrams<'a> {
     pub bytes: &'a [u8],
     /// Bytes of each but the last, which may be shorter.
     pub segment: usize,
-    /// Who sent them.
+    /// Address of the sender.
     pub from: SocketAddr,
     /// Whether they were sent to a group, not to this machine alone.
     pub multicast: bool,
 }
 
-/// What is left of them, beginning with data.
+/// Rest of the datagrams, which begins with data.
 struct Train<'a> {
     header: &'a DataHeader,
     bytes: &'a [u8],

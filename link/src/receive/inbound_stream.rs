@@ -26,7 +26,7 @@ const DEAF_DATAGRAMS: u64 = 32;
 pub(crate) struct InboundStream {
     pub stream: StreamId,
     pub ingress: Ingress,
-    /// Where the peer says that we joined. Another place later: it joined us anew.
+    /// Position at which we joined, says the peer. Another one later: it joined us anew.
     pub join: Position,
     /// Nobody here wants it any more. It is kept until the peer knows.
     pub is_stale: bool,
@@ -42,7 +42,7 @@ pub(crate) struct InboundStream {
     unheard: Option<(Instant, u64)>,
 }
 
-/// Whose stream it is, and where its events go.
+/// Peer of a stream, and where its events go.
 pub(crate) struct Outlet<'a> {
     pub peer: PeerId,
     pub node: u32,
@@ -67,7 +67,7 @@ impl InboundStream {
         }
     }
 
-    /// When retransmissions are to be asked for.
+    /// Time at which retransmissions are to be asked for.
     pub fn next_nak_at(&self) -> Instant {
         self.ingress.next_nak_at().unwrap_or(Instant::NEVER)
     }
@@ -84,7 +84,7 @@ impl InboundStream {
         }
     }
 
-    /// How it came says nothing any more: the sender was told to use another way.
+    /// Forgets by which way data came: the sender was told to use another one.
     pub fn forget_ways(&mut self) {
         self.unheard = None;
     }

@@ -1,5 +1,5 @@
-//! What the inbound streams of all peers share: the receive buffer, the way here, and
-//! what is owed for them.
+//! State that the inbound streams of all peers share: the receive buffer, the fair shares,
+//! and the statuses that are owed.
 
 use netcluster_platform::Instant;
 use netcluster_wire::link::limits::{MAX_ENTRIES, SHARE_UNIT_BYTES_PER_S};
@@ -22,7 +22,7 @@ pub(crate) struct InboundStreams {
     pub config: IngressConfig,
     pub window: ReceiveWindow,
     pub fair_share: FairShare,
-    /// Whose data was just received, and has not been looked through.
+    /// Slot and stream whose data was just received, and has not been looked through.
     pub touched: Option<(usize, StreamId)>,
     /// Some peer is owed a status.
     pub owes_status: bool,

@@ -1,5 +1,5 @@
-//! How much each sender may have under way to us: the receiver's division of its
-//! socket buffer.
+//! Receive window: how much each sender may have under way to us, by the receiver's
+//! division of its socket buffer.
 //!
 //! Datagrams that were sent but not yet read lie in the socket's buffer, and the
 //! kernel drops what does not fit. So the buffer is counted in datagrams, and each
@@ -44,13 +44,13 @@ const USABLE_PERCENT: u64 = 80;
 /// The part of a sender's share that is kept for its idle streams.
 const IDLE_STREAMS_PART: u64 = 4;
 
-/// What the kernel charges for the smallest buffers that network cards use:
-/// 2048 bytes of data and the `sk_buff`.
+/// Bytes that the kernel charges for the smallest buffers that network cards use: 2048 of
+/// data and the `sk_buff`.
 const MIN_TRUESIZE_BYTES: u64 = DATA_BUFFER_BYTES + SK_BUFF_BYTES;
 const DATA_BUFFER_BYTES: u64 = 2048;
 const SK_BUFF_BYTES: u64 = 256;
-/// What lies beside the UDP payload in the kernel's data buffer: headroom, link,
-/// IP and UDP headers, `skb_shared_info`.
+/// Bytes beside the UDP payload in the kernel's data buffer: headroom, link, IP and UDP
+/// headers, `skb_shared_info`.
 const BUFFER_OVERHEAD_BYTES: u64 = 464;
 /// No UDP payload is larger.
 const MAX_UDP_BYTES: usize = 65_535;
@@ -58,7 +58,7 @@ const MAX_UDP_BYTES: usize = 65_535;
 const _: () = assert!(MIN_TRUESIZE_BYTES == 2304);
 const _: () = assert!(MIN_SHARE >= STATUS_PART);
 
-/// What the division starts from.
+/// Sizes that the division starts from.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiveWindowConfig {
     /// The receive buffer as the kernel granted it, in the units it charges.
@@ -86,16 +86,16 @@ struct Entry {
     peer: PeerId,
     stream: StreamId,
     limit: u64,
-    /// When it last brought data.
+    /// Time at which the stream last brought data.
     data_at: Option<Instant>,
-    /// Its position and window as last stated.
+    /// Position and window of the stream as last stated.
     stated_position: u64,
     stated_window: u64,
     /// Nothing was stated yet.
     is_new: bool,
 }
 
-/// What the kernel charges for a datagram of this size while it lies in a socket.
+/// Bytes that the kernel charges for a datagram of this size while it lies in a socket.
 pub fn truesize_bytes(datagram_bytes: usize) -> u64 {
     let bytes = datagram_bytes.min(MAX_UDP_BYTES) as u64 + BUFFER_OVERHEAD_BYTES;
     (bytes.next_power_of_two() + SK_BUFF_BYTES).max(MIN_TRUESIZE_BYTES)
@@ -114,7 +114,7 @@ impl ReceiveWindow {
         }
     }
 
-    /// How many datagrams the buffer is taken to hold.
+    /// Number of datagrams that the buffer is taken to hold.
     pub fn total(&self) -> u64 {
         self.total
     }
@@ -167,7 +167,7 @@ impl ReceiveWindow {
         self.find(peer, stream).is_ok_and(|at| self.streams[at].is_due(position))
     }
 
-    /// Who sends now: the first step to what statuses state, once for all of them.
+    /// Counts who sends now: the first step to what statuses state, once for all of them.
     pub fn senders(&self, now: Instant) -> Senders {
         let mut senders = Senders { now, all: 0, active: 0 };
         for streams in self.streams.chunk_by(|a, b| a.peer == b.peer) {
@@ -179,7 +179,7 @@ impl ReceiveWindow {
         senders
     }
 
-    /// What each of a sender's streams may have under way: the second step, once
+    /// Shares of a sender's streams, which they may have under way: the second step, once
     /// for its status.
     pub fn shares(&self, senders: &Senders, peer: PeerId) -> Shares {
         let first = self.streams.partition_point(|entry| entry.peer < peer);
@@ -217,7 +217,7 @@ impl ReceiveWindow {
         entry.limit
     }
 
-    /// How often a stream was looked at to find shares: it must not grow with the
+    /// Number of looks at streams that finding shares took: it must not grow with the
     /// square of how many there are.
     #[cfg(test)]
     pub(crate) fn looks(&self) -> u64 {
@@ -234,7 +234,7 @@ impl ReceiveWindow {
     }
 }
 
-/// How many send at some moment.
+/// Number of senders at some moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Senders {
     now: Instant,

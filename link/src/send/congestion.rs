@@ -1,5 +1,5 @@
-//! How fast to send: a token bucket that gives way to loss. One for the whole
-//! link, whatever the stream; new data and retransmissions count alike.
+//! Congestion control, how fast to send: a token bucket that gives way to loss. One for the
+//! whole link, whatever the stream; new data and retransmissions count alike.
 //!
 //! ```text
 //!  rate   unlimited                  no loss for long, and well above
@@ -48,7 +48,7 @@ pub const FLOOR_BYTES_PER_S: u64 = 1_000_000;
 pub const INTERVAL_NS: u64 = 20_000_000;
 /// Loss above this, per mille, slows us down.
 pub const LOSS_PERMILLE: u64 = 100;
-/// Who sends more than a fair share slows down at this loss already...
+/// Loss at which a sender that has more than a fair share slows down already...
 const GREEDY_LOSS_PERMILLE: u64 = 50;
 /// ...if the share is less than this part of what it sends.
 const GREEDY_PERCENT: u64 = 80;
@@ -71,14 +71,14 @@ pub const FLOORED_NS: u64 = 1_000_000_000;
 /// After the rate fell, reports tell of what was sent before: so long they do not
 /// count. Longer than a round trip and the queue of a shallow switch.
 const SETTLE_NS: u64 = 10_000_000;
-/// What the rate becomes of what arrived.
+/// Part of what arrived that the rate becomes.
 const DECREASE_PERCENT: u64 = 85;
 /// But when it was limited already, a single interval may be mistaken: not less
 /// than this part of what it was.
 const STEEPEST_PERCENT: u64 = 50;
-/// What the rate gains in the time of an interval without loss. It depends on time
-/// alone, not on the rate: senders that meet loss alike gain alike, whatever they
-/// have, and so become equal. For so long it is the same...
+/// Rate gained in the time of an interval without loss. It depends on time alone, not on
+/// the rate: senders that meet loss alike gain alike, whatever they have, and so become
+/// equal. For so long it is the same...
 const STEP_BYTES_PER_S: u64 = 500_000;
 const STEADY_NS: u64 = 1_000_000_000;
 /// ...so much later it is the double, and it goes on with the square of the time: a
@@ -107,7 +107,7 @@ pub struct CongestionControl {
     limit: Option<Limit>,
     bucket: Bucket,
     losses: Losses,
-    /// When the running interval began, or begins after settling.
+    /// Time at which the running interval began, or begins after settling.
     begun_at: Instant,
     is_settling: bool,
     sent_bytes: u64,
@@ -118,16 +118,16 @@ pub struct CongestionControl {
     blamed: Vec<PeerId>,
 }
 
-/// What loss taught.
+/// Limit that loss taught.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
     rate: u64,
     /// The rate that last met loss.
     ceiling: u64,
-    /// How long it rose since then.
+    /// Time for which the rate rose since then.
     risen_ns: u64,
     floored_since: Option<Instant>,
-    /// When it was last needed.
+    /// Time at which the limit was last needed.
     used_at: Instant,
     /// No share was known yet since this trouble began.
     is_guess: bool,
@@ -153,9 +153,9 @@ impl CongestionControl {
         pace
     }
 
-    /// How many bytes may be sent now. `wanted` is how many wait: if fewer are
-    /// allowed, none are until they are a batch worth sending. Whatever is allowed,
-    /// if it is not nothing, one datagram may be sent: the next waits for the rest.
+    /// Bytes that may be sent now. `wanted` is how many wait: if fewer are allowed, none
+    /// are until they are a batch worth sending. Whatever is allowed, if it is not nothing,
+    /// one datagram may be sent: the next waits for the rest.
     #[inline]
     pub fn allow(&mut self, now: Instant, wanted: usize) -> usize {
         if self.is_limited() { self.allow_limited(now, wanted) } else { usize::MAX }
@@ -169,12 +169,12 @@ impl CongestionControl {
         self.bucket.spend(bytes);
     }
 
-    /// When to ask again, if the last answer was less than wanted.
+    /// Time to ask again, if the last answer was less than wanted.
     pub fn next_at(&self) -> Option<Instant> {
         if self.is_limited() { self.bucket.next_at() } else { None }
     }
 
-    /// What a receiver that is waited for lost since its last report, and what it
+    /// Takes in what a receiver that is waited for lost since its last report, and what it
     /// says is a fair share of the way to it, in bytes per second; 0 if nothing.
     pub fn report(&mut self, now: Instant, peer: PeerId, sample: Sample, share: u64) {
         if now < self.begun_at {
@@ -237,8 +237,8 @@ impl CongestionControl {
         self.bucket.set_rate(now, self.rate());
     }
 
-    /// How far the loss of a sample may be from that of the way by chance. What is
-    /// sent at once is often lost at once, so that a batch counts as one.
+    /// Distance, by chance, of the loss of a sample from that of the way. What is sent at
+    /// once is often lost at once, so that a batch counts as one.
     fn doubt_permille(&self, sample: Sample) -> u64 {
         let per_batch = self.sent_bytes / self.batches.max(1) / FULL_DATAGRAM_BYTES;
         let batches = sample.numbers() / per_batch.clamp(1, MAX_DATAGRAMS_PER_SEND as u64);
@@ -279,7 +279,7 @@ impl CongestionControl {
         is_new
     }
 
-    /// What may be sent, in bytes per second; none: as much as there is.
+    /// Rate at which may be sent, in bytes per second; none: as much as there is.
     pub fn rate(&self) -> Option<u64> {
         match (self.limit, self.cap) {
             (Some(limit), Some(cap)) => Some(limit.rate.min(cap)),
@@ -294,7 +294,7 @@ impl CongestionControl {
         self.limit.is_some() || self.cap.is_some()
     }
 
-    /// How large one batch may be. While loss limits the rate they are small: what is
+    /// Largest size of one batch. While loss limits the rate batches are small: what is
     /// sent at once may be lost at once, and few large losses look like many.
     #[inline]
     pub fn batch_bytes(&self) -> usize {
@@ -307,7 +307,7 @@ impl CongestionControl {
         floored_since.is_some_and(|floored_since| now.since(floored_since) >= FLOORED_NS)
     }
 
-    /// How often loss slowed us down so far.
+    /// Number of times that loss slowed us down so far.
     pub fn decreases(&self) -> u64 {
         self.decreases
     }

@@ -1,5 +1,5 @@
-//! How large the own datagrams are: what the interface takes, and for each stream
-//! what the ways to all of its receivers take.
+//! Size of the own datagrams: what the interface takes, and for each stream what the ways
+//! to all of its receivers take.
 //!
 //! ```text
 //!   interface ──▶ limit ──▶ path size of each peer ──▶ size of each stream
@@ -27,7 +27,7 @@ use crate::warnings::Kind;
 /// After so many requests for the same number, which is large, its size is in doubt.
 const DOUBTS: u32 = 4;
 
-/// What was not asked for for so long has arrived: twice the longest wait between two
+/// Time after which what was not asked for has arrived: twice the longest wait between two
 /// requests, and some time on the way.
 const SETTLED_NS: u64 = 4 * MAX_RETRY_NS;
 
@@ -44,7 +44,7 @@ struct Doubts {
 }
 
 impl Doubts {
-    /// It is asked for; whether its size is in doubt now.
+    /// Notes that the number is asked for; whether its size is in doubt now.
     fn note(&mut self, now: Instant, number: (StreamId, u64)) -> bool {
         let is_settled = now >= self.asked_at.saturating_add(SETTLED_NS);
         match self.number {
@@ -154,7 +154,7 @@ impl Link {
         }
     }
 
-    /// What is known of the way to a new peer: nothing.
+    /// Path size of a new peer, of which nothing is known.
     pub(crate) fn unknown_path(&mut self) -> PathMtu {
         let mut nonce = [0; NONCE_BYTES];
         self.local.entropy.fill(&mut nonce);
@@ -195,7 +195,7 @@ impl Link {
         }
     }
 
-    /// What a peer misses may be too large to reach it: nobody waits for that.
+    /// Waits no longer for what a peer misses that may be too large to reach it.
     fn wait_no_longer(&mut self, now: Instant, slot: usize, most: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         let id = peer.id;

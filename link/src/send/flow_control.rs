@@ -33,8 +33,8 @@ use std::fmt;
 use crate::peer_id::PeerId;
 use receiver::Verdict;
 
-/// How many numbers above its position a receiver may be sent before its first
-/// status: half of what the smallest usual socket buffer (208 KiB) holds.
+/// Numbers above its position that a receiver may be sent before its first status: half of
+/// what the smallest usual socket buffer (208 KiB) holds.
 pub const FIRST_WINDOW: u64 = 32;
 /// A receiver that blocks and says nothing is polled after this, and again.
 pub const POLL_NS: u64 = 50_000_000;
@@ -44,7 +44,7 @@ pub const SILENCE_NS: u64 = 200_000_000;
 /// moves, is demoted after this (one under pressure: after its stall timeout and
 /// this).
 pub const STUCK_NS: u64 = 1_000_000_000;
-/// How long a demoted receiver must do well before it is waited for again.
+/// Time that a demoted receiver must do well before it is waited for again.
 pub const RECOVERY_NS: u64 = 1_000_000_000;
 /// A demoted receiver is asked for a status so often, or it could not recover
 /// on a quiet stream.
@@ -59,16 +59,16 @@ const _: () = assert!(SILENCE_NS >= 3 * POLL_NS);
 const _: () = assert!(DEMOTED_POLL_NS * 2 <= RECOVERY_NS);
 const _: () = assert!(GOOD_LOSS_PERMILLE < BAD_LOSS_PERMILLE);
 
-/// Why a receiver is no longer waited for.
+/// Reason why a receiver is no longer waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It blocked and answered no poll.
+    /// The receiver blocked and answered no poll.
     Silent,
-    /// It blocked and answered, but did not move.
+    /// The receiver blocked and answered, but did not move.
     Stuck,
-    /// It loses so much (per mille) that the others would crawl.
+    /// The receiver loses so much (per mille) that the others would crawl.
     Loss(u64),
-    /// What it misses may be longer than what reaches it (bytes).
+    /// Datagrams that the receiver misses may be longer than what reaches it (bytes).
     Size(usize),
 }
 
@@ -87,7 +87,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What the caller must do or tell.
+/// Event that the caller must act on or tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowEvent {
     /// Send a heartbeat now that asks for a status.
@@ -103,9 +103,9 @@ pub enum FlowEvent {
 pub struct FlowControl {
     /// In the order of their names.
     receivers: Vec<Receiver>,
-    /// How many datagrams can be retransmitted.
+    /// Number of datagrams that can be retransmitted.
     history: u64,
-    /// How long a listener may hold its machine up; 0: not at all.
+    /// Time that a listener may hold its machine up; 0: not at all.
     stall_ns: u64,
     limit: u64,
     needed: u64,
@@ -152,7 +152,7 @@ impl FlowControl {
         true
     }
 
-    /// How a peer is reached changed.
+    /// Changes how a peer is reached.
     pub fn set_path(&mut self, peer: PeerId, path: Path) {
         if let Ok(at) = self.find(peer) {
             self.receivers[at].path = path;
@@ -179,7 +179,7 @@ impl FlowControl {
         self.receivers.iter().any(|receiver| receiver.path == Path::Multicast)
     }
 
-    /// Who must be sent a copy each.
+    /// Peers that must be sent a copy each.
     pub fn unicast_peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         let unicast = self.receivers.iter().filter(|receiver| receiver.path == Path::Unicast);
         unicast.map(|receiver| receiver.peer)
@@ -197,7 +197,7 @@ impl FlowControl {
         self.needed
     }
 
-    /// How many receivers were demoted so far.
+    /// Number of receivers that were demoted so far.
     pub fn demotions(&self) -> u64 {
         self.demotions
     }
@@ -240,8 +240,8 @@ impl FlowControl {
         is_healthy.then_some(sample)
     }
 
-    /// What a receiver misses cannot reach it: nobody waits for it until it does well
-    /// again. Whether anybody did.
+    /// Demotes a receiver whom what it misses cannot reach: nobody waits for it until it
+    /// does well again. Whether anybody did.
     pub fn demote(&mut self, now: Instant, peer: PeerId) -> bool {
         let Ok(at) = self.find(peer) else { return false };
         let was_healthy = self.receivers[at].is_healthy();
@@ -277,8 +277,8 @@ impl FlowControl {
         }
     }
 
-    /// What is to be done by now; call until there is nothing. `at_floor`: the
-    /// pace has been at its floor for long, slowing down more does not help.
+    /// The next thing to be done by now; call until there is none. `at_floor`: the rate has
+    /// been at its floor for long, slowing down more does not help.
     pub fn poll(&mut self, now: Instant, next: u64, at_floor: bool) -> Option<FlowEvent> {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return None;
@@ -294,7 +294,7 @@ impl FlowControl {
         event
     }
 
-    /// When to call [`FlowControl::poll`] again.
+    /// Time to call [`FlowControl::poll`] again.
     #[inline]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadline

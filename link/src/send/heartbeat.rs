@@ -1,4 +1,4 @@
-//! When to say how far an outbound stream is.
+//! Timing of heartbeats, which say how far an outbound stream is.
 //!
 //! ```text
 //!   data  1 ms  2 ms   4 ms ……… 512 ms   1 s   1 s … until all receivers have it

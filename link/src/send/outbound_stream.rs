@@ -25,7 +25,7 @@ pub(crate) struct OutboundStream {
     pub naks_received: u64,
     /// Datagrams of it that were sent again.
     pub repaired: u64,
-    /// What was kept for peers that were looked for was too much.
+    /// More was kept for peers that were looked for than there was room for.
     pub has_spilt: bool,
 }
 
@@ -97,7 +97,7 @@ impl OutboundStream {
         passing
     }
 
-    /// What can be sent again.
+    /// Numbers that can be sent again.
     pub fn held(&self) -> Range<u64> {
         self.egress.tail()..self.egress.next().number
     }

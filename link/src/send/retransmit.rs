@@ -1,4 +1,4 @@
-//! What receivers miss and asked for, of one outbound stream.
+//! Retransmissions of one outbound stream: what receivers miss and asked for.
 //!
 //! ```text
 //!  request(peer, ranges) ──► sent again just now? ──yes──► dropped, counted
@@ -40,7 +40,7 @@ pub const SHARE_PERCENT: u64 = 50;
 /// The part of the traffic that retransmissions for receivers that nobody waits for may
 /// have while new data waits.
 pub const LATER_PERCENT: u64 = 4;
-/// By so many bytes retransmissions may be ahead or behind of their share.
+/// Bytes by which retransmissions may be ahead or behind of their share.
 const MAX_CREDIT_BYTES: i64 = 128 * 1024;
 /// So many bytes retransmissions for receivers that nobody waits for may save up.
 const MAX_LATER_CREDIT_BYTES: i64 = 16 * 1024;
@@ -48,7 +48,7 @@ const MAX_LATER_CREDIT_BYTES: i64 = 16 * 1024;
 const _: () = assert!(SHARE_PERCENT > 0 && SHARE_PERCENT < 100);
 const _: () = assert!(LATER_PERCENT > 0 && LATER_PERCENT < SHARE_PERCENT);
 
-/// Where a retransmission goes.
+/// Destination of a retransmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum To {
     /// To everybody who hears the group.
@@ -57,10 +57,10 @@ pub enum To {
     Peer(PeerId),
 }
 
-/// Who asks.
+/// Receiver that asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Requester {
-    /// Its name.
+    /// The peer.
     pub peer: PeerId,
     /// Whether a retransmission to the group reaches it.
     pub hears_group: bool,
@@ -73,7 +73,7 @@ pub struct Requester {
 pub struct Retransmit {
     /// The first number.
     pub first: u64,
-    /// How many, at least one.
+    /// Number of datagrams, at least one.
     pub count: u32,
     /// For whom.
     pub to: To,
@@ -81,16 +81,16 @@ pub struct Retransmit {
     is_urgent: bool,
 }
 
-/// What happened so far, in datagrams.
+/// Counters of retransmissions, in datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetransmitCounters {
     /// Asked for.
     pub requested: u64,
-    /// Of these, on their way already, or waiting to be sent.
+    /// Requests for what was on its way already, or waiting to be sent.
     pub duplicates: u64,
-    /// Of these, no longer held, or never sent.
+    /// Requests for what is no longer held, or was never sent.
     pub unknown: u64,
-    /// Of these, forgotten because too many waited.
+    /// Requests that were forgotten because too many waited.
     pub overflowed: u64,
     /// Sent to one receiver.
     pub unicast: u64,
@@ -104,9 +104,9 @@ pub struct Retransmits {
     urgent: BTreeSet<(u64, To)>,
     later: BTreeSet<(u64, To)>,
     recent: Recent,
-    /// What retransmissions may still send before it is the turn of new data.
+    /// Bytes that retransmissions may still send before it is the turn of new data.
     credit_bytes: i64,
-    /// The same for those that nobody waits for.
+    /// Bytes that retransmissions nobody waits for may still send before that.
     later_credit_bytes: i64,
     /// Whether the last retransmission was for those.
     is_later: bool,
@@ -296,7 +296,7 @@ impl Retransmits {
         self.later.retain(|(_, to)| *to != To::Peer(peer));
     }
 
-    /// How many datagrams wait.
+    /// Number of datagrams that wait.
     pub fn len(&self) -> usize {
         self.urgent.len() + self.later.len()
     }
@@ -306,7 +306,7 @@ impl Retransmits {
         self.urgent.is_empty() && self.later.is_empty()
     }
 
-    /// What happened so far.
+    /// Counters so far.
     pub fn counters(&self) -> RetransmitCounters {
         self.counters
     }

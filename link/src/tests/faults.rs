@@ -3,7 +3,7 @@
 use super::mesh::*;
 use crate::event::Gone;
 
-/// Where the header of a data datagram has its number.
+/// Place of the number in the header of a data datagram.
 const NUMBER: core::ops::Range<usize> = 16..24;
 
 #[test]
@@ -287,8 +287,8 @@ fn is_deaf_when_ahead_comes(ahead: Option<u64>) -> bool {
     !mesh.nodes[1].peers()[0].deaf_groups.is_empty()
 }
 
-/// What is too far ahead of a receiver that was left behind is not kept, but it did come by
-/// multicast: no copies are asked for, which would take half of the sender's line.
+/// Data that is too far ahead of a receiver that was left behind is not kept, but it did
+/// come by multicast: no copies are asked for, which would take half of the sender's line.
 #[test]
 fn a_receiver_that_is_left_behind_is_not_deaf() {
     assert!(is_deaf_when_ahead_comes(None), "the group is filtered");

@@ -1,4 +1,4 @@
-//! What a broker wants, and that the others know it.
+//! Joining: a broker's wishes, and that the others know them.
 
 use super::mesh::*;
 use crate::channel::channel_hash;

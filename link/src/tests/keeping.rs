@@ -1,4 +1,4 @@
-//! What a fresh broker emits before it has found those who want it: kept for them,
+//! Events that a fresh broker emits before it has found those who want them: kept for them,
 //! or told to them as lost.
 
 use super::mesh::*;

@@ -1,4 +1,4 @@
-//! Who is there, who goes, who is refused.
+//! Membership: brokers that come, go, and are refused.
 
 use super::mesh::*;
 use crate::event::Gone;

@@ -24,7 +24,7 @@ pub const GROUP: [u8; 4] = [239, 255, 44, 54];
 pub const PORT: u16 = 44_540;
 pub const CHANNEL: &str = "default";
 
-/// What a broker that leaves may take to send the rest.
+/// Time that a broker that leaves may take to send the rest.
 pub const LEAVING: Duration = Duration::from_millis(500);
 
 /// Deterministic, and good enough to tell nonces and losses apart.
@@ -56,7 +56,7 @@ impl Entropy for Random {
     }
 }
 
-/// What a listener saw.
+/// Event that a listener saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saw {
     Event { node: u32, sequence: u64 },
@@ -104,7 +104,7 @@ pub struct Mesh {
     pub is_stingy: bool,
     /// Every datagram that was sent, if it is to be kept.
     pub recorded: Option<Vec<(SocketAddr, bool, Vec<u8>)>>,
-    /// What was sent to addresses where nobody is.
+    /// Datagrams that were sent to addresses where nobody is.
     pub strayed: Vec<(SocketAddr, Vec<u8>)>,
     wire: BTreeMap<(Instant, u64), Packet>,
     packets: u64,
@@ -259,7 +259,7 @@ impl Mesh {
         }
     }
 
-    /// What a node received, as if it came from the network.
+    /// Hands a node a datagram, as if it came from the network.
     pub fn inject(&mut self, to: usize, from: SocketAddr, multicast: bool, bytes: &[u8]) {
         let datagrams = Datagrams { bytes, segment: bytes.len(), from, multicast };
         self.nodes[to].link.handle_datagrams(self.now, &datagrams);

@@ -1,4 +1,4 @@
-//! What a link hands out, and what that costs.
+//! Batches that a link hands out, and what that costs.
 
 use super::mesh::*;
 

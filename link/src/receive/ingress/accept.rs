@@ -147,7 +147,8 @@ impl Ingress {
         Verdict::Taken
     }
 
-    /// It did come: it is not the way that keeps it.
+    /// Refuses a datagram for want of memory. As it did come, the way does not keep it from
+    /// coming.
     #[cold]
     fn no_memory(&mut self, now: Instant) -> Verdict {
         self.loss_detector.forgive(now);

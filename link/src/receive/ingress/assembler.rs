@@ -1,4 +1,4 @@
-//! From bodies of datagrams, in order, to runs of whole frames.
+//! Assembler: from bodies of datagrams, in order, to runs of whole frames.
 //!
 //! ```text
 //!   chunk   [ rest of a frame | body | body | body ]   bodies are copied (and
@@ -39,8 +39,8 @@ const FIRST_CHUNK_BYTES: usize = 16 << 10;
 /// Unscanned bytes that a stream takes before it must be polled.
 pub const MAX_FRESH_BYTES: usize = 192 << 10;
 
-/// What one receive brings at most. A chunk with less room is left between two
-/// batches, when little has to move with it.
+/// Most bytes that one receive brings. A chunk with less room is left between two batches,
+/// when little has to move with it.
 const TRAIN_BYTES: usize = 64 << 10;
 
 /// A part of a frame that may move to another chunk.
@@ -63,23 +63,23 @@ struct Mark {
 #[derive(Debug)]
 pub(super) struct Assembler {
     scanner: FrameScanner,
-    /// What is not yet delivered: settled bytes left it, so it begins with a frame.
+    /// Bytes that are not yet delivered: settled ones left it, so it begins with a frame.
     chunk: BytesMut,
     /// The size that the chunk was made with; 0 if there is none.
     chunk_bytes: usize,
-    /// How many bytes of the chunk the last scan left as the beginning of a frame.
+    /// Bytes of the chunk that the last scan left as the beginning of a frame.
     partial: usize,
     marks: Vec<Mark>,
     is_adrift: bool,
-    /// What the pieces are offsets of.
+    /// Chunk that the pieces are offsets of.
     ready: Bytes,
     reassembly: ReassemblyBudget,
     charge: Option<Charge>,
-    /// How many large frames were charged so far.
+    /// Number of large frames that were charged so far.
     charges: u64,
     /// The large frame that found no room in the budget.
     wanted_bytes: Option<usize>,
-    /// Its place among those that wait.
+    /// Place of the stream among those that wait.
     turn: Option<Turn>,
     /// The chunk is larger than others, for one frame.
     is_grown: bool,
@@ -87,7 +87,7 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    /// It waits for the first mark.
+    /// Makes an assembler that waits for the first mark.
     pub fn new(node: u32, ordinal: u64, config: &IngressConfig) -> Assembler {
         Assembler {
             scanner: FrameScanner::new(node, ordinal, config.max_payload_bytes),
@@ -241,7 +241,7 @@ impl Assembler {
         self.scanner.push_lost_until(ordinal)
     }
 
-    /// What is missing from here on nobody knows.
+    /// Reports a loss of which nobody knows how much is missing from here on.
     pub fn lose_unknown(&mut self) {
         self.scanner.push_lost(None);
     }

@@ -15,23 +15,23 @@ use netcluster_wire::{Frame, FrameError, Kind, Source, check_channel};
 use crate::channel::channel_hash;
 use crate::options::MAX_LINK_PAYLOAD_BYTES;
 
-/// What was found, in order. Offsets are those of the scanned bytes.
+/// Piece that a scan found, in order. Offsets are those of the scanned bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// Whole events of one channel, source and name.
     Run { start: usize, end: usize, frames: usize, channel: u64, source: Source, name_len: usize },
     /// Events are missing here: at most so many, or nobody knows.
     Lost(Option<u64>),
-    /// The same, since one of them has so many bytes, more than are taken.
+    /// Events are missing, since one of them has so many bytes, more than are taken.
     Large(Option<u64>, usize),
 }
 
-/// Why a scan ended.
+/// Reason why a scan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// All bytes were whole frames.
     Whole,
-    /// From here on it is the beginning of a frame.
+    /// The rest, from this offset on, is the beginning of a frame.
     Partial(usize),
     /// Here is something that this peer must not send.
     Broken(usize),
@@ -45,7 +45,7 @@ pub(super) struct FrameScanner {
     pub channel: u64,
     node: u32,
     max_payload_bytes: usize,
-    /// What comes next has so many bytes, more than are taken.
+    /// Bytes of the frame that comes next, if they are more than are taken.
     large_bytes: Option<usize>,
 }
 

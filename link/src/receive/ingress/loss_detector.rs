@@ -30,7 +30,7 @@ use netcluster_platform::Instant;
 use netcluster_wire::link::Range;
 use netcluster_wire::link::limits::MAX_NAK_RANGES;
 
-/// How long a number may be missing before it is asked for.
+/// Time that a number may be missing before it is asked for.
 pub const FIRST_NAK_NS: u64 = 100_000;
 
 /// The shortest wait between two requests for the same number.
@@ -61,14 +61,14 @@ struct Gap {
     first: u64,
     end: u64,
     due_at: Instant,
-    /// When it was last asked for.
+    /// Time at which the gap was last asked for.
     asked_at: Instant,
     /// The wait after the last request; 0 if there was none.
     wait_ns: u64,
-    /// When it was asked for first, if it was.
+    /// Time at which the gap was asked for first, if it was.
     first_asked_at: Instant,
     requests: u32,
-    /// When a lower number, above the gap before this one, was retransmitted.
+    /// Time at which a lower number, above the gap before this one, was retransmitted.
     progress_at: Instant,
 }
 
@@ -84,9 +84,9 @@ impl Gap {
 pub struct Vain {
     /// Numbers below this are not waited for.
     pub end: u64,
-    /// How many were missing.
+    /// Number of datagrams that were missing.
     pub numbers: u64,
-    /// How often the one that was asked for most was.
+    /// Number of requests for the datagram that was asked for most.
     pub requests: u32,
 }
 
@@ -200,8 +200,8 @@ impl LossDetector {
         self.progress_at = now;
     }
 
-    /// What was asked for in vain, from the first gap on: of the numbers below `sent`,
-    /// as others the sender does not have yet.
+    /// Numbers that were asked for in vain, from the first gap on and below `sent`: the
+    /// sender does not have others yet.
     pub fn in_vain(&self, now: Instant, retransmit_ns: u64, sent: u64) -> Option<Vain> {
         let patience_ns = retransmit_ns.saturating_mul(IN_VAIN_RETRANSMITS).max(IN_VAIN_NS);
         let mut since = self.progress_at;
@@ -257,7 +257,7 @@ impl LossDetector {
         }
     }
 
-    /// When [`LossDetector::poll`] has something, at the earliest.
+    /// Time at which [`LossDetector::poll`] has something, at the earliest.
     pub fn next_at(&self) -> Option<Instant> {
         (!self.gaps.is_empty()).then_some(self.due_at)
     }

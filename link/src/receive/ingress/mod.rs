@@ -52,24 +52,24 @@ use stalled_frames::Stall;
 /// No stream gets this far; sums of numbers below it do not overflow.
 const MAX_NUMBER: u64 = 1 << 62;
 
-/// What streams have in common.
+/// Configuration that all inbound streams have in common.
 #[derive(Clone, Debug)]
 pub struct IngressConfig {
     /// Largest payload of an event.
     pub max_payload_bytes: usize,
-    /// What incomplete large frames of all streams share.
+    /// Budget that incomplete large frames of all streams share.
     pub reassembly: ReassemblyBudget,
-    /// How far ahead of the first missing datagram others are kept, in datagrams.
+    /// Number of datagrams that are kept ahead of the first missing one.
     pub reorder_datagrams: usize,
 }
 
-/// How the session goes on.
+/// Life of the session, as the stream knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Live,
-    /// It said where it ends.
+    /// The session said where it ends.
     Left,
-    /// It ended without a word.
+    /// The session ended without a word.
     Died,
     /// And that was reported.
     Over,
@@ -91,7 +91,7 @@ pub struct Ingress {
     seen_end: u64,
     /// Below it nothing will be retransmitted.
     tail: u64,
-    /// How far the stream goes, as far as the peer has told.
+    /// End of the stream, as far as the peer has told.
     told: Position,
     /// While held: where the stream stood when that began.
     held: Option<u64>,
@@ -131,8 +131,8 @@ impl Ingress {
         }
     }
 
-    /// What a heartbeat says of this stream: the number of the next datagram, the
-    /// oldest one that can be retransmitted, the ordinal of the next event.
+    /// Takes in a heartbeat: the number of the next datagram, the oldest one that can be
+    /// retransmitted, the ordinal of the next event.
     pub fn heartbeat(&mut self, now: Instant, next: u64, tail: u64, ordinal: u64) {
         self.now = now;
         if self.life != Life::Live {
@@ -191,20 +191,20 @@ impl Ingress {
         self.loss_detector.poll(now, retransmit_ns, out)
     }
 
-    /// When to call [`Ingress::poll_nak`]. Never once the session has ended, even
-    /// if the peer named an end that leaves gaps.
+    /// Time to call [`Ingress::poll_nak`]. Never once the session has ended, even if the
+    /// peer named an end that leaves gaps.
     #[inline]
     pub fn next_nak_at(&self) -> Option<Instant> {
         if self.life == Life::Live { self.loss_detector.next_at() } else { None }
     }
 
-    /// How long the last retransmission took from request to arrival, if one was measured
+    /// Time that the last retransmission took from request to arrival, if one was measured
     /// since this was last asked.
     pub fn retransmit_sample(&mut self) -> Option<u64> {
         self.loss_detector.take_sample()
     }
 
-    /// What comes next, until there is nothing.
+    /// The next delivery, until there is none.
     #[inline]
     pub fn poll_delivery(&mut self) -> Option<Delivery> {
         loop {
@@ -245,7 +245,7 @@ impl Ingress {
         u32::try_from(self.loss_detector.missing()).unwrap_or(u32::MAX)
     }
 
-    /// What happened so far.
+    /// Counters of the stream so far.
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters;
         counters.malformed += self.assembler.malformed();
@@ -275,7 +275,7 @@ impl Ingress {
         }
     }
 
-    /// What is not known below `end` is missing, as far as it can be retransmitted.
+    /// Notes as missing what is not known below `end`, as far as it can be retransmitted.
     #[inline]
     fn notice_until(&mut self, end: u64) {
         self.loss_detector.notice(self.seen_end.max(self.tail), end, self.now);

@@ -38,7 +38,7 @@ const _: () = assert!(LARGE_FRAME_BYTES < REASSEMBLY_BYTES / PEER_PART);
 /// more than forty streams with the usual size of datagrams.
 pub const REORDER_BYTES: usize = 256 << 20;
 
-/// Of these, a stream has so many in any case, whatever others do.
+/// Bytes of these that a stream has in any case, whatever others do.
 pub const FREE_REORDER_BYTES: usize = 256 << 10;
 
 const _: () = assert!(FREE_REORDER_BYTES < REORDER_BYTES);
@@ -62,13 +62,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     used_bytes: usize,
-    /// Of these, what each peer's frames take; peers without any are not in it.
+    /// Bytes of these that each peer's frames take; peers without any are not in it.
     by_peer: BTreeMap<PeerId, usize>,
-    /// Who waits, longest first, and in how many streams.
+    /// Peers that wait, longest first, and in how many streams.
     queue: VecDeque<(PeerId, usize)>,
 }
 
-/// What one stream keeps of datagrams before their turn, counted with all others'.
+/// Share of one stream in what is kept of datagrams before their turn, counted with all
+/// others'.
 #[derive(Debug)]
 pub(super) struct Share {
     shared: Arc<Shared>,
@@ -94,7 +95,7 @@ impl ReassemblyBudget {
         ReassemblyBudget { shared, peer: PeerId(0) }
     }
 
-    /// The same budget, for the streams of this peer.
+    /// The budget as the streams of this peer use it.
     pub fn of(&self, peer: PeerId) -> ReassemblyBudget {
         ReassemblyBudget { shared: Arc::clone(&self.shared), peer }
     }

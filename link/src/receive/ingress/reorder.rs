@@ -24,19 +24,19 @@ use super::reassembly_budget::Share;
 /// Bytes of a chunk that bodies are put into.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// What a data header says of the frames in its body.
+/// Facts that a data header says of the frames in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// Where in the body the first frame starts.
+    /// Offset in the body at which the first frame starts.
     pub boundary: Option<usize>,
-    /// Of the first event that starts there or behind.
+    /// Ordinal of the first event that starts there or behind.
     pub ordinal: u64,
     /// The channel in force at the boundary.
     pub channel: u64,
 }
 
 impl Facts {
-    /// Of a datagram.
+    /// Facts of a datagram.
     #[inline]
     pub fn of(header: &DataHeader, body: &[u8]) -> Facts {
         Facts {
@@ -134,7 +134,7 @@ impl ReorderBuffer {
         }
     }
 
-    /// How far away the first full slot is.
+    /// Distance to the first full slot.
     pub fn first(&self) -> Option<u64> {
         self.slots.iter().position(Option::is_some).map(|at| at as u64)
     }

@@ -15,7 +15,7 @@ pub const STALLED_FRAME_NS: u64 = 10_000_000_000;
 /// than 1 MB/s, all its streams together.
 pub const STALLED_FRAME_BYTES: usize = 256 << 10;
 
-/// How one stream's large frame has grown.
+/// Growth of one stream's large frame.
 #[derive(Debug, Default)]
 pub(super) struct Stall {
     /// Which frame it was, how far, and since when it is no further.

@@ -6,20 +6,19 @@ use crate::send::flow_control::Sample;
 /// A receiver that was sent fewer in an interval says nothing about the way.
 const MIN_NUMBERS: u64 = 100;
 
-/// What each receiver lost since the interval began, over all streams.
+/// Losses of each receiver since the interval began, over all streams.
 #[derive(Debug, Default)]
 pub struct Losses {
     /// In the order of their names.
     peers: Vec<(PeerId, Loss)>,
 }
 
-/// What one receiver reported.
+/// Report of one receiver.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Loss {
-    /// What it lost.
+    /// Datagrams that were sent, and lost.
     pub sample: Sample,
-    /// What it says is a fair share of the way to it, in bytes per second; 0 if it
-    /// says nothing.
+    /// Fair share of the way to it, in bytes per second, as it says; 0 if it says nothing.
     pub share: u64,
 }
 
@@ -42,7 +41,7 @@ impl Losses {
         self.known().map(|(_, loss)| loss).max_by_key(|loss| loss.sample.permille())
     }
 
-    /// What each lost, if it was sent enough.
+    /// Losses of those that were sent enough.
     pub fn known(&self) -> impl Iterator<Item = (PeerId, Loss)> + '_ {
         self.peers.iter().filter(|(_, loss)| loss.sample.numbers() >= MIN_NUMBERS).copied()
     }

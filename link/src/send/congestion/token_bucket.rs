@@ -23,7 +23,7 @@ pub struct Bucket {
     tokens: i64,
     /// Up to when tokens were paid in.
     paid_until: Instant,
-    /// How many tokens the caller waits for.
+    /// Number of tokens that the caller waits for.
     awaited: i64,
 }
 
@@ -34,7 +34,7 @@ impl Bucket {
         Bucket { rate: 0, burst, tokens: burst, paid_until: now, awaited: 0 }
     }
 
-    /// From now on so many bytes per second.
+    /// Fills the bucket with so many bytes per second from now on.
     pub fn set_rate(&mut self, now: Instant, rate: Option<u64>) {
         let Some(rate) = rate else {
             self.rate = 0;
@@ -54,7 +54,7 @@ impl Bucket {
         self.tokens = self.tokens.min(self.burst);
     }
 
-    /// How many bytes may be sent now of those wanted.
+    /// Number of the bytes wanted that may be sent now.
     pub fn allow(&mut self, now: Instant, wanted: usize) -> usize {
         self.pay(now);
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
@@ -71,7 +71,7 @@ impl Bucket {
         }
     }
 
-    /// When as many are there as the caller waits for.
+    /// Time at which as many are there as the caller waits for.
     pub fn next_at(&self) -> Option<Instant> {
         let missing = self.awaited.saturating_sub(self.tokens);
         let missing = u128::try_from(missing).ok().filter(|missing| *missing > 0)?;

@@ -1,4 +1,4 @@
-//! What waits for room in the ring, in order.
+//! Backlog of frames that wait for room in the ring, in order.
 //!
 //! It is bounded by those who emit: they pause while a stream is blocked, so it
 //! holds what one turn of a shard brought. Nothing in it pins a receive pool.
@@ -75,7 +75,7 @@ impl Backlog {
         self.items.push_front(Item::Frames(channel, rest));
     }
 
-    /// How many unwanted frames follow directly behind the first `bytes`.
+    /// Number of unwanted frames that follow directly behind the first `bytes`.
     pub(super) fn skipped_behind(&self, bytes: usize) -> u64 {
         let mut left = bytes;
         for item in &self.items {

@@ -41,21 +41,21 @@ pub const MAX_BATCH_BYTES: usize = 65_535 - 40 - 8;
 /// Fewest datagrams that a ring keeps: one to fill while one is sent.
 pub const MIN_KEPT: usize = 2;
 
-/// Where a datagram lies, known once it is closed.
+/// Place of a datagram, known once it is closed.
 #[derive(Clone, Copy, Default)]
 struct Slot {
     start: u32,
     bytes: u32,
 }
 
-/// See the module.
+/// Ring of the datagrams that can be sent again.
 pub(super) struct History {
     memory: Box<[u8]>,
     slots: Box<[Slot]>,
-    /// Of a full datagram, from the open one on.
+    /// Bytes of a full datagram, from the open one on.
     full_bytes: usize,
     tag_bytes: usize,
-    /// How many datagrams are kept at most, the open one among them.
+    /// Number of datagrams that are kept at most, the open one among them.
     limit: u64,
     /// Of the longest that may be there, …
     longest_bytes: usize,
@@ -223,8 +223,8 @@ impl History {
         self.check();
     }
 
-    /// How many closed datagrams can go out as one batch, and their bytes: all
-    /// but the last are as long as the first, and all are adjacent.
+    /// Number of closed datagrams that can go out as one batch, and their bytes: all but
+    /// the last are as long as the first, and all are adjacent.
     pub(super) fn ready(&self, limit: u64, max_bytes: usize) -> (u64, usize) {
         let most = self.open.min(limit).saturating_sub(self.sent).min(MAX_BATCH_DATAGRAMS);
         // At the end of the table a batch ends, too: that is rare.

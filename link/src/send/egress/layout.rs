@@ -35,17 +35,17 @@ use crate::stream::{Position, StreamId};
 
 const EMPTY: Open = Open { fill: 0, boundary: NO_BOUNDARY, ordinal: 0, channel: 0 };
 
-/// See the module.
+/// Layout of frames over datagrams: headers, and where frames begin.
 pub(super) struct Layout {
     pub(super) history: History,
-    /// What all headers have in common.
+    /// Header fields that all datagrams have in common.
     template: DataHeader,
     body_bytes: usize,
     full_bytes: usize,
     /// A full datagram is to be so long as soon as that may be.
     wanted_bytes: usize,
     open: Open,
-    /// Of the next event frame to start.
+    /// Ordinal of the next event frame to start.
     ordinal: u64,
     /// Hash of the channel of the frames laid out last; 0 is none.
     in_force: u64,
@@ -194,8 +194,8 @@ impl Layout {
         }
     }
 
-    /// Where a datagram will begin with a `channel` frame: the next one, or if a
-    /// frame is partly laid out the one behind its end.
+    /// Position at which a datagram will begin with a `channel` frame: the next one, or if
+    /// a frame is partly laid out the one behind its end.
     pub(super) fn join(&mut self) -> Position {
         let left = self.frame_left();
         if left == 0 {
@@ -219,7 +219,7 @@ impl Layout {
         self.ordinal += started;
     }
 
-    /// The same for frames that nobody wanted anyway.
+    /// Abandons the rest of frames that nobody wanted anyway.
     pub(super) fn abandon_skip(&mut self, frames: u64) {
         debug_assert_eq!(self.frame_left, 0, "only between frames");
         self.ordinal += frames;
@@ -352,7 +352,7 @@ impl Layout {
     }
 }
 
-/// What is missing at `end` of the frame at hand, and how many frames start in
+/// Number of bytes missing at `end` of the frame at hand, and of frames that start in
 /// `bytes[at..end]`; `frame_left` is what is missing at `at`.
 #[inline]
 fn walk(frame_left: usize, bytes: &[u8], at: usize, end: usize) -> (usize, u64) {

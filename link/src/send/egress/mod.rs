@@ -38,7 +38,7 @@ use crate::crypto::{Keys, StreamSealer};
 use crate::peer_id::{Session, session_tag};
 use crate::stream::{Position, StreamId};
 
-/// What the streams of a broker have in common.
+/// Configuration that the outbound streams of a broker have in common.
 #[derive(Clone, Debug)]
 pub struct EgressConfig {
     /// Most bytes of a datagram, header and tag included: more it never gets by
@@ -48,7 +48,7 @@ pub struct EgressConfig {
     pub history_bytes: usize,
     /// The broker's session.
     pub session: Session,
-    /// What seals the datagrams.
+    /// Keys that seal the datagrams.
     pub keys: Keys,
 }
 
@@ -57,7 +57,7 @@ pub struct EgressConfig {
 pub struct Batch<'a> {
     /// Number of the first.
     pub first: u64,
-    /// How many.
+    /// Number of datagrams.
     pub datagrams: u32,
     /// All of them.
     pub bytes: &'a [u8],
@@ -65,7 +65,7 @@ pub struct Batch<'a> {
     pub segment: usize,
 }
 
-/// See the module.
+/// Datagrams of one outbound stream: frames go in, batches and retransmissions come out.
 pub struct Egress {
     stream: StreamId,
     sealer: StreamSealer,

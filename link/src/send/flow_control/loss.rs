@@ -1,4 +1,4 @@
-//! How much one receiver loses: numbers noticed missing against numbers sent.
+//! Loss of one receiver: numbers noticed missing against numbers sent.
 //!
 //! Loss is taken over two spans of at least [`SPAN_NS`] each. A receiver is lossy
 //! if both together are and the newer one alone is: a single overrun, such as the
@@ -38,7 +38,7 @@ impl Sample {
         self.lost = self.lost.saturating_add(other.lost);
     }
 
-    /// How many numbers it rests on.
+    /// Number of datagrams that the sample rests on.
     pub fn numbers(&self) -> u64 {
         self.sent.max(self.lost)
     }
@@ -56,7 +56,7 @@ impl Sample {
 #[derive(Debug)]
 pub struct LossMeter {
     next: u64,
-    /// Where it began.
+    /// Number at which the receiver began.
     first: u64,
     /// None before the first report.
     seen_lost: Option<u64>,

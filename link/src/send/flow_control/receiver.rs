@@ -9,16 +9,16 @@ use super::{
 };
 use crate::peer_id::PeerId;
 
-/// How data reaches a receiver.
+/// Path of data to a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// It hears the group.
+    /// The receiver hears the group.
     Multicast,
-    /// It is sent copies of its own.
+    /// The receiver is sent copies of its own.
     Unicast,
 }
 
-/// What a receiver states about one stream.
+/// Statement of a receiver about one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The next number that it has not received in order.
@@ -27,24 +27,24 @@ pub struct Report {
     pub limit: u64,
     /// Numbers ever noticed missing.
     pub seen_lost: u64,
-    /// Its listeners hold it up.
+    /// Listeners of the receiver hold it up.
     pub is_held: bool,
 }
 
 /// One receiver.
 #[derive(Debug)]
 pub struct Receiver {
-    /// Who it is.
+    /// The peer that receives.
     pub peer: PeerId,
-    /// How it is reached.
+    /// Path by which it is reached.
     pub path: Path,
     /// The next number that it has not received in order.
     pub position: u64,
     /// Numbers below this may be sent to it.
     pub limit: u64,
-    /// Its listeners hold it up.
+    /// Listeners of the receiver hold it up.
     pub is_held: bool,
-    /// When it last stated anything.
+    /// Time at which it last stated anything.
     pub status_at: Instant,
     meter: LossMeter,
     health: Health,
@@ -64,7 +64,7 @@ enum Health {
     },
 }
 
-/// It holds the sender up.
+/// State of a receiver that holds the sender up.
 #[derive(Clone, Copy, Debug)]
 struct Blocking {
     /// Since then, without any movement.
@@ -74,7 +74,7 @@ struct Blocking {
     poll_at: Instant,
 }
 
-/// What must happen to a receiver.
+/// Verdict on a receiver: what must happen to it.
 pub enum Verdict {
     Fine,
     Poll,
@@ -104,7 +104,7 @@ impl Receiver {
         matches!(self.health, Health::Healthy { .. })
     }
 
-    /// Its loss over the last two spans, per mille, if it is known.
+    /// Loss over the last two spans, per mille, if it is known.
     pub fn loss(&self) -> Option<u64> {
         self.meter.permille()
     }

@@ -12,7 +12,7 @@ use crate::peer_id::PeerId;
 /// So many are remembered, in datagrams.
 pub const MAX_RECENT: usize = 16_384;
 
-/// When what was retransmitted last, and for whom.
+/// Times at which datagrams were retransmitted last, and for whom.
 #[derive(Debug, Default)]
 pub struct Recent {
     sent_at: BTreeMap<(u64, To), Instant>,
@@ -23,7 +23,7 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// How many retransmissions turned out to be in vain, ever.
+    /// Number of retransmissions that turned out to be in vain, ever.
     pub fn again(&self) -> u64 {
         self.again
     }
@@ -40,7 +40,7 @@ impl Recent {
         self.order.push_back((now, number, to));
     }
 
-    /// It did not go out after all.
+    /// Forgets a retransmission that did not go out after all.
     pub fn forget(&mut self, number: u64, to: To) {
         self.sent_at.remove(&(number, to));
     }
