@@ -45,7 +45,7 @@ pub struct LinkConfig {
     pub keys: Keys,
     /// Brokers to be greeted by unicast.
     pub peers: Vec<SocketAddr>,
-    /// Names of such brokers whose addresses are not known yet.
+    /// Number of configured names whose addresses are not known yet.
     pub unresolved: usize,
     /// Channels whose listeners on other machines may slow emitters down. The
     /// same on all brokers.
@@ -65,7 +65,7 @@ pub struct LinkConfig {
 
 /// Source of random bytes: the system, in a simulation too where sessions matter.
 pub trait Entropy {
-    /// Sixteen of them.
+    /// Fills in sixteen random bytes.
     fn fill(&mut self, out: &mut [u8; 16]);
 }
 
@@ -104,11 +104,11 @@ fn offset(address: IpAddr, by: u32) -> IpAddr {
 pub struct StreamMap {
     /// Groups that channels are spread over.
     pub groups: u8,
-    /// Stands for the set of pressured channels in hellos; 0 if it is empty.
+    /// Hash that stands for the set of pressured channels in hellos; 0 if it is empty.
     pub hash: u64,
     /// The pressured channels in order: the place of each gives its stream.
     pressured: Vec<Box<str>>,
-    /// Their streams, in order.
+    /// Streams of the pressured channels, in order.
     streams: Vec<StreamId>,
 }
 

@@ -17,13 +17,13 @@ use crate::warnings::Kind as WarningKind;
 pub enum LinkEvent {
     /// Event frames from another broker, for the listeners of one channel here.
     Run(Run),
-    /// Events that were to come, and never will.
+    /// Events were to come, and never will.
     Lost(Lost),
     /// Every live peer knows of the interest of this version and of those before.
     Joined(u64),
-    /// The groups of channels in use changed: receive this one too.
+    /// The groups of channels in use changed: receive this group too.
     JoinGroup(IpAddr),
-    /// Receive this one no longer.
+    /// The groups of channels in use changed: receive this group no longer.
     LeaveGroup(IpAddr),
     /// A broker became a peer.
     PeerUp {
@@ -49,7 +49,7 @@ pub enum LinkEvent {
     },
     /// A receiver of one of our streams is not waited for any more.
     Demoted {
-        /// Which peer.
+        /// The receiver.
         peer: PeerId,
         /// The outbound stream.
         stream: StreamId,
@@ -58,7 +58,7 @@ pub enum LinkEvent {
     },
     /// A receiver of one of our streams is waited for again.
     Restored {
-        /// Which peer.
+        /// The receiver.
         peer: PeerId,
         /// The outbound stream.
         stream: StreamId,
@@ -75,7 +75,7 @@ pub enum LinkEvent {
 pub struct Run {
     /// Peer that sent the frames.
     pub peer: PeerId,
-    /// In which of its streams.
+    /// Stream of the peer that brought them.
     pub stream: StreamId,
     /// Hash of the channel; listeners of it are known here.
     pub channel: u64,
@@ -99,7 +99,7 @@ pub struct Lost {
     pub stream: StreamId,
     /// Hash of the only channel that it concerns, if it is one.
     pub channel: Option<u64>,
-    /// At most so many; `None` if nobody can tell.
+    /// Number of events, at most; `None` if nobody can tell.
     pub count: Option<u64>,
     /// Reason of the loss.
     pub reason: LossReason,
@@ -121,10 +121,10 @@ impl fmt::Display for Gone {
 pub enum Gone {
     /// The peer said goodbye.
     Left,
-    /// Nothing was heard of it for too long.
+    /// Nothing was heard of the peer for too long.
     Silent,
     /// The peer came back with another session.
     Restarted,
-    /// The own session is another one.
+    /// The own session is another one: the machine was restored or cloned.
     Renewed,
 }

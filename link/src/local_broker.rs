@@ -16,7 +16,7 @@ pub(crate) struct LocalBroker {
     pub config: LinkConfig,
     pub stream_map: StreamMap,
     pub session: Session,
-    /// Names the session in datagrams of data.
+    /// First half of the session, by which datagrams of data name it.
     pub tag: u64,
     pub entropy: Box<dyn Entropy + Send>,
     /// Time at which the session began.

@@ -63,15 +63,14 @@ pub fn header_bytes(address: &SocketAddr) -> usize {
     if address.is_ipv4() { IPV4_UDP_HEADER_BYTES } else { IPV6_UDP_HEADER_BYTES }
 }
 
-/// Everything the link can be told. Its relations are checked by
-/// [`LinkOptions::check`].
+/// All options of the link. Their relations are checked by [`LinkOptions::check`].
 #[derive(Clone, Debug)]
 pub struct LinkOptions {
-    /// Brokers of one cluster hear each other; others on the network are ignored.
+    /// Name of the cluster: its brokers hear each other, others on the network are ignored.
     pub cluster: String,
     /// This broker's name, for people.
     pub name: String,
-    /// The base: every broker's control group. Channels use the addresses behind
+    /// Base of the groups, every broker's control group. Channels use the addresses behind
     /// it, unless there is one group only.
     pub group: SocketAddr,
     /// Addresses that channels are spread over.

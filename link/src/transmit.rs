@@ -13,9 +13,9 @@ const MAX_SPARE_BUFFERS: usize = 64;
 /// Destination of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    /// To all who receive this group.
+    /// All who receive this group.
     Group(SocketAddr),
-    /// To one broker.
+    /// One broker.
     Addr(SocketAddr),
 }
 
@@ -33,7 +33,7 @@ impl To {
 pub struct Transmit<'a> {
     /// Destination of the datagrams.
     pub to: To,
-    /// The datagrams, one behind the other.
+    /// Datagrams one behind the other.
     pub bytes: &'a [u8],
     /// Bytes of each but the last.
     pub segment: usize,
@@ -52,12 +52,12 @@ pub(crate) struct ControlDatagram {
 pub(crate) struct ControlQueue {
     queue: VecDeque<ControlDatagram>,
     spare: Vec<ControlDatagram>,
-    /// Dropped since the queue was full.
+    /// Datagrams that were dropped since the queue was full.
     pub dropped: u64,
 }
 
 impl ControlQueue {
-    /// An empty post, its memory from an earlier one.
+    /// Takes an empty datagram whose memory is of an earlier one.
     pub fn take_spare(&mut self) -> ControlDatagram {
         self.spare.pop().unwrap_or_else(|| ControlDatagram { bytes: Vec::new(), to: Vec::new() })
     }

@@ -4,10 +4,10 @@ use core::net::IpAddr;
 
 use netcluster_platform::Instant;
 
-/// One of a kind and source is told, then none for this long.
+/// Time for which no other warning of the same kind and source is told.
 pub const WARNING_PAUSE_NS: u64 = 10_000_000_000;
 
-/// Sources remembered of one kind. Beyond it nothing of this kind is told.
+/// Sources that are remembered of one kind. Beyond it nothing of this kind is told.
 const MAX_REMEMBERED: usize = 32;
 
 /// Kind of trouble with a broker out there.
@@ -29,9 +29,9 @@ pub enum Kind {
     LargeEvent,
     /// Multicast of the broker arrives, but not in one of the groups.
     DeafGroup,
-    /// Datagrams of it do not arrive, however often it sends them, and others do.
+    /// Datagrams of the broker do not arrive, however often it sends them, and others do.
     InVain,
-    /// The way to it takes smaller datagrams only than what is sent elsewhere.
+    /// The way to the broker takes smaller datagrams only than what is sent elsewhere.
     NarrowPath,
     /// The own interface takes smaller packets than what was asked for.
     SmallInterface,
@@ -42,7 +42,7 @@ pub enum Kind {
 #[derive(Default)]
 pub(crate) struct Warnings {
     told: Vec<(Kind, IpAddr, Instant)>,
-    /// Not told, since the same had just been.
+    /// Warnings that were not told, since the same had just been.
     pub suppressed: u64,
 }
 

@@ -232,7 +232,7 @@ impl Link {
         self.outbound.on_nak(now, peer, nak, congestion, &mut self.timer);
     }
 
-    /// A peer says goodbye.
+    /// Takes in a peer's goodbye: where its streams end.
     fn on_leave(&mut self, now: Instant, slot: usize, leave: &Leave<'_>) {
         for place in leave.places.iter() {
             let stream = StreamId(place.stream);

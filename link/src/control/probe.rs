@@ -58,7 +58,7 @@ impl LocalBroker {
 }
 
 impl Link {
-    /// A probe of so many bytes came, whoever sent it.
+    /// Answers a probe of so many bytes, whoever sent it.
     pub(crate) fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
         match self.local.probe_reply(session, probe, bytes, from.1) {
             Ok(reply) => {

@@ -16,7 +16,7 @@ const _: () = assert!(ring::aead::MAX_TAG_LEN == TAG_BYTES);
 /// invariant of the key schedule.
 pub(super) struct DerivedKey {
     cipher: LessSafeKey,
-    /// For the audit, which must know one key from another.
+    /// Key by which the audit knows one from another.
     #[cfg(any(test, feature = "audit"))]
     pub(super) bytes: [u8; KEY_BYTES],
 }

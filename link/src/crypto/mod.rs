@@ -76,7 +76,7 @@ impl Key {
     }
 }
 
-/// The bytes are secret.
+/// A key shows nothing of its bytes, which are secret.
 impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Key({:08x})", self.id)
@@ -89,7 +89,7 @@ impl fmt::Debug for Key {
 pub struct Keys(Arc<Vec<Key>>);
 
 impl Keys {
-    /// No key: whoever reaches the link is a part of it.
+    /// Makes no key: whoever reaches the link is a part of it.
     pub fn open_link() -> Keys {
         Keys::default()
     }
@@ -144,7 +144,7 @@ pub enum Unsealed {
     WrongKey(u32),
     /// The datagram names a key of ours, but that did not seal it as it is.
     Forged,
-    /// A control datagram that came before, or too old to tell.
+    /// The datagram is control that came before, or too old to tell.
     Replayed,
 }
 

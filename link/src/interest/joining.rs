@@ -72,7 +72,7 @@ impl Link {
         }
     }
 
-    /// The own interest changed.
+    /// Tells all peers anew what is wanted of them, as the own interest changed.
     pub(crate) fn tell_all(&mut self, now: Instant) {
         for index in 0..self.peers.len() {
             if let Some(slot) = self.peers.slot_at(index) {

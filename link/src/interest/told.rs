@@ -29,23 +29,23 @@ const _: () = assert!(2 * KNOWN_NS < SILENCE_NS);
 pub(crate) struct Told {
     /// Version of the newest interest that the peer was sent.
     pub version: u32,
-    /// The own interest that it stands for.
+    /// Version of the own interest that it stands for.
     pub own_version: u64,
-    /// The groups in it.
+    /// Groups in it, a bit each.
     pub groups: u64,
-    /// That its multicast is heard.
+    /// The peer was told that its multicast is heard.
     pub hears: bool,
-    /// That we stand nowhere: until it answered once.
+    /// The peer is told that we stand nowhere: until it has answered once.
     pub fresh: bool,
     /// The peer has answered the newest interest.
     pub is_confirmed: bool,
     /// The peer is to be told anew as soon as it has answered, and not before this.
     pub again_at: Option<Instant>,
-    /// The own interest that it knows of for sure.
+    /// Version of the own interest that the peer knows of for sure.
     pub confirmed_version: u64,
     /// Time of the newest of our heartbeats that the peer has answered.
     pub echoed_at: Instant,
-    /// The answer as far as it came: it may be several datagrams.
+    /// Places of the answer that came so far: it may be several datagrams.
     pub places: Vec<Place>,
     /// Time at which this version was sent first.
     since: Instant,
@@ -58,7 +58,7 @@ pub(crate) struct Told {
 pub(crate) struct UnknownStream;
 
 impl Told {
-    /// Nothing was sent yet.
+    /// Begins with nothing told.
     pub fn new(now: Instant) -> Told {
         Told {
             version: 0,
@@ -84,7 +84,7 @@ impl Told {
         self.version != 0 && !self.is_confirmed
     }
 
-    /// Something changed: it is to be told anew, soon.
+    /// Has the peer told anew soon, as something changed.
     pub fn note_change(&mut self, now: Instant) {
         self.again_at = Some(self.again_at.map_or(now, |again_at| again_at.min(now)));
     }
@@ -107,7 +107,7 @@ impl Told {
         !self.is_under_way() && self.again_at.is_some_and(|again_at| again_at <= now)
     }
 
-    /// A new interest is due at once.
+    /// Begins a new interest, which is due at once.
     pub fn renew(
         &mut self,
         now: Instant,

@@ -21,7 +21,7 @@ use netcluster_wire::link::limits::NONCE_BYTES;
 pub(crate) struct AddressProof([u8; NONCE_BYTES]);
 
 impl AddressProof {
-    /// The secret comes from the system's random source.
+    /// Makes a proof of a secret from the system's random source.
     pub fn new(secret: [u8; NONCE_BYTES]) -> AddressProof {
         AddressProof(secret)
     }

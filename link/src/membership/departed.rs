@@ -14,7 +14,7 @@ use crate::crypto::{ControlOpener, Keys, ReplayWindow};
 use crate::peer_id::Session;
 use crate::stream::StreamId;
 
-/// Sessions remembered.
+/// Sessions that are remembered.
 pub const MAX_DEPARTED: usize = 256;
 
 struct One {
@@ -27,7 +27,7 @@ struct One {
 pub(crate) struct DepartedSessions(VecDeque<One>);
 
 impl DepartedSessions {
-    /// A session is a peer no more.
+    /// Remembers a session that is a peer no more.
     pub fn push(
         &mut self,
         session: &Session,

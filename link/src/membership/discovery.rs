@@ -84,7 +84,7 @@ impl Discovery {
         }
     }
 
-    /// Ends it if it is time; whether it did. `is_busy`: somebody is nearly found.
+    /// Ends discovery if it is time; whether it did. `is_busy`: somebody is nearly found.
     pub fn poll(&mut self, now: Instant, is_busy: bool) -> bool {
         let ends = !self.is_over && now >= self.next_at(is_busy);
         self.is_over |= ends;

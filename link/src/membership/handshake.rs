@@ -54,7 +54,7 @@ const MAX_CHALLENGE_RETRY_NS: u64 = 320 * MS_NS;
 /// less than events are held back after a start.
 pub const RIVAL_NS: u64 = 50 * MS_NS;
 
-/// In so many spans of [`RIVAL_NS`], one after the other, it must be heard.
+/// Number of spans of [`RIVAL_NS`], one after the other, in which the rival must be heard.
 pub const SIGNS: u32 = 3;
 
 /// Time between two questions to the rival in the later spans: not every question arrives.
@@ -63,8 +63,8 @@ const ASK_RIVAL_NS: u64 = 10 * MS_NS;
 /// Challenges repeated for one hello, unless the address is a configured peer's.
 pub const MAX_RETRIES: u32 = 3;
 
-/// An address gets one answer in this time, for each session that is said to be
-/// there: hellos may come by multicast and unicast at once.
+/// Time in which an address gets one answer, for each session that is said to be there:
+/// hellos may come by multicast and unicast at once.
 pub const ANSWER_INTERVAL_NS: u64 = 10 * MS_NS;
 
 /// Bytes that may be saved up for an address.
@@ -102,11 +102,11 @@ pub(crate) struct Pending {
     pub multicast_at: Option<Instant>,
     /// The peer that has its node id, and since when that is known.
     pub rival: Option<(PeerId, Instant)>,
-    /// In how many spans that peer has been heard.
+    /// Number of spans in which that peer has been heard.
     pub signs: u32,
     /// Address from which it answered; decided when the rival's time is over.
     pub answered: Option<SocketAddr>,
-    /// Not to become a peer.
+    /// The session is not to become a peer.
     pub is_refused: bool,
     next_at: Instant,
     retry_ns: u64,
@@ -142,7 +142,7 @@ impl Pending {
         }
     }
 
-    /// A hello came from this address, in so many bytes.
+    /// Notes that a hello came from this address, in so many bytes.
     pub fn heard_from(&mut self, address: SocketAddr, bytes: usize, is_configured: bool) {
         if self.address != address {
             self.address = address;
@@ -161,7 +161,7 @@ impl Pending {
         may
     }
 
-    /// The address is answered now: what gets lost of it is repeated.
+    /// Notes that the address is answered now: what gets lost of it is repeated.
     pub fn greeted(&mut self, now: Instant) {
         self.retries = 0;
         self.retry_ns = CHALLENGE_RETRY_NS;
@@ -228,9 +228,9 @@ impl Pending {
 /// Action that is due for a pending session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Challenge it again.
+    /// Challenge the session again.
     Challenge,
-    /// Ask its rival again.
+    /// Ask the session's rival again.
     AskRival,
     /// Make it a peer: its rival gave no sign.
     Establish,
@@ -249,11 +249,11 @@ pub(crate) enum Verdict {
 
 #[derive(Default)]
 pub(crate) struct Handshakes {
-    /// Oldest first.
+    /// Pending sessions, oldest first.
     pending: Vec<Pending>,
-    /// Pushed out by others.
+    /// Sessions that were pushed out by others.
     pub evicted: u64,
-    /// Did not answer in time.
+    /// Sessions that did not answer in time.
     pub expired: u64,
     /// Brokers that did not answer, and their addresses, for whoever takes them.
     pub silent: Vec<(Identity, SocketAddr)>,
@@ -298,7 +298,7 @@ impl Handshakes {
         self.pending.iter().map(Pending::next_at).min().unwrap_or(Instant::NEVER)
     }
 
-    /// Forgets who took too long, and tells what is due of one of the others.
+    /// Forgets sessions that took too long, and tells what is due of one of the others.
     pub fn poll(&mut self, now: Instant) -> Option<(Session, Due)> {
         let before = self.pending.len();
         let silent = &mut self.silent;

@@ -74,14 +74,14 @@ impl Budget {
         Budget { per_source_per_s, per_s, sources: Box::new([empty; SOURCES]), all: empty }
     }
 
-    /// The source first, so that one that floods does not use up what all others
-    /// share.
+    /// Takes a token of the source, then one of all: so one that floods does not use up
+    /// what all others share.
     fn take(&mut self, now: Instant, source: usize) -> bool {
         self.sources[source].take(now, self.per_source_per_s) && self.all.take(now, self.per_s)
     }
 }
 
-/// Budgets of strangers, and those of who is known.
+/// Budgets of strangers, and of those who are known.
 struct Budgets([Budget; 2]);
 
 impl Budgets {
@@ -97,7 +97,8 @@ pub(crate) struct HelloRate {
 }
 
 impl HelloRate {
-    /// The seed keeps outsiders from choosing whom they share a bucket with.
+    /// Makes full budgets. The seed keeps outsiders from choosing whom they share a bucket
+    /// with.
     pub fn new(seed: u64) -> HelloRate {
         HelloRate {
             checks: Budgets::new(MAX_CHECKS_PER_SOURCE_PER_S, MAX_CHECKS_PER_S),
@@ -106,7 +107,7 @@ impl HelloRate {
         }
     }
 
-    /// A broker of ours is there, or is to be.
+    /// Remembers an address where a broker of ours is, or is to be.
     pub fn know(&mut self, address: IpAddr) {
         if self.known.len() == MAX_KNOWN {
             self.known.clear();

@@ -60,7 +60,7 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// The seed is for the rate of hellos.
+    /// Begins to look for peers. The seed is for the rate of hellos.
     pub fn new(now: Instant, config: &LinkConfig, seed: &[u8; 16]) -> Membership {
         let mut hello_rate = HelloRate::new(session_tag(seed));
         config.peers.iter().for_each(|peer| hello_rate.know(peer.ip()));

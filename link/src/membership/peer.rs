@@ -44,7 +44,7 @@ pub(crate) struct Peer {
     pub address: SocketAddr,
     pub since: Instant,
     pub opener: ControlOpener,
-    /// Proves that it is reached at an address.
+    /// Proof that it is reached at an address.
     pub proof: AddressProof,
     /// Times at which it was heard.
     pub liveness: Liveness,
@@ -54,12 +54,12 @@ pub(crate) struct Peer {
     pub inbound: Vec<InboundStream>,
     /// Time that datagrams and retransmissions take.
     pub round_trip: RoundTrip,
-    /// A status is to be sent.
+    /// The peer is owed a status.
     pub owes_status: bool,
     pub counters: PeerCounters,
     /// State of its list of its own peers.
     pub neighbours: Heard,
-    /// The way to it, and what that takes.
+    /// Path to the peer, and the size that it takes.
     pub path: PeerPath,
     /// Time from which on another address of it may be challenged.
     challenge_at: Instant,
@@ -105,7 +105,7 @@ impl Peer {
         }
     }
 
-    /// Something of it was opened.
+    /// Notes that something of the peer was opened.
     #[inline]
     pub fn heard(&mut self, now: Instant, multicast: bool) {
         if self.liveness.heard(now, multicast) {
@@ -113,8 +113,8 @@ impl Peer {
         }
     }
 
-    /// Nothing of it came for a while, so that what is missing says nothing of how it
-    /// comes, nor that it cannot come.
+    /// Forgives what is missing: nothing of the peer came for a while, so that this says
+    /// nothing of how it comes, nor that it cannot come.
     #[cold]
     fn forgive(&mut self, now: Instant) {
         for inbound in &mut self.inbound {
@@ -147,7 +147,7 @@ impl Peer {
         }
     }
 
-    /// Sets its streams apart whose groups nobody here wants (any more).
+    /// Sets the streams of the peer apart whose groups nobody here wants (any more).
     pub fn set_unwanted_aside(&mut self, groups: u64) {
         for inbound in &mut self.inbound {
             let is_wanted = groups & (1 << inbound.stream.group()) != 0;
@@ -161,8 +161,8 @@ impl Peer {
         }
     }
 
-    /// Tells it from where on it is owed the streams that it wants. `echo_ns` is the time
-    /// in its interest, `age_ns` how long this session has been there.
+    /// Tells the peer from where on it is owed the streams that it wants. `echo_ns` is the
+    /// time in its interest, `age_ns` how long this session has been there.
     pub fn answer_interest(&self, (echo_ns, age_ns): (u64, u64), control: &mut ControlSender) {
         let place = |&(stream, at): &(StreamId, Position)| Place {
             stream: stream.0,
@@ -181,7 +181,7 @@ impl Peer {
         }
     }
 
-    /// Asks it for what is missing of one of its streams.
+    /// Asks the peer for what is missing of one of its streams.
     pub fn send_nak(&mut self, now: Instant, at: usize, control: &mut ControlSender) -> Asked {
         let inbound = &mut self.inbound[at];
         let retransmit_ns = self.round_trip.retransmit_ns.max(self.round_trip.round_trip_ns);
@@ -209,8 +209,8 @@ impl Peer {
         Asked { naks, vain: vain.flatten(), is_deaf }
     }
 
-    /// Sends it the probes that are due, by the way that data takes to it: `group` or its
-    /// address. Nothing is sent before it has told which way that is.
+    /// Sends the peer the probes that are due, by the way that data takes to it: `group` or
+    /// its address. Nothing is sent before the peer has told which way that is.
     pub fn send_probes(
         &mut self,
         now: Instant,
@@ -231,7 +231,7 @@ impl Peer {
         }
     }
 
-    /// Hands out what one of its streams has in order by now.
+    /// Hands out what one of the peer's streams has in order by now.
     pub fn drain(
         &mut self,
         at: usize,
@@ -251,7 +251,8 @@ impl Peer {
         self.inbound[at].drain(reason, &mut outlet);
     }
 
-    /// Ends all its streams, and tells their listeners if it did not say how they end.
+    /// Ends all streams of the peer, and tells their listeners if it did not say how they
+    /// end.
     pub fn end_streams(
         &mut self,
         channels: &LocalChannels,

@@ -129,7 +129,7 @@ impl Peers {
         self.live.get(index).copied()
     }
 
-    /// Peers came, went or moved: whether any is on this machine.
+    /// Notes whether any peer is on this machine, as peers came, went or moved.
     pub fn note_addresses(&mut self, config: &LinkConfig) {
         let is_looped = self.iter().any(|peer| config.is_local(peer.address.ip()));
         self.is_looped = is_looped;

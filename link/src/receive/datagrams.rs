@@ -19,7 +19,7 @@ const HELLO: u8 = ControlKind::Hello as u8;
 /// Datagrams that arrived together from one sender.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagrams<'a> {
-    /// All of them, one behind the other.
+    /// Datagrams one behind the other.
     pub bytes: &'a [u8],
     /// Bytes of each but the last, which may be shorter.
     pub segment: usize,
@@ -37,7 +37,7 @@ struct Train<'a> {
 }
 
 impl Link {
-    /// Takes datagrams.
+    /// Takes datagrams that came.
     pub fn handle_datagrams(&mut self, now: Instant, datagrams: &Datagrams<'_>) {
         self.note_pause(now);
         let segment = datagrams.segment.max(1);

@@ -24,13 +24,13 @@ pub const INTERVAL_NS: u64 = 50_000_000;
 /// Longest interval that says anything: one that took longer, for want of traffic, does
 /// not.
 const MAX_INTERVAL_NS: u64 = 4 * INTERVAL_NS;
-/// Without loss for so long the way is wide enough.
+/// Time without loss after which the way counts as wide enough.
 pub const CONTENDED_NS: u64 = 300_000_000;
-/// Less loss than this, per mille, is chance.
+/// Loss, per mille, below which it is chance.
 const LOSS_PERMILLE: u64 = 10;
 /// Part of the most that came together which still counts an interval later.
 const PEAK_PERCENT: u64 = 95;
-/// Senders that bring less than this part of a share do not take part.
+/// Part of a share below which a sender does not take part.
 const LIGHT_PART: u64 = 2;
 
 /// Totals of one sender since it is a peer.
@@ -38,9 +38,9 @@ const LIGHT_PART: u64 = 2;
 pub struct Brought {
     /// The sender.
     pub peer: PeerId,
-    /// In how many datagrams.
+    /// Number of datagrams that it brought.
     pub datagrams: u64,
-    /// And bytes.
+    /// Bytes of these.
     pub bytes: u64,
     /// Number of datagrams that were noticed missing.
     pub lost: u64,
@@ -58,9 +58,9 @@ pub struct FairShare {
     peak: u64,
     /// Senders that share, in no order.
     sharing: Vec<PeerId>,
-    /// In bytes per second.
+    /// Share of each of them, in bytes per second.
     share: u64,
-    /// Memory that is used again.
+    /// Memory for rates, which is used again.
     rates: Vec<(u64, PeerId)>,
 }
 

@@ -17,7 +17,7 @@ use crate::receive::ingress::{Ingress, IngressConfig, ReassemblyBudget};
 use crate::receive::receive_window::{ReceiveWindow, ReceiveWindowConfig};
 use crate::stream::{Position, StreamId};
 
-/// The shared part of all inbound streams; each itself is its peer's.
+/// Shared part of all inbound streams; each stream itself is its peer's.
 pub(crate) struct InboundStreams {
     pub config: IngressConfig,
     pub window: ReceiveWindow,

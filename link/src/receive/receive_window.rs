@@ -33,9 +33,9 @@ use crate::stream::StreamId;
 /// The least that a stream is granted, in datagrams: below that a sender would
 /// wait for a status after each of its smallest batches.
 pub const MIN_SHARE: u64 = 8;
-/// A stream that brought data within this time is active.
+/// Time after data came in which a stream is active.
 pub const ACTIVE_NS: u64 = 200_000_000;
-/// A status is due after this part of the window.
+/// Part of the window after which a status is due.
 pub const STATUS_PART: u64 = 4;
 
 /// The part of the buffer that is given away: the rest is for control datagrams,
@@ -52,7 +52,7 @@ const SK_BUFF_BYTES: u64 = 256;
 /// Bytes beside the UDP payload in the kernel's data buffer: headroom, link, IP and UDP
 /// headers, `skb_shared_info`.
 const BUFFER_OVERHEAD_BYTES: u64 = 464;
-/// No UDP payload is larger.
+/// Most bytes of a UDP payload.
 const MAX_UDP_BYTES: usize = 65_535;
 
 const _: () = assert!(MIN_TRUESIZE_BYTES == 2304);
@@ -65,8 +65,8 @@ pub struct ReceiveWindowConfig {
     pub granted_bytes: usize,
     /// The largest UDP payload that senders send.
     pub datagram_bytes: usize,
-    /// No stream may be ahead of its position by more: where reordered datagrams
-    /// are kept there is room for so many.
+    /// Number of datagrams that a stream may be ahead of its position: where reordered
+    /// datagrams are kept there is room for so many.
     pub reorder_datagrams: usize,
 }
 
@@ -75,7 +75,7 @@ pub struct ReceiveWindowConfig {
 pub struct ReceiveWindow {
     total: u64,
     max_share: u64,
-    /// In the order of (peer, stream): a sender's streams lie together.
+    /// Streams in the order of (peer, stream): those of a sender lie together.
     streams: Vec<Entry>,
     #[cfg(test)]
     looks: std::cell::Cell<u64>,
@@ -91,7 +91,7 @@ struct Entry {
     /// Position and window of the stream as last stated.
     stated_position: u64,
     stated_window: u64,
-    /// Nothing was stated yet.
+    /// Nothing was stated of the stream yet.
     is_new: bool,
 }
 
@@ -102,7 +102,7 @@ pub fn truesize_bytes(datagram_bytes: usize) -> u64 {
 }
 
 impl ReceiveWindow {
-    /// Nobody sends yet.
+    /// Makes a window of which nobody has a part yet.
     pub fn new(config: &ReceiveWindowConfig) -> ReceiveWindow {
         let usable = (config.granted_bytes as u64).saturating_mul(USABLE_PERCENT) / 100;
         ReceiveWindow {
@@ -119,7 +119,7 @@ impl ReceiveWindow {
         self.total
     }
 
-    /// A stream is joined at this position. Its first status is due at once.
+    /// Notes that a stream is joined at this position. Its first status is due at once.
     pub fn open(&mut self, peer: PeerId, stream: StreamId, position: u64) {
         if let Err(at) = self.find(peer, stream) {
             let entry = Entry {
@@ -135,19 +135,20 @@ impl ReceiveWindow {
         }
     }
 
-    /// A stream is not received any more.
+    /// Forgets a stream that is not received any more.
     pub fn close(&mut self, peer: PeerId, stream: StreamId) {
         if let Ok(at) = self.find(peer, stream) {
             self.streams.remove(at);
         }
     }
 
-    /// A sender is gone, with all its streams.
+    /// Forgets a sender with all its streams.
     pub fn close_peer(&mut self, peer: PeerId) {
         self.streams.retain(|entry| entry.peer != peer);
     }
 
-    /// Data of a stream came; its position is now here. Whether a status is due.
+    /// Notes that data of a stream came, whose position is now here. Whether a status is
+    /// due.
     pub fn received(
         &mut self,
         now: Instant,
@@ -203,7 +204,7 @@ impl ReceiveWindow {
         Shares { now, peer, busy: clamped(busy), idle: clamped(idle) }
     }
 
-    /// The limit to state in a status of this stream that is sent now.
+    /// Limit to state in a status of this stream that is sent now.
     pub fn grant(&mut self, shares: &Shares, stream: StreamId, position: u64) -> u64 {
         let Ok(at) = self.find(shares.peer, stream) else { return position };
         let entry = &mut self.streams[at];
@@ -256,8 +257,8 @@ impl Entry {
         self.data_at.is_some_and(|data_at| now.since(data_at) < ACTIVE_NS)
     }
 
-    /// A quarter of what was stated, not of the present share: a sender that was
-    /// granted little must hear again before it has used that up.
+    /// Whether the position moved by a quarter of what was stated, not of the present
+    /// share: a sender that was granted little must hear again before it has used that up.
     fn is_due(&self, position: u64) -> bool {
         let moved = position.saturating_sub(self.stated_position);
         self.is_new || moved >= (self.stated_window / STATUS_PART).max(1)

@@ -29,21 +29,21 @@ const MS_NS: u64 = 1_000_000;
 /// The smallest size, which is not questioned.
 pub const BASE_BYTES: usize = MIN_DATAGRAM_BYTES;
 
-/// Between two rounds of probes.
+/// Time between two rounds of probes.
 pub const ROUND_NS: u64 = 50 * MS_NS;
 
-/// Between two rounds after nothing was answered for [`QUICK_ROUNDS`].
+/// Time between two rounds after nothing was answered for [`QUICK_ROUNDS`].
 const SLOW_ROUND_NS: u64 = 1000 * MS_NS;
 
 /// Rounds without an answer after which they become slow, see [`SLOW_ROUND_NS`].
 const QUICK_ROUNDS: u32 = 40;
 
-/// So many answers to the size that passes, and none to the one under test, refute
-/// that one. Where nearly everything is lost, each answer is as likely the one as the
-/// other, and chance does the same once in 256 tests; elsewhere less often.
+/// Answers to the size that passes, and none to the one under test, that refute that one.
+/// Where nearly everything is lost, each answer is as likely the one as the other, and
+/// chance does the same once in 256 tests; elsewhere less often.
 pub const PROOFS: u32 = 8;
 
-/// The search ends when what passes and what fails are no further apart.
+/// Distance between what passes and what fails at which the search ends.
 pub const STEP_BYTES: usize = 16;
 
 /// Time between two trials whether a little more passes by now.
@@ -88,7 +88,7 @@ pub(crate) struct PathMtu {
 }
 
 impl PathMtu {
-    /// Nothing is known, and nothing asked for before [`PathMtu::begin`].
+    /// Begins with nothing known, and asks for nothing before [`PathMtu::begin`].
     pub fn new(limit: usize, nonce: Nonce) -> PathMtu {
         PathMtu {
             limit,
@@ -127,8 +127,8 @@ impl PathMtu {
         self.next_at
     }
 
-    /// Another way, or the first one: what passes there is looked for. What passed on
-    /// the one before is used meanwhile.
+    /// Looks for what passes on another way, or the first one. The size that passed on the
+    /// one before is used meanwhile.
     pub fn begin(&mut self, now: Instant) {
         self.fails = self.limit + 1;
         if self.passes > BASE_BYTES {
@@ -138,7 +138,7 @@ impl PathMtu {
         }
     }
 
-    /// This broker sends no more than so much from now on, or so much more.
+    /// Sets how much this broker sends from now on at most.
     pub fn set_limit(&mut self, now: Instant, limit: usize) {
         if limit == self.limit {
             return;
@@ -183,7 +183,8 @@ impl PathMtu {
         }
     }
 
-    /// A probe of so many bytes has arrived there. What is to be told.
+    /// Takes in that a probe of so many bytes has arrived there. News to be told, if there
+    /// are any.
     pub fn answered(&mut self, now: Instant, bytes: usize) -> Option<News> {
         self.is_answered = true;
         let bytes = bytes.min(self.limit);

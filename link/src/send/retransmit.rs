@@ -33,7 +33,7 @@ use netcluster_platform::Instant;
 use crate::peer_id::PeerId;
 use recent::Recent;
 
-/// So many retransmissions may wait, in datagrams.
+/// Most retransmissions that may wait, in datagrams.
 pub const MAX_WANTED: usize = 16_384;
 /// The part of the traffic that retransmissions may have while new data waits.
 pub const SHARE_PERCENT: u64 = 50;
@@ -42,7 +42,7 @@ pub const SHARE_PERCENT: u64 = 50;
 pub const LATER_PERCENT: u64 = 4;
 /// Bytes by which retransmissions may be ahead or behind of their share.
 const MAX_CREDIT_BYTES: i64 = 128 * 1024;
-/// So many bytes retransmissions for receivers that nobody waits for may save up.
+/// Most bytes that retransmissions for receivers that nobody waits for may save up.
 const MAX_LATER_CREDIT_BYTES: i64 = 16 * 1024;
 
 const _: () = assert!(SHARE_PERCENT > 0 && SHARE_PERCENT < 100);
@@ -51,9 +51,9 @@ const _: () = assert!(LATER_PERCENT > 0 && LATER_PERCENT < SHARE_PERCENT);
 /// Destination of a retransmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum To {
-    /// To everybody who hears the group.
+    /// Everybody who hears the group.
     Group,
-    /// To this one.
+    /// This receiver alone.
     Peer(PeerId),
 }
 
@@ -75,7 +75,7 @@ pub struct Retransmit {
     pub first: u64,
     /// Number of datagrams, at least one.
     pub count: u32,
-    /// For whom.
+    /// Destination of these datagrams.
     pub to: To,
     /// Whether somebody who is waited for asked.
     is_urgent: bool,
@@ -84,7 +84,7 @@ pub struct Retransmit {
 /// Counters of retransmissions, in datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetransmitCounters {
-    /// Asked for.
+    /// Datagrams that were asked for.
     pub requested: u64,
     /// Requests for what was on its way already, or waiting to be sent.
     pub duplicates: u64,
@@ -92,9 +92,9 @@ pub struct RetransmitCounters {
     pub unknown: u64,
     /// Requests that were forgotten because too many waited.
     pub overflowed: u64,
-    /// Sent to one receiver.
+    /// Datagrams that were sent to one receiver.
     pub unicast: u64,
-    /// Sent to the group.
+    /// Datagrams that were sent to the group.
     pub multicast: u64,
 }
 
@@ -114,7 +114,7 @@ pub struct Retransmits {
 }
 
 impl Retransmits {
-    /// Nothing is missed.
+    /// Begins with nothing missed.
     pub fn new() -> Retransmits {
         Retransmits::default()
     }
@@ -244,7 +244,7 @@ impl Retransmits {
         Some(Retransmit { first, count, to, is_urgent })
     }
 
-    /// The socket did not take it: it is wanted as before.
+    /// Puts back a retransmission that the socket did not take: it is wanted as before.
     pub fn unsend(&mut self, retransmit: Retransmit) {
         for number in retransmit.first..retransmit.first + u64::from(retransmit.count) {
             self.recent.forget(number, retransmit.to);
@@ -260,7 +260,7 @@ impl Retransmits {
         }
     }
 
-    /// So many bytes of retransmissions went out.
+    /// Counts bytes of retransmissions that went out.
     pub fn repaired(&mut self, bytes: usize) {
         let bytes = bytes.min(MAX_CREDIT_BYTES as usize) as i64;
         self.credit_bytes = (self.credit_bytes - bytes).max(-MAX_CREDIT_BYTES);
@@ -269,7 +269,7 @@ impl Retransmits {
         }
     }
 
-    /// So many bytes of new data went out.
+    /// Counts bytes of new data that went out.
     #[inline]
     pub fn sent_new(&mut self, bytes: usize) {
         let share = |percent: u64| {
@@ -281,7 +281,7 @@ impl Retransmits {
         self.later_credit_bytes = later.min(MAX_LATER_CREDIT_BYTES);
     }
 
-    /// Numbers below this are no longer in the history.
+    /// Forgets numbers that are no longer in the history.
     pub fn forget_below(&mut self, number: u64) {
         for wanted in [&mut self.urgent, &mut self.later] {
             if wanted.first().is_some_and(|(first, _)| *first < number) {
@@ -290,7 +290,7 @@ impl Retransmits {
         }
     }
 
-    /// A receiver is gone, or joined anew.
+    /// Forgets a receiver that is gone, or joined anew.
     pub fn forget_peer(&mut self, peer: PeerId) {
         self.urgent.retain(|(_, to)| *to != To::Peer(peer));
         self.later.retain(|(_, to)| *to != To::Peer(peer));

@@ -101,7 +101,7 @@ impl Scheduler {
         }
     }
 
-    /// Nobody wants an outbound stream any more.
+    /// Forgets an outbound stream that nobody wants any more.
     pub fn forget(&mut self, stream: usize) {
         if self.batch.as_ref().is_some_and(|batch| batch.stream == stream) {
             self.batch = None;
@@ -403,14 +403,14 @@ impl Link {
         self.scheduler.poll(now, parts)
     }
 
-    /// The socket took only so many bytes of what the last call gave, or none:
+    /// Notes that the socket took only so many bytes of what the last call gave, or none:
     /// the rest comes again with the next call.
     pub fn blocked_transmit(&mut self, taken_bytes: usize) {
         self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, false);
     }
 
-    /// The socket took only so many bytes of what the last call gave, or none, and
-    /// will not take the rest: it is lost, and counted.
+    /// Notes that the socket took only so many bytes of what the last call gave, or none,
+    /// and will not take the rest: it is lost, and counted.
     pub fn refused_transmit(&mut self, taken_bytes: usize) {
         self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, true);
     }

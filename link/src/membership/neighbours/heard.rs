@@ -15,10 +15,10 @@ use netcluster_wire::link::Neighbours as List;
 
 const MS_NS: u64 = 1_000_000;
 
-/// The parts of one list come within this time; and no list so soon after another.
+/// Time within which the parts of one list come; and no list comes so soon after another.
 pub const PARTS_NS: u64 = 500 * MS_NS;
 
-/// Two lists that lack the same broker prove something if they are that far apart.
+/// Time between two lists without the same broker that together prove something.
 pub const SPAN_NS: u64 = 4000 * MS_NS;
 
 /// A broker that the peer does not name.
@@ -35,7 +35,7 @@ pub(crate) struct Heard {
     lacking: Vec<Lacking>,
     /// Nodes of the parts of a list that came so far.
     nodes: Vec<u32>,
-    /// Which parts of how many, a bit each.
+    /// Parts that came of how many, a bit each.
     came: u64,
     parts: u16,
     /// Time at which the first of the parts came.

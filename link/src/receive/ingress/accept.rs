@@ -62,7 +62,7 @@ impl Ingress {
         taken_bytes
     }
 
-    /// A datagram of this stream and its header.
+    /// Takes a datagram of this stream with its header.
     #[inline]
     pub fn handle(&mut self, now: Instant, header: &DataHeader, datagram: &[u8]) -> Verdict {
         self.now = now;

@@ -43,7 +43,7 @@ pub const MAX_FRESH_BYTES: usize = 192 << 10;
 /// when little has to move with it.
 const TRAIN_BYTES: usize = 64 << 10;
 
-/// A part of a frame that may move to another chunk.
+/// Bytes of a part of a frame that may move to another chunk.
 const LITTLE_BYTES: usize = 16 << 10;
 
 const _: () = assert!(FIRST_CHUNK_BYTES <= CHUNK_BYTES);
@@ -51,7 +51,7 @@ const _: () = assert!(LITTLE_BYTES + TRAIN_BYTES < CHUNK_BYTES);
 const _: () = assert!(MAX_FRESH_BYTES + LITTLE_BYTES + MAX_DATAGRAM_BYTES < CHUNK_BYTES);
 const _: () = assert!(LARGE_FRAME_BYTES <= CHUNK_BYTES);
 
-/// A frame starts here, says a datagram.
+/// Mark that a datagram sets: a frame starts here.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     at: usize,
@@ -218,7 +218,7 @@ impl Assembler {
         true
     }
 
-    /// The stream pauses: gives its memory back, if all of it is delivered.
+    /// Gives memory back, if all of it is delivered: the stream pauses.
     pub fn rest(&mut self) {
         if self.chunk_bytes > 0 && self.chunk.is_empty() && self.scanner.pieces.is_empty() {
             self.chunk = BytesMut::new();
@@ -228,15 +228,16 @@ impl Assembler {
         }
     }
 
-    /// Numbers are missing that will not come: what has begun is given up. All
-    /// that came before must be settled.
+    /// Gives up what has begun: numbers are missing that will not come. All that came
+    /// before must be settled.
     pub fn cut(&mut self) {
         debug_assert_eq!(self.chunk.len(), self.partial);
         self.is_adrift = true;
         self.keep_partial();
     }
 
-    /// Events below this ordinal will not come any more; whether any are missing.
+    /// Reports events below this ordinal as lost, as they will not come any more; whether
+    /// any are missing.
     pub fn lose_until(&mut self, ordinal: u64) -> bool {
         self.scanner.push_lost_until(ordinal)
     }
@@ -322,7 +323,7 @@ impl Assembler {
         }
     }
 
-    /// There is no large frame (any more).
+    /// Gives back what a large frame was charged: there is none (any more).
     #[inline]
     fn forget_charge(&mut self) {
         if self.charge.is_some() || self.wanted_bytes.is_some() {
@@ -346,7 +347,7 @@ impl Assembler {
         true
     }
 
-    /// Room for a body. A chunk whose slices are all gone is used again.
+    /// Makes room for a body. A chunk whose slices are all gone is used again.
     #[inline]
     fn make_room(&mut self, bytes: usize) {
         let length = self.chunk.len();

@@ -52,12 +52,12 @@ pub enum Delivery {
     },
     /// Events are missing at this place.
     Lost {
-        /// At most so many; `None` if nobody knows.
+        /// Number of events, at most; `None` if nobody knows.
         count: Option<u64>,
     },
     /// Events are missing, since one of them is larger than this broker takes.
     Large {
-        /// At most so many; `None` if nobody knows.
+        /// Number of events, at most; `None` if nobody knows.
         count: Option<u64>,
         /// Bytes of its payload.
         bytes: usize,

@@ -33,7 +33,7 @@ pub(super) enum Stop {
     Whole,
     /// The rest, from this offset on, is the beginning of a frame.
     Partial(usize),
-    /// Here is something that this peer must not send.
+    /// Bytes from this offset on are something that this peer must not send.
     Broken(usize),
 }
 
@@ -84,7 +84,7 @@ impl FrameScanner {
         Stop::Whole
     }
 
-    /// The layout of the frame that `bytes` begin with, once its header is there.
+    /// Layout of the frame that `bytes` begin with, once its header is there.
     ///
     /// # Errors
     /// It will be broken when it is complete; no need to wait for it.
@@ -99,7 +99,7 @@ impl FrameScanner {
         }
     }
 
-    /// Events below this ordinal are missing here; whether there are any.
+    /// Reports events below this ordinal as missing here; whether there are any.
     pub fn push_lost_until(&mut self, ordinal: u64) -> bool {
         let count = ordinal.saturating_sub(self.ordinal);
         match count {
@@ -112,7 +112,7 @@ impl FrameScanner {
         count > 0
     }
 
-    /// Events are missing here.
+    /// Reports that events are missing here.
     pub fn push_lost(&mut self, count: Option<u64>) {
         if let Some(bytes) = self.large_bytes.take() {
             return self.pieces.push_back(Piece::Large(count, bytes));
@@ -125,7 +125,7 @@ impl FrameScanner {
         }
     }
 
-    /// A frame is refused: why, if it is no fault of its sender.
+    /// Notes that a frame is refused as too large, if it is no fault of its sender.
     #[cold]
     fn note_large(&mut self, error: FrameError) {
         if let FrameError::PayloadTooLarge { bytes, .. } = error
@@ -170,7 +170,7 @@ impl FrameScanner {
     }
 }
 
-/// The hash of the channel that a frame announces, if it is a good one.
+/// Hash of the channel that a frame announces, if it is a good one.
 fn channel_of(frame: &Frame<'_>) -> Option<u64> {
     if frame.kind() != Kind::Channel || frame.layout().payload_len != 0 {
         return None;

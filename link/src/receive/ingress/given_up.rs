@@ -28,7 +28,7 @@ impl Ingress {
         Some(vain)
     }
 
-    /// The time so far does not count: this machine slept, or nothing came.
+    /// Lets the time so far not count: this machine slept, or nothing came.
     pub fn forgive(&mut self, now: Instant) {
         self.stall.forget();
         self.forgive_gaps(now);

@@ -49,7 +49,7 @@ use loss_detector::LossDetector;
 use reorder::ReorderBuffer;
 use stalled_frames::Stall;
 
-/// No stream gets this far; sums of numbers below it do not overflow.
+/// Number that no stream reaches; sums of numbers below it do not overflow.
 const MAX_NUMBER: u64 = 1 << 62;
 
 /// Configuration that all inbound streams have in common.
@@ -71,11 +71,11 @@ enum Life {
     Left,
     /// The session ended without a word.
     Died,
-    /// And that was reported.
+    /// The session is over, and that was reported.
     Over,
 }
 
-/// The stream.
+/// Inbound stream: numbered datagrams back into runs of frames.
 pub struct Ingress {
     stream: StreamId,
     opener: StreamOpener,
@@ -87,13 +87,13 @@ pub struct Ingress {
     fed: u64,
     /// The first number that is missing.
     next: u64,
-    /// Behind the highest number that is there or known to be missing.
+    /// Number behind the highest one that is there or known to be missing.
     seen_end: u64,
-    /// Below it nothing will be retransmitted.
+    /// Number below which nothing will be retransmitted.
     tail: u64,
     /// End of the stream, as far as the peer has told.
     told: Position,
-    /// While held: where the stream stood when that began.
+    /// Number at which the stream stood when holding it began, while it is held.
     held: Option<u64>,
     stall: Stall,
     life: Life,
@@ -102,7 +102,7 @@ pub struct Ingress {
 }
 
 impl Ingress {
-    /// The stream from `join` on; the peer's events all carry this node.
+    /// Begins the stream from `join` on; the peer's events all carry this node.
     pub fn new(
         stream: StreamId,
         node: u32,
@@ -158,7 +158,7 @@ impl Ingress {
         }
     }
 
-    /// The peer leaves in order; its stream ends there.
+    /// Notes that the peer leaves in order; its stream ends there.
     pub fn left(&mut self, now: Instant, end: Position) {
         self.heartbeat(now, end.number, end.number, end.ordinal);
         if self.life == Life::Live {
@@ -166,7 +166,7 @@ impl Ingress {
         }
     }
 
-    /// The session ended without a word. What is there and in order is delivered
+    /// Notes that the session ended without a word. What is there and in order is delivered
     /// yet, and then `Lost` of unknown count.
     pub fn died(&mut self) {
         if self.life == Life::Live {
@@ -230,7 +230,7 @@ impl Ingress {
         self.held.unwrap_or(self.next)
     }
 
-    /// Behind the highest number that the peer is known to have sent.
+    /// Number behind the highest one that the peer is known to have sent.
     pub fn known_end(&self) -> u64 {
         self.seen_end.max(self.told.number)
     }
@@ -253,8 +253,9 @@ impl Ingress {
         counters
     }
 
-    /// While held nothing is delivered and the position stands still, so that the
-    /// sender's window closes; what arrives is kept, as far as the reorder limit.
+    /// Holds the stream, or lets it go on. While it is held nothing is delivered and the
+    /// position stands still, so that the sender's window closes; what arrives is kept, as
+    /// far as the reorder limit.
     pub fn set_held(&mut self, is_held: bool) {
         self.held = is_held.then(|| self.position());
     }
@@ -267,7 +268,8 @@ impl Ingress {
         }
     }
 
-    /// Numbers that the peer has sent, says it, and that would be taken now.
+    /// Notes as missing what the peer says that it has sent, as far as that would be taken
+    /// now.
     fn notice_told(&mut self) {
         let end = self.told.number.min(self.fed + self.reorder_datagrams);
         if end > self.seen_end {
@@ -317,8 +319,8 @@ impl Ingress {
         true
     }
 
-    /// All that is there has been delivered. Reports what is missing at the end;
-    /// whether anything is.
+    /// Reports what is missing at the end, as all that is there has been delivered; whether
+    /// anything is.
     #[inline]
     fn end(&mut self) -> bool {
         match self.life {

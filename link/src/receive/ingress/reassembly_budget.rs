@@ -29,7 +29,7 @@ pub const REASSEMBLY_BYTES: usize = 64 << 20;
 /// Frames up to this size are not charged.
 pub const LARGE_FRAME_BYTES: usize = 256 << 10;
 
-/// The part of that which several frames of one peer may take.
+/// Part of the budget that several frames of one peer may take.
 const PEER_PART: usize = 2;
 
 const _: () = assert!(LARGE_FRAME_BYTES < REASSEMBLY_BYTES / PEER_PART);
@@ -88,7 +88,7 @@ pub(super) struct Charge {
 pub(super) struct Turn(ReassemblyBudget);
 
 impl ReassemblyBudget {
-    /// A budget of so many bytes.
+    /// Makes a budget of so many bytes.
     pub fn new(limit_bytes: usize) -> ReassemblyBudget {
         let (state, reorder_bytes) = (Mutex::default(), AtomicUsize::new(0));
         let shared = Arc::new(Shared { limit_bytes, state, reorder_bytes });
@@ -100,7 +100,7 @@ impl ReassemblyBudget {
         ReassemblyBudget { shared: Arc::clone(&self.shared), peer }
     }
 
-    /// The share of one more stream.
+    /// Makes the share of one more stream.
     pub(super) fn share(&self) -> Share {
         Share { shared: self.shared.clone(), bytes: 0 }
     }
@@ -115,8 +115,8 @@ impl ReassemblyBudget {
         self.state().queue.iter().any(|(peer, _)| *peer != self.peer)
     }
 
-    /// Room for a frame of so many bytes; `None` if there is none now, or others
-    /// come first. Then it waits for its turn.
+    /// Takes room for a frame of so many bytes; `None` if there is none now, or others come
+    /// first. Then the frame waits for its turn.
     pub(super) fn charge(&self, bytes: usize, turn: &mut Option<Turn>) -> Option<Charge> {
         let limit = self.shared.limit_bytes;
         let mut state = self.state();
@@ -169,13 +169,13 @@ impl Share {
         self.bytes + bytes <= FREE_REORDER_BYTES || all_bytes + bytes <= REORDER_BYTES
     }
 
-    /// So many bytes are kept.
+    /// Counts bytes that are kept.
     pub(super) fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.shared.reorder_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many are no longer.
+    /// Counts bytes that are no longer kept.
     pub(super) fn remove(&mut self, bytes: usize) {
         self.bytes -= bytes;
         self.shared.reorder_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -54,7 +54,7 @@ pub(super) struct Stored {
     pub body: Bytes,
 }
 
-/// The store.
+/// Reorder buffer: datagrams that came before their turn.
 #[derive(Debug)]
 pub(super) struct ReorderBuffer {
     slots: VecDeque<Option<Stored>>,
@@ -63,7 +63,7 @@ pub(super) struct ReorderBuffer {
 }
 
 impl ReorderBuffer {
-    /// Nothing is stored.
+    /// Makes an empty buffer.
     pub fn new(share: Share) -> ReorderBuffer {
         ReorderBuffer { slots: VecDeque::new(), chunk: BytesMut::new(), share }
     }
@@ -139,7 +139,7 @@ impl ReorderBuffer {
         self.slots.iter().position(Option::is_some).map(|at| at as u64)
     }
 
-    /// The stream pauses: gives its memory back, if nothing is stored.
+    /// Gives memory back, if nothing is stored: the stream pauses.
     pub fn rest(&mut self) {
         if self.slots.is_empty() && self.slots.capacity() > 0 {
             self.slots = VecDeque::new();

@@ -4,12 +4,12 @@
 
 use netcluster_platform::Instant;
 
-/// The bucket holds so much time of the rate: enough that a loop that comes round
-/// late loses nothing, too little to flood a shallow queue. As a time it is the same
-/// for fast and slow senders: whose bursts are larger than its part of the traffic,
-/// it loses more than its part at a full queue.
+/// Time of the rate that the bucket holds: enough that a loop that comes round late loses
+/// nothing, too little to flood a shallow queue. As a time it is the same for fast and slow
+/// senders: whose bursts are larger than its part of the traffic, it loses more than its
+/// part at a full queue.
 const BURST_NS: u64 = 500_000;
-/// But at least and at most so many bytes.
+/// Bytes that the bucket holds at least, and at most.
 const MIN_BURST_BYTES: i64 = 4 * 1024;
 const MAX_BURST_BYTES: i64 = 256 * 1024;
 /// The part of a full bucket that is a batch worth sending.
@@ -21,14 +21,14 @@ pub struct Bucket {
     rate: u64,
     burst: i64,
     tokens: i64,
-    /// Up to when tokens were paid in.
+    /// Time up to which tokens were paid in.
     paid_until: Instant,
     /// Number of tokens that the caller waits for.
     awaited: i64,
 }
 
 impl Bucket {
-    /// A full bucket without a rate.
+    /// Makes a full bucket without a rate.
     pub fn new(now: Instant) -> Bucket {
         let burst = MIN_BURST_BYTES;
         Bucket { rate: 0, burst, tokens: burst, paid_until: now, awaited: 0 }
@@ -62,7 +62,7 @@ impl Bucket {
         if self.tokens < self.awaited { 0 } else { self.tokens.max(0) as usize }
     }
 
-    /// So many bytes were sent.
+    /// Takes out the bytes that were sent.
     #[inline]
     pub fn spend(&mut self, bytes: usize) {
         // Without a rate nobody looks at it: it must not run away.

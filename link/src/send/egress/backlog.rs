@@ -11,16 +11,16 @@ use netcluster_platform::Slice;
 
 use crate::channel::LinkChannel;
 
-/// One thing that waits.
+/// Item that waits.
 pub(super) enum Item {
     /// Frames of this channel, or a part of one. The first item may start in the
     /// middle of a frame, whose head is laid out already.
     Frames(Arc<LinkChannel>, Slice),
-    /// So many frames that nobody wants.
+    /// Number of frames that nobody wants.
     Skip(u64),
 }
 
-/// The queue.
+/// Backlog of one outbound stream.
 #[derive(Default)]
 pub(super) struct Backlog {
     items: VecDeque<Item>,

@@ -42,7 +42,7 @@ pub(super) struct Layout {
     template: DataHeader,
     body_bytes: usize,
     full_bytes: usize,
-    /// A full datagram is to be so long as soon as that may be.
+    /// Bytes of a full datagram as soon as that may be.
     wanted_bytes: usize,
     open: Open,
     /// Ordinal of the next event frame to start.
@@ -62,12 +62,12 @@ pub(super) struct Layout {
 struct Open {
     fill: usize,
     boundary: u16,
-    /// In force at the boundary.
+    /// Ordinal and channel in force at the boundary.
     ordinal: u64,
     channel: u64,
 }
 
-/// A `channel` frame that is partly laid out. The memory is used again.
+/// Frame of kind `channel` that is partly laid out. The memory is used again.
 #[derive(Default)]
 struct Announcement {
     frame: Vec<u8>,
@@ -105,7 +105,7 @@ impl Layout {
         }
     }
 
-    /// Full datagrams are to have so many bytes, header and tag included.
+    /// Sets how many bytes full datagrams are to have, header and tag included.
     pub(super) fn set_full_bytes(&mut self, bytes: usize) {
         self.wanted_bytes = bytes;
         self.resize();
@@ -225,8 +225,8 @@ impl Layout {
         self.ordinal += frames;
     }
 
-    /// Gives up what is laid out and not sent. What is used of numbers stays
-    /// used, so that a frame that is cut off shows as a gap.
+    /// Gives up what is laid out and not sent. Numbers that are used stay used, so that a
+    /// frame that is cut off shows as a gap.
     pub(super) fn clear(&mut self, is_cut: bool) {
         debug_assert_eq!(self.frame_left, 0, "the rest was abandoned");
         let next = self.history.open() + u64::from(is_cut || self.open.fill > 0);
@@ -239,8 +239,7 @@ impl Layout {
         self.resize();
     }
 
-    /// Sees to it that the next frame is known to be of `channel`. False if there
-    /// is no room for that.
+    /// Has the next frame known to be of `channel`. False if there is no room for that.
     #[inline]
     fn announce(&mut self, channel: &LinkChannel) -> bool {
         if self.in_force == channel.hash && !self.must_announce && self.announcement.left() == 0 {

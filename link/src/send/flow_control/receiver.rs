@@ -58,7 +58,7 @@ enum Health {
         is_suspect: bool,
     },
     Demoted {
-        /// Since when it has done well.
+        /// Time since which it has done well.
         good_since: Instant,
         poll_at: Instant,
     },
@@ -67,9 +67,9 @@ enum Health {
 /// State of a receiver that holds the sender up.
 #[derive(Clone, Copy, Debug)]
 struct Blocking {
-    /// Since then, without any movement.
+    /// Time since which it has not moved.
     since: Instant,
-    /// Since then its listeners do not hold it up (if they do not).
+    /// Time since which its listeners do not hold it up (if they do not).
     free_since: Instant,
     poll_at: Instant,
 }
@@ -79,7 +79,7 @@ pub enum Verdict {
     Fine,
     Poll,
     Demote(Reason),
-    /// To be demoted if the others do better.
+    /// Demote the receiver if the others do better.
     Lossy(u64),
     Restore,
 }
@@ -162,7 +162,7 @@ impl Receiver {
         sample
     }
 
-    /// The sender wants to send `next`: does this one keep it from that?
+    /// Notes whether this receiver keeps the sender from sending `next`.
     pub(super) fn set_blocking(&mut self, now: Instant, next: u64, history: u64) {
         let is_full = next.saturating_sub(self.position) >= history;
         if !self.is_healthy() || (next < self.limit && !is_full) {
@@ -253,9 +253,9 @@ impl Blocking {
         self.since.max(status_at).saturating_add(SILENCE_NS)
     }
 
-    /// One whose listeners hold it up has the stall timeout to move. One that says
-    /// they no longer do must move soon, and saying so again and again buys no
-    /// more than the stall timeout either.
+    /// Time at which the receiver is stuck. One whose listeners hold it up has the stall
+    /// timeout to move. One that says they no longer do must move soon, and saying so again
+    /// and again buys no more than the stall timeout either.
     fn stuck_at(&self, is_held: bool, stall_ns: u64) -> Instant {
         let patient_until = self.since.saturating_add(stall_ns).saturating_add(STUCK_NS);
         if is_held {

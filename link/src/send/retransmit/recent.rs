@@ -9,14 +9,14 @@ use netcluster_platform::Instant;
 use super::{Requester, To};
 use crate::peer_id::PeerId;
 
-/// So many are remembered, in datagrams.
+/// Most retransmissions that are remembered, in datagrams.
 pub const MAX_RECENT: usize = 16_384;
 
 /// Times at which datagrams were retransmitted last, and for whom.
 #[derive(Debug, Default)]
 pub struct Recent {
     sent_at: BTreeMap<(u64, To), Instant>,
-    /// In the order of sending. An entry whose time differs from the one in
+    /// Retransmissions in the order of sending. An entry whose time differs from the one in
     /// `sent_at` was sent again later.
     order: VecDeque<(Instant, u64, To)>,
     again: u64,
@@ -28,7 +28,7 @@ impl Recent {
         self.again
     }
 
-    /// A retransmission goes out.
+    /// Notes that a retransmission goes out.
     pub fn sent(&mut self, now: Instant, number: u64, to: To) {
         while self.order.len() >= MAX_RECENT {
             let Some((sent_at, number, to)) = self.order.pop_front() else { break };
