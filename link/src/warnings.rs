@@ -1,5 +1,6 @@
 //! Warnings for people, and not too often.
 
+use core::fmt;
 use core::net::IpAddr;
 
 use netcluster_platform::Instant;
@@ -37,6 +38,25 @@ pub enum Kind {
     SmallInterface,
     /// The broker is heard, and does not answer.
     Unlinked,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Kind::OtherKey => "other-key",
+            Kind::OtherVersion => "other-version",
+            Kind::OtherSettings => "other-settings",
+            Kind::SameNode => "same-node-id",
+            Kind::TooManyPeers => "too-many-peers",
+            Kind::MissingPair => "missing-pair",
+            Kind::LargeEvent => "large-event",
+            Kind::DeafGroup => "group-not-heard",
+            Kind::InVain => "retransmitted-in-vain",
+            Kind::NarrowPath => "narrow-path",
+            Kind::SmallInterface => "small-interface",
+            Kind::Unlinked => "no-answer",
+        })
+    }
 }
 
 #[derive(Default)]
@@ -78,6 +98,29 @@ mod tests {
         assert!(warnings.allow(ns(9), Kind::SameNode, one));
         assert!(warnings.allow(ns(WARNING_PAUSE_NS), Kind::OtherKey, one));
         assert_eq!(warnings.suppressed, 1);
+    }
+
+    #[test]
+    fn a_kind_is_told_in_words_that_no_other_has() {
+        use std::collections::BTreeSet;
+        let kinds = [
+            Kind::OtherKey,
+            Kind::OtherVersion,
+            Kind::OtherSettings,
+            Kind::SameNode,
+            Kind::TooManyPeers,
+            Kind::MissingPair,
+            Kind::LargeEvent,
+            Kind::DeafGroup,
+            Kind::InVain,
+            Kind::NarrowPath,
+            Kind::SmallInterface,
+            Kind::Unlinked,
+        ];
+        let words: BTreeSet<String> = kinds.iter().map(Kind::to_string).collect();
+        assert_eq!(words.len(), kinds.len());
+        let is_word = |letter: char| letter.is_ascii_lowercase() || letter == '-';
+        assert!(words.iter().all(|word| word.chars().all(is_word)), "{words:?}");
     }
 
     #[test]

@@ -250,11 +250,21 @@ impl Link {
     fn not_opened(&mut self, now: Instant, error: Unsealed, kind: ControlKind, from: SocketAddr) {
         let drops = &mut self.counters.drops;
         match error {
-            Unsealed::WrongKey(_) => {
+            Unsealed::WrongKey(id) => {
                 drops.wrong_key += 1;
                 if kind == ControlKind::Hello {
+                    let what = match id {
+                        0 => "has no key, and this one has".to_owned(),
+                        id if self.local.config.keys.is_open() => {
+                            format!("has a key ({id:08x}), and this one has none")
+                        }
+                        id => format!("has another key ({id:08x}) than this one"),
+                    };
                     self.output.warn(now, Kind::OtherKey, from, || {
-                        format!("a broker at {from} is not heard: {error}")
+                        format!(
+                            "a broker at {from} is not heard, as it {what}: give all brokers of \
+                             the cluster the same --key-file"
+                        )
                     });
                 }
             }

@@ -130,7 +130,7 @@ impl Link {
             )),
             (false, true) => LinkEvent::Warn(Kind::SmallInterface, format!(
                 "packets are made smaller, as the interface takes no more than {packet_bytes} \
-                 bytes: set --mtu"
+                 bytes: set --mtu {packet_bytes}, or give the interface a larger MTU"
             )),
             (false, false) => LinkEvent::Note(format!(
                 "the interface takes packets of {packet_bytes} bytes by now: they are sent again"
