@@ -2,6 +2,8 @@
 
 use core::net::IpAddr;
 
+use netcluster_platform::Instant;
+
 /// One of a kind and source is told, then none for this long.
 pub const WARNING_PAUSE_NS: u64 = 10_000_000_000;
 
@@ -39,15 +41,15 @@ pub enum Kind {
 
 #[derive(Default)]
 pub(crate) struct Warnings {
-    told: Vec<(Kind, IpAddr, u64)>,
+    told: Vec<(Kind, IpAddr, Instant)>,
     /// Not told, since the same had just been.
     pub suppressed: u64,
 }
 
 impl Warnings {
     /// Whether to tell this one.
-    pub fn allow(&mut self, now_ns: u64, kind: Kind, from: IpAddr) -> bool {
-        self.told.retain(|&(_, _, told_ns)| now_ns < told_ns + WARNING_PAUSE_NS);
+    pub fn allow(&mut self, now: Instant, kind: Kind, from: IpAddr) -> bool {
+        self.told.retain(|&(_, _, told_at)| now < told_at + WARNING_PAUSE_NS);
         if self.told.iter().any(|&(other, source, _)| (other, source) == (kind, from)) {
             self.suppressed += 1;
             return false;
@@ -56,7 +58,7 @@ impl Warnings {
             self.suppressed += 1;
             return false;
         }
-        self.told.push((kind, from, now_ns));
+        self.told.push((kind, from, now));
         true
     }
 }
@@ -64,16 +66,17 @@ impl Warnings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::ns;
 
     #[test]
     fn the_same_is_told_once_in_ten_seconds() {
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let mut warnings = Warnings::default();
-        assert!(warnings.allow(0, Kind::OtherKey, one));
-        assert!(!warnings.allow(9, Kind::OtherKey, one));
-        assert!(warnings.allow(9, Kind::OtherKey, other));
-        assert!(warnings.allow(9, Kind::SameNode, one));
-        assert!(warnings.allow(WARNING_PAUSE_NS, Kind::OtherKey, one));
+        assert!(warnings.allow(ns(0), Kind::OtherKey, one));
+        assert!(!warnings.allow(ns(9), Kind::OtherKey, one));
+        assert!(warnings.allow(ns(9), Kind::OtherKey, other));
+        assert!(warnings.allow(ns(9), Kind::SameNode, one));
+        assert!(warnings.allow(ns(WARNING_PAUSE_NS), Kind::OtherKey, one));
         assert_eq!(warnings.suppressed, 1);
     }
 
@@ -81,8 +84,9 @@ mod tests {
     fn a_flood_of_sources_fills_no_memory() {
         let mut warnings = Warnings::default();
         let from = |index: u32| IpAddr::from(index.to_be_bytes());
-        let told = (0..10_000).filter(|&at| warnings.allow(1, Kind::OtherKey, from(at))).count();
+        let told =
+            (0..10_000).filter(|&at| warnings.allow(ns(1), Kind::OtherKey, from(at))).count();
         assert_eq!(told, MAX_REMEMBERED);
-        assert!(warnings.allow(1, Kind::SameNode, from(0)), "other kinds are told");
+        assert!(warnings.allow(ns(1), Kind::SameNode, from(0)), "other kinds are told");
     }
 }

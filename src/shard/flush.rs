@@ -94,7 +94,7 @@ impl<I: Io> Shard<I> {
         // to be held by a laggard: ask again until nobody starves.
         if !self.starved_timer {
             self.starved_timer = true;
-            self.timers.set(self.deadline_ns(STARVED_RETRY), Timer::Starved);
+            self.timers.set(self.deadline(STARVED_RETRY), Timer::Starved);
             for shard in self.mesh.others() {
                 self.mesh.send(shard, Message::CopyOut);
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io, Peer};
+use netcluster_platform::{Conn, Instant, Io, Peer};
 use netcluster_wire::ErrorCode;
 
 use crate::budget::Purpose;
@@ -30,7 +30,7 @@ const MIN_LISTED: usize = 64;
 /// Connections that have not said hello, the oldest first, and until when they may.
 pub(super) struct Hellos {
     /// Those that have said it meanwhile, or have gone, are still there.
-    listed: VecDeque<(u64, Target)>,
+    listed: VecDeque<(Instant, Target)>,
     /// How long the list becomes before they are taken out.
     tidy_at: usize,
     /// The timer is set.
@@ -97,7 +97,7 @@ impl<I: Io> Shard<I> {
                  files (ulimit -n, LimitNOFILE=) if this is not passing"
             );
         }
-        self.timers.set(self.deadline_ns(ACCEPT_RETRY), Timer::Accept);
+        self.timers.set(self.deadline(ACCEPT_RETRY), Timer::Accept);
     }
 
     pub(super) fn resume_accept(&mut self) {
@@ -116,17 +116,17 @@ impl<I: Io> Shard<I> {
     }
 
     fn expect_hello(&mut self, target: Target) {
-        let deadline_ns = self.deadline_ns(self.shared.config.hello_timeout);
+        let deadline = self.deadline(self.shared.config.hello_timeout);
         if self.hellos.listed.len() >= self.hellos.tidy_at {
             let mut listed = std::mem::take(&mut self.hellos.listed);
             listed.retain(|(_, target)| self.is_silent(*target));
             self.hellos.tidy_at = MIN_LISTED.max(2 * listed.len());
             self.hellos.listed = listed;
         }
-        self.hellos.listed.push_back((deadline_ns, target));
+        self.hellos.listed.push_back((deadline, target));
         if !self.hellos.timer {
             self.hellos.timer = true;
-            self.timers.set(deadline_ns, Timer::Hello);
+            self.timers.set(deadline, Timer::Hello);
         }
     }
 
@@ -139,9 +139,9 @@ impl<I: Io> Shard<I> {
         self.hellos.timer = false;
         let timeout = self.shared.config.hello_timeout;
         let mut expired = 0;
-        while let Some(&(deadline_ns, target)) = self.hellos.listed.front() {
+        while let Some(&(deadline, target)) = self.hellos.listed.front() {
             if self.is_silent(target) {
-                if deadline_ns > self.now_ns || expired == MAX_EXPIRED_PER_TURN {
+                if deadline > self.now || expired == MAX_EXPIRED_PER_TURN {
                     break;
                 }
                 expired += 1;
@@ -150,15 +150,15 @@ impl<I: Io> Shard<I> {
             }
             self.hellos.listed.pop_front();
         }
-        let Some(&(deadline_ns, _)) = self.hellos.listed.front() else { return };
+        let Some(&(deadline, _)) = self.hellos.listed.front() else { return };
         // Not for each of them by itself: an eighth late at the most. And what was too much
         // for this turn is for the next.
-        let next_ns = if deadline_ns <= self.now_ns {
-            self.now_ns + 1
+        let next = if deadline <= self.now {
+            self.now + 1
         } else {
-            deadline_ns.max(self.now_ns + timeout.as_nanos() as u64 / 8)
+            deadline.max(self.now + timeout.as_nanos() as u64 / 8)
         };
         self.hellos.timer = true;
-        self.timers.set(next_ns, Timer::Hello);
+        self.timers.set(next, Timer::Hello);
     }
 }

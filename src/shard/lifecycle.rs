@@ -172,7 +172,7 @@ impl<I: Io> Shard<I> {
         let connection = self.at(conn);
         connection.state = State::Closing;
         let target = connection.target;
-        self.timers.set(self.deadline_ns(linger), Timer::Linger(target));
+        self.timers.set(self.deadline(linger), Timer::Linger(target));
         self.mark_dirty(conn);
     }
 
@@ -286,8 +286,8 @@ impl<I: Io> Shard<I> {
                 self.release_all_holds();
                 self.draining = Draining::Quieting { patient: true, said: false, heard: 0 };
                 let timeout = self.shared.config.drain_timeout;
-                self.timers.set(self.deadline_ns(timeout / 2), Timer::Quiet);
-                self.timers.set(self.deadline_ns(timeout), Timer::Drain);
+                self.timers.set(self.deadline(timeout / 2), Timer::Quiet);
+                self.timers.set(self.deadline(timeout), Timer::Drain);
                 for conn in self.all() {
                     let connection = self.at(conn);
                     let all_sent = connection.outbound.is_empty();
@@ -414,7 +414,7 @@ impl<I: Io> Shard<I> {
         }
         self.draining = Draining::Goodbye;
         self.leave_link_within(Duration::ZERO);
-        self.timers.set(self.deadline_ns(GOODBYE_TIME), Timer::Drain);
+        self.timers.set(self.deadline(GOODBYE_TIME), Timer::Drain);
     }
 
     fn all(&self) -> Vec<Conn> {

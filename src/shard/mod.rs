@@ -51,7 +51,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use netcluster_platform::{Completion, Conn, Io, ReceiveEnd};
+use netcluster_platform::{Completion, Conn, Instant, Io, ReceiveEnd};
 
 use crate::budget::Budget;
 use crate::channels::Channels;
@@ -130,8 +130,9 @@ pub struct Shard<I: Io> {
     id: ShardId,
     io: I,
     shared: Shared,
-    now_ns: u64,
-    started_ns: u64,
+    /// When the turn began.
+    now: Instant,
+    started: Instant,
     connections: Vec<Option<Box<Connection>>>,
     /// How many of these places are taken.
     present: usize,
@@ -162,7 +163,7 @@ pub struct Shard<I: Io> {
     next_barrier: u64,
     collecting: BTreeMap<u64, Collecting>,
     /// The latest status and when it was made, for who asks in the same turn.
-    status_json: Option<(u64, Answer)>,
+    status_json: Option<(Instant, Answer)>,
     draining: Draining,
     returning: Returning,
     /// Who listens as the broker ends, as far as it is known here.
@@ -170,7 +171,7 @@ pub struct Shard<I: Io> {
     totals: Totals,
     closed_by_broker: Vec<ClosedClient>,
     rates: report::Rates,
-    last_active_ns: u64,
+    last_active: Instant,
     more_messages: bool,
     completions: Vec<Completion>,
     resumed: Vec<(Emitter, ShardId)>,
@@ -208,14 +209,14 @@ impl<I: Io> Shard<I> {
             io.accept(listener)?;
         }
         io.set_receive_budget(TURN_BYTES);
-        let now_ns = io.now_ns();
+        let now = io.now();
         let stats = io.stats();
         let lag_bytes = (stats.buffers * stats.buffer_bytes / 4) as usize;
         let mut shard = Shard {
             id,
             io,
-            now_ns,
-            started_ns: now_ns,
+            now,
+            started: now,
             connections: Vec::new(),
             present: 0,
             limits: shared.config.limits(),
@@ -246,12 +247,12 @@ impl<I: Io> Shard<I> {
             collecting: BTreeMap::new(),
             status_json: None,
             draining: Draining::No,
-            returning: Returning::new(&shared.config.awaited, now_ns),
+            returning: Returning::new(&shared.config.awaited, now),
             left: Record { node: shared.config.node, ..Record::default() },
             totals: Totals::default(),
             closed_by_broker: Vec::new(),
-            rates: report::Rates::new(now_ns),
-            last_active_ns: now_ns,
+            rates: report::Rates::new(now),
+            last_active: now,
             more_messages: false,
             completions: Vec::new(),
             resumed: Vec::new(),
@@ -290,9 +291,9 @@ impl<I: Io> Shard<I> {
         let timeout = self.timeout();
         let mut completions = std::mem::take(&mut self.completions);
         self.io.wait(&mut completions, timeout)?;
-        self.now_ns = self.io.now_ns();
+        self.now = self.io.now();
         if !completions.is_empty() {
-            self.last_active_ns = self.now_ns;
+            self.last_active = self.now;
         }
 
         self.effort.renew();
@@ -317,7 +318,7 @@ impl<I: Io> Shard<I> {
         self.watch_flood();
         self.publish();
         self.status_json = None;
-        self.rates.sample(self.now_ns, &self.totals);
+        self.rates.sample(self.now, &self.totals);
         Ok(!matches!(self.draining, Draining::Done))
     }
 
@@ -339,14 +340,14 @@ impl<I: Io> Shard<I> {
             return Some(Duration::ZERO);
         }
         let spin_ns = self.shared.config.spin.as_nanos() as u64;
-        if spin_ns > 0 && self.now_ns < self.last_active_ns + spin_ns {
+        if spin_ns > 0 && self.now < self.last_active + spin_ns {
             return Some(Duration::ZERO);
         }
-        let next_ns = match (self.timers.next_ns(), self.link_deadline_ns()) {
-            (Some(timer_ns), Some(link_ns)) => timer_ns.min(link_ns),
-            (timer_ns, link_ns) => timer_ns.or(link_ns)?,
+        let next = match (self.timers.next(), self.link_deadline()) {
+            (Some(timer), Some(link)) => timer.min(link),
+            (timer, link) => timer.or(link)?,
         };
-        Some(Duration::from_nanos(next_ns.saturating_sub(self.io.now_ns())))
+        Some(Duration::from_nanos(next.since(self.io.now())))
     }
 
     fn complete(&mut self, completion: Completion) {
@@ -374,7 +375,7 @@ impl<I: Io> Shard<I> {
     }
 
     fn fire_timers(&mut self) {
-        while let Some(timer) = self.timers.pop_due(self.now_ns) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Hello => self.hello_timed_out(),
                 Timer::Stall(target) => self.stall_timed_out(target),
@@ -415,7 +416,7 @@ impl<I: Io> Shard<I> {
         self.connections[conn.0 as usize].as_deref_mut().expect("a completion has its connection")
     }
 
-    fn deadline_ns(&self, after: Duration) -> u64 {
-        self.now_ns.saturating_add(after.as_nanos() as u64)
+    fn deadline(&self, after: Duration) -> Instant {
+        self.now.saturating_add(after.as_nanos() as u64)
     }
 }

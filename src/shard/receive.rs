@@ -294,7 +294,7 @@ impl<I: Io> Shard<I> {
     /// Starts to receive, unless the connection is paused or not to be heard.
     pub(super) fn start_receiving(&mut self, conn: Conn) {
         let quiet = self.is_quiet();
-        let now_ns = self.now_ns;
+        let now = self.now;
         let budget = self.shared.budget.clone();
         let connection = self.at(conn);
         let wanted = match connection.state {
@@ -308,7 +308,7 @@ impl<I: Io> Shard<I> {
         match connection.inbound.take_buffer(&budget) {
             Buffer::Fill(buffer, length) => {
                 connection.receiving = Receiving::Filling;
-                connection.filling_since_ns = now_ns;
+                connection.filling_since = now;
                 connection.filling_from = buffer.len();
                 self.io.receive_into(conn, buffer, length);
             }
@@ -326,7 +326,7 @@ impl<I: Io> Shard<I> {
         self.block_client(target, Blocker::Memory);
         self.memory_waiters.push(target);
         if self.memory_waiters.len() == 1 {
-            self.timers.set(self.deadline_ns(MEMORY_RETRY), Timer::Memory);
+            self.timers.set(self.deadline(MEMORY_RETRY), Timer::Memory);
         }
     }
 
@@ -347,7 +347,7 @@ impl<I: Io> Shard<I> {
     /// sender does not complete ends its connection.
     pub(super) fn squeeze(&mut self) {
         let stall = self.shared.config.stall_timeout;
-        let now_ns = self.now_ns;
+        let now = self.now;
         let mut overdue = Vec::new();
         for connection in self.connections.iter_mut().flatten() {
             if connection.outbound.is_blocked() {
@@ -359,12 +359,12 @@ impl<I: Io> Shard<I> {
                 let holds = !connection.latest
                     || connection.outbound.queued_bytes() > EXHAUSTED_LIMIT_BYTES;
                 if holds && connection.outbound.declare_full() {
-                    self.timers.watch_full(connection, now_ns, stall);
+                    self.timers.watch_full(connection, now, stall);
                 }
             }
-            let since_ns = connection.filling_since_ns;
+            let since = connection.filling_since;
             if connection.receiving == Receiving::Filling
-                && now_ns.saturating_sub(since_ns) > stall.as_nanos() as u64
+                && now.since(since) > stall.as_nanos() as u64
             {
                 overdue.push(connection.target.conn);
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use netcluster_platform::{Io, Slice};
+use netcluster_platform::{Instant, Io, Slice};
 use netcluster_wire::{Kind, frame};
 
 use crate::budget::Purpose;
@@ -36,29 +36,29 @@ pub(super) struct Answer {
 
 /// Events in and out at two moments.
 pub(super) struct Rates {
-    before: (u64, u64, u64),
-    latest: (u64, u64, u64),
+    before: (Instant, u64, u64),
+    latest: (Instant, u64, u64),
 }
 
 impl Rates {
-    pub(super) fn new(now_ns: u64) -> Rates {
-        Rates { before: (now_ns, 0, 0), latest: (now_ns, 0, 0) }
+    pub(super) fn new(now: Instant) -> Rates {
+        Rates { before: (now, 0, 0), latest: (now, 0, 0) }
     }
 
     #[inline]
-    pub(super) fn sample(&mut self, now_ns: u64, totals: &Totals) {
-        if now_ns >= self.latest.0 + SAMPLE_NS {
+    pub(super) fn sample(&mut self, now: Instant, totals: &Totals) {
+        if now >= self.latest.0 + SAMPLE_NS {
             self.before = self.latest;
-            self.latest = (now_ns, totals.events_in, totals.events_out);
+            self.latest = (now, totals.events_in, totals.events_out);
         }
     }
 
     /// Events in and out per second.
-    fn per_second(&self, now_ns: u64, totals: &Totals) -> (f64, f64) {
+    fn per_second(&self, now: Instant, totals: &Totals) -> (f64, f64) {
         // Since the sample before the latest: at least a second, unless the
         // shard is younger.
-        let (then_ns, events_in, events_out) = self.before;
-        let seconds = now_ns.saturating_sub(then_ns).max(1) as f64 / 1e9;
+        let (then, events_in, events_out) = self.before;
+        let seconds = now.since(then).max(1) as f64 / 1e9;
         let rate = |now: u64, then: u64| (now - then) as f64 / seconds;
         (rate(totals.events_in, events_in), rate(totals.events_out, events_out))
     }
@@ -68,7 +68,7 @@ impl<I: Io> Shard<I> {
     /// This shard's part of `status`.
     pub fn report(&mut self) -> ShardStatus {
         let mut totals = self.totals;
-        let rates = self.rates.per_second(self.now_ns, &totals);
+        let rates = self.rates.per_second(self.now, &totals);
         (totals.events_in_per_s, totals.events_out_per_s) = rates;
         totals.route_misses = self.channels.route_misses();
         let mut clients = Vec::new();
@@ -135,8 +135,8 @@ impl<I: Io> Shard<I> {
     /// collected, or in the same turn, gets the same answer: asking often costs
     /// the broker no more than asking once.
     pub(super) fn collect_status(&mut self, asker: Target, request: u64) {
-        if let Some((at_ns, json)) = &self.status_json
-            && *at_ns == self.now_ns
+        if let Some((at, json)) = &self.status_json
+            && *at == self.now
         {
             let json = json.clone();
             return self.answer_one(asker, request, &json);
@@ -172,7 +172,7 @@ impl<I: Io> Shard<I> {
         }
         let Some(collecting) = self.collecting.remove(&number) else { return };
         let mut status = (*self.shared.about).clone();
-        status.uptime_ms = (self.now_ns - self.started_ns) / 1_000_000;
+        status.uptime_ms = self.now.since(self.started) / 1_000_000;
         status.backend = self.io.name().to_owned();
         status.log = self.shared.log.status();
         let budget = &self.shared.budget;
@@ -191,7 +191,7 @@ impl<I: Io> Shard<I> {
         for (asker, request) in collecting.askers {
             self.answer_one(asker, request, &json);
         }
-        self.status_json = Some((self.now_ns, json));
+        self.status_json = Some((self.now, json));
     }
 
     fn answer_one(&mut self, asker: Target, request: u64, answer: &Answer) {

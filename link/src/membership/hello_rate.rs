@@ -20,6 +20,8 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
+use netcluster_platform::Instant;
+
 /// Hellos whose tags are checked in a second: some 3 µs each.
 pub const MAX_CHECKS_PER_S: u64 = 20_000;
 
@@ -43,16 +45,16 @@ const SECOND_NS: u64 = 1_000_000_000;
 #[derive(Clone, Copy)]
 struct Bucket {
     /// When it will be full again; a full one has a time that has passed.
-    full_ns: u64,
+    full_at: Instant,
 }
 
 impl Bucket {
     /// Takes one token out, if there is one.
-    fn take(&mut self, now_ns: u64, per_s: u64) -> bool {
-        let full_ns = self.full_ns.max(now_ns) + SECOND_NS / per_s;
-        let is_open = full_ns <= now_ns + SECOND_NS;
+    fn take(&mut self, now: Instant, per_s: u64) -> bool {
+        let full_at = self.full_at.max(now) + SECOND_NS / per_s;
+        let is_open = full_at <= now + SECOND_NS;
         if is_open {
-            self.full_ns = full_ns;
+            self.full_at = full_at;
         }
         is_open
     }
@@ -68,15 +70,14 @@ struct Budget {
 
 impl Budget {
     fn new(per_source_per_s: u64, per_s: u64) -> Budget {
-        let empty = Bucket { full_ns: 0 };
+        let empty = Bucket { full_at: Instant::START };
         Budget { per_source_per_s, per_s, sources: Box::new([empty; SOURCES]), all: empty }
     }
 
     /// The source first, so that one that floods does not use up what all others
     /// share.
-    fn take(&mut self, now_ns: u64, source: usize) -> bool {
-        self.sources[source].take(now_ns, self.per_source_per_s)
-            && self.all.take(now_ns, self.per_s)
+    fn take(&mut self, now: Instant, source: usize) -> bool {
+        self.sources[source].take(now, self.per_source_per_s) && self.all.take(now, self.per_s)
     }
 }
 
@@ -114,15 +115,15 @@ impl HelloRate {
     }
 
     /// Whether the tag of one more from this source may be checked now.
-    pub fn may_check(&mut self, now_ns: u64, from: IpAddr) -> bool {
+    pub fn may_check(&mut self, now: Instant, from: IpAddr) -> bool {
         let (is_known, source) = self.source(from);
-        self.checks.0[is_known].take(now_ns, source)
+        self.checks.0[is_known].take(now, source)
     }
 
     /// Whether one more from this source may be taken, or answered, now.
-    pub fn allow(&mut self, now_ns: u64, from: IpAddr) -> bool {
+    pub fn allow(&mut self, now: Instant, from: IpAddr) -> bool {
         let (is_known, source) = self.source(from);
-        self.hellos.0[is_known].take(now_ns, source)
+        self.hellos.0[is_known].take(now, source)
     }
 
     fn source(&self, from: IpAddr) -> (usize, usize) {
@@ -134,6 +135,7 @@ impl HelloRate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::ns;
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
@@ -142,11 +144,11 @@ mod tests {
     #[test]
     fn one_source_cannot_use_up_what_all_share() {
         let mut rate = HelloRate::new(1);
-        let taken = (0..10_000).filter(|_| rate.allow(5, address(1))).count();
+        let taken = (0..10_000).filter(|_| rate.allow(ns(5), address(1))).count();
         assert_eq!(taken as u64, MAX_HELLOS_PER_SOURCE_PER_S);
-        assert!((2..20).any(|last| rate.allow(5, address(last))));
-        assert!(rate.allow(5 + SECOND_NS, address(1)));
-        let checked = (0..10_000).filter(|_| rate.may_check(5, address(1))).count();
+        assert!((2..20).any(|last| rate.allow(ns(5), address(last))));
+        assert!(rate.allow(ns(5 + SECOND_NS), address(1)));
+        let checked = (0..10_000).filter(|_| rate.may_check(ns(5), address(1))).count();
         assert_eq!(checked as u64, MAX_CHECKS_PER_SOURCE_PER_S);
     }
 
@@ -154,9 +156,9 @@ mod tests {
     fn all_together_have_a_limit() {
         let mut rate = HelloRate::new(1);
         let from = |index: usize| IpAddr::from((index as u32).to_be_bytes());
-        let taken = (0..100_000).filter(|&index| rate.allow(5, from(index))).count();
+        let taken = (0..100_000).filter(|&index| rate.allow(ns(5), from(index))).count();
         assert_eq!(taken as u64, MAX_HELLOS_PER_S);
-        let checked = (0..100_000).filter(|&index| rate.may_check(5, from(index))).count();
+        let checked = (0..100_000).filter(|&index| rate.may_check(ns(5), from(index))).count();
         assert_eq!(checked as u64, MAX_CHECKS_PER_S);
     }
 
@@ -166,11 +168,11 @@ mod tests {
         rate.know(address(1));
         let from = |index: usize| IpAddr::from((index as u32).to_be_bytes());
         for index in 0..100_000 {
-            rate.may_check(5, from(index));
-            rate.allow(5, from(index));
+            rate.may_check(ns(5), from(index));
+            rate.allow(ns(5), from(index));
         }
-        assert!(rate.may_check(5, address(1)) && rate.allow(5, address(1)));
-        assert!(!rate.may_check(5, address(2)) && !rate.allow(5, address(2)));
+        assert!(rate.may_check(ns(5), address(1)) && rate.allow(ns(5), address(1)));
+        assert!(!rate.may_check(ns(5), address(2)) && !rate.allow(ns(5), address(2)));
     }
 
     #[test]

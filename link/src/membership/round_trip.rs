@@ -1,10 +1,12 @@
 //! How long datagrams take to a peer and back, and retransmissions to come.
 
+use netcluster_platform::Instant;
+
 /// Measured times of one peer.
 #[derive(Default)]
 pub(crate) struct RoundTrip {
     /// The clock in the peer's last heartbeat, and when that came.
-    pub echo: Option<(u64, u64)>,
+    pub echo: Option<(u64, Instant)>,
     /// Smoothed; 0 while it was not measured.
     pub round_trip_ns: u64,
     /// From a request for a retransmission to its arrival, smoothed; 0 while unknown.

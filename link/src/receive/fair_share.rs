@@ -15,6 +15,8 @@
 //!
 //! Decision: `docs/decisions/018-receiver-states-fair-share.md`.
 
+use netcluster_platform::Instant;
+
 use crate::peer_id::PeerId;
 
 /// How long what arrives is counted.
@@ -46,11 +48,11 @@ pub struct Brought {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct FairShare {
-    begun_ns: u64,
+    begun_at: Instant,
     /// What each sender had brought when the interval began. In no order.
     counted: Vec<Brought>,
     /// When something was last lost.
-    lost_ns: Option<u64>,
+    lost_at: Option<Instant>,
     /// The most that those who share brought together, in bytes per second.
     peak: u64,
     /// Who shares. In no order.
@@ -64,26 +66,26 @@ pub struct FairShare {
 impl FairShare {
     /// Whether the interval is over: then [`FairShare::count`].
     #[inline]
-    pub fn is_due(&self, now_ns: u64) -> bool {
-        now_ns.saturating_sub(self.begun_ns) >= INTERVAL_NS
+    pub fn is_due(&self, now: Instant) -> bool {
+        now.since(self.begun_at) >= INTERVAL_NS
     }
 
     /// What all senders have brought by now.
-    pub fn count(&mut self, now_ns: u64, totals: impl Iterator<Item = Brought> + Clone) {
-        let elapsed_ns = now_ns.saturating_sub(self.begun_ns).max(1);
+    pub fn count(&mut self, now: Instant, totals: impl Iterator<Item = Brought> + Clone) {
+        let elapsed_ns = now.since(self.begun_at).max(1);
         self.sharing.clear();
         self.share = 0;
         self.rates.clear();
         for total in totals.clone() {
-            self.compare(now_ns, elapsed_ns, total);
+            self.compare(now, elapsed_ns, total);
         }
-        let is_contended = self.lost_ns.is_some_and(|lost_ns| now_ns < lost_ns + CONTENDED_NS);
+        let is_contended = self.lost_at.is_some_and(|lost_at| now < lost_at + CONTENDED_NS);
         if !is_contended {
             self.peak = 0;
         } else if elapsed_ns <= MAX_INTERVAL_NS {
             self.divide();
         }
-        self.begun_ns = now_ns;
+        self.begun_at = now;
         self.counted.clear();
         self.counted.extend(totals);
     }
@@ -95,7 +97,7 @@ impl FairShare {
 
     /// How fast a sender was in the interval. One that was not there before has
     /// brought nothing in it.
-    fn compare(&mut self, now_ns: u64, elapsed_ns: u64, total: Brought) {
+    fn compare(&mut self, now: Instant, elapsed_ns: u64, total: Brought) {
         let before = self.counted.iter().find(|counted| counted.peer == total.peer);
         let before = *before.unwrap_or(&total);
         let bytes = total.bytes.saturating_sub(before.bytes);
@@ -104,7 +106,7 @@ impl FairShare {
         let lost = total.lost.saturating_sub(before.lost);
         let sent = total.datagrams.saturating_sub(before.datagrams).saturating_add(lost);
         if lost > 0 && lost >= sent / 1000 * LOSS_PERMILLE {
-            self.lost_ns = Some(now_ns);
+            self.lost_at = Some(now);
         }
     }
 
@@ -129,6 +131,7 @@ impl FairShare {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::ns;
 
     const MB: u64 = 1_000_000;
 
@@ -141,11 +144,11 @@ mod tests {
     fn divided(megabytes: &[u64]) -> Vec<u64> {
         let mut shares = FairShare::default();
         for turn in [1, 2] {
-            let now_ns = (8 + turn) * INTERVAL_NS;
+            let now = (8 + turn) * INTERVAL_NS;
             let total = |(peer, megabytes)| brought(peer, turn * megabytes, turn * 1000);
-            assert!(shares.is_due(now_ns));
-            shares.count(now_ns, (0..).zip(megabytes.iter().copied()).map(total));
-            assert!(!shares.is_due(now_ns + INTERVAL_NS - 1));
+            assert!(shares.is_due(ns(now)));
+            shares.count(ns(now), (0..).zip(megabytes.iter().copied()).map(total));
+            assert!(!shares.is_due(ns(now + INTERVAL_NS - 1)));
         }
         let per_interval = |rate: u64| rate / MB / (1_000_000_000 / INTERVAL_NS);
         (0..megabytes.len() as u32).map(|peer| per_interval(shares.of(PeerId(peer)))).collect()
@@ -178,7 +181,7 @@ mod tests {
         for turn in 1..=10 {
             let lost = if turn < 3 { 0 } else { 1000 };
             let totals = [brought(1, turn * 50, 0), brought(2, turn * 50, lost)];
-            shares.count(turn * INTERVAL_NS, totals.into_iter());
+            shares.count(ns(turn * INTERVAL_NS), totals.into_iter());
             stated.push(shares.of(PeerId(1)) > 0);
         }
         let expected = [false, false, true, true, true, true, true, true, false, false];
@@ -188,13 +191,13 @@ mod tests {
     #[test]
     fn what_was_counted_too_long_or_since_another_session_says_nothing() {
         let mut shares = FairShare::default();
-        shares.count(1, [brought(1, 50, 0), brought(2, 50, 0)].into_iter());
-        let late_ns = MAX_INTERVAL_NS + 2;
-        shares.count(late_ns, [brought(1, 100, 9000), brought(2, 100, 9000)].into_iter());
+        shares.count(ns(1), [brought(1, 50, 0), brought(2, 50, 0)].into_iter());
+        let late = MAX_INTERVAL_NS + 2;
+        shares.count(ns(late), [brought(1, 100, 9000), brought(2, 100, 9000)].into_iter());
         assert_eq!(shares.of(PeerId(1)), 0);
         // Who is new is not counted before the next interval.
         let totals = [brought(1, 101, 9000), brought(3, 70, 9000)];
-        shares.count(late_ns + INTERVAL_NS, totals.into_iter());
+        shares.count(ns(late + INTERVAL_NS), totals.into_iter());
         assert_eq!((shares.of(PeerId(1)), shares.of(PeerId(3))), (0, 0));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use netcluster_platform::Instant;
 use netcluster_wire::control::LossReason;
 
 use crate::event::{LinkEvent, Lost, Run};
@@ -38,7 +39,7 @@ pub(crate) struct InboundStream {
     /// Bytes of an event that was too large for this broker, which is to be said.
     pub large_bytes: Option<usize>,
     /// Since when, and since which number, data came by unicast alone.
-    unheard: Option<(u64, u64)>,
+    unheard: Option<(Instant, u64)>,
 }
 
 /// Whose stream it is, and where its events go.
@@ -67,19 +68,19 @@ impl InboundStream {
     }
 
     /// When retransmissions are to be asked for.
-    pub fn next_nak_ns(&self) -> u64 {
-        self.ingress.next_nak_ns().unwrap_or(u64::MAX)
+    pub fn next_nak_at(&self) -> Instant {
+        self.ingress.next_nak_at().unwrap_or(Instant::NEVER)
     }
 
     /// Notes how a datagram of the stream came, be it kept or not: of what comes to a
     /// receiver that is far behind most is too far ahead. That part is not proved by a seal;
     /// what a stranger gains by sending it is that the group is not called filtered.
     #[inline]
-    pub fn came(&mut self, now_ns: u64, multicast: bool) {
+    pub fn came(&mut self, now: Instant, multicast: bool) {
         if multicast {
             self.unheard = None;
         } else if self.unheard.is_none() {
-            self.unheard = Some((now_ns, self.ingress.known_end()));
+            self.unheard = Some((now, self.ingress.known_end()));
         }
     }
 
@@ -90,10 +91,10 @@ impl InboundStream {
 
     /// Whether, if multicast is what the sender uses, the group's seems not to reach
     /// us.
-    pub fn is_group_unheard(&self, now_ns: u64) -> bool {
-        self.unheard.is_some_and(|(since_ns, first)| {
+    pub fn is_group_unheard(&self, now: Instant) -> bool {
+        self.unheard.is_some_and(|(since, first)| {
             let sent = self.ingress.known_end().saturating_sub(first);
-            now_ns.saturating_sub(since_ns) >= DEAF_NS && sent >= DEAF_DATAGRAMS
+            now.since(since) >= DEAF_NS && sent >= DEAF_DATAGRAMS
         })
     }
 

@@ -25,6 +25,8 @@
 //!
 //! It does not know what was lost, and it decides nothing for the sender.
 
+use netcluster_platform::Instant;
+
 use crate::peer_id::PeerId;
 use crate::stream::StreamId;
 
@@ -85,7 +87,7 @@ struct Entry {
     stream: StreamId,
     limit: u64,
     /// When it last brought data.
-    data_ns: Option<u64>,
+    data_at: Option<Instant>,
     /// Its position and window as last stated.
     stated_position: u64,
     stated_window: u64,
@@ -124,7 +126,7 @@ impl ReceiveWindow {
                 peer,
                 stream,
                 limit: position,
-                data_ns: None,
+                data_at: None,
                 stated_position: position,
                 stated_window: 0,
                 is_new: true,
@@ -146,10 +148,16 @@ impl ReceiveWindow {
     }
 
     /// Data of a stream came; its position is now here. Whether a status is due.
-    pub fn received(&mut self, now_ns: u64, peer: PeerId, stream: StreamId, position: u64) -> bool {
+    pub fn received(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        stream: StreamId,
+        position: u64,
+    ) -> bool {
         let Ok(at) = self.find(peer, stream) else { return false };
         let entry = &mut self.streams[at];
-        entry.data_ns = Some(now_ns);
+        entry.data_at = Some(now);
         entry.is_due(position)
     }
 
@@ -160,13 +168,13 @@ impl ReceiveWindow {
     }
 
     /// Who sends now: the first step to what statuses state, once for all of them.
-    pub fn senders(&self, now_ns: u64) -> Senders {
-        let mut senders = Senders { now_ns, all: 0, active: 0 };
+    pub fn senders(&self, now: Instant) -> Senders {
+        let mut senders = Senders { now, all: 0, active: 0 };
         for streams in self.streams.chunk_by(|a, b| a.peer == b.peer) {
             #[cfg(test)]
             self.look_at(streams);
             senders.all += 1;
-            senders.active += u64::from(streams.iter().any(|entry| entry.is_active(now_ns)));
+            senders.active += u64::from(streams.iter().any(|entry| entry.is_active(now)));
         }
         senders
     }
@@ -179,9 +187,9 @@ impl ReceiveWindow {
         let streams = &self.streams[first..last];
         #[cfg(test)]
         self.look_at(streams);
-        let now_ns = senders.now_ns;
+        let now = senders.now;
         let all = streams.len().max(1) as u64;
-        let active = streams.iter().filter(|entry| entry.is_active(now_ns)).count() as u64;
+        let active = streams.iter().filter(|entry| entry.is_active(now)).count() as u64;
         let reserve = self.total / 2 / senders.all.max(1);
         let (busy, idle) = match active {
             0 => (0, reserve / all),
@@ -192,14 +200,14 @@ impl ReceiveWindow {
             }
         };
         let clamped = |share: u64| share.clamp(MIN_SHARE, self.max_share);
-        Shares { now_ns, peer, busy: clamped(busy), idle: clamped(idle) }
+        Shares { now, peer, busy: clamped(busy), idle: clamped(idle) }
     }
 
     /// The limit to state in a status of this stream that is sent now.
     pub fn grant(&mut self, shares: &Shares, stream: StreamId, position: u64) -> u64 {
         let Ok(at) = self.find(shares.peer, stream) else { return position };
         let entry = &mut self.streams[at];
-        let share = if entry.is_active(shares.now_ns) { shares.busy } else { shares.idle };
+        let share = if entry.is_active(shares.now) { shares.busy } else { shares.idle };
         entry.limit = entry.limit.max(position.saturating_add(share));
         entry.stated_position = position;
         // Older and larger grants count no more than the share: as more senders
@@ -229,7 +237,7 @@ impl ReceiveWindow {
 /// How many send at some moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Senders {
-    now_ns: u64,
+    now: Instant,
     all: u64,
     active: u64,
 }
@@ -237,15 +245,15 @@ pub struct Senders {
 /// The shares of one sender's streams at that moment: active ones, and others.
 #[derive(Clone, Copy, Debug)]
 pub struct Shares {
-    now_ns: u64,
+    now: Instant,
     peer: PeerId,
     busy: u64,
     idle: u64,
 }
 
 impl Entry {
-    fn is_active(&self, now_ns: u64) -> bool {
-        self.data_ns.is_some_and(|data_ns| now_ns.saturating_sub(data_ns) < ACTIVE_NS)
+    fn is_active(&self, now: Instant) -> bool {
+        self.data_at.is_some_and(|data_at| now.since(data_at) < ACTIVE_NS)
     }
 
     /// A quarter of what was stated, not of the present share: a sender that was

@@ -33,6 +33,7 @@
 mod losses;
 mod token_bucket;
 
+use netcluster_platform::Instant;
 use netcluster_platform::datagram::MAX_DATAGRAMS_PER_SEND;
 use netcluster_wire::link::limits::DEFAULT_PACKET_BYTES;
 
@@ -107,7 +108,7 @@ pub struct CongestionControl {
     bucket: Bucket,
     losses: Losses,
     /// When the running interval began, or begins after settling.
-    begun_ns: u64,
+    begun_at: Instant,
     is_settling: bool,
     sent_bytes: u64,
     batches: u64,
@@ -125,22 +126,22 @@ struct Limit {
     ceiling: u64,
     /// How long it rose since then.
     risen_ns: u64,
-    floored_ns: Option<u64>,
+    floored_since: Option<Instant>,
     /// When it was last needed.
-    used_ns: u64,
+    used_at: Instant,
     /// No share was known yet since this trouble began.
     is_guess: bool,
 }
 
 impl CongestionControl {
     /// A pace with an optional cap in bytes per second, not limited by loss yet.
-    pub fn new(now_ns: u64, cap: Option<u64>) -> CongestionControl {
+    pub fn new(now: Instant, cap: Option<u64>) -> CongestionControl {
         let mut pace = CongestionControl {
             cap: cap.map(|cap| cap.max(FLOOR_BYTES_PER_S)),
             limit: None,
-            bucket: Bucket::new(now_ns),
+            bucket: Bucket::new(now),
             losses: Losses::default(),
-            begun_ns: now_ns,
+            begun_at: now,
             is_settling: false,
             sent_bytes: 0,
             batches: 0,
@@ -148,7 +149,7 @@ impl CongestionControl {
             before: None,
             blamed: Vec::new(),
         };
-        pace.bucket.set_rate(now_ns, pace.rate());
+        pace.bucket.set_rate(now, pace.rate());
         pace
     }
 
@@ -156,8 +157,8 @@ impl CongestionControl {
     /// allowed, none are until they are a batch worth sending. Whatever is allowed,
     /// if it is not nothing, one datagram may be sent: the next waits for the rest.
     #[inline]
-    pub fn allow(&mut self, now_ns: u64, wanted: usize) -> usize {
-        if self.is_limited() { self.allow_limited(now_ns, wanted) } else { usize::MAX }
+    pub fn allow(&mut self, now: Instant, wanted: usize) -> usize {
+        if self.is_limited() { self.allow_limited(now, wanted) } else { usize::MAX }
     }
 
     /// So many bytes were sent, new or retransmitted, to whomever.
@@ -169,25 +170,25 @@ impl CongestionControl {
     }
 
     /// When to ask again, if the last answer was less than wanted.
-    pub fn next_ns(&self) -> Option<u64> {
-        if self.is_limited() { self.bucket.next_ns() } else { None }
+    pub fn next_at(&self) -> Option<Instant> {
+        if self.is_limited() { self.bucket.next_at() } else { None }
     }
 
     /// What a receiver that is waited for lost since its last report, and what it
     /// says is a fair share of the way to it, in bytes per second; 0 if nothing.
-    pub fn report(&mut self, now_ns: u64, peer: PeerId, sample: Sample, share: u64) {
-        if now_ns < self.begun_ns {
+    pub fn report(&mut self, now: Instant, peer: PeerId, sample: Sample, share: u64) {
+        if now < self.begun_at {
             return;
         }
         if std::mem::take(&mut self.is_settling) {
             // The first report tells in part of the time before as well.
-            self.begun_ns = now_ns;
+            self.begun_at = now;
             self.sent_bytes = 0;
             self.batches = 0;
             return;
         }
         self.losses.add(peer, sample, share);
-        let elapsed_ns = now_ns - self.begun_ns;
+        let elapsed_ns = now.since(self.begun_at);
         if elapsed_ns < INTERVAL_NS {
             return;
         }
@@ -206,11 +207,11 @@ impl CongestionControl {
         }
         self.batches = 0;
         self.sent_bytes = 0;
-        self.begun_ns = now_ns;
+        self.begun_at = now;
         if loss_permille > LOSS_PERMILLE && elapsed_ns > MAX_INTERVAL_NS {
             // A burst after a pause: the next interval will tell how much arrives.
             if let Some(limit) = &mut self.limit {
-                limit.used_ns = now_ns;
+                limit.used_at = now;
             }
         } else if is_certain {
             let is_new = self.blame();
@@ -219,21 +220,21 @@ impl CongestionControl {
             let is_guess =
                 share == u64::MAX && (is_new || self.limit.is_some_and(|it| it.is_guess));
             let fair = if is_new && share < u64::MAX { share } else { arrived.min(share) };
-            self.decrease(now_ns, arrived, fair, is_guess);
+            self.decrease(now, arrived, fair, is_guess);
         } else if let Some(limit) = self.limit
             && !is_suspect
         {
             if limit.is_guess && share < u64::MAX {
                 let rate = (share / 100 * DECREASE_PERCENT).max(FLOOR_BYTES_PER_S);
-                self.limit = Some(Limit { rate, is_guess: false, used_ns: now_ns, ..limit });
+                self.limit = Some(Limit { rate, is_guess: false, used_at: now, ..limit });
             } else if limit.rate > share {
-                self.approach(now_ns, share, limit);
+                self.approach(now, share, limit);
             } else {
-                self.increase(now_ns, elapsed_ns, sent, limit);
+                self.increase(now, elapsed_ns, sent, limit);
             }
         }
         self.losses.clear();
-        self.bucket.set_rate(now_ns, self.rate());
+        self.bucket.set_rate(now, self.rate());
     }
 
     /// How far the loss of a sample may be from that of the way by chance. What is
@@ -247,7 +248,7 @@ impl CongestionControl {
     }
 
     /// A receiver is gone, or no longer waited for.
-    pub fn forget(&mut self, now_ns: u64, peer: PeerId) {
+    pub fn forget(&mut self, now: Instant, peer: PeerId) {
         self.losses.forget(peer);
         let Some(at) = self.blamed.iter().position(|&blamed| blamed == peer) else { return };
         self.blamed.swap_remove(at);
@@ -255,9 +256,9 @@ impl CongestionControl {
             // The others lost nothing: their way is as wide as it was.
             self.limit = self.before.take();
             if let Some(limit) = &mut self.limit {
-                limit.used_ns = now_ns;
+                limit.used_at = now;
             }
-            self.bucket.set_rate(now_ns, self.rate());
+            self.bucket.set_rate(now, self.rate());
         }
     }
 
@@ -301,9 +302,9 @@ impl CongestionControl {
     }
 
     /// Whether the rate has been at its floor for long, and still loss is high.
-    pub fn is_floored(&self, now_ns: u64) -> bool {
-        let floored_ns = self.limit.and_then(|limit| limit.floored_ns);
-        floored_ns.is_some_and(|floored_ns| now_ns.saturating_sub(floored_ns) >= FLOORED_NS)
+    pub fn is_floored(&self, now: Instant) -> bool {
+        let floored_since = self.limit.and_then(|limit| limit.floored_since);
+        floored_since.is_some_and(|floored_since| now.since(floored_since) >= FLOORED_NS)
     }
 
     /// How often loss slowed us down so far.
@@ -311,47 +312,47 @@ impl CongestionControl {
         self.decreases
     }
 
-    fn allow_limited(&mut self, now_ns: u64, wanted: usize) -> usize {
-        let unused = |limit: Limit| now_ns.saturating_sub(limit.used_ns) >= UNUSED_NS;
+    fn allow_limited(&mut self, now: Instant, wanted: usize) -> usize {
+        let unused = |limit: Limit| now.since(limit.used_at) >= UNUSED_NS;
         if self.limit.is_some_and(unused) {
             self.limit = None;
-            self.bucket.set_rate(now_ns, self.cap);
+            self.bucket.set_rate(now, self.cap);
             if self.cap.is_none() {
                 return usize::MAX;
             }
         }
-        self.bucket.allow(now_ns, wanted)
+        self.bucket.allow(now, wanted)
     }
 
-    fn decrease(&mut self, now_ns: u64, arrived: u64, fair: u64, is_guess: bool) {
+    fn decrease(&mut self, now: Instant, arrived: u64, fair: u64, is_guess: bool) {
         let mut rate = fair / 100 * DECREASE_PERCENT;
         let mut ceiling = arrived;
-        let mut floored_ns = None;
+        let mut floored_since = None;
         if let Some(limit) = self.limit {
             rate = rate.max(limit.rate / 100 * STEEPEST_PERCENT).min(limit.rate);
             ceiling = limit.rate;
-            floored_ns = limit.floored_ns;
+            floored_since = limit.floored_since;
         }
         if rate <= FLOOR_BYTES_PER_S {
             rate = FLOOR_BYTES_PER_S;
-            floored_ns = floored_ns.or(Some(now_ns));
+            floored_since = floored_since.or(Some(now));
         }
         let ceiling = ceiling.max(FLOOR_BYTES_PER_S);
         self.limit =
-            Some(Limit { rate, ceiling, risen_ns: 0, floored_ns, used_ns: now_ns, is_guess });
+            Some(Limit { rate, ceiling, risen_ns: 0, floored_since, used_at: now, is_guess });
         self.decreases += 1;
-        self.begun_ns = now_ns.saturating_add(SETTLE_NS);
+        self.begun_at = now.saturating_add(SETTLE_NS);
         self.is_settling = true;
     }
 
     /// Loss hit others, who have less: gives way to them, as long as anything is lost.
-    fn approach(&mut self, now_ns: u64, share: u64, mut limit: Limit) {
+    fn approach(&mut self, now: Instant, share: u64, mut limit: Limit) {
         limit.rate -= (limit.rate - share) / APPROACH_PART;
-        limit.used_ns = now_ns;
+        limit.used_at = now;
         self.limit = Some(limit);
     }
 
-    fn increase(&mut self, now_ns: u64, elapsed_ns: u64, sent: u64, mut limit: Limit) {
+    fn increase(&mut self, now: Instant, elapsed_ns: u64, sent: u64, mut limit: Limit) {
         if sent < limit.rate / 100 * USED_PERCENT {
             self.limit = Some(limit);
             return;
@@ -362,8 +363,8 @@ impl CongestionControl {
         let step = STEP_BYTES_PER_S * elapsed_ns / INTERVAL_NS * percent / 100;
         limit.rate = limit.rate.saturating_add(step);
         limit.risen_ns = limit.risen_ns.saturating_add(elapsed_ns);
-        limit.floored_ns = None;
-        limit.used_ns = now_ns;
+        limit.floored_since = None;
+        limit.used_at = now;
         let is_free =
             limit.risen_ns >= UNLIMITED_NS && limit.rate / UNLIMITED_TIMES >= limit.ceiling;
         let is_capped = self.cap.is_some_and(|cap| limit.rate >= cap);

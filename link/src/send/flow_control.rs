@@ -23,6 +23,8 @@
 mod loss;
 mod receiver;
 
+use netcluster_platform::Instant;
+
 pub use loss::Sample;
 pub use receiver::{Path, Receiver, Report};
 
@@ -109,7 +111,7 @@ pub struct FlowControl {
     needed: u64,
     /// The number that the sender wants to send next but may not.
     waiting: Option<u64>,
-    deadline_ns: Option<u64>,
+    deadline: Option<Instant>,
     /// Somebody is to be asked, but another event came first.
     owes_poll: bool,
     demotions: u64,
@@ -126,7 +128,7 @@ impl FlowControl {
             limit: u64::MAX,
             needed: u64::MAX,
             waiting: None,
-            deadline_ns: None,
+            deadline: None,
             owes_poll: false,
             demotions: 0,
         }
@@ -134,19 +136,19 @@ impl FlowControl {
 
     /// A peer is owed everything from this number on. Joining again, without
     /// [`FlowControl::remove`] between, changes nothing.
-    pub fn join(&mut self, now_ns: u64, peer: PeerId, number: u64, path: Path) {
+    pub fn join(&mut self, now: Instant, peer: PeerId, number: u64, path: Path) {
         if let Err(at) = self.find(peer) {
-            self.receivers.insert(at, Receiver::new(now_ns, peer, number, path));
-            self.hold_up(now_ns, at);
-            self.changed(now_ns);
+            self.receivers.insert(at, Receiver::new(now, peer, number, path));
+            self.hold_up(now, at);
+            self.changed(now);
         }
     }
 
     /// A peer does not want the stream any more, or is gone.
-    pub fn remove(&mut self, now_ns: u64, peer: PeerId) -> bool {
+    pub fn remove(&mut self, now: Instant, peer: PeerId) -> bool {
         let Ok(at) = self.find(peer) else { return false };
         self.receivers.remove(at);
-        self.changed(now_ns);
+        self.changed(now);
         true
     }
 
@@ -205,17 +207,17 @@ impl FlowControl {
     /// if nobody slows down for this peer.
     pub fn on_status(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peer: PeerId,
         next: u64,
         report: &Report,
     ) -> Option<Sample> {
         let at = self.find(peer).ok()?;
         let receiver = &mut self.receivers[at];
-        let sample = receiver.on_status(now_ns, next, report);
+        let sample = receiver.on_status(now, next, report);
         let is_healthy = receiver.is_healthy();
-        self.hold_up(now_ns, at);
-        self.changed(now_ns);
+        self.hold_up(now, at);
+        self.changed(now);
         is_healthy.then_some(sample)
     }
 
@@ -223,43 +225,43 @@ impl FlowControl {
     /// is no status: a receiver that blocks must still state its limit.
     pub fn on_request(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peer: PeerId,
         next: u64,
         seen_lost: u64,
     ) -> Option<Sample> {
         let at = self.find(peer).ok()?;
         let receiver = &mut self.receivers[at];
-        let sample = receiver.on_loss(now_ns, next, seen_lost);
+        let sample = receiver.on_loss(now, next, seen_lost);
         let is_healthy = receiver.is_healthy();
         if receiver.is_ripe() {
-            self.deadline_ns = Some(now_ns);
+            self.deadline = Some(now);
         }
         is_healthy.then_some(sample)
     }
 
     /// What a receiver misses cannot reach it: nobody waits for it until it does well
     /// again. Whether anybody did.
-    pub fn demote(&mut self, now_ns: u64, peer: PeerId) -> bool {
+    pub fn demote(&mut self, now: Instant, peer: PeerId) -> bool {
         let Ok(at) = self.find(peer) else { return false };
         let was_healthy = self.receivers[at].is_healthy();
         if was_healthy {
-            self.receivers[at].demote(now_ns);
+            self.receivers[at].demote(now);
             self.demotions += 1;
-            self.changed(now_ns);
+            self.changed(now);
         }
         was_healthy
     }
 
     /// The sender has something to send, `next`, and may not: it is not below the
     /// limit, or the history is full.
-    pub fn blocked(&mut self, now_ns: u64, next: u64) {
+    pub fn blocked(&mut self, now: Instant, next: u64) {
         if self.waiting == Some(next) {
             return;
         }
         self.waiting = Some(next);
         for receiver in &mut self.receivers {
-            receiver.set_blocking(now_ns, next, self.history);
+            receiver.set_blocking(now, next, self.history);
         }
         self.schedule();
     }
@@ -277,15 +279,15 @@ impl FlowControl {
 
     /// What is to be done by now; call until there is nothing. `at_floor`: the
     /// pace has been at its floor for long, slowing down more does not help.
-    pub fn poll(&mut self, now_ns: u64, next: u64, at_floor: bool) -> Option<FlowEvent> {
-        if self.deadline_ns.is_none_or(|deadline_ns| now_ns < deadline_ns) {
+    pub fn poll(&mut self, now: Instant, next: u64, at_floor: bool) -> Option<FlowEvent> {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
             return None;
         }
-        let event = self.judge(now_ns, next, at_floor);
+        let event = self.judge(now, next, at_floor);
         if matches!(event, Some(FlowEvent::Demoted(..) | FlowEvent::Restored(_))) {
-            self.changed(now_ns);
+            self.changed(now);
             // Others may be due as well.
-            self.deadline_ns = Some(now_ns);
+            self.deadline = Some(now);
         } else {
             self.schedule();
         }
@@ -294,13 +296,13 @@ impl FlowControl {
 
     /// When to call [`FlowControl::poll`] again.
     #[inline]
-    pub fn next_deadline_ns(&self) -> Option<u64> {
-        self.deadline_ns
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
-    fn judge(&mut self, now_ns: u64, next: u64, at_floor: bool) -> Option<FlowEvent> {
+    fn judge(&mut self, now: Instant, next: u64, at_floor: bool) -> Option<FlowEvent> {
         for at in 0..self.receivers.len() {
-            let verdict = self.receivers[at].judge(now_ns, next, self.history, self.stall_ns);
+            let verdict = self.receivers[at].judge(now, next, self.history, self.stall_ns);
             let peer = self.receivers[at].peer;
             let reason = match verdict {
                 Verdict::Fine => continue,
@@ -310,7 +312,7 @@ impl FlowControl {
                 }
                 Verdict::Restore => {
                     self.receivers[at].restore();
-                    self.hold_up(now_ns, at);
+                    self.hold_up(now, at);
                     return Some(FlowEvent::Restored(peer));
                 }
                 Verdict::Demote(reason) => reason,
@@ -319,7 +321,7 @@ impl FlowControl {
                 }
                 Verdict::Lossy(_) => continue,
             };
-            self.receivers[at].demote(now_ns);
+            self.receivers[at].demote(now);
             self.demotions += 1;
             return Some(FlowEvent::Demoted(peer, reason));
         }
@@ -337,26 +339,26 @@ impl FlowControl {
     }
 
     /// Positions, limits or healths changed.
-    fn changed(&mut self, now_ns: u64) {
+    fn changed(&mut self, now: Instant) {
         let healthy = || self.receivers.iter().filter(|receiver| receiver.is_healthy());
         self.limit = healthy().map(|receiver| receiver.limit).min().unwrap_or(u64::MAX);
         self.needed = healthy().map(|receiver| receiver.position).min().unwrap_or(u64::MAX);
         self.schedule();
         if self.receivers.iter().any(Receiver::is_ripe) {
-            self.deadline_ns = Some(now_ns);
+            self.deadline = Some(now);
         }
     }
 
     /// While the sender is blocked: is it by this one as well?
-    fn hold_up(&mut self, now_ns: u64, at: usize) {
+    fn hold_up(&mut self, now: Instant, at: usize) {
         if let Some(waiting) = self.waiting {
-            self.receivers[at].set_blocking(now_ns, waiting, self.history);
+            self.receivers[at].set_blocking(now, waiting, self.history);
         }
     }
 
     fn schedule(&mut self) {
-        let deadlines = self.receivers.iter().filter_map(|r| r.deadline_ns(self.stall_ns));
-        self.deadline_ns = deadlines.min();
+        let deadlines = self.receivers.iter().filter_map(|r| r.deadline(self.stall_ns));
+        self.deadline = deadlines.min();
     }
 
     fn find(&self, peer: PeerId) -> Result<usize, usize> {

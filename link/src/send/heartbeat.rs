@@ -10,6 +10,8 @@
 //!
 //! Decision: `docs/decisions/022-tail-in-heartbeats.md`.
 
+use netcluster_platform::Instant;
+
 const MS_NS: u64 = 1_000_000;
 
 /// After the last data.
@@ -32,42 +34,46 @@ const POLL_FROM_NS: u64 = 2 * MS_NS;
 pub(crate) struct HeartbeatTimer {
     interval_ns: u64,
     /// `u64::MAX`: none.
-    pub next_ns: u64,
+    pub next_at: Instant,
     /// Data does not put the next one off beyond this; `u64::MAX`: none was sent
     /// since the last one.
-    busy_ns: u64,
+    latest_at: Instant,
 }
 
 impl HeartbeatTimer {
     pub fn new() -> HeartbeatTimer {
-        HeartbeatTimer { interval_ns: FIRST_HEARTBEAT_NS, next_ns: u64::MAX, busy_ns: u64::MAX }
+        HeartbeatTimer {
+            interval_ns: FIRST_HEARTBEAT_NS,
+            next_at: Instant::NEVER,
+            latest_at: Instant::NEVER,
+        }
     }
 
     /// Data was sent.
     #[inline]
-    pub fn restart(&mut self, now_ns: u64) {
+    pub fn restart(&mut self, now: Instant) {
         self.interval_ns = FIRST_HEARTBEAT_NS;
-        if self.busy_ns == u64::MAX {
-            self.busy_ns = now_ns + BUSY_HEARTBEAT_NS;
+        if self.latest_at == Instant::NEVER {
+            self.latest_at = now + BUSY_HEARTBEAT_NS;
         }
-        self.next_ns = self.busy_ns.min(now_ns + FIRST_HEARTBEAT_NS);
+        self.next_at = self.latest_at.min(now + FIRST_HEARTBEAT_NS);
     }
 
     /// Nobody receives any more.
     pub fn stop(&mut self) {
-        self.next_ns = u64::MAX;
-        self.busy_ns = u64::MAX;
+        self.next_at = Instant::NEVER;
+        self.latest_at = Instant::NEVER;
     }
 
     /// One is sent now. Whether it asks for a status.
-    pub fn sent(&mut self, now_ns: u64, is_confirmed: bool) -> bool {
-        self.busy_ns = u64::MAX;
+    pub fn sent(&mut self, now: Instant, is_confirmed: bool) -> bool {
+        self.latest_at = Instant::NEVER;
         let is_asking = !is_confirmed && self.interval_ns >= POLL_FROM_NS;
         if is_confirmed && self.interval_ns >= MAX_HEARTBEAT_NS {
-            self.next_ns = u64::MAX;
+            self.next_at = Instant::NEVER;
         } else {
             self.interval_ns = (self.interval_ns * 2).min(MAX_HEARTBEAT_NS);
-            self.next_ns = now_ns + self.interval_ns;
+            self.next_at = now + self.interval_ns;
         }
         is_asking
     }
@@ -76,17 +82,18 @@ impl HeartbeatTimer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::ns;
 
     #[test]
     fn beats_grow_rarer_and_end_when_all_is_confirmed() {
         let mut beat = HeartbeatTimer::new();
-        assert_eq!(beat.next_ns, u64::MAX);
-        beat.restart(0);
+        assert_eq!(beat.next_at, Instant::NEVER);
+        beat.restart(ns(0));
         let mut at_ms = Vec::new();
-        while beat.next_ns < u64::MAX {
-            let now_ns = beat.next_ns;
-            at_ms.push(now_ns / MS_NS);
-            assert!(!beat.sent(now_ns, true));
+        while beat.next_at < Instant::NEVER {
+            let now = beat.next_at;
+            at_ms.push(now.as_nanos() / MS_NS);
+            assert!(!beat.sent(now, true));
         }
         assert_eq!(at_ms, [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 2023]);
     }
@@ -94,11 +101,11 @@ mod tests {
     #[test]
     fn they_go_on_and_ask_while_somebody_has_not_confirmed() {
         let mut beat = HeartbeatTimer::new();
-        beat.restart(0);
-        assert!(!beat.sent(beat.next_ns, false));
+        beat.restart(ns(0));
+        assert!(!beat.sent(beat.next_at, false));
         for _ in 0..20 {
-            assert!(beat.sent(beat.next_ns, false));
-            assert!(beat.next_ns < u64::MAX);
+            assert!(beat.sent(beat.next_at, false));
+            assert!(beat.next_at < Instant::NEVER);
         }
     }
 
@@ -107,10 +114,10 @@ mod tests {
         let mut beat = HeartbeatTimer::new();
         let mut beats = 0;
         for half_ms in 0..2000 {
-            let now_ns = half_ms * MS_NS / 2;
-            beat.restart(now_ns);
-            if beat.next_ns <= now_ns {
-                assert!(!beat.sent(now_ns, false), "statuses come by themselves");
+            let now = ns(half_ms * MS_NS / 2);
+            beat.restart(now);
+            if beat.next_at <= now {
+                assert!(!beat.sent(now, false), "statuses come by themselves");
                 beats += 1;
             }
         }

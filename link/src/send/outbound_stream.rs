@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Nak;
 
 use crate::membership::peer::Peer;
@@ -50,7 +51,7 @@ impl OutboundStream {
 
     /// A peer asks for retransmissions. Datagrams of more bytes than pass on the way to
     /// it are not sent again; none has more than `most_bytes`.
-    pub fn request(&mut self, now_ns: u64, peer: &Peer, nak: &Nak<'_>, most_bytes: usize) {
+    pub fn request(&mut self, now: Instant, peer: &Peer, nak: &Nak<'_>, most_bytes: usize) {
         let ranges = nak.ranges.iter().map(|range| (range.first, range.count));
         let passing_bytes = peer.path.mtu.bytes();
         let ranges: Vec<(u64, u32)> = if passing_bytes >= most_bytes {
@@ -70,7 +71,7 @@ impl OutboundStream {
         let flow = &self.flow;
         let hears = |id| flow.receiver(id).is_some_and(|it| it.path == Path::Multicast);
         let retransmit_ns = peer.round_trip.round_trip_ns.max(MIN_RETRANSMIT_NS);
-        self.retransmits.request(now_ns, from, ranges, held, retransmit_ns, hears);
+        self.retransmits.request(now, from, ranges, held, retransmit_ns, hears);
     }
 
     /// The numbers of these ranges whose datagrams have no more bytes than that.

@@ -28,6 +28,8 @@ mod recent;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use netcluster_platform::Instant;
+
 use crate::peer_id::PeerId;
 use recent::Recent;
 
@@ -126,7 +128,7 @@ impl Retransmits {
     /// they were lost again, which congestion control should know.
     pub fn request(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         from: Requester,
         ranges: impl IntoIterator<Item = (u64, u32)>,
         held: Range<u64>,
@@ -146,7 +148,7 @@ impl Retransmits {
             room -= taken;
             self.counters.overflowed += known_count - taken;
             for number in known.start..known.start + taken {
-                self.want(now_ns, from, number, retransmit_ns, &hears_group);
+                self.want(now, from, number, retransmit_ns, &hears_group);
             }
         }
         self.recent.again() - before
@@ -154,7 +156,7 @@ impl Retransmits {
 
     fn want(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         from: Requester,
         number: u64,
         retransmit_ns: u64,
@@ -165,7 +167,7 @@ impl Retransmits {
         let is_wanted = |key| self.urgent.contains(key) || self.later.contains(key);
         if is_wanted(&alone)
             || (from.hears_group && is_wanted(&group))
-            || self.recent.is_on_its_way(now_ns, number, from, retransmit_ns)
+            || self.recent.is_on_its_way(now, number, from, retransmit_ns)
         {
             self.counters.duplicates += 1;
             return;
@@ -192,13 +194,7 @@ impl Retransmits {
             }
         }
         let is_shared = from.hears_group
-            && self.recent.was_sent_to_another(
-                now_ns,
-                number,
-                from.peer,
-                retransmit_ns,
-                hears_group,
-            );
+            && self.recent.was_sent_to_another(now, number, from.peer, retransmit_ns, hears_group);
         self.insert(if is_shared { group } else { alone }, from.is_healthy);
     }
 
@@ -218,7 +214,12 @@ impl Retransmits {
     /// the turns get long): the oldest that somebody who is
     /// waited for misses. None if nothing is wanted, or while new data waits that
     /// may be sent and it is that one's turn.
-    pub fn next(&mut self, now_ns: u64, max_datagrams: u32, new_waits: bool) -> Option<Retransmit> {
+    pub fn next(
+        &mut self,
+        now: Instant,
+        max_datagrams: u32,
+        new_waits: bool,
+    ) -> Option<Retransmit> {
         if new_waits && self.credit_bytes <= 0 {
             return None;
         }
@@ -234,7 +235,7 @@ impl Retransmits {
             count += 1;
         }
         for number in first..first + u64::from(count) {
-            self.recent.sent(now_ns, number, to);
+            self.recent.sent(now, number, to);
         }
         match to {
             To::Group => self.counters.multicast += u64::from(count),

@@ -2,6 +2,7 @@
 
 use super::mesh::*;
 use crate::channel::channel_hash;
+use crate::tests::time::ns;
 
 #[test]
 fn first_events_of_a_fresh_broker_are_not_lost() {
@@ -155,7 +156,7 @@ fn interest_that_comes_and_goes_delivers_nothing_twice() {
             }
             mesh.emit(0, CHANNEL, 10);
             let us = mesh.random.below(4000);
-            mesh.run_until(mesh.now_ns + us * 1000);
+            mesh.run_until(mesh.now + us * 1000);
         }
         mesh.loss_permille = 0;
         mesh.listen(1, CHANNEL);
@@ -294,7 +295,7 @@ fn a_sender_is_full_while_its_receiver_is_slow_and_not_forever() {
 fn data_is_looped_only_for_peers_on_this_machine() {
     let mut mesh = Mesh::of(1, 2);
     mesh.run_ms(200);
-    assert!(!mesh.nodes[0].link.status(0).is_looped);
+    assert!(!mesh.nodes[0].link.status(ns(0)).is_looped);
     let mut neighbour = address(0);
     neighbour.set_port(6000);
     let mut config = config(2);
@@ -302,8 +303,8 @@ fn data_is_looped_only_for_peers_on_this_machine() {
     mesh.start_at(config, neighbour);
     mesh.listen(2, CHANNEL);
     mesh.run_ms(200);
-    assert!(mesh.nodes[0].link.status(0).is_looped);
-    assert!(!mesh.nodes[1].link.status(0).is_looped);
+    assert!(mesh.nodes[0].link.status(ns(0)).is_looped);
+    assert!(!mesh.nodes[1].link.status(ns(0)).is_looped);
     mesh.emit(0, CHANNEL, 100);
     mesh.run_ms(100);
     mesh.assert_seen(2, 0, CHANNEL, 1..=100);
@@ -331,8 +332,8 @@ fn more_streams_than_one_datagram_can_name() {
         mesh.assert_seen(1, 0, name, first..first + 3);
     }
     assert!(mesh.nodes[1].peers()[0].streams.len() > 64);
-    let now_ns = mesh.now_ns;
-    mesh.nodes[0].link.leave(now_ns, LEAVING);
+    let now = mesh.now;
+    mesh.nodes[0].link.leave(now, LEAVING);
     mesh.run_ms(500);
     assert_eq!(mesh.nodes[1].downs, [crate::event::Gone::Left]);
     for (index, name) in names.iter().enumerate() {
@@ -358,9 +359,9 @@ fn a_held_stream_slows_its_sender_and_no_other() {
     let status = mesh.nodes[1].peers().remove(0);
     let held = status.streams.iter().find(|stream| stream.index == 1).unwrap();
     let stream = crate::StreamId::new(held.group, held.index);
-    let now_ns = mesh.now_ns;
+    let now = mesh.now;
     let peer = mesh.nodes[1].last_peer.unwrap();
-    mesh.nodes[1].link.set_held(now_ns, peer, stream, true);
+    mesh.nodes[1].link.set_held(now, peer, stream, true);
     mesh.run_ms(10);
     mesh.emit(0, "orders", 10_000);
     mesh.emit(0, CHANNEL, 1000);
@@ -369,8 +370,8 @@ fn a_held_stream_slows_its_sender_and_no_other() {
     assert_eq!(mesh.nodes[0].link.counters().demoted, 0);
     mesh.assert_seen(1, 0, "orders", 1..=10);
     mesh.assert_seen(1, 0, CHANNEL, 10_011..=11_010);
-    let now_ns = mesh.now_ns;
-    mesh.nodes[1].link.set_held(now_ns, peer, stream, false);
+    let now = mesh.now;
+    mesh.nodes[1].link.set_held(now, peer, stream, false);
     mesh.run_ms(1000);
     mesh.assert_seen(1, 0, "orders", 1..=10_010);
     assert!(!mesh.nodes[0].is_full());

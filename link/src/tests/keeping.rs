@@ -110,7 +110,7 @@ fn a_session_that_fell_silent_before_it_was_joined_tells_what_it_emitted() {
     mesh.run_ms(1000);
     mesh.start(config(1));
     // Long enough for its answer, but not for ours.
-    mesh.run_until(mesh.now_ns + 140_000);
+    mesh.run_until(mesh.now + 140_000);
     mesh.reaches = |from, _, _| from == 1;
     mesh.run_ms(400);
     assert_eq!((mesh.nodes[0].ups, mesh.nodes[1].ups), (1, 0));
@@ -140,8 +140,8 @@ fn first_events_are_kept_for_a_name_that_resolves_late() {
             mesh.emit(1, CHANNEL, 2);
             mesh.run_ms(10);
         }
-        let now_ns = mesh.now_ns;
-        mesh.nodes[1].link.set_unicast_peers(now_ns, vec![address(0)], 0);
+        let now = mesh.now;
+        mesh.nodes[1].link.set_unicast_peers(now, vec![address(0)], 0);
         for _ in 0..150 {
             mesh.emit(1, CHANNEL, 2);
             mesh.run_ms(10);
@@ -167,8 +167,8 @@ fn who_is_there_does_not_wait_for_who_is_looked_for() {
     mesh.assert_seen(0, 1, CHANNEL, 1..=100);
     mesh.run_ms(1000);
     // The name stands for node 2: it gets what the other has long got.
-    let now_ns = mesh.now_ns;
-    mesh.nodes[1].link.set_unicast_peers(now_ns, vec![address(2)], 0);
+    let now = mesh.now;
+    mesh.nodes[1].link.set_unicast_peers(now, vec![address(2)], 0);
     mesh.emit(1, CHANNEL, 100);
     mesh.run_ms(200);
     mesh.assert_seen(0, 1, CHANNEL, 1..=200);
@@ -188,8 +188,8 @@ fn nothing_is_kept_longer_than_two_seconds_but_told() {
     assert!(mesh.nodes[1].link.counters().events_unwanted == 0);
     mesh.emit(1, CHANNEL, 10);
     assert!(mesh.nodes[1].link.counters().events_unwanted == 10);
-    let now_ns = mesh.now_ns;
-    mesh.nodes[1].link.set_unicast_peers(now_ns, vec![address(0)], 0);
+    let now = mesh.now;
+    mesh.nodes[1].link.set_unicast_peers(now, vec![address(0)], 0);
     mesh.run_ms(200);
     mesh.emit(1, CHANNEL, 5);
     mesh.run_ms(100);
@@ -211,8 +211,8 @@ fn what_history_cannot_keep_holds_no_emitter_up_and_is_told() {
         assert!(!mesh.nodes[1].is_full());
         mesh.run_ms(10);
     }
-    let now_ns = mesh.now_ns;
-    mesh.nodes[1].link.set_unicast_peers(now_ns, vec![address(0)], 0);
+    let now = mesh.now;
+    mesh.nodes[1].link.set_unicast_peers(now, vec![address(0)], 0);
     mesh.run_ms(200);
     mesh.emit(1, CHANNEL, 5);
     mesh.run_ms(100);

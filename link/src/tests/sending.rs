@@ -9,9 +9,9 @@ fn what_the_socket_refuses_is_counted_and_not_as_sent() {
     mesh.run_ms(300);
     let before = mesh.nodes[0].link.counters();
     mesh.emit(0, CHANNEL, 100);
-    let now_ns = mesh.now_ns;
+    let now = mesh.now;
     let (mut refused, mut taken) = (0, 0);
-    while let Some(transmit) = mesh.nodes[0].link.poll_transmit(now_ns) {
+    while let Some(transmit) = mesh.nodes[0].link.poll_transmit(now) {
         assert_eq!(transmit.bytes[2], 1, "data");
         let datagrams = transmit.bytes.len().div_ceil(transmit.segment);
         assert!(datagrams > 2);
@@ -51,7 +51,7 @@ fn a_status_looks_at_each_stream_a_few_times_however_many_there_are() {
     let streams = peer.inbound.len() as u64;
     assert!(streams > 100);
     let before = link.inbound.window.looks();
-    link.pay_statuses(mesh.now_ns);
+    link.pay_statuses(mesh.now);
     let looks = link.inbound.window.looks() - before;
     assert!((streams..=4 * streams).contains(&looks), "{looks} looks at {streams} streams");
 }

@@ -30,6 +30,7 @@ mod stalled_frames;
 #[cfg(test)]
 mod tests;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Range;
 
 use crate::crypto::StreamOpener;
@@ -96,7 +97,7 @@ pub struct Ingress {
     held: Option<u64>,
     stall: Stall,
     life: Life,
-    now_ns: u64,
+    now: Instant,
     counters: Counters,
 }
 
@@ -125,15 +126,15 @@ impl Ingress {
             held: None,
             stall: Stall::default(),
             life: Life::Live,
-            now_ns: 0,
+            now: Instant::START,
             counters: Counters::default(),
         }
     }
 
     /// What a heartbeat says of this stream: the number of the next datagram, the
     /// oldest one that can be retransmitted, the ordinal of the next event.
-    pub fn heartbeat(&mut self, now_ns: u64, next: u64, tail: u64, ordinal: u64) {
-        self.now_ns = now_ns;
+    pub fn heartbeat(&mut self, now: Instant, next: u64, tail: u64, ordinal: u64) {
+        self.now = now;
         if self.life != Life::Live {
             return;
         }
@@ -158,8 +159,8 @@ impl Ingress {
     }
 
     /// The peer leaves in order; its stream ends there.
-    pub fn left(&mut self, now_ns: u64, end: Position) {
-        self.heartbeat(now_ns, end.number, end.number, end.ordinal);
+    pub fn left(&mut self, now: Instant, end: Position) {
+        self.heartbeat(now, end.number, end.number, end.ordinal);
         if self.life == Life::Live {
             self.life = Life::Left;
         }
@@ -176,25 +177,25 @@ impl Ingress {
 
     /// Appends the numbers to ask the sender for now; whether there are any.
     /// `retransmit_ns` is how long a retransmission takes. Again until it returns false.
-    pub fn poll_nak(&mut self, now_ns: u64, retransmit_ns: u64, out: &mut Vec<Range>) -> bool {
-        self.now_ns = now_ns;
+    pub fn poll_nak(&mut self, now: Instant, retransmit_ns: u64, out: &mut Vec<Range>) -> bool {
+        self.now = now;
         if self.loss_detector.is_empty() || self.life != Life::Live {
             return false;
         }
         if !self.assembler.has_memory() {
             // What came now would be refused.
-            self.loss_detector.forgive(now_ns);
-            self.loss_detector.postpone(now_ns.saturating_add(MIN_RETRY_NS));
+            self.loss_detector.forgive(now);
+            self.loss_detector.postpone(now.saturating_add(MIN_RETRY_NS));
             return false;
         }
-        self.loss_detector.poll(now_ns, retransmit_ns, out)
+        self.loss_detector.poll(now, retransmit_ns, out)
     }
 
     /// When to call [`Ingress::poll_nak`]. Never once the session has ended, even
     /// if the peer named an end that leaves gaps.
     #[inline]
-    pub fn next_nak_ns(&self) -> Option<u64> {
-        if self.life == Life::Live { self.loss_detector.next_ns() } else { None }
+    pub fn next_nak_at(&self) -> Option<Instant> {
+        if self.life == Life::Live { self.loss_detector.next_at() } else { None }
     }
 
     /// How long the last retransmission took from request to arrival, if one was measured
@@ -277,7 +278,7 @@ impl Ingress {
     /// What is not known below `end` is missing, as far as it can be retransmitted.
     #[inline]
     fn notice_until(&mut self, end: u64) {
-        self.loss_detector.notice(self.seen_end.max(self.tail), end, self.now_ns);
+        self.loss_detector.notice(self.seen_end.max(self.tail), end, self.now);
         self.seen_end = end;
     }
 

@@ -3,6 +3,8 @@
 //! Such a frame holds memory that frames of other peers may wait for. It is looked
 //! at now and then, and given up if it has not grown for too long.
 
+use netcluster_platform::Instant;
+
 use super::Ingress;
 
 /// A large frame that has not grown for this long is given up: others may wait for
@@ -17,7 +19,7 @@ pub const STALLED_FRAME_BYTES: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Stall {
     /// Which frame it was, how far, and since when it is no further.
-    seen: Option<(u64, usize, u64)>,
+    seen: Option<(u64, usize, Instant)>,
 }
 
 impl Stall {
@@ -30,23 +32,23 @@ impl Stall {
     /// up now. `is_scarce`: others wait.
     pub fn is_over(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         (frame, filled): (u64, usize),
         is_scarce: bool,
         patience_ns: u64,
     ) -> bool {
         let enough = if is_scarce { STALLED_FRAME_BYTES } else { 1 };
         match self.seen {
-            Some((before, then, since_ns)) if before == frame && filled < then + enough => {
+            Some((before, then, since)) if before == frame && filled < then + enough => {
                 let limit_ns = STALLED_FRAME_NS.saturating_add(patience_ns);
-                let is_over = now_ns.saturating_sub(since_ns) >= limit_ns;
+                let is_over = now.since(since) >= limit_ns;
                 if is_over {
                     self.seen = None;
                 }
                 is_over
             }
             _ => {
-                self.seen = Some((frame, filled, now_ns));
+                self.seen = Some((frame, filled, now));
                 false
             }
         }
@@ -68,7 +70,7 @@ impl Ingress {
     /// [`STALLED_FRAME_NS`] and this; whether it did. The event is then lost, as is
     /// told at the next boundary or heartbeat. To be called every second or so, and
     /// when all that came has been delivered.
-    pub fn give_up_stalled(&mut self, now_ns: u64, patience_ns: u64) -> bool {
+    pub fn give_up_stalled(&mut self, now: Instant, patience_ns: u64) -> bool {
         // While it is held it is we who do not go on.
         let filling = self.assembler.filling().filter(|_| self.held.is_none());
         let Some(filling) = filling else {
@@ -76,7 +78,7 @@ impl Ingress {
             return false;
         };
         let is_over =
-            self.stall.is_over(now_ns, filling, self.assembler.is_memory_scarce(), patience_ns);
+            self.stall.is_over(now, filling, self.assembler.is_memory_scarce(), patience_ns);
         if is_over {
             self.assembler.cut();
         }

@@ -18,6 +18,7 @@
 //! brings the same bytes; and while nothing waits, no frame is partly laid out.
 
 mod backlog;
+
 pub mod history;
 mod layout;
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //!
 //! Decision: `docs/decisions/020-demotion.md`.
 
+use netcluster_platform::Instant;
+
 /// The shortest span that is judged.
 pub const SPAN_NS: u64 = 50_000_000;
 /// A span with fewer numbers than this goes on: one lost of three says nothing, and
@@ -58,7 +60,7 @@ pub struct LossMeter {
     first: u64,
     /// None before the first report.
     seen_lost: Option<u64>,
-    begun_ns: u64,
+    begun_at: Instant,
     running: Sample,
     newer: Option<Sample>,
     older: Option<Sample>,
@@ -66,12 +68,12 @@ pub struct LossMeter {
 
 impl LossMeter {
     /// Numbers from `next` on count.
-    pub fn new(now_ns: u64, next: u64) -> LossMeter {
+    pub fn new(now: Instant, next: u64) -> LossMeter {
         LossMeter {
             next,
             first: next,
             seen_lost: None,
-            begun_ns: now_ns,
+            begun_at: now,
             running: Sample::default(),
             newer: None,
             older: None,
@@ -80,7 +82,7 @@ impl LossMeter {
 
     /// The receiver has noticed so many missing, ever, while `next` is the next to
     /// be sent. Answers what is new, and the loss of the span that this ends.
-    pub fn report(&mut self, now_ns: u64, next: u64, seen_lost: u64) -> (Sample, Option<u64>) {
+    pub fn report(&mut self, now: Instant, next: u64, seen_lost: u64) -> (Sample, Option<u64>) {
         // More than there was to lose since it joined is from before: it had joined
         // already, and was forgotten here.
         let is_old = seen_lost > next.saturating_sub(self.first);
@@ -93,14 +95,14 @@ impl LossMeter {
         self.next = self.next.max(next);
         self.seen_lost = Some(before.max(seen_lost));
         self.running.add(sample);
-        let is_long = now_ns.saturating_sub(self.begun_ns) >= SPAN_NS;
+        let is_long = now.since(self.begun_at) >= SPAN_NS;
         let enough =
             if self.running.permille() > MOST_PERMILLE { MIN_NUMBERS_IF_LOST } else { MIN_NUMBERS };
         if !is_long || self.running.numbers() < enough {
             return (sample, None);
         }
         let span = std::mem::take(&mut self.running);
-        self.begun_ns = now_ns;
+        self.begun_at = now;
         self.older = self.newer.replace(span);
         (sample, Some(span.permille()))
     }
@@ -120,8 +122,8 @@ impl LossMeter {
     }
 
     /// Judges from here on only.
-    pub fn forget(&mut self, now_ns: u64) {
-        self.begun_ns = now_ns;
+    pub fn forget(&mut self, now: Instant) {
+        self.begun_at = now;
         self.running = Sample::default();
         self.newer = None;
         self.older = None;
@@ -131,13 +133,14 @@ impl LossMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::ns;
 
     #[test]
     fn what_a_receiver_lost_before_it_was_forgotten_does_not_count() {
-        let mut meter = LossMeter::new(0, 1000);
-        let (first, _) = meter.report(1, 1010, 50_000);
+        let mut meter = LossMeter::new(ns(0), 1000);
+        let (first, _) = meter.report(ns(1), 1010, 50_000);
         assert_eq!(first, Sample { sent: 10, lost: 0 });
-        let (second, _) = meter.report(2, 1020, 50_003);
+        let (second, _) = meter.report(ns(2), 1020, 50_003);
         assert_eq!(second, Sample { sent: 10, lost: 3 });
     }
 
@@ -146,9 +149,9 @@ mod tests {
     #[test]
     fn a_receiver_that_loses_nearly_all_is_judged_by_fewer_numbers() {
         let span_of = |sent: u64, lost: u64| {
-            let mut meter = LossMeter::new(0, 0);
-            meter.report(1, 0, 0);
-            meter.report(SPAN_NS, sent, lost).1
+            let mut meter = LossMeter::new(ns(0), 0);
+            meter.report(ns(1), 0, 0);
+            meter.report(ns(SPAN_NS), sent, lost).1
         };
         assert_eq!(span_of(MIN_NUMBERS_IF_LOST, 28), Some(875));
         assert_eq!(span_of(MIN_NUMBERS_IF_LOST - 1, 28), None);
@@ -158,8 +161,8 @@ mod tests {
 
     #[test]
     fn what_it_lost_of_the_first_that_it_was_sent_counts() {
-        let mut meter = LossMeter::new(0, 1000);
-        let (first, _) = meter.report(1, 1010, 4);
+        let mut meter = LossMeter::new(ns(0), 1000);
+        let (first, _) = meter.report(ns(1), 1010, 4);
         assert_eq!(first, Sample { sent: 10, lost: 4 });
     }
 }
