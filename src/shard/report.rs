@@ -10,7 +10,7 @@ use netcluster_wire::{Kind, frame};
 use crate::budget::Purpose;
 use crate::connection::{Blocker, Connection, Lag, State};
 use crate::mesh::Message;
-use crate::status::{self, ClientStatus, Memory, ShardStatus, ShardSummary, Totals};
+use crate::status::{self, ClientStatus, IoCounters, Memory, ShardStatus, ShardSummary, Totals};
 use crate::target::{Queue, Target};
 
 use super::Shard;
@@ -78,8 +78,11 @@ impl<I: Io> Shard<I> {
             totals.copied_head_bytes += connection.inbound.copied_bytes;
             clients.push(self.report_client(connection));
         }
-        let summary =
-            ShardSummary { shard: self.id.0, clients: totals.clients, io: self.io.stats().into() };
+        let summary = ShardSummary {
+            shard: self.id.0,
+            clients: totals.clients,
+            io: IoCounters::of(self.io.stats()),
+        };
         let link = self.report_link();
         ShardStatus {
             totals,
@@ -181,7 +184,7 @@ impl<I: Io> Shard<I> {
             routes_bytes: budget.used_for(Purpose::Routes) as u64,
             limit_bytes: budget.limit_bytes() as u64,
         };
-        let json = status::merge(status, collecting.reports).to_json();
+        let json = status::merge(status, collecting.reports).into_json();
         let mut padded = BytesMut::from(&json[..]);
         padded.extend_from_slice(frame::padding_of(json.len()));
         let json = Answer { json_bytes: json.len(), padded: self.shared.budget.own(padded) };
