@@ -22,7 +22,7 @@ pub(crate) enum LeaveState {
     /// Leaving has not begun.
     #[default]
     Live,
-    /// What was sent is to be confirmed.
+    /// The rest is sent, and to be confirmed.
     Draining { until: Instant, next_at: Instant },
     /// Goodbye is being said.
     Saying { times: u32, next_at: Instant },
