@@ -82,7 +82,7 @@ use crate::send::scheduler::Scheduler;
 use crate::status::LinkCounters;
 use crate::timer::Timer;
 
-/// How far ahead of a hole datagrams are kept until it is filled.
+/// Number of datagrams that are kept behind a hole until it is filled.
 pub const REORDER_DATAGRAMS: usize = 4096;
 
 /// One broker's end of the link: what its parts share, and what they do together. See
@@ -99,13 +99,13 @@ pub struct Link {
     output: Output,
     counters: LinkCounters,
     timer: Timer,
-    /// For bodies that are opened.
+    /// Memory for bodies that are opened.
     scratch: Vec<u8>,
 }
 
 impl Link {
-    /// A link that starts now. `session` comes from the system's random source,
-    /// in a simulation too if there are keys.
+    /// Makes a link that starts now. `session` comes from the system's random source, in a
+    /// simulation too if there are keys.
     ///
     /// # Panics
     /// If the configuration is outside of the protocol's limits: whoever reads it
@@ -165,9 +165,9 @@ impl Link {
         self.interest.versions.version()
     }
 
-    /// Takes whole event frames of one channel, in one piece or one frame in
-    /// several. Those that nobody wants are only counted. Returns the stream if it
-    /// has no room: its emitters must pause until [`Link::is_blocked`] says no.
+    /// Takes whole event frames of one channel, in one piece or one frame in several.
+    /// Frames that nobody wants are only counted. Returns the stream if it has no room: its
+    /// emitters must pause until [`Link::is_blocked`] says no.
     #[inline]
     pub fn emit(&mut self, channel: u64, pieces: &[Slice], frames: usize) -> Option<StreamId> {
         let local = self.interest.channels.get(channel)?;
@@ -183,8 +183,8 @@ impl Link {
         if outbound.egress.is_blocked() { self.blocked(local.outbound) } else { None }
     }
 
-    /// An outbound stream has no room. What is kept for those who may come does not
-    /// hold emitters up: it is given up.
+    /// Looks what to do about an outbound stream that has no room. Events that are kept for
+    /// those who may come do not hold emitters up: they are given up.
     #[cold]
     fn blocked(&mut self, at: usize) -> Option<StreamId> {
         let outbound = &mut self.outbound.streams[at];
@@ -210,7 +210,7 @@ impl Link {
         Some(&self.peers.get(peer)?.identity.name)
     }
 
-    /// How many brokers are peers.
+    /// Number of brokers that are peers.
     pub fn peer_count(&self) -> usize {
         self.peers.len()
     }
@@ -237,8 +237,8 @@ impl Link {
         self.pay_statuses(now);
     }
 
-    /// Brokers to be greeted by unicast, from now on; besides, so many whose
-    /// addresses are not known yet.
+    /// Sets the brokers to be greeted by unicast from now on; besides, how many there are
+    /// whose addresses are not known yet.
     pub fn set_unicast_peers(&mut self, now: Instant, peers: Vec<SocketAddr>, unresolved: usize) {
         self.membership.unreachable.set(now, &peers);
         peers.iter().for_each(|peer| self.membership.hello_rate.know(peer.ip()));
@@ -253,7 +253,7 @@ impl Link {
         self.timer.due(self.membership.announce.next_at());
     }
 
-    /// All addresses that this machine has now.
+    /// Sets the addresses that this machine has now.
     pub fn set_local_addresses(&mut self, addresses: &[IpAddr]) {
         if self.local.config.local_addresses != addresses {
             self.local.config.local_addresses = addresses.to_vec();
@@ -261,13 +261,13 @@ impl Link {
         }
     }
 
-    /// What happened since the last call.
+    /// The next event of those that happened since the last call.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
         self.output.events.pop_front()
     }
 
-    /// When to call [`Link::handle_timeout`], at the latest; perhaps earlier than
-    /// necessary. `None`: never.
+    /// Time to call [`Link::handle_timeout`] at the latest; perhaps earlier than necessary.
+    /// `None`: never.
     pub fn poll_timeout(&self) -> Option<Instant> {
         Some(self.timer.next_at()).filter(|next_at| *next_at < Instant::NEVER)
     }

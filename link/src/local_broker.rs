@@ -16,10 +16,10 @@ pub(crate) struct LocalBroker {
     pub config: LinkConfig,
     pub stream_map: StreamMap,
     pub session: Session,
-    /// Names the session in datagrams of data.
+    /// First half of the session, by which datagrams of data name it.
     pub tag: u64,
     pub entropy: Box<dyn Entropy + Send>,
-    /// When the session began.
+    /// Time at which the session began.
     pub started_at: Instant,
     /// The largest datagram that the interface takes, of those that are wanted.
     pub interface_bytes: usize,
@@ -93,7 +93,8 @@ impl LocalBroker {
         }
     }
 
-    /// How a broker of this cluster is set up otherwise, as its hello says.
+    /// Difference between the settings in a hello and those here, in words; none if they
+    /// are the same.
     pub fn settings_differ(&self, hello: &Hello<'_>) -> Option<String> {
         let groups = self.stream_map.groups;
         if hello.groups != u16::from(groups) {

@@ -1,4 +1,4 @@
-//! What the link tells the broker: events in their order, and warnings among them.
+//! Output of the link for the broker: events in their order, and warnings among them.
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;

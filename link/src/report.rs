@@ -35,7 +35,7 @@ impl Link {
         counters
     }
 
-    /// All that is worth knowing.
+    /// Status of the link: all that is worth knowing.
     pub fn status(&self, now: Instant) -> LinkStatus {
         let streams =
             self.outbound.streams.iter().filter(|outbound| outbound.egress.next().number > 0);

@@ -1,4 +1,4 @@
-//! What time brings: only what is due is done.
+//! Timeouts: only what is due is done.
 
 use netcluster_platform::Instant;
 
@@ -7,7 +7,7 @@ use crate::event::LinkEvent;
 use crate::membership::announce::HELLO_INTERVAL_NS;
 use crate::send::flow_control::FlowEvent;
 
-/// See [`Link::note_pause`].
+/// Time without a call that counts as a pause, see [`Link::note_pause`].
 const PAUSE_NS: u64 = HELLO_INTERVAL_NS * 3 / 2;
 
 impl Link {
@@ -38,9 +38,9 @@ impl Link {
         self.timer.restart(self.earliest(now));
     }
 
-    /// Something is said every second: after a longer time without a call this
-    /// machine slept, or this broker was stopped, and no peer is to blame for the
-    /// silence. They get their time to be heard again.
+    /// Gives peers their time to be heard again after a pause. Something is said every
+    /// second: after a longer time without a call this machine slept, or this broker was
+    /// stopped, and no peer is to blame for the silence.
     pub(crate) fn note_pause(&mut self, now: Instant) {
         let before = self.timer.seen(now);
         if now < before + PAUSE_NS {
@@ -85,7 +85,7 @@ impl Link {
         }
     }
 
-    /// Judges who is waited for.
+    /// Judges which receivers are waited for.
     fn run_flows(&mut self, now: Instant) {
         let is_floored = self.scheduler.congestion.is_floored(now);
         for at in 0..self.outbound.streams.len() {

@@ -1,8 +1,8 @@
-//! When the link is to be called again, and when it was.
+//! Timer of the link: when it is to be called again, and when it was.
 
-/// The link's one deadline. Invariant: it is not later than the first of its parts.
+/// Deadline of the link. Invariant: it is not later than the first of its parts.
 pub(crate) struct Timer {
-    /// When anything was called last.
+    /// Time at which anything was called last.
     seen_at: Instant,
     next_at: Instant,
 }
@@ -14,7 +14,7 @@ impl Timer {
         Timer { seen_at: now, next_at: now }
     }
 
-    /// Something is to be done at this time.
+    /// Has the link called at this time, as something is to be done then.
     #[inline]
     pub fn due(&mut self, at: Instant) {
         self.next_at = self.next_at.min(at);
@@ -29,12 +29,12 @@ impl Timer {
         self.next_at
     }
 
-    /// Everything that was due is done: this is the first deadline now.
+    /// Sets the first deadline, as everything that was due is done.
     pub fn restart(&mut self, next_at: Instant) {
         self.next_at = next_at;
     }
 
-    /// Something is called now; answers when something was called before.
+    /// Notes that something is called now; answers when something was called before.
     pub fn seen(&mut self, now: Instant) -> Instant {
         std::mem::replace(&mut self.seen_at, now)
     }

@@ -242,7 +242,7 @@ impl<I: Io> Shard<I> {
                     let name = self.peer_name(peer);
                     tracing::info!(name, "a peer keeps up and is waited for again");
                 }
-                LinkEvent::Warn(kind, text) => tracing::warn!(?kind, "{text}"),
+                LinkEvent::Warn(kind, text) => tracing::warn!(%kind, "{text}"),
                 LinkEvent::Note(text) => tracing::info!("{text}"),
             }
         }

@@ -19,7 +19,7 @@ use crate::crypto::Unsealed;
 use crate::stream::{Position, StreamId};
 use crate::warnings::Kind;
 
-/// Who sent it, and whether to a group.
+/// Sender of a datagram, and whether it was sent to a group.
 pub(crate) type From = (SocketAddr, bool);
 
 impl Link {
@@ -232,7 +232,7 @@ impl Link {
         self.outbound.on_nak(now, peer, nak, congestion, &mut self.timer);
     }
 
-    /// A peer says goodbye.
+    /// Takes in a peer's goodbye: where its streams end.
     fn on_leave(&mut self, now: Instant, slot: usize, leave: &Leave<'_>) {
         for place in leave.places.iter() {
             let stream = StreamId(place.stream);
@@ -250,11 +250,21 @@ impl Link {
     fn not_opened(&mut self, now: Instant, error: Unsealed, kind: ControlKind, from: SocketAddr) {
         let drops = &mut self.counters.drops;
         match error {
-            Unsealed::WrongKey(_) => {
+            Unsealed::WrongKey(id) => {
                 drops.wrong_key += 1;
                 if kind == ControlKind::Hello {
+                    let what = match id {
+                        0 => "has no key, and this one has".to_owned(),
+                        id if self.local.config.keys.is_open() => {
+                            format!("has a key ({id:08x}), and this one has none")
+                        }
+                        id => format!("has another key ({id:08x}) than this one"),
+                    };
                     self.output.warn(now, Kind::OtherKey, from, || {
-                        format!("a broker at {from} is not heard: {error}")
+                        format!(
+                            "a broker at {from} is not heard, as it {what}: give all brokers of \
+                             the cluster the same --key-file"
+                        )
                     });
                 }
             }

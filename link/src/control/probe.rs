@@ -16,10 +16,10 @@ use crate::peer_id::Session;
 /// Bytes of an answer apart from the texts' own, see the wire format.
 const REPLY_BYTES: usize = CONTROL_HEADER_BYTES + 56 + 2;
 
-/// Why a probe gets no answer.
+/// Reason why a probe gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unanswered {
-    /// It is for another session.
+    /// The probe is for another session.
     OtherReceiver,
     /// The answer would be longer than the question.
     TooShort,
@@ -58,7 +58,7 @@ impl LocalBroker {
 }
 
 impl Link {
-    /// A probe of so many bytes came, whoever sent it.
+    /// Answers a probe of so many bytes, whoever sent it.
     pub(crate) fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
         match self.local.probe_reply(session, probe, bytes, from.1) {
             Ok(reply) => {

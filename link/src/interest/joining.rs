@@ -1,4 +1,4 @@
-//! Who wants which groups, and from where on.
+//! Joining of streams: who wants which groups, and from where on.
 //!
 //! ```text
 //!   receiver                          sender
@@ -55,7 +55,8 @@ impl Link {
         waiting.map(|peer| peer.identity.name.to_string()).collect()
     }
 
-    /// How many peers take what is emitted in this channel: those that want its group.
+    /// Number of peers that take what is emitted in this channel: those that want its
+    /// group.
     pub fn takers(&self, channel: u64) -> usize {
         let Some(local) = self.interest.channels.get(channel) else { return 0 };
         let group = 1 << local.channel.stream.group();
@@ -71,7 +72,7 @@ impl Link {
         }
     }
 
-    /// The own interest changed.
+    /// Tells all peers anew what is wanted of them, as the own interest changed.
     pub(crate) fn tell_all(&mut self, now: Instant) {
         for index in 0..self.peers.len() {
             if let Some(slot) = self.peers.slot_at(index) {

@@ -13,25 +13,25 @@ use crate::stream::StreamId;
 
 pub(crate) struct LocalChannel {
     pub channel: Arc<LinkChannel>,
-    /// Where the outbound stream is that carries it.
+    /// Place of the outbound stream that carries the channel.
     pub outbound: usize,
-    /// Since when somebody here listens.
+    /// Time since which somebody here listens.
     pub wanted_since: Option<Instant>,
 }
 
-/// What a change of one channel means for its group.
+/// Effect that a change of one channel has on its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     None,
-    /// Its group got its first listener.
+    /// The group got its first listener.
     Joins(u8),
-    /// Its group lost its last.
+    /// The group lost its last listener.
     Leaves(u8),
 }
 
 pub(crate) struct LocalChannels {
     channels: HashMap<u64, LocalChannel, FixedState>,
-    /// Wanted channels in each group.
+    /// Number of wanted channels in each group.
     wanted: [u32; MAX_GROUPS],
     /// A bit for each group that has one.
     pub groups: u64,
@@ -93,7 +93,7 @@ impl LocalChannels {
         Change::None
     }
 
-    /// All of them, in no order.
+    /// All channels, in no order.
     pub fn channels(&self) -> impl Iterator<Item = &LinkChannel> {
         self.channels.values().map(|local| &*local.channel)
     }
@@ -107,7 +107,8 @@ impl LocalChannels {
         wanted.map(|local| local.channel.hash)
     }
 
-    /// Those of them that somebody here has listened to since before `then`, in order.
+    /// Channels of one stream that somebody here has listened to since before `then`, in
+    /// order.
     pub fn wanted_before(&self, stream: StreamId, then: Instant) -> Vec<u64> {
         let before =
             |hash: &u64| self.channels[hash].wanted_since.is_some_and(|since| since < then);

@@ -1,4 +1,5 @@
-//! Who listens to what: the own channels, and from where on streams are joined.
+//! Interest: the channels that are listened to here, what peers want, and from where on
+//! streams are joined.
 
 pub(crate) mod joining;
 pub(crate) mod local_channels;
@@ -21,7 +22,7 @@ use crate::stream::{Position, StreamId};
 use self::local_channels::LocalChannels;
 use self::versions::InterestVersions;
 
-/// What listeners of this broker want.
+/// Interest of this broker: what its listeners want, and how often that changed.
 pub(crate) struct LocalInterest {
     pub channels: LocalChannels,
     pub versions: InterestVersions,

@@ -1,4 +1,4 @@
-//! What a peer was told of the interest here, and what it has answered.
+//! Interest of this broker as one peer was told it, and what the peer has answered.
 
 use netcluster_platform::Instant;
 use netcluster_wire::link::{Joined, Place};
@@ -25,29 +25,29 @@ pub const KNOWN_NS: u64 = 1000 * MS_NS;
 
 const _: () = assert!(2 * KNOWN_NS < SILENCE_NS);
 
-/// What the peer was told of our interest.
+/// State of telling one peer what is wanted of it.
 pub(crate) struct Told {
-    /// Of the newest interest sent to it.
+    /// Version of the newest interest that the peer was sent.
     pub version: u32,
-    /// The own interest that it stands for.
+    /// Version of the own interest that it stands for.
     pub own_version: u64,
-    /// The groups in it.
+    /// Groups in it, a bit each.
     pub groups: u64,
-    /// That its multicast is heard.
+    /// The peer was told that its multicast is heard.
     pub hears: bool,
-    /// That we stand nowhere: until it answered once.
+    /// The peer is told that we stand nowhere: until it has answered once.
     pub fresh: bool,
-    /// It answered.
+    /// The peer has answered the newest interest.
     pub is_confirmed: bool,
-    /// It is to be told anew as soon as it has answered, and not before this.
+    /// The peer is to be told anew as soon as it has answered, and not before this.
     pub again_at: Option<Instant>,
-    /// The own interest that it knows of for sure.
+    /// Version of the own interest that the peer knows of for sure.
     pub confirmed_version: u64,
-    /// When the newest of our heartbeats that it answered was sent.
+    /// Time of the newest of our heartbeats that the peer has answered.
     pub echoed_at: Instant,
-    /// The answer as far as it came: it may be several datagrams.
+    /// Places of the answer that came so far: it may be several datagrams.
     pub places: Vec<Place>,
-    /// When this version was sent first.
+    /// Time at which this version was sent first.
     since: Instant,
     next_at: Instant,
     retry_ns: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Told {
 pub(crate) struct UnknownStream;
 
 impl Told {
-    /// Nothing was sent yet.
+    /// Begins with nothing told.
     pub fn new(now: Instant) -> Told {
         Told {
             version: 0,
@@ -84,13 +84,13 @@ impl Told {
         self.version != 0 && !self.is_confirmed
     }
 
-    /// Something changed: it is to be told anew, soon.
+    /// Has the peer told anew soon, as something changed.
     pub fn note_change(&mut self, now: Instant) {
         self.again_at = Some(self.again_at.map_or(now, |again_at| again_at.min(now)));
     }
 
-    /// It does not know us any more, it says, nor what we want: it is to be told anew,
-    /// now or later.
+    /// Has the peer told anew, now or later: it does not know us any more, it says, nor
+    /// what we want.
     pub fn note_asked(&mut self) {
         self.confirmed_version = 0;
         self.again_at = self.again_at.or(Some(self.since + ASKED_INTEREST_NS));
@@ -107,7 +107,7 @@ impl Told {
         !self.is_under_way() && self.again_at.is_some_and(|again_at| again_at <= now)
     }
 
-    /// A new interest is due at once.
+    /// Begins a new interest, which is due at once.
     pub fn renew(
         &mut self,
         now: Instant,
@@ -174,7 +174,7 @@ impl Told {
         is_due
     }
 
-    /// When it is to be told, or told anew.
+    /// Time at which the peer is to be told, or told anew.
     pub fn next_at(&self) -> Instant {
         if self.is_confirmed { self.again_at.unwrap_or(Instant::NEVER) } else { self.next_at }
     }

@@ -1,14 +1,14 @@
-//! When to say hello to all.
+//! Timing of the hellos to all.
 
 use netcluster_platform::Instant;
 
 const MS_NS: u64 = 1_000_000;
 
-/// After the start, in quick succession: any of them may be lost, and events are
-/// held back until peers are found.
+/// Times of the hellos after the start, in quick succession: any of them may be lost, and
+/// events are held back until peers are found.
 const START_NS: [u64; 4] = [0, 20 * MS_NS, 60 * MS_NS, 140 * MS_NS];
 
-/// Afterwards.
+/// Time between two hellos afterwards.
 pub const HELLO_INTERVAL_NS: u64 = 1000 * MS_NS;
 
 /// A stranger is greeted at once, by all of us; but whoever makes up strangers
@@ -44,13 +44,13 @@ impl Announce {
         true
     }
 
-    /// The network is not what it was: says it as after the start.
+    /// Says hello as after the start: the network is not what it was.
     pub fn restart(&mut self, now: Instant) {
         self.started_at = now;
         self.next_at = now;
     }
 
-    /// Somebody new is there: says it soon.
+    /// Says hello soon, as somebody new is there.
     pub fn hurry(&mut self, now: Instant) {
         let soon = self.last_at.map_or(now, |last_at| now.max(last_at + HURRY_NS));
         self.next_at = self.next_at.min(soon);

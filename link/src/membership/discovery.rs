@@ -27,7 +27,7 @@ use netcluster_platform::Instant;
 
 use crate::config::KEEP;
 
-/// How much longer it may last if somebody is nearly found.
+/// Time by which discovery is extended if somebody is nearly found.
 pub const MAX_EXTENSION_NS: u64 = 50_000_000;
 
 pub(crate) struct Discovery {
@@ -67,7 +67,7 @@ impl Discovery {
         self.is_keeping && (!self.is_over || !self.met.contains(&node))
     }
 
-    /// It has joined.
+    /// Notes that the broker with this node id has joined.
     pub fn met(&mut self, node: u32) {
         if self.is_keeping {
             self.met.insert(node);
@@ -84,7 +84,7 @@ impl Discovery {
         }
     }
 
-    /// Ends it if it is time; whether it did. `is_busy`: somebody is nearly found.
+    /// Ends discovery if it is time; whether it did. `is_busy`: somebody is nearly found.
     pub fn poll(&mut self, now: Instant, is_busy: bool) -> bool {
         let ends = !self.is_over && now >= self.next_at(is_busy);
         self.is_over |= ends;

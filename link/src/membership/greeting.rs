@@ -106,8 +106,8 @@ impl Link {
         true
     }
 
-    /// Something of a peer, in so many bytes, came from another address than it
-    /// answered from.
+    /// Challenges a peer at another address than it answered from, from which something of
+    /// it came in so many bytes.
     #[cold]
     pub(crate) fn heard_elsewhere(
         &mut self,
@@ -124,7 +124,7 @@ impl Link {
         }
     }
 
-    /// A peer answers a challenge: it is where it answers from.
+    /// Takes in a peer's answer to a challenge: the peer is where it answers from.
     pub(crate) fn on_moved(&mut self, slot: usize, answer: &Answer, from: SocketAddr) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.address == from || answer.to != self.local.session {

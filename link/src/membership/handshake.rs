@@ -41,7 +41,7 @@ pub const MAX_PENDING_PER_ADDRESS: usize = 16;
 
 const MS_NS: u64 = 1_000_000;
 
-/// How long a session may take to become a peer.
+/// Longest time that a session may take to become a peer.
 pub const PENDING_LIFETIME_NS: u64 = 2000 * MS_NS;
 
 /// The first repetition of a challenge; the next ones wait twice as long each.
@@ -50,24 +50,24 @@ const CHALLENGE_RETRY_NS: u64 = 20 * MS_NS;
 /// Longest time between two challenges.
 const MAX_CHALLENGE_RETRY_NS: u64 = 320 * MS_NS;
 
-/// How long the peer that has the newcomer's node id may take to show that it is
-/// alive. Far less than events are held back after a start.
+/// Time that the peer that has the newcomer's node id gets to show that it is alive. Far
+/// less than events are held back after a start.
 pub const RIVAL_NS: u64 = 50 * MS_NS;
 
-/// In so many spans of [`RIVAL_NS`], one after the other, it must be heard.
+/// Number of spans of [`RIVAL_NS`], one after the other, in which the rival must be heard.
 pub const SIGNS: u32 = 3;
 
-/// How often it is asked in the later ones: not every question arrives.
+/// Time between two questions to the rival in the later spans: not every question arrives.
 const ASK_RIVAL_NS: u64 = 10 * MS_NS;
 
 /// Challenges repeated for one hello, unless the address is a configured peer's.
 pub const MAX_RETRIES: u32 = 3;
 
-/// An address gets one answer in this time, for each session that is said to be
-/// there: hellos may come by multicast and unicast at once.
+/// Time in which an address gets one answer, for each session that is said to be there:
+/// hellos may come by multicast and unicast at once.
 pub const ANSWER_INTERVAL_NS: u64 = 10 * MS_NS;
 
-/// What may be saved up for an address.
+/// Bytes that may be saved up for an address.
 const MAX_CREDIT_BYTES: usize = 2 * ASKING_HELLO_BYTES;
 
 const _: () = assert!(ANSWER_INTERVAL_NS < CHALLENGE_RETRY_NS);
@@ -75,7 +75,7 @@ const _: () = assert!(RIVAL_NS > 2 * CHALLENGE_RETRY_NS);
 // A restart is known within a second, however late the last sign of the end.
 const _: () = assert!(RIVAL_NS * (SIGNS as u64 + 1) < 500 * MS_NS);
 
-/// What a hello said.
+/// Facts about a broker, as its hello said them.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub node: u32,
@@ -87,7 +87,7 @@ pub(crate) struct Pending {
     pub session: Session,
     pub identity: Identity,
     pub opener: ControlOpener,
-    /// Where its hello came from.
+    /// Address that its hello came from.
     pub address: SocketAddr,
     pub since: Instant,
     pub proof: AddressProof,
@@ -98,15 +98,15 @@ pub(crate) struct Pending {
     /// The address is a configured peer's.
     is_configured: bool,
     retries: u32,
-    /// When multicast of it was heard last.
+    /// Time at which multicast of it was heard last.
     pub multicast_at: Option<Instant>,
     /// The peer that has its node id, and since when that is known.
     pub rival: Option<(PeerId, Instant)>,
-    /// In how many spans that peer has been heard.
+    /// Number of spans in which that peer has been heard.
     pub signs: u32,
-    /// It answered, from there; decided when the rival's time is over.
+    /// Address from which it answered; decided when the rival's time is over.
     pub answered: Option<SocketAddr>,
-    /// Not to become a peer.
+    /// The session is not to become a peer.
     pub is_refused: bool,
     next_at: Instant,
     retry_ns: u64,
@@ -142,7 +142,7 @@ impl Pending {
         }
     }
 
-    /// A hello came from this address, in so many bytes.
+    /// Notes that a hello came from this address, in so many bytes.
     pub fn heard_from(&mut self, address: SocketAddr, bytes: usize, is_configured: bool) {
         if self.address != address {
             self.address = address;
@@ -161,7 +161,7 @@ impl Pending {
         may
     }
 
-    /// The address is answered now: what gets lost of it is repeated.
+    /// Notes that the address is answered now: what gets lost of it is repeated.
     pub fn greeted(&mut self, now: Instant) {
         self.retries = 0;
         self.retry_ns = CHALLENGE_RETRY_NS;
@@ -201,18 +201,18 @@ impl Pending {
         Verdict::Refused
     }
 
-    /// Its rival gets a span more to be heard in, and is asked in it.
+    /// Gives the rival one more span to be heard in, and asks it in that.
     fn ask_rival_again(&mut self, now: Instant, rival: PeerId) {
         self.rival = Some((rival, now));
         self.next_at = now + ASK_RIVAL_NS;
     }
 
-    /// When its rival's time is over.
+    /// Time at which the rival's span is over.
     fn rival_over_at(&self) -> Instant {
         self.rival.map_or(Instant::START, |(_, since)| since + RIVAL_NS)
     }
 
-    /// When there is something to do.
+    /// Time at which there is something to do.
     fn next_at(&self) -> Instant {
         let end_at = self.since + PENDING_LIFETIME_NS;
         match self.answered {
@@ -225,37 +225,37 @@ impl Pending {
     }
 }
 
-/// What is due for a pending session.
+/// Action that is due for a pending session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Challenge it again.
+    /// Challenge the session again.
     Challenge,
-    /// Ask its rival again.
+    /// Ask the session's rival again.
     AskRival,
-    /// Its rival gave no sign: it is a peer.
+    /// Make it a peer: its rival gave no sign.
     Establish,
 }
 
 /// Whether a pending session that answered becomes a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It does.
+    /// The session becomes a peer.
     Peer,
-    /// Its rival is asked for a sign of life first.
+    /// The rival is asked for a sign of life first.
     Later,
-    /// It does not: another broker has its node id.
+    /// The session is refused: another broker has its node id.
     Refused,
 }
 
 #[derive(Default)]
 pub(crate) struct Handshakes {
-    /// Oldest first.
+    /// Pending sessions, oldest first.
     pending: Vec<Pending>,
-    /// Pushed out by others.
+    /// Sessions that were pushed out by others.
     pub evicted: u64,
-    /// Did not answer in time.
+    /// Sessions that did not answer in time.
     pub expired: u64,
-    /// Who they were and where, for whoever takes them.
+    /// Brokers that did not answer, and their addresses, for whoever takes them.
     pub silent: Vec<(Identity, SocketAddr)>,
 }
 
@@ -298,7 +298,7 @@ impl Handshakes {
         self.pending.iter().map(Pending::next_at).min().unwrap_or(Instant::NEVER)
     }
 
-    /// Forgets who took too long, and tells what is due of one of the others.
+    /// Forgets sessions that took too long, and tells what is due of one of the others.
     pub fn poll(&mut self, now: Instant) -> Option<(Session, Due)> {
         let before = self.pending.len();
         let silent = &mut self.silent;

@@ -1,6 +1,6 @@
-//! How many hellos of strangers are looked at: checking a tag costs a key
-//! derivation, an accepted hello an answer, and whoever reaches the port can send
-//! as many as he likes.
+//! Limits on the hellos of strangers that are looked at: checking a tag costs a key
+//! derivation, an accepted hello an answer, and whoever reaches the port can send as many
+//! as he likes.
 //!
 //! ```text
 //!   hello ──▶ tag checked:  2,000 a second of one source, 20,000 of all
@@ -25,13 +25,13 @@ use netcluster_platform::Instant;
 /// Hellos whose tags are checked in a second: some 3 µs each.
 pub const MAX_CHECKS_PER_S: u64 = 20_000;
 
-/// Of these, from one address.
+/// Hellos from one address whose tags are checked in a second.
 pub const MAX_CHECKS_PER_SOURCE_PER_S: u64 = 2000;
 
 /// Hellos of strangers taken in a second.
 pub const MAX_HELLOS_PER_S: u64 = 1000;
 
-/// Of these, from one address.
+/// Hellos from one address that are taken in a second.
 pub const MAX_HELLOS_PER_SOURCE_PER_S: u64 = 50;
 
 /// Addresses that are remembered. One more, and those of the past are forgotten.
@@ -44,7 +44,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// A token bucket that holds what one second brings.
 #[derive(Clone, Copy)]
 struct Bucket {
-    /// When it will be full again; a full one has a time that has passed.
+    /// Time at which the bucket will be full again; that of a full one has passed.
     full_at: Instant,
 }
 
@@ -60,7 +60,7 @@ impl Bucket {
     }
 }
 
-/// What may be done so often for each source, and for all together.
+/// Rates for each source, and for all together.
 struct Budget {
     per_source_per_s: u64,
     per_s: u64,
@@ -74,14 +74,14 @@ impl Budget {
         Budget { per_source_per_s, per_s, sources: Box::new([empty; SOURCES]), all: empty }
     }
 
-    /// The source first, so that one that floods does not use up what all others
-    /// share.
+    /// Takes a token of the source, then one of all: so one that floods does not use up
+    /// what all others share.
     fn take(&mut self, now: Instant, source: usize) -> bool {
         self.sources[source].take(now, self.per_source_per_s) && self.all.take(now, self.per_s)
     }
 }
 
-/// Budgets of strangers, and those of who is known.
+/// Budgets of strangers, and of those who are known.
 struct Budgets([Budget; 2]);
 
 impl Budgets {
@@ -97,7 +97,8 @@ pub(crate) struct HelloRate {
 }
 
 impl HelloRate {
-    /// The seed keeps outsiders from choosing whom they share a bucket with.
+    /// Makes full budgets. The seed keeps outsiders from choosing whom they share a bucket
+    /// with.
     pub fn new(seed: u64) -> HelloRate {
         HelloRate {
             checks: Budgets::new(MAX_CHECKS_PER_SOURCE_PER_S, MAX_CHECKS_PER_S),
@@ -106,7 +107,7 @@ impl HelloRate {
         }
     }
 
-    /// A broker of ours is there, or is to be.
+    /// Remembers an address where a broker of ours is, or is to be.
     pub fn know(&mut self, address: IpAddr) {
         if self.known.len() == MAX_KNOWN {
             self.known.clear();

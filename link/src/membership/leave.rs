@@ -9,22 +9,22 @@ use crate::Link;
 
 const MS_NS: u64 = 1_000_000;
 
-/// How often it is looked whether they have.
+/// Time between two looks whether the receivers have everything.
 const LOOK_NS: u64 = 5 * MS_NS;
 
-/// A goodbye is said so many times, since nobody confirms it.
+/// Times that goodbye is said, since nobody confirms it.
 const GOODBYES: u32 = 3;
 
 const GOODBYE_INTERVAL_NS: u64 = 10 * MS_NS;
 
 #[derive(Default)]
 pub(crate) enum LeaveState {
-    /// Not yet.
+    /// Leaving has not begun.
     #[default]
     Live,
-    /// Waiting for what was sent to be confirmed.
+    /// The rest is sent, and to be confirmed.
     Draining { until: Instant, next_at: Instant },
-    /// Saying goodbye.
+    /// Goodbye is being said.
     Saying { times: u32, next_at: Instant },
     /// All is said.
     Over,
@@ -45,9 +45,9 @@ impl LeaveState {
 }
 
 impl Link {
-    /// Begins to leave: the rest is sent, until it is confirmed or this time has
-    /// passed; then all peers are told. Nothing may be emitted any more. Again: it
-    /// may take no longer than this from now on.
+    /// Begins to leave: the rest is sent, until it is confirmed or this time has passed;
+    /// then all peers are told. Nothing may be emitted any more. Called again, it lets
+    /// leaving take no longer than this from then on.
     pub fn leave(&mut self, now: Instant, within: Duration) {
         let until = now.saturating_add(within.as_nanos() as u64);
         match &mut self.membership.leave {

@@ -1,4 +1,4 @@
-//! How sessions become peers, and cease to be.
+//! Life of a session: how it becomes a peer, and ceases to be one.
 //!
 //! Decision: `docs/decisions/026-second-session-of-a-node.md`.
 
@@ -21,7 +21,7 @@ use crate::warnings::Kind;
 use crate::control::dispatch::From;
 
 impl Link {
-    /// A hello of a session that is neither a peer nor pending.
+    /// Takes in a hello of a session that is neither a peer nor pending.
     pub(crate) fn on_stranger(
         &mut self,
         now: Instant,
@@ -84,7 +84,7 @@ impl Link {
             .due(self.membership.announce.next_at().min(self.membership.handshakes.next_at()));
     }
 
-    /// A control datagram of a pending session.
+    /// Takes in a control datagram of a pending session.
     pub(crate) fn on_pending(
         &mut self,
         now: Instant,
@@ -150,7 +150,7 @@ impl Link {
         }
     }
 
-    /// A broker that is heard did not answer.
+    /// Notes that a broker that is heard did not answer.
     fn note_unlinked(&mut self, now: Instant, identity: &Identity, address: SocketAddr) {
         if self.membership.unlinked.note(now, identity, address) {
             let name = &identity.name;
@@ -172,7 +172,7 @@ impl Link {
         }
     }
 
-    /// A pending session answered: it is a peer, unless its node id is another's.
+    /// Makes a pending session that answered a peer, unless its node id is another's.
     fn establish(&mut self, now: Instant, session: &Session) {
         let Some(pending) = self.membership.handshakes.find(session) else { return };
         let node = pending.identity.node;
@@ -211,7 +211,7 @@ impl Link {
         self.renew_interest(now, slot);
     }
 
-    /// Another broker has the node id of a pending session.
+    /// Warns that another broker has the node id of a pending session.
     fn refuse_same_node(&mut self, now: Instant, session: &Session) {
         let Some(pending) = self.membership.handshakes.find(session) else { return };
         self.counters.drops.same_node += 1;
@@ -227,7 +227,7 @@ impl Link {
         });
     }
 
-    /// One more at an address of an open link where there are enough.
+    /// Warns of one more broker at an address of an open link where there are enough.
     fn crowded(&mut self, now: Instant, name: &str, address: SocketAddr) {
         self.counters.drops.too_many_peers += 1;
         self.output.warn(now, Kind::TooManyPeers, address, || {
@@ -238,7 +238,8 @@ impl Link {
         });
     }
 
-    /// A hello or heartbeat came by multicast: perhaps for the first time.
+    /// Tells a peer anew what is wanted if its multicast is heard now and was not before: a
+    /// hello or heartbeat of it came that way, or none for long.
     pub(crate) fn multicast_heard(&mut self, now: Instant, slot: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         if peer.told.hears != peer.liveness.is_multicast_heard(now) {
@@ -246,8 +247,8 @@ impl Link {
         }
     }
 
-    /// A peer is heard by multicast, but not what it sends to this group: it is to
-    /// send us copies, until something of the group is heard.
+    /// Asks a peer for copies, until something of this group is heard: the peer is heard by
+    /// multicast, but not what it sends to the group.
     pub(crate) fn group_unheard(&mut self, now: Instant, slot: usize, group: u8) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         peer.liveness.deaf_groups |= 1 << group;
@@ -261,8 +262,8 @@ impl Link {
         self.renew_interest(now, slot);
     }
 
-    /// Datagrams of a peer were given up: they do not pass, however often they are
-    /// sent.
+    /// Counts and tells that datagrams of a peer were given up: they do not pass, however
+    /// often they are sent.
     pub(crate) fn given_up(&mut self, now: Instant, slot: usize, vain: &Vain) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         peer.counters.given_up += vain.numbers;
@@ -301,7 +302,7 @@ impl Link {
         self.send_naks(now, slot);
     }
 
-    /// A peer said goodbye: once all its streams are ended it is gone.
+    /// Takes in that a peer said goodbye: once all its streams are ended it is gone.
     pub(crate) fn left(&mut self, now: Instant, slot: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         if peer.is_through() {
@@ -343,9 +344,9 @@ impl Link {
         self.look_at_large_frames(now);
     }
 
-    /// Streams that wait for reassembly memory try again, as others may have given
-    /// some back; those that receive do so by themselves. Large frames that do not
-    /// go on are given up.
+    /// Has streams that wait for reassembly memory try again, as others may have given some
+    /// back; those that receive do so by themselves. Gives up large frames that do not go
+    /// on.
     fn look_at_large_frames(&mut self, now: Instant) {
         for (slot, stream) in self.peers.streams_with_large_frames() {
             self.look_through(now, slot, stream);

@@ -1,4 +1,4 @@
-//! Who is there: from the first hello of a session to its end.
+//! Membership: who is there, from the first hello of a session to its end.
 //!
 //! - `announce`, `greeting`, `hello_rate`: hellos out, and those of strangers.
 //! - `handshake`, `address_proof`, `lifecycle`: sessions that become peers, and
@@ -45,8 +45,8 @@ use self::neighbours::Neighbours;
 use self::unlinked::AllUnlinked;
 use self::unreachable_peers::UnreachablePeers;
 
-/// What is known of brokers that are no peers (yet, any more, or of each other), and
-/// how far this one has come itself.
+/// State of brokers that are no peers (yet, any more, or of each other), and how far this
+/// broker has come itself.
 pub(crate) struct Membership {
     pub announce: Announce,
     pub discovery: Discovery,
@@ -60,7 +60,7 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// The seed is for the rate of hellos.
+    /// Begins to look for peers. The seed is for the rate of hellos.
     pub fn new(now: Instant, config: &LinkConfig, seed: &[u8; 16]) -> Membership {
         let mut hello_rate = HelloRate::new(session_tag(seed));
         config.peers.iter().for_each(|peer| hello_rate.know(peer.ip()));

@@ -33,13 +33,13 @@ pub(crate) use self::heard::Heard;
 
 const MS_NS: u64 = 1_000_000;
 
-/// How often all peers are told who they are.
+/// Time between two lists of peers that all peers are sent.
 const LIST_INTERVAL_NS: u64 = 5000 * MS_NS;
 
-/// After a peer came or went: others come and go at the same time.
+/// Time after a peer came or went until the next list: others come and go at the same time.
 const CHANGE_NS: u64 = 1000 * MS_NS;
 
-/// Peers that are newer have not been found by everybody yet.
+/// Age from which on a peer has been found by everybody.
 pub(crate) const SETTLED_NS: u64 = 5000 * MS_NS;
 
 /// Missing pairs that are named; more are counted.
@@ -68,7 +68,7 @@ impl Neighbours {
         self.next_at
     }
 
-    /// A peer came or went.
+    /// Has the next list sent soon, as a peer came or went.
     pub fn changed(&mut self, now: Instant) {
         self.next_at = self.next_at.min(now + CHANGE_NS);
     }
@@ -160,7 +160,7 @@ impl Peers {
     }
 }
 
-/// The pairs that are missing, as many as are named, and how many they are.
+/// Pairs that are missing, as many as are named, and how many they are.
 pub(crate) fn missing_pairs(
     now: Instant,
     peers: &Peers,

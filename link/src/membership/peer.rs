@@ -40,32 +40,32 @@ pub(crate) struct Peer {
     pub id: PeerId,
     pub session: Session,
     pub identity: Identity,
-    /// Where it answered a challenge: all that is for it alone goes there.
+    /// Address from which it answered a challenge: all that is for it alone goes there.
     pub address: SocketAddr,
     pub since: Instant,
     pub opener: ControlOpener,
-    /// Proves that it is reached at an address.
+    /// Proof that it is reached at an address.
     pub proof: AddressProof,
-    /// When it was heard, and how.
+    /// Times at which it was heard.
     pub liveness: Liveness,
     pub wants: Wants,
     pub told: Told,
-    /// Its streams that we take part in, by their ids.
+    /// Streams of it that we take part in, by their ids.
     pub inbound: Vec<InboundStream>,
-    /// How long datagrams and retransmissions take.
+    /// Time that datagrams and retransmissions take.
     pub round_trip: RoundTrip,
-    /// A status is to be sent.
+    /// The peer is owed a status.
     pub owes_status: bool,
     pub counters: PeerCounters,
-    /// What it tells of its own peers.
+    /// State of its list of its own peers.
     pub neighbours: Heard,
-    /// The way to it, and what that takes.
+    /// Path to the peer, and the size that it takes.
     pub path: PeerPath,
-    /// When another address of it may be challenged.
+    /// Time from which on another address of it may be challenged.
     challenge_at: Instant,
 }
 
-/// What came of asking for retransmissions of one stream.
+/// Result of asking for retransmissions of one stream.
 pub(crate) struct Asked {
     /// Requests that were sent.
     pub naks: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Asked {
 }
 
 impl Peer {
-    /// What a pending session becomes by its answer from `address`.
+    /// Makes a peer of a pending session that answered from `address`.
     pub fn new(
         now: Instant,
         id: PeerId,
@@ -105,7 +105,7 @@ impl Peer {
         }
     }
 
-    /// Something of it was opened.
+    /// Notes that something of the peer was opened.
     #[inline]
     pub fn heard(&mut self, now: Instant, multicast: bool) {
         if self.liveness.heard(now, multicast) {
@@ -113,8 +113,8 @@ impl Peer {
         }
     }
 
-    /// Nothing of it came for a while, so that what is missing says nothing of how it
-    /// comes, nor that it cannot come.
+    /// Forgives what is missing: nothing of the peer came for a while, so that this says
+    /// nothing of how it comes, nor that it cannot come.
     #[cold]
     fn forgive(&mut self, now: Instant) {
         for inbound in &mut self.inbound {
@@ -147,7 +147,7 @@ impl Peer {
         }
     }
 
-    /// Sets its streams apart whose groups nobody here wants (any more).
+    /// Sets the streams of the peer apart whose groups nobody here wants (any more).
     pub fn set_unwanted_aside(&mut self, groups: u64) {
         for inbound in &mut self.inbound {
             let is_wanted = groups & (1 << inbound.stream.group()) != 0;
@@ -161,8 +161,8 @@ impl Peer {
         }
     }
 
-    /// Tells it from where on it is owed the streams that it wants. `echo_ns` is the time
-    /// in its interest, `age_ns` how long this session has been there.
+    /// Tells the peer from where on it is owed the streams that it wants. `echo_ns` is the
+    /// time in its interest, `age_ns` how long this session has been there.
     pub fn answer_interest(&self, (echo_ns, age_ns): (u64, u64), control: &mut ControlSender) {
         let place = |&(stream, at): &(StreamId, Position)| Place {
             stream: stream.0,
@@ -181,7 +181,7 @@ impl Peer {
         }
     }
 
-    /// Asks it for what is missing of one of its streams.
+    /// Asks the peer for what is missing of one of its streams.
     pub fn send_nak(&mut self, now: Instant, at: usize, control: &mut ControlSender) -> Asked {
         let inbound = &mut self.inbound[at];
         let retransmit_ns = self.round_trip.retransmit_ns.max(self.round_trip.round_trip_ns);
@@ -209,8 +209,8 @@ impl Peer {
         Asked { naks, vain: vain.flatten(), is_deaf }
     }
 
-    /// Sends it the probes that are due, by the way that data takes to it: `group` or its
-    /// address. Nothing is sent before it has told which way that is.
+    /// Sends the peer the probes that are due, by the way that data takes to it: `group` or
+    /// its address. Nothing is sent before the peer has told which way that is.
     pub fn send_probes(
         &mut self,
         now: Instant,
@@ -231,7 +231,7 @@ impl Peer {
         }
     }
 
-    /// Hands out what one of its streams has in order by now.
+    /// Hands out what one of the peer's streams has in order by now.
     pub fn drain(
         &mut self,
         at: usize,
@@ -251,7 +251,8 @@ impl Peer {
         self.inbound[at].drain(reason, &mut outlet);
     }
 
-    /// Ends all its streams, and tells their listeners if it did not say how they end.
+    /// Ends all streams of the peer, and tells their listeners if it did not say how they
+    /// end.
     pub fn end_streams(
         &mut self,
         channels: &LocalChannels,
@@ -273,7 +274,7 @@ impl Peer {
         self.inbound.iter().all(|inbound| inbound.has_left || inbound.is_stale)
     }
 
-    /// When something is due for it.
+    /// Time at which something is due for the peer.
     pub fn next_at(&self) -> Instant {
         // Else it is told so already, or as soon as it has answered.
         let is_told = self.told.hears && self.told.again_at.is_none();
@@ -284,7 +285,7 @@ impl Peer {
         self.liveness.next_at().min(deaf_at).min(nak_at).min(told_at)
     }
 
-    /// What came of it, for the shares of all.
+    /// Totals of what came from the peer, for the shares of all.
     pub fn brought(&self) -> Brought {
         Brought {
             peer: self.id,
@@ -294,7 +295,7 @@ impl Peer {
         }
     }
 
-    /// Its stream with this id, if we take part in it.
+    /// The peer's stream with this id, if we take part in it.
     #[inline]
     pub fn inbound_mut(&mut self, stream: StreamId) -> Option<&mut InboundStream> {
         let at = self.inbound.binary_search_by_key(&stream, |inbound| inbound.stream).ok()?;

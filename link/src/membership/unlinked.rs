@@ -9,17 +9,17 @@ use netcluster_platform::Instant;
 
 use crate::membership::handshake::Identity;
 
-/// More are not named.
+/// Brokers that are named at most.
 const MAX_UNLINKED: usize = 64;
 
-/// Without another handshake in vain one is forgotten after this: hellos come each
-/// second.
+/// Time without another handshake in vain after which a broker is forgotten: hellos come
+/// each second.
 const FORGET_NS: u64 = 10_000_000_000;
 
 /// Handshakes in vain before it is told: a single one may have been bad luck.
 const TELL_AFTER: u32 = 2;
 
-/// One of them.
+/// One broker that is heard and never answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Unlinked {
     pub identity: Identity,
@@ -28,12 +28,12 @@ pub(crate) struct Unlinked {
     in_vain: u32,
 }
 
-/// All of them.
+/// All brokers that are heard and never answer.
 #[derive(Debug, Default)]
 pub(crate) struct AllUnlinked(Vec<Unlinked>);
 
 impl AllUnlinked {
-    /// A handshake ended without an answer. Whether that is to be told.
+    /// Notes that a handshake ended without an answer. Whether that is to be told.
     pub fn note(&mut self, now: Instant, identity: &Identity, address: SocketAddr) -> bool {
         self.0.retain(|other| now < other.last_at + FORGET_NS);
         let node = identity.node;
@@ -50,12 +50,12 @@ impl AllUnlinked {
         false
     }
 
-    /// A broker with this node id is a peer now.
+    /// Forgets the broker with this node id, as it is a peer now.
     pub fn linked(&mut self, node: u32) {
         self.0.retain(|other| other.identity.node != node);
     }
 
-    /// Those that are heard now.
+    /// Brokers that are heard now.
     pub fn heard(&self, now: Instant) -> impl Iterator<Item = &Unlinked> {
         let is_heard = move |it: &&Unlinked| now < it.last_at + FORGET_NS;
         self.0.iter().filter(is_heard).filter(|it| it.in_vain >= TELL_AFTER)

@@ -14,7 +14,7 @@ use crate::config::LinkConfig;
 use crate::membership::peer::Peer;
 use crate::membership::peers::Peers;
 
-/// So long an address may be without a peer before it is told.
+/// Time that an address may be without a peer before it is told.
 pub const ANSWER_NS: u64 = 5_000_000_000;
 
 pub(crate) struct UnreachablePeers {
@@ -27,7 +27,8 @@ impl UnreachablePeers {
         UnreachablePeers { since: addresses.iter().map(|&address| (address, now)).collect() }
     }
 
-    /// These are configured now. Those that were keep their time.
+    /// Sets the addresses that are configured now. Addresses that were configured before
+    /// keep their time.
     pub fn set(&mut self, now: Instant, addresses: &[SocketAddr]) {
         let before = std::mem::replace(self, UnreachablePeers::new(now, addresses)).since;
         for (address, since) in &mut self.since {
@@ -37,7 +38,7 @@ impl UnreachablePeers {
         }
     }
 
-    /// A peer with this address is none any more.
+    /// Notes that a peer with this address is none any more.
     pub fn gone(&mut self, now: Instant, config: &LinkConfig, peer: SocketAddr) {
         for (address, since) in &mut self.since {
             if is_answer(config, *address, peer) {
@@ -56,7 +57,7 @@ impl UnreachablePeers {
         })
     }
 
-    /// The addresses without a peer for too long.
+    /// Addresses without a peer for too long.
     pub fn addresses<'a>(
         &'a self,
         now: Instant,

@@ -19,17 +19,17 @@ const HELLO: u8 = ControlKind::Hello as u8;
 /// Datagrams that arrived together from one sender.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagrams<'a> {
-    /// All of them, one behind the other.
+    /// Datagrams one behind the other.
     pub bytes: &'a [u8],
     /// Bytes of each but the last, which may be shorter.
     pub segment: usize,
-    /// Who sent them.
+    /// Address of the sender.
     pub from: SocketAddr,
     /// Whether they were sent to a group, not to this machine alone.
     pub multicast: bool,
 }
 
-/// What is left of them, beginning with data.
+/// Rest of the datagrams, which begins with data.
 struct Train<'a> {
     header: &'a DataHeader,
     bytes: &'a [u8],
@@ -37,7 +37,7 @@ struct Train<'a> {
 }
 
 impl Link {
-    /// Takes datagrams.
+    /// Takes datagrams that came.
     pub fn handle_datagrams(&mut self, now: Instant, datagrams: &Datagrams<'_>) {
         self.note_pause(now);
         let segment = datagrams.segment.max(1);

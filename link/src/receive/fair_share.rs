@@ -1,4 +1,4 @@
-//! What each of several senders may have of the way to this machine.
+//! Fair shares: what each of several senders may have of the way to this machine.
 //!
 //! ```text
 //!   arrives   ████████████ 60   ██████ 30   ██ 10   ▏1     together 101
@@ -19,47 +19,48 @@ use netcluster_platform::Instant;
 
 use crate::peer_id::PeerId;
 
-/// How long what arrives is counted.
+/// Time over which what arrives is counted.
 pub const INTERVAL_NS: u64 = 50_000_000;
-/// What was counted over a longer time, for want of traffic, says nothing.
+/// Longest interval that says anything: one that took longer, for want of traffic, does
+/// not.
 const MAX_INTERVAL_NS: u64 = 4 * INTERVAL_NS;
-/// Without loss for so long the way is wide enough.
+/// Time without loss after which the way counts as wide enough.
 pub const CONTENDED_NS: u64 = 300_000_000;
-/// Less loss than this, per mille, is chance.
+/// Loss, per mille, below which it is chance.
 const LOSS_PERMILLE: u64 = 10;
-/// What of the most that came together still counts an interval later.
+/// Part of the most that came together which still counts an interval later.
 const PEAK_PERCENT: u64 = 95;
-/// Senders that bring less than this part of a share do not take part.
+/// Part of a share below which a sender does not take part.
 const LIGHT_PART: u64 = 2;
 
-/// What one sender has ever brought.
+/// Totals of one sender since it is a peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Brought {
-    /// Who.
+    /// The sender.
     pub peer: PeerId,
-    /// In how many datagrams.
+    /// Number of datagrams that it brought.
     pub datagrams: u64,
-    /// And bytes.
+    /// Bytes of these.
     pub bytes: u64,
-    /// How many datagrams were noticed missing.
+    /// Number of datagrams that were noticed missing.
     pub lost: u64,
 }
 
-/// See the module.
+/// State of dividing the way to this machine among those who send.
 #[derive(Debug, Default)]
 pub struct FairShare {
     begun_at: Instant,
-    /// What each sender had brought when the interval began. In no order.
+    /// Totals of each sender when the interval began, in no order.
     counted: Vec<Brought>,
-    /// When something was last lost.
+    /// Time at which something was last lost.
     lost_at: Option<Instant>,
     /// The most that those who share brought together, in bytes per second.
     peak: u64,
-    /// Who shares. In no order.
+    /// Senders that share, in no order.
     sharing: Vec<PeerId>,
-    /// In bytes per second.
+    /// Share of each of them, in bytes per second.
     share: u64,
-    /// Memory that is used again.
+    /// Memory for rates, which is used again.
     rates: Vec<(u64, PeerId)>,
 }
 
@@ -70,7 +71,7 @@ impl FairShare {
         now.since(self.begun_at) >= INTERVAL_NS
     }
 
-    /// What all senders have brought by now.
+    /// Takes in the totals of all senders, and divides anew.
     pub fn count(&mut self, now: Instant, totals: impl Iterator<Item = Brought> + Clone) {
         let elapsed_ns = now.since(self.begun_at).max(1);
         self.sharing.clear();
@@ -90,13 +91,13 @@ impl FairShare {
         self.counted.extend(totals);
     }
 
-    /// What to state to this sender, in bytes per second; 0 is nothing.
+    /// Share to state to this sender, in bytes per second; 0 is none.
     pub fn of(&self, peer: PeerId) -> u64 {
         if self.sharing.contains(&peer) { self.share } else { 0 }
     }
 
-    /// How fast a sender was in the interval. One that was not there before has
-    /// brought nothing in it.
+    /// Compares a sender's totals with those of the interval's beginning. One that was not
+    /// there before has brought nothing in it.
     fn compare(&mut self, now: Instant, elapsed_ns: u64, total: Brought) {
         let before = self.counted.iter().find(|counted| counted.peer == total.peer);
         let before = *before.unwrap_or(&total);

@@ -1,5 +1,5 @@
-//! What the inbound streams of all peers share: the receive buffer, the way here, and
-//! what is owed for them.
+//! State that the inbound streams of all peers share: the receive buffer, the fair shares,
+//! and the statuses that are owed.
 
 use netcluster_platform::Instant;
 use netcluster_wire::link::limits::{MAX_ENTRIES, SHARE_UNIT_BYTES_PER_S};
@@ -17,12 +17,12 @@ use crate::receive::ingress::{Ingress, IngressConfig, ReassemblyBudget};
 use crate::receive::receive_window::{ReceiveWindow, ReceiveWindowConfig};
 use crate::stream::{Position, StreamId};
 
-/// The shared part of all inbound streams; each itself is its peer's.
+/// Shared part of all inbound streams; each stream itself is its peer's.
 pub(crate) struct InboundStreams {
     pub config: IngressConfig,
     pub window: ReceiveWindow,
     pub fair_share: FairShare,
-    /// Whose data was just received, and has not been looked through.
+    /// Slot and stream whose data was just received, and has not been looked through.
     pub touched: Option<(usize, StreamId)>,
     /// Some peer is owed a status.
     pub owes_status: bool,

@@ -1,5 +1,5 @@
-//! How fast to send: a token bucket that gives way to loss. One for the whole
-//! link, whatever the stream; new data and retransmissions count alike.
+//! Congestion control, how fast to send: a token bucket that gives way to loss. One for the
+//! whole link, whatever the stream; new data and retransmissions count alike.
 //!
 //! ```text
 //!  rate   unlimited                  no loss for long, and well above
@@ -42,56 +42,55 @@ use crate::send::flow_control::Sample;
 use losses::{Loss, Losses};
 use token_bucket::Bucket;
 
-/// No loss slows us down below this, in bytes per second.
+/// Rate below which no loss slows us down, in bytes per second.
 pub const FLOOR_BYTES_PER_S: u64 = 1_000_000;
-/// An interval lasts at least so long, and until enough numbers were sent.
+/// Shortest time that an interval lasts; it goes on until enough numbers were sent.
 pub const INTERVAL_NS: u64 = 20_000_000;
-/// Loss above this, per mille, slows us down.
+/// Loss, per mille, above which we slow down.
 pub const LOSS_PERMILLE: u64 = 100;
-/// Who sends more than a fair share slows down at this loss already...
+/// Loss at which a sender that has more than a fair share slows down already...
 const GREEDY_LOSS_PERMILLE: u64 = 50;
 /// ...if the share is less than this part of what it sends.
 const GREEDY_PERCENT: u64 = 80;
-/// A limit above a fair share gives way by this part of the rest in an interval.
+/// Part of the rest by which a limit above a fair share gives way in an interval.
 const APPROACH_PART: u64 = 8;
 /// Three standard deviations of that loss for one batch, per mille: 3 √(0.1 · 0.9).
 const DOUBT_PERMILLE: u64 = 900;
 /// A batch while loss limits the rate: eight datagrams.
 const LIMITED_BATCH_BYTES: usize = 8 * DEFAULT_PACKET_BYTES;
-/// About what a full datagram has.
+/// Bytes of a full datagram, about.
 const FULL_DATAGRAM_BYTES: u64 = DEFAULT_PACKET_BYTES as u64;
-/// An interval that took longer, for want of traffic, tells nothing of what the way
-/// can carry.
+/// Longest interval that tells what the way can carry: one that took longer, for want of
+/// traffic, does not.
 pub const MAX_INTERVAL_NS: u64 = 200_000_000;
-/// A limit that was not used up for so long is dropped.
+/// Time after which a limit that was not used up is dropped.
 pub const UNUSED_NS: u64 = 5_000_000_000;
-/// At the floor for so long, slowing down has proved not to help.
+/// Time at the floor after which slowing down has proved not to help.
 pub const FLOORED_NS: u64 = 1_000_000_000;
 
-/// After the rate fell, reports tell of what was sent before: so long they do not
-/// count. Longer than a round trip and the queue of a shallow switch.
+/// Time after the rate fell for which reports do not count: they tell of what was sent
+/// before. Longer than a round trip and the queue of a shallow switch.
 const SETTLE_NS: u64 = 10_000_000;
-/// What the rate becomes of what arrived.
+/// Part of what arrived that the rate becomes.
 const DECREASE_PERCENT: u64 = 85;
-/// But when it was limited already, a single interval may be mistaken: not less
-/// than this part of what it was.
+/// Part of what the rate was below which it does not fall when it was limited already: a
+/// single interval may be mistaken.
 const STEEPEST_PERCENT: u64 = 50;
-/// What the rate gains in the time of an interval without loss. It depends on time
-/// alone, not on the rate: senders that meet loss alike gain alike, whatever they
-/// have, and so become equal. For so long it is the same...
+/// Rate gained in the time of an interval without loss. It depends on time alone, not on
+/// the rate: senders that meet loss alike gain alike, whatever they have, and so become
+/// equal. For so long it is the same...
 const STEP_BYTES_PER_S: u64 = 500_000;
 const STEADY_NS: u64 = 1_000_000_000;
 /// ...so much later it is the double, and it goes on with the square of the time: a
 /// fast line is filled in seconds, too.
 const FASTER_NS: u64 = 200_000_000;
-/// No step is larger than this times the first.
+/// Largest step, as a multiple of the first.
 const MAX_STEP_PERCENT: u64 = 1_000_000;
-/// After so long without loss...
+/// Time without loss after which nothing is limited any more...
 const UNLIMITED_NS: u64 = 2_000_000_000;
-/// ...and at this multiple of the rate that last met loss, nothing is limited any
-/// more: whatever was narrow is so no longer.
+/// ...at this multiple of the rate that last met loss: whatever was narrow is so no longer.
 const UNLIMITED_TIMES: u64 = 4;
-/// The rate rises only if at least this part of it was used.
+/// Part of the rate that must be used for it to rise.
 const USED_PERCENT: u64 = 50;
 
 const _: () = assert!(GREEDY_LOSS_PERMILLE < LOSS_PERMILLE);
@@ -100,41 +99,41 @@ const _: () = assert!(DECREASE_PERCENT * 1000 < (1000 - LOSS_PERMILLE) * 100);
 const _: () = assert!(INTERVAL_NS < MAX_INTERVAL_NS);
 const _: () = assert!(FLOORED_NS > 2 * MAX_INTERVAL_NS);
 
-/// The pace of a link.
+/// Congestion control of a link: how fast all its streams together send.
 #[derive(Debug)]
 pub struct CongestionControl {
     cap: Option<u64>,
     limit: Option<Limit>,
     bucket: Bucket,
     losses: Losses,
-    /// When the running interval began, or begins after settling.
+    /// Time at which the running interval began, or begins after settling.
     begun_at: Instant,
     is_settling: bool,
     sent_bytes: u64,
     batches: u64,
     decreases: u64,
-    /// The limit before a row of decreases, and whose losses these were due to.
+    /// Limit before a row of decreases, and whose losses these were due to.
     before: Option<Limit>,
     blamed: Vec<PeerId>,
 }
 
-/// What loss taught.
+/// Limit that loss taught.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
     rate: u64,
     /// The rate that last met loss.
     ceiling: u64,
-    /// How long it rose since then.
+    /// Time for which the rate rose since then.
     risen_ns: u64,
     floored_since: Option<Instant>,
-    /// When it was last needed.
+    /// Time at which the limit was last needed.
     used_at: Instant,
     /// No share was known yet since this trouble began.
     is_guess: bool,
 }
 
 impl CongestionControl {
-    /// A pace with an optional cap in bytes per second, not limited by loss yet.
+    /// Makes a control with an optional cap in bytes per second, not limited by loss yet.
     pub fn new(now: Instant, cap: Option<u64>) -> CongestionControl {
         let mut pace = CongestionControl {
             cap: cap.map(|cap| cap.max(FLOOR_BYTES_PER_S)),
@@ -153,15 +152,15 @@ impl CongestionControl {
         pace
     }
 
-    /// How many bytes may be sent now. `wanted` is how many wait: if fewer are
-    /// allowed, none are until they are a batch worth sending. Whatever is allowed,
-    /// if it is not nothing, one datagram may be sent: the next waits for the rest.
+    /// Bytes that may be sent now. `wanted` is how many wait: if fewer are allowed, none
+    /// are until they are a batch worth sending. Whatever is allowed, if it is not nothing,
+    /// one datagram may be sent: the next waits for the rest.
     #[inline]
     pub fn allow(&mut self, now: Instant, wanted: usize) -> usize {
         if self.is_limited() { self.allow_limited(now, wanted) } else { usize::MAX }
     }
 
-    /// So many bytes were sent, new or retransmitted, to whomever.
+    /// Counts bytes that were sent, new or retransmitted, to whomever.
     #[inline]
     pub fn spend(&mut self, bytes: usize) {
         self.sent_bytes += bytes as u64;
@@ -169,12 +168,12 @@ impl CongestionControl {
         self.bucket.spend(bytes);
     }
 
-    /// When to ask again, if the last answer was less than wanted.
+    /// Time to ask again, if the last answer was less than wanted.
     pub fn next_at(&self) -> Option<Instant> {
         if self.is_limited() { self.bucket.next_at() } else { None }
     }
 
-    /// What a receiver that is waited for lost since its last report, and what it
+    /// Takes in what a receiver that is waited for lost since its last report, and what it
     /// says is a fair share of the way to it, in bytes per second; 0 if nothing.
     pub fn report(&mut self, now: Instant, peer: PeerId, sample: Sample, share: u64) {
         if now < self.begun_at {
@@ -237,8 +236,8 @@ impl CongestionControl {
         self.bucket.set_rate(now, self.rate());
     }
 
-    /// How far the loss of a sample may be from that of the way by chance. What is
-    /// sent at once is often lost at once, so that a batch counts as one.
+    /// Distance, by chance, of the loss of a sample from that of the way. What is sent at
+    /// once is often lost at once, so that a batch counts as one.
     fn doubt_permille(&self, sample: Sample) -> u64 {
         let per_batch = self.sent_bytes / self.batches.max(1) / FULL_DATAGRAM_BYTES;
         let batches = sample.numbers() / per_batch.clamp(1, MAX_DATAGRAMS_PER_SEND as u64);
@@ -247,7 +246,7 @@ impl CongestionControl {
         if self.limit.is_some() { 0 } else { DOUBT_PERMILLE / batches.max(1).isqrt() }
     }
 
-    /// A receiver is gone, or no longer waited for.
+    /// Forgets a receiver that is gone, or no longer waited for.
     pub fn forget(&mut self, now: Instant, peer: PeerId) {
         self.losses.forget(peer);
         let Some(at) = self.blamed.iter().position(|&blamed| blamed == peer) else { return };
@@ -262,7 +261,7 @@ impl CongestionControl {
         }
     }
 
-    /// The rate is about to fall: because of whom? Whether this is another trouble
+    /// Notes because of whom the rate is about to fall. Whether this is another trouble
     /// than the last one.
     fn blame(&mut self) -> bool {
         // Well after the last time this is another trouble.
@@ -279,7 +278,7 @@ impl CongestionControl {
         is_new
     }
 
-    /// What may be sent, in bytes per second; none: as much as there is.
+    /// Rate at which may be sent, in bytes per second; none: as much as there is.
     pub fn rate(&self) -> Option<u64> {
         match (self.limit, self.cap) {
             (Some(limit), Some(cap)) => Some(limit.rate.min(cap)),
@@ -294,7 +293,7 @@ impl CongestionControl {
         self.limit.is_some() || self.cap.is_some()
     }
 
-    /// How large one batch may be. While loss limits the rate they are small: what is
+    /// Largest size of one batch. While loss limits the rate batches are small: what is
     /// sent at once may be lost at once, and few large losses look like many.
     #[inline]
     pub fn batch_bytes(&self) -> usize {
@@ -307,7 +306,7 @@ impl CongestionControl {
         floored_since.is_some_and(|floored_since| now.since(floored_since) >= FLOORED_NS)
     }
 
-    /// How often loss slowed us down so far.
+    /// Number of times that loss slowed us down so far.
     pub fn decreases(&self) -> u64 {
         self.decreases
     }
@@ -345,7 +344,7 @@ impl CongestionControl {
         self.is_settling = true;
     }
 
-    /// Loss hit others, who have less: gives way to them, as long as anything is lost.
+    /// Gives way to others, who have less and lost something, as long as anything is lost.
     fn approach(&mut self, now: Instant, share: u64, mut limit: Limit) {
         limit.rate -= (limit.rate - share) / APPROACH_PART;
         limit.used_at = now;

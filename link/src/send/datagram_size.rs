@@ -1,5 +1,5 @@
-//! How large the own datagrams are: what the interface takes, and for each stream
-//! what the ways to all of its receivers take.
+//! Size of the own datagrams: what the interface takes, and for each stream what the ways
+//! to all of its receivers take.
 //!
 //! ```text
 //!   interface ──▶ limit ──▶ path size of each peer ──▶ size of each stream
@@ -24,14 +24,14 @@ use crate::stream::StreamId;
 use crate::transmit::To;
 use crate::warnings::Kind;
 
-/// After so many requests for the same number, which is large, its size is in doubt.
+/// Requests for the same number, which is large, that put its size in doubt.
 const DOUBTS: u32 = 4;
 
-/// What was not asked for for so long has arrived: twice the longest wait between two
+/// Time after which what was not asked for has arrived: twice the longest wait between two
 /// requests, and some time on the way.
 const SETTLED_NS: u64 = 4 * MAX_RETRY_NS;
 
-/// So many numbers of a request are looked at.
+/// Numbers of a request that are looked at.
 const LOOKED_AT: usize = 256;
 
 /// The large datagram that a peer asks for again and again: the first of those that it
@@ -44,7 +44,7 @@ struct Doubts {
 }
 
 impl Doubts {
-    /// It is asked for; whether its size is in doubt now.
+    /// Notes that the number is asked for; whether its size is in doubt now.
     fn note(&mut self, now: Instant, number: (StreamId, u64)) -> bool {
         let is_settled = now >= self.asked_at.saturating_add(SETTLED_NS);
         match self.number {
@@ -58,8 +58,8 @@ impl Doubts {
         self.requests == DOUBTS
     }
 
-    /// Retransmissions are asked for. Whether the size of what is asked for again and
-    /// again is in doubt now: that may be too large for the way.
+    /// Takes in a request for retransmissions. Whether the size of what is asked for again
+    /// and again is in doubt now: that may be too large for the way.
     fn requested(&mut self, now: Instant, outbound: &OutboundStream, nak: &Nak<'_>) -> bool {
         let is_large = |number: &u64| {
             outbound.egress.datagram(*number).is_some_and(|it| it.len() > BASE_BYTES)
@@ -71,9 +71,9 @@ impl Doubts {
     }
 }
 
-/// The way to a peer.
+/// Path to a peer: which way data takes, and the size that passes there.
 pub(crate) struct PeerPath {
-    /// What the way takes, …
+    /// Size that the way takes, …
     pub mtu: PathMtu,
     /// … which way that is, …
     probed: Option<To>,
@@ -86,8 +86,7 @@ impl PeerPath {
         PeerPath { mtu, probed: None, doubts: Doubts::default() }
     }
 
-    /// The size that a way takes. It is looked for anew if that way is another one than
-    /// before.
+    /// Path size of a way, which is looked for anew if that is another way than before.
     pub fn by(&mut self, now: Instant, way: To) -> &mut PathMtu {
         if self.probed != Some(way) {
             self.probed = Some(way);
@@ -96,8 +95,8 @@ impl PeerPath {
         &mut self.mtu
     }
 
-    /// Retransmissions are asked for: perhaps what is asked for again and again is too
-    /// large for the way, which is put to the test then.
+    /// Takes in a request for retransmissions. If what is asked for again and again may be
+    /// too large for the way, the way is put to the test.
     pub fn requested(&mut self, now: Instant, outbound: &OutboundStream, nak: &Nak<'_>) {
         if self.doubts.requested(now, outbound, nak) {
             self.mtu.doubt(now);
@@ -106,7 +105,7 @@ impl PeerPath {
 }
 
 impl Link {
-    /// The largest datagram that the interface takes, `None` if that is not known.
+    /// Sets the largest datagram that the interface takes, `None` if that is not known.
     /// Sizes follow at once; what was laid out before does not change.
     pub fn set_interface_limit(&mut self, now: Instant, bytes: Option<usize>) {
         let wanted = self.local.config.datagram_bytes;
@@ -131,7 +130,7 @@ impl Link {
             )),
             (false, true) => LinkEvent::Warn(Kind::SmallInterface, format!(
                 "packets are made smaller, as the interface takes no more than {packet_bytes} \
-                 bytes: set --mtu"
+                 bytes: set --mtu {packet_bytes}, or give the interface a larger MTU"
             )),
             (false, false) => LinkEvent::Note(format!(
                 "the interface takes packets of {packet_bytes} bytes by now: they are sent again"
@@ -139,8 +138,8 @@ impl Link {
         });
     }
 
-    /// The system refuses to send there what is so long: what the way takes is put to
-    /// the test.
+    /// Puts the way to an address to the test, as the system refuses to send there what is
+    /// so long.
     pub fn doubt_way(&mut self, now: Instant, to: To) {
         for peer in self.peers.iter_mut() {
             let is_its = match to {
@@ -154,7 +153,7 @@ impl Link {
         }
     }
 
-    /// What is known of the way to a new peer: nothing.
+    /// Path size of a new peer, of which nothing is known.
     pub(crate) fn unknown_path(&mut self) -> PathMtu {
         let mut nonce = [0; NONCE_BYTES];
         self.local.entropy.fill(&mut nonce);
@@ -173,7 +172,7 @@ impl Link {
         self.timer.due(peer.path.mtu.next_at());
     }
 
-    /// A probe has arrived at a peer, it says.
+    /// Takes in that a probe has arrived at a peer, as it says.
     pub(crate) fn on_probe_reply(&mut self, now: Instant, slot: usize, reply: &ProbeReply<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if reply.to != self.local.session || reply.nonce != peer.path.mtu.nonce() {
@@ -195,7 +194,7 @@ impl Link {
         }
     }
 
-    /// What a peer misses may be too large to reach it: nobody waits for that.
+    /// Waits no longer for what a peer misses that may be too large to reach it.
     fn wait_no_longer(&mut self, now: Instant, slot: usize, most: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         let id = peer.id;

@@ -33,25 +33,24 @@ use std::fmt;
 use crate::peer_id::PeerId;
 use receiver::Verdict;
 
-/// How many numbers above its position a receiver may be sent before its first
-/// status: half of what the smallest usual socket buffer (208 KiB) holds.
+/// Numbers above its position that a receiver may be sent before its first status: half of
+/// what the smallest usual socket buffer (208 KiB) holds.
 pub const FIRST_WINDOW: u64 = 32;
-/// A receiver that blocks and says nothing is polled after this, and again.
+/// Time after which a receiver that blocks and says nothing is polled, and again.
 pub const POLL_NS: u64 = 50_000_000;
-/// A receiver that blocks and says nothing is demoted after this.
+/// Time after which a receiver that blocks and says nothing is demoted.
 pub const SILENCE_NS: u64 = 200_000_000;
-/// A receiver that blocks and speaks, but neither its position nor its limit
-/// moves, is demoted after this (one under pressure: after its stall timeout and
-/// this).
+/// Time after which a receiver that blocks and speaks, but neither whose position nor whose
+/// limit moves, is demoted (one under pressure: after its stall timeout and this).
 pub const STUCK_NS: u64 = 1_000_000_000;
-/// How long a demoted receiver must do well before it is waited for again.
+/// Time that a demoted receiver must do well before it is waited for again.
 pub const RECOVERY_NS: u64 = 1_000_000_000;
-/// A demoted receiver is asked for a status so often, or it could not recover
-/// on a quiet stream.
+/// Time between two polls of a demoted receiver: without them it could not recover on a
+/// quiet stream.
 pub const DEMOTED_POLL_NS: u64 = 500_000_000;
-/// A receiver that loses more than this, and the others much less, is demoted.
+/// Loss, per mille, above which a receiver is demoted if the others lose much less.
 pub const BAD_LOSS_PERMILLE: u64 = 200;
-/// A demoted receiver that loses less than this does well.
+/// Loss, per mille, below which a demoted receiver does well.
 pub const GOOD_LOSS_PERMILLE: u64 = 50;
 
 // At least two polls may be lost before a receiver counts as silent.
@@ -59,16 +58,16 @@ const _: () = assert!(SILENCE_NS >= 3 * POLL_NS);
 const _: () = assert!(DEMOTED_POLL_NS * 2 <= RECOVERY_NS);
 const _: () = assert!(GOOD_LOSS_PERMILLE < BAD_LOSS_PERMILLE);
 
-/// Why a receiver is no longer waited for.
+/// Reason why a receiver is no longer waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It blocked and answered no poll.
+    /// The receiver blocked and answered no poll.
     Silent,
-    /// It blocked and answered, but did not move.
+    /// The receiver blocked and answered, but did not move.
     Stuck,
-    /// It loses so much (per mille) that the others would crawl.
+    /// The receiver loses so much (per mille) that the others would crawl.
     Loss(u64),
-    /// What it misses may be longer than what reaches it (bytes).
+    /// Datagrams that the receiver misses may be longer than what reaches it (bytes).
     Size(usize),
 }
 
@@ -87,7 +86,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What the caller must do or tell.
+/// Event that the caller must act on or tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowEvent {
     /// Send a heartbeat now that asks for a status.
@@ -101,25 +100,25 @@ pub enum FlowEvent {
 /// The receivers of one outbound stream.
 #[derive(Debug)]
 pub struct FlowControl {
-    /// In the order of their names.
+    /// Receivers in the order of their peer ids.
     receivers: Vec<Receiver>,
-    /// How many datagrams can be retransmitted.
+    /// Number of datagrams that can be retransmitted.
     history: u64,
-    /// How long a listener may hold its machine up; 0: not at all.
+    /// Time that a listener may hold its machine up; 0: not at all.
     stall_ns: u64,
     limit: u64,
     needed: u64,
     /// The number that the sender wants to send next but may not.
     waiting: Option<u64>,
     deadline: Option<Instant>,
-    /// Somebody is to be asked, but another event came first.
+    /// Somebody is to be polled, but another event came first.
     owes_poll: bool,
     demotions: u64,
 }
 
 impl FlowControl {
-    /// Nobody receives yet. `history` is the number of datagrams that the stream
-    /// keeps; `stall_ns` the stall timeout if it is a pressured stream, else 0.
+    /// Begins with nobody who receives. `history` is the number of datagrams that the
+    /// stream keeps; `stall_ns` the stall timeout if it is a pressured stream, else 0.
     pub fn new(history: u64, stall_ns: u64) -> FlowControl {
         FlowControl {
             receivers: Vec::new(),
@@ -134,7 +133,7 @@ impl FlowControl {
         }
     }
 
-    /// A peer is owed everything from this number on. Joining again, without
+    /// Adds a peer that is owed everything from this number on. Joining again, without
     /// [`FlowControl::remove`] between, changes nothing.
     pub fn join(&mut self, now: Instant, peer: PeerId, number: u64, path: Path) {
         if let Err(at) = self.find(peer) {
@@ -144,7 +143,7 @@ impl FlowControl {
         }
     }
 
-    /// A peer does not want the stream any more, or is gone.
+    /// Removes a peer that does not want the stream any more, or is gone.
     pub fn remove(&mut self, now: Instant, peer: PeerId) -> bool {
         let Ok(at) = self.find(peer) else { return false };
         self.receivers.remove(at);
@@ -152,7 +151,7 @@ impl FlowControl {
         true
     }
 
-    /// How a peer is reached changed.
+    /// Changes how a peer is reached.
     pub fn set_path(&mut self, peer: PeerId, path: Path) {
         if let Ok(at) = self.find(peer) {
             self.receivers[at].path = path;
@@ -164,7 +163,7 @@ impl FlowControl {
         !self.receivers.is_empty()
     }
 
-    /// All receivers, in the order of their names.
+    /// All receivers, in the order of their peer ids.
     pub fn receivers(&self) -> &[Receiver] {
         &self.receivers
     }
@@ -179,7 +178,7 @@ impl FlowControl {
         self.receivers.iter().any(|receiver| receiver.path == Path::Multicast)
     }
 
-    /// Who must be sent a copy each.
+    /// Peers that must be sent a copy each.
     pub fn unicast_peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         let unicast = self.receivers.iter().filter(|receiver| receiver.path == Path::Unicast);
         unicast.map(|receiver| receiver.peer)
@@ -197,13 +196,13 @@ impl FlowControl {
         self.needed
     }
 
-    /// How many receivers were demoted so far.
+    /// Number of receivers that were demoted so far.
     pub fn demotions(&self) -> u64 {
         self.demotions
     }
 
-    /// A status came. `next` is the number of the next datagram to be sent. The
-    /// answer is what it says about loss since the last one, for congestion control; none
+    /// Takes in a status. `next` is the number of the next datagram to be sent. The answer
+    /// is what the status says about loss since the last one, for congestion control; none
     /// if nobody slows down for this peer.
     pub fn on_status(
         &mut self,
@@ -221,8 +220,8 @@ impl FlowControl {
         is_healthy.then_some(sample)
     }
 
-    /// A retransmission request came, which tells of loss sooner than a status. It
-    /// is no status: a receiver that blocks must still state its limit.
+    /// Takes in a retransmission request, which tells of loss sooner than a status. It is
+    /// no status: a receiver that blocks must still state its limit.
     pub fn on_request(
         &mut self,
         now: Instant,
@@ -240,8 +239,8 @@ impl FlowControl {
         is_healthy.then_some(sample)
     }
 
-    /// What a receiver misses cannot reach it: nobody waits for it until it does well
-    /// again. Whether anybody did.
+    /// Demotes a receiver whom what it misses cannot reach: nobody waits for it until it
+    /// does well again. Whether anybody did.
     pub fn demote(&mut self, now: Instant, peer: PeerId) -> bool {
         let Ok(at) = self.find(peer) else { return false };
         let was_healthy = self.receivers[at].is_healthy();
@@ -253,8 +252,8 @@ impl FlowControl {
         was_healthy
     }
 
-    /// The sender has something to send, `next`, and may not: it is not below the
-    /// limit, or the history is full.
+    /// Notes that the sender has something to send, `next`, and may not: it is not below
+    /// the limit, or the history is full.
     pub fn blocked(&mut self, now: Instant, next: u64) {
         if self.waiting == Some(next) {
             return;
@@ -266,7 +265,7 @@ impl FlowControl {
         self.schedule();
     }
 
-    /// The sender is not held back: it sent something, or has nothing to send.
+    /// Notes that the sender is not held back: it sent something, or has nothing to send.
     #[inline]
     pub fn unblocked(&mut self) {
         if self.waiting.take().is_some() {
@@ -277,8 +276,8 @@ impl FlowControl {
         }
     }
 
-    /// What is to be done by now; call until there is nothing. `at_floor`: the
-    /// pace has been at its floor for long, slowing down more does not help.
+    /// The next thing to be done by now; call until there is none. `at_floor`: the rate has
+    /// been at its floor for long, slowing down more does not help.
     pub fn poll(&mut self, now: Instant, next: u64, at_floor: bool) -> Option<FlowEvent> {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return None;
@@ -294,7 +293,7 @@ impl FlowControl {
         event
     }
 
-    /// When to call [`FlowControl::poll`] again.
+    /// Time to call [`FlowControl::poll`] again.
     #[inline]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadline
@@ -349,7 +348,7 @@ impl FlowControl {
         }
     }
 
-    /// While the sender is blocked: is it by this one as well?
+    /// Notes whether a receiver keeps the sender back as well, if that is blocked.
     fn hold_up(&mut self, now: Instant, at: usize) {
         if let Some(waiting) = self.waiting {
             self.receivers[at].set_blocking(now, waiting, self.history);

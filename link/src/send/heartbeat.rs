@@ -1,4 +1,4 @@
-//! When to say how far an outbound stream is.
+//! Timing of heartbeats, which say how far an outbound stream is.
 //!
 //! ```text
 //!   data  1 ms  2 ms   4 ms ……… 512 ms   1 s   1 s … until all receivers have it
@@ -14,29 +14,29 @@ use netcluster_platform::Instant;
 
 const MS_NS: u64 = 1_000_000;
 
-/// After the last data.
+/// Time from the last data to the first heartbeat.
 pub const FIRST_HEARTBEAT_NS: u64 = MS_NS;
 
-/// At the most.
+/// Longest time between two heartbeats.
 pub const MAX_HEARTBEAT_NS: u64 = 1000 * MS_NS;
 
-/// While data does not pause.
+/// Time between two heartbeats while data does not pause.
 pub const BUSY_HEARTBEAT_NS: u64 = 100 * MS_NS;
 
 const _: () =
     assert!(FIRST_HEARTBEAT_NS < BUSY_HEARTBEAT_NS && BUSY_HEARTBEAT_NS < MAX_HEARTBEAT_NS);
 
-/// Beats from this one on ask for a status, while somebody has not confirmed
+/// Interval from which on heartbeats ask for a status, while somebody has not confirmed
 /// everything: the first, right behind the data, would be answered before the
 /// retransmissions have come.
 const POLL_FROM_NS: u64 = 2 * MS_NS;
 
 pub(crate) struct HeartbeatTimer {
     interval_ns: u64,
-    /// `u64::MAX`: none.
+    /// Time of the next heartbeat; [`Instant::NEVER`]: none.
     pub next_at: Instant,
-    /// Data does not put the next one off beyond this; `u64::MAX`: none was sent
-    /// since the last one.
+    /// Latest time of the next one, beyond which data does not put it off;
+    /// [`Instant::NEVER`]: none was sent since the last one.
     latest_at: Instant,
 }
 
@@ -49,7 +49,7 @@ impl HeartbeatTimer {
         }
     }
 
-    /// Data was sent.
+    /// Begins heartbeats anew, as data was sent.
     #[inline]
     pub fn restart(&mut self, now: Instant) {
         self.interval_ns = FIRST_HEARTBEAT_NS;
@@ -59,13 +59,13 @@ impl HeartbeatTimer {
         self.next_at = self.latest_at.min(now + FIRST_HEARTBEAT_NS);
     }
 
-    /// Nobody receives any more.
+    /// Ends heartbeats, as nobody receives any more.
     pub fn stop(&mut self) {
         self.next_at = Instant::NEVER;
         self.latest_at = Instant::NEVER;
     }
 
-    /// One is sent now. Whether it asks for a status.
+    /// Notes that a heartbeat is sent now. Whether it asks for a status.
     pub fn sent(&mut self, now: Instant, is_confirmed: bool) -> bool {
         self.latest_at = Instant::NEVER;
         let is_asking = !is_confirmed && self.interval_ns >= POLL_FROM_NS;

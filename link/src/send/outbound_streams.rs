@@ -54,7 +54,7 @@ impl OutboundStreams {
         Some(&mut self.streams[*self.by_id.get(&id)?])
     }
 
-    /// The place of a stream, which is made if there is none.
+    /// Place of a stream, which is made if there is none.
     pub fn open(&mut self, now: Instant, id: StreamId, peers: &Peers) -> usize {
         if let Some(&at) = self.by_id.get(&id) {
             return at;
@@ -76,7 +76,7 @@ impl OutboundStreams {
         at
     }
 
-    /// Begins all of them anew, for another session.
+    /// Begins all streams anew, for another session.
     pub fn renew(&mut self, session: Session, peers: &Peers) {
         self.config.session = session;
         for outbound in &mut self.streams {
@@ -85,7 +85,7 @@ impl OutboundStreams {
         self.fit(peers);
     }
 
-    /// A peer receives a stream no more.
+    /// Removes a peer that receives a stream no more.
     pub fn remove_receiver(&mut self, now: Instant, id: StreamId, peer: PeerId) {
         if let Some(outbound) = self.get_mut(id) {
             outbound.flow.remove(now, peer);
@@ -282,7 +282,7 @@ impl OutboundStreams {
         outbound.egress.set_datagram_bytes(least.unwrap_or(BASE_BYTES));
     }
 
-    /// The first deadline of any of them.
+    /// The first deadline of any stream.
     pub fn next_at(&self) -> Instant {
         let deadline = |outbound: &OutboundStream| {
             outbound.flow.next_deadline().unwrap_or(Instant::NEVER).min(outbound.heartbeat.next_at)

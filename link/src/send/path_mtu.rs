@@ -1,5 +1,5 @@
-//! How large datagrams may be on the way to one peer: found by probing, as RFC 8899
-//! does for datagrams of any kind.
+//! Path size: how large datagrams may be on the way to one peer, found by probing, as RFC
+//! 8899 does for datagrams of any kind.
 //!
 //! ```text
 //!   begin ──▶ searching ──────────────▶ found ──▶ a little more passes? (every 5 s)
@@ -29,40 +29,40 @@ const MS_NS: u64 = 1_000_000;
 /// The smallest size, which is not questioned.
 pub const BASE_BYTES: usize = MIN_DATAGRAM_BYTES;
 
-/// Between two rounds of probes.
+/// Time between two rounds of probes.
 pub const ROUND_NS: u64 = 50 * MS_NS;
 
-/// Between two rounds after nothing was answered for [`QUICK_ROUNDS`].
+/// Time between two rounds after nothing was answered for [`QUICK_ROUNDS`].
 const SLOW_ROUND_NS: u64 = 1000 * MS_NS;
 
-/// See [`SLOW_ROUND_NS`].
+/// Rounds without an answer after which they become slow, see [`SLOW_ROUND_NS`].
 const QUICK_ROUNDS: u32 = 40;
 
-/// So many answers to the size that passes, and none to the one under test, refute
-/// that one. Where nearly everything is lost, each answer is as likely the one as the
-/// other, and chance does the same once in 256 tests; elsewhere less often.
+/// Answers to the size that passes, and none to the one under test, that refute that one.
+/// Where nearly everything is lost, each answer is as likely the one as the other, and
+/// chance does the same once in 256 tests; elsewhere less often.
 pub const PROOFS: u32 = 8;
 
-/// The search ends when what passes and what fails are no further apart.
+/// Distance between what passes and what fails at which the search ends.
 pub const STEP_BYTES: usize = 16;
 
-/// How often it is tried whether a little more passes by now.
+/// Time between two trials whether a little more passes by now.
 pub const RAISE_NS: u64 = 5000 * MS_NS;
 
-/// What probes and their answers have in common.
+/// Number that probes and their answers have in common.
 pub(crate) type Nonce = [u8; NONCE_BYTES];
 
 /// A size under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Test {
     bytes: usize,
-    /// What is asked for beside it.
+    /// Size that is asked for beside it.
     reference_bytes: usize,
     rounds: u32,
     proofs: u32,
 }
 
-/// What people may want to know.
+/// News for people about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
     /// No more than so many bytes pass.
@@ -71,10 +71,10 @@ pub(crate) enum News {
     Whole,
 }
 
-/// See the module.
+/// Search for the largest size that reaches one peer.
 #[derive(Debug)]
 pub(crate) struct PathMtu {
-    /// What this broker sends at most.
+    /// Size that this broker sends at most.
     limit: usize,
     passes: usize,
     fails: usize,
@@ -83,12 +83,12 @@ pub(crate) struct PathMtu {
     nonce: Nonce,
     /// Any probe was answered.
     is_answered: bool,
-    /// What people were told last; the limit: nothing.
+    /// Size that people were told last; the limit: none.
     told: usize,
 }
 
 impl PathMtu {
-    /// Nothing is known, and nothing asked for before [`PathMtu::begin`].
+    /// Begins with nothing known, and asks for nothing before [`PathMtu::begin`].
     pub fn new(limit: usize, nonce: Nonce) -> PathMtu {
         PathMtu {
             limit,
@@ -117,18 +117,18 @@ impl PathMtu {
         !self.is_answered && self.test.is_some_and(|test| test.rounds >= QUICK_ROUNDS)
     }
 
-    /// What probes carry.
+    /// Nonce that probes carry.
     pub fn nonce(&self) -> Nonce {
         self.nonce
     }
 
-    /// When [`PathMtu::poll`] has something.
+    /// Time at which [`PathMtu::poll`] has something.
     pub fn next_at(&self) -> Instant {
         self.next_at
     }
 
-    /// Another way, or the first one: what passes there is looked for. What passed on
-    /// the one before is used meanwhile.
+    /// Looks for what passes on another way, or the first one. The size that passed on the
+    /// one before is used meanwhile.
     pub fn begin(&mut self, now: Instant) {
         self.fails = self.limit + 1;
         if self.passes > BASE_BYTES {
@@ -138,7 +138,7 @@ impl PathMtu {
         }
     }
 
-    /// This broker sends no more than so much from now on, or so much more.
+    /// Sets how much this broker sends from now on at most.
     pub fn set_limit(&mut self, now: Instant, limit: usize) {
         if limit == self.limit {
             return;
@@ -153,7 +153,7 @@ impl PathMtu {
         }
     }
 
-    /// What should pass seems not to: it is put to the test, if it is not already.
+    /// Puts the size that should pass, and seems not to, to the test, if it is not already.
     pub fn doubt(&mut self, now: Instant) {
         let is_tested = self.test.is_some_and(|test| test.bytes <= self.passes);
         if self.passes > BASE_BYTES && !is_tested {
@@ -183,7 +183,8 @@ impl PathMtu {
         }
     }
 
-    /// A probe of so many bytes has arrived there. What is to be told.
+    /// Takes in that a probe of so many bytes has arrived there. News to be told, if there
+    /// are any.
     pub fn answered(&mut self, now: Instant, bytes: usize) -> Option<News> {
         self.is_answered = true;
         let bytes = bytes.min(self.limit);

@@ -46,7 +46,7 @@ pub(crate) struct Scheduler {
     spare: Vec<To>,
 }
 
-/// What the last call gave.
+/// Kind of what the last call gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Handed {
     Nothing,
@@ -60,7 +60,7 @@ struct RetransmitInHand {
     next: u64,
     end: u64,
     to: To,
-    /// What is handed out next: so many datagrams from `next` on.
+    /// Datagrams that are handed out next: so many from `next` on.
     bytes: Vec<u8>,
     segment: usize,
     datagrams: u64,
@@ -76,7 +76,7 @@ struct BatchInHand {
     done: u64,
 }
 
-/// What the scheduler takes from, and whom it asks.
+/// Parts of the link that the scheduler takes from, and asks.
 pub(crate) struct Parts<'a> {
     pub config: &'a LinkConfig,
     pub outbound: &'a mut OutboundStreams,
@@ -101,7 +101,7 @@ impl Scheduler {
         }
     }
 
-    /// Nobody wants an outbound stream any more.
+    /// Forgets an outbound stream that nobody wants any more.
     pub fn forget(&mut self, stream: usize) {
         if self.batch.as_ref().is_some_and(|batch| batch.stream == stream) {
             self.batch = None;
@@ -135,7 +135,7 @@ impl Scheduler {
         self.hand_batch(parts.outbound, looped)
     }
 
-    /// What was handed out is sent, as far as the socket took it; the rest is to
+    /// Counts what was handed out as sent, as far as the socket took it; the rest is to
     /// come again, or was refused.
     pub fn settle(
         &mut self,
@@ -212,7 +212,8 @@ impl Scheduler {
         self.post.is_some()
     }
 
-    /// What is in hand may be overwritten meanwhile, if nobody is waited for.
+    /// Drops what is in hand and was overwritten meanwhile, as it may be if nobody is
+    /// waited for.
     fn drop_outdated(&mut self, outbound: &OutboundStreams) {
         if let Some(batch) = &self.batch
             && outbound.streams[batch.stream].egress.tail() > batch.first + batch.done
@@ -402,14 +403,14 @@ impl Link {
         self.scheduler.poll(now, parts)
     }
 
-    /// The socket took only so many bytes of what the last call gave, or none:
+    /// Notes that the socket took only so many bytes of what the last call gave, or none:
     /// the rest comes again with the next call.
     pub fn blocked_transmit(&mut self, taken_bytes: usize) {
         self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, false);
     }
 
-    /// The socket took only so many bytes of what the last call gave, or none, and
-    /// will not take the rest: it is lost, and counted.
+    /// Notes that the socket took only so many bytes of what the last call gave, or none,
+    /// and will not take the rest: it is lost, and counted.
     pub fn refused_transmit(&mut self, taken_bytes: usize) {
         self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, true);
     }

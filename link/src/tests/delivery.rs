@@ -9,8 +9,7 @@ fn first_events_of_a_fresh_broker_are_not_lost() {
     for seed in 0..10 {
         let mut mesh = Mesh::new(seed);
         mesh.loss_permille = if seed < 5 { 0 } else { 100 };
-        mesh.start(config(0));
-        mesh.listen(0, CHANNEL);
+        mesh.start_listening(config(0));
         mesh.run_ms(1000);
         mesh.start(config(1));
         mesh.emit(1, CHANNEL, 50);
@@ -46,8 +45,7 @@ fn three_brokers_over_a_bad_network() {
         for index in 0..3 {
             let mut config = config(index);
             config.keys = if seed % 2 == 0 { key(7) } else { config.keys };
-            mesh.start(config);
-            mesh.listen(index, CHANNEL);
+            mesh.start_listening(config);
         }
         mesh.run_ms(300);
         mesh.loss_permille = 30;
@@ -105,9 +103,7 @@ fn what_nobody_wants_is_not_sent() {
 #[test]
 fn a_listener_gets_all_from_its_join_on_and_nothing_before() {
     for seed in 0..10 {
-        let mut mesh = Mesh::of(seed, 3);
-        mesh.listen(2, CHANNEL);
-        mesh.run_ms(300);
+        let mut mesh = Mesh::with_listener(seed, 3);
         mesh.loss_permille = 100;
         for _ in 0..20 {
             mesh.emit(0, CHANNEL, 30);
@@ -142,9 +138,7 @@ fn a_listener_gets_all_from_its_join_on_and_nothing_before() {
 #[test]
 fn interest_that_comes_and_goes_delivers_nothing_twice() {
     for seed in 0..20 {
-        let mut mesh = Mesh::of(seed, 3);
-        mesh.listen(2, CHANNEL);
-        mesh.run_ms(300);
+        let mut mesh = Mesh::with_listener(seed, 3);
         mesh.loss_permille = 250;
         for _ in 0..100 {
             match mesh.random.below(3) {
@@ -199,8 +193,7 @@ fn without_multicast_configured_peers_get_all_by_unicast() {
         for index in 0..3 {
             let mut config = config(index);
             config.peers = (0..3).filter(|other| *other != index).map(address).collect();
-            mesh.start(config);
-            mesh.listen(index, CHANNEL);
+            mesh.start_listening(config);
         }
         mesh.emit(0, CHANNEL, 20);
         mesh.run_ms(300);
@@ -225,8 +218,7 @@ fn one_that_multicast_does_not_reach_gets_copies_and_nobody_gets_two() {
         if index == 2 {
             config.peers = vec![address(0), address(1)];
         }
-        mesh.start(config);
-        mesh.listen(index, CHANNEL);
+        mesh.start_listening(config);
     }
     mesh.run_ms(1200);
     assert!(mesh.nodes.iter().all(|node| node.ups == 2));
@@ -246,9 +238,7 @@ fn one_that_multicast_does_not_reach_gets_copies_and_nobody_gets_two() {
 
 #[test]
 fn when_multicast_ceases_data_goes_on_by_unicast() {
-    let mut mesh = Mesh::of(1, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(1, 2);
     mesh.emit(0, CHANNEL, 100);
     mesh.run_ms(100);
     mesh.reaches = |_, _, multicast| !multicast;
@@ -268,9 +258,7 @@ fn when_multicast_ceases_data_goes_on_by_unicast() {
 
 #[test]
 fn a_large_frame_crosses_in_many_datagrams() {
-    let mut mesh = Mesh::of(3, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(3, 2);
     mesh.loss_permille = 20;
     mesh.emit_of(0, CHANNEL, 2, 700_000);
     mesh.emit_of(0, CHANNEL, 2, 10);
@@ -280,9 +268,7 @@ fn a_large_frame_crosses_in_many_datagrams() {
 
 #[test]
 fn a_sender_is_full_while_its_receiver_is_slow_and_not_forever() {
-    let mut mesh = Mesh::of(1, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(1, 2);
     mesh.kill(1);
     mesh.emit_of(0, CHANNEL, 3000, 1000);
     assert!(mesh.nodes[0].is_full());
@@ -312,19 +298,8 @@ fn data_is_looped_only_for_peers_on_this_machine() {
 
 #[test]
 fn more_streams_than_one_datagram_can_name() {
-    let mut mesh = Mesh::new(1);
-    let names: Vec<String> = (0..200).map(|index| format!("channel-{index}")).collect();
-    for index in 0..2 {
-        let mut config = config(index);
-        config.groups = 64;
-        config.history_bytes = 20_000;
-        config.pressured = names[..30].to_vec();
-        mesh.start(config);
-    }
+    let (mut mesh, names) = Mesh::of_many_streams(30);
     mesh.loss_permille = 100;
-    names.iter().for_each(|name| {
-        mesh.listen(1, name);
-    });
     names.iter().for_each(|name| mesh.emit(0, name, 3));
     mesh.run_ms(2000);
     for (index, name) in names.iter().enumerate() {
@@ -349,8 +324,7 @@ fn a_held_stream_slows_its_sender_and_no_other() {
         let mut config = config(index);
         config.pressured = vec!["orders".into()];
         config.history_bytes = 300_000;
-        mesh.start(config);
-        mesh.listen(index, CHANNEL);
+        mesh.start_listening(config);
         mesh.listen(index, "orders");
     }
     mesh.run_ms(300);
@@ -383,8 +357,7 @@ fn a_rate_is_kept() {
     for index in 0..2 {
         let mut config = config(index);
         config.rate = (index == 0).then_some(2_000_000);
-        mesh.start(config);
-        mesh.listen(index, CHANNEL);
+        mesh.start_listening(config);
     }
     mesh.run_ms(300);
     mesh.emit_of(0, CHANNEL, 900, 1000);

@@ -1,4 +1,4 @@
-//! What a broker wants, and that the others know it.
+//! Joining: a broker's wishes, and that the others know them.
 
 use super::mesh::*;
 use crate::channel::channel_hash;
@@ -120,9 +120,7 @@ fn versions_of_interests_go_on_behind_the_largest_number() {
 
 #[test]
 fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast() {
-    let mut mesh = Mesh::of(1, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(1, 2);
     mesh.emit(0, CHANNEL, 10);
     mesh.run_ms(100);
     // A switch that forgot who wants this group, but not the control group.
@@ -144,8 +142,7 @@ fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast()
     let group =
         mesh.nodes[1].link.local.config.group_address((channel_hash(CHANNEL) % 4) as u8).ip();
     mesh.nodes[1].groups.insert(group);
-    mesh.start(config(2));
-    mesh.listen(2, CHANNEL);
+    mesh.start_listening(config(2));
     mesh.run_ms(300);
     for _ in 0..20 {
         mesh.emit(0, CHANNEL, 1);
@@ -158,9 +155,7 @@ fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast()
 #[test]
 fn a_cut_is_not_taken_for_a_group_that_does_not_arrive() {
     for seed in 0..10 {
-        let mut mesh = Mesh::of(seed, 2);
-        mesh.listen(1, CHANNEL);
-        mesh.run_ms(300);
+        let mut mesh = Mesh::with_listener(seed, 2);
         mesh.loss_permille = 100;
         for step in 0..400 {
             mesh.reaches = match step {

@@ -1,4 +1,4 @@
-//! Who is there, who goes, who is refused.
+//! Membership: brokers that come, go, and are refused.
 
 use super::mesh::*;
 use crate::event::Gone;
@@ -190,8 +190,15 @@ fn another_key_or_none_is_refused_loudly() {
     mesh.run_ms(2000);
     let ups: Vec<usize> = mesh.nodes.iter().map(|node| node.ups).collect();
     assert_eq!(ups, [1, 1, 0, 0]);
-    assert_eq!(mesh.nodes[0].warnings.len(), 2, "{:?}", mesh.nodes[0].warnings);
     assert!(mesh.nodes[0].drops().wrong_key > 0);
+    for (index, expected) in [(0, ["has another key", "has no key"]), (3, ["has a key"; 2])] {
+        let mut warnings = mesh.nodes[index].warnings.clone();
+        warnings.sort_unstable_by_key(|text| text.contains("has no key"));
+        assert!(warnings.len() >= 2, "{warnings:?}");
+        for (text, expected) in warnings.iter().zip(expected) {
+            assert!(text.contains(expected) && text.contains("the same --key-file"), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use netcluster_platform::Instant;
-use netcluster_platform::Slice;
+use netcluster_platform::{Instant, Slice};
 use netcluster_wire::control::LossReason;
 use netcluster_wire::frame::{self, Frame};
 use netcluster_wire::header::{Kind, Source};
@@ -24,7 +23,7 @@ pub const GROUP: [u8; 4] = [239, 255, 44, 54];
 pub const PORT: u16 = 44_540;
 pub const CHANNEL: &str = "default";
 
-/// What a broker that leaves may take to send the rest.
+/// Time that a broker that leaves may take to send the rest.
 pub const LEAVING: Duration = Duration::from_millis(500);
 
 /// Deterministic, and good enough to tell nonces and losses apart.
@@ -56,7 +55,7 @@ impl Entropy for Random {
     }
 }
 
-/// What a listener saw.
+/// Event that a listener saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saw {
     Event { node: u32, sequence: u64 },
@@ -104,7 +103,7 @@ pub struct Mesh {
     pub is_stingy: bool,
     /// Every datagram that was sent, if it is to be kept.
     pub recorded: Option<Vec<(SocketAddr, bool, Vec<u8>)>>,
-    /// What was sent to addresses where nobody is.
+    /// Datagrams that were sent to addresses where nobody is.
     pub strayed: Vec<(SocketAddr, Vec<u8>)>,
     wire: BTreeMap<(Instant, u64), Packet>,
     packets: u64,
@@ -160,6 +159,46 @@ impl Mesh {
         let mut mesh = Mesh::new(seed);
         (0..count).for_each(|index| mesh.start(config(index)));
         mesh
+    }
+
+    /// A mesh of so many alike, all of which listen and have found each other.
+    pub fn of_listeners(seed: u64, count: usize) -> Mesh {
+        let mut mesh = Mesh::new(seed);
+        (0..count).for_each(|index| mesh.start_listening(config(index)));
+        mesh.run_ms(300);
+        mesh
+    }
+
+    /// A mesh of so many alike that have found each other, of which the last listens.
+    pub fn with_listener(seed: u64, count: usize) -> Mesh {
+        let mut mesh = Mesh::of(seed, count);
+        mesh.listen(count - 1, CHANNEL);
+        mesh.run_ms(300);
+        mesh
+    }
+
+    /// Two brokers of many groups, and names of 200 channels, of which the first so many
+    /// have pressure, so that each has a stream of its own; the second broker listens to all.
+    pub fn of_many_streams(pressured: usize) -> (Mesh, Vec<String>) {
+        let mut mesh = Mesh::new(1);
+        let names: Vec<String> = (0..200).map(|index| format!("channel-{index}")).collect();
+        for index in 0..2 {
+            let mut config = config(index);
+            config.groups = 64;
+            config.history_bytes = 20_000;
+            config.pressured = names[..pressured].to_vec();
+            mesh.start(config);
+        }
+        names.iter().for_each(|name| {
+            mesh.listen(1, name);
+        });
+        (mesh, names)
+    }
+
+    /// Starts a broker that listens.
+    pub fn start_listening(&mut self, config: LinkConfig) {
+        self.start(config);
+        self.listen(self.nodes.len() - 1, CHANNEL);
     }
 
     pub fn start(&mut self, config: LinkConfig) {
@@ -259,7 +298,7 @@ impl Mesh {
         }
     }
 
-    /// What a node received, as if it came from the network.
+    /// Hands a node a datagram, as if it came from the network.
     pub fn inject(&mut self, to: usize, from: SocketAddr, multicast: bool, bytes: &[u8]) {
         let datagrams = Datagrams { bytes, segment: bytes.len(), from, multicast };
         self.nodes[to].link.handle_datagrams(self.now, &datagrams);

@@ -1,4 +1,4 @@
-//! Who does not hear whom, and how people learn of it.
+//! Brokers that do not hear each other, and how people learn of it.
 
 use super::mesh::*;
 

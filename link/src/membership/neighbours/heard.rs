@@ -1,4 +1,4 @@
-//! What one peer tells of its peers: whom it lacks, and for how long.
+//! List of one peer's own peers, as it tells it: whom it lacks, and for how long.
 //!
 //! ```text
 //!   part 0, part 1 … ──take──▶ a whole list ──judge──▶ lacking ──4 s──▶ missing
@@ -15,17 +15,17 @@ use netcluster_wire::link::Neighbours as List;
 
 const MS_NS: u64 = 1_000_000;
 
-/// The parts of one list come within this time; and no list so soon after another.
+/// Time within which the parts of one list come; and no list comes so soon after another.
 pub const PARTS_NS: u64 = 500 * MS_NS;
 
-/// Two lists that lack the same broker prove something if they are that far apart.
+/// Time between two lists without the same broker that together prove something.
 pub const SPAN_NS: u64 = 4000 * MS_NS;
 
 /// A broker that the peer does not name.
 #[derive(Clone, Copy, Debug)]
 struct Lacking {
     node: u32,
-    /// Of the first list without it.
+    /// Time of the first list without the broker.
     since: Instant,
     is_missing: bool,
 }
@@ -33,14 +33,14 @@ struct Lacking {
 #[derive(Default)]
 pub(crate) struct Heard {
     lacking: Vec<Lacking>,
-    /// What came of a list in parts.
+    /// Nodes of the parts of a list that came so far.
     nodes: Vec<u32>,
-    /// Which parts of how many, a bit each.
+    /// Parts that came of how many, a bit each.
     came: u64,
     parts: u16,
-    /// When the first of them came.
+    /// Time at which the first of the parts came.
     since: Instant,
-    /// When the last whole list came.
+    /// Time at which the last whole list came.
     whole_at: Option<Instant>,
 }
 
@@ -82,7 +82,7 @@ impl Heard {
         self.lacking.sort_unstable_by_key(|lacking| lacking.node);
     }
 
-    /// Whom it does not hear.
+    /// Nodes of the brokers that the peer does not hear.
     pub fn missing(&self) -> impl Iterator<Item = u32> + '_ {
         self.lacking.iter().filter(|lacking| lacking.is_missing).map(|lacking| lacking.node)
     }

@@ -62,7 +62,7 @@ impl Ingress {
         taken_bytes
     }
 
-    /// A datagram of this stream and its header.
+    /// Takes a datagram of this stream with its header.
     #[inline]
     pub fn handle(&mut self, now: Instant, header: &DataHeader, datagram: &[u8]) -> Verdict {
         self.now = now;
@@ -147,7 +147,8 @@ impl Ingress {
         Verdict::Taken
     }
 
-    /// It did come: it is not the way that keeps it.
+    /// Refuses a datagram for want of memory. As it did come, the way does not keep it from
+    /// coming.
     #[cold]
     fn no_memory(&mut self, now: Instant) -> Verdict {
         self.loss_detector.forgive(now);

@@ -1,4 +1,4 @@
-//! What is asked for again and again and cannot come.
+//! Giving up on what is asked for again and again and cannot come.
 //!
 //! A way may drop a datagram each time, for its size as a rule, and let others pass.
 //! Then the stream goes on behind it, and its events are told as lost: nothing waits
@@ -28,13 +28,13 @@ impl Ingress {
         Some(vain)
     }
 
-    /// The time so far does not count: this machine slept, or nothing came.
+    /// Lets the time so far not count: this machine slept, or nothing came.
     pub fn forgive(&mut self, now: Instant) {
         self.stall.forget();
         self.forgive_gaps(now);
     }
 
-    /// The same for what is missing alone.
+    /// Forgives what is missing alone.
     pub fn forgive_gaps(&mut self, now: Instant) {
         self.loss_detector.forgive(now);
     }

@@ -30,25 +30,25 @@ use netcluster_platform::Instant;
 use netcluster_wire::link::Range;
 use netcluster_wire::link::limits::MAX_NAK_RANGES;
 
-/// How long a number may be missing before it is asked for.
+/// Time that a number may be missing before it is asked for.
 pub const FIRST_NAK_NS: u64 = 100_000;
 
 /// The shortest wait between two requests for the same number.
 pub const MIN_RETRY_NS: u64 = 4_000_000;
 
-/// The longest.
+/// The longest wait between two requests for the same number.
 pub const MAX_RETRY_NS: u64 = 50_000_000;
 
-/// A number that was asked for since then, while others arrived, is in vain …
+/// Time for which a number that is in vain was asked for, while others arrived, …
 pub const IN_VAIN_NS: u64 = 2_000_000_000;
 
-/// … if a retransmission does not take so long that this many of them take longer, …
+/// … or so many times the time of a retransmission if that is longer, …
 const IN_VAIN_RETRANSMITS: u64 = 4;
 
-/// … and if it was asked for at least so often.
+/// … in at least so many requests.
 pub const IN_VAIN_REQUESTS: u32 = 16;
 
-/// Numbers remembered that came after several requests.
+/// Numbers that are remembered as having come after several requests.
 const MAX_AMBIGUOUS: usize = 64;
 
 const _: () = assert!(FIRST_NAK_NS < MIN_RETRY_NS);
@@ -61,14 +61,14 @@ struct Gap {
     first: u64,
     end: u64,
     due_at: Instant,
-    /// When it was last asked for.
+    /// Time at which the gap was last asked for.
     asked_at: Instant,
-    /// The wait after the last request; 0 if there was none.
+    /// Wait after the last request; 0 if there was none.
     wait_ns: u64,
-    /// When it was asked for first, if it was.
+    /// Time at which the gap was asked for first, if it was.
     first_asked_at: Instant,
     requests: u32,
-    /// When a lower number, above the gap before this one, was retransmitted.
+    /// Time at which a lower number, above the gap before this one, was retransmitted.
     progress_at: Instant,
 }
 
@@ -84,9 +84,9 @@ impl Gap {
 pub struct Vain {
     /// Numbers below this are not waited for.
     pub end: u64,
-    /// How many were missing.
+    /// Number of datagrams that were missing.
     pub numbers: u64,
-    /// How often the one that was asked for most was.
+    /// Number of requests for the datagram that was asked for most.
     pub requests: u32,
 }
 
@@ -97,14 +97,14 @@ pub(super) struct LossDetector {
     missing: u64,
     seen_lost: u64,
     repaired: u64,
-    /// No gap is due before that.
+    /// Time before which no gap is due.
     due_at: Instant,
     sample_ns: Option<u64>,
     /// Numbers that came after several requests, and the wait after the last one.
     ambiguous: VecDeque<(u64, u64)>,
     /// The shortest first wait, since requests were too early.
     backed_off_ns: u64,
-    /// Before that, no request for any of them counts as in vain.
+    /// Time before which no request for any of them counts as in vain.
     progress_at: Instant,
 }
 
@@ -156,7 +156,7 @@ impl LossDetector {
         self.missing += end - first;
     }
 
-    /// A number is there now.
+    /// Notes that a number is there now.
     pub fn arrived(&mut self, number: u64, now: Instant) {
         let at = self.gaps.partition_point(|gap| gap.end <= number);
         let Some(gap) = self.gaps.get_mut(at).filter(|gap| gap.first <= number) else { return };
@@ -194,14 +194,14 @@ impl LossDetector {
         }
     }
 
-    /// Whatever was asked for in vain so far, it was not for the way: nothing came
-    /// at all, or it was refused here.
+    /// Lets requests so far not count as in vain: nothing came at all, or it was refused
+    /// here.
     pub fn forgive(&mut self, now: Instant) {
         self.progress_at = now;
     }
 
-    /// What was asked for in vain, from the first gap on: of the numbers below `sent`,
-    /// as others the sender does not have yet.
+    /// Numbers that were asked for in vain, from the first gap on and below `sent`: the
+    /// sender does not have others yet.
     pub fn in_vain(&self, now: Instant, retransmit_ns: u64, sent: u64) -> Option<Vain> {
         let patience_ns = retransmit_ns.saturating_mul(IN_VAIN_RETRANSMITS).max(IN_VAIN_NS);
         let mut since = self.progress_at;
@@ -224,7 +224,7 @@ impl LossDetector {
         vain
     }
 
-    /// A number came that was there before.
+    /// Notes that a number came that was there before.
     #[inline]
     pub fn came_again(&mut self, number: u64) {
         if !self.ambiguous.is_empty() {
@@ -240,7 +240,7 @@ impl LossDetector {
         }
     }
 
-    /// Nothing below `number` will come any more.
+    /// Forgets what is missing below `number`, as it will not come any more.
     pub fn forget_below(&mut self, number: u64) {
         while let Some(gap) = self.gaps.front_mut().filter(|gap| gap.first < number) {
             let gone = gap.end.min(number) - gap.first;
@@ -257,12 +257,12 @@ impl LossDetector {
         }
     }
 
-    /// When [`LossDetector::poll`] has something, at the earliest.
+    /// Time at which [`LossDetector::poll`] has something, at the earliest.
     pub fn next_at(&self) -> Option<Instant> {
         (!self.gaps.is_empty()).then_some(self.due_at)
     }
 
-    /// Does not ask before that.
+    /// Asks for nothing before that time.
     pub fn postpone(&mut self, until: Instant) {
         self.due_at = self.due_at.max(until);
     }

@@ -7,23 +7,23 @@ use netcluster_platform::Instant;
 
 use super::Ingress;
 
-/// A large frame that has not grown for this long is given up: others may wait for
-/// its memory. Far more than any healthy sender waits for any receiver.
+/// Time after which a large frame that has not grown is given up: others may wait for its
+/// memory. Far more than any healthy sender waits for any receiver.
 pub const STALLED_FRAME_NS: u64 = 10_000_000_000;
 
-/// While others wait it must grow by so much in that time. A sender is never slower
-/// than 1 MB/s, all its streams together.
+/// Bytes by which a large frame must grow in that time while others wait. A sender is never
+/// slower than 1 MB/s, all its streams together.
 pub const STALLED_FRAME_BYTES: usize = 256 << 10;
 
-/// How one stream's large frame has grown.
+/// Growth of one stream's large frame.
 #[derive(Debug, Default)]
 pub(super) struct Stall {
-    /// Which frame it was, how far, and since when it is no further.
+    /// Frame that was seen last, how far it was, and since when it is no further.
     seen: Option<(u64, usize, Instant)>,
 }
 
 impl Stall {
-    /// There is none, or the time so far does not count.
+    /// Forgets the frame: there is none, or the time so far does not count.
     pub fn forget(&mut self) {
         self.seen = None;
     }

@@ -22,7 +22,8 @@ fn interval(pace: &mut CongestionControl, now: &mut Instant, bytes_per_s: u64, l
     interval_with_share(pace, now, bytes_per_s, loss_permille, 0);
 }
 
-/// The same, and what the receiver says is a fair share.
+/// Sends at this rate for an interval, and reports so much loss and what the receiver says
+/// is a fair share.
 fn interval_with_share(
     pace: &mut CongestionControl,
     now: &mut Instant,

@@ -4,12 +4,12 @@
 
 use netcluster_platform::Instant;
 
-/// The bucket holds so much time of the rate: enough that a loop that comes round
-/// late loses nothing, too little to flood a shallow queue. As a time it is the same
-/// for fast and slow senders: whose bursts are larger than its part of the traffic,
-/// it loses more than its part at a full queue.
+/// Time of the rate that the bucket holds: enough that a loop that comes round late loses
+/// nothing, too little to flood a shallow queue. As a time it is the same for fast and slow
+/// senders: whose bursts are larger than its part of the traffic, it loses more than its
+/// part at a full queue.
 const BURST_NS: u64 = 500_000;
-/// But at least and at most so many bytes.
+/// Bytes that the bucket holds at least, and at most.
 const MIN_BURST_BYTES: i64 = 4 * 1024;
 const MAX_BURST_BYTES: i64 = 256 * 1024;
 /// The part of a full bucket that is a batch worth sending.
@@ -21,20 +21,20 @@ pub struct Bucket {
     rate: u64,
     burst: i64,
     tokens: i64,
-    /// Up to when tokens were paid in.
+    /// Time up to which tokens were paid in.
     paid_until: Instant,
-    /// How many tokens the caller waits for.
+    /// Number of tokens that the caller waits for.
     awaited: i64,
 }
 
 impl Bucket {
-    /// A full bucket without a rate.
+    /// Makes a full bucket without a rate.
     pub fn new(now: Instant) -> Bucket {
         let burst = MIN_BURST_BYTES;
         Bucket { rate: 0, burst, tokens: burst, paid_until: now, awaited: 0 }
     }
 
-    /// From now on so many bytes per second.
+    /// Fills the bucket with so many bytes per second from now on.
     pub fn set_rate(&mut self, now: Instant, rate: Option<u64>) {
         let Some(rate) = rate else {
             self.rate = 0;
@@ -54,7 +54,7 @@ impl Bucket {
         self.tokens = self.tokens.min(self.burst);
     }
 
-    /// How many bytes may be sent now of those wanted.
+    /// Number of the bytes wanted that may be sent now.
     pub fn allow(&mut self, now: Instant, wanted: usize) -> usize {
         self.pay(now);
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
@@ -62,7 +62,7 @@ impl Bucket {
         if self.tokens < self.awaited { 0 } else { self.tokens.max(0) as usize }
     }
 
-    /// So many bytes were sent.
+    /// Takes out the bytes that were sent.
     #[inline]
     pub fn spend(&mut self, bytes: usize) {
         // Without a rate nobody looks at it: it must not run away.
@@ -71,7 +71,7 @@ impl Bucket {
         }
     }
 
-    /// When as many are there as the caller waits for.
+    /// Time at which as many are there as the caller waits for.
     pub fn next_at(&self) -> Option<Instant> {
         let missing = self.awaited.saturating_sub(self.tokens);
         let missing = u128::try_from(missing).ok().filter(|missing| *missing > 0)?;

@@ -1,4 +1,4 @@
-//! How much one receiver loses: numbers noticed missing against numbers sent.
+//! Loss of one receiver: numbers noticed missing against numbers sent.
 //!
 //! Loss is taken over two spans of at least [`SPAN_NS`] each. A receiver is lossy
 //! if both together are and the newer one alone is: a single overrun, such as the
@@ -11,11 +11,11 @@ use netcluster_platform::Instant;
 
 /// The shortest span that is judged.
 pub const SPAN_NS: u64 = 50_000_000;
-/// A span with fewer numbers than this goes on: one lost of three says nothing, and
-/// what was sent at once may be lost at once.
+/// Fewest numbers that end a span: one lost of three says nothing, and what was sent at
+/// once may be lost at once.
 const MIN_NUMBERS: u64 = 64;
-/// But if most of them are lost, so many say enough: who loses nearly all holds the
-/// sender up, and a sender that is held up would take long to send more.
+/// Fewest numbers if most of them are lost: who loses nearly all holds the sender up, and a
+/// sender that is held up would take long to send more.
 const MIN_NUMBERS_IF_LOST: u64 = 32;
 /// Most of them.
 const MOST_PERMILLE: u64 = 500;
@@ -25,9 +25,9 @@ const _: () = assert!(MIN_NUMBERS_IF_LOST < MIN_NUMBERS);
 /// Numbers sent, and how many of them were noticed missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Sent in some time.
+    /// Numbers that were sent in some time.
     pub sent: u64,
-    /// Noticed missing in the same time. May exceed `sent` when a report is late.
+    /// Numbers noticed missing in the same time. May exceed `sent` when a report is late.
     pub lost: u64,
 }
 
@@ -38,7 +38,7 @@ impl Sample {
         self.lost = self.lost.saturating_add(other.lost);
     }
 
-    /// How many numbers it rests on.
+    /// Number of datagrams that the sample rests on.
     pub fn numbers(&self) -> u64 {
         self.sent.max(self.lost)
     }
@@ -56,9 +56,9 @@ impl Sample {
 #[derive(Debug)]
 pub struct LossMeter {
     next: u64,
-    /// Where it began.
+    /// Number at which the receiver began.
     first: u64,
-    /// None before the first report.
+    /// Numbers noticed missing ever; none before the first report.
     seen_lost: Option<u64>,
     begun_at: Instant,
     running: Sample,
@@ -67,7 +67,7 @@ pub struct LossMeter {
 }
 
 impl LossMeter {
-    /// Numbers from `next` on count.
+    /// Begins to count with the numbers from `next` on.
     pub fn new(now: Instant, next: u64) -> LossMeter {
         LossMeter {
             next,
@@ -80,8 +80,8 @@ impl LossMeter {
         }
     }
 
-    /// The receiver has noticed so many missing, ever, while `next` is the next to
-    /// be sent. Answers what is new, and the loss of the span that this ends.
+    /// Takes in how many the receiver has noticed missing, ever, while `next` is the next
+    /// to be sent. Answers what is new, and the loss of the span that this ends.
     pub fn report(&mut self, now: Instant, next: u64, seen_lost: u64) -> (Sample, Option<u64>) {
         // More than there was to lose since it joined is from before: it had joined
         // already, and was forgotten here.
@@ -121,7 +121,7 @@ impl LossMeter {
         (both > permille && newer > permille).then_some(both)
     }
 
-    /// Judges from here on only.
+    /// Forgets the spans so far, and judges from here on only.
     pub fn forget(&mut self, now: Instant) {
         self.begun_at = now;
         self.running = Sample::default();

@@ -9,16 +9,16 @@ use super::{
 };
 use crate::peer_id::PeerId;
 
-/// How data reaches a receiver.
+/// Path of data to a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// It hears the group.
+    /// The receiver hears the group.
     Multicast,
-    /// It is sent copies of its own.
+    /// The receiver is sent copies of its own.
     Unicast,
 }
 
-/// What a receiver states about one stream.
+/// Statement of a receiver about one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The next number that it has not received in order.
@@ -27,24 +27,24 @@ pub struct Report {
     pub limit: u64,
     /// Numbers ever noticed missing.
     pub seen_lost: u64,
-    /// Its listeners hold it up.
+    /// Listeners of the receiver hold it up.
     pub is_held: bool,
 }
 
 /// One receiver.
 #[derive(Debug)]
 pub struct Receiver {
-    /// Who it is.
+    /// The peer that receives.
     pub peer: PeerId,
-    /// How it is reached.
+    /// Path by which it is reached.
     pub path: Path,
     /// The next number that it has not received in order.
     pub position: u64,
     /// Numbers below this may be sent to it.
     pub limit: u64,
-    /// Its listeners hold it up.
+    /// Listeners of the receiver hold it up.
     pub is_held: bool,
-    /// When it last stated anything.
+    /// Time at which it last stated anything.
     pub status_at: Instant,
     meter: LossMeter,
     health: Health,
@@ -58,28 +58,28 @@ enum Health {
         is_suspect: bool,
     },
     Demoted {
-        /// Since when it has done well.
+        /// Time since which it has done well.
         good_since: Instant,
         poll_at: Instant,
     },
 }
 
-/// It holds the sender up.
+/// State of a receiver that holds the sender up.
 #[derive(Clone, Copy, Debug)]
 struct Blocking {
-    /// Since then, without any movement.
+    /// Time since which it has not moved.
     since: Instant,
-    /// Since then its listeners do not hold it up (if they do not).
+    /// Time since which its listeners do not hold it up (if they do not).
     free_since: Instant,
     poll_at: Instant,
 }
 
-/// What must happen to a receiver.
+/// Verdict on a receiver: what must happen to it.
 pub enum Verdict {
     Fine,
     Poll,
     Demote(Reason),
-    /// To be demoted if the others do better.
+    /// Demote the receiver if the others do better.
     Lossy(u64),
     Restore,
 }
@@ -104,7 +104,7 @@ impl Receiver {
         matches!(self.health, Health::Healthy { .. })
     }
 
-    /// Its loss over the last two spans, per mille, if it is known.
+    /// Loss over the last two spans, per mille, if it is known.
     pub fn loss(&self) -> Option<u64> {
         self.meter.permille()
     }
@@ -162,7 +162,7 @@ impl Receiver {
         sample
     }
 
-    /// The sender wants to send `next`: does this one keep it from that?
+    /// Notes whether this receiver keeps the sender from sending `next`.
     pub(super) fn set_blocking(&mut self, now: Instant, next: u64, history: u64) {
         let is_full = next.saturating_sub(self.position) >= history;
         if !self.is_healthy() || (next < self.limit && !is_full) {
@@ -253,9 +253,9 @@ impl Blocking {
         self.since.max(status_at).saturating_add(SILENCE_NS)
     }
 
-    /// One whose listeners hold it up has the stall timeout to move. One that says
-    /// they no longer do must move soon, and saying so again and again buys no
-    /// more than the stall timeout either.
+    /// Time at which the receiver is stuck. One whose listeners hold it up has the stall
+    /// timeout to move. One that says they no longer do must move soon, and saying so again
+    /// and again buys no more than the stall timeout either.
     fn stuck_at(&self, is_held: bool, stall_ns: u64) -> Instant {
         let patient_until = self.since.saturating_add(stall_ns).saturating_add(STUCK_NS);
         if is_held {

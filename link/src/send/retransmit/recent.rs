@@ -9,26 +9,26 @@ use netcluster_platform::Instant;
 use super::{Requester, To};
 use crate::peer_id::PeerId;
 
-/// So many are remembered, in datagrams.
+/// Most retransmissions that are remembered, in datagrams.
 pub const MAX_RECENT: usize = 16_384;
 
-/// When what was retransmitted last, and for whom.
+/// Times at which datagrams were retransmitted last, and for whom.
 #[derive(Debug, Default)]
 pub struct Recent {
     sent_at: BTreeMap<(u64, To), Instant>,
-    /// In the order of sending. An entry whose time differs from the one in
+    /// Retransmissions in the order of sending. An entry whose time differs from the one in
     /// `sent_at` was sent again later.
     order: VecDeque<(Instant, u64, To)>,
     again: u64,
 }
 
 impl Recent {
-    /// How many retransmissions turned out to be in vain, ever.
+    /// Number of retransmissions that turned out to be in vain, ever.
     pub fn again(&self) -> u64 {
         self.again
     }
 
-    /// A retransmission goes out.
+    /// Notes that a retransmission goes out.
     pub fn sent(&mut self, now: Instant, number: u64, to: To) {
         while self.order.len() >= MAX_RECENT {
             let Some((sent_at, number, to)) = self.order.pop_front() else { break };
@@ -40,7 +40,7 @@ impl Recent {
         self.order.push_back((now, number, to));
     }
 
-    /// It did not go out after all.
+    /// Forgets a retransmission that did not go out after all.
     pub fn forget(&mut self, number: u64, to: To) {
         self.sent_at.remove(&(number, to));
     }

@@ -1,4 +1,4 @@
-//! What no peer should send: counted, skipped, reported as lost; never a panic.
+//! Streams that no peer should send: counted, skipped, reported as lost; never a panic.
 
 use netcluster_wire::{Kind, Source, frame};
 

@@ -38,7 +38,7 @@ pub struct Channel {
     random: Random,
     faults: Faults,
     pub now: Instant,
-    /// By time of arrival, then in order of sending.
+    /// Datagrams under way by time of arrival, then in order of sending.
     flights: BTreeMap<(Instant, u64), Flight>,
     flown: u64,
     /// The next number to be sent for the first time.

@@ -1,4 +1,4 @@
-//! What a stream does, step by step.
+//! Behaviour of an inbound stream, step by step.
 
 use super::sender::*;
 use crate::crypto::{Key, Keys};

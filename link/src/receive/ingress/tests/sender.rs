@@ -165,7 +165,7 @@ pub fn handle(ingress: &mut Ingress, now: Instant, datagram: &[u8]) -> Verdict {
     ingress.handle(now, header, datagram)
 }
 
-/// What was delivered, event by event.
+/// Deliveries, event by event.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub enum Got {
     /// The sequence of an event less one: its ordinal.

@@ -39,7 +39,7 @@ struct Sender {
     sent: u64,
     lost: u64,
     reported: (u64, u64),
-    /// How much was lost, as the receiver knew it at that time.
+    /// Losses so far, as the receiver knew them at that time.
     known: VecDeque<(Instant, u64)>,
     /// Allowed, and still to cross the sender's own line.
     outbox: u64,
@@ -49,10 +49,10 @@ struct Sender {
     brought_bytes: u64,
 }
 
-/// What happened in the time that is measured.
+/// Outcome of the time that is measured.
 #[derive(Debug)]
 struct Outcome {
-    /// Of the line's capacity, per sender, per mille.
+    /// Share of the line's capacity, per sender, per mille.
     shares: Vec<u64>,
     lost_percent: u64,
 }
@@ -151,7 +151,7 @@ impl Sender {
         }
     }
 
-    /// How many packets it sends in this step.
+    /// Number of packets that it sends in this step.
     fn offer(&mut self, now: Instant) -> u64 {
         if now < self.starts_at || now >= self.stops_at {
             return 0;
