@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
-use netcluster::broker::{Broker, BrokerOptions};
+use netcluster::{Broker, BrokerOptions};
 use netcluster_client::Client;
 use netcluster_client::session::{Outbound, ReceiveBuffer, Session, SessionEvent};
 use netcluster_wire::{Hello, Kind, Source, Welcome, frame};

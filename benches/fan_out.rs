@@ -9,8 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster::budget::Budget;
-use netcluster::outbound::Outbound;
+use netcluster::internals::{Budget, Outbound};
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};
 

@@ -16,9 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster::budget::Budget;
-use netcluster::copies::Copies;
-use netcluster::outbound::Outbound;
+use netcluster::internals::{Budget, Copies, Outbound};
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};
 

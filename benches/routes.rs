@@ -12,11 +12,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-use netcluster::budget::Budget;
-use netcluster::routes::{CacheShare, Effort, Routes};
-use netcluster::target::{ShardId, Target};
-use netcluster::trie::Trie;
-use netcluster::trie::search::Search;
+use netcluster::internals::{Budget, CacheShare, Effort, Routes, Search, ShardId, Target, Trie};
 use netcluster_platform::Conn;
 use netcluster_wire::Pattern;
 

@@ -186,11 +186,13 @@ impl Channels {
     }
 
     /// How many channels there are.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_name.len()
     }
 
     /// Whether there are none.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }

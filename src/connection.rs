@@ -117,8 +117,6 @@ pub struct Connection {
     pub peer: Peer,
     /// Its place among all connections, but in tests of a shard's parts.
     pub seat: Option<Seat>,
-    /// When it came to this shard.
-    pub since_ns: u64,
     /// How far it is.
     pub state: State,
     /// What it must write into its frames.
@@ -174,18 +172,11 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that has not said hello.
-    pub fn new(
-        target: Target,
-        peer: Peer,
-        max_queue_bytes: usize,
-        budget: &Budget,
-        now_ns: u64,
-    ) -> Connection {
+    pub fn new(target: Target, peer: Peer, max_queue_bytes: usize, budget: &Budget) -> Connection {
         Connection {
             target,
             peer,
             seat: None,
-            since_ns: now_ns,
             state: State::Hello,
             source: Source::NONE,
             channel: None,

@@ -27,7 +27,7 @@ use crate::trie::Trie;
 use crate::trie::search::Search;
 
 use self::cache::Cache;
-pub use self::cache::{CacheShare, MAX_CACHED_NAMES};
+pub use self::cache::CacheShare;
 
 /// Places in the tries that the look-ups of one turn come to, all channels together.
 const STEPS_PER_TURN: usize = 16 * 1024;

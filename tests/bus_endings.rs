@@ -65,7 +65,7 @@ on_all! {
     /// the end; and the socket is gone.
     fn a_shutdown_delivers_what_is_queued_and_says_bye(bed) {
         const EVENTS: u32 = 3000;
-        let bus = bed.bus_with(|options| options.shard.drain_timeout = PATIENCE);
+        let bus = bed.bus_with(|options| options.drain_timeout = PATIENCE);
         let (mut quick, mut slow, mut emitter) = (bus.raw(), bus.raw(), bus.raw());
         quick.listen("a");
         slow.listen("*");
@@ -100,7 +100,7 @@ on_all! {
     /// An emitter does not send again what it has written, so the broker reads all of
     /// that before it ends.
     fn what_was_written_before_a_shutdown_is_delivered(bed) {
-        let bus = bed.bus_with(|options| options.shard.drain_timeout = PATIENCE);
+        let bus = bed.bus_with(|options| options.drain_timeout = PATIENCE);
         let (mut listener, mut emitter) = (bus.raw(), bus.raw());
         listener.listen("a");
         let shutdown = bus.broker.as_ref().expect("it runs").shutdown();
@@ -137,7 +137,7 @@ on_all! {
 on_all! {
     /// A client that never reads does not keep the broker from ending.
     fn a_shutdown_does_not_wait_for_ever(bed) {
-        let bus = bed.bus_with(|options| options.shard.drain_timeout = Duration::from_millis(100));
+        let bus = bed.bus_with(|options| options.drain_timeout = Duration::from_millis(100));
         let (mut stuck, mut emitter) = (bus.raw(), bus.raw());
         stuck.listen("a");
         for _ in 0..2000 {
@@ -154,7 +154,7 @@ on_all! {
     fn clients_are_told_of_a_shutdown_and_come_back(bed) {
         let directory = common::Directory::new();
         let path = directory.socket("s");
-        let start = || netcluster::broker::Broker::start(bed.options(&path)).expect("it starts");
+        let start = || netcluster::Broker::start(bed.options(&path)).expect("it starts");
         let broker = start();
         let (tell, told) = std::sync::mpsc::channel();
         let client = common::connect(&path, |builder| {

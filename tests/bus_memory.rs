@@ -34,7 +34,7 @@ fn subscribe(raw: &mut Raw, patterns: impl Iterator<Item = String>) -> Option<St
 on_both! {
     /// One pattern too many fails, that request alone.
     fn patterns_of_a_client_are_limited(bed) {
-        let bus = bed.bus_with(|options| options.shard.max_patterns = 100);
+        let bus = bed.bus_with(|options| options.max_patterns = 100);
         let (mut listener, mut other) = (bus.raw(), bus.raw());
         assert_eq!(subscribe(&mut listener, (0..100).map(|number| format!("p.{number}"))), None);
         let one_more = || std::iter::once("p.100".to_owned());
@@ -56,7 +56,7 @@ on_all! {
         const LIMIT: usize = 16 << 20;
         let bus = bed.bus_with(|options| {
             options.max_memory_bytes = Some(LIMIT);
-            options.shard.max_patterns = 1 << 20;
+            options.max_patterns = 1 << 20;
         });
         let (mut listener, mut emitter) = (bus.raw(), bus.raw());
         emitter.listen("x.1");
@@ -110,7 +110,7 @@ on_both! {
         let mut settled = 0;
         wait_until("the others are gone", || {
             settled = first.status().memory.connections_bytes;
-            settled == netcluster::connection::CONNECTION_BYTES as u64
+            settled == netcluster::internals::CONNECTION_BYTES as u64
         });
         bus.raw().ping();
     }

@@ -16,7 +16,7 @@ use netcluster_wire::{ErrorCode, Hello, Kind, LossReason, Source};
 const SMALL_QUEUE: usize = 64 << 10;
 
 fn small_queues(bed: &Bed) -> Bus {
-    bed.bus_with(|options| options.shard.max_queue_bytes = SMALL_QUEUE)
+    bed.bus_with(|options| options.max_queue_bytes = Some(SMALL_QUEUE))
 }
 
 /// A thread that emits until it is told to stop; how much it has emitted.
@@ -128,8 +128,8 @@ on_all! {
 on_all! {
     fn a_stuck_listener_is_disconnected_counted_and_told(bed) {
         let bus = bed.bus_with(|options| {
-            options.shard.max_queue_bytes = SMALL_QUEUE;
-            options.shard.stall_timeout = Duration::from_millis(300);
+            options.max_queue_bytes = Some(SMALL_QUEUE);
+            options.stall_timeout = Duration::from_millis(300);
         });
         let (mut stuck, welcome) = Raw::welcomed(&bus.path, &Hello::default());
         assert_eq!(welcome.reason, None);
@@ -358,7 +358,7 @@ on_all! {
 
 on_both! {
     fn the_smaller_of_both_queue_limits_counts(bed) {
-        let bus = bed.bus_with(|options| options.shard.max_queue_bytes = 1 << 20);
+        let bus = bed.bus_with(|options| options.max_queue_bytes = Some(1 << 20));
         for (asked, given) in [(0, 1 << 20), (200_000, 200_000), (1 << 30, 1 << 20), (1, SMALL_QUEUE)] {
             let raw = bus.raw_with(&Hello { max_queue: asked as u64, ..Hello::default() });
             let status = bus.status();

@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use common::{Bed, Directory, PATIENCE, on_all, take, wait_until};
-use netcluster::broker::Broker;
+use netcluster::Broker;
 use netcluster_client::{Lifecycle, Reconnect};
 use netcluster_platform::BackendChoice;
 

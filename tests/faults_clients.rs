@@ -20,7 +20,7 @@ fn broker_process() {
 
 on_both! {
     fn a_hello_that_never_comes_is_told_and_closed(bed) {
-        let bus = bed.bus_with(|options| options.shard.hello_timeout = Duration::from_millis(50));
+        let bus = bed.bus_with(|options| options.hello_timeout = Duration::from_millis(50));
         let mut silent = Raw::silent(&bus.path);
         let mut half = Raw::silent(&bus.path);
         half.send(&hello_frame(b"default", &Hello::default().encode())[..30]);
@@ -254,8 +254,8 @@ on_both! {
     fn a_flood_of_pings_is_bounded_and_ends_in_a_disconnection(bed) {
         const QUEUE: usize = 64 << 10;
         let bus = bed.bus_with(|options| {
-            options.shard.max_queue_bytes = QUEUE;
-            options.shard.stall_timeout = Duration::from_millis(200);
+            options.max_queue_bytes = Some(QUEUE);
+            options.stall_timeout = Duration::from_millis(200);
         });
         let mut flood = bus.raw();
         let pings = flood.encode(Kind::Ping, 1, b"", b"").repeat(1000);

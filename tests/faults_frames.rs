@@ -306,7 +306,7 @@ on_both! {
     /// A client that finds the broker full is told before it said hello, and can say it
     /// all the same.
     fn a_client_that_is_refused_before_its_hello_can_still_write_it(bed) {
-        let bus = bed.bus_with(|options| options.shard.max_clients = 1);
+        let bus = bed.bus_with(|options| options.max_clients = 1);
         let _only = bus.raw();
         let mut refused = Raw::silent(&bus.path);
         assert_eq!(refused.last_error().0, ErrorCode::Busy);
@@ -316,7 +316,7 @@ on_both! {
 
 on_both! {
     fn a_client_that_never_stops_writing_is_cut_off(bed) {
-        let bus = bed.bus_with(|options| options.shard.linger = Duration::from_millis(50));
+        let bus = bed.bus_with(|options| options.linger = Duration::from_millis(50));
         let mut violator = bus.raw();
         let bytes = spoilt(&mut violator, 4, &[0x77]);
         violator.send(&bytes);

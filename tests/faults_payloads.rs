@@ -13,7 +13,7 @@ const LARGEST_BYTES: usize = 16 << 20;
 
 /// A broker that takes them.
 fn bus_for_large(bed: &Bed) -> common::Bus {
-    bed.bus_with(|options| options.shard.max_payload_bytes = LARGEST_BYTES)
+    bed.bus_with(|options| options.max_payload_bytes = LARGEST_BYTES)
 }
 
 on_all! {
@@ -60,7 +60,7 @@ on_all! {
     /// The client knows the limit from its welcome and sends nothing.
     fn a_payload_over_the_limit_fails_at_its_emitter(bed) {
         const LIMIT: usize = 100_000;
-        let bus = bed.bus_with(|options| options.shard.max_payload_bytes = LIMIT);
+        let bus = bed.bus_with(|options| options.max_payload_bytes = LIMIT);
         let (listener, emitter) = (bus.client(), bus.client());
         let heard = listener.subscribe("a").expect("allowed");
         assert_eq!(emitter.max_payload(), LIMIT);
@@ -83,7 +83,7 @@ on_all! {
     /// Who sends it anyway is told and disconnected, in the middle of sending.
     fn a_violator_of_the_limit_is_told_and_closed(bed) {
         const LIMIT: usize = 100_000;
-        let bus = bed.bus_with(|options| options.shard.max_payload_bytes = LIMIT);
+        let bus = bed.bus_with(|options| options.max_payload_bytes = LIMIT);
         let (mut listener, mut emitter) = (bus.raw(), bus.raw());
         listener.listen("a");
         for length in [LIMIT + 1, 4 << 20] {
@@ -173,9 +173,9 @@ on_both! {
         const LENGTH: usize = 600_000;
         let bus = bed.bus_with(|options| {
             options.max_memory_bytes = Some(1 << 20);
-            options.shard.stall_timeout = Duration::from_millis(200);
+            options.stall_timeout = Duration::from_millis(200);
             // Until then it keeps the frame that is half sent.
-            options.shard.linger = Duration::from_millis(50);
+            options.linger = Duration::from_millis(50);
         });
         let mut stuck = bus.raw();
         stuck.listen("dull");

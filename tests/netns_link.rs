@@ -38,7 +38,7 @@ fn buses(
         bed.bus_with(|options| {
             let mut link = LinkOptions::new(format!("host-{index}"));
             change(index, &mut link);
-            options.shard.node = index as u32 + 1;
+            options.node = Some(index as u32 + 1);
             options.link = Some(link);
         })
     };

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use netcluster::broker::{Broker, BrokerOptions};
+use netcluster::{Broker, BrokerOptions};
 use netcluster_client::Client;
 use netcluster_platform::{BackendChoice, is_wine};
 
@@ -70,7 +70,8 @@ fn run(backend: BackendChoice) {
     } else {
         std::env::temp_dir().join(name)
     };
-    let options = BrokerOptions { backend, ..BrokerOptions::new(&socket) };
+    let mut options = BrokerOptions::new(&socket);
+    options.backend = backend;
     let broker = Broker::start(options).expect("the broker starts");
 
     let mut receiver = Running::start(&examples.join(program("receiver")), &[&socket]);

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
-use netcluster::population::MAX_SILENT_PER_USER;
+use netcluster::internals::{MAX_SILENT_PER_USER, ShardConfig};
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster::status::Totals;
 use netcluster_platform::sim::{Faults, SimNet};

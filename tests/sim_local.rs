@@ -9,7 +9,7 @@ mod seeds;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
+use netcluster::internals::ShardConfig;
 use netcluster::sim::{OwnedFrame, SimBroker, SimSession};
 use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::control::decode_error;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
+use netcluster::internals::ShardConfig;
 use netcluster::sim::SimBroker;
 use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::control::decode_error;

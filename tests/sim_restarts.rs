@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
-use netcluster::returning::{MAX_HOLD, Record};
+use netcluster::internals::{MAX_HOLD, Record, ShardConfig};
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::{Hello, Kind, Source};

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
-use netcluster::returning::{Listening, Record};
+use netcluster::internals::{Listening, Record, ShardConfig};
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::Faults;
 use netcluster_wire::{Hello, Kind, Source};

@@ -7,7 +7,7 @@
 
 pub mod links;
 
-use netcluster::config::ShardConfig;
+use netcluster::internals::ShardConfig;
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet};
 use netcluster_platform::{Completion, Conn, Io, Slice};

@@ -25,7 +25,7 @@ fn main() -> Result<(), Error> {
 mod tests {
     use std::time::Duration;
 
-    use netcluster::broker::{Broker, BrokerOptions};
+    use netcluster::{Broker, BrokerOptions};
 
     use super::*;
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
+use netcluster::internals::ShardConfig;
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::Faults;
 use netcluster_wire::{Hello, Kind, Source};

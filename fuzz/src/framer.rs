@@ -6,8 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use netcluster::budget::Budget;
-use netcluster::inbound::{Buffer, Inbound, Run, Step};
+use netcluster::internals::{Budget, Buffer, Inbound, Run, Step};
 use netcluster_wire::scan::{self, Found};
 use netcluster_wire::{Frame, FrameError, Header, Kind, Source};
 

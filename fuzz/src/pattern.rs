@@ -4,9 +4,7 @@
 //! between newlines. All of them go into one trie, whose answer must be that of
 //! matching each by itself, which must be that of the plainest matcher there is.
 
-use netcluster::target::{ShardId, Target};
-use netcluster::trie::Trie;
-use netcluster::trie::search::Search;
+use netcluster::internals::{Search, ShardId, Target, Trie};
 use netcluster_platform::Conn;
 use netcluster_wire::Pattern;
 use netcluster_wire::limits::{MAX_DEEP_WILDCARDS, MAX_NAME_BYTES};

@@ -12,12 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use netcluster::broker::{Broker, BrokerOptions};
+use netcluster::{Broker, BrokerOptions};
 use netcluster_client::Client;
 
 use super::args::DemoArgs;
 use super::failure::Failure;
-use super::serve;
 use super::values::BackendName;
 #[cfg(unix)]
 use unix::Place;
@@ -92,9 +91,6 @@ fn start_broker(args: &DemoArgs, place: &Place) -> Result<Broker, Failure> {
     let mut options = BrokerOptions::new(place.socket());
     options.bind.mode = 0o600;
     options.backend = args.backend.unwrap_or(BackendName::Auto).choice();
-    options.shard.node = serve::random_node();
-    options.shard.run = serve::random();
-    options.shard.seed = serve::random();
     Broker::start(options).map_err(Failure::other)
 }
 

@@ -49,10 +49,10 @@ fn a_change_of_subscriptions_is_seen_at_once() {
 fn the_cache_is_bounded_and_right_beyond_its_bound() {
     let mut routes = routes(None);
     routes.insert(&pattern("*"), target(0, 1));
-    for at in 0..MAX_CACHED_NAMES * 2 + 10 {
+    for at in 0..cache::MAX_CACHED_NAMES * 2 + 10 {
         let name = at.to_string();
         assert_eq!(targets(&mut routes, name.as_bytes()).len(), 1);
-        assert!(routes.cache.names() <= MAX_CACHED_NAMES + 1);
+        assert!(routes.cache.names() <= cache::MAX_CACHED_NAMES + 1);
     }
 }
 

@@ -113,7 +113,7 @@ impl<I: Io> Shard<I> {
         let budget = &self.shared.budget;
         let has_room = budget.has_room_to_keep(Purpose::Connections, CONNECTION_BYTES);
         let max_queue = self.shared.config.max_queue_bytes;
-        let mut connection = Connection::new(target, peer.clone(), max_queue, budget, self.now_ns);
+        let mut connection = Connection::new(target, peer.clone(), max_queue, budget);
         let population = &self.shared.population;
         let admitted = if has_room {
             population.admit(&peer, &self.acceptor.limits)

@@ -119,7 +119,7 @@ impl<I: Io> Shard<I> {
         let target = Target { shard: self.id, conn, client };
         let max_queue = self.shared.config.max_queue_bytes;
         let budget = &self.shared.budget;
-        let mut connection = Connection::new(target, peer, max_queue, budget, self.now_ns);
+        let mut connection = Connection::new(target, peer, max_queue, budget);
         connection.seat = seat;
         self.connections.insert(connection);
         self.open(conn, hello, &channel, reason);

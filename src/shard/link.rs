@@ -182,6 +182,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// How many other brokers the link knows.
+    #[cfg(feature = "sim")]
     pub fn peers(&self) -> usize {
         self.link.as_deref().map_or(0, |driver| driver.link.peer_count())
     }

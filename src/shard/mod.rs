@@ -255,11 +255,13 @@ impl<I: Io> Shard<I> {
     }
 
     /// The back end.
+    #[cfg(feature = "sim")]
     pub fn io(&self) -> &I {
         &self.io
     }
 
     /// Whether a turn has something to do whatever the back end brings.
+    #[cfg(feature = "sim")]
     pub fn is_due(&self) -> bool {
         self.timeout() == Some(Duration::ZERO)
     }

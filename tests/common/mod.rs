@@ -13,8 +13,8 @@ mod transport;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netcluster::broker::{Broker, BrokerOptions};
 use netcluster::status::Status;
+use netcluster::{Broker, BrokerOptions};
 use netcluster_client::{Client, ClientBuilder, OwnedMessage, RecvError, Subscription};
 use netcluster_platform::{BackendChoice, select_backend};
 use netcluster_wire::Hello;
@@ -123,12 +123,13 @@ impl Bed {
         let mut options = BrokerOptions::new(path);
         options.backend = self.backend;
         options.shards = Some(self.shards);
-        options.shard.spill_clients = 1;
-        options.shard.drain_timeout = DRAIN;
+        options.node = Some(1);
+        options.spill_clients = 1;
+        options.drain_timeout = DRAIN;
         // Where a test wants these to be over, it says so.
-        options.shard.hello_timeout = PATIENCE;
-        options.shard.stall_timeout = PATIENCE;
-        options.shard.linger = PATIENCE;
+        options.hello_timeout = PATIENCE;
+        options.stall_timeout = PATIENCE;
+        options.linger = PATIENCE;
         options
     }
 }

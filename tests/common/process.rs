@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use netcluster::broker::Broker;
+use netcluster::Broker;
 use netcluster_platform::BackendChoice;
 
 use super::{Bed, Directory, Raw, wait_until};
@@ -122,9 +122,7 @@ pub fn play_broker() {
     let backend =
         if number(BACKEND) == "Uring" { BackendChoice::Uring } else { BackendChoice::Poll };
     let bed = Bed::new(backend, number(SHARDS).parse().expect("a number of shards"));
-    let mut options = bed.options(&path);
-    options.shard.run = u64::from(std::process::id());
-    let broker = Broker::start(options).expect("the broker starts");
+    let broker = Broker::start(bed.options(&path)).expect("the broker starts");
     broker.join().expect("an orderly end");
 }
 
@@ -164,13 +162,12 @@ fn spawn_broker(bed: &Bed, path: &Path, log: &Path, descriptors: Option<usize>) 
         Some(limit) => Played::start_limited("broker_process", path, limit, more),
         None => Played::start("broker_process", path, more),
     };
-    let run = u64::from(process.id());
     wait_until("the broker answers", || {
         if let Some(status) = process.0.try_wait().expect("it was started here") {
             panic!("{status}: {}", std::fs::read_to_string(log).unwrap_or_default());
         }
         // What answers may still be the predecessor, whose end takes a moment.
-        Raw::run_of(path) == Some(run)
+        Raw::pid_of(path) == Some(process.id())
     });
     process
 }

@@ -60,13 +60,15 @@ impl Raw {
         }
     }
 
-    /// Which run of a broker answers, if one does.
-    pub fn run_of(path: &Path) -> Option<u64> {
+    /// Process id of the broker that answers, if one does.
+    pub fn pid_of(path: &Path) -> Option<u32> {
         let stream = connect(path).ok()?;
         let mut raw = Raw::over(stream);
         raw.try_send(&hello_frame(b"probe", &Hello::default().encode()));
-        let welcome = raw.next()?;
-        Welcome::decode(&welcome.payload).ok().map(|welcome| welcome.run)
+        raw.source = raw.next()?.source;
+        raw.try_send(&raw.encode(Kind::Stats, 1, b"", b""));
+        let status: Status = serde_json::from_slice(&raw.next()?.payload).ok()?;
+        Some(status.pid)
     }
 
     /// Welcomed to the default channel.

@@ -66,7 +66,7 @@ pub fn everywhere() -> Ended {
 
 pub fn embedded() -> Ended {
     // shown: embedded
-    use netcluster::broker::{Broker, BrokerOptions};
+    use netcluster::{Broker, BrokerOptions};
     use netcluster_client::Client;
 
     let directory = std::env::temp_dir().join(format!("bus-{}", std::process::id()));
@@ -89,7 +89,7 @@ pub fn embedded() -> Ended {
 
 #[allow(unused_variables, reason = "as the document shows it")]
 pub fn restart() -> Ended {
-    use netcluster::broker::{Broker, BrokerOptions};
+    use netcluster::{Broker, BrokerOptions};
     use netcluster_client::{Client, Lifecycle};
     let socket = std::env::temp_dir().join(format!("bus-{}.sock", std::process::id()));
     let broker = Broker::start(BrokerOptions::new(&socket))?;
