@@ -16,6 +16,7 @@ use netcluster_link::receive::ingress::{
     Delivery, Ingress, IngressConfig, ReassemblyBudget, Verdict,
 };
 use netcluster_link::stream::{Position, StreamId};
+use netcluster_platform::Instant;
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::DATA_HEADER_BYTES;
@@ -82,10 +83,11 @@ fn with_holes() -> Vec<usize> {
 fn receive(mut ingress: Ingress, datagrams: &[Vec<u8>], order: &[usize]) -> u64 {
     let mut received = 0;
     for (turn, train) in order.chunks(TRAIN).enumerate() {
+        let now = Instant::from_nanos(turn as u64 * 50_000);
         for &number in train {
             let datagram = &datagrams[number];
             let (header, _) = DataHeader::split(datagram).expect("a header");
-            let verdict = ingress.handle(turn as u64 * 50_000, header, datagram);
+            let verdict = ingress.handle(now, header, datagram);
             assert_eq!(verdict, Verdict::Taken);
         }
         while let Some(delivery) = ingress.poll_delivery() {

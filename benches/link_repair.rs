@@ -17,6 +17,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::peer_id::PeerId;
 use netcluster_link::send::retransmit::{Requester, Retransmits};
+use netcluster_platform::Instant;
 
 mod support;
 
@@ -43,20 +44,20 @@ fn requests(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("link_repair/requests");
     for (title, is_scattered) in [("one range", false), ("single numbers", true)] {
         for receivers in [1, 8] {
-            let (mut repairs, mut now_ns, mut first) = (Retransmits::new(), 0, 0);
+            let (mut repairs, mut now, mut first) = (Retransmits::new(), Instant::START, 0);
             group.throughput(Throughput::Elements(ASKED));
             group.bench_function(BenchmarkId::new(title, receivers), |bencher| {
                 bencher.iter(|| {
-                    now_ns += STEP_NS;
+                    now += STEP_NS;
                     first += 2 * ASKED;
                     let asked = ranges(first, is_scattered);
                     for peer in 0..receivers {
                         let peer = PeerId(peer);
                         let from = Requester { peer, hears_group: true, is_healthy: true };
                         let asked = asked.iter().copied();
-                        repairs.request(now_ns, from, asked, 0..u64::MAX, REPAIR_NS, |_| true);
+                        repairs.request(now, from, asked, 0..u64::MAX, REPAIR_NS, |_| true);
                     }
-                    while let Some(repair) = repairs.next(now_ns, MAX_DATAGRAMS, false) {
+                    while let Some(repair) = repairs.next(now, MAX_DATAGRAMS, false) {
                         black_box(repair);
                     }
                 });

@@ -73,6 +73,7 @@ impl std::error::Error for StartError {
 }
 
 /// A broker that runs. Dropping it shuts it down.
+#[must_use = "a broker ends when it is dropped"]
 #[derive(Debug)]
 pub struct Broker {
     socket: PathBuf,

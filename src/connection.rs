@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use netcluster_platform::Peer;
+use netcluster_platform::{Instant, Peer};
 use netcluster_wire::limits::{MAX_CONTROL_PAYLOAD_BYTES, MAX_HEAD_BYTES};
 use netcluster_wire::{ErrorCode, Hello, Source};
 
@@ -144,7 +144,7 @@ pub struct Connection {
     /// It was kept from writing more: the end of what it wrote is not its end.
     pub is_read_up: bool,
     /// When a large frame's buffer began to be filled.
-    pub filling_since_ns: u64,
+    pub filling_since: Instant,
     /// How much of that frame had come before, as chunks.
     pub filling_from: usize,
     /// What it waits for as an emitter.
@@ -154,7 +154,7 @@ pub struct Connection {
     /// Whether its queue lags.
     pub lag: Lag,
     /// When its queue became full.
-    pub full_since_ns: u64,
+    pub full_since: Instant,
     /// It is on the list of those to flush.
     pub dirty: bool,
     /// What it listens to.
@@ -190,12 +190,12 @@ impl Connection {
             outbound: Outbound::new(max_queue_bytes, budget),
             receiving: Receiving::Off,
             is_read_up: false,
-            filling_since_ns: 0,
+            filling_since: Instant::START,
             filling_from: 0,
             blocked_by: SmallVec::new(),
             waiters: Vec::new(),
             lag: Lag::None,
-            full_since_ns: 0,
+            full_since: Instant::START,
             dirty: false,
             patterns: PatternSet::new(budget),
             postponed: None,

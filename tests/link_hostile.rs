@@ -62,7 +62,7 @@ fn is(sent: &Sent, kind: ControlKind) -> bool {
 /// What must stay as it is while forgeries come in.
 fn state(links: &Links) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
     let of = |node: &links::Node| {
-        let status = node.link.status(links.now_ns);
+        let status = node.link.status(links.now);
         let peers = status.peers.iter();
         let peers: Vec<_> = peers
             .map(|peer| {
@@ -261,7 +261,7 @@ fn forged_hellos_with_a_key_cost_bounded_work_and_no_memory() {
     let opened = counters.drops.forged;
     assert!(opened <= 20_000 * 6, "{opened} were opened");
     assert_eq!(opened + counters.drops.hello_rate, 200_000);
-    assert_eq!(links.nodes[0].link.status(links.now_ns).handshakes, 0);
+    assert_eq!(links.nodes[0].link.status(links.now).handshakes, 0);
     assert!(links.strayed.is_empty(), "nobody is answered");
 }
 
@@ -311,14 +311,14 @@ fn hellos_without_a_key_fill_no_table_and_answers_are_few() {
     let mut links = flood(&Keys::open_link(), 1 << 20, 20, 5);
     let counters = links.nodes[0].link.counters();
     assert!(counters.received <= 1000 * 6);
-    assert!(links.nodes[0].link.status(links.now_ns).handshakes <= 64);
+    assert!(links.nodes[0].link.status(links.now).handshakes <= 64);
     assert_eq!(links.nodes[0].ups, 0);
     // A hello and a challenge for each that was looked at, and three repetitions
     // unless newer ones push it out.
     let out = links.strayed.len();
     assert!(out <= 5 * 6000, "{out} datagrams for strangers");
     links.run_for(3 * SECOND);
-    assert_eq!(links.nodes[0].link.status(links.now_ns).handshakes, 0);
+    assert_eq!(links.nodes[0].link.status(links.now).handshakes, 0);
     // Afterwards a true one is welcome.
     links.start(config(1, &Keys::open_link()));
     links.run_for(SECOND);

@@ -198,7 +198,7 @@ fn mtu_changes(backend: &str) {
     let heard_large = events.iter().any(|message| message.event() == "large");
     assert!(heard_large || listener.losses().events > 0, "neither heard nor told");
     let log = brokers[0].process.notices();
-    assert!(log.contains("takes no more than 1300 bytes"), "{log}");
+    assert!(log.contains("takes no more than 1300 bytes: set --mtu 1300"), "{log}");
     let losses = listener.losses();
     emit_of(&brokers[0], 50_000);
     while listener.take().event() != "large" {}

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use netcluster_link::crypto::Keys;
 use netcluster_link::{Datagrams, Entropy, Link, LinkConfig, LinkEvent, To};
-use netcluster_platform::Slice;
+use netcluster_platform::{Instant, Slice};
 use netcluster_wire::{Kind, Source, frame};
 
 const CHANNEL: &str = "bench";
@@ -61,7 +61,7 @@ impl End {
         u32::from(index) + 1
     }
 
-    fn new(index: u8, now_ns: u64, keys: &Keys) -> End {
+    fn new(index: u8, now: Instant, keys: &Keys) -> End {
         let address = SocketAddr::from(([10, 0, 0, index + 1], 5000));
         let config = LinkConfig {
             cluster: "bench".into(),
@@ -84,7 +84,7 @@ impl End {
             discovery: Duration::from_millis(150),
         };
         let entropy = Box::new(Counting(u128::from(index) << 64));
-        let link = Link::new(config, [index + 1; 16], entropy, now_ns);
+        let link = Link::new(config, [index + 1; 16], entropy, now);
         End { link, address, groups: BTreeSet::new(), received: 0 }
     }
 
@@ -100,17 +100,17 @@ impl End {
         }
     }
 
-    fn handle_timeout(&mut self, now_ns: u64) {
-        if self.link.poll_timeout().is_some_and(|due_ns| due_ns <= now_ns) {
-            self.link.handle_timeout(now_ns);
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.link.poll_timeout().is_some_and(|due_at| due_at <= now) {
+            self.link.handle_timeout(now);
             self.take_events();
         }
     }
 
     /// Hands everything over to the other; returns whether there was anything.
-    fn carry(&mut self, other: &mut End, now_ns: u64, losses: &mut Losses) -> bool {
+    fn carry(&mut self, other: &mut End, now: Instant, losses: &mut Losses) -> bool {
         let mut sent = false;
-        while let Some(transmit) = self.link.poll_transmit(now_ns) {
+        while let Some(transmit) = self.link.poll_transmit(now) {
             sent = true;
             let (gets, multicast) = match transmit.to {
                 To::Group(group) => (other.groups.contains(&group.ip()), true),
@@ -122,7 +122,7 @@ impl End {
             let (segment, from) = (transmit.segment, self.address);
             for bytes in losses.split(transmit.bytes, segment) {
                 let train = Datagrams { bytes, segment, from, multicast };
-                other.link.handle_datagrams(now_ns, &train);
+                other.link.handle_datagrams(now, &train);
             }
             other.take_events();
         }
@@ -172,7 +172,7 @@ pub struct LinkPair {
     emitter: End,
     listener: End,
     channel: u64,
-    now_ns: u64,
+    now: Instant,
     losses: Losses,
 }
 
@@ -184,15 +184,15 @@ impl LinkPair {
 
     /// The same with keys.
     pub fn with_keys(keys: &Keys, lose_every: Option<u64>) -> LinkPair {
-        let now_ns = 1_000_000_000;
-        let (mut emitter, mut listener) = (End::new(0, now_ns, keys), End::new(1, now_ns, keys));
-        let channel = emitter.link.open_channel(now_ns, CHANNEL);
-        listener.link.open_channel(now_ns, CHANNEL);
-        listener.link.set_interest(now_ns, channel, true);
+        let now = Instant::from_nanos(1_000_000_000);
+        let (mut emitter, mut listener) = (End::new(0, now, keys), End::new(1, now, keys));
+        let channel = emitter.link.open_channel(now, CHANNEL);
+        listener.link.open_channel(now, CHANNEL);
+        listener.link.set_interest(now, channel, true);
         emitter.take_events();
         listener.take_events();
-        let mut pair = LinkPair { emitter, listener, channel, now_ns, losses: Losses::none() };
-        while pair.now_ns < now_ns + SETTLE_NS {
+        let mut pair = LinkPair { emitter, listener, channel, now, losses: Losses::none() };
+        while pair.now < now + SETTLE_NS {
             pair.turn();
             pair.wait();
         }
@@ -206,25 +206,25 @@ impl LinkPair {
         self.listener.received = 0;
         let pieces = std::slice::from_ref(&chunk.slice);
         self.emitter.link.emit(self.channel, pieces, chunk.frames);
-        let end_ns = self.now_ns + PATIENCE_NS;
+        let end_at = self.now + PATIENCE_NS;
         self.turn();
         while self.listener.received < chunk.frames {
-            assert!(self.now_ns < end_ns, "{} frames arrived", self.listener.received);
+            assert!(self.now < end_at, "{} frames arrived", self.listener.received);
             self.wait();
             self.turn();
         }
         assert_eq!(self.listener.received, chunk.frames);
-        self.now_ns += STEP_NS;
+        self.now += STEP_NS;
     }
 
     /// Until both have nothing more to say now.
     fn turn(&mut self) {
-        let now_ns = self.now_ns;
-        self.emitter.handle_timeout(now_ns);
-        self.listener.handle_timeout(now_ns);
+        let now = self.now;
+        self.emitter.handle_timeout(now);
+        self.listener.handle_timeout(now);
         loop {
-            let there = self.emitter.carry(&mut self.listener, now_ns, &mut self.losses);
-            let back = self.listener.carry(&mut self.emitter, now_ns, &mut Losses::none());
+            let there = self.emitter.carry(&mut self.listener, now, &mut self.losses);
+            let back = self.listener.carry(&mut self.emitter, now, &mut Losses::none());
             if !there && !back {
                 return;
             }
@@ -234,8 +234,8 @@ impl LinkPair {
     /// The time moves on to what is due next.
     fn wait(&mut self) {
         let due = [&self.emitter, &self.listener].map(|end| end.link.poll_timeout());
-        let due_ns = due.into_iter().flatten().min().unwrap_or(u64::MAX);
-        self.now_ns = due_ns.clamp(self.now_ns + 1_000, self.now_ns + 1_000_000);
+        let due_at = due.into_iter().flatten().min().unwrap_or(Instant::NEVER);
+        self.now = due_at.clamp(self.now + 1_000, self.now + 1_000_000);
     }
 }
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use netcluster_link::config::Entropy;
 use netcluster_link::crypto::Keys;
 use netcluster_link::{Datagrams, Link, LinkConfig, LinkEvent, Session, To};
-use netcluster_platform::Slice;
+use netcluster_platform::{Instant, Slice};
 use netcluster_wire::{Frame, Kind, Source, frame};
 
 /// From one machine to another.
@@ -85,7 +85,7 @@ pub struct Links {
     /// In the order of their addresses.
     pub nodes: Vec<Node>,
     /// The time.
-    pub now_ns: u64,
+    pub now: Instant,
     /// Everything sent, if it is wanted.
     pub record: Option<Vec<Sent>>,
     /// Sent to where no link is.
@@ -96,7 +96,7 @@ pub struct Links {
     pub drop_next: usize,
     /// Links started so far: it makes sessions and nonces.
     pub started: u64,
-    wire: VecDeque<(u64, Sent)>,
+    wire: VecDeque<(Instant, Sent)>,
 }
 
 /// Settings of a link: eight groups, and a channel with pressure.
@@ -145,7 +145,7 @@ impl Links {
     pub fn new() -> Links {
         Links {
             nodes: Vec::new(),
-            now_ns: 1_000_000_000,
+            now: Instant::from_nanos(1_000_000_000),
             record: None,
             strayed: Vec::new(),
             handed: BTreeMap::new(),
@@ -163,7 +163,7 @@ impl Links {
         let mut session: Session = [0; 16];
         entropy.fill(&mut session);
         let node = config.node;
-        let link = Link::new(config, session, Box::new(entropy), self.now_ns);
+        let link = Link::new(config, session, Box::new(entropy), self.now);
         self.nodes.push(Node {
             link,
             address: address(at),
@@ -184,7 +184,7 @@ impl Links {
     /// A link emits so many events of this size.
     pub fn emit(&mut self, at: usize, channel: &str, events: usize, payload: &[u8]) {
         let node = &mut self.nodes[at];
-        let hash = node.link.open_channel(self.now_ns, channel);
+        let hash = node.link.open_channel(self.now, channel);
         let source = Source { node: node.node, client: 1 };
         let mut bytes = Vec::new();
         for _ in 0..events {
@@ -199,8 +199,8 @@ impl Links {
     /// A link listens to a channel, or does not.
     pub fn listen(&mut self, at: usize, channel: &str, is_wanted: bool) {
         let link = &mut self.nodes[at].link;
-        let hash = link.open_channel(self.now_ns, channel);
-        link.set_interest(self.now_ns, hash, is_wanted);
+        let hash = link.open_channel(self.now, channel);
+        link.set_interest(self.now, hash, is_wanted);
         self.drain(at);
     }
 
@@ -213,36 +213,36 @@ impl Links {
     /// The same for a train.
     pub fn inject_train(&mut self, at: usize, datagrams: Datagrams<'_>) {
         *self.handed.entry(datagrams.from).or_default() += datagrams.bytes.len();
-        self.nodes[at].link.handle_datagrams(self.now_ns, &datagrams);
+        self.nodes[at].link.handle_datagrams(self.now, &datagrams);
         self.drain(at);
     }
 
     /// Lets so much time pass.
     pub fn run_for(&mut self, duration: Duration) {
-        let end_ns = self.now_ns + duration.as_nanos() as u64;
+        let end_at = self.now + duration.as_nanos() as u64;
         let before: Vec<u64> = self.nodes.iter().map(|node| node.timeouts).collect();
         loop {
             let timeouts = self.nodes.iter().filter_map(|node| node.link.poll_timeout());
-            let wire = self.wire.front().map(|(at_ns, _)| *at_ns);
-            let next_ns = timeouts.chain(wire).min().unwrap_or(u64::MAX).max(self.now_ns);
-            if next_ns > end_ns {
+            let wire = self.wire.front().map(|(at, _)| *at);
+            let next_at = timeouts.chain(wire).min().unwrap_or(Instant::NEVER).max(self.now);
+            if next_at > end_at {
                 break;
             }
-            self.now_ns = next_ns;
-            while self.wire.front().is_some_and(|(at_ns, _)| *at_ns <= next_ns) {
+            self.now = next_at;
+            while self.wire.front().is_some_and(|(at, _)| *at <= next_at) {
                 let Some((_, sent)) = self.wire.pop_front() else { break };
                 self.arrive(&sent);
             }
             for at in 0..self.nodes.len() {
                 let node = &mut self.nodes[at];
-                if node.link.poll_timeout().is_some_and(|due_ns| due_ns <= next_ns) {
+                if node.link.poll_timeout().is_some_and(|due_at| due_at <= next_at) {
                     node.timeouts += 1;
-                    node.link.handle_timeout(next_ns);
+                    node.link.handle_timeout(next_at);
                     self.drain(at);
                 }
             }
         }
-        self.now_ns = end_ns;
+        self.now = end_at;
         let most = 1000 + MAX_TIMEOUTS_PER_S * duration.as_micros() as u64 / 1_000_000;
         for (node, before) in self.nodes.iter().zip(before) {
             let timeouts = node.timeouts - before;
@@ -255,7 +255,7 @@ impl Links {
         let mut datagrams = 0;
         loop {
             let node = &mut self.nodes[at];
-            let Some(transmit) = node.link.poll_transmit(self.now_ns) else { break };
+            let Some(transmit) = node.link.poll_transmit(self.now) else { break };
             assert!(!transmit.bytes.is_empty());
             let to = match transmit.to {
                 To::Group(to) | To::Addr(to) => to,
@@ -266,7 +266,7 @@ impl Links {
                 if let Some(record) = &mut self.record {
                     record.push(sent.clone());
                 }
-                self.wire.push_back((self.now_ns + LATENCY_NS, sent));
+                self.wire.push_back((self.now + LATENCY_NS, sent));
             }
         }
         assert!(datagrams <= MAX_DATAGRAMS_PER_CALL, "{datagrams} datagrams from one call");
@@ -305,7 +305,7 @@ impl Links {
     /// What every link must hold to, whatever came in.
     pub fn check(&self) {
         for node in &self.nodes {
-            let status = node.link.status(self.now_ns);
+            let status = node.link.status(self.now);
             assert!(status.handshakes <= 64);
             assert!(status.peers.len() <= 1024);
             for peer in &status.peers {

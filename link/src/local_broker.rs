@@ -1,5 +1,6 @@
 //! This broker itself: what it was told, its session, and what its interface takes.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Hello;
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 
@@ -15,11 +16,11 @@ pub(crate) struct LocalBroker {
     pub config: LinkConfig,
     pub stream_map: StreamMap,
     pub session: Session,
-    /// Names the session in datagrams of data.
+    /// First half of the session, by which datagrams of data name it.
     pub tag: u64,
     pub entropy: Box<dyn Entropy + Send>,
-    /// When the session began.
-    pub started_ns: u64,
+    /// Time at which the session began.
+    pub started_at: Instant,
     /// The largest datagram that the interface takes, of those that are wanted.
     pub interface_bytes: usize,
     /// The largest datagram that is sent, if the way takes it.
@@ -28,7 +29,7 @@ pub(crate) struct LocalBroker {
 
 impl LocalBroker {
     pub fn new(
-        now_ns: u64,
+        now: Instant,
         config: LinkConfig,
         session: Session,
         entropy: Box<dyn Entropy + Send>,
@@ -38,7 +39,7 @@ impl LocalBroker {
             session,
             tag: session_tag(&session),
             entropy,
-            started_ns: now_ns,
+            started_at: now,
             interface_bytes: config.datagram_bytes,
             datagram_bytes: config.datagram_bytes,
             config,
@@ -46,10 +47,10 @@ impl LocalBroker {
     }
 
     /// Begins another session.
-    pub fn renew(&mut self, now_ns: u64) {
+    pub fn renew(&mut self, now: Instant) {
         self.session = self.secret();
         self.tag = session_tag(&self.session);
-        self.started_ns = now_ns;
+        self.started_at = now;
     }
 
     /// Sixteen random bytes.
@@ -92,7 +93,8 @@ impl LocalBroker {
         }
     }
 
-    /// How a broker of this cluster is set up otherwise, as its hello says.
+    /// Difference between the settings in a hello and those here, in words; none if they
+    /// are the same.
     pub fn settings_differ(&self, hello: &Hello<'_>) -> Option<String> {
         let groups = self.stream_map.groups;
         if hello.groups != u16::from(groups) {

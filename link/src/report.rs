@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use netcluster_platform::Instant;
+
 use crate::Link;
 use crate::interest::local_channels::LocalChannels;
 use crate::membership::neighbours::missing_pairs;
@@ -33,13 +35,13 @@ impl Link {
         counters
     }
 
-    /// All that is worth knowing.
-    pub fn status(&self, now_ns: u64) -> LinkStatus {
+    /// Status of the link: all that is worth knowing.
+    pub fn status(&self, now: Instant) -> LinkStatus {
         let streams =
             self.outbound.streams.iter().filter(|outbound| outbound.egress.next().number > 0);
-        let (missing_pairs, missing_pairs_total) = missing_pairs(now_ns, &self.peers, &self.local);
+        let (missing_pairs, missing_pairs_total) = missing_pairs(now, &self.peers, &self.local);
         let unanswered =
-            self.membership.unreachable.addresses(now_ns, &self.local.config, &self.peers);
+            self.membership.unreachable.addresses(now, &self.local.config, &self.peers);
         LinkStatus {
             cluster: self.local.config.cluster.clone(),
             session: hexadecimal(&self.local.session),
@@ -54,18 +56,18 @@ impl Link {
             counters: self.counters(),
             streams: streams.map(outbound_stream_status).collect(),
             channels: channels_by_stream(&self.interest.channels),
-            peers: self.peers.iter().map(|peer| self.peer_status(now_ns, peer)).collect(),
+            peers: self.peers.iter().map(|peer| self.peer_status(now, peer)).collect(),
             missing_pairs,
             missing_pairs_total,
             unanswered_peers: unanswered.map(|address| address.to_string()).collect(),
-            unlinked: self.membership.unlinked.heard(now_ns).map(unlinked_status).collect(),
+            unlinked: self.membership.unlinked.heard(now).map(unlinked_status).collect(),
         }
     }
 
-    fn peer_status(&self, now_ns: u64, peer: &Peer) -> PeerStatus {
+    fn peer_status(&self, now: Instant, peer: &Peer) -> PeerStatus {
         let receivers =
             self.outbound.streams.iter().filter_map(|outbound| outbound.flow.receiver(peer.id));
-        let since_ms = |at_ns: u64| now_ns.saturating_sub(at_ns) / MS_NS;
+        let since_ms = |at: Instant| now.since(at) / MS_NS;
         let path = match peer.wants.path() {
             Path::Multicast => "multicast",
             Path::Unicast => "unicast",
@@ -76,7 +78,7 @@ impl Link {
             address: peer.address.to_string(),
             session: hexadecimal(&peer.session),
             path: path.to_owned(),
-            is_multicast_heard: peer.liveness.is_multicast_heard(now_ns),
+            is_multicast_heard: peer.liveness.is_multicast_heard(now),
             deaf_groups: (0..self.local.config.groups)
                 .filter(|group| peer.liveness.deaf_groups & (1 << group) != 0)
                 .map(|group| self.local.config.group_address(group).ip().to_string())
@@ -85,8 +87,8 @@ impl Link {
             path_bytes: peer.path.mtu.bytes(),
             is_path_narrow: peer.path.mtu.is_narrow(),
             is_path_unanswered: peer.path.mtu.is_unanswered(),
-            since_ms: since_ms(peer.since_ns),
-            heard_ms: since_ms(peer.liveness.heard_ns),
+            since_ms: since_ms(peer.since),
+            heard_ms: since_ms(peer.liveness.heard_at),
             round_trip_us: (peer.round_trip.round_trip_ns > 0)
                 .then_some(peer.round_trip.round_trip_ns / 1000),
             groups_wanted: peer.wants.groups,

@@ -23,6 +23,7 @@ pub mod console;
 mod cores;
 pub mod datagram;
 mod host;
+mod instant;
 mod io;
 mod local;
 mod memory;
@@ -52,6 +53,7 @@ pub use datagram::{
     DatagramIo, DatagramPlace, DatagramStats, DatagramTrain, MAX_DATAGRAMS_PER_SEND,
 };
 pub use host::{host_name, is_wine};
+pub use instant::Instant;
 pub use io::{
     Completion, Conn, Io, IoStats, MAX_ACCEPTS_PER_WAIT, MAX_SLICES_PER_SEND, Peer, ReceiveEnd,
     WakeTarget, Waker,

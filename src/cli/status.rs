@@ -336,9 +336,12 @@ mod tests {
     #[test]
     fn what_clients_call_themselves_cannot_break_the_page() {
         let mut status = Status::default();
-        let client = ClientStatus { name: "a\nb\x1b[2J".into(), ..ClientStatus::default() };
+        let mut client = ClientStatus::default();
+        client.name = "a\nb\x1b[2J".into();
         status.clients.push(client);
-        status.closed_by_broker.push(ClosedClient { client: 7, reason: "stalled\n".into() });
+        let mut closed = ClosedClient::default();
+        (closed.client, closed.reason) = (7, "stalled\n".into());
+        status.closed_by_broker.push(closed);
         let page = page(&status);
         assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
         assert!(page.contains("     7  stalled\\n\n"), "{page}");

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io, Peer};
+use netcluster_platform::{Conn, Instant, Io, Peer};
 use netcluster_wire::ErrorCode;
 
 use crate::budget::Purpose;
@@ -87,7 +87,7 @@ impl<L> Acceptor<L> {
 /// Connections that have not said hello, the oldest first, and until when they may.
 struct Hellos {
     /// Those that have said it meanwhile, or have gone, are still there.
-    listed: VecDeque<(u64, Target)>,
+    listed: VecDeque<(Instant, Target)>,
     /// How long the list becomes before they are taken out.
     tidy_at: usize,
     /// The timer is set.
@@ -161,7 +161,7 @@ impl<I: Io> Shard<I> {
                  files (ulimit -n, LimitNOFILE=) if this is not passing"
             );
         }
-        self.timers.set(self.deadline_ns(ACCEPT_RETRY), Timer::Accept);
+        self.timers.set(self.deadline(ACCEPT_RETRY), Timer::Accept);
     }
 
     pub(super) fn resume_accept(&mut self) {
@@ -208,7 +208,7 @@ impl<I: Io> Shard<I> {
         let mut expired = 0;
         while let Some(&(deadline_ns, target)) = self.acceptor.hellos.listed.front() {
             if self.is_silent(target) {
-                if deadline_ns > self.now_ns || expired == MAX_EXPIRED_PER_TURN {
+                if deadline > self.now || expired == MAX_EXPIRED_PER_TURN {
                     break;
                 }
                 expired += 1;
@@ -220,10 +220,10 @@ impl<I: Io> Shard<I> {
         let Some(&(deadline_ns, _)) = self.acceptor.hellos.listed.front() else { return };
         // Not for each of them by itself: an eighth late at the most. And what was too much
         // for this turn is for the next.
-        let next_ns = if deadline_ns <= self.now_ns {
-            self.now_ns + 1
+        let next = if deadline <= self.now {
+            self.now + 1
         } else {
-            deadline_ns.max(self.now_ns + timeout.as_nanos() as u64 / 8)
+            deadline.max(self.now + timeout.as_nanos() as u64 / 8)
         };
         self.acceptor.hellos.timer = true;
         self.timers.set(next_ns, Timer::Hello);

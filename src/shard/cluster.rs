@@ -29,16 +29,16 @@ impl<I: Io> Shard<I> {
             self.mesh.send(LINK_HOME, message);
             return;
         }
-        let deadline_ns = self.deadline_ns(wait.min(MAX_WAIT));
-        let now_ns = self.now_ns;
+        let deadline = self.deadline(wait.min(MAX_WAIT));
+        let now = self.now;
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let version = driver.link.ask_interest(now_ns);
+        let version = driver.link.ask_interest(now);
         // Who asks again need not be answered before: one entry for each client.
         let mut earlier = None;
         if let Some(at) = driver.waiting.iter().position(|it| it.target == target) {
             earlier = Some(driver.waiting.swap_remove(at).request);
         }
-        driver.waiting.push(Waiting { target, request, version, deadline_ns });
+        driver.waiting.push(Waiting { target, request, version, deadline });
         if let Some(earlier) = earlier {
             self.answer_cluster(target, earlier, vec!["(asked again meanwhile)".to_owned()]);
         }
@@ -57,12 +57,12 @@ impl<I: Io> Shard<I> {
     /// have waited long enough.
     pub(super) fn look_at_waiting(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let now_ns = self.now_ns;
+        let now = self.now;
         let mut answered = Vec::new();
         for waiting in std::mem::take(&mut driver.waiting) {
             if driver.link.joined(waiting.version) {
                 answered.push((waiting, Vec::new()));
-            } else if waiting.deadline_ns <= now_ns {
+            } else if waiting.deadline <= now {
                 let mut missing = driver.link.waiting_for(waiting.version);
                 if driver.link.is_discovering() {
                     missing.push("(brokers are still being looked for)".to_owned());

@@ -318,7 +318,7 @@ impl<I: Io> Shard<I> {
             self.totals.dropped += connection.outbound.drop_oldest_to(mark / 2);
         }
         if connection.outbound.fills(&self.shared.budget) {
-            self.timers.watch_full(connection, self.now_ns, stall);
+            self.timers.watch_full(connection, self.now, stall);
         }
         if connection.outbound.is_full() && connection.is_open() {
             self.pause_for(Emitter::Client(target), target);

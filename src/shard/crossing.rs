@@ -23,7 +23,7 @@ impl<I: Io> Shard<I> {
                 self.handle(from, message);
             }
             if taken > 0 {
-                self.last_active_ns = self.now_ns;
+                self.last_active = self.now;
                 self.mesh.taken(from);
             }
             self.more_messages |= taken >= MESSAGES_PER_TURN;

@@ -144,11 +144,11 @@ impl<I: Io> Shard<I> {
             }
             if connection.outbound.fills(&self.shared.budget) {
                 let stall = self.shared.config.stall_timeout;
-                self.timers.watch_full(connection, self.now_ns, stall);
+                self.timers.watch_full(connection, self.now, stall);
             }
             if connection.lags(self.fan_out.lag_bytes) {
                 connection.lag = Lag::Grace;
-                self.timers.set(self.now_ns + LAG_GRACE_NS, Timer::Lag(target));
+                self.timers.set(self.now + LAG_GRACE_NS, Timer::Lag(target));
             }
             if connection.holds_up() {
                 full.push(target);
@@ -285,12 +285,12 @@ impl<I: Io> Shard<I> {
     /// A queue was full for the stall timeout; is it still the same time?
     pub(super) fn stall_timed_out(&mut self, target: Target) {
         let stall_ns = self.shared.config.stall_timeout.as_nanos() as u64;
-        let now_ns = self.now_ns;
+        let now = self.now;
         let stall = self.shared.config.stall_timeout;
         let Some(connection) = self.connections.find(target) else { return };
         let stalled = connection.is_open()
             && connection.outbound.is_full()
-            && now_ns >= connection.full_since_ns.saturating_add(stall_ns);
+            && now >= connection.full_since.saturating_add(stall_ns);
         if !stalled {
             return;
         }

@@ -193,7 +193,7 @@ impl<I: Io> Shard<I> {
                     self.totals.dropped += connection.trim_latest(&self.shared.budget);
                 } else if connection.outbound.fills(&self.shared.budget) {
                     let stall = self.shared.config.stall_timeout;
-                    self.timers.watch_full(connection, self.now_ns, stall);
+                    self.timers.watch_full(connection, self.now, stall);
                 }
                 self.fan_out.mark_dirty(connection);
             }
@@ -209,7 +209,7 @@ impl<I: Io> Shard<I> {
         }
         blockers.push(by);
         // Each time: the peer may have begun the stream anew.
-        driver.link.set_held(self.now_ns, peer, stream, true);
+        driver.link.set_held(self.now, peer, stream, true);
         true
     }
 
@@ -220,7 +220,7 @@ impl<I: Io> Shard<I> {
         blockers.retain(|other| *other != by);
         if blockers.is_empty() {
             driver.held.remove(&(peer, stream));
-            driver.link.set_held(self.now_ns, peer, stream, false);
+            driver.link.set_held(self.now, peer, stream, false);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use netcluster_platform::{Conn, Io, Slice};
+use netcluster_platform::{Conn, Instant, Io, Slice};
 use netcluster_wire::{Hello, Source};
 
 use crate::connection::{Blocker, Receiving};
@@ -48,11 +48,11 @@ impl<I: Io> Shard<I> {
 
     /// Holds what is emitted in a channel, after a crash. Whether that is new.
     pub(super) fn begin_hold(&mut self, channel: &Arc<str>) -> bool {
-        let until_ns = self.returning.begin(channel, self.now_ns);
-        if let Some(until_ns) = until_ns {
-            self.timers.set(until_ns, Timer::Hold);
+        let until = self.returning.begin(channel, self.now);
+        if let Some(until) = until {
+            self.timers.set(until, Timer::Hold);
         }
-        until_ns.is_some()
+        until.is_some()
     }
 
     /// A client's subscription is in force; it may be the last that it had before.
@@ -84,7 +84,7 @@ impl<I: Io> Shard<I> {
 
     /// The time of a channel is over: who is not back is not waited for.
     pub(super) fn hold_timed_out(&mut self) {
-        for channel in self.returning.overdue(self.now_ns) {
+        for channel in self.returning.overdue(self.now) {
             tracing::info!(%channel, "not all clients that were here before are back; events go on");
             self.release_hold(&channel);
         }
@@ -92,7 +92,7 @@ impl<I: Io> Shard<I> {
 
     /// Nothing waits any more: the broker shuts down.
     pub(super) fn release_all_holds(&mut self) {
-        for channel in self.returning.overdue(u64::MAX) {
+        for channel in self.returning.overdue(Instant::NEVER) {
             self.release_hold(&channel);
         }
     }

@@ -113,7 +113,7 @@ impl<I: Io> Shard<I> {
         let connection = self.connections.at(conn);
         connection.state = State::Closing;
         let target = connection.target;
-        self.timers.set(self.deadline_ns(linger), Timer::Linger(target));
+        self.timers.set(self.deadline(linger), Timer::Linger(target));
         self.mark_dirty(conn);
     }
 

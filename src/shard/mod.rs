@@ -224,9 +224,9 @@ impl<I: Io> Shard<I> {
         let timeout = self.timeout();
         let mut completions = std::mem::take(&mut self.completions);
         self.io.wait(&mut completions, timeout)?;
-        self.now_ns = self.io.now_ns();
+        self.now = self.io.now();
         if !completions.is_empty() {
-            self.last_active_ns = self.now_ns;
+            self.last_active = self.now;
         }
 
         self.router.effort.renew();
@@ -272,14 +272,14 @@ impl<I: Io> Shard<I> {
             return Some(Duration::ZERO);
         }
         let spin_ns = self.shared.config.spin.as_nanos() as u64;
-        if spin_ns > 0 && self.now_ns < self.last_active_ns + spin_ns {
+        if spin_ns > 0 && self.now < self.last_active + spin_ns {
             return Some(Duration::ZERO);
         }
-        let next_ns = match (self.timers.next_ns(), self.link_deadline_ns()) {
-            (Some(timer_ns), Some(link_ns)) => timer_ns.min(link_ns),
-            (timer_ns, link_ns) => timer_ns.or(link_ns)?,
+        let next = match (self.timers.next(), self.link_deadline()) {
+            (Some(timer), Some(link)) => timer.min(link),
+            (timer, link) => timer.or(link)?,
         };
-        Some(Duration::from_nanos(next_ns.saturating_sub(self.io.now_ns())))
+        Some(Duration::from_nanos(next.since(self.io.now())))
     }
 
     fn complete(&mut self, completion: Completion) {
@@ -307,7 +307,7 @@ impl<I: Io> Shard<I> {
     }
 
     fn fire_timers(&mut self) {
-        while let Some(timer) = self.timers.pop_due(self.now_ns) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Hello => self.hello_timed_out(),
                 Timer::Stall(target) => self.stall_timed_out(target),

@@ -293,7 +293,7 @@ impl<I: Io> Shard<I> {
     /// Starts to receive, unless the connection is paused or not to be heard.
     pub(super) fn start_receiving(&mut self, conn: Conn) {
         let quiet = self.is_quiet();
-        let now_ns = self.now_ns;
+        let now = self.now;
         let budget = self.shared.budget.clone();
         let connection = self.connections.at(conn);
         let wanted = match connection.state {
@@ -307,7 +307,7 @@ impl<I: Io> Shard<I> {
         match connection.inbound.take_buffer(&budget) {
             Buffer::Fill(buffer, length) => {
                 connection.receiving = Receiving::Filling;
-                connection.filling_since_ns = now_ns;
+                connection.filling_since = now;
                 connection.filling_from = buffer.len();
                 self.io.receive_into(conn, buffer, length);
             }

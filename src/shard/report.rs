@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use netcluster_platform::{Io, Slice};
+use netcluster_platform::{Instant, Io, Slice};
 use netcluster_wire::{Kind, frame};
 
 use crate::budget::Purpose;
@@ -91,16 +91,16 @@ impl Rates {
     fn sample(&mut self, now_ns: u64, totals: &Totals) {
         if now_ns >= self.latest.0 + SAMPLE_NS {
             self.before = self.latest;
-            self.latest = (now_ns, totals.events_in, totals.events_out);
+            self.latest = (now, totals.events_in, totals.events_out);
         }
     }
 
     /// Events in and out per second.
-    fn per_second(&self, now_ns: u64, totals: &Totals) -> (f64, f64) {
+    fn per_second(&self, now: Instant, totals: &Totals) -> (f64, f64) {
         // Since the sample before the latest: at least a second, unless the
         // shard is younger.
-        let (then_ns, events_in, events_out) = self.before;
-        let seconds = now_ns.saturating_sub(then_ns).max(1) as f64 / 1e9;
+        let (then, events_in, events_out) = self.before;
+        let seconds = now.since(then).max(1) as f64 / 1e9;
         let rate = |now: u64, then: u64| (now - then) as f64 / seconds;
         (rate(totals.events_in, events_in), rate(totals.events_out, events_out))
     }
@@ -120,8 +120,11 @@ impl<I: Io> Shard<I> {
             totals.copied_head_bytes += connection.inbound.copied_bytes;
             clients.push(self.report_client(connection));
         }
-        let summary =
-            ShardSummary { shard: self.id.0, clients: totals.clients, io: self.io.stats().into() };
+        let summary = ShardSummary {
+            shard: self.id.0,
+            clients: totals.clients,
+            io: IoCounters::of(self.io.stats()),
+        };
         let link = self.report_link();
         ShardStatus {
             totals,
@@ -212,7 +215,7 @@ impl<I: Io> Shard<I> {
         }
         let Some(collecting) = self.reports.collecting.remove(&number) else { return };
         let mut status = (*self.shared.about).clone();
-        status.uptime_ms = (self.now_ns - self.started_ns) / 1_000_000;
+        status.uptime_ms = self.now.since(self.started) / 1_000_000;
         status.backend = self.io.name().to_owned();
         status.log = self.shared.log.status();
         let budget = &self.shared.budget;
@@ -224,7 +227,7 @@ impl<I: Io> Shard<I> {
             routes_bytes: budget.used_for(Purpose::Routes) as u64,
             limit_bytes: budget.limit_bytes() as u64,
         };
-        let json = status::merge(status, collecting.reports).to_json();
+        let json = status::merge(status, collecting.reports).into_json();
         let mut padded = BytesMut::from(&json[..]);
         padded.extend_from_slice(frame::padding_of(json.len()));
         let json = Answer { json_bytes: json.len(), padded: self.shared.budget.own(padded) };

@@ -105,7 +105,8 @@ fn a_brokers_words_do_nothing_to_a_terminal() {
     });
     assert!(done.stderr.contains("\\u{9b}2J\\u{1b}]0;owned\\u{7}\\u{202e}"), "{done:?}");
 
-    let status = Status { version: evil.into(), ..Status::default() };
+    let mut status = Status::default();
+    status.version = evil.into();
     let json = serde_json::to_vec(&status).unwrap();
     for arguments in [&["status"][..], &["status", "--json"]] {
         let json = json.clone();

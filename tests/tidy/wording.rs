@@ -73,7 +73,7 @@ const SHAPED: [&str; 10] = [
 ];
 
 /// Trees whose doc comments begin with their subject.
-const SUBJECTS: [&str; 3] = ["platform/src/", "src/cli/", "wire/src/"];
+const SUBJECTS: [&str; 4] = ["link/", "platform/src/", "src/cli/", "wire/src/"];
 
 /// Words that withhold the subject of a doc comment, at its beginning.
 const WITHHOLDING: [&str; 17] = [

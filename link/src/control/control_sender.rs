@@ -41,7 +41,7 @@ impl ControlSender {
         self.queue.push(post);
     }
 
-    /// The same for one receiver.
+    /// Seals a datagram of this kind for one receiver, and sends it.
     pub fn send_to(
         &mut self,
         kind: ControlKind,

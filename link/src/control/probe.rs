@@ -16,10 +16,10 @@ use crate::peer_id::Session;
 /// Bytes of an answer apart from the texts' own, see the wire format.
 const REPLY_BYTES: usize = CONTROL_HEADER_BYTES + 56 + 2;
 
-/// Why a probe gets no answer.
+/// Reason why a probe gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unanswered {
-    /// It is for another session.
+    /// The probe is for another session.
     OtherReceiver,
     /// The answer would be longer than the question.
     TooShort,
@@ -58,7 +58,7 @@ impl LocalBroker {
 }
 
 impl Link {
-    /// A probe of so many bytes came, whoever sent it.
+    /// Answers a probe of so many bytes, whoever sent it.
     pub(crate) fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
         match self.local.probe_reply(session, probe, bytes, from.1) {
             Ok(reply) => {
@@ -80,6 +80,7 @@ mod tests {
     use super::*;
     use crate::crypto::{ControlOpener, ControlSealer, Key, Keys};
     use crate::membership::hello_rate::MAX_HELLOS_PER_SOURCE_PER_S;
+    use crate::tests::time::ns;
     use crate::{Datagrams, Entropy, LinkConfig, To};
 
     struct Zeros;
@@ -114,8 +115,8 @@ mod tests {
             local_addresses: Vec::new(),
             discovery: Duration::ZERO,
         };
-        let mut link = Link::new(config, BROKER, Box::new(Zeros), 0);
-        link.handle_timeout(1);
+        let mut link = Link::new(config, BROKER, Box::new(Zeros), ns(0));
+        link.handle_timeout(ns(1));
         answers(&mut link);
         link
     }
@@ -136,13 +137,13 @@ mod tests {
 
     fn ask(link: &mut Link, bytes: &[u8], multicast: bool) -> Vec<Vec<u8>> {
         let from = SocketAddr::from(([10, 0, 0, 2], 5000));
-        link.handle_datagrams(2, &Datagrams { bytes, segment: bytes.len(), from, multicast });
+        link.handle_datagrams(ns(2), &Datagrams { bytes, segment: bytes.len(), from, multicast });
         answers(link).into_iter().filter(|(to, _)| *to == To::Addr(from)).map(|it| it.1).collect()
     }
 
     fn answers(link: &mut Link) -> Vec<(To, Vec<u8>)> {
         let mut all = Vec::new();
-        while let Some(transmit) = link.poll_transmit(2) {
+        while let Some(transmit) = link.poll_transmit(ns(2)) {
             all.push((transmit.to, transmit.bytes.to_vec()));
         }
         all

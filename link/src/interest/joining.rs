@@ -1,4 +1,4 @@
-//! Who wants which groups, and from where on.
+//! Joining of streams: who wants which groups, and from where on.
 //!
 //! ```text
 //!   receiver                          sender
@@ -19,6 +19,7 @@
 //! Decisions, in `docs/decisions`:
 //! `038-history-for-named-peers.md`, `039-loss-before-a-wish.md`.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::{Interest, Joined};
 
 use crate::Link;
@@ -34,10 +35,10 @@ impl Link {
     /// Version of the interest that a question asked now is about. Peers that may have
     /// forgotten us since they confirmed the newest one are asked once more, and it
     /// is the one that they have to confirm.
-    pub fn ask_interest(&mut self, now_ns: u64) -> u64 {
-        if !self.peers.iter().all(|peer| peer.told.is_fresh(now_ns)) {
+    pub fn ask_interest(&mut self, now: Instant) -> u64 {
+        if !self.peers.iter().all(|peer| peer.told.is_fresh(now)) {
             self.interest.versions.changed();
-            self.tell_all(now_ns);
+            self.tell_all(now);
         }
         self.interest.versions.version()
     }
@@ -54,7 +55,8 @@ impl Link {
         waiting.map(|peer| peer.identity.name.to_string()).collect()
     }
 
-    /// How many peers take what is emitted in this channel: those that want its group.
+    /// Number of peers that take what is emitted in this channel: those that want its
+    /// group.
     pub fn takers(&self, channel: u64) -> usize {
         let Some(local) = self.interest.channels.get(channel) else { return 0 };
         let group = 1 << local.channel.stream.group();
@@ -70,11 +72,11 @@ impl Link {
         }
     }
 
-    /// The own interest changed.
-    pub(crate) fn tell_all(&mut self, now_ns: u64) {
+    /// Tells all peers anew what is wanted of them, as the own interest changed.
+    pub(crate) fn tell_all(&mut self, now: Instant) {
         for index in 0..self.peers.len() {
             if let Some(slot) = self.peers.slot_at(index) {
-                self.renew_interest(now_ns, slot);
+                self.renew_interest(now, slot);
             }
         }
         self.report_joined();
@@ -82,45 +84,45 @@ impl Link {
 
     /// Tells one peer anew what is wanted of it: at once, or when it has answered
     /// the interest that is under way.
-    pub(crate) fn renew_interest(&mut self, now_ns: u64, slot: usize) {
+    pub(crate) fn renew_interest(&mut self, now: Instant, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        peer.told.note_change(now_ns);
+        peer.told.note_change(now);
         peer.set_unwanted_aside(self.interest.channels.groups);
-        self.send_interest(now_ns, slot);
+        self.send_interest(now, slot);
     }
 
     /// Sends a peer the interest if it is time.
-    pub(crate) fn send_interest(&mut self, now_ns: u64, slot: usize) {
+    pub(crate) fn send_interest(&mut self, now: Instant, slot: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        self.interest.send_to(now_ns, peer, &mut self.control);
-        self.timer.due(peer.next_ns());
+        self.interest.send_to(now, peer, &mut self.control);
+        self.timer.due(peer.next_at());
     }
 
     /// Takes in what a peer tells that it wants.
-    pub(crate) fn on_interest(&mut self, now_ns: u64, slot: usize, interest: &Interest) {
+    pub(crate) fn on_interest(&mut self, now: Instant, slot: usize, interest: &Interest) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if interest.version != peer.wants.version {
             if !peer.wants.renew(interest) {
                 return;
             }
             let (stream_map, discovery) = (&self.local.stream_map, &self.membership.discovery);
-            let next_ns = self.outbound.join(now_ns, peer, interest, stream_map, discovery);
-            self.timer.due(next_ns);
+            let next_at = self.outbound.join(now, peer, interest, stream_map, discovery);
+            self.timer.due(next_at);
             self.membership.discovery.met(peer.identity.node);
             // Perhaps nobody is missing any more.
-            self.timer.due(now_ns);
+            self.timer.due(now);
             self.outbound.forget_unwanted(&self.membership.discovery, &mut self.scheduler);
             self.outbound.fit(&self.peers);
         }
         if let Some(peer) = self.peers.at(slot) {
-            let age_ns = now_ns.saturating_sub(self.local.started_ns);
+            let age_ns = now.since(self.local.started_at);
             peer.answer_interest((interest.time_ns, age_ns), &mut self.control);
         }
-        self.run_path_mtu(now_ns, slot);
+        self.run_path_mtu(now, slot);
     }
 
     /// Takes in from where on a peer says that it owes us its streams.
-    pub(crate) fn on_joined(&mut self, now_ns: u64, slot: usize, joined: &Joined<'_>) {
+    pub(crate) fn on_joined(&mut self, now: Instant, slot: usize, joined: &Joined<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let places = match peer.told.answered(joined, &self.local.stream_map) {
             Ok(Some(places)) => places,
@@ -134,18 +136,18 @@ impl Link {
         peer.inbound.iter_mut().for_each(InboundStream::forget_ways);
         // It said how old it is after that interest was sent, so it is not older; and
         // not later than now, whatever it says.
-        let born_ns = joined.echo_ns.min(now_ns).saturating_sub(joined.age_ns);
+        let born_at = Instant::from_nanos(joined.echo_ns).min(now).saturating_sub(joined.age_ns);
         let departed = &self.membership.departed;
-        self.interest.report_missed(peer, &places, born_ns, departed, &mut self.output);
-        self.inbound.join(now_ns, peer, &places, &self.local.config.keys);
+        self.interest.report_missed(peer, &places, born_at, departed, &mut self.output);
+        self.inbound.join(now, peer, &places, &self.local.config.keys);
         for &(stream, _) in &places {
-            self.look_through(now_ns, slot, stream);
+            self.look_through(now, slot, stream);
         }
-        self.pay_statuses(now_ns);
+        self.pay_statuses(now);
         if let Some(peer) = self.peers.at_mut(slot) {
             peer.set_unwanted_aside(self.interest.channels.groups);
         }
-        self.send_interest(now_ns, slot);
+        self.send_interest(now, slot);
         self.report_joined();
     }
 }

@@ -1,4 +1,5 @@
-//! Who listens to what: the own channels, and from where on streams are joined.
+//! Interest: the channels that are listened to here, what peers want, and from where on
+//! streams are joined.
 
 pub(crate) mod joining;
 pub(crate) mod local_channels;
@@ -6,6 +7,7 @@ pub(crate) mod told;
 pub(crate) mod versions;
 pub(crate) mod wants;
 
+use netcluster_platform::Instant;
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{ControlKind, Interest};
 
@@ -20,7 +22,7 @@ use crate::stream::{Position, StreamId};
 use self::local_channels::LocalChannels;
 use self::versions::InterestVersions;
 
-/// What listeners of this broker want.
+/// Interest of this broker: what its listeners want, and how often that changed.
 pub(crate) struct LocalInterest {
     pub channels: LocalChannels,
     pub versions: InterestVersions,
@@ -33,24 +35,24 @@ impl LocalInterest {
 
     /// Sends a peer the interest if it is time: the one that the peer has not answered,
     /// or a new one.
-    pub fn send_to(&mut self, now_ns: u64, peer: &mut Peer, control: &mut ControlSender) {
+    pub fn send_to(&mut self, now: Instant, peer: &mut Peer, control: &mut ControlSender) {
         let told = &mut peer.told;
-        if told.is_again_due(now_ns) {
+        if told.is_again_due(now) {
             let groups = self.channels.groups;
             // Of those that are not wanted nothing would ever be heard.
             peer.liveness.deaf_groups &= groups;
-            let hears = peer.liveness.is_multicast_heard(now_ns);
+            let hears = peer.liveness.is_multicast_heard(now);
             let version = self.versions.next_told();
-            told.renew(now_ns, version, self.versions.version(), groups, hears);
+            told.renew(now, version, self.versions.version(), groups, hears);
         }
-        if told.is_due(now_ns) {
+        if told.is_due(now) {
             let interest = Interest {
                 to: peer.session,
                 version: told.version,
                 hears_multicast: told.hears,
                 fresh: told.fresh,
                 groups: told.groups,
-                time_ns: now_ns,
+                time_ns: now.as_nanos(),
             };
             control.send_to(ControlKind::Interest, peer.address, |out| interest.encode(out));
         }
@@ -58,12 +60,12 @@ impl LocalInterest {
 
     /// Tells listeners what a session that is younger than their wish emitted before it
     /// knew of them: they had the session from its start on, so that this, which its
-    /// ordinals count, is lost to them. The session began at `born_ns` or later.
+    /// ordinals count, is lost to them. The session began at `born_at` or later.
     pub fn report_missed(
         &self,
         peer: &mut Peer,
         streams: &[(StreamId, Position)],
-        born_ns: u64,
+        born_at: Instant,
         departed: &DepartedSessions,
         output: &mut Output,
     ) {
@@ -74,7 +76,7 @@ impl LocalInterest {
                 continue;
             }
             let count = Some(join.ordinal).filter(|count| *count <= MAX_COUNTED);
-            let channels = self.channels.wanted_before(stream, born_ns);
+            let channels = self.channels.wanted_before(stream, born_at);
             if !channels.is_empty() {
                 match count {
                     Some(count) => peer.counters.events_lost += count,

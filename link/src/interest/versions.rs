@@ -6,10 +6,10 @@ use crate::membership::peers::Peers;
 #[derive(Default)]
 pub(crate) struct InterestVersions {
     version: u64,
-    /// The last one that was reported as known to all.
+    /// Newest version that was reported as known to all.
     reported: u64,
-    /// Counts what any peer was told, so that each has growing versions even if
-    /// it was forgotten meanwhile. Behind the largest one comes 1.
+    /// Number of the newest interest that any peer was told: each peer gets growing ones
+    /// even if it was forgotten meanwhile. Behind the largest one comes 1.
     pub(crate) told: u32,
 }
 

@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use netcluster_platform::Instant;
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::limits::{
     CONTROL_HEADER_BYTES, MAX_ENTRIES, MAX_NAK_RANGES, NONCE_BYTES, SESSION_BYTES,
@@ -39,32 +40,32 @@ pub(crate) struct Peer {
     pub id: PeerId,
     pub session: Session,
     pub identity: Identity,
-    /// Where it answered a challenge: all that is for it alone goes there.
+    /// Address from which it answered a challenge: all that is for it alone goes there.
     pub address: SocketAddr,
-    pub since_ns: u64,
+    pub since: Instant,
     pub opener: ControlOpener,
-    /// Proves that it is reached at an address.
+    /// Proof that it is reached at an address.
     pub proof: AddressProof,
-    /// When it was heard, and how.
+    /// Times at which it was heard.
     pub liveness: Liveness,
     pub wants: Wants,
     pub told: Told,
-    /// Its streams that we take part in, by their ids.
+    /// Streams of it that we take part in, by their ids.
     pub inbound: Vec<InboundStream>,
-    /// How long datagrams and retransmissions take.
+    /// Time that datagrams and retransmissions take.
     pub round_trip: RoundTrip,
-    /// A status is to be sent.
+    /// The peer is owed a status.
     pub owes_status: bool,
     pub counters: PeerCounters,
-    /// What it tells of its own peers.
+    /// State of its list of its own peers.
     pub neighbours: Heard,
-    /// The way to it, and what that takes.
+    /// Path to the peer, and the size that it takes.
     pub path: PeerPath,
-    /// When another address of it may be challenged.
-    challenge_ns: u64,
+    /// Time from which on another address of it may be challenged.
+    challenge_at: Instant,
 }
 
-/// What came of asking for retransmissions of one stream.
+/// Result of asking for retransmissions of one stream.
 pub(crate) struct Asked {
     /// Requests that were sent.
     pub naks: u64,
@@ -75,9 +76,9 @@ pub(crate) struct Asked {
 }
 
 impl Peer {
-    /// What a pending session becomes by its answer from `address`.
+    /// Makes a peer of a pending session that answered from `address`.
     pub fn new(
-        now_ns: u64,
+        now: Instant,
         id: PeerId,
         pending: Pending,
         address: SocketAddr,
@@ -88,64 +89,65 @@ impl Peer {
             session: pending.session,
             identity: pending.identity,
             address,
-            since_ns: now_ns,
+            since: now,
             opener: pending.opener,
             proof: pending.proof,
-            liveness: Liveness::new(now_ns, pending.multicast_ns),
+            liveness: Liveness::new(now, pending.multicast_at),
             wants: Wants::default(),
-            told: Told::new(now_ns),
+            told: Told::new(now),
             inbound: Vec::new(),
             round_trip: RoundTrip::default(),
             owes_status: false,
             counters: PeerCounters::default(),
             neighbours: Heard::default(),
             path: PeerPath::new(path_mtu),
-            challenge_ns: 0,
+            challenge_at: Instant::START,
         }
     }
 
-    /// Something of it was opened.
+    /// Notes that something of the peer was opened.
     #[inline]
-    pub fn heard(&mut self, now_ns: u64, multicast: bool) {
-        if self.liveness.heard(now_ns, multicast) {
-            self.forgive(now_ns);
+    pub fn heard(&mut self, now: Instant, multicast: bool) {
+        if self.liveness.heard(now, multicast) {
+            self.forgive(now);
         }
     }
 
-    /// Nothing of it came for a while, so that what is missing says nothing of how it
-    /// comes, nor that it cannot come.
+    /// Forgives what is missing: nothing of the peer came for a while, so that this says
+    /// nothing of how it comes, nor that it cannot come.
     #[cold]
-    fn forgive(&mut self, now_ns: u64) {
+    fn forgive(&mut self, now: Instant) {
         for inbound in &mut self.inbound {
-            inbound.ingress.forgive_gaps(now_ns);
+            inbound.ingress.forgive_gaps(now);
             inbound.forget_ways();
         }
     }
 
     /// Whether an address that it seems to have moved to may be challenged now;
     /// then it counts as challenged.
-    pub fn may_challenge(&mut self, now_ns: u64) -> bool {
-        let may = now_ns >= self.challenge_ns;
+    pub fn may_challenge(&mut self, now: Instant) -> bool {
+        let may = now >= self.challenge_at;
         if may {
-            self.challenge_ns = now_ns + CHALLENGE_INTERVAL_NS;
+            self.challenge_at = now + CHALLENGE_INTERVAL_NS;
         }
         may
     }
 
     /// Takes in what a status says of one of our heartbeats: how long that and the
     /// status took.
-    pub fn note_echo(&mut self, now_ns: u64, status: &Status<'_>) {
+    pub fn note_echo(&mut self, now: Instant, status: &Status<'_>) {
         let held_ns = u64::from(status.held_ns);
+        let sent_at = Instant::from_nanos(status.echo_ns);
         if status.echo_ns != 0
-            && let Some(there_and_back_ns) = now_ns.checked_sub(status.echo_ns)
+            && let Some(there_and_back_ns) = now.checked_since(sent_at)
             && let Some(round_trip_ns) = there_and_back_ns.checked_sub(held_ns)
         {
             self.round_trip.measured(round_trip_ns);
-            self.told.echoed_ns = self.told.echoed_ns.max(status.echo_ns);
+            self.told.echoed_at = self.told.echoed_at.max(sent_at);
         }
     }
 
-    /// Sets its streams apart whose groups nobody here wants (any more).
+    /// Sets the streams of the peer apart whose groups nobody here wants (any more).
     pub fn set_unwanted_aside(&mut self, groups: u64) {
         for inbound in &mut self.inbound {
             let is_wanted = groups & (1 << inbound.stream.group()) != 0;
@@ -159,8 +161,8 @@ impl Peer {
         }
     }
 
-    /// Tells it from where on it is owed the streams that it wants. `echo_ns` is the time
-    /// in its interest, `age_ns` how long this session has been there.
+    /// Tells the peer from where on it is owed the streams that it wants. `echo_ns` is the
+    /// time in its interest, `age_ns` how long this session has been there.
     pub fn answer_interest(&self, (echo_ns, age_ns): (u64, u64), control: &mut ControlSender) {
         let place = |&(stream, at): &(StreamId, Position)| Place {
             stream: stream.0,
@@ -179,13 +181,13 @@ impl Peer {
         }
     }
 
-    /// Asks it for what is missing of one of its streams.
-    pub fn send_nak(&mut self, now_ns: u64, at: usize, control: &mut ControlSender) -> Asked {
+    /// Asks the peer for what is missing of one of its streams.
+    pub fn send_nak(&mut self, now: Instant, at: usize, control: &mut ControlSender) -> Asked {
         let inbound = &mut self.inbound[at];
         let retransmit_ns = self.round_trip.retransmit_ns.max(self.round_trip.round_trip_ns);
-        let is_deaf = self.told.hears && self.told.is_confirmed && inbound.is_group_unheard(now_ns);
+        let is_deaf = self.told.hears && self.told.is_confirmed && inbound.is_group_unheard(now);
         let (mut found, mut naks) = (Vec::new(), 0);
-        while inbound.ingress.poll_nak(now_ns, retransmit_ns, &mut found) {
+        while inbound.ingress.poll_nak(now, retransmit_ns, &mut found) {
             let seen_lost = inbound.ingress.seen_lost();
             for chunk in found.chunks(MAX_NAK_RANGES) {
                 let ranges: Vec<Range> = chunk
@@ -202,16 +204,16 @@ impl Peer {
         inbound.naks_sent += naks;
         self.counters.naks_sent += naks;
         // Else nothing comes at all.
-        let is_heard = self.liveness.is_heard(now_ns);
-        let vain = is_heard.then(|| inbound.ingress.give_up_in_vain(now_ns, retransmit_ns));
+        let is_heard = self.liveness.is_heard(now);
+        let vain = is_heard.then(|| inbound.ingress.give_up_in_vain(now, retransmit_ns));
         Asked { naks, vain: vain.flatten(), is_deaf }
     }
 
-    /// Sends it the probes that are due, by the way that data takes to it: `group` or its
-    /// address. Nothing is sent before it has told which way that is.
+    /// Sends the peer the probes that are due, by the way that data takes to it: `group` or
+    /// its address. Nothing is sent before the peer has told which way that is.
     pub fn send_probes(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         group: To,
         tag_bytes: usize,
         control: &mut ControlSender,
@@ -220,16 +222,16 @@ impl Peer {
             return;
         }
         let way = if self.wants.hears_us { group } else { To::Addr(self.address) };
-        let (to, mtu) = (self.session, self.path.by(now_ns, way));
+        let (to, mtu) = (self.session, self.path.by(now, way));
         let nonce = mtu.nonce();
         let head_bytes = CONTROL_HEADER_BYTES + NONCE_BYTES + SESSION_BYTES + tag_bytes;
-        for bytes in mtu.poll(now_ns).into_iter().flatten() {
+        for bytes in mtu.poll(now).into_iter().flatten() {
             let probe = Probe { nonce, to, padding_bytes: bytes - head_bytes };
             control.send(ControlKind::Probe, &[way], |out| probe.encode(out));
         }
     }
 
-    /// Hands out what one of its streams has in order by now.
+    /// Hands out what one of the peer's streams has in order by now.
     pub fn drain(
         &mut self,
         at: usize,
@@ -249,7 +251,8 @@ impl Peer {
         self.inbound[at].drain(reason, &mut outlet);
     }
 
-    /// Ends all its streams, and tells their listeners if it did not say how they end.
+    /// Ends all streams of the peer, and tells their listeners if it did not say how they
+    /// end.
     pub fn end_streams(
         &mut self,
         channels: &LocalChannels,
@@ -271,17 +274,18 @@ impl Peer {
         self.inbound.iter().all(|inbound| inbound.has_left || inbound.is_stale)
     }
 
-    /// When something is due for it.
-    pub fn next_ns(&self) -> u64 {
+    /// Time at which something is due for the peer.
+    pub fn next_at(&self) -> Instant {
         // Else it is told so already, or as soon as it has answered.
-        let is_told = self.told.hears && self.told.again_ns.is_none();
-        let deaf_ns = if is_told { self.liveness.deaf_ns() } else { u64::MAX };
-        let nak_ns = self.inbound.iter().map(InboundStream::next_nak_ns).min().unwrap_or(u64::MAX);
-        let told_ns = self.told.next_ns().min(self.path.mtu.next_ns());
-        self.liveness.next_ns().min(deaf_ns).min(nak_ns).min(told_ns)
+        let is_told = self.told.hears && self.told.again_at.is_none();
+        let deaf_at = if is_told { self.liveness.deaf_at() } else { Instant::NEVER };
+        let nak_at =
+            self.inbound.iter().map(InboundStream::next_nak_at).min().unwrap_or(Instant::NEVER);
+        let told_at = self.told.next_at().min(self.path.mtu.next_at());
+        self.liveness.next_at().min(deaf_at).min(nak_at).min(told_at)
     }
 
-    /// What came of it, for the shares of all.
+    /// Totals of what came from the peer, for the shares of all.
     pub fn brought(&self) -> Brought {
         Brought {
             peer: self.id,
@@ -291,7 +295,7 @@ impl Peer {
         }
     }
 
-    /// Its stream with this id, if we take part in it.
+    /// The peer's stream with this id, if we take part in it.
     #[inline]
     pub fn inbound_mut(&mut self, stream: StreamId) -> Option<&mut InboundStream> {
         let at = self.inbound.binary_search_by_key(&stream, |inbound| inbound.stream).ok()?;

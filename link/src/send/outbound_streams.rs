@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::limits::{MAX_ENTRIES, SHARE_UNIT_BYTES_PER_S};
 use netcluster_wire::link::{Beat, ControlKind, Heartbeat, Interest, Leave, Nak, Place, Status};
 
@@ -53,8 +54,8 @@ impl OutboundStreams {
         Some(&mut self.streams[*self.by_id.get(&id)?])
     }
 
-    /// The place of a stream, which is made if there is none.
-    pub fn open(&mut self, now_ns: u64, id: StreamId, peers: &Peers) -> usize {
+    /// Place of a stream, which is made if there is none.
+    pub fn open(&mut self, now: Instant, id: StreamId, peers: &Peers) -> usize {
         if let Some(&at) = self.by_id.get(&id) {
             return at;
         }
@@ -62,7 +63,7 @@ impl OutboundStreams {
         // Peers were told that they are owed everything from its beginning on.
         for peer in peers.iter() {
             if let Some(position) = peer.wants.joined(id) {
-                outbound.flow.join(now_ns, peer.id, position.number, peer.wants.path());
+                outbound.flow.join(now, peer.id, position.number, peer.wants.path());
             }
         }
         if outbound.flow.is_wanted() {
@@ -75,7 +76,7 @@ impl OutboundStreams {
         at
     }
 
-    /// Begins all of them anew, for another session.
+    /// Begins all streams anew, for another session.
     pub fn renew(&mut self, session: Session, peers: &Peers) {
         self.config.session = session;
         for outbound in &mut self.streams {
@@ -84,10 +85,10 @@ impl OutboundStreams {
         self.fit(peers);
     }
 
-    /// A peer receives a stream no more.
-    pub fn remove_receiver(&mut self, now_ns: u64, id: StreamId, peer: PeerId) {
+    /// Removes a peer that receives a stream no more.
+    pub fn remove_receiver(&mut self, now: Instant, id: StreamId, peer: PeerId) {
         if let Some(outbound) = self.get_mut(id) {
-            outbound.flow.remove(now_ns, peer);
+            outbound.flow.remove(now, peer);
             outbound.retransmits.forget_peer(peer);
             outbound.receivers_changed();
         }
@@ -97,22 +98,22 @@ impl OutboundStreams {
     /// interest, and of no others. Returns when a heartbeat is due for it.
     pub fn join(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peer: &mut Peer,
         interest: &Interest,
         stream_map: &StreamMap,
         discovery: &Discovery,
-    ) -> u64 {
+    ) -> Instant {
         let (id, path) = (peer.id, peer.wants.path());
         let is_kept =
             |stream: StreamId| !interest.fresh && interest.groups & (1 << stream.group()) != 0;
         peer.wants.joined.retain(|&(stream, _)| {
             if !is_kept(stream) {
-                self.remove_receiver(now_ns, stream, id);
+                self.remove_receiver(now, stream, id);
             }
             is_kept(stream)
         });
-        let mut next_ns = u64::MAX;
+        let mut next_at = Instant::NEVER;
         for stream in stream_map.streams_in(interest.groups) {
             let is_new = peer.wants.joined(stream).is_none();
             let Some(outbound) = self.get_mut(stream) else {
@@ -129,23 +130,23 @@ impl OutboundStreams {
                     outbound.egress.join_point()
                 };
                 peer.wants.joined.push((stream, position));
-                outbound.flow.join(now_ns, id, position.number, path);
+                outbound.flow.join(now, id, position.number, path);
                 outbound.receivers_changed();
                 if position.number < outbound.egress.next().number {
                     // Nothing else may tell it of what was sent before it came.
-                    outbound.heartbeat.restart(now_ns);
-                    next_ns = next_ns.min(outbound.heartbeat.next_ns);
+                    outbound.heartbeat.restart(now);
+                    next_at = next_at.min(outbound.heartbeat.next_at);
                 }
             }
             outbound.flow.set_path(id, path);
         }
-        next_ns
+        next_at
     }
 
     /// Takes in how far a peer is in streams that it receives.
     pub fn on_status(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peer: PeerId,
         status: &Status<'_>,
         congestion: &mut CongestionControl,
@@ -161,19 +162,19 @@ impl OutboundStreams {
                 seen_lost: report.seen_lost,
                 is_held: report.held,
             };
-            let sample = outbound.flow.on_status(now_ns, peer, next, &stated);
+            let sample = outbound.flow.on_status(now, peer, next, &stated);
             outbound.receivers_changed();
             if let Some(sample) = sample {
-                congestion.report(now_ns, peer, sample, share);
+                congestion.report(now, peer, sample, share);
             }
-            timer.due(outbound.flow.next_deadline_ns().unwrap_or(u64::MAX));
+            timer.due(outbound.flow.next_deadline().unwrap_or(Instant::NEVER));
         }
     }
 
     /// Takes in which datagrams of a stream a peer asks to be sent again.
     pub fn on_nak(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peer: &mut Peer,
         nak: &Nak<'_>,
         congestion: &mut CongestionControl,
@@ -186,21 +187,21 @@ impl OutboundStreams {
             return;
         }
         let next = outbound.egress.next().number;
-        let sample = outbound.flow.on_request(now_ns, peer.id, next, nak.seen_lost);
+        let sample = outbound.flow.on_request(now, peer.id, next, nak.seen_lost);
         if let Some(sample) = sample {
-            congestion.report(now_ns, peer.id, sample, 0);
+            congestion.report(now, peer.id, sample, 0);
         }
-        peer.path.requested(now_ns, outbound, nak);
-        timer.due(peer.path.mtu.next_ns());
-        outbound.request(now_ns, peer, nak, most_bytes);
-        timer.due(outbound.flow.next_deadline_ns().unwrap_or(u64::MAX));
+        peer.path.requested(now, outbound, nak);
+        timer.due(peer.path.mtu.next_at());
+        outbound.request(now, peer, nak, most_bytes);
+        timer.due(outbound.flow.next_deadline().unwrap_or(Instant::NEVER));
     }
 
     /// Waits no longer for a peer in the streams in which it misses datagrams of more
     /// bytes than these: they may be too large to reach it. Returns these streams.
     pub fn demote_where_larger(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peer: PeerId,
         most_bytes: usize,
     ) -> Vec<StreamId> {
@@ -210,7 +211,7 @@ impl OutboundStreams {
             let mut missed = receiver.position..outbound.egress.next().number;
             let egress = &outbound.egress;
             let is_large = |number| egress.datagram(number).is_some_and(|it| it.len() > most_bytes);
-            if missed.any(is_large) && outbound.flow.demote(now_ns, peer) {
+            if missed.any(is_large) && outbound.flow.demote(now, peer) {
                 outbound.receivers_changed();
                 demoted.push(outbound.id);
             }
@@ -220,12 +221,12 @@ impl OutboundStreams {
 
     /// The streams whose heartbeats are due, and whether these ask for a status; they
     /// count as sent.
-    pub fn due_heartbeats(&mut self, now_ns: u64) -> Vec<(usize, bool)> {
+    pub fn due_heartbeats(&mut self, now: Instant) -> Vec<(usize, bool)> {
         let mut due = Vec::new();
         for (at, outbound) in self.streams.iter_mut().enumerate() {
-            if outbound.heartbeat.next_ns <= now_ns {
+            if outbound.heartbeat.next_at <= now {
                 let is_confirmed = outbound.is_confirmed();
-                due.push((at, outbound.heartbeat.sent(now_ns, is_confirmed)));
+                due.push((at, outbound.heartbeat.sent(now, is_confirmed)));
             }
         }
         due
@@ -233,9 +234,9 @@ impl OutboundStreams {
 
     /// Begins heartbeats of the streams that somebody receives anew: they ask for
     /// statuses.
-    pub fn restart_heartbeats(&mut self, now_ns: u64) {
+    pub fn restart_heartbeats(&mut self, now: Instant) {
         for outbound in self.streams.iter_mut().filter(|outbound| outbound.flow.is_wanted()) {
-            outbound.heartbeat.restart(now_ns);
+            outbound.heartbeat.restart(now);
         }
     }
 
@@ -281,18 +282,18 @@ impl OutboundStreams {
         outbound.egress.set_datagram_bytes(least.unwrap_or(BASE_BYTES));
     }
 
-    /// The first deadline of any of them.
-    pub fn next_ns(&self) -> u64 {
-        let deadline_ns = |outbound: &OutboundStream| {
-            outbound.flow.next_deadline_ns().unwrap_or(u64::MAX).min(outbound.heartbeat.next_ns)
+    /// The first deadline of any stream.
+    pub fn next_at(&self) -> Instant {
+        let deadline = |outbound: &OutboundStream| {
+            outbound.flow.next_deadline().unwrap_or(Instant::NEVER).min(outbound.heartbeat.next_at)
         };
-        self.streams.iter().map(deadline_ns).min().unwrap_or(u64::MAX)
+        self.streams.iter().map(deadline).min().unwrap_or(Instant::NEVER)
     }
 
     /// Says how far outbound streams are; and whether receivers are to answer.
     pub fn send_heartbeats(
         &self,
-        now_ns: u64,
+        now: Instant,
         streams: &[(usize, bool)],
         peers: &Peers,
         config: &LinkConfig,
@@ -318,7 +319,7 @@ impl OutboundStreams {
             .collect();
         for chunk in beats.chunks(MAX_ENTRIES) {
             // 0 would say that there was none.
-            let time_ns = now_ns.max(1);
+            let time_ns = now.as_nanos().max(1);
             control.send(ControlKind::Heartbeat, &to, |out| {
                 Heartbeat::encode(time_ns, chunk, out);
             });

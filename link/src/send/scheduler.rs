@@ -14,6 +14,8 @@
 //! [`Link::blocked_transmit`] or [`Link::refused_transmit`] says how much of it was
 //! not.
 
+use netcluster_platform::Instant;
+
 use crate::Link;
 use crate::config::LinkConfig;
 use crate::control::control_sender::ControlSender;
@@ -44,7 +46,7 @@ pub(crate) struct Scheduler {
     spare: Vec<To>,
 }
 
-/// What the last call gave.
+/// Kind of what the last call gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Handed {
     Nothing,
@@ -58,7 +60,7 @@ struct RetransmitInHand {
     next: u64,
     end: u64,
     to: To,
-    /// What is handed out next: so many datagrams from `next` on.
+    /// Datagrams that are handed out next: so many from `next` on.
     bytes: Vec<u8>,
     segment: usize,
     datagrams: u64,
@@ -74,7 +76,7 @@ struct BatchInHand {
     done: u64,
 }
 
-/// What the scheduler takes from, and whom it asks.
+/// Parts of the link that the scheduler takes from, and asks.
 pub(crate) struct Parts<'a> {
     pub config: &'a LinkConfig,
     pub outbound: &'a mut OutboundStreams,
@@ -87,9 +89,9 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Scheduler {
-    pub fn new(now_ns: u64, rate: Option<u64>) -> Scheduler {
+    pub fn new(now: Instant, rate: Option<u64>) -> Scheduler {
         Scheduler {
-            congestion: CongestionControl::new(now_ns, rate),
+            congestion: CongestionControl::new(now, rate),
             turn: 0,
             post: None,
             retransmit: None,
@@ -99,7 +101,7 @@ impl Scheduler {
         }
     }
 
-    /// Nobody wants an outbound stream any more.
+    /// Forgets an outbound stream that nobody wants any more.
     pub fn forget(&mut self, stream: usize) {
         if self.batch.as_ref().is_some_and(|batch| batch.stream == stream) {
             self.batch = None;
@@ -112,7 +114,7 @@ impl Scheduler {
     }
 
     /// The next datagrams to send. Those of the call before are sent then.
-    pub fn poll<'a>(&'a mut self, now_ns: u64, mut parts: Parts<'a>) -> Option<Transmit<'a>> {
+    pub fn poll<'a>(&'a mut self, now: Instant, mut parts: Parts<'a>) -> Option<Transmit<'a>> {
         self.settle(parts.outbound, parts.counters, usize::MAX, false);
         if self.take_control(parts.control) {
             self.handed = Handed::ControlDatagram;
@@ -123,7 +125,7 @@ impl Scheduler {
         self.drop_outdated(parts.outbound);
         let looped = parts.peers.is_looped;
         while self.batch.is_none() {
-            if self.retransmit.is_none() && !self.choose(now_ns, &mut parts) {
+            if self.retransmit.is_none() && !self.choose(now, &mut parts) {
                 return None;
             }
             if self.retransmit.is_some() && self.fill_retransmit(parts.outbound) {
@@ -133,7 +135,7 @@ impl Scheduler {
         self.hand_batch(parts.outbound, looped)
     }
 
-    /// What was handed out is sent, as far as the socket took it; the rest is to
+    /// Counts what was handed out as sent, as far as the socket took it; the rest is to
     /// come again, or was refused.
     pub fn settle(
         &mut self,
@@ -210,7 +212,8 @@ impl Scheduler {
         self.post.is_some()
     }
 
-    /// What is in hand may be overwritten meanwhile, if nobody is waited for.
+    /// Drops what is in hand and was overwritten meanwhile, as it may be if nobody is
+    /// waited for.
     fn drop_outdated(&mut self, outbound: &OutboundStreams) {
         if let Some(batch) = &self.batch
             && outbound.streams[batch.stream].egress.tail() > batch.first + batch.done
@@ -227,11 +230,11 @@ impl Scheduler {
     }
 
     /// Takes something to send into the hand, of the streams by turns.
-    fn choose(&mut self, now_ns: u64, parts: &mut Parts<'_>) -> bool {
+    fn choose(&mut self, now: Instant, parts: &mut Parts<'_>) -> bool {
         let streams = parts.outbound.streams.len();
         for step in 0..streams {
             let at = (self.turn + step) % streams;
-            if self.choose_of(now_ns, at, parts) {
+            if self.choose_of(now, at, parts) {
                 self.turn = (at + 1) % streams;
                 return true;
             }
@@ -239,7 +242,7 @@ impl Scheduler {
         false
     }
 
-    fn choose_of(&mut self, now_ns: u64, at: usize, parts: &mut Parts<'_>) -> bool {
+    fn choose_of(&mut self, now: Instant, at: usize, parts: &mut Parts<'_>) -> bool {
         let stream = &mut parts.outbound.streams[at];
         if !stream.flow.is_wanted() || parts.is_discovering {
             return false;
@@ -249,9 +252,9 @@ impl Scheduler {
         let unsent = stream.egress.unsent();
         let may_send = unsent && next < limit;
         if unsent && !may_send || !unsent && stream.egress.is_blocked() {
-            stream.flow.blocked(now_ns, next);
-            let deadline_ns = stream.flow.next_deadline_ns().unwrap_or(u64::MAX);
-            parts.timer.due(deadline_ns);
+            stream.flow.blocked(now, next);
+            let deadline = stream.flow.next_deadline().unwrap_or(Instant::NEVER);
+            parts.timer.due(deadline);
         } else {
             stream.flow.unblocked();
         }
@@ -263,17 +266,17 @@ impl Scheduler {
         let wanted = new_bytes + stream.retransmits.len() * datagram_bytes;
         let congestion = &mut self.congestion;
         let allowed =
-            congestion.allow(now_ns, wanted.min(MAX_SEND_BYTES)).min(congestion.batch_bytes());
+            congestion.allow(now, wanted.min(MAX_SEND_BYTES)).min(congestion.batch_bytes());
         if allowed == 0 {
             // Somewhat later if it cannot say when.
-            let next_ns = congestion.next_ns().unwrap_or(now_ns + MIN_RETRANSMIT_NS);
-            parts.timer.due(next_ns);
+            let next_at = congestion.next_at().unwrap_or(now + MIN_RETRANSMIT_NS);
+            parts.timer.due(next_at);
             return false;
         }
         let allowed = allowed.max(datagram_bytes).min(MAX_SEND_BYTES);
         let datagrams = (allowed / datagram_bytes).clamp(1, MAX_RETRANSMIT_DATAGRAMS);
         stream.retransmits.forget_below(stream.egress.tail());
-        if let Some(retransmit) = stream.retransmits.next(now_ns, datagrams as u32, may_send) {
+        if let Some(retransmit) = stream.retransmits.next(now, datagrams as u32, may_send) {
             let group = parts.config.group_address(stream.id.group());
             let to = match retransmit.to {
                 retransmit::To::Group => Some(To::Group(group)),
@@ -302,7 +305,7 @@ impl Scheduler {
         }
         let Some(batch) = stream.egress.next_batch(limit, allowed) else { return false };
         let (first, end) = (batch.first, batch.first + u64::from(batch.datagrams));
-        stream.heartbeat.restart(now_ns);
+        stream.heartbeat.restart(now);
         let mut to = std::mem::take(&mut self.spare);
         to.clear();
         if stream.flow.hears_group() {
@@ -316,7 +319,7 @@ impl Scheduler {
                 to.push(To::Addr(peer.address));
             }
         }
-        parts.timer.due(stream.heartbeat.next_ns);
+        parts.timer.due(stream.heartbeat.next_at);
         let is_for_anybody = !to.is_empty();
         if is_for_anybody {
             self.batch = Some(BatchInHand { stream: at, first, end, to, at: 0, done: 0 });
@@ -387,7 +390,7 @@ impl Scheduler {
 
 impl Link {
     /// The next datagrams to send. Those of the call before are sent then.
-    pub fn poll_transmit(&mut self, now_ns: u64) -> Option<Transmit<'_>> {
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
         let parts = Parts {
             config: &self.local.config,
             outbound: &mut self.outbound,
@@ -397,17 +400,17 @@ impl Link {
             timer: &mut self.timer,
             is_discovering: !self.membership.discovery.is_over(),
         };
-        self.scheduler.poll(now_ns, parts)
+        self.scheduler.poll(now, parts)
     }
 
-    /// The socket took only so many bytes of what the last call gave, or none:
+    /// Notes that the socket took only so many bytes of what the last call gave, or none:
     /// the rest comes again with the next call.
     pub fn blocked_transmit(&mut self, taken_bytes: usize) {
         self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, false);
     }
 
-    /// The socket took only so many bytes of what the last call gave, or none, and
-    /// will not take the rest: it is lost, and counted.
+    /// Notes that the socket took only so many bytes of what the last call gave, or none,
+    /// and will not take the rest: it is lost, and counted.
     pub fn refused_transmit(&mut self, taken_bytes: usize) {
         self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, true);
     }

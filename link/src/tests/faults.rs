@@ -3,14 +3,12 @@
 use super::mesh::*;
 use crate::event::Gone;
 
-/// Where the header of a data datagram has its number.
+/// Place of the number in the header of a data datagram.
 const NUMBER: core::ops::Range<usize> = 16..24;
 
 #[test]
 fn a_short_cut_loses_nothing() {
-    let mut mesh = Mesh::of(1, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(1, 2);
     mesh.emit(0, CHANNEL, 100);
     mesh.reaches = |from, to, _| from == to;
     mesh.run_ms(100);
@@ -24,11 +22,7 @@ fn a_short_cut_loses_nothing() {
 #[test]
 fn a_partition_is_told_and_after_it_all_goes_on() {
     for seed in 0..10 {
-        let mut mesh = Mesh::of(seed, 3);
-        (0..3).for_each(|index| {
-            mesh.listen(index, CHANNEL);
-        });
-        mesh.run_ms(300);
+        let mut mesh = Mesh::of_listeners(seed, 3);
         mesh.emit(0, CHANNEL, 100);
         mesh.run_ms(100);
         mesh.reaches = |from, to, _| (from == 2) == (to == 2);
@@ -55,11 +49,7 @@ fn a_partition_is_told_and_after_it_all_goes_on() {
 #[test]
 fn one_that_was_forgotten_by_one_side_only_is_told_what_it_missed() {
     for seed in 0..10 {
-        let mut mesh = Mesh::of(seed, 3);
-        (0..3).for_each(|index| {
-            mesh.listen(index, CHANNEL);
-        });
-        mesh.run_ms(300);
+        let mut mesh = Mesh::of_listeners(seed, 3);
         mesh.emit(0, CHANNEL, 100);
         mesh.run_ms(100);
         // Node 0 hears nothing of node 2, which hears its heartbeats.
@@ -92,8 +82,7 @@ fn what_history_no_longer_holds_is_told() {
     for index in 0..3 {
         let mut config = config(index);
         config.history_bytes = 200_000;
-        mesh.start(config);
-        mesh.listen(index, CHANNEL);
+        mesh.start_listening(config);
     }
     mesh.run_ms(300);
     mesh.emit(0, CHANNEL, 10);
@@ -125,8 +114,7 @@ fn conversation(seed: u64, is_sealed: bool) -> (Mesh, Vec<(core::net::SocketAddr
         if is_sealed {
             config.keys = key(9);
         }
-        mesh.start(config);
-        mesh.listen(index, CHANNEL);
+        mesh.start_listening(config);
     }
     mesh.run_ms(300);
     mesh.loss_permille = 100;
@@ -217,8 +205,7 @@ fn a_rotated_key_is_known_to_both_sides_meanwhile() {
     for (index, keys) in rings.into_iter().enumerate() {
         let mut config = config(index);
         config.keys = Keys::new(keys);
-        mesh.start(config);
-        mesh.listen(index, CHANNEL);
+        mesh.start_listening(config);
     }
     mesh.run_ms(300);
     mesh.emit(0, CHANNEL, 100);
@@ -262,9 +249,7 @@ fn a_large_frame_that_cannot_go_on_keeps_no_other_out_for_good() {
 /// sent to node 1 alone, and each besides by multicast with a number that is too far ahead.
 /// Returns whether node 1 then takes that group for filtered.
 fn is_deaf_when_ahead_comes(ahead: Option<u64>) -> bool {
-    let mut mesh = Mesh::of(1, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(1, 2);
     mesh.reaches = |from, _, multicast| from != 0 || !multicast;
     for sent in 0..60 {
         mesh.recorded = Some(Vec::new());
@@ -287,8 +272,8 @@ fn is_deaf_when_ahead_comes(ahead: Option<u64>) -> bool {
     !mesh.nodes[1].peers()[0].deaf_groups.is_empty()
 }
 
-/// What is too far ahead of a receiver that was left behind is not kept, but it did come by
-/// multicast: no copies are asked for, which would take half of the sender's line.
+/// Data that is too far ahead of a receiver that was left behind is not kept, but it did
+/// come by multicast: no copies are asked for, which would take half of the sender's line.
 #[test]
 fn a_receiver_that_is_left_behind_is_not_deaf() {
     assert!(is_deaf_when_ahead_comes(None), "the group is filtered");

@@ -335,8 +335,8 @@ impl Io for PollIo {
         Waker::new(Arc::new(ShardWake(Arc::clone(&self.wake))))
     }
 
-    fn now_ns(&self) -> u64 {
-        system::now_ns()
+    fn now(&self) -> crate::Instant {
+        crate::Instant::from_nanos(system::now_ns())
     }
 
     fn starved(&self) -> bool {

@@ -37,7 +37,9 @@ fn with(change: impl FnOnce(&mut LinkStatus)) -> Status {
         ..LinkStatus::default()
     };
     change(&mut link);
-    Status { link: Some(link), ..Status::default() }
+    let mut status = Status::default();
+    status.link = Some(link);
+    status
 }
 
 fn sentences(change: impl FnOnce(&mut LinkStatus)) -> Vec<String> {
@@ -198,8 +200,8 @@ fn a_peer_just_found_has_time_to_settle() {
 #[test]
 fn drops_of_the_kernel_come_with_the_command_that_gives_more_room() {
     let mut status = with(|_| {});
-    let io = LinkIo { kernel_drops: 9, receive_buffer_bytes: 425_984, ..LinkIo::default() };
-    status.link_io = Some(io);
+    let io = status.link_io.insert(LinkIo::default());
+    (io.kernel_drops, io.receive_buffer_bytes) = (9, 425_984);
     let page = page(&status, false);
     assert!(page.contains("dropped 9 datagrams since the receive buffer of 416 KiB"), "{page}");
     assert!(page.contains("`sysctl -w net.core.rmem_max=16777216` and --receive-buffer 16MiB"));
