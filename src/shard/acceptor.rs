@@ -181,17 +181,17 @@ impl<I: Io> Shard<I> {
     }
 
     fn expect_hello(&mut self, target: Target) {
-        let deadline_ns = self.deadline_ns(self.shared.config.hello_timeout);
+        let deadline = self.deadline(self.shared.config.hello_timeout);
         if self.acceptor.hellos.listed.len() >= self.acceptor.hellos.tidy_at {
             let mut listed = std::mem::take(&mut self.acceptor.hellos.listed);
             listed.retain(|(_, target)| self.is_silent(*target));
             self.acceptor.hellos.tidy_at = MIN_LISTED.max(2 * listed.len());
             self.acceptor.hellos.listed = listed;
         }
-        self.acceptor.hellos.listed.push_back((deadline_ns, target));
+        self.acceptor.hellos.listed.push_back((deadline, target));
         if !self.acceptor.hellos.timer {
             self.acceptor.hellos.timer = true;
-            self.timers.set(deadline_ns, Timer::Hello);
+            self.timers.set(deadline, Timer::Hello);
         }
     }
 
@@ -206,7 +206,7 @@ impl<I: Io> Shard<I> {
         self.acceptor.hellos.timer = false;
         let timeout = self.shared.config.hello_timeout;
         let mut expired = 0;
-        while let Some(&(deadline_ns, target)) = self.acceptor.hellos.listed.front() {
+        while let Some(&(deadline, target)) = self.acceptor.hellos.listed.front() {
             if self.is_silent(target) {
                 if deadline > self.now || expired == MAX_EXPIRED_PER_TURN {
                     break;
@@ -217,7 +217,7 @@ impl<I: Io> Shard<I> {
             }
             self.acceptor.hellos.listed.pop_front();
         }
-        let Some(&(deadline_ns, _)) = self.acceptor.hellos.listed.front() else { return };
+        let Some(&(deadline, _)) = self.acceptor.hellos.listed.front() else { return };
         // Not for each of them by itself: an eighth late at the most. And what was too much
         // for this turn is for the next.
         let next = if deadline <= self.now {
@@ -226,6 +226,6 @@ impl<I: Io> Shard<I> {
             deadline.max(self.now + timeout.as_nanos() as u64 / 8)
         };
         self.acceptor.hellos.timer = true;
-        self.timers.set(next_ns, Timer::Hello);
+        self.timers.set(next, Timer::Hello);
     }
 }

@@ -74,7 +74,7 @@ impl<I: Io> Shard<I> {
         }
         if !driver.waiting.is_empty() && !driver.is_look_set {
             driver.is_look_set = true;
-            self.timers.set(now_ns + LOOK_EVERY.as_nanos() as u64, Timer::Cluster);
+            self.timers.set(now + LOOK_EVERY.as_nanos() as u64, Timer::Cluster);
         }
         for (waiting, missing) in answered {
             self.answer_cluster(waiting.target, waiting.request, missing);

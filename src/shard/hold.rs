@@ -122,7 +122,7 @@ impl<I: Io> Shard<I> {
         }
         let Some(channel) = self.connections.at(conn).channel else { return false };
         let channel = Arc::clone(&self.router.channels.get(channel).name);
-        self.returning.holds(&channel, self.now_ns)
+        self.returning.holds(&channel, self.now)
     }
 
     /// Takes the bytes of a chunk, from `at` on, as [`Shard::walk`] does; while events of
@@ -178,8 +178,8 @@ impl<I: Io> Shard<I> {
         let (emitter, channel) = (connection.target, connection.channel);
         let channel = channel.expect("an open connection has a channel");
         let channel = Arc::clone(&self.router.channels.get(channel).name);
-        if let Some(until_ns) = self.returning.wait(&channel, emitter, self.now_ns) {
-            self.timers.set(until_ns, Timer::Hold);
+        if let Some(until) = self.returning.wait(&channel, emitter, self.now) {
+            self.timers.set(until, Timer::Hold);
         }
         self.block_client(emitter, Blocker::Hold);
     }

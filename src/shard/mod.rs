@@ -58,7 +58,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use netcluster_platform::{Completion, Io, ReceiveEnd};
+use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
@@ -126,8 +126,8 @@ pub struct Shard<I: Io> {
     id: ShardId,
     io: I,
     shared: Shared,
-    now_ns: u64,
-    started_ns: u64,
+    now: Instant,
+    started: Instant,
     connections: Connections,
     acceptor: Acceptor<I::Listener>,
     router: Router,
@@ -144,7 +144,7 @@ pub struct Shard<I: Io> {
     shutdown: Shutdown,
     returning: Returning,
     totals: Totals,
-    last_active_ns: u64,
+    last_active: Instant,
     /// Other shards have sent more than one turn takes.
     more_messages: bool,
     completions: Vec<Completion>,
@@ -166,13 +166,13 @@ impl<I: Io> Shard<I> {
         let id = mesh.id();
         let acceptor = Acceptor::new(&mut io, id, mesh.shards(), &shared.config, listener)?;
         io.set_receive_budget(TURN_BYTES);
-        let now_ns = io.now_ns();
+        let now = io.now();
         let fan_out = FanOut::new(&io.stats());
         let mut shard = Shard {
             id,
             io,
-            now_ns,
-            started_ns: now_ns,
+            now,
+            started: now,
             connections: Connections::default(),
             acceptor,
             router: Router::new(&shared, mesh.shards()),
@@ -184,11 +184,11 @@ impl<I: Io> Shard<I> {
             slices: Slices::default(),
             flood: Flood::default(),
             barriers: Barriers::default(),
-            reports: Reports::new(now_ns),
+            reports: Reports::new(now),
             shutdown: Shutdown::new(shared.config.node),
-            returning: Returning::new(&shared.config.awaited, now_ns),
+            returning: Returning::new(&shared.config.awaited, now),
             totals: Totals::default(),
-            last_active_ns: now_ns,
+            last_active: now,
             more_messages: false,
             completions: Vec::new(),
             shared,
@@ -250,7 +250,7 @@ impl<I: Io> Shard<I> {
         self.take_apart();
         self.watch_flood();
         self.publish();
-        self.reports.end_turn(self.now_ns, &self.totals);
+        self.reports.end_turn(self.now, &self.totals);
         Ok(!self.shutdown.is_done())
     }
 
@@ -332,7 +332,7 @@ impl<I: Io> Shard<I> {
         self.io.set_receive_budget(wanted.clamp(TURN_BYTES, MAX_TURN_BYTES));
     }
 
-    fn deadline_ns(&self, after: Duration) -> u64 {
-        self.now_ns.saturating_add(after.as_nanos() as u64)
+    fn deadline(&self, after: Duration) -> Instant {
+        self.now.saturating_add(after.as_nanos() as u64)
     }
 }

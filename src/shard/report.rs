@@ -11,7 +11,9 @@ use netcluster_wire::{Kind, frame};
 use crate::budget::Purpose;
 use crate::connection::{Blocker, Connection, Lag, State};
 use crate::mesh::Message;
-use crate::status::{self, ClientStatus, ClosedClient, Memory, ShardStatus, ShardSummary, Totals};
+use crate::status::{
+    self, ClientStatus, ClosedClient, IoCounters, Memory, ShardStatus, ShardSummary, Totals,
+};
 use crate::target::{Queue, Target};
 
 use super::Shard;
@@ -28,28 +30,28 @@ pub(super) struct Reports {
     collecting: BTreeMap<u64, Collecting>,
     next: u64,
     /// The latest status and when it was made, for who asks in the same turn.
-    latest: Option<(u64, Answer)>,
+    latest: Option<(Instant, Answer)>,
     closed_by_broker: Vec<ClosedClient>,
     rates: Rates,
 }
 
 impl Reports {
     /// Nothing yet.
-    pub fn new(now_ns: u64) -> Reports {
+    pub fn new(now: Instant) -> Reports {
         Reports {
             collecting: BTreeMap::new(),
             next: 0,
             latest: None,
             closed_by_broker: Vec::new(),
-            rates: Rates::new(now_ns),
+            rates: Rates::new(now),
         }
     }
 
     /// A turn is over: its status is no longer the latest.
     #[inline]
-    pub fn end_turn(&mut self, now_ns: u64, totals: &Totals) {
+    pub fn end_turn(&mut self, now: Instant, totals: &Totals) {
         self.latest = None;
-        self.rates.sample(now_ns, totals);
+        self.rates.sample(now, totals);
     }
 
     /// Notes that the broker has disconnected a client, and why.
@@ -78,18 +80,18 @@ struct Answer {
 
 /// Events in and out at two moments.
 struct Rates {
-    before: (u64, u64, u64),
-    latest: (u64, u64, u64),
+    before: (Instant, u64, u64),
+    latest: (Instant, u64, u64),
 }
 
 impl Rates {
-    fn new(now_ns: u64) -> Rates {
-        Rates { before: (now_ns, 0, 0), latest: (now_ns, 0, 0) }
+    fn new(now: Instant) -> Rates {
+        Rates { before: (now, 0, 0), latest: (now, 0, 0) }
     }
 
     #[inline]
-    fn sample(&mut self, now_ns: u64, totals: &Totals) {
-        if now_ns >= self.latest.0 + SAMPLE_NS {
+    fn sample(&mut self, now: Instant, totals: &Totals) {
+        if now >= self.latest.0 + SAMPLE_NS {
             self.before = self.latest;
             self.latest = (now, totals.events_in, totals.events_out);
         }
@@ -110,7 +112,7 @@ impl<I: Io> Shard<I> {
     /// This shard's part of `status`.
     pub fn report(&mut self) -> ShardStatus {
         let mut totals = self.totals;
-        let rates = self.reports.rates.per_second(self.now_ns, &totals);
+        let rates = self.reports.rates.per_second(self.now, &totals);
         (totals.events_in_per_s, totals.events_out_per_s) = rates;
         totals.route_misses = self.router.channels.route_misses();
         let mut clients = Vec::new();
@@ -179,7 +181,7 @@ impl<I: Io> Shard<I> {
     /// the broker no more than asking once.
     pub(super) fn collect_status(&mut self, asker: Target, request: u64) {
         if let Some((at_ns, json)) = &self.reports.latest
-            && *at_ns == self.now_ns
+            && *at_ns == self.now
         {
             let json = json.clone();
             return self.answer_one(asker, request, &json);
@@ -234,7 +236,7 @@ impl<I: Io> Shard<I> {
         for (asker, request) in collecting.askers {
             self.answer_one(asker, request, &json);
         }
-        self.reports.latest = Some((self.now_ns, json));
+        self.reports.latest = Some((self.now, json));
     }
 
     fn answer_one(&mut self, asker: Target, request: u64, answer: &Answer) {

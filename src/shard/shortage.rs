@@ -38,7 +38,7 @@ impl<I: Io> Shard<I> {
         self.block_client(target, Blocker::Memory);
         self.shortage.memory_waiters.push(target);
         if self.shortage.memory_waiters.len() == 1 {
-            self.timers.set(self.deadline_ns(MEMORY_RETRY), Timer::Memory);
+            self.timers.set(self.deadline(MEMORY_RETRY), Timer::Memory);
         }
     }
 
@@ -59,7 +59,7 @@ impl<I: Io> Shard<I> {
     /// sender does not complete ends its connection.
     pub(super) fn squeeze(&mut self) {
         let stall = self.shared.config.stall_timeout;
-        let now_ns = self.now_ns;
+        let now = self.now;
         let mut overdue = Vec::new();
         for connection in self.connections.iter_mut() {
             if connection.outbound.is_blocked() {
@@ -71,12 +71,12 @@ impl<I: Io> Shard<I> {
                 let holds = !connection.latest
                     || connection.outbound.queued_bytes() > EXHAUSTED_LIMIT_BYTES;
                 if holds && connection.outbound.declare_full() {
-                    self.timers.watch_full(connection, now_ns, stall);
+                    self.timers.watch_full(connection, now, stall);
                 }
             }
-            let since_ns = connection.filling_since_ns;
+            let since = connection.filling_since;
             if connection.receiving == Receiving::Filling
-                && now_ns.saturating_sub(since_ns) > stall.as_nanos() as u64
+                && now.since(since) > stall.as_nanos() as u64
             {
                 overdue.push(connection.target.conn);
             }
@@ -95,7 +95,7 @@ impl<I: Io> Shard<I> {
         // to be held by a laggard: ask again until nobody starves.
         if !self.shortage.is_relief_asked {
             self.shortage.is_relief_asked = true;
-            self.timers.set(self.deadline_ns(STARVED_RETRY), Timer::Starved);
+            self.timers.set(self.deadline(STARVED_RETRY), Timer::Starved);
             for shard in self.mesh.others() {
                 self.mesh.send(shard, Message::CopyOut);
             }

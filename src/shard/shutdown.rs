@@ -78,8 +78,8 @@ impl<I: Io> Shard<I> {
                 self.release_all_holds();
                 self.shutdown.phase = Phase::Quieting { patient: true, said: false, heard: 0 };
                 let timeout = self.shared.config.drain_timeout;
-                self.timers.set(self.deadline_ns(timeout / 2), Timer::Quiet);
-                self.timers.set(self.deadline_ns(timeout), Timer::Drain);
+                self.timers.set(self.deadline(timeout / 2), Timer::Quiet);
+                self.timers.set(self.deadline(timeout), Timer::Drain);
                 for conn in self.connections.places() {
                     let connection = self.connections.at(conn);
                     let all_sent = connection.outbound.is_empty();
@@ -206,6 +206,6 @@ impl<I: Io> Shard<I> {
         }
         self.shutdown.phase = Phase::Goodbye;
         self.leave_link_within(Duration::ZERO);
-        self.timers.set(self.deadline_ns(GOODBYE_TIME), Timer::Drain);
+        self.timers.set(self.deadline(GOODBYE_TIME), Timer::Drain);
     }
 }
