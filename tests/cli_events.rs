@@ -234,6 +234,31 @@ fn status_shows_who_is_connected_and_what_they_did() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn status_is_as_wide_as_its_terminal_and_as_it_likes_in_a_pipe() {
+    let broker = Broker::start(backends()[0]);
+    let program = broker.command(&["status"]);
+    let words = std::iter::once(program.get_program()).chain(program.get_args());
+    let words: Vec<String> = words.map(|word| format!("{word:?}")).collect();
+    let widest = |columns: u32| {
+        // `script` runs a command in a terminal of its own.
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &format!("stty cols {columns} rows 24; {}", words.join(" "))]);
+        if script.arg("/dev/null").output().is_err() {
+            return None;
+        }
+        let page = Process::start(script).finish().succeeded().stdout;
+        page.lines().map(|line| line.trim_end().chars().count()).max()
+    };
+    let Some(narrow) = widest(80) else { return println!("SKIPPED: there is no `script`") };
+    let page = broker.run(&["status"]).succeeded().stdout;
+    let piped = page.lines().map(|line| line.chars().count()).max();
+    assert!((60..=80).contains(&narrow), "{narrow}");
+    assert!(piped > Some(80), "{page}");
+    assert!(widest(300) > Some(80));
+}
+
 #[test]
 fn the_demo_shows_events_and_ends_by_itself() {
     for backend in backends() {

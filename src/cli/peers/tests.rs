@@ -52,7 +52,7 @@ fn troubles(change: impl FnOnce(&mut PeerStatus)) -> String {
 
 #[test]
 fn a_peer_that_is_well_is_a_row_without_a_word_more() {
-    let page = page(&with(|_| {}), false);
+    let page = page(&with(|_| {}), false, usize::MAX);
     let row = page.lines().find(|line| line.starts_with("0000000b")).unwrap();
     let cells: Vec<&str> = row.split_whitespace().collect();
     let expected = "0000000b db1 10.0.0.2:4000 00112233 multicast 1.25 ms 1min 0s \
@@ -84,7 +84,7 @@ fn streams_are_shown_when_asked_for() {
             StreamChannels { group: 2, index: 0, names, total: 12 },
         ];
     });
-    let page = page(&status, true);
+    let page = page(&status, true, usize::MAX);
     let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split_whitespace().collect()).collect();
     for row in [
         "db1 1 500 2 0 4 3 9 default, a\\u{1b}",
@@ -197,12 +197,32 @@ fn a_peer_just_found_has_time_to_settle() {
     assert_eq!(fresh, "");
 }
 
+/// Rows of 180 characters were a tangle in a terminal of 80.
+#[test]
+fn a_page_is_no_wider_than_the_terminal_and_says_the_same() {
+    let status = with(|link| {
+        link.peers[0].since_ms = 3_660_000;
+        link.peers[0].is_path_narrow = true;
+        link.streams.push(OutboundStreamStatus { group: 2, ..Default::default() });
+    });
+    for width in [40, 80, 120] {
+        let narrow = page(&status, true, width);
+        assert!(narrow.lines().all(|line| line.chars().count() <= width), "{narrow}");
+        let words = |page: &str| {
+            let mut words: Vec<String> = page.split_whitespace().map(str::to_owned).collect();
+            words.sort();
+            words
+        };
+        assert_eq!(words(&narrow), words(&page(&status, true, usize::MAX)));
+    }
+}
+
 #[test]
 fn drops_of_the_kernel_come_with_the_command_that_gives_more_room() {
     let mut status = with(|_| {});
     let io = status.link_io.insert(LinkIo::default());
     (io.kernel_drops, io.receive_buffer_bytes) = (9, 425_984);
-    let page = page(&status, false);
+    let page = page(&status, false, usize::MAX);
     assert!(page.contains("dropped 9 datagrams since the receive buffer of 416 KiB"), "{page}");
     assert!(page.contains("`sysctl -w net.core.rmem_max=16777216` and --receive-buffer 16MiB"));
 }
@@ -226,7 +246,7 @@ fn what_peers_call_themselves_cannot_break_the_page() {
         link.peers[0].demoted = 1;
         link.cluster = "c\r".into();
     });
-    let page = page(&status, true);
+    let page = page(&status, true, usize::MAX);
     assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
     assert!(!page.contains(['\x1b', '\r']), "{page}");
 }
@@ -234,5 +254,5 @@ fn what_peers_call_themselves_cannot_break_the_page() {
 #[test]
 fn a_status_without_a_link_has_nothing_to_show() {
     let status = Status::default();
-    assert_eq!((page(&status, true), summary(&status)), (String::new(), String::new()));
+    assert_eq!((page(&status, true, usize::MAX), summary(&status)), (String::new(), Vec::new()));
 }
