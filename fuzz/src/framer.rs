@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use netcluster::internals::{Budget, Buffer, Inbound, Step};
+use netcluster::internals::{Budget, Buffer, Inbound, Run, Step};
 use netcluster_wire::scan::{self, Found};
 use netcluster_wire::{Frame, FrameError, Header, Kind, Source};
 
@@ -129,7 +129,7 @@ fn in_chunks(stream: &[u8], limit: usize, cuts: &[u8], parsed: &Parsed<'_>) {
         let mut gather = false;
         loop {
             match inbound.next(&chunk, &mut used, limit, &budget) {
-                Ok(Step::Run { start, end, name, frames, source, .. }) => {
+                Ok(Step::Run(Run { start, end, name, frames, source, .. })) => {
                     split(&chunk[start..end], name, source, frames, &mut found);
                 }
                 Ok(Step::Event(pieces)) => {
