@@ -1,8 +1,8 @@
-//! What a received stream costs: datagrams of 1372 bytes into an [`Ingress`], in
-//! trains of 45 as one receive brings them, polled after each.
+//! Cost of a received stream: datagrams of 1372 bytes into an [`Ingress`], in trains of
+//! 45 as one receive brings them, polled after each.
 //!
-//! With holes every hundredth datagram comes 200 datagrams late, as a repair
-//! does. What it does not measure: the socket, and what follows a delivery.
+//! With holes every hundredth datagram comes 200 datagrams late, as a repair does. The
+//! bench measures neither the socket nor what follows a delivery.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -23,15 +23,16 @@ use netcluster_wire::link::limits::DATA_HEADER_BYTES;
 use netcluster_wire::{Kind, Source, frame};
 
 const DATAGRAM_BYTES: usize = 1372;
-/// They fit a second-level cache, since the kernel has just written them.
+/// Number of datagrams: they fit a second-level cache, since the kernel has just written
+/// them.
 const DATAGRAMS: usize = 720;
 const TRAIN: usize = 45;
 const LATE: usize = 200;
 const NODE: u32 = 7;
 const STREAM: StreamId = StreamId::new(1, 0);
 
-/// The datagrams of a stream of frames with this payload, and how many frames
-/// they hold whole.
+/// Makes the datagrams of a stream of frames with this payload; returns also how many
+/// frames the datagrams hold whole.
 fn stream(keys: &Keys, session: &Session, payload_bytes: usize) -> (Vec<Vec<u8>>, u64) {
     let mut sealer = StreamSealer::new(keys, session, STREAM);
     let body_bytes = DATAGRAM_BYTES - DATA_HEADER_BYTES - sealer.tag_bytes();
@@ -70,7 +71,7 @@ fn stream(keys: &Keys, session: &Session, payload_bytes: usize) -> (Vec<Vec<u8>>
     (datagrams, frames as u64)
 }
 
-/// Every hundredth comes late.
+/// Returns an order in which every hundredth datagram comes late.
 fn with_holes() -> Vec<usize> {
     let mut order: Vec<usize> = (0..DATAGRAMS).collect();
     for number in (50..DATAGRAMS - LATE).step_by(100).rev() {

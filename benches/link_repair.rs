@@ -1,5 +1,5 @@
-//! What loss costs: deciding what is repaired and for whom, and two whole links
-//! between which a part of the datagrams is lost.
+//! Cost of loss: deciding what is repaired and for whom, and two whole links between
+//! which a part of the datagrams is lost.
 //!
 //! - `requests`: [`Retransmits`] by itself, a request of so many numbers by one or
 //!   several receivers and what is then to be sent. It holds numbers only.
@@ -7,7 +7,7 @@
 //!   belongs to it: statuses, requests, repairs, reordering. A lost datagram is
 //!   noticed and repaired in virtual time, so waiting costs nothing here.
 //!
-//! What it does not measure: sockets.
+//! The bench does not measure sockets.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -25,13 +25,14 @@ use support::links::{Chunk, LinkPair};
 
 /// Numbers in one request.
 const ASKED: u64 = 64;
-/// Most datagrams of one repair, as the link has it.
+/// Most datagrams of one repair, as in the link.
 const MAX_DATAGRAMS: u32 = 64;
 const REPAIR_NS: u64 = 1_000_000;
-/// Requests follow each other slower than repairs take: none is a duplicate.
+/// Time between two requests: they follow each other slower than repairs take, so that
+/// none is a duplicate.
 const STEP_NS: u64 = 10 * REPAIR_NS;
 
-/// Ranges with holes between them, or one range; together [`ASKED`] numbers.
+/// Makes ranges with holes between them, or one range; together [`ASKED`] numbers.
 fn ranges(first: u64, is_scattered: bool) -> Vec<(u64, u32)> {
     if is_scattered {
         (0..ASKED).map(|at| (first + at * 2, 1)).collect()

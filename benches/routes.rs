@@ -1,4 +1,4 @@
-//! From an event's name to its targets, with 1 to 100,000 patterns.
+//! Cost of the way from an event's name to its targets, with 1 to 100,000 patterns.
 //!
 //! - `cached`: [`Routes::find`] of a name that was seen before, which is what a
 //!   run of frames costs.

@@ -236,9 +236,9 @@ impl<S> Mesh<S> {
     }
 
     /// All shards but this one.
-    pub fn others(&self) -> impl Iterator<Item = ShardId> + use<S> {
-        let id = self.id;
-        ShardId::all(self.shards()).filter(move |&shard| shard != id)
+    pub fn others(&self) -> impl ExactSizeIterator<Item = ShardId> + use<S> {
+        let id = self.id.0;
+        (0..self.shards() - 1).map(move |at| ShardId(at + u16::from(at >= id)))
     }
 
     /// Sends a message. Returns whether it had to wait at this end, so that the
@@ -271,8 +271,10 @@ impl<S> Mesh<S> {
     }
 
     /// Moves overflow on as far as there is room, and wakes every shard that has
-    /// new messages. `resumed` gets the emitters that may go on, and what held them.
-    pub fn publish(&mut self, resumed: &mut Vec<(Emitter, ShardId)>) {
+    /// new messages. Returns the emitters that may go on, and what held them.
+    #[must_use = "they stay paused"]
+    pub fn publish(&mut self) -> Vec<(Emitter, ShardId)> {
+        let mut resumed = Vec::new();
         for (to, outbox) in self.outboxes.iter_mut().enumerate() {
             let Some(outbox) = outbox else { continue };
             if !outbox.overflow.is_empty() {
@@ -293,6 +295,7 @@ impl<S> Mesh<S> {
                 outbox.waker.wake();
             }
         }
+        resumed
     }
 
     /// Messages that wait for room in the ring towards this shard.
@@ -368,7 +371,7 @@ mod tests {
         assert_eq!(one.overflow(ShardId(1)), 5);
         for number in 0..RING_MESSAGES as u64 + 5 {
             let message = two.receive(ShardId(0)).or_else(|| {
-                one.publish(&mut Vec::new());
+                assert_eq!(one.publish(), []);
                 two.receive(ShardId(0))
             });
             assert!(matches!(message, Some(Message::Barrier(it)) if it == number));
@@ -384,7 +387,7 @@ mod tests {
         }
         drop(two);
         assert!(!one.send(ShardId(1), Message::Barrier(0)), "nobody need pause for it");
-        one.publish(&mut Vec::new());
+        assert_eq!(one.publish(), []);
         assert!(!one.has_overflow());
     }
 }

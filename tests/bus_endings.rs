@@ -1,4 +1,4 @@
-//! How connections and the broker end in order, and what `status` tells meanwhile.
+//! Orderly ends of connections and of the broker, and what `status` tells meanwhile.
 
 mod common;
 
@@ -61,8 +61,8 @@ on_all! {
 }
 
 on_all! {
-    /// What was queued before the shutdown reaches its listeners, then a bye, then
-    /// the end; and the socket is gone.
+    /// Events that were queued before the shutdown reach their listeners, then a bye,
+    /// then the end; and the socket is gone.
     fn a_shutdown_delivers_what_is_queued_and_says_bye(bed) {
         const EVENTS: u32 = 3000;
         let bus = bed.bus_with(|options| options.drain_timeout = PATIENCE);
@@ -233,13 +233,14 @@ on_all! {
     }
 }
 
-/// Users have no numbers.
+/// Returns the number that stands for users without numbers.
 #[cfg(not(unix))]
 fn owner_of_this_process() -> u32 {
     u32::MAX
 }
 
-/// As the kernel tells it: who owns a process's directory is who runs it.
+/// Returns the user as the kernel tells it: the owner of a process's directory runs the
+/// process.
 #[cfg(unix)]
 fn owner_of_this_process() -> u32 {
     use std::os::unix::fs::MetadataExt;

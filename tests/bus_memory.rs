@@ -1,5 +1,5 @@
-//! What clients can make a broker keep: limits, what is said at a limit, and that all
-//! of it is charged and given back.
+//! Memory that clients can make a broker keep: limits, what is said at a limit, and that
+//! all of it is charged and given back.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::{Bed, Raw, on_all, on_both, wait_until};
 use netcluster_platform::BackendChoice;
 use netcluster_wire::{ErrorCode, Hello, Kind};
 
-/// Subscribes to these patterns; the text of the first refusal.
+/// Subscribes to these patterns; returns the text of the first refusal.
 fn subscribe(raw: &mut Raw, patterns: impl Iterator<Item = String>) -> Option<String> {
     let mut refusal = None;
     let mut number = 0;

@@ -19,7 +19,7 @@ fn small_queues(bed: &Bed) -> Bus {
     bed.bus_with(|options| options.max_queue_bytes = Some(SMALL_QUEUE))
 }
 
-/// A thread that emits until it is told to stop; how much it has emitted.
+/// Thread that emits until it is told to stop, and the number of its events.
 struct Flood {
     count: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -50,7 +50,7 @@ impl Flood {
         self.thread.join().expect("it emits to the end")
     }
 
-    /// Waits until it stands still behind a full queue.
+    /// Waits until the flood stands still behind a full queue.
     fn wait_paused(&self, bus: &Bus) {
         wait_until("the emitter is paused", || {
             bus.status().clients.iter().any(|client| !client.paused_by.is_empty())
@@ -221,7 +221,7 @@ on_all! {
 }
 
 on_both! {
-    /// The same through the client: what arrived and what `Lost` told add up.
+    /// Events that arrived at a `latest` client and those that `Lost` told of add up.
     fn the_client_tells_what_a_latest_connection_lost(bed) {
         const EVENTS: u64 = 5000;
         let bus = small_queues(bed);
@@ -311,8 +311,8 @@ on_all! {
 }
 
 on_all! {
-    /// A budget so small that it is always used up: slower, but nothing is lost and
-    /// nothing stands still.
+    /// A budget so small that it is always used up makes everything slower, but nothing
+    /// is lost and nothing stands still.
     fn an_exhausted_memory_budget_slows_but_loses_nothing(bed) {
         const EVENTS: u64 = 3000;
         let bus = bed.bus_with(|options| options.max_memory_bytes = Some(1));

@@ -13,7 +13,7 @@ use netcluster::Broker;
 use netcluster_client::{Lifecycle, Reconnect};
 use netcluster_platform::BackendChoice;
 
-/// Tries to come back after this time, again and again.
+/// Lets a client try to come back after this time, again and again.
 fn every(pause: Duration) -> Reconnect {
     Reconnect::Backoff { first: pause, longest: pause, attempts: None }
 }
@@ -64,7 +64,7 @@ on_all! {
 }
 
 on_all! {
-    /// What a restarted broker knows of the last run it knows once.
+    /// A restarted broker knows once what it knows of the last run.
     fn a_listener_that_does_not_come_back_delays_nobody_for_long(bed) {
         let directory = Directory::new();
         let path = directory.socket("s");

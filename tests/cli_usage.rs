@@ -1,4 +1,4 @@
-//! The command line itself: help, mistakes, exit codes, the configuration file.
+//! Command line as such: help, mistakes, exit codes, the configuration file.
 
 mod support;
 

@@ -17,7 +17,7 @@ fn broker_process() {
     play_broker();
 }
 
-/// A client that reports what happens to its connection.
+/// Connects a client that reports what happens to its connection.
 fn watched(bus: &RemoteBus) -> (Client, Receiver<Lifecycle>) {
     let (tell, told) = channel();
     let watch = |builder: ClientBuilder| {
@@ -32,8 +32,8 @@ fn watched(bus: &RemoteBus) -> (Client, Receiver<Lifecycle>) {
     }
 }
 
-/// What the end of a connection tells: the confirmed sequence, then that events may
-/// be missing, then the new connection.
+/// Waits for the end of a connection: the confirmed sequence, which is returned, then
+/// that events may be missing, then the new connection.
 fn outage(told: &Receiver<Lifecycle>) -> u64 {
     let next = || told.recv_timeout(PATIENCE).expect("the client tells what happens");
     let confirmed = match next() {
@@ -93,7 +93,7 @@ on_all! {
 }
 
 on_both! {
-    /// What was emitted while there was no broker is sent once there is one.
+    /// Events that were emitted while there was no broker are sent once there is one.
     fn events_emitted_during_an_outage_are_sent_after_it(bed) {
         let mut bus = RemoteBus::start(bed);
         let (emitter, told) = watched(&bus);

@@ -61,8 +61,8 @@ on_all! {
 }
 
 on_all! {
-    /// More half frames than the receive pools have buffers: whoever sends whole
-    /// ones goes on, and once the halves are complete they arrive too.
+    /// More half frames than the receive pools have buffers stop nobody who sends whole
+    /// frames, and once the halves are complete they arrive too.
     fn many_incomplete_frames_pin_no_buffers(bed) {
         const SLOW: usize = 150;
         let bus = bed.bus();

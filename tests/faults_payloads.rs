@@ -11,14 +11,14 @@ use netcluster_wire::{ErrorCode, Hello};
 
 const LARGEST_BYTES: usize = 16 << 20;
 
-/// A broker that takes them.
+/// Starts a broker that takes large payloads.
 fn bus_for_large(bed: &Bed) -> common::Bus {
     bed.bus_with(|options| options.max_payload_bytes = LARGEST_BYTES)
 }
 
 on_all! {
-    /// Several of the largest allowed, with small ones between, to a listener of
-    /// each kind: content, order and alignment.
+    /// Several of the largest payloads, with small ones between, reach a listener of each
+    /// kind in their order, aligned and unchanged.
     fn the_largest_payloads_arrive_whole_between_small_ones(bed) {
         let lengths = [5, LARGEST_BYTES, 0, 17, LARGEST_BYTES - 3, 300_000, 1, LARGEST_BYTES, 70_001, 8];
         let bus = bus_for_large(bed);
@@ -80,7 +80,8 @@ on_all! {
 }
 
 on_all! {
-    /// Who sends it anyway is told and disconnected, in the middle of sending.
+    /// A client that sends a larger payload all the same is told and disconnected, in the
+    /// middle of sending.
     fn a_violator_of_the_limit_is_told_and_closed(bed) {
         const LIMIT: usize = 100_000;
         let bus = bed.bus_with(|options| options.max_payload_bytes = LIMIT);
@@ -127,8 +128,8 @@ on_both! {
 }
 
 on_both! {
-    /// Several emitters of large frames on a budget that holds few of them: each
-    /// waits its turn, nothing is lost, nothing stands still.
+    /// Emitters of large frames on a budget that holds few of them wait their turn;
+    /// nothing is lost, nothing stands still.
     fn large_frames_beyond_the_memory_budget_wait_their_turn(bed) {
         const EMITTERS: usize = 4;
         const EACH: u64 = 5;
@@ -167,8 +168,8 @@ on_both! {
 }
 
 on_both! {
-    /// The memory is held by a listener that has stopped reading: it is disconnected,
-    /// and the others go on.
+    /// A listener that holds the memory and has stopped reading is disconnected, and the
+    /// others go on.
     fn a_stuck_listener_that_holds_the_whole_budget_is_given_up(bed) {
         const LENGTH: usize = 600_000;
         let bus = bed.bus_with(|options| {

@@ -1,5 +1,5 @@
-//! What a flood took goes back to the system when it is over. With the broker's own
-//! allocator, in a process of its own.
+//! Memory that a flood took goes back to the system when the flood is over. The broker
+//! runs with its own allocator, in a process of its own.
 
 #![cfg(all(target_os = "linux", feature = "mimalloc"))]
 

@@ -1,5 +1,5 @@
-//! The original's scenario: a broker, a receiver that logs `log`, a sender that
-//! emits it with `TESTE`.
+//! Scenario of the original: a broker, a receiver that logs `log`, a sender that emits it
+//! with `TESTE`.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,9 +9,8 @@ use netcluster::{Broker, BrokerOptions};
 use netcluster_client::Client;
 use netcluster_platform::{BackendChoice, is_wine};
 
-/// Builds the client's examples and says where they are; `None`, with the reason
-/// printed, if they are not there and cannot be built: under
-/// Wine there is no compiler.
+/// Builds the client's examples and returns their directory; `None`, with the reason
+/// printed, if they are not there and cannot be built: under Wine there is no compiler.
 fn examples() -> Option<PathBuf> {
     // target/PROFILE/deps/this-test; the examples go to `debug` beside PROFILE.
     let binary = std::env::current_exe().expect("the test's own path");
@@ -36,7 +35,7 @@ fn examples() -> Option<PathBuf> {
     Some(built)
 }
 
-/// The file name of a program.
+/// Returns the file name of a program.
 fn program(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }

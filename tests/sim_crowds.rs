@@ -24,7 +24,7 @@ fn totals(broker: &mut SimBroker) -> Totals {
     all
 }
 
-/// A client of this user, if it is welcome, or why not.
+/// Connects a client of this user, if it is welcome; the error says why not.
 fn join(broker: &mut SimBroker, uid: u32) -> Result<SimSession, String> {
     let mut session = broker.connect_as(uid);
     session.queue(Kind::Hello, 0, b"default", &Hello::default().encode());

@@ -1,5 +1,5 @@
-//! Two links in memory, one of which emits and one of which listens, in a virtual
-//! time of their own: what one hands out the other takes at once, as one train.
+//! Two links in memory, one of which emits and one of which listens, in a virtual time of
+//! their own: the datagrams that one hands out the other takes at once, as one train.
 //!
 //! ```text
 //!   Chunk ──emit──▶ [ emitter ] ──trains──▶ [ listener ] ──▶ runs, counted
@@ -21,11 +21,11 @@ use netcluster_wire::{Kind, Source, frame};
 const CHANNEL: &str = "bench";
 const CHUNK_BYTES: usize = 64 << 10;
 const GROUP: ([u8; 4], u16) = ([239, 255, 44, 54], 4454);
-/// From one pass to the next: about what a chunk takes at 1 GB/s.
+/// Time from one pass to the next: about what a chunk takes at 1 GB/s.
 const STEP_NS: u64 = 65_000;
-/// A pass waits for repairs, no longer than this.
+/// Longest time that a pass waits for repairs.
 const PATIENCE_NS: u64 = 2_000_000_000;
-/// Within this the links have found each other.
+/// Time within which the links have found each other.
 const SETTLE_NS: u64 = 1_000_000_000;
 
 /// Whole frames of the emitter, as a receive brings them.
@@ -35,7 +35,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// As many as fit.
+    /// Makes a chunk of as many frames as fit.
     pub fn new(payload_bytes: usize) -> Chunk {
         let source = Source { node: End::node(0), client: 7 };
         let one = frame::encode(Kind::Event, source, 1, b"tick", &vec![7; payload_bytes]);
@@ -48,7 +48,7 @@ impl Chunk {
     }
 }
 
-/// One of the two.
+/// One of the two links.
 struct End {
     link: Link,
     address: SocketAddr,
@@ -107,7 +107,7 @@ impl End {
         }
     }
 
-    /// Hands everything over to the other; returns whether there was anything.
+    /// Hands all datagrams over to the other link; returns whether there were any.
     fn carry(&mut self, other: &mut End, now: Instant, losses: &mut Losses) -> bool {
         let mut sent = false;
         while let Some(transmit) = self.link.poll_transmit(now) {
@@ -130,8 +130,8 @@ impl End {
     }
 }
 
-/// Which datagrams do not arrive: every so-many-th of those to the listener, from
-/// when it is ready.
+/// Datagrams that do not arrive: every so-many-th of those to the listener, once the
+/// listener is ready.
 struct Losses {
     every: Option<u64>,
     sent: u64,
@@ -142,7 +142,7 @@ impl Losses {
         Losses { every: None, sent: 0 }
     }
 
-    /// What arrives of a train, in its parts.
+    /// Returns what arrives of a train, in parts.
     fn split<'a>(&mut self, train: &'a [u8], segment: usize) -> impl Iterator<Item = &'a [u8]> {
         let count = train.len().div_ceil(segment) as u64;
         // The first datagram of the train that is lost, if the train has it.
@@ -167,7 +167,7 @@ impl Losses {
     }
 }
 
-/// An emitter and a listener.
+/// Link of an emitter and one of a listener.
 pub struct LinkPair {
     emitter: End,
     listener: End,
@@ -177,12 +177,12 @@ pub struct LinkPair {
 }
 
 impl LinkPair {
-    /// Both on an open link, which know each other.
+    /// Makes two ends of an open link, which know each other.
     pub fn new(lose_every: Option<u64>) -> LinkPair {
         LinkPair::with_keys(&Keys::open_link(), lose_every)
     }
 
-    /// The same with keys.
+    /// Makes two ends of a link with keys, which know each other.
     pub fn with_keys(keys: &Keys, lose_every: Option<u64>) -> LinkPair {
         let now = Instant::from_nanos(1_000_000_000);
         let (mut emitter, mut listener) = (End::new(0, now, keys), End::new(1, now, keys));
@@ -217,7 +217,7 @@ impl LinkPair {
         self.now += STEP_NS;
     }
 
-    /// Until both have nothing more to say now.
+    /// Moves datagrams until both links have nothing more to say now.
     fn turn(&mut self) {
         let now = self.now;
         self.emitter.handle_timeout(now);
@@ -231,7 +231,7 @@ impl LinkPair {
         }
     }
 
-    /// The time moves on to what is due next.
+    /// Moves the time on to what is due next.
     fn wait(&mut self) {
         let due = [&self.emitter, &self.listener].map(|end| end.link.poll_timeout());
         let due_at = due.into_iter().flatten().min().unwrap_or(Instant::NEVER);
@@ -239,7 +239,7 @@ impl LinkPair {
     }
 }
 
-/// No two alike; nobody has to be kept from guessing here.
+/// Entropy of which no two outputs are alike; nobody has to be kept from guessing here.
 struct Counting(u128);
 
 impl Entropy for Counting {

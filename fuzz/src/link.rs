@@ -17,16 +17,16 @@ use super::choices::Choices;
 use super::links::{Links, Sent, address, config};
 use super::mallory::{Mallory, NODE};
 
-/// Somebody who has nothing to do with it, in whose name much is said.
+/// Address of somebody who has nothing to do with the link, in whose name much is said.
 const VICTIM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 999);
 
-/// More steps than this only take long.
+/// Most steps of an input: more only take long.
 const MAX_STEPS: usize = 300;
 
-/// Datagrams kept to be played back.
+/// Number of datagrams that are kept to be played back.
 const MAX_RECORD: usize = 4096;
 
-/// What an idle link may need in a second: hellos, heartbeats, pings, statuses.
+/// Timeouts that an idle link may need in a second: hellos, heartbeats, pings, statuses.
 const MAX_IDLE_TIMEOUTS_PER_S: u64 = 300;
 
 const MS: Duration = Duration::from_millis(1);
@@ -78,7 +78,7 @@ pub fn run(data: &[u8]) {
     recovers(links, &keys);
 }
 
-/// Most of what can be said is heard of peers alone.
+/// Lets a mallory become a peer: most of what can be said is heard of peers alone.
 fn become_peer(
     links: &mut Links,
     mallory: &mut Mallory,
@@ -147,7 +147,7 @@ fn step(
     }
 }
 
-/// Something that was sent once comes again, perhaps changed.
+/// Sends a datagram again, perhaps changed.
 fn replay(links: &mut Links, at: usize, choices: &mut Choices<'_>) {
     let Some(record) = &links.record else { return };
     if record.is_empty() {
@@ -187,7 +187,8 @@ fn replay(links: &mut Links, at: usize, choices: &mut Choices<'_>) {
     links.inject(at, from, choices.chance(128), &bytes);
 }
 
-/// The mallories get what was sent to them; so many bytes were sent to the victim.
+/// Gives the mallories what was sent to them; returns how many bytes were sent to the
+/// victim.
 fn listen_in(links: &mut Links, mallories: &mut [Mallory]) -> usize {
     let mut victim_bytes = 0;
     for sent in std::mem::take(&mut links.strayed) {
@@ -208,7 +209,7 @@ fn listen_in(links: &mut Links, mallories: &mut [Mallory]) -> usize {
     victim_bytes
 }
 
-/// The enemy is silent: it is forgotten, and all is as it should be.
+/// Checks that a silent enemy is forgotten, and that all is as it should be.
 fn recovers(mut links: Links, keys: &Keys) {
     links.record = None;
     links.drop_next = 0;

@@ -20,81 +20,81 @@ use netcluster_link::{Datagrams, Link, LinkConfig, LinkEvent, Session, To};
 use netcluster_platform::{Instant, Slice};
 use netcluster_wire::{Frame, Kind, Source, frame};
 
-/// From one machine to another.
+/// Latency from one machine to another.
 pub const LATENCY_NS: u64 = 50_000;
 
-/// The link's port.
+/// UDP port of the links.
 pub const PORT: u16 = 4454;
 
 /// Calls of `handle_timeout` that a link may need in a virtual second, whatever
 /// comes in: less than one per 20 µs.
 const MAX_TIMEOUTS_PER_S: u64 = 50_000;
 
-/// What one call into a link may bring about at most.
+/// Most events that one call into a link may bring about.
 const MAX_EVENTS_PER_CALL: usize = 20_000;
 const MAX_DATAGRAMS_PER_CALL: usize = 60_000;
 
-/// The control group.
+/// Returns the control group.
 pub fn group() -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(239, 255, 44, 54).into(), PORT)
 }
 
-/// The address of the link with this index.
+/// Returns the address of the link with this index.
 pub fn address(at: usize) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(10, 0, 0, at as u8 + 1).into(), PORT)
 }
 
-/// One datagram on its way.
+/// Datagram on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Who sent it.
+    /// Address of the sender.
     pub from: SocketAddr,
-    /// To whom: perhaps a group.
+    /// Address that it was sent to, perhaps a group.
     pub to: SocketAddr,
-    /// The datagram.
+    /// Bytes of the datagram.
     pub bytes: Vec<u8>,
 }
 
-/// One link and what it said.
+/// Link and what it reported.
 pub struct Node {
     /// The link.
     pub link: Link,
-    /// Where it is.
+    /// Address of the link.
     pub address: SocketAddr,
-    /// The groups it receives.
+    /// Groups that the link receives.
     pub groups: BTreeSet<IpAddr>,
-    /// Events that it delivered: channel, source, sequence.
+    /// Events that the link delivered: channel, source, sequence.
     pub got: Vec<(u64, Source, u64)>,
     /// Peers that came and went.
     pub ups: usize,
-    /// See `ups`.
+    /// Peers that went.
     pub downs: usize,
-    /// Holes that it reported.
+    /// Holes that the link reported.
     pub lost: usize,
-    /// Events of any kind, but warnings.
+    /// Events of any kind that the link reported, but warnings.
     pub events: usize,
-    /// Sequence of its last own event.
+    /// Sequence of the link's last own event.
     pub sequence: u64,
     /// Calls of `handle_timeout`.
     pub timeouts: u64,
     node: u32,
 }
 
-/// All of them.
+/// Links that are joined by one network.
 pub struct Links {
-    /// In the order of their addresses.
+    /// Links in the order of their addresses.
     pub nodes: Vec<Node>,
-    /// The time.
+    /// Virtual time.
     pub now: Instant,
-    /// Everything sent, if it is wanted.
+    /// Datagrams that were sent, if they are recorded.
     pub record: Option<Vec<Sent>>,
-    /// Sent to where no link is.
+    /// Datagrams that were sent to where no link is.
     pub strayed: Vec<Sent>,
-    /// Bytes that were handed to links, by the address they came from.
+    /// Bytes that were handed to links, by the address that the bytes came from.
     pub handed: BTreeMap<SocketAddr, usize>,
-    /// Keep the next so many datagrams from arriving.
+    /// Number of the next datagrams that do not arrive.
     pub drop_next: usize,
-    /// Links started so far: it makes sessions and nonces.
+    /// Number of links started so far, from which sessions and nonces are made.
     pub started: u64,
     wire: VecDeque<(Instant, Sent)>,
 }
@@ -123,7 +123,7 @@ pub fn config(at: usize, keys: &Keys) -> LinkConfig {
     }
 }
 
-/// Bytes that never repeat, the same in each run.
+/// Source of bytes that never repeat and are the same in each run.
 struct Counted(u64);
 
 impl Entropy for Counted {
@@ -141,7 +141,7 @@ impl Default for Links {
 }
 
 impl Links {
-    /// None yet.
+    /// Makes a network without links.
     pub fn new() -> Links {
         Links {
             nodes: Vec::new(),
@@ -155,7 +155,8 @@ impl Links {
         }
     }
 
-    /// Starts one more, with a session that never was before; returns its index.
+    /// Starts one more link, with a session that never was before; returns the link's
+    /// index.
     pub fn start(&mut self, config: LinkConfig) -> usize {
         let at = self.nodes.len();
         self.started += 1;
@@ -181,7 +182,7 @@ impl Links {
         at
     }
 
-    /// A link emits so many events of this size.
+    /// Lets a link emit so many events of this size.
     pub fn emit(&mut self, at: usize, channel: &str, events: usize, payload: &[u8]) {
         let node = &mut self.nodes[at];
         let hash = node.link.open_channel(self.now, channel);
@@ -196,7 +197,7 @@ impl Links {
         self.drain(at);
     }
 
-    /// A link listens to a channel, or does not.
+    /// Lets a link listen to a channel, or no more.
     pub fn listen(&mut self, at: usize, channel: &str, is_wanted: bool) {
         let link = &mut self.nodes[at].link;
         let hash = link.open_channel(self.now, channel);
@@ -204,13 +205,13 @@ impl Links {
         self.drain(at);
     }
 
-    /// Hands a link a datagram, or several of one size, as if they had come now.
+    /// Hands a datagram to a link, or several of one size, as if they had come now.
     pub fn inject(&mut self, at: usize, from: SocketAddr, multicast: bool, bytes: &[u8]) {
         let segment = bytes.len();
         self.inject_train(at, Datagrams { bytes, segment, from, multicast });
     }
 
-    /// The same for a train.
+    /// Hands a train to a link, as if it had come now.
     pub fn inject_train(&mut self, at: usize, datagrams: Datagrams<'_>) {
         *self.handed.entry(datagrams.from).or_default() += datagrams.bytes.len();
         self.nodes[at].link.handle_datagrams(self.now, &datagrams);
@@ -250,7 +251,7 @@ impl Links {
         }
     }
 
-    /// Everything that a link wants to send, and tells.
+    /// Takes everything that a link wants to send, and that it reports.
     fn drain(&mut self, at: usize) {
         let mut datagrams = 0;
         loop {
@@ -302,7 +303,7 @@ impl Links {
         }
     }
 
-    /// What every link must hold to, whatever came in.
+    /// Checks what every link must hold to, whatever came in.
     pub fn check(&self) {
         for node in &self.nodes {
             let status = node.link.status(self.now);
@@ -348,7 +349,7 @@ impl Node {
         }
     }
 
-    /// How often each event was delivered, if more than once.
+    /// Counts how often each event was delivered, if more than once.
     pub fn twice(&self) -> BTreeMap<(u64, u32, u64), usize> {
         let mut times = BTreeMap::new();
         for &(channel, source, sequence) in &self.got {

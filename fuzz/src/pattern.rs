@@ -74,7 +74,7 @@ fn is_good(text: &[u8]) -> bool {
         && !split(text).into_iter().any(is_foreign)
 }
 
-/// A wildcard as other systems write it.
+/// Returns whether a token is a wildcard as other systems write it.
 fn is_foreign(token: &[u8]) -> bool {
     let stands_alone = |sign: &[u8]| token.split(|&byte| byte == b'/').any(|part| part == sign);
     token.contains(&b'*') && token != b"*" && token != b"**"
@@ -85,7 +85,7 @@ fn split(text: &[u8]) -> Vec<&[u8]> {
     text.split(|&byte| byte == b'.').collect()
 }
 
-/// The sentence in PROTOCOL.md, word by word.
+/// Matches as the sentence in PROTOCOL.md says, word by word.
 fn naive(pattern: &[&[u8]], name: &[&[u8]]) -> bool {
     match (pattern, name) {
         ([], []) => true,

@@ -47,7 +47,9 @@ impl<I: Io> Shard<I> {
 
     /// The time to look again has come.
     pub(super) fn cluster_timed_out(&mut self) {
-        self.cluster_timer = false;
+        if let Some(driver) = self.link.as_deref_mut() {
+            driver.is_look_set = false;
+        }
         self.look_at_waiting();
     }
 
@@ -70,8 +72,8 @@ impl<I: Io> Shard<I> {
                 driver.waiting.push(waiting);
             }
         }
-        if !driver.waiting.is_empty() && !self.cluster_timer {
-            self.cluster_timer = true;
+        if !driver.waiting.is_empty() && !driver.is_look_set {
+            driver.is_look_set = true;
             self.timers.set(now + LOOK_EVERY.as_nanos() as u64, Timer::Cluster);
         }
         for (waiting, missing) in answered {
@@ -90,7 +92,7 @@ impl<I: Io> Shard<I> {
 
     /// Tells a client which brokers do not know of its subscriptions yet.
     pub(super) fn cluster_answered(&mut self, target: Target, request: u64, missing: &[String]) {
-        let Some(connection) = self.find(target).filter(|it| it.is_open()) else { return };
+        let Some(connection) = self.connections.find_open(target) else { return };
         let source = connection.source;
         let mut names = String::new();
         for name in missing {

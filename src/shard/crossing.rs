@@ -33,12 +33,9 @@ impl<I: Io> Shard<I> {
     /// Hands over what this turn has for other shards, and lets emitters go on
     /// that waited for room.
     pub(super) fn publish(&mut self) {
-        let mut resumed = std::mem::take(&mut self.resumed);
-        self.mesh.publish(&mut resumed);
-        for (emitter, shard) in resumed.drain(..) {
+        for (emitter, shard) in self.mesh.publish() {
             self.unblock(emitter, Blocker::Shard(shard));
         }
-        self.resumed = resumed;
     }
 
     fn handle(&mut self, from: ShardId, message: Message<I::Socket>) {
@@ -84,7 +81,7 @@ impl<I: Io> Shard<I> {
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Departed(channel, client) => self.departed(&channel, from, client),
             Message::ClosedByBroker(reason) => {
-                if let Some(placement) = &mut self.placement {
+                if let Some(placement) = &mut self.acceptor.placement {
                     placement.note_reason(*reason);
                 }
             }
@@ -103,11 +100,7 @@ impl<I: Io> Shard<I> {
     }
 
     fn barrier_passed(&mut self, number: u64) {
-        let Some((waiting, after)) = self.barriers.get_mut(&number) else { return };
-        *waiting -= 1;
-        if *waiting == 0 {
-            let after = *after;
-            self.barriers.remove(&number);
+        if let Some(after) = self.barriers.passed(number) {
             self.passed(after);
         }
     }
@@ -128,7 +121,7 @@ impl<I: Io> Shard<I> {
         let budget = &self.shared.budget;
         let mut connection = Connection::new(target, peer, max_queue, budget);
         connection.seat = seat;
-        self.insert(connection);
+        self.connections.insert(connection);
         self.open(conn, hello, &channel, reason);
         if !rest.is_empty() {
             self.received(conn, &Bytes::from(rest));
@@ -138,7 +131,7 @@ impl<I: Io> Shard<I> {
 
     /// Gives a connection whose receiving has stopped to its shard.
     pub(super) fn hand_over(&mut self, conn: Conn) {
-        let connection = self.take(conn).expect("it is moving");
+        let connection = self.connections.remove(conn).expect("it is moving");
         let socket = self.io.release(conn);
         let crate::connection::State::Moving(moving) = connection.state else {
             unreachable!("only moving connections are handed over");

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use netcluster_platform::{Conn, Io, Slice};
+use netcluster_platform::{Conn, Io, IoStats, Slice};
 use netcluster_wire::ErrorCode;
 
 use crate::connection::{Blocker, Connection, Lag};
@@ -35,17 +35,61 @@ const SMALL_SLICE_BYTES: usize = 16 << 10;
 /// delays those who feed it, and nobody else, by this once.
 const LAG_GRACE_NS: u64 = 2_000_000;
 
+/// What queueing to the clients of one shard needs.
+pub(super) struct FanOut {
+    /// Connections whose queues were touched and not flushed yet.
+    dirty: Vec<Conn>,
+    /// Memory for the targets of one run that hold its emitter up.
+    full: Vec<Target>,
+    /// Bytes behind a full socket from which a queue lags: a quarter of the pool,
+    /// so that several laggards leave buffers for everybody else.
+    pub lag_bytes: usize,
+}
+
+impl FanOut {
+    /// Of a back end with this pool.
+    pub fn new(pool: &IoStats) -> FanOut {
+        let lag_bytes = (pool.buffers * pool.buffer_bytes / 4) as usize;
+        FanOut { dirty: Vec::new(), full: Vec::new(), lag_bytes }
+    }
+
+    /// Has a connection's queue flushed at the end of the turn.
+    #[inline]
+    pub fn mark_dirty(&mut self, connection: &mut Connection) {
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(connection.target.conn);
+        }
+    }
+
+    /// Whether any queue is to be flushed.
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The connections whose queues are to be flushed; none are afterwards.
+    pub fn take_dirty(&mut self) -> std::vec::Drain<'_, Conn> {
+        self.dirty.drain(..)
+    }
+
+    /// Gives back what a flood took.
+    pub fn shrink(&mut self) {
+        self.dirty.shrink_to_fit();
+        self.full.shrink_to_fit();
+    }
+}
+
 impl<I: Io> Shard<I> {
     /// Queues whole frames, in one slice, or one frame in several, to all
     /// targets of a route.
     #[inline]
     pub(super) fn fan_out(&mut self, from: Conn, id: RouteId, pieces: &[Slice], frames: usize) {
-        let emitter = self.connections[from.0 as usize].as_deref_mut().expect("it emits");
-        emitter.events_in += frames as u64;
+        let connection = self.connections.at(from);
+        connection.events_in += frames as u64;
         self.totals.events_in += frames as u64;
-        let (emitter, echo) = (emitter.target, emitter.echo);
-        let channel = self.connections[from.0 as usize].as_deref().and_then(|it| it.channel);
-        let routes = &self.channels.get(channel.expect("an emitter has a channel")).routes;
+        let (emitter, echo) = (connection.target, connection.echo);
+        let channel = connection.channel.expect("an emitter has a channel");
+        let routes = &self.router.channels.get(channel).routes;
         let route = routes.get(id).clone();
         if route.clients().is_empty() {
             self.totals.events_unheard += frames as u64;
@@ -71,17 +115,12 @@ impl<I: Io> Shard<I> {
         frames: usize,
     ) {
         let from_link = emitter.stream();
-        let mut full = std::mem::take(&mut self.full);
+        let mut full = std::mem::take(&mut self.fan_out.full);
         for &target in route.of_shard(self.id) {
             if Some(target) == skip {
                 continue;
             }
-            let Some(Some(connection)) = self.connections.get_mut(target.conn.0 as usize) else {
-                continue;
-            };
-            if connection.target != target || !connection.is_open() {
-                continue;
-            }
+            let Some(connection) = self.connections.find_open(target) else { continue };
             if !emitter.yields() && connection.outbound.is_full() {
                 // Pressure stays on its machine: the link waits for nobody here.
                 connection.outbound.miss(pieces);
@@ -98,10 +137,7 @@ impl<I: Io> Shard<I> {
             }
             connection.events_out += frames as u64;
             self.totals.events_out += frames as u64;
-            if !connection.dirty {
-                connection.dirty = true;
-                self.dirty.push(target.conn);
-            }
+            self.fan_out.mark_dirty(connection);
             if connection.latest {
                 self.totals.dropped += connection.trim_latest(&self.shared.budget);
                 continue;
@@ -110,7 +146,7 @@ impl<I: Io> Shard<I> {
                 let stall = self.shared.config.stall_timeout;
                 self.timers.watch_full(connection, self.now, stall);
             }
-            if connection.lags(self.lag_bytes) {
+            if connection.lags(self.fan_out.lag_bytes) {
                 connection.lag = Lag::Grace;
                 self.timers.set(self.now + LAG_GRACE_NS, Timer::Lag(target));
             }
@@ -123,7 +159,7 @@ impl<I: Io> Shard<I> {
                 self.pause_for(emitter, target);
             }
         }
-        self.full = full;
+        self.fan_out.full = full;
     }
 
     /// One message for each other shard that owns clients of the route or drives the link.
@@ -160,7 +196,7 @@ impl<I: Io> Shard<I> {
 
     /// The emitter, of whichever shard, waits for a full queue of this shard.
     pub(super) fn pause_for(&mut self, emitter: Emitter, queue: Target) {
-        let connection = self.find(queue).expect("it was just queued to");
+        let connection = self.connections.find(queue).expect("it was just queued to");
         if connection.waiters.contains(&emitter) {
             return;
         }
@@ -187,7 +223,7 @@ impl<I: Io> Shard<I> {
 
     /// Pauses a client of this shard as an emitter. Returns whether this is news.
     pub(super) fn block_client(&mut self, client: Target, blocker: Blocker) -> bool {
-        let Some(connection) = self.find(client) else { return false };
+        let Some(connection) = self.connections.find(client) else { return false };
         // One that is going has nothing to be paused; its messages may still cross.
         if !connection.is_open() || connection.blocked_by.contains(&blocker) {
             return false;
@@ -208,7 +244,7 @@ impl<I: Io> Shard<I> {
 
     /// One reason less for a client to pause.
     pub(super) fn unblock_client(&mut self, client: Target, blocker: Blocker) {
-        let Some(connection) = self.find(client) else { return };
+        let Some(connection) = self.connections.find(client) else { return };
         connection.blocked_by.retain(|other| *other != blocker);
         if connection.blocked_by.is_empty() {
             self.start_receiving(client.conn);
@@ -217,7 +253,7 @@ impl<I: Io> Shard<I> {
 
     /// A queue is full no more, or gone: its emitters go on.
     pub(super) fn release_waiters(&mut self, queue: Target) {
-        let Some(connection) = self.find(queue) else { return };
+        let Some(connection) = self.connections.find(queue) else { return };
         let waiters = std::mem::take(&mut connection.waiters);
         self.resume(waiters, Queue::Client(queue));
     }
@@ -235,13 +271,13 @@ impl<I: Io> Shard<I> {
 
     /// A queue lagged through its grace: its emitters go on, up to its limit.
     pub(super) fn lag_timed_out(&mut self, target: Target) {
-        let Some(connection) = self.find(target) else { return };
+        let Some(connection) = self.connections.find(target) else { return };
         if connection.lag != Lag::Grace {
             return;
         }
         connection.lag = Lag::Slow;
         self.copy_out(std::iter::once(target));
-        if !self.find(target).is_some_and(|connection| connection.holds_up()) {
+        if !self.connections.find(target).is_some_and(|connection| connection.holds_up()) {
             self.release_waiters(target);
         }
     }
@@ -251,7 +287,7 @@ impl<I: Io> Shard<I> {
         let stall_ns = self.shared.config.stall_timeout.as_nanos() as u64;
         let now = self.now;
         let stall = self.shared.config.stall_timeout;
-        let Some(connection) = self.find(target) else { return };
+        let Some(connection) = self.connections.find(target) else { return };
         let stalled = connection.is_open()
             && connection.outbound.is_full()
             && now >= connection.full_since.saturating_add(stall_ns);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use netcluster_platform::{Conn, Io};
+use netcluster_platform::Io;
 use netcluster_wire::limits::HEADER_BYTES;
 use netcluster_wire::{LossReason, Source};
 
@@ -108,16 +108,14 @@ impl<I: Io> Shard<I> {
     /// yet.
     fn deliver_run(&mut self, run: &Run) -> bool {
         let &Run { peer, stream, channel, ref slice, frames, name_len, source } = run;
-        let Some(channel) = self.channels.find_by_hash(channel) else {
+        let Some(channel) = self.router.channels.find_by_hash(channel) else {
             self.totals.link_events_in += frames as u64;
             return true;
         };
-        if self.channels.get(channel).routes.is_overgrown() {
-            self.channels.relieve(channel);
-        }
+        self.router.tidy(channel);
         let name = &slice.as_bytes()[HEADER_BYTES..][..name_len];
-        let route = match self.find_route(channel, name) {
-            Ok(Some(id)) => Arc::clone(self.channels.get(channel).routes.get(id)),
+        let route = match self.router.find(channel, name) {
+            Ok(Some(id)) => Arc::clone(self.router.channels.get(channel).routes.get(id)),
             Ok(None) => return false,
             Err(error) => {
                 // Its broker should not have let it pass.
@@ -183,10 +181,9 @@ impl<I: Io> Shard<I> {
     /// Tells listeners of this shard what is missing.
     pub(super) fn tell_lost(&mut self, lost: Lost) {
         let source = Source { node: lost.node, client: 0 };
-        for at in 0..self.connections.len() {
-            let Some(connection) = self.connections[at].as_deref_mut() else { continue };
+        for connection in self.connections.iter_mut() {
             let Some(channel) = connection.channel else { continue };
-            let channel = self.channels.get(channel);
+            let channel = self.router.channels.get(channel);
             let concerned = channel.stream == lost.stream
                 && lost.channel.is_none_or(|hash| hash == channel.hash);
             if concerned && connection.is_open() && !connection.patterns.is_empty() {
@@ -198,7 +195,7 @@ impl<I: Io> Shard<I> {
                     let stall = self.shared.config.stall_timeout;
                     self.timers.watch_full(connection, self.now, stall);
                 }
-                self.mark_dirty(Conn(at as u32));
+                self.fan_out.mark_dirty(connection);
             }
         }
     }

@@ -81,6 +81,8 @@ pub(super) struct LinkDriver {
     pub(super) held: BTreeMap<(PeerId, StreamId), SmallVec<[Blocker; 1]>>,
     /// Clients that wait until every peer knows of their subscriptions.
     pub(super) waiting: Vec<Waiting>,
+    /// The timer for these is set.
+    pub(super) is_look_set: bool,
     /// Events that other shards were not sent, as they were behind.
     pub(super) missed: Vec<(ShardId, Lost)>,
     /// Events, and gaps among them, that wait for routes; their streams are held.
@@ -127,6 +129,7 @@ impl<I: Io> Shard<I> {
             waiters: BTreeMap::new(),
             held: BTreeMap::new(),
             waiting: Vec::new(),
+            is_look_set: false,
             missed: Vec::new(),
             postponed: VecDeque::new(),
             addresses: start.addresses,
@@ -202,7 +205,7 @@ impl<I: Io> Shard<I> {
         }
         if !driver.postponed.is_empty() {
             // Clients of this turn leave the link its own share.
-            self.effort.renew();
+            self.router.effort.renew();
             self.resume_from_link();
         }
         self.take_link_events();
@@ -347,21 +350,21 @@ impl<I: Io> Shard<I> {
 
     /// Adds a listener to this shard's routes.
     pub(super) fn route(&mut self, channel: &Arc<str>, pattern: &Pattern, target: Target) {
-        self.channels.subscribe(channel, pattern, target);
+        self.router.channels.subscribe(channel, pattern, target);
         self.update_interest(channel);
     }
 
     /// Takes listeners out of this shard's routes.
     pub(super) fn unroute_here(&mut self, channel: &str, patterns: &[Pattern], target: Target) {
         for pattern in patterns {
-            self.channels.unsubscribe(channel, pattern, target);
+            self.router.channels.unsubscribe(channel, pattern, target);
         }
         self.update_interest(channel);
     }
 
     fn update_interest(&mut self, name: &str) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let channel = self.channels.find(name).map(|id| self.channels.get(id));
+        let channel = self.router.channels.find(name).map(|id| self.router.channels.get(id));
         let hash = channel.map_or_else(|| channel_hash(name), |channel| channel.hash);
         let wanted = channel.is_some_and(|channel| !channel.routes.is_empty());
         driver.link.set_interest(self.now, hash, wanted);

@@ -1,5 +1,6 @@
 //! What this shard says of itself for `status`, and the collection of the others'.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +11,9 @@ use netcluster_wire::{Kind, frame};
 use crate::budget::Purpose;
 use crate::connection::{Blocker, Connection, Lag, State};
 use crate::mesh::Message;
-use crate::status::{self, ClientStatus, IoCounters, Memory, ShardStatus, ShardSummary, Totals};
+use crate::status::{
+    self, ClientStatus, ClosedClient, IoCounters, Memory, ShardStatus, ShardSummary, Totals,
+};
 use crate::target::{Queue, Target};
 
 use super::Shard;
@@ -19,8 +22,49 @@ use super::Shard;
 /// turns, an idle one is asked late and then averages over its idleness.
 const SAMPLE_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
 
+/// Disconnected clients that `status` still shows.
+const MAX_CLOSED_SHOWN: usize = 16;
+
+/// What one shard has to say, and what it was asked for.
+pub(super) struct Reports {
+    collecting: BTreeMap<u64, Collecting>,
+    next: u64,
+    /// The latest status and when it was made, for who asks in the same turn.
+    latest: Option<(Instant, Answer)>,
+    closed_by_broker: Vec<ClosedClient>,
+    rates: Rates,
+}
+
+impl Reports {
+    /// Nothing yet.
+    pub fn new(now: Instant) -> Reports {
+        Reports {
+            collecting: BTreeMap::new(),
+            next: 0,
+            latest: None,
+            closed_by_broker: Vec::new(),
+            rates: Rates::new(now),
+        }
+    }
+
+    /// A turn is over: its status is no longer the latest.
+    #[inline]
+    pub fn end_turn(&mut self, now: Instant, totals: &Totals) {
+        self.latest = None;
+        self.rates.sample(now, totals);
+    }
+
+    /// Notes that the broker has disconnected a client, and why.
+    pub fn note_closed(&mut self, client: u32, reason: &str) {
+        if self.closed_by_broker.len() == MAX_CLOSED_SHOWN {
+            self.closed_by_broker.remove(0);
+        }
+        self.closed_by_broker.push(ClosedClient { client, reason: reason.to_owned() });
+    }
+}
+
 /// Status reports that a shard has asked the others for.
-pub(super) struct Collecting {
+struct Collecting {
     /// Who asked, and the numbers of their requests.
     askers: Vec<(Target, u64)>,
     waiting: usize,
@@ -29,24 +73,24 @@ pub(super) struct Collecting {
 
 /// A status as JSON, padded as a payload is; shared by all who asked for it.
 #[derive(Clone)]
-pub(super) struct Answer {
+struct Answer {
     json_bytes: usize,
     padded: Bytes,
 }
 
 /// Events in and out at two moments.
-pub(super) struct Rates {
+struct Rates {
     before: (Instant, u64, u64),
     latest: (Instant, u64, u64),
 }
 
 impl Rates {
-    pub(super) fn new(now: Instant) -> Rates {
+    fn new(now: Instant) -> Rates {
         Rates { before: (now, 0, 0), latest: (now, 0, 0) }
     }
 
     #[inline]
-    pub(super) fn sample(&mut self, now: Instant, totals: &Totals) {
+    fn sample(&mut self, now: Instant, totals: &Totals) {
         if now >= self.latest.0 + SAMPLE_NS {
             self.before = self.latest;
             self.latest = (now, totals.events_in, totals.events_out);
@@ -68,11 +112,11 @@ impl<I: Io> Shard<I> {
     /// This shard's part of `status`.
     pub fn report(&mut self) -> ShardStatus {
         let mut totals = self.totals;
-        let rates = self.rates.per_second(self.now, &totals);
+        let rates = self.reports.rates.per_second(self.now, &totals);
         (totals.events_in_per_s, totals.events_out_per_s) = rates;
-        totals.route_misses = self.channels.route_misses();
+        totals.route_misses = self.router.channels.route_misses();
         let mut clients = Vec::new();
-        for connection in self.connections.iter().flatten() {
+        for connection in self.connections.iter() {
             totals.silent += u64::from(matches!(connection.state, State::Hello));
             totals.queued_bytes += connection.outbound.queued_bytes() as u64;
             totals.copied_head_bytes += connection.inbound.copied_bytes;
@@ -89,12 +133,13 @@ impl<I: Io> Shard<I> {
             link,
             clients,
             summary,
-            closed_by_broker: self.closed_by_broker.clone(),
+            closed_by_broker: self.reports.closed_by_broker.clone(),
         }
     }
 
     fn report_client(&self, connection: &Connection) -> ClientStatus {
-        let channel = connection.channel.map(|channel| self.channels.get(channel).name.to_string());
+        let channel =
+            connection.channel.map(|channel| self.router.channels.get(channel).name.to_string());
         let state = match connection.state {
             State::Hello | State::Moving(_) => "hello",
             State::Closing | State::Draining { .. } | State::Closed => "closing",
@@ -135,17 +180,17 @@ impl<I: Io> Shard<I> {
     /// collected, or in the same turn, gets the same answer: asking often costs
     /// the broker no more than asking once.
     pub(super) fn collect_status(&mut self, asker: Target, request: u64) {
-        if let Some((at, json)) = &self.status_json
-            && *at == self.now
+        if let Some((at_ns, json)) = &self.reports.latest
+            && *at_ns == self.now
         {
             let json = json.clone();
             return self.answer_one(asker, request, &json);
         }
-        if let Some(collecting) = self.collecting.values_mut().next() {
+        if let Some(collecting) = self.reports.collecting.values_mut().next() {
             return collecting.askers.push((asker, request));
         }
-        let number = self.next_barrier;
-        self.next_barrier += 1;
+        let number = self.reports.next;
+        self.reports.next += 1;
         let mut waiting = 0;
         for shard in self.mesh.others() {
             self.tell(shard, asker, Message::StatusWanted(number));
@@ -153,13 +198,13 @@ impl<I: Io> Shard<I> {
         }
         let reports = vec![self.report()];
         let askers = vec![(asker, request)];
-        self.collecting.insert(number, Collecting { askers, waiting, reports });
+        self.reports.collecting.insert(number, Collecting { askers, waiting, reports });
         self.answer_status(number);
     }
 
     /// Another shard's report.
     pub(super) fn status_arrived(&mut self, number: u64, report: ShardStatus) {
-        if let Some(collecting) = self.collecting.get_mut(&number) {
+        if let Some(collecting) = self.reports.collecting.get_mut(&number) {
             collecting.waiting -= 1;
             collecting.reports.push(report);
             self.answer_status(number);
@@ -167,10 +212,10 @@ impl<I: Io> Shard<I> {
     }
 
     fn answer_status(&mut self, number: u64) {
-        if self.collecting.get(&number).is_none_or(|collecting| collecting.waiting > 0) {
+        if self.reports.collecting.get(&number).is_none_or(|collecting| collecting.waiting > 0) {
             return;
         }
-        let Some(collecting) = self.collecting.remove(&number) else { return };
+        let Some(collecting) = self.reports.collecting.remove(&number) else { return };
         let mut status = (*self.shared.about).clone();
         status.uptime_ms = self.now.since(self.started) / 1_000_000;
         status.backend = self.io.name().to_owned();
@@ -191,11 +236,11 @@ impl<I: Io> Shard<I> {
         for (asker, request) in collecting.askers {
             self.answer_one(asker, request, &json);
         }
-        self.status_json = Some((self.now, json));
+        self.reports.latest = Some((self.now, json));
     }
 
     fn answer_one(&mut self, asker: Target, request: u64, answer: &Answer) {
-        let Some(connection) = self.find(asker).filter(|it| it.is_open()) else { return };
+        let Some(connection) = self.connections.find_open(asker) else { return };
         let source = connection.source;
         let mut head = Vec::new();
         frame::append_head(&mut head, Kind::Stats, source, request, b"", answer.json_bytes);

@@ -70,16 +70,12 @@ impl<I: Io> Shard<I> {
     /// Gives back what this shard keeps for the next time.
     pub(super) fn give_back(&mut self) {
         self.flood.most_bytes = self.shared.budget.used_bytes();
-        self.channels.shrink();
+        self.router.channels.shrink();
         self.timers.shrink();
         self.slices.shrink();
-        while let Some(None) = self.connections.last() {
-            self.connections.pop();
-        }
-        self.connections.shrink_to_fit();
+        self.connections.shrink();
         self.completions.shrink_to_fit();
-        self.dirty.shrink_to_fit();
-        self.full.shrink_to_fit();
+        self.fan_out.shrink();
         (self.shared.give_back)();
     }
 }

@@ -1,8 +1,8 @@
-//! What the integration tests share: a broker of its own for each test, on each
+//! Parts that the integration tests share: a broker of its own for each test, on each
 //! back end, and waiting that is bounded but never part of a test's meaning.
 //!
-//! `raw` speaks the protocol byte by byte, over `transport`; `process` has what must
-//! be killed.
+//! `raw` speaks the protocol byte by byte, over `transport`; `process` has what must be
+//! killed.
 
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part")]
 
@@ -22,7 +22,7 @@ use netcluster_wire::Hello;
 pub use netcluster_testkit::{Directory, PATIENCE, wait_until};
 pub use raw::Raw;
 
-/// How long a shutdown waits for clients that a test has left unread.
+/// Time that a shutdown waits for clients that a test has left unread.
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// Runs a test on both back ends with one shard, as `name::uring` and so on.
@@ -84,7 +84,7 @@ macro_rules! on_all {
 
 pub(crate) use {on_all, on_both};
 
-/// What a test runs on.
+/// Back end and number of shards that a test runs on.
 pub struct Bed {
     pub backend: BackendChoice,
     pub shards: u16,
@@ -103,12 +103,12 @@ impl Bed {
         }
     }
 
-    /// A broker with the default settings.
+    /// Starts a broker with the default options.
     pub fn bus(&self) -> Bus {
         self.bus_with(|_| {})
     }
 
-    /// A broker with other settings.
+    /// Starts a broker with other options.
     pub fn bus_with(&self, change: impl FnOnce(&mut BrokerOptions)) -> Bus {
         let directory = Directory::new();
         let mut options = self.options(&directory.socket("s"));
@@ -118,7 +118,7 @@ impl Bed {
         Bus { broker: Some(broker), path, directory }
     }
 
-    /// The settings of a broker at this socket.
+    /// Returns the options of a broker at this socket.
     pub fn options(&self, path: &Path) -> BrokerOptions {
         let mut options = BrokerOptions::new(path);
         options.backend = self.backend;
@@ -134,7 +134,7 @@ impl Bed {
     }
 }
 
-/// A broker in this process; it ends with the test.
+/// Broker in this process, which ends with the test.
 pub struct Bus {
     pub broker: Option<Broker>,
     pub path: PathBuf,
@@ -142,7 +142,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// A client crate's client.
+    /// Connects a client of the client crate.
     pub fn client(&self) -> Client {
         self.client_with(|builder| builder)
     }
@@ -151,7 +151,7 @@ impl Bus {
         connect(&self.path, change)
     }
 
-    /// A client that speaks for itself, welcomed to the default channel.
+    /// Connects a client that writes its own frames, welcomed to the default channel.
     pub fn raw(&self) -> Raw {
         Raw::welcomed(&self.path, &Hello::default()).0
     }
@@ -164,7 +164,7 @@ impl Bus {
         status_at(&self.path)
     }
 
-    /// Shuts down and waits for the end.
+    /// Shuts the broker down and waits for the end.
     pub fn end(mut self) {
         let broker = self.broker.take().expect("it runs");
         broker.shutdown().request();
@@ -190,18 +190,18 @@ impl Drop for Bus {
     }
 }
 
-/// A client that is patient where the default would give a loaded machine up.
+/// Connects a client that is patient where the default would give a loaded machine up.
 pub fn connect(path: &Path, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
     let builder = Client::builder().connect_timeout(PATIENCE).disconnect_timeout(PATIENCE);
     change(builder).connect(path).expect("the broker takes clients")
 }
 
-/// The status, as a client of a channel that no test uses gets it.
+/// Returns the status as a client of a channel that no test uses gets it.
 pub fn status_at(path: &Path) -> Status {
     Raw::on_channel(path, "status", &Hello::default()).0.status()
 }
 
-/// The next message of a subscription; there must be one, perhaps behind a loss.
+/// Takes the next message of a subscription; there must be one, perhaps behind a loss.
 pub fn take(subscription: &Subscription) -> OwnedMessage {
     loop {
         match subscription.recv_timeout(PATIENCE) {
@@ -211,8 +211,8 @@ pub fn take(subscription: &Subscription) -> OwnedMessage {
     }
 }
 
-/// A payload that tells who made it, its number and its length, and whose other
-/// bytes follow from that.
+/// Makes a payload that tells its maker, its number and its length, and whose other bytes
+/// follow from these.
 pub fn patterned(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length as u64;
     let mut payload = Vec::with_capacity(length + 8);

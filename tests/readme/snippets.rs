@@ -1,5 +1,5 @@
-//! The Rust of README and `docs/`, compiled and run. What lies between the marks is what a
-//! document shows, line by line; the test compares them.
+//! Rust of README and `docs/`, compiled and run. The lines between the marks are those
+//! that a document shows; the test compares them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Listeners that do not keep up, and who waits for them.
+//! Listeners that do not keep up, and emitters that wait for them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::check::Item;
 use super::seeds::{Random, for_seeds};
 use super::world::World;
 
-/// What a slow listener reads in a millisecond.
+/// Bytes that a slow listener reads in a millisecond.
 const SLOW_BYTES: usize = 20_000;
 
 fn member(random: &mut Random) -> SimMember {

@@ -73,7 +73,17 @@ const SHAPED: [&str; 10] = [
 ];
 
 /// Trees whose doc comments begin with their subject.
-const SUBJECTS: [&str; 4] = ["link/", "platform/src/", "src/cli/", "wire/src/"];
+const SUBJECTS: [&str; 9] = [
+    "benches/",
+    "fuzz/",
+    "link/",
+    "peers/",
+    "platform/src/",
+    "src/cli/",
+    "testkit/",
+    "tests/",
+    "wire/src/",
+];
 
 /// Trees whose points in time are of a type of their own, [`netcluster_platform::Instant`].
 const TIMED: [&str; 5] = ["benches/", "fuzz/src/", "link/", "platform/src/", "src/"];
@@ -92,7 +102,7 @@ const WITHHOLDING: [&str; 17] = [
 /// Starts of what stands behind the constants of a file.
 const ITEMS: [&str; 6] = ["fn", "struct", "enum", "impl", "trait", "union"];
 
-/// A line without what may stand before the word that says what an item is.
+/// Returns a line without what may stand before the word that says what an item is.
 fn bare(line: &str) -> &str {
     let mut rest = line;
     loop {
@@ -194,8 +204,8 @@ fn points_in_time_are_no_numbers() {
     assert_none(&findings, "a point in time is an `Instant`, a span nanoseconds");
 }
 
-/// Whether a doc comment withholds its subject. Help of the command line, which has no
-/// full stop, is none; what a test says that broke is enough.
+/// Returns whether a doc comment withholds its subject. Help of the command line, which
+/// has no full stop, is none; what a test says that broke is enough.
 fn withholds(comment: &str) -> bool {
     let begins = |word: &&str| {
         comment.strip_prefix(*word).is_some_and(|rest| rest.starts_with([' ', '.', ',']))

@@ -2,19 +2,22 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use netcluster_platform::{Conn, Instant, Io, Peer};
 use netcluster_wire::ErrorCode;
 
 use crate::budget::Purpose;
+use crate::config::ShardConfig;
 use crate::connection::{CONNECTION_BYTES, Connection, State};
-use crate::population::Refusal;
-use crate::target::Target;
+use crate::placement::Placement;
+use crate::population::{Limits, Refusal};
+use crate::target::{ShardId, Target};
 use crate::timers::Timer;
 
 use super::Shard;
-use super::lifecycle::SHUTTING_DOWN;
+use super::shutdown::SHUTTING_DOWN;
 
 /// How long accepting pauses when the system is out of descriptors, unless a
 /// connection closes before.
@@ -27,8 +30,62 @@ const MAX_EXPIRED_PER_TURN: usize = 256;
 /// Connections before those that have said hello are taken out of the list.
 const MIN_LISTED: usize = 64;
 
+/// What an accepting shard knows of who comes.
+pub(super) struct Acceptor<L> {
+    /// The books of clients and their shards. Only a shard that accepts has them.
+    pub placement: Option<Placement>,
+    /// Where a listener comes from whose socket had to be made again.
+    pub listeners: Option<mpsc::Receiver<L>>,
+    /// This shard accepts: until the broker ends.
+    pub is_accepting: bool,
+    /// The system refuses more connections for now.
+    is_paused: bool,
+    limits: Limits,
+    hellos: Hellos,
+}
+
+impl<L> Acceptor<L> {
+    /// Accepts on a listener, if this shard of so many has one.
+    ///
+    /// # Errors
+    /// What the system says of listening.
+    pub fn new<I: Io<Listener = L>>(
+        io: &mut I,
+        id: ShardId,
+        shards: u16,
+        config: &ShardConfig,
+        listener: Option<L>,
+    ) -> io::Result<Acceptor<L>> {
+        let is_accepting = listener.is_some();
+        if let Some(listener) = listener {
+            io.accept(listener)?;
+        }
+        let placement = if io.hands_over() {
+            Placement::new(shards, config.spill_clients, config.seed)
+        } else {
+            Placement::keeping(id, shards, config.seed)
+        };
+        Ok(Acceptor {
+            placement: is_accepting.then_some(placement),
+            listeners: None,
+            is_accepting,
+            is_paused: false,
+            limits: config.limits(),
+            hellos: Hellos::default(),
+        })
+    }
+
+    /// The books.
+    ///
+    /// # Panics
+    /// If this shard does not accept.
+    pub fn books(&mut self) -> &mut Placement {
+        self.placement.as_mut().expect("a shard that accepts has books")
+    }
+}
+
 /// Connections that have not said hello, the oldest first, and until when they may.
-pub(super) struct Hellos {
+struct Hellos {
     /// Those that have said it meanwhile, or have gone, are still there.
     listed: VecDeque<(Instant, Target)>,
     /// How long the list becomes before they are taken out.
@@ -46,11 +103,11 @@ impl Default for Hellos {
 impl<I: Io> Shard<I> {
     /// A client connected.
     pub(super) fn accepted(&mut self, conn: Conn, peer: Peer) {
-        let placement = self.placement.as_mut().expect("a shard that accepts has books");
-        let target = Target { shard: self.id, conn, client: placement.next_client() };
+        let client = self.acceptor.books().next_client();
+        let target = Target { shard: self.id, conn, client };
         self.totals.accepted += 1;
-        if self.accept_paused {
-            self.accept_paused = false;
+        if self.acceptor.is_paused {
+            self.acceptor.is_paused = false;
             tracing::info!("accepting connections again");
         }
         let budget = &self.shared.budget;
@@ -58,15 +115,18 @@ impl<I: Io> Shard<I> {
         let max_queue = self.shared.config.max_queue_bytes;
         let mut connection = Connection::new(target, peer.clone(), max_queue, budget);
         let population = &self.shared.population;
-        let admitted =
-            if has_room { population.admit(&peer, &self.limits) } else { Err(Refusal::Memory) };
+        let admitted = if has_room {
+            population.admit(&peer, &self.acceptor.limits)
+        } else {
+            Err(Refusal::Memory)
+        };
         let (seat, refusal) = match admitted {
             Ok(seat) => (Some(seat), None),
             Err(refusal) => (population.tell(), Some(refusal)),
         };
         let is_told = seat.is_some();
         connection.seat = seat;
-        self.insert(connection);
+        self.connections.insert(connection);
         match refusal {
             None if self.is_quiet() => {
                 self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN)
@@ -78,7 +138,11 @@ impl<I: Io> Shard<I> {
             Some(refusal) => {
                 self.totals.refused += 1;
                 if is_told {
-                    self.close_with_error(conn, ErrorCode::Busy, &refusal.text(&self.limits))
+                    self.close_with_error(
+                        conn,
+                        ErrorCode::Busy,
+                        &refusal.text(&self.acceptor.limits),
+                    )
                 } else {
                     self.disconnect(conn)
                 }
@@ -88,8 +152,8 @@ impl<I: Io> Shard<I> {
 
     /// The system refuses more connections for now.
     pub(super) fn accept_paused(&mut self, error: &io::Error) {
-        if !self.accept_paused {
-            self.accept_paused = true;
+        if !self.acceptor.is_paused {
+            self.acceptor.is_paused = true;
             self.totals.accept_pauses += 1;
             tracing::warn!(
                 %error,
@@ -101,15 +165,16 @@ impl<I: Io> Shard<I> {
     }
 
     pub(super) fn resume_accept(&mut self) {
-        if self.accept_paused && self.accepting {
+        if self.acceptor.is_paused && self.acceptor.is_accepting {
             self.io.resume_accept();
         }
     }
 
     /// Accepts on the socket that was made again, if it was.
     pub(super) fn take_listener(&mut self) {
-        let next = self.listeners.as_ref().and_then(|listeners| listeners.try_iter().last());
-        let Some(listener) = next.filter(|_| self.accepting) else { return };
+        let next =
+            self.acceptor.listeners.as_ref().and_then(|listeners| listeners.try_iter().last());
+        let Some(listener) = next.filter(|_| self.acceptor.is_accepting) else { return };
         if let Err(error) = self.io.accept(listener) {
             tracing::error!(%error, "cannot accept on the socket that was made again");
         }
@@ -117,29 +182,31 @@ impl<I: Io> Shard<I> {
 
     fn expect_hello(&mut self, target: Target) {
         let deadline = self.deadline(self.shared.config.hello_timeout);
-        if self.hellos.listed.len() >= self.hellos.tidy_at {
-            let mut listed = std::mem::take(&mut self.hellos.listed);
+        if self.acceptor.hellos.listed.len() >= self.acceptor.hellos.tidy_at {
+            let mut listed = std::mem::take(&mut self.acceptor.hellos.listed);
             listed.retain(|(_, target)| self.is_silent(*target));
-            self.hellos.tidy_at = MIN_LISTED.max(2 * listed.len());
-            self.hellos.listed = listed;
+            self.acceptor.hellos.tidy_at = MIN_LISTED.max(2 * listed.len());
+            self.acceptor.hellos.listed = listed;
         }
-        self.hellos.listed.push_back((deadline, target));
-        if !self.hellos.timer {
-            self.hellos.timer = true;
+        self.acceptor.hellos.listed.push_back((deadline, target));
+        if !self.acceptor.hellos.timer {
+            self.acceptor.hellos.timer = true;
             self.timers.set(deadline, Timer::Hello);
         }
     }
 
     fn is_silent(&mut self, target: Target) -> bool {
-        self.find(target).is_some_and(|connection| matches!(connection.state, State::Hello))
+        self.connections
+            .find(target)
+            .is_some_and(|connection| matches!(connection.state, State::Hello))
     }
 
     /// Disconnects those that have had time enough, and comes back for the others.
     pub(super) fn hello_timed_out(&mut self) {
-        self.hellos.timer = false;
+        self.acceptor.hellos.timer = false;
         let timeout = self.shared.config.hello_timeout;
         let mut expired = 0;
-        while let Some(&(deadline, target)) = self.hellos.listed.front() {
+        while let Some(&(deadline, target)) = self.acceptor.hellos.listed.front() {
             if self.is_silent(target) {
                 if deadline > self.now || expired == MAX_EXPIRED_PER_TURN {
                     break;
@@ -148,9 +215,9 @@ impl<I: Io> Shard<I> {
                 let text = format!("no hello within {} s", timeout.as_secs_f64());
                 self.refuse(target.conn, ErrorCode::HelloTimeout, &text);
             }
-            self.hellos.listed.pop_front();
+            self.acceptor.hellos.listed.pop_front();
         }
-        let Some(&(deadline, _)) = self.hellos.listed.front() else { return };
+        let Some(&(deadline, _)) = self.acceptor.hellos.listed.front() else { return };
         // Not for each of them by itself: an eighth late at the most. And what was too much
         // for this turn is for the next.
         let next = if deadline <= self.now {
@@ -158,7 +225,7 @@ impl<I: Io> Shard<I> {
         } else {
             deadline.max(self.now + timeout.as_nanos() as u64 / 8)
         };
-        self.hellos.timer = true;
+        self.acceptor.hellos.timer = true;
         self.timers.set(next, Timer::Hello);
     }
 }
