@@ -35,7 +35,8 @@ impl<P: Port> Machine<P> {
                 self.connected();
             }
             let Machine { dispatcher, inbound, .. } = &mut *self;
-            while let Some(frame) = inbound.next_event(&bytes[at..]) {
+            let mut like = None;
+            while let Some(frame) = inbound.next_event_like(&mut like, &bytes[at..]) {
                 at += frame.layout().frame_len;
                 if let Err(error) = dispatcher.dispatch(&shared.registry, &retire, frame, &lent) {
                     break 'dispatching Some(error.into_reason());

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use netcluster_wire::{Frame, Pattern};
 
 use super::registry::{Command, Listener, ListenerId, Registry};
+use super::session::is_same;
 use crate::error::Error;
 use crate::lifecycle::{Lifecycle, LifecycleListener};
 use crate::message::Message;
@@ -40,6 +41,8 @@ struct Entry {
 struct Route {
     name: Arc<str>,
     slots: Vec<usize>,
+    /// The slot of the only listener, if that stays; else [`NONE`].
+    only: usize,
 }
 
 /// See the module.
@@ -84,17 +87,14 @@ impl Dispatcher {
             self.synchronise(registry);
         }
         let route = match self.routes.get(self.current) {
-            Some(route) if route.name.as_bytes() == frame.name() => route,
+            Some(route) if is_same(route.name.as_bytes(), frame.name()) => route,
             _ => {
                 self.current = self.find(frame.name())?;
                 &self.routes[self.current]
             }
         };
         let message = Message::new(&route.name, frame, buffer);
-        if let [slot] = route.slots[..]
-            && let Some(entry) = &mut self.entries[slot]
-            && !entry.once
-        {
+        if let Some(Some(entry)) = self.entries.get_mut(route.only) {
             let listener = &mut entry.listener;
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| listener(&message))) {
                 let error = panicked(&route.name, &*panic);
@@ -240,7 +240,11 @@ impl Dispatcher {
                 .filter(|&slot| entry(slot).is_some_and(|entry| entry.pattern.matches(name))),
         );
         slots.sort_by_key(|&slot| entry(slot).map(|entry| entry.order));
-        self.routes.push(Route { name: text.into(), slots });
+        let only = match slots[..] {
+            [slot] if entry(slot).is_some_and(|entry| !entry.once) => slot,
+            _ => NONE,
+        };
+        self.routes.push(Route { name: text.into(), slots, only });
         self.cache.insert(name.into(), self.routes.len() - 1);
         Ok(self.routes.len() - 1)
     }
