@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
-use netcluster::broker::{Broker, BrokerConfig};
+use netcluster::{Broker, BrokerOptions};
 use netcluster_client::Client;
 use netcluster_client::session::{Outbound, ReceiveBuffer, Session, SessionEvent};
 use netcluster_wire::{Hello, Kind, Source, Welcome, frame};
@@ -27,7 +27,7 @@ use support::{BLOCK_BYTES, Bed, Block, Relay, repeat};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// From here on a row fails.
+/// Allocations per event from which on a row fails.
 const MAX_PER_EVENT: f64 = 0.01;
 /// Blocks of [`BLOCK_BYTES`] that are passed before the count and during it.
 const WARM_UP_BLOCKS: usize = 20;
@@ -35,14 +35,14 @@ const BLOCKS: usize = 200;
 /// Events that go over the real socket.
 const WARM_UP_EVENTS: u64 = 100_000;
 const EVENTS: u64 = 1_000_000;
-/// How long they may take.
+/// Time that the events may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const EVENT: &str = "tick";
 const PAYLOAD: [u8; 16] = [7; 16];
 const SOURCE: Source = Source { node: 1, client: 1 };
 
-/// Calls of the allocator while `work` runs, on whatever thread.
+/// Counts the calls of the allocator while `work` runs, on whatever thread.
 fn allocations(work: impl FnOnce()) -> u64 {
     let region = Region::new(ALLOCATOR);
     work();
@@ -50,7 +50,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
     (stats.allocations + stats.reallocations) as u64
 }
 
-/// A row of the table; the events are counted once for each listener.
+/// Row of the table; the events are counted once for each listener.
 struct Row {
     title: String,
     events: u64,
@@ -108,12 +108,12 @@ fn relay(listeners: usize) -> Row {
     }
 }
 
-/// Chunks that the simulator makes of the blocks.
+/// Returns how many chunks the simulator makes of the blocks.
 fn chunks() -> u64 {
     (BLOCKS * BLOCK_BYTES.div_ceil(64 << 10)) as u64
 }
 
-/// The client's writing half: events appended, the buffer handed on when full.
+/// Measures the client's writing half: events appended, the buffer handed on when full.
 fn session_emits() -> Row {
     let mut outbound = Outbound::new();
     outbound.welcomed(SOURCE, 16 << 20);
@@ -131,7 +131,7 @@ fn session_emits() -> Row {
     Row { title: "client session, emit".into(), events: EVENTS, allocations, chunks: None }
 }
 
-/// The client's reading half: bytes read, frames found, the buffer taken back.
+/// Measures the client's reading half: bytes read, frames found, the buffer taken back.
 fn session_receives() -> Row {
     let mut out = Vec::new();
     let mut session = Session::start(&mut out, "default", &Hello::default()).expect("a session");
@@ -167,14 +167,14 @@ fn session_receives() -> Row {
     }
 }
 
-/// Broker, emitter and listeners in this process, over a socket.
+/// Measures broker, emitter and listeners in this process, over a socket.
 fn end_to_end(listeners: u64) -> Row {
     let directory = std::env::temp_dir().join(format!("netcluster-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a temporary directory");
     let socket = directory.join("s");
-    let mut config = BrokerConfig::new(&socket);
-    config.shards = Some(1);
-    let broker = Broker::start(config).expect("a broker");
+    let mut options = BrokerOptions::new(&socket);
+    options.shards = Some(1);
+    let broker = Broker::start(options).expect("a broker");
     let backend = broker.backend();
     let heard = Arc::new(AtomicU64::new(0));
     let clients: Vec<Client> = (0..listeners)

@@ -9,27 +9,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster::budget::Budget;
-use netcluster::outbound::Outbound;
+use netcluster::internals::{Budget, Outbound};
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};
 
 const SOURCE: Source = Source { node: 1, client: 7 };
 const CHUNK_BYTES: usize = 64 << 10;
-/// What is pushed between two sends: as much as one gather-write takes.
+/// Runs that are pushed between two sends: as many as one gather-write takes.
 const RUNS: usize = 64;
-/// Far above what is queued.
+/// Limit of a queue, far above what is queued.
 const LIMIT_BYTES: usize = 8 << 20;
 
-/// A chunk of whole frames of 16 B, and the length of one.
+/// Makes a chunk of whole frames of 16 B; returns also the length of one frame.
 fn chunk() -> (Bytes, usize) {
     let one = frame::encode(Kind::Event, SOURCE, 1, b"tick", &[7; 16]);
     let frames = CHUNK_BYTES / one.len();
     (Bytes::from(one.repeat(frames)), one.len())
 }
 
-/// `RUNS` runs of a chunk; with a frame between each two if `apart`, which is
-/// what other names between them leave.
+/// Makes `RUNS` runs of a chunk; with a frame between each two if `apart`, which is what
+/// other names between them leave.
 fn runs(apart: bool) -> Vec<Slice> {
     let (chunk, frame_bytes) = chunk();
     let run_bytes = chunk.len() / frame_bytes / RUNS * frame_bytes;

@@ -1,11 +1,11 @@
 //! One own stream of the link: frames in, batches of datagrams out.
 //!
-//! A step emits one chunk of whole frames, as a receive brings it, and takes the
-//! batches; nothing blocks and nobody needs the history. The ring is much larger
-//! than the processor's caches share of one core, as it is in a broker.
+//! A step emits one chunk of whole frames, as a receive brings it, and takes the batches;
+//! nothing blocks and nobody needs the history. The ring is much larger than the
+//! processor's caches share of one core, as it is in a broker.
 //!
-//! What it does not measure: sending. The last case emits each frame by itself,
-//! as many clients that emit now and then do.
+//! The bench does not measure sending. The last case emits each frame by itself, as many
+//! clients that emit now and then do.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use netcluster_link::stream::StreamId;
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};
 
-/// What one receive brings at most, or one frame if it is larger.
+/// Bytes that one receive brings at most, but for a frame that is larger.
 const CHUNK_BYTES: usize = 64 << 10;
 const DATAGRAM_BYTES: usize = 1372;
 const HISTORY_BYTES: usize = 8 << 20;
 const STREAM: StreamId = StreamId::new(0, 0);
 
-/// Whole frames, at least one, as many as fit a chunk.
+/// Makes a chunk of whole frames, at least one, as many as fit.
 fn chunk(payload_bytes: usize) -> (Slice, usize) {
     let payload = vec![7; payload_bytes];
     let (mut bytes, mut frames) = (Vec::new(), 0);
@@ -43,7 +43,7 @@ fn chunk(payload_bytes: usize) -> (Slice, usize) {
     }
 }
 
-/// Every frame of a chunk by itself.
+/// Cuts a chunk into its frames.
 fn singles(chunk: &Slice, frames: usize) -> Vec<Slice> {
     let bytes = chunk.len() / frames;
     (0..frames).map(|at| Slice::new(chunk.chunk().clone(), at * bytes, (at + 1) * bytes)).collect()

@@ -1,8 +1,8 @@
-//! What a received stream costs: datagrams of 1372 bytes into an [`Ingress`], in
-//! trains of 45 as one receive brings them, polled after each.
+//! Cost of a received stream: datagrams of 1372 bytes into an [`Ingress`], in trains of
+//! 45 as one receive brings them, polled after each.
 //!
-//! With holes every hundredth datagram comes 200 datagrams late, as a repair
-//! does. What it does not measure: the socket, and what follows a delivery.
+//! With holes every hundredth datagram comes 200 datagrams late, as a repair does. The
+//! bench measures neither the socket nor what follows a delivery.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -16,21 +16,23 @@ use netcluster_link::receive::ingress::{
     Delivery, Ingress, IngressConfig, ReassemblyBudget, Verdict,
 };
 use netcluster_link::stream::{Position, StreamId};
+use netcluster_platform::Instant;
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::DATA_HEADER_BYTES;
 use netcluster_wire::{Kind, Source, frame};
 
 const DATAGRAM_BYTES: usize = 1372;
-/// They fit a second-level cache, since the kernel has just written them.
+/// Number of datagrams: they fit a second-level cache, since the kernel has just written
+/// them.
 const DATAGRAMS: usize = 720;
 const TRAIN: usize = 45;
 const LATE: usize = 200;
 const NODE: u32 = 7;
 const STREAM: StreamId = StreamId::new(1, 0);
 
-/// The datagrams of a stream of frames with this payload, and how many frames
-/// they hold whole.
+/// Makes the datagrams of a stream of frames with this payload; returns also how many
+/// frames the datagrams hold whole.
 fn stream(keys: &Keys, session: &Session, payload_bytes: usize) -> (Vec<Vec<u8>>, u64) {
     let mut sealer = StreamSealer::new(keys, session, STREAM);
     let body_bytes = DATAGRAM_BYTES - DATA_HEADER_BYTES - sealer.tag_bytes();
@@ -69,7 +71,7 @@ fn stream(keys: &Keys, session: &Session, payload_bytes: usize) -> (Vec<Vec<u8>>
     (datagrams, frames as u64)
 }
 
-/// Every hundredth comes late.
+/// Returns an order in which every hundredth datagram comes late.
 fn with_holes() -> Vec<usize> {
     let mut order: Vec<usize> = (0..DATAGRAMS).collect();
     for number in (50..DATAGRAMS - LATE).step_by(100).rev() {
@@ -82,10 +84,11 @@ fn with_holes() -> Vec<usize> {
 fn receive(mut ingress: Ingress, datagrams: &[Vec<u8>], order: &[usize]) -> u64 {
     let mut received = 0;
     for (turn, train) in order.chunks(TRAIN).enumerate() {
+        let now = Instant::from_nanos(turn as u64 * 50_000);
         for &number in train {
             let datagram = &datagrams[number];
             let (header, _) = DataHeader::split(datagram).expect("a header");
-            let verdict = ingress.handle(turn as u64 * 50_000, header, datagram);
+            let verdict = ingress.handle(now, header, datagram);
             assert_eq!(verdict, Verdict::Taken);
         }
         while let Some(delivery) = ingress.poll_delivery() {

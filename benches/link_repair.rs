@@ -1,5 +1,5 @@
-//! What loss costs: deciding what is repaired and for whom, and two whole links
-//! between which a part of the datagrams is lost.
+//! Cost of loss: deciding what is repaired and for whom, and two whole links between
+//! which a part of the datagrams is lost.
 //!
 //! - `requests`: [`Retransmits`] by itself, a request of so many numbers by one or
 //!   several receivers and what is then to be sent. It holds numbers only.
@@ -7,7 +7,7 @@
 //!   belongs to it: statuses, requests, repairs, reordering. A lost datagram is
 //!   noticed and repaired in virtual time, so waiting costs nothing here.
 //!
-//! What it does not measure: sockets.
+//! The bench does not measure sockets.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::peer_id::PeerId;
 use netcluster_link::send::retransmit::{Requester, Retransmits};
+use netcluster_platform::Instant;
 
 mod support;
 
@@ -24,13 +25,14 @@ use support::links::{Chunk, LinkPair};
 
 /// Numbers in one request.
 const ASKED: u64 = 64;
-/// Most datagrams of one repair, as the link has it.
+/// Most datagrams of one repair, as in the link.
 const MAX_DATAGRAMS: u32 = 64;
 const REPAIR_NS: u64 = 1_000_000;
-/// Requests follow each other slower than repairs take: none is a duplicate.
+/// Time between two requests: they follow each other slower than repairs take, so that
+/// none is a duplicate.
 const STEP_NS: u64 = 10 * REPAIR_NS;
 
-/// Ranges with holes between them, or one range; together [`ASKED`] numbers.
+/// Makes ranges with holes between them, or one range; together [`ASKED`] numbers.
 fn ranges(first: u64, is_scattered: bool) -> Vec<(u64, u32)> {
     if is_scattered {
         (0..ASKED).map(|at| (first + at * 2, 1)).collect()
@@ -43,20 +45,20 @@ fn requests(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("link_repair/requests");
     for (title, is_scattered) in [("one range", false), ("single numbers", true)] {
         for receivers in [1, 8] {
-            let (mut repairs, mut now_ns, mut first) = (Retransmits::new(), 0, 0);
+            let (mut repairs, mut now, mut first) = (Retransmits::new(), Instant::START, 0);
             group.throughput(Throughput::Elements(ASKED));
             group.bench_function(BenchmarkId::new(title, receivers), |bencher| {
                 bencher.iter(|| {
-                    now_ns += STEP_NS;
+                    now += STEP_NS;
                     first += 2 * ASKED;
                     let asked = ranges(first, is_scattered);
                     for peer in 0..receivers {
                         let peer = PeerId(peer);
                         let from = Requester { peer, hears_group: true, is_healthy: true };
                         let asked = asked.iter().copied();
-                        repairs.request(now_ns, from, asked, 0..u64::MAX, REPAIR_NS, |_| true);
+                        repairs.request(now, from, asked, 0..u64::MAX, REPAIR_NS, |_| true);
                     }
-                    while let Some(repair) = repairs.next(now_ns, MAX_DATAGRAMS, false) {
+                    while let Some(repair) = repairs.next(now, MAX_DATAGRAMS, false) {
                         black_box(repair);
                     }
                 });

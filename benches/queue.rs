@@ -1,5 +1,5 @@
-//! The queue towards one client: what it costs besides pushing and sending, which
-//! `fan_out` measures over many of them.
+//! Cost of the queue towards one client besides pushing and sending, which `fan_out`
+//! measures over many queues.
 //!
 //! - `sent in parts`: the socket takes a part of each gather-write, as one does
 //!   that is nearly full, so that the next one begins within a slice.
@@ -16,29 +16,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster::budget::Budget;
-use netcluster::copies::Copies;
-use netcluster::outbound::Outbound;
+use netcluster::internals::{Budget, Copies, Outbound};
 use netcluster_platform::Slice;
 use netcluster_wire::{Kind, Source, frame};
 
 const SOURCE: Source = Source { node: 1, client: 7 };
 const CHUNK_BYTES: usize = 64 << 10;
-/// What is pushed between two sends: as much as one gather-write takes.
+/// Runs that are pushed between two sends: as many as one gather-write takes.
 const RUNS: usize = 64;
-/// Far above what is queued.
+/// Limit of a queue, far above what is queued.
 const LIMIT_BYTES: usize = 8 << 20;
-/// Of the `latest` queue.
+/// Limit of the `latest` queue, in bytes.
 const LATEST_LIMIT_BYTES: usize = 256 << 10;
 
-/// A chunk of whole frames of 16 B, and the length of one.
+/// Makes a chunk of whole frames of 16 B; returns also the length of one frame.
 fn chunk() -> (Bytes, usize) {
     let one = frame::encode(Kind::Event, SOURCE, 1, b"tick", &[7; 16]);
     let frames = CHUNK_BYTES / one.len();
     (Bytes::from(one.repeat(frames)), one.len())
 }
 
-/// `RUNS` runs of a chunk with a frame between each two, so that they do not join.
+/// Makes `RUNS` runs of a chunk with a frame between each two, so that the runs do not
+/// join.
 fn runs() -> Vec<Slice> {
     let (chunk, frame_bytes) = chunk();
     let run_bytes = chunk.len() / frame_bytes / RUNS * frame_bytes;
@@ -46,7 +45,7 @@ fn runs() -> Vec<Slice> {
     (0..RUNS).map(run).map(|(start, end)| Slice::pooled(chunk.clone(), start, end)).collect()
 }
 
-/// Gather-writes of which the socket takes `percent`, until nothing is left.
+/// Sends by gather-writes of which the socket takes `percent`, until nothing is left.
 fn send_all(queue: &mut Outbound, percent: usize) {
     while queue.can_send() {
         let first = queue.start_send().map_or(0, |it| it.len());
@@ -92,7 +91,7 @@ fn send_pieces(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What `RUNS` runs of one chunk take, held by one queue or by several.
+/// Measures copying out `RUNS` runs of one chunk, held by one queue or by several.
 fn copy_out(criterion: &mut Criterion) {
     let runs = runs();
     let budget = Budget::new(LIMIT_BYTES);
@@ -123,7 +122,7 @@ fn copy_out(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A queue that is never sent from: every push replaces as much as it brings.
+/// Measures a queue that is never sent from: every push replaces as much as it brings.
 fn drop_oldest(criterion: &mut Criterion) {
     let (chunk, frame_bytes) = chunk();
     let mut group = criterion.benchmark_group("queue/drop_oldest, frames per run");

@@ -1,4 +1,4 @@
-//! From an event's name to its targets, with 1 to 100,000 patterns.
+//! Cost of the way from an event's name to its targets, with 1 to 100,000 patterns.
 //!
 //! - `cached`: [`Routes::find`] of a name that was seen before, which is what a
 //!   run of frames costs.
@@ -12,11 +12,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-use netcluster::budget::Budget;
-use netcluster::routes::{CacheShare, Effort, Routes};
-use netcluster::target::Target;
-use netcluster::trie::Trie;
-use netcluster::trie::search::Search;
+use netcluster::internals::{Budget, CacheShare, Effort, Routes, Search, ShardId, Target, Trie};
+use netcluster_platform::Conn;
 use netcluster_wire::Pattern;
 
 const SEED: u64 = 1;
@@ -51,7 +48,7 @@ struct Case {
 }
 
 fn target(client: usize) -> Target {
-    Target { shard: 0, conn: client as u32, client: client as u32 }
+    Target { shard: ShardId(0), conn: Conn(client as u32), client: client as u32 }
 }
 
 fn listeners(case: &Case, count: usize) -> impl Iterator<Item = (Pattern, Target)> {
@@ -84,7 +81,7 @@ fn heard(criterion: &mut Criterion) {
             let name = (case.name)(count / 2).into_bytes();
             let mut routes = routes(case, count);
             let id = routes.find(&name, &mut Effort::default()).expect("a good name");
-            assert_eq!(routes.get(id).targets(), [target(count / 2)]);
+            assert_eq!(routes.get(id).clients(), [target(count / 2)]);
             group.bench_function(BenchmarkId::new("cached", count), |bencher| {
                 let mut effort = Effort::default();
                 bencher.iter(|| routes.find(black_box(&name), &mut effort));
@@ -105,7 +102,7 @@ fn unheard(criterion: &mut Criterion) {
     for case in &CASES[..2] {
         let mut routes = routes(case, count);
         let id = routes.find(NOBODY, &mut Effort::default()).expect("a good name");
-        assert!(routes.get(id).targets().is_empty());
+        assert!(routes.get(id).clients().is_empty());
         group.bench_function(BenchmarkId::new("cached", case.title), |bencher| {
             let mut effort = Effort::default();
             bencher.iter(|| routes.find(black_box(NOBODY), &mut effort));

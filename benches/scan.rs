@@ -1,8 +1,8 @@
-//! The framer over chunks of 64 KiB: [`scan::next`] until the chunk is used up,
-//! as a connection does.
+//! The framer over chunks of 64 KiB: [`scan::next`] until the chunk is used up, as a
+//! connection does.
 //!
-//! What it does not measure: looking names up, moving bytes. The chunk stays in
-//! the processor's cache, as one does that the kernel has just written.
+//! The bench measures neither looking names up nor moving bytes. The chunk stays in the
+//! processor's cache, as one does that the kernel has just written.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 use netcluster_wire::scan::{self, Found};
 use netcluster_wire::{Kind, Source, frame};
 
-/// What one receive brings at most.
+/// Bytes that one receive brings at most.
 const CHUNK_BYTES: usize = 64 << 10;
 const SOURCE: Source = Source { node: 1, client: 7 };
 
-/// Whole frames, as many as fit a chunk, their names from `names` in turn.
+/// Makes a chunk of whole frames, as many as fit, their names from `names` in turn.
 fn chunk(names: &[String], payload_bytes: usize) -> (Vec<u8>, u64) {
     let payload = vec![7; payload_bytes];
     let (mut bytes, mut frames) = (Vec::new(), 0);

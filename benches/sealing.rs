@@ -1,8 +1,8 @@
-//! Sealing and opening datagrams of a link with a key: AES-256-GCM as the streams
-//! and the control datagrams use it, and deriving the keys.
+//! Sealing and opening datagrams of a link with a key: AES-256-GCM as the streams and the
+//! control datagrams use it, and deriving the keys.
 //!
-//! What it does not measure: what lies around it, which `link_egress` and
-//! `link_ingress` do, both sealed and open.
+//! What lies around sealing is measured by `link_egress` and `link_ingress`, both sealed
+//! and open.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -20,10 +20,11 @@ use netcluster_wire::link::limits::{
 
 const SESSION: Session = *b"session of bench";
 const STREAM: StreamId = StreamId::new(0, 0);
-/// Bodies: of one small event, of a full datagram through Ethernet, of the largest.
+/// Lengths of bodies, in bytes: of one small event, of a full datagram through Ethernet,
+/// of the largest.
 const BODIES: [usize; 3] =
     [64, 1372 - DATA_HEADER_BYTES - TAG_BYTES, MAX_DATAGRAM_BYTES - DATA_HEADER_BYTES - TAG_BYTES];
-/// Of a status of few streams.
+/// Length of the body of a status of few streams, in bytes.
 const CONTROL_BODY_BYTES: usize = 64;
 
 fn keys() -> Keys {
@@ -84,7 +85,7 @@ fn control(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What a stream of a new session costs before its first datagram.
+/// Measures what a stream of a new session costs before its first datagram.
 fn derive(criterion: &mut Criterion) {
     let keys = keys();
     criterion.bench_function("sealing/derive, stream key", |bencher| {

@@ -15,14 +15,14 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 
 use support::{Bed, Block, Relay, names, repeat};
 
-/// As in the binaries.
+/// Allocator, the same as in the binaries.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EVENT: &str = "tick";
 
-/// Frames per second as the listeners see them.
+/// Sets what is counted: frames per second as the listeners see them.
 fn throughput(group: &mut BenchmarkGroup<'_, WallTime>, delivered: u64) {
     group.throughput(Throughput::Elements(delivered));
 }

@@ -5,6 +5,7 @@
 //! and hands its waker over; then each gets its ends of the [`Mesh`].
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,105 +15,72 @@ use std::thread;
 
 use netcluster_platform::datagram::DatagramSockets;
 use netcluster_platform::{
-    BindError, BindOptions, Choice, Io, Kind, LocalListener, LocalSocket, Note, PollConfig, PollIo,
-    Waker, allowed_cores, choose, give_back_memory, memory_total_bytes, own_user, pin_to_core,
+    Backend, BackendUnavailable, BindError, Io, LocalListener, LocalSocket, Note, PollConfig,
+    PollIo, Waker, allowed_cores, give_back_memory, memory_total_bytes, pin_to_core,
+    select_backend,
 };
 
 use crate::budget::Budget;
-use crate::config::ShardConfig;
+use crate::config::MAX_SHARDS;
 use crate::keeper::Keeper;
-use crate::log::LogCounts;
 use crate::mesh::Mesh;
+use crate::options::BrokerOptions;
 use crate::population::Population;
 use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::Status;
 use crate::uplink;
-use netcluster_link::options::LinkOptions;
-
-/// Most shards that can be asked for: each pair has a ring.
-pub const MAX_SHARDS: u16 = 64;
 
 /// Budget of a machine that does not tell its memory, in bytes.
 const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
 
-/// Everything a broker can be told.
-#[derive(Clone, Debug)]
-pub struct BrokerConfig {
-    /// Where the local socket is.
-    pub socket: PathBuf,
-    /// Mode and group of the socket.
-    pub bind: BindOptions,
-    /// Shards; `None`: one for two cores, at least one.
-    pub shards: Option<u16>,
-    /// Pins each shard to a core of its own.
-    pub pin: bool,
-    /// The back end.
-    pub backend: Choice,
-    /// Memory that clients may make the broker keep, in bytes; `None`: a quarter of the
-    /// machine's, or of the container's.
-    pub max_memory_bytes: Option<usize>,
-    /// Settings of the shards.
-    pub shard: ShardConfig,
-    /// The link to other machines; `None`: this broker is alone.
-    pub link: Option<LinkOptions>,
-    /// What the program's log leaves out, for `status`.
-    pub log: Arc<LogCounts>,
-}
-
-impl BrokerConfig {
-    /// The default settings, at this socket.
-    pub fn new(socket: impl Into<PathBuf>) -> BrokerConfig {
-        BrokerConfig {
-            socket: socket.into(),
-            bind: BindOptions::default(),
-            shards: None,
-            pin: false,
-            backend: Choice::Auto,
-            max_memory_bytes: None,
-            shard: ShardConfig::default(),
-            link: None,
-            log: Arc::default(),
-        }
-    }
-}
-
-/// Why a broker did not start.
+/// Reason why a broker did not start.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
-    /// A setting is out of range.
-    Setting(String),
-    /// The socket.
+    /// An option is out of range: which one, and what is allowed.
+    Option(String),
+    /// The socket cannot be bound.
     Bind(BindError),
-    /// The link's sockets.
+    /// The sockets of the link cannot be opened.
     Link(String),
-    /// The back end.
-    Backend(String),
-    /// A thread.
+    /// The back end that was asked for cannot be had.
+    Backend(BackendUnavailable),
+    /// A thread cannot be started.
     Thread(io::Error),
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Setting(text) | StartError::Link(text) | StartError::Backend(text) => {
-                formatter.write_str(text)
-            }
+            StartError::Option(text) | StartError::Link(text) => formatter.write_str(text),
+            StartError::Backend(error) => error.fmt(formatter),
             StartError::Bind(error) => error.fmt(formatter),
             StartError::Thread(error) => write!(formatter, "cannot start a shard: {error}"),
         }
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for StartError {
+    /// Returns the system's error; the others are told whole by this error's text.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Bind(error) => error.source(),
+            StartError::Thread(error) => Some(error),
+            StartError::Option(_) | StartError::Link(_) | StartError::Backend(_) => None,
+        }
+    }
+}
 
 /// A broker that runs. Dropping it shuts it down.
+#[must_use = "a broker ends when it is dropped"]
 #[derive(Debug)]
 pub struct Broker {
     socket: PathBuf,
     shutdown: Shutdown,
     threads: Vec<thread::JoinHandle<io::Result<()>>>,
-    backend: Kind,
+    node: u32,
+    backend: Backend,
     shards: u16,
     keeper: Option<Keeper>,
 }
@@ -140,74 +108,67 @@ impl Broker {
     ///
     /// # Errors
     /// What does not allow it, and what would.
-    pub fn start(mut config: BrokerConfig) -> Result<Broker, StartError> {
-        config.shard.check().map_err(StartError::Setting)?;
-        if let Some(link) = &config.link {
-            link.check(config.shard.max_payload_bytes).map_err(StartError::Setting)?;
-        }
+    pub fn start(options: BrokerOptions) -> Result<Broker, StartError> {
+        options.check().map_err(StartError::Option)?;
+        let mut config = options.shard_config(random);
         let cores = allowed_cores();
-        let shards = config
+        let shards = options
             .shards
             .unwrap_or_else(|| (cores.len() / 2).clamp(1, usize::from(MAX_SHARDS)) as u16);
-        if !(1..=MAX_SHARDS).contains(&shards) {
-            let text = format!("shards must be between 1 and {MAX_SHARDS}");
-            return Err(StartError::Setting(text));
-        }
         let (backend, backend_note) =
-            choose(config.backend).map_err(|error| StartError::Backend(error.to_string()))?;
+            select_backend(options.backend).map_err(StartError::Backend)?;
         if let Some(note) = &backend_note {
             tracing::warn!("using the poll back end: {note}");
         }
         let listener =
-            LocalListener::bind(&config.socket, &config.bind).map_err(StartError::Bind)?;
+            LocalListener::bind(&options.socket, &options.bind).map_err(StartError::Bind)?;
         if let Some(flaw) = listener.flaw() {
             tracing::warn!(
                 "{flaw}: whoever can write there can put another socket in the place of {}, and \
                  have its clients",
-                config.socket.display()
+                options.socket.display()
             );
         }
-        config.shard.owner = own_user();
-        let keeper = listener.keeper(&config.bind);
-        let link = match &config.link {
-            Some(options) => {
-                Some(uplink::open(options, &mut config.shard).map_err(StartError::Link)?)
-            }
+        let keeper = listener.keeper(&options.bind);
+        let link = match &options.link {
+            Some(link) => Some(uplink::open(link, &mut config).map_err(StartError::Link)?),
             None => None,
         };
 
         let note = listener.note();
         if let Some(note) = &note {
-            config.shard.awaited = Arc::new(Record::decode(&note.read()));
+            config.awaited = Arc::new(Record::decode(&note.read()));
         }
-        let awaited = config.shard.awaited.len();
+        let awaited = config.awaited.len();
         if awaited > 0 {
             tracing::info!(clients = awaited, "events wait for the clients that were here before");
         }
         let about = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: format!("{:08x}", config.shard.node),
+            node: format!("{:08x}", config.node),
             pid: std::process::id(),
             backend_note,
             ..Status::default()
         };
-        let memory = config.max_memory_bytes.unwrap_or_else(default_memory_bytes);
+        let node = config.node;
+        let memory = options.max_memory_bytes.unwrap_or_else(default_memory_bytes);
         let shared = Shared {
-            config: Arc::new(config.shard.clone()),
+            config: Arc::new(config),
             budget: Budget::new(memory),
             population: Population::default(),
             shutdown: Arc::new(AtomicBool::new(false)),
             successor: note.map_or_else(Successor::default, leave_in),
             about: Arc::new(about),
             give_back: give_back_memory,
-            log: Arc::clone(&config.log),
+            log: Arc::clone(&options.log),
         };
-        let pinned = (config.pin || usize::from(shards) == cores.len() && shards > 1)
+        let pinned = (options.pin || usize::from(shards) == cores.len() && shards > 1)
             .then_some(cores.as_slice());
         let mut broker = Broker {
-            socket: config.socket,
+            socket: options.socket,
             shutdown: Shutdown { asked: Arc::clone(&shared.shutdown), wakers: Arc::default() },
             threads: Vec::new(),
+            node,
             backend,
             shards,
             keeper: None,
@@ -279,8 +240,13 @@ impl Broker {
         &self.socket
     }
 
+    /// Node id of this broker.
+    pub fn node(&self) -> u32 {
+        self.node
+    }
+
     /// The back end in use.
-    pub fn backend(&self) -> Kind {
+    pub fn backend(&self) -> Backend {
         self.backend
     }
 
@@ -349,7 +315,7 @@ impl Drop for Ended {
 }
 
 impl Start {
-    fn run(self, backend: Kind) -> io::Result<()> {
+    fn run(self, backend: Backend) -> io::Result<()> {
         if let Some(core) = self.core
             && let Err(error) = pin_to_core(core)
         {
@@ -357,7 +323,7 @@ impl Start {
         }
         match backend {
             #[cfg(target_os = "linux")]
-            Kind::Uring => {
+            Backend::Uring => {
                 use netcluster_platform::{UringConfig, UringIo};
                 let io = UringIo::new(UringConfig::default())
                     .map_err(|error| io::Error::other(error.to_string()));
@@ -385,7 +351,7 @@ impl Start {
         };
         drop(ready);
         let Ok(mesh) = mesh.recv() else { return Ok(()) };
-        let shard = Shard::new(id, io, shared, mesh, listener, link).map(|shard| match listeners {
+        let shard = Shard::new(io, shared, mesh, listener, link).map(|shard| match listeners {
             Some(listeners) => shard.with_listeners(listeners),
             None => shard,
         });
@@ -411,4 +377,19 @@ fn leave_in(note: Note) -> Successor {
 fn default_memory_bytes() -> usize {
     let total = memory_total_bytes().and_then(|bytes| usize::try_from(bytes).ok());
     total.map_or(FALLBACK_MEMORY_BYTES, |bytes| bytes / 4)
+}
+
+/// Returns a number that the system chose. Each state has keys of its own.
+pub fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::random;
+
+    #[test]
+    fn runs_differ() {
+        assert_ne!(random(), random());
+    }
 }

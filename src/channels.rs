@@ -11,7 +11,7 @@ use crate::budget::Budget;
 use crate::routes::{CacheShare, Routes};
 use crate::target::Target;
 use netcluster_link::channel::channel_hash;
-use netcluster_link::config::Settings;
+use netcluster_link::config::StreamMap;
 use netcluster_link::stream::StreamId;
 
 /// Channels whose caches are looked at when room is wanted for another's.
@@ -40,7 +40,7 @@ pub struct Channels {
     by_name: HashMap<Arc<str>, ChannelId, FixedState>,
     /// What datagrams name a channel by; only with a link.
     by_hash: HashMap<u64, ChannelId, FixedState>,
-    link: Option<Arc<Settings>>,
+    link: Option<Arc<StreamMap>>,
     table: Vec<Option<Channel>>,
     /// Places of `table` that are free.
     free: Vec<ChannelId>,
@@ -57,7 +57,7 @@ impl Channels {
     /// most `cache_bytes`.
     pub fn new(
         seed: u64,
-        link: Option<Arc<Settings>>,
+        link: Option<Arc<StreamMap>>,
         budget: Budget,
         cache_bytes: usize,
     ) -> Channels {
@@ -136,12 +136,12 @@ impl Channels {
         self.by_name.insert(Arc::clone(name), id);
         let mut hash = 0;
         let mut stream = StreamId::new(0, 0);
-        if let Some(settings) = &self.link {
+        if let Some(stream_map) = &self.link {
             hash = channel_hash(name);
-            stream = settings.stream_of(name);
+            stream = stream_map.stream_of(name);
             self.by_hash.insert(hash, id);
         }
-        let link = self.link.is_some().then(|| Target::link(hash));
+        let link = self.link.is_some().then_some(hash);
         let routes = Routes::new(self.seed, link, &self.budget, &self.share);
         let name = Arc::clone(name);
         self.table[id.0 as usize] = Some(Channel { name, hash, stream, routes, members: 0 });
@@ -186,11 +186,13 @@ impl Channels {
     }
 
     /// How many channels there are.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_name.len()
     }
 
     /// Whether there are none.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
@@ -203,9 +205,12 @@ impl Channels {
 
 #[cfg(test)]
 mod tests {
+    use netcluster_platform::Conn;
+
     use super::*;
     use crate::budget::Purpose;
     use crate::routes::Effort;
+    use crate::target::ShardId;
 
     #[test]
     fn a_channel_lives_while_it_has_a_member_or_a_listener() {
@@ -213,7 +218,7 @@ mod tests {
         let mut channels = Channels::new(1, None, budget.clone(), 1 << 16);
         let name: Arc<str> = "a".into();
         let pattern = Pattern::new(b"x").unwrap();
-        let target = Target { shard: 1, conn: 0, client: 1 };
+        let target = Target { shard: ShardId(1), conn: Conn(0), client: 1 };
         let id = channels.join(&name);
         channels.subscribe(&name, &pattern, target);
         assert!(budget.used_bytes() > 0);

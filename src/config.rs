@@ -1,42 +1,30 @@
-//! What a broker can be told, checked: the same for command line and file.
-//!
-//! Decision: `docs/decisions/037-queue-holds-four-events.md`.
+//! What each shard of a broker is made with.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster_platform::Peer;
-use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES};
+use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
 use crate::placement::DEFAULT_SPILL_CLIENTS;
 use crate::population::Limits;
 use crate::returning::Record;
-use netcluster_link::config::Settings;
+use netcluster_link::config::StreamMap;
 
-/// Default high-water mark of one client's queue, in bytes: see [`default_max_queue_bytes`].
+/// Most shards of a broker: each pair has a ring.
+pub const MAX_SHARDS: u16 = 64;
+/// High-water mark of one client's queue unless another one is asked for, in bytes.
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;
-/// A queue has room for so many of the largest events, unless it is told otherwise.
-const LARGEST_EVENTS_PER_QUEUE: usize = 4;
 /// Smallest high-water mark that can be asked for, in bytes.
 pub const MIN_MAX_QUEUE_BYTES: usize = 64 << 10;
 /// Patterns that one client may listen to unless more are asked for.
-pub const DEFAULT_MAX_PATTERNS: usize = 10_000;
-/// Longest busy-wait that can be asked for.
-pub const MAX_SPIN: Duration = Duration::from_micros(50);
+const DEFAULT_MAX_PATTERNS: usize = 10_000;
 
-const _: () = assert!(DEFAULT_MAX_PAYLOAD_BYTES <= HARD_MAX_PAYLOAD_BYTES);
 const _: () = assert!(MIN_MAX_QUEUE_BYTES <= DEFAULT_MAX_QUEUE_BYTES);
-// One event that fills a queue makes others from other machines be lost until it is read.
-const _: () =
-    assert!(LARGEST_EVENTS_PER_QUEUE * DEFAULT_MAX_PAYLOAD_BYTES <= DEFAULT_MAX_QUEUE_BYTES);
 
-/// The high-water mark of one client's queue where payloads may have so many bytes and
-/// nobody has set it.
-pub fn default_max_queue_bytes(max_payload_bytes: usize) -> usize {
-    LARGEST_EVENTS_PER_QUEUE.saturating_mul(max_payload_bytes).max(DEFAULT_MAX_QUEUE_BYTES)
-}
-
-/// What every shard needs to know. Its relations are checked by [`ShardConfig::check`].
+/// What every shard needs to know, complete and checked (see [`BrokerOptions`]).
+///
+/// [`BrokerOptions`]: crate::BrokerOptions
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     /// This broker's node id, not 0.
@@ -73,7 +61,7 @@ pub struct ShardConfig {
     /// Who listened when the last broker of this socket ended in order.
     pub awaited: Arc<Record>,
     /// With a link to other machines: how channels are spread over its streams.
-    pub link: Option<Arc<Settings>>,
+    pub link: Option<Arc<StreamMap>>,
 }
 
 impl Default for ShardConfig {
@@ -101,44 +89,6 @@ impl Default for ShardConfig {
 }
 
 impl ShardConfig {
-    /// Checks what a user can set.
-    ///
-    /// # Errors
-    /// Which setting is out of range, and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
-        let require = |good: bool, text: String| if good { Ok(()) } else { Err(text) };
-        require(self.node != 0, "node id 0 means nobody: use another".into())?;
-        require(
-            (1..=HARD_MAX_PAYLOAD_BYTES).contains(&self.max_payload_bytes),
-            format!("max-payload must be between 1 B and {HARD_MAX_PAYLOAD_BYTES} B (1 GiB)"),
-        )?;
-        require(
-            self.max_queue_bytes >= MIN_MAX_QUEUE_BYTES,
-            format!("max-queue must be at least {MIN_MAX_QUEUE_BYTES} B (64 KiB)"),
-        )?;
-        require(
-            self.spin <= MAX_SPIN,
-            format!("spin-us must be at most {} µs", MAX_SPIN.as_micros()),
-        )?;
-        let timeouts = [
-            ("stall-timeout", self.stall_timeout),
-            ("hello-timeout", self.hello_timeout),
-            ("drain-timeout", self.drain_timeout),
-        ];
-        for (name, timeout) in timeouts {
-            require(
-                timeout >= Duration::from_millis(10),
-                format!("{name} must be at least 10 ms"),
-            )?;
-        }
-        require(self.max_patterns > 0, "max-patterns must be at least 1".into())?;
-        require(self.max_clients > 0, "max-clients must be at least 1".into())?;
-        require(
-            self.max_clients_per_user != Some(0),
-            "max-clients-per-user must be at least 1".into(),
-        )
-    }
-
     /// How many connections there may be.
     pub fn limits(&self) -> Limits {
         let all = self.max_clients;

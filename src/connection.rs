@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use netcluster_platform::Peer;
+use netcluster_platform::{Instant, Peer};
 use netcluster_wire::limits::{MAX_CONTROL_PAYLOAD_BYTES, MAX_HEAD_BYTES};
 use netcluster_wire::{ErrorCode, Hello, Source};
 
@@ -16,7 +16,7 @@ use crate::outbound::{ENTRY_BYTES, KEEP_ENTRIES, Outbound};
 use crate::pattern_set::PatternSet;
 use crate::population::Seat;
 use crate::shard::Postponed;
-use crate::target::Target;
+use crate::target::{Emitter, Queue, ShardId, Target};
 
 /// What a connection is reckoned to take by itself, in the broker and in the kernel:
 /// its own state, the control frame that it may have sent in part, and the kernel's
@@ -57,7 +57,7 @@ pub enum State {
 #[derive(Debug)]
 pub struct Moving {
     /// Where it goes.
-    pub shard: u16,
+    pub shard: ShardId,
     /// What it asked for.
     pub hello: Hello,
     /// Its channel.
@@ -87,9 +87,9 @@ pub enum Receiving {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocker {
     /// A full queue.
-    Queue(Target),
+    Queue(Queue),
     /// The queue of messages to a shard.
-    Shard(u16),
+    Shard(ShardId),
     /// The memory budget.
     Memory,
     /// Routes that it takes long to find.
@@ -117,8 +117,6 @@ pub struct Connection {
     pub peer: Peer,
     /// Its place among all connections, but in tests of a shard's parts.
     pub seat: Option<Seat>,
-    /// When it came to this shard.
-    pub since_ns: u64,
     /// How far it is.
     pub state: State,
     /// What it must write into its frames.
@@ -146,17 +144,17 @@ pub struct Connection {
     /// It was kept from writing more: the end of what it wrote is not its end.
     pub is_read_up: bool,
     /// When a large frame's buffer began to be filled.
-    pub filling_since_ns: u64,
+    pub filling_since: Instant,
     /// How much of that frame had come before, as chunks.
     pub filling_from: usize,
     /// What it waits for as an emitter.
     pub blocked_by: SmallVec<[Blocker; 1]>,
     /// Emitters that wait for its queue.
-    pub waiters: Vec<Target>,
+    pub waiters: Vec<Emitter>,
     /// Whether its queue lags.
     pub lag: Lag,
     /// When its queue became full.
-    pub full_since_ns: u64,
+    pub full_since: Instant,
     /// It is on the list of those to flush.
     pub dirty: bool,
     /// What it listens to.
@@ -174,18 +172,11 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that has not said hello.
-    pub fn new(
-        target: Target,
-        peer: Peer,
-        max_queue_bytes: usize,
-        budget: &Budget,
-        now_ns: u64,
-    ) -> Connection {
+    pub fn new(target: Target, peer: Peer, max_queue_bytes: usize, budget: &Budget) -> Connection {
         Connection {
             target,
             peer,
             seat: None,
-            since_ns: now_ns,
             state: State::Hello,
             source: Source::NONE,
             channel: None,
@@ -199,12 +190,12 @@ impl Connection {
             outbound: Outbound::new(max_queue_bytes, budget),
             receiving: Receiving::Off,
             is_read_up: false,
-            filling_since_ns: 0,
+            filling_since: Instant::START,
             filling_from: 0,
             blocked_by: SmallVec::new(),
             waiters: Vec::new(),
             lag: Lag::None,
-            full_since_ns: 0,
+            full_since: Instant::START,
             dirty: false,
             patterns: PatternSet::new(budget),
             postponed: None,

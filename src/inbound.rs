@@ -32,23 +32,26 @@ pub type Pieces = SmallVec<[Slice; 1]>;
 /// A frame with more than this still to come is read into its own buffer at once.
 const LARGE_FRAME_BYTES: usize = 256 * 1024;
 
+/// Whole events of one name that lie together in a chunk.
+pub struct Run<'a> {
+    /// Where they begin in the chunk.
+    pub start: usize,
+    /// Where they end.
+    pub end: usize,
+    /// Their name.
+    pub name: &'a [u8],
+    /// How many they are.
+    pub frames: usize,
+    /// The source that all carry.
+    pub source: u64,
+    /// The last one's sequence.
+    pub last_sequence: u64,
+}
+
 /// What [`Inbound::next`] found.
 pub enum Step<'a> {
-    /// Whole events of one name at `start..end` of the chunk.
-    Run {
-        /// Where in the chunk.
-        start: usize,
-        /// Up to where.
-        end: usize,
-        /// Their name.
-        name: &'a [u8],
-        /// How many.
-        frames: usize,
-        /// The source that all carry.
-        source: u64,
-        /// The last one's sequence.
-        last_sequence: u64,
-    },
+    /// Whole events of one name.
+    Run(Run<'a>),
     /// One event that lay in several chunks.
     Event(Pieces),
     /// One control frame, contiguous.
@@ -111,14 +114,14 @@ impl Inbound {
             Found::Run(run) => {
                 let start = *at;
                 *at += run.bytes;
-                Ok(Step::Run {
+                Ok(Step::Run(Run {
                     start,
                     end: *at,
                     name: run.first.name(),
                     frames: run.frames,
                     source: run.first.header().source.get(),
                     last_sequence: run.last_sequence,
-                })
+                }))
             }
             Found::Control(frame) => {
                 refuse_told_stats(frame.layout())?;

@@ -26,7 +26,7 @@ use crate::population::Seat;
 use crate::returning::Listening;
 use crate::routes::Route;
 use crate::status::ShardStatus;
-use crate::target::Target;
+use crate::target::{Emitter, Queue, ShardId, Target};
 use netcluster_link::event::Lost;
 
 /// Messages that one ring holds.
@@ -39,7 +39,7 @@ pub enum Message<S> {
         /// The targets, those of other shards too.
         route: Arc<Route>,
         /// Who emitted them.
-        emitter: Target,
+        emitter: Emitter,
         /// The frames: any number in one slice, or one in several.
         pieces: Pieces,
         /// How many frames.
@@ -113,17 +113,17 @@ pub enum Message<S> {
     Passed(u64),
     /// This emitter feeds a full queue.
     Pause {
-        /// Who pauses; a client of the receiving shard.
-        emitter: Target,
-        /// Whose queue is full.
-        by: Target,
+        /// Who pauses; its home is the receiving shard.
+        emitter: Emitter,
+        /// The queue that is full.
+        by: Queue,
     },
     /// That queue is full no more.
     Resume {
         /// Who goes on.
-        emitter: Target,
-        /// Whose queue it was.
-        by: Target,
+        emitter: Emitter,
+        /// The queue that was full.
+        by: Queue,
     },
     /// Receive buffers run short: copy out what blocked queues pin.
     CopyOut,
@@ -135,7 +135,7 @@ pub enum Message<S> {
     /// books.
     Departed(Arc<str>, u32),
     /// A client was disconnected; for the books of a shard that accepts.
-    Kicked(Box<Reason>),
+    ClosedByBroker(Box<Reason>),
     /// A flood is over: give back what it took.
     FloodOver,
     /// A client came back after a crash: events of its channel wait for others.
@@ -175,7 +175,7 @@ pub struct Adoption<S> {
 struct Outbox<S> {
     ring: Producer<Message<S>>,
     overflow: VecDeque<Message<S>>,
-    waiters: Vec<Target>,
+    waiters: Vec<Emitter>,
     waker: Waker,
     /// Set while the overflow waits for room; the receiver takes it and wakes us.
     starving: Arc<AtomicBool>,
@@ -190,6 +190,7 @@ struct Inbox<S> {
 
 /// One shard's ends of the queues to and from all others.
 pub struct Mesh<S> {
+    id: ShardId,
     outboxes: Vec<Option<Outbox<S>>>,
     inboxes: Vec<Option<Inbox<S>>>,
 }
@@ -198,8 +199,9 @@ impl<S> Mesh<S> {
     /// The ends for every shard of a broker, given what wakes each.
     pub fn new_all(wakers: &[Waker]) -> Vec<Mesh<S>> {
         let shards = wakers.len();
-        let mut all: Vec<Mesh<S>> = (0..shards)
-            .map(|_| Mesh {
+        let mut all: Vec<Mesh<S>> = ShardId::all(shards as u16)
+            .map(|id| Mesh {
+                id,
                 outboxes: (0..shards).map(|_| None).collect(),
                 inboxes: (0..shards).map(|_| None).collect(),
             })
@@ -223,16 +225,20 @@ impl<S> Mesh<S> {
         all
     }
 
+    /// The shard whose ends these are.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
     /// How many shards there are.
     pub fn shards(&self) -> u16 {
         self.outboxes.len() as u16
     }
 
     /// All shards but this one.
-    pub fn others(&self) -> impl Iterator<Item = u16> + use<S> {
-        let present: Vec<u16> =
-            (0..self.shards()).filter(|&shard| self.outboxes[shard as usize].is_some()).collect();
-        present.into_iter()
+    pub fn others(&self) -> impl ExactSizeIterator<Item = ShardId> + use<S> {
+        let id = self.id.0;
+        (0..self.shards() - 1).map(move |at| ShardId(at + u16::from(at >= id)))
     }
 
     /// Sends a message. Returns whether it had to wait at this end, so that the
@@ -240,8 +246,8 @@ impl<S> Mesh<S> {
     ///
     /// # Panics
     /// If `to` is this shard: a programmer's error.
-    pub fn send(&mut self, to: u16, message: Message<S>) -> bool {
-        let outbox = self.outboxes[to as usize].as_mut().expect("not to oneself");
+    pub fn send(&mut self, to: ShardId, message: Message<S>) -> bool {
+        let outbox = self.outboxes[to.index()].as_mut().expect("not to oneself");
         if outbox.ring.is_abandoned() {
             // That shard has ended: nobody there misses anything.
             return false;
@@ -259,14 +265,16 @@ impl<S> Mesh<S> {
     }
 
     /// Notes that an emitter pauses until the overflow towards `to` is gone.
-    pub fn wait_for(&mut self, to: u16, emitter: Target) {
-        let outbox = self.outboxes[to as usize].as_mut().expect("not to oneself");
+    pub fn wait_for(&mut self, to: ShardId, emitter: Emitter) {
+        let outbox = self.outboxes[to.index()].as_mut().expect("not to oneself");
         outbox.waiters.push(emitter);
     }
 
     /// Moves overflow on as far as there is room, and wakes every shard that has
-    /// new messages. `resumed` gets the emitters that may go on, and what held them.
-    pub fn publish(&mut self, resumed: &mut Vec<(Target, u16)>) {
+    /// new messages. Returns the emitters that may go on, and what held them.
+    #[must_use = "they stay paused"]
+    pub fn publish(&mut self) -> Vec<(Emitter, ShardId)> {
+        let mut resumed = Vec::new();
         for (to, outbox) in self.outboxes.iter_mut().enumerate() {
             let Some(outbox) = outbox else { continue };
             if !outbox.overflow.is_empty() {
@@ -278,19 +286,22 @@ impl<S> Mesh<S> {
                     outbox.move_on();
                 }
                 if outbox.overflow.is_empty() {
-                    resumed.extend(outbox.waiters.drain(..).map(|emitter| (emitter, to as u16)));
+                    resumed.extend(
+                        outbox.waiters.drain(..).map(|emitter| (emitter, ShardId(to as u16))),
+                    );
                 }
             }
             if std::mem::take(&mut outbox.published) {
                 outbox.waker.wake();
             }
         }
+        resumed
     }
 
     /// Messages that wait for room in the ring towards this shard.
     #[inline]
-    pub fn overflow(&self, to: u16) -> usize {
-        self.outboxes[to as usize].as_ref().map_or(0, |outbox| outbox.overflow.len())
+    pub fn overflow(&self, to: ShardId) -> usize {
+        self.outboxes[to.index()].as_ref().map_or(0, |outbox| outbox.overflow.len())
     }
 
     /// Whether messages still wait for room in a ring.
@@ -300,14 +311,14 @@ impl<S> Mesh<S> {
 
     /// The next message from shard `from`.
     #[inline]
-    pub fn receive(&mut self, from: u16) -> Option<Message<S>> {
-        self.inboxes[from as usize].as_mut()?.ring.pop().ok()
+    pub fn receive(&mut self, from: ShardId) -> Option<Message<S>> {
+        self.inboxes[from.index()].as_mut()?.ring.pop().ok()
     }
 
     /// To be called when a batch was taken from `from`: wakes it if it waits
     /// for room.
-    pub fn taken(&mut self, from: u16) {
-        if let Some(inbox) = &self.inboxes[from as usize]
+    pub fn taken(&mut self, from: ShardId) {
+        if let Some(inbox) = &self.inboxes[from.index()]
             && inbox.starving.swap(false, Ordering::SeqCst)
         {
             inbox.waker.wake();
@@ -352,13 +363,16 @@ mod tests {
     fn what_does_not_fit_waits_at_its_source_and_arrives_in_order() {
         let (mut one, mut two) = pair();
         for number in 0..RING_MESSAGES as u64 + 5 {
-            assert_eq!(one.send(1, Message::Barrier(number)), number >= RING_MESSAGES as u64);
+            assert_eq!(
+                one.send(ShardId(1), Message::Barrier(number)),
+                number >= RING_MESSAGES as u64
+            );
         }
-        assert_eq!(one.overflow(1), 5);
+        assert_eq!(one.overflow(ShardId(1)), 5);
         for number in 0..RING_MESSAGES as u64 + 5 {
-            let message = two.receive(0).or_else(|| {
-                one.publish(&mut Vec::new());
-                two.receive(0)
+            let message = two.receive(ShardId(0)).or_else(|| {
+                assert_eq!(one.publish(), []);
+                two.receive(ShardId(0))
             });
             assert!(matches!(message, Some(Message::Barrier(it)) if it == number));
         }
@@ -369,11 +383,11 @@ mod tests {
     fn nothing_waits_for_a_shard_that_has_ended() {
         let (mut one, two) = pair();
         for number in 0..RING_MESSAGES as u64 + 5 {
-            one.send(1, Message::Barrier(number));
+            one.send(ShardId(1), Message::Barrier(number));
         }
         drop(two);
-        assert!(!one.send(1, Message::Barrier(0)), "nobody need pause for it");
-        one.publish(&mut Vec::new());
+        assert!(!one.send(ShardId(1), Message::Barrier(0)), "nobody need pause for it");
+        assert_eq!(one.publish(), []);
         assert!(!one.has_overflow());
     }
 }

@@ -22,6 +22,8 @@ use hashbrown::{HashMap, HashSet};
 use netcluster_platform::Peer;
 use netcluster_wire::{ErrorCode, Source};
 
+use crate::target::ShardId;
+
 /// Clients of one channel that share a shard before another one is used.
 pub const DEFAULT_SPILL_CLIENTS: usize = 64;
 
@@ -32,7 +34,7 @@ const MAX_REASONS: usize = 1024;
 pub struct Placement {
     spill: usize,
     /// The shard that keeps what it accepts, if connections cannot move.
-    keeps: Option<u16>,
+    keeps: Option<ShardId>,
     clients_of_shard: Vec<usize>,
     channels: HashMap<Arc<str>, ChannelBook, FixedState>,
     reasons: VecDeque<Reason>,
@@ -75,7 +77,7 @@ impl Told {
 
 struct ChannelBook {
     clients: usize,
-    shard: u16,
+    shard: ShardId,
     block: usize,
 }
 
@@ -85,7 +87,7 @@ impl Placement {
         Placement {
             spill: spill.max(1),
             keeps: None,
-            clients_of_shard: vec![0; shards as usize],
+            clients_of_shard: vec![0; usize::from(shards)],
             channels: HashMap::with_hasher(FixedState::with_seed(seed)),
             reasons: VecDeque::new(),
             next_client: 1,
@@ -97,8 +99,8 @@ impl Placement {
     }
 
     /// Empty books of one of so many shards that all accept and keep what they get.
-    pub fn keeping(shard: u16, shards: u16, seed: u64) -> Placement {
-        let first = 1 + u32::from(shard);
+    pub fn keeping(shard: ShardId, shards: u16, seed: u64) -> Placement {
+        let first = 1 + u32::from(shard.0);
         Placement {
             keeps: Some(shard),
             next_client: first,
@@ -139,14 +141,14 @@ impl Placement {
     }
 
     /// The shard for a new client of `channel`.
-    pub fn place(&mut self, channel: &Arc<str>) -> u16 {
+    pub fn place(&mut self, channel: &Arc<str>) -> ShardId {
         self.keeps.unwrap_or_else(|| self.choose(channel))
     }
 
-    fn choose(&mut self, channel: &Arc<str>) -> u16 {
-        let emptiest = (0..self.clients_of_shard.len())
-            .min_by_key(|&shard| self.clients_of_shard[shard])
-            .expect("there is a shard") as u16;
+    fn choose(&mut self, channel: &Arc<str>) -> ShardId {
+        let emptiest = ShardId::all(self.clients_of_shard.len() as u16)
+            .min_by_key(|shard| self.clients_of_shard[shard.index()])
+            .expect("there is a shard");
         let book = self.channels.entry(Arc::clone(channel)).or_insert(ChannelBook {
             clients: 0,
             shard: emptiest,
@@ -158,17 +160,17 @@ impl Placement {
         }
         book.block += 1;
         book.clients += 1;
-        self.clients_of_shard[book.shard as usize] += 1;
+        self.clients_of_shard[book.shard.index()] += 1;
         book.shard
     }
 
     /// A client of `channel` that was on `shard` is gone.
-    pub fn departed(&mut self, channel: &str, shard: u16, client: u32) {
+    pub fn departed(&mut self, channel: &str, shard: ShardId, client: u32) {
         self.forget(client);
         if self.keeps.is_some() {
             return;
         }
-        self.clients_of_shard[shard as usize] -= 1;
+        self.clients_of_shard[shard.index()] -= 1;
         if let Some(book) = self.channels.get_mut(channel) {
             book.clients -= 1;
             if book.shard == shard {
@@ -181,7 +183,7 @@ impl Placement {
     }
 
     /// Remembers why a client was disconnected.
-    pub fn kicked(&mut self, reason: Reason) {
+    pub fn note_reason(&mut self, reason: Reason) {
         if self.reasons.len() == MAX_REASONS {
             self.reasons.pop_front();
         }
@@ -211,7 +213,7 @@ mod tests {
         assert_ne!(placement.place(&b), first);
         let third = placement.place(&a);
         assert_ne!(third, first, "the emptier shard takes the next block");
-        for shard in [first, first, 1 - first] {
+        for shard in [first, first, third] {
             placement.departed("a", shard, 0);
         }
         assert_eq!(placement.place(&a), first, "b is on the other one");
@@ -219,11 +221,11 @@ mod tests {
 
     #[test]
     fn shards_that_keep_their_clients_number_them_apart() {
-        let mut all = [0, 1, 2].map(|shard| Placement::keeping(shard, 3, 1));
+        let mut all = [0, 1, 2].map(|shard| Placement::keeping(ShardId(shard), 3, 1));
         let channel: Arc<str> = "a".into();
         let mut numbers = Vec::new();
         for (shard, placement) in all.iter_mut().enumerate() {
-            assert_eq!(placement.place(&channel), shard as u16);
+            assert_eq!(placement.place(&channel), ShardId(shard as u16));
             numbers.extend([placement.next_client(), placement.next_client()]);
         }
         numbers.sort_unstable();
@@ -233,9 +235,9 @@ mod tests {
     /// What broke: the broker ended when all numbers had been used once.
     #[test]
     fn numbers_begin_anew_and_pass_over_those_in_use() {
-        let mut placement = Placement::keeping(1, 4, 1);
+        let mut placement = Placement::keeping(ShardId(1), 4, 1);
         assert_eq!([placement.next_client(), placement.next_client()], [2, 6]);
-        placement.departed("a", 1, 2);
+        placement.departed("a", ShardId(1), 2);
         assert!(!placement.has_given(1 << 20));
         placement.next_client = u32::MAX - 1;
         assert_eq!(placement.next_client(), u32::MAX - 1);
@@ -253,14 +255,14 @@ mod tests {
             let (code, text) = (ErrorCode::Stalled, "slow".to_owned());
             let (peer, told) = (own.clone(), Told::default());
             let reason = Reason { source, peer, code, text: text.clone(), told };
-            placement.kicked(reason.clone());
+            placement.note_reason(reason.clone());
             assert_eq!(placement.take_reason(source, &other), None);
             let own = Peer { pid: 99, ..own };
             assert_eq!(placement.take_reason(source, &own), Some((code, text)));
             assert_eq!(placement.take_reason(source, &own), None);
             // Nor by another shard, which has it in its books too.
             let mut elsewhere = Placement::new(1, 1, 1);
-            elsewhere.kicked(reason);
+            elsewhere.note_reason(reason);
             assert_eq!(elsewhere.take_reason(source, &own), None);
         }
     }

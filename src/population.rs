@@ -145,6 +145,7 @@ pub struct Population(Arc<Counts>);
 
 impl Population {
     /// How many connections there are.
+    #[cfg(test)]
     pub fn count(&self) -> usize {
         self.0.all.load(Ordering::Relaxed)
     }

@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use netcluster_wire::Source;
 
+use netcluster_platform::Instant;
+
 use crate::target::Target;
 
 /// How long an event waits for clients to come back at the most.
@@ -127,14 +129,14 @@ impl fmt::Debug for Successor {
 #[derive(Debug, Default)]
 struct Hold {
     /// When it ends; `None`: nothing waits yet.
-    until_ns: Option<u64>,
+    until: Option<Instant>,
     waiting: Vec<Target>,
 }
 
 /// The channels of one shard in which events wait.
 #[derive(Debug)]
 pub struct Returning {
-    window_end_ns: u64,
+    window_end: Instant,
     held: BTreeMap<Arc<str>, Hold>,
     /// Channels that were held without a record: that is done once.
     was_held: BTreeSet<Arc<str>>,
@@ -144,13 +146,13 @@ pub struct Returning {
 
 impl Returning {
     /// Holds the channels of a record, from the broker's start on.
-    pub fn new(record: &Record, now_ns: u64) -> Returning {
+    pub fn new(record: &Record, now: Instant) -> Returning {
         let held = record.channels.keys().map(|name| (name.as_str().into(), Hold::default()));
         let missing = |(name, clients): (&String, &BTreeMap<u32, u32>)| {
             (name.clone(), clients.keys().copied().collect())
         };
         Returning {
-            window_end_ns: now_ns + HOLD_WINDOW.as_nanos() as u64,
+            window_end: now + HOLD_WINDOW.as_nanos() as u64,
             held: held.collect(),
             was_held: BTreeSet::new(),
             missing: record.channels.iter().map(missing).collect(),
@@ -164,34 +166,34 @@ impl Returning {
     }
 
     /// Whether events of a channel wait.
-    pub fn holds(&mut self, channel: &str, now_ns: u64) -> bool {
-        if now_ns >= self.window_end_ns {
-            self.held.retain(|_, hold| hold.until_ns.is_some());
+    pub fn holds(&mut self, channel: &str, now: Instant) -> bool {
+        if now >= self.window_end {
+            self.held.retain(|_, hold| hold.until.is_some());
         }
         self.held.contains_key(channel)
     }
 
     /// A client of a channel came back after a crash. Returns when the hold that begins
     /// with it ends, if one does.
-    pub fn begin(&mut self, channel: &Arc<str>, now_ns: u64) -> Option<u64> {
-        if now_ns >= self.window_end_ns || !self.was_held.insert(Arc::clone(channel)) {
+    pub fn begin(&mut self, channel: &Arc<str>, now: Instant) -> Option<Instant> {
+        if now >= self.window_end || !self.was_held.insert(Arc::clone(channel)) {
             return None;
         }
-        let until_ns = now_ns + MAX_HOLD.as_nanos() as u64;
-        let hold = Hold { until_ns: Some(until_ns), waiting: Vec::new() };
+        let until = now + MAX_HOLD.as_nanos() as u64;
+        let hold = Hold { until: Some(until), waiting: Vec::new() };
         self.held.insert(Arc::clone(channel), hold);
-        Some(until_ns)
+        Some(until)
     }
 
     /// An emitter waits in a held channel. Returns when the hold ends, if that is news.
-    pub fn wait(&mut self, channel: &str, emitter: Target, now_ns: u64) -> Option<u64> {
+    pub fn wait(&mut self, channel: &str, emitter: Target, now: Instant) -> Option<Instant> {
         let hold = self.held.get_mut(channel)?;
         if !hold.waiting.contains(&emitter) {
             hold.waiting.push(emitter);
         }
-        let is_new = hold.until_ns.is_none();
-        let until_ns = *hold.until_ns.get_or_insert(now_ns + MAX_HOLD.as_nanos() as u64);
-        is_new.then_some(until_ns)
+        let is_new = hold.until.is_none();
+        let until = *hold.until.get_or_insert(now + MAX_HOLD.as_nanos() as u64);
+        is_new.then_some(until)
     }
 
     /// A client is back with all its patterns. Whether it was the last of its channel.
@@ -210,9 +212,9 @@ impl Returning {
         self.held.remove(channel).map_or_else(Vec::new, |hold| hold.waiting)
     }
 
-    /// The channels whose time is over; all with `u64::MAX`.
-    pub fn overdue(&self, now_ns: u64) -> Vec<Arc<str>> {
-        let is_over = |hold: &Hold| hold.until_ns.map_or(now_ns == u64::MAX, |it| it <= now_ns);
+    /// The channels whose time is over; all with `Instant::NEVER`.
+    pub fn overdue(&self, now: Instant) -> Vec<Arc<str>> {
+        let is_over = |hold: &Hold| hold.until.map_or(now == Instant::NEVER, |it| it <= now);
         let overdue = self.held.iter().filter(|(_, hold)| is_over(hold));
         overdue.map(|(channel, _)| Arc::clone(channel)).collect()
     }
@@ -220,7 +222,14 @@ impl Returning {
 
 #[cfg(test)]
 mod tests {
+    use netcluster_platform::Conn;
+
     use super::*;
+    use crate::target::ShardId;
+
+    fn ns(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
 
     fn record() -> Record {
         let mut record = Record { node: 7, ..Record::default() };
@@ -242,8 +251,8 @@ mod tests {
 
     #[test]
     fn a_channel_is_held_until_all_are_back() {
-        let mut returning = Returning::new(&record(), 0);
-        assert!(returning.holds("a", 0) && !returning.holds("b", 0));
+        let mut returning = Returning::new(&record(), ns(0));
+        assert!(returning.holds("a", ns(0)) && !returning.holds("b", ns(0)));
         assert!(!returning.is_back("a", 1));
         assert!(!returning.is_back("a", 1), "the same one again");
         assert!(returning.is_back("a", 2));
@@ -253,29 +262,29 @@ mod tests {
 
     #[test]
     fn an_event_waits_for_its_longest_time_and_the_window_ends() {
-        let emitter = Target { shard: 0, conn: 0, client: 9 };
-        let mut returning = Returning::new(&record(), 0);
-        let late_ns = HOLD_WINDOW.as_nanos() as u64 - 1;
-        let until_ns = returning.wait("a", emitter, late_ns).unwrap();
-        assert_eq!(until_ns, late_ns + MAX_HOLD.as_nanos() as u64);
-        assert_eq!(returning.wait("a", emitter, late_ns + 1), None);
-        assert!(returning.holds("a", until_ns - 1), "what waits is not let go early");
-        assert_eq!(returning.overdue(until_ns), [Arc::from("a")]);
+        let emitter = Target { shard: ShardId(0), conn: Conn(0), client: 9 };
+        let mut returning = Returning::new(&record(), ns(0));
+        let late = ns(HOLD_WINDOW.as_nanos() as u64 - 1);
+        let until = returning.wait("a", emitter, late).unwrap();
+        assert_eq!(until, late + MAX_HOLD.as_nanos() as u64);
+        assert_eq!(returning.wait("a", emitter, late + 1), None);
+        assert!(returning.holds("a", until.saturating_sub(1)), "what waits is not let go early");
+        assert_eq!(returning.overdue(until), [Arc::from("a")]);
         assert_eq!(returning.release("a"), [emitter]);
-        let mut idle = Returning::new(&record(), 0);
-        assert!(!idle.holds("a", late_ns + 1), "nobody emitted in time");
+        let mut idle = Returning::new(&record(), ns(0));
+        assert!(!idle.holds("a", late + 1), "nobody emitted in time");
         assert!(!idle.holds_any());
     }
 
     #[test]
     fn without_a_record_a_channel_is_held_once_and_only_soon_after_the_start() {
-        let mut returning = Returning::new(&Record::default(), 0);
+        let mut returning = Returning::new(&Record::default(), ns(0));
         let channel: Arc<str> = "a".into();
-        assert_eq!(returning.begin(&channel, 5), Some(5 + MAX_HOLD.as_nanos() as u64));
-        assert!(returning.holds("a", 6));
+        assert_eq!(returning.begin(&channel, ns(5)), Some(ns(5) + MAX_HOLD.as_nanos() as u64));
+        assert!(returning.holds("a", ns(6)));
         returning.release("a");
-        assert_eq!(returning.begin(&channel, 7), None);
-        let late_ns = HOLD_WINDOW.as_nanos() as u64;
-        assert_eq!(Returning::new(&Record::default(), 0).begin(&channel, late_ns), None);
+        assert_eq!(returning.begin(&channel, ns(7)), None);
+        let late = ns(HOLD_WINDOW.as_nanos() as u64);
+        assert_eq!(Returning::new(&Record::default(), ns(0)).begin(&channel, late), None);
     }
 }

@@ -22,12 +22,12 @@ use netcluster_wire::pattern::Pattern;
 use netcluster_wire::{NameError, check_event};
 
 use crate::budget::{Budget, Charge, Purpose};
-use crate::target::Target;
+use crate::target::{ShardId, Target};
 use crate::trie::Trie;
 use crate::trie::search::Search;
 
 use self::cache::Cache;
-pub use self::cache::{CacheShare, MAX_CACHED_NAMES};
+pub use self::cache::CacheShare;
 
 /// Places in the tries that the look-ups of one turn come to, all channels together.
 const STEPS_PER_TURN: usize = 16 * 1024;
@@ -45,43 +45,57 @@ pub const CHANNEL_BYTES: usize = 1024;
 /// Changes that may have waited for a search before their list is given back.
 const KEEP_CHANGES: usize = 64;
 
-/// The targets of an event, sorted, so that those of one shard lie together.
+/// Where an event goes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
-    targets: Box<[Target]>,
+    /// The clients of this broker that listen, sorted, so that those of one shard lie
+    /// together.
+    clients: Box<[Target]>,
+    /// The channel's hash, if its events also go to the other brokers.
+    link: Option<u64>,
 }
 
 impl Route {
-    /// All targets.
-    pub fn targets(&self) -> &[Target] {
-        &self.targets
+    /// The clients of this broker that listen.
+    #[inline]
+    pub fn clients(&self) -> &[Target] {
+        &self.clients
     }
 
-    /// The targets that are clients of this broker.
+    /// The channel's hash, if its events also go to the other brokers.
     #[inline]
-    pub fn listeners(&self) -> &[Target] {
-        let link = usize::from(self.link_channel().is_some());
-        &self.targets[..self.targets.len() - link]
+    pub fn link(&self) -> Option<u64> {
+        self.link
     }
 
-    /// The channel's hash, if its events also go to the link.
+    /// The clients that one shard owns.
     #[inline]
-    pub fn link_channel(&self) -> Option<u64> {
-        self.targets.last()?.link_channel()
-    }
-
-    /// The targets that one shard owns.
-    #[inline]
-    pub fn of_shard(&self, shard: u16) -> &[Target] {
-        let (Some(first), Some(last)) = (self.targets.first(), self.targets.last()) else {
-            return &[];
-        };
-        if first.shard == shard && last.shard == shard {
-            return &self.targets;
+    pub fn of_shard(&self, shard: ShardId) -> &[Target] {
+        if self.is_within(shard) {
+            return &self.clients;
         }
-        let start = self.targets.partition_point(|target| target.shard < shard);
-        let end = self.targets.partition_point(|target| target.shard <= shard);
-        &self.targets[start..end]
+        let start = self.clients.partition_point(|target| target.shard < shard);
+        let end = self.clients.partition_point(|target| target.shard <= shard);
+        &self.clients[start..end]
+    }
+
+    /// Whether no other shard owns any of the clients.
+    #[inline]
+    pub fn is_within(&self, shard: ShardId) -> bool {
+        match (self.clients.first(), self.clients.last()) {
+            (Some(first), Some(last)) => first.shard == shard && last.shard == shard,
+            _ => true,
+        }
+    }
+
+    /// The shards that own clients, each once, but for one.
+    pub fn other_shards(&self, but: ShardId) -> impl Iterator<Item = ShardId> {
+        let mut last = but;
+        self.clients.iter().map(|target| target.shard).filter(move |&shard| {
+            let is_news = shard != last && shard != but;
+            last = shard;
+            is_news
+        })
     }
 }
 
@@ -139,27 +153,25 @@ pub struct Routes {
     /// The turn in which the channel last spent effort, and what it has left of its own.
     turn: u64,
     steps: usize,
-    /// The link, if every event of the channel also goes there.
-    link: Option<Target>,
     charge: Charge,
     /// Looks at the trie, for `status`.
     pub misses: u64,
 }
 
 impl Routes {
-    /// No routes; the maps hash with `seed`. Every event has `link` as a target. What
-    /// is kept is charged to `budget`, and what is remembered to `share`, too.
-    pub fn new(seed: u64, link: Option<Target>, budget: &Budget, share: &CacheShare) -> Routes {
+    /// No routes; the maps hash with `seed`. With `link`, the channel's hash, every event
+    /// also goes to the other brokers. What is kept is charged to `budget`, and what is
+    /// remembered to `share`, too.
+    pub fn new(seed: u64, link: Option<u64>, budget: &Budget, share: &CacheShare) -> Routes {
         Routes {
             trie: Trie::new(seed),
-            cache: Cache::new(seed, budget, share),
+            cache: Cache::new(seed, link, budget, share),
             search: Search::default(),
             searching: false,
             changes: VecDeque::new(),
             listeners: 0,
             turn: 0,
             steps: 0,
-            link,
             charge: budget.charge_for(Purpose::Patterns, CHANNEL_BYTES),
             misses: 0,
         }
@@ -267,9 +279,7 @@ impl Routes {
             return None;
         }
         self.searching = false;
-        let found = self.search.found();
-        found.extend(self.link);
-        let id = self.cache.route_of(found);
+        let id = self.cache.route_of(self.search.found());
         self.cache.remember(self.search.name(), id);
         Some(id)
     }

@@ -87,10 +87,8 @@ impl SimBroker {
         let shards = ios
             .into_iter()
             .zip(Mesh::new_all(&wakers))
-            .enumerate()
-            .map(|(id, (io, mesh))| {
-                let shard =
-                    Shard::new(id as u16, io, shared.clone(), mesh, listeners.next(), link.take());
+            .map(|(io, mesh)| {
+                let shard = Shard::new(io, shared.clone(), mesh, listeners.next(), link.take());
                 Some(shard.expect("the simulator listens"))
             })
             .collect();
@@ -140,8 +138,8 @@ impl SimBroker {
             return None;
         }
         let skew_ns = self.net.clock_ns().saturating_sub(self.net.now_ns());
-        let due = self.shards.iter().flatten().filter_map(Shard::link_deadline_ns);
-        due.min().map(|due_ns| due_ns.saturating_sub(skew_ns))
+        let due = self.shards.iter().flatten().filter_map(Shard::link_deadline);
+        due.min().map(|due_at| due_at.as_nanos().saturating_sub(skew_ns))
     }
 
     /// How many brokers it has as peers.

@@ -1,13 +1,17 @@
-//! What `netcluster status` shows: each shard reports, one merges.
+//! Status of a broker, as the JSON that its clients get (`Client::status`) and
+//! `netcluster status` shows: each shard reports, one merges.
 
 use std::collections::BTreeMap;
 
-use netcluster_platform::{DatagramPlace, DatagramStats};
+use netcluster_platform::{DatagramPlace, DatagramStats, IoStats};
 use netcluster_wire::limits::MAX_STATS_BYTES;
 use serde::{Deserialize, Serialize};
 
-use crate::log::LogStatus;
-use netcluster_link::LinkStatus;
+pub use crate::log::LogStatus;
+pub use netcluster_link::status::{
+    DropCounters, InboundStreamStatus, LinkCounters, LinkStatus, MissingPair, OutboundStreamStatus,
+    PeerCounters, PeerStatus, StreamChannels, UnlinkedStatus,
+};
 
 /// Clients and channels that one status lists: at about 300 bytes each it stays below
 /// [`MAX_STATS_BYTES`], unless their names are long.
@@ -15,6 +19,7 @@ const MAX_LISTED: usize = 10_000;
 
 /// The whole broker, as the JSON in a `stats` frame.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Status {
     /// Release of the broker.
     pub version: String,
@@ -51,11 +56,12 @@ pub struct Status {
     /// Its sockets.
     pub link_io: Option<LinkIo>,
     /// The latest disconnections by the broker, newest last.
-    pub kicked: Vec<KickStatus>,
+    pub closed_by_broker: Vec<ClosedClient>,
 }
 
 /// Counters since the start, and rates over the last second or so.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Totals {
     /// Open connections.
     pub clients: u64,
@@ -112,6 +118,7 @@ pub struct Totals {
 /// read at its own moment.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Memory {
     /// In use.
     pub used_bytes: u64,
@@ -129,6 +136,7 @@ pub struct Memory {
 
 /// One channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ChannelStatus {
     /// Its name.
     pub name: String,
@@ -140,6 +148,7 @@ pub struct ChannelStatus {
 
 /// One client.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ClientStatus {
     /// Its number.
     pub client: u32,
@@ -172,8 +181,11 @@ pub struct ClientStatus {
     pub latest: bool,
     /// Events it lost as `latest`.
     pub dropped: u64,
-    /// Queues that pause it as an emitter.
+    /// Clients whose full queues pause it as an emitter.
     pub paused_by: Vec<u32>,
+    /// The link pauses it: a broker of a pressured channel is behind, or there is no room
+    /// left for what is to go to other machines.
+    pub paused_by_link: bool,
     /// `open`, `full`, `slow` (its queue lags behind its socket), `paused`,
     /// `closing` or `hello`.
     pub state: String,
@@ -181,6 +193,7 @@ pub struct ClientStatus {
 
 /// One shard's back end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ShardSummary {
     /// Its number.
     pub shard: u16,
@@ -192,6 +205,7 @@ pub struct ShardSummary {
 
 /// A back end's counters since the start.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct IoCounters {
     /// System calls.
     pub syscalls: u64,
@@ -217,6 +231,7 @@ pub struct IoCounters {
 
 /// The sockets of the link: what they are, and their counters since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LinkIo {
     /// The interface.
     pub interface: String,
@@ -250,7 +265,7 @@ pub struct LinkIo {
 
 impl LinkIo {
     /// The same sockets with these counters, in the place where they are now.
-    pub fn with(&self, stats: DatagramStats, place: Option<DatagramPlace<'_>>) -> LinkIo {
+    pub(crate) fn with(&self, stats: DatagramStats, place: Option<DatagramPlace<'_>>) -> LinkIo {
         LinkIo {
             interface: place.map_or_else(|| self.interface.clone(), |it| it.interface.into()),
             unicast: place.map_or_else(|| self.unicast.clone(), |it| it.unicast.to_string()),
@@ -270,7 +285,8 @@ impl LinkIo {
 
 /// A client that the broker disconnected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KickStatus {
+#[non_exhaustive]
+pub struct ClosedClient {
     /// Its number.
     pub client: u32,
     /// Why, in words.
@@ -278,6 +294,7 @@ pub struct KickStatus {
 }
 
 /// What one shard reports.
+#[doc(hidden)]
 #[derive(Clone, Debug, Default)]
 pub struct ShardStatus {
     /// Its part of the totals.
@@ -289,11 +306,12 @@ pub struct ShardStatus {
     /// Its back end.
     pub summary: ShardSummary,
     /// Whom it disconnected lately.
-    pub kicked: Vec<KickStatus>,
+    pub closed_by_broker: Vec<ClosedClient>,
 }
 
 impl Totals {
     /// Adds another shard's part.
+    #[doc(hidden)]
     pub fn add(&mut self, other: &Totals) {
         // Named one by one, so that a new counter that is forgotten here does
         // not compile.
@@ -350,8 +368,9 @@ impl Totals {
     }
 }
 
-impl From<netcluster_platform::IoStats> for IoCounters {
-    fn from(stats: netcluster_platform::IoStats) -> IoCounters {
+impl IoCounters {
+    /// Takes the counters over from a back end.
+    pub(crate) fn of(stats: IoStats) -> IoCounters {
         IoCounters {
             syscalls: stats.syscalls,
             receives: stats.receives,
@@ -368,7 +387,7 @@ impl From<netcluster_platform::IoStats> for IoCounters {
 }
 
 /// Merges the shards' reports into `status`, which has everything else.
-pub fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
+pub(crate) fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
     let mut channels: BTreeMap<String, ChannelStatus> = BTreeMap::new();
     for report in reports {
         status.totals.add(&report.totals);
@@ -387,7 +406,7 @@ pub fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
             status.link = Some(link);
             status.link_io = Some(io);
         }
-        status.kicked.extend(report.kicked);
+        status.closed_by_broker.extend(report.closed_by_broker);
     }
     status.channels = channels.into_values().collect();
     status.list_at_most(MAX_LISTED);
@@ -398,7 +417,7 @@ pub fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
 
 impl Status {
     /// As JSON that clients take: with fewer entries if names are long.
-    pub fn to_json(mut self) -> Vec<u8> {
+    pub(crate) fn into_json(mut self) -> Vec<u8> {
         loop {
             let json = serde_json::to_vec(&self).expect("a status is plain data");
             let listed = self.clients.len().max(self.channels.len());
@@ -442,7 +461,7 @@ mod tests {
         };
         let clients = (0..20_000).map(client).collect();
         let report = ShardStatus { clients, ..ShardStatus::default() };
-        let json = merge(Status::default(), vec![report]).to_json();
+        let json = merge(Status::default(), vec![report]).into_json();
         assert!(json.len() <= MAX_STATS_BYTES, "{}", json.len());
         let status: Status = serde_json::from_slice(&json).unwrap();
         assert!(status.clients.len() > 1000, "{}", status.clients.len());

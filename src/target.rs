@@ -1,5 +1,10 @@
-//! A target: one client's outbound queue, wherever in the broker it is, or the
-//! link to the other brokers.
+//! Who events come from and whose queues they go to, wherever in the broker that is.
+//!
+//! ```text
+//!   Emitter ── run ──▶ Route: the Targets of clients, and the link
+//!      ▲                        │
+//!      └─ pauses because of a ──┘ full Queue, of a client or of a stream of the link
+//! ```
 //!
 //! Decision: `docs/decisions/002-route-copy-per-shard.md`.
 
@@ -7,72 +12,97 @@ use std::fmt;
 
 use netcluster_link::peer_id::PeerId;
 use netcluster_link::stream::StreamId;
+use netcluster_platform::Conn;
 
 /// The shard that drives the link.
-pub const LINK_HOME: u16 = 0;
+pub const LINK_HOME: ShardId = ShardId(0);
 
-/// The `shard` of targets on the link. Above all real ones, so that in a sorted
-/// route it stands last.
-const LINK: u16 = u16::MAX;
+/// A shard's place among those of its broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
 
-/// The `shard` of streams of other brokers, where they stand for emitters.
-const STREAM: u16 = u16::MAX - 1;
+impl ShardId {
+    /// The place in a table of all shards.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
 
-/// Names a connection of one shard. `client` is used again only after four thousand
-/// million others, and never by two at a time, so a target that outlives its connection
-/// names nobody.
+    /// The ids of so many shards.
+    pub fn all(shards: u16) -> impl Iterator<Item = ShardId> + use<> {
+        (0..shards).map(ShardId)
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// One client, as somebody whom events are queued for. `client` is used again only after
+/// four thousand million others, and never by two at a time, so a target that outlives its
+/// connection names nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// The shard that owns the connection.
-    pub shard: u16,
+    pub shard: ShardId,
     /// The connection's place in that shard's table.
-    pub conn: u32,
+    pub conn: Conn,
     /// The client's number, which is also the place's generation.
     pub client: u32,
 }
-
-impl Target {
-    /// The link, as a target of the channel with this hash.
-    #[inline]
-    pub const fn link(channel: u64) -> Target {
-        Target { shard: LINK, conn: (channel >> 32) as u32, client: channel as u32 }
-    }
-
-    /// The channel's hash, if this is a target on the link.
-    #[inline]
-    pub const fn link_channel(self) -> Option<u64> {
-        match self.shard {
-            LINK => Some((self.conn as u64) << 32 | self.client as u64),
-            _ => None,
-        }
-    }
-
-    /// A stream of another broker, as an emitter.
-    #[inline]
-    pub const fn stream(peer: PeerId, stream: StreamId) -> Target {
-        Target { shard: STREAM, conn: peer.0, client: stream.0 as u32 }
-    }
-
-    /// The stream, if this is one.
-    #[inline]
-    pub const fn as_stream(self) -> Option<(PeerId, StreamId)> {
-        match self.shard {
-            STREAM => Some((PeerId(self.conn), StreamId(self.client as u16))),
-            _ => None,
-        }
-    }
-
-    /// The shard that answers for it.
-    #[inline]
-    pub const fn home(self) -> u16 {
-        if self.shard >= STREAM { LINK_HOME } else { self.shard }
-    }
-}
-
-const _: () = assert!(crate::broker::MAX_SHARDS < STREAM);
 
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "client {} (shard {})", self.client, self.shard)
     }
+}
+
+/// Where events come from, and who pauses while a queue that they go to is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emitter {
+    /// A client of this broker.
+    Client(Target),
+    /// A stream of another broker.
+    Stream(PeerId, StreamId),
+}
+
+impl Emitter {
+    /// The shard that pauses it.
+    #[inline]
+    pub const fn home(self) -> ShardId {
+        match self {
+            Emitter::Client(target) => target.shard,
+            Emitter::Stream(..) => LINK_HOME,
+        }
+    }
+
+    /// The stream, if it is one of another broker.
+    #[inline]
+    pub const fn stream(self) -> Option<StreamId> {
+        match self {
+            Emitter::Client(_) => None,
+            Emitter::Stream(_, stream) => Some(stream),
+        }
+    }
+
+    /// Whether a full queue stops it: of what comes from other brokers only pressured
+    /// streams are stopped, by their own wish.
+    #[inline]
+    pub const fn yields(self) -> bool {
+        match self {
+            Emitter::Client(_) => true,
+            Emitter::Stream(_, stream) => stream.is_pressured(),
+        }
+    }
+}
+
+/// A queue that may be full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Towards a client of this broker.
+    Client(Target),
+    /// Towards the other brokers: one stream of this one.
+    Link(StreamId),
 }

@@ -8,6 +8,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use netcluster_platform::Instant;
+
 use crate::connection::Connection;
 use crate::target::Target;
 
@@ -47,20 +49,20 @@ pub enum Timer {
 /// Pending deadlines, earliest first.
 #[derive(Default)]
 pub struct Timers {
-    heap: BinaryHeap<Reverse<(u64, Timer)>>,
+    heap: BinaryHeap<Reverse<(Instant, Timer)>>,
 }
 
 impl Timers {
     /// Sets a timer.
-    pub fn set(&mut self, deadline_ns: u64, timer: Timer) {
-        self.heap.push(Reverse((deadline_ns, timer)));
+    pub fn set(&mut self, deadline: Instant, timer: Timer) {
+        self.heap.push(Reverse((deadline, timer)));
     }
 
     /// A queue has just become full: it has until then to drain to half.
-    pub fn watch_full(&mut self, connection: &mut Connection, now_ns: u64, stall: Duration) {
-        connection.full_since_ns = now_ns;
-        let deadline_ns = now_ns.saturating_add(stall.as_nanos() as u64);
-        self.set(deadline_ns, Timer::Stall(connection.target));
+    pub fn watch_full(&mut self, connection: &mut Connection, now: Instant, stall: Duration) {
+        connection.full_since = now;
+        let deadline = now.saturating_add(stall.as_nanos() as u64);
+        self.set(deadline, Timer::Stall(connection.target));
     }
 
     /// Gives back the room of timers that have fired.
@@ -69,13 +71,13 @@ impl Timers {
     }
 
     /// The earliest deadline.
-    pub fn next_ns(&self) -> Option<u64> {
-        self.heap.peek().map(|Reverse((deadline_ns, _))| *deadline_ns)
+    pub fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
     /// Takes a timer that is due.
-    pub fn pop_due(&mut self, now_ns: u64) -> Option<Timer> {
-        if self.next_ns()? > now_ns {
+    pub fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+        if self.next()? > now {
             return None;
         }
         self.heap.pop().map(|Reverse((_, timer))| timer)
@@ -89,12 +91,12 @@ mod tests {
     #[test]
     fn timers_fire_in_the_order_of_their_deadlines() {
         let mut timers = Timers::default();
-        timers.set(20, Timer::Accept);
-        timers.set(10, Timer::Drain);
-        assert_eq!(timers.next_ns(), Some(10));
-        assert_eq!(timers.pop_due(9), None);
-        assert_eq!(timers.pop_due(30), Some(Timer::Drain));
-        assert_eq!(timers.pop_due(30), Some(Timer::Accept));
-        assert_eq!(timers.pop_due(30), None);
+        timers.set(Instant::from_nanos(20), Timer::Accept);
+        timers.set(Instant::from_nanos(10), Timer::Drain);
+        assert_eq!(timers.next(), Some(Instant::from_nanos(10)));
+        assert_eq!(timers.pop_due(Instant::from_nanos(9)), None);
+        assert_eq!(timers.pop_due(Instant::from_nanos(30)), Some(Timer::Drain));
+        assert_eq!(timers.pop_due(Instant::from_nanos(30)), Some(Timer::Accept));
+        assert_eq!(timers.pop_due(Instant::from_nanos(30)), None);
     }
 }

@@ -11,7 +11,7 @@ use crate::config::ShardConfig;
 use crate::resolver;
 use crate::shard::LinkStart;
 use crate::status::LinkIo;
-use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, Settings};
+use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, StreamMap};
 use netcluster_link::options::{LinkOptions, MAX_LINK_PAYLOAD_BYTES};
 use netcluster_link::peer_id::Session;
 
@@ -65,7 +65,7 @@ pub fn open(
         local_addresses: info.local_addresses.clone(),
         discovery: DISCOVERY,
     };
-    shard.link = Some(Arc::new(Settings::new(&config)));
+    shard.link = Some(Arc::new(StreamMap::new(&config)));
     let mut entropy = SystemEntropy(SystemRandom::new());
     let mut session = Session::default();
     entropy.fill(&mut session);

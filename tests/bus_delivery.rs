@@ -1,4 +1,4 @@
-//! Who gets which event, how often and in which order.
+//! Delivery of events: to whom, how often and in which order.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use common::{Bed, PATIENCE, Raw, on_all, take};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::{Hello, Kind};
 
 on_all! {
@@ -217,7 +217,7 @@ on_all! {
 }
 
 on_all! {
-    /// The same pattern twice on one connection is one listener to the broker.
+    /// A pattern that one connection subscribes to twice is one listener to the broker.
     fn subscribing_again_changes_nothing(bed) {
         let bus = bed.bus();
         let (mut listener, mut emitter) = (bus.raw(), bus.raw());
@@ -239,8 +239,8 @@ on_all! {
 }
 
 on_all! {
-    /// Many emitters of the event that one client stops listening to: behind the
-    /// ack it gets nothing more, and the other listener misses nothing.
+    /// A client stops listening to an event of many emitters: behind the ack it gets
+    /// nothing more, and the other listener misses nothing.
     fn unsubscribing_while_events_are_in_flight_loses_none_for_others(bed) {
         const EACH: u64 = 3000;
         let bus = bed.bus();

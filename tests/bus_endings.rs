@@ -1,4 +1,4 @@
-//! How connections and the broker end in order, and what `status` tells meanwhile.
+//! Orderly ends of connections and of the broker, and what `status` tells meanwhile.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Bed, PATIENCE, Raw, on_all, take, wait_until};
 use netcluster_client::{DisconnectReason, Lifecycle, Reconnect};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::{Hello, Kind};
 
 on_all! {
@@ -61,11 +61,11 @@ on_all! {
 }
 
 on_all! {
-    /// What was queued before the shutdown reaches its listeners, then a bye, then
-    /// the end; and the socket is gone.
+    /// Events that were queued before the shutdown reach their listeners, then a bye,
+    /// then the end; and the socket is gone.
     fn a_shutdown_delivers_what_is_queued_and_says_bye(bed) {
         const EVENTS: u32 = 3000;
-        let bus = bed.bus_with(|config| config.shard.drain_timeout = PATIENCE);
+        let bus = bed.bus_with(|options| options.drain_timeout = PATIENCE);
         let (mut quick, mut slow, mut emitter) = (bus.raw(), bus.raw(), bus.raw());
         quick.listen("a");
         slow.listen("*");
@@ -100,7 +100,7 @@ on_all! {
     /// An emitter does not send again what it has written, so the broker reads all of
     /// that before it ends.
     fn what_was_written_before_a_shutdown_is_delivered(bed) {
-        let bus = bed.bus_with(|config| config.shard.drain_timeout = PATIENCE);
+        let bus = bed.bus_with(|options| options.drain_timeout = PATIENCE);
         let (mut listener, mut emitter) = (bus.raw(), bus.raw());
         listener.listen("a");
         let shutdown = bus.broker.as_ref().expect("it runs").shutdown();
@@ -137,7 +137,7 @@ on_all! {
 on_all! {
     /// A client that never reads does not keep the broker from ending.
     fn a_shutdown_does_not_wait_for_ever(bed) {
-        let bus = bed.bus_with(|config| config.shard.drain_timeout = Duration::from_millis(100));
+        let bus = bed.bus_with(|options| options.drain_timeout = Duration::from_millis(100));
         let (mut stuck, mut emitter) = (bus.raw(), bus.raw());
         stuck.listen("a");
         for _ in 0..2000 {
@@ -154,7 +154,7 @@ on_all! {
     fn clients_are_told_of_a_shutdown_and_come_back(bed) {
         let directory = common::Directory::new();
         let path = directory.socket("s");
-        let start = || netcluster::broker::Broker::start(bed.config(&path)).expect("it starts");
+        let start = || netcluster::Broker::start(bed.options(&path)).expect("it starts");
         let broker = start();
         let (tell, told) = std::sync::mpsc::channel();
         let client = common::connect(&path, |builder| {
@@ -182,7 +182,7 @@ on_all! {
 
 on_all! {
     fn the_status_shows_peers_queues_and_counters(bed) {
-        let bus = bed.bus_with(|config| config.max_memory_bytes = Some(123 << 20));
+        let bus = bed.bus_with(|options| options.max_memory_bytes = Some(123 << 20));
         let hello = |name: &str| Hello { client_name: name.into(), ..Hello::default() };
         let mut listener = bus.raw_with(&hello("ear"));
         let mut emitter = bus.raw_with(&hello("mouth"));
@@ -233,13 +233,14 @@ on_all! {
     }
 }
 
-/// Users have no numbers.
+/// Returns the number that stands for users without numbers.
 #[cfg(not(unix))]
 fn owner_of_this_process() -> u32 {
     u32::MAX
 }
 
-/// As the kernel tells it: who owns a process's directory is who runs it.
+/// Returns the user as the kernel tells it: the owner of a process's directory runs the
+/// process.
 #[cfg(unix)]
 fn owner_of_this_process() -> u32 {
     use std::os::unix::fs::MetadataExt;

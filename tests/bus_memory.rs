@@ -1,13 +1,13 @@
-//! What clients can make a broker keep: limits, what is said at a limit, and that all
-//! of it is charged and given back.
+//! Memory that clients can make a broker keep: limits, what is said at a limit, and that
+//! all of it is charged and given back.
 
 mod common;
 
 use common::{Bed, Raw, on_all, on_both, wait_until};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::{ErrorCode, Hello, Kind};
 
-/// Subscribes to these patterns; the text of the first refusal.
+/// Subscribes to these patterns; returns the text of the first refusal.
 fn subscribe(raw: &mut Raw, patterns: impl Iterator<Item = String>) -> Option<String> {
     let mut refusal = None;
     let mut number = 0;
@@ -34,7 +34,7 @@ fn subscribe(raw: &mut Raw, patterns: impl Iterator<Item = String>) -> Option<St
 on_both! {
     /// One pattern too many fails, that request alone.
     fn patterns_of_a_client_are_limited(bed) {
-        let bus = bed.bus_with(|config| config.shard.max_patterns = 100);
+        let bus = bed.bus_with(|options| options.max_patterns = 100);
         let (mut listener, mut other) = (bus.raw(), bus.raw());
         assert_eq!(subscribe(&mut listener, (0..100).map(|number| format!("p.{number}"))), None);
         let one_more = || std::iter::once("p.100".to_owned());
@@ -54,9 +54,9 @@ on_all! {
     /// What broke: patterns counted for nothing, and 60,000 of them took 1.8 GB.
     fn patterns_are_charged_refused_at_the_limit_and_given_back(bed) {
         const LIMIT: usize = 16 << 20;
-        let bus = bed.bus_with(|config| {
-            config.max_memory_bytes = Some(LIMIT);
-            config.shard.max_patterns = 1 << 20;
+        let bus = bed.bus_with(|options| {
+            options.max_memory_bytes = Some(LIMIT);
+            options.max_patterns = 1 << 20;
         });
         let (mut listener, mut emitter) = (bus.raw(), bus.raw());
         emitter.listen("x.1");
@@ -87,7 +87,7 @@ on_both! {
     /// for anything; those that are there go on.
     fn connections_are_charged_and_refused_at_the_limit(bed) {
         // Half of it is for what is kept, and never less than 1 MiB.
-        let bus = bed.bus_with(|config| config.max_memory_bytes = Some(1 << 20));
+        let bus = bed.bus_with(|options| options.max_memory_bytes = Some(1 << 20));
         let mut first = bus.raw();
         let mut others: Vec<Raw> = Vec::new();
         let text = loop {
@@ -110,7 +110,7 @@ on_both! {
         let mut settled = 0;
         wait_until("the others are gone", || {
             settled = first.status().memory.connections_bytes;
-            settled == netcluster::connection::CONNECTION_BYTES as u64
+            settled == netcluster::internals::CONNECTION_BYTES as u64
         });
         bus.raw().ping();
     }
@@ -123,7 +123,7 @@ on_all! {
         const LISTENERS: usize = 120;
         const EVENTS: usize = 4_000;
         const LIMIT: u64 = 4 << 20;
-        let bus = bed.bus_with(|config| config.max_memory_bytes = Some(LIMIT as usize));
+        let bus = bed.bus_with(|options| options.max_memory_bytes = Some(LIMIT as usize));
         let latest = Hello { latest: true, ..Hello::default() };
         let mut listeners: Vec<Raw> = (0..LISTENERS).map(|_| bus.raw_with(&latest)).collect();
         for (number, listener) in listeners.iter_mut().enumerate() {

@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use common::{Bed, Bus, PATIENCE, Raw, on_all, on_both, take, wait_until};
 use netcluster_client::{Client, Error, QueuePolicy};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::control::decode_lost;
 use netcluster_wire::{ErrorCode, Hello, Kind, LossReason, Source};
 
 const SMALL_QUEUE: usize = 64 << 10;
 
 fn small_queues(bed: &Bed) -> Bus {
-    bed.bus_with(|config| config.shard.max_queue_bytes = SMALL_QUEUE)
+    bed.bus_with(|options| options.max_queue_bytes = Some(SMALL_QUEUE))
 }
 
-/// A thread that emits until it is told to stop; how much it has emitted.
+/// Thread that emits until it is told to stop, and the number of its events.
 struct Flood {
     count: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -50,7 +50,7 @@ impl Flood {
         self.thread.join().expect("it emits to the end")
     }
 
-    /// Waits until it stands still behind a full queue.
+    /// Waits until the flood stands still behind a full queue.
     fn wait_paused(&self, bus: &Bus) {
         wait_until("the emitter is paused", || {
             bus.status().clients.iter().any(|client| !client.paused_by.is_empty())
@@ -127,9 +127,9 @@ on_all! {
 
 on_all! {
     fn a_stuck_listener_is_disconnected_counted_and_told(bed) {
-        let bus = bed.bus_with(|config| {
-            config.shard.max_queue_bytes = SMALL_QUEUE;
-            config.shard.stall_timeout = Duration::from_millis(300);
+        let bus = bed.bus_with(|options| {
+            options.max_queue_bytes = Some(SMALL_QUEUE);
+            options.stall_timeout = Duration::from_millis(300);
         });
         let (mut stuck, welcome) = Raw::welcomed(&bus.path, &Hello::default());
         assert_eq!(welcome.reason, None);
@@ -141,9 +141,9 @@ on_all! {
         wait_until("the emitter goes on", || flood.count() > before + 10_000);
         let status = bus.status();
         assert_eq!(status.totals.listeners, 0);
-        let kicked = status.kicked.last().expect("it is shown");
-        assert_eq!(kicked.client, stuck.source.client);
-        assert!(kicked.reason.contains("too slow"), "{}", kicked.reason);
+        let closed = status.closed_by_broker.last().expect("it is shown");
+        assert_eq!(closed.client, stuck.source.client);
+        assert!(closed.reason.contains("too slow"), "{}", closed.reason);
 
         // It reads what its socket held, whole frames, and then why.
         let mut last = 0;
@@ -221,7 +221,7 @@ on_all! {
 }
 
 on_both! {
-    /// The same through the client: what arrived and what `Lost` told add up.
+    /// Events that arrived at a `latest` client and those that `Lost` told of add up.
     fn the_client_tells_what_a_latest_connection_lost(bed) {
         const EVENTS: u64 = 5000;
         let bus = small_queues(bed);
@@ -311,11 +311,11 @@ on_all! {
 }
 
 on_all! {
-    /// A budget so small that it is always used up: slower, but nothing is lost and
-    /// nothing stands still.
+    /// A budget so small that it is always used up makes everything slower, but nothing
+    /// is lost and nothing stands still.
     fn an_exhausted_memory_budget_slows_but_loses_nothing(bed) {
         const EVENTS: u64 = 3000;
-        let bus = bed.bus_with(|config| config.max_memory_bytes = Some(1));
+        let bus = bed.bus_with(|options| options.max_memory_bytes = Some(1));
         let mut listeners: Vec<Raw> = (0..3).map(|_| bus.raw()).collect();
         listeners.iter_mut().for_each(|listener| listener.listen("*"));
         let lengths = |number: u64| match number % 500 {
@@ -358,7 +358,7 @@ on_all! {
 
 on_both! {
     fn the_smaller_of_both_queue_limits_counts(bed) {
-        let bus = bed.bus_with(|config| config.shard.max_queue_bytes = 1 << 20);
+        let bus = bed.bus_with(|options| options.max_queue_bytes = Some(1 << 20));
         for (asked, given) in [(0, 1 << 20), (200_000, 200_000), (1 << 30, 1 << 20), (1, SMALL_QUEUE)] {
             let raw = bus.raw_with(&Hello { max_queue: asked as u64, ..Hello::default() });
             let status = bus.status();

@@ -9,11 +9,11 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use common::{Bed, Directory, PATIENCE, on_all, take, wait_until};
-use netcluster::broker::Broker;
+use netcluster::Broker;
 use netcluster_client::{Lifecycle, Reconnect};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 
-/// Tries to come back after this time, again and again.
+/// Lets a client try to come back after this time, again and again.
 fn every(pause: Duration) -> Reconnect {
     Reconnect::Backoff { first: pause, longest: pause, attempts: None }
 }
@@ -25,7 +25,7 @@ on_all! {
         const EVENTS: u64 = 300;
         let directory = Directory::new();
         let path = directory.socket("s");
-        let start = || Broker::start(bed.config(&path)).expect("it starts");
+        let start = || Broker::start(bed.options(&path)).expect("it starts");
         let mut broker = start();
         let (tell, told) = channel();
         let listener = common::connect(&path, |builder| {
@@ -64,11 +64,11 @@ on_all! {
 }
 
 on_all! {
-    /// What a restarted broker knows of the last run it knows once.
+    /// A restarted broker knows once what it knows of the last run.
     fn a_listener_that_does_not_come_back_delays_nobody_for_long(bed) {
         let directory = Directory::new();
         let path = directory.socket("s");
-        let start = || Broker::start(bed.config(&path)).expect("it starts");
+        let start = || Broker::start(bed.options(&path)).expect("it starts");
         let broker = start();
         let client = common::connect(&path, |builder| builder.reconnect(Reconnect::Never));
         client.on("a", |_| {}).expect("allowed");

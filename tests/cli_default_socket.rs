@@ -1,4 +1,4 @@
-//! Which broker is used when nobody names a socket: the search of commands and clients,
+//! Choice of the broker when nobody names a socket: the search of commands and clients,
 //! what is said when it finds none, and a socket that somebody removed.
 //!
 //! The system's socket has one fixed place. These tests have a `/run` of their own, in a
@@ -18,17 +18,17 @@ use support::{
 
 const SYSTEM_SOCKET: &str = "/run/netcluster/default.sock";
 
-/// A machine with a `/run` of its own, and perhaps root's broker.
+/// Machine with a `/run` of its own, and perhaps root's broker.
 struct Machine {
-    /// Whose namespace it is.
+    /// First process of the machine, whose namespace the others enter.
     first: Process,
-    /// The runtime directory of an unprivileged user.
+    /// Runtime directory of an unprivileged user.
     runtime: Directory,
 }
 
 impl Machine {
-    /// `None`, with the reason printed, where there cannot be one. The first process runs
-    /// `script`, in which `$0` is the command.
+    /// Starts a machine; `None`, with the reason printed, where there cannot be one. The
+    /// first process runs `script`, in which `$0` is the command.
     fn start(script: &str) -> Option<Machine> {
         if !has_machines(&["unshare", "nsenter", "setpriv"]) {
             return None;
@@ -44,19 +44,19 @@ impl Machine {
         Some(Machine { first, runtime })
     }
 
-    /// With root's broker, whose socket has this mode.
+    /// Starts a machine with root's broker, whose socket has this mode.
     fn with_broker(mode: &str) -> Option<Machine> {
         let machine = Machine::start(&format!("exec \"$0\" serve --socket-mode {mode}"))?;
         machine.first.wait_for_notice("ready socket=/run/");
         Some(machine)
     }
 
-    /// A command on this machine, by root.
+    /// Makes a command on this machine, run by root.
     fn root(&self, arguments: &[&str]) -> Command {
         self.inside(command(arguments))
     }
 
-    /// A command on this machine, by a user that is not root.
+    /// Makes a command on this machine, run by a user that is not root.
     fn user(&self, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         command.env("XDG_RUNTIME_DIR", self.runtime.path());
@@ -78,7 +78,7 @@ impl Machine {
         self.runtime.join("netcluster/default.sock").to_str().unwrap().to_owned()
     }
 
-    /// The process whose status is shown to the user.
+    /// Returns the process id of the broker whose status is shown to the user.
     fn used_by_user(&self) -> u64 {
         let done = Process::start(self.user(&["status", "--json"])).finish().succeeded();
         let status: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();

@@ -175,10 +175,10 @@ fn a_stuck_listener_is_disconnected_told_why_and_shown_in_status() {
         wait_until("it is disconnected", || broker.status()["totals"]["stalled"] != 0);
         emit.finish().succeeded();
         let status = broker.status();
-        let kicked = &status["kicked"][0];
-        assert!(kicked["reason"].as_str().unwrap().len() > 10, "{backend}: {kicked}");
+        let closed = &status["closed_by_broker"][0];
+        assert!(closed["reason"].as_str().unwrap().len() > 10, "{backend}: {closed}");
         let page = broker.run(&["status"]).succeeded().stdout;
-        assert!(page.contains("KICKED"), "{page}");
+        assert!(page.contains("CLOSED"), "{page}");
         broker.run(&["emit", "other", "undisturbed"]).succeeded();
         assert_eq!(other.line(), "other undisturbed");
 
@@ -232,6 +232,31 @@ fn status_shows_who_is_connected_and_what_they_did() {
         let pid = on.pid().to_string();
         assert!(page.lines().any(|line| line.contains("netcluster on") && line.contains(&pid)));
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn status_is_as_wide_as_its_terminal_and_as_it_likes_in_a_pipe() {
+    let broker = Broker::start(backends()[0]);
+    let program = broker.command(&["status"]);
+    let words = std::iter::once(program.get_program()).chain(program.get_args());
+    let words: Vec<String> = words.map(|word| format!("{word:?}")).collect();
+    let widest = |columns: u32| {
+        // `script` runs a command in a terminal of its own.
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &format!("stty cols {columns} rows 24; {}", words.join(" "))]);
+        if script.arg("/dev/null").output().is_err() {
+            return None;
+        }
+        let page = Process::start(script).finish().succeeded().stdout;
+        page.lines().map(|line| line.trim_end().chars().count()).max()
+    };
+    let Some(narrow) = widest(80) else { return println!("SKIPPED: there is no `script`") };
+    let page = broker.run(&["status"]).succeeded().stdout;
+    let piped = page.lines().map(|line| line.chars().count()).max();
+    assert!((60..=80).contains(&narrow), "{narrow}");
+    assert!(piped > Some(80), "{page}");
+    assert!(widest(300) > Some(80));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the commands say to a program that is no broker, or one that sends them away.
+//! Commands that meet a program that is no broker, or a broker that sends them away.
 
 mod support;
 

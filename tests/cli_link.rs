@@ -18,7 +18,7 @@ fn keygen(path: &Path) -> support::Done {
     Process::start(command).finish()
 }
 
-/// `serve` with a link, which cannot come further than its settings.
+/// Runs `serve` with a link, which cannot come further than its settings.
 fn serve(options: &[&str], key_files: &[&Path]) -> support::Done {
     let mut command = command(["serve", "--socket", NO_SOCKET, "--link", "239.255.44.54:4454"]);
     command.args(options);
@@ -28,7 +28,7 @@ fn serve(options: &[&str], key_files: &[&Path]) -> support::Done {
     Process::start(command).finish()
 }
 
-/// The settings were good: the socket is what stands in the way.
+/// Checks that the settings were good: only the socket stands in the way.
 #[track_caller]
 fn is_good(done: support::Done) -> String {
     done.failed(1, "nowhere").stderr
@@ -180,7 +180,7 @@ fn check(options: &[&str]) -> support::Done {
     Process::start(command([&["link", "check"], options].concat())).finish()
 }
 
-/// What `link check --json` found, and whether it is well.
+/// Returns whether `link check --json` found all well, and its report.
 fn checked(options: &[&str]) -> (bool, serde_json::Value) {
     let here = ["--json", "--interface", loopback(), "--socket", NO_SOCKET];
     let done = check(&[&here, options].concat());
@@ -241,14 +241,15 @@ fn alone_on_the_loopback_interface_a_check_hears_itself_and_misses_others() {
     assert_eq!(report["peers"].as_array().map(Vec::len), Some(0));
 }
 
-/// A broker on the loopback interface, linked at this port.
+/// Starts a broker on the loopback interface, linked at this port.
 fn linked(port: u16, name: &str, options: &[&str]) -> support::Broker {
     let group = format!("239.255.44.54:{port}");
     let link = ["--link", &group, "--interface", loopback(), "--node-name", name];
     support::Broker::start_with("auto", &[&link, options].concat())
 }
 
-/// Whether the loopback interface carries multicast here; if not, it says so.
+/// Returns whether the loopback interface carries multicast here; prints that it does
+/// not.
 fn carries_multicast(report: &serde_json::Value) -> bool {
     let carries = level_of(report, "loopback") == "ok";
     if !carries {

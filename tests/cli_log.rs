@@ -1,4 +1,5 @@
-//! The log of a broker: who does not read it, or writes much of it, harms nobody.
+//! Log of a broker: a reader that does not read it, or a client that causes much of it,
+//! harms nobody.
 
 mod support;
 
@@ -8,7 +9,8 @@ use std::thread;
 
 use support::{Broker, Directory, Process, Signal, backends, command, has_signals, wait_until};
 
-/// Bad clients: each costs the broker a line of log, unless it has had enough of them.
+/// Number of bad clients: each costs the broker a line of log, unless the broker has had
+/// enough of them.
 const BAD_CLIENTS: u64 = 3000;
 
 #[cfg(unix)]
@@ -21,7 +23,7 @@ fn connect(socket: &Path) -> io::Result<impl Write> {
     std::fs::OpenOptions::new().read(true).write(true).open(socket)
 }
 
-/// A program that speaks something else, as often as that.
+/// Connects as a program that speaks something else, [`BAD_CLIENTS`] times.
 fn disturb(socket: &Path) {
     for _ in 0..BAD_CLIENTS {
         // The broker may have no room at this moment; and it may be faster to close.

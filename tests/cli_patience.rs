@@ -11,7 +11,7 @@ use support::{
     Broker, Directory, Process, Signal, backends, command, has_signals, is_unix, serve, wait_until,
 };
 
-/// More than pipes, sockets and the broker's queue hold.
+/// Makes more lines than pipes, sockets and the broker's queue hold.
 fn flood() -> String {
     format!("{}\n", "x".repeat(1000)).repeat(4000)
 }

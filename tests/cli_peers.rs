@@ -36,7 +36,7 @@ fn mistakes_exit_with_2_and_help_explains_the_columns() {
     }
 }
 
-/// A broker on the loopback interface, linked at this port.
+/// Starts a broker on the loopback interface, linked at this port.
 fn linked(port: u16, name: &str, options: &[&str]) -> Broker {
     let group = format!("239.255.44.54:{port}");
     let link = ["--link", &group, "--interface", support::loopback(), "--node-name", name];
@@ -77,7 +77,7 @@ fn brokers_list_each_other_each_with_a_row() {
     }
 }
 
-/// It was told as lost by the network.
+/// The event was told as lost by the network.
 #[test]
 fn an_event_over_a_receivers_limit_is_told_as_such_and_later_ones_arrive() {
     let options = ["--cluster", "peers-large", "--peer", "127.0.0.1"];

@@ -1,4 +1,4 @@
-//! The broker as a process: its socket, its end, what stands in its way.
+//! Broker as a process: its socket, its end, what stands in its way.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{
     wait_until,
 };
 
-/// An event goes from a process to another through this broker.
+/// Checks that an event goes from a process to another through this broker.
 #[track_caller]
 fn assert_works(socket: &Path) {
     let with_socket = |arguments: &[&str]| {
@@ -68,7 +68,8 @@ fn the_log_says_in_one_line_what_runs() {
     }
 }
 
-/// Whether the tests, and with them what they start, are to outlive their terminal.
+/// Returns whether the tests, and with them the processes that they start, are to outlive
+/// their terminal.
 fn ignores_hangups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! The command line itself: help, mistakes, exit codes, the configuration file.
+//! Command line as such: help, mistakes, exit codes, the configuration file.
 
 mod support;
 
@@ -77,6 +77,7 @@ fn mistakes_exit_with_2_and_say_what_is_right() {
         (&["serve", "--backend", "epoll"], "uring"),
         (&["serve", "--log", "loud"], "debug"),
         (&["serve", "--shards", "0", "--socket", "/tmp/never"], "between 1 and"),
+        (&["serve", "--max-clients-per-user", "0", "--socket", "/tmp/never"], "at least 1"),
         (&["serve", "--spin-us", "51", "--socket", "/tmp/never"], "at most 50"),
         (&["serve", "--max-payload", "2GiB", "--socket", "/tmp/never"], "1 GiB"),
         (&["serve", "--link", "here"], "239.255.44.54:4454"),

@@ -9,7 +9,7 @@ use common::process::{RemoteBus, play_broker};
 use common::raw::hello_frame;
 use common::{Bed, PATIENCE, Raw, on_all, on_both, take, wait_until};
 use netcluster_client::{Client, ClientBuilder, DisconnectReason, Lifecycle, LossReason};
-use netcluster_platform::{Choice, choose_with};
+use netcluster_platform::{BackendChoice, select_backend_with};
 use netcluster_wire::{Hello, Kind};
 
 #[test]
@@ -17,7 +17,7 @@ fn broker_process() {
     play_broker();
 }
 
-/// A client that reports what happens to its connection.
+/// Connects a client that reports what happens to its connection.
 fn watched(bus: &RemoteBus) -> (Client, Receiver<Lifecycle>) {
     let (tell, told) = channel();
     let watch = |builder: ClientBuilder| {
@@ -32,8 +32,8 @@ fn watched(bus: &RemoteBus) -> (Client, Receiver<Lifecycle>) {
     }
 }
 
-/// What the end of a connection tells: the confirmed sequence, then that events may
-/// be missing, then the new connection.
+/// Waits for the end of a connection: the confirmed sequence, which is returned, then
+/// that events may be missing, then the new connection.
 fn outage(told: &Receiver<Lifecycle>) -> u64 {
     let next = || told.recv_timeout(PATIENCE).expect("the client tells what happens");
     let confirmed = match next() {
@@ -93,7 +93,7 @@ on_all! {
 }
 
 on_both! {
-    /// What was emitted while there was no broker is sent once there is one.
+    /// Events that were emitted while there was no broker are sent once there is one.
     fn events_emitted_during_an_outage_are_sent_after_it(bed) {
         let mut bus = RemoteBus::start(bed);
         let (emitter, told) = watched(&bus);
@@ -163,16 +163,17 @@ on_both! {
 #[test]
 fn a_refused_io_uring_falls_back_with_a_reason_or_fails_if_demanded() {
     let refused = || Err("io_uring is not allowed here".to_owned());
-    let (kind, note) = choose_with(Choice::Auto, refused).expect("`poll` always works");
-    assert_eq!(kind.to_string(), "poll");
+    let (backend, note) =
+        select_backend_with(BackendChoice::Auto, refused).expect("`poll` always works");
+    assert_eq!(backend.to_string(), "poll");
     assert_eq!(note.as_deref(), Some("io_uring is not allowed here"));
-    assert!(choose_with(Choice::Uring, refused).is_err());
+    assert!(select_backend_with(BackendChoice::Uring, refused).is_err());
 }
 
 on_all! {
     fn the_status_names_the_back_end_in_use(bed) {
         let bus = bed.bus();
-        let expected = if bed.backend == Choice::Poll { "poll" } else { "uring" };
+        let expected = if bed.backend == BackendChoice::Poll { "poll" } else { "uring" };
         let status = bus.status();
         assert_eq!(status.backend, expected);
         assert_eq!(status.shards.len(), usize::from(bed.shards));

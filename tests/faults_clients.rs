@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::process::{Played, RemoteBus, part, play_broker};
 use common::raw::{Got, hello_frame};
 use common::{Bed, Raw, on_all, on_both, wait_until};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::{ErrorCode, Hello, Kind};
 
 /// Resident memory that may come and go with the allocator's mood.
@@ -20,7 +20,7 @@ fn broker_process() {
 
 on_both! {
     fn a_hello_that_never_comes_is_told_and_closed(bed) {
-        let bus = bed.bus_with(|config| config.shard.hello_timeout = Duration::from_millis(50));
+        let bus = bed.bus_with(|options| options.hello_timeout = Duration::from_millis(50));
         let mut silent = Raw::silent(&bus.path);
         let mut half = Raw::silent(&bus.path);
         half.send(&hello_frame(b"default", &Hello::default().encode())[..30]);
@@ -61,8 +61,8 @@ on_all! {
 }
 
 on_all! {
-    /// More half frames than the receive pools have buffers: whoever sends whole
-    /// ones goes on, and once the halves are complete they arrive too.
+    /// More half frames than the receive pools have buffers stop nobody who sends whole
+    /// frames, and once the halves are complete they arrive too.
     fn many_incomplete_frames_pin_no_buffers(bed) {
         const SLOW: usize = 150;
         let bus = bed.bus();
@@ -94,7 +94,7 @@ on_all! {
             let pinned: u64 = status.shards.iter().map(|shard| shard.io.pinned_buffers).sum();
             // `poll` takes buffers back when it needs them, not before. One holds the
             // very question.
-            let expected = if bed.backend == Choice::Poll { u64::MAX } else { bed.shards.into() };
+            let expected = if bed.backend == BackendChoice::Poll { u64::MAX } else { bed.shards.into() };
             status.memory.queues_bytes == 0 && pinned <= expected
         });
     }
@@ -251,11 +251,11 @@ on_all! {
 on_both! {
     /// Answers are queued like events: who asks without reading is paused, then
     /// disconnected, and holds little meanwhile.
-    fn a_flood_of_pings_is_bounded_and_ends_in_a_kick(bed) {
+    fn a_flood_of_pings_is_bounded_and_ends_in_a_disconnection(bed) {
         const QUEUE: usize = 64 << 10;
-        let bus = bed.bus_with(|config| {
-            config.shard.max_queue_bytes = QUEUE;
-            config.shard.stall_timeout = Duration::from_millis(200);
+        let bus = bed.bus_with(|options| {
+            options.max_queue_bytes = Some(QUEUE);
+            options.stall_timeout = Duration::from_millis(200);
         });
         let mut flood = bus.raw();
         let pings = flood.encode(Kind::Ping, 1, b"", b"").repeat(1000);

@@ -1,5 +1,5 @@
-//! Frames that break the protocol: the sender is told why and disconnected, and
-//! nobody else notices.
+//! Frames that break the protocol: their sender is told why and disconnected, and nobody
+//! else notices.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::raw::hello_frame;
 use common::{Bed, Bus, Raw, on_all, on_both};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::limits::HEADER_BYTES;
 use netcluster_wire::{ErrorCode, Hello, Kind, Source};
 
@@ -28,7 +28,7 @@ fn reaction(bus: &Bus, make: impl FnOnce(&mut Raw) -> Vec<u8>) -> (ErrorCode, St
     error
 }
 
-/// An event whose header has these bytes written over.
+/// Makes an event whose header has these bytes written over.
 fn spoilt(raw: &mut Raw, at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut event = raw.event("name", &[7; 40]);
     event[at..at + bytes.len()].copy_from_slice(bytes);
@@ -77,8 +77,9 @@ on_all! {
 }
 
 on_both! {
-    /// The length swallows the frame behind it, so that nothing behind it can be
-    /// trusted; what it claims to be is delivered or refused, never half of it.
+    /// A length that is wrong swallows the frame behind it, so that nothing behind can be
+    /// trusted; the frame that the length claims is delivered or refused, never half of
+    /// it.
     fn a_length_that_lies_harms_only_its_own_stream(bed) {
         let bus = bed.bus();
         let mut listener = bus.raw();
@@ -263,7 +264,7 @@ on_both! {
 }
 
 on_all! {
-    /// The client hung up in the middle of a frame of any size: nobody hears it.
+    /// A client hangs up in the middle of a frame of any size: nobody hears the frame.
     fn a_truncated_frame_is_dropped_and_counted(bed) {
         let bus = bed.bus();
         let mut listener = bus.raw();
@@ -288,8 +289,8 @@ on_all! {
 }
 
 on_all! {
-    /// It need not read before it has written: the write that is under way succeeds,
-    /// what the broker said last is there, then the end.
+    /// A client need not read before it has written: the write that is under way
+    /// succeeds, the broker's last words are there, then the end.
     fn a_client_that_is_writing_learns_why_it_is_disconnected(bed) {
         let bus = bed.bus();
         for _ in 0..10 {
@@ -306,7 +307,7 @@ on_both! {
     /// A client that finds the broker full is told before it said hello, and can say it
     /// all the same.
     fn a_client_that_is_refused_before_its_hello_can_still_write_it(bed) {
-        let bus = bed.bus_with(|config| config.shard.max_clients = 1);
+        let bus = bed.bus_with(|options| options.max_clients = 1);
         let _only = bus.raw();
         let mut refused = Raw::silent(&bus.path);
         assert_eq!(refused.last_error().0, ErrorCode::Busy);
@@ -316,7 +317,7 @@ on_both! {
 
 on_both! {
     fn a_client_that_never_stops_writing_is_cut_off(bed) {
-        let bus = bed.bus_with(|config| config.shard.linger = Duration::from_millis(50));
+        let bus = bed.bus_with(|options| options.linger = Duration::from_millis(50));
         let mut violator = bus.raw();
         let bytes = spoilt(&mut violator, 4, &[0x77]);
         violator.send(&bytes);

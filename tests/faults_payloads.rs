@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use common::{Bed, Raw, on_all, on_both, patterned, take};
 use netcluster_client::Error;
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::{ErrorCode, Hello};
 
 const LARGEST_BYTES: usize = 16 << 20;
 
-/// A broker that takes them.
+/// Starts a broker that takes large payloads.
 fn bus_for_large(bed: &Bed) -> common::Bus {
-    bed.bus_with(|config| config.shard.max_payload_bytes = LARGEST_BYTES)
+    bed.bus_with(|options| options.max_payload_bytes = LARGEST_BYTES)
 }
 
 on_all! {
-    /// Several of the largest allowed, with small ones between, to a listener of
-    /// each kind: content, order and alignment.
+    /// Several of the largest payloads, with small ones between, reach a listener of each
+    /// kind in their order, aligned and unchanged.
     fn the_largest_payloads_arrive_whole_between_small_ones(bed) {
         let lengths = [5, LARGEST_BYTES, 0, 17, LARGEST_BYTES - 3, 300_000, 1, LARGEST_BYTES, 70_001, 8];
         let bus = bus_for_large(bed);
@@ -60,7 +60,7 @@ on_all! {
     /// The client knows the limit from its welcome and sends nothing.
     fn a_payload_over_the_limit_fails_at_its_emitter(bed) {
         const LIMIT: usize = 100_000;
-        let bus = bed.bus_with(|config| config.shard.max_payload_bytes = LIMIT);
+        let bus = bed.bus_with(|options| options.max_payload_bytes = LIMIT);
         let (listener, emitter) = (bus.client(), bus.client());
         let heard = listener.subscribe("a").expect("allowed");
         assert_eq!(emitter.max_payload(), LIMIT);
@@ -80,10 +80,11 @@ on_all! {
 }
 
 on_all! {
-    /// Who sends it anyway is told and disconnected, in the middle of sending.
+    /// A client that sends a larger payload all the same is told and disconnected, in the
+    /// middle of sending.
     fn a_violator_of_the_limit_is_told_and_closed(bed) {
         const LIMIT: usize = 100_000;
-        let bus = bed.bus_with(|config| config.shard.max_payload_bytes = LIMIT);
+        let bus = bed.bus_with(|options| options.max_payload_bytes = LIMIT);
         let (mut listener, mut emitter) = (bus.raw(), bus.raw());
         listener.listen("a");
         for length in [LIMIT + 1, 4 << 20] {
@@ -127,13 +128,13 @@ on_both! {
 }
 
 on_both! {
-    /// Several emitters of large frames on a budget that holds few of them: each
-    /// waits its turn, nothing is lost, nothing stands still.
+    /// Emitters of large frames on a budget that holds few of them wait their turn;
+    /// nothing is lost, nothing stands still.
     fn large_frames_beyond_the_memory_budget_wait_their_turn(bed) {
         const EMITTERS: usize = 4;
         const EACH: u64 = 5;
         const LENGTH: usize = 1 << 20;
-        let bus = bed.bus_with(|config| config.max_memory_bytes = Some(2 << 20));
+        let bus = bed.bus_with(|options| options.max_memory_bytes = Some(2 << 20));
         let mut listeners = [bus.raw(), bus.raw()];
         listeners.iter_mut().for_each(|listener| listener.listen("a"));
         let emitters: Vec<_> = (0..EMITTERS)
@@ -167,15 +168,15 @@ on_both! {
 }
 
 on_both! {
-    /// The memory is held by a listener that has stopped reading: it is disconnected,
-    /// and the others go on.
+    /// A listener that holds the memory and has stopped reading is disconnected, and the
+    /// others go on.
     fn a_stuck_listener_that_holds_the_whole_budget_is_given_up(bed) {
         const LENGTH: usize = 600_000;
-        let bus = bed.bus_with(|config| {
-            config.max_memory_bytes = Some(1 << 20);
-            config.shard.stall_timeout = Duration::from_millis(200);
+        let bus = bed.bus_with(|options| {
+            options.max_memory_bytes = Some(1 << 20);
+            options.stall_timeout = Duration::from_millis(200);
             // Until then it keeps the frame that is half sent.
-            config.shard.linger = Duration::from_millis(50);
+            options.linger = Duration::from_millis(50);
         });
         let mut stuck = bus.raw();
         stuck.listen("dull");

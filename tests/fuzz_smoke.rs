@@ -22,7 +22,7 @@ fn run(target: &str, inputs: u64, body: fn(&[u8])) {
     SEEDS.run(target, inputs, |seed| body(&input(seed)));
 }
 
-/// Pseudo-random bytes; short inputs are more frequent than long ones.
+/// Makes pseudo-random bytes; short inputs are more frequent than long ones.
 fn input(seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = move || {

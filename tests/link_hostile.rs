@@ -1,8 +1,8 @@
-//! Links against a network that lies: what was recorded comes again, changed,
+//! Links against a network that lies: datagrams that were recorded come again, changed,
 //! cut, from elsewhere, and strangers make up sessions by the thousand.
 //!
-//! With a key nothing of it counts but in the counters of what was dropped.
-//! Without one whoever reaches the link is a part of it; it must not fall over.
+//! With a key nothing of it counts but in the counters of what was dropped. Without one
+//! whoever reaches the link is a part of it; it must not fall over.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn stranger() -> SocketAddr {
     SocketAddr::from(([10, 9, 9, 9], 999))
 }
 
-/// Two links that found each other and talked, and all they sent.
+/// Makes two links that found each other and talked; returns also all that they sent.
 fn conversation(keys: &Keys) -> (Links, Vec<Sent>) {
     let mut links = Links::new();
     links.record = Some(Vec::new());
@@ -59,10 +59,10 @@ fn is(sent: &Sent, kind: ControlKind) -> bool {
     sent.bytes[2] == kind as u8
 }
 
-/// What must stay as it is while forgeries come in.
+/// Returns the state of links that must not change while forgeries come in.
 fn state(links: &Links) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
     let of = |node: &links::Node| {
-        let status = node.link.status(links.now_ns);
+        let status = node.link.status(links.now);
         let peers = status.peers.iter();
         let peers: Vec<_> = peers
             .map(|peer| {
@@ -75,7 +75,7 @@ fn state(links: &Links) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
     links.nodes.iter().map(of).collect()
 }
 
-/// Hands a datagram to both links, by group and alone, as from `from`.
+/// Hands a datagram to both links, by group and by unicast, with `from` as its sender.
 fn hand(links: &mut Links, from: SocketAddr, bytes: &[u8]) {
     for at in 0..2 {
         links.inject(at, from, true, bytes);
@@ -83,7 +83,7 @@ fn hand(links: &mut Links, from: SocketAddr, bytes: &[u8]) {
     }
 }
 
-/// Every way to change a datagram: any byte, any length.
+/// Changes a datagram in every way: any byte, any length.
 fn spoilt(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     let flipped = (0..bytes.len()).map(|at| {
         let mut flipped = bytes.to_vec();
@@ -95,7 +95,7 @@ fn spoilt(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     flipped.chain(cut).chain(grown)
 }
 
-/// One of each kind and size at most: the rest would only take long.
+/// Picks at most so many datagrams of each kind: the rest would only take long.
 fn samples(record: &[Sent], each: usize) -> Vec<&Sent> {
     let mut samples: Vec<&Sent> = Vec::new();
     for sent in record {
@@ -202,7 +202,7 @@ fn without_a_key_changed_datagrams_break_nothing() {
     assert!(links.nodes[newcomer].got.len() == 1);
 }
 
-/// Hellos of sessions that nobody has, from addresses that nobody has.
+/// Floods links with hellos of sessions that nobody has, from addresses that nobody has.
 fn flood(keys: &Keys, sources: u32, per_ms: u32, seconds: u32) -> Links {
     let mut links = Links::new();
     links.start(config(0, keys));
@@ -212,7 +212,7 @@ fn flood(keys: &Keys, sources: u32, per_ms: u32, seconds: u32) -> Links {
     links
 }
 
-/// The same for the first of some links, for so many milliseconds.
+/// Floods the first of some links with such hellos, for so many milliseconds.
 fn flood_on(links: &mut Links, keys: &Keys, sources: u32, per_ms: u32, ms: u32) {
     let mut body = Vec::new();
     let mut datagram = Vec::new();
@@ -249,9 +249,9 @@ fn flood_on(links: &mut Links, keys: &Keys, sources: u32, per_ms: u32, ms: u32) 
     assert_eq!(count, ms * per_ms);
 }
 
-/// The hash of the pressured channels, as a genuine hello tells it.
+/// Returns the hash of the pressured channels, as a genuine hello tells it.
 fn hello_settings(keys: &Keys) -> u64 {
-    netcluster_link::config::Settings::new(&config(0, keys)).hash
+    netcluster_link::config::StreamMap::new(&config(0, keys)).hash
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn forged_hellos_with_a_key_cost_bounded_work_and_no_memory() {
     let opened = counters.drops.forged;
     assert!(opened <= 20_000 * 6, "{opened} were opened");
     assert_eq!(opened + counters.drops.hello_rate, 200_000);
-    assert_eq!(links.nodes[0].link.status(links.now_ns).handshakes, 0);
+    assert_eq!(links.nodes[0].link.status(links.now).handshakes, 0);
     assert!(links.strayed.is_empty(), "nobody is answered");
 }
 
@@ -311,14 +311,14 @@ fn hellos_without_a_key_fill_no_table_and_answers_are_few() {
     let mut links = flood(&Keys::open_link(), 1 << 20, 20, 5);
     let counters = links.nodes[0].link.counters();
     assert!(counters.received <= 1000 * 6);
-    assert!(links.nodes[0].link.status(links.now_ns).handshakes <= 64);
+    assert!(links.nodes[0].link.status(links.now).handshakes <= 64);
     assert_eq!(links.nodes[0].ups, 0);
     // A hello and a challenge for each that was looked at, and three repetitions
     // unless newer ones push it out.
     let out = links.strayed.len();
     assert!(out <= 5 * 6000, "{out} datagrams for strangers");
     links.run_for(3 * SECOND);
-    assert_eq!(links.nodes[0].link.status(links.now_ns).handshakes, 0);
+    assert_eq!(links.nodes[0].link.status(links.now).handshakes, 0);
     // Afterwards a true one is welcome.
     links.start(config(1, &Keys::open_link()));
     links.run_for(SECOND);

@@ -1,5 +1,5 @@
-//! What a flood took goes back to the system when it is over. With the broker's own
-//! allocator, in a process of its own.
+//! Memory that a flood took goes back to the system when the flood is over. The broker
+//! runs with its own allocator, in a process of its own.
 
 #![cfg(all(target_os = "linux", feature = "mimalloc"))]
 
@@ -7,7 +7,7 @@ mod common;
 
 use common::process::{RemoteBus, play_broker};
 use common::{Bed, Raw, on_all, status_at, wait_until};
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_wire::Hello;
 
 #[global_allocator]

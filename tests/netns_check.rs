@@ -1,5 +1,5 @@
-//! What `link check`, `peers` and the log say of a network that lets some things pass and
-//! others not.
+//! Words of `link check`, `peers` and the log about a network that lets some things pass
+//! and others not.
 
 #![cfg(target_os = "linux")]
 
@@ -13,7 +13,7 @@ use support::wait_until;
 
 const LINK: [&str; 4] = ["--link", GROUP_V4, "--interface", "eth0"];
 
-/// Lets a host drop what comes in and is like this.
+/// Lets a host drop packets that come in and match.
 fn drop_incoming(site: &Site, host: usize, what: &str) {
     run(
         site.host(host),
@@ -25,7 +25,7 @@ fn drop_incoming(site: &Site, host: usize, what: &str) {
     );
 }
 
-/// The findings of a check beside a broker, and whether all is well.
+/// Returns whether a check beside a broker finds all well, and its findings.
 fn checked(broker: &Broker<'_>, host: usize, options: &[&str]) -> (bool, Value) {
     let arguments = [&["link", "check", "--json"], options].concat();
     let done = broker.start(host, &arguments).finish();
@@ -49,8 +49,9 @@ fn brokers_that_reach_each_other_are_well_and_so_says_the_one_that_runs() {
     assert!(has(&findings, "ok", "the broker that runs here is linked with 1"), "{findings:#}");
 }
 
-/// What is sent to host 0 alone is dropped there; multicast passes, and so does all that
-/// it sends. It answers what is asked by multicast, so that all looked well from host 1.
+/// Datagrams that are sent to host 0 alone are dropped there; multicast passes, and so
+/// does all that host 0 sends. Host 0 answers what is asked by multicast, so that all
+/// looked well from host 1.
 #[test]
 fn a_firewall_that_lets_pass_one_way_alone_is_a_problem_and_named_on_both_sides() {
     let Some(site) = Site::new(2) else { return };

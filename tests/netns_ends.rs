@@ -13,11 +13,11 @@ use hosts::{Broker, GROUP_V4, GROUP_V6, Listener, Losses, Site, any_backend, cou
 use netcluster_client::Client;
 use support::{PATIENCE, Signal, backends, wait_until};
 
-/// A restart is noticed within this time.
+/// Time within which a restart is noticed.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// Takes events until one of this emitter with this number. Returns the numbers
-/// of all of its events, which are in order.
+/// Takes events until one of this emitter with this number. Returns the numbers of all
+/// events of the emitter, which are in order.
 #[track_caller]
 fn take_until(listener: &Listener, emitter: &Client, last: u64) -> Vec<u64> {
     let mut numbers = Vec::new();

@@ -14,8 +14,8 @@ use support::{Signal, backends, wait_until};
 const LOSS: u32 = 30;
 const EVENTS: u64 = 1500;
 
-/// Three hosts, each with a listener and an emitter: every event reaches every
-/// listener once and in order.
+/// Checks on three hosts, each with a listener and an emitter, that every event reaches
+/// every listener once and in order.
 fn three_hosts(backend: &str, group: &str, sealed: bool) {
     if !backends().contains(&backend) {
         return;
@@ -176,7 +176,8 @@ fn a_broker_that_is_told_to_end_loses_nothing() {
     }
 }
 
-/// Packets of data, by what they begin with, that a host lets through somewhere.
+/// Counts the packets of data, known by their first bytes, that a host lets through
+/// somewhere.
 fn count_data(host: &netcluster_testkit::netns::Host, hook: &str) {
     run(
         host,

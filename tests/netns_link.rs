@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex};
 use netcluster_client::{Client, Lifecycle, Message};
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::options::LinkOptions;
-use netcluster_platform::Choice;
+use netcluster_platform::BackendChoice;
 use netcluster_testkit::netns::{Network, NetworkOptions, Packets, missing};
 
 use common::{Bed, Bus, PATIENCE, on_both, patterned, take, wait_until};
 
 const EVENTS: u64 = 20_000;
 
-/// A network, if there can be one here.
+/// Makes a network, if there can be one here.
 fn network(options: NetworkOptions) -> Option<Network> {
     if let Some(why) = missing() {
         println!("SKIPPED: {why}");
@@ -28,18 +28,18 @@ fn network(options: NetworkOptions) -> Option<Network> {
     Some(Network::new(options).expect("a network"))
 }
 
-/// A broker on each host.
+/// Starts a broker on each host.
 fn buses(
     bed: &Bed,
     network: &Network,
     change: impl Fn(usize, &mut LinkOptions) + Sync,
 ) -> Vec<Bus> {
     let start = |index: usize| {
-        bed.bus_with(|config| {
+        bed.bus_with(|options| {
             let mut link = LinkOptions::new(format!("host-{index}"));
             change(index, &mut link);
-            config.shard.node = index as u32 + 1;
-            config.link = Some(link);
+            options.node = Some(index as u32 + 1);
+            options.link = Some(link);
         })
     };
     let hosts = network.hosts().iter();
@@ -56,7 +56,7 @@ fn wait_for_peers(buses: &[Bus], count: usize) {
     }
 }
 
-/// The numbers of the events that a client hears, and the losses it is told of.
+/// Numbers of the events that a client hears, and the losses that the client is told of.
 #[derive(Clone, Default)]
 struct Heard {
     numbers: Arc<Mutex<Vec<u64>>>,
@@ -64,7 +64,7 @@ struct Heard {
 }
 
 impl Heard {
-    /// Listens, so that from its return on nothing is missed.
+    /// Lets a client listen; from the return on it misses nothing.
     fn by(client: &Client) -> Heard {
         let heard = Heard::default();
         let numbers = Arc::clone(&heard.numbers);
@@ -103,7 +103,8 @@ fn count(client: &Client, events: u64) {
     client.flush().unwrap();
 }
 
-/// Everybody hears what host 0 emits, on a channel that waits for its listeners.
+/// Checks that everybody hears what host 0 emits, on a channel that waits for its
+/// listeners.
 fn everything_arrives(bed: &Bed, network: &Network, change: impl Fn(&mut LinkOptions) + Sync) {
     let buses = buses(bed, network, |_, link| {
         link.pressured = vec!["default".into()];

@@ -1,5 +1,5 @@
-//! The ways that datagrams take: several brokers on one machine, unicast alone,
-//! interfaces that change.
+//! Ways that datagrams take: several brokers on one machine, unicast alone, interfaces
+//! that change.
 
 #![cfg(target_os = "linux")]
 
@@ -50,7 +50,7 @@ fn brokers_alone_on_a_machine_without_a_network_hear_each_other() {
     all_hear_all(&brokers);
 }
 
-/// Events get through between brokers once the way is there again.
+/// Checks that events get through between brokers once the way is there again.
 fn hear_again(brokers: &[Broker<'_>], listeners: &[Listener]) {
     for (from, to) in [(0, 1), (1, 0), (1, 2), (2, 0)] {
         let client = brokers[from].client();
@@ -129,7 +129,7 @@ fn groups_are_joined_anew_when_the_interface_changes_poll() {
     interfaces_change("poll");
 }
 
-/// A command that looks names up in this table.
+/// Wraps a command so that it looks names up in this table.
 fn with_hosts(table: &Path, serve: &Command) -> Command {
     let mut wrapped = Command::new("unshare");
     wrapped.args(["--mount", "sh", "-c"]);
@@ -138,7 +138,7 @@ fn with_hosts(table: &Path, serve: &Command) -> Command {
     wrapped
 }
 
-/// The brokers of three hosts that name each other, where multicast is dropped.
+/// Checks brokers of three hosts that name each other, where multicast is dropped.
 fn unicast_alone(backend: &str, group: &str, names: bool, sealed: bool) {
     let Some(site) = Site::new(3) else { return };
     site.forbid_multicast();
@@ -187,7 +187,8 @@ fn named_peers_are_reached_by_unicast_where_there_is_no_multicast() {
     unicast_alone(any_backend(), GROUP_V4, true, true);
 }
 
-/// What is emitted as soon as a broker is ready reaches a peer that has a name.
+/// Checks that events that are emitted as soon as a broker is ready reach a peer that has
+/// a name.
 fn first_events_for_a_name(backend: &str) {
     if !backends().contains(&backend) {
         return;

@@ -16,11 +16,11 @@ use hosts::{
 use netcluster_link::status::{LinkStatus, PeerStatus};
 use support::{backends, wait_until};
 
-/// Longer than any packet, and told within this with room for a machine that has
-/// other things to do: it is 2 s and a bit.
+/// Time within which an event that is longer than any packet is told as lost: 2 s and a
+/// bit, with room for a machine that has other things to do.
 const TOLD_WITHIN: Duration = Duration::from_secs(8);
 
-/// What a peer is sent at the most, of the MTU that its way has.
+/// Bytes by which the longest packet to a peer may stay below the MTU of its way.
 const STEP: usize = 16;
 
 /// Drops UDP packets that arrive at a host with more than so many bytes (IPv4: header
@@ -46,7 +46,7 @@ fn only_peer(broker: &Broker<'_>) -> PeerStatus {
     peer.clone()
 }
 
-/// What `peers` prints.
+/// Returns what `peers` prints.
 fn page(broker: &Broker<'_>) -> String {
     broker.start(0, &["peers"]).finish().succeeded().stdout
 }
@@ -57,7 +57,7 @@ fn emit_of(broker: &Broker<'_>, bytes: usize) {
     client.flush().unwrap();
 }
 
-/// Waits until an event of so many bytes comes, which is the next one.
+/// Takes the next event, which has so many bytes.
 #[track_caller]
 fn take_of(listener: &Listener, bytes: usize) {
     let message = listener.take();
@@ -108,8 +108,8 @@ fn a_way_that_is_narrow_from_the_start_loses_nothing_poll_v6() {
     narrow_from_the_start("poll", GROUP_V6, 1300);
 }
 
-/// A way that becomes narrow while it is used: what was under way is told as lost, in
-/// its place and soon; nobody waits, and what follows arrives.
+/// Makes a way narrow while it is used: events that were under way are told as lost, in
+/// their place and soon; nobody waits, and later events arrive.
 fn narrow_in_between(backend: &str) {
     let Some(site) = Site::new(2) else { return };
     // Packets one by one, so that each is dropped or not for itself.
@@ -175,7 +175,7 @@ fn what_a_way_drops_by_its_size_is_told_soon_and_stops_nobody_poll() {
     narrow_in_between("poll");
 }
 
-/// The MTU of an interface shrinks while a broker uses it, and grows again.
+/// Shrinks the MTU of an interface while a broker uses it, and lets it grow again.
 fn mtu_changes(backend: &str) {
     let Some(site) = Site::new(2) else { return };
     let brokers = site.brokers(backend, &["--link", GROUP_V4]);
@@ -198,7 +198,7 @@ fn mtu_changes(backend: &str) {
     let heard_large = events.iter().any(|message| message.event() == "large");
     assert!(heard_large || listener.losses().events > 0, "neither heard nor told");
     let log = brokers[0].process.notices();
-    assert!(log.contains("takes no more than 1300 bytes"), "{log}");
+    assert!(log.contains("takes no more than 1300 bytes: set --mtu 1300"), "{log}");
     let losses = listener.losses();
     emit_of(&brokers[0], 50_000);
     while listener.take().event() != "large" {}
@@ -239,8 +239,8 @@ fn a_broker_that_started_with_loopback_alone_sends_what_its_network_takes() {
     assert_eq!(listener.losses(), Losses::default());
 }
 
-/// Both brokers use another interface than the one that leads to the other, as where
-/// that is a tunnel or a second card. One of them names the other.
+/// Lets both brokers use another interface than the one that leads to the other broker,
+/// which may be a tunnel or a second card. One of them names the other.
 fn another_interface(backend: &str, group: &str) {
     for names in [0, 1] {
         let Some(site) = Site::new(2) else { return };

@@ -1,5 +1,5 @@
-//! The broker where io_uring is refused: really refused, by a system call filter of
-//! the kind that containers and services run under.
+//! Broker where io_uring is refused: really refused, by a system call filter of the kind
+//! that containers and services run under.
 //!
 //! The filter is set for a thread, whose children inherit it; nothing on the machine
 //! changes.
@@ -15,11 +15,12 @@ use std::thread;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use support::{Broker, Directory, Process, command};
 
-/// `io_uring_setup` on every architecture of Linux that is not older than it.
+/// Number of `io_uring_setup`, on every architecture of Linux that is not older than the
+/// call.
 const IO_URING_SETUP: i64 = 425;
 
-/// Errors with which io_uring is refused, and what is said to allow it. Filters of
-/// containers return EPERM, older ones ENOSYS.
+/// Errors with which io_uring is refused, and words of the advice that goes with each.
+/// Filters of containers return EPERM, older ones ENOSYS.
 const REFUSALS: [(i32, &str); 2] = [
     (1, "a seccomp profile that permits io_uring_setup, io_uring_enter and io_uring_register"),
     (38, "or a system call filter hides it"),
@@ -59,8 +60,8 @@ fn fallen_back(errno: i32) -> Broker {
     Broker { process, directory }
 }
 
-/// Where the machine itself forbids io_uring there is nothing to refuse, and the
-/// reason is another.
+/// Returns whether the machine allows io_uring: where it does not there is nothing to
+/// refuse, and the reason is another.
 fn machine_allows_it() -> bool {
     let allowed = support::backends().contains(&"uring");
     if !allowed {

@@ -1,17 +1,16 @@
-//! The original's scenario: a broker, a receiver that logs `log`, a sender that
-//! emits it with `TESTE`.
+//! Scenario of the original: a broker, a receiver that logs `log`, a sender that emits it
+//! with `TESTE`.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use netcluster::broker::{Broker, BrokerConfig};
+use netcluster::{Broker, BrokerOptions};
 use netcluster_client::Client;
-use netcluster_platform::{Choice, is_wine};
+use netcluster_platform::{BackendChoice, is_wine};
 
-/// Builds the client's examples and says where they are; `None`, with the reason
-/// printed, if they are not there and cannot be built: under
-/// Wine there is no compiler.
+/// Builds the client's examples and returns their directory; `None`, with the reason
+/// printed, if they are not there and cannot be built: under Wine there is no compiler.
 fn examples() -> Option<PathBuf> {
     // target/PROFILE/deps/this-test; the examples go to `debug` beside PROFILE.
     let binary = std::env::current_exe().expect("the test's own path");
@@ -36,7 +35,7 @@ fn examples() -> Option<PathBuf> {
     Some(built)
 }
 
-/// The file name of a program.
+/// Returns the file name of a program.
 fn program(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
@@ -58,8 +57,8 @@ impl Drop for Running {
     }
 }
 
-fn run(backend: Choice) {
-    if let Err(reason) = netcluster_platform::choose(backend) {
+fn run(backend: BackendChoice) {
+    if let Err(reason) = netcluster_platform::select_backend(backend) {
         println!("SKIPPED: {reason}");
         return;
     }
@@ -70,8 +69,9 @@ fn run(backend: Choice) {
     } else {
         std::env::temp_dir().join(name)
     };
-    let config = BrokerConfig { backend, ..BrokerConfig::new(&socket) };
-    let broker = Broker::start(config).expect("the broker starts");
+    let mut options = BrokerOptions::new(&socket);
+    options.backend = backend;
+    let broker = Broker::start(options).expect("the broker starts");
 
     let mut receiver = Running::start(&examples.join(program("receiver")), &[&socket]);
     let probe = Client::connect(&socket).expect("the broker takes clients");
@@ -90,10 +90,10 @@ fn run(backend: Choice) {
 
 #[test]
 fn the_receiver_logs_what_the_sender_emits_on_uring() {
-    run(Choice::Uring);
+    run(BackendChoice::Uring);
 }
 
 #[test]
 fn the_receiver_logs_what_the_sender_emits_on_poll() {
-    run(Choice::Poll);
+    run(BackendChoice::Poll);
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
-use netcluster::population::MAX_SILENT_PER_USER;
+use netcluster::internals::{MAX_SILENT_PER_USER, ShardConfig};
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster::status::Totals;
 use netcluster_platform::sim::{Faults, SimNet};
@@ -25,7 +24,7 @@ fn totals(broker: &mut SimBroker) -> Totals {
     all
 }
 
-/// A client of this user, if it is welcome, or why not.
+/// Connects a client of this user, if it is welcome; the error says why not.
 fn join(broker: &mut SimBroker, uid: u32) -> Result<SimSession, String> {
     let mut session = broker.connect_as(uid);
     session.queue(Kind::Hello, 0, b"default", &Hello::default().encode());

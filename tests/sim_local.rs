@@ -1,15 +1,15 @@
-//! The broker over the simulator: seeded faults, virtual time, every invariant
-//! checked on every run.
+//! Broker over the simulator: seeded faults, virtual time, every invariant checked on
+//! every run.
 //!
-//! A failing seed is printed with the command that replays it. `SIM_SEEDS=N` runs
-//! that many seeds, `SIM_BASE=N` from that one on, `SIM_SEED=N` only that one.
+//! A failing seed is printed with the command that replays it. `SIM_SEEDS=N` runs that
+//! many seeds, `SIM_BASE=N` from that one on, `SIM_SEED=N` only that one.
 
 mod seeds;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
+use netcluster::internals::ShardConfig;
 use netcluster::sim::{OwnedFrame, SimBroker, SimSession};
 use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::control::decode_error;
@@ -21,7 +21,8 @@ const SEEDS: Seeds = Seeds { kind: "SIM", count: "SIM_SEEDS", suite: "sim_local"
 const DEFAULT_SEEDS: u64 = 60;
 const MAX_PAYLOAD_BYTES: usize = 120_000;
 
-/// A small generator, so that a run depends on nothing but its seed.
+/// Small generator of pseudo-random numbers, so that a run depends on nothing but its
+/// seed.
 struct Random(u64);
 
 impl Random {
@@ -46,8 +47,8 @@ fn for_seeds(test: &str, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
     SEEDS.run(test, DEFAULT_SEEDS, run);
 }
 
-/// A broker on sockets for even seeds, on pipes for odd ones: there every shard accepts
-/// and keeps what it gets, and what a send took may still be on its way.
+/// Starts a broker on sockets for even seeds, on pipes for odd ones: there every shard
+/// accepts and keeps what it gets, and bytes that a send took may still be on their way.
 fn broker(
     seed: u64,
     faults: Faults,
@@ -114,9 +115,9 @@ fn pattern(random: &mut Random) -> Pattern {
     Pattern::new(text.join(".").as_bytes()).unwrap()
 }
 
-/// Emitters and listeners, some slow, some `latest`, over rough sockets: every
-/// listener gets every event of its channel and patterns once and in order, or,
-/// if it is `latest`, a `lost` notice with the right count.
+/// Listeners, some of them slow, some `latest`, get every event of their channel and
+/// patterns over rough sockets once and in order, or, if they are `latest`, a `lost`
+/// notice with the right count.
 #[test]
 fn every_event_arrives_once_and_in_order_or_is_told_lost() {
     for_seeds("every_event_arrives", |seed| {
@@ -242,8 +243,8 @@ fn every_event_arrives_once_and_in_order_or_is_told_lost() {
     });
 }
 
-/// A listener that never reads: its emitters pause, those of others do not, it is
-/// disconnected with a reason after the stall timeout, and they go on.
+/// A listener that never reads pauses its emitters alone; after the stall timeout it is
+/// disconnected with a reason, and they go on.
 #[test]
 fn a_stuck_listener_is_disconnected_and_disturbs_only_its_emitters() {
     for_seeds("a_stuck_listener", |seed| {
@@ -394,7 +395,7 @@ fn churn_leaks_nothing_and_never_delivers_what_was_not_asked_for() {
     });
 }
 
-/// What was emitted before a shutdown reaches its listeners, then a goodbye.
+/// Events that were emitted before a shutdown reach their listeners, then a goodbye.
 #[test]
 fn a_shutdown_delivers_what_is_queued_and_says_goodbye() {
     for_seeds("a_shutdown", |seed| {

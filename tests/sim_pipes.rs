@@ -1,9 +1,9 @@
-//! Shards that all accept and keep what they get, as on named pipes: what they must know
-//! of each other's clients.
+//! Shards that all accept and keep what they get, which they do on named pipes, and what
+//! they must know of each other's clients.
 
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
+use netcluster::internals::ShardConfig;
 use netcluster::sim::SimBroker;
 use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::control::decode_error;
@@ -74,7 +74,7 @@ fn the_limit_of_clients_is_that_of_all_shards_together() {
     }
 }
 
-/// Each shard has books of its own: it was told again by each of them.
+/// Each shard has books of its own: the reason was told again by each shard.
 #[test]
 fn why_a_client_was_disconnected_is_told_once_on_whichever_shard_it_comes_back() {
     for seed in 0..SEEDS {

@@ -1,11 +1,10 @@
-//! A broker that is started again on its machine: what is emitted waits for the clients
-//! that were there before.
+//! Broker that is started again on its machine: events wait for the clients that were
+//! there before.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
-use netcluster::returning::{MAX_HOLD, Record};
+use netcluster::internals::{MAX_HOLD, Record, ShardConfig};
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::{Hello, Kind, Source};
@@ -14,10 +13,11 @@ const SEEDS: u64 = 30;
 const EVENTS: u8 = 40;
 const TICK: Duration = Duration::from_millis(1);
 
-/// The patterns that each listener has.
+/// Patterns that each listener has.
 const PATTERNS: [&str; 3] = ["a.*", "**", "a.b"];
 
-/// Sockets for even seeds, pipes for odd ones; one to three shards.
+/// Makes a machine with sockets for even seeds, with pipes for odd ones, and of one to
+/// three shards.
 fn machine(seed: u64) -> (SimNet, usize) {
     // An accept that fails is tried again a second later: longer than anybody waits.
     let faults = Faults { accept_failure_permille: 0, ..Faults::rough_without_resets() };
@@ -61,7 +61,7 @@ fn emit_all(emitter: &mut SimSession) {
     emitter.queue(Kind::Ping, 9, b"", b"");
 }
 
-/// Lets the time pass until the listeners have everything; how long that took.
+/// Lets the time pass until the listeners have everything; returns the time that it took.
 fn all_arrive(
     broker: &mut SimBroker,
     emitter: &mut SimSession,
@@ -89,7 +89,7 @@ fn all_arrive(
     panic!("missing: {:?}", got.iter().map(Vec::len).collect::<Vec<_>>());
 }
 
-/// Two listeners and an emitter of a broker that then ends in order.
+/// Runs a broker with two listeners and an emitter, which then ends in order.
 fn first_run(seed: u64, machine: &(SimNet, usize)) -> (Vec<Hello>, Hello, Record) {
     let mut broker = start(seed, machine, Record::default());
     let listeners =

@@ -4,13 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
-use netcluster::returning::{Listening, Record};
+use netcluster::internals::{Listening, Record, ShardConfig};
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::Faults;
 use netcluster_wire::{Hello, Kind, Source};
 
-/// Tokens of the patterns: as many match one name as two to the power of this.
+/// Number of the patterns' tokens: two to the power of this is how many match one name.
 const TOKENS: u32 = 13;
 
 const MEMORY_BYTES: usize = 256 << 20;
@@ -28,7 +27,7 @@ fn broker(shards: usize) -> SimBroker {
     SimBroker::new(1, Faults::default(), shards, config(), MEMORY_BYTES)
 }
 
-/// A client that listens to every pattern of `a` and `*`, all of which match
+/// Connects a client that listens to every pattern of `a` and `*`, all of which match
 /// `a.a.….NUMBER`.
 fn hoarder(broker: &mut SimBroker, channel: &str) -> SimSession {
     let mut session = broker.join(channel, &Hello::default());

@@ -1,7 +1,7 @@
-//! The house rules as a test of the source tree itself.
+//! House rules as a test of the source tree itself.
 //!
-//! What it checks is listed in CONTRIBUTING.md; each rule below says what it is
-//! for. An exception is listed here, with its reason, or it is none.
+//! The rules are listed in CONTRIBUTING.md; each rule below says what it is for. An
+//! exception is listed here, with its reason, or it is none.
 
 #[path = "tidy/documents.rs"]
 mod documents;
@@ -71,7 +71,7 @@ const UNFINISHED: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat
 /// every machine has.
 const MACHINE_PATHS: [&str; 5] = ["/home/", "/Users/", "/root/", "/work/", "C:\\Users"];
 
-/// The one crate that may talk to the operating system by `unsafe` code.
+/// Crate that alone may talk to the operating system by `unsafe` code.
 const UNSAFE_CRATE: &str = "platform";
 
 fn root() -> &'static Path {
@@ -120,12 +120,12 @@ fn manifests() -> Vec<(String, String)> {
     texts(|name| name.ends_with("Cargo.toml"))
 }
 
-/// A module's unit tests in a file of their own, documented by the module.
+/// Returns whether a file holds a module's unit tests, which the module documents.
 fn is_tests(name: &str) -> bool {
     name.ends_with("/tests.rs")
 }
 
-/// The lines of a source without its comments, with their numbers from 1.
+/// Returns the lines of a source without its comments, with their numbers from 1.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(at, line)| (at + 1, line.split("//").next().unwrap_or_default()))
 }

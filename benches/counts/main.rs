@@ -1,6 +1,6 @@
-//! Instructions of the hottest paths, counted by callgrind under gungraun, beside
-//! the figures that are committed in `counts.toml`: a path that has become longer
-//! shows on a machine whose times say nothing.
+//! Instructions of the hottest paths, counted by callgrind under gungraun, beside the
+//! figures that are committed in `counts.toml`: a path that has become longer shows on a
+//! machine whose times say nothing.
 //!
 //! ```text
 //!   cargo bench --bench counts               measures, fails if a count rose
@@ -10,15 +10,15 @@
 //!   this program ──▶ gungraun-runner ──▶ valgrind ──▶ this program, one path
 //!      limits ────────────▲      └── counts, or that one is above its limit
 //! ```
-//! A count is no time: it knows nothing of caches, of branches that were guessed
-//! wrong, nor of system calls. The other benches measure those.
+//! Instructions are not time: their number knows nothing of caches, of branches that were
+//! guessed wrong, nor of system calls. The other benches measure those.
 //!
-//! What could make counts differ between machines is fixed: the paths run over
-//! the simulator in virtual time and from one seed, without encryption, whose
-//! implementation follows the processor; the program is built for the baseline of
-//! x86-64, as a release is; the C library is told to use no more than that, and
-//! there is no other environment. Figures hold for one compiler and one C library:
-//! with others nothing is compared, and this says so.
+//! What could make counts differ between machines is fixed: the paths run over the
+//! simulator in virtual time and from one seed, without encryption, whose implementation
+//! follows the processor; the program is built for the baseline of x86-64, as a release
+//! is; the C library is told to use no more than that, and there is no other environment.
+//! Figures hold for one compiler and one C library: with others nothing is compared, and
+//! this says so.
 
 mod paths;
 #[path = "../support/mod.rs"]
@@ -32,17 +32,17 @@ use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig};
 use paths::{PATHS, Path};
 use serde::{Deserialize, Serialize};
 
-/// Passes before the count: connections, caches and queues are then as they stay.
+/// Passes before the count, after which connections, caches and queues are as they stay.
 const WARM_UP_PASSES: usize = 10;
 /// Passes that are counted.
 const PASSES: usize = 10;
 
-/// By how much a count may rise above its figure.
+/// Rise of a count above its figure that is allowed, in percent.
 const MAX_RISE_PERCENT: u64 = 5;
 
 const FILE: &str = "benches/counts.toml";
 const ACCEPT: &str = "cargo bench --bench counts -- --accept";
-/// What the runner is told when the figures are wanted: then there is no limit.
+/// Option of the runner when the figures are wanted: then there is no limit.
 const AS_JSON: &str = "--output-format=json";
 
 const HEAD: &str = "\
@@ -51,12 +51,12 @@ const HEAD: &str = "\
 # same with `-- --accept`.
 ";
 
-/// Built for more than every processor of this architecture has.
+/// Whether this is built for more than every processor of this architecture has.
 const IS_ABOVE_BASELINE: bool =
     cfg!(any(target_feature = "sse3", target_feature = "avx", target_feature = "bmi1"));
 
-/// The C library picks its copies by the processor and the sizes of its caches:
-/// it shall take those that every x86-64 has.
+/// Tunables that make the C library take the copies that every x86-64 has: it picks them
+/// by the processor and the sizes of its caches.
 const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX2,-AVX,\
 -SSE4_2,-SSE4_1,-SSSE3,-BMI1,-BMI2,-LZCNT,-MOVBE,-POPCNT,-RTM,-ERMS,-FSRM,\
 -AVX_Fast_Unaligned_Load,-Fast_Unaligned_Copy\
@@ -64,7 +64,7 @@ const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,
 :glibc.cpu.x86_non_temporal_threshold=0xc0000\
 :glibc.malloc.arena_max=1:glibc.malloc.tcache_count=7";
 
-/// The committed figures, and what they depend on.
+/// Committed figures, and what they depend on.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Figures {
@@ -74,7 +74,7 @@ struct Figures {
     paths: BTreeMap<String, u64>,
 }
 
-/// What is given to gungraun.
+/// Benchmarks that are given to gungraun.
 mod counted {
     use super::{PASSES, configuration, ready};
     use gungraun::{library_benchmark, library_benchmark_group};
@@ -126,7 +126,7 @@ fn main() -> ExitCode {
     if has("--accept") { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// What figures of this machine depend on, or why none can be had.
+/// Finds what the figures of this machine depend on, or why none can be had.
 fn found() -> Result<Figures, String> {
     if !cfg!(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")) {
         return Err("figures are of x86-64 Linux with glibc".into());
@@ -144,13 +144,13 @@ fn found() -> Result<Figures, String> {
     })
 }
 
-/// Why these cannot be compared, if so.
+/// Returns the reason why two sets of figures cannot be compared, if so.
 fn other(of: &Figures, found: &Figures) -> Option<String> {
     let (is, was) = ((&found.rustc, &found.glibc), (&of.rustc, &of.glibc));
     (is != was).then(|| format!("figures are of {was:?}, this is {is:?}; new ones: {ACCEPT}"))
 }
 
-/// The first line of what a program says.
+/// Returns the first line of what a program says.
 fn said_by(program: &str, argument: &str) -> Result<String, String> {
     match Command::new(program).arg(argument).output() {
         Ok(output) if output.status.success() => {
@@ -161,7 +161,7 @@ fn said_by(program: &str, argument: &str) -> Result<String, String> {
     }
 }
 
-/// Takes what is counted now as the figures.
+/// Writes the present counts as the figures.
 fn accept(mut figures: Figures) -> ExitCode {
     let program = env::current_exe().expect("a program knows its file");
     let output = Command::new(program).args(["--bench", AS_JSON]).stderr(Stdio::inherit()).output();
@@ -195,19 +195,19 @@ fn path(name: &str) -> &'static Path {
     PATHS.iter().find(|path| path.name == name).expect("a path of this name")
 }
 
-/// Instructions are counted of so many events of a path.
+/// Returns the number of a path's events whose instructions are counted.
 fn events(name: &str) -> u64 {
     (path(name).prepare)().0 * PASSES as u64
 }
 
-/// A path ready for its counted passes.
+/// Makes a path ready for its counted passes.
 fn ready(name: &str) -> Box<dyn FnMut()> {
     let mut pass = (path(name).prepare)().1;
     (0..WARM_UP_PASSES).for_each(|_| pass());
     pass
 }
 
-/// How a path is counted, and its limit.
+/// Returns how a path is counted, and its limit.
 fn configuration(name: &str) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::with_args(["--cache-sim=no", "--dump-line=no"]);
     callgrind.format([EventKind::Ir]);

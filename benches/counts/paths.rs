@@ -6,10 +6,10 @@
 use crate::support::links::{Chunk, LinkPair};
 use crate::support::{Bed, Block, names, repeat};
 
-/// How many events a pass has, and the pass.
+/// Number of a pass's events, and the pass.
 pub type Pass = (u64, Box<dyn FnMut()>);
 
-/// All paths that are counted.
+/// Paths that are counted.
 pub const PATHS: &[Path] = &[
     // Scan and route, runs as long as can be: what a frame of a run costs.
     Path { name: "receive_one_name", prepare: || receive(&["tick".to_owned()], 16) },
@@ -26,23 +26,23 @@ pub const PATHS: &[Path] = &[
     Path { name: "link_64_b_repairs", prepare: || link(64, Some(100)) },
 ];
 
-/// A path that is counted.
+/// Path that is counted.
 pub struct Path {
-    /// Its name in the file of figures.
+    /// Name of the path in the file of figures.
     pub name: &'static str,
-    /// Makes it ready.
+    /// Makes the path ready.
     pub prepare: fn() -> Pass,
 }
 
-/// Frames that nobody listens to, into one shard.
+/// Prepares frames that nobody listens to, into one shard.
 fn receive(names: &[String], payload_bytes: usize) -> Pass {
     let mut bed = Bed::new(1, &[]);
     let block = Block::of_rounds(bed.emitter.source, names, payload_bytes);
     (block.frames, Box::new(move || bed.swallow(&block.bytes)))
 }
 
-/// Events of these names in turn to so many listeners, each of which hears one of
-/// them. An event counts once for each that hears it.
+/// Prepares events of these names in turn to so many listeners, each of which hears one
+/// of the names. An event counts once for each that hears it.
 fn fan_out(names: &[&str], listeners: usize) -> Pass {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let patterns: Vec<String> =
@@ -54,7 +54,7 @@ fn fan_out(names: &[&str], listeners: usize) -> Pass {
     (block.frames * heard_by as u64, Box::new(move || bed.pass(&block.bytes, expected)))
 }
 
-/// A chunk of 64 KiB from one link to the other.
+/// Prepares a chunk of 64 KiB from one link to the other.
 fn link(payload_bytes: usize, lose_every: Option<u64>) -> Pass {
     let mut pair = LinkPair::new(lose_every);
     let chunk = Chunk::new(payload_bytes);

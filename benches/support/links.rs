@@ -1,5 +1,5 @@
-//! Two links in memory, one of which emits and one of which listens, in a virtual
-//! time of their own: what one hands out the other takes at once, as one train.
+//! Two links in memory, one of which emits and one of which listens, in a virtual time of
+//! their own: the datagrams that one hands out the other takes at once, as one train.
 //!
 //! ```text
 //!   Chunk ──emit──▶ [ emitter ] ──trains──▶ [ listener ] ──▶ runs, counted
@@ -15,17 +15,17 @@ use bytes::Bytes;
 
 use netcluster_link::crypto::Keys;
 use netcluster_link::{Datagrams, Entropy, Link, LinkConfig, LinkEvent, To};
-use netcluster_platform::Slice;
+use netcluster_platform::{Instant, Slice};
 use netcluster_wire::{Kind, Source, frame};
 
 const CHANNEL: &str = "bench";
 const CHUNK_BYTES: usize = 64 << 10;
 const GROUP: ([u8; 4], u16) = ([239, 255, 44, 54], 4454);
-/// From one pass to the next: about what a chunk takes at 1 GB/s.
+/// Time from one pass to the next: about what a chunk takes at 1 GB/s.
 const STEP_NS: u64 = 65_000;
-/// A pass waits for repairs, no longer than this.
+/// Longest time that a pass waits for repairs.
 const PATIENCE_NS: u64 = 2_000_000_000;
-/// Within this the links have found each other.
+/// Time within which the links have found each other.
 const SETTLE_NS: u64 = 1_000_000_000;
 
 /// Whole frames of the emitter, as a receive brings them.
@@ -35,7 +35,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// As many as fit.
+    /// Makes a chunk of as many frames as fit.
     pub fn new(payload_bytes: usize) -> Chunk {
         let source = Source { node: End::node(0), client: 7 };
         let one = frame::encode(Kind::Event, source, 1, b"tick", &vec![7; payload_bytes]);
@@ -48,7 +48,7 @@ impl Chunk {
     }
 }
 
-/// One of the two.
+/// One of the two links.
 struct End {
     link: Link,
     address: SocketAddr,
@@ -61,7 +61,7 @@ impl End {
         u32::from(index) + 1
     }
 
-    fn new(index: u8, now_ns: u64, keys: &Keys) -> End {
+    fn new(index: u8, now: Instant, keys: &Keys) -> End {
         let address = SocketAddr::from(([10, 0, 0, index + 1], 5000));
         let config = LinkConfig {
             cluster: "bench".into(),
@@ -84,7 +84,7 @@ impl End {
             discovery: Duration::from_millis(150),
         };
         let entropy = Box::new(Counting(u128::from(index) << 64));
-        let link = Link::new(config, [index + 1; 16], entropy, now_ns);
+        let link = Link::new(config, [index + 1; 16], entropy, now);
         End { link, address, groups: BTreeSet::new(), received: 0 }
     }
 
@@ -100,17 +100,17 @@ impl End {
         }
     }
 
-    fn handle_timeout(&mut self, now_ns: u64) {
-        if self.link.poll_timeout().is_some_and(|due_ns| due_ns <= now_ns) {
-            self.link.handle_timeout(now_ns);
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.link.poll_timeout().is_some_and(|due_at| due_at <= now) {
+            self.link.handle_timeout(now);
             self.take_events();
         }
     }
 
-    /// Hands everything over to the other; returns whether there was anything.
-    fn carry(&mut self, other: &mut End, now_ns: u64, losses: &mut Losses) -> bool {
+    /// Hands all datagrams over to the other link; returns whether there were any.
+    fn carry(&mut self, other: &mut End, now: Instant, losses: &mut Losses) -> bool {
         let mut sent = false;
-        while let Some(transmit) = self.link.poll_transmit(now_ns) {
+        while let Some(transmit) = self.link.poll_transmit(now) {
             sent = true;
             let (gets, multicast) = match transmit.to {
                 To::Group(group) => (other.groups.contains(&group.ip()), true),
@@ -122,7 +122,7 @@ impl End {
             let (segment, from) = (transmit.segment, self.address);
             for bytes in losses.split(transmit.bytes, segment) {
                 let train = Datagrams { bytes, segment, from, multicast };
-                other.link.handle_datagrams(now_ns, &train);
+                other.link.handle_datagrams(now, &train);
             }
             other.take_events();
         }
@@ -130,8 +130,8 @@ impl End {
     }
 }
 
-/// Which datagrams do not arrive: every so-many-th of those to the listener, from
-/// when it is ready.
+/// Datagrams that do not arrive: every so-many-th of those to the listener, once the
+/// listener is ready.
 struct Losses {
     every: Option<u64>,
     sent: u64,
@@ -142,7 +142,7 @@ impl Losses {
         Losses { every: None, sent: 0 }
     }
 
-    /// What arrives of a train, in its parts.
+    /// Returns what arrives of a train, in parts.
     fn split<'a>(&mut self, train: &'a [u8], segment: usize) -> impl Iterator<Item = &'a [u8]> {
         let count = train.len().div_ceil(segment) as u64;
         // The first datagram of the train that is lost, if the train has it.
@@ -167,32 +167,32 @@ impl Losses {
     }
 }
 
-/// An emitter and a listener.
+/// Link of an emitter and one of a listener.
 pub struct LinkPair {
     emitter: End,
     listener: End,
     channel: u64,
-    now_ns: u64,
+    now: Instant,
     losses: Losses,
 }
 
 impl LinkPair {
-    /// Both on an open link, which know each other.
+    /// Makes two ends of an open link, which know each other.
     pub fn new(lose_every: Option<u64>) -> LinkPair {
         LinkPair::with_keys(&Keys::open_link(), lose_every)
     }
 
-    /// The same with keys.
+    /// Makes two ends of a link with keys, which know each other.
     pub fn with_keys(keys: &Keys, lose_every: Option<u64>) -> LinkPair {
-        let now_ns = 1_000_000_000;
-        let (mut emitter, mut listener) = (End::new(0, now_ns, keys), End::new(1, now_ns, keys));
-        let channel = emitter.link.open_channel(now_ns, CHANNEL);
-        listener.link.open_channel(now_ns, CHANNEL);
-        listener.link.set_interest(now_ns, channel, true);
+        let now = Instant::from_nanos(1_000_000_000);
+        let (mut emitter, mut listener) = (End::new(0, now, keys), End::new(1, now, keys));
+        let channel = emitter.link.open_channel(now, CHANNEL);
+        listener.link.open_channel(now, CHANNEL);
+        listener.link.set_interest(now, channel, true);
         emitter.take_events();
         listener.take_events();
-        let mut pair = LinkPair { emitter, listener, channel, now_ns, losses: Losses::none() };
-        while pair.now_ns < now_ns + SETTLE_NS {
+        let mut pair = LinkPair { emitter, listener, channel, now, losses: Losses::none() };
+        while pair.now < now + SETTLE_NS {
             pair.turn();
             pair.wait();
         }
@@ -206,40 +206,40 @@ impl LinkPair {
         self.listener.received = 0;
         let pieces = std::slice::from_ref(&chunk.slice);
         self.emitter.link.emit(self.channel, pieces, chunk.frames);
-        let end_ns = self.now_ns + PATIENCE_NS;
+        let end_at = self.now + PATIENCE_NS;
         self.turn();
         while self.listener.received < chunk.frames {
-            assert!(self.now_ns < end_ns, "{} frames arrived", self.listener.received);
+            assert!(self.now < end_at, "{} frames arrived", self.listener.received);
             self.wait();
             self.turn();
         }
         assert_eq!(self.listener.received, chunk.frames);
-        self.now_ns += STEP_NS;
+        self.now += STEP_NS;
     }
 
-    /// Until both have nothing more to say now.
+    /// Moves datagrams until both links have nothing more to say now.
     fn turn(&mut self) {
-        let now_ns = self.now_ns;
-        self.emitter.handle_timeout(now_ns);
-        self.listener.handle_timeout(now_ns);
+        let now = self.now;
+        self.emitter.handle_timeout(now);
+        self.listener.handle_timeout(now);
         loop {
-            let there = self.emitter.carry(&mut self.listener, now_ns, &mut self.losses);
-            let back = self.listener.carry(&mut self.emitter, now_ns, &mut Losses::none());
+            let there = self.emitter.carry(&mut self.listener, now, &mut self.losses);
+            let back = self.listener.carry(&mut self.emitter, now, &mut Losses::none());
             if !there && !back {
                 return;
             }
         }
     }
 
-    /// The time moves on to what is due next.
+    /// Moves the time on to what is due next.
     fn wait(&mut self) {
         let due = [&self.emitter, &self.listener].map(|end| end.link.poll_timeout());
-        let due_ns = due.into_iter().flatten().min().unwrap_or(u64::MAX);
-        self.now_ns = due_ns.clamp(self.now_ns + 1_000, self.now_ns + 1_000_000);
+        let due_at = due.into_iter().flatten().min().unwrap_or(Instant::NEVER);
+        self.now = due_at.clamp(self.now + 1_000, self.now + 1_000_000);
     }
 }
 
-/// No two alike; nobody has to be kept from guessing here.
+/// Entropy of which no two outputs are alike; nobody has to be kept from guessing here.
 struct Counting(u128);
 
 impl Entropy for Counting {

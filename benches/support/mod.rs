@@ -7,7 +7,7 @@
 
 pub mod links;
 
-use netcluster::config::ShardConfig;
+use netcluster::internals::ShardConfig;
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet};
 use netcluster_platform::{Completion, Conn, Io, Slice};
@@ -15,11 +15,11 @@ use netcluster_wire::{Hello, Kind, Source, frame};
 
 const SEED: u64 = 1;
 const MAX_MEMORY_BYTES: usize = 64 << 20;
-/// Turns within which a block is through, or it never is.
+/// Most turns that a block takes, unless it never is through.
 const MAX_TURNS: usize = 10_000;
-/// What the emitter writes at a time: three chunks, within what a socket holds.
+/// Bytes that the emitter writes at a time: three chunks, within what a socket holds.
 pub const BLOCK_BYTES: usize = 192 << 10;
-/// What a receive of the simulator brings at most.
+/// Bytes that a receive of the simulator brings at most.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Whole frames of one source, written by an emitter in one go.
@@ -29,7 +29,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// As many frames as fit [`BLOCK_BYTES`], of these names in turn.
+    /// Makes a block of as many frames as fit [`BLOCK_BYTES`], of these names in turn.
     pub fn new(source: Source, names: &[String], payload_bytes: usize) -> Block {
         let payload = vec![7; payload_bytes];
         let mut block = Block { bytes: Vec::new(), frames: 0 };
@@ -46,7 +46,8 @@ impl Block {
         block
     }
 
-    /// As many frames as there are names, or so many times as many as fit.
+    /// Makes a block of as many frames as there are names, or of so many times as many as
+    /// fit.
     pub fn of_rounds(source: Source, names: &[String], payload_bytes: usize) -> Block {
         let mut block = Block::new(source, names, payload_bytes);
         let rounds = block.frames / names.len() as u64;
@@ -59,7 +60,7 @@ impl Block {
     }
 }
 
-/// One emitter and its listeners at a broker over the simulator.
+/// Emitter and its listeners at a broker over the simulator.
 pub struct Bed {
     pub broker: SimBroker,
     pub emitter: SimSession,
@@ -68,7 +69,7 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// A broker of so many shards and a listener for each of `patterns`. With
+    /// Starts a broker of so many shards and a listener for each of `patterns`. With
     /// several shards, neighbours are on different ones.
     pub fn new(shards: usize, patterns: &[String]) -> Bed {
         let config = ShardConfig {
@@ -86,7 +87,7 @@ impl Bed {
         Bed { broker, emitter, listeners, input: Vec::with_capacity(4 * BLOCK_BYTES) }
     }
 
-    /// The emitter writes these bytes, the shards turn until the listeners have
+    /// Lets the emitter write these bytes and the shards turn until the listeners have
     /// `expected` bytes in all.
     pub fn pass(&mut self, bytes: &[u8], expected: usize) {
         assert_eq!(self.emitter.end.write(bytes), bytes.len());
@@ -105,8 +106,8 @@ impl Bed {
         panic!("{got} of {expected} bytes arrived");
     }
 
-    /// The emitter writes these bytes, which nobody listens to, and the shards
-    /// take them, a chunk in each turn.
+    /// Lets the emitter write these bytes, which nobody listens to, and the shards take
+    /// them, a chunk in each turn.
     pub fn swallow(&mut self, bytes: &[u8]) {
         self.pass(bytes, 0);
         for _ in 0..BLOCK_BYTES.div_ceil(CHUNK_BYTES) {
@@ -114,13 +115,13 @@ impl Bed {
         }
     }
 
-    /// Chunks that the shards have received.
+    /// Returns how many chunks the shards have received.
     pub fn chunks(&mut self) -> u64 {
         self.broker.reports().iter().map(|report| report.summary.io.receives).sum()
     }
 }
 
-/// One simulated back end that hands every chunk on to all listeners as it is.
+/// Simulated back end that hands every chunk on to all listeners unchanged.
 pub struct Relay {
     io: SimIo,
     emitter: SimClient,
@@ -132,7 +133,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// An emitter and so many listeners.
+    /// Connects an emitter and so many listeners.
     pub fn new(listeners: usize) -> Relay {
         let net = SimNet::new(SEED, Faults::default());
         let mut io = net.shard();
@@ -152,7 +153,7 @@ impl Relay {
         Relay { io, emitter, listeners, chunks: Vec::new(), completions, input: Vec::new() }
     }
 
-    /// As [`Bed::pass`].
+    /// Does the same as [`Bed::pass`] without a broker.
     pub fn pass(&mut self, bytes: &[u8], expected: usize) {
         assert_eq!(self.emitter.write(bytes), bytes.len());
         let mut got = 0;
@@ -190,12 +191,12 @@ impl Relay {
     }
 }
 
-/// Names of one length: `sensor.0000`, `sensor.0001` …
+/// Makes names of one length: `sensor.0000`, `sensor.0001` …
 pub fn names(count: usize) -> Vec<String> {
     (0..count).map(|at| format!("sensor.{at:04}")).collect()
 }
 
-/// The same text so many times.
+/// Repeats a text so many times.
 pub fn repeat(text: &str, count: usize) -> Vec<String> {
     vec![text.to_owned(); count]
 }

@@ -25,7 +25,7 @@ fn main() -> Result<(), Error> {
 mod tests {
     use std::time::Duration;
 
-    use netcluster::broker::{Broker, BrokerConfig};
+    use netcluster::{Broker, BrokerOptions};
 
     use super::*;
 
@@ -35,7 +35,7 @@ mod tests {
         std::fs::create_dir_all(&directory)?;
         let socket = directory.join("broker.sock");
         // Clients can connect once this returns; dropping it ends it.
-        let _broker = Broker::start(BrokerConfig::new(&socket))?;
+        let _broker = Broker::start(BrokerOptions::new(&socket))?;
 
         let service = Client::connect(&socket)?;
         serve(&service)?;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use netcluster::config::ShardConfig;
+use netcluster::internals::ShardConfig;
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::Faults;
 use netcluster_wire::{Hello, Kind, Source};
@@ -17,10 +17,10 @@ use super::stream::{KINDS, NAMES, SIZES, append_frame, mutate};
 const CHANNELS: [&[u8]; 4] = [b"health", b"other", b"", b"\xff"];
 const MAX_SESSIONS: usize = 6;
 const MAX_PAYLOAD_BYTES: usize = 400_000;
-/// A client that never reads is disconnected after this long.
+/// Time after which a client that never reads is disconnected.
 const STALL: Duration = Duration::from_millis(200);
-/// Within this the healthy pair must be served: a few clients that never read may
-/// each stall it once, a shard may be out of buffers or descriptors for a while.
+/// Time within which the healthy pair must be served: a few clients that never read may
+/// each stall the pair once, a shard may be out of buffers or descriptors for a while.
 const PATIENCE: Duration = Duration::from_secs(20);
 const HEALTHY_EVENTS: u64 = 20;
 
@@ -49,7 +49,7 @@ pub fn run(data: &[u8]) {
     assert!(broker.has_ended(), "it shuts down");
 }
 
-/// Runs for longer than any of the broker's timeouts, in steps short enough for
+/// Lets the broker run for longer than any of its timeouts, in steps short enough for
 /// timers that follow one another.
 fn run_until(broker: &mut SimBroker, done: impl Fn(&SimBroker) -> bool) {
     for _ in 0..1000 {
@@ -80,7 +80,7 @@ fn broker(choices: &mut Choices<'_>) -> SimBroker {
     SimBroker::new(seed, faults, 1 + choices.below(3), config, memory)
 }
 
-/// One thing that happens.
+/// Carries out one step of the input: a client does something, or time passes.
 fn step(choices: &mut Choices<'_>, broker: &mut SimBroker, sessions: &mut Vec<SimSession>) {
     let what = choices.below(16);
     if sessions.is_empty() || (what == 0 && sessions.len() < MAX_SESSIONS) {
@@ -158,7 +158,7 @@ fn step(choices: &mut Choices<'_>, broker: &mut SimBroker, sessions: &mut Vec<Si
     }
 }
 
-/// Reads what the broker said, which is always good; learns the source.
+/// Reads the broker's frames, which are always good; learns the source.
 fn read(session: &mut SimSession, limit: usize) {
     for _ in 0..50 {
         match session.next_frame_slowly(limit) {
@@ -169,7 +169,8 @@ fn read(session: &mut SimSession, limit: usize) {
     }
 }
 
-/// Two well-behaved clients on a channel that others may have flooded.
+/// Checks that two well-behaved clients are served on a channel that others may have
+/// flooded.
 fn healthy_pair(broker: &mut SimBroker, sessions: &mut [SimSession]) {
     let end_ns = broker.net.now_ns() + PATIENCE.as_nanos() as u64;
     let mut listener = broker.join("health", &Hello::default());

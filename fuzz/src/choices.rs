@@ -3,23 +3,23 @@
 //! Any bytes are a valid list of decisions; when they run out every decision is
 //! zero, so that a body ends and small inputs stay small under minimisation.
 
-/// The decisions that are left.
+/// Decisions that are left.
 pub struct Choices<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Choices<'a> {
-    /// All of `data`.
+    /// Reads all of `data` as decisions.
     pub fn new(data: &'a [u8]) -> Choices<'a> {
         Choices { rest: data }
     }
 
-    /// Whether none are left.
+    /// Returns whether no decisions are left.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// One byte.
+    /// Takes one byte.
     pub fn byte(&mut self) -> u8 {
         match self.rest.split_first() {
             Some((&first, rest)) => {
@@ -30,7 +30,7 @@ impl<'a> Choices<'a> {
         }
     }
 
-    /// A number below `bound`, which is at most 65,536.
+    /// Chooses a number below `bound`, which is at most 65,536.
     pub fn below(&mut self, bound: usize) -> usize {
         let number = match bound {
             0..=256 => usize::from(self.byte()),
@@ -39,24 +39,24 @@ impl<'a> Choices<'a> {
         number % bound.max(1)
     }
 
-    /// One of `items`.
+    /// Chooses one of `items`.
     pub fn of<T: Copy>(&mut self, items: &[T]) -> T {
         items[self.below(items.len())]
     }
 
-    /// True in about `n` of 256 cases.
+    /// Returns true in about `n` of 256 cases.
     pub fn chance(&mut self, n: u8) -> bool {
         self.byte() < n
     }
 
-    /// Up to `most` bytes as they are.
+    /// Takes up to `most` bytes as they are.
     pub fn bytes(&mut self, most: usize) -> &'a [u8] {
         let (bytes, rest) = self.rest.split_at(most.min(self.rest.len()));
         self.rest = rest;
         bytes
     }
 
-    /// Everything that is left.
+    /// Takes all bytes that are left.
     pub fn all(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }

@@ -17,10 +17,11 @@ use super::stream::{KINDS, NAMES, append_frame, mutate};
 const ME: Source = Source { node: 1, client: 2 };
 const SOURCES: [Source; 3] = [ME, Source { node: 7, client: 3 }, Source::NONE];
 
-/// Longest stream, and longest frame that a chunked run waits for.
+/// Length of the longest stream, and of the longest frame that a chunked run waits for,
+/// in bytes.
 const MOST_BYTES: usize = 1 << 20;
 
-/// Chunks that are as small as the input says; each may cost a new buffer.
+/// Number of chunks that are as small as the input says; each may cost a new buffer.
 const FINE_CHUNKS: usize = 2000;
 
 /// Runs one input.
@@ -42,7 +43,7 @@ fn start() -> Session {
     session
 }
 
-/// What a broker might say, good and bad.
+/// Makes a stream that a broker might write, good or bad.
 fn broker_says(choices: &mut Choices<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     if choices.chance(40) {
@@ -87,7 +88,7 @@ fn payload(kind: Kind, choices: &mut Choices<'_>) -> Vec<u8> {
     }
 }
 
-/// What a session says of a stream: each event in words, then the error.
+/// Events that a session reports of a stream, each in words, then the error.
 #[derive(Default, Debug, PartialEq)]
 struct Said {
     events: Vec<String>,
@@ -183,8 +184,8 @@ fn good_frames(mut bytes: &[u8]) -> usize {
     frames
 }
 
-/// The same through the receive buffer. `None` if the stream announces a frame so
-/// long that waiting for it would only test the allocator.
+/// Feeds a stream to a session through the receive buffer, in chunks. `None` if the
+/// stream announces a frame so long that waiting for it would only test the allocator.
 fn say_in_chunks(stream: &[u8], cuts: &[u8]) -> Option<Said> {
     let mut session = start();
     let mut said = Said::default();

@@ -1,9 +1,8 @@
 //! The parser of the link's datagrams, and the decoders of their bodies.
 //!
-//! Anybody on the network can send these bytes. Three inputs: the bytes as they
-//! are, as the body of a chosen kind, and a datagram that was good until a few
-//! bytes of it were changed. Whatever is not refused must read back from what it
-//! is written as.
+//! Anybody on the network can send these bytes. Three inputs: the bytes as they are, as
+//! the body of a chosen kind, and a datagram that was good until a few bytes of it were
+//! changed. A datagram that is not refused must read back from what it is written as.
 
 use netcluster_wire::link::limits::{
     CONTROL_HEADER_BYTES, DATA_HEADER_BYTES, LINK_MAGIC, LINK_VERSION, MAX_BODY_BYTES, MAX_ENTRIES,
@@ -103,7 +102,8 @@ fn is_stream(stream: u16) -> bool {
     usize::from(stream & 0xff) < MAX_GROUPS
 }
 
-/// Appends a body that an encoder has made, where it is more than random bytes.
+/// Appends a body that an encoder has made, for kinds whose body is more than random
+/// bytes.
 fn good_body(kind: ControlKind, choices: &mut Choices<'_>, out: &mut Vec<u8>) {
     let to = [choices.byte(); 16];
     let number = u64::from(choices.byte());

@@ -6,8 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use netcluster::budget::Budget;
-use netcluster::inbound::{Buffer, Inbound, Step};
+use netcluster::internals::{Budget, Buffer, Inbound, Run, Step};
 use netcluster_wire::scan::{self, Found};
 use netcluster_wire::{Frame, FrameError, Header, Kind, Source};
 
@@ -17,7 +16,7 @@ use super::stream::stream;
 const SOURCES: [Source; 3] =
     [Source { node: 1, client: 2 }, Source { node: 1, client: 3 }, Source::NONE];
 
-/// Where a stream ended.
+/// Frames of a stream, and the place where it ended.
 struct Parsed<'a> {
     frames: Vec<&'a [u8]>,
     error: Option<FrameError>,
@@ -35,8 +34,8 @@ pub fn run(data: &[u8]) {
     in_chunks(&stream, limit, &cuts, &parsed);
 }
 
-/// Ends a stream before a `stats` with a payload: no client has one to send, and
-/// the framer may refuse it where the scanner, which clients use too, may not.
+/// Ends a stream before a `stats` with a payload: no client has one to send, and the
+/// framer may refuse the frame where the scanner, which clients use too, may not.
 fn truncate_at_told_stats(stream: &mut Vec<u8>, limit: usize) {
     let mut at = 0;
     while let Some(Ok(layout)) = Header::read(&stream[at..]).map(|header| header.check(limit)) {
@@ -130,7 +129,7 @@ fn in_chunks(stream: &[u8], limit: usize, cuts: &[u8], parsed: &Parsed<'_>) {
         let mut gather = false;
         loop {
             match inbound.next(&chunk, &mut used, limit, &budget) {
-                Ok(Step::Run { start, end, name, frames, source, .. }) => {
+                Ok(Step::Run(Run { start, end, name, frames, source, .. })) => {
                     split(&chunk[start..end], name, source, frames, &mut found);
                 }
                 Ok(Step::Event(pieces)) => {

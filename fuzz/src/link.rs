@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use netcluster_link::Datagrams;
-use netcluster_link::config::Settings;
+use netcluster_link::config::StreamMap;
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_wire::link::{ControlKind, DataHeader};
 
@@ -17,16 +17,16 @@ use super::choices::Choices;
 use super::links::{Links, Sent, address, config};
 use super::mallory::{Mallory, NODE};
 
-/// Somebody who has nothing to do with it, in whose name much is said.
+/// Address of somebody who has nothing to do with the link, in whose name much is said.
 const VICTIM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 999);
 
-/// More steps than this only take long.
+/// Most steps of an input: more only take long.
 const MAX_STEPS: usize = 300;
 
-/// Datagrams kept to be played back.
+/// Number of datagrams that are kept to be played back.
 const MAX_RECORD: usize = 4096;
 
-/// What an idle link may need in a second: hellos, heartbeats, pings, statuses.
+/// Timeouts that an idle link may need in a second: hellos, heartbeats, pings, statuses.
 const MAX_IDLE_TIMEOUTS_PER_S: u64 = 300;
 
 const MS: Duration = Duration::from_millis(1);
@@ -44,13 +44,13 @@ pub fn run(data: &[u8]) {
         links.listen(at, "news", true);
         links.listen(at, "slow", true);
     }
-    let settings = Settings::new(&config(0, &keys));
+    let stream_map = StreamMap::new(&config(0, &keys));
     let mut mallories =
-        [Mallory::new(&keys, settings.hash, 1), Mallory::new(&keys, settings.hash, 2)];
+        [Mallory::new(&keys, stream_map.hash, 1), Mallory::new(&keys, stream_map.hash, 2)];
     if choices.chance(200) {
         links.run_for(200 * MS);
         for mallory in &mut mallories {
-            become_peer(&mut links, mallory, &settings, &mut choices);
+            become_peer(&mut links, mallory, &stream_map, &mut choices);
         }
     }
     let mut victim_bytes = 0;
@@ -59,7 +59,7 @@ pub fn run(data: &[u8]) {
             break;
         }
         let who = choices.below(2);
-        step(&mut links, &mut mallories[who], &settings, &mut choices);
+        step(&mut links, &mut mallories[who], &stream_map, &mut choices);
         victim_bytes += listen_in(&mut links, &mut mallories);
         // It gets no more than what came in its name.
         assert!(victim_bytes <= links.handed.get(&VICTIM).copied().unwrap_or(0));
@@ -78,11 +78,11 @@ pub fn run(data: &[u8]) {
     recovers(links, &keys);
 }
 
-/// Most of what can be said is heard of peers alone.
+/// Lets a mallory become a peer: most of what can be said is heard of peers alone.
 fn become_peer(
     links: &mut Links,
     mallory: &mut Mallory,
-    settings: &Settings,
+    stream_map: &StreamMap,
     choices: &mut Choices<'_>,
 ) {
     let hello = mallory.hello(mallory.node);
@@ -91,14 +91,19 @@ fn become_peer(
         links.run_for(MS);
         listen_in(links, std::slice::from_mut(mallory));
     }
-    let streams: Vec<_> = settings.streams_in(u64::MAX).collect();
+    let streams: Vec<_> = stream_map.streams_in(u64::MAX).collect();
     let joined = mallory.joined(choices, &streams);
     links.inject(0, mallory.address, false, &joined);
     let interest = mallory.interest(choices.chance(128));
     links.inject(0, mallory.address, false, &interest);
 }
 
-fn step(links: &mut Links, mallory: &mut Mallory, settings: &Settings, choices: &mut Choices<'_>) {
+fn step(
+    links: &mut Links,
+    mallory: &mut Mallory,
+    stream_map: &StreamMap,
+    choices: &mut Choices<'_>,
+) {
     let at = choices.below(2);
     match choices.below(12) {
         0 => links.run_for(Duration::from_micros(choices.below(3000) as u64)),
@@ -125,7 +130,7 @@ fn step(links: &mut Links, mallory: &mut Mallory, settings: &Settings, choices: 
             links.inject(at, mallory.address, choices.chance(128), &hello);
         }
         9 => {
-            let streams: Vec<_> = settings.streams_in(u64::MAX).take(9).collect();
+            let streams: Vec<_> = stream_map.streams_in(u64::MAX).take(9).collect();
             let count = choices.of(&[1, 0, 2, 9]).min(streams.len());
             let bytes = mallory.joined(choices, &streams[..count]);
             links.inject(at, mallory.address, false, &bytes);
@@ -142,7 +147,7 @@ fn step(links: &mut Links, mallory: &mut Mallory, settings: &Settings, choices: 
     }
 }
 
-/// Something that was sent once comes again, perhaps changed.
+/// Sends a datagram again, perhaps changed.
 fn replay(links: &mut Links, at: usize, choices: &mut Choices<'_>) {
     let Some(record) = &links.record else { return };
     if record.is_empty() {
@@ -182,7 +187,8 @@ fn replay(links: &mut Links, at: usize, choices: &mut Choices<'_>) {
     links.inject(at, from, choices.chance(128), &bytes);
 }
 
-/// The mallories get what was sent to them; so many bytes were sent to the victim.
+/// Gives the mallories what was sent to them; returns how many bytes were sent to the
+/// victim.
 fn listen_in(links: &mut Links, mallories: &mut [Mallory]) -> usize {
     let mut victim_bytes = 0;
     for sent in std::mem::take(&mut links.strayed) {
@@ -203,7 +209,7 @@ fn listen_in(links: &mut Links, mallories: &mut [Mallory]) -> usize {
     victim_bytes
 }
 
-/// The enemy is silent: it is forgotten, and all is as it should be.
+/// Checks that a silent enemy is forgotten, and that all is as it should be.
 fn recovers(mut links: Links, keys: &Keys) {
     links.record = None;
     links.drop_next = 0;

@@ -17,86 +17,86 @@ use bytes::Bytes;
 use netcluster_link::config::Entropy;
 use netcluster_link::crypto::Keys;
 use netcluster_link::{Datagrams, Link, LinkConfig, LinkEvent, Session, To};
-use netcluster_platform::Slice;
+use netcluster_platform::{Instant, Slice};
 use netcluster_wire::{Frame, Kind, Source, frame};
 
-/// From one machine to another.
+/// Latency from one machine to another.
 pub const LATENCY_NS: u64 = 50_000;
 
-/// The link's port.
+/// UDP port of the links.
 pub const PORT: u16 = 4454;
 
 /// Calls of `handle_timeout` that a link may need in a virtual second, whatever
 /// comes in: less than one per 20 µs.
 const MAX_TIMEOUTS_PER_S: u64 = 50_000;
 
-/// What one call into a link may bring about at most.
+/// Most events that one call into a link may bring about.
 const MAX_EVENTS_PER_CALL: usize = 20_000;
 const MAX_DATAGRAMS_PER_CALL: usize = 60_000;
 
-/// The control group.
+/// Returns the control group.
 pub fn group() -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(239, 255, 44, 54).into(), PORT)
 }
 
-/// The address of the link with this index.
+/// Returns the address of the link with this index.
 pub fn address(at: usize) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(10, 0, 0, at as u8 + 1).into(), PORT)
 }
 
-/// One datagram on its way.
+/// Datagram on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Who sent it.
+    /// Address of the sender.
     pub from: SocketAddr,
-    /// To whom: perhaps a group.
+    /// Address that it was sent to, perhaps a group.
     pub to: SocketAddr,
-    /// The datagram.
+    /// Bytes of the datagram.
     pub bytes: Vec<u8>,
 }
 
-/// One link and what it said.
+/// Link and what it reported.
 pub struct Node {
     /// The link.
     pub link: Link,
-    /// Where it is.
+    /// Address of the link.
     pub address: SocketAddr,
-    /// The groups it receives.
+    /// Groups that the link receives.
     pub groups: BTreeSet<IpAddr>,
-    /// Events that it delivered: channel, source, sequence.
+    /// Events that the link delivered: channel, source, sequence.
     pub got: Vec<(u64, Source, u64)>,
     /// Peers that came and went.
     pub ups: usize,
-    /// See `ups`.
+    /// Peers that went.
     pub downs: usize,
-    /// Holes that it reported.
+    /// Holes that the link reported.
     pub lost: usize,
-    /// Events of any kind, but warnings.
+    /// Events of any kind that the link reported, but warnings.
     pub events: usize,
-    /// Sequence of its last own event.
+    /// Sequence of the link's last own event.
     pub sequence: u64,
     /// Calls of `handle_timeout`.
     pub timeouts: u64,
     node: u32,
 }
 
-/// All of them.
+/// Links that are joined by one network.
 pub struct Links {
-    /// In the order of their addresses.
+    /// Links in the order of their addresses.
     pub nodes: Vec<Node>,
-    /// The time.
-    pub now_ns: u64,
-    /// Everything sent, if it is wanted.
+    /// Virtual time.
+    pub now: Instant,
+    /// Datagrams that were sent, if they are recorded.
     pub record: Option<Vec<Sent>>,
-    /// Sent to where no link is.
+    /// Datagrams that were sent to where no link is.
     pub strayed: Vec<Sent>,
-    /// Bytes that were handed to links, by the address they came from.
+    /// Bytes that were handed to links, by the address that the bytes came from.
     pub handed: BTreeMap<SocketAddr, usize>,
-    /// Keep the next so many datagrams from arriving.
+    /// Number of the next datagrams that do not arrive.
     pub drop_next: usize,
-    /// Links started so far: it makes sessions and nonces.
+    /// Number of links started so far, from which sessions and nonces are made.
     pub started: u64,
-    wire: VecDeque<(u64, Sent)>,
+    wire: VecDeque<(Instant, Sent)>,
 }
 
 /// Settings of a link: eight groups, and a channel with pressure.
@@ -123,7 +123,7 @@ pub fn config(at: usize, keys: &Keys) -> LinkConfig {
     }
 }
 
-/// Bytes that never repeat, the same in each run.
+/// Source of bytes that never repeat and are the same in each run.
 struct Counted(u64);
 
 impl Entropy for Counted {
@@ -141,11 +141,11 @@ impl Default for Links {
 }
 
 impl Links {
-    /// None yet.
+    /// Makes a network without links.
     pub fn new() -> Links {
         Links {
             nodes: Vec::new(),
-            now_ns: 1_000_000_000,
+            now: Instant::from_nanos(1_000_000_000),
             record: None,
             strayed: Vec::new(),
             handed: BTreeMap::new(),
@@ -155,7 +155,8 @@ impl Links {
         }
     }
 
-    /// Starts one more, with a session that never was before; returns its index.
+    /// Starts one more link, with a session that never was before; returns the link's
+    /// index.
     pub fn start(&mut self, config: LinkConfig) -> usize {
         let at = self.nodes.len();
         self.started += 1;
@@ -163,7 +164,7 @@ impl Links {
         let mut session: Session = [0; 16];
         entropy.fill(&mut session);
         let node = config.node;
-        let link = Link::new(config, session, Box::new(entropy), self.now_ns);
+        let link = Link::new(config, session, Box::new(entropy), self.now);
         self.nodes.push(Node {
             link,
             address: address(at),
@@ -181,10 +182,10 @@ impl Links {
         at
     }
 
-    /// A link emits so many events of this size.
+    /// Lets a link emit so many events of this size.
     pub fn emit(&mut self, at: usize, channel: &str, events: usize, payload: &[u8]) {
         let node = &mut self.nodes[at];
-        let hash = node.link.open_channel(self.now_ns, channel);
+        let hash = node.link.open_channel(self.now, channel);
         let source = Source { node: node.node, client: 1 };
         let mut bytes = Vec::new();
         for _ in 0..events {
@@ -196,53 +197,53 @@ impl Links {
         self.drain(at);
     }
 
-    /// A link listens to a channel, or does not.
+    /// Lets a link listen to a channel, or no more.
     pub fn listen(&mut self, at: usize, channel: &str, is_wanted: bool) {
         let link = &mut self.nodes[at].link;
-        let hash = link.open_channel(self.now_ns, channel);
-        link.set_interest(self.now_ns, hash, is_wanted);
+        let hash = link.open_channel(self.now, channel);
+        link.set_interest(self.now, hash, is_wanted);
         self.drain(at);
     }
 
-    /// Hands a link a datagram, or several of one size, as if they had come now.
+    /// Hands a datagram to a link, or several of one size, as if they had come now.
     pub fn inject(&mut self, at: usize, from: SocketAddr, multicast: bool, bytes: &[u8]) {
         let segment = bytes.len();
         self.inject_train(at, Datagrams { bytes, segment, from, multicast });
     }
 
-    /// The same for a train.
+    /// Hands a train to a link, as if it had come now.
     pub fn inject_train(&mut self, at: usize, datagrams: Datagrams<'_>) {
         *self.handed.entry(datagrams.from).or_default() += datagrams.bytes.len();
-        self.nodes[at].link.handle_datagrams(self.now_ns, &datagrams);
+        self.nodes[at].link.handle_datagrams(self.now, &datagrams);
         self.drain(at);
     }
 
     /// Lets so much time pass.
     pub fn run_for(&mut self, duration: Duration) {
-        let end_ns = self.now_ns + duration.as_nanos() as u64;
+        let end_at = self.now + duration.as_nanos() as u64;
         let before: Vec<u64> = self.nodes.iter().map(|node| node.timeouts).collect();
         loop {
             let timeouts = self.nodes.iter().filter_map(|node| node.link.poll_timeout());
-            let wire = self.wire.front().map(|(at_ns, _)| *at_ns);
-            let next_ns = timeouts.chain(wire).min().unwrap_or(u64::MAX).max(self.now_ns);
-            if next_ns > end_ns {
+            let wire = self.wire.front().map(|(at, _)| *at);
+            let next_at = timeouts.chain(wire).min().unwrap_or(Instant::NEVER).max(self.now);
+            if next_at > end_at {
                 break;
             }
-            self.now_ns = next_ns;
-            while self.wire.front().is_some_and(|(at_ns, _)| *at_ns <= next_ns) {
+            self.now = next_at;
+            while self.wire.front().is_some_and(|(at, _)| *at <= next_at) {
                 let Some((_, sent)) = self.wire.pop_front() else { break };
                 self.arrive(&sent);
             }
             for at in 0..self.nodes.len() {
                 let node = &mut self.nodes[at];
-                if node.link.poll_timeout().is_some_and(|due_ns| due_ns <= next_ns) {
+                if node.link.poll_timeout().is_some_and(|due_at| due_at <= next_at) {
                     node.timeouts += 1;
-                    node.link.handle_timeout(next_ns);
+                    node.link.handle_timeout(next_at);
                     self.drain(at);
                 }
             }
         }
-        self.now_ns = end_ns;
+        self.now = end_at;
         let most = 1000 + MAX_TIMEOUTS_PER_S * duration.as_micros() as u64 / 1_000_000;
         for (node, before) in self.nodes.iter().zip(before) {
             let timeouts = node.timeouts - before;
@@ -250,12 +251,12 @@ impl Links {
         }
     }
 
-    /// Everything that a link wants to send, and tells.
+    /// Takes everything that a link wants to send, and that it reports.
     fn drain(&mut self, at: usize) {
         let mut datagrams = 0;
         loop {
             let node = &mut self.nodes[at];
-            let Some(transmit) = node.link.poll_transmit(self.now_ns) else { break };
+            let Some(transmit) = node.link.poll_transmit(self.now) else { break };
             assert!(!transmit.bytes.is_empty());
             let to = match transmit.to {
                 To::Group(to) | To::Addr(to) => to,
@@ -266,7 +267,7 @@ impl Links {
                 if let Some(record) = &mut self.record {
                     record.push(sent.clone());
                 }
-                self.wire.push_back((self.now_ns + LATENCY_NS, sent));
+                self.wire.push_back((self.now + LATENCY_NS, sent));
             }
         }
         assert!(datagrams <= MAX_DATAGRAMS_PER_CALL, "{datagrams} datagrams from one call");
@@ -302,10 +303,10 @@ impl Links {
         }
     }
 
-    /// What every link must hold to, whatever came in.
+    /// Checks what every link must hold to, whatever came in.
     pub fn check(&self) {
         for node in &self.nodes {
-            let status = node.link.status(self.now_ns);
+            let status = node.link.status(self.now);
             assert!(status.handshakes <= 64);
             assert!(status.peers.len() <= 1024);
             for peer in &status.peers {
@@ -348,7 +349,7 @@ impl Node {
         }
     }
 
-    /// How often each event was delivered, if more than once.
+    /// Counts how often each event was delivered, if more than once.
     pub fn twice(&self) -> BTreeMap<(u64, u32, u64), usize> {
         let mut times = BTreeMap::new();
         for &(channel, source, sequence) in &self.got {

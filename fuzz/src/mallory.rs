@@ -16,7 +16,7 @@ use netcluster_wire::{Kind, Source, frame};
 
 use super::choices::Choices;
 
-/// The node id of the first of them.
+/// Node id of the first mallory.
 pub const NODE: u32 = 66;
 
 /// Numbers at which something may overflow or be far away.
@@ -37,17 +37,17 @@ const EDGES: [u64; 14] = [
     u64::MAX,
 ];
 
-/// It.
+/// Broker that has the key and means harm, or is broken.
 pub struct Mallory {
-    /// Where it is.
+    /// Address of the mallory.
     pub address: SocketAddr,
-    /// The node id that it claims.
+    /// Node id that the mallory claims.
     pub node: u32,
     keys: Keys,
     session: Session,
     sealer: ControlSealer,
     victim: Option<Session>,
-    /// Of the last interest that it was told.
+    /// Version of the last interest that the mallory was told.
     version: u32,
     own_version: u32,
     settings: u64,
@@ -55,7 +55,7 @@ pub struct Mallory {
 }
 
 impl Mallory {
-    /// Nobody knows it yet.
+    /// Makes a mallory that nobody knows yet.
     pub fn new(keys: &Keys, settings: u64, which: u8) -> Mallory {
         let session = [0xb0 | which; 16];
         Mallory {
@@ -72,7 +72,7 @@ impl Mallory {
         }
     }
 
-    /// Its hello.
+    /// Makes the mallory's hello.
     pub fn hello(&mut self, node: u32) -> Vec<u8> {
         let settings = self.settings;
         self.seal(ControlKind::Hello, |out| {
@@ -90,7 +90,7 @@ impl Mallory {
         })
     }
 
-    /// Hears a datagram that was sent to it; what it answers.
+    /// Hears a datagram that was sent to the mallory; returns the answer.
     pub fn hear(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let Ok(Datagram::Control { kind, header, body, tag }) = parse(bytes) else { return None };
         let mut body = body.to_vec();
@@ -111,7 +111,7 @@ impl Mallory {
         }
     }
 
-    /// Some control datagram.
+    /// Makes a control datagram of the input's choice.
     pub fn control(&mut self, choices: &mut Choices<'_>) -> Vec<u8> {
         let kind = choices.of(&ControlKind::ALL);
         let to = self.victim.unwrap_or_default();
@@ -178,7 +178,7 @@ impl Mallory {
         })
     }
 
-    /// A good interest in everything, that takes no part in what is sent to groups
+    /// Makes a good interest in everything, which takes no part in what is sent to groups
     /// or does.
     pub fn interest(&mut self, hears_multicast: bool) -> Vec<u8> {
         self.own_version += 1;
@@ -189,7 +189,7 @@ impl Mallory {
         })
     }
 
-    /// A good joined for all streams, from these positions on.
+    /// Makes a good joined for all streams, from these positions on.
     pub fn joined(&mut self, choices: &mut Choices<'_>, settings: &[StreamId]) -> Vec<u8> {
         let start = number(choices);
         let places: Vec<Place> = settings
@@ -204,7 +204,7 @@ impl Mallory {
         })
     }
 
-    /// Some data datagram.
+    /// Makes a data datagram of the input's choice.
     pub fn data(&mut self, choices: &mut Choices<'_>) -> Vec<u8> {
         let stream = stream(choices);
         let next = &mut self.numbers[usize::from(stream % 8)];
@@ -268,7 +268,7 @@ impl Mallory {
     }
 }
 
-/// Trailing bytes: few, and none of most datagrams.
+/// Returns how many trailing bytes there are: few, and none of most datagrams.
 fn choices_few(length: usize) -> usize {
     if length.is_multiple_of(3) { 11 } else { 0 }
 }

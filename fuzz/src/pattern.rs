@@ -4,9 +4,8 @@
 //! between newlines. All of them go into one trie, whose answer must be that of
 //! matching each by itself, which must be that of the plainest matcher there is.
 
-use netcluster::target::Target;
-use netcluster::trie::Trie;
-use netcluster::trie::search::Search;
+use netcluster::internals::{Search, ShardId, Target, Trie};
+use netcluster_platform::Conn;
 use netcluster_wire::Pattern;
 use netcluster_wire::limits::{MAX_DEEP_WILDCARDS, MAX_NAME_BYTES};
 
@@ -45,7 +44,7 @@ pub fn run(data: &[u8]) {
         if pattern.is_literal() {
             assert_eq!(matches, text == name);
         }
-        let target = Target { shard: 0, conn: at as u32, client: at as u32 + 1 };
+        let target = Target { shard: ShardId(0), conn: Conn(at as u32), client: at as u32 + 1 };
         assert!(trie.insert(&pattern, target));
         assert!(!trie.insert(&pattern, target), "twice is once");
         if matches {
@@ -75,7 +74,7 @@ fn is_good(text: &[u8]) -> bool {
         && !split(text).into_iter().any(is_foreign)
 }
 
-/// A wildcard as other systems write it.
+/// Returns whether a token is a wildcard as other systems write it.
 fn is_foreign(token: &[u8]) -> bool {
     let stands_alone = |sign: &[u8]| token.split(|&byte| byte == b'/').any(|part| part == sign);
     token.contains(&b'*') && token != b"*" && token != b"**"
@@ -86,7 +85,7 @@ fn split(text: &[u8]) -> Vec<&[u8]> {
     text.split(|&byte| byte == b'.').collect()
 }
 
-/// The sentence in PROTOCOL.md, word by word.
+/// Matches as the sentence in PROTOCOL.md says, word by word.
 fn naive(pattern: &[&[u8]], name: &[&[u8]]) -> bool {
     match (pattern, name) {
         ([], []) => true,

@@ -4,7 +4,7 @@ use netcluster_wire::{Kind, Source, frame};
 
 use super::choices::Choices;
 
-/// Every kind.
+/// Kinds of frames, all of them.
 pub const KINDS: [Kind; 13] = [
     Kind::Event,
     Kind::Hello,
@@ -76,7 +76,7 @@ pub fn mutate(choices: &mut Choices<'_>, from: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// A stream: whole frames, some of them mutated, or just what the input holds.
+/// Makes a stream: whole frames, some of them mutated, or just the bytes of the input.
 pub fn stream(choices: &mut Choices<'_>, sources: &[Source], most_bytes: usize) -> Vec<u8> {
     let mut out = Vec::new();
     if choices.chance(64) {

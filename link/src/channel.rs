@@ -7,16 +7,16 @@ use crate::stream::StreamId;
 /// One channel of this broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkChannel {
-    /// Its name.
+    /// Name of the channel.
     pub name: Box<str>,
-    /// See [`channel_hash`].
+    /// Hash of the name, see [`channel_hash`].
     pub hash: u64,
-    /// Where its events are sent.
+    /// Stream that carries its events.
     pub stream: StreamId,
 }
 
-/// What datagrams name a channel by: the first 8 bytes of the SHA-256 of its
-/// name, little endian; 0 means none and is replaced by 1.
+/// Hash by which datagrams name a channel: the first 8 bytes of the SHA-256 of its name,
+/// little endian; 0 means none and is replaced by 1.
 pub fn channel_hash(name: &str) -> u64 {
     let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
     let head = digest.as_ref()[..8].try_into().expect("a digest has 32 bytes");

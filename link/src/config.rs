@@ -1,4 +1,4 @@
-//! What a link is started with.
+//! Configuration that a link is started with.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::channel::{channel_hash, group_of};
 use crate::crypto::Keys;
 use crate::stream::StreamId;
 
-/// How long events are held back after the start, so that a fresh broker finds
-/// its peers before it drops what nobody wants.
+/// Time after the start in which events are held back, so that a fresh broker finds its
+/// peers before it drops what nobody wants.
 pub const DISCOVERY: Duration = Duration::from_millis(150);
 
-/// How long after the start events are kept for configured peers that have not
+/// Time after the start in which events are kept for configured peers that have not
 /// answered: as long as there is room for them, and nobody waits for it.
 pub const KEEP: Duration = Duration::from_secs(2);
 
@@ -35,38 +35,37 @@ pub struct LinkConfig {
     pub groups: u8,
     /// Largest UDP payload to send, tag included.
     pub datagram_bytes: usize,
-    /// What one stream keeps for retransmissions.
+    /// Bytes that one stream keeps for retransmissions.
     pub history_bytes: usize,
     /// Most bytes to send per second, if limited.
     pub rate: Option<u64>,
-    /// What the receiving socket holds, as the system granted it.
+    /// Bytes that the receiving socket holds, as the system granted them.
     pub receive_buffer_bytes: usize,
-    /// What seals and opens datagrams.
+    /// Keys that seal and open datagrams.
     pub keys: Keys,
     /// Brokers to be greeted by unicast.
     pub peers: Vec<SocketAddr>,
-    /// Names of such brokers whose addresses are not known yet.
+    /// Number of configured names whose addresses are not known yet.
     pub unresolved: usize,
     /// Channels whose listeners on other machines may slow emitters down. The
     /// same on all brokers.
     pub pressured: Vec<String>,
     /// Largest payload of an event.
     pub max_payload_bytes: usize,
-    /// How long a listener of a pressured channel may hold emitters up.
+    /// Longest time that a listener of a pressured channel may hold emitters up.
     pub stall_timeout: Duration,
-    /// What all streams of all peers may hold of frames that are not complete.
+    /// Bytes of incomplete frames that all streams of all peers may hold together.
     pub reassembly_bytes: usize,
     /// Addresses of this machine: peers there hear our data only if it is looped
     /// back.
     pub local_addresses: Vec<IpAddr>,
-    /// See [`DISCOVERY`].
+    /// Time after the start in which events are held back, see [`DISCOVERY`].
     pub discovery: Duration,
 }
 
-/// Where random bytes come from: the system, in a simulation too where sessions
-/// matter.
+/// Source of random bytes: the system, in a simulation too where sessions matter.
 pub trait Entropy {
-    /// Sixteen of them.
+    /// Fills in sixteen random bytes.
     fn fill(&mut self, out: &mut [u8; 16]);
 }
 
@@ -76,7 +75,7 @@ impl LinkConfig {
         self.group
     }
 
-    /// Where the data of a group is sent.
+    /// Address that the data of a group is sent to.
     pub fn group_address(&self, group: u8) -> SocketAddr {
         if self.groups <= 1 {
             return self.group;
@@ -100,48 +99,47 @@ fn offset(address: IpAddr, by: u32) -> IpAddr {
     }
 }
 
-/// What all brokers of a cluster must agree on beyond its name: how channels are
-/// spread over streams.
+/// Map of channels to streams, on which all brokers of a cluster must agree.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct StreamMap {
     /// Groups that channels are spread over.
     pub groups: u8,
-    /// Stands for the set of pressured channels in hellos; 0 if it is empty.
+    /// Hash that stands for the set of pressured channels in hellos; 0 if it is empty.
     pub hash: u64,
     /// The pressured channels in order: the place of each gives its stream.
     pressured: Vec<Box<str>>,
-    /// Their streams, in order.
+    /// Streams of the pressured channels, in order.
     streams: Vec<StreamId>,
 }
 
-impl Settings {
-    /// Those of a configuration.
-    pub fn new(config: &LinkConfig) -> Settings {
-        Settings::of(config.groups, &config.pressured)
+impl StreamMap {
+    /// Builds the map of a configuration.
+    pub fn new(config: &LinkConfig) -> StreamMap {
+        StreamMap::of(config.groups, &config.pressured)
     }
 
-    /// So many groups and these pressured channels; those beyond
+    /// Builds the map of so many groups and these pressured channels; those beyond
     /// [`MAX_PRESSURED_CHANNELS`] are ordinary ones.
-    pub fn of(groups: u8, pressured: &[String]) -> Settings {
+    pub fn of(groups: u8, pressured: &[String]) -> StreamMap {
         let mut pressured: Vec<Box<str>> =
             pressured.iter().map(|name| name.as_str().into()).collect();
         pressured.sort_unstable();
         pressured.dedup();
         pressured.truncate(MAX_PRESSURED_CHANNELS);
         let groups = groups.max(1);
-        let mut settings = Settings { groups, hash: 0, pressured, streams: Vec::new() };
-        let of = |name: &str| settings.stream_of(name);
-        settings.streams = settings.pressured.iter().map(|name| of(name)).collect();
-        if !settings.pressured.is_empty() {
+        let mut map = StreamMap { groups, hash: 0, pressured, streams: Vec::new() };
+        let of = |name: &str| map.stream_of(name);
+        map.streams = map.pressured.iter().map(|name| of(name)).collect();
+        if !map.pressured.is_empty() {
             let mut context = digest::Context::new(&digest::SHA256);
-            for name in &settings.pressured {
+            for name in &map.pressured {
                 context.update(name.as_bytes());
                 context.update(b"\n");
             }
             let head = context.finish().as_ref()[..8].try_into().expect("a digest has 32 bytes");
-            settings.hash = u64::from_le_bytes(head).max(1);
+            map.hash = u64::from_le_bytes(head).max(1);
         }
-        settings
+        map
     }
 
     /// The stream that a channel's events travel in.
@@ -151,7 +149,7 @@ impl Settings {
         StreamId::new(group, index.map_or(0, |index| index as u8 + 1))
     }
 
-    /// Whether brokers with these settings have such a stream.
+    /// Whether the brokers of the cluster have such a stream.
     pub fn has(&self, stream: StreamId) -> bool {
         if stream.is_pressured() {
             self.streams.get(usize::from(stream.index()) - 1) == Some(&stream)

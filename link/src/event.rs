@@ -1,4 +1,4 @@
-//! What a link tells the broker.
+//! Events that a link tells the broker.
 
 use core::net::{IpAddr, SocketAddr};
 use std::fmt;
@@ -17,48 +17,48 @@ use crate::warnings::Kind as WarningKind;
 pub enum LinkEvent {
     /// Event frames from another broker, for the listeners of one channel here.
     Run(Run),
-    /// Events that were to come, and never will.
+    /// Events were to come, and never will.
     Lost(Lost),
     /// Every live peer knows of the interest of this version and of those before.
     Joined(u64),
-    /// The groups of channels in use changed: receive this one too.
+    /// The groups of channels in use changed: receive this group too.
     JoinGroup(IpAddr),
-    /// Receive this one no longer.
+    /// The groups of channels in use changed: receive this group no longer.
     LeaveGroup(IpAddr),
     /// A broker became a peer.
     PeerUp {
-        /// Its number here.
+        /// Number of the peer here.
         peer: PeerId,
-        /// Its node id.
+        /// Node id of the peer.
         node: u32,
-        /// Its name.
+        /// Name of the peer.
         name: Box<str>,
-        /// Where it sends from.
+        /// Address that the peer sends from.
         address: SocketAddr,
     },
     /// A peer is none any more.
     PeerDown {
-        /// Its number here.
+        /// Number of the peer here.
         peer: PeerId,
-        /// Its node id.
+        /// Node id of the peer.
         node: u32,
-        /// Its name.
+        /// Name of the peer.
         name: Box<str>,
-        /// Why.
+        /// Reason why the peer is gone.
         why: Gone,
     },
     /// A receiver of one of our streams is not waited for any more.
     Demoted {
-        /// Which peer.
+        /// The receiver.
         peer: PeerId,
         /// The outbound stream.
         stream: StreamId,
-        /// Why.
+        /// Reason why the receiver is not waited for.
         reason: Reason,
     },
-    /// It is waited for again.
+    /// A receiver of one of our streams is waited for again.
     Restored {
-        /// Which peer.
+        /// The receiver.
         peer: PeerId,
         /// The outbound stream.
         stream: StreamId,
@@ -73,17 +73,17 @@ pub enum LinkEvent {
 /// Whole event frames of one source and one name.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Who sent them.
+    /// Peer that sent the frames.
     pub peer: PeerId,
-    /// In which of its streams.
+    /// Stream of the peer that brought them.
     pub stream: StreamId,
     /// Hash of the channel; listeners of it are known here.
     pub channel: u64,
     /// The frames.
     pub slice: Slice,
-    /// How many.
+    /// Number of frames.
     pub frames: usize,
-    /// Who emitted them.
+    /// Client that emitted them.
     pub source: Source,
     /// Bytes of the name that all of them have.
     pub name_len: usize,
@@ -93,15 +93,15 @@ pub struct Run {
 /// ([`Link::channels_in`](crate::Link::channels_in)), or of one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// Whose events they were.
+    /// Node whose events they were.
     pub node: u32,
     /// The stream that has the hole.
     pub stream: StreamId,
     /// Hash of the only channel that it concerns, if it is one.
     pub channel: Option<u64>,
-    /// At most so many; `None` if nobody can tell.
+    /// Number of events, at most; `None` if nobody can tell.
     pub count: Option<u64>,
-    /// Why.
+    /// Reason of the loss.
     pub reason: LossReason,
 }
 
@@ -116,15 +116,15 @@ impl fmt::Display for Gone {
     }
 }
 
-/// Why a peer is none any more.
+/// Reason why a peer is none any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// It said goodbye.
+    /// The peer said goodbye.
     Left,
-    /// Nothing was heard of it for too long.
+    /// Nothing was heard of the peer for too long.
     Silent,
-    /// It came back with another session.
+    /// The peer came back with another session.
     Restarted,
-    /// The own session is another one.
+    /// The own session is another one: the machine was restored or cloned.
     Renewed,
 }

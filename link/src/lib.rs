@@ -58,7 +58,7 @@ mod tests;
 
 use core::net::{IpAddr, SocketAddr};
 
-use netcluster_platform::Slice;
+use netcluster_platform::{Instant, Slice};
 
 pub use crate::config::{Entropy, LinkConfig};
 pub use crate::event::LinkEvent;
@@ -82,7 +82,7 @@ use crate::send::scheduler::Scheduler;
 use crate::status::LinkCounters;
 use crate::timer::Timer;
 
-/// How far ahead of a hole datagrams are kept until it is filled.
+/// Number of datagrams that are kept behind a hole until it is filled.
 pub const REORDER_DATAGRAMS: usize = 4096;
 
 /// One broker's end of the link: what its parts share, and what they do together. See
@@ -99,13 +99,13 @@ pub struct Link {
     output: Output,
     counters: LinkCounters,
     timer: Timer,
-    /// For bodies that are opened.
+    /// Memory for bodies that are opened.
     scratch: Vec<u8>,
 }
 
 impl Link {
-    /// A link that starts now. `session` comes from the system's random source,
-    /// in a simulation too if there are keys.
+    /// Makes a link that starts now. `session` comes from the system's random source, in a
+    /// simulation too if there are keys.
     ///
     /// # Panics
     /// If the configuration is outside of the protocol's limits: whoever reads it
@@ -114,7 +114,7 @@ impl Link {
         config: LinkConfig,
         session: Session,
         mut entropy: Box<dyn Entropy + Send>,
-        now_ns: u64,
+        now: Instant,
     ) -> Link {
         assert!(config.node != 0, "node 0 is nobody");
         let mut seed = [0; 16];
@@ -122,78 +122,82 @@ impl Link {
         let mut output = Output::default();
         output.push(LinkEvent::JoinGroup(config.control_address().ip()));
         Link {
-            membership: Membership::new(now_ns, &config, &seed),
+            membership: Membership::new(now, &config, &seed),
             peers: Peers::default(),
             interest: LocalInterest::new(),
             outbound: OutboundStreams::new(&config, session),
-            scheduler: Scheduler::new(now_ns, config.rate),
+            scheduler: Scheduler::new(now, config.rate),
             inbound: InboundStreams::new(&config),
             control: ControlSender::new(&config.keys, &session),
             output,
             counters: LinkCounters::default(),
-            timer: Timer::new(now_ns),
+            timer: Timer::new(now),
             scratch: Vec::new(),
-            local: LocalBroker::new(now_ns, config, session, entropy),
+            local: LocalBroker::new(now, config, session, entropy),
         }
     }
 
     /// Makes a channel known, before anything else is said of it. Returns its
     /// hash.
-    pub fn open_channel(&mut self, now_ns: u64, name: &str) -> u64 {
+    pub fn open_channel(&mut self, now: Instant, name: &str) -> u64 {
         let hash = channel_hash(name);
         if self.interest.channels.get(hash).is_none() {
-            let stream = self.local.settings.stream_of(name);
-            let own = self.outbound.open(now_ns, stream, &self.peers);
-            self.interest.channels.insert(LinkChannel { name: name.into(), hash, stream }, own);
+            let stream = self.local.stream_map.stream_of(name);
+            let outbound = self.outbound.open(now, stream, &self.peers);
+            self.interest
+                .channels
+                .insert(LinkChannel { name: name.into(), hash, stream }, outbound);
         }
         hash
     }
 
     /// Forgets a channel that nobody here uses any more.
-    pub fn close_channel(&mut self, now_ns: u64, channel: u64) {
+    pub fn close_channel(&mut self, now: Instant, channel: u64) {
         let change = self.interest.channels.remove(channel);
-        self.interest_changed(now_ns, change);
+        self.interest_changed(now, change);
     }
 
     /// Whether anybody here listens to a channel. Returns the version of the
     /// interest that says so, for [`Link::joined`].
-    pub fn set_interest(&mut self, now_ns: u64, channel: u64, is_wanted: bool) -> u64 {
-        let change = self.interest.channels.set_wanted(now_ns, channel, is_wanted);
-        self.interest_changed(now_ns, change);
-        self.interest.own.version()
+    pub fn set_interest(&mut self, now: Instant, channel: u64, is_wanted: bool) -> u64 {
+        let change = self.interest.channels.set_wanted(channel, is_wanted.then_some(now));
+        self.interest_changed(now, change);
+        self.interest.versions.version()
     }
 
-    /// Takes whole event frames of one channel, in one piece or one frame in
-    /// several. Those that nobody wants are only counted. Returns the stream if it
-    /// has no room: its emitters must pause until [`Link::is_blocked`] says no.
+    /// Takes whole event frames of one channel, in one piece or one frame in several.
+    /// Frames that nobody wants are only counted. Returns the stream if it has no room: its
+    /// emitters must pause until [`Link::is_blocked`] says no.
     #[inline]
     pub fn emit(&mut self, channel: u64, pieces: &[Slice], frames: usize) -> Option<StreamId> {
         let local = self.interest.channels.get(channel)?;
-        let own = &mut self.outbound.streams[local.own];
-        if own.flow.is_wanted() || (self.membership.discovery.is_keeping() && !own.has_spilt) {
-            own.egress.emit(&local.channel, pieces, frames);
+        let outbound = &mut self.outbound.streams[local.outbound];
+        if outbound.flow.is_wanted()
+            || (self.membership.discovery.is_keeping() && !outbound.has_spilt)
+        {
+            outbound.egress.emit(&local.channel, pieces, frames);
         } else {
-            own.egress.skip(frames);
+            outbound.egress.skip(frames);
             self.counters.events_unwanted += frames as u64;
         }
-        if own.egress.is_blocked() { self.blocked(local.own) } else { None }
+        if outbound.egress.is_blocked() { self.blocked(local.outbound) } else { None }
     }
 
-    /// An outbound stream has no room. What is kept for those who may come does not
-    /// hold emitters up: it is given up.
+    /// Looks what to do about an outbound stream that has no room. Events that are kept for
+    /// those who may come do not hold emitters up: they are given up.
     #[cold]
     fn blocked(&mut self, at: usize) -> Option<StreamId> {
-        let own = &mut self.outbound.streams[at];
-        if self.membership.discovery.is_over() && !own.flow.is_wanted() {
-            own.spill();
+        let outbound = &mut self.outbound.streams[at];
+        if self.membership.discovery.is_over() && !outbound.flow.is_wanted() {
+            outbound.spill();
         }
-        own.egress.is_blocked().then_some(own.id)
+        outbound.egress.is_blocked().then_some(outbound.id)
     }
 
     /// Whether events wait for room in an outbound stream. It comes after some
     /// `handle_*` and sending.
     pub fn is_blocked(&self, stream: StreamId) -> bool {
-        self.outbound.get(stream).is_some_and(|own| own.egress.is_blocked())
+        self.outbound.get(stream).is_some_and(|outbound| outbound.egress.is_blocked())
     }
 
     /// Whether peers may still be found that were there before this broker.
@@ -206,7 +210,7 @@ impl Link {
         Some(&self.peers.get(peer)?.identity.name)
     }
 
-    /// How many brokers are peers.
+    /// Number of brokers that are peers.
     pub fn peer_count(&self) -> usize {
         self.peers.len()
     }
@@ -218,7 +222,7 @@ impl Link {
 
     /// Holds a pressured stream of a peer, since a listener's queue is full; or
     /// lets it go on.
-    pub fn set_held(&mut self, now_ns: u64, peer: PeerId, stream: StreamId, is_held: bool) {
+    pub fn set_held(&mut self, now: Instant, peer: PeerId, stream: StreamId, is_held: bool) {
         let Some(slot) = self.peers.slot_of(peer) else { return };
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let Some(inbound) = peer.inbound_mut(stream) else { return };
@@ -228,29 +232,28 @@ impl Link {
             inbound.ingress.set_held(is_held);
         }
         // The sender learns at once why nothing moves, or that it does again.
-        peer.owes_status = true;
-        self.inbound.owes_status = true;
-        self.look_through(now_ns, slot, stream);
-        self.pay_statuses(now_ns);
+        self.inbound.owe_status(peer);
+        self.look_through(now, slot, stream);
+        self.pay_statuses(now);
     }
 
-    /// Brokers to be greeted by unicast, from now on; besides, so many whose
-    /// addresses are not known yet.
-    pub fn set_unicast_peers(&mut self, now_ns: u64, peers: Vec<SocketAddr>, unresolved: usize) {
-        self.membership.unreachable.set(now_ns, &peers);
+    /// Sets the brokers to be greeted by unicast from now on; besides, how many there are
+    /// whose addresses are not known yet.
+    pub fn set_unicast_peers(&mut self, now: Instant, peers: Vec<SocketAddr>, unresolved: usize) {
+        self.membership.unreachable.set(now, &peers);
         peers.iter().for_each(|peer| self.membership.hello_rate.know(peer.ip()));
         self.local.config.peers = peers;
         self.local.config.unresolved = unresolved;
-        self.hurry(now_ns);
+        self.hurry(now);
     }
 
     /// Says hello to all, as after the start: the network is not what it was.
-    pub fn hurry(&mut self, now_ns: u64) {
-        self.membership.announce.restart(now_ns);
-        self.timer.due(self.membership.announce.next_ns());
+    pub fn hurry(&mut self, now: Instant) {
+        self.membership.announce.restart(now);
+        self.timer.due(self.membership.announce.next_at());
     }
 
-    /// All addresses that this machine has now.
+    /// Sets the addresses that this machine has now.
     pub fn set_local_addresses(&mut self, addresses: &[IpAddr]) {
         if self.local.config.local_addresses != addresses {
             self.local.config.local_addresses = addresses.to_vec();
@@ -258,18 +261,18 @@ impl Link {
         }
     }
 
-    /// What happened since the last call.
+    /// The next event of those that happened since the last call.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
         self.output.events.pop_front()
     }
 
-    /// When to call [`Link::handle_timeout`], at the latest; perhaps earlier than
-    /// necessary. `None`: never.
-    pub fn poll_timeout(&self) -> Option<u64> {
-        Some(self.timer.next_ns()).filter(|next_ns| *next_ns < u64::MAX)
+    /// Time to call [`Link::handle_timeout`] at the latest; perhaps earlier than necessary.
+    /// `None`: never.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        Some(self.timer.next_at()).filter(|next_at| *next_at < Instant::NEVER)
     }
 
-    fn interest_changed(&mut self, now_ns: u64, change: Change) {
+    fn interest_changed(&mut self, now: Instant, change: Change) {
         let event = match change {
             Change::None => return,
             Change::Joins(group) => {
@@ -282,7 +285,7 @@ impl Link {
         if self.local.config.groups > 1 {
             self.output.push(event);
         }
-        self.interest.own.changed();
-        self.tell_all(now_ns);
+        self.interest.versions.changed();
+        self.tell_all(now);
     }
 }

@@ -1,11 +1,12 @@
 //! This broker itself: what it was told, its session, and what its interface takes.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Hello;
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 
 use core::net::SocketAddr;
 
-use crate::config::{Entropy, LinkConfig, Settings};
+use crate::config::{Entropy, LinkConfig, StreamMap};
 use crate::membership::greeting::CHALLENGE_BYTES;
 use crate::membership::unreachable_peers::is_answer;
 use crate::peer_id::{Session, session_tag};
@@ -13,13 +14,13 @@ use crate::peer_id::{Session, session_tag};
 /// The broker that this end of the link belongs to.
 pub(crate) struct LocalBroker {
     pub config: LinkConfig,
-    pub settings: Settings,
+    pub stream_map: StreamMap,
     pub session: Session,
-    /// Names the session in datagrams of data.
+    /// First half of the session, by which datagrams of data name it.
     pub tag: u64,
     pub entropy: Box<dyn Entropy + Send>,
-    /// When the session began.
-    pub started_ns: u64,
+    /// Time at which the session began.
+    pub started_at: Instant,
     /// The largest datagram that the interface takes, of those that are wanted.
     pub interface_bytes: usize,
     /// The largest datagram that is sent, if the way takes it.
@@ -28,17 +29,17 @@ pub(crate) struct LocalBroker {
 
 impl LocalBroker {
     pub fn new(
-        now_ns: u64,
+        now: Instant,
         config: LinkConfig,
         session: Session,
         entropy: Box<dyn Entropy + Send>,
     ) -> LocalBroker {
         LocalBroker {
-            settings: Settings::new(&config),
+            stream_map: StreamMap::new(&config),
             session,
             tag: session_tag(&session),
             entropy,
-            started_ns: now_ns,
+            started_at: now,
             interface_bytes: config.datagram_bytes,
             datagram_bytes: config.datagram_bytes,
             config,
@@ -46,10 +47,10 @@ impl LocalBroker {
     }
 
     /// Begins another session.
-    pub fn renew(&mut self, now_ns: u64) {
+    pub fn renew(&mut self, now: Instant) {
         self.session = self.secret();
         self.tag = session_tag(&self.session);
-        self.started_ns = now_ns;
+        self.started_at = now;
     }
 
     /// Sixteen random bytes.
@@ -82,14 +83,25 @@ impl LocalBroker {
         let padded_bytes = bytes - CONTROL_HEADER_BYTES - self.config.keys.tag_bytes();
         Hello {
             node: self.config.node,
-            groups: u16::from(self.settings.groups),
+            groups: u16::from(self.stream_map.groups),
             datagram_bytes: self.datagram_bytes as u16,
-            settings: self.settings.hash,
+            settings: self.stream_map.hash,
             answer,
             cluster: &self.config.cluster,
             name: &self.config.name,
             padding_bytes: padded_bytes - self.hello_body_bytes(),
         }
+    }
+
+    /// Difference between the settings in a hello and those here, in words; none if they
+    /// are the same.
+    pub fn settings_differ(&self, hello: &Hello<'_>) -> Option<String> {
+        let groups = self.stream_map.groups;
+        if hello.groups != u16::from(groups) {
+            return Some(format!("{} groups, here there are {groups}", hello.groups));
+        }
+        let is_other = hello.settings != self.stream_map.hash;
+        is_other.then(|| "other channels with pressure than here".to_owned())
     }
 
     fn hello_body_bytes(&self) -> usize {

@@ -1,4 +1,7 @@
-//! What the link can be told, checked: the same for command line and file.
+//! Options of the link as command line and file give them, checked.
+//!
+//! Names of peers are not resolved here, nor is an interface looked for: whether they exist
+//! changes while the broker runs.
 //!
 //! Names of peers are not resolved here, nor is an interface looked for: whether
 //! they exist changes while the broker runs.
@@ -15,8 +18,8 @@ use crate::config::MAX_PRESSURED_CHANNELS;
 use crate::crypto::Keys;
 use crate::send::congestion::FLOOR_BYTES_PER_S;
 
-/// Where the link is unless it is told otherwise: an address of the range that
-/// each site may use as it likes.
+/// Address of the link's group unless another one is given: in the range that each site may
+/// use as it likes.
 pub const DEFAULT_GROUP: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(239, 255, 44, 54)), DEFAULT_PORT);
 /// The port, unless the link is told otherwise.
@@ -55,29 +58,29 @@ const _: () = assert!(MIN_PACKET_BYTES <= DEFAULT_PACKET_BYTES);
 const _: () = assert!(DEFAULT_PACKET_BYTES <= MAX_PACKET_BYTES);
 const _: () = assert!(DEFAULT_GROUPS as usize <= MAX_GROUPS);
 
-/// What IP and UDP put before a datagram to such an address, in bytes.
+/// Bytes that IP and UDP put before a datagram to such an address.
 pub fn header_bytes(address: &SocketAddr) -> usize {
     if address.is_ipv4() { IPV4_UDP_HEADER_BYTES } else { IPV6_UDP_HEADER_BYTES }
 }
 
-/// Everything the link can be told. Its relations are checked by
-/// [`LinkOptions::check`].
+/// All options of the link. Their relations are checked by [`LinkOptions::check`].
 #[derive(Clone, Debug)]
 pub struct LinkOptions {
-    /// Brokers of one cluster hear each other; others on the network are ignored.
+    /// Name of the cluster: its brokers hear each other, others on the network are ignored.
     pub cluster: String,
     /// This broker's name, for people.
     pub name: String,
-    /// The base: every broker's control group. Channels use the addresses behind
+    /// Base of the groups, every broker's control group. Channels use the addresses behind
     /// it, unless there is one group only.
     pub group: SocketAddr,
     /// Addresses that channels are spread over.
     pub groups: u8,
-    /// What the broker sends from and is answered at; `None`: any free port.
+    /// Port that the broker sends from and is answered at; `None`: any free one.
     pub unicast_port: Option<u16>,
     /// Name or address of the network interface; `None`: the one with a route.
     pub interface: Option<String>,
-    /// How far multicast goes: 1 stays in this network, each router takes one off.
+    /// Number of networks that multicast reaches: 1 stays in this network, each router
+    /// takes one off.
     pub ttl: u8,
     /// Largest packet, IP header included, in bytes.
     pub packet_bytes: usize,
@@ -85,7 +88,7 @@ pub struct LinkOptions {
     pub rate: Option<u64>,
     /// Receive buffer to ask the system for, in bytes.
     pub receive_buffer_bytes: usize,
-    /// What each outbound stream keeps for retransmissions, in bytes.
+    /// Bytes that each outbound stream keeps for retransmissions.
     pub history_bytes: usize,
     /// Keys; none: an open link.
     pub keys: Keys,
@@ -122,7 +125,7 @@ impl LinkOptions {
         self.packet_bytes.saturating_sub(self.header_bytes()).min(MAX_DATAGRAM_BYTES)
     }
 
-    /// What IP and UDP put before a datagram, in bytes.
+    /// Bytes that IP and UDP put before a datagram.
     pub fn header_bytes(&self) -> usize {
         header_bytes(&self.group)
     }

@@ -1,7 +1,9 @@
-//! What the link tells the broker: events in their order, and warnings among them.
+//! Output of the link for the broker: events in their order, and warnings among them.
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
+
+use netcluster_platform::Instant;
 
 use crate::event::LinkEvent;
 use crate::warnings::{Kind, Warnings};
@@ -22,12 +24,12 @@ impl Output {
     /// Warns of a broker at an address, unless the same was told just now.
     pub fn warn(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         kind: Kind,
         from: SocketAddr,
         text: impl FnOnce() -> String,
     ) {
-        if self.warnings.allow(now_ns, kind, from.ip()) {
+        if self.warnings.allow(now, kind, from.ip()) {
             let text = text();
             self.push(LinkEvent::Warn(kind, text));
         }

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use netcluster_platform::Instant;
+
 use crate::Link;
+use crate::interest::local_channels::LocalChannels;
 use crate::membership::neighbours::missing_pairs;
 use crate::membership::peer::Peer;
 use crate::membership::unlinked::Unlinked;
 use crate::receive::inbound_stream::InboundStream;
 use crate::send::flow_control::Path;
+use crate::send::outbound_stream::OutboundStream;
 use crate::status::{
-    LinkCounters, LinkStatus, OwnStreamStatus, PeerStatus, PeerStreamStatus, StreamChannels,
-    UnlinkedStatus,
+    InboundStreamStatus, LinkCounters, LinkStatus, OutboundStreamStatus, PeerStatus,
+    StreamChannels, UnlinkedStatus,
 };
 use crate::stream::StreamId;
 
@@ -31,17 +35,18 @@ impl Link {
         counters
     }
 
-    /// All that is worth knowing.
-    pub fn status(&self, now_ns: u64) -> LinkStatus {
-        let streams = self.outbound.streams.iter().filter(|own| own.egress.next().number > 0);
-        let (missing_pairs, missing_pairs_total) = missing_pairs(now_ns, &self.peers, &self.local);
+    /// Status of the link: all that is worth knowing.
+    pub fn status(&self, now: Instant) -> LinkStatus {
+        let streams =
+            self.outbound.streams.iter().filter(|outbound| outbound.egress.next().number > 0);
+        let (missing_pairs, missing_pairs_total) = missing_pairs(now, &self.peers, &self.local);
         let unanswered =
-            self.membership.unreachable.addresses(now_ns, &self.local.config, &self.peers);
+            self.membership.unreachable.addresses(now, &self.local.config, &self.peers);
         LinkStatus {
             cluster: self.local.config.cluster.clone(),
             session: hexadecimal(&self.local.session),
             group: self.local.config.control_address().to_string(),
-            groups: self.local.settings.groups,
+            groups: self.local.stream_map.groups,
             datagram_bytes: self.local.datagram_bytes,
             is_sealed: !self.local.config.keys.is_open(),
             is_looped: self.peers.is_looped,
@@ -49,49 +54,20 @@ impl Link {
             handshakes: self.membership.handshakes.len(),
             rate: self.scheduler.congestion.rate(),
             counters: self.counters(),
-            streams: streams
-                .map(|own| OwnStreamStatus {
-                    group: own.id.group(),
-                    index: own.id.index(),
-                    next: own.egress.next().number,
-                    tail: own.egress.tail(),
-                    limit: Some(own.flow.limit()).filter(|limit| *limit < u64::MAX),
-                    queued_bytes: own.egress.queued_bytes(),
-                    receivers: own.flow.receivers().len(),
-                    naks_received: own.naks_received,
-                    repaired: own.repaired,
-                })
-                .collect(),
-            channels: self.channels_by_stream(),
-            peers: self.peers.iter().map(|peer| self.peer_status(now_ns, peer)).collect(),
+            streams: streams.map(outbound_stream_status).collect(),
+            channels: channels_by_stream(&self.interest.channels),
+            peers: self.peers.iter().map(|peer| self.peer_status(now, peer)).collect(),
             missing_pairs,
             missing_pairs_total,
             unanswered_peers: unanswered.map(|address| address.to_string()).collect(),
-            unlinked: self.membership.unlinked.heard(now_ns).map(unlinked_status).collect(),
+            unlinked: self.membership.unlinked.heard(now).map(unlinked_status).collect(),
         }
     }
 
-    fn channels_by_stream(&self) -> Vec<StreamChannels> {
-        let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
-        for channel in self.interest.channels.channels() {
-            streams.entry(channel.stream).or_default().push(&channel.name);
-        }
-        let of = |(stream, mut names): (StreamId, Vec<&str>)| {
-            names.sort_unstable();
-            let named = names.iter().take(MAX_CHANNELS_NAMED);
-            StreamChannels {
-                group: stream.group(),
-                index: stream.index(),
-                names: named.map(|name| (*name).to_owned()).collect(),
-                total: names.len(),
-            }
-        };
-        streams.into_iter().map(of).collect()
-    }
-
-    fn peer_status(&self, now_ns: u64, peer: &Peer) -> PeerStatus {
-        let receivers = self.outbound.streams.iter().filter_map(|own| own.flow.receiver(peer.id));
-        let since_ms = |at_ns: u64| now_ns.saturating_sub(at_ns) / MS_NS;
+    fn peer_status(&self, now: Instant, peer: &Peer) -> PeerStatus {
+        let receivers =
+            self.outbound.streams.iter().filter_map(|outbound| outbound.flow.receiver(peer.id));
+        let since_ms = |at: Instant| now.since(at) / MS_NS;
         let path = match peer.wants.path() {
             Path::Multicast => "multicast",
             Path::Unicast => "unicast",
@@ -102,7 +78,7 @@ impl Link {
             address: peer.address.to_string(),
             session: hexadecimal(&peer.session),
             path: path.to_owned(),
-            is_multicast_heard: peer.liveness.is_multicast_heard(now_ns),
+            is_multicast_heard: peer.liveness.is_multicast_heard(now),
             deaf_groups: (0..self.local.config.groups)
                 .filter(|group| peer.liveness.deaf_groups & (1 << group) != 0)
                 .map(|group| self.local.config.group_address(group).ip().to_string())
@@ -111,15 +87,15 @@ impl Link {
             path_bytes: peer.path.mtu.bytes(),
             is_path_narrow: peer.path.mtu.is_narrow(),
             is_path_unanswered: peer.path.mtu.is_unanswered(),
-            since_ms: since_ms(peer.since_ns),
-            heard_ms: since_ms(peer.liveness.heard_ns),
+            since_ms: since_ms(peer.since),
+            heard_ms: since_ms(peer.liveness.heard_at),
             round_trip_us: (peer.round_trip.round_trip_ns > 0)
                 .then_some(peer.round_trip.round_trip_ns / 1000),
             groups_wanted: peer.wants.groups,
             is_joined: peer.told.confirmed_version >= self.interest_version(),
             demoted: receivers.filter(|receiver| !receiver.is_healthy()).count(),
             counters: peer.counters,
-            streams: peer.inbound.iter().map(stream_status).collect(),
+            streams: peer.inbound.iter().map(inbound_stream_status).collect(),
         }
     }
 }
@@ -132,9 +108,41 @@ fn unlinked_status(unlinked: &Unlinked) -> UnlinkedStatus {
     }
 }
 
-fn stream_status(inbound: &InboundStream) -> PeerStreamStatus {
+fn channels_by_stream(channels: &LocalChannels) -> Vec<StreamChannels> {
+    let mut streams: BTreeMap<StreamId, Vec<&str>> = BTreeMap::new();
+    for channel in channels.channels() {
+        streams.entry(channel.stream).or_default().push(&channel.name);
+    }
+    let of = |(stream, mut names): (StreamId, Vec<&str>)| {
+        names.sort_unstable();
+        let named = names.iter().take(MAX_CHANNELS_NAMED);
+        StreamChannels {
+            group: stream.group(),
+            index: stream.index(),
+            names: named.map(|name| (*name).to_owned()).collect(),
+            total: names.len(),
+        }
+    };
+    streams.into_iter().map(of).collect()
+}
+
+fn outbound_stream_status(outbound: &OutboundStream) -> OutboundStreamStatus {
+    OutboundStreamStatus {
+        group: outbound.id.group(),
+        index: outbound.id.index(),
+        next: outbound.egress.next().number,
+        tail: outbound.egress.tail(),
+        limit: Some(outbound.flow.limit()).filter(|limit| *limit < u64::MAX),
+        queued_bytes: outbound.egress.queued_bytes(),
+        receivers: outbound.flow.receivers().len(),
+        naks_received: outbound.naks_received,
+        repaired: outbound.repaired,
+    }
+}
+
+fn inbound_stream_status(inbound: &InboundStream) -> InboundStreamStatus {
     let counters = inbound.ingress.counters();
-    PeerStreamStatus {
+    InboundStreamStatus {
         group: inbound.stream.group(),
         index: inbound.stream.index(),
         position: inbound.ingress.position(),

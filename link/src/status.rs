@@ -1,4 +1,4 @@
-//! What the link tells of itself: counters, and one entry per peer.
+//! Status of the link: counters, and one entry per peer.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,32 +58,32 @@ pub struct LinkCounters {
     pub handshakes_expired: u64,
     /// Warnings not repeated.
     pub warnings_suppressed: u64,
-    /// Why datagrams were dropped.
+    /// Datagrams that were dropped, by reason.
     pub drops: DropCounters,
 }
 
 /// Datagrams that were received and not used, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropCounters {
-    /// The own ones, looped back. Nothing is wrong with these.
+    /// Datagrams of this broker, looped back. Nothing is wrong with these.
     pub own: u64,
-    /// Data that came already. Normal after a retransmission.
+    /// Datagrams of data that came already. Normal after a retransmission.
     pub duplicate: u64,
-    /// Not of a link at all.
+    /// Datagrams that are not of a link at all.
     pub magic: u64,
-    /// Of another version.
+    /// Datagrams of another version.
     pub version: u64,
-    /// Of a kind that this version does not know.
+    /// Datagrams of a kind that this version does not know.
     pub kind: u64,
-    /// Shorter than their header says.
+    /// Datagrams that are shorter than their header says.
     pub short: u64,
-    /// Sealed with another key, or sealed and this link is open, or the reverse.
+    /// Datagrams sealed with another key, or sealed and this link is open, or the reverse.
     pub wrong_key: u64,
-    /// Not sealed by whom they name.
+    /// Datagrams that are not sealed by whom they name.
     pub forged: u64,
-    /// Control that came already.
+    /// Datagrams of control that came already.
     pub replayed: u64,
-    /// Of a session that is no peer.
+    /// Datagrams of a session that is no peer.
     pub unknown_session: u64,
     /// Hellos over the rate at which strangers are looked at.
     pub hello_rate: u64,
@@ -95,11 +95,11 @@ pub struct DropCounters {
     pub same_node: u64,
     /// Newcomers when the table of peers was full.
     pub too_many_peers: u64,
-    /// Bodies that make no sense.
+    /// Datagrams whose bodies make no sense.
     pub malformed: u64,
     /// Answers from where no challenge was sent to.
     pub unproved: u64,
-    /// For another session of ours.
+    /// Datagrams for another session of ours.
     pub other_receiver: u64,
     /// Data of streams that we did not join.
     pub unjoined: u64,
@@ -107,7 +107,7 @@ pub struct DropCounters {
     pub too_far: u64,
 }
 
-/// What one peer cost and brought.
+/// Counters of one peer: what it cost and brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerCounters {
     /// Datagrams received from it, control too.
@@ -131,7 +131,7 @@ pub struct PeerCounters {
     pub losses_unknown: u64,
 }
 
-/// One link.
+/// Status of a link.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LinkStatus {
     /// Name of the cluster.
@@ -154,10 +154,10 @@ pub struct LinkStatus {
     pub handshakes: usize,
     /// Bytes a second that may be sent; none if nothing limits it.
     pub rate: Option<u64>,
-    /// Since the start.
+    /// Counters since the start.
     pub counters: LinkCounters,
-    /// Those of this broker that have carried something.
-    pub streams: Vec<OwnStreamStatus>,
+    /// Outbound streams that have carried something.
+    pub streams: Vec<OutboundStreamStatus>,
     /// The channels known here, by the streams that carry them: those of this
     /// broker and of its peers alike.
     pub channels: Vec<StreamChannels>,
@@ -165,7 +165,7 @@ pub struct LinkStatus {
     pub peers: Vec<PeerStatus>,
     /// Brokers that do not hear each other; not more than are worth naming.
     pub missing_pairs: Vec<MissingPair>,
-    /// How many pairs they are.
+    /// Number of such pairs.
     pub missing_pairs_total: usize,
     /// Configured addresses that no peer answers from.
     pub unanswered_peers: Vec<String>,
@@ -177,11 +177,11 @@ pub struct LinkStatus {
 /// A broker that is heard and does not answer, so that it is no peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnlinkedStatus {
-    /// Its node id, in hexadecimal.
+    /// Node id of the broker, in hexadecimal.
     pub node: String,
-    /// Its name, as it says.
+    /// Name of the broker, as it says.
     pub name: String,
-    /// Where it sends from.
+    /// Address that the broker sends from.
     pub address: String,
 }
 
@@ -190,11 +190,11 @@ pub struct UnlinkedStatus {
 pub struct StreamChannels {
     /// Group that it is sent to.
     pub group: u8,
-    /// 0 for the ordinary one of the group.
+    /// Index of the stream in the group; 0 for the ordinary one.
     pub index: u8,
-    /// The first of them, by name.
+    /// First channels in it, by name.
     pub names: Vec<String>,
-    /// How many they are.
+    /// Number of channels in the stream.
     pub total: usize,
 }
 
@@ -202,47 +202,47 @@ pub struct StreamChannels {
 /// the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingPair {
-    /// Their node ids, in hexadecimal.
+    /// Node ids of both, in hexadecimal.
     pub nodes: [String; 2],
-    /// Their names; the node id of one that has none.
+    /// Names of both; the node id of one that has none.
     pub names: [String; 2],
 }
 
 /// One stream of this broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnStreamStatus {
+pub struct OutboundStreamStatus {
     /// Group that it is sent to.
     pub group: u8,
-    /// 0 for the ordinary one of the group.
+    /// Index of the stream in the group; 0 for the ordinary one.
     pub index: u8,
     /// Number of the next datagram.
     pub next: u64,
     /// Oldest number that can be retransmitted.
     pub tail: u64,
-    /// Numbers below it may be sent; none if nothing limits it.
+    /// Number below which may be sent; none if nothing limits it.
     pub limit: Option<u64>,
     /// Bytes that wait.
     pub queued_bytes: usize,
-    /// Receivers.
+    /// Number of receivers.
     pub receivers: usize,
-    /// Retransmission requests of it.
+    /// Retransmission requests for the stream.
     pub naks_received: u64,
-    /// Datagrams of it that were sent again.
+    /// Datagrams of the stream that were sent again.
     pub repaired: u64,
 }
 
 /// One peer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PeerStatus {
-    /// Its node id, in hexadecimal.
+    /// Node id of the peer, in hexadecimal.
     pub node: String,
-    /// Its name.
+    /// Name of the peer.
     pub name: String,
-    /// Where it sends from.
+    /// Address that the peer sends from.
     pub address: String,
-    /// Its session, in hexadecimal.
+    /// Session of the peer, in hexadecimal.
     pub session: String,
-    /// How data reaches it: `multicast` or `unicast`.
+    /// Path by which data reaches it: `multicast` or `unicast`.
     pub path: String,
     /// Whether its multicast reaches us.
     pub is_multicast_heard: bool,
@@ -265,7 +265,7 @@ pub struct PeerStatus {
     pub since_ms: u64,
     /// Milliseconds since it was heard.
     pub heard_ms: u64,
-    /// Microseconds to it and back; none if not measured.
+    /// Microseconds to the peer and back; none if not measured.
     pub round_trip_us: Option<u64>,
     /// Groups that it wants, a bit each.
     pub groups_wanted: u64,
@@ -275,16 +275,16 @@ pub struct PeerStatus {
     pub demoted: usize,
     /// Counters.
     pub counters: PeerCounters,
-    /// Its streams that we receive.
-    pub streams: Vec<PeerStreamStatus>,
+    /// Streams of the peer that we receive.
+    pub streams: Vec<InboundStreamStatus>,
 }
 
 /// One stream of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerStreamStatus {
+pub struct InboundStreamStatus {
     /// Group that it is sent to.
     pub group: u8,
-    /// 0 for the ordinary one of the group.
+    /// Index of the stream in the group; 0 for the ordinary one.
     pub index: u8,
     /// The next number not yet received in order.
     pub position: u64,
@@ -292,7 +292,7 @@ pub struct PeerStreamStatus {
     pub missing: u32,
     /// Numbers ever missing.
     pub seen_lost: u64,
-    /// Retransmission requests of it, since it was joined.
+    /// Retransmission requests for the stream, since it was joined.
     pub naks_sent: u64,
     /// Numbers that were asked for and came.
     pub repaired: u64,

@@ -13,13 +13,13 @@ impl StreamId {
         StreamId(u16::from_le_bytes([group, index]))
     }
 
-    /// The group whose address it is sent to.
+    /// Group whose address the stream is sent to.
     #[inline]
     pub const fn group(self) -> u8 {
         self.0.to_le_bytes()[0]
     }
 
-    /// Which of the group's streams it is.
+    /// Index of the stream in its group.
     #[inline]
     pub const fn index(self) -> u8 {
         self.0.to_le_bytes()[1]

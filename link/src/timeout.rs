@@ -1,73 +1,69 @@
-//! What time brings: only what is due is done.
+//! Timeouts: only what is due is done.
 
-use netcluster_wire::link::limits::MAX_NAK_RANGES;
-use netcluster_wire::link::{ControlKind, Nak, Range};
+use netcluster_platform::Instant;
 
 use crate::Link;
 use crate::event::LinkEvent;
 use crate::membership::announce::HELLO_INTERVAL_NS;
 use crate::send::flow_control::FlowEvent;
 
-/// See [`Link::note_pause`].
+/// Time without a call that counts as a pause, see [`Link::note_pause`].
 const PAUSE_NS: u64 = HELLO_INTERVAL_NS * 3 / 2;
 
 impl Link {
     /// Does what is due.
-    pub fn handle_timeout(&mut self, now_ns: u64) {
-        self.note_pause(now_ns);
-        if !self.timer.is_due(now_ns) {
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.note_pause(now);
+        if !self.timer.is_due(now) {
             return;
         }
-        self.run_announce(now_ns);
-        self.run_handshakes(now_ns);
+        self.run_announce(now);
+        self.run_handshakes(now);
         // From the last one on, as any may be gone afterwards.
         for index in (0..self.peers.len()).rev() {
             if let Some(slot) = self.peers.slot_at(index) {
-                self.run_peer(now_ns, slot);
+                self.run_peer(now, slot);
             }
         }
-        if self.membership.neighbours.is_due(now_ns) && !self.membership.leave.is_leaving() {
+        if self.membership.neighbours.is_due(now) && !self.membership.leave.is_leaving() {
             let (peers, local) = (&self.peers, &self.local);
             let (control, output) = (&mut self.control, &mut self.output);
-            self.membership.neighbours.run(now_ns, peers, local, control, output);
+            self.membership.neighbours.run(now, peers, local, control, output);
         }
-        self.run_discovery(now_ns);
-        self.run_flows(now_ns);
-        self.run_heartbeats(now_ns);
-        self.run_leave(now_ns);
-        self.pay_statuses(now_ns);
-        self.timer.restart(self.earliest(now_ns));
+        self.run_discovery(now);
+        self.run_flows(now);
+        self.run_heartbeats(now);
+        self.run_leave(now);
+        self.pay_statuses(now);
+        self.timer.restart(self.earliest(now));
     }
 
-    /// Something is said every second: after a longer time without a call this
-    /// machine slept, or this broker was stopped, and no peer is to blame for the
-    /// silence. They get their time to be heard again.
-    pub(crate) fn note_pause(&mut self, now_ns: u64) {
-        let before_ns = self.timer.seen(now_ns);
-        if now_ns < before_ns + PAUSE_NS {
+    /// Gives peers their time to be heard again after a pause. Something is said every
+    /// second: after a longer time without a call this machine slept, or this broker was
+    /// stopped, and no peer is to blame for the silence.
+    pub(crate) fn note_pause(&mut self, now: Instant) {
+        let before = self.timer.seen(now);
+        if now < before + PAUSE_NS {
             return;
         }
-        for index in 0..self.peers.len() {
-            let slot = self.peers.slot_at(index);
-            if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
-                peer.liveness.forgive(now_ns);
-                peer.inbound.iter_mut().for_each(|inbound| inbound.ingress.forgive(now_ns));
-            }
+        for peer in self.peers.iter_mut() {
+            peer.liveness.forgive(now);
+            peer.inbound.iter_mut().for_each(|inbound| inbound.ingress.forgive(now));
         }
     }
 
     /// The first deadline. What congestion control holds back is not among them: sending
     /// adds that.
-    fn earliest(&self, now_ns: u64) -> u64 {
-        let announce_ns =
-            self.membership.announce.next_ns().min(self.membership.neighbours.next_ns());
-        let peers = self.peers.iter().map(|peer| peer.next_ns());
-        let first = peers.min().unwrap_or(u64::MAX).min(self.outbound.next_ns());
-        let handshakes_ns = self.membership.handshakes.next_ns();
-        let discovery_ns = self.membership.discovery.next_ns(self.is_somebody_near());
-        let next_ns = first.min(announce_ns).min(handshakes_ns).min(discovery_ns);
+    fn earliest(&self, now: Instant) -> Instant {
+        let announce_at =
+            self.membership.announce.next_at().min(self.membership.neighbours.next_at());
+        let peers = self.peers.iter().map(|peer| peer.next_at());
+        let first = peers.min().unwrap_or(Instant::NEVER).min(self.outbound.next_at());
+        let handshakes_at = self.membership.handshakes.next_at();
+        let discovery_at = self.membership.discovery.next_at(self.is_somebody_near());
+        let next_at = first.min(announce_at).min(handshakes_at).min(discovery_at);
         // Whatever was just done and is due again at once would be a loop.
-        next_ns.min(self.membership.leave.next_ns()).max(now_ns + 1)
+        next_at.min(self.membership.leave.next_at()).max(now + 1)
     }
 
     /// Whether somebody is nearly found: challenged, or a peer that has not told
@@ -77,35 +73,35 @@ impl Link {
             || self.peers.iter().any(|peer| peer.wants.version == 0)
     }
 
-    fn run_discovery(&mut self, now_ns: u64) {
-        if self.membership.discovery.poll(now_ns, self.is_somebody_near()) {
+    fn run_discovery(&mut self, now: Instant) {
+        if self.membership.discovery.poll(now, self.is_somebody_near()) {
             self.outbound.forget_unwanted(&self.membership.discovery, &mut self.scheduler);
             self.report_joined();
         }
         let is_complete = self.local.config.unresolved == 0
             && self.membership.unreachable.is_nobody_missing(&self.local.config, &self.peers);
-        if self.membership.discovery.poll_keeping(now_ns, is_complete) {
+        if self.membership.discovery.poll_keeping(now, is_complete) {
             self.outbound.forget_unwanted(&self.membership.discovery, &mut self.scheduler);
         }
     }
 
-    /// Judges who is waited for.
-    fn run_flows(&mut self, now_ns: u64) {
-        let is_floored = self.scheduler.congestion.is_floored(now_ns);
+    /// Judges which receivers are waited for.
+    fn run_flows(&mut self, now: Instant) {
+        let is_floored = self.scheduler.congestion.is_floored(now);
         for at in 0..self.outbound.streams.len() {
             loop {
-                let own = &mut self.outbound.streams[at];
-                let next = own.egress.next().number;
-                let Some(event) = own.flow.poll(now_ns, next, is_floored) else { break };
-                own.receivers_changed();
-                let stream = own.id;
+                let outbound = &mut self.outbound.streams[at];
+                let next = outbound.egress.next().number;
+                let Some(event) = outbound.flow.poll(now, next, is_floored) else { break };
+                outbound.receivers_changed();
+                let stream = outbound.id;
                 match event {
                     FlowEvent::Poll => {
-                        self.send_heartbeats(now_ns, &[(at, true)]);
+                        self.send_heartbeats(now, &[(at, true)]);
                     }
                     FlowEvent::Demoted(id, reason) => {
                         self.counters.demoted += 1;
-                        self.scheduler.congestion.forget(now_ns, id);
+                        self.scheduler.congestion.forget(now, id);
                         self.output.push(LinkEvent::Demoted { peer: id, stream, reason });
                     }
                     FlowEvent::Restored(id) => {
@@ -116,70 +112,45 @@ impl Link {
         }
     }
 
-    fn run_heartbeats(&mut self, now_ns: u64) {
-        let mut due = Vec::new();
-        for (at, own) in self.outbound.streams.iter_mut().enumerate() {
-            if own.heartbeat.next_ns <= now_ns {
-                let is_confirmed = own.is_confirmed();
-                due.push((at, own.heartbeat.sent(now_ns, is_confirmed)));
-            }
-        }
-        self.send_heartbeats(now_ns, &due);
+    fn run_heartbeats(&mut self, now: Instant) {
+        let due = self.outbound.due_heartbeats(now);
+        self.send_heartbeats(now, &due);
     }
 
     /// Asks a peer for all that is missing of its streams.
-    pub(crate) fn send_naks(&mut self, now_ns: u64, slot: usize) {
+    pub(crate) fn send_naks(&mut self, now: Instant, slot: usize) {
         let count = self.peers.at(slot).map_or(0, |peer| peer.inbound.len());
         for at in 0..count {
-            self.send_nak(now_ns, slot, at);
+            self.send_nak(now, slot, at);
         }
     }
 
     /// Asks a peer for what is missing of one of its streams.
-    pub(crate) fn send_nak(&mut self, now_ns: u64, slot: usize, at: usize) {
+    pub(crate) fn send_nak(&mut self, now: Instant, slot: usize, at: usize) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let inbound = &mut peer.inbound[at];
-        if inbound.next_nak_ns() > now_ns {
+        let inbound = &peer.inbound[at];
+        if inbound.next_nak_at() > now {
             return;
         }
-        let retransmit_ns = peer.round_trip.retransmit_ns.max(peer.round_trip.round_trip_ns);
-        let is_deaf = peer.told.hears && peer.told.is_confirmed && inbound.is_group_unheard(now_ns);
-        let mut found = Vec::new();
-        while inbound.ingress.poll_nak(now_ns, retransmit_ns, &mut found) {
-            let seen_lost = inbound.ingress.seen_lost();
-            for chunk in found.chunks(MAX_NAK_RANGES) {
-                let ranges: Vec<Range> = chunk
-                    .iter()
-                    .map(|range| Range { first: range.first, count: range.count })
-                    .collect();
-                self.control.send_to(ControlKind::Nak, peer.address, |out| {
-                    Nak::encode(&peer.session, inbound.stream.0, seen_lost, &ranges, out);
-                });
-                inbound.naks_sent += 1;
-                peer.counters.naks_sent += 1;
-                self.counters.naks_sent += 1;
-            }
-            found.clear();
-        }
         let stream = inbound.stream;
-        // Else nothing comes at all.
-        let is_heard = peer.liveness.is_heard(now_ns);
-        if is_heard && let Some(vain) = inbound.ingress.give_up_in_vain(now_ns, retransmit_ns) {
-            self.given_up(now_ns, slot, &vain);
-            self.look_through(now_ns, slot, stream);
+        let asked = peer.send_nak(now, at, &mut self.control);
+        self.counters.naks_sent += asked.naks;
+        if let Some(vain) = asked.vain {
+            self.given_up(now, slot, &vain);
+            self.look_through(now, slot, stream);
         }
-        if is_deaf {
-            self.group_unheard(now_ns, slot, stream.group());
+        if asked.is_deaf {
+            self.group_unheard(now, slot, stream.group());
         }
     }
 
-    fn send_heartbeats(&mut self, now_ns: u64, streams: &[(usize, bool)]) {
+    fn send_heartbeats(&mut self, now: Instant, streams: &[(usize, bool)]) {
         let (peers, config) = (&self.peers, &self.local.config);
-        self.outbound.send_heartbeats(now_ns, streams, peers, config, &mut self.control);
+        self.outbound.send_heartbeats(now, streams, peers, config, &mut self.control);
     }
 
     /// Sends the statuses that peers are owed.
-    pub(crate) fn pay_statuses(&mut self, now_ns: u64) {
-        self.inbound.pay_statuses(now_ns, &mut self.peers, &mut self.control);
+    pub(crate) fn pay_statuses(&mut self, now: Instant) {
+        self.inbound.pay_statuses(now, &mut self.peers, &mut self.control);
     }
 }

@@ -1,39 +1,41 @@
-//! When the link is to be called again, and when it was.
+//! Timer of the link: when it is to be called again, and when it was.
 
-/// The link's one deadline. Invariant: it is not later than the first of its parts.
+/// Deadline of the link. Invariant: it is not later than the first of its parts.
 pub(crate) struct Timer {
-    /// When anything was called last.
-    seen_ns: u64,
-    next_ns: u64,
+    /// Time at which anything was called last.
+    seen_at: Instant,
+    next_at: Instant,
 }
 
+use netcluster_platform::Instant;
+
 impl Timer {
-    pub fn new(now_ns: u64) -> Timer {
-        Timer { seen_ns: now_ns, next_ns: now_ns }
+    pub fn new(now: Instant) -> Timer {
+        Timer { seen_at: now, next_at: now }
     }
 
-    /// Something is to be done at this time.
+    /// Has the link called at this time, as something is to be done then.
     #[inline]
-    pub fn due(&mut self, at_ns: u64) {
-        self.next_ns = self.next_ns.min(at_ns);
+    pub fn due(&mut self, at: Instant) {
+        self.next_at = self.next_at.min(at);
     }
 
-    pub fn is_due(&self, now_ns: u64) -> bool {
-        now_ns >= self.next_ns
+    pub fn is_due(&self, now: Instant) -> bool {
+        now >= self.next_at
     }
 
-    /// The deadline; `u64::MAX` is none.
-    pub fn next_ns(&self) -> u64 {
-        self.next_ns
+    /// The deadline; `Instant::NEVER` is none.
+    pub fn next_at(&self) -> Instant {
+        self.next_at
     }
 
-    /// Everything that was due is done: this is the first deadline now.
-    pub fn restart(&mut self, next_ns: u64) {
-        self.next_ns = next_ns;
+    /// Sets the first deadline, as everything that was due is done.
+    pub fn restart(&mut self, next_at: Instant) {
+        self.next_at = next_at;
     }
 
-    /// Something is called now; answers when something was called before.
-    pub fn seen(&mut self, now_ns: u64) -> u64 {
-        std::mem::replace(&mut self.seen_ns, now_ns)
+    /// Notes that something is called now; answers when something was called before.
+    pub fn seen(&mut self, now: Instant) -> Instant {
+        std::mem::replace(&mut self.seen_at, now)
     }
 }

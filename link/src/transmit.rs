@@ -10,12 +10,12 @@ pub const MAX_CONTROL_QUEUE: usize = 4096;
 /// Buffers kept for the next control datagrams.
 const MAX_SPARE_BUFFERS: usize = 64;
 
-/// Where a datagram goes.
+/// Destination of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    /// To all who receive this group.
+    /// All who receive this group.
     Group(SocketAddr),
-    /// To one broker.
+    /// One broker.
     Addr(SocketAddr),
 }
 
@@ -31,9 +31,9 @@ impl To {
 /// Datagrams to be sent with one call.
 #[derive(Debug)]
 pub struct Transmit<'a> {
-    /// Where to.
+    /// Destination of the datagrams.
     pub to: To,
-    /// The datagrams, one behind the other.
+    /// Datagrams one behind the other.
     pub bytes: &'a [u8],
     /// Bytes of each but the last.
     pub segment: usize,
@@ -52,17 +52,17 @@ pub(crate) struct ControlDatagram {
 pub(crate) struct ControlQueue {
     queue: VecDeque<ControlDatagram>,
     spare: Vec<ControlDatagram>,
-    /// Dropped since the queue was full.
+    /// Datagrams that were dropped since the queue was full.
     pub dropped: u64,
 }
 
 impl ControlQueue {
-    /// An empty post, its memory from an earlier one.
+    /// Takes an empty datagram whose memory is of an earlier one.
     pub fn take_spare(&mut self) -> ControlDatagram {
         self.spare.pop().unwrap_or_else(|| ControlDatagram { bytes: Vec::new(), to: Vec::new() })
     }
 
-    /// Its memory may be used again.
+    /// Takes a datagram back whose memory may be used again.
     pub fn give_back(&mut self, mut post: ControlDatagram) {
         post.bytes.clear();
         post.to.clear();

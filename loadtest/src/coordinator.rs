@@ -33,11 +33,10 @@ use self::environment::Environment;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::report;
-use crate::result::{ResultFile, RunResult};
+use crate::result::{RESULT_FILE, ResultFile, RunResult};
 use crate::scenario::{self, NetworkSpec, Scenario, shipped};
 
 /// The names of files in `--out`.
-const RESULT_FILE: &str = "result.json";
 const REPORT_FILE: &str = "report.html";
 const SCENARIO_FILE: &str = "scenario.toml";
 
@@ -102,7 +101,9 @@ fn tell(args: &RunArgs, scenario: &Scenario, result: RunResult, text: &str) -> R
 /// If there is none of that name.
 pub fn scenarios(name: Option<&str>) -> Result<bool> {
     if let Some(name) = name {
-        let text = shipped::text(name).with_context(|| format!("there is no scenario {name}"))?;
+        let text = shipped::text(name).with_context(|| {
+            format!("there is no scenario {name} shipped, only {}", shipped::known())
+        })?;
         print!("{text}");
         return Ok(true);
     }

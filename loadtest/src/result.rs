@@ -36,6 +36,9 @@ pub use run::{
 /// Name and version of the file format.
 pub const SCHEMA: &str = "netcluster-loadtest/1";
 
+/// Name of a result in the directory that `run --out` fills.
+pub const RESULT_FILE: &str = "result.json";
+
 /// A longer file is refused before it is held in memory.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
@@ -63,6 +66,7 @@ impl ResultFile {
     /// the file and the place.
     pub fn read(path: &Path) -> Result<ResultFile> {
         let name = path.display();
+        ensure!(!path.is_dir(), "{name} is a directory: {}", file_in(path));
         let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
         let mut text = String::new();
         file.take(MAX_FILE_BYTES + 1)
@@ -122,6 +126,18 @@ impl ResultFile {
             ResultFile::Run(run) => check::run(run),
             ResultFile::Compare(compare) => check::compare(compare),
         }
+    }
+}
+
+/// Says what to give instead of a directory.
+fn file_in(directory: &Path) -> String {
+    let file = directory.join(RESULT_FILE);
+    if file.is_file() {
+        format!("give the result in it, {}", file.display())
+    } else {
+        format!(
+            "give a file that `compare --out` wrote, or {RESULT_FILE} of what `run --out` wrote"
+        )
     }
 }
 

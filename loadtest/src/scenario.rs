@@ -4,7 +4,7 @@
 //! ```text
 //!   text ─ parse ─▶ Scenario ─ check ─▶ (fits together) ─ assignment ─▶ processes
 //! ```
-//! - `size`, `pace`, `name`: the values that a file may hold.
+//! - `size`, `numbers`, `name`: the values that a file may hold.
 //! - `schedule`: when the next event is due, from phases and rates.
 //! - `parse`, `check`: an error names the file, the line and what is allowed.
 //! - `assignment`: the processes of each machine and what each is told.
@@ -15,7 +15,7 @@
 pub mod assignment;
 mod check;
 pub mod name;
-pub mod pace;
+pub mod numbers;
 mod parse;
 pub mod schedule;
 pub mod shipped;
@@ -27,7 +27,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use self::name::{Names, Template};
-use self::pace::{Arrivals, Rate};
+use self::numbers::{Arrivals, Rate};
 use self::size::Sizes;
 
 pub use self::parse::read;
@@ -66,10 +66,10 @@ pub struct Scenario {
     #[serde(default = "default_seed")]
     pub seed: u64,
     /// Seconds that are measured, where there are no phases.
-    #[serde(default = "default_seconds", deserialize_with = "pace::seconds")]
+    #[serde(default = "default_seconds", deserialize_with = "numbers::seconds")]
     pub seconds: f64,
     /// Seconds before them that are not.
-    #[serde(default = "default_warm_up", deserialize_with = "pace::seconds_or_none")]
+    #[serde(default = "default_warm_up", deserialize_with = "numbers::seconds_or_none")]
     pub warm_up: f64,
     /// How the brokers are run.
     #[serde(default)]
@@ -132,7 +132,7 @@ pub enum Backend {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table [network]")]
 pub struct NetworkSpec {
     /// Percent of the packets that each machine loses as they arrive.
-    #[serde(deserialize_with = "pace::percent")]
+    #[serde(deserialize_with = "numbers::percent")]
     pub loss_percent: f64,
     /// Megabits per second that reach each machine; unset: what the kernel does.
     pub rate_mbit: Option<NonZeroU64>,
@@ -145,13 +145,13 @@ pub struct PhaseSpec {
     /// What it is called.
     pub name: String,
     /// How long it takes.
-    #[serde(deserialize_with = "pace::seconds")]
+    #[serde(deserialize_with = "numbers::seconds")]
     pub seconds: f64,
     /// Share of every rate at its start.
-    #[serde(default = "whole", deserialize_with = "pace::share")]
+    #[serde(default = "whole", deserialize_with = "numbers::share")]
     pub load: f64,
     /// Share of every rate at its end; unset: as at its start.
-    #[serde(default, deserialize_with = "pace::share_or_none")]
+    #[serde(default, deserialize_with = "numbers::share_or_none")]
     pub load_to: Option<f64>,
     /// Whether it counts for latencies and rates.
     #[serde(default = "yes")]
@@ -231,7 +231,7 @@ pub struct ListenerSpec {
 pub enum Queue {
     /// Emitters wait for it.
     #[default]
-    Pace,
+    Backpressure,
     /// It loses the oldest events; that is not held against anybody.
     Latest,
 }
@@ -260,7 +260,7 @@ pub struct ChurnSpec {
     #[serde(default)]
     pub channel: Template,
     /// New connections per second.
-    #[serde(deserialize_with = "pace::connects")]
+    #[serde(deserialize_with = "numbers::connects")]
     pub connects_per_s: f64,
     /// Milliseconds until each leaves.
     pub lifetime_ms: u64,
@@ -277,13 +277,13 @@ pub struct FaultSpec {
     /// Where.
     pub machine: String,
     /// Seconds after the start.
-    #[serde(deserialize_with = "pace::seconds_or_none")]
+    #[serde(deserialize_with = "numbers::seconds_or_none")]
     pub at_s: f64,
     /// Seconds until it is mended.
-    #[serde(deserialize_with = "pace::seconds_or_none")]
+    #[serde(deserialize_with = "numbers::seconds_or_none")]
     pub for_s: f64,
     /// Of the packets, for `loss`.
-    #[serde(default, deserialize_with = "pace::percent")]
+    #[serde(default, deserialize_with = "numbers::percent")]
     pub percent: f64,
 }
 

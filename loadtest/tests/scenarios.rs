@@ -227,6 +227,7 @@ fn errors_say_what_to_do() {
     for (line, words) in [
         ("nothing", "telemetry"),
         (broken.as_str(), "broken.toml, line 3: "),
+        ("/", "the file of a scenario"),
         ("telemetry --broker /nonexistent/netcluster", "cargo build --release"),
         ("cluster-3", "3 --agent"),
         ("telemetry --agent 127.0.0.1:1", "netcluster-loadtest agent"),
@@ -237,4 +238,8 @@ fn errors_say_what_to_do() {
         assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
         assert!(errors.contains(words), "{line}: {errors}");
     }
+    let output = Command::new(PROGRAM).args(["scenarios", "NOSUCH"]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("telemetry, market-data"), "{errors}");
 }

@@ -1,4 +1,4 @@
-//! Where a peer listens, and a blocking stream to it.
+//! Address at which a peer listens, and a blocking stream to it.
 
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -10,11 +10,11 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{RecvFlags, recv};
 use serde::{Deserialize, Serialize};
 
-/// As our client sets it, so that both are as good as sockets get. TCP sizes its
-/// buffers by itself, and better.
+/// Send buffer of a socket, in bytes: as our client sets it, so that both are as good as
+/// sockets get. TCP sizes its buffers by itself, and better.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
 
-/// An address on this machine.
+/// Address on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Address {
@@ -27,14 +27,14 @@ pub enum Address {
 /// A connected stream.
 #[derive(Debug)]
 pub enum Stream {
-    /// Over a unix socket.
+    /// Stream over a unix socket.
     Unix(UnixStream),
-    /// Over TCP without delay.
+    /// Stream over TCP without delay.
     Tcp(TcpStream),
 }
 
 impl Address {
-    /// Connects.
+    /// Connects to the address.
     pub fn connect(&self) -> Result<Stream> {
         Ok(match self {
             Address::Unix(path) => {
@@ -52,7 +52,7 @@ impl Address {
 }
 
 impl Stream {
-    /// How long a read waits at most.
+    /// Sets how long a read waits at most.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<()> {
         match self {
             Stream::Unix(stream) => stream.set_read_timeout(timeout),
@@ -60,7 +60,7 @@ impl Stream {
         }
     }
 
-    /// Whether calls return at once.
+    /// Sets whether calls return at once.
     pub fn set_nonblocking(&self, nonblocking: bool) -> Result<()> {
         match self {
             Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
@@ -68,7 +68,7 @@ impl Stream {
         }
     }
 
-    /// How long a write waits at most.
+    /// Sets how long a write waits at most.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> Result<()> {
         match self {
             Stream::Unix(stream) => stream.set_write_timeout(timeout),
@@ -78,7 +78,7 @@ impl Stream {
 }
 
 impl Stream {
-    /// Reads what is there; `None` if nothing is.
+    /// Reads the bytes that are there; `None` if there are none.
     pub fn read_waiting(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
         let read = match self {
             Stream::Unix(stream) => recv(stream, buffer, RecvFlags::DONTWAIT),
@@ -109,7 +109,7 @@ impl Write for Stream {
         }
     }
 
-    /// Nothing is held back.
+    /// Does nothing: no byte is held back.
     fn flush(&mut self) -> Result<()> {
         Ok(())
     }

@@ -1,13 +1,13 @@
-//! What emitters and listeners need of a peer's client.
+//! The part of a peer's client that emitters and listeners need.
 
 use anyhow::Result;
 
-/// What a wait for events came to.
+/// Outcome of a wait for events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// So many events, at least one.
     Events(usize),
-    /// None came in time.
+    /// No event came in time.
     Nothing,
     /// The peer has closed the connection: what follows is lost.
     Closed,
@@ -15,18 +15,19 @@ pub enum Received {
 
 /// A connection to a peer. One thread uses it.
 pub trait Connection: Sized {
-    /// Subscribes; returns once the peer has it.
+    /// Subscribes; returns once the peer has the subscription.
     fn subscribe(&mut self, topic: &str) -> Result<()>;
 
-    /// Takes an event into the batch; may send the batch if it is long.
+    /// Takes an event into the batch; may send a batch that is long.
     fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<()>;
 
-    /// Sends what was published; does not wait for the peer to read it.
+    /// Sends the events that were published; does not wait for the peer to read them.
     fn flush(&mut self) -> Result<()>;
 
-    /// Sends what was published; returns once the peer has read it.
+    /// Sends the events that were published; returns once the peer has read them.
     fn fence(&mut self) -> Result<()>;
 
-    /// Waits for an event for a while, gives all that are there to `each`.
+    /// Waits for an event for a while, gives the payloads of all that are there to
+    /// `each`.
     fn receive(&mut self, each: impl FnMut(&[u8])) -> Result<Received>;
 }

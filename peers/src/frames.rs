@@ -13,16 +13,16 @@
 
 use anyhow::{Result, bail};
 
-/// A longer frame is no event of ours.
+/// Longest frame: a longer one is no event of ours.
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
-/// What a server tells of itself in a line is long.
+/// Longest line: what a server tells of itself is long.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 const _: () = assert!(MAX_LINE_BYTES <= MAX_FRAME_BYTES);
 
-/// The first frame of some bytes.
+/// First frame of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded<'b> {
-    /// Not all of it is there.
+    /// A frame that is not all there yet.
     Partial,
     /// An event, and its frame's length.
     Event(&'b [u8], usize),
@@ -36,29 +36,30 @@ pub enum Decoded<'b> {
 
 /// A protocol: how its frames are written and read.
 pub trait Dialect: Sized {
-    /// For a client of this name, which may only ever publish.
+    /// Makes the dialect of a client of this name, which may only ever publish.
     fn new(name: &str, only_publishes: bool) -> Self;
 
-    /// The first bytes, and how many answers follow.
+    /// Writes the first bytes; returns how many answers follow.
     fn hello(&mut self, out: &mut Vec<u8>) -> usize;
 
-    /// A subscription, and how many answers follow.
+    /// Writes a subscription; returns how many answers follow.
     fn subscribe(&mut self, topic: &str, out: &mut Vec<u8>) -> usize;
 
-    /// An event.
+    /// Writes an event.
     fn publish(&mut self, topic: &str, payload: &[u8], out: &mut Vec<u8>);
 
-    /// A question behind all that was published, and how many answers follow.
+    /// Writes a question behind all that was published; returns how many answers follow.
     fn fence(&mut self, out: &mut Vec<u8>) -> usize;
 
-    /// The answer to [`Decoded::Question`].
+    /// Writes the answer to [`Decoded::Question`].
     fn reply(&mut self, out: &mut Vec<u8>);
 
-    /// The first frame. An event may lie in the dialect, if the peer cuts it into pieces.
+    /// Decodes the first frame. An event may lie in the dialect, if the peer cuts it into
+    /// pieces.
     fn decode<'b>(&'b mut self, bytes: &'b [u8]) -> Result<Decoded<'b>>;
 }
 
-/// Appends a number in decimal digits, as text protocols tell lengths.
+/// Appends a number in decimal digits, in which text protocols tell lengths.
 #[inline]
 pub fn push_decimal(out: &mut Vec<u8>, mut number: usize) {
     let mut digits = [0; 20];
@@ -74,8 +75,8 @@ pub fn push_decimal(out: &mut Vec<u8>, mut number: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends a number in as few bytes as it takes, seven bits in each, the lowest
-/// first, as binary protocols tell lengths.
+/// Appends a number in as few bytes as it takes, seven bits in each, the lowest first:
+/// binary protocols tell lengths so.
 #[inline]
 pub fn push_sevens(out: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
@@ -85,11 +86,11 @@ pub fn push_sevens(out: &mut Vec<u8>, mut number: usize) {
     out.push(number as u8);
 }
 
-/// The first line and the length of it with its end; `None` if it is not all
-/// there.
+/// Returns the first line and the length of the line with its end; `None` if the line is
+/// not all there.
 ///
 /// # Errors
-/// If it is longer than any line of these protocols.
+/// If the line is longer than any of these protocols.
 #[inline]
 pub fn line(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
     match bytes.iter().take(MAX_LINE_BYTES).position(|&byte| byte == b'\n') {
@@ -104,7 +105,7 @@ pub fn line(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
     }
 }
 
-/// A number in decimal digits, of a length that may be.
+/// Reads a number in decimal digits, the length of a frame that may be.
 #[inline]
 pub fn decimal(text: &[u8]) -> Result<usize> {
     let mut number = 0;
@@ -120,7 +121,7 @@ pub fn decimal(text: &[u8]) -> Result<usize> {
     Ok(number)
 }
 
-/// Both directions of a connection.
+/// Bytes of both directions of a connection.
 #[derive(Debug)]
 pub struct Frames<D> {
     dialect: D,
@@ -133,19 +134,20 @@ pub struct Frames<D> {
 }
 
 impl<D: Dialect> Frames<D> {
-    /// That says hello; `read_bytes` is the room for what one read may bring.
+    /// Makes the frames of a connection that says hello; `read_bytes` is the room for
+    /// what one read may bring.
     pub fn new(mut dialect: D, read_bytes: usize) -> Frames<D> {
         let mut outbound = Vec::new();
         let awaited = dialect.hello(&mut outbound);
         Frames { dialect, outbound, inbound: vec![0; read_bytes], start: 0, end: 0, awaited }
     }
 
-    /// Subscribes.
+    /// Subscribes to a topic.
     pub fn subscribe(&mut self, topic: &str) {
         self.awaited += self.dialect.subscribe(topic, &mut self.outbound);
     }
 
-    /// Publishes.
+    /// Publishes an event.
     #[inline]
     pub fn publish(&mut self, topic: &str, payload: &[u8]) {
         self.dialect.publish(topic, payload, &mut self.outbound);
@@ -156,23 +158,23 @@ impl<D: Dialect> Frames<D> {
         self.awaited += self.dialect.fence(&mut self.outbound);
     }
 
-    /// Answers that are still to come.
+    /// Returns how many answers are still to come.
     pub fn awaited(&self) -> usize {
         self.awaited
     }
 
-    /// What is to be written.
+    /// Returns the bytes that are to be written.
     #[inline]
     pub fn outbound(&self) -> &[u8] {
         &self.outbound
     }
 
-    /// All of it was written, or nobody will.
+    /// Forgets the bytes that were to be written: they are, or nobody will write them.
     pub fn written(&mut self) {
         self.outbound.clear();
     }
 
-    /// Where the next read goes, behind what is there; never empty.
+    /// Returns the room for the next read, behind the bytes that are there; never empty.
     ///
     /// # Errors
     /// If a frame is longer than any of ours.
@@ -193,13 +195,13 @@ impl<D: Dialect> Frames<D> {
         Ok(&mut self.inbound[self.end..])
     }
 
-    /// So many bytes were read into the room.
+    /// Takes note that so many bytes were read into the room.
     pub fn filled(&mut self, bytes: usize) {
         self.end += bytes;
         assert!(self.end <= self.inbound.len(), "more was read than there was room for");
     }
 
-    /// Takes frames up to the last answer that is awaited, or as far as they go.
+    /// Takes frames up to the last answer that is awaited, or as far as there are frames.
     /// Events among them are not expected, and not given to anybody.
     ///
     /// # Errors
@@ -222,7 +224,8 @@ impl<D: Dialect> Frames<D> {
         Ok(())
     }
 
-    /// Takes all frames that are there, gives the events to `each`; how many.
+    /// Takes all frames that are there and gives the events to `each`; returns the number
+    /// of events.
     ///
     /// # Errors
     /// As [`Frames::take_answers`].

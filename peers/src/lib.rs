@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 pub use address::Address;
 pub use server::{Found, Server, version_of};
 
-/// What a peer may hold back for one slow listener; more would be a measure of
+/// Most bytes that a peer may hold back for one slow listener; more would be a measure of
 /// the machine's memory.
 pub const QUEUE_BYTES: usize = 256 << 20;
 
@@ -61,7 +61,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// As the user writes it.
+    /// Returns the peer's name as the user writes it.
     pub fn name(self) -> &'static str {
         match self {
             Peer::Nats => "nats",
@@ -72,7 +72,7 @@ impl Peer {
         }
     }
 
-    /// How clients reach it: the best local way that it has.
+    /// Returns how clients reach the peer: the best local way that it has.
     pub fn transport(self) -> &'static str {
         match self {
             Peer::Nats => "TCP loopback, no delay",

@@ -15,15 +15,15 @@ use crate::frames::{Decoded, Dialect, push_sevens};
 const CONNECT: u8 = 0x10;
 const CONNACK: u8 = 0x20;
 const PUBLISH: u8 = 0x30;
-/// With the flags that the standard wants.
+/// Type of a SUBSCRIBE, with the flags that the standard wants.
 const SUBSCRIBE: u8 = 0x82;
 const SUBACK: u8 = 0x90;
 const PINGREQ: u8 = 0xc0;
 const PINGRESP: u8 = 0xd0;
-/// Clean session.
+/// Flags of a CONNECT: a clean session.
 const CONNECT_FLAGS: u8 = 0x02;
 const LEVEL: u8 = 4;
-/// A subscription's code if it was refused.
+/// Code of a subscription that was refused.
 const REFUSED: u8 = 0x80;
 const MAX_LENGTH_BYTES: usize = 4;
 
@@ -38,7 +38,7 @@ impl Dialect for Mqtt {
         Mqtt { name: name.into() }
     }
 
-    /// Without keep-alive: an emitter that waits to be told has nothing to say.
+    /// Connects without keep-alive: an emitter that waits to be told has nothing to say.
     fn hello(&mut self, out: &mut Vec<u8>) -> usize {
         out.push(CONNECT);
         push_sevens(out, 10 + 2 + self.name.len());
@@ -70,7 +70,7 @@ impl Dialect for Mqtt {
         1
     }
 
-    /// It asks nothing.
+    /// Answers nothing: the server asks no questions.
     fn reply(&mut self, _out: &mut Vec<u8>) {}
 
     #[inline]
@@ -111,7 +111,7 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// The length that follows, and how many bytes say it.
+/// Reads the length that follows; returns it and how many bytes tell it.
 #[inline]
 fn read_length(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
     let mut length = 0;

@@ -29,7 +29,7 @@ impl Dialect for Nats {
         self.fence(out)
     }
 
-    /// A subscription has no answer of its own.
+    /// Asks for an answer behind the subscription, which has none of its own.
     fn subscribe(&mut self, topic: &str, out: &mut Vec<u8>) -> usize {
         out.extend_from_slice(format!("SUB {topic} 1\r\n").as_bytes());
         self.fence(out)

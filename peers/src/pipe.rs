@@ -17,13 +17,13 @@ use crate::address::{Address, Stream};
 use crate::connection::{Connection, Received};
 use crate::frames::{Dialect, Frames};
 
-/// A batch of this many bytes is written at once.
+/// Length of a batch that is written at once, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
-/// Room for what one read may bring.
+/// Room for what one read may bring, in bytes.
 const READ_BYTES: usize = 256 * 1024;
-/// The longest wait for an answer.
+/// Longest wait for an answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest wait for an event.
+/// Longest wait for an event.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A connection that speaks a dialect.
@@ -45,13 +45,13 @@ impl<D: Dialect> Pipe<D> {
         Ok(pipe)
     }
 
-    /// Asks for a subscription; whether it is in force is told by an answer.
+    /// Asks for a subscription; an answer tells when the subscription is in force.
     pub fn ask_for(&mut self, topic: &str) -> Result<()> {
         self.frames.subscribe(topic);
         self.flush()
     }
 
-    /// Sends what there is and waits for all answers to it.
+    /// Sends the bytes that there are and waits for all answers to them.
     fn answered(&mut self) -> Result<()> {
         if self.answered_within(ANSWER_TIMEOUT)? {
             Ok(())
@@ -60,8 +60,9 @@ impl<D: Dialect> Pipe<D> {
         }
     }
 
-    /// The same for a while; whether they have come. Events that come meanwhile are
-    /// not expected: nothing is emitted before everyone has subscribed.
+    /// Sends the bytes that there are and waits for all answers for a while; returns
+    /// whether the answers have come. Events that come meanwhile are not expected:
+    /// nothing is emitted before everyone has subscribed.
     pub fn answered_within(&mut self, limit: Duration) -> Result<bool> {
         self.flush()?;
         if self.frames.awaited() == 0 {
@@ -83,8 +84,8 @@ impl<D: Dialect> Pipe<D> {
         Ok(self.frames.awaited() == 0)
     }
 
-    /// Takes what has come and does not wait for more: for a connection that is
-    /// only written to, whose peer talks all the same.
+    /// Takes the bytes that have come and does not wait for more: for a connection that
+    /// is only written to, whose peer talks all the same.
     pub fn take_waiting(&mut self) -> Result<()> {
         loop {
             match self.stream.read_waiting(self.frames.room()?) {
@@ -98,7 +99,7 @@ impl<D: Dialect> Pipe<D> {
         }
     }
 
-    /// One read behind what is there.
+    /// Reads once, behind the bytes that are there.
     fn fill(&mut self) -> Result<Received> {
         match self.stream.read(self.frames.room()?) {
             Ok(0) => Ok(Received::Closed),

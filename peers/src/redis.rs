@@ -13,7 +13,7 @@ use crate::frames::{Decoded, Dialect, decimal, line, push_decimal};
 
 const MESSAGE: &[u8] = b">3\r\n$7\r\nmessage\r\n";
 
-/// The dialect.
+/// The dialect of RESP3.
 #[derive(Debug)]
 pub struct Redis {
     only_publishes: bool,
@@ -54,7 +54,7 @@ impl Dialect for Redis {
         1
     }
 
-    /// It asks nothing.
+    /// Answers nothing: the server asks no questions.
     fn reply(&mut self, _out: &mut Vec<u8>) {}
 
     #[inline]
@@ -92,7 +92,7 @@ fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The bytes of a bulk string, and its length with its frame.
+/// Reads a bulk string; returns its bytes and the length of its frame.
 #[inline]
 fn read_bulk(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
     let Some((text, used)) = line(bytes)? else { return Ok(None) };
@@ -107,7 +107,7 @@ fn read_bulk(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
     }
 }
 
-/// The length of any value with all that is in it.
+/// Returns the length of any value with all that is in it.
 fn value_length(bytes: &[u8]) -> Result<Option<usize>> {
     let (mut at, mut values) = (0, 1);
     while values > 0 {

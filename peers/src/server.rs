@@ -20,27 +20,27 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Address, Peer, QUEUE_BYTES};
 
-/// Of the largest load, with some for emitters; what has a limit below it is given
-/// this one. Of descriptors there are as many as the system lets us have.
+/// Connections of the largest load, with some for emitters: a server that has a lower
+/// limit is given this one. Of descriptors there are as many as the system lets us have.
 const MAX_CONNECTIONS: usize = 10_100;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const SOCKET: &str = "bus.sock";
 const LOG: &str = "broker.log";
 const POLL: Duration = Duration::from_millis(5);
-/// ZeroMQ and Zenoh are libraries; their brokers run in a process of this.
+/// Program that runs the brokers of ZeroMQ and Zenoh, which are libraries.
 const PYTHON: &str = "python3";
 const ZEROMQ: &str = include_str!("servers/zeromq.py");
 const ZENOH: &str = include_str!("servers/zenoh.py");
-/// Where servers lie on systems whose users do not look there.
+/// Directories of servers on systems whose users do not look there.
 const MORE_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
 /// A peer that can be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its program; of a role of this one, empty.
+    /// Program of the peer; empty if it is a role of this one.
     pub program: PathBuf,
-    /// As it tells it.
+    /// Version as the peer tells it.
     pub version: String,
 }
 
@@ -52,7 +52,7 @@ pub struct Server {
 }
 
 impl Peer {
-    /// Looks whether it is installed; in words why not.
+    /// Looks whether the peer is installed; the error says in words why not.
     pub fn find(self) -> Result<Found, String> {
         let (program, arguments, before) = match self {
             Peer::Nats => ("nats-server", &["--version"][..], "nats-server: v"),
@@ -72,8 +72,8 @@ impl Peer {
         Ok(Found { program: path, version })
     }
 
-    /// How it is started, for payloads of `size` bytes. Its settings are a file, if it
-    /// takes one.
+    /// Returns the arguments that start the peer for payloads of `size` bytes. Its
+    /// settings are a file, if the peer takes one.
     fn arguments(self, directory: &Path, size: usize) -> io::Result<Vec<OsString>> {
         let socket = directory.join(SOCKET);
         // Of events, for those that do not count bytes.
@@ -117,7 +117,7 @@ impl Server {
     /// `go_on` is asked meanwhile.
     ///
     /// # Errors
-    /// If it does not start, or `go_on` says so.
+    /// If the program does not start, or `go_on` says so.
     pub fn start(
         peer: Peer,
         program: &Path,
@@ -150,19 +150,19 @@ impl Server {
         }
     }
 
-    /// Its process id.
+    /// Returns the server's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where it listens.
+    /// Returns the address at which the server listens.
     pub fn address(&self) -> &Address {
         &self.address
     }
 }
 
 impl Drop for Server {
-    /// Asks it to end; kills it if it does not.
+    /// Asks the server to end; kills a server that does not.
     fn drop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         // Once it was waited for, the id may be another's.
@@ -181,7 +181,8 @@ impl Drop for Server {
     }
 }
 
-/// What a program tells behind these words; in words why not.
+/// Returns the version that a program tells behind these words; the error says in words
+/// why not.
 pub fn version_of(program: &Path, arguments: &[&str], before: &str) -> Result<String, String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
@@ -198,7 +199,7 @@ fn in_path(program: &str) -> Option<PathBuf> {
     directories.map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
-/// The port that it chose, out of the file in which it tells it.
+/// Reads the port that NATS chose from the file in which NATS tells it.
 fn nats_port(path: &Path) -> Option<u16> {
     let ports: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
     ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()

@@ -38,32 +38,32 @@ const INIT: u8 = 0x01;
 const OPEN: u8 = 0x02;
 const CLOSE: u8 = 0x03;
 const KEEP_ALIVE: u8 = 0x04;
-/// Of INIT and OPEN: it answers.
+/// Flag of INIT and OPEN: the message answers.
 const ACK: u8 = 0x20;
-/// Of INIT: resolutions and the size of a batch are told, not as usual.
+/// Flag of INIT: resolutions and the size of a batch are told, not as usual.
 const SIZED: u8 = 0x40;
-/// Of OPEN: the lease is in seconds.
+/// Flag of OPEN: the lease is in seconds.
 const SECONDS: u8 = 0x40;
-/// Numbers of frames, and of requests, in 32 bits, of which 28 are used.
+/// Resolutions of the numbers of frames, and of requests: 32 bits, of which 28 are used.
 const RESOLUTIONS: u8 = 0b1010;
 const RESOLUTIONS_MASK: u8 = 0b1111;
-/// The role, beside one less than how many bytes the id has.
+/// Role of a client, beside one less than how many bytes the id has.
 const CLIENT: u8 = 0x02;
 const MAX_ID_BYTES: usize = 16;
-/// Unless it is heard of for so long, a session ends.
+/// Time after which a session that is not heard of ends.
 const LEASE_SECONDS: u32 = 24 * 60 * 60;
-/// A longer message is no event of ours.
+/// Longest message: a longer one is no event of ours.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
-/// The dialect.
+/// The dialect of Zenoh.
 #[derive(Debug)]
 pub struct Zenoh {
-    /// Which of its clients the router talks to.
+    /// Id of this client among those of the router.
     id: Vec<u8>,
-    /// Asked for by the router, to be given back.
+    /// Cookie of the router, which asks for it back.
     cookie: Vec<u8>,
     batch: Batch,
-    /// Declared; a key's number is one more than its place.
+    /// Keys that were declared; a key's number is one more than its place.
     keys: Vec<Key>,
     last_key: usize,
     subscribers: u32,
@@ -73,18 +73,18 @@ pub struct Zenoh {
     left: usize,
     /// A message that came in fragments, or the first of them.
     joined: Vec<u8>,
-    /// Whether more fragments belong to it.
+    /// Whether more fragments belong to the message that came in fragments.
     joining: bool,
 }
 
 #[derive(Debug)]
 struct Key {
     name: String,
-    /// Its events up to the payload's length.
+    /// Head of the key's events, up to the payload's length.
     head: Vec<u8>,
 }
 
-/// What lies at the front of a batch.
+/// First message of a batch.
 enum Found<'b> {
     Message(Message<'b>),
     /// The last fragment of a message.
@@ -95,7 +95,7 @@ enum Found<'b> {
 }
 
 impl Dialect for Zenoh {
-    /// Names of a run's clients differ at their ends.
+    /// Makes the client's id from the end of its name, where those of a run differ.
     fn new(name: &str, _only_publishes: bool) -> Zenoh {
         let name = if name.is_empty() { "-" } else { name };
         Zenoh {
@@ -122,7 +122,7 @@ impl Dialect for Zenoh {
         1
     }
 
-    /// To a number and not a name, so that events come with the number alone.
+    /// Subscribes to a number and not a name, so that events come with the number alone.
     fn subscribe(&mut self, topic: &str, out: &mut Vec<u8>) -> usize {
         let key = self.key(topic, out) as u32 + 1;
         self.subscribers += 1;
@@ -150,7 +150,8 @@ impl Dialect for Zenoh {
         1
     }
 
-    /// The router asks for its cookie, to know that who wrote to it also reads.
+    /// Gives the router its cookie back: it wants to know that who wrote to it also
+    /// reads.
     fn reply(&mut self, out: &mut Vec<u8>) {
         self.scratch.clear();
         self.scratch.push(OPEN | SECONDS);
@@ -190,7 +191,8 @@ impl Dialect for Zenoh {
 }
 
 impl Zenoh {
-    /// A key's place. They take turns, so it is looked for behind the last one.
+    /// Returns a key's place. Keys take turns, so the place is looked for behind the last
+    /// one.
     #[inline]
     fn key(&mut self, name: &str, out: &mut Vec<u8>) -> usize {
         let (before, behind) = self.keys.split_at(self.last_key.min(self.keys.len()));
@@ -213,7 +215,7 @@ impl Zenoh {
         self.keys.len() - 1
     }
 
-    /// The first that is more than a frame's head.
+    /// Finds the first message that is more than a frame's head.
     #[inline]
     fn find<'b>(&mut self, reader: &mut Reader<'b>) -> Result<Found<'b>> {
         while let Some(header) = reader.peek() {

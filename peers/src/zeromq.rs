@@ -23,13 +23,13 @@ use crate::connection::{Connection, Received};
 use crate::pipe::{ANSWER_TIMEOUT, Pipe};
 pub use zmtp::Zmtp;
 
-/// Between two words to oneself.
+/// Pause between two words to oneself.
 const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 const _: () = assert!(PROBE_INTERVAL.as_millis() < ANSWER_TIMEOUT.as_millis());
-/// The same if very many connections hear it.
+/// Pause between two words that very many connections hear.
 const PROMPT_INTERVAL: Duration = Duration::from_millis(100);
-/// What a publisher is told of subscriptions is read after this many bytes: they are
-/// not looked at, but must not fill the socket.
+/// Bytes after which a publisher reads what it is told of subscriptions: nobody looks at
+/// them, but they must not fill the socket.
 const READ_AFTER_BYTES: usize = 1 << 20;
 
 /// A client of the forwarder.
@@ -42,7 +42,7 @@ pub struct ZeroMq {
     published_bytes: usize,
 }
 
-/// Says the word that subscribers of a name wait for.
+/// Publisher of the word that subscribers of a name wait for.
 #[derive(Debug)]
 pub struct Prober {
     publisher: Pipe<Zmtp>,
@@ -51,7 +51,7 @@ pub struct Prober {
 }
 
 impl ZeroMq {
-    /// Connects to the sides that are needed.
+    /// Connects to those sides of the forwarder that are needed.
     pub fn connect(
         address: &Address,
         name: &str,
@@ -70,7 +70,7 @@ impl ZeroMq {
 }
 
 impl Prober {
-    /// For the subscribers of this name; `address` is where they connect.
+    /// Connects on behalf of the subscribers of this name, which connect to `address`.
     pub fn connect(address: &Address, name: &str) -> Result<Prober> {
         Prober::to(&front(address)?, name)
     }
@@ -80,7 +80,8 @@ impl Prober {
         Ok(Prober { publisher, word: zmtp::word(name), last: None })
     }
 
-    /// Once more, if the last time is long enough ago for many to have heard it.
+    /// Says the word once more, if the last time is long enough ago for many to have
+    /// heard it.
     pub fn prompt(&mut self) -> Result<()> {
         if self.last.is_some_and(|last| last.elapsed() < PROMPT_INTERVAL) {
             return Ok(());
@@ -89,7 +90,7 @@ impl Prober {
         self.probe()
     }
 
-    /// Once more.
+    /// Says the word once more.
     fn probe(&mut self) -> Result<()> {
         self.publisher.publish(&self.word, b"")?;
         self.publisher.flush()?;
@@ -97,7 +98,7 @@ impl Prober {
     }
 }
 
-/// Where publishers connect.
+/// Returns the address at which publishers connect.
 fn front(address: &Address) -> Result<Address> {
     match address {
         Address::Unix(path) => {
@@ -141,7 +142,7 @@ impl Connection for ZeroMq {
         self.publisher()?.flush()
     }
 
-    /// Nothing in the protocol would answer.
+    /// Sends what was published; nothing in the protocol would answer.
     fn fence(&mut self) -> Result<()> {
         self.publisher()?.fence()
     }

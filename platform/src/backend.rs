@@ -1,4 +1,4 @@
-//! Choice of the back end that shards get.
+//! Selection of the back end that shards get.
 //!
 //! io_uring where it is allowed, else `poll`; and one line of explanation when the
 //! choice was not the best one. It makes no back end: each shard makes its own, on
@@ -12,7 +12,7 @@ use crate::uring::{Unsupported, UringConfig, UringIo};
 
 /// Back end that was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
+pub enum BackendChoice {
     /// The best that works.
     #[default]
     Auto,
@@ -22,9 +22,9 @@ pub enum Choice {
     Poll,
 }
 
-/// Kind of a back end.
+/// Back end that shards use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Backend {
     /// io_uring.
     Uring,
     /// epoll, kqueue; completion ports on Windows.
@@ -33,40 +33,42 @@ pub enum Kind {
 
 /// A choice that cannot be met, with the reason and what would allow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unavailable(String);
+pub struct BackendUnavailable(String);
 
-/// A name that is no choice.
+/// A name that stands for no choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownChoice(String);
+pub struct UnknownBackend(String);
 
-/// Decides, by trying to set io_uring up once. With [`Kind::Poll`] comes one line
+/// Decides, by trying to set io_uring up once. With [`Backend::Poll`] comes one line
 /// for the log when io_uring was wanted: why not, and what would allow it.
 ///
 /// # Errors
 /// If io_uring was demanded and cannot be had.
-pub fn choose(choice: Choice) -> Result<(Kind, Option<String>), Unavailable> {
+pub fn select_backend(
+    choice: BackendChoice,
+) -> Result<(Backend, Option<String>), BackendUnavailable> {
     // Where it does not exist nobody misses it.
-    if cfg!(not(target_os = "linux")) && choice == Choice::Auto {
-        return Ok((Kind::Poll, None));
+    if cfg!(not(target_os = "linux")) && choice == BackendChoice::Auto {
+        return Ok((Backend::Poll, None));
     }
-    choose_with(choice, probe)
+    select_backend_with(choice, probe)
 }
 
-/// [`choose`] with the probe given: it returns why io_uring cannot be had.
+/// [`select_backend`] with the probe given: it returns why io_uring cannot be had.
 ///
 /// # Errors
-/// As [`choose`].
-pub fn choose_with(
-    choice: Choice,
+/// As [`select_backend`].
+pub fn select_backend_with(
+    choice: BackendChoice,
     probe: impl FnOnce() -> Result<(), String>,
-) -> Result<(Kind, Option<String>), Unavailable> {
-    if choice == Choice::Poll {
-        return Ok((Kind::Poll, None));
+) -> Result<(Backend, Option<String>), BackendUnavailable> {
+    if choice == BackendChoice::Poll {
+        return Ok((Backend::Poll, None));
     }
     match (probe(), choice) {
-        (Ok(()), _) => Ok((Kind::Uring, None)),
-        (Err(reason), Choice::Uring) => Err(Unavailable(reason)),
-        (Err(reason), _) => Ok((Kind::Poll, Some(reason))),
+        (Ok(()), _) => Ok((Backend::Uring, None)),
+        (Err(reason), BackendChoice::Uring) => Err(BackendUnavailable(reason)),
+        (Err(reason), _) => Ok((Backend::Poll, Some(reason))),
     }
 }
 
@@ -88,53 +90,53 @@ fn probe() -> Result<(), String> {
     Err("io_uring exists on Linux only".to_owned())
 }
 
-impl FromStr for Choice {
-    type Err = UnknownChoice;
+impl FromStr for BackendChoice {
+    type Err = UnknownBackend;
 
-    fn from_str(name: &str) -> Result<Choice, UnknownChoice> {
+    fn from_str(name: &str) -> Result<BackendChoice, UnknownBackend> {
         match name {
-            "auto" => Ok(Choice::Auto),
-            "uring" => Ok(Choice::Uring),
-            "poll" => Ok(Choice::Poll),
-            _ => Err(UnknownChoice(name.to_owned())),
+            "auto" => Ok(BackendChoice::Auto),
+            "uring" => Ok(BackendChoice::Uring),
+            "poll" => Ok(BackendChoice::Poll),
+            _ => Err(UnknownBackend(name.to_owned())),
         }
     }
 }
 
-impl fmt::Display for Choice {
+impl fmt::Display for BackendChoice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
-            Choice::Auto => "auto",
-            Choice::Uring => "uring",
-            Choice::Poll => "poll",
+            BackendChoice::Auto => "auto",
+            BackendChoice::Uring => "uring",
+            BackendChoice::Poll => "poll",
         })
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for Backend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
-            Kind::Uring => "uring",
-            Kind::Poll => "poll",
+            Backend::Uring => "uring",
+            Backend::Poll => "poll",
         })
     }
 }
 
-impl fmt::Display for Unavailable {
+impl fmt::Display for BackendUnavailable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Unavailable {}
+impl std::error::Error for BackendUnavailable {}
 
-impl fmt::Display for UnknownChoice {
+impl fmt::Display for UnknownBackend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:?} is no back end: choose auto, uring or poll", self.0)
     }
 }
 
-impl std::error::Error for UnknownChoice {}
+impl std::error::Error for UnknownBackend {}
 
 #[cfg(test)]
 mod tests {
@@ -146,30 +148,36 @@ mod tests {
 
     #[test]
     fn the_best_that_works_is_chosen() {
-        assert_eq!(choose_with(Choice::Auto, || Ok(())), Ok((Kind::Uring, None)));
-        assert_eq!(choose_with(Choice::Uring, || Ok(())), Ok((Kind::Uring, None)));
-        assert_eq!(choose_with(Choice::Auto, refused), Ok((Kind::Poll, refused().err())));
+        assert_eq!(select_backend_with(BackendChoice::Auto, || Ok(())), Ok((Backend::Uring, None)));
+        assert_eq!(
+            select_backend_with(BackendChoice::Uring, || Ok(())),
+            Ok((Backend::Uring, None))
+        );
+        assert_eq!(
+            select_backend_with(BackendChoice::Auto, refused),
+            Ok((Backend::Poll, refused().err()))
+        );
     }
 
     #[test]
     fn a_demand_is_not_replaced() {
-        let error = choose_with(Choice::Uring, refused).unwrap_err();
+        let error = select_backend_with(BackendChoice::Uring, refused).unwrap_err();
         assert_eq!(error.to_string(), refused().unwrap_err());
         let never = || panic!("poll needs no probe");
-        assert_eq!(choose_with(Choice::Poll, never), Ok((Kind::Poll, None)));
+        assert_eq!(select_backend_with(BackendChoice::Poll, never), Ok((Backend::Poll, None)));
     }
 
     #[test]
     fn the_machine_gives_an_answer() {
-        let (kind, reason) = choose(Choice::Auto).unwrap();
-        assert_eq!(cfg!(target_os = "linux") && kind == Kind::Poll, reason.is_some());
+        let (backend, reason) = select_backend(BackendChoice::Auto).unwrap();
+        assert_eq!(cfg!(target_os = "linux") && backend == Backend::Poll, reason.is_some());
     }
 
     #[test]
     fn names_are_read_as_written() {
-        for choice in [Choice::Auto, Choice::Uring, Choice::Poll] {
+        for choice in [BackendChoice::Auto, BackendChoice::Uring, BackendChoice::Poll] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
-        assert!("epoll".parse::<Choice>().is_err());
+        assert!("epoll".parse::<BackendChoice>().is_err());
     }
 }

@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DatagramIo, Datagrams, Slice};
+use crate::{DatagramIo, DatagramTrain, Instant, Slice};
 
 /// The most slices that one [`Io::send`] takes: the size of the gather list.
 pub const MAX_SLICES_PER_SEND: usize = 64;
@@ -163,7 +163,7 @@ pub enum Completion {
         conn: Conn,
     },
     /// Datagrams arrived: see [`DatagramIo`](crate::DatagramIo).
-    Datagrams(Datagrams),
+    Datagrams(DatagramTrain),
     /// The link's socket had no room and has some again.
     DatagramsWritable,
     /// The shard was woken by another thread's [`Waker::wake`] (any number of calls, one
@@ -280,8 +280,8 @@ pub trait Io: DatagramIo {
     /// The waker by which other threads wake this shard.
     fn waker(&self) -> Waker;
 
-    /// Nanoseconds since an arbitrary fixed moment; never goes back.
-    fn now_ns(&self) -> u64;
+    /// The time on this shard's clock, which never goes back.
+    fn now(&self) -> Instant;
 
     /// Whether a connection waits for a pool buffer at this moment: time to copy
     /// out what slow listeners pin.

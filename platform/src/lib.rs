@@ -23,6 +23,7 @@ pub mod console;
 mod cores;
 pub mod datagram;
 mod host;
+mod instant;
 mod io;
 mod local;
 mod memory;
@@ -43,11 +44,16 @@ mod snapshots;
 mod uring;
 
 pub use allocator::give_back_memory;
-pub use backend::{Choice, Kind, Unavailable, UnknownChoice, choose, choose_with};
+pub use backend::{
+    Backend, BackendChoice, BackendUnavailable, UnknownBackend, select_backend, select_backend_with,
+};
 pub use cores::{allowed_cores, pin_to_core, pin_to_cores};
 pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets, InterfaceReason};
-pub use datagram::{DatagramIo, DatagramPlace, DatagramStats, Datagrams, MAX_DATAGRAMS_PER_SEND};
+pub use datagram::{
+    DatagramIo, DatagramPlace, DatagramStats, DatagramTrain, MAX_DATAGRAMS_PER_SEND,
+};
 pub use host::{host_name, is_wine};
+pub use instant::Instant;
 pub use io::{
     Completion, Conn, Io, IoStats, MAX_ACCEPTS_PER_WAIT, MAX_SLICES_PER_SEND, Peer, ReceiveEnd,
     WakeTarget, Waker,

@@ -293,7 +293,7 @@ pub struct PeersArgs {
 pub struct DemoArgs {
     /// How to talk to the system [default: auto]
     #[arg(long)]
-    pub backend: Option<values::Backend>,
+    pub backend: Option<values::BackendName>,
 }
 
 /// `netcluster completions`.

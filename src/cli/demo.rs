@@ -12,13 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use netcluster::broker::{Broker, BrokerConfig};
+use netcluster::{Broker, BrokerOptions};
 use netcluster_client::Client;
 
 use super::args::DemoArgs;
 use super::failure::Failure;
-use super::serve;
-use super::values::Backend;
+use super::values::BackendName;
 #[cfg(unix)]
 use unix::Place;
 #[cfg(windows)]
@@ -89,13 +88,10 @@ fn play(args: &DemoArgs) -> Result<(), Stop> {
 }
 
 fn start_broker(args: &DemoArgs, place: &Place) -> Result<Broker, Failure> {
-    let mut config = BrokerConfig::new(place.socket());
-    config.bind.mode = 0o600;
-    config.backend = args.backend.unwrap_or(Backend::Auto).choice();
-    config.shard.node = serve::random_node();
-    config.shard.run = serve::random();
-    config.shard.seed = serve::random();
-    Broker::start(config).map_err(Failure::other)
+    let mut options = BrokerOptions::new(place.socket());
+    options.bind.mode = 0o600;
+    options.backend = args.backend.unwrap_or(BackendName::Auto).choice();
+    Broker::start(options).map_err(Failure::other)
 }
 
 /// A few events, one after the other, each with its time from emitter to listener.

@@ -8,7 +8,7 @@
 //! - `cluster`: whether there was one to wait for.
 //! - `log`: what a broker writes about itself.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
-//!   `table`: what is printed; `signals`: what asks to end.
+//!   `page`, `table`: what is printed; `signals`: what asks to end.
 //! - `failure`: why a command failed, and the exit code that goes with it.
 //!
 //! Invariant: standard output carries the result alone; notices, the log and
@@ -24,6 +24,7 @@ mod link;
 mod log;
 mod on;
 mod output;
+mod page;
 mod peers;
 mod render;
 mod serve;

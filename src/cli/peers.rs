@@ -12,12 +12,16 @@ use serde_json::Value;
 
 use super::args::PeersArgs;
 use super::failure::Failure;
+use super::page::{terminal_chars, titled, wrapped};
 use super::render::escaped;
 use super::status::{self, bytes, counted, uptime};
 use super::table::Table;
 
 /// Number of a session's digits that are shown: enough to tell two apart.
 const SESSION_DIGITS: usize = 8;
+
+/// Width of the mark before a sentence about a trouble, and of the space behind it.
+const MARK_CHARS: usize = 2;
 
 /// Asks the broker and prints.
 pub fn run(args: &PeersArgs) -> Result<(), Failure> {
@@ -33,34 +37,36 @@ pub fn run(args: &PeersArgs) -> Result<(), Failure> {
             "link_io": whole["link_io"].take(),
         }))?
     } else {
-        page(&status::read(whole)?, args.verbose)
+        page(&status::read(whole)?, args.verbose, terminal_chars())
     })
 }
 
-/// Writes the page for people.
-fn page(status: &Status, verbose: bool) -> String {
+/// Writes the page for people, for a terminal of this width.
+fn page(status: &Status, verbose: bool, width: usize) -> String {
     let Some(link) = &status.link else { return String::new() };
-    let mut page = summary(status);
+    let mut page = titled(&summary(status), width);
     let mut tables = vec![peers(link)];
     if verbose {
         tables.extend([incoming(link), own(link)]);
     }
     for table in tables.iter().filter(|table| !table.is_empty()) {
-        page.push_str(&format!("\n{table}"));
+        page.push_str(&format!("\n{}", table.fit(width)));
     }
     let troubles = trouble::sentences(link, status.link_io.as_ref());
     if !troubles.is_empty() {
         page.push('\n');
     }
     for sentence in troubles {
-        page.push_str(&format!("! {sentence}\n"));
+        for (at, line) in wrapped(&sentence, width - MARK_CHARS).iter().enumerate() {
+            page.push_str(&format!("{} {line}\n", if at == 0 { "!" } else { " " }));
+        }
     }
     page
 }
 
-/// The lines about the link itself, which `status` shows too; empty without one.
-pub fn summary(status: &Status) -> String {
-    let Some(link) = &status.link else { return String::new() };
+/// Writes the lines about the link itself, which `status` shows too; none without one.
+pub fn summary(status: &Status) -> Vec<(&str, String)> {
+    let Some(link) = &status.link else { return Vec::new() };
     let counters = &link.counters;
     let seal = if link.is_sealed { "sealed" } else { "open to all" };
     let looking = if link.is_discovering { ", still looking for others" } else { "" };
@@ -107,7 +113,7 @@ pub fn summary(status: &Status) -> String {
             ),
         ));
     }
-    lines.iter().map(|(title, text)| format!("{title:<9} {text}\n")).collect()
+    lines
 }
 
 /// Table of peers, by name.

@@ -1,17 +1,14 @@
 //! `netcluster serve`: from settings to a running broker, until it is told to end. The
 //! service does the same with another log and another way to be told.
 
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use netcluster::broker::{Broker, BrokerConfig, Shutdown, StartError};
-use netcluster::config::{ShardConfig, default_max_queue_bytes};
-use netcluster::log::LogCounts;
-use netcluster::population::MAX_TOLD;
+use netcluster::internals::{LogCounts, MAX_TOLD};
+use netcluster::{Broker, BrokerOptions, Shutdown, StartError};
 use netcluster_client::{SOCKET_VARIABLE, default_socket_paths};
-use netcluster_platform::{BindOptions, Choice, listening_pid, raise_descriptor_limit};
+use netcluster_platform::{listening_pid, raise_descriptor_limit};
 
 use super::args::ServeArgs;
 use super::failure::Failure;
@@ -19,7 +16,6 @@ use super::link::link_options;
 use super::log;
 use super::settings::Settings;
 use super::signals;
-use super::values::Size;
 
 /// The variable in which a service manager names the directory that it made.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
@@ -48,7 +44,6 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
 /// A broker that clients can connect to.
 pub struct Serving {
     broker: Broker,
-    node: u32,
 }
 
 impl Serving {
@@ -56,22 +51,21 @@ impl Serving {
     pub fn start(settings: Settings, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
         let mut warnings = Vec::new();
         let is_default = settings.max_clients.is_none();
-        let mut config = meaning(settings, &mut warnings)?;
-        config.log = counts;
+        let mut options = meaning(&settings, &mut warnings)?;
+        options.log = counts;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let node = config.shard.node;
         match raise_descriptor_limit() {
-            Ok(limit) => fit_clients(&mut config.shard.max_clients, limit, is_default),
+            Ok(limit) => fit_clients(&mut options.max_clients, limit, is_default),
             Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
         }
-        warn_of_two_buses(&config.socket);
-        let broker = Broker::start(config).map_err(|error| match error {
-            StartError::Setting(_) => Failure::usage(error),
+        warn_of_two_buses(&options.socket);
+        let broker = Broker::start(options).map_err(|error| match error {
+            StartError::Option(_) => Failure::usage(error),
             _ => Failure::other(error),
         })?;
-        Ok(Serving { broker, node })
+        Ok(Serving { broker })
     }
 
     /// Asks it to end, from any thread.
@@ -81,12 +75,12 @@ impl Serving {
 
     /// Says that it is ready, and waits for its end.
     pub fn join(self) -> Result<(), Failure> {
-        let Serving { broker, node } = self;
+        let Serving { broker } = self;
         tracing::info!(
             socket = %broker.socket().display(),
             backend = %broker.backend(),
             shards = broker.shards(),
-            node = format_args!("{node:08x}"),
+            node = format_args!("{:08x}", broker.node()),
             "ready",
         );
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
@@ -114,66 +108,84 @@ fn fit_clients(max_clients: &mut usize, limit: u64, is_default: bool) {
     }
 }
 
-/// Turns the settings into those of a broker; what is worth saying is added to the
+/// Turns the settings into a broker's options; what is worth saying is added to the
 /// warnings.
-fn meaning(settings: Settings, warnings: &mut Vec<String>) -> Result<BrokerConfig, Failure> {
-    let default = ShardConfig::default();
-    let period = |period: Option<super::values::Period>, default: Duration| {
-        period.map_or(default, |period| period.0)
-    };
-    let max_payload_bytes = settings.max_payload.map_or(default.max_payload_bytes, |size| size.0);
-    let max_queue_bytes = match settings.max_queue {
-        Some(size) => size.0,
-        None => default_max_queue_bytes(max_payload_bytes),
-    };
-    if max_queue_bytes <= max_payload_bytes {
+fn meaning(settings: &Settings, warnings: &mut Vec<String>) -> Result<BrokerOptions, Failure> {
+    // Named one by one, so that a setting that is forgotten here does not compile.
+    let Settings {
+        socket,
+        socket_mode,
+        socket_group,
+        shards,
+        pin,
+        backend,
+        spin_us,
+        max_payload,
+        max_queue,
+        max_memory,
+        max_clients,
+        max_clients_per_user,
+        max_patterns,
+        stall_timeout,
+        hello_timeout,
+        drain_timeout,
+        node_id,
+        log: _,
+        link: _,
+        channels: _,
+    } = settings;
+    let chosen = socket.clone().or_else(|| named_by(SOCKET_VARIABLE));
+    // A path that somebody chose may be a typing error: its directory is not made.
+    let create_parent = chosen.is_none();
+    let socket = chosen.unwrap_or_else(|| default_socket(named_by(RUNTIME_DIRECTORY)));
+    let mut options = BrokerOptions::new(socket);
+    options.bind.create_parent = create_parent;
+    set(&mut options.bind.mode, socket_mode.as_ref().map(|mode| mode.0));
+    options.bind.group = socket_group.as_ref().map(|group| group.0.clone());
+    options.shards = *shards;
+    set(&mut options.pin, *pin);
+    set(&mut options.backend, backend.map(|backend| backend.choice()));
+    set(&mut options.spin, spin_us.map(Duration::from_micros));
+    set(&mut options.max_payload_bytes, max_payload.map(|size| size.0));
+    options.max_queue_bytes = max_queue.map(|size| size.0);
+    options.max_memory_bytes = max_memory.map(|size| size.0);
+    set(&mut options.max_clients, *max_clients);
+    options.max_clients_per_user = *max_clients_per_user;
+    set(&mut options.max_patterns, *max_patterns);
+    set(&mut options.stall_timeout, stall_timeout.map(|period| period.0));
+    set(&mut options.hello_timeout, hello_timeout.map(|period| period.0));
+    set(&mut options.drain_timeout, drain_timeout.map(|period| period.0));
+    options.node = node_id.map(|node| node.0);
+    warn_of_sizes(&options, warnings);
+    options.link = link_options(settings, options.max_payload_bytes, warnings)?;
+    Ok(options)
+}
+
+/// Takes a setting, if there is one.
+fn set<T>(option: &mut T, setting: Option<T>) {
+    if let Some(value) = setting {
+        *option = value;
+    }
+}
+
+/// Says which sizes are allowed and do not go together.
+fn warn_of_sizes(options: &BrokerOptions, warnings: &mut Vec<String>) {
+    let payload_bytes = options.max_payload_bytes;
+    let queue_bytes = options.queue_bytes();
+    if queue_bytes <= payload_bytes {
         warnings.push(format!(
-            "one event of --max-payload ({max_payload_bytes} bytes) fills a queue of --max-queue \
-             ({max_queue_bytes} bytes): until it is read its emitters wait, and what comes from \
+            "one event of --max-payload ({payload_bytes} bytes) fills a queue of --max-queue \
+             ({queue_bytes} bytes): until it is read its emitters wait, and what comes from \
              other machines meanwhile is lost; set --max-queue higher"
         ));
     }
-    if let Some(Size(memory_bytes)) = settings.max_memory.filter(|size| size.0 < max_queue_bytes) {
+    if let Some(memory_bytes) = options.max_memory_bytes.filter(|bytes| *bytes < queue_bytes) {
         warnings.push(format!(
             "--max-memory ({memory_bytes} bytes) is less than one client's queue may hold \
-             (--max-queue, {max_queue_bytes} bytes): clients are refused and events lost before \
+             (--max-queue, {queue_bytes} bytes): clients are refused and events lost before \
              any queue is full; set --max-memory higher"
         ));
     }
-    let shard = ShardConfig {
-        node: settings.node_id.map_or_else(random_node, |node| node.0),
-        run: random(),
-        seed: random(),
-        max_payload_bytes,
-        max_queue_bytes,
-        max_patterns: settings.max_patterns.unwrap_or(default.max_patterns),
-        max_clients: settings.max_clients.unwrap_or(default.max_clients),
-        stall_timeout: period(settings.stall_timeout, default.stall_timeout),
-        hello_timeout: period(settings.hello_timeout, default.hello_timeout),
-        drain_timeout: period(settings.drain_timeout, default.drain_timeout),
-        spin: settings.spin_us.map_or(default.spin, Duration::from_micros),
-        ..default
-    };
-    let link = link_options(&settings, shard.max_payload_bytes, warnings)?;
-    // A path that somebody chose may be a typing error: its directory is not made.
-    let chosen = settings.socket.or_else(|| named_by(SOCKET_VARIABLE));
-    let create_parent = chosen.is_none();
-    let socket = chosen.unwrap_or_else(|| default_socket(named_by(RUNTIME_DIRECTORY)));
-    let bind = BindOptions::default();
-    Ok(BrokerConfig {
-        bind: BindOptions {
-            mode: settings.socket_mode.map_or(bind.mode, |mode| mode.0),
-            group: settings.socket_group.map(|group| group.0),
-            create_parent,
-        },
-        shards: settings.shards,
-        pin: settings.pin.unwrap_or(false),
-        backend: settings.backend.map_or(Choice::Auto, |backend| backend.choice()),
-        max_memory_bytes: settings.max_memory.map(|size| size.0),
-        shard,
-        link,
-        ..BrokerConfig::new(socket)
-    })
 }
 
 /// The path that a variable of the environment names. An empty one is none.
@@ -211,50 +223,74 @@ fn warn_of_two_buses(socket: &Path) {
     }
 }
 
-/// A number that the system chose. Each state has keys of its own.
-pub fn random() -> u64 {
-    RandomState::new().hash_one(0)
-}
-
-/// A random node id; 0 means nobody.
-pub fn random_node() -> u32 {
-    (random() as u32).max(1)
-}
-
 #[cfg(test)]
 mod tests {
+    use netcluster_platform::{BackendChoice, Group};
+
+    use super::super::values::Size;
     use super::*;
 
     #[test]
     fn unset_settings_are_the_brokers_defaults() {
         let mut warnings = Vec::new();
-        let config = meaning(Settings::default(), &mut warnings).unwrap();
+        let options = meaning(&Settings::default(), &mut warnings).unwrap();
         assert_eq!(warnings, [""; 0]);
-        assert!(config.link.is_none(), "a broker is alone unless it is told otherwise");
-        let default = ShardConfig::default();
-        assert_eq!(config.shard.max_queue_bytes, default.max_queue_bytes);
-        assert_eq!(config.shard.stall_timeout, default.stall_timeout);
-        assert_eq!(config.bind.mode, 0o660);
-        assert!(config.bind.create_parent);
-        assert_eq!((config.shards, config.max_memory_bytes), (None, None));
-        assert_eq!(config.shard.check(), Ok(()));
+        assert!(options.bind.create_parent);
+        let mut default = BrokerOptions::new(options.socket.clone());
+        default.bind.create_parent = true;
+        assert_eq!(format!("{options:?}"), format!("{default:?}"));
+        assert!(options.link.is_none(), "a broker is alone unless it is told otherwise");
+        assert_eq!(options.bind.mode, 0o660);
     }
 
-    /// 16 MiB above 8 MiB were the defaults: one large event lost small ones.
+    /// `--max-clients-per-user` was read, and forgotten.
     #[test]
-    fn a_queue_holds_several_of_the_largest_events_unless_it_is_told_otherwise() {
+    fn every_setting_arrives() {
+        let text = "
+            socket = '/run/x.sock'
+            socket-mode = '0600'
+            socket-group = 7
+            shards = 2
+            pin = true
+            backend = 'poll'
+            spin-us = 20
+            max-payload = '1MiB'
+            max-queue = '3MiB'
+            max-memory = '1GiB'
+            max-clients = 10
+            max-clients-per-user = 5
+            max-patterns = 20
+            stall-timeout = '1s'
+            hello-timeout = '2s'
+            drain-timeout = '3s'
+            node-id = 'ff'
+            [link]
+            cluster = 'office'
+        ";
+        let options = meaning(&toml::from_str(text).unwrap(), &mut Vec::new()).unwrap();
+        assert_eq!((options.bind.mode, options.bind.group), (0o600, Some(Group::Id(7))));
+        assert_eq!((options.socket.to_str(), options.shards), (Some("/run/x.sock"), Some(2)));
+        assert_eq!((options.pin, options.backend), (true, BackendChoice::Poll));
+        assert_eq!((options.spin.as_micros(), options.max_payload_bytes), (20, 1 << 20));
+        assert_eq!(options.max_queue_bytes, Some(3 << 20));
+        assert_eq!(options.max_memory_bytes, Some(1 << 30));
+        assert_eq!((options.max_clients, options.max_clients_per_user), (10, Some(5)));
+        let timeouts = [options.stall_timeout, options.hello_timeout, options.drain_timeout];
+        assert_eq!((options.max_patterns, timeouts.map(|it| it.as_secs())), (20, [1, 2, 3]));
+        assert_eq!((options.node, options.link.unwrap().cluster.as_str()), (Some(255), "office"));
+    }
+
+    #[test]
+    fn a_queue_for_less_than_two_of_the_largest_events_is_warned_of() {
         let size = |bytes| Some(Size(bytes));
-        let queue = |max_payload, max_queue| {
+        let warnings = |max_payload, max_queue| {
             let mut warnings = Vec::new();
             let settings = Settings { max_payload, max_queue, ..Settings::default() };
-            (meaning(settings, &mut warnings).unwrap().shard.max_queue_bytes, warnings.len())
+            meaning(&settings, &mut warnings).unwrap();
+            warnings.join("\n")
         };
-        let default = ShardConfig::default();
-        assert!(default.max_queue_bytes >= 4 * default.max_payload_bytes);
-        assert_eq!(queue(None, None), (default.max_queue_bytes, 0));
-        assert_eq!(queue(size(1 << 10), None), (default.max_queue_bytes, 0));
-        assert_eq!(queue(size(16 << 20), None), (64 << 20, 0));
-        assert_eq!(queue(size(16 << 20), size(16 << 20)), (16 << 20, 1));
+        assert_eq!(warnings(size(16 << 20), None), "");
+        assert!(warnings(size(16 << 20), size(16 << 20)).contains("fills a queue"));
     }
 
     #[test]
@@ -262,11 +298,11 @@ mod tests {
         let warnings = |bytes| {
             let mut warnings = Vec::new();
             let max_memory = Some(Size(bytes));
-            meaning(Settings { max_memory, ..Settings::default() }, &mut warnings).unwrap();
+            meaning(&Settings { max_memory, ..Settings::default() }, &mut warnings).unwrap();
             warnings.join("\n")
         };
         assert!(warnings(1).contains("--max-memory (1 bytes) is less than"));
-        assert_eq!(warnings(ShardConfig::default().max_queue_bytes), "");
+        assert_eq!(warnings(BrokerOptions::new("").queue_bytes()), "");
     }
 
     #[test]
@@ -287,11 +323,5 @@ mod tests {
             fit_clients(&mut clients, limit, false);
             assert_eq!(clients, expected);
         }
-    }
-
-    #[test]
-    fn runs_differ() {
-        assert_ne!(random(), random());
-        assert_ne!(random_node(), 0);
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::failure::Failure;
 use super::link::{ChannelName, ChannelSettings, LinkSettings};
-use super::values::{Backend, LogFilter, Mode, NodeId, Period, Size, SocketGroup};
+use super::values::{BackendName, LogFilter, Mode, NodeId, Period, Size, SocketGroup};
 
 /// The settings of a broker.
 #[derive(Clone, Debug, Default, Args, Deserialize, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Settings {
     pub pin: Option<bool>,
     /// How to talk to the system [default: auto]
     #[arg(long, value_name = "NAME")]
-    pub backend: Option<Backend>,
+    pub backend: Option<BackendName>,
     /// Busy-wait so many microseconds before sleeping, at most 50: lower latency for more CPU
     /// [default: 0]
     #[arg(long, value_name = "N")]
@@ -195,7 +195,7 @@ mod tests {
         let file = Settings::parse("shards = 2\npin = true\nbackend = 'poll'").unwrap();
         let both = typed(&["--shards", "1", "--pin=false"]).or(file);
         assert_eq!((both.shards, both.pin), (Some(1), Some(false)));
-        assert_eq!(both.backend, Some(Backend::Poll));
+        assert_eq!(both.backend, Some(BackendName::Poll));
     }
 
     #[test]

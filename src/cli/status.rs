@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::args::{SocketArgs, StatusArgs};
 use super::failure::Failure;
+use super::page::{terminal_chars, titled};
 use super::peers;
 use super::render::escaped;
 use super::table::Table;
@@ -17,7 +18,7 @@ use super::table::Table;
 /// Asks the broker and prints.
 pub fn run(args: &StatusArgs) -> Result<(), Failure> {
     let json = ask("netcluster status", &args.socket)?;
-    print(&if args.json { pretty(&json)? } else { page(&read(json)?) })
+    print(&if args.json { pretty(&json)? } else { page(&read(json)?, terminal_chars()) })
 }
 
 /// The broker's status. Not as a `Status`, so that what a newer broker says is
@@ -64,21 +65,21 @@ pub fn print(text: &str) -> Result<(), Failure> {
         .or_else(|error| Failure::output(&error))
 }
 
-fn page(status: &Status) -> String {
-    let mut page = summary(status);
+fn page(status: &Status, width: usize) -> String {
+    let mut page = titled(&summary(status), width);
     let link = peers::summary(status);
     if !link.is_empty() {
-        page.push_str(&format!("\n{link}"));
+        page.push_str(&format!("\n{}", titled(&link, width)));
     }
-    for table in [channels(status), clients(status), shards(status), kicked(status)] {
+    for table in [channels(status), clients(status), shards(status), closed_by_broker(status)] {
         if !table.is_empty() {
-            page.push_str(&format!("\n{table}"));
+            page.push_str(&format!("\n{}", table.fit(width)));
         }
     }
     page
 }
 
-fn summary(status: &Status) -> String {
+fn summary(status: &Status) -> Vec<(&str, String)> {
     let totals = &status.totals;
     let lines = [
         (
@@ -164,7 +165,7 @@ fn summary(status: &Status) -> String {
         );
         lines.push(("log", text));
     }
-    lines.iter().map(|(title, text)| format!("{title:<9} {text}\n")).collect()
+    lines
 }
 
 fn channels(status: &Status) -> Table {
@@ -203,9 +204,12 @@ fn clients(status: &Status) -> Table {
         if client.latest {
             state.push_str(", latest");
         }
-        if !client.paused_by.is_empty() {
-            let names: Vec<String> = client.paused_by.iter().map(u32::to_string).collect();
-            state.push_str(&format!(" by {}", names.join(" ")));
+        let mut pausing: Vec<String> = client.paused_by.iter().map(u32::to_string).collect();
+        if client.paused_by_link {
+            pausing.push("the link".into());
+        }
+        if !pausing.is_empty() {
+            state.push_str(&format!(" by {}", pausing.join(" ")));
         }
         table.row([
             client.client.to_string(),
@@ -266,10 +270,10 @@ fn shards(status: &Status) -> Table {
     table
 }
 
-fn kicked(status: &Status) -> Table {
-    let mut table = Table::new(&[">KICKED", "WHY"]);
-    for kick in &status.kicked {
-        table.row([kick.client.to_string(), escaped(&kick.reason)]);
+fn closed_by_broker(status: &Status) -> Table {
+    let mut table = Table::new(&[">CLOSED", "WHY"]);
+    for client in &status.closed_by_broker {
+        table.row([client.client.to_string(), escaped(&client.reason)]);
     }
     table
 }
@@ -310,7 +314,7 @@ pub fn uptime(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use netcluster::status::{ClientStatus, KickStatus};
+    use netcluster::status::{ClientStatus, ClosedClient};
 
     use super::*;
 
@@ -330,13 +334,43 @@ mod tests {
         assert_eq!(rate(1234.5), "1234");
     }
 
+    /// Rows of 110 characters and lines of 130 were a tangle in a terminal of 80.
+    #[test]
+    fn a_page_is_no_wider_than_the_terminal() {
+        let mut status = Status::default();
+        let mut client = ClientStatus::default();
+        client.name = "n".repeat(255);
+        client.channel = "default".into();
+        client.state = "paused".into();
+        client.paused_by = vec![1 << 20; 20];
+        client.events_in = u64::MAX;
+        status.clients.push(client);
+        status.channels.push(Default::default());
+        status.shards.push(Default::default());
+        let mut closed = ClosedClient::default();
+        closed.reason = "a client that does not read ".repeat(9);
+        status.closed_by_broker.push(closed);
+        for width in [40, 80, 120] {
+            let page = page(&status, width);
+            assert!(page.lines().all(|line| line.chars().count() <= width), "{page}");
+            assert_eq!(
+                page.matches('n').count(),
+                super::page(&status, usize::MAX).matches('n').count()
+            );
+            assert!(page.contains("DROPPED"), "{page}");
+        }
+    }
+
     #[test]
     fn what_clients_call_themselves_cannot_break_the_page() {
         let mut status = Status::default();
-        let client = ClientStatus { name: "a\nb\x1b[2J".into(), ..ClientStatus::default() };
+        let mut client = ClientStatus::default();
+        client.name = "a\nb\x1b[2J".into();
         status.clients.push(client);
-        status.kicked.push(KickStatus { client: 7, reason: "stalled\n".into() });
-        let page = page(&status);
+        let mut closed = ClosedClient::default();
+        (closed.client, closed.reason) = (7, "stalled\n".into());
+        status.closed_by_broker.push(closed);
+        let page = page(&status, usize::MAX);
         assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
         assert!(page.contains("     7  stalled\\n\n"), "{page}");
     }

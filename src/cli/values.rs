@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use netcluster_platform::{Choice, Group};
+use netcluster_platform::{BackendChoice, Group};
 use serde::de::{Error, Visitor};
 
 /// A number of bytes: `65536`, `64KiB`, `8MiB`, `1GiB`.
@@ -149,9 +149,9 @@ impl FromStr for LogFilter {
     }
 }
 
-/// Back end by which the broker talks to the system.
+/// Name of a back end, or of the choice between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
+pub enum BackendName {
     /// io_uring where it is allowed, else poll
     Auto,
     /// io_uring or nothing (Linux)
@@ -160,22 +160,22 @@ pub enum Backend {
     Poll,
 }
 
-impl Backend {
+impl BackendName {
     /// Choice for the platform.
-    pub fn choice(self) -> Choice {
+    pub fn choice(self) -> BackendChoice {
         match self {
-            Backend::Auto => Choice::Auto,
-            Backend::Uring => Choice::Uring,
-            Backend::Poll => Choice::Poll,
+            BackendName::Auto => BackendChoice::Auto,
+            BackendName::Uring => BackendChoice::Uring,
+            BackendName::Poll => BackendChoice::Poll,
         }
     }
 }
 
-impl FromStr for Backend {
+impl FromStr for BackendName {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Backend, String> {
-        <Backend as ValueEnum>::from_str(text, false)
+    fn from_str(text: &str) -> Result<BackendName, String> {
+        <BackendName as ValueEnum>::from_str(text, false)
             .map_err(|_| "write auto, uring or poll".to_owned())
     }
 }
@@ -234,7 +234,7 @@ read_from_file! {
     Period, numbers: false;
     NodeId, numbers: false;
     LogFilter, numbers: false;
-    Backend, numbers: false;
+    BackendName, numbers: false;
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ fn feed(stream: &[u8], sizes: &[usize]) -> (Vec<Vec<u8>>, Inbound) {
         let mut at = 0;
         loop {
             match inbound.next(&chunk, &mut at, MAX_PAYLOAD, &budget).unwrap() {
-                Step::Run { start, end, .. } => whole(&chunk[start..end]),
+                Step::Run(Run { start, end, .. }) => whole(&chunk[start..end]),
                 Step::Event(pieces) => {
                     let head = Header::read(pieces[0].as_bytes()).unwrap();
                     let head_len = HEADER_BYTES + head.name_len.get() as usize;

@@ -22,7 +22,7 @@ const MAX_CACHED_BYTES: usize = 4 << 20;
 /// What a channel's cache may take however little room there is: a few names.
 const MIN_CACHED_BYTES: usize = 1024;
 
-/// What a name takes besides its bytes, and a route besides its targets.
+/// What a name takes besides its bytes, and a route besides its clients.
 const NAME_BYTES: usize = 64;
 const ROUTE_BYTES: usize = 128;
 
@@ -53,34 +53,36 @@ impl CacheShare {
     }
 }
 
-/// A route, found by its targets.
-struct ByTargets(Arc<Route>);
+/// A route, found by its clients.
+struct ByClients(Arc<Route>);
 
-impl Borrow<[Target]> for ByTargets {
+impl Borrow<[Target]> for ByClients {
     fn borrow(&self) -> &[Target] {
-        self.0.targets()
+        self.0.clients()
     }
 }
 
-impl Hash for ByTargets {
+impl Hash for ByClients {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.targets().hash(state);
+        self.0.clients().hash(state);
     }
 }
 
-impl PartialEq for ByTargets {
-    fn eq(&self, other: &ByTargets) -> bool {
-        self.0 == other.0
+impl PartialEq for ByClients {
+    fn eq(&self, other: &ByClients) -> bool {
+        self.0.clients() == other.0.clients()
     }
 }
 
-impl Eq for ByTargets {}
+impl Eq for ByClients {}
 
 /// What one channel remembers.
 pub(super) struct Cache {
     by_name: HashMap<Box<[u8]>, RouteId, FixedState>,
-    by_targets: HashMap<ByTargets, RouteId, FixedState>,
+    by_clients: HashMap<ByClients, RouteId, FixedState>,
     routes: Vec<Arc<Route>>,
+    /// The channel's hash, if its events also go to the other brokers.
+    link: Option<u64>,
     hasher: FixedState,
     overgrown: bool,
     share: CacheShare,
@@ -88,12 +90,13 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    pub fn new(seed: u64, budget: &Budget, share: &CacheShare) -> Cache {
+    pub fn new(seed: u64, link: Option<u64>, budget: &Budget, share: &CacheShare) -> Cache {
         let hasher = FixedState::with_seed(seed);
         Cache {
             by_name: HashMap::with_hasher(hasher.clone()),
-            by_targets: HashMap::with_hasher(hasher.clone()),
+            by_clients: HashMap::with_hasher(hasher.clone()),
             routes: Vec::new(),
+            link,
             hasher,
             overgrown: false,
             share: share.clone(),
@@ -121,16 +124,16 @@ impl Cache {
         self.overgrown
     }
 
-    /// The route with these targets.
-    pub fn route_of(&mut self, targets: &[Target]) -> RouteId {
-        if let Some(&id) = self.by_targets.get(targets) {
+    /// The route to these clients.
+    pub fn route_of(&mut self, clients: &[Target]) -> RouteId {
+        if let Some(&id) = self.by_clients.get(clients) {
             return id;
         }
         let id = RouteId(self.routes.len() as u32);
-        let route = Arc::new(Route { targets: targets.into() });
+        let route = Arc::new(Route { clients: clients.into(), link: self.link });
         self.routes.push(Arc::clone(&route));
-        self.by_targets.insert(ByTargets(route), id);
-        self.grow(ROUTE_BYTES + size_of_val(targets));
+        self.by_clients.insert(ByClients(route), id);
+        self.grow(ROUTE_BYTES + size_of_val(clients));
         id
     }
 
@@ -150,13 +153,13 @@ impl Cache {
     }
 
     pub fn clear(&mut self) {
-        if self.by_name.capacity().max(self.by_targets.capacity()) > KEEP_ENTRIES {
+        if self.by_name.capacity().max(self.by_clients.capacity()) > KEEP_ENTRIES {
             self.by_name = HashMap::with_hasher(self.hasher.clone());
-            self.by_targets = HashMap::with_hasher(self.hasher.clone());
+            self.by_clients = HashMap::with_hasher(self.hasher.clone());
             self.routes = Vec::new();
         } else {
             self.by_name.clear();
-            self.by_targets.clear();
+            self.by_clients.clear();
             self.routes.clear();
         }
         self.give_back();

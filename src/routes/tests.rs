@@ -1,14 +1,16 @@
+use netcluster_platform::Conn;
+
 use super::*;
 
 fn target(shard: u16, client: u32) -> Target {
-    Target { shard, conn: client, client }
+    Target { shard: ShardId(shard), conn: Conn(client), client }
 }
 
 fn pattern(text: &str) -> Pattern {
     Pattern::new(text.as_bytes()).unwrap()
 }
 
-fn routes(link: Option<Target>) -> Routes {
+fn routes(link: Option<u64>) -> Routes {
     Routes::new(1, link, &Budget::new(usize::MAX), &CacheShare::new(usize::MAX))
 }
 
@@ -22,7 +24,7 @@ fn find(routes: &mut Routes, name: &[u8]) -> RouteId {
 
 fn targets(routes: &mut Routes, name: &[u8]) -> Vec<Target> {
     let id = find(routes, name);
-    routes.get(id).targets().to_vec()
+    routes.get(id).clients().to_vec()
 }
 
 #[test]
@@ -47,21 +49,21 @@ fn a_change_of_subscriptions_is_seen_at_once() {
 fn the_cache_is_bounded_and_right_beyond_its_bound() {
     let mut routes = routes(None);
     routes.insert(&pattern("*"), target(0, 1));
-    for at in 0..MAX_CACHED_NAMES * 2 + 10 {
+    for at in 0..cache::MAX_CACHED_NAMES * 2 + 10 {
         let name = at.to_string();
         assert_eq!(targets(&mut routes, name.as_bytes()).len(), 1);
-        assert!(routes.cache.names() <= MAX_CACHED_NAMES + 1);
+        assert!(routes.cache.names() <= cache::MAX_CACHED_NAMES + 1);
     }
 }
 
 #[test]
-fn the_link_is_the_last_target_of_every_event() {
-    let mut routes = routes(Some(Target::link(77)));
+fn every_event_goes_to_the_link() {
+    let mut routes = routes(Some(77));
     routes.insert(&pattern("a"), target(1, 3));
-    assert_eq!(targets(&mut routes, b"a"), [target(1, 3), Target::link(77)]);
+    assert_eq!(targets(&mut routes, b"a"), [target(1, 3)]);
     let id = find(&mut routes, b"b");
-    assert_eq!(routes.get(id).link_channel(), Some(77));
-    assert!(routes.get(id).of_shard(1).is_empty());
+    assert_eq!(routes.get(id).link(), Some(77));
+    assert!(routes.get(id).of_shard(ShardId(1)).is_empty());
     assert_eq!(routes.len(), 1, "it is no listener");
 }
 
@@ -82,10 +84,10 @@ fn the_targets_of_a_shard_lie_together() {
     }
     let id = find(&mut routes, b"a");
     let route = routes.get(id);
-    assert_eq!(route.of_shard(0), [target(0, 1)]);
-    assert_eq!(route.of_shard(1), [target(1, 3), target(1, 4)]);
-    assert_eq!(route.of_shard(2), [target(2, 9)]);
-    assert!(route.of_shard(3).is_empty());
+    assert_eq!(route.of_shard(ShardId(0)), [target(0, 1)]);
+    assert_eq!(route.of_shard(ShardId(1)), [target(1, 3), target(1, 4)]);
+    assert_eq!(route.of_shard(ShardId(2)), [target(2, 9)]);
+    assert!(route.of_shard(ShardId(3)).is_empty());
 }
 
 /// Patterns of which so many match `a.a.…` that no turn can look them all up.
@@ -159,7 +161,7 @@ fn changes_during_a_search_are_in_force_at_once() {
         }
         assert!(turns < 100, "it ends");
     };
-    let found: Vec<u32> = routes.get(id).targets().iter().map(|it| it.client).collect();
+    let found: Vec<u32> = routes.get(id).clients().iter().map(|it| it.client).collect();
     let expected: Vec<u32> = (0..100).filter(|&client| client != 7).chain([500]).collect();
     assert_eq!(found, expected);
     assert_eq!(targets(&mut routes, b"b"), [target(1, 501)]);

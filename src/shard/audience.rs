@@ -16,11 +16,11 @@ impl<I: Io> Shard<I> {
     /// A client asks who would get an event of this name from it. Returns false if that
     /// is not found out yet.
     pub(super) fn count_audience(&mut self, conn: Conn, request: u64, name: &[u8]) -> bool {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         let (asking, echo) = (connection.target, connection.echo);
         let Some(channel) = connection.channel else { return true };
-        let route = match self.find_route(channel, name) {
-            Ok(Some(id)) => self.channels.get(channel).routes.get(id).clone(),
+        let route = match self.router.find(channel, name) {
+            Ok(Some(id)) => self.router.channels.get(channel).routes.get(id).clone(),
             Ok(None) => return false,
             Err(error) => {
                 self.refuse(conn, ErrorCode::Name, &format!("event name: {error}"));
@@ -28,8 +28,8 @@ impl<I: Io> Shard<I> {
             }
         };
         let hears = |target: &&Target| echo || **target != asking;
-        let clients = route.listeners().iter().filter(hears).count() as u64;
-        match route.link_channel() {
+        let clients = route.clients().iter().filter(hears).count() as u64;
+        match route.link() {
             Some(channel) => self.count_elsewhere(asking, request, clients, channel),
             None => self.audience_counted(asking, request, Audience { clients, brokers: 0 }),
         }
@@ -60,10 +60,10 @@ impl<I: Io> Shard<I> {
 
     /// Tells a client.
     pub(super) fn audience_counted(&mut self, target: Target, request: u64, audience: Audience) {
-        let Some(connection) = self.find(target).filter(|it| it.is_open()) else { return };
+        let Some(connection) = self.connections.find_open(target) else { return };
         let source = connection.source;
         let payload = encode_audience(audience);
         let answer = frame::encode(Kind::Audience, source, request, b"", &payload);
-        self.reply(Conn(target.conn), &answer);
+        self.reply(target.conn, &answer);
     }
 }

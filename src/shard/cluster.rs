@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io};
+use netcluster_platform::Io;
 use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{Kind, frame};
 
@@ -29,16 +29,16 @@ impl<I: Io> Shard<I> {
             self.mesh.send(LINK_HOME, message);
             return;
         }
-        let deadline_ns = self.deadline_ns(wait.min(MAX_WAIT));
-        let now_ns = self.now_ns;
+        let deadline = self.deadline(wait.min(MAX_WAIT));
+        let now = self.now;
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let version = driver.link.ask_interest(now_ns);
+        let version = driver.link.ask_interest(now);
         // Who asks again need not be answered before: one entry for each client.
         let mut earlier = None;
         if let Some(at) = driver.waiting.iter().position(|it| it.target == target) {
             earlier = Some(driver.waiting.swap_remove(at).request);
         }
-        driver.waiting.push(Waiting { target, request, version, deadline_ns });
+        driver.waiting.push(Waiting { target, request, version, deadline });
         if let Some(earlier) = earlier {
             self.answer_cluster(target, earlier, vec!["(asked again meanwhile)".to_owned()]);
         }
@@ -47,7 +47,9 @@ impl<I: Io> Shard<I> {
 
     /// The time to look again has come.
     pub(super) fn cluster_timed_out(&mut self) {
-        self.cluster_timer = false;
+        if let Some(driver) = self.link.as_deref_mut() {
+            driver.is_look_set = false;
+        }
         self.look_at_waiting();
     }
 
@@ -55,12 +57,12 @@ impl<I: Io> Shard<I> {
     /// have waited long enough.
     pub(super) fn look_at_waiting(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let now_ns = self.now_ns;
+        let now = self.now;
         let mut answered = Vec::new();
         for waiting in std::mem::take(&mut driver.waiting) {
             if driver.link.joined(waiting.version) {
                 answered.push((waiting, Vec::new()));
-            } else if waiting.deadline_ns <= now_ns {
+            } else if waiting.deadline <= now {
                 let mut missing = driver.link.waiting_for(waiting.version);
                 if driver.link.is_discovering() {
                     missing.push("(brokers are still being looked for)".to_owned());
@@ -70,9 +72,9 @@ impl<I: Io> Shard<I> {
                 driver.waiting.push(waiting);
             }
         }
-        if !driver.waiting.is_empty() && !self.cluster_timer {
-            self.cluster_timer = true;
-            self.timers.set(now_ns + LOOK_EVERY.as_nanos() as u64, Timer::Cluster);
+        if !driver.waiting.is_empty() && !driver.is_look_set {
+            driver.is_look_set = true;
+            self.timers.set(now + LOOK_EVERY.as_nanos() as u64, Timer::Cluster);
         }
         for (waiting, missing) in answered {
             self.answer_cluster(waiting.target, waiting.request, missing);
@@ -90,7 +92,7 @@ impl<I: Io> Shard<I> {
 
     /// Tells a client which brokers do not know of its subscriptions yet.
     pub(super) fn cluster_answered(&mut self, target: Target, request: u64, missing: &[String]) {
-        let Some(connection) = self.find(target).filter(|it| it.is_open()) else { return };
+        let Some(connection) = self.connections.find_open(target) else { return };
         let source = connection.source;
         let mut names = String::new();
         for name in missing {
@@ -103,6 +105,6 @@ impl<I: Io> Shard<I> {
             names.push_str(name);
         }
         let answer = frame::encode(Kind::Cluster, source, request, b"", names.as_bytes());
-        self.reply(Conn(target.conn), &answer);
+        self.reply(target.conn, &answer);
     }
 }

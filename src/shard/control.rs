@@ -3,6 +3,7 @@
 //! Acks, pongs and byes are answered behind a barrier: every other shard has
 //! then done all that this one sent it before. With one shard that is at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::config::MIN_MAX_QUEUE_BYTES;
 use crate::connection::State;
 use crate::mesh::Message;
 use crate::pattern_set::PatternSet;
-use crate::target::Target;
+use crate::target::{Emitter, Target};
 
 use super::Shard;
 
@@ -45,6 +46,33 @@ impl After {
             | After::Pong(target, ..)
             | After::Bye(target, _) => target,
         }
+    }
+}
+
+/// What follows once all other shards have passed a barrier.
+#[derive(Default)]
+pub(super) struct Barriers {
+    /// How many shards have not passed each of them yet.
+    waiting: BTreeMap<u64, (usize, After)>,
+    next: u64,
+}
+
+impl Barriers {
+    /// A barrier that so many shards are to pass. Returns its number.
+    fn begin(&mut self, shards: usize, after: After) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.waiting.insert(number, (shards, after));
+        number
+    }
+
+    /// A shard has passed a barrier. Returns what follows if it was the last one.
+    pub fn passed(&mut self, number: u64) -> Option<After> {
+        let (waiting, after) = self.waiting.get_mut(&number)?;
+        *waiting -= 1;
+        let after = (*waiting == 0).then_some(*after)?;
+        self.waiting.remove(&number);
+        Some(after)
     }
 }
 
@@ -79,7 +107,7 @@ impl<I: Io> Shard<I> {
 
     pub(super) fn refuse(&mut self, conn: Conn, code: ErrorCode, text: &str) {
         self.totals.protocol_errors += 1;
-        self.kick(conn, code, text);
+        self.close_with_error(conn, code, text);
     }
 
     /// Opens a connection that this shard keeps, and welcomes it.
@@ -93,8 +121,8 @@ impl<I: Io> Shard<I> {
         let config = Arc::clone(&self.shared.config);
         let awaited = config.awaited.patterns_of(channel, hello.previous);
         self.channel_used(channel);
-        let channel = self.channels.join(channel);
-        let connection = self.at(conn);
+        let channel = self.router.channels.join(channel);
+        let connection = self.connections.at(conn);
         let source = Source { node: config.node, client: connection.target.client };
         connection.state = State::Open;
         connection.source = source;
@@ -121,7 +149,7 @@ impl<I: Io> Shard<I> {
     /// is not found yet: then it is to be taken again.
     pub(super) fn control(&mut self, conn: Conn, bytes: &Bytes) -> bool {
         let frame = checked(bytes);
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         let target = connection.target;
         if frame.source() != connection.source {
             self.refuse(
@@ -166,11 +194,11 @@ impl<I: Io> Shard<I> {
             Ok(pattern) => pattern,
             Err(text) => return self.reply_error(conn, ErrorCode::Pattern, request, &text),
         };
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         let target = connection.target;
         if connection.patterns.insert(&pattern) {
             let channel = connection.channel.expect("an open connection has a channel");
-            let channel = Arc::clone(&self.channels.get(channel).name);
+            let channel = Arc::clone(&self.router.channels.get(channel).name);
             self.route(&channel, &pattern, target);
             self.totals.listeners += 1;
             for shard in self.mesh.others() {
@@ -188,7 +216,7 @@ impl<I: Io> Shard<I> {
         let most = self.shared.config.max_patterns;
         let cost_bytes = PatternSet::cost_bytes(&pattern, self.mesh.shards());
         let has_room = self.shared.budget.has_room_to_keep(Purpose::Patterns, cost_bytes);
-        let patterns = &self.at(conn).patterns;
+        let patterns = &self.connections.at(conn).patterns;
         if patterns.contains(&pattern) || patterns.len() < most && has_room {
             return Ok(pattern);
         }
@@ -207,13 +235,13 @@ impl<I: Io> Shard<I> {
     }
 
     fn unsubscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         let target = connection.target;
         if let Ok(pattern) = Pattern::new(name)
             && connection.patterns.remove(&pattern)
         {
             let channel = connection.channel.expect("an open connection has a channel");
-            let channel = Arc::clone(&self.channels.get(channel).name);
+            let channel = Arc::clone(&self.router.channels.get(channel).name);
             self.unroute(&channel, target, vec![pattern]);
         }
         self.after_barrier(After::Ack(target, request));
@@ -232,26 +260,24 @@ impl<I: Io> Shard<I> {
     /// Does what follows once all other shards have done what they were sent.
     pub(super) fn after_barrier(&mut self, after: After) {
         let target = after.target();
-        let mut waiting = 0;
-        for shard in self.mesh.others() {
-            self.tell(shard, target, Message::Barrier(self.next_barrier));
-            waiting += 1;
-        }
-        if waiting == 0 {
+        let others = self.mesh.others();
+        if others.len() == 0 {
             return self.passed(after);
         }
-        self.barriers.insert(self.next_barrier, (waiting, after));
-        self.next_barrier += 1;
+        let number = self.barriers.begin(others.len(), after);
+        for shard in others {
+            self.tell(shard, target, Message::Barrier(number));
+        }
     }
 
     /// A barrier is passed.
     pub(super) fn passed(&mut self, after: After) {
         let target = after.target();
-        let Some(connection) = self.find(target) else { return };
+        let Some(connection) = self.connections.find(target) else { return };
         if !connection.is_open() {
             return;
         }
-        let (conn, source) = (Conn(target.conn), connection.source);
+        let (conn, source) = (target.conn, connection.source);
         match after {
             After::Ack(_, request) => {
                 self.reply(conn, &frame::encode(Kind::Ack, source, request, b"", b""));
@@ -283,8 +309,7 @@ impl<I: Io> Shard<I> {
     /// The same for a frame in pieces.
     pub(super) fn reply_pieces(&mut self, conn: Conn, pieces: &[Slice]) {
         let stall = self.shared.config.stall_timeout;
-        let connection =
-            self.connections[conn.0 as usize].as_deref_mut().expect("it asked for a reply");
+        let connection = self.connections.at(conn);
         let target = connection.target;
         connection.outbound.push_pieces(pieces);
         let mark = connection.outbound.mark_bytes(&self.shared.budget);
@@ -293,16 +318,16 @@ impl<I: Io> Shard<I> {
             self.totals.dropped += connection.outbound.drop_oldest_to(mark / 2);
         }
         if connection.outbound.fills(&self.shared.budget) {
-            self.timers.watch_full(connection, self.now_ns, stall);
+            self.timers.watch_full(connection, self.now, stall);
         }
         if connection.outbound.is_full() && connection.is_open() {
-            self.pause_for(target, target);
+            self.pause_for(Emitter::Client(target), target);
         }
         self.mark_dirty(conn);
     }
 
     fn reply_error(&mut self, conn: Conn, code: ErrorCode, request: u64, text: &str) {
-        let source = self.at(conn).source;
+        let source = self.connections.at(conn).source;
         let payload = encode_error(code, text);
         self.reply(conn, &frame::encode(Kind::Error, source, request, b"", &payload));
     }

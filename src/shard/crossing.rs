@@ -6,7 +6,7 @@ use netcluster_platform::{Conn, Io};
 
 use crate::connection::{Blocker, Connection};
 use crate::mesh::{Adoption, Message};
-use crate::target::Target;
+use crate::target::{Emitter, ShardId, Target};
 
 use super::slices::weight;
 use super::{MESSAGES_PER_TURN, Shard};
@@ -23,7 +23,7 @@ impl<I: Io> Shard<I> {
                 self.handle(from, message);
             }
             if taken > 0 {
-                self.last_active_ns = self.now_ns;
+                self.last_active = self.now;
                 self.mesh.taken(from);
             }
             self.more_messages |= taken >= MESSAGES_PER_TURN;
@@ -33,19 +33,18 @@ impl<I: Io> Shard<I> {
     /// Hands over what this turn has for other shards, and lets emitters go on
     /// that waited for room.
     pub(super) fn publish(&mut self) {
-        let mut resumed = std::mem::take(&mut self.resumed);
-        self.mesh.publish(&mut resumed);
-        for (emitter, shard) in resumed.drain(..) {
+        for (emitter, shard) in self.mesh.publish() {
             self.unblock(emitter, Blocker::Shard(shard));
         }
-        self.resumed = resumed;
     }
 
-    fn handle(&mut self, from: u16, message: Message<I::Socket>) {
+    fn handle(&mut self, from: ShardId, message: Message<I::Socket>) {
         match message {
             Message::Run { route, emitter, pieces, frames } => {
                 self.queue_here(&route, emitter, None, &pieces, frames);
-                self.queue_to_link(&route, emitter, &pieces, frames);
+                if let Emitter::Client(client) = emitter {
+                    self.queue_to_link(&route, client, &pieces, frames);
+                }
             }
             Message::Subscribe { channel, pattern, target } => {
                 self.route(&channel, &pattern, target);
@@ -81,9 +80,9 @@ impl<I: Io> Shard<I> {
             Message::FloodOver => self.give_back(),
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Departed(channel, client) => self.departed(&channel, from, client),
-            Message::Kicked(reason) => {
-                if let Some(placement) = &mut self.placement {
-                    placement.kicked(*reason);
+            Message::ClosedByBroker(reason) => {
+                if let Some(placement) = &mut self.acceptor.placement {
+                    placement.note_reason(*reason);
                 }
             }
             Message::Hold(channel) => {
@@ -101,11 +100,7 @@ impl<I: Io> Shard<I> {
     }
 
     fn barrier_passed(&mut self, number: u64) {
-        let Some((waiting, after)) = self.barriers.get_mut(&number) else { return };
-        *waiting -= 1;
-        if *waiting == 0 {
-            let after = *after;
-            self.barriers.remove(&number);
+        if let Some(after) = self.barriers.passed(number) {
             self.passed(after);
         }
     }
@@ -121,12 +116,12 @@ impl<I: Io> Shard<I> {
                 return;
             }
         };
-        let target = Target { shard: self.id, conn: conn.0, client };
+        let target = Target { shard: self.id, conn, client };
         let max_queue = self.shared.config.max_queue_bytes;
         let budget = &self.shared.budget;
-        let mut connection = Connection::new(target, peer, max_queue, budget, self.now_ns);
+        let mut connection = Connection::new(target, peer, max_queue, budget);
         connection.seat = seat;
-        self.insert(connection);
+        self.connections.insert(connection);
         self.open(conn, hello, &channel, reason);
         if !rest.is_empty() {
             self.received(conn, &Bytes::from(rest));
@@ -136,7 +131,7 @@ impl<I: Io> Shard<I> {
 
     /// Gives a connection whose receiving has stopped to its shard.
     pub(super) fn hand_over(&mut self, conn: Conn) {
-        let connection = self.take(conn).expect("it is moving");
+        let connection = self.connections.remove(conn).expect("it is moving");
         let socket = self.io.release(conn);
         let crate::connection::State::Moving(moving) = connection.state else {
             unreachable!("only moving connections are handed over");

@@ -9,14 +9,14 @@
 
 use std::sync::Arc;
 
-use netcluster_platform::{Conn, Io, Slice};
+use netcluster_platform::{Conn, Io, IoStats, Slice};
 use netcluster_wire::ErrorCode;
 
 use crate::connection::{Blocker, Connection, Lag};
 use crate::inbound::Pieces;
 use crate::mesh::Message;
 use crate::routes::{Route, RouteId};
-use crate::target::{LINK_HOME, Target};
+use crate::target::{Emitter, LINK_HOME, Queue, ShardId, Target};
 use crate::timers::Timer;
 use netcluster_link::receive::ingress::CHUNK_BYTES;
 
@@ -35,28 +35,72 @@ const SMALL_SLICE_BYTES: usize = 16 << 10;
 /// delays those who feed it, and nobody else, by this once.
 const LAG_GRACE_NS: u64 = 2_000_000;
 
+/// What queueing to the clients of one shard needs.
+pub(super) struct FanOut {
+    /// Connections whose queues were touched and not flushed yet.
+    dirty: Vec<Conn>,
+    /// Memory for the targets of one run that hold its emitter up.
+    full: Vec<Target>,
+    /// Bytes behind a full socket from which a queue lags: a quarter of the pool,
+    /// so that several laggards leave buffers for everybody else.
+    pub lag_bytes: usize,
+}
+
+impl FanOut {
+    /// Of a back end with this pool.
+    pub fn new(pool: &IoStats) -> FanOut {
+        let lag_bytes = (pool.buffers * pool.buffer_bytes / 4) as usize;
+        FanOut { dirty: Vec::new(), full: Vec::new(), lag_bytes }
+    }
+
+    /// Has a connection's queue flushed at the end of the turn.
+    #[inline]
+    pub fn mark_dirty(&mut self, connection: &mut Connection) {
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(connection.target.conn);
+        }
+    }
+
+    /// Whether any queue is to be flushed.
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The connections whose queues are to be flushed; none are afterwards.
+    pub fn take_dirty(&mut self) -> std::vec::Drain<'_, Conn> {
+        self.dirty.drain(..)
+    }
+
+    /// Gives back what a flood took.
+    pub fn shrink(&mut self) {
+        self.dirty.shrink_to_fit();
+        self.full.shrink_to_fit();
+    }
+}
+
 impl<I: Io> Shard<I> {
     /// Queues whole frames, in one slice, or one frame in several, to all
     /// targets of a route.
     #[inline]
     pub(super) fn fan_out(&mut self, from: Conn, id: RouteId, pieces: &[Slice], frames: usize) {
-        let emitter = self.connections[from.0 as usize].as_deref_mut().expect("it emits");
-        emitter.events_in += frames as u64;
+        let connection = self.connections.at(from);
+        connection.events_in += frames as u64;
         self.totals.events_in += frames as u64;
-        let (emitter, echo) = (emitter.target, emitter.echo);
-        let channel = self.connections[from.0 as usize].as_deref().and_then(|it| it.channel);
-        let routes = &self.channels.get(channel.expect("an emitter has a channel")).routes;
+        let (emitter, echo) = (connection.target, connection.echo);
+        let channel = connection.channel.expect("an emitter has a channel");
+        let routes = &self.router.channels.get(channel).routes;
         let route = routes.get(id).clone();
-        if route.listeners().is_empty() {
+        if route.clients().is_empty() {
             self.totals.events_unheard += frames as u64;
-            if route.link_channel().is_none() {
+            if route.link().is_none() {
                 return;
             }
         }
         let skip = if echo { None } else { Some(emitter) };
-        self.queue_here(&route, emitter, skip, pieces, frames);
+        self.queue_here(&route, Emitter::Client(emitter), skip, pieces, frames);
         self.queue_to_link(&route, emitter, pieces, frames);
-        if route.of_shard(self.id).len() < route.targets().len() {
+        if !route.is_within(self.id) || route.link().is_some() {
             self.send_across(&route, emitter, pieces, frames);
         }
     }
@@ -65,27 +109,19 @@ impl<I: Io> Shard<I> {
     pub(super) fn queue_here(
         &mut self,
         route: &Route,
-        emitter: Target,
+        emitter: Emitter,
         skip: Option<Target>,
         pieces: &[Slice],
         frames: usize,
     ) {
-        let from_link = emitter.as_stream();
-        let mut full = std::mem::take(&mut self.full);
+        let from_link = emitter.stream();
+        let mut full = std::mem::take(&mut self.fan_out.full);
         for &target in route.of_shard(self.id) {
             if Some(target) == skip {
                 continue;
             }
-            let Some(Some(connection)) = self.connections.get_mut(target.conn as usize) else {
-                continue;
-            };
-            if connection.target != target || !connection.is_open() {
-                continue;
-            }
-            if let Some((_, stream)) = from_link
-                && !stream.is_pressured()
-                && connection.outbound.is_full()
-            {
+            let Some(connection) = self.connections.find_open(target) else { continue };
+            if !emitter.yields() && connection.outbound.is_full() {
                 // Pressure stays on its machine: the link waits for nobody here.
                 connection.outbound.miss(pieces);
                 self.totals.dropped += frames as u64;
@@ -101,35 +137,32 @@ impl<I: Io> Shard<I> {
             }
             connection.events_out += frames as u64;
             self.totals.events_out += frames as u64;
-            if !connection.dirty {
-                connection.dirty = true;
-                self.dirty.push(Conn(target.conn));
-            }
+            self.fan_out.mark_dirty(connection);
             if connection.latest {
                 self.totals.dropped += connection.trim_latest(&self.shared.budget);
                 continue;
             }
             if connection.outbound.fills(&self.shared.budget) {
                 let stall = self.shared.config.stall_timeout;
-                self.timers.watch_full(connection, self.now_ns, stall);
+                self.timers.watch_full(connection, self.now, stall);
             }
-            if connection.lags(self.lag_bytes) {
+            if connection.lags(self.fan_out.lag_bytes) {
                 connection.lag = Lag::Grace;
-                self.timers.set(self.now_ns + LAG_GRACE_NS, Timer::Lag(target));
+                self.timers.set(self.now + LAG_GRACE_NS, Timer::Lag(target));
             }
             if connection.holds_up() {
                 full.push(target);
             }
         }
         for target in full.drain(..) {
-            if from_link.is_none_or(|(_, stream)| stream.is_pressured()) {
+            if emitter.yields() {
                 self.pause_for(emitter, target);
             }
         }
-        self.full = full;
+        self.fan_out.full = full;
     }
 
-    /// One message per other shard that has targets.
+    /// One message for each other shard that owns clients of the route or drives the link.
     fn send_across(
         &mut self,
         route: &Arc<Route>,
@@ -137,47 +170,42 @@ impl<I: Io> Shard<I> {
         pieces: &[Slice],
         frames: usize,
     ) {
-        let mut last = self.id;
-        let mut link_home = self.id == LINK_HOME;
-        for target in route.targets() {
-            // The link stands last; the shard that drives it may have got the run
-            // already, which is then for both.
-            let home = target.home();
-            if home == self.id || home == last || (home != target.shard && link_home) {
-                continue;
-            }
-            last = home;
-            link_home |= home == LINK_HOME;
+        // The shard that drives the link gets one run for both: it has the lowest id, so its
+        // clients stand first.
+        let is_for_link = route.link().is_some() && self.id != LINK_HOME;
+        let has_clients_there = route.clients().first().is_some_and(|it| it.shard == LINK_HOME);
+        let link_home = (is_for_link && !has_clients_there).then_some(LINK_HOME);
+        for shard in route.other_shards(self.id).chain(link_home) {
             let message = Message::Run {
                 route: route.clone(),
-                emitter,
+                emitter: Emitter::Client(emitter),
                 pieces: Pieces::from(pieces),
                 frames,
             };
-            self.tell(last, emitter, message);
+            self.tell(shard, emitter, message);
         }
     }
 
     /// Sends a message that a client of this shard has caused. If it must wait
     /// for room, the client pauses.
-    pub(super) fn tell(&mut self, shard: u16, cause: Target, message: Message<I::Socket>) {
-        if self.mesh.send(shard, message) && self.block(cause, Blocker::Shard(shard)) {
-            self.mesh.wait_for(shard, cause);
+    pub(super) fn tell(&mut self, shard: ShardId, cause: Target, message: Message<I::Socket>) {
+        if self.mesh.send(shard, message) && self.block_client(cause, Blocker::Shard(shard)) {
+            self.mesh.wait_for(shard, Emitter::Client(cause));
         }
     }
 
     /// The emitter, of whichever shard, waits for a full queue of this shard.
-    pub(super) fn pause_for(&mut self, emitter: Target, queue: Target) {
-        let connection = self.find(queue).expect("it was just queued to");
+    pub(super) fn pause_for(&mut self, emitter: Emitter, queue: Target) {
+        let connection = self.connections.find(queue).expect("it was just queued to");
         if connection.waiters.contains(&emitter) {
             return;
         }
         connection.waiters.push(emitter);
-        self.pause(emitter, queue);
+        self.pause(emitter, Queue::Client(queue));
     }
 
     /// Pauses an emitter, of whichever shard, that is on the queue's list.
-    pub(super) fn pause(&mut self, emitter: Target, queue: Target) {
+    pub(super) fn pause(&mut self, emitter: Emitter, queue: Queue) {
         if emitter.home() == self.id {
             self.block(emitter, Blocker::Queue(queue));
         } else {
@@ -185,43 +213,53 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Pauses a client of this shard as an emitter. Returns whether this is news.
-    pub(super) fn block(&mut self, emitter: Target, blocker: Blocker) -> bool {
-        if let Some((peer, stream)) = emitter.as_stream() {
-            return self.hold_stream(peer, stream, blocker);
+    /// Pauses an emitter whose home is this shard. Returns whether this is news.
+    pub(super) fn block(&mut self, emitter: Emitter, blocker: Blocker) -> bool {
+        match emitter {
+            Emitter::Client(client) => self.block_client(client, blocker),
+            Emitter::Stream(peer, stream) => self.hold_stream(peer, stream, blocker),
         }
-        let Some(connection) = self.find(emitter) else { return false };
+    }
+
+    /// Pauses a client of this shard as an emitter. Returns whether this is news.
+    pub(super) fn block_client(&mut self, client: Target, blocker: Blocker) -> bool {
+        let Some(connection) = self.connections.find(client) else { return false };
         // One that is going has nothing to be paused; its messages may still cross.
         if !connection.is_open() || connection.blocked_by.contains(&blocker) {
             return false;
         }
         connection.blocked_by.push(blocker);
         self.totals.pauses += 1;
-        self.stop_receiving(Conn(emitter.conn));
+        self.stop_receiving(client.conn);
         true
     }
 
     /// One reason less to pause.
-    pub(super) fn unblock(&mut self, emitter: Target, blocker: Blocker) {
-        if let Some((peer, stream)) = emitter.as_stream() {
-            return self.release_stream(peer, stream, blocker);
+    pub(super) fn unblock(&mut self, emitter: Emitter, blocker: Blocker) {
+        match emitter {
+            Emitter::Client(client) => self.unblock_client(client, blocker),
+            Emitter::Stream(peer, stream) => self.release_stream(peer, stream, blocker),
         }
-        let Some(connection) = self.find(emitter) else { return };
+    }
+
+    /// One reason less for a client to pause.
+    pub(super) fn unblock_client(&mut self, client: Target, blocker: Blocker) {
+        let Some(connection) = self.connections.find(client) else { return };
         connection.blocked_by.retain(|other| *other != blocker);
         if connection.blocked_by.is_empty() {
-            self.start_receiving(Conn(emitter.conn));
+            self.start_receiving(client.conn);
         }
     }
 
     /// A queue is full no more, or gone: its emitters go on.
     pub(super) fn release_waiters(&mut self, queue: Target) {
-        let Some(connection) = self.find(queue) else { return };
+        let Some(connection) = self.connections.find(queue) else { return };
         let waiters = std::mem::take(&mut connection.waiters);
-        self.resume(waiters, queue);
+        self.resume(waiters, Queue::Client(queue));
     }
 
     /// These emitters need not wait for this queue any more.
-    pub(super) fn resume(&mut self, emitters: Vec<Target>, queue: Target) {
+    pub(super) fn resume(&mut self, emitters: Vec<Emitter>, queue: Queue) {
         for emitter in emitters {
             if emitter.home() == self.id {
                 self.unblock(emitter, Blocker::Queue(queue));
@@ -233,13 +271,13 @@ impl<I: Io> Shard<I> {
 
     /// A queue lagged through its grace: its emitters go on, up to its limit.
     pub(super) fn lag_timed_out(&mut self, target: Target) {
-        let Some(connection) = self.find(target) else { return };
+        let Some(connection) = self.connections.find(target) else { return };
         if connection.lag != Lag::Grace {
             return;
         }
         connection.lag = Lag::Slow;
         self.copy_out(std::iter::once(target));
-        if !self.find(target).is_some_and(|connection| connection.holds_up()) {
+        if !self.connections.find(target).is_some_and(|connection| connection.holds_up()) {
             self.release_waiters(target);
         }
     }
@@ -247,18 +285,18 @@ impl<I: Io> Shard<I> {
     /// A queue was full for the stall timeout; is it still the same time?
     pub(super) fn stall_timed_out(&mut self, target: Target) {
         let stall_ns = self.shared.config.stall_timeout.as_nanos() as u64;
-        let now_ns = self.now_ns;
+        let now = self.now;
         let stall = self.shared.config.stall_timeout;
-        let Some(connection) = self.find(target) else { return };
+        let Some(connection) = self.connections.find(target) else { return };
         let stalled = connection.is_open()
             && connection.outbound.is_full()
-            && now_ns >= connection.full_since_ns.saturating_add(stall_ns);
+            && now >= connection.full_since.saturating_add(stall_ns);
         if !stalled {
             return;
         }
         let text = stall_text(connection, stall.as_secs_f64());
         self.totals.stalled += 1;
-        self.kick(Conn(target.conn), ErrorCode::Stalled, &text);
+        self.close_with_error(target.conn, ErrorCode::Stalled, &text);
     }
 }
 

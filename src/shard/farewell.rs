@@ -27,12 +27,14 @@ impl<I: Io> Shard<I> {
     /// Reads on from a connection that is being ended, throwing away what comes, if
     /// not too many others are read from in this way.
     pub(super) fn start_draining(&mut self, conn: Conn) {
-        if self.drained >= MAX_DRAINED || self.at(conn).receiving == Receiving::Ended {
+        if self.connections.drained >= MAX_DRAINED
+            || self.connections.at(conn).receiving == Receiving::Ended
+        {
             // What comes is not looked at; stopping would cost more than that.
             return;
         }
-        self.drained += 1;
-        let connection = self.at(conn);
+        self.connections.drained += 1;
+        let connection = self.connections.at(conn);
         connection.state = State::Draining { bytes: 0 };
         connection.inbound.forget();
         self.start_receiving(conn);
@@ -40,7 +42,7 @@ impl<I: Io> Shard<I> {
 
     /// Throws away bytes of a connection that is drained.
     pub(super) fn throw_away(&mut self, conn: Conn, count: usize) {
-        if let State::Draining { bytes } = &mut self.at(conn).state {
+        if let State::Draining { bytes } = &mut self.connections.at(conn).state {
             *bytes += count;
             if *bytes > MAX_DRAINED_BYTES {
                 self.close(conn);
@@ -50,7 +52,7 @@ impl<I: Io> Shard<I> {
 
     /// The last of what was queued to a connection is sent.
     pub(super) fn all_sent(&mut self, conn: Conn) {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         let is_heard = connection.receiving != Receiving::Ended;
         let is_drained = is_heard && matches!(connection.state, State::Draining { .. });
         // Where only a close shows the end, that comes at once.

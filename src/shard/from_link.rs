@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use netcluster_platform::{Conn, Io};
+use netcluster_platform::Io;
 use netcluster_wire::limits::HEADER_BYTES;
 use netcluster_wire::{LossReason, Source};
 
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
 use crate::mesh::Message;
-use crate::target::Target;
+use crate::target::{Emitter, ShardId};
 use netcluster_link::event::{LinkEvent, Lost, Run};
 use netcluster_link::peer_id::PeerId;
 use netcluster_link::stream::StreamId;
@@ -30,8 +30,8 @@ const MAX_SHARD_OVERFLOW: usize = 1024;
 impl LinkDriver {
     /// These events are not sent to this shard: told later, in one sum for each
     /// broker and stream.
-    fn miss(&mut self, shard: u16, node: u32, stream: StreamId, frames: u64) {
-        let same = |(to, lost): &&mut (u16, Lost)| {
+    fn miss(&mut self, shard: ShardId, node: u32, stream: StreamId, frames: u64) {
+        let same = |(to, lost): &&mut (ShardId, Lost)| {
             *to == shard && lost.node == node && lost.stream == stream
         };
         match self.missed.iter_mut().find(same) {
@@ -108,16 +108,14 @@ impl<I: Io> Shard<I> {
     /// yet.
     fn deliver_run(&mut self, run: &Run) -> bool {
         let &Run { peer, stream, channel, ref slice, frames, name_len, source } = run;
-        let Some(channel) = self.channels.find_by_hash(channel) else {
+        let Some(channel) = self.router.channels.find_by_hash(channel) else {
             self.totals.link_events_in += frames as u64;
             return true;
         };
-        if self.channels.get(channel).routes.is_overgrown() {
-            self.channels.relieve(channel);
-        }
+        self.router.tidy(channel);
         let name = &slice.as_bytes()[HEADER_BYTES..][..name_len];
-        let route = match self.find_route(channel, name) {
-            Ok(Some(id)) => Arc::clone(self.channels.get(channel).routes.get(id)),
+        let route = match self.router.find(channel, name) {
+            Ok(Some(id)) => Arc::clone(self.router.channels.get(channel).routes.get(id)),
             Ok(None) => return false,
             Err(error) => {
                 // Its broker should not have let it pass.
@@ -127,38 +125,33 @@ impl<I: Io> Shard<I> {
             }
         };
         self.totals.link_events_in += frames as u64;
-        let emitter = Target::stream(peer, stream);
+        let emitter = Emitter::Stream(peer, stream);
         let pieces = std::slice::from_ref(slice);
         self.queue_here(&route, emitter, None, pieces, frames);
-        let mut last = self.id;
-        for target in route.targets() {
-            if target.home() != target.shard || target.shard == self.id || target.shard == last {
-                continue;
-            }
-            last = target.shard;
-            if !stream.is_pressured() && self.mesh.overflow(last) >= MAX_SHARD_OVERFLOW {
+        for shard in route.other_shards(self.id) {
+            if !emitter.yields() && self.mesh.overflow(shard) >= MAX_SHARD_OVERFLOW {
                 // That shard is behind, and the link waits for nobody here.
                 self.totals.dropped += frames as u64;
                 if let Some(driver) = self.link.as_deref_mut() {
-                    driver.miss(last, source.node, stream, frames as u64);
+                    driver.miss(shard, source.node, stream, frames as u64);
                 }
                 continue;
             }
-            self.tell_missed(last);
+            self.tell_missed(shard);
             let (route, pieces) = (Arc::clone(&route), Pieces::from(pieces));
             let message = Message::Run { route, emitter, pieces, frames };
-            if self.mesh.send(last, message)
-                && stream.is_pressured()
-                && self.block(emitter, Blocker::Shard(last))
+            if self.mesh.send(shard, message)
+                && emitter.yields()
+                && self.block(emitter, Blocker::Shard(shard))
             {
-                self.mesh.wait_for(last, emitter);
+                self.mesh.wait_for(shard, emitter);
             }
         }
         true
     }
 
     /// Tells a shard what it was not sent while it was behind.
-    fn tell_missed(&mut self, shard: u16) {
+    fn tell_missed(&mut self, shard: ShardId) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         if driver.missed.is_empty() {
             return;
@@ -176,7 +169,8 @@ impl<I: Io> Shard<I> {
     /// The same for every shard that has caught up.
     pub(super) fn tell_all_missed(&mut self) {
         let Some(driver) = self.link.as_deref() else { return };
-        let shards: SmallVec<[u16; 4]> = driver.missed.iter().map(|(shard, _)| *shard).collect();
+        let shards: SmallVec<[ShardId; 4]> =
+            driver.missed.iter().map(|(shard, _)| *shard).collect();
         for shard in shards {
             if self.mesh.overflow(shard) == 0 {
                 self.tell_missed(shard);
@@ -187,10 +181,9 @@ impl<I: Io> Shard<I> {
     /// Tells listeners of this shard what is missing.
     pub(super) fn tell_lost(&mut self, lost: Lost) {
         let source = Source { node: lost.node, client: 0 };
-        for at in 0..self.connections.len() {
-            let Some(connection) = self.connections[at].as_deref_mut() else { continue };
+        for connection in self.connections.iter_mut() {
             let Some(channel) = connection.channel else { continue };
-            let channel = self.channels.get(channel);
+            let channel = self.router.channels.get(channel);
             let concerned = channel.stream == lost.stream
                 && lost.channel.is_none_or(|hash| hash == channel.hash);
             if concerned && connection.is_open() && !connection.patterns.is_empty() {
@@ -200,9 +193,9 @@ impl<I: Io> Shard<I> {
                     self.totals.dropped += connection.trim_latest(&self.shared.budget);
                 } else if connection.outbound.fills(&self.shared.budget) {
                     let stall = self.shared.config.stall_timeout;
-                    self.timers.watch_full(connection, self.now_ns, stall);
+                    self.timers.watch_full(connection, self.now, stall);
                 }
-                self.mark_dirty(Conn(at as u32));
+                self.fan_out.mark_dirty(connection);
             }
         }
     }
@@ -216,7 +209,7 @@ impl<I: Io> Shard<I> {
         }
         blockers.push(by);
         // Each time: the peer may have begun the stream anew.
-        driver.link.set_held(self.now_ns, peer, stream, true);
+        driver.link.set_held(self.now, peer, stream, true);
         true
     }
 
@@ -227,7 +220,7 @@ impl<I: Io> Shard<I> {
         blockers.retain(|other| *other != by);
         if blockers.is_empty() {
             driver.held.remove(&(peer, stream));
-            driver.link.set_held(self.now_ns, peer, stream, false);
+            driver.link.set_held(self.now, peer, stream, false);
         }
     }
 }

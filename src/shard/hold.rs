@@ -11,27 +11,28 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use netcluster_platform::{Conn, Io, Slice};
+use netcluster_platform::{Conn, Instant, Io, Slice};
 use netcluster_wire::{Hello, Source};
 
 use crate::connection::{Blocker, Receiving};
-use crate::inbound::Step;
+use crate::inbound::{Run, Step};
 use crate::mesh::Message;
 use crate::returning::Listening;
+use crate::target::ShardId;
 use crate::timers::Timer;
 
 use super::Shard;
 use super::receive::{Fault, Stop};
 
 /// The shard that counts who is back.
-const COUNTING_SHARD: u16 = 0;
+const COUNTING_SHARD: ShardId = ShardId(0);
 
 impl<I: Io> Shard<I> {
     /// A client says hello that may have been here before a crash: its channel waits
     /// for others.
     pub(super) fn hold_for_return(&mut self, hello: &Hello, channel: &Arc<str>) {
         let config = &self.shared.config;
-        let placement = self.placement.as_ref().expect("a shard that accepts has books");
+        let placement = self.acceptor.placement.as_ref().expect("a shard that accepts has books");
         let Source { node, client } = hello.previous;
         let of_this_run =
             node == config.node && (placement.is_one_of_many() || placement.has_given(client));
@@ -47,23 +48,23 @@ impl<I: Io> Shard<I> {
 
     /// Holds what is emitted in a channel, after a crash. Whether that is new.
     pub(super) fn begin_hold(&mut self, channel: &Arc<str>) -> bool {
-        let until_ns = self.returning.begin(channel, self.now_ns);
-        if let Some(until_ns) = until_ns {
-            self.timers.set(until_ns, Timer::Hold);
+        let until = self.returning.begin(channel, self.now);
+        if let Some(until) = until {
+            self.timers.set(until, Timer::Hold);
         }
-        until_ns.is_some()
+        until.is_some()
     }
 
     /// A client's subscription is in force; it may be the last that it had before.
     pub(super) fn subscribed_again(&mut self, conn: Conn) {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         if connection.awaited == 0 {
             return;
         }
         connection.awaited -= 1;
         let Some(channel) = connection.channel.filter(|_| connection.awaited == 0) else { return };
         let client = connection.previous_client;
-        let channel = Arc::clone(&self.channels.get(channel).name);
+        let channel = Arc::clone(&self.router.channels.get(channel).name);
         if self.id == COUNTING_SHARD {
             self.is_back(&channel, client);
         } else {
@@ -83,7 +84,7 @@ impl<I: Io> Shard<I> {
 
     /// The time of a channel is over: who is not back is not waited for.
     pub(super) fn hold_timed_out(&mut self) {
-        for channel in self.returning.overdue(self.now_ns) {
+        for channel in self.returning.overdue(self.now) {
             tracing::info!(%channel, "not all clients that were here before are back; events go on");
             self.release_hold(&channel);
         }
@@ -91,7 +92,7 @@ impl<I: Io> Shard<I> {
 
     /// Nothing waits any more: the broker shuts down.
     pub(super) fn release_all_holds(&mut self) {
-        for channel in self.returning.overdue(u64::MAX) {
+        for channel in self.returning.overdue(Instant::NEVER) {
             self.release_hold(&channel);
         }
     }
@@ -99,16 +100,16 @@ impl<I: Io> Shard<I> {
     /// Lets those go on that wait in a channel.
     pub(super) fn release_hold(&mut self, channel: &str) {
         for emitter in self.returning.release(channel) {
-            let conn = Conn(emitter.conn);
-            let Some(connection) = self.find(emitter) else { continue };
+            let conn = emitter.conn;
+            let Some(connection) = self.connections.find(emitter) else { continue };
             for chunk in std::mem::take(&mut connection.held) {
                 self.take_chunk(conn, &chunk, 0);
             }
-            self.unblock(emitter, Blocker::Hold);
+            self.unblock_client(emitter, Blocker::Hold);
             let ended = |it: &mut crate::connection::Connection| {
                 it.is_open() && it.receiving == Receiving::Ended && !it.is_read_up
             };
-            if self.find(emitter).is_some_and(ended) && !self.ends_later(conn) {
+            if self.connections.find(emitter).is_some_and(ended) && !self.ends_later(conn) {
                 self.disconnect(conn);
             }
         }
@@ -119,9 +120,9 @@ impl<I: Io> Shard<I> {
         if !self.returning.holds_any() {
             return false;
         }
-        let Some(channel) = self.at(conn).channel else { return false };
-        let channel = Arc::clone(&self.channels.get(channel).name);
-        self.returning.holds(&channel, self.now_ns)
+        let Some(channel) = self.connections.at(conn).channel else { return false };
+        let channel = Arc::clone(&self.router.channels.get(channel).name);
+        self.returning.holds(&channel, self.now)
     }
 
     /// Takes the bytes of a chunk, from `at` on, as [`Shard::walk`] does; while events of
@@ -132,14 +133,14 @@ impl<I: Io> Shard<I> {
         chunk: &Bytes,
         mut at: usize,
     ) -> Result<Option<Stop>, Fault> {
-        if !self.at(conn).held.is_empty() {
+        if !self.connections.at(conn).held.is_empty() {
             self.keep(conn, &[Slice::from(chunk.slice(at..))]);
             return Ok(None);
         }
         let max_payload = self.shared.config.max_payload_bytes;
         let budget = self.shared.budget.clone();
         while self.is_held(conn) {
-            let connection = self.at(conn);
+            let connection = self.connections.at(conn);
             if !connection.is_open() {
                 return Ok(None);
             }
@@ -151,7 +152,7 @@ impl<I: Io> Shard<I> {
                         return Ok(Some(Stop { at, frame }));
                     }
                 }
-                Step::Run { start, .. } => {
+                Step::Run(Run { start, .. }) => {
                     self.keep(conn, &[Slice::from(chunk.slice(start..))]);
                     return Ok(None);
                 }
@@ -172,23 +173,23 @@ impl<I: Io> Shard<I> {
         let mut kept = BytesMut::with_capacity(pieces.iter().map(Slice::len).sum());
         pieces.iter().for_each(|piece| kept.extend_from_slice(piece.as_bytes()));
         let kept = self.shared.budget.own(kept);
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         connection.held.push(kept);
         let (emitter, channel) = (connection.target, connection.channel);
         let channel = channel.expect("an open connection has a channel");
-        let channel = Arc::clone(&self.channels.get(channel).name);
-        if let Some(until_ns) = self.returning.wait(&channel, emitter, self.now_ns) {
-            self.timers.set(until_ns, Timer::Hold);
+        let channel = Arc::clone(&self.router.channels.get(channel).name);
+        if let Some(until) = self.returning.wait(&channel, emitter, self.now) {
+            self.timers.set(until, Timer::Hold);
         }
-        self.block(emitter, Blocker::Hold);
+        self.block_client(emitter, Blocker::Hold);
     }
 
     /// The clients of this shard that listen, for the broker's successor.
     pub(super) fn listening(&self) -> Vec<Listening> {
-        let listening = self.connections.iter().flatten().filter(|it| !it.patterns.is_empty());
+        let listening = self.connections.iter().filter(|it| !it.patterns.is_empty());
         let recorded = listening.filter_map(|connection| {
             Some(Listening {
-                channel: Arc::clone(&self.channels.get(connection.channel?).name),
+                channel: Arc::clone(&self.router.channels.get(connection.channel?).name),
                 client: connection.target.client,
                 patterns: connection.patterns.len() as u32,
             })

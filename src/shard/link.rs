@@ -20,7 +20,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use netcluster_platform::datagram::is_too_long;
-use netcluster_platform::{Datagrams, Io, Slice, Snapshots};
+use netcluster_platform::{DatagramTrain, Instant, Io, Slice, Snapshots};
 use netcluster_wire::Pattern;
 
 use crate::connection::Blocker;
@@ -28,7 +28,7 @@ use crate::mesh::Message;
 use crate::resolver::{Addresses, Resolved};
 use crate::routes::Route;
 use crate::status::LinkIo;
-use crate::target::{LINK_HOME, Target};
+use crate::target::{Emitter, LINK_HOME, Queue, ShardId, Target};
 use crate::timers::Timer;
 use netcluster_link::channel::channel_hash;
 use netcluster_link::config::{Entropy, LinkConfig};
@@ -76,13 +76,15 @@ pub(super) struct LinkDriver {
     /// Channels with clients on any shard, and how many.
     used: HashMap<u64, usize, FixedState>,
     /// Emitters that wait for room in a stream of ours.
-    waiters: BTreeMap<StreamId, Vec<Target>>,
+    waiters: BTreeMap<StreamId, Vec<Emitter>>,
     /// Streams of peers that wait for queues here.
     pub(super) held: BTreeMap<(PeerId, StreamId), SmallVec<[Blocker; 1]>>,
     /// Clients that wait until every peer knows of their subscriptions.
     pub(super) waiting: Vec<Waiting>,
+    /// The timer for these is set.
+    pub(super) is_look_set: bool,
     /// Events that other shards were not sent, as they were behind.
-    pub(super) missed: Vec<(u16, Lost)>,
+    pub(super) missed: Vec<(ShardId, Lost)>,
     /// Events, and gaps among them, that wait for routes; their streams are held.
     pub(super) postponed: VecDeque<LinkEvent>,
     addresses: Option<Addresses>,
@@ -92,9 +94,9 @@ pub(super) struct LinkDriver {
     blocked: bool,
     /// There is more to send than one turn does.
     more: bool,
-    logged_ns: u64,
+    logged_at: Option<Instant>,
     /// When the interface was looked at last.
-    checked_ns: u64,
+    checked_at: Instant,
     /// The interface is not usable, and this was said.
     unusable: Option<String>,
 }
@@ -105,7 +107,7 @@ pub(super) struct Waiting {
     pub(super) request: u64,
     /// Of the own interest, as it was when it asked.
     pub(super) version: u64,
-    pub(super) deadline_ns: u64,
+    pub(super) deadline: Instant,
 }
 
 impl<I: Io> Shard<I> {
@@ -119,14 +121,15 @@ impl<I: Io> Shard<I> {
         if let Some(snapshots) = &start.snapshots {
             snapshots.wake(self.io.waker());
         }
-        let mut link = Link::new(start.config, start.session, start.entropy, self.now_ns);
-        link.set_interface_limit(self.now_ns, self.io.max_datagram_bytes());
+        let mut link = Link::new(start.config, start.session, start.entropy, self.now);
+        link.set_interface_limit(self.now, self.io.max_datagram_bytes());
         self.link = Some(Box::new(LinkDriver {
             link,
             used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
             waiters: BTreeMap::new(),
             held: BTreeMap::new(),
             waiting: Vec::new(),
+            is_look_set: false,
             missed: Vec::new(),
             postponed: VecDeque::new(),
             addresses: start.addresses,
@@ -134,11 +137,11 @@ impl<I: Io> Shard<I> {
             about: start.about,
             blocked: false,
             more: false,
-            logged_ns: 0,
-            checked_ns: self.now_ns,
+            logged_at: None,
+            checked_at: self.now,
             unusable: None,
         }));
-        self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+        self.timers.set(self.deadline(CHECK_EVERY), Timer::Interface);
         self.look_outside();
         Ok(())
     }
@@ -152,16 +155,16 @@ impl<I: Io> Shard<I> {
             tracing::warn!(
                 "this machine was restored from a snapshot or cloned: the link begins a new session"
             );
-            driver.link.renew(self.now_ns);
+            driver.link.renew(self.now);
         }
         if let Some(latest) = driver.addresses.as_ref().and_then(Addresses::latest) {
             let Resolved { addresses, unresolved } = latest;
-            driver.link.set_unicast_peers(self.now_ns, addresses, unresolved);
+            driver.link.set_unicast_peers(self.now, addresses, unresolved);
         }
     }
 
     /// Datagrams arrived.
-    pub(super) fn datagrams(&mut self, datagrams: &Datagrams) {
+    pub(super) fn datagrams(&mut self, datagrams: &DatagramTrain) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         let received = netcluster_link::Datagrams {
             bytes: &datagrams.chunk,
@@ -169,7 +172,7 @@ impl<I: Io> Shard<I> {
             from: datagrams.from,
             multicast: datagrams.multicast,
         };
-        driver.link.handle_datagrams(self.now_ns, &received);
+        driver.link.handle_datagrams(self.now, &received);
     }
 
     pub(super) fn datagrams_writable(&mut self) {
@@ -179,15 +182,16 @@ impl<I: Io> Shard<I> {
     }
 
     /// How many other brokers the link knows.
+    #[cfg(feature = "sim")]
     pub fn peers(&self) -> usize {
         self.link.as_deref().map_or(0, |driver| driver.link.peer_count())
     }
 
     /// When the link has something to do again.
-    pub fn link_deadline_ns(&self) -> Option<u64> {
+    pub fn link_deadline(&self) -> Option<Instant> {
         let driver = self.link.as_deref()?;
         if driver.more && !driver.blocked || !driver.postponed.is_empty() {
-            Some(0)
+            Some(Instant::START)
         } else {
             driver.link.poll_timeout()
         }
@@ -196,12 +200,12 @@ impl<I: Io> Shard<I> {
     /// The link's part of a turn: what is due, what came, what goes out.
     pub(super) fn turn_link(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        if driver.link.poll_timeout().is_some_and(|due_ns| due_ns <= self.now_ns) {
-            driver.link.handle_timeout(self.now_ns);
+        if driver.link.poll_timeout().is_some_and(|due_at| due_at <= self.now) {
+            driver.link.handle_timeout(self.now);
         }
         if !driver.postponed.is_empty() {
             // Clients of this turn leave the link its own share.
-            self.effort.renew();
+            self.router.effort.renew();
             self.resume_from_link();
         }
         self.take_link_events();
@@ -241,7 +245,7 @@ impl<I: Io> Shard<I> {
                     let name = self.peer_name(peer);
                     tracing::info!(name, "a peer keeps up and is waited for again");
                 }
-                LinkEvent::Warn(kind, text) => tracing::warn!(?kind, "{text}"),
+                LinkEvent::Warn(kind, text) => tracing::warn!(%kind, "{text}"),
                 LinkEvent::Note(text) => tracing::info!("{text}"),
             }
         }
@@ -252,7 +256,7 @@ impl<I: Io> Shard<I> {
         name.unwrap_or("one that is gone").to_owned()
     }
 
-    /// Hands a run to the link, if this shard drives it and a client emitted it.
+    /// Hands a run that a client emitted to the link, if this shard drives it.
     #[inline]
     pub(super) fn queue_to_link(
         &mut self,
@@ -261,28 +265,26 @@ impl<I: Io> Shard<I> {
         pieces: &[Slice],
         frames: usize,
     ) {
-        let Some(channel) = route.link_channel() else { return };
+        let Some(channel) = route.link() else { return };
         let Some(driver) = self.link.as_deref_mut() else { return };
-        if emitter.as_stream().is_some() {
-            return;
-        }
         let Some(stream) = driver.link.emit(channel, pieces, frames) else { return };
         // The stream waits for room: so do those who feed it.
         let waiters = driver.waiters.entry(stream).or_default();
+        let emitter = Emitter::Client(emitter);
         if waiters.contains(&emitter) {
             return;
         }
         waiters.push(emitter);
-        self.pause(emitter, Target::link(u64::from(stream.0)));
+        self.pause(emitter, Queue::Link(stream));
     }
 
     fn transmit(&mut self) {
         let Some(to) = self.transmit_batches() else { return };
         let Some(driver) = self.link.as_deref_mut() else { return };
         // The interface is another one or not what it was, or the way to one peer is.
-        driver.link.doubt_way(self.now_ns, to);
+        driver.link.doubt_way(self.now, to);
         driver.more = true;
-        if self.now_ns >= driver.checked_ns.saturating_add(LOOK_AGAIN_NS) {
+        if self.now >= driver.checked_at.saturating_add(LOOK_AGAIN_NS) {
             self.look_at_interface();
         }
     }
@@ -296,7 +298,7 @@ impl<I: Io> Shard<I> {
             return None;
         }
         for _ in 0..BATCHES_PER_TURN {
-            let transmit = driver.link.poll_transmit(self.now_ns)?;
+            let transmit = driver.link.poll_transmit(self.now)?;
             let to = transmit.to;
             let mut at = 0;
             while at < transmit.bytes.len() {
@@ -315,8 +317,8 @@ impl<I: Io> Shard<I> {
                     }
                     Err(error) => {
                         self.totals.link_send_errors += 1;
-                        if self.now_ns >= driver.logged_ns + LOG_EVERY_NS || driver.logged_ns == 0 {
-                            driver.logged_ns = self.now_ns.max(1);
+                        if driver.logged_at.is_none_or(|at| self.now >= at + LOG_EVERY_NS) {
+                            driver.logged_at = Some(self.now);
                             tracing::warn!(to = %transmit.to.address(), %error, "cannot send a datagram");
                         }
                         driver.link.refused_transmit(at);
@@ -342,30 +344,30 @@ impl<I: Io> Shard<I> {
         for stream in free {
             let Some(driver) = self.link.as_deref_mut() else { return };
             let waiters = driver.waiters.remove(&stream).unwrap_or_default();
-            self.resume(waiters, Target::link(u64::from(stream.0)));
+            self.resume(waiters, Queue::Link(stream));
         }
     }
 
     /// Adds a listener to this shard's routes.
     pub(super) fn route(&mut self, channel: &Arc<str>, pattern: &Pattern, target: Target) {
-        self.channels.subscribe(channel, pattern, target);
+        self.router.channels.subscribe(channel, pattern, target);
         self.update_interest(channel);
     }
 
     /// Takes listeners out of this shard's routes.
     pub(super) fn unroute_here(&mut self, channel: &str, patterns: &[Pattern], target: Target) {
         for pattern in patterns {
-            self.channels.unsubscribe(channel, pattern, target);
+            self.router.channels.unsubscribe(channel, pattern, target);
         }
         self.update_interest(channel);
     }
 
     fn update_interest(&mut self, name: &str) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        let channel = self.channels.find(name).map(|id| self.channels.get(id));
+        let channel = self.router.channels.find(name).map(|id| self.router.channels.get(id));
         let hash = channel.map_or_else(|| channel_hash(name), |channel| channel.hash);
         let wanted = channel.is_some_and(|channel| !channel.routes.is_empty());
-        driver.link.set_interest(self.now_ns, hash, wanted);
+        driver.link.set_interest(self.now, hash, wanted);
     }
 
     /// A client of any shard is on this channel now; told before it emits.
@@ -375,7 +377,7 @@ impl<I: Io> Shard<I> {
                 let users = driver.used.entry(channel_hash(name)).or_default();
                 *users += 1;
                 if *users == 1 {
-                    driver.link.open_channel(self.now_ns, name);
+                    driver.link.open_channel(self.now, name);
                 }
             }
             None if self.shared.config.link.is_some() => {
@@ -394,7 +396,7 @@ impl<I: Io> Shard<I> {
                 *users -= 1;
                 if *users == 0 {
                     driver.used.remove(&hash);
-                    driver.link.close_channel(self.now_ns, hash);
+                    driver.link.close_channel(self.now, hash);
                 }
             }
             None if self.shared.config.link.is_some() => {
@@ -413,7 +415,7 @@ impl<I: Io> Shard<I> {
     /// The same in this time, whatever was said before.
     pub(super) fn leave_link_within(&mut self, time: Duration) {
         if let Some(driver) = self.link.as_deref_mut() {
-            driver.link.leave(self.now_ns, time);
+            driver.link.leave(self.now, time);
         }
     }
 
@@ -426,7 +428,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn report_link(&self) -> Option<(LinkStatus, LinkIo)> {
         let driver = self.link.as_deref()?;
         Some((
-            driver.link.status(self.now_ns),
+            driver.link.status(self.now),
             driver.about.with(self.io.datagram_stats(), self.io.datagram_place()),
         ))
     }
@@ -435,12 +437,12 @@ impl<I: Io> Shard<I> {
     pub(super) fn check_link(&mut self) {
         self.look_at_interface();
         self.look_outside();
-        self.timers.set(self.deadline_ns(CHECK_EVERY), Timer::Interface);
+        self.timers.set(self.deadline(CHECK_EVERY), Timer::Interface);
     }
 
     fn look_at_interface(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
-        driver.checked_ns = self.now_ns;
+        driver.checked_at = self.now;
         match self.io.check_interface() {
             Ok(has_changed) => {
                 if driver.unusable.take().is_some() {
@@ -452,7 +454,7 @@ impl<I: Io> Shard<I> {
                         interface,
                         "the link's interface has changed: groups joined anew"
                     );
-                    driver.link.hurry(self.now_ns);
+                    driver.link.hurry(self.now);
                 }
             }
             Err(error) => {
@@ -467,6 +469,6 @@ impl<I: Io> Shard<I> {
         if let Some(place) = self.io.datagram_place() {
             driver.link.set_local_addresses(place.local_addresses);
         }
-        driver.link.set_interface_limit(self.now_ns, self.io.max_datagram_bytes());
+        driver.link.set_interface_limit(self.now, self.io.max_datagram_bytes());
     }
 }

@@ -12,68 +12,75 @@
 //! so that the simulator runs the same code.
 //!
 //! - `receive`: chunks into runs of frames
+//! - `router`: names to routes
 //! - `fan_out`: runs onto queues; pauses and resumes emitters
 //! - `control`: what clients ask for
-//! - `flush`: queues onto sockets; copying out what laggards pin
+//! - `flush`: queues onto sockets
 //! - `audience`: clients that ask who would get an event
+//! - `connections`: the table of them
 //! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
 //! - `link`, `from_link`: to and from the brokers of other machines
-//! - `hellos`: who is accepted, and who has not said hello in time
-//! - `lifecycle`: placing, disconnecting, shutting down
+//! - `acceptor`: who is accepted, and who has not said hello in time
+//! - `lifecycle`: placing, disconnecting
+//! - `shutdown`: how it ends
+//! - `shortage`: buffers or memory run short
 //! - `slices`: work of any size, a bounded part in each turn
 //! - `rest`: giving back what a flood took
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
 //! - `report`: its part of `status`
 
+mod acceptor;
 mod audience;
 mod cluster;
+mod connections;
 mod control;
 mod crossing;
 mod fan_out;
 mod farewell;
 mod flush;
 mod from_link;
-mod hellos;
 mod hold;
 mod lifecycle;
 mod link;
 mod receive;
 mod report;
 mod rest;
+mod router;
+mod shortage;
+mod shutdown;
 mod slices;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use netcluster_platform::{Completion, Conn, Io, ReceiveEnd};
+use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
 
 use crate::budget::Budget;
-use crate::channels::Channels;
 use crate::config::ShardConfig;
-use crate::connection::Connection;
 use crate::log::LogCounts;
 use crate::mesh::Mesh;
-use crate::placement::Placement;
-use crate::population::{Limits, Population};
-use crate::returning::{Record, Returning, Successor};
-use crate::routes::Effort;
-use crate::status::{KickStatus, Status, Totals};
-use crate::target::Target;
+use crate::population::Population;
+use crate::returning::{Returning, Successor};
+use crate::status::{Status, Totals};
+use crate::target::ShardId;
 use crate::timers::{Timer, Timers};
 
-use self::control::After;
-use self::hellos::Hellos;
-use self::lifecycle::Draining;
+use self::acceptor::Acceptor;
+use self::connections::Connections;
+use self::control::Barriers;
+use self::fan_out::FanOut;
 use self::link::LinkDriver;
 pub use self::link::LinkStart;
-use self::report::{Answer, Collecting};
+use self::report::Reports;
 use self::rest::Flood;
+use self::router::Router;
+use self::shortage::Shortage;
+use self::shutdown::Shutdown;
 pub use self::slices::Postponed;
 use self::slices::Slices;
 
@@ -92,17 +99,6 @@ const _: () = assert!(TURN_BYTES < MAX_TURN_BYTES);
 
 /// Messages taken from one other shard in one turn.
 const MESSAGES_PER_TURN: usize = 512;
-
-/// What the route caches of one shard may remember: this part of the memory budget,
-/// all shards together, within bounds.
-const CACHE_PART: usize = 16;
-const MIN_CACHE_BYTES: usize = 256 << 10;
-const MAX_CACHE_BYTES: usize = 64 << 20;
-
-fn cache_bytes(budget: &Budget, shards: u16) -> usize {
-    let part = budget.limit_bytes() / CACHE_PART / usize::from(shards);
-    part.clamp(MIN_CACHE_BYTES, MAX_CACHE_BYTES)
-}
 
 /// What all shards of a broker share.
 #[derive(Clone)]
@@ -127,137 +123,75 @@ pub struct Shared {
 
 /// One shard of a broker.
 pub struct Shard<I: Io> {
-    id: u16,
+    id: ShardId,
     io: I,
     shared: Shared,
-    now_ns: u64,
-    started_ns: u64,
-    connections: Vec<Option<Box<Connection>>>,
-    /// How many of these places are taken.
-    present: usize,
-    limits: Limits,
-    channels: Channels,
+    now: Instant,
+    started: Instant,
+    connections: Connections,
+    acceptor: Acceptor<I::Listener>,
+    router: Router,
+    fan_out: FanOut,
     mesh: Mesh<I::Socket>,
     timers: Timers,
     /// Only one shard has it.
     link: Option<Box<LinkDriver>>,
-    /// Only a shard that accepts has it.
-    placement: Option<Placement>,
-    /// Where a listener comes from whose socket had to be made again.
-    listeners: Option<mpsc::Receiver<I::Listener>>,
-    accepting: bool,
-    accept_paused: bool,
-    hellos: Hellos,
-    cluster_timer: bool,
-    /// Connections whose last bytes are read and thrown away.
-    drained: usize,
-    dirty: Vec<Conn>,
-    memory_waiters: Vec<Target>,
+    shortage: Shortage,
     slices: Slices,
     flood: Flood,
-    /// What look-ups may yet cost in this turn.
-    effort: Effort,
-    starved_timer: bool,
-    barriers: BTreeMap<u64, (u16, After)>,
-    next_barrier: u64,
-    collecting: BTreeMap<u64, Collecting>,
-    /// The latest status and when it was made, for who asks in the same turn.
-    status_json: Option<(u64, Answer)>,
-    draining: Draining,
+    barriers: Barriers,
+    reports: Reports,
+    shutdown: Shutdown,
     returning: Returning,
-    /// Who listens as the broker ends, as far as it is known here.
-    left: Record,
     totals: Totals,
-    kicked: Vec<KickStatus>,
-    rates: report::Rates,
-    last_active_ns: u64,
+    last_active: Instant,
+    /// Other shards have sent more than one turn takes.
     more_messages: bool,
     completions: Vec<Completion>,
-    resumed: Vec<(Target, u16)>,
-    full: Vec<Target>,
-    /// Bytes behind a full socket from which a queue lags: a quarter of the pool,
-    /// so that several laggards leave buffers for everybody else.
-    lag_bytes: usize,
 }
 
 impl<I: Io> Shard<I> {
-    /// A shard. `listener` makes it an accepting one: shard 0 alone if connections
+    /// The shard whose ends `mesh` is. `listener` makes it an accepting one: shard 0 alone if connections
     /// can move to others, else every shard. Shard 0 also drives the `link`.
     ///
     /// # Errors
     /// What the system says of listening.
     pub fn new(
-        id: u16,
         mut io: I,
         shared: Shared,
         mesh: Mesh<I::Socket>,
         listener: Option<I::Listener>,
         link: Option<LinkStart<I::Sockets>>,
     ) -> io::Result<Shard<I>> {
-        let config = &shared.config;
-        let placement = match (&listener, io.hands_over()) {
-            (None, _) => None,
-            (_, true) => {
-                let spill = config.spill_clients;
-                Some(Placement::new(mesh.shards(), spill, config.seed))
-            }
-            (_, false) => Some(Placement::keeping(id, mesh.shards(), config.seed)),
-        };
-        let accepting = listener.is_some();
-        if let Some(listener) = listener {
-            io.accept(listener)?;
-        }
+        let id = mesh.id();
+        let acceptor = Acceptor::new(&mut io, id, mesh.shards(), &shared.config, listener)?;
         io.set_receive_budget(TURN_BYTES);
-        let now_ns = io.now_ns();
-        let stats = io.stats();
-        let lag_bytes = (stats.buffers * stats.buffer_bytes / 4) as usize;
+        let now = io.now();
+        let fan_out = FanOut::new(&io.stats());
         let mut shard = Shard {
             id,
             io,
-            now_ns,
-            started_ns: now_ns,
-            connections: Vec::new(),
-            present: 0,
-            limits: shared.config.limits(),
-            channels: Channels::new(
-                shared.config.seed,
-                shared.config.link.clone(),
-                shared.budget.clone(),
-                cache_bytes(&shared.budget, mesh.shards()),
-            ),
+            now,
+            started: now,
+            connections: Connections::default(),
+            acceptor,
+            router: Router::new(&shared, mesh.shards()),
+            fan_out,
             mesh,
             timers: Timers::default(),
             link: None,
-            placement,
-            listeners: None,
-            accepting,
-            accept_paused: false,
-            hellos: Hellos::default(),
-            cluster_timer: false,
-            drained: 0,
-            dirty: Vec::new(),
-            memory_waiters: Vec::new(),
+            shortage: Shortage::default(),
             slices: Slices::default(),
             flood: Flood::default(),
-            effort: Effort::default(),
-            starved_timer: false,
-            barriers: BTreeMap::new(),
-            next_barrier: 0,
-            collecting: BTreeMap::new(),
-            status_json: None,
-            draining: Draining::No,
-            returning: Returning::new(&shared.config.awaited, now_ns),
-            left: Record { node: shared.config.node, ..Record::default() },
+            barriers: Barriers::default(),
+            reports: Reports::new(now),
+            shutdown: Shutdown::new(shared.config.node),
+            returning: Returning::new(&shared.config.awaited, now),
             totals: Totals::default(),
-            kicked: Vec::new(),
-            rates: report::Rates::new(now_ns),
-            last_active_ns: now_ns,
+            last_active: now,
             more_messages: false,
             completions: Vec::new(),
-            resumed: Vec::new(),
-            full: Vec::new(),
             shared,
-            lag_bytes,
         };
         if let Some(link) = link {
             shard.start_link(link)?;
@@ -268,7 +202,7 @@ impl<I: Io> Shard<I> {
     /// The same shard, which goes on to accept on each listener that comes from there.
     /// Whoever sends one wakes the shard.
     pub fn with_listeners(mut self, listeners: mpsc::Receiver<I::Listener>) -> Shard<I> {
-        self.listeners = Some(listeners);
+        self.acceptor.listeners = Some(listeners);
         self
     }
 
@@ -290,12 +224,12 @@ impl<I: Io> Shard<I> {
         let timeout = self.timeout();
         let mut completions = std::mem::take(&mut self.completions);
         self.io.wait(&mut completions, timeout)?;
-        self.now_ns = self.io.now_ns();
+        self.now = self.io.now();
         if !completions.is_empty() {
-            self.last_active_ns = self.now_ns;
+            self.last_active = self.now;
         }
 
-        self.effort.renew();
+        self.router.effort.renew();
         self.resume_postponed();
         for completion in completions.drain(..) {
             self.complete(completion);
@@ -316,35 +250,36 @@ impl<I: Io> Shard<I> {
         self.take_apart();
         self.watch_flood();
         self.publish();
-        self.status_json = None;
-        self.rates.sample(self.now_ns, &self.totals);
-        Ok(!matches!(self.draining, Draining::Done))
+        self.reports.end_turn(self.now, &self.totals);
+        Ok(!self.shutdown.is_done())
     }
 
     /// The back end.
+    #[cfg(feature = "sim")]
     pub fn io(&self) -> &I {
         &self.io
     }
 
     /// Whether a turn has something to do whatever the back end brings.
+    #[cfg(feature = "sim")]
     pub fn is_due(&self) -> bool {
         self.timeout() == Some(Duration::ZERO)
     }
 
     /// How long the next wait may sleep. An idle shard has no deadline.
     fn timeout(&self) -> Option<Duration> {
-        if self.more_messages || !self.dirty.is_empty() || !self.slices.is_empty() {
+        if self.more_messages || self.fan_out.has_dirty() || !self.slices.is_empty() {
             return Some(Duration::ZERO);
         }
         let spin_ns = self.shared.config.spin.as_nanos() as u64;
-        if spin_ns > 0 && self.now_ns < self.last_active_ns + spin_ns {
+        if spin_ns > 0 && self.now < self.last_active + spin_ns {
             return Some(Duration::ZERO);
         }
-        let next_ns = match (self.timers.next_ns(), self.link_deadline_ns()) {
-            (Some(timer_ns), Some(link_ns)) => timer_ns.min(link_ns),
-            (timer_ns, link_ns) => timer_ns.or(link_ns)?,
+        let next = match (self.timers.next(), self.link_deadline()) {
+            (Some(timer), Some(link)) => timer.min(link),
+            (timer, link) => timer.or(link)?,
         };
-        Some(Duration::from_nanos(next_ns.saturating_sub(self.io.now_ns())))
+        Some(Duration::from_nanos(next.since(self.io.now())))
     }
 
     fn complete(&mut self, completion: Completion) {
@@ -372,7 +307,7 @@ impl<I: Io> Shard<I> {
     }
 
     fn fire_timers(&mut self) {
-        while let Some(timer) = self.timers.pop_due(self.now_ns) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Hello => self.hello_timed_out(),
                 Timer::Stall(target) => self.stall_timed_out(target),
@@ -380,7 +315,7 @@ impl<I: Io> Shard<I> {
                 Timer::Linger(target) => self.linger_timed_out(target),
                 Timer::Accept => self.resume_accept(),
                 Timer::Memory => self.memory_timed_out(),
-                Timer::Starved => self.starved_timer = false,
+                Timer::Starved => self.shortage.is_relief_asked = false,
                 Timer::Hold => self.hold_timed_out(),
                 Timer::Quiet => self.quiet_timed_out(),
                 Timer::Drain => self.drain_timed_out(),
@@ -397,23 +332,7 @@ impl<I: Io> Shard<I> {
         self.io.set_receive_budget(wanted.clamp(TURN_BYTES, MAX_TURN_BYTES));
     }
 
-    /// The connection that a target names, if it is still there.
-    #[inline]
-    fn find(&mut self, target: Target) -> Option<&mut Connection> {
-        let connection = self.connections.get_mut(target.conn as usize)?.as_deref_mut()?;
-        (connection.target == target).then_some(connection)
-    }
-
-    /// The connection in this place.
-    ///
-    /// # Panics
-    /// If there is none: a completion came for a connection that is closed.
-    #[inline]
-    fn at(&mut self, conn: Conn) -> &mut Connection {
-        self.connections[conn.0 as usize].as_deref_mut().expect("a completion has its connection")
-    }
-
-    fn deadline_ns(&self, after: Duration) -> u64 {
-        self.now_ns.saturating_add(after.as_nanos() as u64)
+    fn deadline(&self, after: Duration) -> Instant {
+        self.now.saturating_add(after.as_nanos() as u64)
     }
 }

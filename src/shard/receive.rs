@@ -2,8 +2,6 @@
 //!
 //! Decision: `docs/decisions/004-turn-receives-256-kib.md`.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 
 use netcluster_platform::{Conn, Io, Slice};
@@ -12,14 +10,12 @@ use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{ErrorCode, NameError};
 
 use crate::channels::ChannelId;
-use crate::connection::{Blocker, Receiving, State};
-use crate::inbound::{Buffer, Pieces, Step};
-use crate::mesh::Message;
-use crate::outbound::EXHAUSTED_LIMIT_BYTES;
+use crate::connection::{Connection, Receiving, State};
+use crate::inbound::{Buffer, Pieces, Run, Step};
 use crate::routes::{RouteId, Unfound};
-use crate::timers::Timer;
 
 use super::Shard;
+use super::router::Router;
 
 /// What a client may send between its hello and its welcome: nothing, but a
 /// client that does is told so by what it asked for failing, not by a crash.
@@ -27,16 +23,68 @@ const MAX_MOVING_BYTES: usize = 64 * 1024;
 
 const _: () = assert!(MAX_MOVING_BYTES > MAX_CONTROL_PAYLOAD_BYTES);
 
-/// How often an emitter that waits for memory looks again. Nobody waits unless
-/// `--max-memory` is used up.
-const MEMORY_RETRY: Duration = Duration::from_millis(10);
-
 /// Adjacent runs with the same targets, not yet fanned out.
 struct Pending {
     route: RouteId,
     start: usize,
     end: usize,
     frames: usize,
+}
+
+impl Pending {
+    /// Adds a run. Returns what is to be delivered before it, if they are not one.
+    #[inline]
+    fn add(pending: &mut Option<Pending>, route: RouteId, run: &Run<'_>) -> Option<Pending> {
+        let &Run { start, end, frames, .. } = run;
+        match pending {
+            Some(last) if last.route == route && last.end == start => {
+                last.end = end;
+                last.frames += frames;
+                None
+            }
+            _ => pending.replace(Pending { route, start, end, frames }),
+        }
+    }
+}
+
+/// Why a run has no route.
+enum Unrouted {
+    Fault(Fault),
+    /// It is not found yet.
+    NotYet,
+}
+
+impl Router {
+    /// The route of a run that a connection has sent in this channel.
+    #[inline]
+    fn route_run(
+        &mut self,
+        connection: &mut Connection,
+        channel: ChannelId,
+        run: &Run<'_>,
+    ) -> Result<RouteId, Unrouted> {
+        if run.source != connection.source.to_u64() {
+            return Err(Unrouted::Fault(Fault::Source));
+        }
+        match self.channels.get_mut(channel).routes.find(run.name, &mut self.effort) {
+            Ok(route) => {
+                connection.last_sequence = run.last_sequence;
+                Ok(route)
+            }
+            Err(Unfound::Name(error)) => Err(Unrouted::Fault(Fault::Name(error))),
+            Err(Unfound::NotYet) => Err(Unrouted::NotYet),
+        }
+    }
+}
+
+/// How far a walk has come with what is no run.
+enum Taken {
+    /// It goes on.
+    All,
+    /// The chunk has no more.
+    End,
+    /// The route of this frame is not found yet.
+    Stopped(Pieces),
 }
 
 /// Where a walk stopped because a route could not be found in this turn.
@@ -59,7 +107,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn received(&mut self, conn: Conn, chunk: &Bytes) {
         self.totals.bytes_in += chunk.len() as u64;
         let mut at = 0;
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         if !connection.is_open() {
             match self.received_early(conn, chunk) {
                 Some(used) => at = used,
@@ -71,7 +119,7 @@ impl<I: Io> Shard<I> {
 
     /// Takes the bytes of a chunk, from `at` on, of a connection that is open.
     pub(super) fn take_chunk(&mut self, conn: Conn, chunk: &Bytes, at: usize) {
-        if self.at(conn).postponed.is_some() {
+        if self.connections.at(conn).postponed.is_some() {
             return self.postpone(conn, chunk, Stop { at, frame: None });
         }
         let walked = if self.returning.holds_any() {
@@ -96,82 +144,60 @@ impl<I: Io> Shard<I> {
     ) -> Result<Option<Stop>, Fault> {
         let max_payload = self.shared.config.max_payload_bytes;
         let mut pending: Option<Pending> = None;
-        if let Some(channel) = self.at(conn).channel
-            && self.channels.get(channel).routes.is_overgrown()
-        {
-            self.channels.relieve(channel);
+        if let Some(channel) = self.connections.at(conn).channel {
+            self.router.tidy(channel);
         }
         loop {
-            let connection =
-                self.connections[conn.0 as usize].as_deref_mut().expect("it is receiving");
+            let connection = self.connections.at(conn);
             // A control frame before may have ended the connection.
             let (State::Open, Some(channel)) = (&connection.state, connection.channel) else {
                 return Ok(None);
             };
             let step = connection.inbound.next(chunk, &mut at, max_payload, &self.shared.budget);
-            let step = match step {
-                Ok(step) => step,
-                Err(error) => {
-                    self.deliver_pending(conn, chunk, pending.take());
-                    return Err(Fault::Frame(error));
+            let Ok(Step::Run(run)) = step else {
+                self.deliver_pending(conn, chunk, pending.take());
+                match self.take_step(conn, step.map_err(Fault::Frame)?)? {
+                    Taken::All => continue,
+                    Taken::End => return Ok(None),
+                    Taken::Stopped(frame) => return Ok(Some(Stop { at, frame: Some(frame) })),
                 }
             };
-            match step {
-                Step::Run { start, end, name, frames, source, last_sequence } => {
-                    let routes = &mut self.channels.get_mut(channel).routes;
-                    let fault = if source != connection.source.to_u64() {
-                        Fault::Source
-                    } else {
-                        match routes.find(name, &mut self.effort) {
-                            Ok(route) => {
-                                connection.last_sequence = last_sequence;
-                                match &mut pending {
-                                    Some(run) if run.route == route && run.end == start => {
-                                        run.end = end;
-                                        run.frames += frames;
-                                    }
-                                    _ => {
-                                        let next = Pending { route, start, end, frames };
-                                        let before = pending.replace(next);
-                                        self.deliver_pending(conn, chunk, before);
-                                    }
-                                }
-                                continue;
-                            }
-                            Err(Unfound::Name(error)) => Fault::Name(error),
-                            Err(Unfound::NotYet) => {
-                                self.deliver_pending(conn, chunk, pending.take());
-                                at = start;
-                                if self.make_room_for_route(channel) {
-                                    continue;
-                                }
-                                return Ok(Some(Stop { at, frame: None }));
-                            }
-                        }
-                    };
-                    self.deliver_pending(conn, chunk, pending.take());
-                    return Err(fault);
+            match self.router.route_run(connection, channel, &run) {
+                Ok(route) => {
+                    let before = Pending::add(&mut pending, route, &run);
+                    self.deliver_pending(conn, chunk, before);
                 }
-                Step::Event(pieces) => {
+                Err(unrouted) => {
+                    // Before a cache is emptied: its ids are no longer true then.
+                    at = run.start;
                     self.deliver_pending(conn, chunk, pending.take());
-                    if !self.deliver_event(conn, &pieces)? {
-                        return Ok(Some(Stop { at, frame: Some(pieces) }));
+                    match unrouted {
+                        Unrouted::Fault(fault) => return Err(fault),
+                        Unrouted::NotYet if self.router.make_room(channel) => {}
+                        Unrouted::NotYet => return Ok(Some(Stop { at, frame: None })),
                     }
-                }
-                Step::Control(frame) => {
-                    self.deliver_pending(conn, chunk, pending.take());
-                    if !self.control(conn, &frame) {
-                        let frame = Pieces::from_buf([Slice::from(frame)]);
-                        return Ok(Some(Stop { at, frame: Some(frame) }));
-                    }
-                }
-                Step::Gather => self.stop_receiving(conn),
-                Step::Done => {
-                    self.deliver_pending(conn, chunk, pending.take());
-                    return Ok(None);
                 }
             }
         }
+    }
+
+    /// Takes what is no run of events.
+    fn take_step(&mut self, conn: Conn, step: Step<'_>) -> Result<Taken, Fault> {
+        match step {
+            Step::Event(pieces) => {
+                if !self.deliver_event(conn, &pieces)? {
+                    return Ok(Taken::Stopped(pieces));
+                }
+            }
+            Step::Control(frame) => {
+                if !self.control(conn, &frame) {
+                    return Ok(Taken::Stopped(Pieces::from_buf([Slice::from(frame)])));
+                }
+            }
+            Step::Gather => self.stop_receiving(conn),
+            Step::Run(_) | Step::Done => return Ok(Taken::End),
+        }
+        Ok(Taken::All)
     }
 
     #[inline]
@@ -182,20 +208,10 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A route was not found: empties the cache if it was for want of room there.
-    #[cold]
-    fn make_room_for_route(&mut self, channel: ChannelId) -> bool {
-        let is_overgrown = self.channels.get(channel).routes.is_overgrown();
-        if is_overgrown {
-            self.channels.relieve(channel);
-        }
-        is_overgrown
-    }
-
     /// Delivers one event that lay in several chunks, or in its own buffer; false if its
     /// route is not found yet.
     pub(super) fn deliver_event(&mut self, conn: Conn, pieces: &[Slice]) -> Result<bool, Fault> {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         let (source, channel) = (connection.source, connection.channel);
         let head = pieces[0].as_bytes();
         let header = netcluster_wire::Header::read(head).expect("the head is whole");
@@ -205,29 +221,12 @@ impl<I: Io> Shard<I> {
         let sequence = header.sequence.get();
         let name = &head[netcluster_wire::limits::HEADER_BYTES..][..header.name_len.get() as usize];
         let channel = channel.expect("an open connection has a channel");
-        let Some(route) = self.find_route(channel, name).map_err(Fault::Name)? else {
+        let Some(route) = self.router.find(channel, name).map_err(Fault::Name)? else {
             return Ok(false);
         };
-        self.at(conn).last_sequence = sequence;
+        self.connections.at(conn).last_sequence = sequence;
         self.fan_out(conn, route, pieces, 1);
         Ok(true)
-    }
-
-    /// The route of a name, if it can be found in this turn.
-    #[inline]
-    pub(super) fn find_route(
-        &mut self,
-        channel: ChannelId,
-        name: &[u8],
-    ) -> Result<Option<RouteId>, NameError> {
-        loop {
-            match self.channels.get_mut(channel).routes.find(name, &mut self.effort) {
-                Ok(route) => return Ok(Some(route)),
-                Err(Unfound::Name(error)) => return Err(error),
-                Err(Unfound::NotYet) if self.make_room_for_route(channel) => {}
-                Err(Unfound::NotYet) => return Ok(None),
-            }
-        }
     }
 
     /// Bytes of a connection that is not open. Returns how many were used if it
@@ -235,7 +234,7 @@ impl<I: Io> Shard<I> {
     fn received_early(&mut self, conn: Conn, chunk: &Bytes) -> Option<usize> {
         let max_payload = self.shared.config.max_payload_bytes;
         let budget = self.shared.budget.clone();
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         match &mut connection.state {
             State::Hello => {
                 let mut at = 0;
@@ -273,14 +272,14 @@ impl<I: Io> Shard<I> {
 
     /// A large frame is complete.
     pub(super) fn filled(&mut self, conn: Conn, buffer: BytesMut) {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         connection.receiving = Receiving::Off;
         if !connection.is_open() {
             return self.start_receiving(conn);
         }
-        let rest = buffer.len() - self.at(conn).filling_from;
+        let rest = buffer.len() - self.connections.at(conn).filling_from;
         self.totals.bytes_in += rest as u64;
-        let pieces = self.at(conn).inbound.filled(buffer);
+        let pieces = self.connections.at(conn).inbound.filled(buffer);
         if self.is_held(conn) {
             return self.keep(conn, &pieces);
         }
@@ -294,9 +293,9 @@ impl<I: Io> Shard<I> {
     /// Starts to receive, unless the connection is paused or not to be heard.
     pub(super) fn start_receiving(&mut self, conn: Conn) {
         let quiet = self.is_quiet();
-        let now_ns = self.now_ns;
+        let now = self.now;
         let budget = self.shared.budget.clone();
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         let wanted = match connection.state {
             State::Hello | State::Draining { .. } => true,
             State::Open => connection.blocked_by.is_empty() && (!quiet || connection.is_read_up),
@@ -308,7 +307,7 @@ impl<I: Io> Shard<I> {
         match connection.inbound.take_buffer(&budget) {
             Buffer::Fill(buffer, length) => {
                 connection.receiving = Receiving::Filling;
-                connection.filling_since_ns = now_ns;
+                connection.filling_since = now;
                 connection.filling_from = buffer.len();
                 self.io.receive_into(conn, buffer, length);
             }
@@ -320,64 +319,9 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Pauses an emitter whose large frame has no room in the memory budget.
-    fn wait_for_memory(&mut self, conn: Conn) {
-        let target = self.at(conn).target;
-        self.block(target, Blocker::Memory);
-        self.memory_waiters.push(target);
-        if self.memory_waiters.len() == 1 {
-            self.timers.set(self.deadline_ns(MEMORY_RETRY), Timer::Memory);
-        }
-    }
-
-    /// Emitters that wait for memory try again; those in vain wait again.
-    pub(super) fn memory_timed_out(&mut self) {
-        self.squeeze();
-        for shard in self.mesh.others() {
-            self.mesh.send(shard, Message::MemoryWanted);
-        }
-        for target in std::mem::take(&mut self.memory_waiters) {
-            self.unblock(target, Blocker::Memory);
-        }
-    }
-
-    /// Somebody waits for memory: those who hold it get the stall timeout to let
-    /// go of it. Queues behind a full socket count as full, however short
-    /// (`latest` ones lose all but the newest events first); a frame that its
-    /// sender does not complete ends its connection.
-    pub(super) fn squeeze(&mut self) {
-        let stall = self.shared.config.stall_timeout;
-        let now_ns = self.now_ns;
-        let mut overdue = Vec::new();
-        for connection in self.connections.iter_mut().flatten() {
-            if connection.outbound.is_blocked() {
-                if connection.latest {
-                    self.totals.dropped +=
-                        connection.outbound.drop_oldest_to(EXHAUSTED_LIMIT_BYTES);
-                }
-                // What is left of a `latest` one may be a large event, half sent.
-                let holds = !connection.latest
-                    || connection.outbound.queued_bytes() > EXHAUSTED_LIMIT_BYTES;
-                if holds && connection.outbound.declare_full() {
-                    self.timers.watch_full(connection, now_ns, stall);
-                }
-            }
-            let since_ns = connection.filling_since_ns;
-            if connection.receiving == Receiving::Filling
-                && now_ns.saturating_sub(since_ns) > stall.as_nanos() as u64
-            {
-                overdue.push(Conn(connection.target.conn));
-            }
-        }
-        for conn in overdue {
-            let text = "memory is short and a large event was left incomplete";
-            self.kick(conn, ErrorCode::Busy, text);
-        }
-    }
-
     /// Asks the back end to stop; late chunks are still taken.
     pub(super) fn stop_receiving(&mut self, conn: Conn) {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         if connection.receiving == Receiving::On {
             connection.receiving = Receiving::Stopping;
             self.io.stop_receive(conn);
@@ -386,7 +330,7 @@ impl<I: Io> Shard<I> {
 
     /// It has stopped.
     pub(super) fn stopped(&mut self, conn: Conn) {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         connection.receiving = Receiving::Off;
         if matches!(connection.state, State::Moving(_)) {
             self.hand_over(conn);
@@ -408,6 +352,6 @@ impl<I: Io> Shard<I> {
                 (ErrorCode::Source, "a frame carries another source than the welcome gave".into())
             }
         };
-        self.kick(conn, code, &text);
+        self.close_with_error(conn, code, &text);
     }
 }

@@ -1,17 +1,20 @@
 //! What this shard says of itself for `status`, and the collection of the others'.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use netcluster_platform::{Conn, Io, Slice};
+use netcluster_platform::{Instant, Io, Slice};
 use netcluster_wire::{Kind, frame};
 
 use crate::budget::Purpose;
-use crate::connection::{Connection, Lag, State};
+use crate::connection::{Blocker, Connection, Lag, State};
 use crate::mesh::Message;
-use crate::status::{self, ClientStatus, Memory, ShardStatus, ShardSummary, Totals};
-use crate::target::Target;
+use crate::status::{
+    self, ClientStatus, ClosedClient, IoCounters, Memory, ShardStatus, ShardSummary, Totals,
+};
+use crate::target::{Queue, Target};
 
 use super::Shard;
 
@@ -19,8 +22,49 @@ use super::Shard;
 /// turns, an idle one is asked late and then averages over its idleness.
 const SAMPLE_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
 
+/// Disconnected clients that `status` still shows.
+const MAX_CLOSED_SHOWN: usize = 16;
+
+/// What one shard has to say, and what it was asked for.
+pub(super) struct Reports {
+    collecting: BTreeMap<u64, Collecting>,
+    next: u64,
+    /// The latest status and when it was made, for who asks in the same turn.
+    latest: Option<(Instant, Answer)>,
+    closed_by_broker: Vec<ClosedClient>,
+    rates: Rates,
+}
+
+impl Reports {
+    /// Nothing yet.
+    pub fn new(now: Instant) -> Reports {
+        Reports {
+            collecting: BTreeMap::new(),
+            next: 0,
+            latest: None,
+            closed_by_broker: Vec::new(),
+            rates: Rates::new(now),
+        }
+    }
+
+    /// A turn is over: its status is no longer the latest.
+    #[inline]
+    pub fn end_turn(&mut self, now: Instant, totals: &Totals) {
+        self.latest = None;
+        self.rates.sample(now, totals);
+    }
+
+    /// Notes that the broker has disconnected a client, and why.
+    pub fn note_closed(&mut self, client: u32, reason: &str) {
+        if self.closed_by_broker.len() == MAX_CLOSED_SHOWN {
+            self.closed_by_broker.remove(0);
+        }
+        self.closed_by_broker.push(ClosedClient { client, reason: reason.to_owned() });
+    }
+}
+
 /// Status reports that a shard has asked the others for.
-pub(super) struct Collecting {
+struct Collecting {
     /// Who asked, and the numbers of their requests.
     askers: Vec<(Target, u64)>,
     waiting: usize,
@@ -29,36 +73,36 @@ pub(super) struct Collecting {
 
 /// A status as JSON, padded as a payload is; shared by all who asked for it.
 #[derive(Clone)]
-pub(super) struct Answer {
+struct Answer {
     json_bytes: usize,
     padded: Bytes,
 }
 
 /// Events in and out at two moments.
-pub(super) struct Rates {
-    before: (u64, u64, u64),
-    latest: (u64, u64, u64),
+struct Rates {
+    before: (Instant, u64, u64),
+    latest: (Instant, u64, u64),
 }
 
 impl Rates {
-    pub(super) fn new(now_ns: u64) -> Rates {
-        Rates { before: (now_ns, 0, 0), latest: (now_ns, 0, 0) }
+    fn new(now: Instant) -> Rates {
+        Rates { before: (now, 0, 0), latest: (now, 0, 0) }
     }
 
     #[inline]
-    pub(super) fn sample(&mut self, now_ns: u64, totals: &Totals) {
-        if now_ns >= self.latest.0 + SAMPLE_NS {
+    fn sample(&mut self, now: Instant, totals: &Totals) {
+        if now >= self.latest.0 + SAMPLE_NS {
             self.before = self.latest;
-            self.latest = (now_ns, totals.events_in, totals.events_out);
+            self.latest = (now, totals.events_in, totals.events_out);
         }
     }
 
     /// Events in and out per second.
-    fn per_second(&self, now_ns: u64, totals: &Totals) -> (f64, f64) {
+    fn per_second(&self, now: Instant, totals: &Totals) -> (f64, f64) {
         // Since the sample before the latest: at least a second, unless the
         // shard is younger.
-        let (then_ns, events_in, events_out) = self.before;
-        let seconds = now_ns.saturating_sub(then_ns).max(1) as f64 / 1e9;
+        let (then, events_in, events_out) = self.before;
+        let seconds = now.since(then).max(1) as f64 / 1e9;
         let rate = |now: u64, then: u64| (now - then) as f64 / seconds;
         (rate(totals.events_in, events_in), rate(totals.events_out, events_out))
     }
@@ -68,24 +112,34 @@ impl<I: Io> Shard<I> {
     /// This shard's part of `status`.
     pub fn report(&mut self) -> ShardStatus {
         let mut totals = self.totals;
-        let rates = self.rates.per_second(self.now_ns, &totals);
+        let rates = self.reports.rates.per_second(self.now, &totals);
         (totals.events_in_per_s, totals.events_out_per_s) = rates;
-        totals.route_misses = self.channels.route_misses();
+        totals.route_misses = self.router.channels.route_misses();
         let mut clients = Vec::new();
-        for connection in self.connections.iter().flatten() {
+        for connection in self.connections.iter() {
             totals.silent += u64::from(matches!(connection.state, State::Hello));
             totals.queued_bytes += connection.outbound.queued_bytes() as u64;
             totals.copied_head_bytes += connection.inbound.copied_bytes;
             clients.push(self.report_client(connection));
         }
-        let summary =
-            ShardSummary { shard: self.id, clients: totals.clients, io: self.io.stats().into() };
+        let summary = ShardSummary {
+            shard: self.id.0,
+            clients: totals.clients,
+            io: IoCounters::of(self.io.stats()),
+        };
         let link = self.report_link();
-        ShardStatus { totals, link, clients, summary, kicked: self.kicked.clone() }
+        ShardStatus {
+            totals,
+            link,
+            clients,
+            summary,
+            closed_by_broker: self.reports.closed_by_broker.clone(),
+        }
     }
 
     fn report_client(&self, connection: &Connection) -> ClientStatus {
-        let channel = connection.channel.map(|channel| self.channels.get(channel).name.to_string());
+        let channel =
+            connection.channel.map(|channel| self.router.channels.get(channel).name.to_string());
         let state = match connection.state {
             State::Hello | State::Moving(_) => "hello",
             State::Closing | State::Draining { .. } | State::Closed => "closing",
@@ -95,14 +149,16 @@ impl<I: Io> Shard<I> {
             State::Open => "open",
         };
         let paused_by = connection.blocked_by.iter().filter_map(|blocker| match blocker {
-            crate::connection::Blocker::Queue(target) => Some(target.client),
+            Blocker::Queue(Queue::Client(target)) => Some(target.client),
             _ => None,
         });
+        let mut blockers = connection.blocked_by.iter();
+        let paused_by_link = blockers.any(|it| matches!(it, Blocker::Queue(Queue::Link(_))));
         ClientStatus {
             client: connection.target.client,
             name: connection.name.to_string(),
             channel: channel.unwrap_or_default(),
-            shard: self.id,
+            shard: self.id.0,
             pid: connection.peer.pid,
             uid: connection.peer.uid,
             gid: connection.peer.gid,
@@ -115,6 +171,7 @@ impl<I: Io> Shard<I> {
             latest: connection.latest,
             dropped: connection.outbound.dropped,
             paused_by: paused_by.collect(),
+            paused_by_link,
             state: state.into(),
         }
     }
@@ -123,17 +180,17 @@ impl<I: Io> Shard<I> {
     /// collected, or in the same turn, gets the same answer: asking often costs
     /// the broker no more than asking once.
     pub(super) fn collect_status(&mut self, asker: Target, request: u64) {
-        if let Some((at_ns, json)) = &self.status_json
-            && *at_ns == self.now_ns
+        if let Some((at_ns, json)) = &self.reports.latest
+            && *at_ns == self.now
         {
             let json = json.clone();
             return self.answer_one(asker, request, &json);
         }
-        if let Some(collecting) = self.collecting.values_mut().next() {
+        if let Some(collecting) = self.reports.collecting.values_mut().next() {
             return collecting.askers.push((asker, request));
         }
-        let number = self.next_barrier;
-        self.next_barrier += 1;
+        let number = self.reports.next;
+        self.reports.next += 1;
         let mut waiting = 0;
         for shard in self.mesh.others() {
             self.tell(shard, asker, Message::StatusWanted(number));
@@ -141,13 +198,13 @@ impl<I: Io> Shard<I> {
         }
         let reports = vec![self.report()];
         let askers = vec![(asker, request)];
-        self.collecting.insert(number, Collecting { askers, waiting, reports });
+        self.reports.collecting.insert(number, Collecting { askers, waiting, reports });
         self.answer_status(number);
     }
 
     /// Another shard's report.
     pub(super) fn status_arrived(&mut self, number: u64, report: ShardStatus) {
-        if let Some(collecting) = self.collecting.get_mut(&number) {
+        if let Some(collecting) = self.reports.collecting.get_mut(&number) {
             collecting.waiting -= 1;
             collecting.reports.push(report);
             self.answer_status(number);
@@ -155,12 +212,12 @@ impl<I: Io> Shard<I> {
     }
 
     fn answer_status(&mut self, number: u64) {
-        if self.collecting.get(&number).is_none_or(|collecting| collecting.waiting > 0) {
+        if self.reports.collecting.get(&number).is_none_or(|collecting| collecting.waiting > 0) {
             return;
         }
-        let Some(collecting) = self.collecting.remove(&number) else { return };
+        let Some(collecting) = self.reports.collecting.remove(&number) else { return };
         let mut status = (*self.shared.about).clone();
-        status.uptime_ms = (self.now_ns - self.started_ns) / 1_000_000;
+        status.uptime_ms = self.now.since(self.started) / 1_000_000;
         status.backend = self.io.name().to_owned();
         status.log = self.shared.log.status();
         let budget = &self.shared.budget;
@@ -172,22 +229,22 @@ impl<I: Io> Shard<I> {
             routes_bytes: budget.used_for(Purpose::Routes) as u64,
             limit_bytes: budget.limit_bytes() as u64,
         };
-        let json = status::merge(status, collecting.reports).to_json();
+        let json = status::merge(status, collecting.reports).into_json();
         let mut padded = BytesMut::from(&json[..]);
         padded.extend_from_slice(frame::padding_of(json.len()));
         let json = Answer { json_bytes: json.len(), padded: self.shared.budget.own(padded) };
         for (asker, request) in collecting.askers {
             self.answer_one(asker, request, &json);
         }
-        self.status_json = Some((self.now_ns, json));
+        self.reports.latest = Some((self.now, json));
     }
 
     fn answer_one(&mut self, asker: Target, request: u64, answer: &Answer) {
-        let Some(connection) = self.find(asker).filter(|it| it.is_open()) else { return };
+        let Some(connection) = self.connections.find_open(asker) else { return };
         let source = connection.source;
         let mut head = Vec::new();
         frame::append_head(&mut head, Kind::Stats, source, request, b"", answer.json_bytes);
         let pieces = [Slice::from(Bytes::from(head)), Slice::from(answer.padded.clone())];
-        self.reply_pieces(Conn(asker.conn), &pieces);
+        self.reply_pieces(asker.conn, &pieces);
     }
 }

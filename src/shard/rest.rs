@@ -44,7 +44,7 @@ impl<I: Io> Shard<I> {
             flood.most_bytes = used_bytes;
         } else if flood.looks.is_none() && is_over(flood.most_bytes, used_bytes) {
             flood.looks = Some(0);
-            self.timers.set(self.deadline_ns(REST_AFTER), Timer::Rest);
+            self.timers.set(self.deadline(REST_AFTER), Timer::Rest);
         }
     }
 
@@ -55,10 +55,10 @@ impl<I: Io> Shard<I> {
         if !is_over(self.flood.most_bytes, used_bytes) {
             return;
         }
-        let is_busy = self.now_ns < self.last_active_ns + IDLE_NS || !self.slices.is_empty();
+        let is_busy = self.now < self.last_active + IDLE_NS || !self.slices.is_empty();
         if is_busy && looks < MAX_LOOKS {
             self.flood.looks = Some(looks + 1);
-            self.timers.set(self.deadline_ns(REST_AFTER), Timer::Rest);
+            self.timers.set(self.deadline(REST_AFTER), Timer::Rest);
             return;
         }
         for shard in self.mesh.others() {
@@ -70,16 +70,12 @@ impl<I: Io> Shard<I> {
     /// Gives back what this shard keeps for the next time.
     pub(super) fn give_back(&mut self) {
         self.flood.most_bytes = self.shared.budget.used_bytes();
-        self.channels.shrink();
+        self.router.channels.shrink();
         self.timers.shrink();
         self.slices.shrink();
-        while let Some(None) = self.connections.last() {
-            self.connections.pop();
-        }
-        self.connections.shrink_to_fit();
+        self.connections.shrink();
         self.completions.shrink_to_fit();
-        self.dirty.shrink_to_fit();
-        self.full.shrink_to_fit();
+        self.fan_out.shrink();
         (self.shared.give_back)();
     }
 }

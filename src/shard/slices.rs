@@ -119,18 +119,18 @@ impl<I: Io> Shard<I> {
     /// The other end of a connection is gone: whether it ends when what is postponed is
     /// done, as what came is still delivered.
     pub(super) fn ends_later(&mut self, conn: Conn) -> bool {
-        let postponed = self.at(conn).postponed.as_mut();
+        let postponed = self.connections.at(conn).postponed.as_mut();
         postponed.map(|postponed| postponed.hung_up = true).is_some()
     }
 
     fn postpone_one(&mut self, conn: Conn, waiting: Waiting) {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         let target = connection.target;
         let is_first = connection.postponed.is_none();
         connection.postponed.get_or_insert_default().waiting.push_back(waiting);
         if is_first {
             self.slices.postponed.push(target);
-            self.block(target, Blocker::Routes);
+            self.block_client(target, Blocker::Routes);
         }
     }
 
@@ -157,10 +157,10 @@ impl<I: Io> Shard<I> {
     }
 
     fn resume_one(&mut self, target: Target) -> Resumed {
-        let conn = Conn(target.conn);
+        let conn = target.conn;
         let mut resumed = Resumed::Waits;
         loop {
-            let Some(connection) = self.find(target) else { return Resumed::Done };
+            let Some(connection) = self.connections.find(target) else { return Resumed::Done };
             let Some(postponed) = &mut connection.postponed else { return Resumed::Done };
             let Some(waiting) = postponed.waiting.pop_front() else {
                 self.caught_up(conn);
@@ -194,7 +194,9 @@ impl<I: Io> Shard<I> {
                     (stop.at < chunk.len()).then_some(Waiting::Chunk(chunk, stop.at))
                 }
             };
-            let Some(postponed) = &mut self.at(conn).postponed else { return Resumed::Done };
+            let Some(postponed) = &mut self.connections.at(conn).postponed else {
+                return Resumed::Done;
+            };
             for waiting in rest.into_iter().chain(frame) {
                 postponed.waiting.push_front(waiting);
             }
@@ -206,7 +208,7 @@ impl<I: Io> Shard<I> {
     fn take_frame(&mut self, conn: Conn, frame: &Slice) -> Result<bool, Fault> {
         let kind = Header::read(frame.as_bytes()).map(|header| header.kind);
         let is_event = kind.and_then(Kind::from_byte) == Some(Kind::Event);
-        if !self.at(conn).held.is_empty() || is_event && self.is_held(conn) {
+        if !self.connections.at(conn).held.is_empty() || is_event && self.is_held(conn) {
             self.keep(conn, std::slice::from_ref(frame));
             return Ok(true);
         }
@@ -218,10 +220,10 @@ impl<I: Io> Shard<I> {
 
     /// Nothing of a connection is postponed any more.
     fn caught_up(&mut self, conn: Conn) {
-        let connection = self.at(conn);
+        let connection = self.connections.at(conn);
         let target = connection.target;
         let postponed = connection.postponed.take();
-        self.unblock(target, Blocker::Routes);
+        self.unblock_client(target, Blocker::Routes);
         if postponed.is_some_and(|it| it.hung_up) {
             self.hung_up(conn, None);
         }

@@ -10,7 +10,7 @@ use netcluster_platform::sim::{Faults, NetworkFaults, SimNet, SimNetwork, SimSoc
 use crate::config::ShardConfig;
 use crate::shard::LinkStart;
 use crate::status::LinkIo;
-use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, Settings};
+use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, StreamMap};
 use netcluster_link::crypto::Keys;
 use netcluster_link::options::MAX_LINK_PAYLOAD_BYTES;
 
@@ -138,7 +138,7 @@ impl SimCluster {
         let shard = ShardConfig {
             node,
             run: self.started,
-            link: Some(std::sync::Arc::new(Settings::new(&config))),
+            link: Some(std::sync::Arc::new(StreamMap::new(&config))),
             ..member.config.clone()
         };
         let mut entropy = SeededEntropy { seed: self.seed, broker: self.started, count: 0 };

@@ -120,8 +120,8 @@ impl Search {
 
     /// The targets of every pattern that matches, sorted, each once: of a search that
     /// has come to its end.
-    pub fn found(&mut self) -> &mut Vec<Target> {
-        &mut self.targets
+    pub fn found(&self) -> &[Target] {
+        &self.targets
     }
 
     /// Takes note that a matching pattern of this target will be in the trie (1), or will

@@ -1,8 +1,11 @@
+use netcluster_platform::Conn;
+
 use super::search::Search;
 use super::*;
+use crate::target::ShardId;
 
 fn target(client: u32) -> Target {
-    Target { shard: 0, conn: client, client }
+    Target { shard: ShardId(0), conn: Conn(client), client }
 }
 
 fn pattern(text: &str) -> Pattern {

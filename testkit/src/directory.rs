@@ -13,7 +13,7 @@ use tempfile::{Builder, TempDir};
 pub struct Directory(TempDir);
 
 impl Directory {
-    /// Makes one.
+    /// Makes an empty directory.
     ///
     /// # Panics
     /// If the system does not allow it.
@@ -27,17 +27,18 @@ impl Directory {
         Directory(builder.tempdir_in(parent).expect("a temporary directory"))
     }
 
-    /// The directory.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// A path in it.
+    /// Returns the path of a file in the directory.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
 
-    /// Where a broker of this directory listens: on Windows a pipe, which is no file.
+    /// Returns the address at which a broker of this directory listens: on Windows a
+    /// pipe, which is no file.
     pub fn socket(&self, name: &str) -> PathBuf {
         if cfg!(unix) {
             return self.join(name);
@@ -46,10 +47,10 @@ impl Directory {
         PathBuf::from(format!(r"\\.\pipe\{directory}-{name}"))
     }
 
-    /// Writes a file.
+    /// Writes a file of the directory and returns its path.
     ///
     /// # Panics
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.join(name);
         fs::write(&path, text).expect("a file in a directory of its own");

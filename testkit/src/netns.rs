@@ -29,35 +29,35 @@ use self::namespace::Namespace;
 pub use self::sweep::sweep;
 pub use self::tools::missing;
 
-/// The name of each host's interface.
+/// Name of each host's interface.
 pub const INTERFACE: &str = "eth0";
-/// More hosts than anybody starts processes for.
+/// Most hosts of a network: more than anybody starts processes for.
 pub const MAX_HOSTS: usize = 64;
-/// Loss is told in thousandths.
+/// All packets, in the unit of loss: thousandths.
 const WHOLE_LOSS: u32 = 1000;
-/// What a rate limit lets through at once: a few trains of datagrams.
+/// Bytes that a rate limit lets through at once: a few trains of datagrams.
 const BURST_BYTES: u32 = 256 << 10;
-/// What waits before a rate limit, as a switch's port would hold it.
+/// Bytes that wait before a rate limit, as a switch's port would hold them.
 const QUEUE_BYTES: u32 = 512 << 10;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// How trains of datagrams (GSO) cross the network.
+/// Form in which trains of datagrams (GSO) cross the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Packets {
-    /// As they are: the cost of packets does not show.
+    /// Whole trains: the cost of packets does not show.
     #[default]
     Whole,
-    /// As packets of the size that goes over a wire.
+    /// Packets of the size that goes over a wire.
     Cut,
 }
 
-/// What a network is to be.
+/// Options of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
-    /// How many hosts.
+    /// Number of hosts.
     pub hosts: usize,
-    /// How trains cross it.
+    /// Form in which trains cross the network.
     pub packets: Packets,
     /// Whether the hosts have a route to multicast groups.
     pub multicast_route: bool,
@@ -69,14 +69,14 @@ impl Default for NetworkOptions {
     }
 }
 
-/// Several hosts and what joins them.
+/// Several hosts and the bridge that joins them.
 #[derive(Debug)]
 pub struct Network {
     hosts: Vec<Host>,
     hub: Namespace,
 }
 
-/// One host.
+/// Host of a network: a namespace with a cable to the hub.
 #[derive(Debug)]
 pub struct Host {
     namespace: Namespace,
@@ -84,10 +84,10 @@ pub struct Host {
 }
 
 impl Network {
-    /// Makes one.
+    /// Makes a network.
     ///
     /// # Errors
-    /// If a tool fails, with what it said.
+    /// If a tool fails, with the words of the tool.
     pub fn new(options: NetworkOptions) -> Result<Network> {
         ensure!((1..=MAX_HOSTS).contains(&options.hosts), "from 1 to {MAX_HOSTS} hosts");
         sweep();
@@ -129,15 +129,15 @@ impl Network {
         Ok(())
     }
 
-    /// The hosts in order.
+    /// Returns the hosts in order.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// One of them.
+    /// Returns the host with this number.
     ///
     /// # Panics
-    /// If there is none with this number.
+    /// If there is no such host.
     pub fn host(&self, index: usize) -> &Host {
         &self.hosts[index]
     }
@@ -145,16 +145,16 @@ impl Network {
     /// Plugs a host's cable in, or pulls it.
     ///
     /// # Errors
-    /// If a tool fails, with what it said.
+    /// If a tool fails, with the words of the tool.
     pub fn set_cable(&self, index: usize, plugged: bool) -> Result<()> {
         let state = if plugged { "up" } else { "down" };
         self.hub.run("ip", &format!("link set {} {state}", port(index)))
     }
 
-    /// Limits what reaches a host; `None`: no limit.
+    /// Limits the rate of what reaches a host; `None`: no limit.
     ///
     /// # Errors
-    /// If a tool fails, with what it said.
+    /// If a tool fails, with the words of the tool.
     pub fn set_rate(&self, index: usize, bits_per_s: Option<u64>) -> Result<()> {
         let port = port(index);
         match bits_per_s {
@@ -170,28 +170,28 @@ impl Network {
 }
 
 impl Host {
-    /// Its place, from 0.
+    /// Returns the host's number, from 0.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Its IPv4 address.
+    /// Returns the host's IPv4 address.
     pub fn v4(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 0, self.index as u8 + 1)
     }
 
-    /// Its IPv6 address.
+    /// Returns the host's IPv6 address.
     pub fn v6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, self.index as u16 + 1)
     }
 
-    /// Its addresses.
+    /// Returns the host's addresses.
     pub fn addresses(&self) -> [IpAddr; 2] {
         [self.v4().into(), self.v6().into()]
     }
 
-    /// Does something with this host's network: sockets made by it are the
-    /// host's for good. It runs on a thread of its own.
+    /// Runs a task in this host's network, on a thread of its own: sockets that the task
+    /// makes are the host's for good.
     ///
     /// # Errors
     /// If the namespace cannot be entered.
@@ -199,19 +199,19 @@ impl Host {
         self.namespace.enter(task)
     }
 
-    /// Starts a process on this host. Its id is the child's own.
+    /// Starts a process on this host. The process id is the child's own.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the process cannot be started.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         self.namespace.enter(|| command.spawn())?
     }
 
-    /// Loses so many thousandths of the UDP packets that arrive, at random;
-    /// 0: none. A train that arrives in one piece is lost in one piece.
+    /// Loses so many thousandths of the UDP packets that arrive, at random; 0: none. A
+    /// train that arrives in one piece is lost in one piece.
     ///
     /// # Errors
-    /// If a tool fails, with what it said.
+    /// If a tool fails, with the words of the tool.
     pub fn set_loss(&self, thousandths: u32) -> Result<()> {
         ensure!(thousandths <= WHOLE_LOSS, "at most {WHOLE_LOSS} thousandths");
         // Made before it is deleted, since deleting what is not there fails.
@@ -231,7 +231,7 @@ impl Host {
         self.namespace.feed("nft", "-f -", &rules)
     }
 
-    /// Packets that [`Host::set_loss`] has lost since it was last set.
+    /// Counts the packets that [`Host::set_loss`] has lost since it was last called.
     ///
     /// # Errors
     /// If there is no loss set.
@@ -244,12 +244,12 @@ impl Host {
     }
 }
 
-/// Networks of this process are numbered.
+/// Returns a number that no other network of this process has.
 fn next_number() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The hub's end of a host's cable.
+/// Returns the name of the hub's end of a host's cable.
 fn port(index: usize) -> String {
     format!("p{index}")
 }

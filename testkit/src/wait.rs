@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 /// with other things, and stand-ins for Windows take milliseconds for 4 KiB.
 pub const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 150 } else { 60 });
 
-/// The pause between two looks.
+/// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 ///
 /// # Panics
-/// If it does not within [`PATIENCE`].
+/// If the condition does not hold within [`PATIENCE`].
 #[track_caller]
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_for(what, || holds().then_some(()));
 }
 
-/// Waits until there is something.
+/// Waits until a look finds a value.
 ///
 /// # Panics
-/// If there is nothing within [`PATIENCE`].
+/// If no look finds one within [`PATIENCE`].
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;

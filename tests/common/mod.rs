@@ -1,8 +1,8 @@
-//! What the integration tests share: a broker of its own for each test, on each
+//! Parts that the integration tests share: a broker of its own for each test, on each
 //! back end, and waiting that is bounded but never part of a test's meaning.
 //!
-//! `raw` speaks the protocol byte by byte, over `transport`; `process` has what must
-//! be killed.
+//! `raw` speaks the protocol byte by byte, over `transport`; `process` has what must be
+//! killed.
 
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part")]
 
@@ -13,16 +13,16 @@ mod transport;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netcluster::broker::{Broker, BrokerConfig};
 use netcluster::status::Status;
+use netcluster::{Broker, BrokerOptions};
 use netcluster_client::{Client, ClientBuilder, OwnedMessage, RecvError, Subscription};
-use netcluster_platform::{Choice, choose};
+use netcluster_platform::{BackendChoice, select_backend};
 use netcluster_wire::Hello;
 
 pub use netcluster_testkit::{Directory, PATIENCE, wait_until};
 pub use raw::Raw;
 
-/// How long a shutdown waits for clients that a test has left unread.
+/// Time that a shutdown waits for clients that a test has left unread.
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// Runs a test on both back ends with one shard, as `name::uring` and so on.
@@ -37,12 +37,12 @@ macro_rules! on_both {
 
             #[test]
             fn uring() {
-                Bed::new(Choice::Uring, 1).run(run);
+                Bed::new(BackendChoice::Uring, 1).run(run);
             }
 
             #[test]
             fn poll() {
-                Bed::new(Choice::Poll, 1).run(run);
+                Bed::new(BackendChoice::Poll, 1).run(run);
             }
         }
     };
@@ -61,22 +61,22 @@ macro_rules! on_all {
 
             #[test]
             fn uring() {
-                Bed::new(Choice::Uring, 1).run(run);
+                Bed::new(BackendChoice::Uring, 1).run(run);
             }
 
             #[test]
             fn uring_across_shards() {
-                Bed::new(Choice::Uring, 2).run(run);
+                Bed::new(BackendChoice::Uring, 2).run(run);
             }
 
             #[test]
             fn poll() {
-                Bed::new(Choice::Poll, 1).run(run);
+                Bed::new(BackendChoice::Poll, 1).run(run);
             }
 
             #[test]
             fn poll_across_shards() {
-                Bed::new(Choice::Poll, 2).run(run);
+                Bed::new(BackendChoice::Poll, 2).run(run);
             }
         }
     };
@@ -84,56 +84,57 @@ macro_rules! on_all {
 
 pub(crate) use {on_all, on_both};
 
-/// What a test runs on.
+/// Back end and number of shards that a test runs on.
 pub struct Bed {
-    pub backend: Choice,
+    pub backend: BackendChoice,
     pub shards: u16,
 }
 
 impl Bed {
-    pub fn new(backend: Choice, shards: u16) -> Bed {
+    pub fn new(backend: BackendChoice, shards: u16) -> Bed {
         Bed { backend, shards }
     }
 
     /// Runs a test unless the machine does not allow it.
     pub fn run(&self, test: impl FnOnce(&Bed)) {
-        match choose(self.backend) {
+        match select_backend(self.backend) {
             Ok(_) => test(self),
             Err(reason) => println!("SKIPPED: {reason}"),
         }
     }
 
-    /// A broker with the default settings.
+    /// Starts a broker with the default options.
     pub fn bus(&self) -> Bus {
         self.bus_with(|_| {})
     }
 
-    /// A broker with other settings.
-    pub fn bus_with(&self, change: impl FnOnce(&mut BrokerConfig)) -> Bus {
+    /// Starts a broker with other options.
+    pub fn bus_with(&self, change: impl FnOnce(&mut BrokerOptions)) -> Bus {
         let directory = Directory::new();
-        let mut config = self.config(&directory.socket("s"));
-        change(&mut config);
-        let broker = Broker::start(config).expect("the broker starts");
+        let mut options = self.options(&directory.socket("s"));
+        change(&mut options);
+        let broker = Broker::start(options).expect("the broker starts");
         let path = broker.socket().to_owned();
         Bus { broker: Some(broker), path, directory }
     }
 
-    /// The settings of a broker at this socket.
-    pub fn config(&self, path: &Path) -> BrokerConfig {
-        let mut config = BrokerConfig::new(path);
-        config.backend = self.backend;
-        config.shards = Some(self.shards);
-        config.shard.spill_clients = 1;
-        config.shard.drain_timeout = DRAIN;
+    /// Returns the options of a broker at this socket.
+    pub fn options(&self, path: &Path) -> BrokerOptions {
+        let mut options = BrokerOptions::new(path);
+        options.backend = self.backend;
+        options.shards = Some(self.shards);
+        options.node = Some(1);
+        options.spill_clients = 1;
+        options.drain_timeout = DRAIN;
         // Where a test wants these to be over, it says so.
-        config.shard.hello_timeout = PATIENCE;
-        config.shard.stall_timeout = PATIENCE;
-        config.shard.linger = PATIENCE;
-        config
+        options.hello_timeout = PATIENCE;
+        options.stall_timeout = PATIENCE;
+        options.linger = PATIENCE;
+        options
     }
 }
 
-/// A broker in this process; it ends with the test.
+/// Broker in this process, which ends with the test.
 pub struct Bus {
     pub broker: Option<Broker>,
     pub path: PathBuf,
@@ -141,7 +142,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// A client crate's client.
+    /// Connects a client of the client crate.
     pub fn client(&self) -> Client {
         self.client_with(|builder| builder)
     }
@@ -150,7 +151,7 @@ impl Bus {
         connect(&self.path, change)
     }
 
-    /// A client that speaks for itself, welcomed to the default channel.
+    /// Connects a client that writes its own frames, welcomed to the default channel.
     pub fn raw(&self) -> Raw {
         Raw::welcomed(&self.path, &Hello::default()).0
     }
@@ -163,7 +164,7 @@ impl Bus {
         status_at(&self.path)
     }
 
-    /// Shuts down and waits for the end.
+    /// Shuts the broker down and waits for the end.
     pub fn end(mut self) {
         let broker = self.broker.take().expect("it runs");
         broker.shutdown().request();
@@ -189,18 +190,18 @@ impl Drop for Bus {
     }
 }
 
-/// A client that is patient where the default would give a loaded machine up.
+/// Connects a client that is patient where the default would give a loaded machine up.
 pub fn connect(path: &Path, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
     let builder = Client::builder().connect_timeout(PATIENCE).disconnect_timeout(PATIENCE);
     change(builder).connect(path).expect("the broker takes clients")
 }
 
-/// The status, as a client of a channel that no test uses gets it.
+/// Returns the status as a client of a channel that no test uses gets it.
 pub fn status_at(path: &Path) -> Status {
     Raw::on_channel(path, "status", &Hello::default()).0.status()
 }
 
-/// The next message of a subscription; there must be one, perhaps behind a loss.
+/// Takes the next message of a subscription; there must be one, perhaps behind a loss.
 pub fn take(subscription: &Subscription) -> OwnedMessage {
     loop {
         match subscription.recv_timeout(PATIENCE) {
@@ -210,8 +211,8 @@ pub fn take(subscription: &Subscription) -> OwnedMessage {
     }
 }
 
-/// A payload that tells who made it, its number and its length, and whose other
-/// bytes follow from that.
+/// Makes a payload that tells its maker, its number and its length, and whose other bytes
+/// follow from these.
 pub fn patterned(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length as u64;
     let mut payload = Vec::with_capacity(length + 8);

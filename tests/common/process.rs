@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use netcluster::broker::Broker;
-use netcluster_platform::Choice;
+use netcluster::Broker;
+use netcluster_platform::BackendChoice;
 
 use super::{Bed, Directory, Raw, wait_until};
 
@@ -16,13 +16,13 @@ const SOCKET: &str = "NC_TEST_SOCKET";
 const BACKEND: &str = "NC_TEST_BACKEND";
 const SHARDS: &str = "NC_TEST_SHARDS";
 
-/// The socket, if this process is to play `name`.
+/// Returns the socket, if this process is to play `name`.
 pub fn part(name: &str) -> Option<PathBuf> {
     let mine = std::env::var(PART).is_ok_and(|part| part == name);
     mine.then(|| std::env::var_os(SOCKET).expect("a part is told the socket").into())
 }
 
-/// A process that plays a part; killed at the end of the test if not before.
+/// Process that plays a part; killed at the end of the test if not before.
 pub struct Played(pub Child);
 
 impl Played {
@@ -34,7 +34,7 @@ impl Played {
         Played::spawn(command, test, socket, more)
     }
 
-    /// The same with at most so many open descriptors.
+    /// Starts a part with at most so many open descriptors.
     pub fn start_limited(
         test: &str,
         socket: &Path,
@@ -63,20 +63,20 @@ impl Played {
         self.0.id()
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills the process, and waits until it is gone.
     pub fn kill(&mut self) {
         let _ = self.0.kill();
         let status = self.0.wait().expect("it was started here");
         assert!(was_killed(status), "it ended before it was killed: {status}");
     }
 
-    /// Descriptors that it has open.
+    /// Counts the descriptors that the process has open.
     pub fn descriptors(&self) -> usize {
         let directory = format!("/proc/{}/fd", self.id());
         std::fs::read_dir(directory).expect("it runs").count()
     }
 
-    /// Its resident memory.
+    /// Returns the resident memory of the process.
     pub fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.id());
         let text = std::fs::read_to_string(path).expect("it runs");
@@ -92,7 +92,7 @@ fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(9)
 }
 
-/// It looks like any other failure.
+/// Returns whether the process failed: that it was killed looks like any other failure.
 #[cfg(not(unix))]
 fn was_killed(status: ExitStatus) -> bool {
     !status.success()
@@ -105,7 +105,7 @@ impl Drop for Played {
     }
 }
 
-/// A broker in a process of its own.
+/// Broker in a process of its own.
 pub struct RemoteBus {
     pub process: Played,
     pub path: PathBuf,
@@ -113,17 +113,16 @@ pub struct RemoteBus {
     directory: Option<Directory>,
 }
 
-/// The part of a broker. To be called by a `#[test]` of the same binary that is
+/// Plays the part of a broker; to be called by a `#[test]` of the same binary that is
 /// named `broker_process`.
 pub fn play_broker() {
     let Some(path) = part("broker_process") else { return };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let number = |name: &str| std::env::var(name).expect("a broker is told its back end");
-    let backend = if number(BACKEND) == "Uring" { Choice::Uring } else { Choice::Poll };
+    let backend =
+        if number(BACKEND) == "Uring" { BackendChoice::Uring } else { BackendChoice::Poll };
     let bed = Bed::new(backend, number(SHARDS).parse().expect("a number of shards"));
-    let mut config = bed.config(&path);
-    config.shard.run = u64::from(std::process::id());
-    let broker = Broker::start(config).expect("the broker starts");
+    let broker = Broker::start(bed.options(&path)).expect("the broker starts");
     broker.join().expect("an orderly end");
 }
 
@@ -132,7 +131,7 @@ impl RemoteBus {
         RemoteBus::start_limited(bed, None)
     }
 
-    /// With at most so many open descriptors.
+    /// Starts a broker with at most so many open descriptors.
     pub fn start_limited(bed: &Bed, descriptors: Option<usize>) -> RemoteBus {
         let directory = Directory::new();
         let (path, log) = (directory.socket("s"), directory.join("log"));
@@ -140,12 +139,12 @@ impl RemoteBus {
         RemoteBus { process, path, log, directory: Some(directory) }
     }
 
-    /// Starts a successor at the same socket, after [`Played::kill`].
+    /// Starts the broker's successor at the same socket, after [`Played::kill`].
     pub fn restart(&mut self, bed: &Bed) {
         self.process = spawn_broker(bed, &self.path, &self.log, None);
     }
 
-    /// What it has logged so far.
+    /// Returns what the broker has logged so far.
     pub fn logged(&self) -> String {
         std::fs::read_to_string(&self.log).expect("it has a log")
     }
@@ -163,13 +162,12 @@ fn spawn_broker(bed: &Bed, path: &Path, log: &Path, descriptors: Option<usize>) 
         Some(limit) => Played::start_limited("broker_process", path, limit, more),
         None => Played::start("broker_process", path, more),
     };
-    let run = u64::from(process.id());
     wait_until("the broker answers", || {
         if let Some(status) = process.0.try_wait().expect("it was started here") {
             panic!("{status}: {}", std::fs::read_to_string(log).unwrap_or_default());
         }
         // What answers may still be the predecessor, whose end takes a moment.
-        Raw::run_of(path) == Some(run)
+        Raw::pid_of(path) == Some(process.id())
     });
     process
 }

@@ -15,7 +15,7 @@ use super::transport::Stream;
 
 const READ_BYTES: usize = 256 << 10;
 
-/// A frame from the broker.
+/// Frame from the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Got {
     pub kind: Kind,
@@ -26,7 +26,7 @@ pub struct Got {
 }
 
 impl Got {
-    /// Code and text of an error frame.
+    /// Reads code and text of an error frame.
     pub fn error(&self) -> (ErrorCode, String) {
         assert_eq!(self.kind, Kind::Error, "{self:?}");
         decode_error(&self.payload).expect("an error frame says why")
@@ -44,7 +44,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Connected, and silent.
+    /// Connects, and says nothing.
     pub fn silent(path: &Path) -> Raw {
         Raw::over(connect(path).expect("the broker accepts"))
     }
@@ -60,21 +60,23 @@ impl Raw {
         }
     }
 
-    /// Which run of a broker answers, if one does.
-    pub fn run_of(path: &Path) -> Option<u64> {
+    /// Asks for the process id of the broker that answers, if one does.
+    pub fn pid_of(path: &Path) -> Option<u32> {
         let stream = connect(path).ok()?;
         let mut raw = Raw::over(stream);
         raw.try_send(&hello_frame(b"probe", &Hello::default().encode()));
-        let welcome = raw.next()?;
-        Welcome::decode(&welcome.payload).ok().map(|welcome| welcome.run)
+        raw.source = raw.next()?.source;
+        raw.try_send(&raw.encode(Kind::Stats, 1, b"", b""));
+        let status: Status = serde_json::from_slice(&raw.next()?.payload).ok()?;
+        Some(status.pid)
     }
 
-    /// Welcomed to the default channel.
+    /// Connects and is welcomed to the default channel.
     pub fn welcomed(path: &Path, hello: &Hello) -> (Raw, Welcome) {
         Raw::on_channel(path, "default", hello)
     }
 
-    /// Welcomed to a channel.
+    /// Connects and is welcomed to a channel.
     pub fn on_channel(path: &Path, channel: &str, hello: &Hello) -> (Raw, Welcome) {
         let mut raw = Raw::silent(path);
         raw.send(&hello_frame(channel.as_bytes(), &hello.encode()));
@@ -84,23 +86,23 @@ impl Raw {
         (raw, Welcome::decode(&welcome.payload).expect("a welcome"))
     }
 
-    /// Writes bytes as they are; the broker must take them.
+    /// Writes bytes unchanged; the broker must take them.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the broker takes bytes");
     }
 
-    /// Writes bytes as they are; whether the broker took them all.
+    /// Writes bytes unchanged; returns whether the broker took them all.
     pub fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Writes as much as the socket takes now; how much. Nothing once the broker
-    /// has hung up.
+    /// Writes as much as the socket takes now; returns how much, which is nothing once
+    /// the broker has hung up.
     pub fn send_some(&mut self, bytes: &[u8]) -> usize {
         self.stream.write_some(bytes).unwrap_or(0)
     }
 
-    /// Another handle to write with, while this one reads on another thread.
+    /// Makes another handle to write with, while this one reads on another thread.
     pub fn writer(&self) -> Raw {
         Raw {
             stream: self.stream.another().expect("a descriptor is free"),
@@ -112,12 +114,12 @@ impl Raw {
         }
     }
 
-    /// The bytes of a frame of this client.
+    /// Returns the bytes of a frame of this client.
     pub fn encode(&self, kind: Kind, sequence: u64, name: &[u8], payload: &[u8]) -> Vec<u8> {
         encode(kind, self.source, sequence, name, payload)
     }
 
-    /// The bytes of this client's next event.
+    /// Returns the bytes of this client's next event.
     pub fn event(&mut self, name: &str, payload: &[u8]) -> Vec<u8> {
         self.sequence += 1;
         self.encode(Kind::Event, self.sequence, name.as_bytes(), payload)
@@ -136,7 +138,7 @@ impl Raw {
         self.request
     }
 
-    /// Listens; returns once that is in force.
+    /// Listens to a pattern; returns once the subscription is in force.
     pub fn listen(&mut self, pattern: &str) {
         let request = self.ask(Kind::Subscribe, pattern.as_bytes());
         self.wait_for(Kind::Ack, request);
@@ -160,24 +162,24 @@ impl Raw {
         serde_json::from_slice(&answer.payload).expect("a status is JSON")
     }
 
-    /// The next frame, `None` at the end of the stream.
+    /// Takes the next frame, `None` at the end of the stream.
     pub fn next(&mut self) -> Option<Got> {
         self.stash.pop_front().or_else(|| self.read())
     }
 
-    /// The next frame; there must be one.
+    /// Takes the next frame; there must be one.
     pub fn frame(&mut self) -> Got {
         self.next().expect("the broker goes on")
     }
 
-    /// The next event; nothing else may come before.
+    /// Takes the next event; nothing else may come before.
     pub fn event_got(&mut self) -> Got {
         let got = self.frame();
         assert_eq!(got.kind, Kind::Event, "{got:?}");
         got
     }
 
-    /// Waits for an answer and keeps what comes before it.
+    /// Waits for an answer and keeps the frames that come before it.
     pub fn wait_for(&mut self, kind: Kind, sequence: u64) -> Got {
         loop {
             let got = self.read().unwrap_or_else(|| panic!("the end came before a {kind:?}"));
@@ -189,8 +191,8 @@ impl Raw {
         }
     }
 
-    /// The error that ends this connection, with the end behind it. Events before
-    /// it are dropped.
+    /// Takes the error that ends this connection, with the end behind it. Events before
+    /// the error are dropped.
     pub fn last_error(&mut self) -> (ErrorCode, String) {
         loop {
             let got = self.next().expect("a reason comes before the end");
@@ -201,12 +203,12 @@ impl Raw {
         }
     }
 
-    /// What was received before a request and not taken yet.
+    /// Takes the frames that were received before a request and not taken yet.
     pub fn stashed(&mut self) -> Vec<Got> {
         self.stash.drain(..).collect()
     }
 
-    /// Sends nothing more.
+    /// Ends the direction of writing.
     pub fn shut_write(&self) {
         self.stream.shut_write().expect("it is connected");
     }
@@ -252,7 +254,7 @@ fn connect(path: &Path) -> io::Result<Stream> {
     Stream::connect(path, PATIENCE)
 }
 
-/// A hello of any content.
+/// Returns a hello of any content.
 pub fn hello_frame(channel: &[u8], payload: &[u8]) -> Vec<u8> {
     encode(Kind::Hello, Source::NONE, 0, channel, payload)
 }

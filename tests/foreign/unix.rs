@@ -1,4 +1,4 @@
-//! A local socket with a stand-in for a broker behind it.
+//! Local socket with a stand-in for a broker behind it.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,8 +12,8 @@ use netcluster_wire::{ErrorCode, Header, Kind, Source, Welcome, frame};
 
 const CLIENT: Source = Source { node: 1, client: 1 };
 
-/// Starts a command against a server that treats its one client so. `serve` also
-/// gets the command's process once it is there.
+/// Starts a command against a server that treats its one client as `serve` does, which
+/// also gets the command's process.
 fn run_against(arguments: &[&str], serve: impl FnOnce(&mut UnixStream, &Process)) -> support::Done {
     let directory = Directory::new();
     let socket = directory.join("s");
@@ -34,7 +34,7 @@ fn to(socket: &Path, arguments: &[&str]) -> std::process::Command {
     command
 }
 
-/// Reads a frame; its kind and sequence.
+/// Reads a frame; returns its kind and sequence.
 fn read_frame(stream: &mut UnixStream) -> (u8, u64) {
     let mut head = [0; 24];
     stream.read_exact(&mut head).unwrap();
@@ -85,7 +85,7 @@ fn a_listener_that_is_sent_away_for_good_ends() {
     assert!(done.stderr.contains("connecting again makes no sense"), "{done:?}");
 }
 
-/// Sends a welcome and what follows, and reads what the client asks.
+/// Sends a welcome, reads the client's request and answers it.
 fn open_and_say(stream: &mut UnixStream, answer: impl FnOnce(u64) -> Vec<u8>) {
     read_frame(stream);
     let welcome = Welcome { max_payload: u64::MAX, run: 1, reason: None };
@@ -105,7 +105,8 @@ fn a_brokers_words_do_nothing_to_a_terminal() {
     });
     assert!(done.stderr.contains("\\u{9b}2J\\u{1b}]0;owned\\u{7}\\u{202e}"), "{done:?}");
 
-    let status = Status { version: evil.into(), ..Status::default() };
+    let mut status = Status::default();
+    status.version = evil.into();
     let json = serde_json::to_vec(&status).unwrap();
     for arguments in [&["status"][..], &["status", "--json"]] {
         let json = json.clone();
@@ -119,7 +120,7 @@ fn a_brokers_words_do_nothing_to_a_terminal() {
     }
 }
 
-/// Its header alone made `status` take 2.2 GB.
+/// The header of the answer alone made `status` take 2.2 GB.
 #[test]
 fn a_status_of_a_gigabyte_is_refused_before_it_comes() {
     let done = run_against(&["status"], |stream, _| {

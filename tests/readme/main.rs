@@ -26,19 +26,19 @@ use support::{Directory, has_machines};
 const SNIPPETS: &str = include_str!("snippets.rs");
 const PRELUDE: &str = include_str!("prelude.sh");
 
-/// Tells a copy of this program which snippet to run.
+/// Variable that tells a copy of this program which snippet to run.
 const PART: &str = "NC_README_SNIPPET";
 
-/// Number of tries of a block: it waits for others by `sleep`, as people do.
+/// Number of tries of a block, which waits for others by `sleep`, as people do.
 const TRIES: usize = 3;
 
 /// Longest run of a block, in seconds.
 const LIMIT_SECONDS: &str = "60";
 
-/// Blocks that run at the same time: most of their time they wait.
+/// Number of blocks that run at the same time: most of their time they wait.
 const AT_ONCE: usize = 4;
 
-/// Stands for cargo: runs what is there, in the same way.
+/// Script that stands for cargo: it runs what is there, in the same way.
 const CARGO: &str = r#"#!/bin/sh
 case "$*" in
     "run --release -- "*) shift 3; exec netcluster "$@" ;;
@@ -54,12 +54,13 @@ esac
 struct Block {
     document: &'static str,
     rows: &'static [Row],
-    /// Text between its fences.
+    /// Text between the fences.
     text: String,
 }
 
 impl Block {
-    /// The place of its row: the one with the longest beginning that fits.
+    /// Returns the place of the block's row: the one with the longest beginning that
+    /// fits.
     fn row(&self) -> Option<usize> {
         let fits = |(_, (begins, _)): &(usize, &Row)| self.text.starts_with(begins);
         let rows = self.rows.iter().enumerate().filter(fits);
@@ -77,13 +78,13 @@ impl Block {
     }
 }
 
-/// The text of a document.
+/// Reads the text of a document.
 fn read(document: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{document}: {error}"))
 }
 
-/// The blocks of code in a text, without their fences.
+/// Finds the blocks of code in a text, without their fences.
 fn code(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
@@ -102,7 +103,7 @@ fn code(text: &str) -> Vec<String> {
     blocks
 }
 
-/// The blocks of all documents.
+/// Returns the blocks of all documents.
 fn blocks() -> Vec<Block> {
     let all = DOCUMENTS.iter().flat_map(|&(document, rows)| {
         code(&read(document)).into_iter().map(move |text| Block { document, rows, text })
@@ -139,7 +140,7 @@ fn every_document_with_code_is_run() {
     }
 }
 
-/// The compiled code of a snippet, as it would stand at the left margin.
+/// Returns the compiled code of a snippet as it would stand at the left margin.
 fn compiled(name: &str) -> String {
     let begin = format!("    // shown: {name}\n");
     let (_, behind) = SNIPPETS.split_once(&begin).expect("the snippet is there");
@@ -177,8 +178,8 @@ fn snippet_process() {
     ended.unwrap();
 }
 
-/// Programs that are not this package's: made by a build of the workspace, as when all
-/// tests are run, else now.
+/// Returns the directory of programs that are not this package's: made by a build of the
+/// workspace where all tests are run, else now.
 fn programs() -> PathBuf {
     let netcluster = Path::new(env!("CARGO_BIN_EXE_netcluster"));
     let directory = netcluster.parent().unwrap().to_owned();
@@ -192,7 +193,7 @@ fn programs() -> PathBuf {
     directory
 }
 
-/// Runs a script on a machine of its own; what it printed if it failed.
+/// Runs a script on a machine of its own; the error is what a script printed that failed.
 fn run(block: &str, script: &str, programs: &Path) -> Result<(), String> {
     let directory = Directory::new();
     let (path, out) = (directory.join("path"), directory.join("out"));

@@ -1,5 +1,5 @@
-//! The Rust of README and `docs/`, compiled and run. What lies between the marks is what a
-//! document shows, line by line; the test compares them.
+//! Rust of README and `docs/`, compiled and run. The lines between the marks are those
+//! that a document shows; the test compares them.
 
 use std::time::Duration;
 
@@ -66,13 +66,13 @@ pub fn everywhere() -> Ended {
 
 pub fn embedded() -> Ended {
     // shown: embedded
-    use netcluster::broker::{Broker, BrokerConfig};
+    use netcluster::{Broker, BrokerOptions};
     use netcluster_client::Client;
 
     let directory = std::env::temp_dir().join(format!("bus-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
     let socket = directory.join("broker.sock");                  // short: the system allows some 100 bytes
-    let broker = Broker::start(BrokerConfig::new(&socket))?;     // clients can connect once this returns
+    let broker = Broker::start(BrokerOptions::new(&socket))?;     // clients can connect once this returns
 
     let listener = Client::connect(&socket)?;
     let orders = listener.subscribe("order.*")?;                 // in force once this returns
@@ -89,17 +89,17 @@ pub fn embedded() -> Ended {
 
 #[allow(unused_variables, reason = "as the document shows it")]
 pub fn restart() -> Ended {
-    use netcluster::broker::{Broker, BrokerConfig};
+    use netcluster::{Broker, BrokerOptions};
     use netcluster_client::{Client, Lifecycle};
     let socket = std::env::temp_dir().join(format!("bus-{}.sock", std::process::id()));
-    let broker = Broker::start(BrokerConfig::new(&socket))?;
+    let broker = Broker::start(BrokerOptions::new(&socket))?;
     // shown: restart
     let (told, lifecycle) = std::sync::mpsc::channel();
     let client = Client::builder()
         .on_lifecycle(move |what| drop(told.send(what.clone())))
         .connect(&socket)?;
     drop(broker);
-    let broker = Broker::start(BrokerConfig::new(&socket))?;
+    let broker = Broker::start(BrokerOptions::new(&socket))?;
     let wait = Duration::from_secs(10);
     while !matches!(lifecycle.recv_timeout(wait)?, Lifecycle::Connect { resumed: true, .. }) {}
     // shown: end

@@ -1,4 +1,4 @@
-//! Which seeds a seeded test runs.
+//! Seeds that a seeded test runs.
 //!
 //! ```text
 //!   KIND_SEED=N    that one alone: how a failure is replayed
@@ -13,16 +13,16 @@ use std::panic::{RefUnwindSafe, catch_unwind, resume_unwind};
 
 /// A family of seeded tests: its variables, and where its tests are.
 pub struct Seeds {
-    /// What its variables begin with.
+    /// Word that the family's variables begin with.
     pub kind: &'static str,
-    /// The variable that says how many seeds.
+    /// Variable that says how many seeds.
     pub count: &'static str,
-    /// The test binary.
+    /// Test binary of the family.
     pub suite: &'static str,
 }
 
 impl Seeds {
-    /// Runs a test for each seed, `default` of them if nothing else is said. One that
+    /// Runs a test for each seed, `default` of them if nothing else is said. A seed that
     /// fails is printed with the command that replays it.
     pub fn run(&self, test: &str, default: u64, run: impl Fn(u64) + RefUnwindSafe) {
         for seed in self.range(default, |name| std::env::var(name).ok()) {

@@ -1,64 +1,64 @@
-//! What a listener received, held against what was emitted.
+//! Events that a listener received, held against those that were emitted.
 //!
 //! ```text
 //!   emitted    1   2   3   4   5   6        of its channel and patterns
 //!   owed           └───────────────▶        from its cluster's answer on
 //!   received       2   lost(≥2)    5   6    in this order, each once
 //! ```
-//! Invariant: between two events of an emitter nothing owed is missing, or a
-//! `lost` of its node stands there and covers at least as much.
+//! Invariant: between two events of an emitter nothing owed is missing, or a `lost` of
+//! its node stands there and covers at least as much.
 
 use netcluster_wire::{LossReason, Pattern, Source};
 
-/// One event that was emitted.
+/// Event that was emitted.
 #[derive(Clone, Debug)]
 pub struct Emission {
     pub name: String,
     pub bytes: usize,
 }
 
-/// A client that emits, as the check sees it.
+/// Client that emits, in the eyes of the check.
 #[derive(Clone, Debug)]
 pub struct Emitted {
     pub machine: usize,
     pub source: Source,
     pub channel: String,
-    /// By sequence, from 1 on.
+    /// Events of the client by sequence, from 1 on.
     pub events: Vec<Emission>,
 }
 
-/// One thing that a listener received.
+/// Event or notice that a listener received.
 #[derive(Clone, Debug)]
 pub enum Item {
     Event { emitter: usize, sequence: u64 },
     Lost { source: Source, count: u64, reason: LossReason },
 }
 
-/// What a listener received, and what it is owed.
+/// Events and notices that a listener received, and what it is owed.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     pub items: Vec<Item>,
-    /// From which sequence on, per emitter; `None`: nothing is.
+    /// Sequence from which on everything is owed, per emitter; `None`: nothing is.
     pub owed: Vec<Option<u64>>,
-    /// How many items were looked at, and where that left each emitter.
+    /// Number of items that were looked at, and the place of each emitter behind them.
     pub checked: usize,
     pub places: Vec<Place>,
 }
 
-/// What is wrong with a log.
+/// Fault of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It can still come.
+    /// An event is missing that can still come.
     Missing(String),
-    /// Whatever comes, it stays wrong.
+    /// The log is wrong whatever comes.
     Broken(String),
 }
 
-/// Where one emitter's events stand in a log.
+/// Place of one emitter's events in a log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
     last: u64,
-    /// What the notices since that event cover.
+    /// Events that the notices since the last event cover.
     covered: u64,
 }
 
@@ -143,7 +143,7 @@ impl Log {
         Ok(())
     }
 
-    /// What is owed of one emitter between two sequences.
+    /// Counts the events of one emitter that are owed between two sequences.
     fn owed_between(
         &self,
         patterns: &[Pattern],

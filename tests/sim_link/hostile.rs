@@ -107,8 +107,7 @@ fn keys_are_rotated_broker_by_broker() {
     });
 }
 
-/// What a forger can do with what it saw: to send it again, whole, cut or changed,
-/// to anybody.
+/// Forges a datagram out of one that was seen: whole, cut or changed, to anybody.
 fn forge(random: &mut Random, tapped: &Tapped) -> (SocketAddr, SocketAddr, Vec<u8>) {
     let mut bytes = tapped.bytes.to_vec();
     let kind = random.below(4);

@@ -1,5 +1,5 @@
-//! Whole brokers with their links over a simulated network: seeded faults,
-//! virtual time, every invariant checked on every run.
+//! Whole brokers and their links over a simulated network: seeded faults, virtual time,
+//! every invariant checked on every run.
 //!
 //! ```text
 //!   world    machines, brokers, clients, and what each sent and received
@@ -8,9 +8,8 @@
 //!   runs     random ones: topology, faults and traffic from the seed
 //!   others   one situation each, by name
 //! ```
-//! A failing seed is printed with the command that replays it. `SIM_SEEDS=N` runs
-//! that many seeds of each test, `SIM_BASE=N` from that one on, `SIM_SEED=N` only
-//! that one.
+//! A failing seed is printed with the command that replays it. `SIM_SEEDS=N` runs that
+//! many seeds of each test, `SIM_BASE=N` from that one on, `SIM_SEED=N` only that one.
 
 mod check;
 mod hostile;

@@ -8,7 +8,7 @@ use netcluster_platform::sim::{Faults, MachineId, NetworkFaults};
 use super::seeds::{Random, for_seeds};
 use super::world::World;
 
-/// A network that loses a little.
+/// Returns the faults of a network that loses a little.
 fn network(random: &mut Random) -> NetworkFaults {
     let mut faults = NetworkFaults::lan();
     faults.path.loss_per_million = random.one_of(&[0, 10_000, 50_000]);
@@ -23,7 +23,7 @@ fn member(random: &mut Random) -> SimMember {
     }
 }
 
-/// Everybody emits a few events, for so long.
+/// Lets everybody emit a few events, for so long.
 fn chat(world: &mut World, random: &mut Random, duration: Duration) {
     let end = world.now() + duration;
     while world.now() < end {
@@ -37,7 +37,7 @@ fn chat(world: &mut World, random: &mut Random, duration: Duration) {
     }
 }
 
-/// One listener and one emitter on each machine.
+/// Puts one listener and one emitter on each machine.
 fn crowd(world: &mut World, machines: usize) {
     for at in 0..machines {
         world.listener(at, "c", &["**"]);
@@ -92,7 +92,7 @@ fn a_broker_that_crashes_and_comes_back_is_told_lost_once_and_heard_again() {
     });
 }
 
-/// What a broker took before it was asked to end reaches everybody, and nobody is
+/// Events that a broker took before it was asked to end reach everybody, and nobody is
 /// told that anything was lost.
 #[test]
 fn a_broker_that_ends_in_order_loses_nothing() {
@@ -136,8 +136,8 @@ fn a_broker_that_ends_in_order_loses_nothing() {
     });
 }
 
-/// However little time a broker has to end in order, the others are told that it
-/// goes: none of them looks for it.
+/// A broker with too little time to end in order still tells the others that it goes:
+/// none of them looks for it.
 #[test]
 fn a_broker_that_runs_out_of_time_says_goodbye_all_the_same() {
     for_seeds("a_broker_that_runs_out", 5, |seed| {
@@ -211,7 +211,7 @@ fn a_partition_is_told_to_those_who_missed_something_and_heals() {
     });
 }
 
-/// A short cut costs nothing: what the history holds is repaired.
+/// A short cut costs nothing: datagrams that the history holds are sent again.
 #[test]
 fn a_cut_shorter_than_the_patience_of_flow_control_costs_no_event() {
     for_seeds("a_cut_shorter", 5, |seed| {
@@ -232,8 +232,8 @@ fn a_cut_shorter_than_the_patience_of_flow_control_costs_no_event() {
     });
 }
 
-/// What a broker is given in its first moments, while it has not found its peers
-/// yet, reaches them.
+/// Events that a broker is given in its first moments, while it has not found its peers
+/// yet, reach them.
 #[test]
 fn the_first_events_of_a_fresh_broker_reach_its_peers() {
     for_seeds("the_first_events", 8, |seed| {
@@ -261,8 +261,8 @@ fn the_first_events_of_a_fresh_broker_reach_its_peers() {
     });
 }
 
-/// A burst of a broker that is started, or started again, where much is lost: who
-/// listened before hears it or is told, although nothing follows it.
+/// A burst of a broker that is started, or started again, where much is lost, is heard or
+/// told by those who listened before, although nothing follows it.
 #[test]
 fn the_first_burst_of_a_broker_is_heard_or_told_whatever_is_lost() {
     for_seeds("the_first_burst", 24, |seed| {
@@ -345,7 +345,7 @@ fn the_clusters_answer_names_who_is_missing() {
     });
 }
 
-/// One machine sleeps: its clock leaps. Nobody is confused for long.
+/// A machine sleeps and its clock leaps: nobody is confused for long.
 #[test]
 fn a_clock_that_leaps_costs_at_most_a_notice() {
     for_seeds("a_clock_that_leaps", 3, |seed| {
@@ -372,7 +372,7 @@ fn a_clock_that_leaps_costs_at_most_a_notice() {
     });
 }
 
-/// A machine that stands still for a while and goes on.
+/// A machine stands still for a while and goes on.
 #[test]
 fn a_machine_that_stood_still_comes_back() {
     for_seeds("a_machine_that_stood_still", 3, |seed| {

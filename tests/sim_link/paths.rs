@@ -9,7 +9,8 @@ use netcluster_platform::sim::{Faults, MachineId, NetworkFaults};
 use super::seeds::{Random, for_seeds};
 use super::world::World;
 
-/// Lets multicast pass between those machines alone for which `passes` says so.
+/// Returns the faults of a network whose multicast passes between those machines alone
+/// for which `passes` says so.
 fn multicast_only(passes: impl Fn(usize, usize) -> bool + 'static) -> Filter {
     Box::new(move |passage| {
         let std::net::IpAddr::V4(from) = passage.from.ip() else { return true };
@@ -172,7 +173,7 @@ fn a_path_that_takes_no_large_datagrams_costs_notices_not_silence() {
     });
 }
 
-/// What broker 0 sends to another at the most.
+/// Returns the length of the longest datagram that broker 0 sends to another.
 fn path_bytes(world: &mut World, to: usize) -> usize {
     let name = format!("machine-{to}");
     let peers = world.link(0).peers;
@@ -188,9 +189,9 @@ fn emit_any_size(world: &mut World, emitter: usize, random: &mut Random, rounds:
     }
 }
 
-/// A path that becomes narrow costs what was under way, with a notice; then all that
-/// is sent by it is smaller, and nothing is lost. When it is as wide as before, so is
-/// what is sent.
+/// A path that becomes narrow costs the events that were under way, with a notice; then
+/// smaller datagrams are sent by it, and nothing is lost. Once the path is as wide as
+/// before, datagrams are as large as before.
 #[test]
 fn a_path_that_becomes_narrow_is_sent_smaller_datagrams() {
     for_seeds("a_path_that_becomes_narrow", 3, |seed| {
@@ -229,8 +230,8 @@ fn a_path_that_becomes_narrow_is_sent_smaller_datagrams() {
     });
 }
 
-/// The interface takes less, and as much as before again: what the system refuses is
-/// told as lost, and what is sent later fits.
+/// An interface takes smaller packets for a while: events in datagrams that the system
+/// refuses are told as lost, and later datagrams fit.
 #[test]
 fn datagrams_fit_an_interface_whose_mtu_changes() {
     for_seeds("datagrams_fit_an_interface", 3, |seed| {

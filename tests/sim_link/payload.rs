@@ -3,23 +3,23 @@
 //! ```text
 //!   emitter u32 | sequence u64 | byte `at` is 31 * sequence + 7 * at, and so on
 //! ```
-//! So an event is known whatever its source, also after a restart. The bytes behind
-//! the name come back after 256: they are copied from one pattern, and compared with
+//! So an event is known whatever its source, also after a restart. The bytes behind the
+//! name repeat themselves after 256: they are copied from one pattern, and compared with
 //! it, without being computed for each event and each of its listeners.
 
-/// The smallest payload: it names the event.
+/// Length of the smallest payload, which names the event.
 pub const MIN_PAYLOAD_BYTES: usize = 12;
 
-/// After so many bytes a payload repeats itself.
+/// Number of bytes after which a payload repeats itself.
 const PERIOD_BYTES: usize = 256;
 
-/// How much of a payload is copied or compared at once: a multiple of the period.
+/// Bytes of a payload that are copied or compared at once: a multiple of the period.
 const PART_BYTES: usize = 16 * PERIOD_BYTES;
 
-/// 7 * 183 is 1 modulo the period.
+/// Inverse of 7 modulo the period: 7 * 183 is 1.
 const INVERSE_OF_7: usize = 183;
 
-/// Byte `at` is 7 * `at`: parts of it begin anywhere in the first period.
+/// Pattern whose byte `at` is 7 * `at`: parts of it begin anywhere in the first period.
 static PATTERN: [u8; PERIOD_BYTES + PART_BYTES] = {
     let mut pattern = [0; PERIOD_BYTES + PART_BYTES];
     let mut at = 0;
@@ -30,7 +30,7 @@ static PATTERN: [u8; PERIOD_BYTES + PART_BYTES] = {
     pattern
 };
 
-/// The payload of an event.
+/// Makes the payload of an event.
 pub fn make(emitter: usize, sequence: u64, bytes: usize) -> Vec<u8> {
     let mut payload = Vec::with_capacity(bytes);
     payload.extend_from_slice(&(emitter as u32).to_le_bytes());
@@ -39,14 +39,14 @@ pub fn make(emitter: usize, sequence: u64, bytes: usize) -> Vec<u8> {
     payload
 }
 
-/// The emitter and the sequence that a payload names.
+/// Reads the emitter and the sequence that a payload names.
 pub fn names(payload: &[u8]) -> (usize, u64) {
     let emitter = u32::from_le_bytes(payload[..4].try_into().expect("four bytes"));
     let sequence = u64::from_le_bytes(payload[4..12].try_into().expect("eight bytes"));
     (emitter as usize, sequence)
 }
 
-/// Whether a payload is, behind the name, that of an event of so many bytes.
+/// Returns whether a payload is, behind the name, that of an event of so many bytes.
 pub fn is_of(payload: &[u8], sequence: u64, bytes: usize) -> bool {
     let mut rest = &payload[MIN_PAYLOAD_BYTES..];
     let is_same = parts(sequence, bytes).all(|part| {
@@ -57,7 +57,7 @@ pub fn is_of(payload: &[u8], sequence: u64, bytes: usize) -> bool {
     is_same && rest.is_empty()
 }
 
-/// What stands behind the name, in pieces.
+/// Returns the bytes behind the name, in pieces.
 fn parts(sequence: u64, bytes: usize) -> impl Iterator<Item = &'static [u8]> {
     let turned = (sequence as usize).wrapping_mul(31 * INVERSE_OF_7);
     let start = turned.wrapping_add(MIN_PAYLOAD_BYTES) % PERIOD_BYTES;

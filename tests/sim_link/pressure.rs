@@ -1,4 +1,4 @@
-//! Listeners that do not keep up, and who waits for them.
+//! Listeners that do not keep up, and emitters that wait for them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::check::Item;
 use super::seeds::{Random, for_seeds};
 use super::world::World;
 
-/// What a slow listener reads in a millisecond.
+/// Bytes that a slow listener reads in a millisecond.
 const SLOW_BYTES: usize = 20_000;
 
 fn member(random: &mut Random) -> SimMember {
@@ -81,11 +81,18 @@ fn a_slow_listener_of_a_pressured_channel_paces_emitters_on_other_machines() {
         let free = world.emitter(0, "free");
         world.listeners[slow].pace = Some(SLOW_BYTES);
         let mut emitted = 0;
+        let mut was_told = false;
         for _ in 0..1_000 {
             emitted += world.emit_what_fits(paced, "a", 1000, 200);
             world.emit(free, "a", 100);
             world.run(Duration::from_millis(1));
+            let clients = world.cluster.broker(0).reports().into_iter().flat_map(|it| it.clients);
+            for client in clients.filter(|it| it.state == "paused") {
+                assert_eq!((&*client.channel, client.paused_by), ("paced", vec![]));
+                was_told |= client.paused_by_link;
+            }
         }
+        assert!(was_told, "status says that the link pauses the emitter");
         // It read 20 MB; the emitter may be ahead of it by what queues, sockets
         // and the stream hold.
         assert!(emitted < 26_000, "{emitted}: the emitter was not held up");

@@ -1,4 +1,4 @@
-//! What repairs cost, and the silence after traffic.
+//! Cost of repairs, and the silence after traffic.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Random runs: everything from the seed.
+//! Random runs, in which everything follows from the seed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,8 +15,8 @@ const CHANNELS: [&str; 5] = ["default", "orders", "logs", "telemetry", "x"];
 const NAMES: [&str; 6] = ["a", "a.b", "b", "b.c.d", "tick", "a.c"];
 const PATTERNS: [&str; 6] = ["**", "a.*", "a", "b.**", "tick", "*"];
 
-/// A network with some of the faults. Loss stays well below the 20 % at which a
-/// receiver is no longer waited for.
+/// Returns the faults of a network, some of all that there are. Loss stays well below the
+/// 20 % at which a receiver is no longer waited for.
 fn network(random: &mut Random) -> NetworkFaults {
     let mut faults =
         if random.chance(50) { NetworkFaults::lan() } else { NetworkFaults::default() };
@@ -161,8 +161,8 @@ impl Run {
     }
 }
 
-/// Nobody dies and nothing is cut: whatever the network does short of that,
-/// everything arrives and nothing is told lost.
+/// A network of any faults short of cuts, on which nobody dies, loses nothing: everything
+/// arrives and nothing is told lost.
 #[test]
 fn a_rough_network_costs_no_event() {
     for_seeds("a_rough_network", 24, |seed| {
@@ -182,7 +182,7 @@ fn a_rough_network_costs_no_event() {
     });
 }
 
-/// What may happen to brokers in [`whatever_happens_is_told`].
+/// Events of a run in [`whatever_happens_is_told`].
 impl Run {
     fn disturb(&mut self) {
         let machines = self.world.cluster.machines.len();
@@ -228,7 +228,7 @@ impl Run {
         }
     }
 
-    /// Nothing is owed of the emitters of a machine any more.
+    /// Forgets the emitters of a machine, of which nothing is owed any more.
     fn forget_emitters_of(&mut self, at: usize) {
         for listener in &mut self.world.listeners {
             for (owed, emitted) in listener.log.owed.iter_mut().zip(&self.world.emitted) {
@@ -239,7 +239,7 @@ impl Run {
         }
     }
 
-    /// All is mended; everybody knows everybody and what they want.
+    /// Mends everything, until everybody knows everybody and what they want.
     fn calm_down(&mut self) {
         self.world.cluster.network.heal();
         let machines = self.world.cluster.machines.len();

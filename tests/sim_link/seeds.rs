@@ -6,11 +6,11 @@ use super::which_seeds::Seeds;
 
 const SEEDS: Seeds = Seeds { kind: "SIM", count: "SIM_SEEDS", suite: "sim_link" };
 
-/// A small generator.
+/// Small generator of pseudo-random numbers.
 pub struct Random(u64);
 
 impl Random {
-    /// The generator of a seed; `purpose` keeps those of different tests apart.
+    /// Makes the generator of a seed; `purpose` keeps those of different tests apart.
     pub fn new(seed: u64, purpose: u64) -> Random {
         Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ purpose)
     }
@@ -23,12 +23,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Below `bound`, which is not 0.
+    /// Draws a number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    /// One of some.
+    /// Draws one of some values.
     pub fn one_of<T: Copy>(&mut self, some: &[T]) -> T {
         some[self.below(some.len() as u64) as usize]
     }

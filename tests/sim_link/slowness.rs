@@ -1,5 +1,4 @@
-//! A machine that loses nearly everything, or dies, and the others, whom this must
-//! not slow.
+//! Machines that lose nearly everything, or die, and the others, whom this must not slow.
 
 use std::time::Duration;
 
@@ -10,13 +9,14 @@ use netcluster_platform::sim::network::PathFaults;
 use super::seeds::{Random, for_seeds};
 use super::world::World;
 
-/// After the trouble begins the others may be held up so long.
+/// Time that the others may be held up after the trouble begins.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// How long is measured.
+/// Time that is measured.
 const SPAN: Duration = Duration::from_millis(300);
 
-/// What one emitter brings to a good listener in [`SPAN`], at full speed.
+/// Counts the events that one emitter brings to a good listener in [`SPAN`], at full
+/// speed.
 fn speed(world: &mut World, emitter: usize, listener: usize) -> usize {
     let before = world.received(listener);
     push_for(world, emitter, SPAN);
@@ -31,7 +31,7 @@ fn push_for(world: &mut World, emitter: usize, duration: Duration) {
     }
 }
 
-/// Machines 0 (emits), 1 and 2 (listen) and 3 (listens, and gets into trouble).
+/// Makes the machines 0 (emits), 1 and 2 (listen) and 3 (listens, and gets into trouble).
 fn world(seed: u64, purpose: u64) -> (World, usize, usize, usize) {
     let mut random = Random::new(seed, purpose);
     let member = SimMember {
@@ -48,7 +48,7 @@ fn world(seed: u64, purpose: u64) -> (World, usize, usize, usize) {
     (world, emitter, good, bad)
 }
 
-/// Whoever drops 90 % of what it is sent is not waited for.
+/// A machine that drops 90 % of what it is sent is not waited for.
 #[test]
 fn a_crybaby_slows_the_others_by_no_more_than_a_tenth() {
     for_seeds("a_crybaby", 1, |seed| {
@@ -71,7 +71,7 @@ fn a_crybaby_slows_the_others_by_no_more_than_a_tenth() {
     });
 }
 
-/// Nor is one that died without a word.
+/// A machine that died without a word is not waited for.
 #[test]
 fn a_killed_broker_slows_the_others_by_no_more_than_a_tenth() {
     for_seeds("a_killed_broker", 1, |seed| {
@@ -87,7 +87,7 @@ fn a_killed_broker_slows_the_others_by_no_more_than_a_tenth() {
     });
 }
 
-/// One that hears nothing, but whose own datagrams arrive, is told what it missed
+/// A machine that hears nothing, but whose own datagrams arrive, is told what it missed
 /// once it hears again.
 #[test]
 fn a_deaf_machine_is_left_behind_and_catches_up() {

@@ -12,13 +12,13 @@ use netcluster_wire::{Hello, Kind, Pattern, Source};
 use super::check::{Emission, Emitted, Fault, Item, Log};
 use super::payload::{self, MIN_PAYLOAD_BYTES};
 
-/// How often clients read and write.
+/// Time between two steps, in which clients read and write.
 pub const STEP: Duration = Duration::from_millis(1);
 
-/// The virtual time in which everything must have arrived.
+/// Virtual time in which everything must have arrived.
 const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a client waits for what it asked.
+/// Time that a client waits for an answer.
 const ANSWER_WITHIN_MS: usize = 15_000;
 
 pub struct Listener {
@@ -27,9 +27,9 @@ pub struct Listener {
     pub patterns: Vec<Pattern>,
     pub session: SimSession,
     pub log: Log,
-    /// Bytes that it reads in a step, if it is slow.
+    /// Bytes that the listener reads in a step, if it is slow.
     pub pace: Option<usize>,
-    /// Its broker died, or it went.
+    /// Whether the client went, or its broker died.
     pub is_gone: bool,
 }
 
@@ -43,14 +43,14 @@ pub struct World {
     pub listeners: Vec<Listener>,
     pub emitters: Vec<Emitter>,
     pub emitted: Vec<Emitted>,
-    /// Who may lose events of whom: the machine of the listener, that of the
-    /// emitter.
+    /// Pairs of machines between which events may be lost: that of the listener, that of
+    /// the emitter.
     pub excused: BTreeSet<(usize, usize)>,
     requests: u64,
 }
 
 impl World {
-    /// Machines without brokers.
+    /// Makes machines without brokers.
     pub fn empty(seed: u64, machines: usize, local: Faults, network: NetworkFaults) -> World {
         World {
             cluster: SimCluster::new(seed, machines, local, network),
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// Machines whose brokers know each other.
+    /// Makes machines whose brokers know each other.
     pub fn new(seed: u64, machines: usize, network: NetworkFaults, member: &SimMember) -> World {
         let mut world = World::empty(seed, machines, Faults::default(), network);
         for at in 0..machines {
@@ -72,7 +72,7 @@ impl World {
         world
     }
 
-    /// Runs until all brokers know each other and look for nobody any more.
+    /// Runs until all brokers know each other and look for nobody.
     pub fn settle(&mut self) {
         let running = self.cluster.brokers.iter().flatten().count();
         for _ in 0..1500 {
@@ -97,7 +97,7 @@ impl World {
         self.cluster.brokers[at].is_some() && self.link(at).is_discovering
     }
 
-    /// For failures: who lost sight of whom.
+    /// Tells for failures which brokers lost sight of which.
     fn history(&mut self) -> String {
         let mut history = String::new();
         for at in 0..self.cluster.brokers.len() {
@@ -112,7 +112,7 @@ impl World {
         history
     }
 
-    /// For failures: what all links say of themselves.
+    /// Prints for failures what all links say of themselves.
     fn print_links(&mut self) {
         for at in 0..self.cluster.brokers.len() {
             if self.cluster.brokers[at].is_some() {
@@ -130,19 +130,19 @@ impl World {
         MachineId(at as u32)
     }
 
-    /// What the broker of a machine says of its link.
+    /// Returns what the broker of a machine says of its link.
     pub fn link(&mut self, at: usize) -> LinkStatus {
         let reports = self.cluster.broker(at).reports();
         reports.into_iter().find_map(|report| report.link).expect("it has a link").0
     }
 
-    /// Events of one machine that may be lost on the other, and the reverse.
+    /// Allows that events of one machine are lost on the other, and the reverse.
     pub fn excuse(&mut self, one: usize, other: usize) {
         self.excused.insert((one, other));
         self.excused.insert((other, one));
     }
 
-    /// Whatever is lost on a machine, or of it, may be.
+    /// Allows that any event is lost on a machine, or of it.
     pub fn excuse_all_of(&mut self, at: usize) {
         for other in 0..self.cluster.machines.len() {
             self.excuse(at, other);
@@ -156,7 +156,7 @@ impl World {
         self.forget_clients(at);
     }
 
-    /// The clients of a machine do nothing any more.
+    /// Forgets the clients of a machine, which do nothing any more.
     pub fn forget_clients(&mut self, at: usize) {
         for listener in self.listeners.iter_mut().filter(|it| it.machine == at) {
             listener.is_gone = true;
@@ -195,7 +195,7 @@ impl World {
         panic!("no {kind:?} within {ANSWER_WITHIN_MS} ms");
     }
 
-    /// A client that emits.
+    /// Connects a client that emits.
     pub fn emitter(&mut self, at: usize, channel: &str) -> usize {
         let session = self.client(at, channel, &Hello::default());
         let source = session.source;
@@ -211,14 +211,14 @@ impl World {
         emitter
     }
 
-    /// A client that listens, and is owed all that is emitted from now on.
+    /// Connects a client that listens, and is owed all that is emitted from now on.
     pub fn listener(&mut self, at: usize, channel: &str, patterns: &[&str]) -> usize {
         let listener = self.hasty_listener(at, channel, patterns);
         self.confirm(listener);
         listener
     }
 
-    /// A client that listens, and does not wait until others know.
+    /// Connects a client that listens, and does not wait until other brokers know.
     pub fn hasty_listener(&mut self, at: usize, channel: &str, patterns: &[&str]) -> usize {
         let hello = Hello::default();
         let mut session = self.client(at, channel, &hello);
@@ -265,7 +265,7 @@ impl World {
         panic!("listener {listener} is not known everywhere after 16 s");
     }
 
-    /// Asks whether every broker knows what a listener wants; who does not.
+    /// Asks whether every broker knows what a listener wants; returns those that do not.
     pub fn ask(&mut self, listener: usize, wait: Duration) -> String {
         self.requests += 1;
         let request = self.requests;
@@ -306,7 +306,8 @@ impl World {
         sequence
     }
 
-    /// Emits until the broker takes no more for now, at most so many; how many.
+    /// Emits at most so many events, until the broker takes no more for now; returns
+    /// their number.
     pub fn emit_what_fits(
         &mut self,
         emitter: usize,
@@ -323,13 +324,13 @@ impl World {
         most
     }
 
-    /// Writes what emitters have; how many bytes still wait.
+    /// Writes the bytes that emitters have; returns how many bytes still wait.
     pub fn push_all(&mut self) -> usize {
         let live = self.emitters.iter_mut().filter(|emitter| !emitter.is_gone);
         live.map(|emitter| emitter.session.push()).sum()
     }
 
-    /// One step: emitters write, brokers run, listeners read.
+    /// Runs one step: emitters write, brokers run, listeners read.
     pub fn step(&mut self, duration: Duration) {
         self.push_all();
         self.cluster.run_for(duration);
@@ -352,7 +353,7 @@ impl World {
         }
     }
 
-    /// Steps for this long.
+    /// Runs steps for this long.
     pub fn run(&mut self, duration: Duration) {
         let end = self.now() + duration;
         while self.now() < end {
@@ -360,7 +361,7 @@ impl World {
         }
     }
 
-    /// Who is at fault, for messages.
+    /// Names a listener that is at fault, for messages.
     fn who(&self, at: usize) -> String {
         let Listener { machine, channel, patterns, .. } = &self.listeners[at];
         let patterns: Vec<_> = patterns.iter().map(Pattern::as_str).collect();
@@ -409,22 +410,22 @@ impl World {
         }
     }
 
-    /// How many events a listener has received.
+    /// Returns how many events a listener has received.
     pub fn received(&self, at: usize) -> usize {
         let items = self.listeners[at].log.items.iter();
         items.filter(|item| matches!(item, Item::Event { .. })).count()
     }
 
-    /// The notices that a listener has received.
+    /// Returns the notices that a listener has received.
     pub fn losses(&self, at: usize) -> Vec<Item> {
         let items = self.listeners[at].log.items.iter();
         items.filter(|item| matches!(item, Item::Lost { .. })).cloned().collect()
     }
 
-    /// The first thing that is wrong with what listeners received.
+    /// Returns the first fault of what listeners received.
     ///
     /// # Panics
-    /// If it is broken for good.
+    /// If a log is broken for good.
     pub fn missing(&mut self) -> Option<String> {
         let mut missing = None;
         for at in 0..self.listeners.len() {
@@ -444,11 +445,11 @@ impl World {
         missing
     }
 
-    /// Runs until all that is owed has arrived, then a little to see that nothing
-    /// comes twice. Returns how long it took.
+    /// Runs until all that is owed has arrived, then a little longer to see that nothing
+    /// comes twice. Returns the time that it took.
     ///
     /// # Panics
-    /// If it does not arrive.
+    /// If something does not arrive.
     pub fn finish(&mut self) -> Duration {
         let start = self.now();
         let mut missing = Some("nothing was looked at".to_owned());

@@ -23,14 +23,14 @@ use netcluster_testkit::netns::{Host, Network, NetworkOptions, Packets, missing}
 
 use crate::support::{Directory, Done, PATIENCE, Process, backends, command, wait_until};
 
-/// The groups that tests use unless they are about the address.
+/// Group that tests use unless they are about the address, in IPv4.
 pub const GROUP_V4: &str = "239.255.44.54:4454";
 pub const GROUP_V6: &str = "[ff15::4454]:4454";
 
-/// A channel of events; how far each listener must have come is in its payload.
+/// Name of the events of [`count`], whose payload is a number.
 pub const EVENT: &str = "count.up";
 
-/// A network and what its brokers need.
+/// Network and the files that its brokers need.
 pub struct Site {
     pub network: Network,
     directory: Directory,
@@ -38,7 +38,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// So many hosts; `None`, with the reason printed, where there can be none.
+    /// Makes a network of so many hosts; `None`, with the reason printed, where there can
+    /// be none.
     pub fn new(hosts: usize) -> Option<Site> {
         if let Some(why) = missing() {
             println!("SKIPPED: {why}");
@@ -58,12 +59,12 @@ impl Site {
         self.network.host(index)
     }
 
-    /// A file for brokers.
+    /// Writes a file for brokers.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         self.directory.file(name, text)
     }
 
-    /// A key for all brokers, as the command makes them.
+    /// Makes a key for all brokers, by the command.
     pub fn key(&self) -> String {
         let path = self.directory.join("key");
         let mut keygen = command(["link", "keygen"]);
@@ -77,7 +78,7 @@ impl Site {
         self.broker_by(host, backend, options, |serve| serve)
     }
 
-    /// The same with another command around it.
+    /// Starts a broker on a host with another command around it.
     pub fn broker_by(
         &self,
         host: usize,
@@ -94,7 +95,7 @@ impl Site {
         Broker { process, socket, site: self }
     }
 
-    /// The same broker on each host, all of whom know each other at the end.
+    /// Starts the same broker on each host; returns once all know each other.
     pub fn brokers(&self, backend: &str, options: &[&str]) -> Vec<Broker<'_>> {
         let hosts = self.network.hosts().iter();
         let brokers: Vec<_> = hosts.map(|it| self.broker(it.index(), backend, options)).collect();
@@ -102,13 +103,13 @@ impl Site {
         brokers
     }
 
-    /// Loses so many thousandths of what arrives at any host.
+    /// Loses so many thousandths of the packets that arrive at any host.
     pub fn set_loss(&self, thousandths: u32) {
         self.network.hosts().iter().for_each(|host| host.set_loss(thousandths).unwrap());
     }
 
-    /// Takes the interface out of a host, on which this broker is, and puts another
-    /// one in with the same name and another address.
+    /// Takes the interface out of a host, on which this broker is, and puts in another
+    /// one with the same name and another address.
     pub fn replace_interface(&self, broker: &Broker<'_>, index: usize) {
         let name = namespace_of(&broker.process);
         let hub = name.strip_suffix(&format!("-h{index}")).expect("its name tells its place");
@@ -124,7 +125,7 @@ impl Site {
         }
     }
 
-    /// Drops all multicast but that of the network itself, as clouds do.
+    /// Drops all multicast but that of the network itself, which clouds do.
     pub fn forbid_multicast(&self) {
         for host in self.network.hosts() {
             run(
@@ -138,14 +139,14 @@ impl Site {
     }
 }
 
-/// The name of a process's network namespace.
+/// Returns the name of a process's network namespace.
 fn namespace_of(process: &Process) -> String {
     let mut identify = Command::new("ip");
     identify.args(["netns", "identify", &process.pid().to_string()]);
     Process::start(identify).finish().succeeded().stdout.trim().to_owned()
 }
 
-/// Runs a tool on a host and returns what it printed; `line` is split at spaces.
+/// Runs a tool on a host and returns the tool's output; `line` is split at spaces.
 #[track_caller]
 pub fn run(host: &Host, program: &str, line: &str) -> String {
     let mut command = Command::new(program);
@@ -156,7 +157,7 @@ pub fn run(host: &Host, program: &str, line: &str) -> String {
     stdout
 }
 
-/// A broker in a process of its own, on one of the hosts.
+/// Broker in a process of its own, on one of the hosts.
 pub struct Broker<'a> {
     pub process: Process,
     socket: PathBuf,
@@ -164,7 +165,7 @@ pub struct Broker<'a> {
 }
 
 impl Broker<'_> {
-    /// A client of it, in this process.
+    /// Connects a client of the broker, in this process.
     pub fn client(&self) -> Client {
         self.client_with(|builder| builder)
     }
@@ -174,7 +175,7 @@ impl Broker<'_> {
         change(builder).connect(&self.socket).expect("the broker takes clients")
     }
 
-    /// A listener that every broker knows of.
+    /// Connects a listener that every broker knows of.
     pub fn listener(&self) -> Listener {
         self.listener_on("default")
     }
@@ -200,7 +201,7 @@ impl Broker<'_> {
         serde_json::from_str(&status.expect("a status")).expect("its form is known")
     }
 
-    /// A command to this broker.
+    /// Makes a command to this broker.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         command.arg("--socket").arg(&self.socket);
@@ -213,7 +214,7 @@ impl Broker<'_> {
         Process::start_by(command, |command| self.site.host(host).spawn(command))
     }
 
-    /// The brokers that it knows.
+    /// Returns the brokers that this one knows.
     pub fn peers(&self) -> Vec<netcluster_link::status::PeerStatus> {
         self.status().link.expect("it has a link").peers
     }
@@ -236,16 +237,16 @@ impl Drop for Broker<'_> {
     }
 }
 
-/// What was lost at a listener.
+/// Losses at a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Notices of it.
+    /// Number of notices.
     pub notices: u64,
-    /// Events by them, as far as they are told.
+    /// Number of events that the notices tell of.
     pub events: u64,
 }
 
-/// A listener to everything, and what it was told to have missed.
+/// Listener to everything, and the losses that it was told of.
 pub struct Listener {
     subscription: Subscription,
     losses: Arc<Mutex<Losses>>,
@@ -256,7 +257,7 @@ impl Listener {
         *self.losses.lock().unwrap()
     }
 
-    /// The next event.
+    /// Takes the next event.
     #[track_caller]
     pub fn take(&self) -> OwnedMessage {
         loop {
@@ -268,7 +269,7 @@ impl Listener {
         }
     }
 
-    /// What has come, without waiting.
+    /// Takes the events that have come, without waiting.
     pub fn drain(&self) -> Vec<OwnedMessage> {
         let mut all = Vec::new();
         loop {
@@ -307,7 +308,7 @@ pub fn count(client: &Client, numbers: std::ops::Range<u64>) {
     }
 }
 
-/// The number of an event of [`count`].
+/// Reads the number of an event of [`count`].
 pub fn number_of(message: &OwnedMessage) -> u64 {
     u64::from_le_bytes(message.payload()[..8].try_into().expect("a number"))
 }
@@ -318,7 +319,7 @@ pub fn wait_for_mesh(brokers: &[Broker<'_>]) {
     wait_for_paths(brokers, "multicast");
 }
 
-/// The same for data that goes this way.
+/// Waits until each of these brokers sends data to all others this way.
 #[track_caller]
 pub fn wait_for_paths(brokers: &[Broker<'_>], path: &str) {
     for broker in brokers {
@@ -330,7 +331,7 @@ pub fn wait_for_paths(brokers: &[Broker<'_>], path: &str) {
     }
 }
 
-/// The back end to use where a test is not about it.
+/// Returns the back end of tests that are not about the back end.
 pub fn any_backend() -> &'static str {
     backends()[0]
 }

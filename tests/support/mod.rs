@@ -1,8 +1,8 @@
-//! What integration tests of the command share: temporary directories with short
+//! Parts that integration tests of the command share: temporary directories with short
 //! names, child processes that are ended with their test, bounded waits.
 //!
-//! Nothing here sleeps to synchronise: a wait is for a condition, with a deadline
-//! that only a failure reaches.
+//! Nothing here sleeps to synchronise: a wait is for a condition, with a deadline that
+//! only a failure reaches.
 
 // Each test file is a program of its own and uses a part of this.
 #![allow(dead_code, unused_imports)]
@@ -20,24 +20,24 @@ pub use system::{
     own_user, set_mode,
 };
 
-/// An unprivileged user that every system has ("nobody").
+/// Number of the unprivileged user that every system has ("nobody").
 pub const NOBODY: u32 = 65_534;
 
-/// The command under test.
+/// Returns the command under test.
 pub fn netcluster() -> Command {
     Command::new(env!("CARGO_BIN_EXE_netcluster"))
 }
 
-/// The command with these arguments.
+/// Returns the command with these arguments.
 pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = netcluster();
     command.args(arguments);
     command
 }
 
-/// The back ends that this machine has.
+/// Returns the back ends that this machine has.
 pub fn backends() -> Vec<&'static str> {
-    match netcluster_platform::choose(netcluster_platform::Choice::Uring) {
+    match netcluster_platform::select_backend(netcluster_platform::BackendChoice::Uring) {
         Ok(_) => vec!["uring", "poll"],
         Err(reason) => {
             println!("SKIPPED on uring: {reason}");
@@ -46,7 +46,7 @@ pub fn backends() -> Vec<&'static str> {
     }
 }
 
-/// A broker in a process of its own, with a socket in a directory of its own.
+/// Broker in a process of its own, with a socket in a directory of its own.
 pub struct Broker {
     pub process: Process,
     pub directory: Directory,
@@ -67,7 +67,7 @@ impl Broker {
         self.directory.socket("s")
     }
 
-    /// A command to this broker.
+    /// Makes a command to this broker.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         command.arg("--socket").arg(self.socket());
@@ -129,8 +129,8 @@ pub fn unprivileged(command: Command) -> Option<Command> {
     Some(wrap(&command))
 }
 
-/// Whether machines can be made of namespaces: as root, and with these programs. If not
-/// it says so.
+/// Returns whether machines can be made of namespaces: by root, and with these programs;
+/// prints why not.
 #[cfg(target_os = "linux")]
 pub fn has_machines(programs: &[&str]) -> bool {
     if !is_root() {

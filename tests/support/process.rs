@@ -1,4 +1,4 @@
-//! A child process whose output is gathered, and which ends with its test.
+//! Child process whose output is gathered, and which ends with its test.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::PATIENCE;
 use super::system::{self, Signal};
 
-/// A child. Its standard error is read by a thread as it comes; its standard
-/// output waits until it is asked for.
+/// Child whose standard error a thread reads as it comes; its standard output waits until
+/// it is asked for.
 pub struct Process {
     child: Mutex<Child>,
     name: String,
@@ -25,7 +25,7 @@ struct Notices {
     changed: Condvar,
 }
 
-/// How a child ended.
+/// End of a child: its exit code and output.
 #[derive(Debug)]
 pub struct Done {
     pub status: ExitStatus,
@@ -44,7 +44,7 @@ impl Done {
         self
     }
 
-    /// It failed with this code, and its error says this.
+    /// Checks that the child failed with this code, and that its error says this.
     #[track_caller]
     pub fn failed(self, code: i32, words: &str) -> Done {
         assert_eq!(self.code(), Some(code), "{self:?}");
@@ -145,25 +145,25 @@ impl Process {
         }
     }
 
-    /// What came on standard error so far.
+    /// Returns what came on standard error so far.
     pub fn notices(&self) -> String {
         // Whoever failed while it waited for one wants to see them all.
         self.notices.text.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// The next line of standard output, without its end.
+    /// Takes the next line of standard output, without its end.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
         line.strip_suffix('\n').unwrap_or(&line).to_owned()
     }
 
-    /// Nobody reads its standard output any more.
+    /// Closes the child's standard output, which nobody reads any more.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
     }
 
-    /// Reads its standard output from now on, and does not keep it.
+    /// Reads the child's standard output from now on, and does not keep it.
     pub fn discard_stdout(&mut self) {
         let mut stdout = self.stdout.take().unwrap();
         thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
@@ -173,7 +173,7 @@ impl Process {
         self.lock().try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end, reading what it prints.
+    /// Waits for the child's end, reading its output.
     #[track_caller]
     pub fn finish(mut self) -> Done {
         let stdout = self.stdout.take();

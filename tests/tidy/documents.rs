@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{assert_none, root, sources, texts};
 
-/// Longest README, in lines: what somebody reads who does not know the project yet.
+/// Longest README, in lines: somebody reads it who does not know the project yet.
 const MAX_README_LINES: usize = 150;
 
 /// Directory of the decisions.
@@ -19,13 +19,13 @@ fn documents() -> Vec<(String, String)> {
     texts(|name| name.ends_with(".md"))
 }
 
-/// The records, without their index.
+/// Returns the records, without their index.
 fn decisions() -> Vec<(String, String)> {
     let is_record = |name: &String| name.starts_with(DECISIONS) && !name.ends_with("/README.md");
     documents().into_iter().filter(|(name, _)| is_record(name)).collect()
 }
 
-/// The lines of a document that are no code.
+/// Returns the lines of a document that are no code.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut in_code = false;
     text.lines().enumerate().filter_map(move |(at, line)| {
@@ -35,12 +35,12 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The targets of the links in a line.
+/// Finds the targets of the links in a line.
 fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
 }
 
-/// The name by which a heading is linked to, as GitHub makes it.
+/// Returns the name by which a heading is linked to, made as GitHub does.
 fn anchor(heading: &str) -> String {
     let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
     let lower = heading.to_lowercase();
@@ -145,7 +145,7 @@ fn each_decision_is_listed_and_named_by_the_code_that_carries_it_out() {
     assert_none(&findings, "a decision and the code that carries it out name each other");
 }
 
-/// Whether it looks like `012-name.md`.
+/// Returns whether a word looks like `012-name.md`.
 fn is_record_name(word: &str) -> bool {
     let number = word.split('-').next().unwrap_or_default();
     number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit()) && word.ends_with(".md")

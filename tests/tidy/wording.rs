@@ -73,7 +73,17 @@ const SHAPED: [&str; 10] = [
 ];
 
 /// Trees whose doc comments begin with their subject.
-const SUBJECTS: [&str; 3] = ["platform/src/", "src/cli/", "wire/src/"];
+const SUBJECTS: [&str; 9] = [
+    "benches/",
+    "fuzz/",
+    "link/",
+    "peers/",
+    "platform/src/",
+    "src/cli/",
+    "testkit/",
+    "tests/",
+    "wire/src/",
+];
 
 /// Words that withhold the subject of a doc comment, at its beginning.
 const WITHHOLDING: [&str; 17] = [
@@ -84,7 +94,7 @@ const WITHHOLDING: [&str; 17] = [
 /// Starts of what stands behind the constants of a file.
 const ITEMS: [&str; 6] = ["fn", "struct", "enum", "impl", "trait", "union"];
 
-/// A line without what may stand before the word that says what an item is.
+/// Returns a line without what may stand before the word that says what an item is.
 fn bare(line: &str) -> &str {
     let mut rest = line;
     loop {
@@ -171,8 +181,8 @@ fn a_choice_by_a_bool_is_an_if() {
     assert_none(&findings, "`if` and `else` rather than `match` with `true` and `false`");
 }
 
-/// Whether a doc comment withholds its subject. Help of the command line, which has no
-/// full stop, is none; what a test says that broke is enough.
+/// Returns whether a doc comment withholds its subject. Help of the command line, which
+/// has no full stop, is none; what a test says that broke is enough.
 fn withholds(comment: &str) -> bool {
     let begins = |word: &&str| {
         comment.strip_prefix(*word).is_some_and(|rest| rest.starts_with([' ', '.', ',']))

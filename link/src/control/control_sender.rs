@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
-use netcluster_wire::link::{ControlHeader, ControlKind};
+use netcluster_wire::link::{Challenge, ControlHeader, ControlKind};
 
 use crate::crypto::{ControlSealer, Keys};
 use crate::peer_id::Session;
@@ -41,7 +41,7 @@ impl ControlSender {
         self.queue.push(post);
     }
 
-    /// The same for one receiver.
+    /// Seals a datagram of this kind for one receiver, and sends it.
     pub fn send_to(
         &mut self,
         kind: ControlKind,
@@ -49,5 +49,11 @@ impl ControlSender {
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         self.send(kind, &[To::Addr(to)], encode);
+    }
+
+    /// Challenges a session at an address: whoever answers with this nonce is there.
+    pub fn send_challenge(&mut self, nonce: [u8; 16], to: &Session, at: SocketAddr) {
+        let challenge = Challenge { nonce, to: *to };
+        self.send_to(ControlKind::Challenge, at, |out| challenge.encode(out));
     }
 }

@@ -6,26 +6,26 @@
 //!   of a stranger ─────────▶ hello and probe only, at a limited rate
 //! ```
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
-use netcluster_wire::link::limits::{CONTROL_HEADER_BYTES, SHARE_UNIT_BYTES_PER_S};
+use netcluster_platform::Instant;
+use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{
     BodyError, Control, ControlHeader, ControlKind, Heartbeat, Leave, Nak, Status,
 };
 
 use crate::Link;
 use crate::crypto::Unsealed;
-use crate::send::flow_control::Report;
 use crate::stream::{Position, StreamId};
 use crate::warnings::Kind;
 
-/// Who sent it, and whether to a group.
+/// Sender of a datagram, and whether it was sent to a group.
 pub(crate) type From = (SocketAddr, bool);
 
 impl Link {
     pub(crate) fn receive_control(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         kind: ControlKind,
         header: &ControlHeader,
         (body, tag): (&[u8], &[u8]),
@@ -38,13 +38,13 @@ impl Link {
         let mut opened = std::mem::take(&mut self.scratch);
         opened.clear();
         opened.extend_from_slice(body);
-        self.open_control(now_ns, kind, header, &mut opened, tag, from);
+        self.open_control(now, kind, header, &mut opened, tag, from);
         self.scratch = opened;
     }
 
     fn open_control(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         kind: ControlKind,
         header: &ControlHeader,
         body: &mut [u8],
@@ -56,9 +56,9 @@ impl Link {
         if let Some(slot) = self.peers.slot_of_session(&header.session) {
             let Some(peer) = self.peers.at_mut(slot) else { return };
             if let Err(error) = peer.opener.open(key_id, counter, header.bytes(), body, tag) {
-                return self.not_opened(now_ns, error, kind, from.0);
+                return self.not_opened(now, error, kind, from.0);
             }
-            peer.heard(now_ns, from.1);
+            peer.heard(now, from.1);
             peer.counters.received += 1;
             peer.counters.received_bytes += bytes;
             let is_elsewhere = peer.address != from.0;
@@ -70,12 +70,12 @@ impl Link {
             let is_settled =
                 matches!(kind, ControlKind::Challenge | ControlKind::Answer | ControlKind::Probe);
             if is_elsewhere && says_where && !is_settled {
-                self.heard_elsewhere(now_ns, slot, from.0, bytes as usize);
+                self.heard_elsewhere(now, slot, from.0, bytes as usize);
             }
             self.counters.received += 1;
             self.counters.received_bytes += bytes;
             match Control::decode(kind, body) {
-                Ok(control) => self.on_peer(now_ns, slot, &control, bytes, from),
+                Ok(control) => self.on_peer(now, slot, &control, bytes, from),
                 Err(error) => self.malformed(error),
             }
         } else if let Some(pending) = self.membership.handshakes.find(&header.session) {
@@ -84,16 +84,16 @@ impl Link {
                 return;
             }
             if let Err(error) = pending.opener.open(key_id, counter, header.bytes(), body, tag) {
-                return self.not_opened(now_ns, error, kind, from.0);
+                return self.not_opened(now, error, kind, from.0);
             }
             if from.1 {
-                pending.multicast_ns = Some(now_ns);
+                pending.multicast_at = Some(now);
             }
             self.counters.received += 1;
             self.counters.received_bytes += bytes;
             match Control::decode(kind, body) {
                 Ok(control) => {
-                    self.on_pending(now_ns, &header.session, &control, bytes as usize, from);
+                    self.on_pending(now, &header.session, &control, bytes as usize, from.0);
                 }
                 Err(error) => self.malformed(error),
             }
@@ -101,17 +101,17 @@ impl Link {
             self.counters.drops.unknown_session += 1;
         } else if !self.local.config.keys.knows(key_id) {
             // Told without looking closer: it costs nothing.
-            self.not_opened(now_ns, Unsealed::WrongKey(key_id), kind, from.0);
-        } else if !self.may_look(now_ns, from.0.ip()) {
+            self.not_opened(now, Unsealed::WrongKey(key_id), kind, from.0);
+        } else if !self.membership.may_look(now, &self.local.config.keys, from.0.ip()) {
             self.counters.drops.hello_rate += 1;
         } else {
             let mut opener =
                 self.membership.departed.opener(&self.local.config.keys, &header.session);
             if let Err(error) = opener.open(key_id, counter, header.bytes(), body, tag) {
-                return self.not_opened(now_ns, error, kind, from.0);
+                return self.not_opened(now, error, kind, from.0);
             }
             if !self.local.config.keys.is_open()
-                && !self.membership.hello_rate.allow(now_ns, from.0.ip())
+                && !self.membership.hello_rate.allow(now, from.0.ip())
             {
                 self.counters.drops.hello_rate += 1;
                 return;
@@ -121,7 +121,7 @@ impl Link {
                     self.counters.received += 1;
                     self.counters.received_bytes += bytes;
                     let session = &header.session;
-                    self.on_stranger(now_ns, session, &hello, opener, bytes as usize, from);
+                    self.on_stranger(now, session, &hello, opener, bytes as usize, from);
                 }
                 Ok(Control::Probe(probe)) => self.on_probe(&header.session, &probe, bytes, from),
                 Ok(_) => {}
@@ -130,7 +130,14 @@ impl Link {
         }
     }
 
-    fn on_peer(&mut self, now_ns: u64, slot: usize, control: &Control<'_>, bytes: u64, from: From) {
+    fn on_peer(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        control: &Control<'_>,
+        bytes: u64,
+        from: From,
+    ) {
         let is_leaving = self.membership.leave.is_leaving();
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let session = peer.session;
@@ -149,13 +156,17 @@ impl Link {
             Control::Hello(hello) => {
                 // Where it is known to be it gets what it asks for. Elsewhere the
                 // challenge tells it where we are, and its answer where it is.
-                if hello.answer && peer.address == from.0 && self.may_answer(now_ns, from) {
+                let keys = &self.local.config.keys;
+                if hello.answer
+                    && peer.address == from.0
+                    && self.membership.may_answer(now, keys, from.0.ip())
+                {
                     self.answer_hello(from.0);
                 }
                 if let Some(peer) = self.peers.at_mut(slot) {
                     peer.identity.datagram_bytes = hello.datagram_bytes;
                 }
-                self.multicast_heard(now_ns, slot);
+                self.multicast_heard(now, slot);
             }
             Control::Challenge(challenge) => {
                 let is_for_us = self.answer_challenge(challenge, &session, from.0);
@@ -163,140 +174,97 @@ impl Link {
                 let Some(peer) = self.peers.at_mut(slot) else { return };
                 if is_for_us && !is_leaving && peer.told.is_confirmed {
                     peer.told.note_asked();
-                    self.interest.own.unconfirmed();
-                    self.send_interest(now_ns, slot);
+                    self.interest.versions.unconfirmed();
+                    self.send_interest(now, slot);
                 }
             }
             Control::Answer(answer) if !from.1 => self.on_moved(slot, answer, from.0),
-            Control::Interest(interest) => self.on_interest(now_ns, slot, interest),
-            Control::Joined(joined) => self.on_joined(now_ns, slot, joined),
+            Control::Interest(interest) => self.on_interest(now, slot, interest),
+            Control::Joined(joined) => self.on_joined(now, slot, joined),
             Control::Heartbeat(heartbeat) => {
-                self.on_heartbeat(now_ns, slot, heartbeat);
-                self.multicast_heard(now_ns, slot);
+                self.on_heartbeat(now, slot, heartbeat);
+                self.multicast_heard(now, slot);
             }
-            Control::Status(status) => self.on_status(now_ns, slot, status),
-            Control::Nak(nak) => self.on_nak(now_ns, slot, nak),
-            Control::Leave(leave) => self.on_leave(now_ns, slot, leave),
+            Control::Status(status) => self.on_status(now, slot, status),
+            Control::Nak(nak) => self.on_nak(now, slot, nak),
+            Control::Leave(leave) => self.on_leave(now, slot, leave),
             Control::Probe(probe) => {
                 // On an open link anybody can ask in the name of a peer.
-                if self.membership.hello_rate.allow(now_ns, from.0.ip()) {
+                if self.membership.hello_rate.allow(now, from.0.ip()) {
                     self.on_probe(&session, probe, bytes, from);
                 }
             }
-            Control::Neighbours(list) => self.on_neighbours(now_ns, slot, list),
-            Control::ProbeReply(reply) => self.on_probe_reply(now_ns, slot, reply),
+            Control::Neighbours(list) => {
+                self.peers.note_neighbours(now, slot, list, self.local.config.node);
+            }
+            Control::ProbeReply(reply) => self.on_probe_reply(now, slot, reply),
             Control::Answer(_) => {}
         }
     }
 
-    /// Whether what a stranger says is looked at: on an open link it is taken
-    /// then, with a key its tag is checked first.
-    fn may_look(&mut self, now_ns: u64, from: IpAddr) -> bool {
-        if self.local.config.keys.is_open() {
-            self.membership.hello_rate.allow(now_ns, from)
-        } else {
-            self.membership.hello_rate.may_check(now_ns, from)
-        }
-    }
-
-    /// Whether a hello that asks for ours gets it. On an open link anybody can ask
-    /// under an address that is not his; with a key, only who has it.
-    pub(crate) fn may_answer(&mut self, now_ns: u64, from: From) -> bool {
-        !self.local.config.keys.is_open() || self.membership.hello_rate.allow(now_ns, from.0.ip())
-    }
-
-    fn on_heartbeat(&mut self, now_ns: u64, slot: usize, heartbeat: &Heartbeat<'_>) {
+    fn on_heartbeat(&mut self, now: Instant, slot: usize, heartbeat: &Heartbeat<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        peer.round_trip.echo = Some((heartbeat.time_ns, now_ns));
+        peer.round_trip.echo = Some((heartbeat.time_ns, now));
         for beat in heartbeat.beats.iter() {
             let stream = StreamId(beat.stream);
             let Some(peer) = self.peers.at_mut(slot) else { return };
             let Some(inbound) = peer.inbound_mut(stream) else { continue };
-            inbound.ingress.heartbeat(now_ns, beat.next, beat.tail, beat.ordinal);
+            inbound.ingress.heartbeat(now, beat.next, beat.tail, beat.ordinal);
             if beat.poll {
-                peer.owes_status = true;
-                self.inbound.owes_status = true;
+                self.inbound.owe_status(peer);
             }
-            self.look_through(now_ns, slot, stream);
+            self.look_through(now, slot, stream);
         }
     }
 
-    fn on_status(&mut self, now_ns: u64, slot: usize, status: &Status<'_>) {
+    fn on_status(&mut self, now: Instant, slot: usize, status: &Status<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let held_ns = u64::from(status.held_ns);
-        if status.echo_ns != 0
-            && let Some(there_and_back_ns) = now_ns.checked_sub(status.echo_ns)
-            && let Some(round_trip_ns) = there_and_back_ns.checked_sub(held_ns)
-        {
-            peer.round_trip.measured(round_trip_ns);
-            peer.told.echoed_ns = peer.told.echoed_ns.max(status.echo_ns);
-        }
-        let id = peer.id;
-        let share = u64::from(status.share) * SHARE_UNIT_BYTES_PER_S;
-        for report in status.reports.iter() {
-            let Some(&at) = self.outbound.by_id.get(&StreamId(report.stream)) else { continue };
-            let own = &mut self.outbound.streams[at];
-            let next = own.egress.next().number;
-            let stated = Report {
-                position: report.position,
-                limit: report.limit,
-                seen_lost: report.seen_lost,
-                is_held: report.held,
-            };
-            let sample = own.flow.on_status(now_ns, id, next, &stated);
-            own.receivers_changed();
-            if let Some(sample) = sample {
-                self.scheduler.congestion.report(now_ns, id, sample, share);
-            }
-            self.timer.due(self.outbound.streams[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
-        }
+        peer.note_echo(now, status);
+        let congestion = &mut self.scheduler.congestion;
+        self.outbound.on_status(now, peer.id, status, congestion, &mut self.timer);
     }
 
-    fn on_nak(&mut self, now_ns: u64, slot: usize, nak: &Nak<'_>) {
+    fn on_nak(&mut self, now: Instant, slot: usize, nak: &Nak<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         peer.counters.naks_received += 1;
         self.counters.naks_received += 1;
-        let id = peer.id;
-        let Some(&at) = self.outbound.by_id.get(&StreamId(nak.stream)) else { return };
-        let own = &mut self.outbound.streams[at];
-        own.naks_received += 1;
-        if own.flow.receiver(id).is_none() {
-            return;
-        }
-        let next = own.egress.next().number;
-        let sample = own.flow.on_request(now_ns, id, next, nak.seen_lost);
-        if let Some(sample) = sample {
-            self.scheduler.congestion.report(now_ns, id, sample, 0);
-        }
-        peer.path.requested(now_ns, own, nak);
-        self.timer.due(peer.path.mtu.next_ns());
-        own.request(now_ns, peer, nak, self.local.config.datagram_bytes);
-        self.timer.due(self.outbound.streams[at].flow.next_deadline_ns().unwrap_or(u64::MAX));
+        let congestion = &mut self.scheduler.congestion;
+        self.outbound.on_nak(now, peer, nak, congestion, &mut self.timer);
     }
 
-    /// A peer says goodbye.
-    fn on_leave(&mut self, now_ns: u64, slot: usize, leave: &Leave<'_>) {
+    /// Takes in a peer's goodbye: where its streams end.
+    fn on_leave(&mut self, now: Instant, slot: usize, leave: &Leave<'_>) {
         for place in leave.places.iter() {
             let stream = StreamId(place.stream);
             let Some(peer) = self.peers.at_mut(slot) else { return };
             let Some(inbound) = peer.inbound_mut(stream) else { continue };
             inbound.has_left = true;
             let end = Position { number: place.number, ordinal: place.ordinal };
-            inbound.ingress.left(now_ns, end);
-            self.look_through(now_ns, slot, stream);
+            inbound.ingress.left(now, end);
+            self.look_through(now, slot, stream);
         }
-        self.left(now_ns, slot);
+        self.left(now, slot);
     }
 
     #[cold]
-    fn not_opened(&mut self, now_ns: u64, error: Unsealed, kind: ControlKind, from: SocketAddr) {
+    fn not_opened(&mut self, now: Instant, error: Unsealed, kind: ControlKind, from: SocketAddr) {
         let drops = &mut self.counters.drops;
         match error {
-            Unsealed::WrongKey(_) => {
+            Unsealed::WrongKey(id) => {
                 drops.wrong_key += 1;
                 if kind == ControlKind::Hello {
-                    self.output.warn(now_ns, Kind::OtherKey, from, || {
-                        format!("a broker at {from} is not heard: {error}")
+                    let what = match id {
+                        0 => "has no key, and this one has".to_owned(),
+                        id if self.local.config.keys.is_open() => {
+                            format!("has a key ({id:08x}), and this one has none")
+                        }
+                        id => format!("has another key ({id:08x}) than this one"),
+                    };
+                    self.output.warn(now, Kind::OtherKey, from, || {
+                        format!(
+                            "a broker at {from} is not heard, as it {what}: give all brokers of \
+                             the cluster the same --key-file"
+                        )
                     });
                 }
             }

@@ -5,43 +5,68 @@
 //! answer never has more bytes than the question, and there is a limit to how
 //! many are given: nobody gains by having them sent elsewhere.
 
-use netcluster_wire::link::limits::{CONTROL_HEADER_BYTES, TAG_BYTES};
+use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{ControlKind, Probe, ProbeReply};
 
 use crate::Link;
 use crate::control::dispatch::From;
+use crate::local_broker::LocalBroker;
 use crate::peer_id::Session;
 
 /// Bytes of an answer apart from the texts' own, see the wire format.
 const REPLY_BYTES: usize = CONTROL_HEADER_BYTES + 56 + 2;
 
-impl Link {
-    /// A probe of so many bytes came, whoever sent it.
-    pub(crate) fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
-        if probe.to != Session::default() && probe.to != self.local.session {
-            self.counters.drops.other_receiver += 1;
-            return;
+/// Reason why a probe gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// The probe is for another session.
+    OtherReceiver,
+    /// The answer would be longer than the question.
+    TooShort,
+}
+
+impl LocalBroker {
+    /// The answer to a probe of so many bytes from this session.
+    pub fn probe_reply(
+        &self,
+        session: &Session,
+        probe: &Probe,
+        bytes: u64,
+        multicast: bool,
+    ) -> Result<ProbeReply<'_>, Unanswered> {
+        if probe.to != Session::default() && probe.to != self.session {
+            return Err(Unanswered::OtherReceiver);
         }
-        let (cluster, name) = (&self.local.config.cluster, &self.local.config.name);
-        let tag_bytes = if self.local.config.keys.is_open() { 0 } else { TAG_BYTES };
-        let answer_bytes = REPLY_BYTES + cluster.len() + name.len() + tag_bytes;
+        let (cluster, name) = (&self.config.cluster, &self.config.name);
+        let answer_bytes = REPLY_BYTES + cluster.len() + name.len() + self.config.keys.tag_bytes();
         if bytes < answer_bytes as u64 {
-            self.counters.drops.malformed += 1;
-            return;
+            return Err(Unanswered::TooShort);
         }
-        let reply = ProbeReply {
+        Ok(ProbeReply {
             nonce: probe.nonce,
             to: *session,
             received: u32::try_from(bytes).unwrap_or(u32::MAX),
-            multicast: from.1,
-            node: self.local.config.node,
-            groups: u16::from(self.local.settings.groups),
-            datagram_bytes: self.local.datagram_bytes as u16,
-            settings: self.local.settings.hash,
+            multicast,
+            node: self.config.node,
+            groups: u16::from(self.stream_map.groups),
+            datagram_bytes: self.datagram_bytes as u16,
+            settings: self.stream_map.hash,
             cluster,
             name,
-        };
-        self.control.send_to(ControlKind::ProbeReply, from.0, |out| reply.encode(out));
+        })
+    }
+}
+
+impl Link {
+    /// Answers a probe of so many bytes, whoever sent it.
+    pub(crate) fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
+        match self.local.probe_reply(session, probe, bytes, from.1) {
+            Ok(reply) => {
+                self.control.send_to(ControlKind::ProbeReply, from.0, |out| reply.encode(out));
+            }
+            Err(Unanswered::OtherReceiver) => self.counters.drops.other_receiver += 1,
+            Err(Unanswered::TooShort) => self.counters.drops.malformed += 1,
+        }
     }
 }
 
@@ -55,6 +80,7 @@ mod tests {
     use super::*;
     use crate::crypto::{ControlOpener, ControlSealer, Key, Keys};
     use crate::membership::hello_rate::MAX_HELLOS_PER_SOURCE_PER_S;
+    use crate::tests::time::ns;
     use crate::{Datagrams, Entropy, LinkConfig, To};
 
     struct Zeros;
@@ -89,8 +115,8 @@ mod tests {
             local_addresses: Vec::new(),
             discovery: Duration::ZERO,
         };
-        let mut link = Link::new(config, BROKER, Box::new(Zeros), 0);
-        link.handle_timeout(1);
+        let mut link = Link::new(config, BROKER, Box::new(Zeros), ns(0));
+        link.handle_timeout(ns(1));
         answers(&mut link);
         link
     }
@@ -111,13 +137,13 @@ mod tests {
 
     fn ask(link: &mut Link, bytes: &[u8], multicast: bool) -> Vec<Vec<u8>> {
         let from = SocketAddr::from(([10, 0, 0, 2], 5000));
-        link.handle_datagrams(2, &Datagrams { bytes, segment: bytes.len(), from, multicast });
+        link.handle_datagrams(ns(2), &Datagrams { bytes, segment: bytes.len(), from, multicast });
         answers(link).into_iter().filter(|(to, _)| *to == To::Addr(from)).map(|it| it.1).collect()
     }
 
     fn answers(link: &mut Link) -> Vec<(To, Vec<u8>)> {
         let mut all = Vec::new();
-        while let Some(transmit) = link.poll_transmit(2) {
+        while let Some(transmit) = link.poll_transmit(ns(2)) {
             all.push((transmit.to, transmit.bytes.to_vec()));
         }
         all

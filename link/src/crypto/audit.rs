@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 
 use super::KEY_BYTES;
 
-/// Ranges of nonces: the first of each, and how many follow it.
+/// Ranges of nonces: the first nonce of each, and how many follow it.
 type Ranges = BTreeMap<u64, u64>;
 
 thread_local! {
@@ -20,14 +20,14 @@ thread_local! {
         const { RefCell::new(None) };
 }
 
-/// While this lives, a nonce that is used twice with one key on this thread
+/// Audit of nonces: while it lives, a nonce that is used twice with one key on this thread
 /// panics.
 #[derive(Debug)]
 #[must_use = "nothing is watched once it is dropped"]
 pub struct Audit(PhantomData<*const ()>);
 
 impl Audit {
-    /// Begins with nothing known.
+    /// Begins an audit that knows nothing yet.
     ///
     /// # Panics
     /// If there is one on this thread.
@@ -43,7 +43,7 @@ impl Audit {
         SEALED.set(Some(BTreeMap::new()));
     }
 
-    /// How many keys have sealed, and how many datagrams.
+    /// Number of keys that have sealed, and of datagrams that were sealed.
     pub fn sealed(&self) -> (usize, u64) {
         SEALED.with_borrow(|sealed| {
             let by_key = sealed.iter().flat_map(BTreeMap::values);
@@ -59,7 +59,7 @@ impl Drop for Audit {
     }
 }
 
-/// A datagram is about to be sealed.
+/// Records that a datagram is about to be sealed.
 ///
 /// # Panics
 /// If this key has sealed with this nonce since the audit began.

@@ -20,13 +20,13 @@ pub struct ControlSealer {
 }
 
 impl ControlSealer {
-    /// For this own session.
+    /// Makes the sealer of this own session.
     pub fn new(keys: &Keys, session: &Session) -> ControlSealer {
         let key = keys.first().map(|key| control_key(key, session));
         ControlSealer { keys: keys.clone(), key, counter: 0 }
     }
 
-    /// What the header must name.
+    /// Id of the key, which the header must name.
     pub fn key_id(&self) -> u32 {
         self.keys.id()
     }
@@ -59,24 +59,25 @@ impl ControlSealer {
 pub struct ControlOpener {
     keys: Keys,
     session: Session,
-    /// At the places of `keys`, derived when first named.
+    /// Derived keys at the places of `keys`, made when first named.
     ready: [Option<DerivedKey>; MAX_KEYS],
-    /// One for both keys: the sender has one counter.
+    /// Window of both keys: the sender has one counter.
     window: ReplayWindow,
 }
 
 impl ControlOpener {
-    /// For this session of a peer.
+    /// Makes the opener of this session of a peer.
     pub fn new(keys: &Keys, session: &Session) -> ControlOpener {
         ControlOpener::resumed(keys, session, ReplayWindow::default())
     }
 
-    /// For a session that was a peer before: what came then does not come again.
+    /// Makes the opener of a session that was a peer before: what came then does not come
+    /// again.
     pub fn resumed(keys: &Keys, session: &Session, window: ReplayWindow) -> ControlOpener {
         ControlOpener { keys: keys.clone(), session: *session, ready: Default::default(), window }
     }
 
-    /// What came so far.
+    /// Window of the counters that came so far.
     pub fn window(&self) -> &ReplayWindow {
         &self.window
     }

@@ -16,7 +16,7 @@ const _: () = assert!(ring::aead::MAX_TAG_LEN == TAG_BYTES);
 /// invariant of the key schedule.
 pub(super) struct DerivedKey {
     cipher: LessSafeKey,
-    /// For the audit, which must know one key from another.
+    /// Key by which the audit knows one from another.
     #[cfg(any(test, feature = "audit"))]
     pub(super) bytes: [u8; KEY_BYTES],
 }
@@ -84,7 +84,7 @@ pub(super) fn expand(secret: &[u8], salt: &[u8], info: &[&[u8]], out: &mut [u8])
         .expect("keys and ids are far below the limit of 255 hashes");
 }
 
-/// How much HKDF shall give.
+/// Number of bytes that HKDF is to give.
 struct OutputBytes(usize);
 
 impl hkdf::KeyType for OutputBytes {

@@ -51,7 +51,7 @@ pub const KEY_BYTES: usize = 32;
 /// Most keys that are valid at once: the old and the new one of a rotation.
 pub const MAX_KEYS: usize = 2;
 
-/// What separates the uses of a key.
+/// Label that separates this use of a key from its others.
 const KEY_ID_INFO: &[u8] = b"netcluster key id";
 
 /// A secret that brokers of a cluster share.
@@ -70,13 +70,13 @@ impl Key {
         Key { bytes, id: u32::from_le_bytes(id).max(1) }
     }
 
-    /// What datagrams name it by; never 0. It tells nothing about the key.
+    /// Id by which datagrams name the key; never 0. Nothing of the key can be told from it.
     pub fn id(&self) -> u32 {
         self.id
     }
 }
 
-/// The bytes are secret.
+/// A key shows nothing of its bytes, which are secret.
 impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Key({:08x})", self.id)
@@ -89,7 +89,7 @@ impl fmt::Debug for Key {
 pub struct Keys(Arc<Vec<Key>>);
 
 impl Keys {
-    /// No key: whoever reaches the link is a part of it.
+    /// Makes no key: whoever reaches the link is a part of it.
     pub fn open_link() -> Keys {
         Keys::default()
     }
@@ -136,15 +136,15 @@ impl Keys {
     }
 }
 
-/// Why a datagram was not opened.
+/// Reason why a datagram was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsealed {
-    /// It names this key, which is none of ours; also 0 on a link with a key, and
+    /// The datagram names this key, which is none of ours; also 0 on a link with a key, and
     /// any other on an open one.
     WrongKey(u32),
-    /// It names a key of ours, but that did not seal it as it is.
+    /// The datagram names a key of ours, but that did not seal it as it is.
     Forged,
-    /// A control datagram that came before, or too old to tell.
+    /// The datagram is control that came before, or too old to tell.
     Replayed,
 }
 

@@ -7,7 +7,7 @@
 //! Invariant: a counter is accepted at most once, and checking changes nothing:
 //! only what is authentic may move the window.
 
-/// How far a control datagram may be overtaken, in counters.
+/// Number of counters by which a control datagram may be overtaken.
 pub const REPLAY_WINDOW: u64 = 1024;
 
 const WORD_BITS: u64 = u64::BITS as u64;
@@ -36,7 +36,7 @@ impl ReplayWindow {
         }
     }
 
-    /// It came, and was authentic.
+    /// Marks a counter as used: its datagram came, and was authentic.
     pub(super) fn accept(&mut self, counter: u64) {
         debug_assert!(self.is_new(counter), "counter {counter} came before");
         let newest = *self.newest.get_or_insert(counter);

@@ -18,8 +18,8 @@ const READY_KEYS: usize = 2;
 
 const STREAM_INFO: &[u8] = b"netcluster stream";
 
-/// Which epoch a datagram belongs to. It would come again after 2^60 datagrams,
-/// and even then with other nonces.
+/// Epoch that a datagram belongs to. It would come again after 2^60 datagrams, and even
+/// then with other nonces.
 #[inline]
 fn epoch_of(number: u64) -> u32 {
     (number >> EPOCH_BITS) as u32
@@ -34,18 +34,18 @@ pub struct StreamSealer {
     keys: Keys,
     session: Session,
     stream: StreamId,
-    /// `None` on an open link.
+    /// Current epoch and its key; `None` on an open link.
     current: Option<(u32, DerivedKey)>,
 }
 
 impl StreamSealer {
-    /// For a stream of this own session.
+    /// Makes the sealer of a stream of this own session.
     pub fn new(keys: &Keys, session: &Session, stream: StreamId) -> StreamSealer {
         let current = keys.first().map(|key| (0, stream_key(key, session, stream, 0)));
         StreamSealer { keys: keys.clone(), session: *session, stream, current }
     }
 
-    /// What the header must name.
+    /// Id of the key, which the header must name.
     pub fn key_id(&self) -> u32 {
         self.keys.id()
     }
@@ -95,13 +95,13 @@ pub struct StreamOpener {
     stream: StreamId,
     /// Keys that have opened something, the newest first.
     ready: Vec<Ready>,
-    /// One that has not yet. Forged numbers of far epochs come no further than
-    /// here, so that they never push a good key out.
+    /// Key that has not opened anything yet. Forged numbers of far epochs come no further
+    /// than here, so that they never push a good key out.
     tried: Option<Box<Ready>>,
 }
 
 impl StreamOpener {
-    /// For a stream of this session of a peer.
+    /// Makes the opener of a stream of this session of a peer.
     pub fn new(keys: &Keys, session: &Session, stream: StreamId) -> StreamOpener {
         StreamOpener {
             keys: keys.clone(),
@@ -141,13 +141,13 @@ impl StreamOpener {
         }
     }
 
-    /// Which keys are held ready: key ids and epochs.
+    /// Key ids and epochs of the keys that are held ready.
     #[cfg(test)]
     pub(super) fn ready_keys(&self) -> Vec<(u32, u32)> {
         self.ready.iter().map(|ready| (ready.key_id, ready.epoch)).collect()
     }
 
-    /// The first datagram of an epoch, or of a key.
+    /// Opens the first datagram of an epoch, or of a key, whose derived key is not ready yet.
     #[cold]
     fn open_first(
         &mut self,

@@ -339,8 +339,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The same values were computed with another implementation; PROTOCOL.md gives
-/// them to authors of further ones.
+/// Values as another implementation computed them; PROTOCOL.md gives them to authors of
+/// further ones.
 #[test]
 fn a_second_implementation_would_derive_and_seal_the_same_bytes() {
     let key = Key::new(std::array::from_fn(|at| at as u8));

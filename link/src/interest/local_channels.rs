@@ -5,6 +5,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::limits::MAX_GROUPS;
 
 use crate::channel::LinkChannel;
@@ -12,25 +13,25 @@ use crate::stream::StreamId;
 
 pub(crate) struct LocalChannel {
     pub channel: Arc<LinkChannel>,
-    /// Where the outbound stream is that carries it.
-    pub own: usize,
-    /// Since when somebody here listens.
-    pub wanted_ns: Option<u64>,
+    /// Place of the outbound stream that carries the channel.
+    pub outbound: usize,
+    /// Time since which somebody here listens.
+    pub wanted_since: Option<Instant>,
 }
 
-/// What a change of one channel means for its group.
+/// Effect that a change of one channel has on its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     None,
-    /// Its group got its first listener.
+    /// The group got its first listener.
     Joins(u8),
-    /// Its group lost its last.
+    /// The group lost its last listener.
     Leaves(u8),
 }
 
 pub(crate) struct LocalChannels {
     channels: HashMap<u64, LocalChannel, FixedState>,
-    /// Wanted channels in each group.
+    /// Number of wanted channels in each group.
     wanted: [u32; MAX_GROUPS],
     /// A bit for each group that has one.
     pub groups: u64,
@@ -46,14 +47,16 @@ impl LocalChannels {
         self.channels.get(&hash)
     }
 
-    pub fn insert(&mut self, channel: LinkChannel, own: usize) {
+    pub fn insert(&mut self, channel: LinkChannel, outbound: usize) {
         let hash = channel.hash;
-        self.channels
-            .insert(hash, LocalChannel { channel: Arc::new(channel), own, wanted_ns: None });
+        self.channels.insert(
+            hash,
+            LocalChannel { channel: Arc::new(channel), outbound, wanted_since: None },
+        );
     }
 
     pub fn remove(&mut self, hash: u64) -> Change {
-        let change = self.set_wanted(0, hash, false);
+        let change = self.set_wanted(hash, None);
         self.channels.remove(&hash);
         change
     }
@@ -61,15 +64,17 @@ impl LocalChannels {
     /// Whether somebody here listens to a channel.
     #[inline]
     pub fn is_wanted(&self, hash: u64) -> bool {
-        self.channels.get(&hash).is_some_and(|local| local.wanted_ns.is_some())
+        self.channels.get(&hash).is_some_and(|local| local.wanted_since.is_some())
     }
 
-    pub fn set_wanted(&mut self, now_ns: u64, hash: u64, is_wanted: bool) -> Change {
+    /// Notes since when somebody here listens to a channel; none if nobody does.
+    pub fn set_wanted(&mut self, hash: u64, since: Option<Instant>) -> Change {
         let Some(local) = self.channels.get_mut(&hash) else { return Change::None };
-        if local.wanted_ns.is_some() == is_wanted {
+        let is_wanted = since.is_some();
+        if local.wanted_since.is_some() == is_wanted {
             return Change::None;
         }
-        local.wanted_ns = is_wanted.then_some(now_ns);
+        local.wanted_since = since;
         let group = local.channel.stream.group();
         let wanted = &mut self.wanted[usize::from(group)];
         if is_wanted {
@@ -88,7 +93,7 @@ impl LocalChannels {
         Change::None
     }
 
-    /// All of them, in no order.
+    /// All channels, in no order.
     pub fn channels(&self) -> impl Iterator<Item = &LinkChannel> {
         self.channels.values().map(|local| &*local.channel)
     }
@@ -98,13 +103,15 @@ impl LocalChannels {
         let wanted = self
             .channels
             .values()
-            .filter(move |local| local.wanted_ns.is_some() && local.channel.stream == stream);
+            .filter(move |local| local.wanted_since.is_some() && local.channel.stream == stream);
         wanted.map(|local| local.channel.hash)
     }
 
-    /// Those of them that somebody here has listened to since before `ns`, in order.
-    pub fn wanted_before(&self, stream: StreamId, ns: u64) -> Vec<u64> {
-        let before = |hash: &u64| self.channels[hash].wanted_ns.is_some_and(|since| since < ns);
+    /// Channels of one stream that somebody here has listened to since before `then`, in
+    /// order.
+    pub fn wanted_before(&self, stream: StreamId, then: Instant) -> Vec<u64> {
+        let before =
+            |hash: &u64| self.channels[hash].wanted_since.is_some_and(|since| since < then);
         let mut channels: Vec<u64> = self.wanted_in(stream).filter(before).collect();
         channels.sort_unstable();
         channels
@@ -114,6 +121,7 @@ impl LocalChannels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::ns;
 
     #[test]
     fn a_group_is_wanted_while_any_of_its_channels_is() {
@@ -122,14 +130,14 @@ mod tests {
             let stream = StreamId::new(if hash == 3 { 7 } else { 5 }, 0);
             locals.insert(LinkChannel { name: "x".into(), hash, stream }, 0);
         }
-        assert_eq!(locals.set_wanted(0, 1, true), Change::Joins(5));
-        assert_eq!(locals.set_wanted(0, 1, true), Change::None);
-        assert_eq!(locals.set_wanted(0, 2, true), Change::None);
-        assert_eq!(locals.set_wanted(0, 3, true), Change::Joins(7));
+        assert_eq!(locals.set_wanted(1, Some(ns(0))), Change::Joins(5));
+        assert_eq!(locals.set_wanted(1, Some(ns(0))), Change::None);
+        assert_eq!(locals.set_wanted(2, Some(ns(0))), Change::None);
+        assert_eq!(locals.set_wanted(3, Some(ns(0))), Change::Joins(7));
         assert_eq!(locals.groups, 1 << 5 | 1 << 7);
-        assert_eq!(locals.set_wanted(0, 1, false), Change::None);
+        assert_eq!(locals.set_wanted(1, None), Change::None);
         assert_eq!(locals.remove(2), Change::Leaves(5));
-        assert_eq!(locals.set_wanted(0, 9, true), Change::None);
+        assert_eq!(locals.set_wanted(9, Some(ns(0))), Change::None);
         assert_eq!(locals.groups, 1 << 7);
         assert_eq!(locals.wanted_in(StreamId::new(7, 0)).collect::<Vec<_>>(), [3]);
     }

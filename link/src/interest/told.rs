@@ -1,8 +1,11 @@
-//! What a peer was told of the interest here, and what it has answered.
+//! Interest of this broker as one peer was told it, and what the peer has answered.
 
-use netcluster_wire::link::Place;
+use netcluster_platform::Instant;
+use netcluster_wire::link::{Joined, Place};
 
+use crate::config::StreamMap;
 use crate::membership::liveness::SILENCE_NS;
+use crate::stream::{Position, StreamId};
 
 const MS_NS: u64 = 1_000_000;
 
@@ -22,37 +25,41 @@ pub const KNOWN_NS: u64 = 1000 * MS_NS;
 
 const _: () = assert!(2 * KNOWN_NS < SILENCE_NS);
 
-/// What the peer was told of our interest.
+/// State of telling one peer what is wanted of it.
 pub(crate) struct Told {
-    /// Of the newest interest sent to it.
+    /// Version of the newest interest that the peer was sent.
     pub version: u32,
-    /// The own interest that it stands for.
+    /// Version of the own interest that it stands for.
     pub own_version: u64,
-    /// The groups in it.
+    /// Groups in it, a bit each.
     pub groups: u64,
-    /// That its multicast is heard.
+    /// The peer was told that its multicast is heard.
     pub hears: bool,
-    /// That we stand nowhere: until it answered once.
+    /// The peer is told that we stand nowhere: until it has answered once.
     pub fresh: bool,
-    /// It answered.
+    /// The peer has answered the newest interest.
     pub is_confirmed: bool,
-    /// It is to be told anew as soon as it has answered, and not before this.
-    pub again_ns: Option<u64>,
-    /// The own interest that it knows of for sure.
+    /// The peer is to be told anew as soon as it has answered, and not before this.
+    pub again_at: Option<Instant>,
+    /// Version of the own interest that the peer knows of for sure.
     pub confirmed_version: u64,
-    /// When the newest of our heartbeats that it answered was sent.
-    pub echoed_ns: u64,
-    /// The answer as far as it came: it may be several datagrams.
+    /// Time of the newest of our heartbeats that the peer has answered.
+    pub echoed_at: Instant,
+    /// Places of the answer that came so far: it may be several datagrams.
     pub places: Vec<Place>,
-    /// When this version was sent first.
-    since_ns: u64,
-    next_ns: u64,
+    /// Time at which this version was sent first.
+    since: Instant,
+    next_at: Instant,
     retry_ns: u64,
 }
 
+/// A peer answers with a stream that brokers of this cluster do not have.
+#[derive(Debug)]
+pub(crate) struct UnknownStream;
+
 impl Told {
-    /// Nothing was sent yet.
-    pub fn new(now_ns: u64) -> Told {
+    /// Begins with nothing told.
+    pub fn new(now: Instant) -> Told {
         Told {
             version: 0,
             own_version: 0,
@@ -60,12 +67,12 @@ impl Told {
             hears: false,
             fresh: true,
             is_confirmed: false,
-            again_ns: None,
+            again_at: None,
             confirmed_version: 0,
-            echoed_ns: 0,
+            echoed_at: Instant::START,
             places: Vec::new(),
-            since_ns: now_ns,
-            next_ns: now_ns,
+            since: now,
+            next_at: now,
             retry_ns: INTEREST_RETRY_NS,
         }
     }
@@ -77,55 +84,98 @@ impl Told {
         self.version != 0 && !self.is_confirmed
     }
 
-    /// Something changed: it is to be told anew, soon.
-    pub fn note_change(&mut self, now_ns: u64) {
-        self.again_ns = Some(self.again_ns.map_or(now_ns, |again_ns| again_ns.min(now_ns)));
+    /// Has the peer told anew soon, as something changed.
+    pub fn note_change(&mut self, now: Instant) {
+        self.again_at = Some(self.again_at.map_or(now, |again_at| again_at.min(now)));
     }
 
-    /// It does not know us any more, it says, nor what we want: it is to be told anew,
-    /// now or later.
+    /// Has the peer told anew, now or later: it does not know us any more, it says, nor
+    /// what we want.
     pub fn note_asked(&mut self) {
         self.confirmed_version = 0;
-        self.again_ns = self.again_ns.or(Some(self.since_ns + ASKED_INTEREST_NS));
+        self.again_at = self.again_at.or(Some(self.since + ASKED_INTEREST_NS));
     }
 
     /// Whether what it confirmed holds. The way to it may have been cut since, long
     /// enough for it to forget us; and it is known only later.
-    pub fn is_fresh(&self, now_ns: u64) -> bool {
-        now_ns < self.since_ns.max(self.echoed_ns).saturating_add(KNOWN_NS)
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        now < self.since.max(self.echoed_at).saturating_add(KNOWN_NS)
     }
 
     /// Whether it is time to tell it anew.
-    pub fn is_again_due(&self, now_ns: u64) -> bool {
-        !self.is_under_way() && self.again_ns.is_some_and(|again_ns| again_ns <= now_ns)
+    pub fn is_again_due(&self, now: Instant) -> bool {
+        !self.is_under_way() && self.again_at.is_some_and(|again_at| again_at <= now)
     }
 
-    /// A new interest is due at once.
-    pub fn renew(&mut self, now_ns: u64, version: u32, own_version: u64, groups: u64, hears: bool) {
+    /// Begins a new interest, which is due at once.
+    pub fn renew(
+        &mut self,
+        now: Instant,
+        version: u32,
+        own_version: u64,
+        groups: u64,
+        hears: bool,
+    ) {
         self.version = version;
         self.own_version = own_version;
         self.groups = groups;
         self.hears = hears;
         self.is_confirmed = false;
-        self.again_ns = None;
+        self.again_at = None;
         self.places.clear();
-        self.since_ns = now_ns;
-        self.next_ns = now_ns;
+        self.since = now;
+        self.next_at = now;
         self.retry_ns = INTEREST_RETRY_NS;
     }
 
+    /// Takes in one datagram of the peer's answer. Returns where the streams in it were
+    /// joined, in their order, once the whole answer to the newest interest is there.
+    pub fn answered(
+        &mut self,
+        joined: &Joined<'_>,
+        stream_map: &StreamMap,
+    ) -> Result<Option<Vec<(StreamId, Position)>>, UnknownStream> {
+        if joined.version != self.version || self.is_confirmed {
+            return Ok(None);
+        }
+        for place in joined.places.iter() {
+            if !stream_map.has(StreamId(place.stream)) {
+                return Err(UnknownStream);
+            }
+            if !self.places.iter().any(|other| other.stream == place.stream) {
+                self.places.push(place);
+            }
+        }
+        if self.places.len() < usize::from(joined.total) {
+            return Ok(None);
+        }
+        self.is_confirmed = true;
+        self.fresh = false;
+        self.confirmed_version = self.own_version;
+        let places = std::mem::take(&mut self.places);
+        let expected = stream_map.streams_in(self.groups);
+        let mut streams: Vec<_> = expected
+            .filter_map(|stream| {
+                let place = places.iter().find(|place| place.stream == stream.0)?;
+                Some((stream, Position { number: place.number, ordinal: place.ordinal }))
+            })
+            .collect();
+        streams.sort_unstable_by_key(|(stream, _)| *stream);
+        Ok(Some(streams))
+    }
+
     /// Whether to send it now; then it counts as sent.
-    pub fn is_due(&mut self, now_ns: u64) -> bool {
-        let is_due = !self.is_confirmed && self.next_ns <= now_ns;
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = !self.is_confirmed && self.next_at <= now;
         if is_due {
-            self.next_ns = now_ns + self.retry_ns;
+            self.next_at = now + self.retry_ns;
             self.retry_ns = (self.retry_ns * 2).min(MAX_INTEREST_RETRY_NS);
         }
         is_due
     }
 
-    /// When it is to be told, or told anew.
-    pub fn next_ns(&self) -> u64 {
-        if self.is_confirmed { self.again_ns.unwrap_or(u64::MAX) } else { self.next_ns }
+    /// Time at which the peer is to be told, or told anew.
+    pub fn next_at(&self) -> Instant {
+        if self.is_confirmed { self.again_at.unwrap_or(Instant::NEVER) } else { self.next_at }
     }
 }

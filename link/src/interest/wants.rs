@@ -1,29 +1,49 @@
-//! What a peer wants of the streams here, and where it joined them.
+//! Interest of a peer in the streams here, and where it joined them.
+
+use netcluster_wire::link::Interest;
 
 use crate::send::flow_control::Path;
 use crate::stream::{Position, StreamId};
 
-/// What the peer wants of our streams.
+/// Groups that a peer wants of our streams, and how they reach it.
 #[derive(Default)]
 pub(crate) struct Wants {
-    /// Of its newest interest; 0 if none came yet.
+    /// Version of the peer's newest interest; 0 if none came yet.
     pub version: u32,
     /// A bit for each group.
     pub groups: u64,
-    /// It receives our multicast: data need not be sent to it alone.
+    /// The peer receives our multicast: data need not be sent to it alone.
     pub hears_us: bool,
-    /// Where it joined, for the same answer to the same question.
+    /// Positions at which the peer joined, for the same answer to the same question.
     pub joined: Vec<(StreamId, Position)>,
 }
 
 impl Wants {
-    /// Where the peer joined a stream.
+    /// Takes in an interest of the peer if it is newer; whether it was.
+    pub fn renew(&mut self, interest: &Interest) -> bool {
+        let is_new = is_newer(interest.version, self.version);
+        if is_new {
+            self.version = interest.version;
+            self.groups = interest.groups;
+            self.hears_us = interest.hears_multicast;
+        }
+        is_new
+    }
+
+    /// Position at which the peer joined a stream.
     pub fn joined(&self, stream: StreamId) -> Option<Position> {
         self.joined.iter().find(|(other, _)| *other == stream).map(|(_, position)| *position)
     }
 
-    /// How data reaches the peer.
+    /// Path by which data reaches the peer.
     pub fn path(&self) -> Path {
         if self.hears_us { Path::Multicast } else { Path::Unicast }
     }
+}
+
+/// Whether one version of an interest is newer than another, also where counting
+/// begins anew: the shorter way there leads up. 0 is none.
+fn is_newer(version: u32, than: u32) -> bool {
+    let ahead = version.wrapping_sub(than);
+    than == 0 && version != 0 || (1..1 << 31).contains(&ahead)
 }

@@ -17,16 +17,16 @@ use ring::digest::{Context, SHA256};
 
 use netcluster_wire::link::limits::NONCE_BYTES;
 
-/// What the nonces of one session are made of.
+/// Secret that the nonces of one session are made of.
 pub(crate) struct AddressProof([u8; NONCE_BYTES]);
 
 impl AddressProof {
-    /// The secret comes from the system's random source.
+    /// Makes a proof of a secret from the system's random source.
     pub fn new(secret: [u8; NONCE_BYTES]) -> AddressProof {
         AddressProof(secret)
     }
 
-    /// What a challenge that is sent to this address asks for.
+    /// Nonce that a challenge asks for that is sent to this address.
     pub fn nonce(&self, address: SocketAddr) -> [u8; NONCE_BYTES] {
         let mut context = Context::new(&SHA256);
         context.update(&self.0);

@@ -14,7 +14,7 @@ use crate::crypto::{ControlOpener, Keys, ReplayWindow};
 use crate::peer_id::Session;
 use crate::stream::StreamId;
 
-/// Sessions remembered.
+/// Sessions that are remembered.
 pub const MAX_DEPARTED: usize = 256;
 
 struct One {
@@ -27,7 +27,7 @@ struct One {
 pub(crate) struct DepartedSessions(VecDeque<One>);
 
 impl DepartedSessions {
-    /// A session is a peer no more.
+    /// Remembers a session that is a peer no more.
     pub fn push(
         &mut self,
         session: &Session,
@@ -46,7 +46,7 @@ impl DepartedSessions {
         self.0.push_back(One { session: *session, window, streams: known });
     }
 
-    /// What opens the control datagrams of a session that is no peer.
+    /// Opener of the control datagrams of a session that is no peer.
     pub fn opener(&self, keys: &Keys, session: &Session) -> ControlOpener {
         match self.find(session) {
             Some(one) => ControlOpener::resumed(keys, session, one.window.clone()),

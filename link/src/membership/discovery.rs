@@ -23,26 +23,28 @@
 
 use std::collections::BTreeSet;
 
+use netcluster_platform::Instant;
+
 use crate::config::KEEP;
 
-/// How much longer it may last if somebody is nearly found.
+/// Time by which discovery is extended if somebody is nearly found.
 pub const MAX_EXTENSION_NS: u64 = 50_000_000;
 
 pub(crate) struct Discovery {
-    until_ns: u64,
+    until: Instant,
     is_over: bool,
-    keep_ns: u64,
+    keep_until: Instant,
     is_keeping: bool,
     /// Node ids of brokers that joined meanwhile.
     met: BTreeSet<u32>,
 }
 
 impl Discovery {
-    pub fn new(now_ns: u64, lasts_ns: u64) -> Discovery {
+    pub fn new(now: Instant, lasts_ns: u64) -> Discovery {
         Discovery {
-            until_ns: now_ns.saturating_add(lasts_ns),
+            until: now.saturating_add(lasts_ns),
             is_over: false,
-            keep_ns: now_ns.saturating_add(KEEP.as_nanos() as u64),
+            keep_until: now.saturating_add(KEEP.as_nanos() as u64),
             is_keeping: true,
             met: BTreeSet::new(),
         }
@@ -65,33 +67,33 @@ impl Discovery {
         self.is_keeping && (!self.is_over || !self.met.contains(&node))
     }
 
-    /// It has joined.
+    /// Notes that the broker with this node id has joined.
     pub fn met(&mut self, node: u32) {
         if self.is_keeping {
             self.met.insert(node);
         }
     }
 
-    pub fn next_ns(&self, is_busy: bool) -> u64 {
+    pub fn next_at(&self, is_busy: bool) -> Instant {
         if self.is_over {
-            if self.is_keeping { self.keep_ns } else { u64::MAX }
+            if self.is_keeping { self.keep_until } else { Instant::NEVER }
         } else if is_busy {
-            self.until_ns.saturating_add(MAX_EXTENSION_NS)
+            self.until.saturating_add(MAX_EXTENSION_NS)
         } else {
-            self.until_ns
+            self.until
         }
     }
 
-    /// Ends it if it is time; whether it did. `is_busy`: somebody is nearly found.
-    pub fn poll(&mut self, now_ns: u64, is_busy: bool) -> bool {
-        let ends = !self.is_over && now_ns >= self.next_ns(is_busy);
+    /// Ends discovery if it is time; whether it did. `is_busy`: somebody is nearly found.
+    pub fn poll(&mut self, now: Instant, is_busy: bool) -> bool {
+        let ends = !self.is_over && now >= self.next_at(is_busy);
         self.is_over |= ends;
         ends
     }
 
     /// Ends the keeping if it is time, or nobody is missing; whether it did.
-    pub fn poll_keeping(&mut self, now_ns: u64, is_complete: bool) -> bool {
-        let ends = self.is_keeping && self.is_over && (is_complete || now_ns >= self.keep_ns);
+    pub fn poll_keeping(&mut self, now: Instant, is_complete: bool) -> bool {
+        let ends = self.is_keeping && self.is_over && (is_complete || now >= self.keep_until);
         if ends {
             self.is_keeping = false;
             self.met.clear();
@@ -103,33 +105,34 @@ impl Discovery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::ns;
 
     #[test]
     fn it_ends_once_and_waits_a_little_for_who_is_nearly_found() {
-        let mut discovery = Discovery::new(100, 150);
-        assert!(!discovery.poll(249, false));
-        assert!(!discovery.poll(250, true));
-        assert_eq!(discovery.next_ns(true), 250 + MAX_EXTENSION_NS);
-        assert!(discovery.poll(251, false));
-        assert!(discovery.is_over() && !discovery.poll(252, false));
-        assert!(discovery.poll_keeping(252, true) && !discovery.is_keeping());
-        assert_eq!(discovery.next_ns(false), u64::MAX);
-        let mut busy = Discovery::new(0, 150);
-        assert!(busy.poll(150 + MAX_EXTENSION_NS, true));
+        let mut discovery = Discovery::new(ns(100), 150);
+        assert!(!discovery.poll(ns(249), false));
+        assert!(!discovery.poll(ns(250), true));
+        assert_eq!(discovery.next_at(true), ns(250 + MAX_EXTENSION_NS));
+        assert!(discovery.poll(ns(251), false));
+        assert!(discovery.is_over() && !discovery.poll(ns(252), false));
+        assert!(discovery.poll_keeping(ns(252), true) && !discovery.is_keeping());
+        assert_eq!(discovery.next_at(false), Instant::NEVER);
+        let mut busy = Discovery::new(ns(0), 150);
+        assert!(busy.poll(ns(150 + MAX_EXTENSION_NS), true));
     }
 
     #[test]
     fn while_a_configured_peer_is_missing_a_newcomer_gets_what_is_kept_once() {
         let keep_ns = KEEP.as_nanos() as u64;
-        let mut discovery = Discovery::new(0, 150);
-        assert!(!discovery.poll_keeping(100, true), "first it is to be over");
-        assert!(discovery.poll(150, false));
+        let mut discovery = Discovery::new(ns(0), 150);
+        assert!(!discovery.poll_keeping(ns(100), true), "first it is to be over");
+        assert!(discovery.poll(ns(150), false));
         assert!(discovery.meets(7));
         discovery.met(7);
         assert!(!discovery.meets(7) && discovery.meets(8));
-        assert!(!discovery.poll_keeping(keep_ns - 1, false));
-        assert_eq!(discovery.next_ns(false), keep_ns);
-        assert!(discovery.poll_keeping(keep_ns, false));
+        assert!(!discovery.poll_keeping(ns(keep_ns - 1), false));
+        assert_eq!(discovery.next_at(false), ns(keep_ns));
+        assert!(discovery.poll_keeping(ns(keep_ns), false));
         assert!(!discovery.meets(8));
     }
 }

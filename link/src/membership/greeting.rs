@@ -14,6 +14,7 @@
 
 use core::net::SocketAddr;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::limits::{ASKING_HELLO_BYTES, CONTROL_HEADER_BYTES, TAG_BYTES};
 use netcluster_wire::link::{Answer, Challenge, ControlKind};
 
@@ -43,13 +44,19 @@ impl Link {
 
     /// Answers a hello of a session that is no peer, of so many bytes: with our hello
     /// and a challenge, as far as they are not larger.
-    pub(crate) fn greet(&mut self, now_ns: u64, session: &Session, from: SocketAddr, bytes: usize) {
+    pub(crate) fn greet(
+        &mut self,
+        now: Instant,
+        session: &Session,
+        from: SocketAddr,
+        bytes: usize,
+    ) {
         let is_configured = self.local.is_configured(from);
         let (hello_bytes, challenge_bytes) =
             (self.local.answer_bytes(), self.local.challenge_bytes());
         let Some(pending) = self.membership.handshakes.find(session) else { return };
         pending.heard_from(from, bytes, is_configured);
-        if !pending.may_greet(now_ns, from) {
+        if !pending.may_greet(now, from) {
             return;
         }
         // A challenge is worth more, if there is room for one of them only.
@@ -61,13 +68,13 @@ impl Link {
         };
         let says_hello = pending.may_send(rest_bytes);
         let asks = is_open && (says_hello || pending.may_send(first_bytes));
-        pending.greeted(now_ns);
+        pending.greeted(now);
         let nonce = pending.proof.nonce(from);
         if says_hello {
             self.say_hello(&[To::Addr(from)], false, 0);
         }
         if asks {
-            self.post_challenge(nonce, session, from);
+            self.control.send_challenge(nonce, session, from);
         }
     }
 
@@ -77,13 +84,8 @@ impl Link {
         let Some(pending) = self.membership.handshakes.find(session) else { return };
         let (address, nonce) = (pending.address, pending.proof.nonce(pending.address));
         if pending.may_send(challenge_bytes) {
-            self.post_challenge(nonce, session, address);
+            self.control.send_challenge(nonce, session, address);
         }
-    }
-
-    pub(crate) fn post_challenge(&mut self, nonce: [u8; 16], to: &Session, at: SocketAddr) {
-        let challenge = Challenge { nonce, to: *to };
-        self.control.send_to(ControlKind::Challenge, at, |out| challenge.encode(out));
     }
 
     /// Answers a challenge, if it is for us: it has as many bytes.
@@ -104,26 +106,25 @@ impl Link {
         true
     }
 
-    /// Something of a peer, in so many bytes, came from another address than it
-    /// answered from.
+    /// Challenges a peer at another address than it answered from, from which something of
+    /// it came in so many bytes.
     #[cold]
     pub(crate) fn heard_elsewhere(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         slot: usize,
         from: SocketAddr,
         bytes: usize,
     ) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if bytes >= CHALLENGE_BYTES + self.local.config.keys.tag_bytes()
-            && peer.may_challenge(now_ns)
+        if bytes >= CHALLENGE_BYTES + self.local.config.keys.tag_bytes() && peer.may_challenge(now)
         {
             let (nonce, session) = (peer.proof.nonce(from), peer.session);
-            self.post_challenge(nonce, &session, from);
+            self.control.send_challenge(nonce, &session, from);
         }
     }
 
-    /// A peer answers a challenge: it is where it answers from.
+    /// Takes in a peer's answer to a challenge: the peer is where it answers from.
     pub(crate) fn on_moved(&mut self, slot: usize, answer: &Answer, from: SocketAddr) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.address == from || answer.to != self.local.session {

@@ -24,10 +24,12 @@
 
 use core::net::SocketAddr;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::limits::ASKING_HELLO_BYTES;
 
 use crate::crypto::ControlOpener;
 use crate::membership::address_proof::AddressProof;
+use crate::membership::peer::Peer;
 use crate::peer_id::{PeerId, Session};
 
 /// Sessions that may be pending. One more pushes the oldest out.
@@ -39,7 +41,7 @@ pub const MAX_PENDING_PER_ADDRESS: usize = 16;
 
 const MS_NS: u64 = 1_000_000;
 
-/// How long a session may take to become a peer.
+/// Longest time that a session may take to become a peer.
 pub const PENDING_LIFETIME_NS: u64 = 2000 * MS_NS;
 
 /// The first repetition of a challenge; the next ones wait twice as long each.
@@ -48,24 +50,24 @@ const CHALLENGE_RETRY_NS: u64 = 20 * MS_NS;
 /// Longest time between two challenges.
 const MAX_CHALLENGE_RETRY_NS: u64 = 320 * MS_NS;
 
-/// How long the peer that has the newcomer's node id may take to show that it is
-/// alive. Far less than events are held back after a start.
+/// Time that the peer that has the newcomer's node id gets to show that it is alive. Far
+/// less than events are held back after a start.
 pub const RIVAL_NS: u64 = 50 * MS_NS;
 
-/// In so many spans of [`RIVAL_NS`], one after the other, it must be heard.
+/// Number of spans of [`RIVAL_NS`], one after the other, in which the rival must be heard.
 pub const SIGNS: u32 = 3;
 
-/// How often it is asked in the later ones: not every question arrives.
+/// Time between two questions to the rival in the later spans: not every question arrives.
 const ASK_RIVAL_NS: u64 = 10 * MS_NS;
 
 /// Challenges repeated for one hello, unless the address is a configured peer's.
 pub const MAX_RETRIES: u32 = 3;
 
-/// An address gets one answer in this time, for each session that is said to be
-/// there: hellos may come by multicast and unicast at once.
+/// Time in which an address gets one answer, for each session that is said to be there:
+/// hellos may come by multicast and unicast at once.
 pub const ANSWER_INTERVAL_NS: u64 = 10 * MS_NS;
 
-/// What may be saved up for an address.
+/// Bytes that may be saved up for an address.
 const MAX_CREDIT_BYTES: usize = 2 * ASKING_HELLO_BYTES;
 
 const _: () = assert!(ANSWER_INTERVAL_NS < CHALLENGE_RETRY_NS);
@@ -73,7 +75,7 @@ const _: () = assert!(RIVAL_NS > 2 * CHALLENGE_RETRY_NS);
 // A restart is known within a second, however late the last sign of the end.
 const _: () = assert!(RIVAL_NS * (SIGNS as u64 + 1) < 500 * MS_NS);
 
-/// What a hello said.
+/// Facts about a broker, as its hello said them.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub node: u32,
@@ -85,34 +87,34 @@ pub(crate) struct Pending {
     pub session: Session,
     pub identity: Identity,
     pub opener: ControlOpener,
-    /// Where its hello came from.
+    /// Address that its hello came from.
     pub address: SocketAddr,
-    pub since_ns: u64,
+    pub since: Instant,
     pub proof: AddressProof,
     /// The address that was answered last, and when.
-    greeted: Option<(SocketAddr, u64)>,
+    greeted: Option<(SocketAddr, Instant)>,
     /// Bytes that may be sent to the address: what came from there.
     credit_bytes: usize,
     /// The address is a configured peer's.
     is_configured: bool,
     retries: u32,
-    /// When multicast of it was heard last.
-    pub multicast_ns: Option<u64>,
+    /// Time at which multicast of it was heard last.
+    pub multicast_at: Option<Instant>,
     /// The peer that has its node id, and since when that is known.
-    pub rival: Option<(PeerId, u64)>,
-    /// In how many spans that peer has been heard.
+    pub rival: Option<(PeerId, Instant)>,
+    /// Number of spans in which that peer has been heard.
     pub signs: u32,
-    /// It answered, from there; decided when the rival's time is over.
+    /// Address from which it answered; decided when the rival's time is over.
     pub answered: Option<SocketAddr>,
-    /// Not to become a peer.
+    /// The session is not to become a peer.
     pub is_refused: bool,
-    next_ns: u64,
+    next_at: Instant,
     retry_ns: u64,
 }
 
 impl Pending {
     pub fn new(
-        now_ns: u64,
+        now: Instant,
         session: &Session,
         identity: Identity,
         opener: ControlOpener,
@@ -124,23 +126,23 @@ impl Pending {
             identity,
             opener,
             address,
-            since_ns: now_ns,
+            since: now,
             proof,
             greeted: None,
             credit_bytes: 0,
             is_configured: false,
             retries: 0,
-            multicast_ns: None,
+            multicast_at: None,
             rival: None,
             signs: 0,
             answered: None,
             is_refused: false,
-            next_ns: now_ns + CHALLENGE_RETRY_NS,
+            next_at: now + CHALLENGE_RETRY_NS,
             retry_ns: CHALLENGE_RETRY_NS,
         }
     }
 
-    /// A hello came from this address, in so many bytes.
+    /// Notes that a hello came from this address, in so many bytes.
     pub fn heard_from(&mut self, address: SocketAddr, bytes: usize, is_configured: bool) {
         if self.address != address {
             self.address = address;
@@ -159,69 +161,101 @@ impl Pending {
         may
     }
 
-    /// The address is answered now: what gets lost of it is repeated.
-    pub fn greeted(&mut self, now_ns: u64) {
+    /// Notes that the address is answered now: what gets lost of it is repeated.
+    pub fn greeted(&mut self, now: Instant) {
         self.retries = 0;
         self.retry_ns = CHALLENGE_RETRY_NS;
-        self.next_ns = now_ns + CHALLENGE_RETRY_NS;
+        self.next_at = now + CHALLENGE_RETRY_NS;
     }
 
     /// Whether an address may be answered now; then it counts as answered.
-    pub fn may_greet(&mut self, now_ns: u64, address: SocketAddr) -> bool {
-        let is_early = |&(other, at_ns): &(SocketAddr, u64)| {
-            other == address && now_ns < at_ns + ANSWER_INTERVAL_NS
+    pub fn may_greet(&mut self, now: Instant, address: SocketAddr) -> bool {
+        let is_early = |&(other, at): &(SocketAddr, Instant)| {
+            other == address && now < at + ANSWER_INTERVAL_NS
         };
         let may = !self.is_refused && self.greeted.as_ref().is_none_or(|last| !is_early(last));
         if may {
-            self.greeted = Some((address, now_ns));
+            self.greeted = Some((address, now));
         }
         may
     }
 
-    /// Its rival gets a span more to be heard in, and is asked in it.
-    pub fn ask_rival_again(&mut self, now_ns: u64, rival: PeerId) {
-        self.rival = Some((rival, now_ns));
-        self.next_ns = now_ns + ASK_RIVAL_NS;
+    /// Decides whether the session may be a peer, as it answered. `rival` is the peer
+    /// that has its node id now.
+    pub fn judge(&mut self, now: Instant, rival: Option<&Peer>) -> Verdict {
+        let Some(rival) = rival else { return Verdict::Peer };
+        let Some((_, since)) = self.rival.filter(|(known, _)| *known == rival.id) else {
+            // It became a peer just now: it gets its time too.
+            self.ask_rival_again(now, rival.id);
+            return Verdict::Later;
+        };
+        if rival.liveness.heard_at <= since {
+            return Verdict::Peer;
+        }
+        self.signs += 1;
+        if self.signs < SIGNS {
+            self.ask_rival_again(now, rival.id);
+            return Verdict::Later;
+        }
+        self.is_refused = true;
+        Verdict::Refused
     }
 
-    /// When its rival's time is over.
-    fn rival_ns(&self) -> u64 {
-        self.rival.map_or(0, |(_, since_ns)| since_ns + RIVAL_NS)
+    /// Gives the rival one more span to be heard in, and asks it in that.
+    fn ask_rival_again(&mut self, now: Instant, rival: PeerId) {
+        self.rival = Some((rival, now));
+        self.next_at = now + ASK_RIVAL_NS;
     }
 
-    /// When there is something to do.
-    fn next_ns(&self) -> u64 {
-        let end_ns = self.since_ns + PENDING_LIFETIME_NS;
+    /// Time at which the rival's span is over.
+    fn rival_over_at(&self) -> Instant {
+        self.rival.map_or(Instant::START, |(_, since)| since + RIVAL_NS)
+    }
+
+    /// Time at which there is something to do.
+    fn next_at(&self) -> Instant {
+        let end_at = self.since + PENDING_LIFETIME_NS;
         match self.answered {
-            _ if self.is_refused => end_ns,
-            Some(_) if self.signs > 0 => end_ns.min(self.rival_ns()).min(self.next_ns),
-            Some(_) => end_ns.min(self.rival_ns()),
-            None if self.retries == MAX_RETRIES && !self.is_configured => end_ns,
-            None => end_ns.min(self.next_ns),
+            _ if self.is_refused => end_at,
+            Some(_) if self.signs > 0 => end_at.min(self.rival_over_at()).min(self.next_at),
+            Some(_) => end_at.min(self.rival_over_at()),
+            None if self.retries == MAX_RETRIES && !self.is_configured => end_at,
+            None => end_at.min(self.next_at),
         }
     }
 }
 
-/// What is due for a pending session.
+/// Action that is due for a pending session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Challenge it again.
+    /// Challenge the session again.
     Challenge,
-    /// Ask its rival again.
+    /// Ask the session's rival again.
     AskRival,
-    /// Its rival gave no sign: it is a peer.
+    /// Make it a peer: its rival gave no sign.
     Establish,
+}
+
+/// Whether a pending session that answered becomes a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The session becomes a peer.
+    Peer,
+    /// The rival is asked for a sign of life first.
+    Later,
+    /// The session is refused: another broker has its node id.
+    Refused,
 }
 
 #[derive(Default)]
 pub(crate) struct Handshakes {
-    /// Oldest first.
+    /// Pending sessions, oldest first.
     pending: Vec<Pending>,
-    /// Pushed out by others.
+    /// Sessions that were pushed out by others.
     pub evicted: u64,
-    /// Did not answer in time.
+    /// Sessions that did not answer in time.
     pub expired: u64,
-    /// Who they were and where, for whoever takes them.
+    /// Brokers that did not answer, and their addresses, for whoever takes them.
     pub silent: Vec<(Identity, SocketAddr)>,
 }
 
@@ -260,32 +294,32 @@ impl Handshakes {
         Some(self.pending.remove(at))
     }
 
-    pub fn next_ns(&self) -> u64 {
-        self.pending.iter().map(Pending::next_ns).min().unwrap_or(u64::MAX)
+    pub fn next_at(&self) -> Instant {
+        self.pending.iter().map(Pending::next_at).min().unwrap_or(Instant::NEVER)
     }
 
-    /// Forgets who took too long, and tells what is due of one of the others.
-    pub fn poll(&mut self, now_ns: u64) -> Option<(Session, Due)> {
+    /// Forgets sessions that took too long, and tells what is due of one of the others.
+    pub fn poll(&mut self, now: Instant) -> Option<(Session, Due)> {
         let before = self.pending.len();
         let silent = &mut self.silent;
         self.pending.retain(|pending| {
-            let is_over = now_ns >= pending.since_ns + PENDING_LIFETIME_NS;
+            let is_over = now >= pending.since + PENDING_LIFETIME_NS;
             if is_over && pending.answered.is_none() && !pending.is_refused {
                 silent.push((pending.identity.clone(), pending.address));
             }
             !is_over
         });
         self.expired += (before - self.pending.len()) as u64;
-        let pending = self.pending.iter_mut().find(|pending| pending.next_ns() <= now_ns)?;
+        let pending = self.pending.iter_mut().find(|pending| pending.next_at() <= now)?;
         if pending.answered.is_some() {
-            if now_ns >= pending.rival_ns() {
+            if now >= pending.rival_over_at() {
                 return Some((pending.session, Due::Establish));
             }
-            pending.next_ns = now_ns + ASK_RIVAL_NS;
+            pending.next_at = now + ASK_RIVAL_NS;
             return Some((pending.session, Due::AskRival));
         }
         pending.retry_ns = (pending.retry_ns * 2).min(MAX_CHALLENGE_RETRY_NS);
-        pending.next_ns = now_ns + pending.retry_ns;
+        pending.next_at = now + pending.retry_ns;
         pending.retries = (pending.retries + 1).min(MAX_RETRIES);
         Some((pending.session, Due::Challenge))
     }
@@ -295,19 +329,20 @@ impl Handshakes {
 mod tests {
     use super::*;
     use crate::crypto::Keys;
+    use crate::tests::time::ns;
 
-    fn pending(now_ns: u64, index: u8) -> Pending {
+    fn pending(now: Instant, index: u8) -> Pending {
         let session = [index; 16];
         let identity = Identity { node: 1, name: "a".into(), datagram_bytes: 1372 };
         let opener = ControlOpener::new(&Keys::open_link(), &session);
         let address = SocketAddr::from(([10, 0, 0, index], 1));
-        Pending::new(now_ns, &session, identity, opener, address, AddressProof::new([0; 16]))
+        Pending::new(now, &session, identity, opener, address, AddressProof::new([0; 16]))
     }
 
     #[test]
     fn the_oldest_makes_room() {
         let mut handshakes = Handshakes::default();
-        (0..MAX_PENDING as u8 + 3).for_each(|index| handshakes.push(pending(0, index)));
+        (0..MAX_PENDING as u8 + 3).for_each(|index| handshakes.push(pending(ns(0), index)));
         assert_eq!((handshakes.len(), handshakes.evicted), (MAX_PENDING, 3));
         assert!(handshakes.find(&[2; 16]).is_none());
         assert!(handshakes.find(&[3; 16]).is_some());
@@ -316,9 +351,9 @@ mod tests {
     #[test]
     fn who_makes_up_sessions_at_one_address_pushes_out_his_own() {
         let mut handshakes = Handshakes::default();
-        handshakes.push(pending(0, 1));
+        handshakes.push(pending(ns(0), 1));
         for index in 2..200 {
-            let mut other = pending(0, index);
+            let mut other = pending(ns(0), index);
             other.address = SocketAddr::from(([10, 9, 9, 9], u16::from(index)));
             handshakes.push(other);
         }
@@ -329,26 +364,28 @@ mod tests {
 
     #[test]
     fn an_address_is_answered_once_in_a_while() {
-        let mut pending = pending(0, 1);
+        let mut pending = pending(ns(0), 1);
         let (here, there) = (pending.address, SocketAddr::from(([10, 0, 0, 99], 1)));
-        assert!(pending.may_greet(0, here) && !pending.may_greet(ANSWER_INTERVAL_NS - 1, here));
-        assert!(pending.may_greet(ANSWER_INTERVAL_NS, here));
-        assert!(pending.may_greet(ANSWER_INTERVAL_NS, there));
+        assert!(
+            pending.may_greet(ns(0), here) && !pending.may_greet(ns(ANSWER_INTERVAL_NS - 1), here)
+        );
+        assert!(pending.may_greet(ns(ANSWER_INTERVAL_NS), here));
+        assert!(pending.may_greet(ns(ANSWER_INTERVAL_NS), there));
     }
 
     #[test]
     fn challenges_are_repeated_ever_more_slowly_and_to_configured_peers_until_the_end() {
         for is_configured in [false, true] {
             let mut handshakes = Handshakes::default();
-            let mut pending = pending(0, 1);
+            let mut pending = pending(ns(0), 1);
             pending.heard_from(pending.address, 664, is_configured);
             handshakes.push(pending);
             let mut at_ms = Vec::new();
-            while handshakes.next_ns() < u64::MAX {
-                let now_ns = handshakes.next_ns();
-                if let Some((_, due)) = handshakes.poll(now_ns) {
+            while handshakes.next_at() < Instant::NEVER {
+                let now = handshakes.next_at();
+                if let Some((_, due)) = handshakes.poll(now) {
                     assert_eq!(due, Due::Challenge);
-                    at_ms.push(now_ns / MS_NS);
+                    at_ms.push(now.as_nanos() / MS_NS);
                 }
             }
             let all = [20, 60, 140, 300, 620, 940, 1260, 1580, 1900];
@@ -361,13 +398,13 @@ mod tests {
     #[test]
     fn one_that_answered_waits_for_its_rivals_time_alone() {
         let mut handshakes = Handshakes::default();
-        handshakes.push(pending(0, 1));
+        handshakes.push(pending(ns(0), 1));
         let address = SocketAddr::from(([10, 0, 0, 1], 1));
         let newcomer = handshakes.find(&[1; 16]).unwrap();
         newcomer.answered = Some(address);
-        newcomer.rival = Some((PeerId(7), 0));
-        assert_eq!(handshakes.next_ns(), RIVAL_NS);
-        assert_eq!(handshakes.poll(RIVAL_NS - 1), None);
-        assert_eq!(handshakes.poll(RIVAL_NS), Some(([1; 16], Due::Establish)));
+        newcomer.rival = Some((PeerId(7), ns(0)));
+        assert_eq!(handshakes.next_at(), ns(RIVAL_NS));
+        assert_eq!(handshakes.poll(ns(RIVAL_NS - 1)), None);
+        assert_eq!(handshakes.poll(ns(RIVAL_NS)), Some(([1; 16], Due::Establish)));
     }
 }

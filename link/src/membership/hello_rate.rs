@@ -1,6 +1,6 @@
-//! How many hellos of strangers are looked at: checking a tag costs a key
-//! derivation, an accepted hello an answer, and whoever reaches the port can send
-//! as many as he likes.
+//! Limits on the hellos of strangers that are looked at: checking a tag costs a key
+//! derivation, an accepted hello an answer, and whoever reaches the port can send as many
+//! as he likes.
 //!
 //! ```text
 //!   hello ──▶ tag checked:  2,000 a second of one source, 20,000 of all
@@ -20,16 +20,18 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
+use netcluster_platform::Instant;
+
 /// Hellos whose tags are checked in a second: some 3 µs each.
 pub const MAX_CHECKS_PER_S: u64 = 20_000;
 
-/// Of these, from one address.
+/// Hellos from one address whose tags are checked in a second.
 pub const MAX_CHECKS_PER_SOURCE_PER_S: u64 = 2000;
 
 /// Hellos of strangers taken in a second.
 pub const MAX_HELLOS_PER_S: u64 = 1000;
 
-/// Of these, from one address.
+/// Hellos from one address that are taken in a second.
 pub const MAX_HELLOS_PER_SOURCE_PER_S: u64 = 50;
 
 /// Addresses that are remembered. One more, and those of the past are forgotten.
@@ -42,23 +44,23 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// A token bucket that holds what one second brings.
 #[derive(Clone, Copy)]
 struct Bucket {
-    /// When it will be full again; a full one has a time that has passed.
-    full_ns: u64,
+    /// Time at which the bucket will be full again; that of a full one has passed.
+    full_at: Instant,
 }
 
 impl Bucket {
     /// Takes one token out, if there is one.
-    fn take(&mut self, now_ns: u64, per_s: u64) -> bool {
-        let full_ns = self.full_ns.max(now_ns) + SECOND_NS / per_s;
-        let is_open = full_ns <= now_ns + SECOND_NS;
+    fn take(&mut self, now: Instant, per_s: u64) -> bool {
+        let full_at = self.full_at.max(now) + SECOND_NS / per_s;
+        let is_open = full_at <= now + SECOND_NS;
         if is_open {
-            self.full_ns = full_ns;
+            self.full_at = full_at;
         }
         is_open
     }
 }
 
-/// What may be done so often for each source, and for all together.
+/// Rates for each source, and for all together.
 struct Budget {
     per_source_per_s: u64,
     per_s: u64,
@@ -68,19 +70,18 @@ struct Budget {
 
 impl Budget {
     fn new(per_source_per_s: u64, per_s: u64) -> Budget {
-        let empty = Bucket { full_ns: 0 };
+        let empty = Bucket { full_at: Instant::START };
         Budget { per_source_per_s, per_s, sources: Box::new([empty; SOURCES]), all: empty }
     }
 
-    /// The source first, so that one that floods does not use up what all others
-    /// share.
-    fn take(&mut self, now_ns: u64, source: usize) -> bool {
-        self.sources[source].take(now_ns, self.per_source_per_s)
-            && self.all.take(now_ns, self.per_s)
+    /// Takes a token of the source, then one of all: so one that floods does not use up
+    /// what all others share.
+    fn take(&mut self, now: Instant, source: usize) -> bool {
+        self.sources[source].take(now, self.per_source_per_s) && self.all.take(now, self.per_s)
     }
 }
 
-/// Budgets of strangers, and those of who is known.
+/// Budgets of strangers, and of those who are known.
 struct Budgets([Budget; 2]);
 
 impl Budgets {
@@ -96,7 +97,8 @@ pub(crate) struct HelloRate {
 }
 
 impl HelloRate {
-    /// The seed keeps outsiders from choosing whom they share a bucket with.
+    /// Makes full budgets. The seed keeps outsiders from choosing whom they share a bucket
+    /// with.
     pub fn new(seed: u64) -> HelloRate {
         HelloRate {
             checks: Budgets::new(MAX_CHECKS_PER_SOURCE_PER_S, MAX_CHECKS_PER_S),
@@ -105,7 +107,7 @@ impl HelloRate {
         }
     }
 
-    /// A broker of ours is there, or is to be.
+    /// Remembers an address where a broker of ours is, or is to be.
     pub fn know(&mut self, address: IpAddr) {
         if self.known.len() == MAX_KNOWN {
             self.known.clear();
@@ -114,15 +116,15 @@ impl HelloRate {
     }
 
     /// Whether the tag of one more from this source may be checked now.
-    pub fn may_check(&mut self, now_ns: u64, from: IpAddr) -> bool {
+    pub fn may_check(&mut self, now: Instant, from: IpAddr) -> bool {
         let (is_known, source) = self.source(from);
-        self.checks.0[is_known].take(now_ns, source)
+        self.checks.0[is_known].take(now, source)
     }
 
     /// Whether one more from this source may be taken, or answered, now.
-    pub fn allow(&mut self, now_ns: u64, from: IpAddr) -> bool {
+    pub fn allow(&mut self, now: Instant, from: IpAddr) -> bool {
         let (is_known, source) = self.source(from);
-        self.hellos.0[is_known].take(now_ns, source)
+        self.hellos.0[is_known].take(now, source)
     }
 
     fn source(&self, from: IpAddr) -> (usize, usize) {
@@ -134,6 +136,7 @@ impl HelloRate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::ns;
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
@@ -142,11 +145,11 @@ mod tests {
     #[test]
     fn one_source_cannot_use_up_what_all_share() {
         let mut rate = HelloRate::new(1);
-        let taken = (0..10_000).filter(|_| rate.allow(5, address(1))).count();
+        let taken = (0..10_000).filter(|_| rate.allow(ns(5), address(1))).count();
         assert_eq!(taken as u64, MAX_HELLOS_PER_SOURCE_PER_S);
-        assert!((2..20).any(|last| rate.allow(5, address(last))));
-        assert!(rate.allow(5 + SECOND_NS, address(1)));
-        let checked = (0..10_000).filter(|_| rate.may_check(5, address(1))).count();
+        assert!((2..20).any(|last| rate.allow(ns(5), address(last))));
+        assert!(rate.allow(ns(5 + SECOND_NS), address(1)));
+        let checked = (0..10_000).filter(|_| rate.may_check(ns(5), address(1))).count();
         assert_eq!(checked as u64, MAX_CHECKS_PER_SOURCE_PER_S);
     }
 
@@ -154,9 +157,9 @@ mod tests {
     fn all_together_have_a_limit() {
         let mut rate = HelloRate::new(1);
         let from = |index: usize| IpAddr::from((index as u32).to_be_bytes());
-        let taken = (0..100_000).filter(|&index| rate.allow(5, from(index))).count();
+        let taken = (0..100_000).filter(|&index| rate.allow(ns(5), from(index))).count();
         assert_eq!(taken as u64, MAX_HELLOS_PER_S);
-        let checked = (0..100_000).filter(|&index| rate.may_check(5, from(index))).count();
+        let checked = (0..100_000).filter(|&index| rate.may_check(ns(5), from(index))).count();
         assert_eq!(checked as u64, MAX_CHECKS_PER_S);
     }
 
@@ -166,11 +169,11 @@ mod tests {
         rate.know(address(1));
         let from = |index: usize| IpAddr::from((index as u32).to_be_bytes());
         for index in 0..100_000 {
-            rate.may_check(5, from(index));
-            rate.allow(5, from(index));
+            rate.may_check(ns(5), from(index));
+            rate.allow(ns(5), from(index));
         }
-        assert!(rate.may_check(5, address(1)) && rate.allow(5, address(1)));
-        assert!(!rate.may_check(5, address(2)) && !rate.allow(5, address(2)));
+        assert!(rate.may_check(ns(5), address(1)) && rate.allow(ns(5), address(1)));
+        assert!(!rate.may_check(ns(5), address(2)) && !rate.allow(ns(5), address(2)));
     }
 
     #[test]

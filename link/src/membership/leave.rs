@@ -3,27 +3,29 @@
 
 use std::time::Duration;
 
+use netcluster_platform::Instant;
+
 use crate::Link;
 
 const MS_NS: u64 = 1_000_000;
 
-/// How often it is looked whether they have.
+/// Time between two looks whether the receivers have everything.
 const LOOK_NS: u64 = 5 * MS_NS;
 
-/// A goodbye is said so many times, since nobody confirms it.
+/// Times that goodbye is said, since nobody confirms it.
 const GOODBYES: u32 = 3;
 
 const GOODBYE_INTERVAL_NS: u64 = 10 * MS_NS;
 
 #[derive(Default)]
 pub(crate) enum LeaveState {
-    /// Not yet.
+    /// Leaving has not begun.
     #[default]
     Live,
-    /// Waiting for what was sent to be confirmed.
-    Draining { until_ns: u64, next_ns: u64 },
-    /// Saying goodbye.
-    Saying { times: u32, next_ns: u64 },
+    /// The rest is sent, and to be confirmed.
+    Draining { until: Instant, next_at: Instant },
+    /// Goodbye is being said.
+    Saying { times: u32, next_at: Instant },
     /// All is said.
     Over,
 }
@@ -34,35 +36,33 @@ impl LeaveState {
         !matches!(self, LeaveState::Live)
     }
 
-    pub fn next_ns(&self) -> u64 {
+    pub fn next_at(&self) -> Instant {
         match self {
-            LeaveState::Live | LeaveState::Over => u64::MAX,
-            LeaveState::Draining { next_ns, .. } | LeaveState::Saying { next_ns, .. } => *next_ns,
+            LeaveState::Live | LeaveState::Over => Instant::NEVER,
+            LeaveState::Draining { next_at, .. } | LeaveState::Saying { next_at, .. } => *next_at,
         }
     }
 }
 
 impl Link {
-    /// Begins to leave: the rest is sent, until it is confirmed or this time has
-    /// passed; then all peers are told. Nothing may be emitted any more. Again: it
-    /// may take no longer than this from now on.
-    pub fn leave(&mut self, now_ns: u64, within: Duration) {
-        let until_ns = now_ns.saturating_add(within.as_nanos() as u64);
+    /// Begins to leave: the rest is sent, until it is confirmed or this time has passed;
+    /// then all peers are told. Nothing may be emitted any more. Called again, it lets
+    /// leaving take no longer than this from then on.
+    pub fn leave(&mut self, now: Instant, within: Duration) {
+        let until = now.saturating_add(within.as_nanos() as u64);
         match &mut self.membership.leave {
             LeaveState::Live => {}
-            LeaveState::Draining { until_ns: before_ns, next_ns } => {
-                *before_ns = until_ns.min(*before_ns);
-                *next_ns = now_ns;
-                return self.timer.due(now_ns);
+            LeaveState::Draining { until: before, next_at } => {
+                *before = until.min(*before);
+                *next_at = now;
+                return self.timer.due(now);
             }
             LeaveState::Saying { .. } | LeaveState::Over => return,
         }
-        self.membership.leave = LeaveState::Draining { until_ns, next_ns: now_ns };
+        self.membership.leave = LeaveState::Draining { until, next_at: now };
         // Heartbeats begin anew, and ask for statuses.
-        for own in self.outbound.streams.iter_mut().filter(|own| own.flow.is_wanted()) {
-            own.heartbeat.restart(now_ns);
-        }
-        self.timer.due(now_ns);
+        self.outbound.restart_heartbeats(now);
+        self.timer.due(now);
     }
 
     /// Whether leaving is over, and the sockets may be closed.
@@ -72,30 +72,26 @@ impl Link {
             && !self.scheduler.has_post()
     }
 
-    pub(crate) fn run_leave(&mut self, now_ns: u64) {
-        if let LeaveState::Draining { until_ns, next_ns } = self.membership.leave {
-            if now_ns < next_ns {
+    pub(crate) fn run_leave(&mut self, now: Instant) {
+        if let LeaveState::Draining { until, next_at } = self.membership.leave {
+            if now < next_at {
                 return;
             }
-            let wanted = || self.outbound.streams.iter().filter(|own| own.flow.is_wanted());
-            let is_drained = self.membership.discovery.is_over()
-                && wanted().all(|own| {
-                    !own.egress.unsent() && !own.egress.is_blocked() && own.is_confirmed()
-                });
-            if !is_drained && now_ns < until_ns {
-                let next_ns = until_ns.min(now_ns + LOOK_NS);
-                self.membership.leave = LeaveState::Draining { until_ns, next_ns };
+            let is_drained = self.membership.discovery.is_over() && self.outbound.is_drained();
+            if !is_drained && now < until {
+                let next_at = until.min(now + LOOK_NS);
+                self.membership.leave = LeaveState::Draining { until, next_at };
                 return;
             }
-            self.membership.leave = LeaveState::Saying { times: 0, next_ns: now_ns };
+            self.membership.leave = LeaveState::Saying { times: 0, next_at: now };
         }
-        if let LeaveState::Saying { times, next_ns } = self.membership.leave
-            && now_ns >= next_ns
+        if let LeaveState::Saying { times, next_at } = self.membership.leave
+            && now >= next_at
         {
             self.outbound.say_goodbye(&self.peers, &self.local, &mut self.control);
-            let next_ns = now_ns + GOODBYE_INTERVAL_NS;
+            let next_at = now + GOODBYE_INTERVAL_NS;
             self.membership.leave = if times + 1 < GOODBYES {
-                LeaveState::Saying { times: times + 1, next_ns }
+                LeaveState::Saying { times: times + 1, next_at }
             } else {
                 LeaveState::Over
             };

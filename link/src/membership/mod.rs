@@ -1,4 +1,4 @@
-//! Who is there: from the first hello of a session to its end.
+//! Membership: who is there, from the first hello of a session to its end.
 //!
 //! - `announce`, `greeting`, `hello_rate`: hellos out, and those of strangers.
 //! - `handshake`, `address_proof`, `lifecycle`: sessions that become peers, and
@@ -27,7 +27,12 @@ pub(crate) mod round_trip;
 pub(crate) mod unlinked;
 pub(crate) mod unreachable_peers;
 
+use core::net::IpAddr;
+
+use netcluster_platform::Instant;
+
 use crate::config::LinkConfig;
+use crate::crypto::Keys;
 use crate::peer_id::session_tag;
 
 use self::announce::Announce;
@@ -40,8 +45,8 @@ use self::neighbours::Neighbours;
 use self::unlinked::AllUnlinked;
 use self::unreachable_peers::UnreachablePeers;
 
-/// What is known of brokers that are no peers (yet, any more, or of each other), and
-/// how far this one has come itself.
+/// State of brokers that are no peers (yet, any more, or of each other), and how far this
+/// broker has come itself.
 pub(crate) struct Membership {
     pub announce: Announce,
     pub discovery: Discovery,
@@ -55,27 +60,43 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// The seed is for the rate of hellos.
-    pub fn new(now_ns: u64, config: &LinkConfig, seed: &[u8; 16]) -> Membership {
+    /// Begins to look for peers. The seed is for the rate of hellos.
+    pub fn new(now: Instant, config: &LinkConfig, seed: &[u8; 16]) -> Membership {
         let mut hello_rate = HelloRate::new(session_tag(seed));
         config.peers.iter().for_each(|peer| hello_rate.know(peer.ip()));
         Membership {
-            announce: Announce::new(now_ns),
-            discovery: Discovery::new(now_ns, config.discovery.as_nanos() as u64),
+            announce: Announce::new(now),
+            discovery: Discovery::new(now, config.discovery.as_nanos() as u64),
             hello_rate,
             handshakes: Handshakes::default(),
             departed: DepartedSessions::default(),
-            neighbours: Neighbours::new(now_ns),
-            unreachable: UnreachablePeers::new(now_ns, &config.peers),
+            neighbours: Neighbours::new(now),
+            unreachable: UnreachablePeers::new(now, &config.peers),
             unlinked: AllUnlinked::default(),
             leave: LeaveState::default(),
         }
     }
 
     /// Looks for peers anew, as after the start: the own session is another one.
-    pub fn renew(&mut self, now_ns: u64, config: &LinkConfig) {
+    pub fn renew(&mut self, now: Instant, config: &LinkConfig) {
         self.handshakes = Handshakes::default();
-        self.announce = Announce::new(now_ns);
-        self.discovery = Discovery::new(now_ns, config.discovery.as_nanos() as u64);
+        self.announce = Announce::new(now);
+        self.discovery = Discovery::new(now, config.discovery.as_nanos() as u64);
+    }
+
+    /// Whether a datagram of a stranger is looked at. On an open link it is believed
+    /// then; with a key its tag is checked first.
+    pub fn may_look(&mut self, now: Instant, keys: &Keys, from: IpAddr) -> bool {
+        if keys.is_open() {
+            self.hello_rate.allow(now, from)
+        } else {
+            self.hello_rate.may_check(now, from)
+        }
+    }
+
+    /// Whether a hello that asks for ours gets it. On an open link anybody can ask
+    /// under an address that is not his; with a key, only who has it.
+    pub fn may_answer(&mut self, now: Instant, keys: &Keys, from: IpAddr) -> bool {
+        !keys.is_open() || self.hello_rate.allow(now, from)
     }
 }

@@ -15,10 +15,10 @@
 
 mod heard;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::limits::{MAX_NEIGHBOUR_PARTS, MAX_NEIGHBOURS};
 use netcluster_wire::link::{ControlKind, Neighbour, Neighbours as List};
 
-use crate::Link;
 use crate::control::control_sender::ControlSender;
 use crate::event::LinkEvent;
 use crate::local_broker::LocalBroker;
@@ -33,13 +33,13 @@ pub(crate) use self::heard::Heard;
 
 const MS_NS: u64 = 1_000_000;
 
-/// How often all peers are told who they are.
+/// Time between two lists of peers that all peers are sent.
 const LIST_INTERVAL_NS: u64 = 5000 * MS_NS;
 
-/// After a peer came or went: others come and go at the same time.
+/// Time after a peer came or went until the next list: others come and go at the same time.
 const CHANGE_NS: u64 = 1000 * MS_NS;
 
-/// Peers that are newer have not been found by everybody yet.
+/// Age from which on a peer has been found by everybody.
 pub(crate) const SETTLED_NS: u64 = 5000 * MS_NS;
 
 /// Missing pairs that are named; more are counted.
@@ -54,30 +54,30 @@ const _: () = assert!(LIST_INTERVAL_NS > heard::SPAN_NS && CHANGE_NS > heard::PA
 type Pair = (u32, u32);
 
 pub(crate) struct Neighbours {
-    next_ns: u64,
+    next_at: Instant,
     /// The pairs that people were warned of.
     warned: Vec<Pair>,
 }
 
 impl Neighbours {
-    pub fn new(now_ns: u64) -> Neighbours {
-        Neighbours { next_ns: now_ns + LIST_INTERVAL_NS, warned: Vec::new() }
+    pub fn new(now: Instant) -> Neighbours {
+        Neighbours { next_at: now + LIST_INTERVAL_NS, warned: Vec::new() }
     }
 
-    pub fn next_ns(&self) -> u64 {
-        self.next_ns
+    pub fn next_at(&self) -> Instant {
+        self.next_at
     }
 
-    /// A peer came or went.
-    pub fn changed(&mut self, now_ns: u64) {
-        self.next_ns = self.next_ns.min(now_ns + CHANGE_NS);
+    /// Has the next list sent soon, as a peer came or went.
+    pub fn changed(&mut self, now: Instant) {
+        self.next_at = self.next_at.min(now + CHANGE_NS);
     }
 
     /// Whether to send the list now; then it counts as sent.
-    pub fn is_due(&mut self, now_ns: u64) -> bool {
-        let is_due = now_ns >= self.next_ns;
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.next_at;
         if is_due {
-            self.next_ns = now_ns + LIST_INTERVAL_NS;
+            self.next_at = now + LIST_INTERVAL_NS;
         }
         is_due
     }
@@ -86,7 +86,7 @@ impl Neighbours {
     /// other, if it is time.
     pub fn run(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peers: &Peers,
         local: &LocalBroker,
         control: &mut ControlSender,
@@ -105,23 +105,23 @@ impl Neighbours {
                 List::encode(part, parts, chunk, out);
             });
         }
-        self.warn_of_pairs(now_ns, peers, local, output);
+        self.warn_of_pairs(now, peers, local, output);
     }
 
     /// Warns once of each pair; more than one at a time are one warning.
     fn warn_of_pairs(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peers: &Peers,
         local: &LocalBroker,
         output: &mut Output,
     ) {
-        let (pairs, total) = pairs(now_ns, peers, local);
+        let (pairs, total) = pairs(now, peers, local);
         let warned = &mut self.warned;
         warned.retain(|pair| pairs.contains(pair));
         let Some(&pair) = pairs.iter().find(|pair| !warned.contains(pair)) else { return };
         let from = local.config.control_address().ip();
-        if !output.warnings.allow(now_ns, Kind::MissingPair, from) {
+        if !output.warnings.allow(now, Kind::MissingPair, from) {
             return;
         }
         let [one, other] = named(pair, peers, local).names;
@@ -140,41 +140,42 @@ impl Neighbours {
     }
 }
 
-impl Link {
-    /// A peer tells who its peers are.
-    pub(crate) fn on_neighbours(&mut self, now_ns: u64, slot: usize, list: &List<'_>) {
-        let Some(peer) = self.peers.at_mut(slot) else { return };
-        let Some(nodes) = peer.neighbours.take(now_ns, list) else { return };
-        if !is_settled(now_ns, peer) {
+impl Peers {
+    /// Takes in what a peer tells of its peers: `own_node` and all settled ones of this
+    /// broker should be among them.
+    pub fn note_neighbours(&mut self, now: Instant, slot: usize, list: &List<'_>, own_node: u32) {
+        let Some(peer) = self.at_mut(slot) else { return };
+        let Some(nodes) = peer.neighbours.take(now, list) else { return };
+        if !is_settled(now, peer) {
             return;
         }
         let id = peer.id;
         let mut heard = std::mem::take(&mut peer.neighbours);
-        let others = self.peers.iter().filter(|peer| peer.id != id && is_settled(now_ns, peer));
+        let others = self.iter().filter(|peer| peer.id != id && is_settled(now, peer));
         let others = others.map(|peer| peer.identity.node);
-        heard.judge(now_ns, &nodes, others.chain([self.local.config.node]));
-        if let Some(peer) = self.peers.at_mut(slot) {
+        heard.judge(now, &nodes, others.chain([own_node]));
+        if let Some(peer) = self.at_mut(slot) {
             peer.neighbours = heard;
         }
     }
 }
 
-/// The pairs that are missing, as many as are named, and how many they are.
+/// Pairs that are missing, as many as are named, and how many they are.
 pub(crate) fn missing_pairs(
-    now_ns: u64,
+    now: Instant,
     peers: &Peers,
     local: &LocalBroker,
 ) -> (Vec<MissingPair>, usize) {
-    let (pairs, total) = pairs(now_ns, peers, local);
+    let (pairs, total) = pairs(now, peers, local);
     (pairs.into_iter().map(|pair| named(pair, peers, local)).collect(), total)
 }
 
-fn pairs(now_ns: u64, peers: &Peers, local: &LocalBroker) -> (Vec<Pair>, usize) {
+fn pairs(now: Instant, peers: &Peers, local: &LocalBroker) -> (Vec<Pair>, usize) {
     let (mut pairs, mut total) = (Vec::new(), 0);
     if peers.iter().all(|peer| peer.neighbours.missing().next().is_none()) {
         return (pairs, total);
     }
-    let settled = peers.iter().filter(|peer| is_settled(now_ns, peer));
+    let settled = peers.iter().filter(|peer| is_settled(now, peer));
     let mut settled: Vec<(u32, &Heard)> =
         settled.map(|peer| (peer.identity.node, &peer.neighbours)).collect();
     settled.sort_unstable_by_key(|(node, _)| *node);
@@ -200,30 +201,31 @@ fn pairs(now_ns: u64, peers: &Peers, local: &LocalBroker) -> (Vec<Pair>, usize) 
 fn named((one, other): Pair, peers: &Peers, local: &LocalBroker) -> MissingPair {
     let hexadecimal = |node: u32| format!("{node:08x}");
     let name = |node: u32| {
-        let peer = peers.iter().find(|peer| peer.identity.node == node);
+        let peer = peers.of_node(node);
         let name = peer.map_or(&*local.config.name, |peer| &*peer.identity.name);
         if name.is_empty() { hexadecimal(node) } else { name.to_owned() }
     };
     MissingPair { nodes: [hexadecimal(one), hexadecimal(other)], names: [name(one), name(other)] }
 }
 
-fn is_settled(now_ns: u64, peer: &Peer) -> bool {
-    now_ns >= peer.since_ns + SETTLED_NS
+fn is_settled(now: Instant, peer: &Peer) -> bool {
+    now >= peer.since + SETTLED_NS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::{millis, ns};
 
     #[test]
     fn lists_are_rare_and_a_change_brings_one_soon_but_no_flood() {
-        let mut neighbours = Neighbours::new(0);
+        let mut neighbours = Neighbours::new(ns(0));
         let mut sent = Vec::new();
         for ms in 0..20_000 {
             if (7000..9000).contains(&ms) {
-                neighbours.changed(ms * MS_NS);
+                neighbours.changed(millis(ms));
             }
-            if neighbours.is_due(ms * MS_NS) {
+            if neighbours.is_due(millis(ms)) {
                 sent.push(ms);
             }
         }

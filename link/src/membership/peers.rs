@@ -16,13 +16,13 @@ use foldhash::fast::FixedState;
 use crate::config::LinkConfig;
 use crate::membership::peer::Peer;
 use crate::peer_id::{PeerId, Session, session_tag};
+use crate::stream::StreamId;
 use crate::transmit::To;
 
 /// Most brokers that one may have as peers.
 pub const MAX_PEERS: usize = 1024;
 
-/// Of these, at one address of an open link, where anybody can be as many as he
-/// likes.
+/// Most peers at one address of an open link, where anybody can be as many as he likes.
 pub const MAX_PEERS_PER_ADDRESS: usize = 32;
 
 #[derive(Default)]
@@ -31,7 +31,7 @@ pub(crate) struct Peers {
     /// The slots in use, in the order in which their peers came.
     live: Vec<usize>,
     tags: HashMap<u64, usize, FixedState>,
-    /// Of the last datagram: trains of one sender come one after another.
+    /// Tag and slot of the last datagram: trains of one sender come one after another.
     recent: (u64, usize),
     next_id: u32,
     /// Some peer has an address of this machine.
@@ -88,7 +88,7 @@ impl Peers {
         Some(peer)
     }
 
-    /// Whose data it is.
+    /// Slot of the peer whose data has this tag.
     #[inline]
     pub fn slot_of_tag(&mut self, tag: u64) -> Option<usize> {
         if self.recent.0 == tag && self.recent.1 != usize::MAX {
@@ -99,7 +99,7 @@ impl Peers {
         Some(slot)
     }
 
-    /// Whose control datagram it is.
+    /// Slot of the peer whose control datagrams name this session.
     pub fn slot_of_session(&mut self, session: &Session) -> Option<usize> {
         let slot = self.slot_of_tag(session_tag(session))?;
         (self.at(slot)?.session == *session).then_some(slot)
@@ -129,7 +129,7 @@ impl Peers {
         self.live.get(index).copied()
     }
 
-    /// Peers came, went or moved: whether any is on this machine.
+    /// Notes whether any peer is on this machine, as peers came, went or moved.
     pub fn note_addresses(&mut self, config: &LinkConfig) {
         let is_looped = self.iter().any(|peer| config.is_local(peer.address.ip()));
         self.is_looped = is_looped;
@@ -140,7 +140,7 @@ impl Peers {
         self.iter().all(|peer| peer.told.confirmed_version >= version)
     }
 
-    /// Where control datagrams for all peers go.
+    /// Addresses of control datagrams for all peers.
     pub fn everybody(&self, config: &LinkConfig) -> Vec<To> {
         let group = config.control_address();
         let hears = self.iter().any(|peer| peer.wants.hears_us);
@@ -150,7 +150,7 @@ impl Peers {
         to
     }
 
-    /// Where control datagrams go that are for all brokers there may be.
+    /// Addresses of control datagrams that are for all brokers there may be.
     pub fn anybody(&self, config: &LinkConfig) -> Vec<To> {
         let mut to = vec![To::Group(config.control_address())];
         to.extend(config.peers.iter().map(|&address| To::Addr(address)));
@@ -162,6 +162,27 @@ impl Peers {
         to
     }
 
+    /// The peer with this node id.
+    pub fn of_node(&self, node: u32) -> Option<&Peer> {
+        self.iter().find(|peer| peer.identity.node == node)
+    }
+
+    /// The streams that are about to receive a large frame, with their peers' slots.
+    pub fn streams_with_large_frames(&self) -> Vec<(usize, StreamId)> {
+        let peers = self.live.iter().filter_map(|&slot| Some((slot, self.at(slot)?)));
+        peers
+            .flat_map(|(slot, peer)| peer.inbound.iter().map(move |inbound| (slot, inbound)))
+            .filter(|(_, inbound)| inbound.ingress.has_large_frame())
+            .map(|(slot, inbound)| (slot, inbound.stream))
+            .collect()
+    }
+
+    /// All peers, in the order of their slots.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.slots.iter_mut().filter_map(Option::as_deref_mut)
+    }
+
+    /// All peers, in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = &Peer> + Clone {
         self.live.iter().filter_map(|&slot| self.at(slot))
     }

@@ -10,6 +10,8 @@
 //!
 //! Decision: `docs/decisions/042-renewal-after-restore.md`.
 
+use netcluster_platform::Instant;
+
 use crate::Link;
 use crate::control::control_sender::ControlSender;
 use crate::event::Gone;
@@ -18,17 +20,17 @@ use crate::send::scheduler::Scheduler;
 impl Link {
     /// Begins a new session. Peers find this broker anew; listeners here and there
     /// are told that events may be missing.
-    pub fn renew(&mut self, now_ns: u64) {
+    pub fn renew(&mut self, now: Instant) {
         while let Some(slot) = self.peers.slot_at(0) {
-            self.bury(now_ns, slot, Gone::Renewed);
+            self.bury(now, slot, Gone::Renewed);
         }
-        self.local.renew(now_ns);
-        self.membership.renew(now_ns, &self.local.config);
+        self.local.renew(now);
+        self.membership.renew(now, &self.local.config);
         self.control = ControlSender::new(&self.local.config.keys, &self.local.session);
-        self.scheduler = Scheduler::new(now_ns, self.local.config.rate);
+        self.scheduler = Scheduler::new(now, self.local.config.rate);
         self.inbound.touched = None;
         self.outbound.renew(self.local.session, &self.peers);
         self.counters.renewed += 1;
-        self.timer.due(now_ns);
+        self.timer.due(now);
     }
 }

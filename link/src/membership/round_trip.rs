@@ -1,13 +1,16 @@
-//! How long datagrams take to a peer and back, and retransmissions to come.
+//! Round trips to a peer: how long datagrams take there and back, and retransmissions to
+//! come.
+
+use netcluster_platform::Instant;
 
 /// Measured times of one peer.
 #[derive(Default)]
 pub(crate) struct RoundTrip {
     /// The clock in the peer's last heartbeat, and when that came.
-    pub echo: Option<(u64, u64)>,
-    /// Smoothed; 0 while it was not measured.
+    pub echo: Option<(u64, Instant)>,
+    /// Round trip, smoothed; 0 while it was not measured.
     pub round_trip_ns: u64,
-    /// From a request for a retransmission to its arrival, smoothed; 0 while unknown.
+    /// Time from a request for a retransmission to its arrival, smoothed; 0 while unknown.
     pub retransmit_ns: u64,
 }
 
@@ -23,7 +26,7 @@ impl RoundTrip {
     }
 }
 
-/// An eighth of each new sample, as TCP does; 0 is none.
+/// Moves a smoothed value by an eighth of the new sample, as TCP does; 0 is none.
 fn smoothed(before: u64, sample: u64) -> u64 {
     match before {
         0 => sample.max(1),

@@ -8,38 +8,41 @@
 
 use core::net::SocketAddr;
 
+use netcluster_platform::Instant;
+
 use crate::config::LinkConfig;
 use crate::membership::peer::Peer;
 use crate::membership::peers::Peers;
 
-/// So long an address may be without a peer before it is told.
+/// Time that an address may be without a peer before it is told.
 pub const ANSWER_NS: u64 = 5_000_000_000;
 
 pub(crate) struct UnreachablePeers {
     /// The configured addresses, and since when they may be without an answer.
-    since: Vec<(SocketAddr, u64)>,
+    since: Vec<(SocketAddr, Instant)>,
 }
 
 impl UnreachablePeers {
-    pub fn new(now_ns: u64, addresses: &[SocketAddr]) -> UnreachablePeers {
-        UnreachablePeers { since: addresses.iter().map(|&address| (address, now_ns)).collect() }
+    pub fn new(now: Instant, addresses: &[SocketAddr]) -> UnreachablePeers {
+        UnreachablePeers { since: addresses.iter().map(|&address| (address, now)).collect() }
     }
 
-    /// These are configured now. Those that were keep their time.
-    pub fn set(&mut self, now_ns: u64, addresses: &[SocketAddr]) {
-        let before = std::mem::replace(self, UnreachablePeers::new(now_ns, addresses)).since;
-        for (address, since_ns) in &mut self.since {
+    /// Sets the addresses that are configured now. Addresses that were configured before
+    /// keep their time.
+    pub fn set(&mut self, now: Instant, addresses: &[SocketAddr]) {
+        let before = std::mem::replace(self, UnreachablePeers::new(now, addresses)).since;
+        for (address, since) in &mut self.since {
             if let Some(known) = before.iter().find(|(other, _)| other == address) {
-                *since_ns = known.1;
+                *since = known.1;
             }
         }
     }
 
-    /// A peer with this address is none any more.
-    pub fn gone(&mut self, now_ns: u64, config: &LinkConfig, peer: SocketAddr) {
-        for (address, since_ns) in &mut self.since {
+    /// Notes that a peer with this address is none any more.
+    pub fn gone(&mut self, now: Instant, config: &LinkConfig, peer: SocketAddr) {
+        for (address, since) in &mut self.since {
             if is_answer(config, *address, peer) {
-                *since_ns = now_ns;
+                *since = now;
             }
         }
     }
@@ -54,14 +57,14 @@ impl UnreachablePeers {
         })
     }
 
-    /// The addresses without a peer for too long.
+    /// Addresses without a peer for too long.
     pub fn addresses<'a>(
         &'a self,
-        now_ns: u64,
+        now: Instant,
         config: &'a LinkConfig,
         peers: &'a Peers,
     ) -> impl Iterator<Item = SocketAddr> + 'a {
-        let late = self.since.iter().filter(move |(_, since_ns)| now_ns >= since_ns + ANSWER_NS);
+        let late = self.since.iter().filter(move |(_, since)| now >= *since + ANSWER_NS);
         late.map(|(address, _)| *address).filter(move |address| {
             !config.is_local(address.ip())
                 && !peers.iter().any(|peer| is_answer(config, *address, peer.address))

@@ -5,11 +5,11 @@
 
 use core::net::SocketAddr;
 
+use netcluster_platform::Instant;
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{ControlKind, DataHeader, Datagram, DatagramError, parse};
 
 use crate::Link;
-use crate::receive::inbound_stream::Outlet;
 use crate::receive::ingress::Verdict;
 use crate::stream::StreamId;
 use crate::warnings::Kind;
@@ -19,17 +19,17 @@ const HELLO: u8 = ControlKind::Hello as u8;
 /// Datagrams that arrived together from one sender.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagrams<'a> {
-    /// All of them, one behind the other.
+    /// Datagrams one behind the other.
     pub bytes: &'a [u8],
     /// Bytes of each but the last, which may be shorter.
     pub segment: usize,
-    /// Who sent them.
+    /// Address of the sender.
     pub from: SocketAddr,
     /// Whether they were sent to a group, not to this machine alone.
     pub multicast: bool,
 }
 
-/// What is left of them, beginning with data.
+/// Rest of the datagrams, which begins with data.
 struct Train<'a> {
     header: &'a DataHeader,
     bytes: &'a [u8],
@@ -37,9 +37,9 @@ struct Train<'a> {
 }
 
 impl Link {
-    /// Takes datagrams.
-    pub fn handle_datagrams(&mut self, now_ns: u64, datagrams: &Datagrams<'_>) {
-        self.note_pause(now_ns);
+    /// Takes datagrams that came.
+    pub fn handle_datagrams(&mut self, now: Instant, datagrams: &Datagrams<'_>) {
+        self.note_pause(now);
         let segment = datagrams.segment.max(1);
         let mut rest = datagrams.bytes;
         while !rest.is_empty() {
@@ -48,25 +48,25 @@ impl Link {
             match parse(datagram) {
                 Ok(Datagram::Data { header, .. }) => {
                     let train = Train { header, bytes: rest, segment };
-                    taken_bytes = self.receive_data(now_ns, &train, datagrams.multicast);
+                    taken_bytes = self.receive_data(now, &train, datagrams.multicast);
                 }
                 Ok(Datagram::Control { kind, header, body, tag }) => {
-                    self.finish_train(now_ns);
+                    self.finish_train(now);
                     let from = (datagrams.from, datagrams.multicast);
-                    self.receive_control(now_ns, kind, header, (body, tag), from);
+                    self.receive_control(now, kind, header, (body, tag), from);
                 }
-                Err(error) => self.refuse(now_ns, error, datagram, datagrams.from),
+                Err(error) => self.refuse(now, error, datagram, datagrams.from),
             }
             rest = &rest[taken_bytes..];
         }
-        self.finish_train(now_ns);
-        self.pay_statuses(now_ns);
+        self.finish_train(now);
+        self.pay_statuses(now);
     }
 
     /// Takes the data that a train begins with; returns how many bytes, at least
     /// one datagram.
     #[inline]
-    fn receive_data(&mut self, now_ns: u64, train: &Train<'_>, multicast: bool) -> usize {
+    fn receive_data(&mut self, now: Instant, train: &Train<'_>, multicast: bool) -> usize {
         let datagram = &train.bytes[..train.segment.min(train.bytes.len())];
         let one = datagram.len();
         let tag = train.header.session.get();
@@ -80,7 +80,7 @@ impl Link {
             return one;
         };
         if self.inbound.touched != Some((slot, stream)) {
-            self.finish_train(now_ns);
+            self.finish_train(now);
             self.inbound.touched = Some((slot, stream));
         }
         let Some(peer) = self.peers.at_mut(slot) else { return one };
@@ -89,12 +89,15 @@ impl Link {
             return one;
         };
         let ingress = &mut inbound.ingress;
-        let bytes = match ingress.handle_train(now_ns, train.bytes, train.segment) {
+        let bytes = match ingress.handle_train(now, train.bytes, train.segment) {
             0 => {
                 let drops = &mut self.counters.drops;
-                match ingress.handle(now_ns, train.header, datagram) {
+                match ingress.handle(now, train.header, datagram) {
                     Verdict::Taken => one,
                     verdict => {
+                        if verdict.has_arrived() {
+                            inbound.came(now, multicast);
+                        }
                         *match verdict {
                             Verdict::Duplicate => &mut drops.duplicate,
                             Verdict::TooFar | Verdict::NoMemory => &mut drops.too_far,
@@ -109,12 +112,12 @@ impl Link {
             }
             bytes => bytes,
         };
-        inbound.came(now_ns, multicast);
+        inbound.came(now, multicast);
         if multicast {
             peer.liveness.deaf_groups &= !(1 << stream.group());
         }
         let count = bytes.div_ceil(train.segment) as u64;
-        peer.heard(now_ns, multicast);
+        peer.heard(now, multicast);
         for counters in [&mut peer.counters.received, &mut self.counters.received] {
             *counters += count;
         }
@@ -126,61 +129,51 @@ impl Link {
 
     /// Looks through the stream whose data came last, if that was not done.
     #[inline]
-    fn finish_train(&mut self, now_ns: u64) {
+    fn finish_train(&mut self, now: Instant) {
         let Some((slot, stream)) = self.inbound.touched.take() else { return };
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let id = peer.id;
         let Some(inbound) = peer.inbound_mut(stream) else { return };
         let position = inbound.ingress.position();
-        if self.inbound.window.received(now_ns, id, stream, position) {
-            peer.owes_status = true;
-            self.inbound.owes_status = true;
+        if self.inbound.window.received(now, id, stream, position) {
+            self.inbound.owe_status(peer);
         }
-        self.look_through(now_ns, slot, stream);
+        self.look_through(now, slot, stream);
     }
 
     /// Hands out what a stream has by now, and notes what it owes and asks.
-    pub(crate) fn look_through(&mut self, now_ns: u64, slot: usize, stream: StreamId) {
+    pub(crate) fn look_through(&mut self, now: Instant, slot: usize, stream: StreamId) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        let (id, node) = (peer.id, peer.identity.node);
         let at = peer.inbound.binary_search_by_key(&stream, |inbound| inbound.stream);
         let Ok(at) = at else { return };
+        let channels = &self.interest.channels;
+        peer.drain(at, LossReason::Link, channels, &mut self.output, &mut self.counters);
         let inbound = &mut peer.inbound[at];
-        let mut outlet = Outlet {
-            peer: id,
-            node,
-            channels: &self.interest.channels,
-            events: &mut self.output.events,
-            counters: &mut self.counters,
-            peer_counters: &mut peer.counters,
-        };
-        inbound.drain(LossReason::Link, &mut outlet);
         let large_bytes = inbound.large_bytes.take();
-        if self.inbound.window.is_due(id, stream, inbound.ingress.position()) {
-            peer.owes_status = true;
-            self.inbound.owes_status = true;
-        }
         if let Some(sample_ns) = inbound.ingress.retransmit_sample() {
             peer.round_trip.retransmitted_in(sample_ns);
         }
-        let nak_ns = peer.inbound[at].next_nak_ns();
-        if nak_ns <= now_ns {
-            self.send_nak(now_ns, slot, at);
+        if self.inbound.window.is_due(peer.id, stream, inbound.ingress.position()) {
+            self.inbound.owe_status(peer);
+        }
+        let nak_at = peer.inbound[at].next_nak_at();
+        if nak_at <= now {
+            self.send_nak(now, slot, at);
         }
         if let Some(peer) = self.peers.at(slot) {
-            self.timer.due(peer.inbound[at].next_nak_ns());
+            self.timer.due(peer.inbound[at].next_nak_at());
         }
         if let Some(bytes) = large_bytes {
-            self.warn_of_large(now_ns, slot, bytes);
+            self.warn_of_large(now, slot, bytes);
         }
     }
 
     #[cold]
-    fn warn_of_large(&mut self, now_ns: u64, slot: usize, bytes: usize) {
+    fn warn_of_large(&mut self, now: Instant, slot: usize, bytes: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         let (name, from) = (peer.identity.name.clone(), peer.address);
         let limit = self.inbound.config.max_payload_bytes;
-        self.output.warn(now_ns, Kind::LargeEvent, from, || {
+        self.output.warn(now, Kind::LargeEvent, from, || {
             format!(
                 "an event of {bytes} bytes from broker {name} at {from} is not delivered here, where \
                  --max-payload is {limit} bytes: set the same on all brokers"
@@ -189,7 +182,7 @@ impl Link {
     }
 
     #[cold]
-    fn refuse(&mut self, now_ns: u64, error: DatagramError, datagram: &[u8], from: SocketAddr) {
+    fn refuse(&mut self, now: Instant, error: DatagramError, datagram: &[u8], from: SocketAddr) {
         let drops = &mut self.counters.drops;
         match error {
             DatagramError::TooShort(_) => drops.short += 1,
@@ -199,7 +192,7 @@ impl Link {
                 drops.version += 1;
                 // Data of another version is not worth a word: its hellos are.
                 if datagram.get(2).is_some_and(|&kind| kind == HELLO) {
-                    self.output.warn(now_ns, Kind::OtherVersion, from, || {
+                    self.output.warn(now, Kind::OtherVersion, from, || {
                         format!("{from} speaks version {version} of the link: {error}")
                     });
                 }

@@ -1,4 +1,4 @@
-//! What each of several senders may have of the way to this machine.
+//! Fair shares: what each of several senders may have of the way to this machine.
 //!
 //! ```text
 //!   arrives   ████████████ 60   ██████ 30   ██ 10   ▏1     together 101
@@ -15,87 +15,90 @@
 //!
 //! Decision: `docs/decisions/018-receiver-states-fair-share.md`.
 
+use netcluster_platform::Instant;
+
 use crate::peer_id::PeerId;
 
-/// How long what arrives is counted.
+/// Time over which what arrives is counted.
 pub const INTERVAL_NS: u64 = 50_000_000;
-/// What was counted over a longer time, for want of traffic, says nothing.
+/// Longest interval that says anything: one that took longer, for want of traffic, does
+/// not.
 const MAX_INTERVAL_NS: u64 = 4 * INTERVAL_NS;
-/// Without loss for so long the way is wide enough.
+/// Time without loss after which the way counts as wide enough.
 pub const CONTENDED_NS: u64 = 300_000_000;
-/// Less loss than this, per mille, is chance.
+/// Loss, per mille, below which it is chance.
 const LOSS_PERMILLE: u64 = 10;
-/// What of the most that came together still counts an interval later.
+/// Part of the most that came together which still counts an interval later.
 const PEAK_PERCENT: u64 = 95;
-/// Senders that bring less than this part of a share do not take part.
+/// Part of a share below which a sender does not take part.
 const LIGHT_PART: u64 = 2;
 
-/// What one sender has ever brought.
+/// Totals of one sender since it is a peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Brought {
-    /// Who.
+    /// The sender.
     pub peer: PeerId,
-    /// In how many datagrams.
+    /// Number of datagrams that it brought.
     pub datagrams: u64,
-    /// And bytes.
+    /// Bytes of these.
     pub bytes: u64,
-    /// How many datagrams were noticed missing.
+    /// Number of datagrams that were noticed missing.
     pub lost: u64,
 }
 
-/// See the module.
+/// State of dividing the way to this machine among those who send.
 #[derive(Debug, Default)]
 pub struct FairShare {
-    begun_ns: u64,
-    /// What each sender had brought when the interval began. In no order.
+    begun_at: Instant,
+    /// Totals of each sender when the interval began, in no order.
     counted: Vec<Brought>,
-    /// When something was last lost.
-    lost_ns: Option<u64>,
+    /// Time at which something was last lost.
+    lost_at: Option<Instant>,
     /// The most that those who share brought together, in bytes per second.
     peak: u64,
-    /// Who shares. In no order.
+    /// Senders that share, in no order.
     sharing: Vec<PeerId>,
-    /// In bytes per second.
+    /// Share of each of them, in bytes per second.
     share: u64,
-    /// Memory that is used again.
+    /// Memory for rates, which is used again.
     rates: Vec<(u64, PeerId)>,
 }
 
 impl FairShare {
     /// Whether the interval is over: then [`FairShare::count`].
     #[inline]
-    pub fn is_due(&self, now_ns: u64) -> bool {
-        now_ns.saturating_sub(self.begun_ns) >= INTERVAL_NS
+    pub fn is_due(&self, now: Instant) -> bool {
+        now.since(self.begun_at) >= INTERVAL_NS
     }
 
-    /// What all senders have brought by now.
-    pub fn count(&mut self, now_ns: u64, totals: impl Iterator<Item = Brought> + Clone) {
-        let elapsed_ns = now_ns.saturating_sub(self.begun_ns).max(1);
+    /// Takes in the totals of all senders, and divides anew.
+    pub fn count(&mut self, now: Instant, totals: impl Iterator<Item = Brought> + Clone) {
+        let elapsed_ns = now.since(self.begun_at).max(1);
         self.sharing.clear();
         self.share = 0;
         self.rates.clear();
         for total in totals.clone() {
-            self.compare(now_ns, elapsed_ns, total);
+            self.compare(now, elapsed_ns, total);
         }
-        let is_contended = self.lost_ns.is_some_and(|lost_ns| now_ns < lost_ns + CONTENDED_NS);
+        let is_contended = self.lost_at.is_some_and(|lost_at| now < lost_at + CONTENDED_NS);
         if !is_contended {
             self.peak = 0;
         } else if elapsed_ns <= MAX_INTERVAL_NS {
             self.divide();
         }
-        self.begun_ns = now_ns;
+        self.begun_at = now;
         self.counted.clear();
         self.counted.extend(totals);
     }
 
-    /// What to state to this sender, in bytes per second; 0 is nothing.
+    /// Share to state to this sender, in bytes per second; 0 is none.
     pub fn of(&self, peer: PeerId) -> u64 {
         if self.sharing.contains(&peer) { self.share } else { 0 }
     }
 
-    /// How fast a sender was in the interval. One that was not there before has
-    /// brought nothing in it.
-    fn compare(&mut self, now_ns: u64, elapsed_ns: u64, total: Brought) {
+    /// Compares a sender's totals with those of the interval's beginning. One that was not
+    /// there before has brought nothing in it.
+    fn compare(&mut self, now: Instant, elapsed_ns: u64, total: Brought) {
         let before = self.counted.iter().find(|counted| counted.peer == total.peer);
         let before = *before.unwrap_or(&total);
         let bytes = total.bytes.saturating_sub(before.bytes);
@@ -104,7 +107,7 @@ impl FairShare {
         let lost = total.lost.saturating_sub(before.lost);
         let sent = total.datagrams.saturating_sub(before.datagrams).saturating_add(lost);
         if lost > 0 && lost >= sent / 1000 * LOSS_PERMILLE {
-            self.lost_ns = Some(now_ns);
+            self.lost_at = Some(now);
         }
     }
 
@@ -129,6 +132,7 @@ impl FairShare {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::ns;
 
     const MB: u64 = 1_000_000;
 
@@ -141,11 +145,11 @@ mod tests {
     fn divided(megabytes: &[u64]) -> Vec<u64> {
         let mut shares = FairShare::default();
         for turn in [1, 2] {
-            let now_ns = (8 + turn) * INTERVAL_NS;
+            let now = (8 + turn) * INTERVAL_NS;
             let total = |(peer, megabytes)| brought(peer, turn * megabytes, turn * 1000);
-            assert!(shares.is_due(now_ns));
-            shares.count(now_ns, (0..).zip(megabytes.iter().copied()).map(total));
-            assert!(!shares.is_due(now_ns + INTERVAL_NS - 1));
+            assert!(shares.is_due(ns(now)));
+            shares.count(ns(now), (0..).zip(megabytes.iter().copied()).map(total));
+            assert!(!shares.is_due(ns(now + INTERVAL_NS - 1)));
         }
         let per_interval = |rate: u64| rate / MB / (1_000_000_000 / INTERVAL_NS);
         (0..megabytes.len() as u32).map(|peer| per_interval(shares.of(PeerId(peer)))).collect()
@@ -178,7 +182,7 @@ mod tests {
         for turn in 1..=10 {
             let lost = if turn < 3 { 0 } else { 1000 };
             let totals = [brought(1, turn * 50, 0), brought(2, turn * 50, lost)];
-            shares.count(turn * INTERVAL_NS, totals.into_iter());
+            shares.count(ns(turn * INTERVAL_NS), totals.into_iter());
             stated.push(shares.of(PeerId(1)) > 0);
         }
         let expected = [false, false, true, true, true, true, true, true, false, false];
@@ -188,13 +192,13 @@ mod tests {
     #[test]
     fn what_was_counted_too_long_or_since_another_session_says_nothing() {
         let mut shares = FairShare::default();
-        shares.count(1, [brought(1, 50, 0), brought(2, 50, 0)].into_iter());
-        let late_ns = MAX_INTERVAL_NS + 2;
-        shares.count(late_ns, [brought(1, 100, 9000), brought(2, 100, 9000)].into_iter());
+        shares.count(ns(1), [brought(1, 50, 0), brought(2, 50, 0)].into_iter());
+        let late = MAX_INTERVAL_NS + 2;
+        shares.count(ns(late), [brought(1, 100, 9000), brought(2, 100, 9000)].into_iter());
         assert_eq!(shares.of(PeerId(1)), 0);
         // Who is new is not counted before the next interval.
         let totals = [brought(1, 101, 9000), brought(3, 70, 9000)];
-        shares.count(late_ns + INTERVAL_NS, totals.into_iter());
+        shares.count(ns(late + INTERVAL_NS), totals.into_iter());
         assert_eq!((shares.of(PeerId(1)), shares.of(PeerId(3))), (0, 0));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use netcluster_platform::Instant;
 use netcluster_wire::control::LossReason;
 
 use crate::event::{LinkEvent, Lost, Run};
@@ -11,37 +12,37 @@ use crate::receive::ingress::{Delivery, Ingress};
 use crate::status::{LinkCounters, PeerCounters};
 use crate::stream::{Position, StreamId};
 
-/// A hole of more events than this is one of unknown size: no broker emits so many
-/// unheard, and sums of what peers claim shall not overflow anywhere.
+/// Most events of a hole that are counted; more are a loss of unknown size: no broker emits
+/// so many unheard, and sums of what peers claim shall not overflow anywhere.
 pub(crate) const MAX_COUNTED: u64 = u32::MAX as u64;
 
-/// The group's multicast does not reach us if for so long, while multicast is what
-/// the sender uses, nothing of it came but what was asked for …
+/// Time for which nothing of the stream came by multicast but what was asked for, while
+/// multicast is what the sender uses: then the group's multicast does not reach us …
 const DEAF_NS: u64 = 1_000_000_000;
 
-/// … although so many new datagrams were sent.
+/// … if so many new datagrams were sent.
 const DEAF_DATAGRAMS: u64 = 32;
 
 pub(crate) struct InboundStream {
     pub stream: StreamId,
     pub ingress: Ingress,
-    /// Where the peer says that we joined. Another place later: it joined us anew.
+    /// Position at which we joined, says the peer. Another one later: it joined us anew.
     pub join: Position,
-    /// Nobody here wants it any more. It is kept until the peer knows.
+    /// Nobody here wants the stream any more. It is kept until the peer knows.
     pub is_stale: bool,
     /// A listener here is full.
     pub is_held: bool,
-    /// The peer said where it ends.
+    /// The peer said where the stream ends.
     pub has_left: bool,
-    /// Retransmission requests of it.
+    /// Retransmission requests of the stream.
     pub naks_sent: u64,
     /// Bytes of an event that was too large for this broker, which is to be said.
     pub large_bytes: Option<usize>,
-    /// Since when, and since which number, data came by unicast alone.
-    unheard: Option<(u64, u64)>,
+    /// Time and number since which data came by unicast alone.
+    unheard: Option<(Instant, u64)>,
 }
 
-/// Whose stream it is, and where its events go.
+/// Peer of a stream, and where its events go.
 pub(crate) struct Outlet<'a> {
     pub peer: PeerId,
     pub node: u32,
@@ -66,32 +67,34 @@ impl InboundStream {
         }
     }
 
-    /// When retransmissions are to be asked for.
-    pub fn next_nak_ns(&self) -> u64 {
-        self.ingress.next_nak_ns().unwrap_or(u64::MAX)
+    /// Time at which retransmissions are to be asked for.
+    pub fn next_nak_at(&self) -> Instant {
+        self.ingress.next_nak_at().unwrap_or(Instant::NEVER)
     }
 
-    /// Data came.
+    /// Notes how a datagram of the stream came, be it kept or not: of what comes to a
+    /// receiver that is far behind most is too far ahead. That part is not proved by a seal;
+    /// what a stranger gains by sending it is that the group is not called filtered.
     #[inline]
-    pub fn came(&mut self, now_ns: u64, multicast: bool) {
+    pub fn came(&mut self, now: Instant, multicast: bool) {
         if multicast {
             self.unheard = None;
         } else if self.unheard.is_none() {
-            self.unheard = Some((now_ns, self.ingress.known_end()));
+            self.unheard = Some((now, self.ingress.known_end()));
         }
     }
 
-    /// How it came says nothing any more: the sender was told to use another way.
+    /// Forgets by which way data came: the sender was told to use another one.
     pub fn forget_ways(&mut self) {
         self.unheard = None;
     }
 
     /// Whether, if multicast is what the sender uses, the group's seems not to reach
     /// us.
-    pub fn is_group_unheard(&self, now_ns: u64) -> bool {
-        self.unheard.is_some_and(|(since_ns, first)| {
+    pub fn is_group_unheard(&self, now: Instant) -> bool {
+        self.unheard.is_some_and(|(since, first)| {
             let sent = self.ingress.known_end().saturating_sub(first);
-            now_ns.saturating_sub(since_ns) >= DEAF_NS && sent >= DEAF_DATAGRAMS
+            now.since(since) >= DEAF_NS && sent >= DEAF_DATAGRAMS
         })
     }
 

@@ -1,25 +1,28 @@
-//! What the inbound streams of all peers share: the receive buffer, the way here, and
-//! what is owed for them.
+//! State that the inbound streams of all peers share: the receive buffer, the fair shares,
+//! and the statuses that are owed.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::limits::{MAX_ENTRIES, SHARE_UNIT_BYTES_PER_S};
 use netcluster_wire::link::{ControlKind, Report, Status};
 
 use crate::REORDER_DATAGRAMS;
 use crate::config::LinkConfig;
 use crate::control::control_sender::ControlSender;
+use crate::crypto::{Keys, StreamOpener};
 use crate::membership::peer::Peer;
 use crate::membership::peers::Peers;
 use crate::receive::fair_share::FairShare;
-use crate::receive::ingress::{IngressConfig, ReassemblyBudget};
+use crate::receive::inbound_stream::InboundStream;
+use crate::receive::ingress::{Ingress, IngressConfig, ReassemblyBudget};
 use crate::receive::receive_window::{ReceiveWindow, ReceiveWindowConfig};
-use crate::stream::StreamId;
+use crate::stream::{Position, StreamId};
 
-/// The shared part of all inbound streams; each itself is its peer's.
+/// Shared part of all inbound streams; each stream itself is its peer's.
 pub(crate) struct InboundStreams {
     pub config: IngressConfig,
     pub window: ReceiveWindow,
     pub fair_share: FairShare,
-    /// Whose data was just received, and has not been looked through.
+    /// Slot and stream whose data was just received, and has not been looked through.
     pub touched: Option<(usize, StreamId)>,
     /// Some peer is owed a status.
     pub owes_status: bool,
@@ -44,15 +47,76 @@ impl InboundStreams {
         }
     }
 
+    /// Notes that a peer is to be sent a status.
+    #[inline]
+    pub fn owe_status(&mut self, peer: &mut Peer) {
+        peer.owes_status = true;
+        self.owes_status = true;
+    }
+
+    /// Receives these streams of a peer, from these positions on, and no others.
+    pub fn join(
+        &mut self,
+        now: Instant,
+        peer: &mut Peer,
+        places: &[(StreamId, Position)],
+        keys: &Keys,
+    ) {
+        let mut before = std::mem::take(&mut peer.inbound);
+        let config =
+            IngressConfig { reassembly: self.config.reassembly.of(peer.id), ..self.config.clone() };
+        for &(stream, join) in places {
+            let at = before.iter().position(|inbound| inbound.stream == stream);
+            let mut is_held = false;
+            match at.map(|at| before.swap_remove(at)) {
+                Some(mut inbound) if inbound.join == join || !inbound.is_stale => {
+                    if inbound.join != join {
+                        // The peer had forgotten us. What it sent until it joined
+                        // us anew, nobody will retransmit.
+                        let Position { number, ordinal } = join;
+                        inbound.ingress.heartbeat(now, number, number, ordinal);
+                        inbound.join = join;
+                        // It waits to hear how far we are.
+                        self.owe_status(peer);
+                    }
+                    if inbound.is_stale {
+                        inbound.ingress.set_held(inbound.is_held);
+                        inbound.is_stale = false;
+                    }
+                    peer.inbound.push(inbound);
+                    continue;
+                }
+                // For a while nobody here wanted it, and the peer knew.
+                Some(old) => {
+                    is_held = old.is_held;
+                    self.window.close(peer.id, stream);
+                }
+                None => {}
+            }
+            let opener = StreamOpener::new(keys, &peer.session, stream);
+            let ingress = Ingress::new(stream, peer.identity.node, join, opener, &config);
+            self.window.open(peer.id, stream, join.number);
+            let mut inbound = InboundStream::new(stream, ingress, join);
+            // The queue that holds it up may still be full.
+            inbound.is_held = is_held;
+            inbound.ingress.set_held(is_held);
+            peer.inbound.push(inbound);
+            self.owe_status(peer);
+        }
+        for inbound in before {
+            self.window.close(peer.id, inbound.stream);
+        }
+    }
+
     /// Sends the statuses that peers are owed.
-    pub fn pay_statuses(&mut self, now_ns: u64, peers: &mut Peers, control: &mut ControlSender) {
+    pub fn pay_statuses(&mut self, now: Instant, peers: &mut Peers, control: &mut ControlSender) {
         if !std::mem::take(&mut self.owes_status) {
             return;
         }
-        if self.fair_share.is_due(now_ns) {
-            self.fair_share.count(now_ns, peers.iter().map(Peer::brought));
+        if self.fair_share.is_due(now) {
+            self.fair_share.count(now, peers.iter().map(Peer::brought));
         }
-        let senders = self.window.senders(now_ns);
+        let senders = self.window.senders(now);
         for index in 0..peers.len() {
             let Some(slot) = peers.slot_at(index) else { continue };
             let Some(peer) = peers.at_mut(slot) else { continue };
@@ -72,8 +136,8 @@ impl InboundStreams {
                     seen_lost: inbound.ingress.seen_lost(),
                 });
             }
-            let (echo_ns, came_ns) = peer.round_trip.echo.unwrap_or((0, now_ns));
-            let held_ns = u32::try_from(now_ns.saturating_sub(came_ns));
+            let (echo_ns, came_at) = peer.round_trip.echo.unwrap_or((0, now));
+            let held_ns = u32::try_from(now.since(came_at));
             // An echo too old to say how old it is, is none.
             let (echo_ns, held_ns) = held_ns.map_or((0, 0), |held_ns| (echo_ns, held_ns));
             let share = self.fair_share.of(peer.id) / SHARE_UNIT_BYTES_PER_S;

@@ -1,5 +1,5 @@
-//! How much each sender may have under way to us: the receiver's division of its
-//! socket buffer.
+//! Receive window: how much each sender may have under way to us, by the receiver's
+//! division of its socket buffer.
 //!
 //! Datagrams that were sent but not yet read lie in the socket's buffer, and the
 //! kernel drops what does not fit. So the buffer is counted in datagrams, and each
@@ -25,15 +25,17 @@
 //!
 //! It does not know what was lost, and it decides nothing for the sender.
 
+use netcluster_platform::Instant;
+
 use crate::peer_id::PeerId;
 use crate::stream::StreamId;
 
 /// The least that a stream is granted, in datagrams: below that a sender would
 /// wait for a status after each of its smallest batches.
 pub const MIN_SHARE: u64 = 8;
-/// A stream that brought data within this time is active.
+/// Time after data came in which a stream is active.
 pub const ACTIVE_NS: u64 = 200_000_000;
-/// A status is due after this part of the window.
+/// Part of the window after which a status is due.
 pub const STATUS_PART: u64 = 4;
 
 /// The part of the buffer that is given away: the rest is for control datagrams,
@@ -42,29 +44,29 @@ const USABLE_PERCENT: u64 = 80;
 /// The part of a sender's share that is kept for its idle streams.
 const IDLE_STREAMS_PART: u64 = 4;
 
-/// What the kernel charges for the smallest buffers that network cards use:
-/// 2048 bytes of data and the `sk_buff`.
+/// Bytes that the kernel charges for the smallest buffers that network cards use: 2048 of
+/// data and the `sk_buff`.
 const MIN_TRUESIZE_BYTES: u64 = DATA_BUFFER_BYTES + SK_BUFF_BYTES;
 const DATA_BUFFER_BYTES: u64 = 2048;
 const SK_BUFF_BYTES: u64 = 256;
-/// What lies beside the UDP payload in the kernel's data buffer: headroom, link,
-/// IP and UDP headers, `skb_shared_info`.
+/// Bytes beside the UDP payload in the kernel's data buffer: headroom, link, IP and UDP
+/// headers, `skb_shared_info`.
 const BUFFER_OVERHEAD_BYTES: u64 = 464;
-/// No UDP payload is larger.
+/// Most bytes of a UDP payload.
 const MAX_UDP_BYTES: usize = 65_535;
 
 const _: () = assert!(MIN_TRUESIZE_BYTES == 2304);
 const _: () = assert!(MIN_SHARE >= STATUS_PART);
 
-/// What the division starts from.
+/// Sizes that the division starts from.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiveWindowConfig {
     /// The receive buffer as the kernel granted it, in the units it charges.
     pub granted_bytes: usize,
     /// The largest UDP payload that senders send.
     pub datagram_bytes: usize,
-    /// No stream may be ahead of its position by more: where reordered datagrams
-    /// are kept there is room for so many.
+    /// Number of datagrams that a stream may be ahead of its position: where reordered
+    /// datagrams are kept there is room for so many.
     pub reorder_datagrams: usize,
 }
 
@@ -73,7 +75,7 @@ pub struct ReceiveWindowConfig {
 pub struct ReceiveWindow {
     total: u64,
     max_share: u64,
-    /// In the order of (peer, stream): a sender's streams lie together.
+    /// Streams in the order of (peer, stream): those of a sender lie together.
     streams: Vec<Entry>,
     #[cfg(test)]
     looks: std::cell::Cell<u64>,
@@ -84,23 +86,23 @@ struct Entry {
     peer: PeerId,
     stream: StreamId,
     limit: u64,
-    /// When it last brought data.
-    data_ns: Option<u64>,
-    /// Its position and window as last stated.
+    /// Time at which the stream last brought data.
+    data_at: Option<Instant>,
+    /// Position and window of the stream as last stated.
     stated_position: u64,
     stated_window: u64,
-    /// Nothing was stated yet.
+    /// Nothing was stated of the stream yet.
     is_new: bool,
 }
 
-/// What the kernel charges for a datagram of this size while it lies in a socket.
+/// Bytes that the kernel charges for a datagram of this size while it lies in a socket.
 pub fn truesize_bytes(datagram_bytes: usize) -> u64 {
     let bytes = datagram_bytes.min(MAX_UDP_BYTES) as u64 + BUFFER_OVERHEAD_BYTES;
     (bytes.next_power_of_two() + SK_BUFF_BYTES).max(MIN_TRUESIZE_BYTES)
 }
 
 impl ReceiveWindow {
-    /// Nobody sends yet.
+    /// Makes a window of which nobody has a part yet.
     pub fn new(config: &ReceiveWindowConfig) -> ReceiveWindow {
         let usable = (config.granted_bytes as u64).saturating_mul(USABLE_PERCENT) / 100;
         ReceiveWindow {
@@ -112,19 +114,19 @@ impl ReceiveWindow {
         }
     }
 
-    /// How many datagrams the buffer is taken to hold.
+    /// Number of datagrams that the buffer is taken to hold.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// A stream is joined at this position. Its first status is due at once.
+    /// Notes that a stream is joined at this position. Its first status is due at once.
     pub fn open(&mut self, peer: PeerId, stream: StreamId, position: u64) {
         if let Err(at) = self.find(peer, stream) {
             let entry = Entry {
                 peer,
                 stream,
                 limit: position,
-                data_ns: None,
+                data_at: None,
                 stated_position: position,
                 stated_window: 0,
                 is_new: true,
@@ -133,23 +135,30 @@ impl ReceiveWindow {
         }
     }
 
-    /// A stream is not received any more.
+    /// Forgets a stream that is not received any more.
     pub fn close(&mut self, peer: PeerId, stream: StreamId) {
         if let Ok(at) = self.find(peer, stream) {
             self.streams.remove(at);
         }
     }
 
-    /// A sender is gone, with all its streams.
+    /// Forgets a sender with all its streams.
     pub fn close_peer(&mut self, peer: PeerId) {
         self.streams.retain(|entry| entry.peer != peer);
     }
 
-    /// Data of a stream came; its position is now here. Whether a status is due.
-    pub fn received(&mut self, now_ns: u64, peer: PeerId, stream: StreamId, position: u64) -> bool {
+    /// Notes that data of a stream came, whose position is now here. Whether a status is
+    /// due.
+    pub fn received(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        stream: StreamId,
+        position: u64,
+    ) -> bool {
         let Ok(at) = self.find(peer, stream) else { return false };
         let entry = &mut self.streams[at];
-        entry.data_ns = Some(now_ns);
+        entry.data_at = Some(now);
         entry.is_due(position)
     }
 
@@ -159,19 +168,19 @@ impl ReceiveWindow {
         self.find(peer, stream).is_ok_and(|at| self.streams[at].is_due(position))
     }
 
-    /// Who sends now: the first step to what statuses state, once for all of them.
-    pub fn senders(&self, now_ns: u64) -> Senders {
-        let mut senders = Senders { now_ns, all: 0, active: 0 };
+    /// Counts who sends now: the first step to what statuses state, once for all of them.
+    pub fn senders(&self, now: Instant) -> Senders {
+        let mut senders = Senders { now, all: 0, active: 0 };
         for streams in self.streams.chunk_by(|a, b| a.peer == b.peer) {
             #[cfg(test)]
             self.look_at(streams);
             senders.all += 1;
-            senders.active += u64::from(streams.iter().any(|entry| entry.is_active(now_ns)));
+            senders.active += u64::from(streams.iter().any(|entry| entry.is_active(now)));
         }
         senders
     }
 
-    /// What each of a sender's streams may have under way: the second step, once
+    /// Shares of a sender's streams, which they may have under way: the second step, once
     /// for its status.
     pub fn shares(&self, senders: &Senders, peer: PeerId) -> Shares {
         let first = self.streams.partition_point(|entry| entry.peer < peer);
@@ -179,9 +188,9 @@ impl ReceiveWindow {
         let streams = &self.streams[first..last];
         #[cfg(test)]
         self.look_at(streams);
-        let now_ns = senders.now_ns;
+        let now = senders.now;
         let all = streams.len().max(1) as u64;
-        let active = streams.iter().filter(|entry| entry.is_active(now_ns)).count() as u64;
+        let active = streams.iter().filter(|entry| entry.is_active(now)).count() as u64;
         let reserve = self.total / 2 / senders.all.max(1);
         let (busy, idle) = match active {
             0 => (0, reserve / all),
@@ -192,14 +201,14 @@ impl ReceiveWindow {
             }
         };
         let clamped = |share: u64| share.clamp(MIN_SHARE, self.max_share);
-        Shares { now_ns, peer, busy: clamped(busy), idle: clamped(idle) }
+        Shares { now, peer, busy: clamped(busy), idle: clamped(idle) }
     }
 
-    /// The limit to state in a status of this stream that is sent now.
+    /// Limit to state in a status of this stream that is sent now.
     pub fn grant(&mut self, shares: &Shares, stream: StreamId, position: u64) -> u64 {
         let Ok(at) = self.find(shares.peer, stream) else { return position };
         let entry = &mut self.streams[at];
-        let share = if entry.is_active(shares.now_ns) { shares.busy } else { shares.idle };
+        let share = if entry.is_active(shares.now) { shares.busy } else { shares.idle };
         entry.limit = entry.limit.max(position.saturating_add(share));
         entry.stated_position = position;
         // Older and larger grants count no more than the share: as more senders
@@ -209,7 +218,7 @@ impl ReceiveWindow {
         entry.limit
     }
 
-    /// How often a stream was looked at to find shares: it must not grow with the
+    /// Number of looks at streams that finding shares took: it must not grow with the
     /// square of how many there are.
     #[cfg(test)]
     pub(crate) fn looks(&self) -> u64 {
@@ -226,10 +235,10 @@ impl ReceiveWindow {
     }
 }
 
-/// How many send at some moment.
+/// Number of senders at some moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Senders {
-    now_ns: u64,
+    now: Instant,
     all: u64,
     active: u64,
 }
@@ -237,19 +246,19 @@ pub struct Senders {
 /// The shares of one sender's streams at that moment: active ones, and others.
 #[derive(Clone, Copy, Debug)]
 pub struct Shares {
-    now_ns: u64,
+    now: Instant,
     peer: PeerId,
     busy: u64,
     idle: u64,
 }
 
 impl Entry {
-    fn is_active(&self, now_ns: u64) -> bool {
-        self.data_ns.is_some_and(|data_ns| now_ns.saturating_sub(data_ns) < ACTIVE_NS)
+    fn is_active(&self, now: Instant) -> bool {
+        self.data_at.is_some_and(|data_at| now.since(data_at) < ACTIVE_NS)
     }
 
-    /// A quarter of what was stated, not of the present share: a sender that was
-    /// granted little must hear again before it has used that up.
+    /// Whether the position moved by a quarter of what was stated, not of the present
+    /// share: a sender that was granted little must hear again before it has used that up.
     fn is_due(&self, position: u64) -> bool {
         let moved = position.saturating_sub(self.stated_position);
         self.is_new || moved >= (self.stated_window / STATUS_PART).max(1)

@@ -1,5 +1,5 @@
-//! How fast to send: a token bucket that gives way to loss. One for the whole
-//! link, whatever the stream; new data and retransmissions count alike.
+//! Congestion control, how fast to send: a token bucket that gives way to loss. One for the
+//! whole link, whatever the stream; new data and retransmissions count alike.
 //!
 //! ```text
 //!  rate   unlimited                  no loss for long, and well above
@@ -33,6 +33,7 @@
 mod losses;
 mod token_bucket;
 
+use netcluster_platform::Instant;
 use netcluster_platform::datagram::MAX_DATAGRAMS_PER_SEND;
 use netcluster_wire::link::limits::DEFAULT_PACKET_BYTES;
 
@@ -41,56 +42,55 @@ use crate::send::flow_control::Sample;
 use losses::{Loss, Losses};
 use token_bucket::Bucket;
 
-/// No loss slows us down below this, in bytes per second.
+/// Rate below which no loss slows us down, in bytes per second.
 pub const FLOOR_BYTES_PER_S: u64 = 1_000_000;
-/// An interval lasts at least so long, and until enough numbers were sent.
+/// Shortest time that an interval lasts; it goes on until enough numbers were sent.
 pub const INTERVAL_NS: u64 = 20_000_000;
-/// Loss above this, per mille, slows us down.
+/// Loss, per mille, above which we slow down.
 pub const LOSS_PERMILLE: u64 = 100;
-/// Who sends more than a fair share slows down at this loss already...
+/// Loss at which a sender that has more than a fair share slows down already...
 const GREEDY_LOSS_PERMILLE: u64 = 50;
 /// ...if the share is less than this part of what it sends.
 const GREEDY_PERCENT: u64 = 80;
-/// A limit above a fair share gives way by this part of the rest in an interval.
+/// Part of the rest by which a limit above a fair share gives way in an interval.
 const APPROACH_PART: u64 = 8;
 /// Three standard deviations of that loss for one batch, per mille: 3 √(0.1 · 0.9).
 const DOUBT_PERMILLE: u64 = 900;
 /// A batch while loss limits the rate: eight datagrams.
 const LIMITED_BATCH_BYTES: usize = 8 * DEFAULT_PACKET_BYTES;
-/// About what a full datagram has.
+/// Bytes of a full datagram, about.
 const FULL_DATAGRAM_BYTES: u64 = DEFAULT_PACKET_BYTES as u64;
-/// An interval that took longer, for want of traffic, tells nothing of what the way
-/// can carry.
+/// Longest interval that tells what the way can carry: one that took longer, for want of
+/// traffic, does not.
 pub const MAX_INTERVAL_NS: u64 = 200_000_000;
-/// A limit that was not used up for so long is dropped.
+/// Time after which a limit that was not used up is dropped.
 pub const UNUSED_NS: u64 = 5_000_000_000;
-/// At the floor for so long, slowing down has proved not to help.
+/// Time at the floor after which slowing down has proved not to help.
 pub const FLOORED_NS: u64 = 1_000_000_000;
 
-/// After the rate fell, reports tell of what was sent before: so long they do not
-/// count. Longer than a round trip and the queue of a shallow switch.
+/// Time after the rate fell for which reports do not count: they tell of what was sent
+/// before. Longer than a round trip and the queue of a shallow switch.
 const SETTLE_NS: u64 = 10_000_000;
-/// What the rate becomes of what arrived.
+/// Part of what arrived that the rate becomes.
 const DECREASE_PERCENT: u64 = 85;
-/// But when it was limited already, a single interval may be mistaken: not less
-/// than this part of what it was.
+/// Part of what the rate was below which it does not fall when it was limited already: a
+/// single interval may be mistaken.
 const STEEPEST_PERCENT: u64 = 50;
-/// What the rate gains in the time of an interval without loss. It depends on time
-/// alone, not on the rate: senders that meet loss alike gain alike, whatever they
-/// have, and so become equal. For so long it is the same...
+/// Rate gained in the time of an interval without loss. It depends on time alone, not on
+/// the rate: senders that meet loss alike gain alike, whatever they have, and so become
+/// equal. For so long it is the same...
 const STEP_BYTES_PER_S: u64 = 500_000;
 const STEADY_NS: u64 = 1_000_000_000;
 /// ...so much later it is the double, and it goes on with the square of the time: a
 /// fast line is filled in seconds, too.
 const FASTER_NS: u64 = 200_000_000;
-/// No step is larger than this times the first.
+/// Largest step, as a multiple of the first.
 const MAX_STEP_PERCENT: u64 = 1_000_000;
-/// After so long without loss...
+/// Time without loss after which nothing is limited any more...
 const UNLIMITED_NS: u64 = 2_000_000_000;
-/// ...and at this multiple of the rate that last met loss, nothing is limited any
-/// more: whatever was narrow is so no longer.
+/// ...at this multiple of the rate that last met loss: whatever was narrow is so no longer.
 const UNLIMITED_TIMES: u64 = 4;
-/// The rate rises only if at least this part of it was used.
+/// Part of the rate that must be used for it to rise.
 const USED_PERCENT: u64 = 50;
 
 const _: () = assert!(GREEDY_LOSS_PERMILLE < LOSS_PERMILLE);
@@ -99,48 +99,48 @@ const _: () = assert!(DECREASE_PERCENT * 1000 < (1000 - LOSS_PERMILLE) * 100);
 const _: () = assert!(INTERVAL_NS < MAX_INTERVAL_NS);
 const _: () = assert!(FLOORED_NS > 2 * MAX_INTERVAL_NS);
 
-/// The pace of a link.
+/// Congestion control of a link: how fast all its streams together send.
 #[derive(Debug)]
 pub struct CongestionControl {
     cap: Option<u64>,
     limit: Option<Limit>,
     bucket: Bucket,
     losses: Losses,
-    /// When the running interval began, or begins after settling.
-    begun_ns: u64,
+    /// Time at which the running interval began, or begins after settling.
+    begun_at: Instant,
     is_settling: bool,
     sent_bytes: u64,
     batches: u64,
     decreases: u64,
-    /// The limit before a row of decreases, and whose losses these were due to.
+    /// Limit before a row of decreases, and whose losses these were due to.
     before: Option<Limit>,
     blamed: Vec<PeerId>,
 }
 
-/// What loss taught.
+/// Limit that loss taught.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
     rate: u64,
     /// The rate that last met loss.
     ceiling: u64,
-    /// How long it rose since then.
+    /// Time for which the rate rose since then.
     risen_ns: u64,
-    floored_ns: Option<u64>,
-    /// When it was last needed.
-    used_ns: u64,
+    floored_since: Option<Instant>,
+    /// Time at which the limit was last needed.
+    used_at: Instant,
     /// No share was known yet since this trouble began.
     is_guess: bool,
 }
 
 impl CongestionControl {
-    /// A pace with an optional cap in bytes per second, not limited by loss yet.
-    pub fn new(now_ns: u64, cap: Option<u64>) -> CongestionControl {
+    /// Makes a control with an optional cap in bytes per second, not limited by loss yet.
+    pub fn new(now: Instant, cap: Option<u64>) -> CongestionControl {
         let mut pace = CongestionControl {
             cap: cap.map(|cap| cap.max(FLOOR_BYTES_PER_S)),
             limit: None,
-            bucket: Bucket::new(now_ns),
+            bucket: Bucket::new(now),
             losses: Losses::default(),
-            begun_ns: now_ns,
+            begun_at: now,
             is_settling: false,
             sent_bytes: 0,
             batches: 0,
@@ -148,19 +148,19 @@ impl CongestionControl {
             before: None,
             blamed: Vec::new(),
         };
-        pace.bucket.set_rate(now_ns, pace.rate());
+        pace.bucket.set_rate(now, pace.rate());
         pace
     }
 
-    /// How many bytes may be sent now. `wanted` is how many wait: if fewer are
-    /// allowed, none are until they are a batch worth sending. Whatever is allowed,
-    /// if it is not nothing, one datagram may be sent: the next waits for the rest.
+    /// Bytes that may be sent now. `wanted` is how many wait: if fewer are allowed, none
+    /// are until they are a batch worth sending. Whatever is allowed, if it is not nothing,
+    /// one datagram may be sent: the next waits for the rest.
     #[inline]
-    pub fn allow(&mut self, now_ns: u64, wanted: usize) -> usize {
-        if self.is_limited() { self.allow_limited(now_ns, wanted) } else { usize::MAX }
+    pub fn allow(&mut self, now: Instant, wanted: usize) -> usize {
+        if self.is_limited() { self.allow_limited(now, wanted) } else { usize::MAX }
     }
 
-    /// So many bytes were sent, new or retransmitted, to whomever.
+    /// Counts bytes that were sent, new or retransmitted, to whomever.
     #[inline]
     pub fn spend(&mut self, bytes: usize) {
         self.sent_bytes += bytes as u64;
@@ -168,26 +168,26 @@ impl CongestionControl {
         self.bucket.spend(bytes);
     }
 
-    /// When to ask again, if the last answer was less than wanted.
-    pub fn next_ns(&self) -> Option<u64> {
-        if self.is_limited() { self.bucket.next_ns() } else { None }
+    /// Time to ask again, if the last answer was less than wanted.
+    pub fn next_at(&self) -> Option<Instant> {
+        if self.is_limited() { self.bucket.next_at() } else { None }
     }
 
-    /// What a receiver that is waited for lost since its last report, and what it
+    /// Takes in what a receiver that is waited for lost since its last report, and what it
     /// says is a fair share of the way to it, in bytes per second; 0 if nothing.
-    pub fn report(&mut self, now_ns: u64, peer: PeerId, sample: Sample, share: u64) {
-        if now_ns < self.begun_ns {
+    pub fn report(&mut self, now: Instant, peer: PeerId, sample: Sample, share: u64) {
+        if now < self.begun_at {
             return;
         }
         if std::mem::take(&mut self.is_settling) {
             // The first report tells in part of the time before as well.
-            self.begun_ns = now_ns;
+            self.begun_at = now;
             self.sent_bytes = 0;
             self.batches = 0;
             return;
         }
         self.losses.add(peer, sample, share);
-        let elapsed_ns = now_ns - self.begun_ns;
+        let elapsed_ns = now.since(self.begun_at);
         if elapsed_ns < INTERVAL_NS {
             return;
         }
@@ -206,11 +206,11 @@ impl CongestionControl {
         }
         self.batches = 0;
         self.sent_bytes = 0;
-        self.begun_ns = now_ns;
+        self.begun_at = now;
         if loss_permille > LOSS_PERMILLE && elapsed_ns > MAX_INTERVAL_NS {
             // A burst after a pause: the next interval will tell how much arrives.
             if let Some(limit) = &mut self.limit {
-                limit.used_ns = now_ns;
+                limit.used_at = now;
             }
         } else if is_certain {
             let is_new = self.blame();
@@ -219,25 +219,25 @@ impl CongestionControl {
             let is_guess =
                 share == u64::MAX && (is_new || self.limit.is_some_and(|it| it.is_guess));
             let fair = if is_new && share < u64::MAX { share } else { arrived.min(share) };
-            self.decrease(now_ns, arrived, fair, is_guess);
+            self.decrease(now, arrived, fair, is_guess);
         } else if let Some(limit) = self.limit
             && !is_suspect
         {
             if limit.is_guess && share < u64::MAX {
                 let rate = (share / 100 * DECREASE_PERCENT).max(FLOOR_BYTES_PER_S);
-                self.limit = Some(Limit { rate, is_guess: false, used_ns: now_ns, ..limit });
+                self.limit = Some(Limit { rate, is_guess: false, used_at: now, ..limit });
             } else if limit.rate > share {
-                self.approach(now_ns, share, limit);
+                self.approach(now, share, limit);
             } else {
-                self.increase(now_ns, elapsed_ns, sent, limit);
+                self.increase(now, elapsed_ns, sent, limit);
             }
         }
         self.losses.clear();
-        self.bucket.set_rate(now_ns, self.rate());
+        self.bucket.set_rate(now, self.rate());
     }
 
-    /// How far the loss of a sample may be from that of the way by chance. What is
-    /// sent at once is often lost at once, so that a batch counts as one.
+    /// Distance, by chance, of the loss of a sample from that of the way. What is sent at
+    /// once is often lost at once, so that a batch counts as one.
     fn doubt_permille(&self, sample: Sample) -> u64 {
         let per_batch = self.sent_bytes / self.batches.max(1) / FULL_DATAGRAM_BYTES;
         let batches = sample.numbers() / per_batch.clamp(1, MAX_DATAGRAMS_PER_SEND as u64);
@@ -246,8 +246,8 @@ impl CongestionControl {
         if self.limit.is_some() { 0 } else { DOUBT_PERMILLE / batches.max(1).isqrt() }
     }
 
-    /// A receiver is gone, or no longer waited for.
-    pub fn forget(&mut self, now_ns: u64, peer: PeerId) {
+    /// Forgets a receiver that is gone, or no longer waited for.
+    pub fn forget(&mut self, now: Instant, peer: PeerId) {
         self.losses.forget(peer);
         let Some(at) = self.blamed.iter().position(|&blamed| blamed == peer) else { return };
         self.blamed.swap_remove(at);
@@ -255,13 +255,13 @@ impl CongestionControl {
             // The others lost nothing: their way is as wide as it was.
             self.limit = self.before.take();
             if let Some(limit) = &mut self.limit {
-                limit.used_ns = now_ns;
+                limit.used_at = now;
             }
-            self.bucket.set_rate(now_ns, self.rate());
+            self.bucket.set_rate(now, self.rate());
         }
     }
 
-    /// The rate is about to fall: because of whom? Whether this is another trouble
+    /// Notes because of whom the rate is about to fall. Whether this is another trouble
     /// than the last one.
     fn blame(&mut self) -> bool {
         // Well after the last time this is another trouble.
@@ -278,7 +278,7 @@ impl CongestionControl {
         is_new
     }
 
-    /// What may be sent, in bytes per second; none: as much as there is.
+    /// Rate at which may be sent, in bytes per second; none: as much as there is.
     pub fn rate(&self) -> Option<u64> {
         match (self.limit, self.cap) {
             (Some(limit), Some(cap)) => Some(limit.rate.min(cap)),
@@ -293,7 +293,7 @@ impl CongestionControl {
         self.limit.is_some() || self.cap.is_some()
     }
 
-    /// How large one batch may be. While loss limits the rate they are small: what is
+    /// Largest size of one batch. While loss limits the rate batches are small: what is
     /// sent at once may be lost at once, and few large losses look like many.
     #[inline]
     pub fn batch_bytes(&self) -> usize {
@@ -301,57 +301,57 @@ impl CongestionControl {
     }
 
     /// Whether the rate has been at its floor for long, and still loss is high.
-    pub fn is_floored(&self, now_ns: u64) -> bool {
-        let floored_ns = self.limit.and_then(|limit| limit.floored_ns);
-        floored_ns.is_some_and(|floored_ns| now_ns.saturating_sub(floored_ns) >= FLOORED_NS)
+    pub fn is_floored(&self, now: Instant) -> bool {
+        let floored_since = self.limit.and_then(|limit| limit.floored_since);
+        floored_since.is_some_and(|floored_since| now.since(floored_since) >= FLOORED_NS)
     }
 
-    /// How often loss slowed us down so far.
+    /// Number of times that loss slowed us down so far.
     pub fn decreases(&self) -> u64 {
         self.decreases
     }
 
-    fn allow_limited(&mut self, now_ns: u64, wanted: usize) -> usize {
-        let unused = |limit: Limit| now_ns.saturating_sub(limit.used_ns) >= UNUSED_NS;
+    fn allow_limited(&mut self, now: Instant, wanted: usize) -> usize {
+        let unused = |limit: Limit| now.since(limit.used_at) >= UNUSED_NS;
         if self.limit.is_some_and(unused) {
             self.limit = None;
-            self.bucket.set_rate(now_ns, self.cap);
+            self.bucket.set_rate(now, self.cap);
             if self.cap.is_none() {
                 return usize::MAX;
             }
         }
-        self.bucket.allow(now_ns, wanted)
+        self.bucket.allow(now, wanted)
     }
 
-    fn decrease(&mut self, now_ns: u64, arrived: u64, fair: u64, is_guess: bool) {
+    fn decrease(&mut self, now: Instant, arrived: u64, fair: u64, is_guess: bool) {
         let mut rate = fair / 100 * DECREASE_PERCENT;
         let mut ceiling = arrived;
-        let mut floored_ns = None;
+        let mut floored_since = None;
         if let Some(limit) = self.limit {
             rate = rate.max(limit.rate / 100 * STEEPEST_PERCENT).min(limit.rate);
             ceiling = limit.rate;
-            floored_ns = limit.floored_ns;
+            floored_since = limit.floored_since;
         }
         if rate <= FLOOR_BYTES_PER_S {
             rate = FLOOR_BYTES_PER_S;
-            floored_ns = floored_ns.or(Some(now_ns));
+            floored_since = floored_since.or(Some(now));
         }
         let ceiling = ceiling.max(FLOOR_BYTES_PER_S);
         self.limit =
-            Some(Limit { rate, ceiling, risen_ns: 0, floored_ns, used_ns: now_ns, is_guess });
+            Some(Limit { rate, ceiling, risen_ns: 0, floored_since, used_at: now, is_guess });
         self.decreases += 1;
-        self.begun_ns = now_ns.saturating_add(SETTLE_NS);
+        self.begun_at = now.saturating_add(SETTLE_NS);
         self.is_settling = true;
     }
 
-    /// Loss hit others, who have less: gives way to them, as long as anything is lost.
-    fn approach(&mut self, now_ns: u64, share: u64, mut limit: Limit) {
+    /// Gives way to others, who have less and lost something, as long as anything is lost.
+    fn approach(&mut self, now: Instant, share: u64, mut limit: Limit) {
         limit.rate -= (limit.rate - share) / APPROACH_PART;
-        limit.used_ns = now_ns;
+        limit.used_at = now;
         self.limit = Some(limit);
     }
 
-    fn increase(&mut self, now_ns: u64, elapsed_ns: u64, sent: u64, mut limit: Limit) {
+    fn increase(&mut self, now: Instant, elapsed_ns: u64, sent: u64, mut limit: Limit) {
         if sent < limit.rate / 100 * USED_PERCENT {
             self.limit = Some(limit);
             return;
@@ -362,8 +362,8 @@ impl CongestionControl {
         let step = STEP_BYTES_PER_S * elapsed_ns / INTERVAL_NS * percent / 100;
         limit.rate = limit.rate.saturating_add(step);
         limit.risen_ns = limit.risen_ns.saturating_add(elapsed_ns);
-        limit.floored_ns = None;
-        limit.used_ns = now_ns;
+        limit.floored_since = None;
+        limit.used_at = now;
         let is_free =
             limit.risen_ns >= UNLIMITED_NS && limit.rate / UNLIMITED_TIMES >= limit.ceiling;
         let is_capped = self.cap.is_some_and(|cap| limit.rate >= cap);

@@ -1,5 +1,5 @@
-//! How large the own datagrams are: what the interface takes, and for each stream
-//! what the ways to all of its receivers take.
+//! Size of the own datagrams: what the interface takes, and for each stream what the ways
+//! to all of its receivers take.
 //!
 //! ```text
 //!   interface ──▶ limit ──▶ path size of each peer ──▶ size of each stream
@@ -9,8 +9,9 @@
 //! What is laid out already stays as it is. Where it cannot pass, it is not sent
 //! again, nobody waits for that receiver, and there it is told as lost.
 
-use netcluster_wire::link::limits::{CONTROL_HEADER_BYTES, NONCE_BYTES, SESSION_BYTES};
-use netcluster_wire::link::{ControlKind, Nak, Probe, ProbeReply};
+use netcluster_platform::Instant;
+use netcluster_wire::link::limits::NONCE_BYTES;
+use netcluster_wire::link::{Nak, ProbeReply};
 
 use crate::Link;
 use crate::event::LinkEvent;
@@ -23,14 +24,14 @@ use crate::stream::StreamId;
 use crate::transmit::To;
 use crate::warnings::Kind;
 
-/// After so many requests for the same number, which is large, its size is in doubt.
+/// Requests for the same number, which is large, that put its size in doubt.
 const DOUBTS: u32 = 4;
 
-/// What was not asked for for so long has arrived: twice the longest wait between two
+/// Time after which what was not asked for has arrived: twice the longest wait between two
 /// requests, and some time on the way.
 const SETTLED_NS: u64 = 4 * MAX_RETRY_NS;
 
-/// So many numbers of a request are looked at.
+/// Numbers of a request that are looked at.
 const LOOKED_AT: usize = 256;
 
 /// The large datagram that a peer asks for again and again: the first of those that it
@@ -39,39 +40,40 @@ const LOOKED_AT: usize = 256;
 struct Doubts {
     number: Option<(StreamId, u64)>,
     requests: u32,
-    asked_ns: u64,
+    asked_at: Instant,
 }
 
 impl Doubts {
-    /// It is asked for; whether its size is in doubt now.
-    fn note(&mut self, now_ns: u64, number: (StreamId, u64)) -> bool {
-        let is_settled = now_ns >= self.asked_ns.saturating_add(SETTLED_NS);
+    /// Notes that the number is asked for; whether its size is in doubt now.
+    fn note(&mut self, now: Instant, number: (StreamId, u64)) -> bool {
+        let is_settled = now >= self.asked_at.saturating_add(SETTLED_NS);
         match self.number {
             Some(same) if same == number => {}
             // One request is for what is due, and not for all that is missing.
             Some(first) if first < number && !is_settled => return false,
             _ => (self.number, self.requests) = (Some(number), 0),
         }
-        self.asked_ns = now_ns;
+        self.asked_at = now;
         self.requests = self.requests.saturating_add(1);
         self.requests == DOUBTS
     }
 
-    /// Retransmissions are asked for. Whether the size of what is asked for again and
-    /// again is in doubt now: that may be too large for the way.
-    fn requested(&mut self, now_ns: u64, own: &OutboundStream, nak: &Nak<'_>) -> bool {
-        let is_large =
-            |number: &u64| own.egress.datagram(*number).is_some_and(|it| it.len() > BASE_BYTES);
+    /// Takes in a request for retransmissions. Whether the size of what is asked for again
+    /// and again is in doubt now: that may be too large for the way.
+    fn requested(&mut self, now: Instant, outbound: &OutboundStream, nak: &Nak<'_>) -> bool {
+        let is_large = |number: &u64| {
+            outbound.egress.datagram(*number).is_some_and(|it| it.len() > BASE_BYTES)
+        };
         let ranges = nak.ranges.iter();
         let numbers = ranges.flat_map(|it| it.first..it.first.saturating_add(it.count.into()));
         let first = numbers.take(LOOKED_AT).find(is_large);
-        first.is_some_and(|first| self.note(now_ns, (own.id, first)))
+        first.is_some_and(|first| self.note(now, (outbound.id, first)))
     }
 }
 
-/// The way to a peer.
+/// Path to a peer: which way data takes, and the size that passes there.
 pub(crate) struct PeerPath {
-    /// What the way takes, …
+    /// Size that the way takes, …
     pub mtu: PathMtu,
     /// … which way that is, …
     probed: Option<To>,
@@ -84,19 +86,28 @@ impl PeerPath {
         PeerPath { mtu, probed: None, doubts: Doubts::default() }
     }
 
-    /// Retransmissions are asked for: perhaps what is asked for again and again is too
-    /// large for the way, which is put to the test then.
-    pub fn requested(&mut self, now_ns: u64, own: &OutboundStream, nak: &Nak<'_>) {
-        if self.doubts.requested(now_ns, own, nak) {
-            self.mtu.doubt(now_ns);
+    /// Path size of a way, which is looked for anew if that is another way than before.
+    pub fn by(&mut self, now: Instant, way: To) -> &mut PathMtu {
+        if self.probed != Some(way) {
+            self.probed = Some(way);
+            self.mtu.begin(now);
+        }
+        &mut self.mtu
+    }
+
+    /// Takes in a request for retransmissions. If what is asked for again and again may be
+    /// too large for the way, the way is put to the test.
+    pub fn requested(&mut self, now: Instant, outbound: &OutboundStream, nak: &Nak<'_>) {
+        if self.doubts.requested(now, outbound, nak) {
+            self.mtu.doubt(now);
         }
     }
 }
 
 impl Link {
-    /// The largest datagram that the interface takes, `None` if that is not known.
+    /// Sets the largest datagram that the interface takes, `None` if that is not known.
     /// Sizes follow at once; what was laid out before does not change.
-    pub fn set_interface_limit(&mut self, now_ns: u64, bytes: Option<usize>) {
+    pub fn set_interface_limit(&mut self, now: Instant, bytes: Option<usize>) {
         let wanted = self.local.config.datagram_bytes;
         let possible = bytes.map_or(wanted, |bytes| bytes.min(wanted));
         if possible == self.local.interface_bytes {
@@ -104,13 +115,9 @@ impl Link {
         }
         let before = std::mem::replace(&mut self.local.interface_bytes, possible);
         self.local.datagram_bytes = possible.max(BASE_BYTES);
-        for index in 0..self.peers.len() {
-            let slot = self.peers.slot_at(index);
-            if let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) {
-                peer.path.mtu.set_limit(now_ns, self.local.datagram_bytes);
-                let next_ns = peer.path.mtu.next_ns();
-                self.timer.due(next_ns);
-            }
+        for peer in self.peers.iter_mut() {
+            peer.path.mtu.set_limit(now, self.local.datagram_bytes);
+            self.timer.due(peer.path.mtu.next_at());
         }
         self.outbound.fit(&self.peers);
         let headers = header_bytes(&self.local.config.group);
@@ -123,7 +130,7 @@ impl Link {
             )),
             (false, true) => LinkEvent::Warn(Kind::SmallInterface, format!(
                 "packets are made smaller, as the interface takes no more than {packet_bytes} \
-                 bytes: set --mtu"
+                 bytes: set --mtu {packet_bytes}, or give the interface a larger MTU"
             )),
             (false, false) => LinkEvent::Note(format!(
                 "the interface takes packets of {packet_bytes} bytes by now: they are sent again"
@@ -131,25 +138,22 @@ impl Link {
         });
     }
 
-    /// The system refuses to send there what is so long: what the way takes is put to
-    /// the test.
-    pub fn doubt_way(&mut self, now_ns: u64, to: To) {
-        for index in 0..self.peers.len() {
-            let slot = self.peers.slot_at(index);
-            let Some(peer) = slot.and_then(|slot| self.peers.at_mut(slot)) else { continue };
+    /// Puts the way to an address to the test, as the system refuses to send there what is
+    /// so long.
+    pub fn doubt_way(&mut self, now: Instant, to: To) {
+        for peer in self.peers.iter_mut() {
             let is_its = match to {
                 To::Group(_) => peer.wants.hears_us,
                 To::Addr(address) => peer.address == address,
             };
             if is_its {
-                peer.path.mtu.doubt(now_ns);
-                let next_ns = peer.path.mtu.next_ns();
-                self.timer.due(next_ns);
+                peer.path.mtu.doubt(now);
+                self.timer.due(peer.path.mtu.next_at());
             }
         }
     }
 
-    /// What is known of the way to a new peer: nothing.
+    /// Path size of a new peer, of which nothing is known.
     pub(crate) fn unknown_path(&mut self) -> PathMtu {
         let mut nonce = [0; NONCE_BYTES];
         self.local.entropy.fill(&mut nonce);
@@ -157,78 +161,57 @@ impl Link {
     }
 
     /// Sends a peer the probes that are due, by the way that data takes to it.
-    pub(crate) fn run_path_mtu(&mut self, now_ns: u64, slot: usize) {
-        let is_leaving = self.membership.leave.is_leaving();
-        let control = To::Group(self.local.config.control_address());
-        let Some(peer) = self.peers.at_mut(slot) else { return };
-        if peer.wants.version == 0 || is_leaving {
-            // It has not told which way that is; or there is no time left.
+    pub(crate) fn run_path_mtu(&mut self, now: Instant, slot: usize) {
+        if self.membership.leave.is_leaving() {
             return;
         }
-        let way = if peer.wants.hears_us { control } else { To::Addr(peer.address) };
-        if peer.path.probed != Some(way) {
-            peer.path.probed = Some(way);
-            peer.path.mtu.begin(now_ns);
-        }
-        let (to, nonce) = (peer.session, peer.path.mtu.nonce());
+        let group = To::Group(self.local.config.control_address());
         let tag_bytes = self.local.config.keys.tag_bytes();
-        let head_bytes = CONTROL_HEADER_BYTES + NONCE_BYTES + SESSION_BYTES + tag_bytes;
-        for bytes in peer.path.mtu.poll(now_ns).into_iter().flatten() {
-            let probe = Probe { nonce, to, padding_bytes: bytes - head_bytes };
-            self.control.send(ControlKind::Probe, &[way], |out| probe.encode(out));
-        }
-        let next_ns = peer.path.mtu.next_ns();
-        self.timer.due(next_ns);
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.send_probes(now, group, tag_bytes, &mut self.control);
+        self.timer.due(peer.path.mtu.next_at());
     }
 
-    /// A probe has arrived at a peer, it says.
-    pub(crate) fn on_probe_reply(&mut self, now_ns: u64, slot: usize, reply: &ProbeReply<'_>) {
+    /// Takes in that a probe has arrived at a peer, as it says.
+    pub(crate) fn on_probe_reply(&mut self, now: Instant, slot: usize, reply: &ProbeReply<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if reply.to != self.local.session || reply.nonce != peer.path.mtu.nonce() {
             self.counters.drops.other_receiver += 1;
             return;
         }
         let before = peer.path.mtu.bytes();
-        let news = peer.path.mtu.answered(now_ns, reply.received as usize);
+        let news = peer.path.mtu.answered(now, reply.received as usize);
         let after = peer.path.mtu.bytes();
-        let next_ns = peer.path.mtu.next_ns();
-        self.timer.due(next_ns);
+        self.timer.due(peer.path.mtu.next_at());
         if after != before {
             self.outbound.fit(&self.peers);
         }
         if after < before {
-            self.wait_no_longer(now_ns, slot, after);
+            self.wait_no_longer(now, slot, after);
         }
         if let Some(news) = news {
-            self.tell_size(now_ns, slot, news);
+            self.tell_size(now, slot, news);
         }
     }
 
-    /// What a peer misses may be too large to reach it: nobody waits for that.
-    fn wait_no_longer(&mut self, now_ns: u64, slot: usize, most: usize) {
+    /// Waits no longer for what a peer misses that may be too large to reach it.
+    fn wait_no_longer(&mut self, now: Instant, slot: usize, most: usize) {
         let Some(peer) = self.peers.at(slot) else { return };
         let id = peer.id;
-        for own in &mut self.outbound.streams {
-            let Some(receiver) = own.flow.receiver(id) else { continue };
-            let mut missed = receiver.position..own.egress.next().number;
-            let is_large = |number| own.egress.datagram(number).is_some_and(|it| it.len() > most);
+        for stream in self.outbound.demote_where_larger(now, id, most) {
+            self.counters.demoted += 1;
+            self.scheduler.congestion.forget(now, id);
             let reason = Reason::Size(most);
-            if missed.any(is_large) && own.flow.demote(now_ns, id) {
-                own.receivers_changed();
-                self.counters.demoted += 1;
-                self.scheduler.congestion.forget(now_ns, id);
-                let stream = own.id;
-                self.output.push(LinkEvent::Demoted { peer: id, stream, reason });
-            }
+            self.output.push(LinkEvent::Demoted { peer: id, stream, reason });
         }
     }
 
-    fn tell_size(&mut self, now_ns: u64, slot: usize, news: News) {
+    fn tell_size(&mut self, now: Instant, slot: usize, news: News) {
         let Some(peer) = self.peers.at(slot) else { return };
         let (name, from) = (peer.identity.name.clone(), peer.address);
         let (whole, headers) = (self.local.datagram_bytes, header_bytes(&self.local.config.group));
         match news {
-            News::Narrow(bytes) => self.output.warn(now_ns, Kind::NarrowPath, from, || {
+            News::Narrow(bytes) => self.output.warn(now, Kind::NarrowPath, from, || {
                 format!(
                     "datagrams of more than {bytes} bytes do not reach broker {name} at {from}, \
                      and those here have up to {whole}: it is sent smaller ones; look at the MTU on \
@@ -247,6 +230,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::time::{millis, ns};
 
     const MS_NS: u64 = 1_000_000;
     const STREAM: StreamId = StreamId::new(1, 0);
@@ -255,7 +239,7 @@ mod tests {
     fn the_first_that_is_missed_is_in_doubt_whatever_else_is_asked_for() {
         let mut doubts = Doubts::default();
         let asked: Vec<bool> =
-            (0..16).map(|at| doubts.note(at * 20 * MS_NS, (STREAM, 7 + at % 4))).collect();
+            (0..16).map(|at| doubts.note(ns(at * 20 * MS_NS), (STREAM, 7 + at % 4))).collect();
         assert_eq!(asked.iter().position(|is_doubted| *is_doubted), Some(12));
         assert_eq!(asked.iter().filter(|is_doubted| **is_doubted).count(), 1);
     }
@@ -263,10 +247,10 @@ mod tests {
     #[test]
     fn what_has_arrived_makes_room_for_the_next() {
         let mut doubts = Doubts::default();
-        assert!(!(0..3).any(|at| doubts.note(at * MS_NS, (STREAM, 7))));
-        assert!(!doubts.note(50 * MS_NS, (STREAM, 9)));
-        let later_ns = 50 * MS_NS + SETTLED_NS;
-        let asked = (0..4).map(|at| doubts.note(later_ns + at * MS_NS, (STREAM, 9)));
+        assert!(!(0..3).any(|at| doubts.note(millis(at), (STREAM, 7))));
+        assert!(!doubts.note(millis(50), (STREAM, 9)));
+        let later = 50 * MS_NS + SETTLED_NS;
+        let asked = (0..4).map(|at| doubts.note(ns(later + at * MS_NS), (STREAM, 9)));
         assert_eq!(asked.collect::<Vec<_>>(), [false, false, false, true]);
     }
 }

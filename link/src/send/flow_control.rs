@@ -23,6 +23,8 @@
 mod loss;
 mod receiver;
 
+use netcluster_platform::Instant;
+
 pub use loss::Sample;
 pub use receiver::{Path, Receiver, Report};
 
@@ -31,25 +33,24 @@ use std::fmt;
 use crate::peer_id::PeerId;
 use receiver::Verdict;
 
-/// How many numbers above its position a receiver may be sent before its first
-/// status: half of what the smallest usual socket buffer (208 KiB) holds.
+/// Numbers above its position that a receiver may be sent before its first status: half of
+/// what the smallest usual socket buffer (208 KiB) holds.
 pub const FIRST_WINDOW: u64 = 32;
-/// A receiver that blocks and says nothing is polled after this, and again.
+/// Time after which a receiver that blocks and says nothing is polled, and again.
 pub const POLL_NS: u64 = 50_000_000;
-/// A receiver that blocks and says nothing is demoted after this.
+/// Time after which a receiver that blocks and says nothing is demoted.
 pub const SILENCE_NS: u64 = 200_000_000;
-/// A receiver that blocks and speaks, but neither its position nor its limit
-/// moves, is demoted after this (one under pressure: after its stall timeout and
-/// this).
+/// Time after which a receiver that blocks and speaks, but neither whose position nor whose
+/// limit moves, is demoted (one under pressure: after its stall timeout and this).
 pub const STUCK_NS: u64 = 1_000_000_000;
-/// How long a demoted receiver must do well before it is waited for again.
+/// Time that a demoted receiver must do well before it is waited for again.
 pub const RECOVERY_NS: u64 = 1_000_000_000;
-/// A demoted receiver is asked for a status so often, or it could not recover
-/// on a quiet stream.
+/// Time between two polls of a demoted receiver: without them it could not recover on a
+/// quiet stream.
 pub const DEMOTED_POLL_NS: u64 = 500_000_000;
-/// A receiver that loses more than this, and the others much less, is demoted.
+/// Loss, per mille, above which a receiver is demoted if the others lose much less.
 pub const BAD_LOSS_PERMILLE: u64 = 200;
-/// A demoted receiver that loses less than this does well.
+/// Loss, per mille, below which a demoted receiver does well.
 pub const GOOD_LOSS_PERMILLE: u64 = 50;
 
 // At least two polls may be lost before a receiver counts as silent.
@@ -57,16 +58,16 @@ const _: () = assert!(SILENCE_NS >= 3 * POLL_NS);
 const _: () = assert!(DEMOTED_POLL_NS * 2 <= RECOVERY_NS);
 const _: () = assert!(GOOD_LOSS_PERMILLE < BAD_LOSS_PERMILLE);
 
-/// Why a receiver is no longer waited for.
+/// Reason why a receiver is no longer waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It blocked and answered no poll.
+    /// The receiver blocked and answered no poll.
     Silent,
-    /// It blocked and answered, but did not move.
+    /// The receiver blocked and answered, but did not move.
     Stuck,
-    /// It loses so much (per mille) that the others would crawl.
+    /// The receiver loses so much (per mille) that the others would crawl.
     Loss(u64),
-    /// What it misses may be longer than what reaches it (bytes).
+    /// Datagrams that the receiver misses may be longer than what reaches it (bytes).
     Size(usize),
 }
 
@@ -85,7 +86,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What the caller must do or tell.
+/// Event that the caller must act on or tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowEvent {
     /// Send a heartbeat now that asks for a status.
@@ -99,25 +100,25 @@ pub enum FlowEvent {
 /// The receivers of one outbound stream.
 #[derive(Debug)]
 pub struct FlowControl {
-    /// In the order of their names.
+    /// Receivers in the order of their peer ids.
     receivers: Vec<Receiver>,
-    /// How many datagrams can be retransmitted.
+    /// Number of datagrams that can be retransmitted.
     history: u64,
-    /// How long a listener may hold its machine up; 0: not at all.
+    /// Time that a listener may hold its machine up; 0: not at all.
     stall_ns: u64,
     limit: u64,
     needed: u64,
     /// The number that the sender wants to send next but may not.
     waiting: Option<u64>,
-    deadline_ns: Option<u64>,
-    /// Somebody is to be asked, but another event came first.
+    deadline: Option<Instant>,
+    /// Somebody is to be polled, but another event came first.
     owes_poll: bool,
     demotions: u64,
 }
 
 impl FlowControl {
-    /// Nobody receives yet. `history` is the number of datagrams that the stream
-    /// keeps; `stall_ns` the stall timeout if it is a pressured stream, else 0.
+    /// Begins with nobody who receives. `history` is the number of datagrams that the
+    /// stream keeps; `stall_ns` the stall timeout if it is a pressured stream, else 0.
     pub fn new(history: u64, stall_ns: u64) -> FlowControl {
         FlowControl {
             receivers: Vec::new(),
@@ -126,31 +127,31 @@ impl FlowControl {
             limit: u64::MAX,
             needed: u64::MAX,
             waiting: None,
-            deadline_ns: None,
+            deadline: None,
             owes_poll: false,
             demotions: 0,
         }
     }
 
-    /// A peer is owed everything from this number on. Joining again, without
+    /// Adds a peer that is owed everything from this number on. Joining again, without
     /// [`FlowControl::remove`] between, changes nothing.
-    pub fn join(&mut self, now_ns: u64, peer: PeerId, number: u64, path: Path) {
+    pub fn join(&mut self, now: Instant, peer: PeerId, number: u64, path: Path) {
         if let Err(at) = self.find(peer) {
-            self.receivers.insert(at, Receiver::new(now_ns, peer, number, path));
-            self.hold_up(now_ns, at);
-            self.changed(now_ns);
+            self.receivers.insert(at, Receiver::new(now, peer, number, path));
+            self.hold_up(now, at);
+            self.changed(now);
         }
     }
 
-    /// A peer does not want the stream any more, or is gone.
-    pub fn remove(&mut self, now_ns: u64, peer: PeerId) -> bool {
+    /// Removes a peer that does not want the stream any more, or is gone.
+    pub fn remove(&mut self, now: Instant, peer: PeerId) -> bool {
         let Ok(at) = self.find(peer) else { return false };
         self.receivers.remove(at);
-        self.changed(now_ns);
+        self.changed(now);
         true
     }
 
-    /// How a peer is reached changed.
+    /// Changes how a peer is reached.
     pub fn set_path(&mut self, peer: PeerId, path: Path) {
         if let Ok(at) = self.find(peer) {
             self.receivers[at].path = path;
@@ -162,7 +163,7 @@ impl FlowControl {
         !self.receivers.is_empty()
     }
 
-    /// All receivers, in the order of their names.
+    /// All receivers, in the order of their peer ids.
     pub fn receivers(&self) -> &[Receiver] {
         &self.receivers
     }
@@ -177,7 +178,7 @@ impl FlowControl {
         self.receivers.iter().any(|receiver| receiver.path == Path::Multicast)
     }
 
-    /// Who must be sent a copy each.
+    /// Peers that must be sent a copy each.
     pub fn unicast_peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         let unicast = self.receivers.iter().filter(|receiver| receiver.path == Path::Unicast);
         unicast.map(|receiver| receiver.peer)
@@ -195,76 +196,76 @@ impl FlowControl {
         self.needed
     }
 
-    /// How many receivers were demoted so far.
+    /// Number of receivers that were demoted so far.
     pub fn demotions(&self) -> u64 {
         self.demotions
     }
 
-    /// A status came. `next` is the number of the next datagram to be sent. The
-    /// answer is what it says about loss since the last one, for congestion control; none
+    /// Takes in a status. `next` is the number of the next datagram to be sent. The answer
+    /// is what the status says about loss since the last one, for congestion control; none
     /// if nobody slows down for this peer.
     pub fn on_status(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peer: PeerId,
         next: u64,
         report: &Report,
     ) -> Option<Sample> {
         let at = self.find(peer).ok()?;
         let receiver = &mut self.receivers[at];
-        let sample = receiver.on_status(now_ns, next, report);
+        let sample = receiver.on_status(now, next, report);
         let is_healthy = receiver.is_healthy();
-        self.hold_up(now_ns, at);
-        self.changed(now_ns);
+        self.hold_up(now, at);
+        self.changed(now);
         is_healthy.then_some(sample)
     }
 
-    /// A retransmission request came, which tells of loss sooner than a status. It
-    /// is no status: a receiver that blocks must still state its limit.
+    /// Takes in a retransmission request, which tells of loss sooner than a status. It is
+    /// no status: a receiver that blocks must still state its limit.
     pub fn on_request(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         peer: PeerId,
         next: u64,
         seen_lost: u64,
     ) -> Option<Sample> {
         let at = self.find(peer).ok()?;
         let receiver = &mut self.receivers[at];
-        let sample = receiver.on_loss(now_ns, next, seen_lost);
+        let sample = receiver.on_loss(now, next, seen_lost);
         let is_healthy = receiver.is_healthy();
         if receiver.is_ripe() {
-            self.deadline_ns = Some(now_ns);
+            self.deadline = Some(now);
         }
         is_healthy.then_some(sample)
     }
 
-    /// What a receiver misses cannot reach it: nobody waits for it until it does well
-    /// again. Whether anybody did.
-    pub fn demote(&mut self, now_ns: u64, peer: PeerId) -> bool {
+    /// Demotes a receiver whom what it misses cannot reach: nobody waits for it until it
+    /// does well again. Whether anybody did.
+    pub fn demote(&mut self, now: Instant, peer: PeerId) -> bool {
         let Ok(at) = self.find(peer) else { return false };
         let was_healthy = self.receivers[at].is_healthy();
         if was_healthy {
-            self.receivers[at].demote(now_ns);
+            self.receivers[at].demote(now);
             self.demotions += 1;
-            self.changed(now_ns);
+            self.changed(now);
         }
         was_healthy
     }
 
-    /// The sender has something to send, `next`, and may not: it is not below the
-    /// limit, or the history is full.
-    pub fn blocked(&mut self, now_ns: u64, next: u64) {
+    /// Notes that the sender has something to send, `next`, and may not: it is not below
+    /// the limit, or the history is full.
+    pub fn blocked(&mut self, now: Instant, next: u64) {
         if self.waiting == Some(next) {
             return;
         }
         self.waiting = Some(next);
         for receiver in &mut self.receivers {
-            receiver.set_blocking(now_ns, next, self.history);
+            receiver.set_blocking(now, next, self.history);
         }
         self.schedule();
     }
 
-    /// The sender is not held back: it sent something, or has nothing to send.
+    /// Notes that the sender is not held back: it sent something, or has nothing to send.
     #[inline]
     pub fn unblocked(&mut self) {
         if self.waiting.take().is_some() {
@@ -275,32 +276,32 @@ impl FlowControl {
         }
     }
 
-    /// What is to be done by now; call until there is nothing. `at_floor`: the
-    /// pace has been at its floor for long, slowing down more does not help.
-    pub fn poll(&mut self, now_ns: u64, next: u64, at_floor: bool) -> Option<FlowEvent> {
-        if self.deadline_ns.is_none_or(|deadline_ns| now_ns < deadline_ns) {
+    /// The next thing to be done by now; call until there is none. `at_floor`: the rate has
+    /// been at its floor for long, slowing down more does not help.
+    pub fn poll(&mut self, now: Instant, next: u64, at_floor: bool) -> Option<FlowEvent> {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
             return None;
         }
-        let event = self.judge(now_ns, next, at_floor);
+        let event = self.judge(now, next, at_floor);
         if matches!(event, Some(FlowEvent::Demoted(..) | FlowEvent::Restored(_))) {
-            self.changed(now_ns);
+            self.changed(now);
             // Others may be due as well.
-            self.deadline_ns = Some(now_ns);
+            self.deadline = Some(now);
         } else {
             self.schedule();
         }
         event
     }
 
-    /// When to call [`FlowControl::poll`] again.
+    /// Time to call [`FlowControl::poll`] again.
     #[inline]
-    pub fn next_deadline_ns(&self) -> Option<u64> {
-        self.deadline_ns
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
-    fn judge(&mut self, now_ns: u64, next: u64, at_floor: bool) -> Option<FlowEvent> {
+    fn judge(&mut self, now: Instant, next: u64, at_floor: bool) -> Option<FlowEvent> {
         for at in 0..self.receivers.len() {
-            let verdict = self.receivers[at].judge(now_ns, next, self.history, self.stall_ns);
+            let verdict = self.receivers[at].judge(now, next, self.history, self.stall_ns);
             let peer = self.receivers[at].peer;
             let reason = match verdict {
                 Verdict::Fine => continue,
@@ -310,7 +311,7 @@ impl FlowControl {
                 }
                 Verdict::Restore => {
                     self.receivers[at].restore();
-                    self.hold_up(now_ns, at);
+                    self.hold_up(now, at);
                     return Some(FlowEvent::Restored(peer));
                 }
                 Verdict::Demote(reason) => reason,
@@ -319,7 +320,7 @@ impl FlowControl {
                 }
                 Verdict::Lossy(_) => continue,
             };
-            self.receivers[at].demote(now_ns);
+            self.receivers[at].demote(now);
             self.demotions += 1;
             return Some(FlowEvent::Demoted(peer, reason));
         }
@@ -337,26 +338,26 @@ impl FlowControl {
     }
 
     /// Positions, limits or healths changed.
-    fn changed(&mut self, now_ns: u64) {
+    fn changed(&mut self, now: Instant) {
         let healthy = || self.receivers.iter().filter(|receiver| receiver.is_healthy());
         self.limit = healthy().map(|receiver| receiver.limit).min().unwrap_or(u64::MAX);
         self.needed = healthy().map(|receiver| receiver.position).min().unwrap_or(u64::MAX);
         self.schedule();
         if self.receivers.iter().any(Receiver::is_ripe) {
-            self.deadline_ns = Some(now_ns);
+            self.deadline = Some(now);
         }
     }
 
-    /// While the sender is blocked: is it by this one as well?
-    fn hold_up(&mut self, now_ns: u64, at: usize) {
+    /// Notes whether a receiver keeps the sender back as well, if that is blocked.
+    fn hold_up(&mut self, now: Instant, at: usize) {
         if let Some(waiting) = self.waiting {
-            self.receivers[at].set_blocking(now_ns, waiting, self.history);
+            self.receivers[at].set_blocking(now, waiting, self.history);
         }
     }
 
     fn schedule(&mut self) {
-        let deadlines = self.receivers.iter().filter_map(|r| r.deadline_ns(self.stall_ns));
-        self.deadline_ns = deadlines.min();
+        let deadlines = self.receivers.iter().filter_map(|r| r.deadline(self.stall_ns));
+        self.deadline = deadlines.min();
     }
 
     fn find(&self, peer: PeerId) -> Result<usize, usize> {

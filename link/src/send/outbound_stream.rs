@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Nak;
 
 use crate::membership::peer::Peer;
@@ -11,7 +12,8 @@ use crate::send::heartbeat::HeartbeatTimer;
 use crate::send::retransmit::{Requester, Retransmits};
 use crate::stream::StreamId;
 
-/// A retransmission takes this long at least: below it, no two requests are duplicates.
+/// Shortest time that a retransmission is taken to need: below it, no two requests are
+/// duplicates.
 pub(crate) const MIN_RETRANSMIT_NS: u64 = 1_000_000;
 
 pub(crate) struct OutboundStream {
@@ -20,11 +22,11 @@ pub(crate) struct OutboundStream {
     pub flow: FlowControl,
     pub retransmits: Retransmits,
     pub heartbeat: HeartbeatTimer,
-    /// Retransmission requests of it.
+    /// Retransmission requests for the stream.
     pub naks_received: u64,
-    /// Datagrams of it that were sent again.
+    /// Datagrams of the stream that were sent again.
     pub repaired: u64,
-    /// What was kept for peers that were looked for was too much.
+    /// More was kept for peers that were looked for than there was room for.
     pub has_spilt: bool,
 }
 
@@ -48,9 +50,9 @@ impl OutboundStream {
         self.flow.needed() >= self.egress.next().number
     }
 
-    /// A peer asks for retransmissions. Datagrams of more bytes than pass on the way to
-    /// it are not sent again; none has more than `most_bytes`.
-    pub fn request(&mut self, now_ns: u64, peer: &Peer, nak: &Nak<'_>, most_bytes: usize) {
+    /// Takes in which datagrams a peer asks for again. Datagrams of more bytes than pass on
+    /// the way to it are not sent again; none has more than `most_bytes`.
+    pub fn request(&mut self, now: Instant, peer: &Peer, nak: &Nak<'_>, most_bytes: usize) {
         let ranges = nak.ranges.iter().map(|range| (range.first, range.count));
         let passing_bytes = peer.path.mtu.bytes();
         let ranges: Vec<(u64, u32)> = if passing_bytes >= most_bytes {
@@ -70,7 +72,7 @@ impl OutboundStream {
         let flow = &self.flow;
         let hears = |id| flow.receiver(id).is_some_and(|it| it.path == Path::Multicast);
         let retransmit_ns = peer.round_trip.round_trip_ns.max(MIN_RETRANSMIT_NS);
-        self.retransmits.request(now_ns, from, ranges, held, retransmit_ns, hears);
+        self.retransmits.request(now, from, ranges, held, retransmit_ns, hears);
     }
 
     /// The numbers of these ranges whose datagrams have no more bytes than that.
@@ -96,12 +98,12 @@ impl OutboundStream {
         passing
     }
 
-    /// What can be sent again.
+    /// Numbers that can be sent again.
     pub fn held(&self) -> Range<u64> {
         self.egress.tail()..self.egress.next().number
     }
 
-    /// Receivers came, went or stated how far they are.
+    /// Counts anew who needs what: receivers came, went or stated how far they are.
     pub fn receivers_changed(&mut self) {
         self.egress.set_needed(self.flow.needed());
         if !self.flow.is_wanted() {
@@ -109,14 +111,14 @@ impl OutboundStream {
         }
     }
 
-    /// The last receiver is gone: what is not sent is for nobody.
+    /// Forgets what is not sent: the last receiver is gone.
     pub fn forget_unsent(&mut self) {
         self.egress.discard_unsent();
         self.flow.unblocked();
     }
 
-    /// The history is full of what nobody wants yet: it is given up, and told lost
-    /// to who comes later.
+    /// Gives the history up, which is full of what nobody wants yet: it is told lost to who
+    /// comes later.
     pub fn spill(&mut self) {
         self.forget_unsent();
         self.has_spilt = true;

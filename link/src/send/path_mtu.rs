@@ -1,5 +1,5 @@
-//! How large datagrams may be on the way to one peer: found by probing, as RFC 8899
-//! does for datagrams of any kind.
+//! Path size: how large datagrams may be on the way to one peer, found by probing, as RFC
+//! 8899 does for datagrams of any kind.
 //!
 //! ```text
 //!   begin ──▶ searching ──────────────▶ found ──▶ a little more passes? (every 5 s)
@@ -21,6 +21,7 @@
 //!
 //! Decision: `docs/decisions/035-path-size.md`.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::limits::{MIN_DATAGRAM_BYTES, NONCE_BYTES};
 
 const MS_NS: u64 = 1_000_000;
@@ -28,40 +29,40 @@ const MS_NS: u64 = 1_000_000;
 /// The smallest size, which is not questioned.
 pub const BASE_BYTES: usize = MIN_DATAGRAM_BYTES;
 
-/// Between two rounds of probes.
+/// Time between two rounds of probes.
 pub const ROUND_NS: u64 = 50 * MS_NS;
 
-/// Between two rounds after nothing was answered for [`QUICK_ROUNDS`].
+/// Time between two rounds after nothing was answered for [`QUICK_ROUNDS`].
 const SLOW_ROUND_NS: u64 = 1000 * MS_NS;
 
-/// See [`SLOW_ROUND_NS`].
+/// Rounds without an answer after which they become slow, see [`SLOW_ROUND_NS`].
 const QUICK_ROUNDS: u32 = 40;
 
-/// So many answers to the size that passes, and none to the one under test, refute
-/// that one. Where nearly everything is lost, each answer is as likely the one as the
-/// other, and chance does the same once in 256 tests; elsewhere less often.
+/// Answers to the size that passes, and none to the one under test, that refute that one.
+/// Where nearly everything is lost, each answer is as likely the one as the other, and
+/// chance does the same once in 256 tests; elsewhere less often.
 pub const PROOFS: u32 = 8;
 
-/// The search ends when what passes and what fails are no further apart.
+/// Distance between what passes and what fails at which the search ends.
 pub const STEP_BYTES: usize = 16;
 
-/// How often it is tried whether a little more passes by now.
+/// Time between two trials whether a little more passes by now.
 pub const RAISE_NS: u64 = 5000 * MS_NS;
 
-/// What probes and their answers have in common.
+/// Number that probes and their answers have in common.
 pub(crate) type Nonce = [u8; NONCE_BYTES];
 
 /// A size under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Test {
     bytes: usize,
-    /// What is asked for beside it.
+    /// Size that is asked for beside it.
     reference_bytes: usize,
     rounds: u32,
     proofs: u32,
 }
 
-/// What people may want to know.
+/// News for people about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
     /// No more than so many bytes pass.
@@ -70,31 +71,31 @@ pub(crate) enum News {
     Whole,
 }
 
-/// See the module.
+/// Search for the largest size that reaches one peer.
 #[derive(Debug)]
 pub(crate) struct PathMtu {
-    /// What this broker sends at most.
+    /// Size that this broker sends at most.
     limit: usize,
     passes: usize,
     fails: usize,
     test: Option<Test>,
-    next_ns: u64,
+    next_at: Instant,
     nonce: Nonce,
     /// Any probe was answered.
     is_answered: bool,
-    /// What people were told last; the limit: nothing.
+    /// Size that people were told last; the limit: none.
     told: usize,
 }
 
 impl PathMtu {
-    /// Nothing is known, and nothing asked for before [`PathMtu::begin`].
+    /// Begins with nothing known, and asks for nothing before [`PathMtu::begin`].
     pub fn new(limit: usize, nonce: Nonce) -> PathMtu {
         PathMtu {
             limit,
             passes: BASE_BYTES,
             fails: limit + 1,
             test: None,
-            next_ns: u64::MAX,
+            next_at: Instant::NEVER,
             nonce,
             is_answered: false,
             told: limit,
@@ -116,62 +117,62 @@ impl PathMtu {
         !self.is_answered && self.test.is_some_and(|test| test.rounds >= QUICK_ROUNDS)
     }
 
-    /// What probes carry.
+    /// Nonce that probes carry.
     pub fn nonce(&self) -> Nonce {
         self.nonce
     }
 
-    /// When [`PathMtu::poll`] has something.
-    pub fn next_ns(&self) -> u64 {
-        self.next_ns
+    /// Time at which [`PathMtu::poll`] has something.
+    pub fn next_at(&self) -> Instant {
+        self.next_at
     }
 
-    /// Another way, or the first one: what passes there is looked for. What passed on
-    /// the one before is used meanwhile.
-    pub fn begin(&mut self, now_ns: u64) {
+    /// Looks for what passes on another way, or the first one. The size that passed on the
+    /// one before is used meanwhile.
+    pub fn begin(&mut self, now: Instant) {
         self.fails = self.limit + 1;
         if self.passes > BASE_BYTES {
-            self.start(now_ns, self.passes, BASE_BYTES)
+            self.start(now, self.passes, BASE_BYTES)
         } else {
-            self.search(now_ns)
+            self.search(now)
         }
     }
 
-    /// This broker sends no more than so much from now on, or so much more.
-    pub fn set_limit(&mut self, now_ns: u64, limit: usize) {
+    /// Sets how much this broker sends from now on at most.
+    pub fn set_limit(&mut self, now: Instant, limit: usize) {
         if limit == self.limit {
             return;
         }
-        let is_begun = self.next_ns < u64::MAX || self.is_answered;
+        let is_begun = self.next_at < Instant::NEVER || self.is_answered;
         self.limit = limit;
         self.passes = self.passes.min(limit);
         self.fails = limit + 1;
         self.told = limit;
         if is_begun {
-            self.search(now_ns);
+            self.search(now);
         }
     }
 
-    /// What should pass seems not to: it is put to the test, if it is not already.
-    pub fn doubt(&mut self, now_ns: u64) {
+    /// Puts the size that should pass, and seems not to, to the test, if it is not already.
+    pub fn doubt(&mut self, now: Instant) {
         let is_tested = self.test.is_some_and(|test| test.bytes <= self.passes);
         if self.passes > BASE_BYTES && !is_tested {
-            self.start(now_ns, self.passes, BASE_BYTES);
+            self.start(now, self.passes, BASE_BYTES);
         }
     }
 
     /// The sizes to probe now, the larger one first in every other round, so that
     /// whoever answers so many a second and no more prefers neither.
-    pub fn poll(&mut self, now_ns: u64) -> [Option<usize>; 2] {
-        if now_ns < self.next_ns {
+    pub fn poll(&mut self, now: Instant) -> [Option<usize>; 2] {
+        if now < self.next_at {
             return [None; 2];
         }
         let Some(test) = &mut self.test else {
-            self.next_ns = now_ns + RAISE_NS;
+            self.next_at = now + RAISE_NS;
             return [Some((self.passes + STEP_BYTES).min(self.limit)), None];
         };
         let is_slow = !self.is_answered && test.rounds >= QUICK_ROUNDS;
-        self.next_ns = now_ns + if is_slow { SLOW_ROUND_NS } else { ROUND_NS };
+        self.next_at = now + if is_slow { SLOW_ROUND_NS } else { ROUND_NS };
         let round = test.rounds;
         test.rounds = test.rounds.saturating_add(1);
         match (round, round.is_multiple_of(2)) {
@@ -182,8 +183,9 @@ impl PathMtu {
         }
     }
 
-    /// A probe of so many bytes has arrived there. What is to be told.
-    pub fn answered(&mut self, now_ns: u64, bytes: usize) -> Option<News> {
+    /// Takes in that a probe of so many bytes has arrived there. News to be told, if there
+    /// are any.
+    pub fn answered(&mut self, now: Instant, bytes: usize) -> Option<News> {
         self.is_answered = true;
         let bytes = bytes.min(self.limit);
         let Some(test) = &mut self.test else {
@@ -191,14 +193,14 @@ impl PathMtu {
                 // The way has changed: it may take a lot more.
                 self.passes = bytes;
                 self.fails = self.limit + 1;
-                self.search(now_ns);
+                self.search(now);
             }
             return self.news();
         };
         if bytes >= test.bytes {
             self.passes = self.passes.max(bytes);
             self.fails = self.fails.max(bytes + 1);
-            self.search(now_ns);
+            self.search(now);
         } else if bytes == test.reference_bytes {
             test.proofs += 1;
             if test.proofs >= PROOFS {
@@ -206,29 +208,29 @@ impl PathMtu {
                 if test.bytes <= self.passes {
                     self.passes = test.reference_bytes;
                 }
-                self.search(now_ns);
+                self.search(now);
             }
         }
         self.news()
     }
 
     /// Goes on with the next size, if there is one.
-    fn search(&mut self, now_ns: u64) {
+    fn search(&mut self, now: Instant) {
         let next = if self.fails > self.limit {
             self.limit
         } else {
             usize::midpoint(self.passes, self.fails)
         };
         if next > self.passes && (next == self.limit || self.fails - self.passes > STEP_BYTES) {
-            return self.start(now_ns, next, self.passes);
+            return self.start(now, next, self.passes);
         }
         self.test = None;
-        self.next_ns = if self.passes < self.limit { now_ns + RAISE_NS } else { u64::MAX };
+        self.next_at = if self.passes < self.limit { now + RAISE_NS } else { Instant::NEVER };
     }
 
-    fn start(&mut self, now_ns: u64, bytes: usize, reference_bytes: usize) {
+    fn start(&mut self, now: Instant, bytes: usize, reference_bytes: usize) {
         self.test = Some(Test { bytes, reference_bytes, rounds: 0, proofs: 0 });
-        self.next_ns = now_ns;
+        self.next_at = now;
     }
 
     fn news(&mut self) -> Option<News> {

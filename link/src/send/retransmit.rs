@@ -1,4 +1,4 @@
-//! What receivers miss and asked for, of one outbound stream.
+//! Retransmissions of one outbound stream: what receivers miss and asked for.
 //!
 //! ```text
 //!  request(peer, ranges) ──► sent again just now? ──yes──► dropped, counted
@@ -28,37 +28,39 @@ mod recent;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use netcluster_platform::Instant;
+
 use crate::peer_id::PeerId;
 use recent::Recent;
 
-/// So many retransmissions may wait, in datagrams.
+/// Most retransmissions that may wait, in datagrams.
 pub const MAX_WANTED: usize = 16_384;
 /// The part of the traffic that retransmissions may have while new data waits.
 pub const SHARE_PERCENT: u64 = 50;
 /// The part of the traffic that retransmissions for receivers that nobody waits for may
 /// have while new data waits.
 pub const LATER_PERCENT: u64 = 4;
-/// By so many bytes retransmissions may be ahead or behind of their share.
+/// Bytes by which retransmissions may be ahead or behind of their share.
 const MAX_CREDIT_BYTES: i64 = 128 * 1024;
-/// So many bytes retransmissions for receivers that nobody waits for may save up.
+/// Most bytes that retransmissions for receivers that nobody waits for may save up.
 const MAX_LATER_CREDIT_BYTES: i64 = 16 * 1024;
 
 const _: () = assert!(SHARE_PERCENT > 0 && SHARE_PERCENT < 100);
 const _: () = assert!(LATER_PERCENT > 0 && LATER_PERCENT < SHARE_PERCENT);
 
-/// Where a retransmission goes.
+/// Destination of a retransmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum To {
-    /// To everybody who hears the group.
+    /// Everybody who hears the group.
     Group,
-    /// To this one.
+    /// This receiver alone.
     Peer(PeerId),
 }
 
-/// Who asks.
+/// Receiver that asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Requester {
-    /// Its name.
+    /// The peer.
     pub peer: PeerId,
     /// Whether a retransmission to the group reaches it.
     pub hears_group: bool,
@@ -71,28 +73,28 @@ pub struct Requester {
 pub struct Retransmit {
     /// The first number.
     pub first: u64,
-    /// How many, at least one.
+    /// Number of datagrams, at least one.
     pub count: u32,
-    /// For whom.
+    /// Destination of these datagrams.
     pub to: To,
     /// Whether somebody who is waited for asked.
     is_urgent: bool,
 }
 
-/// What happened so far, in datagrams.
+/// Counters of retransmissions, in datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetransmitCounters {
-    /// Asked for.
+    /// Datagrams that were asked for.
     pub requested: u64,
-    /// Of these, on their way already, or waiting to be sent.
+    /// Requests for what was on its way already, or waiting to be sent.
     pub duplicates: u64,
-    /// Of these, no longer held, or never sent.
+    /// Requests for what is no longer held, or was never sent.
     pub unknown: u64,
-    /// Of these, forgotten because too many waited.
+    /// Requests that were forgotten because too many waited.
     pub overflowed: u64,
-    /// Sent to one receiver.
+    /// Datagrams that were sent to one receiver.
     pub unicast: u64,
-    /// Sent to the group.
+    /// Datagrams that were sent to the group.
     pub multicast: u64,
 }
 
@@ -102,9 +104,9 @@ pub struct Retransmits {
     urgent: BTreeSet<(u64, To)>,
     later: BTreeSet<(u64, To)>,
     recent: Recent,
-    /// What retransmissions may still send before it is the turn of new data.
+    /// Bytes that retransmissions may still send before it is the turn of new data.
     credit_bytes: i64,
-    /// The same for those that nobody waits for.
+    /// Bytes that retransmissions nobody waits for may still send before that.
     later_credit_bytes: i64,
     /// Whether the last retransmission was for those.
     is_later: bool,
@@ -112,7 +114,7 @@ pub struct Retransmits {
 }
 
 impl Retransmits {
-    /// Nothing is missed.
+    /// Begins with nothing missed.
     pub fn new() -> Retransmits {
         Retransmits::default()
     }
@@ -126,7 +128,7 @@ impl Retransmits {
     /// they were lost again, which congestion control should know.
     pub fn request(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         from: Requester,
         ranges: impl IntoIterator<Item = (u64, u32)>,
         held: Range<u64>,
@@ -146,7 +148,7 @@ impl Retransmits {
             room -= taken;
             self.counters.overflowed += known_count - taken;
             for number in known.start..known.start + taken {
-                self.want(now_ns, from, number, retransmit_ns, &hears_group);
+                self.want(now, from, number, retransmit_ns, &hears_group);
             }
         }
         self.recent.again() - before
@@ -154,18 +156,18 @@ impl Retransmits {
 
     fn want(
         &mut self,
-        now_ns: u64,
+        now: Instant,
         from: Requester,
         number: u64,
         retransmit_ns: u64,
         hears_group: &impl Fn(PeerId) -> bool,
     ) {
-        let own = (number, To::Peer(from.peer));
+        let alone = (number, To::Peer(from.peer));
         let group = (number, To::Group);
         let is_wanted = |key| self.urgent.contains(key) || self.later.contains(key);
-        if is_wanted(&own)
+        if is_wanted(&alone)
             || (from.hears_group && is_wanted(&group))
-            || self.recent.is_on_its_way(now_ns, number, from, retransmit_ns)
+            || self.recent.is_on_its_way(now, number, from, retransmit_ns)
         {
             self.counters.duplicates += 1;
             return;
@@ -192,14 +194,8 @@ impl Retransmits {
             }
         }
         let is_shared = from.hears_group
-            && self.recent.was_sent_to_another(
-                now_ns,
-                number,
-                from.peer,
-                retransmit_ns,
-                hears_group,
-            );
-        self.insert(if is_shared { group } else { own }, from.is_healthy);
+            && self.recent.was_sent_to_another(now, number, from.peer, retransmit_ns, hears_group);
+        self.insert(if is_shared { group } else { alone }, from.is_healthy);
     }
 
     fn insert(&mut self, key: (u64, To), is_urgent: bool) {
@@ -218,7 +214,12 @@ impl Retransmits {
     /// the turns get long): the oldest that somebody who is
     /// waited for misses. None if nothing is wanted, or while new data waits that
     /// may be sent and it is that one's turn.
-    pub fn next(&mut self, now_ns: u64, max_datagrams: u32, new_waits: bool) -> Option<Retransmit> {
+    pub fn next(
+        &mut self,
+        now: Instant,
+        max_datagrams: u32,
+        new_waits: bool,
+    ) -> Option<Retransmit> {
         if new_waits && self.credit_bytes <= 0 {
             return None;
         }
@@ -234,7 +235,7 @@ impl Retransmits {
             count += 1;
         }
         for number in first..first + u64::from(count) {
-            self.recent.sent(now_ns, number, to);
+            self.recent.sent(now, number, to);
         }
         match to {
             To::Group => self.counters.multicast += u64::from(count),
@@ -243,7 +244,7 @@ impl Retransmits {
         Some(Retransmit { first, count, to, is_urgent })
     }
 
-    /// The socket did not take it: it is wanted as before.
+    /// Puts back a retransmission that the socket did not take: it is wanted as before.
     pub fn unsend(&mut self, retransmit: Retransmit) {
         for number in retransmit.first..retransmit.first + u64::from(retransmit.count) {
             self.recent.forget(number, retransmit.to);
@@ -259,7 +260,7 @@ impl Retransmits {
         }
     }
 
-    /// So many bytes of retransmissions went out.
+    /// Counts bytes of retransmissions that went out.
     pub fn repaired(&mut self, bytes: usize) {
         let bytes = bytes.min(MAX_CREDIT_BYTES as usize) as i64;
         self.credit_bytes = (self.credit_bytes - bytes).max(-MAX_CREDIT_BYTES);
@@ -268,7 +269,7 @@ impl Retransmits {
         }
     }
 
-    /// So many bytes of new data went out.
+    /// Counts bytes of new data that went out.
     #[inline]
     pub fn sent_new(&mut self, bytes: usize) {
         let share = |percent: u64| {
@@ -280,7 +281,7 @@ impl Retransmits {
         self.later_credit_bytes = later.min(MAX_LATER_CREDIT_BYTES);
     }
 
-    /// Numbers below this are no longer in the history.
+    /// Forgets numbers that are no longer in the history.
     pub fn forget_below(&mut self, number: u64) {
         for wanted in [&mut self.urgent, &mut self.later] {
             if wanted.first().is_some_and(|(first, _)| *first < number) {
@@ -289,13 +290,13 @@ impl Retransmits {
         }
     }
 
-    /// A receiver is gone, or joined anew.
+    /// Forgets a receiver that is gone, or joined anew.
     pub fn forget_peer(&mut self, peer: PeerId) {
         self.urgent.retain(|(_, to)| *to != To::Peer(peer));
         self.later.retain(|(_, to)| *to != To::Peer(peer));
     }
 
-    /// How many datagrams wait.
+    /// Number of datagrams that wait.
     pub fn len(&self) -> usize {
         self.urgent.len() + self.later.len()
     }
@@ -305,7 +306,7 @@ impl Retransmits {
         self.urgent.is_empty() && self.later.is_empty()
     }
 
-    /// What happened so far.
+    /// Counters so far.
     pub fn counters(&self) -> RetransmitCounters {
         self.counters
     }

@@ -14,6 +14,8 @@
 //! [`Link::blocked_transmit`] or [`Link::refused_transmit`] says how much of it was
 //! not.
 
+use netcluster_platform::Instant;
+
 use crate::Link;
 use crate::config::LinkConfig;
 use crate::control::control_sender::ControlSender;
@@ -44,7 +46,7 @@ pub(crate) struct Scheduler {
     spare: Vec<To>,
 }
 
-/// What the last call gave.
+/// Kind of what the last call gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Handed {
     Nothing,
@@ -54,18 +56,18 @@ enum Handed {
 }
 
 struct RetransmitInHand {
-    own: usize,
+    stream: usize,
     next: u64,
     end: u64,
     to: To,
-    /// What is handed out next: so many datagrams from `next` on.
+    /// Datagrams that are handed out next: so many from `next` on.
     bytes: Vec<u8>,
     segment: usize,
     datagrams: u64,
 }
 
 struct BatchInHand {
-    own: usize,
+    stream: usize,
     first: u64,
     end: u64,
     to: Vec<To>,
@@ -74,7 +76,7 @@ struct BatchInHand {
     done: u64,
 }
 
-/// What the scheduler takes from, and whom it asks.
+/// Parts of the link that the scheduler takes from, and asks.
 pub(crate) struct Parts<'a> {
     pub config: &'a LinkConfig,
     pub outbound: &'a mut OutboundStreams,
@@ -87,9 +89,9 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Scheduler {
-    pub fn new(now_ns: u64, rate: Option<u64>) -> Scheduler {
+    pub fn new(now: Instant, rate: Option<u64>) -> Scheduler {
         Scheduler {
-            congestion: CongestionControl::new(now_ns, rate),
+            congestion: CongestionControl::new(now, rate),
             turn: 0,
             post: None,
             retransmit: None,
@@ -99,9 +101,9 @@ impl Scheduler {
         }
     }
 
-    /// Nobody wants an outbound stream any more.
-    pub fn forget(&mut self, own: usize) {
-        if self.batch.as_ref().is_some_and(|batch| batch.own == own) {
+    /// Forgets an outbound stream that nobody wants any more.
+    pub fn forget(&mut self, stream: usize) {
+        if self.batch.as_ref().is_some_and(|batch| batch.stream == stream) {
             self.batch = None;
             self.handed = Handed::Nothing;
         }
@@ -112,7 +114,7 @@ impl Scheduler {
     }
 
     /// The next datagrams to send. Those of the call before are sent then.
-    pub fn poll<'a>(&'a mut self, now_ns: u64, mut parts: Parts<'a>) -> Option<Transmit<'a>> {
+    pub fn poll<'a>(&'a mut self, now: Instant, mut parts: Parts<'a>) -> Option<Transmit<'a>> {
         self.settle(parts.outbound, parts.counters, usize::MAX, false);
         if self.take_control(parts.control) {
             self.handed = Handed::ControlDatagram;
@@ -123,7 +125,7 @@ impl Scheduler {
         self.drop_outdated(parts.outbound);
         let looped = parts.peers.is_looped;
         while self.batch.is_none() {
-            if self.retransmit.is_none() && !self.choose(now_ns, &mut parts) {
+            if self.retransmit.is_none() && !self.choose(now, &mut parts) {
                 return None;
             }
             if self.retransmit.is_some() && self.fill_retransmit(parts.outbound) {
@@ -133,7 +135,7 @@ impl Scheduler {
         self.hand_batch(parts.outbound, looped)
     }
 
-    /// What was handed out is sent, as far as the socket took it; the rest is to
+    /// Counts what was handed out as sent, as far as the socket took it; the rest is to
     /// come again, or was refused.
     pub fn settle(
         &mut self,
@@ -161,10 +163,10 @@ impl Scheduler {
                 let passed = if is_refused { datagrams } else { count };
                 retransmit.next += passed;
                 counters.refused += passed - count;
-                outbound.streams[retransmit.own].retransmits.repaired(taken);
+                outbound.streams[retransmit.stream].retransmits.repaired(taken);
                 self.congestion.spend(taken);
                 counters.repaired += count;
-                outbound.streams[retransmit.own].repaired += count;
+                outbound.streams[retransmit.stream].repaired += count;
                 if retransmit.next >= retransmit.end {
                     self.retransmit = None;
                 }
@@ -176,15 +178,15 @@ impl Scheduler {
                 self.congestion.spend(taken);
                 counters.sent += count;
                 counters.sent_bytes += taken as u64;
-                let own = &mut outbound.streams[batch.own];
-                own.retransmits.sent_new(taken);
+                let stream = &mut outbound.streams[batch.stream];
+                stream.retransmits.sent_new(taken);
                 let passed = if is_refused { datagrams } else { count };
                 batch.done += passed;
                 counters.refused += passed - count;
                 let is_done = batch.first + batch.done >= batch.end;
                 if !is_done {
                     // At once: frames may be laid out before the next call.
-                    own.egress.unsend(batch.first + batch.done);
+                    stream.egress.unsend(batch.first + batch.done);
                 } else {
                     batch.at += 1;
                     batch.done = 0;
@@ -210,15 +212,17 @@ impl Scheduler {
         self.post.is_some()
     }
 
-    /// What is in hand may be overwritten meanwhile, if nobody is waited for.
+    /// Drops what is in hand and was overwritten meanwhile, as it may be if nobody is
+    /// waited for.
     fn drop_outdated(&mut self, outbound: &OutboundStreams) {
         if let Some(batch) = &self.batch
-            && outbound.streams[batch.own].egress.tail() > batch.first + batch.done
+            && outbound.streams[batch.stream].egress.tail() > batch.first + batch.done
         {
             self.batch = None;
         }
         if let Some(retransmit) = &mut self.retransmit {
-            retransmit.next = retransmit.next.max(outbound.streams[retransmit.own].egress.tail());
+            retransmit.next =
+                retransmit.next.max(outbound.streams[retransmit.stream].egress.tail());
             if retransmit.next >= retransmit.end {
                 self.retransmit = None;
             }
@@ -226,11 +230,11 @@ impl Scheduler {
     }
 
     /// Takes something to send into the hand, of the streams by turns.
-    fn choose(&mut self, now_ns: u64, parts: &mut Parts<'_>) -> bool {
+    fn choose(&mut self, now: Instant, parts: &mut Parts<'_>) -> bool {
         let streams = parts.outbound.streams.len();
         for step in 0..streams {
             let at = (self.turn + step) % streams;
-            if self.choose_of(now_ns, at, parts) {
+            if self.choose_of(now, at, parts) {
                 self.turn = (at + 1) % streams;
                 return true;
             }
@@ -238,42 +242,42 @@ impl Scheduler {
         false
     }
 
-    fn choose_of(&mut self, now_ns: u64, at: usize, parts: &mut Parts<'_>) -> bool {
-        let own = &mut parts.outbound.streams[at];
-        if !own.flow.is_wanted() || parts.is_discovering {
+    fn choose_of(&mut self, now: Instant, at: usize, parts: &mut Parts<'_>) -> bool {
+        let stream = &mut parts.outbound.streams[at];
+        if !stream.flow.is_wanted() || parts.is_discovering {
             return false;
         }
-        let limit = own.flow.limit();
-        let next = own.egress.next().number;
-        let unsent = own.egress.unsent();
+        let limit = stream.flow.limit();
+        let next = stream.egress.next().number;
+        let unsent = stream.egress.unsent();
         let may_send = unsent && next < limit;
-        if unsent && !may_send || !unsent && own.egress.is_blocked() {
-            own.flow.blocked(now_ns, next);
-            let deadline_ns = own.flow.next_deadline_ns().unwrap_or(u64::MAX);
-            parts.timer.due(deadline_ns);
+        if unsent && !may_send || !unsent && stream.egress.is_blocked() {
+            stream.flow.blocked(now, next);
+            let deadline = stream.flow.next_deadline().unwrap_or(Instant::NEVER);
+            parts.timer.due(deadline);
         } else {
-            own.flow.unblocked();
+            stream.flow.unblocked();
         }
-        if !may_send && own.retransmits.is_empty() {
+        if !may_send && stream.retransmits.is_empty() {
             return false;
         }
         let datagram_bytes = parts.config.datagram_bytes;
-        let new_bytes = if may_send { own.egress.queued_bytes() } else { 0 };
-        let wanted = new_bytes + own.retransmits.len() * datagram_bytes;
+        let new_bytes = if may_send { stream.egress.queued_bytes() } else { 0 };
+        let wanted = new_bytes + stream.retransmits.len() * datagram_bytes;
         let congestion = &mut self.congestion;
         let allowed =
-            congestion.allow(now_ns, wanted.min(MAX_SEND_BYTES)).min(congestion.batch_bytes());
+            congestion.allow(now, wanted.min(MAX_SEND_BYTES)).min(congestion.batch_bytes());
         if allowed == 0 {
             // Somewhat later if it cannot say when.
-            let next_ns = congestion.next_ns().unwrap_or(now_ns + MIN_RETRANSMIT_NS);
-            parts.timer.due(next_ns);
+            let next_at = congestion.next_at().unwrap_or(now + MIN_RETRANSMIT_NS);
+            parts.timer.due(next_at);
             return false;
         }
         let allowed = allowed.max(datagram_bytes).min(MAX_SEND_BYTES);
         let datagrams = (allowed / datagram_bytes).clamp(1, MAX_RETRANSMIT_DATAGRAMS);
-        own.retransmits.forget_below(own.egress.tail());
-        if let Some(retransmit) = own.retransmits.next(now_ns, datagrams as u32, may_send) {
-            let group = parts.config.group_address(own.id.group());
+        stream.retransmits.forget_below(stream.egress.tail());
+        if let Some(retransmit) = stream.retransmits.next(now, datagrams as u32, may_send) {
+            let group = parts.config.group_address(stream.id.group());
             let to = match retransmit.to {
                 retransmit::To::Group => Some(To::Group(group)),
                 retransmit::To::Peer(id) => parts.peers.slot_of(id).and_then(|slot| {
@@ -285,7 +289,7 @@ impl Scheduler {
             if let Some(to) = to {
                 let end = retransmit.first + u64::from(retransmit.count);
                 self.retransmit = Some(RetransmitInHand {
-                    own: at,
+                    stream: at,
                     next: retransmit.first,
                     end,
                     to,
@@ -299,15 +303,15 @@ impl Scheduler {
         if !may_send {
             return false;
         }
-        let Some(batch) = own.egress.next_batch(limit, allowed) else { return false };
+        let Some(batch) = stream.egress.next_batch(limit, allowed) else { return false };
         let (first, end) = (batch.first, batch.first + u64::from(batch.datagrams));
-        own.heartbeat.restart(now_ns);
+        stream.heartbeat.restart(now);
         let mut to = std::mem::take(&mut self.spare);
         to.clear();
-        if own.flow.hears_group() {
-            to.push(To::Group(parts.config.group_address(own.id.group())));
+        if stream.flow.hears_group() {
+            to.push(To::Group(parts.config.group_address(stream.id.group())));
         }
-        for id in own.flow.unicast_peers() {
+        for id in stream.flow.unicast_peers() {
             if let Some(slot) = parts.peers.slot_of(id)
                 && let Some(peer) = parts.peers.at_mut(slot)
             {
@@ -315,10 +319,10 @@ impl Scheduler {
                 to.push(To::Addr(peer.address));
             }
         }
-        parts.timer.due(own.heartbeat.next_ns);
+        parts.timer.due(stream.heartbeat.next_at);
         let is_for_anybody = !to.is_empty();
         if is_for_anybody {
-            self.batch = Some(BatchInHand { own: at, first, end, to, at: 0, done: 0 });
+            self.batch = Some(BatchInHand { stream: at, first, end, to, at: 0, done: 0 });
         }
         is_for_anybody
     }
@@ -327,7 +331,7 @@ impl Scheduler {
     /// size. Whether any are left to send.
     fn fill_retransmit(&mut self, outbound: &OutboundStreams) -> bool {
         let Some(retransmit) = &mut self.retransmit else { return false };
-        let egress = &outbound.streams[retransmit.own].egress;
+        let egress = &outbound.streams[retransmit.stream].egress;
         retransmit.bytes.clear();
         (retransmit.segment, retransmit.datagrams) = (0, 0);
         for number in retransmit.next..retransmit.end {
@@ -368,7 +372,7 @@ impl Scheduler {
     ) -> Option<Transmit<'a>> {
         let hand = self.batch.as_ref()?;
         let to = *hand.to.get(hand.at)?;
-        let egress = &mut outbound.streams[hand.own].egress;
+        let egress = &mut outbound.streams[hand.stream].egress;
         // It was sealed when it was found: this brings the same bytes again.
         egress.unsend(hand.first + hand.done);
         let Some(batch) = egress.next_batch(hand.end, MAX_SEND_BYTES) else {
@@ -386,7 +390,7 @@ impl Scheduler {
 
 impl Link {
     /// The next datagrams to send. Those of the call before are sent then.
-    pub fn poll_transmit(&mut self, now_ns: u64) -> Option<Transmit<'_>> {
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
         let parts = Parts {
             config: &self.local.config,
             outbound: &mut self.outbound,
@@ -396,17 +400,17 @@ impl Link {
             timer: &mut self.timer,
             is_discovering: !self.membership.discovery.is_over(),
         };
-        self.scheduler.poll(now_ns, parts)
+        self.scheduler.poll(now, parts)
     }
 
-    /// The socket took only so many bytes of what the last call gave, or none:
+    /// Notes that the socket took only so many bytes of what the last call gave, or none:
     /// the rest comes again with the next call.
     pub fn blocked_transmit(&mut self, taken_bytes: usize) {
         self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, false);
     }
 
-    /// The socket took only so many bytes of what the last call gave, or none, and
-    /// will not take the rest: it is lost, and counted.
+    /// Notes that the socket took only so many bytes of what the last call gave, or none,
+    /// and will not take the rest: it is lost, and counted.
     pub fn refused_transmit(&mut self, taken_bytes: usize) {
         self.scheduler.settle(&mut self.outbound, &mut self.counters, taken_bytes, true);
     }

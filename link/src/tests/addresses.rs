@@ -88,7 +88,7 @@ fn a_peer_that_says_it_moved_gets_a_challenge_there_and_nothing_else() {
     let (to, session) = (mesh.nodes[0].link.local.session, mesh.nodes[1].link.local.session);
     let mut sealer = ControlSealer::new(&Keys::open_link(), &session);
     let mut bytes_in = 0;
-    let stream = mesh.nodes[0].link.local.settings.stream_of(CHANNEL).0;
+    let stream = mesh.nodes[0].link.local.stream_map.stream_of(CHANNEL).0;
     for round in 0..200 {
         mesh.emit(0, CHANNEL, 20);
         // Everything that it could say, from where it is not.

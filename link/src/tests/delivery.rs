@@ -2,14 +2,14 @@
 
 use super::mesh::*;
 use crate::channel::channel_hash;
+use crate::tests::time::ns;
 
 #[test]
 fn first_events_of_a_fresh_broker_are_not_lost() {
     for seed in 0..10 {
         let mut mesh = Mesh::new(seed);
         mesh.loss_permille = if seed < 5 { 0 } else { 100 };
-        mesh.start(config(0));
-        mesh.listen(0, CHANNEL);
+        mesh.start_listening(config(0));
         mesh.run_ms(1000);
         mesh.start(config(1));
         mesh.emit(1, CHANNEL, 50);
@@ -45,8 +45,7 @@ fn three_brokers_over_a_bad_network() {
         for index in 0..3 {
             let mut config = config(index);
             config.keys = if seed % 2 == 0 { key(7) } else { config.keys };
-            mesh.start(config);
-            mesh.listen(index, CHANNEL);
+            mesh.start_listening(config);
         }
         mesh.run_ms(300);
         mesh.loss_permille = 30;
@@ -104,9 +103,7 @@ fn what_nobody_wants_is_not_sent() {
 #[test]
 fn a_listener_gets_all_from_its_join_on_and_nothing_before() {
     for seed in 0..10 {
-        let mut mesh = Mesh::of(seed, 3);
-        mesh.listen(2, CHANNEL);
-        mesh.run_ms(300);
+        let mut mesh = Mesh::with_listener(seed, 3);
         mesh.loss_permille = 100;
         for _ in 0..20 {
             mesh.emit(0, CHANNEL, 30);
@@ -141,9 +138,7 @@ fn a_listener_gets_all_from_its_join_on_and_nothing_before() {
 #[test]
 fn interest_that_comes_and_goes_delivers_nothing_twice() {
     for seed in 0..20 {
-        let mut mesh = Mesh::of(seed, 3);
-        mesh.listen(2, CHANNEL);
-        mesh.run_ms(300);
+        let mut mesh = Mesh::with_listener(seed, 3);
         mesh.loss_permille = 250;
         for _ in 0..100 {
             match mesh.random.below(3) {
@@ -155,7 +150,7 @@ fn interest_that_comes_and_goes_delivers_nothing_twice() {
             }
             mesh.emit(0, CHANNEL, 10);
             let us = mesh.random.below(4000);
-            mesh.run_until(mesh.now_ns + us * 1000);
+            mesh.run_until(mesh.now + us * 1000);
         }
         mesh.loss_permille = 0;
         mesh.listen(1, CHANNEL);
@@ -198,8 +193,7 @@ fn without_multicast_configured_peers_get_all_by_unicast() {
         for index in 0..3 {
             let mut config = config(index);
             config.peers = (0..3).filter(|other| *other != index).map(address).collect();
-            mesh.start(config);
-            mesh.listen(index, CHANNEL);
+            mesh.start_listening(config);
         }
         mesh.emit(0, CHANNEL, 20);
         mesh.run_ms(300);
@@ -224,8 +218,7 @@ fn one_that_multicast_does_not_reach_gets_copies_and_nobody_gets_two() {
         if index == 2 {
             config.peers = vec![address(0), address(1)];
         }
-        mesh.start(config);
-        mesh.listen(index, CHANNEL);
+        mesh.start_listening(config);
     }
     mesh.run_ms(1200);
     assert!(mesh.nodes.iter().all(|node| node.ups == 2));
@@ -245,9 +238,7 @@ fn one_that_multicast_does_not_reach_gets_copies_and_nobody_gets_two() {
 
 #[test]
 fn when_multicast_ceases_data_goes_on_by_unicast() {
-    let mut mesh = Mesh::of(1, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(1, 2);
     mesh.emit(0, CHANNEL, 100);
     mesh.run_ms(100);
     mesh.reaches = |_, _, multicast| !multicast;
@@ -267,9 +258,7 @@ fn when_multicast_ceases_data_goes_on_by_unicast() {
 
 #[test]
 fn a_large_frame_crosses_in_many_datagrams() {
-    let mut mesh = Mesh::of(3, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(3, 2);
     mesh.loss_permille = 20;
     mesh.emit_of(0, CHANNEL, 2, 700_000);
     mesh.emit_of(0, CHANNEL, 2, 10);
@@ -279,9 +268,7 @@ fn a_large_frame_crosses_in_many_datagrams() {
 
 #[test]
 fn a_sender_is_full_while_its_receiver_is_slow_and_not_forever() {
-    let mut mesh = Mesh::of(1, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(1, 2);
     mesh.kill(1);
     mesh.emit_of(0, CHANNEL, 3000, 1000);
     assert!(mesh.nodes[0].is_full());
@@ -294,7 +281,7 @@ fn a_sender_is_full_while_its_receiver_is_slow_and_not_forever() {
 fn data_is_looped_only_for_peers_on_this_machine() {
     let mut mesh = Mesh::of(1, 2);
     mesh.run_ms(200);
-    assert!(!mesh.nodes[0].link.status(0).is_looped);
+    assert!(!mesh.nodes[0].link.status(ns(0)).is_looped);
     let mut neighbour = address(0);
     neighbour.set_port(6000);
     let mut config = config(2);
@@ -302,8 +289,8 @@ fn data_is_looped_only_for_peers_on_this_machine() {
     mesh.start_at(config, neighbour);
     mesh.listen(2, CHANNEL);
     mesh.run_ms(200);
-    assert!(mesh.nodes[0].link.status(0).is_looped);
-    assert!(!mesh.nodes[1].link.status(0).is_looped);
+    assert!(mesh.nodes[0].link.status(ns(0)).is_looped);
+    assert!(!mesh.nodes[1].link.status(ns(0)).is_looped);
     mesh.emit(0, CHANNEL, 100);
     mesh.run_ms(100);
     mesh.assert_seen(2, 0, CHANNEL, 1..=100);
@@ -311,19 +298,8 @@ fn data_is_looped_only_for_peers_on_this_machine() {
 
 #[test]
 fn more_streams_than_one_datagram_can_name() {
-    let mut mesh = Mesh::new(1);
-    let names: Vec<String> = (0..200).map(|index| format!("channel-{index}")).collect();
-    for index in 0..2 {
-        let mut config = config(index);
-        config.groups = 64;
-        config.history_bytes = 20_000;
-        config.pressured = names[..30].to_vec();
-        mesh.start(config);
-    }
+    let (mut mesh, names) = Mesh::of_many_streams(30);
     mesh.loss_permille = 100;
-    names.iter().for_each(|name| {
-        mesh.listen(1, name);
-    });
     names.iter().for_each(|name| mesh.emit(0, name, 3));
     mesh.run_ms(2000);
     for (index, name) in names.iter().enumerate() {
@@ -331,8 +307,8 @@ fn more_streams_than_one_datagram_can_name() {
         mesh.assert_seen(1, 0, name, first..first + 3);
     }
     assert!(mesh.nodes[1].peers()[0].streams.len() > 64);
-    let now_ns = mesh.now_ns;
-    mesh.nodes[0].link.leave(now_ns, LEAVING);
+    let now = mesh.now;
+    mesh.nodes[0].link.leave(now, LEAVING);
     mesh.run_ms(500);
     assert_eq!(mesh.nodes[1].downs, [crate::event::Gone::Left]);
     for (index, name) in names.iter().enumerate() {
@@ -348,8 +324,7 @@ fn a_held_stream_slows_its_sender_and_no_other() {
         let mut config = config(index);
         config.pressured = vec!["orders".into()];
         config.history_bytes = 300_000;
-        mesh.start(config);
-        mesh.listen(index, CHANNEL);
+        mesh.start_listening(config);
         mesh.listen(index, "orders");
     }
     mesh.run_ms(300);
@@ -358,9 +333,9 @@ fn a_held_stream_slows_its_sender_and_no_other() {
     let status = mesh.nodes[1].peers().remove(0);
     let held = status.streams.iter().find(|stream| stream.index == 1).unwrap();
     let stream = crate::StreamId::new(held.group, held.index);
-    let now_ns = mesh.now_ns;
+    let now = mesh.now;
     let peer = mesh.nodes[1].last_peer.unwrap();
-    mesh.nodes[1].link.set_held(now_ns, peer, stream, true);
+    mesh.nodes[1].link.set_held(now, peer, stream, true);
     mesh.run_ms(10);
     mesh.emit(0, "orders", 10_000);
     mesh.emit(0, CHANNEL, 1000);
@@ -369,8 +344,8 @@ fn a_held_stream_slows_its_sender_and_no_other() {
     assert_eq!(mesh.nodes[0].link.counters().demoted, 0);
     mesh.assert_seen(1, 0, "orders", 1..=10);
     mesh.assert_seen(1, 0, CHANNEL, 10_011..=11_010);
-    let now_ns = mesh.now_ns;
-    mesh.nodes[1].link.set_held(now_ns, peer, stream, false);
+    let now = mesh.now;
+    mesh.nodes[1].link.set_held(now, peer, stream, false);
     mesh.run_ms(1000);
     mesh.assert_seen(1, 0, "orders", 1..=10_010);
     assert!(!mesh.nodes[0].is_full());
@@ -382,8 +357,7 @@ fn a_rate_is_kept() {
     for index in 0..2 {
         let mut config = config(index);
         config.rate = (index == 0).then_some(2_000_000);
-        mesh.start(config);
-        mesh.listen(index, CHANNEL);
+        mesh.start_listening(config);
     }
     mesh.run_ms(300);
     mesh.emit_of(0, CHANNEL, 900, 1000);

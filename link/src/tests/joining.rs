@@ -1,4 +1,4 @@
-//! What a broker wants, and that the others know it.
+//! Joining: a broker's wishes, and that the others know them.
 
 use super::mesh::*;
 use crate::channel::channel_hash;
@@ -26,7 +26,7 @@ fn interests_that_change_faster_than_a_round_trip_do_not_keep_from_joining() {
         if change == 100 {
             mesh.emit(0, CHANNEL, 10);
         }
-        mesh.run_until(mesh.now_ns + 60_000);
+        mesh.run_until(mesh.now + 60_000);
     }
     mesh.assert_seen(1, 0, CHANNEL, 1..=10);
     mesh.listen(1, &channel);
@@ -44,15 +44,15 @@ fn a_peer_that_challenges_without_end_is_not_told_more_than_it_needs() {
     mesh.listen(0, CHANNEL);
     mesh.run_ms(300);
     let (to, session) = (mesh.nodes[0].link.local.session, mesh.nodes[1].link.local.session);
-    let before = mesh.nodes[0].link.interest.own.told;
+    let before = mesh.nodes[0].link.interest.versions.told;
     for counter in 0..1000 {
         let mut bytes = Vec::new();
         ControlHeader::new(ControlKind::Challenge, 0, &session, counter).write(&mut bytes);
         Challenge { nonce: [7; 16], to }.encode(&mut bytes);
         mesh.inject(0, address(1), false, &bytes);
-        mesh.run_until(mesh.now_ns + 100_000);
+        mesh.run_until(mesh.now + 100_000);
     }
-    let told = mesh.nodes[0].link.interest.own.told - before;
+    let told = mesh.nodes[0].link.interest.versions.told - before;
     assert!((1..=25).contains(&told), "{told} interests in 100 ms");
     mesh.run_ms(100);
     assert!(mesh.nodes[0].peers()[0].is_joined);
@@ -74,7 +74,7 @@ fn a_peer_that_may_have_forgotten_us_is_asked_again_before_all_are_said_to_know(
     mesh.run_ms(3_300);
     assert_eq!((mesh.nodes[0].peers().len(), mesh.nodes[1].peers().len()), (1, 0));
     mesh.reaches = |_, _, _| true;
-    let asked = mesh.nodes[0].link.ask_interest(mesh.now_ns);
+    let asked = mesh.nodes[0].link.ask_interest(mesh.now);
     assert!(!mesh.nodes[0].link.joined(asked));
     let mut waited_ms = 0;
     while !mesh.nodes[0].link.joined(asked) {
@@ -91,12 +91,12 @@ fn a_peer_that_may_have_forgotten_us_is_asked_again_before_all_are_said_to_know(
     // Who was just asked is not asked again.
     mesh.loss_permille = 0;
     mesh.run_ms(100);
-    let again = mesh.nodes[0].link.ask_interest(mesh.now_ns);
+    let again = mesh.nodes[0].link.ask_interest(mesh.now);
     mesh.run_ms(100);
-    let told = mesh.nodes[0].link.interest.own.told;
-    assert_eq!(mesh.nodes[0].link.ask_interest(mesh.now_ns), again);
+    let told = mesh.nodes[0].link.interest.versions.told;
+    assert_eq!(mesh.nodes[0].link.ask_interest(mesh.now), again);
     assert!(mesh.nodes[0].link.joined(again));
-    assert_eq!(mesh.nodes[0].link.interest.own.told, told);
+    assert_eq!(mesh.nodes[0].link.interest.versions.told, told);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn versions_of_interests_go_on_behind_the_largest_number() {
     for round in 0..8 {
         // It takes a while to get there.
         if let Some(&told) = [1 << 30, 3 << 30, u32::MAX - 2].get(round as usize) {
-            mesh.nodes[1].link.interest.own.told = told;
+            mesh.nodes[1].link.interest.versions.told = told;
         }
         mesh.listen(1, CHANNEL);
         mesh.run_ms(20);
@@ -120,9 +120,7 @@ fn versions_of_interests_go_on_behind_the_largest_number() {
 
 #[test]
 fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast() {
-    let mut mesh = Mesh::of(1, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(1, 2);
     mesh.emit(0, CHANNEL, 10);
     mesh.run_ms(100);
     // A switch that forgot who wants this group, but not the control group.
@@ -144,8 +142,7 @@ fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast()
     let group =
         mesh.nodes[1].link.local.config.group_address((channel_hash(CHANNEL) % 4) as u8).ip();
     mesh.nodes[1].groups.insert(group);
-    mesh.start(config(2));
-    mesh.listen(2, CHANNEL);
+    mesh.start_listening(config(2));
     mesh.run_ms(300);
     for _ in 0..20 {
         mesh.emit(0, CHANNEL, 1);
@@ -158,9 +155,7 @@ fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast()
 #[test]
 fn a_cut_is_not_taken_for_a_group_that_does_not_arrive() {
     for seed in 0..10 {
-        let mut mesh = Mesh::of(seed, 2);
-        mesh.listen(1, CHANNEL);
-        mesh.run_ms(300);
+        let mut mesh = Mesh::with_listener(seed, 2);
         mesh.loss_permille = 100;
         for step in 0..400 {
             mesh.reaches = match step {

@@ -1,4 +1,4 @@
-//! What a fresh broker emits before it has found those who want it: kept for them,
+//! Events that a fresh broker emits before it has found those who want them: kept for them,
 //! or told to them as lost.
 
 use super::mesh::*;
@@ -12,6 +12,39 @@ fn unicast_only(_: usize, _: usize, multicast: bool) -> bool {
 /// A broker that looks for one whose name does not resolve yet.
 fn looking_for_a_name(index: usize) -> crate::LinkConfig {
     crate::LinkConfig { unresolved: 1, ..config(index) }
+}
+
+/// A broker that has listened for a while.
+fn listener(config: crate::LinkConfig) -> Mesh {
+    let mut mesh = Mesh::new(1);
+    mesh.start_listening(config);
+    mesh.run_ms(1000);
+    mesh
+}
+
+/// A broker that has listened for a while, with which others find each other by unicast
+/// alone, and one that has just been started and looks for a name.
+fn listener_by_unicast() -> Mesh {
+    let mut mesh = Mesh::new(1);
+    mesh.reaches = unicast_only;
+    mesh.start_listening(config(0));
+    mesh.run_ms(1000);
+    mesh.start(looking_for_a_name(1));
+    mesh
+}
+
+/// Resolves the name that node 1 looks for: it stands for this node.
+fn resolve(mesh: &mut Mesh, node: usize) {
+    let now = mesh.now;
+    mesh.nodes[1].link.set_unicast_peers(now, vec![address(node)], 0);
+}
+
+/// Starts node 1, whose first hellos and 30 events are all lost.
+fn start_unheard(mesh: &mut Mesh, config: crate::LinkConfig) {
+    mesh.reaches = |_, _, _| false;
+    mesh.start(config);
+    mesh.emit(1, CHANNEL, 30);
+    mesh.run_ms(600);
 }
 
 /// A channel in the same group as the default one.
@@ -31,15 +64,8 @@ fn a_session_younger_than_a_wish_tells_what_it_emitted_before_it_was_known() {
             }
             config
         };
-        let mut mesh = Mesh::new(1);
-        mesh.start(config(0));
-        mesh.listen(0, CHANNEL);
-        mesh.run_ms(1000);
-        // All its first hellos and events are lost.
-        mesh.reaches = |_, _, _| false;
-        mesh.start(config(1));
-        mesh.emit(1, CHANNEL, 30);
-        mesh.run_ms(600);
+        let mut mesh = listener(config(0));
+        start_unheard(&mut mesh, config(1));
         mesh.reaches = |_, _, _| true;
         mesh.run_ms(2000);
         mesh.emit(1, CHANNEL, 5);
@@ -60,18 +86,11 @@ fn a_session_younger_than_a_wish_tells_what_it_emitted_before_it_was_known() {
 #[test]
 fn whose_wish_is_younger_than_the_session_is_told_nothing() {
     let other = neighbour_channel();
-    let mut mesh = Mesh::new(1);
-    mesh.start(config(0));
-    mesh.listen(0, CHANNEL);
-    mesh.run_ms(1000);
-    mesh.reaches = |_, _, _| false;
-    mesh.start(config(1));
-    mesh.emit(1, CHANNEL, 30);
-    mesh.run_ms(600);
+    let mut mesh = listener(config(0));
+    start_unheard(&mut mesh, config(1));
     // These come when the session is there; in the same group as the others.
     mesh.listen(0, &other);
-    mesh.start(config(2));
-    mesh.listen(2, CHANNEL);
+    mesh.start_listening(config(2));
     mesh.reaches = |_, _, _| true;
     mesh.run_ms(2000);
     mesh.emit(1, CHANNEL, 5);
@@ -110,7 +129,7 @@ fn a_session_that_fell_silent_before_it_was_joined_tells_what_it_emitted() {
     mesh.run_ms(1000);
     mesh.start(config(1));
     // Long enough for its answer, but not for ours.
-    mesh.run_until(mesh.now_ns + 140_000);
+    mesh.run_until(mesh.now + 140_000);
     mesh.reaches = |from, _, _| from == 1;
     mesh.run_ms(400);
     assert_eq!((mesh.nodes[0].ups, mesh.nodes[1].ups), (1, 0));
@@ -132,16 +151,14 @@ fn first_events_are_kept_for_a_name_that_resolves_late() {
         let mut mesh = Mesh::new(1);
         mesh.loss_permille = loss_permille;
         mesh.reaches = unicast_only;
-        mesh.start(config(0));
-        mesh.listen(0, CHANNEL);
+        mesh.start_listening(config(0));
         mesh.run_ms(1000);
         mesh.start(looking_for_a_name(1));
         for _ in 0..150 {
             mesh.emit(1, CHANNEL, 2);
             mesh.run_ms(10);
         }
-        let now_ns = mesh.now_ns;
-        mesh.nodes[1].link.set_unicast_peers(now_ns, vec![address(0)], 0);
+        resolve(&mut mesh, 0);
         for _ in 0..150 {
             mesh.emit(1, CHANNEL, 2);
             mesh.run_ms(10);
@@ -153,22 +170,17 @@ fn first_events_are_kept_for_a_name_that_resolves_late() {
 
 #[test]
 fn who_is_there_does_not_wait_for_who_is_looked_for() {
-    let mut mesh = Mesh::new(1);
-    mesh.start(config(0));
-    mesh.listen(0, CHANNEL);
-    mesh.run_ms(1000);
+    let mut mesh = listener(config(0));
     // Multicast does not reach node 2.
     mesh.reaches = |from, to, multicast| !multicast || (from != 2 && to != 2);
     mesh.start(looking_for_a_name(1));
-    mesh.start(config(2));
-    mesh.listen(2, CHANNEL);
+    mesh.start_listening(config(2));
     mesh.emit(1, CHANNEL, 100);
     mesh.run_ms(210);
     mesh.assert_seen(0, 1, CHANNEL, 1..=100);
     mesh.run_ms(1000);
     // The name stands for node 2: it gets what the other has long got.
-    let now_ns = mesh.now_ns;
-    mesh.nodes[1].link.set_unicast_peers(now_ns, vec![address(2)], 0);
+    resolve(&mut mesh, 2);
     mesh.emit(1, CHANNEL, 100);
     mesh.run_ms(200);
     mesh.assert_seen(0, 1, CHANNEL, 1..=200);
@@ -177,19 +189,13 @@ fn who_is_there_does_not_wait_for_who_is_looked_for() {
 
 #[test]
 fn nothing_is_kept_longer_than_two_seconds_but_told() {
-    let mut mesh = Mesh::new(1);
-    mesh.reaches = unicast_only;
-    mesh.start(config(0));
-    mesh.listen(0, CHANNEL);
-    mesh.run_ms(1000);
-    mesh.start(looking_for_a_name(1));
+    let mut mesh = listener_by_unicast();
     mesh.emit(1, CHANNEL, 100);
     mesh.run_ms(2001);
     assert!(mesh.nodes[1].link.counters().events_unwanted == 0);
     mesh.emit(1, CHANNEL, 10);
     assert!(mesh.nodes[1].link.counters().events_unwanted == 10);
-    let now_ns = mesh.now_ns;
-    mesh.nodes[1].link.set_unicast_peers(now_ns, vec![address(0)], 0);
+    resolve(&mut mesh, 0);
     mesh.run_ms(200);
     mesh.emit(1, CHANNEL, 5);
     mesh.run_ms(100);
@@ -198,12 +204,7 @@ fn nothing_is_kept_longer_than_two_seconds_but_told() {
 
 #[test]
 fn what_history_cannot_keep_holds_no_emitter_up_and_is_told() {
-    let mut mesh = Mesh::new(1);
-    mesh.reaches = unicast_only;
-    mesh.start(config(0));
-    mesh.listen(0, CHANNEL);
-    mesh.run_ms(1000);
-    mesh.start(looking_for_a_name(1));
+    let mut mesh = listener_by_unicast();
     mesh.run_ms(200);
     // Three times what the history holds.
     for _ in 0..30 {
@@ -211,8 +212,7 @@ fn what_history_cannot_keep_holds_no_emitter_up_and_is_told() {
         assert!(!mesh.nodes[1].is_full());
         mesh.run_ms(10);
     }
-    let now_ns = mesh.now_ns;
-    mesh.nodes[1].link.set_unicast_peers(now_ns, vec![address(0)], 0);
+    resolve(&mut mesh, 0);
     mesh.run_ms(200);
     mesh.emit(1, CHANNEL, 5);
     mesh.run_ms(100);
@@ -236,10 +236,7 @@ fn what_was_held_back_when_the_history_filled_holds_no_emitter_up_either() {
 
 #[test]
 fn a_broker_that_restarts_meanwhile_gets_nothing_twice() {
-    let mut mesh = Mesh::new(1);
-    mesh.start(config(0));
-    mesh.listen(0, CHANNEL);
-    mesh.run_ms(1000);
+    let mut mesh = listener(config(0));
     mesh.start(looking_for_a_name(1));
     mesh.emit(1, CHANNEL, 100);
     mesh.run_ms(300);

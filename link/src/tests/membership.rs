@@ -1,4 +1,4 @@
-//! Who is there, who goes, who is refused.
+//! Membership: brokers that come, go, and are refused.
 
 use super::mesh::*;
 use crate::event::Gone;
@@ -63,8 +63,8 @@ fn who_leaves_is_gone_and_nothing_is_lost() {
     mesh.listen(1, CHANNEL);
     mesh.run_ms(200);
     mesh.emit(0, CHANNEL, 1000);
-    let now_ns = mesh.now_ns;
-    mesh.nodes[0].link.leave(now_ns, LEAVING);
+    let now = mesh.now;
+    mesh.nodes[0].link.leave(now, LEAVING);
     mesh.run_ms(100);
     assert!(mesh.nodes[0].link.has_left());
     assert_eq!(mesh.nodes[1].downs, [Gone::Left]);
@@ -83,8 +83,8 @@ fn leaving_ends_although_nobody_answers() {
     mesh.run_ms(200);
     mesh.kill(1);
     mesh.emit(0, CHANNEL, 1000);
-    let now_ns = mesh.now_ns;
-    mesh.nodes[0].link.leave(now_ns, LEAVING);
+    let now = mesh.now;
+    mesh.nodes[0].link.leave(now, LEAVING);
     mesh.run_ms(600);
     assert!(mesh.nodes[0].link.has_left());
 }
@@ -190,8 +190,15 @@ fn another_key_or_none_is_refused_loudly() {
     mesh.run_ms(2000);
     let ups: Vec<usize> = mesh.nodes.iter().map(|node| node.ups).collect();
     assert_eq!(ups, [1, 1, 0, 0]);
-    assert_eq!(mesh.nodes[0].warnings.len(), 2, "{:?}", mesh.nodes[0].warnings);
     assert!(mesh.nodes[0].drops().wrong_key > 0);
+    for (index, expected) in [(0, ["has another key", "has no key"]), (3, ["has a key"; 2])] {
+        let mut warnings = mesh.nodes[index].warnings.clone();
+        warnings.sort_unstable_by_key(|text| text.contains("has no key"));
+        assert!(warnings.len() >= 2, "{warnings:?}");
+        for (text, expected) in warnings.iter().zip(expected) {
+            assert!(text.contains(expected) && text.contains("the same --key-file"), "{text}");
+        }
+    }
 }
 
 #[test]
@@ -209,13 +216,13 @@ fn a_flood_of_made_up_sessions_costs_bounded_work_and_memory() {
         let from = core::net::SocketAddr::from((attempt.to_be_bytes(), 7000));
         mesh.inject(0, from, true, &forged);
     }
-    let status = mesh.nodes[0].link.status(mesh.now_ns);
+    let status = mesh.nodes[0].link.status(mesh.now);
     assert_eq!(status.handshakes, 64);
     assert!(status.counters.drops.hello_rate > 98_000);
     mesh.run_ms(10);
     assert!(mesh.nodes[0].control < 5000);
     mesh.run_ms(3000);
-    assert_eq!(mesh.nodes[0].link.status(mesh.now_ns).handshakes, 0);
+    assert_eq!(mesh.nodes[0].link.status(mesh.now).handshakes, 0);
     assert_eq!(mesh.nodes[0].peers().len(), 1);
     assert!(mesh.nodes[0].downs.is_empty());
 }
@@ -362,8 +369,8 @@ fn a_machine_that_was_restored_begins_a_new_session_and_uses_no_nonce_twice() {
     let sealed = audit.sealed();
     // In the midst of what it sends, and of what it has not sent.
     mesh.emit(0, CHANNEL, 100);
-    let (now_ns, before) = (mesh.now_ns, mesh.nodes[0].link.local.session);
-    mesh.nodes[0].link.renew(now_ns);
+    let (now, before) = (mesh.now, mesh.nodes[0].link.local.session);
+    mesh.nodes[0].link.renew(now);
     assert_ne!(mesh.nodes[0].link.local.session, before);
     mesh.emit(0, CHANNEL, 50);
     mesh.run_ms(500);

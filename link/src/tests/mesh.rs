@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use netcluster_platform::Slice;
+use netcluster_platform::{Instant, Slice};
 use netcluster_wire::control::LossReason;
 use netcluster_wire::frame::{self, Frame};
 use netcluster_wire::header::{Kind, Source};
@@ -14,6 +14,7 @@ use netcluster_wire::header::{Kind, Source};
 use crate::crypto::Keys;
 use crate::event::Gone;
 use crate::receive::datagrams::Datagrams;
+use crate::tests::time::ns;
 use crate::transmit::To;
 use crate::{Entropy, Link, LinkConfig, LinkEvent, PeerId, StreamId};
 
@@ -22,7 +23,7 @@ pub const GROUP: [u8; 4] = [239, 255, 44, 54];
 pub const PORT: u16 = 44_540;
 pub const CHANNEL: &str = "default";
 
-/// What a broker that leaves may take to send the rest.
+/// Time that a broker that leaves may take to send the rest.
 pub const LEAVING: Duration = Duration::from_millis(500);
 
 /// Deterministic, and good enough to tell nonces and losses apart.
@@ -54,7 +55,7 @@ impl Entropy for Random {
     }
 }
 
-/// What a listener saw.
+/// Event that a listener saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saw {
     Event { node: u32, sequence: u64 },
@@ -92,7 +93,7 @@ pub type Reaches = fn(usize, usize, bool) -> bool;
 
 pub struct Mesh {
     pub nodes: Vec<Node>,
-    pub now_ns: u64,
+    pub now: Instant,
     pub random: Random,
     pub loss_permille: u64,
     pub duplicate_permille: u64,
@@ -102,9 +103,9 @@ pub struct Mesh {
     pub is_stingy: bool,
     /// Every datagram that was sent, if it is to be kept.
     pub recorded: Option<Vec<(SocketAddr, bool, Vec<u8>)>>,
-    /// What was sent to addresses where nobody is.
+    /// Datagrams that were sent to addresses where nobody is.
     pub strayed: Vec<(SocketAddr, Vec<u8>)>,
-    wire: BTreeMap<(u64, u64), Packet>,
+    wire: BTreeMap<(Instant, u64), Packet>,
     packets: u64,
 }
 
@@ -139,7 +140,7 @@ impl Mesh {
     pub fn new(seed: u64) -> Mesh {
         Mesh {
             nodes: Vec::new(),
-            now_ns: 1_000_000_000,
+            now: ns(1_000_000_000),
             random: Random(seed),
             loss_permille: 0,
             duplicate_permille: 0,
@@ -160,6 +161,46 @@ impl Mesh {
         mesh
     }
 
+    /// A mesh of so many alike, all of which listen and have found each other.
+    pub fn of_listeners(seed: u64, count: usize) -> Mesh {
+        let mut mesh = Mesh::new(seed);
+        (0..count).for_each(|index| mesh.start_listening(config(index)));
+        mesh.run_ms(300);
+        mesh
+    }
+
+    /// A mesh of so many alike that have found each other, of which the last listens.
+    pub fn with_listener(seed: u64, count: usize) -> Mesh {
+        let mut mesh = Mesh::of(seed, count);
+        mesh.listen(count - 1, CHANNEL);
+        mesh.run_ms(300);
+        mesh
+    }
+
+    /// Two brokers of many groups, and names of 200 channels, of which the first so many
+    /// have pressure, so that each has a stream of its own; the second broker listens to all.
+    pub fn of_many_streams(pressured: usize) -> (Mesh, Vec<String>) {
+        let mut mesh = Mesh::new(1);
+        let names: Vec<String> = (0..200).map(|index| format!("channel-{index}")).collect();
+        for index in 0..2 {
+            let mut config = config(index);
+            config.groups = 64;
+            config.history_bytes = 20_000;
+            config.pressured = names[..pressured].to_vec();
+            mesh.start(config);
+        }
+        names.iter().for_each(|name| {
+            mesh.listen(1, name);
+        });
+        (mesh, names)
+    }
+
+    /// Starts a broker that listens.
+    pub fn start_listening(&mut self, config: LinkConfig) {
+        self.start(config);
+        self.listen(self.nodes.len() - 1, CHANNEL);
+    }
+
     pub fn start(&mut self, config: LinkConfig) {
         let address = address(self.nodes.len());
         self.start_at(config, address);
@@ -172,7 +213,7 @@ impl Mesh {
         session[8..].copy_from_slice(&SESSIONS.fetch_add(1, Ordering::Relaxed).to_le_bytes());
         let node = config.node;
         let entropy = Box::new(Random(self.random.next()));
-        let link = Link::new(config, session, entropy, self.now_ns);
+        let link = Link::new(config, session, entropy, self.now);
         self.nodes.push(Node {
             link,
             address,
@@ -192,17 +233,17 @@ impl Mesh {
     }
 
     pub fn listen(&mut self, index: usize, channel: &str) -> u64 {
-        let now_ns = self.now_ns;
+        let now = self.now;
         let link = &mut self.nodes[index].link;
-        let hash = link.open_channel(now_ns, channel);
-        link.set_interest(now_ns, hash, true)
+        let hash = link.open_channel(now, channel);
+        link.set_interest(now, hash, true)
     }
 
     pub fn unlisten(&mut self, index: usize, channel: &str) {
-        let now_ns = self.now_ns;
+        let now = self.now;
         let link = &mut self.nodes[index].link;
-        let hash = link.open_channel(now_ns, channel);
-        link.set_interest(now_ns, hash, false);
+        let hash = link.open_channel(now, channel);
+        link.set_interest(now, hash, false);
     }
 
     /// Emits so many events, with growing sequences.
@@ -211,9 +252,9 @@ impl Mesh {
     }
 
     pub fn emit_of(&mut self, index: usize, channel: &str, count: u64, payload_bytes: usize) {
-        let now_ns = self.now_ns;
+        let now = self.now;
         let node = &mut self.nodes[index];
-        let hash = node.link.open_channel(now_ns, channel);
+        let hash = node.link.open_channel(now, channel);
         let source = Source { node: node.node, client: 1 };
         let mut bytes = Vec::new();
         for _ in 0..count {
@@ -227,40 +268,40 @@ impl Mesh {
     }
 
     pub fn run_ms(&mut self, ms: u64) {
-        self.run_until(self.now_ns + ms * MS_NS);
+        self.run_until(self.now + ms * MS_NS);
     }
 
-    pub fn run_until(&mut self, end_ns: u64) {
+    pub fn run_until(&mut self, end_at: Instant) {
         loop {
             (0..self.nodes.len()).for_each(|index| self.pump(index));
             let alive = self.nodes.iter().filter(|node| node.is_alive);
-            let timeout_ns = alive.filter_map(|node| node.link.poll_timeout()).min();
-            let packet_ns = self.wire.keys().next().map(|(at_ns, _)| *at_ns);
-            let next_ns = timeout_ns.into_iter().chain(packet_ns).min().unwrap_or(u64::MAX);
-            if next_ns > end_ns {
-                self.now_ns = end_ns;
+            let timeout_at = alive.filter_map(|node| node.link.poll_timeout()).min();
+            let packet_at = self.wire.keys().next().map(|(at, _)| *at);
+            let next_at = timeout_at.into_iter().chain(packet_at).min().unwrap_or(Instant::NEVER);
+            if next_at > end_at {
+                self.now = end_at;
                 return;
             }
-            self.now_ns = self.now_ns.max(next_ns);
+            self.now = self.now.max(next_at);
             while let Some(entry) = self.wire.first_entry() {
-                if entry.key().0 > self.now_ns {
+                if entry.key().0 > self.now {
                     break;
                 }
                 let packet = entry.remove();
                 self.deliver(&packet);
             }
             for node in self.nodes.iter_mut().filter(|node| node.is_alive) {
-                if node.link.poll_timeout().is_some_and(|at_ns| at_ns <= self.now_ns) {
-                    node.link.handle_timeout(self.now_ns);
+                if node.link.poll_timeout().is_some_and(|at| at <= self.now) {
+                    node.link.handle_timeout(self.now);
                 }
             }
         }
     }
 
-    /// What a node received, as if it came from the network.
+    /// Hands a node a datagram, as if it came from the network.
     pub fn inject(&mut self, to: usize, from: SocketAddr, multicast: bool, bytes: &[u8]) {
         let datagrams = Datagrams { bytes, segment: bytes.len(), from, multicast };
-        self.nodes[to].link.handle_datagrams(self.now_ns, &datagrams);
+        self.nodes[to].link.handle_datagrams(self.now, &datagrams);
     }
 
     fn deliver(&mut self, packet: &Packet) {
@@ -279,7 +320,7 @@ impl Mesh {
         while let Some(event) = node.link.poll_event() {
             node.on_event(event);
         }
-        while let Some(transmit) = node.link.poll_transmit(self.now_ns) {
+        while let Some(transmit) = node.link.poll_transmit(self.now) {
             assert!(!transmit.bytes.is_empty() && transmit.segment > 0);
             let mut taken = transmit.bytes.len();
             if self.is_stingy && self.random.below(3) == 0 {
@@ -332,7 +373,7 @@ impl Mesh {
             for _ in 0..1 + u64::from(is_twice) {
                 let jitter_ns = self.random.below(self.jitter_ns + 1);
                 self.packets += 1;
-                let key = (self.now_ns + 50_000 + jitter_ns, self.packets);
+                let key = (self.now + 50_000 + jitter_ns, self.packets);
                 let bytes = bytes.to_vec();
                 self.wire.insert(key, Packet { to: at, from: address, multicast, bytes });
             }
@@ -429,7 +470,7 @@ impl Node {
     }
 
     pub fn peers(&self) -> Vec<crate::status::PeerStatus> {
-        self.link.status(0).peers
+        self.link.status(ns(0)).peers
     }
 }
 

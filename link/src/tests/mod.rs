@@ -9,3 +9,4 @@ mod membership;
 mod mesh;
 mod neighbours;
 mod sending;
+pub(crate) mod time;

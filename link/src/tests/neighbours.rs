@@ -1,10 +1,10 @@
-//! Who does not hear whom, and how people learn of it.
+//! Brokers that do not hear each other, and how people learn of it.
 
 use super::mesh::*;
 
 /// The names in the missing pairs that a node knows of.
 fn missing(mesh: &Mesh, at: usize) -> Vec<[String; 2]> {
-    let status = mesh.nodes[at].link.status(mesh.now_ns);
+    let status = mesh.nodes[at].link.status(mesh.now);
     assert_eq!(status.missing_pairs.len(), status.missing_pairs_total);
     status.missing_pairs.into_iter().map(|pair| pair.names).collect()
 }
@@ -20,7 +20,7 @@ fn a_broker_that_is_heard_and_never_answers_is_named_until_it_is_linked() {
     mesh.reaches = |_, to, is_multicast| is_multicast || to != 1;
     mesh.run_ms(12_000);
     for (node, other) in [(0, 1), (1, 0)] {
-        let status = mesh.nodes[node].link.status(mesh.now_ns);
+        let status = mesh.nodes[node].link.status(mesh.now);
         assert_eq!((status.peers.len(), status.unlinked.len()), (0, 1), "{node}: {status:?}");
         assert_eq!(status.unlinked[0].address, address(other).to_string());
         let warnings = &mesh.nodes[node].warnings;
@@ -30,7 +30,7 @@ fn a_broker_that_is_heard_and_never_answers_is_named_until_it_is_linked() {
     mesh.reaches = |_, _, _| true;
     mesh.run_ms(2_500);
     for node in &mesh.nodes {
-        let status = node.link.status(mesh.now_ns);
+        let status = node.link.status(mesh.now);
         assert_eq!((status.peers.len(), status.unlinked.len()), (1, 0));
     }
 }
@@ -122,8 +122,8 @@ fn coming_going_and_coming_back_is_no_alarm() {
                 }
                 2 => {
                     let at = mesh.random.below(mesh.nodes.len() as u64) as usize;
-                    let now_ns = mesh.now_ns;
-                    mesh.nodes[at].link.leave(now_ns, LEAVING);
+                    let now = mesh.now;
+                    mesh.nodes[at].link.leave(now, LEAVING);
                     mesh.run_ms(600);
                     mesh.kill(at);
                 }
@@ -186,7 +186,7 @@ fn configured_addresses_that_nobody_answers_from_are_told() {
     first.peers = vec![address(1), shared, nobody, own];
     mesh.start(first);
     mesh.start(config(1));
-    let told = |mesh: &Mesh| mesh.nodes[0].link.status(mesh.now_ns).unanswered_peers;
+    let told = |mesh: &Mesh| mesh.nodes[0].link.status(mesh.now).unanswered_peers;
     mesh.run_ms(4000);
     assert_eq!(told(&mesh), [""; 0], "they have time to answer");
     mesh.run_ms(2000);
@@ -197,9 +197,9 @@ fn configured_addresses_that_nobody_answers_from_are_told() {
     mesh.run_ms(5000);
     assert_eq!(told(&mesh).len(), 3);
     // A name stands for another address: that one gets its time.
-    let now_ns = mesh.now_ns;
+    let now = mesh.now;
     let other = address(7);
-    mesh.nodes[0].link.set_unicast_peers(now_ns, vec![nobody, other], 0);
+    mesh.nodes[0].link.set_unicast_peers(now, vec![nobody, other], 0);
     assert_eq!(told(&mesh), [nobody.to_string()]);
     mesh.run_ms(5000);
     assert_eq!(told(&mesh), [nobody.to_string(), other.to_string()]);
@@ -220,7 +220,7 @@ fn requests_and_repairs_are_counted_for_each_stream_and_its_channels_named() {
     }
     mesh.run_ms(3000);
     mesh.assert_seen(1, 0, CHANNEL, 1..=5000);
-    let [from, to] = [0, 1].map(|at| mesh.nodes[at].link.status(mesh.now_ns));
+    let [from, to] = [0, 1].map(|at| mesh.nodes[at].link.status(mesh.now));
     let [own] = &from.streams[..] else { panic!("{:?}", from.streams) };
     let of = |group| to.peers[0].streams.iter().find(|stream| stream.group == group).unwrap();
     let peer = of(own.group);

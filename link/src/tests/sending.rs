@@ -1,17 +1,15 @@
-//! What a link hands out, and what that costs.
+//! Batches that a link hands out, and what that costs.
 
 use super::mesh::*;
 
 #[test]
 fn what_the_socket_refuses_is_counted_and_not_as_sent() {
-    let mut mesh = Mesh::of(1, 2);
-    mesh.listen(1, CHANNEL);
-    mesh.run_ms(300);
+    let mut mesh = Mesh::with_listener(1, 2);
     let before = mesh.nodes[0].link.counters();
     mesh.emit(0, CHANNEL, 100);
-    let now_ns = mesh.now_ns;
+    let now = mesh.now;
     let (mut refused, mut taken) = (0, 0);
-    while let Some(transmit) = mesh.nodes[0].link.poll_transmit(now_ns) {
+    while let Some(transmit) = mesh.nodes[0].link.poll_transmit(now) {
         assert_eq!(transmit.bytes[2], 1, "data");
         let datagrams = transmit.bytes.len().div_ceil(transmit.segment);
         assert!(datagrams > 2);
@@ -29,19 +27,18 @@ fn what_the_socket_refuses_is_counted_and_not_as_sent() {
 }
 
 #[test]
+fn a_smaller_interface_is_told_with_the_mtu_to_set() {
+    let mut mesh = Mesh::with_listener(1, 2);
+    let now = mesh.now;
+    mesh.nodes[0].link.set_interface_limit(now, Some(1300 - 28));
+    mesh.run_ms(10);
+    let [text] = &mesh.nodes[0].warnings[..] else { panic!("{:?}", mesh.nodes[0].warnings) };
+    assert!(text.contains("takes no more than 1300 bytes: set --mtu 1300"), "{text}");
+}
+
+#[test]
 fn a_status_looks_at_each_stream_a_few_times_however_many_there_are() {
-    let mut mesh = Mesh::new(1);
-    let names: Vec<String> = (0..200).map(|index| format!("channel-{index}")).collect();
-    for index in 0..2 {
-        let mut config = config(index);
-        config.groups = 64;
-        config.history_bytes = 20_000;
-        config.pressured = names[..100].to_vec();
-        mesh.start(config);
-    }
-    names.iter().for_each(|name| {
-        mesh.listen(1, name);
-    });
+    let (mut mesh, _) = Mesh::of_many_streams(100);
     mesh.run_ms(500);
     let link = &mut mesh.nodes[1].link;
     let slot = link.peers.slot_at(0).unwrap();
@@ -51,7 +48,7 @@ fn a_status_looks_at_each_stream_a_few_times_however_many_there_are() {
     let streams = peer.inbound.len() as u64;
     assert!(streams > 100);
     let before = link.inbound.window.looks();
-    link.pay_statuses(mesh.now_ns);
+    link.pay_statuses(mesh.now);
     let looks = link.inbound.window.looks() - before;
     assert!((streams..=4 * streams).contains(&looks), "{looks} looks at {streams} streams");
 }

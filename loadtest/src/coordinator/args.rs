@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::search::Goal;
 use crate::agent::args::MachineArgs;
-use crate::scenario::pace::{LOSSES, is_loss};
+use crate::scenario::numbers::{LOSSES, is_loss};
 use crate::scenario::{FaultKind, FaultSpec, MAX_MACHINES, MAX_SECONDS, Machines, Scenario};
 
 const MIN_STEP_SECONDS: f64 = 0.2;

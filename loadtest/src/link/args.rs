@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::link::plan::{Level, LinkScenario};
 use crate::link::rows::{self, Beside, Number, Row};
 use crate::metric::Metric;
-use crate::scenario::pace::{LOSSES, is_loss};
+use crate::scenario::numbers::{LOSSES, is_loss};
 use crate::stamp::MIN_TIMED_BYTES;
 use netcluster_testkit::netns::{MAX_HOSTS, Packets};
 

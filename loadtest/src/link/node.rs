@@ -25,8 +25,8 @@ use netcluster_link::config::{DISCOVERY, Entropy};
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::{Link, LinkConfig, Session};
 use netcluster_platform::{
-    Choice, DatagramConfig, DatagramIo, DatagramSockets, Io, Kind, PollConfig, PollIo, UringConfig,
-    UringIo, Waker, choose,
+    Backend, BackendChoice, DatagramConfig, DatagramIo, DatagramSockets, Instant, Io, PollConfig,
+    PollIo, UringConfig, UringIo, Waker, select_backend,
 };
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
@@ -69,18 +69,18 @@ impl Entropy for SystemEntropy {
 /// What keeps it from going on.
 pub fn run(plan: NodePlan) -> Result<()> {
     clock::sharpen_sleeps();
-    let wanted: Choice = plan.backend.parse()?;
-    let (kind, _) = choose(wanted)?;
-    match kind {
-        Kind::Uring => drive(plan, UringIo::new(UringConfig::default())?),
-        Kind::Poll => drive(plan, PollIo::new(PollConfig::default())?),
+    let wanted: BackendChoice = plan.backend.parse()?;
+    let (backend, _) = select_backend(wanted)?;
+    match backend {
+        Backend::Uring => drive(plan, UringIo::new(UringConfig::default())?),
+        Backend::Poll => drive(plan, PollIo::new(PollConfig::default())?),
     }
 }
 
 fn drive<I: Io + DatagramIo<Sockets = DatagramSockets>>(plan: NodePlan, mut io: I) -> Result<()> {
     let sockets =
         DatagramSockets::open(&DatagramConfig { group: plan.group, ..DatagramConfig::default() })?;
-    let link = link(&plan, &sockets, io.now_ns());
+    let link = link(&plan, &sockets, io.now());
     io.open_datagrams(sockets)?;
     let template = Arc::new(Template::new(plan.size));
     let checks = if plan.sends {
@@ -94,7 +94,7 @@ fn drive<I: Io + DatagramIo<Sockets = DatagramSockets>>(plan: NodePlan, mut io: 
     Driver::new(plan, io, link, meter, asked)?.run()
 }
 
-fn link(plan: &NodePlan, sockets: &DatagramSockets, now_ns: u64) -> Link {
+fn link(plan: &NodePlan, sockets: &DatagramSockets, now: Instant) -> Link {
     let info = sockets.info();
     let config = LinkConfig {
         cluster: "loadtest".into(),
@@ -118,7 +118,7 @@ fn link(plan: &NodePlan, sockets: &DatagramSockets, now_ns: u64) -> Link {
     };
     let mut session = Session::default();
     SystemEntropy.fill(&mut session);
-    Link::new(config, session, Box::new(SystemEntropy), now_ns)
+    Link::new(config, session, Box::new(SystemEntropy), now)
 }
 
 fn take_commands(meter: Arc<Meter>, asks: Sender<Ask>, waker: Waker) {

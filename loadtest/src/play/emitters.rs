@@ -25,7 +25,7 @@ use crate::clock;
 use crate::delivery_check::Emitted;
 use crate::message::{Report, report};
 use crate::scenario::assignment::reply_event;
-use crate::scenario::pace::{Arrivals, Rate};
+use crate::scenario::numbers::{Arrivals, Rate};
 use crate::scenario::schedule::{Random, Schedule, end_ns, is_measured};
 use crate::stamp::{self, Stamp, Template};
 

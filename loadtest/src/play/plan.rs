@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery_check::Emitted;
-use crate::scenario::pace::{Arrivals, Rate};
+use crate::scenario::numbers::{Arrivals, Rate};
 use crate::scenario::schedule::Phase;
 use crate::scenario::size::Sizes;
 

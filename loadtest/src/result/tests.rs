@@ -94,3 +94,18 @@ fn a_file_that_is_missing_is_named() {
     let error = ResultFile::read(Path::new("no-such-file.json")).unwrap_err();
     assert!(format!("{error:#}").contains("no-such-file.json"));
 }
+
+/// "Is a directory" was all that `diff` said.
+#[test]
+fn instead_of_a_directory_its_result_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = || format!("{:#}", ResultFile::read(directory.path()).unwrap_err());
+    assert!(error().contains("`run --out`"), "{}", error());
+    let file = directory.path().join(RESULT_FILE);
+    fs::write(&file, "").unwrap();
+    assert!(
+        error().ends_with(&format!("give the result in it, {}", file.display())),
+        "{}",
+        error()
+    );
+}

@@ -7,7 +7,7 @@
 
 use netcluster_wire::Pattern;
 
-use super::pace::Rate;
+use super::numbers::Rate;
 use super::schedule::Phase;
 use super::{Queue, Scenario, Verify};
 use crate::play::plan::{

@@ -11,7 +11,7 @@ use super::{
     FaultKind, MAX_CLIENTS, MAX_EMITTERS, MAX_EVENTS, MAX_NAMES, MAX_PAYLOAD_BYTES, MAX_PROCESSES,
     MAX_SECONDS, Scenario, assignment,
 };
-use crate::scenario::pace::Rate;
+use crate::scenario::numbers::Rate;
 
 /// What is wrong, and where.
 #[derive(Debug)]

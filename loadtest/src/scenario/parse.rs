@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
@@ -21,12 +21,12 @@ pub fn read(given: &str) -> Result<(Scenario, String)> {
     }
     let path = Path::new(given);
     if !path.exists() && path.extension().is_none() {
-        let names: Vec<&str> = shipped::names().collect();
         return Err(anyhow!(
             "there is no scenario {given}: give a file, or one of {}",
-            names.join(", ")
+            shipped::known()
         ));
     }
+    ensure!(!path.is_dir(), "{given} is a directory: give the file of a scenario");
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {given}"))?;
     Ok((parse(given, &text)?, text))
 }

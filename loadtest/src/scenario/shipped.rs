@@ -12,12 +12,17 @@ const ALL: [(&str, &str); 8] = [
     ("cluster-3", include_str!("shipped/cluster-3.toml")),
 ];
 
-/// Their names.
+/// Names of the shipped scenarios.
 pub fn names() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|(name, _)| *name)
 }
 
-/// The text of one.
+/// Names of the shipped scenarios, in a sentence.
+pub fn known() -> String {
+    names().collect::<Vec<_>>().join(", ")
+}
+
+/// Text of the shipped scenario of this name.
 pub fn text(name: &str) -> Option<&'static str> {
     ALL.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
 }

@@ -14,7 +14,7 @@ fn frames() -> Frames<Nats> {
     frames
 }
 
-/// As one read that brings these bytes.
+/// Fills the room as one read that brings these bytes.
 fn feed(frames: &mut Frames<Nats>, bytes: &[u8]) {
     frames.room().unwrap()[..bytes.len()].copy_from_slice(bytes);
     frames.filled(bytes.len());

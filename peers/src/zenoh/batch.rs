@@ -1,4 +1,5 @@
-//! Batches on the way out: what is written at once, with one length for all of it.
+//! Batches on the way out: messages that are written at once, with one length for all of
+//! them.
 //!
 //! ```text
 //!   0               2      3
@@ -9,52 +10,53 @@
 //!  | bytes behind  | 0x26 or 0x66  | number  | part of a message …   fragment
 //!  +---------------+---------------+---------+-----------------
 //! ```
-//! The buffer that they are appended to is emptied by its owner whenever it was
-//! sent. Invariant: if the buffer is as long as this left it, the batch that was
-//! begun last is in it and whole, with its length told; else there is none.
+//! The buffer that they are appended to is emptied by its owner whenever it was sent.
+//! Invariant: if the buffer is as long as this left it, the batch that was begun last is
+//! in it and whole, with its length told; else there is none.
 
 use super::reader::push_number;
 
-/// The longest batch, its own length included: what routers have room for.
+/// Length of the longest batch, its own length included: routers have room for it.
 pub const MOST_BYTES: usize = u16::MAX as usize;
-/// The least that a peer may have room for.
+/// Length of a batch that every peer has room for.
 pub const LEAST_BYTES: usize = 1024;
 
 const LENGTH_BYTES: usize = 2;
-/// An id, and the longest number of a frame.
+/// Bytes of a head: a length, an id, and the longest number of a frame.
 const HEAD_BYTES: usize = LENGTH_BYTES + 1 + 4;
 const _: () = assert!(HEAD_BYTES < LEAST_BYTES && LEAST_BYTES < MOST_BYTES);
 
-/// Messages follow, whole.
+/// Id of a frame: whole messages follow.
 pub const FRAME: u8 = 0x05;
-/// Part of a message follows.
+/// Id of a fragment: a part of a message follows.
 pub const FRAGMENT: u8 = 0x06;
-/// Of a fragment: it is not the last one.
+/// Flag of a fragment that is not the last one.
 pub const MORE: u8 = 0x40;
-/// Of both, and of all that is sent.
+/// Flag of frames and fragments, of all that are sent: they are reliable.
 pub const RELIABLE: u8 = 0x20;
-/// Frames and fragments are numbered from 0 in 28 bits: a number of four bytes.
+/// Number of different numbers of frames and fragments: 28 bits, which take four bytes.
 const NUMBERS: u32 = 1 << 28;
-/// No buffer is that long.
+/// End of a batch that takes no more: no buffer is that long.
 const CLOSED: usize = usize::MAX;
 
 /// The batch that was begun last.
 #[derive(Debug)]
 pub struct Batch {
     start: usize,
-    /// The buffer's length once it was appended to; [`CLOSED`] if no more may be.
+    /// Length of the buffer once the batch was appended to; [`CLOSED`] if nothing more
+    /// may be.
     end: usize,
     number: u32,
     most: usize,
 }
 
 impl Batch {
-    /// None, for a peer with room for [`MOST_BYTES`].
+    /// Begins no batch yet, for a peer with room for [`MOST_BYTES`].
     pub fn new() -> Batch {
         Batch { start: 0, end: CLOSED, number: 0, most: MOST_BYTES }
     }
 
-    /// The peer has room for so many, at least [`LEAST_BYTES`].
+    /// Sets how many bytes the peer has room for, at least [`LEAST_BYTES`].
     pub fn limit(&mut self, most: usize) {
         self.most = most.clamp(LEAST_BYTES, MOST_BYTES);
     }
@@ -67,8 +69,8 @@ impl Batch {
         self.end = CLOSED;
     }
 
-    /// Appends a message in two parts, the first of them short: to the frame that is
-    /// not full yet, to a new one, or as fragments if it is too long for any.
+    /// Appends a message in two parts, the first of them short: to the frame that is not
+    /// full yet, to a new one, or as fragments of a message that is too long for any.
     #[inline]
     pub fn push(&mut self, out: &mut Vec<u8>, head: &[u8], body: &[u8]) {
         let length = head.len() + body.len();

@@ -1,4 +1,4 @@
-//! What travels in frames: declarations, interests in them, and events.
+//! Messages that travel in frames: declarations, interests in them, and events.
 //!
 //! ```text
 //!   0         1 …
@@ -11,17 +11,17 @@
 //!  | 0x19    | number | what it is for |   answered by a declaration: final
 //!  +---------+--------+----------------+
 //! ```
-//! A scope is the number of a key that one end has declared: ours if M, else the
-//! peer's; 0 is none. No message tells its length, so that one that is not known is
-//! an error: what follows it could not be found.
+//! A scope is the number of a key that one end has declared: ours if M, else the peer's;
+//! 0 is none. No message tells its length, so that one that is not known is an error:
+//! what follows it could not be found.
 
 use anyhow::{Result, bail};
 
 use super::reader::{EXTENDED, Reader, push_number};
 
-/// In a byte with an id, the bits that are it.
+/// Bits of a header that are the id.
 pub const ID: u8 = 0x1f;
-/// Ids from here on are of these messages, below of those of the transport.
+/// Lowest id of these messages; those below are of messages of the transport.
 pub const FIRST_ID: u8 = INTEREST;
 
 const INTEREST: u8 = 0x19;
@@ -37,49 +37,49 @@ const SUBSCRIBER: u8 = 0x02;
 const QUERYABLE: u8 = 0x04;
 const TOKEN: u8 = 0x06;
 const FINAL: u8 = 0x1a;
-/// Declarations below [`FINAL`] are taken back by the next id.
+/// Bit of the declaration that takes back the one with the id below.
 const TAKEN_BACK: u8 = 0x01;
 
-/// Of a key: the rest of it follows its scope.
+/// Flag of a key: the rest of the key follows its scope.
 const NAMED: u8 = 0x20;
-/// Of a key: its scope was declared by the sender of this message.
+/// Flag of a key: its scope was declared by the sender of this message.
 const SENDERS: u8 = 0x40;
-/// Of a declaration: an interest is answered.
+/// Flag of a declaration: the declaration answers an interest.
 const ANSWERS: u8 = 0x20;
-/// Of what is put or deleted: a time stands before it.
+/// Flag of a value that is put or deleted: a time stands before it.
 const TIMED: u8 = 0x20;
-/// Of what is put: its encoding stands before it.
+/// Flag of a value that is put: its encoding stands before it.
 const ENCODED: u8 = 0x40;
-/// Of an encoding: a schema follows.
+/// Flag of an encoding: a schema follows.
 const WITH_SCHEMA: u64 = 1;
-/// Of an interest: the mode, of which one has neither options nor a key.
+/// Bits of an interest that are its mode; one mode has neither options nor a key.
 const MODE: u8 = 0x60;
 /// An interest in what is declared now, answered once.
 const CURRENT: u8 = 0x20;
-/// Of an interest: in liveliness tokens.
+/// Option of an interest: in liveliness tokens.
 const TOKENS: u8 = 0x08;
-/// Of an interest: in one key alone.
+/// Option of an interest: in one key alone.
 const RESTRICTED: u8 = 0x10;
-/// Of an interest's options: as [`NAMED`] is of a header.
+/// Option of an interest: the same as [`NAMED`] in a header.
 const OPTION_NAMED: u8 = 0x20;
 
-/// The extension with the quality of service, and its value: the usual priority of
-/// data, and wait when congested. Without, an event is dropped.
+/// Extension with the quality of service, and its value: the usual priority of data, and
+/// to wait when congested. Without it an event is dropped.
 const WAITS: [u8; 2] = [0x21, 0x08 | 0x05];
 
 /// A message, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'b> {
-    /// An event of this payload.
+    /// Event with this payload.
     Event(&'b [u8]),
-    /// The end of the answer to an interest.
+    /// End of the answer to an interest.
     Answered,
-    /// Anything else.
+    /// Message of any other kind.
     Other,
 }
 
 impl<'b> Message<'b> {
-    /// Takes the first one.
+    /// Takes the first message.
     #[inline]
     pub fn read(reader: &mut Reader<'b>) -> Result<Message<'b>> {
         let header = reader.byte()?;
@@ -117,7 +117,7 @@ impl<'b> Message<'b> {
     }
 }
 
-/// What is behind a key in a push.
+/// Reads what stands behind a key in a push.
 #[inline]
 fn pushed<'b>(reader: &mut Reader<'b>) -> Result<Message<'b>> {
     let header = reader.byte()?;
@@ -188,15 +188,15 @@ pub fn push_subscriber(out: &mut Vec<u8>, number: u32, key: u32) {
     push_number(out, key);
 }
 
-/// Asks for what nobody declares here: liveliness tokens. The end of the answer is
-/// all of it, and behind all that the peer read before.
+/// Asks for what nobody declares here: liveliness tokens. The answer is nothing but its
+/// end, which comes behind all that the peer read before.
 pub fn push_interest(out: &mut Vec<u8>, number: u32) {
     out.push(INTEREST | CURRENT);
     push_number(out, number);
     out.push(TOKENS);
 }
 
-/// An event of this key up to its payload's length.
+/// Appends an event of this key up to its payload's length.
 pub fn push_event_head(out: &mut Vec<u8>, key: u32) {
     out.push(PUSH | SENDERS | EXTENDED);
     push_number(out, key);

@@ -16,48 +16,48 @@ use anyhow::{Result, bail};
 
 use crate::frames::push_sevens;
 
-/// In a header: extensions follow. In an extension's: another one does.
+/// Flag of a header: extensions follow. In an extension's header: another one does.
 pub const EXTENDED: u8 = 0x80;
 
 const KIND: u8 = 0x60;
 const UNIT: u8 = 0x00;
 const NUMBER: u8 = 0x20;
 const BYTES: u8 = 0x40;
-/// The last byte of the longest number.
+/// Place of the last byte of the longest number.
 const LAST: usize = 8;
 
-/// What is left to read.
+/// Bytes that are left to read.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'b> {
     bytes: &'b [u8],
 }
 
 impl<'b> Reader<'b> {
-    /// Reads these.
+    /// Reads these bytes.
     #[inline]
     pub fn new(bytes: &'b [u8]) -> Reader<'b> {
         Reader { bytes }
     }
 
-    /// How many bytes are left.
+    /// Returns how many bytes are left.
     #[inline]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// All that is left.
+    /// Takes all bytes that are left.
     #[inline]
     pub fn rest(&mut self) -> &'b [u8] {
         std::mem::take(&mut self.bytes)
     }
 
-    /// The next byte, not taken.
+    /// Looks at the next byte and does not take it.
     #[inline]
     pub fn peek(&self) -> Option<u8> {
         self.bytes.first().copied()
     }
 
-    /// A byte.
+    /// Takes a byte.
     #[inline]
     pub fn byte(&mut self) -> Result<u8> {
         let Some((&byte, rest)) = self.bytes.split_first() else { return early() };
@@ -65,7 +65,7 @@ impl<'b> Reader<'b> {
         Ok(byte)
     }
 
-    /// So many bytes.
+    /// Takes so many bytes.
     #[inline]
     pub fn take(&mut self, length: u64) -> Result<&'b [u8]> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -74,7 +74,7 @@ impl<'b> Reader<'b> {
         Ok(taken)
     }
 
-    /// A number.
+    /// Takes a number.
     #[inline]
     pub fn number(&mut self) -> Result<u64> {
         let first = self.byte()?;
@@ -93,14 +93,14 @@ impl<'b> Reader<'b> {
         Ok(number | u64::from(self.byte()?) << (7 * LAST))
     }
 
-    /// Bytes behind a number that tells how many.
+    /// Takes the bytes behind a number that tells how many.
     #[inline]
     pub fn sized(&mut self) -> Result<&'b [u8]> {
         let length = self.number()?;
         self.take(length)
     }
 
-    /// The extensions behind this header, if there are any.
+    /// Skips the extensions behind this header, if there are any.
     #[inline]
     pub fn skip_extensions(&mut self, header: u8) -> Result<()> {
         let mut more = header & EXTENDED != 0;

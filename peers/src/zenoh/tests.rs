@@ -1,4 +1,4 @@
-//! Bytes worked out from the protocol, both ways, and how they come when cut.
+//! Bytes worked out from the protocol, both ways, and how the bytes come when cut.
 
 use super::*;
 
@@ -8,19 +8,19 @@ fn zenoh() -> Zenoh {
     Zenoh::new("c", false)
 }
 
-/// A batch of these bytes.
+/// Returns a batch of these bytes.
 fn batch(bytes: &[u8]) -> Vec<u8> {
     [&u16::try_from(bytes.len()).unwrap().to_le_bytes(), bytes].concat()
 }
 
-/// An event as a router sends it to who declared the key.
+/// Returns an event as a router sends it to a client that declared the key.
 fn pushed(payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x9d, 1, 0x21, 0x0d, 0x01];
     push_number(&mut bytes, payload.len() as u32);
     [&bytes, payload].concat()
 }
 
-/// The payloads in these bytes, which are whole, and how many answers.
+/// Returns the payloads in these bytes, which are whole, and the number of answers.
 fn decode_all(zenoh: &mut Zenoh, mut bytes: &[u8]) -> (Vec<Vec<u8>>, usize) {
     let (mut payloads, mut answers) = (Vec::new(), 0);
     loop {
@@ -43,8 +43,8 @@ fn decode_all(zenoh: &mut Zenoh, mut bytes: &[u8]) -> (Vec<Vec<u8>>, usize) {
     (payloads, answers)
 }
 
-/// What a client has written, as a router would read it: the payloads and the rest
-/// of the messages; frames must be numbered from `number`.
+/// Reads what a client has written as a router would: returns the payloads and the number
+/// of other messages; frames must be numbered from `number`.
 fn read_back(mut bytes: &[u8], number: &mut u32) -> (Vec<Vec<u8>>, usize) {
     let (mut payloads, mut others, mut joined) = (Vec::new(), 0, Vec::new());
     let mut read = |reader: &mut Reader<'_>| match Message::read(reader).unwrap() {
@@ -247,7 +247,7 @@ fn events_of_every_size_around_a_batch_read_back() {
     }
 }
 
-/// Any events, flushed at any time, cut anywhere, go through.
+/// Events of any kind, flushed at any time and cut anywhere, go through.
 #[test]
 fn what_is_written_is_what_is_read() {
     for seed in 1..=40_u64 {
@@ -301,8 +301,8 @@ fn what_is_written_is_what_is_read() {
     }
 }
 
-/// Whatever bytes come, in whatever order: an error or not, but no panic, and never
-/// more bytes used than there are.
+/// Bytes of any kind in any order give an error or none, but no panic, and never are more
+/// bytes used than there are.
 #[test]
 fn no_bytes_make_it_panic() {
     let good = [

@@ -37,9 +37,9 @@ const KNOWN_FLAGS: u8 = MORE | LONG | COMMAND;
 const SUBSCRIBE: u8 = 1;
 const CANCEL: u8 = 0;
 const SEPARATOR: u8 = 0;
-/// In front of what a subscriber says to itself; no topic of a run starts with it.
+/// First letter of what a subscriber says to itself; no topic of a run starts with it.
 const WORD: char = '?';
-/// In front of a PING's context.
+/// Bytes in front of a PING's context.
 const TTL_BYTES: usize = 2;
 const MAX_CONTEXT_BYTES: usize = 16;
 
@@ -48,15 +48,15 @@ const MAX_CONTEXT_BYTES: usize = 16;
 pub struct Zmtp {
     publishes: bool,
     greeted: bool,
-    /// What the subscriber says to itself, with the separator.
+    /// Word that the subscriber says to itself, with the separator.
     word: Vec<u8>,
-    /// With the separator; empty before there is one.
+    /// Topic with the separator; empty before there is one.
     topic: Vec<u8>,
-    /// Of the last PING.
+    /// Context of the last PING.
     context: Vec<u8>,
 }
 
-/// The topic on which subscribers of this name hear themselves.
+/// Returns the topic on which subscribers of this name hear themselves.
 pub fn word(name: &str) -> String {
     format!("{WORD}{name}")
 }
@@ -69,8 +69,8 @@ impl Dialect for Zmtp {
         Zmtp { publishes: only_publishes, greeted: false, word, topic, context }
     }
 
-    /// The peer's greeting and its READY are the answers; ours need not wait for
-    /// them, as there is one mechanism only.
+    /// Writes greeting and READY at once; the peer's are the answers, for which nothing
+    /// has to wait, as there is one mechanism only.
     fn hello(&mut self, out: &mut Vec<u8>) -> usize {
         let mut greeting = [0; GREETING_BYTES];
         greeting[0] = SIGNATURE;
@@ -85,7 +85,8 @@ impl Dialect for Zmtp {
         2
     }
 
-    /// The answer is the own word, once somebody says it.
+    /// Subscribes to the topic and to the own word, which is the answer once somebody
+    /// says it.
     fn subscribe(&mut self, topic: &str, out: &mut Vec<u8>) -> usize {
         self.topic = topic.as_bytes().to_vec();
         self.topic.push(SEPARATOR);
@@ -105,7 +106,7 @@ impl Dialect for Zmtp {
         out.extend_from_slice(payload);
     }
 
-    /// There is no such question.
+    /// Asks nothing: there is no such question.
     fn fence(&mut self, _out: &mut Vec<u8>) -> usize {
         0
     }
@@ -198,14 +199,14 @@ impl Zmtp {
     }
 }
 
-/// A text behind one byte of length, and what follows.
+/// Splits off a text behind one byte of length.
 fn short_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&length, rest) = bytes.split_first()?;
     rest.split_at_checked(usize::from(length))
 }
 
-/// Out of a READY's properties: each a name behind one byte of length, a value behind
-/// four.
+/// Finds the socket's type in a READY's properties: each a name behind one byte of
+/// length, a value behind four.
 fn socket_type(mut properties: &[u8]) -> Option<&[u8]> {
     loop {
         let (name, rest) = short_text(properties)?;
@@ -229,7 +230,7 @@ fn push_header(out: &mut Vec<u8>, flags: u8, length: usize) {
     }
 }
 
-/// Flags, where the body starts, and its length.
+/// Reads a header: flags, where the body starts, and its length.
 #[inline]
 fn read_header(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>> {
     let Some((&flags, rest)) = bytes.split_first() else { return Ok(None) };

@@ -61,7 +61,7 @@ pub fn is_too_long(error: &io::Error) -> bool {
 
 /// Datagrams that arrived together from one sender.
 #[derive(Clone, Debug)]
-pub struct Datagrams {
+pub struct DatagramTrain {
     /// Bytes of all datagrams, one behind the other. They pin a receive buffer until
     /// dropped.
     pub chunk: Bytes,

@@ -22,8 +22,8 @@ use super::groups::{MAX_GROUP_SOCKETS, Membership};
 use super::interface::{self, Interface, InterfaceReason};
 use super::sender::{GSO_LOST, Sender};
 use super::{
-    DatagramConfig, DatagramError, DatagramInfo, DatagramPlace, DatagramStats, Datagrams, advice,
-    arrival, system,
+    DatagramConfig, DatagramError, DatagramInfo, DatagramPlace, DatagramStats, DatagramTrain,
+    advice, arrival, system,
 };
 
 /// The place of the socket that everything is sent from.
@@ -126,7 +126,7 @@ impl DatagramSockets {
         name: &[u8],
         control: &[u8],
         truncated: bool,
-    ) -> Option<Datagrams> {
+    ) -> Option<DatagramTrain> {
         let arrival = arrival::parse(name, control)?;
         if let Some(drops) = arrival.drops {
             let before = std::mem::replace(&mut self.drops[place], drops);
@@ -150,7 +150,7 @@ impl DatagramSockets {
         self.stats.received += count;
         self.stats.received_bytes += chunk.len() as u64;
         self.stats.receives += 1;
-        Some(Datagrams { chunk, segment, from: arrival.from, multicast })
+        Some(DatagramTrain { chunk, segment, from: arrival.from, multicast })
     }
 
     /// A group lies on the chosen interface alone: by another one come those of

@@ -56,7 +56,7 @@ const _: () = assert!(TURN_BUDGET_BYTES < BUFFERS * BUFFER_BYTES);
 
 /// The open sockets and the buffers for what they receive.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct LinkSockets {
     sockets: DatagramSockets,
     /// Registrations with the event queue, by the place of the socket.
     watches: Vec<Watch>,
@@ -76,13 +76,13 @@ pub(super) struct Link {
     labels: Box<[Label; MAX_BATCH]>,
 }
 
-impl Link {
-    fn new(sockets: DatagramSockets, wake: &Arc<WakeState>) -> Link {
+impl LinkSockets {
+    fn new(sockets: DatagramSockets, wake: &Arc<WakeState>) -> LinkSockets {
         let (stride, batch) =
             if sockets.info().gro { (TRAIN_BYTES, 1) } else { (DATAGRAM_BYTES, MAX_BATCH) };
         let pool = BufferPool::new(BUFFERS, BUFFER_BYTES);
         pool.set_waker(Waker::new(Arc::new(PoolWake(Arc::clone(wake)))));
-        Link {
+        LinkSockets {
             sockets,
             watches: Vec::new(),
             readable: Vec::new(),
@@ -229,7 +229,7 @@ impl PollIo {
         }
     }
 
-    fn link(&mut self) -> io::Result<&mut Link> {
+    fn link(&mut self) -> io::Result<&mut LinkSockets> {
         self.datagrams.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
@@ -242,7 +242,7 @@ impl DatagramIo for PollIo {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a link is open already"));
         }
         super::system::sharpen_waits();
-        let mut link = Link::new(sockets, &self.wake);
+        let mut link = LinkSockets::new(sockets, &self.wake);
         self.stats.syscalls += link.sockets.count() as u64;
         link.register_new(self.poll.registry())?;
         self.datagrams = Some(link);

@@ -78,7 +78,7 @@ pub struct PollIo {
     table: Table,
     acceptor: Option<Acceptor>,
     /// The sockets of the link.
-    datagrams: Option<datagram::Link>,
+    datagrams: Option<datagram::LinkSockets>,
     /// Counters of a link that is closed.
     datagram_stats: DatagramStats,
     /// Buffer in which a system without gather-writes joins slices.
@@ -335,8 +335,8 @@ impl Io for PollIo {
         Waker::new(Arc::new(ShardWake(Arc::clone(&self.wake))))
     }
 
-    fn now_ns(&self) -> u64 {
-        system::now_ns()
+    fn now(&self) -> crate::Instant {
+        crate::Instant::from_nanos(system::now_ns())
     }
 
     fn starved(&self) -> bool {

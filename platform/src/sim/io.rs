@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use super::shard::{Event, Inbound, Outbound};
 use super::socket::Holder;
 use super::{SimNet, SimNetwork, SimSockets};
+use crate::Instant;
 use crate::io::{Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Waker};
 use crate::slice::Slice;
 
@@ -237,8 +238,8 @@ impl Io for SimIo {
         Waker::new(wake)
     }
 
-    fn now_ns(&self) -> u64 {
-        self.net.clock_ns()
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.net.clock_ns())
     }
 
     fn starved(&self) -> bool {

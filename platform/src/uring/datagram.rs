@@ -29,8 +29,8 @@ use super::token::{Kind, Token};
 use crate::datagram::{CONTROL_BYTES, NAME_BYTES, UNICAST};
 use crate::pool::PAGE_BYTES;
 use crate::{
-    Completion, DatagramInfo, DatagramIo, DatagramPlace, DatagramSockets, DatagramStats, Datagrams,
-    Waker,
+    Completion, DatagramInfo, DatagramIo, DatagramPlace, DatagramSockets, DatagramStats,
+    DatagramTrain, Waker,
 };
 
 /// Number of buffers: as many datagrams may arrive between two waits.
@@ -74,7 +74,7 @@ const PLACE_BITS: u32 = 8;
 /// State of the ring that concerns datagrams.
 #[derive(Default)]
 pub(super) struct DatagramState {
-    link: Option<Link>,
+    link: Option<LinkSockets>,
     /// Made with the first link, and kept.
     buffers: Option<ProvidedBuffers>,
     /// Template by which the kernel lays a buffer out. Boxed: it is given the address.
@@ -131,7 +131,7 @@ impl Lent {
 }
 
 /// The open sockets.
-struct Link {
+struct LinkSockets {
     sockets: DatagramSockets,
     receiving: Vec<Receiving>,
     /// A poll for room is armed.
@@ -293,7 +293,7 @@ fn unpack(
     place: usize,
     chunk: &Bytes,
     template: &libc::msghdr,
-) -> Option<Datagrams> {
+) -> Option<DatagramTrain> {
     let out = RecvMsgOut::parse(chunk, template).ok()?;
     let end = HEAD_BYTES + out.payload_data().len();
     let payload = chunk.slice(HEAD_BYTES..end);
@@ -321,8 +321,12 @@ impl DatagramIo for UringIo {
             self.datagrams.buffers = Some(buffers);
         }
         self.datagrams.epoch = self.datagrams.epoch.wrapping_add(1);
-        self.datagrams.link =
-            Some(Link { sockets, receiving: Vec::new(), writable_armed: false, starving: false });
+        self.datagrams.link = Some(LinkSockets {
+            sockets,
+            receiving: Vec::new(),
+            writable_armed: false,
+            starving: false,
+        });
         self.receive_on_new();
         Ok(())
     }

@@ -310,8 +310,8 @@ impl Io for UringIo {
         Waker::new(self.wake.clone())
     }
 
-    fn now_ns(&self) -> u64 {
-        self.start.elapsed().as_nanos() as u64
+    fn now(&self) -> crate::Instant {
+        crate::Instant::from_nanos(self.start.elapsed().as_nanos() as u64)
     }
 
     fn starved(&self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use netcluster_platform::{
-    Completion, DatagramConfig, DatagramInfo, DatagramIo, DatagramSockets, Datagrams, Io,
+    Completion, DatagramConfig, DatagramInfo, DatagramIo, DatagramSockets, DatagramTrain, Io,
     LocalListener, LocalSocket,
 };
 
@@ -134,7 +134,7 @@ impl<I: LinkIo> Node<I> {
 
     /// The next datagrams.
     #[track_caller]
-    pub fn receive(&mut self) -> Datagrams {
+    pub fn receive(&mut self) -> DatagramTrain {
         match self.next() {
             Completion::Datagrams(datagrams) => {
                 assert!(datagrams.segment > 0);
@@ -147,7 +147,7 @@ impl<I: LinkIo> Node<I> {
 
     /// Receives one datagram, whose bytes are given.
     #[track_caller]
-    pub fn expect(&mut self, bytes: &[u8]) -> Datagrams {
+    pub fn expect(&mut self, bytes: &[u8]) -> DatagramTrain {
         let datagrams = self.receive();
         assert_eq!(&datagrams.chunk[..], bytes);
         datagrams

@@ -4,10 +4,10 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
+use netcluster::internals::random;
 use netcluster_platform::MAX_PATH_BYTES;
 
 use crate::cli::failure::Failure;
-use crate::cli::serve;
 
 const SOCKET: &str = "demo.sock";
 
@@ -16,7 +16,7 @@ pub(super) struct Place(PathBuf);
 
 impl Place {
     pub(super) fn new() -> Result<Place, Failure> {
-        let name = format!("netcluster-demo-{:08x}", serve::random_node());
+        let name = format!("netcluster-demo-{:016x}", random());
         let mut path = std::env::temp_dir().join(&name);
         // Some systems have long names for temporary directories, longer than a
         // socket's may be.

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use netcluster::internals::random;
+
 use crate::cli::failure::Failure;
-use crate::cli::serve;
 
 /// A pipe, which is gone with its broker.
 pub(super) struct Place(PathBuf);
 
 impl Place {
     pub(super) fn new() -> Result<Place, Failure> {
-        let name = format!(r"\\.\pipe\netcluster-demo-{:08x}", serve::random_node());
+        let name = format!(r"\\.\pipe\netcluster-demo-{:016x}", random());
         Ok(Place(PathBuf::from(name)))
     }
 

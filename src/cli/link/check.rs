@@ -28,8 +28,8 @@ mod tests;
 use std::path::PathBuf;
 
 use clap::Args;
-use netcluster::config::ShardConfig;
 use netcluster_link::options::DEFAULT_GROUP;
+use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
 use super::settings::{LinkSettings, link_options};
 use super::values::LinkAddress;
@@ -75,8 +75,7 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
         settings = settings.or(Settings::read(path)?);
     }
     settings.link.address.get_or_insert(LinkAddress(DEFAULT_GROUP));
-    let default = ShardConfig::default().max_payload_bytes;
-    let max_payload_bytes = settings.max_payload.map_or(default, |size| size.0);
+    let max_payload_bytes = settings.max_payload.map_or(DEFAULT_MAX_PAYLOAD_BYTES, |size| size.0);
     let mut warnings = Vec::new();
     let options = link_options(&settings, max_payload_bytes, &mut warnings)?
         .ok_or_else(|| Failure::usage("the link has no address"))?;

@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use netcluster::log::LogCounts;
+use netcluster::internals::LogCounts;
 use netcluster_wire::escape::Escaped;
 use tracing::Level;
 use tracing::field::Field;

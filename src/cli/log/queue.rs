@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use netcluster::log::LogCounts;
+use netcluster::internals::LogCounts;
 
 /// Largest amount that waits, in bytes: some thousand lines.
 pub const MAX_QUEUED_BYTES: usize = 1 << 20;

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use netcluster::log::LogCounts;
+use netcluster::internals::LogCounts;
 use netcluster_wire::escape::Escaped;
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};

@@ -1,6 +1,6 @@
 use netcluster::status::LinkIo;
 use netcluster_link::status::{
-    MissingPair, OwnStreamStatus, PeerCounters, PeerStreamStatus, UnlinkedStatus,
+    InboundStreamStatus, MissingPair, OutboundStreamStatus, PeerCounters, UnlinkedStatus,
 };
 
 use super::*;
@@ -20,8 +20,8 @@ fn well() -> PeerStatus {
         is_joined: true,
         counters: PeerCounters { received: 77, naks_sent: 3, ..PeerCounters::default() },
         streams: vec![
-            PeerStreamStatus { group: 1, position: 500, missing: 2, ..Default::default() },
-            PeerStreamStatus { group: 1, index: 4, missing: 3, ..Default::default() },
+            InboundStreamStatus { group: 1, position: 500, missing: 2, ..Default::default() },
+            InboundStreamStatus { group: 1, index: 4, missing: 3, ..Default::default() },
         ],
         ..PeerStatus::default()
     }
@@ -37,7 +37,9 @@ fn with(change: impl FnOnce(&mut LinkStatus)) -> Status {
         ..LinkStatus::default()
     };
     change(&mut link);
-    Status { link: Some(link), ..Status::default() }
+    let mut status = Status::default();
+    status.link = Some(link);
+    status
 }
 
 fn sentences(change: impl FnOnce(&mut LinkStatus)) -> Vec<String> {
@@ -50,7 +52,7 @@ fn troubles(change: impl FnOnce(&mut PeerStatus)) -> String {
 
 #[test]
 fn a_peer_that_is_well_is_a_row_without_a_word_more() {
-    let page = page(&with(|_| {}), false);
+    let page = page(&with(|_| {}), false, usize::MAX);
     let row = page.lines().find(|line| line.starts_with("0000000b")).unwrap();
     let cells: Vec<&str> = row.split_whitespace().collect();
     let expected = "0000000b db1 10.0.0.2:4000 00112233 multicast 1.25 ms 1min 0s \
@@ -63,7 +65,7 @@ fn a_peer_that_is_well_is_a_row_without_a_word_more() {
 #[test]
 fn streams_are_shown_when_asked_for() {
     let status = with(|link| {
-        let stream = OwnStreamStatus {
+        let stream = OutboundStreamStatus {
             group: 2,
             next: 90,
             tail: 40,
@@ -82,7 +84,7 @@ fn streams_are_shown_when_asked_for() {
             StreamChannels { group: 2, index: 0, names, total: 12 },
         ];
     });
-    let page = page(&status, true);
+    let page = page(&status, true, usize::MAX);
     let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split_whitespace().collect()).collect();
     for row in [
         "db1 1 500 2 0 4 3 9 default, a\\u{1b}",
@@ -195,12 +197,32 @@ fn a_peer_just_found_has_time_to_settle() {
     assert_eq!(fresh, "");
 }
 
+/// Rows of 180 characters were a tangle in a terminal of 80.
+#[test]
+fn a_page_is_no_wider_than_the_terminal_and_says_the_same() {
+    let status = with(|link| {
+        link.peers[0].since_ms = 3_660_000;
+        link.peers[0].is_path_narrow = true;
+        link.streams.push(OutboundStreamStatus { group: 2, ..Default::default() });
+    });
+    for width in [40, 80, 120] {
+        let narrow = page(&status, true, width);
+        assert!(narrow.lines().all(|line| line.chars().count() <= width), "{narrow}");
+        let words = |page: &str| {
+            let mut words: Vec<String> = page.split_whitespace().map(str::to_owned).collect();
+            words.sort();
+            words
+        };
+        assert_eq!(words(&narrow), words(&page(&status, true, usize::MAX)));
+    }
+}
+
 #[test]
 fn drops_of_the_kernel_come_with_the_command_that_gives_more_room() {
     let mut status = with(|_| {});
-    let io = LinkIo { kernel_drops: 9, receive_buffer_bytes: 425_984, ..LinkIo::default() };
-    status.link_io = Some(io);
-    let page = page(&status, false);
+    let io = status.link_io.insert(LinkIo::default());
+    (io.kernel_drops, io.receive_buffer_bytes) = (9, 425_984);
+    let page = page(&status, false, usize::MAX);
     assert!(page.contains("dropped 9 datagrams since the receive buffer of 416 KiB"), "{page}");
     assert!(page.contains("`sysctl -w net.core.rmem_max=16777216` and --receive-buffer 16MiB"));
 }
@@ -224,7 +246,7 @@ fn what_peers_call_themselves_cannot_break_the_page() {
         link.peers[0].demoted = 1;
         link.cluster = "c\r".into();
     });
-    let page = page(&status, true);
+    let page = page(&status, true, usize::MAX);
     assert!(page.contains("a\\nb\\u{1b}[2J"), "{page}");
     assert!(!page.contains(['\x1b', '\r']), "{page}");
 }
@@ -232,5 +254,5 @@ fn what_peers_call_themselves_cannot_break_the_page() {
 #[test]
 fn a_status_without_a_link_has_nothing_to_show() {
     let status = Status::default();
-    assert_eq!((page(&status, true), summary(&status)), (String::new(), String::new()));
+    assert_eq!((page(&status, true, usize::MAX), summary(&status)), (String::new(), Vec::new()));
 }

@@ -17,7 +17,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::sweep;
 
-/// A namespace, gone when dropped.
+/// Network namespace, which is gone when this is dropped.
 #[derive(Debug)]
 pub(super) struct Namespace {
     name: String,
@@ -25,7 +25,7 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one.
+    /// Makes a namespace of this name.
     pub fn new(name: &str) -> Result<Namespace> {
         let output = Command::new("ip").args(["netns", "add", name]).output();
         check("ip netns add", output)?;
@@ -33,18 +33,18 @@ impl Namespace {
         Ok(Namespace { name: name.into(), path })
     }
 
-    /// Its name.
+    /// Returns the namespace's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The file that stands for it.
+    /// Returns the path of the file that stands for the namespace.
     #[cfg(test)]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Does something in it.
+    /// Runs a task in the namespace.
     pub fn enter<T: Send>(&self, task: impl FnOnce() -> T + Send) -> io::Result<T> {
         thread::scope(|scope| {
             let inside = scope.spawn(|| -> io::Result<T> {
@@ -59,12 +59,12 @@ impl Namespace {
         })
     }
 
-    /// Runs a tool in it; `line` is split at spaces.
+    /// Runs a tool in the namespace; `line` is split at spaces.
     pub fn run(&self, program: &str, line: &str) -> Result<()> {
         self.ask(program, line).map(drop)
     }
 
-    /// Runs a tool in it and returns what it printed.
+    /// Runs a tool in the namespace and returns what the tool printed.
     pub fn ask(&self, program: &str, line: &str) -> Result<String> {
         let output = self.enter(|| {
             Command::new(program).args(line.split_whitespace()).stdin(Stdio::null()).output()
@@ -72,7 +72,7 @@ impl Namespace {
         check(&format!("{program} {line}"), output)
     }
 
-    /// Runs a tool in it that reads its input.
+    /// Runs a tool in the namespace that reads its standard input.
     pub fn feed(&self, program: &str, line: &str, input: &str) -> Result<()> {
         let output = self.enter(|| -> io::Result<Output> {
             let mut child = Command::new(program)
@@ -94,7 +94,7 @@ impl Drop for Namespace {
     }
 }
 
-/// What a tool printed, if it succeeded.
+/// Returns what a tool printed, if the tool succeeded.
 fn check(what: &str, output: io::Result<Output>) -> Result<String> {
     let output = output.with_context(|| format!("cannot run {what}"))?;
     if !output.status.success() {

@@ -10,16 +10,16 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Where names of namespaces are kept.
+/// Directory in which the system keeps the names of namespaces.
 pub(super) const DIRECTORY: &str = "/var/run/netns";
 const PREFIX: &str = "netcluster-";
 
-/// The name of a namespace of this process.
+/// Returns the name of a namespace of this process.
 pub(super) fn name(network: u32, role: &str) -> String {
     format!("{PREFIX}{}-{network}-{role}", std::process::id())
 }
 
-/// Removes a namespace; whoever still runs in it keeps it until it ends.
+/// Removes a namespace; a process that still runs in it keeps it until that process ends.
 pub(super) fn remove(name: &str) {
     // It is not there any more, or the next sweep tries again.
     let _ = Command::new("ip")
@@ -29,7 +29,7 @@ pub(super) fn remove(name: &str) {
         .status();
 }
 
-/// Removes the namespaces of processes that are gone. Returns how many.
+/// Removes the namespaces of processes that are gone. Returns their number.
 pub fn sweep() -> usize {
     let entries = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -40,7 +40,7 @@ pub fn sweep() -> usize {
     dead.len()
 }
 
-/// The process that made a namespace.
+/// Reads from a namespace's name which process made it.
 fn owner(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }

@@ -1,8 +1,8 @@
-//! What a network of namespaces needs, and whether it is there.
+//! Tools that a network of namespaces needs, and whether they are there.
 
 use std::process::{Command, Stdio};
 
-/// The tools, and what asks them nothing but whether they run.
+/// Tools, each with an argument that only shows that the tool runs, and its package.
 const TOOLS: [(&str, &str, &str); 4] = [
     ("ip", "-V", "iproute2"),
     ("tc", "-V", "iproute2"),
@@ -10,7 +10,8 @@ const TOOLS: [(&str, &str, &str); 4] = [
     ("ethtool", "--version", "ethtool"),
 ];
 
-/// Why there can be no network of namespaces here; `None` if there can.
+/// Returns the reason why there can be no network of namespaces here; `None` if there
+/// can.
 pub fn missing() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("network namespaces need root".into());

@@ -1,4 +1,4 @@
-//! What a client of the tests is connected by. Each sibling supplies a `Stream`
+//! Streams that clients of the tests are connected by. Each sibling supplies a `Stream`
 //! with the same methods.
 
 #[cfg(unix)]

@@ -25,7 +25,7 @@ impl Stream {
         (&self.0).write_all(bytes)
     }
 
-    /// Writes what there is room for now.
+    /// Writes as many bytes as there is room for now.
     pub fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.set_nonblocking(true)?;
         let written = (&self.0).write(bytes);
@@ -33,12 +33,12 @@ impl Stream {
         written
     }
 
-    /// Another handle.
+    /// Makes another handle of the stream.
     pub fn another(&self) -> io::Result<Stream> {
         self.0.try_clone().map(Stream)
     }
 
-    /// Sends nothing more.
+    /// Ends the direction of writing.
     pub fn shut_write(&self) -> io::Result<()> {
         self.0.shutdown(Shutdown::Write)
     }

@@ -30,17 +30,17 @@ impl Stream {
         Ok(())
     }
 
-    /// Writes what there is room for now.
+    /// Writes as many bytes as there is room for now.
     pub fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
         self.pipe.write(&[IoSlice::new(bytes)], false)
     }
 
-    /// Another handle.
+    /// Makes another handle of the stream.
     pub fn another(&self) -> io::Result<Stream> {
         Ok(Stream { pipe: Arc::clone(&self.pipe), patience: self.patience })
     }
 
-    /// A pipe cannot be ended in one direction.
+    /// Does nothing: a pipe cannot be ended in one direction.
     pub fn shut_write(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }

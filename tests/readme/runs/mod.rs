@@ -8,7 +8,7 @@ mod operating;
 mod readme;
 mod testing;
 
-/// The documents with blocks, by their path from the root of the tree, and their rows.
+/// Documents with blocks, by their path from the root of the tree, and their rows.
 pub const DOCUMENTS: &[(&str, &[Row])] = &[
     ("README.md", readme::ROWS),
     ("docs/benchmarks.md", benchmarks::ROWS),
@@ -28,5 +28,5 @@ pub enum How {
     Elsewhere(&'static str),
 }
 
-/// A line with which a block begins, or its first words, and what is done with the block.
+/// Line with which a block begins, or its first words, and what is done with the block.
 pub type Row = (&'static str, How);

@@ -45,7 +45,7 @@ pub const ROWS: &[Row] = &[
              for name in $(grep -o '`[a-z]*\\.[a-z_]*`' \"$SOURCE/docs/operating.md\" | tr -d '`' | sed 's/.*\\.//'); do
                  shows block \"\\\"$name\\\":\"
              done
-             for name in kicked link link_io; do shows block \"\\\"$name\\\":\"; done",
+             for name in closed_by_broker link link_io; do shows block \"\\\"$name\\\":\"; done",
         ),
     ),
     (

@@ -8,13 +8,13 @@ pub const ROWS: &[Row] = &[
         "[dev-dependencies]",
         Script(
             "ln -s \"$SOURCE\" netcluster
-             tail -n +2 \"$BLOCK\" | tr -d '\"' | while read -r name _ _ _ _ path _; do
+             tail -n +2 \"$BLOCK\" | tr -d '\",' | while read -r name _ _ _ _ path _; do
                  grep -q \"^name = \\\"$name\\\"\" \"$path/Cargo.toml\" || fail \"$name is not at $path\"
              done || exit 1",
         ),
     ),
     (
-        "use netcluster::broker",
+        "use netcluster::{Broker",
         Snippet(
             "embedded",
             "terminal test \"$(snippet embedded)\"; shows test 'snippet_process ... ok'",

@@ -1,4 +1,4 @@
-//! What differs by system for the tests of the command.
+//! Differences of systems for the tests of the command.
 
 #[cfg(unix)]
 mod unix;
@@ -10,7 +10,7 @@ pub use unix::*;
 #[cfg(windows)]
 pub use windows::*;
 
-/// Whether this is a Unix; if not, prints why the test is skipped.
+/// Returns whether this is a Unix; if not, prints why the test is skipped.
 #[must_use]
 pub fn is_unix(what_is_lacking: &str) -> bool {
     if cfg!(not(unix)) {

@@ -1,4 +1,4 @@
-//! Unix.
+//! Unix: signals, numbers of users, permissions of files.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::process::Child;
 
 pub use rustix::process::Signal;
 
-/// A socket that no broker can have.
+/// Path of a socket that no broker can have.
 pub const NO_SOCKET: &str = "/nowhere/s";
 
-/// The name of the loopback interface.
+/// Returns the name of the loopback interface.
 pub fn loopback() -> &'static str {
     "lo"
 }
@@ -18,7 +18,7 @@ pub fn signal(child: &mut Child, signal: Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
 
-/// Whether tests can send signals.
+/// Returns whether tests can send signals.
 #[must_use]
 pub fn has_signals() -> bool {
     true
@@ -28,7 +28,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// User and group of this process.
+/// Returns user and group of this process.
 pub fn own_user() -> (u32, u32) {
     (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
 }
@@ -41,7 +41,7 @@ pub fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
-/// Permissions and group of a file.
+/// Returns permissions and group of a file.
 pub fn mode_and_group(path: &Path) -> (u32, u32) {
     let metadata = std::fs::metadata(path).unwrap();
     (metadata.mode() & 0o777, metadata.gid())

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::process::Child;
 
-/// A socket that no broker can have.
+/// Path of a socket that no broker can have.
 pub const NO_SOCKET: &str = r"C:\nowhere\s";
 
-/// What stands for a signal.
+/// Stand-in for a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal(i32);
 
@@ -18,7 +18,7 @@ impl Signal {
     pub const HUP: Signal = Signal(1);
 }
 
-/// An address of the loopback interface, whose name depends on the language.
+/// Returns an address of the loopback interface, whose name depends on the language.
 pub fn loopback() -> &'static str {
     "127.0.0.1"
 }
@@ -28,7 +28,7 @@ pub fn signal(child: &mut Child, signal: Signal) {
     child.kill().unwrap();
 }
 
-/// Whether tests can send signals; says that they cannot.
+/// Returns whether tests can send signals; prints that they cannot.
 #[must_use]
 pub fn has_signals() -> bool {
     println!("SKIPPED: a console event cannot be sent to one process alone");
@@ -39,7 +39,7 @@ pub fn is_root() -> bool {
     false
 }
 
-/// Users and groups have no numbers.
+/// Returns the numbers that stand for users and groups without numbers.
 pub fn own_user() -> (u32, u32) {
     (u32::MAX, u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! What one peer tells of its peers: whom it lacks, and for how long.
+//! List of one peer's own peers, as it tells it: whom it lacks, and for how long.
 //!
 //! ```text
 //!   part 0, part 1 … ──take──▶ a whole list ──judge──▶ lacking ──4 s──▶ missing
@@ -10,50 +10,51 @@
 //! Invariant: `lacking` is in order and holds none but peers of this broker and
 //! itself.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Neighbours as List;
 
 const MS_NS: u64 = 1_000_000;
 
-/// The parts of one list come within this time; and no list so soon after another.
+/// Time within which the parts of one list come; and no list comes so soon after another.
 pub const PARTS_NS: u64 = 500 * MS_NS;
 
-/// Two lists that lack the same broker prove something if they are that far apart.
+/// Time between two lists without the same broker that together prove something.
 pub const SPAN_NS: u64 = 4000 * MS_NS;
 
 /// A broker that the peer does not name.
 #[derive(Clone, Copy, Debug)]
 struct Lacking {
     node: u32,
-    /// Of the first list without it.
-    since_ns: u64,
+    /// Time of the first list without the broker.
+    since: Instant,
     is_missing: bool,
 }
 
 #[derive(Default)]
 pub(crate) struct Heard {
     lacking: Vec<Lacking>,
-    /// What came of a list in parts.
+    /// Nodes of the parts of a list that came so far.
     nodes: Vec<u32>,
-    /// Which parts of how many, a bit each.
+    /// Parts that came of how many, a bit each.
     came: u64,
     parts: u16,
-    /// When the first of them came.
-    since_ns: u64,
-    /// When the last whole list came.
-    whole_ns: Option<u64>,
+    /// Time at which the first of the parts came.
+    since: Instant,
+    /// Time at which the last whole list came.
+    whole_at: Option<Instant>,
 }
 
 impl Heard {
     /// Takes one part; the nodes of the whole list in order if it is the last one.
-    pub fn take(&mut self, now_ns: u64, list: &List<'_>) -> Option<Vec<u32>> {
-        if self.whole_ns.is_some_and(|whole_ns| now_ns < whole_ns + PARTS_NS) {
+    pub fn take(&mut self, now: Instant, list: &List<'_>) -> Option<Vec<u32>> {
+        if self.whole_at.is_some_and(|whole_at| now < whole_at + PARTS_NS) {
             return None;
         }
         let bit = 1 << list.part;
-        let is_late = now_ns >= self.since_ns + PARTS_NS;
+        let is_late = now >= self.since + PARTS_NS;
         if self.came == 0 || self.parts != list.parts || self.came & bit != 0 || is_late {
             self.nodes.clear();
-            (self.came, self.parts, self.since_ns) = (0, list.parts, now_ns);
+            (self.came, self.parts, self.since) = (0, list.parts, now);
         }
         self.came |= bit;
         self.nodes.extend(list.peers.iter().map(|neighbour| neighbour.node));
@@ -61,27 +62,27 @@ impl Heard {
             return None;
         }
         self.came = 0;
-        self.whole_ns = Some(now_ns);
+        self.whole_at = Some(now);
         let mut nodes = std::mem::take(&mut self.nodes);
         nodes.sort_unstable();
         Some(nodes)
     }
 
     /// Compares a whole list with those that should be in it.
-    pub fn judge(&mut self, now_ns: u64, nodes: &[u32], expected: impl Iterator<Item = u32>) {
+    pub fn judge(&mut self, now: Instant, nodes: &[u32], expected: impl Iterator<Item = u32>) {
         let before = std::mem::take(&mut self.lacking);
         let absent = expected.filter(|node| nodes.binary_search(node).is_err());
         self.lacking = absent
             .map(|node| {
                 let known = before.binary_search_by_key(&node, |lacking| lacking.node);
-                let since_ns = known.map_or(now_ns, |at| before[at].since_ns);
-                Lacking { node, since_ns, is_missing: now_ns >= since_ns + SPAN_NS }
+                let since = known.map_or(now, |at| before[at].since);
+                Lacking { node, since, is_missing: now >= since + SPAN_NS }
             })
             .collect();
         self.lacking.sort_unstable_by_key(|lacking| lacking.node);
     }
 
-    /// Whom it does not hear.
+    /// Nodes of the brokers that the peer does not hear.
     pub fn missing(&self) -> impl Iterator<Item = u32> + '_ {
         self.lacking.iter().filter(|lacking| lacking.is_missing).map(|lacking| lacking.node)
     }
@@ -98,12 +99,13 @@ mod tests {
     use netcluster_wire::link::Neighbour;
 
     use super::*;
+    use crate::tests::time::millis;
 
     fn take(heard: &mut Heard, ms: u64, part: u16, parts: u16, nodes: &[u32]) -> Option<Vec<u32>> {
         let peers: Vec<Neighbour> = nodes.iter().map(|&node| Neighbour { node }).collect();
         let mut body = Vec::new();
         List::encode(part, parts, &peers, &mut body);
-        heard.take(ms * MS_NS, &List::decode(&body).unwrap())
+        heard.take(millis(ms), &List::decode(&body).unwrap())
     }
 
     #[test]
@@ -139,7 +141,7 @@ mod tests {
         const NOBODY: [u32; 0] = [];
         let mut heard = Heard::default();
         let mut missing = |ms: u64, nodes: &[u32]| {
-            heard.judge(ms * MS_NS, nodes, [5, 3, 4].into_iter());
+            heard.judge(millis(ms), nodes, [5, 3, 4].into_iter());
             assert!([3, 4, 5].iter().all(|node| {
                 heard.is_missing(*node) == heard.missing().any(|other| other == *node)
             }));

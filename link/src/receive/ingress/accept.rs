@@ -8,6 +8,7 @@
 //!
 //! Decision: `docs/decisions/019-trains-at-once.md`.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::{DATA_HEADER_BYTES, MAX_DATAGRAM_BYTES, TAG_BYTES};
 
@@ -20,7 +21,7 @@ impl Ingress {
     /// bytes each, as far as each comes in its turn and nothing is missing: the
     /// usual case, without its questions for each of them. Returns how many bytes
     /// it took; what follows is for [`Ingress::handle`].
-    pub fn handle_train(&mut self, now_ns: u64, train: &[u8], segment: usize) -> usize {
+    pub fn handle_train(&mut self, now: Instant, train: &[u8], segment: usize) -> usize {
         let is_plain = self.life == Life::Live
             && self.held.is_none()
             && self.fed == self.next
@@ -30,7 +31,7 @@ impl Ingress {
         if !is_plain || first.stream.get() != self.stream.0 {
             return 0;
         }
-        self.now_ns = now_ns;
+        self.now = now;
         let key_id = first.key_id.get();
         let tag_bytes = if key_id == 0 { 0 } else { TAG_BYTES };
         let mut number = self.next;
@@ -61,11 +62,11 @@ impl Ingress {
         taken_bytes
     }
 
-    /// A datagram of this stream and its header.
+    /// Takes a datagram of this stream with its header.
     #[inline]
-    pub fn handle(&mut self, now_ns: u64, header: &DataHeader, datagram: &[u8]) -> Verdict {
-        self.now_ns = now_ns;
-        let verdict = self.take(now_ns, header, datagram);
+    pub fn handle(&mut self, now: Instant, header: &DataHeader, datagram: &[u8]) -> Verdict {
+        self.now = now;
+        let verdict = self.take(now, header, datagram);
         let counters = &mut self.counters;
         *match verdict {
             Verdict::Taken => &mut counters.taken,
@@ -81,7 +82,7 @@ impl Ingress {
     }
 
     #[inline]
-    fn take(&mut self, now_ns: u64, header: &DataHeader, datagram: &[u8]) -> Verdict {
+    fn take(&mut self, now: Instant, header: &DataHeader, datagram: &[u8]) -> Verdict {
         if self.life != Life::Live {
             return Verdict::Ended;
         }
@@ -107,7 +108,7 @@ impl Ingress {
             return Verdict::Malformed;
         }
         if !self.assembler.has_memory() {
-            return self.no_memory(now_ns);
+            return self.no_memory(now);
         }
         let (head, rest) = datagram.split_at(DATA_HEADER_BYTES);
         let (body, tag) = rest.split_at(rest.len() - tag_bytes);
@@ -117,7 +118,7 @@ impl Ingress {
 
         let is_direct = ahead == 0 && self.held.is_none() && self.assembler.is_open();
         if !is_direct && !self.reorder.has_room(body.len()) {
-            return self.no_memory(now_ns);
+            return self.no_memory(now);
         }
         let opened = if is_direct {
             self.assembler.push(&facts, body, open)
@@ -134,7 +135,7 @@ impl Ingress {
             Ok(()) => {}
         }
         if number < self.seen_end {
-            self.loss_detector.arrived(number, now_ns);
+            self.loss_detector.arrived(number, now);
         } else {
             self.notice_until(number);
             self.seen_end = number + 1;
@@ -146,10 +147,11 @@ impl Ingress {
         Verdict::Taken
     }
 
-    /// It did come: it is not the way that keeps it.
+    /// Refuses a datagram for want of memory. As it did come, the way does not keep it from
+    /// coming.
     #[cold]
-    fn no_memory(&mut self, now_ns: u64) -> Verdict {
-        self.loss_detector.forgive(now_ns);
+    fn no_memory(&mut self, now: Instant) -> Verdict {
+        self.loss_detector.forgive(now);
         Verdict::NoMemory
     }
 }

@@ -1,4 +1,4 @@
-//! From bodies of datagrams, in order, to runs of whole frames.
+//! Assembler: from bodies of datagrams, in order, to runs of whole frames.
 //!
 //! ```text
 //!   chunk   [ rest of a frame | body | body | body ]   bodies are copied (and
@@ -39,11 +39,11 @@ const FIRST_CHUNK_BYTES: usize = 16 << 10;
 /// Unscanned bytes that a stream takes before it must be polled.
 pub const MAX_FRESH_BYTES: usize = 192 << 10;
 
-/// What one receive brings at most. A chunk with less room is left between two
-/// batches, when little has to move with it.
+/// Most bytes that one receive brings. A chunk with less room is left between two batches,
+/// when little has to move with it.
 const TRAIN_BYTES: usize = 64 << 10;
 
-/// A part of a frame that may move to another chunk.
+/// Bytes of a part of a frame that may move to another chunk.
 const LITTLE_BYTES: usize = 16 << 10;
 
 const _: () = assert!(FIRST_CHUNK_BYTES <= CHUNK_BYTES);
@@ -51,7 +51,7 @@ const _: () = assert!(LITTLE_BYTES + TRAIN_BYTES < CHUNK_BYTES);
 const _: () = assert!(MAX_FRESH_BYTES + LITTLE_BYTES + MAX_DATAGRAM_BYTES < CHUNK_BYTES);
 const _: () = assert!(LARGE_FRAME_BYTES <= CHUNK_BYTES);
 
-/// A frame starts here, says a datagram.
+/// Mark that a datagram sets: a frame starts here.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     at: usize,
@@ -63,23 +63,23 @@ struct Mark {
 #[derive(Debug)]
 pub(super) struct Assembler {
     scanner: FrameScanner,
-    /// What is not yet delivered: settled bytes left it, so it begins with a frame.
+    /// Bytes that are not yet delivered: settled ones left it, so it begins with a frame.
     chunk: BytesMut,
     /// The size that the chunk was made with; 0 if there is none.
     chunk_bytes: usize,
-    /// How many bytes of the chunk the last scan left as the beginning of a frame.
+    /// Bytes of the chunk that the last scan left as the beginning of a frame.
     partial: usize,
     marks: Vec<Mark>,
     is_adrift: bool,
-    /// What the pieces are offsets of.
+    /// Chunk that the pieces are offsets of.
     ready: Bytes,
     reassembly: ReassemblyBudget,
     charge: Option<Charge>,
-    /// How many large frames were charged so far.
+    /// Number of large frames that were charged so far.
     charges: u64,
     /// The large frame that found no room in the budget.
     wanted_bytes: Option<usize>,
-    /// Its place among those that wait.
+    /// Place of the stream among those that wait.
     turn: Option<Turn>,
     /// The chunk is larger than others, for one frame.
     is_grown: bool,
@@ -87,7 +87,7 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    /// It waits for the first mark.
+    /// Makes an assembler that waits for the first mark.
     pub fn new(node: u32, ordinal: u64, config: &IngressConfig) -> Assembler {
         Assembler {
             scanner: FrameScanner::new(node, ordinal, config.max_payload_bytes),
@@ -218,7 +218,7 @@ impl Assembler {
         true
     }
 
-    /// The stream pauses: gives its memory back, if all of it is delivered.
+    /// Gives memory back, if all of it is delivered: the stream pauses.
     pub fn rest(&mut self) {
         if self.chunk_bytes > 0 && self.chunk.is_empty() && self.scanner.pieces.is_empty() {
             self.chunk = BytesMut::new();
@@ -228,20 +228,21 @@ impl Assembler {
         }
     }
 
-    /// Numbers are missing that will not come: what has begun is given up. All
-    /// that came before must be settled.
+    /// Gives up what has begun: numbers are missing that will not come. All that came
+    /// before must be settled.
     pub fn cut(&mut self) {
         debug_assert_eq!(self.chunk.len(), self.partial);
         self.is_adrift = true;
         self.keep_partial();
     }
 
-    /// Events below this ordinal will not come any more; whether any are missing.
+    /// Reports events below this ordinal as lost, as they will not come any more; whether
+    /// any are missing.
     pub fn lose_until(&mut self, ordinal: u64) -> bool {
         self.scanner.push_lost_until(ordinal)
     }
 
-    /// What is missing from here on nobody knows.
+    /// Reports a loss of which nobody knows how much is missing from here on.
     pub fn lose_unknown(&mut self) {
         self.scanner.push_lost(None);
     }
@@ -322,7 +323,7 @@ impl Assembler {
         }
     }
 
-    /// There is no large frame (any more).
+    /// Gives back what a large frame was charged: there is none (any more).
     #[inline]
     fn forget_charge(&mut self) {
         if self.charge.is_some() || self.wanted_bytes.is_some() {
@@ -346,7 +347,7 @@ impl Assembler {
         true
     }
 
-    /// Room for a body. A chunk whose slices are all gone is used again.
+    /// Makes room for a body. A chunk whose slices are all gone is used again.
     #[inline]
     fn make_room(&mut self, bytes: usize) {
         let length = self.chunk.len();

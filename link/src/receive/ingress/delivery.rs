@@ -1,32 +1,40 @@
-//! What a stream says: about a datagram, about its events, about itself.
+//! Results of a stream: verdicts on datagrams, deliveries, counters.
 
 use netcluster_platform::Slice;
 use netcluster_wire::Source;
 
-/// What became of a datagram.
+/// Verdict on a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is kept.
+    /// The datagram is kept.
     Taken,
-    /// It was here before, or belongs to what came before the join.
+    /// The datagram was here before, or belongs to what came before the join.
     Duplicate,
-    /// It is too far ahead of what is missing, or of what is delivered. It will
+    /// The datagram is too far ahead of what is missing, or of what is delivered. It will
     /// be asked for later.
     TooFar,
     /// A large frame must first get the memory it needs. It will be asked for
     /// later.
     NoMemory,
-    /// Its seal is broken.
+    /// The seal of the datagram is broken.
     Forged,
-    /// It names a key that is not ours.
+    /// The datagram names a key that is not ours.
     WrongKey(u32),
-    /// Its length or its header is none that this stream can have.
+    /// The datagram has a length or a header that this stream cannot have.
     Malformed,
     /// The session is over.
     Ended,
 }
 
-/// What a stream delivers, in order.
+impl Verdict {
+    /// Whether the way here let the datagram through, whatever became of it. Nothing but
+    /// [`Verdict::Taken`] says whether its seal is right.
+    pub fn has_arrived(self) -> bool {
+        matches!(self, Verdict::Taken | Verdict::Duplicate | Verdict::TooFar | Verdict::NoMemory)
+    }
+}
+
+/// Delivery of a stream, in order.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// Whole event frames.
@@ -35,28 +43,28 @@ pub enum Delivery {
         channel: u64,
         /// The frames.
         slice: Slice,
-        /// How many.
+        /// Number of frames.
         frames: usize,
-        /// Who emitted them.
+        /// Client that emitted them.
         source: Source,
         /// Bytes of the name that all of them carry.
         name_len: usize,
     },
     /// Events are missing at this place.
     Lost {
-        /// At most so many; `None` if nobody knows.
+        /// Number of events, at most; `None` if nobody knows.
         count: Option<u64>,
     },
-    /// The same, since one of them is larger than this broker takes.
+    /// Events are missing, since one of them is larger than this broker takes.
     Large {
-        /// At most so many; `None` if nobody knows.
+        /// Number of events, at most; `None` if nobody knows.
         count: Option<u64>,
         /// Bytes of its payload.
         bytes: usize,
     },
 }
 
-/// What happened in a stream, since it was joined.
+/// Counters of a stream, since it was joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Datagrams kept.

@@ -15,25 +15,25 @@ use netcluster_wire::{Frame, FrameError, Kind, Source, check_channel};
 use crate::channel::channel_hash;
 use crate::options::MAX_LINK_PAYLOAD_BYTES;
 
-/// What was found, in order. Offsets are those of the scanned bytes.
+/// Piece that a scan found, in order. Offsets are those of the scanned bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// Whole events of one channel, source and name.
     Run { start: usize, end: usize, frames: usize, channel: u64, source: Source, name_len: usize },
     /// Events are missing here: at most so many, or nobody knows.
     Lost(Option<u64>),
-    /// The same, since one of them has so many bytes, more than are taken.
+    /// Events are missing, since one of them has so many bytes, more than are taken.
     Large(Option<u64>, usize),
 }
 
-/// Why a scan ended.
+/// Reason why a scan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// All bytes were whole frames.
     Whole,
-    /// From here on it is the beginning of a frame.
+    /// The rest, from this offset on, is the beginning of a frame.
     Partial(usize),
-    /// Here is something that this peer must not send.
+    /// Bytes from this offset on are something that this peer must not send.
     Broken(usize),
 }
 
@@ -45,7 +45,7 @@ pub(super) struct FrameScanner {
     pub channel: u64,
     node: u32,
     max_payload_bytes: usize,
-    /// What comes next has so many bytes, more than are taken.
+    /// Bytes of the frame that comes next, if they are more than are taken.
     large_bytes: Option<usize>,
 }
 
@@ -84,7 +84,7 @@ impl FrameScanner {
         Stop::Whole
     }
 
-    /// The layout of the frame that `bytes` begin with, once its header is there.
+    /// Layout of the frame that `bytes` begin with, once its header is there.
     ///
     /// # Errors
     /// It will be broken when it is complete; no need to wait for it.
@@ -99,7 +99,7 @@ impl FrameScanner {
         }
     }
 
-    /// Events below this ordinal are missing here; whether there are any.
+    /// Reports events below this ordinal as missing here; whether there are any.
     pub fn push_lost_until(&mut self, ordinal: u64) -> bool {
         let count = ordinal.saturating_sub(self.ordinal);
         match count {
@@ -112,7 +112,7 @@ impl FrameScanner {
         count > 0
     }
 
-    /// Events are missing here.
+    /// Reports that events are missing here.
     pub fn push_lost(&mut self, count: Option<u64>) {
         if let Some(bytes) = self.large_bytes.take() {
             return self.pieces.push_back(Piece::Large(count, bytes));
@@ -125,7 +125,7 @@ impl FrameScanner {
         }
     }
 
-    /// A frame is refused: why, if it is no fault of its sender.
+    /// Notes that a frame is refused as too large, if it is no fault of its sender.
     #[cold]
     fn note_large(&mut self, error: FrameError) {
         if let FrameError::PayloadTooLarge { bytes, .. } = error
@@ -170,7 +170,7 @@ impl FrameScanner {
     }
 }
 
-/// The hash of the channel that a frame announces, if it is a good one.
+/// Hash of the channel that a frame announces, if it is a good one.
 fn channel_of(frame: &Frame<'_>) -> Option<u64> {
     if frame.kind() != Kind::Channel || frame.layout().payload_len != 0 {
         return None;

@@ -26,28 +26,29 @@
 
 use std::collections::VecDeque;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Range;
 use netcluster_wire::link::limits::MAX_NAK_RANGES;
 
-/// How long a number may be missing before it is asked for.
+/// Time that a number may be missing before it is asked for.
 pub const FIRST_NAK_NS: u64 = 100_000;
 
 /// The shortest wait between two requests for the same number.
 pub const MIN_RETRY_NS: u64 = 4_000_000;
 
-/// The longest.
+/// The longest wait between two requests for the same number.
 pub const MAX_RETRY_NS: u64 = 50_000_000;
 
-/// A number that was asked for since then, while others arrived, is in vain …
+/// Time for which a number that is in vain was asked for, while others arrived, …
 pub const IN_VAIN_NS: u64 = 2_000_000_000;
 
-/// … if a retransmission does not take so long that this many of them take longer, …
+/// … or so many times the time of a retransmission if that is longer, …
 const IN_VAIN_RETRANSMITS: u64 = 4;
 
-/// … and if it was asked for at least so often.
+/// … in at least so many requests.
 pub const IN_VAIN_REQUESTS: u32 = 16;
 
-/// Numbers remembered that came after several requests.
+/// Numbers that are remembered as having come after several requests.
 const MAX_AMBIGUOUS: usize = 64;
 
 const _: () = assert!(FIRST_NAK_NS < MIN_RETRY_NS);
@@ -59,16 +60,16 @@ const _: () = assert!(IN_VAIN_REQUESTS as u64 * MAX_RETRY_NS < IN_VAIN_NS);
 struct Gap {
     first: u64,
     end: u64,
-    due_ns: u64,
-    /// When it was last asked for.
-    asked_ns: u64,
-    /// The wait after the last request; 0 if there was none.
+    due_at: Instant,
+    /// Time at which the gap was last asked for.
+    asked_at: Instant,
+    /// Wait after the last request; 0 if there was none.
     wait_ns: u64,
-    /// When it was asked for first, if it was.
-    first_asked_ns: u64,
+    /// Time at which the gap was asked for first, if it was.
+    first_asked_at: Instant,
     requests: u32,
-    /// When a lower number, above the gap before this one, was retransmitted.
-    progress_ns: u64,
+    /// Time at which a lower number, above the gap before this one, was retransmitted.
+    progress_at: Instant,
 }
 
 impl Gap {
@@ -83,9 +84,9 @@ impl Gap {
 pub struct Vain {
     /// Numbers below this are not waited for.
     pub end: u64,
-    /// How many were missing.
+    /// Number of datagrams that were missing.
     pub numbers: u64,
-    /// How often the one that was asked for most was.
+    /// Number of requests for the datagram that was asked for most.
     pub requests: u32,
 }
 
@@ -96,15 +97,15 @@ pub(super) struct LossDetector {
     missing: u64,
     seen_lost: u64,
     repaired: u64,
-    /// No gap is due before that.
-    due_ns: u64,
+    /// Time before which no gap is due.
+    due_at: Instant,
     sample_ns: Option<u64>,
     /// Numbers that came after several requests, and the wait after the last one.
     ambiguous: VecDeque<(u64, u64)>,
     /// The shortest first wait, since requests were too early.
     backed_off_ns: u64,
-    /// Before that, no request for any of them counts as in vain.
-    progress_ns: u64,
+    /// Time before which no request for any of them counts as in vain.
+    progress_at: Instant,
 }
 
 impl LossDetector {
@@ -136,31 +137,31 @@ impl LossDetector {
     }
 
     /// The numbers `first..end`, higher than all known ones, are missing.
-    pub fn notice(&mut self, first: u64, end: u64, now_ns: u64) {
+    pub fn notice(&mut self, first: u64, end: u64, now: Instant) {
         if first >= end {
             return;
         }
-        let due_ns = now_ns.saturating_add(FIRST_NAK_NS);
-        self.due_ns = if self.gaps.is_empty() { due_ns } else { self.due_ns.min(due_ns) };
+        let due_at = now.saturating_add(FIRST_NAK_NS);
+        self.due_at = if self.gaps.is_empty() { due_at } else { self.due_at.min(due_at) };
         self.gaps.push_back(Gap {
             first,
             end,
-            due_ns,
-            asked_ns: 0,
+            due_at,
+            asked_at: Instant::START,
             wait_ns: 0,
-            first_asked_ns: 0,
+            first_asked_at: Instant::START,
             requests: 0,
-            progress_ns: 0,
+            progress_at: Instant::START,
         });
         self.missing += end - first;
     }
 
-    /// A number is there now.
-    pub fn arrived(&mut self, number: u64, now_ns: u64) {
+    /// Notes that a number is there now.
+    pub fn arrived(&mut self, number: u64, now: Instant) {
         let at = self.gaps.partition_point(|gap| gap.end <= number);
         let Some(gap) = self.gaps.get_mut(at).filter(|gap| gap.first <= number) else { return };
         if gap.is_asked_once() {
-            self.sample_ns = Some(now_ns.saturating_sub(gap.asked_ns));
+            self.sample_ns = Some(now.since(gap.asked_at));
             self.backed_off_ns = 0;
         } else if gap.wait_ns > 0 {
             if self.ambiguous.len() == MAX_AMBIGUOUS {
@@ -189,26 +190,26 @@ impl LossDetector {
             }
         };
         if is_retransmission && let Some(behind) = self.gaps.get_mut(behind) {
-            behind.progress_ns = now_ns;
+            behind.progress_at = now;
         }
     }
 
-    /// Whatever was asked for in vain so far, it was not for the way: nothing came
-    /// at all, or it was refused here.
-    pub fn forgive(&mut self, now_ns: u64) {
-        self.progress_ns = now_ns;
+    /// Lets requests so far not count as in vain: nothing came at all, or it was refused
+    /// here.
+    pub fn forgive(&mut self, now: Instant) {
+        self.progress_at = now;
     }
 
-    /// What was asked for in vain, from the first gap on: of the numbers below `sent`,
-    /// as others the sender does not have yet.
-    pub fn in_vain(&self, now_ns: u64, retransmit_ns: u64, sent: u64) -> Option<Vain> {
+    /// Numbers that were asked for in vain, from the first gap on and below `sent`: the
+    /// sender does not have others yet.
+    pub fn in_vain(&self, now: Instant, retransmit_ns: u64, sent: u64) -> Option<Vain> {
         let patience_ns = retransmit_ns.saturating_mul(IN_VAIN_RETRANSMITS).max(IN_VAIN_NS);
-        let mut since_ns = self.progress_ns;
+        let mut since = self.progress_at;
         let mut vain: Option<Vain> = None;
         for gap in &self.gaps {
-            since_ns = since_ns.max(gap.progress_ns);
-            let begun_ns = since_ns.max(gap.first_asked_ns);
-            let is_young = now_ns < begun_ns.saturating_add(patience_ns);
+            since = since.max(gap.progress_at);
+            let begun_at = since.max(gap.first_asked_at);
+            let is_young = now < begun_at.saturating_add(patience_ns);
             if gap.requests < IN_VAIN_REQUESTS || is_young || gap.first >= sent {
                 break;
             }
@@ -223,7 +224,7 @@ impl LossDetector {
         vain
     }
 
-    /// A number came that was there before.
+    /// Notes that a number came that was there before.
     #[inline]
     pub fn came_again(&mut self, number: u64) {
         if !self.ambiguous.is_empty() {
@@ -239,7 +240,7 @@ impl LossDetector {
         }
     }
 
-    /// Nothing below `number` will come any more.
+    /// Forgets what is missing below `number`, as it will not come any more.
     pub fn forget_below(&mut self, number: u64) {
         while let Some(gap) = self.gaps.front_mut().filter(|gap| gap.first < number) {
             let gone = gap.end.min(number) - gap.first;
@@ -251,33 +252,33 @@ impl LossDetector {
                 gap.first = number;
                 return;
             }
-            self.progress_ns = self.progress_ns.max(gap.progress_ns);
+            self.progress_at = self.progress_at.max(gap.progress_at);
             self.gaps.pop_front();
         }
     }
 
-    /// When [`LossDetector::poll`] has something, at the earliest.
-    pub fn next_ns(&self) -> Option<u64> {
-        (!self.gaps.is_empty()).then_some(self.due_ns)
+    /// Time at which [`LossDetector::poll`] has something, at the earliest.
+    pub fn next_at(&self) -> Option<Instant> {
+        (!self.gaps.is_empty()).then_some(self.due_at)
     }
 
-    /// Does not ask before that.
-    pub fn postpone(&mut self, until_ns: u64) {
-        self.due_ns = self.due_ns.max(until_ns);
+    /// Asks for nothing before that time.
+    pub fn postpone(&mut self, until: Instant) {
+        self.due_at = self.due_at.max(until);
     }
 
     /// Appends what is to be asked for now, at most [`MAX_NAK_RANGES`]; returns
     /// whether that is anything. Again until it returns false.
-    pub fn poll(&mut self, now_ns: u64, retransmit_ns: u64, out: &mut Vec<Range>) -> bool {
-        if self.gaps.is_empty() || now_ns < self.due_ns {
+    pub fn poll(&mut self, now: Instant, retransmit_ns: u64, out: &mut Vec<Range>) -> bool {
+        if self.gaps.is_empty() || now < self.due_at {
             return false;
         }
         let first_wait_ns = retransmit_ns.saturating_mul(2).max(self.backed_off_ns);
         let first_wait_ns = first_wait_ns.clamp(MIN_RETRY_NS, MAX_RETRY_NS);
         let before = out.len();
-        let mut next_due_ns = u64::MAX;
+        let mut next_due_at = Instant::NEVER;
         for gap in &mut self.gaps {
-            if gap.due_ns <= now_ns && out.len() - before < MAX_NAK_RANGES {
+            if gap.due_at <= now && out.len() - before < MAX_NAK_RANGES {
                 let numbers = gap.end - gap.first;
                 out.push(Range {
                     first: gap.first,
@@ -285,19 +286,19 @@ impl LossDetector {
                 });
                 if gap.requests == 0 {
                     self.seen_lost += numbers;
-                    gap.first_asked_ns = now_ns;
+                    gap.first_asked_at = now;
                 }
                 gap.requests = gap.requests.saturating_add(1);
                 gap.wait_ns = match gap.wait_ns {
                     0 => first_wait_ns,
                     wait_ns => (2 * wait_ns).min(MAX_RETRY_NS),
                 };
-                gap.asked_ns = now_ns;
-                gap.due_ns = now_ns.saturating_add(gap.wait_ns);
+                gap.asked_at = now;
+                gap.due_at = now.saturating_add(gap.wait_ns);
             }
-            next_due_ns = next_due_ns.min(gap.due_ns);
+            next_due_at = next_due_at.min(gap.due_at);
         }
-        self.due_ns = next_due_ns;
+        self.due_at = next_due_at;
         out.len() > before
     }
 }

@@ -30,6 +30,7 @@ mod stalled_frames;
 #[cfg(test)]
 mod tests;
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Range;
 
 use crate::crypto::StreamOpener;
@@ -48,33 +49,33 @@ use loss_detector::LossDetector;
 use reorder::ReorderBuffer;
 use stalled_frames::Stall;
 
-/// No stream gets this far; sums of numbers below it do not overflow.
+/// Number that no stream reaches; sums of numbers below it do not overflow.
 const MAX_NUMBER: u64 = 1 << 62;
 
-/// What streams have in common.
+/// Configuration that all inbound streams have in common.
 #[derive(Clone, Debug)]
 pub struct IngressConfig {
     /// Largest payload of an event.
     pub max_payload_bytes: usize,
-    /// What incomplete large frames of all streams share.
+    /// Budget that incomplete large frames of all streams share.
     pub reassembly: ReassemblyBudget,
-    /// How far ahead of the first missing datagram others are kept, in datagrams.
+    /// Number of datagrams that are kept ahead of the first missing one.
     pub reorder_datagrams: usize,
 }
 
-/// How the session goes on.
+/// Life of the session, as the stream knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Live,
-    /// It said where it ends.
+    /// The session said where it ends.
     Left,
-    /// It ended without a word.
+    /// The session ended without a word.
     Died,
-    /// And that was reported.
+    /// The session is over, and that was reported.
     Over,
 }
 
-/// The stream.
+/// Inbound stream: numbered datagrams back into runs of frames.
 pub struct Ingress {
     stream: StreamId,
     opener: StreamOpener,
@@ -86,22 +87,22 @@ pub struct Ingress {
     fed: u64,
     /// The first number that is missing.
     next: u64,
-    /// Behind the highest number that is there or known to be missing.
+    /// Number behind the highest one that is there or known to be missing.
     seen_end: u64,
-    /// Below it nothing will be retransmitted.
+    /// Number below which nothing will be retransmitted.
     tail: u64,
-    /// How far the stream goes, as far as the peer has told.
+    /// End of the stream, as far as the peer has told.
     told: Position,
-    /// While held: where the stream stood when that began.
+    /// Number at which the stream stood when holding it began, while it is held.
     held: Option<u64>,
     stall: Stall,
     life: Life,
-    now_ns: u64,
+    now: Instant,
     counters: Counters,
 }
 
 impl Ingress {
-    /// The stream from `join` on; the peer's events all carry this node.
+    /// Begins the stream from `join` on; the peer's events all carry this node.
     pub fn new(
         stream: StreamId,
         node: u32,
@@ -125,15 +126,15 @@ impl Ingress {
             held: None,
             stall: Stall::default(),
             life: Life::Live,
-            now_ns: 0,
+            now: Instant::START,
             counters: Counters::default(),
         }
     }
 
-    /// What a heartbeat says of this stream: the number of the next datagram, the
-    /// oldest one that can be retransmitted, the ordinal of the next event.
-    pub fn heartbeat(&mut self, now_ns: u64, next: u64, tail: u64, ordinal: u64) {
-        self.now_ns = now_ns;
+    /// Takes in a heartbeat: the number of the next datagram, the oldest one that can be
+    /// retransmitted, the ordinal of the next event.
+    pub fn heartbeat(&mut self, now: Instant, next: u64, tail: u64, ordinal: u64) {
+        self.now = now;
         if self.life != Life::Live {
             return;
         }
@@ -157,15 +158,15 @@ impl Ingress {
         }
     }
 
-    /// The peer leaves in order; its stream ends there.
-    pub fn left(&mut self, now_ns: u64, end: Position) {
-        self.heartbeat(now_ns, end.number, end.number, end.ordinal);
+    /// Notes that the peer leaves in order; its stream ends there.
+    pub fn left(&mut self, now: Instant, end: Position) {
+        self.heartbeat(now, end.number, end.number, end.ordinal);
         if self.life == Life::Live {
             self.life = Life::Left;
         }
     }
 
-    /// The session ended without a word. What is there and in order is delivered
+    /// Notes that the session ended without a word. What is there and in order is delivered
     /// yet, and then `Lost` of unknown count.
     pub fn died(&mut self) {
         if self.life == Life::Live {
@@ -176,34 +177,34 @@ impl Ingress {
 
     /// Appends the numbers to ask the sender for now; whether there are any.
     /// `retransmit_ns` is how long a retransmission takes. Again until it returns false.
-    pub fn poll_nak(&mut self, now_ns: u64, retransmit_ns: u64, out: &mut Vec<Range>) -> bool {
-        self.now_ns = now_ns;
+    pub fn poll_nak(&mut self, now: Instant, retransmit_ns: u64, out: &mut Vec<Range>) -> bool {
+        self.now = now;
         if self.loss_detector.is_empty() || self.life != Life::Live {
             return false;
         }
         if !self.assembler.has_memory() {
             // What came now would be refused.
-            self.loss_detector.forgive(now_ns);
-            self.loss_detector.postpone(now_ns.saturating_add(MIN_RETRY_NS));
+            self.loss_detector.forgive(now);
+            self.loss_detector.postpone(now.saturating_add(MIN_RETRY_NS));
             return false;
         }
-        self.loss_detector.poll(now_ns, retransmit_ns, out)
+        self.loss_detector.poll(now, retransmit_ns, out)
     }
 
-    /// When to call [`Ingress::poll_nak`]. Never once the session has ended, even
-    /// if the peer named an end that leaves gaps.
+    /// Time to call [`Ingress::poll_nak`]. Never once the session has ended, even if the
+    /// peer named an end that leaves gaps.
     #[inline]
-    pub fn next_nak_ns(&self) -> Option<u64> {
-        if self.life == Life::Live { self.loss_detector.next_ns() } else { None }
+    pub fn next_nak_at(&self) -> Option<Instant> {
+        if self.life == Life::Live { self.loss_detector.next_at() } else { None }
     }
 
-    /// How long the last retransmission took from request to arrival, if one was measured
+    /// Time that the last retransmission took from request to arrival, if one was measured
     /// since this was last asked.
     pub fn retransmit_sample(&mut self) -> Option<u64> {
         self.loss_detector.take_sample()
     }
 
-    /// What comes next, until there is nothing.
+    /// The next delivery, until there is none.
     #[inline]
     pub fn poll_delivery(&mut self) -> Option<Delivery> {
         loop {
@@ -229,7 +230,7 @@ impl Ingress {
         self.held.unwrap_or(self.next)
     }
 
-    /// Behind the highest number that the peer is known to have sent.
+    /// Number behind the highest one that the peer is known to have sent.
     pub fn known_end(&self) -> u64 {
         self.seen_end.max(self.told.number)
     }
@@ -244,7 +245,7 @@ impl Ingress {
         u32::try_from(self.loss_detector.missing()).unwrap_or(u32::MAX)
     }
 
-    /// What happened so far.
+    /// Counters of the stream so far.
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters;
         counters.malformed += self.assembler.malformed();
@@ -252,8 +253,9 @@ impl Ingress {
         counters
     }
 
-    /// While held nothing is delivered and the position stands still, so that the
-    /// sender's window closes; what arrives is kept, as far as the reorder limit.
+    /// Holds the stream, or lets it go on. While it is held nothing is delivered and the
+    /// position stands still, so that the sender's window closes; what arrives is kept, as
+    /// far as the reorder limit.
     pub fn set_held(&mut self, is_held: bool) {
         self.held = is_held.then(|| self.position());
     }
@@ -266,7 +268,8 @@ impl Ingress {
         }
     }
 
-    /// Numbers that the peer has sent, says it, and that would be taken now.
+    /// Notes as missing what the peer says that it has sent, as far as that would be taken
+    /// now.
     fn notice_told(&mut self) {
         let end = self.told.number.min(self.fed + self.reorder_datagrams);
         if end > self.seen_end {
@@ -274,10 +277,10 @@ impl Ingress {
         }
     }
 
-    /// What is not known below `end` is missing, as far as it can be retransmitted.
+    /// Notes as missing what is not known below `end`, as far as it can be retransmitted.
     #[inline]
     fn notice_until(&mut self, end: u64) {
-        self.loss_detector.notice(self.seen_end.max(self.tail), end, self.now_ns);
+        self.loss_detector.notice(self.seen_end.max(self.tail), end, self.now);
         self.seen_end = end;
     }
 
@@ -316,8 +319,8 @@ impl Ingress {
         true
     }
 
-    /// All that is there has been delivered. Reports what is missing at the end;
-    /// whether anything is.
+    /// Reports what is missing at the end, as all that is there has been delivered; whether
+    /// anything is.
     #[inline]
     fn end(&mut self) -> bool {
         match self.life {

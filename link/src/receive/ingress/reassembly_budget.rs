@@ -29,7 +29,7 @@ pub const REASSEMBLY_BYTES: usize = 64 << 20;
 /// Frames up to this size are not charged.
 pub const LARGE_FRAME_BYTES: usize = 256 << 10;
 
-/// The part of that which several frames of one peer may take.
+/// Part of the budget that several frames of one peer may take.
 const PEER_PART: usize = 2;
 
 const _: () = assert!(LARGE_FRAME_BYTES < REASSEMBLY_BYTES / PEER_PART);
@@ -38,7 +38,7 @@ const _: () = assert!(LARGE_FRAME_BYTES < REASSEMBLY_BYTES / PEER_PART);
 /// more than forty streams with the usual size of datagrams.
 pub const REORDER_BYTES: usize = 256 << 20;
 
-/// Of these, a stream has so many in any case, whatever others do.
+/// Bytes of these that a stream has in any case, whatever others do.
 pub const FREE_REORDER_BYTES: usize = 256 << 10;
 
 const _: () = assert!(FREE_REORDER_BYTES < REORDER_BYTES);
@@ -62,13 +62,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     used_bytes: usize,
-    /// Of these, what each peer's frames take; peers without any are not in it.
+    /// Bytes of these that each peer's frames take; peers without any are not in it.
     by_peer: BTreeMap<PeerId, usize>,
-    /// Who waits, longest first, and in how many streams.
+    /// Peers that wait, longest first, and in how many streams.
     queue: VecDeque<(PeerId, usize)>,
 }
 
-/// What one stream keeps of datagrams before their turn, counted with all others'.
+/// Share of one stream in what is kept of datagrams before their turn, counted with all
+/// others'.
 #[derive(Debug)]
 pub(super) struct Share {
     shared: Arc<Shared>,
@@ -87,19 +88,19 @@ pub(super) struct Charge {
 pub(super) struct Turn(ReassemblyBudget);
 
 impl ReassemblyBudget {
-    /// A budget of so many bytes.
+    /// Makes a budget of so many bytes.
     pub fn new(limit_bytes: usize) -> ReassemblyBudget {
         let (state, reorder_bytes) = (Mutex::default(), AtomicUsize::new(0));
         let shared = Arc::new(Shared { limit_bytes, state, reorder_bytes });
         ReassemblyBudget { shared, peer: PeerId(0) }
     }
 
-    /// The same budget, for the streams of this peer.
+    /// The budget as the streams of this peer use it.
     pub fn of(&self, peer: PeerId) -> ReassemblyBudget {
         ReassemblyBudget { shared: Arc::clone(&self.shared), peer }
     }
 
-    /// The share of one more stream.
+    /// Makes the share of one more stream.
     pub(super) fn share(&self) -> Share {
         Share { shared: self.shared.clone(), bytes: 0 }
     }
@@ -114,8 +115,8 @@ impl ReassemblyBudget {
         self.state().queue.iter().any(|(peer, _)| *peer != self.peer)
     }
 
-    /// Room for a frame of so many bytes; `None` if there is none now, or others
-    /// come first. Then it waits for its turn.
+    /// Takes room for a frame of so many bytes; `None` if there is none now, or others come
+    /// first. Then the frame waits for its turn.
     pub(super) fn charge(&self, bytes: usize, turn: &mut Option<Turn>) -> Option<Charge> {
         let limit = self.shared.limit_bytes;
         let mut state = self.state();
@@ -168,13 +169,13 @@ impl Share {
         self.bytes + bytes <= FREE_REORDER_BYTES || all_bytes + bytes <= REORDER_BYTES
     }
 
-    /// So many bytes are kept.
+    /// Counts bytes that are kept.
     pub(super) fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.shared.reorder_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many are no longer.
+    /// Counts bytes that are no longer kept.
     pub(super) fn remove(&mut self, bytes: usize) {
         self.bytes -= bytes;
         self.shared.reorder_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -24,19 +24,19 @@ use super::reassembly_budget::Share;
 /// Bytes of a chunk that bodies are put into.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// What a data header says of the frames in its body.
+/// Facts that a data header says of the frames in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// Where in the body the first frame starts.
+    /// Offset in the body at which the first frame starts.
     pub boundary: Option<usize>,
-    /// Of the first event that starts there or behind.
+    /// Ordinal of the first event that starts there or behind.
     pub ordinal: u64,
     /// The channel in force at the boundary.
     pub channel: u64,
 }
 
 impl Facts {
-    /// Of a datagram.
+    /// Facts of a datagram.
     #[inline]
     pub fn of(header: &DataHeader, body: &[u8]) -> Facts {
         Facts {
@@ -54,7 +54,7 @@ pub(super) struct Stored {
     pub body: Bytes,
 }
 
-/// The store.
+/// Reorder buffer: datagrams that came before their turn.
 #[derive(Debug)]
 pub(super) struct ReorderBuffer {
     slots: VecDeque<Option<Stored>>,
@@ -63,7 +63,7 @@ pub(super) struct ReorderBuffer {
 }
 
 impl ReorderBuffer {
-    /// Nothing is stored.
+    /// Makes an empty buffer.
     pub fn new(share: Share) -> ReorderBuffer {
         ReorderBuffer { slots: VecDeque::new(), chunk: BytesMut::new(), share }
     }
@@ -134,12 +134,12 @@ impl ReorderBuffer {
         }
     }
 
-    /// How far away the first full slot is.
+    /// Distance to the first full slot.
     pub fn first(&self) -> Option<u64> {
         self.slots.iter().position(Option::is_some).map(|at| at as u64)
     }
 
-    /// The stream pauses: gives its memory back, if nothing is stored.
+    /// Gives memory back, if nothing is stored: the stream pauses.
     pub fn rest(&mut self) {
         if self.slots.is_empty() && self.slots.capacity() > 0 {
             self.slots = VecDeque::new();

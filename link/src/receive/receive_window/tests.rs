@@ -1,6 +1,6 @@
 use super::*;
+use crate::tests::time::{millis, ns};
 
-const MS: u64 = 1_000_000;
 const STREAM: StreamId = StreamId::new(0, 0);
 
 /// A window of 1000 datagrams.
@@ -14,8 +14,8 @@ fn window() -> ReceiveWindow {
 }
 
 impl ReceiveWindow {
-    fn grant_now(&mut self, now_ns: u64, peer: PeerId, stream: StreamId, position: u64) -> u64 {
-        let shares = self.shares(&self.senders(now_ns), peer);
+    fn grant_now(&mut self, now: Instant, peer: PeerId, stream: StreamId, position: u64) -> u64 {
+        let shares = self.shares(&self.senders(now), peer);
         self.grant(&shares, stream, position)
     }
 }
@@ -44,9 +44,9 @@ fn four_fifths_of_the_granted_buffer_are_given_away() {
 fn an_only_sender_gets_the_whole_buffer_once_it_is_active() {
     let mut window = window();
     window.open(PeerId(1), STREAM, 0);
-    assert_eq!(window.grant_now(0, PeerId(1), STREAM, 0), 500);
-    window.received(0, PeerId(1), STREAM, 10);
-    assert_eq!(window.grant_now(0, PeerId(1), STREAM, 10), 1010);
+    assert_eq!(window.grant_now(ns(0), PeerId(1), STREAM, 0), 500);
+    window.received(ns(0), PeerId(1), STREAM, 10);
+    assert_eq!(window.grant_now(ns(0), PeerId(1), STREAM, 10), 1010);
 }
 
 #[test]
@@ -55,11 +55,11 @@ fn active_senders_divide_one_half_and_everybody_the_other() {
     for peer in 0..10 {
         window.open(PeerId(peer), STREAM, 0);
     }
-    window.received(0, PeerId(0), STREAM, 0);
-    window.received(0, PeerId(1), STREAM, 0);
-    assert_eq!(window.grant_now(0, PeerId(0), STREAM, 0), 250 + 50);
-    assert_eq!(window.grant_now(0, PeerId(1), STREAM, 0), 250 + 50);
-    assert_eq!(window.grant_now(0, PeerId(2), STREAM, 0), 50);
+    window.received(ns(0), PeerId(0), STREAM, 0);
+    window.received(ns(0), PeerId(1), STREAM, 0);
+    assert_eq!(window.grant_now(ns(0), PeerId(0), STREAM, 0), 250 + 50);
+    assert_eq!(window.grant_now(ns(0), PeerId(1), STREAM, 0), 250 + 50);
+    assert_eq!(window.grant_now(ns(0), PeerId(2), STREAM, 0), 50);
 }
 
 #[test]
@@ -73,12 +73,13 @@ fn shares_together_do_not_exceed_the_buffer() {
         }
         for peer in 0..active {
             for group in 0..streams.div_ceil(2) {
-                window.received(0, PeerId(peer), StreamId::new(group, 0), 0);
+                window.received(ns(0), PeerId(peer), StreamId::new(group, 0), 0);
             }
         }
         let keys = (0..senders).flat_map(|peer| (0..streams).map(move |group| (peer, group)));
         let keys: Vec<_> = keys.collect();
-        let grant = |(peer, group)| window.grant_now(0, PeerId(peer), StreamId::new(group, 0), 0);
+        let grant =
+            |(peer, group)| window.grant_now(ns(0), PeerId(peer), StreamId::new(group, 0), 0);
         let sum: u64 = keys.into_iter().map(grant).sum();
         assert!(sum <= 1000, "{senders} senders, {active} active, {streams} streams: {sum}");
     }
@@ -89,22 +90,22 @@ fn a_sender_is_idle_after_a_while_and_its_part_goes_to_the_others() {
     let mut window = window();
     window.open(PeerId(0), STREAM, 0);
     window.open(PeerId(1), STREAM, 0);
-    window.received(0, PeerId(0), STREAM, 0);
-    window.received(150 * MS, PeerId(1), STREAM, 0);
-    assert_eq!(window.grant_now(199 * MS, PeerId(1), STREAM, 0), 250 + 250);
-    assert_eq!(window.grant_now(200 * MS, PeerId(1), STREAM, 0), 500 + 250);
+    window.received(ns(0), PeerId(0), STREAM, 0);
+    window.received(millis(150), PeerId(1), STREAM, 0);
+    assert_eq!(window.grant_now(millis(199), PeerId(1), STREAM, 0), 250 + 250);
+    assert_eq!(window.grant_now(millis(200), PeerId(1), STREAM, 0), 500 + 250);
 }
 
 #[test]
 fn a_limit_never_falls_when_more_senders_become_active() {
     let mut window = window();
     window.open(PeerId(0), STREAM, 0);
-    window.received(0, PeerId(0), STREAM, 0);
-    assert_eq!(window.grant_now(0, PeerId(0), STREAM, 0), 1000);
+    window.received(ns(0), PeerId(0), STREAM, 0);
+    assert_eq!(window.grant_now(ns(0), PeerId(0), STREAM, 0), 1000);
     window.open(PeerId(1), STREAM, 0);
-    window.received(0, PeerId(1), STREAM, 0);
-    assert_eq!(window.grant_now(0, PeerId(0), STREAM, 100), 1000);
-    assert_eq!(window.grant_now(0, PeerId(0), STREAM, 700), 700 + 500);
+    window.received(ns(0), PeerId(1), STREAM, 0);
+    assert_eq!(window.grant_now(ns(0), PeerId(0), STREAM, 100), 1000);
+    assert_eq!(window.grant_now(ns(0), PeerId(0), STREAM, 700), 700 + 500);
 }
 
 #[test]
@@ -113,11 +114,11 @@ fn streams_of_one_sender_divide_its_share() {
     for group in 0..4 {
         window.open(PeerId(0), StreamId::new(group, 0), 0);
     }
-    window.received(0, PeerId(0), StreamId::new(0, 0), 0);
-    assert_eq!(window.grant_now(0, PeerId(0), StreamId::new(0, 0), 0), 750 + 62);
-    assert_eq!(window.grant_now(0, PeerId(0), StreamId::new(1, 0), 0), 62);
-    window.received(0, PeerId(0), StreamId::new(2, 0), 0);
-    assert_eq!(window.grant_now(0, PeerId(0), StreamId::new(2, 0), 0), 375 + 62);
+    window.received(ns(0), PeerId(0), StreamId::new(0, 0), 0);
+    assert_eq!(window.grant_now(ns(0), PeerId(0), StreamId::new(0, 0), 0), 750 + 62);
+    assert_eq!(window.grant_now(ns(0), PeerId(0), StreamId::new(1, 0), 0), 62);
+    window.received(ns(0), PeerId(0), StreamId::new(2, 0), 0);
+    assert_eq!(window.grant_now(ns(0), PeerId(0), StreamId::new(2, 0), 0), 375 + 62);
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn everybody_gets_a_little_however_small_the_buffer_is() {
     let mut window = ReceiveWindow::new(&config);
     for peer in 0..100 {
         window.open(PeerId(peer), STREAM, 7);
-        assert_eq!(window.grant_now(0, PeerId(peer), STREAM, 7), 7 + MIN_SHARE);
+        assert_eq!(window.grant_now(ns(0), PeerId(peer), STREAM, 7), 7 + MIN_SHARE);
     }
 }
 
@@ -140,8 +141,8 @@ fn a_share_never_exceeds_the_room_for_reordering() {
     };
     let mut window = ReceiveWindow::new(&config);
     window.open(PeerId(0), STREAM, 0);
-    window.received(0, PeerId(0), STREAM, 0);
-    assert_eq!(window.grant_now(0, PeerId(0), STREAM, 0), 512);
+    window.received(ns(0), PeerId(0), STREAM, 0);
+    assert_eq!(window.grant_now(ns(0), PeerId(0), STREAM, 0), 512);
 }
 
 #[test]
@@ -149,13 +150,13 @@ fn a_status_is_due_after_joining_and_after_each_quarter_window() {
     let mut window = window();
     window.open(PeerId(0), STREAM, 0);
     assert!(window.is_due(PeerId(0), STREAM, 0));
-    window.grant_now(0, PeerId(0), STREAM, 0); // 500
+    window.grant_now(ns(0), PeerId(0), STREAM, 0); // 500
     assert!(!window.is_due(PeerId(0), STREAM, 0));
-    assert!(!window.received(0, PeerId(0), STREAM, 124));
-    assert!(window.received(0, PeerId(0), STREAM, 125));
-    window.grant_now(0, PeerId(0), STREAM, 125); // now active: 1000
-    assert!(!window.received(0, PeerId(0), STREAM, 374));
-    assert!(window.received(0, PeerId(0), STREAM, 375));
+    assert!(!window.received(ns(0), PeerId(0), STREAM, 124));
+    assert!(window.received(ns(0), PeerId(0), STREAM, 125));
+    window.grant_now(ns(0), PeerId(0), STREAM, 125); // now active: 1000
+    assert!(!window.received(ns(0), PeerId(0), STREAM, 374));
+    assert!(window.received(ns(0), PeerId(0), STREAM, 375));
 }
 
 #[test]
@@ -164,11 +165,11 @@ fn a_sender_with_a_small_grant_hears_before_it_is_used_up() {
     for peer in 0..50 {
         window.open(PeerId(peer), STREAM, 0);
     }
-    let limit = window.grant_now(0, PeerId(0), STREAM, 0);
+    let limit = window.grant_now(ns(0), PeerId(0), STREAM, 0);
     assert_eq!(limit, 10);
     // Active, its share would be 510, of which a quarter is more than it may send.
-    assert!(window.received(0, PeerId(0), STREAM, 2));
-    assert_eq!(window.grant_now(0, PeerId(0), STREAM, 2), 512);
+    assert!(window.received(ns(0), PeerId(0), STREAM, 2));
+    assert_eq!(window.grant_now(ns(0), PeerId(0), STREAM, 2), 512);
 }
 
 #[test]
@@ -178,17 +179,17 @@ fn a_closed_stream_is_granted_nothing() {
     window.open(PeerId(1), STREAM, 0);
     window.close(PeerId(0), STREAM);
     window.close_peer(PeerId(1));
-    assert_eq!(window.grant_now(0, PeerId(0), STREAM, 5), 5);
-    assert!(!window.received(0, PeerId(1), STREAM, 5));
+    assert_eq!(window.grant_now(ns(0), PeerId(0), STREAM, 5), 5);
+    assert!(!window.received(ns(0), PeerId(1), STREAM, 5));
     window.open(PeerId(2), STREAM, 0);
-    assert_eq!(window.grant_now(0, PeerId(2), STREAM, 0), 500);
+    assert_eq!(window.grant_now(ns(0), PeerId(2), STREAM, 0), 500);
 }
 
 #[test]
 fn absurd_positions_do_no_harm() {
     let mut window = window();
     window.open(PeerId(0), STREAM, u64::MAX - 1);
-    assert_eq!(window.grant_now(0, PeerId(0), STREAM, u64::MAX), u64::MAX);
-    assert_eq!(window.grant_now(0, PeerId(0), STREAM, 0), u64::MAX);
-    assert!(!window.received(0, PeerId(0), STREAM, 0));
+    assert_eq!(window.grant_now(ns(0), PeerId(0), STREAM, u64::MAX), u64::MAX);
+    assert_eq!(window.grant_now(ns(0), PeerId(0), STREAM, 0), u64::MAX);
+    assert!(!window.received(ns(0), PeerId(0), STREAM, 0));
 }

@@ -3,23 +3,23 @@
 use crate::peer_id::PeerId;
 use crate::send::flow_control::Sample;
 
-/// A receiver that was sent fewer in an interval says nothing about the way.
+/// Least numbers that a receiver must be sent in an interval: with fewer it says nothing
+/// about the way.
 const MIN_NUMBERS: u64 = 100;
 
-/// What each receiver lost since the interval began, over all streams.
+/// Losses of each receiver since the interval began, over all streams.
 #[derive(Debug, Default)]
 pub struct Losses {
-    /// In the order of their names.
+    /// Receivers in the order of their peer ids.
     peers: Vec<(PeerId, Loss)>,
 }
 
-/// What one receiver reported.
+/// Report of one receiver.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Loss {
-    /// What it lost.
+    /// Datagrams that were sent, and lost.
     pub sample: Sample,
-    /// What it says is a fair share of the way to it, in bytes per second; 0 if it
-    /// says nothing.
+    /// Fair share of the way to it, in bytes per second, as it says; 0 if it says nothing.
     pub share: u64,
 }
 
@@ -37,22 +37,22 @@ impl Losses {
         }
     }
 
-    /// The largest loss of all; none if nobody was sent enough.
+    /// Largest loss of all; none if nobody was sent enough.
     pub fn worst(&self) -> Option<Loss> {
         self.known().map(|(_, loss)| loss).max_by_key(|loss| loss.sample.permille())
     }
 
-    /// What each lost, if it was sent enough.
+    /// Losses of those that were sent enough.
     pub fn known(&self) -> impl Iterator<Item = (PeerId, Loss)> + '_ {
         self.peers.iter().filter(|(_, loss)| loss.sample.numbers() >= MIN_NUMBERS).copied()
     }
 
-    /// The next interval begins.
+    /// Begins the next interval.
     pub fn clear(&mut self) {
         self.peers.clear();
     }
 
-    /// A receiver does not count any more.
+    /// Forgets a receiver that does not count any more.
     pub fn forget(&mut self, peer: PeerId) {
         if let Ok(at) = self.find(peer) {
             self.peers.remove(at);

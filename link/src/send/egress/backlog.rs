@@ -1,4 +1,4 @@
-//! What waits for room in the ring, in order.
+//! Backlog of frames that wait for room in the ring, in order.
 //!
 //! It is bounded by those who emit: they pause while a stream is blocked, so it
 //! holds what one turn of a shard brought. Nothing in it pins a receive pool.
@@ -11,16 +11,16 @@ use netcluster_platform::Slice;
 
 use crate::channel::LinkChannel;
 
-/// One thing that waits.
+/// Item that waits.
 pub(super) enum Item {
     /// Frames of this channel, or a part of one. The first item may start in the
     /// middle of a frame, whose head is laid out already.
     Frames(Arc<LinkChannel>, Slice),
-    /// So many frames that nobody wants.
+    /// Number of frames that nobody wants.
     Skip(u64),
 }
 
-/// The queue.
+/// Backlog of one outbound stream.
 #[derive(Default)]
 pub(super) struct Backlog {
     items: VecDeque<Item>,
@@ -75,7 +75,7 @@ impl Backlog {
         self.items.push_front(Item::Frames(channel, rest));
     }
 
-    /// How many unwanted frames follow directly behind the first `bytes`.
+    /// Number of unwanted frames that follow directly behind the first `bytes`.
     pub(super) fn skipped_behind(&self, bytes: usize) -> u64 {
         let mut left = bytes;
         for item in &self.items {

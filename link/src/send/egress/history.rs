@@ -41,23 +41,23 @@ pub const MAX_BATCH_BYTES: usize = 65_535 - 40 - 8;
 /// Fewest datagrams that a ring keeps: one to fill while one is sent.
 pub const MIN_KEPT: usize = 2;
 
-/// Where a datagram lies, known once it is closed.
+/// Place of a datagram, known once it is closed.
 #[derive(Clone, Copy, Default)]
 struct Slot {
     start: u32,
     bytes: u32,
 }
 
-/// See the module.
+/// Ring of the datagrams that can be sent again.
 pub(super) struct History {
     memory: Box<[u8]>,
     slots: Box<[Slot]>,
-    /// Of a full datagram, from the open one on.
+    /// Bytes of a full datagram, from the open one on.
     full_bytes: usize,
     tag_bytes: usize,
-    /// How many datagrams are kept at most, the open one among them.
+    /// Number of datagrams that are kept at most, the open one among them.
     limit: u64,
-    /// Of the longest that may be there, …
+    /// Bytes of the longest that may be there, …
     longest_bytes: usize,
     /// … until this one is the first; `u64::MAX`: it is `full_bytes`.
     shorter_from: u64,
@@ -81,7 +81,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl History {
-    /// A ring for datagrams of at most `full_bytes`, ever.
+    /// Makes a ring for datagrams of at most `full_bytes`, ever.
     pub(super) fn new(full_bytes: usize, history_bytes: usize, tag_bytes: usize) -> History {
         assert!(full_bytes >= MIN_DATAGRAM_BYTES, "a datagram holds some body");
         assert!(full_bytes <= usize::from(u16::MAX));
@@ -112,8 +112,8 @@ impl History {
         self.full_bytes - DATA_HEADER_BYTES - self.tag_bytes
     }
 
-    /// The open datagram, in which nothing is yet, and those behind it have so many
-    /// bytes at most: no more than the ring was made for.
+    /// Sets how many bytes the open datagram, in which nothing is yet, and those behind it
+    /// have at most: no more than the ring was made for.
     pub(super) fn set_full_bytes(&mut self, full_bytes: usize) {
         debug_assert!(full_bytes >= MIN_DATAGRAM_BYTES);
         if full_bytes >= self.longest_bytes {
@@ -132,7 +132,7 @@ impl History {
         self.limit = (self.memory.len() / bytes) as u64 - 1;
     }
 
-    /// If the longer ones are gone, more are kept.
+    /// Keeps more datagrams if the longer ones are gone.
     #[inline]
     fn look_at_longest(&mut self) {
         if self.tail >= self.shorter_from {
@@ -141,7 +141,7 @@ impl History {
         }
     }
 
-    /// The open datagram begins where a full one has room.
+    /// Begins the open datagram where a full one has room.
     #[inline]
     fn wrap(&mut self) {
         if self.open_at + self.full_bytes > self.memory.len() {
@@ -223,8 +223,8 @@ impl History {
         self.check();
     }
 
-    /// How many closed datagrams can go out as one batch, and their bytes: all
-    /// but the last are as long as the first, and all are adjacent.
+    /// Number of closed datagrams that can go out as one batch, and their bytes: all but
+    /// the last are as long as the first, and all are adjacent.
     pub(super) fn ready(&self, limit: u64, max_bytes: usize) -> (u64, usize) {
         let most = self.open.min(limit).saturating_sub(self.sent).min(MAX_BATCH_DATAGRAMS);
         // At the end of the table a batch ends, too: that is rare.

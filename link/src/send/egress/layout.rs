@@ -35,17 +35,17 @@ use crate::stream::{Position, StreamId};
 
 const EMPTY: Open = Open { fill: 0, boundary: NO_BOUNDARY, ordinal: 0, channel: 0 };
 
-/// See the module.
+/// Layout of frames over datagrams: headers, and where frames begin.
 pub(super) struct Layout {
     pub(super) history: History,
-    /// What all headers have in common.
+    /// Header fields that all datagrams have in common.
     template: DataHeader,
     body_bytes: usize,
     full_bytes: usize,
-    /// A full datagram is to be so long as soon as that may be.
+    /// Bytes of a full datagram as soon as that may be.
     wanted_bytes: usize,
     open: Open,
-    /// Of the next event frame to start.
+    /// Ordinal of the next event frame to start.
     ordinal: u64,
     /// Hash of the channel of the frames laid out last; 0 is none.
     in_force: u64,
@@ -62,12 +62,12 @@ pub(super) struct Layout {
 struct Open {
     fill: usize,
     boundary: u16,
-    /// In force at the boundary.
+    /// Ordinal and channel in force at the boundary.
     ordinal: u64,
     channel: u64,
 }
 
-/// A `channel` frame that is partly laid out. The memory is used again.
+/// Frame of kind `channel` that is partly laid out. The memory is used again.
 #[derive(Default)]
 struct Announcement {
     frame: Vec<u8>,
@@ -105,7 +105,7 @@ impl Layout {
         }
     }
 
-    /// Full datagrams are to have so many bytes, header and tag included.
+    /// Sets how many bytes full datagrams are to have, header and tag included.
     pub(super) fn set_full_bytes(&mut self, bytes: usize) {
         self.wanted_bytes = bytes;
         self.resize();
@@ -194,8 +194,8 @@ impl Layout {
         }
     }
 
-    /// Where a datagram will begin with a `channel` frame: the next one, or if a
-    /// frame is partly laid out the one behind its end.
+    /// Position at which a datagram will begin with a `channel` frame: the next one, or if
+    /// a frame is partly laid out the one behind its end.
     pub(super) fn join(&mut self) -> Position {
         let left = self.frame_left();
         if left == 0 {
@@ -219,14 +219,14 @@ impl Layout {
         self.ordinal += started;
     }
 
-    /// The same for frames that nobody wanted anyway.
+    /// Abandons the rest of frames that nobody wanted anyway.
     pub(super) fn abandon_skip(&mut self, frames: u64) {
         debug_assert_eq!(self.frame_left, 0, "only between frames");
         self.ordinal += frames;
     }
 
-    /// Gives up what is laid out and not sent. What is used of numbers stays
-    /// used, so that a frame that is cut off shows as a gap.
+    /// Gives up what is laid out and not sent. Numbers that are used stay used, so that a
+    /// frame that is cut off shows as a gap.
     pub(super) fn clear(&mut self, is_cut: bool) {
         debug_assert_eq!(self.frame_left, 0, "the rest was abandoned");
         let next = self.history.open() + u64::from(is_cut || self.open.fill > 0);
@@ -239,8 +239,7 @@ impl Layout {
         self.resize();
     }
 
-    /// Sees to it that the next frame is known to be of `channel`. False if there
-    /// is no room for that.
+    /// Has the next frame known to be of `channel`. False if there is no room for that.
     #[inline]
     fn announce(&mut self, channel: &LinkChannel) -> bool {
         if self.in_force == channel.hash && !self.must_announce && self.announcement.left() == 0 {
@@ -352,7 +351,7 @@ impl Layout {
     }
 }
 
-/// What is missing at `end` of the frame at hand, and how many frames start in
+/// Number of bytes missing at `end` of the frame at hand, and of frames that start in
 /// `bytes[at..end]`; `frame_left` is what is missing at `at`.
 #[inline]
 fn walk(frame_left: usize, bytes: &[u8], at: usize, end: usize) -> (usize, u64) {

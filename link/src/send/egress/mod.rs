@@ -18,6 +18,7 @@
 //! brings the same bytes; and while nothing waits, no frame is partly laid out.
 
 mod backlog;
+
 pub mod history;
 mod layout;
 #[cfg(test)]
@@ -37,7 +38,7 @@ use crate::crypto::{Keys, StreamSealer};
 use crate::peer_id::{Session, session_tag};
 use crate::stream::{Position, StreamId};
 
-/// What the streams of a broker have in common.
+/// Configuration that the outbound streams of a broker have in common.
 #[derive(Clone, Debug)]
 pub struct EgressConfig {
     /// Most bytes of a datagram, header and tag included: more it never gets by
@@ -47,7 +48,7 @@ pub struct EgressConfig {
     pub history_bytes: usize,
     /// The broker's session.
     pub session: Session,
-    /// What seals the datagrams.
+    /// Keys that seal the datagrams.
     pub keys: Keys,
 }
 
@@ -56,26 +57,26 @@ pub struct EgressConfig {
 pub struct Batch<'a> {
     /// Number of the first.
     pub first: u64,
-    /// How many.
+    /// Number of datagrams.
     pub datagrams: u32,
-    /// All of them.
+    /// Datagrams one behind the other.
     pub bytes: &'a [u8],
     /// Bytes of each but the last, which may be shorter.
     pub segment: usize,
 }
 
-/// See the module.
+/// Datagrams of one outbound stream: frames go in, batches and retransmissions come out.
 pub struct Egress {
     stream: StreamId,
     sealer: StreamSealer,
     layout: Layout,
     backlog: Backlog,
-    /// Event frames so far, sent or not.
+    /// Number of event frames so far, sent or not.
     emitted: u64,
 }
 
 impl Egress {
-    /// An empty stream.
+    /// Makes an empty stream.
     ///
     /// # Panics
     /// If the size of datagrams is outside of the protocol's limits: the
@@ -91,14 +92,14 @@ impl Egress {
         Egress { stream, sealer, layout, backlog: Backlog::default(), emitted: 0 }
     }
 
-    /// Datagrams that are begun from now on have at most so many bytes; those that
+    /// Sets how many bytes datagrams that are begun from now on have at most; those that
     /// are laid out do not change. It takes effect as soon as no receiver was promised
     /// a place that depends on the size.
     pub fn set_datagram_bytes(&mut self, bytes: usize) {
         self.layout.set_full_bytes(bytes.max(MIN_DATAGRAM_BYTES));
     }
 
-    /// Which stream it is.
+    /// Id of the stream.
     pub fn stream(&self) -> StreamId {
         self.stream
     }
@@ -236,9 +237,9 @@ impl Egress {
         self.layout.history.tail()
     }
 
-    /// A receiver joins: everything from the returned position on is owed to it,
-    /// which is what is emitted from now on and perhaps some of what waits. The
-    /// datagram with that number begins with a `channel` frame.
+    /// Notes that a receiver joins: everything from the returned position on is owed to it,
+    /// which is what is emitted from now on and perhaps some of what waits. The datagram
+    /// with that number begins with a `channel` frame.
     pub fn join_point(&mut self) -> Position {
         self.lay_waiting();
         let left = self.layout.frame_left();

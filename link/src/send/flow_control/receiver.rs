@@ -1,5 +1,7 @@
 //! One receiver of one outbound stream: what it stated, and whether it is waited for.
 
+use netcluster_platform::Instant;
+
 use super::loss::{LossMeter, Sample};
 use super::{
     BAD_LOSS_PERMILLE, DEMOTED_POLL_NS, FIRST_WINDOW, GOOD_LOSS_PERMILLE, POLL_NS, RECOVERY_NS,
@@ -7,16 +9,16 @@ use super::{
 };
 use crate::peer_id::PeerId;
 
-/// How data reaches a receiver.
+/// Path of data to a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// It hears the group.
+    /// The receiver hears the group.
     Multicast,
-    /// It is sent copies of its own.
+    /// The receiver is sent copies of its own.
     Unicast,
 }
 
-/// What a receiver states about one stream.
+/// Statement of a receiver about one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The next number that it has not received in order.
@@ -25,25 +27,25 @@ pub struct Report {
     pub limit: u64,
     /// Numbers ever noticed missing.
     pub seen_lost: u64,
-    /// Its listeners hold it up.
+    /// Listeners of the receiver hold it up.
     pub is_held: bool,
 }
 
 /// One receiver.
 #[derive(Debug)]
 pub struct Receiver {
-    /// Who it is.
+    /// The peer that receives.
     pub peer: PeerId,
-    /// How it is reached.
+    /// Path by which it is reached.
     pub path: Path,
     /// The next number that it has not received in order.
     pub position: u64,
     /// Numbers below this may be sent to it.
     pub limit: u64,
-    /// Its listeners hold it up.
+    /// Listeners of the receiver hold it up.
     pub is_held: bool,
-    /// When it last stated anything.
-    pub status_ns: u64,
+    /// Time at which it last stated anything.
+    pub status_at: Instant,
     meter: LossMeter,
     health: Health,
     blocking: Option<Blocking>,
@@ -56,42 +58,42 @@ enum Health {
         is_suspect: bool,
     },
     Demoted {
-        /// Since when it has done well.
-        good_ns: u64,
-        poll_ns: u64,
+        /// Time since which it has done well.
+        good_since: Instant,
+        poll_at: Instant,
     },
 }
 
-/// It holds the sender up.
+/// State of a receiver that holds the sender up.
 #[derive(Clone, Copy, Debug)]
 struct Blocking {
-    /// Since then, without any movement.
-    since_ns: u64,
-    /// Since then its listeners do not hold it up (if they do not).
-    free_ns: u64,
-    poll_ns: u64,
+    /// Time since which it has not moved.
+    since: Instant,
+    /// Time since which its listeners do not hold it up (if they do not).
+    free_since: Instant,
+    poll_at: Instant,
 }
 
-/// What must happen to a receiver.
+/// Verdict on a receiver: what must happen to it.
 pub enum Verdict {
     Fine,
     Poll,
     Demote(Reason),
-    /// To be demoted if the others do better.
+    /// Demote the receiver if the others do better.
     Lossy(u64),
     Restore,
 }
 
 impl Receiver {
-    pub(super) fn new(now_ns: u64, peer: PeerId, number: u64, path: Path) -> Receiver {
+    pub(super) fn new(now: Instant, peer: PeerId, number: u64, path: Path) -> Receiver {
         Receiver {
             peer,
             path,
             position: number,
             limit: number.saturating_add(FIRST_WINDOW),
             is_held: false,
-            status_ns: now_ns,
-            meter: LossMeter::new(now_ns, number),
+            status_at: now,
+            meter: LossMeter::new(now, number),
             health: Health::Healthy { is_suspect: false },
             blocking: None,
         }
@@ -102,7 +104,7 @@ impl Receiver {
         matches!(self.health, Health::Healthy { .. })
     }
 
-    /// Its loss over the last two spans, per mille, if it is known.
+    /// Loss over the last two spans, per mille, if it is known.
     pub fn loss(&self) -> Option<u64> {
         self.meter.permille()
     }
@@ -111,13 +113,13 @@ impl Receiver {
     pub(super) fn is_ripe(&self) -> bool {
         match self.health {
             Health::Healthy { is_suspect } => is_suspect,
-            Health::Demoted { good_ns, .. } => {
-                self.status_ns >= good_ns.saturating_add(RECOVERY_NS)
+            Health::Demoted { good_since, .. } => {
+                self.status_at >= good_since.saturating_add(RECOVERY_NS)
             }
         }
     }
 
-    pub(super) fn on_status(&mut self, now_ns: u64, next: u64, report: &Report) -> Sample {
+    pub(super) fn on_status(&mut self, now: Instant, next: u64, report: &Report) -> Sample {
         // Statuses may overtake each other, but neither value ever falls. What
         // was not sent cannot have been received.
         let position = report.position.min(next).max(self.position);
@@ -125,49 +127,49 @@ impl Receiver {
         let has_moved = position > self.position || limit > self.limit;
         if let Some(blocking) = &mut self.blocking {
             if has_moved {
-                blocking.since_ns = now_ns;
-                blocking.free_ns = now_ns;
+                blocking.since = now;
+                blocking.free_since = now;
             } else if self.is_held && !report.is_held {
-                blocking.free_ns = now_ns;
+                blocking.free_since = now;
             }
-            blocking.poll_ns = now_ns.saturating_add(POLL_NS);
+            blocking.poll_at = now.saturating_add(POLL_NS);
         }
-        let silence_ns = now_ns.saturating_sub(self.status_ns);
-        if let Health::Demoted { good_ns, poll_ns } = &mut self.health {
-            *poll_ns = now_ns.saturating_add(DEMOTED_POLL_NS);
+        let silence_ns = now.since(self.status_at);
+        if let Health::Demoted { good_since, poll_at } = &mut self.health {
+            *poll_at = now.saturating_add(DEMOTED_POLL_NS);
             if silence_ns >= RECOVERY_NS {
-                *good_ns = now_ns;
+                *good_since = now;
             }
         }
         self.position = position;
         self.limit = limit;
         self.is_held = report.is_held;
-        self.status_ns = now_ns;
-        self.on_loss(now_ns, next, report.seen_lost)
+        self.status_at = now;
+        self.on_loss(now, next, report.seen_lost)
     }
 
-    pub(super) fn on_loss(&mut self, now_ns: u64, next: u64, seen_lost: u64) -> Sample {
-        let (sample, span) = self.meter.report(now_ns, next, seen_lost);
+    pub(super) fn on_loss(&mut self, now: Instant, next: u64, seen_lost: u64) -> Sample {
+        let (sample, span) = self.meter.report(now, next, seen_lost);
         match (&mut self.health, span) {
             (Health::Healthy { is_suspect }, Some(_)) => {
                 *is_suspect = self.meter.lasting_above(BAD_LOSS_PERMILLE).is_some();
             }
-            (Health::Demoted { good_ns, .. }, Some(loss)) if loss >= GOOD_LOSS_PERMILLE => {
-                *good_ns = now_ns;
+            (Health::Demoted { good_since, .. }, Some(loss)) if loss >= GOOD_LOSS_PERMILLE => {
+                *good_since = now;
             }
             _ => {}
         }
         sample
     }
 
-    /// The sender wants to send `next`: does this one keep it from that?
-    pub(super) fn set_blocking(&mut self, now_ns: u64, next: u64, history: u64) {
+    /// Notes whether this receiver keeps the sender from sending `next`.
+    pub(super) fn set_blocking(&mut self, now: Instant, next: u64, history: u64) {
         let is_full = next.saturating_sub(self.position) >= history;
         if !self.is_healthy() || (next < self.limit && !is_full) {
             self.blocking = None;
         } else if self.blocking.is_none() {
-            let poll_ns = now_ns.saturating_add(POLL_NS);
-            self.blocking = Some(Blocking { since_ns: now_ns, free_ns: now_ns, poll_ns });
+            let poll_at = now.saturating_add(POLL_NS);
+            self.blocking = Some(Blocking { since: now, free_since: now, poll_at });
         }
     }
 
@@ -175,19 +177,25 @@ impl Receiver {
         self.blocking = None;
     }
 
-    pub(super) fn demote(&mut self, now_ns: u64) {
+    pub(super) fn demote(&mut self, now: Instant) {
         self.blocking = None;
-        self.meter.forget(now_ns);
-        let poll_ns = now_ns.saturating_add(DEMOTED_POLL_NS);
-        self.health = Health::Demoted { good_ns: now_ns, poll_ns };
+        self.meter.forget(now);
+        let poll_at = now.saturating_add(DEMOTED_POLL_NS);
+        self.health = Health::Demoted { good_since: now, poll_at };
     }
 
     pub(super) fn restore(&mut self) {
         self.health = Health::Healthy { is_suspect: false };
     }
 
-    pub(super) fn judge(&mut self, now_ns: u64, next: u64, history: u64, stall_ns: u64) -> Verdict {
-        let status_ns = self.status_ns;
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        next: u64,
+        history: u64,
+        stall_ns: u64,
+    ) -> Verdict {
+        let status_at = self.status_at;
         match &mut self.health {
             Health::Healthy { is_suspect } => {
                 if std::mem::take(is_suspect)
@@ -195,61 +203,65 @@ impl Receiver {
                 {
                     return Verdict::Lossy(loss);
                 }
-                self.judge_blocking(now_ns, stall_ns)
+                self.judge_blocking(now, stall_ns)
             }
-            Health::Demoted { good_ns, poll_ns } => {
+            Health::Demoted { good_since, poll_at } => {
                 // Not only within the history but within its newer half, or it
                 // would hold the stream up at once.
                 let is_near = next.saturating_sub(self.position) <= history / 2;
-                if status_ns >= good_ns.saturating_add(RECOVERY_NS) && is_near {
+                if status_at >= good_since.saturating_add(RECOVERY_NS) && is_near {
                     return Verdict::Restore;
                 }
-                if now_ns < *poll_ns {
+                if now < *poll_at {
                     return Verdict::Fine;
                 }
-                *poll_ns = now_ns.saturating_add(DEMOTED_POLL_NS);
+                *poll_at = now.saturating_add(DEMOTED_POLL_NS);
                 Verdict::Poll
             }
         }
     }
 
-    fn judge_blocking(&mut self, now_ns: u64, stall_ns: u64) -> Verdict {
-        let status_ns = self.status_ns;
+    fn judge_blocking(&mut self, now: Instant, stall_ns: u64) -> Verdict {
+        let status_at = self.status_at;
         let is_held = self.is_held;
         let Some(blocking) = &mut self.blocking else { return Verdict::Fine };
-        if now_ns >= blocking.silent_ns(status_ns) {
+        if now >= blocking.silent_at(status_at) {
             return Verdict::Demote(Reason::Silent);
         }
-        if now_ns >= blocking.stuck_ns(is_held, stall_ns) {
+        if now >= blocking.stuck_at(is_held, stall_ns) {
             return Verdict::Demote(Reason::Stuck);
         }
-        if now_ns < blocking.poll_ns {
+        if now < blocking.poll_at {
             return Verdict::Fine;
         }
-        blocking.poll_ns = now_ns.saturating_add(POLL_NS);
+        blocking.poll_at = now.saturating_add(POLL_NS);
         Verdict::Poll
     }
 
-    pub(super) fn deadline_ns(&self, stall_ns: u64) -> Option<u64> {
-        if let Health::Demoted { poll_ns, .. } = self.health {
-            return Some(poll_ns);
+    pub(super) fn deadline(&self, stall_ns: u64) -> Option<Instant> {
+        if let Health::Demoted { poll_at, .. } = self.health {
+            return Some(poll_at);
         }
         let blocking = self.blocking?;
-        let stuck_ns = blocking.stuck_ns(self.is_held, stall_ns);
-        Some(blocking.poll_ns.min(blocking.silent_ns(self.status_ns)).min(stuck_ns))
+        let stuck_at = blocking.stuck_at(self.is_held, stall_ns);
+        Some(blocking.poll_at.min(blocking.silent_at(self.status_at)).min(stuck_at))
     }
 }
 
 impl Blocking {
-    fn silent_ns(&self, status_ns: u64) -> u64 {
-        self.since_ns.max(status_ns).saturating_add(SILENCE_NS)
+    fn silent_at(&self, status_at: Instant) -> Instant {
+        self.since.max(status_at).saturating_add(SILENCE_NS)
     }
 
-    /// One whose listeners hold it up has the stall timeout to move. One that says
-    /// they no longer do must move soon, and saying so again and again buys no
-    /// more than the stall timeout either.
-    fn stuck_ns(&self, is_held: bool, stall_ns: u64) -> u64 {
-        let patient_ns = self.since_ns.saturating_add(stall_ns).saturating_add(STUCK_NS);
-        if is_held { patient_ns } else { patient_ns.min(self.free_ns.saturating_add(STUCK_NS)) }
+    /// Time at which the receiver is stuck. One whose listeners hold it up has the stall
+    /// timeout to move. One that says they no longer do must move soon, and saying so again
+    /// and again buys no more than the stall timeout either.
+    fn stuck_at(&self, is_held: bool, stall_ns: u64) -> Instant {
+        let patient_until = self.since.saturating_add(stall_ns).saturating_add(STUCK_NS);
+        if is_held {
+            patient_until
+        } else {
+            patient_until.min(self.free_since.saturating_add(STUCK_NS))
+        }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::tests::time::{millis, ns};
 
 const LIMIT: usize = 1372;
 
@@ -22,15 +23,15 @@ impl Way {
     }
 
     /// Probes until then; what is to be told.
-    fn run(&mut self, size: &mut PathMtu, until_ns: u64) -> Vec<News> {
+    fn run(&mut self, size: &mut PathMtu, until: Instant) -> Vec<News> {
         let mut told = Vec::new();
-        while size.next_ns() < until_ns {
-            let now_ns = size.next_ns();
-            let probes = size.poll(now_ns);
+        while size.next_at() < until {
+            let now = size.next_at();
+            let probes = size.poll(now);
             assert!(probes.iter().flatten().all(|bytes| (BASE_BYTES..=size.limit).contains(bytes)));
             for bytes in probes.into_iter().flatten() {
                 if self.carries(bytes) {
-                    told.extend(size.answered(now_ns, bytes));
+                    told.extend(size.answered(now, bytes));
                 }
             }
             assert!(size.passes < size.fails && size.passes <= size.limit);
@@ -41,14 +42,14 @@ impl Way {
 
 fn begun(limit: usize) -> PathMtu {
     let mut size = PathMtu::new(limit, [7; NONCE_BYTES]);
-    assert_eq!((size.bytes(), size.next_ns()), (BASE_BYTES, u64::MAX));
-    size.begin(0);
+    assert_eq!((size.bytes(), size.next_at()), (BASE_BYTES, Instant::NEVER));
+    size.begin(ns(0));
     size
 }
 
 fn found(takes: usize, limit: usize) -> (PathMtu, Vec<News>) {
     let mut size = begun(limit);
-    let told = Way::new(takes).run(&mut size, 10_000 * MS_NS);
+    let told = Way::new(takes).run(&mut size, millis(10_000));
     (size, told)
 }
 
@@ -56,7 +57,7 @@ fn found(takes: usize, limit: usize) -> (PathMtu, Vec<News>) {
 fn one_answer_is_enough_where_the_whole_size_passes() {
     let mut size = begun(LIMIT);
     let mut way = Way::new(9000);
-    assert_eq!(way.run(&mut size, u64::MAX), []);
+    assert_eq!(way.run(&mut size, ns(u64::MAX)), []);
     assert_eq!((size.bytes(), way.probes), (LIMIT, 1));
     assert!(!size.is_narrow());
 }
@@ -79,7 +80,7 @@ fn loss_makes_no_way_narrow() {
     for seed in 0..200 {
         let mut size = begun(LIMIT);
         let mut way = Way { loses: 600, random: seed, ..Way::new(9000) };
-        assert_eq!(way.run(&mut size, 20_000 * MS_NS), []);
+        assert_eq!(way.run(&mut size, millis(20_000)), []);
         assert_eq!(size.bytes(), LIMIT);
     }
 }
@@ -88,11 +89,11 @@ fn loss_makes_no_way_narrow() {
 fn who_never_answers_is_sent_the_smallest_and_asked_rarely() {
     let mut size = begun(LIMIT);
     let mut way = Way::new(0);
-    way.run(&mut size, 60_000 * MS_NS);
+    way.run(&mut size, millis(60_000));
     assert!(size.is_unanswered() && !size.is_narrow());
     assert_eq!(size.bytes(), BASE_BYTES);
     assert!(way.probes < 200, "{}", way.probes);
-    assert_eq!(Way::new(9000).run(&mut size, 70_000 * MS_NS), []);
+    assert_eq!(Way::new(9000).run(&mut size, millis(70_000)), []);
     assert_eq!(size.bytes(), LIMIT);
     assert!(!size.is_unanswered());
 }
@@ -100,25 +101,25 @@ fn who_never_answers_is_sent_the_smallest_and_asked_rarely() {
 #[test]
 fn a_size_in_doubt_is_kept_until_it_is_refuted() {
     let (mut size, _) = found(9000, LIMIT);
-    let mut now_ns = 20_000 * MS_NS;
-    size.doubt(now_ns);
-    size.doubt(now_ns);
+    let mut now = 20_000 * MS_NS;
+    size.doubt(ns(now));
+    size.doubt(ns(now));
     let mut same = Way { loses: 300, ..Way::new(9000) };
-    assert_eq!(same.run(&mut size, u64::MAX), []);
+    assert_eq!(same.run(&mut size, ns(u64::MAX)), []);
     assert_eq!(size.bytes(), LIMIT);
 
-    now_ns *= 2;
-    size.doubt(now_ns);
+    now *= 2;
+    size.doubt(ns(now));
     let mut narrow = Way::new(1272);
-    assert_eq!(narrow.run(&mut size, now_ns + ROUND_NS * u64::from(PROOFS)), []);
+    assert_eq!(narrow.run(&mut size, ns(now + ROUND_NS * u64::from(PROOFS))), []);
     assert_eq!(size.bytes(), LIMIT, "still under test");
-    narrow.run(&mut size, now_ns + ROUND_NS * u64::from(PROOFS + 1));
+    narrow.run(&mut size, ns(now + ROUND_NS * u64::from(PROOFS + 1)));
     assert!(size.bytes() < LIMIT);
-    let told = narrow.run(&mut size, now_ns + 10_000 * MS_NS);
+    let told = narrow.run(&mut size, ns(now + 10_000 * MS_NS));
     assert_eq!(told, [News::Narrow(size.bytes())]);
     // What is found by now is no news again.
-    size.doubt(now_ns + 10_000 * MS_NS);
-    assert_eq!(narrow.run(&mut size, now_ns + 30_000 * MS_NS), []);
+    size.doubt(ns(now + 10_000 * MS_NS));
+    assert_eq!(narrow.run(&mut size, ns(now + 30_000 * MS_NS)), []);
 }
 
 #[test]
@@ -126,37 +127,37 @@ fn it_rises_again_when_more_passes() {
     let (mut size, _) = found(1272, LIMIT);
     let before = size.bytes();
     let mut way = Way::new(before);
-    assert_eq!(way.run(&mut size, 60_000 * MS_NS), []);
+    assert_eq!(way.run(&mut size, millis(60_000)), []);
     assert!(way.probes <= 11, "one now and then: {}", way.probes);
     assert_eq!(size.bytes(), before);
-    let told = Way::new(9000).run(&mut size, 60_000 * MS_NS + RAISE_NS + ROUND_NS);
+    let told = Way::new(9000).run(&mut size, ns(60_000 * MS_NS + RAISE_NS + ROUND_NS));
     assert_eq!((size.bytes(), told), (LIMIT, vec![News::Whole]));
 }
 
 #[test]
 fn another_limit_is_kept_at_once_and_searched_up_to() {
     let (mut size, _) = found(9000, LIMIT);
-    size.set_limit(20_000 * MS_NS, 1272);
+    size.set_limit(millis(20_000), 1272);
     assert_eq!(size.bytes(), 1272);
-    assert_eq!(size.next_ns(), u64::MAX, "it is known to pass");
-    size.set_limit(30_000 * MS_NS, LIMIT);
+    assert_eq!(size.next_at(), Instant::NEVER, "it is known to pass");
+    size.set_limit(millis(30_000), LIMIT);
     assert_eq!(size.bytes(), 1272);
-    assert_eq!(Way::new(9000).run(&mut size, u64::MAX), [News::Whole; 0]);
+    assert_eq!(Way::new(9000).run(&mut size, ns(u64::MAX)), [News::Whole; 0]);
     assert_eq!(size.bytes(), LIMIT);
     let mut idle = PathMtu::new(LIMIT, [0; NONCE_BYTES]);
-    idle.set_limit(0, 1300);
-    assert_eq!(idle.next_ns(), u64::MAX, "not begun");
+    idle.set_limit(ns(0), 1300);
+    assert_eq!(idle.next_at(), Instant::NEVER, "not begun");
 }
 
 #[test]
 fn another_way_is_looked_at_while_the_old_size_is_used() {
     let (mut size, _) = found(9000, LIMIT);
-    size.begin(20_000 * MS_NS);
+    size.begin(millis(20_000));
     assert_eq!(size.bytes(), LIMIT);
-    Way::new(1272).run(&mut size, 30_000 * MS_NS);
+    Way::new(1272).run(&mut size, millis(30_000));
     assert!((1272 - STEP_BYTES..=1272).contains(&size.bytes()));
-    size.begin(40_000 * MS_NS);
+    size.begin(millis(40_000));
     let mut way = Way::new(9000);
-    way.run(&mut size, 50_000 * MS_NS);
+    way.run(&mut size, millis(50_000));
     assert_eq!(size.bytes(), LIMIT);
 }

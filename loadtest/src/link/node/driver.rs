@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use netcluster_link::event::Run;
 use netcluster_link::{Datagrams, Link, LinkEvent, StreamId};
-use netcluster_platform::{Completion, DatagramIo, Io};
+use netcluster_platform::{Completion, DatagramIo, Instant, Io};
 use netcluster_wire::frame::Frame;
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 use serde_json::Value;
@@ -79,9 +79,9 @@ impl<I: Io + DatagramIo> Driver<I> {
     ) -> Result<Driver<I>> {
         // A turn brings what a few trains bring.
         io.set_receive_budget(1 << 20);
-        let now_ns = io.now_ns();
-        let channel = link.open_channel(now_ns, CHANNEL);
-        let interest = if plan.sends { 0 } else { link.set_interest(now_ns, channel, true) };
+        let now = io.now();
+        let channel = link.open_channel(now, CHANNEL);
+        let interest = if plan.sends { 0 } else { link.set_interest(now, channel, true) };
         let node = FIRST_NODE + u32::from(plan.index);
         let source = Source::new(node, plan.index, plan.size);
         Ok(Driver {
@@ -108,17 +108,17 @@ impl<I: Io + DatagramIo> Driver<I> {
     pub fn run(mut self) -> Result<()> {
         let mut completions = Vec::new();
         loop {
-            let now_ns = self.io.now_ns();
-            if self.link.poll_timeout().is_some_and(|due_ns| due_ns <= now_ns) {
-                self.link.handle_timeout(now_ns);
+            let now = self.io.now();
+            if self.link.poll_timeout().is_some_and(|due_at| due_at <= now) {
+                self.link.handle_timeout(now);
             }
             self.take_events()?;
             self.look_at_phase();
             let emits_on = self.emit();
-            self.transmit(now_ns);
+            self.transmit(now);
             let timeout = self.timeout(emits_on);
             self.io.wait(&mut completions, timeout)?;
-            let now_ns = self.io.now_ns();
+            let now = self.io.now();
             for completion in completions.drain(..) {
                 match completion {
                     Completion::Datagrams(datagrams) => {
@@ -128,7 +128,7 @@ impl<I: Io + DatagramIo> Driver<I> {
                             from: datagrams.from,
                             multicast: datagrams.multicast,
                         };
-                        self.link.handle_datagrams(now_ns, &received);
+                        self.link.handle_datagrams(now, &received);
                     }
                     Completion::DatagramsWritable => self.blocked = false,
                     _ => {}
@@ -242,13 +242,13 @@ impl<I: Io + DatagramIo> Driver<I> {
         self.full.is_some_and(|stream| self.link.is_blocked(stream))
     }
 
-    fn transmit(&mut self, now_ns: u64) {
+    fn transmit(&mut self, now: Instant) {
         self.more = false;
         if self.blocked {
             return;
         }
         for _ in 0..SENDS_PER_TURN {
-            let Some(transmit) = self.link.poll_transmit(now_ns) else { return };
+            let Some(transmit) = self.link.poll_transmit(now) else { return };
             let (to, segment) = (transmit.to.address(), transmit.segment);
             match self.io.send_datagrams(to, transmit.bytes, segment, transmit.looped) {
                 Ok(taken) if taken == transmit.bytes.len() => {}
@@ -270,8 +270,8 @@ impl<I: Io + DatagramIo> Driver<I> {
         if emits_on || (self.more && !self.blocked) {
             return Some(Duration::ZERO);
         }
-        let now_ns = self.io.now_ns();
-        let mut wait_ns = self.link.poll_timeout().map(|due_ns| due_ns.saturating_sub(now_ns));
+        let now = self.io.now();
+        let mut wait_ns = self.link.poll_timeout().map(|due_at| due_at.since(now));
         if let (Phase::Emitting { since_ns }, Some(rate)) = (self.phase, self.plan.rate)
             && !self.is_full()
         {
@@ -290,7 +290,7 @@ impl<I: Io + DatagramIo> Driver<I> {
         let mut counters = BTreeMap::new();
         let link = serde_json::to_value(self.link.counters()).unwrap_or_default();
         flatten("", &link, &mut counters);
-        let status = self.link.status(self.io.now_ns());
+        let status = self.link.status(self.io.now());
         let sockets = self.io.datagram_stats();
         for (name, value) in [
             // What slows the end down at the end, if anything does.

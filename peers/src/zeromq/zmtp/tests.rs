@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A greeting of 3.1, as libzmq sends it: more in the padding than zeros.
+/// Returns a greeting of 3.1 as libzmq sends it: more in the padding than zeros.
 fn greeting() -> Vec<u8> {
     let mut bytes = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01NULL".to_vec();
     bytes.resize(GREETING_BYTES, 0);

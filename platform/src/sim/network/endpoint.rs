@@ -19,7 +19,7 @@ use super::train::Train;
 use crate::io::Completion;
 use crate::sim::chunks::ChunkPool;
 use crate::sim::random::Random;
-use crate::{DatagramStats, Datagrams};
+use crate::{DatagramStats, DatagramTrain};
 
 /// The most trains of one `wait`.
 const MAX_TRAINS_PER_WAIT: usize = 256;
@@ -184,7 +184,7 @@ impl Endpoint {
             self.stats.receives += 1;
             self.stats.received += train.count() as u64;
             self.stats.received_bytes += train.chunk.len() as u64;
-            completions.push(Completion::Datagrams(Datagrams {
+            completions.push(Completion::Datagrams(DatagramTrain {
                 segment: train.segment,
                 from: train.from,
                 multicast: train.to.ip().is_multicast(),

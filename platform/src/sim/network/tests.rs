@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{NetworkFaults, PathFaults, PortFaults, SimNetwork, SimSocketsConfig};
 use crate::io::{Completion, Io};
 use crate::sim::{Faults, SimIo, SimNet};
-use crate::{DatagramIo, Datagrams};
+use crate::{DatagramIo, DatagramTrain};
 
 const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3));
 const OTHER_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 2, 4));
@@ -69,7 +69,7 @@ impl Broker {
         completions
     }
 
-    fn trains(&mut self) -> Vec<Datagrams> {
+    fn trains(&mut self) -> Vec<DatagramTrain> {
         let trains = self.wait().into_iter().filter_map(|completion| match completion {
             Completion::Datagrams(train) => Some(train),
             _ => None,

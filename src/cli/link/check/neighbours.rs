@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use netcluster_link::config::Settings;
+use netcluster_link::config::StreamMap;
 use netcluster_link::options::LinkOptions;
 use serde::Serialize;
 
@@ -192,7 +192,7 @@ fn settings(options: &LinkOptions, peer: &SeenPeer) -> Vec<Finding> {
             "set the same --groups on all brokers; they do not link until then",
         );
     }
-    if peer.about.settings != Settings::of(options.groups, &options.pressured).hash {
+    if peer.about.settings != StreamMap::of(options.groups, &options.pressured).hash {
         differs(
             format!("{} has other channels with pressure from the cluster", who(peer)),
             "give all brokers the same --cluster-pressure; they do not link until then",

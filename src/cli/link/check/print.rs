@@ -10,10 +10,14 @@ use serde::Serialize;
 use super::diagnose::{Finding, Level};
 use super::neighbours::Neighbour;
 use crate::cli::failure::Failure;
+use crate::cli::page::{terminal_chars, wrapped};
 use crate::cli::render::escaped;
 use crate::cli::status;
 
-/// Length of a line that an ordinary terminal shows, with the level before it.
+/// Width of the level of a finding, and of the space behind it.
+const LEVEL_CHARS: usize = 9;
+
+/// Longest text of a line, whatever it is written to.
 const LINE_CHARS: usize = 90;
 
 #[derive(Serialize)]
@@ -50,8 +54,11 @@ pub fn print(
     findings: &[Finding],
     peers: &[Neighbour],
 ) -> Result<(), Failure> {
-    let text =
-        if json { as_json(options, info, findings, peers)? } else { as_page(options, findings) };
+    let text = if json {
+        as_json(options, info, findings, peers)?
+    } else {
+        as_page(options, findings, terminal_chars())
+    };
     status::print(&text)
 }
 
@@ -84,35 +91,19 @@ fn as_json(
     Ok(format!("{}\n", escape::json(&json)))
 }
 
-/// Lines of at most [`LINE_CHARS`], but for words that are longer.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = &mut lines[0];
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= LINE_CHARS {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.insert(0, word.to_owned());
-        }
-    }
-    lines.reverse();
-    lines
-}
-
-/// A line per finding, what to do below it.
-pub fn as_page(options: &LinkOptions, findings: &[Finding]) -> String {
+/// Writes a line per finding, what to do below it, for a terminal of this width.
+pub fn as_page(options: &LinkOptions, findings: &[Finding], width: usize) -> String {
+    let chars = LINE_CHARS.min(width - LEVEL_CHARS);
     let key = match options.keys.id() {
         0 => "no key".to_owned(),
         id => format!("key {id:08x}"),
     };
-    let mut page = format!(
-        "the link of the cluster {} at {}, {key}\n\n",
+    let title = format!(
+        "the link of the cluster {} at {}, {key}",
         escaped(&options.cluster),
         options.group
     );
+    let mut page = wrapped(&title, width).join("\n") + "\n\n";
     for finding in findings {
         let level = match finding.level {
             Level::Ok => "ok",
@@ -121,11 +112,12 @@ pub fn as_page(options: &LinkOptions, findings: &[Finding]) -> String {
             Level::Problem => "PROBLEM",
         };
         // Writing to memory does not fail.
-        for (at, line) in wrapped(&finding.text).iter().enumerate() {
-            let _ = writeln!(page, "{:<8} {line}", if at == 0 { level } else { "" });
+        for (at, line) in wrapped(&finding.text, chars).iter().enumerate() {
+            let level = if at == 0 { level } else { "" };
+            let _ = writeln!(page, "{level:<LEVEL_CHARS$}{line}");
         }
         if let Some(advice) = &finding.advice {
-            for line in wrapped(advice) {
+            for line in wrapped(advice, chars) {
                 let _ = writeln!(page, "         {line}");
             }
         }

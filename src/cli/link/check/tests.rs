@@ -5,7 +5,7 @@ use netcluster_link::config::{Entropy, LinkConfig};
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::options::LinkOptions;
 use netcluster_link::{Datagrams, Link, To};
-use netcluster_platform::{DatagramInfo, InterfaceReason};
+use netcluster_platform::{DatagramInfo, Instant, InterfaceReason};
 
 use super::diagnose::{Finding, Level, diagnose};
 use super::hearing::{Hearing, Oddity, Way};
@@ -34,6 +34,10 @@ impl Entropy for Zeros {
     fn fill(&mut self, out: &mut [u8; 16]) {
         *out = [0; 16];
     }
+}
+
+fn ns(nanos: u64) -> Instant {
+    Instant::from_nanos(nanos)
 }
 
 fn address(text: &str) -> SocketAddr {
@@ -74,7 +78,7 @@ fn broker(keys: &Keys, number: u8, change: impl FnOnce(&mut LinkConfig)) -> Link
         discovery: Duration::ZERO,
     };
     change(&mut config);
-    Link::new(config, [number; 16], Box::new(Zeros), 0)
+    Link::new(config, [number; 16], Box::new(Zeros), ns(0))
 }
 
 /// Network between a broker and the check: which datagrams it carries.
@@ -136,7 +140,7 @@ impl Trial {
     /// Plays all that happens between the check and one broker.
     fn meet(&mut self, link: &mut Link, from: &str, network: Network) {
         let from = address(from);
-        link.handle_timeout(1);
+        link.handle_timeout(ns(1));
         self.hear(link, from, network);
         for is_large in [false, true] {
             for way in [Way::Group, Way::Address(from)] {
@@ -157,7 +161,10 @@ impl Trial {
                 }
                 let (bytes, segment, from_us) = (&datagram[..], datagram.len(), address(HERE));
                 let multicast = is_multicast;
-                link.handle_datagrams(2, &Datagrams { bytes, segment, from: from_us, multicast });
+                link.handle_datagrams(
+                    ns(2),
+                    &Datagrams { bytes, segment, from: from_us, multicast },
+                );
                 self.now += Duration::from_micros(250);
                 self.hear(link, from, network);
             }
@@ -165,7 +172,7 @@ impl Trial {
     }
 
     fn hear(&mut self, link: &mut Link, from: SocketAddr, network: Network) {
-        while let Some(transmit) = link.poll_transmit(2) {
+        while let Some(transmit) = link.poll_transmit(ns(2)) {
             let (is_heard, multicast) = match transmit.to {
                 To::Group(_) => (network.multicast_here, true),
                 To::Addr(_) => (network.unicast_here, false),
@@ -180,7 +187,10 @@ impl Trial {
         self.seen.heard = self.hearing.heard.clone();
         let findings = diagnose(&self.options, &self.seen);
         // Every page that can be printed is printed once.
-        assert!(as_page(&self.options, &findings).starts_with("the link of the cluster office"));
+        assert!(
+            as_page(&self.options, &findings, usize::MAX)
+                .starts_with("the link of the cluster office")
+        );
         findings
     }
 
@@ -241,7 +251,7 @@ fn asking_makes_no_peer_and_names_no_ourselves() {
     let mut link = broker(&keys, 2, |_| {});
     let mut trial = Trial::new(options(&keys));
     trial.meet(&mut link, "10.0.0.2:4000", GOOD);
-    assert!(link.status(3).peers.is_empty() && link.status(3).handshakes == 0);
+    assert!(link.status(ns(3)).peers.is_empty() && link.status(ns(3)).handshakes == 0);
     assert_eq!(trial.hearing.heard.peers.len(), 1);
 }
 
@@ -382,8 +392,8 @@ fn forged_datagrams_are_counted_and_make_no_peer() {
     let keys = key(1);
     let mut link = broker(&keys, 2, |_| {});
     let mut trial = Trial::new(options(&keys));
-    link.handle_timeout(1);
-    let mut hello = link.poll_transmit(2).unwrap().bytes.to_vec();
+    link.handle_timeout(ns(1));
+    let mut hello = link.poll_transmit(ns(2)).unwrap().bytes.to_vec();
     *hello.last_mut().unwrap() ^= 1;
     trial.hearing.datagram(trial.now, &hello, address("10.0.0.9:1"), true);
     let from: IpAddr = "10.0.0.9".parse().unwrap();
@@ -396,8 +406,8 @@ fn a_flood_of_sessions_fills_no_memory() {
     let keys = Keys::open_link();
     let mut trial = Trial::new(options(&keys));
     let mut link = broker(&keys, 2, |_| {});
-    link.handle_timeout(1);
-    let mut hello = link.poll_transmit(2).unwrap().bytes.to_vec();
+    link.handle_timeout(ns(1));
+    let mut hello = link.poll_transmit(ns(2)).unwrap().bytes.to_vec();
     for number in 0u32..3000 {
         hello[8..12].copy_from_slice(&number.to_le_bytes());
         trial.hearing.datagram(trial.now, &hello, address("10.0.0.9:1"), true);

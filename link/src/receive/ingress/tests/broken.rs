@@ -1,4 +1,4 @@
-//! What no peer should send: counted, skipped, reported as lost; never a panic.
+//! Streams that no peer should send: counted, skipped, reported as lost; never a panic.
 
 use netcluster_wire::{Kind, Source, frame};
 
@@ -7,6 +7,7 @@ use crate::channel::channel_hash;
 use crate::crypto::Keys;
 use crate::receive::ingress::*;
 use crate::stream::Position;
+use crate::tests::time::ns;
 
 const START: Position = Position { number: 0, ordinal: 0 };
 const OURS: Source = Source { node: NODE, client: 1 };
@@ -151,7 +152,7 @@ fn headers_that_lie_never_panic() {
             let number = random.below(sender.datagrams.len() as u64) as usize;
             let mut datagram = sender.datagrams[number].clone();
             match random.below(8) {
-                0 => ingress.heartbeat(one, two, three, one),
+                0 => ingress.heartbeat(ns(one), two, three, one),
                 1 => datagram.truncate(44 + random.below(60) as usize),
                 2 => datagram[16..24].copy_from_slice(&one.to_le_bytes()),
                 3 => datagram[24..32].copy_from_slice(&two.to_le_bytes()),
@@ -163,12 +164,12 @@ fn headers_that_lie_never_panic() {
                 6 => ingress.set_held(one % 2 == 0),
                 _ => {}
             }
-            handle(&mut ingress, two, &datagram);
-            ingress.poll_nak(three, one, &mut Vec::new());
+            handle(&mut ingress, ns(two), &datagram);
+            ingress.poll_nak(ns(three), one, &mut Vec::new());
             while ingress.poll_delivery().is_some() {}
         }
         if seed % 3 == 0 {
-            ingress.left(0, Position { number: at, ordinal: at });
+            ingress.left(ns(0), Position { number: at, ordinal: at });
         } else {
             ingress.died();
         }

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use netcluster_platform::Instant;
+
 use super::sender::{Random, Sender, handle};
 use crate::receive::ingress::{Ingress, Verdict};
+use crate::tests::time::ns;
 
 /// One way takes so long, at least.
 const DELAY_NS: u64 = 30_000;
@@ -34,13 +37,13 @@ enum Flight {
 pub struct Channel {
     random: Random,
     faults: Faults,
-    pub now_ns: u64,
-    /// By time of arrival, then in order of sending.
-    flights: BTreeMap<(u64, u64), Flight>,
+    pub now: Instant,
+    /// Datagrams under way by time of arrival, then in order of sending.
+    flights: BTreeMap<(Instant, u64), Flight>,
     flown: u64,
     /// The next number to be sent for the first time.
     next: u64,
-    heartbeat_ns: u64,
+    heartbeat_at: Instant,
     retransmit_ns: u64,
     pub retransmits: u64,
     /// Datagrams of data that did not get through.
@@ -52,11 +55,11 @@ impl Channel {
         Channel {
             random: Random(seed ^ 0x5eed),
             faults,
-            now_ns: 1,
+            now: ns(1),
             flights: BTreeMap::new(),
             flown: 0,
             next,
-            heartbeat_ns: 0,
+            heartbeat_at: ns(0),
             retransmit_ns: 0,
             retransmits: 0,
             lost: 0,
@@ -73,11 +76,11 @@ impl Channel {
         if let (Flight::Data(number), true) =
             (&flight, self.random.chance(self.faults.twice_percent))
         {
-            let late_ns = self.now_ns + 2 * delay_ns;
-            self.flights.insert((late_ns, self.flown), Flight::Data(*number));
+            let late = self.now + 2 * delay_ns;
+            self.flights.insert((late, self.flown), Flight::Data(*number));
             self.flown += 1;
         }
-        self.flights.insert((self.now_ns + delay_ns, self.flown), flight);
+        self.flights.insert((self.now + delay_ns, self.flown), flight);
     }
 
     fn tail(&self) -> u64 {
@@ -85,10 +88,10 @@ impl Channel {
     }
 
     pub fn run_for(&mut self, ns: u64, ingress: &mut Ingress, sender: &Sender) {
-        let end_ns = self.now_ns + ns;
-        while self.now_ns < end_ns {
+        let end_at = self.now + ns;
+        while self.now < end_at {
             self.step(ingress, sender);
-            self.now_ns += STEP_NS;
+            self.now += STEP_NS;
         }
     }
 
@@ -98,18 +101,18 @@ impl Channel {
             self.next += 1;
             self.fly(Flight::Data(number));
         }
-        if self.now_ns >= self.heartbeat_ns {
-            self.heartbeat_ns = self.now_ns + HEARTBEAT_NS;
+        if self.now >= self.heartbeat_at {
+            self.heartbeat_at = self.now + HEARTBEAT_NS;
             let (next, tail) = (self.next, self.tail());
             // The ordinal of what is laid out but not yet sent is not known here;
             // all datagrams were sent, so a header says it.
             let ordinal = sender.sent_ordinal();
             self.fly(Flight::Heartbeat { next, tail, ordinal });
         }
-        while let Some(flight) = self.flights.first_entry().filter(|f| f.key().0 <= self.now_ns) {
+        while let Some(flight) = self.flights.first_entry().filter(|f| f.key().0 <= self.now) {
             match flight.remove() {
                 Flight::Data(number) => {
-                    let verdict = handle(ingress, self.now_ns, &sender.datagrams[number as usize]);
+                    let verdict = handle(ingress, self.now, &sender.datagrams[number as usize]);
                     let is_fine = matches!(
                         verdict,
                         Verdict::Taken | Verdict::Duplicate | Verdict::TooFar | Verdict::NoMemory
@@ -117,7 +120,7 @@ impl Channel {
                     assert!(is_fine, "{verdict:?}");
                 }
                 Flight::Heartbeat { next, tail, ordinal } => {
-                    ingress.heartbeat(self.now_ns, next, tail, ordinal);
+                    ingress.heartbeat(self.now, next, tail, ordinal);
                 }
                 Flight::Nak { first, count } => {
                     for number in first.max(self.tail())..first + u64::from(count) {
@@ -127,9 +130,9 @@ impl Channel {
                 }
             }
         }
-        if ingress.next_nak_ns().is_some_and(|due_ns| due_ns <= self.now_ns) {
+        if ingress.next_nak_at().is_some_and(|due_at| due_at <= self.now) {
             let mut ranges = Vec::new();
-            while ingress.poll_nak(self.now_ns, self.retransmit_ns, &mut ranges) {}
+            while ingress.poll_nak(self.now, self.retransmit_ns, &mut ranges) {}
             for range in ranges {
                 assert!(range.count > 0 && range.first + u64::from(range.count) <= self.next);
                 self.fly(Flight::Nak { first: range.first, count: range.count });

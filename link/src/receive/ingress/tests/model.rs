@@ -88,7 +88,7 @@ fn run(seed: u64, faults: Faults, keys: &Keys, config: &IngressConfig) -> u64 {
     }
     let end = sender.position();
     let was_complete = ingress.position() == end.number;
-    ingress.left(channel.now_ns, end);
+    ingress.left(channel.now, end);
     drain(&mut ingress, &sender, &mut got);
     let lost = check(&got, &sender, join.ordinal, seed);
     assert!(was_complete, "seed {seed}: {} of {}", ingress.position(), end.number);

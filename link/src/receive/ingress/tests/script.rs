@@ -1,9 +1,10 @@
-//! What a stream does, step by step.
+//! Behaviour of an inbound stream, step by step.
 
 use super::sender::*;
 use crate::crypto::{Key, Keys};
 use crate::receive::ingress::*;
 use crate::stream::Position;
+use crate::tests::time::ns;
 
 const START: Position = Position { number: 0, ordinal: 0 };
 const BODY_BYTES: usize = 1328;
@@ -37,7 +38,7 @@ fn a_batch_of_one_name_is_one_run_however_many_datagrams_it_came_in() {
     assert!(sender.datagrams.len() > 20);
     let mut ingress = open_ingress();
     for datagram in &sender.datagrams {
-        assert_eq!(handle(&mut ingress, 0, datagram), Verdict::Taken);
+        assert_eq!(handle(&mut ingress, ns(0), datagram), Verdict::Taken);
     }
     let Some(Delivery::Run { frames, slice, name_len, .. }) = ingress.poll_delivery() else {
         panic!("a run");
@@ -54,7 +55,7 @@ fn runs_of_one_batch_lie_in_one_chunk() {
     }
     sender.flush();
     let mut ingress = open_ingress();
-    handle(&mut ingress, 0, &sender.datagrams[0]);
+    handle(&mut ingress, ns(0), &sender.datagrams[0]);
     let mut joined: Option<netcluster_platform::Slice> = None;
     while let Some(Delivery::Run { slice, .. }) = ingress.poll_delivery() {
         match &mut joined {
@@ -83,7 +84,7 @@ fn each_datagram_is_taken_once() {
     let mut ingress = open_ingress();
     play(&mut ingress, &sender, &[0, 3]);
     for number in [0, 3, 0] {
-        assert_eq!(handle(&mut ingress, 0, &sender.datagrams[number]), Verdict::Duplicate);
+        assert_eq!(handle(&mut ingress, ns(0), &sender.datagrams[number]), Verdict::Duplicate);
     }
     assert_eq!(ingress.counters().duplicates, 3);
     assert_eq!(play(&mut ingress, &sender, &[1, 2, 4]), events(1..5));
@@ -93,12 +94,12 @@ fn each_datagram_is_taken_once() {
 fn a_datagram_too_far_ahead_is_refused_and_asked_for_later() {
     let sender = numbered(20);
     let mut ingress = ingress(&Keys::open_link(), START, &config(10));
-    assert_eq!(handle(&mut ingress, 0, &sender.datagrams[10]), Verdict::TooFar);
-    assert_eq!((ingress.missing(), ingress.next_nak_ns()), (0, None), "no trace");
-    assert_eq!(handle(&mut ingress, 0, &sender.datagrams[9]), Verdict::Taken);
-    ingress.heartbeat(0, 20, 0, 20);
+    assert_eq!(handle(&mut ingress, ns(0), &sender.datagrams[10]), Verdict::TooFar);
+    assert_eq!((ingress.missing(), ingress.next_nak_at()), (0, None), "no trace");
+    assert_eq!(handle(&mut ingress, ns(0), &sender.datagrams[9]), Verdict::Taken);
+    ingress.heartbeat(ns(0), 20, 0, 20);
     let mut ranges = Vec::new();
-    ingress.poll_nak(FIRST_NAK_NS, 0, &mut ranges);
+    ingress.poll_nak(ns(FIRST_NAK_NS), 0, &mut ranges);
     assert_eq!(ranges.len(), 1, "no more is asked for than would be taken");
     assert_eq!((ranges[0].first, ranges[0].count), (0, 9));
     assert_eq!(play(&mut ingress, &sender, &[0, 1, 2, 3, 4, 5, 6, 7, 8]), events(0..10));
@@ -118,15 +119,15 @@ fn forged_datagrams_leave_no_trace() {
         for at in [20, 30, 43, 50, sender.datagrams[number].len() - 1] {
             let mut forged = sender.datagrams[number].clone();
             forged[at] ^= 1;
-            let verdict = handle(&mut ingress, 0, &forged);
+            let verdict = handle(&mut ingress, ns(0), &forged);
             assert!(matches!(verdict, Verdict::Forged | Verdict::TooFar | Verdict::Malformed));
         }
         let mut other_key = sender.datagrams[number].clone();
         other_key[4] ^= 1;
-        assert!(matches!(handle(&mut ingress, 0, &other_key), Verdict::WrongKey(_)));
+        assert!(matches!(handle(&mut ingress, ns(0), &other_key), Verdict::WrongKey(_)));
         let mut no_key = sender.datagrams[number].clone();
         no_key[4..8].fill(0);
-        assert_eq!(handle(&mut ingress, 0, &no_key), Verdict::WrongKey(0));
+        assert_eq!(handle(&mut ingress, ns(0), &no_key), Verdict::WrongKey(0));
     }
     assert_eq!((ingress.missing(), ingress.position()), (0, 0));
     assert_eq!(play(&mut ingress, &sender, &[2, 0, 1]), events(0..3));
@@ -137,15 +138,15 @@ fn should_nak_what_a_heartbeat_reveals() {
     let sender = numbered(5);
     let mut ingress = open_ingress();
     play(&mut ingress, &sender, &[0, 2]);
-    ingress.heartbeat(1000, 5, 0, 5);
+    ingress.heartbeat(ns(1000), 5, 0, 5);
     assert_eq!(ingress.missing(), 3);
     let mut ranges = Vec::new();
-    assert!(!ingress.poll_nak(50_000, 0, &mut ranges));
-    assert!(ingress.poll_nak(1000 + FIRST_NAK_NS, 0, &mut ranges));
+    assert!(!ingress.poll_nak(ns(50_000), 0, &mut ranges));
+    assert!(ingress.poll_nak(ns(1000 + FIRST_NAK_NS), 0, &mut ranges));
     let ranges: Vec<_> = ranges.iter().map(|range| (range.first, range.count)).collect();
     assert_eq!(ranges, [(1, 1), (3, 2)]);
     assert_eq!(play(&mut ingress, &sender, &[3, 1, 4]), events(1..5));
-    assert_eq!(ingress.next_nak_ns(), None);
+    assert_eq!(ingress.next_nak_at(), None);
 }
 
 #[test]
@@ -153,12 +154,12 @@ fn what_is_below_the_tail_is_lost() {
     let sender = numbered(10);
     let mut ingress = open_ingress();
     assert_eq!(play(&mut ingress, &sender, &[0, 1, 4, 7]), events(0..2));
-    ingress.heartbeat(0, 8, 6, 8);
+    ingress.heartbeat(ns(0), 8, 6, 8);
     let mut got = Vec::new();
     drain(&mut ingress, &sender, &mut got);
     assert_eq!(got, [Got::Lost(Some(2)), Got::Event(4)]);
     assert_eq!((ingress.position(), ingress.missing()), (6, 1), "6 can still be repaired");
-    assert_eq!(handle(&mut ingress, 0, &sender.datagrams[3]), Verdict::Duplicate);
+    assert_eq!(handle(&mut ingress, ns(0), &sender.datagrams[3]), Verdict::Duplicate);
     assert_eq!(
         play(&mut ingress, &sender, &[6]),
         [Got::Lost(Some(1)), Got::Event(6), Got::Event(7)]
@@ -174,7 +175,7 @@ fn a_frame_that_reaches_over_a_hole_is_lost_as_a_whole() {
     sender.flush();
     let mut ingress = open_ingress();
     let mut got = play(&mut ingress, &sender, &[0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-    ingress.heartbeat(0, sender.datagrams.len() as u64, 4, 10);
+    ingress.heartbeat(ns(0), sender.datagrams.len() as u64, 4, 10);
     drain(&mut ingress, &sender, &mut got);
     let rest: Vec<usize> = (13..sender.datagrams.len()).collect();
     got.extend(play(&mut ingress, &sender, &rest));
@@ -192,7 +193,7 @@ fn the_channel_is_known_again_behind_a_hole() {
     }
     let mut ingress = open_ingress();
     let mut got = play(&mut ingress, &sender, &[0, 1, 4, 5]);
-    ingress.heartbeat(0, 6, 4, 6);
+    ingress.heartbeat(ns(0), 6, 4, 6);
     drain(&mut ingress, &sender, &mut got);
     assert_eq!(got[..3], [Got::Event(0), Got::Event(1), Got::Lost(Some(2))]);
     assert_eq!(got[3..], events(4..6));
@@ -204,7 +205,7 @@ fn events_that_nobody_wanted_are_lost_to_one_who_joined_before() {
     sender.skip(7);
     let mut ingress = open_ingress();
     let mut got = play(&mut ingress, &sender, &[0, 1]);
-    ingress.heartbeat(0, 2, 0, 9);
+    ingress.heartbeat(ns(0), 2, 0, 9);
     drain(&mut ingress, &sender, &mut got);
     assert_eq!(got[2..], [Got::Lost(Some(7))], "the heartbeat tells it");
     sender.skip(3);
@@ -222,7 +223,7 @@ fn a_stream_is_joined_where_the_sender_says() {
     sender.event("alpha", 1, "tick", 16);
     sender.flush();
     let mut ingress = ingress(&Keys::open_link(), join, &config(1000));
-    assert_eq!(handle(&mut ingress, 0, &sender.datagrams[2]), Verdict::Duplicate);
+    assert_eq!(handle(&mut ingress, ns(0), &sender.datagrams[2]), Verdict::Duplicate);
     assert_eq!(play(&mut ingress, &sender, &[3]), events(7..8));
 }
 
@@ -231,9 +232,9 @@ fn an_end_that_is_reached_loses_nothing() {
     let sender = numbered(3);
     let mut ingress = open_ingress();
     play(&mut ingress, &sender, &[0, 1, 2]);
-    ingress.left(0, sender.position());
+    ingress.left(ns(0), sender.position());
     assert!(ingress.poll_delivery().is_none());
-    assert_eq!(handle(&mut ingress, 0, &sender.datagrams[0]), Verdict::Ended);
+    assert_eq!(handle(&mut ingress, ns(0), &sender.datagrams[0]), Verdict::Ended);
 }
 
 #[test]
@@ -241,8 +242,8 @@ fn an_end_that_is_not_reached_says_how_much_is_missing() {
     let sender = numbered(6);
     let mut ingress = open_ingress();
     let mut got = play(&mut ingress, &sender, &[0, 2, 3]);
-    ingress.left(0, sender.position());
-    assert_eq!(ingress.next_nak_ns(), None, "nobody is there to ask");
+    ingress.left(ns(0), sender.position());
+    assert_eq!(ingress.next_nak_at(), None, "nobody is there to ask");
     drain(&mut ingress, &sender, &mut got);
     let lost = |count| Got::Lost(Some(count));
     assert_eq!(got, [Got::Event(0), lost(1), Got::Event(2), Got::Event(3), lost(2)]);
@@ -253,14 +254,14 @@ fn a_death_loses_an_unknown_number_once() {
     let sender = numbered(4);
     let mut ingress = open_ingress();
     for number in [0, 1, 3] {
-        handle(&mut ingress, 0, &sender.datagrams[number]);
+        handle(&mut ingress, ns(0), &sender.datagrams[number]);
     }
     ingress.died();
     let mut got = Vec::new();
     drain(&mut ingress, &sender, &mut got);
     drain(&mut ingress, &sender, &mut got);
     assert_eq!(got, [Got::Event(0), Got::Event(1), Got::Lost(None)]);
-    assert!(!ingress.poll_nak(u64::MAX, 0, &mut Vec::new()));
+    assert!(!ingress.poll_nak(ns(u64::MAX), 0, &mut Vec::new()));
 }
 
 #[test]
@@ -271,7 +272,7 @@ fn a_held_stream_keeps_what_comes_and_stands_still() {
     ingress.set_held(true);
     assert_eq!(play(&mut ingress, &sender, &[2, 3, 5, 4, 6, 7, 8, 9, 10, 11]), []);
     assert_eq!((ingress.position(), ingress.missing()), (2, 0));
-    assert_eq!(handle(&mut ingress, 0, &sender.datagrams[12]), Verdict::TooFar);
+    assert_eq!(handle(&mut ingress, ns(0), &sender.datagrams[12]), Verdict::TooFar);
     ingress.set_held(false);
     let mut got = Vec::new();
     drain(&mut ingress, &sender, &mut got);
@@ -289,7 +290,7 @@ fn a_hole_behind_a_pile_of_datagrams_is_fed_in_portions() {
     let mut numbers = all(&sender);
     numbers.rotate_left(1);
     for &number in &numbers {
-        assert_eq!(handle(&mut ingress, 0, &sender.datagrams[number]), Verdict::Taken);
+        assert_eq!(handle(&mut ingress, ns(0), &sender.datagrams[number]), Verdict::Taken);
     }
     let mut frames_in_all = 0;
     while let Some(Delivery::Run { frames, slice, .. }) = ingress.poll_delivery() {
@@ -304,7 +305,7 @@ fn a_stream_that_is_not_polled_takes_no_more_than_its_limit() {
     let sender = numbered(5000);
     let mut ingress = ingress(&Keys::open_link(), START, &config(100));
     let verdicts: Vec<Verdict> =
-        sender.datagrams.iter().map(|datagram| handle(&mut ingress, 0, datagram)).collect();
+        sender.datagrams.iter().map(|datagram| handle(&mut ingress, ns(0), datagram)).collect();
     let refused = verdicts.iter().position(|verdict| *verdict == Verdict::TooFar).unwrap();
     let bytes: usize = sender.datagrams[..refused].iter().map(|datagram| datagram.len() - 44).sum();
     assert!(bytes < MAX_FRESH_BYTES + 101 * 100, "{bytes}");
@@ -329,7 +330,7 @@ fn a_large_frame_spans_as_many_datagrams_as_it_needs() {
     let mut ingress = ingress(&Keys::open_link(), START, &config);
     let mut got = Vec::new();
     for (at, datagram) in sender.datagrams.iter().enumerate() {
-        assert_eq!(handle(&mut ingress, 0, datagram), Verdict::Taken);
+        assert_eq!(handle(&mut ingress, ns(0), datagram), Verdict::Taken);
         if at % 10 == 0 {
             drain(&mut ingress, &sender, &mut got);
             assert!(config.reassembly.used_bytes() > 1 << 20, "charged once it is known");
@@ -349,11 +350,11 @@ fn a_second_large_frame_waits_until_the_first_is_complete() {
     let mut other = ingress(&Keys::open_link(), START, &config);
     assert_eq!(play(&mut one, &sender, &[0, 1]), events(0..1));
     assert_eq!(play(&mut other, &sender, &[0, 1]), events(0..1));
-    assert_eq!(handle(&mut other, 0, &sender.datagrams[2]), Verdict::NoMemory);
-    other.heartbeat(0, sender.datagrams.len() as u64, 0, 3);
-    assert!(!other.poll_nak(FIRST_NAK_NS, 0, &mut Vec::new()), "it would be refused");
+    assert_eq!(handle(&mut other, ns(0), &sender.datagrams[2]), Verdict::NoMemory);
+    other.heartbeat(ns(0), sender.datagrams.len() as u64, 0, 3);
+    assert!(!other.poll_nak(ns(FIRST_NAK_NS), 0, &mut Vec::new()), "it would be refused");
     assert_eq!(play(&mut one, &sender, &all(&sender)[2..]), events(1..3));
-    assert!(other.poll_nak(u64::MAX, 0, &mut Vec::new()));
+    assert!(other.poll_nak(ns(u64::MAX), 0, &mut Vec::new()));
     assert_eq!(play(&mut other, &sender, &all(&sender)[2..]), events(1..3));
     assert_eq!(other.counters().no_memory, 1);
     assert_eq!(config.reassembly.used_bytes(), 0);
@@ -367,7 +368,7 @@ fn a_large_frame_that_is_given_up_gives_its_memory_back() {
     let mut one = ingress(&Keys::open_link(), START, &config);
     play(&mut one, &sender, &[0, 1, end - 1]);
     assert!(config.reassembly.used_bytes() > 0);
-    one.heartbeat(0, end as u64, end as u64 - 1, 3);
+    one.heartbeat(ns(0), end as u64, end as u64 - 1, 3);
     let mut got = Vec::new();
     drain(&mut one, &sender, &mut got);
     assert_eq!(got, [Got::Lost(Some(1)), Got::Event(2)]);
@@ -391,7 +392,7 @@ fn a_large_frame_that_does_not_go_on_is_given_up_and_told() {
         if second == 5 {
             got.extend(play(&mut one, &sender, &[half - 1]));
         }
-        if one.give_up_stalled(second * SECOND_NS, 0) {
+        if one.give_up_stalled(ns(second * SECOND_NS), 0) {
             given_up_s = Some(second);
         }
     }
@@ -402,10 +403,10 @@ fn a_large_frame_that_does_not_go_on_is_given_up_and_told() {
     // Or the next heartbeat tells.
     let mut other = ingress(&Keys::open_link(), START, &config);
     let mut got = play(&mut other, &sender, &all(&sender)[..half]);
-    assert!(!other.give_up_stalled(0, SECOND_NS));
-    assert!(!other.give_up_stalled(STALLED_FRAME_NS, SECOND_NS));
-    assert!(other.give_up_stalled(STALLED_FRAME_NS + SECOND_NS, SECOND_NS));
-    other.heartbeat(0, half as u64, 0, 2);
+    assert!(!other.give_up_stalled(ns(0), SECOND_NS));
+    assert!(!other.give_up_stalled(ns(STALLED_FRAME_NS), SECOND_NS));
+    assert!(other.give_up_stalled(ns(STALLED_FRAME_NS + SECOND_NS), SECOND_NS));
+    other.heartbeat(ns(0), half as u64, 0, 2);
     drain(&mut other, &sender, &mut got);
     assert_eq!(got, [Got::Event(0), Got::Lost(Some(1))]);
 }
@@ -425,13 +426,13 @@ fn while_others_wait_a_large_frame_must_grow_by_more_than_a_trickle() {
     play(&mut one, &sender, &[0, 1]);
     for second in 0..30 {
         play(&mut one, &sender, &[second + 2]);
-        assert!(!one.give_up_stalled(second as u64 * SECOND_NS, 0));
+        assert!(!one.give_up_stalled(ns(second as u64 * SECOND_NS), 0));
     }
     play(&mut other, &sender, &[0, 1]);
     assert!(other.waits_for_memory());
     let given_up = (30..60).find(|&second| {
         play(&mut one, &sender, &[second + 2]);
-        one.give_up_stalled(second as u64 * SECOND_NS, 0)
+        one.give_up_stalled(ns(second as u64 * SECOND_NS), 0)
     });
     assert_eq!(given_up, Some(39));
     assert_eq!(play(&mut other, &sender, &all(&sender)[2..]), events(1..3));
@@ -448,12 +449,12 @@ fn an_end_does_not_wait_for_memory() {
     // All but the first is stored before anything is known of a large frame.
     let end = sender.datagrams.len();
     for number in (0..end).rev() {
-        assert_eq!(handle(&mut other, 0, &sender.datagrams[number]), Verdict::Taken);
+        assert_eq!(handle(&mut other, ns(0), &sender.datagrams[number]), Verdict::Taken);
     }
     let mut got = Vec::new();
     drain(&mut other, &sender, &mut got);
     assert_eq!(got, events(0..1));
-    other.left(0, sender.position());
+    other.left(ns(0), sender.position());
     drain(&mut other, &sender, &mut got);
     assert_eq!(got[1..], [Got::Lost(Some(1)), Got::Event(2)]);
 }
@@ -463,8 +464,8 @@ fn a_stream_that_pauses_goes_on_as_before() {
     let sender = numbered(6);
     let mut ingress = open_ingress();
     let mut got = play(&mut ingress, &sender, &[0, 2, 1]);
-    ingress.heartbeat(0, 3, 0, 3);
-    ingress.heartbeat(0, 3, 0, 3);
+    ingress.heartbeat(ns(0), 3, 0, 3);
+    ingress.heartbeat(ns(0), 3, 0, 3);
     got.extend(play(&mut ingress, &sender, &[4, 3, 5]));
     assert_eq!(got, events(0..6));
 }

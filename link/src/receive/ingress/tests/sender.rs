@@ -1,6 +1,7 @@
 //! A reference sender: lays frames over datagrams, as slowly and plainly as the
 //! specification reads.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::{DATA_HEADER_BYTES, NO_BOUNDARY};
 use netcluster_wire::{Kind, Source, frame};
@@ -10,6 +11,7 @@ use crate::crypto::{Keys, StreamOpener, StreamSealer};
 use crate::peer_id::{Session, session_tag};
 use crate::receive::ingress::{Delivery, Ingress, IngressConfig, ReassemblyBudget, Verdict};
 use crate::stream::{Position, StreamId};
+use crate::tests::time::ns;
 
 pub const NODE: u32 = 7;
 pub const STREAM: StreamId = StreamId::new(3, 0);
@@ -158,12 +160,12 @@ pub fn ingress(keys: &Keys, join: Position, config: &IngressConfig) -> Ingress {
     Ingress::new(STREAM, NODE, join, StreamOpener::new(keys, &SESSION, STREAM), config)
 }
 
-pub fn handle(ingress: &mut Ingress, now_ns: u64, datagram: &[u8]) -> Verdict {
+pub fn handle(ingress: &mut Ingress, now: Instant, datagram: &[u8]) -> Verdict {
     let (header, _) = DataHeader::split(datagram).unwrap();
-    ingress.handle(now_ns, header, datagram)
+    ingress.handle(now, header, datagram)
 }
 
-/// What was delivered, event by event.
+/// Deliveries, event by event.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub enum Got {
     /// The sequence of an event less one: its ordinal.
@@ -199,7 +201,7 @@ pub fn drain(ingress: &mut Ingress, sender: &Sender, got: &mut Vec<Got>) {
 /// Hands over these datagrams in this order and drains.
 pub fn play(ingress: &mut Ingress, sender: &Sender, numbers: &[usize]) -> Vec<Got> {
     for &number in numbers {
-        assert_eq!(handle(ingress, 0, &sender.datagrams[number]), Verdict::Taken);
+        assert_eq!(handle(ingress, ns(0), &sender.datagrams[number]), Verdict::Taken);
     }
     let mut got = Vec::new();
     drain(ingress, sender, &mut got);

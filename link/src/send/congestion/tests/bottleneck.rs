@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::receive::fair_share::{Brought, FairShare};
+use crate::tests::time::ns;
 
 const PACKET_BYTES: u64 = 1400;
 const STEP_NS: u64 = 20_000;
@@ -33,13 +34,13 @@ struct Line {
 
 struct Sender {
     congestion: CongestionControl,
-    starts_ns: u64,
-    stops_ns: u64,
+    starts_at: Instant,
+    stops_at: Instant,
     sent: u64,
     lost: u64,
     reported: (u64, u64),
-    /// How much was lost, as the receiver knew it at that time.
-    known: VecDeque<(u64, u64)>,
+    /// Losses so far, as the receiver knew them at that time.
+    known: VecDeque<(Instant, u64)>,
     /// Allowed, and still to cross the sender's own line.
     outbox: u64,
     wire_bytes: u64,
@@ -48,10 +49,10 @@ struct Sender {
     brought_bytes: u64,
 }
 
-/// What happened in the time that is measured.
+/// Outcome of the time that is measured.
 #[derive(Debug)]
 struct Outcome {
-    /// Of the line's capacity, per sender, per mille.
+    /// Share of the line's capacity, per sender, per mille.
     shares: Vec<u64>,
     lost_percent: u64,
 }
@@ -78,13 +79,14 @@ fn run(line: &Line, times: &[(u64, u64)], measured_ns: std::ops::Range<u64>) -> 
     let mut queued = 0;
     let (mut all_sent, mut all_lost) = (0, 0);
     for now_ns in (0..measured_ns.end).step_by(STEP_NS as usize) {
+        let now = ns(now_ns);
         if now_ns == measured_ns.start {
             senders.iter_mut().for_each(|sender| sender.arrived_bytes = 0);
             (all_sent, all_lost) = (0, 0);
         }
         // What each offers in this step, then packet by packet in turn, while the
         // line drains between them.
-        let mut offers: Vec<u64> = senders.iter_mut().map(|sender| sender.offer(now_ns)).collect();
+        let mut offers: Vec<u64> = senders.iter_mut().map(|sender| sender.offer(now)).collect();
         let total: u64 = offers.iter().sum();
         let drained = line.bytes_per_s * STEP_NS / 1_000_000_000;
         let per_packet = drained / total.max(1);
@@ -112,17 +114,17 @@ fn run(line: &Line, times: &[(u64, u64)], measured_ns: std::ops::Range<u64>) -> 
             }
         }
         queued -= left.min(queued);
-        if shares.is_due(now_ns) {
+        if shares.is_due(now) {
             let brought = |(peer, sender): (u32, &Sender)| Brought {
                 peer: PeerId(peer),
                 datagrams: sender.brought_bytes / PACKET_BYTES,
                 bytes: sender.brought_bytes,
                 lost: sender.lost,
             };
-            shares.count(now_ns, (0..).zip(&senders).map(brought));
+            shares.count(now, (0..).zip(&senders).map(brought));
         }
         for (peer, sender) in (0..).map(PeerId).zip(&mut senders) {
-            sender.hear(now_ns, line.rtt_ns, shares.of(peer));
+            sender.hear(now, line.rtt_ns, shares.of(peer));
         }
     }
     let capacity = line.bytes_per_s * ((measured_ns.end - measured_ns.start) / MS) / 1000;
@@ -135,9 +137,9 @@ fn run(line: &Line, times: &[(u64, u64)], measured_ns: std::ops::Range<u64>) -> 
 impl Sender {
     fn new((starts_ns, stops_ns): (u64, u64)) -> Sender {
         Sender {
-            congestion: CongestionControl::new(0, None),
-            starts_ns,
-            stops_ns,
+            congestion: CongestionControl::new(ns(0), None),
+            starts_at: ns(starts_ns),
+            stops_at: ns(stops_ns),
             sent: 0,
             lost: 0,
             reported: (0, 0),
@@ -149,15 +151,15 @@ impl Sender {
         }
     }
 
-    /// How many packets it sends in this step.
-    fn offer(&mut self, now_ns: u64) -> u64 {
-        if now_ns < self.starts_ns || now_ns >= self.stops_ns {
+    /// Number of packets that it sends in this step.
+    fn offer(&mut self, now: Instant) -> u64 {
+        if now < self.starts_at || now >= self.stops_at {
             return 0;
         }
         let wire = ACCESS_BYTES_PER_S * STEP_NS / 1_000_000_000;
         // A batch crosses its own line at that line's speed.
         if self.outbox < PACKET_BYTES {
-            let allowed = self.congestion.allow(now_ns, BACKLOG_BYTES).min(BACKLOG_BYTES) as u64;
+            let allowed = self.congestion.allow(now, BACKLOG_BYTES).min(BACKLOG_BYTES) as u64;
             let allowed = allowed / PACKET_BYTES * PACKET_BYTES;
             self.congestion.spend(allowed as usize);
             self.outbox += allowed;
@@ -169,19 +171,19 @@ impl Sender {
         packets
     }
 
-    fn hear(&mut self, now_ns: u64, rtt_ns: u64, share: u64) {
-        if !now_ns.is_multiple_of(REPORT_NS / STEP_NS * STEP_NS) {
+    fn hear(&mut self, now: Instant, rtt_ns: u64, share: u64) {
+        if !now.as_nanos().is_multiple_of(REPORT_NS / STEP_NS * STEP_NS) {
             return;
         }
-        self.known.push_back((now_ns, self.lost));
+        self.known.push_back((now, self.lost));
         let mut lost = None;
-        while let Some((_, known)) = self.known.front().filter(|(at, _)| at + rtt_ns <= now_ns) {
+        while let Some((_, known)) = self.known.front().filter(|(at, _)| *at + rtt_ns <= now) {
             lost = Some(*known);
             self.known.pop_front();
         }
         if let Some(lost) = lost {
             let sample = Sample { sent: self.sent - self.reported.0, lost: lost - self.reported.1 };
-            self.congestion.report(now_ns, A, sample, share);
+            self.congestion.report(now, A, sample, share);
             self.reported = (self.sent, lost);
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct Sent {
     /// `None` on an open link.
     opener: Option<StreamOpener>,
     headers: Vec<DataHeader>,
-    /// Where each one's body starts in `stream`.
+    /// Place in `stream` at which each one's body starts.
     starts: Vec<usize>,
     stream: Vec<u8>,
 }

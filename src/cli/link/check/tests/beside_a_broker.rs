@@ -27,14 +27,11 @@ fn trial_and_running() -> (Trial, Status) {
         peers: vec![peer],
         ..LinkStatus::default()
     };
-    let io = LinkIo { interface: "eth0".into(), ..LinkIo::default() };
-    let status = Status {
-        node: "00000001".into(),
-        uptime_ms: 60_000,
-        link: Some(link),
-        link_io: Some(io),
-        ..Status::default()
-    };
+    let mut io = LinkIo::default();
+    io.interface = "eth0".into();
+    let mut status = Status::default();
+    (status.node, status.uptime_ms) = ("00000001".into(), 60_000);
+    (status.link, status.link_io) = (Some(link), Some(io));
     (trial, status)
 }
 

@@ -1,0 +1,93 @@
+//! The connections that one shard owns, by their places.
+//!
+//! Decision: `docs/decisions/002-route-copy-per-shard.md`.
+
+use netcluster_platform::Conn;
+
+use crate::connection::Connection;
+use crate::target::Target;
+
+/// The table of connections. A place is used by one at a time.
+#[derive(Default)]
+pub(super) struct Connections {
+    table: Vec<Option<Box<Connection>>>,
+    /// How many places are taken.
+    present: usize,
+    /// Of these, how many have their last bytes read and thrown away.
+    pub drained: usize,
+}
+
+impl Connections {
+    /// Puts a connection into its place.
+    pub fn insert(&mut self, connection: Connection) {
+        let at = connection.target.conn.0 as usize;
+        if self.table.len() <= at {
+            self.table.resize_with(at + 1, || None);
+        }
+        assert!(self.table[at].is_none(), "a place is used once at a time");
+        self.table[at] = Some(Box::new(connection));
+        self.present += 1;
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, conn: Conn) -> Option<Box<Connection>> {
+        let connection = self.table[conn.0 as usize].take();
+        self.present -= usize::from(connection.is_some());
+        connection
+    }
+
+    /// The connection in this place.
+    ///
+    /// # Panics
+    /// If there is none: a completion came for a connection that is closed.
+    #[inline]
+    pub fn at(&mut self, conn: Conn) -> &mut Connection {
+        self.get_mut(conn).expect("a completion has its connection")
+    }
+
+    /// The connection in this place, if there is one.
+    #[inline]
+    pub fn get_mut(&mut self, conn: Conn) -> Option<&mut Connection> {
+        self.table.get_mut(conn.0 as usize)?.as_deref_mut()
+    }
+
+    /// The connection that a target names, if it is still there.
+    #[inline]
+    pub fn find(&mut self, target: Target) -> Option<&mut Connection> {
+        self.get_mut(target.conn).filter(|connection| connection.target == target)
+    }
+
+    /// The connection that a target names, if events may be queued to it.
+    #[inline]
+    pub fn find_open(&mut self, target: Target) -> Option<&mut Connection> {
+        self.find(target).filter(|connection| connection.is_open())
+    }
+
+    /// All connections.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.table.iter().flatten().map(Box::as_ref)
+    }
+
+    /// All connections.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.table.iter_mut().flatten().map(Box::as_mut)
+    }
+
+    /// The places of all connections, for those who change the table as they go.
+    pub fn places(&self) -> Vec<Conn> {
+        self.iter().map(|connection| connection.target.conn).collect()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.present == 0
+    }
+
+    /// Gives back the room behind the last one.
+    pub fn shrink(&mut self) {
+        while let Some(None) = self.table.last() {
+            self.table.pop();
+        }
+        self.table.shrink_to_fit();
+    }
+}

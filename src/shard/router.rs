@@ -1,0 +1,76 @@
+//! From the names of events to their routes, as far as a turn's effort reaches.
+
+use netcluster_wire::NameError;
+
+use crate::budget::Budget;
+use crate::channels::{ChannelId, Channels};
+use crate::routes::{Effort, RouteId, Unfound};
+
+use super::Shared;
+
+/// What the route caches of one shard may remember: this part of the memory budget,
+/// all shards together, within bounds.
+const CACHE_PART: usize = 16;
+const MIN_CACHE_BYTES: usize = 256 << 10;
+const MAX_CACHE_BYTES: usize = 64 << 20;
+
+/// The channels of one shard, and what looking for routes in them may cost.
+pub(super) struct Router {
+    pub channels: Channels,
+    /// What look-ups may yet cost in this turn.
+    pub effort: Effort,
+}
+
+impl Router {
+    /// No channels yet.
+    pub fn new(shared: &Shared, shards: u16) -> Router {
+        let config = &shared.config;
+        let cache_bytes = cache_bytes(&shared.budget, shards);
+        let budget = shared.budget.clone();
+        Router {
+            channels: Channels::new(config.seed, config.link.clone(), budget, cache_bytes),
+            effort: Effort::default(),
+        }
+    }
+
+    /// Empties a channel's cache that has outgrown its bounds: between chunks, so that ids
+    /// hold while one is walked.
+    #[inline]
+    pub fn tidy(&mut self, channel: ChannelId) {
+        if self.channels.get(channel).routes.is_overgrown() {
+            self.channels.relieve(channel);
+        }
+    }
+
+    /// The route of a name, if it can be found in this turn.
+    ///
+    /// # Errors
+    /// The name is not allowed.
+    #[inline]
+    pub fn find(&mut self, channel: ChannelId, name: &[u8]) -> Result<Option<RouteId>, NameError> {
+        loop {
+            match self.channels.get_mut(channel).routes.find(name, &mut self.effort) {
+                Ok(route) => return Ok(Some(route)),
+                Err(Unfound::Name(error)) => return Err(error),
+                Err(Unfound::NotYet) if self.make_room(channel) => {}
+                Err(Unfound::NotYet) => return Ok(None),
+            }
+        }
+    }
+
+    /// A route was not found: empties the cache if it was for want of room there. Routes
+    /// found before are then no longer named by their ids.
+    #[cold]
+    pub fn make_room(&mut self, channel: ChannelId) -> bool {
+        let is_overgrown = self.channels.get(channel).routes.is_overgrown();
+        if is_overgrown {
+            self.channels.relieve(channel);
+        }
+        is_overgrown
+    }
+}
+
+fn cache_bytes(budget: &Budget, shards: u16) -> usize {
+    let part = budget.limit_bytes() / CACHE_PART / usize::from(shards);
+    part.clamp(MIN_CACHE_BYTES, MAX_CACHE_BYTES)
+}

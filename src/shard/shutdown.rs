@@ -1,0 +1,211 @@
+//! How a shard ends: nothing more is received, what is under way arrives, clients and other
+//! brokers are told, connections close.
+
+use std::time::Duration;
+
+use netcluster_platform::{Conn, Io};
+use netcluster_wire::{ErrorCode, Kind, frame};
+
+use crate::connection::{Receiving, State};
+use crate::mesh::Message;
+use crate::returning::{Listening, Record};
+use crate::timers::Timer;
+
+use super::Shard;
+
+pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
+
+/// What a late goodbye to the other brokers may take: it is said three times within
+/// 20 ms.
+const GOODBYE_TIME: Duration = Duration::from_millis(100);
+
+/// The shutdown of one shard.
+pub(super) struct Shutdown {
+    phase: Phase,
+    /// Who listens as the broker ends, as far as it is known here.
+    left: Record,
+}
+
+impl Shutdown {
+    /// None yet; of the broker with this node id.
+    pub fn new(node: u32) -> Shutdown {
+        Shutdown { phase: Phase::None, left: Record { node, ..Record::default() } }
+    }
+
+    /// Whether it is complete.
+    pub fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+}
+
+/// How far the shutdown is.
+#[derive(Debug)]
+enum Phase {
+    /// There is none.
+    None,
+    /// Receiving stops; then what is on the way between shards is awaited.
+    Quieting {
+        /// Those that wait for a full queue are waited for as well.
+        patient: bool,
+        /// Told the others that nothing more will come from here.
+        said: bool,
+        /// How many others have said so.
+        heard: usize,
+    },
+    /// Clients are sent what is queued and a goodbye; other shards what waits for
+    /// room in a ring, unless it is too late for that.
+    Parting {
+        /// The shutdown waited long enough.
+        late: bool,
+    },
+    /// The shutdown waited long enough, and the other brokers are told so: what
+    /// they do not have is lost, but nobody has to look for this one.
+    Goodbye,
+    /// All connections are closed.
+    Done,
+}
+
+impl<I: Io> Shard<I> {
+    /// Whether nothing is to be received any more.
+    pub(super) fn is_quiet(&self) -> bool {
+        !matches!(self.shutdown.phase, Phase::None)
+    }
+
+    /// One step of the shutdown; called every turn once it was asked for.
+    pub(super) fn drain(&mut self) {
+        match self.shutdown.phase {
+            Phase::None => {
+                self.release_all_holds();
+                self.shutdown.phase = Phase::Quieting { patient: true, said: false, heard: 0 };
+                let timeout = self.shared.config.drain_timeout;
+                self.timers.set(self.deadline(timeout / 2), Timer::Quiet);
+                self.timers.set(self.deadline(timeout), Timer::Drain);
+                for conn in self.connections.places() {
+                    let connection = self.connections.at(conn);
+                    let all_sent = connection.outbound.is_empty();
+                    match connection.state {
+                        State::Open => self.read_up(conn),
+                        State::Hello | State::Moving(_) => {
+                            self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
+                        }
+                        State::Draining { .. } if all_sent => self.close(conn),
+                        State::Closing | State::Draining { .. } | State::Closed => {}
+                    }
+                }
+                self.drain();
+            }
+            Phase::Quieting { patient, said, heard } => {
+                let receiving = self.connections.iter().any(|connection| {
+                    connection.is_open()
+                        && match connection.receiving {
+                            _ if connection.postponed.is_some() => true,
+                            Receiving::Stopping => true,
+                            Receiving::Ended => false,
+                            Receiving::Off => connection.is_read_up && patient,
+                            Receiving::On | Receiving::Filling => connection.is_read_up,
+                        }
+                });
+                if !said && !receiving {
+                    let listening = self.listening();
+                    self.shutdown.left.add(&listening);
+                    for shard in self.mesh.others() {
+                        self.mesh.send(shard, Message::Quiet(listening.clone()));
+                    }
+                    self.shutdown.phase = Phase::Quieting { patient, said: true, heard };
+                    return self.drain();
+                }
+                if said && heard == self.mesh.others().count() {
+                    self.part();
+                }
+            }
+            Phase::Goodbye => {
+                if self.link_has_left() {
+                    self.shutdown.phase = Phase::Parting { late: true };
+                    self.drain();
+                }
+            }
+            Phase::Parting { late } => {
+                let sent = late || !self.mesh.has_overflow() && self.link_has_left();
+                if sent && self.connections.is_empty() {
+                    self.shutdown.phase = Phase::Done;
+                }
+            }
+            Phase::Done => {}
+        }
+    }
+
+    pub(super) fn other_is_quiet(&mut self, listening: &[Listening]) {
+        self.shutdown.left.add(listening);
+        // Another shard may have seen the shutdown first.
+        if matches!(self.shutdown.phase, Phase::None) {
+            self.drain();
+        }
+        if let Phase::Quieting { heard, .. } = &mut self.shutdown.phase {
+            *heard += 1;
+        }
+    }
+
+    /// Has a client write no more, and reads what it has written: an emitter cannot
+    /// know what of that arrived, and does not send it again.
+    fn read_up(&mut self, conn: Conn) {
+        if self.connections.at(conn).receiving == Receiving::Ended {
+            return;
+        }
+        if self.io.end_receiving(conn) {
+            self.connections.at(conn).is_read_up = true;
+            self.start_receiving(conn);
+        } else {
+            self.stop_receiving(conn);
+        }
+    }
+
+    /// Emitters that wait for a full queue are waited for no longer.
+    pub(super) fn quiet_timed_out(&mut self) {
+        if let Phase::Quieting { patient, .. } = &mut self.shutdown.phase {
+            *patient = false;
+        }
+    }
+
+    /// Says goodbye to every client; each closes once it has read what is queued.
+    fn part(&mut self) {
+        self.shutdown.phase = Phase::Parting { late: false };
+        self.leave_socket();
+        self.leave_link();
+        let linger = self.shared.config.drain_timeout;
+        for conn in self.connections.places() {
+            let connection = self.connections.at(conn);
+            if connection.is_open() {
+                let source = connection.source;
+                let bye = frame::encode(Kind::Bye, source, 0, b"", b"");
+                self.reply(conn, &bye);
+                self.finish(conn, linger);
+            }
+        }
+        self.drain();
+    }
+
+    /// Gives the socket up to a successor, which finds who is to come back.
+    fn leave_socket(&mut self) {
+        if std::mem::take(&mut self.acceptor.is_accepting) {
+            self.shared.successor.leave(&self.shutdown.left);
+            self.io.stop_accept();
+        }
+    }
+
+    /// The shutdown has waited long enough: for clients, and then also for the
+    /// goodbye to the other brokers, which else would wait for this one.
+    pub(super) fn drain_timed_out(&mut self) {
+        self.leave_socket();
+        for conn in self.connections.places() {
+            self.disconnect(conn);
+        }
+        let is_last = self.link_has_left() || matches!(self.shutdown.phase, Phase::Goodbye);
+        if is_last {
+            self.shutdown.phase = Phase::Parting { late: true };
+            return;
+        }
+        self.shutdown.phase = Phase::Goodbye;
+        self.leave_link_within(Duration::ZERO);
+        self.timers.set(self.deadline(GOODBYE_TIME), Timer::Drain);
+    }
+}
