@@ -10,6 +10,7 @@ use zerocopy::IntoBytes;
 
 use crate::header::{FrameError, Header, Kind, Layout, Source, frame_len};
 use crate::limits::{ALIGNMENT_BYTES, HEADER_BYTES, pad};
+use crate::scan::is_same_name;
 
 const ZEROS: [u8; ALIGNMENT_BYTES] = [0; ALIGNMENT_BYTES];
 
@@ -39,13 +40,16 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The frame at the start of `bytes`, if it is complete and of the kind and the sizes
-    /// of this one: then it costs a compare and needs no check.
+    /// The frame at the start of `bytes`, if it is complete and has the kind, the sizes
+    /// and the name of this one: then it costs some compares of words and needs no check.
     #[inline(always)]
     pub fn read_like<'b>(&self, bytes: &'b [u8]) -> Option<Frame<'b>> {
-        let bytes = bytes.get(..self.layout.frame_len)?;
-        (bytes.first_chunk::<SIZES_BYTES>() == self.bytes.first_chunk())
-            .then_some(Frame { bytes, layout: self.layout })
+        let Layout { frame_len, payload_offset, .. } = self.layout;
+        let bytes = bytes.get(..frame_len)?;
+        let name = HEADER_BYTES..payload_offset;
+        let is_like = bytes.first_chunk::<SIZES_BYTES>() == self.bytes.first_chunk()
+            && is_same_name(&bytes[name.clone()], &self.bytes[name]);
+        is_like.then_some(Frame { bytes, layout: self.layout })
     }
 
     /// The layout of the frame's parts.
@@ -166,16 +170,17 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_read_like_another_only_if_kind_and_sizes_are_the_same() {
+    fn a_frame_is_read_like_another_only_if_kind_sizes_and_name_are_the_same() {
         let bytes = encode(Kind::Event, Source::NONE, 1, b"abc", b"12345");
         let frame = Frame::read(&bytes, 100).unwrap().unwrap();
-        let other = encode(Kind::Event, Source { node: 1, client: 2 }, 9, b"xyz", b"67890");
+        let other = encode(Kind::Event, Source { node: 1, client: 2 }, 9, b"abc", b"67890");
         let read = frame.read_like(&other).unwrap();
-        assert_eq!((read.name(), read.payload(), read.sequence()), (&b"xyz"[..], &b"67890"[..], 9));
+        assert_eq!((read.name(), read.payload(), read.sequence()), (&b"abc"[..], &b"67890"[..], 9));
         for length in 0..other.len() {
             assert!(frame.read_like(&other[..length]).is_none());
         }
         for (kind, name, payload) in [
+            (Kind::Event, "abd", "12345"),
             (Kind::Stats, "abc", "12345"),
             (Kind::Event, "ab", "12345"),
             (Kind::Event, "abc", "123456"),

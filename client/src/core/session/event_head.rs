@@ -168,7 +168,8 @@ mod tests {
             head.become_that_of(Source::NONE, &text);
             head.become_that_of(ME, name);
             for payload_len in [0, 1, 7, 8, 9, 16, 63, 64, 65, 72, 1000] {
-                let payload: Vec<u8> = (0..payload_len).map(|at| at as u8 + 1).collect();
+                let payload: Vec<u8> =
+                    (0..payload_len).map(|at| (at as u8).wrapping_add(1)).collect();
                 let mut expected = b"before".to_vec();
                 append(&mut expected, Kind::Event, ME, 5, name, &payload);
                 let mut out = b"before".to_vec();

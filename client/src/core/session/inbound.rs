@@ -162,23 +162,6 @@ impl Inbound {
         }
     }
 
-    /// As [`Inbound::next_event`], faster for events that are `like` one that was
-    /// found since anything else was.
-    #[inline(always)]
-    pub(crate) fn next_event_like<'a>(
-        &self,
-        like: &mut Option<Frame<'a>>,
-        bytes: &'a [u8],
-    ) -> Option<Frame<'a>> {
-        if let Some(like) = like
-            && let Some(frame) = like.read_like(bytes)
-        {
-            return Some(frame);
-        }
-        *like = self.next_event(bytes);
-        *like
-    }
-
     /// The whole frame at the front of `bytes` and its length; `None` until it
     /// is complete.
     ///
