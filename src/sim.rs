@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet, SimSockets};
-use netcluster_platform::{Io, Peer, Waker};
+use netcluster_platform::{Instant, Io, Peer, Waker};
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Frame, FrameError, Hello, Kind, Source, Welcome, frame};
 
@@ -113,17 +113,17 @@ impl SimBroker {
 
     /// Turns and moves the time on, by at least `duration` in all.
     pub fn run_for(&mut self, duration: Duration) {
-        let end_ns = self.net.now_ns() + duration.as_nanos() as u64;
+        let end = self.net.now() + duration.as_nanos() as u64;
         loop {
             self.turn();
-            let now_ns = self.net.now_ns();
-            if now_ns >= end_ns {
+            let now = self.net.now();
+            if now >= end {
                 break;
             }
             // The shards' own timers are not in the net's books: never leap far.
-            let due_ns = self.net.next_due_ns().unwrap_or(u64::MAX).max(now_ns + MIN_STEP_NS);
-            let next_ns = due_ns.min(now_ns + MAX_STEP_NS).min(end_ns);
-            self.net.advance(Duration::from_nanos(next_ns - now_ns));
+            let due_at = self.net.next_due().unwrap_or(Instant::NEVER).max(now + MIN_STEP_NS);
+            let next = due_at.min(now + MAX_STEP_NS).min(end);
+            self.net.advance(Duration::from_nanos(next.since(now)));
         }
         // Shards answer each other: a few turns until what they say is heard.
         for _ in 0..4 {
@@ -133,13 +133,13 @@ impl SimBroker {
 
     /// When a shard has something to do again, as far as the link knows; in the
     /// time of the machine's network.
-    pub fn next_due_ns(&self) -> Option<u64> {
+    pub fn next_due(&self) -> Option<Instant> {
         if self.net.is_paused() {
             return None;
         }
-        let skew_ns = self.net.clock_ns().saturating_sub(self.net.now_ns());
+        let skew_ns = self.net.clock().since(self.net.now());
         let due = self.shards.iter().flatten().filter_map(Shard::link_deadline);
-        due.min().map(|due_at| due_at.as_nanos().saturating_sub(skew_ns))
+        due.min().map(|due_at| due_at.saturating_sub(skew_ns))
     }
 
     /// How many brokers it has as peers.

@@ -67,7 +67,7 @@ fn all_arrive(
     emitter: &mut SimSession,
     listeners: &mut [SimSession],
 ) -> Duration {
-    let start_ns = broker.net.now_ns();
+    let start = broker.net.now();
     let mut got = vec![Vec::new(); listeners.len()];
     let mut confirmed = false;
     for _ in 0..5000 {
@@ -83,7 +83,7 @@ fn all_arrive(
         if confirmed && got.iter().all(|got| got.len() == usize::from(EVENTS)) {
             let expected: Vec<u8> = (0..EVENTS).collect();
             assert!(got.iter().all(|got| *got == expected), "in order");
-            return Duration::from_nanos(broker.net.now_ns() - start_ns);
+            return Duration::from_nanos(broker.net.now().since(start));
         }
     }
     panic!("missing: {:?}", got.iter().map(Vec::len).collect::<Vec<_>>());
@@ -121,10 +121,10 @@ fn what_is_emitted_waits_until_all_are_back_after_an_orderly_restart() {
         let mut listeners = vec![listen(&mut broker, &hellos[0])];
         emitter.push();
         broker.run_for(Duration::from_millis(40));
-        let waited = broker.net.now_ns();
+        let waited = broker.net.now();
         listeners.push(listen(&mut broker, &hellos[1]));
         all_arrive(&mut broker, &mut emitter, &mut listeners);
-        let took = Duration::from_nanos(broker.net.now_ns() - waited);
+        let took = Duration::from_nanos(broker.net.now().since(waited));
         assert!(took < MAX_HOLD / 2, "with all of them back nothing waits longer: {took:?}");
     }
 }

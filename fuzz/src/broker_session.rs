@@ -172,13 +172,13 @@ fn read(session: &mut SimSession, limit: usize) {
 /// Checks that two well-behaved clients are served on a channel that others may have
 /// flooded.
 fn healthy_pair(broker: &mut SimBroker, sessions: &mut [SimSession]) {
-    let end_ns = broker.net.now_ns() + PATIENCE.as_nanos() as u64;
+    let end = broker.net.now() + PATIENCE.as_nanos() as u64;
     let mut listener = broker.join("health", &Hello::default());
     // While others use the memory up it is refused; they are given up in time.
     let others = loop {
         match broker.try_subscribe(&mut listener, "healthy.only") {
             Ok(others) => break others,
-            Err(error) => assert!(broker.net.now_ns() < end_ns, "refused for long: {error:?}"),
+            Err(error) => assert!(broker.net.now() < end, "refused for long: {error:?}"),
         }
         broker.run_for(Duration::from_millis(10));
     };
@@ -188,10 +188,10 @@ fn healthy_pair(broker: &mut SimBroker, sessions: &mut [SimSession]) {
     for _ in 0..HEALTHY_EVENTS {
         emitter.emit("healthy.only", &vec![1; size]);
     }
-    let end_ns = broker.net.now_ns() + PATIENCE.as_nanos() as u64;
+    let end = broker.net.now() + PATIENCE.as_nanos() as u64;
     let mut got = 0;
     while got < HEALTHY_EVENTS {
-        assert!(broker.net.now_ns() < end_ns, "stuck: {:#?}", broker.reports());
+        assert!(broker.net.now() < end, "stuck: {:#?}", broker.reports());
         emitter.push();
         for session in sessions.iter_mut() {
             session.push();

@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::HashMap;
 use std::time::Duration;
 
+use netcluster_platform::Instant;
 use netcluster_platform::sim::{Faults, NetworkFaults, SimNet, SimNetwork, SimSocketsConfig};
 
 use crate::config::ShardConfig;
@@ -193,25 +194,25 @@ impl SimCluster {
 
     /// Turns and moves the time on, by at least `duration` in all.
     pub fn run_for(&mut self, duration: Duration) {
-        let end_ns = self.network.now_ns() + duration.as_nanos() as u64;
+        let end = self.network.now() + duration.as_nanos() as u64;
         loop {
             self.turn();
-            let now_ns = self.network.now_ns();
-            if now_ns >= end_ns {
+            let now = self.network.now();
+            if now >= end {
                 break;
             }
-            let due_ns = self.next_due_ns().unwrap_or(u64::MAX).max(now_ns + MIN_STEP_NS);
-            let next_ns = due_ns.min(now_ns + MAX_STEP_NS).min(end_ns);
-            self.network.advance(Duration::from_nanos(next_ns - now_ns));
+            let due_at = self.next_due().unwrap_or(Instant::NEVER).max(now + MIN_STEP_NS);
+            let next = due_at.min(now + MAX_STEP_NS).min(end);
+            self.network.advance(Duration::from_nanos(next.since(now)));
         }
         for _ in 0..4 {
             self.turn();
         }
     }
 
-    fn next_due_ns(&self) -> Option<u64> {
-        let brokers = self.brokers.iter().flatten().filter_map(SimBroker::next_due_ns);
-        brokers.chain(self.network.next_due_ns()).min()
+    fn next_due(&self) -> Option<Instant> {
+        let brokers = self.brokers.iter().flatten().filter_map(SimBroker::next_due);
+        brokers.chain(self.network.next_due()).min()
     }
 
     /// Runs until every broker knows so many peers, or panics after 5 s.

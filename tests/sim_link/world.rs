@@ -123,7 +123,7 @@ impl World {
     }
 
     pub fn now(&self) -> Duration {
-        Duration::from_nanos(self.cluster.network.now_ns())
+        Duration::from_nanos(self.cluster.network.now().as_nanos())
     }
 
     pub fn id(at: usize) -> MachineId {

@@ -85,6 +85,14 @@ const SUBJECTS: [&str; 9] = [
     "wire/src/",
 ];
 
+/// Trees whose points in time are of a type of their own, [`netcluster_platform::Instant`].
+const TIMED: [&str; 5] = ["benches/", "fuzz/src/", "link/", "platform/src/", "src/"];
+
+/// Names of points in time that are numbers. A span's name ends in `_ns` as well, and says
+/// how long something takes.
+const NUMBERED_POINTS: [&str; 6] =
+    ["deadline_ns", "due_ns", "next_ns", "now_ns", "since_ns", "until_ns"];
+
 /// Words that withhold the subject of a doc comment, at its beginning.
 const WITHHOLDING: [&str; 17] = [
     "What", "Who", "Whom", "Whose", "Why", "How", "Where", "When", "It", "Its", "They", "As", "Of",
@@ -179,6 +187,21 @@ fn a_choice_by_a_bool_is_an_if() {
         }
     }
     assert_none(&findings, "`if` and `else` rather than `match` with `true` and `false`");
+}
+
+#[test]
+fn points_in_time_are_no_numbers() {
+    let mut findings = Vec::new();
+    let is_timed = |name: &str| TIMED.iter().any(|tree| name.starts_with(tree));
+    for (name, text) in sources().into_iter().filter(|(name, _)| is_timed(name)) {
+        for (line, code) in code(&text) {
+            let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+            if code.split(|letter| !is_name(letter)).any(|word| NUMBERED_POINTS.contains(&word)) {
+                findings.push(format!("{name}:{line}: {}", code.trim()));
+            }
+        }
+    }
+    assert_none(&findings, "a point in time is an `Instant`, a span nanoseconds");
 }
 
 /// Returns whether a doc comment withholds its subject. Help of the command line, which

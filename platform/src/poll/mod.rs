@@ -336,7 +336,7 @@ impl Io for PollIo {
     }
 
     fn now(&self) -> crate::Instant {
-        crate::Instant::from_nanos(system::now_ns())
+        system::now()
     }
 
     fn starved(&self) -> bool {

@@ -168,10 +168,10 @@ pub(super) fn wait(
     }
 }
 
-/// Nanoseconds on the monotonic clock: the same for all shards.
-pub(super) fn now_ns() -> u64 {
+/// The time on the monotonic clock: the same for all shards.
+pub(super) fn now() -> crate::Instant {
     let now = rustix::time::clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    crate::Instant::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }
 
 fn token(conn: Conn) -> Token {

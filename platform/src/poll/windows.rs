@@ -222,8 +222,8 @@ pub(super) fn wait(
     poll.poll(events, timeout)
 }
 
-/// Nanoseconds since the process first asked: the same for all shards.
-pub(super) fn now_ns() -> u64 {
+/// The time since the process first asked: the same for all shards.
+pub(super) fn now() -> crate::Instant {
     static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    crate::Instant::from_nanos(START.get_or_init(Instant::now).elapsed().as_nanos() as u64)
 }

@@ -25,7 +25,7 @@ impl World {
         if self.shards[shard].wake.take() {
             completions.push(Completion::Woken);
         }
-        let now_ns = self.now_ns();
+        let now = self.now();
         let sends_come_last = self.random.happens(self.faults.lazy_send_permille, 2000);
         if !sends_come_last {
             self.finish_sends(shard, completions);
@@ -33,7 +33,7 @@ impl World {
         self.rearm_starved(shard);
         for _ in 0..MAX_EVENTS_PER_WAIT {
             let state = &mut self.shards[shard];
-            let is_due = state.due.first_key_value().is_some_and(|(key, _)| key.0 <= now_ns);
+            let is_due = state.due.first_key_value().is_some_and(|(key, _)| key.0 <= now);
             if !is_due {
                 break;
             }

@@ -239,7 +239,7 @@ impl Io for SimIo {
     }
 
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.net.clock_ns())
+        self.net.clock()
     }
 
     fn starved(&self) -> bool {

@@ -9,7 +9,7 @@
 //! A test makes a [`SimNet`], gives each shard a [`SimIo`], connects
 //! [`SimClient`]s, and calls the shards in turn; [`SimIo::wait`](crate::Io::wait)
 //! never blocks. When nobody has anything to do it moves the time on, to
-//! [`SimNet::next_due_ns`] or by [`SimNet::advance`].
+//! [`SimNet::next_due`] or by [`SimNet::advance`].
 //!
 //! Machines of one [`SimNetwork`] share its virtual time and send each other
 //! datagrams: see [`network`]. [`SimNet::new`] makes a machine alone.
@@ -43,6 +43,7 @@ pub use faults::Faults;
 pub use io::{SimIo, SimListener, SimSocket};
 pub use network::{MachineId, NetworkFaults, SimNetwork, SimSockets, SimSocketsConfig};
 
+use crate::Instant;
 use crate::io::Peer;
 use world::World;
 
@@ -119,13 +120,13 @@ impl SimNet {
 
     /// The virtual time, which is that of all machines of the network: 0 at the
     /// start.
-    pub fn now_ns(&self) -> u64 {
-        self.network.now_ns()
+    pub fn now(&self) -> Instant {
+        self.network.now()
     }
 
     /// The time as this machine's shards see it.
-    pub fn clock_ns(&self) -> u64 {
-        self.world().machine_ns()
+    pub fn clock(&self) -> Instant {
+        self.world().machine_time()
     }
 
     /// Lets this machine's clock, and no other, leap forward: it slept.
@@ -166,8 +167,8 @@ impl SimNet {
     /// Time at which a shard's `wait` has something to report again; `None` if nothing is
     /// due before a client or a shard does something. On a network: the shards of
     /// every machine, and what arrives.
-    pub fn next_due_ns(&self) -> Option<u64> {
-        self.network.next_due_ns()
+    pub fn next_due(&self) -> Option<Instant> {
+        self.network.next_due()
     }
 
     /// Moves the virtual time on to the next thing that is due; whether there is

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 
 use super::chunks::ChunkPool;
 use super::faults::Faults;
+use crate::Instant;
 use crate::io::{Conn, IoStats, WakeTarget};
 use crate::slice::Slice;
 
@@ -114,7 +115,7 @@ pub(super) struct Shard {
     /// Connections that want a pool buffer.
     pub(super) starved: Vec<Conn>,
     /// Events that are due, by time and then by a number that breaks ties.
-    pub(super) due: BTreeMap<(u64, u64), Event>,
+    pub(super) due: BTreeMap<(Instant, u64), Event>,
     pub(super) wake: Arc<WakeFlag>,
     pub(super) pool: ChunkPool,
     /// The listener that this shard accepts on.

@@ -10,6 +10,7 @@ use super::network::Clock;
 use super::random::Random;
 use super::shard::{Event, Inbound, Outbound, Shard};
 use super::socket::{Holder, Socket, take};
+use crate::Instant;
 use crate::io::{Conn, Peer};
 
 /// State that a [`SimNet`](super::SimNet) and its parts share.
@@ -56,13 +57,13 @@ impl World {
         }
     }
 
-    pub(super) fn now_ns(&self) -> u64 {
+    pub(super) fn now(&self) -> Instant {
         self.clock.get()
     }
 
     /// The time as this machine's shards see it.
-    pub(super) fn machine_ns(&self) -> u64 {
-        self.now_ns().saturating_add(self.jumped_ns)
+    pub(super) fn machine_time(&self) -> Instant {
+        self.now().saturating_add(self.jumped_ns)
     }
 
     pub(super) fn jump_clock(&mut self, duration_ns: u64) {
@@ -89,22 +90,22 @@ impl World {
         self.sockets.values().filter(|socket| !socket.shard_closed()).count()
     }
 
-    pub(super) fn next_due_ns(&self) -> Option<u64> {
+    pub(super) fn next_due(&self) -> Option<Instant> {
         if self.is_paused {
             return None;
         }
         if self.shards.iter().any(Shard::is_due_now) {
-            return Some(self.now_ns());
+            return Some(self.now());
         }
-        let first = |shard: &Shard| shard.due.first_key_value().map(|(&(due_ns, _), _)| due_ns);
-        self.shards.iter().filter_map(first).min().map(|due_ns| due_ns.max(self.now_ns()))
+        let first = |shard: &Shard| shard.due.first_key_value().map(|(&(due_at, _), _)| due_at);
+        self.shards.iter().filter_map(first).min().map(|due_at| due_at.max(self.now()))
     }
 
     /// Whether a shard is to be told something now.
     pub(super) fn is_due(&self, shard: usize) -> bool {
         let state = &self.shards[shard];
         let first = state.due.first_key_value();
-        state.is_due_now() || first.is_some_and(|(&(due_ns, _), _)| due_ns <= self.now_ns())
+        state.is_due_now() || first.is_some_and(|(&(due_at, _), _)| due_at <= self.now())
     }
 
     pub(super) fn add_shard(&mut self) -> usize {
@@ -114,17 +115,17 @@ impl World {
 
     /// Puts `event` on the shard's list, late if chance wants it.
     pub(super) fn schedule(&mut self, shard: usize, event: Event) {
-        let mut due_ns = self.now_ns();
+        let mut due_at = self.now();
         let mut tie = self.next_tie;
         self.next_tie += 1;
         if self.faults.delay_permille > 0 {
             // Things that are due together come in a random order.
             tie |= self.random.below(1 << 16) << 48;
             if self.random.happens(self.faults.delay_permille, 1000) {
-                due_ns += self.random.below(self.faults.max_delay_ns) + 1;
+                due_at += self.random.below(self.faults.max_delay_ns) + 1;
             }
         }
-        self.shards[shard].due.insert((due_ns, tie), event);
+        self.shards[shard].due.insert((due_at, tie), event);
     }
 
     pub(super) fn socket(&mut self, socket: u64) -> &mut Socket {

@@ -16,6 +16,7 @@ use super::MachineId;
 use super::counters::{Cause, NetworkCounters};
 use super::faults::PortFaults;
 use super::train::Train;
+use crate::Instant;
 use crate::io::Completion;
 use crate::sim::chunks::ChunkPool;
 use crate::sim::random::Random;
@@ -46,7 +47,7 @@ pub(super) struct Endpoint {
     pub(super) group_port: u16,
     pub(super) is_open: bool,
     /// A send blocked: there is room again then.
-    pub(super) writable_ns: Option<u64>,
+    pub(super) writable_at: Option<Instant>,
     pub(super) stats: DatagramStats,
     groups: Vec<IpAddr>,
     queue: VecDeque<Waiting>,
@@ -68,7 +69,7 @@ impl Endpoint {
             unicast,
             group_port,
             is_open: false,
-            writable_ns: None,
+            writable_at: None,
             stats: DatagramStats::default(),
             groups: Vec::new(),
             queue: VecDeque::new(),
@@ -170,9 +171,9 @@ impl Endpoint {
     }
 
     /// Appends what there is to report.
-    pub(super) fn deliver(&mut self, now_ns: u64, completions: &mut Vec<Completion>) {
-        if self.writable_ns.is_some_and(|writable_ns| writable_ns <= now_ns) {
-            self.writable_ns = None;
+    pub(super) fn deliver(&mut self, now: Instant, completions: &mut Vec<Completion>) {
+        if self.writable_at.is_some_and(|writable_at| writable_at <= now) {
+            self.writable_at = None;
             completions.push(Completion::DatagramsWritable);
         }
         for _ in 0..MAX_TRAINS_PER_WAIT {

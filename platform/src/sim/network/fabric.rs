@@ -24,11 +24,12 @@ use super::lane::{Lane, LaneLimits};
 use super::path::{Path, Surroundings};
 use super::tap::Tap;
 use super::train::Train;
+use crate::Instant;
 use crate::sim::random::Random;
 use crate::sim::world::World;
 
 /// The virtual time, common to all machines.
-pub(in crate::sim) type Clock = Rc<Cell<u64>>;
+pub(in crate::sim) type Clock = Rc<Cell<Instant>>;
 
 /// First ephemeral port.
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
@@ -62,14 +63,14 @@ pub(super) struct Fabric {
     next_endpoint: u64,
     next_tie: u64,
     /// Emptied after each use: kept for their memory.
-    departing: Vec<(u64, Train)>,
-    arriving: Vec<(u64, Train)>,
+    departing: Vec<(Instant, Train)>,
+    arriving: Vec<(Instant, Train)>,
 }
 
 /// A train that arrives at a machine's port, or has passed it.
 #[derive(Debug)]
 struct Flight {
-    due_ns: u64,
+    due_at: Instant,
     tie: u64,
     receiver: MachineId,
     passed_downlink: bool,
@@ -165,8 +166,8 @@ impl Fabric {
 
     /// Sends a train off, from the machine to all that `train.to` names.
     pub(super) fn launch(&mut self, sender: MachineId, train: Train, looped: bool) {
-        let now_ns = self.clock.get();
-        self.tap.note(now_ns, &train);
+        let now = self.clock.get();
+        self.tap.note(now, &train);
         for datagram in train.datagrams() {
             self.counters.count_sent(datagram);
         }
@@ -191,16 +192,16 @@ impl Fabric {
     /// Through the sender's uplink and the paths to one machine or to all others
     /// with a member of the group.
     fn depart(&mut self, sender: MachineId, receiver: Option<MachineId>, train: &Train) {
-        let now_ns = self.clock.get();
+        let now = self.clock.get();
         let port = self.port_faults(sender);
         let mut departing = std::mem::take(&mut self.departing);
         let mut arriving = std::mem::take(&mut self.arriving);
         match port.send_bytes_per_s {
-            None => departing.push((now_ns, train.clone())),
+            None => departing.push((now, train.clone())),
             Some(bytes_per_s) => {
                 let limits = LaneLimits { bytes_per_s, queue_bytes: port.send_queue_bytes };
                 let machine = &mut self.machines[sender.0 as usize];
-                machine.uplink.carry(limits, now_ns, train, &mut self.counters, &mut departing);
+                machine.uplink.carry(limits, now, train, &mut self.counters, &mut departing);
             }
         }
         let receivers = match receiver {
@@ -211,18 +212,18 @@ impl Fabric {
             if id == sender || receiver.is_none() && !self.has_member(id, train.to) {
                 continue;
             }
-            for (depart_ns, part) in &departing {
+            for (departs_at, part) in &departing {
                 let mut around = Surroundings {
                     faults: self.faults.path,
-                    now_ns,
+                    now,
                     counters: &mut self.counters,
                     filter: self.tap.filter.as_mut(),
                 };
                 let path = &mut self.machines[sender.0 as usize].paths[id.0 as usize];
-                path.carry(&mut around, *depart_ns, part, &mut arriving);
+                path.carry(&mut around, *departs_at, part, &mut arriving);
             }
-            for (due_ns, part) in arriving.drain(..) {
-                self.fly(due_ns, id, false, part);
+            for (due_at, part) in arriving.drain(..) {
+                self.fly(due_at, id, false, part);
             }
         }
         departing.clear();
@@ -235,23 +236,23 @@ impl Fabric {
         self.endpoints.values().any(hears)
     }
 
-    fn fly(&mut self, due_ns: u64, receiver: MachineId, passed_downlink: bool, train: Train) {
+    fn fly(&mut self, due_at: Instant, receiver: MachineId, passed_downlink: bool, train: Train) {
         let tie = self.next_tie;
         self.next_tie += 1;
-        self.flights.push(Reverse(Flight { due_ns, tie, receiver, passed_downlink, train }));
+        self.flights.push(Reverse(Flight { due_at, tie, receiver, passed_downlink, train }));
     }
 
     /// Handles every flight that is due by now.
     pub(super) fn pump(&mut self) {
-        let now_ns = self.clock.get();
-        while self.flights.peek().is_some_and(|Reverse(flight)| flight.due_ns <= now_ns) {
+        let now = self.clock.get();
+        while self.flights.peek().is_some_and(|Reverse(flight)| flight.due_at <= now) {
             let Some(Reverse(flight)) = self.flights.pop() else { break };
             self.land(flight);
         }
     }
 
     fn land(&mut self, flight: Flight) {
-        let Flight { due_ns, receiver, passed_downlink, train, .. } = flight;
+        let Flight { due_at, receiver, passed_downlink, train, .. } = flight;
         let port = self.port_faults(receiver);
         let Some(bytes_per_s) = port.receive_bytes_per_s.filter(|_| !passed_downlink) else {
             return self.arrive(receiver, &train, true);
@@ -259,9 +260,9 @@ impl Fabric {
         let limits = LaneLimits { bytes_per_s, queue_bytes: port.receive_queue_bytes };
         let mut arriving = std::mem::take(&mut self.arriving);
         let machine = &mut self.machines[receiver.0 as usize];
-        machine.downlink.carry(limits, due_ns, &train, &mut self.counters, &mut arriving);
-        for (due_ns, part) in arriving.drain(..) {
-            self.fly(due_ns, receiver, true, part);
+        machine.downlink.carry(limits, due_at, &train, &mut self.counters, &mut arriving);
+        for (due_at, part) in arriving.drain(..) {
+            self.fly(due_at, receiver, true, part);
         }
         self.arriving = arriving;
     }
@@ -334,23 +335,23 @@ impl Fabric {
     }
 
     /// Time at which something is due: now, if a shard has something to report.
-    pub(super) fn next_due_ns(&self) -> Option<u64> {
-        let now_ns = self.clock.get();
-        let flight_ns = self.flights.peek().map(|Reverse(flight)| flight.due_ns);
-        let mut next_ns = flight_ns.unwrap_or(u64::MAX);
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let now = self.clock.get();
+        let flight_at = self.flights.peek().map(|Reverse(flight)| flight.due_at);
+        let mut next_at = flight_at.unwrap_or(Instant::NEVER);
         let is_paused = |id: MachineId| self.machines[id.0 as usize].world.borrow().is_paused();
         for endpoint in self.endpoints.values() {
-            let readable_ns = endpoint.is_readable().then_some(now_ns);
-            let due_ns = readable_ns.or(endpoint.writable_ns).unwrap_or(u64::MAX);
-            if due_ns < next_ns && !is_paused(endpoint.machine) {
-                next_ns = due_ns;
+            let readable_at = endpoint.is_readable().then_some(now);
+            let due_at = readable_at.or(endpoint.writable_at).unwrap_or(Instant::NEVER);
+            if due_at < next_at && !is_paused(endpoint.machine) {
+                next_at = due_at;
             }
         }
         for machine in &self.machines {
-            let due_ns = machine.world.borrow().next_due_ns();
-            next_ns = next_ns.min(due_ns.unwrap_or(u64::MAX));
+            let due_at = machine.world.borrow().next_due();
+            next_at = next_at.min(due_at.unwrap_or(Instant::NEVER));
         }
-        (next_ns < u64::MAX).then_some(next_ns.max(now_ns))
+        (next_at < Instant::NEVER).then_some(next_at.max(now))
     }
 }
 
@@ -370,6 +371,6 @@ impl PartialOrd for Flight {
 
 impl Ord for Flight {
     fn cmp(&self, other: &Flight) -> Ordering {
-        (self.due_ns, self.tie).cmp(&(other.due_ns, other.tie))
+        (self.due_at, self.tie).cmp(&(other.due_at, other.tie))
     }
 }

@@ -3,6 +3,8 @@
 //! The queue itself is not kept, only the moment at which it will be empty: what
 //! waits is that moment's distance times the rate.
 
+use crate::Instant;
+
 use super::counters::{Cause, NetworkCounters};
 use super::train::Train;
 
@@ -22,19 +24,19 @@ pub(super) struct LaneLimits {
 /// Lane of a machine in one direction.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
-    free_ns: u64,
+    free_at: Instant,
 }
 
 impl Lane {
     /// Number of bytes that wait.
-    pub(super) fn backlog_bytes(&self, bytes_per_s: u64, now_ns: u64) -> u64 {
-        let wait_ns = u128::from(self.free_ns.saturating_sub(now_ns));
+    pub(super) fn backlog_bytes(&self, bytes_per_s: u64, now: Instant) -> u64 {
+        let wait_ns = u128::from(self.free_at.since(now));
         (wait_ns * u128::from(bytes_per_s) / NS_PER_S) as u64
     }
 
     /// Time at which no more than `bytes` will wait.
-    pub(super) fn drained_ns(&self, bytes_per_s: u64, bytes: u64) -> u64 {
-        self.free_ns.saturating_sub(duration_ns(bytes_per_s, bytes))
+    pub(super) fn drained_at(&self, bytes_per_s: u64, bytes: u64) -> Instant {
+        self.free_at.saturating_sub(duration_ns(bytes_per_s, bytes))
     }
 
     /// Puts the datagrams of `train` on the wire one behind the other, as far as
@@ -42,22 +44,22 @@ impl Lane {
     pub(super) fn carry(
         &mut self,
         limits: LaneLimits,
-        now_ns: u64,
+        now: Instant,
         train: &Train,
         counters: &mut NetworkCounters,
-        out: &mut Vec<(u64, Train)>,
+        out: &mut Vec<(Instant, Train)>,
     ) {
         let mut first = 0;
-        let mut started_ns = 0;
+        let mut started_at = now;
         for (index, datagram) in train.datagrams().enumerate() {
             let bytes = datagram.len() as u64;
-            let backlog = self.backlog_bytes(limits.bytes_per_s, now_ns);
+            let backlog = self.backlog_bytes(limits.bytes_per_s, now);
             let has_room = backlog == 0 || backlog.saturating_add(bytes) <= limits.queue_bytes;
-            let begin_ns = self.free_ns.max(now_ns);
-            let is_long = index > first && begin_ns - started_ns > MAX_TRAIN_NS;
+            let begins_at = self.free_at.max(now);
+            let is_long = index > first && begins_at.since(started_at) > MAX_TRAIN_NS;
             if !has_room || is_long {
                 if first < index {
-                    out.push((self.free_ns, train.part(first..index)));
+                    out.push((self.free_at, train.part(first..index)));
                 }
                 first = index;
             }
@@ -67,12 +69,12 @@ impl Lane {
                 continue;
             }
             if first == index {
-                started_ns = begin_ns;
+                started_at = begins_at;
             }
-            self.free_ns = begin_ns + duration_ns(limits.bytes_per_s, bytes);
+            self.free_at = begins_at + duration_ns(limits.bytes_per_s, bytes);
         }
         if first < train.count() {
-            out.push((self.free_ns, train.part(first..train.count())));
+            out.push((self.free_at, train.part(first..train.count())));
         }
     }
 }

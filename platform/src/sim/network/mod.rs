@@ -30,6 +30,8 @@ mod tap;
 mod tests;
 mod train;
 
+use crate::Instant;
+
 use core::net::SocketAddr;
 use std::cell::{RefCell, RefMut};
 use std::fmt;
@@ -74,35 +76,35 @@ impl SimNetwork {
     }
 
     /// The virtual time: 0 at the start.
-    pub fn now_ns(&self) -> u64 {
+    pub fn now(&self) -> Instant {
         self.fabric().clock.get()
     }
 
     /// Moves the virtual time of all machines on.
     pub fn advance(&self, duration: Duration) {
         let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.advance_to(self.now_ns().saturating_add(duration_ns));
+        self.advance_to(self.now().saturating_add(duration_ns));
     }
 
     /// Time at which some shard's `wait` has something to report again, or something
     /// arrives somewhere; `None` if nothing is due before somebody does something.
-    pub fn next_due_ns(&self) -> Option<u64> {
-        self.fabric().next_due_ns()
+    pub fn next_due(&self) -> Option<Instant> {
+        self.fabric().next_due()
     }
 
     /// Moves the virtual time on to the next thing that is due; whether there is
     /// one.
     pub fn advance_to_next(&self) -> bool {
-        let next_ns = self.next_due_ns();
-        if let Some(next_ns) = next_ns {
-            self.advance_to(next_ns);
+        let next_at = self.next_due();
+        if let Some(next_at) = next_at {
+            self.advance_to(next_at);
         }
-        next_ns.is_some()
+        next_at.is_some()
     }
 
-    fn advance_to(&self, now_ns: u64) {
+    fn advance_to(&self, now: Instant) {
         let mut fabric = self.fabric();
-        fabric.clock.set(now_ns);
+        fabric.clock.set(now);
         fabric.pump();
     }
 

@@ -10,6 +10,7 @@ use super::counters::{Cause, NetworkCounters};
 use super::faults::PathFaults;
 use super::tap::{Filter, Passage};
 use super::train::Train;
+use crate::Instant;
 use crate::sim::random::Random;
 
 const MILLION: u32 = 1_000_000;
@@ -26,13 +27,13 @@ pub(super) struct Path {
     pub(super) faults: Option<PathFaults>,
     pub(super) is_partitioned: bool,
     burst_left: u32,
-    last_arrival_ns: u64,
+    last_arrival: Instant,
 }
 
 /// Parts of the network that a path needs besides itself.
 pub(super) struct Surroundings<'a> {
     pub(super) faults: PathFaults,
-    pub(super) now_ns: u64,
+    pub(super) now: Instant,
     pub(super) counters: &'a mut NetworkCounters,
     pub(super) filter: Option<&'a mut Filter>,
 }
@@ -54,17 +55,17 @@ impl Path {
             faults: None,
             is_partitioned: false,
             burst_left: 0,
-            last_arrival_ns: 0,
+            last_arrival: Instant::START,
         }
     }
 
-    /// Appends what arrives of `train`, which leaves at `depart_ns`, and when.
+    /// Appends what arrives of `train`, which leaves at `departs_at`, and when.
     pub(super) fn carry(
         &mut self,
         around: &mut Surroundings<'_>,
-        depart_ns: u64,
+        departs_at: Instant,
         train: &Train,
-        out: &mut Vec<(u64, Train)>,
+        out: &mut Vec<(Instant, Train)>,
     ) {
         let faults = self.faults.unwrap_or(around.faults);
         if self.is_partitioned {
@@ -77,12 +78,12 @@ impl Path {
             0 => 0,
             most => self.random.below(most.saturating_add(1)),
         };
-        let due_ns = depart_ns.saturating_add(faults.delay_ns).saturating_add(jitter_ns);
-        let due_ns = due_ns.max(self.last_arrival_ns);
-        self.last_arrival_ns = due_ns;
+        let due_at = departs_at.saturating_add(faults.delay_ns).saturating_add(jitter_ns);
+        let due_at = due_at.max(self.last_arrival);
+        self.last_arrival = due_at;
         let plain = !faults.single_out() && train.segment <= faults.mtu_bytes;
         if plain && self.burst_left == 0 && around.filter.is_none() {
-            out.push((due_ns, train.clone()));
+            out.push((due_at, train.clone()));
             return;
         }
         let mut first = 0;
@@ -91,25 +92,24 @@ impl Path {
                 Fate::Passes => continue,
                 Fate::Doubled => {
                     around.counters.duplicated += 1;
-                    let copy_ns = due_ns.saturating_add(1 + self.random.below(MAX_COPY_DELAY_NS));
-                    out.push((copy_ns, train.part(index..index + 1)));
+                    let copy_at = due_at.saturating_add(1 + self.random.below(MAX_COPY_DELAY_NS));
+                    out.push((copy_at, train.part(index..index + 1)));
                     continue;
                 }
                 Fate::Late => {
                     around.counters.reordered += 1;
-                    let late_ns =
-                        due_ns.saturating_add(1 + self.random.below(faults.max_reorder_ns));
-                    out.push((late_ns, train.part(index..index + 1)));
+                    let late = due_at.saturating_add(1 + self.random.below(faults.max_reorder_ns));
+                    out.push((late, train.part(index..index + 1)));
                 }
                 Fate::Dropped(cause) => around.counters.count_dropped(cause, datagram),
             }
             if first < index {
-                out.push((due_ns, train.part(first..index)));
+                out.push((due_at, train.part(first..index)));
             }
             first = index + 1;
         }
         if first < train.count() {
-            out.push((due_ns, train.part(first..train.count())));
+            out.push((due_at, train.part(first..train.count())));
         }
     }
 
@@ -124,8 +124,8 @@ impl Path {
             return Fate::Dropped(Cause::Mtu);
         }
         if let Some(filter) = &mut around.filter {
-            let (at_ns, receiver) = (around.now_ns, self.receiver);
-            let passage = Passage { at_ns, from: train.from, to: train.to, receiver, bytes };
+            let (at, receiver) = (around.now, self.receiver);
+            let passage = Passage { at, from: train.from, to: train.to, receiver, bytes };
             if !filter(&passage) {
                 return Fate::Dropped(Cause::Filter);
             }

@@ -79,7 +79,7 @@ impl SimSockets {
         assert!(bytes.len() <= MAX_TRAIN_BYTES, "too many bytes at once");
         let mut fabric = self.network.fabric();
         fabric.pump();
-        let now_ns = fabric.clock.get();
+        let now = fabric.clock.get();
         let fabric = &mut *fabric;
         let Some(endpoint) = fabric.endpoints.get_mut(&self.id) else {
             return Err(io::ErrorKind::NotConnected.into());
@@ -92,20 +92,20 @@ impl SimSockets {
             endpoint.stats.send_errors += 1;
             return Err(io::Error::from_raw_os_error(MESSAGE_TOO_LONG));
         }
-        if endpoint.writable_ns.is_some() {
+        if endpoint.writable_at.is_some() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if let Some(bytes_per_s) = faults.send_bytes_per_s {
-            let backlog = machine.uplink.backlog_bytes(bytes_per_s, now_ns);
+            let backlog = machine.uplink.backlog_bytes(bytes_per_s, now);
             let buffer_bytes = faults.send_buffer_bytes;
             if backlog > 0 && backlog.saturating_add(bytes.len() as u64) > buffer_bytes {
-                let writable_ns = machine.uplink.drained_ns(bytes_per_s, buffer_bytes / 2);
-                endpoint.writable_ns = Some(writable_ns.max(now_ns + 1));
+                let writable_at = machine.uplink.drained_at(bytes_per_s, buffer_bytes / 2);
+                endpoint.writable_at = Some(writable_at.max(now + 1));
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
         if machine.random.happens(faults.blocked_send_permille, 1000) {
-            endpoint.writable_ns = Some(now_ns + 1 + machine.random.below(faults.max_blocked_ns));
+            endpoint.writable_at = Some(now + 1 + machine.random.below(faults.max_blocked_ns));
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut taken = bytes.len();
@@ -145,17 +145,17 @@ impl SimSockets {
     pub(in crate::sim) fn is_ready(&self) -> bool {
         let mut fabric = self.network.fabric();
         fabric.pump();
-        let now_ns = fabric.clock.get();
+        let now = fabric.clock.get();
         let endpoint = fabric.endpoints.get(&self.id);
-        endpoint.is_some_and(|it| it.is_readable() || it.writable_ns.is_some_and(|at| at <= now_ns))
+        endpoint.is_some_and(|it| it.is_readable() || it.writable_at.is_some_and(|at| at <= now))
     }
 
     pub(in crate::sim) fn deliver(&self, completions: &mut Vec<Completion>) {
         let mut fabric = self.network.fabric();
         fabric.pump();
-        let now_ns = fabric.clock.get();
+        let now = fabric.clock.get();
         if let Some(endpoint) = fabric.endpoints.get_mut(&self.id) {
-            endpoint.deliver(now_ns, completions);
+            endpoint.deliver(now, completions);
         }
     }
 

@@ -3,6 +3,8 @@
 //! The record is bounded: the oldest datagrams go first. The filter decides about
 //! each datagram for each machine that it would reach.
 
+use crate::Instant;
+
 use core::net::SocketAddr;
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,7 +18,7 @@ use super::train::Train;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tapped {
     /// Time of the sending.
-    pub at_ns: u64,
+    pub at: Instant,
     /// Address of the sender.
     pub from: SocketAddr,
     /// Address of the receiver, or of the group.
@@ -29,7 +31,7 @@ pub struct Tapped {
 #[derive(Clone, Copy, Debug)]
 pub struct Passage<'a> {
     /// The present time.
-    pub at_ns: u64,
+    pub at: Instant,
     /// Address of the sender.
     pub from: SocketAddr,
     /// Address of the receiver, or of the group.
@@ -61,13 +63,13 @@ impl Tap {
         std::mem::take(&mut self.record).into()
     }
 
-    pub(super) fn note(&mut self, at_ns: u64, train: &Train) {
+    pub(super) fn note(&mut self, at: Instant, train: &Train) {
         if self.limit == 0 {
             return;
         }
         for single in train.singles() {
             self.record.push_back(Tapped {
-                at_ns,
+                at,
                 from: train.from,
                 to: train.to,
                 bytes: single.chunk,

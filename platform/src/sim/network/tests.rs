@@ -10,12 +10,17 @@ use std::time::Duration;
 use super::{NetworkFaults, PathFaults, PortFaults, SimNetwork, SimSocketsConfig};
 use crate::io::{Completion, Io};
 use crate::sim::{Faults, SimIo, SimNet};
-use crate::{DatagramIo, DatagramTrain};
+use crate::{DatagramIo, DatagramTrain, Instant};
 
 const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3));
 const OTHER_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 2, 4));
 const GROUP_PORT: u16 = 4454;
 const TO_GROUP: SocketAddr = SocketAddr::new(GROUP, GROUP_PORT);
+
+/// The point so many nanoseconds after the start of the clock.
+fn ns(nanos: u64) -> Instant {
+    Instant::from_nanos(nanos)
+}
 
 /// A broker with its link's sockets open.
 struct Broker {

@@ -78,9 +78,9 @@ fn run(line: &Line, times: &[(u64, u64)], measured_ns: std::ops::Range<u64>) -> 
     let mut senders: Vec<Sender> = times.iter().map(|times| Sender::new(*times)).collect();
     let mut queued = 0;
     let (mut all_sent, mut all_lost) = (0, 0);
-    for now_ns in (0..measured_ns.end).step_by(STEP_NS as usize) {
-        let now = ns(now_ns);
-        if now_ns == measured_ns.start {
+    for elapsed_ns in (0..measured_ns.end).step_by(STEP_NS as usize) {
+        let now = ns(elapsed_ns);
+        if elapsed_ns == measured_ns.start {
             senders.iter_mut().for_each(|sender| sender.arrived_bytes = 0);
             (all_sent, all_lost) = (0, 0);
         }
@@ -91,7 +91,7 @@ fn run(line: &Line, times: &[(u64, u64)], measured_ns: std::ops::Range<u64>) -> 
         let drained = line.bytes_per_s * STEP_NS / 1_000_000_000;
         let per_packet = drained / total.max(1);
         let mut left = drained;
-        let mut turn = (now_ns / STEP_NS) as usize;
+        let mut turn = (elapsed_ns / STEP_NS) as usize;
         while offers.iter().any(|offer| *offer > 0) {
             turn = (turn + 1) % senders.len();
             if offers[turn] == 0 {

@@ -98,7 +98,7 @@ fn the_tap_records_the_last_datagrams() {
     let tapped = network.tapped();
     assert_eq!(tapped.len(), 2);
     assert_eq!(tapped[0].bytes, numbered(1, 100));
-    assert_eq!((tapped[1].at_ns, tapped[1].from, tapped[1].to), (5, one.address, other.address));
+    assert_eq!((tapped[1].at, tapped[1].from, tapped[1].to), (ns(5), one.address, other.address));
     assert!(network.tapped().is_empty());
 }
 
