@@ -10,7 +10,7 @@ use netcluster_wire::header::Source;
 use crate::peer_id::PeerId;
 use crate::send::flow_control::Reason;
 use crate::stream::StreamId;
-use crate::warnings::Kind as WarningKind;
+use crate::warnings::WarningKind;
 
 /// One thing that happened. Events of one peer and stream are in order.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use netcluster_platform::Instant;
 
 use crate::event::LinkEvent;
-use crate::warnings::{Kind, Warnings};
+use crate::warnings::{WarningKind, Warnings};
 
 /// Events for the broker. It takes all of them after each call, so that they are no
 /// more than one call makes.
@@ -25,7 +25,7 @@ impl Output {
     pub fn warn(
         &mut self,
         now: Instant,
-        kind: Kind,
+        kind: WarningKind,
         from: SocketAddr,
         text: impl FnOnce() -> String,
     ) {

@@ -13,7 +13,7 @@ const MAX_REMEMBERED: usize = 32;
 
 /// Kind of trouble with a broker out there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum WarningKind {
     /// The broker seals its datagrams with a key that this one does not have, or with none.
     OtherKey,
     /// The broker speaks another version of the link.
@@ -40,35 +40,35 @@ pub enum Kind {
     Unlinked,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for WarningKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Kind::OtherKey => "other-key",
-            Kind::OtherVersion => "other-version",
-            Kind::OtherSettings => "other-settings",
-            Kind::SameNode => "same-node-id",
-            Kind::TooManyPeers => "too-many-peers",
-            Kind::MissingPair => "missing-pair",
-            Kind::LargeEvent => "large-event",
-            Kind::DeafGroup => "group-not-heard",
-            Kind::InVain => "retransmitted-in-vain",
-            Kind::NarrowPath => "narrow-path",
-            Kind::SmallInterface => "small-interface",
-            Kind::Unlinked => "no-answer",
+            WarningKind::OtherKey => "other-key",
+            WarningKind::OtherVersion => "other-version",
+            WarningKind::OtherSettings => "other-settings",
+            WarningKind::SameNode => "same-node-id",
+            WarningKind::TooManyPeers => "too-many-peers",
+            WarningKind::MissingPair => "missing-pair",
+            WarningKind::LargeEvent => "large-event",
+            WarningKind::DeafGroup => "group-not-heard",
+            WarningKind::InVain => "retransmitted-in-vain",
+            WarningKind::NarrowPath => "narrow-path",
+            WarningKind::SmallInterface => "small-interface",
+            WarningKind::Unlinked => "no-answer",
         })
     }
 }
 
 #[derive(Default)]
 pub(crate) struct Warnings {
-    told: Vec<(Kind, IpAddr, Instant)>,
+    told: Vec<(WarningKind, IpAddr, Instant)>,
     /// Warnings that were not told, since the same had just been.
     pub suppressed: u64,
 }
 
 impl Warnings {
     /// Whether to tell this one.
-    pub fn allow(&mut self, now: Instant, kind: Kind, from: IpAddr) -> bool {
+    pub fn allow(&mut self, now: Instant, kind: WarningKind, from: IpAddr) -> bool {
         self.told.retain(|&(_, _, told_at)| now < told_at + WARNING_PAUSE_NS);
         if self.told.iter().any(|&(other, source, _)| (other, source) == (kind, from)) {
             self.suppressed += 1;
@@ -92,11 +92,11 @@ mod tests {
     fn the_same_is_told_once_in_ten_seconds() {
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let mut warnings = Warnings::default();
-        assert!(warnings.allow(ns(0), Kind::OtherKey, one));
-        assert!(!warnings.allow(ns(9), Kind::OtherKey, one));
-        assert!(warnings.allow(ns(9), Kind::OtherKey, other));
-        assert!(warnings.allow(ns(9), Kind::SameNode, one));
-        assert!(warnings.allow(ns(WARNING_PAUSE_NS), Kind::OtherKey, one));
+        assert!(warnings.allow(ns(0), WarningKind::OtherKey, one));
+        assert!(!warnings.allow(ns(9), WarningKind::OtherKey, one));
+        assert!(warnings.allow(ns(9), WarningKind::OtherKey, other));
+        assert!(warnings.allow(ns(9), WarningKind::SameNode, one));
+        assert!(warnings.allow(ns(WARNING_PAUSE_NS), WarningKind::OtherKey, one));
         assert_eq!(warnings.suppressed, 1);
     }
 
@@ -104,20 +104,20 @@ mod tests {
     fn a_kind_is_told_in_words_that_no_other_has() {
         use std::collections::BTreeSet;
         let kinds = [
-            Kind::OtherKey,
-            Kind::OtherVersion,
-            Kind::OtherSettings,
-            Kind::SameNode,
-            Kind::TooManyPeers,
-            Kind::MissingPair,
-            Kind::LargeEvent,
-            Kind::DeafGroup,
-            Kind::InVain,
-            Kind::NarrowPath,
-            Kind::SmallInterface,
-            Kind::Unlinked,
+            WarningKind::OtherKey,
+            WarningKind::OtherVersion,
+            WarningKind::OtherSettings,
+            WarningKind::SameNode,
+            WarningKind::TooManyPeers,
+            WarningKind::MissingPair,
+            WarningKind::LargeEvent,
+            WarningKind::DeafGroup,
+            WarningKind::InVain,
+            WarningKind::NarrowPath,
+            WarningKind::SmallInterface,
+            WarningKind::Unlinked,
         ];
-        let words: BTreeSet<String> = kinds.iter().map(Kind::to_string).collect();
+        let words: BTreeSet<String> = kinds.iter().map(WarningKind::to_string).collect();
         assert_eq!(words.len(), kinds.len());
         let is_word = |letter: char| letter.is_ascii_lowercase() || letter == '-';
         assert!(words.iter().all(|word| word.chars().all(is_word)), "{words:?}");
@@ -127,9 +127,10 @@ mod tests {
     fn a_flood_of_sources_fills_no_memory() {
         let mut warnings = Warnings::default();
         let from = |index: u32| IpAddr::from(index.to_be_bytes());
-        let told =
-            (0..10_000).filter(|&at| warnings.allow(ns(1), Kind::OtherKey, from(at))).count();
+        let told = (0..10_000)
+            .filter(|&at| warnings.allow(ns(1), WarningKind::OtherKey, from(at)))
+            .count();
         assert_eq!(told, MAX_REMEMBERED);
-        assert!(warnings.allow(ns(1), Kind::SameNode, from(0)), "other kinds are told");
+        assert!(warnings.allow(ns(1), WarningKind::SameNode, from(0)), "other kinds are told");
     }
 }

@@ -17,10 +17,16 @@ use netcluster_wire::link::{
 use crate::Link;
 use crate::crypto::Unsealed;
 use crate::stream::{Position, StreamId};
-use crate::warnings::Kind;
+use crate::warnings::WarningKind;
 
-/// Sender of a datagram, and whether it was sent to a group.
-pub(crate) type From = (SocketAddr, bool);
+/// Origin of a datagram.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    /// Address of the sender.
+    pub address: SocketAddr,
+    /// Whether it was sent to a group.
+    pub multicast: bool,
+}
 
 impl Link {
     pub(crate) fn receive_control(
@@ -29,7 +35,7 @@ impl Link {
         kind: ControlKind,
         header: &ControlHeader,
         (body, tag): (&[u8], &[u8]),
-        from: From,
+        from: Origin,
     ) {
         if header.session == self.local.session {
             self.counters.drops.own += 1;
@@ -49,28 +55,28 @@ impl Link {
         header: &ControlHeader,
         body: &mut [u8],
         tag: &[u8],
-        from: From,
+        from: Origin,
     ) {
         let (key_id, counter) = (header.key_id.get(), header.counter.get());
         let bytes = (CONTROL_HEADER_BYTES + body.len() + tag.len()) as u64;
         if let Some(slot) = self.peers.slot_of_session(&header.session) {
             let Some(peer) = self.peers.at_mut(slot) else { return };
             if let Err(error) = peer.opener.open(key_id, counter, header.bytes(), body, tag) {
-                return self.not_opened(now, error, kind, from.0);
+                return self.not_opened(now, error, kind, from.address);
             }
-            peer.heard(now, from.1);
+            peer.heard(now, from.multicast);
             peer.counters.received += 1;
             peer.counters.received_bytes += bytes;
-            let is_elsewhere = peer.address != from.0;
+            let is_elsewhere = peer.address != from.address;
             // What it sends to us alone comes from where it can be reached; and so
             // does its multicast, unless the way to us is another one.
-            let says_where = !from.1 || kind == ControlKind::Hello;
+            let says_where = !from.multicast || kind == ControlKind::Hello;
             // These prove where they come from, or are answered by as much as they have:
             // a challenge besides would be more.
             let is_settled =
                 matches!(kind, ControlKind::Challenge | ControlKind::Answer | ControlKind::Probe);
             if is_elsewhere && says_where && !is_settled {
-                self.heard_elsewhere(now, slot, from.0, bytes as usize);
+                self.heard_elsewhere(now, slot, from.address, bytes as usize);
             }
             self.counters.received += 1;
             self.counters.received_bytes += bytes;
@@ -84,16 +90,16 @@ impl Link {
                 return;
             }
             if let Err(error) = pending.opener.open(key_id, counter, header.bytes(), body, tag) {
-                return self.not_opened(now, error, kind, from.0);
+                return self.not_opened(now, error, kind, from.address);
             }
-            if from.1 {
+            if from.multicast {
                 pending.multicast_at = Some(now);
             }
             self.counters.received += 1;
             self.counters.received_bytes += bytes;
             match Control::decode(kind, body) {
                 Ok(control) => {
-                    self.on_pending(now, &header.session, &control, bytes as usize, from.0);
+                    self.on_pending(now, &header.session, &control, bytes as usize, from.address);
                 }
                 Err(error) => self.malformed(error),
             }
@@ -101,17 +107,17 @@ impl Link {
             self.counters.drops.unknown_session += 1;
         } else if !self.local.config.keys.knows(key_id) {
             // Told without looking closer: it costs nothing.
-            self.not_opened(now, Unsealed::WrongKey(key_id), kind, from.0);
-        } else if !self.membership.may_look(now, &self.local.config.keys, from.0.ip()) {
+            self.not_opened(now, Unsealed::WrongKey(key_id), kind, from.address);
+        } else if !self.membership.may_look(now, &self.local.config.keys, from.address.ip()) {
             self.counters.drops.hello_rate += 1;
         } else {
             let mut opener =
                 self.membership.departed.opener(&self.local.config.keys, &header.session);
             if let Err(error) = opener.open(key_id, counter, header.bytes(), body, tag) {
-                return self.not_opened(now, error, kind, from.0);
+                return self.not_opened(now, error, kind, from.address);
             }
             if !self.local.config.keys.is_open()
-                && !self.membership.hello_rate.allow(now, from.0.ip())
+                && !self.membership.hello_rate.allow(now, from.address.ip())
             {
                 self.counters.drops.hello_rate += 1;
                 return;
@@ -136,7 +142,7 @@ impl Link {
         slot: usize,
         control: &Control<'_>,
         bytes: u64,
-        from: From,
+        from: Origin,
     ) {
         let is_leaving = self.membership.leave.is_leaving();
         let Some(peer) = self.peers.at_mut(slot) else { return };
@@ -158,10 +164,10 @@ impl Link {
                 // challenge tells it where we are, and its answer where it is.
                 let keys = &self.local.config.keys;
                 if hello.answer
-                    && peer.address == from.0
-                    && self.membership.may_answer(now, keys, from.0.ip())
+                    && peer.address == from.address
+                    && self.membership.may_answer(now, keys, from.address.ip())
                 {
-                    self.answer_hello(from.0);
+                    self.answer_hello(from.address);
                 }
                 if let Some(peer) = self.peers.at_mut(slot) {
                     peer.identity.datagram_bytes = hello.datagram_bytes;
@@ -169,7 +175,7 @@ impl Link {
                 self.multicast_heard(now, slot);
             }
             Control::Challenge(challenge) => {
-                let is_for_us = self.answer_challenge(challenge, &session, from.0);
+                let is_for_us = self.answer_challenge(challenge, &session, from.address);
                 // Perhaps it does not know us (any more), nor what we want.
                 let Some(peer) = self.peers.at_mut(slot) else { return };
                 if is_for_us && !is_leaving && peer.told.is_confirmed {
@@ -178,7 +184,7 @@ impl Link {
                     self.send_interest(now, slot);
                 }
             }
-            Control::Answer(answer) if !from.1 => self.on_moved(slot, answer, from.0),
+            Control::Answer(answer) if !from.multicast => self.on_moved(slot, answer, from.address),
             Control::Interest(interest) => self.on_interest(now, slot, interest),
             Control::Joined(joined) => self.on_joined(now, slot, joined),
             Control::Heartbeat(heartbeat) => {
@@ -190,7 +196,7 @@ impl Link {
             Control::Leave(leave) => self.on_leave(now, slot, leave),
             Control::Probe(probe) => {
                 // On an open link anybody can ask in the name of a peer.
-                if self.membership.hello_rate.allow(now, from.0.ip()) {
+                if self.membership.hello_rate.allow(now, from.address.ip()) {
                     self.on_probe(&session, probe, bytes, from);
                 }
             }
@@ -260,7 +266,7 @@ impl Link {
                         }
                         id => format!("has another key ({id:08x}) than this one"),
                     };
-                    self.output.warn(now, Kind::OtherKey, from, || {
+                    self.output.warn(now, WarningKind::OtherKey, from, || {
                         format!(
                             "a broker at {from} is not heard, as it {what}: give all brokers of \
                              the cluster the same --key-file"

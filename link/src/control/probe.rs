@@ -9,7 +9,7 @@ use netcluster_wire::link::limits::CONTROL_HEADER_BYTES;
 use netcluster_wire::link::{ControlKind, Probe, ProbeReply};
 
 use crate::Link;
-use crate::control::dispatch::From;
+use crate::control::dispatch::Origin;
 use crate::local_broker::LocalBroker;
 use crate::peer_id::Session;
 
@@ -59,10 +59,11 @@ impl LocalBroker {
 
 impl Link {
     /// Answers a probe of so many bytes, whoever sent it.
-    pub(crate) fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: From) {
-        match self.local.probe_reply(session, probe, bytes, from.1) {
+    pub(crate) fn on_probe(&mut self, session: &Session, probe: &Probe, bytes: u64, from: Origin) {
+        match self.local.probe_reply(session, probe, bytes, from.multicast) {
             Ok(reply) => {
-                self.control.send_to(ControlKind::ProbeReply, from.0, |out| reply.encode(out));
+                self.control
+                    .send_to(ControlKind::ProbeReply, from.address, |out| reply.encode(out));
             }
             Err(Unanswered::OtherReceiver) => self.counters.drops.other_receiver += 1,
             Err(Unanswered::TooShort) => self.counters.drops.malformed += 1,

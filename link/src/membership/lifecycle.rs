@@ -16,9 +16,9 @@ use crate::membership::peer::Peer;
 use crate::membership::peers::MAX_PEERS_PER_ADDRESS;
 use crate::peer_id::Session;
 use crate::receive::ingress::Vain;
-use crate::warnings::Kind;
+use crate::warnings::WarningKind;
 
-use crate::control::dispatch::From;
+use crate::control::dispatch::Origin;
 
 impl Link {
     /// Takes in a hello of a session that is neither a peer nor pending.
@@ -29,7 +29,7 @@ impl Link {
         hello: &Hello<'_>,
         opener: ControlOpener,
         bytes: usize,
-        (from, multicast): From,
+        Origin { address: from, multicast }: Origin,
     ) {
         let name = hello.name;
         if hello.cluster != self.local.config.cluster {
@@ -38,14 +38,14 @@ impl Link {
         }
         if let Some(what) = self.local.settings_differ(hello) {
             self.counters.drops.other_settings += 1;
-            return self.output.warn(now, Kind::OtherSettings, from, || {
+            return self.output.warn(now, WarningKind::OtherSettings, from, || {
                 format!("broker {name} at {from} is of this cluster, but set up otherwise: {what}")
             });
         }
         if hello.node == self.local.config.node {
             self.counters.drops.same_node += 1;
             let node = hello.node;
-            return self.output.warn(now, Kind::SameNode, from, || {
+            return self.output.warn(now, WarningKind::SameNode, from, || {
                 format!("broker {name} at {from} has the node id of this one: {node:08x}")
             });
         }
@@ -55,7 +55,7 @@ impl Link {
         if self.peers.is_full() {
             self.counters.drops.too_many_peers += 1;
             let count = self.peers.len();
-            return self.output.warn(now, Kind::TooManyPeers, from, || {
+            return self.output.warn(now, WarningKind::TooManyPeers, from, || {
                 format!("broker {name} at {from} is one too many: there are {count} peers")
             });
         }
@@ -154,7 +154,7 @@ impl Link {
     fn note_unlinked(&mut self, now: Instant, identity: &Identity, address: SocketAddr) {
         if self.membership.unlinked.note(now, identity, address) {
             let name = &identity.name;
-            self.output.warn(now, Kind::Unlinked, address, || {
+            self.output.warn(now, WarningKind::Unlinked, address, || {
                 format!(
                     "broker {name} at {address} is heard, but does not answer, so it is no peer: \
                      what is sent to it alone, or its answer, is dropped on the way; let UDP to \
@@ -219,7 +219,7 @@ impl Link {
             (pending.identity.node, &pending.identity.name, pending.address);
         let Some(rival) = self.peers.of_node(node) else { return };
         let (other_name, other) = (&rival.identity.name, rival.address);
-        self.output.warn(now, Kind::SameNode, address, || {
+        self.output.warn(now, WarningKind::SameNode, address, || {
             format!(
                 "brokers {name} at {address} and {other_name} at {other} have the same \
                  node id: {node:08x}"
@@ -230,7 +230,7 @@ impl Link {
     /// Warns of one more broker at an address of an open link where there are enough.
     fn crowded(&mut self, now: Instant, name: &str, address: SocketAddr) {
         self.counters.drops.too_many_peers += 1;
-        self.output.warn(now, Kind::TooManyPeers, address, || {
+        self.output.warn(now, WarningKind::TooManyPeers, address, || {
             format!(
                 "broker {name} at {address} is one too many: without a key at most \
                  {MAX_PEERS_PER_ADDRESS} brokers of one address are peers"
@@ -254,7 +254,7 @@ impl Link {
         peer.liveness.deaf_groups |= 1 << group;
         let (name, from) = (peer.identity.name.clone(), peer.address);
         let address = self.local.config.group_address(group).ip();
-        self.output.warn(now, Kind::DeafGroup, from, || {
+        self.output.warn(now, WarningKind::DeafGroup, from, || {
             format!(
                 "multicast of broker {name} at {from} arrives, but not in the group {address}: its events come by unicast; look at what switches filter"
             )
@@ -271,7 +271,7 @@ impl Link {
         let (name, from) = (peer.identity.name.clone(), peer.address);
         let bytes = peer.identity.datagram_bytes;
         let Vain { numbers, requests, .. } = *vain;
-        self.output.warn(now, Kind::InVain, from, || {
+        self.output.warn(now, WarningKind::InVain, from, || {
             format!(
                 "datagrams of broker {name} at {from} do not arrive although others do: {numbers} \
                  given up, asked for up to {requests} times; their events are lost. It sends up to \

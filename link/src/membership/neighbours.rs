@@ -27,7 +27,7 @@ use crate::membership::peer::Peer;
 use crate::membership::peers::{MAX_PEERS, Peers};
 use crate::output::Output;
 use crate::status::MissingPair;
-use crate::warnings::Kind;
+use crate::warnings::WarningKind;
 
 pub(crate) use self::heard::Heard;
 
@@ -121,7 +121,7 @@ impl Neighbours {
         warned.retain(|pair| pairs.contains(pair));
         let Some(&pair) = pairs.iter().find(|pair| !warned.contains(pair)) else { return };
         let from = local.config.control_address().ip();
-        if !output.warnings.allow(now, Kind::MissingPair, from) {
+        if !output.warnings.allow(now, WarningKind::MissingPair, from) {
             return;
         }
         let [one, other] = named(pair, peers, local).names;
@@ -130,7 +130,7 @@ impl Neighbours {
             _ => format!(" ({total} pairs of brokers are like this)"),
         };
         output.push(LinkEvent::Warn(
-            Kind::MissingPair,
+            WarningKind::MissingPair,
             format!(
                 "brokers {one} and {other} do not hear each other: events of one do not reach \
                  the other; add --peer or look at the network between them{more}"

@@ -10,9 +10,10 @@ use netcluster_wire::control::LossReason;
 use netcluster_wire::link::{ControlKind, DataHeader, Datagram, DatagramError, parse};
 
 use crate::Link;
+use crate::control::dispatch::Origin;
 use crate::receive::ingress::Verdict;
 use crate::stream::StreamId;
-use crate::warnings::Kind;
+use crate::warnings::WarningKind;
 
 const HELLO: u8 = ControlKind::Hello as u8;
 
@@ -52,7 +53,8 @@ impl Link {
                 }
                 Ok(Datagram::Control { kind, header, body, tag }) => {
                     self.finish_train(now);
-                    let from = (datagrams.from, datagrams.multicast);
+                    let Datagrams { from: address, multicast, .. } = *datagrams;
+                    let from = Origin { address, multicast };
                     self.receive_control(now, kind, header, (body, tag), from);
                 }
                 Err(error) => self.refuse(now, error, datagram, datagrams.from),
@@ -173,7 +175,7 @@ impl Link {
         let Some(peer) = self.peers.at(slot) else { return };
         let (name, from) = (peer.identity.name.clone(), peer.address);
         let limit = self.inbound.config.max_payload_bytes;
-        self.output.warn(now, Kind::LargeEvent, from, || {
+        self.output.warn(now, WarningKind::LargeEvent, from, || {
             format!(
                 "an event of {bytes} bytes from broker {name} at {from} is not delivered here, where \
                  --max-payload is {limit} bytes: set the same on all brokers"
@@ -192,7 +194,7 @@ impl Link {
                 drops.version += 1;
                 // Data of another version is not worth a word: its hellos are.
                 if datagram.get(2).is_some_and(|&kind| kind == HELLO) {
-                    self.output.warn(now, Kind::OtherVersion, from, || {
+                    self.output.warn(now, WarningKind::OtherVersion, from, || {
                         format!("{from} speaks version {version} of the link: {error}")
                     });
                 }

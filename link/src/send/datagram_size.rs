@@ -22,7 +22,7 @@ use crate::send::outbound_stream::OutboundStream;
 use crate::send::path_mtu::{BASE_BYTES, News, PathMtu};
 use crate::stream::StreamId;
 use crate::transmit::To;
-use crate::warnings::Kind;
+use crate::warnings::WarningKind;
 
 /// Requests for the same number, which is large, that put its size in doubt.
 const DOUBTS: u32 = 4;
@@ -123,12 +123,12 @@ impl Link {
         let headers = header_bytes(&self.local.config.group);
         let packet_bytes = possible + headers;
         self.output.push(match (possible < BASE_BYTES, possible < before) {
-            (true, _) => LinkEvent::Warn(Kind::SmallInterface, format!(
+            (true, _) => LinkEvent::Warn(WarningKind::SmallInterface, format!(
                 "the interface takes packets of {packet_bytes} bytes only, and the link needs {}: \
                  what is longer is lost; give it a larger MTU or choose another --interface",
                 BASE_BYTES + headers
             )),
-            (false, true) => LinkEvent::Warn(Kind::SmallInterface, format!(
+            (false, true) => LinkEvent::Warn(WarningKind::SmallInterface, format!(
                 "packets are made smaller, as the interface takes no more than {packet_bytes} \
                  bytes: set --mtu {packet_bytes}, or give the interface a larger MTU"
             )),
@@ -211,7 +211,7 @@ impl Link {
         let (name, from) = (peer.identity.name.clone(), peer.address);
         let (whole, headers) = (self.local.datagram_bytes, header_bytes(&self.local.config.group));
         match news {
-            News::Narrow(bytes) => self.output.warn(now, Kind::NarrowPath, from, || {
+            News::Narrow(bytes) => self.output.warn(now, WarningKind::NarrowPath, from, || {
                 format!(
                     "datagrams of more than {bytes} bytes do not reach broker {name} at {from}, \
                      and those here have up to {whole}: it is sent smaller ones; look at the MTU on \
