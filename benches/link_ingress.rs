@@ -40,7 +40,7 @@ fn stream(keys: &Keys, session: &Session, payload_bytes: usize) -> (Vec<Vec<u8>>
     let source = Source { node: NODE, client: 1 };
     let event =
         |sequence| frame::encode(Kind::Event, source, sequence, b"tick", &vec![7; payload_bytes]);
-    let head = frame::encode(Kind::Channel, Source::NONE, channel, b"bench", &[]);
+    let head = frame::encode(Kind::Channel, Source::NONE, channel.0, b"bench", &[]);
     let frame_bytes = event(0).len();
     let mut bytes = head.clone();
     for sequence in 0.. {
@@ -59,7 +59,7 @@ fn stream(keys: &Keys, session: &Session, payload_bytes: usize) -> (Vec<Vec<u8>>
         };
         let (id, session) = (sealer.key_id(), session_tag(session));
         let mut header = DataHeader::new(id, session, STREAM.0, number as u64, ordinal as u64);
-        header.channel = channel.into();
+        header.channel = channel.0.into();
         if boundary < body_bytes {
             header.boundary = (boundary as u16).into();
         }

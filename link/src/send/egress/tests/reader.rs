@@ -126,7 +126,7 @@ impl Sent {
             let (first, in_force, event) = frames[frames.partition_point(|&(at, ..)| at < start)];
             let boundary = if first < end { (first - start) as u16 } else { NO_BOUNDARY };
             assert_eq!(header.boundary.get(), boundary, "datagram {number}");
-            assert_eq!(header.channel.get(), in_force, "datagram {number}");
+            assert_eq!(header.channel.get(), in_force.0, "datagram {number}");
             let beyond = frames[frames.partition_point(|&(at, ..)| at < end)].2;
             let ordinal = header.ordinal.get();
             if event < beyond {
