@@ -1,4 +1,4 @@
-//! What was typed, and its translation into what is meant.
+//! Arguments of the command line, and their translation into what is meant.
 
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ cannot know how much the next would differ, so run twice to see what noise is.
 Exit code: 0, 1 if anything is worse beyond noise, 2 on errors.";
 
 const MAX_PROCESSES: usize = 256;
-/// Emitters and events are numbered by 16 bits in a payload.
+/// Most events, which are numbered by 16 bits in a payload, as emitters are.
 const MAX_EVENTS: usize = 1 << 16;
 const MAX_CONNECTIONS: usize = 60_000;
 const MAX_SECONDS: f64 = 3600.0;
@@ -54,12 +54,12 @@ pub(crate) const MAX_REPEATS: usize = 1000;
 #[derive(Debug, Parser)]
 #[command(name = "netcluster-loadtest", version)]
 pub struct Arguments {
-    /// What to do.
+    /// Task to carry out.
     #[command(subcommand)]
     pub command: Task,
 }
 
-/// What to do.
+/// Task of the program.
 #[derive(Debug, Subcommand)]
 pub enum Task {
     /// One machine: a broker, emitters and listeners as processes of their own.
@@ -82,7 +82,7 @@ pub enum Task {
     Compare(Box<crate::compare::CompareArgs>),
     /// A result as one HTML file that needs no network and no script.
     Report(ReportArgs),
-    /// What changed from one result to another beyond noise.
+    /// Changes from one result to another beyond noise.
     #[command(after_help = DIFF_HELP)]
     Diff(DiffArgs),
     /// A process of a run: what it is comes as JSON on standard input.
@@ -90,14 +90,14 @@ pub enum Task {
     Role,
 }
 
-/// `scenarios`.
+/// Arguments of `scenarios`.
 #[derive(Debug, Args)]
 pub struct ScenariosArgs {
     /// Print this one
     pub name: Option<String>,
 }
 
-/// `report`.
+/// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// A result of `run` or `compare`, as JSON
@@ -108,7 +108,7 @@ pub struct ReportArgs {
     pub out: Option<PathBuf>,
 }
 
-/// `diff`.
+/// Arguments of `diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// The result before
@@ -122,7 +122,7 @@ pub struct DiffArgs {
     pub json: bool,
 }
 
-/// `local`.
+/// Arguments of `local`.
 #[derive(Debug, Args)]
 pub struct Local {
     /// Emitter processes
@@ -186,12 +186,12 @@ pub struct Local {
     /// Break event 100 of each emitter on purpose, to see it found
     #[arg(long, value_name = "HOW", conflicts_with = "round_trip")]
     pub inject: Option<Fault>,
-    /// How the broker is run, and how results are printed.
+    /// Arguments about how the broker is run, and how results are printed.
     #[command(flatten)]
     pub common: Common,
 }
 
-/// `table`.
+/// Arguments of `table`.
 #[derive(Debug, Args)]
 pub struct Table {
     /// Length of each measured window
@@ -203,12 +203,12 @@ pub struct Table {
     /// Only rows whose name holds this; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub row: Vec<String>,
-    /// How the broker is run, and how results are printed.
+    /// Arguments about how the broker is run, and how results are printed.
     #[command(flatten)]
     pub common: Common,
 }
 
-/// What all measurements take.
+/// Arguments that all measurements take.
 #[derive(Debug, Args)]
 pub struct Common {
     /// The broker's back end: auto, uring or poll [default: the broker's]
@@ -225,12 +225,13 @@ pub struct Common {
     pub json: bool,
 }
 
-/// What bounds the broker and its clients from above.
+/// Baseline, which bounds the broker and its clients from above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Baseline {
-    /// A process that copies bytes and parses nothing, between the same clients.
+    /// Process that copies bytes and parses nothing, between the same clients.
     Relay,
-    /// The same between an emitter and a listener that are hand-written for it.
+    /// Process of that kind, between an emitter and a listener that are hand-written for
+    /// it.
     Bare,
 }
 
@@ -242,7 +243,7 @@ impl Baseline {
         }
     }
 
-    /// What stands in the middle.
+    /// Returns what stands in the middle.
     pub fn middle(self) -> Middle {
         match self {
             Baseline::Relay => Middle::Relay,
@@ -251,7 +252,7 @@ impl Baseline {
     }
 }
 
-/// How much of a payload is compared.
+/// Part of a payload that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Verify {
     /// Head and tail of each, all of every 64th.
@@ -261,10 +262,10 @@ pub enum Verify {
 }
 
 impl Local {
-    /// What is meant.
+    /// Translates the arguments into a scenario.
     ///
     /// # Errors
-    /// What does not fit together, in words that name the flag.
+    /// Arguments that do not fit together, in words that name the flag.
     pub fn scenario(&self) -> Result<Scenario> {
         let listeners = self.listeners.unwrap_or(if self.round_trip { self.emitters } else { 1 });
         let events = match (self.connections, self.events) {
@@ -326,12 +327,12 @@ impl Local {
         Ok(scenario)
     }
 
-    /// What to compare with.
+    /// Returns what to compare with.
     pub fn against(&self) -> Option<Against> {
         self.baseline.map(Baseline::against).or(self.against)
     }
 
-    /// How often to run.
+    /// Returns how often to run.
     pub fn repeats(&self) -> usize {
         self.repeats.unwrap_or(if self.against().is_some() { DEFAULT_PAIRS } else { 1 })
     }
@@ -341,7 +342,7 @@ impl Table {
     /// Checks the numbers.
     ///
     /// # Errors
-    /// What is out of its range.
+    /// Which number is out of its range.
     pub fn check(&self) -> Result<()> {
         check_seconds("--seconds", self.seconds)?;
         within("--shards", self.common.shards.unwrap_or(1), 1, MAX_PROCESSES)?;

@@ -1,21 +1,20 @@
-//! The second baseline: what a program does at least if it is written for this one
-//! load. It has no client library and no broker's features.
+//! Second baseline: the least that a program does that is written for this one load. It
+//! has no client library and no broker's features.
 //!
 //! ```text
 //!   emitter ═══ length, payload ═══► relay ═══ length, payload ═══► listener
 //! ```
-//! An event is its payload behind the payload's length (`u32`, little-endian), without
-//! a name. The emitter appends events to one buffer and writes it when [`BATCH_BYTES`]
-//! have gathered (at a rate: after each event); the listener reads into one buffer and
-//! walks it: one thread each, blocking sockets of the same kind and size of buffers
-//! as the client's. In the middle stands the relay.
+//! An event is its payload behind the payload's length (`u32`, little-endian), without a
+//! name. The emitter appends events to one buffer and writes it when [`BATCH_BYTES`] have
+//! gathered (at a rate: after each event); the listener reads into one buffer and walks
+//! it: one thread each, blocking sockets of the same kind and size of buffers as the
+//! client's. In the middle stands the relay.
 //!
-//! The emitter stamps each payload and the listener checks and counts it exactly as
-//! those on the client crate do, so what differs is the client and the broker. What is
-//! absent: names, patterns and channels, several listeners in a process, threads that
-//! may all emit, a flush by time, reconnecting, pings, backpressure other than the
-//! socket's, notices of loss, limits, statistics; and round trips, which measure
-//! wake-ups.
+//! The emitter stamps each payload and the listener checks and counts it exactly as those
+//! on the client crate do, so what differs is the client and the broker. What is absent:
+//! names, patterns and channels, several listeners in a process, threads that may all
+//! emit, a flush by time, reconnecting, pings, backpressure other than the socket's,
+//! notices of loss, limits, statistics; and round trips, which measure wake-ups.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -35,14 +34,15 @@ use crate::meter::Meter;
 use crate::plan::{EmitterPlan, ListenerPlan};
 use crate::stamp::{self, Template};
 
-/// What one write takes, as of the client.
+/// Bytes that one write takes, as in the client.
 const BATCH_BYTES: usize = 64 * 1024;
-/// Room for what one read may bring.
+/// Room for what one read may bring, in bytes.
 const READ_BYTES: usize = 256 * 1024;
-/// As the client sets it, so that both are as good as sockets get.
+/// Send buffer of a socket, as the client sets it, so that both are as good as sockets
+/// get.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
 const LENGTH_BYTES: usize = size_of::<u32>();
-/// The longest name of a client.
+/// Length of the longest name of a client, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
 /// Emits until told to quit.
@@ -90,7 +90,8 @@ pub fn listen(plan: ListenerPlan) -> Result<()> {
     Ok(())
 }
 
-/// Reads the name with which a connection begins; what follows stays in the socket.
+/// Reads the name with which a connection begins; the bytes that follow stay in the
+/// socket.
 pub fn read_name(stream: &mut UnixStream) -> Result<String> {
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length)?;
@@ -171,7 +172,7 @@ fn receive(mut stream: impl Read, size: usize, mut each: impl FnMut(&[u8])) -> R
 mod tests {
     use super::*;
 
-    /// Brings so many bytes with each read.
+    /// Stream that brings so many bytes with each read.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl Read for Pieces<'_> {

@@ -1,5 +1,5 @@
-//! The broker's process: the `netcluster` binary, found, started, asked for its
-//! stats, stopped.
+//! Process of the broker: the `netcluster` binary, found, started, asked for its stats,
+//! stopped.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -22,17 +22,17 @@ use netcluster_testkit::netns::Host;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
-/// Of its log, in an error message.
+/// Number of the log's lines in an error message.
 const LOG_TAIL_LINES: usize = 10;
 
-/// A running broker and a connection to ask it about itself.
+/// Running broker, and a connection that asks it about itself.
 #[derive(Debug)]
 pub struct Broker {
     child: Child,
     raw: Option<Raw>,
 }
 
-/// The broker's program: as given, else beside this one.
+/// Finds the broker's program: the one that is given, else the one beside this program.
 pub fn find(given: Option<&Path>) -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find my own program")?;
     let path = match given {
@@ -49,7 +49,7 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf> {
 }
 
 impl Broker {
-    /// Starts one and waits until it welcomes.
+    /// Starts a broker and waits until it welcomes clients.
     pub fn start(program: &Path, scenario: &Scenario, scratch: &Scratch) -> Result<Broker> {
         let mut arguments = Vec::new();
         if let Some(shards) = scenario.shards {
@@ -61,12 +61,12 @@ impl Broker {
         Broker::start_by(program, &arguments, scratch, Command::spawn)
     }
 
-    /// Starts one with more arguments.
+    /// Starts a broker with more arguments.
     pub fn start_with(program: &Path, arguments: &[String], scratch: &Scratch) -> Result<Broker> {
         Broker::start_by(program, arguments, scratch, Command::spawn)
     }
 
-    /// Starts one on a host, with more arguments.
+    /// Starts a broker on a host, with more arguments.
     #[cfg(target_os = "linux")]
     pub fn start_on(
         host: &Host,
@@ -109,17 +109,18 @@ impl Broker {
         }
     }
 
-    /// How it ended, if it has.
+    /// Returns how the broker ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Its process id.
+    /// Returns the broker's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What its back ends did so far; `None` if it does not tell.
+    /// Returns what the broker's back ends did so far; `None` if the broker does not
+    /// tell.
     pub fn io_counts(&mut self) -> Option<IoCounts> {
         let answer = self.raw.as_mut()?.stats().ok();
         if answer.is_none() {
@@ -128,7 +129,7 @@ impl Broker {
         IoCounts::from_stats(&answer?)
     }
 
-    /// Asks it to end; kills it if it does not.
+    /// Asks the broker to end; kills one that does not.
     pub fn stop(mut self) {
         self.raw = None;
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
@@ -151,7 +152,7 @@ impl Drop for Broker {
     }
 }
 
-/// The last lines of a log.
+/// Reads the last lines of a log.
 pub fn tail(log: &Path) -> String {
     let log = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();

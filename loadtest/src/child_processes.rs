@@ -1,9 +1,9 @@
-//! The processes of a run: started, spoken to, ended by their ids.
+//! Processes of a run: started, spoken to, ended by their ids.
 //!
-//! Each is this same program in a role, in a process group of its own (so that
-//! Ctrl-C reaches the coordinator alone, which ends them in order). A member
-//! whose coordinator is gone sees the end of its input and ends; whoever is left
-//! when they are dropped is killed.
+//! Each is this same program in a role, in a process group of its own (so that Ctrl-C
+//! reaches the coordinator alone, which ends them in order). A member whose coordinator
+//! is gone sees the end of its input and ends; whoever is left when they are dropped is
+//! killed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -21,18 +21,18 @@ use crate::plan::Role;
 #[cfg(target_os = "linux")]
 use netcluster_testkit::netns::Host;
 
-/// How long members get to end by themselves.
+/// Time that members get to end by themselves.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Not yet looked at; a member that reports more waits.
+/// Most reports that nobody has looked at yet; a member that reports more waits.
 const MAX_REPORTS: usize = 4096;
-/// How late an interrupt may be seen.
+/// Delay with which an interrupt is seen at the latest.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A child's place among them.
+/// Place of a child among the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member(usize);
 
-/// All members.
+/// Members of a run.
 #[derive(Debug)]
 pub struct ChildProcesses {
     processes: Vec<Process>,
@@ -52,7 +52,7 @@ struct Process {
 }
 
 impl ChildProcesses {
-    /// Nobody yet.
+    /// Begins without members.
     pub fn new() -> ChildProcesses {
         let (outbox, inbox) = sync_channel(MAX_REPORTS);
         ChildProcesses {
@@ -107,7 +107,7 @@ impl ChildProcesses {
         Ok(Member(member))
     }
 
-    /// The member's process id.
+    /// Returns the member's process id.
     pub fn pid(&self, member: Member) -> u32 {
         self.processes[member.0].child.id()
     }
@@ -126,19 +126,19 @@ impl ChildProcesses {
         told
     }
 
-    /// What the member is called.
+    /// Returns the member's name.
     pub fn name(&self, member: Member) -> &str {
         &self.processes[member.0].name
     }
 
-    /// The next report of any member, or that one has ended; `None` if there is
-    /// none in time.
+    /// Waits for the next report of any member, or for the end of one; `None` if there is
+    /// neither in time.
     pub fn next(&mut self, timeout: Duration) -> Option<(Member, Option<Report>)> {
         let (from, report) = self.inbox.recv_timeout(timeout).ok()?;
         Some((Member(from), report))
     }
 
-    /// From now on Ctrl-C does not end a wait: there is something to be saved.
+    /// Lets Ctrl-C end no wait from now on: there is something to be saved.
     pub fn ignore_interrupts(&mut self) {
         self.interruptible = false;
     }
@@ -204,7 +204,7 @@ impl ChildProcesses {
         counters
     }
 
-    /// Ends all members: asked first, killed after a while.
+    /// Ends all members: asks them first, kills them after a while.
     pub fn quit(mut self) {
         let all: Vec<Member> = (0..self.processes.len()).map(Member).collect();
         for member in all {

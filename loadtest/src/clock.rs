@@ -1,7 +1,7 @@
-//! The clock that all processes of a run share.
+//! Clock that all processes of a run share.
 //!
-//! `CLOCK_MONOTONIC` is the same for every process of a machine, so a listener
-//! can subtract the emitter's time from its own. Not for calendar time.
+//! `CLOCK_MONOTONIC` is the same for every process of a machine, so a listener can
+//! subtract the emitter's time from its own. Not for calendar time.
 
 #[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Nanoseconds since the machine started.
+/// Returns the nanoseconds since the machine started.
 #[inline]
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);

@@ -1,13 +1,14 @@
-//! The same loads on several brokers: ours, the relay, and those of others.
+//! Comparison of several brokers under the same loads: ours, the relay, and those of
+//! others.
 //!
 //! ```text
 //!   args ──► loads × contestants ──► comparison (interleaved runs) ──► sheet
 //!                                                                    │
 //!                                       CompareResult (JSON) ◄───────┼──► Markdown
 //! ```
-//! Rounds go over all loads, and in each load over all contestants, who take turns
-//! in going first: a machine that is slow for a minute is slow for all. Who is not
-//! installed is skipped and the reason told; who loses events is shown with its
+//! Rounds go over all loads, and in each load over all contestants, who take turns in
+//! going first: a machine that is slow for a minute is slow for all. A broker that is not
+//! installed is skipped and the reason told; one that loses events is shown with its
 //! loss.
 
 mod args;
@@ -23,11 +24,11 @@ use comparison::Comparison;
 
 use crate::result::ResultFile;
 
-/// Whether all runs were made, and neither netcluster nor the relay lost an event.
+/// Compares; returns whether all runs were made, and neither netcluster nor the relay
+/// lost an event.
 ///
 /// # Errors
-/// If arguments do not fit, nobody can be measured, or the result cannot be
-/// written.
+/// If arguments do not fit, nobody can be measured, or the result cannot be written.
 pub fn compare(args: &CompareArgs) -> Result<bool> {
     let comparison = Comparison::new(args)?.run()?;
     let (clean, markdown) = (comparison.is_clean(), sheet::markdown(&comparison));

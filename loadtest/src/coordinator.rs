@@ -36,15 +36,15 @@ use crate::report;
 use crate::result::{RESULT_FILE, ResultFile, RunResult};
 use crate::scenario::{self, NetworkSpec, Scenario, shipped};
 
-/// The names of files in `--out`.
+/// Name of the report in the directory `--out`.
 const REPORT_FILE: &str = "report.html";
 const SCENARIO_FILE: &str = "scenario.toml";
 
-/// Runs what the arguments say and prints what it came to. Whether every event
-/// that had to came once, whole and in order.
+/// Runs what the arguments say and prints the result. Returns whether every event that
+/// had to came once, whole and in order.
 ///
 /// # Errors
-/// If it cannot be run at all; a run that breaks off has a result that says so.
+/// If the scenario cannot be run at all; a run that breaks off has a result that says so.
 pub fn run(args: &RunArgs) -> Result<bool> {
     let (mut scenario, text) = scenario::read(&args.scenario)?;
     args.apply(&mut scenario)?;
@@ -98,7 +98,7 @@ fn tell(args: &RunArgs, scenario: &Scenario, result: RunResult, text: &str) -> R
 /// Prints the shipped scenarios, or the text of one.
 ///
 /// # Errors
-/// If there is none of that name.
+/// If there is no scenario of that name.
 pub fn scenarios(name: Option<&str>) -> Result<bool> {
     if let Some(name) = name {
         let text = shipped::text(name).with_context(|| {

@@ -1,8 +1,8 @@
-//! What one listener counts: events, gaps, repeats, broken payloads.
+//! Check of what one listener gets: events, gaps, repeats, broken payloads.
 //!
-//! One thread records, others read: every counter is an atomic that is stored
-//! without read-modify-write, so that recording costs two or three plain moves.
-//! Two threads must not record into one of them.
+//! One thread records, others read: every counter is an atomic that is stored without
+//! read-modify-write, so that recording costs two or three plain moves. Two threads must
+//! not record into one check.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stamp::Template;
 
-/// Counters of one listener of one event.
+/// Check of one listener of one event.
 #[derive(Debug)]
 pub struct DeliveryCheck {
     event: u16,
@@ -21,11 +21,11 @@ pub struct DeliveryCheck {
     lost: AtomicU64,
     duplicated: AtomicU64,
     corrupt: AtomicU64,
-    /// Per emitter: the sequence that comes next.
+    /// Sequence that comes next, per emitter.
     next: Vec<AtomicU64>,
 }
 
-/// What a delivery check comes to.
+/// Counts that a delivery check comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Whole and new events.
@@ -38,20 +38,20 @@ pub struct Counts {
     pub corrupt: u64,
 }
 
-/// How many events an emitter emitted of one event.
+/// Number of events of one name that an emitter emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Emitted {
-    /// Which emitter.
+    /// Number of the emitter.
     pub emitter: u16,
-    /// Which event.
+    /// Number of the event.
     pub event: u16,
-    /// How many.
+    /// Number of events.
     pub count: u64,
 }
 
 impl DeliveryCheck {
-    /// For the listener of `event`, fed by emitters below `emitters`; `full`
-    /// compares every byte of every payload.
+    /// Makes the check of the listener of `event`, fed by emitters below `emitters`;
+    /// `full` compares every byte of every payload.
     pub fn new(event: u16, emitters: usize, template: Arc<Template>, full: bool) -> DeliveryCheck {
         DeliveryCheck {
             event,
@@ -65,12 +65,12 @@ impl DeliveryCheck {
         }
     }
 
-    /// The event that is listened to.
+    /// Returns the event that is listened to.
     pub fn event(&self) -> u16 {
         self.event
     }
 
-    /// Counts one payload; whether it was whole and new.
+    /// Counts one payload; returns whether it was whole and new.
     #[inline]
     pub fn record(&self, payload: &[u8]) -> bool {
         let stamp = match self.template.read(payload, self.full) {
@@ -92,18 +92,18 @@ impl DeliveryCheck {
         true
     }
 
-    /// Events so far.
+    /// Returns the number of events so far.
     #[inline]
     pub fn received(&self) -> u64 {
         self.received.load(Relaxed)
     }
 
-    /// Whether everything up to these totals has come or was jumped over.
+    /// Returns whether everything up to these totals has come or was jumped over.
     pub fn is_complete(&self, totals: &[Emitted]) -> bool {
         self.missing(totals) == 0
     }
 
-    /// The counts, with what never came after the last event counted as lost.
+    /// Returns the counts; events that never came after the last one count as lost.
     pub fn counts(&self, totals: &[Emitted]) -> Counts {
         Counts {
             received: self.received(),
@@ -124,7 +124,7 @@ impl DeliveryCheck {
 }
 
 impl Counts {
-    /// Adds another listener's.
+    /// Adds the counts of another listener.
     pub fn add(&mut self, other: Counts) {
         self.received += other.received;
         self.lost += other.lost;
@@ -132,13 +132,14 @@ impl Counts {
         self.corrupt += other.corrupt;
     }
 
-    /// Whether every event came once and whole.
+    /// Returns whether every event came once and whole.
     pub fn is_clean(&self) -> bool {
         self.lost == 0 && self.duplicated == 0 && self.corrupt == 0
     }
 }
 
-/// Rare, so out of the way of the loop; `false` for the caller to return.
+/// Counts something rare, out of the way of the loop; returns `false` for the caller to
+/// return.
 #[cold]
 fn bump(counter: &AtomicU64, by: u64) -> bool {
     counter.fetch_add(by, Relaxed);

@@ -1,13 +1,13 @@
-//! What changed from one result to another, beyond noise.
+//! Changes from one result to another, beyond noise.
 //!
 //! ```text
 //!   before ─┐   numbers with intervals    ┌─ worse, better: intervals apart and
 //!           ├─► of both (run, compare) ───┤  more than the least change
 //!   after ──┘                             └─ else within noise
 //! ```
-//! What the results were measured with is compared too: a change of the kernel
-//! explains more than any interval. It does not know how much a further run
-//! would differ from either; so small changes count as noise, see [`number`].
+//! The conditions of the measurements are compared too: a change of the kernel explains
+//! more than any interval. Nobody knows how much a further run would differ from either;
+//! so small changes count as noise, see [`number`].
 
 mod compare;
 pub mod number;
@@ -22,12 +22,12 @@ use serde::Serialize;
 use crate::result::{MachineInfo, ResultFile};
 pub use number::{Change, Number, Spread, Verdict};
 
-/// What changed.
+/// Changes from one result to another.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Diff {
-    /// What was measured differently, in sentences: numbers may differ for that.
+    /// Differences of the conditions, in sentences: numbers may differ for that.
     pub conditions: Vec<String>,
-    /// All numbers that both have.
+    /// Changes of the numbers that both have.
     pub changes: Vec<Change>,
     /// Numbers that only the first has.
     pub only_before: Vec<String>,
@@ -35,10 +35,10 @@ pub struct Diff {
     pub only_after: Vec<String>,
 }
 
-/// What changed from one to the other.
+/// Compares two results.
 ///
 /// # Errors
-/// If they are of different kinds.
+/// If the results are of different kinds.
 pub fn diff(before: &ResultFile, after: &ResultFile) -> Result<Diff> {
     let (conditions, old, new) = match (before, after) {
         (ResultFile::Run(a), ResultFile::Run(b)) => {
@@ -64,13 +64,13 @@ pub fn diff(before: &ResultFile, after: &ResultFile) -> Result<Diff> {
 }
 
 impl Diff {
-    /// Whether any number is worse.
+    /// Returns whether any number is worse.
     pub fn is_worse(&self) -> bool {
         self.changes.iter().any(|change| change.verdict == Verdict::Worse)
     }
 }
 
-/// What is told of two machines that are taken for the same.
+/// Tells the differences of two machines that are taken for the same.
 fn machine_conditions(before: &MachineInfo, after: &MachineInfo) -> Vec<String> {
     let cores = [before.cores.to_string(), after.cores.to_string()];
     let facts = [
@@ -99,7 +99,7 @@ fn machine_conditions(before: &MachineInfo, after: &MachineInfo) -> Vec<String> 
     told
 }
 
-/// That a result is partial.
+/// Says that a result is partial, if so.
 fn incomplete(name: &str, complete: bool) -> Option<String> {
     (!complete).then(|| format!("the result {name} is not complete"))
 }

@@ -1,10 +1,9 @@
-//! The process that emits: a plain loop over the client's `emit`, as a user
-//! writes it.
+//! Process that emits: a plain loop over the client's `emit`, as a user writes it.
 //!
-//! Three paces: as fast as it goes; open loop at a rate, where the intended send
-//! time of event n is start + n / rate whatever the system does, so that a stall
-//! is charged to every event that it delays; and round trips, where the answer's
-//! listener emits the next event.
+//! Three paces: as fast as it goes; open loop at a rate, where the intended send time of
+//! event n is start + n / rate whatever the system does, so that a stall is charged to
+//! every event that it delays; and round trips, where the answer's listener emits the
+//! next event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,13 +21,13 @@ use crate::meter::Meter;
 use crate::plan::{EmitterPlan, Fault};
 use crate::stamp::{Stamp, Template};
 
-/// Events between two looks at whether to stop.
+/// Number of events between two looks at whether to stop.
 const BATCH: u64 = 64;
-/// Without an answer for this long a round trip is lost.
+/// Time after which a round trip without an answer is lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Which event of each name is broken, if one is to be.
+/// Sequence of the event of each name that is broken, if one is to be.
 const BROKEN_SEQUENCE: u64 = 100;
-/// Sleeping shorter than this overshoots; the loop spins instead.
+/// Shortest sleep: a shorter one overshoots, so that the loop spins instead.
 const MIN_SLEEP_NS: u64 = 20_000;
 
 /// Emits until told to quit.
@@ -70,7 +69,7 @@ pub fn park() -> ! {
     }
 }
 
-/// Takes commands from now on; what is received stands for `go`.
+/// Takes commands from now on; the first event that is received stands for `go`.
 pub fn take_commands(round_trip: bool, meter: Arc<Meter>, stop: Arc<AtomicBool>) -> Receiver<()> {
     let (go, started) = channel();
     thread::spawn(move || {
@@ -94,9 +93,9 @@ pub fn take_commands(round_trip: bool, meter: Arc<Meter>, stop: Arc<AtomicBool>)
     started
 }
 
-/// Where events go.
+/// Outlet of events.
 pub trait Outlet {
-    /// Emits one.
+    /// Emits an event.
     fn emit(&mut self, name: &str, payload: &[u8]) -> Result<()>;
 }
 
@@ -107,7 +106,7 @@ impl Outlet for &Client {
     }
 }
 
-/// Emitting without waiting for anything.
+/// Loop that emits without waiting for anything.
 pub struct Loop<'a, O> {
     plan: &'a EmitterPlan,
     outlet: O,
@@ -118,13 +117,13 @@ pub struct Loop<'a, O> {
 }
 
 impl<'a, O: Outlet> Loop<'a, O> {
-    /// Ready to emit what the plan says.
+    /// Makes a loop that is ready to emit what the plan says.
     pub fn new(plan: &'a EmitterPlan, outlet: O, stop: &'a AtomicBool) -> Loop<'a, O> {
         let template = Template::new(plan.size);
         Loop { plan, outlet, stop, template, counts: vec![0; plan.events.len()], turn: 0 }
     }
 
-    /// Emits until the count is reached or it is to stop.
+    /// Emits until the count is reached or the loop is to stop.
     pub fn run(mut self) -> Result<Vec<Emitted>> {
         match self.plan.rate {
             Some(rate) => self.paced(rate)?,
@@ -192,7 +191,7 @@ impl<'a, O: Outlet> Loop<'a, O> {
     }
 }
 
-/// Does to one event what listeners must find.
+/// Breaks one event in a way that listeners must find.
 #[cold]
 fn break_event(to: &mut impl Outlet, name: &str, payload: &[u8], fault: Fault) -> Result<()> {
     match fault {
@@ -210,7 +209,7 @@ fn break_event(to: &mut impl Outlet, name: &str, payload: &[u8], fault: Fault) -
     Ok(())
 }
 
-/// One event on the way at a time.
+/// Round trips, one event on the way at a time.
 struct Trip {
     client: Arc<Client>,
     meter: Arc<Meter>,
@@ -243,7 +242,7 @@ impl Trip {
         }
     }
 
-    /// The listener of answers, on the client's reader thread.
+    /// Takes an answer, on the client's reader thread.
     fn answered(&self, payload: &[u8]) {
         if self.meter.check(0).record(payload) {
             self.meter.record_latency(self.emitted_at_ns.load(Ordering::Relaxed));
@@ -267,7 +266,7 @@ impl Trip {
         Ok(self.client.emit(&self.event.1, template.write(stamp, 0)).map(drop)?)
     }
 
-    /// Starts, waits until it is over and the last answer is there.
+    /// Starts the round trips and waits until they are over and the last answer is there.
     fn run(&self) -> Result<Vec<Emitted>> {
         self.emit()?;
         let mut last = (0, Instant::now());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How late an interrupt may be seen.
+/// Delay with which an interrupt is seen at the latest.
 const POLL: Duration = Duration::from_millis(50);
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
@@ -22,12 +22,12 @@ pub fn install() -> Result<()> {
     Ok(())
 }
 
-/// Whether the user wants an end.
+/// Returns whether the user wants an end.
 pub fn requested() -> bool {
     REQUESTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
-/// An error if the user wants an end.
+/// Fails if the user wants an end.
 pub fn check() -> Result<()> {
     if requested() {
         bail!("interrupted");
@@ -35,7 +35,7 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// What stands below results if the user wanted an end; else nothing.
+/// Returns the note below results if the user wanted an end; else nothing.
 pub fn note() -> &'static str {
     if requested() { "\nnote: interrupted; these are partial results\n" } else { "" }
 }

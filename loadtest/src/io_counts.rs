@@ -1,11 +1,11 @@
-//! What the broker says its back ends did, out of its stats.
+//! Counts of what the broker's back ends did, out of its stats.
 //!
-//! The stats are JSON with an `io` object per shard; they are summed up wherever
-//! they lie, so that the rest of the stats may change.
+//! The stats are JSON with an `io` object per shard; they are summed up wherever they
+//! lie, so that the rest of the stats may change.
 
 use serde_json::Value;
 
-/// Sums over all shards.
+/// Counts of all shards, summed up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IoCounts {
     /// Calls into the kernel.
@@ -19,7 +19,7 @@ pub struct IoCounts {
 }
 
 impl IoCounts {
-    /// `None` if there is no `io` object.
+    /// Reads the counts; `None` if there is no `io` object.
     pub fn from_stats(stats: &Value) -> Option<IoCounts> {
         let mut found = Vec::new();
         collect(stats, &mut found);
@@ -32,7 +32,7 @@ impl IoCounts {
         })
     }
 
-    /// Since an earlier answer.
+    /// Returns the counts since an earlier answer.
     pub fn since(self, earlier: IoCounts) -> IoCounts {
         IoCounts {
             syscalls: self.syscalls.saturating_sub(earlier.syscalls),

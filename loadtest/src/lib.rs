@@ -1,4 +1,4 @@
-//! The load generator of netcluster.
+//! Load generator of netcluster.
 //!
 //! ```text
 //!                     coordinator (args → plan → pairs → run → summary)
@@ -14,14 +14,13 @@
 //!                                                  ├─ broker
 //!                                                  └─ play: emitters, listeners, churn
 //! ```
-//! One program in several roles. Emitters and listeners use the client crate as
-//! users do; each event carries a stamp (`stamp`), each listener checks for
-//! gaps, repeats and broken payloads (`delivery_check`); only the pair that the client itself
-//! is measured by does without that crate (`bare`). Nothing here is needed to run
-//! netcluster.
+//! One program in several roles. Emitters and listeners use the client crate as users do;
+//! each event carries a stamp (`stamp`), each listener checks for gaps, repeats and
+//! broken payloads (`delivery_check`); only the pair that the client itself is measured
+//! by does without that crate (`bare`). Nothing here is needed to run netcluster.
 //!
-//! It is for Unix: signals, `/proc` and a relay between local sockets are half of
-//! it, and the figures of a machine without them would be no measure.
+//! The load generator is for Unix: signals, `/proc` and a relay between local sockets are
+//! half of it, and the figures of a machine without them would be no measure.
 
 #![cfg(unix)]
 #![forbid(unsafe_code)]
@@ -88,7 +87,7 @@ const LOST: u8 = 1;
 const ERROR: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
-/// Does what the arguments say; the process's exit code.
+/// Does what the arguments say; returns the process's exit code.
 pub fn main(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Task::Role => return take_role(),
@@ -125,7 +124,7 @@ fn runner(broker: Option<&Path>) -> Result<Runner> {
     Ok(Runner { program: broker::find(broker)?, middle: Middle::Broker })
 }
 
-/// Whether every event came once and whole.
+/// Carries out `local`; returns whether every event came once and whole.
 fn run_local(local: &Local) -> Result<bool> {
     let scenario = local.scenario()?;
     let runner = match local.only {
@@ -146,7 +145,7 @@ fn run_local(local: &Local) -> Result<bool> {
     Ok(pairs.is_clean())
 }
 
-/// Whether every event came once and whole.
+/// Carries out `table`; returns whether every event came once and whole.
 fn run_table(table: &Table) -> Result<bool> {
     table.check()?;
     let measured = table::run(table, &runner(table.common.broker.as_deref())?)?;
@@ -166,7 +165,7 @@ fn write_report(args: &ReportArgs) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether nothing is worse.
+/// Carries out `diff`; returns whether nothing is worse.
 fn show_diff(args: &DiffArgs) -> Result<bool> {
     let (before, after) = (ResultFile::read(&args.before)?, ResultFile::read(&args.after)?);
     let diff = diff::diff(&before, &after)?;
@@ -178,7 +177,7 @@ fn show_diff(args: &DiffArgs) -> Result<bool> {
     Ok(!diff.is_worse())
 }
 
-/// The end of a role is told on standard output, as everything.
+/// Plays a role, whose end is told on standard output, as everything.
 fn take_role() -> ExitCode {
     let run = || -> Result<()> {
         let mut plan = String::new();
@@ -213,7 +212,8 @@ fn take_role() -> ExitCode {
     }
 }
 
-/// As many descriptors as the system lets us have; the broker inherits them.
+/// Raises the limit of descriptors to what the system lets us have; the broker inherits
+/// it.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Whoever opens too many gets an error that says so.

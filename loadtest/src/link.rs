@@ -1,13 +1,13 @@
-//! `netcluster-loadtest link`: what the link does between hosts.
+//! `netcluster-loadtest link`: the link between hosts, measured.
 //!
 //! ```text
 //!   args ─▶ rows ─▶ series (pairs of runs) ─▶ run ─▶ table
 //!                                              │
 //!          network (`netns`): a process on each host: raw | node | client + broker
 //! ```
-//! Hosts are network namespaces of this machine, which all share its cores: the
-//! numbers tell one build from another, not what a rack of machines would do.
-//! Beside each other stand the link and packets without any protocol.
+//! Hosts are network namespaces of this machine, which all share its cores: the numbers
+//! tell one build from another, not what a rack of machines would do. Beside each other
+//! stand the link and packets without any protocol.
 
 mod args;
 mod brokers;
@@ -29,10 +29,10 @@ use crate::progress::Progress;
 use crate::{broker, interrupt};
 use netcluster_testkit::netns;
 
-/// Is a process on a host, until told to quit.
+/// Plays a process on a host, until told to quit.
 ///
 /// # Errors
-/// What keeps it from going on.
+/// The reason that keeps the process from going on.
 pub fn take_role(role: LinkRole) -> Result<()> {
     match role {
         LinkRole::RawSender(plan) => raw::send(plan),
@@ -41,9 +41,9 @@ pub fn take_role(role: LinkRole) -> Result<()> {
     }
 }
 
-/// Measures what the arguments say and prints it. Whether every event of every
-/// run came once and whole; where there can be no network, that is said and
-/// nothing is wrong.
+/// Measures what the arguments say and prints it. Returns whether every event of every
+/// run came once and whole; where there can be no network, that is said and nothing is
+/// wrong.
 ///
 /// # Errors
 /// If a run fails.

@@ -1,5 +1,5 @@
-//! The process that listens: a plain `on` of the client, with a listener that
-//! checks and counts.
+//! Process that listens: a plain `on` of the client, with a listener that checks and
+//! counts.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub fn run(plan: ListenerPlan) -> Result<()> {
     Ok(())
 }
 
-/// Answers for the meter until told to quit.
+/// Answers commands with the meter's counts until told to quit.
 pub fn answer_commands(meter: &Meter) {
     loop {
         match next_command() {

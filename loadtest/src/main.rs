@@ -1,10 +1,10 @@
-//! The program; everything is in the library.
+//! Program of the load test; everything is in the library.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-/// Emitters and listeners allocate in the client: as fast as in a program that
+/// Allocator: emitters and listeners allocate in the client as fast as in a program that
 /// cares.
 #[cfg(unix)]
 #[global_allocator]

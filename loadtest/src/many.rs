@@ -1,9 +1,8 @@
-//! The process that listens on many connections: one thread, the client's
-//! sans-IO session per connection, on `tokio-uring` where io_uring is to be had
-//! and wanted, else on tokio.
+//! Process that listens on many connections: one thread, the client's sans-IO session per
+//! connection, on `tokio-uring` where io_uring is to be had and wanted, else on tokio.
 //!
-//! Each connection listens to an event of its own. A session here answers pings
-//! and counts; it does not reconnect.
+//! Each connection listens to an event of its own. A session here answers pings and
+//! counts, but does not reconnect.
 
 mod sockets;
 
@@ -23,11 +22,11 @@ use crate::meter::Meter;
 use crate::plan::ManyPlan;
 use crate::stamp::{self, Template};
 
-/// The longest wait for all connections.
+/// Longest wait for all connections.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(1);
 
-/// Listens until told to quit.
+/// Listens on all connections until told to quit.
 pub fn run(plan: ManyPlan) -> Result<()> {
     let meter = meter(&plan);
     let subscribed = Arc::new(AtomicUsize::new(0));
@@ -43,7 +42,7 @@ pub fn run(plan: ManyPlan) -> Result<()> {
     Ok(())
 }
 
-/// A delivery check for each connection.
+/// Makes a delivery check for each connection.
 pub fn meter(plan: &ManyPlan) -> Arc<Meter> {
     let template = Arc::new(Template::new(plan.size));
     let check = |event| {
@@ -52,10 +51,11 @@ pub fn meter(plan: &ManyPlan) -> Arc<Meter> {
     Arc::new(Meter::new((0..plan.connections).map(check).collect()))
 }
 
-/// Waits until all have subscribed; calls `prompt` meanwhile, again and again.
+/// Waits until all connections have subscribed; calls `prompt` meanwhile, again and
+/// again.
 ///
 /// # Errors
-/// If they take too long, or `prompt` fails.
+/// If the connections take too long, or `prompt` fails.
 pub fn wait_for_all(
     subscribed: &AtomicUsize,
     connections: usize,
@@ -75,7 +75,7 @@ pub fn wait_for_all(
     }
 }
 
-/// One connection without its socket: bytes in, bytes out.
+/// Connection without its socket: bytes in, bytes out.
 pub struct Connection {
     index: usize,
     timed: bool,
@@ -100,12 +100,12 @@ impl Connection {
         Ok(Connection { index, timed, session, inbound, outbound, meter, subscribed })
     }
 
-    /// What is to be written.
+    /// Takes the bytes that are to be written.
     pub fn take_outbound(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.outbound)
     }
 
-    /// Takes what was read.
+    /// Takes the bytes that were read.
     pub fn received(&mut self, bytes: &[u8]) -> Result<()> {
         // Mostly nothing is left of the read before, and nothing is copied.
         if self.inbound.is_empty() {

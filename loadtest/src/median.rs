@@ -9,25 +9,26 @@ use serde::Serialize;
 
 const TAIL: f64 = 0.025;
 
-/// A median with its interval and the spread.
+/// Median with its interval and the spread.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Median {
-    /// The middle value.
+    /// Middle value.
     pub median: f64,
     /// Lower end of the 95 % interval of the median.
     pub low: f64,
-    /// Upper end of it.
+    /// Upper end of that interval.
     pub high: f64,
-    /// The smallest value.
+    /// Smallest value.
     pub min: f64,
-    /// The largest value.
+    /// Largest value.
     pub max: f64,
-    /// How many values.
+    /// Number of values.
     pub runs: usize,
 }
 
 impl Median {
-    /// Of these values; `None` if there are none. Not-a-numbers are left out.
+    /// Takes the median of these values; `None` if there are none. Not-a-numbers are left
+    /// out.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Median> {
         let mut sorted: Vec<f64> = values.into_iter().filter(|value| !value.is_nan()).collect();
         sorted.sort_by(f64::total_cmp);
@@ -45,7 +46,7 @@ impl Median {
     }
 }
 
-/// How many values lie outside the interval on either side.
+/// Returns how many values lie outside the interval on either side.
 fn interval_rank(runs: usize) -> usize {
     // probability = P(exactly k of n below the median), summed from k = 0.
     let mut probability = 0.5f64.powi(runs as i32);

@@ -1,5 +1,5 @@
-//! What the coordinator and the processes of a run say to each other: one JSON
-//! object per line, commands on standard input, reports on standard output.
+//! Messages of the coordinator and the processes of a run: one JSON object per line,
+//! commands on standard input, reports on standard output.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::delivery_check::{Counts, Emitted};
 use crate::play::plan::Note;
 
-/// From the coordinator to a process.
+/// Command of the coordinator to a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Start to emit.
     Go,
-    /// Say where you are; latencies are counted from the first sample on.
+    /// Tell your counts; latencies are counted from the first sample on.
     Sample,
     /// Stop emitting, flush, report the totals.
     Stop,
@@ -25,13 +25,13 @@ pub enum Command {
     Quit,
 }
 
-/// From a process to the coordinator.
+/// Report of a process to the coordinator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
-    /// Connected and subscribed.
+    /// The process is connected and has subscribed.
     Ready {
-        /// What drives the sockets, where there is a choice, and why.
+        /// Driver of the sockets, where there is a choice, and why.
         driver: Option<String>,
     },
     /// Answer to [`Command::Sample`].
@@ -40,28 +40,28 @@ pub enum Report {
     Emitted(Vec<Emitted>),
     /// Answer to [`Command::Finish`].
     Finished {
-        /// What was counted.
+        /// Counts of the process.
         counts: Counts,
-        /// Where it stands at the end.
+        /// Sample at the end.
         sample: Sample,
     },
-    /// Before [`Report::Finished`], where there is more to tell: what was counted
-    /// besides events.
+    /// Counters of other things than events, where there are any, before
+    /// [`Report::Finished`].
     Counters(BTreeMap<String, u64>),
-    /// What a process of a scenario says.
+    /// Note of a process of a scenario.
     Note(Box<Note>),
     /// The process cannot go on.
     Failed(String),
 }
 
-/// Where a process stands.
+/// Counts of a process so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// When this was read.
+    /// Time at which the counts were read.
     pub at_ns: u64,
     /// Events received so far.
     pub received: u64,
-    /// Latencies in nanoseconds since the first sample: value and how often.
+    /// Latencies in nanoseconds since the first sample: value and count.
     pub latencies: Vec<(u64, u64)>,
 }
 
@@ -73,7 +73,7 @@ pub fn report(report: &Report) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// The next command; an end of the input is the end of the coordinator.
+/// Reads the next command; an end of the input is the end of the coordinator.
 pub fn next_command() -> Command {
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {

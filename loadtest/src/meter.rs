@@ -1,8 +1,8 @@
-//! What a listening process counts and how it answers for it: the checks of
-//! its listeners, and latencies where they are asked for.
+//! Meter of a listening process: the checks of its listeners, and latencies where they
+//! are asked for.
 //!
-//! Recorded by the thread that runs the listeners, read by the one that takes
-//! commands. Latencies go through a lock: there, events are few per second.
+//! The thread that runs the listeners records, the one that takes commands reads.
+//! Latencies go through a lock: there, events are few per second.
 
 use std::sync::Mutex;
 use std::thread;
@@ -16,20 +16,20 @@ use crate::message::Sample;
 
 /// Longest latency that is told apart: a minute.
 const MAX_LATENCY_NS: u64 = 60_000_000_000;
-/// Three significant digits.
+/// Significant digits of a latency.
 const DIGITS: u8 = 3;
-/// Without a new event for this long, what is missing is lost.
+/// Time without a new event after which missing events are lost.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_micros(200);
 
-/// The counters of one process.
+/// Counters of one process.
 #[derive(Debug)]
 pub struct Meter {
     checks: Vec<DeliveryCheck>,
     latencies: Mutex<Latencies>,
 }
 
-/// An empty histogram for latencies in nanoseconds.
+/// Makes an empty histogram for latencies in nanoseconds.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, MAX_LATENCY_NS, DIGITS).expect("the bounds are constants")
 }
@@ -41,18 +41,18 @@ struct Latencies {
 }
 
 impl Meter {
-    /// Over these listeners.
+    /// Makes the meter of these listeners.
     pub fn new(checks: Vec<DeliveryCheck>) -> Meter {
         let latencies = Latencies { histogram: histogram(), sampled: false };
         Meter { checks, latencies: Mutex::new(latencies) }
     }
 
-    /// Whether there are no listeners.
+    /// Returns whether there are no listeners.
     pub fn is_empty(&self) -> bool {
         self.checks.is_empty()
     }
 
-    /// The counters of one listener.
+    /// Returns the counters of one listener.
     #[inline]
     pub fn check(&self, index: usize) -> &DeliveryCheck {
         &self.checks[index]
@@ -65,7 +65,7 @@ impl Meter {
         latencies.histogram.saturating_record(latency.max(1));
     }
 
-    /// Where it stands. The first call forgets the latencies before it.
+    /// Takes a sample. The first call forgets the latencies before it.
     pub fn sample(&self) -> Sample {
         let received = self.checks.iter().map(DeliveryCheck::received).sum();
         let at_ns = clock::now_ns();
@@ -79,7 +79,7 @@ impl Meter {
         Sample { at_ns, received, latencies }
     }
 
-    /// Waits until all that was emitted has come, or nothing comes any more.
+    /// Waits until all events that were emitted have come, or none comes any more.
     pub fn finish(&self, totals: &[Emitted]) -> (Counts, Sample) {
         // By event, since with thousands of events each listener has but one.
         let mut by_event: Vec<Vec<Emitted>> = Vec::new();

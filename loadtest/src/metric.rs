@@ -1,8 +1,8 @@
-//! The numbers of a run that are compared and printed, each with its unit.
+//! Metrics of a run that are compared and printed, each with its unit.
 
 use crate::outcome::Outcome;
 
-/// One number of an outcome.
+/// Number of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// Delivered events.
@@ -15,11 +15,11 @@ pub enum Metric {
     TotalCpu,
     /// CPU of the broker in the whole window.
     WindowCpu,
-    /// Latency.
+    /// Median latency.
     P50,
-    /// Latency.
+    /// 99th percentile of the latency.
     P99,
-    /// Latency.
+    /// 99.9th percentile of the latency.
     P999,
     /// Peak memory.
     PeakRss,
@@ -38,7 +38,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Its value, if the run has one.
+    /// Returns the value of the metric, if the run has one.
     pub fn of(self, outcome: &Outcome) -> Option<f64> {
         let latency = outcome.latency_us;
         match self {
@@ -60,7 +60,7 @@ impl Metric {
         }
     }
 
-    /// In words.
+    /// Names the metric in words.
     pub fn name(self) -> &'static str {
         match self {
             Metric::EventsPerS => "events/s delivered",
@@ -81,7 +81,7 @@ impl Metric {
         }
     }
 
-    /// With its unit.
+    /// Writes a value with the metric's unit.
     pub fn show(self, value: f64) -> String {
         match self {
             Metric::EventsPerS if value >= 1e6 => format!("{} M", digits(value / 1e6)),
@@ -102,7 +102,7 @@ impl Metric {
     }
 }
 
-/// Three significant digits.
+/// Writes a value with three significant digits.
 pub fn digits(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return format!("{value}");

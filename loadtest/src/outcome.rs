@@ -1,4 +1,4 @@
-//! What one run came to.
+//! Outcome of a run.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::usage::Usage;
 const NS_PER_US: f64 = 1e3;
 const NS_PER_S: f64 = 1e9;
 
-/// One run's numbers, per delivered event where that makes sense.
+/// Numbers of one run, per delivered event where that makes sense.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Outcome {
     /// Seconds of the measured window.
@@ -23,21 +23,21 @@ pub struct Outcome {
     pub mb_per_s: f64,
     /// CPU seconds of the broker (or relay) per million events delivered.
     pub broker_cpu_s_per_million: Option<f64>,
-    /// The same of all processes.
+    /// CPU seconds of all processes per million events delivered.
     pub total_cpu_s_per_million: Option<f64>,
     /// CPU seconds that the broker took in the window.
     pub broker_cpu_s: f64,
-    /// The most memory that the broker ever had.
+    /// Most memory that the broker ever had.
     pub broker_rss_bytes: u64,
-    /// Its memory once everyone was connected, before the first event.
+    /// Memory of the broker once everyone was connected, before the first event.
     pub broker_rss_idle_bytes: u64,
-    /// Its memory after the last event was delivered.
+    /// Memory of the broker after the last event was delivered.
     pub broker_rss_drained_bytes: u64,
-    /// The broker's context switches in the window.
+    /// Context switches of the broker in the window.
     pub broker_context_switches: u64,
-    /// The same per million events delivered.
+    /// Context switches of the broker per million events delivered.
     pub broker_context_switches_per_million: Option<f64>,
-    /// The broker's calls into the kernel per event delivered.
+    /// Calls of the broker into the kernel per event delivered.
     pub broker_syscalls_per_event: Option<f64>,
     /// Events per send of the broker.
     pub frames_per_send: Option<f64>,
@@ -46,44 +46,44 @@ pub struct Outcome {
     pub counts: Counts,
     /// Latencies, where they are measured.
     pub latency_us: Option<Latency>,
-    /// What drove the many connections.
+    /// Driver of the many connections.
     pub driver: Option<String>,
 }
 
 /// Percentiles in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
-    /// Half are faster.
+    /// Latency that half of the events do not exceed.
     pub p50: f64,
-    /// 99 of 100 are faster.
+    /// Latency that 99 of 100 events do not exceed.
     pub p99: f64,
-    /// 999 of 1000 are faster.
+    /// Latency that 999 of 1000 events do not exceed.
     pub p999: f64,
-    /// The slowest.
+    /// Latency of the slowest event.
     pub max: f64,
 }
 
-/// What was read in the window.
+/// Readings of the window.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     /// Pairs of samples, per process that receives.
     pub samples: Vec<(Sample, Sample)>,
-    /// What the broker or relay cost.
+    /// Cost of the broker or relay.
     pub middle: Usage,
-    /// What all processes cost together.
+    /// CPU time of all processes together.
     pub total_cpu_ns: u64,
-    /// What the broker says it did.
+    /// Counts of what the broker says it did.
     pub io: Option<IoCounts>,
 }
 
 impl Window {
-    /// Events delivered in it.
+    /// Returns the events that were delivered in the window.
     pub fn delivered(&self) -> u64 {
         let deltas = self.samples.iter();
         deltas.map(|(first, last)| last.received.saturating_sub(first.received)).sum()
     }
 
-    /// The numbers of this window for payloads of `size` bytes.
+    /// Returns the numbers of this window for payloads of `size` bytes.
     pub fn outcome(&self, size: usize) -> Outcome {
         let delivered = self.delivered() as f64;
         let rate = |(first, last): &(Sample, Sample)| {

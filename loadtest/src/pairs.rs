@@ -1,8 +1,8 @@
-//! Runs repeated, alone or in pairs with what they are compared with.
+//! Repeated runs, alone or in pairs with those that they are compared with.
 //!
-//! The halves of a pair follow each other at once, and take turns in going
-//! first: a machine that is slow for a minute is slow for both. What is judged
-//! is the median of the pairs' ratios.
+//! The halves of a pair follow each other at once, and take turns in going first: a
+//! machine that is slow for a minute is slow for both. The verdict is that of the median
+//! of the pairs' ratios.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -14,23 +14,24 @@ use crate::outcome::Outcome;
 use crate::plan::{Middle, Scenario};
 use crate::run::Runner;
 
-/// What a run is compared with.
+/// Run that a run is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Against {
-    /// A process that copies bytes and parses nothing.
+    /// Process that copies bytes and parses nothing.
     Relay,
-    /// The same, between an emitter and a listener without the client crate.
+    /// Process that copies bytes between an emitter and a listener without the client
+    /// crate.
     Bare,
-    /// The broker without --slow-reader, --stuck and --patterns.
+    /// Broker without --slow-reader, --stuck and --patterns.
     Plain,
-    /// The broker with one shard.
+    /// Broker with one shard.
     OneShard,
-    /// The broker on its `poll` back end.
+    /// Broker on its `poll` back end.
     Poll,
 }
 
 impl Against {
-    /// In words.
+    /// Names the other half of a pair in words.
     pub fn name(self) -> &'static str {
         match self {
             Against::Relay => "relay",
@@ -41,7 +42,7 @@ impl Against {
         }
     }
 
-    /// The other half of a pair.
+    /// Returns the other half of a pair.
     fn half(self, scenario: &Scenario) -> (Scenario, Middle) {
         let mut other = scenario.clone();
         match self {
@@ -62,18 +63,18 @@ impl Against {
     }
 }
 
-/// What all runs came to.
+/// Outcomes of all runs.
 #[derive(Clone, Debug, Default)]
 pub struct Pairs {
-    /// Of the broker.
+    /// Outcomes of the broker.
     pub runs: Vec<Outcome>,
-    /// Of what it is compared with, in the same order; empty if it is not.
+    /// Outcomes of the other halves, in the same order; empty if there are none.
     pub baseline: Vec<Outcome>,
 }
 
 impl Pairs {
-    /// Runs the scenario so many times. An interrupt ends it early with what
-    /// there is; `step` is told after each run.
+    /// Runs the scenario so many times. An interrupt ends the series early with the runs
+    /// that there are; `step` is told after each run.
     ///
     /// # Errors
     /// If a run fails, or is interrupted before there is anything.
@@ -127,7 +128,7 @@ impl Pairs {
         Ok((outcome, Some(baseline)))
     }
 
-    /// The median of the pairs' ratios.
+    /// Returns the median of the pairs' ratios.
     pub fn ratio(&self, metric: Metric) -> Option<Median> {
         let pairs = self.runs.iter().zip(&self.baseline);
         Median::of(pairs.filter_map(|(own, other)| {
@@ -136,13 +137,13 @@ impl Pairs {
         }))
     }
 
-    /// Whether every event of every run came once and whole.
+    /// Returns whether every event of every run came once and whole.
     pub fn is_clean(&self) -> bool {
         self.runs.iter().chain(&self.baseline).all(|outcome| outcome.counts.is_clean())
     }
 }
 
-/// The median of a number over runs.
+/// Returns the median of a number over runs.
 pub fn median(runs: &[Outcome], metric: Metric) -> Option<Median> {
     Median::of(runs.iter().filter_map(|outcome| metric.of(outcome)))
 }

@@ -1,4 +1,4 @@
-//! The processes of a run with another broker in the middle: as our own emitters and
+//! Processes of a run with another broker in the middle: like our own emitters and
 //! listeners, but over the clients of `netcluster_peers`.
 
 mod emitter;

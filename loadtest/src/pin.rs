@@ -1,9 +1,9 @@
-//! On which cores the processes of a run are kept.
+//! Cores that the processes of a run are kept on.
 //!
-//! A round trip is all wake-ups: left to the scheduler, its length shows on which
-//! cores the processes happened to be. What a process starts inherits the cores of
-//! the thread that starts it; so the coordinator's thread moves there while it starts
-//! them, and back. Nothing here measures, and only Linux can do it.
+//! A round trip is all wake-ups: left to the scheduler, its length shows on which cores
+//! the processes happened to be. A child process inherits the cores of the thread that
+//! starts it; so the coordinator's thread moves there while it starts them, and back.
+//! Nothing here measures, and only Linux can do it.
 
 use std::fmt;
 
@@ -12,27 +12,28 @@ use clap::ValueEnum;
 use netcluster_platform::{allowed_cores, pin_to_core, pin_to_cores};
 use serde::{Deserialize, Serialize};
 
-/// Where the processes run.
+/// Cores of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pin {
-    /// All on one core.
+    /// All processes on one core.
     One,
-    /// What stands in the middle on one core, all others on another.
+    /// The process in the middle on one core, all others on another.
     Two,
 }
 
-/// A process of a run.
+/// Place of a process in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The broker, or what stands in for it.
+    /// Broker, or what stands in for it.
     Middle,
     /// Emitters and listeners.
     Ends,
 }
 
 impl Pin {
-    /// Keeps what this thread starts on the core of a place, until it is dropped.
+    /// Keeps the processes that this thread starts on the core of a place, until the
+    /// result is dropped.
     ///
     /// # Errors
     /// If there are too few cores, or the system cannot.
@@ -57,7 +58,7 @@ impl fmt::Display for Pin {
     }
 }
 
-/// Gives the thread its cores back.
+/// Pinned thread, which gets its cores back when this is dropped.
 #[derive(Debug)]
 pub struct Pinned(Vec<usize>);
 
@@ -68,7 +69,7 @@ impl Drop for Pinned {
     }
 }
 
-/// The same for a run that may be pinned or not.
+/// Does the same for a run that may be pinned or not.
 ///
 /// # Errors
 /// As [`Pin::start`].

@@ -1,10 +1,9 @@
-//! What a run is made of, once the arguments have been understood, and what
-//! each of its processes is told.
+//! Plan of a run, once the arguments have been understood, and of each of its processes.
 //!
-//! Who feeds whom: with as many events as emitters or fewer, emitter *i* emits
-//! event *i* mod K; with more events than emitters, it emits the events that
-//! are *i* mod E in turn. Listener *j* listens to event *j* mod K. So 4→4 on
-//! four events are four pairs, and on one event everyone hears everyone.
+//! Emitters feed listeners so: with as many events as emitters or fewer, emitter *i*
+//! emits event *i* mod K; with more events than emitters, it emits the events that are
+//! *i* mod E in turn. Listener *j* listens to event *j* mod K. So 4→4 on four events are
+//! four pairs, and on one event everyone hears everyone.
 
 use std::path::PathBuf;
 
@@ -24,7 +23,7 @@ pub const SLOW_EVENT: &str = "slow";
 /// Name of the event that the stuck listener listens to.
 pub const STUCK_EVENT: &str = "stuck";
 
-/// One measurement, whatever stands in the middle.
+/// Scenario of one measurement, whatever stands in the middle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// Emitter processes.
@@ -41,29 +40,29 @@ pub struct Scenario {
     pub count: Option<u64>,
     /// Events per second and emitter; `None`: as fast as it goes.
     pub rate: Option<u64>,
-    /// One event on the way at a time, answered by the listener.
+    /// Whether one event is on the way at a time, answered by the listener.
     pub round_trip: bool,
     /// Listening connections in one process, each to an event of its own.
     pub connections: Option<usize>,
-    /// Those by epoll, even where there is io_uring.
+    /// Whether these connections use epoll, even where there is io_uring.
     pub by_epoll: bool,
     /// Seconds to stay idle instead of emitting.
     pub idle: Option<f64>,
     /// Patterns that match nothing, registered before.
     pub patterns: usize,
-    /// A listener of another event that reads 1 KB/s.
+    /// Whether there is a listener of another event that reads 1 KB/s.
     pub slow_reader: bool,
-    /// A listener of another event that never reads.
+    /// Whether there is a listener of another event that never reads.
     pub stuck: bool,
-    /// Compare every byte of every payload.
+    /// Whether every byte of every payload is compared.
     pub verify_full: bool,
-    /// Break one event of each emitter, to see it found.
+    /// Way in which one event of each emitter is broken, to see it found.
     pub inject: Option<Fault>,
-    /// On which cores it runs; `None`: wherever the scheduler puts it.
+    /// Cores of the processes; `None`: wherever the scheduler puts them.
     pub pin: Option<Pin>,
-    /// The broker's shards; `None`: its default.
+    /// Shards of the broker; `None`: its default.
     pub shards: Option<usize>,
-    /// The broker's back end; `None`: its default.
+    /// Back end of the broker; `None`: its default.
     pub backend: Option<String>,
 }
 
@@ -93,35 +92,34 @@ impl Default for Scenario {
     }
 }
 
-/// What stands in the middle.
+/// Process in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Middle {
-    /// The broker.
+    /// Broker of this repository.
     Broker,
-    /// The process that copies bytes.
+    /// Relay, which copies bytes.
     Relay,
-    /// The same, between clients that are hand-written for it.
+    /// Relay between clients that are hand-written for it.
     Bare,
 }
 
-/// How an event is broken on purpose.
+/// Way in which an event is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// It is counted, but not emitted.
+    /// The event is counted, but not emitted.
     Lose,
-    /// It is emitted twice.
+    /// The event is emitted twice.
     Repeat,
-    /// One of its bytes is changed.
+    /// A byte of the event is changed.
     Corrupt,
 }
 
-/// What a process of the run is. The first line of its
-/// standard input, as JSON.
+/// Role of a process of the run: the first line of its standard input, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// In the middle, copying.
+    /// Copies bytes in the middle.
     Relay(RelayPlan),
     /// Emits.
     Emitter(EmitterPlan),
@@ -148,7 +146,7 @@ pub enum Role {
 }
 
 impl Middle {
-    /// A role as it is played around this middle.
+    /// Returns a role in the form that is played around this middle.
     fn role(self, role: Role) -> Role {
         match (self, role) {
             (Middle::Bare, Role::Emitter(plan)) => Role::BareEmitter(plan),
@@ -158,95 +156,95 @@ impl Middle {
     }
 }
 
-/// What an emitter is told.
+/// Plan of an emitter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EmitterPlan {
-    /// Where to connect.
+    /// Socket to connect to.
     pub socket: PathBuf,
-    /// How it calls itself.
+    /// Name of the client.
     pub name: String,
-    /// Its number.
+    /// Number of the emitter.
     pub index: u16,
-    /// Its events, emitted in turn.
+    /// Events, emitted in turn.
     pub events: Vec<(u16, String)>,
     /// Bytes of a payload.
     pub size: usize,
     /// Events per second; `None`: as fast as it goes.
     pub rate: Option<u64>,
-    /// Ends by itself after this many.
+    /// Number of events after which the emitter ends by itself.
     pub count: Option<u64>,
-    /// Waits for each event's answer, which is this event.
+    /// Event of the answers, for each of which the emitter waits.
     pub reply: Option<String>,
-    /// Breaks one event.
+    /// Way in which one event is broken.
     pub inject: Option<Fault>,
 }
 
-/// What a listener is told.
+/// Plan of a listener.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ListenerPlan {
-    /// Where to connect.
+    /// Socket to connect to.
     pub socket: PathBuf,
-    /// How it calls itself.
+    /// Name of the client.
     pub name: String,
-    /// Its event.
+    /// Event of the listener.
     pub event: (u16, String),
-    /// How many emitters there are.
+    /// Number of emitters.
     pub emitters: usize,
     /// Bytes of a payload.
     pub size: usize,
-    /// Compare every byte.
+    /// Whether every byte is compared.
     pub verify_full: bool,
-    /// Take latencies from the payloads.
+    /// Whether latencies are taken from the payloads.
     pub timed: bool,
-    /// Answer with this event.
+    /// Event of the answers.
     pub reply: Option<String>,
 }
 
-/// What the process with many connections is told.
+/// Plan of the process with many connections.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ManyPlan {
-    /// Where to connect.
+    /// Socket to connect to.
     pub socket: PathBuf,
-    /// Connections; the n-th listens to event n.
+    /// Number of connections; the n-th listens to event n.
     pub connections: usize,
-    /// By epoll, even where there is io_uring.
+    /// Whether the connections use epoll, even where there is io_uring.
     pub by_epoll: bool,
-    /// How many emitters there are.
+    /// Number of emitters.
     pub emitters: usize,
     /// Bytes of a payload.
     pub size: usize,
-    /// Compare every byte.
+    /// Whether every byte is compared.
     pub verify_full: bool,
-    /// Take latencies from the payloads.
+    /// Whether latencies are taken from the payloads.
     pub timed: bool,
 }
 
-/// What a client that is stuck, slow or has very many patterns is told.
+/// Plan of a client that is stuck, slow or has very many patterns.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StuckClientPlan {
-    /// Where to connect.
+    /// Socket to connect to.
     pub socket: PathBuf,
-    /// How it calls itself.
+    /// Name of the client.
     pub name: String,
-    /// The event it listens to.
+    /// Event that the client listens to.
     pub event: Option<String>,
-    /// Bytes per second that it reads.
+    /// Bytes per second that the client reads.
     pub read_bytes_per_s: u64,
-    /// How many patterns that match nothing it has.
+    /// Number of patterns that match nothing.
     pub patterns: usize,
 }
 
-/// How an emitter calls itself.
+/// Returns the name of an emitter.
 pub fn emitter_name(index: usize) -> String {
     format!("emitter-{index}")
 }
 
-/// How a listener calls itself.
+/// Returns the name of a listener.
 pub fn listener_name(index: usize) -> String {
     format!("listener-{index}")
 }
 
-/// The n-th event.
+/// Returns the name of the n-th event.
 pub fn event_name(event: usize) -> String {
     format!("e{event}")
 }
@@ -255,8 +253,8 @@ fn reply_name(event: usize) -> String {
     format!("r{event}")
 }
 
-/// The n-th pattern that matches no event of a run: a third literal, a third
-/// with `**` behind, a third with `*` in front.
+/// Returns the n-th pattern that matches no event of a run: a third literal, a third with
+/// `**` behind, a third with `*` in front.
 pub fn strange_pattern(index: usize) -> String {
     match index % 3 {
         0 => format!("other.{index}"),
@@ -266,7 +264,7 @@ pub fn strange_pattern(index: usize) -> String {
 }
 
 impl Scenario {
-    /// The events of emitter `index`.
+    /// Returns the events of emitter `index`.
     pub fn events_of_emitter(&self, index: usize) -> Vec<usize> {
         if self.events <= self.emitters {
             return vec![index % self.events];
@@ -274,31 +272,31 @@ impl Scenario {
         (index..self.events).step_by(self.emitters).collect()
     }
 
-    /// The event of listener `index`.
+    /// Returns the event of listener `index`.
     pub fn event_of_listener(&self, index: usize) -> usize {
         index % self.events
     }
 
-    /// The listeners of emitter `index`.
+    /// Returns the listeners of emitter `index`.
     pub fn listeners_of_emitter(&self, index: usize) -> Vec<usize> {
         let events = self.events_of_emitter(index);
         let fed = |&listener: &usize| events.contains(&self.event_of_listener(listener));
         (0..self.listeners).filter(fed).collect()
     }
 
-    /// Whether no listener is fed by two emitters, as a relay needs it.
+    /// Returns whether no listener is fed by two emitters: a relay needs that.
     pub fn suits_relay(&self) -> bool {
         let fed: usize = (0..self.emitters).map(|e| self.listeners_of_emitter(e).len()).sum();
         self.connections.is_none() && fed <= self.listeners && self.events <= self.emitters
     }
 
-    /// The relay's part.
+    /// Returns the role of the relay.
     pub fn relay(&self, socket: PathBuf, bare: bool) -> Role {
         let links = (0..self.emitters).map(|e| self.listeners_of_emitter(e)).collect();
         Role::Relay(RelayPlan { socket, links, round_trip: self.round_trip, bare })
     }
 
-    /// The emitters' parts.
+    /// Returns the roles of the emitters.
     pub fn emitters(&self, socket: PathBuf, middle: Middle) -> Vec<Role> {
         let emitter = |index: usize| {
             let events = self.events_of_emitter(index);
@@ -317,7 +315,7 @@ impl Scenario {
         (0..self.emitters).map(emitter).map(|role| middle.role(role)).collect()
     }
 
-    /// The listeners' parts: one process each, or one for all connections.
+    /// Returns the roles of the listeners: one process each, or one for all connections.
     pub fn listeners(&self, socket: PathBuf, middle: Middle) -> Vec<Role> {
         let (size, emitters) = (self.size, self.emitters);
         let (verify_full, timed) = (self.verify_full, self.rate.is_some());

@@ -1,13 +1,13 @@
-//! The processes of a scenario: each holds some clients of one role.
+//! Processes of a scenario: each holds some clients of one role.
 //!
 //! ```text
 //!   agent ── control ───▶ emitters (emit) │ listeners (listen) │ churn (come and go)
 //!         ◀─ notes ──  ticks while it runs, totals at its end
 //! ```
-//! - `plan`: what a process is told, and what it says.
+//! - `plan`: orders to a process, and its notes.
 //! - `payload`: a stamped payload of any size.
 //! - `emitters`, `listeners`, `churn`: the three kinds.
-//! - `track`: what one listening client has got of each emitter.
+//! - `track`: events that one listening client has got of each emitter.
 //! - `times`: latencies, in all and since the last tick.
 //!
 //! Every client is one of the client crate, used as users do.
@@ -28,7 +28,7 @@ use self::plan::{Part, PartPlan};
 /// Plays a part until told to quit.
 ///
 /// # Errors
-/// What keeps it from going on.
+/// The reason that keeps the process from going on.
 pub fn take_part(plan: PartPlan) -> Result<()> {
     match plan.part {
         Part::Emitters(emitters) => emitters::play(&plan.socket, emitters),

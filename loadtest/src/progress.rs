@@ -1,6 +1,6 @@
-//! A progress bar, where somebody sees it and it is worth it.
+//! Progress bar, where somebody sees it and the run is long enough.
 //!
-//! It follows the clock towards the expected end, since a run has no steps.
+//! The bar follows the clock towards the expected end, since a run has no steps.
 
 use std::io::{IsTerminal, stderr};
 use std::thread;
@@ -8,26 +8,26 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shorter than this nobody looks.
+/// Shortest time that is worth a bar.
 const WORTH_IT: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(100);
-/// What a run takes besides its window, about: start, warm-up, drain.
+/// Time that a run takes besides its window, about: start, warm-up, drain.
 const RUN_OVERHEAD: Duration = Duration::from_millis(600);
 
-/// A bar over runs of equal length; hidden unless on a terminal and long.
+/// Bar over runs of equal length; hidden unless on a terminal and long.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
-    /// None if nobody knows how many there will be.
+    /// Number of runs; `None` if nobody knows how many there will be.
     runs: Option<usize>,
     done: usize,
-    /// What is counted.
+    /// Word for what is counted.
     of: &'static str,
     what: String,
 }
 
 impl Progress {
-    /// Over so many runs with windows of `seconds`.
+    /// Makes a bar over so many runs with windows of `seconds`.
     pub fn new(runs: usize, seconds: f64) -> Progress {
         let expected = (Duration::from_secs_f64(seconds) + RUN_OVERHEAD).mul_f64(runs as f64);
         let bar = if expected < WORTH_IT || !stderr().is_terminal() {
@@ -38,7 +38,8 @@ impl Progress {
         Progress::of(bar, Some(runs), "runs")
     }
 
-    /// Over runs of which nobody knows how many there will be, of `seconds` each.
+    /// Makes a bar over runs of which nobody knows how many there will be, of `seconds`
+    /// each.
     pub fn counting(of: &'static str, seconds: f64) -> Progress {
         let is_seen = seconds >= WORTH_IT.as_secs_f64() && stderr().is_terminal();
         let bar = if is_seen { start_spinner() } else { ProgressBar::hidden() };
@@ -51,13 +52,13 @@ impl Progress {
         progress
     }
 
-    /// What runs from now on.
+    /// Tells what runs from now on.
     pub fn describe(&mut self, what: &str) {
         self.what = what.into();
         self.show();
     }
 
-    /// One run is done.
+    /// Moves on by a run that is done.
     pub fn step(&mut self) {
         self.done += 1;
         self.show();

@@ -1,8 +1,8 @@
-//! A connection that speaks frames by hand, for what a well-behaved client
-//! never does: not reading, reading slowly, asking for many patterns at once.
+//! Connection that speaks frames by hand, for what a well-behaved client never does: not
+//! reading, reading slowly, asking for many patterns at once.
 //!
-//! Blocking, with a deadline on every read. Not a client: events that arrive
-//! while it waits for an answer are thrown away.
+//! The connection blocks, with a deadline on every read. It is no client: events that
+//! arrive while it waits for an answer are thrown away.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,16 +14,16 @@ use netcluster_wire::frame::append;
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Frame, Hello, Kind, Source, control};
 
-/// The longest wait for any answer.
+/// Longest wait for any answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Stats are a courtesy: a run goes on without them.
+/// Longest wait for stats, which are a courtesy: a run goes on without them.
 const STATS_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 64 * 1024;
-/// Subscriptions on the way at once: their acks fit into the socket's buffer,
+/// Number of subscriptions on the way at once: their acks fit into the socket's buffer,
 /// so that neither side waits for the other.
 const PATTERNS_PER_BATCH: usize = 256;
 
-/// One welcomed connection.
+/// Connection that was welcomed.
 #[derive(Debug)]
 pub struct Raw {
     stream: UnixStream,
@@ -32,16 +32,16 @@ pub struct Raw {
     inbound: Vec<u8>,
 }
 
-/// One frame, copied out.
+/// Frame, copied out.
 #[derive(Debug)]
 pub struct Answer {
-    /// What it is.
+    /// Kind of the frame.
     pub kind: Kind,
-    /// Who it names.
+    /// Source that the frame names.
     pub source: Source,
-    /// Its number.
+    /// Sequence of the frame.
     pub sequence: u64,
-    /// Its payload.
+    /// Payload of the frame.
     pub payload: Vec<u8>,
 }
 
@@ -58,7 +58,7 @@ impl Raw {
         Ok(raw)
     }
 
-    /// Subscribes to all of them; returns once each is acknowledged.
+    /// Subscribes to all of these patterns; returns once each is acknowledged.
     pub fn subscribe<'p>(&mut self, patterns: impl IntoIterator<Item = &'p str>) -> Result<()> {
         let patterns: Vec<&str> = patterns.into_iter().collect();
         for batch in patterns.chunks(PATTERNS_PER_BATCH) {
@@ -76,7 +76,7 @@ impl Raw {
         Ok(())
     }
 
-    /// The broker's own account of itself.
+    /// Asks the broker for its status.
     pub fn stats(&mut self) -> Result<serde_json::Value> {
         self.requests += 1;
         self.stream.set_read_timeout(Some(STATS_TIMEOUT))?;
@@ -85,7 +85,7 @@ impl Raw {
         serde_json::from_slice(&answer.payload).context("the broker's stats are not JSON")
     }
 
-    /// The stream behind it, to be read or left alone.
+    /// Returns the stream behind the connection, to be read or left alone.
     pub fn stream(&mut self) -> &mut UnixStream {
         &mut self.stream
     }
@@ -115,7 +115,7 @@ impl Raw {
     }
 }
 
-/// The next whole frame; what was read behind it stays in `inbound`.
+/// Reads the next whole frame; the bytes behind it stay in `inbound`.
 pub fn read_frame(stream: &mut UnixStream, inbound: &mut Vec<u8>) -> Result<Answer> {
     loop {
         if let Some(frame) = Frame::read(inbound, HARD_MAX_PAYLOAD_BYTES)? {

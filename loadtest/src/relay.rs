@@ -1,14 +1,14 @@
-//! The measure of all runs: a process that copies bytes between the same
-//! emitters and listeners and parses nothing.
+//! Relay, the measure of all runs: a process that copies bytes between the same emitters
+//! and listeners and parses nothing.
 //!
-//! After the handshake (hello, welcome, subscriptions) one thread per emitter
-//! reads up to 64 KiB and writes it to each of its listeners, all blocking: what
-//! sockets can do at most with a process in the middle. Bytes of two emitters
-//! must not meet at one listener, since their frames would tear each other; so a
-//! relay serves one emitter to many listeners, or pairs. Clients of the bare baseline
-//! (`bare`) say their name and nothing else. What a client sends to
-//! the broker itself (a ping now and then) reaches the listeners, who answer to
-//! nobody: what listeners send is thrown away, but in a round trip.
+//! After the handshake (hello, welcome, subscriptions) one thread per emitter reads up to
+//! 64 KiB and writes it to each of its listeners, all blocking: what sockets can do at
+//! most with a process in the middle. Bytes of two emitters must not meet at one
+//! listener, since their frames would tear each other; so a relay serves one emitter to
+//! many listeners, or pairs. Clients of the bare baseline (`bare`) say their name and
+//! nothing else. Frames that a client sends to the broker itself (a ping now and then)
+//! reach the listeners, who answer to nobody: bytes that listeners send are thrown away,
+//! but in a round trip.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -29,22 +29,23 @@ use crate::plan::{emitter_name, listener_name};
 use crate::raw::read_frame;
 
 const READ_BYTES: usize = 64 * 1024;
-/// As the broker sets it, so that both are as good as sockets get.
+/// Send buffer of a socket, as the broker sets it, so that both are as good as sockets
+/// get.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
-/// The longest wait for a listener that has not connected yet.
+/// Longest wait for a listener that has not connected yet.
 const TARGET_TIMEOUT: Duration = Duration::from_secs(30);
 const NODE: u32 = 1;
 
-/// What a relay process is told.
+/// Plan of a relay process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RelayPlan {
-    /// Where it listens.
+    /// Socket that the relay listens at.
     pub socket: PathBuf,
-    /// Per emitter: its listeners.
+    /// Listeners of each emitter.
     pub links: Vec<Vec<usize>>,
     /// Whether listeners answer: their bytes go back to the emitter.
     pub round_trip: bool,
-    /// Whether its clients are those of the bare baseline.
+    /// Whether the relay's clients are those of the bare baseline.
     pub bare: bool,
 }
 
@@ -97,7 +98,7 @@ impl Relay {
         copy(&stream, &inbound, targets)
     }
 
-    /// Answers hello and subscriptions; the client's name.
+    /// Answers hello and subscriptions; returns the client's name.
     fn shake_hands(&self, stream: &mut UnixStream, inbound: &mut Vec<u8>) -> Result<String> {
         let hello = read_frame(stream, inbound)?;
         if hello.kind != Kind::Hello {
@@ -131,7 +132,7 @@ impl Relay {
         (0..self.plan.links.len()).find(|&emitter| emitter_name(emitter) == name)
     }
 
-    /// Names of those whom this client's bytes go to.
+    /// Returns the names of the clients that this client's bytes go to.
     fn targets_of(&self, name: &str) -> Vec<String> {
         let links = &self.plan.links;
         if let Some(emitter) = self.emitter_of(name) {

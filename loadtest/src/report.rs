@@ -1,15 +1,15 @@
-//! A result as one HTML file that anybody can open.
+//! Report of a result as one HTML file that anybody can open.
 //!
 //! ```text
 //!   ResultFile ─┬─ run: answer, tiles, plots (series, latency, capacity), tables ─┐
 //!               └─ compare: table of medians, bars with whiskers ─────────┤
 //!                                        style.css, hover.js ── page ◄────┘
 //! ```
-//! Plots are drawn here, as SVG: they need no script. The script only shows
-//! values under the pointer. The page asks for nothing over a network, and its
-//! content security policy forbids it; the policy names the one script and the
-//! one style by their hashes, so that a text of the result could not run even if
-//! its escaping failed. Nothing here measures or judges.
+//! Plots are drawn here, as SVG: they need no script. The script only shows values under
+//! the pointer. The page asks for nothing over a network, and its content security policy
+//! forbids it; the policy names the one script and the one style by their hashes, so that
+//! a text of the result could not run even if its escaping failed. Nothing here measures
+//! or judges.
 
 pub(crate) mod answer;
 mod axis;
@@ -50,7 +50,7 @@ pub fn write(result: &ResultFile, path: &Path) -> Result<()> {
     fs::write(path, html(result)).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The report of a result.
+/// Returns the report of a result.
 pub fn html(result: &ResultFile) -> String {
     match result {
         ResultFile::Run(run) => page(&run.scenario.name, &run::body(run)),
@@ -76,7 +76,7 @@ fn page(title: &str, body: &str) -> String {
     )
 }
 
-/// The heading of both kinds.
+/// Writes the heading of both kinds.
 fn header(
     out: &mut String,
     (title, answer): (&str, Option<String>),
@@ -107,7 +107,7 @@ fn versions(machine: &MachineInfo) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// As content security policies name a text.
+/// Returns the hash by which content security policies name a text.
 fn hash(text: &str) -> String {
     format!("sha256-{}", base64(digest(&SHA256, text.as_bytes()).as_ref()))
 }
@@ -126,7 +126,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// A moment in words, without a time zone's help.
+/// Returns a moment in words, without a time zone's help.
 fn date(unix_ms: u64) -> String {
     let seconds = unix_ms / 1000;
     let (days, second) = (seconds / 86_400, seconds % 86_400);

@@ -1,15 +1,15 @@
-//! What a measurement came to, as a file: written by `run` and `compare`, read
-//! by `report` and `diff`.
+//! Result of a measurement as a file: written by `run` and `compare`, read by `report`
+//! and `diff`.
 //!
 //! ```text
 //!   run ───────► RunResult ─────┐                        ┌──► report (HTML)
 //!                               ├─► ResultFile ══ JSON ══┤
 //!   compare ───► CompareResult ─┘        RESULT.md       └──► diff
 //! ```
-//! The fields are documented in `RESULT.md`, for readers in other languages.
-//! Nothing here measures or draws. Invariant: a [`ResultFile`] that was read or
-//! written has passed its check, so that readers may index by what it names:
-//! lists of equal length are, times and percentiles ascend, numbers are finite.
+//! The fields are documented in `RESULT.md`, for readers in other languages. Nothing here
+//! measures or draws. Invariant: a [`ResultFile`] that was read or written has passed its
+//! check, so that readers may index by what it names: lists of equal length are, times
+//! and percentiles ascend, numbers are finite.
 
 mod check;
 pub mod compare;
@@ -39,10 +39,11 @@ pub const SCHEMA: &str = "netcluster-loadtest/1";
 /// Name of a result in the directory that `run --out` fills.
 pub const RESULT_FILE: &str = "result.json";
 
-/// A longer file is refused before it is held in memory.
+/// Length of the longest file, in bytes: a longer one is refused before it is held in
+/// memory.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// Either kind of result.
+/// Result of either kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ResultFile {
     /// One run of a scenario.
@@ -51,7 +52,7 @@ pub enum ResultFile {
     Compare(Box<CompareResult>),
 }
 
-/// What tells how the rest is to be read.
+/// Fields that tell how the rest is to be read.
 #[derive(Deserialize)]
 struct Head {
     schema: String,
@@ -62,8 +63,8 @@ impl ResultFile {
     /// Reads a file and checks it.
     ///
     /// # Errors
-    /// If it cannot be read, is of another schema, or contradicts itself; names
-    /// the file and the place.
+    /// If the file cannot be read, is of another schema, or contradicts itself; the error
+    /// names the file and the place.
     pub fn read(path: &Path) -> Result<ResultFile> {
         let name = path.display();
         ensure!(!path.is_dir(), "{name} is a directory: {}", file_in(path));
@@ -82,7 +83,7 @@ impl ResultFile {
     /// Parses JSON and checks it.
     ///
     /// # Errors
-    /// As [`ResultFile::read`].
+    /// The same as of [`ResultFile::read`].
     pub fn parse(text: &str) -> Result<ResultFile> {
         let head: Head = serde_json::from_str(text)?;
         ensure!(
@@ -99,20 +100,20 @@ impl ResultFile {
         Ok(result)
     }
 
-    /// Checks it and writes it as one line of JSON per file.
+    /// Checks the result and writes it as one line of JSON.
     ///
     /// # Errors
-    /// If it contradicts itself or cannot be written.
+    /// If the result contradicts itself or cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut text = self.to_json()?;
         text.push('\n');
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Checks it; its JSON.
+    /// Checks the result and returns its JSON.
     ///
     /// # Errors
-    /// If it contradicts itself.
+    /// If the result contradicts itself.
     pub fn to_json(&self) -> Result<String> {
         self.check()?;
         Ok(match self {
@@ -141,7 +142,7 @@ fn file_in(directory: &Path) -> String {
     }
 }
 
-/// Now, as results tell their start.
+/// Returns the present time in the form in which results tell their start.
 pub fn unix_ms_now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -1,5 +1,5 @@
-//! One run from start to end: the middle, the listeners, the emitters, a
-//! measured window, and the count of what arrived.
+//! Run from start to end: the middle, the listeners, the emitters, a measured window, and
+//! the count of what arrived.
 //!
 //! ```text
 //!  start   ready   go      sample          sample  stop    finish   quit
@@ -27,28 +27,28 @@ use crate::usage::Usage;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// For a given count of events instead of a window.
+/// Longest run for a given count of events instead of a window.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(600);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
-/// Of the window's length, and at most this long, is run before it.
+/// Share of the window's length that is run before it, up to [`MAX_WARM_UP`].
 const WARM_UP_SHARE: f64 = 0.2;
 const MAX_WARM_UP: Duration = Duration::from_millis(300);
-/// Between the last connection and an idle window.
+/// Time between the last connection and an idle window.
 const SETTLE: Duration = Duration::from_secs(1);
-/// What the emitters of slow and stuck listeners emit: more than fits into any
-/// queue, so that they are paused for the whole run; but not endless, since once
-/// the stuck one is disconnected they would take a core from the others.
+/// Bytes that the emitters of slow and stuck listeners emit: more than fits into any
+/// queue, so that they are paused for the whole run; but not endless, since once the
+/// stuck one is disconnected they would take a core from the others.
 const EXTRA_BYTES: u64 = 64 << 20;
 const EXTRA_SIZE: usize = 1000;
-/// How fast the slow reader reads.
+/// Bytes per second that the slow reader reads.
 const SLOW_BYTES_PER_S: u64 = 1000;
 
-/// How runs are made.
+/// Runner of runs.
 #[derive(Clone, Debug)]
 pub struct Runner {
-    /// The broker's program.
+    /// Program of the broker.
     pub program: PathBuf,
-    /// What stands in the middle of what is measured.
+    /// Process in the middle of the measured runs.
     pub middle: Middle,
 }
 
@@ -67,11 +67,11 @@ impl Runner {
     }
 }
 
-/// Runs a scenario once with another broker in the middle, which runs already; what
-/// members counted besides comes with it.
+/// Runs a scenario once with another broker in the middle, which runs already; counters
+/// of the members come with the outcome.
 ///
 /// # Errors
-/// As [`Runner::run`].
+/// The same as of [`Runner::run`].
 #[cfg(feature = "compare")]
 pub fn run_around(
     scenario: &Scenario,
@@ -118,7 +118,7 @@ fn measure(scenario: &Scenario, running: &mut Run) -> Result<Outcome> {
     })
 }
 
-/// All processes of a run, connected and ready.
+/// Processes of a run, connected and ready.
 struct Run {
     children: ChildProcesses,
     broker: Option<Broker>,
@@ -131,7 +131,7 @@ struct Run {
     driver: Option<String>,
 }
 
-/// A reading at one end of the window.
+/// Reading at one end of the window.
 struct Reading {
     middle: Usage,
     cpu_ns: u64,
@@ -185,7 +185,7 @@ impl Run {
         Ok(Run { children, broker, middle_pid, receivers, emitters, extras, driver })
     }
 
-    /// Nothing happens for so long.
+    /// Measures an idle window: nothing happens for so long.
     fn idle(&mut self, seconds: f64) -> Window {
         interrupt::sleep(SETTLE);
         let first = Usage::of(self.middle_pid);
@@ -193,7 +193,7 @@ impl Run {
         Window { middle: Usage::of(self.middle_pid).since(first), ..Window::default() }
     }
 
-    /// A window of time, in which everything runs.
+    /// Measures a window of time, in which everything runs.
     fn window(&mut self, seconds: f64) -> Result<(Window, Counts)> {
         self.start_emitters()?;
         let window = Duration::from_secs_f64(seconds);
@@ -207,7 +207,7 @@ impl Run {
         Ok((first.until(last), counts))
     }
 
-    /// From the first to the last of a given number of events.
+    /// Measures from the first to the last of a given number of events.
     fn count(&mut self) -> Result<(Window, Counts)> {
         let first = self.read()?;
         self.start_emitters()?;
@@ -221,8 +221,8 @@ impl Run {
         self.children.tell(&self.emitters, &Command::Go)
     }
 
-    /// In the same order at both ends of the window; the broker's answer last,
-    /// since a busy broker may take its time.
+    /// Takes a reading, in the same order at both ends of the window; the broker's answer
+    /// last, since a busy broker may take its time.
     fn read(&mut self) -> Result<Reading> {
         self.children.tell(&self.receivers, &Command::Sample)?;
         let middle = Usage::of(self.middle_pid);
@@ -243,7 +243,7 @@ impl Run {
         Ok(Reading { middle, cpu_ns, io, samples })
     }
 
-    /// Waits for the emitters' totals and until the listeners have got them.
+    /// Waits for the emitters' totals and until the listeners have got the events.
     fn finish(&mut self, timeout: Duration) -> Result<(Counts, Vec<Sample>)> {
         let emitted: Vec<Vec<Emitted>> =
             self.children.collect(&self.emitters, timeout, "totals", |report| match report {

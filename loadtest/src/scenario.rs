@@ -1,5 +1,5 @@
-//! A scenario: who emits what to whom, on which machines, for how long, and what
-//! goes wrong meanwhile. A TOML file, or one that is shipped.
+//! Scenario: emitters, listeners and machines, the course of the run, and what goes wrong
+//! meanwhile. It is a TOML file, or one that is shipped.
 //!
 //! ```text
 //!   text ─ parse ─▶ Scenario ─ check ─▶ (fits together) ─ assignment ─▶ processes
@@ -7,10 +7,10 @@
 //! - `size`, `numbers`, `name`: the values that a file may hold.
 //! - `schedule`: when the next event is due, from phases and rates.
 //! - `parse`, `check`: an error names the file, the line and what is allowed.
-//! - `assignment`: the processes of each machine and what each is told.
+//! - `assignment`: the processes of each machine and their plans.
 //! - `shipped`: the scenarios that come with the program.
 //!
-//! Knows no clock, no socket and no process.
+//! A scenario knows no clock, no socket and no process.
 
 pub mod assignment;
 mod check;
@@ -32,94 +32,95 @@ use self::size::Sizes;
 
 pub use self::parse::read;
 
-/// More than anybody has agents for.
+/// Most machines: more than anybody has agents for.
 pub const MAX_MACHINES: usize = 64;
-/// Of one role on one machine: each has threads of its own.
+/// Most clients of one role on one machine: each has threads of its own.
 pub const MAX_CLIENTS: usize = 4096;
-/// Of one role on one machine.
+/// Most processes of one role on one machine.
 pub const MAX_PROCESSES: usize = 64;
-/// Emitters are numbered by 16 bits in a payload.
+/// Most emitters, which are numbered by 16 bits in a payload.
 pub const MAX_EMITTERS: usize = 1 << 16;
-/// Names of one emitter: numbered by 16 bits in a payload.
+/// Most names of one emitter, which are numbered by 16 bits in a payload.
 pub const MAX_EVENTS: usize = 1 << 16;
-/// Of events and patterns, of all clients together: each is held as text several
-/// times.
+/// Most names of events and patterns, of all clients together: each is held as text
+/// several times.
 pub const MAX_NAMES: usize = 1 << 20;
-/// Of one role on one machine, one payload for each client: 1 GiB.
+/// Most bytes of one role on one machine, one payload for each client: 1 GiB.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 30;
-/// A day.
+/// Longest run: a day.
 pub const MAX_SECONDS: f64 = 86_400.0;
 
-/// Everything about one run but where the machines are.
+/// Scenario of a run: everything but where the machines are.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a scenario")]
 pub struct Scenario {
-    /// What it is called.
+    /// Name of the scenario.
     pub name: String,
-    /// What it stands for, in a sentence.
+    /// Use that the scenario stands for, in a sentence.
     #[serde(default)]
     pub about: String,
-    /// Names of the machines, or how many there are.
+    /// Names of the machines, or their number.
     #[serde(default)]
     pub machines: Machines,
-    /// Where random sizes and arrivals start; the same seed, the same load.
+    /// Seed of random sizes and arrivals; the same seed, the same load.
     #[serde(default = "default_seed")]
     pub seed: u64,
     /// Seconds that are measured, where there are no phases.
     #[serde(default = "default_seconds", deserialize_with = "numbers::seconds")]
     pub seconds: f64,
-    /// Seconds before them that are not.
+    /// Seconds before them that are not measured.
     #[serde(default = "default_warm_up", deserialize_with = "numbers::seconds_or_none")]
     pub warm_up: f64,
-    /// How the brokers are run.
+    /// Way in which the brokers are run.
     #[serde(default)]
     pub broker: BrokerSpec,
-    /// What lies between the machines where they are namespaces.
+    /// Network between the machines where they are namespaces.
     #[serde(default)]
     pub network: NetworkSpec,
     /// Parts of the run, one after the other.
     #[serde(default, rename = "phase")]
     pub phases: Vec<PhaseSpec>,
-    /// Who emits.
+    /// Roles that emit.
     #[serde(default)]
     pub emitters: Vec<Spanned<EmitterSpec>>,
-    /// Who listens.
+    /// Roles that listen.
     #[serde(default)]
     pub listeners: Vec<Spanned<ListenerSpec>>,
-    /// Who comes and goes.
+    /// Roles whose clients come and go.
     #[serde(default)]
     pub churn: Vec<Spanned<ChurnSpec>>,
-    /// What goes wrong.
+    /// Faults.
     #[serde(default, rename = "fault")]
     pub faults: Vec<Spanned<FaultSpec>>,
-    /// What the command line changed, as it was typed; not part of the file.
+    /// Arguments of the command line that changed the scenario, as they were typed; not
+    /// part of the file.
     #[serde(skip)]
     pub arguments: Vec<String>,
 }
 
-/// The machines' names.
+/// Names of the machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machines(pub Vec<String>);
 
-/// How the brokers are run.
+/// Way in which the brokers are run.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table [broker]")]
 pub struct BrokerSpec {
-    /// Start one on each machine; else attach to the one that runs there.
+    /// Whether a broker is started on each machine; else the one that runs there is used.
     pub start: bool,
-    /// Its shards; unset: its default.
+    /// Shards of each broker; unset: its default.
     pub shards: Option<u16>,
-    /// Its back end; unset: its default.
+    /// Back end of each broker; unset: its default.
     pub backend: Option<Backend>,
     /// Whether emitters wait for slow listeners on other machines too.
     pub cluster_pressure: bool,
 }
 
-/// A broker's way to talk to the system.
+/// Back end of a broker: its way to talk to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// The best there is.
+    /// Best back end that there is.
     Auto,
     /// io_uring.
     Uring,
@@ -127,7 +128,7 @@ pub enum Backend {
     Poll,
 }
 
-/// What lies between machines that are namespaces.
+/// Network between machines that are namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table [network]")]
 pub struct NetworkSpec {
@@ -138,13 +139,13 @@ pub struct NetworkSpec {
     pub rate_mbit: Option<NonZeroU64>,
 }
 
-/// A part of the run.
+/// Phase: a part of the run.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[phase]]")]
 pub struct PhaseSpec {
-    /// What it is called.
+    /// Name of the phase.
     pub name: String,
-    /// How long it takes.
+    /// Seconds that the phase takes.
     #[serde(deserialize_with = "numbers::seconds")]
     pub seconds: f64,
     /// Share of every rate at its start.
@@ -153,37 +154,37 @@ pub struct PhaseSpec {
     /// Share of every rate at its end; unset: as at its start.
     #[serde(default, deserialize_with = "numbers::share_or_none")]
     pub load_to: Option<f64>,
-    /// Whether it counts for latencies and rates.
+    /// Whether the phase counts for latencies and rates.
     #[serde(default = "yes")]
     pub measured: bool,
 }
 
-/// Who emits, on each of some machines.
+/// Role that emits, on each of some machines.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[emitters]]")]
 pub struct EmitterSpec {
-    /// What the role is called.
+    /// Name of the role.
     pub name: String,
-    /// On which machines; empty: on all.
+    /// Machines of the role; empty: all.
     #[serde(default)]
     pub on: Vec<String>,
-    /// The channel.
+    /// Channel of the role.
     #[serde(default)]
     pub channel: Template,
     /// Connections on each machine.
     #[serde(default = "one")]
     pub clients: usize,
-    /// Processes that share them.
+    /// Processes that share the connections.
     #[serde(default = "one")]
     pub processes: usize,
-    /// What is emitted, in turn.
+    /// Events that are emitted, in turn.
     pub events: Names,
     /// Bytes of a payload.
     #[serde(default)]
     pub size: Sizes,
     /// Events per second and connection.
     pub rate: Rate,
-    /// How they are spread over time.
+    /// Spread of the events over time.
     #[serde(default)]
     pub arrivals: Arrivals,
     /// Whether listeners answer, and latency is there and back.
@@ -191,25 +192,25 @@ pub struct EmitterSpec {
     pub round_trip: bool,
 }
 
-/// Who listens, on each of some machines.
+/// Role that listens, on each of some machines.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[listeners]]")]
 pub struct ListenerSpec {
-    /// What the role is called.
+    /// Name of the role.
     pub name: String,
-    /// On which machines; empty: on all.
+    /// Machines of the role; empty: all.
     #[serde(default)]
     pub on: Vec<String>,
-    /// The channel.
+    /// Channel of the role.
     #[serde(default)]
     pub channel: Template,
     /// Connections on each machine.
     #[serde(default = "one")]
     pub clients: usize,
-    /// Processes that share them.
+    /// Processes that share the connections.
     #[serde(default = "one")]
     pub processes: usize,
-    /// What is listened to.
+    /// Patterns that are listened to.
     pub patterns: Names,
     /// Whether each event is answered.
     #[serde(default)]
@@ -217,26 +218,26 @@ pub struct ListenerSpec {
     /// Microseconds that each event takes: a slow listener.
     #[serde(default)]
     pub delay_us: u64,
-    /// What happens when it does not keep up.
+    /// Policy for a listener that does not keep up.
     #[serde(default)]
     pub queue: Queue,
-    /// How much of a payload is compared.
+    /// Part of a payload that is compared.
     #[serde(default)]
     pub verify: Verify,
 }
 
-/// What happens when a listener does not keep up.
+/// Policy for a listener that does not keep up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Queue {
-    /// Emitters wait for it.
+    /// Emitters wait for the listener.
     #[default]
     Backpressure,
-    /// It loses the oldest events; that is not held against anybody.
+    /// The listener loses the oldest events; that is not held against anybody.
     Latest,
 }
 
-/// How much of a payload is compared.
+/// Part of a payload that is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verify {
@@ -247,16 +248,16 @@ pub enum Verify {
     Full,
 }
 
-/// Who comes and goes, on each of some machines.
+/// Role whose clients come and go, on each of some machines.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[churn]]")]
 pub struct ChurnSpec {
-    /// What the role is called.
+    /// Name of the role.
     pub name: String,
-    /// On which machines; empty: on all.
+    /// Machines of the role; empty: all.
     #[serde(default)]
     pub on: Vec<String>,
-    /// The channel.
+    /// Channel of the role.
     #[serde(default)]
     pub channel: Template,
     /// New connections per second.
@@ -264,30 +265,30 @@ pub struct ChurnSpec {
     pub connects_per_s: f64,
     /// Milliseconds until each leaves.
     pub lifetime_ms: u64,
-    /// What each listens to.
+    /// Patterns that each client listens to.
     pub patterns: Names,
 }
 
-/// Something that goes wrong, and is mended.
+/// Fault: something that goes wrong, and is mended.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table [[fault]]")]
 pub struct FaultSpec {
-    /// What.
+    /// Kind of the fault.
     pub kind: FaultKind,
-    /// Where.
+    /// Machine of the fault.
     pub machine: String,
     /// Seconds after the start.
     #[serde(deserialize_with = "numbers::seconds_or_none")]
     pub at_s: f64,
-    /// Seconds until it is mended.
+    /// Seconds until the fault is mended.
     #[serde(deserialize_with = "numbers::seconds_or_none")]
     pub for_s: f64,
-    /// Of the packets, for `loss`.
+    /// Percent of the packets, for `loss`.
     #[serde(default, deserialize_with = "numbers::percent")]
     pub percent: f64,
 }
 
-/// What can go wrong.
+/// Kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
@@ -306,7 +307,7 @@ impl Default for BrokerSpec {
 }
 
 impl Scenario {
-    /// The phases, or those that stand for `warm-up` and `seconds`.
+    /// Returns the phases, or those that stand for `warm-up` and `seconds`.
     pub fn phases(&self) -> Vec<PhaseSpec> {
         if !self.phases.is_empty() {
             return self.phases.clone();
@@ -326,24 +327,24 @@ impl Scenario {
         phases
     }
 
-    /// How long all phases take.
+    /// Returns how long all phases take.
     pub fn total_seconds(&self) -> f64 {
         self.phases().iter().map(|phase| phase.seconds).sum()
     }
 
-    /// How much of that is measured.
+    /// Returns how much of that is measured.
     pub fn measured_seconds(&self) -> f64 {
         let phases = self.phases();
         phases.iter().filter(|phase| phase.measured).map(|phase| phase.seconds).sum()
     }
 
-    /// Seconds at full load that emit as much as all phases do.
+    /// Returns the seconds at full load that emit as much as all phases do.
     pub fn load_seconds(&self) -> f64 {
         let mean = |of: &PhaseSpec| (of.load + of.load_to.unwrap_or(of.load)) / 2.0;
         self.phases().iter().map(|phase| phase.seconds * mean(phase)).sum()
     }
 
-    /// Makes it longer or shorter, so that so many seconds are measured; faults
+    /// Makes the scenario longer or shorter, so that so many seconds are measured; faults
     /// move with it.
     pub fn stretch(&mut self, seconds: f64) {
         let factor = seconds / self.measured_seconds();
@@ -357,7 +358,7 @@ impl Scenario {
         }
     }
 
-    /// Events per second that all emitters together are to emit at full load;
+    /// Returns the events per second that all emitters together are to emit at full load;
     /// `None` if one emits as fast as it goes.
     pub fn offered_per_s(&self) -> Option<f64> {
         let rates = self.emitters.iter().map(|emitters| {
@@ -373,7 +374,7 @@ impl Scenario {
         self.emitters.iter_mut().for_each(|emitters| emitters.get_mut().rate.scale(factor));
     }
 
-    /// The numbers of the machines that are meant.
+    /// Returns the numbers of the machines that are meant.
     pub fn machines_of(&self, on: &[String]) -> Vec<usize> {
         let meant = |name: &String| on.is_empty() || on.contains(name);
         self.machines

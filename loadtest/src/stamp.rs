@@ -1,4 +1,4 @@
-//! The payload of a measured event, written by emitters, checked by listeners.
+//! Payload of a measured event, written by emitters, checked by listeners.
 //!
 //! ```text
 //!  0          8         10      12      16              24            size-8
@@ -6,13 +6,13 @@
 //!  | sequence | emitter | event | check | intended send | pattern …    | seal |
 //!  +----------+---------+-------+-------+---------------+--------------+------+
 //! ```
-//! `sequence` counts from 0 per emitter and event. `check` is a hash of the
-//! words before it, `seal` one of the sequence. The intended send time (ns) is
-//! there from 24 bytes on, the seal from 32, the pattern between them depends
-//! on its position alone, so that an emitter writes it once.
+//! `sequence` counts from 0 per emitter and event. `check` is a hash of the words before
+//! it, `seal` one of the sequence. The intended send time (ns) is there from 24 bytes on,
+//! the seal from 32, the pattern between them depends on its position alone, so that an
+//! emitter writes it once.
 //!
-//! Header and seal are checked on every event, the pattern on every 64th (or on
-//! all, on demand), since comparing 64 KiB costs more than delivering it.
+//! Header and seal are checked on every event, the pattern on every 64th (or on all, on
+//! demand), since comparing 64 KiB costs more than delivering it.
 
 /// Smallest payload that can be told apart.
 pub const MIN_BYTES: usize = 16;
@@ -20,28 +20,28 @@ pub const MIN_BYTES: usize = 16;
 pub const MIN_TIMED_BYTES: usize = 24;
 const SEAL_BYTES: usize = 8;
 const MIN_SEALED_BYTES: usize = MIN_TIMED_BYTES + SEAL_BYTES;
-/// One in this many payloads is compared whole.
+/// Number of payloads of which one is compared whole.
 const FULL_CHECK_EVERY: u64 = 64;
 
-/// What a payload says about itself.
+/// Stamp: what a payload says about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
-    /// Per emitter and event, from 0.
+    /// Sequence per emitter and event, from 0.
     pub sequence: u64,
-    /// Which emitter.
+    /// Number of the emitter.
     pub emitter: u16,
-    /// Which event.
+    /// Number of the event.
     pub event: u16,
 }
 
-/// A payload of one size, to write stamps into and to compare with.
+/// Payload of one size, to write stamps into and to compare with.
 #[derive(Clone, Debug)]
 pub struct Template {
     bytes: Vec<u8>,
 }
 
 impl Template {
-    /// A payload of `size` bytes with its pattern; at least [`MIN_BYTES`].
+    /// Makes a payload of `size` bytes with its pattern; at least [`MIN_BYTES`].
     pub fn new(size: usize) -> Template {
         let mut bytes = vec![0; size.max(MIN_BYTES)];
         for (index, word) in bytes.chunks_mut(8).enumerate().skip(MIN_TIMED_BYTES / 8) {
@@ -51,14 +51,14 @@ impl Template {
         Template { bytes }
     }
 
-    /// The payload of this event.
+    /// Writes the payload of this event.
     #[inline]
     pub fn write(&mut self, stamp: Stamp, intended_ns: u64) -> &[u8] {
         write_into(&mut self.bytes, stamp, intended_ns);
         &self.bytes
     }
 
-    /// Reads a payload's stamp; `None` if the payload is not as written.
+    /// Reads a payload's stamp; `None` if the payload was changed.
     #[inline]
     pub fn read(&self, payload: &[u8], full: bool) -> Option<Stamp> {
         if payload.len() != self.bytes.len() {
@@ -67,7 +67,8 @@ impl Template {
         self.read_any(payload, full)
     }
 
-    /// As [`Template::read`], of a payload of any size up to the template's.
+    /// Reads the stamp of a payload of any size up to the template's, as
+    /// [`Template::read`] does.
     #[inline]
     pub fn read_any(&self, payload: &[u8], full: bool) -> Option<Stamp> {
         if !(MIN_BYTES..=self.bytes.len()).contains(&payload.len()) {
@@ -110,14 +111,14 @@ pub fn write_into(payload: &mut [u8], stamp: Stamp, intended_ns: u64) {
     }
 }
 
-/// The intended send time of a payload of at least [`MIN_TIMED_BYTES`].
+/// Reads the intended send time of a payload of at least [`MIN_TIMED_BYTES`].
 #[inline]
 pub fn intended_ns(payload: &[u8]) -> Option<u64> {
     (payload.len() >= MIN_TIMED_BYTES).then(|| word(payload, 16))
 }
 
 impl Stamp {
-    /// Emitter, event and the check over all.
+    /// Returns the word of emitter, event and the check over all.
     #[inline]
     fn word(&self) -> u64 {
         let identity = self.emitter as u64 | (self.event as u64) << 16;
@@ -126,14 +127,14 @@ impl Stamp {
     }
 }
 
-/// Spreads a number over 64 bits; one multiplication, since it runs per event.
+/// Spreads a number over 64 bits; one multiplication, since this runs per event.
 #[inline]
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x5851_f42d_4c95_7f2d).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     value ^ value >> 29
 }
 
-/// The little-endian word at `offset`.
+/// Reads the little-endian word at `offset`.
 #[inline]
 fn word(bytes: &[u8], offset: usize) -> u64 {
     u64::from_le_bytes(bytes[offset..offset + 8].try_into().expect("eight bytes"))

@@ -1,5 +1,5 @@
-//! The process that holds an awkward connection: one that is read slowly, one
-//! that is never read, or one with very many patterns that match nothing.
+//! Process that holds an awkward connection: one that is read slowly, one that is never
+//! read, or one with very many patterns that match nothing.
 
 use std::io::Read;
 use std::thread;
@@ -11,11 +11,11 @@ use crate::message::{Command, Report, next_command, report};
 use crate::plan::{StuckClientPlan, strange_pattern};
 use crate::raw::Raw;
 
-/// A slow reader takes its share this often.
+/// Time between two reads of a slow reader.
 const TURN: Duration = Duration::from_millis(100);
 const TURNS_PER_S: u64 = 10;
 
-/// Holds until told to quit.
+/// Holds the connection until told to quit.
 pub fn run(plan: StuckClientPlan) -> Result<()> {
     let mut raw = Raw::connect(&plan.socket, &plan.name)?;
     let patterns: Vec<String> = (0..plan.patterns).map(strange_pattern).collect();

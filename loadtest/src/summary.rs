@@ -1,4 +1,4 @@
-//! Results as people and programs read them.
+//! Summary of results, for people and programs.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::pairs::{Against, Pairs, median};
 use crate::plan::Scenario;
 
-/// What people see, in this order.
+/// Metrics that people see, in this order.
 const SHOWN: [Metric; 15] = [
     Metric::EventsPerS,
     Metric::MbPerS,
@@ -30,7 +30,7 @@ const SHOWN: [Metric; 15] = [
     Metric::ContextSwitches,
 ];
 
-/// What is worth a ratio, with its key.
+/// Metrics that are worth a ratio, with their keys.
 const COMPARED: [(&str, Metric); 6] = [
     ("events_per_s", Metric::EventsPerS),
     ("broker_cpu", Metric::BrokerCpu),
@@ -40,14 +40,14 @@ const COMPARED: [(&str, Metric); 6] = [
     ("broker_rss", Metric::PeakRss),
 ];
 
-/// Losses and the like over all runs.
+/// Sums up losses and the like over all runs.
 pub fn counts(runs: &[Outcome]) -> Counts {
     let mut sum = Counts::default();
     runs.iter().for_each(|outcome| sum.add(outcome.counts));
     sum
 }
 
-/// For programs.
+/// Writes the summary for programs.
 pub fn json(scenario: &Scenario, pairs: &Pairs, against: Option<Against>) -> Value {
     let mut value = half(&pairs.runs);
     let fields = value.as_object_mut().expect("a half is an object");
@@ -68,7 +68,7 @@ pub fn json(scenario: &Scenario, pairs: &Pairs, against: Option<Against>) -> Val
     value
 }
 
-/// Medians over runs; losses summed up.
+/// Returns medians over runs, and losses summed up.
 fn half(runs: &[Outcome]) -> Value {
     let of = |metric| median(runs, metric).map(|median| median.median);
     let bytes = |metric| of(metric).map(|bytes| bytes as u64);
@@ -99,7 +99,7 @@ fn half(runs: &[Outcome]) -> Value {
     })
 }
 
-/// For people: one number per line, aligned.
+/// Writes the summary for people: one number per line, aligned.
 pub fn text(scenario: &Scenario, pairs: &Pairs, against: Option<Against>) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {

@@ -1,7 +1,7 @@
-//! The rows of the README's table: which scenario, compared with what, and
-//! which of its numbers.
+//! Rows of the README's table: the scenario, what it is compared with, and the numbers
+//! that are shown.
 //!
-//! Goals are printed beside what was measured; nothing passes or fails by time.
+//! Goals are printed beside the figures; nothing passes or fails by time.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -16,27 +16,28 @@ use crate::progress::Progress;
 use crate::run::Runner;
 use crate::summary;
 
-/// Pairs of rows that open very many connections.
+/// Number of pairs of rows that open very many connections.
 const FEW_PAIRS: usize = 3;
 const IDLE_SECONDS: f64 = 10.0;
 const LATENCY_RATE: u64 = 10_000;
 
-/// One scenario and what of it is shown.
+/// Scenario and the numbers of it that are shown.
 struct Row {
     name: String,
     scenario: Scenario,
     against: Option<Against>,
-    /// Numbers, each with its goal or nothing.
+    /// Numbers that are shown, each with its goal or nothing.
     shown: Vec<(Metric, &'static str)>,
 }
 
-/// What a row came to.
+/// Outcome of a row.
 pub struct Measured {
     row: Row,
     pairs: Pairs,
 }
 
-/// Runs all rows that are asked for. An interrupt ends it with what there is.
+/// Runs all rows that are asked for. An interrupt ends the table with the rows that there
+/// are.
 ///
 /// # Errors
 /// If a run fails, or no row has such a name.
@@ -70,7 +71,7 @@ pub fn run(table: &Table, runner: &Runner) -> Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// As Markdown.
+/// Writes the table as Markdown.
 pub fn markdown(measured: &[Measured]) -> String {
     let mut out = String::from(
         "| scenario | | measured | beside | ratio, median | 95 % interval | goal |\n|---|---|---|---|---|---|---|\n",
@@ -106,7 +107,7 @@ pub fn markdown(measured: &[Measured]) -> String {
     out
 }
 
-/// As JSON.
+/// Writes the table as JSON.
 pub fn json(measured: &[Measured]) -> Value {
     let row = |Measured { row, pairs }: &Measured| {
         let mut value = summary::json(&row.scenario, pairs, row.against);
@@ -116,7 +117,7 @@ pub fn json(measured: &[Measured]) -> Value {
     measured.iter().map(row).collect()
 }
 
-/// Whether every event of every run came once and whole.
+/// Returns whether every event of every run came once and whole.
 pub fn is_clean(measured: &[Measured]) -> bool {
     measured.iter().all(|measured| measured.pairs.is_clean())
 }
@@ -147,7 +148,7 @@ fn rows(table: &Table) -> Vec<Row> {
     rows
 }
 
-/// What is compared with the relay.
+/// Makes the rows that are compared with the relay.
 fn beside_relay(base: &Scenario, suffix: &str) -> Vec<Row> {
     let row = |name: &str, scenario, shown: &[(Metric, &'static str)]| Row {
         name: format!("{name}{suffix}"),
@@ -181,7 +182,7 @@ fn beside_relay(base: &Scenario, suffix: &str) -> Vec<Row> {
     rows
 }
 
-/// The rows that have no relay.
+/// Makes the rows that have no relay.
 fn others(base: &Scenario) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, stuck) in [("one slow reader", false), ("one stuck listener", true)] {

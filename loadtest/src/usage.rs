@@ -1,8 +1,8 @@
-//! What processes cost: CPU time, memory, context switches, out of `/proc`.
+//! Cost of processes: CPU time, memory, context switches, out of `/proc`.
 //!
-//! CPU time is the process's own clock (nanoseconds, threads that have ended with
-//! it). Context switches are those of the threads that there are.
-//! Elsewhere than on Linux every reading is zero.
+//! CPU time is the process's own clock (nanoseconds, threads that have ended with it).
+//! Context switches are those of the threads that there are. Elsewhere than on Linux
+//! every reading is zero.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 use nix::{time::ClockId, unistd::Pid};
 
-/// One reading of one process.
+/// Reading of one process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     /// User and system time of all threads, in nanoseconds.
@@ -21,12 +21,12 @@ pub struct Usage {
     pub context_switches: u64,
     /// Resident memory now.
     pub rss_bytes: u64,
-    /// The most resident memory there ever was.
+    /// Most resident memory that there ever was.
     pub peak_rss_bytes: u64,
 }
 
 impl Usage {
-    /// Of the process with this id; zeros if it is gone.
+    /// Reads the process with this id; zeros if it is gone.
     pub fn of(pid: u32) -> Usage {
         let process = Path::new("/proc").join(pid.to_string());
         let status = fs::read_to_string(process.join("status")).unwrap_or_default();
@@ -44,7 +44,7 @@ impl Usage {
         usage
     }
 
-    /// CPU and context switches since an earlier reading.
+    /// Returns CPU and context switches since an earlier reading.
     pub fn since(self, earlier: Usage) -> Usage {
         Usage {
             cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
@@ -54,7 +54,7 @@ impl Usage {
     }
 }
 
-/// The number behind a label at the start of a line.
+/// Reads the number behind a label at the start of a line.
 fn field(status: &str, label: &str) -> u64 {
     status.lines().find_map(|line| line.strip_prefix(label)).map_or(0, first_number)
 }
@@ -63,7 +63,7 @@ fn first_number(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// What its CPU-time clock shows.
+/// Reads the CPU-time clock of a process.
 #[cfg(target_os = "linux")]
 fn cpu_ns(pid: u32) -> u64 {
     let clock = i32::try_from(pid).map(|pid| ClockId::pid_cpu_clock_id(Pid::from_raw(pid)));

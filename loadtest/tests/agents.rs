@@ -16,11 +16,11 @@ use netcluster_testkit::Directory;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// Silent connections at a time: more than an agent greets at once (64), and than its
-/// backlog holds.
+/// Number of silent connections at a time: more than an agent greets at once (64), and
+/// than its backlog holds.
 const FLOOD: usize = 200;
 
-/// An agent's process; it ends with its input.
+/// Process of an agent, which ends with its input.
 struct Agent {
     child: Child,
     address: String,
@@ -122,7 +122,7 @@ fn who_is_no_coordinator_is_sent_away_and_does_no_harm() {
     clean(&format!("telemetry --seconds 0.2 --agent {}", agent.address));
 }
 
-/// Eight of them were enough to keep everybody else out.
+/// Eight silent connections were enough to keep everybody else out.
 #[test]
 fn the_silent_lock_nobody_out() {
     if !has_broker() {
@@ -197,7 +197,7 @@ fn an_agent_has_one_run_at_a_time_and_its_death_leaves_a_partial_result() {
     assert!(role(&result, "sensors").emitted > 0, "what was told until then counts");
 }
 
-/// The process of a run that was started last: an emitter's.
+/// Finds the process of a run that was started last: an emitter's.
 #[cfg(target_os = "linux")]
 fn last_role(parent: u32) -> Option<i32> {
     let mut found: Vec<(u64, i32)> = Vec::new();

@@ -1,5 +1,5 @@
-//! The comparison as it is run: each peer that is installed, shortly; every event
-//! comes or is told to be lost.
+//! Comparison as it is run: each peer that is installed, shortly; every event comes or is
+//! told to be lost.
 
 #![cfg(all(unix, feature = "compare"))]
 
@@ -13,7 +13,7 @@ fn compare(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).arg("compare").args(arguments).output().expect("the program runs")
 }
 
-/// Runs one peer beside the relay under some loads; prints why if it is skipped.
+/// Runs one peer beside the relay under some loads; prints why a peer is skipped.
 fn run_shortly(peer: &str) {
     const LOADS: [&str; 6] = ["1-1-16", "1-1-64k", "1-3-1k", "2-2-64", "trip-64", "many-50"];
     let peers = format!("relay,{peer}");

@@ -1,5 +1,5 @@
-//! The link's measurements as they are run, over a network of namespaces where
-//! there can be one.
+//! Measurements of the link as they are run, over a network of namespaces where there can
+//! be one.
 
 #![cfg(target_os = "linux")]
 

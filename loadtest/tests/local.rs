@@ -1,5 +1,5 @@
-//! The program as it is run: short runs over the relay, and over the broker
-//! where its program lies beside this one; an interrupt; wrong flags.
+//! Program as it is run: short runs over the relay, and over the broker where its program
+//! lies beside this one; an interrupt; wrong flags.
 
 #![cfg(unix)]
 
@@ -159,7 +159,7 @@ fn errors_say_what_to_do() {
     }
 }
 
-/// The `/proc` directories of a process's children.
+/// Returns the `/proc` directories of a process's children.
 fn children_of(child: &Child) -> Vec<PathBuf> {
     let parent = child.id().to_string();
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());

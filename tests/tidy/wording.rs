@@ -73,10 +73,11 @@ const SHAPED: [&str; 10] = [
 ];
 
 /// Trees whose doc comments begin with their subject.
-const SUBJECTS: [&str; 9] = [
+const SUBJECTS: [&str; 10] = [
     "benches/",
     "fuzz/",
     "link/",
+    "loadtest/",
     "peers/",
     "platform/src/",
     "src/cli/",

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Where agents listen.
+/// Port at which agents listen.
 pub const PORT: u16 = 4456;
 
-/// `agent`.
+/// Arguments of `agent`.
 #[derive(Debug, Args)]
 pub struct AgentArgs {
     /// Where coordinators connect; beyond loopback a token is needed
@@ -17,7 +17,7 @@ pub struct AgentArgs {
     /// A file with a secret that coordinators must have too
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Where the machine's broker and its clients are.
+    /// Broker and socket of the machine.
     #[command(flatten)]
     pub machine: MachineArgs,
     /// End when standard input does
@@ -25,7 +25,7 @@ pub struct AgentArgs {
     pub until_eof: bool,
 }
 
-/// What belongs to the machine, not to the scenario.
+/// Arguments that belong to the machine, not to the scenario.
 #[derive(Clone, Debug, Default, Args)]
 pub struct MachineArgs {
     /// The broker's program [default: `netcluster` beside this one]

@@ -7,13 +7,14 @@
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Most that are greeted at a time.
+/// Most connections that are greeted at a time.
 pub const MAX_CALLERS: usize = 64;
 
-/// Most threads for them: one that was sent away takes a moment to end.
+/// Most threads for connections: the thread of one that was sent away takes a moment to
+/// end.
 const MAX_THREADS: usize = 2 * MAX_CALLERS;
 
-/// All of them.
+/// Connections that have not proven who they are.
 #[derive(Default)]
 pub struct Callers {
     state: Mutex<State>,
@@ -21,21 +22,21 @@ pub struct Callers {
 
 #[derive(Default)]
 struct State {
-    /// Of the greeted, the oldest first.
+    /// Connections that are greeted, the oldest first.
     greeted: Vec<(u64, IpAddr, TcpStream)>,
     threads: usize,
     next: u64,
 }
 
-/// One of them; it is none any more when this is dropped.
+/// Place of a connection among the callers, which is given back when this is dropped.
 pub struct Caller<'a> {
     callers: &'a Callers,
     number: u64,
 }
 
 impl Callers {
-    /// Room for one more; none if too many are just being sent away, or the system
-    /// refuses.
+    /// Makes room for one more connection; `None` if too many are just being sent away,
+    /// or the system refuses.
     pub fn admit(&self, stream: &TcpStream) -> Option<Caller<'_>> {
         let from = stream.peer_addr().ok()?.ip();
         let copy = stream.try_clone().ok()?;
@@ -87,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection from this address of the loopback network, and its other end.
+    /// Connects from this address of the loopback network; returns both ends.
     fn connect(listener: &TcpListener, last: u8) -> (TcpStream, TcpStream) {
         use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
         use std::net::{Ipv4Addr, SocketAddrV4};

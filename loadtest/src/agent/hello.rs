@@ -1,4 +1,4 @@
-//! The greeting of coordinator and agent: same program, same version, same token.
+//! Greeting of coordinator and agent: same program, same version, same token.
 //!
 //! ```text
 //!   agent        ▶ Hello  { program, version, nonce A, needs_token }
@@ -6,10 +6,9 @@
 //!   agent        ▶ Welcome{ proof(A side, machine), machine } | Refused { why }
 //!   proof(side, said) = HMAC-SHA256(token, side ‖ A ‖ C ‖ version ‖ said)
 //! ```
-//! The token itself is never sent, and an old proof is worth nothing, since both
-//! nonces are new. From then on each side seals its lines with a key that is made like a
-//! proof and never sent. An agent without a token asks for none: it listens on loopback
-//! alone.
+//! The token itself is never sent, and an old proof is worth nothing, since both nonces
+//! are new. From then on each side seals its lines with a key that is made like a proof
+//! and never sent. An agent without a token asks for none: it listens on loopback alone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,15 +23,15 @@ use super::lines::{MAX_HELLO_BYTES, Reader, Writer};
 use super::machine::Machine;
 use super::seal::Seal;
 
-/// How long each side waits for the other's next line.
+/// Time that each side waits for the other's next line.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 const PROGRAM: &str = "netcluster-loadtest";
 const NONCE_BYTES: usize = 32;
-/// Shorter ones can be guessed.
+/// Length of the shortest token: shorter ones can be guessed.
 const MIN_TOKEN_BYTES: usize = 16;
 const MAX_TOKEN_BYTES: usize = 1024;
 
-/// What both sides know.
+/// Secret that both sides know.
 pub struct Token(hmac::Key);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +48,7 @@ struct Hello {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
-    /// The machine as JSON, as it is proven.
+    /// Machine of the agent as JSON, in the form that is proven.
     Welcome {
         proof: Vec<u8>,
         machine: String,
@@ -64,7 +63,7 @@ enum Side {
 }
 
 impl Token {
-    /// Out of a file; blanks around it do not count.
+    /// Reads the token out of a file; blanks around it do not count.
     ///
     /// # Errors
     /// If the file cannot be read or the token is too short.
@@ -74,7 +73,7 @@ impl Token {
         Token::new(text.trim_ascii()).with_context(|| format!("the token in {place}"))
     }
 
-    /// Of these bytes.
+    /// Makes a token of these bytes.
     fn new(bytes: &[u8]) -> Result<Token> {
         ensure!(
             (MIN_TOKEN_BYTES..=MAX_TOKEN_BYTES).contains(&bytes.len()),
@@ -93,13 +92,13 @@ impl Token {
         hmac::verify(&self.0, &hellos.claim(side.name(), said), proof).is_ok()
     }
 
-    /// The seal of what this side writes from now on.
+    /// Makes the seal of what a side writes from now on.
     fn seal(&self, side: Side, hellos: Hellos<'_>) -> Seal {
         let label = [side.name(), b" seals"].concat();
         Seal::new(hmac::sign(&self.0, &hellos.claim(&label, "")).as_ref())
     }
 
-    /// Both ends are sealed, by the side that `own` is.
+    /// Seals both ends of the connection, which belong to the side `own`.
     fn seal_all(&self, own: Side, hellos: Hellos<'_>, reader: &mut Reader, writer: &mut Writer) {
         let other = match own {
             Side::Agent => Side::Coordinator,
@@ -119,7 +118,7 @@ impl Side {
     }
 }
 
-/// What both have said first: one greeting.
+/// Hellos of both sides: one greeting.
 #[derive(Clone, Copy)]
 struct Hellos<'a> {
     agent: &'a Hello,
@@ -127,7 +126,8 @@ struct Hellos<'a> {
 }
 
 impl Hellos<'_> {
-    /// What is proven: that somebody has the token, here and now, and has said this.
+    /// Returns the claim that is proven: that somebody has the token, here and now, and
+    /// has said this.
     fn claim(self, label: &[u8], said: &str) -> Vec<u8> {
         let version = self.agent.version.as_bytes();
         // Nothing can be moved from one part to the next.
@@ -162,7 +162,7 @@ impl Hello {
 /// Greets as an agent; `take` says whether there is room for a run, else why not.
 ///
 /// # Errors
-/// If the other side is no coordinator of ours, after it was told why.
+/// If the other side is no coordinator of ours, which was told why.
 pub fn greet_coordinator<T>(
     reader: &mut Reader,
     writer: &mut Writer,
@@ -202,7 +202,7 @@ pub fn greet_coordinator<T>(
     }
 }
 
-/// Greets as a coordinator; what machine the agent is on.
+/// Greets as a coordinator; returns the agent's machine.
 ///
 /// # Errors
 /// If the other side is no agent of ours, or refuses.
@@ -284,7 +284,8 @@ mod tests {
         }
     }
 
-    /// The two ends of a greeting with a token, and somebody on the way between them.
+    /// Returns the two ends of a greeting with a token, and the connections of somebody
+    /// on the way between them.
     fn greeted() -> (TcpStream, TcpStream, (Reader, Writer), (Reader, Writer)) {
         let pair = || {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -11,30 +11,30 @@ use serde::de::DeserializeOwned;
 
 use super::seal::Seal;
 
-/// Plans of thousands of clients are long; nothing is longer.
+/// Longest line, in bytes: plans of thousands of clients are long; nothing is longer.
 pub const MAX_LINE_BYTES: u64 = 64 << 20;
-/// Before the other side has proven who it is.
+/// Longest line before the other side has proven who it is, in bytes.
 pub const MAX_HELLO_BYTES: u64 = 4 << 10;
-/// A side that does not take what is written for so long is gone.
+/// Time after which a side that does not take what is written is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const _: () = assert!(MAX_HELLO_BYTES < MAX_LINE_BYTES);
 
-/// The end that is read.
+/// End of a connection that is read.
 #[derive(Debug)]
 pub struct Reader {
     stream: BufReader<TcpStream>,
     seal: Option<Seal>,
 }
 
-/// The end that is written.
+/// End of a connection that is written.
 #[derive(Debug)]
 pub struct Writer {
     stream: TcpStream,
     seal: Option<Seal>,
 }
 
-/// Both ends of a connection.
+/// Splits a connection into both ends.
 pub fn split(stream: TcpStream) -> Result<(Reader, Writer)> {
     // A line is sent when it is there.
     stream.set_nodelay(true)?;
@@ -44,10 +44,10 @@ pub fn split(stream: TcpStream) -> Result<(Reader, Writer)> {
 }
 
 impl Reader {
-    /// The next line; `None` at the end of the connection.
+    /// Reads the next line; `None` at the end of the connection.
     ///
     /// # Errors
-    /// If it has not come whole in time, it is too long, or it is not what is expected.
+    /// If the line has not come whole in time, is too long, or is not what is expected.
     pub fn read<T: DeserializeOwned>(
         &mut self,
         max_bytes: u64,
@@ -84,7 +84,7 @@ impl Reader {
         serde_json::from_slice(json).map(Some).context("not a line of this protocol")
     }
 
-    /// From now on lines must be sealed.
+    /// Expects sealed lines from now on.
     pub fn seal(&mut self, seal: Seal) {
         self.seal = Some(seal);
     }
@@ -104,7 +104,7 @@ impl Writer {
         self.stream.write_all(&line).context("the connection broke")
     }
 
-    /// From now on lines are sealed.
+    /// Seals lines from now on.
     pub fn seal(&mut self, seal: Seal) {
         self.seal = Some(seal);
     }

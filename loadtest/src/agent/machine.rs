@@ -1,20 +1,21 @@
-//! What a machine says of itself, and whose clock it has.
+//! Description of a machine, and whose clock it has.
 
 use serde::{Deserialize, Serialize};
 
 use crate::result::MachineInfo;
 
-/// A machine.
+/// Machine that takes part in a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// As results tell it.
+    /// Description of the machine, in the form of results.
     pub info: MachineInfo,
-    /// The same for all that share a clock; empty if it is not known.
+    /// Name of the machine's clock, the same for all machines that share it; empty if it
+    /// is not known.
     pub clock: String,
 }
 
 impl Machine {
-    /// This one.
+    /// Describes this machine.
     pub fn this() -> Machine {
         // Namespaces and containers of one kernel have one monotonic clock.
         let clock = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
@@ -22,7 +23,7 @@ impl Machine {
         Machine { info: MachineInfo::here(""), clock }
     }
 
-    /// Whether it has the same clock as another.
+    /// Returns whether the machine has the same clock as another one.
     pub fn shares_clock(&self, other: &Machine) -> bool {
         !self.clock.is_empty() && self.clock == other.clock
     }

@@ -1,4 +1,4 @@
-//! What coordinator and agent say to each other once they have greeted.
+//! Messages of coordinator and agent once they have greeted.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use crate::delivery_check::Emitted;
 use crate::play::plan::{Note, Part};
 use crate::scenario::Backend;
 
-/// From the coordinator.
+/// Order of the coordinator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// What does your clock say?
+    /// Tell what your clock says; the number comes back with the answer.
     Clock(u64),
     /// Start a broker, or attach to the one that runs.
     Broker(BrokerPlan),
@@ -20,16 +20,16 @@ pub enum Order {
     AwaitPeers(usize),
     /// Start these processes and wait until they are ready.
     Start(Vec<ProcessPlan>),
-    /// Begin at this time of your clock, and tell how it goes this often.
+    /// Begin at this time of your clock, and tell how the run goes this often.
     Begin {
-        /// When.
+        /// Time of the begin.
         at_ns: u64,
-        /// Between readings.
+        /// Time between two readings.
         interval_ms: u64,
     },
     /// Kill the broker, and start it again later.
     RestartBroker {
-        /// How long it is gone.
+        /// Time that the broker is gone.
         for_ms: u64,
     },
     /// Stop emitting.
@@ -40,91 +40,91 @@ pub enum Order {
     End,
 }
 
-/// A broker of a run.
+/// Broker of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BrokerPlan {
-    /// Start one; else attach.
+    /// Whether a broker is started; else the run attaches to one.
     pub start: bool,
-    /// Its shards.
+    /// Shards of the broker.
     pub shards: Option<u16>,
-    /// Its back end.
+    /// Back end of the broker.
     pub backend: Option<Backend>,
-    /// The link to those of the other machines.
+    /// Link to the brokers of the other machines.
     pub link: Option<LinkPlan>,
 }
 
-/// A broker's link.
+/// Link of a broker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LinkPlan {
-    /// A cluster of this run alone.
+    /// Name of a cluster that is this run's alone.
     pub cluster: String,
-    /// Its name for people.
+    /// Name of the broker for people.
     pub node: String,
     /// Channels whose emitters wait for listeners on other machines.
     pub pressured: Vec<String>,
 }
 
-/// A process of a run.
+/// Process of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProcessPlan {
-    /// The role, by its place in the run.
+    /// Role of the process, by its place in the run.
     pub role: usize,
-    /// For errors.
+    /// Name of the process in errors.
     pub name: String,
-    /// What it does.
+    /// Part that the process plays.
     pub part: Part,
 }
 
-/// From the agent.
+/// Answer of an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// The clock.
+    /// Time of the machine's clock.
     Clock {
-        /// The question's number.
+        /// Number of the question.
         number: u64,
-        /// What it said.
+        /// Time that the clock said.
         at_ns: u64,
     },
-    /// The last order that starts something is carried out.
+    /// The last order that starts something was carried out.
     Ready,
-    /// What a process says.
+    /// A process tells something.
     Note {
-        /// Its role.
+        /// Role of the process.
         role: usize,
-        /// Its place among all of this machine.
+        /// Place of the process among all of this machine.
         process: usize,
-        /// What.
+        /// Words of the process.
         note: Note,
     },
     /// A process has ended before it was told to.
     Gone {
-        /// Its role.
+        /// Role of the process.
         role: usize,
-        /// Its place among all of this machine.
+        /// Place of the process among all of this machine.
         process: usize,
-        /// What it was called.
+        /// Name of the process.
         name: String,
     },
-    /// What the broker costs.
+    /// Cost of the broker so far.
     Reading(Reading),
-    /// The run is over; what the broker counted in it.
+    /// The run is over, with the counters of the broker in it.
     Ended(BTreeMap<String, u64>),
-    /// The broker that runs here.
+    /// A broker runs here.
     Broker {
-        /// Its release.
+        /// Release of the broker.
         version: String,
-        /// Its back end.
+        /// Back end of the broker.
         backend: String,
     },
     /// This machine cannot go on.
     Failed(String),
 }
 
-/// What the broker costs, since it started.
+/// Cost of a broker since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// When, by the machine's clock.
+    /// Time of the reading, by the machine's clock.
     pub at_ns: u64,
     /// User and system time.
     pub cpu_ns: u64,
@@ -134,9 +134,9 @@ pub struct Reading {
     pub context_switches: u64,
     /// Calls into the kernel.
     pub syscalls: Option<u64>,
-    /// Requests for repairs that it sent.
+    /// Requests for repairs that the broker sent.
     pub naks: Option<u64>,
-    /// Datagrams that it sent again.
+    /// Datagrams that the broker sent again.
     pub repairs: Option<u64>,
     /// Datagrams that the kernel dropped.
     pub kernel_drops: Option<u64>,

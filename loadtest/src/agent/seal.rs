@@ -1,4 +1,4 @@
-//! What makes a line one that the other side wrote, here and now.
+//! Seal of lines, which shows that the other side wrote them, here and now.
 //!
 //! ```text
 //!   line = mac, 64 hex digits | space | JSON | newline
@@ -11,10 +11,10 @@
 use anyhow::{Context, Result, ensure};
 use ring::hmac;
 
-/// Digits of a mac.
+/// Number of digits of a mac.
 const MAC_DIGITS: usize = 64;
 
-/// One direction of one connection.
+/// Seal of one direction of one connection.
 #[derive(Debug)]
 pub struct Seal {
     key: hmac::Key,
@@ -22,12 +22,12 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// A seal with a key of its own.
+    /// Makes a seal with a key of its own.
     pub fn new(key: &[u8]) -> Seal {
         Seal { key: hmac::Key::new(hmac::HMAC_SHA256, key), lines: 0 }
     }
 
-    /// The mac of the next line with its space, to be written before the JSON.
+    /// Returns the mac of the next line and a space, to be written before the JSON.
     pub fn mac(&mut self, json: &[u8]) -> String {
         let tag = hmac::sign(&self.key, &self.claim(json));
         self.lines += 1;
@@ -35,10 +35,10 @@ impl Seal {
         digits + " "
     }
 
-    /// The JSON of the next line.
+    /// Checks the next line and returns its JSON.
     ///
     /// # Errors
-    /// If the other side has not written it as its next one.
+    /// If the other side has not written the line as its next one.
     pub fn open<'a>(&mut self, line: &'a [u8]) -> Result<&'a [u8]> {
         let (digits, json) =
             line.split_at_checked(MAC_DIGITS + 1).context("a line that is not sealed")?;

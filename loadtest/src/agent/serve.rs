@@ -1,4 +1,4 @@
-//! The agent's listening socket: one run at a time, everybody else is told so.
+//! Listening socket of the agent: one run at a time, everybody else is told so.
 
 use std::fmt;
 use std::io::Write;
@@ -22,22 +22,21 @@ use super::message::{Answer, Order};
 use super::session::AgentSession;
 use crate::{clock, interrupt};
 
-/// A coordinator asks for the clock every second: one that is silent for so long is
-/// gone.
+/// Time after which a silent coordinator is gone: it asks for the clock every second.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Orders that wait to be carried out: a run has fewer.
+/// Most orders that wait to be carried out: a run has fewer.
 const MAX_ORDERS: usize = 64;
-/// Answers that wait to be written.
+/// Most answers that wait to be written.
 const MAX_ANSWERS: usize = 4096;
-/// How late an interrupt may be seen.
+/// Delay with which an interrupt is seen at the latest.
 const POLL: Duration = Duration::from_millis(20);
-/// Complaints in one [`COMPLAINTS_SPAN`].
+/// Most complaints in one [`COMPLAINTS_SPAN`].
 const MAX_COMPLAINTS: u32 = 20;
 const COMPLAINTS_SPAN: Duration = Duration::from_secs(10);
-/// A run ends soon after its agent was told to.
+/// Time within which a run ends whose agent was told to.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What all connections share.
+/// Agent: the state that all connections share.
 struct Agent {
     args: MachineArgs,
     token: Option<Token>,
@@ -46,10 +45,10 @@ struct Agent {
     complaints: Complaints,
 }
 
-/// Serves until interrupted; always `true`.
+/// Serves until interrupted; returns always `true`.
 ///
 /// # Errors
-/// If it cannot listen there, or needs a token.
+/// If the agent cannot listen there, or needs a token.
 pub fn serve(args: &AgentArgs) -> Result<bool> {
     let token = args.token_file.as_deref().map(Token::read).transpose()?;
     ensure!(
@@ -91,7 +90,7 @@ pub fn serve(args: &AgentArgs) -> Result<bool> {
     Ok(true)
 }
 
-/// The agent's one run; frees it when it is over.
+/// Place of the agent's one run, which is free again when this is dropped.
 struct Room(Arc<Agent>);
 
 impl Drop for Room {
@@ -101,8 +100,8 @@ impl Drop for Room {
 }
 
 impl Agent {
-    /// Deals with a connection on a thread of its own. If there is none it ends, and may
-    /// try again.
+    /// Deals with a connection on a thread of its own. Without a thread the connection
+    /// ends, and may try again.
     fn begin(self: &Arc<Agent>, stream: TcpStream, from: SocketAddr) {
         let agent = Arc::clone(self);
         let (begun, begins) = sync_channel::<()>(0);
@@ -143,7 +142,7 @@ impl Agent {
     }
 }
 
-/// What is wrong with callers, on standard error: some of it, the rest by number.
+/// Complaints about callers on standard error: some of them, the rest by number.
 #[derive(Default)]
 struct Complaints(Mutex<Told>);
 
@@ -155,7 +154,7 @@ struct Told {
 }
 
 impl Complaints {
-    /// Tells one, unless there were many lately.
+    /// Tells a complaint, unless there were many lately.
     fn tell(&self, complaint: fmt::Arguments<'_>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
@@ -177,7 +176,7 @@ impl Complaints {
     }
 }
 
-/// One run: a thread reads, one writes, this one has the session.
+/// Carries out one run: a thread reads, one writes, this one has the session.
 fn run(room: Room, reader: Reader, writer: Writer) -> Result<()> {
     let (ordered, orders) = sync_channel(MAX_ORDERS);
     let (answer, answers) = sync_channel(MAX_ANSWERS);

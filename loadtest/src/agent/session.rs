@@ -1,7 +1,7 @@
-//! A machine's part of one run: its broker and its processes, as ordered.
+//! Part of a machine in one run: its broker and its processes, as ordered.
 //!
-//! One thread: it takes orders and what the processes say in turn, and answers.
-//! It ends when it is told to, or when nobody listens to it any more.
+//! One thread: it takes orders and what the processes say in turn, and answers. The
+//! session ends when it is told to, or when nobody listens to it any more.
 //!
 //! Invariant: whatever was started has ended when the session is dropped.
 
@@ -26,39 +26,39 @@ use crate::raw::Raw;
 use crate::scratch::Scratch;
 use crate::usage::Usage;
 
-/// How late an order may be seen.
+/// Delay with which an order is seen at the latest.
 const POLL: Duration = Duration::from_millis(5);
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const PEERS_TIMEOUT: Duration = Duration::from_secs(15);
 const PEERS_POLL: Duration = Duration::from_millis(50);
 
-/// Where answers go; `false` if nobody takes them any more.
+/// Outlet of answers; `false` if nobody takes them any more.
 pub type Out = Box<dyn Fn(Answer) -> bool + Send>;
 
-/// A machine's part of a run.
+/// Part of a machine in a run.
 pub struct AgentSession {
     args: MachineArgs,
     out: Out,
     children: ChildProcesses,
-    /// With the role of each.
+    /// Processes, with the role of each.
     processes: Vec<(usize, Member)>,
-    /// Those of them that have ended.
+    /// Places of the processes that have ended.
     gone: BTreeSet<usize>,
     scratch: Scratch,
     started: Option<(Broker, Vec<String>)>,
-    /// A broker that was killed, and when it is started again.
+    /// Time at which a broker that was killed is started again, and its arguments.
     due: Option<(Instant, Vec<String>)>,
     socket: PathBuf,
     pid: u32,
-    /// Asks the broker about itself.
+    /// Connection that asks the broker about itself.
     raw: Option<Raw>,
     first: BTreeMap<String, u64>,
     reading: Option<(Duration, Instant)>,
 }
 
 impl AgentSession {
-    /// Takes orders until the end of the run; what goes wrong is answered. Returns
-    /// what the broker counted, to be told once there is room for the next run.
+    /// Takes orders until the end of the run; failures are answered. Returns what the
+    /// broker counted, to be told once there is room for the next run.
     pub fn run(args: MachineArgs, orders: &Receiver<Order>, out: Out) -> BTreeMap<String, u64> {
         let scratch = match Scratch::new() {
             Ok(scratch) => scratch,
@@ -94,7 +94,7 @@ impl AgentSession {
         counted
     }
 
-    /// Whether it goes on.
+    /// Takes a turn; returns whether the session goes on.
     fn turn(&mut self, orders: &Receiver<Order>) -> bool {
         let mut goes_on = true;
         if let Some((from, report)) = self.children.next(POLL) {
@@ -229,7 +229,7 @@ impl AgentSession {
         arguments
     }
 
-    /// Starts a broker again that was killed, once it is time.
+    /// Starts a broker again that was killed, once the time has come.
     fn mend(&mut self) -> Result<()> {
         if self.due.as_ref().is_some_and(|(at, _)| Instant::now() >= *at)
             && let Some((_, arguments)) = self.due.take()
@@ -241,7 +241,7 @@ impl AgentSession {
         Ok(())
     }
 
-    /// Whether the broker that was started here still runs.
+    /// Checks that the broker that was started here still runs.
     fn check_broker(&mut self) -> Result<()> {
         let ended = self.started.as_mut().and_then(|(broker, _)| broker.ended());
         let Some(status) = ended else { return Ok(()) };
@@ -251,7 +251,7 @@ impl AgentSession {
         bail!("the broker has ended ({status}): {log}");
     }
 
-    /// The broker's own account of itself.
+    /// Asks the broker for its status.
     fn stats(&mut self) -> Result<Value> {
         let mut raw = match self.raw.take() {
             Some(raw) => raw,
@@ -295,7 +295,7 @@ impl AgentSession {
         self.children.collect(&members, READY_TIMEOUT, "start", ready).map(drop)
     }
 
-    /// Tells what the broker costs, if it is time.
+    /// Tells what the broker costs, if the time has come.
     fn read(&mut self) -> bool {
         let Some((interval, last)) = self.reading else { return true };
         if last.elapsed() < interval {
@@ -321,7 +321,7 @@ impl AgentSession {
         }))
     }
 
-    /// What the broker counted in the run.
+    /// Returns what the broker counted in the run.
     fn counted(&mut self) -> BTreeMap<String, u64> {
         let mut counted = match self.stats() {
             Ok(stats) => counters(&stats),
@@ -335,7 +335,7 @@ impl AgentSession {
     }
 }
 
-/// The numbers of a broker's status that only grow.
+/// Picks the numbers of a broker's status that only grow.
 fn counters(stats: &Value) -> BTreeMap<String, u64> {
     let mut counters = BTreeMap::new();
     let mut add = |prefix: &str, fields: &Value| {

@@ -1,5 +1,5 @@
-//! The process that ends a broker whose agent was killed: it sees the end of its
-//! input, which the broker does not have.
+//! Process that ends a broker whose agent was killed: it sees the end of its input, which
+//! the broker does not have.
 //!
 //! Told to quit, it leaves the broker alone: then somebody else ends it.
 
@@ -14,7 +14,7 @@ use crate::message::{Report, report};
 /// Waits for the end of the agent, or to be told to quit.
 ///
 /// # Errors
-/// None; as all roles.
+/// None; the type is that of all roles.
 pub fn watch(broker: u32) -> Result<()> {
     let name = command(broker);
     report(&Report::Ready { driver: None });
@@ -32,7 +32,7 @@ pub fn watch(broker: u32) -> Result<()> {
     Ok(())
 }
 
-/// The name of a process, where it can be known.
+/// Returns the name of a process, where it can be known.
 fn command(pid: u32) -> Option<String> {
     fs::read_to_string(format!("/proc/{pid}/comm")).ok()
 }

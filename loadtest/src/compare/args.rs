@@ -1,4 +1,4 @@
-//! What is compared, as it was typed.
+//! Arguments of `compare`.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::compare::load::Load;
 const DEFAULT_SECONDS: f64 = 1.0;
 const DEFAULT_REPEATS: usize = 5;
 
-/// Below the options.
+/// Help below the options.
 pub const HELP: &str = "\
 A load is EMITTERS-LISTENERS-BYTES, or trip-BYTES for one event on the way at a time:
 1-8-16k is one emitter, eight listeners and 16 KiB. With several emitters there are as
@@ -27,7 +27,7 @@ event's way is Python. All clients are written here, in the same batches as ours
 Exit code: 0, 1 if netcluster or the relay lost anything or a run failed, 2 on errors,
 130 if interrupted (with what there is).";
 
-/// `compare`.
+/// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
     /// Who is compared [default: all]
@@ -46,7 +46,7 @@ pub struct CompareArgs {
     /// Write the result to this file too, for `report` and `diff`
     #[arg(short, long, value_name = "FILE.json")]
     pub out: Option<PathBuf>,
-    /// How the broker is run, and how results are printed.
+    /// Arguments about how the broker is run, and how results are printed.
     #[command(flatten)]
     pub common: Common,
 }
@@ -62,7 +62,7 @@ impl CompareArgs {
         Ok(())
     }
 
-    /// Each once, ours first.
+    /// Returns the contestants, each once, ours first.
     pub fn contestants(&self) -> Vec<Contestant> {
         let asked = if self.peers.is_empty() { &Contestant::ALL[..] } else { &self.peers };
         let mut all = vec![Contestant::Netcluster];
@@ -74,7 +74,7 @@ impl CompareArgs {
         all
     }
 
-    /// The loads that are asked for.
+    /// Returns the loads that are asked for.
     pub fn loads(&self) -> Vec<Load> {
         if self.loads.is_empty() { Load::defaults() } else { self.loads.clone() }
     }

@@ -1,4 +1,4 @@
-//! All runs of a comparison, interleaved, and what they came to.
+//! Runs of a comparison, interleaved, and their outcomes.
 
 use anyhow::{Result, bail};
 
@@ -13,44 +13,44 @@ use crate::result::PeerInfo;
 use crate::result::machine::MachineInfo;
 use crate::result::unix_ms_now;
 
-/// What is measured with whom.
+/// Loads that are measured with contestants, and the outcomes.
 #[derive(Debug)]
 pub struct Comparison {
-    /// All that were asked for, skipped ones too.
+    /// Contestants that were asked for, skipped ones too.
     pub peers: Vec<PeerInfo>,
-    /// The columns.
+    /// Loads: the columns of the table.
     pub loads: Vec<Load>,
-    /// Those that run.
+    /// Contestants that run.
     pub ready: Vec<Ready>,
-    /// By contestant and load.
+    /// Outcomes by contestant and load.
     pub entries: Vec<Vec<Entry>>,
-    /// What a reader must know.
+    /// Notes that a reader must know.
     pub notes: Vec<String>,
     /// Whether all runs were made.
     pub complete: bool,
-    /// When it began.
+    /// Time at which the comparison began.
     pub started_unix_ms: u64,
-    /// Where it runs.
+    /// Machine that the comparison runs on.
     pub machine: MachineInfo,
     base: Scenario,
     repeats: usize,
 }
 
-/// Of one contestant under one load.
+/// Outcomes of one contestant under one load.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
-    /// Its runs.
+    /// Outcome of each run.
     pub runs: Vec<Outcome>,
-    /// What its processes told besides, with how often.
+    /// Counters that the processes told besides.
     pub told: Vec<(String, u64)>,
-    /// It is not run again.
+    /// Whether a run failed, so that there is no other one.
     pub failed: bool,
-    /// It is not run at all: the load is nothing for this contestant.
+    /// Whether there is no run at all, as the load is nothing for this contestant.
     pub unsuited: bool,
 }
 
 impl Comparison {
-    /// Looks who is there.
+    /// Looks which contestants are there.
     pub fn new(args: &CompareArgs) -> Result<Comparison> {
         args.check()?;
         let (mut peers, mut ready) = (Vec::new(), Vec::new());
@@ -99,7 +99,7 @@ impl Comparison {
         })
     }
 
-    /// Runs everything. An interrupt ends it with what there is.
+    /// Runs everything. An interrupt ends the comparison with the runs that there are.
     pub fn run(mut self) -> Result<Comparison> {
         let suited = self.entries.iter().flatten().filter(|entry| !entry.unsuited);
         let runs = self.repeats * suited.count();
@@ -165,7 +165,7 @@ impl Comparison {
         Ok(self)
     }
 
-    /// Whether all runs were made, and what netcluster and the relay were given
+    /// Returns whether all runs were made, and the events of netcluster and the relay
     /// came once and whole.
     pub fn is_clean(&self) -> bool {
         let own =
@@ -187,12 +187,13 @@ impl Entry {
         }
     }
 
-    /// Over all runs.
+    /// Sums up a count over all runs.
     pub fn sum(&self, of: impl Fn(&crate::delivery_check::Counts) -> u64) -> u64 {
         self.runs.iter().map(|outcome| of(&outcome.counts)).sum()
     }
 
-    /// Of what was due, in percent; `None` if nothing is lost.
+    /// Returns the events that were lost of those that were due, in percent; `None` if
+    /// none is lost.
     pub fn lost_percent(&self) -> Option<f64> {
         let (lost, received) = (self.sum(|c| c.lost), self.sum(|c| c.received));
         (lost > 0).then(|| 100.0 * lost as f64 / (lost + received) as f64)

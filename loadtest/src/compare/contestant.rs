@@ -1,4 +1,4 @@
-//! Who is compared: how each is found and run once.
+//! Contestants of a comparison: how each is found and run once.
 
 use std::path::{Path, PathBuf};
 
@@ -15,26 +15,26 @@ use crate::run::{Runner, run_around};
 use crate::scratch::Scratch;
 use netcluster_peers::{Found, Peer, Server, version_of};
 
-/// A name on the command line.
+/// Contestant by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Contestant {
-    /// The broker of this repository.
+    /// Broker of this repository.
     Netcluster,
-    /// A process that copies bytes and parses nothing.
+    /// Process that copies bytes and parses nothing.
     Relay,
     /// `nats-server`.
     Nats,
     /// `redis-server`.
     Redis,
-    /// A forwarder of libzmq, run by `python3`.
+    /// Forwarder of libzmq, run by `python3`.
     Zeromq,
-    /// A router of Zenoh, run by `python3`.
+    /// Router of Zenoh, run by `python3`.
     Zenoh,
     /// `mosquitto`.
     Mosquitto,
 }
 
-/// A contestant that is ready to run.
+/// Contestant that is ready to run.
 #[derive(Clone, Debug)]
 pub struct Ready {
     what: Contestant,
@@ -42,11 +42,11 @@ pub struct Ready {
     version: String,
 }
 
-/// What one run came to, and what was counted besides events.
+/// Outcome of one run, and what was counted besides events.
 pub type Turn = (Outcome, Vec<(String, u64)>);
 
 impl Contestant {
-    /// In the order of the table.
+    /// Contestants in the order of the table.
     pub const ALL: [Contestant; 7] = [
         Contestant::Netcluster,
         Contestant::Relay,
@@ -57,7 +57,7 @@ impl Contestant {
         Contestant::Mosquitto,
     ];
 
-    /// As it is written.
+    /// Returns the contestant's name as it is written.
     pub fn name(self) -> &'static str {
         match self.peer() {
             Some(peer) => peer.name(),
@@ -66,13 +66,13 @@ impl Contestant {
         }
     }
 
-    /// How its clients reach it.
+    /// Returns how clients reach the contestant.
     pub fn transport(self) -> &'static str {
         self.peer().map_or("unix socket", Peer::transport)
     }
 
-    /// Whether it can be run under a load: the relay copies from one emitter to whom
-    /// it is told, and knows no events.
+    /// Returns whether the contestant can be run under a load: the relay copies from one
+    /// emitter to the listeners that it is told, and knows no events.
     pub fn suits(self, scenario: &Scenario) -> bool {
         self != Contestant::Relay || scenario.suits_relay()
     }
@@ -88,7 +88,7 @@ impl Contestant {
         }
     }
 
-    /// Looks for its program; in words why it is skipped.
+    /// Looks for the contestant's program; the error says in words why it is skipped.
     pub fn find(self, broker: Option<&Path>) -> Result<Ready, String> {
         let own = env!("CARGO_PKG_VERSION").to_owned();
         let Found { program, version } = match self.peer() {
@@ -108,12 +108,12 @@ impl Contestant {
 }
 
 impl Ready {
-    /// Who it is.
+    /// Returns which contestant this is.
     pub fn what(&self) -> Contestant {
         self.what
     }
 
-    /// Its version.
+    /// Returns the contestant's version.
     pub fn version(&self) -> &str {
         &self.version
     }

@@ -1,4 +1,4 @@
-//! A load: who emits how much to whom.
+//! Load: which emitters emit how much to which listeners.
 
 use std::str::FromStr;
 
@@ -11,11 +11,11 @@ use crate::report::html::grouped;
 use crate::stamp::MIN_BYTES;
 
 const MAX_PROCESSES: usize = 64;
-/// Each needs a descriptor in two processes.
+/// Most connections: each needs a descriptor in two processes.
 const MAX_CONNECTIONS: usize = 10_000;
-/// On many connections.
+/// Size of payloads on many connections, in bytes.
 const MANY_BYTES: usize = 64;
-/// What every peer takes without being told to.
+/// Largest payload that every peer takes without being told to, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 const KIB: usize = 1 << 10;
 const DEFAULTS: [&str; 10] = [
@@ -31,41 +31,41 @@ const DEFAULTS: [&str; 10] = [
     "many-1000",
 ];
 
-/// One column of the table.
+/// Column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     shape: Shape,
     bytes: usize,
 }
 
-/// Who emits to whom.
+/// Shape of a load: which emitters emit to which listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
-    /// Flat out; if there are several emitters, each feeds one listener of its own.
+    /// Streams at full speed; of several emitters each feeds one listener of its own.
     Streams { emitters: usize, listeners: usize },
-    /// One event on the way at a time, all processes on these cores.
+    /// Round trips, one event on the way at a time, all processes on these cores.
     RoundTrip(Pin),
-    /// So many connections in one process, each with an event of its own.
+    /// Many connections in one process, each with an event of its own.
     Many(usize),
 }
 
 impl Load {
-    /// Those that brokers are compared by.
+    /// Returns the loads that brokers are compared by.
     pub fn defaults() -> Vec<Load> {
         DEFAULTS.iter().map(|text| text.parse().expect("they are constants")).collect()
     }
 
-    /// Whether there is one event on the way at a time.
+    /// Returns whether there is one event on the way at a time.
     pub fn is_round_trip(&self) -> bool {
         matches!(self.shape, Shape::RoundTrip(_))
     }
 
-    /// Whether it is about the number of connections.
+    /// Returns whether the load is about the number of connections.
     pub fn is_many(&self) -> bool {
         matches!(self.shape, Shape::Many(_))
     }
 
-    /// Above its column.
+    /// Returns the heading of the load's column.
     pub fn name(&self) -> String {
         let size = match self.bytes {
             bytes if bytes % KIB == 0 => format!("{} KB", bytes / KIB),
@@ -78,7 +78,7 @@ impl Load {
         }
     }
 
-    /// In a sentence.
+    /// Describes the load in a sentence.
     pub fn what(&self) -> String {
         let bytes = self.bytes;
         match self.shape {
@@ -101,7 +101,7 @@ impl Load {
         }
     }
 
-    /// As it is run.
+    /// Returns the scenario that is run for the load.
     pub fn scenario(&self, base: &Scenario) -> Scenario {
         let base = Scenario { size: self.bytes, ..base.clone() };
         match self.shape {

@@ -51,10 +51,10 @@ const ROUND_TRIP: [Shown; 2] = [
 ];
 
 const NS_PER_US: f64 = 1e3;
-/// Where there is no number and will be none.
+/// Sign for a number that there is not and will not be.
 const NONE: &str = "–";
 
-/// A number of a cell, with its names in the result.
+/// Number of a cell, with its names in the result.
 #[derive(Clone, Copy)]
 struct Shown {
     metric: Metric,
@@ -64,7 +64,7 @@ struct Shown {
     factor: f64,
 }
 
-/// As a file holds it.
+/// Returns the comparison as a file holds it.
 pub fn result(comparison: Comparison) -> CompareResult {
     let mut cells = Vec::new();
     for (ready, entries) in comparison.ready.iter().zip(&comparison.entries) {
@@ -98,7 +98,7 @@ pub fn result(comparison: Comparison) -> CompareResult {
     }
 }
 
-/// Two tables, and what is to be known.
+/// Writes two tables, and the notes below them.
 pub fn markdown(comparison: &Comparison) -> String {
     let mut out = format!(
         "M events/s delivered; in brackets broker CPU s per million. Round trips: p50 / p99 µs. \

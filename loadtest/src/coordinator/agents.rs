@@ -1,7 +1,7 @@
-//! An end to the session of each machine: over TCP to an agent, or in this process.
+//! Ends to the sessions of the machines: over TCP to an agent, or in this process.
 //!
-//! Orders go out one by one; answers of all come in through one channel, with the
-//! time when they came.
+//! Orders go out one by one; answers of all come in through one channel, with the time
+//! when they came.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -19,28 +19,30 @@ use crate::agent::session::AgentSession;
 use crate::{clock, interrupt};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Agents are asked for their clock every second and answer at once: one that is
-/// silent for so long is gone.
+/// Time after which a silent agent is gone: agents are asked for their clock every second
+/// and answer at once.
 const SILENCE: Duration = Duration::from_secs(30);
-/// An agent to which nothing is said for some seconds gives up.
+/// Time between two signs of life: an agent to which nothing is said for some seconds
+/// gives up.
 pub const KEEP_UP: Duration = Duration::from_secs(1);
-/// How late an interrupt may be seen.
+/// Delay with which an interrupt is seen at the latest.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Not yet looked at; an agent that sends more waits.
+/// Most answers that nobody has looked at yet; an agent that sends more waits.
 const MAX_MAIL: usize = 4096;
 
-/// What came, from which machine and when; no answer is the end of it.
+/// Answer, with its machine and the time when it came; no answer is the end of the
+/// machine.
 pub type Mail = (usize, u64, Result<Answer>);
 
-/// Ends to all machines.
+/// Ends to the sessions of all machines.
 pub struct Agents {
     ends: Vec<End>,
     inbox: Receiver<Mail>,
     outbox: SyncSender<Mail>,
-    /// What came while something else was waited for.
+    /// Answers that came while another one was waited for.
     pub early: Vec<Mail>,
-    /// Those that took no order, which is the end of them.
+    /// Machines that took no order, which is their end.
     deaf: Vec<usize>,
 }
 
@@ -57,7 +59,7 @@ enum Way {
 }
 
 impl Agents {
-    /// Nobody yet.
+    /// Begins without machines.
     pub fn new() -> Agents {
         let (outbox, inbox) = sync_channel(MAX_MAIL);
         Agents { ends: Vec::new(), inbox, outbox, early: Vec::new(), deaf: Vec::new() }
@@ -85,7 +87,7 @@ impl Agents {
     /// Adds the machine of the agent at an address.
     ///
     /// # Errors
-    /// If it is not reached, or refuses.
+    /// If the agent is not reached, or refuses.
     pub fn add(&mut self, name: &str, address: &str, token: Option<&Token>) -> Result<()> {
         let stream = connect(address);
         let stream = stream.with_context(|| format!("the agent of {name} at {address}"))?;
@@ -95,7 +97,7 @@ impl Agents {
     /// Adds the machine at the other end of a connection.
     ///
     /// # Errors
-    /// If it refuses.
+    /// If the machine refuses.
     pub fn add_connected(
         &mut self,
         name: &str,
@@ -120,22 +122,22 @@ impl Agents {
         Ok(())
     }
 
-    /// How many there are, also of those that are gone.
+    /// Returns how many machines there are, also of those that are gone.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// What a machine says of itself.
+    /// Returns what a machine says of itself.
     pub fn machine(&self, place: usize) -> &Machine {
         &self.ends[place].machine
     }
 
-    /// Where its agent is.
+    /// Returns the address of a machine's agent.
     pub fn address(&self, place: usize) -> &str {
         &self.ends[place].address
     }
 
-    /// A machine for people.
+    /// Describes a machine for people.
     pub fn describe(&self, place: usize) -> String {
         let end = &self.ends[place];
         match end.address.as_str() {
@@ -144,17 +146,17 @@ impl Agents {
         }
     }
 
-    /// Whether it still takes part.
+    /// Returns whether a machine still takes part.
     pub fn is_here(&self, place: usize) -> bool {
         self.ends[place].way.is_some()
     }
 
-    /// Those that do.
+    /// Returns the machines that still take part.
     pub fn here(&self) -> Vec<usize> {
         (0..self.ends.len()).filter(|&place| self.is_here(place)).collect()
     }
 
-    /// From now on it does not.
+    /// Lets a machine take no part from now on.
     pub fn give_up(&mut self, place: usize) {
         match self.ends[place].way.take() {
             Some(Way::Remote(writer)) => writer.shut_down(),
@@ -172,7 +174,7 @@ impl Agents {
         }
     }
 
-    /// Gives an order. That it cannot be given shows as the end of the machine.
+    /// Gives an order; an order that cannot be given shows as the end of the machine.
     pub fn tell(&mut self, place: usize, order: Order) {
         let told = match &mut self.ends[place].way {
             Some(Way::Local(orders, _)) => orders.send(order).is_ok(),
@@ -194,7 +196,7 @@ impl Agents {
         self.tell_all(&Order::Clock(u64::MAX));
     }
 
-    /// What comes next; `None` if nothing does in time.
+    /// Waits for the next answer; `None` if none comes in time.
     pub fn next(&mut self, timeout: Duration) -> Option<Mail> {
         if self.early.is_empty() { self.receive(timeout) } else { Some(self.early.remove(0)) }
     }
@@ -209,11 +211,11 @@ impl Agents {
         }
     }
 
-    /// Waits until these have carried out their last order, while nothing has
+    /// Waits until these machines have carried out their last order, while nothing has
     /// begun.
     ///
     /// # Errors
-    /// If one fails, ends or takes too long, or somebody interrupts.
+    /// If a machine fails, ends or takes too long, or somebody interrupts.
     pub fn await_ready(&mut self, places: &[usize], what: &str, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         let mut waiting: Vec<usize> = places.to_vec();

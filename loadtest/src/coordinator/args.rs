@@ -1,4 +1,4 @@
-//! `run`: what was typed, and what it changes in the scenario.
+//! Arguments of `run`, and what they change in the scenario.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ Examples:
 Exit code: 0, 1 if anything was lost, duplicated, disordered or corrupt or the run broke off,
 2 on errors, 130 if interrupted (the result so far is printed).";
 
-/// `run`.
+/// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunArgs {
@@ -70,7 +70,7 @@ pub struct RunArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
-    /// Where the broker and the link of this machine are.
+    /// Broker and link of this machine.
     #[command(flatten)]
     pub machine: MachineArgs,
 }
@@ -79,7 +79,7 @@ impl RunArgs {
     /// Changes the scenario as the arguments say.
     ///
     /// # Errors
-    /// What does not fit the scenario.
+    /// Which argument does not fit the scenario.
     pub fn apply(&self, scenario: &mut Scenario) -> Result<()> {
         scenario.arguments = self.changes();
         for (place, address) in self.agents.iter().enumerate() {
@@ -124,7 +124,7 @@ impl RunArgs {
         Ok(())
     }
 
-    /// The arguments that make another load of the same scenario.
+    /// Returns the arguments that make another load of the same scenario.
     fn changes(&self) -> Vec<String> {
         let netns = self.netns.map(|count| format!("--netns {count}"));
         let seconds = self.seconds.map(|seconds| format!("--seconds {seconds}"));
@@ -134,10 +134,10 @@ impl RunArgs {
         [netns, seconds, loss, rate].into_iter().flatten().chain(partitions).collect()
     }
 
-    /// What is searched for.
+    /// Returns the goal of the search.
     ///
     /// # Errors
-    /// What is out of its range.
+    /// Which argument is out of its range.
     pub fn goal(&self) -> Result<Option<Goal>> {
         let Some(p99_us) = self.p99_us.filter(|_| self.find_max) else { return Ok(None) };
         ensure!(p99_us.is_finite() && p99_us > 0.0, "--p99-us must be more than 0");
@@ -148,7 +148,7 @@ impl RunArgs {
         Ok(Some(Goal { p99_us, step_seconds: self.step_seconds }))
     }
 
-    /// Why there can be no such machines here.
+    /// Returns why there can be no such machines here.
     pub fn missing(&self) -> Option<String> {
         self.netns?;
         #[cfg(target_os = "linux")]
@@ -158,7 +158,7 @@ impl RunArgs {
     }
 }
 
-/// Another number of machines, if no role is tied to one that is not there.
+/// Changes the number of machines, if no role is tied to one that is not there.
 fn resize(scenario: &mut Scenario, count: usize) -> Result<()> {
     let own = scenario.machines.0.len();
     let names = Machines::numbered(count);

@@ -1,12 +1,12 @@
-//! How far the machines' clocks are from this one's: several questions, of which
-//! the one with the fastest answer counts.
+//! Distance of the machines' clocks from this one's: several questions, of which the one
+//! with the fastest answer counts.
 //!
 //! ```text
 //!   here   asked ────────┬──────── answered         offset = said − middle
 //!   there                said                       error  ≤ half of the way
 //! ```
-//! Asked before and after a run: clocks that drift apart in between show as a
-//! larger error.
+//! The questions are asked before and after a run: clocks that drift apart in between
+//! show as a larger error.
 
 use std::time::{Duration, Instant};
 
@@ -15,23 +15,23 @@ use crate::agent::machine::Machine;
 use crate::agent::message::{Answer, Order};
 use crate::clock;
 
-/// Questions per machine: on a quiet network one of them is fast.
+/// Number of questions per machine: on a quiet network one of them is fast.
 const QUESTIONS: u64 = 24;
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// One that nobody answered.
+/// Length of the way of a question that nobody answered.
 const UNKNOWN_NS: u64 = TIMEOUT.as_nanos() as u64;
 
-/// A clock's distance from this one's.
+/// Distance of a clock from this machine's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offset {
-    /// That clock minus this one.
+    /// Difference: that clock minus this one.
     pub ns: i64,
-    /// How far the estimate may be off.
+    /// Error of the estimate at the most.
     pub error_ns: u64,
 }
 
 impl Offset {
-    /// One question and its answer.
+    /// Estimates from one question and its answer.
     fn of(asked_ns: u64, said_ns: u64, answered_ns: u64) -> Offset {
         let way = answered_ns.saturating_sub(asked_ns);
         let middle = asked_ns + way / 2;
@@ -39,14 +39,14 @@ impl Offset {
         Offset { ns: said_ns as i64 - middle as i64, error_ns: way.div_ceil(2) }
     }
 
-    /// Together with a later estimate: what holds for the time in between.
+    /// Joins the estimate with a later one: the result holds for the time in between.
     pub fn until(self, later: Offset) -> Offset {
         let drift = later.ns.abs_diff(self.ns);
         Offset { ns: self.ns, error_ns: self.error_ns.max(later.error_ns) + drift }
     }
 }
 
-/// Estimates the clocks of all that are here; 0 for those that share this one's.
+/// Estimates the clocks of all machines that are here; 0 for those that share this one's.
 pub fn estimate(agents: &mut Agents) -> Vec<Offset> {
     let here = Machine::this();
     (0..agents.len())
@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    /// An agent on a machine whose clock is ahead, with answers that take a while.
+    /// Plays an agent on a machine whose clock is ahead, with answers that take a while.
     fn agent_ahead(listener: TcpListener, ahead_ns: u64) {
         let (stream, _) = listener.accept().unwrap();
         let (mut reader, mut writer) = lines::split(stream).unwrap();

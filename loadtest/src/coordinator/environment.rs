@@ -1,5 +1,5 @@
-//! Where the machines are: this one, those of agents, or namespaces of this one.
-//! The same for all runs of a search.
+//! Environment of runs, the same for all of a search: this machine, those of agents, or
+//! namespaces of this one.
 
 use anyhow::{Result, ensure};
 
@@ -12,7 +12,7 @@ use crate::agent::hello::Token;
 use crate::broker;
 use crate::scenario::{FaultSpec, Scenario};
 
-/// Where runs take place.
+/// Machines on which runs take place.
 pub struct Environment {
     addresses: Vec<String>,
     token: Option<Token>,
@@ -22,7 +22,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// What the arguments say; makes namespaces if they say so.
+    /// Prepares the machines that the arguments name; makes namespaces if they say so.
     ///
     /// # Errors
     /// If the token cannot be read, or a namespace cannot be made.
@@ -51,10 +51,10 @@ impl Environment {
         })
     }
 
-    /// An end to each machine.
+    /// Connects to the session of each machine.
     ///
     /// # Errors
-    /// If one is not reached, or refuses.
+    /// If a machine is not reached, or refuses.
     pub fn connect(&self, scenario: &Scenario) -> Result<Agents> {
         let names = &scenario.machines.0;
         let mut agents = Agents::new();
@@ -73,10 +73,10 @@ impl Environment {
         Ok(agents)
     }
 
-    /// Lets something go wrong between the machines, or mends it.
+    /// Lets a fault begin between the machines, or mends it.
     ///
     /// # Errors
-    /// If that cannot be done here.
+    /// If there can be no such fault here.
     pub fn set_fault(&self, machine: usize, fault: &FaultSpec, is_on: bool) -> Result<()> {
         #[cfg(target_os = "linux")]
         if let Some(netns) = &self.netns {

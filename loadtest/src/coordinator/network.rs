@@ -1,9 +1,9 @@
-//! Machines that are network namespaces of this one, an agent in each, and what
-//! goes wrong between them.
+//! Machines that are network namespaces of this one, an agent in each, and faults between
+//! them.
 //!
-//! The agents listen on their namespace's loopback, where nobody else is; who
-//! connects does so from inside, so that the cable between machines carries the
-//! link alone and may be pulled.
+//! The agents listen on their namespace's loopback, where nobody else is; connections are
+//! made from inside, so that the cable between machines carries the link alone and may be
+//! pulled.
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -22,7 +22,7 @@ use netcluster_testkit::netns::{INTERFACE, Network, NetworkOptions};
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 const BITS_PER_MBIT: u64 = 1_000_000;
-/// Losses are told in thousandths.
+/// Thousandths in a percent: losses are told in thousandths.
 const THOUSANDTHS_PER_PERCENT: f64 = 10.0;
 
 /// Namespaces with agents; the agents end first.
@@ -32,7 +32,7 @@ pub struct Netns {
     loss_percent: f64,
 }
 
-/// An agent's process. It ends when its input does, whatever becomes of this one.
+/// Process of an agent, which ends when its input does, whatever becomes of this process.
 struct Agent(Child);
 
 impl Drop for Agent {
@@ -51,10 +51,10 @@ impl Drop for Agent {
 }
 
 impl Netns {
-    /// One namespace for each machine of the scenario.
+    /// Makes a namespace for each machine of the scenario.
     ///
     /// # Errors
-    /// If a tool fails, with what it said.
+    /// If a tool fails, with the words of the tool.
     pub fn make(scenario: &Scenario, args: &MachineArgs) -> Result<Netns> {
         let hosts = scenario.machines.0.len();
         let network = Network::new(NetworkOptions { hosts, ..NetworkOptions::default() })?;
@@ -91,10 +91,10 @@ impl Netns {
         Ok(self.network.host(index).spawn(&mut command)?)
     }
 
-    /// An end to each agent.
+    /// Connects to each agent.
     ///
     /// # Errors
-    /// If one does not listen in time.
+    /// If an agent does not listen in time.
     pub fn connect(&self, names: &[String], agents: &mut Agents) -> Result<()> {
         for (index, name) in names.iter().enumerate() {
             let deadline = Instant::now() + START_TIMEOUT;
@@ -115,10 +115,10 @@ impl Netns {
         Ok(())
     }
 
-    /// Lets something go wrong, or mends it.
+    /// Lets a fault begin, or mends it.
     ///
     /// # Errors
-    /// If a tool fails, with what it said.
+    /// If a tool fails, with the words of the tool.
     pub fn set_fault(&self, machine: usize, fault: &FaultSpec, is_on: bool) -> Result<()> {
         match fault.kind {
             FaultKind::Partition => self.network.set_cable(machine, !is_on),

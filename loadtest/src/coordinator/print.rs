@@ -1,4 +1,4 @@
-//! A run's result as a page for people; the report and the JSON have the rest.
+//! Result of a run as a page for people; the report and the JSON have the rest.
 
 use std::fmt::Write;
 
@@ -20,7 +20,7 @@ const COUNTERS: [(&str, &str); 9] = [
     ("protocol_errors", "protocol errors"),
 ];
 
-/// All of it.
+/// Writes the page.
 pub fn page(result: &RunResult) -> String {
     let mut out = String::new();
     // Writing into a string does not fail.

@@ -1,5 +1,5 @@
-//! What was told during a run: ticks and totals of each process, readings of each
-//! broker, and what became of each machine.
+//! Record of what was told during a run: ticks and totals of each process, readings of
+//! each broker, and what became of each machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,65 +9,65 @@ use crate::delivery_check::Emitted;
 use crate::play::plan::{Heard, Note, Tick};
 use crate::scenario::assignment::{Assignment, Kind, Role};
 
-/// A run as it was told.
+/// Record of a run.
 #[derive(Debug)]
 pub struct Record {
-    /// By machine.
+    /// Records of the machines.
     pub machines: Vec<MachineRecord>,
-    /// By role of the assignment.
+    /// Records by role of the assignment.
     pub roles: Vec<RoleRecord>,
-    /// What was emitted, of all who told.
+    /// Events that were emitted, of all processes that told.
     pub emitted: Vec<Emitted>,
-    /// What a reader of the result must know.
+    /// Notes that a reader of the result must know.
     pub notes: Vec<String>,
-    /// Whether it ran to its end with all machines.
+    /// Whether the run went to its end with all machines.
     pub complete: bool,
-    /// When it began, by the calendar.
+    /// Time at which the run began, by the calendar.
     pub started_unix_ms: u64,
-    /// When it ended, after it began.
+    /// Time at which the run ended, after its begin.
     pub ended_ms: u64,
 }
 
-/// What became of a machine.
+/// Record of a machine.
 #[derive(Debug, Default)]
 pub struct MachineRecord {
-    /// When the run began, by its clock.
+    /// Time at which the run began, by the machine's clock.
     pub began_ns: u64,
-    /// Its clock.
+    /// Distance of the machine's clock.
     pub offset: Offset,
-    /// What its broker cost, over time.
+    /// Cost of the machine's broker, over time.
     pub readings: Vec<Reading>,
-    /// What its broker counted.
+    /// Counters of the machine's broker.
     pub counters: BTreeMap<String, u64>,
-    /// Its broker's release and back end.
+    /// Release and back end of the machine's broker.
     pub broker: Option<(String, String)>,
-    /// Whether it took part to the end.
+    /// Whether the machine took part to the end.
     pub complete: bool,
-    /// Whether nothing more will be told from there.
+    /// Whether the machine is gone and tells nothing more.
     pub is_gone: bool,
 }
 
-/// What a role on a machine told.
+/// Record of a role on a machine.
 #[derive(Debug, Default)]
 pub struct RoleRecord {
-    /// By process.
+    /// Ticks by process.
     pub ticks: BTreeMap<usize, Vec<Tick>>,
     /// Processes that will not tell any more what they emitted.
     done_emitting: BTreeSet<usize>,
     /// Processes that will not tell any more what they heard.
     done_hearing: BTreeSet<usize>,
-    /// Bytes of what was emitted.
+    /// Bytes of the events that were emitted.
     pub emitted_bytes: u64,
     /// Events that were emitted, as far as it was told.
     pub emitted: u64,
     /// Times a client refused an event.
     pub refused: u64,
-    /// What was heard.
+    /// Events that were heard.
     pub heard: Heard,
 }
 
 impl Record {
-    /// Nothing told yet.
+    /// Begins a record of which nothing is told yet.
     pub fn new(assignment: &Assignment, machines: usize) -> Record {
         let machine = || MachineRecord { complete: true, ..MachineRecord::default() };
         Record {
@@ -81,20 +81,20 @@ impl Record {
         }
     }
 
-    /// Something that the result must tell.
+    /// Adds a note that the result must tell.
     pub fn note(&mut self, text: String) {
         if !self.notes.contains(&text) {
             self.notes.push(text);
         }
     }
 
-    /// It did not run to its end.
+    /// Notes that the run did not go to its end, and why.
     pub fn broke_off(&mut self, why: String) {
         self.complete = false;
         self.note(why);
     }
 
-    /// Takes what a process says.
+    /// Takes what a process tells.
     pub fn take(&mut self, role: usize, process: usize, note: Note) {
         // What a role that is not there says is not from one of ours.
         let Some(of) = self.roles.get_mut(role) else { return };
@@ -114,14 +114,15 @@ impl Record {
         }
     }
 
-    /// A process has ended before its time: nothing more will be told by it.
+    /// Notes that a process has ended before its time: it tells nothing more.
     pub fn lose(&mut self, role: usize, process: usize) {
         let Some(of) = self.roles.get_mut(role) else { return };
         of.done_emitting.insert(process);
         of.done_hearing.insert(process);
     }
 
-    /// Whether all who emit and are still here have told what they did.
+    /// Returns whether all processes that emit and are still here have told what they
+    /// did.
     pub fn has_emitted(&self, assignment: &Assignment) -> bool {
         assignment.roles.iter().zip(&self.roles).all(|(role, of)| {
             let emits = matches!(role.kind, Kind::Emitter | Kind::Churn);
@@ -129,7 +130,7 @@ impl Record {
         })
     }
 
-    /// Whether all who are still here have told what they heard.
+    /// Returns whether all processes that are still here have told what they heard.
     pub fn has_heard(&self, assignment: &Assignment) -> bool {
         assignment
             .roles

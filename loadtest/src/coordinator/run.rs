@@ -27,25 +27,25 @@ use crate::{clock, interrupt};
 const BROKER_TIMEOUT: Duration = Duration::from_secs(20);
 const PEERS_TIMEOUT: Duration = Duration::from_secs(20);
 const START_TIMEOUT: Duration = Duration::from_secs(70);
-/// Until everybody has been told when it begins.
+/// Time until the begin, within which everybody is told of it.
 const LEAD_NS: u64 = 300_000_000;
-/// Emitters may be late by a flush to a broker that was just restarted.
+/// Time that emitters may be late: by a flush to a broker that was just restarted.
 const EMIT_GRACE: Duration = Duration::from_secs(15);
-/// Listeners wait up to a minute for those that are slow.
+/// Time that listeners may be late: they wait up to a minute for events that are slow.
 const HEAR_GRACE: Duration = Duration::from_secs(75);
-/// What has broken off is not worth such a wait.
+/// Time for a run that has broken off, which is not worth such a wait.
 const PARTIAL_GRACE: Duration = Duration::from_secs(10);
 const END_GRACE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
-/// About so many values in a series.
+/// Number of values in a series, about.
 const TICKS: f64 = 200.0;
 const MIN_INTERVAL_MS: u64 = 200;
 const MAX_INTERVAL_MS: u64 = 10_000;
 
-/// Runs it.
+/// Runs a scenario.
 ///
 /// # Errors
-/// If it cannot begin.
+/// If the run cannot begin.
 pub fn run(scenario: &Scenario, text: &str, environment: &Environment) -> Result<RunResult> {
     interrupt::check()?;
     // A cluster of its own, so that runs beside each other do not meet.
@@ -60,7 +60,7 @@ pub fn run(scenario: &Scenario, text: &str, environment: &Environment) -> Result
     Ok(totals::result(scenario, text, &running.assignment, &running.agents, running.record))
 }
 
-/// How often processes tell how it goes.
+/// Returns the time between two ticks of a process, in milliseconds.
 pub fn interval_ms(scenario: &Scenario) -> u64 {
     let ms = scenario.total_seconds() * 1000.0 / TICKS;
     (ms as u64).clamp(MIN_INTERVAL_MS, MAX_INTERVAL_MS)
@@ -73,11 +73,11 @@ struct Run<'a> {
     record: Record,
     environment: &'a Environment,
     run: String,
-    /// Whether all have been told to end.
+    /// Whether all machines have been told to end.
     is_ending: bool,
 }
 
-/// Something to be done at its time.
+/// Fault that is to begin or to end at its time.
 struct Due<'a> {
     at: Duration,
     fault: &'a FaultSpec,
@@ -148,12 +148,12 @@ impl Run<'_> {
         processes
     }
 
-    /// How far a machine's clock is behind another one's.
+    /// Returns how far a machine's clock is behind another one's.
     fn behind_ns(&self, machine: usize, other: usize) -> i64 {
         self.record.machines[other].offset.ns - self.record.machines[machine].offset.ns
     }
 
-    /// From the begin to the end, come what may.
+    /// Plays the run from the begin to the end, come what may.
     fn play(&mut self) {
         let interval_ms = interval_ms(self.scenario);
         let begins_ns = clock::now_ns() + LEAD_NS;
@@ -184,7 +184,7 @@ impl Run<'_> {
         self.end();
     }
 
-    /// Until all is emitted, with what goes wrong meanwhile.
+    /// Waits until all is emitted, and lets faults begin and end meanwhile.
     fn emit(&mut self, began: Instant) {
         let end = began + Duration::from_secs_f64(self.scenario.total_seconds());
         let mut deadline = end + EMIT_GRACE;
@@ -303,7 +303,7 @@ impl Run<'_> {
         }
     }
 
-    /// Nothing more comes from a machine.
+    /// Gives up a machine, from which nothing more comes.
     fn lose(&mut self, place: usize, why: String) {
         let machine = &mut self.record.machines[place];
         (machine.complete, machine.is_gone) = (false, true);
@@ -323,7 +323,7 @@ impl Run<'_> {
     }
 }
 
-/// What is to go wrong and to be mended, the next one last.
+/// Lists the faults that are to begin and to be mended, the next one last.
 fn faults(scenario: &Scenario) -> Vec<Due<'_>> {
     let mut due = Vec::new();
     for fault in &scenario.faults {

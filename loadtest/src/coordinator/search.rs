@@ -1,5 +1,5 @@
-//! The highest rate that holds a goal: doubled (or halved) until it is between two
-//! rates, then narrowed down.
+//! Search of the highest rate that holds a goal: doubled (or halved) until it is between
+//! two rates, then narrowed down.
 //!
 //! ```text
 //!   holds   |#########|####|  |              rates grow by a factor of two,
@@ -8,15 +8,16 @@
 //!                          found
 //! ```
 //! Each rate is a run of its own, with brokers of its own, so that none bears what
-//! another one left. A rate holds if all that was due was emitted and came once,
-//! whole and in order, and if every role's 99th percentile is within the goal.
+//! another run left. A rate holds if all that was due was emitted and came once, whole
+//! and in order, and if every role's 99th percentile is within the goal.
 //!
-//! One that is only too slow is tried once more: a hiccup of the machine is not what is
-//! searched for. What was found must hold for the whole scenario, too; else somewhat
-//! less is tried. What holds for a step alone is told, but is not what was found.
+//! A rate that is only too slow is tried once more: a hiccup of the machine is not what
+//! is searched for. The rate that was found must hold for the whole scenario, too; else
+//! somewhat less is tried. A rate that holds for a step alone is told, but is not the
+//! answer.
 //!
-//! A 99th percentile needs a hundred values: a role that timed fewer is not judged
-//! beside one that timed enough, and no rate is tried that emits fewer.
+//! A 99th percentile needs a hundred values: a role that timed fewer is not judged beside
+//! one that timed enough, and no rate is tried that emits fewer.
 
 mod bounds;
 
@@ -29,23 +30,23 @@ use crate::progress::Progress;
 use crate::result::{Capacity, CapacityStep, Latency, RunResult};
 use crate::scenario::Scenario;
 
-/// Of what was due, at least this much must be emitted.
+/// Share of the events that were due that must be emitted at least.
 const MIN_EMITTED: f64 = 0.97;
-/// What a run takes besides its measured time.
+/// Time that a run takes besides its measured time.
 const OVERHEAD_SECONDS: f64 = 3.0;
-/// What held for a step may not for the whole scenario: then somewhat less is tried,
-/// so often, down to half of it.
+/// Number of tries for the whole scenario: a rate that held for a step may not hold
+/// there; then somewhat less is tried, down to half of it.
 const WHOLE_TRIES: usize = 5;
 const WHOLE_STEP: f64 = 0.85;
-/// Of fewer values, the 99th percentile is the largest.
+/// Number of values that a 99th percentile needs: of fewer it is the largest.
 const MIN_TIMED: u64 = 100;
 
-/// What is searched for.
+/// Goal of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Goal {
-    /// 99 of 100 events of each role take no longer.
+    /// Latency that 99 of 100 events of each role must not exceed.
     pub p99_us: f64,
-    /// How long each rate is tried.
+    /// Time that each rate is tried for.
     pub step_seconds: f64,
 }
 
@@ -84,16 +85,16 @@ struct Search<'a> {
     text: &'a str,
     environment: &'a Environment,
     goal: &'a Goal,
-    /// What the scenario offers as it is written.
+    /// Rate that the scenario offers as it is written.
     start: f64,
     steps: Vec<CapacityStep>,
-    /// Of the last rate that was tried; not complete if the search broke off.
+    /// Result of the last rate that was tried; not complete if the search broke off.
     last: RunResult,
     progress: Progress,
 }
 
 impl Search<'_> {
-    /// The highest rate that holds for a step.
+    /// Finds the highest rate that holds for a step.
     fn highest(&mut self, scenario: &Scenario) -> Result<Option<f64>> {
         let mut short = scenario.clone();
         short.stretch(self.goal.step_seconds);
@@ -110,7 +111,7 @@ impl Search<'_> {
         Ok(bounds.holds)
     }
 
-    /// The rate that holds for the whole scenario, if it is not far below.
+    /// Finds the rate that holds for the whole scenario, if it is not far below.
     fn whole(&mut self, scenario: &Scenario, found: f64) -> Result<Option<f64>> {
         let mut rate = found;
         for _ in 0..WHOLE_TRIES {
@@ -123,8 +124,8 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// Runs the scenario at a rate. None if it broke off, which says nothing of the
-    /// rate.
+    /// Runs the scenario at a rate. `None` if the run broke off, which says nothing of
+    /// the rate.
     fn try_rate(
         &mut self,
         scenario: &Scenario,
@@ -160,7 +161,8 @@ impl Search<'_> {
         Ok(Some(verdict))
     }
 
-    /// The result is then that of the last rate that was tried to the end.
+    /// Breaks the search off: the result is that of the last rate that was tried to the
+    /// end.
     fn break_off(&mut self, why: Vec<String>) {
         self.last.complete = false;
         self.last.notes.extend(why);
@@ -169,20 +171,20 @@ impl Search<'_> {
     }
 }
 
-/// How long a rate is tried.
+/// Length of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Length {
-    /// To narrow the search down.
+    /// A step, to narrow the search down.
     Step,
-    /// To answer it.
+    /// The whole scenario, to answer the search.
     Whole,
 }
 
-/// What a run says of its rate.
+/// Verdict of a run on its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Holds,
-    /// All came, and was emitted in time.
+    /// All events were emitted in time and came, but took too long.
     TooSlow,
     TooMuch,
 }

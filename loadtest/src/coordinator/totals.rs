@@ -1,4 +1,4 @@
-//! From what was told in a run to its result: totals, series over time, latencies.
+//! Totals of a run, series over time, latencies: its record becomes its result.
 //!
 //! Processes tick when they come to it; between two ticks a count is taken to grow
 //! evenly, so that all can be added up at the same moments.
@@ -17,20 +17,20 @@ use crate::result::{
 use crate::scenario::assignment::{Assignment, Kind, Role};
 use crate::scenario::{FaultKind, FaultSpec, Queue, Scenario};
 
-/// A count of a reading, if the broker told it.
+/// Choice of a count of a reading, if the broker told it.
 type Pick = fn(&Reading) -> Option<u64>;
 
-/// How the broker is called in a result.
+/// Name of the broker in a result.
 pub const BROKER: &str = "broker";
-/// Connections that came and went.
+/// Metric of the connections that came and went.
 const CONNECTIONS: Metric = ("connections", "1/s");
-/// Behind a role's name: latencies by two clocks.
+/// Words behind a role's name for latencies by two clocks.
 const FROM_AFAR: &str = ", from other machines";
 const NS_PER_MS: u64 = 1_000_000;
-/// Less of what was due than this was emitted: the load was not the one asked for.
+/// Share of the events that were due below which the load was not the one asked for.
 const MIN_EMITTED: f64 = 0.98;
 
-/// The result of a run.
+/// Makes the result of a run.
 pub fn result(
     scenario: &Scenario,
     text: &str,
@@ -69,7 +69,7 @@ pub fn result(
     result
 }
 
-/// Whether every event that had to came once, whole and in order, to the end.
+/// Returns whether every event that had to came once, whole and in order, to the end.
 pub fn is_clean(scenario: &Scenario, result: &RunResult) -> bool {
     // What a killed broker held is gone, whatever it does.
     let is_killed = |of: &FaultSpec| of.kind == FaultKind::RestartBroker;
@@ -82,13 +82,13 @@ pub fn is_clean(scenario: &Scenario, result: &RunResult) -> bool {
     result.complete && is_held && result.roles.iter().all(is_clean)
 }
 
-/// Whether these listeners rather lose than delay others.
+/// Returns whether these listeners rather lose than delay others.
 pub fn may_lose(scenario: &Scenario, name: &str) -> bool {
     let mut listeners = scenario.listeners.iter().map(|of| of.get_ref());
     listeners.any(|of| of.name == name && of.queue == Queue::Latest)
 }
 
-/// Events per second that came to all listeners in the measured phases.
+/// Returns the events per second that came to all listeners in the measured phases.
 pub fn delivered_per_s(result: &RunResult, scenario: &Scenario) -> f64 {
     let phases = scenario.phases();
     let measured: Vec<&Phase> = result
@@ -111,7 +111,7 @@ pub fn delivered_per_s(result: &RunResult, scenario: &Scenario) -> f64 {
         .sum()
 }
 
-/// What the result must tell besides its numbers.
+/// Adds notes on what the result must tell besides its numbers.
 fn tell_troubles(scenario: &Scenario, assignment: &Assignment, record: &mut Record) {
     let area = scenario.load_seconds();
     let mut notes = Vec::new();
@@ -137,12 +137,12 @@ fn tell_troubles(scenario: &Scenario, assignment: &Assignment, record: &mut Reco
     notes.into_iter().for_each(|text| record.note(text));
 }
 
-/// How far a random number of arrivals may be below its mean.
+/// Returns how far a random number of arrivals may be below its mean.
 pub fn spread(mean: f64) -> f64 {
     3.0 * mean.sqrt()
 }
 
-/// Events that a role was to emit, if it has a rate.
+/// Returns how many events a role was to emit, if it has a rate.
 fn due(role: &Role, area: f64) -> Option<f64> {
     let due = role.parts.iter().map(|part| match part {
         Part::Emitters(of) => Some(of.rate.per_s()? * of.emitters.len() as f64 * area),
@@ -151,7 +151,7 @@ fn due(role: &Role, area: f64) -> Option<f64> {
     due.sum()
 }
 
-/// Clients of a role.
+/// Counts the clients of a role.
 fn clients(role: &Role) -> usize {
     let clients = role.parts.iter().map(|part| match part {
         Part::Emitters(of) => of.emitters.len(),
@@ -249,7 +249,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The moments of all series.
+    /// Returns the moments of all series.
     fn edges(&self) -> Vec<u64> {
         let interval = run::interval_ms(self.scenario);
         (1..=self.record.ended_ms / interval).map(|number| number * interval).collect()
@@ -355,7 +355,7 @@ impl Builder<'_> {
         }
     }
 
-    /// How far the clocks of those whom a role hears may be off from its own.
+    /// Returns how far the clocks of those whom a role hears may be off from its own.
     fn clock_error_ns(&self, role: &Role) -> u64 {
         let own = self.machine_record(role.machine).offset.error_ns;
         let sources = role.parts.iter().flat_map(|part| match part {
@@ -372,15 +372,15 @@ fn since_ms(at_ns: u64, began_ns: u64) -> f64 {
     (at_ns as f64 - began_ns as f64) / NS_PER_MS as f64
 }
 
-/// Buckets of several processes, in order, each value once.
+/// Joins the buckets of several processes, in order, each value once.
 fn sorted(buckets: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut sum: BTreeMap<u64, u64> = BTreeMap::new();
     buckets.iter().for_each(|&(value, count)| *sum.entry(value).or_default() += count);
     sum.into_iter().collect()
 }
 
-/// The count of a line of points at a moment: even growth between two, none before
-/// the first or after the last.
+/// Returns the count of a line of points at a moment: even growth between two points,
+/// none before the first or after the last.
 fn count_at(line: &[(f64, f64)], at: f64) -> f64 {
     let behind = line.partition_point(|(x, _)| *x <= at);
     let (left, right) = (behind.checked_sub(1).map(|place| line[place]), line.get(behind));
@@ -391,8 +391,8 @@ fn count_at(line: &[(f64, f64)], at: f64) -> f64 {
     }
 }
 
-/// Growth per second of counts, all together, up to each edge. What a line counted
-/// before its first point is not known, and is taken to grow as behind it.
+/// Returns the growth per second of counts, all together, up to each edge. The growth of
+/// a line before its first point is not known, and taken to be that behind it.
 fn rates(lines: &[Vec<(f64, f64)>], edges: &[u64]) -> Vec<f64> {
     let rate = |line: &Vec<(f64, f64)>, from: f64, to: f64| {
         let from = from.max(line.first().map_or(0.0, |(x, _)| *x));
@@ -408,7 +408,7 @@ fn rates(lines: &[Vec<(f64, f64)>], edges: &[u64]) -> Vec<f64> {
     edges.iter().map(all).collect()
 }
 
-/// The highest of the points up to each edge; not-a-number where there is none.
+/// Returns the highest of the points up to each edge; not-a-number where there is none.
 fn highest(points: &[(f64, f64)], edges: &[u64]) -> Vec<f64> {
     let mut last = 0.0;
     let value = |&edge: &u64| {

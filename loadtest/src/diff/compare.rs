@@ -1,13 +1,14 @@
-//! The numbers of a comparison that are compared, and what it was measured with.
+//! Numbers of a comparison that are compared, and its conditions.
 
 use crate::diff::number::{LEAST_CHANGE, Number, Spread};
 use crate::diff::{incomplete, machine_conditions};
 use crate::result::CompareResult;
 
-/// All of three runs are on one side of three others by chance in one of ten cases.
+/// Number of runs that a verdict needs: three are all on one side of three others by
+/// chance in one of ten cases.
 const MIN_RUNS: u64 = 4;
 
-/// What was measured differently.
+/// Tells how the conditions differ.
 pub fn conditions(before: &CompareResult, after: &CompareResult) -> Vec<String> {
     let mut told: Vec<String> =
         [incomplete("before", before.complete), incomplete("after", after.complete)]
@@ -37,7 +38,7 @@ pub fn conditions(before: &CompareResult, after: &CompareResult) -> Vec<String> 
     told
 }
 
-/// Its numbers: the median and the losses of each cell.
+/// Returns the numbers of a comparison: the median and the losses of each cell.
 pub fn numbers(compare: &CompareResult) -> Vec<Number> {
     let mut numbers = Vec::new();
     for cell in compare.cells.iter().filter(|cell| cell.runs >= MIN_RUNS) {

@@ -1,94 +1,95 @@
-//! A number with what is known of its noise, and the verdict on its change.
+//! Number with what is known of its noise, and the verdict on its change.
 //!
-//! Two numbers differ if their intervals do not meet and the change is more than
-//! the least that is believed. The least change is there because intervals come
-//! from within a run: the next run of the same thing on the same machine has
-//! other addresses, another placement on the cores, another neighbour.
+//! Two numbers differ if their intervals do not meet and the change is more than the
+//! least that is believed. The least change is there because intervals come from within a
+//! run: the next run of the same thing on the same machine has other addresses, another
+//! placement on the cores, another neighbour.
 
 use serde::Serialize;
 
 use crate::median::Median;
 use crate::result::Latency;
 
-/// A smaller change of a rate or a cost is not believed.
+/// Least change of a rate or a cost that is believed.
 pub const LEAST_CHANGE: f64 = 0.05;
-/// Nor one of a latency, which depends on more.
+/// Least change of a latency that is believed: it depends on more.
 pub const LEAST_LATENCY_CHANGE: f64 = 0.10;
-/// Counters, of whose noise nothing is known, changed if they doubled or halved.
+/// Least change of a counter that is believed: nothing is known of its noise, so it must
+/// double or halve.
 pub const LEAST_COUNTER_CHANGE: f64 = 1.0;
-/// A series is cut into so many parts; their means tell how much it wavers.
+/// Number of parts that a series is cut into; their means tell how much it wavers.
 const MAX_BATCHES: usize = 20;
-/// A percentile needs so many values beyond it.
+/// Number of values that a percentile needs beyond it.
 const MIN_BEYOND: f64 = 10.0;
-/// Of a normal distribution, 95 %.
+/// Deviations of a normal distribution that hold 95 %.
 const DEVIATIONS: f64 = 1.96;
-/// Rare events, such as losses: their count wavers by its root.
+/// Deviations of rare events, such as losses, whose count wavers by its root.
 const RARE_DEVIATIONS: f64 = 3.0;
 
-/// A value between two ends.
+/// Value between two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
-    /// The value.
+    /// Value itself.
     pub value: f64,
-    /// Lower end of its interval.
+    /// Lower end of the interval.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of the interval.
     pub high: f64,
 }
 
-/// A number of a result.
+/// Number of a result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Number {
-    /// Its name; unique in the result.
+    /// Name of the number, unique in the result.
     pub what: String,
-    /// Its unit.
+    /// Unit of the number.
     pub unit: String,
     /// Whether more is better; none if neither is.
     pub higher_is_better: Option<bool>,
-    /// The least change that is believed, as a share.
+    /// Least change that is believed, as a share.
     pub least_change: f64,
-    /// Its value.
+    /// Value of the number.
     pub spread: Spread,
 }
 
-/// How a number changed.
+/// Verdict on the change of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// For the worse.
+    /// The number is worse.
     Worse,
-    /// For the better.
+    /// The number is better.
     Better,
-    /// Neither is better.
+    /// The number differs, and neither value is better.
     Differs,
-    /// Not beyond noise.
+    /// The change is not beyond noise.
     Noise,
 }
 
-/// A number of both results.
+/// Number of both results, and its change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
-    /// Its name.
+    /// Name of the number.
     pub what: String,
-    /// Its unit.
+    /// Unit of the number.
     pub unit: String,
-    /// In the first.
+    /// Value in the first result.
     pub before: Spread,
-    /// In the second.
+    /// Value in the second result.
     pub after: Spread,
-    /// What to think of it.
+    /// Verdict on the change.
     pub verdict: Verdict,
 }
 
 impl Spread {
-    /// Of a value that is known exactly.
+    /// Makes the spread of a value that is known exactly.
     pub fn exact(value: f64) -> Spread {
         Spread { value, low: value, high: value }
     }
 
-    /// The mean of values in the order of time; gaps are left out. The interval is
-    /// that of the median of the means of its parts: parts are longer than what
-    /// makes neighbouring values alike.
+    /// Takes the mean of values in the order of time; gaps are left out. The interval is
+    /// that of the median of the means of its parts: the parts are longer than what makes
+    /// neighbouring values alike.
     pub fn over_time(values: &[f64]) -> Option<Spread> {
         let known: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
         let length = known.len().div_ceil(MAX_BATCHES).max(1);
@@ -98,8 +99,8 @@ impl Spread {
         Some(Spread { value, low: median.low.min(value), high: median.high.max(value) })
     }
 
-    /// A percentile in nanoseconds, by the ranks between which it lies, wider by
-    /// the error of the clocks. None where too few values lie beyond it.
+    /// Takes a percentile in nanoseconds, by the ranks between which it lies, wider by
+    /// the error of the clocks. `None` where too few values lie beyond it.
     pub fn percentile(latency: &Latency, percent: f64) -> Option<Spread> {
         let (count, share) = (latency.count as f64, percent / 100.0);
         if count * (1.0 - share) < MIN_BEYOND {
@@ -120,7 +121,7 @@ impl Spread {
         Some(Spread { value, low: low.max(0.0), high })
     }
 
-    /// Rare events per million of many.
+    /// Takes rare events per million of many.
     pub fn rare(count: u64, among: u64) -> Spread {
         let among = among.max(1) as f64 / 1e6;
         let around = RARE_DEVIATIONS * (count as f64).sqrt();
@@ -132,7 +133,7 @@ impl Spread {
         }
     }
 
-    /// As a share of the first; none if that is 0.
+    /// Returns the change as a share of the first value; `None` if that is 0.
     pub fn change_to(self, after: Spread) -> Option<f64> {
         (self.value != 0.0).then(|| after.value / self.value - 1.0)
     }
@@ -143,7 +144,7 @@ impl Spread {
 }
 
 impl Number {
-    /// Beside the same number of a later result.
+    /// Compares the number with the same one of a later result.
     pub fn change(&self, now: &Number) -> Change {
         let (before, after) = (self.spread, now.spread);
         Change {

@@ -1,4 +1,4 @@
-//! The numbers of a run that are compared, and what it was measured with.
+//! Numbers of a run that are compared, and its conditions.
 
 use crate::diff::number::{
     LEAST_CHANGE, LEAST_COUNTER_CHANGE, LEAST_LATENCY_CHANGE, Number, Spread,
@@ -9,7 +9,7 @@ use crate::result::{Capacity, Latency, RoleKind, RunResult, Series, metric};
 
 const PERCENTS: [(&str, f64); 3] = [("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9)];
 
-/// What was measured differently.
+/// Tells how the conditions differ.
 pub fn conditions(before: &RunResult, after: &RunResult) -> Vec<String> {
     let mut told: Vec<String> =
         [incomplete("before", before.complete), incomplete("after", after.complete)]
@@ -50,7 +50,7 @@ pub fn conditions(before: &RunResult, after: &RunResult) -> Vec<String> {
     told
 }
 
-/// Its numbers; names that are there twice are left out.
+/// Returns the numbers of a run; names that are there twice are left out.
 pub fn numbers(run: &RunResult) -> Vec<Number> {
     let mut numbers = Vec::new();
     series(&mut numbers, run);
@@ -65,7 +65,7 @@ pub fn numbers(run: &RunResult) -> Vec<Number> {
     numbers
 }
 
-/// Whether more is better; none of rates that the scenario sets.
+/// Returns whether more is better; `None` for rates that the scenario sets.
 fn direction(name: &str) -> Option<bool> {
     match name {
         name if name == metric::DELIVERED.0 || name == metric::DELIVERED_BYTES.0 => Some(true),
@@ -88,7 +88,7 @@ fn series(numbers: &mut Vec<Number>, run: &RunResult) {
     }
 }
 
-/// How the 99th percentile of a role wavered in the run, as shares of its mean:
+/// Returns how the 99th percentile of a role wavered in the run, as shares of its mean:
 /// ranks take neighbouring events for independent, which they are not.
 fn wavering(run: &RunResult, latency: &Latency) -> (f64, f64) {
     let is_its = |series: &&Series| {
@@ -144,7 +144,8 @@ fn faults(numbers: &mut Vec<Number>, run: &RunResult) {
     }
 }
 
-/// The highest rate lies between what held and the next that did not.
+/// Returns the highest rate: it lies between the rate that held and the next that did
+/// not.
 fn found(capacity: &Capacity) -> Option<Number> {
     let value = capacity.found_per_s?;
     let failed = capacity.steps.iter().filter(|step| !step.holds && step.rate_per_s > value);
@@ -158,7 +159,7 @@ fn found(capacity: &Capacity) -> Option<Number> {
     })
 }
 
-/// Per second, since windows may differ.
+/// Adds the counters, per second, since windows may differ.
 fn counters(numbers: &mut Vec<Number>, run: &RunResult) {
     let seconds = if run.seconds > 0.0 { run.seconds } else { 1.0 };
     for (machine, counters) in &run.counters {

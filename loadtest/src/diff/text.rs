@@ -1,4 +1,4 @@
-//! A diff as text: what is worse first, noise as a count.
+//! Diff as text: worse numbers first, noise as a count.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use crate::diff::{Change, Diff, Spread, Verdict};
 use crate::report::Unit;
 
 impl Diff {
-    /// For a terminal. Control characters of names are left out.
+    /// Writes the diff for a terminal. Control characters of names are left out.
     pub fn text(&self) -> String {
         let mut out = String::new();
         list(&mut out, "Measured under other conditions", &self.conditions);

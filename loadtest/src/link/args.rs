@@ -1,4 +1,4 @@
-//! What was typed after `link`, and what is meant.
+//! Arguments of `link`, and what they mean.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ Examples:
   netcluster-loadtest link --senders 3 --receivers 1 --bottleneck 1000
   netcluster-loadtest link --table --row '1 KB'      rows of the table whose name holds this";
 
-/// `link`.
+/// Arguments of `link`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct LinkArgs {
@@ -96,15 +96,15 @@ pub enum LevelName {
     Raw,
     /// The link without brokers.
     Link,
-    /// From client to client.
+    /// Brokers and clients too, from client to client.
     Brokers,
 }
 
 impl LinkArgs {
-    /// What is to be measured.
+    /// Returns the rows that are to be measured.
     ///
     /// # Errors
-    /// What does not fit together, in words that name the flag.
+    /// Which arguments do not fit together, in words that name the flag.
     pub fn rows(&self) -> Result<Vec<Row>> {
         let seconds = self.seconds;
         ensure!(

@@ -1,7 +1,8 @@
-//! From client to client: a broker on each host, an emitter or a listener at it.
+//! Measurement from client to client: a broker on each host, an emitter or a listener at
+//! it.
 //!
-//! The channel is pressured (`--cluster-pressure`), so that nothing is lost when
-//! a listener is slower than the link.
+//! The channel is pressured (`--cluster-pressure`), so that nothing is lost when a
+//! listener is slower than the link.
 
 use std::fs;
 use std::path::Path;
@@ -18,9 +19,9 @@ use crate::plan::{EmitterPlan, ListenerPlan, Role, emitter_name};
 use crate::scratch::Scratch;
 use netcluster_testkit::netns::Network;
 
-/// How long brokers get to find each other and to tell who listens.
+/// Time that brokers get to find each other and to tell who listens.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Of no secret.
+/// Key that is no secret.
 const KEY_TEXT: [u8; 32] = [7; 32];
 
 /// Brokers, one on each host.
@@ -29,7 +30,7 @@ pub struct Brokers {
 }
 
 impl Brokers {
-    /// Everything started and ready.
+    /// Starts everything and waits until it is ready.
     pub fn set_up(scenario: &LinkScenario, network: &Network, program: &Path) -> Result<Run> {
         let mut brokers = Brokers { brokers: Vec::new() };
         for host in network.hosts() {
@@ -99,12 +100,12 @@ impl Brokers {
         }
     }
 
-    /// Their process ids.
+    /// Returns the brokers' process ids.
     pub fn pids(&self) -> impl Iterator<Item = u32> + '_ {
         self.brokers.iter().map(|(broker, _)| broker.pid())
     }
 
-    /// What they have logged, for an error.
+    /// Returns what the brokers have logged, for an error.
     pub fn logs(&self) -> String {
         let logs = self.brokers.iter().enumerate().map(|(index, (_, scratch))| {
             let log = fs::read_to_string(scratch.log()).unwrap_or_default();
@@ -113,7 +114,7 @@ impl Brokers {
         logs.collect()
     }
 
-    /// Ends them.
+    /// Ends the brokers.
     pub fn stop(self) {
         self.brokers.into_iter().for_each(|(broker, _)| broker.stop());
     }

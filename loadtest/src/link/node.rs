@@ -1,4 +1,4 @@
-//! The process that is one end of the link: what a broker's shard does with it,
+//! Process that is one end of the link: it does what a broker's shard does with the link,
 //! without clients.
 //!
 //! ```text
@@ -6,11 +6,11 @@
 //!                     │ link │                     │ io │ ⇄ sockets
 //!   check ◀── run ◀── └──────┘ ◀── datagrams ◀──── └────┘
 //! ```
-//! One thread drives it, another takes commands: the answers that concern events
+//! One thread drives the link, another takes commands: the answers that concern events
 //! come out of the meter, those that concern the link are asked of the driver.
 //!
-//! Invariant: nothing is emitted before every end has said that it is ready,
-//! which it is once all know what it wants; so every event is owed to all.
+//! Invariant: nothing is emitted before every end has said that it is ready, which it is
+//! once all know what it wants; so every event is owed to all.
 
 mod driver;
 mod source;
@@ -38,15 +38,15 @@ use crate::message::{Command, Report, next_command, report};
 use crate::meter::Meter;
 use crate::stamp::Template;
 
-/// What the broker's defaults are.
+/// History of a stream, in bytes: the broker's default.
 const HISTORY_BYTES: usize = 8 << 20;
 const GROUPS: u8 = 16;
 const REASSEMBLY_BYTES: usize = 64 << 20;
 const STALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-/// Node 0 is nobody.
+/// Node id of the first end: 0 is nobody.
 const FIRST_NODE: u32 = 1;
 
-/// What the thread that takes commands asks of the driver.
+/// Question to the driver of the thread that takes commands.
 enum Ask {
     Go,
     Stop,
@@ -66,7 +66,7 @@ impl Entropy for SystemEntropy {
 /// Takes part until told to quit.
 ///
 /// # Errors
-/// What keeps it from going on.
+/// The reason that keeps the end from going on.
 pub fn run(plan: NodePlan) -> Result<()> {
     clock::sharpen_sleeps();
     let wanted: BackendChoice = plan.backend.parse()?;
@@ -149,7 +149,7 @@ fn take_commands(meter: Arc<Meter>, asks: Sender<Ask>, waker: Waker) {
     });
 }
 
-/// What was asked since the last look.
+/// Takes what was asked since the last look.
 fn asked(asks: &Receiver<Ask>) -> Result<Vec<Ask>> {
     let mut found = Vec::new();
     loop {

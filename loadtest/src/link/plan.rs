@@ -1,4 +1,4 @@
-//! One measurement between hosts, and what each of its processes is told.
+//! Plan of one measurement between hosts, and of each of its processes.
 //!
 //! ```text
 //!   Level::Raw       sender ── packets ──▶ receivers       no protocol at all
@@ -13,24 +13,24 @@ use serde::{Deserialize, Serialize};
 
 use netcluster_testkit::netns::Packets;
 
-/// The group that is measured: the link's own default.
+/// Group that is measured: the link's own default.
 pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 44, 54), 4454);
-/// The group of raw packets. Not the link's port: sockets of a ring outlive their
+/// Group of raw packets. The port is not the link's: sockets of a ring outlive their
 /// process by a moment.
 pub const RAW_GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 44, 53), 4464);
-/// Where raw receivers say how far they are.
+/// Port at which raw receivers say how far they are.
 pub const RAW_SENDER_PORT: u16 = 4455;
 /// UDP payload of a full packet of 1400 bytes.
 pub const DATAGRAM_BYTES: usize = 1372;
-/// The channel and the event of all that is sent.
+/// Channel of all events that are sent.
 pub const CHANNEL: &str = "default";
 /// Name of the event.
 pub const EVENT: &str = "load";
 
-/// What is between the events and the network.
+/// Layers between the events and the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Level {
-    /// Nothing: packets of full size are counted instead of events.
+    /// No layer: packets of full size are counted instead of events.
     Raw,
     /// The link alone.
     #[default]
@@ -39,10 +39,10 @@ pub enum Level {
     Brokers,
 }
 
-/// One measurement.
+/// Scenario of one measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkScenario {
-    /// What is between the events and the network.
+    /// Layers between the events and the network.
     pub level: Level,
     /// Hosts that send.
     pub senders: usize,
@@ -54,11 +54,11 @@ pub struct LinkScenario {
     pub seconds: f64,
     /// Events per second and sender; `None`: as fast as it goes.
     pub rate: Option<u64>,
-    /// How trains of datagrams cross the network.
+    /// Form in which trains of datagrams cross the network.
     pub packets: Packets,
     /// Thousandths of the packets that each receiver loses.
     pub loss_thousandths: u32,
-    /// What reaches a receiver at most, in bits per second.
+    /// Rate that reaches a receiver at most, in bits per second.
     pub bottleneck: Option<u64>,
     /// Whether everything is sealed.
     pub has_key: bool,
@@ -85,12 +85,12 @@ impl Default for LinkScenario {
 }
 
 impl LinkScenario {
-    /// How many hosts it takes.
+    /// Returns how many hosts the measurement takes.
     pub fn hosts(&self) -> usize {
         self.senders + self.receivers
     }
 
-    /// Bytes of what is counted.
+    /// Returns the bytes of what is counted.
     pub fn unit_bytes(&self) -> usize {
         match (self.level, self.rate) {
             (Level::Raw, None) => DATAGRAM_BYTES,
@@ -99,12 +99,12 @@ impl LinkScenario {
     }
 }
 
-/// When number `number` is due after the start, in nanoseconds.
+/// Returns when number `number` is due after the start, in nanoseconds.
 pub fn due_ns(number: u64, rate: u64) -> u64 {
     (u128::from(number) * 1_000_000_000 / u128::from(rate)) as u64
 }
 
-/// What a process on a host is told.
+/// Role of a process on a host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkRole {
@@ -116,14 +116,14 @@ pub enum LinkRole {
     Node(NodePlan),
 }
 
-/// What a sender of packets is told.
+/// Plan of a sender of packets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RawSenderPlan {
-    /// Its own address.
+    /// Address of the sender.
     pub address: Ipv4Addr,
-    /// Where it sends to.
+    /// Group that the sender sends to.
     pub group: SocketAddrV4,
-    /// How many receivers there are.
+    /// Number of receivers.
     pub receivers: usize,
     /// Bytes of a packet's payload.
     pub datagram_bytes: usize,
@@ -131,16 +131,16 @@ pub struct RawSenderPlan {
     pub rate: Option<u64>,
 }
 
-/// What a receiver of packets is told.
+/// Plan of a receiver of packets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RawReceiverPlan {
-    /// Its number.
+    /// Number of the receiver.
     pub index: u16,
-    /// Its own address.
+    /// Address of the receiver.
     pub address: Ipv4Addr,
-    /// What it receives.
+    /// Group that the receiver joins.
     pub group: SocketAddrV4,
-    /// Where it tells how far it is.
+    /// Address that the receiver tells how far it is.
     pub sender: SocketAddrV4,
     /// Bytes of a packet's payload.
     pub datagram_bytes: usize,
@@ -148,16 +148,16 @@ pub struct RawReceiverPlan {
     pub is_timed: bool,
 }
 
-/// What one end of the link is told.
+/// Plan of one end of the link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodePlan {
-    /// Its number: senders are counted from 0, receivers after them.
+    /// Number of the end: senders are counted from 0, receivers after them.
     pub index: u16,
-    /// How many ends there are.
+    /// Number of ends.
     pub nodes: usize,
-    /// How many of them send.
+    /// Number of ends that send.
     pub senders: usize,
-    /// Whether this one does; else it listens.
+    /// Whether this end sends; else it listens.
     pub sends: bool,
     /// Base address of the link.
     pub group: SocketAddr,
@@ -165,7 +165,7 @@ pub struct NodePlan {
     pub size: usize,
     /// Events per second; `None`: as fast as it goes.
     pub rate: Option<u64>,
-    /// What seals everything.
+    /// Key that seals everything.
     pub key: Option<[u8; 32]>,
     /// The back end: `auto`, `uring` or `poll`.
     pub backend: String,

@@ -1,14 +1,14 @@
-//! Packets without a protocol: what this machine's network can do at most.
+//! Packets without a protocol: the most that this machine's network can do.
 //!
 //! ```text
 //!   sender ── trains of full packets, each with its number ──▶ receivers
 //!     ▲                                                            │ count
 //!     └───────── how far I am, every few hundred packets ──────────┘
 //! ```
-//! The sender keeps within what a receive buffer holds, so that receivers are
-//! not simply overrun; nothing is repaired, and nothing is done with the bytes.
-//! At a rate, each packet is sent alone and carries the time at which it was due:
-//! how long it takes to wake a receiver up is what no link can do better.
+//! The sender keeps within what a receive buffer holds, so that receivers are not simply
+//! overrun; nothing is repaired, and nothing is done with the bytes. At a rate, each
+//! packet is sent alone and carries the time at which it was due: no link can do better
+//! than the time that it takes to wake a receiver up.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::ops::Range;
@@ -28,30 +28,30 @@ use crate::link::plan::{RAW_SENDER_PORT, RawReceiverPlan, RawSenderPlan, due_ns}
 use crate::message::{Command, Report, Sample, next_command, report};
 use crate::meter::Meter;
 
-/// What is asked for; the system may grant less.
+/// Socket buffer that is asked for, in bytes; the system may grant less.
 const BUFFER_BYTES: usize = 8 << 20;
-/// The kernel's overhead and all, a packet takes so much of a receive buffer.
+/// Bytes of a receive buffer that a packet takes, with the kernel's overhead.
 const PACKET_COST_BYTES: usize = 2304;
-/// The longest train that IP takes.
+/// Length of the longest train that IP takes, in bytes.
 const MAX_TRAIN_BYTES: usize = 65_535 - 28;
 const MAX_TRAIN_PACKETS: usize = 64;
-/// Receivers tell how far they are this often in a window.
+/// Number of times in a window that receivers tell how far they are.
 const REPORTS_PER_WINDOW: u64 = 8;
-/// Without a word for this long, what is under way counts as gone.
+/// Time without a word after which packets that are under way count as gone.
 const STALL: Duration = Duration::from_millis(50);
-/// How long the last packets get.
+/// Time that the last packets get.
 const DRAIN: Duration = Duration::from_millis(200);
 const NUMBER_BYTES: usize = 8;
 const WORD_BYTES: usize = NUMBER_BYTES + 2;
-/// Where a packet that is sent at a rate says when it was due.
+/// Place where a packet that is sent at a rate says when it was due.
 const INTENDED: Range<usize> = NUMBER_BYTES..NUMBER_BYTES + 8;
 
-/// Packets that a receive buffer of this size holds, with some to spare.
+/// Returns how many packets a receive buffer of this size holds, with some to spare.
 fn window_packets(granted_bytes: usize) -> u64 {
     (granted_bytes * 4 / 5 / PACKET_COST_BYTES) as u64
 }
 
-/// Sends until told to quit.
+/// Sends packets until told to quit.
 pub fn send(plan: RawSenderPlan) -> Result<()> {
     let socket = UdpSocket::bind((plan.address, RAW_SENDER_PORT))?;
     // The system's limit is what we get.
@@ -115,7 +115,7 @@ impl Sender<'_> {
         Ok(self.sent)
     }
 
-    /// Sends one by one, each when it is due.
+    /// Sends packets one by one, each when it is due.
     fn run_at(mut self, rate: u64, stop: &AtomicBool) -> Result<u64> {
         let mut packet = vec![0xa5; self.plan.datagram_bytes];
         let since_ns = clock::now_ns();
@@ -151,7 +151,7 @@ impl Sender<'_> {
     }
 }
 
-/// Counts until told to quit.
+/// Counts packets until told to quit.
 pub fn receive(plan: RawReceiverPlan) -> Result<()> {
     let socket = UdpSocket::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, plan.group.port()))?;
     socket.join_multicast_v4(plan.group.ip(), &plan.address)?;

@@ -1,55 +1,56 @@
-//! The rows of the link's table: which scenario, beside what, which of its
-//! numbers, and what they should be.
+//! Rows of the link's table: scenario, the one beside it, the numbers that are shown, and
+//! their goals.
 
 use crate::link::plan::{Level, LinkScenario};
 use crate::metric::Metric;
 use netcluster_testkit::netns::Packets;
 
 const LATENCY_RATE: u64 = 10_000;
-/// Bits per second. On a small machine the processors are shared, not the faster one.
+/// Bottlenecks in bits per second. On a small machine senders share the processors and
+/// not the faster bottleneck.
 const BOTTLENECKS: [(&str, u64); 2] = [
     ("3→1 1 KB cut, through 1 Gbit/s", 1_000_000_000),
     ("3→1 1 KB cut, through 500 Mbit/s", 500_000_000),
 ];
-/// Many into one.
+/// Number of senders into one receiver.
 const RIVALS: usize = 3;
 const SMALL_BYTES: usize = 64;
 const KILOBYTE: usize = 1024;
-/// Rates take a while to find each other.
+/// Windows of a measurement with a bottleneck: rates take a while to find each other.
 const BOTTLENECK_WINDOWS: f64 = 4.0;
 
-/// What a row is compared with.
+/// Measurement that a row is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beside {
     /// Packets without a protocol.
     Raw,
-    /// The same without a key.
+    /// Scenario without a key.
     NoKey,
 }
 
-/// A number of a run.
+/// Number of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
-    /// One of the usual ones.
+    /// Usual metric.
     Metric(Metric),
-    /// Payload that came through the bottleneck, as a share of it.
+    /// Payload that came through the bottleneck, as a share of the bottleneck.
     LineShare,
-    /// What the slowest sender emitted, as a share of what the fastest did.
+    /// Events that the slowest sender emitted, as a share of those of the fastest.
     Fairness,
 }
 
-/// One scenario and what of it is shown.
+/// Scenario and the numbers of it that are shown.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub name: String,
     pub scenario: LinkScenario,
     pub beside: Option<Beside>,
-    /// Numbers, each with its goal or nothing.
+    /// Numbers that are shown, each with its goal or nothing.
     pub shown: Vec<(Number, &'static str)>,
 }
 
 impl Beside {
-    /// In words.
+    /// Names the measurement in words.
     pub fn name(self) -> &'static str {
         match self {
             Beside::Raw => "raw",
@@ -57,7 +58,7 @@ impl Beside {
         }
     }
 
-    /// The other half of a pair.
+    /// Returns the other half of a pair.
     pub fn half(self, scenario: &LinkScenario) -> LinkScenario {
         let mut other = scenario.clone();
         match self {
@@ -69,13 +70,13 @@ impl Beside {
 }
 
 impl Row {
-    /// How many runs it takes.
+    /// Returns how many runs the row takes.
     pub fn runs(&self, repeats: usize) -> usize {
         repeats * if self.beside.is_some() { 2 } else { 1 }
     }
 }
 
-/// All rows, with the receivers, the window and the back end of `base`.
+/// Makes all rows, with the receivers, the window and the back end of `base`.
 pub fn all(base: &LinkScenario) -> Vec<Row> {
     let base = LinkScenario {
         receivers: base.receivers,

@@ -1,5 +1,5 @@
-//! One run between hosts: processes on each, a measured window, the count of
-//! what arrived, as `crate::run` does it on one machine.
+//! Run between hosts: processes on each, a measured window, the count of what arrived;
+//! `crate::run` does the same on one machine.
 //!
 //! Rates are per receiver; losses, repeats and broken payloads of all together.
 
@@ -26,25 +26,25 @@ use netcluster_testkit::netns::Network;
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
-/// Of the window's length, and at most this long, is run before it.
+/// Share of the window's length that is run before it, up to [`MAX_WARM_UP`].
 const WARM_UP_SHARE: f64 = 0.4;
 const MAX_WARM_UP: Duration = Duration::from_millis(500);
-/// Of no secret.
+/// Key that is no secret.
 const KEY: [u8; 32] = [7; 32];
 
-/// What a run came to.
+/// Outcome of a run.
 #[derive(Clone, Debug, Default)]
 pub struct LinkOutcome {
-    /// The usual numbers, per receiver.
+    /// Usual numbers, per receiver.
     pub outcome: Outcome,
-    /// What the ends of the link counted besides, summed up: by receivers with
+    /// Numbers that the ends of the link counted besides, summed up: by receivers with
     /// `in_` before it, by senders with `out_`.
     pub counters: BTreeMap<String, u64>,
     /// Events that each sender emitted.
     pub emitted: Vec<u64>,
 }
 
-/// All processes of a run.
+/// Processes of a run.
 pub struct Run {
     pub children: ChildProcesses,
     pub senders: Vec<Member>,
@@ -92,7 +92,7 @@ fn build(
     Ok(Run { children, senders: members, receivers, brokers: None })
 }
 
-/// Waits until these members have what they need.
+/// Waits until these members are ready.
 pub fn wait_ready(children: &mut ChildProcesses, members: &[Member]) -> Result<()> {
     let ready = |report: &Report| matches!(report, Report::Ready { .. }).then_some(());
     children.collect(members, READY_TIMEOUT, "start", ready).map(drop)
@@ -191,7 +191,7 @@ impl Run {
         })
     }
 
-    /// Of all processes.
+    /// Returns the CPU time of all processes.
     fn cpu_ns(&self) -> u64 {
         let members = self.senders.iter().chain(&self.receivers);
         let pids = members.map(|&member| self.children.pid(member));
@@ -199,7 +199,7 @@ impl Run {
         pids.chain(brokers).map(|pid| Usage::of(pid).cpu_ns).sum()
     }
 
-    /// Waits until these members have got all, and sums up what they counted.
+    /// Waits until these members have got all events, and sums up what they counted.
     fn finish(
         &mut self,
         members: &[Member],

@@ -1,5 +1,5 @@
-//! A row's runs: alone, or in pairs whose halves follow each other at once and
-//! take turns in going first, all on one network.
+//! Runs of a row: alone, or in pairs whose halves follow each other at once and take
+//! turns in going first, all on one network.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,19 +16,20 @@ use netcluster_testkit::netns::{Network, NetworkOptions};
 
 const BITS_PER_BYTE: f64 = 8.0;
 
-/// A row and what its runs came to.
+/// Row and the outcomes of its runs.
 #[derive(Debug)]
 pub struct Series {
     pub row: Row,
     pub runs: Vec<LinkOutcome>,
-    /// Of what it is compared with, in the same order.
+    /// Outcomes of the runs beside them, in the same order.
     pub beside: Vec<LinkOutcome>,
-    /// A run ended with an error, which was told.
+    /// Whether a run ended with an error, which was told.
     pub has_failed: bool,
 }
 
 impl Series {
-    /// Runs a row so many times. An interrupt ends it with what there is.
+    /// Runs a row so many times. An interrupt ends the series with the runs that there
+    /// are.
     ///
     /// # Errors
     /// If a run fails, or is interrupted before there is anything.
@@ -65,14 +66,14 @@ impl Series {
         Ok(series)
     }
 
-    /// A row that came to nothing.
+    /// Makes the series of a row that came to nothing.
     pub fn failed(name: String) -> Series {
         let scenario = LinkScenario::default();
         let row = Row { name, scenario, beside: None, shown: Vec::new() };
         Series { row, runs: Vec::new(), beside: Vec::new(), has_failed: true }
     }
 
-    /// The median of a number, and of what it is compared with.
+    /// Returns the median of a number, and that of the runs beside.
     pub fn medians(&self, number: Number) -> (Option<Median>, Option<Median>) {
         let of = |runs: &[LinkOutcome]| {
             Median::of(runs.iter().filter_map(|outcome| self.value(number, outcome)))
@@ -80,7 +81,7 @@ impl Series {
         (of(&self.runs), of(&self.beside))
     }
 
-    /// The median of the pairs' ratios.
+    /// Returns the median of the pairs' ratios.
     pub fn ratio(&self, number: Number) -> Option<Median> {
         let pairs = self.runs.iter().zip(&self.beside);
         Median::of(pairs.filter_map(|(own, other)| {
@@ -104,14 +105,14 @@ impl Series {
         }
     }
 
-    /// Losses and the like over all runs.
+    /// Sums up losses and the like over all runs.
     pub fn counts(&self) -> Counts {
         let mut sum = Counts::default();
         self.runs.iter().chain(&self.beside).for_each(|run| sum.add(run.outcome.counts));
         sum
     }
 
-    /// What the runs of the row counted besides, summed up.
+    /// Sums up what the runs of the row counted besides.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut sum = BTreeMap::new();
         for (name, value) in self.runs.iter().flat_map(|run| &run.counters) {
@@ -120,7 +121,7 @@ impl Series {
         sum
     }
 
-    /// Whether every event came once and whole.
+    /// Returns whether every event came once and whole.
     pub fn is_clean(&self) -> bool {
         !self.has_failed && self.counts().is_clean()
     }

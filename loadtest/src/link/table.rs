@@ -1,4 +1,4 @@
-//! What was measured on the link, for people and programs. Goals stand beside;
+//! Table of what was measured on the link, for people and programs. Goals stand beside;
 //! nothing passes or fails by time.
 
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use crate::link::rows::Number;
 use crate::link::series::Series;
 use crate::metric::digits;
 
-/// In the table, with their names in words: the others are in the JSON.
+/// Counters in the table, with their names in words: the others are in the JSON.
 const COUNTERS: [(&str, &str); 5] = [
     ("in_naks_sent", "NAKs"),
     ("out_repaired", "repairs"),
@@ -36,7 +36,7 @@ impl Number {
     }
 }
 
-/// As Markdown.
+/// Writes the table as Markdown.
 pub fn markdown(measured: &[Series]) -> String {
     let mut out = String::from(
         "| per receiver | | median | 95 % interval | beside | ratio | 95 % interval | goal | counted |\n|---|---|---|---|---|---|---|---|---|\n",
@@ -70,7 +70,7 @@ pub fn markdown(measured: &[Series]) -> String {
     out
 }
 
-/// For people: one number per line, aligned.
+/// Writes the table for people: one number per line, aligned.
 pub fn text(measured: &[Series]) -> String {
     let mut out = String::new();
     for series in measured {
@@ -102,7 +102,7 @@ pub fn text(measured: &[Series]) -> String {
     out
 }
 
-/// As JSON.
+/// Writes the table as JSON.
 pub fn json(measured: &[Series]) -> Value {
     let row = |series: &Series| {
         let numbers = series.row.shown.iter().map(|&(number, goal)| {

@@ -12,13 +12,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Connection, failed};
 
-/// Some eighty events of 64 bytes.
+/// Room for what a read brings, in bytes: some eighty events of 64 bytes.
 const READ_BYTES: usize = 8 * 1024;
-/// Operations handed to the ring at once.
+/// Number of operations that are handed to the ring at once.
 #[cfg(target_os = "linux")]
 const RING_ENTRIES: u32 = 4096;
 
-/// Drives all connections on a thread of its own; says on what.
+/// Drives all connections on a thread of its own; returns by what.
 pub fn drive(socket: PathBuf, by_epoll: bool, connections: Vec<Connection>) -> Result<String> {
     let (told, driver) = channel();
     thread::Builder::new().name("sockets".into()).spawn(move || {

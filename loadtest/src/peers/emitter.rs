@@ -1,5 +1,5 @@
-//! The process that emits through a peer: as fast as it goes, or one event on the
-//! way at a time. As our own emitter, but that what is batched is flushed here.
+//! Process that emits through a peer: as fast as it goes, or one event on the way at a
+//! time. It is like our own emitter, but flushes its batches itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::plan::EmitterPlan;
 use crate::stamp::{Stamp, Template};
 use netcluster_peers::connection::{Connection, Received};
 
-/// Events between two looks at whether to stop.
+/// Number of events between two looks at whether to stop.
 const BATCH: u64 = 64;
-/// What is reported if the peer closes the connection.
+/// Name of the counter of connections that the peer closes.
 pub const CLOSED: &str = "emitters disconnected by the peer";
 
-/// Emits until told to quit.
+/// Emits through a peer until told to quit.
 pub fn run<C: Connection>(plan: EmitterPlan, mut connection: C) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let template = Arc::new(Template::new(plan.size));
@@ -78,7 +78,7 @@ fn flat_out(
     connection.flush()
 }
 
-/// Ends early if an answer is lost: it would never go on.
+/// Makes round trips; ends early if an answer is lost, as it would never go on.
 fn round_trips(
     plan: &EmitterPlan,
     connection: &mut impl Connection,

@@ -1,5 +1,4 @@
-//! The process that listens through a peer: checks and counts as our own
-//! listener does.
+//! Process that listens through a peer: it checks and counts as our own listener does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,10 +14,10 @@ use crate::plan::ListenerPlan;
 use crate::stamp::Template;
 use netcluster_peers::connection::{Connection, Received};
 
-/// What is reported if the peer closes the connection.
+/// Name of the counter of connections that the peer closes.
 pub const CLOSED: &str = "listeners disconnected by the peer";
 
-/// Listens until told to quit.
+/// Listens through a peer until told to quit.
 pub fn run<C: Connection + Send + 'static>(plan: ListenerPlan, mut connection: C) -> Result<()> {
     let (event, name) = plan.event;
     let template = Arc::new(Template::new(plan.size));
@@ -43,7 +42,7 @@ pub fn run<C: Connection + Send + 'static>(plan: ListenerPlan, mut connection: C
     Ok(())
 }
 
-/// Until the peer closes the connection.
+/// Counts events until the peer closes the connection.
 fn count(connection: &mut impl Connection, check: &DeliveryCheck) -> Result<()> {
     let record = |payload: &[u8]| {
         check.record(payload);
@@ -52,7 +51,7 @@ fn count(connection: &mut impl Connection, check: &DeliveryCheck) -> Result<()> 
     Ok(())
 }
 
-/// The same, and sends each event back.
+/// Counts events and sends each back, until the peer closes the connection.
 fn answer(connection: &mut impl Connection, check: &DeliveryCheck, reply: &str) -> Result<()> {
     let mut echo = Vec::new();
     loop {

@@ -1,13 +1,13 @@
-//! The process that listens to a peer on many connections: one thread over sockets
-//! that do not block, the peer's frames for each connection. The same driver for
-//! every peer.
+//! Process that listens to a peer on many connections: one thread over sockets that do
+//! not block, the peer's frames for each connection. The driver is the same for every
+//! peer.
 //!
 //! ```text
 //!   connect ──► hello ──► subscribe ──► events, to the check of this connection
 //!             awaited = 0        awaited = 0, subscribed + 1
 //! ```
-//! Each connection listens to an event of its own, as those of our own broker do. It
-//! does not reconnect: one that the peer closes is told and its events are lost.
+//! Each connection listens to an event of its own, as those of our own broker do. It does
+//! not reconnect: one that the peer closes is told and its events are lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,11 +28,12 @@ use crate::plan::{ManyPlan, event_name};
 use netcluster_peers::address::{Address, Stream};
 use netcluster_peers::frames::{Dialect, Frames};
 
-/// As for our own many connections: some eighty events of 64 bytes.
+/// Room for what a read brings, in bytes: some eighty events of 64 bytes, as for our own
+/// many connections.
 const READ_BYTES: usize = 8 * 1024;
 
-/// Listens until told to quit. `dialect` is that of the n-th connection; `prompt` is
-/// called now and then until all have subscribed, for who answers only then.
+/// Listens until told to quit. `dialect` makes that of the n-th connection; `prompt` is
+/// called now and then until all have subscribed, for peers that answer only then.
 pub fn run<D: Dialect + Send + 'static>(
     plan: &ManyPlan,
     address: Address,
@@ -62,7 +63,7 @@ pub fn run<D: Dialect + Send + 'static>(
     Ok(())
 }
 
-/// One connection without its socket.
+/// Connection without its socket.
 struct Listener<D> {
     index: usize,
     frames: Frames<D>,
@@ -79,7 +80,7 @@ enum Stage {
 }
 
 impl<D: Dialect> Listener<D> {
-    /// As far as what was read goes.
+    /// Advances as far as the bytes go that were read.
     fn advance(&mut self) -> Result<()> {
         if self.stage != Stage::Listening {
             self.frames.take_answers()?;
@@ -102,7 +103,7 @@ impl<D: Dialect> Listener<D> {
         Ok(())
     }
 
-    /// Writes what there is to say, and reads once.
+    /// Writes the bytes that are to be written, and reads once.
     async fn exchange(&mut self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<()> {
         if !self.frames.outbound().is_empty() {
             stream.write_all(self.frames.outbound()).await?;
@@ -115,7 +116,7 @@ impl<D: Dialect> Listener<D> {
         self.advance()
     }
 
-    /// Until the peer closes the connection.
+    /// Runs the connection until the peer closes it.
     async fn run(mut self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let error = loop {
             if let Err(error) = self.exchange(&mut stream).await {
@@ -146,8 +147,9 @@ fn drive<D: Dialect + 'static>(address: &Address, listeners: Vec<Listener<D>>) -
     })
 }
 
-/// Up to the end of the hello; the rest goes on by itself. So hellos come one after
-/// the other: how many strangers a peer has patience with is not what is measured.
+/// Opens a connection up to the end of the hello; the rest goes on by itself. So hellos
+/// come one after the other: how many strangers a peer has patience with is not what is
+/// measured.
 async fn open<D: Dialect + 'static>(
     mut listener: Listener<D>,
     mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static,

@@ -1,4 +1,4 @@
-//! A process of a run with a peer in the middle: an emitter or a listener.
+//! Role of a process in a run with a peer in the middle: an emitter or a listener.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use netcluster_peers::zenoh::Zenoh;
 use netcluster_peers::zeromq::{Prober, ZeroMq, Zmtp};
 use netcluster_peers::{Address, Peer};
 
-/// What the process is told.
+/// Plan of the process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PeerRole {
     peer: Peer,
@@ -32,7 +32,7 @@ enum Part {
     Many(ManyPlan),
 }
 
-/// Of one connection, or what its peer has instead.
+/// Client of one connection, or what its peer has instead.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Single {
@@ -41,7 +41,7 @@ enum Single {
 }
 
 impl PeerRole {
-    /// The listeners and the emitters of a scenario.
+    /// Makes the roles of the listeners and the emitters of a scenario.
     pub fn of(scenario: &Scenario, peer: Peer, address: &Address) -> (Vec<Role>, Vec<Role>) {
         let other = |part| Role::Peer(PeerRole { peer, address: address.clone(), part });
         let convert = |role: Role| match role {
@@ -60,7 +60,7 @@ impl PeerRole {
     }
 }
 
-/// Is what it was told until told to quit.
+/// Plays the role until told to quit.
 pub fn take_role(role: PeerRole) -> Result<()> {
     let PeerRole { peer, address, part } = role;
     let part = match part {

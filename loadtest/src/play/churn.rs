@@ -1,5 +1,6 @@
-//! The process whose clients come and go: each connects when it is due, listens,
-//! stays a while and leaves. Its latency is from when it was due until it listens.
+//! Process whose clients come and go: each connects when it is due, listens, stays a
+//! while and leaves. The latency of a visit is from when it was due until the client
+//! listens.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,12 +20,12 @@ use crate::scenario::schedule::{end_ns, is_measured};
 
 const NS_PER_MS: u64 = 1_000_000;
 const NS_PER_S: f64 = 1e9;
-/// Besides those that stay there are those that are connecting.
+/// Threads for clients that are connecting, besides those that stay.
 const SPARE_THREADS: usize = 2;
-/// How long a broker may take to answer before that counts as a failure.
+/// Time that a broker may take to answer before that counts as a failure.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Comes and goes until told to quit.
+/// Lets clients come and go until told to quit.
 pub fn play(socket: &Path, plan: ChurnPlan) -> Result<()> {
     clock::sharpen_sleeps();
     // What is wrong with the first one is an error, later ones are counted.
@@ -49,7 +50,7 @@ pub fn play(socket: &Path, plan: ChurnPlan) -> Result<()> {
     Ok(())
 }
 
-/// All of them.
+/// Visits of all clients.
 struct Visits {
     times: Times,
     next: AtomicU64,
@@ -58,7 +59,7 @@ struct Visits {
     heard: Arc<Counter>,
 }
 
-/// Events and bytes of them.
+/// Counter of events and of their bytes.
 #[derive(Default)]
 struct Counter {
     events: AtomicU64,
@@ -94,7 +95,7 @@ fn visit(socket: &Path, plan: &ChurnPlan, heard: &Arc<Counter>) -> Result<Client
 }
 
 impl Visits {
-    /// One thread takes the next visit that nobody has taken.
+    /// Makes visits on one thread, each the next that nobody has taken.
     fn run(&self, socket: &Path, plan: &ChurnPlan, course: &Course) {
         let began_ns = course.wait();
         let end_ns = end_ns(&plan.phases);

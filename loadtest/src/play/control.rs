@@ -1,4 +1,5 @@
-//! The thread that takes control messages: begins, ticks, ends; the same for every kind.
+//! Thread that takes control messages: begins, ticks, ends; the same for every kind of
+//! process.
 
 use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,14 +14,14 @@ use crate::delivery_check::Emitted;
 use crate::message::{Report, report};
 
 const NS_PER_MS: u64 = 1_000_000;
-/// Before it began there is nothing to tell.
+/// Time between two ticks before the begin, when there is nothing to tell.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// Sleeping shorter than this overshoots; who waits spins instead.
+/// Shortest sleep: a shorter one overshoots, so that the thread spins instead.
 const MIN_SLEEP_NS: u64 = 20_000;
-/// How late an end may be noticed by who sleeps.
+/// Longest sleep: an end is noticed that late by a thread that sleeps.
 const MAX_SLEEP_NS: u64 = 50 * NS_PER_MS;
 
-/// What all threads of a process know of the run.
+/// Course of the run, as all threads of a process know it.
 #[derive(Debug, Default)]
 pub struct Course {
     began: Mutex<Option<u64>>,
@@ -29,19 +30,19 @@ pub struct Course {
     stop: AtomicBool,
 }
 
-/// What happens to a process.
+/// Event in the life of a process.
 #[derive(Debug)]
 pub enum Event {
-    /// It was told something.
+    /// A control message came.
     Control(Control),
-    /// One of its threads is done.
+    /// A thread of the process is done.
     Done(Done),
 }
 
-/// What a thread that emits leaves behind.
+/// Totals that a thread that emits leaves behind.
 #[derive(Debug)]
 pub struct Done {
-    /// How much of each event.
+    /// Number of events of each name.
     pub totals: Vec<Emitted>,
     /// Bytes of all payloads.
     pub bytes: u64,
@@ -49,16 +50,16 @@ pub struct Done {
     pub refused: u64,
 }
 
-/// What a kind of process does about it.
+/// Player of a kind of process.
 pub trait Player {
-    /// How it goes.
+    /// Tells how it goes so far.
     fn tick(&self) -> Tick;
-    /// What is known once this was emitted; waits for what is missing.
+    /// Waits for missing events of those that were emitted, and tells the totals.
     fn finish(&self, totals: &[Emitted]) -> Note;
 }
 
 impl Course {
-    /// When it began, by the machine's clock; waits for that.
+    /// Waits for the begin of the run; returns its time by the machine's clock.
     pub fn wait(&self) -> u64 {
         let mut began = self.began.lock().expect("no thread panics with the lock");
         loop {
@@ -69,13 +70,13 @@ impl Course {
         }
     }
 
-    /// When it began; 0 if it has not.
+    /// Returns when the run began; 0 if it has not.
     #[inline]
     pub fn began_ns(&self) -> u64 {
         self.began_ns.load(Ordering::Relaxed)
     }
 
-    /// Whether it is to end.
+    /// Returns whether the run is to end.
     #[inline]
     pub fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -87,7 +88,7 @@ impl Course {
         self.begin.notify_all();
     }
 
-    /// Sleeps until then; whether it is not over.
+    /// Sleeps until that time; returns whether the run is not over.
     pub fn sleep_until(&self, at_ns: u64) -> bool {
         loop {
             if self.is_over() {
@@ -106,13 +107,13 @@ impl Course {
     }
 }
 
-/// Where threads tell that they are done.
+/// Makes the channel in which threads tell that they are done.
 pub fn events() -> (Sender<Event>, Receiver<Event>) {
     mpsc::channel()
 }
 
-/// Says it is ready and takes control messages until told to quit. `emitters` threads will say
-/// that they are done; then that is told.
+/// Says that the process is ready and takes control messages until told to quit. Once
+/// `emitters` threads have said that they are done, that is told.
 pub fn play(
     player: &impl Player,
     course: &Arc<Course>,

@@ -1,9 +1,9 @@
-//! The process that emits: a thread for each client, so that one that has to wait
-//! does not hold up the others.
+//! Process that emits: a thread for each client, so that a client that has to wait does
+//! not hold up the others.
 //!
-//! With a rate, event n is due when the schedule says so, whatever the system
-//! does; a stall is charged to every event that it delays. What is still not
-//! emitted when the last phase ends never is.
+//! With a rate, event n is due when the schedule says so, whatever the system does; a
+//! stall is charged to every event that it delays. Events that are still not emitted when
+//! the last phase ends never are.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,16 +29,16 @@ use crate::scenario::numbers::{Arrivals, Rate};
 use crate::scenario::schedule::{Random, Schedule, end_ns, is_measured};
 use crate::stamp::{self, Stamp, Template};
 
-/// Events between two looks at the clock, as fast as it goes.
+/// Number of events between two looks at the clock, without a rate.
 const BATCH: usize = 64;
-/// Without an answer for this long it is lost.
+/// Time after which an answer is lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long brokers of other machines get to learn of a listener.
+/// Time that brokers of other machines get to learn of a listener.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(10);
-/// After a refusal, before the next try.
+/// Pause after a refusal, before the next try.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Emits until told to quit.
+/// Emits with all clients until told to quit.
 pub fn play(socket: &Path, plan: EmittersPlan) -> Result<()> {
     clock::sharpen_sleeps();
     let plan = Arc::new(plan);
@@ -75,14 +75,14 @@ pub fn play(socket: &Path, plan: EmittersPlan) -> Result<()> {
     Ok(())
 }
 
-/// What is counted besides.
+/// Answers of round trips, and their latencies.
 struct Answers {
     times: Times,
     tracks: Mutex<Vec<Arc<Mutex<Track>>>>,
     emitted: AtomicU64,
 }
 
-/// Takes the answers to an emitter; each is also told to who waits for it.
+/// Takes the answers to an emitter; each is also told to the thread that waits for it.
 fn listen(
     client: &Client,
     plan: &Arc<EmittersPlan>,
@@ -160,7 +160,7 @@ impl Player for Answers {
     }
 }
 
-/// One client that emits.
+/// Client that emits.
 struct Emitter<'a> {
     plan: &'a EmittersPlan,
     emitter: &'a EmitterPlan,
@@ -202,7 +202,8 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// What was emitted counts even if it could not go on.
+    /// Emits to the end; events that were emitted count even if the client could not go
+    /// on.
     fn run(mut self, answered: Option<&Receiver<()>>) -> Done {
         if self.course.sleep_until(self.began_ns) {
             let emitted = match (self.plan.rate, answered) {
@@ -274,7 +275,8 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    /// What the client refuses was not emitted: its number goes to the next one.
+    /// Emits an event; one that the client refuses was not emitted, and its number goes
+    /// to the next one.
     #[inline]
     fn emit(&mut self, due_ns: u64) -> Result<()> {
         let size = self.plan.size.draw(&mut self.random);

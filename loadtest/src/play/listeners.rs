@@ -1,5 +1,5 @@
-//! The process that listens: clients with an `on` for each pattern, which checks,
-//! counts, answers, and takes its time if it is to be slow.
+//! Process that listens: clients with an `on` for each pattern, which checks, counts,
+//! answers, and takes its time where the listener is to be slow.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,15 +21,15 @@ use crate::scenario::assignment::reply_event;
 use crate::scenario::schedule::is_measured;
 use crate::stamp::{self, Template};
 
-/// How long brokers of other machines get to learn of the listeners.
+/// Time that brokers of other machines get to learn of the listeners.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Without a new event for this long, what is missing is lost.
+/// Time without a new event after which missing events are lost.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// Who is slow gets no longer than this.
+/// Longest wait for a slow listener.
 const MAX_DRAIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 
-/// Listens until told to quit.
+/// Listens with all clients until told to quit.
 pub fn play(socket: &Path, plan: ListenersPlan) -> Result<()> {
     clock::sharpen_sleeps();
     let plan = Arc::new(plan);
@@ -80,14 +80,14 @@ fn connect(socket: &Path, plan: &ListenersPlan, listener: &ListenerPlan) -> Resu
     client.map(Arc::new).with_context(|| format!("client {}", listener.client))
 }
 
-/// What all listeners of a process share.
+/// State that all listeners of a process share.
 struct Shared {
     times: Times,
     failed: AtomicU64,
     reader: Template,
 }
 
-/// The listener of one pattern of one client.
+/// Listener of one pattern of one client.
 struct Listener {
     index: usize,
     plan: Arc<ListenersPlan>,
@@ -97,7 +97,7 @@ struct Listener {
     answers: Option<Answers>,
 }
 
-/// Where answers go.
+/// Outlet of answers.
 struct Answers {
     client: std::sync::Weak<Client>,
     names: Vec<(u16, String)>,
@@ -150,7 +150,7 @@ impl Listener {
     }
 }
 
-/// All clients of the process.
+/// Clients of the process.
 struct Listeners {
     tracks: Vec<Arc<Mutex<Track>>>,
     shared: Arc<Shared>,
@@ -179,8 +179,8 @@ fn lock(track: &Mutex<Track>) -> std::sync::MutexGuard<'_, Track> {
     track.lock().expect("no thread panics with the lock")
 }
 
-/// Waits until all that was emitted has come, or nothing comes any more; what was
-/// counted then.
+/// Waits until all events that were emitted have come, or none comes any more; returns
+/// the counts.
 pub fn finish(
     tracks: &[Arc<Mutex<Track>>],
     totals: &[Emitted],

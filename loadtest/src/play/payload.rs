@@ -1,7 +1,7 @@
-//! Stamped payloads of any size up to a largest one, written one after the other
-//! into the same bytes.
+//! Stamped payloads of any size up to a largest one, written one after the other into the
+//! same bytes.
 //!
-//! Invariant: but for what the last stamp wrote, the bytes are the pattern that
+//! Invariant: but for those that the last stamp wrote, the bytes are the pattern that
 //! readers compare with.
 
 use crate::stamp::{MIN_TIMED_BYTES, Stamp, Template, write_into};
@@ -9,16 +9,16 @@ use crate::stamp::{MIN_TIMED_BYTES, Stamp, Template, write_into};
 /// Bytes at the end of a payload that depend on its stamp.
 const SEAL_BYTES: usize = 8;
 
-/// Writes payloads.
+/// Writer of payloads.
 #[derive(Debug)]
 pub struct Payload {
     bytes: Vec<u8>,
-    /// What the last seal covered, and where.
+    /// Bytes that the last seal covered, and their place.
     covered: Option<(usize, [u8; SEAL_BYTES])>,
 }
 
 impl Payload {
-    /// Of at most so many bytes.
+    /// Makes a writer of payloads of at most so many bytes.
     pub fn new(max_size: usize) -> Payload {
         let mut template = Template::new(max_size.max(MIN_TIMED_BYTES));
         let mut bytes = template.write(Stamp::default(), 0).to_vec();
@@ -30,7 +30,7 @@ impl Payload {
         Payload { bytes, covered: None }
     }
 
-    /// The payload of an event.
+    /// Writes the payload of an event.
     pub fn write(&mut self, size: usize, stamp: Stamp, due_ns: u64) -> &[u8] {
         if let Some((at, bytes)) = self.covered.take() {
             self.bytes[at..at + SEAL_BYTES].copy_from_slice(&bytes);

@@ -1,4 +1,4 @@
-//! What a process of a scenario is told, and what it says: JSON lines, as for all
+//! Plans, control messages and notes of a scenario's processes: JSON lines, as for all
 //! processes of a run.
 
 use std::path::PathBuf;
@@ -10,192 +10,193 @@ use crate::scenario::numbers::{Arrivals, Rate};
 use crate::scenario::schedule::Phase;
 use crate::scenario::size::Sizes;
 
-/// A part, and where the broker is.
+/// Plan of a part, with the broker's socket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartPlan {
-    /// Where to connect.
+    /// Socket to connect to.
     pub socket: PathBuf,
-    /// What to do there.
+    /// Part to play there.
     pub part: Part,
 }
 
-/// What to do.
+/// Part of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// Emit.
+    /// Clients that emit.
     Emitters(EmittersPlan),
-    /// Listen.
+    /// Clients that listen.
     Listeners(ListenersPlan),
-    /// Come and go.
+    /// Clients that come and go.
     Churn(ChurnPlan),
 }
 
-/// Clients that emit.
+/// Plan of clients that emit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EmittersPlan {
-    /// The role's name.
+    /// Name of the role.
     pub name: String,
-    /// Each client.
+    /// Plan of each client.
     pub emitters: Vec<EmitterPlan>,
     /// Bytes of payloads.
     pub size: Sizes,
     /// Events per second and client.
     pub rate: Rate,
-    /// How they are spread.
+    /// Spread of the events over time.
     pub arrivals: Arrivals,
     /// Whether answers come.
     pub round_trip: bool,
-    /// The run's course.
+    /// Phases of the run.
     pub phases: Vec<Phase>,
-    /// Where random numbers start; each client adds its own.
+    /// Seed of random numbers, to which each client adds its number.
     pub seed: u64,
-    /// Whether brokers of other machines must know of who waits for answers.
+    /// Whether brokers of other machines must know of the clients that wait for answers.
     pub is_linked: bool,
 }
 
-/// A client that emits.
+/// Plan of a client that emits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EmitterPlan {
-    /// Its number, as in payloads.
+    /// Number of the client, as in payloads.
     pub id: u16,
-    /// Its channel.
+    /// Channel of the client.
     pub channel: String,
-    /// Its events, in turn; their places are in payloads.
+    /// Events of the client, in turn; their places are in payloads.
     pub events: Vec<String>,
 }
 
-/// Clients that listen.
+/// Plan of clients that listen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListenersPlan {
-    /// The role's name.
+    /// Name of the role.
     pub name: String,
-    /// Each client.
+    /// Plan of each client.
     pub listeners: Vec<ListenerPlan>,
-    /// Emitting clients that at least one of them hears.
+    /// Emitting clients that at least one of these hears.
     pub sources: Vec<SourcePlan>,
     /// Whether each event is answered.
     pub replies: bool,
-    /// How long each event takes.
+    /// Time that each event takes, in microseconds.
     pub delay_us: u64,
-    /// Rather lose than delay.
+    /// Whether the clients rather lose events than delay others.
     pub latest: bool,
-    /// Compare every byte.
+    /// Whether every byte is compared.
     pub verify_full: bool,
     /// Bytes of the largest payload.
     pub max_size: usize,
-    /// The run's course.
+    /// Phases of the run.
     pub phases: Vec<Phase>,
-    /// Whether brokers of other machines must know of it.
+    /// Whether brokers of other machines must know of the listeners.
     pub is_linked: bool,
 }
 
-/// A client that listens.
+/// Plan of a client that listens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListenerPlan {
-    /// Its number in its role and machine.
+    /// Number of the client in its role and machine.
     pub client: usize,
-    /// Its channel.
+    /// Channel of the client.
     pub channel: String,
-    /// What it listens to.
+    /// Patterns of the client.
     pub patterns: Vec<String>,
 }
 
-/// An emitting client as those see it that hear it.
+/// Emitting client, for those that hear it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourcePlan {
-    /// Its number.
+    /// Number of the client.
     pub id: u16,
-    /// Its channel.
+    /// Channel of the client.
     pub channel: String,
-    /// What it emits.
+    /// Events that the client emits.
     pub events: Vec<String>,
-    /// Its machine.
+    /// Machine of the client.
     pub machine: usize,
-    /// Whether that is another one.
+    /// Whether that machine is another one.
     pub is_remote: bool,
-    /// Whether its payloads tell when they were due.
+    /// Whether the client's payloads tell when they were due.
     pub is_timed: bool,
-    /// How far its machine's clock is behind this one's.
+    /// Time by which the clock of the client's machine is behind this one's.
     pub behind_ns: i64,
 }
 
-/// Clients that come and go.
+/// Plan of clients that come and go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChurnPlan {
-    /// The role's name.
+    /// Name of the role.
     pub name: String,
-    /// Their channel.
+    /// Channel of the clients.
     pub channel: String,
-    /// New ones per second.
+    /// New clients per second.
     pub connects_per_s: f64,
-    /// How long each stays.
+    /// Time that each client stays, in milliseconds.
     pub lifetime_ms: u64,
-    /// What each listens to.
+    /// Patterns that each client listens to.
     pub patterns: Vec<String>,
-    /// The run's course.
+    /// Phases of the run.
     pub phases: Vec<Phase>,
 }
 
-/// What a process is told while it plays.
+/// Control message to a process that plays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// Begin at this time of the machine's clock, and tell how it goes this often.
+    /// Begin at this time of the machine's clock, and tell how the run goes this often.
     Begin {
-        /// When.
+        /// Time of the begin.
         at_ns: u64,
-        /// Between ticks.
+        /// Time between two ticks.
         interval_ms: u64,
     },
     /// End now.
     Stop,
     /// These were emitted: wait for what is missing, then tell the totals.
     Finish(Vec<Emitted>),
-    /// Go.
+    /// End the process.
     Quit,
 }
 
-/// What a process says.
+/// Note of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
-    /// How it goes.
+    /// Tick: how the run goes.
     Tick(Tick),
-    /// All was emitted.
+    /// All events were emitted.
     Emitted {
-        /// How much of each.
+        /// Number of events of each name.
         totals: Vec<Emitted>,
         /// Bytes of all payloads.
         bytes: u64,
         /// Times the client refused an event, which was not emitted then.
         refused: u64,
     },
-    /// All was heard that will be.
+    /// All events were heard that will be.
     Heard(Box<Heard>),
 }
 
-/// Where a process stands.
+/// Counts of a process so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
-    /// When, by the machine's clock.
+    /// Time of the tick, by the machine's clock.
     pub at_ns: u64,
     /// Events emitted so far; with churn, connections.
     pub emitted: u64,
     /// Events received so far.
     pub received: u64,
-    /// Bytes of them.
+    /// Bytes of the events received so far.
     pub received_bytes: u64,
-    /// Latencies since the last tick, if any.
+    /// Median and 99th percentile of the latencies since the last tick, if there were
+    /// any.
     pub latency_ns: Option<(u64, u64)>,
 }
 
-/// The totals of a process that listens, or comes and goes.
+/// Totals of a process that listens, or comes and goes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Heard {
     /// Events that came, each once and whole.
     pub received: u64,
-    /// Bytes of them.
+    /// Bytes of these events.
     pub bytes: u64,
     /// Events that never came.
     pub lost: u64,
@@ -207,14 +208,14 @@ pub struct Heard {
     pub corrupt: u64,
     /// Things that did not work, and were not fatal: connections, answers.
     pub failed: u64,
-    /// Latencies of events of the same machine, or there and back: value, count.
+    /// Latencies of events of the same machine, or of round trips: value and count.
     pub near: Vec<(u64, u64)>,
     /// Latencies of events of other machines.
     pub far: Vec<(u64, u64)>,
 }
 
 impl Heard {
-    /// Adds another process's.
+    /// Adds the totals of another process.
     pub fn add(&mut self, other: &Heard) {
         self.received += other.received;
         self.bytes += other.bytes;

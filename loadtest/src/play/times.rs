@@ -1,7 +1,7 @@
 //! Latencies of a process: in all, and since the last tick.
 //!
-//! Those of events from other machines are kept apart, since they are as wrong as
-//! the estimate of the other clock.
+//! Latencies of events from other machines are kept apart, since they are as wrong as the
+//! estimate of the other clock.
 
 use std::sync::Mutex;
 
@@ -12,7 +12,8 @@ use crate::meter::histogram;
 /// Latencies and how many of each.
 type Buckets = Vec<(u64, u64)>;
 
-/// Recorded by the threads of the clients, read by the one that takes control messages.
+/// Latencies, recorded by the threads of the clients and read by the one that takes
+/// control messages.
 #[derive(Debug)]
 pub struct Times {
     histograms: Mutex<Histograms>,
@@ -26,13 +27,13 @@ struct Histograms {
 }
 
 impl Times {
-    /// None yet.
+    /// Begins without latencies.
     pub fn new() -> Times {
         let histograms = Histograms { near: histogram(), far: histogram(), tick: histogram() };
         Times { histograms: Mutex::new(histograms) }
     }
 
-    /// One more; only those that are measured are in the totals.
+    /// Records one more latency; only those that are measured are in the totals.
     pub fn record(&self, latency_ns: u64, is_far: bool, is_measured: bool) {
         let mut guard = self.histograms.lock().expect("no thread panics with the lock");
         let latency_ns = latency_ns.max(1);
@@ -43,7 +44,8 @@ impl Times {
         }
     }
 
-    /// Median and 99th percentile since the last call, if there were any.
+    /// Returns median and 99th percentile since the last call, if there were any
+    /// latencies.
     pub fn tick(&self) -> Option<(u64, u64)> {
         let mut guard = self.histograms.lock().expect("no thread panics with the lock");
         let tick = &mut guard.tick;
@@ -55,7 +57,7 @@ impl Times {
         Some(found)
     }
 
-    /// All, as value and count: near ones and far ones.
+    /// Returns all latencies, as value and count: near ones and far ones.
     pub fn totals(&self) -> (Buckets, Buckets) {
         let guard = self.histograms.lock().expect("no thread panics with the lock");
         (buckets(&guard.near), buckets(&guard.far))

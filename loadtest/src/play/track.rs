@@ -1,12 +1,12 @@
-//! What one listening client has got of each emitting client's events: gaps,
+//! Track of the events that one listening client has got of each emitting client: gaps,
 //! repeats, late ones, broken ones.
 //!
 //! ```text
 //!   sequence   … 40 41 42 43 44 | 45        next = 45
 //!   seen           1  1  0  1  1            the last 64, to tell late from again
 //! ```
-//! An event that comes after a later one was counted as lost before; it is taken
-//! back and counted as disordered. What comes more than 64 late counts as again.
+//! An event that comes after a later one was counted as lost before; it is taken back and
+//! counted as disordered. What comes more than 64 late counts as again.
 
 use netcluster_wire::Pattern;
 
@@ -14,13 +14,13 @@ use super::plan::SourcePlan;
 use crate::delivery_check::Emitted;
 use crate::stamp::Stamp;
 
-/// How many sequence numbers back are remembered.
+/// Number of sequence numbers back that are remembered.
 const REMEMBERED: u64 = 64;
 
-/// The counters of one client.
+/// Counters of one client.
 #[derive(Debug, Default)]
 pub struct Track {
-    /// By emitter: its place in `sources`, plus one.
+    /// Place of each emitter in `sources`, plus one.
     places: Vec<u32>,
     sources: Vec<Source>,
     streams: Vec<Stream>,
@@ -32,24 +32,24 @@ pub struct Track {
     corrupt: u64,
 }
 
-/// One emitting client.
+/// Emitting client.
 #[derive(Clone, Copy, Debug)]
 pub struct Source {
     id: u16,
     first: usize,
     events: usize,
-    /// Whether it is on another machine.
+    /// Whether the client is on another machine.
     pub is_remote: bool,
-    /// Whether its payloads tell when they were due.
+    /// Whether the client's payloads tell when they were due.
     pub is_timed: bool,
-    /// How far its clock is behind.
+    /// Time by which the client's clock is behind.
     pub behind_ns: i64,
 }
 
-/// One event of one emitting client.
+/// Events of one name of one emitting client.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stream {
-    /// The first pattern that it matches, plus one; others do not count it.
+    /// First pattern that the event matches, plus one; others do not count it.
     pattern: u32,
     next: u64,
     seen: u64,
@@ -58,22 +58,22 @@ struct Stream {
 /// Totals of a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Each once and whole.
+    /// Events that came, each once and whole.
     pub received: u64,
-    /// Bytes of them.
+    /// Bytes of these events.
     pub bytes: u64,
-    /// Never came.
+    /// Events that never came.
     pub lost: u64,
-    /// Came again.
+    /// Events that came again.
     pub duplicated: u64,
-    /// Came after later ones.
+    /// Events that came after later ones.
     pub disordered: u64,
-    /// Were not as emitted.
+    /// Events that were not as emitted.
     pub corrupt: u64,
 }
 
 impl Track {
-    /// Of a client with these patterns on this channel.
+    /// Makes the track of a client with these patterns on this channel.
     pub fn new(sources: &[SourcePlan], channel: &str, patterns: &[Pattern]) -> Track {
         let mut track = Track::default();
         for plan in sources.iter().filter(|plan| plan.channel == channel) {
@@ -97,8 +97,8 @@ impl Track {
         track
     }
 
-    /// Counts an event that came for the `pattern`-th pattern; from whom, if it was
-    /// whole and new.
+    /// Counts an event that came for the `pattern`-th pattern; returns its source if the
+    /// event was whole and new.
     #[inline]
     pub fn record(&mut self, stamp: Option<Stamp>, pattern: usize, bytes: usize) -> Option<Source> {
         let Some((source, stream)) = stamp.and_then(|stamp| self.find(stamp)) else {
@@ -140,12 +140,12 @@ impl Track {
         (event < of.events).then_some((source, of.first + event))
     }
 
-    /// Events and bytes so far.
+    /// Returns events and bytes so far.
     pub fn received(&self) -> (u64, u64) {
         (self.received, self.bytes)
     }
 
-    /// Events that were emitted and are behind the last one that came.
+    /// Counts the events that were emitted and are behind the last one that came.
     pub fn missing(&self, totals: &[Emitted]) -> u64 {
         let missing = |total: &Emitted| {
             let stamp = Stamp { sequence: 0, emitter: total.emitter, event: total.event };
@@ -155,7 +155,7 @@ impl Track {
         totals.iter().filter_map(missing).sum()
     }
 
-    /// The totals, if this was all.
+    /// Returns the totals, if no event comes any more.
     pub fn counts(&self, totals: &[Emitted]) -> Counts {
         Counts {
             received: self.received,
@@ -167,7 +167,7 @@ impl Track {
         }
     }
 
-    /// The numbers of those whom it hears.
+    /// Returns the numbers of the emitters that the client hears.
     pub fn emitters(&self) -> impl Iterator<Item = u16> + '_ {
         self.sources.iter().map(|source| source.id)
     }

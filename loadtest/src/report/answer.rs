@@ -1,5 +1,5 @@
-//! The sentence that a run's report begins with: what somebody who measured wants to
-//! know first. Knows the result alone; what it says, the tables below it show.
+//! Sentence that a run's report begins with: somebody who measured wants to know it
+//! first. It knows the result alone, and the tables below it show the same.
 
 use crate::report::html::grouped;
 use crate::report::latency::time;
@@ -10,8 +10,8 @@ use crate::result::{Capacity, CapacityStep, RoleKind, RoleTotals, RunResult};
 /// Verbs of the faults, in the order of [`faults`].
 const FAULTS: [&str; 4] = ["were lost", "came again", "came out of order", "were corrupt"];
 
-/// Of a search: the rate that it found. Else whether all that was due came, and how
-/// fast.
+/// Returns the sentence: of a search the rate that it found, else whether all events that
+/// were due came, and how fast.
 pub fn sentence(run: &RunResult) -> String {
     let answer = match &run.capacity {
         Some(capacity) => of_search(capacity),
@@ -20,7 +20,7 @@ pub fn sentence(run: &RunResult) -> String {
     if run.complete { answer } else { format!("Broken off before its end: {answer}") }
 }
 
-/// What a search found.
+/// Tells what a search found.
 fn of_search(capacity: &Capacity) -> String {
     let goal = Unit::of("µs").show(capacity.goal_p99_us);
     let events = |per_s: f64| Unit::of("events/s").show(per_s);

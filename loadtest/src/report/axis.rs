@@ -1,41 +1,41 @@
-//! Axes: where a value lies, which ticks there are and what they say.
+//! Axes: the place of a value, the ticks and their labels.
 //!
-//! Invariant: ticks ascend and lie within the axis; there are at most
-//! [`MAX_TICKS`], whatever the numbers are.
+//! Invariant: ticks ascend and lie within the axis; there are at most [`MAX_TICKS`],
+//! whatever the numbers are.
 
 use crate::report::units::Unit;
 
 const NEARLY_1: f64 = 1.0 - 1e-9;
 
-/// More are never needed, and a range without end must end.
+/// Most ticks: more are never needed, and a range without end must end.
 pub const MAX_TICKS: usize = 24;
 /// Steps that people read with ease.
 const NICE: [f64; 4] = [1.0, 2.0, 5.0, 10.0];
-/// Seconds to minutes.
+/// Seconds from which an axis is in minutes.
 const MINUTES_FROM_S: f64 = 300.0;
-/// Minutes to hours.
+/// Seconds from which an axis is in hours.
 const HOURS_FROM_S: f64 = 3.0 * 3600.0;
 /// Decades up to which 2 and 5 are ticks too.
 const FINE_DECADES: f64 = 2.2;
-/// What a logarithmic axis can hold, in any unit.
+/// Least value that a logarithmic axis can hold, in any unit.
 const LEAST: f64 = 1e-12;
 const MOST: f64 = 1e24;
-/// Of the percentile that a single value is.
+/// Most nines of a percentile.
 const MAX_NINES: i32 = 9;
 
-/// How values are laid along an axis.
+/// Scale, by which values are laid along an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scale {
-    /// Evenly.
+    /// Even scale.
     Linear { low: f64, high: f64 },
-    /// By their logarithm.
+    /// Logarithmic scale.
     Log { low: f64, high: f64 },
-    /// Percentiles: as far from 99 to 99.9 as from 90 to 99.
+    /// Scale of percentiles: as far from 99 to 99.9 as from 90 to 99.
     Tail { nines: f64 },
 }
 
 impl Scale {
-    /// From 0, the begin of the axis, to 1, its end.
+    /// Returns the place of a value, from 0, the begin of the axis, to 1, its end.
     pub fn at(self, value: f64) -> f64 {
         let share = match self {
             Scale::Linear { low, high } => (value - low) / (high - low),
@@ -47,7 +47,7 @@ impl Scale {
         share.clamp(0.0, 1.0)
     }
 
-    /// The value at a share of the way.
+    /// Returns the value at a share of the way.
     pub fn value(self, share: f64) -> f64 {
         match self {
             Scale::Linear { low, high } => low + share * (high - low),
@@ -59,30 +59,30 @@ impl Scale {
     }
 }
 
-/// A mark on an axis.
+/// Mark on an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tick {
-    /// Its value.
+    /// Value of the tick.
     pub at: f64,
-    /// What stands there.
+    /// Text at the tick.
     pub label: String,
 }
 
-/// A scale with its ticks.
+/// Scale with its ticks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
-    /// Where values lie.
+    /// Scale of the values.
     pub scale: Scale,
-    /// Ascending.
+    /// Ticks, ascending.
     pub ticks: Vec<Tick>,
-    /// What is laid along it, with the unit of the labels.
+    /// Title of the axis, with the unit of the labels.
     pub title: String,
-    /// Of the values.
+    /// Unit of the values.
     pub unit: Unit,
 }
 
 impl Axis {
-    /// From zero to a round number not under `max`.
+    /// Makes an axis from zero to a round number not under `max`.
     pub fn from_zero(max: f64, unit: &str) -> Axis {
         let unit = Unit::of(unit);
         let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
@@ -104,7 +104,7 @@ impl Axis {
         }
     }
 
-    /// Time since the begin, in seconds.
+    /// Makes an axis of the time since the begin, in seconds.
     pub fn time(max_s: f64) -> Axis {
         let max_s = if max_s.is_finite() && max_s > 0.0 { max_s } else { 1.0 };
         let (factor, title) = match max_s {
@@ -126,7 +126,8 @@ impl Axis {
         }
     }
 
-    /// By logarithm, from a round number not over `min` to one not under `max`.
+    /// Makes a logarithmic axis, from a round number not over `min` to one not under
+    /// `max`.
     pub fn log(min: f64, max: f64, unit: &str) -> Axis {
         let unit = Unit::of(unit);
         let min = if min.is_finite() && min > 0.0 { min.clamp(LEAST, MOST / 10.0) } else { 1.0 };
@@ -148,7 +149,7 @@ impl Axis {
         Axis { scale: Scale::Log { low, high }, ticks, title: String::new(), unit }
     }
 
-    /// Percentiles of so many values.
+    /// Makes an axis of the percentiles of so many values.
     pub fn tail(count: u64) -> Axis {
         let nines = (count.max(10) as f64).log10().clamp(2.0, f64::from(MAX_NINES));
         let mut ticks = vec![
@@ -168,12 +169,12 @@ impl Axis {
         }
     }
 
-    /// With another title.
+    /// Gives the axis another title.
     pub fn titled(self, title: &str) -> Axis {
         Axis { title: title.into(), ..self }
     }
 
-    /// A value as it is told.
+    /// Writes a value for people.
     pub fn show(&self, value: f64) -> String {
         match self.scale {
             Scale::Tail { .. } => {
@@ -186,7 +187,7 @@ impl Axis {
     }
 }
 
-/// A round step, so that about so many fit.
+/// Returns a round step, so that about so many fit.
 fn nice_step(range: f64, about: f64) -> f64 {
     let raw = range / about;
     let power = 10f64.powf(raw.log10().floor());
@@ -194,7 +195,7 @@ fn nice_step(range: f64, about: f64) -> f64 {
     step.unwrap_or(10.0 * power)
 }
 
-/// With as many decimals as the step has.
+/// Writes a value with as many decimals as the step has.
 fn plain(value: f64, step: f64) -> String {
     let places = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
     format!("{value:.places$}")

@@ -26,10 +26,10 @@ const BAR: f64 = 15.0;
 const FOOT: f64 = 24.0;
 /// Letters that fit beside a bar.
 const NAME_LETTERS: usize = 12;
-/// And behind it.
+/// Letters that fit behind a bar.
 const VALUE_LETTERS: usize = 12;
 
-/// One panel: a metric under a load. None if nobody measured it.
+/// Draws a panel: a metric under a load. `None` if nobody measured it.
 pub fn panel(compare: &CompareResult, at: usize, load: &str, metric: &str) -> Option<String> {
     let of_peer = |name: &str| {
         let mut cells = compare.cells.iter();
@@ -111,7 +111,8 @@ fn bar(out: &mut String, axis: &Axis, top: f64, style: Style, cell: &Cell) {
     );
 }
 
-/// `k events/s` as ` k`, `µs` as ` µs`, `MB/s` as ` MB/s`.
+/// Returns what stands behind a number: of `k events/s` ` k`, of `µs` ` µs`, of `MB/s` `
+/// MB/s`.
 fn prefix(unit: &str) -> String {
     let short = unit.split_once(" events/s").map_or(unit, |(prefix, _)| prefix);
     match short {
@@ -120,7 +121,7 @@ fn prefix(unit: &str) -> String {
     }
 }
 
-/// One bar in words.
+/// Tells a bar in words.
 fn told(cell: &Cell) -> String {
     let unit = Unit::of(&cell.unit);
     let (median, low, high) = (unit.show(cell.median), unit.show(cell.low), unit.show(cell.high));
@@ -133,7 +134,7 @@ fn summary(cells: &[(usize, &Cell)]) -> String {
     format!("{}.", told.join("; "))
 }
 
-/// All cells of a metric.
+/// Returns all cells of a metric.
 pub fn csv(compare: &CompareResult, metric: &str) -> Csv {
     let headings = ["peer", "load", "metric", "unit", "median", "low", "high", "runs", "lost"];
     let mut csv = Csv::new(metric, &headings);

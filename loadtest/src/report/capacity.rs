@@ -1,4 +1,4 @@
-//! The search for the highest rate: latency over the rates that were tried.
+//! Search for the highest rate: latency over the rates that were tried.
 
 use crate::report::axis::Axis;
 use crate::report::csv::Csv;
@@ -7,7 +7,7 @@ use crate::report::plot::{Layer, Mark, Plot, Shape, Style};
 use crate::report::units::Unit;
 use crate::result::{Capacity, CapacityStep};
 
-/// What was tried, as a table in the order of time.
+/// Writes the rates that were tried, as a table in the order of time.
 pub fn steps(out: &mut String, capacity: &Capacity) {
     let (rate, time) = (Unit::of("events/s"), Unit::of("µs"));
     let yes = |is: bool| if is { "yes" } else { "no" };
@@ -26,13 +26,13 @@ pub fn steps(out: &mut String, capacity: &Capacity) {
     table(out, "Rates that were tried", &headings, &rows.collect::<Vec<_>>());
 }
 
-/// How long a rate was tried, and whether that was all that is asked for.
+/// Tells how long a rate was tried, and whether that was all that is asked for.
 pub fn tried_for(step: &CapacityStep) -> String {
     let what = if step.whole { "the whole" } else { "a step" };
     format!("{what}, {:.1} s", step.seconds)
 }
 
-/// None if nothing was tried.
+/// Draws the plot; `None` if no rate was tried.
 pub fn plot(capacity: &Capacity) -> Option<Plot> {
     let headings =
         ["rate_per_s", "seconds", "whole", "delivered_per_s", "p50_us", "p99_us", "clean", "holds"];

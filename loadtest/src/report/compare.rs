@@ -1,4 +1,4 @@
-//! The page of a comparison: a table of medians and bars for each metric.
+//! Page of a comparison: a table of medians and bars for each metric.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use crate::report::units::Unit;
 use crate::report::{date, header};
 use crate::result::{Cell, CompareResult};
 
-/// All but the frame.
+/// Writes all of the page but the frame.
 pub fn body(compare: &CompareResult) -> String {
     let mut out = String::new();
     let measured = compare.peers.iter().filter(|peer| peer.skipped.is_none()).count();
@@ -35,7 +35,7 @@ pub fn body(compare: &CompareResult) -> String {
     out
 }
 
-/// In the order of their first cells.
+/// Returns the metrics in the order of their first cells.
 fn metrics(compare: &CompareResult) -> Vec<&str> {
     let mut metrics: Vec<&str> = Vec::new();
     for cell in &compare.cells {
@@ -69,7 +69,7 @@ fn section(out: &mut String, compare: &CompareResult, metric: &str, at: &mut usi
         writeln!(out, "</div>\n<p class=\"data\">Data: {}</p>", bars::csv(compare, metric).link());
 }
 
-/// A row for each load, a column for each peer that measured it.
+/// Writes a table with a row for each load and a column for each peer that measured it.
 fn medians(out: &mut String, compare: &CompareResult, metric: &str, heading: &str) {
     let has = |peer: &str, load: Option<&str>| {
         let mut cells = compare.cells.iter();

@@ -1,12 +1,12 @@
-//! The data behind a plot as a link that holds it: no script, no request.
+//! Data behind a plot as a link that holds it: no script, no request.
 
 use std::fmt::{Display, Write};
 
-/// More rows than this are thinned out: they stand in the JSON, and a page must
-/// open on a phone.
+/// Most rows: more are thinned out, as they stand in the JSON, and a page must open on a
+/// phone.
 const MAX_ROWS: usize = 20_000;
 
-/// A table of comma separated values.
+/// Table of comma separated values.
 #[derive(Clone, Debug, Default)]
 pub struct Csv {
     /// File name without its extension.
@@ -16,18 +16,18 @@ pub struct Csv {
 }
 
 impl Csv {
-    /// With these columns.
+    /// Makes a table with these columns.
     pub fn new(name: &str, headings: &[&str]) -> Csv {
         let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
         Csv { name: file_name(name), headings, rows: Vec::new() }
     }
 
-    /// One more row.
+    /// Adds a row.
     pub fn row<const N: usize>(&mut self, fields: [&dyn Display; N]) {
         self.rows.push(fields.map(|field| field.to_string()).to_vec());
     }
 
-    /// A link that saves it.
+    /// Writes a link that saves the table.
     pub fn link(&self) -> String {
         let mut data = String::new();
         let every = self.rows.len().div_ceil(MAX_ROWS).max(1);
@@ -42,7 +42,7 @@ impl Csv {
     }
 }
 
-/// Letters and digits of any name.
+/// Returns letters and digits of any name.
 fn file_name(name: &str) -> String {
     let mut safe = String::new();
     for letter in name.chars() {
@@ -65,7 +65,8 @@ fn line(data: &mut String, fields: &[String]) {
     data.push_str("%0A");
 }
 
-/// A text that a spreadsheet would take for a formula is told to be a text.
+/// Quotes a field; a text that a spreadsheet would take for a formula is told to be a
+/// text.
 fn quoted(field: &str) -> String {
     let is_number = field.parse::<f64>().is_ok();
     let guarded = match field.chars().next() {
@@ -78,7 +79,7 @@ fn quoted(field: &str) -> String {
     guarded
 }
 
-/// As part of an address, inside an attribute.
+/// Encodes a text as part of an address, inside an attribute.
 fn encode(data: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._,/:()".contains(&byte) {

@@ -1,4 +1,4 @@
-//! A plot as SVG, in one of two sizes.
+//! Drawing of a plot as SVG, in one of two sizes.
 //!
 //! ```text
 //!      unit
@@ -9,8 +9,8 @@
 //!          label  label      left … right
 //!               title of x
 //! ```
-//! Labels are dropped where they would touch: a letter is taken as wide as a
-//! digit of the usual fonts. Colours and dashes are classes of `style.css`.
+//! Labels are dropped where they would touch: a letter is taken as wide as a digit of the
+//! usual fonts. Colours and dashes are classes of `style.css`.
 
 use std::fmt::Write;
 
@@ -18,29 +18,29 @@ use crate::report::axis::Axis;
 use crate::report::html::{escape, shortened};
 use crate::report::plot::{Layer, Mark, Plot, Shape};
 
-/// For desks and paper.
+/// Size for desks and paper.
 pub const WIDE: Size = Size { class: "wide", width: 820.0, height: 300.0, columns: 96 };
-/// For phones.
+/// Size for phones.
 pub const NARROW: Size = Size { class: "narrow", width: 340.0, height: 250.0, columns: 32 };
 /// Width of a letter and height of a line, at the 12 px of `style.css`.
 const LETTER: f64 = 6.9;
 const LINE: f64 = 15.0;
-/// Between a label and the axis, or the next label.
+/// Gap between a label and the axis, or the next label.
 const GAP: f64 = 7.0;
-/// Lines with more points than this per pixel show the extremes of each pixel.
+/// Points per pixel beyond which lines show the extremes of each pixel.
 const POINTS_PER_PIXEL: f64 = 2.0;
 
-/// A size of all plots; `class` says on which screens it is shown.
+/// Size of plots; `class` says on which screens it is shown.
 #[derive(Debug)]
 pub struct Size {
     class: &'static str,
     width: f64,
     height: f64,
-    /// Places that tell their values when pointed at.
+    /// Number of places that tell their values when pointed at.
     columns: usize,
 }
 
-/// Where the layers are drawn.
+/// Area in which the layers are drawn.
 #[derive(Clone, Copy, Debug)]
 struct Area {
     left: f64,
@@ -239,7 +239,7 @@ fn draw_layer(out: &mut String, plot: &Plot, area: Area, layer: &Layer) {
     }
 }
 
-/// The extremes of each pixel where there are more points than pixels.
+/// Returns the extremes of each pixel where there are more points than pixels.
 fn thinned(places: &[(f64, f64)], area: Area) -> Vec<(f64, f64)> {
     let pixels = (area.right - area.left) * POINTS_PER_PIXEL;
     if (places.len() as f64) <= pixels {
@@ -286,7 +286,7 @@ fn path(places: &[(f64, f64)]) -> String {
     path
 }
 
-/// Upright stripes that tell the values under them when pointed at.
+/// Draws upright stripes that tell the values under them when pointed at.
 fn tips(out: &mut String, plot: &Plot, area: Area, size: &Size) {
     let is_line = |layer: &&Layer| !matches!(layer.shape, Shape::Bars(_));
     if !plot.layers.iter().any(|layer| is_line(&layer)) {
@@ -321,7 +321,7 @@ fn tips(out: &mut String, plot: &Plot, area: Area, size: &Size) {
     out.push_str("</g>");
 }
 
-/// The point with the nearest x; none if it is a gap. Points ascend.
+/// Returns the point with the nearest x; `None` if that is a gap. Points ascend.
 fn nearest(points: &[(f64, f64)], at: f64) -> Option<(f64, f64)> {
     let behind = points.partition_point(|point| point.0 < at);
     let candidates = [behind.checked_sub(1), Some(behind)].into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Histograms of latencies: how many took how long.
+//! Histograms of latencies: how many events took how long.
 
 use crate::report::axis::Axis;
 use crate::report::csv::Csv;
@@ -6,12 +6,12 @@ use crate::report::latency::{name, percentile, time};
 use crate::report::plot::{Layer, Mark, Plot, Shape, Style};
 use crate::result::{Latency, RunResult};
 
-/// More are left to the data.
+/// Most histograms: more are left to the data.
 const MAX_HISTOGRAMS: usize = 6;
-/// Bars per factor of ten; a u64 has 20 of those.
+/// Bars per factor of ten, of which a u64 has 20.
 const BARS_PER_DECADE: f64 = 32.0;
 
-/// One for each of the first latencies that have buckets.
+/// Draws a histogram for each of the first latencies that have buckets.
 pub fn plots(run: &RunResult) -> Vec<Plot> {
     let with_buckets = run.latencies.iter().enumerate().filter(|(_, of)| !of.buckets_ns.is_empty());
     with_buckets.take(MAX_HISTOGRAMS).filter_map(|(at, latency)| plot(run, at, latency)).collect()
@@ -55,7 +55,7 @@ fn plot(run: &RunResult, at: usize, latency: &Latency) -> Option<Plot> {
     })
 }
 
-/// Begin, end, and percent of the events; empty ones are left out.
+/// Returns the bars: begin, end, and percent of the events; empty ones are left out.
 fn bars(latency: &Latency) -> Vec<(f64, f64, f64)> {
     let bin = |ns: u64| ((ns.max(1) as f64).log10() * BARS_PER_DECADE + 1e-9).floor();
     let edge = |bin: f64| 10f64.powf(bin / BARS_PER_DECADE);

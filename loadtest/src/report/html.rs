@@ -5,12 +5,12 @@
 
 use std::fmt::{self, Display, Write};
 
-/// A text as HTML, in elements and in attributes.
+/// Escapes a text for HTML, in elements and in attributes.
 pub fn escape(text: &str) -> Escaped<'_> {
     Escaped(text)
 }
 
-/// See [`escape`].
+/// Text that [`escape`] has made harmless.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(&'a str);
 
@@ -34,7 +34,7 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// A whole number with its thousands apart.
+/// Writes a whole number with its thousands apart.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -47,7 +47,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// The beginning of a text, for a place with room for so many letters.
+/// Returns the beginning of a text, for a place with room for so many letters.
 pub fn shortened(text: &str, letters: usize) -> String {
     if text.chars().count() <= letters {
         return text.into();
@@ -55,7 +55,7 @@ pub fn shortened(text: &str, letters: usize) -> String {
     text.chars().take(letters.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// What stands in a cell.
+/// Content of a cell.
 #[derive(Clone, Debug)]
 pub struct Entry {
     text: String,
@@ -63,28 +63,28 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A text.
+    /// Makes a cell of a text.
     pub fn text(text: impl Into<String>) -> Entry {
         Entry { text: text.into(), class: "" }
     }
 
-    /// A number, set to the right.
+    /// Makes a cell of a number, set to the right.
     pub fn number(text: impl Into<String>) -> Entry {
         Entry { text: text.into(), class: "n" }
     }
 
-    /// A count that should be 0: one that is not stands out.
+    /// Makes a cell of a count that should be 0: one that is not stands out.
     pub fn faults(count: u64) -> Entry {
         Entry { text: grouped(count), class: if count == 0 { "n" } else { "n bad" } }
     }
 
-    /// The same, pointed out as the best of its row.
+    /// Points the cell out as the best of its row.
     pub fn best(self) -> Entry {
         Entry { class: "n best", ..self }
     }
 }
 
-/// A table with a heading row. Narrow screens show each row as a block with the
+/// Writes a table with a heading row. Narrow screens show each row as a block with the
 /// headings beside; so the roles of a table's parts are spelt out.
 pub fn table(out: &mut String, label: &str, headings: &[&str], rows: &[Vec<Entry>]) {
     let label = escape(label);

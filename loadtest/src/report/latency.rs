@@ -1,4 +1,4 @@
-//! The percentile curve of all latencies, spread towards the tail.
+//! Percentile curve of all latencies, spread towards the tail.
 
 use crate::report::axis::Axis;
 use crate::report::csv::Csv;
@@ -23,17 +23,17 @@ const HEADINGS: [&str; 11] = [
 ];
 const PERCENTS: [f64; 7] = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
 
-/// Of a curve.
+/// Points of a curve per decade.
 const POINTS_PER_DECADE: f64 = 25.0;
-/// Six decimals.
+/// Steps of a percent: six decimals.
 const PERCENT_STEPS: f64 = 1e6;
 
-/// A time in nanoseconds, as it is told.
+/// Writes a time in nanoseconds for people.
 pub fn time(ns: u64) -> String {
     Unit::of("ns").show(ns as f64)
 }
 
-/// Who measured what: in the legend and in headings.
+/// Names who measured what, in the legend and in headings.
 pub fn name(run: &RunResult, latency: &Latency) -> String {
     let who = who(run, &latency.role, &latency.machine);
     let error = match latency.error_ns {
@@ -43,12 +43,12 @@ pub fn name(run: &RunResult, latency: &Latency) -> String {
     format!("{who}, {}{error}", latency.kind.name())
 }
 
-/// A percentile, or a dash if too few were timed to tell it.
+/// Writes a percentile, or a dash if too few events were timed to tell it.
 pub fn percentile(latency: &Latency, percent: f64) -> String {
     latency.known_percentile_ns(percent).map_or("–".into(), time)
 }
 
-/// A table of the usual percentiles.
+/// Writes a table of the usual percentiles.
 pub fn percentiles(out: &mut String, run: &RunResult) {
     let rows = run.latencies.iter().map(|latency| {
         let error = match latency.error_ns {
@@ -67,7 +67,7 @@ pub fn percentiles(out: &mut String, run: &RunResult) {
     table(out, "Latencies", &HEADINGS, &rows.collect::<Vec<_>>());
 }
 
-/// One curve for each latency that has values.
+/// Draws a curve for each latency that has values.
 pub fn plot(run: &RunResult) -> Option<Plot> {
     let headings = ["role", "machine", "kind", "error_ns", "percent", "latency_ns"];
     let mut csv = Csv::new("latency percentiles", &headings);
@@ -105,8 +105,8 @@ pub fn plot(run: &RunResult) -> Option<Plot> {
     })
 }
 
-/// Percents and latencies, ascending; as close as anybody sees on an axis that gives
-/// 90 %, 99 % and 99.9 % the same distance.
+/// Returns percents and latencies, ascending; as close as anybody sees on an axis that
+/// gives 90 %, 99 % and 99.9 % the same distance.
 fn curve(latency: &Latency) -> Vec<(f64, f64)> {
     if latency.buckets_ns.is_empty() {
         return latency.percentiles_ns.iter().map(|&(at, ns)| (at, ns as f64)).collect();

@@ -1,4 +1,4 @@
-//! A plot: axes, layers, what it says in words, and the data behind it.
+//! Plot: axes, layers, the same in words, and the data behind it.
 //!
 //! ```text
 //!   figure ─┬─ title, a sentence that tells the same as the picture
@@ -6,7 +6,7 @@
 //!           ├─ svg.wide, svg.narrow: one of them is shown, by the screen's width
 //!           └─ link to the data
 //! ```
-//! Who builds a plot gives texts as they are; they are escaped here.
+//! Builders of a plot give texts as they are; they are escaped here.
 
 use std::fmt::Write;
 
@@ -15,25 +15,26 @@ use crate::report::csv::Csv;
 use crate::report::draw;
 use crate::report::html::escape;
 
-/// Colours of the palette in `style.css`.
+/// Number of colours of the palette in `style.css`.
 const COLOURS: usize = 7;
-/// Dash patterns there. No common divisor with the colours: 28 kinds of lines.
+/// Number of dash patterns there, which has no common divisor with that of the colours:
+/// 28 kinds of lines.
 const DASHES: usize = 4;
 
-/// A plot.
+/// Plot of a report.
 #[derive(Clone, Debug)]
 pub struct Plot {
-    /// Unique in the page; letters and digits.
+    /// Id of the plot, unique in the page: letters and digits.
     pub id: String,
-    /// What it shows.
+    /// Title: what the plot shows.
     pub title: String,
-    /// The same as the picture, in words.
+    /// Words that tell the same as the picture.
     pub summary: String,
-    /// To the right.
+    /// Axis to the right.
     pub x: Axis,
-    /// Upwards.
+    /// Axis upwards.
     pub y: Axis,
-    /// What is drawn, in order.
+    /// Layers, in the order in which they are drawn.
     pub layers: Vec<Layer>,
     /// Parts of the x axis with a name.
     pub bands: Vec<Band>,
@@ -41,25 +42,25 @@ pub struct Plot {
     pub goals: Vec<Mark>,
     /// Values of the x axis with a name, ascending.
     pub marks: Vec<Mark>,
-    /// All data.
+    /// Data of the plot.
     pub csv: Csv,
 }
 
-/// Data of one kind.
+/// Layer: data of one kind.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// For the legend.
+    /// Name in the legend.
     pub name: String,
-    /// Which colour and dashes.
+    /// Colour and dashes.
     pub style: Style,
-    /// How it is drawn.
+    /// Form in which the data is drawn.
     pub shape: Shape,
 }
 
-/// How data is drawn.
+/// Form in which data is drawn.
 #[derive(Clone, Debug)]
 pub enum Shape {
-    /// A line; a gap where y is no number.
+    /// Line, with a gap where y is no number.
     Line(Vec<(f64, f64)>),
     /// Bars from zero: begin, end, height.
     Bars(Vec<(f64, f64, f64)>),
@@ -69,7 +70,7 @@ pub enum Shape {
     Crosses(Vec<(f64, f64)>),
 }
 
-/// A part of the x axis.
+/// Part of the x axis.
 #[derive(Clone, Debug)]
 pub struct Band {
     pub name: String,
@@ -77,31 +78,31 @@ pub struct Band {
     pub to: f64,
 }
 
-/// One value with a name.
+/// Value with a name.
 #[derive(Clone, Debug)]
 pub struct Mark {
     pub name: String,
     pub at: f64,
 }
 
-/// Told apart by colour and by dashes.
+/// Style of a layer, told apart by colour and by dashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style(pub usize);
 
 impl Style {
-    /// Class of the colour.
+    /// Returns the class of the colour.
     pub fn colour(self) -> usize {
         self.0 % COLOURS
     }
 
-    /// Class of the dashes.
+    /// Returns the class of the dashes.
     pub fn dashes(self) -> usize {
         self.0 % DASHES
     }
 }
 
 impl Plot {
-    /// As a figure.
+    /// Draws the plot as a figure.
     pub fn figure(&self) -> String {
         let mut out = String::new();
         let id = &self.id;
@@ -118,7 +119,7 @@ impl Plot {
         out
     }
 
-    /// One layer needs no legend: the title says what it is.
+    /// Writes the legend; a single layer needs none, as the title says what it is.
     fn legend(&self, out: &mut String) {
         if self.layers.len() < 2 {
             return;

@@ -1,4 +1,4 @@
-//! The page of one run.
+//! Page of one run.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::report::units::Unit;
 use crate::report::{answer, capacity, date, header, histogram, latency, series};
 use crate::result::{RoleKind, RoleTotals, RunResult};
 
-/// All but the frame.
+/// Writes all of the page but the frame.
 pub fn body(run: &RunResult) -> String {
     let mut out = String::new();
     let machines = match run.machines.len() {
@@ -61,7 +61,7 @@ fn section(out: &mut String, title: &str) {
     let _ = writeln!(out, "<h2>{title}</h2>");
 }
 
-/// Their names in the plots are cut where there is no room.
+/// Writes the phases, whose names in the plots are cut where there is no room.
 fn phases(out: &mut String, run: &RunResult) {
     if run.phases.is_empty() {
         return;
@@ -78,7 +78,7 @@ fn figures(out: &mut String, plots: &[Plot]) {
     plots.iter().for_each(|plot| out.push_str(&plot.figure()));
 }
 
-/// The numbers that everybody asks for first.
+/// Writes the numbers that everybody asks for first.
 fn tiles(out: &mut String, run: &RunResult) {
     let listeners = || run.roles.iter().filter(|role| role.kind == RoleKind::Listener);
     let sum = |of: fn(&RoleTotals) -> u64| listeners().map(|role| rate(run, of(role))).sum::<f64>();

@@ -8,12 +8,12 @@ use crate::report::plot::{Band, Layer, Plot, Shape, Style};
 use crate::report::units::Unit;
 use crate::result::{RunResult, Series, metric};
 
-/// With more lines nobody finds one; the data has all.
+/// Most lines of a plot: with more nobody finds one; the data has all.
 const MAX_LINES: usize = 10;
-/// Lines that are told in words.
+/// Most lines that are told in words.
 const MAX_TOLD: usize = 4;
 
-/// A metric's name in words.
+/// Returns a metric's name in words.
 pub fn title(metric: &str) -> String {
     let known = match metric {
         "emitted_events" => "Emitted events",
@@ -34,7 +34,7 @@ pub fn title(metric: &str) -> String {
     known.into()
 }
 
-/// `round_trip_p50` as `Round trip p50`.
+/// Turns `round_trip_p50` into `Round trip p50`.
 fn in_words(metric: &str) -> String {
     let words = metric.replace('_', " ");
     let mut letters = words.chars();
@@ -42,12 +42,12 @@ fn in_words(metric: &str) -> String {
     first + letters.as_str()
 }
 
-/// Who measured it; the machine is told if there are several.
+/// Names who measured a series; the machine is told if there are several.
 pub fn who(run: &RunResult, role: &str, machine: &str) -> String {
     if run.machines.len() > 1 { format!("{role} on {machine}") } else { role.into() }
 }
 
-/// One plot for each metric: the known ones in their order, then the others.
+/// Draws a plot for each metric: the known ones in their order, then the others.
 pub fn plots(run: &RunResult) -> Vec<Plot> {
     let mut groups: BTreeMap<(usize, &str, &str), Vec<&Series>> = BTreeMap::new();
     for series in &run.series {
@@ -105,7 +105,7 @@ fn plot(run: &RunResult, at: usize, metric: &str, unit: &str, lines: &[&Series])
     }
 }
 
-/// The mean of what there is; 0 of nothing.
+/// Returns the mean of the values that there are; 0 of none.
 pub fn mean(series: &Series) -> f64 {
     let known = series.values.iter().filter(|value| value.is_finite());
     let (sum, count) = known.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));

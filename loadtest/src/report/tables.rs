@@ -1,4 +1,4 @@
-//! The tables of a run: roles, machines and what they are, counters.
+//! Tables of a run: roles, machines and their systems, counters.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use crate::report::units::Unit;
 use crate::report::versions;
 use crate::result::{MachineInfo, RoleKind, RoleTotals, RunResult, Series, metric};
 
-/// Per second of the window; 0 if it had none.
+/// Returns a count per second of the window; 0 if the window had no length.
 pub fn rate(run: &RunResult, count: u64) -> f64 {
     if run.seconds > 0.0 { count as f64 / run.seconds } else { 0.0 }
 }
 
-/// What each role came to.
+/// Writes the totals of each role.
 pub fn roles(out: &mut String, run: &RunResult) {
     let headings = [
         "Role",
@@ -57,7 +57,7 @@ pub fn roles(out: &mut String, run: &RunResult) {
     table(out, "Roles", &headings, &rows.collect::<Vec<_>>());
 }
 
-/// Emitted or delivered.
+/// Returns the events that the role emitted or was delivered.
 fn events(role: &RoleTotals) -> u64 {
     match role.kind {
         RoleKind::Emitter => role.emitted,
@@ -65,7 +65,7 @@ fn events(role: &RoleTotals) -> u64 {
     }
 }
 
-/// What must be 0, with its name.
+/// Returns the counts that must be 0, with their names.
 pub fn faults(role: &RoleTotals) -> [(&'static str, u64); 4] {
     [
         ("lost", role.lost),
@@ -75,7 +75,7 @@ pub fn faults(role: &RoleTotals) -> [(&'static str, u64); 4] {
     ]
 }
 
-/// What each machine did.
+/// Writes what each machine did.
 pub fn machines(out: &mut String, run: &RunResult) {
     let headings = [
         "Machine",
@@ -106,7 +106,7 @@ pub fn machines(out: &mut String, run: &RunResult) {
     table(out, "Per machine", &headings, &rows.collect::<Vec<_>>());
 }
 
-/// A number of all roles of a machine together.
+/// Sums up a number of all roles of a machine.
 fn over(
     run: &RunResult,
     machine: &MachineInfo,
@@ -138,7 +138,7 @@ fn clock(machine: &MachineInfo) -> String {
     format!("{sign}{offset} ± {}", unit.show(machine.clock_error_ns as f64))
 }
 
-/// What the machines are.
+/// Writes what the machines are.
 pub fn systems<'a>(out: &mut String, machines: impl IntoIterator<Item = &'a MachineInfo>) {
     let headings =
         ["Machine", "Address", "Processor", "Cores", "System", "Kernel", "Versions", "To the end"];
@@ -157,7 +157,7 @@ pub fn systems<'a>(out: &mut String, machines: impl IntoIterator<Item = &'a Mach
     table(out, "Machines", &headings, &rows.collect::<Vec<_>>());
 }
 
-/// All counters: a row for each, a column for each machine.
+/// Writes all counters: a row for each, a column for each machine.
 pub fn counters(out: &mut String, run: &RunResult) {
     let names: BTreeSet<&String> = run.counters.values().flat_map(|of| of.keys()).collect();
     let machines: Vec<&String> = run.counters.keys().collect();

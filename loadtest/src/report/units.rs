@@ -8,28 +8,28 @@ const PER_SECOND: [(f64, &str); 3] = [(1.0, "per s"), (1e3, "k per s"), (1e6, "M
 const BYTES: [(f64, &str); 5] = [(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB")];
 const BYTES_PER_SECOND: [(f64, &str); 4] =
     [(1.0, "B/s"), (1e3, "kB/s"), (1e6, "MB/s"), (1e9, "GB/s")];
-/// By seconds; of a nanosecond and a microsecond the factors are divided.
+/// Units of time by seconds.
 const TIMES: [(f64, &str); 4] = [(1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")];
-/// 999.6 would be shown as 1000: it is already one of the next.
+/// Share of the next prefix from which a number has it: 999.6 would be shown as 1000.
 const NEARLY: f64 = 0.9995;
 
-/// A unit by its name in the result. Unknown ones are shown as they are.
+/// Unit by its name in the result. Unknown ones are shown as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     name: String,
 }
 
-/// A unit with a prefix: a number is divided by the factor to be shown in it.
+/// Unit with a prefix: a number is divided by the factor to be shown in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaled {
-    /// How much of the unit one of these is.
+    /// Factor: how much of the unit one of these is.
     pub factor: f64,
-    /// Its name.
+    /// Name of the unit with its prefix.
     pub name: String,
 }
 
 impl Unit {
-    /// By its name.
+    /// Finds a unit by its name.
     pub fn of(name: &str) -> Unit {
         Unit { name: name.into() }
     }
@@ -51,7 +51,7 @@ impl Unit {
         steps.iter().map(scaled).collect()
     }
 
-    /// With the prefix that suits a number.
+    /// Returns the unit with the prefix that suits a number.
     pub fn scaled(&self, value: f64) -> Scaled {
         let mut steps = self.steps();
         let fits = |step: &Scaled| value.abs() >= step.factor * NEARLY;
@@ -59,7 +59,7 @@ impl Unit {
         steps.swap_remove(at)
     }
 
-    /// A round number with its unit: without zeros behind the point.
+    /// Writes a round number with its unit: without zeros behind the point.
     pub fn tick(&self, value: f64) -> String {
         let shown = self.show(value);
         let Some((number, name)) = shown.split_once('\u{a0}') else { return shown };
@@ -70,7 +70,7 @@ impl Unit {
         format!("{number}\u{a0}{name}")
     }
 
-    /// A number with its unit.
+    /// Writes a number with its unit.
     pub fn show(&self, value: f64) -> String {
         if value == 0.0 {
             return "0".into();

@@ -1,4 +1,4 @@
-//! Whether a result agrees with itself, so that who reads it need not ask.
+//! Check whether a result agrees with itself, so that its readers need not ask.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::result::{CompareResult, Latency, RunResult, Series};
 
-/// Of a run.
+/// Checks a run.
 pub fn run(run: &RunResult) -> Result<()> {
     head(&run.schema, &run.kind, "run")?;
     ensure!(run.seconds.is_finite() && run.seconds >= 0.0, "seconds: {}", run.seconds);
@@ -28,7 +28,7 @@ pub fn run(run: &RunResult) -> Result<()> {
     Ok(())
 }
 
-/// Of a comparison.
+/// Checks a comparison.
 pub fn compare(compare: &CompareResult) -> Result<()> {
     head(&compare.schema, &compare.kind, "compare")?;
     let loads = unique("loads", compare.loads.iter().map(|load| load.name.as_str()))?;

@@ -1,28 +1,28 @@
-//! The result of a comparison: several brokers under the same loads.
+//! Result of a comparison: several brokers under the same loads.
 
 use serde::{Deserialize, Serialize};
 
 use crate::median::Median;
 use crate::result::{MachineInfo, SCHEMA};
 
-/// Brokers compared on one machine, in interleaved runs.
+/// Brokers that were compared on one machine, in interleaved runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompareResult {
-    /// [`SCHEMA`].
+    /// Schema of the file: [`SCHEMA`].
     pub schema: String,
-    /// `compare`.
+    /// Kind of the result: `compare`.
     pub kind: String,
     /// Whether all runs were made.
     pub complete: bool,
-    /// What a reader must know, in sentences.
+    /// Notes that a reader must know, in sentences.
     pub notes: Vec<String>,
-    /// When it began.
+    /// Time at which the comparison began.
     pub started_unix_ms: u64,
-    /// Where it ran.
+    /// Machine that the comparison ran on.
     pub machine: MachineInfo,
-    /// The loads, in the order of the report.
+    /// Loads, in the order of the report.
     pub loads: Vec<LoadInfo>,
-    /// The brokers, in the order of the report.
+    /// Brokers, in the order of the report.
     pub peers: Vec<PeerInfo>,
     /// Medians: at most one for each peer, load and metric.
     pub cells: Vec<Cell>,
@@ -44,55 +44,55 @@ impl Default for CompareResult {
     }
 }
 
-/// A load.
+/// Load of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadInfo {
-    /// Its short name, such as `1→8 1 KB`; unique.
+    /// Short name of the load, such as `1→8 1 KB`; unique.
     pub name: String,
-    /// What it does, in a sentence.
+    /// Description of the load, in a sentence.
     pub what: String,
 }
 
-/// A broker that was compared, or was to be.
+/// Broker that was compared, or was to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerInfo {
-    /// Its name; unique.
+    /// Name of the broker; unique.
     pub name: String,
-    /// Its version, as it tells it.
+    /// Version that the broker tells.
     pub version: String,
-    /// By which way its clients reached it, such as `unix socket`.
+    /// Way by which clients reached the broker, such as `unix socket`.
     pub transport: String,
-    /// Why it was not measured; none if it was.
+    /// Reason why the broker was not measured; `None` if it was.
     pub skipped: Option<String>,
 }
 
-/// A number of one peer under one load.
+/// Number of one peer under one load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Whose.
+    /// Name of the peer.
     pub peer: String,
-    /// Under which load.
+    /// Name of the load.
     pub load: String,
-    /// What, such as `delivered_events`.
+    /// Name of the number, such as `delivered_events`.
     pub metric: String,
-    /// Its unit, such as `events/s`.
+    /// Unit of the number, such as `events/s`.
     pub unit: String,
     /// Whether more is better; else less is.
     pub higher_is_better: bool,
-    /// The middle of the runs.
+    /// Median of the runs.
     pub median: f64,
     /// Lower end of the 95 % interval of the median; the least of under six runs.
     pub low: f64,
-    /// Upper end of it.
+    /// Upper end of that interval.
     pub high: f64,
-    /// How many runs.
+    /// Number of runs.
     pub runs: u64,
     /// Events lost in all runs together.
     pub lost: u64,
 }
 
 impl Cell {
-    /// The same with these medians.
+    /// Returns the cell with this median and its interval.
     pub fn with_median(self, median: Median) -> Cell {
         Cell {
             median: median.median,

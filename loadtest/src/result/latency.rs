@@ -1,26 +1,26 @@
-//! A distribution of latencies: the usual percentiles, and all that was recorded.
+//! Distribution of latencies: the usual percentiles, and all values that were recorded.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// The percentiles that are written, in percent.
+/// Percentiles that are written, in percent.
 pub const PERCENTS: [f64; 16] = [
     0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.995, 99.999,
     99.9999, 100.0,
 ];
 
-/// What was timed.
+/// Way that was timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatencyKind {
-    /// From the intended send to the listener, by the offset of two clocks.
+    /// Way from the intended send to the listener, by the offset of two clocks.
     OneWay,
-    /// There and back, by one clock.
+    /// Way there and back, by one clock.
     RoundTrip,
 }
 
 impl LatencyKind {
-    /// In words.
+    /// Names the way in words.
     pub fn name(self) -> &'static str {
         match self {
             LatencyKind::OneWay => "one way",
@@ -32,25 +32,25 @@ impl LatencyKind {
 /// Latencies of one role on one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// The role that measured it.
+    /// Role that measured the latencies.
     pub role: String,
-    /// Where it ran.
+    /// Machine that the role ran on.
     pub machine: String,
-    /// What was timed.
+    /// Way that was timed.
     pub kind: LatencyKind,
-    /// All values may be wrong by this much: two clocks. 0 for one clock.
+    /// Error of all values by two clocks; 0 for one clock.
     pub error_ns: u64,
-    /// How many were timed.
+    /// Number of events that were timed.
     pub count: u64,
-    /// Percent, and the latency that so many did not exceed; ascending.
+    /// Percent, and the latency that so many events did not exceed; ascending.
     pub percentiles_ns: Vec<(f64, u64)>,
-    /// A latency, and how many took as long; ascending, without empty ones. Equal
-    /// to three digits counts as equal.
+    /// Latency, and how many events took as long; ascending, without empty ones. Equal to
+    /// three digits counts as equal.
     pub buckets_ns: Vec<(u64, u64)>,
 }
 
 impl Latency {
-    /// Out of a histogram of nanoseconds.
+    /// Makes the distribution out of a histogram of nanoseconds.
     pub fn of(
         role: &str,
         machine: &str,
@@ -63,7 +63,8 @@ impl Latency {
         Latency::of_buckets(role, machine, kind, error_ns, buckets)
     }
 
-    /// Out of ascending pairs of a latency and its count, as roles report them.
+    /// Makes the distribution out of ascending pairs of a latency and its count, as roles
+    /// report them.
     pub fn of_buckets(
         role: &str,
         machine: &str,
@@ -91,8 +92,8 @@ impl Latency {
         latency
     }
 
-    /// The same if enough was timed to tell: at least one value is expected beyond it.
-    /// Of 78 values the 99.99th percentile is but the largest.
+    /// Returns a percentile if enough events were timed to tell it: at least one value is
+    /// expected beyond it. Of 78 values the 99.99th percentile is but the largest.
     pub fn known_percentile_ns(&self, percent: f64) -> Option<u64> {
         let beyond = percent.min(100.0 - percent) / 100.0 * self.count as f64;
         // As below: binary fractions.
@@ -100,7 +101,7 @@ impl Latency {
         self.percentile_ns(percent).filter(|_| is_known && self.count > 0)
     }
 
-    /// The latency that so many percent did not exceed: out of the buckets, or
+    /// Returns the latency that so many percent did not exceed: out of the buckets, or
     /// else the next percentile that was written.
     pub fn percentile_ns(&self, percent: f64) -> Option<u64> {
         if self.buckets_ns.is_empty() {
@@ -112,7 +113,7 @@ impl Latency {
         self.at_rank(exact.ceil().max(1.0) as u64)
     }
 
-    /// The so-manieth smallest, from 1; the largest if there are fewer.
+    /// Returns the so-manieth smallest latency, from 1; the largest if there are fewer.
     pub fn at_rank(&self, rank: u64) -> Option<u64> {
         let mut seen = 0u64;
         let found = self.buckets_ns.iter().find(|(_, count)| {

@@ -1,5 +1,4 @@
-//! A machine that took part: what it is, what runs on it, how well its clock is
-//! known.
+//! Machine that took part: what it is, what runs on it, how well its clock is known.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,33 +6,34 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-/// A machine of a result.
+/// Machine of a result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MachineInfo {
-    /// As the scenario names it; unique in the result.
+    /// Name of the machine in the scenario; unique in the result.
     pub name: String,
-    /// Of its agent, `host:port`; empty for the coordinator's own machine.
+    /// Address of the machine's agent, `host:port`; empty for the coordinator's own
+    /// machine.
     pub address: String,
-    /// The operating system, such as `Debian GNU/Linux 12 (bookworm)`.
+    /// Operating system, such as `Debian GNU/Linux 12 (bookworm)`.
     pub os: String,
-    /// The kernel's release.
+    /// Release of the kernel.
     pub kernel: String,
-    /// The processor's model.
+    /// Model of the processor.
     pub cpu: String,
     /// Logical processors that the measured processes may use.
     pub cores: u32,
     /// Versions by program: `netcluster`, `netcluster-loadtest`.
     pub versions: BTreeMap<String, String>,
-    /// The machine's clock minus the coordinator's.
+    /// Difference of the clocks: the machine's minus the coordinator's.
     pub clock_offset_ns: i64,
-    /// The true offset lies within this distance of the estimate.
+    /// Error of that difference at the most.
     pub clock_error_ns: u64,
-    /// Whether it took part to the end.
+    /// Whether the machine took part to the end.
     pub complete: bool,
 }
 
 impl MachineInfo {
-    /// This machine, out of `/proc` and `/etc/os-release`; what cannot be found
+    /// Describes this machine, out of `/proc` and `/etc/os-release`; what cannot be found
     /// out is empty.
     pub fn here(name: &str) -> MachineInfo {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -52,13 +52,13 @@ impl MachineInfo {
     }
 }
 
-/// Not every architecture tells a model; its name is better than nothing.
+/// Returns the processor's model, or the architecture's name where no model is told.
 fn processor(cpuinfo: &str) -> String {
     let model = value_behind(cpuinfo, "model name", ':');
     if model.is_empty() { std::env::consts::ARCH.into() } else { model }
 }
 
-/// The value of the first line `key SEPARATOR value`, without quotes.
+/// Returns the value of the first line `key SEPARATOR value`, without quotes.
 fn value_behind(text: &str, key: &str, separator: char) -> String {
     let mut pairs = text.lines().filter_map(|line| line.split_once(separator));
     let found = pairs.find(|(name, _)| name.trim() == key);

@@ -1,4 +1,4 @@
-//! The result of one run of a scenario.
+//! Result of one run of a scenario.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +7,41 @@ use serde::{Deserialize, Serialize};
 use crate::result::gaps;
 use crate::result::{Latency, MachineInfo, SCHEMA};
 
-/// One run of a scenario, on one machine or several.
+/// Run of a scenario, on one machine or several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
-    /// [`SCHEMA`].
+    /// Schema of the file: [`SCHEMA`].
     pub schema: String,
-    /// `run`.
+    /// Kind of the result: `run`.
     pub kind: String,
-    /// Whether it ran to its end with all machines.
+    /// Whether the run went to its end with all machines.
     pub complete: bool,
-    /// What a reader must know, in sentences: why it is not complete, what could
-    /// not be measured.
+    /// Notes that a reader must know, in sentences: why the run is not complete, what
+    /// could not be measured.
     pub notes: Vec<String>,
-    /// When the measured window began, by the coordinator's clock.
+    /// Time at which the measured window began, by the coordinator's clock.
     pub started_unix_ms: u64,
     /// Length of the measured window; totals are counted in it.
     pub seconds: f64,
-    /// What was run.
+    /// Scenario that was run.
     pub scenario: ScenarioInfo,
-    /// Events per second that all emitters together were to emit; none if one of them
+    /// Events per second that all emitters together were to emit; `None` if one of them
     /// emits as fast as it can.
     #[serde(default)]
     pub offered_per_s: Option<f64>,
-    /// Who took part.
+    /// Machines that took part.
     pub machines: Vec<MachineInfo>,
-    /// What each role came to, by role and machine.
+    /// Totals by role and machine.
     pub roles: Vec<RoleTotals>,
-    /// Measured over time.
+    /// Numbers that were measured over time.
     pub series: Vec<Series>,
-    /// How long events took.
+    /// Latencies of events.
     pub latencies: Vec<Latency>,
     /// Counters of the brokers and their links in the window, by machine and name.
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
     /// Parts of the window, in order.
     pub phases: Vec<Phase>,
-    /// What a search for the highest rate found.
+    /// Outcome of a search for the highest rate.
     pub capacity: Option<Capacity>,
 }
 
@@ -67,19 +67,19 @@ impl Default for RunResult {
     }
 }
 
-/// A scenario as it was given.
+/// Scenario as it was given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScenarioInfo {
-    /// Its name.
+    /// Name of the scenario.
     pub name: String,
-    /// Its text.
+    /// Text of the scenario.
     pub toml: String,
-    /// What the command line changed in it, as it was typed.
+    /// Arguments of the command line that changed the scenario, as they were typed.
     #[serde(default)]
     pub arguments: Vec<String>,
 }
 
-/// What a role does.
+/// Kind of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoleKind {
@@ -87,12 +87,12 @@ pub enum RoleKind {
     Emitter,
     /// Counts events.
     Listener,
-    /// Carries them.
+    /// Carries events.
     Broker,
 }
 
 impl RoleKind {
-    /// In words.
+    /// Names the kind in words.
     pub fn name(self) -> &'static str {
         match self {
             RoleKind::Emitter => "emitter",
@@ -102,25 +102,25 @@ impl RoleKind {
     }
 }
 
-/// What one role on one machine came to. Counters that its kind does not have
-/// are 0: an emitter delivers nothing.
+/// Totals of one role on one machine. Counters that its kind does not have are 0: an
+/// emitter delivers nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoleTotals {
-    /// As the scenario names it.
+    /// Name of the role in the scenario.
     pub name: String,
-    /// Where it ran.
+    /// Machine that the role ran on.
     pub machine: String,
-    /// What it does.
+    /// Kind of the role.
     pub kind: RoleKind,
-    /// The channel of its brokers.
+    /// Channel of the role's clients.
     pub channel: String,
-    /// How many processes or connections did it.
+    /// Number of the role's processes or connections.
     pub processes: u64,
-    /// Events that it emitted.
+    /// Events that the role emitted.
     pub emitted: u64,
-    /// Events that it was given.
+    /// Events that the role was given.
     pub delivered: u64,
-    /// Payload of what it emitted or was given.
+    /// Payload of the events that the role emitted or was given.
     pub bytes: u64,
     /// Events that were due and never came.
     pub lost: u64,
@@ -132,20 +132,21 @@ pub struct RoleTotals {
     pub corrupt: u64,
 }
 
-/// One number over time.
+/// Number over time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// Of which role.
+    /// Role that was measured.
     pub role: String,
-    /// Where it ran.
+    /// Machine that the role ran on.
     pub machine: String,
-    /// What: one of [`metric`], or another name.
+    /// Name of the number: one of [`metric`], or another.
     pub metric: String,
-    /// Its unit: of [`metric`]'s, or another; shown as it is.
+    /// Unit of the number: that of [`metric`], or another; shown as it is.
     pub unit: String,
-    /// Since the window began; ascending. A rate is that of the time up to here.
+    /// Time since the window began; ascending. A rate is that of the time up to here.
     pub at_ms: Vec<u64>,
-    /// One for each of `at_ms`; not-a-number (`null` in JSON) where there is none.
+    /// Values, one for each of `at_ms`; not-a-number (`null` in JSON) where there is
+    /// none.
     #[serde(with = "gaps")]
     pub values: Vec<f64>,
 }
@@ -153,34 +154,34 @@ pub struct Series {
 /// Part of the window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
-    /// As the scenario names it.
+    /// Name of the phase in the scenario.
     pub name: String,
-    /// Its begin, since the window began.
+    /// Begin of the phase, since the window began.
     pub from_ms: u64,
-    /// Its end.
+    /// End of the phase, since the window began.
     pub to_ms: u64,
 }
 
-/// A search for the highest rate that holds a goal.
+/// Search for the highest rate that holds a goal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// The 99th percentile that must hold.
+    /// 99th percentile that must hold.
     pub goal_p99_us: f64,
-    /// What was tried, in the order of time.
+    /// Rates that were tried, in the order of time.
     pub steps: Vec<CapacityStep>,
-    /// The highest rate that held for the whole scenario; none if no rate did.
+    /// Highest rate that held for the whole scenario; `None` if no rate did.
     pub found_per_s: Option<f64>,
 }
 
-/// One rate that was tried.
+/// Rate that was tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CapacityStep {
     /// Events per second that were to be emitted.
     pub rate_per_s: f64,
-    /// Seconds that it was tried for.
+    /// Seconds that the rate was tried for.
     #[serde(default)]
     pub seconds: f64,
-    /// Whether it was tried for the whole scenario, not for a step of the search.
+    /// Whether the rate was tried for the whole scenario, not for a step of the search.
     #[serde(default)]
     pub whole: bool,
     /// Events per second that came, over all listeners.
@@ -191,7 +192,7 @@ pub struct CapacityStep {
     pub p99_us: f64,
     /// Whether each event came once and whole.
     pub clean: bool,
-    /// Whether it was clean, on time, and held the goal.
+    /// Whether the try was clean, on time, and held the goal.
     pub holds: bool,
 }
 
@@ -205,7 +206,7 @@ pub mod metric {
     pub const DELIVERED: Metric = ("delivered_events", "events/s");
     /// Delivered payload.
     pub const DELIVERED_BYTES: Metric = ("delivered_bytes", "B/s");
-    /// Processors that were busy for it: 1 is one of them all the time.
+    /// Processors that were busy: 1 is one of them all the time.
     pub const CPU: Metric = ("cpu", "cores");
     /// Resident memory.
     pub const RSS: Metric = ("rss", "B");
@@ -221,7 +222,7 @@ pub mod metric {
     pub const REPAIRS: Metric = ("link_repairs", "1/s");
     /// Datagrams that the kernel dropped.
     pub const KERNEL_DROPS: Metric = ("kernel_drops", "1/s");
-    /// All of them, in the order of a report.
+    /// Metrics in the order of a report.
     pub const ALL: [Metric; 11] = [
         DELIVERED,
         DELIVERED_BYTES,

@@ -95,7 +95,7 @@ fn a_file_that_is_missing_is_named() {
     assert!(format!("{error:#}").contains("no-such-file.json"));
 }
 
-/// "Is a directory" was all that `diff` said.
+/// `diff` said nothing but "Is a directory".
 #[test]
 fn instead_of_a_directory_its_result_is_asked_for() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,9 +1,8 @@
-//! Who plays what: a scenario's roles as processes of machines, with everything
-//! that each is told but the clocks.
+//! Assignment of a scenario's roles to processes of machines, with everything that each
+//! is told but the clocks.
 //!
-//! Emitting clients are numbered over the whole scenario, since that number is in
-//! each payload; a listener is told of those that it hears, so that it knows what
-//! is missing.
+//! Emitting clients are numbered over the whole scenario, since that number is in each
+//! payload; a listener is told of those that it hears, so that it knows what is missing.
 
 use netcluster_wire::Pattern;
 
@@ -16,7 +15,7 @@ use crate::play::plan::{
 
 const NS_PER_S: f64 = 1e9;
 
-/// All clients, and the processes that they live in.
+/// Assignment of all clients to the processes that they live in.
 #[derive(Clone, Debug)]
 pub struct Assignment {
     /// Every emitting client.
@@ -27,47 +26,47 @@ pub struct Assignment {
     pub roles: Vec<Role>,
 }
 
-/// An emitting client.
+/// Emitting client.
 #[derive(Clone, Debug)]
 pub struct Emitter {
-    /// Its number, as in payloads.
+    /// Number of the client, as in payloads.
     pub id: u16,
-    /// Its table in the scenario.
+    /// Table of the client in the scenario.
     pub spec: usize,
-    /// Its machine.
+    /// Machine of the client.
     pub machine: usize,
-    /// Its channel.
+    /// Channel of the client.
     pub channel: String,
-    /// What it emits.
+    /// Events that the client emits.
     pub events: Vec<String>,
-    /// Whether it waits for answers.
+    /// Whether the client waits for answers.
     pub round_trip: bool,
 }
 
-/// A listening client.
+/// Listening client.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Its channel.
+    /// Channel of the client.
     pub channel: String,
-    /// Its patterns as text.
+    /// Patterns of the client as text.
     pub patterns: Vec<String>,
-    /// Whether it answers.
+    /// Whether the client answers.
     pub replies: bool,
     compiled: Vec<Pattern>,
 }
 
-/// One role on one machine.
+/// Role on one machine.
 #[derive(Clone, Debug)]
 pub struct Role {
-    /// As in the scenario.
+    /// Name of the role in the scenario.
     pub name: String,
-    /// Its machine.
+    /// Machine of the role.
     pub machine: usize,
-    /// What kind of role.
+    /// Kind of the role.
     pub kind: Kind,
-    /// Its channel, or that of its first client and dots.
+    /// Channel of the role, or that of its first client and dots.
     pub channel: String,
-    /// What each of its processes is told.
+    /// Part of each process of the role.
     pub parts: Vec<Part>,
 }
 
@@ -83,13 +82,13 @@ pub enum Kind {
 }
 
 impl Listener {
-    /// Whether it hears an event of its channel.
+    /// Returns whether the client hears an event of its channel.
     pub fn hears(&self, event: &str) -> bool {
         self.compiled.iter().any(|pattern| pattern.matches(event.as_bytes()))
     }
 }
 
-/// The phases as emitters see them.
+/// Returns the phases in the form that emitters take.
 pub fn phases(scenario: &Scenario) -> Vec<Phase> {
     let phases = scenario.phases();
     let phase = |of: &super::PhaseSpec| Phase {
@@ -101,13 +100,13 @@ pub fn phases(scenario: &Scenario) -> Vec<Phase> {
     phases.iter().map(phase).collect()
 }
 
-/// The event on which the answers to an emitting client come.
+/// Returns the event on which the answers to an emitting client come.
 pub fn reply_event(emitter: u16) -> String {
     format!("loadtest.reply.{emitter}")
 }
 
-/// Casts a scenario. `run` makes names of channels this run's own, where a broker
-/// that serves others is attached to.
+/// Assigns the roles of a scenario. `run` makes names of channels this run's own, where a
+/// broker that serves others is attached to.
 pub fn assign(scenario: &Scenario, run: &str) -> Assignment {
     let mut assignment =
         Assignment { emitters: Vec::new(), listeners: Vec::new(), roles: Vec::new() };
@@ -296,7 +295,7 @@ fn emitter_plan(emitter: &Emitter) -> EmitterPlan {
     EmitterPlan { id: emitter.id, channel: emitter.channel.clone(), events: emitter.events.clone() }
 }
 
-/// The clients of each process, as equally as can be.
+/// Shares clients out among processes, as equally as can be.
 fn shares<T>(clients: &[T], processes: usize) -> impl Iterator<Item = &[T]> {
     let at = move |process: usize| clients.len() * process / processes;
     (0..processes).map(move |process| &clients[at(process)..at(process + 1)])

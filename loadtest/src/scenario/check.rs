@@ -1,4 +1,4 @@
-//! Whether the parts of a scenario fit together: what no single value tells.
+//! Check whether the parts of a scenario fit together, which no single value tells.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -13,16 +13,16 @@ use super::{
 };
 use crate::scenario::numbers::Rate;
 
-/// What is wrong, and where.
+/// Problem of a scenario: what is wrong, and where.
 #[derive(Debug)]
 pub struct Problem {
-    /// The table.
+    /// Table in which the problem is.
     pub span: Option<Range<usize>>,
-    /// What to do.
+    /// Advice on what to do.
     pub text: String,
 }
 
-/// Checks all of it.
+/// Checks all of a scenario.
 pub fn check(scenario: &Scenario) -> Result<(), Problem> {
     let whole = |text: String| Err(Problem { span: None, text });
     if scenario.emitters.is_empty() && scenario.churn.is_empty() {
@@ -93,7 +93,7 @@ pub fn check(scenario: &Scenario) -> Result<(), Problem> {
     round_trips(scenario)
 }
 
-/// How many names of events and patterns all clients have together.
+/// Counts the names of events and patterns of all clients together.
 fn names_of_all(scenario: &Scenario) -> usize {
     let of = |names: &Names, clients: usize, on: &[String]| {
         names.count().saturating_mul(clients).saturating_mul(scenario.machines_of(on).len())
@@ -138,8 +138,8 @@ fn faults(scenario: &Scenario) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Each event of a round trip has exactly one who answers, so that no answer is
-/// missing or one too many.
+/// Checks that each event of a round trip has exactly one listener who answers, so that
+/// no answer is missing or one too many.
 fn round_trips(scenario: &Scenario) -> Result<(), Problem> {
     let assignment = assignment::assign(scenario, "check");
     for emitter in assignment.emitters.iter().filter(|emitter| emitter.round_trip) {
@@ -162,7 +162,7 @@ fn round_trips(scenario: &Scenario) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The table that is checked.
+/// Table that is checked.
 struct Table<'a> {
     scenario: &'a Scenario,
     span: Range<usize>,

@@ -12,16 +12,16 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 const HOLES: &str = "{client}, {client%N}, {client/N}, {machine} or {A..B}";
-/// More names than that is a mistake.
+/// Most names of a range: more is a mistake.
 const MAX_RANGE: usize = 1 << 16;
 
-/// A name with holes.
+/// Name with holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<Piece>,
 }
 
-/// One or more of them.
+/// One name with holes, or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names(pub Vec<Template>);
 
@@ -42,7 +42,7 @@ impl Default for Template {
 }
 
 impl Template {
-    /// Reads one; what is wrong with it otherwise.
+    /// Reads a name with holes; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Template, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -70,12 +70,12 @@ impl Template {
         Ok(Template { pieces })
     }
 
-    /// Whether it stands for several names.
+    /// Returns whether this stands for several names.
     pub fn is_range(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Range(..)))
     }
 
-    /// How many names a client has.
+    /// Returns how many names a client has.
     fn count(&self) -> usize {
         let count = |piece: &Piece| match piece {
             Piece::Range(from, to) => to - from,
@@ -84,7 +84,7 @@ impl Template {
         self.pieces.iter().map(count).max().unwrap_or(0)
     }
 
-    /// The names of a client.
+    /// Returns the names of a client.
     pub fn names(&self, machine: &str, client: usize) -> Vec<String> {
         let range = self.pieces.iter().find_map(|piece| match piece {
             Piece::Range(from, to) => Some(*from..*to),
@@ -94,7 +94,7 @@ impl Template {
         numbers.map(|number| self.name(machine, client, number)).collect()
     }
 
-    /// The name of a client that has but one.
+    /// Returns the name of a client that has but one.
     pub fn only(&self, machine: &str, client: usize) -> String {
         self.name(machine, client, 0)
     }
@@ -137,12 +137,12 @@ impl Piece {
 }
 
 impl Names {
-    /// How many names a client has, without making them.
+    /// Returns how many names a client has, without making them.
     pub fn count(&self) -> usize {
         self.0.iter().fold(0, |count, template| count.saturating_add(template.count()))
     }
 
-    /// The names of a client.
+    /// Returns the names of a client.
     pub fn names(&self, machine: &str, client: usize) -> Vec<String> {
         self.0.iter().flat_map(|template| template.names(machine, client)).collect()
     }

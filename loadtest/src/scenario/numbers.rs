@@ -1,7 +1,7 @@
 //! Numbers of a scenario with their limits: rates, arrivals, seconds, shares.
 //!
-//! What is out of its range is refused while the file is read, so that the error
-//! names the line.
+//! A number out of its range is refused while the file is read, so that the error names
+//! the line.
 
 use std::fmt;
 
@@ -10,41 +10,41 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::MAX_SECONDS;
 
-/// Less is a matter of days.
+/// Least rate of events: less is a matter of days.
 const MIN_PER_S: f64 = 0.001;
-/// More than a clock of nanoseconds tells apart.
+/// Highest rate of events: a clock of nanoseconds tells no more apart.
 const MAX_PER_S: f64 = 1e9;
-/// Each is a connection: more than any machine opens.
+/// Highest rate of connections: more than any machine opens.
 const MAX_CONNECTS_PER_S: f64 = 100_000.0;
-/// Losses are set in steps of this size.
+/// Least loss, and the step of losses.
 const MIN_LOSS_PERCENT: f64 = 0.1;
-/// Which losses there can be.
+/// Words for the losses that there can be.
 pub const LOSSES: &str = "percent must be 0, or from 0.1 to 100";
-/// Beyond it a phase is not a share of the load any more.
+/// Largest share: beyond it a phase is not a share of the load any more.
 const MAX_SHARE: f64 = 1000.0;
 
 /// Events per second of one connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// As fast as it goes.
+    /// Rate as high as it goes.
     Max,
-    /// So many (open loop): latency counts from when each was due.
+    /// So many events (open loop): latency counts from when each was due.
     PerS(f64),
 }
 
-/// How events are spread over time.
+/// Spread of events over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arrivals {
-    /// At equal distances.
+    /// Arrivals at equal distances.
     #[default]
     Constant,
-    /// At random, as of many independent sources.
+    /// Arrivals at random, as of many independent sources.
     Poisson,
 }
 
 impl Rate {
-    /// A number, if there is one.
+    /// Returns the number, if there is one.
     pub fn per_s(self) -> Option<f64> {
         match self {
             Rate::Max => None,
@@ -52,7 +52,7 @@ impl Rate {
         }
     }
 
-    /// So many times as fast; what goes as fast as it goes stays as it is.
+    /// Makes the rate so many times as high; one that is as high as it goes stays so.
     pub fn scale(&mut self, factor: f64) {
         if let Rate::PerS(rate) = self {
             *rate = (*rate * factor).clamp(MIN_PER_S, MAX_PER_S);
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for Rate {
     }
 }
 
-/// A number that may be written without a point.
+/// Number that may be written without a point.
 struct Number(f64);
 
 impl<'de> Deserialize<'de> for Number {
@@ -139,17 +139,17 @@ fn number<'de, D: Deserializer<'de>>(
     within(Number::deserialize(deserializer)?.0, least, most, what)
 }
 
-/// Seconds, more than none.
+/// Reads seconds, more than none.
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     number(deserializer, 0.05, MAX_SECONDS, "seconds")
 }
 
-/// Seconds.
+/// Reads seconds, perhaps none.
 pub fn seconds_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     number(deserializer, 0.0, MAX_SECONDS, "seconds")
 }
 
-/// Percent of packets that are lost: none, or as many as can be set.
+/// Reads the percent of packets that are lost: none, or as many as can be set.
 pub fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let percent = Number::deserialize(deserializer)?.0;
     if is_loss(percent) {
@@ -159,22 +159,22 @@ pub fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
     }
 }
 
-/// Whether so many percent of the packets can be lost.
+/// Returns whether so many percent of the packets can be lost.
 pub fn is_loss(percent: f64) -> bool {
     percent == 0.0 || (MIN_LOSS_PERCENT..=100.0).contains(&percent)
 }
 
-/// A share of a rate.
+/// Reads a share of a rate.
 pub fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     number(deserializer, 0.0, MAX_SHARE, "the load, where 1 is all of it,")
 }
 
-/// A share of a rate that may be missing.
+/// Reads a share of a rate that may be missing.
 pub fn share_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     share(deserializer).map(Some)
 }
 
-/// Connections per second.
+/// Reads connections per second.
 pub fn connects<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     number(deserializer, MIN_PER_S, MAX_CONNECTS_PER_S, "connections per second")
 }

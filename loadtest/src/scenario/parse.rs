@@ -1,4 +1,4 @@
-//! From text to a scenario that fits together; errors name file and line.
+//! Parser of scenarios that fit together; errors name file and line.
 
 use std::fmt;
 use std::fs;
@@ -53,7 +53,7 @@ impl Default for Machines {
 }
 
 impl Machines {
-    /// So many, called m1, m2 and so on.
+    /// Names so many machines m1, m2 and so on.
     pub fn numbered(count: usize) -> Machines {
         Machines((1..=count).map(|number| format!("m{number}")).collect())
     }

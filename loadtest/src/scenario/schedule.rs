@@ -1,4 +1,4 @@
-//! When the next event is due: the phases' loads, laid over an emitter's rate.
+//! Schedule of events: the phases' loads, laid over an emitter's rate.
 //!
 //! ```text
 //!   load 1 |        ____________
@@ -6,32 +6,32 @@
 //!        0 |____/__|____________|___       one event is due per unit of area
 //!          0     warm-up   load
 //! ```
-//! Constant arrivals take one unit of area each, Poisson arrivals a random one
-//! with mean 1, which is exact also where the load changes.
+//! Constant arrivals take one unit of area each, Poisson arrivals a random one with mean
+//! 1, which is exact also where the load changes.
 
 use serde::{Deserialize, Serialize};
 
 const NS_PER_S: f64 = 1e9;
 
-/// A phase as an emitter sees it.
+/// Phase, for an emitter.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// How long it takes.
+    /// Length of the phase.
     pub ns: u64,
     /// Share of the rate at its start.
     pub from: f64,
     /// Share of the rate at its end.
     pub to: f64,
-    /// Whether it counts for latencies.
+    /// Whether the phase counts for latencies.
     pub measured: bool,
 }
 
-/// The end of all phases, after their start.
+/// Returns the end of all phases, after their start.
 pub fn end_ns(phases: &[Phase]) -> u64 {
     phases.iter().map(|phase| phase.ns).sum()
 }
 
-/// Whether that long after the start is in a measured phase.
+/// Returns whether a time after the start is in a measured phase.
 pub fn is_measured(phases: &[Phase], at_ns: u64) -> bool {
     let mut end = 0;
     let phase = phases.iter().find(|phase| {
@@ -41,25 +41,25 @@ pub fn is_measured(phases: &[Phase], at_ns: u64) -> bool {
     phase.is_some_and(|phase| phase.measured)
 }
 
-/// When events are due.
+/// Schedule of one emitter.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     phases: Vec<Phase>,
     rate_per_s: f64,
-    /// The current phase, when it began, and how far into it the last event was.
+    /// Current phase, when it began, and how far into it the last event was.
     phase: usize,
     began_ns: u64,
     into_s: f64,
 }
 
 impl Schedule {
-    /// Of one emitter.
+    /// Makes the schedule of one emitter.
     pub fn new(phases: &[Phase], rate_per_s: f64) -> Schedule {
         Schedule { phases: phases.to_vec(), rate_per_s, phase: 0, began_ns: 0, into_s: 0.0 }
     }
 
-    /// Nanoseconds after the start when so much more area is covered; `None` when
-    /// all phases are over before.
+    /// Returns the nanoseconds after the start when so much more area is covered; `None`
+    /// when all phases are over before.
     pub fn next(&mut self, mut area: f64) -> Option<u64> {
         while let Some(phase) = self.phases.get(self.phase) {
             let seconds = phase.ns as f64 / NS_PER_S;
@@ -89,14 +89,14 @@ pub struct Random {
 }
 
 impl Random {
-    /// From a seed.
+    /// Begins with a seed.
     pub fn new(seed: u64) -> Random {
         let mut random = Random { state: seed };
         random.next();
         random
     }
 
-    /// The next number (splitmix64).
+    /// Draws the next number (splitmix64).
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -105,17 +105,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to 1, without 1.
+    /// Draws a number from 0 to 1, without 1.
     pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Exponentially distributed with mean 1.
+    /// Draws a number that is exponentially distributed with mean 1.
     pub fn exponential(&mut self) -> f64 {
         -(1.0 - self.unit()).ln()
     }
 
-    /// Normally distributed around 0 with spread 1.
+    /// Draws a number that is normally distributed around 0 with spread 1.
     pub fn normal(&mut self) -> f64 {
         let radius = (2.0 * self.exponential()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()

@@ -1,5 +1,4 @@
-//! The scenarios that come with the program: each a real use, and a start for an
-//! own file.
+//! Scenarios that come with the program: each a real use, and a start for an own file.
 
 const ALL: [(&str, &str); 8] = [
     ("telemetry", include_str!("shipped/telemetry.toml")),

@@ -1,4 +1,4 @@
-//! How many bytes a payload has: always the same, or drawn.
+//! Sizes of payloads: always the same, or drawn.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ use crate::stamp::MIN_TIMED_BYTES;
 
 const MAX_SIGMA: f64 = 5.0;
 
-/// Bytes of payloads.
+/// Sizes of payloads, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sizes {
-    /// All the same.
+    /// All of one size.
     Fixed(usize),
-    /// Each from the first to the second equally likely.
+    /// Sizes from the first to the second, all equally likely.
     Uniform(usize, usize),
-    /// Most small, few large: the logarithm is normally distributed.
+    /// Mostly small sizes, few large ones: the logarithm is normally distributed.
     LogNormal {
-        /// Half are smaller.
+        /// Size that half of the payloads do not exceed.
         median: usize,
         /// Spread of the logarithm.
         sigma: f64,
-        /// None is larger.
+        /// Largest size.
         max: usize,
     },
 }
@@ -37,7 +37,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// The largest there can be.
+    /// Returns the largest size that there can be.
     pub fn largest(self) -> usize {
         match self {
             Sizes::Fixed(size) | Sizes::Uniform(_, size) => size,
@@ -45,7 +45,7 @@ impl Sizes {
         }
     }
 
-    /// The next one.
+    /// Draws the next size.
     pub fn draw(self, random: &mut Random) -> usize {
         match self {
             Sizes::Fixed(size) => size,
@@ -62,11 +62,11 @@ impl Sizes {
     }
 }
 
-/// How the drawn ones are written.
+/// Form in which drawn sizes are written.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Drawn {
-    /// As processes are told.
+    /// Form in which processes are told.
     Fixed(usize),
     Uniform([usize; 2]),
     LogNormal(LogNormal),

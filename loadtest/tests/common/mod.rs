@@ -1,4 +1,4 @@
-//! What the tests of runs share: the program and its broker.
+//! Parts that the tests of runs share: the program and its broker.
 
 // Each test file uses a part of it.
 #![allow(dead_code)]
@@ -8,10 +8,10 @@ use std::process::{Command, Output, Stdio};
 
 use netcluster_loadtest::result::{RoleTotals, RunResult};
 
-/// The program under test.
+/// Program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_netcluster-loadtest");
 
-/// Whether the broker's program is there; says so if not.
+/// Returns whether the broker's program is there; prints that it is not.
 pub fn has_broker() -> bool {
     let there = Path::new(PROGRAM).with_file_name("netcluster").is_file();
     if !there {
@@ -20,26 +20,26 @@ pub fn has_broker() -> bool {
     there
 }
 
-/// `run` with these words, not yet started.
+/// Makes a `run` with these words, not yet started.
 pub fn command(line: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command.arg("run").args(line.split_whitespace()).stdin(Stdio::null());
     command
 }
 
-/// `run` with these words, to its end.
+/// Carries out a `run` with these words, to its end.
 pub fn run(line: &str) -> Output {
     command(line).output().expect("the program runs")
 }
 
-/// The result that was printed, and the exit code.
+/// Reads the result that was printed; returns also the exit code.
 pub fn result_of(output: &Output) -> (RunResult, Option<i32>) {
     let errors = String::from_utf8_lossy(&output.stderr);
     let result = serde_json::from_slice(&output.stdout);
     (result.unwrap_or_else(|error| panic!("{error}: {errors}")), output.status.code())
 }
 
-/// Runs it and returns its result, which must be clean and complete.
+/// Carries out a `run` and returns its result, which must be clean and complete.
 pub fn clean(line: &str) -> RunResult {
     let (result, code) = result_of(&run(&format!("{line} --json")));
     assert_eq!(code, Some(0), "{line}: {:?} {:#?}", result.notes, result.roles);
@@ -47,7 +47,7 @@ pub fn clean(line: &str) -> RunResult {
     result
 }
 
-/// The totals of a role, over all machines.
+/// Sums up the totals of a role over all machines.
 pub fn role(result: &RunResult, name: &str) -> RoleTotals {
     let mut of = result.roles.iter().filter(|role| role.name == name);
     let mut sum = of.next().unwrap_or_else(|| panic!("no role {name}")).clone();

@@ -1,4 +1,4 @@
-//! A browser without a window: what it makes of a page.
+//! Browser without a window, which shows what becomes of a page.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,27 +7,27 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
-/// A cold browser on a busy machine takes its time.
+/// Longest wait for a browser: a cold one on a busy machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
 
-/// A browser that starts here.
+/// Browser that starts here.
 #[derive(Debug)]
 pub struct Browser {
     program: PathBuf,
     scratch: PathBuf,
 }
 
-/// What came of a page.
+/// Page that a browser has opened.
 #[derive(Debug)]
 pub struct Page {
-    /// The document after its script ran.
+    /// Document after its script ran.
     pub dom: String,
-    /// What it complained of, line by line.
+    /// Complaints of the browser, line by line.
     pub complaints: Vec<String>,
 }
 
-/// A screen.
+/// Screen of the browser.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
     pub width: u32,
@@ -36,7 +36,7 @@ pub struct Screen {
 }
 
 impl Browser {
-    /// The first that is installed and starts; says why there is none.
+    /// Finds the first browser that is installed and starts; prints why there is none.
     pub fn find(scratch: &Path) -> Option<Browser> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -63,7 +63,7 @@ impl Browser {
         }
     }
 
-    /// Opens a file and tells what became of it.
+    /// Opens a file and returns the page.
     pub fn open(&self, file: &Path) -> Page {
         let (dom, errors) = self.run("dom", file, &["--dump-dom"]).expect("the browser ends");
         let is_complaint = |line: &&str| line.contains("CONSOLE");
@@ -83,7 +83,7 @@ impl Browser {
         fs::read(out).expect("there is a picture")
     }
 
-    /// What it printed: the document and the rest.
+    /// Runs the browser; returns what it printed: the document and the rest.
     fn run(&self, what: &str, file: &Path, options: &[&str]) -> Result<(String, String), String> {
         // A profile of its own: a browser that somebody else runs stays apart.
         let profile = self.scratch.join(format!("profile-{what}"));

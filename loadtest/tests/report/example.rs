@@ -1,4 +1,4 @@
-//! Results as `run` and `compare` would write them, the same each time.
+//! Results such as `run` and `compare` would write, the same each time.
 
 use std::collections::BTreeMap;
 
@@ -31,10 +31,10 @@ const LOADS: [(&str, &str); 7] = [
     (MANY, "A thousand listening connections, each to an event of its own"),
 ];
 const MANY: &str = "1,000 connections";
-/// Who can be measured with many connections: M events/s, and MB of memory.
+/// Peers that can be measured with many connections: M events/s, and MB of memory.
 const ON_MANY: [(&str, f64, f64); 3] =
     [("netcluster", 1.73, 12.0), ("nats", 0.23, 45.0), ("mosquitto", 0.12, 9.0)];
-/// M events/s under each load, and µs of a round trip.
+/// Peers with M events/s under each load, and µs of a round trip.
 const PEERS: [(&str, &str, [f64; 6], f64); 6] = [
     ("netcluster", "unix socket", [48.1, 2.21, 0.044, 101.0, 3.9, 38.0], 66.0),
     ("relay", "unix socket", [50.4, 2.39, 0.046, 121.0, 4.25, 43.0], 65.0),
@@ -44,15 +44,15 @@ const PEERS: [(&str, &str, [f64; 6], f64); 6] = [
     ("mosquitto", "TCP", [0.134, 0.126, 0.038, 0.127, 0.141, 0.117], 81.0),
 ];
 
-/// What a careless page would run.
+/// Script that a careless page would run.
 pub const HOSTILE: &str = "</title></script><script>document.title='owned'</script>\
                            <img src=x onerror=\"document.title='owned'\">";
 
-/// Numbers that look random.
+/// Source of numbers that look random.
 struct Dice(u64);
 
 impl Dice {
-    /// From 0 to 1.
+    /// Draws a number from 0 to 1.
     fn roll(&mut self) -> f64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -133,7 +133,7 @@ fn latency(role: &str, machine: &str, kind: LatencyKind, typical_ns: f64, seed: 
     Latency::of_buckets(role, machine, kind, error_ns, counts.into_iter().collect())
 }
 
-/// A run of three machines.
+/// Makes a run of three machines.
 pub fn run() -> RunResult {
     let machines = ["north", "south", "west"];
     let mut roles = Vec::new();
@@ -208,7 +208,7 @@ pub fn run() -> RunResult {
     }
 }
 
-/// The same machines and the same numbers, with names that are no names.
+/// Makes a run of the same machines and numbers, with names that are no names.
 pub fn hostile() -> RunResult {
     let mut run = run();
     run.scenario = ScenarioInfo {
@@ -231,7 +231,7 @@ pub fn hostile() -> RunResult {
     run
 }
 
-/// Six brokers under six loads.
+/// Makes a comparison of six brokers under six loads.
 pub fn compare() -> CompareResult {
     let mut dice = Dice(5);
     let mut cells = Vec::new();
@@ -284,12 +284,12 @@ pub fn compare() -> CompareResult {
     }
 }
 
-/// As a file.
+/// Returns the run as a file.
 pub fn run_file() -> ResultFile {
     ResultFile::Run(Box::new(run()))
 }
 
-/// As a file.
+/// Returns the comparison as a file.
 pub fn compare_file() -> ResultFile {
     ResultFile::Compare(Box::new(compare()))
 }

@@ -19,16 +19,17 @@ use serde_json::Value;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_netcluster-loadtest");
 const DESK: Screen = Screen { width: 1200, height: 1600, is_dark: false };
 const PHONE_WIDTH: u32 = 360;
-/// A picture of nothing is a few kilobytes.
+/// Size of a picture, in bytes, below which nothing is in it.
 const MIN_PICTURE_BYTES: usize = 20_000;
-/// Measured over time, percentiles, capacity, and a histogram for each latency.
+/// Number of a run's plots: over time, percentiles, capacity, and a histogram for each
+/// latency.
 const RUN_PLOTS: usize = 4 + 1 + 1 + 3;
-/// Another metric and another unit are plots of their own.
+/// Number of plots with another metric and another unit, which are plots of their own.
 const HOSTILE_PLOTS: usize = RUN_PLOTS + 2;
-/// A panel for each metric and load.
+/// Number of a comparison's plots: a panel for each metric and load.
 const COMPARE_PLOTS: usize = 10;
 
-/// A new directory; it stays, for a look at what is in it.
+/// Makes a new directory, which stays for a look at its files.
 fn scratch(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&directory);
@@ -120,7 +121,7 @@ fn each_field_is_documented() {
     assert!(missing.is_empty(), "not in RESULT.md: {missing:?}");
 }
 
-/// Names of fields, but not of entries: those are names of the user.
+/// Collects names of fields, but not of entries: those are names of the user.
 fn collect(value: &Value, names: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -244,8 +245,8 @@ fn pictures_are_not_empty() {
     }
 }
 
-/// A page that holds a copy of a report as on a screen of this width, with a
-/// script that looks at the layout. Windows have a least width; frames have none.
+/// Makes a page that holds a copy of a report as on a screen of this width, with a script
+/// that looks at the layout. Windows have a least width; frames have none.
 fn framed(html: &Path, width: u32) -> PathBuf {
     let page = fs::read_to_string(html).expect("the report is there");
     // Only the copy may run another script.

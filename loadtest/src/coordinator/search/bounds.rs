@@ -1,14 +1,16 @@
-//! Between which rates a search is; knows nothing of what is measured.
+//! Bounds of a search: the rates that it is between. They know nothing of what is
+//! measured.
 
-/// Beyond 2^16 times the start, or below, something is wrong with the scenario.
+/// Most doublings or halvings: beyond 2^16 times the start, or below, something is wrong
+/// with the scenario.
 const MAX_DOUBLINGS: usize = 16;
-/// The gap is narrowed this often: to within 5 %.
+/// Number of times that the gap is narrowed: to within 5 %.
 const NARROWINGS: usize = 4;
 
-/// Where a search stands.
+/// State of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Less is not tried.
+    /// Lowest rate that is tried.
     lowest: f64,
     /// The highest rate that held.
     pub holds: Option<f64>,
@@ -18,12 +20,12 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Nothing is known yet.
+    /// Begins a search of which nothing is known yet.
     pub fn new(lowest: f64) -> Bounds {
         Bounds { lowest, holds: None, fails: None, doublings: 0, narrowings: 0 }
     }
 
-    /// Takes what was found and returns what to try next, if anything.
+    /// Takes the outcome at a rate and returns the rate to try next, if any.
     pub fn next(&mut self, rate: f64, holds: bool) -> Option<f64> {
         if holds {
             self.holds = Some(self.holds.map_or(rate, |known| known.max(rate)))

@@ -1,5 +1,5 @@
-//! The loop around a link: time, datagrams, events, and what goes out, in the
-//! order that the link asks for.
+//! Loop around a link: time, datagrams, events, and what goes out, in the order that the
+//! link asks for.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -24,21 +24,21 @@ use crate::message::{Report, report};
 use crate::meter::Meter;
 use crate::stamp;
 
-/// What is emitted before the sockets are looked at again.
+/// Pieces that are emitted before the sockets are looked at again.
 const PIECES_PER_TURN: usize = 4;
 const SENDS_PER_TURN: usize = 16;
-/// Shorter pauses between events are spun away: waking up from them takes as long
-/// as what is measured, and some back ends wait in milliseconds.
+/// Longest pause between events that is spun away: waking up takes as long as what is
+/// measured, and some back ends wait in milliseconds.
 const SPIN_NS: u64 = 2_000_000;
 
-/// What is under way.
+/// Phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Until everybody knows everybody.
+    /// Everybody gets to know everybody.
     Joining,
-    /// Until told to go, and for who listens.
+    /// The end waits until it is told to go; one that listens stays so.
     Ready,
-    /// Since when events are emitted.
+    /// Events are emitted, since this time.
     Emitting { since_ns: u64 },
     /// Nothing more is emitted.
     Stopped,
@@ -57,11 +57,11 @@ pub struct Driver<I> {
     interest: u64,
     phase: Phase,
     peers: usize,
-    /// The stream that had no room for more, when last emitted to.
+    /// Stream that had no room for more when it was last emitted to.
     full: Option<StreamId>,
-    /// The socket had no room.
+    /// Whether the socket had no room.
     blocked: bool,
-    /// More waits to be sent.
+    /// Whether more waits to be sent.
     more: bool,
     lost_notices: u64,
     emit_pauses: u64,
@@ -69,7 +69,7 @@ pub struct Driver<I> {
 }
 
 impl<I: Io + DatagramIo> Driver<I> {
-    /// One that has joined nothing yet.
+    /// Makes a driver that has joined nothing yet.
     pub fn new(
         plan: NodePlan,
         mut io: I,
@@ -207,7 +207,7 @@ impl<I: Io + DatagramIo> Driver<I> {
         Ok(())
     }
 
-    /// Emits what is due. Whether there is more to emit at once.
+    /// Emits what is due; returns whether there is more to emit at once.
     fn emit(&mut self) -> bool {
         let Phase::Emitting { since_ns } = self.phase else { return false };
         match self.plan.rate {
@@ -265,7 +265,7 @@ impl<I: Io + DatagramIo> Driver<I> {
         self.more = true;
     }
 
-    /// How long to wait for datagrams.
+    /// Returns how long to wait for datagrams.
     fn timeout(&self, emits_on: bool) -> Option<Duration> {
         if emits_on || (self.more && !self.blocked) {
             return Some(Duration::ZERO);
@@ -285,7 +285,7 @@ impl<I: Io + DatagramIo> Driver<I> {
         wait_ns.map(Duration::from_nanos)
     }
 
-    /// Of the link, of the sockets, and own ones.
+    /// Returns the counters of the link, of the sockets, and own ones.
     fn counters(&self) -> BTreeMap<String, u64> {
         let mut counters = BTreeMap::new();
         let link = serde_json::to_value(self.link.counters()).unwrap_or_default();
@@ -314,7 +314,7 @@ impl<I: Io + DatagramIo> Driver<I> {
     }
 }
 
-/// All numbers of nested objects, by their names.
+/// Collects all numbers of nested objects, by their names.
 fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, u64>) {
     match value {
         Value::Object(fields) => {

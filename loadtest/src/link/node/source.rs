@@ -1,4 +1,4 @@
-//! Event frames to be emitted, many in one piece, as a receive pool's buffer
+//! Event frames to be emitted, many in one piece, in the way that a receive pool's buffer
 //! holds them: the same frames over and over, with a new number and stamp each.
 
 use std::collections::VecDeque;
@@ -13,9 +13,9 @@ use crate::stamp::{self, Stamp, Template};
 
 /// Bytes of one piece: a buffer of the receive pool.
 const PIECE_BYTES: usize = 64 << 10;
-/// As many pieces may wait in the link.
+/// Most pieces that may wait in the link.
 const MAX_BEFORE: usize = 8;
-/// Where the sequence lies in a frame's header.
+/// Place of the sequence in a frame's header.
 const SEQUENCE: std::ops::Range<usize> = 16..24;
 
 /// Frames of one emitter.
@@ -23,16 +23,17 @@ pub struct Source {
     emitter: u16,
     frame_bytes: usize,
     payload: std::ops::Range<usize>,
-    /// As many frames as fit into a piece.
+    /// Pattern of a piece: as many frames as fit.
     pattern: Vec<u8>,
-    /// The pieces before, oldest first: memory that is used again once nobody holds
-    /// it, so that making events costs less than sending them.
+    /// Earlier pieces, the oldest first: memory that is used again once nobody holds it,
+    /// so that making events costs less than sending them.
     before: VecDeque<Bytes>,
     emitted: u64,
 }
 
 impl Source {
-    /// Of events with payloads of `size` bytes, emitted by the broker `node`.
+    /// Makes a source of events with payloads of `size` bytes, emitted by the broker
+    /// `node`.
     pub fn new(node: u32, emitter: u16, size: usize) -> Source {
         let frame_bytes = frame_len(EVENT.len(), size);
         let payload_offset = frame_len(EVENT.len(), 0);
@@ -44,17 +45,17 @@ impl Source {
         Source { emitter, frame_bytes, payload, pattern, before: VecDeque::new(), emitted: 0 }
     }
 
-    /// How many were made.
+    /// Returns how many events were made.
     pub fn emitted(&self) -> u64 {
         self.emitted
     }
 
-    /// How many make a piece.
+    /// Returns how many frames make a piece.
     pub fn frames_per_piece(&self) -> usize {
         self.pattern.len() / self.frame_bytes
     }
 
-    /// The next frames, at most as many as make a piece.
+    /// Makes the next frames, at most as many as make a piece.
     pub fn next(&mut self, frames: usize, intended_ns: u64) -> Slice {
         let bytes = self.frame_bytes * frames;
         let mut piece = match self.before.pop_front().map(Bytes::try_into_mut) {
