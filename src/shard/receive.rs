@@ -9,13 +9,11 @@ use netcluster_wire::header::FrameError;
 use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{ErrorCode, NameError};
 
-use crate::channels::ChannelId;
-use crate::connection::{Connection, Receiving, State};
+use crate::connection::{Receiving, State};
 use crate::inbound::{Buffer, Pieces, Run, Step};
 use crate::routes::{RouteId, Unfound};
 
 use super::Shard;
-use super::router::Router;
 
 /// What a client may send between its hello and its welcome: nothing, but a
 /// client that does is told so by what it asked for failing, not by a crash.
@@ -32,48 +30,20 @@ struct Pending {
 }
 
 impl Pending {
-    /// Adds a run. Returns what is to be delivered before it, if they are not one.
     #[inline]
-    fn add(pending: &mut Option<Pending>, route: RouteId, run: &Run<'_>) -> Option<Pending> {
-        let &Run { start, end, frames, .. } = run;
-        match pending {
-            Some(last) if last.route == route && last.end == start => {
-                last.end = end;
-                last.frames += frames;
-                None
-            }
-            _ => pending.replace(Pending { route, start, end, frames }),
-        }
+    fn new(route: RouteId, run: &Run<'_>) -> Pending {
+        Pending { route, start: run.start, end: run.end, frames: run.frames }
     }
-}
 
-/// Why a run has no route.
-enum Unrouted {
-    Fault(Fault),
-    /// It is not found yet.
-    NotYet,
-}
-
-impl Router {
-    /// The route of a run that a connection has sent in this channel.
+    /// Takes a run in that continues this one. Whether it does.
     #[inline]
-    fn route_run(
-        &mut self,
-        connection: &mut Connection,
-        channel: ChannelId,
-        run: &Run<'_>,
-    ) -> Result<RouteId, Unrouted> {
-        if run.source != connection.source.to_u64() {
-            return Err(Unrouted::Fault(Fault::Source));
+    fn joins(&mut self, route: RouteId, run: &Run<'_>) -> bool {
+        let is_same = self.route == route && self.end == run.start;
+        if is_same {
+            self.end = run.end;
+            self.frames += run.frames;
         }
-        match self.channels.get_mut(channel).routes.find(run.name, &mut self.effort) {
-            Ok(route) => {
-                connection.last_sequence = run.last_sequence;
-                Ok(route)
-            }
-            Err(Unfound::Name(error)) => Err(Unrouted::Fault(Fault::Name(error))),
-            Err(Unfound::NotYet) => Err(Unrouted::NotYet),
-        }
+        is_same
     }
 }
 
@@ -162,19 +132,29 @@ impl<I: Io> Shard<I> {
                     Taken::Stopped(frame) => return Ok(Some(Stop { at, frame: Some(frame) })),
                 }
             };
-            match self.router.route_run(connection, channel, &run) {
+            if run.source != connection.source.to_u64() {
+                self.deliver_pending(conn, chunk, pending.take());
+                return Err(Fault::Source);
+            }
+            match self.router.find_now(channel, run.name) {
                 Ok(route) => {
-                    let before = Pending::add(&mut pending, route, &run);
+                    connection.last_sequence = run.last_sequence;
+                    if let Some(last) = &mut pending
+                        && last.joins(route, &run)
+                    {
+                        continue;
+                    }
+                    let before = pending.replace(Pending::new(route, &run));
                     self.deliver_pending(conn, chunk, before);
                 }
-                Err(unrouted) => {
+                Err(unfound) => {
                     // Before a cache is emptied: its ids are no longer true then.
                     at = run.start;
                     self.deliver_pending(conn, chunk, pending.take());
-                    match unrouted {
-                        Unrouted::Fault(fault) => return Err(fault),
-                        Unrouted::NotYet if self.router.make_room(channel) => {}
-                        Unrouted::NotYet => return Ok(Some(Stop { at, frame: None })),
+                    match unfound {
+                        Unfound::Name(error) => return Err(Fault::Name(error)),
+                        Unfound::NotYet if self.router.make_room(channel) => {}
+                        Unfound::NotYet => return Ok(Some(Stop { at, frame: None })),
                     }
                 }
             }

@@ -42,14 +42,25 @@ impl Router {
         }
     }
 
-    /// The route of a name, if it can be found in this turn.
+    /// The route of a name, if it can be found in this turn; see [`Routes::find`].
+    ///
+    /// # Errors
+    /// The name is not allowed, or the route is not found, perhaps for want of room.
+    ///
+    /// [`Routes::find`]: crate::routes::Routes::find
+    #[inline]
+    pub fn find_now(&mut self, channel: ChannelId, name: &[u8]) -> Result<RouteId, Unfound> {
+        self.channels.get_mut(channel).routes.find(name, &mut self.effort)
+    }
+
+    /// The route of a name, if it can be found in this turn. Makes room for it.
     ///
     /// # Errors
     /// The name is not allowed.
     #[inline]
     pub fn find(&mut self, channel: ChannelId, name: &[u8]) -> Result<Option<RouteId>, NameError> {
         loop {
-            match self.channels.get_mut(channel).routes.find(name, &mut self.effort) {
+            match self.find_now(channel, name) {
                 Ok(route) => return Ok(Some(route)),
                 Err(Unfound::Name(error)) => return Err(error),
                 Err(Unfound::NotYet) if self.make_room(channel) => {}

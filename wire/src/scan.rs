@@ -67,6 +67,18 @@ fn extend<'a>(bytes: &'a [u8], first: Frame<'a>, max_payload_bytes: usize) -> Ru
     }
 }
 
+/// Whether two padded names of one length are the same.
+#[inline(always)]
+pub(crate) fn is_same_name(one: &[u8], other: &[u8]) -> bool {
+    match one.len() / 8 {
+        1 => same_words::<1>(one, other),
+        2 => same_words::<2>(one, other),
+        3 => same_words::<3>(one, other),
+        4 => same_words::<4>(one, other),
+        _ => one == other,
+    }
+}
+
 /// Whether two padded names of this many words are the same.
 #[inline]
 fn same_words<const WORDS: usize>(one: &[u8], other: &[u8]) -> bool {

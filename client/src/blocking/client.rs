@@ -137,8 +137,8 @@ impl Client {
     /// listeners with `echo`).
     ///
     /// Returns before it is written; call it in a loop, events travel together.
-    /// They leave at once when it is quiet, within 100 µs otherwise, and what a
-    /// listener emits when it returns at the latest. Waits while the broker or a
+    /// They leave at once when it is quiet, within 100 µs otherwise (the last of a flood
+    /// within 1 ms), and what a listener emits when it returns at the latest. Waits while the broker or a
     /// listener that this emitter feeds does not keep up.
     ///
     /// ```

@@ -17,9 +17,6 @@ use crate::error::{DisconnectReason, Error};
 /// What listeners emitted is written after so long, if they go on.
 const PUSH_WITHIN: Duration = Duration::from_micros(100);
 
-/// The shortest wait that is asked of the system, which takes zero for ever.
-const MIN_WAIT: Duration = Duration::from_millis(1);
-
 /// See the module.
 pub(super) struct Driver {
     shared: Arc<Shared>,
@@ -28,8 +25,6 @@ pub(super) struct Driver {
     /// How writing the hello failed: the broker may have said why before it hung up,
     /// that is read first.
     hello_failure: Option<io::Error>,
-    /// The socket's reads have a timeout.
-    timed: bool,
 }
 
 /// A thread that ends before the client did takes it along: then who waits for the
@@ -49,7 +44,7 @@ impl Driver {
     pub(super) fn new(shared: Arc<Shared>, paths: Vec<PathBuf>) -> Result<Driver, Error> {
         let seed = RandomState::new().hash_one(0);
         let machine = Machine::new(Arc::clone(&shared), paths, seed, Instant::now())?;
-        Ok(Driver { shared, machine, socket: None, hello_failure: None, timed: false })
+        Ok(Driver { shared, machine, socket: None, hello_failure: None })
     }
 
     /// Connects for the first time, on the caller's thread.
@@ -127,12 +122,7 @@ impl Driver {
 
     fn receive(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
         let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        if deadline.is_some() || self.timed {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            socket.set_read_timeout(left.map(|left| left.max(MIN_WAIT)))?;
-            self.timed = deadline.is_some();
-        }
-        socket.read(self.machine.space())
+        socket.read(self.machine.space(), deadline)
     }
 
     fn dispatch(&mut self) {

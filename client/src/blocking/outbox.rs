@@ -3,7 +3,7 @@
 //! ```text
 //!   emit ─► buffer ─┬─ 64 KiB are there: the emitter writes them
 //!                   ├─ nothing was written for a while: the emitter writes at once
-//!                   └─ else: the flusher writes within 100 µs
+//!                   └─ else: the flusher writes within 100 µs (1 ms behind a flood)
 //!   listener's emit ─► buffer ─► the reader writes without waiting, the flusher the rest
 //! ```
 //! An emit costs a lock and a copy; only the first into an empty buffer looks at
@@ -66,6 +66,8 @@ pub(crate) struct State {
     parked: bool,
     /// Batches that were left to the flusher.
     deferred: u64,
+    /// Batches that emitters wrote because they were full.
+    filled: u64,
     /// The flusher need not wait for more.
     urgent: bool,
 }
@@ -96,6 +98,7 @@ impl Outbox {
             waiters: 0,
             parked: false,
             deferred: 0,
+            filled: 0,
             urgent: false,
         };
         Outbox {
@@ -131,7 +134,7 @@ impl Outbox {
             return self.emit_slowly(state, event, payload);
         }
         let State { out: Outgoing { outbound, buffer, .. }, unclaimed, .. } = &mut *state;
-        outbound.emit(buffer, event, payload)?;
+        outbound.append_event(buffer, event, payload)?;
         if *unclaimed || buffer.len() >= WRITE_AT_BYTES {
             return self.appended(state);
         }
@@ -222,6 +225,7 @@ impl Outbox {
             return Ok(());
         }
         if !state.writing && (full || state.last_write.elapsed() >= INLINE_AFTER) {
+            state.filled += u64::from(full);
             state = self.write(state, true, b"");
             if let Link::Closed(error @ Error::Forked) = &state.out.link {
                 return Err(error.clone());

@@ -36,13 +36,20 @@ impl<P: Port> Machine<P> {
             }
             let Machine { dispatcher, inbound, .. } = &mut *self;
             while let Some(frame) = inbound.next_event(&bytes[at..]) {
-                at += frame.layout().frame_len;
-                if let Err(error) = dispatcher.dispatch(&shared.registry, &retire, frame, &lent) {
-                    break 'dispatching Some(error.into_reason());
+                let most = ASK_EVERY_MESSAGES - messages;
+                let front = (&bytes[at..], &lent);
+                match dispatcher.dispatch(&shared.registry, &retire, frame, front, most) {
+                    Ok(done) => {
+                        at += done.bytes;
+                        messages += done.messages;
+                    }
+                    Err(error) => break 'dispatching Some(error.into_reason()),
                 }
-                messages += 1;
-                if messages % ASK_EVERY_MESSAGES == 0 && !go_on() {
-                    break 'dispatching Some(DisconnectReason::Requested);
+                if messages >= ASK_EVERY_MESSAGES {
+                    messages = 0;
+                    if !go_on() {
+                        break 'dispatching Some(DisconnectReason::Requested);
+                    }
                 }
             }
             match inbound.next(&bytes[at..]) {

@@ -1,8 +1,8 @@
 //! Which listeners a message goes to, and calling them: the reader's side of the
 //! listener table.
 //!
-//! A message of the same name as the one before costs a load (has the table
-//! changed?), a compare of names and the calls. Other names cost a look-up in a
+//! A message of the same name and size as the one before costs a load (has the table
+//! changed?), a compare of heads and the call. Other names cost a look-up in a
 //! bounded cache; the patterns themselves are looked at only once per name.
 //!
 //! Invariant: a listener whose removal returned on the reader's thread is not
@@ -17,6 +17,7 @@ use bytes::Bytes;
 use netcluster_wire::{Frame, Pattern};
 
 use super::registry::{Command, Listener, ListenerId, Registry};
+use super::session::is_same;
 use crate::error::Error;
 use crate::lifecycle::{Lifecycle, LifecycleListener};
 use crate::message::Message;
@@ -40,6 +41,22 @@ struct Entry {
 struct Route {
     name: Arc<str>,
     slots: Vec<usize>,
+    /// The slot of the only listener, if that stays; else [`NONE`].
+    only: usize,
+}
+
+/// How far dispatching came.
+#[derive(Clone, Copy)]
+pub(crate) struct Dispatched {
+    pub(crate) bytes: usize,
+    pub(crate) messages: u32,
+}
+
+impl Dispatched {
+    #[inline(always)]
+    fn and(self, frame: Frame<'_>) -> Dispatched {
+        Dispatched { bytes: self.bytes + frame.as_bytes().len(), messages: self.messages + 1 }
+    }
 }
 
 /// See the module.
@@ -67,43 +84,57 @@ impl Dispatcher {
         Dispatcher { current: NONE, ..Dispatcher::default() }
     }
 
-    /// Calls who listens to this event. `retire` takes a `once` listener off the
-    /// registry before it is called.
+    /// Calls who listens to the event `frame` at the front of `bytes`, and to those
+    /// behind it that are like it, `most` at the most: how many there were, and their
+    /// bytes. `retire` takes a `once` listener off the registry before it is called.
     ///
     /// # Errors
     /// If the name is not UTF-8.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn dispatch(
         &mut self,
         registry: &Registry,
         retire: &dyn Fn(ListenerId),
         frame: Frame<'_>,
-        buffer: &Bytes,
-    ) -> Result<(), Error> {
+        (bytes, buffer): (&[u8], &Bytes),
+        most: u32,
+    ) -> Result<Dispatched, Error> {
         if registry.generation() != self.generation {
             self.synchronise(registry);
         }
         let route = match self.routes.get(self.current) {
-            Some(route) if route.name.as_bytes() == frame.name() => route,
+            Some(route) if is_same(route.name.as_bytes(), frame.name()) => route,
             _ => {
                 self.current = self.find(frame.name())?;
                 &self.routes[self.current]
             }
         };
-        let message = Message::new(&route.name, frame, buffer);
-        if let [slot] = route.slots[..]
-            && let Some(entry) = &mut self.entries[slot]
-            && !entry.once
-        {
-            let listener = &mut entry.listener;
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| listener(&message))) {
-                let error = panicked(&route.name, &*panic);
-                self.tell(registry, &Lifecycle::Error(error));
+        let mut done = Dispatched { bytes: 0, messages: 0 };
+        let Some(Some(entry)) = self.entries.get_mut(route.only) else {
+            self.dispatch_to_several(registry, retire, frame, buffer);
+            return Ok(done.and(frame));
+        };
+        let Entry { listener, .. } = entry;
+        // One for all of them: how far they came is known.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let mut next = frame;
+            loop {
+                done = done.and(next);
+                listener(&Message::new(&route.name, next, buffer));
+                if done.messages >= most || registry.generation() != self.generation {
+                    return;
+                }
+                match frame.read_like(&bytes[done.bytes..]) {
+                    Some(like) => next = like,
+                    None => return,
+                }
             }
-            return Ok(());
+        }));
+        if let Err(panic) = outcome {
+            let error = panicked(&route.name, &*panic);
+            self.tell(registry, &Lifecycle::Error(error));
         }
-        self.dispatch_to_several(registry, retire, frame, buffer);
-        Ok(())
+        Ok(done)
     }
 
     #[inline(never)]
@@ -240,7 +271,11 @@ impl Dispatcher {
                 .filter(|&slot| entry(slot).is_some_and(|entry| entry.pattern.matches(name))),
         );
         slots.sort_by_key(|&slot| entry(slot).map(|entry| entry.order));
-        self.routes.push(Route { name: text.into(), slots });
+        let only = match slots[..] {
+            [slot] if entry(slot).is_some_and(|entry| !entry.once) => slot,
+            _ => NONE,
+        };
+        self.routes.push(Route { name: text.into(), slots, only });
         self.cache.insert(name.into(), self.routes.len() - 1);
         Ok(self.routes.len() - 1)
     }

@@ -3,8 +3,10 @@
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix, SocketType,
@@ -37,6 +39,8 @@ const SEND_FLAGS: SendFlags = SendFlags::empty();
 pub(crate) struct Socket {
     fd: OwnedFd,
     process: u32,
+    /// The last read found less than it had room for.
+    drained: AtomicBool,
 }
 
 impl Socket {
@@ -60,7 +64,7 @@ impl Socket {
         sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, None).map_err(fail)?;
         // Worth a try only: the limit is the system's.
         let _ = sockopt::set_socket_send_buffer_size(&fd, SEND_BUFFER_BYTES);
-        Ok(Socket { fd, process: std::process::id() })
+        Ok(Socket::new(fd, std::process::id()))
     }
 
     /// Whether another process connected, of which this one was forked.
@@ -68,16 +72,47 @@ impl Socket {
         self.process != std::process::id()
     }
 
-    /// Reads what is there, waiting for at least one byte; 0: the end.
-    pub(crate) fn read(&self, space: &mut [u8]) -> io::Result<usize> {
-        let (_, bytes) =
-            retry_on_intr(|| rustix::net::recv(&self.fd, &mut *space, RecvFlags::empty()))?;
-        Ok(bytes)
+    fn new(fd: OwnedFd, process: u32) -> Socket {
+        Socket { fd, process, drained: AtomicBool::new(true) }
     }
 
-    /// Bounds how long [`Socket::read`] waits.
-    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        Ok(sockopt::set_socket_timeout(&self.fd, sockopt::Timeout::Recv, timeout)?)
+    /// Reads what is there, waiting for at least one byte; 0: the end.
+    ///
+    /// Waits by `poll`: who waits in `recv` is woken whenever the broker has read
+    /// something, too, to no purpose.
+    ///
+    /// # Errors
+    /// `TimedOut` if nothing came by `deadline`.
+    pub(crate) fn read(&self, space: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+        let mut wait = self.drained.load(Ordering::Relaxed);
+        loop {
+            if wait {
+                self.wait_until_readable(deadline)?;
+            }
+            let flags = RecvFlags::DONTWAIT;
+            match retry_on_intr(|| rustix::net::recv(&self.fd, &mut *space, flags)) {
+                Ok((_, bytes)) => {
+                    self.drained.store(bytes < space.len(), Ordering::Relaxed);
+                    return Ok(bytes);
+                }
+                Err(Errno::AGAIN) => wait = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn wait_until_readable(&self, deadline: Option<Instant>) -> io::Result<()> {
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            // One that is too long for the system is none.
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], timeout.as_ref()) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Writes at least one byte of these, waiting for room if `wait`; 0: no room.
@@ -150,7 +185,7 @@ mod tests {
     /// A socket as the child of the process that connected has it, and its other end.
     fn inherited() -> (Socket, UnixStream) {
         let (here, there) = UnixStream::pair().unwrap();
-        (Socket { fd: here.into(), process: std::process::id() + 1 }, there)
+        (Socket::new(here.into(), std::process::id() + 1), there)
     }
 
     #[test]

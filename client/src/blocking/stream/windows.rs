@@ -5,19 +5,20 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netcluster_platform::pipe::{Pipe, pipe_name};
 
 use crate::error::Error;
+
+/// The shortest wait that is asked of the system.
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// A connected stream. All methods take `&self`: one thread reads while others
 /// write.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pipe: Pipe,
-    read_timeout: Mutex<Option<Duration>>,
 }
 
 impl Socket {
@@ -28,7 +29,7 @@ impl Socket {
             io::ErrorKind::TimedOut => Error::Timeout { waiting_for: "free place", after: timeout },
             _ => Error::connect(path, error),
         })?;
-        Ok(Socket { pipe, read_timeout: Mutex::new(None) })
+        Ok(Socket { pipe })
     }
 
     /// Processes of Windows are not forked.
@@ -37,15 +38,13 @@ impl Socket {
     }
 
     /// Reads what is there, waiting for at least one byte; 0: the end.
-    pub(crate) fn read(&self, space: &mut [u8]) -> io::Result<usize> {
-        let timeout = *self.read_timeout.lock().unwrap_or_else(PoisonError::into_inner);
+    ///
+    /// # Errors
+    /// `TimedOut` if nothing came by `deadline`.
+    pub(crate) fn read(&self, space: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+        let timeout = deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()).max(MIN_WAIT));
         self.pipe.read(space, timeout)
-    }
-
-    /// Bounds how long [`Socket::read`] waits.
-    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        *self.read_timeout.lock().unwrap_or_else(PoisonError::into_inner) = timeout;
-        Ok(())
     }
 
     /// Writes at least one byte of these, waiting for room if `wait`; 0: no room.

@@ -24,10 +24,12 @@
 //! Not here: reconnecting (a session is made anew, [`Outbound::reconnect`] keeps
 //! the numbering), who listens to what, waiting.
 
+mod event_head;
 mod inbound;
 mod outbound;
 mod receive;
 
+pub(crate) use event_head::is_same;
 pub use inbound::{Inbound, SessionEvent, SessionState};
 pub use outbound::{Outbound, PING_EVERY_BYTES, unwritten};
 pub use receive::{RECEIVE_BUFFER_BYTES, ReceiveBuffer};

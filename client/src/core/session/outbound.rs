@@ -4,16 +4,19 @@
 
 use std::time::Duration;
 
-use netcluster_wire::frame::{append, append_head, padding_of};
-use netcluster_wire::header::frame_len;
-use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HEADER_BYTES, pad};
+use netcluster_wire::frame::append;
+use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES, MAX_HEAD_BYTES};
 use netcluster_wire::{Frame, Hello, Kind, Pattern, Source, check_channel, check_event, control};
 
+use super::event_head::EventHead;
 use crate::error::Error;
 
 /// After this many bytes of events a ping is slipped in, so that the confirmed
 /// sequence advances while nobody asks.
 pub const PING_EVERY_BYTES: usize = 4 << 20;
+
+// An event that is not refused fits a frame.
+const _: () = assert!(MAX_HEAD_BYTES + HARD_MAX_PAYLOAD_BYTES <= u32::MAX as usize);
 
 /// The writing half of a session.
 #[derive(Debug)]
@@ -25,12 +28,9 @@ pub struct Outbound {
     /// Number of the last request.
     request: u64,
     bytes_since_ping: usize,
-    /// Header and padded name of the last event. The next one of the same name
-    /// costs a compare of its name, two stores and a copy.
-    head: Vec<u8>,
-    /// Bytes of the name in `head`; 0: there is none.
-    name_len: usize,
-    payload_len: usize,
+    /// The front of the last event. The next one of the same name costs a compare of
+    /// its name and a copy.
+    head: EventHead,
 }
 
 impl Default for Outbound {
@@ -48,9 +48,7 @@ impl Outbound {
             sequence: 0,
             request: 0,
             bytes_since_ping: 0,
-            head: Vec::new(),
-            name_len: 0,
-            payload_len: 0,
+            head: EventHead::none(),
         }
     }
 
@@ -70,8 +68,9 @@ impl Outbound {
     /// What the welcome said. Numbers go on from before.
     pub fn welcomed(&mut self, source: Source, max_payload: u64) {
         self.source = source;
-        self.max_payload_bytes = usize::try_from(max_payload).unwrap_or(usize::MAX);
-        self.name_len = 0;
+        self.max_payload_bytes = usize::try_from(max_payload)
+            .map_or(HARD_MAX_PAYLOAD_BYTES, |bytes| bytes.min(HARD_MAX_PAYLOAD_BYTES));
+        self.head = EventHead::none();
     }
 
     /// Takes over to a new connection what an old one did not write: the events
@@ -119,16 +118,27 @@ impl Outbound {
     /// If name or size are not allowed; nothing is appended then.
     #[inline]
     pub fn emit(&mut self, out: &mut Vec<u8>, event: &str, payload: &[u8]) -> Result<u64, Error> {
-        self.emit_head(out, event, payload.len())?;
-        out.extend_from_slice(payload);
-        if !payload.len().is_multiple_of(8) {
-            out.extend_from_slice(padding_of(payload.len()));
-        }
-        Ok(self.sequence)
+        self.append_event(out, event, payload)
+    }
+
+    /// As [`Outbound::emit`], in the caller's code.
+    ///
+    /// # Errors
+    /// As [`Outbound::emit`].
+    #[inline(always)]
+    pub(crate) fn append_event(
+        &mut self,
+        out: &mut Vec<u8>,
+        event: &str,
+        payload: &[u8],
+    ) -> Result<u64, Error> {
+        let sequence = self.number(out, event, payload.len())?;
+        self.head.append(out, sequence, payload);
+        Ok(sequence)
     }
 
     /// Appends an event's header and name only: the payload and
-    /// [`padding_of`] it must follow, by whatever means.
+    /// [`padding_of`](netcluster_wire::frame::padding_of) it must follow, by whatever means.
     ///
     /// # Errors
     /// As [`Outbound::emit`].
@@ -139,44 +149,35 @@ impl Outbound {
         event: &str,
         payload_len: usize,
     ) -> Result<u64, Error> {
-        if self.head.get(HEADER_BYTES..HEADER_BYTES + self.name_len) != Some(event.as_bytes())
-            || self.payload_len != payload_len
-            || self.name_len == 0
-        {
+        let sequence = self.number(out, event, payload_len)?;
+        self.head.append_front(out, sequence, payload_len);
+        Ok(sequence)
+    }
+
+    /// Makes the head that of this event, which is to be appended, and counts it.
+    #[inline(always)]
+    fn number(&mut self, out: &mut Vec<u8>, event: &str, payload_len: usize) -> Result<u64, Error> {
+        if payload_len > self.max_payload_bytes || !self.head.is_of(event.as_bytes()) {
             self.prepare(event, payload_len)?;
         }
-        let bytes = self.head.len() + pad(payload_len);
         if self.bytes_since_ping >= PING_EVERY_BYTES {
             self.ping(out);
         }
-        self.bytes_since_ping += bytes;
+        self.bytes_since_ping += self.head.frame_bytes(payload_len);
         self.sequence += 1;
-        self.head[16..24].copy_from_slice(&self.sequence.to_le_bytes());
-        out.reserve(bytes);
-        out.extend_from_slice(&self.head);
         Ok(self.sequence)
     }
 
-    /// Another name or size than the last event's.
+    /// Another name than the last event's, or a payload that is too large.
     #[cold]
     #[inline(never)]
     fn prepare(&mut self, event: &str, payload_len: usize) -> Result<(), Error> {
-        if payload_len > self.max_payload_bytes
-            || frame_len(event.len(), payload_len) > u32::MAX as usize
-        {
-            let limit = self.max_payload_bytes;
+        let limit = self.max_payload_bytes;
+        if payload_len > limit {
             return Err(Error::PayloadTooLarge { bytes: payload_len, limit });
         }
-        if self.name_len != event.len()
-            || self.head.get(HEADER_BYTES..HEADER_BYTES + self.name_len) != Some(event.as_bytes())
-        {
-            check_event(event.as_bytes())?;
-        }
-        self.head.clear();
-        let name = event.as_bytes();
-        append_head(&mut self.head, Kind::Event, self.source, 0, name, payload_len);
-        self.name_len = event.len();
-        self.payload_len = payload_len;
+        check_event(event.as_bytes())?;
+        self.head.become_that_of(self.source, event.as_bytes());
         Ok(())
     }
 

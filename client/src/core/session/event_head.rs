@@ -1,0 +1,205 @@
+//! What an event begins with: header and name, appended in few stores.
+//!
+//! ```text
+//!   length, kind, flags, name length │ source │ sequence │ name, zero-padded │ payload …
+//!   └ by the payload's size                     └ by event
+//! ```
+//! Events of one name differ in their size, number and payload alone. A small event is
+//! appended as a copy of fixed size, cut to its own, into which these are stored: that is
+//! a few moves, where calls of `memcpy` cost more than what they copy.
+//!
+//! Invariant: behind the name the bytes are zero.
+
+use std::mem::offset_of;
+
+use netcluster_wire::frame::padding_of;
+use netcluster_wire::limits::{HEADER_BYTES, MAX_HEAD_BYTES, pad};
+use netcluster_wire::{Header, Kind, Source};
+
+/// Events up to these sizes are copies of fixed size.
+const SMALL_BYTES: usize = 64;
+const MEDIUM_BYTES: usize = 128;
+
+// Places in the header's first word, where the length comes first.
+const KIND_SHIFT: usize = offset_of!(Header, kind) * 8;
+const PADDING_SHIFT: usize = offset_of!(Header, flags) * 8;
+const NAME_SHIFT: usize = offset_of!(Header, name_len) * 8;
+const SOURCE_AT: usize = offset_of!(Header, source);
+const SEQUENCE_AT: usize = offset_of!(Header, sequence);
+const WORD_BYTES: usize = size_of::<u64>();
+
+const _: () = assert!(HEADER_BYTES < SMALL_BYTES && MEDIUM_BYTES < MAX_HEAD_BYTES);
+const _: () = assert!(SOURCE_AT == WORD_BYTES && SEQUENCE_AT + WORD_BYTES == HEADER_BYTES);
+
+/// The front of all events of one name and source.
+#[derive(Debug)]
+pub(super) struct EventHead {
+    /// Header and padded name, then zeros.
+    bytes: [u8; MAX_HEAD_BYTES],
+    /// The header's first word for an event without a payload.
+    first_word: u64,
+    /// Bytes of the header and the padded name.
+    head_bytes: usize,
+    /// Bytes of the name; `usize::MAX`: there is none yet.
+    name_bytes: usize,
+}
+
+impl EventHead {
+    /// The front of no event: no name is its name.
+    pub(super) fn none() -> EventHead {
+        EventHead {
+            bytes: [0; MAX_HEAD_BYTES],
+            first_word: 0,
+            head_bytes: 0,
+            name_bytes: usize::MAX,
+        }
+    }
+
+    /// Makes it that of events of this name, which is a legal one.
+    pub(super) fn become_that_of(&mut self, source: Source, name: &[u8]) {
+        let name_at = HEADER_BYTES..HEADER_BYTES + name.len();
+        self.bytes[name_at.end..].fill(0);
+        self.bytes[name_at].copy_from_slice(name);
+        self.bytes[SOURCE_AT..SEQUENCE_AT].copy_from_slice(&source.to_u64().to_le_bytes());
+        self.head_bytes = HEADER_BYTES + pad(name.len());
+        self.name_bytes = name.len();
+        self.first_word = self.head_bytes as u64
+            | ((Kind::Event as u64) << KIND_SHIFT)
+            | ((name.len() as u64) << NAME_SHIFT);
+    }
+
+    /// Whether it is that of events of this name.
+    #[inline(always)]
+    pub(super) fn is_of(&self, event: &[u8]) -> bool {
+        event.len() == self.name_bytes
+            && self
+                .bytes
+                .get(HEADER_BYTES..HEADER_BYTES + event.len())
+                .is_some_and(|name| is_same(name, event))
+    }
+
+    /// Bytes of an event with a payload of this size.
+    #[inline(always)]
+    pub(super) fn frame_bytes(&self, payload_bytes: usize) -> usize {
+        self.head_bytes + pad(payload_bytes)
+    }
+
+    /// Appends the event with this number and payload. The caller made sure that it has
+    /// less than 4 GiB.
+    #[inline(always)]
+    pub(super) fn append(&self, out: &mut Vec<u8>, sequence: u64, payload: &[u8]) {
+        let bytes = self.frame_bytes(payload.len());
+        if bytes > MEDIUM_BYTES {
+            self.append_front(out, sequence, payload.len());
+            out.extend_from_slice(payload);
+            return out.extend_from_slice(padding_of(payload.len()));
+        }
+        let start = out.len();
+        if bytes <= SMALL_BYTES {
+            out.extend_from_slice(&self.bytes[..SMALL_BYTES]);
+        } else {
+            out.extend_from_slice(&self.bytes[..MEDIUM_BYTES]);
+        }
+        out.truncate(start + bytes);
+        let event = &mut out[start..];
+        self.number(event, sequence, payload.len());
+        event[self.head_bytes..self.head_bytes + payload.len()].copy_from_slice(payload);
+    }
+
+    /// Appends the front of the event with this number, whose payload of so many bytes
+    /// and its padding must follow.
+    #[inline]
+    pub(super) fn append_front(&self, out: &mut Vec<u8>, sequence: u64, payload_bytes: usize) {
+        out.reserve(self.frame_bytes(payload_bytes));
+        let start = out.len();
+        out.extend_from_slice(&self.bytes[..self.head_bytes]);
+        self.number(&mut out[start..], sequence, payload_bytes);
+    }
+
+    /// Writes what is this event's own into its header.
+    #[inline(always)]
+    fn number(&self, event: &mut [u8], sequence: u64, payload_bytes: usize) {
+        if let Some(header) = event.first_chunk_mut::<HEADER_BYTES>() {
+            let padded = pad(payload_bytes);
+            let padding = (padded - payload_bytes) as u64;
+            let first_word = (self.first_word + padded as u64) | (padding << PADDING_SHIFT);
+            header[..SOURCE_AT].copy_from_slice(&first_word.to_le_bytes());
+            header[SEQUENCE_AT..].copy_from_slice(&sequence.to_le_bytes());
+        }
+    }
+}
+
+/// Whether two names are the same: of up to 32 bytes, which is nearly all, without a
+/// call of `memcmp`.
+#[inline(always)]
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    match one.len() {
+        length if length != other.len() => false,
+        17.. if one.len() > 32 => one == other,
+        16.. => has_same_ends::<16>(one, other),
+        8.. => has_same_ends::<8>(one, other),
+        4.. => has_same_ends::<4>(one, other),
+        _ => one.iter().eq(other),
+    }
+}
+
+/// Whether the first and the last bytes of two names are the same.
+#[inline(always)]
+fn has_same_ends<const BYTES: usize>(one: &[u8], other: &[u8]) -> bool {
+    one.first_chunk::<BYTES>() == other.first_chunk()
+        && one.last_chunk::<BYTES>() == other.last_chunk()
+}
+
+#[cfg(test)]
+mod tests {
+    use netcluster_wire::frame::append;
+    use netcluster_wire::limits::MAX_NAME_BYTES;
+
+    use super::*;
+
+    const ME: Source = Source { node: 7, client: 9 };
+
+    #[test]
+    fn events_are_the_bytes_that_any_frame_of_their_parts_is() {
+        let text = [b'n'; MAX_NAME_BYTES];
+        for name_len in 1..=MAX_NAME_BYTES {
+            let name = &text[..name_len];
+            let mut head = EventHead::none();
+            head.become_that_of(Source::NONE, &text);
+            head.become_that_of(ME, name);
+            for payload_len in [0, 1, 7, 8, 9, 16, 63, 64, 65, 72, 1000] {
+                let payload: Vec<u8> =
+                    (0..payload_len).map(|at| (at as u8).wrapping_add(1)).collect();
+                let mut expected = b"before".to_vec();
+                append(&mut expected, Kind::Event, ME, 5, name, &payload);
+                let mut out = b"before".to_vec();
+                head.append(&mut out, 5, &payload);
+                assert_eq!(out, expected, "{name_len} and {payload_len}");
+                let mut gathered = b"before".to_vec();
+                head.append_front(&mut gathered, 5, payload.len());
+                gathered.extend_from_slice(&payload);
+                gathered.extend_from_slice(padding_of(payload.len()));
+                assert_eq!(gathered, expected, "{name_len} and {payload_len}");
+                assert_eq!(head.frame_bytes(payload.len()), expected.len() - 6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_is_that_of_its_own_name_alone() {
+        let text = [b'n'; MAX_NAME_BYTES];
+        for length in 1..=MAX_NAME_BYTES {
+            let mut head = EventHead::none();
+            head.become_that_of(ME, &text[..length]);
+            assert!(head.is_of(&text[..length]));
+            assert!(!head.is_of(&text[..length - 1]));
+            for at in 0..length {
+                let mut other = text;
+                other[at] ^= 1;
+                assert!(!head.is_of(&other[..length]), "byte {at} of {length}");
+            }
+        }
+        assert!(!EventHead::none().is_of(b""));
+        assert!(!EventHead::none().is_of(b"a"));
+    }
+}
