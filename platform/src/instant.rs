@@ -7,8 +7,8 @@ use core::ops::{Add, AddAssign};
 
 /// A point in time, in nanoseconds of a clock that never goes back.
 ///
-/// Clocks of different machines, and of different runs, have nothing to do with each
-/// other: only points of one clock may be compared.
+/// Each shard has a clock of its own, and so has each machine: only points of one clock may
+/// be compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Instant(u64);
