@@ -1,4 +1,4 @@
-//! What an event begins with: header and name, appended in few stores.
+//! The front of events, header and name, appended in few stores.
 //!
 //! ```text
 //!   length, kind, flags, name length │ source │ sequence │ name, zero-padded │ payload …
@@ -55,7 +55,7 @@ impl EventHead {
         }
     }
 
-    /// Makes it that of events of this name, which is a legal one.
+    /// Makes this the front of events of this name, which is a legal one.
     pub(super) fn become_that_of(&mut self, source: Source, name: &[u8]) {
         let name_at = HEADER_BYTES..HEADER_BYTES + name.len();
         self.bytes[name_at.end..].fill(0);
@@ -68,7 +68,7 @@ impl EventHead {
             | ((name.len() as u64) << NAME_SHIFT);
     }
 
-    /// Whether it is that of events of this name.
+    /// Whether this is the front of events of this name.
     #[inline(always)]
     pub(super) fn is_of(&self, event: &[u8]) -> bool {
         event.len() == self.name_bytes
@@ -129,8 +129,8 @@ impl EventHead {
     }
 }
 
-/// Whether two names are the same: of up to 32 bytes, which is nearly all, without a
-/// call of `memcmp`.
+/// Whether two names are the same; those of up to 32 bytes, which are nearly all, are
+/// compared without a call of `memcmp`.
 #[inline(always)]
 pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
     match one.len() {
