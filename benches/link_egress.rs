@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster_link::channel::{LinkChannel, channel_hash};
+use netcluster_link::channel::{ChannelHash, LinkChannel};
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::send::egress::{Egress, EgressConfig};
 use netcluster_link::stream::StreamId;
@@ -70,8 +70,11 @@ fn drain(egress: &mut Egress) {
 }
 
 fn emit_and_take(criterion: &mut Criterion) {
-    let channel =
-        Arc::new(LinkChannel { name: "bench".into(), hash: channel_hash("bench"), stream: STREAM });
+    let channel = Arc::new(LinkChannel {
+        name: "bench".into(),
+        hash: ChannelHash::of("bench"),
+        stream: STREAM,
+    });
     let links = [("open", Keys::open_link()), ("sealed", Keys::new(vec![Key::new([3; 32])]))];
     for payload_bytes in [16, 64, 1 << 10, 64 << 10] {
         let mut group = criterion.benchmark_group(format!("link_egress/{payload_bytes} B"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use netcluster_link::channel::channel_hash;
+use netcluster_link::channel::ChannelHash;
 use netcluster_link::crypto::{Key, Keys, StreamOpener, StreamSealer};
 use netcluster_link::peer_id::{Session, session_tag};
 use netcluster_link::receive::ingress::{
@@ -36,11 +36,11 @@ const STREAM: StreamId = StreamId::new(1, 0);
 fn stream(keys: &Keys, session: &Session, payload_bytes: usize) -> (Vec<Vec<u8>>, u64) {
     let mut sealer = StreamSealer::new(keys, session, STREAM);
     let body_bytes = DATAGRAM_BYTES - DATA_HEADER_BYTES - sealer.tag_bytes();
-    let channel = channel_hash("bench");
+    let channel = ChannelHash::of("bench");
     let source = Source { node: NODE, client: 1 };
     let event =
         |sequence| frame::encode(Kind::Event, source, sequence, b"tick", &vec![7; payload_bytes]);
-    let head = frame::encode(Kind::Channel, Source::NONE, channel, b"bench", &[]);
+    let head = frame::encode(Kind::Channel, Source::NONE, channel.0, b"bench", &[]);
     let frame_bytes = event(0).len();
     let mut bytes = head.clone();
     for sequence in 0.. {
@@ -59,7 +59,7 @@ fn stream(keys: &Keys, session: &Session, payload_bytes: usize) -> (Vec<Vec<u8>>
         };
         let (id, session) = (sealer.key_id(), session_tag(session));
         let mut header = DataHeader::new(id, session, STREAM.0, number as u64, ordinal as u64);
-        header.channel = channel.into();
+        header.channel = channel.0.into();
         if boundary < body_bytes {
             header.boundary = (boundary as u16).into();
         }

@@ -10,7 +10,7 @@ use netcluster_wire::Pattern;
 use crate::budget::Budget;
 use crate::routes::{CacheShare, Routes};
 use crate::target::Target;
-use netcluster_link::channel::channel_hash;
+use netcluster_link::channel::ChannelHash;
 use netcluster_link::config::StreamMap;
 use netcluster_link::stream::StreamId;
 
@@ -25,8 +25,8 @@ pub struct ChannelId(u32);
 pub struct Channel {
     /// Its name.
     pub name: Arc<str>,
-    /// What datagrams name it by; 0 without a link.
-    pub hash: u64,
+    /// What datagrams name it by; none without a link.
+    pub hash: ChannelHash,
     /// The streams of brokers that its events travel in.
     pub stream: StreamId,
     /// Who listens to what, on all shards.
@@ -39,7 +39,7 @@ pub struct Channel {
 pub struct Channels {
     by_name: HashMap<Arc<str>, ChannelId, FixedState>,
     /// What datagrams name a channel by; only with a link.
-    by_hash: HashMap<u64, ChannelId, FixedState>,
+    by_hash: HashMap<ChannelHash, ChannelId, FixedState>,
     link: Option<Arc<StreamMap>>,
     table: Vec<Option<Channel>>,
     /// Places of `table` that are free.
@@ -121,7 +121,7 @@ impl Channels {
 
     /// The channel that datagrams name so, if anybody here is on it.
     #[inline]
-    pub fn find_by_hash(&self, hash: u64) -> Option<ChannelId> {
+    pub fn find_by_hash(&self, hash: ChannelHash) -> Option<ChannelId> {
         self.by_hash.get(&hash).copied()
     }
 
@@ -134,10 +134,10 @@ impl Channels {
             ChannelId((self.table.len() - 1) as u32)
         });
         self.by_name.insert(Arc::clone(name), id);
-        let mut hash = 0;
+        let mut hash = ChannelHash::NONE;
         let mut stream = StreamId::new(0, 0);
         if let Some(stream_map) = &self.link {
-            hash = channel_hash(name);
+            hash = ChannelHash::of(name);
             stream = stream_map.stream_of(name);
             self.by_hash.insert(hash, id);
         }

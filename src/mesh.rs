@@ -27,6 +27,7 @@ use crate::returning::Listening;
 use crate::routes::Route;
 use crate::status::ShardStatus;
 use crate::target::{Emitter, Queue, ShardId, Target};
+use netcluster_link::channel::ChannelHash;
 use netcluster_link::event::Lost;
 
 /// Messages that one ring holds.
@@ -96,7 +97,7 @@ pub enum Message<S> {
         /// Who listens on this machine.
         clients: u64,
         /// The channel's hash.
-        channel: u64,
+        channel: ChannelHash,
     },
     /// They are counted.
     AudienceCounted {

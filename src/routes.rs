@@ -25,6 +25,7 @@ use crate::budget::{Budget, Charge, Purpose};
 use crate::target::{ShardId, Target};
 use crate::trie::Trie;
 use crate::trie::search::Search;
+use netcluster_link::channel::ChannelHash;
 
 use self::cache::Cache;
 pub use self::cache::CacheShare;
@@ -52,7 +53,7 @@ pub struct Route {
     /// together.
     clients: Box<[Target]>,
     /// The channel's hash, if its events also go to the other brokers.
-    link: Option<u64>,
+    link: Option<ChannelHash>,
 }
 
 impl Route {
@@ -64,7 +65,7 @@ impl Route {
 
     /// The channel's hash, if its events also go to the other brokers.
     #[inline]
-    pub fn link(&self) -> Option<u64> {
+    pub fn link(&self) -> Option<ChannelHash> {
         self.link
     }
 
@@ -162,7 +163,12 @@ impl Routes {
     /// No routes; the maps hash with `seed`. With `link`, the channel's hash, every event
     /// also goes to the other brokers. What is kept is charged to `budget`, and what is
     /// remembered to `share`, too.
-    pub fn new(seed: u64, link: Option<u64>, budget: &Budget, share: &CacheShare) -> Routes {
+    pub fn new(
+        seed: u64,
+        link: Option<ChannelHash>,
+        budget: &Budget,
+        share: &CacheShare,
+    ) -> Routes {
         Routes {
             trie: Trie::new(seed),
             cache: Cache::new(seed, link, budget, share),

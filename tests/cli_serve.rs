@@ -5,6 +5,8 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
+use netcluster_platform::ignores_hangups;
+
 use support::{
     Broker, Directory, Process, Signal, backends, command, give_to_unprivileged, has_signals,
     is_root, is_socket, is_unix, mode_and_group, own_user, serve, set_mode, unprivileged,
@@ -66,15 +68,6 @@ fn the_log_says_in_one_line_what_runs() {
         let words = [socket.to_str().unwrap(), backend, "shards=2", "node=00000007"];
         assert!(words.iter().all(|word| line.contains(word)), "{line}");
     }
-}
-
-/// Returns whether the tests, and with them the processes that they start, are to outlive
-/// their terminal.
-fn ignores_hangups() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask & 1 != 0)
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use netcluster_link::channel::ChannelHash;
 use netcluster_link::crypto::Keys;
 use netcluster_link::{Datagrams, Entropy, Link, LinkConfig, LinkEvent, To};
 use netcluster_platform::{Instant, Slice};
@@ -171,7 +172,7 @@ impl Losses {
 pub struct LinkPair {
     emitter: End,
     listener: End,
-    channel: u64,
+    channel: ChannelHash,
     now: Instant,
     losses: Losses,
 }

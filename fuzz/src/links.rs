@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use netcluster_link::channel::ChannelHash;
 use netcluster_link::config::Entropy;
 use netcluster_link::crypto::Keys;
 use netcluster_link::{Datagrams, Link, LinkConfig, LinkEvent, Session, To};
@@ -64,7 +65,7 @@ pub struct Node {
     /// Groups that the link receives.
     pub groups: BTreeSet<IpAddr>,
     /// Events that the link delivered: channel, source, sequence.
-    pub got: Vec<(u64, Source, u64)>,
+    pub got: Vec<(ChannelHash, Source, u64)>,
     /// Peers that came and went.
     pub ups: usize,
     /// Peers that went.
@@ -350,7 +351,7 @@ impl Node {
     }
 
     /// Counts how often each event was delivered, if more than once.
-    pub fn twice(&self) -> BTreeMap<(u64, u32, u64), usize> {
+    pub fn twice(&self) -> BTreeMap<(ChannelHash, u32, u64), usize> {
         let mut times = BTreeMap::new();
         for &(channel, source, sequence) in &self.got {
             *times.entry((channel, source.client, sequence)).or_insert(0) += 1;

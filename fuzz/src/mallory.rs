@@ -221,7 +221,8 @@ impl Mallory {
             1 => 0.into(),
             _ => self::number(choices).into(),
         };
-        header.channel = choices.of(&[0, 1, netcluster_link::channel::channel_hash("news")]).into();
+        header.channel =
+            choices.of(&[0, 1, netcluster_link::channel::ChannelHash::of("news").0]).into();
         header.boundary = choices.of(&[0, 0, 8, 0xffff, 40]).into();
         let mut datagram = header.bytes().to_vec();
         let source = Source { node: choices.of(&[self.node, self.node, self.node, 1]), client: 5 };
@@ -231,7 +232,7 @@ impl Mallory {
             let at = datagram.len();
             match kind {
                 Kind::Channel => {
-                    let hash = netcluster_link::channel::channel_hash("news");
+                    let hash = netcluster_link::channel::ChannelHash::of("news").0;
                     frame::append(&mut datagram, kind, Source::NONE, hash, b"news", b"");
                 }
                 kind => frame::append(&mut datagram, kind, source, number, b"tick", &payload),

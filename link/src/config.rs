@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ring::digest;
 
-use crate::channel::{channel_hash, group_of};
+use crate::channel::ChannelHash;
 use crate::crypto::Keys;
 use crate::stream::StreamId;
 
@@ -144,7 +144,7 @@ impl StreamMap {
 
     /// The stream that a channel's events travel in.
     pub fn stream_of(&self, name: &str) -> StreamId {
-        let group = group_of(channel_hash(name), self.groups);
+        let group = ChannelHash::of(name).group(self.groups);
         let index = self.pressured.binary_search_by(|other| (**other).cmp(name));
         StreamId::new(group, index.map_or(0, |index| index as u8 + 1))
     }

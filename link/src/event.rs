@@ -7,6 +7,7 @@ use netcluster_platform::Slice;
 use netcluster_wire::control::LossReason;
 use netcluster_wire::header::Source;
 
+use crate::channel::ChannelHash;
 use crate::peer_id::PeerId;
 use crate::send::flow_control::Reason;
 use crate::stream::StreamId;
@@ -78,7 +79,7 @@ pub struct Run {
     /// Stream of the peer that brought them.
     pub stream: StreamId,
     /// Hash of the channel; listeners of it are known here.
-    pub channel: u64,
+    pub channel: ChannelHash,
     /// The frames.
     pub slice: Slice,
     /// Number of frames.
@@ -98,7 +99,7 @@ pub struct Lost {
     /// The stream that has the hole.
     pub stream: StreamId,
     /// Hash of the only channel that it concerns, if it is one.
-    pub channel: Option<u64>,
+    pub channel: Option<ChannelHash>,
     /// Number of events, at most; `None` if nobody can tell.
     pub count: Option<u64>,
     /// Reason of the loss.

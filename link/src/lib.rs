@@ -68,7 +68,7 @@ pub use crate::status::LinkStatus;
 pub use crate::stream::{Position, StreamId};
 pub use crate::transmit::{To, Transmit};
 
-use crate::channel::{LinkChannel, channel_hash};
+use crate::channel::{ChannelHash, LinkChannel};
 use crate::control::control_sender::ControlSender;
 use crate::interest::LocalInterest;
 use crate::interest::local_channels::Change;
@@ -139,8 +139,8 @@ impl Link {
 
     /// Makes a channel known, before anything else is said of it. Returns its
     /// hash.
-    pub fn open_channel(&mut self, now: Instant, name: &str) -> u64 {
-        let hash = channel_hash(name);
+    pub fn open_channel(&mut self, now: Instant, name: &str) -> ChannelHash {
+        let hash = ChannelHash::of(name);
         if self.interest.channels.get(hash).is_none() {
             let stream = self.local.stream_map.stream_of(name);
             let outbound = self.outbound.open(now, stream, &self.peers);
@@ -152,14 +152,14 @@ impl Link {
     }
 
     /// Forgets a channel that nobody here uses any more.
-    pub fn close_channel(&mut self, now: Instant, channel: u64) {
+    pub fn close_channel(&mut self, now: Instant, channel: ChannelHash) {
         let change = self.interest.channels.remove(channel);
         self.interest_changed(now, change);
     }
 
     /// Whether anybody here listens to a channel. Returns the version of the
     /// interest that says so, for [`Link::joined`].
-    pub fn set_interest(&mut self, now: Instant, channel: u64, is_wanted: bool) -> u64 {
+    pub fn set_interest(&mut self, now: Instant, channel: ChannelHash, is_wanted: bool) -> u64 {
         let change = self.interest.channels.set_wanted(channel, is_wanted.then_some(now));
         self.interest_changed(now, change);
         self.interest.versions.version()
@@ -169,7 +169,12 @@ impl Link {
     /// Frames that nobody wants are only counted. Returns the stream if it has no room: its
     /// emitters must pause until [`Link::is_blocked`] says no.
     #[inline]
-    pub fn emit(&mut self, channel: u64, pieces: &[Slice], frames: usize) -> Option<StreamId> {
+    pub fn emit(
+        &mut self,
+        channel: ChannelHash,
+        pieces: &[Slice],
+        frames: usize,
+    ) -> Option<StreamId> {
         let local = self.interest.channels.get(channel)?;
         let outbound = &mut self.outbound.streams[local.outbound];
         if outbound.flow.is_wanted()
@@ -216,7 +221,7 @@ impl Link {
     }
 
     /// The channels whose listeners a hole in a stream concerns.
-    pub fn channels_in(&self, stream: StreamId) -> impl Iterator<Item = u64> + '_ {
+    pub fn channels_in(&self, stream: StreamId) -> impl Iterator<Item = ChannelHash> + '_ {
         self.interest.channels.wanted_in(stream)
     }
 

@@ -59,6 +59,14 @@ pub trait Dialect: Sized {
     fn decode<'b>(&'b mut self, bytes: &'b [u8]) -> Result<Decoded<'b>>;
 }
 
+/// Checks that bytes are no frame before all of them are there.
+#[cfg(test)]
+pub fn assert_awaits_all(dialect: &mut impl Dialect, bytes: &[u8]) {
+    for cut in 0..bytes.len() {
+        assert_eq!(dialect.decode(&bytes[..cut]).unwrap(), Decoded::Partial, "{cut}");
+    }
+}
+
 /// Appends a number in decimal digits, in which text protocols tell lengths.
 #[inline]
 pub fn push_decimal(out: &mut Vec<u8>, mut number: usize) {

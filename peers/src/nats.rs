@@ -81,6 +81,7 @@ impl Dialect for Nats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frames::assert_awaits_all;
 
     fn nats() -> Nats {
         Nats::new("n", false)
@@ -104,9 +105,7 @@ mod tests {
         for bytes in [&b"MSG e0 1 4\r\na\r\nb\r\nnext"[..], b"MSG e0 1 inbox 4\r\na\r\nb\r\nnext"] {
             let whole = bytes.len() - 4;
             assert_eq!(nats().decode(bytes).unwrap(), Decoded::Event(b"a\r\nb", whole));
-            for cut in 0..whole {
-                assert_eq!(nats().decode(&bytes[..cut]).unwrap(), Decoded::Partial, "{cut}");
-            }
+            assert_awaits_all(&mut nats(), &bytes[..whole]);
         }
     }
 

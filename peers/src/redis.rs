@@ -132,6 +132,7 @@ fn value_length(bytes: &[u8]) -> Result<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frames::assert_awaits_all;
 
     fn redis() -> Redis {
         Redis::new("n", false)
@@ -160,9 +161,7 @@ mod tests {
         let bytes = b">3\r\n$7\r\nmessage\r\n$2\r\ne0\r\n$4\r\na\r\nb\r\n:1";
         let whole = bytes.len() - 2;
         assert_eq!(redis().decode(bytes).unwrap(), Decoded::Event(b"a\r\nb", whole));
-        for cut in 0..whole {
-            assert_eq!(redis().decode(&bytes[..cut]).unwrap(), Decoded::Partial, "{cut}");
-        }
+        assert_awaits_all(&mut redis(), &bytes[..whole]);
     }
 
     #[test]
@@ -175,9 +174,7 @@ mod tests {
             b"_\r\n",
         ] {
             assert_eq!(redis().decode(bytes).unwrap(), Decoded::Answer(bytes.len()));
-            for cut in 0..bytes.len() {
-                assert_eq!(redis().decode(&bytes[..cut]).unwrap(), Decoded::Partial, "{cut}");
-            }
+            assert_awaits_all(&mut redis(), bytes);
         }
         assert_eq!(redis().decode(b":1\r\n").unwrap(), Decoded::Other(4));
     }

@@ -22,6 +22,7 @@ mod backend;
 pub mod console;
 mod cores;
 pub mod datagram;
+mod hangups;
 mod host;
 mod instant;
 mod io;
@@ -52,6 +53,7 @@ pub use datagram::{DatagramConfig, DatagramError, DatagramInfo, DatagramSockets,
 pub use datagram::{
     DatagramIo, DatagramPlace, DatagramStats, DatagramTrain, MAX_DATAGRAMS_PER_SEND,
 };
+pub use hangups::ignores_hangups;
 pub use host::{host_name, is_wine};
 pub use instant::Instant;
 pub use io::{

@@ -227,6 +227,7 @@ fn warn_of_two_buses(socket: &Path) {
 mod tests {
     use netcluster_platform::{BackendChoice, Group};
 
+    use super::super::settings::EVERY_SETTING;
     use super::super::values::Size;
     use super::*;
 
@@ -246,28 +247,8 @@ mod tests {
     /// `--max-clients-per-user` was read, and forgotten.
     #[test]
     fn every_setting_arrives() {
-        let text = "
-            socket = '/run/x.sock'
-            socket-mode = '0600'
-            socket-group = 7
-            shards = 2
-            pin = true
-            backend = 'poll'
-            spin-us = 20
-            max-payload = '1MiB'
-            max-queue = '3MiB'
-            max-memory = '1GiB'
-            max-clients = 10
-            max-clients-per-user = 5
-            max-patterns = 20
-            stall-timeout = '1s'
-            hello-timeout = '2s'
-            drain-timeout = '3s'
-            node-id = 'ff'
-            [link]
-            cluster = 'office'
-        ";
-        let options = meaning(&toml::from_str(text).unwrap(), &mut Vec::new()).unwrap();
+        let text = format!("{EVERY_SETTING}\n[link]\ncluster = 'office'");
+        let options = meaning(&toml::from_str(&text).unwrap(), &mut Vec::new()).unwrap();
         assert_eq!((options.bind.mode, options.bind.group), (0o600, Some(Group::Id(7))));
         assert_eq!((options.socket.to_str(), options.shards), (Some("/run/x.sock"), Some(2)));
         assert_eq!((options.pin, options.backend), (true, BackendChoice::Poll));

@@ -15,6 +15,29 @@ use super::failure::Failure;
 use super::link::{ChannelName, ChannelSettings, LinkSettings};
 use super::values::{BackendName, LogFilter, Mode, NodeId, Period, Size, SocketGroup};
 
+/// File with every setting of a broker, but those of the link.
+#[cfg(test)]
+pub const EVERY_SETTING: &str = "
+    socket = '/run/x.sock'
+    socket-mode = '0600'
+    socket-group = 7
+    shards = 2
+    pin = true
+    backend = 'poll'
+    spin-us = 20
+    max-payload = '1MiB'
+    max-queue = 3145728
+    max-memory = '1GiB'
+    max-clients = 10
+    max-clients-per-user = 5
+    max-patterns = 20
+    stall-timeout = '1s'
+    hello-timeout = '2s'
+    drain-timeout = '3s'
+    node-id = 'ff'
+    log = 'debug'
+";
+
 /// The settings of a broker.
 #[derive(Clone, Debug, Default, Args, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -160,32 +183,12 @@ mod tests {
 
     #[test]
     fn file_and_command_line_mean_the_same() {
-        let file = "
-            socket = '/run/x.sock'
-            socket-mode = '0600'
-            socket-group = 7
-            shards = 2
-            pin = true
-            backend = 'poll'
-            spin-us = 20
-            max-payload = '1MiB'
-            max-queue = 1048576
-            max-memory = '1GiB'
-            max-clients = 10
-            max-clients-per-user = 5
-            max-patterns = 20
-            stall-timeout = '1s'
-            hello-timeout = '2s'
-            drain-timeout = '3s'
-            node-id = 'ff'
-            log = 'debug'
-        ";
         let line = "--socket /run/x.sock --socket-mode 0600 --socket-group 7 --shards 2 --pin \
-            --backend poll --spin-us 20 --max-payload 1MiB --max-queue 1MiB --max-memory 1GiB \
+            --backend poll --spin-us 20 --max-payload 1MiB --max-queue 3MiB --max-memory 1GiB \
             --max-clients 10 --max-clients-per-user 5 --max-patterns 20 --stall-timeout 1s --hello-timeout 2s --drain-timeout 3s \
             --node-id 0xff --log debug";
         let line: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(Settings::parse(file), Ok(typed(&line)));
+        assert_eq!(Settings::parse(EVERY_SETTING), Ok(typed(&line)));
         // Nothing was forgotten in the merge either.
         assert_eq!(Settings::default().or(typed(&line)), typed(&line));
     }

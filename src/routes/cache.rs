@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 
 use crate::budget::{Budget, Charge, Purpose};
 use crate::target::Target;
+use netcluster_link::channel::ChannelHash;
 
 use super::{Route, RouteId};
 
@@ -82,7 +83,7 @@ pub(super) struct Cache {
     by_clients: HashMap<ByClients, RouteId, FixedState>,
     routes: Vec<Arc<Route>>,
     /// The channel's hash, if its events also go to the other brokers.
-    link: Option<u64>,
+    link: Option<ChannelHash>,
     hasher: FixedState,
     overgrown: bool,
     share: CacheShare,
@@ -90,7 +91,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    pub fn new(seed: u64, link: Option<u64>, budget: &Budget, share: &CacheShare) -> Cache {
+    pub fn new(seed: u64, link: Option<ChannelHash>, budget: &Budget, share: &CacheShare) -> Cache {
         let hasher = FixedState::with_seed(seed);
         Cache {
             by_name: HashMap::with_hasher(hasher.clone()),

@@ -10,7 +10,7 @@ fn pattern(text: &str) -> Pattern {
     Pattern::new(text.as_bytes()).unwrap()
 }
 
-fn routes(link: Option<u64>) -> Routes {
+fn routes(link: Option<ChannelHash>) -> Routes {
     Routes::new(1, link, &Budget::new(usize::MAX), &CacheShare::new(usize::MAX))
 }
 
@@ -58,11 +58,11 @@ fn the_cache_is_bounded_and_right_beyond_its_bound() {
 
 #[test]
 fn every_event_goes_to_the_link() {
-    let mut routes = routes(Some(77));
+    let mut routes = routes(Some(ChannelHash(77)));
     routes.insert(&pattern("a"), target(1, 3));
     assert_eq!(targets(&mut routes, b"a"), [target(1, 3)]);
     let id = find(&mut routes, b"b");
-    assert_eq!(routes.get(id).link(), Some(77));
+    assert_eq!(routes.get(id).link(), Some(ChannelHash(77)));
     assert!(routes.get(id).of_shard(ShardId(1)).is_empty());
     assert_eq!(routes.len(), 1, "it is no listener");
 }

@@ -9,6 +9,7 @@ use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::mesh::Message;
 use crate::target::{LINK_HOME, Target};
+use netcluster_link::channel::ChannelHash;
 
 use super::Shard;
 
@@ -42,7 +43,7 @@ impl<I: Io> Shard<I> {
         target: Target,
         request: u64,
         clients: u64,
-        channel: u64,
+        channel: ChannelHash,
     ) {
         let Some(driver) = self.link.as_deref() else {
             let message = Message::AudienceWanted { target, request, clients, channel };

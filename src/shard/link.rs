@@ -30,7 +30,7 @@ use crate::routes::Route;
 use crate::status::LinkIo;
 use crate::target::{Emitter, LINK_HOME, Queue, ShardId, Target};
 use crate::timers::Timer;
-use netcluster_link::channel::channel_hash;
+use netcluster_link::channel::ChannelHash;
 use netcluster_link::config::{Entropy, LinkConfig};
 use netcluster_link::event::{LinkEvent, Lost};
 use netcluster_link::peer_id::{PeerId, Session};
@@ -74,7 +74,7 @@ pub struct LinkStart<S> {
 pub(super) struct LinkDriver {
     pub(super) link: Link,
     /// Channels with clients on any shard, and how many.
-    used: HashMap<u64, usize, FixedState>,
+    used: HashMap<ChannelHash, usize, FixedState>,
     /// Emitters that wait for room in a stream of ours.
     waiters: BTreeMap<StreamId, Vec<Emitter>>,
     /// Streams of peers that wait for queues here.
@@ -365,7 +365,7 @@ impl<I: Io> Shard<I> {
     fn update_interest(&mut self, name: &str) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         let channel = self.router.channels.find(name).map(|id| self.router.channels.get(id));
-        let hash = channel.map_or_else(|| channel_hash(name), |channel| channel.hash);
+        let hash = channel.map_or_else(|| ChannelHash::of(name), |channel| channel.hash);
         let wanted = channel.is_some_and(|channel| !channel.routes.is_empty());
         driver.link.set_interest(self.now, hash, wanted);
     }
@@ -374,7 +374,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn channel_used(&mut self, name: &Arc<str>) {
         match self.link.as_deref_mut() {
             Some(driver) => {
-                let users = driver.used.entry(channel_hash(name)).or_default();
+                let users = driver.used.entry(ChannelHash::of(name)).or_default();
                 *users += 1;
                 if *users == 1 {
                     driver.link.open_channel(self.now, name);
@@ -391,7 +391,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn channel_unused(&mut self, name: &Arc<str>) {
         match self.link.as_deref_mut() {
             Some(driver) => {
-                let hash = channel_hash(name);
+                let hash = ChannelHash::of(name);
                 let Some(users) = driver.used.get_mut(&hash) else { return };
                 *users -= 1;
                 if *users == 0 {

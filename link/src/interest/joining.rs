@@ -23,6 +23,7 @@ use netcluster_platform::Instant;
 use netcluster_wire::link::{Interest, Joined};
 
 use crate::Link;
+use crate::channel::ChannelHash;
 use crate::event::LinkEvent;
 use crate::receive::inbound_stream::InboundStream;
 
@@ -57,7 +58,7 @@ impl Link {
 
     /// Number of peers that take what is emitted in this channel: those that want its
     /// group.
-    pub fn takers(&self, channel: u64) -> usize {
+    pub fn takers(&self, channel: ChannelHash) -> usize {
         let Some(local) = self.interest.channels.get(channel) else { return 0 };
         let group = 1 << local.channel.stream.group();
         self.peers.iter().filter(|peer| peer.wants.groups & group != 0).count()

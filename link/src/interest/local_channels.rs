@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use netcluster_platform::Instant;
 use netcluster_wire::link::limits::MAX_GROUPS;
 
-use crate::channel::LinkChannel;
+use crate::channel::{ChannelHash, LinkChannel};
 use crate::stream::StreamId;
 
 pub(crate) struct LocalChannel {
@@ -30,7 +30,7 @@ pub(crate) enum Change {
 }
 
 pub(crate) struct LocalChannels {
-    channels: HashMap<u64, LocalChannel, FixedState>,
+    channels: HashMap<ChannelHash, LocalChannel, FixedState>,
     /// Number of wanted channels in each group.
     wanted: [u32; MAX_GROUPS],
     /// A bit for each group that has one.
@@ -43,7 +43,7 @@ impl LocalChannels {
     }
 
     #[inline]
-    pub fn get(&self, hash: u64) -> Option<&LocalChannel> {
+    pub fn get(&self, hash: ChannelHash) -> Option<&LocalChannel> {
         self.channels.get(&hash)
     }
 
@@ -55,7 +55,7 @@ impl LocalChannels {
         );
     }
 
-    pub fn remove(&mut self, hash: u64) -> Change {
+    pub fn remove(&mut self, hash: ChannelHash) -> Change {
         let change = self.set_wanted(hash, None);
         self.channels.remove(&hash);
         change
@@ -63,12 +63,12 @@ impl LocalChannels {
 
     /// Whether somebody here listens to a channel.
     #[inline]
-    pub fn is_wanted(&self, hash: u64) -> bool {
+    pub fn is_wanted(&self, hash: ChannelHash) -> bool {
         self.channels.get(&hash).is_some_and(|local| local.wanted_since.is_some())
     }
 
     /// Notes since when somebody here listens to a channel; none if nobody does.
-    pub fn set_wanted(&mut self, hash: u64, since: Option<Instant>) -> Change {
+    pub fn set_wanted(&mut self, hash: ChannelHash, since: Option<Instant>) -> Change {
         let Some(local) = self.channels.get_mut(&hash) else { return Change::None };
         let is_wanted = since.is_some();
         if local.wanted_since.is_some() == is_wanted {
@@ -99,7 +99,7 @@ impl LocalChannels {
     }
 
     /// Channels that somebody here listens to, of those in one stream.
-    pub fn wanted_in(&self, stream: StreamId) -> impl Iterator<Item = u64> + '_ {
+    pub fn wanted_in(&self, stream: StreamId) -> impl Iterator<Item = ChannelHash> + '_ {
         let wanted = self
             .channels
             .values()
@@ -109,10 +109,10 @@ impl LocalChannels {
 
     /// Channels of one stream that somebody here has listened to since before `then`, in
     /// order.
-    pub fn wanted_before(&self, stream: StreamId, then: Instant) -> Vec<u64> {
+    pub fn wanted_before(&self, stream: StreamId, then: Instant) -> Vec<ChannelHash> {
         let before =
-            |hash: &u64| self.channels[hash].wanted_since.is_some_and(|since| since < then);
-        let mut channels: Vec<u64> = self.wanted_in(stream).filter(before).collect();
+            |hash: &ChannelHash| self.channels[hash].wanted_since.is_some_and(|since| since < then);
+        let mut channels: Vec<ChannelHash> = self.wanted_in(stream).filter(before).collect();
         channels.sort_unstable();
         channels
     }
@@ -128,17 +128,17 @@ mod tests {
         let mut locals = LocalChannels::new();
         for hash in 1..=3 {
             let stream = StreamId::new(if hash == 3 { 7 } else { 5 }, 0);
-            locals.insert(LinkChannel { name: "x".into(), hash, stream }, 0);
+            locals.insert(LinkChannel { name: "x".into(), hash: ChannelHash(hash), stream }, 0);
         }
-        assert_eq!(locals.set_wanted(1, Some(ns(0))), Change::Joins(5));
-        assert_eq!(locals.set_wanted(1, Some(ns(0))), Change::None);
-        assert_eq!(locals.set_wanted(2, Some(ns(0))), Change::None);
-        assert_eq!(locals.set_wanted(3, Some(ns(0))), Change::Joins(7));
+        assert_eq!(locals.set_wanted(ChannelHash(1), Some(ns(0))), Change::Joins(5));
+        assert_eq!(locals.set_wanted(ChannelHash(1), Some(ns(0))), Change::None);
+        assert_eq!(locals.set_wanted(ChannelHash(2), Some(ns(0))), Change::None);
+        assert_eq!(locals.set_wanted(ChannelHash(3), Some(ns(0))), Change::Joins(7));
         assert_eq!(locals.groups, 1 << 5 | 1 << 7);
-        assert_eq!(locals.set_wanted(1, None), Change::None);
-        assert_eq!(locals.remove(2), Change::Leaves(5));
-        assert_eq!(locals.set_wanted(9, Some(ns(0))), Change::None);
+        assert_eq!(locals.set_wanted(ChannelHash(1), None), Change::None);
+        assert_eq!(locals.remove(ChannelHash(2)), Change::Leaves(5));
+        assert_eq!(locals.set_wanted(ChannelHash(9), Some(ns(0))), Change::None);
         assert_eq!(locals.groups, 1 << 7);
-        assert_eq!(locals.wanted_in(StreamId::new(7, 0)).collect::<Vec<_>>(), [3]);
+        assert_eq!(locals.wanted_in(StreamId::new(7, 0)).collect::<Vec<_>>(), [ChannelHash(3)]);
     }
 }

@@ -1,7 +1,7 @@
 //! Every event once and in order, or a notice.
 
 use super::mesh::*;
-use crate::channel::channel_hash;
+use crate::channel::ChannelHash;
 use crate::tests::time::ns;
 
 #[test]
@@ -176,7 +176,7 @@ fn channels_are_apart_and_only_their_groups_are_joined() {
     mesh.run_ms(100);
     mesh.assert_seen(1, 0, &names[0], 1..=5);
     assert_eq!(mesh.nodes[1].saw.len(), 1);
-    let stream = |name: &str| channel_hash(name) % 4;
+    let stream = |name: &str| ChannelHash::of(name).group(4);
     let alike = names.iter().filter(|name| stream(name) == stream(&names[0])).count() as u64;
     assert_eq!(mesh.nodes[1].link.counters().events_unheard, (alike - 1) * 5);
     mesh.unlisten(1, &names[0]);

@@ -1,11 +1,11 @@
 //! Joining: a broker's wishes, and that the others know them.
 
 use super::mesh::*;
-use crate::channel::channel_hash;
+use crate::channel::ChannelHash;
 
 /// A channel of another group than that of [`CHANNEL`].
 fn elsewhere() -> String {
-    let group = |name: &str| channel_hash(name) % 4;
+    let group = |name: &str| ChannelHash::of(name).group(4);
     let mut names = (0..).map(|index| format!("channel-{index}"));
     names.find(|name| group(name) != group(CHANNEL)).unwrap()
 }
@@ -140,7 +140,7 @@ fn when_a_group_reaches_a_broker_and_another_does_not_its_data_goes_by_unicast()
     assert!(mesh.nodes[1].warnings[0].contains("not in the group"));
     // The switch has learned; there is somebody else to send multicast for.
     let group =
-        mesh.nodes[1].link.local.config.group_address((channel_hash(CHANNEL) % 4) as u8).ip();
+        mesh.nodes[1].link.local.config.group_address(ChannelHash::of(CHANNEL).group(4)).ip();
     mesh.nodes[1].groups.insert(group);
     mesh.start_listening(config(2));
     mesh.run_ms(300);

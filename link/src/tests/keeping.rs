@@ -2,7 +2,7 @@
 //! or told to them as lost.
 
 use super::mesh::*;
-use crate::channel::{channel_hash, group_of};
+use crate::channel::ChannelHash;
 
 /// No multicast: peers must be configured.
 fn unicast_only(_: usize, _: usize, multicast: bool) -> bool {
@@ -49,7 +49,7 @@ fn start_unheard(mesh: &mut Mesh, config: crate::LinkConfig) {
 
 /// A channel in the same group as the default one.
 fn neighbour_channel() -> String {
-    let group = |name: &str| group_of(channel_hash(name), 4);
+    let group = |name: &str| ChannelHash::of(name).group(4);
     let mut names = (0..).map(|number| format!("c{number}"));
     names.find(|name| group(name) == group(CHANNEL)).unwrap()
 }
@@ -70,7 +70,7 @@ fn a_session_younger_than_a_wish_tells_what_it_emitted_before_it_was_known() {
         mesh.run_ms(2000);
         mesh.emit(1, CHANNEL, 5);
         mesh.run_ms(100);
-        let saw = &mesh.nodes[0].saw[&channel_hash(CHANNEL)];
+        let saw = &mesh.nodes[0].saw[&ChannelHash::of(CHANNEL)];
         let lost = Saw::Lost {
             node: 2,
             count: Some(30),

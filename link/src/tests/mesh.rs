@@ -11,6 +11,7 @@ use netcluster_wire::control::LossReason;
 use netcluster_wire::frame::{self, Frame};
 use netcluster_wire::header::{Kind, Source};
 
+use crate::channel::ChannelHash;
 use crate::crypto::Keys;
 use crate::event::Gone;
 use crate::receive::datagrams::Datagrams;
@@ -66,7 +67,7 @@ pub struct Node {
     pub link: Link,
     pub address: SocketAddr,
     pub groups: BTreeSet<IpAddr>,
-    pub saw: BTreeMap<u64, Vec<Saw>>,
+    pub saw: BTreeMap<ChannelHash, Vec<Saw>>,
     pub warnings: Vec<String>,
     pub ups: usize,
     pub last_peer: Option<PeerId>,
@@ -383,7 +384,7 @@ impl Mesh {
     /// The sequences of one node that another saw in a channel, and how often it
     /// was told of losses.
     pub fn seen(&self, at: usize, of: usize, channel: &str) -> (Vec<u64>, Vec<Option<u64>>) {
-        let hash = crate::channel::channel_hash(channel);
+        let hash = ChannelHash::of(channel);
         let of = self.nodes[of].node;
         let (mut events, mut losses) = (Vec::new(), Vec::new());
         for saw in self.nodes[at].saw.get(&hash).into_iter().flatten() {
@@ -437,7 +438,7 @@ impl Node {
                 assert_eq!(frames, run.frames);
             }
             LinkEvent::Lost(lost) => {
-                let mut channels: Vec<u64> = self.link.channels_in(lost.stream).collect();
+                let mut channels: Vec<ChannelHash> = self.link.channels_in(lost.stream).collect();
                 channels.retain(|&channel| lost.channel.is_none_or(|only| only == channel));
                 for channel in channels {
                     let (node, count, reason) = (lost.node, lost.count, lost.reason);

@@ -2,12 +2,11 @@
 //!
 //! Decision: `docs/decisions/010-signal-hook.md`.
 
-use std::ffi::c_int;
-use std::fs;
 use std::io;
 use std::process;
 use std::thread;
 
+use netcluster_platform::ignores_hangups;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -21,8 +20,10 @@ const SIGNAL_EXIT_BASE: i32 = 128;
 /// Calls `first` on the first one, from a thread of its own; the second one ends the
 /// process.
 pub fn listen(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
-    let mut signals = Signals::new(wanted)?;
+    // The others are taken even if they are ignored: shells do that to SIGINT in what they
+    // run in the background.
+    let hangup = (!ignores_hangups()).then_some(SIGHUP);
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup))?;
     let wait = move || {
         let mut arrived = signals.forever();
         if arrived.next().is_some() {
@@ -33,16 +34,4 @@ pub fn listen(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
         }
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
-}
-
-/// Whether who started this process wants it to outlive the terminal (`nohup`), or
-/// this system does not tell. The others are taken even if they are ignored: shells
-/// do that to SIGINT in what they run in the background.
-fn is_ignored(signal: c_int) -> bool {
-    signal == SIGHUP
-        && fs::read_to_string("/proc/self/status").map_or(cfg!(not(target_os = "linux")), |text| {
-            let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-            let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-            mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-        })
 }

@@ -28,6 +28,7 @@ use super::frame_scanner::{FrameScanner, Piece, Stop};
 use super::reassembly_budget::{Charge, LARGE_FRAME_BYTES, ReassemblyBudget, Turn};
 use super::reorder::Facts;
 use super::{Delivery, IngressConfig};
+use crate::channel::ChannelHash;
 
 /// Bytes of a chunk of a busy stream; slices of it pin it whole.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -56,7 +57,7 @@ const _: () = assert!(LARGE_FRAME_BYTES <= CHUNK_BYTES);
 struct Mark {
     at: usize,
     ordinal: u64,
-    channel: u64,
+    channel: ChannelHash,
 }
 
 /// The assembler of one stream.

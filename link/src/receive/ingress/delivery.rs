@@ -1,5 +1,6 @@
 //! Results of a stream: verdicts on datagrams, deliveries, counters.
 
+use crate::channel::ChannelHash;
 use netcluster_platform::Slice;
 use netcluster_wire::Source;
 
@@ -40,7 +41,7 @@ pub enum Delivery {
     /// Whole event frames.
     Run {
         /// Hash of their channel.
-        channel: u64,
+        channel: ChannelHash,
         /// The frames.
         slice: Slice,
         /// Number of frames.

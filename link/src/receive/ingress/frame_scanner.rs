@@ -12,14 +12,21 @@ use netcluster_wire::limits::HEADER_BYTES;
 use netcluster_wire::scan::{self, Found, Run};
 use netcluster_wire::{Frame, FrameError, Kind, Source, check_channel};
 
-use crate::channel::channel_hash;
+use crate::channel::ChannelHash;
 use crate::options::MAX_LINK_PAYLOAD_BYTES;
 
 /// Piece that a scan found, in order. Offsets are those of the scanned bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// Whole events of one channel, source and name.
-    Run { start: usize, end: usize, frames: usize, channel: u64, source: Source, name_len: usize },
+    Run {
+        start: usize,
+        end: usize,
+        frames: usize,
+        channel: ChannelHash,
+        source: Source,
+        name_len: usize,
+    },
     /// Events are missing here: at most so many, or nobody knows.
     Lost(Option<u64>),
     /// Events are missing, since one of them has so many bytes, more than are taken.
@@ -42,7 +49,7 @@ pub(super) enum Stop {
 pub(super) struct FrameScanner {
     pub pieces: VecDeque<Piece>,
     pub ordinal: u64,
-    pub channel: u64,
+    pub channel: ChannelHash,
     node: u32,
     max_payload_bytes: usize,
     /// Bytes of the frame that comes next, if they are more than are taken.
@@ -52,7 +59,14 @@ pub(super) struct FrameScanner {
 impl FrameScanner {
     pub fn new(node: u32, ordinal: u64, max_payload_bytes: usize) -> FrameScanner {
         let pieces = VecDeque::new();
-        FrameScanner { pieces, ordinal, channel: 0, node, max_payload_bytes, large_bytes: None }
+        FrameScanner {
+            pieces,
+            ordinal,
+            channel: ChannelHash::NONE,
+            node,
+            max_payload_bytes,
+            large_bytes: None,
+        }
     }
 
     /// Walks `bytes[from..to]` and appends what it finds to the pieces.
@@ -62,7 +76,9 @@ impl FrameScanner {
         let mut at = from;
         while at < to {
             match scan::next(&bytes[at..], self.max_payload_bytes) {
-                Ok(Found::Run(run)) if self.is_ours(run.first.header()) && self.channel != 0 => {
+                Ok(Found::Run(run))
+                    if self.is_ours(run.first.header()) && !self.channel.is_none() =>
+                {
                     self.push_run(bytes, at, &run);
                     at += run.bytes;
                 }
@@ -93,7 +109,7 @@ impl FrameScanner {
         let layout =
             header.check(self.max_payload_bytes).map_err(|error| self.note_large(error))?;
         match layout.kind {
-            Kind::Event if self.is_ours(header) && self.channel != 0 => Ok(Some(layout)),
+            Kind::Event if self.is_ours(header) && !self.channel.is_none() => Ok(Some(layout)),
             Kind::Channel => Ok(Some(layout)),
             _ => Err(()),
         }
@@ -171,10 +187,10 @@ impl FrameScanner {
 }
 
 /// Hash of the channel that a frame announces, if it is a good one.
-fn channel_of(frame: &Frame<'_>) -> Option<u64> {
+fn channel_of(frame: &Frame<'_>) -> Option<ChannelHash> {
     if frame.kind() != Kind::Channel || frame.layout().payload_len != 0 {
         return None;
     }
-    let hash = channel_hash(check_channel(frame.name()).ok()?);
-    (hash == frame.sequence()).then_some(hash)
+    let hash = ChannelHash::of(check_channel(frame.name()).ok()?);
+    (hash.0 == frame.sequence()).then_some(hash)
 }

@@ -20,6 +20,7 @@ use bytes::{Bytes, BytesMut};
 use netcluster_wire::link::DataHeader;
 
 use super::reassembly_budget::Share;
+use crate::channel::ChannelHash;
 
 /// Bytes of a chunk that bodies are put into.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -32,7 +33,7 @@ pub(super) struct Facts {
     /// Ordinal of the first event that starts there or behind.
     pub ordinal: u64,
     /// The channel in force at the boundary.
-    pub channel: u64,
+    pub channel: ChannelHash,
 }
 
 impl Facts {
@@ -42,7 +43,7 @@ impl Facts {
         Facts {
             boundary: header.boundary_in(body.len()),
             ordinal: header.ordinal.get(),
-            channel: header.channel.get(),
+            channel: ChannelHash(header.channel.get()),
         }
     }
 }
@@ -162,7 +163,7 @@ mod tests {
         ReorderBuffer::new(ReassemblyBudget::default().share())
     }
 
-    const FACTS: Facts = Facts { boundary: None, ordinal: 0, channel: 0 };
+    const FACTS: Facts = Facts { boundary: None, ordinal: 0, channel: ChannelHash::NONE };
 
     fn put(reorder: &mut ReorderBuffer, ahead: usize, body: &[u8]) {
         reorder.put(ahead, FACTS, body, |_| Ok::<(), ()>(())).unwrap();

@@ -30,10 +30,10 @@ use netcluster_wire::link::limits::NO_BOUNDARY;
 use netcluster_wire::{Header, Kind, Source, frame};
 
 use super::history::History;
-use crate::channel::LinkChannel;
+use crate::channel::{ChannelHash, LinkChannel};
 use crate::stream::{Position, StreamId};
 
-const EMPTY: Open = Open { fill: 0, boundary: NO_BOUNDARY, ordinal: 0, channel: 0 };
+const EMPTY: Open = Open { fill: 0, boundary: NO_BOUNDARY, ordinal: 0, channel: ChannelHash::NONE };
 
 /// Layout of frames over datagrams: headers, and where frames begin.
 pub(super) struct Layout {
@@ -48,7 +48,7 @@ pub(super) struct Layout {
     /// Ordinal of the next event frame to start.
     ordinal: u64,
     /// Hash of the channel of the frames laid out last; 0 is none.
-    in_force: u64,
+    in_force: ChannelHash,
     /// A `channel` frame must come next, whatever is in force.
     must_announce: bool,
     /// The frame at hand is the last before a join point.
@@ -64,7 +64,7 @@ struct Open {
     boundary: u16,
     /// Ordinal and channel in force at the boundary.
     ordinal: u64,
-    channel: u64,
+    channel: ChannelHash,
 }
 
 /// Frame of kind `channel` that is partly laid out. The memory is used again.
@@ -97,7 +97,7 @@ impl Layout {
             history,
             open: EMPTY,
             ordinal: 0,
-            in_force: 0,
+            in_force: ChannelHash::NONE,
             must_announce: true,
             joining: false,
             frame_left: 0,
@@ -262,7 +262,7 @@ impl Layout {
                 self.announcement.frame.clear();
                 let name = channel.name.as_bytes();
                 let out = &mut self.announcement.frame;
-                frame::append(out, Kind::Channel, Source::NONE, channel.hash, name, &[]);
+                frame::append(out, Kind::Channel, Source::NONE, channel.hash.0, name, &[]);
                 self.note_boundary(self.open.fill);
                 self.in_force = channel.hash;
                 self.must_announce = false;
@@ -344,7 +344,7 @@ impl Layout {
         header.number.set(self.history.open());
         let none = self.open.boundary == NO_BOUNDARY;
         header.ordinal.set(if none { self.ordinal } else { self.open.ordinal });
-        header.channel.set(if none { self.in_force } else { self.open.channel });
+        header.channel.set(if none { self.in_force.0 } else { self.open.channel.0 });
         header.boundary.set(self.open.boundary);
         self.history.close(&header, self.open.fill);
         self.open = EMPTY;

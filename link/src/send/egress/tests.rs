@@ -12,7 +12,7 @@ use netcluster_wire::{Kind, Source, frame};
 
 use super::history::MAX_BATCH_BYTES;
 use super::{Egress, EgressConfig};
-use crate::channel::{LinkChannel, channel_hash};
+use crate::channel::{ChannelHash, LinkChannel};
 use crate::crypto::audit::Audit;
 use crate::crypto::{Key, Keys};
 use crate::stream::{Position, StreamId};
@@ -45,7 +45,7 @@ fn keys() -> Keys {
 }
 
 fn channel(name: &str) -> Arc<LinkChannel> {
-    Arc::new(LinkChannel { name: name.into(), hash: channel_hash(name), stream: STREAM })
+    Arc::new(LinkChannel { name: name.into(), hash: ChannelHash::of(name), stream: STREAM })
 }
 
 /// One event frame of this many bytes.
@@ -84,7 +84,7 @@ fn small_frames_share_a_datagram_behind_the_name_of_their_channel() {
     assert_eq!((header.number.get(), header.ordinal.get()), (0, 0));
     assert_eq!((header.boundary.get(), header.channel.get()), (0, 0));
     assert_eq!((header.stream.get(), header.key_id.get()), (STREAM.0, 0));
-    let mut body = frame::encode(Kind::Channel, Source::NONE, channel_hash("a"), b"a", b"");
+    let mut body = frame::encode(Kind::Channel, Source::NONE, ChannelHash::of("a").0, b"a", b"");
     body.extend_from_slice(events(3, 40).as_bytes());
     assert_eq!(datagrams[0][44..], body);
     assert_eq!(egress.next(), Position { number: 1, ordinal: 3 });
@@ -361,7 +361,7 @@ fn what_is_discarded_leaves_its_numbers_and_ordinals_used() {
     egress.emit(&a, &[events(1, 40)], 1);
     let datagrams = drain(&mut egress);
     assert_eq!((header(&datagrams[0]).number.get(), header(&datagrams[0]).ordinal.get()), (5, 9));
-    assert_eq!(header(&datagrams[0]).channel.get(), a.hash, "in force, but named again");
+    assert_eq!(header(&datagrams[0]).channel.get(), a.hash.0, "in force, but named again");
     assert_eq!(header(&datagrams[0]).boundary.get(), 0);
     assert_eq!(datagrams[0].len(), 44 + 32 + 40);
 }

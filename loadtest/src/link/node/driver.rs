@@ -8,6 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use netcluster_link::channel::ChannelHash;
 use netcluster_link::event::Run;
 use netcluster_link::{Datagrams, Link, LinkEvent, StreamId};
 use netcluster_platform::{Completion, DatagramIo, Instant, Io};
@@ -52,7 +53,7 @@ pub struct Driver<I> {
     meter: Arc<Meter>,
     asks: Receiver<Ask>,
     source: Source,
-    channel: u64,
+    channel: ChannelHash,
     /// The interest that peers must know of.
     interest: u64,
     phase: Phase,

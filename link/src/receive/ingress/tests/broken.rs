@@ -3,7 +3,7 @@
 use netcluster_wire::{Kind, Source, frame};
 
 use super::sender::*;
-use crate::channel::channel_hash;
+use crate::channel::ChannelHash;
 use crate::crypto::Keys;
 use crate::receive::ingress::*;
 use crate::stream::Position;
@@ -74,7 +74,7 @@ fn a_payload_over_the_limit_is_skipped_as_soon_as_it_is_announced() {
 
 #[test]
 fn a_channel_frame_must_hash_to_what_it_says() {
-    let hash = channel_hash("beta");
+    let hash = ChannelHash::of("beta").0;
     let encode = |sequence, name: &[u8], payload: &[u8]| {
         frame::encode(Kind::Channel, Source::NONE, sequence, name, payload)
     };

@@ -6,7 +6,7 @@ use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::{DATA_HEADER_BYTES, NO_BOUNDARY};
 use netcluster_wire::{Kind, Source, frame};
 
-use crate::channel::channel_hash;
+use crate::channel::ChannelHash;
 use crate::crypto::{Keys, StreamOpener, StreamSealer};
 use crate::peer_id::{Session, session_tag};
 use crate::receive::ingress::{Delivery, Ingress, IngressConfig, ReassemblyBudget, Verdict};
@@ -43,11 +43,11 @@ pub struct Sender {
     sealer: StreamSealer,
     pub datagrams: Vec<Vec<u8>>,
     /// The frames of all events, `None` for those that were skipped.
-    pub events: Vec<Option<(u64, Vec<u8>)>>,
+    pub events: Vec<Option<(ChannelHash, Vec<u8>)>>,
     body_bytes: usize,
     body: Vec<u8>,
     header: DataHeader,
-    channel: u64,
+    channel: ChannelHash,
 }
 
 impl Sender {
@@ -59,7 +59,7 @@ impl Sender {
             body_bytes,
             body: Vec::new(),
             header: DataHeader::new(0, 0, 0, 0, 0),
-            channel: 0,
+            channel: ChannelHash::NONE,
         };
         sender.header = sender.blank();
         sender
@@ -94,9 +94,9 @@ impl Sender {
     }
 
     pub fn set_channel(&mut self, name: &str) {
-        let hash = channel_hash(name);
+        let hash = ChannelHash::of(name);
         if hash != self.channel {
-            let frame = frame::encode(Kind::Channel, Source::NONE, hash, name.as_bytes(), &[]);
+            let frame = frame::encode(Kind::Channel, Source::NONE, hash.0, name.as_bytes(), &[]);
             self.lay(&frame, false);
             self.channel = hash;
         }
@@ -111,7 +111,7 @@ impl Sender {
             if at == 0 && self.header.boundary.get() == NO_BOUNDARY {
                 self.header.boundary = (self.body.len() as u16).into();
                 self.header.ordinal = (self.events.len() as u64).into();
-                self.header.channel = (self.channel).into();
+                self.header.channel = self.channel.0.into();
             }
             if at == 0 && is_event {
                 self.events.push(None);
@@ -133,7 +133,7 @@ impl Sender {
         }
         if self.header.boundary.get() == NO_BOUNDARY {
             self.header.ordinal = (self.events.len() as u64).into();
-            self.header.channel = (self.channel).into();
+            self.header.channel = self.channel.0.into();
         }
         let mut body = std::mem::take(&mut self.body);
         let mut tag = vec![0; self.sealer.tag_bytes()];

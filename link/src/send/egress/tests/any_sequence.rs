@@ -34,7 +34,7 @@ struct Run {
     channels: Vec<Arc<LinkChannel>>,
     ordinal: u64,
     /// Bytes, channel and ordinal of every event.
-    emitted: Vec<(Vec<u8>, u64, u64)>,
+    emitted: Vec<(Vec<u8>, ChannelHash, u64)>,
     /// Places of joins, and the number of events before.
     joins: Vec<(Position, usize)>,
     sent: Vec<Vec<u8>>,

@@ -5,6 +5,7 @@ use netcluster_wire::link::limits::{DATA_HEADER_BYTES, LINK_MAGIC, NO_BOUNDARY, 
 use netcluster_wire::{Frame, Kind};
 
 use super::STREAM;
+use crate::channel::ChannelHash;
 use crate::crypto::{Keys, StreamOpener};
 use crate::peer_id::Session;
 use crate::stream::Position;
@@ -12,7 +13,7 @@ use crate::stream::Position;
 /// One event as it came out.
 pub(super) struct Event {
     pub(super) bytes: Vec<u8>,
-    pub(super) channel: u64,
+    pub(super) channel: ChannelHash,
     /// The datagram it starts in.
     pub(super) datagram: u64,
 }
@@ -81,18 +82,18 @@ impl Sent {
     }
 
     /// The hashes that `channel` frames name, in order.
-    pub(super) fn channels_named(&self) -> Vec<u64> {
+    pub(super) fn channels_named(&self) -> Vec<ChannelHash> {
         let channels = self.frames().filter(|(_, frame)| frame.kind() == Kind::Channel);
-        channels.map(|(_, frame)| frame.sequence()).collect()
+        channels.map(|(_, frame)| ChannelHash(frame.sequence())).collect()
     }
 
     /// The events, in order. The stream must end with a whole frame.
     pub(super) fn events(&self) -> Vec<Event> {
-        let (mut channel, mut end, mut events) = (0, 0, Vec::new());
+        let (mut channel, mut end, mut events) = (ChannelHash::NONE, 0, Vec::new());
         for (start, frame) in self.frames() {
             end = start + frame.as_bytes().len();
             match frame.kind() {
-                Kind::Channel => channel = frame.sequence(),
+                Kind::Channel => channel = ChannelHash(frame.sequence()),
                 Kind::Event => events.push(Event {
                     bytes: frame.as_bytes().to_vec(),
                     channel,
@@ -110,11 +111,11 @@ impl Sent {
     pub(super) fn check_headers(&self, ordinals: &[u64]) {
         // For each frame where it starts, the channel in force before it and, if
         // it is one, the number of the event.
-        let (mut channel, mut event, mut frames) = (0, 0, Vec::new());
+        let (mut channel, mut event, mut frames) = (ChannelHash::NONE, 0, Vec::new());
         for (start, frame) in self.frames() {
             frames.push((start, channel, event));
             match frame.kind() {
-                Kind::Channel => channel = frame.sequence(),
+                Kind::Channel => channel = ChannelHash(frame.sequence()),
                 _ => event += 1,
             }
         }
@@ -125,7 +126,7 @@ impl Sent {
             let (first, in_force, event) = frames[frames.partition_point(|&(at, ..)| at < start)];
             let boundary = if first < end { (first - start) as u16 } else { NO_BOUNDARY };
             assert_eq!(header.boundary.get(), boundary, "datagram {number}");
-            assert_eq!(header.channel.get(), in_force, "datagram {number}");
+            assert_eq!(header.channel.get(), in_force.0, "datagram {number}");
             let beyond = frames[frames.partition_point(|&(at, ..)| at < end)].2;
             let ordinal = header.ordinal.get();
             if event < beyond {
