@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! The builder of clients and their options.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::core::Reconnect;
 use crate::error::Error;
 use crate::lifecycle::{Lifecycle, LifecycleListener};
 
-/// What the broker does when this client's listeners do not keep up.
+/// The broker's policy when this client's listeners do not keep up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueuePolicy {
@@ -22,7 +22,7 @@ pub enum QueuePolicy {
     Latest,
 }
 
-/// What a connection is made with, and made again with.
+/// Options that a connection is made with, and made again with.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) channel: String,
@@ -70,7 +70,7 @@ impl Options {
     }
 }
 
-/// Sets a client up; made by [`Client::builder`].
+/// The builder of a client; made by [`Client::builder`].
 #[derive(Default)]
 #[must_use = "it does nothing until it connects"]
 pub struct ClientBuilder {
@@ -93,7 +93,7 @@ impl ClientBuilder {
         self
     }
 
-    /// A name for the broker's `status`.
+    /// Gives the client a name for the broker's `status`.
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -139,7 +139,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes the broker may hold for this client. It takes the smaller
+    /// Sets how many bytes the broker may hold for this client. It takes the smaller
     /// of this and its own limit.
     ///
     /// ```
@@ -154,7 +154,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How many emitted bytes wait here while listeners emit or the connection is
+    /// Sets how many emitted bytes wait here while listeners emit or the connection is
     /// down; 4 MiB by default.
     ///
     /// ```
@@ -201,7 +201,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the first connection is tried again while no broker is there, or
+    /// Sets how long the first connection is tried again while no broker is there, or
     /// it has no place or time; once by default. What waiting does not change, such
     /// as a missing permission, is an error at once. A try that began in time may
     /// take [`ClientBuilder::connect_timeout`].
@@ -220,7 +220,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait for a connection and the broker's answers (welcome,
+    /// Sets how long to wait for a connection and the broker's answers (welcome,
     /// acknowledged listeners, status), and how long an emitter waits for a lost connection once the
     /// buffer is full; 5 s by default.
     ///
@@ -238,7 +238,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long [`Client::disconnect`] waits; 5 s by default.
+    /// Sets how long [`Client::disconnect`] waits; 5 s by default.
     ///
     /// ```
     /// use std::time::Duration;
@@ -278,7 +278,7 @@ impl ClientBuilder {
         self
     }
 
-    /// A lifecycle listener that also hears the first connect.
+    /// Adds a lifecycle listener that also hears the first connect.
     ///
     /// ```
     /// use netcluster_client::{Client, Lifecycle};

@@ -34,16 +34,16 @@ use netcluster_wire::{ErrorCode, FrameError, NameError, PatternError};
 pub enum Error {
     /// No broker answers at this path.
     BrokerNotRunning {
-        /// Where one was looked for.
+        /// The path where one was looked for.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// The socket is there, but this user may not connect to it.
     PermissionDenied {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// The directory of a default socket may be a stranger's, who would get what is
@@ -51,19 +51,19 @@ pub enum Error {
     UntrustedSocket {
         /// The socket.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The fault of the socket, and what to do.
         reason: String,
     },
     /// None of the default sockets can be used.
     NoneAnswers {
-        /// Each of them, and why.
+        /// Each of the sockets, and why it cannot be used.
         tried: Vec<(PathBuf, String)>,
     },
     /// The connection could not be made for another reason.
     Connect {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// The connection is down at the moment, and the emit buffer is full or the
@@ -73,7 +73,7 @@ pub enum Error {
     Disconnected(DisconnectReason),
     /// The broker ended the connection, and why.
     ClosedByBroker {
-        /// What it is about.
+        /// The subject of the error.
         code: ErrorCode,
         /// The broker's words.
         text: String,
@@ -97,11 +97,11 @@ pub enum Error {
     },
     /// The emit buffer is full and the caller cannot wait. Nothing was appended.
     Backpressure,
-    /// No answer in time.
+    /// An answer did not come in time.
     Timeout {
-        /// What was waited for.
+        /// The answer or state that was waited for.
         waiting_for: &'static str,
-        /// How long.
+        /// The time that was waited.
         after: Duration,
     },
     /// Brokers of other machines have not confirmed in time that they know of the
@@ -109,7 +109,7 @@ pub enum Error {
     ClusterIncomplete {
         /// Their names.
         missing: Vec<String>,
-        /// How long they were waited for.
+        /// The time for which they were waited for.
         after: Duration,
     },
     /// The client belongs to the process that connected, of which this one was
@@ -126,24 +126,25 @@ pub enum Error {
     },
     /// A thread could not be started.
     Thread(Arc<io::Error>),
-    /// Not the JSON that was expected.
+    /// The bytes are not the JSON that was expected.
     #[cfg(feature = "json")]
     Json(Arc<serde_json::Error>),
 }
 
-/// How a connection ended.
+/// The way in which a connection ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// By [`Client::disconnect`](crate::Client::disconnect), or the last handle was dropped.
+    /// Somebody called [`Client::disconnect`](crate::Client::disconnect), or the last handle
+    /// was dropped.
     Requested,
     /// The broker is shutting down and said goodbye.
     BrokerShutDown,
     /// The connection broke: the broker died or was killed.
     ConnectionLost(Arc<io::Error>),
-    /// The broker ended it with an error.
+    /// The broker ended the connection with an error.
     ClosedByBroker {
-        /// What it is about.
+        /// The subject of the error.
         code: ErrorCode,
         /// The broker's words.
         text: String,
@@ -271,7 +272,7 @@ impl std::error::Error for Error {
 }
 
 impl DisconnectReason {
-    /// A connection that broke by this error.
+    /// Makes the reason of a connection that broke by this error.
     pub(crate) fn lost(error: io::Error) -> DisconnectReason {
         DisconnectReason::ConnectionLost(Arc::new(error))
     }
@@ -305,7 +306,7 @@ impl From<ControlError> for Error {
 }
 
 impl Error {
-    /// From what the system said to an attempt to connect, up to the first byte of the
+    /// Makes an error of what the system said to an attempt to connect, up to the first byte of the
     /// broker's answer. The socket of a process that is just ending still takes a
     /// connection, and drops it.
     pub(crate) fn connect(path: &Path, error: io::Error) -> Error {
@@ -349,7 +350,7 @@ impl Error {
         }
     }
 
-    /// How a connection that failed with this error ended.
+    /// Tells how a connection that failed with this error ended.
     pub(crate) fn into_reason(self) -> DisconnectReason {
         match self {
             Error::ClosedByBroker { code, text } => DisconnectReason::ClosedByBroker { code, text },
@@ -365,11 +366,11 @@ fn is_final(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::Version | ErrorCode::Protocol | ErrorCode::Source | ErrorCode::Name)
 }
 
-/// Why there is no message.
+/// The reason why there is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// None came in time.
+    /// No message came in time.
     Empty,
     /// Events are missing at this place; others will come.
     Lost(Lost),

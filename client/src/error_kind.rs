@@ -1,9 +1,9 @@
-//! What errors are about, without their details: for programs that decide by them, and
+//! Kinds of errors, without their details: for programs that decide by them, and
 //! for bindings of other languages.
 
 use crate::error::Error;
 
-/// What an [`Error`] is about.
+/// The kind of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -39,7 +39,7 @@ pub enum ErrorKind {
     PayloadTooLarge,
     /// The emit buffer is full and the caller cannot wait. Nothing was appended.
     Backpressure,
-    /// No answer in time.
+    /// An answer did not come in time.
     Timeout,
     /// Brokers of other machines have not confirmed in time that they know of the
     /// listeners here: what is emitted there may be missed until they do.
@@ -53,7 +53,7 @@ pub enum ErrorKind {
     ListenerPanicked,
     /// A thread could not be started.
     Thread,
-    /// Not the JSON that was expected.
+    /// The bytes are not the JSON that was expected.
     Json,
 }
 

@@ -1,4 +1,4 @@
-//! What happens to a connection, told to `on_lifecycle` at its place in the
+//! Events in the life of a connection, told to `on_lifecycle` at its place in the
 //! order of the messages.
 
 use netcluster_wire::{LossReason, Source};
@@ -10,16 +10,16 @@ use crate::loss::Lost;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Lifecycle {
-    /// Connected, and all patterns are in force.
+    /// The client is connected, and all patterns are in force.
     Connect {
-        /// Who this client is now.
+        /// The source that this client is now.
         source: Source,
         /// Whether a connection was lost before: listeners may have missed events.
         resumed: bool,
     },
     /// The connection ended. Another is made unless [`Lifecycle::Closed`] follows.
     Disconnect {
-        /// How.
+        /// The way in which it ended.
         reason: DisconnectReason,
         /// Sequence of the last own event known to be queued at every target.
         /// Later ones that were written are in doubt and are not sent again.
@@ -31,9 +31,9 @@ pub enum Lifecycle {
     Lost {
         /// Whose; `None` if several or unknown.
         source: Option<Source>,
-        /// How many; `None` if unknown.
+        /// The number of missing events; `None` if unknown.
         count: Option<u64>,
-        /// Why.
+        /// The reason of the loss.
         reason: LossReason,
     },
     /// The client ended for good, as it was told to or because connecting again
@@ -42,7 +42,7 @@ pub enum Lifecycle {
 }
 
 impl Lifecycle {
-    /// Tells the program's log, if it has one.
+    /// Tells the program's log of this event, if it has one.
     pub(crate) fn trace(&self) {
         use DisconnectReason::Requested;
         match self {

@@ -12,7 +12,7 @@ use crate::message::OwnedMessage;
 pub struct Lost {
     /// Whose; `None` if several or unknown.
     pub source: Option<Source>,
-    /// How many, of the whole client; `None` if unknown.
+    /// The number of missing events, of the whole client; `None` if unknown.
     pub count: Option<u64>,
     /// Why; of the latest, if there are several.
     pub reason: LossReason,
@@ -43,7 +43,7 @@ impl fmt::Display for Lost {
 
 impl std::error::Error for Lost {}
 
-/// What waits in a subscription's queue.
+/// An item of a subscription's queue.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
     Message(OwnedMessage),
@@ -51,7 +51,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// What it counts for in a bounded queue, in bytes.
+    /// Bytes that this item counts for in a bounded queue.
     pub(crate) fn cost_bytes(&self) -> usize {
         match self {
             Item::Message(message) => message.cost_bytes(),
@@ -59,7 +59,7 @@ impl Item {
         }
     }
 
-    /// A loss behind this item, which takes it in if it is one itself: so a queue has
+    /// Appends a loss to this item, which takes it in if it is one itself: so a queue has
     /// no two in a row, however often something is lost.
     pub(crate) fn take_in(&mut self, lost: Lost) -> bool {
         match self {

@@ -19,7 +19,7 @@ pub struct Message<'a> {
     payload: &'a [u8],
     /// The frame, for what is asked for more rarely.
     frame: &'a [u8],
-    /// What the frame lies in.
+    /// The buffer that the frame lies in.
     buffer: &'a Bytes,
 }
 
@@ -284,7 +284,7 @@ impl OwnedMessage {
         self.sequence
     }
 
-    /// What it counts for in a bounded queue, in bytes.
+    /// Bytes that this event counts for in a bounded queue.
     pub(crate) fn cost_bytes(&self) -> usize {
         self.payload.len() + size_of::<OwnedMessage>()
     }
@@ -311,7 +311,7 @@ impl OwnedMessage {
     }
 }
 
-/// A copy that starts at a multiple of eight, whatever the allocator does.
+/// Makes a copy that starts at a multiple of eight, whatever the allocator does.
 fn aligned_copy(payload: &[u8]) -> Bytes {
     let copy = Bytes::copy_from_slice(payload);
     if payload.is_empty() || (copy.as_ptr() as usize).is_multiple_of(8) {

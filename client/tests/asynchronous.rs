@@ -1,4 +1,4 @@
-//! What only the async client does: streams, one thread, runtimes that end.
+//! Behaviour of the async client alone: streams, one thread, runtimes that end.
 
 #![cfg(feature = "tokio")]
 

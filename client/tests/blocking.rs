@@ -1,4 +1,4 @@
-//! What only the blocking client does: waiting for a place, and listeners that call
+//! Behaviour of the blocking client alone: waiting for a place, and listeners that call
 //! what others wait in.
 
 mod support;
@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use netcluster_client::{Client, Error};
-use support::{Broker, PATIENCE, until};
+use support::{Broker, PATIENCE, wait_until};
 #[cfg(target_os = "linux")]
 #[test]
 fn connecting_is_given_up_in_time_also_while_nobody_accepts() {
@@ -89,5 +89,5 @@ fn a_listener_may_disconnect_and_drop_its_client() {
     drop(listener);
     emitter.emit("stop", "").unwrap();
     receiver.recv_timeout(PATIENCE).unwrap();
-    until("it is gone", || broker.clients() == 1);
+    wait_until("it is gone", || broker.clients() == 1);
 }

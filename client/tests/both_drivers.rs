@@ -1,4 +1,4 @@
-//! What a client promises, of the blocking and of the async one.
+//! Promises of a client, kept by the blocking and by the async one.
 
 #![cfg(feature = "tokio")]
 

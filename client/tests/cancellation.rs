@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use netcluster_client::AsyncClient;
 use netcluster_client::{Client, Error};
-use support::{Broker, PATIENCE, until};
+use support::{Broker, PATIENCE, wait_until};
 
 /// A future is dropped after 1, 2, ... so many polls.
 const MOST_POLLS: usize = 4;
@@ -81,7 +81,7 @@ async fn a_subscription_that_is_dropped_before_it_is_made_holds_up_nothing() {
     // One that takes long while much arrives.
     let subscribing = client.clone();
     let subscribing = tokio::spawn(async move { subscribing.subscribe("a").await });
-    until("it is asked for", || client.listener_count("a") == 1);
+    wait_until("it is asked for", || client.listener_count("a") == 1);
     for _ in 0..100 {
         emitter.emit("a", vec![7; 100_000]).await.unwrap();
     }
@@ -173,11 +173,11 @@ async fn a_disconnect_that_is_dropped_goes_on_and_a_connect_leaves_nothing() {
         let client = AsyncClient::connect(&broker.path).await.unwrap();
         client.emit("a", "x").await.unwrap();
         drop(polled(polls, client.disconnect()).await);
-        until("it is over", || client.is_closed());
+        wait_until("it is over", || client.is_closed());
         assert_eq!(broker.events(), polls, "what was emitted before has arrived");
         drop(polled(polls, AsyncClient::connect(&broker.path)).await);
     }
-    until("nobody is connected", || broker.clients() == 0);
+    wait_until("nobody is connected", || broker.clients() == 0);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_blocking_subscribe_that_takes_too_long_holds_up_nothing() {
     broker.state.hold_acks.store(true, SeqCst);
     let subscribing = client.clone();
     let subscribing = std::thread::spawn(move || subscribing.subscribe("a").map(drop));
-    until("it is asked for", || client.listener_count("a") == 1);
+    wait_until("it is asked for", || client.listener_count("a") == 1);
     for _ in 0..100 {
         emitter.emit("a", vec![7; 100_000]).unwrap();
     }

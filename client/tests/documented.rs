@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-/// What programs use. Drivers of the core and of sessions have an example for each
+/// Files of what programs use. Drivers of the core and of sessions have an example for each
 /// module.
 const SOURCES: [&str; 12] = [
     "blocking/client.rs",

@@ -1,5 +1,5 @@
-//! Threads of a client that have nothing to do: they sleep, whatever its emitters do. By
-//! itself, since all threads of the process are looked at.
+//! Threads of a client that have nothing to do: they sleep, whatever its emitters do. In a
+//! file of its own, since all threads of the process are looked at.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -13,7 +13,7 @@ use support::{Broker, PATIENCE};
 /// Events that the broker reads one by one.
 const EVENTS: u64 = 500;
 
-/// How often each thread of this name was switched to because it had waited.
+/// Counts how often each thread of this name was switched to because it had waited.
 fn wake_ups(name: &str) -> Vec<u64> {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let tasks = tasks.map(|task| task.unwrap().path());

@@ -73,8 +73,9 @@ const SHAPED: [&str; 10] = [
 ];
 
 /// Trees whose doc comments begin with their subject.
-const SUBJECTS: [&str; 10] = [
+const SUBJECTS: [&str; 11] = [
     "benches/",
+    "client/",
     "fuzz/",
     "link/",
     "loadtest/",

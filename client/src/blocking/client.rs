@@ -17,7 +17,7 @@ use crate::path::place;
 
 pub(super) type Shared = core::Shared<Outbox>;
 
-/// How long dropping the last handle tries to write what was emitted.
+/// Time for which dropping the last handle tries to write emitted events.
 const DROP_FLUSH: Duration = Duration::from_millis(200);
 
 /// A connection to the broker, with the shape of an event emitter.
@@ -97,7 +97,7 @@ impl Client {
         Client::builder().connect_default()
     }
 
-    /// For more than the defaults.
+    /// Gives a builder, for more than the defaults.
     ///
     /// ```
     /// use netcluster_client::Client;

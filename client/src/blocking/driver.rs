@@ -14,16 +14,16 @@ use super::stream::Socket;
 use crate::core::{Machine, Step};
 use crate::error::{DisconnectReason, Error};
 
-/// What listeners emitted is written after so long, if they go on.
+/// Time after which events that listeners emitted are written, if the listeners go on.
 const PUSH_WITHIN: Duration = Duration::from_micros(100);
 
-/// See the module.
+/// The driver, on whose thread listeners run.
 pub(super) struct Driver {
     shared: Arc<Shared>,
     machine: Machine<Outbox>,
     socket: Option<Arc<Socket>>,
-    /// How writing the hello failed: the broker may have said why before it hung up,
-    /// that is read first.
+    /// The error of writing the hello: the broker may have said why before it hung up,
+    /// and that is read first.
     hello_failure: Option<io::Error>,
 }
 
@@ -37,7 +37,7 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    /// Of a client that connects to one of these sockets.
+    /// Makes the driver of a client that connects to one of these sockets.
     ///
     /// # Errors
     /// A name in the options is not allowed.
@@ -66,7 +66,7 @@ impl Driver {
         while self.step().is_none() {}
     }
 
-    /// Does one thing; why the client is over, if it is.
+    /// Does one thing; tells why the client is over, if it is.
     fn step(&mut self) -> Option<Error> {
         match self.machine.poll() {
             Step::Connect(path, _) => self.open(&path),

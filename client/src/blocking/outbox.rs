@@ -1,4 +1,4 @@
-//! What was emitted and is not written yet: makes a plain `emit` loop coalesce.
+//! The outbox of emitted events that are not written yet: makes a plain `emit` loop coalesce.
 //!
 //! ```text
 //!   emit ─► buffer ─┬─ 64 KiB are there: the emitter writes them
@@ -35,13 +35,13 @@ mod write;
 pub(crate) const WRITE_AT_BYTES: usize = 64 << 10;
 /// Larger payloads are written from where they are.
 const GATHER_AT_BYTES: usize = 16 << 10;
-/// After a pause of this length an event is written at once. Long against the
+/// A pause after which an event is written at once. It is long against the
 /// gap between the emits of a loop (20 ns), short against a round trip (25 µs),
 /// so that neither a flood of small writes nor a late answer comes of it.
 const INLINE_AFTER: Duration = Duration::from_micros(10);
 
 thread_local! {
-    /// Whose reader this thread is; 0: nobody's.
+    /// The outbox of the client whose reader this thread is; 0: nobody's.
     static READER_OF: Cell<u64> = const { Cell::new(0) };
     /// Whether listeners on this thread emitted since the last write.
     static EMITTED: Cell<bool> = const { Cell::new(false) };
@@ -51,9 +51,9 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) struct State {
     pub(crate) out: Outgoing,
-    /// Where written bytes go, while there is a connection.
+    /// The socket that is written to, while there is a connection.
     socket: Option<Arc<Socket>>,
-    /// Empty, keeps its memory for the next swap.
+    /// An empty buffer that keeps its memory for the next swap.
     spare: Vec<u8>,
     writing: bool,
     /// No thread but the reader sees to it that `buffer` is written: the next
@@ -72,12 +72,12 @@ pub(crate) struct State {
     urgent: bool,
 }
 
-/// See the module.
+/// The outbox of a blocking client.
 pub(crate) struct Outbox {
     id: u64,
     patience: Duration,
     state: Mutex<State>,
-    /// Rung when something else than the room changed.
+    /// A bell that is rung when something else than the room changed.
     pub(super) bell: Bell,
     room: Condvar,
     work: Condvar,
@@ -86,7 +86,7 @@ pub(crate) struct Outbox {
 type Guard<'a> = MutexGuard<'a, State>;
 
 impl Outbox {
-    /// Without a connection yet; waiting for one takes no longer than `patience`.
+    /// Makes an outbox without a connection yet; waiting for one takes no longer than `patience`.
     pub(crate) fn new(max_buffer_bytes: usize, patience: Duration) -> Outbox {
         let state = State {
             out: Outgoing::new(max_buffer_bytes, WRITE_AT_BYTES * 2),
@@ -210,7 +210,7 @@ impl Outbox {
         pending == 0 || pending + bytes <= state.out.max_buffer_bytes
     }
 
-    /// Something was appended, and this is the moment to decide who writes it.
+    /// Decides who writes what was appended.
     #[cold]
     #[inline(never)]
     fn appended<'a>(&'a self, mut state: Guard<'a>) -> Result<(), Error> {

@@ -1,5 +1,4 @@
-//! How threads wait: for a condition that somebody else makes true, or for a
-//! message.
+//! Waits of threads: for a condition that somebody else makes true, or for a message.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Wake, Waker};
@@ -10,7 +9,7 @@ use crate::core::{Queue, lock};
 use crate::error::RecvError;
 use crate::message::OwnedMessage;
 
-/// Rung after each change that somebody may wait for.
+/// A bell, rung after each change that somebody may wait for.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     mutex: Mutex<()>,
@@ -58,7 +57,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Takes a message, waiting until `deadline`; `None`: for ever. The second value as
+/// Takes a message, waiting until `deadline`; `None`: for ever. The second value is that of
 /// [`Queue::take`].
 pub(super) fn take(
     queue: &Queue,

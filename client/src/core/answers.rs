@@ -10,22 +10,22 @@ use crate::error::Error;
 /// The longest wait for other machines: a broker waits no longer either.
 const MAX_CLUSTER_WAIT: Duration = Duration::from_secs(3600);
 
-/// What the broker is asked.
+/// A question to the broker.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Question<'a> {
     /// Whether the brokers of all machines know of all listeners, within this time.
     Cluster(Duration),
-    /// Who would get an event of this name, which is a legal one.
+    /// The audience of an event of this name, which is a legal one.
     Audience(&'a str),
-    /// Its status.
+    /// The broker's status.
     Status,
     /// Whether it is there.
     Ping,
 }
 
 impl Question<'_> {
-    /// What whoever asks waits for, as an error says it.
+    /// Names what whoever asks waits for, as an error says it.
     pub(crate) fn waiting_for(&self) -> &'static str {
         match self {
             Question::Cluster(_) => "cluster",
@@ -35,7 +35,7 @@ impl Question<'_> {
         }
     }
 
-    /// How much longer than for other questions the broker may take to answer.
+    /// Time that the broker may take to answer beyond that for other questions.
     pub(super) fn extra_wait(&self) -> Duration {
         match self {
             Question::Cluster(wait) => (*wait).min(MAX_CLUSTER_WAIT),
@@ -53,17 +53,17 @@ impl Question<'_> {
     }
 }
 
-/// What the broker answered.
+/// The broker's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
     /// The brokers that have not confirmed, one a line.
     Missing(String),
-    /// How many would get the event.
+    /// The number of clients and brokers that would get the event.
     Audience(Audience),
     /// The status, as JSON.
     Status(String),
-    /// It is there.
+    /// The broker is there.
     Pong,
 }
 
@@ -83,7 +83,7 @@ impl Answer {
         }
     }
 
-    /// The audience.
+    /// Gives the audience.
     pub(crate) fn audience(self) -> Result<Audience, Error> {
         match self {
             Answer::Audience(audience) => Ok(audience),
@@ -118,5 +118,5 @@ impl Answer {
     }
 }
 
-/// What is done with an answer; dropped if none can come any more.
+/// A function that is called with the answer; dropped if none can come any more.
 pub(crate) type Reply = Box<dyn FnOnce(Answer) + Send>;

@@ -13,18 +13,18 @@ use super::search::Search;
 use crate::builder::Options;
 use crate::error::Error;
 
-/// What is to be done after a failure.
+/// The step that follows a failure.
 #[derive(Debug)]
 pub(super) enum Next {
     /// Connect to this socket.
     Connect(PathBuf),
     /// Wait for so long, then [`Attempts::begin`].
     Pause(Duration),
-    /// Nothing more: trying again makes no sense, or its time is over.
+    /// The end: trying again makes no sense, or its time is over.
     GiveUp(Error),
 }
 
-/// See the module.
+/// The attempts of one client.
 #[derive(Debug)]
 pub(super) struct Attempts {
     paths: Vec<PathBuf>,
@@ -32,7 +32,7 @@ pub(super) struct Attempts {
     /// Until the first welcome.
     first: Option<FirstTries>,
     backoff: Backoff,
-    /// When the connection was welcomed.
+    /// The time at which the connection was welcomed.
     since: Instant,
 }
 
@@ -75,7 +75,7 @@ impl Attempts {
         }
     }
 
-    /// A connection is welcomed, by this run of the broker at this socket.
+    /// Notes that a connection is welcomed, by this run of the broker at this socket.
     pub(super) fn welcomed(&mut self, path: PathBuf, run: u64, now: Instant) {
         self.paths = vec![path];
         self.first = None;
@@ -90,7 +90,7 @@ impl Attempts {
         }
     }
 
-    /// What to do after `last`, on the way to another connection.
+    /// Decides what to do after `last`, on the way to another connection.
     pub(super) fn retry(&mut self, last: Error) -> Next {
         if !last.is_transient() {
             return Next::GiveUp(last);

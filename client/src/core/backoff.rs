@@ -1,4 +1,4 @@
-//! How long to wait before the next try to reconnect. No clock, no
+//! Pauses before the next try to reconnect. No clock, no
 //! randomness: the caller waits, and supplies a seed.
 
 use std::time::{Duration, Instant};
@@ -20,17 +20,17 @@ const LONGEST_WHILE_ABSENT: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reconnect {
-    /// Not at all: the client is finished.
+    /// No reconnecting: the client is finished.
     Never,
-    /// After pauses that double from `first` to `longest`, each shortened at
+    /// Reconnecting after pauses that double from `first` to `longest`, each shortened at
     /// random by up to half so that many clients do not come back at once.
     Backoff {
         /// The first pause.
         first: Duration,
-        /// No pause is longer. While there is no broker at all, none is longer than
+        /// The longest pause. While there is no broker at all, none is longer than
         /// 250 ms, or `first`.
         longest: Duration,
-        /// Give up after so many tries in a row; `None`: never.
+        /// The number of tries in a row after which to give up; `None`: never.
         attempts: Option<u32>,
     },
 }
@@ -69,7 +69,7 @@ impl Backoff {
         }
     }
 
-    /// A connection lasted: the next row starts with the first pause.
+    /// Notes that a connection lasted: the next row starts with the first pause.
     pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }
@@ -87,7 +87,7 @@ impl Backoff {
         self.policy == Reconnect::Never
     }
 
-    /// How long to wait before the next try, after `last` came of the one before;
+    /// Computes the pause before the next try, after `last` came of the one before;
     /// `None`: give up.
     pub(crate) fn next(&mut self, last: &Error) -> Option<Duration> {
         let Reconnect::Backoff { first, longest, attempts } = self.policy else { return None };
@@ -122,7 +122,7 @@ impl FirstTries {
         FirstTries { deadline: now + wait, backoff: Backoff::new(FIRST_CONNECT, seed) }
     }
 
-    /// How long to wait after a try that failed; or the error, if that was the last.
+    /// Computes the pause after a try that failed; or gives the error, if that was the last.
     pub(crate) fn pause(&mut self, error: Error, now: Instant) -> Result<Duration, Error> {
         let left = self.deadline.saturating_duration_since(now);
         if left.is_zero() || !error.may_pass() {

@@ -25,7 +25,7 @@ use crate::message::Message;
 /// Names whose listeners are remembered. When it is full all are forgotten.
 const MAX_CACHED_ROUTES: usize = 4096;
 
-/// No route.
+/// The index of no route.
 const NONE: usize = usize::MAX;
 
 struct Entry {
@@ -45,7 +45,7 @@ struct Route {
     only: usize,
 }
 
-/// How far dispatching came.
+/// Messages that were dispatched, and their bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Dispatched {
     pub(crate) bytes: usize,
@@ -59,7 +59,7 @@ impl Dispatched {
     }
 }
 
-/// See the module.
+/// The dispatcher, the reader's side of the listener table.
 #[derive(Default)]
 pub(crate) struct Dispatcher {
     entries: Vec<Option<Entry>>,
@@ -71,7 +71,7 @@ pub(crate) struct Dispatcher {
     wild: Vec<usize>,
     routes: Vec<Route>,
     cache: HashMap<Box<[u8]>, usize>,
-    /// Route of the message before, or [`NONE`].
+    /// The route of the message before, or [`NONE`].
     current: usize,
     generation: u64,
     /// Commands taken while a message was being dispatched.

@@ -75,7 +75,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// A client that is to connect to the first of these sockets that has a broker.
+    /// Makes a client that is to connect to the first of these sockets that has a broker.
     /// `seed` spreads the pauses between its attempts.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Core {
         Ok(Core { shared, machine, transmit: Transmit::default() })
     }
 
-    /// What the driver does next.
+    /// Tells what the driver does next.
     #[must_use]
     pub fn poll_step(&self) -> Step {
         match self.machine.poll() {
@@ -103,7 +103,7 @@ impl Core {
         }
     }
 
-    /// When [`Core::handle_timeout`] is to be called at the latest.
+    /// Tells when [`Core::handle_timeout`] is to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.machine.poll() {
@@ -112,7 +112,7 @@ impl Core {
         }
     }
 
-    /// Bytes to be written to the connection, if there are any: say by
+    /// Gives bytes to be written to the connection, if there are any: say by
     /// [`Core::handle_transmitted`] how many were.
     pub fn poll_transmit(&mut self) -> &[u8] {
         if self.transmit.bytes.is_empty() {
@@ -121,7 +121,7 @@ impl Core {
         &self.transmit.bytes[self.transmit.written..]
     }
 
-    /// So many bytes of [`Core::poll_transmit`] were written.
+    /// Takes in that so many bytes of [`Core::poll_transmit`] were written.
     pub fn handle_transmitted(&mut self, bytes: usize) {
         let Transmit { bytes: taken, written } = &mut self.transmit;
         *written += bytes;
@@ -133,19 +133,19 @@ impl Core {
         }
     }
 
-    /// The connection that [`Step::Connect`] asked for is there.
+    /// Takes in that the connection that [`Step::Connect`] asked for is there.
     pub fn handle_connected(&mut self) {
         self.transmit = Transmit { bytes: self.machine.handle_connected(), written: 0 };
     }
 
-    /// That connection cannot be made.
+    /// Takes in that this connection cannot be made.
     pub fn handle_connect_failed(&mut self, error: io::Error, now: Instant) {
         if let Step::Connect(path, _) = self.machine.poll() {
             self.machine.handle_failed(Error::connect(&path, error), now);
         }
     }
 
-    /// Bytes came: calls listeners and replies.
+    /// Takes in bytes that came: calls listeners and replies.
     pub fn handle_input(&mut self, mut bytes: &[u8], now: Instant) {
         while !bytes.is_empty() && matches!(self.machine.poll(), Step::Read(_) | Step::Hold) {
             let space = self.machine.space();
@@ -158,13 +158,13 @@ impl Core {
         self.keep_unwritten();
     }
 
-    /// The connection ended, by this error; `None`: by the broker.
+    /// Takes in that the connection ended, by this error; `None`: by the broker.
     pub fn handle_disconnected(&mut self, error: Option<io::Error>, now: Instant) {
         self.machine.handle_disconnected(error, now);
         self.keep_unwritten();
     }
 
-    /// Time passed: to be called at [`Core::poll_timeout`], earlier does no harm.
+    /// Takes in that time passed: to be called at [`Core::poll_timeout`], earlier does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Step::Connect(path, by) = self.machine.poll()
             && now >= by
@@ -182,7 +182,7 @@ impl Core {
         }
     }
 
-    /// What the connection did not take goes to the next one.
+    /// Keeps what the connection did not take for the next one.
     fn keep_unwritten(&mut self) {
         if !matches!(self.machine.poll(), Step::Read(_) | Step::Hold) {
             let Transmit { bytes, written } = std::mem::take(&mut self.transmit);
@@ -220,7 +220,7 @@ impl Core {
         self.shared.add_listener(&pattern, Placement::default(), Box::new(listener))
     }
 
-    /// Removes a listener; whether it was there.
+    /// Removes a listener; tells whether it was there.
     pub fn remove_listener(&mut self, id: ListenerId) -> bool {
         self.shared.remove_listener(id)
     }
@@ -283,7 +283,7 @@ impl Core {
         self.shared.registry.lock().patterns()
     }
 
-    /// A queue of the events that match `pattern`, for tests.
+    /// Makes a queue of the events that match `pattern`, for tests.
     #[cfg(test)]
     pub(super) fn subscribe(&mut self, pattern: &str) -> Arc<Queue> {
         let queue = self.shared.queue();

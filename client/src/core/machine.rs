@@ -29,7 +29,7 @@ use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::Lifecycle;
 use crate::loss::Lost;
 
-/// What the driver does next.
+/// A step: what the driver does next.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Step {
@@ -58,7 +58,7 @@ enum Phase {
     Closed(Error),
 }
 
-/// See the module.
+/// The state machine of one client.
 pub(crate) struct Machine<P: Port> {
     pub(super) shared: Arc<Shared<P>>,
     pub(super) dispatcher: Dispatcher,
@@ -66,7 +66,7 @@ pub(crate) struct Machine<P: Port> {
     pub(super) received: ReceiveBuffer,
     attempts: Attempts,
     phase: Phase,
-    /// What is received is not dispatched yet.
+    /// Received bytes are not dispatched yet.
     undispatched: bool,
     /// `Connect` is to be told once all patterns are in force, or an event comes.
     pub(super) connecting: bool,
@@ -79,7 +79,8 @@ pub(crate) struct Machine<P: Port> {
 }
 
 impl<P: Port> Machine<P> {
-    /// Of a client that is to connect to the first of `paths` that has a broker.
+    /// Makes the machine of a client that is to connect to the first of `paths` that has a
+    /// broker.
     ///
     /// # Errors
     /// If the options hold a name that is not allowed.
@@ -109,7 +110,7 @@ impl<P: Port> Machine<P> {
         Ok(machine)
     }
 
-    /// What the driver does next.
+    /// Tells what the driver does next.
     pub(crate) fn poll(&self) -> Step {
         match &self.phase {
             Phase::Waiting { until } => Step::Wait(*until),
@@ -127,7 +128,7 @@ impl<P: Port> Machine<P> {
         matches!(self.phase, Phase::Open)
     }
 
-    /// Time passed, or the client was closed.
+    /// Takes in that time passed, or that the client was closed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         match &self.phase {
             Phase::Waiting { .. } if self.shared.closed().is_some() => self.end(requested()),
@@ -143,7 +144,7 @@ impl<P: Port> Machine<P> {
         }
     }
 
-    /// There is a connection: the bytes to be written to it first.
+    /// Takes in that there is a connection; gives the bytes to be written to it first.
     pub(crate) fn handle_connected(&mut self) -> Vec<u8> {
         let mut hello = Vec::new();
         let Phase::Connecting { path, deadline } = &mut self.phase else { return hello };
@@ -158,7 +159,7 @@ impl<P: Port> Machine<P> {
         hello
     }
 
-    /// There is no connection.
+    /// Takes in that there is no connection.
     pub(crate) fn handle_failed(&mut self, error: Error, now: Instant) {
         if matches!(self.phase, Phase::Connecting { .. } | Phase::Greeting { .. }) {
             let next = match self.shared.closed() {
@@ -169,13 +170,13 @@ impl<P: Port> Machine<P> {
         }
     }
 
-    /// Where to read to; never empty.
+    /// Gives the space to read to; never empty.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         self.received.space()
     }
 
-    /// So many bytes were read to the front of [`Machine::space`]. The time is asked for
-    /// only if it matters.
+    /// Takes in that so many bytes were read to the front of [`Machine::space`]. The time
+    /// is asked for only if it matters.
     pub(crate) fn handle_input(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
         self.received.filled(bytes);
         match &mut self.phase {
@@ -194,7 +195,7 @@ impl<P: Port> Machine<P> {
         }
     }
 
-    /// The connection is gone, by this error; `None`: the broker ended it.
+    /// Takes in that the connection is gone, by this error; `None`: the broker ended it.
     pub(crate) fn handle_disconnected(&mut self, error: Option<io::Error>, now: Instant) {
         match &self.phase {
             Phase::Greeting { path, .. } => {
@@ -212,7 +213,7 @@ impl<P: Port> Machine<P> {
         }
     }
 
-    /// The driver ended the connection because the client is closed.
+    /// Takes in that the driver ended the connection because the client is closed.
     pub(crate) fn handle_closed(&mut self, now: Instant) {
         match self.phase {
             Phase::Open => self.lost_connection(DisconnectReason::Requested, now),
@@ -299,7 +300,7 @@ impl<P: Port> Machine<P> {
         });
     }
 
-    /// The connection that was welcomed ended: whether there will be another.
+    /// Ends the connection that was welcomed; decides whether there will be another.
     fn lost_connection(&mut self, reason: DisconnectReason, now: Instant) {
         let shared = Arc::clone(&self.shared);
         let fatal = match &reason {
@@ -349,7 +350,7 @@ impl<P: Port> Machine<P> {
         self.tell(&Lifecycle::Disconnect { reason: reason.clone(), confirmed });
     }
 
-    /// It is over for good.
+    /// Ends the client for good.
     fn end(&mut self, error: Error) {
         if matches!(self.phase, Phase::Closed(_)) {
             return;
@@ -368,13 +369,13 @@ impl<P: Port> Machine<P> {
         self.dispatcher.tell(&self.shared.registry, event);
     }
 
-    /// Events are missing here.
+    /// Tells that events are missing here.
     pub(super) fn lost(&mut self, lost: Lost) {
         self.shared.lose(lost);
         self.tell(&lifecycle_of(lost));
     }
 
-    /// Whether the patterns asked for after a reconnect are all answered.
+    /// Checks whether the patterns asked for after a reconnect are all answered.
     pub(super) fn check_in_force(&mut self) {
         if self.resuming && !self.shared.registry.lock().is_resuming() {
             self.resuming = false;
@@ -384,7 +385,7 @@ impl<P: Port> Machine<P> {
         }
     }
 
-    /// Everything is in force (or an event comes earlier): tell so.
+    /// Tells that everything is in force (or an event comes earlier).
     pub(super) fn connected(&mut self) {
         if !mem::take(&mut self.connecting) {
             return;

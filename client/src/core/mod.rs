@@ -1,4 +1,4 @@
-//! What a client is, without sockets, threads, tasks or a clock.
+//! The core of a client, without sockets, threads, tasks or a clock.
 //!
 //! ```text
 //!   handles ─► Shared ◄─ Machine ◄─ driver: connects, reads, waits

@@ -28,9 +28,9 @@ const WRITTEN_ORIGIN: u64 = 1 << 48;
 /// Whether frames can be written.
 #[derive(Debug)]
 pub(crate) enum Link {
-    /// All of them.
+    /// All frames may be written.
     Up,
-    /// Only `front`, the subscriptions, yet.
+    /// Only `front`, the subscriptions, may be written yet.
     Resuming,
     /// There is no connection at the moment.
     Down,
@@ -38,7 +38,7 @@ pub(crate) enum Link {
     Closed(Error),
 }
 
-/// See the module.
+/// Frames of one client that wait to be written.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) outbound: Outbound,
@@ -54,7 +54,7 @@ pub(crate) struct Outgoing {
     pub(crate) limit: usize,
     /// Nothing may be emitted any more: the bye is appended.
     pub(crate) leaving: bool,
-    /// Count of bytes written so far, see [`Outgoing::appended`].
+    /// The count of bytes written so far, see [`Outgoing::appended`].
     pub(crate) written: u64,
     pub(crate) max_buffer_bytes: usize,
 }
@@ -82,7 +82,7 @@ impl Outgoing {
         self.buffer.len() + self.front.len() - self.front_at + self.in_flight
     }
 
-    /// What `written` will be once all that is appended now is written.
+    /// Computes what `written` will be once all that is appended now is written.
     pub(crate) fn appended(&self) -> u64 {
         self.written + self.pending() as u64
     }
@@ -96,7 +96,7 @@ impl Outgoing {
         }
     }
 
-    /// Why the client is over, if it is.
+    /// Tells why the client is over, if it is.
     pub(crate) fn closed(&self) -> Option<Error> {
         match &self.link {
             Link::Closed(error) => Some(error.clone()),
@@ -142,7 +142,7 @@ impl Outgoing {
         Ok(first)
     }
 
-    /// Appends a request by `encode`; its number.
+    /// Appends a request by `encode`; gives its number.
     ///
     /// # Errors
     /// Too much waits already, or the client ended.
@@ -174,7 +174,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// The first connection is welcomed.
+    /// Takes in that the first connection is welcomed.
     pub(crate) fn open(&mut self, source: Source, max_payload: u64) {
         if !matches!(self.link, Link::Closed(_)) {
             self.outbound.welcomed(source, max_payload);
@@ -183,7 +183,7 @@ impl Outgoing {
         }
     }
 
-    /// The connection is gone; what was not written is kept.
+    /// Takes in that the connection is gone; what was not written is kept.
     pub(crate) fn disconnected(&mut self) {
         if !matches!(self.link, Link::Closed(_)) {
             self.link = Link::Down;
@@ -191,7 +191,7 @@ impl Outgoing {
         }
     }
 
-    /// A new connection is welcomed: its subscriptions (by `subscribe`) go first,
+    /// Takes in that a new connection is welcomed: its subscriptions (by `subscribe`) go first,
     /// then the events that the old one did not write.
     pub(super) fn resume(
         &mut self,
@@ -218,7 +218,7 @@ impl Outgoing {
         self.link = Link::Resuming;
     }
 
-    /// All subscriptions are in force: events may go.
+    /// Takes in that all subscriptions are in force: events may go.
     pub(super) fn resumed(&mut self) {
         if matches!(self.link, Link::Resuming) {
             self.link = Link::Up;

@@ -27,7 +27,7 @@ pub(crate) const MAX_SUBSCRIPTION_BYTES: usize = 4 << 20;
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
-    /// It was filled, and is not half empty since.
+    /// The queue was filled, and is not half empty since.
     full: bool,
     /// The client disconnects: nothing is held.
     hurried: bool,
@@ -38,16 +38,16 @@ struct State {
     wakers: VecDeque<Waker>,
 }
 
-/// See the module.
+/// The queue of one subscription.
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// How many queues of the client are full.
+    /// The number of the client's queues that are full.
     full: Arc<AtomicUsize>,
 }
 
 impl Queue {
-    /// An empty queue that counts in `full` while it is full.
+    /// Makes an empty queue that counts in `full` while it is full.
     pub(super) fn new(full: Arc<AtomicUsize>, hurried: bool) -> Queue {
         Queue { state: Mutex::new(State { hurried, ..State::default() }), full }
     }
@@ -80,7 +80,7 @@ impl Queue {
         wake_one(state);
     }
 
-    /// Events are missing behind what is there.
+    /// Appends that events are missing behind what is there.
     pub(super) fn lose(&self, lost: Lost) {
         let state = lock(&self.state);
         if !state.ended {
@@ -88,19 +88,19 @@ impl Queue {
         }
     }
 
-    /// `subscribe` is complete: from now on a full queue holds the driver.
+    /// Notes that `subscribe` is complete: from now on a full queue holds the driver.
     pub(crate) fn hand_out(&self) {
         lock(&self.state).handed_out = true;
     }
 
-    /// The client disconnects: nothing is held any more.
+    /// Notes that the client disconnects: nothing is held any more.
     pub(super) fn hurry(&self) {
         let mut state = lock(&self.state);
         state.hurried = true;
         self.set_full(&mut state, false);
     }
 
-    /// Nothing more comes; what is there can still be taken.
+    /// Ends the queue: nothing more comes; what is there can still be taken.
     pub(crate) fn end(&self) {
         let mut state = lock(&self.state);
         state.ended = true;
@@ -110,7 +110,7 @@ impl Queue {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes one; whether the queue has room again since.
+    /// Takes an item; tells whether the queue has room again since.
     pub(crate) fn take(&self) -> (Result<OwnedMessage, RecvError>, bool) {
         let mut state = lock(&self.state);
         let Some(item) = state.items.pop_front() else {

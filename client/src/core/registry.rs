@@ -1,4 +1,4 @@
-//! Who listens to what: the side of the listener table that every thread sees.
+//! The registry of listeners: the side of the listener table that every thread sees.
 //!
 //! The callbacks themselves live in the reader's [`Dispatcher`](super::dispatch::Dispatcher);
 //! changes travel there as [`Command`]s, announced by a generation number that
@@ -18,14 +18,14 @@ use super::lock;
 use crate::lifecycle::LifecycleListener;
 use crate::message::Message;
 
-/// Names a listener, to remove it.
+/// The name of a listener, to remove it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub(crate) u64);
 
 /// A message listener.
 pub(crate) type Listener = Box<dyn FnMut(&Message<'_>) + Send + 'static>;
 
-/// How a listener is added.
+/// The way in which a listener is added.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Placement {
     pub(crate) prepend: bool,
@@ -39,14 +39,14 @@ pub(crate) enum Command {
     Lifecycle(LifecycleListener),
 }
 
-/// Where a pattern stands at the broker.
+/// A pattern's standing at the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Asked for under this request number; 0: not asked yet.
     Asked(u64),
-    /// Acknowledged.
+    /// The broker acknowledged the pattern.
     InForce,
-    /// Refused, and why.
+    /// The broker refused the pattern, and why.
     Refused(String),
 }
 
@@ -55,7 +55,7 @@ struct Subscribed {
     standing: Standing,
 }
 
-/// What the lock protects.
+/// The table that the lock protects.
 #[derive(Default)]
 pub(crate) struct Table {
     listeners: BTreeMap<ListenerId, Pattern>,
@@ -69,7 +69,7 @@ pub(crate) struct Table {
     last_order: i64,
 }
 
-/// See the module.
+/// The registry of one client's listeners.
 #[derive(Default)]
 pub(crate) struct Registry {
     table: Mutex<Table>,
@@ -81,7 +81,7 @@ impl Registry {
         lock(&self.table)
     }
 
-    /// Changes whenever commands wait.
+    /// The generation, which changes whenever commands wait.
     #[inline]
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -99,7 +99,7 @@ impl Registry {
         (std::mem::take(&mut table.commands), self.generation())
     }
 
-    /// Adds a listener. Whether its pattern must be subscribed now.
+    /// Adds a listener; tells whether its pattern must be subscribed now.
     pub(crate) fn add(
         &self,
         table: &mut Table,
@@ -145,13 +145,13 @@ impl Registry {
 }
 
 impl Table {
-    /// Listeners of exactly this pattern, or all.
+    /// Gives the listeners of exactly this pattern, or all.
     pub(crate) fn ids(&self, pattern: Option<&str>) -> Vec<ListenerId> {
         let wanted = |listed: &Pattern| pattern.is_none_or(|text| listed.as_str() == text);
         self.listeners.iter().filter(|(_, listed)| wanted(listed)).map(|(id, _)| *id).collect()
     }
 
-    /// How many listen to exactly this pattern.
+    /// Counts the listeners of exactly this pattern.
     pub(crate) fn count(&self, pattern: &str) -> usize {
         let Ok(pattern) = Pattern::new(pattern.as_bytes()) else { return 0 };
         self.patterns.get(&pattern).map_or(0, |subscribed| subscribed.listeners)
@@ -162,7 +162,7 @@ impl Table {
         self.patterns.keys().map(|pattern| pattern.as_str().to_owned()).collect()
     }
 
-    /// A pattern was asked for under this number.
+    /// Notes that a pattern was asked for under this number.
     pub(crate) fn asked(&mut self, pattern: &Pattern, request: u64) {
         if let Some(subscribed) = self.patterns.get_mut(pattern) {
             subscribed.standing = Standing::Asked(request);
@@ -170,7 +170,7 @@ impl Table {
         }
     }
 
-    /// The broker answered. Whether that changed anything.
+    /// Takes in the broker's answer; tells whether that changed anything.
     pub(crate) fn answered(&mut self, request: u64, standing: Standing) -> bool {
         self.resuming.remove(&request);
         let Some(pattern) = self.requests.remove(&request) else { return false };
@@ -182,12 +182,12 @@ impl Table {
         true
     }
 
-    /// Where a pattern stands; `None`: nobody listens to it any more.
+    /// Tells a pattern's standing; `None`: nobody listens to it any more.
     pub(crate) fn standing(&self, pattern: &Pattern) -> Option<&Standing> {
         self.patterns.get(pattern).map(|subscribed| &subscribed.standing)
     }
 
-    /// All patterns are asked for anew, on a new connection.
+    /// Asks for all patterns anew, on a new connection.
     pub(crate) fn resume(&mut self, mut ask: impl FnMut(&Pattern) -> u64) {
         self.requests.clear();
         self.resuming.clear();
@@ -204,7 +204,7 @@ impl Table {
         !self.resuming.is_empty()
     }
 
-    /// The connection is gone: nothing is in force.
+    /// Takes in that the connection is gone: nothing is in force.
     pub(crate) fn disconnected(&mut self) {
         self.requests.clear();
         self.resuming.clear();

@@ -14,18 +14,18 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::path::ACCESS_ADVICE;
 
-/// See the module.
+/// The search for the first broker.
 #[derive(Debug)]
 pub(crate) struct Search {
     left: VecDeque<PathBuf>,
-    /// Where there was none, and why.
+    /// Sockets where there was none, and why.
     tried: Vec<(PathBuf, String)>,
     /// The last of these failures.
     last: Option<Error>,
 }
 
 impl Search {
-    /// A search through these sockets, of which there is at least one.
+    /// Makes a search through these sockets, of which there is at least one.
     pub(crate) fn new(paths: &[PathBuf]) -> Search {
         Search { left: paths.iter().cloned().collect(), tried: Vec::new(), last: None }
     }

@@ -23,20 +23,20 @@ use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::{Lifecycle, LifecycleListener};
 use crate::loss::Lost;
 
-/// What a driver supplies: the place of the frames to write, and waking whoever
-/// waits. None of it waits.
+/// The part that a driver supplies: the place of the frames to write, and waking
+/// whoever waits. None of it waits.
 pub(crate) trait Port: Send + Sync + 'static {
     /// Does something with the frames that wait to be written, under their lock.
     fn with<T>(&self, act: impl FnOnce(&mut Outgoing) -> T) -> T;
 
-    /// A request was appended: it is to be written.
+    /// Notes that a request was appended: it is to be written.
     fn requested(&self);
 
-    /// The link changed: who waits for room looks again, and what may be written
+    /// Notes that the link changed: who waits for room looks again, and what may be written
     /// now is.
     fn link_changed(&self);
 
-    /// Something else changed that calls or the driver may wait for: a pattern's
+    /// Notes that something else changed that calls or the driver may wait for: a pattern's
     /// standing, a full subscription, the end.
     fn changed(&self);
 }
@@ -48,7 +48,7 @@ struct Subscriptions {
     hurried: bool,
 }
 
-/// See the module.
+/// The half of a client that its handles and its driver share.
 pub(crate) struct Shared<P> {
     pub(crate) options: Options,
     pub(crate) registry: Registry,
@@ -63,7 +63,7 @@ pub(crate) struct Shared<P> {
 }
 
 impl<P: Port> Shared<P> {
-    /// Of a client that is not connected yet.
+    /// Makes the shared half of a client that is not connected yet.
     pub(crate) fn new(options: Options, lifecycle: Vec<LifecycleListener>, port: P) -> Shared<P> {
         let shared = Shared {
             options,
@@ -86,12 +86,12 @@ impl<P: Port> Shared<P> {
         self.path.get().map_or(Path::new(""), PathBuf::as_path)
     }
 
-    /// Who this client is.
+    /// The source that this client is.
     pub(crate) fn source(&self) -> Source {
         Source::from_u64(self.source.load(Ordering::Acquire))
     }
 
-    /// A connection to the socket at this path is welcomed.
+    /// Notes that a connection to the socket at this path is welcomed.
     pub(super) fn welcomed(&self, path: &Path, source: Source) {
         self.path.get_or_init(|| path.to_owned());
         self.source.store(source.to_u64(), Ordering::Release);
@@ -102,7 +102,7 @@ impl<P: Port> Shared<P> {
         self.confirmed.load(Ordering::Acquire)
     }
 
-    /// Everything up to this sequence is queued at every target.
+    /// Notes that everything up to this sequence is queued at every target.
     pub(super) fn confirm(&self, sequence: u64) {
         self.confirmed.fetch_max(sequence, Ordering::AcqRel);
     }
@@ -117,7 +117,7 @@ impl<P: Port> Shared<P> {
         self.port.with(|outgoing| outgoing.outbound.max_payload())
     }
 
-    /// Why the client is over, if it is.
+    /// Tells why the client is over, if it is.
     pub(crate) fn closed(&self) -> Option<Error> {
         self.port.with(|outgoing| outgoing.closed())
     }
@@ -163,7 +163,7 @@ impl<P: Port> Shared<P> {
         Ok(id)
     }
 
-    /// Takes a listener away; whether it was there.
+    /// Takes a listener away; tells whether it was there.
     pub(crate) fn remove_listener(&self, id: ListenerId) -> bool {
         let mut table = self.registry.lock();
         let Some(unused) = self.registry.remove(&mut table, id) else { return false };
@@ -179,7 +179,7 @@ impl<P: Port> Shared<P> {
         true
     }
 
-    /// Takes the listeners of exactly this pattern away, or all; how many.
+    /// Takes the listeners of exactly this pattern away, or all; tells how many.
     pub(crate) fn remove_all_listeners(&self, pattern: Option<&str>) -> usize {
         let ids = self.registry.lock().ids(pattern);
         ids.into_iter().filter(|&id| self.remove_listener(id)).count()
@@ -223,18 +223,18 @@ impl<P: Port> Shared<P> {
         Ok(number)
     }
 
-    /// How long an answer to this question is waited for.
+    /// Time for which an answer to this question is waited for.
     pub(crate) fn patience(&self, question: &Question<'_>) -> Duration {
         self.options.connect_timeout.saturating_add(question.extra_wait())
     }
 
-    /// Nobody waits for this answer any more.
+    /// Notes that nobody waits for this answer any more.
     pub(crate) fn withdraw(&self, number: u64) {
         let reply = lock(&self.answers).remove(&number);
         drop(reply);
     }
 
-    /// Why no answer comes any more.
+    /// Tells why no answer comes any more.
     pub(crate) fn unanswered(&self) -> Error {
         self.closed().unwrap_or(Error::NotConnected)
     }
@@ -246,7 +246,7 @@ impl<P: Port> Shared<P> {
         }
     }
 
-    /// A process that was forked finds out when something is written.
+    /// Checks whether this process was forked, which is found out when something is written.
     fn check_forked(&self) -> Result<(), Error> {
         match self.closed() {
             Some(error @ Error::Forked) => Err(error),
@@ -254,7 +254,7 @@ impl<P: Port> Shared<P> {
         }
     }
 
-    /// A queue for a subscription.
+    /// Makes a queue for a subscription.
     pub(crate) fn queue(&self) -> Arc<Queue> {
         let mut subscriptions = lock(&self.subscriptions);
         subscriptions.queues.retain(|queue| queue.strong_count() > 0);
@@ -269,7 +269,7 @@ impl<P: Port> Shared<P> {
         queues.iter().for_each(|queue| act(queue));
     }
 
-    /// Events are missing: those who pull are told as well.
+    /// Tells those who pull that events are missing.
     pub(super) fn lose(&self, lost: Lost) {
         self.each_queue(|queue| queue.lose(lost));
     }
@@ -280,7 +280,7 @@ impl<P: Port> Shared<P> {
         self.full.load(Ordering::Acquire) > 0
     }
 
-    /// The driver must not wait for those who take from subscriptions any more.
+    /// Notes that the driver must not wait for those who take from subscriptions any more.
     fn hurry(&self) {
         lock(&self.subscriptions).hurried = true;
         self.each_queue(Queue::hurry);
@@ -309,7 +309,7 @@ impl<P: Port> Shared<P> {
         }
     }
 
-    /// How the orderly end went that [`Shared::leave`] began; `in_time`: the driver
+    /// Tells how the orderly end went that [`Shared::leave`] began; `in_time`: the driver
     /// is done.
     ///
     /// # Errors
@@ -334,7 +334,7 @@ impl<P: Port> Shared<P> {
         self.port.changed();
     }
 
-    /// The connection is gone, and with it what was in force and the answers.
+    /// Notes that the connection is gone, and with it what was in force and the answers.
     pub(super) fn disconnected(&self) {
         self.port.with(Outgoing::disconnected);
         self.port.link_changed();
@@ -347,7 +347,7 @@ impl<P: Port> Shared<P> {
         drop(forgotten);
     }
 
-    /// The driver is done.
+    /// Notes that the driver is done.
     pub(super) fn finish(&self) {
         self.each_queue(Queue::end);
         self.finished.store(true, Ordering::Release);
@@ -361,7 +361,7 @@ pub(crate) fn requested() -> Error {
     Error::Disconnected(DisconnectReason::Requested)
 }
 
-/// What is told of a loss.
+/// Makes the lifecycle event that tells of a loss.
 pub(super) fn lifecycle_of(lost: Lost) -> Lifecycle {
     let Lost { source, count, reason } = lost;
     Lifecycle::Lost { source, count, reason }

@@ -7,7 +7,7 @@ mod world;
 
 use std::time::Instant;
 
-/// When virtual time begins.
+/// The beginning of virtual time.
 fn epoch() -> Instant {
     Instant::now()
 }

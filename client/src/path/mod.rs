@@ -1,4 +1,4 @@
-//! Where the broker listens unless somebody says otherwise, and whether what is
+//! Sockets where the broker listens unless somebody says otherwise, and whether what is
 //! there can be ours.
 
 #[cfg(unix)]

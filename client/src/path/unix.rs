@@ -1,4 +1,4 @@
-//! Where the broker's socket is on Unix unless somebody says otherwise, and whether
+//! Paths of the broker's socket on Unix unless somebody says otherwise, and whether
 //! what is there can be ours.
 
 use std::fs::Metadata;
@@ -9,7 +9,7 @@ use rustix::net::SocketAddrUnix;
 
 use crate::error::Error;
 
-/// What gives somebody access.
+/// The advice that gives somebody access.
 pub(crate) const ACCESS_ADVICE: &str =
     "join the socket's group, or start the broker with --socket-mode or --socket-group";
 
@@ -20,7 +20,7 @@ const SHARED_BITS: u32 = 0o1002;
 /// Permission bits that let somebody else than the owner replace the socket.
 const FOREIGN_WRITE_BITS: u32 = 0o022;
 
-/// Where root's broker is, which serves the whole machine.
+/// The directory of root's broker, which serves the whole machine.
 const SYSTEM_DIRECTORY: &str = "/run/netcluster";
 
 pub(super) fn system_socket_path() -> PathBuf {
@@ -41,7 +41,7 @@ fn choose(user: u32, runtime_directory: Option<PathBuf>) -> PathBuf {
     directory.join("default.sock")
 }
 
-/// The absolute path; the path itself if there is none, or none that the system
+/// Makes the path absolute; gives the path itself if there is none, or none that the system
 /// takes for a socket's.
 pub(super) fn place(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).ok();
@@ -74,7 +74,7 @@ pub(crate) fn check_directory(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// What makes a directory (or link) somebody else's.
+/// Tells what makes a directory (or link) somebody else's.
 fn flaw(status: &Metadata) -> Option<String> {
     if status.uid() != rustix::process::geteuid().as_raw() && status.uid() != 0 {
         Some(format!("belongs to user {}", status.uid()))

@@ -1,4 +1,4 @@
-//! Where the broker's pipe is on Windows unless somebody says otherwise.
+//! Names of the broker's pipe on Windows unless somebody says otherwise.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use netcluster_platform::pipe::pipe_name;
 
 use crate::error::Error;
 
-/// What gives somebody access.
+/// The advice that gives somebody access.
 pub(crate) const ACCESS_ADVICE: &str = "run as the broker's user or as an administrator, or start \
      the broker with --socket-group";
 

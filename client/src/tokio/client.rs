@@ -123,7 +123,7 @@ impl AsyncClient {
         ClientBuilder::default().connect_default_async().await
     }
 
-    /// For more than the defaults: then [`ClientBuilder::connect_async`].
+    /// Gives a builder, for more than the defaults: then [`ClientBuilder::connect_async`].
     ///
     /// ```
     /// use netcluster_client::AsyncClient;
@@ -276,12 +276,12 @@ impl AsyncClient {
     }
 }
 
-/// So long from now; `None`: for ever.
+/// Computes the time so long from now; `None`: for ever.
 fn deadline(after: Duration) -> Option<tokio::time::Instant> {
     tokio::time::Instant::now().checked_add(after)
 }
 
-/// What is done if a future fails or is dropped before it is complete.
+/// A function that is called if a future fails or is dropped before it is complete.
 pub(super) struct Cleanup<F: FnMut()> {
     act: F,
     cancelled: bool,
@@ -292,7 +292,7 @@ impl<F: FnMut()> Cleanup<F> {
         Cleanup { act, cancelled: false }
     }
 
-    /// It is complete: nothing need be done.
+    /// Notes that the future is complete: nothing need be done.
     pub(super) fn cancel(mut self) {
         self.cancelled = true;
     }

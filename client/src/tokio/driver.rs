@@ -19,34 +19,34 @@ use super::stream::{MAX_WRITE_BYTES, connect};
 use crate::core::{Machine, Step};
 use crate::error::{DisconnectReason, Error};
 
-/// How long an ended client still tries to write what was emitted.
+/// Time for which an ended client still tries to write emitted events.
 const DROP_FLUSH: Duration = Duration::from_millis(200);
 
-/// What is being written.
+/// Bytes that are being written.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
     written: usize,
 }
 
-/// How reading or writing ended.
+/// The way in which reading or writing ended.
 enum Over {
     /// The core knows.
     Ended,
     /// The client is closed, and what was emitted is written.
     Closed,
-    /// By this error; `None`: by the broker.
+    /// The connection is gone, by this error; `None`: by the broker.
     Gone(Option<io::Error>),
 }
 
-/// See the module.
+/// The driver, the task of an async client.
 pub(super) struct Driver {
     shared: Arc<Shared>,
     machine: Machine<Outbox>,
     stream: Option<Stream>,
     batch: Batch,
-    /// How writing the hello failed: the broker may have said why before it hung up,
-    /// that is read first.
+    /// The error of writing the hello: the broker may have said why before it hung up,
+    /// and that is read first.
     hello_failure: Option<io::Error>,
 }
 
@@ -60,7 +60,7 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    /// Of a client that connects to one of these sockets.
+    /// Makes the driver of a client that connects to one of these sockets.
     ///
     /// # Errors
     /// A name in the options is not allowed.
@@ -89,7 +89,7 @@ impl Driver {
         while self.step().await.is_none() {}
     }
 
-    /// Does one thing; why the client is over, if it is.
+    /// Does one thing; tells why the client is over, if it is.
     async fn step(&mut self) -> Option<Error> {
         match self.machine.poll() {
             Step::Connect(path, deadline) => self.open(&path, deadline).await,

@@ -11,15 +11,15 @@ use tokio::time::Instant;
 use crate::core::{Link, Outgoing, Port, lock};
 use crate::error::Error;
 
-/// See the module.
+/// The outbox of an async client.
 pub(super) struct Outbox {
     outgoing: Mutex<Outgoing>,
     patience: Duration,
-    /// Something to write.
+    /// Notified when there is something to write.
     pub(super) work: Notify,
-    /// Something was written, or the link changed.
+    /// Notified when something was written, or the link changed.
     room: Notify,
-    /// Something else changed that tasks may wait for.
+    /// Notified when something else changed that tasks may wait for.
     changed: Notify,
 }
 
@@ -164,7 +164,7 @@ impl Outbox {
         tokio::time::timeout_at(deadline, room).await.map_err(|_| Error::NotConnected)
     }
 
-    /// So many bytes of those that were taken are written.
+    /// Notes that so many bytes of those that were taken are written.
     pub(super) fn wrote(&self, bytes: usize) {
         self.lock().wrote(bytes);
         self.room.notify_waiters();

@@ -20,7 +20,7 @@ pub struct AsyncSubscription {
     client: AsyncClient,
     listener: ListenerId,
     queue: Arc<Queue>,
-    /// Of the task that waits, or waited last.
+    /// The waker of the task that waits, or waited last.
     waker: Option<Waker>,
 }
 

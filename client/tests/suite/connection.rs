@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::Bus;
-use crate::support::{Broker, PATIENCE, until};
+use crate::support::{Broker, PATIENCE, wait_until};
 use netcluster_client::{Client, DisconnectReason, Error, ErrorCode, Lifecycle, Reconnect};
 use netcluster_wire::control::Audience;
 use netcluster_wire::frame::encode;
@@ -136,7 +136,7 @@ pub fn disconnect_fails_on_its_timeout<B: Bus>() {
         B::build(Client::builder().disconnect_timeout(Duration::from_millis(50)), &broker.path)
             .unwrap();
     assert!(matches!(client.disconnect(), Err(Error::Timeout { .. })));
-    until("it is gone all the same", || broker.clients() == 0);
+    wait_until("it is gone all the same", || broker.clients() == 0);
 }
 
 pub fn disconnect_fails_in_time_also_when_the_socket_is_full<B: Bus>() {
@@ -171,7 +171,7 @@ pub fn a_long_loop_is_confirmed_without_asking<B: Bus>() {
         client.emit("a", [0; 1000]).unwrap();
     }
     client.flush().unwrap();
-    until("confirmation", || client.confirmed_sequence() > 3000);
+    wait_until("events are confirmed", || client.confirmed_sequence() > 3000);
 }
 
 pub fn a_lost_connection_comes_back_subscribed_before_anything_is_emitted<B: Bus>() {
@@ -224,14 +224,14 @@ pub fn events_wait_until_the_patterns_are_in_force_again<B: Bus>() {
     let subscribed = || {
         broker.seen().into_iter().filter(|seen| seen.kind == Kind::Subscribe).collect::<Vec<_>>()
     };
-    until("the second subscription", || subscribed().len() == 2);
+    wait_until("the second subscription has come", || subscribed().len() == 2);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(broker.events(), 0);
     assert!(lifecycle.try_recv().is_err());
     broker.state.hold_acks.store(false, SeqCst);
     broker.send(&encode(Kind::Ack, Source::NONE, subscribed()[1].sequence, b"", b""));
     assert!(matches!(next(&lifecycle), Lifecycle::Connect { resumed: true, .. }));
-    until("the event", || broker.events() == 1);
+    wait_until("the event has come", || broker.events() == 1);
 }
 
 /// The client had waited for ever for the patterns, once it had told that it is connected.
@@ -247,14 +247,14 @@ pub fn an_event_may_come_while_patterns_are_asked_for_again<B: Bus>() {
         let seen = broker.seen().into_iter().filter(|seen| seen.kind == Kind::Subscribe);
         seen.map(|seen| seen.sequence).collect()
     };
-    until("both patterns, again", || asked().len() == 4);
+    wait_until("both patterns are asked for again", || asked().len() == 4);
     let ack = |request| broker.send(&encode(Kind::Ack, Source::NONE, request, b"", b""));
     ack(asked()[2]);
     broker.send(&encode(Kind::Event, Source { node: 1, client: 9 }, 1, b"a", b""));
     assert!(matches!(next(&lifecycle), Lifecycle::Connect { resumed: true, .. }));
     ack(asked()[3]);
     client.emit("x", "").unwrap();
-    until("the event", || broker.events() == 1);
+    wait_until("the event has come", || broker.events() == 1);
 }
 
 pub fn emitting_while_disconnected_is_bounded<B: Bus>() {
@@ -271,7 +271,7 @@ pub fn emitting_while_disconnected_is_bounded<B: Bus>() {
     };
     assert!(matches!(error, Error::NotConnected), "{error:?}");
     let broker = Broker::start_in(directory);
-    until("what was held", || broker.events() >= 90);
+    wait_until("what was held has come", || broker.events() >= 90);
     client.emit("a", "").unwrap();
     client.disconnect().unwrap();
 }
@@ -403,7 +403,7 @@ pub fn a_ping_of_the_broker_is_answered<B: Bus>() {
     let client = B::connect(&broker.path).unwrap();
     client.emit("a", "").unwrap();
     broker.send(&encode(Kind::Ping, Source::NONE, 42, b"", b""));
-    until("pong", || {
+    wait_until("there is a pong", || {
         broker.seen().iter().any(|seen| seen.kind == Kind::Pong && seen.sequence == 42)
     });
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::Bus;
-use crate::support::{Broker, PATIENCE, until};
+use crate::support::{Broker, PATIENCE, wait_until};
 use netcluster_client::{Client, DisconnectReason, Error};
 
 pub fn a_plain_loop_coalesces<B: Bus>() {
@@ -19,7 +19,7 @@ pub fn a_plain_loop_coalesces<B: Bus>() {
         client.emit("tick", [0; 16]).unwrap();
     }
     client.flush().unwrap();
-    until("all events", || broker.events() == EVENTS);
+    wait_until("all events have come", || broker.events() == EVENTS);
     let reads = broker.state.reads.load(SeqCst) - before;
     assert!(reads < EVENTS / 100, "{reads} reads for {EVENTS} events");
 }
@@ -31,7 +31,7 @@ pub fn a_single_event_leaves_by_itself<B: Bus>() {
     for count in [2, 4, 6] {
         client.emit("tick", "").unwrap();
         client.emit("tick", "").unwrap();
-        until("both", || broker.events() == count);
+        wait_until("both have come", || broker.events() == count);
     }
 }
 
@@ -170,7 +170,7 @@ pub fn two_clients_that_flood_each_other_never_lock_up<B: Bus>() {
     let mut before = [0, 0];
     for _ in 0..5 {
         let start = Instant::now();
-        until("both go on", || {
+        wait_until("both go on", || {
             start.elapsed() > Duration::from_millis(100)
                 && (0..2).all(|index| heard[index].load(SeqCst) > before[index])
         });
@@ -192,7 +192,7 @@ pub fn dropping_the_last_handle_writes_what_was_emitted_and_ends<B: Bus>() {
         client.emit("tick", "x").unwrap();
     }
     drop(client);
-    until("it is gone", || broker.clients() == 0);
+    wait_until("it is gone", || broker.clients() == 0);
     assert_eq!(broker.events(), 1000);
 }
 
@@ -217,7 +217,7 @@ pub fn two_clients_that_emit_to_each_other_flat_out_do_not_wait_for_each_other<B
             });
         }
     });
-    until("all have come", || heard.iter().all(|heard| heard.load(SeqCst) == EVENTS));
+    wait_until("all have come", || heard.iter().all(|heard| heard.load(SeqCst) == EVENTS));
 }
 
 super::both!(

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Bus, Pull};
-use crate::support::{Broker, PATIENCE, until};
+use crate::support::{Broker, PATIENCE, wait_until};
 use netcluster_client::{Client, Error, Lifecycle, LossReason, RecvError};
 use netcluster_wire::frame::encode;
 use netcluster_wire::{Kind, control};
@@ -79,7 +79,7 @@ pub fn listeners_run_in_their_order_and_once_runs_once<B: Bus>() {
         broker.seen().iter().filter(|seen| seen.name == name && seen.kind == kind).count()
     };
     assert_eq!(subscribed("log", netcluster_wire::Kind::Subscribe), 1);
-    until("unsubscribe", || subscribed("*", netcluster_wire::Kind::Unsubscribe) == 1);
+    wait_until("it is unsubscribed", || subscribed("*", netcluster_wire::Kind::Unsubscribe) == 1);
     assert_eq!(listener.remove_all_listeners(Some("log")), 2);
     assert_eq!(listener.remove_all_listeners(None), 2);
     assert!(listener.event_names().is_empty());
@@ -193,7 +193,7 @@ pub fn a_full_subscription_holds_the_emitter_but_not_its_own_client<B: Bus>() {
         }
         emitter.disconnect().unwrap();
     });
-    until("some events", || emitted.load(Ordering::SeqCst) > 40);
+    wait_until("some events are emitted", || emitted.load(Ordering::SeqCst) > 40);
     std::thread::sleep(Duration::from_millis(200));
     assert!(emitted.load(Ordering::SeqCst) < EVENTS, "nothing held the emitter");
     // The reader waits, but this client can still emit.
@@ -238,7 +238,7 @@ pub fn events_of_many_names_find_their_listeners<B: Bus>() {
     for index in 0..10_000 {
         emitter.emit(&format!("n.{index}"), "").unwrap();
     }
-    until("all of them", || total.load(Ordering::SeqCst) == 50 * 1_000_000 + 10_000);
+    wait_until("all of them are heard", || total.load(Ordering::SeqCst) == 50 * 1_000_000 + 10_000);
 }
 
 #[cfg(feature = "json")]
@@ -287,7 +287,7 @@ pub fn those_who_pull_are_told_what_is_missing<B: Bus>() {
     broker.cut();
     let Err(RecvError::Lost(lost)) = recv() else { panic!("a reconnect may miss events") };
     assert_eq!((lost.count, lost.reason), (None, LossReason::Disconnected));
-    until("the emitter is back", || emitter.ping().is_ok());
+    wait_until("the emitter is back", || emitter.ping().is_ok());
     emitter.emit("a", "3").unwrap();
     let mut items = subscription;
     assert_eq!(items.next().unwrap().unwrap().payload(), b"3");

@@ -23,9 +23,9 @@ pub trait Bus: Clone + std::fmt::Debug + Send + Sync + 'static {
         Self::build(Client::builder(), path)
     }
     fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error>;
-    /// As listeners may.
+    /// Emits as listeners may.
     fn emit_inside(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error>;
-    /// As listeners may: it is there when this returns.
+    /// Adds a listener as listeners may: it is there when this returns.
     fn on_inside(&self, pattern: &str, listener: impl FnMut(&Message<'_>) + Send + 'static);
     fn emit_json(&self, event: &str, value: &[u32]) -> Result<(), Error>;
     fn flush(&self) -> Result<(), Error>;

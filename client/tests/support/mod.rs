@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+pub use netcluster_testkit::{PATIENCE, wait_until};
 use netcluster_wire::control::Audience;
 use netcluster_wire::frame::{append, encode};
 use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
@@ -23,9 +24,6 @@ pub use transport::{NOBODY, address, impossible};
 
 /// Batches that a connection's queue holds before its emitters wait.
 const QUEUE_BATCHES: usize = 4;
-
-/// Longest wait of a test for something that should come.
-pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A frame that a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -327,13 +325,4 @@ fn handle(
         _ => {}
     }
     false
-}
-
-/// Waits until something holds.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not come to pass");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

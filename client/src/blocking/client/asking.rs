@@ -1,4 +1,4 @@
-//! What a blocking client can be asked: by questions to its broker, or of itself.
+//! Questions that a blocking client answers: by its broker, or by itself.
 
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -54,7 +54,7 @@ impl Client {
         self.ask(Question::Cluster(timeout))?.check_complete(timeout)
     }
 
-    /// Who would get an event of this name if it were emitted now: as many clients and
+    /// Counts who would get an event of this name if it were emitted now: the clients and
     /// brokers as it finds when the broker reads the question, in its order among what
     /// is emitted here.
     ///
@@ -93,7 +93,7 @@ impl Client {
         self.ask(Question::Status)?.status()
     }
 
-    /// How long the broker takes to answer, once everything emitted so far is
+    /// Measures how long the broker takes to answer, once everything emitted so far is
     /// queued at every target.
     ///
     /// ```

@@ -47,7 +47,7 @@ impl Client {
         self.add(pattern, Placement::default(), Box::new(listener))
     }
 
-    /// As [`Client::on`], for one event only.
+    /// Adds a listener, as [`Client::on`] does, for one event only.
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -73,7 +73,7 @@ impl Client {
         self.add(pattern, Placement { once: true, prepend: false }, Box::new(listener))
     }
 
-    /// As [`Client::on`], but called before the listeners that are there.
+    /// Adds a listener, as [`Client::on`] does, that is called before those that are there.
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -100,7 +100,7 @@ impl Client {
         self.add(pattern, Placement { once: false, prepend: true }, Box::new(listener))
     }
 
-    /// As [`Client::once`], but called before the listeners that are there.
+    /// Adds a listener, as [`Client::once`] does, that is called before those that are there.
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -159,7 +159,7 @@ impl Client {
         answered.unwrap_or(Err(Error::Timeout { waiting_for, after }))
     }
 
-    /// Removes a listener; whether it was there. Called from a listener, it is not
+    /// Removes a listener; tells whether it was there. Called from a listener, it is not
     /// called again; from another thread, a call that runs already may finish.
     ///
     /// ```
@@ -176,7 +176,7 @@ impl Client {
         self.shared().remove_listener(id)
     }
 
-    /// Removes the listeners of exactly this pattern, or all; how many.
+    /// Removes the listeners of exactly this pattern, or all; tells how many.
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -194,7 +194,7 @@ impl Client {
         self.shared().remove_all_listeners(pattern)
     }
 
-    /// How many listeners exactly this pattern has here.
+    /// Counts the listeners that exactly this pattern has here.
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -253,7 +253,7 @@ impl Client {
         Ok(Subscription::new(self.clone(), id, queue))
     }
 
-    /// A subscription has room again.
+    /// Notes that a subscription has room again.
     pub(in crate::blocking) fn drained(&self) {
         self.shared().port.changed();
     }

@@ -21,11 +21,11 @@ const MAX_NAP: Duration = Duration::from_millis(1);
 /// A flood fills a batch in this time or less, on average.
 const FLOOD_FILLS_WITHIN: Duration = Duration::from_micros(200);
 
-/// By how much the system may be late, in nanoseconds.
+/// Delay that the system may add to a sleep, in nanoseconds.
 #[cfg(target_os = "linux")]
 const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::new(1_000).unwrap();
 
-/// When this thread looks next while a loop is emitting.
+/// The flusher's looks at a loop that is emitting.
 struct Looks {
     /// Batches that were left to it, and those that emitters wrote, at the last look.
     deferred: u64,
@@ -35,7 +35,7 @@ struct Looks {
 }
 
 impl Looks {
-    /// Looks at what has happened; how long to leave the emitters alone.
+    /// Looks at what has happened; decides how long to leave the emitters alone.
     fn look(&mut self, state: &State) -> Duration {
         let now = Instant::now();
         let filled = u32::try_from(state.filled - self.filled).unwrap_or(u32::MAX);

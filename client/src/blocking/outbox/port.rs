@@ -1,5 +1,5 @@
-//! Where the outbox writes to, and what becomes of it when that changes: the core's
-//! side of it.
+//! The outbox as the core's port: where it writes to, and what becomes of its contents when
+//! that changes.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Port for Outbox {
 }
 
 impl Outbox {
-    /// A new connection is made: what is written goes there, once it is welcomed.
+    /// Takes a new connection: what is written goes there, once it is welcomed.
     pub(crate) fn attach(&self, socket: &Arc<Socket>) {
         let mut state = self.lock();
         // The socket of that write is shut down, so it will not be long.

@@ -82,7 +82,7 @@ impl Outbox {
         }
     }
 
-    /// What listeners on this thread emitted, if anything, is pushed.
+    /// Pushes what listeners on this thread emitted, if anything.
     #[inline]
     pub(crate) fn push_emitted(&self) {
         if EMITTED.get() {
@@ -148,7 +148,7 @@ impl Outbox {
 }
 
 impl State {
-    /// After a write: what is left becomes the front again, from a frame's start.
+    /// Makes what a write left the front again, from a frame's start.
     fn keep_rest(
         &mut self,
         mut front: Vec<u8>,

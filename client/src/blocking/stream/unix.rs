@@ -15,7 +15,7 @@ use rustix::net::{
 
 use crate::error::Error;
 
-/// What the kernel holds of written bytes: more than its default pays off for
+/// Bytes that the kernel holds of what was written: more than its default pays off for
 /// large events.
 pub(crate) const SEND_BUFFER_BYTES: usize = 512 << 10;
 

@@ -10,7 +10,7 @@ use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, Source, Welcome};
 
 use crate::error::Error;
 
-/// Where the conversation stands.
+/// The state of the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionState {
@@ -22,7 +22,7 @@ pub enum SessionState {
     Ended,
 }
 
-/// What the broker said.
+/// A statement of the broker.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SessionEvent<'a> {
@@ -30,40 +30,40 @@ pub enum SessionEvent<'a> {
     Event(Frame<'a>),
     /// The handshake succeeded.
     Welcome {
-        /// Who this client is.
+        /// The source that this client is.
         source: Source,
         /// Limits, and why the previous connection ended.
         welcome: Welcome,
     },
     /// A request is in force.
     Ack {
-        /// Its number.
+        /// The request's number.
         request: u64,
     },
     /// A request failed; the connection goes on.
     Refused {
-        /// Its number.
+        /// The request's number.
         request: u64,
-        /// What it is about.
+        /// The subject of the error.
         code: ErrorCode,
         /// The broker's words.
         text: String,
     },
     /// The broker ends the connection.
     ClosedByBroker {
-        /// What it is about.
+        /// The subject of the error.
         code: ErrorCode,
         /// The broker's words.
         text: String,
     },
-    /// Answer with [`Outbound::pong`](crate::session::Outbound::pong).
+    /// A ping, to be answered with [`Outbound::pong`](crate::session::Outbound::pong).
     Ping {
         /// To be echoed.
         token: u64,
     },
     /// The answer to a ping.
     Pong {
-        /// Of the ping.
+        /// Token of the ping.
         token: u64,
         /// Sequence of the last own event that is queued at every target.
         confirmed: u64,
@@ -72,35 +72,35 @@ pub enum SessionEvent<'a> {
     Lost {
         /// Whose; `None`: several or unknown. Client 0: all clients of a node.
         source: Option<Source>,
-        /// How many; `None`: unknown.
+        /// The number of missing events; `None`: unknown.
         count: Option<u64>,
-        /// Why.
+        /// The reason of the loss.
         reason: LossReason,
     },
     /// The orderly end: the answer to an own bye, or the broker shuts down.
     Bye {
-        /// Of the own bye.
+        /// Token of the own bye.
         token: u64,
     },
     /// The other brokers know of all subscriptions, or it took too long.
     Cluster {
-        /// Of the question.
+        /// Token of the question.
         token: u64,
         /// Those that do not know of them, one a line.
         missing: &'a str,
     },
-    /// Who would get an event.
+    /// The audience of an event.
     Audience {
-        /// Of the question.
+        /// Token of the question.
         token: u64,
-        /// How many.
+        /// The number of clients and brokers.
         audience: Audience,
     },
     /// The broker's status.
     Stats {
-        /// Of the question.
+        /// Token of the question.
         token: u64,
-        /// JSON.
+        /// The status as JSON.
         json: &'a [u8],
     },
 }
@@ -128,7 +128,7 @@ impl Inbound {
         Inbound::limited(HARD_MAX_PAYLOAD_BYTES)
     }
 
-    /// The same, but that larger events, and larger than any other frame, are refused.
+    /// Makes one before the welcome, which refuses larger events.
     pub fn limited(max_event_bytes: usize) -> Inbound {
         Inbound {
             state: SessionState::Greeting,
@@ -138,7 +138,7 @@ impl Inbound {
         }
     }
 
-    /// Where the conversation stands.
+    /// Tells the state of the conversation.
     #[must_use]
     pub fn state(&self) -> SessionState {
         self.state

@@ -42,14 +42,14 @@ use crate::error::Error;
 /// Both halves, for a driver that has them on one thread.
 #[derive(Debug)]
 pub struct Session {
-    /// What is written.
+    /// The writing half.
     pub outbound: Outbound,
-    /// What is read.
+    /// The reading half.
     pub inbound: Inbound,
 }
 
 impl Session {
-    /// A session that starts with this hello, which is appended to `out`.
+    /// Makes a session that starts with this hello, which is appended to `out`.
     ///
     /// # Errors
     /// If the channel's name is not allowed.

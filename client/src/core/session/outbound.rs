@@ -65,7 +65,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// What the welcome said. Numbers go on from before.
+    /// Takes in what the welcome said. Numbers go on from before.
     pub fn welcomed(&mut self, source: Source, max_payload: u64) {
         self.source = source;
         self.max_payload_bytes = usize::try_from(max_payload)
@@ -94,7 +94,7 @@ impl Outbound {
         self.bytes_since_ping = 0;
     }
 
-    /// Who the broker says this is.
+    /// The source that the broker says this client is.
     #[must_use]
     pub fn source(&self) -> Source {
         self.source
@@ -121,7 +121,7 @@ impl Outbound {
         self.append_event(out, event, payload)
     }
 
-    /// As [`Outbound::emit`], in the caller's code.
+    /// Appends an event, inlined into the caller's code.
     ///
     /// # Errors
     /// As [`Outbound::emit`].
@@ -154,7 +154,7 @@ impl Outbound {
         Ok(sequence)
     }
 
-    /// Makes the head that of this event, which is to be appended, and counts it.
+    /// Makes the head that of this event, which is to be appended, and gives it its number.
     #[inline(always)]
     fn number(&mut self, out: &mut Vec<u8>, event: &str, payload_len: usize) -> Result<u64, Error> {
         if payload_len > self.max_payload_bytes || !self.head.is_of(event.as_bytes()) {
@@ -168,7 +168,7 @@ impl Outbound {
         Ok(self.sequence)
     }
 
-    /// Another name than the last event's, or a payload that is too large.
+    /// Prepares for another name than the last event's, or refuses a payload that is too large.
     #[cold]
     #[inline(never)]
     fn prepare(&mut self, event: &str, payload_len: usize) -> Result<(), Error> {
@@ -181,12 +181,12 @@ impl Outbound {
         Ok(())
     }
 
-    /// Appends a subscription; the number that its answer will carry.
+    /// Appends a subscription; gives the number that its answer will carry.
     pub fn subscribe(&mut self, out: &mut Vec<u8>, pattern: &Pattern) -> u64 {
         self.request(out, Kind::Subscribe, pattern.as_str(), b"")
     }
 
-    /// Appends the end of a subscription; the number that its answer will carry.
+    /// Appends the end of a subscription; gives the number that its answer will carry.
     pub fn unsubscribe(&mut self, out: &mut Vec<u8>, pattern: &Pattern) -> u64 {
         self.request(out, Kind::Unsubscribe, pattern.as_str(), b"")
     }
@@ -234,7 +234,7 @@ impl Outbound {
     }
 }
 
-/// Of whole frames, of which the first `written` bytes were written, the part
+/// Finds, in whole frames of which the first `written` bytes were written, the part
 /// from the start of the first that was not written as a whole.
 pub fn unwritten(frames: &[u8], written: usize) -> &[u8] {
     let mut at = 0;

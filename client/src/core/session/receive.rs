@@ -27,11 +27,11 @@ const KEEP_LARGE_ROUNDS: u32 = 16;
 /// Largest frame that the buffer grows for.
 const MAX_FRAME_BYTES: usize = MAX_HEAD_BYTES + HARD_MAX_PAYLOAD_BYTES;
 
-/// See the module.
+/// The buffer of one connection.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
     buffer: BytesMut,
-    /// First aligned index.
+    /// The first aligned index.
     base: usize,
     start: usize,
     end: usize,
@@ -51,7 +51,7 @@ impl ReceiveBuffer {
         ReceiveBuffer { buffer, base, start: base, end: base, idle_rounds: 0 }
     }
 
-    /// Where to read to; never empty. Call [`ReceiveBuffer::filled`] afterwards.
+    /// Gives the space to read to; never empty. Call [`ReceiveBuffer::filled`] afterwards.
     pub fn space(&mut self) -> &mut [u8] {
         let held = self.start..self.end;
         if held.is_empty() {
@@ -78,7 +78,7 @@ impl ReceiveBuffer {
         &mut self.buffer[self.end..]
     }
 
-    /// So many bytes were read to the front of [`ReceiveBuffer::space`].
+    /// Takes in that so many bytes were read to the front of [`ReceiveBuffer::space`].
     pub fn filled(&mut self, bytes: usize) {
         assert!(bytes <= self.buffer.len() - self.end);
         self.end += bytes;
@@ -134,7 +134,7 @@ impl ReceiveBuffer {
     }
 }
 
-/// A zeroed buffer and its first aligned index. Allocators align large blocks;
+/// Makes a zeroed buffer; gives its first aligned index. Allocators align large blocks;
 /// if one does not, a few bytes stay unused.
 fn allocate(bytes: usize) -> (BytesMut, usize) {
     let buffer = BytesMut::zeroed(bytes);

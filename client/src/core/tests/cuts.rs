@@ -1,4 +1,4 @@
-//! The same conversation, cut at each of its bytes.
+//! One conversation, cut at each of its bytes.
 
 use super::world::World;
 use crate::Client;

@@ -7,7 +7,7 @@ use super::world::{Random, World};
 use crate::Client;
 use crate::core::Step;
 
-/// What may happen at each step.
+/// Steps of a run, in each of which anything may happen.
 const STEPS: usize = 400;
 
 fn happen(world: &mut World, random: &mut Random, listeners: &mut Vec<crate::ListenerId>) {

@@ -1,4 +1,4 @@
-//! What happens in each state of a connection: it is cut, refused, silent, or the
+//! Events in each state of a connection: it is cut, refused, silent, or the
 //! client is told to end.
 
 use std::io;

@@ -18,7 +18,7 @@ use crate::lifecycle::Lifecycle;
 /// The pattern that is listened to all the time.
 pub(super) const KEPT: &str = "keep.**";
 
-/// Any spread will do.
+/// Random numbers, of which any spread will do.
 pub(super) struct Random(u64);
 
 impl Random {
@@ -55,7 +55,7 @@ pub(super) struct Link {
     welcomed: bool,
 }
 
-/// See the module.
+/// A client's core and a broker in virtual time.
 pub(super) struct World {
     pub(super) core: Core,
     pub(super) now: Instant,
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// Connected, and listening to [`KEPT`].
+    /// Makes a world whose client is connected and listens to [`KEPT`].
     pub(super) fn connected(builder: ClientBuilder) -> World {
         let mut world = World::new(builder);
         world.settle();
@@ -161,7 +161,7 @@ impl World {
         }
     }
 
-    /// An event of the broker for [`KEPT`], if it is in force there.
+    /// Sends an event of the broker for [`KEPT`], if it is in force there.
     pub(super) fn send(&mut self) {
         let Some(link) = self.link.as_mut().filter(|link| link.keeps) else { return };
         self.sent += 1;
@@ -186,7 +186,7 @@ impl World {
         let _ = self.core.ask(Question::Ping, reply);
     }
 
-    /// So many replies are open.
+    /// Counts the replies that are open.
     pub(super) fn open_replies(&self) -> usize {
         let counts = self.replies.iter().map(|count| count.load(Ordering::Relaxed));
         counts.inspect(|count| assert!(*count <= 1, "answered twice")).filter(|n| *n == 0).count()
@@ -362,7 +362,7 @@ impl World {
         self.check();
     }
 
-    /// Each event came at most once, in order, and is missing only if it was in doubt.
+    /// Checks that each event came at most once, in order, and is missing only if it was in doubt.
     pub(super) fn check(&self) {
         let mut known = self.received.clone();
         known.extend(&self.in_doubt);
@@ -373,7 +373,7 @@ impl World {
     }
 }
 
-/// Connect, then disconnect, again and again, and at the end closed.
+/// Checks the order: connect, then disconnect, again and again, and at the end closed.
 fn check_order(told: &[Lifecycle]) {
     let mut connected = false;
     let mut first = true;

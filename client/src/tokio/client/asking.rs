@@ -1,4 +1,4 @@
-//! What an async client can be asked: by questions to its broker, or of itself.
+//! Questions that an async client answers: by its broker, or by itself.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ impl AsyncClient {
         self.ask(Question::Cluster(timeout)).await?.check_complete(timeout)
     }
 
-    /// Who would get an event of this name: see
+    /// Counts who would get an event of this name: see
     /// [`Client::audience`](crate::Client::audience). Cancel safe: dropping it changes
     /// nothing.
     ///
@@ -95,7 +95,7 @@ impl AsyncClient {
         self.ask(Question::Status).await?.status()
     }
 
-    /// How long the broker takes to answer, once everything emitted so far is
+    /// Measures how long the broker takes to answer, once everything emitted so far is
     /// queued at every target. Cancel safe: dropping it changes nothing.
     ///
     /// ```

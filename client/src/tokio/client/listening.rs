@@ -45,7 +45,7 @@ impl AsyncClient {
         self.add(pattern, Placement::default(), Box::new(listener)).await
     }
 
-    /// As [`AsyncClient::on`], for one event only; also if it is dropped.
+    /// Adds a listener, as [`AsyncClient::on`] does, for one event only; also if it is dropped.
     ///
     /// ```
     /// use netcluster_client::AsyncClient;
@@ -73,8 +73,8 @@ impl AsyncClient {
         self.add(pattern, Placement { once: true, prepend: false }, Box::new(listener)).await
     }
 
-    /// As [`AsyncClient::on`], but called before the listeners that are there; also if
-    /// it is dropped.
+    /// Adds a listener, as [`AsyncClient::on`] does, that is called before those that are
+    /// there; also if it is dropped.
     ///
     /// ```
     /// use netcluster_client::AsyncClient;
@@ -103,8 +103,8 @@ impl AsyncClient {
         self.add(pattern, Placement { once: false, prepend: true }, Box::new(listener)).await
     }
 
-    /// As [`AsyncClient::once`], but called before the listeners that are there; also
-    /// if it is dropped.
+    /// Adds a listener, as [`AsyncClient::once`] does, that is called before those that are
+    /// there; also if it is dropped.
     ///
     /// ```
     /// use netcluster_client::AsyncClient;
@@ -162,7 +162,7 @@ impl AsyncClient {
         answered.unwrap_or(Err(Error::Timeout { waiting_for, after }))
     }
 
-    /// Removes a listener; whether it was there.
+    /// Removes a listener; tells whether it was there.
     ///
     /// ```
     /// use netcluster_client::AsyncClient;
@@ -270,7 +270,7 @@ impl AsyncClient {
         Ok(AsyncSubscription::new(self.clone(), id, queue))
     }
 
-    /// A subscription has room again.
+    /// Notes that a subscription has room again.
     pub(in crate::tokio) fn drained(&self) {
         self.shared().port.changed();
     }

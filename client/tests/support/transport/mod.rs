@@ -1,4 +1,4 @@
-//! What the tests' broker listens on. Each sibling supplies a `Listener` and a
+//! The transport that the tests' broker listens on. Each sibling supplies a `Listener` and a
 //! `Stream` with the same methods, and
 //! `address`, `remove`, `impossible`, `NOBODY`.
 

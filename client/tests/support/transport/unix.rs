@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
-/// Where nobody listens.
+/// A path where nobody listens.
 pub const NOBODY: &str = "/nonexistent/netcluster.sock";
 
-/// Where nobody can listen.
+/// Gives a path where nobody can listen.
 pub fn impossible() -> PathBuf {
     PathBuf::from(format!("/tmp/{}", "x".repeat(200)))
 }
 
-/// Where the broker of a directory listens.
+/// Gives the path where the broker of a directory listens.
 pub fn address(directory: &Path) -> PathBuf {
     directory.join("b.sock")
 }

@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use interprocess::os::windows::named_pipe::{PipeListener, PipeListenerOptions, pipe_mode};
 use netcluster_platform::pipe::Pipe;
 
-/// How long a successor waits until a broker's last instance is gone.
+/// Time for which a successor waits until a broker's last instance is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the system holds of written bytes, in each direction.
+/// Bytes that the system holds of what was written, in each direction.
 const QUOTA_BYTES: u32 = 64 << 10;
 
-/// Where nobody listens.
+/// A name where nobody listens.
 pub const NOBODY: &str = r"\\.\pipe\netcluster-nobody";
 
-/// Where nobody can listen.
+/// Gives a path where nobody can listen.
 pub fn impossible() -> PathBuf {
     PathBuf::from(r"C:\netcluster\default.sock")
 }
 
-/// Where the broker of a directory listens.
+/// Gives the name where the broker of a directory listens.
 pub fn address(directory: &Path) -> PathBuf {
     let name = directory.file_name().unwrap().to_string_lossy();
     PathBuf::from(format!(r"\\.\pipe\{name}"))
