@@ -72,7 +72,7 @@ impl std::error::Error for StartError {
     }
 }
 
-/// A broker that runs. Dropping it shuts it down.
+/// A running broker. Dropping it shuts it down.
 #[must_use = "a broker ends when it is dropped"]
 #[derive(Debug)]
 pub struct Broker {
@@ -85,17 +85,17 @@ pub struct Broker {
     keeper: Option<Keeper>,
 }
 
-/// Asks a broker to shut down, from any thread.
+/// Handle that asks a broker to shut down, from any thread.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     asked: Arc<AtomicBool>,
-    /// Set once all shards have a back end.
+    /// Wakers of the shards, set once all of them have a back end.
     wakers: Arc<OnceLock<Vec<Waker>>>,
 }
 
 impl Shutdown {
-    /// Clients get what is queued and a goodbye; then the broker ends. Returns at
-    /// once. Asking again does nothing.
+    /// Asks the broker to end: clients get what is queued for them and a goodbye first.
+    /// Returns at once. Asking again does nothing.
     pub fn request(&self) {
         self.asked.store(true, Ordering::Relaxed);
         self.wakers.get().into_iter().flatten().for_each(Waker::wake);
@@ -107,7 +107,7 @@ impl Broker {
     /// returns.
     ///
     /// # Errors
-    /// What does not allow it, and what would.
+    /// Reason why the broker cannot start, and what to change.
     pub fn start(options: BrokerOptions) -> Result<Broker, StartError> {
         options.check().map_err(StartError::Option)?;
         let mut config = options.shard_config(random);
@@ -235,27 +235,28 @@ impl Broker {
         Ok(())
     }
 
-    /// Where clients connect.
+    /// Returns the path of the socket where clients connect.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Node id of this broker.
+    /// Returns the node id of this broker.
     pub fn node(&self) -> u32 {
         self.node
     }
 
-    /// The back end in use.
+    /// Returns the back end in use.
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// How many shards run.
+    /// Returns the number of shards.
     pub fn shards(&self) -> u16 {
         self.shards
     }
 
-    /// What asks this broker to shut down, from another thread or a signal.
+    /// Returns a handle that shuts this broker down, from another thread or a signal
+    /// handler.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
     }
@@ -264,7 +265,7 @@ impl Broker {
     /// a shard broke (then the others are shut down).
     ///
     /// # Errors
-    /// What broke.
+    /// Error of the shard that broke.
     pub fn join(mut self) -> io::Result<()> {
         self.join_threads()
     }
@@ -291,7 +292,7 @@ impl Drop for Broker {
     }
 }
 
-/// What a shard's thread starts with.
+/// Parts that a shard's thread starts with.
 struct Start {
     id: u16,
     core: Option<usize>,
@@ -304,8 +305,8 @@ struct Start {
     ended: Ended,
 }
 
-/// However a shard ends, by order, by error or by a panic, the others end too:
-/// half a broker would lose events silently.
+/// Guard that ends all shards when one ends, by order, by error or by a panic: half a
+/// broker would lose events silently.
 struct Ended(Shutdown);
 
 impl Drop for Ended {
@@ -363,7 +364,8 @@ impl Start {
     }
 }
 
-/// Empties the note, whose time is over, and leaves the broker's own record in it.
+/// Empties the note, which is outdated, and returns what leaves the broker's own record
+/// in it.
 fn leave_in(note: Note) -> Successor {
     let write = move |record: &[u8]| {
         if let Err(error) = note.write(record) {
@@ -379,7 +381,7 @@ fn default_memory_bytes() -> usize {
     total.map_or(FALLBACK_MEMORY_BYTES, |bytes| bytes / 4)
 }
 
-/// Returns a number that the system chose. Each state has keys of its own.
+/// Returns a number that the system chose at random: each hash state has keys of its own.
 pub fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

@@ -15,23 +15,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
-/// What keeping a chunk of its own takes besides its bytes: who holds it, how often.
+/// Bytes that a chunk of its own takes besides its content: its owner, and a reference
+/// count.
 const OWN_BYTES: usize = 96;
 
-/// What may be kept for clients however small the limit: some hundred of them can
-/// connect, among them who wants to know what the memory is used for.
+/// Bytes that may be kept for clients however small the limit is: enough for some
+/// hundred connections, among them one that asks what the memory is used for.
 const MIN_KEPT_BYTES: usize = 1 << 20;
 
-/// What memory is for.
+/// Use that memory is charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Events and answers that wait.
+    /// Events and replies that are queued.
     Queues,
     /// Connections.
     Connections,
-    /// Channels, and who listens to what.
+    /// Channels and the patterns of their listeners.
     Patterns,
-    /// What was looked up.
+    /// Results of look-ups that the route caches remember.
     Routes,
 }
 
@@ -45,11 +46,11 @@ pub struct Budget {
 struct Shared {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
-    /// The same by purpose.
+    /// Bytes used for each purpose.
     used_for: [AtomicUsize; 4],
 }
 
-/// Bytes that are charged until this is dropped.
+/// Bytes charged to a budget until the charge is dropped.
 #[derive(Debug)]
 pub struct Charge {
     budget: Budget,
@@ -58,39 +59,40 @@ pub struct Charge {
 }
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// Returns a budget of so many bytes.
     pub fn new(limit_bytes: usize) -> Budget {
         let shared =
             Shared { limit_bytes, used_bytes: AtomicUsize::new(0), used_for: Default::default() };
         Budget { shared: Arc::new(shared) }
     }
 
-    /// Charges `bytes` of a queue. Never refuses: what is already received must go
-    /// somewhere; the caller asks [`Budget::is_exhausted`] and pauses emitters.
+    /// Charges `bytes` of a queue. A charge is never refused, as events already
+    /// received must go somewhere; the caller asks [`Budget::is_exhausted`] and pauses
+    /// emitters.
     pub fn charge(&self, bytes: usize) -> Charge {
         self.charge_for(Purpose::Queues, bytes)
     }
 
-    /// Charges `bytes` of something else. Never refuses.
+    /// Charges `bytes` for some purpose. A charge is never refused.
     pub fn charge_for(&self, purpose: Purpose, bytes: usize) -> Charge {
         let mut charge = Charge { budget: self.clone(), purpose, bytes: 0 };
         charge.set(bytes);
         charge
     }
 
-    /// Whether the limit is reached.
+    /// Returns whether the limit is reached.
     pub fn is_exhausted(&self) -> bool {
         self.used_bytes() >= self.shared.limit_bytes
     }
 
-    /// Whether `bytes` more would be over the limit.
+    /// Returns whether `bytes` more fit the limit.
     pub fn has_room_for(&self, bytes: usize) -> bool {
         self.used_bytes().saturating_add(bytes) <= self.shared.limit_bytes
     }
 
-    /// Whether a client may have `bytes` more kept for it: connections and patterns
-    /// take half of the limit at the most, of which patterns leave a quarter to
-    /// connections; and while queues have used the limit up, an eighth more.
+    /// Returns whether a client may have `bytes` more kept for it: connections and
+    /// patterns take half of the limit at the most, of which patterns leave a quarter
+    /// to connections; and while queues have used the limit up, an eighth more.
     pub fn has_room_to_keep(&self, purpose: Purpose, bytes: usize) -> bool {
         let limit_bytes = self.shared.limit_bytes;
         let quarters = if purpose == Purpose::Connections { 4 } else { 3 };
@@ -101,22 +103,22 @@ impl Budget {
             || kept <= limit_bytes / 8 * quarters && self.used_bytes().saturating_add(bytes) <= most
     }
 
-    /// Bytes charged now.
+    /// Returns the bytes charged now.
     pub fn used_bytes(&self) -> usize {
         self.shared.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes charged now for one purpose.
+    /// Returns the bytes charged now for one purpose.
     pub fn used_for(&self, purpose: Purpose) -> usize {
         self.shared.used_for[purpose as usize].load(Ordering::Relaxed)
     }
 
-    /// The limit in bytes.
+    /// Returns the limit in bytes.
     pub fn limit_bytes(&self) -> usize {
         self.shared.limit_bytes
     }
 
-    /// A chunk of its own, charged while any slice of it lives.
+    /// Turns a buffer into a chunk that is charged while any slice of it lives.
     pub fn own(&self, buffer: BytesMut) -> Bytes {
         let charge = self.charge(buffer.capacity() + OWN_BYTES);
         charge.own(buffer)
@@ -124,17 +126,17 @@ impl Budget {
 }
 
 impl Charge {
-    /// Bytes that it stands for.
+    /// Returns the bytes that are charged.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// A charge of nothing yet, for the same.
+    /// Returns an empty charge for the same purpose.
     pub fn another(&self) -> Charge {
         self.budget.charge_for(self.purpose, 0)
     }
 
-    /// Charges so many bytes from now on.
+    /// Changes the charge to so many bytes.
     pub fn set(&mut self, bytes: usize) {
         let shared = &self.budget.shared;
         for counter in [&shared.used_bytes, &shared.used_for[self.purpose as usize]] {

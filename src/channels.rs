@@ -23,28 +23,28 @@ pub struct ChannelId(u32);
 
 /// One channel, as one shard sees it.
 pub struct Channel {
-    /// Its name.
+    /// Name that clients join the channel by.
     pub name: Arc<str>,
-    /// What datagrams name it by; none without a link.
+    /// Hash that datagrams name the channel by; none without a link.
     pub hash: ChannelHash,
     /// The streams of brokers that its events travel in.
     pub stream: StreamId,
-    /// Who listens to what, on all shards.
+    /// Listeners of the channel on all shards, by pattern.
     pub routes: Routes,
-    /// Connections of this shard that are on it.
+    /// Connections of this shard that are on the channel.
     members: usize,
 }
 
 /// All channels with a member here or a listener anywhere.
 pub struct Channels {
     by_name: HashMap<Arc<str>, ChannelId, FixedState>,
-    /// What datagrams name a channel by; only with a link.
+    /// Channels by the hash that datagrams carry; empty without a link.
     by_hash: HashMap<ChannelHash, ChannelId, FixedState>,
     link: Option<Arc<StreamMap>>,
     table: Vec<Option<Channel>>,
-    /// Places of `table` that are free.
+    /// Free places of `table`.
     free: Vec<ChannelId>,
-    /// Where the next cache to be emptied is looked for.
+    /// Place in `table` where the search for the next cache to empty goes on.
     evict_at: usize,
     share: CacheShare,
     budget: Budget,
@@ -52,9 +52,9 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// None yet; the maps hash with `seed`. With a `link` every event also
-    /// goes there. All is charged to `budget`; what is remembered of look-ups is at
-    /// most `cache_bytes`.
+    /// Returns an empty table; its maps hash with `seed`. With a `link` every event
+    /// also goes to the other brokers. Memory is charged to `budget`; the route caches
+    /// take at most `cache_bytes`.
     pub fn new(
         seed: u64,
         link: Option<Arc<StreamMap>>,
@@ -75,38 +75,39 @@ impl Channels {
         }
     }
 
-    /// A connection of this shard joins a channel.
+    /// Counts a connection of this shard in on a channel.
     pub fn join(&mut self, name: &Arc<str>) -> ChannelId {
         let id = self.id_of(name);
         self.get_mut(id).members += 1;
         id
     }
 
-    /// It leaves. Its listeners are removed before.
+    /// Counts a connection of this shard out of a channel. Its listeners are removed
+    /// before.
     pub fn leave(&mut self, id: ChannelId) {
         self.get_mut(id).members -= 1;
         self.forget_if_unused(id);
     }
 
-    /// The channel behind an id.
+    /// Returns the channel behind an id.
     #[inline]
     pub fn get(&self, id: ChannelId) -> &Channel {
         self.table[id.0 as usize].as_ref().expect("a channel with members exists")
     }
 
-    /// The channel behind an id.
+    /// Returns the channel behind an id, to be changed.
     #[inline]
     pub fn get_mut(&mut self, id: ChannelId) -> &mut Channel {
         self.table[id.0 as usize].as_mut().expect("a channel with members exists")
     }
 
-    /// A client of some shard listens to one pattern more.
+    /// Adds a pattern that a client of any shard listens to.
     pub fn subscribe(&mut self, name: &Arc<str>, pattern: &Pattern, target: Target) {
         let id = self.id_of(name);
         self.get_mut(id).routes.insert(pattern, target);
     }
 
-    /// A client of some shard no longer listens.
+    /// Removes a pattern that a client of any shard listened to.
     pub fn unsubscribe(&mut self, name: &str, pattern: &Pattern, target: Target) {
         if let Some(&id) = self.by_name.get(name) {
             self.get_mut(id).routes.remove(pattern, target);
@@ -114,12 +115,12 @@ impl Channels {
         }
     }
 
-    /// The channel with this name, if anybody is on it.
+    /// Returns the channel with this name, if anybody is on it.
     pub fn find(&self, name: &str) -> Option<ChannelId> {
         self.by_name.get(name).copied()
     }
 
-    /// The channel that datagrams name so, if anybody here is on it.
+    /// Returns the channel with this hash, if anybody here is on it.
     #[inline]
     pub fn find_by_hash(&self, hash: ChannelHash) -> Option<ChannelId> {
         self.by_hash.get(&hash).copied()
@@ -164,7 +165,7 @@ impl Channels {
         }
     }
 
-    /// A channel's cache is full: starts it anew, and if all caches together take nearly
+    /// Starts the full cache of a channel anew, and if all caches together take nearly
     /// what they may, some of the others in their turn.
     #[cold]
     pub fn relieve(&mut self, id: ChannelId) {
@@ -180,24 +181,24 @@ impl Channels {
         }
     }
 
-    /// Gives back what is only remembered.
+    /// Gives back memory that only caches results.
     pub fn shrink(&mut self) {
         self.table.iter_mut().flatten().for_each(|channel| channel.routes.shrink());
     }
 
-    /// How many channels there are.
+    /// Returns the number of channels.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_name.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no channels.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 
-    /// Trie look-ups of all channels, for `status`.
+    /// Returns the number of trie look-ups of all channels, for `status`.
     pub fn route_misses(&self) -> u64 {
         self.table.iter().flatten().map(|channel| channel.routes.misses).sum()
     }

@@ -1,4 +1,4 @@
-//! What each shard of a broker is made with.
+//! Settings that each shard of a broker is made with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,16 +22,16 @@ const DEFAULT_MAX_PATTERNS: usize = 10_000;
 
 const _: () = assert!(MIN_MAX_QUEUE_BYTES <= DEFAULT_MAX_QUEUE_BYTES);
 
-/// What every shard needs to know, complete and checked (see [`BrokerOptions`]).
+/// Settings of every shard, complete and checked (see [`BrokerOptions`]).
 ///
 /// [`BrokerOptions`]: crate::BrokerOptions
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     /// This broker's node id, not 0.
     pub node: u32,
-    /// A number that no other run has.
+    /// Random number of this run of the broker, for which no other run has the same.
     pub run: u64,
-    /// Seeds hash maps, so that outsiders cannot aim at their buckets.
+    /// Seed of hash maps, so that outsiders cannot aim at their buckets.
     pub seed: u64,
     /// Largest payload, in bytes.
     pub max_payload_bytes: usize,
@@ -42,25 +42,26 @@ pub struct ShardConfig {
     /// Most connections of one user, who is neither root nor the broker's own; half of all
     /// if it is not set.
     pub max_clients_per_user: Option<usize>,
-    /// Who runs the broker.
+    /// User who runs the broker.
     pub owner: Peer,
     /// Most patterns that one client listens to.
     pub max_patterns: usize,
-    /// How long a full queue may take to drain to half.
+    /// Time in which a full queue must drain to half.
     pub stall_timeout: Duration,
-    /// How long a client may take to say hello.
+    /// Time in which a client must say hello.
     pub hello_timeout: Duration,
-    /// How long a disconnected client may take to read why.
+    /// Time that a disconnected client has to read why.
     pub linger: Duration,
-    /// How long a shutdown waits for clients to read what is queued.
+    /// Time that a shutdown waits for clients to read what is queued.
     pub drain_timeout: Duration,
-    /// Busy-wait before sleeping.
+    /// Busy-wait of a shard before it sleeps.
     pub spin: Duration,
     /// Clients of one channel that share a shard before another one is used.
     pub spill_clients: usize,
-    /// Who listened when the last broker of this socket ended in order.
+    /// Clients that listened when the last broker of this socket ended in order.
     pub awaited: Arc<Record>,
-    /// With a link to other machines: how channels are spread over its streams.
+    /// Spread of channels over the streams of the link; none without a link to other
+    /// machines.
     pub link: Option<Arc<StreamMap>>,
 }
 
@@ -89,7 +90,7 @@ impl Default for ShardConfig {
 }
 
 impl ShardConfig {
-    /// How many connections there may be.
+    /// Returns the limits on the number of connections.
     pub fn limits(&self) -> Limits {
         let all = self.max_clients;
         let per_user = self.max_clients_per_user.unwrap_or(all.div_ceil(2));

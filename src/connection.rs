@@ -18,8 +18,8 @@ use crate::population::Seat;
 use crate::shard::Postponed;
 use crate::target::{Emitter, Queue, ShardId, Target};
 
-/// What a connection is reckoned to take by itself, in the broker and in the kernel:
-/// its own state, the control frame that it may have sent in part, and the kernel's
+/// Bytes that a connection is estimated to take by itself, in the broker and in the
+/// kernel: its own state, a control frame that arrived in part, and the kernel's
 /// socket, but not what that buffers.
 pub const CONNECTION_BYTES: usize = 8 << 10;
 
@@ -31,22 +31,22 @@ const _: () = assert!(
             + MAX_CONTROL_PAYLOAD_BYTES
 );
 
-/// How far a connection is.
+/// Stage in the life of a connection.
 #[derive(Debug)]
 pub enum State {
-    /// It must say hello.
+    /// The client must say hello.
     Hello,
-    /// It goes to another shard once receiving has stopped; what it was asked to
-    /// wait with is kept.
+    /// The connection goes to another shard once receiving has stopped; what the client
+    /// asked for in its hello is kept.
     Moving(Box<Moving>),
-    /// It emits and listens.
+    /// The client emits and listens.
     Open,
-    /// What is queued is still sent, then it closes.
+    /// The connection closes once what is queued is sent.
     Closing,
-    /// The same, but so many bytes that came meanwhile were read and thrown away, and
-    /// it closes when no more come.
+    /// The connection closes once what is queued is sent and no more bytes come: those
+    /// that the client still sends are read and thrown away.
     Draining {
-        /// How many so far.
+        /// Bytes thrown away so far.
         bytes: usize,
     },
     /// The back end is closing it.
@@ -56,22 +56,22 @@ pub enum State {
 /// A connection that waits to be handed over.
 #[derive(Debug)]
 pub struct Moving {
-    /// Where it goes.
+    /// Shard that the connection goes to.
     pub shard: ShardId,
-    /// What it asked for.
+    /// Hello that the client said.
     pub hello: Hello,
-    /// Its channel.
+    /// Channel that the client joins.
     pub channel: Arc<str>,
-    /// What it sent after its hello.
+    /// Bytes that the client sent after its hello.
     pub rest: Vec<u8>,
-    /// Why its predecessor was disconnected.
+    /// Reason why the client's previous connection was disconnected.
     pub reason: Option<(ErrorCode, String)>,
 }
 
-/// What the back end does for this connection's receiving side.
+/// State of a connection's receiving side in the back end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receiving {
-    /// Nothing.
+    /// Nothing is received.
     Off,
     /// Chunks come.
     On,
@@ -83,7 +83,7 @@ pub enum Receiving {
     Ended,
 }
 
-/// What an emitter waits for.
+/// Reason why an emitter is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocker {
     /// A full queue.
@@ -92,86 +92,87 @@ pub enum Blocker {
     Shard(ShardId),
     /// The memory budget.
     Memory,
-    /// Routes that it takes long to find.
+    /// Routes that take long to find.
     Routes,
-    /// Clients that were here before the broker was restarted.
+    /// Clients that were here before the broker was restarted, and are not back.
     Hold,
 }
 
-/// How a queue stands to its socket.
+/// Relation of a queue to its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lag {
-    /// It is drained as fast as it fills, as far as we know.
+    /// The queue is drained as fast as it fills, as far as is known.
     None,
     /// The socket is full and the queue has grown: its emitters wait a moment.
     Grace,
-    /// It did not drain in that moment: it may grow to its limit, in copies.
+    /// The queue did not drain in that moment: it may grow to its limit, in copies.
     Slow,
 }
 
 /// One connection.
 pub struct Connection {
-    /// Its name as a target.
+    /// Target that names the connection in routes.
     pub target: Target,
-    /// Who is at the other end.
+    /// User and process at the other end.
     pub peer: Peer,
-    /// Its place among all connections, but in tests of a shard's parts.
+    /// Seat among all connections of the broker; none only in tests of a shard's parts.
     pub seat: Option<Seat>,
-    /// How far it is.
+    /// Stage in the life of the connection.
     pub state: State,
-    /// What it must write into its frames.
+    /// Source that the client must write into its frames.
     pub source: Source,
-    /// Its channel, once it said hello.
+    /// Channel that the client is on, once it said hello.
     pub channel: Option<ChannelId>,
-    /// The name it gave itself.
+    /// Name that the client gave itself.
     pub name: Box<str>,
     /// Own listeners hear own events.
     pub echo: bool,
-    /// It loses the oldest events instead of pausing emitters.
+    /// A full queue loses its oldest events instead of pausing emitters.
     pub latest: bool,
-    /// What it has sent.
+    /// Framer of the bytes that the client sends.
     pub inbound: Inbound,
-    /// What it sent that waits for others to come back.
+    /// Bytes that the client sent and that wait for others to come back.
     pub held: Vec<Bytes>,
-    /// Patterns that it had before the broker was restarted, and has not again.
+    /// Patterns that the client had before the broker was restarted, and has not again.
     pub awaited: u32,
-    /// Its number then.
+    /// Number that the client had before the broker was restarted.
     pub previous_client: u32,
-    /// What it is sent.
+    /// Queue of frames for the client.
     pub outbound: Outbound,
-    /// The receiving side.
+    /// State of the receiving side.
     pub receiving: Receiving,
-    /// It was kept from writing more: the end of what it wrote is not its end.
+    /// The client was kept from writing more: the end of what it wrote is not its end.
     pub is_read_up: bool,
-    /// When a large frame's buffer began to be filled.
+    /// Time at which a large frame's buffer began to be filled.
     pub filling_since: Instant,
-    /// How much of that frame had come before, as chunks.
+    /// Bytes of that frame that had come before, as chunks.
     pub filling_from: usize,
-    /// What it waits for as an emitter.
+    /// Reasons why the client is paused as an emitter.
     pub blocked_by: SmallVec<[Blocker; 1]>,
-    /// Emitters that wait for its queue.
+    /// Emitters that wait for this connection's queue.
     pub waiters: Vec<Emitter>,
-    /// Whether its queue lags.
+    /// Lag of the queue behind its socket.
     pub lag: Lag,
-    /// When its queue became full.
+    /// Time at which the queue became full.
     pub full_since: Instant,
-    /// It is on the list of those to flush.
+    /// The queue is on the list of those to flush.
     pub dirty: bool,
-    /// What it listens to.
+    /// Patterns that the client listens to.
     pub patterns: PatternSet,
-    /// What it has sent that waits for routes.
+    /// Frames that the client sent and that wait for routes.
     pub postponed: Option<Box<Postponed>>,
-    /// Sequence of its last event that is queued at every target of this shard.
+    /// Sequence of the client's last event that is queued at every target of this
+    /// shard.
     pub last_sequence: u64,
-    /// Events it emitted.
+    /// Events that the client emitted.
     pub events_in: u64,
-    /// Events queued to it.
+    /// Events queued to the client.
     pub events_out: u64,
     _charge: Charge,
 }
 
 impl Connection {
-    /// A connection that has not said hello.
+    /// Returns a connection whose client has not said hello.
     pub fn new(target: Target, peer: Peer, max_queue_bytes: usize, budget: &Budget) -> Connection {
         Connection {
             target,
@@ -206,18 +207,18 @@ impl Connection {
         }
     }
 
-    /// Whether events may be queued to it.
+    /// Returns whether events may be queued to the client.
     #[inline]
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }
 
-    /// Whether only what is queued to it is still to be sent.
+    /// Returns whether the connection closes once what is queued is sent.
     pub fn is_ending(&self) -> bool {
         matches!(self.state, State::Closing | State::Draining { .. })
     }
 
-    /// Whether its queue has begun to lag: more than `lag_bytes` wait for a
+    /// Returns whether the queue has begun to lag: more than `lag_bytes` wait for a
     /// socket that is full.
     #[inline]
     pub fn lags(&self, lag_bytes: usize) -> bool {
@@ -226,14 +227,14 @@ impl Connection {
             && self.outbound.queued_bytes() >= lag_bytes
     }
 
-    /// Lets a `latest` connection that is over its mark lose its oldest events.
-    /// Returns how many.
+    /// Lets a `latest` connection that is over its mark lose its oldest events. Returns
+    /// their number.
     pub fn trim_latest(&mut self, budget: &Budget) -> u64 {
         let mark = self.outbound.mark_bytes(budget);
         if self.outbound.held_bytes() > mark { self.outbound.drop_oldest(mark) } else { 0 }
     }
 
-    /// Whether emitters that feed it must wait.
+    /// Returns whether emitters that feed the queue must wait.
     #[inline]
     pub fn holds_up(&self) -> bool {
         self.outbound.is_full() || self.lag == Lag::Grace

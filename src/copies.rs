@@ -30,12 +30,12 @@ struct Span {
 }
 
 impl Copies {
-    /// A round; its memory is charged to `budget`.
+    /// Returns an empty round; its memory is charged to `budget`.
     pub fn new(budget: Budget) -> Copies {
         Copies { spans: HashMap::with_hasher(FixedState::default()), budget, copied_bytes: 0 }
     }
 
-    /// Says that this slice will be asked for.
+    /// Notes that [`Copies::copy`] will be called with this slice.
     pub fn note(&mut self, slice: &Slice) {
         let span = self.spans.entry(key(slice)).or_insert(Span {
             start: slice.start(),
@@ -46,7 +46,7 @@ impl Copies {
         span.end = span.end.max(slice.end());
     }
 
-    /// The same bytes in memory of their own.
+    /// Returns a slice of the same bytes in memory of their own.
     ///
     /// # Panics
     /// If the slice was not noted: a programmer's error.
@@ -61,7 +61,8 @@ impl Copies {
     }
 }
 
-/// A chunk is known by its place: while a slice of it lives, no other is there.
+/// Returns the key of a slice's chunk, its place in memory: while a slice of a chunk
+/// lives, no other chunk is there.
 fn key(slice: &Slice) -> (usize, usize) {
     (slice.chunk().as_ptr().addr(), slice.chunk().len())
 }

@@ -1,4 +1,4 @@
-//! From chunks to whole frames: what one connection has sent.
+//! Framer of one connection: turns the chunks that it sent into whole frames.
 //!
 //! ```text
 //!   chunk 1   [ run ........ | run .. | hea]
@@ -34,21 +34,21 @@ const LARGE_FRAME_BYTES: usize = 256 * 1024;
 
 /// Whole events of one name that lie together in a chunk.
 pub struct Run<'a> {
-    /// Where they begin in the chunk.
+    /// Offset in the chunk at which the run begins.
     pub start: usize,
-    /// Where they end.
+    /// Offset in the chunk at which the run ends.
     pub end: usize,
-    /// Their name.
+    /// Name of the events.
     pub name: &'a [u8],
-    /// How many they are.
+    /// Number of events.
     pub frames: usize,
-    /// The source that all carry.
+    /// Source that all events carry.
     pub source: u64,
-    /// The last one's sequence.
+    /// Sequence of the last event.
     pub last_sequence: u64,
 }
 
-/// What [`Inbound::next`] found.
+/// Result of [`Inbound::next`].
 pub enum Step<'a> {
     /// Whole events of one name.
     Run(Run<'a>),
@@ -67,13 +67,13 @@ pub enum Step<'a> {
 #[derive(Default)]
 pub struct Inbound {
     partial: Option<Box<Partial>>,
-    /// Bytes of heads and control frames that were copied because they
-    /// straddled chunks.
+    /// Bytes of heads and control frames that were copied because they straddled
+    /// chunks.
     pub copied_bytes: u64,
 }
 
 enum Partial {
-    /// Less than header and name (or than a whole control frame).
+    /// Less than header and name of an event, or than a whole control frame.
     Head(Vec<u8>),
     /// An event whose payload is not complete.
     Body { layout: Layout, pieces: Pieces, held: usize },
@@ -81,11 +81,11 @@ enum Partial {
     Own { layout: Layout, buffer: BytesMut, charge: Charge },
 }
 
-/// What [`Inbound::take_buffer`] has to say.
+/// Result of [`Inbound::take_buffer`].
 pub enum Buffer {
-    /// No frame waits for one: receive chunks.
+    /// No frame waits for a buffer: receive chunks.
     NotWanted,
-    /// Fill this up to the length.
+    /// Buffer to be filled up to this length.
     Fill(BytesMut, usize),
     /// The memory budget has no room for this frame now.
     NoMemory,
@@ -95,7 +95,7 @@ impl Inbound {
     /// Looks at `chunk` from `*at` on and moves `*at` behind what it found.
     ///
     /// # Errors
-    /// A broken header; the connection cannot go on.
+    /// The header is broken; the connection cannot go on.
     #[inline]
     pub fn next<'a>(
         &mut self,
@@ -132,7 +132,7 @@ impl Inbound {
         }
     }
 
-    /// Bytes that the incomplete frame has so far.
+    /// Returns the bytes that the incomplete frame has so far.
     pub fn held_bytes(&self) -> usize {
         match self.partial.as_deref() {
             None => 0,
@@ -142,9 +142,9 @@ impl Inbound {
         }
     }
 
-    /// The own buffer of the incomplete frame, once nothing more comes as chunks.
-    /// The whole frame is charged to `budget` first; a frame larger than the
-    /// budget is let through when nothing else is queued.
+    /// Takes the incomplete frame's own buffer, once nothing more comes as chunks. The
+    /// whole frame is charged to `budget` first; a frame larger than the budget is let
+    /// through when nothing else is queued.
     pub fn take_buffer(&mut self, budget: &Budget) -> Buffer {
         let Some(Partial::Own { layout, buffer, charge }) = self.partial.as_deref_mut() else {
             return Buffer::NotWanted;
@@ -157,7 +157,7 @@ impl Inbound {
         Buffer::Fill(std::mem::take(buffer), layout.frame_len)
     }
 
-    /// The frame whose buffer [`Inbound::take_buffer`] gave away, now filled.
+    /// Returns the frame whose buffer [`Inbound::take_buffer`] gave away, now filled.
     ///
     /// # Panics
     /// If none was given away or it is not filled: a programmer's error.
@@ -175,8 +175,8 @@ impl Inbound {
         self.partial = None;
     }
 
-    /// Copies an incomplete frame out of the chunks it pins, so that their
-    /// buffers can be used again. Returns whether it must be gathered now.
+    /// Copies an incomplete frame out of the chunks it pins, so that their buffers can
+    /// be used again. Returns whether the frame must be gathered now.
     pub fn unpin(&mut self, budget: &Budget) -> bool {
         match self.partial.take().map(|partial| *partial) {
             Some(Partial::Body { layout, pieces, .. }) => {
@@ -213,7 +213,7 @@ impl Inbound {
         Ok(Step::Done)
     }
 
-    /// Goes on with the incomplete frame.
+    /// Adds what a chunk brings to the incomplete frame.
     #[cold]
     fn resume<'a>(
         &mut self,
@@ -303,8 +303,9 @@ impl Inbound {
         self.partial = Some(Box::new(Partial::Own { layout, buffer, charge }));
     }
 
-    /// The one place where bytes are copied on the way in: a header and name (or
-    /// a control frame) that straddle chunks. Returns the layout when complete.
+    /// Copies a header and name (or a control frame) that straddle chunks: the one
+    /// place where bytes are copied on the way in. Returns the layout when it is
+    /// complete.
     fn copy_head(
         &mut self,
         chunk: &Bytes,
@@ -343,8 +344,8 @@ impl Inbound {
     }
 }
 
-/// Only brokers send `stats` with a payload, which may be large; from a client it
-/// must not make the broker gather that much.
+/// Refuses `stats` with a payload from a client: only brokers send it, and as it may be
+/// large a client must not make the broker gather it.
 fn refuse_told_stats(layout: &Layout) -> Result<(), FrameError> {
     match (layout.kind, layout.payload_len) {
         (Kind::Stats, 1..) => {

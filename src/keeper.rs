@@ -1,7 +1,7 @@
 //! The thread that sees to it that the broker's socket stays where clients look for it.
 //!
-//! An idle shard has no timer, so a thread of its own looks, every other second. What it
-//! makes anew goes to the shard that accepts.
+//! An idle shard has no timer, so a thread of its own looks, every other second. A
+//! socket that it makes anew goes to the shard that accepts.
 
 use std::io;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use netcluster_platform::{LocalListener, SocketKeeper, Waker};
 
-/// How long a broker is not found once its socket was removed, at the most.
+/// Longest time for which a broker cannot be found after its socket was removed.
 pub const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// The thread; dropping it ends it.
+/// Thread that watches the socket; dropping this ends it.
 #[derive(Debug)]
 pub struct Keeper {
     stop: Option<mpsc::Sender<()>>,
@@ -23,8 +23,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts to look, until `shutdown` is set: then the socket is to go. A new listener
-    /// is sent to `accepting`, and its shard woken.
+    /// Starts to watch, until `shutdown` is set: then the socket is to go. A new
+    /// listener is sent to `accepting`, and its shard woken.
     ///
     /// # Errors
     /// The thread cannot be started.

@@ -1,4 +1,4 @@
-//! What the log did not say, counted for `status`.
+//! Counters of what the log left out, for `status`.
 //!
 //! The log itself belongs to the program (`cli/log` for the command line): a broker in
 //! a library writes to whatever its process has.
@@ -15,17 +15,17 @@ pub struct LogCounts {
 }
 
 impl LogCounts {
-    /// Lines could not be written.
+    /// Counts lines that could not be written.
     pub fn lost(&self, lines: u64) {
         self.lost.fetch_add(lines, Ordering::Relaxed);
     }
 
-    /// A line was left out, as there were many like it.
+    /// Counts a line that was left out, as there were many like it.
     pub fn summed_up(&self) {
         self.summed_up.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The counters now.
+    /// Returns the counters as they are now.
     pub fn status(&self) -> LogStatus {
         LogStatus {
             lost: self.lost.load(Ordering::Relaxed),
@@ -34,7 +34,7 @@ impl LogCounts {
     }
 }
 
-/// The log in `status`: lines since the start that are not in it.
+/// Part of `status` about the log: lines since the start that are not in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LogStatus {

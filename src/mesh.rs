@@ -1,4 +1,4 @@
-//! What shards say to each other: one bounded queue per ordered pair.
+//! Messages between shards: one bounded queue per ordered pair.
 //!
 //! ```text
 //!   shard 0 ──▶ ring ──▶ shard 1        overflow ─▶ ring: what does not fit waits at
@@ -33,40 +33,40 @@ use netcluster_link::event::Lost;
 /// Messages that one ring holds.
 pub const RING_MESSAGES: usize = 1024;
 
-/// What one shard tells another.
+/// Message from one shard to another.
 pub enum Message<S> {
     /// Whole frames for targets of the receiving shard.
     Run {
         /// The targets, those of other shards too.
         route: Arc<Route>,
-        /// Who emitted them.
+        /// Client or stream that emitted the frames.
         emitter: Emitter,
         /// The frames: any number in one slice, or one in several.
         pieces: Pieces,
-        /// How many frames.
+        /// Number of frames.
         frames: usize,
     },
     /// A client listens to a pattern.
     Subscribe {
-        /// Its channel.
+        /// Channel that the client is on.
         channel: Arc<str>,
-        /// To what.
+        /// Pattern that the client listens to.
         pattern: Pattern,
-        /// Who.
+        /// Client that listens.
         target: Target,
     },
     /// A client no longer listens to some patterns.
     Unsubscribe {
-        /// Its channel.
+        /// Channel that the client is on.
         channel: Arc<str>,
-        /// To what.
+        /// Patterns that the client listened to.
         patterns: Vec<Pattern>,
-        /// Who.
+        /// Client that listened.
         target: Target,
     },
     /// A client of this channel has come; for the link's books.
     ChannelUsed(Arc<str>),
-    /// It has gone.
+    /// A client of this channel has gone; for the link's books.
     ChannelUnused(Arc<str>),
     /// Events from another broker are missing here.
     LinkLost(Lost),
@@ -76,10 +76,10 @@ pub enum Message<S> {
         target: Target,
         /// The number of its request.
         request: u64,
-        /// How long.
+        /// Longest time to wait.
         wait: Duration,
     },
-    /// They do, or it took too long.
+    /// The other brokers know, or the wait was too long.
     ClusterAnswered {
         /// The client that asked.
         target: Target,
@@ -94,18 +94,18 @@ pub enum Message<S> {
         target: Target,
         /// The number of its request.
         request: u64,
-        /// Who listens on this machine.
+        /// Clients that listen on this machine.
         clients: u64,
         /// The channel's hash.
         channel: ChannelHash,
     },
-    /// They are counted.
+    /// The brokers of other machines are counted.
     AudienceCounted {
         /// The client that asked.
         target: Target,
         /// The number of its request.
         request: u64,
-        /// All together.
+        /// Clients and brokers together.
         audience: Audience,
     },
     /// Answer with `Passed`: everything sent before is then done.
@@ -114,14 +114,14 @@ pub enum Message<S> {
     Passed(u64),
     /// This emitter feeds a full queue.
     Pause {
-        /// Who pauses; its home is the receiving shard.
+        /// Emitter that pauses; its home is the receiving shard.
         emitter: Emitter,
         /// The queue that is full.
         by: Queue,
     },
-    /// That queue is full no more.
+    /// A full queue has drained: an emitter that fed it goes on.
     Resume {
-        /// Who goes on.
+        /// Emitter that goes on.
         emitter: Emitter,
         /// The queue that was full.
         by: Queue,
@@ -139,37 +139,38 @@ pub enum Message<S> {
     ClosedByBroker(Box<Reason>),
     /// A flood is over: give back what it took.
     FloodOver,
-    /// A client came back after a crash: events of its channel wait for others.
+    /// A client came back after a crash: events of its channel wait for other clients.
     Hold(Arc<str>),
-    /// The client that had this number is back, with all it listened to.
+    /// The client that had this number is back, with all its patterns.
     IsBack(Arc<str>, u32),
-    /// Events of a channel wait no more: all are back.
+    /// Events of a channel wait no more: all clients are back.
     Released(Arc<str>),
-    /// Nothing more will come from the sender: it is shutting down. Who listens there.
+    /// Nothing more will come from the sender, which is shutting down; with its clients
+    /// that listen.
     Quiet(Vec<Listening>),
-    /// Report to the sender.
+    /// Report the shard's status to the sender.
     StatusWanted(u64),
-    /// The report.
+    /// The report of a shard's status.
     Status(u64, Box<ShardStatus>),
 }
 
 /// A connection on its way to its shard.
 pub struct Adoption<S> {
-    /// The socket.
+    /// Socket of the connection.
     pub socket: S,
-    /// Who is at its other end.
+    /// User and process at the other end.
     pub peer: Peer,
-    /// Its place among all connections.
+    /// Seat among all connections of the broker.
     pub seat: Option<Seat>,
-    /// The number it is to have.
+    /// Number that the client is to have.
     pub client: u32,
-    /// What it asked for.
+    /// Hello that the client said.
     pub hello: Hello,
-    /// Its channel.
+    /// Channel that the client joins.
     pub channel: Arc<str>,
-    /// What it sent after its hello.
+    /// Bytes that the client sent after its hello.
     pub rest: Vec<u8>,
-    /// Why its predecessor was disconnected.
+    /// Reason why the client's previous connection was disconnected.
     pub reason: Option<(ErrorCode, String)>,
 }
 
@@ -178,7 +179,8 @@ struct Outbox<S> {
     overflow: VecDeque<Message<S>>,
     waiters: Vec<Emitter>,
     waker: Waker,
-    /// Set while the overflow waits for room; the receiver takes it and wakes us.
+    /// Set while the overflow waits for room; the receiver clears it and wakes this
+    /// shard.
     starving: Arc<AtomicBool>,
     published: bool,
 }
@@ -197,7 +199,7 @@ pub struct Mesh<S> {
 }
 
 impl<S> Mesh<S> {
-    /// The ends for every shard of a broker, given what wakes each.
+    /// Returns the ends for every shard of a broker, given the waker of each.
     pub fn new_all(wakers: &[Waker]) -> Vec<Mesh<S>> {
         let shards = wakers.len();
         let mut all: Vec<Mesh<S>> = ShardId::all(shards as u16)
@@ -226,17 +228,17 @@ impl<S> Mesh<S> {
         all
     }
 
-    /// The shard whose ends these are.
+    /// Returns the shard whose ends these are.
     pub fn id(&self) -> ShardId {
         self.id
     }
 
-    /// How many shards there are.
+    /// Returns the number of shards.
     pub fn shards(&self) -> u16 {
         self.outboxes.len() as u16
     }
 
-    /// All shards but this one.
+    /// Returns all shards but this one.
     pub fn others(&self) -> impl ExactSizeIterator<Item = ShardId> + use<S> {
         let id = self.id.0;
         (0..self.shards() - 1).map(move |at| ShardId(at + u16::from(at >= id)))
@@ -299,25 +301,24 @@ impl<S> Mesh<S> {
         resumed
     }
 
-    /// Messages that wait for room in the ring towards this shard.
+    /// Returns the number of messages that wait for room in the ring towards a shard.
     #[inline]
     pub fn overflow(&self, to: ShardId) -> usize {
         self.outboxes[to.index()].as_ref().map_or(0, |outbox| outbox.overflow.len())
     }
 
-    /// Whether messages still wait for room in a ring.
+    /// Returns whether messages still wait for room in a ring.
     pub fn has_overflow(&self) -> bool {
         self.outboxes.iter().flatten().any(|outbox| !outbox.overflow.is_empty())
     }
 
-    /// The next message from shard `from`.
+    /// Takes the next message from shard `from`.
     #[inline]
     pub fn receive(&mut self, from: ShardId) -> Option<Message<S>> {
         self.inboxes[from.index()].as_mut()?.ring.pop().ok()
     }
 
-    /// To be called when a batch was taken from `from`: wakes it if it waits
-    /// for room.
+    /// Wakes `from` if it waits for room; to be called when a batch was taken from it.
     pub fn taken(&mut self, from: ShardId) {
         if let Some(inbox) = &self.inboxes[from.index()]
             && inbox.starving.swap(false, Ordering::SeqCst)

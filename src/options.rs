@@ -1,5 +1,5 @@
-//! What a broker can be told, checked: by the command line, a file or the program that
-//! it is embedded in.
+//! Options of a broker, and their check: given by the command line, a file or the
+//! program that embeds the broker.
 //!
 //! Decision: `docs/decisions/037-queue-holds-four-events.md`.
 
@@ -14,7 +14,7 @@ use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES}
 use crate::config::{DEFAULT_MAX_QUEUE_BYTES, MAX_SHARDS, MIN_MAX_QUEUE_BYTES, ShardConfig};
 use crate::log::LogCounts;
 
-/// A queue has room for so many of the largest events, unless it is told otherwise.
+/// Number of the largest events that a queue has room for, unless its size is set.
 const LARGEST_EVENTS_PER_QUEUE: usize = 4;
 /// Longest busy-wait that can be asked for.
 const MAX_SPIN: Duration = Duration::from_micros(50);
@@ -26,7 +26,7 @@ const _: () = assert!(DEFAULT_MAX_PAYLOAD_BYTES <= HARD_MAX_PAYLOAD_BYTES);
 const _: () =
     assert!(LARGEST_EVENTS_PER_QUEUE * DEFAULT_MAX_PAYLOAD_BYTES <= DEFAULT_MAX_QUEUE_BYTES);
 
-/// Everything that a broker can be told, each with a default. [`Broker::start`] checks it.
+/// Options of a broker, each with a default. [`Broker::start`] checks them.
 ///
 /// ```
 /// use netcluster::{BackendChoice, BrokerOptions, LinkOptions};

@@ -33,7 +33,7 @@ use self::loss::Loss;
 /// Entries of an empty queue beyond which its memory is given back.
 pub const KEEP_ENTRIES: usize = 32;
 
-/// What an entry takes besides the bytes that it names.
+/// Bytes that an entry takes besides those that it names.
 pub const ENTRY_BYTES: usize = size_of::<Entry>();
 
 /// The limit of every queue while the broker's memory budget is used up: low
@@ -50,7 +50,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Outbound {
     entries: VecDeque<Entry>,
-    /// For the room of `entries`.
+    /// Charge for the room of `entries`.
     charge: Charge,
     queued_bytes: usize,
     head_sent: usize,
@@ -58,15 +58,15 @@ pub struct Outbound {
     limit_bytes: usize,
     resume_bytes: Option<usize>,
     blocked: bool,
-    /// What the queue did not take and what is to be told at its end.
+    /// Events that the queue did not take, to be told at its end.
     missed: Option<Box<Loss>>,
     /// Events dropped since the start, for `status`.
     pub dropped: u64,
 }
 
 impl Outbound {
-    /// An empty queue with this high-water mark. Its list is charged to `budget`; what
-    /// the list names, by who made it.
+    /// Returns an empty queue with this high-water mark. Its list is charged to
+    /// `budget`; the ranges that the list names are charged by their makers.
     pub fn new(limit_bytes: usize, budget: &Budget) -> Outbound {
         Outbound {
             entries: VecDeque::new(),
@@ -95,14 +95,14 @@ impl Outbound {
         }
     }
 
-    /// Does not take these events, which came from another machine: neither the
-    /// link nor its emitters wait for a full queue. What is missing is told in
-    /// their place: before the next events, or when the queue has drained.
+    /// Refuses these events, which came from another machine: neither the link nor its
+    /// emitters wait for a full queue. The loss is told in their place: before the next
+    /// events, or when the queue has drained.
     pub fn miss(&mut self, pieces: &[Slice]) {
         self.dropped += self.missed.get_or_insert_default().add_frames(pieces);
     }
 
-    /// Tells that events of this source are missing here.
+    /// Tells the client that events of this source are missing here.
     pub fn push_lost(&mut self, source: Source, count: Option<u64>, reason: LossReason) {
         if self.is_full() {
             // One notice for all of them.
@@ -146,13 +146,14 @@ impl Outbound {
         self.charge_list();
     }
 
-    /// A short list is part of what a connection takes anyhow.
+    /// Charges the room of the list; a short list is part of what a connection takes
+    /// anyhow.
     fn charge_list(&mut self) {
         let capacity = self.entries.capacity();
         self.charge.set(if capacity > KEEP_ENTRIES { capacity * ENTRY_BYTES } else { 0 });
     }
 
-    /// Gives back most of a list that has become short.
+    /// Gives back most of the room of a list that has become short.
     fn shrink(&mut self) {
         if self.entries.capacity() > KEEP_ENTRIES.max(self.entries.len() * 4) {
             self.entries.shrink_to(self.entries.len() * 2);
@@ -160,25 +161,26 @@ impl Outbound {
         self.charge_list();
     }
 
-    /// Bytes that the socket has not taken yet.
+    /// Returns the bytes that the socket has not taken yet.
     #[inline]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
-    /// The same and what it takes to keep them: what counts against the marks.
+    /// Returns the bytes that count against the marks: those that the socket has not
+    /// taken, and the list that names them.
     #[inline]
     pub fn held_bytes(&self) -> usize {
         self.queued_bytes + self.entries.len() * ENTRY_BYTES
     }
 
-    /// The high-water mark.
+    /// Returns the high-water mark.
     #[inline]
     pub fn limit_bytes(&self) -> usize {
         self.limit_bytes
     }
 
-    /// The mark that holds now: a low one while memory is used up.
+    /// Returns the mark in force now: a low one while memory is used up.
     #[inline]
     pub fn mark_bytes(&self, budget: &Budget) -> usize {
         if budget.is_exhausted() {
@@ -193,25 +195,25 @@ impl Outbound {
         self.limit_bytes = limit_bytes;
     }
 
-    /// Ranges that the queue holds: its gather list.
+    /// Returns the number of ranges that the queue holds: its gather list.
     pub fn ranges(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing is queued.
+    /// Returns whether nothing is queued.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.queued_bytes == 0
     }
 
-    /// Whether a send may start: something is queued, none is under way and the
+    /// Returns whether a send may start: something is queued, none is under way and the
     /// socket has room.
     #[inline]
     pub fn can_send(&self) -> bool {
         self.queued_bytes > 0 && self.under_way_bytes == 0 && !self.blocked
     }
 
-    /// Whether the socket has no room.
+    /// Returns whether the socket has no room.
     #[inline]
     pub fn is_blocked(&self) -> bool {
         self.blocked
@@ -236,14 +238,14 @@ impl Outbound {
         rest
     }
 
-    /// The slices of the send under way of which nothing was sent before.
+    /// Returns the slices of the send under way of which nothing was sent before.
     #[inline]
     pub fn whole_slices(&self) -> impl Iterator<Item = &Slice> {
         let skip = usize::from(self.head_sent > 0);
         self.entries.iter().take(MAX_SLICES_PER_SEND).skip(skip).map(|entry| &entry.slice)
     }
 
-    /// The socket took `bytes` of what was under way.
+    /// Removes `bytes` that the socket took from what was under way.
     pub fn sent(&mut self, bytes: usize, blocked: bool) {
         assert!(bytes <= self.under_way_bytes);
         self.under_way_bytes = 0;
@@ -264,12 +266,12 @@ impl Outbound {
         }
     }
 
-    /// The socket has room again.
+    /// Notes that the socket has room again.
     pub fn writable(&mut self) {
         self.blocked = false;
     }
 
-    /// Whether the queue has just become full. From then on it counts as full
+    /// Returns whether the queue has just become full. From then on it counts as full
     /// until [`Outbound::drained`].
     #[inline]
     pub fn fills(&mut self, budget: &Budget) -> bool {
@@ -284,8 +286,8 @@ impl Outbound {
         full
     }
 
-    /// Makes the queue count as full though it is below its mark, because memory
-    /// is wanted elsewhere. Returns whether it did not already.
+    /// Makes the queue count as full though it is below its mark, because memory is
+    /// wanted elsewhere. Returns whether it did not count as full already.
     pub fn declare_full(&mut self) -> bool {
         let news = self.resume_bytes.is_none() && self.queued_bytes > 0;
         if news {
@@ -294,13 +296,14 @@ impl Outbound {
         news
     }
 
-    /// Whether the queue is full.
+    /// Returns whether the queue is full.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.resume_bytes.is_some()
     }
 
-    /// Whether a full queue has just drained to half and is full no more.
+    /// Returns whether a full queue has just drained to half: it counts as full no
+    /// more.
     #[inline]
     pub fn drained(&mut self) -> bool {
         let drained = self.resume_bytes.is_some_and(|mark| self.held_bytes() <= mark);
@@ -311,7 +314,7 @@ impl Outbound {
         drained
     }
 
-    /// Moves what pins pool buffers to memory of its own, shared through
+    /// Copies the ranges that pin pool buffers to memory of their own, shared through
     /// `copies` with other queues that hold the same chunks.
     pub fn copy_out(&mut self, copies: &mut Copies) {
         // What the kernel has in its hands keeps its own references anyway.
@@ -322,20 +325,20 @@ impl Outbound {
         }
     }
 
-    /// The slices that pin pool buffers.
+    /// Returns the slices that pin pool buffers.
     pub fn pooled(&self) -> impl Iterator<Item = &Slice> {
         self.entries.iter().map(|entry| &entry.slice).filter(|slice| slice.is_pooled())
     }
 
-    /// For `latest` connections over their mark: see [`Outbound::drop_oldest_to`];
-    /// an eighth of the mark is freed.
+    /// Frees an eighth of the mark for a `latest` connection that is over it: see
+    /// [`Outbound::drop_oldest_to`].
     pub fn drop_oldest(&mut self, mark_bytes: usize) -> u64 {
         self.drop_oldest_to(mark_bytes - mark_bytes / 8)
     }
 
-    /// Drops the oldest whole events until `goal` bytes are held, and puts one
-    /// `lost` frame per source in their place. What is under way or half sent stays, and so do control frames.
-    /// Returns how many events were dropped.
+    /// Drops the oldest whole events until `goal` bytes are held, and puts one `lost`
+    /// frame per source in their place. A range that is under way or half sent stays,
+    /// and so do control frames. Returns the number of events dropped.
     pub fn drop_oldest_to(&mut self, goal: usize) -> u64 {
         if self.held_bytes() <= goal {
             return 0;
@@ -419,7 +422,7 @@ impl Outbound {
         Remains { entries: rest, _charge: charge }
     }
 
-    /// Takes out everything: the connection is gone.
+    /// Takes out everything when the connection is gone.
     pub fn into_remains(self) -> Remains {
         Remains { entries: self.entries, _charge: self.charge }
     }
@@ -459,7 +462,7 @@ impl Outbound {
     }
 }
 
-/// What is no longer to be sent, to be dropped in slices.
+/// Entries that are no longer to be sent, to be dropped in slices.
 #[derive(Debug)]
 pub struct Remains {
     entries: VecDeque<Entry>,
@@ -467,12 +470,12 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// Whether nothing is left.
+    /// Returns whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Drops at most so many ranges; returns how many.
+    /// Drops at most so many ranges; returns their number.
     pub fn drop_some(&mut self, ranges: usize) -> usize {
         let count = ranges.min(self.entries.len());
         self.entries.drain(..count);

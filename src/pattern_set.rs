@@ -1,4 +1,5 @@
-//! What one client listens to, as the shard that owns its connection keeps it.
+//! Patterns that one client listens to, as the shard that owns its connection keeps
+//! them.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +7,12 @@ use netcluster_wire::Pattern;
 
 use crate::budget::{Budget, Charge, Purpose};
 
-/// What a pattern is reckoned to take here besides its text: its place in the set.
+/// Bytes that a pattern is estimated to take here besides its text: its place in the
+/// set.
 const PATTERN_BYTES: usize = 64;
 
-/// What a pattern is reckoned to take in the routes of one shard besides its text, at
-/// the most: see [`Trie`](crate::trie::Trie).
+/// Bytes that a pattern is estimated to take in the routes of one shard besides its
+/// text, at the most: see [`Trie`](crate::trie::Trie).
 const ROUTED_BYTES: usize = 512;
 
 /// The patterns of one client, charged to the memory budget.
@@ -21,12 +23,13 @@ pub struct PatternSet {
 }
 
 impl PatternSet {
-    /// To nothing yet.
+    /// Returns an empty set.
     pub fn new(budget: &Budget) -> PatternSet {
         PatternSet { patterns: BTreeSet::new(), charge: budget.charge_for(Purpose::Patterns, 0) }
     }
 
-    /// What one pattern more would take, here and in the routes of so many shards.
+    /// Returns the bytes that one pattern more would take, here and in the routes of so
+    /// many shards.
     pub fn cost_bytes(pattern: &Pattern, shards: u16) -> usize {
         bytes_of(pattern) + usize::from(shards) * (ROUTED_BYTES + pattern.as_str().len())
     }
@@ -49,12 +52,12 @@ impl PatternSet {
         was_there
     }
 
-    /// Whether it listens to this pattern.
+    /// Returns whether the client listens to this pattern.
     pub fn contains(&self, pattern: &Pattern) -> bool {
         self.patterns.contains(pattern)
     }
 
-    /// Takes out so many patterns, or all there are.
+    /// Takes out so many patterns, or all if there are fewer.
     pub fn take(&mut self, count: usize) -> Vec<Pattern> {
         let mut taken = Vec::new();
         let mut bytes = self.charge.bytes();
@@ -68,12 +71,12 @@ impl PatternSet {
         taken
     }
 
-    /// How many patterns.
+    /// Returns the number of patterns.
     pub fn len(&self) -> usize {
         self.patterns.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Where a new connection goes: the books of a shard that accepts.
+//! Placement of new connections on shards: the books of a shard that accepts.
 //!
 //! Events between two shards cost a wake-up each way, so the clients of one
 //! channel share a shard until there are [`DEFAULT_SPILL_CLIENTS`] of them; then each
@@ -27,10 +27,10 @@ use crate::target::ShardId;
 /// Clients of one channel that share a shard before another one is used.
 pub const DEFAULT_SPILL_CLIENTS: usize = 64;
 
-/// Disconnections that are remembered.
+/// Number of disconnections that are remembered.
 const MAX_REASONS: usize = 1024;
 
-/// The books. Only a shard that accepts has them.
+/// Books of a shard that accepts; no other shard has them.
 pub struct Placement {
     spill: usize,
     /// The shard that keeps what it accepts, if connections cannot move.
@@ -39,37 +39,38 @@ pub struct Placement {
     channels: HashMap<Arc<str>, ChannelBook, FixedState>,
     reasons: VecDeque<Reason>,
     next_client: u32,
-    /// The first number, and from one to the next: others may be given by other shards.
+    /// First client number, and the step from one to the next: the numbers between are
+    /// given by other shards.
     first_client: u32,
     client_step: u32,
-    /// All numbers have been used once.
+    /// All client numbers have been used once.
     began_anew: bool,
     /// Numbers of connections that have not left.
     taken: HashSet<u32, FixedState>,
 }
 
-/// Why the broker disconnected a client. Every shard that accepts has it in its books:
-/// the client may come back on any.
+/// Reason why the broker disconnected a client. Every shard that accepts has it in its
+/// books: the client may come back on any.
 #[derive(Clone, Debug)]
 pub struct Reason {
-    /// Which client.
+    /// Client that was disconnected.
     pub source: Source,
-    /// Whose it was: nobody else is told.
+    /// User that the client belonged to: nobody else is told.
     pub peer: Peer,
-    /// What it is about.
+    /// Code that the client was sent.
     pub code: ErrorCode,
-    /// In words.
+    /// Reason in words.
     pub text: String,
-    /// Whether its successor was told, by whichever shard.
+    /// Whether the client's successor was told, by whichever shard.
     pub told: Told,
 }
 
-/// Something that is told once, whoever of several does it.
+/// Flag of something that is told once, whichever of several shards does it.
 #[derive(Clone, Debug, Default)]
 pub struct Told(Arc<AtomicBool>);
 
 impl Told {
-    /// Whether nobody has told it yet; then it is told now.
+    /// Returns whether nobody has told it yet; then it counts as told.
     fn first(&self) -> bool {
         !self.0.swap(true, Ordering::Relaxed)
     }
@@ -82,7 +83,7 @@ struct ChannelBook {
 }
 
 impl Placement {
-    /// Empty books of the one shard that accepts, for so many shards.
+    /// Returns the empty books of the one shard that accepts, for so many shards.
     pub fn new(shards: u16, spill: usize, seed: u64) -> Placement {
         Placement {
             spill: spill.max(1),
@@ -98,7 +99,8 @@ impl Placement {
         }
     }
 
-    /// Empty books of one of so many shards that all accept and keep what they get.
+    /// Returns the empty books of one of so many shards that all accept and keep what
+    /// they get.
     pub fn keeping(shard: ShardId, shards: u16, seed: u64) -> Placement {
         let first = 1 + u32::from(shard.0);
         Placement {
@@ -110,13 +112,13 @@ impl Placement {
         }
     }
 
-    /// Whether other shards have such books too.
+    /// Returns whether other shards have such books too.
     pub fn is_one_of_many(&self) -> bool {
         self.keeps.is_some()
     }
 
-    /// A number for a new client, that nobody has on any shard. Those that were used are
-    /// used again only after all others.
+    /// Returns a number for a new client that nobody has on any shard. Numbers that
+    /// were used are used again only after all others.
     pub fn next_client(&mut self) -> u32 {
         loop {
             let client = self.next_client;
@@ -130,17 +132,17 @@ impl Placement {
         }
     }
 
-    /// Whether a client may have got this number in this run.
+    /// Returns whether a client may have got this number in this run.
     pub fn has_given(&self, client: u32) -> bool {
         self.began_anew || client < self.next_client
     }
 
-    /// The client with this number has left.
+    /// Frees the number of a client that has left.
     pub fn forget(&mut self, client: u32) {
         self.taken.remove(&client);
     }
 
-    /// The shard for a new client of `channel`.
+    /// Returns the shard for a new client of `channel`.
     pub fn place(&mut self, channel: &Arc<str>) -> ShardId {
         self.keeps.unwrap_or_else(|| self.choose(channel))
     }
@@ -164,7 +166,7 @@ impl Placement {
         book.shard
     }
 
-    /// A client of `channel` that was on `shard` is gone.
+    /// Counts out a client of `channel` that was on `shard`.
     pub fn departed(&mut self, channel: &str, shard: ShardId, client: u32) {
         self.forget(client);
         if self.keeps.is_some() {
@@ -190,8 +192,8 @@ impl Placement {
         self.reasons.push_back(reason);
     }
 
-    /// Why the client that had this source was disconnected, told once, and to the same
-    /// user alone.
+    /// Takes the reason why the client that had this source was disconnected, which is
+    /// told once, and to the same user alone.
     pub fn take_reason(&mut self, source: Source, peer: &Peer) -> Option<(ErrorCode, String)> {
         let is_it = |reason: &Reason| reason.source == source && reason.peer.is_same_user(peer);
         let at = self.reasons.iter().rposition(is_it)?;

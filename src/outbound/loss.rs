@@ -1,4 +1,4 @@
-//! What is missing in a queue, per source, waiting to be told.
+//! Events that are missing in a queue, counted per source until the client is told.
 
 use netcluster_platform::Slice;
 use netcluster_wire::header::Header;
@@ -15,7 +15,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// So many events of this source are missing.
+    /// Adds a number of missing events of this source.
     pub fn add(&mut self, source: Source, count: Option<u64>) {
         let known = self.by_source.iter().position(|(other, _)| *other == source);
         let at = match known {
@@ -34,8 +34,8 @@ impl Loss {
         *sum = sum.zip(count).map(|(sum, count)| sum + count);
     }
 
-    /// These events are missing: whole frames in one slice, or one frame in
-    /// several. Returns how many.
+    /// Adds these missing events: whole frames in one slice, or one frame in several.
+    /// Returns their number.
     pub fn add_frames(&mut self, pieces: &[Slice]) -> u64 {
         let bytes = pieces.first().map_or(&[][..], Slice::as_bytes);
         let mut at = 0;
@@ -48,19 +48,19 @@ impl Loss {
         count
     }
 
-    /// One `lost` frame per source.
+    /// Returns one `lost` frame per source.
     pub fn notices(self, reason: LossReason) -> impl Iterator<Item = Vec<u8>> {
         self.by_source.into_iter().map(move |(source, count)| notice(source, count, reason))
     }
 }
 
-/// A `lost` frame.
+/// Returns a `lost` frame.
 pub fn notice(source: Source, count: Option<u64>, reason: LossReason) -> Vec<u8> {
     let payload = control::encode_lost(reason);
     frame::encode(Kind::Lost, source, count.unwrap_or(0), b"", &payload)
 }
 
-/// The count in a `lost` frame's sequence.
+/// Returns the count in a `lost` frame's sequence.
 pub fn count_of(sequence: u64) -> Option<u64> {
     (sequence != 0).then_some(sequence)
 }

@@ -5,7 +5,7 @@ use netcluster_wire::header::frame_len;
 const SOURCE: Source = Source { node: 1, client: 2 };
 const FRAME_BYTES: usize = frame_len(1, 100);
 
-/// `count` events in one slice, numbered from `first`.
+/// Returns `count` events in one slice, numbered from `first`.
 fn events(first: u64, count: u64) -> Slice {
     let frames: Vec<u8> = (first..first + count)
         .flat_map(|sequence| encode(Kind::Event, SOURCE, sequence, b"e", &[7; 100]))
