@@ -88,8 +88,6 @@ mod counted {
     #[bench::link_64_b(args = ("link_64_b"), config = configuration("link_64_b"))]
     #[bench::link_1_kb(args = ("link_1_kb"), config = configuration("link_1_kb"))]
     #[bench::link_64_b_repairs(args = ("link_64_b_repairs"), config = configuration("link_64_b_repairs"))]
-    #[bench::client_emit_16_b(args = ("client_emit_16_b"), config = configuration("client_emit_16_b"))]
-    #[bench::client_dispatch_16_b(args = ("client_dispatch_16_b"), config = configuration("client_dispatch_16_b"))]
     fn passes(mut pass: Box<dyn FnMut()>) -> Box<dyn FnMut()> {
         for _ in 0..PASSES {
             pass();

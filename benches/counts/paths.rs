@@ -1,23 +1,10 @@
-//! The paths that are counted, over the simulator, between two links in memory, or in
-//! the client's core.
+//! The paths that are counted, over the simulator or between two links in memory.
 //!
 //! The simulator's own code is counted with them: some instructions per chunk of
 //! 64 KiB, and copies, which are the C library's.
 
-use std::time::Instant;
-
-use netcluster_client::Client;
-use netcluster_client::core::{Core, Step};
-use netcluster_client::session::Outbound;
-use netcluster_wire::{Kind, Source, Welcome, frame};
-
 use crate::support::links::{Chunk, LinkPair};
 use crate::support::{Bed, Block, names, repeat};
-
-/// Source of the client, and of what it hears.
-const SOURCE: Source = Source { node: 1, client: 1 };
-/// Events that the client emits in a pass.
-const EMITTED: u64 = 4096;
 
 /// Number of a pass's events, and the pass.
 pub type Pass = (u64, Box<dyn FnMut()>);
@@ -37,10 +24,6 @@ pub const PATHS: &[Path] = &[
     Path { name: "link_1_kb", prepare: || link(1024, None) },
     // Every hundredth datagram is lost, asked for and repaired.
     Path { name: "link_64_b_repairs", prepare: || link(64, Some(100)) },
-    // From a program into the bytes that the client writes.
-    Path { name: "client_emit_16_b", prepare: || emit(16) },
-    // From the bytes that the client read to a listener.
-    Path { name: "client_dispatch_16_b", prepare: || dispatch(16) },
 ];
 
 /// Path that is counted.
@@ -76,33 +59,4 @@ fn link(payload_bytes: usize, lose_every: Option<u64>) -> Pass {
     let mut pair = LinkPair::new(lose_every);
     let chunk = Chunk::new(payload_bytes);
     (chunk.frames as u64, Box::new(move || pair.pass(&chunk)))
-}
-
-/// Prepares events of one name for the buffer that a client writes from.
-fn emit(payload_bytes: usize) -> Pass {
-    let mut outbound = Outbound::new();
-    outbound.welcomed(SOURCE, 16 << 20);
-    let payload = vec![7; payload_bytes];
-    let mut out = Vec::new();
-    let pass = move || {
-        out.clear();
-        for _ in 0..EMITTED {
-            outbound.emit(&mut out, "tick", &payload).expect("an allowed event");
-        }
-    };
-    (EMITTED, Box::new(pass))
-}
-
-/// Prepares events of one name for a client with one listener.
-fn dispatch(payload_bytes: usize) -> Pass {
-    let now = Instant::now();
-    let mut core = Core::new(Client::builder(), vec!["bus".into()], 1, now).expect("a core");
-    let mut heard = 0;
-    core.on("tick", move |message| heard += message.payload().len()).expect("an allowed name");
-    assert!(matches!(core.poll_step(), Step::Connect(..)));
-    core.handle_connected();
-    let welcome = Welcome { max_payload: 16 << 20, run: 1, reason: None };
-    core.handle_input(&frame::encode(Kind::Welcome, SOURCE, 0, b"", &welcome.encode()), now);
-    let block = Block::new(SOURCE, &["tick".to_owned()], payload_bytes);
-    (block.frames, Box::new(move || core.handle_input(&block.bytes, now)))
 }
