@@ -36,6 +36,7 @@ impl LogCounts {
 
 /// The log in `status`: lines since the start that are not in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LogStatus {
     /// Lines that could not be written, as nobody read the log or its disk was full.
     pub lost: u64,

@@ -90,6 +90,35 @@ fn who_never_says_hello_keeps_only_his_like_out() {
     join(&mut broker, ALICE).unwrap();
 }
 
+/// What broke: all that ended at once were disconnected in one turn, however many.
+#[test]
+fn a_crowd_that_leaves_at_once_goes_a_part_each_turn() {
+    const CROWD: u64 = 1500;
+    const PART: u64 = 128;
+    let config = ShardConfig::default();
+    let mut broker = SimBroker::on(SimNet::new(1, Faults::default()), 1, config, 64 << 20, None);
+    let mut bystander = broker.join("default", &Hello::default());
+    let crowd: Vec<_> = (0..CROWD).map(|_| broker.join("default", &Hello::default())).collect();
+    assert_eq!(totals(&mut broker).clients, CROWD + 1);
+    drop(crowd);
+    let mut left = CROWD;
+    let mut turns = 0;
+    while left > 0 {
+        bystander.queue(Kind::Ping, turns, b"", b"");
+        bystander.push();
+        broker.turn();
+        let now = totals(&mut broker).clients - 1;
+        assert!(left - now <= PART, "{} in one turn", left - now);
+        left = now;
+        turns += 1;
+        assert!(turns < 100, "{left} of {CROWD} are there");
+        broker.net.advance(Duration::from_micros(100));
+    }
+    assert!(turns >= CROWD / PART);
+    let pong = std::iter::from_fn(|| bystander.next_frame()).next();
+    assert_eq!(pong.map(|frame| frame.kind), Some(Kind::Pong), "it was answered meanwhile");
+}
+
 /// What broke: all whose time was over were disconnected in one turn, however many.
 #[test]
 fn a_crowd_whose_time_is_over_goes_a_part_each_turn() {

@@ -193,11 +193,12 @@ mod tests {
                 heard.push(byte[0]);
             }
             subscriber.write_all(&[SAID, b"\0\x04e1\0a"].concat()).unwrap();
-            subscriber
+            // Both stay open: the client may be saying it once more.
+            (subscriber, publisher)
         });
         let mut client = ZeroMq::connect(&address, "n", false, true).unwrap();
         client.subscribe("e1").unwrap();
-        let _subscriber = forwarder.join().unwrap();
+        let _ends = forwarder.join().unwrap();
         let mut got = Vec::new();
         assert_eq!(client.receive(|event| got.push(event.to_vec())).unwrap(), Received::Events(1));
         assert_eq!(got, [b"a"]);

@@ -151,11 +151,10 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The other end closed, or its process died.
-    pub(super) fn hung_up(&mut self, conn: Conn, error: Option<io::Error>) {
+    /// Nothing more comes from a connection; a large frame's own buffer was being filled,
+    /// or not.
+    pub(super) fn hung_up(&mut self, conn: Conn, was_filling: bool, error: Option<io::Error>) {
         let connection = self.connections.at(conn);
-        let filling = connection.receiving == Receiving::Filling;
-        connection.receiving = Receiving::Ended;
         if connection.is_read_up && connection.is_open() && error.is_none() {
             // What it had not written as a whole it still has.
             return connection.inbound.forget();
@@ -167,7 +166,7 @@ impl<I: Io> Shard<I> {
         if let Some(error) = error {
             tracing::debug!(client = connection.target.client, %error, "receiving failed");
         }
-        if filling || connection.inbound.held_bytes() > 0 {
+        if was_filling || connection.inbound.held_bytes() > 0 {
             self.totals.truncated += 1;
         }
         if self.ends_later(conn) {

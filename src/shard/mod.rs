@@ -289,9 +289,11 @@ impl<I: Io> Shard<I> {
             Completion::Writable { conn } => self.writable(conn),
             Completion::Filled { conn, buffer } => self.filled(conn, buffer),
             Completion::ReceiveEnded { conn, end: ReceiveEnd::Stopped } => self.stopped(conn),
-            Completion::ReceiveEnded { conn, end: ReceiveEnd::Eof } => self.hung_up(conn, None),
+            Completion::ReceiveEnded { conn, end: ReceiveEnd::Eof } => {
+                self.receive_ended(conn, None)
+            }
             Completion::ReceiveEnded { conn, end: ReceiveEnd::Failed(error) } => {
-                self.hung_up(conn, Some(error));
+                self.receive_ended(conn, Some(error));
             }
             Completion::SendFailed { conn, error } => self.send_failed(conn, &error),
             Completion::Accepted { conn, peer } => self.accepted(conn, peer),

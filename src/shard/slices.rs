@@ -3,10 +3,12 @@
 //!
 //! - look-ups among many patterns: what a client has sent is postponed until the route
 //!   is found, in its order, and it is paused meanwhile;
+//! - ending the connections whose other end is gone, when those are many;
 //! - taking the patterns of a client that is gone out of all routes;
 //! - dropping what was queued for a client that is gone.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -14,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use netcluster_platform::{Conn, Io, Slice};
 use netcluster_wire::{Header, Kind};
 
-use crate::connection::Blocker;
+use crate::connection::{Blocker, Connection, Receiving, State};
 use crate::inbound::Pieces;
 use crate::mesh::Message;
 use crate::outbound::Remains;
@@ -23,6 +25,10 @@ use crate::target::Target;
 
 use super::Shard;
 use super::receive::{Fault, Stop};
+
+/// Connections that a turn ends because their other end is gone. Each costs the system
+/// more than it costs to hear of it, and others have business here meanwhile.
+const ENDINGS_PER_TURN: usize = 128;
 
 /// Patterns that a turn takes out of routes.
 const PATTERNS_PER_TURN: usize = 1024;
@@ -55,12 +61,23 @@ struct Departure {
     patterns: PatternSet,
 }
 
+/// A connection whose other end is gone.
+struct Ending {
+    target: Target,
+    /// A large frame's own buffer was being filled.
+    was_filling: bool,
+    error: Option<io::Error>,
+}
+
 /// What is left to be done in later turns.
 pub(super) struct Slices {
     /// Connections of which something is postponed, in the order in which they go on.
     postponed: Vec<Target>,
+    endings: VecDeque<Ending>,
     departures: VecDeque<Departure>,
     remains: VecDeque<Remains>,
+    /// Connections that may yet be ended in this turn.
+    endings_left: usize,
     /// Patterns that may yet be taken out in this turn.
     patterns_left: usize,
 }
@@ -69,8 +86,10 @@ impl Default for Slices {
     fn default() -> Slices {
         Slices {
             postponed: Vec::new(),
+            endings: VecDeque::new(),
             departures: VecDeque::new(),
             remains: VecDeque::new(),
+            endings_left: ENDINGS_PER_TURN,
             patterns_left: PATTERNS_PER_TURN,
         }
     }
@@ -79,12 +98,16 @@ impl Default for Slices {
 impl Slices {
     /// Whether another turn has something to do at once.
     pub fn is_empty(&self) -> bool {
-        self.postponed.is_empty() && self.departures.is_empty() && self.remains.is_empty()
+        self.postponed.is_empty()
+            && self.endings.is_empty()
+            && self.departures.is_empty()
+            && self.remains.is_empty()
     }
 
     /// Gives back the room of what is done.
     pub fn shrink(&mut self) {
         self.postponed.shrink_to_fit();
+        self.endings.shrink_to_fit();
         self.departures.shrink_to_fit();
         self.remains.shrink_to_fit();
     }
@@ -225,8 +248,39 @@ impl<I: Io> Shard<I> {
         let postponed = connection.postponed.take();
         self.unblock_client(target, Blocker::Routes);
         if postponed.is_some_and(|it| it.hung_up) {
-            self.hung_up(conn, None);
+            self.hung_up(conn, false, None);
         }
+    }
+
+    /// The other end of a connection closed, or its process died: it ends now, unless so
+    /// many did that it must wait for a later turn.
+    pub(super) fn receive_ended(&mut self, conn: Conn, error: Option<io::Error>) {
+        let connection = self.connections.at(conn);
+        let target = connection.target;
+        let before = std::mem::replace(&mut connection.receiving, Receiving::Ended);
+        let was_filling = before == Receiving::Filling;
+        if self.slices.endings_left > 0 && self.slices.endings.is_empty() {
+            self.slices.endings_left -= 1;
+            self.hung_up(conn, was_filling, error);
+        } else {
+            self.slices.endings.push_back(Ending { target, was_filling, error });
+        }
+    }
+
+    /// Ends connections that had to wait, as many as belong to this turn.
+    fn end_some(&mut self) {
+        while self.slices.endings_left > 0
+            && let Some(ending) = self.slices.endings.pop_front()
+        {
+            let Ending { target, was_filling, error } = ending;
+            // It may have been closed for another reason meanwhile.
+            let is_closed = |it: &mut Connection| matches!(it.state, State::Closed);
+            if !self.connections.find(target).is_none_or(is_closed) {
+                self.slices.endings_left -= 1;
+                self.hung_up(target.conn, was_filling, error);
+            }
+        }
+        self.slices.endings_left = ENDINGS_PER_TURN;
     }
 
     /// Takes the patterns of a client that is gone out of every shard's routes: now, if
@@ -263,6 +317,7 @@ impl<I: Io> Shard<I> {
 
     /// This turn's part of what is to be taken apart.
     pub(super) fn take_apart(&mut self) {
+        self.end_some();
         let mut ranges = RANGES_PER_TURN;
         while ranges > 0
             && let Some(remains) = self.slices.remains.front_mut()
