@@ -20,6 +20,13 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
+        "cargo build --release --workspace && target/release/netcluster-loadtest local",
+        Script(
+            "sed -i 's/--seconds 1 --repeats 20/--seconds 0.1 --repeats 1/' \"$BLOCK\"
+             whole || fail local; shows block bare",
+        ),
+    ),
+    (
         "pip install",
         Elsewhere("other brokers are installed and measured by `.ci/run prepare release`"),
     ),
