@@ -141,7 +141,8 @@ pub struct Connection {
     pub outbound: Outbound,
     /// State of the receiving side.
     pub receiving: Receiving,
-    /// The client was kept from writing more: the end of what it wrote is not its end.
+    /// The client was kept from writing more: the end of its bytes does not mean that
+    /// it is gone.
     pub is_read_up: bool,
     /// Time at which a large frame's buffer began to be filled.
     pub filling_since: Instant,

@@ -29,7 +29,7 @@ pub const MAX_PIECES: usize = 4;
 /// A frame as slices, in order. The first holds header and name as a whole.
 pub type Pieces = SmallVec<[Slice; 1]>;
 
-/// A frame with more than this still to come is read into its own buffer at once.
+/// Bytes still to come beyond which a frame is read into its own buffer at once.
 const LARGE_FRAME_BYTES: usize = 256 * 1024;
 
 /// Whole events of one name that lie together in a chunk.
@@ -298,7 +298,8 @@ impl Inbound {
         for piece in pieces {
             buffer.extend_from_slice(piece.as_bytes());
         }
-        // Not for a queue: those that wait for each other's room must not wait for this.
+        // Not charged to queues: emitters that wait for each other's room must not wait
+        // for this.
         let charge = budget.charge_for(Purpose::Connections, held);
         self.partial = Some(Box::new(Partial::Own { layout, buffer, charge }));
     }

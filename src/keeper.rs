@@ -45,7 +45,8 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It does nothing that could panic, and then there is nothing left to keep.
+            // The thread does nothing that could panic, and then there is nothing left
+            // to keep.
             let _ = thread.join();
         }
     }

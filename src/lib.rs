@@ -33,7 +33,7 @@
 //!
 //! - [`BrokerOptions`]: what a broker can be told, [`LinkOptions`] for its link to other
 //!   machines. [`Broker`]: starts the threads and ends them.
-//! - [`status`]: what a broker says of itself, as its clients get it.
+//! - [`status`]: the status of a broker, as its clients get it.
 //!
 //! # Features
 //! Whoever embeds a broker takes the crate with `default-features = false`.
@@ -48,17 +48,17 @@
 //!
 //! - `broker`, `options`, `config`: what a user asks for becomes what a shard is made with.
 //! - `shard`: the loop of one shard; everything below is driven by it.
-//! - `inbound`: from chunks to whole frames.
+//! - `inbound`: the framer, from chunks to whole frames.
 //! - `channels`, `routes`, `trie`, `target`: from an event's name to its targets.
 //! - `outbound`, `copies`, `budget`: the queue towards one client, and what it may pin.
-//! - `mesh`: what shards say to each other.
+//! - `mesh`: messages between shards.
 //! - `uplink`: opens the sockets of the link, which is a crate of its own
 //!   (`netcluster-link`); `resolver` looks up the names of its peers.
 //! - `population`, `placement`, `connection`, `returning`, `timers`, `log`.
 //!
-//! But for the broker, `uplink` and `resolver` they do no IO and read no clock:
-//! they take the time as an argument, so that tests and the simulator drive the
-//! very same code.
+//! But for the broker, `uplink` and `resolver` these modules do no IO and read no clock:
+//! they take the time as an argument, so that tests and the simulator drive the very
+//! same code.
 
 #![forbid(unsafe_code)]
 

@@ -85,7 +85,7 @@ pub enum Message<S> {
         target: Target,
         /// The number of its request.
         request: u64,
-        /// The names of those that have not answered.
+        /// Names of the brokers that have not answered.
         missing: Vec<String>,
     },
     /// Count the brokers of other machines that take a channel's events.
@@ -137,7 +137,7 @@ pub enum Message<S> {
     Departed(Arc<str>, u32),
     /// A client was disconnected; for the books of a shard that accepts.
     ClosedByBroker(Box<Reason>),
-    /// A flood is over: give back what it took.
+    /// A flood is over: give back the memory that it took.
     FloodOver,
     /// A client came back after a crash: events of its channel wait for other clients.
     Hold(Arc<str>),

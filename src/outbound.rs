@@ -36,8 +36,8 @@ pub const KEEP_ENTRIES: usize = 32;
 /// Bytes that an entry takes besides those that it names.
 pub const ENTRY_BYTES: usize = size_of::<Entry>();
 
-/// The limit of every queue while the broker's memory budget is used up: low
-/// enough to stop growth, high enough that any client still makes progress.
+/// Limit of every queue while the broker's memory budget is used up: low enough to stop
+/// growth, high enough that any client still makes progress.
 pub const EXHAUSTED_LIMIT_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Debug)]
@@ -317,7 +317,7 @@ impl Outbound {
     /// Copies the ranges that pin pool buffers to memory of their own, shared through
     /// `copies` with other queues that hold the same chunks.
     pub fn copy_out(&mut self, copies: &mut Copies) {
-        // What the kernel has in its hands keeps its own references anyway.
+        // Slices in the kernel's hands keep their own references anyway.
         for entry in &mut self.entries {
             if entry.slice.is_pooled() {
                 entry.slice = copies.copy(&entry.slice);

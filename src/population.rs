@@ -1,4 +1,4 @@
-//! How many connections a broker has, whose they are, and how many more there may be.
+//! Connections of a broker, counted by user, and the limits on their number.
 //!
 //! ```text
 //!   0 ────────── --max-clients-per-user ───────── … ──────┬─ reserve ─┬ --max-clients
@@ -21,10 +21,10 @@ use netcluster_platform::Peer;
 /// come from a program gone wrong, or from one that means harm.
 pub const MAX_SILENT_PER_USER: usize = 1024;
 
-/// One of so many connections is kept free for root and the broker's owner.
+/// Number of connections of which one is kept free for root and the broker's owner.
 const RESERVE_SHARE: usize = 16;
 
-/// The most that are, connections.
+/// Largest number of connections kept free.
 const MAX_RESERVE: usize = 256;
 
 /// Connections that are being told that there are too many. Whoever comes while there
@@ -37,14 +37,14 @@ const MAX_IDLE_USERS: usize = 64;
 /// The system's own account on Windows.
 const LOCAL_SYSTEM: &str = "S-1-5-18";
 
-/// What there may be.
+/// Limits on the number of connections.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections.
+    /// Connections of all users.
     pub all: usize,
     /// Connections of one user.
     pub per_user: usize,
-    /// Who runs the broker.
+    /// User who runs the broker.
     pub owner: Peer,
 }
 
@@ -60,23 +60,23 @@ impl Limits {
     }
 }
 
-/// Why a connection may not stay.
+/// Reason why a connection may not stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There are as many as there may be.
+    /// There are as many connections as there may be.
     All,
-    /// The rest is kept free.
+    /// The remaining connections are kept free.
     Reserved,
     /// The user has as many as he may have.
     User,
     /// Too many of that user have not said hello.
     Silent,
-    /// Memory is used up.
+    /// The memory budget is used up.
     Memory,
 }
 
 impl Refusal {
-    /// For who is refused.
+    /// Returns the text for the client that is refused.
     pub fn text(self, limits: &Limits) -> String {
         match self {
             Refusal::All => {
@@ -103,17 +103,17 @@ impl Refusal {
     }
 }
 
-/// Whose a connection is.
+/// User that a connection belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum User {
-    /// By number.
+    /// User known by number.
     Number(u32),
-    /// Where users have none: by security identifier.
+    /// User known by security identifier, where users have no numbers.
     Name(Arc<str>),
 }
 
 impl User {
-    /// Somebody whom the system does not tell.
+    /// User that the system does not tell.
     const UNKNOWN: User = User::Number(u32::MAX);
 
     fn of(peer: &Peer) -> User {
@@ -139,21 +139,21 @@ struct UserCounts {
     silent: AtomicUsize,
 }
 
-/// All connections of a broker. Clones are the same.
+/// Connections of a broker. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Population(Arc<Counts>);
 
 impl Population {
-    /// How many connections there are.
+    /// Returns the number of connections.
     #[cfg(test)]
     pub fn count(&self) -> usize {
         self.0.all.load(Ordering::Relaxed)
     }
 
-    /// A seat for a connection that has just been accepted.
+    /// Returns a seat for a connection that has just been accepted.
     ///
     /// # Errors
-    /// It may not stay, and why.
+    /// Reason why the connection may not stay.
     pub fn admit(&self, peer: &Peer, limits: &Limits) -> Result<Seat, Refusal> {
         let user = self.user(peer);
         let all = self.0.all.load(Ordering::Relaxed);
@@ -179,7 +179,8 @@ impl Population {
         Ok(Seat { population: self.clone(), kind: Kind::Silent(user) })
     }
 
-    /// A seat for a connection that is told that it may not stay; none if too many are.
+    /// Returns a seat for a connection that is told that it may not stay; none if too
+    /// many are.
     pub fn tell(&self) -> Option<Seat> {
         if self.0.told.load(Ordering::Relaxed) >= MAX_TOLD {
             return None;
@@ -200,7 +201,7 @@ impl Population {
     }
 }
 
-/// A connection's place among all: it has left when this is dropped.
+/// Place of a connection among all: the connection has left when this is dropped.
 #[derive(Debug)]
 pub struct Seat {
     population: Population,
@@ -209,16 +210,16 @@ pub struct Seat {
 
 #[derive(Debug)]
 enum Kind {
-    /// It has not said hello.
+    /// The client has not said hello.
     Silent(Arc<UserCounts>),
-    /// It has.
+    /// The client has said hello.
     Open(Arc<UserCounts>),
-    /// It is told that it may not stay.
+    /// The client is told that it may not stay.
     Told,
 }
 
 impl Seat {
-    /// It has said hello, or will not be asked any more.
+    /// Notes that the client has said hello, or will not be asked any more.
     pub fn spoke(&mut self) {
         if let Kind::Silent(user) = &self.kind {
             user.silent.fetch_sub(1, Ordering::Relaxed);
@@ -255,7 +256,7 @@ mod tests {
         Limits { all, per_user, owner: peer(7) }
     }
 
-    /// As many seats as a user gets, and why there is none after.
+    /// Returns as many seats as a user gets, and the reason why there is none after.
     fn fill(population: &Population, uid: u32, limits: &Limits) -> (Vec<Seat>, Refusal) {
         let mut seats = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! Names of unicast peers into addresses, again and again.
+//! Resolver of the names of unicast peers, which looks them up again and again.
 //!
 //! Each name has a thread of its own, so that one which no server answers for
 //! delays no other. Addresses that are numbers need none.
@@ -12,43 +12,43 @@ use std::time::Duration;
 
 use netcluster_platform::Waker;
 
-/// A name is looked up again this long after it was found.
+/// Time after which a name that was found is looked up again.
 const REFRESH: Duration = Duration::from_secs(30);
-/// And this long after it was not.
+/// Time after which a name that was not found is looked up again.
 const RETRY: Duration = Duration::from_secs(5);
 /// Addresses that one name may stand for; more are ignored.
 const MAX_ADDRESSES: usize = 16;
 
-/// What all peers stand for now.
+/// Addresses that all peers stand for now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// Their addresses, in the order of the peers.
+    /// Addresses of the peers, in the order of the peers.
     pub addresses: Vec<SocketAddr>,
     /// Names that stand for nothing yet.
     pub unresolved: usize,
 }
 
-/// What the threads find.
+/// Addresses that the threads have found.
 struct Found {
-    /// In the order of the peers; `None`: not found yet.
+    /// Addresses of each peer, in the order of the peers; `None`: not found yet.
     addresses: Mutex<Vec<Option<Vec<SocketAddr>>>>,
     has_changed: AtomicBool,
-    /// Who wants to know at once.
+    /// Waker of the shard that wants to know of changes at once.
     waker: OnceLock<Waker>,
 }
 
-/// All addresses, whenever any of them has changed. When it is dropped the threads
-/// end, each after its pause.
+/// Addresses of all peers, whenever any of them has changed. When this is dropped the
+/// threads end, each after its pause.
 pub struct Addresses(Arc<Found>);
 
 impl Addresses {
-    /// Whom to wake whenever one of them has changed. What has changed before is
-    /// there already.
+    /// Sets the waker of whoever is to know when an address has changed. What has
+    /// changed before is there already.
     pub fn wake(&self, waker: Waker) {
         let _ = self.0.waker.set(waker);
     }
 
-    /// All addresses, if they have changed since the last call.
+    /// Returns all addresses, if they have changed since the last call.
     pub fn latest(&self) -> Option<Resolved> {
         let has_changed = self.0.has_changed.swap(false, Ordering::Acquire);
         has_changed.then(|| self.0.resolved())
@@ -78,9 +78,9 @@ impl Found {
     }
 }
 
-/// The addresses of `peers` (each `host:port`) that are numbers, and where all
-/// addresses come whenever any of the others has changed. `ipv6` says which ones
-/// are of use.
+/// Resolves `peers` (each `host:port`): returns the addresses of those that are
+/// numbers, and a handle that gives all addresses whenever any of the others has
+/// changed. `ipv6` says which family is of use.
 ///
 /// # Errors
 /// A thread could not be started.
@@ -122,7 +122,7 @@ fn look_up_for_ever(name: &str, at: usize, ipv6: bool, found: &Weak<Found>) {
                 }
                 REFRESH
             }
-            // What it stood for before may still be right.
+            // The addresses that the name stood for before may still be right.
             Err(error) => {
                 if !failing {
                     tracing::warn!(peer = name, %error, "cannot resolve; trying again");
@@ -135,7 +135,8 @@ fn look_up_for_ever(name: &str, at: usize, ipv6: bool, found: &Weak<Found>) {
     }
 }
 
-/// Sorted, so that another order of the same answer is no change.
+/// Looks a name up. The addresses are sorted, so that another order of the same answer
+/// is no change.
 fn look_up(name: &str, ipv6: bool) -> io::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> =
         name.to_socket_addrs()?.filter(|address| address.is_ipv6() == ipv6).collect();

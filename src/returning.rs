@@ -6,7 +6,8 @@
 //! held for as long once a client comes that was here before. Both only soon after the
 //! start, and once for each channel.
 //!
-//! Held is not queued: an emitter is read from up to its first event, and paused.
+//! Held events are not queued: an emitter is read from up to its first event, and
+//! paused.
 //!
 //! Invariant: no event is held for longer than [`MAX_HOLD`], and nothing at all on a
 //! machine where no broker ran before.
@@ -26,22 +27,24 @@ use netcluster_platform::Instant;
 
 use crate::target::Target;
 
-/// How long an event waits for clients to come back at the most.
+/// Longest time for which an event waits for clients to come back.
 pub const MAX_HOLD: Duration = Duration::from_millis(500);
 
-/// How long after a broker's start a channel may begin to be held: the client crate
-/// tries to come back every 250 ms while no broker is there, and every 2 s at the least.
+/// Time after a broker's start in which a channel may begin to be held: the client
+/// crate tries to come back every 250 ms while no broker is there, and every 2 s at the
+/// least.
 pub const HOLD_WINDOW: Duration = Duration::from_millis(2500);
 
 /// Clients that a record holds; further ones are not waited for.
 const MAX_RECORDED: usize = 65_536;
 
-/// Who listened when a broker ended, by channel: client number and patterns.
+/// Clients that listened when a broker ended, by channel: client number and number of
+/// patterns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The node id of that broker; 0: there is no record.
+    /// Node id of that broker; 0: there is no record.
     pub node: u32,
-    /// The listeners of each channel.
+    /// Listeners of each channel.
     pub channels: BTreeMap<String, BTreeMap<u32, u32>>,
 }
 
@@ -51,7 +54,7 @@ impl Record {
         serde_json::from_slice(bytes).unwrap_or_default()
     }
 
-    /// As bytes.
+    /// Returns the record as bytes.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
@@ -68,17 +71,18 @@ impl Record {
         }
     }
 
-    /// How many clients are recorded.
+    /// Returns the number of clients in the record.
     pub fn len(&self) -> usize {
         self.channels.values().map(BTreeMap::len).sum()
     }
 
-    /// Whether none is.
+    /// Returns whether no client is in the record.
     pub fn is_empty(&self) -> bool {
         self.channels.is_empty()
     }
 
-    /// The patterns that a client had which comes back; 0 if it is not waited for.
+    /// Returns the number of patterns that a returning client had; 0 if the client is
+    /// not waited for.
     pub fn patterns_of(&self, channel: &str, previous: Source) -> u32 {
         let known = previous.node == self.node && previous != Source::NONE;
         let listeners = self.channels.get(channel).filter(|_| known);
@@ -89,28 +93,28 @@ impl Record {
 /// A client that listens when its broker ends.
 #[derive(Clone, Debug)]
 pub struct Listening {
-    /// Its channel.
+    /// Channel that the client is on.
     pub channel: Arc<str>,
-    /// Its number.
+    /// Number of the client.
     pub client: u32,
-    /// How many patterns it listens to.
+    /// Number of patterns that the client listens to.
     pub patterns: u32,
 }
 
-/// What becomes of a record when a broker ends.
+/// Function that a record is handed to when a broker ends.
 type Leave = Box<dyn FnOnce(Vec<u8>) + Send>;
 
-/// Where a broker leaves its record, once.
+/// Handle by which a broker leaves its record, once.
 #[derive(Clone, Default)]
 pub struct Successor(Arc<Mutex<Option<Leave>>>);
 
 impl Successor {
-    /// Leaves it by calling `leave`.
+    /// Returns a handle that leaves the record by calling `leave`.
     pub fn new(leave: impl FnOnce(Vec<u8>) + Send + 'static) -> Successor {
         Successor(Arc::new(Mutex::new(Some(Box::new(leave)))))
     }
 
-    /// Leaves the record. The second time nothing happens.
+    /// Leaves the record; a second call does nothing.
     pub fn leave(&self, record: &Record) {
         let leave = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(leave) = leave {
@@ -128,7 +132,7 @@ impl fmt::Debug for Successor {
 /// A channel in which events wait.
 #[derive(Debug, Default)]
 struct Hold {
-    /// When it ends; `None`: nothing waits yet.
+    /// Time at which the hold ends; `None`: nothing waits yet.
     until: Option<Instant>,
     waiting: Vec<Target>,
 }
@@ -138,9 +142,9 @@ struct Hold {
 pub struct Returning {
     window_end: Instant,
     held: BTreeMap<Arc<str>, Hold>,
-    /// Channels that were held without a record: that is done once.
+    /// Channels that were held without a record, which is done once.
     was_held: BTreeSet<Arc<str>>,
-    /// Of the shard that counts: who is not back yet.
+    /// Clients of each channel that are not back yet; kept by the shard that counts.
     missing: BTreeMap<String, BTreeSet<u32>>,
 }
 
@@ -159,13 +163,13 @@ impl Returning {
         }
     }
 
-    /// Whether any channel may be held.
+    /// Returns whether any channel may be held.
     #[inline]
     pub fn holds_any(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Whether events of a channel wait.
+    /// Returns whether events of a channel wait.
     pub fn holds(&mut self, channel: &str, now: Instant) -> bool {
         if now >= self.window_end {
             self.held.retain(|_, hold| hold.until.is_some());
@@ -173,8 +177,8 @@ impl Returning {
         self.held.contains_key(channel)
     }
 
-    /// A client of a channel came back after a crash. Returns when the hold that begins
-    /// with it ends, if one does.
+    /// Begins a hold, as a client of a channel came back after a crash. Returns when it
+    /// ends, if one begins.
     pub fn begin(&mut self, channel: &Arc<str>, now: Instant) -> Option<Instant> {
         if now >= self.window_end || !self.was_held.insert(Arc::clone(channel)) {
             return None;
@@ -185,7 +189,8 @@ impl Returning {
         Some(until)
     }
 
-    /// An emitter waits in a held channel. Returns when the hold ends, if that is news.
+    /// Notes that an emitter waits in a held channel. Returns when the hold ends, if
+    /// that is news.
     pub fn wait(&mut self, channel: &str, emitter: Target, now: Instant) -> Option<Instant> {
         let hold = self.held.get_mut(channel)?;
         if !hold.waiting.contains(&emitter) {
@@ -196,7 +201,8 @@ impl Returning {
         is_new.then_some(until)
     }
 
-    /// A client is back with all its patterns. Whether it was the last of its channel.
+    /// Notes that a client is back with all its patterns. Returns whether it was the
+    /// last of its channel.
     pub fn is_back(&mut self, channel: &str, client: u32) -> bool {
         let Some(missing) = self.missing.get_mut(channel) else { return false };
         missing.remove(&client);
@@ -207,12 +213,12 @@ impl Returning {
         all
     }
 
-    /// Holds a channel no longer; the emitters that wait in it.
+    /// Holds a channel no longer; returns the emitters that wait in it.
     pub fn release(&mut self, channel: &str) -> Vec<Target> {
         self.held.remove(channel).map_or_else(Vec::new, |hold| hold.waiting)
     }
 
-    /// The channels whose time is over; all with `Instant::NEVER`.
+    /// Returns the channels whose time is over; all with `Instant::NEVER`.
     pub fn overdue(&self, now: Instant) -> Vec<Arc<str>> {
         let is_over = |hold: &Hold| hold.until.map_or(now == Instant::NEVER, |it| it <= now);
         let overdue = self.held.iter().filter(|(_, hold)| is_over(hold));

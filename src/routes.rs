@@ -1,4 +1,5 @@
-//! From an event's name to its targets: a bounded cache before the trie.
+//! Routes of one channel, from an event's name to its targets: a bounded cache before
+//! the trie.
 //!
 //! ```text
 //!   name ─▶ cache ─▶ route            as a rule
@@ -37,16 +38,16 @@ const STEPS_PER_TURN: usize = 16 * 1024;
 /// for those of other channels.
 const STEPS_OF_CHANNEL: usize = 512;
 
-/// What a change costs that had to wait for a search, in places.
+/// Cost of a change that had to wait for a search, in places.
 const STEPS_PER_CHANGE: usize = 8;
 
-/// What a channel takes with nobody in it, on one shard.
+/// Bytes that a channel takes with nobody in it, on one shard.
 pub const CHANNEL_BYTES: usize = 1024;
 
 /// Changes that may have waited for a search before their list is given back.
 const KEEP_CHANGES: usize = 64;
 
-/// Where an event goes.
+/// Targets of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
     /// The clients of this broker that listen, sorted, so that those of one shard lie
@@ -57,19 +58,19 @@ pub struct Route {
 }
 
 impl Route {
-    /// The clients of this broker that listen.
+    /// Returns the clients of this broker that listen.
     #[inline]
     pub fn clients(&self) -> &[Target] {
         &self.clients
     }
 
-    /// The channel's hash, if its events also go to the other brokers.
+    /// Returns the channel's hash, if its events also go to the other brokers.
     #[inline]
     pub fn link(&self) -> Option<ChannelHash> {
         self.link
     }
 
-    /// The clients that one shard owns.
+    /// Returns the clients that one shard owns.
     #[inline]
     pub fn of_shard(&self, shard: ShardId) -> &[Target] {
         if self.is_within(shard) {
@@ -80,7 +81,7 @@ impl Route {
         &self.clients[start..end]
     }
 
-    /// Whether no other shard owns any of the clients.
+    /// Returns whether no other shard owns any of the clients.
     #[inline]
     pub fn is_within(&self, shard: ShardId) -> bool {
         match (self.clients.first(), self.clients.last()) {
@@ -89,7 +90,7 @@ impl Route {
         }
     }
 
-    /// The shards that own clients, each once, but for one.
+    /// Returns the shards that own clients, each once, without the shard `but`.
     pub fn other_shards(&self, but: ShardId) -> impl Iterator<Item = ShardId> {
         let mut last = but;
         self.clients.iter().map(|target| target.shard).filter(move |&shard| {
@@ -100,11 +101,11 @@ impl Route {
     }
 }
 
-/// Names a route until the next [`Routes::forget`] or change of subscriptions.
+/// Id of a route, valid until the next [`Routes::forget`] or change of subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteId(u32);
 
-/// Why there is no route.
+/// Reason why there is no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfound {
     /// The name is not allowed.
@@ -113,7 +114,7 @@ pub enum Unfound {
     NotYet,
 }
 
-/// What the look-ups of one turn of a shard may still cost.
+/// Effort that the look-ups of one turn of a shard may still cost.
 #[derive(Debug)]
 pub struct Effort {
     turn: u64,
@@ -127,7 +128,7 @@ impl Default for Effort {
 }
 
 impl Effort {
-    /// A new turn begins.
+    /// Begins a new turn.
     #[inline]
     pub fn renew(&mut self) {
         self.turn += 1;
@@ -151,7 +152,8 @@ pub struct Routes {
     changes: VecDeque<Change>,
     /// Pairs of pattern and target, those that wait among them.
     listeners: usize,
-    /// The turn in which the channel last spent effort, and what it has left of its own.
+    /// Turn in which the channel last spent effort, and the steps it has left of its
+    /// own.
     turn: u64,
     steps: usize,
     charge: Charge,
@@ -160,9 +162,9 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// No routes; the maps hash with `seed`. With `link`, the channel's hash, every event
-    /// also goes to the other brokers. What is kept is charged to `budget`, and what is
-    /// remembered to `share`, too.
+    /// Returns an empty table; its maps hash with `seed`. With `link`, the channel's
+    /// hash, every event also goes to the other brokers. Memory is charged to `budget`,
+    /// that of the cache to `share`, too.
     pub fn new(
         seed: u64,
         link: Option<ChannelHash>,
@@ -195,17 +197,17 @@ impl Routes {
         self.change(Change::Remove(pattern.clone(), target));
     }
 
-    /// Listeners: pairs of pattern and target.
+    /// Returns the number of listeners: pairs of pattern and target.
     pub fn len(&self) -> usize {
         self.listeners
     }
 
-    /// Whether nobody listens.
+    /// Returns whether nobody listens.
     pub fn is_empty(&self) -> bool {
         self.listeners == 0
     }
 
-    /// The route of an event. A name is checked when it is first seen.
+    /// Finds the route of an event. A name is checked when it is first seen.
     ///
     /// # Errors
     /// The name is not allowed, or the route cannot be found in this turn.
@@ -217,14 +219,14 @@ impl Routes {
         }
     }
 
-    /// The route behind an id.
+    /// Returns the route behind an id.
     #[inline]
     pub fn get(&self, id: RouteId) -> &Arc<Route> {
         self.cache.get(id)
     }
 
-    /// Whether the cache has outgrown its bounds and is to be emptied: between chunks
-    /// or when a route was not found, so that ids hold while one is walked.
+    /// Returns whether the cache has outgrown its bounds and is to be emptied: between
+    /// chunks or when a route was not found, so that ids hold while one is walked.
     #[inline]
     pub fn is_overgrown(&self) -> bool {
         self.cache.is_overgrown()
@@ -235,7 +237,7 @@ impl Routes {
         self.cache.clear();
     }
 
-    /// Empties the cache and gives back what searches took.
+    /// Empties the cache and gives back the memory of searches.
     pub fn shrink(&mut self) {
         self.forget();
         if !self.searching {
@@ -279,7 +281,7 @@ impl Routes {
         self.go_on(steps)
     }
 
-    /// The route of the name that is looked up, if it is found now.
+    /// Returns the route of the name that is looked up, if it is found now.
     fn go_on(&mut self, steps: &mut usize) -> Option<RouteId> {
         if !self.search.advance(&mut self.trie, steps) {
             return None;

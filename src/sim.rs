@@ -25,7 +25,7 @@ use crate::status::{ShardStatus, Status};
 
 pub use cluster::{SimCluster, SimMember};
 
-/// How far the time moves between two looks at a client that waits.
+/// Step by which time moves between two looks at a client that waits.
 const STEP: Duration = Duration::from_millis(1);
 
 /// Steps after which an answer does not come any more.
@@ -36,9 +36,9 @@ const MAX_STEP_NS: u64 = 5_000_000;
 
 /// A broker and the machine it runs on.
 pub struct SimBroker {
-    /// The machine.
+    /// Machine that the broker runs on.
     pub net: SimNet,
-    /// The memory budget.
+    /// Memory budget of the broker.
     pub budget: Budget,
     shards: Vec<Option<Shard<SimIo>>>,
     shutdown: Arc<AtomicBool>,
@@ -47,7 +47,7 @@ pub struct SimBroker {
 }
 
 impl SimBroker {
-    /// A broker of so many shards, listening.
+    /// Returns a broker of so many shards, listening.
     pub fn new(
         seed: u64,
         faults: Faults,
@@ -58,7 +58,7 @@ impl SimBroker {
         SimBroker::on(SimNet::new(seed, faults), shards, config, max_memory_bytes, None)
     }
 
-    /// The same on a machine of a network, perhaps with a link.
+    /// Returns a broker on a machine of a network, perhaps with a link.
     pub fn on(
         net: SimNet,
         shards: usize,
@@ -95,8 +95,9 @@ impl SimBroker {
         SimBroker { net, budget, shards, shutdown, wakers, left }
     }
 
-    /// One turn of every shard that would not wait: whoever is not woken and has no
-    /// deadline does nothing here either. While the machine is paused, none has one.
+    /// Does one turn of every shard that would not wait: a shard that is not woken and
+    /// has no deadline does nothing here either. While the machine is paused, none has
+    /// one.
     pub fn turn(&mut self) {
         if self.net.is_paused() {
             return;
@@ -131,7 +132,7 @@ impl SimBroker {
         }
     }
 
-    /// When a shard has something to do again, as far as the link knows; in the
+    /// Returns when a shard has something to do again, as far as the link knows; in the
     /// time of the machine's network.
     pub fn next_due(&self) -> Option<Instant> {
         if self.net.is_paused() {
@@ -142,12 +143,12 @@ impl SimBroker {
         due.min().map(|due_at| due_at.saturating_sub(skew_ns))
     }
 
-    /// How many brokers it has as peers.
+    /// Returns the number of brokers that this one has as peers.
     pub fn peers(&self) -> usize {
         self.shards.iter().flatten().map(Shard::peers).sum()
     }
 
-    /// What each shard says of itself.
+    /// Returns the report of each shard.
     pub fn reports(&mut self) -> Vec<ShardStatus> {
         self.shards.iter_mut().flatten().map(Shard::report).collect()
     }
@@ -158,12 +159,13 @@ impl SimBroker {
         self.wakers.iter().for_each(Waker::wake);
     }
 
-    /// What it left for its successor, once it has ended in order.
+    /// Returns the record that the broker left for its successor, once it has ended in
+    /// order.
     pub fn left(&self) -> Option<Record> {
         self.left.get().map(|record| Record::decode(record))
     }
 
-    /// Whether every shard has ended.
+    /// Returns whether every shard has ended.
     pub fn has_ended(&self) -> bool {
         self.shards.iter().all(Option::is_none)
     }
@@ -203,7 +205,7 @@ impl SimBroker {
         session
     }
 
-    /// Writes what a client has queued; the first frame that comes then.
+    /// Writes what a client has queued; returns the first frame that comes then.
     ///
     /// # Panics
     /// If none comes.
@@ -226,7 +228,8 @@ impl SimBroker {
         self.try_subscribe(session, pattern).expect("the subscription is not refused")
     }
 
-    /// The same; the error is that of the broker.
+    /// Subscribes a client, which may fail; returns what else arrives before the ack,
+    /// or the broker's error.
     ///
     /// # Errors
     /// If it is refused.
@@ -258,28 +261,28 @@ impl SimBroker {
 /// A frame that a client received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedFrame {
-    /// What it is.
+    /// Kind of the frame.
     pub kind: Kind,
-    /// From whom.
+    /// Source of the frame.
     pub source: Source,
-    /// Its number.
+    /// Sequence of the frame.
     pub sequence: u64,
-    /// Its name.
+    /// Name in the frame.
     pub name: Vec<u8>,
-    /// Its payload.
+    /// Payload of the frame.
     pub payload: Vec<u8>,
 }
 
-/// A client of a [`SimBroker`], as bytes.
+/// A client of a [`SimBroker`] that reads and writes bytes.
 pub struct SimSession {
-    /// Its end of the connection.
+    /// Client's end of the connection.
     pub end: SimClient,
-    /// Its source.
+    /// Source of the client's frames.
     pub source: Source,
-    /// Sequence of its last event.
+    /// Sequence of the client's last event.
     pub sequence: u64,
     input: Vec<u8>,
-    /// What of the input was given out already.
+    /// Bytes of the input that were given out already.
     taken: usize,
     output: Vec<u8>,
 }
@@ -309,7 +312,7 @@ impl SimSession {
         self.output.len()
     }
 
-    /// The next frame that has arrived whole.
+    /// Returns the next frame that has arrived whole.
     ///
     /// # Panics
     /// If the broker sent a broken one.
@@ -317,7 +320,8 @@ impl SimSession {
         self.try_next_frame().expect("the broker sends whole, good frames")
     }
 
-    /// The same, for tests that expect the worst.
+    /// Returns the next frame that has arrived whole, for tests that expect a broken
+    /// one.
     ///
     /// # Errors
     /// The broker sent a broken header.

@@ -23,21 +23,21 @@ const MAX_LISTED: usize = 10_000;
 pub struct Status {
     /// Release of the broker.
     pub version: String,
-    /// Its node id, in hexadecimal.
+    /// Node id of the broker, in hexadecimal.
     pub node: String,
     /// Process id.
     pub pid: u32,
-    /// Milliseconds since it started.
+    /// Milliseconds since the broker started.
     pub uptime_ms: u64,
-    /// `uring`, `poll` or `sim`.
+    /// Back end in use: `uring`, `poll` or `sim`.
     pub backend: String,
-    /// Why it is not the preferred back end, if so.
+    /// Reason why the back end is not the preferred one, if so.
     pub backend_note: Option<String>,
     /// Totals over all shards.
     pub totals: Totals,
     /// Memory that clients make the broker keep, beyond the receive pools.
     pub memory: Memory,
-    /// What its log leaves out.
+    /// Lines that the broker's log leaves out.
     #[serde(default)]
     pub log: LogStatus,
     /// One entry per channel, those with the most clients if there are very many.
@@ -53,7 +53,7 @@ pub struct Status {
     pub shards: Vec<ShardSummary>,
     /// The link to other machines, if there is one.
     pub link: Option<LinkStatus>,
-    /// Its sockets.
+    /// Sockets of the link.
     pub link_io: Option<LinkIo>,
     /// The latest disconnections by the broker, newest last.
     pub closed_by_broker: Vec<ClosedClient>,
@@ -114,23 +114,23 @@ pub struct Totals {
     pub route_misses: u64,
 }
 
-/// The memory budget. What is told apart adds up to what is in use, as each counter is
-/// read at its own moment.
+/// Memory budget. Its parts add up to the bytes in use, as each counter is read at its
+/// own moment.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Memory {
-    /// In use.
+    /// Bytes in use.
     pub used_bytes: u64,
-    /// By what is queued: copies, large events, answers, long lists.
+    /// Bytes in use by queues: copies, large events, answers, long lists.
     pub queues_bytes: u64,
-    /// By connections.
+    /// Bytes in use by connections.
     pub connections_bytes: u64,
-    /// By channels and who listens to what in them.
+    /// Bytes in use by channels and the patterns of their listeners.
     pub patterns_bytes: u64,
-    /// By what route caches remember.
+    /// Bytes in use by route caches.
     pub routes_bytes: u64,
-    /// `--max-memory`.
+    /// Limit in bytes: `--max-memory`.
     pub limit_bytes: u64,
 }
 
@@ -138,9 +138,9 @@ pub struct Memory {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChannelStatus {
-    /// Its name.
+    /// Name of the channel.
     pub name: String,
-    /// Clients connected to it.
+    /// Clients connected to the channel.
     pub clients: u64,
     /// Pairs of pattern and client.
     pub listeners: u64,
@@ -150,44 +150,44 @@ pub struct ChannelStatus {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ClientStatus {
-    /// Its number.
+    /// Number of the client.
     pub client: u32,
-    /// Its name, if it gave one.
+    /// Name of the client, if it gave one.
     pub name: String,
-    /// Its channel.
+    /// Channel that the client is on.
     pub channel: String,
-    /// The shard that owns it.
+    /// Shard that owns the client's connection.
     pub shard: u16,
-    /// Process id, as the kernel tells it.
+    /// Process id of the client, as the kernel tells it.
     pub pid: u32,
-    /// User id; 4294967295 where users have no numbers (Windows).
+    /// User id of the client; 4294967295 where users have no numbers (Windows).
     pub uid: u32,
-    /// Group id; 4294967295 where groups have no numbers.
+    /// Group id of the client; 4294967295 where groups have no numbers.
     pub gid: u32,
-    /// Where users have no numbers, the user's security identifier (`S-1-5-…`).
+    /// Security identifier of the user (`S-1-5-…`), where users have no numbers.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub user: Option<String>,
-    /// Patterns it listens to.
+    /// Patterns that the client listens to.
     pub listeners: u64,
-    /// Events it emitted.
+    /// Events that the client emitted.
     pub events_in: u64,
-    /// Events queued to it.
+    /// Events queued to the client.
     pub events_out: u64,
-    /// Bytes waiting in its queue.
+    /// Bytes waiting in the client's queue.
     pub queued_bytes: u64,
-    /// High-water mark of its queue, in bytes.
+    /// High-water mark of the client's queue, in bytes.
     pub max_queue: u64,
-    /// It was opened as `latest`.
+    /// The connection was opened as `latest`.
     pub latest: bool,
-    /// Events it lost as `latest`.
+    /// Events that the client lost as `latest`.
     pub dropped: u64,
-    /// Clients whose full queues pause it as an emitter.
+    /// Clients whose full queues pause this one as an emitter.
     pub paused_by: Vec<u32>,
-    /// The link pauses it: a broker of a pressured channel is behind, or there is no room
-    /// left for what is to go to other machines.
+    /// The link pauses the client: a broker of a pressured channel is behind, or there
+    /// is no room left for what is to go to other machines.
     pub paused_by_link: bool,
-    /// `open`, `full`, `slow` (its queue lags behind its socket), `paused`,
-    /// `closing` or `hello`.
+    /// State of the connection: `open`, `full`, `slow` (its queue lags behind its
+    /// socket), `paused`, `closing` or `hello`.
     pub state: String,
 }
 
@@ -195,9 +195,9 @@ pub struct ClientStatus {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ShardSummary {
-    /// Its number.
+    /// Number of the shard.
     pub shard: u16,
-    /// Clients it owns.
+    /// Clients that the shard owns.
     pub clients: u64,
     /// Counters of the back end.
     pub io: IoCounters,
@@ -233,9 +233,9 @@ pub struct IoCounters {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LinkIo {
-    /// The interface.
+    /// Interface of the link.
     pub interface: String,
-    /// Where unicast reaches this broker.
+    /// Address at which unicast reaches this broker.
     pub unicast: String,
     /// Whether the kernel cuts trains that are sent.
     pub gso: bool,
@@ -264,7 +264,8 @@ pub struct LinkIo {
 }
 
 impl LinkIo {
-    /// The same sockets with these counters, in the place where they are now.
+    /// Returns the description of the same sockets with these counters, in the place
+    /// where they are now.
     pub(crate) fn with(&self, stats: DatagramStats, place: Option<DatagramPlace<'_>>) -> LinkIo {
         LinkIo {
             interface: place.map_or_else(|| self.interface.clone(), |it| it.interface.into()),
@@ -287,25 +288,25 @@ impl LinkIo {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ClosedClient {
-    /// Its number.
+    /// Number of the client.
     pub client: u32,
-    /// Why, in words.
+    /// Reason in words.
     pub reason: String,
 }
 
-/// What one shard reports.
+/// Report of one shard.
 #[doc(hidden)]
 #[derive(Clone, Debug, Default)]
 pub struct ShardStatus {
-    /// Its part of the totals.
+    /// Shard's part of the totals.
     pub totals: Totals,
-    /// The link and its sockets, if it drives them.
+    /// Link and its sockets, if the shard drives them.
     pub link: Option<(LinkStatus, LinkIo)>,
-    /// Its clients.
+    /// Clients of the shard.
     pub clients: Vec<ClientStatus>,
-    /// Its back end.
+    /// Back end of the shard.
     pub summary: ShardSummary,
-    /// Whom it disconnected lately.
+    /// Clients that the shard disconnected lately.
     pub closed_by_broker: Vec<ClosedClient>,
 }
 
@@ -416,7 +417,7 @@ pub(crate) fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
 }
 
 impl Status {
-    /// As JSON that clients take: with fewer entries if names are long.
+    /// Returns JSON that clients take: with fewer entries if names are long.
     pub(crate) fn into_json(mut self) -> Vec<u8> {
         loop {
             let json = serde_json::to_vec(&self).expect("a status is plain data");
@@ -428,7 +429,7 @@ impl Status {
         }
     }
 
-    /// Omits entries, of each list those that say least, and counts them.
+    /// Omits the entries of each list that say least, and counts them.
     fn list_at_most(&mut self, entries: usize) {
         if self.clients.len() > entries {
             self.clients.sort_by_key(|client| std::cmp::Reverse(client.queued_bytes));

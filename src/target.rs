@@ -1,4 +1,4 @@
-//! Who events come from and whose queues they go to, wherever in the broker that is.
+//! Emitters and targets of events, wherever in the broker they are.
 //!
 //! ```text
 //!   Emitter ── run ──▶ Route: the Targets of clients, and the link
@@ -17,18 +17,18 @@ use netcluster_platform::Conn;
 /// The shard that drives the link.
 pub const LINK_HOME: ShardId = ShardId(0);
 
-/// A shard's place among those of its broker.
+/// Place of a shard among those of its broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u16);
 
 impl ShardId {
-    /// The place in a table of all shards.
+    /// Returns the place in a table of all shards.
     #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// The ids of so many shards.
+    /// Returns the ids of so many shards.
     pub fn all(shards: u16) -> impl Iterator<Item = ShardId> + use<> {
         (0..shards).map(ShardId)
     }
@@ -59,7 +59,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Where events come from, and who pauses while a queue that they go to is full.
+/// Emitter of events, which pauses while a queue that they go to is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emitter {
     /// A client of this broker.
@@ -69,7 +69,7 @@ pub enum Emitter {
 }
 
 impl Emitter {
-    /// The shard that pauses it.
+    /// Returns the shard that pauses the emitter.
     #[inline]
     pub const fn home(self) -> ShardId {
         match self {
@@ -78,7 +78,7 @@ impl Emitter {
         }
     }
 
-    /// The stream, if it is one of another broker.
+    /// Returns the stream, if the emitter is one of another broker.
     #[inline]
     pub const fn stream(self) -> Option<StreamId> {
         match self {
@@ -87,8 +87,8 @@ impl Emitter {
         }
     }
 
-    /// Whether a full queue stops it: of what comes from other brokers only pressured
-    /// streams are stopped, by their own wish.
+    /// Returns whether a full queue stops the emitter: of the streams of other brokers
+    /// only pressured ones are stopped, by their own wish.
     #[inline]
     pub const fn yields(self) -> bool {
         match self {
@@ -101,8 +101,8 @@ impl Emitter {
 /// A queue that may be full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
-    /// Towards a client of this broker.
+    /// Queue towards a client of this broker.
     Client(Target),
-    /// Towards the other brokers: one stream of this one.
+    /// Queue towards the other brokers: one stream of this broker.
     Link(StreamId),
 }

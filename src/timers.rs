@@ -1,8 +1,8 @@
-//! The deadlines of one shard. An idle shard has none and never ticks.
+//! Deadlines of one shard. An idle shard has none and never ticks.
 //!
-//! A timer is not cancelled: when it fires, its handler looks whether what it
-//! was set for is still so. Each carries the client's number, so that it never
-//! fires at a later connection in the same place.
+//! A timer is not cancelled: when it fires, its handler looks whether its reason still
+//! holds. Each carries the client's number, so that it never fires at a later
+//! connection in the same place.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,7 +13,7 @@ use netcluster_platform::Instant;
 use crate::connection::Connection;
 use crate::target::Target;
 
-/// What a deadline is for.
+/// Purpose of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
     /// Connections must have said hello. One for all of them: a thousand that
@@ -40,7 +40,7 @@ pub enum Timer {
     Interface,
     /// Clients wait until other brokers know of their subscriptions.
     Cluster,
-    /// A flood is over: is there a moment to give back what it took?
+    /// A flood is over: memory is given back if there is a moment.
     Rest,
     /// Connections still starve for receive buffers: relief is asked for again.
     Starved,
@@ -58,7 +58,8 @@ impl Timers {
         self.heap.push(Reverse((deadline, timer)));
     }
 
-    /// A queue has just become full: it has until then to drain to half.
+    /// Watches a queue that has just become full: the client has the stall timeout to
+    /// drain it to half.
     pub fn watch_full(&mut self, connection: &mut Connection, now: Instant, stall: Duration) {
         connection.full_since = now;
         let deadline = now.saturating_add(stall.as_nanos() as u64);
@@ -70,7 +71,7 @@ impl Timers {
         self.heap.shrink_to_fit();
     }
 
-    /// The earliest deadline.
+    /// Returns the earliest deadline.
     pub fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((deadline, _))| *deadline)
     }

@@ -1,4 +1,5 @@
-//! Which targets listen to which patterns: a radix trie over the tokens of patterns.
+//! Trie of patterns and the targets that listen to them: a radix trie over the tokens
+//! of patterns.
 //!
 //! ```text
 //!   a.b.c.d ─ a.b ─ c.d •        a node holds the tokens that its patterns share;
@@ -9,8 +10,8 @@
 //! A pattern adds two nodes at the most, and one for each `**`: what it costs in
 //! memory is little more than its text, however many tokens it has.
 //!
-//! It does not look names up: [`Search`](search::Search) does, and may stop on its
-//! way. While one is under way the trie must not change.
+//! The trie does not look names up: [`Search`](search::Search) does, and may stop on
+//! its way. While one is under way the trie must not change.
 //!
 //! Invariant: a node other than the root has targets, or more than one child, or is
 //! a `**` or has a `**` child: else it is part of its child.
@@ -30,16 +31,16 @@ use crate::target::Target;
 
 use self::children::Children;
 
-/// A place in the table of nodes. The root is nobody's child: 0 says "none".
+/// Place in the table of nodes. The root is nobody's child: 0 says "none".
 type NodeId = u32;
 const ROOT: NodeId = 0;
 const NONE: NodeId = 0;
 
-/// What a node is reckoned to take: itself, its share of the room that the table
+/// Bytes that a node is estimated to take: itself, its share of the room that the table
 /// grows into, its place among its siblings.
 const NODE_BYTES: usize = 2 * size_of::<Node>() + 16;
 
-/// What a target beyond a node's first is reckoned to take.
+/// Bytes that a target beyond a node's first is estimated to take.
 const TARGET_BYTES: usize = 2 * size_of::<Target>();
 
 /// Nodes from which on the table is made smaller when most of it is free.
@@ -58,9 +59,9 @@ struct Node {
     one: NodeId,
     /// The child that is `**`.
     many: NodeId,
-    /// When a search last reached it, if it is `**`.
+    /// Stamp of the last set of places that has the node in it, if it is `**`.
     stamp: u64,
-    /// Who listens to the pattern that ends here, sorted, each once.
+    /// Targets that listen to the pattern that ends here, sorted, each once.
     targets: SmallVec<[Target; 1]>,
 }
 
@@ -73,7 +74,7 @@ impl Node {
         &*self.label == MANY
     }
 
-    /// The only child, if it can be one node with this one.
+    /// Returns the only child, if it can be one node with this one.
     fn mergeable(&self) -> Option<NodeId> {
         if !self.targets.is_empty() || self.many != NONE || self.is_many() {
             return None;
@@ -86,18 +87,18 @@ impl Node {
     }
 }
 
-/// The patterns of one channel.
+/// Patterns of one channel and their targets.
 pub struct Trie {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
     hasher: FixedState,
     bytes: usize,
-    /// Counts the sets of places that searches come to.
+    /// Number of sets of places that searches have come to.
     stamp: u64,
 }
 
 impl Trie {
-    /// An empty trie whose maps hash with `seed`.
+    /// Returns an empty trie whose maps hash with `seed`.
     pub fn new(seed: u64) -> Trie {
         Trie {
             nodes: vec![Node::default()],
@@ -108,17 +109,17 @@ impl Trie {
         }
     }
 
-    /// Whether nobody listens.
+    /// Returns whether nobody listens.
     pub fn is_empty(&self) -> bool {
         self.nodes[ROOT as usize].is_unused()
     }
 
-    /// What the patterns are reckoned to take, in bytes.
+    /// Returns the bytes that the patterns are estimated to take.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Adds a pair; returns whether it is new.
+    /// Adds a pair of pattern and target; returns whether it is new.
     pub fn insert(&mut self, pattern: &Pattern, target: Target) -> bool {
         let mut node = ROOT;
         let mut rest = Some(pattern.as_str().as_bytes());
@@ -145,7 +146,7 @@ impl Trie {
         }
     }
 
-    /// Removes a pair; returns whether it was there.
+    /// Removes a pair of pattern and target; returns whether it was there.
     pub fn remove(&mut self, pattern: &Pattern, target: Target) -> bool {
         let mut path = Path::from_slice(&[ROOT]);
         let mut rest = Some(pattern.as_str().as_bytes());
@@ -307,12 +308,13 @@ impl Trie {
     }
 }
 
-/// The first token of what is not at its end.
+/// Returns the first token of a text that is not at its end.
 fn first_token(text: &[u8]) -> &[u8] {
     tokens(text).next().unwrap_or_default()
 }
 
-/// Bytes of the tokens that one node can hold: those before the first `**`, or that.
+/// Returns the bytes of the tokens that one node can hold: those before the first `**`,
+/// or that.
 fn label_bytes(text: &[u8]) -> usize {
     let mut end = None;
     for token in tokens(text) {
@@ -324,7 +326,8 @@ fn label_bytes(text: &[u8]) -> usize {
     end.unwrap_or_default()
 }
 
-/// Bytes of the tokens that both begin with. They begin with the same token.
+/// Returns the bytes of the tokens that both begin with. They begin with the same
+/// token.
 fn common_tokens(one: &[u8], other: &[u8]) -> usize {
     let common = one.iter().zip(other).take_while(|(one, other)| one == other).count();
     let ends = |text: &[u8]| text.get(common).is_none_or(|&byte| byte == SEPARATOR);

@@ -1,5 +1,5 @@
-//! From the settings of a link to what its shard starts with: sockets, addresses,
-//! a session.
+//! Start of a link: turns its settings into sockets, addresses and a session for its
+//! shard.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Entropy for SystemEntropy {
 /// Opens the sockets of a link and makes ready what its shard needs.
 ///
 /// # Errors
-/// What does not allow it, and what would.
+/// Reason why the link cannot be opened, and what to change.
 pub fn open(
     options: &LinkOptions,
     shard: &mut ShardConfig,

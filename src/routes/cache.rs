@@ -1,4 +1,4 @@
-//! Routes of names that were looked up, until they become too many.
+//! Cache of the routes of names that were looked up, emptied when they become too many.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
@@ -17,30 +17,32 @@ use super::{Route, RouteId};
 /// Names that one channel's cache holds before it starts anew.
 pub const MAX_CACHED_NAMES: usize = 16 * 1024;
 
-/// What one channel's cache may take where others want room, too.
+/// Bytes that one channel's cache may take where others want room, too.
 const MAX_CACHED_BYTES: usize = 4 << 20;
 
-/// What a channel's cache may take however little room there is: a few names.
+/// Bytes that a channel's cache may take however little room there is: enough for a few
+/// names.
 const MIN_CACHED_BYTES: usize = 1024;
 
-/// What a name takes besides its bytes, and a route besides its clients.
+/// Bytes that a name takes besides its own, and that a route takes besides its clients.
 const NAME_BYTES: usize = 64;
 const ROUTE_BYTES: usize = 128;
 
-/// Names and routes that an empty cache keeps the room for.
+/// Number of names and routes that an empty cache keeps the room for.
 const KEEP_ENTRIES: usize = 64;
 
-/// What the caches of one shard may take together.
+/// Bytes that the caches of one shard take and may take together.
 #[derive(Clone, Debug)]
 pub struct CacheShare(Arc<(AtomicUsize, usize)>);
 
 impl CacheShare {
-    /// So many bytes.
+    /// Returns a share of so many bytes.
     pub fn new(limit_bytes: usize) -> CacheShare {
         CacheShare(Arc::new((AtomicUsize::new(0), limit_bytes)))
     }
 
-    /// Whether the caches are near their limit, so that others are to be emptied.
+    /// Returns whether the caches are near their limit, so that others are to be
+    /// emptied.
     pub fn is_tight(&self) -> bool {
         self.used_bytes() > self.0.1 / 4 * 3
     }
@@ -77,7 +79,7 @@ impl PartialEq for ByClients {
 
 impl Eq for ByClients {}
 
-/// What one channel remembers.
+/// Routes that one channel remembers, by name and by clients.
 pub(super) struct Cache {
     by_name: HashMap<Box<[u8]>, RouteId, FixedState>,
     by_clients: HashMap<ByClients, RouteId, FixedState>,
@@ -125,7 +127,7 @@ impl Cache {
         self.overgrown
     }
 
-    /// The route to these clients.
+    /// Returns the route to these clients.
     pub fn route_of(&mut self, clients: &[Target]) -> RouteId {
         if let Some(&id) = self.by_clients.get(clients) {
             return id;

@@ -90,7 +90,8 @@ fn the_targets_of_a_shard_lie_together() {
     assert!(route.of_shard(ShardId(3)).is_empty());
 }
 
-/// Patterns of which so many match `a.a.…` that no turn can look them all up.
+/// Returns routes of which so many match `a.a.…` that no turn can look them all up, and
+/// that name.
 fn heavy(tokens: u32) -> (Routes, Vec<u8>) {
     let mut routes = routes(None);
     for bits in 0..1u32 << tokens {
@@ -117,7 +118,7 @@ fn a_turn_spends_a_bounded_effort_on_look_ups() {
     assert_eq!(targets(&mut routes, &name).len(), 100);
 }
 
-/// Who spends a turn's effort leaves some to each other channel.
+/// A channel that spends a turn's effort leaves some to each other channel.
 #[test]
 fn other_channels_find_their_routes_meanwhile() {
     let (mut heavy, name) = heavy(15);
@@ -128,8 +129,8 @@ fn other_channels_find_their_routes_meanwhile() {
     assert!(light.find(b"b.c", &mut effort).is_ok());
 }
 
-/// Changes that come while a search is under way are in what it finds, in theirs and in
-/// what others find; and they cannot hold it up for ever.
+/// Changes that come while a search is under way are in its result and in those of
+/// other names; and they cannot hold the search up for ever.
 #[test]
 fn changes_during_a_search_are_in_force_at_once() {
     let (mut routes, name) = heavy(14);
@@ -153,7 +154,7 @@ fn changes_during_a_search_are_in_force_at_once() {
         }
         effort.renew();
         turns += 1;
-        // They come and go all the while.
+        // Patterns come and go all the while.
         routes.insert(&pattern("a.*"), target(2, turns));
         routes.remove(&pattern("a.*"), target(2, turns));
         if let Ok(id) = routes.find(&name, &mut effort) {

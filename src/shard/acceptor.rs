@@ -1,4 +1,4 @@
-//! Who is accepted, and who has not said hello in time.
+//! Acceptance of connections, and the end of those that have not said hello in time.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,7 +19,7 @@ use crate::timers::Timer;
 use super::Shard;
 use super::shutdown::SHUTTING_DOWN;
 
-/// How long accepting pauses when the system is out of descriptors, unless a
+/// Time for which accepting pauses when the system is out of descriptors, unless a
 /// connection closes before.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
@@ -30,11 +30,11 @@ const MAX_EXPIRED_PER_TURN: usize = 256;
 /// Connections before those that have said hello are taken out of the list.
 const MIN_LISTED: usize = 64;
 
-/// What an accepting shard knows of who comes.
+/// State of accepting on one shard.
 pub(super) struct Acceptor<L> {
-    /// The books of clients and their shards. Only a shard that accepts has them.
+    /// Books of clients and their shards, which only a shard that accepts has.
     pub placement: Option<Placement>,
-    /// Where a listener comes from whose socket had to be made again.
+    /// Channel that brings a new listener when the socket had to be made again.
     pub listeners: Option<mpsc::Receiver<L>>,
     /// This shard accepts: until the broker ends.
     pub is_accepting: bool,
@@ -48,7 +48,7 @@ impl<L> Acceptor<L> {
     /// Accepts on a listener, if this shard of so many has one.
     ///
     /// # Errors
-    /// What the system says of listening.
+    /// Error of the system when it was asked to listen.
     pub fn new<I: Io<Listener = L>>(
         io: &mut I,
         id: ShardId,
@@ -75,7 +75,7 @@ impl<L> Acceptor<L> {
         })
     }
 
-    /// The books.
+    /// Returns the books.
     ///
     /// # Panics
     /// If this shard does not accept.
@@ -84,13 +84,14 @@ impl<L> Acceptor<L> {
     }
 }
 
-/// Connections that have not said hello, the oldest first, and until when they may.
+/// Connections that have not said hello, the oldest first, with their deadlines.
 struct Hellos {
-    /// Those that have said it meanwhile, or have gone, are still there.
+    /// Connections with their deadlines; those that have said hello meanwhile, or have
+    /// gone, are still there.
     listed: VecDeque<(Instant, Target)>,
-    /// How long the list becomes before they are taken out.
+    /// Length of the list at which those are taken out.
     tidy_at: usize,
-    /// The timer is set.
+    /// The timer for these deadlines is set.
     timer: bool,
 }
 
@@ -101,7 +102,7 @@ impl Default for Hellos {
 }
 
 impl<I: Io> Shard<I> {
-    /// A client connected.
+    /// Takes in a client that has connected.
     pub(super) fn accepted(&mut self, conn: Conn, peer: Peer) {
         let client = self.acceptor.books().next_client();
         let target = Target { shard: self.id, conn, client };
@@ -150,7 +151,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The system refuses more connections for now.
+    /// Pauses accepting, as the system refuses more connections for now.
     pub(super) fn accept_paused(&mut self, error: &io::Error) {
         if !self.acceptor.is_paused {
             self.acceptor.is_paused = true;
@@ -170,7 +171,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Accepts on the socket that was made again, if it was.
+    /// Accepts on the socket if it was made again.
     pub(super) fn take_listener(&mut self) {
         let next =
             self.acceptor.listeners.as_ref().and_then(|listeners| listeners.try_iter().last());
@@ -201,7 +202,8 @@ impl<I: Io> Shard<I> {
             .is_some_and(|connection| matches!(connection.state, State::Hello))
     }
 
-    /// Disconnects those that have had time enough, and comes back for the others.
+    /// Disconnects clients whose time to say hello is over, and sets the timer for the
+    /// others.
     pub(super) fn hello_timed_out(&mut self) {
         self.acceptor.hellos.timer = false;
         let timeout = self.shared.config.hello_timeout;

@@ -14,8 +14,8 @@ use netcluster_link::channel::ChannelHash;
 use super::Shard;
 
 impl<I: Io> Shard<I> {
-    /// A client asks who would get an event of this name from it. Returns false if that
-    /// is not found out yet.
+    /// Counts for a client who would get an event of this name from it. Returns false
+    /// if the route is not found yet.
     pub(super) fn count_audience(&mut self, conn: Conn, request: u64, name: &[u8]) -> bool {
         let connection = self.connections.at(conn);
         let (asking, echo) = (connection.target, connection.echo);
@@ -37,7 +37,7 @@ impl<I: Io> Shard<I> {
         true
     }
 
-    /// Adds the brokers of other machines to those who listen here.
+    /// Adds the brokers of other machines to the clients that listen here.
     pub(super) fn count_elsewhere(
         &mut self,
         target: Target,
@@ -59,7 +59,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Tells a client.
+    /// Tells a client the audience that it asked for.
     pub(super) fn audience_counted(&mut self, target: Target, request: u64, audience: Audience) {
         let Some(connection) = self.connections.find_open(target) else { return };
         let source = connection.source;

@@ -15,14 +15,14 @@ use crate::timers::Timer;
 use super::Shard;
 use super::link::Waiting;
 
-/// How often clients that wait are looked at, besides when a peer answers.
+/// Time between two looks at clients that wait, besides when a peer answers.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The longest wait: who asks for more gets this.
+/// Longest wait: a client that asks for more gets this.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 impl<I: Io> Shard<I> {
-    /// A client asks that its subscriptions be known everywhere.
+    /// Has a client wait until its subscriptions are known everywhere.
     pub(super) fn wait_for_cluster(&mut self, target: Target, request: u64, wait: Duration) {
         if self.link.is_none() {
             let message = Message::ClusterWanted { target, request, wait };
@@ -45,7 +45,7 @@ impl<I: Io> Shard<I> {
         self.look_at_waiting();
     }
 
-    /// The time to look again has come.
+    /// Looks again at clients that wait.
     pub(super) fn cluster_timed_out(&mut self) {
         if let Some(driver) = self.link.as_deref_mut() {
             driver.is_look_set = false;

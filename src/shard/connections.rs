@@ -7,13 +7,14 @@ use netcluster_platform::Conn;
 use crate::connection::Connection;
 use crate::target::Target;
 
-/// The table of connections. A place is used by one at a time.
+/// Table of connections. A place is used by one at a time.
 #[derive(Default)]
 pub(super) struct Connections {
     table: Vec<Option<Box<Connection>>>,
-    /// How many places are taken.
+    /// Number of places taken.
     present: usize,
-    /// Of these, how many have their last bytes read and thrown away.
+    /// Number of connections that are drained: their last bytes are read and thrown
+    /// away.
     pub drained: usize,
 }
 
@@ -29,14 +30,14 @@ impl Connections {
         self.present += 1;
     }
 
-    /// Takes a connection out.
+    /// Takes a connection out of its place.
     pub fn remove(&mut self, conn: Conn) -> Option<Box<Connection>> {
         let connection = self.table[conn.0 as usize].take();
         self.present -= usize::from(connection.is_some());
         connection
     }
 
-    /// The connection in this place.
+    /// Returns the connection in this place.
     ///
     /// # Panics
     /// If there is none: a completion came for a connection that is closed.
@@ -45,45 +46,46 @@ impl Connections {
         self.get_mut(conn).expect("a completion has its connection")
     }
 
-    /// The connection in this place, if there is one.
+    /// Returns the connection in this place, if there is one.
     #[inline]
     pub fn get_mut(&mut self, conn: Conn) -> Option<&mut Connection> {
         self.table.get_mut(conn.0 as usize)?.as_deref_mut()
     }
 
-    /// The connection that a target names, if it is still there.
+    /// Returns the connection that a target names, if it is still there.
     #[inline]
     pub fn find(&mut self, target: Target) -> Option<&mut Connection> {
         self.get_mut(target.conn).filter(|connection| connection.target == target)
     }
 
-    /// The connection that a target names, if events may be queued to it.
+    /// Returns the connection that a target names, if events may be queued to it.
     #[inline]
     pub fn find_open(&mut self, target: Target) -> Option<&mut Connection> {
         self.find(target).filter(|connection| connection.is_open())
     }
 
-    /// All connections.
+    /// Returns all connections.
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.table.iter().flatten().map(Box::as_ref)
     }
 
-    /// All connections.
+    /// Returns all connections, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
         self.table.iter_mut().flatten().map(Box::as_mut)
     }
 
-    /// The places of all connections, for those who change the table as they go.
+    /// Returns the places of all connections, for callers that change the table as they
+    /// go.
     pub fn places(&self) -> Vec<Conn> {
         self.iter().map(|connection| connection.target.conn).collect()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.present == 0
     }
 
-    /// Gives back the room behind the last one.
+    /// Gives back the room behind the last connection.
     pub fn shrink(&mut self) {
         while let Some(None) = self.table.last() {
             self.table.pop();

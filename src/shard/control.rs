@@ -1,4 +1,4 @@
-//! What clients ask for: hello, subscriptions, pings, an orderly end, status.
+//! Requests of clients: hello, subscriptions, pings, an orderly end, status.
 //!
 //! Acks, pongs and byes are answered behind a barrier: every other shard has
 //! then done all that this one sent it before. With one shard that is at once.
@@ -25,16 +25,17 @@ use crate::target::{Emitter, Target};
 
 use super::Shard;
 
-/// What follows once a barrier is passed.
+/// Step that follows once a barrier is passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum After {
     /// The subscription is in force on every shard.
     Ack(Target, u64),
-    /// So are all before; now other machines are waited for, this long.
+    /// Subscriptions are in force on every shard; now other machines are waited for,
+    /// this long.
     Cluster(Target, u64, Duration),
     /// Every earlier event is queued at every target.
     Pong(Target, u64, u64),
-    /// The same, and the connection ends.
+    /// Every earlier event is queued at every target, and the connection ends.
     Bye(Target, u64),
 }
 
@@ -49,16 +50,16 @@ impl After {
     }
 }
 
-/// What follows once all other shards have passed a barrier.
+/// Barriers that other shards have not passed yet, and the step that follows each.
 #[derive(Default)]
 pub(super) struct Barriers {
-    /// How many shards have not passed each of them yet.
+    /// Barriers by number, with the number of shards that have not passed them yet.
     waiting: BTreeMap<u64, (usize, After)>,
     next: u64,
 }
 
 impl Barriers {
-    /// A barrier that so many shards are to pass. Returns its number.
+    /// Begins a barrier that so many shards are to pass. Returns its number.
     fn begin(&mut self, shards: usize, after: After) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -66,7 +67,8 @@ impl Barriers {
         number
     }
 
-    /// A shard has passed a barrier. Returns what follows if it was the last one.
+    /// Notes that a shard has passed a barrier. Returns the step that follows if it was
+    /// the last one.
     pub fn passed(&mut self, number: u64) -> Option<After> {
         let (waiting, after) = self.waiting.get_mut(&number)?;
         *waiting -= 1;
@@ -77,8 +79,8 @@ impl Barriers {
 }
 
 impl<I: Io> Shard<I> {
-    /// The first frame of a connection. Returns whether it is open now; if it
-    /// goes to another shard, `rest` goes with it.
+    /// Handles the first frame of a connection. Returns whether the connection is open
+    /// now; if it goes to another shard, `rest` goes with it.
     pub(super) fn hello(&mut self, conn: Conn, bytes: &Bytes, rest: &[u8]) -> bool {
         let frame = checked(bytes);
         if frame.kind() != Kind::Hello {
@@ -145,8 +147,8 @@ impl<I: Io> Shard<I> {
         self.clients_changed();
     }
 
-    /// A control frame of an open connection. Returns false if it asks for a route that
-    /// is not found yet: then it is to be taken again.
+    /// Handles a control frame of an open connection. Returns false if it asks for a
+    /// route that is not found yet: then it is to be taken again.
     pub(super) fn control(&mut self, conn: Conn, bytes: &Bytes) -> bool {
         let frame = checked(bytes);
         let connection = self.connections.at(conn);
@@ -209,8 +211,8 @@ impl<I: Io> Shard<I> {
         self.after_barrier(After::Ack(target, request));
     }
 
-    /// The pattern that a client wants to listen to, unless it is a bad one or one too
-    /// many; then why.
+    /// Returns the pattern that a client wants to listen to, or the reason why it may
+    /// not: a bad pattern, or one too many.
     fn admit(&mut self, conn: Conn, name: &[u8]) -> Result<Pattern, String> {
         let pattern = Pattern::new(name).map_err(|error| error.to_string())?;
         let most = self.shared.config.max_patterns;
@@ -257,7 +259,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Does what follows once all other shards have done what they were sent.
+    /// Does the step that follows once all other shards have done what they were sent.
     pub(super) fn after_barrier(&mut self, after: After) {
         let target = after.target();
         let others = self.mesh.others();
@@ -270,7 +272,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A barrier is passed.
+    /// Does the step that follows a barrier that is passed.
     pub(super) fn passed(&mut self, after: After) {
         let target = after.target();
         let Some(connection) = self.connections.find(target) else { return };
@@ -306,7 +308,7 @@ impl<I: Io> Shard<I> {
         self.reply_pieces(conn, &[Slice::from(frame)]);
     }
 
-    /// The same for a frame in pieces.
+    /// Queues a frame of the broker itself to a client, in pieces.
     pub(super) fn reply_pieces(&mut self, conn: Conn, pieces: &[Slice]) {
         let stall = self.shared.config.stall_timeout;
         let connection = self.connections.at(conn);
@@ -314,7 +316,8 @@ impl<I: Io> Shard<I> {
         connection.outbound.push_pieces(pieces);
         let mark = connection.outbound.mark_bytes(&self.shared.budget);
         if connection.latest && connection.outbound.held_bytes() >= mark {
-            // It must not be held up by events that it would rather lose.
+            // The reply must not be held up by events that the client would rather
+            // lose.
             self.totals.dropped += connection.outbound.drop_oldest_to(mark / 2);
         }
         if connection.outbound.fills(&self.shared.budget) {
@@ -333,7 +336,7 @@ impl<I: Io> Shard<I> {
     }
 }
 
-/// A control frame that the framer has already checked.
+/// Returns a control frame that the framer has already checked.
 fn checked(bytes: &Bytes) -> Frame<'_> {
     Frame::read(bytes, HARD_MAX_PAYLOAD_BYTES).ok().flatten().expect("the framer checked it")
 }

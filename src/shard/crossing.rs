@@ -1,4 +1,4 @@
-//! Messages from other shards, and who waits for the rings between them.
+//! Messages from other shards, and the emitters that wait for the rings between them.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use super::slices::weight;
 use super::{MESSAGES_PER_TURN, Shard};
 
 impl<I: Io> Shard<I> {
-    /// Does what other shards have sent, a bounded number each turn.
+    /// Handles messages from other shards, a bounded number each turn.
     pub(super) fn take_messages(&mut self) {
         self.more_messages = false;
         for from in self.mesh.others() {

@@ -1,4 +1,5 @@
-//! Runs onto the queues of their targets, and who pauses when one is full.
+//! Fan-out: runs of events go onto the queues of their targets, and emitters pause when
+//! one is full.
 //!
 //! An emitter that feeds a full queue is paused whole: nothing more is received
 //! from it until every queue that blocks it has drained to half. Emitters that
@@ -26,16 +27,17 @@ use super::Shard;
 /// copied for it: together they pin 16 MiB at the most.
 const MAX_LINK_RANGES: usize = (16 << 20) / CHUNK_BYTES;
 
-/// Ranges shorter than this are copied at once for who does not read.
+/// Length in bytes below which ranges are copied at once for a client that does not
+/// read.
 const SMALL_SLICE_BYTES: usize = 16 << 10;
 
-/// How long a queue that its socket does not drain holds up its emitters before
-/// it is taken for slow and its bytes are copied out. A listener that is only
-/// busy drains well within it, and then nothing is copied; one that is not
-/// delays those who feed it, and nobody else, by this once.
+/// Time for which a queue that its socket does not drain holds up its emitters before
+/// it is taken for slow and its bytes are copied out. A listener that is only busy
+/// drains well within it, and then nothing is copied; one that is not delays those who
+/// feed it, and nobody else, by this once.
 const LAG_GRACE_NS: u64 = 2_000_000;
 
-/// What queueing to the clients of one shard needs.
+/// State of queueing to the clients of one shard.
 pub(super) struct FanOut {
     /// Connections whose queues were touched and not flushed yet.
     dirty: Vec<Conn>,
@@ -47,13 +49,13 @@ pub(super) struct FanOut {
 }
 
 impl FanOut {
-    /// Of a back end with this pool.
+    /// Returns the state for a back end with this pool.
     pub fn new(pool: &IoStats) -> FanOut {
         let lag_bytes = (pool.buffers * pool.buffer_bytes / 4) as usize;
         FanOut { dirty: Vec::new(), full: Vec::new(), lag_bytes }
     }
 
-    /// Has a connection's queue flushed at the end of the turn.
+    /// Marks a connection, so that its queue is flushed at the end of the turn.
     #[inline]
     pub fn mark_dirty(&mut self, connection: &mut Connection) {
         if !connection.dirty {
@@ -62,12 +64,12 @@ impl FanOut {
         }
     }
 
-    /// Whether any queue is to be flushed.
+    /// Returns whether any queue is to be flushed.
     pub fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
-    /// The connections whose queues are to be flushed; none are afterwards.
+    /// Takes the connections whose queues are to be flushed.
     pub fn take_dirty(&mut self) -> std::vec::Drain<'_, Conn> {
         self.dirty.drain(..)
     }
@@ -162,7 +164,8 @@ impl<I: Io> Shard<I> {
         self.fan_out.full = full;
     }
 
-    /// One message for each other shard that owns clients of the route or drives the link.
+    /// Sends one message to each other shard that owns clients of the route or drives
+    /// the link.
     fn send_across(
         &mut self,
         route: &Arc<Route>,
@@ -194,7 +197,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The emitter, of whichever shard, waits for a full queue of this shard.
+    /// Has the emitter, of whichever shard, wait for a full queue of this shard.
     pub(super) fn pause_for(&mut self, emitter: Emitter, queue: Target) {
         let connection = self.connections.find(queue).expect("it was just queued to");
         if connection.waiters.contains(&emitter) {
@@ -224,7 +227,8 @@ impl<I: Io> Shard<I> {
     /// Pauses a client of this shard as an emitter. Returns whether this is news.
     pub(super) fn block_client(&mut self, client: Target, blocker: Blocker) -> bool {
         let Some(connection) = self.connections.find(client) else { return false };
-        // One that is going has nothing to be paused; its messages may still cross.
+        // A client that is going has nothing to be paused; its messages may still
+        // cross.
         if !connection.is_open() || connection.blocked_by.contains(&blocker) {
             return false;
         }
@@ -234,7 +238,7 @@ impl<I: Io> Shard<I> {
         true
     }
 
-    /// One reason less to pause.
+    /// Removes a reason for an emitter to pause.
     pub(super) fn unblock(&mut self, emitter: Emitter, blocker: Blocker) {
         match emitter {
             Emitter::Client(client) => self.unblock_client(client, blocker),
@@ -242,7 +246,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// One reason less for a client to pause.
+    /// Removes a reason for a client to pause.
     pub(super) fn unblock_client(&mut self, client: Target, blocker: Blocker) {
         let Some(connection) = self.connections.find(client) else { return };
         connection.blocked_by.retain(|other| *other != blocker);
@@ -251,14 +255,15 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A queue is full no more, or gone: its emitters go on.
+    /// Lets the emitters go on that waited for a queue: it has drained to half, or is
+    /// gone.
     pub(super) fn release_waiters(&mut self, queue: Target) {
         let Some(connection) = self.connections.find(queue) else { return };
         let waiters = std::mem::take(&mut connection.waiters);
         self.resume(waiters, Queue::Client(queue));
     }
 
-    /// These emitters need not wait for this queue any more.
+    /// Lets these emitters go on: they need not wait for this queue any more.
     pub(super) fn resume(&mut self, emitters: Vec<Emitter>, queue: Queue) {
         for emitter in emitters {
             if emitter.home() == self.id {
@@ -269,7 +274,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A queue lagged through its grace: its emitters go on, up to its limit.
+    /// Lets the emitters of a queue that lagged through its grace go on, up to its
+    /// limit.
     pub(super) fn lag_timed_out(&mut self, target: Target) {
         let Some(connection) = self.connections.find(target) else { return };
         if connection.lag != Lag::Grace {
@@ -282,7 +288,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A queue was full for the stall timeout; is it still the same time?
+    /// Disconnects a client whose queue was full for the stall timeout, if it still is.
     pub(super) fn stall_timed_out(&mut self, target: Target) {
         let stall_ns = self.shared.config.stall_timeout.as_nanos() as u64;
         let now = self.now;
@@ -300,7 +306,7 @@ impl<I: Io> Shard<I> {
     }
 }
 
-/// Whether what comes from the link is copied for this connection: it does not
+/// Returns whether a range from the link is copied for this connection: it does not
 /// read, and each of its ranges pins a whole chunk that the link received.
 #[inline]
 fn pins_too_much(connection: &Connection, bytes: usize) -> bool {

@@ -7,7 +7,7 @@
 //! closes, or for the linger time, or up to a limit. A pipe has no such direction, and
 //! what was written to it can be read after its close: it is closed.
 //!
-//! Invariant: of what arrives here nothing is looked at.
+//! Invariant: bytes that arrive here are not looked at.
 
 use netcluster_platform::{Conn, Io};
 
@@ -30,7 +30,7 @@ impl<I: Io> Shard<I> {
         if self.connections.drained >= MAX_DRAINED
             || self.connections.at(conn).receiving == Receiving::Ended
         {
-            // What comes is not looked at; stopping would cost more than that.
+            // Bytes that come are not looked at; stopping would cost more than that.
             return;
         }
         self.connections.drained += 1;
@@ -50,7 +50,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The last of what was queued to a connection is sent.
+    /// Ends the sending direction of a connection that is drained, or closes the
+    /// connection, once all that was queued to it is sent.
     pub(super) fn all_sent(&mut self, conn: Conn) {
         let connection = self.connections.at(conn);
         let is_heard = connection.receiving != Receiving::Ended;

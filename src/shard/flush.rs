@@ -1,4 +1,4 @@
-//! Queues onto sockets, once per turn.
+//! Flush of queues onto sockets, once per turn.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::connection::{Lag, State};
 use super::Shard;
 
 impl<I: Io> Shard<I> {
-    /// One gather-write for each queue that was touched.
+    /// Starts one gather-write for each queue that was touched.
     pub(super) fn flush(&mut self) {
         for conn in self.fan_out.take_dirty() {
             let Some(connection) = self.connections.get_mut(conn) else { continue };
@@ -26,7 +26,7 @@ impl<I: Io> Shard<I> {
         self.fan_out.mark_dirty(self.connections.at(conn));
     }
 
-    /// A gather-write was carried out.
+    /// Handles a gather-write that was carried out.
     pub(super) fn sent(&mut self, conn: Conn, bytes: usize, blocked: bool) {
         self.totals.bytes_out += bytes as u64;
         let lag_bytes = self.fan_out.lag_bytes;
@@ -39,7 +39,8 @@ impl<I: Io> Shard<I> {
             connection.lag = Lag::None;
         }
         let released = held_up && !connection.holds_up();
-        // What was taken but is still on its way would be lost by closing now.
+        // Bytes that were taken but are still on their way would be lost by closing
+        // now.
         let finished = !blocked && connection.outbound.is_empty() && connection.is_ending();
         if connection.outbound.can_send() {
             self.mark_dirty(conn);
@@ -52,7 +53,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A socket that was full has room.
+    /// Resumes sending on a socket that was full and has room.
     pub(super) fn writable(&mut self, conn: Conn) {
         let connection = self.connections.at(conn);
         connection.outbound.writable();
@@ -63,7 +64,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The other end is gone.
+    /// Ends a connection whose other end is gone, as a send failed.
     pub(super) fn send_failed(&mut self, conn: Conn, error: &io::Error) {
         let connection = self.connections.at(conn);
         tracing::debug!(client = connection.target.client, %error, "send failed");

@@ -1,8 +1,8 @@
-//! Events of other brokers: onto the queues of their listeners, on whichever shard,
-//! and what of them is missing.
+//! Events of other brokers: they go onto the queues of their listeners, on whichever
+//! shard, and their loss is told.
 //!
-//! The link waits for nobody here: who is behind misses events and is told. Only a
-//! pressured stream is held, until the queues that it fills have room.
+//! The link waits for nobody here: a listener that is behind misses events and is told.
+//! Only a pressured stream is held, until the queues that it fills have room.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ use super::link::LinkDriver;
 const MAX_SHARD_OVERFLOW: usize = 1024;
 
 impl LinkDriver {
-    /// These events are not sent to this shard: told later, in one sum for each
-    /// broker and stream.
+    /// Notes events that are not sent to this shard: it is told later, in one sum for
+    /// each broker and stream.
     fn miss(&mut self, shard: ShardId, node: u32, stream: StreamId, frames: u64) {
         let same = |(to, lost): &&mut (ShardId, Lost)| {
             *to == shard && lost.node == node && lost.stream == stream
@@ -45,8 +45,8 @@ impl LinkDriver {
 }
 
 impl<I: Io> Shard<I> {
-    /// Events of another broker, for listeners here, or a gap among them: behind those
-    /// that wait for a route, if any do.
+    /// Takes events of another broker for listeners here, or a gap among them: behind
+    /// those that wait for a route, if any do.
     pub(super) fn take_from_link(&mut self, event: LinkEvent) {
         let postpones = |driver: &LinkDriver| !driver.postponed.is_empty();
         let waits = self.link.as_deref().is_some_and(postpones);
@@ -55,7 +55,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Returns false if their route is not found yet.
+    /// Delivers events of the link; returns false if their route is not found yet.
     fn deliver_from_link(&mut self, event: &LinkEvent) -> bool {
         match event {
             LinkEvent::Run(run) => return self.deliver_run(run),
@@ -82,8 +82,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Events from the link that wait for routes go on, as far as this turn's effort
-    /// reaches.
+    /// Goes on with events from the link that wait for routes, as far as this turn's
+    /// effort reaches.
     pub(super) fn resume_from_link(&mut self) {
         loop {
             let next = self.link.as_deref_mut().and_then(|driver| driver.postponed.pop_front());
@@ -104,8 +104,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Events of another broker, for listeners here; false if their route is not found
-    /// yet.
+    /// Delivers events of another broker to listeners here; returns false if their
+    /// route is not found yet.
     fn deliver_run(&mut self, run: &Run) -> bool {
         let &Run { peer, stream, channel, ref slice, frames, name_len, source } = run;
         let Some(channel) = self.router.channels.find_by_hash(channel) else {
@@ -118,7 +118,7 @@ impl<I: Io> Shard<I> {
             Ok(Some(id)) => Arc::clone(self.router.channels.get(channel).routes.get(id)),
             Ok(None) => return false,
             Err(error) => {
-                // Its broker should not have let it pass.
+                // The event's broker should not have let it pass.
                 tracing::debug!(%error, "an event from the link has no name");
                 self.totals.protocol_errors += 1;
                 return true;
@@ -150,7 +150,7 @@ impl<I: Io> Shard<I> {
         true
     }
 
-    /// Tells a shard what it was not sent while it was behind.
+    /// Tells a shard which events it was not sent while it was behind.
     fn tell_missed(&mut self, shard: ShardId) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         if driver.missed.is_empty() {
@@ -166,7 +166,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The same for every shard that has caught up.
+    /// Tells every shard that has caught up which events it was not sent.
     pub(super) fn tell_all_missed(&mut self) {
         let Some(driver) = self.link.as_deref() else { return };
         let shards: SmallVec<[ShardId; 4]> =
@@ -178,7 +178,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Tells listeners of this shard what is missing.
+    /// Tells listeners of this shard which events are missing.
     pub(super) fn tell_lost(&mut self, lost: Lost) {
         let source = Source { node: lost.node, client: 0 };
         for connection in self.connections.iter_mut() {
@@ -188,7 +188,7 @@ impl<I: Io> Shard<I> {
                 && lost.channel.is_none_or(|hash| hash == channel.hash);
             if concerned && connection.is_open() && !connection.patterns.is_empty() {
                 connection.outbound.push_lost(source, lost.count, lost.reason);
-                // Many of them are a queue like any other.
+                // Many notices are a queue like any other.
                 if connection.latest {
                     self.totals.dropped += connection.trim_latest(&self.shared.budget);
                 } else if connection.outbound.fills(&self.shared.budget) {
@@ -200,7 +200,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A pressured stream feeds a full queue here. Returns whether this is news.
+    /// Holds a pressured stream for a reason, such as a full queue here. Returns
+    /// whether the reason is new.
     pub(super) fn hold_stream(&mut self, peer: PeerId, stream: StreamId, by: Blocker) -> bool {
         let Some(driver) = self.link.as_deref_mut() else { return false };
         let blockers = driver.held.entry((peer, stream)).or_default();
@@ -208,12 +209,12 @@ impl<I: Io> Shard<I> {
             return false;
         }
         blockers.push(by);
-        // Each time: the peer may have begun the stream anew.
+        // Told each time: the peer may have begun the stream anew.
         driver.link.set_held(self.now, peer, stream, true);
         true
     }
 
-    /// That queue is full no more.
+    /// Removes a reason to hold a pressured stream, which goes on after the last.
     pub(super) fn release_stream(&mut self, peer: PeerId, stream: StreamId, by: Blocker) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         let Some(blockers) = driver.held.get_mut(&(peer, stream)) else { return };

@@ -24,12 +24,12 @@ use crate::timers::Timer;
 use super::Shard;
 use super::receive::{Fault, Stop};
 
-/// The shard that counts who is back.
+/// Shard that counts the clients that are back.
 const COUNTING_SHARD: ShardId = ShardId(0);
 
 impl<I: Io> Shard<I> {
-    /// A client says hello that may have been here before a crash: its channel waits
-    /// for others.
+    /// Has the channel of a client that may have been here before a crash wait for
+    /// other clients.
     pub(super) fn hold_for_return(&mut self, hello: &Hello, channel: &Arc<str>) {
         let config = &self.shared.config;
         let placement = self.acceptor.placement.as_ref().expect("a shard that accepts has books");
@@ -46,7 +46,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Holds what is emitted in a channel, after a crash. Whether that is new.
+    /// Holds events that are emitted in a channel, after a crash. Returns whether that
+    /// is new.
     pub(super) fn begin_hold(&mut self, channel: &Arc<str>) -> bool {
         let until = self.returning.begin(channel, self.now);
         if let Some(until) = until {
@@ -55,7 +56,8 @@ impl<I: Io> Shard<I> {
         until.is_some()
     }
 
-    /// A client's subscription is in force; it may be the last that it had before.
+    /// Notes that a client's subscription is in force; it may be the last that the
+    /// client had before.
     pub(super) fn subscribed_again(&mut self, conn: Conn) {
         let connection = self.connections.at(conn);
         if connection.awaited == 0 {
@@ -72,7 +74,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A client is back with all its patterns, which every shard knows.
+    /// Notes that a client is back with all its patterns, which every shard knows.
     pub(super) fn is_back(&mut self, channel: &Arc<str>, client: u32) {
         if self.returning.is_back(channel, client) {
             for shard in self.mesh.others() {
@@ -82,7 +84,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The time of a channel is over: who is not back is not waited for.
+    /// Releases the channels whose time is over: clients that are not back are not
+    /// waited for.
     pub(super) fn hold_timed_out(&mut self) {
         for channel in self.returning.overdue(self.now) {
             tracing::info!(%channel, "not all clients that were here before are back; events go on");
@@ -90,14 +93,14 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Nothing waits any more: the broker shuts down.
+    /// Releases all channels, as the broker shuts down.
     pub(super) fn release_all_holds(&mut self) {
         for channel in self.returning.overdue(Instant::NEVER) {
             self.release_hold(&channel);
         }
     }
 
-    /// Lets those go on that wait in a channel.
+    /// Lets the emitters go on that wait in a channel.
     pub(super) fn release_hold(&mut self, channel: &str) {
         for emitter in self.returning.release(channel) {
             let conn = emitter.conn;
@@ -115,7 +118,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Whether events of a connection wait.
+    /// Returns whether events of a connection wait.
     pub(super) fn is_held(&mut self, conn: Conn) -> bool {
         if !self.returning.holds_any() {
             return false;
@@ -168,7 +171,7 @@ impl<I: Io> Shard<I> {
         self.walk(conn, chunk, at)
     }
 
-    /// Keeps what came, and pauses the connection.
+    /// Keeps what a connection sent, and pauses it.
     pub(super) fn keep(&mut self, conn: Conn, pieces: &[Slice]) {
         let mut kept = BytesMut::with_capacity(pieces.iter().map(Slice::len).sum());
         pieces.iter().for_each(|piece| kept.extend_from_slice(piece.as_bytes()));
@@ -184,7 +187,7 @@ impl<I: Io> Shard<I> {
         self.block_client(emitter, Blocker::Hold);
     }
 
-    /// The clients of this shard that listen, for the broker's successor.
+    /// Returns the clients of this shard that listen, for the broker's successor.
     pub(super) fn listening(&self) -> Vec<Listening> {
         let listening = self.connections.iter().filter(|it| !it.patterns.is_empty());
         let recorded = listening.filter_map(|connection| {

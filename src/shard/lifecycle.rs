@@ -1,4 +1,4 @@
-//! How connections come and go.
+//! Life cycle of connections: placing, disconnecting, closing.
 
 use std::io;
 use std::sync::Arc;
@@ -49,15 +49,15 @@ impl<I: Io> Shard<I> {
         false
     }
 
-    /// For this shard's books, if it has any.
+    /// Notes in this shard's books, if it has any, that a client is gone.
     pub(super) fn departed(&mut self, channel: &str, shard: ShardId, client: u32) {
         if let Some(placement) = &mut self.acceptor.placement {
             placement.departed(channel, shard, client);
         }
     }
 
-    /// Has it noted that a client of this shard is gone: in its own books, or those
-    /// of the accepting shard.
+    /// Reports that a client of this shard is gone, to its own books or those of the
+    /// accepting shard.
     pub(super) fn report_departed(&mut self, channel: &Arc<str>, client: u32) {
         if self.acceptor.placement.is_some() {
             self.departed(channel, self.id, client);
@@ -90,7 +90,7 @@ impl<I: Io> Shard<I> {
         self.start_draining(conn);
     }
 
-    /// Has it noted, wherever the client may come back, why it was disconnected.
+    /// Reports why a client was disconnected to the shards on which it may come back.
     fn note_reason(&mut self, reason: Reason) {
         let elsewhere: Vec<ShardId> = match &mut self.acceptor.placement {
             Some(placement) => {
@@ -151,16 +151,16 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Nothing more comes from a connection; a large frame's own buffer was being filled,
-    /// or not.
+    /// Handles the end of what a connection sends; a large frame's own buffer was being
+    /// filled, or not.
     pub(super) fn hung_up(&mut self, conn: Conn, was_filling: bool, error: Option<io::Error>) {
         let connection = self.connections.at(conn);
         if connection.is_read_up && connection.is_open() && error.is_none() {
-            // What it had not written as a whole it still has.
+            // A frame that the client had not written as a whole it still has.
             return connection.inbound.forget();
         }
         if connection.is_open() && !connection.held.is_empty() {
-            // It ends once that is taken.
+            // The connection ends once its held bytes are taken.
             return;
         }
         if let Some(error) = error {
@@ -174,7 +174,7 @@ impl<I: Io> Shard<I> {
         }
         let connection = self.connections.at(conn);
         if connection.is_ending() && !connection.outbound.is_empty() {
-            // It may have shut down only its sending side and still read why.
+            // The client may have shut down only its sending side and still read why.
             return;
         }
         self.disconnect(conn);
@@ -198,7 +198,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// It is closed, and its place free.
+    /// Frees the place of a connection that the back end has closed.
     pub(super) fn closed(&mut self, conn: Conn) {
         if let Some(connection) = self.connections.remove(conn) {
             self.discard(connection.outbound.into_remains());

@@ -43,45 +43,46 @@ use super::Shard;
 /// at between two turns.
 const BATCHES_PER_TURN: usize = 32;
 
-/// How often the interface and the addresses of peers are looked at.
+/// Time between two looks at the interface and the addresses of peers.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// The interface is looked at again so soon, 100 ms, if it refuses what is too long.
+/// Time after which the interface is looked at again if it refuses a datagram as too
+/// long: 100 ms.
 const LOOK_AGAIN_NS: u64 = 100_000_000;
 
-/// Failed sends are logged at most this often; all are counted.
+/// Shortest time between two log lines of failed sends; all are counted.
 const LOG_EVERY_NS: u64 = 10_000_000_000;
 
-/// What a link starts with.
+/// Parts that a link starts with.
 pub struct LinkStart<S> {
-    /// Its settings.
+    /// Settings of the link.
     pub config: LinkConfig,
-    /// The session id of this run, from the system.
+    /// Session id of this run, from the system.
     pub session: Session,
-    /// Where nonces come from.
+    /// Source of nonces.
     pub entropy: Box<dyn Entropy + Send>,
-    /// The open sockets.
+    /// Open sockets of the link.
     pub sockets: S,
-    /// What the sockets are, for `status`.
+    /// Description of the sockets, for `status`.
     pub about: LinkIo,
     /// Addresses of unicast peers, as they are resolved: always all of them.
     pub addresses: Option<Addresses>,
-    /// Whether this machine is another one than before.
+    /// Watch on whether this machine is another one than before.
     pub snapshots: Option<Snapshots>,
 }
 
-/// The link, as its shard keeps it.
+/// State of the link on the shard that drives it.
 pub(super) struct LinkDriver {
     pub(super) link: Link,
     /// Channels with clients on any shard, and how many.
     used: HashMap<ChannelHash, usize, FixedState>,
-    /// Emitters that wait for room in a stream of ours.
+    /// Emitters that wait for room in a stream of this broker.
     waiters: BTreeMap<StreamId, Vec<Emitter>>,
     /// Streams of peers that wait for queues here.
     pub(super) held: BTreeMap<(PeerId, StreamId), SmallVec<[Blocker; 1]>>,
     /// Clients that wait until every peer knows of their subscriptions.
     pub(super) waiting: Vec<Waiting>,
-    /// The timer for these is set.
+    /// The timer for these clients is set.
     pub(super) is_look_set: bool,
     /// Events that other shards were not sent, as they were behind.
     pub(super) missed: Vec<(ShardId, Lost)>,
@@ -92,12 +93,12 @@ pub(super) struct LinkDriver {
     about: LinkIo,
     /// The socket has no room.
     blocked: bool,
-    /// There is more to send than one turn does.
+    /// More is to be sent than one turn does.
     more: bool,
     logged_at: Option<Instant>,
-    /// When the interface was looked at last.
+    /// Time at which the interface was looked at last.
     checked_at: Instant,
-    /// The interface is not usable, and this was said.
+    /// Reason why the interface is not usable, once it was logged.
     unusable: Option<String>,
 }
 
@@ -105,7 +106,7 @@ pub(super) struct LinkDriver {
 pub(super) struct Waiting {
     pub(super) target: Target,
     pub(super) request: u64,
-    /// Of the own interest, as it was when it asked.
+    /// Version of this broker's interest when the client asked.
     pub(super) version: u64,
     pub(super) deadline: Instant,
 }
@@ -146,9 +147,8 @@ impl<I: Io> Shard<I> {
         Ok(())
     }
 
-    /// Looks whether this machine is another one, and at the addresses that the
-    /// names of peers have resolved to: what threads have noticed that wake this
-    /// shard.
+    /// Looks whether this machine is another one, and at the addresses that the names
+    /// of peers have resolved to: the threads that notice such changes wake this shard.
     pub(super) fn look_outside(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         if driver.snapshots.as_ref().is_some_and(Snapshots::has_changed) {
@@ -163,7 +163,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Datagrams arrived.
+    /// Hands datagrams that arrived to the link.
     pub(super) fn datagrams(&mut self, datagrams: &DatagramTrain) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         let received = netcluster_link::Datagrams {
@@ -181,13 +181,13 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// How many other brokers the link knows.
+    /// Returns the number of other brokers that the link knows.
     #[cfg(feature = "sim")]
     pub fn peers(&self) -> usize {
         self.link.as_deref().map_or(0, |driver| driver.link.peer_count())
     }
 
-    /// When the link has something to do again.
+    /// Returns when the link has something to do again.
     pub fn link_deadline(&self) -> Option<Instant> {
         let driver = self.link.as_deref()?;
         if driver.more && !driver.blocked || !driver.postponed.is_empty() {
@@ -197,7 +197,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The link's part of a turn: what is due, what came, what goes out.
+    /// Does the link's part of a turn: timers that are due, events that came, datagrams
+    /// that go out.
     pub(super) fn turn_link(&mut self) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         if driver.link.poll_timeout().is_some_and(|due_at| due_at <= self.now) {
@@ -289,8 +290,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Sends what there is, as far as a turn goes. Stops at what is too long for the
-    /// system and says where that was to go.
+    /// Sends datagrams that are due, as far as a turn goes. Stops at one that is too
+    /// long for the system and returns its destination.
     fn transmit_batches(&mut self) -> Option<To> {
         let driver = self.link.as_deref_mut()?;
         driver.more = false;
@@ -370,7 +371,8 @@ impl<I: Io> Shard<I> {
         driver.link.set_interest(self.now, hash, wanted);
     }
 
-    /// A client of any shard is on this channel now; told before it emits.
+    /// Notes that a client of any shard is on this channel now; called before the
+    /// client emits.
     pub(super) fn channel_used(&mut self, name: &Arc<str>) {
         match self.link.as_deref_mut() {
             Some(driver) => {
@@ -387,7 +389,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// It is no longer.
+    /// Notes that a client of any shard is no longer on this channel.
     pub(super) fn channel_unused(&mut self, name: &Arc<str>) {
         match self.link.as_deref_mut() {
             Some(driver) => {
@@ -412,19 +414,19 @@ impl<I: Io> Shard<I> {
         self.leave_link_within(self.shared.config.drain_timeout / 4 * 3);
     }
 
-    /// The same in this time, whatever was said before.
+    /// Says goodbye to the other brokers within this time, whatever was said before.
     pub(super) fn leave_link_within(&mut self, time: Duration) {
         if let Some(driver) = self.link.as_deref_mut() {
             driver.link.leave(self.now, time);
         }
     }
 
-    /// Whether that is done.
+    /// Returns whether the link has said goodbye.
     pub(super) fn link_has_left(&self) -> bool {
         self.link.as_deref().is_none_or(|driver| driver.link.has_left())
     }
 
-    /// What `status` shows of the link.
+    /// Returns the part of `status` about the link.
     pub(super) fn report_link(&self) -> Option<(LinkStatus, LinkIo)> {
         let driver = self.link.as_deref()?;
         Some((
@@ -458,7 +460,7 @@ impl<I: Io> Shard<I> {
                 }
             }
             Err(error) => {
-                // Once, however long it lasts.
+                // Logged once, however long it lasts.
                 let error = error.to_string();
                 if driver.unusable.as_ref() != Some(&error) {
                     tracing::warn!(%error, "the link's interface is not usable");

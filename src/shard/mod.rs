@@ -14,22 +14,22 @@
 //! - `receive`: chunks into runs of frames
 //! - `router`: names to routes
 //! - `fan_out`: runs onto queues; pauses and resumes emitters
-//! - `control`: what clients ask for
+//! - `control`: requests of clients
 //! - `flush`: queues onto sockets
 //! - `audience`: clients that ask who would get an event
-//! - `connections`: the table of them
+//! - `connections`: the table of connections
 //! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
 //! - `link`, `from_link`: to and from the brokers of other machines
-//! - `acceptor`: who is accepted, and who has not said hello in time
+//! - `acceptor`: acceptance of connections, and those that have not said hello in time
 //! - `lifecycle`: placing, disconnecting
-//! - `shutdown`: how it ends
+//! - `shutdown`: the end of the shard
 //! - `shortage`: buffers or memory run short
 //! - `slices`: work of any size, a bounded part in each turn
 //! - `rest`: giving back what a flood took
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
-//! - `report`: its part of `status`
+//! - `report`: the shard's part of `status`
 
 mod acceptor;
 mod audience;
@@ -88,8 +88,8 @@ use self::slices::Slices;
 /// from the receive to the send, which beat larger turns by a third at 1 KB.
 const TURN_BYTES: usize = 256 << 10;
 
-/// With many clients a turn receives this much for each, so that a send to each
-/// takes several frames; up to [`MAX_TURN_BYTES`].
+/// Bytes that a turn receives for each of many clients, so that a send to each takes
+/// several frames; up to [`MAX_TURN_BYTES`].
 const TURN_BYTES_PER_CLIENT: usize = 1 << 10;
 
 /// Bytes that a turn receives, at the most.
@@ -100,24 +100,25 @@ const _: () = assert!(TURN_BYTES < MAX_TURN_BYTES);
 /// Messages taken from one other shard in one turn.
 const MESSAGES_PER_TURN: usize = 512;
 
-/// What all shards of a broker share.
+/// State that all shards of a broker share.
 #[derive(Clone)]
 pub struct Shared {
-    /// Settings.
+    /// Settings of the shards.
     pub config: Arc<ShardConfig>,
-    /// The memory budget.
+    /// Memory budget of the broker.
     pub budget: Budget,
-    /// How many clients there are.
+    /// Connections of the broker.
     pub population: Population,
     /// Set once, when the broker is to shut down.
     pub shutdown: Arc<AtomicBool>,
-    /// Where it is left who listened, when the broker ends in order.
+    /// Handle that leaves the record of listeners to a successor, when the broker ends
+    /// in order.
     pub successor: Successor,
-    /// What `status` says of the broker as a whole.
+    /// Part of `status` about the broker as a whole.
     pub about: Arc<Status>,
     /// Has the allocator give back what the calling thread has freed.
     pub give_back: fn(),
-    /// What the log leaves out.
+    /// Counters of lines that the log leaves out.
     pub log: Arc<LogCounts>,
 }
 
@@ -134,7 +135,7 @@ pub struct Shard<I: Io> {
     fan_out: FanOut,
     mesh: Mesh<I::Socket>,
     timers: Timers,
-    /// Only one shard has it.
+    /// Link to other machines; only one shard has it.
     link: Option<Box<LinkDriver>>,
     shortage: Shortage,
     slices: Slices,
@@ -151,11 +152,12 @@ pub struct Shard<I: Io> {
 }
 
 impl<I: Io> Shard<I> {
-    /// The shard whose ends `mesh` is. `listener` makes it an accepting one: shard 0 alone if connections
-    /// can move to others, else every shard. Shard 0 also drives the `link`.
+    /// Returns the shard whose ends `mesh` is. `listener` makes it an accepting one:
+    /// shard 0 alone if connections can move to others, else every shard. Shard 0 also
+    /// drives the `link`.
     ///
     /// # Errors
-    /// What the system says of listening.
+    /// Error of the system when it was asked to listen.
     pub fn new(
         mut io: I,
         shared: Shared,
@@ -199,8 +201,8 @@ impl<I: Io> Shard<I> {
         Ok(shard)
     }
 
-    /// The same shard, which goes on to accept on each listener that comes from there.
-    /// Whoever sends one wakes the shard.
+    /// Adds a source of listeners: the shard goes on to accept on each one that comes
+    /// from there. The sender wakes the shard.
     pub fn with_listeners(mut self, listeners: mpsc::Receiver<I::Listener>) -> Shard<I> {
         self.acceptor.listeners = Some(listeners);
         self
@@ -215,8 +217,8 @@ impl<I: Io> Shard<I> {
         Ok(())
     }
 
-    /// One turn: waits for something to do and does all of it. Returns false
-    /// when the shard has shut down.
+    /// Does one turn: waits for something to do and does all of it. Returns false when
+    /// the shard has shut down.
     ///
     /// # Errors
     /// The back end broke.
@@ -238,7 +240,8 @@ impl<I: Io> Shard<I> {
         self.take_messages();
         self.fire_timers();
         self.turn_link();
-        // Behind the link: its goodbye may be the last thing that was missing.
+        // The shutdown stands behind the link, whose goodbye may be the last thing that
+        // was missing.
         if self.shared.shutdown.load(Ordering::Relaxed) {
             self.drain();
         }
@@ -254,19 +257,19 @@ impl<I: Io> Shard<I> {
         Ok(!self.shutdown.is_done())
     }
 
-    /// The back end.
+    /// Returns the back end.
     #[cfg(feature = "sim")]
     pub fn io(&self) -> &I {
         &self.io
     }
 
-    /// Whether a turn has something to do whatever the back end brings.
+    /// Returns whether a turn has something to do whatever the back end brings.
     #[cfg(feature = "sim")]
     pub fn is_due(&self) -> bool {
         self.timeout() == Some(Duration::ZERO)
     }
 
-    /// How long the next wait may sleep. An idle shard has no deadline.
+    /// Returns how long the next wait may sleep. An idle shard has no deadline.
     fn timeout(&self) -> Option<Duration> {
         if self.more_messages || self.fan_out.has_dirty() || !self.slices.is_empty() {
             return Some(Duration::ZERO);
@@ -328,7 +331,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A client came or went.
+    /// Adapts the bytes that a turn receives to the number of clients, after one came
+    /// or went.
     fn clients_changed(&mut self) {
         let wanted = self.totals.clients as usize * TURN_BYTES_PER_CLIENT;
         self.io.set_receive_budget(wanted.clamp(TURN_BYTES, MAX_TURN_BYTES));

@@ -1,4 +1,4 @@
-//! Chunks into runs of frames, and runs to [`super::fan_out`].
+//! Receiving: chunks become runs of frames, which go to [`super::fan_out`].
 //!
 //! Decision: `docs/decisions/004-turn-receives-256-kib.md`.
 
@@ -15,8 +15,8 @@ use crate::routes::{RouteId, Unfound};
 
 use super::Shard;
 
-/// What a client may send between its hello and its welcome: nothing, but a
-/// client that does is told so by what it asked for failing, not by a crash.
+/// Bytes that a client may send between its hello and its welcome: it should send none,
+/// but a client that does is told so by the failure of its requests, not by a crash.
 const MAX_MOVING_BYTES: usize = 64 * 1024;
 
 const _: () = assert!(MAX_MOVING_BYTES > MAX_CONTROL_PAYLOAD_BYTES);
@@ -35,7 +35,7 @@ impl Pending {
         Pending { route, start: run.start, end: run.end, frames: run.frames }
     }
 
-    /// Takes a run in that continues this one. Whether it does.
+    /// Takes a run in that continues this one. Returns whether it does.
     #[inline]
     fn joins(&mut self, route: RouteId, run: &Run<'_>) -> bool {
         let is_same = self.route == route && self.end == run.start;
@@ -47,25 +47,25 @@ impl Pending {
     }
 }
 
-/// How far a walk has come with what is no run.
+/// Result of a step that is no run of events.
 enum Taken {
-    /// It goes on.
+    /// The frame is taken: the walk goes on.
     All,
-    /// The chunk has no more.
+    /// The chunk has no more frames.
     End,
     /// The route of this frame is not found yet.
     Stopped(Pieces),
 }
 
-/// Where a walk stopped because a route could not be found in this turn.
+/// Place where a walk stopped because a route could not be found in this turn.
 pub(super) struct Stop {
-    /// The first byte of the chunk that is not done.
+    /// Offset of the first byte of the chunk that is not taken.
     pub at: usize,
     /// The frame before it, if that is a control frame, or lay in several chunks.
     pub frame: Option<Pieces>,
 }
 
-/// Why a connection cannot go on.
+/// Reason why a connection cannot go on.
 pub(super) enum Fault {
     Frame(FrameError),
     Name(NameError),
@@ -73,7 +73,7 @@ pub(super) enum Fault {
 }
 
 impl<I: Io> Shard<I> {
-    /// Bytes arrived.
+    /// Takes bytes that arrived on a connection.
     pub(super) fn received(&mut self, conn: Conn, chunk: &Bytes) {
         self.totals.bytes_in += chunk.len() as u64;
         let mut at = 0;
@@ -105,7 +105,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// Takes the frames of a chunk, from `at` on, of a connection that is open. Returns
-    /// where it had to stop, if so.
+    /// the place where it had to stop, if so.
     pub(super) fn walk(
         &mut self,
         conn: Conn,
@@ -161,7 +161,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Takes what is no run of events.
+    /// Takes a step that is no run of events.
     fn take_step(&mut self, conn: Conn, step: Step<'_>) -> Result<Taken, Fault> {
         match step {
             Step::Event(pieces) => {
@@ -188,8 +188,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Delivers one event that lay in several chunks, or in its own buffer; false if its
-    /// route is not found yet.
+    /// Delivers one event that lay in several chunks, or in its own buffer; returns
+    /// false if its route is not found yet.
     pub(super) fn deliver_event(&mut self, conn: Conn, pieces: &[Slice]) -> Result<bool, Fault> {
         let connection = self.connections.at(conn);
         let (source, channel) = (connection.source, connection.channel);
@@ -209,7 +209,7 @@ impl<I: Io> Shard<I> {
         Ok(true)
     }
 
-    /// Bytes of a connection that is not open. Returns how many were used if it
+    /// Takes bytes of a connection that is not open. Returns how many were used if it
     /// is open now.
     fn received_early(&mut self, conn: Conn, chunk: &Bytes) -> Option<usize> {
         let max_payload = self.shared.config.max_payload_bytes;
@@ -250,7 +250,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A large frame is complete.
+    /// Delivers a large frame that is complete.
     pub(super) fn filled(&mut self, conn: Conn, buffer: BytesMut) {
         let connection = self.connections.at(conn);
         connection.receiving = Receiving::Off;
@@ -299,7 +299,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Asks the back end to stop; late chunks are still taken.
+    /// Asks the back end to stop receiving; late chunks are still taken.
     pub(super) fn stop_receiving(&mut self, conn: Conn) {
         let connection = self.connections.at(conn);
         if connection.receiving == Receiving::On {
@@ -308,7 +308,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// It has stopped.
+    /// Hands a moving connection over, or receives again, once the back end has stopped
+    /// receiving.
     pub(super) fn stopped(&mut self, conn: Conn) {
         let connection = self.connections.at(conn);
         connection.receiving = Receiving::Off;

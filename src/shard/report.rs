@@ -1,4 +1,4 @@
-//! What this shard says of itself for `status`, and the collection of the others'.
+//! Reports: this shard's part of `status`, and the collection of the others'.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,25 +18,25 @@ use crate::target::{Queue, Target};
 
 use super::Shard;
 
-/// Rates are taken over at least this long. No timer: a busy shard samples as it
-/// turns, an idle one is asked late and then averages over its idleness.
+/// Shortest time that rates are taken over. No timer: a busy shard samples as it turns,
+/// an idle one is asked late and then averages over its idleness.
 const SAMPLE_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
 
 /// Disconnected clients that `status` still shows.
 const MAX_CLOSED_SHOWN: usize = 16;
 
-/// What one shard has to say, and what it was asked for.
+/// State of one shard's reports, and the status requests that it collects for.
 pub(super) struct Reports {
     collecting: BTreeMap<u64, Collecting>,
     next: u64,
-    /// The latest status and when it was made, for who asks in the same turn.
+    /// Latest status and when it was made, for clients that ask in the same turn.
     latest: Option<(Instant, Answer)>,
     closed_by_broker: Vec<ClosedClient>,
     rates: Rates,
 }
 
 impl Reports {
-    /// Nothing yet.
+    /// Returns the state of a shard that has just started.
     pub fn new(now: Instant) -> Reports {
         Reports {
             collecting: BTreeMap::new(),
@@ -47,7 +47,7 @@ impl Reports {
         }
     }
 
-    /// A turn is over: its status is no longer the latest.
+    /// Ends a turn: its status is no longer the latest.
     #[inline]
     pub fn end_turn(&mut self, now: Instant, totals: &Totals) {
         self.latest = None;
@@ -65,7 +65,7 @@ impl Reports {
 
 /// Status reports that a shard has asked the others for.
 struct Collecting {
-    /// Who asked, and the numbers of their requests.
+    /// Clients that asked, and the numbers of their requests.
     askers: Vec<(Target, u64)>,
     waiting: usize,
     reports: Vec<ShardStatus>,
@@ -97,7 +97,7 @@ impl Rates {
         }
     }
 
-    /// Events in and out per second.
+    /// Returns events in and out per second.
     fn per_second(&self, now: Instant, totals: &Totals) -> (f64, f64) {
         // Since the sample before the latest: at least a second, unless the
         // shard is younger.
@@ -109,7 +109,7 @@ impl Rates {
 }
 
 impl<I: Io> Shard<I> {
-    /// This shard's part of `status`.
+    /// Returns this shard's part of `status`.
     pub fn report(&mut self) -> ShardStatus {
         let mut totals = self.totals;
         let rates = self.reports.rates.per_second(self.now, &totals);
@@ -176,9 +176,9 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A client asked for the status of the broker. Who asks while it is being
-    /// collected, or in the same turn, gets the same answer: asking often costs
-    /// the broker no more than asking once.
+    /// Collects the status of the broker for a client. One that asks while it is being
+    /// collected, or in the same turn, gets the same answer: asking often costs the
+    /// broker no more than asking once.
     pub(super) fn collect_status(&mut self, asker: Target, request: u64) {
         if let Some((at_ns, json)) = &self.reports.latest
             && *at_ns == self.now
@@ -202,7 +202,7 @@ impl<I: Io> Shard<I> {
         self.answer_status(number);
     }
 
-    /// Another shard's report.
+    /// Takes another shard's report.
     pub(super) fn status_arrived(&mut self, number: u64, report: ShardStatus) {
         if let Some(collecting) = self.reports.collecting.get_mut(&number) {
             collecting.waiting -= 1;

@@ -1,4 +1,4 @@
-//! Giving back what a flood took, once it is over.
+//! Return of the memory that a flood took, once it is over.
 //!
 //! Caches, tables and the allocator keep memory for the next time, which after a flood
 //! is most of what it took. A shard that sees it gone gives it back when it has a
@@ -13,29 +13,30 @@ use crate::timers::Timer;
 
 use super::Shard;
 
-/// What must have been held and be gone, charged to the memory budget, to be a flood.
+/// Bytes that must have been charged to the memory budget and be free again, for a
+/// flood.
 const FLOOD_BYTES: usize = 16 << 20;
 
-/// How long it must be gone, and how long a busy shard is given to rest.
+/// Time for which the memory must be free, and for which a busy shard is given to rest.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
-/// A shard that did nothing for so long has a moment.
+/// Time for which a shard must have done nothing to have a moment.
 const IDLE_NS: u64 = 50_000_000;
 
-/// A shard that never rests gives back nevertheless, when it was looked at so often.
+/// Number of looks after which a shard that never rests gives back nevertheless.
 const MAX_LOOKS: u32 = 10;
 
-/// What one shard knows of floods.
+/// State of one shard's watch for floods.
 #[derive(Debug, Default)]
 pub(super) struct Flood {
-    /// The most that was held since memory was last given back.
+    /// Most bytes that were held since memory was last given back.
     most_bytes: usize,
-    /// A timer is set, and how often it fired in vain.
+    /// Number of times that the timer fired in vain; `None`: none is set.
     looks: Option<u32>,
 }
 
 impl<I: Io> Shard<I> {
-    /// Looks at what is held, once each turn.
+    /// Looks at the memory that is held, once each turn.
     #[inline]
     pub(super) fn watch_flood(&mut self) {
         let used_bytes = self.shared.budget.used_bytes();
@@ -48,7 +49,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// A flood was over a while ago; is it still, and is there a moment?
+    /// Gives memory back if the flood is still over and the shard has a moment.
     pub(super) fn rest_timed_out(&mut self) {
         let looks = self.flood.looks.take().unwrap_or_default();
         let used_bytes = self.shared.budget.used_bytes();
@@ -67,7 +68,7 @@ impl<I: Io> Shard<I> {
         self.give_back();
     }
 
-    /// Gives back what this shard keeps for the next time.
+    /// Gives back memory that this shard keeps for the next time.
     pub(super) fn give_back(&mut self) {
         self.flood.most_bytes = self.shared.budget.used_bytes();
         self.router.channels.shrink();
@@ -80,7 +81,7 @@ impl<I: Io> Shard<I> {
     }
 }
 
-/// Whether most of what was held is gone.
+/// Returns whether most of the memory that was held is free again.
 fn is_over(most_bytes: usize, used_bytes: usize) -> bool {
     most_bytes >= used_bytes.saturating_mul(2).saturating_add(FLOOD_BYTES)
 }

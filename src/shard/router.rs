@@ -1,4 +1,5 @@
-//! From the names of events to their routes, as far as a turn's effort reaches.
+//! Router of one shard: finds the routes of events by name, as far as a turn's effort
+//! reaches.
 
 use netcluster_wire::NameError;
 
@@ -8,21 +9,21 @@ use crate::routes::{Effort, RouteId, Unfound};
 
 use super::Shared;
 
-/// What the route caches of one shard may remember: this part of the memory budget,
-/// all shards together, within bounds.
+/// Part of the memory budget that the route caches of all shards together may take,
+/// within the bounds below for each shard.
 const CACHE_PART: usize = 16;
 const MIN_CACHE_BYTES: usize = 256 << 10;
 const MAX_CACHE_BYTES: usize = 64 << 20;
 
-/// The channels of one shard, and what looking for routes in them may cost.
+/// Channels of one shard, and the effort that looking for routes in them may cost.
 pub(super) struct Router {
     pub channels: Channels,
-    /// What look-ups may yet cost in this turn.
+    /// Effort that look-ups may yet cost in this turn.
     pub effort: Effort,
 }
 
 impl Router {
-    /// No channels yet.
+    /// Returns a router without channels.
     pub fn new(shared: &Shared, shards: u16) -> Router {
         let config = &shared.config;
         let cache_bytes = cache_bytes(&shared.budget, shards);
@@ -42,7 +43,8 @@ impl Router {
         }
     }
 
-    /// The route of a name, if it can be found in this turn; see [`Routes::find`].
+    /// Finds the route of a name, if that is possible in this turn; see
+    /// [`Routes::find`].
     ///
     /// # Errors
     /// The name is not allowed, or the route is not found, perhaps for want of room.
@@ -53,7 +55,7 @@ impl Router {
         self.channels.get_mut(channel).routes.find(name, &mut self.effort)
     }
 
-    /// The route of a name, if it can be found in this turn. Makes room for it.
+    /// Finds the route of a name, if that is possible in this turn. Makes room for it.
     ///
     /// # Errors
     /// The name is not allowed.
@@ -69,8 +71,9 @@ impl Router {
         }
     }
 
-    /// A route was not found: empties the cache if it was for want of room there. Routes
-    /// found before are then no longer named by their ids.
+    /// Empties a channel's cache if a route was not found for want of room there.
+    /// Returns whether that was so. Routes found before are then no longer named by
+    /// their ids.
     #[cold]
     pub fn make_room(&mut self, channel: ChannelId) -> bool {
         let is_overgrown = self.channels.get(channel).routes.is_overgrown();

@@ -1,5 +1,5 @@
-//! What is done when receive buffers or the memory budget run short: laggards let go of
-//! what they pin, so that nobody else waits for a slow reader.
+//! Relief when receive buffers or the memory budget run short: laggards let go of what
+//! they pin, so that nobody else waits for a slow reader.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::timers::Timer;
 
 use super::Shard;
 
-/// How often an emitter that waits for memory looks again. Nobody waits unless
+/// Time after which an emitter that waits for memory looks again. Nobody waits unless
 /// `--max-memory` is used up.
 const MEMORY_RETRY: Duration = Duration::from_millis(10);
 
-/// How often relief is asked for while connections starve for receive buffers.
+/// Time between two requests for relief while connections starve for receive buffers.
 const STARVED_RETRY: Duration = Duration::from_millis(2);
 
-/// What one shard is short of.
+/// Shortage of memory or of buffers on one shard.
 #[derive(Default)]
 pub(super) struct Shortage {
     /// Emitters whose large frame has no room in the memory budget.
@@ -42,7 +42,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Emitters that wait for memory try again; those in vain wait again.
+    /// Lets emitters that wait for memory try again; those in vain wait again.
     pub(super) fn memory_timed_out(&mut self) {
         self.squeeze();
         for shard in self.mesh.others() {
@@ -53,10 +53,10 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Somebody waits for memory: those who hold it get the stall timeout to let
-    /// go of it. Queues behind a full socket count as full, however short
-    /// (`latest` ones lose all but the newest events first); a frame that its
-    /// sender does not complete ends its connection.
+    /// Gives clients that hold memory the stall timeout to let go of it, as somebody
+    /// waits for it. Queues behind a full socket count as full, however short (`latest`
+    /// ones lose all but the newest events first); a frame that its sender does not
+    /// complete ends its connection.
     pub(super) fn squeeze(&mut self) {
         let stall = self.shared.config.stall_timeout;
         let now = self.now;
@@ -87,8 +87,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Receive buffers ran short: frees those that laggards pin, here and on the
-    /// other shards, so that nobody else waits for a slow reader.
+    /// Frees receive buffers that laggards pin, here and on the other shards, as they
+    /// ran short, so that nobody else waits for a slow reader.
     pub(super) fn relieve_pool(&mut self) {
         self.copy_out_laggards();
         // What is on its way between shards, or just being sent, can still turn out

@@ -1,5 +1,5 @@
-//! How a shard ends: nothing more is received, what is under way arrives, clients and other
-//! brokers are told, connections close.
+//! Shutdown of a shard: nothing more is received, events under way arrive, clients and
+//! other brokers are told, connections close.
 
 use std::time::Duration;
 
@@ -15,41 +15,41 @@ use super::Shard;
 
 pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
 
-/// What a late goodbye to the other brokers may take: it is said three times within
-/// 20 ms.
+/// Time that a late goodbye to the other brokers may take: it is said three times
+/// within 20 ms.
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
 
 /// The shutdown of one shard.
 pub(super) struct Shutdown {
     phase: Phase,
-    /// Who listens as the broker ends, as far as it is known here.
+    /// Clients that listen as the broker ends, as far as they are known here.
     left: Record,
 }
 
 impl Shutdown {
-    /// None yet; of the broker with this node id.
+    /// Returns the state before a shutdown of the broker with this node id.
     pub fn new(node: u32) -> Shutdown {
         Shutdown { phase: Phase::None, left: Record { node, ..Record::default() } }
     }
 
-    /// Whether it is complete.
+    /// Returns whether the shutdown is complete.
     pub fn is_done(&self) -> bool {
         matches!(self.phase, Phase::Done)
     }
 }
 
-/// How far the shutdown is.
+/// Phase of the shutdown.
 #[derive(Debug)]
 enum Phase {
-    /// There is none.
+    /// No shutdown was asked for.
     None,
     /// Receiving stops; then what is on the way between shards is awaited.
     Quieting {
-        /// Those that wait for a full queue are waited for as well.
+        /// Emitters that wait for a full queue are waited for as well.
         patient: bool,
-        /// Told the others that nothing more will come from here.
+        /// This shard has told the others that nothing more will come from here.
         said: bool,
-        /// How many others have said so.
+        /// Number of other shards that have said so.
         heard: usize,
     },
     /// Clients are sent what is queued and a goodbye; other shards what waits for
@@ -66,12 +66,12 @@ enum Phase {
 }
 
 impl<I: Io> Shard<I> {
-    /// Whether nothing is to be received any more.
+    /// Returns whether nothing is to be received any more.
     pub(super) fn is_quiet(&self) -> bool {
         !matches!(self.shutdown.phase, Phase::None)
     }
 
-    /// One step of the shutdown; called every turn once it was asked for.
+    /// Does one step of the shutdown; called every turn once it was asked for.
     pub(super) fn drain(&mut self) {
         match self.shutdown.phase {
             Phase::None => {
@@ -146,7 +146,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// Has a client write no more, and reads what it has written: an emitter cannot
-    /// know what of that arrived, and does not send it again.
+    /// know how much of that arrived, and does not send it again.
     fn read_up(&mut self, conn: Conn) {
         if self.connections.at(conn).receiving == Receiving::Ended {
             return;
@@ -159,7 +159,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Emitters that wait for a full queue are waited for no longer.
+    /// Waits no longer for emitters that wait for a full queue.
     pub(super) fn quiet_timed_out(&mut self) {
         if let Phase::Quieting { patient, .. } = &mut self.shutdown.phase {
             *patient = false;
@@ -192,8 +192,9 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The shutdown has waited long enough: for clients, and then also for the
-    /// goodbye to the other brokers, which else would wait for this one.
+    /// Disconnects all clients, as the shutdown has waited long enough, and says a last
+    /// goodbye to the other brokers, which else would wait for this one; when the time
+    /// for that is over too, ends without it.
     pub(super) fn drain_timed_out(&mut self) {
         self.leave_socket();
         for conn in self.connections.places() {

@@ -39,15 +39,15 @@ const PATTERNS_PER_MESSAGE: usize = 64;
 /// Ranges of queues that a turn drops.
 const RANGES_PER_TURN: usize = 16 * 1024;
 
-/// What a connection has sent that waits for routes, oldest first.
+/// Bytes that a connection has sent and that wait for routes, oldest first.
 #[derive(Debug, Default)]
 pub struct Postponed {
     waiting: VecDeque<Waiting>,
-    /// The other end is gone: so is the connection when this is done.
+    /// The other end is gone: the connection ends when its bytes are done.
     pub hung_up: bool,
 }
 
-/// A part of it, in memory of its own: receive buffers are few.
+/// Part of what is postponed, in memory of its own: receive buffers are few.
 #[derive(Debug)]
 enum Waiting {
     Frame(Slice),
@@ -69,7 +69,7 @@ struct Ending {
     error: Option<io::Error>,
 }
 
-/// What is left to be done in later turns.
+/// Work that is left for later turns.
 pub(super) struct Slices {
     /// Connections of which something is postponed, in the order in which they go on.
     postponed: Vec<Target>,
@@ -96,7 +96,7 @@ impl Default for Slices {
 }
 
 impl Slices {
-    /// Whether another turn has something to do at once.
+    /// Returns whether another turn has something to do at once.
     pub fn is_empty(&self) -> bool {
         self.postponed.is_empty()
             && self.endings.is_empty()
@@ -104,7 +104,7 @@ impl Slices {
             && self.remains.is_empty()
     }
 
-    /// Gives back the room of what is done.
+    /// Gives back the room of work that is done.
     pub fn shrink(&mut self) {
         self.postponed.shrink_to_fit();
         self.endings.shrink_to_fit();
@@ -139,8 +139,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The other end of a connection is gone: whether it ends when what is postponed is
-    /// done, as what came is still delivered.
+    /// Notes that the other end of a connection is gone. Returns whether the connection
+    /// ends later, once its postponed events are delivered.
     pub(super) fn ends_later(&mut self, conn: Conn) -> bool {
         let postponed = self.connections.at(conn).postponed.as_mut();
         postponed.map(|postponed| postponed.hung_up = true).is_some()
@@ -157,8 +157,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Connections whose events wait for routes go on, as far as this turn's effort
-    /// reaches. Who got on stands behind those who did not.
+    /// Goes on with connections whose events wait for routes, as far as this turn's
+    /// effort reaches. A connection that got on stands behind those that did not.
     pub(super) fn resume_postponed(&mut self) {
         if self.slices.postponed.is_empty() {
             return;
@@ -174,7 +174,7 @@ impl<I: Io> Shard<I> {
             }
         });
         before.append(&mut behind);
-        // Whoever was postponed by something in between.
+        // Connections that were postponed by something in between.
         before.append(&mut self.slices.postponed);
         self.slices.postponed = before;
     }
@@ -227,7 +227,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Takes one whole frame; false if its route is not found yet.
+    /// Takes one whole frame; returns false if its route is not found yet.
     fn take_frame(&mut self, conn: Conn, frame: &Slice) -> Result<bool, Fault> {
         let kind = Header::read(frame.as_bytes()).map(|header| header.kind);
         let is_event = kind.and_then(Kind::from_byte) == Some(Kind::Event);
@@ -241,7 +241,8 @@ impl<I: Io> Shard<I> {
         Ok(self.control(conn, frame.chunk()))
     }
 
-    /// Nothing of a connection is postponed any more.
+    /// Unblocks a connection of which nothing is postponed any more, and ends it if its
+    /// other end is gone.
     fn caught_up(&mut self, conn: Conn) {
         let connection = self.connections.at(conn);
         let target = connection.target;
@@ -252,7 +253,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// The other end of a connection closed, or its process died: it ends now, unless so
+    /// Ends a connection whose other end closed, or whose process died: now, unless so
     /// many did that it must wait for a later turn.
     pub(super) fn receive_ended(&mut self, conn: Conn, error: Option<io::Error>) {
         let connection = self.connections.at(conn);
@@ -273,7 +274,7 @@ impl<I: Io> Shard<I> {
             && let Some(ending) = self.slices.endings.pop_front()
         {
             let Ending { target, was_filling, error } = ending;
-            // It may have been closed for another reason meanwhile.
+            // The connection may have been closed for another reason meanwhile.
             let is_closed = |it: &mut Connection| matches!(it.state, State::Closed);
             if !self.connections.find(target).is_none_or(is_closed) {
                 self.slices.endings_left -= 1;
@@ -315,7 +316,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// This turn's part of what is to be taken apart.
+    /// Does this turn's part of what is to be taken apart.
     pub(super) fn take_apart(&mut self) {
         self.end_some();
         let mut ranges = RANGES_PER_TURN;
@@ -334,14 +335,14 @@ impl<I: Io> Shard<I> {
     }
 }
 
-/// How a connection has got on.
+/// Progress of a postponed connection.
 enum Resumed {
     Waits,
     GotOn,
     Done,
 }
 
-/// What a message costs of those that a turn takes from another shard.
+/// Returns the weight of a message among those that a turn takes from another shard.
 pub(super) fn weight<S>(message: &Message<S>) -> usize {
     match message {
         Message::Unsubscribe { patterns, .. } => 1 + patterns.len() / 4,

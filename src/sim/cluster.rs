@@ -20,32 +20,32 @@ use super::{MAX_STEP_NS, MIN_STEP_NS, SimBroker};
 /// The link's port in the simulation.
 const PORT: u16 = 4454;
 
-/// What one simulated broker is started with.
+/// Settings that one simulated broker is started with.
 #[derive(Clone, Debug)]
 pub struct SimMember {
     /// Shards of the broker.
     pub shards: usize,
     /// Settings of its shards; the node id is set by the cluster.
     pub config: ShardConfig,
-    /// Its memory budget.
+    /// Memory budget of the broker.
     pub max_memory_bytes: usize,
-    /// The cluster's name.
+    /// Name of the cluster.
     pub cluster: String,
     /// Groups that channels are spread over.
     pub groups: u8,
-    /// Largest datagram.
+    /// Bytes of the largest datagram.
     pub datagram_bytes: usize,
-    /// What a stream keeps for repairs.
+    /// Bytes that a stream keeps for repairs.
     pub history_bytes: usize,
-    /// What each of its sockets holds unread.
+    /// Bytes that each socket of the broker holds unread.
     pub receive_buffer_bytes: usize,
-    /// Its keys.
+    /// Keys of the cluster that the broker has.
     pub keys: Keys,
     /// Channels with pressure from the cluster.
     pub pressured: Vec<String>,
     /// Members to greet by unicast.
     pub unicast: Vec<usize>,
-    /// Cap of what it sends, in bytes a second.
+    /// Cap of the broker's sends, in bytes a second.
     pub rate: Option<u64>,
 }
 
@@ -70,19 +70,19 @@ impl Default for SimMember {
 
 /// The machines, the network between them and the brokers that run.
 pub struct SimCluster {
-    /// The network.
+    /// Network between the machines.
     pub network: SimNetwork,
-    /// The machines.
+    /// Machines of the cluster.
     pub machines: Vec<SimNet>,
-    /// The broker on each, if one runs.
+    /// Broker on each machine, if one runs.
     pub brokers: Vec<Option<SimBroker>>,
     seed: u64,
-    /// Brokers started so far: no session or nonce comes twice.
+    /// Number of brokers started so far: no session or nonce comes twice.
     started: u64,
 }
 
 impl SimCluster {
-    /// So many machines, none of which runs a broker yet.
+    /// Returns so many machines, none of which runs a broker yet.
     pub fn new(seed: u64, machines: usize, faults: Faults, network: NetworkFaults) -> SimCluster {
         let network = SimNetwork::new(seed, network);
         let machines: Vec<SimNet> = (0..machines)
@@ -92,12 +92,12 @@ impl SimCluster {
         SimCluster { network, machines, brokers, seed, started: 0 }
     }
 
-    /// The address of a machine.
+    /// Returns the address of a machine.
     pub fn address(at: usize) -> IpAddr {
         Ipv4Addr::new(10, 0, (at >> 8) as u8, at as u8 + 1).into()
     }
 
-    /// The node id of the next broker that is started on a machine.
+    /// Returns the node id of the next broker that is started on a machine.
     pub fn node(at: usize) -> u32 {
         at as u32 + 1
     }
@@ -165,14 +165,14 @@ impl SimCluster {
         self.brokers[at] = None;
     }
 
-    /// Asks a broker to end in order; it is gone once it has.
+    /// Asks a broker to end in order; the broker is gone once it has.
     pub fn stop(&mut self, at: usize) {
         if let Some(broker) = &mut self.brokers[at] {
             broker.shut_down();
         }
     }
 
-    /// The broker on a machine.
+    /// Returns the broker on a machine.
     ///
     /// # Panics
     /// If none runs there.
@@ -180,7 +180,7 @@ impl SimCluster {
         self.brokers[at].as_mut().expect("a broker runs there")
     }
 
-    /// One turn of every shard of every broker.
+    /// Does one turn of every shard of every broker.
     pub fn turn(&mut self) {
         for broker in &mut self.brokers {
             if let Some(running) = broker {

@@ -7,7 +7,8 @@ use hashbrown::HashTable;
 
 use super::{Node, NodeId, first_token};
 
-/// The tokens themselves are in the children.
+/// Table of literal children by their first tokens, which are in the children
+/// themselves.
 #[derive(Default)]
 pub(super) enum Children {
     #[default]
@@ -21,7 +22,7 @@ impl Children {
         matches!(self, Children::None)
     }
 
-    /// The child, if there is exactly one.
+    /// Returns the child, if there is exactly one.
     pub fn only(&self) -> Option<NodeId> {
         match self {
             Children::One(id) => Some(*id),
@@ -29,7 +30,7 @@ impl Children {
         }
     }
 
-    /// The child that begins with this token.
+    /// Returns the child that begins with this token.
     #[inline]
     pub fn find(&self, token: &[u8], nodes: &[Node], hasher: &FixedState) -> Option<NodeId> {
         let is_it = |id: &NodeId| token_of(nodes, *id) == token;

@@ -1,14 +1,14 @@
-//! The look-up of one name, as far as it has come.
+//! Search for the targets of one name, as far as it has come.
 //!
 //! ```text
 //!   name     a . b . c        at each token: the places in the trie that the tokens
 //!   places   ┬   ┬   ┬        before lead to, each once; so no pattern can make it
 //!            1   3   2        back-track
 //! ```
-//! Its cost is the number of places. That grows with the patterns that match so far,
-//! not with all there are; yet a client can make patterns of which thousands match
-//! every name. So [`Search::advance`] stops when an allowance is used up, and goes on
-//! there the next time. Between two calls the trie must not change.
+//! The cost of a search is the number of places. That grows with the patterns that
+//! match so far, not with all there are; yet a client can make patterns of which
+//! thousands match every name. So [`Search::advance`] stops when an allowance is used
+//! up, and goes on there the next time. Between two calls the trie must not change.
 //!
 //! Decision: `docs/decisions/033-interruptible-search.md`.
 
@@ -18,7 +18,8 @@ use crate::target::Target;
 
 use super::{NONE, NodeId, ROOT, Trie, first_token};
 
-/// Targets that are found once more than they are many, before they are sorted out.
+/// Targets by which those found since the last sort may outnumber the sorted ones
+/// before all are sorted.
 const SORT_TARGETS: usize = 1024;
 
 /// Targets that cost as much to collect as one place to look at.
@@ -28,7 +29,7 @@ const TARGETS_PER_STEP: usize = 16;
 #[derive(Clone, Copy)]
 struct Place {
     node: NodeId,
-    /// Bytes of the node's tokens that are behind it, with a dot for each.
+    /// Bytes of the node's tokens that are matched already, with a dot for each.
     used: u16,
 }
 
@@ -36,18 +37,18 @@ struct Place {
 #[derive(Default)]
 pub struct Search {
     name: Vec<u8>,
-    /// Where the next token starts; behind the name when all are taken.
+    /// Offset of the next token; behind the name when all are taken.
     at: usize,
     /// Places that the tokens before `at` lead to, and with the next one.
     places: Vec<Place>,
     next: Vec<Place>,
-    /// How many of `places` are done.
+    /// Number of `places` that are done.
     done: usize,
-    /// Marks the `**` nodes that are in `next`.
+    /// Mark of the `**` nodes that are in `next`.
     stamp: u64,
     /// Targets, and how many of their patterns match.
     found: Vec<(Target, i32)>,
-    /// How many of `found` are sorted, each once.
+    /// Number of `found` that are sorted, each once.
     sorted: usize,
     targets: Vec<Target>,
 }
@@ -67,13 +68,13 @@ impl Search {
         self.take_token(trie);
     }
 
-    /// The name that was looked up last.
+    /// Returns the name that was looked up last.
     pub fn name(&self) -> &[u8] {
         &self.name
     }
 
-    /// Goes on until the targets are found or `steps` is used up, which becomes less.
-    /// Returns whether they are found.
+    /// Goes on until the targets are found or `steps`, from which the cost is taken, is
+    /// used up. Returns whether they are found.
     pub fn advance(&mut self, trie: &mut Trie, steps: &mut usize) -> bool {
         while self.at <= self.name.len() && !self.places.is_empty() {
             let token_bytes = first_token(&self.name[self.at..]).len();
@@ -118,8 +119,8 @@ impl Search {
         &self.targets
     }
 
-    /// The targets of every pattern that matches, sorted, each once: of a search that
-    /// has come to its end.
+    /// Returns the targets of every pattern that matches, sorted, each once; the search
+    /// must have come to its end.
     pub fn found(&self) -> &[Target] {
         &self.targets
     }
@@ -130,7 +131,7 @@ impl Search {
         self.found.push((target, patterns));
     }
 
-    /// Gives back what large searches took.
+    /// Gives back the memory that large searches took.
     pub fn shrink(&mut self) {
         self.places = Vec::new();
         self.next = Vec::new();
@@ -157,7 +158,7 @@ impl Search {
         self.stamp = trie.next_stamp();
     }
 
-    /// Where the token at `at` leads to from one place.
+    /// Adds the places to which the token at `at` leads from one place.
     #[inline]
     fn step(&mut self, trie: &mut Trie, place: Place, token_bytes: usize) {
         let token = &self.name[self.at..self.at + token_bytes];

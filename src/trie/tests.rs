@@ -12,7 +12,7 @@ fn pattern(text: &str) -> Pattern {
     Pattern::new(text.as_bytes()).unwrap()
 }
 
-/// All texts of one to four of these tokens.
+/// Returns all texts of one to four of these tokens.
 fn words(alphabet: &[&str]) -> Vec<String> {
     let mut all: Vec<String> = alphabet.iter().map(|&w| w.to_owned()).collect();
     let mut last = all.clone();
@@ -26,7 +26,7 @@ fn words(alphabet: &[&str]) -> Vec<String> {
     all
 }
 
-/// The trie's books, counted anew.
+/// Counts the trie's books anew.
 fn check(trie: &Trie) {
     let mut bytes = 0;
     for (id, node) in trie.nodes.iter().enumerate().skip(1) {
@@ -74,7 +74,7 @@ fn it_agrees_with_the_definition() {
     assert_eq!(trie.free.len() + 1, trie.nodes.len(), "every node but the root is free again");
 }
 
-/// In any order, with what is left checked after each step.
+/// Patterns come and go in any order, with those left checked after each step.
 #[test]
 fn patterns_come_and_go_in_any_order() {
     let patterns: Vec<Pattern> =
@@ -158,7 +158,7 @@ fn a_pattern_takes_little_more_than_its_text() {
     assert!(trie.bytes() < 2 * text, "{} bytes for {text}", trie.bytes());
 }
 
-/// What a flood took is given back while others listen on.
+/// Memory that a flood took is given back while others listen on.
 #[test]
 fn the_table_shrinks_when_most_of_it_is_free() {
     let mut trie = Trie::new(1);

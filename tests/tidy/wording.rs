@@ -81,7 +81,7 @@ const SUBJECTS: [&str; 11] = [
     "loadtest/",
     "peers/",
     "platform/src/",
-    "src/cli/",
+    "src/",
     "testkit/",
     "tests/",
     "wire/src/",
