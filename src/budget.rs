@@ -19,8 +19,9 @@ use bytes::{Bytes, BytesMut};
 /// count.
 const OWN_BYTES: usize = 96;
 
-/// Bytes that may be kept for clients however small the limit is: enough for some
-/// hundred connections, among them one that asks what the memory is used for.
+/// Bytes of connections that may be kept however small the limit is and whatever else is
+/// kept: enough for some hundred, among them one that asks what the memory is used for.
+/// Patterns have a part of as much, together with connections.
 const MIN_KEPT_BYTES: usize = 1 << 20;
 
 /// Use that memory is charged for.
@@ -92,12 +93,16 @@ impl Budget {
 
     /// Returns whether a client may have `bytes` more kept for it: connections and
     /// patterns take half of the limit at the most, of which patterns leave a quarter
-    /// to connections; and while queues have used the limit up, an eighth more.
+    /// to connections; and while queues have used the limit up, an eighth more. Some
+    /// connections can always be made.
     pub fn has_room_to_keep(&self, purpose: Purpose, bytes: usize) -> bool {
         let limit_bytes = self.shared.limit_bytes;
         let quarters = if purpose == Purpose::Connections { 4 } else { 3 };
-        let kept = self.used_for(Purpose::Connections) + self.used_for(Purpose::Patterns);
-        let kept = kept.saturating_add(bytes);
+        let connections = self.used_for(Purpose::Connections);
+        if purpose == Purpose::Connections && connections.saturating_add(bytes) <= MIN_KEPT_BYTES {
+            return true;
+        }
+        let kept = (connections + self.used_for(Purpose::Patterns)).saturating_add(bytes);
         let most = limit_bytes.saturating_add(limit_bytes / 8);
         kept <= MIN_KEPT_BYTES / 4 * quarters
             || kept <= limit_bytes / 8 * quarters && self.used_bytes().saturating_add(bytes) <= most
@@ -213,6 +218,7 @@ mod tests {
         assert!(has_room(10 << 20) && !has_room((10 << 20) + 1));
         let tiny = Budget::new(1);
         let _queues = tiny.charge(1 << 30);
+        let _patterns = tiny.charge_for(Purpose::Patterns, 1 << 30);
         assert!(tiny.has_room_to_keep(Purpose::Connections, MIN_KEPT_BYTES));
     }
 }

@@ -305,6 +305,47 @@ fn a_stuck_listener_is_disconnected_and_disturbs_only_its_emitters() {
     });
 }
 
+/// What broke: a broker that was stopped for longer than the stall timeout disconnected
+/// listeners that had read all the time.
+#[test]
+fn time_in_which_the_broker_did_not_run_is_not_the_listeners() {
+    for_seeds("time_in_which_the_broker", |seed| {
+        let stall_timeout = Duration::from_secs(2);
+        let config = ShardConfig {
+            seed,
+            stall_timeout,
+            max_queue_bytes: 64 << 10,
+            ..ShardConfig::default()
+        };
+        let mut broker = broker(seed, Faults::default(), 1, config, 1 << 20);
+        let mut listener = broker.join("c", &Hello::default());
+        broker.subscribe(&mut listener, "a");
+        let mut emitter = broker.join("c", &Hello::default());
+        let is_full = |broker: &mut SimBroker| {
+            let mut clients = broker.reports().into_iter().flat_map(|report| report.clients);
+            clients.any(|client| client.state == "full")
+        };
+        let mut emitted = 0;
+        while !is_full(&mut broker) {
+            emitter.emit("a", &[1; 500]);
+            emitted += 1;
+            emitter.push();
+            broker.run_for(Duration::from_millis(1));
+        }
+        broker.net.advance(stall_timeout * 2);
+        let mut got = 0;
+        for _ in 0..1000 {
+            while let Some(frame) = listener.next_frame() {
+                assert_eq!(frame.kind, Kind::Event, "seed {seed}, after {got} of {emitted}");
+                got += 1;
+            }
+            broker.run_for(Duration::from_millis(2));
+            emitter.push();
+        }
+        assert_eq!(got, emitted, "seed {seed}");
+    });
+}
+
 /// Clients come, die and go, subscribe and unsubscribe, while events flow: nothing
 /// panics, nobody gets what it has not asked for, nothing leaks.
 #[test]

@@ -117,33 +117,6 @@ impl Link {
         self.send_heartbeats(now, &due);
     }
 
-    /// Asks a peer for all that is missing of its streams.
-    pub(crate) fn send_naks(&mut self, now: Instant, slot: usize) {
-        let count = self.peers.at(slot).map_or(0, |peer| peer.inbound.len());
-        for at in 0..count {
-            self.send_nak(now, slot, at);
-        }
-    }
-
-    /// Asks a peer for what is missing of one of its streams.
-    pub(crate) fn send_nak(&mut self, now: Instant, slot: usize, at: usize) {
-        let Some(peer) = self.peers.at_mut(slot) else { return };
-        let inbound = &peer.inbound[at];
-        if inbound.next_nak_at() > now {
-            return;
-        }
-        let stream = inbound.stream;
-        let asked = peer.send_nak(now, at, &mut self.control);
-        self.counters.naks_sent += asked.naks;
-        if let Some(vain) = asked.vain {
-            self.given_up(now, slot, &vain);
-            self.look_through(now, slot, stream);
-        }
-        if asked.is_deaf {
-            self.group_unheard(now, slot, stream.group());
-        }
-    }
-
     fn send_heartbeats(&mut self, now: Instant, streams: &[(usize, bool)]) {
         let (peers, config) = (&self.peers, &self.local.config);
         self.outbound.send_heartbeats(now, streams, peers, config, &mut self.control);

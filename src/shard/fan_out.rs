@@ -11,7 +11,6 @@
 use std::sync::Arc;
 
 use netcluster_platform::{Conn, Io, IoStats, Slice};
-use netcluster_wire::ErrorCode;
 
 use crate::connection::{Blocker, Connection, Lag};
 use crate::inbound::Pieces;
@@ -22,6 +21,7 @@ use crate::timers::Timer;
 use netcluster_link::receive::ingress::CHUNK_BYTES;
 
 use super::Shard;
+use super::slow_listener::LAG_GRACE_NS;
 
 /// Ranges of a queue that does not drain from which on what comes from the link is
 /// copied for it: together they pin 16 MiB at the most.
@@ -30,12 +30,6 @@ const MAX_LINK_RANGES: usize = (16 << 20) / CHUNK_BYTES;
 /// Length in bytes below which ranges are copied at once for a client that does not
 /// read.
 const SMALL_SLICE_BYTES: usize = 16 << 10;
-
-/// Time for which a queue that its socket does not drain holds up its emitters before
-/// it is taken for slow and its bytes are copied out. A listener that is only busy
-/// drains well within it, and then nothing is copied; one that is not delays those who
-/// feed it, and nobody else, by this once.
-const LAG_GRACE_NS: u64 = 2_000_000;
 
 /// State of queueing to the clients of one shard.
 pub(super) struct FanOut {
@@ -273,37 +267,6 @@ impl<I: Io> Shard<I> {
             }
         }
     }
-
-    /// Lets the emitters of a queue that lagged through its grace go on, up to its
-    /// limit.
-    pub(super) fn lag_timed_out(&mut self, target: Target) {
-        let Some(connection) = self.connections.find(target) else { return };
-        if connection.lag != Lag::Grace {
-            return;
-        }
-        connection.lag = Lag::Slow;
-        self.copy_out(std::iter::once(target));
-        if !self.connections.find(target).is_some_and(|connection| connection.holds_up()) {
-            self.release_waiters(target);
-        }
-    }
-
-    /// Disconnects a client whose queue was full for the stall timeout, if it still is.
-    pub(super) fn stall_timed_out(&mut self, target: Target) {
-        let stall_ns = self.shared.config.stall_timeout.as_nanos() as u64;
-        let now = self.now;
-        let stall = self.shared.config.stall_timeout;
-        let Some(connection) = self.connections.find(target) else { return };
-        let stalled = connection.is_open()
-            && connection.outbound.is_full()
-            && now >= connection.full_since.saturating_add(stall_ns);
-        if !stalled {
-            return;
-        }
-        let text = stall_text(connection, stall.as_secs_f64());
-        self.totals.stalled += 1;
-        self.close_with_error(target.conn, ErrorCode::Stalled, &text);
-    }
 }
 
 /// Returns whether a range from the link is copied for this connection: it does not
@@ -312,13 +275,4 @@ impl<I: Io> Shard<I> {
 fn pins_too_much(connection: &Connection, bytes: usize) -> bool {
     connection.outbound.is_blocked()
         && (bytes < SMALL_SLICE_BYTES || connection.outbound.ranges() >= MAX_LINK_RANGES)
-}
-
-#[cold]
-fn stall_text(connection: &Connection, seconds: f64) -> String {
-    format!(
-        "too slow: {} bytes waited for this client and did not drain to half within {seconds} s; read faster, \
-         listen to less, raise --max-queue or --stall-timeout, or connect as `latest`",
-        connection.outbound.queued_bytes()
-    )
 }

@@ -16,6 +16,7 @@
 //! - `fan_out`: runs onto queues; pauses and resumes emitters
 //! - `control`: requests of clients
 //! - `flush`: queues onto sockets
+//! - `slow_listener`: one that does not keep up, and when it is disconnected
 //! - `audience`: clients that ask who would get an event
 //! - `connections`: the table of connections
 //! - `cluster`: clients that wait for other machines
@@ -51,6 +52,7 @@ mod router;
 mod shortage;
 mod shutdown;
 mod slices;
+mod slow_listener;
 
 use std::io;
 use std::sync::Arc;

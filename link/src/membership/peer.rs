@@ -5,9 +5,9 @@ use core::net::SocketAddr;
 use netcluster_platform::Instant;
 use netcluster_wire::control::LossReason;
 use netcluster_wire::link::limits::{
-    CONTROL_HEADER_BYTES, MAX_ENTRIES, MAX_NAK_RANGES, NONCE_BYTES, SESSION_BYTES,
+    CONTROL_HEADER_BYTES, MAX_ENTRIES, NONCE_BYTES, SESSION_BYTES,
 };
-use netcluster_wire::link::{ControlKind, Joined, Nak, Place, Probe, Range, Status};
+use netcluster_wire::link::{ControlKind, Joined, Place, Probe, Status};
 
 use crate::control::control_sender::ControlSender;
 use crate::crypto::ControlOpener;
@@ -23,7 +23,6 @@ use crate::output::Output;
 use crate::peer_id::{PeerId, Session};
 use crate::receive::fair_share::Brought;
 use crate::receive::inbound_stream::{InboundStream, Outlet};
-use crate::receive::ingress::Vain;
 use crate::send::datagram_size::PeerPath;
 use crate::send::path_mtu::PathMtu;
 use crate::status::{LinkCounters, PeerCounters};
@@ -63,16 +62,6 @@ pub(crate) struct Peer {
     pub path: PeerPath,
     /// Time from which on another address of it may be challenged.
     challenge_at: Instant,
-}
-
-/// Result of asking for retransmissions of one stream.
-pub(crate) struct Asked {
-    /// Requests that were sent.
-    pub naks: u64,
-    /// Datagrams that were given up.
-    pub vain: Option<Vain>,
-    /// Whether the group's multicast seems not to reach this broker.
-    pub is_deaf: bool,
 }
 
 impl Peer {
@@ -179,34 +168,6 @@ impl Peer {
                 Joined::encode(to, version, total, (echo_ns, age_ns), chunk, out);
             });
         }
-    }
-
-    /// Asks the peer for what is missing of one of its streams.
-    pub fn send_nak(&mut self, now: Instant, at: usize, control: &mut ControlSender) -> Asked {
-        let inbound = &mut self.inbound[at];
-        let retransmit_ns = self.round_trip.retransmit_ns.max(self.round_trip.round_trip_ns);
-        let is_deaf = self.told.hears && self.told.is_confirmed && inbound.is_group_unheard(now);
-        let (mut found, mut naks) = (Vec::new(), 0);
-        while inbound.ingress.poll_nak(now, retransmit_ns, &mut found) {
-            let seen_lost = inbound.ingress.seen_lost();
-            for chunk in found.chunks(MAX_NAK_RANGES) {
-                let ranges: Vec<Range> = chunk
-                    .iter()
-                    .map(|range| Range { first: range.first, count: range.count })
-                    .collect();
-                control.send_to(ControlKind::Nak, self.address, |out| {
-                    Nak::encode(&self.session, inbound.stream.0, seen_lost, &ranges, out);
-                });
-                naks += 1;
-            }
-            found.clear();
-        }
-        inbound.naks_sent += naks;
-        self.counters.naks_sent += naks;
-        // Else nothing comes at all.
-        let is_heard = self.liveness.is_heard(now);
-        let vain = is_heard.then(|| inbound.ingress.give_up_in_vain(now, retransmit_ns));
-        Asked { naks, vain: vain.flatten(), is_deaf }
     }
 
     /// Sends the peer the probes that are due, by the way that data takes to it: `group` or

@@ -21,7 +21,7 @@ pub(crate) const MAX_COUNTED: u64 = u32::MAX as u64;
 const DEAF_NS: u64 = 1_000_000_000;
 
 /// … if so many new datagrams were sent.
-const DEAF_DATAGRAMS: u64 = 32;
+const DEAF_DATAGRAMS: u64 = 128;
 
 pub(crate) struct InboundStream {
     pub stream: StreamId,

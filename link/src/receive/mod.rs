@@ -5,6 +5,7 @@
 //!                            │         ingress: accept ─▶ reorder, loss_detector
 //!                            ▼                  ─▶ assembler, frame_scanner
 //!                         control      receive_window, fair_share: what peers may send
+//!                                      nak: what is asked for again
 //! ```
 
 pub(crate) mod datagrams;
@@ -12,4 +13,5 @@ pub mod fair_share;
 pub(crate) mod inbound_stream;
 pub(crate) mod inbound_streams;
 pub mod ingress;
+pub(crate) mod nak;
 pub mod receive_window;

@@ -251,10 +251,10 @@ fn a_large_frame_that_cannot_go_on_keeps_no_other_out_for_good() {
 fn is_deaf_when_ahead_comes(ahead: Option<u64>) -> bool {
     let mut mesh = Mesh::with_listener(1, 2);
     mesh.reaches = |from, _, multicast| from != 0 || !multicast;
-    for sent in 0..60 {
+    for sent in 0..200 {
         mesh.recorded = Some(Vec::new());
         mesh.emit(0, CHANNEL, 1);
-        mesh.run_ms(30);
+        mesh.run_ms(10);
         let of_group = |(_, multicast, bytes): &(_, bool, Vec<u8>)| *multicast && bytes[2] == 1;
         let recorded = mesh.recorded.take().expect("recorded");
         for (from, _, mut bytes) in recorded.into_iter().filter(of_group) {
