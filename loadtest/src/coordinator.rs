@@ -27,6 +27,7 @@ mod totals;
 use std::fs;
 
 use anyhow::{Context, Result};
+use netcluster_wire::escape;
 
 use self::args::RunArgs;
 use self::environment::Environment;
@@ -76,7 +77,7 @@ pub fn run(args: &RunArgs) -> Result<bool> {
 
 fn tell(args: &RunArgs, scenario: &Scenario, result: RunResult, text: &str) -> Result<bool> {
     let is_clean = totals::is_clean(scenario, &result);
-    let page = print::page(&result);
+    let page = escape::page(&print::page(&result)).into_owned();
     let file = ResultFile::Run(Box::new(result));
     if let Some(out) = &args.out {
         file.write(&out.join(RESULT_FILE))?;
@@ -84,7 +85,7 @@ fn tell(args: &RunArgs, scenario: &Scenario, result: RunResult, text: &str) -> R
         fs::write(out.join(SCENARIO_FILE), text).context("cannot write the scenario")?;
     }
     if args.json {
-        println!("{}", file.to_json()?);
+        println!("{}", escape::json(&file.to_json()?));
     } else {
         print!("{page}");
         if let Some(out) = &args.out {

@@ -73,6 +73,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use netcluster_wire::escape;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use args::{Arguments, DiffArgs, Local, ReportArgs, Table, Task};
@@ -108,7 +109,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(LOST),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", escape::page(&format!("{error:#}")));
             ExitCode::from(if interrupt::requested() { INTERRUPTED } else { ERROR })
         }
     }
@@ -170,9 +171,9 @@ fn show_diff(args: &DiffArgs) -> Result<bool> {
     let (before, after) = (ResultFile::read(&args.before)?, ResultFile::read(&args.after)?);
     let diff = diff::diff(&before, &after)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&diff)?);
+        println!("{}", escape::json(&serde_json::to_string_pretty(&diff)?));
     } else {
-        print!("{}", diff.text());
+        print!("{}", escape::page(&diff.text()));
     }
     Ok(!diff.is_worse())
 }

@@ -238,6 +238,12 @@ fn errors_say_what_to_do() {
         assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
         assert!(errors.contains(words), "{line}: {errors}");
     }
+    // What it repeats of others' words moves nothing on a terminal.
+    let name = "\u{202e}\u{9b}2Jno.json";
+    let output = Command::new(PROGRAM).args(["diff", name, name]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("2Jno.json"), "{errors}");
+    assert!(!errors.contains(['\u{202e}', '\u{9b}']), "{errors:?}");
     let output = Command::new(PROGRAM).args(["scenarios", "NOSUCH"]).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{errors}");

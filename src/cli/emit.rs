@@ -9,6 +9,7 @@ use netcluster_client::{Client, Reconnect};
 
 use super::args::EmitArgs;
 use super::failure::{Code, Failure};
+use super::render::escaped;
 use super::standing::Standing;
 
 /// Longest wait at the end until all events are queued for their listeners: longer
@@ -56,7 +57,7 @@ fn finish(client: &Client, emitted: Result<(), Failure>) -> Result<(), Failure> 
 fn emit(args: &EmitArgs, client: &Client, data: &[u8]) -> Result<(), Failure> {
     if args.verbose {
         let audience = client.audience(&args.event)?;
-        let mut text = format!("{}: ", args.event);
+        let mut text = format!("{}: ", escaped(&args.event));
         text.push_str(&counted(audience.clients, "client"));
         if audience.brokers > 0 {
             let brokers = counted(audience.brokers, "other broker");

@@ -205,7 +205,8 @@ impl<P: Port> Machine<P> {
             }
             Phase::Open => {
                 let error = error.unwrap_or_else(|| {
-                    io::Error::new(io::ErrorKind::UnexpectedEof, "the broker is gone")
+                    let text = "the broker closed the connection";
+                    io::Error::new(io::ErrorKind::UnexpectedEof, text)
                 });
                 self.lost_connection(DisconnectReason::lost(error), now);
             }

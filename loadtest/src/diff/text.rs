@@ -32,7 +32,6 @@ fn list(out: &mut String, title: &str, lines: &[String]) {
     }
     let _ = writeln!(out, "{title}:");
     for line in lines {
-        let line: String = line.chars().filter(|letter| !letter.is_control()).collect();
         let _ = writeln!(out, "  {line}");
     }
 }
