@@ -171,6 +171,13 @@ pub fn link_options(
                 "{setting} is a setting of the link: add --link, or leave it out"
             )));
         }
+        // A file may be the same on machines with and without a link.
+        warnings.extend(pressured(&[], &settings.channels).iter().map(|channel| {
+            format!(
+                "pressure = \"cluster\" of the channel {channel} has no effect without the link: \
+                 add a table [link]"
+            )
+        }));
         return Ok(None);
     };
     let default = LinkOptions::new(link.node_name.clone().unwrap_or_else(host_name));

@@ -89,6 +89,7 @@ impl Place {
             Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::Socket => Ok(true),
             Ok(_) => Err(BindError::NotASocket { path: self.path.clone() }),
             Err(Errno::NOENT) => Ok(false),
+            Err(Errno::ACCESS | Errno::PERM) => Err(BindError::permission(&self.path)),
             Err(error) => Err(BindError::system("look at the socket path", error)),
         }
     }

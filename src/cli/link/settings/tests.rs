@@ -134,7 +134,12 @@ fn a_channels_table_or_the_flag_gives_it_pressure() {
     assert_eq!(meant(&settings).0.pressured, ["a.with dots", "b", "c"]);
     // Without a link there is nobody else to wait for.
     let alone = file("[channels.a]\npressure = 'cluster'");
-    assert!(link_options(&alone, PAYLOAD, &mut Vec::new()).unwrap().is_none());
+    let mut warnings = Vec::new();
+    assert!(link_options(&alone, PAYLOAD, &mut warnings).unwrap().is_none());
+    assert!(
+        matches!(&warnings[..], [it] if it.contains("channel a has no effect")),
+        "{warnings:?}"
+    );
 }
 
 #[test]
