@@ -92,7 +92,10 @@ impl EventHead {
         if bytes > MEDIUM_BYTES {
             self.append_front(out, sequence, payload.len());
             out.extend_from_slice(payload);
-            return out.extend_from_slice(padding_of(payload.len()));
+            if bytes > self.head_bytes + payload.len() {
+                out.extend_from_slice(padding_of(payload.len()));
+            }
+            return;
         }
         let start = out.len();
         if bytes <= SMALL_BYTES {
