@@ -31,6 +31,8 @@ pub enum Purpose {
     Queues,
     /// Connections.
     Connections,
+    /// Large events that have come in part.
+    Incoming,
     /// Channels and the patterns of their listeners.
     Patterns,
     /// Results of look-ups that the route caches remember.
@@ -48,7 +50,7 @@ struct Shared {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
     /// Bytes used for each purpose.
-    used_for: [AtomicUsize; 4],
+    used_for: [AtomicUsize; 5],
 }
 
 /// Bytes charged to a budget until the charge is dropped.
@@ -219,6 +221,7 @@ mod tests {
         let tiny = Budget::new(1);
         let _queues = tiny.charge(1 << 30);
         let _patterns = tiny.charge_for(Purpose::Patterns, 1 << 30);
+        let _incoming = tiny.charge_for(Purpose::Incoming, 1 << 30);
         assert!(tiny.has_room_to_keep(Purpose::Connections, MIN_KEPT_BYTES));
     }
 }

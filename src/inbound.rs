@@ -300,7 +300,7 @@ impl Inbound {
         }
         // Not charged to queues: emitters that wait for each other's room must not wait
         // for this.
-        let charge = budget.charge_for(Purpose::Connections, held);
+        let charge = budget.charge_for(Purpose::Incoming, held);
         self.partial = Some(Box::new(Partial::Own { layout, buffer, charge }));
     }
 

@@ -224,7 +224,8 @@ impl<I: Io> Shard<I> {
         status.memory = Memory {
             used_bytes: budget.used_bytes() as u64,
             queues_bytes: budget.used_for(Purpose::Queues) as u64,
-            connections_bytes: budget.used_for(Purpose::Connections) as u64,
+            connections_bytes: (budget.used_for(Purpose::Connections)
+                + budget.used_for(Purpose::Incoming)) as u64,
             patterns_bytes: budget.used_for(Purpose::Patterns) as u64,
             routes_bytes: budget.used_for(Purpose::Routes) as u64,
             limit_bytes: budget.limit_bytes() as u64,
