@@ -60,13 +60,15 @@ impl<L> Acceptor<L> {
         if let Some(listener) = listener {
             io.accept(listener)?;
         }
-        let placement = if io.hands_over() {
-            Placement::new(shards, config.spill_clients, config.seed)
-        } else {
-            Placement::keeping(id, shards, config.seed)
+        let books = || {
+            if io.hands_over() {
+                Placement::new(shards, config.spill_clients, config.seed)
+            } else {
+                Placement::keeping(id, shards, config.seed)
+            }
         };
         Ok(Acceptor {
-            placement: is_accepting.then_some(placement),
+            placement: is_accepting.then(books),
             listeners: None,
             is_accepting,
             is_paused: false,

@@ -112,7 +112,7 @@ impl<I: Io> Shard<I> {
             self.totals.link_events_in += frames as u64;
             return true;
         };
-        self.router.tidy(channel);
+        self.router.make_room(channel);
         let name = &slice.as_bytes()[HEADER_BYTES..][..name_len];
         let route = match self.router.find(channel, name) {
             Ok(Some(id)) => Arc::clone(self.router.channels.get(channel).routes.get(id)),

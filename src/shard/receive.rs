@@ -115,7 +115,7 @@ impl<I: Io> Shard<I> {
         let max_payload = self.shared.config.max_payload_bytes;
         let mut pending: Option<Pending> = None;
         if let Some(channel) = self.connections.at(conn).channel {
-            self.router.tidy(channel);
+            self.router.make_room(channel);
         }
         loop {
             let connection = self.connections.at(conn);

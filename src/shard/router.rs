@@ -34,13 +34,16 @@ impl Router {
         }
     }
 
-    /// Empties a channel's cache that has outgrown its bounds: between chunks, so that ids
-    /// hold while one is walked.
+    /// Empties a channel's cache that has outgrown its bounds: between chunks, or when a
+    /// route was not found for want of room there. Returns whether it had. Routes found
+    /// before are then no longer named by their ids.
     #[inline]
-    pub fn tidy(&mut self, channel: ChannelId) {
-        if self.channels.get(channel).routes.is_overgrown() {
+    pub fn make_room(&mut self, channel: ChannelId) -> bool {
+        let is_overgrown = self.channels.get(channel).routes.is_overgrown();
+        if is_overgrown {
             self.channels.relieve(channel);
         }
+        is_overgrown
     }
 
     /// Finds the route of a name, if that is possible in this turn; see
@@ -69,18 +72,6 @@ impl Router {
                 Err(Unfound::NotYet) => return Ok(None),
             }
         }
-    }
-
-    /// Empties a channel's cache if a route was not found for want of room there.
-    /// Returns whether that was so. Routes found before are then no longer named by
-    /// their ids.
-    #[cold]
-    pub fn make_room(&mut self, channel: ChannelId) -> bool {
-        let is_overgrown = self.channels.get(channel).routes.is_overgrown();
-        if is_overgrown {
-            self.channels.relieve(channel);
-        }
-        is_overgrown
     }
 }
 
