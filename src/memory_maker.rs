@@ -57,6 +57,7 @@ pub enum MemoryMaker {
     /// A thread makes what is ordered.
     Thread(Orders),
     /// Whoever orders makes it at once, by this function. For simulations.
+    #[cfg(feature = "sim")]
     Inline(fn() -> io::Result<Arc<ClientMemory>>),
 }
 
@@ -137,6 +138,7 @@ impl MemoryOrders {
         let answers = self.answers.clone();
         let waker = self.waker.clone();
         match &self.maker {
+            #[cfg(feature = "sim")]
             MemoryMaker::Inline(make) => {
                 let made = match job {
                     Job::New => make().map(Made::New).map_err(|error| error.to_string()),

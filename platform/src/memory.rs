@@ -60,8 +60,7 @@ fn container_bytes() -> Option<u64> {
     None
 }
 
-/// What the limits of this process's control groups and those above leave, the least of
-/// them.
+/// The least that the limits of this process's control groups and those above leave.
 #[cfg(target_os = "linux")]
 fn container_rest_bytes() -> Option<u64> {
     let membership = std::fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -80,7 +79,7 @@ fn limit_of(membership: &str, root: &std::path::Path) -> Option<u64> {
     limits(membership, root).into_iter().map(|limit| limit.bytes).min()
 }
 
-/// What these groups' limits leave at the least.
+/// The least that these groups' limits leave.
 #[cfg(target_os = "linux")]
 fn rest_of(membership: &str, root: &std::path::Path) -> Option<u64> {
     let limits = limits(membership, root).into_iter();
