@@ -271,6 +271,12 @@ pub trait Io: DatagramIo {
     /// Returns whether it can; nothing happens otherwise.
     fn end_receiving(&mut self, conn: Conn) -> bool;
 
+    /// Size of the arena that this back end receives to, in bytes; 0 if it has none, and
+    /// so no memory to share.
+    fn arena_bytes(&self) -> usize {
+        0
+    }
+
     /// Offers a connection memory: sends `frame` at once, with the descriptors of the arena
     /// and of `memory`. Only when no send is under way. Returns false if the socket has no
     /// room now; then nothing was sent.
@@ -306,8 +312,10 @@ pub trait Io: DatagramIo {
     /// Returns the last `bytes` of the last chunk of a connection with shared memory: the
     /// front of a frame that is not whole, of `frame_bytes` in the end (0: not known yet).
     /// They come again, at the front of the next chunk. Only before the next [`Io::wait`].
-    fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) {
+    /// Returns false, and keeps nothing, if such a frame fits neither the ring nor a chunk.
+    fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) -> bool {
         let _ = (conn, bytes, frame_bytes);
+        false
     }
 
     /// Whether the other end has released all that was sent by shared memory; if not, a
@@ -322,16 +330,10 @@ pub trait Io: DatagramIo {
         let _ = conn;
     }
 
-    /// How much of its shared memory a connection uses; `None` if it has none.
+    /// Tells how much of its shared memory a connection uses; `None` if it has none.
     fn memory_use(&self, conn: Conn) -> Option<MemoryUse> {
         let _ = conn;
         None
-    }
-
-    /// Sets for how long [`Io::wait`] looks for bytes in rings before it sleeps, while there
-    /// are any. Zero at first.
-    fn set_spin(&mut self, spin: Duration) {
-        let _ = spin;
     }
 
     /// Closes a connection: cancels what is under way, then `Closed`.
