@@ -35,7 +35,8 @@ pub fn run<C: Connection>(
             connection.subscribe(&name)?;
             Ok(connection)
         });
-        let (connection, made) = made.map_or_else(|error| (None, Err(error)), |it| (Some(it), Ok(())));
+        let (connection, made) =
+            made.map_or_else(|error| (None, Err(error)), |it| (Some(it), Ok(())));
         // The main thread waits for it.
         let _ = subscribed.send(made);
         let Some(mut connection) = connection else { return };
