@@ -183,6 +183,7 @@ impl<I: Io> Shard<I> {
             | Kind::Ack
             | Kind::Error
             | Kind::Lost
+            | Kind::Shared
             | Kind::Channel => {
                 let text = format!("a client may not send {:?} here", frame.kind());
                 self.refuse(conn, ErrorCode::Protocol, &text);
