@@ -74,8 +74,8 @@ const MACHINE_PATHS: [&str; 5] = ["/home/", "/Users/", "/root/", "/work/", "C:\\
 /// Packages that are no members of the workspace: they need what others need not.
 const APART: [&str; 2] = ["fuzz/", "peers/iceoryx2/"];
 
-/// Crate that alone may talk to the operating system by `unsafe` code.
-const UNSAFE_CRATE: &str = "platform";
+/// Crates that alone may talk to the operating system by `unsafe` code.
+const UNSAFE_CRATES: [&str; 2] = ["platform", "shm"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -187,12 +187,12 @@ fn sans_io_modules_know_no_system_and_no_clock() {
 }
 
 #[test]
-fn unsafe_code_is_forbidden_everywhere_but_in_one_crate() {
+fn unsafe_code_is_forbidden_everywhere_but_in_two_crates() {
     let mut findings = Vec::new();
     let mut roots = 0;
     for (manifest, text) in manifests() {
         let directory = manifest.trim_end_matches("Cargo.toml");
-        if directory.trim_end_matches('/') == UNSAFE_CRATE || !text.contains("[package]") {
+        if UNSAFE_CRATES.contains(&directory.trim_end_matches('/')) || !text.contains("[package]") {
             continue;
         }
         for file in ["src/lib.rs", "src/main.rs"] {
@@ -205,7 +205,10 @@ fn unsafe_code_is_forbidden_everywhere_but_in_one_crate() {
         }
     }
     assert!(roots >= 5, "the crates are found");
-    assert_none(&findings, "`#![forbid(unsafe_code)]` at the root of every crate but platform");
+    assert_none(
+        &findings,
+        "`#![forbid(unsafe_code)]` at the root of every crate but platform and shm",
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn comparison(seconds: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut all = std::env::split_paths(&path).map(|directory| directory.join(program));
     if !beside.is_file() && !all.any(|path| path.is_file()) {
-        println!("SKIPPED: no {program} in PATH (cargo install --path peers/iceoryx2)");
+        println!("SKIPPED: no {program} beside {PROGRAM} or in PATH");
         return None;
     }
     let mut command = Command::new(PROGRAM);

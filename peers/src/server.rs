@@ -34,6 +34,9 @@ const ZEROMQ: &str = include_str!("servers/zeromq.py");
 const ZENOH: &str = include_str!("servers/zenoh.py");
 /// Program of the roles of iceoryx2, which lies beside this one or in PATH.
 const ICEORYX2: &str = "netcluster-peer-iceoryx2";
+/// Command that builds it, beside a load test that was built by the same profile.
+const ICEORYX2_BUILD: &str =
+    "cargo build --release --manifest-path peers/iceoryx2/Cargo.toml --target-dir target";
 /// Directories of servers on systems whose users do not look there.
 const MORE_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
@@ -67,7 +70,7 @@ impl Peer {
         };
         let path = match self.waiting() {
             Some(_) => beside(program).or_else(|| in_path(program)).ok_or_else(|| {
-                format!("no {program} in PATH (cargo install --path peers/iceoryx2)")
+                format!("no {program} in PATH or beside this program ({ICEORYX2_BUILD})")
             }),
             None => in_path(program).ok_or_else(|| format!("no {program} in PATH")),
         }?;

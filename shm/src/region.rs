@@ -223,7 +223,7 @@ mod files {
             &self.bells
         }
 
-        /// What the client is given: the memory, then the bells of the broker, the client and
+        /// The descriptors that the client is given: the memory, then the bells of the broker, the client and
         /// the room.
         pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
             let Bells { broker, client, room } = &*self.bells;

@@ -4,7 +4,7 @@
 //! A peer whose library is built by itself has a program of its own, which takes its roles
 //! by [`play_by`].
 //!
-//! Decision: `docs/decisions/049-iceoryx2-built-by-itself.md`.
+//! Decision: `docs/decisions/050-iceoryx2-built-by-itself.md`.
 
 use std::path::{Path, PathBuf};
 

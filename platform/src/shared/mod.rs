@@ -12,7 +12,7 @@ pub use elsewhere::ClientMemory;
 #[cfg(target_os = "linux")]
 pub use linux::ClientMemory;
 
-/// How much of its shared memory a connection uses.
+/// Use that a connection makes of its shared memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
     /// Size of the ring that the client uses, in bytes.
