@@ -32,7 +32,7 @@ pub enum Descriptor {
         /// Number of bytes.
         bytes: u32,
     },
-    /// They are the next of the socket.
+    /// The next bytes of the socket.
     Socket {
         /// Number of bytes.
         bytes: u32,

@@ -172,7 +172,7 @@ fn summary(status: &Status) -> Vec<(&str, String)> {
     lines
 }
 
-/// Why no memory is shared, in brackets, if there is a reason.
+/// The reason why no memory is shared, in brackets, if there is one.
 fn no_shared_memory(status: &Status) -> String {
     status.shared_memory_note.as_ref().map_or_else(String::new, |it| format!(" ({})", escaped(it)))
 }

@@ -1,4 +1,4 @@
-//! From sockets to shared memory, connection by connection.
+//! Steps from sockets to shared memory, connection by connection.
 //!
 //! ```text
 //!   Able ─ some bytes moved ─▶ Ordered ─ made ─▶ Ready ─ offer sent ─▶ Offered
