@@ -219,8 +219,8 @@ impl Connection for Bus {
     /// was read; who waits for events counts them.
     fn fence(&mut self) -> Result<()> {
         let subscribers = self.domain.subscribers;
-        let new = self.outlets.iter_mut().filter(|outlet| !outlet.greeted);
-        new.map(|outlet| outlet.greet(subscribers)).collect()
+        let mut new = self.outlets.iter_mut().filter(|outlet| !outlet.greeted);
+        new.try_for_each(|outlet| outlet.greet(subscribers))
     }
 
     fn receive(&mut self, mut each: impl FnMut(&[u8])) -> Result<Received> {
