@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use io_uring::{IoUring, Probe, opcode};
 
 use super::ring::Ring;
+use crate::ArenaSection;
 
 /// Settings of a ring.
 #[derive(Clone, Debug)]
@@ -29,6 +31,10 @@ pub struct UringConfig {
     /// Whether hang-ups are watched by an operation of their own. Only for
     /// measurements without: kernels miss the end of a stream now and then.
     pub watch_hang_up: bool,
+    /// The part of the broker's arena that is received to; without, no memory is shared.
+    pub arena: Option<ArenaSection>,
+    /// For how long a wait looks for bytes in rings before it sleeps, while there are any.
+    pub spin: Duration,
 }
 
 impl Default for UringConfig {
@@ -42,6 +48,8 @@ impl Default for UringConfig {
             entries: 512,
             completion_entries: 8192,
             watch_hang_up: true,
+            arena: None,
+            spin: Duration::ZERO,
         }
     }
 }
