@@ -330,7 +330,7 @@ pub trait Io: DatagramIo {
         let _ = conn;
     }
 
-    /// How much of its shared memory a connection uses; `None` if it has none.
+    /// Tells how much of its shared memory a connection uses; `None` if it has none.
     fn memory_use(&self, conn: Conn) -> Option<MemoryUse> {
         let _ = conn;
         None

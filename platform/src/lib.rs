@@ -63,9 +63,10 @@ pub use io::{
 };
 pub use local::{
     BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
-    SEND_BUFFER_BYTES, SocketKeeper, account_name, listening_pid, own_user, raise_descriptor_limit,
+    SEND_BUFFER_BYTES, SocketKeeper, account_name, descriptor_limit, listening_pid, own_user,
+    raise_descriptor_limit,
 };
-pub use memory::memory_total_bytes;
+pub use memory::{memory_available_bytes, memory_total_bytes};
 pub use output::wait_until_unread;
 pub use poll::{PollConfig, PollIo};
 pub use pool::{BufferIndex, BufferPool, MAX_BUFFER_BYTES, MAX_BUFFERS, PAGE_BYTES};

@@ -22,7 +22,7 @@ const KIND_ARENA: u64 = 1;
 /// Kind of a descriptor: bytes of the socket.
 const KIND_SOCKET: u64 = 2;
 
-/// Where the next bytes are.
+/// The place of the next bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Descriptor {
     /// In the arena.
@@ -32,7 +32,7 @@ pub enum Descriptor {
         /// Number of bytes.
         bytes: u32,
     },
-    /// They are the next of the socket.
+    /// The next bytes of the socket.
     Socket {
         /// Number of bytes.
         bytes: u32,

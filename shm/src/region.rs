@@ -30,6 +30,14 @@ impl Region {
         self.memory.descriptor(position as usize & (DESCRIPTORS - 1))
     }
 
+    /// The values of the two words of a descriptor, for who compares them with the
+    /// specification.
+    #[cfg(not(loom))]
+    pub fn descriptor_words(&self, position: u64) -> [u64; 2] {
+        let [offset, rest] = self.descriptor(position);
+        [offset.load(Ordering::Acquire), rest.load(Ordering::Acquire)]
+    }
+
     /// The first byte of the ring, where this side has it mapped with the rest.
     #[inline]
     pub(crate) fn ring(&self) -> NonNull<u8> {
@@ -231,7 +239,7 @@ mod files {
             &self.bells
         }
 
-        /// What the client is given: the memory, then the bells of the broker, the client and
+        /// The descriptors that the client is given: the memory, then the bells of the broker, the client and
         /// the room.
         pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
             let [client, room] = &self.client_ends;

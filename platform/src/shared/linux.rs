@@ -44,7 +44,7 @@ impl ClientMemory {
         self.0.bells()
     }
 
-    /// What the client is given.
+    /// The descriptors that the client is given.
     pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
         self.0.descriptors()
     }

@@ -44,7 +44,7 @@ pub use elsewhere::{ArenaSection, BrokerArena, ClientMemory};
 #[cfg(target_os = "linux")]
 pub use linux::ClientMemory;
 
-/// How much of its shared memory a connection uses.
+/// Use that a connection makes of its shared memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
     /// Size of the ring that the client uses, in bytes.
