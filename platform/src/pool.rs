@@ -37,9 +37,6 @@ pub const MAX_BUFFERS: usize = 1 << 15;
 /// The largest buffer, 16 MiB: offsets in one stay far below 32 bits.
 pub const MAX_BUFFER_BYTES: usize = 16 << 20;
 
-/// Buffers in an arena whose memory is reserved before the pool is used at all.
-const FIRST_RESERVED: usize = 2;
-
 /// The alignment of the pool, and what a buffer's size is a multiple of.
 pub const PAGE_BYTES: usize = 4096;
 
@@ -80,27 +77,16 @@ impl BufferPool {
         BufferPool::of(Memory::new(buffers * buffer_bytes), buffers, buffer_bytes)
     }
 
-    /// A pool in memory that clients can read, where the first buffers of it are reserved;
-    /// the others are when they are first taken.
-    ///
-    /// # Errors
-    /// There is no memory.
+    /// A pool in memory that clients can read. A buffer's memory is reserved when it is first
+    /// taken.
     ///
     /// # Panics
     /// As [`BufferPool::new`], and if the range is smaller.
-    pub(crate) fn in_arena(
-        range: ArenaRange,
-        buffers: usize,
-        buffer_bytes: usize,
-    ) -> io::Result<BufferPool> {
+    pub(crate) fn in_arena(range: ArenaRange, buffers: usize, buffer_bytes: usize) -> BufferPool {
         assert!((1..=MAX_BUFFERS).contains(&buffers));
         assert!((1..=MAX_BUFFER_BYTES).contains(&buffer_bytes));
         let memory = Memory::in_arena(range, buffers * buffer_bytes);
-        let mut pool = BufferPool::of(memory, buffers, buffer_bytes);
-        for index in 0..buffers.min(FIRST_RESERVED) {
-            pool.reserve(index)?;
-        }
-        Ok(pool)
+        BufferPool::of(memory, buffers, buffer_bytes)
     }
 
     fn of(memory: Memory, buffers: usize, buffer_bytes: usize) -> BufferPool {
@@ -144,7 +130,7 @@ impl BufferPool {
     fn take_new(&mut self, first: BufferIndex) -> Option<BufferIndex> {
         let mut index = first;
         loop {
-            match self.reserve(index.0 as usize) {
+            match self.shared.reserve(index.0 as usize) {
                 Ok(()) => {
                     self.hold_empty(index);
                     return Some(index);
@@ -161,15 +147,6 @@ impl BufferPool {
             }
             index = self.free.pop()?;
         }
-    }
-
-    /// Reserves the memory of a buffer.
-    fn reserve(&mut self, index: usize) -> io::Result<()> {
-        if !self.buffers[index].reserved {
-            self.shared.reserve(index)?;
-            self.buffers[index].reserved = true;
-        }
-        Ok(())
     }
 
     /// Takes the fill mark of a taken buffer back to its front, if no chunk of it is left.

@@ -66,14 +66,12 @@ pub struct PollConfig {
     pub buffer_bytes: usize,
     /// The part of the broker's arena that is received to; without, no memory is shared.
     pub arena: Option<ArenaSection>,
-    /// For how long a wait looks for bytes in rings before it sleeps, while there are any.
-    pub spin: Duration,
 }
 
 impl Default for PollConfig {
     /// 2 MiB in all: a larger pool falls out of the cache.
     fn default() -> PollConfig {
-        PollConfig { buffers: 32, buffer_bytes: 64 << 10, arena: None, spin: Duration::ZERO }
+        PollConfig { buffers: 32, buffer_bytes: 64 << 10, arena: None }
     }
 }
 
@@ -134,15 +132,13 @@ impl PollIo {
         let wake = Arc::new(WakeState::new(mio::Waker::new(poll.registry(), WAKE_TOKEN)?));
         let pool_waker = Waker::new(Arc::new(PoolWake(Arc::clone(&wake))));
         let pool = match &config.arena {
-            Some(section) => BufferPool::in_arena(
-                section.receive_range(),
-                config.buffers,
-                config.buffer_bytes,
-            )?,
+            Some(section) => {
+                BufferPool::in_arena(section.receive_range(), config.buffers, config.buffer_bytes)
+            }
             None => BufferPool::new(config.buffers, config.buffer_bytes),
         };
         pool.set_waker(pool_waker.clone());
-        let sharing = SharedMemory::new(config.arena, config.spin, pool_waker)?;
+        let sharing = SharedMemory::new(config.arena, pool_waker);
         Ok(PollIo {
             poll,
             events: Events::with_capacity(MAX_EVENTS),

@@ -7,7 +7,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mio::unix::SourceFd;
@@ -23,27 +22,16 @@ use crate::{ArenaSection, ClientMemory, MemoryUse, Waker};
 /// The bit that tells the token of a bell from its connection's.
 const BELL: usize = 1 << (usize::BITS - 2);
 
-/// While a wait spins, the system is asked for news after so many looks.
-const LOOKS_PER_POLL: u32 = 64;
-
 /// The connections, if this broker has memory to share.
 #[derive(Debug)]
 pub(super) struct SharedMemory {
     attachments: Option<Box<Attachments>>,
-    spin: Duration,
 }
 
 impl SharedMemory {
-    pub(super) fn new(
-        section: Option<ArenaSection>,
-        spin: Duration,
-        waker: Waker,
-    ) -> io::Result<SharedMemory> {
-        let attachments = match section {
-            Some(section) => Some(Box::new(Attachments::new(section, waker)?)),
-            None => None,
-        };
-        Ok(SharedMemory { attachments, spin })
+    pub(super) fn new(section: Option<ArenaSection>, waker: Waker) -> SharedMemory {
+        let attachments = section.map(|section| Box::new(Attachments::new(section, waker)));
+        SharedMemory { attachments }
     }
 
     /// The connections, if there are any.
@@ -183,11 +171,7 @@ impl PollIo {
         }
     }
 
-    pub(super) fn send_shared<'a>(
-        &mut self,
-        conn: Conn,
-        slices: impl Iterator<Item = &'a Slice>,
-    ) {
+    pub(super) fn send_shared<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
         let Some(attachments) = self.sharing.any() else { return };
         let watches = attachments.send(conn, self.table.socket(conn).as_fd(), slices);
         if watches {
@@ -236,36 +220,9 @@ impl PollIo {
     }
 
     /// Whether the shard may block: rings are empty, and their bells ring.
-    pub(super) fn may_sleep(&mut self, completions: &mut Vec<Completion>) -> io::Result<bool> {
-        let spin = self.sharing.spin;
+    pub(super) fn may_sleep(&mut self) -> bool {
         let starves = self.starved_count > 0;
-        let Some(attachments) = self.sharing.any() else { return Ok(true) };
-        if !spin.is_zero() && attachments.has_idle() && !starves {
-            let first = completions.len();
-            let start = Instant::now();
-            let mut looks: u32 = 0;
-            while start.elapsed() < spin {
-                let Some(attachments) = self.sharing.any() else { return Ok(true) };
-                attachments.look_at_idle();
-                if attachments.has_work() {
-                    return Ok(false);
-                }
-                looks += 1;
-                if looks.is_multiple_of(LOOKS_PER_POLL) {
-                    self.fetch_edges(completions, Some(Duration::ZERO))?;
-                    let has_work = !self.ready.is_empty()
-                        || self.can_accept()
-                        || self.can_read_datagrams()
-                        || self.sharing.has_work();
-                    if completions.len() > first || has_work {
-                        return Ok(false);
-                    }
-                }
-                std::hint::spin_loop();
-            }
-        }
-        let Some(attachments) = self.sharing.any() else { return Ok(true) };
-        Ok(attachments.may_sleep() && (!starves || attachments.ask_for_releases()))
+        self.sharing.any().is_none_or(|it| it.may_sleep() && (!starves || it.ask_for_releases()))
     }
 
     /// Takes what is in rings. Returns how many bytes came.

@@ -66,7 +66,7 @@ impl PollIo {
             }
             self.skipped = false;
             let looks = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let sleeps = !has_news && !has_work && (looks || self.may_sleep(completions)?);
+            let sleeps = !has_news && !has_work && (looks || self.may_sleep());
             let timeout = match deadline {
                 _ if !sleeps => Some(Duration::ZERO),
                 Some(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
@@ -159,7 +159,7 @@ impl PollIo {
         }
     }
 
-    pub(super) fn fetch_edges(
+    fn fetch_edges(
         &mut self,
         completions: &mut Vec<Completion>,
         timeout: Option<Duration>,
@@ -223,7 +223,7 @@ impl PollIo {
         self.make_ready(conn);
     }
 
-    pub(super) fn can_accept(&self) -> bool {
+    fn can_accept(&self) -> bool {
         self.acceptor.as_ref().is_some_and(|acceptor| acceptor.ready && !acceptor.paused)
     }
 

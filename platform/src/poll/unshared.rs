@@ -4,7 +4,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use mio::Token;
@@ -19,14 +18,10 @@ use crate::{ArenaSection, ClientMemory, MemoryUse, Waker};
 pub(super) struct SharedMemory;
 
 impl SharedMemory {
-    pub(super) fn new(
-        section: Option<ArenaSection>,
-        _spin: Duration,
-        _waker: Waker,
-    ) -> io::Result<SharedMemory> {
+    pub(super) fn new(section: Option<ArenaSection>, _waker: Waker) -> SharedMemory {
         match section {
             Some(section) => match section {},
-            None => Ok(SharedMemory),
+            None => SharedMemory,
         }
     }
 
@@ -103,8 +98,8 @@ impl PollIo {
 
     pub(super) fn start_shared(&mut self, _completions: &mut Vec<Completion>) {}
 
-    pub(super) fn may_sleep(&mut self, _completions: &mut Vec<Completion>) -> io::Result<bool> {
-        Ok(true)
+    pub(super) fn may_sleep(&mut self) -> bool {
+        true
     }
 
     pub(super) fn take_shared(&mut self, _completions: &mut Vec<Completion>) -> usize {

@@ -28,6 +28,9 @@ pub(crate) const RING_BUFFER_BYTES: usize = 256 << 10;
 /// Number of buffers for what comes by rings.
 pub(crate) const RING_BUFFERS: usize = 64;
 
+/// Bytes of a section that are reserved from the start, 256 KiB: the first receive buffers.
+const FIRST_RESERVED_BYTES: usize = 4 * RECEIVE_BUFFER_BYTES;
+
 const SECTION_BYTES: usize = RECEIVE_BYTES + RING_BUFFERS * RING_BUFFER_BYTES;
 
 const _: () = assert!(RECEIVE_BYTES.is_multiple_of(RING_BUFFER_BYTES));
@@ -46,8 +49,13 @@ impl BrokerArena {
     /// # Errors
     /// The system has no memory files that can be sealed, or no room.
     pub fn new(shards: usize) -> io::Result<Arc<BrokerArena>> {
-        let arena = Arena::new(shards.max(1) * SECTION_BYTES)?;
-        let pressed = (0..shards.max(1)).map(|_| Default::default()).collect();
+        let shards = shards.max(1);
+        let arena = Arena::new(shards * SECTION_BYTES)?;
+        // Nobody must find himself without any receive buffer.
+        for start in (0..shards).map(|shard| shard * SECTION_BYTES) {
+            arena.reserve(start..start + FIRST_RESERVED_BYTES)?;
+        }
+        let pressed = (0..shards).map(|_| Default::default()).collect();
         Ok(Arc::new(BrokerArena { arena, pressed }))
     }
 

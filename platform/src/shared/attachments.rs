@@ -13,7 +13,6 @@
 //! for its bell.
 
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -60,14 +59,11 @@ pub(crate) struct Attachments {
 }
 
 impl Attachments {
-    /// None so far, in the section of a shard.
-    ///
-    /// # Errors
-    /// There is no memory.
-    pub(crate) fn new(section: ArenaSection, waker: Waker) -> io::Result<Attachments> {
-        let buffers = RingBuffers::new(&section)?;
+    /// None so far, in the section of a shard. The waker wakes it for a buffer.
+    pub(crate) fn new(section: ArenaSection, waker: Waker) -> Attachments {
+        let buffers = RingBuffers::new(&section);
         buffers.set_waker(waker);
-        Ok(Attachments {
+        Attachments {
             section,
             buffers,
             table: Vec::new(),
@@ -82,7 +78,7 @@ impl Attachments {
             done: Vec::new(),
             turn: 0,
             stats: IoStats::default(),
-        })
+        }
     }
 
     /// The arena and the shard's part of it.
@@ -398,7 +394,7 @@ impl Attachments {
     }
 
     /// Looks at the rings that were empty; the longest of too many asks for its bell.
-    pub(crate) fn look_at_idle(&mut self) {
+    fn look_at_idle(&mut self) {
         for _ in 0..self.idle.len() {
             let asks = self.idle.len() > MAX_IDLE;
             let Some(conn) = self.idle.pop_front() else { return };
@@ -407,7 +403,8 @@ impl Attachments {
             if !attachment.receives() || attachment.listed.ready {
                 continue;
             }
-            let is_empty = if asks { attachment.wait() } else { attachment.has_bytes().map(|it| !it) };
+            let is_empty =
+                if asks { attachment.wait() } else { attachment.has_bytes().map(|it| !it) };
             match is_empty {
                 Ok(true) if asks => {}
                 Ok(true) => {
@@ -423,11 +420,6 @@ impl Attachments {
     /// Whether there is something to do without anybody's ringing.
     pub(crate) fn has_work(&self) -> bool {
         !self.ready.is_empty() || !self.done.is_empty()
-    }
-
-    /// Whether a ring is looked at without its bell.
-    pub(crate) fn has_idle(&self) -> bool {
-        !self.idle.is_empty()
     }
 
     /// Asks for the bells of all rings, which are empty as far as is known. Returns whether
@@ -516,6 +508,10 @@ impl Attachments {
                     attachment.listed.idle = true;
                     self.idle.push_back(conn);
                 }
+                return 0;
+            }
+            Ok(Taken::Starved) if self.buffers.buffers() == 0 => {
+                self.fail(conn, "there is no memory for what comes by its ring".to_owned());
                 return 0;
             }
             Ok(Taken::Starved) => {

@@ -22,8 +22,7 @@ pub(crate) fn offer(
     memory: &ClientMemory,
 ) -> io::Result<bool> {
     let [region, broker, client, room] = memory.descriptors();
-    let all: [BorrowedFd<'_>; DESCRIPTORS] =
-        [section.arena().file(), region, broker, client, room];
+    let all: [BorrowedFd<'_>; DESCRIPTORS] = [section.arena().file(), region, broker, client, room];
     send_whole(socket, frame, &all)
 }
 

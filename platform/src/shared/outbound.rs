@@ -176,13 +176,15 @@ impl Outbound {
         slices: impl Iterator<Item = &'a Slice>,
     ) -> Result<Sent, SendFault> {
         self.look().map_err(SendFault::Release)?;
-        let mut sent = Sent { bytes: 0, blocked: false, writable: false, syscalls: 0, rings: false };
+        let mut sent =
+            Sent { bytes: 0, blocked: false, writable: false, syscalls: 0, rings: false };
         let mut run = Run { list: [IoSlice::new(&[]); MAX_SLICES_PER_SEND], count: 0, bytes: 0 };
         let slices = slices.filter(|slice| !slice.is_empty()).take(MAX_SLICES_PER_SEND);
         let mut outcome = Ok(());
         for slice in slices {
             // One for the run that stands before it, one for itself.
-            let way = if self.descriptors.room() < 2 { Way::Wait } else { self.way(section, slice) };
+            let way =
+                if self.descriptors.room() < 2 { Way::Wait } else { self.way(section, slice) };
             if let Way::Socket = way {
                 run.add(slice);
                 continue;

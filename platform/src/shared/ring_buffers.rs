@@ -8,8 +8,6 @@
 //! right behind it: the next chunk then begins where the front does. Nobody writes what
 //! a chunk covers.
 
-use std::io;
-
 use bytes::Bytes;
 use netcluster_shm::RingReader;
 
@@ -63,12 +61,9 @@ pub(crate) struct RingBuffers {
 
 impl RingBuffers {
     /// Makes the pool of a shard.
-    ///
-    /// # Errors
-    /// There is no memory.
-    pub(crate) fn new(section: &ArenaSection) -> io::Result<RingBuffers> {
-        let pool = BufferPool::in_arena(section.ring_range(), RING_BUFFERS, RING_BUFFER_BYTES)?;
-        Ok(RingBuffers { pool, current: None })
+    pub(crate) fn new(section: &ArenaSection) -> RingBuffers {
+        let pool = BufferPool::in_arena(section.ring_range(), RING_BUFFERS, RING_BUFFER_BYTES);
+        RingBuffers { pool, current: None }
     }
 
     /// Takes from a ring, in which `there` bytes are to be taken, one chunk that begins with

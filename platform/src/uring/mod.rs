@@ -52,7 +52,8 @@ use bytes::BytesMut;
 
 use crate::shared::Attachments;
 use crate::{
-    ClientMemory, Completion, Conn, Io, IoStats, LocalListener, LocalSocket, MemoryUse, Slice, Waker,
+    ClientMemory, Completion, Conn, Io, IoStats, LocalListener, LocalSocket, MemoryUse, Slice,
+    Waker,
 };
 use accept::Acceptor;
 use datagram::DatagramState;
@@ -90,7 +91,6 @@ pub struct UringIo {
     send_states: SendStates,
     /// Connections with shared memory, if this broker has any to share.
     attachments: Option<Box<Attachments>>,
-    spin: Duration,
     acceptor: Option<Acceptor>,
     /// Connections that wait for a pool buffer, in order; entries may be stale.
     starved: VecDeque<Conn>,
@@ -121,13 +121,9 @@ impl UringIo {
         let provided = ProvidedBuffers::new(&mut ring, &config)?;
         let wake = Arc::new(WakeEvent::new().map_err(Unsupported::setup)?);
         provided.pool().set_waker(Waker::new(wake.clone()));
-        let attachments = match config.arena {
-            Some(section) => {
-                let waker = Waker::new(wake.clone());
-                Some(Box::new(Attachments::new(section, waker).map_err(Unsupported::setup)?))
-            }
-            None => None,
-        };
+        let attachments = config
+            .arena
+            .map(|section| Box::new(Attachments::new(section, Waker::new(wake.clone()))));
         let mut io = UringIo {
             ring,
             provided: ManuallyDrop::new(provided),
@@ -139,7 +135,6 @@ impl UringIo {
             ends: 0,
             send_states: SendStates::default(),
             attachments,
-            spin: config.spin,
             acceptor: None,
             starved: VecDeque::new(),
             starved_count: 0,
@@ -342,7 +337,7 @@ impl Io for UringIo {
             let quiet = idle && !self.can_accept() && self.late.is_empty();
             // Who only looks asks for no bells.
             let looks = timeout.is_some_and(|timeout| timeout.is_zero());
-            let block = quiet && (looks || self.may_sleep()?);
+            let block = quiet && (looks || self.may_sleep());
             let rest = match deadline {
                 _ if !block => Some(Duration::ZERO),
                 None => None,

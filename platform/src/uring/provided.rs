@@ -59,7 +59,6 @@ impl ProvidedBuffers {
         let pool = match &config.arena {
             Some(section) => {
                 BufferPool::in_arena(section.receive_range(), count, config.buffer_bytes)
-                    .map_err(Unsupported::Setup)?
             }
             None => BufferPool::new(count, config.buffer_bytes),
         };

@@ -240,7 +240,9 @@ impl UringIo {
             }
             errno => ReceiveEnd::Failed(io::Error::from_raw_os_error(errno)),
         };
-        if slot.is_shared() && let Some(sharing) = self.attachments.as_deref_mut() {
+        if slot.is_shared()
+            && let Some(sharing) = self.attachments.as_deref_mut()
+        {
             sharing.on_socket_end(conn, end);
             self.settle_stop(conn, completions);
             return;

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
 
 use io_uring::{IoUring, Probe, opcode};
 
@@ -33,8 +32,6 @@ pub struct UringConfig {
     pub watch_hang_up: bool,
     /// The part of the broker's arena that is received to; without, no memory is shared.
     pub arena: Option<ArenaSection>,
-    /// For how long a wait looks for bytes in rings before it sleeps, while there are any.
-    pub spin: Duration,
 }
 
 impl Default for UringConfig {
@@ -49,7 +46,6 @@ impl Default for UringConfig {
             completion_entries: 8192,
             watch_hang_up: true,
             arena: None,
-            spin: Duration::ZERO,
         }
     }
 }

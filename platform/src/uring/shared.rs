@@ -12,7 +12,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use io_uring::{opcode, types};
 
@@ -22,9 +21,6 @@ use super::table::{Receiving, Sharing};
 use super::token::{Kind, Token};
 use crate::shared::{Attachments, offer};
 use crate::{ClientMemory, Completion, Conn, Slice};
-
-/// While a wait spins, the kernel is asked for news after so many looks.
-const LOOKS_PER_ENTER: u32 = 64;
 
 fn unsupported() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "this broker has no memory to share")
@@ -80,12 +76,7 @@ impl UringIo {
         unsafe { self.ring.push(&poll.user_data(Token::new(Kind::Bell, conn.0).bits())) };
     }
 
-    pub(super) fn on_bell(
-        &mut self,
-        conn: Conn,
-        event: Event,
-        completions: &mut Vec<Completion>,
-    ) {
+    pub(super) fn on_bell(&mut self, conn: Conn, event: Event, completions: &mut Vec<Completion>) {
         let is_open = self.table.slot(conn).is_open();
         if is_open && let Some(attachments) = &mut self.attachments {
             attachments.on_bell(conn, completions);
@@ -165,33 +156,9 @@ impl UringIo {
     }
 
     /// Whether the shard may block: rings are empty, and their bells ring.
-    pub(super) fn may_sleep(&mut self) -> io::Result<bool> {
+    pub(super) fn may_sleep(&mut self) -> bool {
         let starves = self.starved_count > 0;
-        let Some(attachments) = self.attachments.as_deref_mut().filter(|it| !it.is_empty()) else {
-            return Ok(true);
-        };
-        if attachments.has_work() {
-            return Ok(false);
-        }
-        if !self.spin.is_zero() && attachments.has_idle() && !starves {
-            let start = Instant::now();
-            let mut looks: u32 = 0;
-            while start.elapsed() < self.spin {
-                attachments.look_at_idle();
-                looks += 1;
-                if attachments.has_work() {
-                    return Ok(false);
-                }
-                if looks.is_multiple_of(LOOKS_PER_ENTER) {
-                    self.ring.enter(Some(Duration::ZERO))?;
-                    if self.ring.has_events() {
-                        return Ok(false);
-                    }
-                }
-                std::hint::spin_loop();
-            }
-        }
-        Ok(attachments.may_sleep() && (!starves || attachments.ask_for_releases()))
+        self.sharing().is_none_or(|it| it.may_sleep() && (!starves || it.ask_for_releases()))
     }
 
     /// Takes what is in rings.
