@@ -216,6 +216,9 @@ impl Link {
             let Some(peer) = self.peers.at_mut(slot) else { return };
             let Some(inbound) = peer.inbound_mut(stream) else { continue };
             inbound.ingress.heartbeat(now, beat.next, beat.tail, beat.ordinal);
+            if inbound.ingress.is_contradicted(now) {
+                return self.contradicted(now, slot);
+            }
             if beat.poll {
                 self.inbound.owe_status(peer);
             }

@@ -125,6 +125,12 @@ impl Link {
     /// Takes in from where on a peer says that it owes us its streams.
     pub(crate) fn on_joined(&mut self, now: Instant, slot: usize, joined: &Joined<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
+        if self.interest.versions.overtaken(joined.version) {
+            // Somebody told it something else in our name.
+            peer.told.overtaken();
+            self.interest.versions.unconfirmed();
+            return self.send_interest(now, slot);
+        }
         let places = match peer.told.answered(joined, &self.local.stream_map) {
             Ok(Some(places)) => places,
             Ok(None) => return,

@@ -70,6 +70,17 @@ impl LocalInterest {
         output: &mut Output,
     ) {
         for &(stream, join) in streams {
+            if departed.had_left(&peer.session, stream) {
+                // It is there after all: the goodbye was not its own, and nobody was told.
+                peer.counters.losses_unknown += 1;
+                output.push(LinkEvent::Lost(Lost {
+                    node: peer.identity.node,
+                    stream,
+                    channel: None,
+                    count: None,
+                    reason: LossReason::Peer,
+                }));
+            }
             let is_known = peer.inbound.iter().any(|inbound| inbound.stream == stream)
                 || departed.had_joined(&peer.session, stream);
             if join.ordinal == 0 || is_known {

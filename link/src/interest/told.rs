@@ -96,6 +96,13 @@ impl Told {
         self.again_at = self.again_at.or(Some(self.since + ASKED_INTEREST_NS));
     }
 
+    /// Has the peer told anew, now or soon: what it was told is not the newest that it heard
+    /// in our name, so that it answers no more.
+    pub fn overtaken(&mut self) {
+        self.is_confirmed = true;
+        self.note_asked();
+    }
+
     /// Whether what it confirmed holds. The way to it may have been cut since, long
     /// enough for it to forget us; and it is known only later.
     pub fn is_fresh(&self, now: Instant) -> bool {

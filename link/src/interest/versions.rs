@@ -38,9 +38,26 @@ impl InterestVersions {
         })
     }
 
+    /// Takes in the number that a peer answers; whether it is newer than all that were told.
+    /// Then the next one is newer still, or that peer would not listen.
+    pub fn overtaken(&mut self, answered: u32) -> bool {
+        let is_overtaken = is_newer(answered, self.told);
+        if is_overtaken {
+            self.told = answered;
+        }
+        is_overtaken
+    }
+
     /// The number of the next interest that a peer is sent.
     pub fn next_told(&mut self) -> u32 {
         self.told = self.told.wrapping_add(1).max(1);
         self.told
     }
+}
+
+/// Whether one version of an interest is newer than another, also where counting
+/// begins anew: the shorter way there leads up. 0 is none.
+pub(crate) fn is_newer(version: u32, than: u32) -> bool {
+    let ahead = version.wrapping_sub(than);
+    than == 0 && version != 0 || (1..1 << 31).contains(&ahead)
 }

@@ -2,6 +2,7 @@
 
 use netcluster_wire::link::Interest;
 
+use crate::interest::versions::is_newer;
 use crate::send::flow_control::Path;
 use crate::stream::{Position, StreamId};
 
@@ -39,11 +40,4 @@ impl Wants {
     pub fn path(&self) -> Path {
         if self.hears_us { Path::Multicast } else { Path::Unicast }
     }
-}
-
-/// Whether one version of an interest is newer than another, also where counting
-/// begins anew: the shorter way there leads up. 0 is none.
-fn is_newer(version: u32, than: u32) -> bool {
-    let ahead = version.wrapping_sub(than);
-    than == 0 && version != 0 || (1..1 << 31).contains(&ahead)
 }

@@ -72,6 +72,8 @@ pub(super) struct Assembler {
     partial: usize,
     marks: Vec<Mark>,
     is_adrift: bool,
+    /// The mark before had a lower ordinal than there are events.
+    is_behind: bool,
     /// Chunk that the pieces are offsets of.
     ready: Bytes,
     reassembly: ReassemblyBudget,
@@ -97,6 +99,7 @@ impl Assembler {
             partial: 0,
             marks: Vec::new(),
             is_adrift: true,
+            is_behind: false,
             ready: Bytes::new(),
             reassembly: config.reassembly.clone(),
             charge: None,
@@ -276,6 +279,13 @@ impl Assembler {
                 if self.is_adrift {
                     self.scanner.push_lost(None);
                 }
+                if self.is_behind {
+                    // Two in a row: what was believed before was wrong.
+                    self.scanner.ordinal = mark.ordinal;
+                }
+                self.is_behind = !self.is_behind;
+            } else {
+                self.is_behind = false;
             }
             self.scanner.push_lost_until(mark.ordinal);
             if self.is_adrift {
