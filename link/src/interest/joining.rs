@@ -26,6 +26,10 @@ use crate::Link;
 use crate::channel::ChannelHash;
 use crate::event::LinkEvent;
 use crate::receive::inbound_stream::InboundStream;
+use crate::stream::StreamId;
+
+/// Times that an interest is answered which no longer wants what the one before it wanted.
+const WITHDRAWAL_ANSWERS: usize = 3;
 
 impl Link {
     /// Version of the newest own interest.
@@ -102,9 +106,14 @@ impl Link {
     /// Takes in what a peer tells that it wants.
     pub(crate) fn on_interest(&mut self, now: Instant, slot: usize, interest: &Interest) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if interest.version != peer.wants.version {
-            if !peer.wants.renew(interest) {
-                return;
+        let mut answers = 1;
+        // An older one is answered as well: so its sender learns what was said in its name.
+        if peer.wants.renew(interest) {
+            let is_withdrawn =
+                |(stream, _): &(StreamId, _)| interest.groups & (1 << stream.group()) == 0;
+            if peer.wants.joined.iter().any(is_withdrawn) {
+                // Perhaps nothing else tells it, should that not be its own.
+                answers = WITHDRAWAL_ANSWERS;
             }
             let (stream_map, discovery) = (&self.local.stream_map, &self.membership.discovery);
             let next_at = self.outbound.join(now, peer, interest, stream_map, discovery);
@@ -117,9 +126,23 @@ impl Link {
         }
         if let Some(peer) = self.peers.at(slot) {
             let age_ns = now.since(self.local.started_at);
-            peer.answer_interest((interest.time_ns, age_ns), &mut self.control);
+            for _ in 0..answers {
+                peer.answer_interest((interest.time_ns, age_ns), &mut self.control);
+            }
         }
         self.run_path_mtu(now, slot);
+    }
+
+    /// Tells a peer that speaks as a receiver of a stream what it is known to have joined, if
+    /// that stream is not among it: somebody may have told otherwise in its name.
+    pub(crate) fn check_receiver(&mut self, now: Instant, slot: usize, stream: u16) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        if peer.wants.version != 0 && peer.wants.joined(StreamId(stream)).is_none() {
+            let age_ns = now.since(self.local.started_at);
+            if peer.wants.may_remind(now) {
+                peer.answer_interest((0, age_ns), &mut self.control);
+            }
+        }
     }
 
     /// Takes in from where on a peer says that it owes us its streams.

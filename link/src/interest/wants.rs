@@ -1,10 +1,14 @@
 //! Interest of a peer in the streams here, and where it joined them.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Interest;
 
 use crate::interest::versions::is_newer;
 use crate::send::flow_control::Path;
 use crate::stream::{Position, StreamId};
+
+/// Shortest time between two reminders of a peer.
+const REMIND_NS: u64 = 20_000_000;
 
 /// Groups that a peer wants of our streams, and how they reach it.
 #[derive(Default)]
@@ -17,6 +21,8 @@ pub(crate) struct Wants {
     pub hears_us: bool,
     /// Positions at which the peer joined, for the same answer to the same question.
     pub joined: Vec<(StreamId, Position)>,
+    /// Time from which on the peer may be reminded of where it joined.
+    remind_at: Instant,
 }
 
 impl Wants {
@@ -29,6 +35,15 @@ impl Wants {
             self.hears_us = interest.hears_multicast;
         }
         is_new
+    }
+
+    /// Whether the peer may be reminded now of where it joined; then it counts as reminded.
+    pub fn may_remind(&mut self, now: Instant) -> bool {
+        let may = now >= self.remind_at;
+        if may {
+            self.remind_at = now + REMIND_NS;
+        }
+        may
     }
 
     /// Position at which the peer joined a stream.

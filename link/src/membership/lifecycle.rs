@@ -327,7 +327,8 @@ impl Link {
         let Some(mut peer) = self.peers.remove(slot) else { return };
         let node = peer.identity.node;
         let streams = peer.inbound.iter().map(|inbound| inbound.stream);
-        let is_told = why != Gone::Left;
+        // Those of streams that it has ended are not.
+        let is_told = !peer.inbound.iter().any(|inbound| inbound.has_left);
         self.membership.departed.push(&peer.session, &peer.opener, streams, is_told);
         peer.end_streams(&self.interest.channels, &mut self.output, &mut self.counters);
         self.inbound.window.close_peer(peer.id);

@@ -67,6 +67,11 @@ impl InboundStream {
         }
     }
 
+    /// Whether nothing of the stream is expected any more, as far as both sides know.
+    pub fn is_over(&self) -> bool {
+        self.is_stale || self.has_left
+    }
+
     /// Time at which retransmissions are to be asked for.
     pub fn next_nak_at(&self) -> Instant {
         self.ingress.next_nak_at().unwrap_or(Instant::NEVER)

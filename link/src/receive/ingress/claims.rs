@@ -107,6 +107,11 @@ impl Claims {
         };
     }
 
+    /// Notes that the peer speaks of a stream that it has ended.
+    pub fn note_alive(&mut self, now: Instant) {
+        self.contradicted.get_or_insert((now, u64::MAX));
+    }
+
     /// Whether the peer has said for a while that it is not as far as its stream is here,
     /// and nothing of it was taken meanwhile: what made the stream go so far was not sent by
     /// this peer, or the peer began anew without a word.

@@ -135,7 +135,7 @@ impl Ingress {
     pub fn heartbeat(&mut self, now: Instant, next: u64, tail: u64, ordinal: u64) {
         self.now = now;
         if self.life != Life::Live {
-            return;
+            return self.claims.note_alive(now);
         }
         if tail > next || next > MAX_NUMBER {
             self.counters.malformed += 1;
@@ -153,19 +153,25 @@ impl Ingress {
         }
     }
 
-    /// Whether the peer says that it is not as far as the stream is here, and has said so
-    /// for [`CONTRADICTED_NS`].
+    /// Whether the peer says that it is not as far as the stream is here, or speaks of it
+    /// after its end, and has done so for [`CONTRADICTED_NS`].
     pub fn is_contradicted(&self, now: Instant) -> bool {
         self.claims.is_contradicted(now)
     }
 
+    /// Goes on at the place at which the peer joined this broker anew: what it sent before
+    /// will not be retransmitted.
+    pub fn rejoin(&mut self, now: Instant, join: Position) {
+        self.heartbeat(now, join.number, join.number, join.ordinal);
+        // No heartbeat need come that would confirm it.
+        self.claims.give_up_below(self.claims.end().number);
+        self.forget_lost();
+    }
+
     /// Notes that the peer leaves in order; its stream ends there.
     pub fn left(&mut self, now: Instant, end: Position) {
-        self.heartbeat(now, end.number, end.number, end.ordinal);
         if self.life == Life::Live {
-            // Nothing comes that could confirm it.
-            self.claims.give_up_below(self.claims.end().number);
-            self.forget_lost();
+            self.rejoin(now, end);
             self.life = Life::Left;
         }
     }
