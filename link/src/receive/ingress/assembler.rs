@@ -246,6 +246,18 @@ impl Assembler {
         self.scanner.push_lost_until(ordinal)
     }
 
+    /// Takes back what was believed of the ordinals, if it was more than this; whether it
+    /// was. Behind it a loss would have been hidden, and perhaps was.
+    pub fn correct(&mut self, ordinal: u64) -> bool {
+        let is_behind = ordinal < self.scanner.ordinal;
+        if is_behind {
+            self.malformed += 1;
+            self.scanner.push_lost(None);
+            self.scanner.ordinal = ordinal;
+        }
+        is_behind
+    }
+
     /// Reports a loss of which nobody knows how much is missing from here on.
     pub fn lose_unknown(&mut self) {
         self.scanner.push_lost(None);

@@ -31,6 +31,8 @@ struct Statement {
     end: Position,
     /// Number below which the peer cannot retransmit.
     tail: u64,
+    /// The statement before it named the same end.
+    is_repeated: bool,
 }
 
 /// Claims of one stream's peer.
@@ -49,7 +51,7 @@ impl Claims {
     /// Begins with a stream that was sent up to `join`.
     pub fn new(join: Position) -> Claims {
         Claims {
-            newest: Statement { end: join, tail: join.number },
+            newest: Statement { end: join, tail: join.number, is_repeated: false },
             sent_end: join.number,
             tail: join.number,
             contradicted: None,
@@ -60,6 +62,11 @@ impl Claims {
     #[inline]
     pub fn end(&self) -> Position {
         self.newest.end
+    }
+
+    /// Whether the peer told that end twice in a row.
+    pub fn is_end_repeated(&self) -> bool {
+        self.newest.is_repeated
     }
 
     /// Number below which nothing will be retransmitted.
@@ -79,7 +86,8 @@ impl Claims {
         // The median of the three.
         self.sent_end = self.sent_end.clamp(one.min(other), one.max(other));
         self.settle();
-        self.newest = Statement { end, tail };
+        let is_repeated = end == self.newest.end;
+        self.newest = Statement { end, tail, is_repeated };
         self.settle();
     }
 

@@ -163,6 +163,9 @@ impl Ingress {
     /// will not be retransmitted.
     pub fn rejoin(&mut self, now: Instant, join: Position) {
         self.heartbeat(now, join.number, join.number, join.ordinal);
+        if self.life == Life::Live && self.claims.end() == join {
+            self.assembler.correct(join.ordinal);
+        }
         // No heartbeat need come that would confirm it.
         self.claims.give_up_below(self.claims.end().number);
         self.forget_lost();
@@ -349,9 +352,11 @@ impl Ingress {
             Life::Live => {
                 self.notice_told();
                 let told = self.claims.end();
-                self.fed == told.number
-                    && !self.assembler.has_partial()
-                    && self.assembler.lose_until(told.ordinal)
+                if self.fed != told.number || self.assembler.has_partial() {
+                    return false;
+                }
+                self.assembler.lose_until(told.ordinal)
+                    || self.claims.is_end_repeated() && self.assembler.correct(told.ordinal)
             }
             Life::Left | Life::Died if self.fed == self.next => {
                 self.reorder.clear();
