@@ -219,8 +219,8 @@ fn add(bytes: &mut [u8], at: usize, more: u64) {
 fn lie(random: &mut Random, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let far: u64 = random.one_of(&[100, 5_000, 1 << 20, 1 << 40]);
     match bytes[at::KIND] {
-        // Others would take the place of true ones, and their events be believed.
-        0x01 => add(&mut bytes, at::NUMBER, far.max(1 << 20)),
+        // Further than any other lie: else it would be believed to be new.
+        0x01 => add(&mut bytes, at::NUMBER, 1 << 50),
         0x13 => {
             add(&mut bytes, at::VERSION, random.one_of(&[1, 5, (1 << 31) - 2]));
             bytes[at::GROUPS..at::GROUPS + 8].fill(0);

@@ -25,6 +25,7 @@ use netcluster_wire::link::{Interest, Joined};
 use crate::Link;
 use crate::channel::ChannelHash;
 use crate::event::LinkEvent;
+use crate::interest::versions::is_newer;
 use crate::receive::inbound_stream::InboundStream;
 use crate::stream::StreamId;
 
@@ -148,8 +149,9 @@ impl Link {
     /// Takes in from where on a peer says that it owes us its streams.
     pub(crate) fn on_joined(&mut self, now: Instant, slot: usize, joined: &Joined<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if self.interest.versions.overtaken(joined.version) {
+        if is_newer(joined.version, peer.told.version) {
             // Somebody told it something else in our name.
+            self.interest.versions.outbid(joined.version);
             peer.told.overtaken();
             self.interest.versions.unconfirmed();
             return self.send_interest(now, slot);

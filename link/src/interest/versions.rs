@@ -38,14 +38,11 @@ impl InterestVersions {
         })
     }
 
-    /// Takes in the number that a peer answers; whether it is newer than all that were told.
-    /// Then the next one is newer still, or that peer would not listen.
-    pub fn overtaken(&mut self, answered: u32) -> bool {
-        let is_overtaken = is_newer(answered, self.told);
-        if is_overtaken {
-            self.told = answered;
+    /// Lets the next number be newer than this one, too, which a peer has heard.
+    pub fn outbid(&mut self, heard: u32) {
+        if !is_newer(self.told.wrapping_add(1), heard) {
+            self.told = heard;
         }
-        is_overtaken
     }
 
     /// The number of the next interest that a peer is sent.
