@@ -149,8 +149,9 @@ impl Link {
     /// Takes in from where on a peer says that it owes us its streams.
     pub(crate) fn on_joined(&mut self, now: Instant, slot: usize, joined: &Joined<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if is_newer(joined.version, peer.told.version) {
-            // Somebody told it something else in our name.
+        let (told, answered) = (peer.told.version, joined.version);
+        if answered != told && !is_newer(told, answered) {
+            // Somebody told it something else in our name, and it listens to no less.
             self.interest.versions.outbid(joined.version);
             peer.told.overtaken();
             self.interest.versions.unconfirmed();
