@@ -69,7 +69,7 @@ impl InboundStreams {
             let at = before.iter().position(|inbound| inbound.stream == stream);
             let mut is_held = false;
             match at.map(|at| before.swap_remove(at)) {
-                Some(mut inbound) if inbound.join == join || !inbound.is_over() => {
+                Some(mut inbound) if inbound.join == join || !inbound.begins_anew(join) => {
                     if inbound.join != join {
                         // The peer had forgotten us. What it sent until it joined
                         // us anew, nobody will retransmit.

@@ -163,7 +163,7 @@ impl Ingress {
     /// will not be retransmitted.
     pub fn rejoin(&mut self, now: Instant, join: Position) {
         self.heartbeat(now, join.number, join.number, join.ordinal);
-        if self.life == Life::Live && self.claims.end() == join {
+        if self.life == Life::Live && self.claims.end() == join && join.number >= self.next {
             self.assembler.correct(join.ordinal);
         }
         // No heartbeat need come that would confirm it.
