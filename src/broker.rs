@@ -16,15 +16,16 @@ use std::thread;
 use netcluster_platform::datagram::DatagramSockets;
 use netcluster_platform::{
     Backend, BackendUnavailable, BindError, Io, LocalListener, LocalSocket, Note, PollConfig,
-    PollIo, Waker, allowed_cores, give_back_memory, memory_total_bytes, pin_to_core,
-    select_backend,
+    PollIo, Waker, allowed_cores, descriptor_limit, give_back_memory, memory_total_bytes,
+    pin_to_core, select_backend,
 };
 
 use crate::budget::Budget;
 use crate::config::MAX_SHARDS;
 use crate::keeper::Keeper;
+use crate::memory_maker::MemoryMaker;
 use crate::mesh::Mesh;
-use crate::options::BrokerOptions;
+use crate::options::{BrokerOptions, SharedMemory};
 use crate::population::Population;
 use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shard, Shared};
@@ -33,6 +34,9 @@ use crate::uplink;
 
 /// Budget of a machine that does not tell its memory, in bytes.
 const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
+
+/// Descriptors of the memory that is shared with one client.
+const DESCRIPTORS_OF_MEMORY: u64 = 4;
 
 /// Reason why a broker did not start.
 #[derive(Debug)]
@@ -150,6 +154,14 @@ impl Broker {
             backend_note,
             ..Status::default()
         };
+        let memory_maker = match options.shared_memory {
+            SharedMemory::Auto => Some(MemoryMaker::start().map_err(StartError::Thread)?),
+            SharedMemory::Off => None,
+        };
+        let for_memory =
+            options.descriptors_of_shared_memory(descriptor_limit()) / DESCRIPTORS_OF_MEMORY;
+        config.max_shared_clients =
+            usize::try_from(for_memory / u64::from(shards)).unwrap_or(usize::MAX);
         let node = config.node;
         let memory = options.max_memory_bytes.unwrap_or_else(default_memory_bytes);
         let shared = Shared {
@@ -160,6 +172,7 @@ impl Broker {
             successor: note.map_or_else(Successor::default, leave_in),
             about: Arc::new(about),
             give_back: give_back_memory,
+            memory_maker,
             log: Arc::clone(&options.log),
         };
         let pinned = (options.pin || usize::from(shards) == cores.len() && shards > 1)

@@ -37,6 +37,8 @@ pub enum Purpose {
     Patterns,
     /// Results of look-ups that the route caches remember.
     Routes,
+    /// Memory that is shared with clients.
+    Shared,
 }
 
 /// The budget of the whole broker. Cloning gives another handle to it.
@@ -50,7 +52,7 @@ struct Shared {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
     /// Bytes used for each purpose.
-    used_for: [AtomicUsize; 5],
+    used_for: [AtomicUsize; 6],
 }
 
 /// Bytes charged to a budget until the charge is dropped.
@@ -96,9 +98,14 @@ impl Budget {
     /// Returns whether a client may have `bytes` more kept for it: connections and
     /// patterns take half of the limit at the most, of which patterns leave a quarter
     /// to connections; and while queues have used the limit up, an eighth more. Some
-    /// connections can always be made.
+    /// connections can always be made. Shared memory takes a quarter, and only what
+    /// nobody else uses.
     pub fn has_room_to_keep(&self, purpose: Purpose, bytes: usize) -> bool {
         let limit_bytes = self.shared.limit_bytes;
+        if purpose == Purpose::Shared {
+            let shared = self.used_for(Purpose::Shared).saturating_add(bytes);
+            return shared <= limit_bytes / 4 && self.has_room_for(bytes);
+        }
         let quarters = if purpose == Purpose::Connections { 4 } else { 3 };
         let connections = self.used_for(Purpose::Connections);
         if purpose == Purpose::Connections && connections.saturating_add(bytes) <= MIN_KEPT_BYTES {

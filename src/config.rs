@@ -17,6 +17,9 @@ pub const MAX_SHARDS: u16 = 64;
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 8 << 20;
 /// Smallest high-water mark that can be asked for, in bytes.
 pub const MIN_MAX_QUEUE_BYTES: usize = 64 << 10;
+/// Bytes that a client moves, either way, before memory is shared with it: a program that
+/// emits a few events and ends is over by then.
+pub const DEFAULT_SHARE_AFTER_BYTES: u64 = 64 << 10;
 /// Patterns that one client may listen to unless more are asked for.
 const DEFAULT_MAX_PATTERNS: usize = 10_000;
 
@@ -56,6 +59,10 @@ pub struct ShardConfig {
     pub drain_timeout: Duration,
     /// Busy-wait of a shard before it sleeps.
     pub spin: Duration,
+    /// Bytes that a client moves before memory is shared with it.
+    pub share_after_bytes: u64,
+    /// Most clients of one shard that memory is shared with.
+    pub max_shared_clients: usize,
     /// Clients of one channel that share a shard before another one is used.
     pub spill_clients: usize,
     /// Clients that listened when the last broker of this socket ended in order.
@@ -82,6 +89,8 @@ impl Default for ShardConfig {
             linger: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(5),
             spin: Duration::ZERO,
+            share_after_bytes: DEFAULT_SHARE_AFTER_BYTES,
+            max_shared_clients: usize::MAX,
             spill_clients: DEFAULT_SPILL_CLIENTS,
             awaited: Arc::default(),
             link: None,

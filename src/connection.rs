@@ -15,7 +15,7 @@ use crate::inbound::Inbound;
 use crate::outbound::{ENTRY_BYTES, KEEP_ENTRIES, Outbound};
 use crate::pattern_set::PatternSet;
 use crate::population::Seat;
-use crate::shard::Postponed;
+use crate::shard::{Postponed, Sharing};
 use crate::target::{Emitter, Queue, ShardId, Target};
 
 /// Bytes that a connection is estimated to take by itself, in the broker and in the
@@ -131,6 +131,8 @@ pub struct Connection {
     pub latest: bool,
     /// Framer of the bytes that the client sends.
     pub inbound: Inbound,
+    /// Stage on the way to shared memory.
+    pub sharing: Sharing,
     /// Bytes that the client sent and that wait for others to come back.
     pub held: Vec<Bytes>,
     /// Patterns that the client had before the broker was restarted, and has not again.
@@ -186,6 +188,7 @@ impl Connection {
             echo: false,
             latest: false,
             inbound: Inbound::default(),
+            sharing: Sharing::Never,
             held: Vec::new(),
             awaited: 0,
             previous_client: 0,

@@ -142,6 +142,19 @@ impl Inbound {
         }
     }
 
+    /// Returns the bytes that the incomplete frame has so far and will have in the end (0:
+    /// not known yet); `None` if there is no such frame or it has its own buffer.
+    pub fn front(&self) -> Option<(usize, usize)> {
+        match self.partial.as_deref()? {
+            Partial::Head(head) => {
+                let length = Header::read(head).map_or(0, |header| header.length.get() as usize);
+                Some((head.len(), length))
+            }
+            Partial::Body { layout, held, .. } => Some((*held, layout.frame_len)),
+            Partial::Own { .. } => None,
+        }
+    }
+
     /// Takes the incomplete frame's own buffer, once nothing more comes as chunks. The
     /// whole frame is charged to `budget` first; a frame larger than the budget is let
     /// through when nothing else is queued.

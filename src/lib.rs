@@ -73,6 +73,7 @@ mod inbound;
 pub mod internals;
 mod keeper;
 mod log;
+mod memory_maker;
 mod mesh;
 mod options;
 mod outbound;
@@ -98,4 +99,4 @@ pub use netcluster_link::options::LinkOptions;
 pub use netcluster_platform::{
     Backend, BackendChoice, BackendUnavailable, BindError, BindOptions, Group,
 };
-pub use options::BrokerOptions;
+pub use options::{BrokerOptions, SharedMemory};

@@ -26,6 +26,17 @@ const _: () = assert!(DEFAULT_MAX_PAYLOAD_BYTES <= HARD_MAX_PAYLOAD_BYTES);
 const _: () =
     assert!(LARGEST_EVENTS_PER_QUEUE * DEFAULT_MAX_PAYLOAD_BYTES <= DEFAULT_MAX_QUEUE_BYTES);
 
+/// Whether memory is shared with local clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SharedMemory {
+    /// With those that can and that move more than a few bytes; else their socket is used.
+    #[default]
+    Auto,
+    /// With nobody: sockets do all the work.
+    Off,
+}
+
 /// Options of a broker, each with a default. [`Broker::start`] checks them.
 ///
 /// ```
@@ -82,6 +93,11 @@ pub struct BrokerOptions {
     pub linger: Duration,
     /// Busy-wait of a shard before it sleeps, at most 50 µs.
     pub spin: Duration,
+    /// Whether memory is shared with local clients, where the system can.
+    pub shared_memory: SharedMemory,
+    /// Bytes that a client moves before memory is shared with it.
+    #[doc(hidden)]
+    pub share_after_bytes: u64,
     /// Number of clients of one channel that share a shard before another one is used.
     pub spill_clients: usize,
     /// Link to other machines; `None`: this broker is alone.
@@ -113,6 +129,8 @@ impl BrokerOptions {
             drain_timeout: default.drain_timeout,
             linger: default.linger,
             spin: default.spin,
+            shared_memory: SharedMemory::Auto,
+            share_after_bytes: default.share_after_bytes,
             spill_clients: default.spill_clients,
             link: None,
             log: Arc::default(),
@@ -124,6 +142,15 @@ impl BrokerOptions {
     pub fn queue_bytes(&self) -> usize {
         let default = LARGEST_EVENTS_PER_QUEUE.saturating_mul(self.max_payload_bytes);
         self.max_queue_bytes.unwrap_or(default.max(DEFAULT_MAX_QUEUE_BYTES))
+    }
+
+    /// Returns how many of so many descriptors are for memory that is shared with clients: a
+    /// quarter, so that they keep nobody from connecting.
+    pub fn descriptors_of_shared_memory(&self, limit: u64) -> u64 {
+        match self.shared_memory {
+            SharedMemory::Auto => limit / 4,
+            SharedMemory::Off => 0,
+        }
     }
 
     /// Checks all that needs no look at the machine.
@@ -189,6 +216,8 @@ impl BrokerOptions {
             linger: self.linger,
             drain_timeout: self.drain_timeout,
             spin: self.spin,
+            share_after_bytes: self.share_after_bytes,
+            max_shared_clients: usize::MAX,
             spill_clients: self.spill_clients,
             awaited: Arc::default(),
             link: None,

@@ -213,6 +213,15 @@ impl Outbound {
         self.queued_bytes > 0 && self.under_way_bytes == 0 && !self.blocked
     }
 
+    /// Returns whether a frame could be sent ahead of the queue: no send is under way, the
+    /// socket has room, and the queue begins with a frame's start.
+    pub fn is_between_frames(&self) -> bool {
+        self.under_way_bytes == 0
+            && !self.blocked
+            && self.head_sent == 0
+            && self.entries.front().is_none_or(|entry| entry.lead == 0)
+    }
+
     /// Returns whether the socket has no room.
     #[inline]
     pub fn is_blocked(&self) -> bool {

@@ -79,6 +79,7 @@ impl SimBroker {
             successor,
             about: Arc::new(Status::default()),
             give_back: || {},
+            memory_maker: None,
             log: Arc::default(),
         };
         let ios: Vec<SimIo> = (0..shards).map(|_| net.shard()).collect();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use netcluster_platform::{DatagramPlace, DatagramStats, IoStats};
+use netcluster_platform::{DatagramPlace, DatagramStats, IoStats, MemoryUse};
 use netcluster_wire::limits::MAX_STATS_BYTES;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,9 @@ pub struct Status {
     pub backend: String,
     /// Reason why the back end is not the preferred one, if so.
     pub backend_note: Option<String>,
+    /// Reason why no memory is shared with clients, if so.
+    #[serde(default)]
+    pub shared_memory_note: Option<String>,
     /// Totals over all shards.
     pub totals: Totals,
     /// Memory that clients make the broker keep, beyond the receive pools.
@@ -65,6 +68,9 @@ pub struct Status {
 pub struct Totals {
     /// Open connections.
     pub clients: u64,
+    /// Connections that use shared memory.
+    #[serde(default)]
+    pub shared_clients: u64,
     /// Pairs of pattern and client.
     pub listeners: u64,
     /// Events received from clients.
@@ -130,6 +136,8 @@ pub struct Memory {
     pub patterns_bytes: u64,
     /// Bytes in use by route caches.
     pub routes_bytes: u64,
+    /// Bytes of memory that is shared with clients.
+    pub shared_bytes: u64,
     /// Limit in bytes: `--max-memory`.
     pub limit_bytes: u64,
 }
@@ -144,6 +152,18 @@ pub struct ChannelStatus {
     pub clients: u64,
     /// Pairs of pattern and client.
     pub listeners: u64,
+}
+
+/// Use of the memory that is shared with a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SharedUse {
+    /// Size of the ring that the client emits to, in bytes.
+    pub ring_bytes: u64,
+    /// Bytes in the ring that the broker has not taken.
+    pub ring_held_bytes: u64,
+    /// Bytes of the arena that the client was sent and has not released.
+    pub in_flight_bytes: u64,
 }
 
 /// One client.
@@ -186,6 +206,9 @@ pub struct ClientStatus {
     /// The link pauses the client: a broker of a pressured channel is behind, or there
     /// is no room left for what is to go to other machines.
     pub paused_by_link: bool,
+    /// Shared memory of the connection, if it uses some.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shared: Option<SharedUse>,
     /// State of the connection: `open`, `full`, `slow` (its queue lags behind its
     /// socket), `paused`, `closing` or `hello`.
     pub state: String,
@@ -318,6 +341,7 @@ impl Totals {
         // not compile.
         let Totals {
             clients,
+            shared_clients,
             listeners,
             events_in,
             events_out,
@@ -343,6 +367,7 @@ impl Totals {
             route_misses,
         } = *other;
         self.clients += clients;
+        self.shared_clients += shared_clients;
         self.listeners += listeners;
         self.events_in += events_in;
         self.events_out += events_out;
@@ -366,6 +391,17 @@ impl Totals {
         self.copied_head_bytes += copied_head_bytes;
         self.copied_out_bytes += copied_out_bytes;
         self.route_misses += route_misses;
+    }
+}
+
+impl SharedUse {
+    /// Takes over what a back end tells of a connection.
+    pub(crate) fn of(used: MemoryUse) -> SharedUse {
+        SharedUse {
+            ring_bytes: used.ring_bytes,
+            ring_held_bytes: used.ring_held_bytes,
+            in_flight_bytes: used.in_flight_bytes,
+        }
     }
 }
 
@@ -447,26 +483,4 @@ impl Status {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Names of control characters are six times as long in JSON.
-    #[test]
-    fn a_status_is_never_larger_than_clients_take() {
-        let name = "\u{1}".repeat(255);
-        let client = |client| ClientStatus {
-            client,
-            name: name.clone(),
-            channel: format!("{client}{name}"),
-            ..ClientStatus::default()
-        };
-        let clients = (0..20_000).map(client).collect();
-        let report = ShardStatus { clients, ..ShardStatus::default() };
-        let json = merge(Status::default(), vec![report]).into_json();
-        assert!(json.len() <= MAX_STATS_BYTES, "{}", json.len());
-        let status: Status = serde_json::from_slice(&json).unwrap();
-        assert!(status.clients.len() > 1000, "{}", status.clients.len());
-        assert_eq!(status.clients.len() as u64 + status.clients_omitted, 20_000);
-        assert_eq!(status.channels.len() as u64 + status.channels_omitted, 20_000);
-    }
-}
+mod tests;

@@ -28,6 +28,8 @@ pub enum Timer {
     Linger(Target),
     /// Accepting is tried again.
     Accept,
+    /// A step towards shared memory, for which the socket had no room, is tried again.
+    Sharing(Target),
     /// The shutdown no longer waits for emitters whose listeners are slow.
     Quiet,
     /// The shutdown no longer waits for clients.

@@ -63,6 +63,7 @@ impl Options {
         Hello {
             echo: self.echo,
             latest: self.queue == QueuePolicy::Latest,
+            shared: false,
             max_queue: self.max_queue_bytes,
             previous,
             client_name: self.name.clone(),

@@ -31,6 +31,15 @@
 //! it took whole: the bytes are on their way, and `Writable` comes when the kernel
 //! has them. A shard that ends a connection in order closes it only then.
 //!
+//! # Shared memory
+//! A connection begins with its socket. After [`Io::share_memory`] what the other end puts
+//! into its ring is received, by the same completions, and sends go by descriptors where
+//! their bytes lie in the arena, else by the socket. Both are one stream in each direction,
+//! in order. Of such a connection at most one `Received` comes with each [`Io::wait`], and
+//! before the next one [`Io::put_back`] may return its end. What was sent stays pinned until
+//! the other end has released it, within bounds: `Sent` tells that the other end can read
+//! it, [`Io::is_read`] whether it did.
+//!
 //! # More than one shard
 //! Where a connection can move ([`Io::hands_over`]), one shard accepts, and hands
 //! it over by [`Io::release`] and [`Io::adopt`]. Where the system ties it to the
@@ -43,7 +52,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DatagramIo, DatagramTrain, Instant, Slice};
+use crate::{ClientMemory, DatagramIo, DatagramTrain, Instant, MemoryUse, Slice};
 
 /// The most slices that one [`Io::send`] takes: the size of the gather list.
 pub const MAX_SLICES_PER_SEND: usize = 64;
@@ -261,6 +270,71 @@ pub trait Io: DatagramIo {
     /// what it has written: that is still received, then `ReceiveEnded { Eof }` comes.
     /// Returns whether it can; nothing happens otherwise.
     fn end_receiving(&mut self, conn: Conn) -> bool;
+
+    /// Size of the arena that this back end receives to, in bytes; 0 if it has none, and
+    /// so no memory to share.
+    fn arena_bytes(&self) -> usize {
+        0
+    }
+
+    /// Offers a connection memory: sends `frame` at once, with the descriptors of the arena
+    /// and of `memory`. Only when no send is under way. Returns false if the socket has no
+    /// room now; then nothing was sent.
+    ///
+    /// # Errors
+    /// The system does not pass the descriptors on, or the other end is gone.
+    fn offer_memory(
+        &mut self,
+        conn: Conn,
+        frame: &[u8],
+        memory: &ClientMemory,
+    ) -> io::Result<bool> {
+        let _ = (conn, frame, memory);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sends `frame` at once, the last one that the socket carries by itself, and uses
+    /// `memory` from now on. Only when no send is under way. Returns false if the socket has
+    /// no room now; then nothing has changed.
+    ///
+    /// # Errors
+    /// The other end is gone, or the system refuses to watch the bell.
+    fn share_memory(
+        &mut self,
+        conn: Conn,
+        frame: &[u8],
+        memory: &Arc<ClientMemory>,
+    ) -> io::Result<bool> {
+        let _ = (conn, frame, memory);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns the last `bytes` of the last chunk of a connection with shared memory: the
+    /// front of a frame that is not whole, of `frame_bytes` in the end (0: not known yet).
+    /// They come again, at the front of the next chunk. Only before the next [`Io::wait`].
+    /// Returns false, and keeps nothing, if such a frame fits neither the ring nor a chunk.
+    fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) -> bool {
+        let _ = (conn, bytes, frame_bytes);
+        false
+    }
+
+    /// Whether the other end has released all that was sent by shared memory; if not, a
+    /// `Writable` follows when it has. True for other connections.
+    fn is_read(&mut self, conn: Conn) -> bool {
+        let _ = conn;
+        true
+    }
+
+    /// Lets a connection use the largest ring, which was [reserved](ClientMemory::reserve_ring).
+    fn allow_largest_ring(&mut self, conn: Conn) {
+        let _ = conn;
+    }
+
+    /// Tells how much of its shared memory a connection uses; `None` if it has none.
+    fn memory_use(&self, conn: Conn) -> Option<MemoryUse> {
+        let _ = conn;
+        None
+    }
 
     /// Closes a connection: cancels what is under way, then `Closed`.
     fn close(&mut self, conn: Conn);

@@ -37,6 +37,7 @@ mod pool;
 pub mod private_file;
 #[cfg(windows)]
 pub mod service;
+mod shared;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod slice;
@@ -62,12 +63,14 @@ pub use io::{
 };
 pub use local::{
     BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
-    SEND_BUFFER_BYTES, SocketKeeper, account_name, listening_pid, own_user, raise_descriptor_limit,
+    SEND_BUFFER_BYTES, SocketKeeper, account_name, descriptor_limit, listening_pid, own_user,
+    raise_descriptor_limit,
 };
-pub use memory::memory_total_bytes;
+pub use memory::{memory_available_bytes, memory_total_bytes};
 pub use output::wait_until_unread;
 pub use poll::{PollConfig, PollIo};
 pub use pool::{BufferIndex, BufferPool, MAX_BUFFER_BYTES, MAX_BUFFERS, PAGE_BYTES};
+pub use shared::{ClientMemory, MemoryUse};
 pub use slice::{MAX_CHUNK_BYTES, Slice};
 pub use snapshots::Snapshots;
 #[cfg(target_os = "linux")]

@@ -17,6 +17,12 @@ pub fn memory_total_bytes() -> Option<u64> {
     }
 }
 
+/// The bytes that the container of this process may still use; `None` if it has no limit,
+/// or the system does not tell.
+pub fn memory_available_bytes() -> Option<u64> {
+    container_rest_bytes()
+}
+
 #[cfg(unix)]
 fn machine_bytes() -> Option<u64> {
     // SAFETY: `sysconf` only returns a value.
@@ -54,41 +60,85 @@ fn container_bytes() -> Option<u64> {
     None
 }
 
+/// The least that the limits of this process's control groups and those above leave.
+#[cfg(target_os = "linux")]
+fn container_rest_bytes() -> Option<u64> {
+    let membership = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    rest_of(&membership, std::path::Path::new("/sys/fs/cgroup"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn container_rest_bytes() -> Option<u64> {
+    None
+}
+
 /// The lowest limit of the groups in the text of `/proc/self/cgroup`, below the place
 /// where the groups are shown.
 #[cfg(target_os = "linux")]
 fn limit_of(membership: &str, root: &std::path::Path) -> Option<u64> {
-    let limits = membership.lines().filter_map(|line| {
-        // Number, controllers, path.
-        let mut fields = line.splitn(3, ':');
-        let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-        let group = path.strip_prefix('/')?;
-        if controllers.split(',').any(|it| it == "memory") {
-            lowest_limit(&root.join("memory"), group, "memory.limit_in_bytes")
-        } else if number == "0" && controllers.is_empty() {
-            // Beside version 1, version 2 is shown in a place of its own.
-            let roots = [root.to_owned(), root.join("unified")];
-            roots.iter().filter_map(|root| lowest_limit(root, group, "memory.max")).min()
-        } else {
-            None
-        }
-    });
-    limits.min()
+    limits(membership, root).into_iter().map(|limit| limit.bytes).min()
 }
 
-/// The lowest limit in these files of `group` and its parents, `root` among them. In a
-/// container the group itself may not be shown: then `root` is what limits it.
+/// The least that these groups' limits leave.
 #[cfg(target_os = "linux")]
-fn lowest_limit(root: &std::path::Path, group: &str, file: &str) -> Option<u64> {
+fn rest_of(membership: &str, root: &std::path::Path) -> Option<u64> {
+    let limits = limits(membership, root).into_iter();
+    limits.filter_map(|limit| Some(limit.bytes.saturating_sub(number(&limit.usage)?))).min()
+}
+
+/// The limit of a group.
+#[cfg(target_os = "linux")]
+struct GroupLimit {
+    bytes: u64,
+    /// The file that says how much is used.
+    usage: std::path::PathBuf,
+}
+
+/// The limits of the groups in the text of `/proc/self/cgroup` and of those above.
+#[cfg(target_os = "linux")]
+fn limits(membership: &str, root: &std::path::Path) -> Vec<GroupLimit> {
+    let mut limits = Vec::new();
+    for line in membership.lines() {
+        // Number, controllers, path.
+        let mut fields = line.splitn(3, ':');
+        let (Some(number), Some(controllers), Some(path)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let Some(group) = path.strip_prefix('/') else { continue };
+        if controllers.split(',').any(|it| it == "memory") {
+            let files = ["memory.limit_in_bytes", "memory.usage_in_bytes"];
+            limits.extend(limits_below(&root.join("memory"), group, files));
+        } else if number == "0" && controllers.is_empty() {
+            // Beside version 1, version 2 is shown in a place of its own.
+            for root in [root.to_owned(), root.join("unified")] {
+                limits.extend(limits_below(&root, group, ["memory.max", "memory.current"]));
+            }
+        }
+    }
+    limits
+}
+
+/// The limits in these files, limit and usage, of `group` and its parents, `root` among
+/// them. In a container the group itself may not be shown: then `root` is what limits it.
+#[cfg(target_os = "linux")]
+fn limits_below(root: &std::path::Path, group: &str, files: [&str; 2]) -> Vec<GroupLimit> {
     let start = root.join(group);
-    start
-        .ancestors()
-        .take_while(|directory| directory.starts_with(root))
-        .filter_map(|directory| std::fs::read_to_string(directory.join(file)).ok())
-        // "max" is no limit and no number.
-        .filter_map(|text| text.trim().parse::<u64>().ok())
-        .filter(|&bytes| bytes < UNLIMITED_BYTES)
-        .min()
+    let groups = start.ancestors().take_while(|directory| directory.starts_with(root));
+    groups
+        .filter_map(|directory| {
+            // "max" is no limit and no number.
+            let bytes = number(&directory.join(files[0])).filter(|&bytes| bytes < UNLIMITED_BYTES);
+            Some(GroupLimit { bytes: bytes?, usage: directory.join(files[1]) })
+        })
+        .collect()
+}
+
+/// The number in a file.
+#[cfg(target_os = "linux")]
+fn number(file: &std::path::Path) -> Option<u64> {
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -57,7 +57,10 @@ impl Serving {
             tracing::warn!("{warning}");
         }
         match raise_descriptor_limit() {
-            Ok(limit) => fit_clients(&mut options.max_clients, limit, is_default),
+            Ok(limit) => {
+                let kept = options.descriptors_of_shared_memory(limit);
+                fit_clients(&mut options.max_clients, limit - kept, is_default);
+            }
             Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
         }
         warn_of_two_buses(&options.socket);
@@ -119,6 +122,7 @@ fn meaning(settings: &Settings, warnings: &mut Vec<String>) -> Result<BrokerOpti
         shards,
         pin,
         backend,
+        shared_memory,
         spin_us,
         max_payload,
         max_queue,
@@ -145,6 +149,7 @@ fn meaning(settings: &Settings, warnings: &mut Vec<String>) -> Result<BrokerOpti
     options.shards = *shards;
     set(&mut options.pin, *pin);
     set(&mut options.backend, backend.map(|backend| backend.choice()));
+    set(&mut options.shared_memory, shared_memory.map(|it| it.choice()));
     set(&mut options.spin, spin_us.map(Duration::from_micros));
     set(&mut options.max_payload_bytes, max_payload.map(|size| size.0));
     options.max_queue_bytes = max_queue.map(|size| size.0);

@@ -13,7 +13,9 @@ use serde::Deserialize;
 
 use super::failure::Failure;
 use super::link::{ChannelName, ChannelSettings, LinkSettings};
-use super::values::{BackendName, LogFilter, Mode, NodeId, Period, Size, SocketGroup};
+use super::values::{
+    BackendName, LogFilter, Mode, NodeId, Period, SharedMemoryName, Size, SocketGroup,
+};
 
 /// File with every setting of a broker, but those of the link.
 #[cfg(test)]
@@ -24,6 +26,7 @@ pub const EVERY_SETTING: &str = "
     shards = 2
     pin = true
     backend = 'poll'
+    shared-memory = 'off'
     spin-us = 20
     max-payload = '1MiB'
     max-queue = 3145728
@@ -63,6 +66,9 @@ pub struct Settings {
     /// How to talk to the system [default: auto]
     #[arg(long, value_name = "NAME")]
     pub backend: Option<BackendName>,
+    /// Whether events go to and from clients of this machine by shared memory [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub shared_memory: Option<SharedMemoryName>,
     /// Busy-wait so many microseconds before sleeping, at most 50: lower latency for more CPU
     /// [default: 0]
     #[arg(long, value_name = "N")]
@@ -148,6 +154,7 @@ impl Settings {
             shards: self.shards.or(other.shards),
             pin: self.pin.or(other.pin),
             backend: self.backend.or(other.backend),
+            shared_memory: self.shared_memory.or(other.shared_memory),
             spin_us: self.spin_us.or(other.spin_us),
             max_payload: self.max_payload.or(other.max_payload),
             max_queue: self.max_queue.or(other.max_queue),
@@ -184,7 +191,7 @@ mod tests {
     #[test]
     fn file_and_command_line_mean_the_same() {
         let line = "--socket /run/x.sock --socket-mode 0600 --socket-group 7 --shards 2 --pin \
-            --backend poll --spin-us 20 --max-payload 1MiB --max-queue 3MiB --max-memory 1GiB \
+            --backend poll --shared-memory off --spin-us 20 --max-payload 1MiB --max-queue 3MiB --max-memory 1GiB \
             --max-clients 10 --max-clients-per-user 5 --max-patterns 20 --stall-timeout 1s --hello-timeout 2s --drain-timeout 3s \
             --node-id 0xff --log debug";
         let line: Vec<&str> = line.split_whitespace().collect();

@@ -102,8 +102,11 @@ fn summary(status: &Status) -> Vec<(&str, String)> {
         (
             "clients",
             format!(
-                "{} connected, {} accepted so far, {} refused, {} without a hello, listening to {}",
+                "{} connected, {} of them by shared memory{}, {} accepted so far, {} refused, {} \
+                 without a hello, listening to {}",
                 totals.clients,
+                totals.shared_clients,
+                no_shared_memory(status),
                 totals.accepted,
                 totals.refused,
                 totals.silent,
@@ -135,13 +138,14 @@ fn summary(status: &Status) -> Vec<(&str, String)> {
         (
             "memory",
             format!(
-                "{} of {}: queues {}, connections {}, patterns {}, routes {}",
+                "{} of {}: queues {}, connections {}, patterns {}, routes {}, shared with clients {}",
                 bytes(status.memory.used_bytes),
                 bytes(status.memory.limit_bytes),
                 bytes(status.memory.queues_bytes),
                 bytes(status.memory.connections_bytes),
                 bytes(status.memory.patterns_bytes),
-                bytes(status.memory.routes_bytes)
+                bytes(status.memory.routes_bytes),
+                bytes(status.memory.shared_bytes)
             ),
         ),
         (
@@ -166,6 +170,11 @@ fn summary(status: &Status) -> Vec<(&str, String)> {
         lines.push(("log", text));
     }
     lines
+}
+
+/// The reason why no memory is shared, in brackets, if there is one.
+fn no_shared_memory(status: &Status) -> String {
+    status.shared_memory_note.as_ref().map_or_else(String::new, |it| format!(" ({})", escaped(it)))
 }
 
 fn channels(status: &Status) -> Table {
@@ -201,6 +210,14 @@ fn clients(status: &Status) -> Table {
     ]);
     for client in &status.clients {
         let mut state = escaped(&client.state);
+        if let Some(shared) = &client.shared {
+            state.push_str(&format!(
+                ", shared memory ({} of {} sent, {} unread)",
+                bytes(shared.ring_held_bytes),
+                bytes(shared.ring_bytes),
+                bytes(shared.in_flight_bytes)
+            ));
+        }
         if client.latest {
             state.push_str(", latest");
         }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use netcluster::SharedMemory;
 use netcluster_platform::{BackendChoice, Group};
 use serde::de::{Error, Visitor};
 
@@ -160,6 +161,25 @@ pub enum BackendName {
     Poll,
 }
 
+/// Choice whether memory is shared with clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SharedMemoryName {
+    /// With clients that can and that move more than a few bytes (Linux)
+    Auto,
+    /// Sockets do all the work
+    Off,
+}
+
+impl SharedMemoryName {
+    /// Choice for the broker.
+    pub fn choice(self) -> SharedMemory {
+        match self {
+            SharedMemoryName::Auto => SharedMemory::Auto,
+            SharedMemoryName::Off => SharedMemory::Off,
+        }
+    }
+}
+
 impl BackendName {
     /// Choice for the platform.
     pub fn choice(self) -> BackendChoice {
@@ -168,6 +188,15 @@ impl BackendName {
             BackendName::Uring => BackendChoice::Uring,
             BackendName::Poll => BackendChoice::Poll,
         }
+    }
+}
+
+impl FromStr for SharedMemoryName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SharedMemoryName, String> {
+        <SharedMemoryName as ValueEnum>::from_str(text, false)
+            .map_err(|_| "write auto or off".to_owned())
     }
 }
 
@@ -235,6 +264,7 @@ read_from_file! {
     NodeId, numbers: false;
     LogFilter, numbers: false;
     BackendName, numbers: false;
+    SharedMemoryName, numbers: false;
 }
 
 #[cfg(test)]

@@ -124,7 +124,9 @@ impl<I: Io> Shard<I> {
         let awaited = config.awaited.patterns_of(channel, hello.previous);
         self.channel_used(channel);
         let channel = self.router.channels.join(channel);
+        let sharing = self.first_sharing(hello.shared);
         let connection = self.connections.at(conn);
+        connection.sharing = sharing;
         let source = Source { node: config.node, client: connection.target.client };
         connection.state = State::Open;
         connection.source = source;
@@ -177,6 +179,7 @@ impl<I: Io> Shard<I> {
                 Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),
             },
             Kind::Pong => {}
+            Kind::Shared => self.sharing_answered(conn, frame.payload()),
             Kind::Event
             | Kind::Hello
             | Kind::Welcome

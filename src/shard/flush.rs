@@ -11,6 +11,7 @@ use super::Shard;
 impl<I: Io> Shard<I> {
     /// Starts one gather-write for each queue that was touched.
     pub(super) fn flush(&mut self) {
+        self.take_sharing_steps();
         for conn in self.fan_out.take_dirty() {
             let Some(connection) = self.connections.get_mut(conn) else { continue };
             connection.dirty = false;
@@ -42,13 +43,22 @@ impl<I: Io> Shard<I> {
         // Bytes that were taken but are still on their way would be lost by closing
         // now.
         let finished = !blocked && connection.outbound.is_empty() && connection.is_ending();
+        let is_step_due = connection.sharing.is_step_due();
+        let is_sharing_due = connection.sharing.moved(bytes);
         if connection.outbound.can_send() {
             self.mark_dirty(conn);
+        }
+        if is_step_due {
+            self.memories.due.push(conn);
         }
         if released {
             self.release_waiters(target);
         }
-        if finished {
+        if is_sharing_due {
+            self.order_memory(conn);
+        }
+        // What the other end has not read of shared memory would be lost, too.
+        if finished && self.io.is_read(conn) {
             self.all_sent(conn);
         }
     }
@@ -57,8 +67,13 @@ impl<I: Io> Shard<I> {
     pub(super) fn writable(&mut self, conn: Conn) {
         let connection = self.connections.at(conn);
         connection.outbound.writable();
+        if connection.sharing.is_step_due() {
+            self.memories.due.push(conn);
+        }
         if connection.is_ending() && connection.outbound.is_empty() {
-            self.all_sent(conn);
+            if self.io.is_read(conn) {
+                self.all_sent(conn);
+            }
         } else {
             self.mark_dirty(conn);
         }

@@ -24,6 +24,7 @@
 //! - `link`, `from_link`: to and from the brokers of other machines
 //! - `acceptor`: acceptance of connections, and those that have not said hello in time
 //! - `lifecycle`: placing, disconnecting
+//! - `sharing`: from sockets to shared memory
 //! - `shutdown`: the end of the shard
 //! - `shortage`: buffers or memory run short
 //! - `slices`: work of any size, a bounded part in each turn
@@ -49,6 +50,7 @@ mod receive;
 mod report;
 mod rest;
 mod router;
+mod sharing;
 mod shortage;
 mod shutdown;
 mod slices;
@@ -65,6 +67,7 @@ use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
 use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::log::LogCounts;
+use crate::memory_maker::{MemoryMaker, MemoryOrders};
 use crate::mesh::Mesh;
 use crate::population::Population;
 use crate::returning::{Returning, Successor};
@@ -81,6 +84,8 @@ pub use self::link::LinkStart;
 use self::report::Reports;
 use self::rest::Flood;
 use self::router::Router;
+use self::sharing::Memories;
+pub use self::sharing::Sharing;
 use self::shortage::Shortage;
 use self::shutdown::Shutdown;
 pub use self::slices::Postponed;
@@ -120,6 +125,8 @@ pub struct Shared {
     pub about: Arc<Status>,
     /// Has the allocator give back what the calling thread has freed.
     pub give_back: fn(),
+    /// Maker of memory for clients; none if it is not to be shared.
+    pub memory_maker: Option<MemoryMaker>,
     /// Counters of lines that the log leaves out.
     pub log: Arc<LogCounts>,
 }
@@ -140,6 +147,7 @@ pub struct Shard<I: Io> {
     /// Link to other machines; only one shard has it.
     link: Option<Box<LinkDriver>>,
     shortage: Shortage,
+    memories: Memories,
     slices: Slices,
     flood: Flood,
     barriers: Barriers,
@@ -172,6 +180,8 @@ impl<I: Io> Shard<I> {
         io.set_receive_budget(TURN_BYTES);
         let now = io.now();
         let fan_out = FanOut::new(&io.stats());
+        let maker = shared.memory_maker.clone();
+        let memories = Memories::new(maker.map(|maker| MemoryOrders::new(maker, io.waker())));
         let mut shard = Shard {
             id,
             io,
@@ -185,6 +195,7 @@ impl<I: Io> Shard<I> {
             timers: Timers::default(),
             link: None,
             shortage: Shortage::default(),
+            memories,
             slices: Slices::default(),
             flood: Flood::default(),
             barriers: Barriers::default(),
@@ -308,6 +319,7 @@ impl<I: Io> Shard<I> {
             Completion::DatagramsWritable => self.datagrams_writable(),
             Completion::Woken => {
                 self.take_listener();
+                self.take_memory();
                 self.look_outside();
             }
         }
@@ -321,6 +333,7 @@ impl<I: Io> Shard<I> {
                 Timer::Lag(target) => self.lag_timed_out(target),
                 Timer::Linger(target) => self.linger_timed_out(target),
                 Timer::Accept => self.resume_accept(),
+                Timer::Sharing(target) => self.memories.due.push(target.conn),
                 Timer::Memory => self.memory_timed_out(),
                 Timer::Starved => self.shortage.is_relief_asked = false,
                 Timer::Hold => self.hold_timed_out(),

@@ -98,9 +98,19 @@ impl<I: Io> Shard<I> {
             self.walk(conn, chunk, at)
         };
         match walked {
-            Ok(None) => {}
+            Ok(None) => self.after_chunk(conn, chunk),
             Ok(Some(stop)) => self.postpone(conn, chunk, stop),
             Err(fault) => self.fault(conn, &fault),
+        }
+    }
+
+    #[inline]
+    fn after_chunk(&mut self, conn: Conn, chunk: &Bytes) {
+        let sharing = &mut self.connections.at(conn).sharing;
+        if sharing.is_on() {
+            self.after_shared_chunk(conn, chunk);
+        } else if sharing.moved(chunk.len()) {
+            self.order_memory(conn);
         }
     }
 

@@ -12,7 +12,8 @@ use crate::budget::Purpose;
 use crate::connection::{Blocker, Connection, Lag, State};
 use crate::mesh::Message;
 use crate::status::{
-    self, ClientStatus, ClosedClient, IoCounters, Memory, ShardStatus, ShardSummary, Totals,
+    self, ClientStatus, ClosedClient, IoCounters, Memory, ShardStatus, ShardSummary, SharedUse,
+    Totals,
 };
 use crate::target::{Queue, Target};
 
@@ -117,6 +118,7 @@ impl<I: Io> Shard<I> {
         totals.route_misses = self.router.channels.route_misses();
         let mut clients = Vec::new();
         for connection in self.connections.iter() {
+            totals.shared_clients += u64::from(connection.sharing.is_on());
             totals.silent += u64::from(matches!(connection.state, State::Hello));
             totals.queued_bytes += connection.outbound.queued_bytes() as u64;
             totals.copied_head_bytes += connection.inbound.copied_bytes;
@@ -172,6 +174,7 @@ impl<I: Io> Shard<I> {
             dropped: connection.outbound.dropped,
             paused_by: paused_by.collect(),
             paused_by_link,
+            shared: self.io.memory_use(connection.target.conn).map(SharedUse::of),
             state: state.into(),
         }
     }
@@ -228,6 +231,7 @@ impl<I: Io> Shard<I> {
                 + budget.used_for(Purpose::Incoming)) as u64,
             patterns_bytes: budget.used_for(Purpose::Patterns) as u64,
             routes_bytes: budget.used_for(Purpose::Routes) as u64,
+            shared_bytes: budget.used_for(Purpose::Shared) as u64,
             limit_bytes: budget.limit_bytes() as u64,
         };
         let json = status::merge(status, collecting.reports).into_json();

@@ -82,7 +82,7 @@ impl<I: Io> Shard<I> {
                 self.timers.set(self.deadline(timeout), Timer::Drain);
                 for conn in self.connections.places() {
                     let connection = self.connections.at(conn);
-                    let all_sent = connection.outbound.is_empty();
+                    let all_sent = connection.outbound.is_empty() && self.io.is_read(conn);
                     match connection.state {
                         State::Open => self.read_up(conn),
                         State::Hello | State::Moving(_) => {

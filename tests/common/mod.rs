@@ -44,6 +44,16 @@ macro_rules! on_both {
             fn poll() {
                 Bed::new(BackendChoice::Poll, 1).run(run);
             }
+
+            #[test]
+            fn uring_shared() {
+                Bed::new(BackendChoice::Uring, 1).sharing().run(run);
+            }
+
+            #[test]
+            fn poll_shared() {
+                Bed::new(BackendChoice::Poll, 1).sharing().run(run);
+            }
         }
     };
 }
@@ -78,6 +88,21 @@ macro_rules! on_all {
             fn poll_across_shards() {
                 Bed::new(BackendChoice::Poll, 2).run(run);
             }
+
+            #[test]
+            fn uring_shared() {
+                Bed::new(BackendChoice::Uring, 1).sharing().run(run);
+            }
+
+            #[test]
+            fn uring_shared_across_shards() {
+                Bed::new(BackendChoice::Uring, 2).sharing().run(run);
+            }
+
+            #[test]
+            fn poll_shared() {
+                Bed::new(BackendChoice::Poll, 1).sharing().run(run);
+            }
         }
     };
 }
@@ -88,11 +113,18 @@ pub(crate) use {on_all, on_both};
 pub struct Bed {
     pub backend: BackendChoice,
     pub shards: u16,
+    /// Memory is shared with each client that moves anything; else with those that move much.
+    pub is_sharing: bool,
 }
 
 impl Bed {
     pub fn new(backend: BackendChoice, shards: u16) -> Bed {
-        Bed { backend, shards }
+        Bed { backend, shards, is_sharing: false }
+    }
+
+    /// Has memory shared with clients as soon as they move anything.
+    pub fn sharing(self) -> Bed {
+        Bed { is_sharing: true, ..self }
     }
 
     /// Runs a test unless the machine does not allow it.
@@ -130,6 +162,9 @@ impl Bed {
         options.hello_timeout = PATIENCE;
         options.stall_timeout = PATIENCE;
         options.linger = PATIENCE;
+        if self.is_sharing {
+            options.share_after_bytes = 0;
+        }
         options
     }
 }

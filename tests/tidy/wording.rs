@@ -73,7 +73,7 @@ const SHAPED: [&str; 10] = [
 ];
 
 /// Trees whose doc comments begin with their subject.
-const SUBJECTS: [&str; 11] = [
+const SUBJECTS: [&str; 12] = [
     "benches/",
     "client/",
     "fuzz/",
@@ -81,6 +81,7 @@ const SUBJECTS: [&str; 11] = [
     "loadtest/",
     "peers/",
     "platform/src/",
+    "shm/",
     "src/",
     "testkit/",
     "tests/",

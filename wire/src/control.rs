@@ -24,7 +24,9 @@ use crate::limits::{MAGIC, MAX_NAME_BYTES, PROTOCOL_VERSION};
 pub const OPTION_ECHO: u16 = 1 << 0;
 /// Option bit of hello: a full queue loses its oldest events and pauses no emitter.
 pub const OPTION_LATEST: u16 = 1 << 1;
-const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST;
+/// Option bit of hello: the client can use memory that the broker shares with it.
+pub const OPTION_SHARED: u16 = 1 << 2;
+const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST | OPTION_SHARED;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -62,6 +64,8 @@ pub struct Hello {
     pub echo: bool,
     /// The client loses its oldest events instead of pausing emitters.
     pub latest: bool,
+    /// The client can use memory that the broker shares with it.
+    pub shared: bool,
     /// Bytes of outbound queue that the client asks for; 0: as the broker is configured.
     /// The
     /// broker takes the smaller of the two.
@@ -85,6 +89,8 @@ pub enum ControlError {
     Options(u16),
     /// The client's name is over 255 bytes or not UTF-8.
     ClientName,
+    /// The step towards shared memory has this number, which no step has.
+    Step(u32),
 }
 
 impl fmt::Display for ControlError {
@@ -102,6 +108,9 @@ impl fmt::Display for ControlError {
             ControlError::ClientName => {
                 formatter.write_str("a client's name is at most 255 bytes of UTF-8")
             }
+            ControlError::Step(step) => {
+                write!(formatter, "unknown step {step} towards shared memory")
+            }
         }
     }
 }
@@ -112,7 +121,9 @@ impl Hello {
     /// Writes the payload.
     pub fn encode(&self) -> Vec<u8> {
         let options =
-            if self.echo { OPTION_ECHO } else { 0 } | if self.latest { OPTION_LATEST } else { 0 };
+            [(self.echo, OPTION_ECHO), (self.latest, OPTION_LATEST), (self.shared, OPTION_SHARED)];
+        let set = options.into_iter().filter(|(is_set, _)| *is_set);
+        let options = set.fold(0, |options, (_, option)| options | option);
         let head = HelloBytes {
             magic: U32::new(MAGIC),
             version: U16::new(PROTOCOL_VERSION),
@@ -143,6 +154,7 @@ impl Hello {
         Ok(Hello {
             echo: options & OPTION_ECHO != 0,
             latest: options & OPTION_LATEST != 0,
+            shared: options & OPTION_SHARED != 0,
             max_queue: head.max_queue.get(),
             previous: Source::from_u64(head.previous.get()),
             client_name: name.to_owned(),
@@ -417,6 +429,7 @@ mod tests {
         let hello = Hello {
             echo: true,
             latest: true,
+            shared: true,
             max_queue: 1 << 20,
             previous: Source { node: 1, client: 2 },
             client_name: "sensor".into(),

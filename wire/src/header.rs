@@ -58,6 +58,8 @@ pub enum Kind {
     Cluster = 0x1b,
     /// Client to broker: who would get an event of the name; back: how many.
     Audience = 0x1c,
+    /// Either way: from sockets to shared memory, step by step.
+    Shared = 0x1d,
     /// Broker to broker: the events that follow are of the channel in the name.
     Channel = 0x20,
 }
@@ -81,6 +83,7 @@ impl Kind {
             0x1a => Kind::Stats,
             0x1b => Kind::Cluster,
             0x1c => Kind::Audience,
+            0x1d => Kind::Shared,
             0x20 => Kind::Channel,
             _ => return None,
         })

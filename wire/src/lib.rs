@@ -24,9 +24,11 @@ pub mod link;
 pub mod name;
 pub mod pattern;
 pub mod scan;
+pub mod shared;
 
 pub use control::{ErrorCode, Hello, LossReason, Welcome};
 pub use frame::Frame;
 pub use header::{FrameError, Header, Kind, Layout, Source};
 pub use name::{NameError, check_channel, check_event};
 pub use pattern::{Pattern, PatternError};
+pub use shared::SharedStep;

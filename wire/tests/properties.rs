@@ -248,6 +248,7 @@ proptest! {
     fn hello_and_welcome_read_back(
         echo in any::<bool>(),
         latest in any::<bool>(),
+        shared in any::<bool>(),
         max_queue in any::<u64>(),
         previous in sources(),
         client_name in "\\PC{0,60}",
@@ -255,7 +256,7 @@ proptest! {
         code in 1..=10u32,
         text in prop::option::of("\\PC{0,60}"),
     ) {
-        let hello = Hello { echo, latest, max_queue, previous, client_name };
+        let hello = Hello { echo, latest, shared, max_queue, previous, client_name };
         prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         let reason = text.map(|text| (ErrorCode::from_number(code), text));
         let error = reason.clone().unwrap_or((ErrorCode::Busy, String::new()));

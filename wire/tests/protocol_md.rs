@@ -12,8 +12,8 @@ use netcluster_wire::control::{
 };
 use netcluster_wire::limits::*;
 use netcluster_wire::{
-    ErrorCode, Frame, FrameError, Hello, Kind, LossReason, Pattern, Source, Welcome, check_channel,
-    check_event, frame,
+    ErrorCode, Frame, FrameError, Hello, Kind, LossReason, Pattern, SharedStep, Source, Welcome,
+    check_channel, check_event, frame,
 };
 
 use document::{Block, blocks, compare_limits, kind, number, table, yes};
@@ -43,6 +43,7 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
             let hello = Hello {
                 echo: yes(field("echo")),
                 latest: yes(field("latest")),
+                shared: yes(field("shared")),
                 max_queue: number(field("max_queue")),
                 previous: source(field("previous")),
                 client_name: field("client_name").into(),
@@ -81,6 +82,16 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
             let reason = LossReason::from_number(number(field("reason")) as u32);
             assert_eq!(decode_lost(payload), Ok(reason));
             encode_lost(reason).to_vec()
+        }
+        Kind::Shared => {
+            let step = match number(field("step")) {
+                1 => SharedStep::Offer { arena_bytes: number(field("arena_bytes")) },
+                2 => SharedStep::Accept,
+                3 => SharedStep::Decline(field("text").to_owned()),
+                _ => SharedStep::Begin,
+            };
+            assert_eq!(SharedStep::decode(payload).as_ref(), Ok(&step));
+            step.encode()
         }
         _ => {
             assert_eq!(payload, field("payload").as_bytes());

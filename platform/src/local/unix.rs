@@ -317,6 +317,12 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     Ok(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
+/// Returns the limit of open descriptors in force; `u64::MAX` if there is none.
+pub fn descriptor_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Describes this process, as the peer of its own connections.
 pub fn own_user() -> Peer {
     Peer {

@@ -1,0 +1,51 @@
+//! Shared memory on Linux.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use netcluster_shm::{Bells, Region, RegionFiles};
+
+/// Memory of one client, made by the broker.
+#[derive(Debug)]
+pub struct ClientMemory(RegionFiles);
+
+impl ClientMemory {
+    /// Bytes that are reserved when it is made.
+    pub const FIRST_BYTES: usize = netcluster_shm::layout::FIRST_BYTES;
+
+    /// Bytes that are reserved with the largest ring.
+    pub const MAX_BYTES: usize = netcluster_shm::layout::REGION_BYTES;
+
+    /// Makes memory, reserved as far as it is used at first. To be called off the shards'
+    /// threads.
+    ///
+    /// # Errors
+    /// There is no memory or no descriptor, or the system has no such files.
+    pub fn new() -> io::Result<Arc<ClientMemory>> {
+        Ok(Arc::new(ClientMemory(RegionFiles::new()?)))
+    }
+
+    /// Reserves the largest ring. To be called off the shards' threads.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn reserve_ring(&self) -> io::Result<()> {
+        self.0.reserve_ring()
+    }
+
+    /// The shared words and bytes.
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        self.0.region()
+    }
+
+    /// The bells.
+    pub(crate) fn bells(&self) -> &Arc<Bells> {
+        self.0.bells()
+    }
+
+    /// The descriptors that the client is given.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
+        self.0.descriptors()
+    }
+}

@@ -1,0 +1,57 @@
+//! Shared memory between a broker and its local clients. Linux only; elsewhere the crate
+//! is empty, and local sockets do the work.
+//!
+//! ```text
+//!   emitter                       broker                        listener
+//!   RingWriter ──▶ ring ──▶ RingReader ─ copies once ─▶ Arena ──▶ ArenaView
+//!                                        DescriptorWriter ──▶ DescriptorReader
+//!        └──────────── one Region per connection ─────────────────┘
+//! ```
+//! - `layout`: the control page to the byte, and all sizes
+//! - `memory`: memory files, their seals and mappings
+//! - `arena`: memory of the broker that clients read in place
+//! - `region`: memory of one connection, and its doorbells
+//! - `ring`: bytes from the client to the broker
+//! - `descriptors`: ranges of the arena (or of the socket) from the broker to the client
+//! - `doorbell`: waking the other side, from empty to non-empty only
+//! - `fork_guard`: whether this is still the process that mapped the memory
+//!
+//! It makes no decision: when memory is offered, what is copied and who may wait are the
+//! broker's and the client's.
+//!
+//! Invariants: the broker trusts no word that a client can write: it reads each once,
+//! checks it against what it keeps itself, and copies bytes before it looks at them. It
+//! never makes a reference to bytes that a client can write. All files are sealed
+//! against a change of their size, so no access ends in a signal.
+//!
+//! Decision: `docs/decisions/049-shared-memory.md`.
+
+#![cfg(any(target_os = "linux", loom))]
+// `cfg(loom)` is set by whoever checks the model and unknown to Cargo.
+#![allow(unexpected_cfgs)]
+
+#[cfg(not(loom))]
+mod arena;
+mod descriptors;
+#[cfg(not(loom))]
+mod doorbell;
+#[cfg(not(loom))]
+mod fork_guard;
+pub mod layout;
+#[cfg(not(loom))]
+mod memory;
+mod region;
+mod ring;
+mod sync;
+
+#[cfg(not(loom))]
+pub use arena::{Arena, ArenaView};
+pub use descriptors::{Descriptor, DescriptorReader, DescriptorWriter, ReleaseFault};
+#[cfg(not(loom))]
+pub use doorbell::Doorbell;
+#[cfg(not(loom))]
+pub use fork_guard::ForkGuard;
+pub use region::Region;
+#[cfg(not(loom))]
+pub use region::{Bells, ClientRegion, RegionFiles};
+pub use ring::{RingFault, RingReader, RingWriter};

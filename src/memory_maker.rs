@@ -1,0 +1,165 @@
+//! The thread that makes memory for clients, so that no shard waits for the system.
+//!
+//! ```text
+//!   shard ── order: new, or a larger ring ──▶ maker thread
+//!     ▲                                          │ memory files, bells, pages reserved
+//!     └──────── made, or why not; waker ─────────┘
+//! ```
+//! Making takes tens of microseconds, and much longer while the system looks for pages.
+//!
+//! Invariants: each order is answered, as long as the maker lives. A client has one order
+//! under way at the most, so the queue is bounded by the number of clients.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use netcluster_platform::{ClientMemory, Waker, memory_available_bytes};
+
+use crate::target::Target;
+
+/// Bytes that a container must have left besides, so that nothing ends for want of memory
+/// because of this: 16 MiB.
+const SPARE_BYTES: u64 = 16 << 20;
+
+/// Thing to be made.
+#[derive(Debug)]
+enum Job {
+    /// Memory for a client.
+    New,
+    /// The largest ring in this memory.
+    LargestRing(Arc<ClientMemory>),
+}
+
+/// Thing that was made.
+#[derive(Debug)]
+pub enum Made {
+    /// Memory for a client.
+    New(Arc<ClientMemory>),
+    /// The largest ring, reserved.
+    LargestRing,
+}
+
+/// Client for whom something was made, and what, or the reason why not.
+pub type Answer = (Target, Result<Made, String>);
+
+struct Order {
+    target: Target,
+    job: Job,
+    answers: Sender<Answer>,
+    waker: Waker,
+}
+
+/// Handle of the maker, one for each shard.
+#[derive(Clone, Debug)]
+pub enum MemoryMaker {
+    /// A thread makes what is ordered.
+    Thread(Orders),
+    /// Whoever orders makes it at once, by this function. For simulations.
+    #[cfg(feature = "sim")]
+    Inline(fn() -> io::Result<Arc<ClientMemory>>),
+}
+
+/// Queue of the thread.
+#[derive(Clone, Debug)]
+pub struct Orders(Sender<Order>);
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Order").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl MemoryMaker {
+    /// Starts the thread, which ends with the last handle.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start() -> io::Result<MemoryMaker> {
+        let (orders, inbox) = mpsc::channel();
+        thread::Builder::new().name("memory".into()).spawn(move || run(&inbox))?;
+        Ok(MemoryMaker::Thread(Orders(orders)))
+    }
+}
+
+fn run(inbox: &Receiver<Order>) {
+    for Order { target, job, answers, waker } in inbox {
+        // The shard may have ended.
+        let _ = answers.send((target, make(job)));
+        waker.wake();
+    }
+}
+
+fn make(job: Job) -> Result<Made, String> {
+    let bytes = match job {
+        Job::New => ClientMemory::FIRST_BYTES,
+        Job::LargestRing(_) => ClientMemory::MAX_BYTES,
+    };
+    if let Some(left) = memory_available_bytes()
+        && left < bytes as u64 + SPARE_BYTES
+    {
+        return Err(format!("the memory limit of this container leaves {} KiB", left >> 10));
+    }
+    let made = match job {
+        Job::New => ClientMemory::new().map(Made::New),
+        Job::LargestRing(memory) => memory.reserve_ring().map(|()| Made::LargestRing),
+    };
+    made.map_err(|error| error.to_string())
+}
+
+/// A shard's end: orders, and what was made.
+#[derive(Debug)]
+pub struct MemoryOrders {
+    maker: MemoryMaker,
+    answers: Sender<Answer>,
+    inbox: Receiver<Answer>,
+    waker: Waker,
+}
+
+impl MemoryOrders {
+    /// Returns the end of a shard that this waker wakes.
+    pub fn new(maker: MemoryMaker, waker: Waker) -> MemoryOrders {
+        let (answers, inbox) = mpsc::channel();
+        MemoryOrders { maker, answers, inbox, waker }
+    }
+
+    /// Orders memory for a client.
+    pub fn order_new(&self, target: Target) {
+        self.order(target, Job::New);
+    }
+
+    /// Orders the largest ring for a client that has memory.
+    pub fn order_largest_ring(&self, target: Target, memory: Arc<ClientMemory>) {
+        self.order(target, Job::LargestRing(memory));
+    }
+
+    fn order(&self, target: Target, job: Job) {
+        let answers = self.answers.clone();
+        let waker = self.waker.clone();
+        match &self.maker {
+            #[cfg(feature = "sim")]
+            MemoryMaker::Inline(make) => {
+                let made = match job {
+                    Job::New => make().map(Made::New).map_err(|error| error.to_string()),
+                    Job::LargestRing(_) => Ok(Made::LargestRing),
+                };
+                let _ = answers.send((target, made));
+                waker.wake();
+            }
+            MemoryMaker::Thread(Orders(orders)) => {
+                let order = Order { target, job, answers, waker };
+                if let Err(mpsc::SendError(order)) = orders.send(order) {
+                    let gone = "the thread that makes memory is gone".to_owned();
+                    let _ = order.answers.send((target, Err(gone)));
+                    order.waker.wake();
+                }
+            }
+        }
+    }
+
+    /// Takes the next answer that has come.
+    pub fn take(&self) -> Option<Answer> {
+        self.inbox.try_recv().ok()
+    }
+}

@@ -1,0 +1,293 @@
+//! Steps from sockets to shared memory, connection by connection.
+//!
+//! ```text
+//!   Able ─ some bytes moved ─▶ Ordered ─ made ─▶ Ready ─ offer sent ─▶ Offered
+//!    ▲                          │ not made                               │
+//!    └──── later, if it may be better then                accept ────────┤ decline
+//!                                                           ▼            ▼
+//!                              On ◀─ begin sent ─ Accepted             Never
+//! ```
+//! Only clients that move bytes get memory: thousands that are idle cost nothing. Offer
+//! and begin are sent between two frames, as soon as the socket takes them. Whatever does
+//! not work out, the socket does the work, and the log says once why.
+//!
+//! Decision: `docs/decisions/049-shared-memory.md`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use netcluster_platform::{ClientMemory, Conn, Io};
+use netcluster_wire::{ErrorCode, Kind, SharedStep, frame};
+
+use crate::budget::{Charge, Purpose};
+use crate::connection::{Connection, State};
+use crate::memory_maker::{Made, MemoryOrders};
+use crate::target::Target;
+use crate::timers::Timer;
+
+use super::Shard;
+
+/// Largest frame that is put back to come again in one piece, in bytes.
+const MAX_PUT_BACK_BYTES: usize = 256 << 10;
+
+/// Nanoseconds after which a step is tried again that the socket had no room for: 2 ms.
+const RETRY_NS: u64 = 2_000_000;
+
+/// Bytes that a client moves before it is looked at again, if there was no room for it.
+const RETRY_AFTER_BYTES: u64 = 64 << 20;
+
+/// Stage of a connection on the way to shared memory.
+#[derive(Debug, Default)]
+pub enum Sharing {
+    /// The client cannot use it, or the broker has none.
+    #[default]
+    Never,
+    /// The client is offered memory once it has moved so many bytes more.
+    Able {
+        /// Bytes still to be moved.
+        bytes: u64,
+    },
+    /// Memory is being made.
+    Ordered,
+    /// The offer is to be sent.
+    Ready(Box<Shares>),
+    /// The client has been asked.
+    Offered(Box<Shares>),
+    /// The client sends by its ring from now on; it is to be told that the broker begins.
+    Accepted(Box<Shares>),
+    /// Both use the memory.
+    On(Box<Shares>),
+}
+
+/// Memory that a connection has, and what it counts for.
+#[derive(Debug)]
+pub struct Shares {
+    memory: Arc<ClientMemory>,
+    charge: Charge,
+    /// The largest ring has been ordered, or is there.
+    is_growing: bool,
+}
+
+impl Sharing {
+    /// Returns whether the memory is in use.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        matches!(self, Sharing::On(_))
+    }
+
+    /// Returns whether a frame waits to be sent between two others.
+    #[inline]
+    pub fn is_step_due(&self) -> bool {
+        matches!(self, Sharing::Ready(_) | Sharing::Accepted(_))
+    }
+
+    /// Notes that so many bytes were moved. Returns whether it is time to order memory.
+    #[inline]
+    pub fn moved(&mut self, moved: usize) -> bool {
+        let Sharing::Able { bytes } = self else { return false };
+        *bytes = bytes.saturating_sub(moved as u64);
+        *bytes == 0
+    }
+}
+
+/// Shared memory of one shard.
+pub(super) struct Memories {
+    orders: Option<MemoryOrders>,
+    /// Connections for which a step may be due; entries may be stale.
+    pub due: Vec<Conn>,
+    /// Connections that have memory, or are about to.
+    count: usize,
+    /// The log has said why there is none.
+    is_told: bool,
+}
+
+impl Memories {
+    /// Returns the state of a shard; without `orders` nobody gets memory.
+    pub fn new(orders: Option<MemoryOrders>) -> Memories {
+        Memories { orders, due: Vec::new(), count: 0, is_told: false }
+    }
+}
+
+impl<I: Io> Shard<I> {
+    /// Returns the first stage of a client that says whether it can use shared memory.
+    pub(super) fn first_sharing(&self, is_able: bool) -> Sharing {
+        if is_able && self.memories.orders.is_some() && self.io.arena_bytes() > 0 {
+            Sharing::Able { bytes: self.shared.config.share_after_bytes }
+        } else {
+            Sharing::Never
+        }
+    }
+
+    /// Orders memory for a connection that has moved enough bytes, if there is room.
+    pub(super) fn order_memory(&mut self, conn: Conn) {
+        let budget = &self.shared.budget;
+        let connection = self.connections.at(conn);
+        let Some(orders) = &self.memories.orders else { return };
+        if !connection.is_open() {
+            return;
+        }
+        let may_be_more = self.memories.count < self.shared.config.max_shared_clients;
+        if !may_be_more || !budget.has_room_to_keep(Purpose::Shared, ClientMemory::FIRST_BYTES) {
+            // There may be room later.
+            connection.sharing = Sharing::Able { bytes: RETRY_AFTER_BYTES };
+            return;
+        }
+        connection.sharing = Sharing::Ordered;
+        self.memories.count += 1;
+        orders.order_new(connection.target);
+    }
+
+    /// Takes what was made for clients of this shard.
+    pub(super) fn take_memory(&mut self) {
+        while let Some((target, made)) = self.memories.orders.as_ref().and_then(MemoryOrders::take)
+        {
+            match made {
+                Ok(Made::New(memory)) => self.memory_made(target, memory),
+                Ok(Made::LargestRing) => self.ring_reserved(target),
+                Err(reason) => self.memory_not_made(target, &reason),
+            }
+        }
+    }
+
+    fn memory_made(&mut self, target: Target, memory: Arc<ClientMemory>) {
+        let Some(connection) = self.connections.find_open(target) else { return };
+        if !matches!(connection.sharing, Sharing::Ordered) {
+            return;
+        }
+        let charge = self.shared.budget.charge_for(Purpose::Shared, ClientMemory::FIRST_BYTES);
+        connection.sharing = Sharing::Ready(Box::new(Shares { memory, charge, is_growing: false }));
+        self.memories.due.push(target.conn);
+    }
+
+    fn memory_not_made(&mut self, target: Target, reason: &str) {
+        if let Some(connection) = self.connections.find(target)
+            && matches!(connection.sharing, Sharing::Ordered)
+        {
+            connection.sharing = Sharing::Able { bytes: RETRY_AFTER_BYTES };
+            self.memories.count -= 1;
+        }
+        if !std::mem::replace(&mut self.memories.is_told, true) {
+            tracing::warn!("no memory to share with a client, so its socket is used: {reason}");
+        }
+    }
+
+    fn ring_reserved(&mut self, target: Target) {
+        let Some(connection) = self.connections.find_open(target) else { return };
+        if let Sharing::On(shares) = &mut connection.sharing {
+            shares.charge.set(ClientMemory::MAX_BYTES);
+            self.io.allow_largest_ring(target.conn);
+        }
+    }
+
+    /// Sends the frames of the steps that are due.
+    #[inline]
+    pub(super) fn take_sharing_steps(&mut self) {
+        while let Some(conn) = self.memories.due.pop() {
+            self.take_sharing_step(conn);
+        }
+    }
+
+    /// Sends the frame of the step that is due, if the socket takes it between two frames;
+    /// else when the queue has moved on.
+    #[cold]
+    fn take_sharing_step(&mut self, conn: Conn) {
+        let arena_bytes = self.io.arena_bytes() as u64;
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if !connection.is_open() || !connection.outbound.is_between_frames() {
+            return;
+        }
+        let (target, source) = (connection.target, connection.source);
+        let frame = |step: SharedStep| frame::encode(Kind::Shared, source, 0, b"", &step.encode());
+        match std::mem::take(&mut connection.sharing) {
+            Sharing::Ready(shares) => {
+                let frame = frame(SharedStep::Offer { arena_bytes });
+                match self.io.offer_memory(conn, &frame, &shares.memory) {
+                    Ok(true) => connection.sharing = Sharing::Offered(shares),
+                    Ok(false) => {
+                        connection.sharing = Sharing::Ready(shares);
+                        self.timers.set(self.now + RETRY_NS, Timer::Sharing(target));
+                    }
+                    Err(error) => {
+                        self.memories.count -= 1;
+                        tracing::debug!(client = connection.target.client, %error, "no offer");
+                    }
+                }
+            }
+            Sharing::Accepted(shares) => {
+                let frame = frame(SharedStep::Begin);
+                match self.io.share_memory(conn, &frame, &shares.memory) {
+                    Ok(true) => connection.sharing = Sharing::On(shares),
+                    Ok(false) => {
+                        connection.sharing = Sharing::Accepted(shares);
+                        self.timers.set(self.now + RETRY_NS, Timer::Sharing(target));
+                    }
+                    Err(error) => {
+                        // The client sends by the ring already: there is no way back.
+                        self.memories.count -= 1;
+                        let text = format!("shared memory cannot be used: {error}");
+                        self.close_with_error(conn, ErrorCode::Busy, &text);
+                    }
+                }
+            }
+            other => connection.sharing = other,
+        }
+    }
+
+    /// Handles a client's answer to an offer.
+    pub(super) fn sharing_answered(&mut self, conn: Conn, payload: &[u8]) {
+        let connection = self.connections.at(conn);
+        let sharing = std::mem::take(&mut connection.sharing);
+        match (SharedStep::decode(payload), sharing) {
+            (Ok(SharedStep::Accept), Sharing::Offered(shares)) => {
+                connection.sharing = Sharing::Accepted(shares);
+                self.memories.due.push(conn);
+            }
+            (Ok(SharedStep::Decline(reason)), Sharing::Offered(_)) => {
+                self.memories.count -= 1;
+                tracing::debug!(
+                    client = connection.target.client,
+                    "the client uses its socket, not shared memory: {reason}"
+                );
+            }
+            (_, sharing) => {
+                connection.sharing = sharing;
+                let text = "this step towards shared memory is not the next one";
+                self.refuse(conn, ErrorCode::Protocol, text);
+            }
+        }
+    }
+
+    /// Looks at a connection with shared memory after each chunk: the front of a frame that
+    /// is not whole comes again in one piece, and a ring that is too small grows.
+    pub(super) fn after_shared_chunk(&mut self, conn: Conn, chunk: &Bytes) {
+        let connection = self.connections.at(conn);
+        if !matches!(connection.state, State::Open) {
+            return;
+        }
+        if let Some((held, frame_bytes)) = connection.inbound.front()
+            && held <= chunk.len()
+            && frame_bytes <= MAX_PUT_BACK_BYTES
+            && self.io.put_back(conn, held, frame_bytes)
+        {
+            connection.inbound.forget();
+        }
+        let Some(used) = self.io.memory_use(conn) else { return };
+        let Sharing::On(shares) = &mut connection.sharing else { return };
+        let more_bytes = ClientMemory::MAX_BYTES - ClientMemory::FIRST_BYTES;
+        if used.wants_larger_ring
+            && !shares.is_growing
+            && self.shared.budget.has_room_to_keep(Purpose::Shared, more_bytes)
+            && let Some(orders) = &self.memories.orders
+        {
+            shares.is_growing = true;
+            orders.order_largest_ring(connection.target, Arc::clone(&shares.memory));
+        }
+    }
+
+    /// Notes that a connection with all its memory is gone.
+    pub(super) fn unshare(&mut self, connection: &Connection) {
+        let is_counted = !matches!(connection.sharing, Sharing::Never | Sharing::Able { .. });
+        self.memories.count -= usize::from(is_counted);
+    }
+}
