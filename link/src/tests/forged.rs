@@ -68,7 +68,7 @@ fn assert_told(mesh: &Mesh, newest: u64) {
     assert!(told >= missed, "{missed} missed, told {losses:?}");
 }
 
-/// It made the stream deaf for good: what it skipped nobody had sent yet.
+/// Regression: the stream was deaf for good, since what it skipped nobody had sent yet.
 #[test]
 fn a_heartbeat_far_ahead_loses_nothing() {
     for (next, tail) in [(FAR, FAR), (FAR, 0), (1_000_000, 1_000_000), (2000, 2000), (2000, 0)] {
@@ -147,7 +147,7 @@ fn data_far_ahead_gives_up_nothing() {
     }
 }
 
-/// Who goes on forging is believed in the end. Once it is over, all is well soon.
+/// Forgeries that go on are believed. Once they are over, all is well soon.
 #[test]
 fn what_was_forged_for_long_is_told_and_over_soon() {
     for is_idle in [false, true] {
@@ -206,7 +206,7 @@ fn a_stream_that_goes_back_is_told_and_met_anew() {
     }
 }
 
-/// The peer came back within a second, and nobody was told what it had emitted meanwhile.
+/// Regression: the peer came back within a second, and nobody was told what it had emitted meanwhile.
 #[test]
 fn a_goodbye_of_one_that_is_still_there_is_told() {
     for far in [0, FAR] {
@@ -226,7 +226,7 @@ fn a_goodbye_of_one_that_is_still_there_is_told() {
     }
 }
 
-/// The peer took nothing for newer any more, and sent nothing.
+/// Regression: the peer took no interest for newer any more, and sent nothing.
 #[test]
 fn an_interest_in_another_ones_name_is_corrected() {
     for ahead in [1, 2, (1 << 31) - 2] {
