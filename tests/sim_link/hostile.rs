@@ -195,15 +195,15 @@ mod at {
     pub const KIND: usize = 2;
     pub const NUMBER: usize = 16;
     const BODY: usize = 32;
-    /// Of the first entry of a heartbeat.
+    /// Fields of the first entry of a heartbeat.
     pub const NEXT: usize = BODY + 24;
     pub const TAIL: usize = BODY + 32;
     pub const ORDINAL: usize = BODY + 40;
-    /// Of an interest or joined.
+    /// Fields of an interest or joined.
     pub const VERSION: usize = BODY + 16;
     pub const GROUPS: usize = BODY + 24;
     pub const PLACE: usize = BODY + 48;
-    /// The place in a leave begins where a heartbeat says how many entries it has.
+    /// Count of the places in a leave.
     pub const PLACES: usize = BODY;
     pub const ENTRY: usize = BODY + 16;
 }

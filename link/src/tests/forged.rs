@@ -252,7 +252,7 @@ fn an_interest_in_another_ones_name_is_corrected() {
     }
 }
 
-/// What changes wishes is taken from where the peer is known to be alone, and comes again.
+/// Interest is taken from the peer is known to be, and nowhere else; it comes again.
 #[test]
 fn wishes_from_elsewhere_are_not_taken() {
     let mut mesh = Mesh::with_listener(1, 2);
