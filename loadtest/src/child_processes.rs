@@ -1,9 +1,9 @@
 //! Processes of a run: started, spoken to, ended by their ids.
 //!
-//! Each is this same program in a role, in a process group of its own (so that Ctrl-C
-//! reaches the coordinator alone, which ends them in order). A member whose coordinator
-//! is gone sees the end of its input and ends; whoever is left when they are dropped is
-//! killed.
+//! Each is this same program in a role, or one that has a peer's library, in a process
+//! group of its own (so that Ctrl-C reaches the coordinator alone, which ends them in
+//! order). A member whose coordinator is gone sees the end of its input and ends; whoever
+//! is left when they are dropped is killed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -81,7 +81,10 @@ impl ChildProcesses {
         role: &Role,
         spawn: impl FnOnce(&mut std::process::Command) -> std::io::Result<Child>,
     ) -> Result<Member> {
-        let program = std::env::current_exe().context("cannot find my own program")?;
+        let program = match role.program() {
+            Some(program) => program.to_owned(),
+            None => std::env::current_exe().context("cannot find my own program")?,
+        };
         let mut command = std::process::Command::new(program);
         command.arg("role").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = spawn(&mut command).with_context(|| format!("cannot start {name}"))?;

@@ -178,31 +178,37 @@ fn show_diff(args: &DiffArgs) -> Result<bool> {
     Ok(!diff.is_worse())
 }
 
-/// Plays a role, whose end is told on standard output, as everything.
+/// Plays the role that this program was started for.
 fn take_role() -> ExitCode {
+    play(|role| match role {
+        Role::Relay(plan) => {
+            relay::start(plan)?;
+            report(&Report::Ready { driver: None });
+            while next_command() != Command::Quit {}
+            Ok(())
+        }
+        Role::Emitter(plan) => emitter::run(plan),
+        Role::Listener(plan) => listener::run(plan),
+        Role::BareEmitter(plan) => bare::emit(plan),
+        Role::BareListener(plan) => bare::listen(plan),
+        Role::Many(plan) => many::run(plan),
+        Role::StuckClient(plan) => stuck_clients::run(plan),
+        Role::Play(plan) => play::take_part(plan),
+        Role::Watchdog(broker) => agent::watchdog::watch(broker),
+        #[cfg(feature = "compare")]
+        Role::Peer(role) => peers::take_role(role),
+        #[cfg(target_os = "linux")]
+        Role::Link(role) => link::take_role(role),
+    })
+}
+
+/// Plays the role that comes on standard input; how it ends is told on standard output, as
+/// everything.
+fn play(take: impl FnOnce(Role) -> Result<()>) -> ExitCode {
     let run = || -> Result<()> {
         let mut plan = String::new();
         std::io::stdin().lock().read_line(&mut plan)?;
-        match serde_json::from_str(&plan).context("roles are for the coordinator to give")? {
-            Role::Relay(plan) => {
-                relay::start(plan)?;
-                report(&Report::Ready { driver: None });
-                while next_command() != Command::Quit {}
-                Ok(())
-            }
-            Role::Emitter(plan) => emitter::run(plan),
-            Role::Listener(plan) => listener::run(plan),
-            Role::BareEmitter(plan) => bare::emit(plan),
-            Role::BareListener(plan) => bare::listen(plan),
-            Role::Many(plan) => many::run(plan),
-            Role::StuckClient(plan) => stuck_clients::run(plan),
-            Role::Play(plan) => play::take_part(plan),
-            Role::Watchdog(broker) => agent::watchdog::watch(broker),
-            #[cfg(feature = "compare")]
-            Role::Peer(role) => peers::take_role(role),
-            #[cfg(target_os = "linux")]
-            Role::Link(role) => link::take_role(role),
-        }
+        take(serde_json::from_str(&plan).context("roles are for the coordinator to give")?)
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@
 //! *i* mod E in turn. Listener *j* listens to event *j* mod K. So 4→4 on four events are
 //! four pairs, and on one event everyone hears everyone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -143,6 +143,17 @@ pub enum Role {
     /// Has a place on the network.
     #[cfg(target_os = "linux")]
     Link(LinkRole),
+}
+
+impl Role {
+    /// Returns the program that plays the role, if it is not this one.
+    pub fn program(&self) -> Option<&Path> {
+        match self {
+            #[cfg(feature = "compare")]
+            Role::Peer(role) => role.program(),
+            _ => None,
+        }
+    }
 }
 
 impl Middle {

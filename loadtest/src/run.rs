@@ -68,21 +68,24 @@ impl Runner {
 }
 
 /// Runs a scenario once with another broker in the middle, which runs already; counters
-/// of the members come with the outcome.
+/// of the members come with the outcome. Without one, listeners are where it would be.
 ///
 /// # Errors
 /// The same as of [`Runner::run`].
 #[cfg(feature = "compare")]
 pub fn run_around(
     scenario: &Scenario,
-    middle_pid: u32,
+    middle_pid: Option<u32>,
     (listeners, emitters): (Vec<Role>, Vec<Role>),
 ) -> Result<(Outcome, Vec<(String, u64)>)> {
     interrupt::check()?;
     let mut children = ChildProcesses::new();
-    let pinned = pin::start(scenario.pin, Place::Ends)?;
+    let place = if middle_pid.is_some() { Place::Ends } else { Place::Middle };
+    let pinned = pin::start(scenario.pin, place)?;
     let listeners = start_all(&mut children, "listener", &listeners)?;
     wait_ready(&mut children, &listeners)?;
+    drop(pinned);
+    let pinned = pin::start(scenario.pin, Place::Ends)?;
     let emitters = start_all(&mut children, "emitter", &emitters)?;
     wait_ready(&mut children, &emitters)?;
     drop(pinned);
@@ -99,22 +102,24 @@ pub fn run_around(
 }
 
 fn measure(scenario: &Scenario, running: &mut Run) -> Result<Outcome> {
-    let idle = Usage::of(running.middle_pid);
+    let idle = running.middle();
     let (window, counts) = match (scenario.idle, scenario.count) {
         (Some(seconds), _) => (running.idle(seconds), Counts::default()),
         (None, Some(_)) => running.count()?,
         (None, None) => running.window(scenario.seconds)?,
     };
-    let drained = Usage::of(running.middle_pid);
+    let drained = running.middle();
     let driver = running.driver.clone();
+    let outcome = window.outcome(scenario.size);
     Ok(Outcome {
         broker_rss_bytes: drained.peak_rss_bytes,
         broker_rss_idle_bytes: idle.rss_bytes,
         broker_rss_drained_bytes: drained.rss_bytes,
-        seconds: scenario.idle.unwrap_or(window.outcome(scenario.size).seconds),
+        broker_cpu_s_per_million: running.middle_pid.and(outcome.broker_cpu_s_per_million),
+        seconds: scenario.idle.unwrap_or(outcome.seconds),
         counts,
         driver,
-        ..window.outcome(scenario.size)
+        ..outcome
     })
 }
 
@@ -122,7 +127,8 @@ fn measure(scenario: &Scenario, running: &mut Run) -> Result<Outcome> {
 struct Run {
     children: ChildProcesses,
     broker: Option<Broker>,
-    middle_pid: u32,
+    /// Process of the broker or of what stands in for it, if there is one.
+    middle_pid: Option<u32>,
     /// Processes that receive: listeners, and emitters of round trips.
     receivers: Vec<Member>,
     emitters: Vec<Member>,
@@ -182,15 +188,21 @@ impl Run {
         if scenario.round_trip {
             receivers.extend(&emitters);
         }
+        let middle_pid = Some(middle_pid);
         Ok(Run { children, broker, middle_pid, receivers, emitters, extras, driver })
+    }
+
+    /// Reads what the process in the middle has used so far.
+    fn middle(&self) -> Usage {
+        self.middle_pid.map(Usage::of).unwrap_or_default()
     }
 
     /// Measures an idle window: nothing happens for so long.
     fn idle(&mut self, seconds: f64) -> Window {
         interrupt::sleep(SETTLE);
-        let first = Usage::of(self.middle_pid);
+        let first = self.middle();
         interrupt::sleep(Duration::from_secs_f64(seconds));
-        Window { middle: Usage::of(self.middle_pid).since(first), ..Window::default() }
+        Window { middle: self.middle().since(first), ..Window::default() }
     }
 
     /// Measures a window of time, in which everything runs.
@@ -225,7 +237,7 @@ impl Run {
     /// last, since a busy broker may take its time.
     fn read(&mut self) -> Result<Reading> {
         self.children.tell(&self.receivers, &Command::Sample)?;
-        let middle = Usage::of(self.middle_pid);
+        let middle = self.middle();
         let mut processes = self.receivers.clone();
         processes.extend(self.emitters.iter().filter(|member| !self.receivers.contains(member)));
         let others = processes.iter().map(|&member| Usage::of(self.children.pid(member)).cpu_ns);

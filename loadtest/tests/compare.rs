@@ -13,10 +13,18 @@ fn compare(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).arg("compare").args(arguments).output().expect("the program runs")
 }
 
+/// Returns whether the broker can have a core of its own.
+fn two_cores() -> bool {
+    std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+}
+
 /// Runs one peer beside the relay under some loads; prints why a peer is skipped.
 fn run_shortly(peer: &str) {
-    const LOADS: [&str; 6] = ["1-1-16", "1-1-64k", "1-3-1k", "2-2-64", "trip-64", "many-50"];
     let peers = format!("relay,{peer}");
+    let mut loads = vec!["1-1-16", "1-1-64k", "1-3-1k", "2-2-64", "trip-64", "many-50"];
+    if two_cores() {
+        loads.push("trip2-64");
+    }
     let output = compare(&[
         "--json",
         "--broker=/nonexistent",
@@ -25,7 +33,7 @@ fn run_shortly(peer: &str) {
         "--peers",
         &peers,
         "--loads",
-        &LOADS.join(","),
+        &loads.join(","),
     ]);
     let errors = String::from_utf8_lossy(&output.stderr);
     let result: Value = serde_json::from_slice(&output.stdout)
@@ -45,14 +53,29 @@ fn run_shortly(peer: &str) {
     assert!(!info["version"].as_str().unwrap().is_empty());
     let cells = result["cells"].as_array().unwrap();
     let own: Vec<&Value> = cells.iter().filter(|cell| cell["peer"] == peer).collect();
-    // A relay knows no events, so that many connections are nothing for it.
-    let suited = if peer == "relay" { LOADS.len() - 1 } else { LOADS.len() };
-    assert_eq!(own.len(), 2 * suited, "{result:#}");
-    let many = own.iter().filter(|cell| cell["load"] == "50 connections");
-    let metrics: Vec<&str> = many.map(|cell| cell["metric"].as_str().unwrap()).collect();
-    if peer != "relay" {
-        assert_eq!(metrics, ["delivered_events", "broker_rss"]);
+    let metrics = |load: &str| -> Vec<&str> {
+        let cells = own.iter().filter(|cell| cell["load"] == load);
+        cells.map(|cell| cell["metric"].as_str().unwrap()).collect()
+    };
+    let brokerless = peer.starts_with("iceoryx2");
+    let cost: &[&str] = if brokerless {
+        &["delivered_events", "total_cpu_per_million"]
+    } else {
+        &["delivered_events", "broker_cpu_per_million", "total_cpu_per_million"]
+    };
+    for load in ["1→1 16 B", "1→1 64 KB", "1→3 1 KB", "2→2 64 B"] {
+        assert_eq!(metrics(load), cost, "{load}");
     }
+    for pin in ["all on one core", "broker on a core of its own"] {
+        let load = format!("round trip 64 B, {pin}");
+        if pin.starts_with("all") || two_cores() {
+            assert_eq!(metrics(&load), ["round_trip_p50", "round_trip_p99"], "{load}");
+        }
+    }
+    // A relay knows no events, and without a broker there are no connections.
+    let suited = peer != "relay" && !brokerless;
+    let many: &[&str] = if suited { &["delivered_events", "broker_rss"] } else { &[] };
+    assert_eq!(metrics("50 connections"), many);
     for cell in own {
         // Each loss is counted; here, queues are long enough for there to be none.
         assert_eq!(cell["lost"], 0, "{cell:#} {:#}", result["notes"]);
@@ -90,6 +113,16 @@ fn zeromq_delivers_every_event() {
 #[test]
 fn zenoh_delivers_every_event() {
     run_shortly("zenoh");
+}
+
+#[test]
+fn iceoryx2_delivers_every_event() {
+    run_shortly("iceoryx2");
+}
+
+#[test]
+fn iceoryx2_delivers_every_event_to_those_who_poll() {
+    run_shortly("iceoryx2-polling");
 }
 
 #[test]

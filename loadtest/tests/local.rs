@@ -6,10 +6,9 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use common::{PROGRAM, has_broker};
+use common::{PROGRAM, children_of, has_broker};
 use netcluster_testkit::{wait_for, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -157,16 +156,4 @@ fn errors_say_what_to_do() {
         assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
         assert!(errors.contains(words), "{line}: {errors}");
     }
-}
-
-/// Returns the `/proc` directories of a process's children.
-fn children_of(child: &Child) -> Vec<PathBuf> {
-    let parent = child.id().to_string();
-    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    let is_child = |process: &PathBuf| {
-        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
-        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1))
-            == Some(parent.as_str())
-    };
-    processes.filter(is_child).collect()
 }

@@ -1,6 +1,6 @@
 //! Address at which a peer listens, and a blocking stream to it.
 
-use std::io::{ErrorKind, Read, Result, Write};
+use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -9,6 +9,8 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{RecvFlags, recv};
 use serde::{Deserialize, Serialize};
+
+use crate::domain::Domain;
 
 /// Send buffer of a socket, in bytes: as our client sets it, so that both are as good as
 /// sockets get. TCP sizes its buffers by itself, and better.
@@ -22,6 +24,8 @@ pub enum Address {
     Unix(PathBuf),
     /// A TCP port of the loopback interface.
     Tcp(u16),
+    /// A domain of shared memory, which is nothing to connect to.
+    Domain(Domain),
 }
 
 /// A connected stream.
@@ -46,6 +50,9 @@ impl Address {
                 let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
                 stream.set_nodelay(true)?;
                 Stream::Tcp(stream)
+            }
+            Address::Domain(_) => {
+                return Err(Error::new(ErrorKind::Unsupported, "shared memory has no stream"));
             }
         })
     }

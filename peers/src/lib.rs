@@ -8,9 +8,12 @@
 //!                 │   ├─ Pipe<Mqtt>   3.1.1 │  all that is there
 //!                 │   ├─ Pipe<Zenoh>     v9 │
 //!                 │   └─ ZeroMq  Pipe<Zmtp> │
-//!                 └──── socket ── server ───┘  started here, ended by its id
+//!                 ├──── socket ── server ───┤  started here, ended by its id
+//!                 └──── shared memory ──────┘  no server: a domain, removed here
 //! ```
-//! A load of many connections moves the same frames from one thread.
+//! A load of many connections moves the same frames from one thread. A peer without a
+//! server is a library whose processes share memory: they are another program's roles,
+//! `peers/iceoryx2`, that is built by itself; here are its domain and where it is found.
 //!
 //! Fair: pipelined and batched as our client is, the peer's best local transport,
 //! settings without persistence and with long queues, and the same stamp and
@@ -18,13 +21,14 @@
 //! subscription for each connection, and an answer that is not expected ends it.
 //!
 //! A queue in a peer is never endless: [`QUEUE_BYTES`] for each listener at most. What
-//! a peer drops beyond is counted as lost and shown; ZeroMQ's waits.
+//! a peer drops beyond is counted as lost and shown; ZeroMQ's and iceoryx2's wait.
 
 #![cfg(unix)]
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod connection;
+pub mod domain;
 pub mod frames;
 pub mod mqtt;
 pub mod nats;
@@ -38,6 +42,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub use address::Address;
+pub use domain::{Domain, OwnDomain, Waiting};
 pub use server::{Found, Server, version_of};
 
 /// Most bytes that a peer may hold back for one slow listener; more would be a measure of
@@ -58,6 +63,10 @@ pub enum Peer {
     Zenoh,
     /// `mosquitto`, by MQTT 3.1.1 with quality of service 0.
     Mosquitto,
+    /// iceoryx2 over shared memory, whose subscribers sleep until they are notified.
+    Iceoryx2,
+    /// iceoryx2 over shared memory, whose subscribers look again and again.
+    Iceoryx2Polling,
 }
 
 impl Peer {
@@ -69,6 +78,18 @@ impl Peer {
             Peer::Zeromq => "zeromq",
             Peer::Zenoh => "zenoh",
             Peer::Mosquitto => "mosquitto",
+            Peer::Iceoryx2 => "iceoryx2",
+            Peer::Iceoryx2Polling => "iceoryx2-polling",
+        }
+    }
+
+    /// Returns how subscribers wait that have no server between them and publishers;
+    /// `None` if there is one.
+    pub fn waiting(self) -> Option<Waiting> {
+        match self {
+            Peer::Iceoryx2 => Some(Waiting::Asleep),
+            Peer::Iceoryx2Polling => Some(Waiting::Polling),
+            Peer::Nats | Peer::Redis | Peer::Zeromq | Peer::Zenoh | Peer::Mosquitto => None,
         }
     }
 
@@ -77,6 +98,8 @@ impl Peer {
         match self {
             Peer::Nats => "TCP loopback, no delay",
             Peer::Redis | Peer::Zeromq | Peer::Zenoh | Peer::Mosquitto => "unix socket",
+            Peer::Iceoryx2 => "shared memory without a broker, a notification for each event",
+            Peer::Iceoryx2Polling => "shared memory without a broker, polled",
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,6 +32,11 @@ const POLL: Duration = Duration::from_millis(5);
 const PYTHON: &str = "python3";
 const ZEROMQ: &str = include_str!("servers/zeromq.py");
 const ZENOH: &str = include_str!("servers/zenoh.py");
+/// Program of the roles of iceoryx2, which lies beside this one or in PATH.
+const ICEORYX2: &str = "netcluster-peer-iceoryx2";
+/// Command that builds it, beside a load test that was built by the same profile.
+const ICEORYX2_BUILD: &str =
+    "cargo build --release --manifest-path peers/iceoryx2/Cargo.toml --target-dir target";
 /// Directories of servers on systems whose users do not look there.
 const MORE_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
@@ -61,8 +66,14 @@ impl Peer {
             Peer::Mosquitto => ("mosquitto", &["-h"][..], "mosquitto version "),
             Peer::Zeromq => (PYTHON, &["-c", ZEROMQ, "version"][..], "libzmq "),
             Peer::Zenoh => (PYTHON, &["-c", ZENOH, "version"][..], "zenoh "),
+            Peer::Iceoryx2 | Peer::Iceoryx2Polling => (ICEORYX2, &["version"][..], "iceoryx2 "),
         };
-        let path = in_path(program).ok_or_else(|| format!("no {program} in PATH"))?;
+        let path = match self.waiting() {
+            Some(_) => beside(program).or_else(|| in_path(program)).ok_or_else(|| {
+                format!("no {program} in PATH or beside this program ({ICEORYX2_BUILD})")
+            }),
+            None => in_path(program).ok_or_else(|| format!("no {program} in PATH")),
+        }?;
         let version = version_of(&path, arguments, before);
         let version = version.map_err(|error| match self {
             Peer::Zeromq => format!("{PYTHON} cannot import zmq (pip install pyzmq)"),
@@ -102,6 +113,9 @@ impl Peer {
                 return Ok(vec!["-c".into(), ZEROMQ.into(), socket.into(), queued]);
             }
             Peer::Zenoh => return Ok(vec!["-c".into(), ZENOH.into(), socket.into()]),
+            Peer::Iceoryx2 | Peer::Iceoryx2Polling => {
+                return Err(io::Error::new(ErrorKind::Unsupported, "it has no server"));
+            }
         };
         let path = directory.join("settings.conf");
         fs::write(&path, settings)?;
@@ -191,6 +205,12 @@ pub fn version_of(program: &Path, arguments: &[&str], before: &str) -> Result<St
     let version = text.lines().find_map(|line| line.trim().strip_prefix(before));
     let version = version.and_then(|rest| rest.split_whitespace().next());
     version.map(str::to_owned).ok_or_else(|| format!("{} tells no version", program.display()))
+}
+
+/// Looks for a program of ours where this one is.
+fn beside(program: &str) -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?.with_file_name(program);
+    path.is_file().then_some(path)
 }
 
 fn in_path(program: &str) -> Option<PathBuf> {

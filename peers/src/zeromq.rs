@@ -106,7 +106,9 @@ fn front(address: &Address) -> Result<Address> {
             front.push(".in");
             Ok(Address::Unix(front.into()))
         }
-        Address::Tcp(_) => anyhow::bail!("the forwarder listens on unix sockets"),
+        Address::Tcp(_) | Address::Domain(_) => {
+            anyhow::bail!("the forwarder listens on unix sockets")
+        }
     }
 }
 

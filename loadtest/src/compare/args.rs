@@ -24,6 +24,13 @@ Others' servers are looked for in PATH. zeromq and zenoh are libraries: python3 
 brokers, if it can import zmq or zenoh (pip install pyzmq eclipse-zenoh); nothing on an
 event's way is Python. All clients are written here, in the same batches as ours.
 
+iceoryx2 has no broker, but shared memory between emitters and listeners; its library is
+in a program of its own, which is looked for beside this one and in PATH (cargo build
+--release --manifest-path peers/iceoryx2/Cargo.toml --target-dir target). Its listeners
+sleep until the notification that follows each event, those of iceoryx2-polling look again
+and again. With one event on the way and two cores, its listener has the core of the broker. What it
+leaves in /dev/shm is removed after each run; of a run that was killed, before the next.
+
 Exit code: 0, 1 if netcluster or the relay lost anything or a run failed, 2 on errors,
 130 if interrupted (with what there is).";
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::broker;
@@ -13,7 +13,7 @@ use crate::pin::{self, Place};
 use crate::plan::{Middle, Scenario};
 use crate::run::{Runner, run_around};
 use crate::scratch::Scratch;
-use netcluster_peers::{Found, Peer, Server, version_of};
+use netcluster_peers::{Address, Found, OwnDomain, Peer, Server, version_of};
 
 /// Contestant by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,6 +32,10 @@ pub enum Contestant {
     Zenoh,
     /// `mosquitto`.
     Mosquitto,
+    /// iceoryx2, whose subscribers sleep until they are notified.
+    Iceoryx2,
+    /// iceoryx2, whose subscribers look again and again.
+    Iceoryx2Polling,
 }
 
 /// Contestant that is ready to run.
@@ -47,7 +51,7 @@ pub type Turn = (Outcome, Vec<(String, u64)>);
 
 impl Contestant {
     /// Contestants in the order of the table.
-    pub const ALL: [Contestant; 7] = [
+    pub const ALL: [Contestant; 9] = [
         Contestant::Netcluster,
         Contestant::Relay,
         Contestant::Nats,
@@ -55,6 +59,8 @@ impl Contestant {
         Contestant::Zeromq,
         Contestant::Zenoh,
         Contestant::Mosquitto,
+        Contestant::Iceoryx2,
+        Contestant::Iceoryx2Polling,
     ];
 
     /// Returns the contestant's name as it is written.
@@ -72,8 +78,12 @@ impl Contestant {
     }
 
     /// Returns whether the contestant can be run under a load: the relay copies from one
-    /// emitter to the listeners that it is told, and knows no events.
+    /// emitter to the listeners that it is told, and knows no events; without a broker there
+    /// are no connections.
     pub fn suits(self, scenario: &Scenario) -> bool {
+        if self.peer().is_some_and(|peer| peer.waiting().is_some()) {
+            return scenario.connections.is_none();
+        }
         self != Contestant::Relay || scenario.suits_relay()
     }
 
@@ -85,6 +95,8 @@ impl Contestant {
             Contestant::Zeromq => Some(Peer::Zeromq),
             Contestant::Zenoh => Some(Peer::Zenoh),
             Contestant::Mosquitto => Some(Peer::Mosquitto),
+            Contestant::Iceoryx2 => Some(Peer::Iceoryx2),
+            Contestant::Iceoryx2Polling => Some(Peer::Iceoryx2Polling),
         }
     }
 
@@ -129,11 +141,20 @@ impl Ready {
             let outcome = Runner { program, middle }.run(scenario, middle)?;
             return Ok((outcome, Vec::new()));
         };
+        if let Some(waiting) = peer.waiting() {
+            let subscribers = scenario.listeners / scenario.events;
+            let own = OwnDomain::new(scenario.size, subscribers, waiting);
+            let own = own.context("cannot make a domain of shared memory")?;
+            let address = Address::Domain(own.domain().clone());
+            let roles = PeerRole::of(scenario, peer, &address, &self.program);
+            return run_around(scenario, None, roles);
+        }
         let scratch = Scratch::new()?;
         let pinned = pin::start(scenario.pin, Place::Middle)?;
         let server =
             Server::start(peer, &self.program, scratch.path(), scenario.size, interrupt::check)?;
         drop(pinned);
-        run_around(scenario, server.pid(), PeerRole::of(scenario, peer, server.address()))
+        let roles = PeerRole::of(scenario, peer, server.address(), &self.program);
+        run_around(scenario, Some(server.pid()), roles)
     }
 }

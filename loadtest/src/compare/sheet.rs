@@ -7,7 +7,7 @@ use crate::metric::{Metric, digits};
 use crate::pairs::median;
 use crate::result::{Cell, CompareResult, LoadInfo};
 
-const FLAT_OUT: [Shown; 2] = [
+const FLAT_OUT: [Shown; 3] = [
     Shown {
         metric: Metric::EventsPerS,
         name: "delivered_events",
@@ -18,6 +18,13 @@ const FLAT_OUT: [Shown; 2] = [
     Shown {
         metric: Metric::BrokerCpu,
         name: "broker_cpu_per_million",
+        unit: "s",
+        higher_is_better: false,
+        factor: 1.0,
+    },
+    Shown {
+        metric: Metric::TotalCpu,
+        name: "total_cpu_per_million",
         unit: "s",
         higher_is_better: false,
         factor: 1.0,
@@ -101,8 +108,8 @@ pub fn result(comparison: Comparison) -> CompareResult {
 /// Writes two tables, and the notes below them.
 pub fn markdown(comparison: &Comparison) -> String {
     let mut out = format!(
-        "M events/s delivered; in brackets broker CPU s per million. Round trips: p50 / p99 µs. \
-         Many connections: events/s, and the broker's memory once all came. Medians of interleaved runs on {}, {} cores.\n\n",
+        "M events/s delivered; in brackets CPU s per million, of the broker / of all processes. \
+         Round trips: p50 / p99 µs. Many connections: events/s, and the broker's memory once all came. Medians of interleaved runs on {}, {} cores.\n\n",
         comparison.machine.cpu, comparison.machine.cores
     );
     rows(&mut out, comparison, medians);
@@ -143,10 +150,13 @@ fn medians(load: &Load, entry: &Entry) -> String {
     if entry.runs.is_empty() {
         return if entry.failed { "fails".into() } else { String::new() };
     }
+    let both = |first, second| {
+        let [first, second] = [of(first, 1.0), of(second, 1.0)];
+        let or_none = |shown: Option<String>| shown.unwrap_or_else(|| NONE.into());
+        format!("{} / {}", or_none(first), or_none(second))
+    };
     if load.is_round_trip() {
-        let none = || NONE.to_owned();
-        let (p50, p99) = (of(Metric::P50, 1.0), of(Metric::P99, 1.0));
-        return format!("{} / {}{lost}", p50.unwrap_or_else(none), p99.unwrap_or_else(none));
+        return format!("{}{lost}", both(Metric::P50, Metric::P99));
     }
     if load.is_many() {
         let shown = |metric: Metric| {
@@ -155,8 +165,8 @@ fn medians(load: &Load, entry: &Entry) -> String {
         let (events, memory) = (shown(Metric::EventsPerS), shown(Metric::DrainedRss));
         return format!("{events}, {memory}{lost}");
     }
-    let cpu = of(Metric::BrokerCpu, 1.0).map_or(String::new(), |cpu| format!(" ({cpu})"));
-    format!("{}{cpu}{lost}", of(Metric::EventsPerS, 1e6).unwrap_or_default())
+    let events = of(Metric::EventsPerS, 1e6).unwrap_or_default();
+    format!("{events} ({}){lost}", both(Metric::BrokerCpu, Metric::TotalCpu))
 }
 
 fn intervals(load: &Load, entry: &Entry) -> String {
@@ -194,6 +204,7 @@ mod tests {
         let outcome = |events_per_s| Outcome {
             events_per_s,
             broker_cpu_s_per_million: Some(0.29),
+            total_cpu_s_per_million: Some(0.5),
             broker_rss_drained_bytes: 12_000_000,
             latency_us: Some(Latency { p50: 65.0, p99: 120.0, p999: 200.0, max: 300.0 }),
             counts,
@@ -206,10 +217,16 @@ mod tests {
     fn a_cell_holds_the_median_the_cost_and_the_loss() {
         let load: Load = "1-1-16".parse().unwrap();
         let whole = entry(Counts { received: 66, ..Counts::default() });
-        assert_eq!(medians(&load, &whole), "3.30 (0.290)");
+        assert_eq!(medians(&load, &whole), "3.30 (0.290 / 0.500)");
         assert_eq!(intervals(&load, &whole), "3.20–3.50");
         let lossy = entry(Counts { received: 66, lost: 34, ..Counts::default() });
-        assert_eq!(medians(&load, &lossy), "3.30 (0.290), 34.0 % lost");
+        assert_eq!(medians(&load, &lossy), "3.30 (0.290 / 0.500), 34.0 % lost");
+        // Without a broker, the cost is that of emitters and listeners alone.
+        let mut alone = whole;
+        for run in &mut alone.runs {
+            run.broker_cpu_s_per_million = None;
+        }
+        assert_eq!(medians(&load, &alone), "3.30 (– / 0.500)");
     }
 
     #[test]

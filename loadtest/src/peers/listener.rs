@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::delivery_check::DeliveryCheck;
 use crate::listener::answer_commands;
@@ -17,15 +18,28 @@ use netcluster_peers::connection::{Connection, Received};
 /// Name of the counter of connections that the peer closes.
 pub const CLOSED: &str = "listeners disconnected by the peer";
 
-/// Listens through a peer until told to quit.
-pub fn run<C: Connection + Send + 'static>(plan: ListenerPlan, mut connection: C) -> Result<()> {
+/// Listens through a peer until told to quit. The connection is made by the thread that
+/// uses it: not every library lets another have it.
+pub fn run<C: Connection>(
+    plan: ListenerPlan,
+    connect: impl FnOnce() -> Result<C> + Send + 'static,
+) -> Result<()> {
     let (event, name) = plan.event;
     let template = Arc::new(Template::new(plan.size));
     let check = DeliveryCheck::new(event, plan.emitters, template, plan.verify_full);
     let meter = Arc::new(Meter::new(vec![check]));
-    connection.subscribe(&name)?;
     let counted = Arc::clone(&meter);
+    let (subscribed, ready) = sync_channel(1);
     thread::spawn(move || {
+        let made = connect().and_then(|mut connection| {
+            connection.subscribe(&name)?;
+            Ok(connection)
+        });
+        let (connection, made) =
+            made.map_or_else(|error| (None, Err(error)), |it| (Some(it), Ok(())));
+        // The main thread waits for it.
+        let _ = subscribed.send(made);
+        let Some(mut connection) = connection else { return };
         let end = match plan.reply {
             Some(reply) => answer(&mut connection, counted.check(0), &reply),
             None => count(&mut connection, counted.check(0)),
@@ -37,6 +51,7 @@ pub fn run<C: Connection + Send + 'static>(plan: ListenerPlan, mut connection: C
             thread::park();
         }
     });
+    ready.recv().context("the listening thread ended")??;
     report(&Report::Ready { driver: None });
     answer_commands(&meter);
     Ok(())

@@ -22,6 +22,7 @@ pub fn title(metric: &str) -> String {
         "cpu" => "Processors in use",
         "broker_rss" => "Resident memory of the broker",
         "broker_cpu_per_million" => "CPU time of the broker per million events",
+        "total_cpu_per_million" => "CPU time of all processes per million events",
         "rss" => "Resident memory",
         "context_switches" => "Context switches",
         "syscalls" => "Calls into the kernel",

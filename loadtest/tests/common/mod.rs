@@ -3,8 +3,9 @@
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 
 use netcluster_loadtest::result::{RoleTotals, RunResult};
 
@@ -57,4 +58,16 @@ pub fn role(result: &RunResult, name: &str) -> RoleTotals {
         sum.lost += other.lost;
     }
     sum
+}
+
+/// Returns the `/proc` directories of a process's children.
+pub fn children_of(child: &Child) -> Vec<PathBuf> {
+    let parent = child.id().to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let is_child = |process: &PathBuf| {
+        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1))
+            == Some(parent.as_str())
+    };
+    processes.filter(is_child).collect()
 }

@@ -14,7 +14,7 @@
 //! What three witnesses say, the two newest statements and the data, counts by its median:
 //! one that lies changes nothing, however far it is off.
 //!
-//! Decision: `docs/decisions/050-one-statement-gives-nothing-up.md`.
+//! Decision: `docs/decisions/051-one-statement-gives-nothing-up.md`.
 //!
 //! Where the peer says again and again that it is not as far as the stream is here, and
 //! brings nothing, what was believed was wrong: see [`Claims::is_contradicted`].
