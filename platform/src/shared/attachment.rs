@@ -69,7 +69,7 @@ pub(super) struct Attachment {
     /// The last chunk, as long as its end can be put back.
     last: Option<(Bytes, Place)>,
     front: Front,
-    /// How long frames are, as the shard said last; 0: not known.
+    /// Length of a frame, as the shard said last; 0: not known.
     frame_bytes: usize,
     /// The last chunk was cut where a frame ended.
     was_cut: bool,
@@ -79,7 +79,7 @@ pub(super) struct Attachment {
     pub(super) listed: Listed,
     /// The number of the turn in which it was served last.
     pub(super) turn: u64,
-    /// Why the connection must end.
+    /// Reason for which the connection must end.
     pub(super) fault: Option<String>,
 }
 
@@ -251,7 +251,7 @@ impl Attachment {
 }
 
 impl Drop for Attachment {
-    /// From now on what the client has not released is used again.
+    /// Revokes the memory: what the client has not released is used again.
     fn drop(&mut self) {
         self.memory.region().revoke();
     }

@@ -30,6 +30,8 @@ pub(crate) mod offer;
 mod outbound;
 #[cfg(target_os = "linux")]
 mod ring_buffers;
+#[cfg(target_os = "linux")]
+mod turn;
 
 #[cfg(target_os = "linux")]
 pub(crate) use arena::ArenaRange;

@@ -39,7 +39,7 @@ pub(super) struct Pinned {
     slice: Slice,
 }
 
-/// What a connection waits for before it sends again.
+/// Thing that a connection waits for before it sends again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blocked {
     /// Nothing.
@@ -90,7 +90,7 @@ pub(super) struct Outbound {
 enum Way {
     Arena(Descriptor, PlacedBuffer),
     Socket,
-    /// It is too much in flight.
+    /// Later: too much is in flight.
     Wait,
 }
 

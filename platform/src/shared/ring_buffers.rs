@@ -34,11 +34,11 @@ pub(crate) struct Place {
     end: usize,
 }
 
-/// What a chunk begins with: bytes that were handed out before.
+/// Front of a chunk: bytes that were handed out before.
 #[derive(Debug, Default)]
 pub(crate) struct Front {
     pub(crate) bytes: Bytes,
-    /// Where they end, as long as they lie in a buffer of the pool.
+    /// Place where they end, as long as they lie in a buffer of the pool.
     pub(crate) place: Option<Place>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Filled {
     /// The front and what was taken.
     pub(crate) chunk: Bytes,
     pub(crate) place: Place,
-    /// It ends where a frame should, though there was more.
+    /// Whether it ends where a frame should, though there was more.
     pub(crate) is_cut: bool,
 }
 

@@ -17,6 +17,10 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use crate::bench::{Bench, LocalIo};
 use crate::client::PATIENCE;
 
+/// Frames that stand for an offer and its end: the back end does not look at them.
+const OFFER: &[u8] = b"an offer";
+const BEGIN: &[u8] = b"begin";
+
 /// A client that shares memory with the shard.
 pub struct SharedClient {
     pub stream: UnixStream,
@@ -26,10 +30,6 @@ pub struct SharedClient {
     pub bells: Arc<Bells>,
     pub view: ArenaView,
 }
-
-/// Frames that stand for an offer and its end: the back end does not look at them.
-const OFFER: &[u8] = b"an offer";
-const BEGIN: &[u8] = b"begin";
 
 impl SharedClient {
     /// A client, its connection, and what they share. The connection receives if `receives`.
