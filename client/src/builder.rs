@@ -26,11 +26,11 @@ pub enum QueuePolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SharedMemory {
-    /// It is used where the system (Linux) and the broker offer it; else the socket does
-    /// the work.
+    /// Shared memory where the system (Linux) has it and the broker offers it; else the
+    /// socket does the work.
     #[default]
     Auto,
-    /// The socket does all of the work.
+    /// The socket alone.
     Off,
 }
 

@@ -161,7 +161,7 @@ impl Driver {
             }
             Taken::Nothing => self.wait(),
             // The core knows.
-            Taken::Range { .. } | Taken::Revoked | Taken::Fault => {}
+            Taken::Range { .. } | Taken::Ahead | Taken::Revoked | Taken::Fault => {}
         }
     }
 

@@ -166,14 +166,15 @@ impl Outbox {
             return Err(Error::PayloadTooLarge { bytes: payload.len(), limit });
         }
         let mut state = self.admit(state, payload.len() + MAX_HEAD_BYTES)?;
+        let gathers = payload.len() >= GATHER_AT_BYTES && !self.on_reader();
+        // Not for ever: who writes for others may always come first.
+        if gathers && state.writing {
+            state = self.wait_for_room(state);
+        }
         if state.out.ring.is_some() && !self.on_reader() {
             return self.emit_to_ring(state, event, payload);
         }
-        if payload.len() >= GATHER_AT_BYTES && !self.on_reader() {
-            // Not for ever: who writes for others may always come first.
-            if state.writing {
-                state = self.wait_for_room(state);
-            }
+        if gathers {
             if matches!(state.out.link, Link::Up) && !state.out.leaving && !state.writing {
                 let Outgoing { outbound, buffer, .. } = &mut state.out;
                 outbound.emit_head(buffer, event, payload.len())?;

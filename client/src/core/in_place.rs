@@ -33,22 +33,24 @@ pub(super) struct Range {
 /// The way by which frames come.
 #[derive(Debug, Default)]
 pub(super) enum Way {
-    /// By the socket.
+    /// The socket.
     #[default]
     Socket,
-    /// The same, and the broker offers memory.
+    /// The socket; the broker offers memory.
     Offered { arena_bytes: u64 },
-    /// The same, until the broker begins.
+    /// The socket, until the broker begins.
     Accepted(Incoming),
-    /// The same for good: the memory was declined, or is somewhere else.
+    /// The socket for good: the memory was declined, or is somewhere else at the moment.
     Declined,
-    /// By descriptors.
+    /// The descriptors.
     Memory {
         incoming: Incoming,
-        /// Taken and not dispatched.
+        /// The range that was taken and is not dispatched.
         range: Option<Range>,
         /// Bytes of the socket that are announced and not read.
         announced: usize,
+        /// Bytes of the socket that were read with the begin, ahead of what announces them.
+        ahead: Vec<u8>,
     },
 }
 
@@ -90,7 +92,7 @@ impl<P: Port> Machine<P> {
                 Way::Offered { arena_bytes }
             }
             (Way::Accepted(incoming), SharedStep::Begin) => {
-                Way::Memory { incoming, range: None, announced: 0 }
+                Way::Memory { incoming, range: None, announced: 0, ahead: Vec::new() }
             }
             (_, step) => return protocol(&format!("{step:?} is not the next step to memory")),
         };
@@ -108,9 +110,17 @@ impl<P: Port> Machine<P> {
     /// Takes what comes next. A range is dispatched next; of bytes of the socket so many
     /// are to be read to [`Machine::space`], and no more.
     pub(crate) fn take(&mut self, now: impl FnOnce() -> Instant) -> Taken {
-        let Way::Memory { incoming, range, announced } = &mut self.way else {
+        let Way::Memory { incoming, range, announced, ahead } = &mut self.way else {
             return Taken::Nothing;
         };
+        if *announced > 0 && !ahead.is_empty() {
+            let space = self.received.space();
+            let bytes = ahead.len().min(*announced).min(space.len());
+            space[..bytes].copy_from_slice(&ahead[..bytes]);
+            ahead.drain(..bytes);
+            self.handle_announced(bytes);
+            return Taken::Ahead;
+        }
         if *announced > 0 {
             return Taken::Socket(*announced);
         }
@@ -120,8 +130,11 @@ impl<P: Port> Machine<P> {
                 *range = Some(Range { offset, bytes });
                 self.undispatched = true;
             }
-            Taken::Socket(bytes) => *announced = bytes,
-            Taken::Nothing => {}
+            Taken::Socket(bytes) => {
+                *announced = bytes;
+                return self.take(now);
+            }
+            Taken::Nothing | Taken::Ahead => {}
             Taken::Revoked => self.revoked(now()),
             Taken::Fault => {
                 let text = "a descriptor of an unknown kind".to_owned();
@@ -148,12 +161,12 @@ impl<P: Port> Machine<P> {
     ) -> Option<DisconnectReason> {
         let Way::Memory { .. } = self.way else {
             let end = self.dispatch_received(go_on);
-            if end.is_none() && self.incoming().is_some() && !self.received.is_empty() {
-                return protocol("bytes behind the begin of memory");
+            if let Way::Memory { ahead, .. } = &mut self.way {
+                *ahead = self.received.take();
             }
             return end;
         };
-        let Way::Memory { incoming, range, announced } = mem::take(&mut self.way) else {
+        let Way::Memory { incoming, range, announced, ahead } = mem::take(&mut self.way) else {
             return None;
         };
         // Steps are not expected any more.
@@ -162,7 +175,7 @@ impl<P: Port> Machine<P> {
             Some(range) => self.dispatch_range(&incoming, range, go_on),
             None => self.dispatch_received(go_on),
         };
-        self.way = Way::Memory { incoming, range: None, announced };
+        self.way = Way::Memory { incoming, range: None, announced, ahead };
         if self.shared.is_held()
             && let Some(incoming) = self.incoming()
         {

@@ -236,12 +236,6 @@ impl Ring {
         }
         Ok(())
     }
-
-    /// The bells.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn bells(&self) -> Option<&Arc<Bells>> {
-        self.bells.as_ref()
-    }
 }
 
 /// The incoming half.
@@ -332,24 +326,6 @@ impl Incoming {
                 return false;
             }
         }
-    }
-
-    /// Asks for the client's bell when there is something; `false`: there is.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn want(&mut self) -> bool {
-        self.reader.wait()
-    }
-
-    /// Whether there is a descriptor.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_there(&mut self) -> bool {
-        self.reader.is_there()
-    }
-
-    /// The bells.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn bells(&self) -> Option<&Arc<Bells>> {
-        self.bells.as_ref()
     }
 }
 

@@ -35,14 +35,16 @@ pub(crate) const PUT_AT_BYTES: usize = 16 << 10;
 /// The place where the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// In the broker's memory, at this offset.
+    /// A range of the broker's memory.
     Range { offset: u64, bytes: u32 },
-    /// They are the next of the socket.
+    /// Bytes that are the next of the socket.
     Socket(usize),
-    /// There are none yet.
+    /// Bytes that were read before.
+    Ahead,
+    /// Nothing yet.
     Nothing,
-    /// The broker has ended the connection by force: nothing in its memory holds.
+    /// The end by force: nothing in the broker's memory holds.
     Revoked,
-    /// The broker broke the protocol.
+    /// A breach of the protocol.
     Fault,
 }

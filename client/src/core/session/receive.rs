@@ -143,6 +143,13 @@ impl ReceiveBuffer {
         copied
     }
 
+    /// Takes the unread bytes out.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let taken = self.buffer[self.start..self.end].to_vec();
+        self.clear();
+        taken
+    }
+
     /// Forgets what was not dispatched, for a new connection.
     pub fn clear(&mut self) {
         self.start = self.base;
