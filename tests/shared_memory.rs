@@ -11,6 +11,7 @@ use common::process::{Played, RemoteBus, part, play_broker};
 use common::{Bed, Bus, connect, on_all, on_both, patterned, take, wait_until};
 use netcluster::SharedMemory as Sharing;
 use netcluster_client::{Client, SharedMemory};
+use netcluster_platform::BackendChoice;
 
 /// Bytes of the payloads that make a client move enough to get memory.
 const PAYLOAD_BYTES: usize = 1 << 10;
@@ -20,7 +21,7 @@ fn share(bus: &Bus, client: &Client) {
     let number = client.source().client;
     wait_until("the client has memory", || {
         client.emit("share", [0; PAYLOAD_BYTES]).unwrap();
-        client.confirm().unwrap();
+        client.ping().unwrap();
         bus.status().clients.iter().any(|it| it.client == number && it.shared.is_some())
     });
 }
@@ -83,7 +84,7 @@ on_both! {
         for _ in 0..200 {
             client.emit("a", [0; PAYLOAD_BYTES]).unwrap();
         }
-        client.confirm().unwrap();
+        client.ping().unwrap();
         let status = without.status();
         assert_eq!(status.totals.shared_clients, 0);
         assert_eq!(status.memory.shared_bytes, 0);
@@ -149,7 +150,7 @@ on_both! {
         for round in 0..3 {
             wait_until("both have memory", || {
                 emitter.emit("n", [0; PAYLOAD_BYTES]).unwrap();
-                let _ = emitter.confirm();
+                let _ = emitter.ping();
                 take(&events);
                 common::status_at(&bus.path).totals.shared_clients >= 2
             });
@@ -158,7 +159,7 @@ on_both! {
             wait_until("both are back", || {
                 let payload = format!("round {round}");
                 emitter.emit("n", payload.as_bytes()).unwrap();
-                let _ = emitter.confirm();
+                let _ = emitter.ping();
                 take(&events).payload() == payload.as_bytes()
             });
         }
