@@ -238,6 +238,33 @@ impl Ring {
     }
 }
 
+/// Accessors for those who wait by other means than `poll`.
+#[cfg(feature = "tokio")]
+impl Ring {
+    /// The bells.
+    pub(crate) fn bells(&self) -> Option<&Arc<Bells>> {
+        self.bells.as_ref()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Incoming {
+    /// The bells.
+    pub(crate) fn bells(&self) -> Option<&Arc<Bells>> {
+        self.bells.as_ref()
+    }
+
+    /// Asks for the client's bell when there is something; `false`: there is.
+    pub(crate) fn want(&mut self) -> bool {
+        self.reader.wait()
+    }
+
+    /// Whether there is a descriptor.
+    pub(crate) fn is_there(&mut self) -> bool {
+        self.reader.is_there()
+    }
+}
+
 /// The incoming half.
 #[derive(Debug)]
 pub(crate) struct Incoming {
