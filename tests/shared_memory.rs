@@ -136,7 +136,11 @@ on_both! {
             emitter.emit("steady", number.to_le_bytes()).unwrap();
             assert_eq!(take(&events).payload(), number.to_le_bytes());
         }
-        wait_until("all that was shared is given back", || held(bus.process.id()) == before);
+        // The count before may have had a connection that asked for the status.
+        wait_until("all that was shared is given back", || {
+            let now = held(bus.process.id());
+            now.0 <= before.0 && now.1 <= before.1
+        });
     }
 }
 
