@@ -44,6 +44,37 @@ impl Region {
         self.memory.ring()
     }
 
+    /// Number of words of the control page.
+    pub const WORDS: usize = 11;
+
+    /// Writes any value to a word of the control page, cut to its size: what a hostile client
+    /// can do, for tests.
+    ///
+    /// # Panics
+    /// If there is no such word.
+    pub fn set_word(&self, word: usize, value: u64) {
+        let control = self.control();
+        let longs = [
+            &control.ring_head,
+            &control.descriptor_tail,
+            &control.release_at,
+            &control.ring_tail,
+            &control.descriptor_head,
+            &control.room_at,
+        ];
+        let shorts = [
+            &control.ring_limit,
+            &control.broker_waits,
+            &control.revoked,
+            &control.ring_bytes,
+            &control.client_waits,
+        ];
+        match longs.get(word) {
+            Some(long) => long.0.store(value, Ordering::SeqCst),
+            None => shorts[word - longs.len()].0.store(value as u32, Ordering::SeqCst),
+        }
+    }
+
     /// Notes that what the client has not released is used again: the connection is over.
     pub fn revoke(&self) {
         self.control().revoked.0.store(1, Ordering::SeqCst);

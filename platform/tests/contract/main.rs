@@ -85,6 +85,10 @@ macro_rules! contract {
                 a_client_that_releases_nothing_is_bounded,
                 bytes_beside_the_ring_end_the_connection,
                 closing_revokes_and_lets_go,
+                a_hostile_client_harms_only_itself,
+                a_bell_that_is_as_loud_as_can_be_stops_nobody,
+                a_thousand_connections_leave_nothing_behind,
+                starved_rings_recover_when_buffers_return,
             ]);
         }
     };
