@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use crate::layout::{Control, DESCRIPTORS};
 use crate::sync::{AtomicU64, Ordering};
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 pub use files::{Bells, ClientRegion, RegionFiles};
 
 /// The shared words and bytes, as one side has them mapped.
@@ -32,7 +32,7 @@ impl Region {
 
     /// The values of the two words of a descriptor, for who compares them with the
     /// specification.
-    #[cfg(not(loom))]
+    #[cfg(not(all(loom, test)))]
     pub fn descriptor_words(&self, position: u64) -> [u64; 2] {
         let [offset, rest] = self.descriptor(position);
         [offset.load(Ordering::Acquire), rest.load(Ordering::Acquire)]
@@ -87,14 +87,14 @@ impl Region {
     }
 }
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 #[derive(Debug)]
 struct Memory {
     control: Control,
     descriptors: Vec<[AtomicU64; 2]>,
 }
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 impl Memory {
     fn control(&self) -> &Control {
         &self.control
@@ -110,7 +110,7 @@ impl Memory {
     }
 }
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 impl Region {
     /// A region without bytes, for the model.
     pub fn model() -> std::sync::Arc<Region> {
@@ -119,10 +119,10 @@ impl Region {
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 use files::Memory;
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 mod files {
     use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
     use std::io;

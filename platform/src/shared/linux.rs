@@ -79,17 +79,6 @@ impl ClientMemory {
         }
     }
 
-    /// Silences both of the client's bells. Returns which were rung.
-    #[cfg(feature = "sim")]
-    pub(crate) fn silence(&self) -> [bool; 2] {
-        match &self.0 {
-            Inner::Files(_) => [false; 2],
-            Inner::Simulated(_, bells) => {
-                [0, 1].map(|it: usize| bells[it].swap(false, Ordering::SeqCst))
-            }
-        }
-    }
-
     fn files(&self) -> io::Result<&RegionFiles> {
         match &self.0 {
             Inner::Files(files) => Ok(files),

@@ -45,8 +45,6 @@ pub(crate) use elsewhere::ArenaRange;
 pub use elsewhere::{ArenaSection, BrokerArena, ClientMemory};
 #[cfg(target_os = "linux")]
 pub use linux::ClientMemory;
-#[cfg(all(target_os = "linux", feature = "sim"))]
-pub(crate) use outbound::SocketWrite;
 
 /// Use that a connection makes of its shared memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
