@@ -15,7 +15,7 @@ pub struct ClientMemory(Inner);
 #[derive(Debug)]
 enum Inner {
     Files(RegionFiles),
-    /// Of one process, for simulations.
+    /// Memory of one process, for simulations.
     Simulated(Arc<Region>, [AtomicBool; 2]),
 }
 
@@ -97,7 +97,7 @@ impl ClientMemory {
         self.files().map(RegionFiles::bells)
     }
 
-    /// What the client is given.
+    /// Descriptors that the client is given.
     ///
     /// # Errors
     /// It is simulated.

@@ -312,7 +312,7 @@ impl SocketWrite for BorrowedFd<'_> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
             let mut control = SendAncillaryBuffer::default();
-            match rustix::net::sendmsg(&*self, list, &mut control, flags) {
+            match rustix::net::sendmsg(*self, list, &mut control, flags) {
                 Ok(bytes) => return Ok(Some(bytes)),
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR) => {}

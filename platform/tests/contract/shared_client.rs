@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use netcluster_platform::{ClientMemory, Conn};
 use netcluster_shm::{
     ArenaView, Bells, ClientRegion, Descriptor, DescriptorReader, Region, RingWriter,
@@ -162,4 +163,14 @@ fn patience() -> Timespec {
 pub fn wait_for(fd: &impl AsFd) {
     let mut watched = [PollFd::new(fd, PollFlags::IN)];
     assert_eq!(rustix::event::poll(&mut watched, Some(&patience())), Ok(1), "nobody rang");
+}
+
+/// A chunk in the arena, received from another client's ring.
+pub fn arena_chunk<I: LocalIo>(bench: &mut Bench<I>, bytes: &[u8]) -> Bytes {
+    let (mut emitter, conn, _memory) = SharedClient::connect(bench, true);
+    emitter.put_all(bytes);
+    let chunk = bench.receive_chunk(conn);
+    assert_eq!(chunk, bytes);
+    bench.close(conn);
+    chunk
 }
