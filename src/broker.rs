@@ -15,9 +15,9 @@ use std::thread;
 
 use netcluster_platform::datagram::DatagramSockets;
 use netcluster_platform::{
-    Backend, BackendUnavailable, BindError, Io, LocalListener, LocalSocket, Note, PollConfig,
-    PollIo, Waker, allowed_cores, descriptor_limit, give_back_memory, memory_total_bytes,
-    pin_to_core, select_backend,
+    ArenaSection, Backend, BackendUnavailable, BindError, BrokerArena, Io, LocalListener,
+    LocalSocket, Note, PollConfig, PollIo, Waker, allowed_cores, descriptor_limit,
+    give_back_memory, memory_total_bytes, pin_to_core, select_backend,
 };
 
 use crate::budget::Budget;
@@ -154,9 +154,13 @@ impl Broker {
             backend_note,
             ..Status::default()
         };
-        let memory_maker = match options.shared_memory {
-            SharedMemory::Auto => Some(MemoryMaker::start().map_err(StartError::Thread)?),
+        let arena = match options.shared_memory {
+            SharedMemory::Auto => make_arena(usize::from(shards)),
             SharedMemory::Off => None,
+        };
+        let memory_maker = match &arena {
+            Some(_) => Some(MemoryMaker::start().map_err(StartError::Thread)?),
+            None => None,
         };
         let for_memory =
             options.descriptors_of_shared_memory(descriptor_limit()) / DESCRIPTORS_OF_MEMORY;
@@ -187,7 +191,7 @@ impl Broker {
             keeper: None,
         };
         let (accepting, listeners) = mpsc::channel();
-        broker.start_shards(&shared, (listener, listeners), link, pinned)?;
+        broker.start_shards(&shared, (listener, listeners), (link, arena), pinned)?;
         if let (Some(keeper), Some(wakers)) = (keeper, broker.shutdown.wakers.get()) {
             let asked = Arc::clone(&broker.shutdown.asked);
             let started = Keeper::start(keeper, accepting, wakers[0].clone(), asked);
@@ -200,7 +204,7 @@ impl Broker {
         &mut self,
         shared: &Shared,
         (listener, listeners): (LocalListener, mpsc::Receiver<LocalListener>),
-        mut link: Option<LinkStart<DatagramSockets>>,
+        (mut link, arena): (Option<LinkStart<DatagramSockets>>, Option<Arc<BrokerArena>>),
         pinned: Option<&[usize]>,
     ) -> Result<(), StartError> {
         let (ready, wakers) = mpsc::channel();
@@ -217,6 +221,7 @@ impl Broker {
                 // Shard 0 has these.
                 listeners: listeners.take(),
                 link: link.take(),
+                arena: arena.as_ref().map(|arena| arena.section(usize::from(id))),
                 shared: shared.clone(),
                 ready: ready.clone(),
                 mesh: mesh_of_shard,
@@ -305,6 +310,20 @@ impl Drop for Broker {
     }
 }
 
+/// Makes the memory that local clients read in place, where the system has it.
+fn make_arena(shards: usize) -> Option<Arc<BrokerArena>> {
+    match BrokerArena::new(shards) {
+        Ok(arena) => Some(arena),
+        Err(error) => {
+            // Elsewhere nobody misses it.
+            if cfg!(target_os = "linux") {
+                tracing::warn!(%error, "no memory can be shared with clients; sockets are used");
+            }
+            None
+        }
+    }
+}
+
 /// Parts that a shard's thread starts with.
 struct Start {
     id: u16,
@@ -312,6 +331,7 @@ struct Start {
     listener: Option<LocalListener>,
     listeners: Option<mpsc::Receiver<LocalListener>>,
     link: Option<LinkStart<DatagramSockets>>,
+    arena: Option<ArenaSection>,
     shared: Shared,
     ready: mpsc::Sender<(u16, io::Result<Waker>)>,
     mesh: mpsc::Receiver<Mesh<LocalSocket>>,
@@ -329,7 +349,8 @@ impl Drop for Ended {
 }
 
 impl Start {
-    fn run(self, backend: Backend) -> io::Result<()> {
+    fn run(mut self, backend: Backend) -> io::Result<()> {
+        let arena = self.arena.take();
         if let Some(core) = self.core
             && let Err(error) = pin_to_core(core)
         {
@@ -339,11 +360,11 @@ impl Start {
             #[cfg(target_os = "linux")]
             Backend::Uring => {
                 use netcluster_platform::{UringConfig, UringIo};
-                let io = UringIo::new(UringConfig::default())
+                let io = UringIo::new(UringConfig { arena, ..UringConfig::default() })
                     .map_err(|error| io::Error::other(error.to_string()));
                 self.run_on(io)
             }
-            _ => self.run_on(PollIo::new(PollConfig::default())),
+            _ => self.run_on(PollIo::new(PollConfig { arena, ..PollConfig::default() })),
         }
     }
 

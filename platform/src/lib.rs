@@ -70,7 +70,7 @@ pub use memory::{memory_available_bytes, memory_total_bytes};
 pub use output::wait_until_unread;
 pub use poll::{PollConfig, PollIo};
 pub use pool::{BufferIndex, BufferPool, MAX_BUFFER_BYTES, MAX_BUFFERS, PAGE_BYTES};
-pub use shared::{ClientMemory, MemoryUse};
+pub use shared::{ArenaSection, BrokerArena, ClientMemory, MemoryUse};
 pub use slice::{MAX_CHUNK_BYTES, Slice};
 pub use snapshots::Snapshots;
 #[cfg(target_os = "linux")]

@@ -21,12 +21,14 @@
 mod returns;
 mod sync;
 
+use std::io;
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use crate::Waker;
+use crate::shared::ArenaRange;
 use returns::Returns;
 
 /// The most buffers of one pool: the kernel's limit for a ring of them.
@@ -48,6 +50,8 @@ pub struct BufferPool {
     buffers: Box<[Buffer]>,
     free: Vec<BufferIndex>,
     held: usize,
+    /// Number of buffers for which there was no memory.
+    lost: usize,
 }
 
 /// State of one buffer, as its owner knows it.
@@ -57,6 +61,8 @@ struct Buffer {
     filled: u32,
     /// Whether the back end has taken and not yet sealed it.
     held: bool,
+    /// Whether its memory may be touched.
+    reserved: bool,
 }
 
 impl BufferPool {
@@ -68,30 +74,96 @@ impl BufferPool {
     pub fn new(buffers: usize, buffer_bytes: usize) -> BufferPool {
         assert!((1..=MAX_BUFFERS).contains(&buffers));
         assert!((1..=MAX_BUFFER_BYTES).contains(&buffer_bytes));
+        BufferPool::of(Memory::new(buffers * buffer_bytes), buffers, buffer_bytes)
+    }
+
+    /// A pool in memory that clients can read. A buffer's memory is reserved when it is first
+    /// taken.
+    ///
+    /// # Panics
+    /// As [`BufferPool::new`], and if the range is smaller.
+    pub(crate) fn in_arena(range: ArenaRange, buffers: usize, buffer_bytes: usize) -> BufferPool {
+        assert!((1..=MAX_BUFFERS).contains(&buffers));
+        assert!((1..=MAX_BUFFER_BYTES).contains(&buffer_bytes));
+        let memory = Memory::in_arena(range, buffers * buffer_bytes);
+        BufferPool::of(memory, buffers, buffer_bytes)
+    }
+
+    fn of(memory: Memory, buffers: usize, buffer_bytes: usize) -> BufferPool {
         assert!(buffer_bytes.is_multiple_of(PAGE_BYTES));
+        let reserved = memory.arena.is_none();
         BufferPool {
             shared: Arc::new(Shared {
-                memory: Memory::new(buffers * buffer_bytes),
+                memory,
                 buffer_bytes,
                 returns: Returns::new(buffers),
                 waker: OnceLock::new(),
             }),
-            buffers: vec![Buffer { filled: 0, held: false }; buffers].into(),
+            buffers: vec![Buffer { filled: 0, held: false, reserved }; buffers].into(),
             // Popped from the back: the lowest first.
             free: (0..buffers as u16).rev().map(BufferIndex).collect(),
             held: 0,
+            lost: 0,
         }
     }
 
     /// Takes a free buffer, empty, until [`BufferPool::seal`].
     pub fn take(&mut self) -> Option<BufferIndex> {
         let index = self.free.pop()?;
+        if !self.buffers[index.0 as usize].reserved {
+            return self.take_new(index);
+        }
+        self.hold_empty(index);
+        Some(index)
+    }
+
+    fn hold_empty(&mut self, index: BufferIndex) {
         let buffer = &mut self.buffers[index.0 as usize];
         debug_assert!(!buffer.held);
-        *buffer = Buffer { filled: 0, held: true };
+        *buffer = Buffer { filled: 0, held: true, reserved: true };
         self.held += 1;
         self.shared.returns.hold_first(index.0 as usize);
-        Some(index)
+    }
+
+    /// Takes this buffer or one of those behind it, the first for which there is memory.
+    #[cold]
+    fn take_new(&mut self, first: BufferIndex) -> Option<BufferIndex> {
+        let mut index = first;
+        loop {
+            match self.shared.reserve(index.0 as usize) {
+                Ok(()) => {
+                    self.hold_empty(index);
+                    return Some(index);
+                }
+                Err(error) => {
+                    if self.lost == 0 {
+                        tracing::warn!(
+                            %error,
+                            "there is no memory for a receive buffer; the shard goes on with fewer"
+                        );
+                    }
+                    self.lost += 1;
+                }
+            }
+            index = self.free.pop()?;
+        }
+    }
+
+    /// Takes the fill mark of a taken buffer back to its front, if no chunk of it is left.
+    /// Returns whether it did.
+    pub(crate) fn restart(&mut self, index: BufferIndex) -> bool {
+        let buffer = &mut self.buffers[index.0 as usize];
+        assert!(buffer.held);
+        let alone = self.shared.returns.is_held_once(index.0 as usize);
+        if alone {
+            buffer.filled = 0;
+        }
+        alone
+    }
+
+    /// Number of bytes of a taken buffer that were handed out.
+    pub(crate) fn filled_bytes(&self, index: BufferIndex) -> usize {
+        self.buffers[index.0 as usize].filled as usize
     }
 
     /// The start of a taken buffer, for a kernel that writes to it. It must not
@@ -122,8 +194,17 @@ impl BufferPool {
     /// # Panics
     /// If the buffer is not taken or is not that long.
     pub fn chunk(&mut self, index: BufferIndex, length: usize) -> Bytes {
+        self.chunk_from(index, 0, length)
+    }
+
+    /// [`BufferPool::chunk`] that begins with the last `again` bytes which were handed out
+    /// before.
+    ///
+    /// # Panics
+    /// As [`BufferPool::chunk`], and if fewer were.
+    pub(crate) fn chunk_from(&mut self, index: BufferIndex, again: usize, length: usize) -> Bytes {
         self.shared.returns.hold(index.0 as usize);
-        self.hand_out(index, length)
+        self.hand_out(index, again, length)
     }
 
     /// [`BufferPool::chunk`] and [`BufferPool::seal`] in one, cheaper.
@@ -132,23 +213,25 @@ impl BufferPool {
     /// If the buffer is not taken or is not that long.
     pub fn last_chunk(&mut self, index: BufferIndex, length: usize) -> Bytes {
         // The back end's hold becomes the chunk's.
-        let chunk = self.hand_out(index, length);
+        let chunk = self.hand_out(index, 0, length);
         self.buffers[index.0 as usize].held = false;
         self.held -= 1;
         chunk
     }
 
-    fn hand_out(&mut self, index: BufferIndex, length: usize) -> Bytes {
+    #[inline(always)]
+    fn hand_out(&mut self, index: BufferIndex, again: usize, length: usize) -> Bytes {
         let buffer = &mut self.buffers[index.0 as usize];
         let start = buffer.filled as usize;
         assert!(buffer.held);
         assert!(length <= self.shared.buffer_bytes - start);
+        assert!(again <= start);
         buffer.filled = (start + length) as u32;
         Bytes::from_owner(Chunk {
             shared: Arc::clone(&self.shared),
             index: index.0,
-            start: start as u32,
-            length: length as u32,
+            start: (start - again) as u32,
+            length: (again + length) as u32,
         })
     }
 
@@ -189,9 +272,9 @@ impl BufferPool {
         self.shared.returns.want();
     }
 
-    /// Number of buffers.
+    /// Number of buffers that have memory, or can have it as far as is known.
     pub fn buffers(&self) -> usize {
-        self.buffers.len()
+        self.buffers.len() - self.lost
     }
 
     /// The size of each.
@@ -211,7 +294,7 @@ impl BufferPool {
 
     /// Number of buffers that are neither: pinned by chunks alone.
     pub fn pinned(&self) -> usize {
-        let gone = self.buffers.len() - self.free.len() - self.held;
+        let gone = self.buffers() - self.free.len() - self.held;
         // Another thread may be giving one back at this moment.
         gone.saturating_sub(self.shared.returns.uncollected())
     }
@@ -243,6 +326,13 @@ impl Shared {
         assert!(offset < self.memory.bytes);
         // SAFETY: the offset lies in the allocation, checked above.
         unsafe { self.memory.start.as_ptr().add(offset) }
+    }
+
+    fn reserve(&self, index: usize) -> io::Result<()> {
+        match &self.memory.arena {
+            Some(range) => range.reserve(index * self.buffer_bytes, self.buffer_bytes),
+            None => Ok(()),
+        }
     }
 }
 
@@ -284,6 +374,16 @@ impl Drop for Chunk {
 struct Memory {
     start: NonNull<u8>,
     bytes: usize,
+    /// The memory is a part of the broker's arena, which frees it.
+    arena: Option<ArenaRange>,
+}
+
+impl Memory {
+    /// The first bytes of a range of the arena, which this pool alone writes to.
+    fn in_arena(range: ArenaRange, bytes: usize) -> Memory {
+        assert!(bytes <= range.bytes());
+        Memory { start: range.start(), bytes, arena: Some(range) }
+    }
 }
 
 #[cfg(unix)]
@@ -297,13 +397,17 @@ impl Memory {
             mmap_anonymous(std::ptr::null_mut(), bytes, access, MapFlags::PRIVATE)
                 .expect("address space for the receive pool")
         };
-        Memory { start: NonNull::new(start.cast()).expect("a mapping is not at 0"), bytes }
+        let start = NonNull::new(start.cast()).expect("a mapping is not at 0");
+        Memory { start, bytes, arena: None }
     }
 }
 
 #[cfg(unix)]
 impl Drop for Memory {
     fn drop(&mut self) {
+        if self.arena.is_some() {
+            return;
+        }
         // SAFETY: mapped in `new` with this size, and nobody refers to it any more.
         // Failing would leak it, which is all that can be done then.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.bytes) };
@@ -323,13 +427,16 @@ impl Memory {
         let Some(start) = NonNull::new(start) else {
             std::alloc::handle_alloc_error(Memory::layout(bytes))
         };
-        Memory { start, bytes }
+        Memory { start, bytes, arena: None }
     }
 }
 
 #[cfg(not(unix))]
 impl Drop for Memory {
     fn drop(&mut self) {
+        if self.arena.is_some() {
+            return;
+        }
         // SAFETY: allocated in `new` with this layout.
         unsafe { std::alloc::dealloc(self.start.as_ptr(), Memory::layout(self.bytes)) }
     }

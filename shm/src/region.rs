@@ -195,6 +195,8 @@ mod files {
         file: OwnedFd,
         region: Arc<Region>,
         bells: Arc<Bells>,
+        /// The client's ends of its two bells.
+        client_ends: [Doorbell; 2],
     }
 
     impl RegionFiles {
@@ -208,8 +210,14 @@ mod files {
             memory::reserve(file.as_fd(), 0, FIRST_BYTES)?;
             let mapping = Mapping::new(file.as_fd(), 0, REGION_BYTES)?;
             let region = Arc::new(Region { memory: Memory::Mapped(mapping) });
-            let (broker, client, room) = (Doorbell::new()?, Doorbell::new()?, Doorbell::new()?);
-            Ok(RegionFiles { file, region, bells: Arc::new(Bells { broker, client, room }) })
+            let broker = Doorbell::new()?;
+            let ((client, client_end), (room, room_end)) = (Doorbell::pair()?, Doorbell::pair()?);
+            Ok(RegionFiles {
+                file,
+                region,
+                bells: Arc::new(Bells { broker, client, room }),
+                client_ends: [client_end, room_end],
+            })
         }
 
         /// Reserves the largest ring. To be called off the hot path, before
@@ -234,8 +242,8 @@ mod files {
         /// The descriptors that the client is given: the memory, then the bells of the broker, the client and
         /// the room.
         pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
-            let Bells { broker, client, room } = &*self.bells;
-            [self.file.as_fd(), broker.as_fd(), client.as_fd(), room.as_fd()]
+            let [client, room] = &self.client_ends;
+            [self.file.as_fd(), self.bells.broker.as_fd(), client.as_fd(), room.as_fd()]
         }
     }
 

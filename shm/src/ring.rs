@@ -13,6 +13,7 @@
 //! one says is read once and checked. The size changes only while the ring is empty.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -125,13 +126,23 @@ impl RingReader {
     /// If it is longer than what was [seen](RingReader::seen): a programmer's error.
     #[inline]
     pub fn take(&mut self, target: &mut [u8]) {
+        // SAFETY: the bytes are initialised, and `take_into` writes nothing but bytes.
+        self.take_into(unsafe { &mut *(std::ptr::from_mut(target) as *mut [MaybeUninit<u8>]) });
+    }
+
+    /// [`RingReader::take`] to memory that need not be initialised: all of it is afterwards.
+    ///
+    /// # Panics
+    /// As [`RingReader::take`].
+    #[inline]
+    pub fn take_into(&mut self, target: &mut [MaybeUninit<u8>]) {
         assert!(target.len() <= self.seen());
         assert!(self.size <= MAX_RING_BYTES);
         #[cfg(not(loom))]
         {
             let at = self.head as usize & (self.size - 1);
             let first = target.len().min(self.size - at);
-            let (ring, to) = (self.region.ring(), target.as_mut_ptr());
+            let (ring, to) = (self.region.ring(), target.as_mut_ptr().cast::<u8>());
             // SAFETY: both ranges lie in the ring, which is mapped: `at + first <= size`, and
             // the rest is shorter than `size`, which is at most the ring's. `target` is of
             // another memory. The client may write there meanwhile: then its bytes are any,
@@ -142,15 +153,6 @@ impl RingReader {
             }
         }
         self.head += target.len() as u64;
-    }
-
-    /// Puts back the last bytes that were taken since [`RingReader::tell`].
-    ///
-    /// # Panics
-    /// If there were fewer: a programmer's error.
-    pub fn put_back(&mut self, bytes: usize) {
-        assert!(bytes as u64 <= self.head - self.told);
-        self.head -= bytes as u64;
     }
 
     /// Tells the client what was taken. Returns whether its bell for room must be rung.

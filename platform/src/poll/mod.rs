@@ -17,6 +17,11 @@
 //! starved; so a `wait` that sleeps has nothing to read.
 
 mod datagram;
+#[cfg(target_os = "linux")]
+mod shared;
+#[cfg(not(target_os = "linux"))]
+#[path = "unshared.rs"]
+mod shared;
 mod table;
 mod turn;
 #[cfg(unix)]
@@ -37,6 +42,8 @@ use crate::datagram::DatagramStats;
 use crate::io::{Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, ReceiveEnd, Waker};
 use crate::pool::{BufferIndex, BufferPool};
 use crate::slice::Slice;
+use crate::{ArenaSection, ClientMemory, MemoryUse};
+use shared::SharedMemory;
 use table::{Fill, Inbound, Table};
 #[cfg(unix)]
 use unix as system;
@@ -51,18 +58,20 @@ const WAKE_TOKEN: Token = Token(usize::MAX);
 const LISTENER_TOKEN: Token = Token(usize::MAX - 1);
 
 /// Settings of a [`PollIo`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PollConfig {
     /// Number of the shard's receive buffers.
     pub buffers: usize,
     /// Bytes of one; a multiple of [`PAGE_BYTES`](crate::PAGE_BYTES).
     pub buffer_bytes: usize,
+    /// The part of the broker's arena that is received to; without, no memory is shared.
+    pub arena: Option<ArenaSection>,
 }
 
 impl Default for PollConfig {
     /// 2 MiB in all: a larger pool falls out of the cache.
     fn default() -> PollConfig {
-        PollConfig { buffers: 32, buffer_bytes: 64 << 10 }
+        PollConfig { buffers: 32, buffer_bytes: 64 << 10, arena: None }
     }
 }
 
@@ -76,6 +85,8 @@ pub struct PollIo {
     /// The buffer that receives are appended to.
     current: Option<BufferIndex>,
     table: Table,
+    /// The connections with shared memory.
+    sharing: SharedMemory,
     acceptor: Option<Acceptor>,
     /// The sockets of the link.
     datagrams: Option<datagram::LinkSockets>,
@@ -119,8 +130,15 @@ impl PollIo {
     pub fn new(config: PollConfig) -> io::Result<PollIo> {
         let poll = Poll::new()?;
         let wake = Arc::new(WakeState::new(mio::Waker::new(poll.registry(), WAKE_TOKEN)?));
-        let pool = BufferPool::new(config.buffers, config.buffer_bytes);
-        pool.set_waker(Waker::new(Arc::new(PoolWake(Arc::clone(&wake)))));
+        let pool_waker = Waker::new(Arc::new(PoolWake(Arc::clone(&wake))));
+        let pool = match &config.arena {
+            Some(section) => {
+                BufferPool::in_arena(section.receive_range(), config.buffers, config.buffer_bytes)
+            }
+            None => BufferPool::new(config.buffers, config.buffer_bytes),
+        };
+        pool.set_waker(pool_waker.clone());
+        let sharing = SharedMemory::new(config.arena, pool_waker);
         Ok(PollIo {
             poll,
             events: Events::with_capacity(MAX_EVENTS),
@@ -128,6 +146,7 @@ impl PollIo {
             pool,
             current: None,
             table: Table::default(),
+            sharing,
             acceptor: None,
             datagrams: None,
             datagram_stats: DatagramStats::default(),
@@ -192,14 +211,18 @@ impl PollIo {
             self.stats.syscalls += 1;
             // Changing the registration also looks at the socket as it is now, so
             // room that came meanwhile is reported although its edge has passed.
-            let changed =
-                system::watch_room(self.poll.registry(), self.table.socket(conn), conn, true);
-            if let Err(error) = changed {
+            if let Err(error) = self.watch_room(conn) {
                 return Completion::SendFailed { conn, error };
             }
-            self.table.any(conn).blocked = true;
         }
         Completion::Sent { conn, bytes, blocked }
+    }
+
+    /// Watches a socket for room: `Writable` follows.
+    fn watch_room(&mut self, conn: Conn) -> io::Result<()> {
+        system::watch_room(self.poll.registry(), self.table.socket(conn), conn, true)?;
+        self.table.any(conn).blocked = true;
+        Ok(())
     }
 }
 
@@ -254,6 +277,9 @@ impl Io for PollIo {
 
     fn receive(&mut self, conn: Conn) {
         let state = self.table.open(conn);
+        if state.shared {
+            return self.sharing.receive(conn);
+        }
         debug_assert!(matches!(state.inbound, Inbound::Idle), "it receives already, or has ended");
         state.inbound = Inbound::Stream;
         self.make_ready(conn);
@@ -261,6 +287,9 @@ impl Io for PollIo {
 
     fn stop_receive(&mut self, conn: Conn) {
         let state = self.table.open(conn);
+        if state.shared {
+            return self.sharing.stop_receive(conn);
+        }
         debug_assert!(!matches!(state.inbound, Inbound::Into(_)), "a fill cannot be stopped");
         // Otherwise its end is in the batch that the shard is still reading.
         if matches!(state.inbound, Inbound::Stream) {
@@ -272,6 +301,9 @@ impl Io for PollIo {
 
     fn receive_into(&mut self, conn: Conn, mut buffer: BytesMut, length: usize) {
         let state = self.table.open(conn);
+        if state.shared {
+            return self.sharing.receive_into(conn, buffer, length);
+        }
         debug_assert!(matches!(state.inbound, Inbound::Idle), "it receives already, or has ended");
         if buffer.len() >= length {
             debug_assert!(buffer.len() == length, "the buffer holds more than it is to hold");
@@ -286,6 +318,9 @@ impl Io for PollIo {
 
     fn send<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
         let state = self.table.open(conn);
+        if state.shared {
+            return self.send_shared(conn, slices);
+        }
         debug_assert!(!state.sending, "it sends twice at a time");
         debug_assert!(!state.blocked, "it sends before it is writable");
         state.sending = true;
@@ -309,12 +344,55 @@ impl Io for PollIo {
     }
 
     fn end_receiving(&mut self, conn: Conn) -> bool {
+        if self.table.open(conn).shared {
+            return false;
+        }
         self.stats.syscalls += 1;
         crate::local::end_receiving(self.table.socket(conn))
     }
 
+    fn arena_bytes(&self) -> usize {
+        self.sharing.arena_bytes()
+    }
+
+    fn offer_memory(
+        &mut self,
+        conn: Conn,
+        frame: &[u8],
+        memory: &ClientMemory,
+    ) -> io::Result<bool> {
+        self.offer(conn, frame, memory)
+    }
+
+    fn share_memory(
+        &mut self,
+        conn: Conn,
+        frame: &[u8],
+        memory: &Arc<ClientMemory>,
+    ) -> io::Result<bool> {
+        self.share(conn, frame, memory)
+    }
+
+    fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) -> bool {
+        self.table.open(conn).shared && self.sharing.put_back(conn, bytes, frame_bytes)
+    }
+
+    fn is_read(&mut self, conn: Conn) -> bool {
+        !self.table.open(conn).shared || self.sharing.is_read(conn)
+    }
+
+    fn allow_largest_ring(&mut self, conn: Conn) {
+        self.sharing.allow_largest_ring(conn);
+    }
+
+    fn memory_use(&self, conn: Conn) -> Option<MemoryUse> {
+        self.sharing.usage(conn)
+    }
+
     fn close(&mut self, conn: Conn) {
-        self.table.open(conn);
+        if self.table.open(conn).shared {
+            self.end_sharing(conn);
+        }
         self.forget_starved(conn);
         self.stats.syscalls += 1;
         let socket = self.table.close(conn);
@@ -340,7 +418,7 @@ impl Io for PollIo {
     }
 
     fn starved(&self) -> bool {
-        self.starved_count > 0
+        self.starved_count > 0 || self.sharing.starved()
     }
 
     fn set_receive_budget(&mut self, bytes: usize) {
@@ -348,11 +426,13 @@ impl Io for PollIo {
     }
 
     fn stats(&self) -> IoStats {
-        IoStats {
+        let mut stats = IoStats {
             buffers: self.pool.buffers() as u64,
             pinned_buffers: self.pool.pinned() as u64,
             buffer_bytes: self.pool.buffer_bytes() as u64,
             ..self.stats
-        }
+        };
+        self.sharing.add_stats(&mut stats);
+        stats
     }
 }

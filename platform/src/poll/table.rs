@@ -48,6 +48,8 @@ pub(super) struct ConnState {
     pub(super) sending: bool,
     /// Whether the last send was short, so that `Writable` is owed.
     pub(super) blocked: bool,
+    /// Whether it shares memory: its socket then brings nothing but its end.
+    pub(super) shared: bool,
 }
 
 impl ConnState {
@@ -89,6 +91,7 @@ impl Table {
             starved: false,
             sending: false,
             blocked: false,
+            shared: false,
         });
     }
 

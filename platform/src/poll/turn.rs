@@ -43,16 +43,20 @@ impl PollIo {
         deadline: Option<Instant>,
     ) -> io::Result<()> {
         let first = completions.len();
-        let starvations = self.stats.starvations;
+        let starvations = self.starvations();
         loop {
             if system::SENDS_ARE_COPIED && self.has_sent() {
                 // Most are over by now, and then the shard need not wait for them.
                 self.fetch_edges(completions, Some(Duration::ZERO))?;
             }
             self.report_done(completions);
+            self.start_shared(completions);
             self.rearm_starved();
             let has_news = completions.len() > first;
-            let has_work = !self.ready.is_empty() || self.can_accept() || self.can_read_datagrams();
+            let has_work = !self.ready.is_empty()
+                || self.can_accept()
+                || self.can_read_datagrams()
+                || self.sharing.has_work();
             // A shard that has just sent comes here once more for the `Sent`
             // alone; looking for edges then would double its system calls. Only
             // every other time, or a shard that sends on and on would not read.
@@ -61,18 +65,21 @@ impl PollIo {
                 return Ok(());
             }
             self.skipped = false;
+            let looks = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let sleeps = !has_news && !has_work && (looks || self.may_sleep());
             let timeout = match deadline {
-                _ if has_news || has_work => Some(Duration::ZERO),
+                _ if !sleeps => Some(Duration::ZERO),
                 Some(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
                 None => None,
             };
             self.fetch_edges(completions, timeout)?;
             self.accept_all(completions);
             self.read_datagrams(completions);
-            self.read_ready(completions);
+            let bytes = self.take_shared(completions);
+            self.read_ready(bytes, completions);
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             // The shard must know that somebody starves: only it can free buffers.
-            let starving = self.stats.starvations > starvations;
+            let starving = self.starvations() > starvations;
             if completions.len() > first || starving || is_over {
                 return Ok(());
             }
@@ -173,6 +180,7 @@ impl PollIo {
                         acceptor.ready = true;
                     }
                 }
+                token if self.take_bell(token, completions) => {}
                 token => {
                     let is_over = event.is_error() || event.is_read_closed();
                     let reads = event.is_readable() || is_over;
@@ -199,11 +207,18 @@ impl PollIo {
         let Some(socket) = state.socket() else { return };
         let has_room = writes && system::has_room(socket);
         state.readable |= reads;
+        let shared = state.shared;
         if has_room && std::mem::take(&mut state.blocked) {
             self.stats.syscalls += 1;
             // If it fails there are edges more than needed, no less.
             let _ = system::watch_room(self.poll.registry(), self.table.socket(conn), conn, false);
+            if shared {
+                self.sharing.on_writable(conn);
+            }
             completions.push(Completion::Writable { conn });
+        }
+        if shared {
+            return self.look_at_socket(conn);
         }
         self.make_ready(conn);
     }
@@ -249,11 +264,11 @@ impl PollIo {
     }
 
     /// Serves each connection of the ready list once, as far as the turn's
-    /// budget goes.
-    fn read_ready(&mut self, completions: &mut Vec<Completion>) {
+    /// budget goes, of which so much is used.
+    fn read_ready(&mut self, before: usize, completions: &mut Vec<Completion>) {
         let pool_bytes = self.pool.buffers() * self.pool.buffer_bytes();
         let budget = self.turn_budget.min(pool_bytes / 2);
-        let mut bytes = 0;
+        let mut bytes = before;
         for _ in 0..self.ready.len() {
             if bytes >= budget {
                 return;

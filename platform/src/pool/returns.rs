@@ -45,6 +45,12 @@ impl Returns {
         self.counts[index].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether there is one holder. If that is the caller, nobody else looks at the memory.
+    pub(super) fn is_held_once(&self, index: usize) -> bool {
+        // Acquire: what the others read happens before what the caller writes.
+        self.counts[index].load(Ordering::Acquire) == 1
+    }
+
     /// Gives up one hold. True if it was the last: the caller decides how the
     /// buffer gets back.
     #[must_use]

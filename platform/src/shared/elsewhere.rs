@@ -1,7 +1,55 @@
 //! Shared memory where the system has none.
 
 use std::io;
+use std::ptr::NonNull;
 use std::sync::Arc;
+
+/// Memory of a broker that its local clients read in place: there is none.
+#[derive(Debug)]
+pub enum BrokerArena {}
+
+impl BrokerArena {
+    /// Fails.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn new(_shards: usize) -> io::Result<Arc<BrokerArena>> {
+        Err(unsupported())
+    }
+
+    /// The section of one shard.
+    pub fn section(self: &Arc<BrokerArena>, _shard: usize) -> ArenaSection {
+        match **self {}
+    }
+}
+
+/// Part of the arena that one shard writes to: there is none.
+#[derive(Clone, Copy, Debug)]
+pub enum ArenaSection {}
+
+impl ArenaSection {
+    pub(crate) fn receive_range(&self) -> ArenaRange {
+        match *self {}
+    }
+}
+
+/// Memory of one pool: there is none.
+#[derive(Debug)]
+pub(crate) enum ArenaRange {}
+
+impl ArenaRange {
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        match *self {}
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn reserve(&self, _at: usize, _bytes: usize) -> io::Result<()> {
+        match *self {}
+    }
+}
 
 /// Memory of one client: there is none.
 #[derive(Debug)]
@@ -19,8 +67,7 @@ impl ClientMemory {
     /// # Errors
     /// Always.
     pub fn new() -> io::Result<Arc<ClientMemory>> {
-        let text = "this system has no memory files that can be sealed";
-        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+        Err(unsupported())
     }
 
     /// Does nothing.
@@ -30,4 +77,9 @@ impl ClientMemory {
     pub fn reserve_ring(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn unsupported() -> io::Error {
+    let text = "this system has no memory files that can be sealed";
+    io::Error::new(io::ErrorKind::Unsupported, text)
 }

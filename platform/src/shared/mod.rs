@@ -1,14 +1,48 @@
-//! Memory that the broker shares with a local client.
+//! Memory that the broker shares with local clients.
 //!
-//! Only Linux has it; elsewhere to make some fails, and local sockets do the work.
+//! ```text
+//!   arena.rs         the broker's arena and its sections, one per shard
+//!   linux.rs         memory of one client
+//!   offer.rs         passing both to the client
+//!   ring_buffers.rs  the pool for what comes by rings
+//!   attachment.rs    one connection: what comes from it
+//!   outbound.rs      one connection: what goes to it
+//!   attachments.rs   all connections of a shard, and their turn in a wait
+//! ```
+//! Only Linux has it; elsewhere to make some fails, and local sockets do the work. The back
+//! ends watch bells and sockets; all else is here, once.
+//!
+//! It makes no decision on who is offered memory.
 
+#[cfg(target_os = "linux")]
+mod arena;
+#[cfg(target_os = "linux")]
+mod attachment;
+#[cfg(target_os = "linux")]
+mod attachments;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) mod offer;
+#[cfg(target_os = "linux")]
+mod outbound;
+#[cfg(target_os = "linux")]
+mod ring_buffers;
+#[cfg(target_os = "linux")]
+mod turn;
 
+#[cfg(target_os = "linux")]
+pub(crate) use arena::ArenaRange;
+#[cfg(target_os = "linux")]
+pub use arena::{ArenaSection, BrokerArena};
+#[cfg(target_os = "linux")]
+pub(crate) use attachments::Attachments;
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::ClientMemory;
+pub(crate) use elsewhere::ArenaRange;
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::{ArenaSection, BrokerArena, ClientMemory};
 #[cfg(target_os = "linux")]
 pub use linux::ClientMemory;
 
@@ -17,7 +51,8 @@ pub use linux::ClientMemory;
 pub struct MemoryUse {
     /// Size of the ring that the client uses, in bytes.
     pub ring_bytes: u64,
-    /// Bytes in the ring that are not taken.
+    /// Bytes that came from the client and are not delivered: in the ring, or the front of
+    /// a frame that was put back.
     pub ring_held_bytes: u64,
     /// Bytes of the arena that the client has been sent and not released.
     pub in_flight_bytes: u64,

@@ -37,6 +37,9 @@ impl UringIo {
             slot.receiving = Receiving::Idle;
             self.starved_count -= 1;
         }
+        if slot.is_shared() {
+            self.end_sharing(conn);
+        }
         self.settle_end(conn);
     }
 
@@ -45,6 +48,7 @@ impl UringIo {
         debug_assert!(slot.is_open());
         debug_assert!(slot.receiving == Receiving::Idle);
         debug_assert!(slot.outbound.is_none());
+        debug_assert!(!slot.is_shared(), "shared memory stays with its shard");
         let socket = (slot.fd.take(), std::mem::take(&mut slot.peer));
         slot.phase = Phase::Released;
         if slot.operations == 0 {

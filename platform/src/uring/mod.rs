@@ -9,6 +9,7 @@
 //!   accept.rs    the listener
 //!   receive.rs   multishot receive, starvation, filling a frame's own buffer
 //!   send.rs      gather-writes and waiting for room
+//!   shared.rs    connections with shared memory
 //!   close.rs     shutting down, closing, giving away
 //!   datagram.rs  the sockets of the link
 //!   wake.rs      the event descriptor other threads write to
@@ -35,6 +36,7 @@ mod receive;
 mod ring;
 mod send;
 mod setup;
+mod shared;
 mod table;
 mod token;
 mod wake;
@@ -48,7 +50,11 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use crate::{Completion, Conn, Io, IoStats, LocalListener, LocalSocket, Slice, Waker};
+use crate::shared::Attachments;
+use crate::{
+    ClientMemory, Completion, Conn, Io, IoStats, LocalListener, LocalSocket, MemoryUse, Slice,
+    Waker,
+};
 use accept::Acceptor;
 use datagram::DatagramState;
 use provided::ProvidedBuffers;
@@ -83,6 +89,8 @@ pub struct UringIo {
     /// Completions of ends since the last look.
     ends: usize,
     send_states: SendStates,
+    /// Connections with shared memory, if this broker has any to share.
+    attachments: Option<Box<Attachments>>,
     acceptor: Option<Acceptor>,
     /// Connections that wait for a pool buffer, in order; entries may be stale.
     starved: VecDeque<Conn>,
@@ -113,6 +121,9 @@ impl UringIo {
         let provided = ProvidedBuffers::new(&mut ring, &config)?;
         let wake = Arc::new(WakeEvent::new().map_err(Unsupported::setup)?);
         provided.pool().set_waker(Waker::new(wake.clone()));
+        let attachments = config
+            .arena
+            .map(|section| Box::new(Attachments::new(section, Waker::new(wake.clone()))));
         let mut io = UringIo {
             ring,
             provided: ManuallyDrop::new(provided),
@@ -123,6 +134,7 @@ impl UringIo {
             late: VecDeque::new(),
             ends: 0,
             send_states: SendStates::default(),
+            attachments,
             acceptor: None,
             starved: VecDeque::new(),
             starved_count: 0,
@@ -175,7 +187,13 @@ impl UringIo {
             Kind::CancelEnd => self.on_cancel_end(conn),
             Kind::Datagrams => self.on_datagrams(token.slot, event, completions),
             Kind::DatagramsWritable => self.on_datagrams_writable(token.slot, completions),
+            Kind::Bell => self.on_bell(conn, event, completions),
+            Kind::CancelBell => self.on_cancel_bell(conn, event),
         }
+    }
+
+    fn starvations(&self) -> u64 {
+        self.stats.starvations + self.attachments.as_ref().map_or(0, |it| it.starvations())
     }
 
     /// Reports what needs no kernel.
@@ -246,8 +264,54 @@ impl Io for UringIo {
     }
 
     fn end_receiving(&mut self, conn: Conn) -> bool {
+        if self.table.slot(conn).is_shared() {
+            return false;
+        }
         self.stats.syscalls += 1;
         crate::local::end_receiving(self.table.slot(conn).open_fd())
+    }
+
+    fn arena_bytes(&self) -> usize {
+        self.attachments.as_ref().map_or(0, |it| it.section().arena_bytes())
+    }
+
+    fn offer_memory(
+        &mut self,
+        conn: Conn,
+        frame: &[u8],
+        memory: &ClientMemory,
+    ) -> io::Result<bool> {
+        self.offer(conn, frame, memory)
+    }
+
+    fn share_memory(
+        &mut self,
+        conn: Conn,
+        frame: &[u8],
+        memory: &Arc<ClientMemory>,
+    ) -> io::Result<bool> {
+        self.share(conn, frame, memory)
+    }
+
+    fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) -> bool {
+        let shared = self.table.slot(conn).is_shared();
+        let sharing = self.sharing().filter(|_| shared);
+        sharing.is_some_and(|it| it.put_back(conn, bytes, frame_bytes))
+    }
+
+    fn is_read(&mut self, conn: Conn) -> bool {
+        let shared = self.table.slot(conn).is_shared();
+        self.sharing().filter(|_| shared).is_none_or(|it| it.is_read(conn))
+    }
+
+    fn allow_largest_ring(&mut self, conn: Conn) {
+        if let Some(sharing) = self.sharing() {
+            sharing.allow_largest_ring(conn);
+        }
+    }
+
+    fn memory_use(&self, conn: Conn) -> Option<MemoryUse> {
+        self.attachments.as_ref()?.usage(conn)
     }
 
     fn close(&mut self, conn: Conn) {
@@ -260,16 +324,20 @@ impl Io for UringIo {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         let before = completions.len();
-        let starvations = self.stats.starvations;
+        let starvations = self.starvations();
         let deadline = timeout.map(|timeout| (Instant::now(), timeout));
         loop {
             self.report_ready(completions);
             let more_to_arm = self.feed_starved();
             self.feed_datagrams();
+            self.start_shared(completions);
             // Completions that a full submission queue forced out earlier, or that
             // came with the last enter, are reported before anything blocks.
             let idle = completions.len() == before && !more_to_arm && !self.ring.has_events();
-            let block = idle && !self.can_accept() && self.late.is_empty();
+            let quiet = idle && !self.can_accept() && self.late.is_empty();
+            // Who only looks asks for no bells.
+            let looks = timeout.is_some_and(|timeout| timeout.is_zero());
+            let block = quiet && (looks || self.may_sleep());
             let rest = match deadline {
                 _ if !block => Some(Duration::ZERO),
                 None => None,
@@ -296,9 +364,10 @@ impl Io for UringIo {
             }
             self.chase_late(!some);
             self.accept_some(completions);
+            self.take_shared(completions);
             self.report_ready(completions);
             // The shard must know that somebody starves: only it can free buffers.
-            let starving = self.stats.starvations > starvations;
+            let starving = self.starvations() > starvations;
             if completions.len() > before || starving || (timed_out && block) {
                 return Ok(());
             }
@@ -315,7 +384,8 @@ impl Io for UringIo {
     }
 
     fn starved(&self) -> bool {
-        self.starved_count > 0 && self.provided.is_short()
+        let shared = self.attachments.as_ref().is_some_and(|it| it.starved());
+        self.starved_count > 0 && self.provided.is_short() || shared
     }
 
     fn set_receive_budget(&mut self, bytes: usize) {
@@ -324,13 +394,17 @@ impl Io for UringIo {
 
     fn stats(&self) -> IoStats {
         let pool = self.provided.pool();
-        IoStats {
+        let mut stats = IoStats {
             syscalls: self.stats.syscalls + self.ring.enters() + self.wake.writes(),
             buffers: pool.buffers() as u64,
             pinned_buffers: pool.pinned() as u64,
             buffer_bytes: pool.buffer_bytes() as u64,
             ..self.stats
+        };
+        if let Some(attachments) = &self.attachments {
+            attachments.add_stats(&mut stats);
         }
+        stats
     }
 }
 

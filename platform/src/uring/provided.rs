@@ -56,13 +56,18 @@ impl ProvidedBuffers {
             Some(libc::ENOMEM) => Unsupported::LockedMemory,
             _ => Unsupported::Setup(error),
         })?;
-        let mut provided = ProvidedBuffers {
-            pool: BufferPool::new(count, config.buffer_bytes),
-            entries,
-            incremental,
-            budget: count,
+        let pool = match &config.arena {
+            Some(section) => {
+                BufferPool::in_arena(section.receive_range(), count, config.buffer_bytes)
+            }
+            None => BufferPool::new(count, config.buffer_bytes),
         };
-        provided.lend();
+        let mut provided = ProvidedBuffers { pool, entries, incremental, budget: count };
+        // Buffers of an arena take memory when they are lent: no more than the budget, which
+        // is not known yet.
+        if config.arena.is_none() {
+            provided.lend();
+        }
         Ok(provided)
     }
 
@@ -97,6 +102,16 @@ impl ProvidedBuffers {
     /// starvation without starving again at once.
     pub(super) fn is_ample(&self) -> bool {
         self.pool.held() * 4 >= self.budget
+    }
+
+    /// Whether more than half of the buffers are pinned.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.pool.pinned() * 2 > self.pool.buffers()
+    }
+
+    /// Number of bytes that one turn may bring.
+    pub(super) fn budget_bytes(&self) -> usize {
+        self.budget * self.pool.buffer_bytes()
     }
 
     /// Whether so few buffers are left, here and with the kernel, that starved

@@ -24,7 +24,7 @@
 
 use std::io;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use io_uring::{opcode, types};
 
 use super::UringIo;
@@ -41,8 +41,20 @@ impl UringIo {
     pub(super) fn start_receive(&mut self, conn: Conn) {
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open());
+        if slot.is_shared() {
+            if let Some(sharing) = self.sharing() {
+                sharing.receive(conn);
+            }
+            return;
+        }
         debug_assert!(slot.receiving == Receiving::Idle, "already receiving");
         debug_assert!(!slot.stopping);
+        self.arm_receive(conn);
+    }
+
+    /// Watches the socket of a connection with shared memory: for its end, by a receive
+    /// that brings nothing else.
+    pub(super) fn watch_socket(&mut self, conn: Conn) {
         self.arm_receive(conn);
     }
 
@@ -72,6 +84,12 @@ impl UringIo {
     pub(super) fn end_receive(&mut self, conn: Conn) {
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open());
+        if slot.is_shared() {
+            if let Some(sharing) = self.sharing() {
+                sharing.stop_receive(conn);
+            }
+            return;
+        }
         match slot.receiving {
             // It has ended; the shard will see or has seen how.
             Receiving::Idle | Receiving::Filling => return,
@@ -102,6 +120,10 @@ impl UringIo {
         } else {
             slot.stopping = false;
             completions.push(Completion::ReceiveEnded { conn, end: ReceiveEnd::Stopped });
+            // It was asked to stop just before its memory was shared.
+            if slot.is_shared() {
+                self.watch_socket(conn);
+            }
         }
     }
 
@@ -172,14 +194,16 @@ impl UringIo {
         let slot = self.table.slot(conn);
         let open = slot.is_open();
         if let Some(chunk) = chunk.filter(|_| open) {
-            self.stats.receives += 1;
-            self.stats.received_bytes += chunk.len() as u64;
-            slot.served = true;
-            completions.push(Completion::Received { conn, chunk });
+            if slot.is_shared() {
+                self.on_bytes_beside_ring(conn);
+            } else {
+                self.on_bytes(conn, chunk, completions);
+            }
         }
         if event.more() {
             return;
         }
+        let slot = self.table.slot(conn);
         slot.ended();
         slot.receiving = Receiving::Idle;
         if !open {
@@ -216,8 +240,29 @@ impl UringIo {
             }
             errno => ReceiveEnd::Failed(io::Error::from_raw_os_error(errno)),
         };
+        if slot.is_shared()
+            && let Some(sharing) = self.attachments.as_deref_mut()
+        {
+            sharing.on_socket_end(conn, end);
+            self.settle_stop(conn, completions);
+            return;
+        }
         slot.stopping = false;
         completions.push(Completion::ReceiveEnded { conn, end });
+    }
+
+    fn on_bytes(&mut self, conn: Conn, chunk: Bytes, completions: &mut Vec<Completion>) {
+        self.stats.receives += 1;
+        self.stats.received_bytes += chunk.len() as u64;
+        self.table.slot(conn).served = true;
+        completions.push(Completion::Received { conn, chunk });
+    }
+
+    #[cold]
+    fn on_bytes_beside_ring(&mut self, conn: Conn) {
+        if let Some(sharing) = self.sharing() {
+            sharing.on_socket_bytes(conn);
+        }
     }
 
     /// Lends returned buffers to the kernel and arms starved receives as long as
@@ -252,6 +297,12 @@ impl UringIo {
     pub(super) fn start_fill(&mut self, conn: Conn, mut buffer: BytesMut, length: usize) {
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open());
+        if slot.is_shared() {
+            if let Some(sharing) = self.sharing() {
+                sharing.receive_into(conn, buffer, length);
+            }
+            return;
+        }
         debug_assert!(slot.receiving == Receiving::Idle, "already receiving");
         if buffer.len() >= length {
             self.ready.push(Completion::Filled { conn, buffer });

@@ -89,6 +89,9 @@ impl SendStates {
 impl UringIo {
     pub(super) fn start_send<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
         let slot = self.table.slot(conn);
+        if slot.is_shared() {
+            return self.start_shared_send(conn, slices);
+        }
         debug_assert!(slot.is_open());
         debug_assert!(slot.outbound.is_none(), "a send is under way");
         let mut state = self.send_states.take();
@@ -137,7 +140,7 @@ impl UringIo {
         }
     }
 
-    fn arm_writable(&mut self, conn: Conn) {
+    pub(super) fn arm_writable(&mut self, conn: Conn) {
         let slot = self.table.slot(conn);
         debug_assert!(!slot.writable_armed);
         slot.writable_armed = true;
@@ -152,6 +155,11 @@ impl UringIo {
         slot.ended();
         slot.writable_armed = false;
         if slot.is_open() {
+            if slot.is_shared()
+                && let Some(sharing) = self.sharing()
+            {
+                sharing.on_writable(conn);
+            }
             // Also when the poll failed: the next send then says why.
             completions.push(Completion::Writable { conn });
         } else {

@@ -9,6 +9,7 @@ use std::io;
 use io_uring::{IoUring, Probe, opcode};
 
 use super::ring::Ring;
+use crate::ArenaSection;
 
 /// Settings of a ring.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct UringConfig {
     /// Whether hang-ups are watched by an operation of their own. Only for
     /// measurements without: kernels miss the end of a stream now and then.
     pub watch_hang_up: bool,
+    /// The part of the broker's arena that is received to; without, no memory is shared.
+    pub arena: Option<ArenaSection>,
 }
 
 impl Default for UringConfig {
@@ -42,6 +45,7 @@ impl Default for UringConfig {
             entries: 512,
             completion_entries: 8192,
             watch_hang_up: true,
+            arena: None,
         }
     }
 }

@@ -21,7 +21,9 @@ pub(super) struct Slot {
     pub(super) phase: Phase,
     pub(super) receiving: Receiving,
     /// Operations without a final completion.
-    pub(super) operations: u16,
+    pub(super) operations: u8,
+    /// Whether it shares memory.
+    pub(super) sharing: Sharing,
     /// `stop_receive` was called and `Stopped` not yet reported.
     pub(super) stopping: bool,
     /// A cancellation of the receive or its hang-up poll is under way.
@@ -72,6 +74,18 @@ pub(super) enum Receiving {
     Starved,
     /// The connection fills a frame's own buffer.
     Filling,
+}
+
+/// Sharing of memory with a connection: its socket then brings nothing but its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// There is none.
+    #[default]
+    No,
+    /// The kernel has a poll of the bell.
+    Armed,
+    /// The poll of the bell has ended.
+    Ended,
 }
 
 /// A frame's own buffer.
@@ -158,6 +172,12 @@ impl Slot {
             && self.receiving == Receiving::Armed
             && !self.stopping
             && !self.cancelling_receive
+    }
+
+    /// Whether it shares memory.
+    #[inline]
+    pub(super) fn is_shared(&self) -> bool {
+        self.sharing != Sharing::No
     }
 
     /// Whether completions are reported.

@@ -9,7 +9,7 @@
 //! have one in their slot.)
 
 /// Array of all kinds, in the order of their numbers.
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 14] = [
     Kind::Wake,
     Kind::Accept,
     Kind::CancelAccept,
@@ -22,6 +22,8 @@ const KINDS: [Kind; 12] = [
     Kind::CancelEnd,
     Kind::Datagrams,
     Kind::DatagramsWritable,
+    Kind::Bell,
+    Kind::CancelBell,
 ];
 
 /// The kinds of operations.
@@ -52,6 +54,10 @@ pub(super) enum Kind {
     Datagrams,
     /// The poll for room on the link's socket.
     DatagramsWritable,
+    /// The poll of the bell of a connection with shared memory.
+    Bell,
+    /// The cancellation of that poll.
+    CancelBell,
 }
 
 /// An operation's identity.

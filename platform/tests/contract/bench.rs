@@ -80,6 +80,12 @@ impl<I: LocalIo> Bench<I> {
         all
     }
 
+    /// All completions that are there now.
+    pub fn quiet(&mut self) -> Vec<Completion> {
+        let all = self.during(Duration::from_millis(20));
+        all.into_iter().filter(|completion| !matches!(completion, Completion::Woken)).collect()
+    }
+
     /// The next completion, which must be what `pick` picks. A wake-up is passed
     /// over, since a back end may wake itself.
     #[track_caller]

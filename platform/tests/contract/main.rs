@@ -11,6 +11,10 @@ mod descriptors;
 mod life;
 mod receive;
 mod send;
+#[cfg(target_os = "linux")]
+mod shared_client;
+#[cfg(target_os = "linux")]
+mod sharing;
 
 /// Instantiates every case for the back end that `$make` makes, an expression of
 /// type `Result<impl Io, impl Display>`.
@@ -66,6 +70,24 @@ macro_rules! contract {
             ]);
         }
     };
+    (@sharing $back_end:ident, $make:expr) => {
+        mod $back_end {
+            use netcluster_platform::*;
+
+            contract!(@case $make, sharing: [
+                rings_bring_what_was_put,
+                each_wait_brings_one_chunk_of_a_ring,
+                what_is_put_back_comes_again_in_one_piece,
+                the_front_of_a_frame_waits_for_its_rest,
+                a_stopped_ring_brings_nothing_until_it_is_received,
+                descriptors_and_the_socket_are_one_stream,
+                what_is_not_released_stays,
+                a_client_that_releases_nothing_is_bounded,
+                bytes_beside_the_ring_end_the_connection,
+                closing_revokes_and_lets_go,
+            ]);
+        }
+    };
     (@case $make:expr, $module:ident: [$($case:ident),* $(,)?]) => {
         $(
             #[test]
@@ -104,6 +126,49 @@ contract!(
 );
 
 contract!(poll, PollIo::new(PollConfig { buffers: 8, ..PollConfig::default() }));
+
+// Whatever the contract says holds beside shared memory, too.
+#[cfg(target_os = "linux")]
+contract!(
+    uring_arena,
+    UringIo::new(UringConfig { buffers: 8, arena: crate::section(), ..Default::default() })
+);
+
+#[cfg(target_os = "linux")]
+contract!(
+    poll_arena,
+    PollIo::new(PollConfig { buffers: 8, arena: crate::section(), ..Default::default() })
+);
+
+#[cfg(target_os = "linux")]
+contract!(
+    @sharing uring_sharing,
+    UringIo::new(UringConfig { buffers: 8, arena: crate::section(), ..Default::default() })
+);
+
+#[cfg(target_os = "linux")]
+contract!(
+    @sharing uring_sharing_cramped,
+    UringIo::new(UringConfig {
+        buffers: 8,
+        entries: 4,
+        completion_entries: 8,
+        arena: crate::section(),
+        ..Default::default()
+    })
+);
+
+#[cfg(target_os = "linux")]
+contract!(
+    @sharing poll_sharing,
+    PollIo::new(PollConfig { buffers: 8, arena: crate::section(), ..Default::default() })
+);
+
+/// The arena of a broker with one shard.
+#[cfg(target_os = "linux")]
+fn section() -> Option<netcluster_platform::ArenaSection> {
+    Some(netcluster_platform::BrokerArena::new(1).unwrap().section(0))
+}
 
 #[test]
 #[ignore = "what a child does that a test above starts and kills"]

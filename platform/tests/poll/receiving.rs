@@ -102,7 +102,7 @@ fn the_end_ends_a_fill() {
 
 #[test]
 fn a_starved_pool_recovers_when_its_chunks_are_dropped() {
-    let mut shard = Shard::with(PollConfig { buffers: 8, buffer_bytes: 4096 });
+    let mut shard = Shard::with(PollConfig { buffers: 8, buffer_bytes: 4096, arena: None });
     let (mut client, conn) = shard.connect();
     let sent = content(400_000);
     let expected = sent.clone();
@@ -136,7 +136,7 @@ fn a_starved_pool_recovers_when_its_chunks_are_dropped() {
 
 #[test]
 fn a_starved_connection_can_be_stopped_and_closed() {
-    let mut shard = Shard::with(PollConfig { buffers: 1, buffer_bytes: 4096 });
+    let mut shard = Shard::with(PollConfig { buffers: 1, buffer_bytes: 4096, arena: None });
     let (mut client, conn) = shard.connect();
     client.write_all(&content(100_000)).unwrap();
     shard.io.receive(conn);
