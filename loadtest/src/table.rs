@@ -279,7 +279,7 @@ fn shared(base: &Scenario) -> Vec<Row> {
     ] {
         let transport = Transport { spin_us, ..base.transport };
         let trip = Scenario { round_trip: true, pin, transport, ..base.clone() };
-        let place = pin.map_or("wherever".into(), |pin| pin.to_string());
+        let place = pin.map_or("left to the scheduler".into(), |pin| pin.to_string());
         let spin = if spin_us > 0 { format!(", spinning {spin_us} µs") } else { String::new() };
         let shown = [(Metric::P50, goal), (Metric::P99, "")];
         rows.push(row(&format!("round trip 64 B, {place}{spin}"), trip, &shown));
