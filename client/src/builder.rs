@@ -22,6 +22,18 @@ pub enum QueuePolicy {
     Latest,
 }
 
+/// Use of memory that the broker shares with its clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SharedMemory {
+    /// Shared memory where the system (Linux) has it and the broker offers it; else the
+    /// socket does the work.
+    #[default]
+    Auto,
+    /// The socket alone.
+    Off,
+}
+
 /// Options that a connection is made with, and made again with.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -37,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) disconnect_timeout: Duration,
     pub(crate) cluster_wait: Option<Duration>,
     pub(crate) broker_wait: Duration,
+    pub(crate) shared_memory: SharedMemory,
+    pub(crate) spin: Duration,
 }
 
 impl Default for Options {
@@ -54,16 +68,23 @@ impl Default for Options {
             disconnect_timeout: Duration::from_secs(5),
             cluster_wait: None,
             broker_wait: Duration::ZERO,
+            shared_memory: SharedMemory::Auto,
+            spin: Duration::ZERO,
         }
     }
 }
 
 impl Options {
+    /// Whether the hello says that memory can be shared, if the driver can do that.
+    pub(crate) fn hello_shares(&self) -> bool {
+        self.shared_memory == SharedMemory::Auto && crate::memory::IS_THERE
+    }
+
     pub(crate) fn hello(&self, previous: Source) -> Hello {
         Hello {
             echo: self.echo,
             latest: self.queue == QueuePolicy::Latest,
-            shared: false,
+            shared: self.hello_shares(),
             max_queue: self.max_queue_bytes,
             previous,
             client_name: self.name.clone(),
@@ -276,6 +297,40 @@ impl ClientBuilder {
     /// ```
     pub fn wait_for_cluster(mut self, timeout: Duration) -> Self {
         self.options.cluster_wait = Some(timeout);
+        self
+    }
+
+    /// Whether events may go through memory that the broker shares with this client, which
+    /// costs fewer copies than a socket. Where it cannot, or the broker does not offer it,
+    /// they go by the socket. By default it is used where the system has it (Linux).
+    ///
+    /// ```
+    /// use netcluster_client::{Client, SharedMemory};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().shared_memory(SharedMemory::Off).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    pub fn shared_memory(mut self, shared_memory: SharedMemory) -> Self {
+        self.options.shared_memory = shared_memory;
+        self
+    }
+
+    /// Sets how long the client looks for events in shared memory before it sleeps: being
+    /// woken takes some 50 µs, looking takes a core. By default it sleeps at once.
+    /// Without shared memory it has no effect.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::builder().spin(Duration::from_micros(50)).connect(&socket)?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.options.spin = spin;
         self
     }
 

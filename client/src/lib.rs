@@ -37,6 +37,7 @@ mod error;
 mod error_kind;
 mod lifecycle;
 mod loss;
+mod memory;
 mod message;
 mod path;
 #[cfg(feature = "tokio")]
@@ -47,7 +48,7 @@ pub use crate::core::{ListenerId, Reconnect, session};
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use crate::tokio::{AsyncClient, AsyncSubscription};
 pub use blocking::{Client, Subscription};
-pub use builder::{ClientBuilder, QueuePolicy};
+pub use builder::{ClientBuilder, QueuePolicy, SharedMemory};
 pub use bytes::Bytes;
 pub use error::{DisconnectReason, Error, RecvError};
 pub use error_kind::ErrorKind;

@@ -19,13 +19,17 @@ pub struct Message<'a> {
     payload: &'a [u8],
     /// The frame, for what is asked for more rarely.
     frame: &'a [u8],
-    /// The buffer that the frame lies in.
-    buffer: &'a Bytes,
+    /// The buffer that the frame lies in; `None`: in memory that is the broker's.
+    buffer: Option<&'a Bytes>,
 }
 
 impl<'a> Message<'a> {
     #[inline(always)]
-    pub(crate) fn new(event: &'a Arc<str>, frame: Frame<'a>, buffer: &'a Bytes) -> Message<'a> {
+    pub(crate) fn new(
+        event: &'a Arc<str>,
+        frame: Frame<'a>,
+        buffer: Option<&'a Bytes>,
+    ) -> Message<'a> {
         Message { event, payload: frame.payload(), frame: frame.as_bytes(), buffer }
     }
 
@@ -72,8 +76,9 @@ impl<'a> Message<'a> {
         self.payload
     }
 
-    /// The data to keep, without copying. Pins the receive buffer (256 KiB or
-    /// more) as long as it lives: copy what is small and kept for long.
+    /// The data to keep. What came by the socket is not copied, and pins the receive buffer
+    /// (256 KiB or more) as long as it lives: copy what is small and kept for long. What
+    /// came by shared memory is copied.
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -88,7 +93,10 @@ impl<'a> Message<'a> {
     /// ```
     #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
-        self.buffer.slice_ref(self.payload)
+        match self.buffer {
+            Some(buffer) => buffer.slice_ref(self.payload),
+            None => aligned_copy(self.payload),
+        }
     }
 
     /// Who emitted it.

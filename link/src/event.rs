@@ -112,6 +112,10 @@ impl fmt::Display for Gone {
             Gone::Left => "it said goodbye",
             Gone::Silent => "nothing was heard of it for too long",
             Gone::Restarted => "it came back with another session",
+            Gone::Contradicted => {
+                "it says that it has not sent what came in its name: somebody forges its \
+                 datagrams, or it began anew without a word"
+            }
             Gone::Renewed => "this machine was restored or cloned, the session is a new one",
         })
     }
@@ -126,6 +130,9 @@ pub enum Gone {
     Silent,
     /// The peer came back with another session.
     Restarted,
+    /// The peer is not as far as its streams are here: somebody forged datagrams of it, or
+    /// it began anew without a word.
+    Contradicted,
     /// The own session is another one: the machine was restored or cloned.
     Renewed,
 }

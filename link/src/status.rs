@@ -47,6 +47,9 @@ pub struct LinkCounters {
     pub silent: u64,
     /// Peers that came back with a new session.
     pub restarted: u64,
+    /// Peers that were met anew, since their streams were further here than they said.
+    #[serde(default)]
+    pub contradicted: u64,
     /// Sessions of this broker that were begun since the machine was restored or
     /// cloned.
     pub renewed: u64,

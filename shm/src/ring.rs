@@ -380,13 +380,23 @@ impl RingWriter {
         waits
     }
 
+    /// Whether the broker allows a larger ring than this one.
+    pub fn may_grow(&self) -> bool {
+        self.limit() > self.size
+    }
+
+    /// The size that the broker allows, if it can be.
+    fn limit(&self) -> usize {
+        let limit = self.region.control().ring_limit.0.load(Ordering::Acquire) as usize;
+        if limit.is_power_of_two() && limit <= MAX_RING_BYTES { limit } else { 0 }
+    }
+
     /// Uses a larger ring, if the broker allows it and this one is empty at the moment.
     /// Returns whether it does from now on.
     #[cfg(not(loom))]
     pub fn grow(&mut self) -> bool {
-        let control = self.region.control();
-        let limit = control.ring_limit.0.load(Ordering::Acquire) as usize;
-        if limit <= self.size || !limit.is_power_of_two() || limit > MAX_RING_BYTES {
+        let limit = self.limit();
+        if limit <= self.size {
             return false;
         }
         self.look();

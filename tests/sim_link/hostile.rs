@@ -190,6 +190,127 @@ fn forged_and_repeated_datagrams_change_nothing_with_a_key() {
     });
 }
 
+/// Places in datagrams, headers included.
+mod at {
+    pub const KIND: usize = 2;
+    pub const NUMBER: usize = 16;
+    const BODY: usize = 32;
+    /// Fields of the first entry of a heartbeat.
+    pub const NEXT: usize = BODY + 24;
+    pub const TAIL: usize = BODY + 32;
+    pub const ORDINAL: usize = BODY + 40;
+    /// Fields of an interest or joined.
+    pub const VERSION: usize = BODY + 16;
+    pub const GROUPS: usize = BODY + 24;
+    pub const PLACE: usize = BODY + 48;
+    /// Count of the places in a leave.
+    pub const PLACES: usize = BODY;
+    pub const ENTRY: usize = BODY + 16;
+}
+
+fn add(bytes: &mut [u8], at: usize, more: u64) {
+    let field = &mut bytes[at..at + 8];
+    let number = u64::from_le_bytes(field.try_into().expect("8 bytes"));
+    field.copy_from_slice(&number.wrapping_add(more).to_le_bytes());
+}
+
+/// Makes a datagram say what is not true of a stream: how far it is, where it is joined or
+/// ends, who wants it. Returns nothing of a datagram that says nothing like that.
+fn lie(random: &mut Random, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let far: u64 = random.one_of(&[100, 5_000, 1 << 20, 1 << 40]);
+    match bytes[at::KIND] {
+        // Further than any other lie: else it would be believed to be new.
+        0x01 => add(&mut bytes, at::NUMBER, 1 << 50),
+        0x13 => {
+            add(&mut bytes, at::VERSION, random.one_of(&[1, 5, (1 << 31) - 2]));
+            bytes[at::GROUPS..at::GROUPS + 8].fill(0);
+        }
+        0x14 if bytes.len() >= at::PLACE + 8 => add(&mut bytes, at::PLACE, far),
+        0x15 if random.chance(30) => {
+            let entry: [u8; 32] = bytes[at::ENTRY..at::ENTRY + 32].try_into().expect("32 bytes");
+            bytes.truncate(at::PLACES);
+            bytes[at::KIND] = 0x18;
+            bytes.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
+            bytes.extend_from_slice(&[entry[0], entry[1], 0, 0, 0, 0, 0, 0]);
+            // Its next number is where it ends.
+            bytes.extend_from_slice(&entry[8..16]);
+            bytes.extend_from_slice(&entry[24..32]);
+        }
+        0x15 => {
+            for field in [at::NEXT, at::TAIL, at::ORDINAL] {
+                add(&mut bytes, field, if random.chance(70) { far } else { 0 });
+            }
+        }
+        _ => return None,
+    }
+    Some(bytes)
+}
+
+/// Without a key whoever knows a session can say in its name what is not true. What is lost
+/// by it is told, and soon after the last lie everything comes again.
+#[test]
+fn lies_about_streams_lose_nothing_silently() {
+    for_seeds("lies_about_streams", 6, |seed| {
+        let mut random = Random::new(seed, 65);
+        let mut faults = NetworkFaults::lan();
+        faults.path.loss_per_million = random.one_of(&[0, 20_000]);
+        let member = SimMember { groups: random.one_of(&[1, 4]), ..SimMember::default() };
+        let mut world = World::new(seed, 3, faults, &member);
+        world.cluster.network.set_tap(400);
+        for at in 0..3 {
+            world.excuse_all_of(at);
+            world.listener(at, "c", &["**"]);
+            world.listener(at, "d", &["a"]);
+        }
+        let emitters: Vec<_> = (0..6).map(|at| world.emitter(at % 3, ["c", "d"][at / 3])).collect();
+        let liar = SocketAddr::new(SimCluster::address(77), 999);
+        let is_elsewhere = random.chance(50);
+        let mut lies = 0;
+        let often = random.one_of(&[1, 5, 40]);
+        for _ in 0..300 {
+            for &emitter in &emitters {
+                for _ in 0..random.below(3) {
+                    world.emit(emitter, "a", random.below(1_500) as usize);
+                }
+            }
+            world.run(Duration::from_millis(1 + random.below(5)));
+            for tapped in world.cluster.network.tapped() {
+                if tapped.from != liar
+                    && random.chance(often)
+                    && let Some(bytes) = lie(&mut random, tapped.bytes.to_vec())
+                {
+                    // These change wishes, and count from where the peer is alone.
+                    let is_wish = matches!(bytes[at::KIND], 0x13 | 0x14);
+                    let from = if is_elsewhere || is_wish { liar } else { tapped.from };
+                    world.cluster.network.inject(tapped.to, from, &bytes);
+                    lies += 1;
+                }
+            }
+        }
+        assert!(lies > 0, "nothing was put to the test");
+        if random.chance(50) {
+            // Even if nothing is emitted any more.
+            world.finish();
+        }
+        for _ in 0..20 {
+            for &emitter in &emitters {
+                world.emit(emitter, "a", 100);
+            }
+            world.run(Duration::from_millis(200));
+        }
+        world.finish();
+        // Now nothing is lost any more.
+        let before: Vec<usize> = (0..6).map(|at| world.received(at)).collect();
+        for &emitter in &emitters {
+            world.emit(emitter, "a", 100);
+        }
+        world.finish();
+        for (at, before) in before.into_iter().enumerate() {
+            assert_eq!(world.received(at), before + 3, "listener {at}");
+        }
+    });
+}
+
 /// Noise, and on an open link also what was cut or changed, brings nobody down.
 #[test]
 fn noise_brings_nobody_down() {

@@ -13,6 +13,7 @@ use super::outbox::Outbox;
 use super::stream::Socket;
 use crate::core::{Machine, Step};
 use crate::error::{DisconnectReason, Error};
+use crate::memory::{Descriptors, Taken};
 
 /// Time after which events that listeners emitted are written, if the listeners go on.
 const PUSH_WITHIN: Duration = Duration::from_micros(100);
@@ -22,6 +23,10 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     machine: Machine<Outbox>,
     socket: Option<Arc<Socket>>,
+    /// Descriptors that came with an offer of memory.
+    descriptors: Descriptors,
+    /// The broker hung up, and what it left in its memory is taken.
+    is_gone: bool,
     /// The error of writing the hello: the broker may have said why before it hung up,
     /// and that is read first.
     hello_failure: Option<io::Error>,
@@ -43,8 +48,16 @@ impl Driver {
     /// A name in the options is not allowed.
     pub(super) fn new(shared: Arc<Shared>, paths: Vec<PathBuf>) -> Result<Driver, Error> {
         let seed = RandomState::new().hash_one(0);
-        let machine = Machine::new(Arc::clone(&shared), paths, seed, Instant::now())?;
-        Ok(Driver { shared, machine, socket: None, hello_failure: None })
+        let mut machine = Machine::new(Arc::clone(&shared), paths, seed, Instant::now())?;
+        machine.can_map();
+        Ok(Driver {
+            shared,
+            machine,
+            socket: None,
+            descriptors: Descriptors::default(),
+            is_gone: false,
+            hello_failure: None,
+        })
     }
 
     /// Connects for the first time, on the caller's thread.
@@ -72,6 +85,10 @@ impl Driver {
             Step::Connect(path, _) => self.open(&path),
             Step::Read(deadline) => self.read(deadline),
             Step::Dispatch => self.dispatch(),
+            Step::Map(arena_bytes) => {
+                self.machine.handle_mapped(self.descriptors.map(arena_bytes));
+            }
+            Step::Take => self.take(),
             Step::Hold => {
                 self.shared.port.bell.wait(None, || (!self.shared.is_held()).then_some(()));
             }
@@ -90,6 +107,8 @@ impl Driver {
         match connected {
             Ok(socket) => {
                 let socket = Arc::new(socket);
+                self.descriptors.clear();
+                self.is_gone = false;
                 self.shared.port.attach(&socket);
                 let hello = self.machine.handle_connected();
                 // Far less than what an empty socket takes at once.
@@ -122,7 +141,46 @@ impl Driver {
 
     fn receive(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
         let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        socket.read(self.machine.space(), deadline)
+        let beside = self.machine.expects_offer().then_some(&mut self.descriptors);
+        socket.read(self.machine.space(), deadline, beside)
+    }
+
+    /// Takes what comes by the broker's memory, or waits for it.
+    fn take(&mut self) {
+        if self.shared.closed().is_some() {
+            return self.machine.handle_closed(Instant::now());
+        }
+        match self.machine.take(Instant::now) {
+            Taken::Socket(bytes) => match self.receive_announced(bytes) {
+                Ok(0) => self.machine.handle_disconnected(None, Instant::now()),
+                Ok(bytes) => self.machine.handle_announced(bytes),
+                Err(error) => self.machine.handle_disconnected(Some(error), Instant::now()),
+            },
+            Taken::Nothing if self.is_gone => {
+                self.machine.handle_disconnected(None, Instant::now());
+            }
+            Taken::Nothing => self.wait(),
+            // The core knows.
+            Taken::Range { .. } | Taken::Ahead | Taken::Revoked | Taken::Fault => {}
+        }
+    }
+
+    fn receive_announced(&mut self, bytes: usize) -> io::Result<usize> {
+        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let space = self.machine.space();
+        let bytes = bytes.min(space.len());
+        socket.read(&mut space[..bytes], None, None)
+    }
+
+    fn wait(&mut self) {
+        let (Some(socket), Some(incoming)) = (&self.socket, self.machine.incoming()) else {
+            return;
+        };
+        match socket.wait(incoming, self.shared.options.spin) {
+            // What it did before is taken first.
+            Ok(is_gone) => self.is_gone = is_gone,
+            Err(error) => self.machine.handle_disconnected(Some(error), Instant::now()),
+        }
     }
 
     fn dispatch(&mut self) {

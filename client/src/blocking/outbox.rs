@@ -4,6 +4,7 @@
 //!   emit ─► buffer ─┬─ 64 KiB are there: the emitter writes them
 //!                   ├─ nothing was written for a while: the emitter writes at once
 //!                   └─ else: the flusher writes within 100 µs (1 ms behind a flood)
+//!   emit ─► ring of shared memory ─ 16 KiB are there, or as above: put
 //!   listener's emit ─► buffer ─► the reader writes without waiting, the flusher the rest
 //! ```
 //! An emit costs a lock and a copy; only the first into an empty buffer looks at
@@ -26,8 +27,10 @@ use super::stream::Socket;
 use super::waiting::Bell;
 use crate::core::{EMITTERS_WAIT_AT_BYTES, Link, Outgoing, lock};
 use crate::error::Error;
+use crate::memory::{PUT_AT_BYTES, Ring};
 
 mod flusher;
+mod memory;
 mod port;
 mod write;
 
@@ -128,12 +131,26 @@ impl Outbox {
     #[inline]
     pub(crate) fn emit(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
         let mut state = self.lock();
-        if state.out.buffer.len() + payload.len() + MAX_HEAD_BYTES > state.out.limit
-            || payload.len() >= GATHER_AT_BYTES
-        {
+        let State { out, unclaimed, .. } = &mut *state;
+        let Outgoing { outbound, buffer, front, ring, limit, .. } = out;
+        if buffer.len() + payload.len() + MAX_HEAD_BYTES > *limit {
             return self.emit_slowly(state, event, payload);
         }
-        let State { out: Outgoing { outbound, buffer, .. }, unclaimed, .. } = &mut *state;
+        if let Some(ring) = ring
+            && buffer.is_empty()
+            && front.is_empty()
+        {
+            if ring.is_forked() || !outbound.emit_in_place(ring, event, payload)? {
+                return self.emit_slowly(state, event, payload);
+            }
+            if *unclaimed || ring.appended() >= PUT_AT_BYTES {
+                return self.appended(state);
+            }
+            return Ok(());
+        }
+        if payload.len() >= GATHER_AT_BYTES {
+            return self.emit_slowly(state, event, payload);
+        }
         outbound.append_event(buffer, event, payload)?;
         if *unclaimed || buffer.len() >= WRITE_AT_BYTES {
             return self.appended(state);
@@ -149,11 +166,15 @@ impl Outbox {
             return Err(Error::PayloadTooLarge { bytes: payload.len(), limit });
         }
         let mut state = self.admit(state, payload.len() + MAX_HEAD_BYTES)?;
-        if payload.len() >= GATHER_AT_BYTES && !self.on_reader() {
-            // Not for ever: who writes for others may always come first.
-            if state.writing {
-                state = self.wait_for_room(state);
-            }
+        let gathers = payload.len() >= GATHER_AT_BYTES && !self.on_reader();
+        // Not for ever: who writes for others may always come first.
+        if gathers && state.writing {
+            state = self.wait_for_room(state);
+        }
+        if state.out.ring.is_some() && !self.on_reader() {
+            return self.emit_to_ring(state, event, payload);
+        }
+        if gathers {
             if matches!(state.out.link, Link::Up) && !state.out.leaving && !state.writing {
                 let Outgoing { outbound, buffer, .. } = &mut state.out;
                 outbound.emit_head(buffer, event, payload.len())?;
@@ -215,7 +236,8 @@ impl Outbox {
     #[inline(never)]
     fn appended<'a>(&'a self, mut state: Guard<'a>) -> Result<(), Error> {
         let Link::Up = state.out.link else { return Ok(()) };
-        let full = state.out.buffer.len() >= WRITE_AT_BYTES;
+        let in_ring = state.out.ring.as_ref().map_or(0, Ring::appended);
+        let full = state.out.buffer.len() >= WRITE_AT_BYTES || in_ring >= PUT_AT_BYTES;
         if self.on_reader() {
             EMITTED.set(true);
             // With something in front the socket was full a moment ago.
@@ -227,9 +249,7 @@ impl Outbox {
         if !state.writing && (full || state.last_write.elapsed() >= INLINE_AFTER) {
             state.filled += u64::from(full);
             state = self.write(state, true, b"");
-            if let Link::Closed(error @ Error::Forked) = &state.out.link {
-                return Err(error.clone());
-            }
+            state.check_forked()?;
         } else if std::mem::take(&mut state.unclaimed) {
             state.deferred += 1;
             self.wake_flusher(state);

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::answers::Answer;
 use super::machine::Machine;
 use super::registry::Standing;
@@ -23,13 +25,25 @@ impl<P: Port> Machine<P> {
         go_on: &mut dyn FnMut() -> bool,
     ) -> Option<DisconnectReason> {
         let (lent, range) = self.received.lend();
+        let (used, end) = self.dispatch_frames(&lent[range], Some(&lent), go_on);
+        self.received.give_back(lent, used);
+        end
+    }
+
+    /// Dispatches the whole frames at the front of `bytes`, which lie in `buffer`, or in
+    /// the broker's memory; how many bytes they had, and whether the connection ends.
+    pub(super) fn dispatch_frames(
+        &mut self,
+        bytes: &[u8],
+        buffer: Option<&Bytes>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> (usize, Option<DisconnectReason>) {
         let shared = Arc::clone(&self.shared);
         let retire = |id| {
             shared.remove_listener(id);
         };
-        let mut at = range.start;
+        let mut at = 0;
         let mut messages = 0;
-        let bytes = &lent[..range.end];
         let end = 'dispatching: loop {
             if self.connecting && self.inbound.next_event(&bytes[at..]).is_some() {
                 self.connected();
@@ -37,7 +51,7 @@ impl<P: Port> Machine<P> {
             let Machine { dispatcher, inbound, .. } = &mut *self;
             while let Some(frame) = inbound.next_event(&bytes[at..]) {
                 let most = ASK_EVERY_MESSAGES - messages;
-                let front = (&bytes[at..], &lent);
+                let front = (&bytes[at..], buffer);
                 match dispatcher.dispatch(&shared.registry, &retire, frame, front, most) {
                     Ok(done) => {
                         at += done.bytes;
@@ -55,6 +69,9 @@ impl<P: Port> Machine<P> {
             match inbound.next(&bytes[at..]) {
                 Ok(Some((event, length))) => {
                     at += length;
+                    if let SessionEvent::Shared(step) = event {
+                        break self.step(step);
+                    }
                     if let Some(end) = self.control(event) {
                         break Some(end);
                     }
@@ -63,8 +80,7 @@ impl<P: Port> Machine<P> {
                 Err(error) => break Some(error.into_reason()),
             }
         };
-        self.received.give_back(lent, at - range.start);
-        end
+        (at, end)
     }
 
     #[cold]
@@ -114,8 +130,8 @@ impl<P: Port> Machine<P> {
             SessionEvent::Stats { token, json } => {
                 shared.answer(token, Answer::Status(String::from_utf8_lossy(json).into_owned()));
             }
-            // Events were taken before, a second welcome is an error.
-            SessionEvent::Event(_) | SessionEvent::Welcome { .. } => {}
+            // Events and steps were taken before, a second welcome is an error.
+            SessionEvent::Event(_) | SessionEvent::Shared(_) | SessionEvent::Welcome { .. } => {}
         }
         None
     }

@@ -96,7 +96,7 @@ impl Dispatcher {
         registry: &Registry,
         retire: &dyn Fn(ListenerId),
         frame: Frame<'_>,
-        (bytes, buffer): (&[u8], &Bytes),
+        (bytes, buffer): (&[u8], Option<&Bytes>),
         most: u32,
     ) -> Result<Dispatched, Error> {
         if registry.generation() != self.generation {
@@ -143,7 +143,7 @@ impl Dispatcher {
         registry: &Registry,
         retire: &dyn Fn(ListenerId),
         frame: Frame<'_>,
-        buffer: &Bytes,
+        buffer: Option<&Bytes>,
     ) {
         let mut errors = Vec::new();
         for index in 0..self.routes[self.current].slots.len() {

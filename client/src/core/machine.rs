@@ -22,6 +22,7 @@ use netcluster_wire::{LossReason, Source, Welcome};
 
 use super::attempts::{Attempts, Next};
 use super::dispatch::Dispatcher;
+use super::in_place::Way;
 use super::outgoing::Outgoing;
 use super::session::{Inbound, Outbound, ReceiveBuffer};
 use super::shared::{Port, Shared, lifecycle_of, requested};
@@ -41,6 +42,11 @@ pub enum Step {
     Read(Option<Instant>),
     /// Dispatch what was read. Only for drivers that read in place.
     Dispatch,
+    /// Map the memory that the broker offers with so large an arena, and say what came of
+    /// it. Only for drivers that said they can.
+    Map(u64),
+    /// Take what comes by shared memory. Only for drivers that mapped it.
+    Take,
     /// Read nothing until a subscription has room or the client is closed.
     Hold,
     /// Wait until this time, or until the client is closed; then say so.
@@ -64,10 +70,13 @@ pub(crate) struct Machine<P: Port> {
     pub(super) dispatcher: Dispatcher,
     pub(super) inbound: Inbound,
     pub(super) received: ReceiveBuffer,
+    pub(super) way: Way,
+    /// The driver can map memory.
+    pub(super) can_map: bool,
     attempts: Attempts,
     phase: Phase,
     /// Received bytes are not dispatched yet.
-    undispatched: bool,
+    pub(super) undispatched: bool,
     /// `Connect` is to be told once all patterns are in force, or an event comes.
     pub(super) connecting: bool,
     /// Events are to be written once all patterns are in force.
@@ -97,6 +106,8 @@ impl<P: Port> Machine<P> {
             dispatcher: Dispatcher::new(),
             inbound: Inbound::new(),
             received: ReceiveBuffer::new(),
+            way: Way::Socket,
+            can_map: false,
             attempts,
             phase: Phase::Waiting { until: now },
             undispatched: false,
@@ -116,10 +127,18 @@ impl<P: Port> Machine<P> {
             Phase::Waiting { until } => Step::Wait(*until),
             Phase::Connecting { path, deadline } => Step::Connect(path.clone(), *deadline),
             Phase::Greeting { deadline, .. } => Step::Read(Some(*deadline)),
-            Phase::Open if self.undispatched => Step::Dispatch,
-            Phase::Open if self.shared.is_held() => Step::Hold,
-            Phase::Open => Step::Read(None),
+            Phase::Open => self.poll_open(),
             Phase::Closed(error) => Step::Closed(error.clone()),
+        }
+    }
+
+    fn poll_open(&self) -> Step {
+        match self.way {
+            Way::Offered { arena_bytes } => Step::Map(arena_bytes),
+            _ if self.undispatched => Step::Dispatch,
+            _ if self.shared.is_held() => Step::Hold,
+            Way::Memory { .. } => Step::Take,
+            _ => Step::Read(None),
         }
     }
 
@@ -149,12 +168,14 @@ impl<P: Port> Machine<P> {
         let mut hello = Vec::new();
         let Phase::Connecting { path, deadline } = &mut self.phase else { return hello };
         let options = &self.shared.options;
-        let said = options.hello(self.shared.source());
+        let mut said = options.hello(self.shared.source());
+        said.shared &= self.can_map;
         // The names were looked at when the machine was made.
         let encoded = Outbound::new().hello(&mut hello, &options.channel, &said);
         debug_assert!(encoded.is_ok());
         self.inbound = Inbound::limited(options.max_payload_bytes);
         self.received.clear();
+        self.way = Way::Socket;
         self.phase = Phase::Greeting { path: mem::take(path), deadline: *deadline };
         hello
     }
@@ -231,7 +252,7 @@ impl<P: Port> Machine<P> {
     ) {
         self.undispatched = false;
         self.check_in_force();
-        if let Some(reason) = self.dispatch_received(go_on) {
+        if let Some(reason) = self.dispatch_any(go_on) {
             self.lost_connection(reason, now());
         }
     }
@@ -302,7 +323,7 @@ impl<P: Port> Machine<P> {
     }
 
     /// Ends the connection that was welcomed; decides whether there will be another.
-    fn lost_connection(&mut self, reason: DisconnectReason, now: Instant) {
+    pub(super) fn lost_connection(&mut self, reason: DisconnectReason, now: Instant) {
         let shared = Arc::clone(&self.shared);
         let fatal = match &reason {
             DisconnectReason::Requested => Some(requested()),
@@ -317,6 +338,7 @@ impl<P: Port> Machine<P> {
             _ => None,
         };
         shared.disconnected();
+        self.way = Way::Socket;
         let reason = match &fatal {
             Some(Error::Disconnected(reason)) => reason.clone(),
             _ => reason,
@@ -364,6 +386,13 @@ impl<P: Port> Machine<P> {
         // What listeners own goes before anybody is told that all is over.
         drop(mem::take(&mut self.dispatcher));
         self.shared.finish();
+    }
+
+    /// The broker's memory is not to be used any more: the connection is over.
+    pub(super) fn revoked(&mut self, now: Instant) {
+        let text = "the broker took its memory back";
+        let error = io::Error::new(io::ErrorKind::ConnectionAborted, text);
+        self.lost_connection(DisconnectReason::lost(error), now);
     }
 
     pub(super) fn tell(&mut self, event: &Lifecycle) {

@@ -11,6 +11,7 @@
 //! - `Shared`: who listens to what, who waits for which answer, why the client is
 //!   over; and `Port`, all that a driver supplies.
 //! - `Outgoing`: what was emitted and is not written.
+//! - `in_place`: the way from the socket to shared memory, and reading there.
 //! - [`session`]: frames to and from bytes.
 //!
 //! The blocking client and the tokio client are its drivers. [`Core`] is the same
@@ -73,6 +74,7 @@ mod backoff;
 mod conversation;
 mod dispatch;
 mod greeting;
+mod in_place;
 mod local;
 mod machine;
 mod outgoing;

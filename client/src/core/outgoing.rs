@@ -4,19 +4,25 @@
 //!   resume ─► front ──┐
 //!                     ├─► the driver writes, the front first
 //!   emit, request ─► buffer ┘
+//!   emit, while nothing else waits ─► ring
 //! ```
 //! The driver keeps it behind its lock, and writes by its own means: by
-//! [`Outgoing::take`] and [`Outgoing::put_back`], or in place.
+//! [`Outgoing::take`] and [`Outgoing::put_back`], or in place. See `memory.rs` beside it
+//! for the way from the socket to the ring.
 //!
 //! Invariants: `front` and `buffer` start with a whole frame each, the first
 //! `front_at` bytes of `front` are written. Events are not written before the
-//! subscriptions of their connection are in force.
+//! subscriptions of their connection are in force. What is appended to the ring comes
+//! before all else.
 
 use netcluster_wire::Source;
 use netcluster_wire::limits::MAX_HEAD_BYTES;
 
 use super::session::{Outbound, unwritten};
 use crate::error::{DisconnectReason, Error};
+use crate::memory::Ring;
+
+mod memory;
 
 /// Emitters wait when this much is there and somebody else writes.
 pub(crate) const EMITTERS_WAIT_AT_BYTES: usize = 512 << 10;
@@ -57,6 +63,11 @@ pub(crate) struct Outgoing {
     /// The count of bytes written so far, see [`Outgoing::appended`].
     pub(crate) written: u64,
     pub(crate) max_buffer_bytes: usize,
+    /// The ring that everything goes by, unless somebody has it at the moment.
+    pub(crate) ring: Option<Ring>,
+    /// A ring that is not used yet, and whether the broker is being told.
+    pub(crate) next_ring: Option<Ring>,
+    pub(crate) accepting: bool,
 }
 
 impl Outgoing {
@@ -74,12 +85,16 @@ impl Outgoing {
             leaving: false,
             written: WRITTEN_ORIGIN,
             max_buffer_bytes,
+            ring: None,
+            next_ring: None,
+            accepting: false,
         }
     }
 
     /// Bytes that are appended and not written.
     pub(crate) fn pending(&self) -> usize {
-        self.buffer.len() + self.front.len() - self.front_at + self.in_flight
+        let in_ring = self.ring.as_ref().map_or(0, Ring::appended);
+        self.buffer.len() + self.front.len() - self.front_at + self.in_flight + in_ring
     }
 
     /// Computes what `written` will be once all that is appended now is written.
@@ -90,7 +105,12 @@ impl Outgoing {
     /// Whether there is something that may be written now.
     pub(crate) fn has_work(&self) -> bool {
         match self.link {
-            Link::Up => !self.front.is_empty() || !self.buffer.is_empty(),
+            Link::Up => {
+                !self.front.is_empty()
+                    || !self.buffer.is_empty()
+                    || self.is_offered()
+                    || self.ring.as_ref().is_some_and(|ring| ring.appended() > 0)
+            }
             Link::Resuming => !self.front.is_empty(),
             _ => false,
         }
@@ -133,6 +153,19 @@ impl Outgoing {
         bound: usize,
     ) -> Result<bool, Error> {
         self.check_open()?;
+        if self.buffer.is_empty()
+            && self.front.is_empty()
+            && let Some(ring) = &mut self.ring
+        {
+            if ring.is_forked() {
+                self.close(Error::Forked);
+                return Err(Error::Forked);
+            }
+            let first = ring.appended() == 0;
+            if self.outbound.emit_in_place(ring, event, payload)? {
+                return Ok(first);
+            }
+        }
         let pending = self.pending();
         if pending > 0 && pending + payload.len() + MAX_HEAD_BYTES > bound {
             return Err(Error::Backpressure);
@@ -185,6 +218,7 @@ impl Outgoing {
 
     /// Takes in that the connection is gone; what was not written is kept.
     pub(crate) fn disconnected(&mut self) {
+        self.forget_memory();
         if !matches!(self.link, Link::Closed(_)) {
             self.link = Link::Down;
             self.limit = if self.leaving { 0 } else { self.max_buffer_bytes };
@@ -238,6 +272,9 @@ impl Outgoing {
     /// Also after the end: what was emitted before still goes.
     pub(crate) fn take(&mut self, spare: &mut Vec<u8>) {
         debug_assert!(spare.is_empty());
+        if self.ring.is_some() {
+            return;
+        }
         let source = match self.link {
             Link::Down => return,
             // The rest of what another connection began.
@@ -247,6 +284,9 @@ impl Outgoing {
             Link::Resuming => return,
         };
         std::mem::swap(source, spare);
+        if self.front.is_empty() && self.is_offered() {
+            self.begin_accept(spare);
+        }
         self.in_flight = spare.len();
     }
 
@@ -256,6 +296,7 @@ impl Outgoing {
         self.written += bytes as u64;
         if self.in_flight == 0 {
             self.request_bytes = 0;
+            self.end_accept();
         }
     }
 

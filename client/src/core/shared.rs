@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use netcluster_wire::{Pattern, Source};
+use netcluster_wire::{Pattern, SharedStep, Source};
 
 use super::answers::{Answer, Question, Reply};
 use super::lock;
@@ -22,6 +22,7 @@ use crate::builder::Options;
 use crate::error::{DisconnectReason, Error};
 use crate::lifecycle::{Lifecycle, LifecycleListener};
 use crate::loss::Lost;
+use crate::memory::Ring;
 
 /// The part that a driver supplies: the place of the frames to write, and waking
 /// whoever waits. None of it waits.
@@ -345,6 +346,27 @@ impl<P: Port> Shared<P> {
     fn forget_answers(&self) {
         let forgotten = std::mem::take(&mut *lock(&self.answers));
         drop(forgotten);
+    }
+
+    /// Takes in that the broker offers memory, of which this is the outgoing half.
+    pub(super) fn offer(&self, ring: Ring) {
+        self.port.with(|outgoing| outgoing.offer(ring));
+        self.port.requested();
+    }
+
+    /// Tells the broker why the memory that it offers is not used.
+    pub(super) fn decline(&self, reason: String) {
+        let step = SharedStep::Decline(reason);
+        let declined = self.port.with(|outgoing| {
+            outgoing.request(|outbound, out| {
+                outbound.step(out, &step);
+                0
+            })
+        });
+        // Else nothing can be said any more, or the broker waits for an answer in vain.
+        if declined.is_ok() {
+            self.port.requested();
+        }
     }
 
     /// Notes that the driver is done.

@@ -94,7 +94,9 @@ impl Driver {
         match self.machine.poll() {
             Step::Connect(path, deadline) => self.open(&path, deadline).await,
             Step::Read(Some(deadline)) => self.greet(deadline).await,
-            Step::Read(None) | Step::Dispatch | Step::Hold => self.converse().await,
+            Step::Read(None) | Step::Map(_) | Step::Take | Step::Dispatch | Step::Hold => {
+                self.converse().await
+            }
             Step::Wait(until) => {
                 self.shared.port.wait(Some(until.into()), || self.shared.closed()).await;
                 self.machine.handle_timeout(now());
@@ -176,6 +178,7 @@ async fn listen(machine: &mut Machine<Outbox>, shared: &Shared, mut stream: &Str
                 Ok(bytes) => machine.handle_input(bytes, now),
                 Err(error) => return Over::Gone(Some(error)),
             },
+            Step::Map(_) | Step::Take => unreachable!("it never says that it can"),
             Step::Connect(..) | Step::Wait(_) | Step::Closed(_) => return Over::Ended,
         }
     }

@@ -260,19 +260,39 @@ impl Bus for AsyncClient {
     forward!(AsyncClient, awaited, Blocked);
 }
 
-/// Makes a test of each of these functions for each driver.
+/// Makes a test of each of these functions for each driver, and each use of shared memory.
 macro_rules! both {
     ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
-        mod blocking {
-            $($(#[$attribute])* #[test] fn $name() {
-                super::$name::<netcluster_client::Client>();
-            })*
-        }
-        mod tokio {
-            $($(#[$attribute])* #[test] fn $name() {
-                super::$name::<netcluster_client::AsyncClient>();
-            })*
+        $crate::suite::driven!(blocking, Client, $($(#[$attribute])* $name),*);
+        $crate::suite::driven!(tokio, AsyncClient, $($(#[$attribute])* $name),*);
+    };
+}
+macro_rules! driven {
+    ($module:ident, $client:ident, $($(#[$attribute:meta])* $name:ident),*) => {
+        mod $module {
+            mod by_sockets {
+                $($(#[$attribute])* #[test] fn $name() {
+                    super::super::$name::<netcluster_client::$client>();
+                })*
+            }
+            #[cfg(target_os = "linux")]
+            mod by_memory {
+                use crate::support::{Sharing, with_sharing};
+                $($(#[$attribute])* #[test] fn $name() {
+                    let test = super::super::$name::<netcluster_client::$client>;
+                    with_sharing(Sharing::Everybody, test);
+                })*
+            }
+            #[cfg(target_os = "linux")]
+            mod by_both {
+                use crate::support::{Sharing, with_sharing};
+                $($(#[$attribute])* #[test] fn $name() {
+                    let test = super::super::$name::<netcluster_client::$client>;
+                    with_sharing(Sharing::Some, test);
+                })*
+            }
         }
     };
 }
 use both;
+pub(crate) use driven;

@@ -3,8 +3,10 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+pub mod memory;
 mod transport;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -13,10 +15,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use memory::Memory;
 pub use netcluster_testkit::{PATIENCE, wait_until};
 use netcluster_wire::control::Audience;
 use netcluster_wire::frame::{append, encode};
-use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
+use netcluster_wire::{
+    ErrorCode, Frame, Hello, Kind, Pattern, SharedStep, Source, Welcome, control,
+};
 #[cfg(unix)]
 pub use transport::full_backlog;
 use transport::{Listener, Stream, remove};
@@ -24,6 +29,37 @@ pub use transport::{NOBODY, address, impossible};
 
 /// Batches that a connection's queue holds before its emitters wait.
 const QUEUE_BATCHES: usize = 4;
+
+/// Use that a broker makes of memory shared with its clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// All by sockets.
+    #[default]
+    Nobody,
+    /// Each client is offered memory behind its welcome.
+    Everybody,
+    /// Every other client is.
+    Some,
+}
+
+thread_local! {
+    static SHARING: Cell<Sharing> = const { Cell::new(Sharing::Nobody) };
+}
+
+/// Runs a test whose brokers share memory in this way.
+pub fn with_sharing(sharing: Sharing, test: impl FnOnce()) {
+    SHARING.set(sharing);
+    test();
+}
+
+/// A batch for a client.
+enum Batch {
+    Bytes(Vec<u8>),
+    /// Memory, offered by this frame.
+    Offer(Vec<u8>),
+    /// The frame by which the use of memory begins.
+    Begin(Vec<u8>),
+}
 
 /// A frame that a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +74,7 @@ pub struct Seen {
 
 struct Connection {
     stream: Stream,
-    queue: SyncSender<Vec<u8>>,
+    queue: SyncSender<Batch>,
     patterns: Vec<Pattern>,
     echo: bool,
     last_event: u64,
@@ -62,6 +98,10 @@ pub struct State {
     /// Connections get these bytes instead of a welcome.
     pub greeting: Mutex<Option<Vec<u8>>>,
     pub max_payload: AtomicUsize,
+    sharing: Sharing,
+    /// Clients that accepted memory, and reasons of those that did not.
+    pub accepted: AtomicUsize,
+    pub declined: Mutex<Vec<String>>,
 }
 
 pub struct Broker {
@@ -100,6 +140,9 @@ impl Broker {
             stalled: AtomicBool::new(false),
             greeting: Mutex::default(),
             max_payload: AtomicUsize::new(16 << 20),
+            sharing: SHARING.get(),
+            accepted: AtomicUsize::new(0),
+            declined: Mutex::default(),
         });
         let stop = Arc::new(AtomicBool::new(false));
         let (accepts, stopped) = (Arc::clone(&state), Arc::clone(&stop));
@@ -137,7 +180,7 @@ impl Broker {
     /// Sends bytes to every client.
     pub fn send(&self, bytes: &[u8]) {
         for connection in self.state.connections.lock().unwrap().values() {
-            connection.queue.send(bytes.to_vec()).unwrap();
+            connection.queue.send(Batch::Bytes(bytes.to_vec())).unwrap();
         }
     }
 
@@ -184,12 +227,24 @@ fn serve(state: &State, stream: Stream) {
     let source = Source { node: 7, client: id };
     let (queue, outgoing) = sync_channel(QUEUE_BATCHES);
     let writer = stream.clone();
-    let writing = std::thread::spawn(move || write_all(&writer, outgoing));
+    let is_offered = match state.sharing {
+        Sharing::Nobody => false,
+        Sharing::Everybody => true,
+        Sharing::Some => id.is_multiple_of(2),
+    };
+    let memory = is_offered.then(Memory::new).flatten();
+    let shares = memory.clone();
+    let writing = std::thread::spawn(move || write_all(&writer, outgoing, shares));
+    let mut ring: Option<memory::Reader> = None;
     loop {
         while state.stalled.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let bytes = match stream.read(&mut chunk) {
+        let read = match &mut ring {
+            Some(ring) => ring.read(&stream, &mut chunk),
+            None => stream.read(&mut chunk),
+        };
+        let bytes = match read {
             Ok(0) | Err(_) => break,
             Ok(bytes) => bytes,
         };
@@ -198,8 +253,30 @@ fn serve(state: &State, stream: Stream) {
         let mut at = 0;
         let mut outgoing: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let mut bye = false;
+        let mut offer_after = None;
         while let Some(frame) = Frame::read(&buffer[at..], 64 << 20).expect("a client's frame") {
             at += frame.as_bytes().len();
+            if frame.kind() == Kind::Shared {
+                match SharedStep::decode(frame.payload()).unwrap() {
+                    SharedStep::Accept => {
+                        assert_eq!(at, buffer.len(), "the accept is the last on the socket");
+                        state.accepted.fetch_add(1, Ordering::SeqCst);
+                        ring = memory.as_ref().map(Memory::reader);
+                        let begin = SharedStep::Begin.encode();
+                        let begin = encode(Kind::Shared, source, 0, b"", &begin);
+                        let _ = queue.send(Batch::Begin(begin));
+                    }
+                    SharedStep::Decline(reason) => state.declined.lock().unwrap().push(reason),
+                    step => panic!("{step:?}"),
+                }
+                continue;
+            }
+            let shares = frame.kind() == Kind::Hello
+                && Hello::decode(frame.payload()).is_ok_and(|hello| hello.shared);
+            if let Some(memory) = memory.as_ref().filter(|_| shares) {
+                let offer = SharedStep::Offer { arena_bytes: memory.arena_bytes() }.encode();
+                offer_after = Some(encode(Kind::Shared, source, 0, b"", &offer));
+            }
             bye |= handle(state, id, source, &stream, &queue, frame, &mut outgoing);
         }
         buffer.drain(..at);
@@ -208,8 +285,11 @@ fn serve(state: &State, stream: Stream) {
         for (target, bytes) in outgoing.into_iter().chain(own) {
             let queue = state.connections.lock().unwrap().get(&target).map(|c| c.queue.clone());
             if let Some(queue) = queue {
-                let _ = queue.send(bytes);
+                let _ = queue.send(Batch::Bytes(bytes));
             }
+        }
+        if let Some(offer) = offer_after.filter(|_| !bye) {
+            let _ = queue.send(Batch::Offer(offer));
         }
         if bye {
             break;
@@ -221,11 +301,26 @@ fn serve(state: &State, stream: Stream) {
     stream.shut_down();
 }
 
-fn write_all(stream: &Stream, batches: Receiver<Vec<u8>>) {
+fn write_all(stream: &Stream, batches: Receiver<Batch>, memory: Option<Arc<Memory>>) {
     let mut alive = true;
+    let mut writer: Option<memory::Writer> = None;
     for batch in batches {
         // Goes on taking, so that nobody waits for a dead connection.
-        alive = alive && !batch.is_empty() && stream.write_all(&batch).is_ok();
+        alive = alive
+            && match (batch, &mut writer, &memory) {
+                (Batch::Bytes(bytes), _, _) if bytes.is_empty() => false,
+                (Batch::Bytes(bytes), Some(writer), _) => writer.send(stream, &bytes),
+                (Batch::Bytes(bytes), ..) => stream.write_all(&bytes).is_ok(),
+                (Batch::Offer(frame), _, Some(memory)) => {
+                    memory.offer(stream, &frame);
+                    true
+                }
+                (Batch::Begin(frame), _, Some(memory)) => {
+                    writer = Some(memory.writer());
+                    stream.write_all(&frame).is_ok()
+                }
+                _ => false,
+            };
         if !alive {
             stream.shut_down();
         }
@@ -238,7 +333,7 @@ fn handle(
     id: u32,
     source: Source,
     stream: &Stream,
-    queue: &SyncSender<Vec<u8>>,
+    queue: &SyncSender<Batch>,
     frame: Frame<'_>,
     outgoing: &mut BTreeMap<u32, Vec<u8>>,
 ) -> bool {

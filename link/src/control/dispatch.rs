@@ -158,6 +158,12 @@ impl Link {
             self.counters.drops.other_receiver += 1;
             return;
         }
+        let changes_wishes = matches!(control, Control::Interest(_) | Control::Joined(_));
+        if changes_wishes && peer.address != from.address {
+            // Both are for one alone and come again, once it has answered from there.
+            self.counters.drops.unproved += 1;
+            return;
+        }
         match control {
             Control::Hello(hello) => {
                 // Where it is known to be it gets what it asks for. Elsewhere the
@@ -216,6 +222,9 @@ impl Link {
             let Some(peer) = self.peers.at_mut(slot) else { return };
             let Some(inbound) = peer.inbound_mut(stream) else { continue };
             inbound.ingress.heartbeat(now, beat.next, beat.tail, beat.ordinal);
+            if inbound.ingress.is_contradicted(now) {
+                return self.contradicted(now, slot);
+            }
             if beat.poll {
                 self.inbound.owe_status(peer);
             }
@@ -228,6 +237,9 @@ impl Link {
         peer.note_echo(now, status);
         let congestion = &mut self.scheduler.congestion;
         self.outbound.on_status(now, peer.id, status, congestion, &mut self.timer);
+        for report in status.reports.iter() {
+            self.check_receiver(now, slot, report.stream);
+        }
     }
 
     fn on_nak(&mut self, now: Instant, slot: usize, nak: &Nak<'_>) {
@@ -236,6 +248,7 @@ impl Link {
         self.counters.naks_received += 1;
         let congestion = &mut self.scheduler.congestion;
         self.outbound.on_nak(now, peer, nak, congestion, &mut self.timer);
+        self.check_receiver(now, slot, nak.stream);
     }
 
     /// Takes in a peer's goodbye: where its streams end.

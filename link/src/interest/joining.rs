@@ -25,7 +25,13 @@ use netcluster_wire::link::{Interest, Joined};
 use crate::Link;
 use crate::channel::ChannelHash;
 use crate::event::LinkEvent;
+use crate::interest::told::BadAnswer;
+use crate::interest::versions::is_newer;
 use crate::receive::inbound_stream::InboundStream;
+use crate::stream::StreamId;
+
+/// Times that an interest is answered which no longer wants what the one before it wanted.
+const WITHDRAWAL_ANSWERS: usize = 3;
 
 impl Link {
     /// Version of the newest own interest.
@@ -102,9 +108,14 @@ impl Link {
     /// Takes in what a peer tells that it wants.
     pub(crate) fn on_interest(&mut self, now: Instant, slot: usize, interest: &Interest) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if interest.version != peer.wants.version {
-            if !peer.wants.renew(interest) {
-                return;
+        let mut answers = 1;
+        // An older one is answered as well: so its sender learns what was said in its name.
+        if peer.wants.renew(interest) {
+            let is_withdrawn =
+                |(stream, _): &(StreamId, _)| interest.groups & (1 << stream.group()) == 0;
+            if peer.wants.joined.iter().any(is_withdrawn) {
+                // Perhaps nothing else tells it, should that not be its own.
+                answers = WITHDRAWAL_ANSWERS;
             }
             let (stream_map, discovery) = (&self.local.stream_map, &self.membership.discovery);
             let next_at = self.outbound.join(now, peer, interest, stream_map, discovery);
@@ -117,18 +128,37 @@ impl Link {
         }
         if let Some(peer) = self.peers.at(slot) {
             let age_ns = now.since(self.local.started_at);
-            peer.answer_interest((interest.time_ns, age_ns), &mut self.control);
+            for _ in 0..answers {
+                peer.answer_interest((interest.time_ns, age_ns), &mut self.control);
+            }
         }
         self.run_path_mtu(now, slot);
+    }
+
+    /// Tells a peer that speaks as a receiver of a stream what it is known to have joined, if
+    /// that stream is not among it: somebody may have told otherwise in its name.
+    pub(crate) fn check_receiver(&mut self, now: Instant, slot: usize, stream: u16) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        if peer.wants.version != 0 && peer.wants.joined(StreamId(stream)).is_none() {
+            let age_ns = now.since(self.local.started_at);
+            if peer.wants.may_remind(now) {
+                peer.answer_interest((0, age_ns), &mut self.control);
+            }
+        }
     }
 
     /// Takes in from where on a peer says that it owes us its streams.
     pub(crate) fn on_joined(&mut self, now: Instant, slot: usize, joined: &Joined<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
+        let (told, answered) = (peer.told.version, joined.version);
+        if answered != told && !is_newer(told, answered) {
+            return self.outbid(now, slot, answered);
+        }
         let places = match peer.told.answered(joined, &self.local.stream_map) {
             Ok(Some(places)) => places,
             Ok(None) => return,
-            Err(_) => {
+            Err(BadAnswer::Incomplete) => return self.outbid(now, slot, answered),
+            Err(BadAnswer::UnknownStream) => {
                 self.counters.drops.malformed += 1;
                 return;
             }
@@ -150,5 +180,16 @@ impl Link {
         }
         self.send_interest(now, slot);
         self.report_joined();
+    }
+
+    /// Tells a peer anew what is wanted of it, since it answers another interest, which it
+    /// was told in our name: it listens to newer ones alone.
+    #[cold]
+    fn outbid(&mut self, now: Instant, slot: usize, heard: u32) {
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        self.interest.versions.outbid(heard);
+        self.interest.versions.unconfirmed();
+        peer.told.overtaken();
+        self.send_interest(now, slot);
     }
 }

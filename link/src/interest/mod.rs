@@ -16,7 +16,7 @@ use crate::event::{LinkEvent, Lost};
 use crate::membership::departed::DepartedSessions;
 use crate::membership::peer::Peer;
 use crate::output::Output;
-use crate::receive::inbound_stream::MAX_COUNTED;
+use crate::receive::inbound_stream::{InboundStream, MAX_COUNTED};
 use crate::stream::{Position, StreamId};
 
 use self::local_channels::LocalChannels;
@@ -70,6 +70,20 @@ impl LocalInterest {
         output: &mut Output,
     ) {
         for &(stream, join) in streams {
+            let has_left = |inbound: &InboundStream| {
+                inbound.stream == stream && inbound.has_left && inbound.join != join
+            };
+            if departed.had_left(&peer.session, stream) || peer.inbound.iter().any(has_left) {
+                // It is there after all: the goodbye was not its own, and nobody was told.
+                peer.counters.losses_unknown += 1;
+                output.push(LinkEvent::Lost(Lost {
+                    node: peer.identity.node,
+                    stream,
+                    channel: None,
+                    count: None,
+                    reason: LossReason::Peer,
+                }));
+            }
             let is_known = peer.inbound.iter().any(|inbound| inbound.stream == stream)
                 || departed.had_joined(&peer.session, stream);
             if join.ordinal == 0 || is_known {

@@ -53,9 +53,14 @@ pub(crate) struct Told {
     retry_ns: u64,
 }
 
-/// A peer answers with a stream that brokers of this cluster do not have.
+/// Fault of a peer's answer.
 #[derive(Debug)]
-pub(crate) struct UnknownStream;
+pub(crate) enum BadAnswer {
+    /// The answer names a stream that brokers of this cluster do not have.
+    UnknownStream,
+    /// The answer leaves out streams that are wanted: it is about other wishes.
+    Incomplete,
+}
 
 impl Told {
     /// Begins with nothing told.
@@ -96,6 +101,13 @@ impl Told {
         self.again_at = self.again_at.or(Some(self.since + ASKED_INTEREST_NS));
     }
 
+    /// Has the peer told anew, now or soon: what it was told is not the newest that it heard
+    /// in our name, so that it answers no more.
+    pub fn overtaken(&mut self) {
+        self.is_confirmed = true;
+        self.note_asked();
+    }
+
     /// Whether what it confirmed holds. The way to it may have been cut since, long
     /// enough for it to forget us; and it is known only later.
     pub fn is_fresh(&self, now: Instant) -> bool {
@@ -134,13 +146,13 @@ impl Told {
         &mut self,
         joined: &Joined<'_>,
         stream_map: &StreamMap,
-    ) -> Result<Option<Vec<(StreamId, Position)>>, UnknownStream> {
+    ) -> Result<Option<Vec<(StreamId, Position)>>, BadAnswer> {
         if joined.version != self.version || self.is_confirmed {
             return Ok(None);
         }
         for place in joined.places.iter() {
             if !stream_map.has(StreamId(place.stream)) {
-                return Err(UnknownStream);
+                return Err(BadAnswer::UnknownStream);
             }
             if !self.places.iter().any(|other| other.stream == place.stream) {
                 self.places.push(place);
@@ -149,17 +161,18 @@ impl Told {
         if self.places.len() < usize::from(joined.total) {
             return Ok(None);
         }
-        self.is_confirmed = true;
-        self.fresh = false;
-        self.confirmed_version = self.own_version;
         let places = std::mem::take(&mut self.places);
         let expected = stream_map.streams_in(self.groups);
-        let mut streams: Vec<_> = expected
-            .filter_map(|stream| {
+        let streams: Option<Vec<_>> = expected
+            .map(|stream| {
                 let place = places.iter().find(|place| place.stream == stream.0)?;
                 Some((stream, Position { number: place.number, ordinal: place.ordinal }))
             })
             .collect();
+        let mut streams = streams.ok_or(BadAnswer::Incomplete)?;
+        self.is_confirmed = true;
+        self.fresh = false;
+        self.confirmed_version = self.own_version;
         streams.sort_unstable_by_key(|(stream, _)| *stream);
         Ok(Some(streams))
     }

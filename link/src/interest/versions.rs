@@ -38,9 +38,23 @@ impl InterestVersions {
         })
     }
 
+    /// Lets the next number be newer than this one, too, which a peer has heard.
+    pub fn outbid(&mut self, heard: u32) {
+        if !is_newer(self.told.wrapping_add(1), heard) {
+            self.told = heard;
+        }
+    }
+
     /// The number of the next interest that a peer is sent.
     pub fn next_told(&mut self) -> u32 {
         self.told = self.told.wrapping_add(1).max(1);
         self.told
     }
+}
+
+/// Whether one version of an interest is newer than another, also where counting
+/// begins anew: the shorter way there leads up. 0 is none.
+pub(crate) fn is_newer(version: u32, than: u32) -> bool {
+    let ahead = version.wrapping_sub(than);
+    than == 0 && version != 0 || (1..1 << 31).contains(&ahead)
 }

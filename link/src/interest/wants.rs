@@ -1,9 +1,14 @@
 //! Interest of a peer in the streams here, and where it joined them.
 
+use netcluster_platform::Instant;
 use netcluster_wire::link::Interest;
 
+use crate::interest::versions::is_newer;
 use crate::send::flow_control::Path;
 use crate::stream::{Position, StreamId};
+
+/// Shortest time between two reminders of a peer.
+const REMIND_NS: u64 = 20_000_000;
 
 /// Groups that a peer wants of our streams, and how they reach it.
 #[derive(Default)]
@@ -16,6 +21,8 @@ pub(crate) struct Wants {
     pub hears_us: bool,
     /// Positions at which the peer joined, for the same answer to the same question.
     pub joined: Vec<(StreamId, Position)>,
+    /// Time from which on the peer may be reminded of where it joined.
+    remind_at: Instant,
 }
 
 impl Wants {
@@ -30,6 +37,15 @@ impl Wants {
         is_new
     }
 
+    /// Whether the peer may be reminded now of where it joined; then it counts as reminded.
+    pub fn may_remind(&mut self, now: Instant) -> bool {
+        let may = now >= self.remind_at;
+        if may {
+            self.remind_at = now + REMIND_NS;
+        }
+        may
+    }
+
     /// Position at which the peer joined a stream.
     pub fn joined(&self, stream: StreamId) -> Option<Position> {
         self.joined.iter().find(|(other, _)| *other == stream).map(|(_, position)| *position)
@@ -39,11 +55,4 @@ impl Wants {
     pub fn path(&self) -> Path {
         if self.hears_us { Path::Multicast } else { Path::Unicast }
     }
-}
-
-/// Whether one version of an interest is newer than another, also where counting
-/// begins anew: the shorter way there leads up. 0 is none.
-fn is_newer(version: u32, than: u32) -> bool {
-    let ahead = version.wrapping_sub(than);
-    than == 0 && version != 0 || (1..1 << 31).contains(&ahead)
 }

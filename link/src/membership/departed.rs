@@ -1,10 +1,12 @@
-//! Sessions that were peers and fell silent, or were taken for dead: what must not
-//! be forgotten of them, as they may come back.
+//! Sessions that were peers and fell silent, were taken for dead, or said goodbye: what
+//! must not be forgotten of them, as they may come back.
 //!
 //! - Which of their control datagrams came: else a recording of the time before
 //!   would count as new.
 //! - Which of their streams were joined: their listeners were told of a loss then,
 //!   and are not told again of what came before.
+//! - Whether they were told: not after a goodbye. Who comes back from that never said it,
+//!   or it was forged: events are missing since.
 //!
 //! Invariant: at most [`MAX_DEPARTED`]; the ones that went first make room.
 
@@ -21,6 +23,8 @@ struct One {
     session: Session,
     window: ReplayWindow,
     streams: Vec<StreamId>,
+    /// Listeners of the streams were told that events may be missing.
+    is_told: bool,
 }
 
 #[derive(Default)]
@@ -33,6 +37,7 @@ impl DepartedSessions {
         session: &Session,
         opener: &ControlOpener,
         streams: impl Iterator<Item = StreamId>,
+        is_told: bool,
     ) {
         let at = self.0.iter().position(|one| one.session == *session);
         let mut known = at.and_then(|at| self.0.remove(at)).map_or(Vec::new(), |one| one.streams);
@@ -43,7 +48,7 @@ impl DepartedSessions {
             self.0.pop_front();
         }
         let window = opener.window().clone();
-        self.0.push_back(One { session: *session, window, streams: known });
+        self.0.push_back(One { session: *session, window, streams: known, is_told });
     }
 
     /// Opener of the control datagrams of a session that is no peer.
@@ -57,6 +62,11 @@ impl DepartedSessions {
     /// Whether a stream of a session was joined when that was a peer before.
     pub fn had_joined(&self, session: &Session, stream: StreamId) -> bool {
         self.find(session).is_some_and(|one| one.streams.contains(&stream))
+    }
+
+    /// Whether a stream of a session was joined until that said goodbye.
+    pub fn had_left(&self, session: &Session, stream: StreamId) -> bool {
+        self.find(session).is_some_and(|one| !one.is_told && one.streams.contains(&stream))
     }
 
     fn find(&self, session: &Session) -> Option<&One> {
@@ -79,13 +89,15 @@ mod tests {
         let mut departed = DepartedSessions::default();
         let stream = |group| StreamId::new(group, 0);
         for index in 0..MAX_DEPARTED as u16 {
-            departed.push(&session(index), &opener, [stream(1)].into_iter());
+            departed.push(&session(index), &opener, [stream(1)].into_iter(), true);
         }
-        departed.push(&session(0), &opener, [stream(2)].into_iter());
+        departed.push(&session(0), &opener, [stream(2)].into_iter(), false);
         assert_eq!(departed.0.len(), MAX_DEPARTED);
         assert!(departed.had_joined(&session(0), stream(1)));
         assert!(departed.had_joined(&session(0), stream(2)));
-        departed.push(&session(u16::MAX), &opener, std::iter::empty());
+        assert!(departed.had_left(&session(0), stream(2)), "its last end counts");
+        assert!(!departed.had_left(&session(1), stream(1)));
+        departed.push(&session(u16::MAX), &opener, std::iter::empty(), true);
         assert_eq!(departed.0.len(), MAX_DEPARTED);
         assert!(!departed.had_joined(&session(1), stream(1)), "it went first");
         assert!(departed.had_joined(&session(0), stream(1)));

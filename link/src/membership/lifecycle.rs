@@ -311,13 +311,25 @@ impl Link {
         }
     }
 
+    /// Forgets a peer that is not as far as its streams are here, and asks it to meet anew:
+    /// so the streams go on where the peer really is.
+    #[cold]
+    pub(crate) fn contradicted(&mut self, now: Instant, slot: usize) {
+        let Some(address) = self.peers.at(slot).map(|peer| peer.address) else { return };
+        self.counters.contradicted += 1;
+        self.bury(now, slot, Gone::Contradicted);
+        self.ask_for_hello(address);
+    }
+
     /// Forgets a peer, and tells the listeners of its streams if it did not say
     /// how they end.
     pub(crate) fn bury(&mut self, now: Instant, slot: usize, why: Gone) {
         let Some(mut peer) = self.peers.remove(slot) else { return };
         let node = peer.identity.node;
         let streams = peer.inbound.iter().map(|inbound| inbound.stream);
-        self.membership.departed.push(&peer.session, &peer.opener, streams);
+        // Those of streams that it has ended are not.
+        let is_told = !peer.inbound.iter().any(|inbound| inbound.has_left);
+        self.membership.departed.push(&peer.session, &peer.opener, streams, is_told);
         peer.end_streams(&self.interest.channels, &mut self.output, &mut self.counters);
         self.inbound.window.close_peer(peer.id);
         for (stream, _) in &peer.wants.joined {

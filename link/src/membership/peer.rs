@@ -232,7 +232,7 @@ impl Peer {
 
     /// Whether all its streams have come to their end, or are not wanted.
     pub fn is_through(&self) -> bool {
-        self.inbound.iter().all(|inbound| inbound.has_left || inbound.is_stale)
+        self.inbound.iter().all(InboundStream::is_over)
     }
 
     /// Time at which something is due for the peer.

@@ -67,6 +67,17 @@ impl InboundStream {
         }
     }
 
+    /// Whether nothing of the stream is expected any more, as far as both sides know.
+    pub fn is_over(&self) -> bool {
+        self.is_stale || self.has_left
+    }
+
+    /// Whether nothing is left of it if the peer joins us there: it was over, and what came
+    /// already does not come again.
+    pub fn begins_anew(&self, join: Position) -> bool {
+        self.is_over() && join.number >= self.ingress.position()
+    }
+
     /// Time at which retransmissions are to be asked for.
     pub fn next_nak_at(&self) -> Instant {
         self.ingress.next_nak_at().unwrap_or(Instant::NEVER)

@@ -69,12 +69,11 @@ impl InboundStreams {
             let at = before.iter().position(|inbound| inbound.stream == stream);
             let mut is_held = false;
             match at.map(|at| before.swap_remove(at)) {
-                Some(mut inbound) if inbound.join == join || !inbound.is_stale => {
+                Some(mut inbound) if inbound.join == join || !inbound.begins_anew(join) => {
                     if inbound.join != join {
                         // The peer had forgotten us. What it sent until it joined
                         // us anew, nobody will retransmit.
-                        let Position { number, ordinal } = join;
-                        inbound.ingress.heartbeat(now, number, number, ordinal);
+                        inbound.ingress.rejoin(now, join);
                         inbound.join = join;
                         // It waits to hear how far we are.
                         self.owe_status(peer);
@@ -86,7 +85,7 @@ impl InboundStreams {
                     peer.inbound.push(inbound);
                     continue;
                 }
-                // For a while nobody here wanted it, and the peer knew.
+                // For a while nobody here wanted it, and the peer knew; or it had ended.
                 Some(old) => {
                     is_held = old.is_held;
                     self.window.close(peer.id, stream);

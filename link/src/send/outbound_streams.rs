@@ -167,6 +167,11 @@ impl OutboundStreams {
             if let Some(sample) = sample {
                 congestion.report(now, peer, sample, share);
             }
+            if stated.position > next && outbound.heartbeat.next_at == Instant::NEVER {
+                // It believes what this broker never said, and must hear where it is.
+                outbound.heartbeat.restart(now);
+                timer.due(outbound.heartbeat.next_at);
+            }
             timer.due(outbound.flow.next_deadline().unwrap_or(Instant::NEVER));
         }
     }

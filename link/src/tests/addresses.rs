@@ -17,7 +17,7 @@ fn victim() -> SocketAddr {
 }
 
 /// A control datagram of any session, sealed if there is a key.
-fn sealed(
+pub(super) fn sealed(
     sealer: &mut ControlSealer,
     session: &Session,
     kind: ControlKind,

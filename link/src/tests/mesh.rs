@@ -78,7 +78,7 @@ pub struct Node {
     pub control: u64,
     pub is_alive: bool,
     node: u32,
-    sequence: u64,
+    pub sequence: u64,
 }
 
 struct Packet {

@@ -3,6 +3,7 @@
 mod addresses;
 mod delivery;
 mod faults;
+mod forged;
 mod joining;
 mod keeping;
 mod membership;

@@ -20,8 +20,11 @@ impl Outbox {
         wait: bool,
         payload: &[u8],
     ) -> Guard<'a> {
+        if state.out.ring.is_some() && payload.is_empty() {
+            return self.put_all(state, wait);
+        }
         let (socket, whole) = match (&state.out.link, &state.socket) {
-            (Link::Up, Some(socket)) => (Arc::clone(socket), true),
+            (Link::Up, Some(socket)) => (Arc::clone(socket), !state.out.accepting),
             (Link::Resuming, Some(socket)) => (Arc::clone(socket), false),
             _ => return state,
         };
@@ -29,7 +32,10 @@ impl Outbox {
         let front = std::mem::take(&mut state.out.front);
         let from = std::mem::take(&mut state.out.front_at);
         let spare = std::mem::take(&mut state.spare);
-        let body = if whole { std::mem::replace(&mut state.out.buffer, spare) } else { spare };
+        let mut body = if whole { std::mem::replace(&mut state.out.buffer, spare) } else { spare };
+        if payload.is_empty() && state.out.is_offered() {
+            state.out.begin_accept(&mut body);
+        }
         state.unclaimed |= whole;
         let padding = padding_of(payload.len());
         let parts = [&front[from..], &body[..], payload, padding];
@@ -45,24 +51,14 @@ impl Outbox {
         state.out.written += written as u64;
         state.last_write = Instant::now();
         if failed {
-            let is_current =
-                state.socket.as_ref().is_some_and(|current| Arc::ptr_eq(current, &socket));
-            if is_current && socket.is_foreign() {
-                state.out.close(Error::Forked);
-            } else if is_current {
-                state.out.disconnected();
-            }
-            // If the broker hung up, what it said last is to be read, also why: the
-            // reader goes on to the end and starts over then.
-            if !matches!(failure, Some(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)) {
-                socket.shut_down();
-            }
+            state.failed(&socket, failure);
         }
         if state.waiters > 0 {
             self.room.notify_all();
         }
         if written == total {
             state.out.request_bytes = 0;
+            state.out.end_accept();
         } else if !failed {
             state.urgent = true;
             if std::mem::take(&mut state.parked) {
@@ -112,7 +108,11 @@ impl Outbox {
                 return Err(Error::Backpressure);
             }
             tried = true;
-            if !state.writing && matches!(state.out.link, Link::Up) && deadline.is_none() {
+            let blocks = state.out.ring.is_none() || state.out.lacks_room();
+            if !state.writing
+                && matches!(state.out.link, Link::Up)
+                && (deadline.is_none() || !blocks)
+            {
                 state = self.write(state, !reader, b"");
                 continue;
             }
@@ -148,6 +148,37 @@ impl Outbox {
 }
 
 impl State {
+    /// Whether this is the socket of the connection that there is.
+    pub(super) fn is_current(&self, socket: &Arc<Socket>) -> bool {
+        self.socket.as_ref().is_some_and(|current| Arc::ptr_eq(current, socket))
+    }
+
+    /// Takes in that writing to this connection failed.
+    pub(super) fn failed(&mut self, socket: &Arc<Socket>, failure: Option<ErrorKind>) {
+        let is_current = self.is_current(socket);
+        if is_current && socket.is_foreign() {
+            self.out.close(Error::Forked);
+        } else if is_current {
+            self.out.disconnected();
+        }
+        // If the broker hung up, what it said last is to be read, also why: the
+        // reader goes on to the end and starts over then.
+        if !matches!(failure, Some(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)) {
+            socket.shut_down();
+        }
+    }
+
+    /// Whether this process was found to be a forked child.
+    ///
+    /// # Errors
+    /// It is.
+    pub(super) fn check_forked(&self) -> Result<(), Error> {
+        match &self.out.link {
+            Link::Closed(error @ Error::Forked) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes what a write left the front again, from a frame's start.
     fn keep_rest(
         &mut self,

@@ -1,7 +1,7 @@
 //! The connection to the broker on Unix: a local socket.
 
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use rustix::net::{
 };
 
 use crate::error::Error;
+use crate::memory::{Descriptors, Incoming, Ring};
 
 /// Bytes that the kernel holds of what was written: more than its default pays off for
 /// large events.
@@ -76,22 +77,28 @@ impl Socket {
         Socket { fd, process, drained: AtomicBool::new(true) }
     }
 
-    /// Reads what is there, waiting for at least one byte; 0: the end.
+    /// Reads what is there, waiting for at least one byte; 0: the end. Descriptors that come
+    /// with the bytes are put `beside` them, or closed.
     ///
     /// Waits by `poll`: who waits in `recv` is woken whenever the broker has read
     /// something, too, to no purpose.
     ///
     /// # Errors
     /// `TimedOut` if nothing came by `deadline`.
-    pub(crate) fn read(&self, space: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+    pub(crate) fn read(
+        &self,
+        space: &mut [u8],
+        deadline: Option<Instant>,
+        beside: Option<&mut Descriptors>,
+    ) -> io::Result<usize> {
+        let mut beside = beside;
         let mut wait = self.drained.load(Ordering::Relaxed);
         loop {
             if wait {
                 self.wait_until_readable(deadline)?;
             }
-            let flags = RecvFlags::DONTWAIT;
-            match retry_on_intr(|| rustix::net::recv(&self.fd, &mut *space, flags)) {
-                Ok((_, bytes)) => {
+            match receive(self.fd.as_fd(), space, beside.as_deref_mut()) {
+                Ok(bytes) => {
                     self.drained.store(bytes < space.len(), Ordering::Relaxed);
                     return Ok(bytes);
                 }
@@ -133,6 +140,20 @@ impl Socket {
         }
     }
 
+    /// Waits until something is in the broker's memory, at first by looking for it, so
+    /// long; whether the connection is gone.
+    pub(crate) fn wait(&self, incoming: &mut Incoming, spin: Duration) -> io::Result<bool> {
+        incoming.wait(self.as_fd(), spin)
+    }
+
+    /// Waits until a ring has room for so many bytes.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(crate) fn wait_for_room(&self, ring: &mut Ring, bytes: usize) -> io::Result<()> {
+        ring.wait_for_room(bytes, self.as_fd())
+    }
+
     /// Whether something may be left to do after a write that did not wait.
     pub(crate) const WRITES_BEHIND: bool = false;
 
@@ -148,6 +169,28 @@ impl Socket {
             let _ = rustix::net::shutdown(&self.fd, Shutdown::Both);
         }
     }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Receives what is there without waiting.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    space: &mut [u8],
+    beside: Option<&mut Descriptors>,
+) -> Result<usize, Errno> {
+    #[cfg(target_os = "linux")]
+    if let Some(descriptors) = beside {
+        return crate::memory::receive(socket, space, descriptors);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = beside;
+    let flags = RecvFlags::DONTWAIT;
+    retry_on_intr(|| rustix::net::recv(socket, &mut *space, flags)).map(|(_, bytes)| bytes)
 }
 
 /// The error of a connection that waited in vain to be queued for the broker.

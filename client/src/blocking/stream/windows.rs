@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use netcluster_platform::pipe::{Pipe, pipe_name};
 
 use crate::error::Error;
+use crate::memory::{Descriptors, Incoming, Ring};
 
 /// The shortest wait that is asked of the system.
 const MIN_WAIT: Duration = Duration::from_millis(1);
@@ -41,7 +42,12 @@ impl Socket {
     ///
     /// # Errors
     /// `TimedOut` if nothing came by `deadline`.
-    pub(crate) fn read(&self, space: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+    pub(crate) fn read(
+        &self,
+        space: &mut [u8],
+        deadline: Option<Instant>,
+        _: Option<&mut Descriptors>,
+    ) -> io::Result<usize> {
         let timeout = deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()).max(MIN_WAIT));
         self.pipe.read(space, timeout)
@@ -50,6 +56,16 @@ impl Socket {
     /// Writes at least one byte of these, waiting for room if `wait`; 0: no room.
     pub(crate) fn write(&self, parts: &[IoSlice<'_>], wait: bool) -> io::Result<usize> {
         self.pipe.write(parts, wait)
+    }
+
+    /// Pipes have no memory beside them.
+    pub(crate) fn wait(&self, incoming: &mut Incoming, _: Duration) -> io::Result<bool> {
+        match *incoming {}
+    }
+
+    /// Pipes have no memory beside them.
+    pub(crate) fn wait_for_room(&self, ring: &mut Ring, _: usize) -> io::Result<()> {
+        match *ring {}
     }
 
     /// Whether something may be left to do after a write that did not wait: the

@@ -104,7 +104,50 @@ impl EventHead {
             out.extend_from_slice(&self.bytes[..MEDIUM_BYTES]);
         }
         out.truncate(start + bytes);
-        let event = &mut out[start..];
+        self.complete_small(&mut out[start..], sequence, payload);
+    }
+
+    /// Bytes that [`EventHead::write`] must be given for a payload of this size.
+    #[inline(always)]
+    pub(super) fn space_bytes(&self, payload_bytes: usize) -> usize {
+        self.frame_bytes(payload_bytes).max(MEDIUM_BYTES)
+    }
+
+    /// Writes the event with this number and payload to the front of a space of
+    /// [`EventHead::space_bytes`], whose other bytes it may overwrite; how many it has.
+    #[inline(always)]
+    pub(super) fn write(&self, space: &mut [u8], sequence: u64, payload: &[u8]) -> usize {
+        let bytes = self.frame_bytes(payload.len());
+        if bytes > MEDIUM_BYTES {
+            self.write_large(&mut space[..bytes], sequence, payload);
+            return bytes;
+        }
+        if let Some(front) = space.first_chunk_mut::<MEDIUM_BYTES>()
+            && let Some(head) = self.bytes.first_chunk::<MEDIUM_BYTES>()
+        {
+            if bytes <= SMALL_BYTES {
+                front[..SMALL_BYTES].copy_from_slice(&head[..SMALL_BYTES]);
+            } else {
+                *front = *head;
+            }
+            self.complete_small(&mut front[..bytes], sequence, payload);
+        }
+        bytes
+    }
+
+    #[inline(never)]
+    fn write_large(&self, event: &mut [u8], sequence: u64, payload: &[u8]) {
+        let (head, rest) = event.split_at_mut(self.head_bytes);
+        head.copy_from_slice(&self.bytes[..self.head_bytes]);
+        self.number(head, sequence, payload.len());
+        let (data, padding) = rest.split_at_mut(payload.len());
+        data.copy_from_slice(payload);
+        padding.fill(0);
+    }
+
+    /// Writes all but the front into an event that begins with it.
+    #[inline(always)]
+    fn complete_small(&self, event: &mut [u8], sequence: u64, payload: &[u8]) {
         self.number(event, sequence, payload.len());
         copy_small(&mut event[self.head_bytes..self.head_bytes + payload.len()], payload);
     }
@@ -205,6 +248,9 @@ mod tests {
                 head.append_front(&mut gathered, 5, payload.len());
                 gathered.extend_from_slice(&payload);
                 gathered.extend_from_slice(padding_of(payload.len()));
+                let mut space = vec![0xff; head.space_bytes(payload.len())];
+                let written = head.write(&mut space, 5, &payload);
+                assert_eq!(space[..written], expected[6..], "{name_len} and {payload_len}");
                 assert_eq!(gathered, expected, "{name_len} and {payload_len}");
                 assert_eq!(head.frame_bytes(payload.len()), expected.len() - 6);
             }

@@ -6,7 +6,7 @@
 
 use netcluster_wire::control::{self, Audience};
 use netcluster_wire::limits::{HARD_MAX_PAYLOAD_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_STATS_BYTES};
-use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, Source, Welcome};
+use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, SharedStep, Source, Welcome};
 
 use crate::error::Error;
 
@@ -96,6 +96,8 @@ pub enum SessionEvent<'a> {
         /// The number of clients and brokers.
         audience: Audience,
     },
+    /// A step from sockets to shared memory.
+    Shared(SharedStep),
     /// The broker's status.
     Stats {
         /// Token of the question.
@@ -248,6 +250,7 @@ impl Inbound {
                 audience: control::decode_audience(payload)?,
             }),
             (_, Kind::Stats) => Ok(SessionEvent::Stats { token: number, json: payload }),
+            (_, Kind::Shared) => Ok(SessionEvent::Shared(SharedStep::decode(payload)?)),
             (_, kind) => Err(Error::Protocol(format!("{kind:?} from a broker"))),
         }
     }

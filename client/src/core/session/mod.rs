@@ -35,7 +35,7 @@ pub use outbound::{Outbound, PING_EVERY_BYTES, unwritten};
 pub use receive::{RECEIVE_BUFFER_BYTES, ReceiveBuffer};
 
 pub use netcluster_wire::control::ControlError;
-pub use netcluster_wire::{Frame, FrameError, Hello, Kind, Pattern, Welcome};
+pub use netcluster_wire::{Frame, FrameError, Hello, Kind, Pattern, SharedStep, Welcome};
 
 use crate::error::Error;
 

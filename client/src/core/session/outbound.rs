@@ -5,11 +5,16 @@
 use std::time::Duration;
 
 use netcluster_wire::frame::append;
-use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES, MAX_HEAD_BYTES};
-use netcluster_wire::{Frame, Hello, Kind, Pattern, Source, check_channel, check_event, control};
+use netcluster_wire::limits::{
+    DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES, HEADER_BYTES, MAX_HEAD_BYTES,
+};
+use netcluster_wire::{
+    Frame, Hello, Kind, Pattern, SharedStep, Source, check_channel, check_event, control,
+};
 
 use super::event_head::EventHead;
 use crate::error::Error;
+use crate::memory::Ring;
 
 /// After this many bytes of events a ping is slipped in, so that the confirmed
 /// sequence advances while nobody asks.
@@ -135,6 +140,51 @@ impl Outbound {
         let sequence = self.number(out, event, payload.len())?;
         self.head.append(out, sequence, payload);
         Ok(sequence)
+    }
+
+    /// Appends an event in a ring; `false`: there is no room now, and nothing was appended.
+    ///
+    /// # Errors
+    /// As [`Outbound::emit`].
+    #[inline(always)]
+    pub(crate) fn emit_in_place(
+        &mut self,
+        ring: &mut Ring,
+        event: &str,
+        payload: &[u8],
+    ) -> Result<bool, Error> {
+        if payload.len() > self.max_payload_bytes || !self.head.is_of(event.as_bytes()) {
+            self.prepare(event, payload.len())?;
+        }
+        if self.bytes_since_ping >= PING_EVERY_BYTES && !self.ping_in_place(ring) {
+            return Ok(false);
+        }
+        let Some(space) = ring.space(self.head.space_bytes(payload.len())) else {
+            return Ok(false);
+        };
+        let bytes = self.head.write(space, self.sequence + 1, payload);
+        ring.append(bytes);
+        self.bytes_since_ping += bytes;
+        self.sequence += 1;
+        Ok(true)
+    }
+
+    /// Appends a ping in a ring, if there is room.
+    #[cold]
+    #[inline(never)]
+    fn ping_in_place(&mut self, ring: &mut Ring) -> bool {
+        let has_room = ring.space(HEADER_BYTES).is_some();
+        if has_room {
+            let mut ping = Vec::with_capacity(HEADER_BYTES);
+            self.ping(&mut ping);
+            ring.copy(&ping);
+        }
+        has_room
+    }
+
+    /// Appends that the memory which the broker offered is used, or why not.
+    pub(crate) fn step(&self, out: &mut Vec<u8>, step: &SharedStep) {
+        append(out, Kind::Shared, self.source, 0, b"", &step.encode());
     }
 
     /// Appends an event's header and name only: the payload and

@@ -13,7 +13,9 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use netcluster_wire::Header;
-use netcluster_wire::limits::{ALIGNMENT_BYTES, HARD_MAX_PAYLOAD_BYTES, MAX_HEAD_BYTES};
+use netcluster_wire::limits::{
+    ALIGNMENT_BYTES, HARD_MAX_PAYLOAD_BYTES, HEADER_BYTES, MAX_HEAD_BYTES,
+};
 
 /// Bytes of the buffer, unless a frame is larger.
 pub const RECEIVE_BUFFER_BYTES: usize = 256 << 10;
@@ -118,6 +120,34 @@ impl ReceiveBuffer {
                 self.replace(RECEIVE_BUFFER_BYTES);
             }
         }
+    }
+
+    /// Whether there are no unread bytes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Takes in a copy of bytes that are somewhere else: up to the end of the frame that
+    /// begins with the unread ones, if there are any; how many.
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> usize {
+        let held = &self.buffer[self.start..self.end];
+        let wanted = match Header::read(held) {
+            Some(header) => (header.length.get() as usize).saturating_sub(held.len()),
+            None if held.is_empty() => bytes.len(),
+            None => HEADER_BYTES - held.len(),
+        };
+        let space = self.space();
+        let copied = bytes.len().min(wanted).min(space.len());
+        space[..copied].copy_from_slice(&bytes[..copied]);
+        self.filled(copied);
+        copied
+    }
+
+    /// Takes the unread bytes out.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let taken = self.buffer[self.start..self.end].to_vec();
+        self.clear();
+        taken
     }
 
     /// Forgets what was not dispatched, for a new connection.

@@ -135,6 +135,7 @@ impl World {
                 true
             }
             Step::Read(_) | Step::Hold | Step::Closed(_) => false,
+            Step::Map(_) | Step::Take => panic!("it was never told that it can"),
             Step::Dispatch => panic!("it dispatches with the input"),
         }
     }

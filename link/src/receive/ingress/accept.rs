@@ -93,6 +93,7 @@ impl Ingress {
         }
         let ahead = number - self.fed;
         if ahead >= self.reorder_datagrams {
+            self.came(number);
             return Verdict::TooFar;
         }
         if self.reorder.has(ahead as usize) {
@@ -132,7 +133,7 @@ impl Ingress {
                 self.fed += 1;
                 self.reorder.skip(1);
             }
-            Ok(()) => {}
+            Ok(()) => self.came(number),
         }
         if number < self.seen_end {
             self.loss_detector.arrived(number, now);
@@ -145,6 +146,12 @@ impl Ingress {
             self.advance_next();
         }
         Verdict::Taken
+    }
+
+    /// Notes that a datagram came before its turn: the peer has sent all below it.
+    fn came(&mut self, number: u64) {
+        self.claims.came(number.min(MAX_NUMBER) + 1);
+        self.forget_lost();
     }
 
     /// Refuses a datagram for want of memory. As it did come, the way does not keep it from

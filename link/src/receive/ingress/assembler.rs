@@ -72,6 +72,8 @@ pub(super) struct Assembler {
     partial: usize,
     marks: Vec<Mark>,
     is_adrift: bool,
+    /// The mark before had a lower ordinal than there are events.
+    is_behind: bool,
     /// Chunk that the pieces are offsets of.
     ready: Bytes,
     reassembly: ReassemblyBudget,
@@ -97,6 +99,7 @@ impl Assembler {
             partial: 0,
             marks: Vec::new(),
             is_adrift: true,
+            is_behind: false,
             ready: Bytes::new(),
             reassembly: config.reassembly.clone(),
             charge: None,
@@ -243,6 +246,18 @@ impl Assembler {
         self.scanner.push_lost_until(ordinal)
     }
 
+    /// Takes back what was believed of the ordinals, if it was more than this; whether it
+    /// was. Behind it a loss would have been hidden, and perhaps was.
+    pub fn correct(&mut self, ordinal: u64) -> bool {
+        let is_behind = ordinal < self.scanner.ordinal;
+        if is_behind {
+            self.malformed += 1;
+            self.scanner.push_lost(None);
+            self.scanner.ordinal = ordinal;
+        }
+        is_behind
+    }
+
     /// Reports a loss of which nobody knows how much is missing from here on.
     pub fn lose_unknown(&mut self) {
         self.scanner.push_lost(None);
@@ -276,6 +291,13 @@ impl Assembler {
                 if self.is_adrift {
                     self.scanner.push_lost(None);
                 }
+                if self.is_behind {
+                    // Two in a row: what was believed before was wrong.
+                    self.scanner.ordinal = mark.ordinal;
+                }
+                self.is_behind = !self.is_behind;
+            } else {
+                self.is_behind = false;
             }
             self.scanner.push_lost_until(mark.ordinal);
             if self.is_adrift {

@@ -20,9 +20,11 @@ impl Ingress {
             self.loss_detector.forgive(now);
             return None;
         }
-        let vain = self.loss_detector.in_vain(now, retransmit_ns, self.told.number)?;
+        // What nothing confirms may be sent yet.
+        let sent = self.claims.end().number.min(self.known_end());
+        let vain = self.loss_detector.in_vain(now, retransmit_ns, sent)?;
         // As if the sender had it no more.
-        self.tail = self.tail.max(vain.end);
+        self.claims.give_up_below(vain.end);
         self.loss_detector.forget_below(vain.end);
         self.counters.given_up += vain.numbers;
         Some(vain)

@@ -257,6 +257,18 @@ impl LossDetector {
         }
     }
 
+    /// Forgets what is missing from `number` on: it was not sent, it seems.
+    pub fn forget_from(&mut self, number: u64) {
+        while let Some(gap) = self.gaps.back_mut().filter(|gap| gap.end > number) {
+            self.missing -= gap.end - gap.first.max(number);
+            if gap.first < number {
+                gap.end = number;
+                return;
+            }
+            self.gaps.pop_back();
+        }
+    }
+
     /// Time at which [`LossDetector::poll`] has something, at the earliest.
     pub fn next_at(&self) -> Option<Instant> {
         (!self.gaps.is_empty()).then_some(self.due_at)

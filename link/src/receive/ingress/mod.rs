@@ -19,6 +19,7 @@
 
 mod accept;
 mod assembler;
+mod claims;
 mod delivery;
 mod frame_scanner;
 mod given_up;
@@ -37,6 +38,7 @@ use crate::crypto::StreamOpener;
 use crate::stream::{Position, StreamId};
 
 pub use assembler::{CHUNK_BYTES, MAX_FRESH_BYTES};
+pub use claims::CONTRADICTED_NS;
 pub use delivery::{Counters, Delivery, Verdict};
 pub use loss_detector::{FIRST_NAK_NS, IN_VAIN_NS, MAX_RETRY_NS, MIN_RETRY_NS, Vain};
 pub use reassembly_budget::{
@@ -45,6 +47,7 @@ pub use reassembly_budget::{
 pub use stalled_frames::{STALLED_FRAME_BYTES, STALLED_FRAME_NS};
 
 use assembler::Assembler;
+use claims::Claims;
 use loss_detector::LossDetector;
 use reorder::ReorderBuffer;
 use stalled_frames::Stall;
@@ -89,10 +92,7 @@ pub struct Ingress {
     next: u64,
     /// Number behind the highest one that is there or known to be missing.
     seen_end: u64,
-    /// Number below which nothing will be retransmitted.
-    tail: u64,
-    /// End of the stream, as far as the peer has told.
-    told: Position,
+    claims: Claims,
     /// Number at which the stream stood when holding it began, while it is held.
     held: Option<u64>,
     stall: Stall,
@@ -121,8 +121,7 @@ impl Ingress {
             fed: number,
             next: number,
             seen_end: number,
-            tail: number,
-            told: Position { number, ordinal: join.ordinal },
+            claims: Claims::new(Position { number, ordinal: join.ordinal }),
             held: None,
             stall: Stall::default(),
             life: Life::Live,
@@ -136,32 +135,46 @@ impl Ingress {
     pub fn heartbeat(&mut self, now: Instant, next: u64, tail: u64, ordinal: u64) {
         self.now = now;
         if self.life != Life::Live {
-            return;
+            return self.claims.note_alive(now);
         }
         if tail > next || next > MAX_NUMBER {
             self.counters.malformed += 1;
             return;
         }
-        let told = &mut self.told;
-        if next > told.number || (next == told.number && ordinal > told.ordinal) {
-            *told = Position { number: next, ordinal };
-        }
-        if tail > self.tail {
-            self.tail = tail;
-            self.loss_detector.forget_below(tail);
-        }
+        self.claims.came(self.next);
+        self.claims.state(Position { number: next, ordinal }, tail);
+        self.claims.compare(now, self.next, self.counters.taken);
+        self.forget_lost();
         self.notice_told();
-        if self.told.number == self.fed {
+        if next == self.fed {
             // Heartbeats come when nothing else does.
             self.assembler.rest();
             self.reorder.rest();
         }
     }
 
+    /// Whether the peer says that it is not as far as the stream is here, or speaks of it
+    /// after its end, and has done so for [`CONTRADICTED_NS`].
+    pub fn is_contradicted(&self, now: Instant) -> bool {
+        self.claims.is_contradicted(now)
+    }
+
+    /// Goes on at the place at which the peer joined this broker anew: what it sent before
+    /// will not be retransmitted.
+    pub fn rejoin(&mut self, now: Instant, join: Position) {
+        self.heartbeat(now, join.number, join.number, join.ordinal);
+        if self.life == Life::Live && self.claims.end() == join && join.number >= self.next {
+            self.assembler.correct(join.ordinal);
+        }
+        // No heartbeat need come that would confirm it.
+        self.claims.give_up_below(self.claims.end().number);
+        self.forget_lost();
+    }
+
     /// Notes that the peer leaves in order; its stream ends there.
     pub fn left(&mut self, now: Instant, end: Position) {
-        self.heartbeat(now, end.number, end.number, end.ordinal);
         if self.life == Life::Live {
+            self.rejoin(now, end);
             self.life = Life::Left;
         }
     }
@@ -232,7 +245,7 @@ impl Ingress {
 
     /// Number behind the highest one that the peer is known to have sent.
     pub fn known_end(&self) -> u64 {
-        self.seen_end.max(self.told.number)
+        self.next.max(self.claims.sent_end())
     }
 
     /// Numbers that were asked for, or given up without that.
@@ -269,18 +282,29 @@ impl Ingress {
     }
 
     /// Notes as missing what the peer says that it has sent, as far as that would be taken
-    /// now.
+    /// now; and no longer what it said before, if it takes that back and nothing confirms it.
     fn notice_told(&mut self) {
-        let end = self.told.number.min(self.fed + self.reorder_datagrams);
+        let told = self.claims.end().number;
+        let end = told.min(self.fed + self.reorder_datagrams);
         if end > self.seen_end {
-            self.notice_until(end);
+            return self.notice_until(end);
         }
+        let end = told.max(self.known_end()).max(self.fed + self.reorder.len());
+        if end < self.seen_end {
+            self.loss_detector.forget_from(end);
+            self.seen_end = end;
+        }
+    }
+
+    /// Forgets what is missing and will not be retransmitted.
+    fn forget_lost(&mut self) {
+        self.loss_detector.forget_below(self.claims.tail());
     }
 
     /// Notes as missing what is not known below `end`, as far as it can be retransmitted.
     #[inline]
     fn notice_until(&mut self, end: u64) {
-        self.loss_detector.notice(self.seen_end.max(self.tail), end, self.now);
+        self.loss_detector.notice(self.seen_end.max(self.claims.tail()), end, self.now);
         self.seen_end = end;
     }
 
@@ -305,11 +329,12 @@ impl Ingress {
     /// Goes on behind a hole that will not be filled; whether there is one. All
     /// that came before it has been delivered.
     fn give_up(&mut self) -> bool {
-        if self.fed < self.next || self.fed >= self.tail {
+        let tail = self.claims.tail();
+        if self.fed < self.next || self.fed >= tail {
             return false;
         }
         self.assembler.cut();
-        let hole = self.tail - self.fed;
+        let hole = tail - self.fed;
         let skipped = self.reorder.first().map_or(hole, |first| first.min(hole));
         self.reorder.skip(skipped);
         self.fed += skipped;
@@ -326,9 +351,12 @@ impl Ingress {
         match self.life {
             Life::Live => {
                 self.notice_told();
-                self.fed == self.told.number
-                    && !self.assembler.has_partial()
-                    && self.assembler.lose_until(self.told.ordinal)
+                let told = self.claims.end();
+                if self.fed != told.number || self.assembler.has_partial() {
+                    return false;
+                }
+                self.assembler.lose_until(told.ordinal)
+                    || self.claims.is_end_repeated() && self.assembler.correct(told.ordinal)
             }
             Life::Left | Life::Died if self.fed == self.next => {
                 self.reorder.clear();
@@ -336,7 +364,7 @@ impl Ingress {
                 let is_left = self.life == Life::Left;
                 self.life = Life::Over;
                 if is_left {
-                    return self.assembler.lose_until(self.told.ordinal);
+                    return self.assembler.lose_until(self.claims.end().ordinal);
                 }
                 self.assembler.lose_unknown();
                 true

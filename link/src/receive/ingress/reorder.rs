@@ -140,6 +140,11 @@ impl ReorderBuffer {
         self.slots.iter().position(Option::is_some).map(|at| at as u64)
     }
 
+    /// Distance behind the last full slot.
+    pub fn len(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
     /// Gives memory back, if nothing is stored: the stream pauses.
     pub fn rest(&mut self) {
         if self.slots.is_empty() && self.slots.capacity() > 0 {
