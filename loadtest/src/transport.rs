@@ -4,6 +4,8 @@
 //! Memory is offered to clients that have moved some bytes, and never to a bare session
 //! (`many`, `raw`): it is for real clients alone.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use netcluster_client::{Client, ClientBuilder};
 use serde::{Deserialize, Serialize};
@@ -12,10 +14,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SharedMemory {
-    /// Where the system and the other side have it.
+    /// Memory is shared where the system and the other side can.
     #[default]
     Auto,
-    /// Nowhere: sockets do all of the work.
+    /// Sockets do all of the work.
     Off,
 }
 
@@ -39,6 +41,11 @@ impl Transport {
 
     /// Begins a client with this name.
     pub fn client(self, name: &str) -> ClientBuilder {
-        Client::builder().name(name)
+        let shared_memory = match self.shared_memory {
+            SharedMemory::Auto => netcluster_client::SharedMemory::Auto,
+            SharedMemory::Off => netcluster_client::SharedMemory::Off,
+        };
+        let spin = Duration::from_micros(self.spin_us);
+        Client::builder().name(name).shared_memory(shared_memory).spin(spin)
     }
 }
