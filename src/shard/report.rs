@@ -156,6 +156,10 @@ impl<I: Io> Shard<I> {
         });
         let mut blockers = connection.blocked_by.iter();
         let paused_by_link = blockers.any(|it| matches!(it, Blocker::Queue(Queue::Link(_))));
+        let is_closed = matches!(connection.state, State::Closed);
+        let is_sharing = connection.sharing.is_on() && !is_closed;
+        let conn = connection.target.conn;
+        let shared = is_sharing.then(|| self.io.memory_use(conn)).flatten();
         ClientStatus {
             client: connection.target.client,
             name: connection.name.to_string(),
@@ -174,7 +178,7 @@ impl<I: Io> Shard<I> {
             dropped: connection.outbound.dropped,
             paused_by: paused_by.collect(),
             paused_by_link,
-            shared: self.io.memory_use(connection.target.conn).map(SharedUse::of),
+            shared: shared.map(SharedUse::of),
             state: state.into(),
         }
     }

@@ -82,13 +82,15 @@ impl<I: Io> Shard<I> {
                 self.timers.set(self.deadline(timeout), Timer::Drain);
                 for conn in self.connections.places() {
                     let connection = self.connections.at(conn);
-                    let all_sent = connection.outbound.is_empty() && self.io.is_read(conn);
+                    let all_sent = connection.outbound.is_empty();
                     match connection.state {
                         State::Open => self.read_up(conn),
                         State::Hello | State::Moving(_) => {
                             self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
                         }
-                        State::Draining { .. } if all_sent => self.close(conn),
+                        State::Draining { .. } if all_sent && self.io.is_read(conn) => {
+                            self.close(conn)
+                        }
                         State::Closing | State::Draining { .. } | State::Closed => {}
                     }
                 }

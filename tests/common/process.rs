@@ -15,6 +15,7 @@ const PART: &str = "NC_TEST_PART";
 const SOCKET: &str = "NC_TEST_SOCKET";
 const BACKEND: &str = "NC_TEST_BACKEND";
 const SHARDS: &str = "NC_TEST_SHARDS";
+const SHARING: &str = "NC_TEST_SHARING";
 
 /// Returns the socket, if this process is to play `name`.
 pub fn part(name: &str) -> Option<PathBuf> {
@@ -122,6 +123,7 @@ pub fn play_broker() {
     let backend =
         if number(BACKEND) == "Uring" { BackendChoice::Uring } else { BackendChoice::Poll };
     let bed = Bed::new(backend, number(SHARDS).parse().expect("a number of shards"));
+    let bed = if number(SHARING) == "true" { bed.sharing() } else { bed };
     let broker = Broker::start(bed.options(&path)).expect("the broker starts");
     broker.join().expect("an orderly end");
 }
@@ -156,6 +158,7 @@ fn spawn_broker(bed: &Bed, path: &Path, log: &Path, descriptors: Option<usize>) 
         command
             .env(BACKEND, format!("{:?}", bed.backend))
             .env(SHARDS, bed.shards.to_string())
+            .env(SHARING, bed.is_sharing.to_string())
             .stderr(log);
     };
     let mut process = match descriptors {

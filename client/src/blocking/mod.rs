@@ -12,5 +12,5 @@ mod waiting;
 
 pub use client::Client;
 #[cfg(all(unix, feature = "tokio"))]
-pub(crate) use stream::{no_free_place, open};
+pub(crate) use stream::{no_free_place, open, receive};
 pub use subscription::Subscription;

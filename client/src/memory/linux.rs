@@ -127,9 +127,9 @@ impl Memory {
 fn check_bell(descriptor: &OwnedFd) -> io::Result<()> {
     let flags = rustix::fs::fcntl_getfl(descriptor)?;
     let mode = rustix::fs::fstat(descriptor)?.st_mode;
-    // Event descriptors have no type of file.
-    let is_file = FileType::from_raw_mode(mode) != FileType::Unknown;
-    if flags.contains(OFlags::NONBLOCK) && !is_file {
+    // Event descriptors have no type of file; the others are pipes.
+    let is_bell = matches!(FileType::from_raw_mode(mode), FileType::Unknown | FileType::Fifo);
+    if flags.contains(OFlags::NONBLOCK) && is_bell {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "one of the broker's bells is none"))
@@ -235,6 +235,33 @@ impl Ring {
             bells.room.silence();
         }
         Ok(())
+    }
+}
+
+/// Accessors for those who wait by other means than `poll`.
+#[cfg(feature = "tokio")]
+impl Ring {
+    /// The bells.
+    pub(crate) fn bells(&self) -> Option<&Arc<Bells>> {
+        self.bells.as_ref()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Incoming {
+    /// The bells.
+    pub(crate) fn bells(&self) -> Option<&Arc<Bells>> {
+        self.bells.as_ref()
+    }
+
+    /// Asks for the client's bell when there is something; `false`: there is.
+    pub(crate) fn want(&mut self) -> bool {
+        self.reader.wait()
+    }
+
+    /// Whether there is a descriptor.
+    pub(crate) fn is_there(&mut self) -> bool {
+        self.reader.is_there()
     }
 }
 

@@ -9,18 +9,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use interprocess::local_socket::tokio::Stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout_at;
 
+use super::bells::{IncomingBell, RoomBell};
 use super::client::Shared;
-use super::outbox::Outbox;
-use super::stream::{MAX_WRITE_BYTES, connect};
+use super::outbox::{Outbox, Put};
+use super::stream::{MAX_WRITE_BYTES, Stream, connect};
 use crate::core::{Machine, Step};
 use crate::error::{DisconnectReason, Error};
+use crate::memory::{Descriptors, Taken};
 
 /// Time for which an ended client still tries to write emitted events.
 const DROP_FLUSH: Duration = Duration::from_millis(200);
+
+/// Descriptors after which other tasks get their turn.
+const YIELD_EVERY: u32 = 8;
 
 /// Bytes that are being written.
 #[derive(Default)]
@@ -44,6 +47,8 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     machine: Machine<Outbox>,
     stream: Option<Stream>,
+    /// Descriptors that came with an offer of memory.
+    descriptors: Descriptors,
     batch: Batch,
     /// The error of writing the hello: the broker may have said why before it hung up,
     /// and that is read first.
@@ -66,9 +71,16 @@ impl Driver {
     /// A name in the options is not allowed.
     pub(super) fn new(shared: Arc<Shared>, paths: Vec<PathBuf>) -> Result<Driver, Error> {
         let seed = RandomState::new().hash_one(0);
-        let machine = Machine::new(Arc::clone(&shared), paths, seed, now())?;
-        let batch = Batch::default();
-        Ok(Driver { shared, machine, stream: None, batch, hello_failure: None })
+        let mut machine = Machine::new(Arc::clone(&shared), paths, seed, now())?;
+        machine.can_map();
+        Ok(Driver {
+            shared,
+            machine,
+            stream: None,
+            descriptors: Descriptors::default(),
+            batch: Batch::default(),
+            hello_failure: None,
+        })
     }
 
     /// Connects for the first time.
@@ -116,10 +128,11 @@ impl Driver {
             Ok(stream) => {
                 let hello = self.machine.handle_connected();
                 self.hello_failure =
-                    match timeout_at(deadline.into(), (&stream).write_all(&hello)).await {
+                    match timeout_at(deadline.into(), write_all(&stream, &hello)).await {
                         Ok(written) => written.err(),
                         Err(_) => Some(io::ErrorKind::TimedOut.into()),
                     };
+                self.descriptors.clear();
                 self.stream = Some(stream);
             }
             Err(error) => self.machine.handle_failed(error, now()),
@@ -127,12 +140,14 @@ impl Driver {
     }
 
     async fn greet(&mut self, deadline: Instant) {
-        let Some(mut stream) = self.stream.as_ref() else {
+        let Some(stream) = self.stream.as_ref() else {
             return self.machine.handle_disconnected(None, now());
         };
         let closed = self.shared.port.wait(None, || self.shared.closed());
+        let beside = self.machine.expects_offer().then_some(&mut self.descriptors);
+        let read = stream.read(self.machine.space(), beside);
         let read = tokio::select! {
-            read = timeout_at(deadline.into(), stream.read(self.machine.space())) => read,
+            read = timeout_at(deadline.into(), read) => read,
             _ = closed => return self.machine.handle_closed(now()),
         };
         match read {
@@ -148,9 +163,9 @@ impl Driver {
         let Some(stream) = self.stream.take() else {
             return self.machine.handle_disconnected(None, now());
         };
-        let Driver { shared, machine, batch, .. } = self;
+        let Driver { shared, machine, batch, descriptors, .. } = self;
         let over = tokio::select! {
-            over = listen(machine, shared, &stream) => over,
+            over = listen(machine, shared, &stream, descriptors) => over,
             over = write(&shared.port, &stream, batch) => over,
         };
         drop(stream);
@@ -165,7 +180,13 @@ impl Driver {
 }
 
 /// Reads and dispatches, as long as the connection lives.
-async fn listen(machine: &mut Machine<Outbox>, shared: &Shared, mut stream: &Stream) -> Over {
+async fn listen(
+    machine: &mut Machine<Outbox>,
+    shared: &Shared,
+    stream: &Stream,
+    descriptors: &mut Descriptors,
+) -> Over {
+    let mut incoming = None;
     loop {
         match machine.poll() {
             Step::Dispatch => machine.dispatch(&mut || true, now),
@@ -173,23 +194,101 @@ async fn listen(machine: &mut Machine<Outbox>, shared: &Shared, mut stream: &Str
                 let room = || (!shared.is_held()).then_some(());
                 shared.port.wait(None, room).await;
             }
-            Step::Read(_) => match stream.read(machine.space()).await {
-                Ok(0) => return Over::Gone(None),
-                Ok(bytes) => machine.handle_input(bytes, now),
-                Err(error) => return Over::Gone(Some(error)),
-            },
-            Step::Map(_) | Step::Take => unreachable!("it never says that it can"),
+            Step::Map(arena_bytes) => machine.handle_mapped(descriptors.map(arena_bytes)),
+            Step::Take => {
+                if let Err(over) = take(machine, shared, stream, &mut incoming).await {
+                    return over;
+                }
+            }
+            Step::Read(_) => {
+                let beside = machine.expects_offer().then_some(&mut *descriptors);
+                match stream.read(machine.space(), beside).await {
+                    Ok(0) => return Over::Gone(None),
+                    Ok(bytes) => machine.handle_input(bytes, now),
+                    Err(error) => return Over::Gone(Some(error)),
+                }
+            }
             Step::Connect(..) | Step::Wait(_) | Step::Closed(_) => return Over::Ended,
         }
     }
 }
 
+/// The waiting for what comes by the broker's memory.
+struct Waiting {
+    bell: IncomingBell,
+    taken: u32,
+    /// The broker hung up, and what it left in its memory is taken.
+    is_gone: bool,
+}
+
+/// Takes what comes by the broker's memory, or waits for it.
+async fn take(
+    machine: &mut Machine<Outbox>,
+    shared: &Shared,
+    stream: &Stream,
+    waiting: &mut Option<Waiting>,
+) -> Result<(), Over> {
+    let gone = |error| Over::Gone(Some(error));
+    let taken = machine.take(now);
+    let Some(incoming) = machine.incoming() else { return Ok(()) };
+    let waiting = match waiting {
+        Some(waiting) => waiting,
+        none => {
+            let bell = IncomingBell::new(incoming).map_err(gone)?;
+            none.insert(Waiting { bell, taken: 0, is_gone: false })
+        }
+    };
+    match taken {
+        Taken::Socket(bytes) => {
+            let space = machine.space();
+            let bytes = bytes.min(space.len());
+            match stream.read_announced(&mut space[..bytes]).await.map_err(gone)? {
+                0 => return Err(Over::Gone(None)),
+                bytes => machine.handle_announced(bytes),
+            }
+        }
+        Taken::Nothing if waiting.is_gone => return Err(Over::Gone(None)),
+        Taken::Nothing => {
+            waiting.taken = 0;
+            let spin = shared.options.spin;
+            waiting.is_gone = waiting.bell.wait(incoming, stream, spin).await.map_err(gone)?;
+        }
+        // The core knows.
+        Taken::Range { .. } | Taken::Ahead | Taken::Revoked | Taken::Fault => {}
+    }
+    waiting.taken += 1;
+    if waiting.taken >= YIELD_EVERY {
+        waiting.taken = 0;
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+async fn write_all(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.write(bytes).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => bytes = &bytes[written..],
+        }
+    }
+    Ok(())
+}
+
 /// Writes what there is, as long as the connection lives.
-async fn write(outbox: &Outbox, mut stream: &Stream, batch: &mut Batch) -> Over {
+async fn write(outbox: &Outbox, stream: &Stream, batch: &mut Batch) -> Over {
     let is_closed = || outbox.lock().closed();
+    let mut room = None;
     loop {
         if batch.bytes.is_empty() {
-            outbox.lock().take(&mut batch.bytes);
+            match outbox.put() {
+                Put::NoRing => outbox.lock().take(&mut batch.bytes),
+                Put::All => {}
+                Put::Some => continue,
+                Put::Full => match wait_for_room(outbox, &mut room).await {
+                    Ok(()) => continue,
+                    Err(error) => return Over::Gone(Some(error)),
+                },
+            }
         }
         if batch.bytes.is_empty() {
             if is_closed().is_some() {
@@ -223,6 +322,26 @@ async fn write(outbox: &Outbox, mut stream: &Stream, batch: &mut Batch) -> Over 
             Err(_) if is_closed().is_none() => std::future::pending::<()>().await,
             Err(error) => return Over::Gone(Some(error)),
         }
+    }
+}
+
+/// Waits until the ring has room, or the client is closed; then not for long.
+async fn wait_for_room(outbox: &Outbox, bell: &mut Option<RoomBell>) -> io::Result<()> {
+    let is_closed = || outbox.lock().closed();
+    let bell = match bell {
+        Some(bell) => bell,
+        none => match RoomBell::new(&outbox.lock())? {
+            Some(bell) => none.insert(bell),
+            None => return Ok(()),
+        },
+    };
+    if is_closed().is_some() {
+        let heard = tokio::time::timeout(DROP_FLUSH, bell.heard()).await;
+        return heard.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
+    }
+    tokio::select! {
+        heard = bell.heard() => heard,
+        _ = outbox.wait(None, is_closed) => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@
 //! Listeners are plain functions and must not block; in them use
 //! [`AsyncClient::try_emit`] (and spawn what has to be awaited).
 
+mod bells;
 mod client;
 mod driver;
 mod outbox;

@@ -10,6 +10,20 @@ use tokio::time::Instant;
 
 use crate::core::{Link, Outgoing, Port, lock};
 use crate::error::Error;
+use crate::memory::{PUT_AT_BYTES, Ring};
+
+/// Outcome of an attempt to put what waits into a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    /// No ring is in use.
+    NoRing,
+    /// Nothing waits any more.
+    All,
+    /// Something waits, for which there is room.
+    Some,
+    /// Something waits until the bell for room is rung.
+    Full,
+}
 
 /// The outbox of an async client.
 pub(super) struct Outbox {
@@ -87,7 +101,12 @@ impl Outbox {
         let mut outgoing = self.lock();
         let bound = bound(&outgoing);
         let first = outgoing.append(event, payload, bound)?;
+        let in_ring = outgoing.ring.as_ref().map_or(0, Ring::appended);
+        let bell = if in_ring >= PUT_AT_BYTES { outgoing.put() } else { None };
         drop(outgoing);
+        if let Some(bell) = bell {
+            bell.ring();
+        }
         if first {
             self.work.notify_one();
         }
@@ -101,7 +120,7 @@ impl Outbox {
 
     /// Appends an event, waiting for room.
     pub(super) async fn emit(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
-        match self.append(event, payload, |outgoing| outgoing.limit) {
+        match self.append(event, payload, Outgoing::bound) {
             Err(Error::Backpressure) => self.emit_slowly(event, payload).await,
             done => done,
         }
@@ -117,7 +136,7 @@ impl Outbox {
             let bound = |outgoing: &Outgoing| {
                 up = matches!(outgoing.link, Link::Up);
                 // Listeners that emit all the time must not keep this one out.
-                if up && waited { 2 * outgoing.max_buffer_bytes } else { outgoing.limit }
+                if up && waited { 2 * outgoing.max_buffer_bytes } else { outgoing.bound() }
             };
             match self.append(event, payload, bound) {
                 Err(Error::Backpressure) => self.wait_for_room(room, up, &mut deadline).await?,
@@ -129,6 +148,7 @@ impl Outbox {
 
     /// Waits until everything appended so far is written.
     pub(super) async fn flush(&self) -> Result<(), Error> {
+        self.put();
         let target = self.lock().appended();
         let mut deadline = None;
         loop {
@@ -162,6 +182,32 @@ impl Outbox {
             return Ok(());
         }
         tokio::time::timeout_at(deadline, room).await.map_err(|_| Error::NotConnected)
+    }
+
+    /// Puts what waits into the ring, if there is one, as far as it has room.
+    pub(super) fn put(&self) -> Put {
+        let mut outgoing = self.lock();
+        if outgoing.ring.is_none() {
+            return Put::NoRing;
+        }
+        let written = outgoing.written;
+        let bell = outgoing.put();
+        let is_full = outgoing.want_room();
+        let lacks_room = outgoing.lacks_room();
+        let has_put = outgoing.written != written;
+        drop(outgoing);
+        if let Some(bell) = bell {
+            bell.ring();
+        }
+        if has_put {
+            self.room.notify_waiters();
+        }
+        match lacks_room {
+            false => Put::All,
+            true if is_full => Put::Full,
+            // There is room since.
+            true => Put::Some,
+        }
     }
 
     /// Notes that so many bytes of those that were taken are written.

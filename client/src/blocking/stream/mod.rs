@@ -9,6 +9,6 @@ mod windows;
 #[cfg(unix)]
 pub(crate) use unix::Socket;
 #[cfg(all(unix, feature = "tokio"))]
-pub(crate) use unix::{no_free_place, open};
+pub(crate) use unix::{no_free_place, open, receive};
 #[cfg(windows)]
 pub(crate) use windows::Socket;

@@ -92,6 +92,20 @@ impl Outgoing {
         let next = super::unwritten(waiting, self.front_at);
         Header::read(next).map_or(0, |header| header.length.get() as usize)
     }
+
+    /// Asks for the bell for room, if something waits for it; whether it will ring.
+    #[cfg(any(feature = "tokio", test))]
+    pub(crate) fn want_room(&mut self) -> bool {
+        let bytes = self.wanted_bytes();
+        self.lacks_room() && self.ring.as_mut().is_some_and(|ring| ring.want_room(bytes))
+    }
+
+    /// Bytes that an emitter which can wait may leave behind what waits: none while a ring
+    /// takes them.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn bound(&self) -> usize {
+        if self.ring.is_some() { 0 } else { self.limit }
+    }
 }
 
 /// Copies frames to the ring, as many as it has room for. A frame is cut only if it is larger

@@ -6,6 +6,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(super) use unix::{MAX_WRITE_BYTES, connect};
+pub(super) use unix::{MAX_WRITE_BYTES, Stream, connect};
 #[cfg(windows)]
-pub(super) use windows::{MAX_WRITE_BYTES, connect};
+pub(super) use windows::{MAX_WRITE_BYTES, Stream, connect};

@@ -1,0 +1,96 @@
+//! Bells on Linux: event descriptors.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use netcluster_shm::Doorbell;
+use tokio::net::unix::pipe::Receiver;
+
+use super::super::stream::Stream;
+use crate::core::Outgoing;
+use crate::memory::{Incoming, Ring};
+
+/// Makes the runtime wait for a bell. It reads an event descriptor as it reads a pipe.
+fn register(bell: &Doorbell) -> io::Result<Receiver> {
+    Receiver::from_owned_fd_unchecked(bell.as_fd().try_clone_to_owned()?)
+}
+
+/// Waits until a bell was rung, and silences it.
+async fn hear(bell: &Receiver) -> io::Result<()> {
+    loop {
+        bell.readable().await?;
+        match bell.try_read(&mut [0; 8]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            heard => return heard.map(drop),
+        }
+    }
+}
+
+/// The bell for what comes.
+pub(in crate::tokio) struct IncomingBell(Option<Receiver>);
+
+impl IncomingBell {
+    /// Makes the bell of this memory.
+    ///
+    /// # Errors
+    /// The runtime cannot wait for it.
+    pub(in crate::tokio) fn new(incoming: &Incoming) -> io::Result<IncomingBell> {
+        let bell = incoming.bells().map(|bells| register(&bells.client));
+        Ok(IncomingBell(bell.transpose()?))
+    }
+
+    /// Waits until there is something, at first by looking for it, so long; whether the
+    /// connection is gone.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(in crate::tokio) async fn wait(
+        &self,
+        incoming: &mut Incoming,
+        stream: &Stream,
+        spin: Duration,
+    ) -> io::Result<bool> {
+        if !spin.is_zero() {
+            let start = Instant::now();
+            while start.elapsed() < spin {
+                if incoming.is_there() {
+                    return Ok(false);
+                }
+                // Other tasks go on meanwhile.
+                tokio::task::yield_now().await;
+            }
+        }
+        let Some(bell) = &self.0 else { return Ok(true) };
+        if !incoming.want() {
+            return Ok(false);
+        }
+        tokio::select! {
+            heard = hear(bell) => heard.map(|()| false),
+            gone = stream.gone() => gone.map(|()| true),
+        }
+    }
+}
+
+/// The bell for room.
+pub(in crate::tokio) struct RoomBell(Receiver);
+
+impl RoomBell {
+    /// Makes the bell of the ring that is in use.
+    ///
+    /// # Errors
+    /// The runtime cannot wait for it.
+    pub(in crate::tokio) fn new(outgoing: &Outgoing) -> io::Result<Option<RoomBell>> {
+        let bells = outgoing.ring.as_ref().and_then(Ring::bells);
+        let bell = bells.map(|bells| register(&bells.room));
+        Ok(bell.transpose()?.map(RoomBell))
+    }
+
+    /// Waits until it was rung.
+    ///
+    /// # Errors
+    /// The runtime is about to end.
+    pub(in crate::tokio) async fn heard(&self) -> io::Result<()> {
+        hear(&self.0).await
+    }
+}
