@@ -14,6 +14,7 @@ use crate::pairs::Against;
 use crate::pin::Pin;
 use crate::plan::{Fault, Middle, Scenario};
 use crate::stamp::{MIN_BYTES, MIN_TIMED_BYTES};
+use crate::transport::{SharedMemory, Transport};
 
 const EXAMPLES: &str = "\
 Who feeds whom: emitter i emits event i mod K, listener j listens to event j mod K
@@ -29,6 +30,10 @@ Examples:
   netcluster-loadtest local --connections 1000              one event each, one emitter in turn
   netcluster-loadtest local --connections 1000 --idle 10    what an idle broker costs
   netcluster-loadtest local --stuck --against plain         what a stuck listener costs the others
+  netcluster-loadtest local --baseline sockets              shared memory, beside the same by sockets
+  netcluster-loadtest local --round-trip --spin-us 50 --baseline sockets
+  netcluster-loadtest local --shared-memory off --beside auto --baseline sockets
+                                                            what those who share memory cost the others
 
 Exit code: 0, 1 if anything was lost, duplicated or corrupt, 2 on errors, 130 if interrupted.";
 const DIFF_HELP: &str = "\
@@ -42,6 +47,8 @@ const MAX_PROCESSES: usize = 256;
 /// Most events, which are numbered by 16 bits in a payload, as emitters are.
 const MAX_EVENTS: usize = 1 << 16;
 const MAX_CONNECTIONS: usize = 60_000;
+/// Longest time that broker and clients may look for events before they sleep: the broker's.
+const MAX_SPIN_US: u64 = 50;
 const MAX_SECONDS: f64 = 3600.0;
 const MIN_SECONDS: f64 = 0.05;
 const DEFAULT_SECONDS: f64 = 5.0;
@@ -167,8 +174,19 @@ pub struct Local {
     /// Add a listener of another event that never reads, and its emitter
     #[arg(long)]
     pub stuck: bool,
-    /// Compare with a baseline, in alternating runs: a relay that copies bytes and
-    /// parses nothing, or that relay without the client crate too [default: relay]
+    /// Add an emitter and a listener of another event at full speed, by shared memory or not
+    #[arg(long, value_name = "HOW", conflicts_with_all = ["only", "idle"])]
+    pub beside: Option<SharedMemory>,
+    /// Whether broker and clients may share memory; with --connections, `auto` makes
+    /// clients of bare sessions, who alone may [default: auto]
+    #[arg(long, value_name = "HOW", conflicts_with = "only")]
+    pub shared_memory: Option<SharedMemory>,
+    /// Broker and clients look for events in shared memory so long before they sleep
+    #[arg(long, default_value_t = 0, value_name = "US")]
+    pub spin_us: u64,
+    /// Compare with a baseline, in alternating runs: a relay that copies bytes and parses
+    /// nothing, that relay without the client crate too, or this broker by sockets alone
+    /// [default: relay]
     #[arg(long, conflicts_with = "against", value_name = "WHAT", num_args = 0..=1, default_missing_value = "relay")]
     pub baseline: Option<Baseline>,
     /// Compare with something else, in alternating runs
@@ -233,6 +251,8 @@ pub enum Baseline {
     /// Process of that kind, between an emitter and a listener that are hand-written for
     /// it.
     Bare,
+    /// Broker and clients that share no memory.
+    Sockets,
 }
 
 impl Baseline {
@@ -240,6 +260,7 @@ impl Baseline {
         match self {
             Baseline::Relay => Against::Relay,
             Baseline::Bare => Against::Bare,
+            Baseline::Sockets => Against::Sockets,
         }
     }
 
@@ -248,6 +269,7 @@ impl Baseline {
         match self {
             Baseline::Relay => Middle::Relay,
             Baseline::Bare => Middle::Bare,
+            Baseline::Sockets => Middle::Broker,
         }
     }
 }
@@ -304,16 +326,31 @@ impl Local {
             round_trip: self.round_trip,
             connections: self.connections,
             by_epoll: false,
+            by_clients: self.connections.is_some() && self.is_about_shared_memory(),
             idle: self.idle,
             patterns: self.patterns,
             slow_reader: self.slow_reader,
             stuck: self.stuck,
+            beside: self.beside,
+            transport: Transport {
+                shared_memory: self.shared_memory.unwrap_or_default(),
+                spin_us: self.spin_us,
+            },
             verify_full: self.verify == Verify::Full,
             inject: self.inject,
             pin: self.pin,
             shards: self.common.shards,
             backend: self.common.backend.clone(),
         };
+        ensure!(self.spin_us <= MAX_SPIN_US, "--spin-us must be at most {MAX_SPIN_US}");
+        if self.only == Some(Baseline::Sockets) {
+            bail!("--only sockets is the broker itself: say --shared-memory off");
+        }
+        if self.against() == Some(Against::Sockets) && !scenario.shares_memory() {
+            bail!(
+                "--baseline sockets needs somebody who shares memory, and --shared-memory is off"
+            );
+        }
         let baseline = self.only.map(Baseline::against).or(self.against());
         if baseline == Some(Against::Bare) && self.round_trip {
             bail!("the bare baseline has no --round-trip: take --baseline relay");
@@ -321,10 +358,15 @@ impl Local {
         let relay = matches!(baseline, Some(Against::Relay | Against::Bare));
         if relay && !scenario.suits_relay() {
             bail!(
-                "a baseline (--baseline, --only) needs listeners that are fed by one emitter each: one emitter, or as many --events as --emitters, and no --connections"
+                "this baseline (--baseline, --only) needs listeners that are fed by one emitter each: one emitter, or as many --events as --emitters, and no --connections"
             );
         }
         Ok(scenario)
+    }
+
+    /// Returns whether shared memory is asked for, or compared.
+    fn is_about_shared_memory(&self) -> bool {
+        self.shared_memory == Some(SharedMemory::Auto) || self.against() == Some(Against::Sockets)
     }
 
     /// Returns what to compare with.
@@ -364,62 +406,4 @@ pub(crate) fn check_seconds(flag: &str, seconds: f64) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Scenario> {
-        let words = std::iter::once("netcluster-loadtest").chain(line.split_whitespace());
-        match Arguments::try_parse_from(words)?.command {
-            Task::Local(local) => local.scenario(),
-            _ => bail!("another task"),
-        }
-    }
-
-    #[test]
-    fn flags_become_a_scenario() {
-        let scenario = parse("local --emitters 4 --listeners 4 --events 4 --size 64").unwrap();
-        let expected = Scenario {
-            emitters: 4,
-            listeners: 4,
-            events: 4,
-            seconds: DEFAULT_SECONDS,
-            ..Scenario::default()
-        };
-        assert_eq!(scenario, expected);
-        assert_eq!(parse("local --connections 1000").unwrap().events, 1000);
-        assert_eq!(parse("local --round-trip --emitters 3").unwrap().listeners, 3);
-        for baseline in ["--baseline", "--baseline bare", "--against bare"] {
-            let scenario = parse(&format!("local {baseline} --size 16")).unwrap();
-            assert_eq!(scenario.seconds, DEFAULT_PAIR_SECONDS, "{baseline}");
-        }
-    }
-
-    #[test]
-    fn wrong_flags_are_named() {
-        for (line, flag) in [
-            ("local --size 15", "--size"),
-            ("local --size 16 --rate 5", "--size"),
-            ("local --size 17000000", "--size"),
-            ("local --rate 0", "--rate"),
-            ("local --emitters 0", "--emitters"),
-            ("local --seconds nan", "--seconds"),
-            ("local --seconds -1", "--seconds"),
-            ("local --count 5 --seconds 1", "--seconds"),
-            ("local --connections 0", "--connections"),
-            ("local --connections 5 --events 2", "--events"),
-            ("local --idle 5", "--connections"),
-            ("local --round-trip --listeners 2", "--round-trip"),
-            ("local --emitters 2 --listeners 2 --baseline", "--baseline"),
-            ("local --connections 5 --baseline", "--baseline"),
-            ("local --baseline --against poll", "--against"),
-            ("local --baseline bare --round-trip", "--round-trip"),
-            ("local --baseline bear", "--baseline"),
-            ("local --only bare --patterns 5", "--only"),
-            ("local --repeats 0 --baseline", "--repeats"),
-            ("local --backend kqueue", "--backend"),
-        ] {
-            let error = parse(line).expect_err(line).to_string();
-            assert!(error.contains(flag), "{line}: {error}");
-        }
-    }
-}
+mod tests;

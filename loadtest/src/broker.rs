@@ -51,14 +51,7 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf> {
 impl Broker {
     /// Starts a broker and waits until it welcomes clients.
     pub fn start(program: &Path, scenario: &Scenario, scratch: &Scratch) -> Result<Broker> {
-        let mut arguments = Vec::new();
-        if let Some(shards) = scenario.shards {
-            arguments.extend(["--shards".into(), shards.to_string()]);
-        }
-        if let Some(backend) = &scenario.backend {
-            arguments.extend(["--backend".into(), backend.clone()]);
-        }
-        Broker::start_by(program, &arguments, scratch, Command::spawn)
+        Broker::start_by(program, &arguments(scenario), scratch, Command::spawn)
     }
 
     /// Starts a broker with more arguments.
@@ -152,9 +145,44 @@ impl Drop for Broker {
     }
 }
 
+/// Returns the arguments of a scenario's broker. What is as by default is not said, so that
+/// a broker that does not know of it can be measured, too.
+fn arguments(scenario: &Scenario) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut add = |option: &str, value: Option<String>| {
+        arguments.extend(value.map(|value| [option.to_owned(), value]).into_iter().flatten());
+    };
+    add("--shards", scenario.shards.map(|shards| shards.to_string()));
+    add("--backend", scenario.backend.clone());
+    add("--shared-memory", (!scenario.shares_memory()).then(|| "off".into()));
+    let spin_us = scenario.transport.spin_us;
+    add("--spin-us", (spin_us > 0).then(|| spin_us.to_string()));
+    arguments
+}
+
 /// Reads the last lines of a log.
 pub fn tail(log: &Path) -> String {
     let log = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::{SharedMemory, Transport};
+
+    #[test]
+    fn the_broker_is_told_what_the_scenario_says_and_nothing_that_it_does_anyway() {
+        assert!(arguments(&Scenario::default()).is_empty());
+        let transport = Transport { shared_memory: SharedMemory::Auto, spin_us: 20 };
+        let shared = Scenario { shards: Some(2), transport, ..Scenario::default() };
+        assert_eq!(arguments(&shared), ["--shards", "2", "--spin-us", "20"]);
+        let sockets = ["--shards", "2", "--shared-memory", "off"];
+        assert_eq!(arguments(&shared.by_sockets()), sockets);
+        // The clients that are measured use sockets, those beside do not.
+        let beside = Some(SharedMemory::Auto);
+        let mixed = Scenario { beside, ..shared.by_sockets() };
+        assert_eq!(arguments(&mixed), ["--shards", "2"]);
+    }
 }

@@ -33,7 +33,7 @@ const MIN_SLEEP_NS: u64 = 20_000;
 /// Emits until told to quit.
 pub fn run(plan: EmitterPlan) -> Result<()> {
     clock::sharpen_sleeps();
-    let client = Client::builder().name(&plan.name).connect(&plan.socket)?;
+    let client = plan.transport.client(&plan.name).connect(&plan.socket)?;
     let client = Arc::new(client);
     let stop = Arc::new(AtomicBool::new(false));
     let template = Arc::new(Template::new(plan.size));

@@ -16,6 +16,8 @@ pub struct IoCounts {
     pub sends: u64,
     /// Bytes sent.
     pub sent_bytes: u64,
+    /// Connections that share memory with the broker, now.
+    pub shared_clients: u64,
 }
 
 impl IoCounts {
@@ -29,16 +31,18 @@ impl IoCounts {
             receives: sum("receives"),
             sends: sum("sends"),
             sent_bytes: sum("sent_bytes"),
+            shared_clients: stats["totals"]["shared_clients"].as_u64().unwrap_or(0),
         })
     }
 
-    /// Returns the counts since an earlier answer.
+    /// Returns the counts since an earlier answer, and the connections of this one.
     pub fn since(self, earlier: IoCounts) -> IoCounts {
         IoCounts {
             syscalls: self.syscalls.saturating_sub(earlier.syscalls),
             receives: self.receives.saturating_sub(earlier.receives),
             sends: self.sends.saturating_sub(earlier.sends),
             sent_bytes: self.sent_bytes.saturating_sub(earlier.sent_bytes),
+            shared_clients: self.shared_clients,
         }
     }
 }
@@ -68,11 +72,13 @@ mod tests {
     #[test]
     fn the_shards_are_summed_up() {
         let io = |n: u64| json!({"syscalls": n, "sends": 2 * n, "receives": n, "sent_bytes": 7});
-        let stats = json!({"shards": [{"io": io(1)}, {"io": io(10), "x": 1}], "uptime": 3});
+        let stats = json!({"shards": [{"io": io(1)}, {"io": io(10), "x": 1}], "totals": {"shared_clients": 2}});
         let counts = IoCounts::from_stats(&stats).unwrap();
-        let expected = IoCounts { syscalls: 11, receives: 11, sends: 22, sent_bytes: 14 };
+        let shared_clients = 2;
+        let expected =
+            IoCounts { syscalls: 11, receives: 11, sends: 22, sent_bytes: 14, shared_clients };
         assert_eq!(counts, expected);
-        assert_eq!(counts.since(counts), IoCounts::default());
+        assert_eq!(counts.since(counts), IoCounts { shared_clients, ..IoCounts::default() });
         assert_eq!(IoCounts::from_stats(&json!({"a": 1})), None);
     }
 }

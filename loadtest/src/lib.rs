@@ -29,6 +29,7 @@ mod agent;
 pub mod args;
 mod bare;
 mod broker;
+mod bystanders;
 mod child_processes;
 mod clock;
 #[cfg(feature = "compare")]
@@ -66,6 +67,7 @@ mod stamp;
 mod stuck_clients;
 mod summary;
 mod table;
+pub mod transport;
 mod usage;
 
 use std::io::BufRead;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use netcluster_client::{Client, Message};
+use netcluster_client::Message;
 
 use crate::delivery_check::DeliveryCheck;
 use crate::message::{Command, Report, next_command, report};
@@ -14,7 +14,7 @@ use crate::stamp::{self, Template};
 
 /// Listens until told to quit.
 pub fn run(plan: ListenerPlan) -> Result<()> {
-    let client = Arc::new(Client::builder().name(&plan.name).connect(&plan.socket)?);
+    let client = Arc::new(plan.transport.client(&plan.name).connect(&plan.socket)?);
     let (event, name) = plan.event;
     let template = Arc::new(Template::new(plan.size));
     let check = DeliveryCheck::new(event, plan.emitters, template, plan.verify_full);

@@ -1,9 +1,11 @@
 //! Process that listens on many connections: one thread, the client's sans-IO session per
-//! connection, on `tokio-uring` where io_uring is to be had and wanted, else on tokio.
+//! connection, on `tokio-uring` where io_uring is to be had and wanted, else on tokio; or
+//! whole clients on tokio, which may share memory with the broker.
 //!
 //! Each connection listens to an event of its own. A session here answers pings and
 //! counts, but does not reconnect.
 
+mod clients;
 mod sockets;
 
 use std::sync::Arc;
@@ -30,11 +32,19 @@ const POLL: Duration = Duration::from_millis(1);
 pub fn run(plan: ManyPlan) -> Result<()> {
     let meter = meter(&plan);
     let subscribed = Arc::new(AtomicUsize::new(0));
-    let connections = (0..plan.connections).map(|index| {
-        Connection::new(index, plan.timed, Arc::clone(&meter), Arc::clone(&subscribed))
-    });
-    let connections = connections.collect::<Result<Vec<_>>>()?;
-    let driver = sockets::drive(plan.socket, plan.by_epoll, connections)?;
+    let driver = match plan.by_clients {
+        Some(transport) => {
+            clients::drive(&plan, transport, &meter, &subscribed)?;
+            clients::DRIVER.into()
+        }
+        None => {
+            let connections = (0..plan.connections).map(|index| {
+                Connection::new(index, plan.timed, Arc::clone(&meter), Arc::clone(&subscribed))
+            });
+            let connections = connections.collect::<Result<Vec<_>>>()?;
+            sockets::drive(plan.socket, plan.by_epoll, connections)?
+        }
+    };
 
     wait_for_all(&subscribed, plan.connections, || Ok(()))?;
     report(&Report::Ready { driver: Some(driver) });

@@ -27,6 +27,12 @@ pub enum Metric {
     IdleRss,
     /// Memory with queues drained.
     DrainedRss,
+    /// Shared memory with everyone connected.
+    SharedIdle,
+    /// Shared memory with queues drained.
+    SharedDrained,
+    /// Connections that share memory with the broker.
+    SharedClients,
     /// Events per send.
     FramesPerSend,
     /// Calls into the kernel.
@@ -53,6 +59,9 @@ impl Metric {
             Metric::PeakRss => Some(outcome.broker_rss_bytes as f64),
             Metric::IdleRss => Some(outcome.broker_rss_idle_bytes as f64),
             Metric::DrainedRss => Some(outcome.broker_rss_drained_bytes as f64),
+            Metric::SharedIdle => Some(outcome.broker_shared_idle_bytes as f64),
+            Metric::SharedDrained => Some(outcome.broker_shared_drained_bytes as f64),
+            Metric::SharedClients => outcome.shared_clients.map(|clients| clients as f64),
             Metric::FramesPerSend => outcome.frames_per_send,
             Metric::Syscalls => outcome.broker_syscalls_per_event,
             Metric::ContextSwitches => outcome.broker_context_switches_per_million,
@@ -74,6 +83,9 @@ impl Metric {
             Metric::PeakRss => "broker peak RSS",
             Metric::IdleRss => "broker RSS, all connected",
             Metric::DrainedRss => "broker RSS, drained",
+            Metric::SharedIdle => "shared memory, all connected",
+            Metric::SharedDrained => "shared memory, drained",
+            Metric::SharedClients => "clients by shared memory",
             Metric::FramesPerSend => "frames per send",
             Metric::Syscalls => "syscalls per event",
             Metric::ContextSwitches => "context switches per million",
@@ -91,13 +103,15 @@ impl Metric {
             | Metric::FramesPerSend
             | Metric::Syscalls
             | Metric::ContextSwitches => digits(value),
-            Metric::WindowSwitches => format!("{value:.0}"),
+            Metric::WindowSwitches | Metric::SharedClients => format!("{value:.0}"),
             Metric::BrokerCpu | Metric::TotalCpu => format!("{} s", digits(value)),
             Metric::WindowCpu => format!("{} ms", digits(value * 1e3)),
             Metric::P50 | Metric::P99 | Metric::P999 => format!("{} µs", digits(value)),
-            Metric::PeakRss | Metric::IdleRss | Metric::DrainedRss => {
-                format!("{} MB", digits(value / 1e6))
-            }
+            Metric::PeakRss
+            | Metric::IdleRss
+            | Metric::DrainedRss
+            | Metric::SharedIdle
+            | Metric::SharedDrained => format!("{} MB", digits(value / 1e6)),
         }
     }
 }

@@ -33,6 +33,12 @@ pub struct Outcome {
     pub broker_rss_idle_bytes: u64,
     /// Memory of the broker after the last event was delivered.
     pub broker_rss_drained_bytes: u64,
+    /// Part of that memory that the broker shares with clients.
+    pub broker_shared_drained_bytes: u64,
+    /// Shared part of the broker's memory once everyone was connected.
+    pub broker_shared_idle_bytes: u64,
+    /// Connections that shared memory with the broker at the end of the window.
+    pub shared_clients: Option<u64>,
     /// Context switches of the broker in the window.
     pub broker_context_switches: u64,
     /// Context switches of the broker per million events delivered.
@@ -104,6 +110,7 @@ impl Window {
             broker_cpu_s: self.middle.cpu_ns as f64 / NS_PER_S,
             broker_context_switches: self.middle.context_switches,
             broker_context_switches_per_million: per_million(self.middle.context_switches as f64),
+            shared_clients: self.io.map(|io| io.shared_clients),
             broker_syscalls_per_event: self.io.and_then(|io| per_event(io.syscalls as f64)),
             frames_per_send: self
                 .io

@@ -22,12 +22,14 @@ pub enum Against {
     /// Process that copies bytes between an emitter and a listener without the client
     /// crate.
     Bare,
-    /// Broker without --slow-reader, --stuck and --patterns.
+    /// Broker without --slow-reader, --stuck, --beside and --patterns.
     Plain,
     /// Broker with one shard.
     OneShard,
     /// Broker on its `poll` back end.
     Poll,
+    /// Broker and clients that share no memory.
+    Sockets,
 }
 
 impl Against {
@@ -39,6 +41,7 @@ impl Against {
             Against::Plain => "plain",
             Against::OneShard => "one shard",
             Against::Poll => "poll",
+            Against::Sockets => "sockets",
         }
     }
 
@@ -50,14 +53,16 @@ impl Against {
                 other.patterns = 0;
                 other.slow_reader = false;
                 other.stuck = false;
+                other.beside = None;
             }
             Against::OneShard => other.shards = Some(1),
             Against::Poll => other.backend = Some("poll".into()),
+            Against::Sockets => other = scenario.by_sockets(),
         }
         let middle = match self {
             Against::Relay => Middle::Relay,
             Against::Bare => Middle::Bare,
-            Against::Plain | Against::OneShard | Against::Poll => Middle::Broker,
+            Against::Plain | Against::OneShard | Against::Poll | Against::Sockets => Middle::Broker,
         };
         (other, middle)
     }
@@ -171,6 +176,7 @@ mod tests {
         assert_eq!(plain, Scenario { shards: Some(2), ..Scenario::default() });
         assert_eq!(middle, Middle::Broker);
         assert_eq!(Against::OneShard.half(&stuck).0.shards, Some(1));
+        assert_eq!(Against::Sockets.half(&stuck), (stuck.by_sockets(), Middle::Broker));
         assert_eq!(Against::Relay.half(&stuck).1, Middle::Relay);
         assert_eq!(Against::Bare.half(&stuck).1, Middle::Bare);
     }

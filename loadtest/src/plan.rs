@@ -17,11 +17,14 @@ use crate::peers::PeerRole;
 use crate::pin::Pin;
 use crate::play::plan::PartPlan;
 use crate::relay::RelayPlan;
+use crate::transport::{SharedMemory, Transport};
 
 /// Name of the event that the slow reader listens to.
 pub const SLOW_EVENT: &str = "slow";
 /// Name of the event that the stuck listener listens to.
 pub const STUCK_EVENT: &str = "stuck";
+/// Name of the event of the pair beside.
+pub const BESIDE_EVENT: &str = "beside";
 
 /// Scenario of one measurement, whatever stands in the middle.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +49,8 @@ pub struct Scenario {
     pub connections: Option<usize>,
     /// Whether these connections use epoll, even where there is io_uring.
     pub by_epoll: bool,
+    /// Whether these connections are clients of the crate, not bare sessions.
+    pub by_clients: bool,
     /// Seconds to stay idle instead of emitting.
     pub idle: Option<f64>,
     /// Patterns that match nothing, registered before.
@@ -54,6 +59,10 @@ pub struct Scenario {
     pub slow_reader: bool,
     /// Whether there is a listener of another event that never reads.
     pub stuck: bool,
+    /// Transport of an emitter and a listener of another event at full speed.
+    pub beside: Option<SharedMemory>,
+    /// Transport of the clients.
+    pub transport: Transport,
     /// Whether every byte of every payload is compared.
     pub verify_full: bool,
     /// Way in which one event of each emitter is broken, to see it found.
@@ -79,10 +88,13 @@ impl Default for Scenario {
             round_trip: false,
             connections: None,
             by_epoll: false,
+            by_clients: false,
             idle: None,
             patterns: 0,
             slow_reader: false,
             stuck: false,
+            beside: None,
+            transport: Transport::default(),
             verify_full: false,
             inject: None,
             pin: None,
@@ -174,6 +186,8 @@ pub struct EmitterPlan {
     pub socket: PathBuf,
     /// Name of the client.
     pub name: String,
+    /// Transport of the client.
+    pub transport: Transport,
     /// Number of the emitter.
     pub index: u16,
     /// Events, emitted in turn.
@@ -197,6 +211,8 @@ pub struct ListenerPlan {
     pub socket: PathBuf,
     /// Name of the client.
     pub name: String,
+    /// Transport of the client.
+    pub transport: Transport,
     /// Event of the listener.
     pub event: (u16, String),
     /// Number of emitters.
@@ -220,6 +236,8 @@ pub struct ManyPlan {
     pub connections: usize,
     /// Whether the connections use epoll, even where there is io_uring.
     pub by_epoll: bool,
+    /// Transport of the connections' clients; `None`: bare sessions.
+    pub by_clients: Option<Transport>,
     /// Number of emitters.
     pub emitters: usize,
     /// Bytes of a payload.
@@ -237,6 +255,8 @@ pub struct StuckClientPlan {
     pub socket: PathBuf,
     /// Name of the client.
     pub name: String,
+    /// Transport of the client.
+    pub transport: Transport,
     /// Event that the client listens to.
     pub event: Option<String>,
     /// Bytes per second that the client reads.
@@ -275,6 +295,20 @@ pub fn strange_pattern(index: usize) -> String {
 }
 
 impl Scenario {
+    /// Returns whether some client may share memory with the broker.
+    pub fn shares_memory(&self) -> bool {
+        self.transport.is_shared() || self.beside == Some(SharedMemory::Auto)
+    }
+
+    /// Returns the same scenario with sockets alone.
+    pub fn by_sockets(&self) -> Scenario {
+        Scenario {
+            transport: Transport::SOCKETS,
+            beside: self.beside.map(|_| SharedMemory::Off),
+            ..self.clone()
+        }
+    }
+
     /// Returns the events of emitter `index`.
     pub fn events_of_emitter(&self, index: usize) -> Vec<usize> {
         if self.events <= self.emitters {
@@ -314,6 +348,7 @@ impl Scenario {
             Role::Emitter(EmitterPlan {
                 socket: socket.clone(),
                 name: emitter_name(index),
+                transport: self.transport,
                 index: index as u16,
                 reply: self.round_trip.then(|| reply_name(events[0])),
                 events: events.iter().map(|&e| (e as u16, event_name(e))).collect(),
@@ -331,16 +366,23 @@ impl Scenario {
         let (size, emitters) = (self.size, self.emitters);
         let (verify_full, timed) = (self.verify_full, self.rate.is_some());
         if let Some(connections) = self.connections {
-            let by_epoll = self.by_epoll;
-            let many =
-                ManyPlan { socket, connections, by_epoll, emitters, size, verify_full, timed };
-            return vec![Role::Many(many)];
+            return vec![Role::Many(ManyPlan {
+                socket,
+                connections,
+                by_epoll: self.by_epoll,
+                by_clients: self.by_clients.then_some(self.transport),
+                emitters,
+                size,
+                verify_full,
+                timed,
+            })];
         }
         let listener = |index: usize| {
             let event = self.event_of_listener(index);
             Role::Listener(ListenerPlan {
                 socket: socket.clone(),
                 name: listener_name(index),
+                transport: self.transport,
                 event: (event as u16, event_name(event)),
                 emitters,
                 size,
@@ -384,5 +426,45 @@ mod tests {
         assert_eq!(two.events_of_emitter(0), [0, 2, 4]);
         assert_eq!(two.events_of_emitter(1), [1, 3]);
         assert_eq!(two.listeners_of_emitter(1), [1, 3]);
+    }
+
+    #[test]
+    fn by_sockets_nobody_shares_memory_and_nothing_else_is_different() {
+        let transport = Transport { shared_memory: SharedMemory::Auto, spin_us: 50 };
+        let beside = Some(SharedMemory::Auto);
+        let shared = Scenario { transport, by_clients: true, ..scenario(2, 2, 2) };
+        let mixed = Scenario { transport: Transport::SOCKETS, beside, ..shared.clone() };
+        for scenario in [shared, mixed] {
+            assert!(scenario.shares_memory());
+            let sockets = scenario.by_sockets();
+            assert!(!sockets.shares_memory());
+            assert_eq!(sockets.transport, Transport::SOCKETS);
+            assert_eq!(sockets.beside.is_some(), scenario.beside.is_some());
+            let (beside, transport) = (scenario.beside, scenario.transport);
+            assert_eq!(Scenario { beside, transport, ..sockets }, scenario);
+        }
+    }
+
+    #[test]
+    fn each_process_is_told_the_transport() {
+        let transport = Transport { shared_memory: SharedMemory::Off, spin_us: 7 };
+        let one = Scenario { transport, ..scenario(1, 1, 1) };
+        let many = |by_clients| Scenario { connections: Some(5), by_clients, ..one.clone() };
+        let told = |scenario: &Scenario| {
+            let roles = [
+                scenario.emitters(PathBuf::new(), Middle::Broker),
+                scenario.listeners(PathBuf::new(), Middle::Broker),
+            ];
+            let told = roles.into_iter().flatten().map(|role| match role {
+                Role::Emitter(plan) => Some(plan.transport),
+                Role::Listener(plan) => Some(plan.transport),
+                Role::Many(plan) => plan.by_clients,
+                other => panic!("{other:?}"),
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(told(&one), [Some(transport); 2]);
+        assert_eq!(told(&many(true)), [Some(transport); 2]);
+        assert_eq!(told(&many(false)), [Some(transport), None]);
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::broker::Broker;
+use crate::bystanders;
 use crate::child_processes::{ChildProcesses, Member};
 use crate::delivery_check::{Counts, Emitted};
 use crate::interrupt;
@@ -21,7 +22,7 @@ use crate::io_counts::IoCounts;
 use crate::message::{Command, Report, Sample};
 use crate::outcome::{Outcome, Window};
 use crate::pin::{self, Place};
-use crate::plan::{EmitterPlan, Middle, Role, SLOW_EVENT, STUCK_EVENT, Scenario, StuckClientPlan};
+use crate::plan::{Middle, Role, Scenario};
 use crate::scratch::Scratch;
 use crate::usage::Usage;
 
@@ -33,16 +34,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
 /// Share of the window's length that is run before it, up to [`MAX_WARM_UP`].
 const WARM_UP_SHARE: f64 = 0.2;
 const MAX_WARM_UP: Duration = Duration::from_millis(300);
+/// Time before the window that many clients need until each has moved as much as brings it
+/// an offer of shared memory.
+const MANY_SHARED_WARM_UP: Duration = Duration::from_secs(2);
 /// Time between the last connection and an idle window.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Bytes that the emitters of slow and stuck listeners emit: more than fits into any
-/// queue, so that they are paused for the whole run; but not endless, since once the
-/// stuck one is disconnected they would take a core from the others.
-const EXTRA_BYTES: u64 = 64 << 20;
-const EXTRA_SIZE: usize = 1000;
-/// Bytes per second that the slow reader reads.
-const SLOW_BYTES_PER_S: u64 = 1000;
-
 /// Runner of runs.
 #[derive(Clone, Debug)]
 pub struct Runner {
@@ -93,8 +89,9 @@ pub fn run_around(
     if scenario.round_trip {
         receivers.extend(&emitters);
     }
-    let (broker, extras, driver) = (None, Vec::new(), None);
-    let mut running = Run { children, broker, middle_pid, receivers, emitters, extras, driver };
+    let (broker, extras, beside, driver) = (None, Vec::new(), None, None);
+    let mut running =
+        Run { children, broker, middle_pid, receivers, emitters, extras, beside, driver };
     let outcome = measure(scenario, &mut running)?;
     let counters = running.children.counters();
     running.end();
@@ -106,7 +103,7 @@ fn measure(scenario: &Scenario, running: &mut Run) -> Result<Outcome> {
     let (window, counts) = match (scenario.idle, scenario.count) {
         (Some(seconds), _) => (running.idle(seconds), Counts::default()),
         (None, Some(_)) => running.count()?,
-        (None, None) => running.window(scenario.seconds)?,
+        (None, None) => running.window(scenario)?,
     };
     let drained = running.middle();
     let driver = running.driver.clone();
@@ -115,6 +112,8 @@ fn measure(scenario: &Scenario, running: &mut Run) -> Result<Outcome> {
         broker_rss_bytes: drained.peak_rss_bytes,
         broker_rss_idle_bytes: idle.rss_bytes,
         broker_rss_drained_bytes: drained.rss_bytes,
+        broker_shared_idle_bytes: idle.shared_bytes,
+        broker_shared_drained_bytes: drained.shared_bytes,
         broker_cpu_s_per_million: running.middle_pid.and(outcome.broker_cpu_s_per_million),
         seconds: scenario.idle.unwrap_or(outcome.seconds),
         counts,
@@ -134,6 +133,8 @@ struct Run {
     emitters: Vec<Member>,
     /// Emitters of slow and stuck listeners: started first, never waited for.
     extras: Vec<Member>,
+    /// Listener and emitter of the pair beside.
+    beside: Option<[Member; 2]>,
     driver: Option<String>,
 }
 
@@ -170,16 +171,23 @@ impl Run {
         };
         drop(pinned);
         let _pinned = pin::start(scenario.pin, Place::Ends)?;
-        let stuck_clients =
-            start_all(&mut children, "stuck client", &stuck_clients(scenario, scratch))?;
-        wait_ready(&mut children, &stuck_clients)?;
+        let bystanders = bystanders::listeners(scenario, &socket);
+        let bystanders = start_all(&mut children, "bystander", &bystanders)?;
+        wait_ready(&mut children, &bystanders)?;
         let listeners =
             start_all(&mut children, "listener", &scenario.listeners(socket.clone(), middle))?;
         let driver = wait_ready(&mut children, &listeners)?.into_iter().flatten().next();
         let mut emitters = Vec::new();
         let mut extras = Vec::new();
+        let mut beside = None;
         if scenario.idle.is_none() {
-            extras = start_all(&mut children, "extra emitter", &extra_emitters(scenario, scratch))?;
+            let roles = bystanders::emitters(scenario, &socket);
+            extras = start_all(&mut children, "extra emitter", &roles)?;
+            if let Some(roles) = bystanders::beside(scenario, &socket) {
+                let pair = start_all(&mut children, "beside", &roles)?;
+                wait_ready(&mut children, &pair)?;
+                beside = pair.try_into().ok();
+            }
             emitters = start_all(&mut children, "emitter", &scenario.emitters(socket, middle))?;
             wait_ready(&mut children, &extras)?;
             wait_ready(&mut children, &emitters)?;
@@ -189,7 +197,7 @@ impl Run {
             receivers.extend(&emitters);
         }
         let middle_pid = Some(middle_pid);
-        Ok(Run { children, broker, middle_pid, receivers, emitters, extras, driver })
+        Ok(Run { children, broker, middle_pid, receivers, emitters, extras, beside, driver })
     }
 
     /// Reads what the process in the middle has used so far.
@@ -206,10 +214,10 @@ impl Run {
     }
 
     /// Measures a window of time, in which everything runs.
-    fn window(&mut self, seconds: f64) -> Result<(Window, Counts)> {
+    fn window(&mut self, scenario: &Scenario) -> Result<(Window, Counts)> {
         self.start_emitters()?;
-        let window = Duration::from_secs_f64(seconds);
-        interrupt::sleep(window.mul_f64(WARM_UP_SHARE).min(MAX_WARM_UP));
+        let window = Duration::from_secs_f64(scenario.seconds);
+        interrupt::sleep(warm_up(scenario));
         let first = self.read()?;
         self.children.ignore_interrupts();
         interrupt::sleep(window);
@@ -230,6 +238,8 @@ impl Run {
 
     fn start_emitters(&mut self) -> Result<()> {
         self.children.tell(&self.extras, &Command::Go)?;
+        let beside: Vec<Member> = self.beside.iter().map(|[_, emitter]| *emitter).collect();
+        self.children.tell(&beside, &Command::Go)?;
         self.children.tell(&self.emitters, &Command::Go)
     }
 
@@ -256,23 +266,36 @@ impl Run {
     }
 
     /// Waits for the emitters' totals and until the listeners have got the events.
+    /// What the pair beside lost counts as lost, too; what it got is not measured.
     fn finish(&mut self, timeout: Duration) -> Result<(Counts, Vec<Sample>)> {
+        let (emitters, receivers) = (self.emitters.clone(), self.receivers.clone());
+        let (mut counts, samples) = self.finish_of(&emitters, &receivers, timeout)?;
+        if let Some([listener, emitter]) = self.beside {
+            self.children.tell(&[emitter], &Command::Stop)?;
+            let (beside, _) = self.finish_of(&[emitter], &[listener], ANSWER_TIMEOUT)?;
+            counts.add(Counts { received: 0, ..beside });
+        }
+        Ok((counts, samples))
+    }
+
+    fn finish_of(
+        &mut self,
+        emitters: &[Member],
+        receivers: &[Member],
+        timeout: Duration,
+    ) -> Result<(Counts, Vec<Sample>)> {
         let emitted: Vec<Vec<Emitted>> =
-            self.children.collect(&self.emitters, timeout, "totals", |report| match report {
+            self.children.collect(emitters, timeout, "totals", |report| match report {
                 Report::Emitted(emitted) => Some(emitted.clone()),
                 _ => None,
             })?;
         let totals = emitted.into_iter().flatten().collect();
-        self.children.tell(&self.receivers, &Command::Finish(totals))?;
-        let finished = self.children.collect(
-            &self.receivers,
-            DRAIN_TIMEOUT,
-            "counts",
-            |report| match report {
+        self.children.tell(receivers, &Command::Finish(totals))?;
+        let finished =
+            self.children.collect(receivers, DRAIN_TIMEOUT, "counts", |report| match report {
                 Report::Finished { counts, sample } => Some((*counts, sample.clone())),
                 _ => None,
-            },
-        )?;
+            })?;
         let mut sum = Counts::default();
         finished.iter().for_each(|(counts, _)| sum.add(*counts));
         Ok((sum, finished.into_iter().map(|(_, sample)| sample).collect()))
@@ -297,6 +320,18 @@ impl Reading {
     }
 }
 
+/// Returns the time before the window. Whoever shares memory moves some bytes by its socket
+/// first.
+fn warm_up(scenario: &Scenario) -> Duration {
+    if scenario.by_clients {
+        return MANY_SHARED_WARM_UP;
+    }
+    if scenario.shares_memory() {
+        return MAX_WARM_UP;
+    }
+    Duration::from_secs_f64(scenario.seconds).mul_f64(WARM_UP_SHARE).min(MAX_WARM_UP)
+}
+
 fn start_all(children: &mut ChildProcesses, what: &str, roles: &[Role]) -> Result<Vec<Member>> {
     let start = |(index, role)| children.start(&format!("{what} {index}"), role);
     roles.iter().enumerate().map(start).collect()
@@ -307,45 +342,4 @@ fn wait_ready(children: &mut ChildProcesses, members: &[Member]) -> Result<Vec<O
         Report::Ready { driver } => Some(driver.clone()),
         _ => None,
     })
-}
-
-fn stuck_clients(scenario: &Scenario, scratch: &Scratch) -> Vec<Role> {
-    let stuck_client = |name: &str, event: Option<&str>, read_bytes_per_s, patterns| {
-        Role::StuckClient(StuckClientPlan {
-            socket: scratch.socket(),
-            name: name.into(),
-            event: event.map(Into::into),
-            read_bytes_per_s,
-            patterns,
-        })
-    };
-    let mut roles = Vec::new();
-    if scenario.patterns > 0 {
-        roles.push(stuck_client("patterns", None, 0, scenario.patterns));
-    }
-    if scenario.slow_reader {
-        roles.push(stuck_client("slow-reader", Some(SLOW_EVENT), SLOW_BYTES_PER_S, 0));
-    }
-    if scenario.stuck {
-        roles.push(stuck_client("stuck", Some(STUCK_EVENT), 0, 0));
-    }
-    roles
-}
-
-fn extra_emitters(scenario: &Scenario, scratch: &Scratch) -> Vec<Role> {
-    let emitter = |event: &str| {
-        Role::Emitter(EmitterPlan {
-            socket: scratch.socket(),
-            name: format!("{event}-emitter"),
-            index: 0,
-            events: vec![(0, event.into())],
-            size: EXTRA_SIZE,
-            rate: None,
-            count: Some(EXTRA_BYTES / EXTRA_SIZE as u64),
-            reply: None,
-            inject: None,
-        })
-    };
-    let wanted = [(scenario.slow_reader, SLOW_EVENT), (scenario.stuck, STUCK_EVENT)];
-    wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, event)| emitter(event)).collect()
 }

@@ -10,9 +10,10 @@ use crate::metric::Metric;
 use crate::outcome::Outcome;
 use crate::pairs::{Against, Pairs, median};
 use crate::plan::Scenario;
+use crate::transport::SharedMemory;
 
 /// Metrics that people see, in this order.
-const SHOWN: [Metric; 15] = [
+const SHOWN: [Metric; 18] = [
     Metric::EventsPerS,
     Metric::MbPerS,
     Metric::P50,
@@ -25,6 +26,9 @@ const SHOWN: [Metric; 15] = [
     Metric::PeakRss,
     Metric::IdleRss,
     Metric::DrainedRss,
+    Metric::SharedIdle,
+    Metric::SharedDrained,
+    Metric::SharedClients,
     Metric::Syscalls,
     Metric::FramesPerSend,
     Metric::ContextSwitches,
@@ -86,6 +90,9 @@ fn half(runs: &[Outcome]) -> Value {
         "broker_rss_bytes": bytes(Metric::PeakRss),
         "broker_rss_idle_bytes": bytes(Metric::IdleRss),
         "broker_rss_drained_bytes": bytes(Metric::DrainedRss),
+        "broker_shared_idle_bytes": bytes(Metric::SharedIdle),
+        "broker_shared_drained_bytes": bytes(Metric::SharedDrained),
+        "shared_clients": of(Metric::SharedClients).map(|clients| clients as u64),
         "broker_context_switches": of(Metric::WindowSwitches),
         "broker_context_switches_per_million": of(Metric::ContextSwitches),
         "broker_syscalls_per_event": of(Metric::Syscalls),
@@ -158,6 +165,16 @@ fn describe(scenario: &Scenario) -> String {
     add(scenario.patterns > 0, format!("{} other patterns", scenario.patterns));
     add(scenario.slow_reader, "a slow reader of another event".into());
     add(scenario.stuck, "a stuck listener of another event".into());
+    let word = |choice| match choice {
+        SharedMemory::Auto => "shared memory",
+        SharedMemory::Off => "sockets",
+    };
+    if let Some(choice) = scenario.beside {
+        add(true, format!("beside a pair of another event by {}", word(choice)));
+    }
+    let transport = scenario.transport;
+    add(!transport.is_shared(), format!("by {}", word(transport.shared_memory)));
+    add(transport.spin_us > 0, format!("{} µs of spinning", transport.spin_us));
     add(scenario.shards.is_some(), format!("{} shard(s)", scenario.shards.unwrap_or(0)));
     add(scenario.backend.is_some(), scenario.backend.clone().unwrap_or_default());
     words

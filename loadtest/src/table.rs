@@ -15,11 +15,14 @@ use crate::plan::Scenario;
 use crate::progress::Progress;
 use crate::run::Runner;
 use crate::summary;
+use crate::transport::{SharedMemory, Transport};
 
-/// Number of pairs of rows that open very many connections.
+/// Number of runs of rows that open very many connections, beside nothing.
 const FEW_PAIRS: usize = 3;
 const IDLE_SECONDS: f64 = 10.0;
 const LATENCY_RATE: u64 = 10_000;
+/// Time that clients and broker of a round trip look for events before they sleep.
+const SPIN_US: u64 = 50;
 
 /// Scenario and the numbers of it that are shown.
 struct Row {
@@ -47,9 +50,9 @@ pub fn run(table: &Table, runner: &Runner) -> Result<Vec<Measured>> {
     };
     let rows: Vec<Row> = rows(table).into_iter().filter(asked).collect();
     ensure!(!rows.is_empty(), "no row's name holds {}", table.row.join(" or "));
-    let repeats_of = |row: &Row| match row.scenario.connections {
-        Some(_) => table.repeats.min(FEW_PAIRS),
-        None => table.repeats,
+    let repeats_of = |row: &Row| match (row.scenario.connections, row.against) {
+        (Some(_), None) => table.repeats.min(FEW_PAIRS),
+        _ => table.repeats,
     };
     let halves = |row: &Row| if row.against.is_some() { 2 } else { 1 };
     let runs = rows.iter().map(|row| repeats_of(row) * halves(row)).sum();
@@ -127,6 +130,8 @@ fn rows(table: &Table) -> Vec<Row> {
         seconds: table.seconds,
         shards: Some(table.common.shards.unwrap_or(1)),
         backend: table.common.backend.clone(),
+        // As the relay's clients; rows that share memory say so.
+        transport: Transport::SOCKETS,
         ..Scenario::default()
     };
     let mut rows = beside_relay(&base, "");
@@ -145,6 +150,7 @@ fn rows(table: &Table) -> Vec<Row> {
         shown: row.shown.into_iter().map(|(metric, _)| (metric, no_slower(metric))).collect(),
         ..row
     }));
+    rows.extend(shared(&base));
     rows
 }
 
@@ -241,6 +247,71 @@ fn others(base: &Scenario) -> Vec<Row> {
     rows
 }
 
+/// Makes the rows that share memory, beside the same by sockets.
+fn shared(base: &Scenario) -> Vec<Row> {
+    let base = Scenario { transport: Transport::default(), ..base.clone() };
+    let row = |name: &str, scenario, shown: &[(Metric, &'static str)]| Row {
+        name: format!("{name}, shared memory beside sockets"),
+        scenario,
+        against: Some(Against::Sockets),
+        shown: shown.to_vec(),
+    };
+    let mut rows = Vec::new();
+    for (listeners, size, label, rate, cpu) in [
+        (1, 16, "16 B", "≥ 1.8", "≤ 0.7"),
+        (1, 1 << 10, "1 KB", "≥ 2.5", "≤ 0.45"),
+        (1, 64 << 10, "64 KB", "≥ 2.5", "≤ 0.4"),
+        (8, 16, "16 B", "≥ 2.5", "≤ 0.5"),
+        (8, 1 << 10, "1 KB", "≥ 4", "≤ 0.35"),
+        (8, 16 << 10, "16 KB", "≥ 2.5", "≤ 0.45"),
+    ] {
+        let scenario = Scenario { listeners, size, ..base.clone() };
+        let shown = [(Metric::EventsPerS, rate), (Metric::TotalCpu, cpu)];
+        rows.push(row(&format!("1→{listeners} {label}"), scenario, &shown));
+    }
+    let four = Scenario { emitters: 4, listeners: 4, events: 4, ..base.clone() };
+    rows.push(row("4→4 64 B, four events", four, &[(Metric::EventsPerS, "≥ 1.8")]));
+    for (pin, spin_us, goal) in [
+        (Some(Pin::One), 0, "≤ 1"),
+        (Some(Pin::Two), 0, "≤ 1"),
+        (None, 0, "≤ 1"),
+        (None, SPIN_US, "≤ 0.5"),
+    ] {
+        let transport = Transport { spin_us, ..base.transport };
+        let trip = Scenario { round_trip: true, pin, transport, ..base.clone() };
+        let place = pin.map_or("left to the scheduler".into(), |pin| pin.to_string());
+        let spin = if spin_us > 0 { format!(", spinning {spin_us} µs") } else { String::new() };
+        let shown = [(Metric::P50, goal), (Metric::P99, "")];
+        rows.push(row(&format!("round trip 64 B, {place}{spin}"), trip, &shown));
+    }
+    let many = Scenario { connections: Some(1000), events: 1000, by_clients: true, ..base.clone() };
+    let memory = [
+        (Metric::SharedIdle, "≤ 20 MB"),
+        (Metric::SharedDrained, "≤ 100 MB"),
+        (Metric::SharedClients, ""),
+        (Metric::DrainedRss, ""),
+    ];
+    let shown = [&[(Metric::EventsPerS, "≥ 1")], &memory[..]].concat();
+    rows.push(row("1,000 clients 64 B", many, &shown));
+    for (name, stuck) in [("one slow reader", false), ("one stuck listener", true)] {
+        rows.push(Row {
+            name: format!("1→1 64 B, shared memory, {name} beside none"),
+            scenario: Scenario { stuck, slow_reader: !stuck, ..base.clone() },
+            against: Some(Against::Plain),
+            shown: vec![(Metric::EventsPerS, "unchanged")],
+        });
+    }
+    let mixed =
+        Scenario { transport: Transport::SOCKETS, beside: Some(SharedMemory::Auto), ..base };
+    rows.push(Row {
+        name: "1→1 64 B by sockets, a pair that shares memory beside one that does not".into(),
+        scenario: mixed,
+        against: Some(Against::Sockets),
+        shown: vec![(Metric::EventsPerS, "≥ 1"), (Metric::TotalCpu, "")],
+    });
+    rows
+}
+
 fn without_goals(row: Row) -> Row {
     Row { shown: row.shown.into_iter().map(|(metric, _)| (metric, "")).collect(), ..row }
 }
@@ -250,5 +321,46 @@ fn no_slower(metric: Metric) -> &'static str {
         Metric::EventsPerS => "≥ 1",
         Metric::P50 | Metric::P99 => "≤ 1",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Arguments, Task};
+    use clap::Parser;
+
+    fn rows_of(line: &str) -> Vec<Row> {
+        match Arguments::try_parse_from(line.split_whitespace()).unwrap().command {
+            Task::Table(table) => rows(&table),
+            _ => panic!("another task"),
+        }
+    }
+
+    #[test]
+    fn rows_use_sockets_unless_they_say_that_memory_is_shared() {
+        let rows = rows_of("netcluster-loadtest table");
+        let names: std::collections::BTreeSet<&str> =
+            rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names.len(), rows.len(), "each row has a name of its own");
+        for row in &rows {
+            let says = row.name.contains("shared memory") || row.name.contains("shares memory");
+            assert_eq!(row.scenario.shares_memory(), says, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn what_shares_memory_is_compared_with_the_same_by_sockets() {
+        let rows = rows_of("netcluster-loadtest table");
+        let beside_sockets = |row: &&Row| row.against == Some(Against::Sockets);
+        let beside: Vec<&Row> = rows.iter().filter(beside_sockets).collect();
+        assert!(beside.iter().all(|row| row.scenario.shares_memory()));
+        let with = |wanted: fn(&Scenario) -> bool| {
+            beside.iter().filter(|row| wanted(&row.scenario)).count()
+        };
+        assert_eq!(with(|scenario| scenario.round_trip), 4);
+        assert_eq!(with(|scenario| scenario.transport.spin_us > 0), 1);
+        assert_eq!(with(|scenario| scenario.by_clients), 1);
+        assert_eq!(with(|scenario| scenario.beside.is_some()), 1);
     }
 }

@@ -21,6 +21,8 @@ pub struct Usage {
     pub context_switches: u64,
     /// Resident memory now.
     pub rss_bytes: u64,
+    /// Part of the resident memory that is shared with others.
+    pub shared_bytes: u64,
     /// Most resident memory that there ever was.
     pub peak_rss_bytes: u64,
 }
@@ -33,6 +35,7 @@ impl Usage {
         let mut usage = Usage {
             cpu_ns: cpu_ns(pid),
             rss_bytes: field(&status, "VmRSS:") * 1024,
+            shared_bytes: field(&status, "RssShmem:") * 1024,
             peak_rss_bytes: field(&status, "VmHWM:") * 1024,
             ..Usage::default()
         };

@@ -103,11 +103,58 @@ fn every_event_comes_once_over_the_broker() {
 }
 
 #[test]
+fn every_event_comes_once_whatever_is_shared() {
+    if !has_broker() {
+        return;
+    }
+    for (line, received) in [
+        ("--size 16 --count 200000", 200_000),
+        ("--listeners 3 --size 1000 --count 5000", 15_000),
+        ("--round-trip --count 2000 --spin-us 20", 4_000),
+        ("--connections 20 --count 20000", 20_000),
+        ("--count 20000 --slow-reader --stuck", 20_000),
+    ] {
+        for choice in ["auto", "off"] {
+            let value = json(&format!("{line} --shared-memory {choice}"));
+            assert_clean(&value, received);
+            if choice == "off" {
+                assert_eq!(value["shared_clients"], 0, "{line}: {value:#}");
+            }
+        }
+    }
+    // Those beside are checked, and not counted.
+    let value = json("--count 20000 --shared-memory off --beside auto");
+    assert_clean(&value, 20_000);
+}
+
+#[test]
+fn memory_is_shared_unless_it_is_off() {
+    if !has_broker() {
+        return;
+    }
+    let value = json("--seconds 0.2 --size 1000 --baseline sockets --repeats 1");
+    assert_eq!(value["baseline"]["is"], "sockets");
+    assert_eq!(value["baseline"]["shared_clients"], 0, "{value:#}");
+    for ratio in ["events_per_s", "total_cpu"] {
+        assert_eq!(value["ratio"][ratio]["runs"], 1, "{ratio}");
+    }
+    if value["shared_clients"] == 0 {
+        println!("SKIPPED: clients that share memory: the broker offers none here");
+        return;
+    }
+    // Emitter and listener; the third asks the broker about itself.
+    assert_eq!(value["shared_clients"], 2, "{value:#}");
+    assert!(value["broker_shared_drained_bytes"].as_u64().unwrap() > 0, "{value:#}");
+}
+
+#[test]
 fn pairs_have_a_ratio() {
     if !has_broker() {
         return;
     }
-    for (flag, baseline) in [("--baseline", "relay"), ("--baseline bare", "bare")] {
+    for (flag, baseline) in
+        [("--baseline", "relay"), ("--baseline bare", "bare"), ("--baseline sockets", "sockets")]
+    {
         let value = json(&format!("--count 5000 {flag} --repeats 2"));
         assert_clean(&value, 10_000);
         assert_eq!(value["baseline"]["is"], baseline);

@@ -26,32 +26,37 @@
 //!
 //! Decision: `docs/decisions/049-shared-memory.md`.
 
-#![cfg(any(target_os = "linux", loom))]
+#![cfg(any(target_os = "linux", all(loom, test)))]
 // `cfg(loom)` is set by whoever checks the model and unknown to Cargo.
 #![allow(unexpected_cfgs)]
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 mod arena;
 mod descriptors;
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 mod doorbell;
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 mod fork_guard;
 pub mod layout;
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 mod memory;
 mod region;
 mod ring;
 mod sync;
 
-#[cfg(not(loom))]
+#[cfg(all(loom, test))]
+mod loom_tests;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(not(all(loom, test)))]
 pub use arena::{Arena, ArenaView};
 pub use descriptors::{Descriptor, DescriptorReader, DescriptorWriter, ReleaseFault};
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 pub use doorbell::Doorbell;
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 pub use fork_guard::ForkGuard;
 pub use region::Region;
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 pub use region::{Bells, ClientRegion, RegionFiles};
 pub use ring::{RingFault, RingReader, RingWriter};

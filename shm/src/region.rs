@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use crate::layout::{Control, DESCRIPTORS};
 use crate::sync::{AtomicU64, Ordering};
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 pub use files::{Bells, ClientRegion, RegionFiles};
 
 /// The shared words and bytes, as one side has them mapped.
@@ -32,7 +32,7 @@ impl Region {
 
     /// The values of the two words of a descriptor, for who compares them with the
     /// specification.
-    #[cfg(not(loom))]
+    #[cfg(not(all(loom, test)))]
     pub fn descriptor_words(&self, position: u64) -> [u64; 2] {
         let [offset, rest] = self.descriptor(position);
         [offset.load(Ordering::Acquire), rest.load(Ordering::Acquire)]
@@ -42,6 +42,37 @@ impl Region {
     #[inline]
     pub(crate) fn ring(&self) -> NonNull<u8> {
         self.memory.ring()
+    }
+
+    /// Number of words of the control page.
+    pub const WORDS: usize = 11;
+
+    /// Writes any value to a word of the control page, cut to its size: what a hostile client
+    /// can do, for tests.
+    ///
+    /// # Panics
+    /// If there is no such word.
+    pub fn set_word(&self, word: usize, value: u64) {
+        let control = self.control();
+        let longs = [
+            &control.ring_head,
+            &control.descriptor_tail,
+            &control.release_at,
+            &control.ring_tail,
+            &control.descriptor_head,
+            &control.room_at,
+        ];
+        let shorts = [
+            &control.ring_limit,
+            &control.broker_waits,
+            &control.revoked,
+            &control.ring_bytes,
+            &control.client_waits,
+        ];
+        match longs.get(word) {
+            Some(long) => long.0.store(value, Ordering::SeqCst),
+            None => shorts[word - longs.len()].0.store(value as u32, Ordering::SeqCst),
+        }
     }
 
     /// Notes that what the client has not released is used again: the connection is over.
@@ -56,14 +87,14 @@ impl Region {
     }
 }
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 #[derive(Debug)]
 struct Memory {
     control: Control,
     descriptors: Vec<[AtomicU64; 2]>,
 }
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 impl Memory {
     fn control(&self) -> &Control {
         &self.control
@@ -79,7 +110,7 @@ impl Memory {
     }
 }
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 impl Region {
     /// A region without bytes, for the model.
     pub fn model() -> std::sync::Arc<Region> {
@@ -88,10 +119,10 @@ impl Region {
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 use files::Memory;
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 mod files {
     use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
     use std::io;

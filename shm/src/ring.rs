@@ -17,13 +17,13 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 use std::io;
 
 use crate::layout::{MAX_RING_BYTES, MIN_RING_BYTES};
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 use crate::memory::Mapping;
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 use crate::region::ClientRegion;
 use crate::region::Region;
 use crate::sync::{Ordering, fence};
@@ -138,7 +138,7 @@ impl RingReader {
     pub fn take_into(&mut self, target: &mut [MaybeUninit<u8>]) {
         assert!(target.len() <= self.seen());
         assert!(self.size <= MAX_RING_BYTES);
-        #[cfg(not(loom))]
+        #[cfg(not(all(loom, test)))]
         {
             let at = self.head as usize & (self.size - 1);
             let first = target.len().min(self.size - at);
@@ -208,7 +208,7 @@ pub struct RingWriter {
 #[derive(Debug)]
 enum Bytes {
     /// Twice, one behind the other.
-    #[cfg(not(loom))]
+    #[cfg(not(all(loom, test)))]
     Twice(ClientRegion, Mapping),
     /// Once, in a region within one process.
     Once,
@@ -219,7 +219,7 @@ impl RingWriter {
     ///
     /// # Errors
     /// The ring cannot be mapped.
-    #[cfg(not(loom))]
+    #[cfg(not(all(loom, test)))]
     pub fn new(region: ClientRegion) -> io::Result<RingWriter> {
         let mapping = region.map_ring(MIN_RING_BYTES)?;
         let shared = Arc::clone(region.region());
@@ -233,7 +233,7 @@ impl RingWriter {
 
     fn start(&self) -> NonNull<u8> {
         match &self.bytes {
-            #[cfg(not(loom))]
+            #[cfg(not(all(loom, test)))]
             Bytes::Twice(_, mapping) => mapping.start(),
             Bytes::Once => self.region.ring(),
         }
@@ -393,7 +393,7 @@ impl RingWriter {
 
     /// Uses a larger ring, if the broker allows it and this one is empty at the moment.
     /// Returns whether it does from now on.
-    #[cfg(not(loom))]
+    #[cfg(not(all(loom, test)))]
     pub fn grow(&mut self) -> bool {
         let limit = self.limit();
         if limit <= self.size {

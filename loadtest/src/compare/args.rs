@@ -18,7 +18,9 @@ A load is EMITTERS-LISTENERS-BYTES, or trip-BYTES for one event on the way at a 
 1-8-16k is one emitter, eight listeners and 16 KiB. With several emitters there are as
 many listeners, each fed by one. many-CONNECTIONS is one process that listens on so many
 connections, each to an event of its own that one emitter emits in turn, 64 bytes; the
-relay has none of it. netcluster itself is always among the peers.
+relay has none of it. netcluster itself is always among the peers, twice: it shares memory
+with its clients (netcluster-shm), or does not (netcluster-sockets). Many connections that
+share memory are clients on one thread, not bare sessions as the others'.
 
 Others' servers are looked for in PATH. zeromq and zenoh are libraries: python3 runs their
 brokers, if it can import zmq or zenoh (pip install pyzmq eclipse-zenoh); nothing on an
@@ -69,10 +71,10 @@ impl CompareArgs {
         Ok(())
     }
 
-    /// Returns the contestants, each once, ours first.
+    /// Returns the contestants, each once, our two first.
     pub fn contestants(&self) -> Vec<Contestant> {
         let asked = if self.peers.is_empty() { &Contestant::ALL[..] } else { &self.peers };
-        let mut all = vec![Contestant::Netcluster];
+        let mut all = vec![Contestant::Shared, Contestant::Sockets];
         for contestant in asked {
             if !all.contains(contestant) {
                 all.push(*contestant);

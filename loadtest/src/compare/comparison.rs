@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::compare::args::CompareArgs;
-use crate::compare::contestant::{Contestant, Ready, Turn};
+use crate::compare::contestant::{Ready, Turn};
 use crate::compare::load::Load;
 use crate::interrupt;
 use crate::outcome::Outcome;
@@ -168,8 +168,7 @@ impl Comparison {
     /// Returns whether all runs were made, and the events of netcluster and the relay
     /// came once and whole.
     pub fn is_clean(&self) -> bool {
-        let own =
-            |ready: &Ready| matches!(ready.what(), Contestant::Netcluster | Contestant::Relay);
+        let own = |ready: &Ready| ready.what().is_own();
         let entries = self.ready.iter().zip(&self.entries).filter(|(ready, _)| own(ready));
         let mut runs = entries.flat_map(|(_, entries)| entries).flat_map(|entry| &entry.runs);
         self.complete && runs.all(|outcome| outcome.counts.is_clean())

@@ -13,13 +13,18 @@ use crate::pin::{self, Place};
 use crate::plan::{Middle, Scenario};
 use crate::run::{Runner, run_around};
 use crate::scratch::Scratch;
+use crate::transport::Transport;
 use netcluster_peers::{Address, Found, OwnDomain, Peer, Server, version_of};
 
 /// Contestant by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Contestant {
-    /// Broker of this repository.
-    Netcluster,
+    /// Broker of this repository, which shares memory with its clients.
+    #[value(name = "netcluster-shm", alias = "netcluster")]
+    Shared,
+    /// Broker of this repository, by sockets alone.
+    #[value(name = "netcluster-sockets")]
+    Sockets,
     /// Process that copies bytes and parses nothing.
     Relay,
     /// `nats-server`.
@@ -51,8 +56,9 @@ pub type Turn = (Outcome, Vec<(String, u64)>);
 
 impl Contestant {
     /// Contestants in the order of the table.
-    pub const ALL: [Contestant; 9] = [
-        Contestant::Netcluster,
+    pub const ALL: [Contestant; 10] = [
+        Contestant::Shared,
+        Contestant::Sockets,
         Contestant::Relay,
         Contestant::Nats,
         Contestant::Redis,
@@ -65,16 +71,26 @@ impl Contestant {
 
     /// Returns the contestant's name as it is written.
     pub fn name(self) -> &'static str {
-        match self.peer() {
-            Some(peer) => peer.name(),
-            None if self == Contestant::Relay => "relay",
-            None => "netcluster",
+        match (self, self.peer()) {
+            (_, Some(peer)) => peer.name(),
+            (Contestant::Shared, None) => "netcluster (shm)",
+            (Contestant::Sockets, None) => "netcluster (sockets)",
+            (_, None) => "relay",
         }
+    }
+
+    /// Returns whether this is a process of this repository, which may lose nothing.
+    pub fn is_own(self) -> bool {
+        self.peer().is_none()
     }
 
     /// Returns how clients reach the contestant.
     pub fn transport(self) -> &'static str {
-        self.peer().map_or("unix socket", Peer::transport)
+        match (self, self.peer()) {
+            (_, Some(peer)) => peer.transport(),
+            (Contestant::Shared, None) => "shared memory, and a unix socket until it is offered",
+            (_, None) => "unix socket",
+        }
     }
 
     /// Returns whether the contestant can be run under a load: the relay copies from one
@@ -87,9 +103,22 @@ impl Contestant {
         self != Contestant::Relay || scenario.suits_relay()
     }
 
+    /// Returns a scenario with the contestant's transport. Memory is shared with clients
+    /// alone; sockets are measured by the same sessions for all.
+    fn transported(self, scenario: &Scenario) -> Scenario {
+        if self != Contestant::Shared {
+            return scenario.by_sockets();
+        }
+        Scenario {
+            transport: Transport::default(),
+            by_clients: scenario.connections.is_some(),
+            ..scenario.clone()
+        }
+    }
+
     fn peer(self) -> Option<Peer> {
         match self {
-            Contestant::Netcluster | Contestant::Relay => None,
+            Contestant::Shared | Contestant::Sockets | Contestant::Relay => None,
             Contestant::Nats => Some(Peer::Nats),
             Contestant::Redis => Some(Peer::Redis),
             Contestant::Zeromq => Some(Peer::Zeromq),
@@ -138,7 +167,8 @@ impl Ready {
                 _ => Middle::Broker,
             };
             let program = self.program.clone();
-            let outcome = Runner { program, middle }.run(scenario, middle)?;
+            let scenario = self.what.transported(scenario);
+            let outcome = Runner { program, middle }.run(&scenario, middle)?;
             return Ok((outcome, Vec::new()));
         };
         if let Some(waiting) = peer.waiting() {
@@ -156,5 +186,38 @@ impl Ready {
         drop(pinned);
         let roles = PeerRole::of(scenario, peer, server.address(), &self.program);
         run_around(scenario, Some(server.pid()), roles)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_two_rows_are_told_apart_by_their_transport_alone() {
+        let many = Scenario { connections: Some(50), ..Scenario::default() };
+        for scenario in [Scenario::default(), many] {
+            let shared = Contestant::Shared.transported(&scenario);
+            let sockets = Contestant::Sockets.transported(&scenario);
+            assert!(shared.shares_memory() && !sockets.shares_memory());
+            assert_eq!(shared.by_clients, scenario.connections.is_some());
+            assert_eq!(Scenario { by_clients: false, ..shared.by_sockets() }, sockets);
+        }
+    }
+
+    #[test]
+    fn each_contestant_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<&str> =
+            Contestant::ALL.iter().map(|contestant| contestant.name()).collect();
+        assert_eq!(names.len(), Contestant::ALL.len());
+        for (word, expected) in [
+            ("netcluster", Contestant::Shared),
+            ("netcluster-shm", Contestant::Shared),
+            ("netcluster-sockets", Contestant::Sockets),
+            ("iceoryx2", Contestant::Iceoryx2),
+            ("iceoryx2-polling", Contestant::Iceoryx2Polling),
+        ] {
+            assert_eq!(Contestant::from_str(word, false), Ok(expected));
+        }
     }
 }

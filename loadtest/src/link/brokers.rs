@@ -17,6 +17,7 @@ use crate::link::plan::{CHANNEL, EVENT, GROUP, LinkScenario};
 use crate::link::run::{Run, wait_ready};
 use crate::plan::{EmitterPlan, ListenerPlan, Role, emitter_name};
 use crate::scratch::Scratch;
+use crate::transport::Transport;
 use netcluster_testkit::netns::Network;
 
 /// Time that brokers get to find each other and to tell who listens.
@@ -77,6 +78,7 @@ impl Brokers {
         ListenerPlan {
             socket: self.brokers[index].1.socket(),
             name: format!("listener-{index}"),
+            transport: Transport::default(),
             event: (0, EVENT.into()),
             emitters: scenario.senders,
             size: scenario.size,
@@ -90,6 +92,7 @@ impl Brokers {
         EmitterPlan {
             socket: self.brokers[index].1.socket(),
             name: emitter_name(index),
+            transport: Transport::default(),
             index: index as u16,
             events: vec![(0, EVENT.into())],
             size: scenario.size,

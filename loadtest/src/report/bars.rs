@@ -19,13 +19,13 @@ use crate::report::units::Unit;
 use crate::result::{Cell, CompareResult};
 
 const WIDTH: f64 = 340.0;
-const NAMES: f64 = 84.0;
+const NAMES: f64 = 136.0;
 const VALUES: f64 = 78.0;
 const ROW: f64 = 24.0;
 const BAR: f64 = 15.0;
 const FOOT: f64 = 24.0;
 /// Letters that fit beside a bar.
-const NAME_LETTERS: usize = 12;
+const NAME_LETTERS: usize = 20;
 /// Letters that fit behind a bar.
 const VALUE_LETTERS: usize = 12;
 

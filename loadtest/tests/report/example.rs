@@ -33,10 +33,10 @@ const LOADS: [(&str, &str); 7] = [
 const MANY: &str = "1,000 connections";
 /// Peers that can be measured with many connections: M events/s, and MB of memory.
 const ON_MANY: [(&str, f64, f64); 3] =
-    [("netcluster", 1.73, 12.0), ("nats", 0.23, 45.0), ("mosquitto", 0.12, 9.0)];
+    [("netcluster (sockets)", 1.73, 12.0), ("nats", 0.23, 45.0), ("mosquitto", 0.12, 9.0)];
 /// Peers with M events/s under each load, and µs of a round trip.
 const PEERS: [(&str, &str, [f64; 6], f64); 6] = [
-    ("netcluster", "unix socket", [48.1, 2.21, 0.044, 101.0, 3.9, 38.0], 66.0),
+    ("netcluster (sockets)", "unix socket", [48.1, 2.21, 0.044, 101.0, 3.9, 38.0], 66.0),
     ("relay", "unix socket", [50.4, 2.39, 0.046, 121.0, 4.25, 43.0], 65.0),
     ("nats", "TCP", [3.31, 0.577, 0.006, 8.07, 0.699, 2.99], 148.0),
     ("redis", "unix socket", [1.76, 0.934, 0.034, 6.09, 1.55, 1.75], 76.0),

@@ -136,7 +136,7 @@ impl PollIo {
         debug_assert!(!state.sending, "a send is under way");
         debug_assert!(!matches!(state.inbound, Inbound::Into(_)), "a large frame is received");
         self.stats.syscalls += 2;
-        let bell = memory.bells().broker.as_fd().as_raw_fd();
+        let bell = memory.bells()?.broker.as_fd().as_raw_fd();
         let registry = self.poll.registry();
         // First, since it can be undone.
         registry.register(&mut SourceFd(&bell), bell_of(conn), Interest::READABLE)?;
@@ -163,9 +163,10 @@ impl PollIo {
     }
 
     pub(super) fn end_sharing(&mut self, conn: Conn) {
-        if let Some(memory) = self.sharing.any().and_then(|it| it.remove(conn)) {
+        let memory = self.sharing.any().and_then(|it| it.remove(conn));
+        if let Some(bells) = memory.as_ref().and_then(|memory| memory.bells().ok()) {
             self.stats.syscalls += 1;
-            let bell = memory.bells().broker.as_fd().as_raw_fd();
+            let bell = bells.broker.as_fd().as_raw_fd();
             // It fails only for what is not registered; this one is.
             let _ = self.poll.registry().deregister(&mut SourceFd(&bell));
         }
@@ -173,7 +174,7 @@ impl PollIo {
 
     pub(super) fn send_shared<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
         let Some(attachments) = self.sharing.any() else { return };
-        let watches = attachments.send(conn, self.table.socket(conn).as_fd(), slices);
+        let watches = attachments.send(conn, &mut self.table.socket(conn).as_fd(), slices);
         if watches {
             self.stats.syscalls += 1;
             // If it fails, which only a lack of memory does, the next look at the socket's

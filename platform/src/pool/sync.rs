@@ -1,5 +1,5 @@
 //! The atomics of the pool, exchanged for loom's when it checks the model
-//! (`RUSTFLAGS="--cfg loom" cargo test -p netcluster-platform --lib loom`).
+//! (`RUSTFLAGS="--cfg loom" cargo test -p netcluster-platform -p netcluster-shm --lib loom`).
 
 // `cfg(loom)` is set by whoever checks the model and unknown to Cargo.
 #![allow(unexpected_cfgs)]

@@ -188,7 +188,7 @@ impl Attachment {
             Inbound::Idle | Inbound::Stopping | Inbound::Ended => return Ok(Taken::Nothing),
         };
         if self.ring.tell() {
-            self.memory.bells().room.ring();
+            self.memory.ring_room();
         }
         Ok(taken)
     }

@@ -5,14 +5,13 @@
 //! brought (see `turn`). They watch bells and sockets and say what became of them.
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
 use super::arena::ArenaSection;
 use super::attachment::{Attachment, Inbound, fault_error};
-use super::outbound::{Blocked, SendFault};
+use super::outbound::{Blocked, SendFault, SocketWrite};
 use super::ring_buffers::{MAX_WHOLE_BYTES, RingBuffers};
 use super::{ClientMemory, MemoryUse};
 use crate::Waker;
@@ -154,7 +153,7 @@ impl Attachments {
     pub(crate) fn send<'a>(
         &mut self,
         conn: Conn,
-        socket: BorrowedFd<'_>,
+        socket: &mut impl SocketWrite,
         slices: impl Iterator<Item = &'a Slice>,
     ) -> bool {
         let Attachments { section, table, stats, .. } = self;
@@ -181,7 +180,7 @@ impl Attachments {
             }
         };
         if sent.rings {
-            attachment.memory.bells().client.ring();
+            attachment.memory.ring_client();
         }
         stats.syscalls += sent.syscalls + u64::from(sent.rings);
         stats.sends += 1;

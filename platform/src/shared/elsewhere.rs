@@ -70,6 +70,14 @@ impl ClientMemory {
         Err(unsupported())
     }
 
+    /// Fails.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn in_memory() -> io::Result<Arc<ClientMemory>> {
+        Err(unsupported())
+    }
+
     /// Does nothing.
     ///
     /// # Errors

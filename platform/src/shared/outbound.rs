@@ -172,7 +172,7 @@ impl Outbound {
     pub(super) fn send<'a>(
         &mut self,
         section: &ArenaSection,
-        socket: BorrowedFd<'_>,
+        socket: &mut impl SocketWrite,
         slices: impl Iterator<Item = &'a Slice>,
     ) -> Result<Sent, SendFault> {
         self.look().map_err(SendFault::Release)?;
@@ -217,7 +217,7 @@ impl Outbound {
     /// Sends what is to go by the socket, and says so by a descriptor.
     fn send_run(
         &mut self,
-        socket: BorrowedFd<'_>,
+        socket: &mut impl SocketWrite,
         run: &mut Run<'_>,
         sent: &mut Sent,
     ) -> io::Result<()> {
@@ -225,7 +225,7 @@ impl Outbound {
             return Ok(());
         }
         sent.syscalls += 1;
-        let bytes = send_now(socket, &run.list[..run.count])?.unwrap_or(0);
+        let bytes = socket.write_now(&run.list[..run.count])?.unwrap_or(0);
         if bytes > 0 {
             self.descriptors.push(Descriptor::Socket { bytes: bytes as u32 });
             self.in_flight.push_back(None);
@@ -301,16 +301,23 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Writes what there is room for; `None` if there is none.
-fn send_now(socket: BorrowedFd<'_>, list: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    loop {
-        let mut control = SendAncillaryBuffer::default();
-        match rustix::net::sendmsg(socket, list, &mut control, flags) {
-            Ok(bytes) => return Ok(Some(bytes)),
-            Err(Errno::AGAIN) => return Ok(None),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+/// Socket of a connection, to write to without waiting.
+pub(crate) trait SocketWrite {
+    /// Writes what there is room for; `None` if there is none.
+    fn write_now(&mut self, list: &[IoSlice<'_>]) -> io::Result<Option<usize>>;
+}
+
+impl SocketWrite for BorrowedFd<'_> {
+    fn write_now(&mut self, list: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        loop {
+            let mut control = SendAncillaryBuffer::default();
+            match rustix::net::sendmsg(*self, list, &mut control, flags) {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

@@ -10,7 +10,7 @@
 //! Invariant: while a bell's poll is armed, its slot is not free.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
 use io_uring::{opcode, types};
@@ -52,6 +52,7 @@ impl UringIo {
         debug_assert!(slot.outbound.is_none(), "a send is under way");
         debug_assert!(slot.fill.is_none(), "a large frame is received");
         self.stats.syscalls += 1;
+        let bell = memory.bells()?.broker.as_fd().as_raw_fd();
         if !offer::send_frame(slot.open_fd().as_fd(), frame)? {
             return Ok(false);
         }
@@ -59,16 +60,15 @@ impl UringIo {
             matches!(slot.receiving, Receiving::Armed | Receiving::Starved) && !slot.stopping;
         let is_watched = slot.receiving != Receiving::Idle || slot.stopping;
         attachments.add(conn, memory, receives);
-        self.arm_bell(conn, memory);
+        self.arm_bell(conn, bell);
         if !is_watched {
             self.watch_socket(conn);
         }
         Ok(true)
     }
 
-    fn arm_bell(&mut self, conn: Conn, memory: &ClientMemory) {
-        let fd = types::Fd(memory.bells().broker.as_fd().as_raw_fd());
-        let poll = opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true).build();
+    fn arm_bell(&mut self, conn: Conn, bell: RawFd) {
+        let poll = opcode::PollAdd::new(types::Fd(bell), libc::POLLIN as u32).multi(true).build();
         let slot = self.table.slot(conn);
         slot.sharing = Sharing::Armed;
         slot.operations += 1;
@@ -89,8 +89,9 @@ impl UringIo {
         slot.ended();
         // The kernel ends it when it has no room for completions.
         let memory = self.attachments.as_ref().and_then(|it| it.memory(conn));
-        match memory {
-            Some(memory) if is_open => self.arm_bell(conn, &memory),
+        let bell = memory.as_ref().and_then(|it| Some(it.bells().ok()?.broker.as_fd().as_raw_fd()));
+        match bell {
+            Some(bell) if is_open => self.arm_bell(conn, bell),
             _ => self.settle_end(conn),
         }
     }
@@ -133,7 +134,7 @@ impl UringIo {
         let Some(attachments) = &mut self.attachments else { return };
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open());
-        if attachments.send(conn, slot.open_fd().as_fd(), slices) {
+        if attachments.send(conn, &mut slot.open_fd().as_fd(), slices) {
             self.arm_writable(conn);
         }
     }

@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use netcluster_platform::{ClientMemory, Conn};
 use netcluster_shm::{
     ArenaView, Bells, ClientRegion, Descriptor, DescriptorReader, Region, RingWriter,
@@ -42,7 +43,7 @@ impl SharedClient {
         let conn = bench.accepted();
         if receives {
             bench.io.receive(conn);
-            bench.quiet();
+            assert!(bench.during(Duration::ZERO).is_empty());
         }
         let memory = ClientMemory::new().unwrap();
         assert!(bench.io.offer_memory(conn, OFFER, &memory).unwrap());
@@ -162,4 +163,14 @@ fn patience() -> Timespec {
 pub fn wait_for(fd: &impl AsFd) {
     let mut watched = [PollFd::new(fd, PollFlags::IN)];
     assert_eq!(rustix::event::poll(&mut watched, Some(&patience())), Ok(1), "nobody rang");
+}
+
+/// A chunk in the arena, received from another client's ring.
+pub fn arena_chunk<I: LocalIo>(bench: &mut Bench<I>, bytes: &[u8]) -> Bytes {
+    let (mut emitter, conn, _memory) = SharedClient::connect(bench, true);
+    emitter.put_all(bytes);
+    let chunk = bench.receive_chunk(conn);
+    assert_eq!(chunk, bytes);
+    bench.close(conn);
+    chunk
 }

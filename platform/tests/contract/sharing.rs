@@ -5,21 +5,11 @@ use std::io::Write;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use netcluster_platform::{Completion, Conn, MAX_SLICES_PER_SEND, Slice};
+use netcluster_platform::{Completion, Conn, MAX_SLICES_PER_SEND, ReceiveEnd, Slice};
 use netcluster_shm::Descriptor;
 
 use crate::bench::{Bench, End, LocalIo, end_of, pattern};
-use crate::shared_client::SharedClient;
-
-/// A chunk in the arena, received from another client's ring.
-fn arena_chunk<I: LocalIo>(bench: &mut Bench<I>, bytes: &[u8]) -> Bytes {
-    let (mut emitter, conn, _memory) = SharedClient::connect(bench, true);
-    emitter.put_all(bytes);
-    let chunk = bench.receive_chunk(conn);
-    assert_eq!(chunk, bytes);
-    bench.close(conn);
-    chunk
-}
+use crate::shared_client::{SharedClient, arena_chunk};
 
 pub fn rings_bring_what_was_put<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
     let (mut client, conn, _memory) = SharedClient::connect(&mut bench, true);
@@ -274,9 +264,7 @@ pub fn bytes_beside_the_ring_end_the_connection<I: LocalIo>(
     let (mut client, conn, _memory) = SharedClient::connect(&mut bench, true);
     client.stream.write_all(b"not here").unwrap();
     let text = bench.expect("a failed stream", |completion| match completion {
-        Completion::ReceiveEnded {
-            end: netcluster_platform::ReceiveEnd::Failed(error), ..
-        } => {
+        Completion::ReceiveEnded { end: ReceiveEnd::Failed(error), .. } => {
             assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
             Some(error.to_string())
         }

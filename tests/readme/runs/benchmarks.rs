@@ -13,7 +13,15 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
-        "target/release/netcluster-loadtest local",
+        "target/release/netcluster-loadtest local --size 1024 --baseline sockets",
+        // In their short form: one pair each.
+        Script(
+            "sed -i 's/ *#.*//; s/$/ --seconds 0.1 --repeats 1/' \"$BLOCK\"
+             whole || fail local; shows block sockets; shows block 'clients by shared memory'",
+        ),
+    ),
+    (
+        "target/release/netcluster-loadtest local --emitters",
         Script(
             "sed -i 's/--seconds 2/--seconds 0.1 --repeats 1/' \"$BLOCK\"
              whole || fail local; shows block relay",
