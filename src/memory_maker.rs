@@ -53,17 +53,7 @@ struct Order {
 
 /// Handle of the maker, one for each shard.
 #[derive(Clone, Debug)]
-pub enum MemoryMaker {
-    /// A thread makes what is ordered.
-    Thread(Orders),
-    /// Whoever orders makes it at once, by this function. For simulations.
-    #[cfg(feature = "sim")]
-    Inline(fn() -> io::Result<Arc<ClientMemory>>),
-}
-
-/// Queue of the thread.
-#[derive(Clone, Debug)]
-pub struct Orders(Sender<Order>);
+pub struct MemoryMaker(Sender<Order>);
 
 impl std::fmt::Debug for Order {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -79,7 +69,7 @@ impl MemoryMaker {
     pub fn start() -> io::Result<MemoryMaker> {
         let (orders, inbox) = mpsc::channel();
         thread::Builder::new().name("memory".into()).spawn(move || run(&inbox))?;
-        Ok(MemoryMaker::Thread(Orders(orders)))
+        Ok(MemoryMaker(orders))
     }
 }
 
@@ -135,26 +125,11 @@ impl MemoryOrders {
     }
 
     fn order(&self, target: Target, job: Job) {
-        let answers = self.answers.clone();
-        let waker = self.waker.clone();
-        match &self.maker {
-            #[cfg(feature = "sim")]
-            MemoryMaker::Inline(make) => {
-                let made = match job {
-                    Job::New => make().map(Made::New).map_err(|error| error.to_string()),
-                    Job::LargestRing(_) => Ok(Made::LargestRing),
-                };
-                let _ = answers.send((target, made));
-                waker.wake();
-            }
-            MemoryMaker::Thread(Orders(orders)) => {
-                let order = Order { target, job, answers, waker };
-                if let Err(mpsc::SendError(order)) = orders.send(order) {
-                    let gone = "the thread that makes memory is gone".to_owned();
-                    let _ = order.answers.send((target, Err(gone)));
-                    order.waker.wake();
-                }
-            }
+        let order = Order { target, job, answers: self.answers.clone(), waker: self.waker.clone() };
+        if let Err(mpsc::SendError(order)) = self.maker.0.send(order) {
+            let gone = "the thread that makes memory is gone".to_owned();
+            let _ = order.answers.send((target, Err(gone)));
+            order.waker.wake();
         }
     }
 
