@@ -40,7 +40,6 @@ impl Stream {
     }
 
     /// Reads what is announced: it is there, also if it was not looked at.
-    #[cfg(target_os = "linux")]
     pub(in crate::tokio) async fn read_announced(&self, space: &mut [u8]) -> io::Result<usize> {
         match receive(self.0.as_fd(), space, None) {
             Err(Errno::AGAIN) => self.read(space, None).await,

@@ -31,6 +31,11 @@ impl Stream {
         (&self.0).read(space).await
     }
 
+    /// Reads what is announced: here nothing is.
+    pub(in crate::tokio) async fn read_announced(&self, space: &mut [u8]) -> io::Result<usize> {
+        self.read(space, None).await
+    }
+
     /// Writes at least one byte of these. Cancel safe.
     pub(in crate::tokio) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         (&self.0).write(bytes).await
