@@ -108,14 +108,6 @@ impl Memory {
         Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } }
     }
 
-    /// Makes memory within this process, without bells.
-    #[cfg(test)]
-    pub(crate) fn in_memory(region: &Arc<netcluster_shm::Region>, view: ArenaView) -> Memory {
-        let writer = RingWriter::in_memory(Arc::clone(region));
-        let reader = DescriptorReader::new(Arc::clone(region));
-        Memory::of(writer, reader, view, Arc::new(ForkGuard::new().unwrap()), None)
-    }
-
     /// Gives both halves.
     pub(crate) fn split(self) -> (Ring, Incoming) {
         (self.ring, self.incoming)
