@@ -9,7 +9,7 @@
 //! Rates are over the window; losses, repeats and broken payloads over all.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -34,9 +34,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
 /// Share of the window's length that is run before it, up to [`MAX_WARM_UP`].
 const WARM_UP_SHARE: f64 = 0.2;
 const MAX_WARM_UP: Duration = Duration::from_millis(300);
-/// Time before the window that many clients need until each has moved as much as brings it
-/// an offer of shared memory.
-const MANY_SHARED_WARM_UP: Duration = Duration::from_secs(2);
+/// Longest time before the window until each of many clients has moved as much as brings it
+/// shared memory.
+const MAX_SHARING: Duration = Duration::from_secs(10);
+/// Time between two looks at how many clients share memory.
+const SHARING_POLL: Duration = Duration::from_millis(100);
 /// Time between the last connection and an idle window.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Runner of runs.
@@ -218,6 +220,9 @@ impl Run {
         self.start_emitters()?;
         let window = Duration::from_secs_f64(scenario.seconds);
         interrupt::sleep(warm_up(scenario));
+        if scenario.by_clients && scenario.shares_memory() {
+            self.wait_for_sharing(scenario.emitters + scenario.events);
+        }
         let first = self.read()?;
         self.children.ignore_interrupts();
         interrupt::sleep(window);
@@ -234,6 +239,19 @@ impl Run {
         let (counts, samples) = self.finish(COUNT_TIMEOUT)?;
         let last = Reading { samples, ..self.read()? };
         Ok((first.until(last), counts))
+    }
+
+    /// Waits until so many clients share memory with the broker, which offers it to those
+    /// who have moved some bytes. How many did is told with the outcome.
+    fn wait_for_sharing(&mut self, clients: usize) {
+        let deadline = Instant::now() + MAX_SHARING;
+        while Instant::now() < deadline && !interrupt::requested() {
+            let counts = self.broker.as_mut().and_then(Broker::io_counts);
+            if counts.is_none_or(|counts| counts.shared_clients >= clients as u64) {
+                return;
+            }
+            interrupt::sleep(SHARING_POLL);
+        }
     }
 
     fn start_emitters(&mut self) -> Result<()> {
@@ -323,9 +341,6 @@ impl Reading {
 /// Returns the time before the window. Whoever shares memory moves some bytes by its socket
 /// first.
 fn warm_up(scenario: &Scenario) -> Duration {
-    if scenario.by_clients {
-        return MANY_SHARED_WARM_UP;
-    }
     if scenario.shares_memory() {
         return MAX_WARM_UP;
     }

@@ -145,6 +145,9 @@ fn memory_is_shared_unless_it_is_off() {
     // Emitter and listener; the third asks the broker about itself.
     assert_eq!(value["shared_clients"], 2, "{value:#}");
     assert!(value["broker_shared_drained_bytes"].as_u64().unwrap() > 0, "{value:#}");
+    // Each of many, and who emits to them.
+    let value = json("--connections 20 --seconds 0.2 --shared-memory auto");
+    assert_eq!(value["shared_clients"], 21, "{value:#}");
 }
 
 #[test]

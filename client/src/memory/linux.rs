@@ -11,7 +11,7 @@ use netcluster_shm::{
 };
 use netcluster_wire::shared::OFFERED_DESCRIPTORS;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
@@ -108,28 +108,15 @@ impl Memory {
         Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } }
     }
 
-    /// Makes memory within this process, without bells.
-    #[cfg(test)]
-    pub(crate) fn in_memory(region: &Arc<netcluster_shm::Region>, view: ArenaView) -> Memory {
-        let writer = RingWriter::in_memory(Arc::clone(region));
-        let reader = DescriptorReader::new(Arc::clone(region));
-        Memory::of(writer, reader, view, Arc::new(ForkGuard::new().unwrap()), None)
-    }
-
     /// Gives both halves.
     pub(crate) fn split(self) -> (Ring, Incoming) {
         (self.ring, self.incoming)
     }
 }
 
-/// Refuses what cannot be a bell: reading from another kind of file might block, or take
-/// what is somebody's.
+/// Refuses what cannot be a bell: reading there might wait.
 fn check_bell(descriptor: &OwnedFd) -> io::Result<()> {
-    let flags = rustix::fs::fcntl_getfl(descriptor)?;
-    let mode = rustix::fs::fstat(descriptor)?.st_mode;
-    // Event descriptors have no type of file; the others are pipes.
-    let is_bell = matches!(FileType::from_raw_mode(mode), FileType::Unknown | FileType::Fifo);
-    if flags.contains(OFlags::NONBLOCK) && is_bell {
+    if rustix::fs::fcntl_getfl(descriptor)?.contains(OFlags::NONBLOCK) {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "one of the broker's bells is none"))
@@ -356,12 +343,14 @@ impl Incoming {
     }
 }
 
-/// Waits until a bell was rung, or the other end of the socket is gone; whether it is.
+/// Waits until a bell was rung, or the broker is gone; whether it is.
 fn wait(bell: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<bool> {
     let mut both = [
         PollFd::from_borrowed_fd(bell, PollFlags::IN),
         PollFd::from_borrowed_fd(socket, PollFlags::RDHUP),
     ];
     retry_on_intr(|| poll(&mut both, None))?;
-    Ok(!both[1].revents().is_empty())
+    // A bell whose other end is closed is never rung again.
+    let is_closed = both[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
+    Ok(is_closed || !both[1].revents().is_empty())
 }

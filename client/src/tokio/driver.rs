@@ -286,6 +286,8 @@ async fn write(outbox: &Outbox, stream: &Stream, batch: &mut Batch) -> Over {
                 Put::Some => continue,
                 Put::Full => match wait_for_room(outbox, &mut room).await {
                     Ok(()) => continue,
+                    // As below.
+                    Err(_) if is_closed().is_none() => std::future::pending::<()>().await,
                     Err(error) => return Over::Gone(Some(error)),
                 },
             }

@@ -202,11 +202,13 @@ impl Outbox {
         if has_put {
             self.room.notify_waiters();
         }
-        match lacks_room {
-            false => Put::All,
-            true if is_full => Put::Full,
+        if !lacks_room {
+            Put::All
+        } else if is_full {
+            Put::Full
+        } else {
             // There is room since.
-            true => Put::Some,
+            Put::Some
         }
     }
 

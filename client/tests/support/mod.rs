@@ -102,6 +102,8 @@ pub struct State {
     /// Clients that accepted memory, and reasons of those that did not.
     pub accepted: AtomicUsize,
     pub declined: Mutex<Vec<String>>,
+    /// Size of the largest ring that a client used, in bytes.
+    pub largest_ring: AtomicUsize,
 }
 
 pub struct Broker {
@@ -143,6 +145,7 @@ impl Broker {
             sharing: SHARING.get(),
             accepted: AtomicUsize::new(0),
             declined: Mutex::default(),
+            largest_ring: AtomicUsize::new(0),
         });
         let stop = Arc::new(AtomicBool::new(false));
         let (accepts, stopped) = (Arc::clone(&state), Arc::clone(&stop));
@@ -181,6 +184,14 @@ impl Broker {
     pub fn send(&self, bytes: &[u8]) {
         for connection in self.state.connections.lock().unwrap().values() {
             connection.queue.send(Batch::Bytes(bytes.to_vec())).unwrap();
+        }
+    }
+
+    /// Sends bytes to every client by its socket, and descriptors with them.
+    #[cfg(target_os = "linux")]
+    pub fn send_with(&self, bytes: &[u8], descriptors: &[std::os::fd::BorrowedFd<'_>]) {
+        for connection in self.state.connections.lock().unwrap().values() {
+            memory::send_with(&connection.stream, bytes, descriptors);
         }
     }
 
@@ -241,7 +252,11 @@ fn serve(state: &State, stream: Stream) {
             std::thread::sleep(Duration::from_millis(1));
         }
         let read = match &mut ring {
-            Some(ring) => ring.read(&stream, &mut chunk),
+            Some(ring) => {
+                let read = ring.read(&stream, &mut chunk);
+                state.largest_ring.fetch_max(ring.size(), Ordering::SeqCst);
+                read
+            }
             None => stream.read(&mut chunk),
         };
         let bytes = match read {

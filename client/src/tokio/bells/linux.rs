@@ -11,18 +11,21 @@ use super::super::stream::Stream;
 use crate::core::Outgoing;
 use crate::memory::{Incoming, Ring};
 
+/// Bytes that silencing reads at a time.
+const SILENCE_BYTES: usize = 256;
+
 /// Makes the runtime wait for a bell. It reads an event descriptor as it reads a pipe.
 fn register(bell: &Doorbell) -> io::Result<Receiver> {
     Receiver::from_owned_fd_unchecked(bell.as_fd().try_clone_to_owned()?)
 }
 
-/// Waits until a bell was rung, and silences it.
-async fn hear(bell: &Receiver) -> io::Result<()> {
+/// Waits until a bell was rung, and silences it; whether the broker's end is closed.
+async fn hear(bell: &Receiver) -> io::Result<bool> {
     loop {
         bell.readable().await?;
-        match bell.try_read(&mut [0; 8]) {
+        match bell.try_read(&mut [0; SILENCE_BYTES]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            heard => return heard.map(drop),
+            heard => return heard.map(|bytes| bytes == 0),
         }
     }
 }
@@ -66,7 +69,7 @@ impl IncomingBell {
             return Ok(false);
         }
         tokio::select! {
-            heard = hear(bell) => heard.map(|()| false),
+            heard = hear(bell) => heard,
             gone = stream.gone() => gone.map(|()| true),
         }
     }
@@ -89,8 +92,8 @@ impl RoomBell {
     /// Waits until it was rung.
     ///
     /// # Errors
-    /// The runtime is about to end.
+    /// The broker is gone, or the runtime about to end.
     pub(in crate::tokio) async fn heard(&self) -> io::Result<()> {
-        hear(&self.0).await
+        if hear(&self.0).await? { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 }

@@ -33,6 +33,10 @@ impl Memory {
 }
 
 impl Reader {
+    pub fn size(&self) -> usize {
+        match self.0 {}
+    }
+
     pub fn read(&mut self, _: &Stream, _: &mut [u8]) -> io::Result<usize> {
         match self.0 {}
     }

@@ -67,7 +67,7 @@ impl Memory {
 pub fn send_with(stream: &Stream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut beside = SendAncillaryBuffer::new(&mut room);
-    assert!(beside.push(SendAncillaryMessage::ScmRights(descriptors)));
+    assert!(descriptors.is_empty() || beside.push(SendAncillaryMessage::ScmRights(descriptors)));
     let sent =
         rustix::net::sendmsg(stream, &[IoSlice::new(bytes)], &mut beside, SendFlags::NOSIGNAL);
     // The client may be gone.
@@ -82,6 +82,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Size of the ring in bytes.
+    pub fn size(&self) -> usize {
+        self.ring.size()
+    }
+
     /// Reads what is there, waiting for it; 0: the end.
     pub fn read(&mut self, stream: &Stream, space: &mut [u8]) -> io::Result<usize> {
         loop {

@@ -9,4 +9,4 @@ mod linux;
 #[cfg(not(target_os = "linux"))]
 pub use absent::{Memory, Reader, Writer};
 #[cfg(target_os = "linux")]
-pub use linux::{Memory, Reader, Writer};
+pub use linux::{Memory, Reader, Writer, send_with};
