@@ -35,8 +35,8 @@
 //! A connection begins with its socket. After [`Io::share_memory`] what the other end puts
 //! into its ring is received, by the same completions, and sends go by descriptors where
 //! their bytes lie in the arena, else by the socket. Both are one stream in each direction,
-//! in order. Of such a connection at most one `Received` comes with each [`Io::wait`], and
-//! before the next one [`Io::put_back`] may return its end. What was sent stays pinned until
+//! in order. Before the next [`Io::wait`] the end of the last chunk of such a connection may
+//! be returned by [`Io::put_back`]. What was sent stays pinned until
 //! the other end has released it, within bounds: `Sent` tells that the other end can read
 //! it, [`Io::is_read`] whether it did.
 //!
@@ -309,12 +309,13 @@ pub trait Io: DatagramIo {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Returns the last `bytes` of the last chunk of a connection with shared memory: the
-    /// front of a frame that is not whole, of `frame_bytes` in the end (0: not known yet).
-    /// They come again, at the front of the next chunk. Only before the next [`Io::wait`].
-    /// Returns false, and keeps nothing, if such a frame fits neither the ring nor a chunk.
-    fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) -> bool {
-        let _ = (conn, bytes, frame_bytes);
+    /// Returns the last `bytes` of a chunk of a connection with shared memory: the front of a
+    /// frame that is not whole, of `frame_bytes` in the end (0: not known yet). They come
+    /// again, at the front of the next chunk. Only before the next [`Io::wait`]. Returns
+    /// false, and keeps nothing, if another chunk came behind this one or such a frame fits
+    /// no chunk.
+    fn put_back(&mut self, conn: Conn, chunk: &Bytes, bytes: usize, frame_bytes: usize) -> bool {
+        let _ = (conn, chunk, bytes, frame_bytes);
         false
     }
 

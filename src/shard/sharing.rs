@@ -268,7 +268,7 @@ impl<I: Io> Shard<I> {
         if let Some((held, frame_bytes)) = connection.inbound.front()
             && held <= chunk.len()
             && frame_bytes <= MAX_PUT_BACK_BYTES
-            && self.io.put_back(conn, held, frame_bytes)
+            && self.io.put_back(conn, chunk, held, frame_bytes)
         {
             connection.inbound.forget();
         }

@@ -35,7 +35,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use mio::{Events, Poll, Token};
 
 use crate::datagram::DatagramStats;
@@ -374,8 +374,8 @@ impl Io for PollIo {
         self.share(conn, frame, memory)
     }
 
-    fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) -> bool {
-        self.table.open(conn).shared && self.sharing.put_back(conn, bytes, frame_bytes)
+    fn put_back(&mut self, conn: Conn, chunk: &Bytes, bytes: usize, frame_bytes: usize) -> bool {
+        self.table.open(conn).shared && self.sharing.put_back(conn, chunk, bytes, frame_bytes)
     }
 
     fn is_read(&mut self, conn: Conn) -> bool {

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
@@ -63,8 +63,14 @@ impl SharedMemory {
         }
     }
 
-    pub(super) fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) -> bool {
-        self.any().is_some_and(|it| it.put_back(conn, bytes, frame_bytes))
+    pub(super) fn put_back(
+        &mut self,
+        conn: Conn,
+        chunk: &Bytes,
+        bytes: usize,
+        frame_bytes: usize,
+    ) -> bool {
+        self.any().is_some_and(|it| it.put_back(conn, chunk, bytes, frame_bytes))
     }
 
     pub(super) fn is_read(&mut self, conn: Conn) -> bool {

@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use mio::Token;
 
 use super::PollIo;
@@ -31,7 +31,13 @@ impl SharedMemory {
 
     pub(super) fn receive_into(&mut self, _conn: Conn, _buffer: BytesMut, _length: usize) {}
 
-    pub(super) fn put_back(&mut self, _conn: Conn, _bytes: usize, _frame_bytes: usize) -> bool {
+    pub(super) fn put_back(
+        &mut self,
+        _conn: Conn,
+        _chunk: &Bytes,
+        _bytes: usize,
+        _frame_bytes: usize,
+    ) -> bool {
         false
     }
 

@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use netcluster_shm::{DescriptorWriter, RingReader, layout};
 
 use super::outbound::Outbound;
-use super::ring_buffers::{Filled, Front, Place, RingBuffers};
+use super::ring_buffers::{FRAMES_PER_CHUNK, Filled, Front, Place, RingBuffers};
 use super::{ClientMemory, MemoryUse};
 use crate::io::ReceiveEnd;
 
@@ -79,6 +79,8 @@ pub(super) struct Attachment {
     pub(super) listed: Listed,
     /// The number of the turn in which it was served last.
     pub(super) turn: u64,
+    /// Number of times that it was served in that turn.
+    pub(super) served: u32,
     /// Reason for which the connection must end.
     pub(super) fault: Option<String>,
 }
@@ -109,6 +111,7 @@ impl Attachment {
             outbound: Outbound::new(DescriptorWriter::new(Arc::clone(region))),
             listed: Listed::default(),
             turn: 0,
+            served: 0,
             fault: None,
         }
     }
@@ -155,7 +158,11 @@ impl Attachment {
     }
 
     /// Takes what the state of receiving asks for.
-    pub(super) fn take(&mut self, buffers: &mut RingBuffers) -> Result<Taken, String> {
+    pub(super) fn take(
+        &mut self,
+        buffers: &mut RingBuffers,
+        chunk_bytes: usize,
+    ) -> Result<Taken, String> {
         let there = self.look()?;
         if there == 0 {
             let Some(end) = self.end.take() else { return Ok(Taken::Nothing) };
@@ -173,7 +180,9 @@ impl Attachment {
                 Taken::Filled(bytes, if is_full { self.take_fill() } else { None })
             }
             Inbound::Stream => {
-                let filled = buffers.fill(&mut self.ring, there, &self.front, self.frame_bytes);
+                let limit = (self.frame_bytes * FRAMES_PER_CHUNK).max(chunk_bytes);
+                let frame_bytes = self.frame_bytes;
+                let filled = buffers.fill(&mut self.ring, there, &self.front, frame_bytes, limit);
                 let Some(Filled { chunk, place, is_cut }) = filled else {
                     self.unpin_front();
                     return Ok(Taken::Starved);
@@ -212,12 +221,15 @@ impl Attachment {
         }
     }
 
-    /// Puts back the end of the last chunk.
-    pub(super) fn put_back(&mut self, bytes: usize, frame_bytes: usize) {
-        let (chunk, place) = self.last.take().expect("a chunk came in the last wait");
+    /// Puts back the end of a chunk, if it is the last. Returns whether it is.
+    pub(super) fn put_back(&mut self, of: &Bytes, bytes: usize, frame_bytes: usize) -> bool {
+        let is_same = |chunk: &Bytes| chunk.as_ptr() == of.as_ptr() && chunk.len() == of.len();
+        let last = self.last.take_if(|(chunk, _)| is_same(chunk));
+        let Some((chunk, place)) = last else { return false };
         let front = chunk.slice(chunk.len() - bytes..);
         self.front = Front { bytes: front, place: Some(place) };
         self.frame_bytes = frame_bytes;
+        true
     }
 
     /// Notes that nothing more of the last chunk can be put back.

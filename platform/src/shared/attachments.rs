@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::arena::ArenaSection;
 use super::attachment::{Attachment, Inbound, fault_error};
@@ -139,14 +139,17 @@ impl Attachments {
         }
     }
 
-    /// Puts back the end of the last chunk. Returns false, and does nothing, if the frame
-    /// fits no chunk.
-    pub(crate) fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) -> bool {
+    /// Puts back the end of a chunk. Returns false, and does nothing, if the frame fits no
+    /// chunk, or another chunk came behind this one.
+    pub(crate) fn put_back(
+        &mut self,
+        conn: Conn,
+        chunk: &Bytes,
+        bytes: usize,
+        frame_bytes: usize,
+    ) -> bool {
         let fits = bytes < MAX_WHOLE_BYTES && frame_bytes <= MAX_WHOLE_BYTES;
-        if fits && bytes > 0 {
-            self.at(conn).put_back(bytes, frame_bytes);
-        }
-        fits
+        fits && (bytes == 0 || self.at(conn).put_back(chunk, bytes, frame_bytes))
     }
 
     /// Sends to a connection. Returns whether its socket is to be watched for room.

@@ -8,8 +8,10 @@
 //! Invariant: a connection that receives is on the ready list, idle, starved, or has asked
 //! for its bell.
 
+use super::arena::RING_BUFFER_BYTES;
 use super::attachment::{Inbound, Taken, fault_error};
 use super::attachments::{Attachments, conn_of};
+use super::ring_buffers::CHUNK_BYTES;
 use crate::io::{Completion, Conn, ReceiveEnd};
 
 /// Connections whose empty rings are looked at in each wait; the bells of those that were
@@ -169,25 +171,35 @@ impl Attachments {
         !self.has_work() && (self.starved_count == 0 || self.ask_for_releases())
     }
 
-    /// Takes from each ring that is ready, once, as far as the budget goes. Returns how many
+    /// Takes from each ring that is ready, as far as the budget goes. Returns how many
     /// bytes came.
     pub(crate) fn turn(&mut self, budget: usize, completions: &mut Vec<Completion>) -> usize {
         let turn = self.turn;
         let mut bytes = 0;
-        for _ in 0..self.ready.len() {
-            if bytes >= budget {
-                break;
+        // The budget of a turn grows with the number of clients, so that a send to each takes
+        // several frames.
+        let rounds = (budget / RING_BUFFER_BYTES).max(1) as u32;
+        let chunk_bytes = if rounds > 1 { RING_BUFFER_BYTES } else { CHUNK_BYTES };
+        for _ in 0..rounds {
+            for _ in 0..self.ready.len() {
+                if bytes >= budget {
+                    break;
+                }
+                let Some(conn) = self.ready.pop_front() else { break };
+                let Some(attachment) = self.find(conn) else { continue };
+                if !std::mem::take(&mut attachment.listed.ready) {
+                    continue;
+                }
+                if std::mem::replace(&mut attachment.turn, turn) != turn {
+                    attachment.served = 0;
+                }
+                if attachment.served >= rounds {
+                    self.make_ready(conn);
+                    continue;
+                }
+                attachment.served += 1;
+                bytes += self.serve(conn, chunk_bytes, completions);
             }
-            let Some(conn) = self.ready.pop_front() else { break };
-            let Some(attachment) = self.find(conn) else { continue };
-            if !std::mem::take(&mut attachment.listed.ready) {
-                continue;
-            }
-            if std::mem::replace(&mut attachment.turn, turn) == turn {
-                self.make_ready(conn);
-                continue;
-            }
-            bytes += self.serve(conn, completions);
         }
         // Who was not served lets go of his front: it must not keep a buffer from others.
         for conn in std::mem::take(&mut self.fronts) {
@@ -199,7 +211,12 @@ impl Attachments {
         bytes
     }
 
-    fn serve(&mut self, conn: Conn, completions: &mut Vec<Completion>) -> usize {
+    fn serve(
+        &mut self,
+        conn: Conn,
+        chunk_bytes: usize,
+        completions: &mut Vec<Completion>,
+    ) -> usize {
         let Attachments { table, buffers, .. } = self;
         let Some(attachment) = table[conn.0 as usize].as_deref_mut() else { return 0 };
         if let Some(text) = &attachment.fault {
@@ -210,12 +227,12 @@ impl Attachments {
             }
             return 0;
         }
-        let mut taken = attachment.take(buffers);
+        let mut taken = attachment.take(buffers, chunk_bytes);
         if let Ok(Taken::Starved) = taken {
             self.look_at_all_releases(completions);
             let Attachments { table, buffers, .. } = self;
             let Some(attachment) = table[conn.0 as usize].as_deref_mut() else { return 0 };
-            taken = attachment.take(buffers);
+            taken = attachment.take(buffers, chunk_bytes);
         }
         let (stats, attachment) = (&mut self.stats, self.table[conn.0 as usize].as_deref_mut());
         let Some(attachment) = attachment else { return 0 };

@@ -48,7 +48,7 @@ use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::shared::Attachments;
 use crate::{
@@ -293,10 +293,10 @@ impl Io for UringIo {
         self.share(conn, frame, memory)
     }
 
-    fn put_back(&mut self, conn: Conn, bytes: usize, frame_bytes: usize) -> bool {
+    fn put_back(&mut self, conn: Conn, chunk: &Bytes, bytes: usize, frame_bytes: usize) -> bool {
         let shared = self.table.slot(conn).is_shared();
         let sharing = self.sharing().filter(|_| shared);
-        sharing.is_some_and(|it| it.put_back(conn, bytes, frame_bytes))
+        sharing.is_some_and(|it| it.put_back(conn, chunk, bytes, frame_bytes))
     }
 
     fn is_read(&mut self, conn: Conn) -> bool {

@@ -85,13 +85,13 @@ pub fn what_is_put_back_comes_again_in_one_piece<I: LocalIo>(
             let rest = chunk.len() - whole;
             assert!(chunk[whole..] == sent[got..got + rest]);
             if rest > 0 {
-                assert!(bench.io.put_back(conn, rest, frame_bytes));
+                assert!(bench.io.put_back(conn, &chunk, rest, frame_bytes));
                 let held = bench.io.memory_use(conn).unwrap().ring_held_bytes;
                 assert!(held >= rest as u64);
             }
         }
         let client = writer.join().unwrap();
-        assert!(!bench.io.put_back(conn, 1, 262_145), "such a frame fits nowhere");
+        assert!(!bench.io.put_back(conn, &Bytes::new(), 1, 262_145), "such a frame fits nowhere");
         bench.close(conn);
         assert!(client.region.is_revoked());
     }
@@ -101,7 +101,7 @@ pub fn the_front_of_a_frame_waits_for_its_rest<I: LocalIo>(mut bench: Bench<I>, 
     let (mut client, conn, _memory) = SharedClient::connect(&mut bench, true);
     client.put_all(b"whole, fro");
     let chunk = bench.receive_chunk(conn);
-    assert!(bench.io.put_back(conn, 3, 5));
+    assert!(bench.io.put_back(conn, &chunk, 3, 5));
     drop(chunk);
     assert!(bench.quiet().is_empty(), "it does not come before there is more");
     // Others use the buffers meanwhile.
@@ -111,7 +111,7 @@ pub fn the_front_of_a_frame_waits_for_its_rest<I: LocalIo>(mut bench: Bench<I>, 
     // The front of a large frame is the first that its own buffer gets.
     client.put_all(b"large fr");
     let chunk = bench.receive_chunk(conn);
-    assert!(bench.io.put_back(conn, chunk.len() - 6, 100_000));
+    assert!(bench.io.put_back(conn, &chunk, chunk.len() - 6, 100_000));
     bench.io.stop_receive(conn);
     assert_eq!(bench.expect_end(conn), End::Stopped);
     let rest = pattern(99_998);
