@@ -4,7 +4,7 @@
 //!   emit ─► buffer ─┬─ 64 KiB are there: the emitter writes them
 //!                   ├─ nothing was written for a while: the emitter writes at once
 //!                   └─ else: the flusher writes within 100 µs (1 ms behind a flood)
-//!   emit ─► ring of shared memory ─ 16 KiB are there, or as above: put
+//!   emit ─► ring of shared memory ─ 32 KiB are there, or as above: put
 //!   listener's emit ─► buffer ─► the reader writes without waiting, the flusher the rest
 //! ```
 //! An emit costs a lock and a copy; only the first into an empty buffer looks at

@@ -30,7 +30,7 @@ pub(crate) const IS_THERE: bool = cfg!(target_os = "linux");
 pub(crate) const RELEASE_AT_BYTES: usize = 16 << 10;
 
 /// A ring is put when this much is appended.
-pub(crate) const PUT_AT_BYTES: usize = 16 << 10;
+pub(crate) const PUT_AT_BYTES: usize = 32 << 10;
 
 /// The place where the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use netcluster_shm::{DescriptorWriter, RingReader, layout};
 
 use super::outbound::Outbound;
-use super::ring_buffers::{FRAMES_PER_CHUNK, Filled, Front, Place, RingBuffers};
+use super::ring_buffers::{Filled, Front, Place, RingBuffers};
 use super::{ClientMemory, MemoryUse};
 use crate::io::ReceiveEnd;
 
@@ -158,11 +158,7 @@ impl Attachment {
     }
 
     /// Takes what the state of receiving asks for.
-    pub(super) fn take(
-        &mut self,
-        buffers: &mut RingBuffers,
-        chunk_bytes: usize,
-    ) -> Result<Taken, String> {
+    pub(super) fn take(&mut self, buffers: &mut RingBuffers) -> Result<Taken, String> {
         let there = self.look()?;
         if there == 0 {
             let Some(end) = self.end.take() else { return Ok(Taken::Nothing) };
@@ -180,9 +176,7 @@ impl Attachment {
                 Taken::Filled(bytes, if is_full { self.take_fill() } else { None })
             }
             Inbound::Stream => {
-                let limit = (self.frame_bytes * FRAMES_PER_CHUNK).max(chunk_bytes);
-                let frame_bytes = self.frame_bytes;
-                let filled = buffers.fill(&mut self.ring, there, &self.front, frame_bytes, limit);
+                let filled = buffers.fill(&mut self.ring, there, &self.front, self.frame_bytes);
                 let Some(Filled { chunk, place, is_cut }) = filled else {
                     self.unpin_front();
                     return Ok(Taken::Starved);

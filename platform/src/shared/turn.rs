@@ -11,7 +11,6 @@
 use super::arena::RING_BUFFER_BYTES;
 use super::attachment::{Inbound, Taken, fault_error};
 use super::attachments::{Attachments, conn_of};
-use super::ring_buffers::CHUNK_BYTES;
 use crate::io::{Completion, Conn, ReceiveEnd};
 
 /// Connections whose empty rings are looked at in each wait; the bells of those that were
@@ -179,7 +178,6 @@ impl Attachments {
         // The budget of a turn grows with the number of clients, so that a send to each takes
         // several frames.
         let rounds = (budget / RING_BUFFER_BYTES).max(1) as u32;
-        let chunk_bytes = if rounds > 1 { RING_BUFFER_BYTES } else { CHUNK_BYTES };
         for _ in 0..rounds {
             for _ in 0..self.ready.len() {
                 if bytes >= budget {
@@ -198,7 +196,7 @@ impl Attachments {
                     continue;
                 }
                 attachment.served += 1;
-                bytes += self.serve(conn, chunk_bytes, completions);
+                bytes += self.serve(conn, completions);
             }
         }
         // Who was not served lets go of his front: it must not keep a buffer from others.
@@ -211,12 +209,7 @@ impl Attachments {
         bytes
     }
 
-    fn serve(
-        &mut self,
-        conn: Conn,
-        chunk_bytes: usize,
-        completions: &mut Vec<Completion>,
-    ) -> usize {
+    fn serve(&mut self, conn: Conn, completions: &mut Vec<Completion>) -> usize {
         let Attachments { table, buffers, .. } = self;
         let Some(attachment) = table[conn.0 as usize].as_deref_mut() else { return 0 };
         if let Some(text) = &attachment.fault {
@@ -227,12 +220,12 @@ impl Attachments {
             }
             return 0;
         }
-        let mut taken = attachment.take(buffers, chunk_bytes);
+        let mut taken = attachment.take(buffers);
         if let Ok(Taken::Starved) = taken {
             self.look_at_all_releases(completions);
             let Attachments { table, buffers, .. } = self;
             let Some(attachment) = table[conn.0 as usize].as_deref_mut() else { return 0 };
-            taken = attachment.take(buffers, chunk_bytes);
+            taken = attachment.take(buffers);
         }
         let (stats, attachment) = (&mut self.stats, self.table[conn.0 as usize].as_deref_mut());
         let Some(attachment) = attachment else { return 0 };

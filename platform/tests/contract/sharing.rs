@@ -36,6 +36,7 @@ pub fn rings_bring_what_was_put<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() ->
 }
 
 pub fn each_wait_brings_one_chunk_of_a_ring<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
+    bench.io.set_receive_budget(256 << 10);
     let mut clients: Vec<_> = (0..3).map(|_| SharedClient::connect(&mut bench, true)).collect();
     for (client, _, _) in &mut clients {
         client.put_all(&[1; 60_000]);
@@ -62,6 +63,8 @@ pub fn what_is_put_back_comes_again_in_one_piece<I: LocalIo>(
     mut bench: Bench<I>,
     _: impl Fn() -> I,
 ) {
+    // Only the last chunk of a wait can be put back: one comes with each.
+    bench.io.set_receive_budget(256 << 10);
     // The larger ones do not fit into the ring.
     for frame_bytes in [16, 1000, 50_000, 65_600, 200_000, 262_144] {
         let (mut client, conn, _memory) = SharedClient::connect(&mut bench, true);
