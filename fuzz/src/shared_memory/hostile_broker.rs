@@ -189,7 +189,7 @@ impl Client {
         }
     }
 
-    /// What must hold whatever has happened.
+    /// Checks what must hold whatever has happened.
     fn check(&self) {
         assert_eq!(self.ring.appended(), self.appended.len());
         assert_eq!(self.ring.size(), self.size);

@@ -93,7 +93,7 @@ impl Broker {
         self.content[at..end].copy_from_slice(bytes);
     }
 
-    /// What a look must say of the words as they are.
+    /// Returns what a look must say of the words as they are.
     fn expected(&self) -> Result<(u64, usize), RingFault> {
         let size = match self.memory.words[word::RING_BYTES] as usize {
             0 => MIN_RING_BYTES,
@@ -200,7 +200,7 @@ impl Broker {
         self.memory.words[word::RELEASE_AT] = if waits { at } else { 0 };
     }
 
-    /// What must hold whatever has happened.
+    /// Checks what must hold whatever has happened.
     fn check(&self) {
         assert_eq!(self.ring.seen() as u64, self.tail - self.head);
         assert!(self.ring.seen() <= MAX_RING_BYTES);
