@@ -75,3 +75,9 @@ fn broker_session() {
 fn link() {
     run("link", 600, bodies::link::run);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn shared_memory() {
+    run("shared_memory", 3000, bodies::shared_memory::run);
+}

@@ -15,4 +15,6 @@ pub mod link;
 pub mod links;
 pub mod mallory;
 pub mod pattern;
+#[cfg(target_os = "linux")]
+pub mod shared_memory;
 pub mod stream;

@@ -5,7 +5,7 @@ use netcluster_wire::{Kind, Source, frame};
 use super::choices::Choices;
 
 /// Kinds of frames, all of them.
-pub const KINDS: [Kind; 13] = [
+pub const KINDS: [Kind; 16] = [
     Kind::Event,
     Kind::Hello,
     Kind::Welcome,
@@ -18,6 +18,9 @@ pub const KINDS: [Kind; 13] = [
     Kind::Lost,
     Kind::Bye,
     Kind::Stats,
+    Kind::Cluster,
+    Kind::Audience,
+    Kind::Shared,
     Kind::Channel,
 ];
 

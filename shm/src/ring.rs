@@ -87,7 +87,8 @@ impl RingReader {
     /// Looks how many bytes there are.
     ///
     /// # Errors
-    /// The client broke the rules: the connection must end.
+    /// The client broke the rules, and nothing of what it says counts: the connection must
+    /// end.
     #[inline]
     pub fn look(&mut self) -> Result<usize, RingFault> {
         let control = self.region.control();
@@ -96,16 +97,14 @@ impl RingReader {
             0 => MIN_RING_BYTES,
             size => size,
         };
-        if size != self.size {
-            if !size.is_power_of_two() || !(MIN_RING_BYTES..=self.limit).contains(&size) {
-                return Err(RingFault::Size);
-            }
-            self.size = size;
+        let is_allowed = || size.is_power_of_two() && (MIN_RING_BYTES..=self.limit).contains(&size);
+        if size != self.size && !is_allowed() {
+            return Err(RingFault::Size);
         }
-        if tail < self.tail || tail - self.head > self.size as u64 {
+        if tail < self.tail || tail - self.head > size as u64 {
             return Err(RingFault::Tail);
         }
-        self.tail = tail;
+        (self.tail, self.size) = (tail, size);
         Ok((tail - self.head) as usize)
     }
 
