@@ -73,4 +73,7 @@ pub struct Control {
     /// The client wants its second bell rung when the broker has taken so many bytes of the
     /// ring; 0: no.
     pub room_at: Line<AtomicU64>,
+    /// Not 0: the broker ends in order, and takes so many bytes of the ring, less one, since
+    /// the start. What was put behind them is still the client's.
+    pub ring_end: Line<AtomicU64>,
 }

@@ -13,7 +13,7 @@ use std::ptr::{NonNull, null_mut};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// Mapped bytes of a file.
 #[derive(Debug)]
@@ -129,6 +129,22 @@ pub(crate) fn seal(file: BorrowedFd<'_>, read_only: bool) -> io::Result<()> {
 /// Reserves bytes of a file, so that to touch them never fails.
 pub(crate) fn reserve(file: BorrowedFd<'_>, at: usize, bytes: usize) -> io::Result<()> {
     Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), at as u64, bytes as u64)?)
+}
+
+/// Reserves mapped bytes, so that to touch them never fails; not by their file, which a
+/// client has too and can keep locked. Kernels before 5.14 know only that way.
+pub(crate) fn populate(file: BorrowedFd<'_>, mapping: &Mapping, at: usize) -> io::Result<()> {
+    assert!(at < mapping.bytes);
+    let bytes = mapping.bytes - at;
+    // SAFETY: the range lies in the mapping, whose content does not change.
+    let outcome = unsafe {
+        let start = mapping.start.as_ptr().add(at).cast();
+        rustix::mm::madvise(start, bytes, Advice::LinuxPopulateWrite)
+    };
+    match outcome {
+        Err(Errno::INVAL) => reserve(file, at, bytes),
+        outcome => Ok(outcome?),
+    }
 }
 
 /// Checks that a file which another process made is at least this long and cannot become

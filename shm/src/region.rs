@@ -61,6 +61,7 @@ impl Region {
             &control.ring_tail,
             &control.descriptor_head,
             &control.room_at,
+            &control.ring_end,
         ];
         let shorts = [
             &control.ring_limit,
@@ -78,6 +79,12 @@ impl Region {
     /// Notes that what the client has not released is used again: the connection is over.
     pub fn revoke(&self) {
         self.control().revoked.0.store(1, Ordering::SeqCst);
+    }
+
+    /// Notes that the broker takes no bytes of the ring behind this position: they are the
+    /// client's, who emits them again elsewhere.
+    pub fn end_ring(&self, position: u64) {
+        self.control().ring_end.0.store(position + 1, Ordering::Release);
     }
 
     /// Whether the broker has ended the connection and uses the arena's ranges again.
@@ -132,9 +139,7 @@ mod files {
 
     use super::Region;
     use crate::doorbell::Doorbell;
-    use crate::layout::{
-        CONTROL_BYTES, Control, DESCRIPTORS, FIRST_BYTES, MAX_RING_BYTES, REGION_BYTES, RING_AT,
-    };
+    use crate::layout::{CONTROL_BYTES, Control, DESCRIPTORS, FIRST_BYTES, REGION_BYTES, RING_AT};
     use crate::memory::{self, Mapping};
     use crate::sync::AtomicU64;
 
@@ -257,7 +262,10 @@ mod files {
         /// # Errors
         /// There is no memory.
         pub fn reserve_ring(&self) -> io::Result<()> {
-            memory::reserve(self.file.as_fd(), RING_AT, MAX_RING_BYTES)
+            match &self.region.memory {
+                Memory::Mapped(mapping) => memory::populate(self.file.as_fd(), mapping, RING_AT),
+                Memory::Heap(_) => Ok(()),
+            }
         }
 
         /// The shared words and bytes.

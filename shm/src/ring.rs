@@ -108,6 +108,17 @@ impl RingReader {
         Ok((tail - self.head) as usize)
     }
 
+    /// Takes nothing that is put from now on. Returns the bytes that are still to be taken.
+    ///
+    /// # Errors
+    /// As [`RingReader::look`].
+    pub fn end(&mut self) -> Result<usize, RingFault> {
+        let left = self.look()?;
+        // Whatever the client puts meanwhile lies behind this position, and is its own.
+        self.region.end_ring(self.tail);
+        Ok(left)
+    }
+
     /// Bytes that were there at the last look and are not taken.
     #[inline]
     pub fn seen(&self) -> usize {
@@ -323,13 +334,34 @@ impl RingWriter {
         done
     }
 
-    /// Takes back what is appended and not put, in order.
+    /// Whether the broker takes nothing more of what is put.
+    #[inline]
+    pub fn is_ended(&self) -> bool {
+        self.region.control().ring_end.0.load(Ordering::Acquire) != 0
+    }
+
+    /// Position of the first byte that the broker does not take: what is not put, and what it
+    /// said that it will not take.
+    pub fn untaken_from(&self) -> u64 {
+        match self.region.control().ring_end.0.load(Ordering::Acquire) {
+            0 => self.tail,
+            end => (end - 1).clamp(self.head, self.tail),
+        }
+    }
+
+    /// Position behind all that is appended.
+    pub fn position(&self) -> u64 {
+        self.end
+    }
+
+    /// Takes back what the broker does not take, in order.
     pub fn take_back(&mut self) -> Vec<u8> {
-        let mut taken = Vec::with_capacity(self.appended());
-        let bytes = self.appended();
+        let from = self.untaken_from();
+        let bytes = (self.end - from) as usize;
+        let mut taken = Vec::with_capacity(bytes);
         self.end = self.tail;
         while taken.len() < bytes {
-            let at = (self.tail as usize + taken.len()) & (self.size - 1);
+            let at = (from as usize + taken.len()) & (self.size - 1);
             let more = (bytes - taken.len()).min(self.size - at);
             // SAFETY: as in `space`.
             taken.extend_from_slice(unsafe {

@@ -221,7 +221,7 @@ fn bells_are_heard_until_they_are_silenced() {
             rustix::event::poll(&mut watched, Some(&now)).unwrap() == 1
         };
         assert!(!is_rung() && !hears.silence());
-        // So often that a pipe is full.
+        // So often that a socket is full.
         for _ in 0..2000 {
             rings.ring();
         }

@@ -55,6 +55,7 @@ fn the_control_page_is_as_stated() {
             offset_of!(Control, descriptor_head),
             size_of_val(&control.descriptor_head.0),
         ),
+        ("ring_end", offset_of!(Control, ring_end), size_of_val(&control.ring_end.0)),
         ("room_at", offset_of!(Control, room_at), size_of_val(&control.room_at.0)),
     ];
     let in_code: BTreeMap<&str, (usize, usize)> =

@@ -234,6 +234,17 @@ impl<I: Io> Shard<I> {
         }
     }
 
+    /// Leaves a client what it has put into its ring, as nothing has been taken of it yet and
+    /// the broker ends.
+    pub(super) fn refuse_ring(&mut self, conn: Conn) {
+        let connection = self.connections.at(conn);
+        if let Sharing::Accepted(shares) = &connection.sharing {
+            shares.memory.refuse_ring();
+            connection.sharing = Sharing::Never;
+            self.memories.count -= 1;
+        }
+    }
+
     /// Handles a client's answer to an offer.
     pub(super) fn sharing_answered(&mut self, conn: Conn, payload: &[u8]) {
         let connection = self.connections.at(conn);
@@ -241,6 +252,9 @@ impl<I: Io> Shard<I> {
         match (SharedStep::decode(payload), sharing) {
             (Ok(SharedStep::Accept), Sharing::Offered(shares)) => {
                 connection.sharing = Sharing::Accepted(shares);
+                if self.is_quiet() {
+                    return self.refuse_ring(conn);
+                }
                 self.memories.due.push(conn);
             }
             (Ok(SharedStep::Decline(reason)), Sharing::Offered(_)) => {

@@ -153,6 +153,7 @@ impl<I: Io> Shard<I> {
         if self.connections.at(conn).receiving == Receiving::Ended {
             return;
         }
+        self.refuse_ring(conn);
         if self.io.end_receiving(conn) {
             self.connections.at(conn).is_read_up = true;
             self.start_receiving(conn);

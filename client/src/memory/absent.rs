@@ -97,6 +97,22 @@ impl Ring {
         match *self {}
     }
 
+    pub(crate) fn is_ended(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn begin_cut(&mut self, _bytes: usize) {
+        match *self {}
+    }
+
+    pub(crate) fn end_cut(&mut self) {
+        match *self {}
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn take_back(&mut self) -> Vec<u8> {
         match *self {}
     }

@@ -104,7 +104,7 @@ impl Memory {
         guard: Arc<ForkGuard>,
         bells: Option<Arc<Bells>>,
     ) -> Memory {
-        let ring = Ring { writer, guard: Arc::clone(&guard), bells: bells.clone() };
+        let ring = Ring { writer, cut: None, guard: Arc::clone(&guard), bells: bells.clone() };
         Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } }
     }
 
@@ -122,6 +122,13 @@ fn check_bell(descriptor: &OwnedFd) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, "one of the broker's bells is none"))
 }
 
+/// What was read in place is over: whoever ends a connection in order waits for that.
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
 /// A bell of the broker's, to be rung without a lock.
 #[derive(Debug)]
 #[must_use = "the broker sleeps"]
@@ -134,10 +141,22 @@ impl Bell {
     }
 }
 
+/// A frame that is put in pieces.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// Positions in the ring, of its first byte and behind its last.
+    start: u64,
+    end: u64,
+    /// Somebody else has all of it, too.
+    is_held: bool,
+}
+
 /// The outgoing half.
 #[derive(Debug)]
 pub(crate) struct Ring {
     writer: RingWriter,
+    /// The last frame that was larger than the ring.
+    cut: Option<Cut>,
     guard: Arc<ForkGuard>,
     /// None within one process.
     bells: Option<Arc<Bells>>,
@@ -182,9 +201,49 @@ impl Ring {
         self.bells.clone().map(Bell)
     }
 
-    /// Takes back what is appended and not put.
+    /// Whether the broker, which ends, takes nothing more.
+    #[inline]
+    pub(crate) fn is_ended(&self) -> bool {
+        self.writer.is_ended()
+    }
+
+    /// Notes that a frame of so many bytes, larger than the ring, begins behind what is
+    /// appended. Who appends it has it as a whole until [`Ring::end_cut`].
+    pub(crate) fn begin_cut(&mut self, bytes: usize) {
+        let start = self.writer.position();
+        self.cut = Some(Cut { start, end: start + bytes as u64, is_held: true });
+    }
+
+    /// Notes that all of that frame is appended.
+    pub(crate) fn end_cut(&mut self) {
+        if let Some(cut) = &mut self.cut {
+            cut.is_held = false;
+        }
+    }
+
+    /// Whether the broker takes all that is appended.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.writer.untaken_from() == self.writer.position()
+    }
+
+    /// Takes back what the broker does not take: whole frames.
     pub(crate) fn take_back(&mut self) -> Vec<u8> {
-        if self.is_forked() { Vec::new() } else { self.writer.take_back() }
+        if self.is_forked() {
+            return Vec::new();
+        }
+        let from = self.writer.untaken_from();
+        let mut taken = self.writer.take_back();
+        match self.cut {
+            Some(cut) if cut.is_held => {
+                taken.truncate(usize::try_from(cut.start.saturating_sub(from)).unwrap_or(0));
+            }
+            // It began before: the rest of it is of no use.
+            Some(cut) if (cut.start + 1..cut.end).contains(&from) => {
+                taken.drain(..(cut.end - from) as usize);
+            }
+            _ => {}
+        }
+        taken
     }
 
     /// Bytes that there is room for.

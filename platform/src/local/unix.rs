@@ -104,6 +104,7 @@ impl LocalListener {
         let identity = socket.identity();
         // From here on dropping it cleans up.
         let listener = LocalListener { fd, place, identity, lock };
+        refuse_descriptors(&listener.fd);
         // Nobody can connect before `listen`.
         listener.place.adjust(&socket, options.mode, group)?;
         rustix::net::listen(&listener.fd, BACKLOG)
@@ -301,6 +302,33 @@ fn connect(path: &Path) -> std::io::Result<LocalSocket> {
     let peer = peer(&fd);
     Ok(LocalSocket { fd, peer })
 }
+
+/// Has the system refuse descriptors that clients send along, on the connections that this
+/// socket takes, too. The last reference to one would go in a shard's thread, and closing
+/// may take as long as the client likes (a socket that lingers). Linux can since 6.16.
+#[cfg(target_os = "linux")]
+fn refuse_descriptors(listener: &OwnedFd) {
+    use std::os::fd::AsRawFd;
+
+    /// Option of Unix sockets: whether descriptors may be passed.
+    const SO_PASSRIGHTS: libc::c_int = 83;
+
+    let no: libc::c_int = 0;
+    // SAFETY: the value lives during the call, and its size is told. Kernels that do not
+    // know the option say so, and nothing else can be done there.
+    let _ = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const no).cast(),
+            size_of_val(&no) as libc::socklen_t,
+        )
+    };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_descriptors(_listener: &OwnedFd) {}
 
 /// Raises the soft limit of open descriptors to the hard one, since each client
 /// needs one. Returns the limit in force afterwards.

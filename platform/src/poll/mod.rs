@@ -346,7 +346,8 @@ impl Io for PollIo {
 
     fn end_receiving(&mut self, conn: Conn) -> bool {
         if self.table.open(conn).shared {
-            return false;
+            self.sharing.end_receiving(conn);
+            return true;
         }
         self.stats.syscalls += 1;
         crate::local::end_receiving(self.table.socket(conn))

@@ -63,6 +63,12 @@ impl SharedMemory {
         }
     }
 
+    pub(super) fn end_receiving(&mut self, conn: Conn) {
+        if let Some(attachments) = self.any() {
+            attachments.end_receiving(conn);
+        }
+    }
+
     pub(super) fn put_back(
         &mut self,
         conn: Conn,

@@ -31,6 +31,8 @@ impl SharedMemory {
 
     pub(super) fn receive_into(&mut self, _conn: Conn, _buffer: BytesMut, _length: usize) {}
 
+    pub(super) fn end_receiving(&mut self, _conn: Conn) {}
+
     pub(super) fn put_back(
         &mut self,
         _conn: Conn,

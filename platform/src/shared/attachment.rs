@@ -157,6 +157,15 @@ impl Attachment {
         Ok(())
     }
 
+    /// Has the client put no more: what it has put before is all that comes.
+    pub(super) fn end_ring(&mut self) -> Result<(), String> {
+        if self.end.is_none() {
+            self.left = self.ring.end().map_err(|fault| fault.to_string())?;
+            self.end = Some(ReceiveEnd::Eof);
+        }
+        Ok(())
+    }
+
     /// Takes what the state of receiving asks for.
     pub(super) fn take(&mut self, buffers: &mut RingBuffers) -> Result<Taken, String> {
         let there = self.look()?;

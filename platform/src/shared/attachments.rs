@@ -234,7 +234,21 @@ impl Attachments {
     /// Takes note of the end of a connection's socket.
     pub(crate) fn on_socket_end(&mut self, conn: Conn, end: ReceiveEnd) {
         let Some(attachment) = self.find(conn) else { return };
+        // Nobody is left to release anything.
+        attachment.outbound.is_over = true;
+        if std::mem::take(&mut attachment.outbound.awaits_reading) {
+            self.done.push(Completion::Writable { conn });
+        }
+        let Some(attachment) = self.find(conn) else { return };
         match attachment.end(end) {
+            Ok(()) => self.make_ready(conn),
+            Err(text) => self.fail(conn, text),
+        }
+    }
+
+    /// Has a connection's client put no more into its ring.
+    pub(crate) fn end_receiving(&mut self, conn: Conn) {
+        match self.at(conn).end_ring() {
             Ok(()) => self.make_ready(conn),
             Err(text) => self.fail(conn, text),
         }

@@ -79,6 +79,9 @@ impl ClientMemory {
     }
 
     /// Does nothing.
+    pub fn refuse_ring(&self) {}
+
+    /// Does nothing.
     ///
     /// # Errors
     /// Never.

@@ -55,6 +55,11 @@ impl ClientMemory {
         }
     }
 
+    /// Tells the client that nothing of its ring is taken: all of it stays its own.
+    pub fn refuse_ring(&self) {
+        self.region().end_ring(0);
+    }
+
     /// The shared words and bytes.
     pub(crate) fn region(&self) -> &Arc<Region> {
         match &self.0 {

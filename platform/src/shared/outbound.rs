@@ -82,6 +82,8 @@ pub(super) struct Outbound {
     pub(super) blocked: Blocked,
     /// `Writable` is owed when all is released.
     pub(super) awaits_reading: bool,
+    /// The other end is gone: nothing more is read.
+    pub(super) is_over: bool,
     /// A send was carried out and is not yet reported.
     pub(super) sending: bool,
 }
@@ -104,6 +106,7 @@ impl Outbound {
             pinned_bytes: 0,
             blocked: Blocked::No,
             awaits_reading: false,
+            is_over: false,
             sending: false,
         }
     }

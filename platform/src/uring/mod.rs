@@ -265,7 +265,10 @@ impl Io for UringIo {
 
     fn end_receiving(&mut self, conn: Conn) -> bool {
         if self.table.slot(conn).is_shared() {
-            return false;
+            if let Some(sharing) = self.sharing() {
+                sharing.end_receiving(conn);
+            }
+            return true;
         }
         self.stats.syscalls += 1;
         crate::local::end_receiving(self.table.slot(conn).open_fd())

@@ -111,18 +111,18 @@ impl Outbox {
         state.out.in_flight = total;
         drop(state);
         let (written, outcome) = put_parts(&mut ring, &socket, parts);
-        let mut state = self.give_back(ring, &socket, outcome);
+        let mut state = self.lock();
         state.out.in_flight = 0;
         state.out.written += written as u64;
         state.last_write = Instant::now();
         if written < total {
-            // For the next connection.
+            // For the next connection, behind what this one has and does not take.
             head.extend_from_slice(payload);
             head.extend_from_slice(padding_of(payload.len()));
             state.out.front = head;
             state.out.front_at = written;
         }
-        state.check_forked()
+        self.give_back(state, ring, &socket, outcome).check_forked()
     }
 
     /// Waits until the ring has room for so many bytes, or the connection is gone.
@@ -133,17 +133,24 @@ impl Outbox {
         state.writing = true;
         drop(state);
         let outcome = socket.wait_for_room(&mut ring, bytes);
-        self.give_back(ring, &socket, outcome)
+        self.give_back(self.lock(), ring, &socket, outcome)
     }
 
     /// Gives the ring back that this thread had alone.
-    fn give_back(&self, ring: Ring, socket: &Arc<Socket>, outcome: io::Result<()>) -> Guard<'_> {
-        let mut state = self.lock();
+    fn give_back<'a>(
+        &self,
+        mut state: Guard<'a>,
+        ring: Ring,
+        socket: &Arc<Socket>,
+        outcome: io::Result<()>,
+    ) -> Guard<'a> {
         state.writing = false;
+        if state.is_current(socket) {
+            // Also if it failed: some of it may have to be taken back.
+            state.out.ring = Some(ring);
+        }
         if let Err(error) = outcome {
             state.failed(socket, Some(error.kind()));
-        } else if state.is_current(socket) {
-            state.out.ring = Some(ring);
         }
         if state.waiters > 0 {
             self.room.notify_all();
@@ -155,11 +162,15 @@ impl Outbox {
 /// Puts the parts one after the other; how many bytes, and how it failed if it did.
 fn put_parts(ring: &mut Ring, socket: &Socket, parts: [&[u8]; 3]) -> (usize, io::Result<()>) {
     let mut written = 0;
+    ring.begin_cut(parts.iter().map(|part| part.len()).sum());
     for mut rest in parts {
         while !rest.is_empty() {
             let copied = ring.copy(&rest[..rest.len().min(PIECE_BYTES)]);
             written += copied;
             rest = &rest[copied..];
+            if ring.is_ended() {
+                return (written, Err(io::ErrorKind::BrokenPipe.into()));
+            }
             if let Some(bell) = ring.put() {
                 bell.ring();
             }
@@ -170,5 +181,11 @@ fn put_parts(ring: &mut Ring, socket: &Socket, parts: [&[u8]; 3]) -> (usize, io:
             }
         }
     }
-    (written, Ok(()))
+    if ring.is_taken() {
+        ring.end_cut();
+        return (written, Ok(()));
+    }
+    // The broker has ended while a piece was put: as if the last byte were missing, it is
+    // emitted again as a whole.
+    (written.saturating_sub(1), Err(io::ErrorKind::BrokenPipe.into()))
 }

@@ -51,8 +51,17 @@ impl Outgoing {
         self.next_ring = None;
         self.accepting = false;
         if let Some(mut ring) = self.ring.take() {
-            let taken = ring.take_back();
-            self.buffer.splice(..0, taken);
+            // What the broker said that it does not take is unwritten again.
+            let end = self.written + (self.pending() + ring.appended()) as u64;
+            let mut waiting = ring.take_back();
+            if !waiting.is_empty() {
+                waiting.extend_from_slice(super::unwritten(&self.front, self.front_at));
+                waiting.append(&mut self.buffer);
+                self.buffer = waiting;
+                self.front.clear();
+                self.front_at = 0;
+            }
+            self.written = end - self.pending() as u64;
         }
     }
 
@@ -62,6 +71,9 @@ impl Outgoing {
         let ring = self.ring.as_mut()?;
         if ring.is_forked() {
             self.close(Error::Forked);
+            return None;
+        }
+        if ring.is_ended() {
             return None;
         }
         self.front_at += copy_front(ring, &self.front, self.front_at);
@@ -113,17 +125,23 @@ impl Outgoing {
 fn copy_frames(ring: &mut Ring, frames: &[u8]) -> usize {
     let room = ring.room();
     let mut at = 0;
+    let mut cut = 0;
     while at < frames.len() {
         let bytes = Header::read(&frames[at..]).map_or(0, |header| header.length.get() as usize);
         if at + bytes > room {
             if bytes > ring.size() {
-                at = room;
+                cut = bytes;
             }
             break;
         }
         at += bytes;
     }
-    ring.copy(&frames[..at])
+    let copied = ring.copy(&frames[..at]);
+    if cut == 0 || copied < at {
+        return copied;
+    }
+    ring.begin_cut(cut);
+    copied + ring.copy(&frames[at..room])
 }
 
 /// Copies frames, of which the first bytes are copied already.
@@ -137,5 +155,6 @@ fn copy_front(ring: &mut Ring, frames: &[u8], done: usize) -> usize {
     if done + copied < next + bytes {
         return copied;
     }
+    ring.end_cut();
     copied + copy_frames(ring, &frames[next + bytes..])
 }
