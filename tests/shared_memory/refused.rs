@@ -18,6 +18,9 @@ const MEMFD_CREATE: i64 = if cfg!(target_arch = "x86_64") { 319 } else { 279 };
 /// Errors with which calls are refused: EPERM by containers, ENOSYS by old systems.
 const REFUSALS: [u32; 2] = [1, 38];
 
+/// Bytes that a broker may have whose memory is to run out, 96 MiB.
+const LIMIT_BYTES: u64 = 96 << 20;
+
 /// Starts a broker for which this system call fails.
 fn start_refused(bed: &Bed, call: i64, errno: u32) -> RemoteBus {
     let filter = SeccompFilter::new(
@@ -146,9 +149,6 @@ on_sharing! {
         drop(more);
     }
 }
-
-/// Bytes that a broker may have whose memory is to run out, 96 MiB.
-const LIMIT_BYTES: u64 = 96 << 20;
 
 /// A memory control group of its own.
 struct Group(PathBuf);
