@@ -147,16 +147,17 @@ impl Broker {
         if awaited > 0 {
             tracing::info!(clients = awaited, "events wait for the clients that were here before");
         }
+        let (arena, shared_memory_note) = match options.shared_memory {
+            SharedMemory::Auto => make_arena(usize::from(shards)),
+            SharedMemory::Off => (None, Some("switched off".to_owned())),
+        };
         let about = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: format!("{:08x}", config.node),
             pid: std::process::id(),
             backend_note,
+            shared_memory_note,
             ..Status::default()
-        };
-        let arena = match options.shared_memory {
-            SharedMemory::Auto => make_arena(usize::from(shards)),
-            SharedMemory::Off => None,
         };
         let memory_maker = match &arena {
             Some(_) => Some(MemoryMaker::start().map_err(StartError::Thread)?),
@@ -310,16 +311,17 @@ impl Drop for Broker {
     }
 }
 
-/// Makes the memory that local clients read in place, where the system has it.
-fn make_arena(shards: usize) -> Option<Arc<BrokerArena>> {
+/// Makes the memory that local clients read in place, where the system has it; else the
+/// reason why not.
+fn make_arena(shards: usize) -> (Option<Arc<BrokerArena>>, Option<String>) {
     match BrokerArena::new(shards) {
-        Ok(arena) => Some(arena),
+        Ok(arena) => (Some(arena), None),
         Err(error) => {
             // Elsewhere nobody misses it.
             if cfg!(target_os = "linux") {
                 tracing::warn!(%error, "no memory can be shared with clients; sockets are used");
             }
-            None
+            (None, Some(error.to_string()))
         }
     }
 }

@@ -119,7 +119,7 @@ on_both! {
         if cfg!(not(unix)) {
             return println!("SKIPPED: only Unix limits the descriptors of a process");
         }
-        let bus = RemoteBus::start_limited(bed, Some(LIMIT));
+        let bus = RemoteBus::start_limited(bed, LIMIT);
         let (mut listener, _) = Raw::welcomed(&bus.path, &Hello::default());
         let (mut emitter, _) = Raw::welcomed(&bus.path, &Hello::default());
         listener.listen("a");

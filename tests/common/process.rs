@@ -35,17 +35,20 @@ impl Played {
         Played::spawn(command, test, socket, more)
     }
 
-    /// Starts a part with at most so many open descriptors.
-    pub fn start_limited(
+    /// Starts a part by another program, which runs what stands behind its own arguments.
+    pub fn start_under(
+        wrapper: &[String],
         test: &str,
         socket: &Path,
-        descriptors: usize,
         more: impl FnOnce(&mut Command),
     ) -> Played {
         let binary = std::env::current_exe().expect("the test's own path");
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""));
-        command.arg(binary).args(["--exact", test, "--nocapture", "--test-threads=1"]);
+        let [program, arguments @ ..] = wrapper else {
+            return Played::start(test, socket, more);
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).arg(binary);
+        command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
         Played::spawn(command, test, socket, more)
     }
 
@@ -69,6 +72,23 @@ impl Played {
         let _ = self.0.kill();
         let status = self.0.wait().expect("it was started here");
         assert!(was_killed(status), "it ended before it was killed: {status}");
+    }
+
+    /// Sends the process a signal.
+    #[cfg(unix)]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(process, signal).expect("it runs");
+    }
+
+    /// Stops the process as it is, and waits until it stands.
+    #[cfg(target_os = "linux")]
+    pub fn stop(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        let path = format!("/proc/{}/stat", self.id());
+        wait_until("the process stands", || {
+            std::fs::read_to_string(&path).expect("it is there").contains(") T ")
+        });
     }
 
     /// Counts the descriptors that the process has open.
@@ -130,20 +150,26 @@ pub fn play_broker() {
 
 impl RemoteBus {
     pub fn start(bed: &Bed) -> RemoteBus {
-        RemoteBus::start_limited(bed, None)
+        RemoteBus::start_under(bed, &[])
     }
 
     /// Starts a broker with at most so many open descriptors.
-    pub fn start_limited(bed: &Bed, descriptors: Option<usize>) -> RemoteBus {
+    pub fn start_limited(bed: &Bed, descriptors: usize) -> RemoteBus {
+        let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        RemoteBus::start_under(bed, &["sh".into(), "-c".into(), script])
+    }
+
+    /// Starts a broker by another program, as [`Played::start_under`].
+    pub fn start_under(bed: &Bed, wrapper: &[String]) -> RemoteBus {
         let directory = Directory::new();
         let (path, log) = (directory.socket("s"), directory.join("log"));
-        let process = spawn_broker(bed, &path, &log, descriptors);
+        let process = spawn_broker(bed, &path, &log, wrapper);
         RemoteBus { process, path, log, directory: Some(directory) }
     }
 
     /// Starts the broker's successor at the same socket, after [`Played::kill`].
     pub fn restart(&mut self, bed: &Bed) {
-        self.process = spawn_broker(bed, &self.path, &self.log, None);
+        self.process = spawn_broker(bed, &self.path, &self.log, &[]);
     }
 
     /// Returns what the broker has logged so far.
@@ -152,7 +178,7 @@ impl RemoteBus {
     }
 }
 
-fn spawn_broker(bed: &Bed, path: &Path, log: &Path, descriptors: Option<usize>) -> Played {
+fn spawn_broker(bed: &Bed, path: &Path, log: &Path, wrapper: &[String]) -> Played {
     let more = |command: &mut Command| {
         let log = std::fs::File::create(log).expect("a log file");
         command
@@ -161,10 +187,7 @@ fn spawn_broker(bed: &Bed, path: &Path, log: &Path, descriptors: Option<usize>) 
             .env(SHARING, bed.is_sharing.to_string())
             .stderr(log);
     };
-    let mut process = match descriptors {
-        Some(limit) => Played::start_limited("broker_process", path, limit, more),
-        None => Played::start("broker_process", path, more),
-    };
+    let mut process = Played::start_under(wrapper, "broker_process", path, more);
     wait_until("the broker answers", || {
         if let Some(status) = process.0.try_wait().expect("it was started here") {
             panic!("{status}: {}", std::fs::read_to_string(log).unwrap_or_default());

@@ -1,13 +1,27 @@
 //! Memory that the broker shares with clients of its machine: who gets it, what becomes of
 //! it, and that nobody notices but by the clock.
+//!
+//! - `strangers`: clients of other users and in other namespaces
+//! - `refused`: systems, limits and clients that have no memory to share
+//! - `stopped`: processes that stand still
+//! - `killed`: processes that are killed
+//! - `forked`: clients whose process forks
+//! - `kept`: messages that are kept
+//! - `parts`: what the processes of these tests do
 
 #![cfg(target_os = "linux")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod forked;
+mod kept;
+mod killed;
+mod parts;
+mod refused;
+mod stopped;
+mod strangers;
 
-use std::time::Duration;
-
-use common::process::{Played, RemoteBus, part, play_broker};
+use common::process::{RemoteBus, play_broker};
 use common::{Bed, Bus, connect, on_all, on_both, patterned, status_at, take, wait_until};
 use netcluster::SharedMemory as Sharing;
 use netcluster_client::{Client, SharedMemory};
@@ -26,12 +40,30 @@ fn share(bus: &Bus, client: &Client) {
     });
 }
 
-/// Number of descriptors and of shared mappings of a process.
-fn held(process: u32) -> (usize, usize) {
-    let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).expect("it runs").count();
-    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).expect("it runs");
-    (descriptors, maps.matches("memfd:netcluster-client").count())
+/// Runs a test on both back ends, where all who move anything get memory.
+macro_rules! on_sharing {
+    ($(#[$about:meta])* fn $name:ident($bed:ident) $body:block) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[$about])*
+            fn run($bed: &Bed) $body
+
+            #[test]
+            fn uring() {
+                Bed::new(netcluster_platform::BackendChoice::Uring, 1).sharing().run(run);
+            }
+
+            #[test]
+            fn poll() {
+                Bed::new(netcluster_platform::BackendChoice::Poll, 1).sharing().run(run);
+            }
+        }
+    };
 }
+
+pub(crate) use on_sharing;
 
 on_all! {
     /// Whoever emits and whoever listens gets memory, and nothing is lost or changes places
@@ -109,45 +141,9 @@ on_both! {
     }
 }
 
-on_both! {
-    /// Whatever a client is doing at the moment, its death leaves nothing in the broker, and
-    /// the others do not notice.
-    fn killed_clients_leave_nothing(bed) {
-        let cycles = std::env::var("SHARED_MEMORY_CYCLES").ok();
-        let cycles: u64 = cycles.map_or(20, |text| text.parse().expect("a number of cycles"));
-        let bus = RemoteBus::start(&Bed::new(bed.backend, bed.shards).sharing());
-        let (emitter, listener) = (connect(&bus.path, |it| it), connect(&bus.path, |it| it));
-        let events = listener.subscribe("steady").unwrap();
-        wait_until("both have memory", || {
-            emitter.emit("steady", []).unwrap();
-            take(&events);
-            status_at(&bus.path).totals.shared_clients == 2
-        });
-        let before = held(bus.process.id());
-        for number in 0..cycles {
-            let mut victim = Played::start("victim", &bus.path, |_| {});
-            wait_until("the victim has memory", || {
-                let clients = status_at(&bus.path).clients;
-                clients.iter().any(|it| it.name == "victim" && it.shared.is_some())
-            });
-            // Not always in the same state.
-            std::thread::sleep(Duration::from_micros(number * 997 % 3000));
-            victim.kill();
-            emitter.emit("steady", number.to_le_bytes()).unwrap();
-            assert_eq!(take(&events).payload(), number.to_le_bytes());
-        }
-        // The count before may have had a connection that asked for the status.
-        wait_until("all that was shared is given back", || {
-            let now = held(bus.process.id());
-            now.0 <= before.0 && now.1 <= before.1
-        });
-    }
-}
-
-on_both! {
+on_sharing! {
     /// A client that finds its broker dead goes on with the next one, by its memory.
     fn a_broker_that_is_killed_is_replaced(bed) {
-        let bed = &Bed::new(bed.backend, bed.shards).sharing();
         let mut bus = RemoteBus::start(bed);
         let (emitter, listener) = (connect(&bus.path, |it| it), connect(&bus.path, |it| it));
         let events = listener.subscribe("n").unwrap();
@@ -167,20 +163,6 @@ on_both! {
                 let mut messages = std::iter::from_fn(|| events.try_recv().ok());
                 messages.any(|message| message.payload() == payload.as_bytes())
             });
-        }
-    }
-}
-
-/// Emits and listens as fast as it can, until it is killed.
-#[test]
-fn victim() {
-    let Some(path) = part("victim") else { return };
-    let client = connect(&path, |builder| builder.name("victim"));
-    client.on("flood", |message| drop(message.payload_bytes())).unwrap();
-    let other = connect(&path, |builder| builder.name("victim"));
-    for number in 0_u64.. {
-        if other.emit("flood", patterned(number, (number % 9000) as usize)).is_err() {
-            return;
         }
     }
 }
