@@ -27,6 +27,7 @@ mod word {
     pub const BROKER_WAITS: usize = 7;
     pub const RING_BYTES: usize = 9;
     pub const CLIENT_WAITS: usize = 10;
+    pub const RING_END: usize = 11;
 }
 
 /// Runs one input.
@@ -53,7 +54,7 @@ impl Memory {
     /// Writes a word; the short ones take its lower half.
     fn set(&mut self, word: usize, value: u64) {
         self.region.set_word(word, value);
-        let is_short = word >= word::RING_LIMIT;
+        let is_short = (word::RING_LIMIT..word::RING_END).contains(&word);
         self.words[word] = if is_short { u64::from(value as u32) } else { value };
     }
 

@@ -45,7 +45,7 @@ impl Region {
     }
 
     /// Number of words of the control page.
-    pub const WORDS: usize = 11;
+    pub const WORDS: usize = 12;
 
     /// Writes any value to a word of the control page, cut to its size: what a hostile client
     /// can do, for tests.
@@ -61,7 +61,6 @@ impl Region {
             &control.ring_tail,
             &control.descriptor_head,
             &control.room_at,
-            &control.ring_end,
         ];
         let shorts = [
             &control.ring_limit,
@@ -72,6 +71,7 @@ impl Region {
         ];
         match longs.get(word) {
             Some(long) => long.0.store(value, Ordering::SeqCst),
+            None if word == Region::WORDS - 1 => control.ring_end.0.store(value, Ordering::SeqCst),
             None => shorts[word - longs.len()].0.store(value as u32, Ordering::SeqCst),
         }
     }

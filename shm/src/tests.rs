@@ -235,3 +235,22 @@ fn bells_are_heard_until_they_are_silenced() {
         ours.client.ring();
     }
 }
+
+/// What a broker that ends does not take is the client's: it emits that again.
+#[test]
+fn what_is_put_behind_the_end_comes_back() {
+    rings(|mut reader, mut writer, _| {
+        writer.copy(b"taken");
+        assert!(!writer.put());
+        assert_eq!(reader.end(), Ok(5));
+        assert!(writer.is_ended());
+        writer.copy(b"late");
+        assert!(!writer.put());
+        writer.copy(b"later");
+        let mut taken = [0; 5];
+        reader.take(&mut taken);
+        assert_eq!(&taken, b"taken");
+        assert_eq!(writer.untaken_from(), 5);
+        assert_eq!(writer.take_back(), b"latelater");
+    });
+}
