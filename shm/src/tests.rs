@@ -236,7 +236,7 @@ fn bells_are_heard_until_they_are_silenced() {
     }
 }
 
-/// What a broker that ends does not take is the client's: it emits that again.
+/// A broker that ends leaves the client what it does not take, to be emitted again.
 #[test]
 fn what_is_put_behind_the_end_comes_back() {
     rings(|mut reader, mut writer, _| {

@@ -122,7 +122,7 @@ fn check_bell(descriptor: &OwnedFd) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, "one of the broker's bells is none"))
 }
 
-/// What was read in place is over: whoever ends a connection in order waits for that.
+/// Release of what was read in place: whoever ends a connection in order waits for it.
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.release();
