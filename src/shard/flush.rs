@@ -83,6 +83,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn send_failed(&mut self, conn: Conn, error: &io::Error) {
         let connection = self.connections.at(conn);
         tracing::debug!(client = connection.target.client, %error, "send failed");
+        self.broke_shared_memory(conn, error);
         if !self.ends_later(conn) {
             self.disconnect(conn);
         }

@@ -91,7 +91,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// Reports why a client was disconnected to the shards on which it may come back.
-    fn note_reason(&mut self, reason: Reason) {
+    pub(super) fn note_reason(&mut self, reason: Reason) {
         let elsewhere: Vec<ShardId> = match &mut self.acceptor.placement {
             Some(placement) => {
                 placement.note_reason(reason.clone());
@@ -165,7 +165,9 @@ impl<I: Io> Shard<I> {
         }
         if let Some(error) = error {
             tracing::debug!(client = connection.target.client, %error, "receiving failed");
+            self.broke_shared_memory(conn, &error);
         }
+        let connection = self.connections.at(conn);
         if was_filling || connection.inbound.held_bytes() > 0 {
             self.totals.truncated += 1;
         }

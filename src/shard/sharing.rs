@@ -13,6 +13,7 @@
 //!
 //! Decision: `docs/decisions/049-shared-memory.md`.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use netcluster_wire::{ErrorCode, Kind, SharedStep, frame};
 use crate::budget::{Charge, Purpose};
 use crate::connection::{Connection, State};
 use crate::memory_maker::{Made, MemoryOrders};
+use crate::placement::{Reason, Told};
 use crate::target::Target;
 use crate::timers::Timer;
 
@@ -297,6 +299,23 @@ impl<I: Io> Shard<I> {
             shares.is_growing = true;
             orders.order_largest_ring(connection.target, Arc::clone(&shares.memory));
         }
+    }
+
+    /// Notes that a client broke the rules of its memory, if that is what this error says: it
+    /// is told in its next welcome, as it takes nothing more now.
+    pub(super) fn broke_shared_memory(&mut self, conn: Conn, error: &io::Error) {
+        let connection = self.connections.at(conn);
+        if error.kind() != io::ErrorKind::InvalidData || !connection.is_open() {
+            return;
+        }
+        let (target, source) = (connection.target, connection.source);
+        let peer = connection.peer.clone();
+        self.totals.protocol_errors += 1;
+        tracing::warn!(client = target.client, pid = peer.pid, "disconnected: {error}");
+        let text = error.to_string();
+        self.reports.note_closed(target.client, &text);
+        let (code, told) = (ErrorCode::Protocol, Told::default());
+        self.note_reason(Reason { source, peer, code, text, told });
     }
 
     /// Notes that a connection with all its memory is gone.

@@ -148,7 +148,7 @@ impl PollIo {
         debug_assert!(!state.sending, "a send is under way");
         debug_assert!(!matches!(state.inbound, Inbound::Into(_)), "a large frame is received");
         self.stats.syscalls += 2;
-        let bell = memory.bells()?.broker.as_fd().as_raw_fd();
+        let bell = memory.bells().broker.as_fd().as_raw_fd();
         let registry = self.poll.registry();
         // First, since it can be undone.
         registry.register(&mut SourceFd(&bell), bell_of(conn), Interest::READABLE)?;
@@ -176,7 +176,7 @@ impl PollIo {
 
     pub(super) fn end_sharing(&mut self, conn: Conn) {
         let memory = self.sharing.any().and_then(|it| it.remove(conn));
-        if let Some(bells) = memory.as_ref().and_then(|memory| memory.bells().ok()) {
+        if let Some(bells) = memory.as_ref().map(|memory| memory.bells()) {
             self.stats.syscalls += 1;
             let bell = bells.broker.as_fd().as_raw_fd();
             // It fails only for what is not registered; this one is.

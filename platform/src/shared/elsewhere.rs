@@ -70,14 +70,6 @@ impl ClientMemory {
         Err(unsupported())
     }
 
-    /// Fails.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn in_memory() -> io::Result<Arc<ClientMemory>> {
-        Err(unsupported())
-    }
-
     /// Does nothing.
     pub fn refuse_ring(&self) {}
 

@@ -21,7 +21,7 @@ pub(crate) fn offer(
     section: &ArenaSection,
     memory: &ClientMemory,
 ) -> io::Result<bool> {
-    let [region, broker, client, room] = memory.descriptors()?;
+    let [region, broker, client, room] = memory.descriptors();
     let all: [BorrowedFd<'_>; DESCRIPTORS] = [section.arena().file(), region, broker, client, room];
     send_whole(socket, frame, &all)
 }

@@ -52,7 +52,7 @@ impl UringIo {
         debug_assert!(slot.outbound.is_none(), "a send is under way");
         debug_assert!(slot.fill.is_none(), "a large frame is received");
         self.stats.syscalls += 1;
-        let bell = memory.bells()?.broker.as_fd().as_raw_fd();
+        let bell = memory.bells().broker.as_fd().as_raw_fd();
         if !offer::send_frame(slot.open_fd().as_fd(), frame)? {
             return Ok(false);
         }
@@ -89,7 +89,7 @@ impl UringIo {
         slot.ended();
         // The kernel ends it when it has no room for completions.
         let memory = self.attachments.as_ref().and_then(|it| it.memory(conn));
-        let bell = memory.as_ref().and_then(|it| Some(it.bells().ok()?.broker.as_fd().as_raw_fd()));
+        let bell = memory.as_ref().map(|it| it.bells().broker.as_fd().as_raw_fd());
         match bell {
             Some(bell) if is_open => self.arm_bell(conn, bell),
             _ => self.settle_end(conn),
