@@ -7,6 +7,7 @@
 //! - `killed`: processes that are killed
 //! - `forked`: clients whose process forks
 //! - `kept`: messages that are kept
+//! - `restarted`: brokers that end in order
 //! - `parts`: what the processes of these tests do
 
 #![cfg(target_os = "linux")]
@@ -18,6 +19,7 @@ mod kept;
 mod killed;
 mod parts;
 mod refused;
+mod restarted;
 mod stopped;
 mod strangers;
 

@@ -51,6 +51,8 @@ pub(crate) struct Outgoing {
     pub(crate) buffer: Vec<u8>,
     pub(crate) front: Vec<u8>,
     pub(crate) front_at: usize,
+    /// A frame that the broker took a part of, and does not take the rest of.
+    cut_frame: Option<Vec<u8>>,
     /// Bytes that the driver took and has not written.
     pub(crate) in_flight: usize,
     /// Bytes of requests appended since all was written.
@@ -78,6 +80,7 @@ impl Outgoing {
             buffer: Vec::with_capacity(capacity),
             front: Vec::new(),
             front_at: 0,
+            cut_frame: None,
             in_flight: 0,
             request_bytes: 0,
             link: Link::Down,

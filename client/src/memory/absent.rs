@@ -109,6 +109,10 @@ impl Ring {
         match *self {}
     }
 
+    pub(crate) fn is_cut_by_end(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn is_taken(&self) -> bool {
         match *self {}
     }

@@ -221,6 +221,13 @@ impl Ring {
         }
     }
 
+    /// Whether the broker has ended within the last frame that was cut, all of which is put.
+    pub(crate) fn is_cut_by_end(&self) -> bool {
+        let from = self.writer.untaken_from();
+        let is_within = |cut: Cut| !cut.is_held && (cut.start + 1..cut.end).contains(&from);
+        self.writer.is_ended() && self.cut.is_some_and(is_within)
+    }
+
     /// Whether the broker takes all that is appended.
     pub(crate) fn is_taken(&self) -> bool {
         self.writer.untaken_from() == self.writer.position()

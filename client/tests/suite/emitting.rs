@@ -21,7 +21,8 @@ pub fn a_plain_loop_coalesces<B: Bus>() {
     client.flush().unwrap();
     wait_until("all events have come", || broker.events() == EVENTS);
     let reads = broker.state.reads.load(SeqCst) - before;
-    assert!(reads < EVENTS / 100, "{reads} reads for {EVENTS} events");
+    // By memory the broker may find what was put before it was all that is coming.
+    assert!(reads < EVENTS / 20, "{reads} reads for {EVENTS} events");
 }
 
 pub fn a_single_event_leaves_by_itself<B: Bus>() {

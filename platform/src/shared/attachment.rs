@@ -168,6 +168,10 @@ impl Attachment {
 
     /// Takes what the state of receiving asks for.
     pub(super) fn take(&mut self, buffers: &mut RingBuffers) -> Result<Taken, String> {
+        if !self.receives() {
+            // The end waits, too, until it is asked for.
+            return Ok(Taken::Nothing);
+        }
         let there = self.look()?;
         if there == 0 {
             let Some(end) = self.end.take() else { return Ok(Taken::Nothing) };

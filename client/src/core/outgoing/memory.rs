@@ -53,7 +53,8 @@ impl Outgoing {
         if let Some(mut ring) = self.ring.take() {
             // What the broker said that it does not take is unwritten again.
             let end = self.written + (self.pending() + ring.appended()) as u64;
-            let mut waiting = ring.take_back();
+            let mut waiting = self.cut_frame.take().unwrap_or_default();
+            waiting.append(&mut ring.take_back());
             if !waiting.is_empty() {
                 waiting.extend_from_slice(super::unwritten(&self.front, self.front_at));
                 waiting.append(&mut self.buffer);
@@ -74,11 +75,15 @@ impl Outgoing {
             return None;
         }
         if ring.is_ended() {
+            // As a write that fails because the broker takes nothing more: the reader goes on.
+            self.disconnected();
             return None;
         }
-        self.front_at += copy_front(ring, &self.front, self.front_at);
+        let done = self.front_at;
+        self.front_at += copy_front(ring, &self.front, done);
+        let mut old_front = Vec::new();
         if self.front_at == self.front.len() {
-            self.front.clear();
+            old_front = std::mem::take(&mut self.front);
             self.front_at = 0;
             let copied = copy_frames(ring, &self.buffer);
             if copied == self.buffer.len() {
@@ -90,7 +95,14 @@ impl Outgoing {
             }
         }
         self.written += ring.appended() as u64;
-        ring.put()
+        let bell = ring.put();
+        if ring.is_cut_by_end() {
+            // The broker ended just now, within a frame that was cut: it is emitted again.
+            let frame = super::unwritten(&old_front, done);
+            let bytes = Header::read(frame).map_or(0, |header| header.length.get() as usize);
+            self.cut_frame = frame.get(..bytes).map(<[u8]>::to_vec);
+        }
+        bell
     }
 
     /// Whether something waits that the ring has no room for.

@@ -1,0 +1,59 @@
+//! Brokers that end in order while clients emit as fast as they can.
+
+use std::sync::mpsc::channel;
+use std::thread;
+
+use netcluster::Broker;
+
+use crate::common::{self, Bed, Directory, patterned, take};
+use crate::on_sharing;
+
+/// Events of one run, and after how many the broker is restarted.
+const EVENTS: u64 = 20_000;
+const EVENTS_PER_RUN: u64 = 5_000;
+
+/// Size of each 997th event: larger than any ring, so that it is put in pieces.
+const LARGE_BYTES: usize = 1_200_000;
+
+fn payload(number: u64) -> Vec<u8> {
+    patterned(number, if number % 997 == 996 { LARGE_BYTES } else { (number % 700) as usize })
+}
+
+on_sharing! {
+    /// What is in a ring when the broker ends is delivered by it, or emitted again by its
+    /// client: once, and in order.
+    fn an_orderly_end_in_mid_flood_loses_and_repeats_nothing(bed) {
+        let directory = Directory::new();
+        let path = directory.socket("s");
+        let options = bed.options(&path);
+        let broker = Broker::start(options.clone()).expect("it starts");
+        let listener = common::connect(&path, |builder| builder);
+        let heard = listener.subscribe("n").expect("allowed");
+        let emitter = common::connect(&path, |builder| builder);
+        let emitting = thread::spawn(move || {
+            for number in 0..EVENTS {
+                emitter.emit("n", payload(number)).expect("it comes back");
+            }
+            emitter.flush().expect("all is the broker's");
+            emitter
+        });
+        let (restart, restarts) = channel();
+        let restarting = thread::spawn(move || {
+            let mut broker = broker;
+            for () in restarts {
+                broker.shutdown().request();
+                broker.join().expect("an orderly end");
+                broker = Broker::start(options.clone()).expect("it starts");
+            }
+            broker
+        });
+        for number in 0..EVENTS {
+            if number % EVENTS_PER_RUN == EVENTS_PER_RUN / 2 {
+                restart.send(()).unwrap();
+            }
+            assert!(take(&heard).payload() == payload(number), "event {number}");
+        }
+        drop(restart);
+        drop((emitting.join().unwrap(), listener, restarting.join().unwrap()));
+    }
+}
