@@ -20,7 +20,7 @@ fn payload(number: u64) -> Vec<u8> {
 }
 
 on_sharing! {
-    /// What is in a ring when the broker ends is delivered by it, or emitted again by its
+    /// The bytes in a ring when the broker ends are delivered by it, or emitted again by its
     /// client: once, and in order.
     fn an_orderly_end_in_mid_flood_loses_and_repeats_nothing(bed) {
         let directory = Directory::new();
