@@ -214,12 +214,16 @@ impl Outbound {
     }
 
     /// Returns whether a frame could be sent ahead of the queue: no send is under way, the
-    /// socket has room, and the queue begins with a frame's start.
+    /// socket has room, and the queue begins with a frame's start, which is no welcome.
     pub fn is_between_frames(&self) -> bool {
+        let goes_first = |entry: &Entry| {
+            let head = Header::read(entry.slice.as_bytes());
+            entry.lead > 0 || head.is_some_and(|head| head.kind == Kind::Welcome as u8)
+        };
         self.under_way_bytes == 0
             && !self.blocked
             && self.head_sent == 0
-            && self.entries.front().is_none_or(|entry| entry.lead == 0)
+            && !self.entries.front().is_some_and(goes_first)
     }
 
     /// Returns whether the socket has no room.

@@ -276,3 +276,24 @@ fn the_list_counts_as_its_ranges_do() {
         assert_eq!(budget.used_bytes(), 0);
     }
 }
+
+/// An offer of memory overtook the welcome, of which a client knows whether it may be offered.
+#[test]
+fn nothing_goes_ahead_of_a_welcome_or_within_a_frame() {
+    let mut queue = Outbound::new(1 << 20, &Budget::new(usize::MAX));
+    assert!(queue.is_between_frames());
+    queue.push(&Slice::from(Bytes::from(encode(Kind::Welcome, SOURCE, 0, b"", b""))));
+    queue.push(&events(1, 2));
+    assert!(!queue.is_between_frames(), "the welcome is first");
+    let welcome_bytes = frame_len(0, 0);
+    batch(&mut queue);
+    queue.sent(welcome_bytes, false);
+    assert!(queue.is_between_frames());
+    batch(&mut queue);
+    assert!(!queue.is_between_frames(), "a send is under way");
+    queue.sent(FRAME_BYTES + 8, false);
+    assert!(!queue.is_between_frames(), "a frame is half sent");
+    batch(&mut queue);
+    queue.sent(FRAME_BYTES - 8, true);
+    assert!(!queue.is_between_frames(), "there is no room");
+}
