@@ -1,6 +1,6 @@
 //! Promises of a client, kept by the blocking and by the async one.
 
-#![cfg(feature = "tokio")]
+#![cfg(all(feature = "tokio", feature = "json"))]
 
 mod suite;
 mod support;
