@@ -41,9 +41,9 @@ use mio::{Events, Poll, Token};
 use crate::datagram::DatagramStats;
 use crate::io::{Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, ReceiveEnd, Waker};
 use crate::pool::{BufferIndex, BufferPool};
+use crate::shared::SharedMemory;
 use crate::slice::Slice;
 use crate::{ArenaSection, ClientMemory, MemoryUse};
-use shared::SharedMemory;
 use table::{Fill, Inbound, Table};
 #[cfg(unix)]
 use unix as system;
@@ -376,11 +376,11 @@ impl Io for PollIo {
     }
 
     fn put_back(&mut self, conn: Conn, chunk: &Bytes, bytes: usize, frame_bytes: usize) -> bool {
-        self.table.open(conn).shared && self.sharing.put_back(conn, chunk, bytes, frame_bytes)
+        self.sharing.put_back(conn, chunk, bytes, frame_bytes)
     }
 
     fn is_read(&mut self, conn: Conn) -> bool {
-        !self.table.open(conn).shared || self.sharing.is_read(conn)
+        self.sharing.is_read(conn)
     }
 
     fn allow_largest_ring(&mut self, conn: Conn) {

@@ -8,119 +8,18 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use super::table::Inbound;
 use super::{PollIo, system};
-use crate::io::{Completion, Conn, IoStats, ReceiveEnd};
-use crate::shared::{Attachments, offer};
+use crate::ClientMemory;
+use crate::io::{Completion, Conn, ReceiveEnd};
+use crate::shared::offer;
 use crate::slice::Slice;
-use crate::{ArenaSection, ClientMemory, MemoryUse, Waker};
 
 /// The bit that tells the token of a bell from its connection's.
 const BELL: usize = 1 << (usize::BITS - 2);
-
-/// The connections, if this broker has memory to share.
-#[derive(Debug)]
-pub(super) struct SharedMemory {
-    attachments: Option<Box<Attachments>>,
-}
-
-impl SharedMemory {
-    pub(super) fn new(section: Option<ArenaSection>, waker: Waker) -> SharedMemory {
-        let attachments = section.map(|section| Box::new(Attachments::new(section, waker)));
-        SharedMemory { attachments }
-    }
-
-    /// The connections, if there are any.
-    fn any(&mut self) -> Option<&mut Attachments> {
-        self.attachments.as_deref_mut().filter(|it| !it.is_empty())
-    }
-
-    fn all(&mut self) -> io::Result<&mut Attachments> {
-        let text = "this broker has no memory to share";
-        let missing = || io::Error::new(io::ErrorKind::Unsupported, text);
-        self.attachments.as_deref_mut().ok_or_else(missing)
-    }
-
-    pub(super) fn receive(&mut self, conn: Conn) {
-        if let Some(attachments) = self.any() {
-            attachments.receive(conn);
-        }
-    }
-
-    pub(super) fn stop_receive(&mut self, conn: Conn) {
-        if let Some(attachments) = self.any() {
-            attachments.stop_receive(conn);
-        }
-    }
-
-    pub(super) fn receive_into(&mut self, conn: Conn, buffer: BytesMut, length: usize) {
-        if let Some(attachments) = self.any() {
-            attachments.receive_into(conn, buffer, length);
-        }
-    }
-
-    pub(super) fn end_receiving(&mut self, conn: Conn) {
-        if let Some(attachments) = self.any() {
-            attachments.end_receiving(conn);
-        }
-    }
-
-    pub(super) fn put_back(
-        &mut self,
-        conn: Conn,
-        chunk: &Bytes,
-        bytes: usize,
-        frame_bytes: usize,
-    ) -> bool {
-        self.any().is_some_and(|it| it.put_back(conn, chunk, bytes, frame_bytes))
-    }
-
-    pub(super) fn is_read(&mut self, conn: Conn) -> bool {
-        self.any().is_none_or(|it| it.is_read(conn))
-    }
-
-    pub(super) fn allow_largest_ring(&mut self, conn: Conn) {
-        if let Some(attachments) = self.any() {
-            attachments.allow_largest_ring(conn);
-        }
-    }
-
-    pub(super) fn on_writable(&mut self, conn: Conn) {
-        if let Some(attachments) = self.any() {
-            attachments.on_writable(conn);
-        }
-    }
-
-    pub(super) fn arena_bytes(&self) -> usize {
-        self.attachments.as_ref().map_or(0, |it| it.section().arena_bytes())
-    }
-
-    pub(super) fn usage(&self, conn: Conn) -> Option<MemoryUse> {
-        self.attachments.as_ref()?.usage(conn)
-    }
-
-    pub(super) fn has_work(&self) -> bool {
-        self.attachments.as_ref().is_some_and(|it| it.has_work())
-    }
-
-    pub(super) fn starved(&self) -> bool {
-        self.attachments.as_ref().is_some_and(|it| it.starved())
-    }
-
-    pub(super) fn add_stats(&self, stats: &mut IoStats) {
-        if let Some(attachments) = &self.attachments {
-            attachments.add_stats(stats);
-        }
-    }
-
-    fn starvations(&self) -> u64 {
-        self.attachments.as_ref().map_or(0, |it| it.starvations())
-    }
-}
 
 impl PollIo {
     pub(super) fn offer(
@@ -186,7 +85,7 @@ impl PollIo {
 
     pub(super) fn send_shared<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
         let Some(attachments) = self.sharing.any() else { return };
-        let watches = attachments.send(conn, &mut self.table.socket(conn).as_fd(), slices);
+        let watches = attachments.send(conn, self.table.socket(conn).as_fd(), slices);
         if watches {
             self.stats.syscalls += 1;
             // If it fails, which only a lack of memory does, the next look at the socket's
@@ -220,33 +119,6 @@ impl PollIo {
             attachments.on_bell(Conn((token.0 & !BELL) as u32), completions);
         }
         is_bell
-    }
-
-    pub(super) fn start_shared(&mut self, completions: &mut Vec<Completion>) {
-        let starves = self.starved_count > 0;
-        let Some(attachments) = self.sharing.any() else { return };
-        attachments.tell_pressure(self.pool.pinned() * 2 > self.pool.buffers());
-        if starves {
-            attachments.look_at_all_releases(completions);
-        }
-        attachments.start(completions);
-    }
-
-    /// Whether the shard may block: rings are empty, and their bells ring.
-    pub(super) fn may_sleep(&mut self) -> bool {
-        let starves = self.starved_count > 0;
-        self.sharing.any().is_none_or(|it| it.may_sleep() && (!starves || it.ask_for_releases()))
-    }
-
-    /// Takes what is in rings. Returns how many bytes came.
-    pub(super) fn take_shared(&mut self, completions: &mut Vec<Completion>) -> usize {
-        // Sockets that are ready have their part.
-        let budget = if self.ready.is_empty() { self.turn_budget } else { self.turn_budget / 2 };
-        self.sharing.any().map_or(0, |it| it.turn(budget, completions))
-    }
-
-    pub(super) fn starvations(&self) -> u64 {
-        self.stats.starvations + self.sharing.starvations()
     }
 }
 

@@ -36,6 +36,10 @@ enum Pause {
 }
 
 impl PollIo {
+    fn starvations(&self) -> u64 {
+        self.stats.starvations + self.sharing.starvations()
+    }
+
     /// Waits until `deadline`, without end if there is none.
     pub(super) fn turn(
         &mut self,
@@ -50,7 +54,9 @@ impl PollIo {
                 self.fetch_edges(completions, Some(Duration::ZERO))?;
             }
             self.report_done(completions);
-            self.start_shared(completions);
+            let pool = &self.pool;
+            let is_pressed = || pool.pinned() * 2 > pool.buffers();
+            self.sharing.start(is_pressed, self.starved_count > 0, completions);
             self.rearm_starved();
             let has_news = completions.len() > first;
             let has_work = !self.ready.is_empty()
@@ -65,8 +71,10 @@ impl PollIo {
                 return Ok(());
             }
             self.skipped = false;
-            let looks = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let sleeps = !has_news && !has_work && (looks || self.may_sleep());
+            let looks = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let sleeps = !has_news
+                && !has_work
+                && (looks() || self.sharing.may_sleep(self.starved_count > 0));
             let timeout = match deadline {
                 _ if !sleeps => Some(Duration::ZERO),
                 Some(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
@@ -75,7 +83,9 @@ impl PollIo {
             self.fetch_edges(completions, timeout)?;
             self.accept_all(completions);
             self.read_datagrams(completions);
-            let bytes = self.take_shared(completions);
+            // Sockets that are ready have their part.
+            let half = if self.ready.is_empty() { 1 } else { 2 };
+            let bytes = self.sharing.turn(self.turn_budget / half, completions);
             self.read_ready(bytes, completions);
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             // The shard must know that somebody starves: only it can free buffers.

@@ -5,13 +5,14 @@
 //! brought (see `turn`). They watch bells and sockets and say what became of them.
 
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use super::arena::ArenaSection;
 use super::attachment::{Attachment, Inbound, fault_error};
-use super::outbound::{Blocked, SendFault, SocketWrite};
+use super::outbound::{Blocked, SendFault};
 use super::ring_buffers::{MAX_WHOLE_BYTES, RingBuffers};
 use super::{ClientMemory, MemoryUse};
 use crate::Waker;
@@ -149,14 +150,15 @@ impl Attachments {
         frame_bytes: usize,
     ) -> bool {
         let fits = bytes < MAX_WHOLE_BYTES && frame_bytes <= MAX_WHOLE_BYTES;
-        fits && (bytes == 0 || self.at(conn).put_back(chunk, bytes, frame_bytes))
+        let put_back = |it: &mut Attachment| it.put_back(chunk, bytes, frame_bytes);
+        fits && (bytes == 0 || self.find(conn).is_some_and(put_back))
     }
 
     /// Sends to a connection. Returns whether its socket is to be watched for room.
     pub(crate) fn send<'a>(
         &mut self,
         conn: Conn,
-        socket: &mut impl SocketWrite,
+        socket: BorrowedFd<'_>,
         slices: impl Iterator<Item = &'a Slice>,
     ) -> bool {
         let Attachments { section, table, stats, .. } = self;
@@ -210,10 +212,9 @@ impl Attachments {
 
     /// Whether the other end has released everything; if not, `Writable` follows.
     pub(crate) fn is_read(&mut self, conn: Conn) -> bool {
-        let attachment = self.at(conn);
-        if attachment.fault.is_some() {
+        let Some(attachment) = self.find(conn).filter(|it| it.fault.is_none()) else {
             return true;
-        }
+        };
         match attachment.outbound.is_read() {
             Ok(is_read) => is_read,
             Err(fault) => {

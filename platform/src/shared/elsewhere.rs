@@ -4,6 +4,12 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
+
+use super::MemoryUse;
+use crate::Waker;
+use crate::io::{Completion, Conn, IoStats};
+
 /// Memory of a broker that its local clients read in place: there is none.
 #[derive(Debug)]
 pub enum BrokerArena {}
@@ -79,6 +85,83 @@ impl ClientMemory {
     /// Never.
     pub fn reserve_ring(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Shared memory of one back end: there is none.
+#[derive(Debug)]
+pub(crate) struct SharedMemory;
+
+impl SharedMemory {
+    pub(crate) fn new(section: Option<ArenaSection>, _waker: Waker) -> SharedMemory {
+        match section {
+            Some(section) => match section {},
+            None => SharedMemory,
+        }
+    }
+
+    pub(crate) fn receive(&mut self, _conn: Conn) {}
+
+    pub(crate) fn stop_receive(&mut self, _conn: Conn) {}
+
+    pub(crate) fn receive_into(&mut self, _conn: Conn, _buffer: BytesMut, _length: usize) {}
+
+    pub(crate) fn end_receiving(&mut self, _conn: Conn) {}
+
+    pub(crate) fn put_back(
+        &mut self,
+        _conn: Conn,
+        _chunk: &Bytes,
+        _bytes: usize,
+        _frame_bytes: usize,
+    ) -> bool {
+        false
+    }
+
+    pub(crate) fn is_read(&mut self, _conn: Conn) -> bool {
+        true
+    }
+
+    pub(crate) fn allow_largest_ring(&mut self, _conn: Conn) {}
+
+    pub(crate) fn on_writable(&mut self, _conn: Conn) {}
+
+    pub(crate) fn arena_bytes(&self) -> usize {
+        0
+    }
+
+    pub(crate) fn usage(&self, _conn: Conn) -> Option<MemoryUse> {
+        None
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn starved(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn add_stats(&self, _stats: &mut IoStats) {}
+
+    pub(crate) fn starvations(&self) -> u64 {
+        0
+    }
+
+    pub(crate) fn start(
+        &mut self,
+        _is_pressed: impl FnOnce() -> bool,
+        _starves: bool,
+        _completions: &mut Vec<Completion>,
+    ) {
+    }
+
+    pub(crate) fn may_sleep(&mut self, _starves: bool) -> bool {
+        true
+    }
+
+    pub(crate) fn turn(&mut self, _budget: usize, _completions: &mut Vec<Completion>) -> usize {
+        0
     }
 }
 

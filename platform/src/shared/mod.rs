@@ -7,7 +7,9 @@
 //!   ring_buffers.rs  the pool for what comes by rings
 //!   attachment.rs    one connection: what comes from it
 //!   outbound.rs      one connection: what goes to it
-//!   attachments.rs   all connections of a shard, and their turn in a wait
+//!   attachments.rs   all connections of a shard
+//!   turn.rs          their turn in a wait
+//!   shared_memory.rs the same for a back end that may have none
 //! ```
 //! Only Linux has it; elsewhere to make some fails, and local sockets do the work. The back
 //! ends watch bells and sockets; all else is here, once.
@@ -31,6 +33,8 @@ mod outbound;
 #[cfg(target_os = "linux")]
 mod ring_buffers;
 #[cfg(target_os = "linux")]
+mod shared_memory;
+#[cfg(target_os = "linux")]
 mod turn;
 
 #[cfg(target_os = "linux")]
@@ -38,13 +42,15 @@ pub(crate) use arena::ArenaRange;
 #[cfg(target_os = "linux")]
 pub use arena::{ArenaSection, BrokerArena};
 #[cfg(target_os = "linux")]
-pub(crate) use attachments::Attachments;
+use attachments::Attachments;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::ArenaRange;
+pub(crate) use elsewhere::{ArenaRange, SharedMemory};
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::{ArenaSection, BrokerArena, ClientMemory};
 #[cfg(target_os = "linux")]
 pub use linux::ClientMemory;
+#[cfg(target_os = "linux")]
+pub(crate) use shared_memory::SharedMemory;
 
 /// Use that a connection makes of its shared memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::ClientMemory;
@@ -36,21 +36,30 @@ fn send_whole(
     frame: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<bool> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-    loop {
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() {
-            let fits = control.push(SendAncillaryMessage::ScmRights(descriptors));
-            assert!(fits, "the space is made for them");
-        }
-        return match rustix::net::sendmsg(socket, &[IoSlice::new(frame)], &mut control, flags) {
-            Ok(bytes) if bytes == frame.len() => Ok(true),
-            // A local socket takes a short frame as one piece of memory.
-            Ok(_) => Err(io::Error::other("the socket took a part of a short frame")),
-            Err(Errno::AGAIN) => Ok(false),
-            Err(Errno::INTR) => continue,
-            Err(error) => Err(error.into()),
-        };
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        let fits = beside.push(SendAncillaryMessage::ScmRights(descriptors));
+        assert!(fits, "the space is made for them");
+    }
+    match send_now(socket, &[IoSlice::new(frame)], &mut beside)? {
+        Some(bytes) if bytes == frame.len() => Ok(true),
+        // A local socket takes a short frame as one piece of memory.
+        Some(_) => Err(io::Error::other("the socket took a part of a short frame")),
+        None => Ok(false),
+    }
+}
+
+/// Writes what there is room for, and what goes beside it; `None` if there is no room.
+pub(super) fn send_now(
+    socket: BorrowedFd<'_>,
+    list: &[IoSlice<'_>],
+    beside: &mut SendAncillaryBuffer<'_, '_, '_>,
+) -> io::Result<Option<usize>> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    match retry_on_intr(|| rustix::net::sendmsg(socket, list, beside, flags)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

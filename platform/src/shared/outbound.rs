@@ -16,10 +16,10 @@ use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
 use netcluster_shm::{Descriptor, DescriptorWriter, ReleaseFault, layout};
-use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags};
+use rustix::net::SendAncillaryBuffer;
 
 use super::arena::{ArenaSection, PlacedBuffer};
+use super::offer::send_now;
 use crate::io::MAX_SLICES_PER_SEND;
 use crate::slice::Slice;
 
@@ -175,7 +175,7 @@ impl Outbound {
     pub(super) fn send<'a>(
         &mut self,
         section: &ArenaSection,
-        socket: &mut impl SocketWrite,
+        socket: BorrowedFd<'_>,
         slices: impl Iterator<Item = &'a Slice>,
     ) -> Result<Sent, SendFault> {
         self.look().map_err(SendFault::Release)?;
@@ -220,7 +220,7 @@ impl Outbound {
     /// Sends what is to go by the socket, and says so by a descriptor.
     fn send_run(
         &mut self,
-        socket: &mut impl SocketWrite,
+        socket: BorrowedFd<'_>,
         run: &mut Run<'_>,
         sent: &mut Sent,
     ) -> io::Result<()> {
@@ -228,7 +228,8 @@ impl Outbound {
             return Ok(());
         }
         sent.syscalls += 1;
-        let bytes = socket.write_now(&run.list[..run.count])?.unwrap_or(0);
+        let mut nothing = SendAncillaryBuffer::default();
+        let bytes = send_now(socket, &run.list[..run.count], &mut nothing)?.unwrap_or(0);
         if bytes > 0 {
             self.descriptors.push(Descriptor::Socket { bytes: bytes as u32 });
             self.in_flight.push_back(None);
@@ -301,26 +302,5 @@ impl<'a> Run<'a> {
         self.list[self.count] = IoSlice::new(slice.as_bytes());
         self.count += 1;
         self.bytes += slice.len();
-    }
-}
-
-/// Socket of a connection, to write to without waiting.
-pub(crate) trait SocketWrite {
-    /// Writes what there is room for; `None` if there is none.
-    fn write_now(&mut self, list: &[IoSlice<'_>]) -> io::Result<Option<usize>>;
-}
-
-impl SocketWrite for BorrowedFd<'_> {
-    fn write_now(&mut self, list: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        loop {
-            let mut control = SendAncillaryBuffer::default();
-            match rustix::net::sendmsg(*self, list, &mut control, flags) {
-                Ok(bytes) => return Ok(Some(bytes)),
-                Err(Errno::AGAIN) => return Ok(None),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 }

@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::shared::Attachments;
+use crate::shared::SharedMemory;
 use crate::{
     ClientMemory, Completion, Conn, Io, IoStats, LocalListener, LocalSocket, MemoryUse, Slice,
     Waker,
@@ -90,7 +90,7 @@ pub struct UringIo {
     ends: usize,
     send_states: SendStates,
     /// Connections with shared memory, if this broker has any to share.
-    attachments: Option<Box<Attachments>>,
+    sharing: SharedMemory,
     acceptor: Option<Acceptor>,
     /// Connections that wait for a pool buffer, in order; entries may be stale.
     starved: VecDeque<Conn>,
@@ -121,9 +121,7 @@ impl UringIo {
         let provided = ProvidedBuffers::new(&mut ring, &config)?;
         let wake = Arc::new(WakeEvent::new().map_err(Unsupported::setup)?);
         provided.pool().set_waker(Waker::new(wake.clone()));
-        let attachments = config
-            .arena
-            .map(|section| Box::new(Attachments::new(section, Waker::new(wake.clone()))));
+        let sharing = SharedMemory::new(config.arena, Waker::new(wake.clone()));
         let mut io = UringIo {
             ring,
             provided: ManuallyDrop::new(provided),
@@ -134,7 +132,7 @@ impl UringIo {
             late: VecDeque::new(),
             ends: 0,
             send_states: SendStates::default(),
-            attachments,
+            sharing,
             acceptor: None,
             starved: VecDeque::new(),
             starved_count: 0,
@@ -193,7 +191,7 @@ impl UringIo {
     }
 
     fn starvations(&self) -> u64 {
-        self.stats.starvations + self.attachments.as_ref().map_or(0, |it| it.starvations())
+        self.stats.starvations + self.sharing.starvations()
     }
 
     /// Reports what needs no kernel.
@@ -265,9 +263,7 @@ impl Io for UringIo {
 
     fn end_receiving(&mut self, conn: Conn) -> bool {
         if self.table.slot(conn).is_shared() {
-            if let Some(sharing) = self.sharing() {
-                sharing.end_receiving(conn);
-            }
+            self.sharing.end_receiving(conn);
             return true;
         }
         self.stats.syscalls += 1;
@@ -275,7 +271,7 @@ impl Io for UringIo {
     }
 
     fn arena_bytes(&self) -> usize {
-        self.attachments.as_ref().map_or(0, |it| it.section().arena_bytes())
+        self.sharing.arena_bytes()
     }
 
     fn offer_memory(
@@ -297,24 +293,19 @@ impl Io for UringIo {
     }
 
     fn put_back(&mut self, conn: Conn, chunk: &Bytes, bytes: usize, frame_bytes: usize) -> bool {
-        let shared = self.table.slot(conn).is_shared();
-        let sharing = self.sharing().filter(|_| shared);
-        sharing.is_some_and(|it| it.put_back(conn, chunk, bytes, frame_bytes))
+        self.sharing.put_back(conn, chunk, bytes, frame_bytes)
     }
 
     fn is_read(&mut self, conn: Conn) -> bool {
-        let shared = self.table.slot(conn).is_shared();
-        self.sharing().filter(|_| shared).is_none_or(|it| it.is_read(conn))
+        self.sharing.is_read(conn)
     }
 
     fn allow_largest_ring(&mut self, conn: Conn) {
-        if let Some(sharing) = self.sharing() {
-            sharing.allow_largest_ring(conn);
-        }
+        self.sharing.allow_largest_ring(conn);
     }
 
     fn memory_use(&self, conn: Conn) -> Option<MemoryUse> {
-        self.attachments.as_ref()?.usage(conn)
+        self.sharing.usage(conn)
     }
 
     fn close(&mut self, conn: Conn) {
@@ -333,14 +324,15 @@ impl Io for UringIo {
             self.report_ready(completions);
             let more_to_arm = self.feed_starved();
             self.feed_datagrams();
-            self.start_shared(completions);
+            let starves = self.starved_count > 0;
+            self.sharing.start(|| self.provided.is_pressed(), starves, completions);
             // Completions that a full submission queue forced out earlier, or that
             // came with the last enter, are reported before anything blocks.
             let idle = completions.len() == before && !more_to_arm && !self.ring.has_events();
             let quiet = idle && !self.can_accept() && self.late.is_empty();
             // Who only looks asks for no bells.
             let looks = timeout.is_some_and(|timeout| timeout.is_zero());
-            let block = quiet && (looks || self.may_sleep());
+            let block = quiet && (looks || self.sharing.may_sleep(starves));
             let rest = match deadline {
                 _ if !block => Some(Duration::ZERO),
                 None => None,
@@ -367,7 +359,7 @@ impl Io for UringIo {
             }
             self.chase_late(!some);
             self.accept_some(completions);
-            self.take_shared(completions);
+            self.sharing.turn(self.provided.budget_bytes(), completions);
             self.report_ready(completions);
             // The shard must know that somebody starves: only it can free buffers.
             let starving = self.starvations() > starvations;
@@ -387,8 +379,7 @@ impl Io for UringIo {
     }
 
     fn starved(&self) -> bool {
-        let shared = self.attachments.as_ref().is_some_and(|it| it.starved());
-        self.starved_count > 0 && self.provided.is_short() || shared
+        self.starved_count > 0 && self.provided.is_short() || self.sharing.starved()
     }
 
     fn set_receive_budget(&mut self, bytes: usize) {
@@ -404,9 +395,7 @@ impl Io for UringIo {
             buffer_bytes: pool.buffer_bytes() as u64,
             ..self.stats
         };
-        if let Some(attachments) = &self.attachments {
-            attachments.add_stats(&mut stats);
-        }
+        self.sharing.add_stats(&mut stats);
         stats
     }
 }

@@ -42,10 +42,7 @@ impl UringIo {
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open());
         if slot.is_shared() {
-            if let Some(sharing) = self.sharing() {
-                sharing.receive(conn);
-            }
-            return;
+            return self.sharing.receive(conn);
         }
         debug_assert!(slot.receiving == Receiving::Idle, "already receiving");
         debug_assert!(!slot.stopping);
@@ -85,10 +82,7 @@ impl UringIo {
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open());
         if slot.is_shared() {
-            if let Some(sharing) = self.sharing() {
-                sharing.stop_receive(conn);
-            }
-            return;
+            return self.sharing.stop_receive(conn);
         }
         match slot.receiving {
             // It has ended; the shard will see or has seen how.
@@ -241,9 +235,9 @@ impl UringIo {
             errno => ReceiveEnd::Failed(io::Error::from_raw_os_error(errno)),
         };
         if slot.is_shared()
-            && let Some(sharing) = self.attachments.as_deref_mut()
+            && let Some(attachments) = self.sharing.any()
         {
-            sharing.on_socket_end(conn, end);
+            attachments.on_socket_end(conn, end);
             self.settle_stop(conn, completions);
             return;
         }
@@ -260,8 +254,8 @@ impl UringIo {
 
     #[cold]
     fn on_bytes_beside_ring(&mut self, conn: Conn) {
-        if let Some(sharing) = self.sharing() {
-            sharing.on_socket_bytes(conn);
+        if let Some(attachments) = self.sharing.any() {
+            attachments.on_socket_bytes(conn);
         }
     }
 
@@ -298,10 +292,7 @@ impl UringIo {
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open());
         if slot.is_shared() {
-            if let Some(sharing) = self.sharing() {
-                sharing.receive_into(conn, buffer, length);
-            }
-            return;
+            return self.sharing.receive_into(conn, buffer, length);
         }
         debug_assert!(slot.receiving == Receiving::Idle, "already receiving");
         if buffer.len() >= length {

@@ -155,11 +155,7 @@ impl UringIo {
         slot.ended();
         slot.writable_armed = false;
         if slot.is_open() {
-            if slot.is_shared()
-                && let Some(sharing) = self.sharing()
-            {
-                sharing.on_writable(conn);
-            }
+            self.sharing.on_writable(conn);
             // Also when the poll failed: the next send then says why.
             completions.push(Completion::Writable { conn });
         } else {

@@ -19,12 +19,8 @@ use super::UringIo;
 use super::ring::Event;
 use super::table::{Receiving, Sharing};
 use super::token::{Kind, Token};
-use crate::shared::{Attachments, offer};
+use crate::shared::offer;
 use crate::{ClientMemory, Completion, Conn, Slice};
-
-fn unsupported() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "this broker has no memory to share")
-}
 
 impl UringIo {
     pub(super) fn offer(
@@ -33,7 +29,7 @@ impl UringIo {
         frame: &[u8],
         memory: &ClientMemory,
     ) -> io::Result<bool> {
-        let attachments = self.attachments.as_ref().ok_or_else(unsupported)?;
+        let attachments = self.sharing.all()?;
         let slot = self.table.slot(conn);
         debug_assert!(slot.outbound.is_none(), "a send is under way");
         self.stats.syscalls += 1;
@@ -46,7 +42,7 @@ impl UringIo {
         frame: &[u8],
         memory: &Arc<ClientMemory>,
     ) -> io::Result<bool> {
-        let attachments = self.attachments.as_mut().ok_or_else(unsupported)?;
+        let attachments = self.sharing.all()?;
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open() && !slot.is_shared());
         debug_assert!(slot.outbound.is_none(), "a send is under way");
@@ -78,7 +74,7 @@ impl UringIo {
 
     pub(super) fn on_bell(&mut self, conn: Conn, event: Event, completions: &mut Vec<Completion>) {
         let is_open = self.table.slot(conn).is_open();
-        if is_open && let Some(attachments) = &mut self.attachments {
+        if is_open && let Some(attachments) = self.sharing.any() {
             attachments.on_bell(conn, completions);
         }
         if event.more() {
@@ -88,7 +84,7 @@ impl UringIo {
         slot.sharing = Sharing::Ended;
         slot.ended();
         // The kernel ends it when it has no room for completions.
-        let memory = self.attachments.as_ref().and_then(|it| it.memory(conn));
+        let memory = self.sharing.any().and_then(|it| it.memory(conn));
         let bell = memory.as_ref().map(|it| it.bells().broker.as_fd().as_raw_fd());
         match bell {
             Some(bell) if is_open => self.arm_bell(conn, bell),
@@ -117,7 +113,7 @@ impl UringIo {
 
     /// Ends the sharing of a connection that is closed.
     pub(super) fn end_sharing(&mut self, conn: Conn) {
-        if let Some(attachments) = &mut self.attachments {
+        if let Some(attachments) = self.sharing.any() {
             attachments.remove(conn);
         }
         if self.table.slot(conn).sharing == Sharing::Armed {
@@ -131,42 +127,11 @@ impl UringIo {
         conn: Conn,
         slices: impl Iterator<Item = &'a Slice>,
     ) {
-        let Some(attachments) = &mut self.attachments else { return };
+        let Some(attachments) = self.sharing.any() else { return };
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open());
-        if attachments.send(conn, &mut slot.open_fd().as_fd(), slices) {
+        if attachments.send(conn, slot.open_fd().as_fd(), slices) {
             self.arm_writable(conn);
-        }
-    }
-
-    /// The connections with shared memory, if there are any.
-    pub(super) fn sharing(&mut self) -> Option<&mut Attachments> {
-        self.attachments.as_deref_mut().filter(|it| !it.is_empty())
-    }
-
-    /// Begins a wait.
-    pub(super) fn start_shared(&mut self, completions: &mut Vec<Completion>) {
-        let Some(attachments) = self.attachments.as_deref_mut().filter(|it| !it.is_empty()) else {
-            return;
-        };
-        attachments.tell_pressure(self.provided.is_pressed());
-        if self.starved_count > 0 {
-            attachments.look_at_all_releases(completions);
-        }
-        attachments.start(completions);
-    }
-
-    /// Whether the shard may block: rings are empty, and their bells ring.
-    pub(super) fn may_sleep(&mut self) -> bool {
-        let starves = self.starved_count > 0;
-        self.sharing().is_none_or(|it| it.may_sleep() && (!starves || it.ask_for_releases()))
-    }
-
-    /// Takes what is in rings.
-    pub(super) fn take_shared(&mut self, completions: &mut Vec<Completion>) {
-        let budget = self.provided.budget_bytes();
-        if let Some(attachments) = self.sharing() {
-            attachments.turn(budget, completions);
         }
     }
 }
