@@ -73,25 +73,32 @@ impl<I: Io> Shard<I> {
         if connection.is_ending() || matches!(connection.state, State::Closed) {
             return;
         }
-        let (target, source) = (connection.target, connection.source);
-        let (peer, pid) = (connection.peer.clone(), connection.peer.pid);
-        tracing::warn!(client = target.client, pid, kind = ?code, "disconnected: {text}");
+        let source = connection.source;
         let remains = connection.outbound.truncate();
         let payload = encode_error(code, text);
         let error = frame::encode(Kind::Error, source, 0, b"", &payload);
         connection.outbound.push(&Slice::from(bytes::Bytes::from(error)));
         self.discard(remains);
+        self.note_disconnected(conn, code, text);
+        self.finish(conn, self.shared.config.linger);
+        self.start_draining(conn);
+    }
+
+    /// Tells the log, the status and the client's successor why a client is disconnected.
+    pub(super) fn note_disconnected(&mut self, conn: Conn, code: ErrorCode, text: &str) {
+        let connection = self.connections.at(conn);
+        let (target, source) = (connection.target, connection.source);
+        let (peer, pid) = (connection.peer.clone(), connection.peer.pid);
+        tracing::warn!(client = target.client, pid, kind = ?code, "disconnected: {text}");
         self.reports.note_closed(target.client, text);
         if source != Source::NONE {
             let (text, told) = (text.to_owned(), Told::default());
             self.note_reason(Reason { source, peer, code, text, told });
         }
-        self.finish(conn, self.shared.config.linger);
-        self.start_draining(conn);
     }
 
     /// Reports why a client was disconnected to the shards on which it may come back.
-    pub(super) fn note_reason(&mut self, reason: Reason) {
+    fn note_reason(&mut self, reason: Reason) {
         let elsewhere: Vec<ShardId> = match &mut self.acceptor.placement {
             Some(placement) => {
                 placement.note_reason(reason.clone());

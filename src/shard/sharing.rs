@@ -22,16 +22,12 @@ use netcluster_platform::{ClientMemory, Conn, Io};
 use netcluster_wire::{ErrorCode, Kind, SharedStep, frame};
 
 use crate::budget::{Charge, Purpose};
-use crate::connection::{Connection, State};
+use crate::connection::Connection;
 use crate::memory_maker::{Made, MemoryOrders};
-use crate::placement::{Reason, Told};
 use crate::target::Target;
 use crate::timers::Timer;
 
 use super::Shard;
-
-/// Largest frame that is put back to come again in one piece, in bytes.
-const MAX_PUT_BACK_BYTES: usize = 256 << 10;
 
 /// Nanoseconds after which a step is tried again that the socket had no room for: 2 ms.
 const RETRY_NS: u64 = 2_000_000;
@@ -206,10 +202,7 @@ impl<I: Io> Shard<I> {
                 let frame = frame(SharedStep::Offer { arena_bytes });
                 match self.io.offer_memory(conn, &frame, &shares.memory) {
                     Ok(true) => connection.sharing = Sharing::Offered(shares),
-                    Ok(false) => {
-                        connection.sharing = Sharing::Ready(shares);
-                        self.timers.set(self.now + RETRY_NS, Timer::Sharing(target));
-                    }
+                    Ok(false) => connection.sharing = Sharing::Ready(shares),
                     Err(error) => {
                         self.memories.count -= 1;
                         tracing::debug!(client = connection.target.client, %error, "no offer");
@@ -220,19 +213,19 @@ impl<I: Io> Shard<I> {
                 let frame = frame(SharedStep::Begin);
                 match self.io.share_memory(conn, &frame, &shares.memory) {
                     Ok(true) => connection.sharing = Sharing::On(shares),
-                    Ok(false) => {
-                        connection.sharing = Sharing::Accepted(shares);
-                        self.timers.set(self.now + RETRY_NS, Timer::Sharing(target));
-                    }
+                    Ok(false) => connection.sharing = Sharing::Accepted(shares),
                     Err(error) => {
                         // The client sends by the ring already: there is no way back.
                         self.memories.count -= 1;
                         let text = format!("shared memory cannot be used: {error}");
-                        self.close_with_error(conn, ErrorCode::Busy, &text);
+                        return self.close_with_error(conn, ErrorCode::Busy, &text);
                     }
                 }
             }
             other => connection.sharing = other,
+        }
+        if connection.sharing.is_step_due() {
+            self.timers.set(self.now + RETRY_NS, Timer::Sharing(target));
         }
     }
 
@@ -278,21 +271,19 @@ impl<I: Io> Shard<I> {
     /// is not whole comes again in one piece, and a ring that is too small grows.
     pub(super) fn after_shared_chunk(&mut self, conn: Conn, chunk: &Bytes) {
         let connection = self.connections.at(conn);
-        if !matches!(connection.state, State::Open) {
+        if !connection.is_open() {
             return;
         }
         if let Some((held, frame_bytes)) = connection.inbound.front()
             && held <= chunk.len()
-            && frame_bytes <= MAX_PUT_BACK_BYTES
             && self.io.put_back(conn, chunk, held, frame_bytes)
         {
             connection.inbound.forget();
         }
-        let Some(used) = self.io.memory_use(conn) else { return };
         let Sharing::On(shares) = &mut connection.sharing else { return };
         let more_bytes = ClientMemory::MAX_BYTES - ClientMemory::FIRST_BYTES;
-        if used.wants_larger_ring
-            && !shares.is_growing
+        if !shares.is_growing
+            && self.io.memory_use(conn).is_some_and(|used| used.wants_larger_ring)
             && self.shared.budget.has_room_to_keep(Purpose::Shared, more_bytes)
             && let Some(orders) = &self.memories.orders
         {
@@ -308,14 +299,8 @@ impl<I: Io> Shard<I> {
         if error.kind() != io::ErrorKind::InvalidData || !connection.is_open() {
             return;
         }
-        let (target, source) = (connection.target, connection.source);
-        let peer = connection.peer.clone();
         self.totals.protocol_errors += 1;
-        tracing::warn!(client = target.client, pid = peer.pid, "disconnected: {error}");
-        let text = error.to_string();
-        self.reports.note_closed(target.client, &text);
-        let (code, told) = (ErrorCode::Protocol, Told::default());
-        self.note_reason(Reason { source, peer, code, text, told });
+        self.note_disconnected(conn, ErrorCode::Protocol, &error.to_string());
     }
 
     /// Notes that a connection with all its memory is gone.

@@ -90,22 +90,12 @@ impl Memory {
             check_bell(bell)?;
         }
         let region = ClientRegion::new([region, broker, client, room])?;
-        let bells = Some(Arc::clone(region.bells()));
+        let bells = Arc::clone(region.bells());
         let guard = Arc::new(ForkGuard::new()?);
         let reader = DescriptorReader::new(Arc::clone(region.region()));
         let writer = RingWriter::new(region)?;
-        Ok(Memory::of(writer, reader, view, guard, bells))
-    }
-
-    pub(super) fn of(
-        writer: RingWriter,
-        reader: DescriptorReader,
-        view: ArenaView,
-        guard: Arc<ForkGuard>,
-        bells: Option<Arc<Bells>>,
-    ) -> Memory {
-        let ring = Ring { writer, cut: None, guard: Arc::clone(&guard), bells: bells.clone() };
-        Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } }
+        let ring = Ring { writer, cut: None, guard: Arc::clone(&guard), bells: Arc::clone(&bells) };
+        Ok(Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } })
     }
 
     /// Gives both halves.
@@ -120,13 +110,6 @@ fn check_bell(descriptor: &OwnedFd) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "one of the broker's bells is none"))
-}
-
-/// Release of what was read in place: whoever ends a connection in order waits for it.
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        self.release();
-    }
 }
 
 /// A bell of the broker's, to be rung without a lock.
@@ -151,6 +134,13 @@ struct Cut {
     is_held: bool,
 }
 
+impl Cut {
+    /// Whether a position lies between two of its bytes.
+    fn is_split_at(&self, position: u64) -> bool {
+        (self.start + 1..self.end).contains(&position)
+    }
+}
+
 /// The outgoing half.
 #[derive(Debug)]
 pub(crate) struct Ring {
@@ -158,8 +148,7 @@ pub(crate) struct Ring {
     /// The last frame that was larger than the ring.
     cut: Option<Cut>,
     guard: Arc<ForkGuard>,
-    /// None within one process.
-    bells: Option<Arc<Bells>>,
+    bells: Arc<Bells>,
 }
 
 impl Ring {
@@ -195,10 +184,8 @@ impl Ring {
     /// Lets the broker have what is appended; gives the bell to be rung, if it sleeps.
     #[inline]
     pub(crate) fn put(&mut self) -> Option<Bell> {
-        if self.is_forked() || !self.writer.put() {
-            return None;
-        }
-        self.bells.clone().map(Bell)
+        let rings = !self.is_forked() && self.writer.put();
+        rings.then(|| Bell(Arc::clone(&self.bells)))
     }
 
     /// Whether the broker, which ends, takes nothing more.
@@ -223,9 +210,8 @@ impl Ring {
 
     /// Whether the broker has ended within the last frame that was cut, all of which is put.
     pub(crate) fn is_cut_by_end(&self) -> bool {
-        let from = self.writer.untaken_from();
-        let is_within = |cut: Cut| !cut.is_held && (cut.start + 1..cut.end).contains(&from);
-        self.writer.is_ended() && self.cut.is_some_and(is_within)
+        let is_cut = |cut: Cut| !cut.is_held && cut.is_split_at(self.writer.untaken_from());
+        self.writer.is_ended() && self.cut.is_some_and(is_cut)
     }
 
     /// Whether the broker takes all that is appended.
@@ -245,7 +231,7 @@ impl Ring {
                 taken.truncate(usize::try_from(cut.start.saturating_sub(from)).unwrap_or(0));
             }
             // It began before: the rest of it is of no use.
-            Some(cut) if (cut.start + 1..cut.end).contains(&from) => {
+            Some(cut) if cut.is_split_at(from) => {
                 taken.drain(..(cut.end - from) as usize);
             }
             _ => {}
@@ -281,11 +267,10 @@ impl Ring {
     /// The connection is gone.
     pub(crate) fn wait_for_room(&mut self, bytes: usize, socket: BorrowedFd<'_>) -> io::Result<()> {
         while self.want_room(bytes) {
-            let Some(bells) = &self.bells else { return Err(io::ErrorKind::BrokenPipe.into()) };
-            if wait(bells.room.as_fd(), socket)? {
+            if wait(self.bells.room.as_fd(), socket)? {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            bells.room.silence();
+            self.bells.room.silence();
         }
         Ok(())
     }
@@ -295,16 +280,16 @@ impl Ring {
 #[cfg(feature = "tokio")]
 impl Ring {
     /// The bells.
-    pub(crate) fn bells(&self) -> Option<&Arc<Bells>> {
-        self.bells.as_ref()
+    pub(crate) fn bells(&self) -> &Bells {
+        &self.bells
     }
 }
 
 #[cfg(feature = "tokio")]
 impl Incoming {
     /// The bells.
-    pub(crate) fn bells(&self) -> Option<&Arc<Bells>> {
-        self.bells.as_ref()
+    pub(crate) fn bells(&self) -> &Bells {
+        &self.bells
     }
 
     /// Asks for the client's bell when there is something; `false`: there is.
@@ -326,8 +311,7 @@ pub(crate) struct Incoming {
     /// Bytes of ranges that were taken and not released.
     done_bytes: usize,
     guard: Arc<ForkGuard>,
-    /// None within one process.
-    bells: Option<Arc<Bells>>,
+    bells: Arc<Bells>,
 }
 
 impl Incoming {
@@ -367,11 +351,8 @@ impl Incoming {
     /// Releases what was taken: nothing refers to it any more.
     pub(crate) fn release(&mut self) {
         self.done_bytes = 0;
-        if !self.guard.is_forked()
-            && self.reader.release()
-            && let Some(bells) = &self.bells
-        {
-            bells.broker.ring();
+        if !self.guard.is_forked() && self.reader.release() {
+            self.bells.broker.ring();
         }
     }
 
@@ -384,9 +365,8 @@ impl Incoming {
         if self.is_there_within(spin) || !self.reader.wait() {
             return Ok(false);
         }
-        let Some(bells) = &self.bells else { return Ok(true) };
-        let is_gone = wait(bells.client.as_fd(), socket)?;
-        bells.client.silence();
+        let is_gone = wait(self.bells.client.as_fd(), socket)?;
+        self.bells.client.silence();
         Ok(is_gone)
     }
 
@@ -406,6 +386,13 @@ impl Incoming {
                 return false;
             }
         }
+    }
+}
+
+/// Release of what was read in place: whoever ends a connection in order waits for it.
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

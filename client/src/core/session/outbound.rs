@@ -153,9 +153,7 @@ impl Outbound {
         event: &str,
         payload: &[u8],
     ) -> Result<bool, Error> {
-        if payload.len() > self.max_payload_bytes || !self.head.is_of(event.as_bytes()) {
-            self.prepare(event, payload.len())?;
-        }
+        self.turn_head(event, payload.len())?;
         if self.bytes_since_ping >= PING_EVERY_BYTES && !self.ping_in_place(ring) {
             return Ok(false);
         }
@@ -207,15 +205,22 @@ impl Outbound {
     /// Makes the head that of this event, which is to be appended, and gives it its number.
     #[inline(always)]
     fn number(&mut self, out: &mut Vec<u8>, event: &str, payload_len: usize) -> Result<u64, Error> {
-        if payload_len > self.max_payload_bytes || !self.head.is_of(event.as_bytes()) {
-            self.prepare(event, payload_len)?;
-        }
+        self.turn_head(event, payload_len)?;
         if self.bytes_since_ping >= PING_EVERY_BYTES {
             self.ping(out);
         }
         self.bytes_since_ping += self.head.frame_bytes(payload_len);
         self.sequence += 1;
         Ok(self.sequence)
+    }
+
+    /// Makes the head that of this event, unless it is, or refuses the event.
+    #[inline(always)]
+    fn turn_head(&mut self, event: &str, payload_len: usize) -> Result<(), Error> {
+        if payload_len > self.max_payload_bytes || !self.head.is_of(event.as_bytes()) {
+            self.prepare(event, payload_len)?;
+        }
+        Ok(())
     }
 
     /// Prepares for another name than the last event's, or refuses a payload that is too large.

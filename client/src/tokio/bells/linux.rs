@@ -1,4 +1,4 @@
-//! Bells on Linux: event descriptors.
+//! Bells on Linux: ends of socket pairs.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,12 +9,12 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::super::stream::Stream;
 use crate::core::Outgoing;
-use crate::memory::{Incoming, Ring};
+use crate::memory::Incoming;
 
 /// Bytes that silencing reads at a time.
 const SILENCE_BYTES: usize = 256;
 
-/// Makes the runtime wait for a bell. It reads an event descriptor as it reads a pipe.
+/// Makes the runtime wait for a bell. It reads an end of a pair as it reads a pipe.
 fn register(bell: &Doorbell) -> io::Result<Receiver> {
     Receiver::from_owned_fd_unchecked(bell.as_fd().try_clone_to_owned()?)
 }
@@ -31,7 +31,7 @@ async fn hear(bell: &Receiver) -> io::Result<bool> {
 }
 
 /// The bell for what comes.
-pub(in crate::tokio) struct IncomingBell(Option<Receiver>);
+pub(in crate::tokio) struct IncomingBell(Receiver);
 
 impl IncomingBell {
     /// Makes the bell of this memory.
@@ -39,8 +39,7 @@ impl IncomingBell {
     /// # Errors
     /// The runtime cannot wait for it.
     pub(in crate::tokio) fn new(incoming: &Incoming) -> io::Result<IncomingBell> {
-        let bell = incoming.bells().map(|bells| register(&bells.client));
-        Ok(IncomingBell(bell.transpose()?))
+        Ok(IncomingBell(register(&incoming.bells().client)?))
     }
 
     /// Waits until there is something, at first by looking for it, so long; whether the
@@ -64,12 +63,11 @@ impl IncomingBell {
                 tokio::task::yield_now().await;
             }
         }
-        let Some(bell) = &self.0 else { return Ok(true) };
         if !incoming.want() {
             return Ok(false);
         }
         tokio::select! {
-            heard = hear(bell) => heard,
+            heard = hear(&self.0) => heard,
             gone = stream.gone() => gone.map(|()| true),
         }
     }
@@ -84,8 +82,7 @@ impl RoomBell {
     /// # Errors
     /// The runtime cannot wait for it.
     pub(in crate::tokio) fn new(outgoing: &Outgoing) -> io::Result<Option<RoomBell>> {
-        let bells = outgoing.ring.as_ref().and_then(Ring::bells);
-        let bell = bells.map(|bells| register(&bells.room));
+        let bell = outgoing.ring.as_ref().map(|ring| register(&ring.bells().room));
         Ok(bell.transpose()?.map(RoomBell))
     }
 
