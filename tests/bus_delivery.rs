@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use common::{Bed, PATIENCE, Raw, on_all, take};
-use netcluster_platform::BackendChoice;
 use netcluster_wire::{Hello, Kind};
 
 on_all! {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use common::{Bed, PATIENCE, Raw, on_all, take, wait_until};
 use netcluster_client::{DisconnectReason, Lifecycle, Reconnect};
-use netcluster_platform::BackendChoice;
 use netcluster_wire::{Hello, Kind};
 
 on_all! {

@@ -4,7 +4,6 @@
 mod common;
 
 use common::{Bed, Raw, on_all, on_both, wait_until};
-use netcluster_platform::BackendChoice;
 use netcluster_wire::{ErrorCode, Hello, Kind};
 
 /// Subscribes to these patterns; returns the text of the first refusal.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use common::{Bed, Bus, PATIENCE, Raw, on_all, on_both, take, wait_until};
 use netcluster_client::{Client, Error, QueuePolicy};
-use netcluster_platform::BackendChoice;
 use netcluster_wire::control::decode_lost;
 use netcluster_wire::{ErrorCode, Hello, Kind, LossReason, Source};
 

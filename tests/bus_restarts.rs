@@ -11,7 +11,6 @@ use std::time::Duration;
 use common::{Bed, Directory, PATIENCE, on_all, take, wait_until};
 use netcluster::Broker;
 use netcluster_client::{Lifecycle, Reconnect};
-use netcluster_platform::BackendChoice;
 
 /// Lets a client try to come back after this time, again and again.
 fn every(pause: Duration) -> Reconnect {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use common::raw::hello_frame;
 use common::{Bed, Bus, Raw, on_all, on_both};
-use netcluster_platform::BackendChoice;
 use netcluster_wire::limits::HEADER_BYTES;
 use netcluster_wire::{ErrorCode, Hello, Kind, Source};
 

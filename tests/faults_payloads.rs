@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use common::{Bed, Raw, on_all, on_both, patterned, take};
 use netcluster_client::Error;
-use netcluster_platform::BackendChoice;
 use netcluster_wire::{ErrorCode, Hello};
 
 const LARGEST_BYTES: usize = 16 << 20;

@@ -7,7 +7,6 @@ mod common;
 
 use common::process::{RemoteBus, play_broker};
 use common::{Bed, Raw, on_all, status_at, wait_until};
-use netcluster_platform::BackendChoice;
 use netcluster_wire::Hello;
 
 #[global_allocator]

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use netcluster_client::{Client, Lifecycle, Message};
 use netcluster_link::crypto::{Key, Keys};
 use netcluster_link::options::LinkOptions;
-use netcluster_platform::BackendChoice;
 use netcluster_testkit::netns::{Network, NetworkOptions, Packets, missing};
 
 use common::{Bed, Bus, PATIENCE, on_both, patterned, take, wait_until};

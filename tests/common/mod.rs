@@ -25,9 +25,11 @@ pub use raw::Raw;
 /// Time that a shutdown waits for clients that a test has left unread.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// Runs a test on both back ends with one shard, as `name::uring` and so on.
-macro_rules! on_both {
-    ($(#[$about:meta])* fn $name:ident($bed:ident) $body:block) => {
+/// Makes a test of each line: its name, back end and number of shards, and whether memory is
+/// shared from the first byte on.
+macro_rules! on {
+    (($(#[$about:meta])* fn $name:ident($bed:ident) $body:block)
+     $($test:ident: $backend:ident, $shards:literal $(, $sharing:ident)?;)*) => {
         mod $name {
             #[allow(unused_imports)]
             use super::*;
@@ -35,25 +37,27 @@ macro_rules! on_both {
             $(#[$about])*
             fn run($bed: &Bed) $body
 
-            #[test]
-            fn uring() {
-                Bed::new(BackendChoice::Uring, 1).run(run);
-            }
+            $(
+                #[test]
+                fn $test() {
+                    let backend = netcluster_platform::BackendChoice::$backend;
+                    Bed::new(backend, $shards)$(.$sharing())?.run(run);
+                }
+            )*
+        }
+    };
+}
 
-            #[test]
-            fn poll() {
-                Bed::new(BackendChoice::Poll, 1).run(run);
-            }
-
-            #[test]
-            fn uring_shared() {
-                Bed::new(BackendChoice::Uring, 1).sharing().run(run);
-            }
-
-            #[test]
-            fn poll_shared() {
-                Bed::new(BackendChoice::Poll, 1).sharing().run(run);
-            }
+/// Runs a test on both back ends with one shard, by sockets and by shared memory, as
+/// `name::uring` and so on.
+macro_rules! on_both {
+    ($($test:tt)*) => {
+        $crate::common::on! {
+            ($($test)*)
+            uring: Uring, 1;
+            poll: Poll, 1;
+            uring_shared: Uring, 1, sharing;
+            poll_shared: Poll, 1, sharing;
         }
     };
 }
@@ -61,53 +65,32 @@ macro_rules! on_both {
 /// Runs a test on both back ends, with one shard and with two between which the
 /// clients of a channel alternate.
 macro_rules! on_all {
-    ($(#[$about:meta])* fn $name:ident($bed:ident) $body:block) => {
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            $(#[$about])*
-            fn run($bed: &Bed) $body
-
-            #[test]
-            fn uring() {
-                Bed::new(BackendChoice::Uring, 1).run(run);
-            }
-
-            #[test]
-            fn uring_across_shards() {
-                Bed::new(BackendChoice::Uring, 2).run(run);
-            }
-
-            #[test]
-            fn poll() {
-                Bed::new(BackendChoice::Poll, 1).run(run);
-            }
-
-            #[test]
-            fn poll_across_shards() {
-                Bed::new(BackendChoice::Poll, 2).run(run);
-            }
-
-            #[test]
-            fn uring_shared() {
-                Bed::new(BackendChoice::Uring, 1).sharing().run(run);
-            }
-
-            #[test]
-            fn uring_shared_across_shards() {
-                Bed::new(BackendChoice::Uring, 2).sharing().run(run);
-            }
-
-            #[test]
-            fn poll_shared() {
-                Bed::new(BackendChoice::Poll, 1).sharing().run(run);
-            }
+    ($($test:tt)*) => {
+        $crate::common::on! {
+            ($($test)*)
+            uring: Uring, 1;
+            uring_across_shards: Uring, 2;
+            poll: Poll, 1;
+            poll_across_shards: Poll, 2;
+            uring_shared: Uring, 1, sharing;
+            uring_shared_across_shards: Uring, 2, sharing;
+            poll_shared: Poll, 1, sharing;
         }
     };
 }
 
-pub(crate) use {on_all, on_both};
+/// Runs a test on both back ends, where all who move anything get memory.
+macro_rules! on_sharing {
+    ($($test:tt)*) => {
+        $crate::common::on! {
+            ($($test)*)
+            uring: Uring, 1, sharing;
+            poll: Poll, 1, sharing;
+        }
+    };
+}
+
+pub(crate) use {on, on_all, on_both, on_sharing};
 
 /// Back end and number of shards that a test runs on.
 pub struct Bed {

@@ -1,9 +1,9 @@
 //! Clients whose process forks: the child has the parent's memory mapped, and must not
 //! touch it.
 
+use crate::common::on_sharing;
 use crate::common::process::{Played, RemoteBus};
 use crate::common::{Bed, connect, status_at, take, wait_until};
-use crate::on_sharing;
 
 /// Runs a function in a child that is forked, which then ends without a word; returns what
 /// it returned.

@@ -1,7 +1,8 @@
 //! Messages that are kept while the memory they came in is used again and again.
 
+use crate::common::on_sharing;
 use crate::common::{Bed, patterned, take};
-use crate::{on_sharing, share};
+use crate::share;
 
 const KEPT: u64 = 10_000;
 

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use netcluster_wire::{Hello, Kind, SharedStep};
 
+use crate::common::on_sharing;
 use crate::common::process::{Played, RemoteBus};
 use crate::common::raw::hello_frame;
 use crate::common::{Bed, PATIENCE, Raw, connect, status_at, take, wait_until};
-use crate::on_sharing;
 
 /// Parts of those that are killed: one that emits and listens, and one each that does one
 /// of both.

@@ -24,10 +24,11 @@ mod stopped;
 mod strangers;
 
 use common::process::{RemoteBus, play_broker};
-use common::{Bed, Bus, connect, on_all, on_both, patterned, status_at, take, wait_until};
+use common::{
+    Bed, Bus, connect, on_all, on_both, on_sharing, patterned, status_at, take, wait_until,
+};
 use netcluster::SharedMemory as Sharing;
 use netcluster_client::{Client, SharedMemory};
-use netcluster_platform::BackendChoice;
 
 /// Bytes of the payloads that make a client move enough to get memory.
 const PAYLOAD_BYTES: usize = 1 << 10;
@@ -41,31 +42,6 @@ fn share(bus: &Bus, client: &Client) {
         bus.status().clients.iter().any(|it| it.client == number && it.shared.is_some())
     });
 }
-
-/// Runs a test on both back ends, where all who move anything get memory.
-macro_rules! on_sharing {
-    ($(#[$about:meta])* fn $name:ident($bed:ident) $body:block) => {
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            $(#[$about])*
-            fn run($bed: &Bed) $body
-
-            #[test]
-            fn uring() {
-                Bed::new(netcluster_platform::BackendChoice::Uring, 1).sharing().run(run);
-            }
-
-            #[test]
-            fn poll() {
-                Bed::new(netcluster_platform::BackendChoice::Poll, 1).sharing().run(run);
-            }
-        }
-    };
-}
-
-pub(crate) use on_sharing;
 
 on_all! {
     /// Whoever emits and whoever listens gets memory, and nothing is lost or changes places

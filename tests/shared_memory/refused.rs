@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
+use crate::common::on_sharing;
 use crate::common::process::{Played, RemoteBus};
 use crate::common::{Bed, connect, patterned, status_at, take, wait_until};
-use crate::on_sharing;
 
 /// Number of `memfd_create`.
 const MEMFD_CREATE: i64 = if cfg!(target_arch = "x86_64") { 319 } else { 279 };

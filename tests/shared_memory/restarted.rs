@@ -5,8 +5,8 @@ use std::thread;
 
 use netcluster::Broker;
 
+use crate::common::on_sharing;
 use crate::common::{self, Bed, Directory, patterned, take};
-use crate::on_sharing;
 
 /// Events of one run, and after how many the broker is restarted.
 const EVENTS: u64 = 20_000;

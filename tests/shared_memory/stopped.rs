@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::common::on_sharing;
 use crate::common::process::{Played, RemoteBus};
 use crate::common::{Bed, Bus, connect, patterned, status_at, take, wait_until};
-use crate::{on_sharing, share};
+use crate::share;
 
 /// Time that somebody stands still: long enough for the others to run into it.
 const PAUSE: Duration = Duration::from_millis(20);

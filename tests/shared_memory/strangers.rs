@@ -4,9 +4,9 @@ use std::process::Command;
 
 use netcluster::status::ClientStatus;
 
+use crate::common::on_sharing;
 use crate::common::process::Played;
 use crate::common::{Bed, Bus, patterned, take, wait_until};
-use crate::on_sharing;
 
 /// Ways to run a client as somebody else, or elsewhere.
 const ELSEWHERE: [&[&str]; 2] = [
