@@ -7,9 +7,6 @@ import { NetclusterError } from './errors';
 import { Encoding, HEADER_BYTES } from './limits';
 import type { Slab } from './slab';
 
-/** Payloads up to this are copied out, so that keeping one does not keep what came with it. */
-const COPIED_BYTES = 256;
-
 /** How the emitter encoded the payload. */
 export type EncodingName = 'bytes' | 'text' | 'json';
 
@@ -50,7 +47,10 @@ export class Message<Data = any, Event extends string = string> {
     return this.value as Data;
   }
 
-  /** Bytes that were emitted, whatever they mean. */
+  /**
+   * Bytes that were emitted, whatever they mean: a view of the memory that was read, which it
+   * keeps. `Buffer.from(payload)` copies what is kept for long.
+   */
   get payload(): Buffer {
     const start = payloadStart(this.slab, this.at);
     const end = payloadEnd(this.slab, this.at);
@@ -138,11 +138,12 @@ export function payloadEnd(slab: Slab, at: number): number {
   return at + slab.words[word]! - ((slab.words[word + 1]! >>> 8) & 7);
 }
 
-/** A payload as a Buffer that may be kept. */
+/** Class of Buffers, made without the checks of `Buffer.from` and `subarray`. */
+const ViewBuffer = (Buffer as unknown as { [Symbol.species]: new (memory: ArrayBufferLike, start: number, length: number) => Buffer })[
+  Symbol.species
+];
+
+/** A payload as a view of its slab. */
 export function payloadOf(slab: Slab, start: number, end: number): Buffer {
-  if (end - start > COPIED_BYTES) return slab.bytes.subarray(start, end);
-  const copy = Buffer.allocUnsafe(end - start);
-  const bytes = slab.bytes;
-  for (let from = start, to = 0; from < end; from++, to++) copy[to] = bytes[from]!;
-  return copy;
+  return new ViewBuffer(slab.bytes.buffer, start, end - start);
 }

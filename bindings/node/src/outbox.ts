@@ -28,9 +28,11 @@ const MAX_HEADS = 4096;
 /** Chunks that are kept to be used again. */
 const MAX_SPARE = 8;
 /** Strings up to this are copied by a loop, which calls nothing. */
-const LOOP_CHARACTERS = 48;
+const LOOP_CHARACTERS = 24;
+/** Strings up to this are written without counting their bytes first. */
+const DIRECT_CHARACTERS = 4096;
 /** Buffers up to this are copied by a loop. */
-const LOOP_BYTES = 96;
+const LOOP_BYTES = 8;
 
 /** Way to the broker, as far as the outbox is concerned. */
 export interface Writer {
@@ -58,6 +60,7 @@ export class Outbox {
   private isScheduled = false;
   private wantsDrain = false;
   private loopCharacters = LOOP_CHARACTERS;
+  private directCharacters = DIRECT_CHARACTERS;
   private loopBytes = LOOP_BYTES;
   private lastEvent = '';
   private lastHead: Head | undefined;
@@ -102,6 +105,13 @@ export class Outbox {
         bytes[at++] = code;
       }
       if (index === length) return this.commit(head, length, encoding);
+    }
+    if (length <= this.directCharacters) {
+      const at = this.room(head.length + 3 * length + 8) + head.length;
+      const { bytes } = this.chunk;
+      const size = bytes.write(text, at, 3 * length);
+      for (let end = at + size; (end & 7) !== 0; end++) bytes[end] = 0;
+      return this.commit(head, size, encoding);
     }
     const size = Buffer.byteLength(text);
     const at = this.payloadRoom(head, size);
@@ -298,6 +308,7 @@ export class Outbox {
     this.writer = writer;
     this.maxPayload = maxPayload;
     this.loopCharacters = Math.min(LOOP_CHARACTERS, maxPayload);
+    this.directCharacters = Math.min(DIRECT_CHARACTERS, Math.floor(maxPayload / 3));
     this.loopBytes = Math.min(LOOP_BYTES, maxPayload);
     this.carryOver(source);
   }
