@@ -19,3 +19,6 @@ export type { ConnectOptions } from './options';
 export type { ReconnectOptions } from './backoff';
 export type { DataOf, EventMap, EventName, MessageOf } from './types';
 export { defaultSocketPath, defaultSocketPaths } from './paths';
+export { Broker, startBroker } from './broker';
+export type { BrokerOptions } from './broker';
+export { brokerPackage, findBroker } from './binary';

@@ -62,7 +62,7 @@ export class Outbox {
   private loopCharacters = LOOP_CHARACTERS;
   private directCharacters = DIRECT_CHARACTERS;
   private loopBytes = LOOP_BYTES;
-  private lastEvent = '';
+  private lastEvent: string | undefined;
   private lastHead: Head | undefined;
   private readonly highWater: number;
   private readonly heads = new Map<string, Head>();
