@@ -18,7 +18,7 @@ import type { AnySink, Pull, SinkOwner } from './sinks';
 import type { Slab } from './slab';
 import { Subscription } from './subscription';
 import type { LossNotice, SubscribeOptions } from './subscription';
-import type { DataOf, EventMap, EventName, MessageOf } from './types';
+import type { DataOf, EventMap, EventName, Given, MessageOf } from './types';
 
 /** Listener of a pattern. */
 export type Listener<M = Message> = (message: M) => unknown;
@@ -84,7 +84,8 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
    * @throws NetclusterError if the name is not allowed, the value cannot be written as JSON or is
    * too large, too much waits already, or the client is over. Nothing was emitted then.
    */
-  emit<E extends EventName<Events>>(event: E, data?: DataOf<Events, E>): boolean {
+  emit<E extends EventName<Events>>(event: E, ...data: Given<DataOf<Events, E>>): boolean;
+  emit(event: string, data?: unknown): boolean {
     const { core } = this;
     if (core.over !== undefined) throw core.over;
     if (typeof data === 'string') return core.outbox.text(event, data);
@@ -100,6 +101,18 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
       return outbox.bytes(event, new Uint8Array(data));
     }
     return outbox.text(event, toJson(event, data), Encoding.json);
+  }
+
+  /** Emits a value as JSON, also one that {@link emit} would send as text. */
+  emitJson<E extends EventName<Events>>(event: E, data: DataOf<Events, E>): boolean {
+    if (this.core.over !== undefined) throw this.core.over;
+    return this.core.outbox.text(event, toJson(event, data), Encoding.json);
+  }
+
+  /** Emits what a message has, under its name, without decoding it. */
+  forward(message: Message): boolean {
+    if (this.core.over !== undefined) throw this.core.over;
+    return this.core.outbox.bytes(message.event, message.payload, Encoding[message.encoding]);
   }
 
   /** Waits until `emit` may go on; does not wait if it may now. */
