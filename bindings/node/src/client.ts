@@ -53,6 +53,7 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
       event: (route, slab, at) => this.dispatch(route, slab, at),
       settled: () => this.deliver(),
       lost: (lost) => this.missing(lost),
+      refused: (pattern, error) => this.refused(pattern, error),
       closed: (error) => this.closed(error),
       wantsMore: () => this.full.size === 0,
     });
@@ -68,6 +69,31 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
   /** Who this client is, on its last connection. */
   get source(): Source {
     return this.core.source;
+  }
+
+  /** Whether there is a connection, with everything that is listened to in force. */
+  get isConnected(): boolean {
+    return this.core.isUp;
+  }
+
+  /** Sequence of the last event emitted; 0 if there was none. */
+  get lastSequence(): number {
+    return this.core.outbox.sequence;
+  }
+
+  /** Sequence of the last event that is known to be queued at every listener, on this connection. */
+  get confirmed(): number {
+    return this.core.confirmed;
+  }
+
+  /** The largest payload that the broker takes, in bytes. */
+  get maxPayload(): number {
+    return this.core.outbox.maxPayload;
+  }
+
+  /** Bytes that were emitted and are not with the system yet. */
+  get pendingBytes(): number {
+    return this.core.outbox.pending;
   }
 
   /** Whether the client is over, or about to be. */
@@ -215,6 +241,11 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
     });
   }
 
+  /** Waits until the broker has acknowledged a pattern that is listened to. */
+  async ready(pattern: string): Promise<void> {
+    await this.acks.get(pattern);
+  }
+
   /**
    * Waits until everything emitted before is queued at every listener, and all that is listened to
    * is in force: no event that is emitted later anywhere on the machine is missed.
@@ -298,13 +329,18 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
     this.acks.set(pattern, ack);
     ack.then(
       () => this.acks.get(pattern) === ack && this.acks.delete(pattern),
-      (error: NetclusterError) => {
-        if (this.core.over === undefined) this.lifecycle.failed(error);
-        for (const sink of this.registry.sinks(pattern)) {
-          if (sink instanceof PullSink) sink.listener.ended(error);
-        }
-      },
+      (error: NetclusterError) => this.refused(pattern, error),
     );
+  }
+
+  /** Nobody listens by a pattern that the broker refuses. */
+  private refused(pattern: string, error: NetclusterError): void {
+    if (this.core.over !== undefined) return;
+    this.lifecycle.failed(error);
+    for (const sink of this.registry.sinks(pattern)) {
+      if (sink instanceof PullSink) sink.listener.ended(error);
+    }
+    this.registry.removeAll(pattern);
   }
 
   private dispatch(route: Route<AnySink>, slab: Slab, at: number): void {
@@ -353,7 +389,7 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
   private readonly sinkOwner: SinkOwner = {
     threw: (cause, event) => {
       const what = cause instanceof Error ? cause.message : String(cause);
-      this.lifecycle.failed(new NetclusterError('LISTENER', `a listener of ${event} threw: ${what}`, { cause }));
+      this.lifecycle.failed(new NetclusterError('LISTENER_THREW', `a listener of ${event} threw: ${what}`, { cause }));
     },
   };
 }
@@ -365,10 +401,10 @@ function toJson(event: string, data: unknown): string {
   try {
     text = JSON.stringify(data);
   } catch (cause) {
-    throw new NetclusterError('ENCODING', `what is emitted as ${event} cannot be written as JSON: ${(cause as Error).message}`, { cause });
+    throw new NetclusterError('JSON', `what is emitted as ${event} cannot be written as JSON: ${(cause as Error).message}`, { cause });
   }
   if (text === undefined) {
-    throw new NetclusterError('ENCODING', `what is emitted as ${event} cannot be written as JSON: it is a ${typeof data}`);
+    throw new NetclusterError('JSON', `what is emitted as ${event} cannot be written as JSON: it is a ${typeof data}`);
   }
   return text;
 }

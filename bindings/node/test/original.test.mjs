@@ -162,7 +162,7 @@ test('NCServer: start, reload and stop; channels apart without a rule', async (t
   assert.deepEqual(heard.sort(), [['a', 'from.b', 3], ['bb', 'from.b', 3]]);
   for (const it of [a, b, bb]) await it.disconnect();
   await new Promise((resolve) => server.stop(resolve));
-  await assert.rejects(connect(place), { code: 'NO_BROKER' });
+  await assert.rejects(connect(place), { code: 'BROKER_NOT_RUNNING' });
 });
 
 test('a configuration that is wrong is an error that says where', async (t) => {

@@ -59,7 +59,7 @@ export class NCAgent {
   }
 
   private failed(error: Error): void {
-    const cause = error instanceof NetclusterError && error.code === 'LISTENER' ? (error.cause as Error) : error;
+    const cause = error instanceof NetclusterError && error.code === 'LISTENER_THREW' ? (error.cause as Error) : error;
     if (this.onerror === undefined) throwLater(cause);
     else this.onerror(cause);
   }

@@ -56,7 +56,7 @@ export class PipedClient {
 
   private failed(error: Error): void {
     // What a listener threw is thrown on, as an EventEmitter does.
-    const cause = error instanceof NetclusterError && error.code === 'LISTENER' ? (error.cause as Error) : error;
+    const cause = error instanceof NetclusterError && error.code === 'LISTENER_THREW' ? (error.cause as Error) : error;
     if (this.onerror === undefined) throwLater(cause);
     else this.onerror(cause);
   }
