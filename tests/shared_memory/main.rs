@@ -119,6 +119,45 @@ on_both! {
     }
 }
 
+/// A number and so many bytes that follow from it.
+fn stamped(number: u64, bytes: usize) -> Vec<u8> {
+    [&number.to_le_bytes()[..], &patterned(number, bytes)].concat()
+}
+
+on_both! {
+    /// Threads that emit by one client, small events and such as leave no room in the ring,
+    /// wait for it together.
+    fn many_threads_fill_one_ring(bed) {
+        const THREADS: u64 = 8;
+        const EVENTS: u64 = 3000;
+        let bus = bed.bus_with(|options| options.share_after_bytes = 0);
+        let (emitter, listener) = (bus.client(), bus.client());
+        let events = listener.subscribe("n").unwrap();
+        share(&bus, &emitter);
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let emitter = &emitter;
+                scope.spawn(move || {
+                    for number in 0..EVENTS {
+                        let size = if number % 64 == thread { 40_000 } else { 200 };
+                        emitter.emit("n", stamped(thread << 32 | number, size)).unwrap();
+                    }
+                });
+            }
+            let mut next = [0; THREADS as usize];
+            for _ in 0..THREADS * EVENTS {
+                let message = take(&events);
+                let payload = message.payload();
+                let stamp = u64::from_le_bytes(payload[..8].try_into().unwrap());
+                let (thread, number) = (stamp >> 32, stamp & 0xffff_ffff);
+                assert_eq!(number, next[thread as usize]);
+                assert!(payload == stamped(stamp, payload.len() - 8));
+                next[thread as usize] += 1;
+            }
+        });
+    }
+}
+
 on_sharing! {
     /// A client that finds its broker dead goes on with the next one, by its memory.
     fn a_broker_that_is_killed_is_replaced(bed) {

@@ -4,7 +4,7 @@
 //!   emit ─► buffer ─┬─ 64 KiB are there: the emitter writes them
 //!                   ├─ nothing was written for a while: the emitter writes at once
 //!                   └─ else: the flusher writes within 100 µs (1 ms behind a flood)
-//!   emit ─► ring of shared memory ─ 32 KiB are there, or as above: put
+//!   emit ─► ring of shared memory ─ a batch is there, or as above: put
 //!   listener's emit ─► buffer ─► the reader writes without waiting, the flusher the rest
 //! ```
 //! An emit costs a lock and a copy; only the first into an empty buffer looks at
@@ -28,7 +28,7 @@ use super::stream::Socket;
 use super::waiting::Bell;
 use crate::core::{EMITTERS_WAIT_AT_BYTES, Link, Outgoing, lock};
 use crate::error::Error;
-use crate::memory::{PUT_AT_BYTES, Ring};
+use crate::memory::Ring;
 
 mod flusher;
 mod memory;
@@ -150,7 +150,7 @@ impl Outbox {
             if ring.is_forked() || !outbound.emit_in_place(ring, event, encoding, payload)? {
                 return self.emit_slowly(state, event, encoding, payload);
             }
-            if *unclaimed || ring.appended() >= PUT_AT_BYTES {
+            if *unclaimed || ring.has_batch() {
                 return self.appended(state);
             }
             return Ok(());
@@ -249,8 +249,8 @@ impl Outbox {
     #[inline(never)]
     fn appended<'a>(&'a self, mut state: Guard<'a>) -> Result<(), Error> {
         let Link::Up = state.out.link else { return Ok(()) };
-        let in_ring = state.out.ring.as_ref().map_or(0, Ring::appended);
-        let full = state.out.buffer.len() >= WRITE_AT_BYTES || in_ring >= PUT_AT_BYTES;
+        let full = state.out.buffer.len() >= WRITE_AT_BYTES
+            || state.out.ring.as_ref().is_some_and(Ring::has_batch);
         if self.on_reader() {
             EMITTED.set(true);
             // With something in front the socket was full a moment ago.
@@ -262,6 +262,9 @@ impl Outbox {
         if !state.writing && (full || state.last_write.elapsed() >= INLINE_AFTER) {
             state.filled += u64::from(full);
             state = self.write(state, true, b"");
+            if full {
+                state = self.grow_ring(state);
+            }
             state.check_forked()?;
         } else if std::mem::take(&mut state.unclaimed) {
             state.deferred += 1;

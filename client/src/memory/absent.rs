@@ -69,6 +69,14 @@ impl Ring {
         match *self {}
     }
 
+    pub(crate) fn has_batch(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn may_grow(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn space(&mut self, _: usize) -> Option<&mut [u8]> {
         match *self {}
     }

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
-use super::{RELEASE_AT_BYTES, Taken};
+use super::{BATCHES_PER_RING, MIN_BATCH_BYTES, RELEASE_AT_BYTES, Taken};
 
 /// Looks for a descriptor between two looks at the clock.
 const LOOKS: u32 = 32;
@@ -94,7 +94,7 @@ impl Memory {
         let guard = Arc::new(ForkGuard::new()?);
         let reader = DescriptorReader::new(Arc::clone(region.region()));
         let writer = RingWriter::new(region)?;
-        let ring = Ring { writer, cut: None, guard: Arc::clone(&guard), bells: Arc::clone(&bells) };
+        let ring = Ring { writer, batch_bytes: MIN_BATCH_BYTES, cut: None, guard: Arc::clone(&guard), bells: Arc::clone(&bells) };
         Ok(Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } })
     }
 
@@ -145,6 +145,8 @@ impl Cut {
 #[derive(Debug)]
 pub(crate) struct Ring {
     writer: RingWriter,
+    /// Bytes that are put without waiting for more.
+    batch_bytes: usize,
     /// The last frame that was larger than the ring.
     cut: Option<Cut>,
     guard: Arc<ForkGuard>,
@@ -162,6 +164,17 @@ impl Ring {
     #[inline(always)]
     pub(crate) fn appended(&self) -> usize {
         self.writer.appended()
+    }
+
+    /// Whether a batch is appended: it is to be put.
+    #[inline(always)]
+    pub(crate) fn has_batch(&self) -> bool {
+        self.writer.appended() >= self.batch_bytes
+    }
+
+    /// Whether the broker allows a larger ring, which is used once this one is empty.
+    pub(crate) fn may_grow(&self) -> bool {
+        self.writer.may_grow()
     }
 
     /// The place of the next bytes, if there is room for so many.
@@ -257,7 +270,9 @@ impl Ring {
         if self.writer.want_room(bytes) {
             return true;
         }
-        self.writer.grow();
+        if self.writer.grow() {
+            self.batch_bytes = MIN_BATCH_BYTES.max(self.writer.size() / BATCHES_PER_RING);
+        }
         false
     }
 

@@ -29,8 +29,13 @@ pub(crate) const IS_THERE: bool = cfg!(target_os = "linux");
 /// the broker reads, more hold more of its buffers.
 pub(crate) const RELEASE_AT_BYTES: usize = 16 << 10;
 
-/// A ring is put when this much is appended.
-pub(crate) const PUT_AT_BYTES: usize = 32 << 10;
+/// A ring is put when a batch is appended: this much, or an eighth of a larger ring. Each wakes
+/// a broker that sleeps, so small ones cost more than their bytes; an eighth leaves the broker
+/// something to do while the next is made.
+#[cfg(target_os = "linux")]
+const MIN_BATCH_BYTES: usize = 32 << 10;
+#[cfg(target_os = "linux")]
+const BATCHES_PER_RING: usize = 8;
 
 /// The place where the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::core::{Link, Outgoing, Port, lock};
 use crate::error::Error;
-use crate::memory::{PUT_AT_BYTES, Ring};
+use crate::memory::Ring;
 
 /// Outcome of an attempt to put what waits into a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +103,8 @@ impl Outbox {
         let mut outgoing = self.lock();
         let bound = bound(&outgoing);
         let first = outgoing.append(event, encoding, payload, bound)?;
-        let in_ring = outgoing.ring.as_ref().map_or(0, Ring::appended);
-        let bell = if in_ring >= PUT_AT_BYTES { outgoing.put() } else { None };
+        let has_batch = outgoing.ring.as_ref().is_some_and(Ring::has_batch);
+        let bell = if has_batch { outgoing.put() } else { None };
         drop(outgoing);
         if let Some(bell) = bell {
             bell.ring();

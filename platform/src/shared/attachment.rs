@@ -22,9 +22,9 @@ use super::ring_buffers::{Filled, Front, Place, RingBuffers};
 use super::{ClientMemory, MemoryUse};
 use crate::io::ReceiveEnd;
 
-/// Waits in which the ring was found nearly full, one after another, before a larger one
-/// is asked for.
-const FULL_WAITS: u8 = 8;
+/// Looks that found half of the ring full or more, with none between them that found little,
+/// before a larger one is asked for.
+const FULL_LOOKS: u8 = 8;
 
 /// State of receiving.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub(super) struct Attachment {
     frame_bytes: usize,
     /// The last chunk was cut where a frame ended.
     was_cut: bool,
-    full_waits: u8,
+    full_looks: u8,
     pub(super) outbound: Outbound,
     /// Whether it is on the list of that name.
     pub(super) listed: Listed,
@@ -107,7 +107,7 @@ impl Attachment {
             front: Front::default(),
             frame_bytes: 0,
             was_cut: false,
-            full_waits: 0,
+            full_looks: 0,
             outbound: Outbound::new(DescriptorWriter::new(Arc::clone(region))),
             listed: Listed::default(),
             turn: 0,
@@ -127,10 +127,10 @@ impl Attachment {
             return Ok(self.left);
         }
         let there = self.ring.look().map_err(|fault| fault.to_string())?;
-        if there * 4 > self.ring.size() * 3 {
-            self.full_waits = self.full_waits.saturating_add(1);
-        } else {
-            self.full_waits = 0;
+        if there >= self.ring.size() / 2 {
+            self.full_looks = self.full_looks.saturating_add(1);
+        } else if there > 0 && there < self.ring.size() / 4 {
+            self.full_looks = 0;
         }
         Ok(there)
     }
@@ -263,7 +263,7 @@ impl Attachment {
             ring_bytes: self.ring.size() as u64,
             ring_held_bytes: (self.ring.seen() + self.front.bytes.len()) as u64,
             in_flight_bytes: self.outbound.in_flight_bytes() as u64,
-            wants_larger_ring: self.full_waits >= FULL_WAITS
+            wants_larger_ring: self.full_looks >= FULL_LOOKS
                 && self.ring.limit() < layout::MAX_RING_BYTES,
         }
     }

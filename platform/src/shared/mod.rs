@@ -62,7 +62,7 @@ pub struct MemoryUse {
     pub ring_held_bytes: u64,
     /// Bytes of the arena that the client has been sent and not released.
     pub in_flight_bytes: u64,
-    /// The ring was nearly full in one wait after another: a larger one would help, and is
+    /// The ring was half full in one look after another: a larger one would help, and is
     /// not allowed yet.
     pub wants_larger_ring: bool,
 }

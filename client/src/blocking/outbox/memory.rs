@@ -128,13 +128,28 @@ impl Outbox {
         self.give_back(state, ring, &socket, outcome).check_forked()
     }
 
+    /// Waits until the ring is empty if the broker allows a larger one, which is used then: a
+    /// broker that keeps up would leave the small one in use for ever.
+    pub(super) fn grow_ring<'a>(&'a self, state: Guard<'a>) -> Guard<'a> {
+        let grows = state.out.ring.as_ref().is_some_and(Ring::may_grow);
+        if !grows || state.writing || state.out.lacks_room() {
+            return state;
+        }
+        self.wait_in_ring(state, 0)
+    }
+
     /// Waits until the ring has room for so many bytes, or the connection is gone.
     fn wait_in_ring<'a>(&'a self, mut state: Guard<'a>, bytes: usize) -> Guard<'a> {
         let (Some(socket), Some(mut ring)) = (state.socket.clone(), state.out.ring.take()) else {
             return state;
         };
         state.writing = true;
+        // Others may have appended while the bell was rung.
+        state.out.written += ring.appended() as u64;
         drop(state);
+        if let Some(bell) = ring.put() {
+            bell.ring();
+        }
         let outcome = socket.wait_for_room(&mut ring, bytes);
         self.give_back(self.lock(), ring, &socket, outcome)
     }
