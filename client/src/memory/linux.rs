@@ -94,7 +94,13 @@ impl Memory {
         let guard = Arc::new(ForkGuard::new()?);
         let reader = DescriptorReader::new(Arc::clone(region.region()));
         let writer = RingWriter::new(region)?;
-        let ring = Ring { writer, batch_bytes: MIN_BATCH_BYTES, cut: None, guard: Arc::clone(&guard), bells: Arc::clone(&bells) };
+        let ring = Ring {
+            writer,
+            batch_bytes: MIN_BATCH_BYTES,
+            cut: None,
+            guard: Arc::clone(&guard),
+            bells: Arc::clone(&bells),
+        };
         Ok(Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } })
     }
 
