@@ -26,6 +26,9 @@ pub const MIN_RING_BYTES: usize = 64 << 10;
 /// The largest ring, 1 MiB.
 pub const MAX_RING_BYTES: usize = 1 << 20;
 
+/// Value of `ring_end` while the broker, which ends, finds out how much it takes.
+pub const RING_ENDS: u64 = u64::MAX;
+
 /// Offset of the ring in the memory of a connection.
 pub const RING_AT: usize = CONTROL_BYTES + DESCRIPTORS * DESCRIPTOR_BYTES;
 

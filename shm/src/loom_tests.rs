@@ -52,6 +52,22 @@ fn loom_a_writer_sees_the_room_or_is_rung_for() {
 }
 
 #[test]
+fn loom_what_is_put_as_the_broker_ends_is_taken_by_one() {
+    loom::model(|| {
+        let region = region();
+        let mut reader = RingReader::new(std::sync::Arc::clone(&region));
+        let mut writer = RingWriter::in_memory(region);
+        let thread = thread::spawn(move || {
+            writer.append(1);
+            let _ = writer.put();
+            writer.position() == writer.untaken_from()
+        });
+        let taken = reader.end().unwrap() == 1;
+        assert_eq!(thread.join().unwrap(), taken);
+    });
+}
+
+#[test]
 fn loom_a_client_sees_the_descriptor_or_is_rung_for() {
     loom::model(|| {
         let region = region();

@@ -5,7 +5,7 @@
 
 use std::ptr::NonNull;
 
-use crate::layout::{Control, DESCRIPTORS};
+use crate::layout::{Control, DESCRIPTORS, RING_ENDS};
 use crate::sync::{AtomicU64, Ordering};
 
 #[cfg(not(all(loom, test)))]
@@ -79,6 +79,11 @@ impl Region {
     /// Notes that what the client has not released is used again: the connection is over.
     pub fn revoke(&self) {
         self.control().revoked.0.store(1, Ordering::SeqCst);
+    }
+
+    /// Announces that the broker is about to say where the ring ends for it.
+    pub fn announce_ring_end(&self) {
+        self.control().ring_end.0.store(RING_ENDS, Ordering::Release);
     }
 
     /// Notes that the broker takes no bytes of the ring behind this position: they are the

@@ -20,13 +20,19 @@ use std::sync::Arc;
 #[cfg(not(all(loom, test)))]
 use std::io;
 
-use crate::layout::{MAX_RING_BYTES, MIN_RING_BYTES};
+use crate::layout::{MAX_RING_BYTES, MIN_RING_BYTES, RING_ENDS};
 #[cfg(not(all(loom, test)))]
 use crate::memory::Mapping;
 #[cfg(not(all(loom, test)))]
 use crate::region::ClientRegion;
 use crate::region::Region;
-use crate::sync::{Ordering, fence};
+use crate::sync::{Ordering, fence, yield_now};
+
+/// Looks for the end that is about to be said; more than a second of them.
+#[cfg(not(all(loom, test)))]
+const MAX_LOOKS: u32 = 2_000_000;
+#[cfg(all(loom, test))]
+const MAX_LOOKS: u32 = 4;
 
 /// Way in which a client broke the rules of its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,10 +119,14 @@ impl RingReader {
     /// # Errors
     /// As [`RingReader::look`].
     pub fn end(&mut self) -> Result<usize, RingFault> {
-        let left = self.look()?;
+        self.region.announce_ring_end();
+        // With the fence in `RingWriter::put`: either the bytes are seen here, or the client
+        // sees that the end is about to be said.
+        fence(Ordering::SeqCst);
+        let left = self.look();
         // Whatever the client puts meanwhile lies behind this position, and is its own.
         self.region.end_ring(self.tail);
-        Ok(left)
+        left
     }
 
     /// Bytes that were there at the last look and are not taken.
@@ -340,10 +350,22 @@ impl RingWriter {
         self.region.control().ring_end.0.load(Ordering::Acquire) != 0
     }
 
+    /// What the broker said of its end; waits for the moment that it takes to say where.
+    fn ring_end(&self) -> u64 {
+        for _ in 0..MAX_LOOKS {
+            match self.region.control().ring_end.0.load(Ordering::Acquire) {
+                RING_ENDS => yield_now(),
+                end => return end,
+            }
+        }
+        // It has died between two stores: what it has not taken is lost with it.
+        0
+    }
+
     /// Position of the first byte that the broker does not take: what is not put, and what it
     /// said that it will not take.
     pub fn untaken_from(&self) -> u64 {
-        match self.region.control().ring_end.0.load(Ordering::Acquire) {
+        match self.ring_end() {
             0 => self.tail,
             end => (end - 1).clamp(self.head, self.tail),
         }

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use netcluster_wire::ErrorCode;
+
+use crate::error::{DisconnectReason, Error};
 
 /// Pauses of the first connection, while a broker is waited for.
 const FIRST_CONNECT: Reconnect = Reconnect::Backoff {
@@ -27,8 +29,8 @@ pub enum Reconnect {
     Backoff {
         /// The first pause.
         first: Duration,
-        /// The longest pause. While there is no broker at all, none is longer than
-        /// 250 ms, or `first`.
+        /// The longest pause. While there is no broker, or one that is about to end, none is
+        /// longer than 250 ms, or `first`.
         longest: Duration,
         /// The number of tries in a row after which to give up; `None`: never.
         attempts: Option<u32>,
@@ -91,10 +93,8 @@ impl Backoff {
     /// `None`: give up.
     pub(crate) fn next(&mut self, last: &Error) -> Option<Duration> {
         let Reconnect::Backoff { first, longest, attempts } = self.policy else { return None };
-        let longest = match last {
-            Error::BrokerNotRunning { .. } => longest.min(first.max(LONGEST_WHILE_ABSENT)),
-            _ => longest,
-        };
+        let longest =
+            if is_absent(last) { longest.min(first.max(LONGEST_WHILE_ABSENT)) } else { longest };
         if attempts.is_some_and(|attempts| self.tries >= attempts) {
             return None;
         }
@@ -106,6 +106,19 @@ impl Backoff {
         self.random ^= self.random << 17;
         let share = (self.random % 512) as u32;
         Some(pause / 2 + pause / 2 * share / 512)
+    }
+}
+
+/// Whether a try failed because no broker is there, or the one that was is about to end: its
+/// successor may be there at any moment.
+fn is_absent(last: &Error) -> bool {
+    match last {
+        Error::BrokerNotRunning { .. } => true,
+        Error::ClosedByBroker { code, .. } => *code == ErrorCode::Shutdown,
+        Error::Disconnected(reason) => {
+            matches!(reason, DisconnectReason::BrokerShutDown | DisconnectReason::ConnectionLost(_))
+        }
+        _ => false,
     }
 }
 

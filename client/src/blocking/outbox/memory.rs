@@ -163,9 +163,11 @@ impl Outbox {
         outcome: io::Result<()>,
     ) -> Guard<'a> {
         state.writing = false;
-        if state.is_current(socket) {
-            // Also if it failed: some of it may have to be taken back.
-            state.out.ring = Some(ring);
+        // Also if it failed: some of it may have to be taken back.
+        state.out.ring = Some(ring);
+        if !state.is_current(socket) {
+            // The reader found the connection gone meanwhile.
+            state.out.forget_memory();
         }
         if let Err(error) = outcome {
             state.failed(socket, Some(error.kind()));
@@ -184,11 +186,11 @@ fn put_parts(ring: &mut Ring, socket: &Socket, parts: [&[u8]; 3]) -> (usize, io:
     for mut rest in parts {
         while !rest.is_empty() {
             let copied = ring.copy(&rest[..rest.len().min(PIECE_BYTES)]);
-            written += copied;
-            rest = &rest[copied..];
             if ring.is_ended() {
                 return (written, Err(io::ErrorKind::BrokenPipe.into()));
             }
+            written += copied;
+            rest = &rest[copied..];
             if let Some(bell) = ring.put() {
                 bell.ring();
             }

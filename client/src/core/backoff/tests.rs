@@ -26,6 +26,13 @@ fn who_waits_for_a_broker_that_is_absent_is_there_soon_after_it() {
     let pauses: Vec<_> = (0..100).map(|_| backoff.next(&absent).unwrap()).collect();
     assert!(pauses[0] <= Duration::from_millis(20));
     assert!(pauses.iter().all(|pause| *pause <= LONGEST_WHILE_ABSENT), "{pauses:?}");
+    // One that is about to end is as good as absent.
+    for ending in [
+        Error::ClosedByBroker { code: ErrorCode::Shutdown, text: String::new() },
+        Error::Disconnected(DisconnectReason::BrokerShutDown),
+    ] {
+        assert!(backoff.next(&ending).unwrap() <= LONGEST_WHILE_ABSENT);
+    }
     // One that is there and refuses is left alone for longer.
     assert!(backoff.next(&other()).unwrap() >= Duration::from_secs(1));
     let minute = Duration::from_secs(60);

@@ -47,7 +47,7 @@ impl Outgoing {
     }
 
     /// Forgets the memory of a connection that is gone; keeps what it did not get.
-    pub(super) fn forget_memory(&mut self) {
+    pub(crate) fn forget_memory(&mut self) {
         self.next_ring = None;
         self.accepting = false;
         if let Some(mut ring) = self.ring.take() {

@@ -11,6 +11,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -25,6 +26,13 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 
 /// Number of times that a lock of somebody else is replaced before giving up.
 const LOCK_TRIES: usize = 8;
+
+/// The time for which a lock is waited for behind which nobody listens: a process that was
+/// forked while a broker ran in it has that broker's lock, too, until it executes its program.
+const FORKED_HOLDER: Duration = Duration::from_millis(500);
+
+/// Time between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Permissions with which others could take the lock.
 const FOREIGN_LOCK: Mode = Mode::RGRP.union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);
@@ -117,14 +125,7 @@ impl Place {
         let name = self.lock_name();
         for _ in 0..LOCK_TRIES {
             let Some(fd) = self.open_lock(&name)? else { continue };
-            match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    let pid = super::listening_pid(&self.path);
-                    return Err(BindError::InUse { path: self.path.clone(), pid });
-                }
-                Err(error) => return Err(lock_error(error)),
-            }
+            self.take_lock(&fd)?;
             // Somebody may have put another one in its place meanwhile.
             let mine = rustix::fs::fstat(&fd).map_err(lock_error)?;
             if self.look(&name).is_ok_and(|there| identity(&there) == identity(&mine)) {
@@ -132,6 +133,23 @@ impl Place {
             }
         }
         Err(self.foreign_lock(&name))
+    }
+
+    /// Takes the lock of an open file, unless somebody listens who has it.
+    fn take_lock(&self, fd: &OwnedFd) -> Result<(), BindError> {
+        let start = Instant::now();
+        loop {
+            match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(Errno::WOULDBLOCK) => {}
+                Err(error) => return Err(lock_error(error)),
+            }
+            let pid = super::listening_pid(&self.path);
+            if pid.is_some() || start.elapsed() >= FORKED_HOLDER {
+                return Err(BindError::InUse { path: self.path.clone(), pid });
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// Opens the lock file, or makes it; nothing if it changed meanwhile. One that others

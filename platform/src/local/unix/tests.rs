@@ -401,6 +401,24 @@ fn a_socket_that_was_removed_is_made_again() {
 }
 
 #[test]
+fn a_lock_without_a_listener_is_waited_for() {
+    use rustix::fs::{FlockOperation, flock};
+    let scratch = Scratch::new("forked");
+    let path = scratch.socket();
+    drop(bind(&path).unwrap());
+    // As a child that was forked while there was a broker, and has not executed its program.
+    let lock = std::fs::File::create(path.with_extension("sock.lock")).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+    assert!(matches!(bind(&path), Err(BindError::InUse { pid: None, .. })));
+    let child = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(lock);
+    });
+    bind(&path).unwrap();
+    child.join().unwrap();
+}
+
+#[test]
 fn what_has_taken_a_sockets_place_stays() {
     let scratch = Scratch::new("taken");
     let path = scratch.socket();
