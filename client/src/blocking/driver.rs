@@ -93,6 +93,9 @@ impl Driver {
                 self.shared.port.bell.wait(None, || (!self.shared.is_held()).then_some(()));
             }
             Step::Wait(until) => {
+                // Who ended the connection waits for its other end.
+                self.socket = None;
+                self.shared.port.detach();
                 self.shared.port.bell.wait(Some(until), || self.shared.closed());
                 self.machine.handle_timeout(Instant::now());
             }

@@ -110,6 +110,8 @@ impl Driver {
                 self.converse().await
             }
             Step::Wait(until) => {
+                // Who ended the connection waits for its other end.
+                self.stream = None;
                 self.shared.port.wait(Some(until.into()), || self.shared.closed()).await;
                 self.machine.handle_timeout(now());
             }

@@ -56,6 +56,11 @@ impl Outbox {
             shut_down(&mut state.socket);
         }
     }
+
+    /// Lets go of the connection, if there is one still: it is over.
+    pub(crate) fn detach(&self) {
+        shut_down(&mut self.lock().socket);
+    }
 }
 
 fn shut_down(socket: &mut Option<Arc<Socket>>) {
