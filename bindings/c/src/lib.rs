@@ -29,9 +29,8 @@ const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_V
     Err(_) => panic!("a version holds no NUL"),
 };
 
-/// Version of the ABI that this header describes, as the soname has it: what is compiled
-/// with this header runs with every library that has the same.
-pub const NETCLUSTER_ABI_VERSION: &CStr = c"0.1";
+/// Version of the ABI; `cbindgen.toml` and `build.rs` name it, too.
+const ABI_VERSION: &CStr = c"0.1";
 
 /// Returns the version of the library that is loaded, such as "0.1.0".
 #[unsafe(no_mangle)]
@@ -43,5 +42,5 @@ pub extern "C" fn netcluster_version() -> *const c_char {
 /// compiled with another NETCLUSTER_ABI_VERSION must not use it.
 #[unsafe(no_mangle)]
 pub extern "C" fn netcluster_abi_version() -> *const c_char {
-    NETCLUSTER_ABI_VERSION.as_ptr()
+    ABI_VERSION.as_ptr()
 }
