@@ -63,6 +63,9 @@ It ends when the broker has queued the events for all their listeners. While it 
 outlives brokers: it says when the connection breaks, goes on when it is back, and fails at the
 end if events were on their way.
 
+Data and lines are emitted as text (what is not UTF-8 as bytes), with --json as JSON, files as
+bytes: listeners in other languages get a string, a value or bytes.
+
 Examples:
   netcluster emit log 'disk full'
   netcluster emit sensor.cpu '{\"percent\": 12}' --json
@@ -76,8 +79,8 @@ event that matches several patterns is printed once. Wildcards of other systems 
 
 Formats:
   text   the event's name and its data; control characters and what is not UTF-8 escaped
-  json   one object a line: event, source {node, client}, sequence, and data (a string), or
-         data_base64 if the data is not UTF-8
+  json   one object a line: event, source {node, client}, sequence, encoding (text, json or
+         bytes), and data (a string, or the value), or data_base64 if it is bytes
   raw    the data as it is, and a newline
 
 It stays when the broker goes, and listens again when it is back; notices are on standard
@@ -189,7 +192,7 @@ pub struct EmitArgs {
     pub event: String,
     /// The data; without it, each line of standard input is the data of one event
     pub data: Option<String>,
-    /// Emit this file as it is, as one event; `-` is standard input
+    /// Emit this file as it is, as one event of bytes; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     pub file: Option<PathBuf>,
     /// The broker.

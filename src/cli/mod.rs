@@ -20,6 +20,7 @@ mod completions;
 mod demo;
 mod emit;
 mod failure;
+mod json;
 mod link;
 mod log;
 mod on;

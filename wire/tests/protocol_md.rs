@@ -12,8 +12,8 @@ use netcluster_wire::control::{
 };
 use netcluster_wire::limits::*;
 use netcluster_wire::{
-    ErrorCode, Frame, FrameError, Hello, Kind, LossReason, Pattern, SharedStep, Source, Welcome,
-    check_channel, check_event, frame,
+    Encoding, ErrorCode, Frame, FrameError, Hello, Kind, LossReason, Pattern, SharedStep, Source,
+    Welcome, check_channel, check_event, frame,
 };
 
 use document::{Block, blocks, compare_limits, kind, number, table, yes};
@@ -102,7 +102,7 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
 
 #[test]
 fn every_example_decodes_to_its_fields_and_encodes_to_its_bytes() {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut encodings) = (BTreeSet::new(), BTreeSet::new());
     for block in blocks().iter().filter(|block| block.heading.first() == Some(&"frame")) {
         let (bytes, fields) = (block.bytes(), fields(block));
         let kind = kind(block.heading[1]);
@@ -114,12 +114,18 @@ fn every_example_decodes_to_its_fields_and_encodes_to_its_bytes() {
         assert_eq!(frame.sequence(), number(fields["sequence"]), "{at}");
         assert_eq!(frame.name(), fields["name"].as_bytes(), "{at}");
         let payload = check_payload(kind, &fields, frame.payload());
-        let written = frame::encode(kind, frame.source(), frame.sequence(), frame.name(), &payload);
+        let mut written =
+            frame::encode(kind, frame.source(), frame.sequence(), frame.name(), &payload);
+        let encoding = fields.get("encoding").copied().unwrap_or("bytes");
+        assert_eq!(frame.encoding().name(), encoding, "{at}");
+        frame::set_encoding(&mut written, frame.encoding());
+        encodings.insert(frame.encoding().name());
         assert_eq!(written, bytes, "{at}");
         seen.insert(kind as u8);
     }
     let all: BTreeSet<u8> = (0..=u8::MAX).filter(|byte| Kind::from_byte(*byte).is_some()).collect();
     assert_eq!(seen, all, "every kind has an example");
+    assert_eq!(encodings.len(), Encoding::ALL.len(), "every encoding has an example");
 }
 
 #[test]
@@ -178,6 +184,17 @@ fn the_table_of_kinds_is_complete_and_right() {
     }
     let kinds = (0..=u8::MAX).filter(|byte| Kind::from_byte(*byte).is_some()).count();
     assert_eq!(rows.len(), kinds);
+}
+
+#[test]
+fn the_table_of_encodings_is_complete_and_right() {
+    let rows = table("#### Encodings", "| encoding | number | payload | in `flags` |");
+    assert_eq!(rows.len(), Encoding::ALL.len());
+    for (row, encoding) in rows.iter().zip(Encoding::ALL) {
+        assert_eq!(row[0], encoding.name());
+        assert_eq!(number(&row[1]), encoding as u64);
+        assert_eq!(number(&row[3]), u64::from(encoding.flags()));
+    }
 }
 
 #[test]
