@@ -16,7 +16,9 @@ fn main() {
     match system.as_str() {
         "linux" => println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libnetcluster.so.0.1"),
         "macos" => {
-            println!("cargo:rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libnetcluster.0.1.dylib");
+            println!(
+                "cargo:rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libnetcluster.0.1.dylib"
+            );
         }
         _ => {}
     }

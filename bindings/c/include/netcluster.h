@@ -40,6 +40,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Version of the ABI that this header describes, as the soname has it: what is compiled with it
+ * runs with every library whose netcluster_abi_version() is the same. */
+#define NETCLUSTER_ABI_VERSION "0.1"
+
+
 // What a function returns. The numbers never change; new ones may come.
 typedef enum netcluster_error {
   // It is done.

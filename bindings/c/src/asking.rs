@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 use std::time::Duration;
 
-use netcluster_client::Source;
+use ::netcluster_client::Source;
 
 use crate::client::netcluster_client;
 use crate::error::{Failure, c_string, guard, guard_or, netcluster_error, netcluster_error::*};
@@ -79,7 +79,9 @@ pub unsafe extern "C" fn netcluster_ping(
         // SAFETY: the rules for pointers.
         let taken = unsafe { input::borrow(client, "client") }?.client.ping()?;
         // SAFETY: the rules for pointers.
-        unsafe { input::put_if_wanted(nanoseconds, u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX)) };
+        unsafe {
+            input::put_if_wanted(nanoseconds, u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX))
+        };
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use netcluster_client::{Client, Encoding};
+use ::netcluster_client::{Client, Encoding};
 
 use crate::error::{Failure, guard, guard_or, netcluster_error, netcluster_error::*};
 use crate::input;

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use netcluster_client::{Error, ErrorKind, RecvError};
+use ::netcluster_client::{Error, ErrorKind, RecvError};
 
 /// What a function returns. The numbers never change; new ones may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,10 @@ fn check<T>(pointer: *const T, what: &'static str) -> Result<(), Failure> {
 ///
 /// # Safety
 /// If it is not null, it came from this library, and nobody frees it meanwhile.
-pub(crate) unsafe fn borrow<'a, T>(pointer: *const T, what: &'static str) -> Result<&'a T, Failure> {
+pub(crate) unsafe fn borrow<'a, T>(
+    pointer: *const T,
+    what: &'static str,
+) -> Result<&'a T, Failure> {
     check(pointer, what)?;
     // SAFETY: checked; the rest the caller promises.
     Ok(unsafe { &*pointer })
@@ -71,7 +74,8 @@ pub(crate) unsafe fn text<'a>(
 ) -> Result<&'a str, Failure> {
     // SAFETY: as the caller promises.
     let bytes = unsafe { c_str(pointer, what)? }.to_bytes();
-    std::str::from_utf8(bytes).map_err(|_| Failure::new(NETCLUSTER_UTF8, format!("`{what}` is no UTF-8")))
+    std::str::from_utf8(bytes)
+        .map_err(|_| Failure::new(NETCLUSTER_UTF8, format!("`{what}` is no UTF-8")))
 }
 
 /// Reads a path: on Unix any bytes, elsewhere UTF-8.

@@ -24,10 +24,11 @@ mod user;
 use std::ffi::{CStr, c_char};
 
 /// The version of this library, NUL-terminated.
-const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-    Ok(version) => version,
-    Err(_) => panic!("a version holds no NUL"),
-};
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => panic!("a version holds no NUL"),
+    };
 
 /// Version of the ABI; `cbindgen.toml` and `build.rs` name it, too.
 const ABI_VERSION: &CStr = c"0.1";

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 
-use netcluster_client::{Lifecycle, Lost, LossReason};
+use ::netcluster_client::{Lifecycle, LossReason, Lost};
 
 use crate::asking::netcluster_source;
 use crate::client::netcluster_client;

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 
-use netcluster_client::{Client, Error, ListenerId, Message};
+use ::netcluster_client::{Client, Error, ListenerId, Message};
 
 use crate::client::netcluster_client;
 use crate::error::{Failure, guard, guard_or, netcluster_error, netcluster_error::*};

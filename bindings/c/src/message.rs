@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
 
-use netcluster_client::{Message, OwnedMessage};
+use ::netcluster_client::{Message, OwnedMessage};
 
 use crate::asking::netcluster_source;
 use crate::client::netcluster_encoding;
@@ -129,8 +129,9 @@ pub unsafe extern "C" fn netcluster_message_text(
     guard(|| {
         // SAFETY: the rules for pointers.
         let checked = std::str::from_utf8(unsafe { held(message) }?.payload());
-        let checked = checked
-            .map_err(|error| Failure::new(NETCLUSTER_TEXT, format!("the payload is no text: {error}")))?;
+        let checked = checked.map_err(|error| {
+            Failure::new(NETCLUSTER_TEXT, format!("the payload is no text: {error}"))
+        })?;
         // SAFETY: the rules for pointers.
         unsafe {
             input::put(size, "size", checked.len())?;

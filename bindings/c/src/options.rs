@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use netcluster_client::{Client, ClientBuilder, QueuePolicy, Reconnect, SharedMemory};
+use ::netcluster_client::{Client, ClientBuilder, QueuePolicy, Reconnect, SharedMemory};
 
 use crate::error::{Failure, guard, guard_or, netcluster_error, netcluster_error::*};
 use crate::input;

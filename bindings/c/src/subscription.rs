@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use netcluster_client::{OwnedMessage, RecvError, Subscription};
+use ::netcluster_client::{OwnedMessage, RecvError, Subscription};
 
 use crate::client::netcluster_client;
 use crate::error::{guard, netcluster_error};

@@ -161,6 +161,16 @@ impl Client {
             Err(error) => Err(errors::of(py, &error)),
         }
     }
+
+    /// Emits; waits without the interpreter's lock if there is no room.
+    fn emit_payload(&self, py: Python<'_>, name: &str, payload: &Payload<'_>) -> PyResult<()> {
+        if self.emit_now(py, name, payload)? {
+            return Ok(());
+        }
+        let (encoding, bytes) = (payload.encoding, payload.as_bytes());
+        let emitted = py.detach(|| self.inner.client.emit_encoded(name, encoding, bytes));
+        emitted.map_err(|error| errors::of(py, &error))
+    }
 }
 
 #[pymethods]
@@ -221,14 +231,20 @@ impl Client {
         data: Data<'py>,
     ) -> PyResult<()> {
         self.inner.process.check()?;
-        let payload = data.read(py)?;
-        let name = self.name(event)?;
-        if self.emit_now(py, &name, &payload)? {
-            return Ok(());
-        }
-        let (encoding, bytes) = (payload.encoding, payload.as_bytes());
-        let emitted = py.detach(|| self.inner.client.emit_encoded(&name, encoding, bytes));
-        emitted.map_err(|error| errors::of(py, &error))
+        self.emit_payload(py, &self.name(event)?, &data.read(py)?)
+    }
+
+    /// Emits bytes that are encoded already, as `bytes`, `text` or `json`, which is not
+    /// checked; waits as `emit` does.
+    fn emit_encoded<'py>(
+        &self,
+        py: Python<'py>,
+        event: &Bound<'py, PyString>,
+        encoding: String,
+        data: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        self.inner.process.check()?;
+        self.emit_payload(py, &self.name(event)?, &Payload::encoded(&encoding, data)?)
     }
 
     /// Emits an event if there is room; False: there is none, and nothing was emitted.
@@ -254,12 +270,7 @@ impl Client {
         self.inner.process.check()?;
         let name = self.name(event)?;
         for value in values.try_iter()? {
-            let payload = Payload::read(py, Some(&value?))?;
-            if !self.emit_now(py, &name, &payload)? {
-                let (encoding, bytes) = (payload.encoding, payload.as_bytes());
-                let emitted = py.detach(|| self.inner.client.emit_encoded(&name, encoding, bytes));
-                emitted.map_err(|error| errors::of(py, &error))?;
-            }
+            self.emit_payload(py, &name, &Payload::read(py, Some(&value?))?)?;
         }
         Ok(())
     }

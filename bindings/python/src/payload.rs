@@ -3,7 +3,7 @@
 //! Bytes-like: bytes. `str`: text. Every other value: JSON, by the module `json`.
 
 use netcluster_client::Encoding;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -49,6 +49,23 @@ impl<'py> Payload<'py> {
         let (encode, _) = json(py)?;
         let bytes = encode.bind(py).call1((data,))?.cast_into()?;
         Ok(Payload { encoding: Encoding::Json, bytes })
+    }
+
+    /// Takes bytes that are encoded already.
+    ///
+    /// # Errors
+    /// There is no such encoding, or it is not bytes-like.
+    pub(crate) fn encoded(encoding: &str, data: &Bound<'py, PyAny>) -> PyResult<Payload<'py>> {
+        let encoding = Encoding::from_name(encoding).ok_or_else(|| {
+            PyValueError::new_err(format!("{encoding:?} is no encoding: bytes, text or json"))
+        })?;
+        let bytes = match data.cast::<PyBytes>() {
+            Ok(bytes) => bytes.clone(),
+            Err(_) => bytes_like(data)?.ok_or_else(|| {
+                PyTypeError::new_err("data that is encoded already is bytes-like")
+            })?,
+        };
+        Ok(Payload { encoding, bytes })
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
