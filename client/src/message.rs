@@ -165,7 +165,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// How the payload is to be understood, as its emitter says.
+    /// The encoding of the payload, as its emitter says.
     ///
     /// ```
     /// use netcluster_client::{Client, Encoding};
@@ -338,7 +338,7 @@ impl OwnedMessage {
         self.payload.len() + size_of::<OwnedMessage>()
     }
 
-    /// How the payload is to be understood, as its emitter says.
+    /// The encoding of the payload, as its emitter says.
     ///
     /// ```
     /// use netcluster_client::{Client, Encoding};

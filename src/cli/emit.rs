@@ -176,7 +176,7 @@ fn prepare<'a>(args: &EmitArgs, data: &'a [u8], plain: Encoding) -> Result<Paylo
     Ok(Payload { bytes: json.into_bytes().into(), encoding: Encoding::Json })
 }
 
-/// What a line is said to be.
+/// Returns what a line is said to be.
 fn encoding_of(line: &[u8]) -> Encoding {
     if std::str::from_utf8(line).is_ok() { Encoding::Text } else { Encoding::Bytes }
 }

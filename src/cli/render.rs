@@ -21,7 +21,7 @@ pub struct Event<'a> {
     pub name: &'a str,
     /// Data of the event.
     pub data: &'a [u8],
-    /// How its emitter says that the data is encoded.
+    /// Encoding of the data, as its emitter says.
     pub encoding: Encoding,
     /// Emitter of the event.
     pub source: Source,

@@ -1,4 +1,4 @@
-//! How an event's payload is to be understood: what its emitter says of it.
+//! The encoding of an event's payload: what its emitter says that it is.
 //!
 //! ```text
 //!   flags   7 6   5 4        3   2 1 0

@@ -77,7 +77,7 @@ impl<'a> Frame<'a> {
         Header::read(self.bytes).expect("a frame holds its header")
     }
 
-    /// How an event's payload is to be understood.
+    /// The encoding of an event's payload.
     #[inline]
     pub fn encoding(&self) -> Encoding {
         self.header().encoding()

@@ -247,7 +247,7 @@ impl Header {
         Source::from_u64(self.source.get())
     }
 
-    /// How an event's payload is to be understood, after the check.
+    /// The encoding of an event's payload, after the check.
     #[inline]
     pub fn encoding(&self) -> Encoding {
         Encoding::from_flags(self.flags).unwrap_or_default()

@@ -8,7 +8,7 @@
 //! - [`frame`]: a checked view of one whole frame, and how one is written.
 //! - [`scan`]: finds the runs of whole frames in a stream, in place.
 //! - [`control`]: the payloads of the control kinds (hello, welcome, error …).
-//! - [`encoding`]: how an event's payload is to be understood.
+//! - [`encoding`]: what the payload of an event is said to be.
 //! - [`escape`]: text of others, harmless for terminals and logs.
 //! - [`name`], [`pattern`]: event names and what listeners match them with.
 //! - [`limits`]: every limit, with its unit and its relations asserted.
