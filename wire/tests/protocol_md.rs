@@ -16,18 +16,10 @@ use netcluster_wire::{
     Welcome, check_channel, check_event, frame,
 };
 
-use document::{Block, blocks, compare_limits, kind, number, table, yes};
+use document::{PROTOCOL, compare_limits, kind};
+use netcluster_testkit::document::{number, yes};
 
 const LIMITS_RS: &str = include_str!("../src/limits.rs");
-
-/// The `key: value` lines above the bytes.
-fn fields(block: &Block) -> BTreeMap<&'static str, &'static str> {
-    let lines = block.lines.iter().take_while(|line| **line != "bytes:");
-    lines
-        .map(|line| line.split_once(':').expect("key: value"))
-        .map(|(key, value)| (key, value.trim()))
-        .collect()
-}
 
 fn source(text: &str) -> Source {
     let (node, client) = text.split_once('/').expect("node/client");
@@ -103,8 +95,8 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
 #[test]
 fn every_example_decodes_to_its_fields_and_encodes_to_its_bytes() {
     let (mut seen, mut encodings) = (BTreeSet::new(), BTreeSet::new());
-    for block in blocks().iter().filter(|block| block.heading.first() == Some(&"frame")) {
-        let (bytes, fields) = (block.bytes(), fields(block));
+    for block in PROTOCOL.blocks_of("frame") {
+        let (bytes, fields) = (block.bytes(), block.fields());
         let kind = kind(block.heading[1]);
         let at = format!("PROTOCOL.md, line {}", block.line_number);
         let frame = Frame::read(&bytes, DEFAULT_MAX_PAYLOAD_BYTES).expect(&at).expect(&at);
@@ -131,7 +123,7 @@ fn every_example_decodes_to_its_fields_and_encodes_to_its_bytes() {
 #[test]
 fn every_broken_example_is_broken_as_stated() {
     let mut seen = BTreeSet::new();
-    for block in blocks().iter().filter(|block| block.heading.first() == Some(&"broken")) {
+    for block in PROTOCOL.blocks_of("broken") {
         let error = Frame::read(&block.bytes(), DEFAULT_MAX_PAYLOAD_BYTES).unwrap_err();
         let name = match error {
             FrameError::Misaligned(_) => "misaligned",
@@ -150,7 +142,7 @@ fn every_broken_example_is_broken_as_stated() {
 #[test]
 fn matches_and_names_are_as_stated() {
     let mut lines = 0;
-    for block in &blocks() {
+    for block in &PROTOCOL.blocks() {
         for line in &block.lines {
             let words: Vec<&str> = line.split_whitespace().collect();
             match (block.heading.first(), words.as_slice()) {
@@ -178,7 +170,7 @@ fn matches_and_names_are_as_stated() {
 
 #[test]
 fn the_table_of_kinds_is_complete_and_right() {
-    let rows = table("## Kinds", "| kind | number | from | name | sequence | payload |");
+    let rows = PROTOCOL.table("## Kinds", "| kind | number | from | name | sequence | payload |");
     for row in &rows {
         assert_eq!(kind(&row[0]) as u64, number(&row[1]), "{}", row[0]);
     }
@@ -188,7 +180,7 @@ fn the_table_of_kinds_is_complete_and_right() {
 
 #[test]
 fn the_table_of_encodings_is_complete_and_right() {
-    let rows = table("#### Encodings", "| encoding | number | payload | in `flags` |");
+    let rows = PROTOCOL.table("#### Encodings", "| encoding | number | payload | in `flags` |");
     assert_eq!(rows.len(), Encoding::ALL.len());
     for (row, encoding) in rows.iter().zip(Encoding::ALL) {
         assert_eq!(row[0], encoding.name());
@@ -199,7 +191,7 @@ fn the_table_of_encodings_is_complete_and_right() {
 
 #[test]
 fn the_tables_of_codes_and_reasons_are_complete_and_right() {
-    let rows = table("## Errors", "| error | number | connection | when |");
+    let rows = PROTOCOL.table("## Errors", "| error | number | connection | when |");
     for (at, row) in rows.iter().enumerate() {
         let code = ErrorCode::from_number(number(&row[1]) as u32);
         assert_eq!(code as usize, at);
@@ -210,7 +202,7 @@ fn the_tables_of_codes_and_reasons_are_complete_and_right() {
     let next = ErrorCode::from_number(rows.len() as u32);
     assert_eq!(next, ErrorCode::Unknown, "a code is missing in the table");
 
-    let rows = table("### lost", "| reason | number | meaning |");
+    let rows = PROTOCOL.table("### lost", "| reason | number | meaning |");
     for (at, row) in rows.iter().enumerate() {
         let reason = LossReason::from_number(number(&row[1]) as u32);
         assert_eq!(reason as usize, at);
