@@ -44,7 +44,7 @@ export class Backoff {
   next(last: NetclusterError): number | undefined {
     if (this.tries >= this.attempts) return undefined;
     const longest =
-      last.code === 'NO_BROKER' ? Math.min(this.longest, Math.max(this.first, LONGEST_WHILE_ABSENT_MS)) : this.longest;
+      last.code === 'BROKER_NOT_RUNNING' ? Math.min(this.longest, Math.max(this.first, LONGEST_WHILE_ABSENT_MS)) : this.longest;
     const pause = Math.min(this.first * 2 ** Math.min(this.tries++, 20), longest);
     return pause / 2 + (pause / 2) * Math.random();
   }

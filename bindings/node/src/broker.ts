@@ -1,10 +1,11 @@
 /** A broker as a child of this process. */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { findBroker } from './binary';
 import { connect } from './client';
 import type { Client } from './client';
@@ -54,6 +55,18 @@ export class Broker {
   /** Its process id. */
   get pid(): number {
     return this.child.pid!;
+  }
+
+  /**
+   * Opens its link to other machines, at a multicast address and port, while it runs.
+   *
+   * @throws NetclusterError `BROKER` if it cannot.
+   */
+  async openLink(address?: string): Promise<void> {
+    const args = ['link', 'open', '--socket', this.path, ...(address === undefined ? [] : [address])];
+    await promisify(execFile)(this.binary, args).catch((cause: Error & { stderr?: string }) => {
+      throw new NetclusterError('BROKER', `the link cannot be opened: ${(cause.stderr ?? cause.message).trim()}`, { cause });
+    });
   }
 
   /** Ends it: what is queued is still read by its clients. */

@@ -18,7 +18,7 @@ import type { AnySink, Pull, SinkOwner } from './sinks';
 import type { Slab } from './slab';
 import { Subscription } from './subscription';
 import type { LossNotice, SubscribeOptions } from './subscription';
-import type { DataOf, EventMap, EventName, MessageOf } from './types';
+import type { DataOf, EventMap, EventName, Given, MessageOf } from './types';
 
 /** Listener of a pattern. */
 export type Listener<M = Message> = (message: M) => unknown;
@@ -53,6 +53,7 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
       event: (route, slab, at) => this.dispatch(route, slab, at),
       settled: () => this.deliver(),
       lost: (lost) => this.missing(lost),
+      refused: (pattern, error) => this.refused(pattern, error),
       closed: (error) => this.closed(error),
       wantsMore: () => this.full.size === 0,
     });
@@ -70,6 +71,31 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
     return this.core.source;
   }
 
+  /** Whether there is a connection, with everything that is listened to in force. */
+  get isConnected(): boolean {
+    return this.core.isUp;
+  }
+
+  /** Sequence of the last event emitted; 0 if there was none. */
+  get lastSequence(): number {
+    return this.core.outbox.sequence;
+  }
+
+  /** Sequence of the last event that is known to be queued at every listener, on this connection. */
+  get confirmed(): number {
+    return this.core.confirmed;
+  }
+
+  /** The largest payload that the broker takes, in bytes. */
+  get maxPayload(): number {
+    return this.core.outbox.maxPayload;
+  }
+
+  /** Bytes that were emitted and are not with the system yet. */
+  get pendingBytes(): number {
+    return this.core.outbox.pending;
+  }
+
   /** Whether the client is over, or about to be. */
   get isClosed(): boolean {
     return this.core.over !== undefined;
@@ -84,7 +110,8 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
    * @throws NetclusterError if the name is not allowed, the value cannot be written as JSON or is
    * too large, too much waits already, or the client is over. Nothing was emitted then.
    */
-  emit<E extends EventName<Events>>(event: E, data?: DataOf<Events, E>): boolean {
+  emit<E extends EventName<Events>>(event: E, ...data: Given<DataOf<Events, E>>): boolean;
+  emit(event: string, data?: unknown): boolean {
     const { core } = this;
     if (core.over !== undefined) throw core.over;
     if (typeof data === 'string') return core.outbox.text(event, data);
@@ -100,6 +127,18 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
       return outbox.bytes(event, new Uint8Array(data));
     }
     return outbox.text(event, toJson(event, data), Encoding.json);
+  }
+
+  /** Emits a value as JSON, also one that {@link emit} would send as text. */
+  emitJson<E extends EventName<Events>>(event: E, data: DataOf<Events, E>): boolean {
+    if (this.core.over !== undefined) throw this.core.over;
+    return this.core.outbox.text(event, toJson(event, data), Encoding.json);
+  }
+
+  /** Emits what a message has, under its name, without decoding it. */
+  forward(message: Message): boolean {
+    if (this.core.over !== undefined) throw this.core.over;
+    return this.core.outbox.bytes(message.event, message.payload, Encoding[message.encoding]);
   }
 
   /** Waits until `emit` may go on; does not wait if it may now. */
@@ -202,6 +241,11 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
     });
   }
 
+  /** Waits until the broker has acknowledged a pattern that is listened to. */
+  async ready(pattern: string): Promise<void> {
+    await this.acks.get(pattern);
+  }
+
   /**
    * Waits until everything emitted before is queued at every listener, and all that is listened to
    * is in force: no event that is emitted later anywhere on the machine is missed.
@@ -285,13 +329,18 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
     this.acks.set(pattern, ack);
     ack.then(
       () => this.acks.get(pattern) === ack && this.acks.delete(pattern),
-      (error: NetclusterError) => {
-        if (this.core.over === undefined) this.lifecycle.failed(error);
-        for (const sink of this.registry.sinks(pattern)) {
-          if (sink instanceof PullSink) sink.listener.ended(error);
-        }
-      },
+      (error: NetclusterError) => this.refused(pattern, error),
     );
+  }
+
+  /** Nobody listens by a pattern that the broker refuses. */
+  private refused(pattern: string, error: NetclusterError): void {
+    if (this.core.over !== undefined) return;
+    this.lifecycle.failed(error);
+    for (const sink of this.registry.sinks(pattern)) {
+      if (sink instanceof PullSink) sink.listener.ended(error);
+    }
+    this.registry.removeAll(pattern);
   }
 
   private dispatch(route: Route<AnySink>, slab: Slab, at: number): void {
@@ -340,7 +389,7 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
   private readonly sinkOwner: SinkOwner = {
     threw: (cause, event) => {
       const what = cause instanceof Error ? cause.message : String(cause);
-      this.lifecycle.failed(new NetclusterError('LISTENER', `a listener of ${event} threw: ${what}`, { cause }));
+      this.lifecycle.failed(new NetclusterError('LISTENER_THREW', `a listener of ${event} threw: ${what}`, { cause }));
     },
   };
 }
@@ -352,10 +401,10 @@ function toJson(event: string, data: unknown): string {
   try {
     text = JSON.stringify(data);
   } catch (cause) {
-    throw new NetclusterError('ENCODING', `what is emitted as ${event} cannot be written as JSON: ${(cause as Error).message}`, { cause });
+    throw new NetclusterError('JSON', `what is emitted as ${event} cannot be written as JSON: ${(cause as Error).message}`, { cause });
   }
   if (text === undefined) {
-    throw new NetclusterError('ENCODING', `what is emitted as ${event} cannot be written as JSON: it is a ${typeof data}`);
+    throw new NetclusterError('JSON', `what is emitted as ${event} cannot be written as JSON: it is a ${typeof data}`);
   }
   return text;
 }

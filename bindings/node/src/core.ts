@@ -34,6 +34,8 @@ export interface CoreOwner {
   event(route: Route, slab: Slab, at: number): void;
   settled(): void;
   lost(lost: Lost): void;
+  /** A pattern of the registry is not in force on this connection. */
+  refused(pattern: string, error: NetclusterError): void;
   /** The client is over. */
   closed(error: NetclusterError | undefined): void;
   wantsMore(): boolean;
@@ -57,7 +59,8 @@ export class Core implements SessionOwner {
   private readonly awaited = new Set<number>();
   /** Flushes that wait for a connection. */
   private held: Request[] = [];
-  private confirmed = 0;
+  /** The last own event that the broker said is queued, on this connection. */
+  confirmed = 0;
   private isRef = true;
   private readonly backoff: Backoff;
   private readonly stop = new AbortController();
@@ -99,12 +102,12 @@ export class Core implements SessionOwner {
         return await this.attempt(path);
       } catch (error) {
         const failure = error as NetclusterError;
-        const goesOn = ['NO_BROKER', 'PERMISSION', 'UNTRUSTED_SOCKET'].includes(failure.code);
+        const goesOn = ['BROKER_NOT_RUNNING', 'PERMISSION_DENIED', 'UNTRUSTED_SOCKET'].includes(failure.code);
         if (!goesOn || paths.length === 1) throw failure;
         tried.push(failure.message.replace(`: ${START_ADVICE}`, ''));
       }
     }
-    throw new NetclusterError('NO_BROKER', `no broker to connect to (${tried.join('; ')}): ${START_ADVICE}, or name it in NETCLUSTER_SOCKET`);
+    throw new NetclusterError('BROKER_NOT_RUNNING', `no broker to connect to (${tried.join('; ')}): ${START_ADVICE}, or name it in NETCLUSTER_SOCKET`);
   }
 
   /** Connects to a socket; resolves with the welcome. */
@@ -191,7 +194,7 @@ export class Core implements SessionOwner {
       pattern,
       answered: (payload) => held.forEach((request) => request.answered(payload)),
       failed: (error) => {
-        if (held.length === 0) this.lifecycle.failed(error);
+        if (held.length === 0) this.owner.refused(pattern, error);
         held.forEach((request) => request.failed(error));
       },
     });
@@ -249,6 +252,11 @@ export class Core implements SessionOwner {
     this.goodbye?.resolve();
   }
 
+  /** Whether there is a connection, with all patterns in force. */
+  get isUp(): boolean {
+    return this.phase === 'up';
+  }
+
   /** Asks the broker, now or once there is a connection. */
   ask(request: Request, name = '', payload?: Buffer): void {
     if (this.over !== undefined) {
@@ -289,7 +297,7 @@ export class Core implements SessionOwner {
   refused(number: number, text: string): void {
     const request = this.requests.take(number);
     const what = request?.pattern === undefined ? 'the broker refused a request' : `the broker refused the pattern ${request.pattern}`;
-    const error = new NetclusterError('PATTERN', `${what}: ${text}`);
+    const error = new NetclusterError('PATTERN_REFUSED', `${what}: ${text}`);
     if (request === undefined) this.lifecycle.failed(error);
     else request.failed(error);
     this.arrived(number);

@@ -3,9 +3,9 @@
 /** What went wrong, for programs. */
 export type ErrorCode =
   /** No broker answers at the socket. */
-  | 'NO_BROKER'
+  | 'BROKER_NOT_RUNNING'
   /** The socket may not be opened by this user. */
-  | 'PERMISSION'
+  | 'PERMISSION_DENIED'
   /** Somebody else could have made the default socket. */
   | 'UNTRUSTED_SOCKET'
   /** Connecting failed for another reason. */
@@ -14,6 +14,8 @@ export type ErrorCode =
   | 'CLOSED_BY_BROKER'
   /** The connection broke. */
   | 'CONNECTION_LOST'
+  /** The broker shut down, in order. */
+  | 'BROKER_SHUT_DOWN'
   /** The client was disconnected, or gave up; calls fail from then on. */
   | 'DISCONNECTED'
   /** The broker said what no broker says. */
@@ -24,16 +26,20 @@ export type ErrorCode =
   | 'BACKPRESSURE'
   /** An event's or channel's name is not allowed. */
   | 'NAME'
-  /** A pattern is not allowed, or the broker refused it. */
+  /** A pattern is not allowed. */
   | 'PATTERN'
+  /** The broker refused a pattern: there are too many, or it has no memory for it. */
+  | 'PATTERN_REFUSED'
   /** A payload is over the broker's limit. */
   | 'PAYLOAD_TOO_LARGE'
-  /** A value cannot be written as JSON, or a payload is not what its encoding says. */
+  /** A value cannot be written as JSON. */
+  | 'JSON'
+  /** A payload is not what its emitter said it is. */
   | 'ENCODING'
   /** Something did not come in time. */
   | 'TIMEOUT'
   /** A listener threw; `cause` is what it threw. */
-  | 'LISTENER'
+  | 'LISTENER_THREW'
   /** The broker's program was not found. */
   | 'NO_BINARY'
   /** The broker's program ended, or did not start. */
@@ -46,15 +52,18 @@ export class NetclusterError extends Error {
   readonly code: ErrorCode;
   /** The broker's word for why it ended a connection, with `CLOSED_BY_BROKER`. */
   readonly reason: BrokerReason | undefined;
+  /** The number of that reason. */
+  readonly brokerCode: number | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { cause?: unknown; reason?: BrokerReason } = {},
+    options: { cause?: unknown; brokerCode?: number } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
-    this.reason = options.reason;
+    this.brokerCode = options.brokerCode;
+    this.reason = options.brokerCode === undefined ? undefined : brokerReason(options.brokerCode);
   }
 }
 
@@ -62,9 +71,9 @@ const BROKER_REASONS = [
   'unknown',
   'protocol',
   'version',
-  'hello timeout',
+  'hello_timeout',
   'source',
-  'payload too large',
+  'payload_too_large',
   'name',
   'pattern',
   'stalled',
@@ -92,9 +101,7 @@ const FINAL: ReadonlySet<BrokerReason | undefined> = new Set<BrokerReason>([
 export function closedByBroker(number: number, text: string): NetclusterError {
   const reason = brokerReason(number);
   const code = reason === 'version' ? 'VERSION' : 'CLOSED_BY_BROKER';
-  return new NetclusterError(code, `the broker ended the connection (${reason}): ${text}`, {
-    reason,
-  });
+  return new NetclusterError(code, `the broker ended the connection (${reason}): ${text}`, { brokerCode: number });
 }
 
 /** Whether connecting again after this error can help. */
@@ -106,12 +113,12 @@ export function isTransient(error: NetclusterError): boolean {
 /** Whether a broker that is about to start, or has too much to do, may be the reason. */
 export function mayPass(error: NetclusterError): boolean {
   switch (error.code) {
-    case 'NO_BROKER':
+    case 'BROKER_NOT_RUNNING':
     case 'CONNECT':
     case 'TIMEOUT':
       return true;
     case 'CLOSED_BY_BROKER':
-      return ['busy', 'shutdown', 'hello timeout'].includes(error.reason ?? '');
+      return ['busy', 'shutdown', 'hello_timeout'].includes(error.reason ?? '');
     default:
       return false;
   }

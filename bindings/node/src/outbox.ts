@@ -119,8 +119,8 @@ export class Outbox {
     return this.commit(head, size, encoding);
   }
 
-  /** Emits bytes. */
-  bytes(event: string, data: Uint8Array): boolean {
+  /** Emits bytes, which may be text or JSON already. */
+  bytes(event: string, data: Uint8Array, encoding: number = Encoding.bytes): boolean {
     const head = event === this.lastEvent ? this.lastHead! : this.head(event);
     const size = data.length;
     if (size > this.loopBytes) {
@@ -134,7 +134,7 @@ export class Outbox {
       words[(end >>> 2) - 2] = 0;
       for (let index = 0; index < size; index++) bytes[at++] = data[index]!;
     }
-    return this.commit(head, size, Encoding.bytes);
+    return this.commit(head, size, encoding);
   }
 
   /** Place for a payload of this size, its padding zeroed. */

@@ -16,15 +16,20 @@ function uid(): number {
   return process.getuid?.() ?? userInfo().uid;
 }
 
-/** Directory of this user's sockets. */
+/** Directory of this user's sockets: that of the one which the environment names, if it does. */
 export function runtimeDirectory(): string {
+  const name = named();
+  return name === undefined ? ownDirectory() : dirname(resolve(name));
+}
+
+function ownDirectory(): string {
   if (uid() === 0) return '/run/netcluster';
   const runtime = process.env['XDG_RUNTIME_DIR'];
   return runtime !== undefined && isAbsolute(runtime) ? join(runtime, 'netcluster') : `/tmp/netcluster-${uid()}`;
 }
 
 function ownSocket(): string {
-  return isWindows ? SYSTEM_SOCKET : join(runtimeDirectory(), 'default.sock');
+  return isWindows ? SYSTEM_SOCKET : join(ownDirectory(), 'default.sock');
 }
 
 function named(): string | undefined {

@@ -5,7 +5,7 @@ import type { Hello, Source, Welcome } from './control';
 import { closedByBroker, NetclusterError } from './errors';
 import { Inbound } from './inbound';
 import type { ControlFrame, Receiver } from './inbound';
-import { HEADER_BYTES, Kind } from './limits';
+import { Kind } from './limits';
 import type { Writer } from './outbox';
 import type { Route, Routes } from './routes';
 import type { Slab } from './slab';
@@ -172,7 +172,7 @@ export class Session implements SocketEvents, Receiver, Writer {
     if (token !== 0 && token === this.byeToken) {
       this.fail(new NetclusterError('DISCONNECTED', 'disconnected as requested'));
     } else {
-      this.error ??= new NetclusterError('CONNECTION_LOST', 'the broker shut down');
+      this.error ??= new NetclusterError('BROKER_SHUT_DOWN', 'the broker shut down');
     }
   }
 
@@ -214,9 +214,6 @@ export class Session implements SocketEvents, Receiver, Writer {
   }
 }
 
-/** Bytes of a frame without name and payload. */
-export const BARE_FRAME_BYTES = HEADER_BYTES;
-
 /** Reads the `confirmed` of a pong. */
 export function confirmedOf(payload: Buffer): number {
   return payload.length >= 8 ? readU64(payload, 0) : 0;
@@ -242,11 +239,11 @@ function connectError(path: string, cause: NodeJS.ErrnoException | undefined): N
     case 'ECONNRESET':
     case 'ECONNABORTED':
     case 'EPIPE':
-      return new NetclusterError('NO_BROKER', `no broker answers at ${path}: ${START_ADVICE}`, cause && { cause });
+      return new NetclusterError('BROKER_NOT_RUNNING', `no broker answers at ${path}: ${START_ADVICE}`, cause && { cause });
     case 'EACCES':
     case 'EPERM':
       return new NetclusterError(
-        'PERMISSION',
+        'PERMISSION_DENIED',
         `no permission to connect to ${path}: join the socket's group, or start the broker with --socket-mode or --socket-group`,
         { cause },
       );

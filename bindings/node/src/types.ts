@@ -10,6 +10,9 @@ export type EventName<Events> = keyof Events & string;
 /** What is emitted with an event. */
 export type DataOf<Events, Event extends EventName<Events>> = Events[Event];
 
+/** An argument that may be left out where it may be undefined. */
+export type Given<Data> = undefined extends Data ? [data?: Data] : [data: Data];
+
 type Tokens<Name extends string> = Name extends `${infer First}.${infer Rest}` ? [First, ...Tokens<Rest>] : [Name];
 
 type TokensMatch<Name extends string[], Pattern extends string[]> = Pattern extends [

@@ -151,10 +151,10 @@ test('what cannot be emitted throws, and nothing is sent', async (t) => {
   circle.self = circle;
   const fails = (code, event, data) =>
     assert.throws(() => emitter.emit(event, data), (error) => error instanceof NetclusterError && error.code === code, code);
-  fails('ENCODING', 'x', circle);
-  fails('ENCODING', 'x', 1n);
-  fails('ENCODING', 'x', () => undefined);
-  fails('ENCODING', 'x', Symbol('s'));
+  fails('JSON', 'x', circle);
+  fails('JSON', 'x', 1n);
+  fails('JSON', 'x', () => undefined);
+  fails('JSON', 'x', Symbol('s'));
   fails('NAME', '', 'x');
   fails('NAME', 'a.*', 'x');
   fails('NAME', 'a.**.b', 'x');
@@ -187,7 +187,7 @@ test('a listener that throws or rejects is told of, and the others are called', 
   both.emit('a');
   await until('all are told', () => errors.length === 3 && calls === 1);
   assert.deepEqual(errors.map((error) => error.cause.message).sort(), ['async', 'batch', 'sync']);
-  assert.ok(errors.every((error) => error.code === 'LISTENER'));
+  assert.ok(errors.every((error) => error.code === 'LISTENER_THREW'));
 });
 
 test('an error that nobody listens to is a warning of the process', async (t) => {
@@ -226,7 +226,7 @@ test('disconnect brings everything out, and await using does it', async (t) => {
 
 test('with no broker the error says how to start one', async (t) => {
   await assert.rejects(connect('/nowhere/bus.sock'), (error) => {
-    assert.equal(error.code, 'NO_BROKER');
+    assert.equal(error.code, 'BROKER_NOT_RUNNING');
     assert.match(error.message, /\/nowhere\/bus\.sock.*netcluster serve.*startBroker/);
     return true;
   });

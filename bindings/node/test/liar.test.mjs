@@ -61,7 +61,7 @@ for (const [what, talk, code, text] of [
   ['an ack before the welcome', (socket) => socket.write(encodeFrame(Kind.ack, ME, 1)), 'PROTOCOL', /before the welcome/],
   ['a busy broker that did not read the hello', (socket) => socket.end(fatal(9, 'too many')), 'CLOSED_BY_BROKER', /busy.*too many/],
   ['an unknown error', (socket) => socket.end(fatal(77, 'new')), 'CLOSED_BY_BROKER', /unknown.*new/],
-  ['an end without a word', (socket) => socket.end(), 'NO_BROKER', /netcluster serve/],
+  ['an end without a word', (socket) => socket.end(), 'BROKER_NOT_RUNNING', /netcluster serve/],
 ]) {
   test(`connecting to ${what} fails and says why`, async (t) => {
     const path = await liar(t, talk);
@@ -218,6 +218,7 @@ test('a pattern that the broker refuses is told of, and ends its subscription', 
   const failed = lifecycle(only, 'error');
   const subscription = only.subscribe('too.many');
   assert.match((await failed).message, /refused the pattern too\.many: no/);
-  await assert.rejects(subscription.ready, { code: 'PATTERN' });
-  await assert.rejects(soon('it ends', subscription.next()), { code: 'PATTERN' });
+  await assert.rejects(subscription.ready, { code: 'PATTERN_REFUSED' });
+  await assert.rejects(soon('it ends', subscription.next()), { code: 'PATTERN_REFUSED' });
+  assert.deepEqual(only.eventNames(), []);
 });
