@@ -105,6 +105,10 @@ typedef enum netcluster_error {
   NETCLUSTER_VALUE = 27,
   // A fault of the library itself. Please report it.
   NETCLUSTER_PANIC = 28,
+  // Of a lifecycle event: the connection broke.
+  NETCLUSTER_CONNECTION_LOST = 29,
+  // Of a lifecycle event: the broker shut down and said goodbye.
+  NETCLUSTER_BROKER_SHUT_DOWN = 30,
 } netcluster_error;
 
 // What happened to a connection.
@@ -199,8 +203,10 @@ typedef struct netcluster_lost {
 typedef struct netcluster_lifecycle {
   // What happened.
   enum netcluster_lifecycle_kind kind;
-  // Of ERROR and CLOSED: the code.
+  // Of DISCONNECT, ERROR and CLOSED: the code; NETCLUSTER_DISCONNECTED if it was asked for.
   enum netcluster_error code;
+  // Number of the broker's error, if it ended the connection by one; else 0.
+  uint32_t broker_code;
   // The same for people. Never NULL.
   const char *text;
   // Of CONNECT: who this client is now.
@@ -335,6 +341,10 @@ bool netcluster_is_closed(const struct netcluster_client *client);
 // thread.
 const char *netcluster_last_error(void);
 
+// Returns the number of the broker's error, as PROTOCOL.md lists them, if this thread's last
+// failure came of one; else 0.
+uint32_t netcluster_last_broker_code(void);
+
 // Returns the name of a code, such as "BROKER_NOT_RUNNING"; the same in all languages.
 // Never NULL.
 const char *netcluster_error_name(int32_t code);
@@ -383,8 +393,12 @@ bool netcluster_remove_listener(const struct netcluster_client *client, uint64_t
 // Removes the listeners of exactly this pattern, or all if it is NULL; returns how many.
 size_t netcluster_remove_all_listeners(const struct netcluster_client *client, const char *pattern);
 
-// Counts the listeners that exactly this pattern has here.
+// Counts the listeners that exactly this pattern has here, or all if it is NULL.
 size_t netcluster_listener_count(const struct netcluster_client *client, const char *pattern);
+
+// Gives the patterns that have listeners here, sorted, as a JSON array of strings; `*json` is
+// to be freed by netcluster_string_free.
+enum netcluster_error netcluster_event_names(const struct netcluster_client *client, char **json);
 
 // Returns the event's name, NUL-terminated. NULL for NULL.
 const char *netcluster_message_event(const struct netcluster_message *message);

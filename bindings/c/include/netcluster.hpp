@@ -48,8 +48,7 @@ public:
     uint64_t sequence() const { return netcluster_message_sequence(raw_); }
 
 private:
-    friend class Client;
-    friend class Subscription;
+   friend class Client; friend class Subscription;
     explicit Message(const netcluster_message *raw) : raw_(raw) {}
     const netcluster_message *raw_;
 };

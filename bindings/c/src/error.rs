@@ -3,11 +3,11 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ::netcluster_client::{Error, ErrorKind, RecvError};
+use ::netcluster_client::{DisconnectReason, Error, ErrorKind, RecvError};
 
 /// What a function returns. The numbers never change; new ones may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +72,16 @@ pub enum netcluster_error {
     NETCLUSTER_VALUE = 27,
     /// A fault of the library itself. Please report it.
     NETCLUSTER_PANIC = 28,
+    /// Of a lifecycle event: the connection broke.
+    NETCLUSTER_CONNECTION_LOST = 29,
+    /// Of a lifecycle event: the broker shut down and said goodbye.
+    NETCLUSTER_BROKER_SHUT_DOWN = 30,
 }
 
 use netcluster_error::*;
 
 /// Codes and their names, which are those of all languages.
-const NAMES: [(netcluster_error, &CStr); 29] = [
+const NAMES: [(netcluster_error, &CStr); 31] = [
     (NETCLUSTER_OK, c"OK"),
     (NETCLUSTER_OTHER, c"OTHER"),
     (NETCLUSTER_BROKER_NOT_RUNNING, c"BROKER_NOT_RUNNING"),
@@ -107,6 +111,8 @@ const NAMES: [(netcluster_error, &CStr); 29] = [
     (NETCLUSTER_UTF8, c"UTF8"),
     (NETCLUSTER_VALUE, c"VALUE"),
     (NETCLUSTER_PANIC, c"PANIC"),
+    (NETCLUSTER_CONNECTION_LOST, c"CONNECTION_LOST"),
+    (NETCLUSTER_BROKER_SHUT_DOWN, c"BROKER_SHUT_DOWN"),
 ];
 
 /// A failure on its way to the caller.
@@ -114,17 +120,45 @@ const NAMES: [(netcluster_error, &CStr); 29] = [
 pub(crate) struct Failure {
     pub(crate) code: netcluster_error,
     pub(crate) text: Cow<'static, str>,
+    /// Number of the broker's error, if it ended the connection by one; else 0.
+    pub(crate) broker_code: u32,
 }
 
 impl Failure {
     pub(crate) fn new(code: netcluster_error, text: impl Into<Cow<'static, str>>) -> Failure {
-        Failure { code, text: text.into() }
+        Failure { code, text: text.into(), broker_code: 0 }
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Failure {
+        let broker_code = match error {
+            Error::ClosedByBroker { code, .. }
+            | Error::Disconnected(DisconnectReason::ClosedByBroker { code, .. }) => *code as u32,
+            _ => 0,
+        };
+        Failure { broker_code, ..Failure::new(code_of(error.kind()), error.to_string()) }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::new(code_of(error.kind()), error.to_string())
+        Failure::from(&error)
+    }
+}
+
+impl From<&DisconnectReason> for Failure {
+    fn from(reason: &DisconnectReason) -> Failure {
+        let (code, broker_code) = match reason {
+            DisconnectReason::Requested => (NETCLUSTER_DISCONNECTED, 0),
+            DisconnectReason::BrokerShutDown => (NETCLUSTER_BROKER_SHUT_DOWN, 0),
+            DisconnectReason::ClosedByBroker { code, .. } => {
+                (NETCLUSTER_CLOSED_BY_BROKER, *code as u32)
+            }
+            DisconnectReason::Protocol(_) => (NETCLUSTER_PROTOCOL, 0),
+            _ => (NETCLUSTER_CONNECTION_LOST, 0),
+        };
+        Failure { code, text: reason.to_string().into(), broker_code }
     }
 }
 
@@ -148,6 +182,8 @@ pub(crate) fn code_of(kind: ErrorKind) -> netcluster_error {
 thread_local! {
     /// The text of this thread's last failure.
     static LAST: RefCell<Cow<'static, CStr>> = const { RefCell::new(Cow::Borrowed(c"")) };
+    /// The broker's code of this thread's last failure, or 0.
+    static BROKER_CODE: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Makes a C string of a text, in which a NUL is shown as a replacement character.
@@ -161,6 +197,7 @@ pub(crate) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> netcluster_er
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => NETCLUSTER_OK,
         Ok(Err(failure)) => {
+            let _ = BROKER_CODE.try_with(|code| code.set(failure.broker_code));
             remember(match failure.text {
                 // On the path of who asks often.
                 Cow::Borrowed("no message came in time") => {
@@ -171,6 +208,7 @@ pub(crate) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> netcluster_er
             failure.code
         }
         Err(panic) => {
+            let _ = BROKER_CODE.try_with(|code| code.set(0));
             remember(Cow::Owned(c_string(&text_of(&*panic))));
             // What a panic carries may panic when it goes.
             std::mem::forget(panic);
@@ -210,6 +248,13 @@ pub extern "C" fn netcluster_last_error() -> *const c_char {
     LAST.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }
 
+/// Returns the number of the broker's error, as PROTOCOL.md lists them, if this thread's last
+/// failure came of one; else 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn netcluster_last_broker_code() -> u32 {
+    BROKER_CODE.try_with(Cell::get).unwrap_or(0)
+}
+
 /// Returns the name of a code, such as "BROKER_NOT_RUNNING"; the same in all languages.
 /// Never NULL.
 #[unsafe(no_mangle)]
@@ -241,7 +286,7 @@ mod tests {
         }
         let mut numbers: Vec<i32> = NAMES.iter().map(|(code, _)| *code as i32).collect();
         numbers.dedup();
-        assert_eq!(numbers, (0..29).collect::<Vec<i32>>(), "each once, in order");
+        assert_eq!(numbers, (0..31).collect::<Vec<i32>>(), "each once, in order");
     }
 
     #[test]

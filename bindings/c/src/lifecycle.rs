@@ -2,11 +2,11 @@
 
 use std::ffi::{c_char, c_void};
 
-use ::netcluster_client::{Lifecycle, LossReason, Lost};
+use ::netcluster_client::{Error, Lifecycle, LossReason, Lost};
 
 use crate::asking::netcluster_source;
 use crate::client::netcluster_client;
-use crate::error::{Failure, c_string, code_of, guard, netcluster_error, netcluster_error::*};
+use crate::error::{Failure, c_string, guard, netcluster_error, netcluster_error::*};
 use crate::input;
 use crate::user::{User, netcluster_destroy};
 
@@ -101,8 +101,10 @@ pub enum netcluster_lifecycle_kind {
 pub struct netcluster_lifecycle {
     /// What happened.
     pub kind: netcluster_lifecycle_kind,
-    /// Of ERROR and CLOSED: the code.
+    /// Of DISCONNECT, ERROR and CLOSED: the code; NETCLUSTER_DISCONNECTED if it was asked for.
     pub code: netcluster_error,
+    /// Number of the broker's error, if it ended the connection by one; else 0.
+    pub broker_code: u32,
     /// The same for people. Never NULL.
     pub text: *const c_char,
     /// Of CONNECT: who this client is now.
@@ -155,27 +157,27 @@ fn tell(event: &Lifecycle, listener: impl FnOnce(*const netcluster_lifecycle)) {
     let mut told = netcluster_lifecycle {
         kind: NETCLUSTER_LIFECYCLE_CONNECT,
         code: NETCLUSTER_OK,
+        broker_code: 0,
         text: c"".as_ptr(),
         source: netcluster_source::default(),
         resumed: false,
         confirmed: 0,
         lost: netcluster_lost::default(),
     };
-    let text = match event {
+    let failure = match event {
         Lifecycle::Connect { source, resumed } => {
             told.source = (*source).into();
             told.resumed = *resumed;
-            "connected to the broker".to_owned()
+            Failure::new(NETCLUSTER_OK, "connected to the broker")
         }
         Lifecycle::Disconnect { reason, confirmed } => {
             told.kind = NETCLUSTER_LIFECYCLE_DISCONNECT;
             told.confirmed = *confirmed;
-            reason.to_string()
+            Failure::from(reason)
         }
         Lifecycle::Error(error) => {
             told.kind = NETCLUSTER_LIFECYCLE_ERROR;
-            told.code = code_of(error.kind());
-            error.to_string()
+            Failure::from(error)
         }
         Lifecycle::Lost { source, count, reason } => {
             told.kind = NETCLUSTER_LIFECYCLE_LOST;
@@ -186,17 +188,21 @@ fn tell(event: &Lifecycle, listener: impl FnOnce(*const netcluster_lifecycle)) {
                 reason: (*reason).into(),
                 count: count.unwrap_or_default(),
             };
-            format!("events are missing here: {reason}")
+            Failure::new(NETCLUSTER_LOST, format!("events are missing here: {reason}"))
         }
         Lifecycle::Closed(error) => {
             told.kind = NETCLUSTER_LIFECYCLE_CLOSED;
-            told.code = code_of(error.kind());
-            error.to_string()
+            match error {
+                Error::Disconnected(reason) => Failure::from(reason),
+                error => Failure::from(error),
+            }
         }
         // What this version does not know has no place in the ABI.
         _ => return,
     };
-    let text = c_string(&text);
+    told.code = failure.code;
+    told.broker_code = failure.broker_code;
+    let text = c_string(&failure.text);
     told.text = text.as_ptr();
     listener(&told);
 }

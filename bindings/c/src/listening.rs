@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_void};
 use ::netcluster_client::{Client, Error, ListenerId, Message};
 
 use crate::client::netcluster_client;
-use crate::error::{Failure, guard, guard_or, netcluster_error, netcluster_error::*};
+use crate::error::{Failure, c_string, guard, guard_or, netcluster_error, netcluster_error::*};
 use crate::input;
 use crate::message::{Held, Name, netcluster_message};
 use crate::user::{User, netcluster_destroy};
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn netcluster_remove_all_listeners(
     })
 }
 
-/// Counts the listeners that exactly this pattern has here.
+/// Counts the listeners that exactly this pattern has here, or all if it is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netcluster_listener_count(
     client: *const netcluster_client,
@@ -143,8 +143,54 @@ pub unsafe extern "C" fn netcluster_listener_count(
 ) -> usize {
     guard_or(0, || {
         // SAFETY: the rules for pointers.
-        let (client, pattern) =
-            unsafe { (input::borrow(client, "client")?, input::text(pattern, "pattern")?) };
-        Ok(client.client.listener_count(pattern))
+        let client = &unsafe { input::borrow(client, "client") }?.client;
+        if pattern.is_null() {
+            return Ok(client.event_names().iter().map(|name| client.listener_count(name)).sum());
+        }
+        // SAFETY: the rules for pointers.
+        Ok(client.listener_count(unsafe { input::text(pattern, "pattern") }?))
     })
+}
+
+/// Gives the patterns that have listeners here, sorted, as a JSON array of strings; `*json` is
+/// to be freed by netcluster_string_free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn netcluster_event_names(
+    client: *const netcluster_client,
+    json: *mut *mut c_char,
+) -> netcluster_error {
+    guard(|| {
+        // SAFETY: the rules for pointers.
+        let client = unsafe {
+            input::put(json, "json", std::ptr::null_mut())?;
+            input::borrow(client, "client")?
+        };
+        let names: Vec<String> =
+            client.client.event_names().iter().map(|name| quote(name)).collect();
+        let text = c_string(&format!("[{}]", names.join(",")));
+        // SAFETY: as above.
+        unsafe { input::put(json, "json", text.into_raw()) }
+    })
+}
+
+/// Makes a JSON string.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            control if control < ' ' => quoted.push_str(&format!("\\u{:04x}", control as u32)),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_name_is_quoted_as_json() {
+        assert_eq!(super::quote("a\"b\\c\td\u{e9}"), "\"a\\\"b\\\\c\\u0009d\u{e9}\"");
+    }
 }

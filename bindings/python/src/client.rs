@@ -8,7 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::dispatch::{self, BATCH, Listeners, Once};
+use crate::dispatch::{self, BATCH, Listeners, Once, Removed};
 use crate::errors;
 use crate::forks::Process;
 use crate::inbox::{Inbox, Item, Loss, Taken, Valve, lock};
@@ -162,6 +162,15 @@ impl Client {
         }
     }
 
+    /// Removes from the Rust client what was removed here; tells whether it was there.
+    fn removed(&self, removed: Option<Removed>) -> bool {
+        let Some(Removed(id)) = removed else { return false };
+        if let Some(id) = id {
+            self.inner.client.remove_listener(id);
+        }
+        true
+    }
+
     /// Emits; waits without the interpreter's lock if there is no room.
     fn emit_payload(&self, py: Python<'_>, name: &str, payload: &Payload<'_>) -> PyResult<()> {
         if self.emit_now(py, name, payload)? {
@@ -283,7 +292,7 @@ impl Client {
         callback: Py<PyAny>,
         once: bool,
         prepend: bool,
-    ) -> PyResult<()> {
+    ) -> PyResult<u64> {
         let Inner { listeners, inbox, .. } = &*self.inner;
         if !callback.bind(py).is_callable() {
             let what = callback.bind(py).repr()?;
@@ -301,20 +310,31 @@ impl Client {
             (true, true) => client.prepend_once_listener(&pattern, push),
         });
         match added {
-            Ok(id) => listeners.added(number, id),
+            Ok(id) => {
+                if !listeners.added(number, id) {
+                    // By another thread, or it was called once already.
+                    self.inner.client.remove_listener(id);
+                }
+                Ok(number)
+            }
             Err(error) => {
                 listeners.remove(number);
-                return Err(error);
+                Err(error)
             }
         }
-        Ok(())
     }
 
     /// Removes the listener that was added last for this pattern and callback.
     fn _off(&self, py: Python<'_>, pattern: String, callback: &Bound<'_, PyAny>) -> PyResult<bool> {
         self.inner.process.check()?;
-        let id = self.inner.listeners.remove_callback(py, &pattern, callback)?;
-        Ok(id.is_some_and(|id| self.inner.client.remove_listener(id)))
+        let removed = self.inner.listeners.remove_callback(py, &pattern, callback)?;
+        Ok(self.removed(removed))
+    }
+
+    /// Removes the listener of the number that `_on` gave.
+    fn _remove(&self, number: u64) -> PyResult<bool> {
+        self.inner.process.check()?;
+        Ok(self.removed(self.inner.listeners.remove(number)))
     }
 
     /// Removes the listeners of exactly this pattern, or all; tells how many. Subscriptions
@@ -478,7 +498,10 @@ fn tell((valve, inbox, closed): &(Arc<Valve>, Arc<Inbox>, Arc<Once>), event: &Li
         let loss = Loss { source: *source, count: *count, reason: *reason };
         valve.each(|inbox| inbox.push(Item::Lost(loss)));
     }
-    inbox.push(Item::Lifecycle(event.clone()));
+    // The first connect is told by the call that connects.
+    if !matches!(event, Lifecycle::Connect { resumed: false, .. }) {
+        inbox.push(Item::Lifecycle(event.clone()));
+    }
     if let Lifecycle::Closed(_) = event {
         valve.end();
         closed.set();

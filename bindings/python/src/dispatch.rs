@@ -34,6 +34,9 @@ struct Table {
     lifecycle: Vec<Py<PyAny>>,
 }
 
+/// A listener that was removed: the Rust client's, unless it is still being added.
+pub(crate) struct Removed(pub(crate) Option<ListenerId>);
+
 /// The listeners of a client.
 pub(crate) struct Listeners {
     table: Mutex<Table>,
@@ -56,16 +59,17 @@ impl Listeners {
         number
     }
 
-    /// Notes which listener of the Rust client it is, unless it is gone already.
-    pub(crate) fn added(&self, number: u64, id: ListenerId) {
-        if let Some(entry) = lock(&self.table).entries.get_mut(&number) {
-            entry.id = Some(id);
-        }
+    /// Notes which listener of the Rust client it is; `false`: it was removed meanwhile.
+    pub(crate) fn added(&self, number: u64, id: ListenerId) -> bool {
+        let mut table = lock(&self.table);
+        let entry = table.entries.get_mut(&number);
+        entry.map(|entry| entry.id = Some(id)).is_some()
     }
 
-    pub(crate) fn remove(&self, number: u64) -> Option<ListenerId> {
+    /// Removes a listener, if it is there.
+    pub(crate) fn remove(&self, number: u64) -> Option<Removed> {
         let entry = lock(&self.table).entries.remove(&number);
-        entry.and_then(|entry| entry.id)
+        entry.map(|entry| Removed(entry.id))
     }
 
     /// Removes the listener of this pattern and callback that was added last.
@@ -77,7 +81,7 @@ impl Listeners {
         py: Python<'_>,
         pattern: &str,
         callback: &Bound<'_, PyAny>,
-    ) -> PyResult<Option<ListenerId>> {
+    ) -> PyResult<Option<Removed>> {
         let mut of_pattern: Vec<(u64, Py<PyAny>)> = {
             let table = lock(&self.table);
             let same = table.entries.iter().filter(|(_, entry)| &*entry.pattern == pattern);
@@ -155,7 +159,8 @@ impl Listeners {
             Ok(event) => event.into_any(),
             Err(error) => return error.write_unraisable(py, None),
         };
-        let logged = py.import("netcluster._log").and_then(|log| log.call_method1("tell", (&event,)));
+        let logged =
+            py.import("netcluster._log").and_then(|log| log.call_method1("tell", (&event,)));
         if let Err(error) = logged {
             error.write_unraisable(py, None);
         }

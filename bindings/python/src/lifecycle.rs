@@ -1,6 +1,6 @@
 //! What happens to a connection, and what is lost, as Python sees it.
 
-use netcluster_client::{Lifecycle as Told, LossReason};
+use netcluster_client::{DisconnectReason, Error, Lifecycle as Told, LossReason};
 use pyo3::prelude::*;
 
 use crate::errors;
@@ -56,6 +56,17 @@ fn name_of(reason: LossReason) -> &'static str {
     }
 }
 
+/// Returns the code for the end of a connection, and the broker's if it sent one.
+fn code_of(reason: &DisconnectReason) -> (&'static str, Option<u32>) {
+    match reason {
+        DisconnectReason::Requested => ("REQUESTED", None),
+        DisconnectReason::BrokerShutDown => ("BROKER_SHUT_DOWN", None),
+        DisconnectReason::ClosedByBroker { code, .. } => ("CLOSED_BY_BROKER", Some(*code as u32)),
+        DisconnectReason::Protocol(_) => ("PROTOCOL", None),
+        _ => ("CONNECTION_LOST", None),
+    }
+}
+
 /// One thing that happened to a connection.
 #[pyclass(frozen, get_all, module = "netcluster")]
 pub(crate) struct Lifecycle {
@@ -73,6 +84,10 @@ pub(crate) struct Lifecycle {
     lost: Option<Py<Lost>>,
     /// Of `error` and `closed`: the exception.
     error: Option<Py<PyAny>>,
+    /// Of `disconnect`, `error` and `closed`: the code, such as `CONNECTION_LOST`.
+    code: Option<&'static str>,
+    /// Number of the broker's error, if it ended the connection by one.
+    broker_code: Option<u32>,
 }
 
 #[pymethods]
@@ -96,6 +111,21 @@ impl Lifecycle {
             confirmed: None,
             lost: None,
             error: None,
+            code: None,
+            broker_code: None,
+        }
+    }
+
+    fn failed(py: Python<'_>, kind: &'static str, error: &Error) -> Lifecycle {
+        let (code, broker_code) = match error {
+            Error::Disconnected(reason) => code_of(reason),
+            other => (other.code(), errors::broker_code(other)),
+        };
+        Lifecycle {
+            error: Some(errors::of(py, error).into_value(py).into_any()),
+            code: Some(code),
+            broker_code,
+            ..Lifecycle::plain(kind, error.to_string())
         }
     }
 
@@ -106,24 +136,23 @@ impl Lifecycle {
                 resumed: *resumed,
                 ..Lifecycle::plain("connect", "connected to the broker".into())
             },
-            Told::Disconnect { reason, confirmed } => Lifecycle {
-                confirmed: Some(*confirmed),
-                ..Lifecycle::plain("disconnect", reason.to_string())
-            },
+            Told::Disconnect { reason, confirmed } => {
+                let (code, broker_code) = code_of(reason);
+                Lifecycle {
+                    confirmed: Some(*confirmed),
+                    code: Some(code),
+                    broker_code,
+                    ..Lifecycle::plain("disconnect", reason.to_string())
+                }
+            }
             Told::Lost { source, count, reason } => {
                 let loss = Loss { source: *source, count: *count, reason: *reason };
                 let lost = Lost::from(loss);
                 let text = lost.text.clone();
                 Lifecycle { lost: Some(Py::new(py, lost)?), ..Lifecycle::plain("lost", text) }
             }
-            Told::Closed(error) => Lifecycle {
-                error: Some(errors::of(py, error).into_value(py).into_any()),
-                ..Lifecycle::plain("closed", error.to_string())
-            },
-            Told::Error(error) => Lifecycle {
-                error: Some(errors::of(py, error).into_value(py).into_any()),
-                ..Lifecycle::plain("error", error.to_string())
-            },
+            Told::Closed(error) => Lifecycle::failed(py, "closed", error),
+            Told::Error(error) => Lifecycle::failed(py, "error", error),
             other => Lifecycle::plain("error", format!("{other:?}")),
         })
     }

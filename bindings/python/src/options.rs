@@ -60,6 +60,7 @@ fn set(builder: ClientBuilder, name: &str, value: &Bound<'_, PyAny>) -> PyResult
 /// # Errors
 /// It is no time.
 pub(crate) fn disconnect_timeout(options: Option<&Bound<'_, PyDict>>) -> PyResult<Duration> {
-    let given = options.map(|options| options.get_item("disconnect_timeout")).transpose()?.flatten();
+    let given =
+        options.map(|options| options.get_item("disconnect_timeout")).transpose()?.flatten();
     given.map_or(Ok(Duration::from_secs(5)), |given| given.extract().and_then(time))
 }

@@ -6,7 +6,9 @@ use netcluster_client::Encoding;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple,
+};
 
 use crate::errors;
 
@@ -31,7 +33,10 @@ impl<'py> Payload<'py> {
     ///
     /// # Errors
     /// JSON cannot hold it.
-    pub(crate) fn read(py: Python<'py>, data: Option<&Bound<'py, PyAny>>) -> PyResult<Payload<'py>> {
+    pub(crate) fn read(
+        py: Python<'py>,
+        data: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Payload<'py>> {
         let Some(data) = data else {
             return Ok(Payload { encoding: Encoding::Bytes, bytes: PyBytes::new(py, b"") });
         };
@@ -104,9 +109,8 @@ fn bytes_like<'py>(data: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyByt
         return Ok(Some(PyBytes::new(py, &array.to_vec())));
     }
     static VIEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let view = VIEW.get_or_try_init(py, || {
-        py.import("builtins")?.getattr("memoryview").map(Bound::unbind)
-    })?;
+    let view = VIEW
+        .get_or_try_init(py, || py.import("builtins")?.getattr("memoryview").map(Bound::unbind))?;
     match view.bind(py).call1((data,)) {
         Ok(view) => Ok(Some(view.call_method0("tobytes")?.cast_into()?)),
         Err(error) if error.is_instance_of::<PyTypeError>(py) => Ok(None),
@@ -131,9 +135,7 @@ pub(crate) fn decode(py: Python<'_>, encoding: Encoding, payload: &[u8]) -> PyRe
 pub(crate) fn text<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Bound<'py, PyString>> {
     match std::str::from_utf8(payload) {
         Ok(text) => Ok(PyString::new(py, text)),
-        Err(error) => {
-            Err(errors::raise(py, "TEXT", &format!("the payload is no text: {error}")))
-        }
+        Err(error) => Err(errors::raise(py, "TEXT", &format!("the payload is no text: {error}"))),
     }
 }
 

@@ -92,11 +92,9 @@ impl Subscription {
         let now = Some(Instant::now());
         let mut taken = held.inbox.take(most, now);
         if matches!(taken, Taken::Nothing) && deadline.is_none_or(|deadline| Some(deadline) > now) {
-            let waited = wait::until(py, deadline, |until| {
-                match held.inbox.take(most, until) {
-                    Taken::Nothing => None,
-                    taken => Some(taken),
-                }
+            let waited = wait::until(py, deadline, |until| match held.inbox.take(most, until) {
+                Taken::Nothing => None,
+                taken => Some(taken),
             })?;
             taken = waited.unwrap_or(Taken::Nothing);
         }

@@ -29,6 +29,7 @@ from netcluster import (
 
 
 def heard_by(client, pattern):
+    """Listens; returns what waits for the next message."""
     heard = queue.Queue()
     client.on(pattern, heard.put)
     return lambda: heard.get(timeout=PATIENCE)
@@ -87,7 +88,7 @@ def test_what_cannot_be_emitted_is_refused_and_harms_nothing(connect):
             client.emit("a", value)
     with pytest.raises(PayloadTooLarge, match="max-payload"):
         client.emit("a", bytes(client.max_payload + 1))
-    for name in ("", "a.*", "a..b", "x" * 1000):
+    for name in ("", "a.*", "x" * 1000):
         with pytest.raises(InvalidName):
             client.emit(name, b"")
     with pytest.raises(InvalidName):
@@ -301,8 +302,8 @@ def test_a_lost_connection_comes_back_with_its_listeners(own_broker, connect, ca
     connect(own_broker.socket).emit("a", "again")
     assert heard().data == "again"
     client.disconnect()
-    kinds = [told.get(timeout=PATIENCE).kind for _ in range(2)]
-    assert kinds == ["disconnect", "closed"]
+    kinds = [told.get(timeout=PATIENCE).kind for _ in range(3)]
+    assert kinds == ["lost", "disconnect", "closed"]
     eventually(lambda: any(record.name == "netcluster" for record in caplog.records))
 
 
@@ -414,7 +415,7 @@ def test_a_forked_child_must_connect_anew(broker, connect):
     [
         "",
         "client.subscribe('a'); threading.Thread(target=client.wait, daemon=True).start()",
-        "threading.Thread(target=lambda: list(client.subscribe('a')), daemon=True).start()",
+        "threading.Thread(target=list, args=[client.subscribe('a')], daemon=True).start()",
         "client.on('a', lambda message: time.sleep(0.2)); client.emit_many('a', range(3))",
     ],
 )

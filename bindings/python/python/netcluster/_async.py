@@ -48,7 +48,13 @@ async def _call(function: Callable[..., Any], *arguments: Any, undo: Any = None)
                 undo(result)
 
     threading.Thread(target=run, name="netcluster-call", daemon=True).start()
-    return await future
+    try:
+        return await future
+    except asyncio.CancelledError:
+        # Cancelled between its end and this task's next turn.
+        if future.done() and not future.cancelled() and future.exception() is None and undo:
+            undo(future.result())
+        raise
 
 
 class AsyncClient:
@@ -117,8 +123,7 @@ class AsyncClient:
             text = "a listener is no coroutine function, since nothing would wait for it: use `async for`"
             raise TypeError(text)
         client = self._native
-        undo = lambda _: client._off(pattern, listener)  # noqa: E731
-        await _call(client._on, pattern, listener, once, undo=undo)
+        await _call(client._on, pattern, listener, once, undo=client._remove)
         return listener
 
     def off(self, pattern: str, listener: Callable[[Any], Any]) -> bool:

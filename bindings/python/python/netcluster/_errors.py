@@ -6,15 +6,14 @@ from __future__ import annotations
 class NetclusterError(Exception):
     """What a call failed with."""
 
-    code: str = "OTHER"
-
-    def __init__(self, text: str = "", code: str | None = None) -> None:
+    def __init__(self, text: str = "", code: str = "OTHER", broker_code: int | None = None) -> None:
         super().__init__(text)
-        if code is not None:
-            self.code = code
+        self.code = code
+        # Number of the broker's error, if it ended the connection by one.
+        self.broker_code = broker_code
 
     def __reduce__(self):  # type: ignore[no-untyped-def]
-        return type(self), (str(self), self.code)
+        return type(self), (str(self), self.code, self.broker_code)
 
 
 class ConnectError(NetclusterError, ConnectionError):
@@ -72,6 +71,6 @@ _CLASSES = {
 }
 
 
-def make(code: str, text: str) -> NetclusterError:
+def make(code: str, text: str, broker_code: int | None) -> NetclusterError:
     """Makes the exception of a code; the native half calls it."""
-    return _CLASSES.get(code, NetclusterError)(text, code)
+    return _CLASSES.get(code, NetclusterError)(text, code, broker_code)

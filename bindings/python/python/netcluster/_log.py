@@ -6,12 +6,11 @@ import logging
 from typing import Any
 
 _LOG = logging.getLogger("netcluster")
-_REQUESTED = "disconnected as requested"
 
 
 def tell(event: Any) -> None:
     """Logs a lifecycle event; the native half calls it."""
-    if event.kind == "connect" or event.text.startswith(_REQUESTED):
+    if event.kind == "connect" or event.code == "REQUESTED":
         _LOG.debug("%s", event.text)
     elif event.kind == "closed":
         _LOG.error("the client gave up: %s", event.text)
