@@ -62,26 +62,16 @@ async def test_messages_in_a_loop_and_in_batches(broker):
                 taken += [message.data for message in await again.take(100)]
             assert taken == list(range(3000))
 
-        async def emit():
-            for number in range(100):
-                await other.emit("m", number)
-                await asyncio.sleep(0)
-
-        taken = []
+        batches = client.batches("m")
+        first = asyncio.ensure_future(batches.__anext__())
         while not await other.audience("m") == (1, 0):
-            if not taken:
-                batches = client.batches("m")
-                first = asyncio.ensure_future(batches.__anext__())
-                taken.append(0)
-            await asyncio.sleep(0.01)
-        emits = asyncio.ensure_future(emit())
+            await asyncio.sleep(0.001)
+        for number in range(100):
+            await other.emit("m", number)
         numbers = [message.data for message in await first]
-        async for batch in batches:
-            numbers += [message.data for message in batch]
-            if len(numbers) == 100:
-                break
+        while len(numbers) < 100:
+            numbers += [message.data for message in await batches.__anext__()]
         assert numbers == list(range(100))
-        await emits
         await batches.aclose()
 
 
