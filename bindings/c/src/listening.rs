@@ -104,7 +104,7 @@ pub unsafe extern "C" fn netcluster_prepend_listener(
 
 /// Removes a listener; returns whether it was there. Called from a listener, it is not called
 /// again; from another thread, a call that runs already may finish. The destructor runs
-/// soon after, on the client's thread.
+/// on the client's thread, when the next event comes or the client ends at the latest.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netcluster_remove_listener(
     client: *const netcluster_client,

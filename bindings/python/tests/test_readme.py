@@ -1,4 +1,4 @@
-"""The examples of README.md, run as they stand there."""
+"""The examples of README.md and of docs/languages.md, run as they stand there."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ import pytest
 
 from conftest import PATIENCE
 
-README = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "README.md")
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+README = os.path.join(PACKAGE, "README.md")
+LANGUAGES = os.path.join(PACKAGE, "..", "..", "docs", "languages.md")
 
 
-def blocks():
-    with open(README, encoding="utf-8") as file:
+def blocks(document):
+    with open(document, encoding="utf-8") as file:
         return re.findall(r"```python\n(.*?)```", file.read(), re.DOTALL)
 
 
 @pytest.mark.parametrize(
-    ("number", "printed"),
+    ("document", "number", "printed"),
     [
-        (0, "sensor.kitchen {'celsius': 21.5}\nsensor.attic cold\n"),
-        (1, "sensor.kitchen b'\\x15'\n"),
+        (README, 0, "sensor.kitchen {'celsius': 21.5}\nsensor.attic cold\n"),
+        (README, 1, "sensor.kitchen b'\\x15'\n"),
+        (LANGUAGES, 0, "sensor.kitchen text 21.5\nsensor.attic json [19.5,20.5]\n"),
     ],
 )
-def test_an_example_prints_what_it_should(broker, number, printed):
-    assert len(blocks()) == 2
+def test_an_example_prints_what_it_should(broker, document, number, printed):
+    assert len(blocks(README)) == 2 and len(blocks(LANGUAGES)) == 1
     ended = subprocess.run(
-        [sys.executable, "-c", blocks()[number]],
+        [sys.executable, "-c", blocks(document)[number]],
         env=dict(os.environ, NETCLUSTER_SOCKET=broker.socket),
         capture_output=True,
         text=True,
