@@ -387,7 +387,7 @@ enum netcluster_error netcluster_prepend_listener(const struct netcluster_client
 
 // Removes a listener; returns whether it was there. Called from a listener, it is not called
 // again; from another thread, a call that runs already may finish. The destructor runs
-// soon after, on the client's thread.
+// on the client's thread, when the next event comes or the client ends at the latest.
 bool netcluster_remove_listener(const struct netcluster_client *client, uint64_t id);
 
 // Removes the listeners of exactly this pattern, or all if it is NULL; returns how many.

@@ -81,7 +81,7 @@ impl From<Lost> for netcluster_lost {
 #[repr(C)]
 #[allow(non_camel_case_types)]
 pub enum netcluster_lifecycle_kind {
-    /// It is connected again, and all patterns are in force.
+    /// It is connected again, and all patterns are in force. Listeners may have missed events.
     NETCLUSTER_LIFECYCLE_CONNECT = 0,
     /// The connection ended; another is made unless CLOSED follows.
     NETCLUSTER_LIFECYCLE_DISCONNECT = 1,
@@ -109,8 +109,6 @@ pub struct netcluster_lifecycle {
     pub text: *const c_char,
     /// Of CONNECT: who this client is now.
     pub source: netcluster_source,
-    /// Of CONNECT: whether a connection was lost before; listeners may have missed events.
-    pub resumed: bool,
     /// Of DISCONNECT: number of the last own event known to be queued at every target. Later
     /// ones that were written are in doubt.
     pub confirmed: u64,
@@ -160,14 +158,14 @@ fn tell(event: &Lifecycle, listener: impl FnOnce(*const netcluster_lifecycle)) {
         broker_code: 0,
         text: c"".as_ptr(),
         source: netcluster_source::default(),
-        resumed: false,
         confirmed: 0,
         lost: netcluster_lost::default(),
     };
     let failure = match event {
-        Lifecycle::Connect { source, resumed } => {
+        // Told by the call that connects, and here only if the listener came in time.
+        Lifecycle::Connect { resumed: false, .. } => return,
+        Lifecycle::Connect { source, .. } => {
             told.source = (*source).into();
-            told.resumed = *resumed;
             Failure::new(NETCLUSTER_OK, "connected to the broker")
         }
         Lifecycle::Disconnect { reason, confirmed } => {

@@ -1,9 +1,9 @@
-//! The client as the Python package builds upon it.
+//! The client as the Python package builds upon it: the calls that Python makes.
 
-use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use netcluster_client::{Client as RustClient, Error, Lifecycle, ListenerId};
+use netcluster_client::{Client as RustClient, Error, ListenerId};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -11,90 +11,12 @@ use pyo3::types::{PyDict, PyString};
 use crate::dispatch::{self, BATCH, Listeners, Once, Removed};
 use crate::errors;
 use crate::forks::Process;
-use crate::inbox::{Inbox, Item, Loss, Taken, Valve, lock};
+use crate::inbox::{Item, Taken, Valve, lock};
+use crate::inner::{self, Inner, waker};
 use crate::options;
 use crate::payload::Payload;
 use crate::subscription::Subscription;
 use crate::wait;
-
-/// Clients that may have to be ended with the interpreter. Locked while the interpreter's
-/// lock is held alone, so that no fork finds it taken.
-static CLIENTS: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
-
-/// A client, shared with its subscriptions.
-pub(crate) struct Inner {
-    pub(crate) client: RustClient,
-    pub(crate) process: Process,
-    valve: Arc<Valve>,
-    /// What listeners are called with.
-    inbox: Arc<Inbox>,
-    listeners: Arc<Listeners>,
-    /// The client ended for good.
-    closed: Arc<Once>,
-    /// The dispatcher's thread is done.
-    finished: Arc<Once>,
-    patience: Duration,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.valve.hurry();
-        self.inbox.close();
-    }
-}
-
-impl Inner {
-    /// Runs a call of the Rust client that may wait, without the interpreter's lock.
-    fn call<T: Send>(
-        &self,
-        py: Python<'_>,
-        call: impl FnOnce(&RustClient) -> Result<T, Error> + Send,
-    ) -> PyResult<T> {
-        self.process.check()?;
-        let called = py.detach(|| self.valve.while_open(|| call(&self.client)));
-        called.map_err(|error| errors::of(py, &error))
-    }
-
-    fn disconnect(&self, py: Python<'_>) -> PyResult<()> {
-        self.process.check()?;
-        self.valve.hurry();
-        let ended = py.detach(|| {
-            let ended = self.client.disconnect();
-            self.valve.end();
-            ended
-        });
-        ended.map_err(|error| errors::of(py, &error))
-    }
-
-    /// Waits until the last listener ran; a listener itself does not.
-    fn wait_for_listeners(&self, py: Python<'_>) {
-        if !dispatch::is_dispatcher() {
-            py.detach(|| self.finished.wait(Some(Instant::now() + self.patience)));
-        }
-    }
-}
-
-/// Ends what is still connected.
-pub(crate) fn shut_down(py: Python<'_>) {
-    let clients: Vec<_> = lock(&CLIENTS).iter().filter_map(Weak::upgrade).collect();
-    for client in clients {
-        if client.process.check().is_ok() && !client.client.is_closed() {
-            // There is nobody left to tell.
-            let _ = client.disconnect(py);
-            client.wait_for_listeners(py);
-        }
-    }
-}
-
-/// Makes what wakes an event loop, on the reader's thread.
-pub(crate) fn waker(event_loop: Py<PyAny>, callback: Py<PyAny>) -> Box<dyn FnOnce() + Send> {
-    Box::new(move || {
-        Python::try_attach(|py| {
-            // The loop may be closed: then nobody waits.
-            let _ = event_loop.call_method1(py, "call_soon_threadsafe", (callback,));
-        });
-    })
-}
 
 /// What is emitted: nothing at all, or a value, which may be None.
 pub(crate) enum Data<'py> {
@@ -198,7 +120,8 @@ impl Client {
         let inbox = valve.inbox();
         let closed = Arc::<Once>::default();
         let told = (Arc::clone(&valve), Arc::clone(&inbox), Arc::clone(&closed));
-        let builder = options::builder(options)?.on_lifecycle(move |event| tell(&told, event));
+        let builder =
+            options::builder(options)?.on_lifecycle(move |event| inner::tell(&told, event));
         let connected = py.detach(|| match path {
             Some(path) => builder.connect(path),
             None => builder.connect_default(),
@@ -224,10 +147,7 @@ impl Client {
             finished,
             patience,
         };
-        let inner = Arc::new(inner);
-        let mut clients = lock(&CLIENTS);
-        clients.retain(|client| client.strong_count() > 0);
-        clients.push(Arc::downgrade(&inner));
+        let inner = inner.registered();
         Ok(Client { inner, name: Mutex::default() })
     }
 
@@ -489,21 +409,5 @@ impl Client {
     /// there is now.
     fn _arm(&self, event_loop: Py<PyAny>, callback: Py<PyAny>) -> bool {
         self.inner.inbox.arm(waker(event_loop, callback))
-    }
-}
-
-/// Tells Python what happened, at its place in the order.
-fn tell((valve, inbox, closed): &(Arc<Valve>, Arc<Inbox>, Arc<Once>), event: &Lifecycle) {
-    if let Lifecycle::Lost { source, count, reason } = event {
-        let loss = Loss { source: *source, count: *count, reason: *reason };
-        valve.each(|inbox| inbox.push(Item::Lost(loss)));
-    }
-    // The first connect is told by the call that connects.
-    if !matches!(event, Lifecycle::Connect { resumed: false, .. }) {
-        inbox.push(Item::Lifecycle(event.clone()));
-    }
-    if let Lifecycle::Closed(_) = event {
-        valve.end();
-        closed.set();
     }
 }

@@ -16,6 +16,7 @@ mod dispatch;
 mod errors;
 mod forks;
 mod inbox;
+mod inner;
 mod lifecycle;
 mod message;
 mod options;
@@ -47,6 +48,6 @@ mod _native {
     /// Ends what is still connected, when the interpreter ends.
     #[pyfunction]
     fn _shut_down(py: Python<'_>) {
-        crate::client::shut_down(py);
+        crate::inner::shut_down(py);
     }
 }

@@ -8,9 +8,9 @@ use netcluster_client::ListenerId;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::client::{Inner, waker};
 use crate::dispatch::BATCH;
 use crate::inbox::{Inbox, Item, Taken, lock};
+use crate::inner::{Inner, waker};
 use crate::lifecycle::Lost;
 use crate::message::{Message, Names};
 use crate::wait;

@@ -115,6 +115,10 @@ def test_a_wrong_claim_raises_where_it_is_read_alone(connect):
             with pytest.raises(EncodingError):
                 read()
     assert subscription.next(PATIENCE).data == [1]
+    for text in (b"NaN", b"[Infinity]", b"", b"[1", b"\xff", b"[" * 100_000):
+        emitter.emit_encoded("claim", "json", text)
+        with pytest.raises(EncodingError):
+            subscription.next(PATIENCE).json()
     with pytest.raises(ValueError, match="yaml"):
         emitter.emit_encoded("claim", "yaml", b"")
     with pytest.raises(TypeError):

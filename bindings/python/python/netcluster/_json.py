@@ -19,9 +19,17 @@ def encode(value: Any) -> bytes:
         raise EncodingError(text, "JSON") from error
 
 
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"JSON has no {constant}")
+
+
+# `json` takes NaN and Infinity, which JSON has not.
+_decoder = json.JSONDecoder(parse_constant=_refuse)
+
+
 def decode(payload: bytes) -> Any:
     """Returns the value of a JSON text."""
     try:
-        return json.loads(payload)
+        return _decoder.decode(payload.decode())
     except (ValueError, RecursionError) as error:
         raise EncodingError(f"the payload is no JSON: {error}", "JSON") from error
