@@ -113,7 +113,7 @@ typedef enum netcluster_error {
 
 // What happened to a connection.
 typedef enum netcluster_lifecycle_kind {
-  // It is connected again, and all patterns are in force.
+  // It is connected again, and all patterns are in force. Listeners may have missed events.
   NETCLUSTER_LIFECYCLE_CONNECT = 0,
   // The connection ended; another is made unless CLOSED follows.
   NETCLUSTER_LIFECYCLE_DISCONNECT = 1,
@@ -211,8 +211,6 @@ typedef struct netcluster_lifecycle {
   const char *text;
   // Of CONNECT: who this client is now.
   struct netcluster_source source;
-  // Of CONNECT: whether a connection was lost before; listeners may have missed events.
-  bool resumed;
   // Of DISCONNECT: number of the last own event known to be queued at every target. Later
   // ones that were written are in doubt.
   uint64_t confirmed;
