@@ -104,9 +104,9 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     said = (said + data.toString()).slice(-4096);
     if (options.log !== 'off') process.stderr.write(data);
   });
-  await Promise.race([once(child, 'spawn'), once(child, 'error').then(([cause]) => Promise.reject(
-    new NetclusterError('NO_BINARY', `${binary} cannot be run: ${(cause as Error).message}`, { cause }),
-  ))]);
+  await once(child, 'spawn').catch((cause: Error) => {
+    throw new NetclusterError('NO_BINARY', `${binary} cannot be run: ${cause.message}`, { cause });
+  });
   (child.stderr as unknown as { unref?(): void }).unref?.();
   const broker = new Broker(child, path, binary);
   const deadline = performance.now() + (options.timeout ?? 10_000);
