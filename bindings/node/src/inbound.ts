@@ -27,6 +27,8 @@ export interface ControlFrame {
   sourceNode: number;
   sourceClient: number;
   sequence: number;
+  /** The sequence as it came, of 64 bits. */
+  token: bigint;
   payload: Buffer;
 }
 
@@ -131,6 +133,7 @@ export class Inbound {
       sourceNode: words[word + 2]!,
       sourceClient: words[word + 3]!,
       sequence: words[word + 4]! + words[word + 5]! * 2 ** 32,
+      token: bytes.readBigUInt64LE(at + 16),
       payload: Buffer.from(bytes.subarray(payloadAt, end)),
     };
   }
