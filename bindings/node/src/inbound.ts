@@ -51,12 +51,17 @@ export class Inbound {
   private end = 0;
   private readonly receiver: Receiver;
   private readonly routes: Routes;
-  private readonly maxPayload: number;
+  private maxPayload: number;
 
   constructor(receiver: Receiver, routes: Routes, maxPayload: number) {
     this.receiver = receiver;
     this.routes = routes;
     this.maxPayload = maxPayload;
+  }
+
+  /** Takes no event that is larger than this, too. */
+  limit(maxPayload: number): void {
+    this.maxPayload = Math.min(this.maxPayload, maxPayload);
   }
 
   /** Place for the next read. */
@@ -88,7 +93,7 @@ export class Inbound {
    */
   read(bytes: number): void {
     this.end += bytes;
-    const { slab, end, receiver, maxPayload } = this;
+    const { slab, end, receiver } = this;
     const words = slab.words;
     let start = this.start;
     while (end - start >= HEADER_BYTES && !this.stopped) {
@@ -105,14 +110,14 @@ export class Inbound {
         nameLength <= MAX_NAME_BYTES &&
         nameLength > 0 &&
         length >= head &&
-        length - head <= maxPayload
+        length - head <= this.maxPayload
       ) {
         if (length > end - start) break;
         // Before it is told: a listener may throw or look at what was read.
         this.start = start + length;
         receiver.event(this.routes.find(slab, start, nameLength), slab, start);
       } else {
-        checkHeader(length, second, maxPayload);
+        checkHeader(length, second, this.maxPayload);
         if (length > end - start) break;
         this.start = start + length;
         receiver.control(this.controlFrame(start));

@@ -157,6 +157,7 @@ export class Session implements SocketEvents, Receiver, Writer {
     if (source.node === 0 || source.client === 0) throw broken('a welcome to nobody');
     clearTimeout(this.timer);
     this.source = source;
+    this.inbound.limit(welcome.maxPayload);
     this.owner.welcomed(this, source, welcome);
   }
 
