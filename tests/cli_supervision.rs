@@ -78,7 +78,7 @@ fn a_broker_whose_parent_had_ended_before_it_began_ends_at_once() {
     assert!(done.stderr.contains("the process that started this broker has ended"), "{done:?}");
 }
 
-/// As `Type=notify` of systemd wants it, at a path and at a name without a file.
+/// Datagrams as `Type=notify` of systemd wants them, at a path and at a name without a file.
 #[cfg(unix)]
 #[test]
 fn the_service_manager_is_told_that_the_broker_is_ready_and_that_it_stops() {
