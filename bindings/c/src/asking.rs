@@ -98,10 +98,7 @@ pub unsafe extern "C" fn netcluster_count_audience(
         let (client, event) =
             unsafe { (input::borrow(client, "client")?, input::text(event, "event")?) };
         let counted = client.client.audience(event)?;
-        let counted = netcluster_audience {
-            clients: counted.clients.into(),
-            brokers: counted.brokers.into(),
-        };
+        let counted = netcluster_audience { clients: counted.clients, brokers: counted.brokers };
         // SAFETY: the rules for pointers.
         unsafe { input::put(audience, "audience", counted) }
     })
