@@ -58,6 +58,7 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
       refused: (pattern, error) => this.refused(pattern, error),
       closed: (error) => this.closed(error),
       wantsMore: () => this.full.size === 0,
+      mayRead: () => ![...this.full].some((subscription) => subscription.isOverfull),
     });
     this.lifecycle = this.core.lifecycle;
   }

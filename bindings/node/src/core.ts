@@ -39,6 +39,8 @@ export interface CoreOwner {
   /** The client is over. */
   closed(error: NetclusterError | undefined): void;
   wantsMore(): boolean;
+  /** Whether to read on while an answer is waited for. */
+  mayRead(): boolean;
 }
 
 /** The connections of a client. */
@@ -330,7 +332,8 @@ export class Core implements SessionOwner {
   }
 
   wantsMore(): boolean {
-    return this.requests.size > 0 || this.goodbye !== undefined || this.owner.wantsMore();
+    if (this.goodbye !== undefined) return true;
+    return this.requests.size > 0 ? this.owner.mayRead() : this.owner.wantsMore();
   }
 
   /** Reads on after it was told to wait. */
