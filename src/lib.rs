@@ -72,6 +72,7 @@ mod inbound;
 #[doc(hidden)]
 pub mod internals;
 mod keeper;
+mod link_request;
 mod log;
 mod memory_maker;
 mod mesh;
