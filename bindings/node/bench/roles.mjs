@@ -7,6 +7,7 @@ const [system, role, json] = process.argv.slice(2);
 const load = JSON.parse(json);
 const bus = await systems[system](load);
 
+process.stdin.resume();
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
 if (role === 'listen') {

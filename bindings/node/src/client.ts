@@ -345,8 +345,9 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
 
   private dispatch(route: Route<AnySink>, slab: Slab, at: number): void {
     const only = route.only;
-    if (only !== undefined && !only.batched) {
-      only.take(new Message(route.event, slab, at));
+    if (only !== undefined) {
+      if (!only.batched) only.take(new Message(route.event, slab, at));
+      else if (only.push(route, slab, at)) this.filled.push(only);
       return;
     }
     let message: Message | undefined;

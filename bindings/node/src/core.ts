@@ -319,7 +319,7 @@ export class Core implements SessionOwner {
     this.owner.lost(makeLost(source, count, reason));
   }
 
-  pinged(token: number): void {
+  pinged(token: bigint): void {
     this.outbox.request(encodeFrame(Kind.pong, this.source, token, '', u64(this.outbox.sequence)));
   }
 

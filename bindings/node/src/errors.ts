@@ -42,6 +42,8 @@ export type ErrorCode =
   | 'LISTENER_THREW'
   /** The broker's program was not found. */
   | 'NO_BINARY'
+  /** Another broker runs already where one was to be started. */
+  | 'BROKER_RUNNING'
   /** The broker's program ended, or did not start. */
   | 'BROKER';
 

@@ -27,6 +27,8 @@ export interface ControlFrame {
   sourceNode: number;
   sourceClient: number;
   sequence: number;
+  /** The sequence as it came, of 64 bits. */
+  token: bigint;
   payload: Buffer;
 }
 
@@ -49,12 +51,17 @@ export class Inbound {
   private end = 0;
   private readonly receiver: Receiver;
   private readonly routes: Routes;
-  private readonly maxPayload: number;
+  private maxPayload: number;
 
   constructor(receiver: Receiver, routes: Routes, maxPayload: number) {
     this.receiver = receiver;
     this.routes = routes;
     this.maxPayload = maxPayload;
+  }
+
+  /** Takes no event that is larger than this, too. */
+  limit(maxPayload: number): void {
+    this.maxPayload = Math.min(this.maxPayload, maxPayload);
   }
 
   /** Place for the next read. */
@@ -86,7 +93,7 @@ export class Inbound {
    */
   read(bytes: number): void {
     this.end += bytes;
-    const { slab, end, receiver, maxPayload } = this;
+    const { slab, end, receiver } = this;
     const words = slab.words;
     let start = this.start;
     while (end - start >= HEADER_BYTES && !this.stopped) {
@@ -103,14 +110,14 @@ export class Inbound {
         nameLength <= MAX_NAME_BYTES &&
         nameLength > 0 &&
         length >= head &&
-        length - head <= maxPayload
+        length - head <= this.maxPayload
       ) {
         if (length > end - start) break;
         // Before it is told: a listener may throw or look at what was read.
         this.start = start + length;
         receiver.event(this.routes.find(slab, start, nameLength), slab, start);
       } else {
-        checkHeader(length, second, maxPayload);
+        checkHeader(length, second, this.maxPayload);
         if (length > end - start) break;
         this.start = start + length;
         receiver.control(this.controlFrame(start));
@@ -131,6 +138,7 @@ export class Inbound {
       sourceNode: words[word + 2]!,
       sourceClient: words[word + 3]!,
       sequence: words[word + 4]! + words[word + 5]! * 2 ** 32,
+      token: bytes.readBigUInt64LE(at + 16),
       payload: Buffer.from(bytes.subarray(payloadAt, end)),
     };
   }

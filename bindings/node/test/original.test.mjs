@@ -185,6 +185,7 @@ test('pipedserver: a second one at the same path is an error that says who is th
     second.onerror = resolve;
     second.initlocalserver(place);
   });
+  assert.equal(error.code, 'BROKER_RUNNING');
   assert.match(error.message, /already running/);
   await new Promise((resolve) => first.stop(resolve));
 });

@@ -112,21 +112,6 @@ test('patterns that change while there is no broker are in force afterwards', as
   assert.equal(clients[0].listeners, 1);
 });
 
-test('a flush whose events may be gone is refused', async (t) => {
-  const bus = await broker(t);
-  const emitter = await client(t, bus);
-  process.kill(bus.pid, 'SIGSTOP');
-  emitter.emit('a', Buffer.from('written, never read'));
-  const flushed = emitter.flush();
-  await new Promise(setImmediate);
-  process.kill(bus.pid, 'SIGKILL');
-  await assert.rejects(soon('the flush ends', flushed), (error) => {
-    assert.equal(error.code, 'CONNECTION_LOST');
-    assert.match(error.message, /events 1 to 1 may be lost/);
-    return true;
-  });
-});
-
 test('without reconnecting the end of the connection is the end of the client', async (t) => {
   const bus = await broker(t);
   const only = await connect(bus.path, { reconnect: false });
