@@ -25,10 +25,11 @@ use crate::config::{MAX_SHARDS, ShardConfig};
 use crate::keeper::Keeper;
 use crate::memory_maker::MemoryMaker;
 use crate::mesh::Mesh;
+use crate::opener::{OpenLink, Opener};
 use crate::options::{BrokerOptions, SharedMemory};
 use crate::population::Population;
 use crate::returning::{Record, Successor};
-use crate::shard::{LinkStart, OpenLink, Opener, Shard, Shared};
+use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::Status;
 use crate::uplink;
 

@@ -76,6 +76,7 @@ mod link_request;
 mod log;
 mod memory_maker;
 mod mesh;
+mod opener;
 mod options;
 mod outbound;
 mod pattern_set;

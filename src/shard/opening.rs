@@ -8,77 +8,20 @@
 //! Each shard adds the link to its routes by itself, and tells which channels its clients
 //! are on, as for clients that come.
 
-use std::io;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 
 use netcluster_link::config::StreamMap;
 use netcluster_link::options::LinkOptions;
-use netcluster_platform::{Conn, Io, Waker};
+use netcluster_platform::{Conn, Io};
 use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{Kind, frame};
 
 use crate::link_request;
 use crate::mesh::Message;
+use crate::opener::{Opened, Opener, Wish};
 use crate::target::{LINK_HOME, ShardId, Target};
 
-use super::{LinkStart, Shard};
-
-/// Way to open the sockets of a link, on any thread.
-pub type OpenLink<S> = Arc<dyn Fn(&LinkOptions) -> Result<LinkStart<S>, String> + Send + Sync>;
-
-/// Link whose sockets are opened, or the reason why not; for who asked.
-struct Opened<S> {
-    target: Target,
-    request: u64,
-    start: Result<LinkStart<S>, String>,
-}
-
-/// Wish of a client that the link be opened.
-struct Wish {
-    target: Target,
-    request: u64,
-    options: Box<LinkOptions>,
-}
-
-/// Opener of the link, on the shard that will drive it.
-pub struct Opener<S> {
-    /// Starts a thread that opens the sockets.
-    start: Box<dyn Fn(Wish) -> io::Result<()> + Send>,
-    opened: mpsc::Receiver<Opened<S>>,
-    is_opening: bool,
-}
-
-impl<S> Opener<S> {
-    /// Returns an opener whose shard is woken by this.
-    pub fn new(open: OpenLink<S>, waker: Waker) -> Opener<S>
-    where
-        S: Send + 'static,
-    {
-        let (sender, opened) = mpsc::channel();
-        let start = move |wish: Wish| {
-            let (open, waker, sender) = (Arc::clone(&open), waker.clone(), sender.clone());
-            let run = move || {
-                let Wish { target, request, options } = wish;
-                let start = open(&options);
-                // A shard that is gone needs none.
-                let _ = sender.send(Opened { target, request, start });
-                waker.wake();
-            };
-            thread::Builder::new().name("open-link".into()).spawn(run).map(drop)
-        };
-        Opener { start: Box::new(start), opened, is_opening: false }
-    }
-
-    fn begin(&mut self, wish: Wish) -> Result<(), String> {
-        if self.is_opening {
-            return Err("the link is being opened already".to_owned());
-        }
-        (self.start)(wish).map_err(|error| format!("cannot start a thread: {error}"))?;
-        self.is_opening = true;
-        Ok(())
-    }
-}
+use super::Shard;
 
 impl<I: Io> Shard<I> {
     /// Gives the shard a way to open the link while it runs.
@@ -120,8 +63,7 @@ impl<I: Io> Shard<I> {
     /// Starts the link if its sockets were opened.
     pub(super) fn take_opened_link(&mut self) {
         let Some(opener) = &mut self.opener else { return };
-        let Ok(Opened { target, request, start }) = opener.opened.try_recv() else { return };
-        opener.is_opening = false;
+        let Some(Opened { target, request, start }) = opener.take_opened() else { return };
         let started = start.and_then(|start| {
             let streams = Arc::new(StreamMap::new(&start.config));
             let started = self.start_link(start);
