@@ -102,8 +102,9 @@ impl<I: Io> Shard<I> {
     pub(super) fn link_answered(&mut self, target: Target, request: u64, text: &str) {
         let Some(connection) = self.connections.find_open(target) else { return };
         let source = connection.source;
-        let text = &text[..text.floor_char_boundary(MAX_CONTROL_PAYLOAD_BYTES)];
-        let answer = frame::encode(Kind::Link, source, request, b"", text.as_bytes());
+        // A character that is cut is one that a reader replaces.
+        let text = &text.as_bytes()[..text.len().min(MAX_CONTROL_PAYLOAD_BYTES)];
+        let answer = frame::encode(Kind::Link, source, request, b"", text);
         self.reply(target.conn, &answer);
     }
 }
