@@ -94,7 +94,7 @@ fn payload(sequence: u64) -> Vec<u8> {
 /// Memory by chance, of which there may be little; the largest chance is that all share.
 fn memories(seed: u64) -> SimMemories {
     let rough = SimMemories::rough(seed);
-    if seed % 2 == 0 { rough } else { SimMemories { able_percent: 100, ..rough } }
+    if seed.is_multiple_of(2) { rough } else { SimMemories { able_percent: 100, ..rough } }
 }
 
 fn config(seed: u64) -> ShardConfig {

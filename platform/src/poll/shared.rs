@@ -28,7 +28,7 @@ impl PollIo {
         frame: &[u8],
         memory: &ClientMemory,
     ) -> io::Result<bool> {
-        let attachments = self.sharing.to_offer()?;
+        let attachments = self.sharing.for_offer()?;
         debug_assert!(!self.table.open(conn).sending, "a send is under way");
         self.stats.syscalls += 1;
         let socket = self.table.socket(conn).as_fd();

@@ -49,7 +49,7 @@ impl SharedMemory {
     ///
     /// # Errors
     /// There is no memory, or none for what comes by rings.
-    pub(crate) fn to_offer(&mut self) -> io::Result<&mut Attachments> {
+    pub(crate) fn for_offer(&mut self) -> io::Result<&mut Attachments> {
         let attachments = self.all()?;
         if attachments.has_ring_buffers() {
             return Ok(attachments);

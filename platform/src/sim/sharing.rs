@@ -71,7 +71,7 @@ impl World {
         frame: &[u8],
         memory: &ClientMemory,
     ) -> io::Result<bool> {
-        let arena = Arc::clone(self.shards[shard].sharing.to_offer()?.section().arena());
+        let arena = Arc::clone(self.shards[shard].sharing.for_offer()?.section().arena());
         if !self.send_whole(shard, conn, frame)? {
             return Ok(false);
         }

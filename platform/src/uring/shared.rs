@@ -29,7 +29,7 @@ impl UringIo {
         frame: &[u8],
         memory: &ClientMemory,
     ) -> io::Result<bool> {
-        let attachments = self.sharing.to_offer()?;
+        let attachments = self.sharing.for_offer()?;
         let slot = self.table.slot(conn);
         debug_assert!(slot.outbound.is_none(), "a send is under way");
         self.stats.syscalls += 1;
