@@ -26,6 +26,9 @@ const WORDS: u64 = 12;
 /// Looks in which nothing moves, after which nothing will.
 const QUIET_LOOKS: u32 = 60;
 
+/// Looks after which all that is there has moved.
+const MAX_LOOKS: u32 = 20_000;
+
 fn for_seeds(test: &str, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
     SEEDS.run(test, DEFAULT_SEEDS, run);
 }
@@ -163,9 +166,11 @@ impl Bus {
 
     /// Goes on until nothing moves any more.
     fn settle(&mut self) {
-        let mut quiet = 0;
+        let (mut quiet, mut looks) = (0, 0);
         while quiet < QUIET_LOOKS {
             quiet += 1;
+            looks += 1;
+            assert!(looks < MAX_LOOKS, "it never rests: {:#?}", self.broker.reports());
             for session in &mut self.emitters {
                 if session.push() > 0 && !session.end.is_closed() {
                     quiet = 0;
@@ -191,6 +196,9 @@ impl Bus {
         for report in self.broker.reports() {
             assert_eq!((report.totals.shared_clients, report.summary.io.pinned_buffers), (0, 0));
         }
+        // What broke: a shard spun if its last connection with memory went while it was ready.
+        let now = self.broker.net.now();
+        assert!(self.broker.net.next_due().is_none_or(|due| due > now), "it sleeps");
         self.broker.shut_down();
         self.broker.run_for(Duration::from_secs(10));
         assert!(self.broker.has_ended());

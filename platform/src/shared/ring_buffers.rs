@@ -131,6 +131,10 @@ impl RingBuffers {
     /// one that comes back wakes the shard.
     pub(crate) fn is_ample(&mut self) -> bool {
         self.pool.want();
+        // It may be the last that there is, which then comes back as any other does.
+        if let Some(index) = self.current.take() {
+            self.pool.seal(index);
+        }
         self.pool.collect();
         self.pool.free() >= self.pool.buffers().div_ceil(4)
     }

@@ -117,7 +117,8 @@ impl SharedMemory {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        self.attachments.as_ref().is_some_and(|it| it.has_work())
+        // What is left on the lists of who is gone is no work.
+        self.attachments.as_ref().is_some_and(|it| !it.is_empty() && it.has_work())
     }
 
     pub(crate) fn starved(&self) -> bool {

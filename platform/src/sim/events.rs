@@ -26,6 +26,8 @@ impl World {
             completions.push(Completion::Woken);
         }
         let now = self.now();
+        self.shards[shard].sleeps = false;
+        completions.append(&mut self.shards[shard].early);
         self.start_sharing(shard, completions);
         let sends_come_last = self.random.happens(self.faults.lazy_send_permille, 2000);
         if !sends_come_last {

@@ -61,7 +61,7 @@ impl SimIo {
         let is_due = self.net.world().is_due(self.shard);
         is_due
             || self.datagrams.as_ref().is_some_and(SimSockets::is_ready)
-            || !self.net.world().may_sleep(self.shard)
+            || !self.net.world().sleeps(self.shard)
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 
 use super::chunks::ChunkPool;
 use super::faults::Faults;
-use crate::io::{Conn, IoStats, WakeTarget};
+use crate::io::{Completion, Conn, IoStats, WakeTarget};
 use crate::shared::SharedMemory;
 use crate::slice::Slice;
 use crate::{ArenaSection, Instant, Waker};
@@ -125,6 +125,10 @@ pub(super) struct Shard {
     pub(super) pool: ChunkPool,
     /// The connections with shared memory.
     pub(super) sharing: SharedMemory,
+    /// It has begun to wait: whoever shares memory with it must ring.
+    pub(super) sleeps: bool,
+    /// Completions that it found when it began to.
+    pub(super) early: Vec<Completion>,
     /// The listener that this shard accepts on.
     pub(super) listener: Option<u64>,
     pub(super) accept_paused: bool,
@@ -146,6 +150,8 @@ impl Shard {
             wake,
             pool,
             sharing: SharedMemory::new(section, waker),
+            sleeps: false,
+            early: Vec::new(),
             listener: None,
             accept_paused: false,
             accept_scheduled: false,
@@ -166,6 +172,7 @@ impl Shard {
         self.listener = None;
         self.accept_scheduled = false;
         self.sharing = SharedMemory::default();
+        self.early.clear();
     }
 
     /// A number for `socket`.
@@ -238,7 +245,7 @@ impl Shard {
     /// Whether `wait` has something to do at once, whatever the time.
     pub(super) fn is_due_now(&self) -> bool {
         let rearms = !self.starved.is_empty() && self.pool.quarter_is_free();
-        let shares = self.sharing.has_work() || self.sharing.is_rung();
+        let shares = self.sharing.has_work() || self.sharing.is_rung() || !self.early.is_empty();
         self.wake.is_set() || !self.sending.is_empty() || rearms || shares
     }
 }

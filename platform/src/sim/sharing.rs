@@ -211,10 +211,17 @@ impl World {
         self.shards[shard].sharing.turn(budget as usize, completions);
     }
 
-    /// Whether a shard has nothing to do, so that it would sleep; it has asked for its bells
-    /// then.
-    pub(super) fn may_sleep(&mut self, shard: usize) -> bool {
+    /// Whether a shard sleeps, as it has nothing to do: it has begun to wait, and has asked for
+    /// its bells. What it found then the wait brings that wakes it.
+    pub(super) fn sleeps(&mut self, shard: usize) -> bool {
+        if self.shards[shard].sleeps {
+            return true;
+        }
+        let mut early = std::mem::take(&mut self.shards[shard].early);
+        self.start_sharing(shard, &mut early);
         let state = &mut self.shards[shard];
-        state.sharing.may_sleep(!state.starved.is_empty())
+        state.sleeps = early.is_empty() && state.sharing.may_sleep(!state.starved.is_empty());
+        state.early = early;
+        state.sleeps
     }
 }

@@ -258,6 +258,7 @@ impl World {
         let client = |at| Driven::new(seed * 7 + at, declines, epoch);
         let clients = (0..3).map(client).collect();
         let mut world = World { net, broker, seed, runs: 1, memories, epoch, clients, random };
+        world.settle();
         world.clients[1..].iter_mut().for_each(Driven::listen);
         world.settle();
         world
