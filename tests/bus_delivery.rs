@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use common::{Bed, PATIENCE, Raw, on_all, take};
+use netcluster_client::Encoding;
 use netcluster_wire::{Hello, Kind};
 
 on_all! {
@@ -55,6 +56,34 @@ on_all! {
             told.recv_timeout(PATIENCE).expect("all arrives, in order");
             assert!(!errors.load(Ordering::SeqCst), "a listener found something wrong");
         }
+    }
+}
+
+on_all! {
+    /// Alone and in runs, in payloads that fit a chunk and that do not.
+    fn encodings_arrive_as_they_were_sent(bed) {
+        const EVENTS: usize = 20_000;
+        let encoding_of = |at: usize| Encoding::ALL[(at / (1 + at / 100 % 7)) % 3];
+        let bytes_of = |at: usize| if at % 2_000 == 77 { 200_000 } else { at % 50 };
+        let bus = bed.bus();
+        let (listener, emitter) = (bus.client(), bus.client());
+        let (tell, told) = mpsc::channel();
+        let mut next = 0;
+        listener
+            .on("a", move |message| {
+                assert_eq!(message.encoding(), encoding_of(next), "event {next}");
+                assert_eq!(message.payload().len(), bytes_of(next), "event {next}");
+                next += 1;
+                if next == EVENTS {
+                    tell.send(()).unwrap();
+                }
+            })
+            .expect("allowed");
+        for at in 0..EVENTS {
+            let payload = vec![b'1'; bytes_of(at)];
+            emitter.emit_encoded("a", encoding_of(at), payload).expect("connected");
+        }
+        told.recv_timeout(PATIENCE).expect("all arrive, each as it was sent");
     }
 }
 

@@ -52,26 +52,29 @@ fn nothing_emitted_is_lost_when_emit_ends() {
 fn json_is_checked_made_compact_and_printed_as_objects() {
     for backend in backends() {
         let broker = Broker::start_with(backend, &["--node-id", "beef"]);
-        let on = broker.on(&["log", "--count", "3", "--format", "json"]);
+        let on = broker.on(&["log", "--count", "4", "--format", "json"]);
         broker.run(&["emit", "log", "--json", "{\"b\": 1, \"a\": [1.50]}"]).succeeded();
         broker.run(&["emit", "log", "--json", "{"]).failed(1, "not JSON");
         let command = broker.command(&["emit", "log", "--json"]);
         let done = Process::start_with_input(command, "\"good\"\nbad\n\"never\"\n").finish();
         done.failed(1, "line 2: not JSON");
         let command = broker.command(&["emit", "log"]);
-        Process::start_with_input(command, &b"\xff\xfe"[..]).finish().succeeded();
+        Process::start_with_input(command, &b"\xff\xfe\ntext"[..]).finish().succeeded();
 
         let printed = on.finish().succeeded().stdout;
         let lines: Vec<serde_json::Value> =
             printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 3);
+        assert_eq!(lines.len(), 4);
         assert_eq!(lines[0]["event"], "log");
-        assert_eq!(lines[0]["data"], "{\"b\":1,\"a\":[1.50]}");
+        assert!(printed.starts_with("{\"event\":\"log\""), "{printed}");
+        assert!(printed.contains("\"encoding\":\"json\",\"data\":{\"b\":1,\"a\":[1.50]}}"));
         assert_eq!(lines[0]["source"]["node"], "0000beef");
         assert_ne!(lines[0]["source"]["client"], 0);
         assert_eq!(lines[0]["sequence"], 1);
-        assert_eq!(lines[1]["data"], "\"good\"");
+        assert_eq!((&lines[1]["encoding"], &lines[1]["data"]), (&"json".into(), &"good".into()));
+        assert_eq!(lines[2]["encoding"], "bytes");
         assert_eq!(lines[2]["data_base64"], "//4=");
+        assert_eq!((&lines[3]["encoding"], &lines[3]["data"]), (&"text".into(), &"text".into()));
         assert_ne!(lines[1]["source"], lines[2]["source"]);
     }
 }

@@ -37,14 +37,18 @@ fn spoilt(raw: &mut Raw, at: usize, bytes: &[u8]) -> Vec<u8> {
 on_all! {
     fn a_broken_header_ends_only_its_own_connection(bed) {
         let bus = bed.bus();
-        let cases: [(&str, usize, &[u8], ErrorCode); 8] = [
+        let cases: [(&str, usize, &[u8], ErrorCode); 11] = [
             ("not a multiple of 8", 0, &75u32.to_le_bytes(), ErrorCode::Protocol),
             ("cannot hold", 0, &0u32.to_le_bytes(), ErrorCode::Protocol),
             ("cannot hold", 0, &24u32.to_le_bytes(), ErrorCode::Protocol),
             ("over the limit", 0, &0xffff_fff8_u32.to_le_bytes(), ErrorCode::PayloadTooLarge),
             ("unknown frame kind 0x77", 4, &[0x77], ErrorCode::Protocol),
             ("unknown frame kind 0x00", 4, &[0], ErrorCode::Protocol),
-            ("unknown frame flags", 5, &[0x80], ErrorCode::Protocol),
+            ("unknown frame flags 0x80", 5, &[0x80], ErrorCode::Protocol),
+            ("unknown frame flags 0x08", 5, &[0x08], ErrorCode::Protocol),
+            ("unknown frame flags 0x30", 5, &[0x30], ErrorCode::Protocol),
+            // A ping that is to be text.
+            ("unknown frame flags 0x10", 4, &[0x16, 0x10], ErrorCode::Protocol),
             ("256 bytes", 6, &256u16.to_le_bytes(), ErrorCode::Protocol),
         ];
         for (says, at, bytes, code) in cases {

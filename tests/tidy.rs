@@ -19,7 +19,8 @@ const MAX_LINES: usize = 500;
 const LONG_FILES: [(&str, &str); 0] = [];
 
 /// Directories that hold no sources of ours.
-const SKIPPED_DIRECTORIES: [&str; 5] = [".git", "target", "corpus", "artifacts", "coverage"];
+const SKIPPED_DIRECTORIES: [&str; 7] =
+    [".git", "target", "corpus", "artifacts", "coverage", "node_modules", "dist"];
 
 /// Modules that know no operating system and no clock: a path without `.rs` is a
 /// directory or a prefix of file names. Time and seeds come as arguments.

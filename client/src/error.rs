@@ -2,6 +2,7 @@
 //! are harmless for a terminal, whatever the broker said.
 
 use std::path::{Path, PathBuf};
+use std::str::Utf8Error;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -126,6 +127,8 @@ pub enum Error {
     },
     /// A thread could not be started.
     Thread(Arc<io::Error>),
+    /// The bytes are not the text in UTF-8 that was expected.
+    Text(Utf8Error),
     /// The bytes are not the JSON that was expected.
     #[cfg(feature = "json")]
     Json(Arc<serde_json::Error>),
@@ -248,6 +251,7 @@ impl fmt::Display for Error {
                 write!(formatter, "a listener panicked on event `{event}`: {message}")
             }
             Error::Thread(reason) => write!(formatter, "cannot start a thread: {reason}"),
+            Error::Text(reason) => write!(formatter, "the payload is no text: {reason}"),
             #[cfg(feature = "json")]
             Error::Json(reason) => write!(formatter, "JSON: {reason}"),
         }
@@ -264,6 +268,7 @@ impl std::error::Error for Error {
             | Error::Thread(source) => Some(&**source),
             Error::Name(source) => Some(source),
             Error::Pattern(source) => Some(source),
+            Error::Text(source) => Some(source),
             #[cfg(feature = "json")]
             Error::Json(source) => Some(&**source),
             _ => None,

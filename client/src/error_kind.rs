@@ -53,6 +53,8 @@ pub enum ErrorKind {
     ListenerPanicked,
     /// A thread could not be started.
     Thread,
+    /// The bytes are not the text in UTF-8 that was expected.
+    Text,
     /// The bytes are not the JSON that was expected.
     Json,
 }
@@ -87,6 +89,7 @@ impl ErrorKind {
             ErrorKind::InsideListener => "INSIDE_LISTENER",
             ErrorKind::ListenerPanicked => "LISTENER_PANICKED",
             ErrorKind::Thread => "THREAD",
+            ErrorKind::Text => "TEXT",
             ErrorKind::Json => "JSON",
         }
     }
@@ -130,6 +133,7 @@ impl Error {
             Error::InsideListener(_) => ErrorKind::InsideListener,
             Error::ListenerPanicked { .. } => ErrorKind::ListenerPanicked,
             Error::Thread(_) => ErrorKind::Thread,
+            Error::Text(_) => ErrorKind::Text,
             #[cfg(feature = "json")]
             Error::Json(_) => ErrorKind::Json,
         }
@@ -175,6 +179,7 @@ mod tests {
             (ErrorKind::InsideListener, "INSIDE_LISTENER"),
             (ErrorKind::ListenerPanicked, "LISTENER_PANICKED"),
             (ErrorKind::Thread, "THREAD"),
+            (ErrorKind::Text, "TEXT"),
             (ErrorKind::Json, "JSON"),
         ];
         for (kind, code) in codes {

@@ -59,7 +59,7 @@ pub use lifecycle::Lifecycle;
 pub use loss::Lost;
 pub use message::{Message, OwnedMessage};
 pub use netcluster_wire::control::Audience;
-pub use netcluster_wire::{ErrorCode, LossReason, NameError, PatternError, Source};
+pub use netcluster_wire::{Encoding, ErrorCode, LossReason, NameError, PatternError, Source};
 pub use path::{SOCKET_VARIABLE, default_socket_path, default_socket_paths};
 
 /// Whatever is handed out may go to another thread, and be used by several.

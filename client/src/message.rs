@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use netcluster_wire::{Frame, Header, Source};
+use netcluster_wire::{Encoding, Frame, Header, Source};
 
 /// Payloads below this are copied by [`Message::into_owned`]; larger ones are kept
 /// in the receive buffer that they arrived in. Bounds what a kept message pins.
@@ -159,12 +159,52 @@ impl<'a> Message<'a> {
         OwnedMessage {
             event: Arc::clone(self.event),
             payload,
+            encoding: self.encoding(),
             source: self.source(),
             sequence: self.sequence(),
         }
     }
 
-    /// The payload, read as JSON.
+    /// The encoding of the payload, as its emitter says.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Encoding};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.encoding()).unwrap())?;
+    /// emitter.emit_text("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap(), Encoding::Text);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn encoding(&self) -> Encoding {
+        self.header().encoding()
+    }
+
+    /// The payload, read as text, whatever its encoding is said to be.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let (sender, heard) = std::sync::mpsc::channel();
+    /// listener.on("a", move |message| sender.send(message.text().map(str::len)).unwrap())?;
+    /// emitter.emit_text("a", "12345")?;
+    /// assert_eq!(heard.recv().unwrap()?, 5);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it is no UTF-8.
+    pub fn text(&self) -> Result<&'a str, crate::Error> {
+        std::str::from_utf8(self.payload).map_err(crate::Error::Text)
+    }
+
+    /// The payload, read as JSON, whatever its encoding is said to be.
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -197,6 +237,7 @@ impl From<Message<'_>> for OwnedMessage {
 pub struct OwnedMessage {
     event: Arc<str>,
     payload: Bytes,
+    encoding: Encoding,
     source: Source,
     sequence: u64,
 }
@@ -297,7 +338,45 @@ impl OwnedMessage {
         self.payload.len() + size_of::<OwnedMessage>()
     }
 
-    /// The payload, read as JSON.
+    /// The encoding of the payload, as its emitter says.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Encoding};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit_text("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.encoding(), Encoding::Text);
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The payload, read as text, whatever its encoding is said to be.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let (emitter, listener) = (Client::connect(&socket)?, Client::connect(&socket)?);
+    /// let events = listener.subscribe("a")?;
+    /// emitter.emit_text("a", "12345")?;
+    /// let message = events.recv().unwrap();
+    /// assert_eq!(message.text()?, "12345");
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it is no UTF-8.
+    pub fn text(&self) -> Result<&str, crate::Error> {
+        std::str::from_utf8(&self.payload).map_err(crate::Error::Text)
+    }
+
+    /// The payload, read as JSON, whatever its encoding is said to be.
     ///
     /// ```
     /// use netcluster_client::Client;

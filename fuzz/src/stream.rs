@@ -1,6 +1,6 @@
 //! Streams of frames, good and mutated, made from decisions.
 
-use netcluster_wire::{Kind, Source, frame};
+use netcluster_wire::{Encoding, Kind, Source, frame};
 
 use super::choices::Choices;
 
@@ -55,7 +55,11 @@ pub fn append_frame(choices: &mut Choices<'_>, sources: &[Source], out: &mut Vec
     let size = if kind == Kind::Event { size } else { size.min(4096) };
     let source = choices.of(sources);
     let sequence = u64::from(choices.byte());
+    let at = out.len();
     frame::append(out, kind, source, sequence, name, &vec![choices.byte(); size]);
+    if kind == Kind::Event && choices.chance(40) {
+        frame::set_encoding(&mut out[at..], choices.of(&Encoding::ALL));
+    }
 }
 
 /// Changes bytes, cuts bytes out, or puts bytes in, from `from` on.

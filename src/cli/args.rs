@@ -21,6 +21,7 @@ Exit codes:
   2  the command line or the configuration is wrong
   3  no broker answers, or the connection to it ended
   4  `on --timeout` ended before as many events came as `--count` asked for
+  5  `serve`: a broker runs already on that socket
 
 A minute's tour:
   netcluster demo                 see events flow, all in one command
@@ -56,12 +57,16 @@ Examples:
   netcluster serve
   netcluster serve --socket /tmp/events.sock --socket-mode 0600
   netcluster serve --config /etc/netcluster.toml --log debug
-  netcluster serve --link --cluster office --key-file /etc/netcluster/key";
+  netcluster serve --link --cluster office --key-file /etc/netcluster/key
+  netcluster serve --print-ready --die-with-parent    by a program that needs one";
 
 const EMIT_EXAMPLES: &str = "\
 It ends when the broker has queued the events for all their listeners. While it reads lines it
 outlives brokers: it says when the connection breaks, goes on when it is back, and fails at the
 end if events were on their way.
+
+Data and lines are emitted as text (what is not UTF-8 as bytes), with --json as JSON, files as
+bytes: listeners in other languages get a string, a value or bytes.
 
 Examples:
   netcluster emit log 'disk full'
@@ -76,8 +81,8 @@ event that matches several patterns is printed once. Wildcards of other systems 
 
 Formats:
   text   the event's name and its data; control characters and what is not UTF-8 escaped
-  json   one object a line: event, source {node, client}, sequence, and data (a string), or
-         data_base64 if the data is not UTF-8
+  json   one object a line: event, source {node, client}, sequence, encoding (text, json or
+         bytes), and data (a string, or the value), or data_base64 if it is bytes
   raw    the data as it is, and a newline
 
 It stays when the broker goes, and listens again when it is back; notices are on standard
@@ -143,6 +148,15 @@ pub struct ServeArgs {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Print one line of JSON on standard output when clients can connect: ready, pid, socket,
+    /// node, version
+    #[arg(long)]
+    pub print_ready: bool,
+    /// End in order when the process that started this one has ended; with its PID also if that
+    /// was before this one began (Windows: when standard input ends)
+    #[arg(long, value_name = "PID", num_args = 0..=1, require_equals = true,
+          default_missing_value = "0")]
+    pub die_with_parent: Option<u32>,
     /// The settings.
     #[command(flatten)]
     pub settings: Settings,
@@ -189,7 +203,7 @@ pub struct EmitArgs {
     pub event: String,
     /// The data; without it, each line of standard input is the data of one event
     pub data: Option<String>,
-    /// Emit this file as it is, as one event; `-` is standard input
+    /// Emit this file as it is, as one event of bytes; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     pub file: Option<PathBuf>,
     /// The broker.

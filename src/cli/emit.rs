@@ -1,14 +1,16 @@
 //! `netcluster emit`: one event, or one for each line of standard input.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use netcluster_client::{Client, Reconnect};
+use netcluster_client::{Client, Encoding, Reconnect};
 
 use super::args::EmitArgs;
 use super::failure::{Code, Failure};
+use super::json;
 use super::render::escaped;
 use super::standing::Standing;
 
@@ -26,7 +28,8 @@ pub fn run(args: &EmitArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format_args!("event name refused: {error}")))?;
     match (&args.data, &args.file) {
         (Some(data), _) => {
-            let data = prepare(args, data.as_bytes()).map_err(|error| error.context("DATA"))?;
+            let data = prepare(args, data.as_bytes(), Encoding::Text)
+                .map_err(|error| error.context("DATA"))?;
             let client = connect_once(args)?;
             finish(&client, emit(args, &client, &data))
         }
@@ -54,7 +57,7 @@ fn finish(client: &Client, emitted: Result<(), Failure>) -> Result<(), Failure> 
 }
 
 /// Emits once, and says who gets it if that was asked for.
-fn emit(args: &EmitArgs, client: &Client, data: &[u8]) -> Result<(), Failure> {
+fn emit(args: &EmitArgs, client: &Client, data: &Payload<'_>) -> Result<(), Failure> {
     if args.verbose {
         let audience = client.audience(&args.event)?;
         let mut text = format!("{}: ", escaped(&args.event));
@@ -66,7 +69,7 @@ fn emit(args: &EmitArgs, client: &Client, data: &[u8]) -> Result<(), Failure> {
         let told = writeln!(io::stdout(), "{text}");
         told.or_else(|error| Failure::output(&error))?;
     }
-    Ok(client.emit(&args.event, data)?)
+    Ok(client.emit_encoded(&args.event, data.encoding, &data.bytes)?)
 }
 
 fn counted(number: u64, what: &str) -> String {
@@ -97,7 +100,8 @@ fn emit_file(args: &EmitArgs, file: &Path) -> Result<(), Failure> {
             file.display()
         )));
     }
-    let data = prepare(args, &data).map_err(|error| error.context(file.display()))?;
+    let data =
+        prepare(args, &data, Encoding::Bytes).map_err(|error| error.context(file.display()))?;
     finish(&client, emit(args, &client, &data))
 }
 
@@ -144,7 +148,7 @@ fn read_lines(args: &EmitArgs, client: &Client, standing: &Standing) -> Result<(
                 return Err(context(Failure::other(text)));
             }
         }
-        let data = prepare(args, &line).map_err(context)?;
+        let data = prepare(args, &line, encoding_of(&line)).map_err(context)?;
         loop {
             match emit(args, client, &data) {
                 Err(failure) if failure.is_passing() => standing.wait_connected(None)?,
@@ -156,38 +160,25 @@ fn read_lines(args: &EmitArgs, client: &Client, standing: &Standing) -> Result<(
     Ok(())
 }
 
-/// Prepares the payload that is emitted for this data.
-fn prepare<'a>(args: &EmitArgs, data: &'a [u8]) -> Result<std::borrow::Cow<'a, [u8]>, Failure> {
-    if !args.json {
-        return Ok(data.into());
-    }
-    compact(data)
-        .map(Into::into)
-        .map_err(|error| Failure::new(Code::Failure, format_args!("not JSON: {error}")))
+/// Data as it is emitted.
+struct Payload<'a> {
+    bytes: Cow<'a, [u8]>,
+    encoding: Encoding,
 }
 
-/// Writes the same JSON without white space, everything else as it was written.
-fn compact(json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
-    // A reader of one value that keeps numbers and the order of keys as they are
-    // would need more than `Value`; dropping white space outside strings does not.
-    if let Err(error) = std::str::from_utf8(json) {
-        return Err(serde::de::Error::custom(error));
+/// Prepares data that is `plain` unless the arguments say that it is JSON.
+fn prepare<'a>(args: &EmitArgs, data: &'a [u8], plain: Encoding) -> Result<Payload<'a>, Failure> {
+    if !args.json {
+        return Ok(Payload { bytes: data.into(), encoding: plain });
     }
-    serde_json::from_slice::<serde::de::IgnoredAny>(json)?;
-    let mut out = Vec::with_capacity(json.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for &byte in json {
-        if in_string {
-            in_string = byte != b'"' || escaped;
-            escaped = byte == b'\\' && !escaped;
-        } else {
-            in_string = byte == b'"';
-        }
-        if in_string || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-            out.push(byte);
-        }
-    }
-    Ok(out)
+    let json = json::compact(data)
+        .map_err(|error| Failure::new(Code::Failure, format_args!("not JSON: {error}")))?;
+    Ok(Payload { bytes: json.into_bytes().into(), encoding: Encoding::Json })
+}
+
+/// Returns what a line is said to be.
+fn encoding_of(line: &[u8]) -> Encoding {
+    if std::str::from_utf8(line).is_ok() { Encoding::Text } else { Encoding::Bytes }
 }
 
 enum Line {
@@ -212,18 +203,6 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_loses_its_white_space_and_nothing_else() {
-        let compact =
-            |text: &str| compact(text.as_bytes()).map(|it| String::from_utf8(it).unwrap());
-        let text = " { \"b\" : [1.50, 12345678901234567890123] ,\n\"a \\\" b\\\\\" : \" x \" } ";
-        let expected = "{\"b\":[1.50,12345678901234567890123],\"a \\\" b\\\\\":\" x \"}";
-        assert_eq!(compact(text).unwrap(), expected);
-        for bad in ["", "{", "{} {}", "hello", "[1,]"] {
-            assert!(compact(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn lines_are_bounded() {

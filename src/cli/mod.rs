@@ -20,6 +20,7 @@ mod completions;
 mod demo;
 mod emit;
 mod failure;
+mod json;
 mod link;
 mod log;
 mod on;
@@ -33,6 +34,7 @@ mod settings;
 mod signals;
 mod standing;
 mod status;
+mod supervision;
 mod table;
 mod values;
 

@@ -176,6 +176,7 @@ impl Printer {
         let event = render::Event {
             name: message.event(),
             data: message.payload(),
+            encoding: message.encoding(),
             source: message.source(),
             sequence: message.sequence(),
         };

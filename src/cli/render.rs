@@ -6,11 +6,13 @@
 use std::io::{self, Write};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use netcluster_client::Source;
+use netcluster_client::{Encoding, Source};
 use netcluster_wire::escape::{self, Escaped};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::args::Format;
+use super::json;
 
 /// An event to print.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,8 @@ pub struct Event<'a> {
     pub name: &'a str,
     /// Data of the event.
     pub data: &'a [u8],
+    /// Encoding of the data, as its emitter says.
+    pub encoding: Encoding,
     /// Emitter of the event.
     pub source: Source,
     /// The emitter's number for it.
@@ -30,10 +34,34 @@ struct Line<'a> {
     event: &'a str,
     source: SourceObject,
     sequence: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data_base64: Option<String>,
+    encoding: &'static str,
+    #[serde(flatten)]
+    data: Data<'a>,
+}
+
+/// Data by its encoding; bytes as well if it is not what its emitter says.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Text { data: &'a str },
+    Json { data: Box<RawValue> },
+    Bytes { data_base64: String },
+}
+
+impl Data<'_> {
+    fn of<'a>(event: &Event<'a>) -> Data<'a> {
+        let text = || Some(Data::Text { data: std::str::from_utf8(event.data).ok()? });
+        let json = || {
+            let compact = json::compact(event.data).ok()?;
+            Some(Data::Json { data: RawValue::from_string(compact).ok()? })
+        };
+        let read = match event.encoding {
+            Encoding::Text => text(),
+            Encoding::Json => json(),
+            Encoding::Bytes => None,
+        };
+        read.unwrap_or_else(|| Data::Bytes { data_base64: BASE64_STANDARD.encode(event.data) })
+    }
 }
 
 #[derive(Serialize)]
@@ -51,7 +79,6 @@ pub fn write(out: &mut impl Write, format: Format, event: Event<'_>) -> io::Resu
             write!(out, "{} {}", Escaped::text(event.name), Escaped(event.data))?;
         }
         Format::Json => {
-            let data = std::str::from_utf8(event.data).ok();
             let line = Line {
                 event: event.name,
                 source: SourceObject {
@@ -59,8 +86,8 @@ pub fn write(out: &mut impl Write, format: Format, event: Event<'_>) -> io::Resu
                     client: event.source.client,
                 },
                 sequence: event.sequence,
-                data,
-                data_base64: data.is_none().then(|| BASE64_STANDARD.encode(event.data)),
+                encoding: event.encoding.name(),
+                data: Data::of(&event),
             };
             out.write_all(escape::json(&serde_json::to_string(&line)?).as_bytes())?;
         }
@@ -77,11 +104,16 @@ pub fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn printed(format: Format, data: &[u8]) -> String {
+    fn printed_as(encoding: Encoding, format: Format, data: &[u8]) -> String {
         let mut out = Vec::new();
         let source = Source { node: 0xab, client: 3 };
-        write(&mut out, format, Event { name: "log", data, source, sequence: 9 }).unwrap();
+        let event = Event { name: "log", data, encoding, source, sequence: 9 };
+        write(&mut out, format, event).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    fn printed(format: Format, data: &[u8]) -> String {
+        printed_as(Encoding::Text, format, data)
     }
 
     #[test]
@@ -97,14 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn json_holds_text_or_base64() {
-        let head =
-            "{\"event\":\"log\",\"source\":{\"node\":\"000000ab\",\"client\":3},\"sequence\":9,";
-        assert_eq!(printed(Format::Json, b"a\"\n"), format!("{head}\"data\":\"a\\\"\\n\"}}\n"));
-        assert_eq!(
-            printed(Format::Json, b"\xff\xfe"),
-            format!("{head}\"data_base64\":\"//4=\"}}\n")
-        );
+    fn json_holds_a_string_a_value_or_base64() {
+        const HEAD: &str =
+            r#"{"event":"log","source":{"node":"000000ab","client":3},"sequence":9,"encoding":"#;
+        for (encoding, data, expected) in [
+            (Encoding::Text, &b"a\"\n"[..], r#""text","data":"a\"\n"}"#),
+            (Encoding::Json, b"{ \"b\":\n 1.50 }", r#""json","data":{"b":1.50}}"#),
+            (Encoding::Json, b"null", r#""json","data":null}"#),
+            (Encoding::Bytes, b"abc", r#""bytes","data_base64":"YWJj"}"#),
+            // What is not what its emitter says.
+            (Encoding::Text, b"\xff\xfe", r#""text","data_base64":"//4="}"#),
+            (Encoding::Json, b"{\"a\":", r#""json","data_base64":"eyJhIjo="}"#),
+            (Encoding::Json, b"\"\xff\"", r#""json","data_base64":"Iv8i"}"#),
+        ] {
+            let line = printed_as(encoding, Format::Json, data);
+            assert_eq!(line, format!("{HEAD}{expected}\n"));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::mem::offset_of;
 
 use zerocopy::IntoBytes;
 
+use crate::encoding::{ENCODING_MASK, Encoding};
 use crate::header::{FrameError, Header, Kind, Layout, Source, frame_len};
 use crate::limits::{ALIGNMENT_BYTES, HEADER_BYTES, pad};
 use crate::scan::is_same_name;
@@ -74,6 +75,12 @@ impl<'a> Frame<'a> {
     #[inline]
     pub fn header(&self) -> &'a Header {
         Header::read(self.bytes).expect("a frame holds its header")
+    }
+
+    /// The encoding of an event's payload.
+    #[inline]
+    pub fn encoding(&self) -> Encoding {
+        self.header().encoding()
     }
 
     /// The client that emitted the frame.
@@ -151,6 +158,16 @@ pub fn encode(kind: Kind, source: Source, sequence: u64, name: &[u8], payload: &
     out
 }
 
+/// Writes that the payload of the event which `event` begins with has this encoding.
+///
+/// # Panics
+/// `event` has less than a header: a programmer's error.
+#[inline]
+pub fn set_encoding(event: &mut [u8], encoding: Encoding) {
+    let flags = &mut event[offset_of!(Header, flags)];
+    *flags = *flags & !ENCODING_MASK | encoding.flags();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +184,16 @@ mod tests {
         assert_eq!(frame.source(), source);
         assert_eq!(&bytes[27..32], &[0; 5]);
         assert_eq!(&bytes[37..], &[0; 3]);
+    }
+
+    #[test]
+    fn an_encoding_is_set_beside_the_padding() {
+        let mut bytes = encode(Kind::Event, Source::NONE, 1, b"abc", b"12345");
+        for encoding in [Encoding::Json, Encoding::Text, Encoding::Bytes] {
+            set_encoding(&mut bytes, encoding);
+            let frame = Frame::read(&bytes, 100).unwrap().unwrap();
+            assert_eq!((frame.encoding(), frame.payload()), (encoding, &b"12345"[..]));
+        }
     }
 
     #[test]
@@ -189,6 +216,9 @@ mod tests {
             let other = encode(kind, Source::NONE, 1, name.as_bytes(), payload.as_bytes());
             assert!(frame.read_like(&other).is_none());
         }
+        let mut text = bytes.clone();
+        set_encoding(&mut text, Encoding::Text);
+        assert!(frame.read_like(&text).is_none());
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //!  +--------+-----+------+----------+----------------+----------------+
 //! ```
 //! All little endian. `length` counts the whole frame and is a multiple of 8;
-//! the low three bits of `flags` say how many of the last bytes pad the payload;
-//! the other bits are zero.
+//! the low three bits of `flags` say how many of the last bytes pad the payload, bits
+//! 4 and 5 of an event's how it is [encoded](crate::encoding); the other bits are zero.
 //!
 //! Invariant: after [`Header::check`] the offsets of its [`Layout`] lie inside
 //! the frame, so that every later access cannot fail.
@@ -18,6 +18,7 @@ use std::fmt;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::encoding::{ENCODING_MASK, Encoding};
 use crate::limits::{
     ALIGNMENT_BYTES, HEADER_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_NAME_BYTES, MAX_STATS_BYTES, pad,
 };
@@ -131,7 +132,7 @@ pub struct Header {
     pub length: U32,
     /// Number of the [`Kind`].
     pub kind: u8,
-    /// Payload padding in the low three bits, else zero.
+    /// Payload padding in the low three bits, an event's encoding in bits 4 and 5.
     pub flags: u8,
     /// Bytes of the name, without its padding.
     pub name_len: U16,
@@ -246,6 +247,12 @@ impl Header {
         Source::from_u64(self.source.get())
     }
 
+    /// The encoding of an event's payload, after the check.
+    #[inline]
+    pub fn encoding(&self) -> Encoding {
+        Encoding::from_flags(self.flags).unwrap_or_default()
+    }
+
     /// Checks the header by itself, against the receiver's payload limit.
     ///
     /// # Errors
@@ -262,7 +269,13 @@ impl Header {
         let Some(kind) = Kind::from_byte(self.kind) else {
             return Err(FrameError::UnknownKind(self.kind));
         };
-        if self.flags & !PADDING_MASK != 0 {
+        let beyond_padding = self.flags & !PADDING_MASK;
+        // Most often zero, and then that is all there is to look at.
+        if beyond_padding != 0
+            && (kind != Kind::Event
+                || beyond_padding & !ENCODING_MASK != 0
+                || Encoding::from_flags(beyond_padding).is_none())
+        {
             return Err(FrameError::UnknownFlags(self.flags));
         }
         if name_len > MAX_NAME_BYTES {
@@ -325,8 +338,13 @@ mod tests {
         header.kind = 0x77;
         assert_eq!(header.check(100), Err(FrameError::UnknownKind(0x77)));
         let mut header = event(3, 5);
-        header.flags |= 0x80;
-        assert!(matches!(header.check(100), Err(FrameError::UnknownFlags(_))));
+        for bits in [0x08, 0x30, 0x40, 0x80, 0x18, 0x50] {
+            header.flags = 3 | bits;
+            assert_eq!(header.check(100), Err(FrameError::UnknownFlags(3 | bits)));
+        }
+        let mut header = Header::new(Kind::Ping, 0, 0, Source::NONE, 0);
+        header.flags = Encoding::Text.flags();
+        assert_eq!(header.check(100), Err(FrameError::UnknownFlags(0x10)));
         let mut header = event(3, 5);
         header.name_len = U16::new(256);
         assert_eq!(header.check(100), Err(FrameError::NameTooLong(256)));
@@ -334,6 +352,16 @@ mod tests {
             event(3, 101).check(100),
             Err(FrameError::PayloadTooLarge { bytes: 101, limit: 100 })
         );
+    }
+
+    #[test]
+    fn an_event_tells_its_encoding() {
+        for encoding in Encoding::ALL {
+            let mut header = event(3, 5);
+            header.flags |= encoding.flags();
+            assert_eq!(header.check(100).map(|layout| layout.payload_len), Ok(5));
+            assert_eq!(header.encoding(), encoding);
+        }
     }
 
     #[test]

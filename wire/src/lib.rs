@@ -8,6 +8,7 @@
 //! - [`frame`]: a checked view of one whole frame, and how one is written.
 //! - [`scan`]: finds the runs of whole frames in a stream, in place.
 //! - [`control`]: the payloads of the control kinds (hello, welcome, error …).
+//! - [`encoding`]: what the payload of an event is said to be.
 //! - [`escape`]: text of others, harmless for terminals and logs.
 //! - [`name`], [`pattern`]: event names and what listeners match them with.
 //! - [`limits`]: every limit, with its unit and its relations asserted.
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod encoding;
 pub mod escape;
 pub mod frame;
 pub mod header;
@@ -27,6 +29,7 @@ pub mod scan;
 pub mod shared;
 
 pub use control::{ErrorCode, Hello, LossReason, Welcome};
+pub use encoding::Encoding;
 pub use frame::Frame;
 pub use header::{FrameError, Header, Kind, Layout, Source};
 pub use name::{NameError, check_channel, check_event};

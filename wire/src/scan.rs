@@ -5,7 +5,7 @@
 //!   bytes   [ tick 40 | tick 40 | tick 48 | tock 40 | ping 24 | tick 4…
 //!             └────── one run ──────────┘ └── run ─┘  control   incomplete
 //! ```
-//! A run is what shares kind, source and name with its first frame. Such a frame
+//! A run is what shares kind, encoding, source and name with its first frame. Such a frame
 //! costs a few compares of words and no look-up, and all of them together are
 //! one range. Nothing is copied and nothing is written.
 
@@ -16,7 +16,7 @@ use crate::limits::HEADER_BYTES;
 /// Front of a stream.
 #[derive(Debug)]
 pub enum Found<'a> {
-    /// Whole event frames of one source and one name.
+    /// Whole event frames of one source, one name and one encoding.
     Run(Run<'a>),
     /// A whole control frame.
     Control(Frame<'a>),
@@ -24,7 +24,7 @@ pub enum Found<'a> {
     Incomplete,
 }
 
-/// Consecutive event frames of one source and one name.
+/// Consecutive event frames of one source, one name and one encoding.
 #[derive(Debug)]
 pub struct Run<'a> {
     /// First frame of the run.
@@ -52,7 +52,7 @@ pub fn next(bytes: &[u8], max_payload_bytes: usize) -> Result<Found<'_>, FrameEr
     Ok(Found::Run(extend(bytes, first, max_payload_bytes)))
 }
 
-/// Extends a run as far as whole frames of the same source and name follow.
+/// Extends a run as far as whole frames of the same source, name and encoding follow.
 #[inline]
 fn extend<'a>(bytes: &'a [u8], first: Frame<'a>, max_payload_bytes: usize) -> Run<'a> {
     // Names of up to four words, which is nearly all, are compared as words; a
@@ -145,7 +145,8 @@ fn word(bytes: &[u8], offset: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::append;
+    use crate::encoding::Encoding;
+    use crate::frame::{append, set_encoding};
     use crate::header::Source;
 
     const SOURCE: Source = Source { node: 1, client: 2 };
@@ -191,6 +192,26 @@ mod tests {
         append(&mut bytes, Kind::Ping, SOURCE, 2, b"", b"");
         assert_eq!(run(&bytes).bytes, end);
         assert!(matches!(next(&bytes[end..], 1000), Ok(Found::Control(_))));
+    }
+
+    #[test]
+    fn a_run_ends_where_the_encoding_changes() {
+        let mut bytes = Vec::new();
+        event(&mut bytes, 1, "a", 8);
+        let end = bytes.len();
+        for (sequence, payload) in [(2, 8), (3, 5)] {
+            let at = bytes.len();
+            event(&mut bytes, sequence, "a", payload);
+            set_encoding(&mut bytes[at..], Encoding::Json);
+        }
+        assert_eq!(run(&bytes).bytes, end);
+        assert_eq!(run(&bytes[end..]).frames, 2);
+        for unknown in [0x30, 0x08, 0x40] {
+            let mut broken = bytes.clone();
+            broken[end + 5] = unknown;
+            assert_eq!(run(&broken).bytes, end);
+            assert!(matches!(next(&broken[end..], 1000), Err(FrameError::UnknownFlags(_))));
+        }
     }
 
     #[test]

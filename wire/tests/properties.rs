@@ -8,7 +8,8 @@ use netcluster_wire::control::{decode_error, decode_lost, decode_pong, encode_er
 use netcluster_wire::limits::{HEADER_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_NAME_BYTES};
 use netcluster_wire::scan::{self, Found};
 use netcluster_wire::{
-    ErrorCode, Frame, FrameError, Header, Hello, Kind, Pattern, Source, Welcome, check_event, frame,
+    Encoding, ErrorCode, Frame, FrameError, Header, Hello, Kind, Pattern, Source, Welcome,
+    check_event, frame,
 };
 
 const LIMIT: usize = 2000;
@@ -35,6 +36,10 @@ fn payloads() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![3 => vec(any::<u8>(), 0..20), 1 => vec(any::<u8>(), 0..=LIMIT)]
 }
 
+fn encodings() -> impl Strategy<Value = Encoding> {
+    prop_oneof![3 => Just(Encoding::Bytes), 1 => prop::sample::select(&Encoding::ALL[..])]
+}
+
 prop_compose! {
     fn frames()(
         kind in kinds(),
@@ -42,8 +47,13 @@ prop_compose! {
         sequence in any::<u64>(),
         name in names(),
         payload in payloads(),
+        encoding in encodings(),
     ) -> Vec<u8> {
-        frame::encode(kind, source, sequence, &name, &payload)
+        let mut frame = frame::encode(kind, source, sequence, &name, &payload);
+        if kind == Kind::Event {
+            frame::set_encoding(&mut frame, encoding);
+        }
+        frame
     }
 }
 
@@ -80,14 +90,15 @@ fn naive_check(bytes: &[u8], limit: usize) -> Result<(usize, usize), FrameError>
         return Err(FrameError::Misaligned(length));
     }
     let Some(kind) = Kind::from_byte(kind) else { return Err(FrameError::UnknownKind(kind)) };
-    if flags > 7 {
+    let (padding, encoding, others) = (flags % 8, flags / 16 % 4, flags & 0b1100_1000);
+    if others != 0 || encoding == 3 || encoding != 0 && kind != Kind::Event {
         return Err(FrameError::UnknownFlags(flags));
     }
     if name_len > 255 {
         return Err(FrameError::NameTooLong(name_len));
     }
     let offset = 24 + u64::from(name_len).div_ceil(8) * 8;
-    let Some(payload) = u64::from(length).checked_sub(offset + u64::from(flags)) else {
+    let Some(payload) = u64::from(length).checked_sub(offset + u64::from(padding)) else {
         return Err(FrameError::TooShort(length));
     };
     let payload = payload as usize;
@@ -118,12 +129,12 @@ fn naive_scan(mut rest: &[u8], limit: usize) -> (Vec<&[u8]>, Option<FrameError>)
     (found, None)
 }
 
-/// What a run shares: kind, source, name with its padding. That is zero unless somebody
+/// What a run shares: kind, encoding, source, name with its padding. That is zero unless somebody
 /// breaks the protocol; a run may end there then.
-fn identity(frame: &[u8]) -> (u8, &[u8], (u16, &[u8])) {
+fn identity(frame: &[u8]) -> ([u8; 2], &[u8], (u16, &[u8])) {
     let name_len = u16::from_le_bytes(frame[6..8].try_into().unwrap());
     let padded = usize::from(name_len).next_multiple_of(8);
-    (frame[4], &frame[8..16], (name_len, &frame[24..24 + padded]))
+    ([frame[4], frame[5] & !7], &frame[8..16], (name_len, &frame[24..24 + padded]))
 }
 
 proptest! {
@@ -134,7 +145,7 @@ proptest! {
         mut bytes in vec(any::<u8>(), HEADER_BYTES),
         length in prop_oneof![0..400u32, any::<u32>()],
         kind in prop_oneof![any::<u8>(), Just(0x01), 0x10..=0x1au8],
-        flags in prop_oneof![3 => 0..8u8, 1 => any::<u8>()],
+        flags in prop_oneof![3 => 0..8u8, 2 => 0..64u8, 1 => any::<u8>()],
         name_len in prop_oneof![3 => 0..260u16, 1 => any::<u16>()],
         aligned in any::<bool>(),
     ) {

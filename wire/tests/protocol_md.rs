@@ -12,22 +12,14 @@ use netcluster_wire::control::{
 };
 use netcluster_wire::limits::*;
 use netcluster_wire::{
-    ErrorCode, Frame, FrameError, Hello, Kind, LossReason, Pattern, SharedStep, Source, Welcome,
-    check_channel, check_event, frame,
+    Encoding, ErrorCode, Frame, FrameError, Hello, Kind, LossReason, Pattern, SharedStep, Source,
+    Welcome, check_channel, check_event, frame,
 };
 
-use document::{Block, blocks, compare_limits, kind, number, table, yes};
+use document::{PROTOCOL, compare_limits, kind};
+use netcluster_testkit::document::{number, yes};
 
 const LIMITS_RS: &str = include_str!("../src/limits.rs");
-
-/// The `key: value` lines above the bytes.
-fn fields(block: &Block) -> BTreeMap<&'static str, &'static str> {
-    let lines = block.lines.iter().take_while(|line| **line != "bytes:");
-    lines
-        .map(|line| line.split_once(':').expect("key: value"))
-        .map(|(key, value)| (key, value.trim()))
-        .collect()
-}
 
 fn source(text: &str) -> Source {
     let (node, client) = text.split_once('/').expect("node/client");
@@ -102,9 +94,9 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
 
 #[test]
 fn every_example_decodes_to_its_fields_and_encodes_to_its_bytes() {
-    let mut seen = BTreeSet::new();
-    for block in blocks().iter().filter(|block| block.heading.first() == Some(&"frame")) {
-        let (bytes, fields) = (block.bytes(), fields(block));
+    let (mut seen, mut encodings) = (BTreeSet::new(), BTreeSet::new());
+    for block in PROTOCOL.blocks_of("frame") {
+        let (bytes, fields) = (block.bytes(), block.fields());
         let kind = kind(block.heading[1]);
         let at = format!("PROTOCOL.md, line {}", block.line_number);
         let frame = Frame::read(&bytes, DEFAULT_MAX_PAYLOAD_BYTES).expect(&at).expect(&at);
@@ -114,18 +106,24 @@ fn every_example_decodes_to_its_fields_and_encodes_to_its_bytes() {
         assert_eq!(frame.sequence(), number(fields["sequence"]), "{at}");
         assert_eq!(frame.name(), fields["name"].as_bytes(), "{at}");
         let payload = check_payload(kind, &fields, frame.payload());
-        let written = frame::encode(kind, frame.source(), frame.sequence(), frame.name(), &payload);
+        let mut written =
+            frame::encode(kind, frame.source(), frame.sequence(), frame.name(), &payload);
+        let encoding = fields.get("encoding").copied().unwrap_or("bytes");
+        assert_eq!(frame.encoding().name(), encoding, "{at}");
+        frame::set_encoding(&mut written, frame.encoding());
+        encodings.insert(frame.encoding().name());
         assert_eq!(written, bytes, "{at}");
         seen.insert(kind as u8);
     }
     let all: BTreeSet<u8> = (0..=u8::MAX).filter(|byte| Kind::from_byte(*byte).is_some()).collect();
     assert_eq!(seen, all, "every kind has an example");
+    assert_eq!(encodings.len(), Encoding::ALL.len(), "every encoding has an example");
 }
 
 #[test]
 fn every_broken_example_is_broken_as_stated() {
     let mut seen = BTreeSet::new();
-    for block in blocks().iter().filter(|block| block.heading.first() == Some(&"broken")) {
+    for block in PROTOCOL.blocks_of("broken") {
         let error = Frame::read(&block.bytes(), DEFAULT_MAX_PAYLOAD_BYTES).unwrap_err();
         let name = match error {
             FrameError::Misaligned(_) => "misaligned",
@@ -144,7 +142,7 @@ fn every_broken_example_is_broken_as_stated() {
 #[test]
 fn matches_and_names_are_as_stated() {
     let mut lines = 0;
-    for block in &blocks() {
+    for block in &PROTOCOL.blocks() {
         for line in &block.lines {
             let words: Vec<&str> = line.split_whitespace().collect();
             match (block.heading.first(), words.as_slice()) {
@@ -172,7 +170,7 @@ fn matches_and_names_are_as_stated() {
 
 #[test]
 fn the_table_of_kinds_is_complete_and_right() {
-    let rows = table("## Kinds", "| kind | number | from | name | sequence | payload |");
+    let rows = PROTOCOL.table("## Kinds", "| kind | number | from | name | sequence | payload |");
     for row in &rows {
         assert_eq!(kind(&row[0]) as u64, number(&row[1]), "{}", row[0]);
     }
@@ -181,8 +179,19 @@ fn the_table_of_kinds_is_complete_and_right() {
 }
 
 #[test]
+fn the_table_of_encodings_is_complete_and_right() {
+    let rows = PROTOCOL.table("#### Encodings", "| encoding | number | payload | in `flags` |");
+    assert_eq!(rows.len(), Encoding::ALL.len());
+    for (row, encoding) in rows.iter().zip(Encoding::ALL) {
+        assert_eq!(row[0], encoding.name());
+        assert_eq!(number(&row[1]), encoding as u64);
+        assert_eq!(number(&row[3]), u64::from(encoding.flags()));
+    }
+}
+
+#[test]
 fn the_tables_of_codes_and_reasons_are_complete_and_right() {
-    let rows = table("## Errors", "| error | number | connection | when |");
+    let rows = PROTOCOL.table("## Errors", "| error | number | connection | when |");
     for (at, row) in rows.iter().enumerate() {
         let code = ErrorCode::from_number(number(&row[1]) as u32);
         assert_eq!(code as usize, at);
@@ -193,7 +202,7 @@ fn the_tables_of_codes_and_reasons_are_complete_and_right() {
     let next = ErrorCode::from_number(rows.len() as u32);
     assert_eq!(next, ErrorCode::Unknown, "a code is missing in the table");
 
-    let rows = table("### lost", "| reason | number | meaning |");
+    let rows = PROTOCOL.table("### lost", "| reason | number | meaning |");
     for (at, row) in rows.iter().enumerate() {
         let reason = LossReason::from_number(number(&row[1]) as u32);
         assert_eq!(reason as usize, at);

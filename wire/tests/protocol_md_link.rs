@@ -13,7 +13,8 @@ use netcluster_wire::link::{
     limits,
 };
 
-use document::{blocks, compare_limits, kind, number, table, yes};
+use document::{PROTOCOL, compare_limits, kind};
+use netcluster_testkit::document::{number, yes};
 
 const LINK_LIMITS_RS: &str = include_str!("../src/link/limits.rs");
 
@@ -47,7 +48,7 @@ fn the_table_of_the_links_limits_is_that_of_the_code() {
 #[test]
 fn every_datagram_decodes_to_its_fields_and_encodes_to_its_bytes() {
     let mut seen = BTreeSet::new();
-    for block in blocks().iter().filter(|block| block.heading.first() == Some(&"datagram")) {
+    for block in PROTOCOL.blocks_of("datagram") {
         let at = format!("PROTOCOL.md, line {}", block.line_number);
         let (bytes, example) = (block.bytes(), Example(&block.lines));
         let written = match link::parse(&bytes).expect(&at) {
@@ -75,7 +76,7 @@ fn every_datagram_decodes_to_its_fields_and_encodes_to_its_bytes() {
 #[test]
 fn every_sealed_example_falls_into_its_parts() {
     let mut lines = 0;
-    for block in blocks().iter().filter(|block| block.heading.first() == Some(&"sealed")) {
+    for block in PROTOCOL.blocks_of("sealed") {
         let (bytes, example) = (block.bytes(), Example(&block.lines));
         let (key_id, nonce, body, tag) = match link::parse(&bytes).expect("a datagram") {
             Datagram::Data { header, body, tag } => {
@@ -89,7 +90,7 @@ fn every_sealed_example_falls_into_its_parts() {
         assert_eq!(nonce.1, number(example.get(nonce.0)));
         assert_eq!(tag.len(), limits::TAG_BYTES);
         // The same body stands open in an example above.
-        let open = blocks().into_iter().find(|other| {
+        let open = PROTOCOL.blocks().into_iter().find(|other| {
             other.heading.first() == Some(&"datagram") && other.heading[1] == block.heading[1]
         });
         let open = open.expect("the open one").bytes();
@@ -103,7 +104,7 @@ fn every_sealed_example_falls_into_its_parts() {
 
 #[test]
 fn the_table_of_datagrams_is_complete_and_right() {
-    let rows = table("## Datagrams", "| kind | number | to | body |");
+    let rows = PROTOCOL.table("## Datagrams", "| kind | number | to | body |");
     let in_document: Vec<(String, u64)> =
         rows.iter().map(|row| (row[0].clone(), number(&row[1]))).collect();
     let kinds = ControlKind::ALL.iter();

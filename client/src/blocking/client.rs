@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use netcluster_wire::Encoding;
+
 use super::driver::Driver;
 use super::outbox::Outbox;
 use crate::builder::ClientBuilder;
@@ -133,7 +135,7 @@ impl Client {
         &self.handle.shared
     }
 
-    /// Emits an event to every other client with a matching listener (and to own
+    /// Emits an event of bytes to every other client with a matching listener (and to own
     /// listeners with `echo`).
     ///
     /// Returns before it is written; call it in a loop, events travel together.
@@ -158,10 +160,51 @@ impl Client {
     /// [`Error::Backpressure`] instead of waiting. Nothing was emitted then.
     #[inline]
     pub fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.handle.shared.port.emit(event, data.as_ref())
+        self.handle.shared.port.emit(event, Encoding::Bytes, data.as_ref())
     }
 
-    /// Emits a value as JSON.
+    /// Emits text. Listeners in other languages get a string, see [`Encoding`].
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// client.emit_text("sensor.kitchen", "21.5")?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::emit`].
+    #[inline]
+    pub fn emit_text(&self, event: &str, text: &str) -> Result<(), Error> {
+        self.handle.shared.port.emit(event, Encoding::Text, text.as_bytes())
+    }
+
+    /// Emits data that is encoded already, and as what.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Encoding};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// client.emit_encoded("sensor.kitchen", Encoding::Json, "[21.5,40.0]")?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::emit`]. Whether the data is what is said of it nobody checks.
+    #[inline]
+    pub fn emit_encoded(
+        &self,
+        event: &str,
+        encoding: Encoding,
+        data: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        self.handle.shared.port.emit(event, encoding, data.as_ref())
+    }
+
+    /// Emits a value as JSON. Listeners in other languages get it as one of theirs.
     ///
     /// ```
     /// use netcluster_client::Client;
@@ -181,7 +224,7 @@ impl Client {
         value: &T,
     ) -> Result<(), Error> {
         let data = serde_json::to_vec(value).map_err(|error| Error::Json(Arc::new(error)))?;
-        self.emit(event, data)
+        self.emit_encoded(event, Encoding::Json, data)
     }
 
     /// Returns once everything emitted so far is written to the socket.

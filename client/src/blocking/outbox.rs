@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use netcluster_wire::Encoding;
 use netcluster_wire::limits::MAX_HEAD_BYTES;
 
 use super::stream::Socket;
@@ -128,20 +129,26 @@ impl Outbox {
         READER_OF.get() == self.id
     }
 
-    #[inline]
-    pub(crate) fn emit(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
+    /// Emits; inlined to where the encoding is known, so that it costs nothing.
+    #[inline(always)]
+    pub(crate) fn emit(
+        &self,
+        event: &str,
+        encoding: Encoding,
+        payload: &[u8],
+    ) -> Result<(), Error> {
         let mut state = self.lock();
         let State { out, unclaimed, .. } = &mut *state;
         let Outgoing { outbound, buffer, front, ring, limit, .. } = out;
         if buffer.len() + payload.len() + MAX_HEAD_BYTES > *limit {
-            return self.emit_slowly(state, event, payload);
+            return self.emit_slowly(state, event, encoding, payload);
         }
         if let Some(ring) = ring
             && buffer.is_empty()
             && front.is_empty()
         {
-            if ring.is_forked() || !outbound.emit_in_place(ring, event, payload)? {
-                return self.emit_slowly(state, event, payload);
+            if ring.is_forked() || !outbound.emit_in_place(ring, event, encoding, payload)? {
+                return self.emit_slowly(state, event, encoding, payload);
             }
             if *unclaimed || ring.appended() >= PUT_AT_BYTES {
                 return self.appended(state);
@@ -149,9 +156,9 @@ impl Outbox {
             return Ok(());
         }
         if payload.len() >= GATHER_AT_BYTES {
-            return self.emit_slowly(state, event, payload);
+            return self.emit_slowly(state, event, encoding, payload);
         }
-        outbound.append_event(buffer, event, payload)?;
+        outbound.append_event(buffer, event, encoding, payload)?;
         if *unclaimed || buffer.len() >= WRITE_AT_BYTES {
             return self.appended(state);
         }
@@ -160,7 +167,13 @@ impl Outbox {
 
     #[cold]
     #[inline(never)]
-    fn emit_slowly(&self, state: Guard<'_>, event: &str, payload: &[u8]) -> Result<(), Error> {
+    fn emit_slowly(
+        &self,
+        state: Guard<'_>,
+        event: &str,
+        encoding: Encoding,
+        payload: &[u8],
+    ) -> Result<(), Error> {
         let limit = state.out.outbound.max_payload();
         if payload.len() > limit {
             return Err(Error::PayloadTooLarge { bytes: payload.len(), limit });
@@ -172,19 +185,19 @@ impl Outbox {
             state = self.wait_for_room(state);
         }
         if state.out.ring.is_some() && !self.on_reader() {
-            return self.emit_to_ring(state, event, payload);
+            return self.emit_to_ring(state, event, encoding, payload);
         }
         if gathers {
             if matches!(state.out.link, Link::Up) && !state.out.leaving && !state.writing {
                 let Outgoing { outbound, buffer, .. } = &mut state.out;
-                outbound.emit_head(buffer, event, payload.len())?;
+                outbound.emit_head(buffer, event, encoding, payload.len())?;
                 drop(self.write(state, true, payload));
                 return Ok(());
             }
             state = self.admit(state, payload.len() + MAX_HEAD_BYTES)?;
         }
         let Outgoing { outbound, buffer, .. } = &mut state.out;
-        outbound.emit(buffer, event, payload)?;
+        outbound.emit_encoded(buffer, event, encoding, payload)?;
         self.appended(state)
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use netcluster_wire::{Pattern, check_event};
+use netcluster_wire::{Encoding, Pattern, check_event};
 
 #[cfg(test)]
 use super::Queue;
@@ -200,9 +200,45 @@ impl Core {
     /// # Errors
     /// As [`Client::emit`](crate::Client::emit) inside a listener.
     pub fn emit(&mut self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.emit_encoded(event, Encoding::Bytes, data)
+    }
+
+    /// Emits text, see [`Client::emit_text`](crate::Client::emit_text).
+    ///
+    /// # Errors
+    /// As [`Core::emit`].
+    pub fn emit_text(&mut self, event: &str, text: &str) -> Result<(), Error> {
+        self.emit_encoded(event, Encoding::Text, text)
+    }
+
+    /// Emits a value as JSON, see [`Client::emit_json`](crate::Client::emit_json).
+    ///
+    /// # Errors
+    /// As [`Core::emit`], or if it is not representable as JSON.
+    #[cfg(feature = "json")]
+    pub fn emit_json<T: serde::Serialize + ?Sized>(
+        &mut self,
+        event: &str,
+        value: &T,
+    ) -> Result<(), Error> {
+        let data = serde_json::to_vec(value).map_err(|error| Error::Json(Arc::new(error)))?;
+        self.emit_encoded(event, Encoding::Json, data)
+    }
+
+    /// Emits data that is encoded already, see
+    /// [`Client::emit_encoded`](crate::Client::emit_encoded).
+    ///
+    /// # Errors
+    /// As [`Core::emit`].
+    pub fn emit_encoded(
+        &mut self,
+        event: &str,
+        encoding: Encoding,
+        data: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
         self.shared.port.with(|outgoing| {
             let bound = outgoing.max_buffer_bytes;
-            outgoing.append(event, data.as_ref(), bound).map(drop)
+            outgoing.append(event, encoding, data.as_ref(), bound).map(drop)
         })
     }
 

@@ -15,8 +15,8 @@
 //! subscriptions of their connection are in force. What is appended to the ring comes
 //! before all else.
 
-use netcluster_wire::Source;
 use netcluster_wire::limits::MAX_HEAD_BYTES;
+use netcluster_wire::{Encoding, Source};
 
 use super::session::{Outbound, unwritten};
 use crate::error::{DisconnectReason, Error};
@@ -152,6 +152,7 @@ impl Outgoing {
     pub(crate) fn append(
         &mut self,
         event: &str,
+        encoding: Encoding,
         payload: &[u8],
         bound: usize,
     ) -> Result<bool, Error> {
@@ -165,7 +166,7 @@ impl Outgoing {
                 return Err(Error::Forked);
             }
             let first = ring.appended() == 0;
-            if self.outbound.emit_in_place(ring, event, payload)? {
+            if self.outbound.emit_in_place(ring, event, encoding, payload)? {
                 return Ok(first);
             }
         }
@@ -174,7 +175,7 @@ impl Outgoing {
             return Err(Error::Backpressure);
         }
         let first = self.buffer.is_empty();
-        self.outbound.emit(&mut self.buffer, event, payload)?;
+        self.outbound.emit_encoded(&mut self.buffer, event, encoding, payload)?;
         Ok(first)
     }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use netcluster_wire::Encoding;
+
 use super::driver::Driver;
 use super::outbox::Outbox;
 use crate::builder::ClientBuilder;
@@ -175,7 +177,51 @@ impl AsyncClient {
     /// # Errors
     /// As [`Client::emit`](crate::Client::emit). Nothing was emitted then.
     pub async fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.shared().port.emit(event, data.as_ref()).await
+        self.emit_encoded(event, Encoding::Bytes, data).await
+    }
+
+    /// Emits text. Cancel safe as [`AsyncClient::emit`].
+    ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect(&socket).await?;
+    /// client.emit_text("sensor.kitchen", "21.5").await?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AsyncClient::emit`].
+    pub async fn emit_text(&self, event: &str, text: &str) -> Result<(), Error> {
+        self.emit_encoded(event, Encoding::Text, text).await
+    }
+
+    /// Emits data that is encoded already, and as what. Cancel safe as
+    /// [`AsyncClient::emit`].
+    ///
+    /// ```
+    /// use netcluster_client::{AsyncClient, Encoding};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect(&socket).await?;
+    /// client.emit_encoded("sensor.kitchen", Encoding::Json, "[21.5,40.0]").await?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::emit_encoded`](crate::Client::emit_encoded).
+    pub async fn emit_encoded(
+        &self,
+        event: &str,
+        encoding: Encoding,
+        data: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        self.shared().port.emit(event, encoding, data.as_ref()).await
     }
 
     /// Emits an event without waiting, as listeners must.
@@ -199,7 +245,31 @@ impl AsyncClient {
     /// # Errors
     /// [`Error::Backpressure`] if the buffer is full; else as [`AsyncClient::emit`].
     pub fn try_emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.shared().port.try_emit(event, data.as_ref())
+        self.try_emit_encoded(event, Encoding::Bytes, data)
+    }
+
+    /// Emits data that is encoded already without waiting, as listeners must.
+    ///
+    /// ```
+    /// use netcluster_client::{AsyncClient, Encoding};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect(&socket).await?;
+    /// client.try_emit_encoded("sensor.kitchen", Encoding::Text, "21.5")?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AsyncClient::try_emit`].
+    pub fn try_emit_encoded(
+        &self,
+        event: &str,
+        encoding: Encoding,
+        data: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        self.shared().port.try_emit(event, encoding, data.as_ref())
     }
 
     /// Emits a value as JSON. Cancel safe as [`AsyncClient::emit`].
@@ -224,7 +294,7 @@ impl AsyncClient {
         value: &T,
     ) -> Result<(), Error> {
         let data = serde_json::to_vec(value).map_err(|error| Error::Json(Arc::new(error)))?;
-        self.emit(event, data).await
+        self.emit_encoded(event, Encoding::Json, data).await
     }
 
     /// Returns once everything emitted so far is written to the socket. Cancel safe:

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use netcluster_wire::Encoding;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -95,12 +96,13 @@ impl Outbox {
     fn append(
         &self,
         event: &str,
+        encoding: Encoding,
         payload: &[u8],
         bound: impl FnOnce(&Outgoing) -> usize,
     ) -> Result<(), Error> {
         let mut outgoing = self.lock();
         let bound = bound(&outgoing);
-        let first = outgoing.append(event, payload, bound)?;
+        let first = outgoing.append(event, encoding, payload, bound)?;
         let in_ring = outgoing.ring.as_ref().map_or(0, Ring::appended);
         let bell = if in_ring >= PUT_AT_BYTES { outgoing.put() } else { None };
         drop(outgoing);
@@ -114,19 +116,34 @@ impl Outbox {
     }
 
     /// Appends an event unless the buffer is full.
-    pub(super) fn try_emit(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
-        self.append(event, payload, |outgoing| outgoing.max_buffer_bytes)
+    pub(super) fn try_emit(
+        &self,
+        event: &str,
+        encoding: Encoding,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        self.append(event, encoding, payload, |outgoing| outgoing.max_buffer_bytes)
     }
 
     /// Appends an event, waiting for room.
-    pub(super) async fn emit(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
-        match self.append(event, payload, Outgoing::bound) {
-            Err(Error::Backpressure) => self.emit_slowly(event, payload).await,
+    pub(super) async fn emit(
+        &self,
+        event: &str,
+        encoding: Encoding,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        match self.append(event, encoding, payload, Outgoing::bound) {
+            Err(Error::Backpressure) => self.emit_slowly(event, encoding, payload).await,
             done => done,
         }
     }
 
-    async fn emit_slowly(&self, event: &str, payload: &[u8]) -> Result<(), Error> {
+    async fn emit_slowly(
+        &self,
+        event: &str,
+        encoding: Encoding,
+        payload: &[u8],
+    ) -> Result<(), Error> {
         let mut waited = false;
         let mut deadline = None;
         loop {
@@ -138,7 +155,7 @@ impl Outbox {
                 // Listeners that emit all the time must not keep this one out.
                 if up && waited { 2 * outgoing.max_buffer_bytes } else { outgoing.bound() }
             };
-            match self.append(event, payload, bound) {
+            match self.append(event, encoding, payload, bound) {
                 Err(Error::Backpressure) => self.wait_for_room(room, up, &mut deadline).await?,
                 done => return done,
             }

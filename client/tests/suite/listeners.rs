@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Bus, Pull};
 use crate::support::{Broker, PATIENCE, wait_until};
-use netcluster_client::{Client, Error, Lifecycle, LossReason, RecvError};
+use netcluster_client::{Client, Encoding, Error, Lifecycle, LossReason, RecvError};
 use netcluster_wire::frame::encode;
 use netcluster_wire::{Kind, control};
 
@@ -257,6 +257,34 @@ pub fn values_travel_as_json<B: Bus>() {
     assert!(matches!(message.json::<String>(), Err(Error::Json(_))));
 }
 
+/// Whatever the payload is; who decodes what is wrongly claimed gets an error, and has the
+/// bytes all the same.
+pub fn an_encoding_arrives_as_it_was_claimed<B: Bus>() {
+    const LARGE_BYTES: usize = 300_000;
+    let (_broker, emitter, listener) = pair::<B>();
+    let (sender, receiver) = channel();
+    listener.on("a", move |message| sender.send(message.into_owned()).unwrap()).unwrap();
+    let large = "1".repeat(LARGE_BYTES);
+    emitter.emit("a", "ä").unwrap();
+    emitter.emit_text("a", "ä").unwrap();
+    emitter.emit_json("a", &[1, 2]).unwrap();
+    emitter.emit_encoded("a", Encoding::Json, large.as_bytes()).unwrap();
+    emitter.emit_encoded("a", Encoding::Text, b"\xff").unwrap();
+    emitter.emit_encoded("a", Encoding::Json, b"{").unwrap();
+    let next = || receiver.recv_timeout(PATIENCE).unwrap();
+    let (bytes, text, json) = (next(), next(), next());
+    assert_eq!((bytes.encoding(), bytes.text().unwrap()), (Encoding::Bytes, "ä"));
+    assert_eq!((text.encoding(), text.text().unwrap()), (Encoding::Text, "ä"));
+    assert_eq!((json.encoding(), json.json::<[u32; 2]>().unwrap()), (Encoding::Json, [1, 2]));
+    let long = next();
+    assert_eq!((long.encoding(), long.payload()), (Encoding::Json, large.as_bytes()));
+    let (no_text, no_json) = (next(), next());
+    assert_eq!((no_text.encoding(), no_text.payload()), (Encoding::Text, &b"\xff"[..]));
+    assert!(matches!(no_text.text(), Err(Error::Text(_))));
+    assert_eq!((no_json.encoding(), no_json.payload()), (Encoding::Json, &b"{"[..]));
+    assert!(matches!(no_json.json::<u32>(), Err(Error::Json(_))));
+}
+
 /// At its place in the order, also after a reconnect; losses in a row are one.
 pub fn those_who_pull_are_told_what_is_missing<B: Bus>() {
     let (broker, emitter, listener) = pair::<B>();
@@ -307,5 +335,6 @@ super::both!(
     events_of_many_names_find_their_listeners,
     #[cfg(feature = "json")]
     values_travel_as_json,
+    an_encoding_arrives_as_it_was_claimed,
     those_who_pull_are_told_what_is_missing,
 );

@@ -10,8 +10,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use netcluster_client::{
-    AsyncClient, AsyncSubscription, Audience, Client, ClientBuilder, Error, Lifecycle, ListenerId,
-    Lost, Message, OwnedMessage, RecvError, Source, Subscription,
+    AsyncClient, AsyncSubscription, Audience, Client, ClientBuilder, Encoding, Error, Lifecycle,
+    ListenerId, Lost, Message, OwnedMessage, RecvError, Source, Subscription,
 };
 use tokio::runtime::Runtime;
 
@@ -27,6 +27,8 @@ pub trait Bus: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn emit_inside(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error>;
     /// Adds a listener as listeners may: it is there when this returns.
     fn on_inside(&self, pattern: &str, listener: impl FnMut(&Message<'_>) + Send + 'static);
+    fn emit_text(&self, event: &str, text: &str) -> Result<(), Error>;
+    fn emit_encoded(&self, event: &str, encoding: Encoding, data: &[u8]) -> Result<(), Error>;
     fn emit_json(&self, event: &str, value: &[u32]) -> Result<(), Error>;
     fn flush(&self) -> Result<(), Error>;
     fn on(
@@ -122,6 +124,12 @@ macro_rules! forward {
     ($client:ident, $wait:ident, $pull:expr) => {
         fn emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
             $wait!($client::emit(self, event, data))
+        }
+        fn emit_text(&self, event: &str, text: &str) -> Result<(), Error> {
+            $wait!($client::emit_text(self, event, text))
+        }
+        fn emit_encoded(&self, event: &str, encoding: Encoding, data: &[u8]) -> Result<(), Error> {
+            $wait!($client::emit_encoded(self, event, encoding, data))
         }
         fn emit_json(&self, event: &str, value: &[u32]) -> Result<(), Error> {
             $wait!($client::emit_json(self, event, value))

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use netcluster_wire::Encoding;
 use netcluster_wire::frame::padding_of;
 use netcluster_wire::header::frame_len;
 use netcluster_wire::limits::MAX_HEAD_BYTES;
@@ -65,6 +66,7 @@ impl Outbox {
         &'a self,
         mut state: Guard<'a>,
         event: &str,
+        encoding: Encoding,
         payload: &[u8],
     ) -> Result<(), Error> {
         let bytes = frame_len(event.len(), payload.len());
@@ -77,14 +79,14 @@ impl Outbox {
                 // Others came first, or the connection is gone.
                 let mut state = self.admit(state, payload.len() + MAX_HEAD_BYTES)?;
                 let Outgoing { outbound, buffer, .. } = &mut state.out;
-                outbound.emit(buffer, event, payload)?;
+                outbound.emit_encoded(buffer, event, encoding, payload)?;
                 return self.appended(state);
             };
-            if outbound.emit_in_place(ring, event, payload)? {
+            if outbound.emit_in_place(ring, event, encoding, payload)? {
                 return self.appended(state);
             }
             if bytes > ring.size() {
-                return self.emit_in_pieces(state, event, payload);
+                return self.emit_in_pieces(state, event, encoding, payload);
             }
             state = self.wait_in_ring(state, bytes);
         }
@@ -95,10 +97,11 @@ impl Outbox {
         &self,
         mut state: Guard<'_>,
         event: &str,
+        encoding: Encoding,
         payload: &[u8],
     ) -> Result<(), Error> {
         let mut head = Vec::with_capacity(2 * MAX_HEAD_BYTES);
-        state.out.outbound.emit_head(&mut head, event, payload.len())?;
+        state.out.outbound.emit_head(&mut head, event, encoding, payload.len())?;
         let (Some(socket), Some(mut ring)) = (state.socket.clone(), state.out.ring.take()) else {
             state.out.buffer.append(&mut head);
             state.out.buffer.extend_from_slice(payload);

@@ -219,7 +219,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
-    use netcluster_wire::Source;
+    use netcluster_wire::{Encoding, Source};
 
     use super::*;
     use crate::blocking::outbox::Outbox;
@@ -249,8 +249,8 @@ mod tests {
         let outbox = Outbox::new(1 << 20, Duration::from_secs(5));
         outbox.attach(&Arc::new(socket));
         outbox.with(|outgoing| outgoing.open(Source { node: 1, client: 1 }, 1 << 20));
-        assert!(matches!(outbox.emit("a", b"x"), Err(Error::Forked)));
-        assert!(matches!(outbox.emit("a", b"x"), Err(Error::Forked)));
+        assert!(matches!(outbox.emit("a", Encoding::Bytes, b"x"), Err(Error::Forked)));
+        assert!(matches!(outbox.emit("a", Encoding::Bytes, b"x"), Err(Error::Forked)));
         assert!(matches!(outbox.flush(None), Err(Error::Forked)));
     }
 }

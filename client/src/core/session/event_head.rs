@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   length, kind, flags, name length │ source │ sequence │ name, zero-padded │ payload …
-//!   └ by the payload's size                     └ by event
+//!   └ by the payload's size, and its encoding   └ by event
 //! ```
-//! Events of one name differ in their size, number and payload alone. A small event is
-//! appended as a copy of fixed size, cut to its own, into which these are stored: that is
+//! Events of one name differ in their size, encoding, number and payload alone. A small
+//! event is appended as a copy of fixed size, cut to its own, into which these are stored: that is
 //! a few moves, where calls of `memcpy` cost more than what they copy.
 //!
 //! Invariant: behind the name the bytes are zero.
@@ -14,7 +14,7 @@ use std::mem::offset_of;
 
 use netcluster_wire::frame::padding_of;
 use netcluster_wire::limits::{HEADER_BYTES, MAX_HEAD_BYTES, pad};
-use netcluster_wire::{Header, Kind, Source};
+use netcluster_wire::{Encoding, Header, Kind, Source};
 
 /// Events up to these sizes are copies of fixed size.
 const SMALL_BYTES: usize = 64;
@@ -22,7 +22,7 @@ const MEDIUM_BYTES: usize = 128;
 
 // Places in the header's first word, where the length comes first.
 const KIND_SHIFT: usize = offset_of!(Header, kind) * 8;
-const PADDING_SHIFT: usize = offset_of!(Header, flags) * 8;
+const FLAGS_SHIFT: usize = offset_of!(Header, flags) * 8;
 const NAME_SHIFT: usize = offset_of!(Header, name_len) * 8;
 const SOURCE_AT: usize = offset_of!(Header, source);
 const SEQUENCE_AT: usize = offset_of!(Header, sequence);
@@ -87,10 +87,16 @@ impl EventHead {
     /// Appends the event with this number and payload. The caller made sure that it has
     /// less than 4 GiB.
     #[inline(always)]
-    pub(super) fn append(&self, out: &mut Vec<u8>, sequence: u64, payload: &[u8]) {
+    pub(super) fn append(
+        &self,
+        out: &mut Vec<u8>,
+        sequence: u64,
+        encoding: Encoding,
+        payload: &[u8],
+    ) {
         let bytes = self.frame_bytes(payload.len());
         if bytes > MEDIUM_BYTES {
-            self.append_front(out, sequence, payload.len());
+            self.append_front(out, sequence, encoding, payload.len());
             out.extend_from_slice(payload);
             if bytes > self.head_bytes + payload.len() {
                 out.extend_from_slice(padding_of(payload.len()));
@@ -104,7 +110,7 @@ impl EventHead {
             out.extend_from_slice(&self.bytes[..MEDIUM_BYTES]);
         }
         out.truncate(start + bytes);
-        self.complete_small(&mut out[start..], sequence, payload);
+        self.complete_small(&mut out[start..], sequence, encoding, payload);
     }
 
     /// Bytes that [`EventHead::write`] must be given for a payload of this size.
@@ -116,10 +122,16 @@ impl EventHead {
     /// Writes the event with this number and payload to the front of a space of
     /// [`EventHead::space_bytes`], whose other bytes it may overwrite; how many it has.
     #[inline(always)]
-    pub(super) fn write(&self, space: &mut [u8], sequence: u64, payload: &[u8]) -> usize {
+    pub(super) fn write(
+        &self,
+        space: &mut [u8],
+        sequence: u64,
+        encoding: Encoding,
+        payload: &[u8],
+    ) -> usize {
         let bytes = self.frame_bytes(payload.len());
         if bytes > MEDIUM_BYTES {
-            self.write_large(&mut space[..bytes], sequence, payload);
+            self.write_large(&mut space[..bytes], sequence, encoding, payload);
             return bytes;
         }
         if let Some(front) = space.first_chunk_mut::<MEDIUM_BYTES>()
@@ -130,16 +142,16 @@ impl EventHead {
             } else {
                 *front = *head;
             }
-            self.complete_small(&mut front[..bytes], sequence, payload);
+            self.complete_small(&mut front[..bytes], sequence, encoding, payload);
         }
         bytes
     }
 
     #[inline(never)]
-    fn write_large(&self, event: &mut [u8], sequence: u64, payload: &[u8]) {
+    fn write_large(&self, event: &mut [u8], sequence: u64, encoding: Encoding, payload: &[u8]) {
         let (head, rest) = event.split_at_mut(self.head_bytes);
         head.copy_from_slice(&self.bytes[..self.head_bytes]);
-        self.number(head, sequence, payload.len());
+        self.number(head, sequence, encoding, payload.len());
         let (data, padding) = rest.split_at_mut(payload.len());
         data.copy_from_slice(payload);
         padding.fill(0);
@@ -147,28 +159,34 @@ impl EventHead {
 
     /// Writes all but the front into an event that begins with it.
     #[inline(always)]
-    fn complete_small(&self, event: &mut [u8], sequence: u64, payload: &[u8]) {
-        self.number(event, sequence, payload.len());
+    fn complete_small(&self, event: &mut [u8], sequence: u64, encoding: Encoding, payload: &[u8]) {
+        self.number(event, sequence, encoding, payload.len());
         copy_small(&mut event[self.head_bytes..self.head_bytes + payload.len()], payload);
     }
 
     /// Appends the front of the event with this number, whose payload of so many bytes
     /// and its padding must follow.
     #[inline]
-    pub(super) fn append_front(&self, out: &mut Vec<u8>, sequence: u64, payload_bytes: usize) {
+    pub(super) fn append_front(
+        &self,
+        out: &mut Vec<u8>,
+        sequence: u64,
+        encoding: Encoding,
+        payload_bytes: usize,
+    ) {
         out.reserve(self.frame_bytes(payload_bytes));
         let start = out.len();
         out.extend_from_slice(&self.bytes[..self.head_bytes]);
-        self.number(&mut out[start..], sequence, payload_bytes);
+        self.number(&mut out[start..], sequence, encoding, payload_bytes);
     }
 
     /// Writes what is this event's own into its header.
     #[inline(always)]
-    fn number(&self, event: &mut [u8], sequence: u64, payload_bytes: usize) {
+    fn number(&self, event: &mut [u8], sequence: u64, encoding: Encoding, payload_bytes: usize) {
         if let Some(header) = event.first_chunk_mut::<HEADER_BYTES>() {
             let padded = pad(payload_bytes);
-            let padding = (padded - payload_bytes) as u64;
-            let first_word = (self.first_word + padded as u64) | (padding << PADDING_SHIFT);
+            let flags = (padded - payload_bytes) as u64 | u64::from(encoding.flags());
+            let first_word = (self.first_word + padded as u64) | (flags << FLAGS_SHIFT);
             header[..SOURCE_AT].copy_from_slice(&first_word.to_le_bytes());
             header[SEQUENCE_AT..].copy_from_slice(&sequence.to_le_bytes());
         }
@@ -221,7 +239,7 @@ fn has_same_ends<const BYTES: usize>(one: &[u8], other: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use netcluster_wire::frame::append;
+    use netcluster_wire::frame::{append, set_encoding};
     use netcluster_wire::limits::MAX_NAME_BYTES;
 
     use super::*;
@@ -239,17 +257,19 @@ mod tests {
             for payload_len in (0..=130).chain([1000]) {
                 let payload: Vec<u8> =
                     (0..payload_len).map(|at| (at as u8).wrapping_add(1)).collect();
+                let encoding = Encoding::ALL[payload_len % 3];
                 let mut expected = b"before".to_vec();
                 append(&mut expected, Kind::Event, ME, 5, name, &payload);
+                set_encoding(&mut expected[6..], encoding);
                 let mut out = b"before".to_vec();
-                head.append(&mut out, 5, &payload);
+                head.append(&mut out, 5, encoding, &payload);
                 assert_eq!(out, expected, "{name_len} and {payload_len}");
                 let mut gathered = b"before".to_vec();
-                head.append_front(&mut gathered, 5, payload.len());
+                head.append_front(&mut gathered, 5, encoding, payload.len());
                 gathered.extend_from_slice(&payload);
                 gathered.extend_from_slice(padding_of(payload.len()));
                 let mut space = vec![0xff; head.space_bytes(payload.len())];
-                let written = head.write(&mut space, 5, &payload);
+                let written = head.write(&mut space, 5, encoding, &payload);
                 assert_eq!(space[..written], expected[6..], "{name_len} and {payload_len}");
                 assert_eq!(gathered, expected, "{name_len} and {payload_len}");
                 assert_eq!(head.frame_bytes(payload.len()), expected.len() - 6);

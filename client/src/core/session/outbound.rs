@@ -2,6 +2,7 @@
 //!
 //! Invariant: an event's number is used only if the event was appended.
 
+use std::mem::offset_of;
 use std::time::Duration;
 
 use netcluster_wire::frame::append;
@@ -9,7 +10,8 @@ use netcluster_wire::limits::{
     DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES, HEADER_BYTES, MAX_HEAD_BYTES,
 };
 use netcluster_wire::{
-    Frame, Hello, Kind, Pattern, SharedStep, Source, check_channel, check_event, control,
+    Encoding, Frame, Header, Hello, Kind, Pattern, SharedStep, Source, check_channel, check_event,
+    control,
 };
 
 use super::event_head::EventHead;
@@ -85,14 +87,10 @@ impl Outbound {
         let mut rest = unwritten;
         while let Ok(Some(frame)) = Frame::read(rest, usize::MAX) {
             if frame.kind() == Kind::Event {
-                append(
-                    out,
-                    Kind::Event,
-                    self.source,
-                    frame.sequence(),
-                    frame.name(),
-                    frame.payload(),
-                );
+                let at = out.len() + offset_of!(Header, source);
+                out.extend_from_slice(frame.as_bytes());
+                out[at..at + size_of::<Source>()]
+                    .copy_from_slice(&self.source.to_u64().to_le_bytes());
             }
             rest = &rest[frame.as_bytes().len()..];
         }
@@ -117,13 +115,28 @@ impl Outbound {
         self.sequence
     }
 
-    /// Appends an event.
+    /// Appends an event of bytes.
     ///
     /// # Errors
     /// If name or size are not allowed; nothing is appended then.
     #[inline]
     pub fn emit(&mut self, out: &mut Vec<u8>, event: &str, payload: &[u8]) -> Result<u64, Error> {
-        self.append_event(out, event, payload)
+        self.append_event(out, event, Encoding::Bytes, payload)
+    }
+
+    /// Appends an event whose payload the caller has encoded so.
+    ///
+    /// # Errors
+    /// As [`Outbound::emit`].
+    #[inline]
+    pub fn emit_encoded(
+        &mut self,
+        out: &mut Vec<u8>,
+        event: &str,
+        encoding: Encoding,
+        payload: &[u8],
+    ) -> Result<u64, Error> {
+        self.append_event(out, event, encoding, payload)
     }
 
     /// Appends an event, inlined into the caller's code.
@@ -135,10 +148,11 @@ impl Outbound {
         &mut self,
         out: &mut Vec<u8>,
         event: &str,
+        encoding: Encoding,
         payload: &[u8],
     ) -> Result<u64, Error> {
         let sequence = self.number(out, event, payload.len())?;
-        self.head.append(out, sequence, payload);
+        self.head.append(out, sequence, encoding, payload);
         Ok(sequence)
     }
 
@@ -151,6 +165,7 @@ impl Outbound {
         &mut self,
         ring: &mut Ring,
         event: &str,
+        encoding: Encoding,
         payload: &[u8],
     ) -> Result<bool, Error> {
         self.turn_head(event, payload.len())?;
@@ -160,7 +175,7 @@ impl Outbound {
         let Some(space) = ring.space(self.head.space_bytes(payload.len())) else {
             return Ok(false);
         };
-        let bytes = self.head.write(space, self.sequence + 1, payload);
+        let bytes = self.head.write(space, self.sequence + 1, encoding, payload);
         ring.append(bytes);
         self.bytes_since_ping += bytes;
         self.sequence += 1;
@@ -195,10 +210,11 @@ impl Outbound {
         &mut self,
         out: &mut Vec<u8>,
         event: &str,
+        encoding: Encoding,
         payload_len: usize,
     ) -> Result<u64, Error> {
         let sequence = self.number(out, event, payload_len)?;
-        self.head.append_front(out, sequence, payload_len);
+        self.head.append_front(out, sequence, encoding, payload_len);
         Ok(sequence)
     }
 

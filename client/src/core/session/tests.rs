@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use netcluster_wire::frame::{append_head, encode};
 use netcluster_wire::limits::{MAX_CONTROL_PAYLOAD_BYTES, MAX_STATS_BYTES};
-use netcluster_wire::{ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
+use netcluster_wire::{Encoding, ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, control};
 
 use super::receive::RECEIVE_BUFFER_BYTES;
 use super::*;
@@ -104,7 +104,7 @@ fn unwritten_events_go_over_to_the_next_connection_under_its_source() {
     let mut out = Vec::new();
     session.outbound.emit(&mut out, "a", b"1").unwrap();
     session.outbound.subscribe(&mut out, &Pattern::new(b"x").unwrap());
-    session.outbound.emit(&mut out, "b", b"2").unwrap();
+    session.outbound.emit_encoded(&mut out, "b", Encoding::Json, b"\"2\"").unwrap();
     let source = Source { node: 1, client: 9 };
     session.outbound.welcomed(source, 100);
     let mut again = Vec::new();
@@ -113,6 +113,10 @@ fn unwritten_events_go_over_to_the_next_connection_under_its_source() {
     let seen: Vec<_> =
         frames(&again).iter().map(|f| (f.kind(), f.source(), f.sequence())).collect();
     assert_eq!(seen, [1, 2, 3].map(|sequence| (Kind::Event, source, sequence)));
+    let seen: Vec<_> = frames(&again).iter().map(|f| (f.encoding(), f.payload())).collect();
+    let expected =
+        [(Encoding::Bytes, &b"1"[..]), (Encoding::Json, b"\"2\""), (Encoding::Bytes, b"3")];
+    assert_eq!(seen, expected);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use netcluster_platform::Instant;
 use netcluster_wire::link::DataHeader;
 use netcluster_wire::link::limits::{DATA_HEADER_BYTES, NO_BOUNDARY};
-use netcluster_wire::{Kind, Source, frame};
+use netcluster_wire::{Encoding, Kind, Source, frame};
 
 use crate::channel::ChannelHash;
 use crate::crypto::{Keys, StreamOpener, StreamSealer};
@@ -88,7 +88,8 @@ impl Sender {
         let source = Source { node: NODE, client };
         let sequence = self.events.len() as u64 + 1;
         let payload = vec![sequence as u8; payload];
-        let frame = frame::encode(Kind::Event, source, sequence, name.as_bytes(), &payload);
+        let mut frame = frame::encode(Kind::Event, source, sequence, name.as_bytes(), &payload);
+        frame::set_encoding(&mut frame, Encoding::ALL[sequence as usize / 3 % 3]);
         self.lay(&frame, true);
         *self.events.last_mut().unwrap() = Some((self.channel, frame));
     }

@@ -1,0 +1,4 @@
+import * as netcluster from './dist/index.js';
+
+export * from './dist/index.js';
+export default netcluster;

@@ -1,0 +1,151 @@
+/**
+ * `NCAgent` of the original's last version: names are anchored regular expressions, and own
+ * events are heard in the same process, too.
+ *
+ * A name without a character that means something in a regular expression is subscribed as it
+ * is. For any other one the agent listens to the whole channel (`**`) and looks at the names
+ * itself, which costs what the channel's traffic costs.
+ */
+import { connect } from '../client';
+import type { Client } from '../client';
+import { NetclusterError } from '../errors';
+import type { Message } from '../message';
+import { SERVER_WAIT_MS, emitValue, envelope, throwLater } from './envelope';
+import type { Envelope, EnvelopeListener } from './envelope';
+
+/** Characters that mean something in a regular expression. */
+const MEANING = /[\\^$.*+?()[\]{}|]/;
+
+interface Entry {
+  name: string | RegExp;
+  /** Pattern that is subscribed for it. */
+  pattern: string;
+  matches(event: string): boolean;
+  listener: EnvelopeListener;
+  once: boolean;
+}
+
+/** An agent. */
+export class NCAgent {
+  /** Everything that is received is printed, too. */
+  dumptoconsole = false;
+  /** Takes errors; without it they end the process. */
+  onerror: ((error: Error) => void) | undefined;
+  private client: Client | undefined;
+  private isDisconnected = false;
+  private entries: Entry[] = [];
+  private readonly subscribed = new Map<string, (message: Message) => void>();
+
+  /** Connects to a channel of the default broker, `default` unless it is named. */
+  connect(channel: string | (() => void) = 'default', connected?: () => void): this {
+    const done = typeof channel === 'function' ? channel : connected;
+    const name = typeof channel === 'function' ? 'default' : channel;
+    this.isDisconnected = false;
+    connect({ channel: name, brokerWait: SERVER_WAIT_MS }).then(
+      (client) => {
+        if (this.isDisconnected) {
+          client.destroy();
+          return;
+        }
+        this.client = client;
+        client.lifecycle.on('error', (error) => this.failed(error));
+        client.lifecycle.on('close', (error) => error && this.failed(error));
+        for (const entry of this.entries) this.subscribe(entry.pattern);
+        done?.();
+      },
+      (error: Error) => this.failed(error),
+    );
+    return this;
+  }
+
+  private failed(error: Error): void {
+    const cause = error instanceof NetclusterError && error.code === 'LISTENER_THREW' ? (error.cause as Error) : error;
+    if (this.onerror === undefined) throwLater(cause);
+    else this.onerror(cause);
+  }
+
+  /** Ends the connection; listeners stay, for this process and the next connection. */
+  disconnect(): void {
+    this.isDisconnected = true;
+    const client = this.client;
+    this.client = undefined;
+    this.subscribed.clear();
+    client?.disconnect().catch((error: Error) => this.failed(error));
+  }
+
+  /** Emits a value to the own listeners, and to all others unless `broadcast` is false. */
+  emit(event: string, data?: unknown, broadcast: boolean = true): this {
+    if (broadcast && this.client !== undefined) emitValue(this.client, event, data);
+    this.call(this.entries.filter((entry) => entry.matches(event)), { event, data });
+    return this;
+  }
+
+  /** Adds a listener to all events whose whole name the expression matches. */
+  on(name: string | RegExp, listener: EnvelopeListener): this {
+    return this.add(name, listener, false);
+  }
+
+  /** As {@link on}. */
+  addListener(name: string | RegExp, listener: EnvelopeListener): this {
+    return this.add(name, listener, false);
+  }
+
+  /** Adds a listener that is called once. */
+  once(name: string | RegExp, listener: EnvelopeListener): this {
+    return this.add(name, listener, true);
+  }
+
+  private add(name: string | RegExp, listener: EnvelopeListener, once: boolean): this {
+    const isPlain = typeof name === 'string' && !MEANING.test(name);
+    const expression = isPlain ? undefined : new RegExp(`^(?:${typeof name === 'string' ? name : name.source})$`, typeof name === 'string' ? '' : name.flags.replace(/[gy]/g, ''));
+    const entry: Entry = {
+      name,
+      pattern: isPlain ? name : '**',
+      matches: expression === undefined ? (event) => event === name : (event) => expression.test(event),
+      listener,
+      once,
+    };
+    this.entries.push(entry);
+    this.subscribe(entry.pattern);
+    return this;
+  }
+
+  private subscribe(pattern: string): void {
+    if (this.client === undefined || this.subscribed.has(pattern)) return;
+    const received = (message: Message): void => {
+      const heard = this.entries.filter((entry) => entry.pattern === pattern && entry.matches(message.event));
+      if (heard.length > 0) this.call(heard, envelope(message));
+    };
+    this.subscribed.set(pattern, received);
+    this.client.on(pattern, received);
+  }
+
+  private call(entries: Entry[], received: Envelope): void {
+    if (this.dumptoconsole && entries.length > 0) console.log(JSON.stringify(received));
+    for (const entry of entries) {
+      if (entry.once) this.remove(entry);
+      entry.listener(received);
+    }
+  }
+
+  private remove(entry: Entry): void {
+    this.entries = this.entries.filter((it) => it !== entry);
+    const received = this.subscribed.get(entry.pattern);
+    if (received !== undefined && !this.entries.some((it) => it.pattern === entry.pattern)) {
+      this.subscribed.delete(entry.pattern);
+      this.client?.off(entry.pattern, received);
+    }
+  }
+
+  /** Removes a listener. */
+  removeListener(name: string | RegExp, listener: EnvelopeListener): this {
+    const entry = this.entries.findLast((it) => String(it.name) === String(name) && it.listener === listener);
+    if (entry !== undefined) this.remove(entry);
+    return this;
+  }
+
+  /** As {@link removeListener}. */
+  off(name: string | RegExp, listener: EnvelopeListener): this {
+    return this.removeListener(name, listener);
+  }
+}
