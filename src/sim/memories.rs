@@ -10,7 +10,7 @@ use crate::memory_maker::{Job, Made, MemoryMaker, Order};
 
 use super::shared_session::{Chances, Pace};
 
-/// What memory a simulated broker has for its clients, and who uses it.
+/// Memory that a simulated broker has for its clients, and who uses it.
 #[derive(Clone, Copy, Debug)]
 pub struct SimMemories {
     /// Seed of all that chance decides.

@@ -39,7 +39,7 @@ impl Chances {
     }
 }
 
-/// When a client does its next store.
+/// Pace of a client: the chance that it does its next store when it comes to it.
 #[derive(Clone, Debug)]
 pub struct Pace {
     chances: Chances,
@@ -79,9 +79,9 @@ pub struct SharedEnd {
     ahead: Vec<u8>,
     /// The broker's bell is to be rung.
     owes_bell: bool,
-    /// It has asked for room, and waits for the bell.
+    /// Whether it has asked for room, and waits for the bell.
     awaits_room: bool,
-    /// It has asked for descriptors, and waits for the bell.
+    /// Whether it has asked for descriptors, and waits for the bell.
     awaits_descriptors: bool,
     pace: Pace,
 }

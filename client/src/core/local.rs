@@ -183,7 +183,7 @@ impl Core {
     }
 
     /// Keeps what the connection did not take for the next one.
-    fn keep_unwritten(&mut self) {
+    pub(super) fn keep_unwritten(&mut self) {
         if !matches!(self.machine.poll(), Step::Read(_) | Step::Hold) {
             let Transmit { bytes, written } = std::mem::take(&mut self.transmit);
             self.shared.port.with(|outgoing| {

@@ -295,7 +295,7 @@ impl Outbound {
     }
 }
 
-/// What the client has not released is taken back.
+/// Return of what the client has not released.
 impl Drop for Outbound {
     fn drop(&mut self) {
         for (buffer, _) in &self.pins {

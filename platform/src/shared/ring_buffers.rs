@@ -152,7 +152,7 @@ impl RingBuffers {
         self.pool.buffers()
     }
 
-    /// How far the buffers are pinned.
+    /// Returns how far the buffers are pinned.
     pub(crate) fn state(&self) -> PoolState {
         PoolState::of(&self.pool)
     }

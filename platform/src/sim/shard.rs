@@ -125,7 +125,7 @@ pub(super) struct Shard {
     pub(super) pool: ChunkPool,
     /// The connections with shared memory.
     pub(super) sharing: SharedMemory,
-    /// It has begun to wait: whoever shares memory with it must ring.
+    /// Whether it has begun to wait: whoever shares memory with it must ring.
     pub(super) sleeps: bool,
     /// Completions that it found when it began to.
     pub(super) early: Vec<Completion>,

@@ -18,6 +18,9 @@ use crate::memory::{Bell, Memory, Taken};
 /// Looks in which nothing moves, after which nothing will.
 const QUIET_LOOKS: u32 = 80;
 
+/// Looks after which all that is there has moved.
+const MAX_LOOKS: u32 = 100_000;
+
 /// Time between two looks at clients.
 const STEP: Duration = Duration::from_micros(300);
 
@@ -32,7 +35,7 @@ struct Driven {
     bells: Option<Arc<Bells>>,
     /// The broker's bell, which is to be rung.
     owed: Option<Bell>,
-    /// It waits for the client's bell, or that for room.
+    /// Whether it waits for the client's bell, or that for room.
     sleeps: bool,
     awaits_room: bool,
     random: Random,
@@ -71,6 +74,13 @@ impl Driven {
         self.core.on("n", listen).unwrap();
     }
 
+    /// Whether it is connected, and what it listens to is in force.
+    fn is_up(&mut self) -> bool {
+        let patterns = self.core.patterns();
+        let in_force = |pattern: &String| matches!(self.core.in_force(pattern), Some(Ok(())));
+        patterns.iter().all(in_force) && self.core.machine().is_open()
+    }
+
     fn emit(&mut self) {
         let waiting = self.core.outgoing(|outgoing| outgoing.pending());
         if waiting < WAITING_BYTES && self.core.emit("n", payload(self.emitted + 1)).is_ok() {
@@ -88,7 +98,11 @@ impl Driven {
             self.owed.take().into_iter().for_each(Bell::ring);
         }
         let wrote = self.random.below(3) > 0 && self.write();
-        self.read(broker, now) || wrote
+        let moved = self.read(broker, now) || wrote;
+        if let Step::Wait(_) = self.core.machine().poll() {
+            self.core.keep_unwritten();
+        }
+        moved
     }
 
     fn write(&mut self) -> bool {
@@ -180,9 +194,10 @@ impl Driven {
         let memory = end.take_memory().expect("memory comes with the offer");
         let declines = self.random.below(100) < self.declines;
         self.bells = Some(Arc::clone(&memory.bells));
-        let mapped = match declines {
-            true => Err("not now".to_owned()),
-            false => Ok(Memory::in_memory(memory.arena, memory.region, memory.bells)),
+        let mapped = if declines {
+            Err("not now".to_owned())
+        } else {
+            Ok(Memory::in_memory(memory.arena, memory.region, memory.bells))
         };
         self.core.machine().handle_mapped(mapped);
         true
@@ -277,9 +292,15 @@ impl World {
     /// Goes on until nothing moves any more.
     fn settle(&mut self) {
         let mut quiet = 0;
-        while quiet < QUIET_LOOKS {
-            quiet = if self.step() { 0 } else { quiet + 1 };
+        for _ in 0..MAX_LOOKS {
+            let moved = self.step();
+            let is_up = self.clients.iter_mut().all(Driven::is_up);
+            quiet = if moved || !is_up { 0 } else { quiet + 1 };
+            if quiet == QUIET_LOOKS {
+                return;
+            }
         }
+        panic!("it never rests: {:#?}", self.broker.reports());
     }
 
     fn flood(&mut self, steps: usize) {
