@@ -28,6 +28,23 @@ pub fn sender() -> Ended {
     // shown: end
 }
 
+pub fn languages() -> Ended {
+    // shown: languages
+    use netcluster_client::Client;
+
+    let client = Client::builder().echo(true).connect_default()?;
+    let events = client.subscribe("sensor.**")?;
+    client.emit_text("sensor.kitchen", "21.5")?;
+    client.emit_json("sensor.attic", &[19.5, 20.5])?;
+    for message in events.take(2) {
+        let message = message?;
+        println!("{} {} {}", message.event(), message.encoding(), message.text()?);
+    }
+    client.disconnect()?;
+    // shown: end
+    Ok(())
+}
+
 #[allow(unused_variables, reason = "as the document shows it")]
 pub fn client() -> Ended {
     // shown: client

@@ -1,13 +1,14 @@
 /** A broker as a child of this process. */
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { promisify } from 'node:util';
 import { findBroker } from './binary';
+import { connect } from './client';
 import { NetclusterError } from './errors';
+import type { LinkSettings } from './link';
 import { defaultSocketPath, socketPath } from './paths';
 
 /** Exit code of a broker where another one runs already. */
@@ -58,15 +59,17 @@ export class Broker {
   }
 
   /**
-   * Opens its link to other machines, at a multicast address and port, while it runs.
+   * Opens its link to other machines while it runs; a text is the multicast address and port.
    *
-   * @throws NetclusterError `BROKER` if it cannot.
+   * @throws NetclusterError `LINK` with the broker's reason why not.
    */
-  async openLink(address?: string): Promise<void> {
-    const args = ['link', 'open', '--socket', this.path, ...(address === undefined ? [] : [address])];
-    await promisify(execFile)(this.binary, args).catch((cause: Error & { stderr?: string }) => {
-      throw new NetclusterError('BROKER', `the link cannot be opened: ${(cause.stderr ?? cause.message).trim()}`, { cause });
-    });
+  async openLink(link: LinkSettings | string = {}): Promise<void> {
+    const client = await connect(this.path, { name: 'openLink', reconnect: false });
+    try {
+      await client.openLink(typeof link === 'string' ? { group: link } : link);
+    } finally {
+      client.destroy();
+    }
   }
 
   /** Ends it: what is queued is still read by its clients. */

@@ -36,6 +36,8 @@ export type ErrorCode =
   | 'JSON'
   /** A payload is not what its emitter said it is. */
   | 'ENCODING'
+  /** The broker does not open its link; the message says why. */
+  | 'LINK'
   /** Something did not come in time. */
   | 'TIMEOUT'
   /** A listener threw; `cause` is what it threw. */

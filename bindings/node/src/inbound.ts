@@ -16,6 +16,8 @@ import { Slab } from './slab';
 
 /** Bytes of a slab. */
 const SLAB_BYTES = 64 << 10;
+/** Bytes of a slab for large frames, unless one alone needs more. */
+const LARGE_SLAB_BYTES = 1 << 20;
 /** The next read gets at least so much room, or a slab of its own. */
 const READ_ROOM_BYTES = 8 << 10;
 /** Room for a frame is made at once up to this, and by doubling as it comes beyond. */
@@ -68,10 +70,12 @@ export class Inbound {
   room(): Buffer {
     const { slab, start, end } = this;
     const left = end - start;
-    let needed = left + READ_ROOM_BYTES;
-    if (left >= HEADER_BYTES) needed = Math.max(needed, this.wanted(left));
+    const frame = left >= HEADER_BYTES ? this.wanted(left) : 0;
+    const needed = Math.max(left + READ_ROOM_BYTES, frame);
     if (start + needed > slab.bytes.length) {
-      const next = new Slab(Math.max(SLAB_BYTES, pad(needed)));
+      // Where frames are large, several fit: less of them is moved.
+      const several = Math.min(4 * frame, LARGE_SLAB_BYTES);
+      const next = new Slab(Math.max(SLAB_BYTES, pad(needed), pad(several)));
       next.bytes.set(slab.bytes.subarray(start, end));
       this.slab = next;
       this.start = 0;

@@ -303,14 +303,17 @@ export class Outbox {
     return this.busy === undefined && this.pending === 0 && this.front.length === 0;
   }
 
-  /** There is a connection, on which events wait until {@link open}. */
-  connect(writer: Writer, source: Source, maxPayload: number): void {
+  /**
+   * There is a connection, on which events wait until {@link open}. Gives the number of events that
+   * waited and are larger than this broker takes: they are gone.
+   */
+  connect(writer: Writer, source: Source, maxPayload: number): number {
     this.writer = writer;
     this.maxPayload = maxPayload;
     this.loopCharacters = Math.min(LOOP_CHARACTERS, maxPayload);
     this.directCharacters = Math.min(DIRECT_CHARACTERS, Math.floor(maxPayload / 3));
     this.loopBytes = Math.min(LOOP_BYTES, maxPayload);
-    this.carryOver(source);
+    return this.carryOver(source);
   }
 
   /** Events may go. */
@@ -327,7 +330,8 @@ export class Outbox {
   }
 
   /** Keeps the events that were not written, as those of another source. */
-  private carryOver(source: Source): void {
+  private carryOver(source: Source): number {
+    let refused = 0;
     const old = [...(this.busy === undefined ? [] : [this.busy]), ...this.queue, this.chunk];
     this.source = source;
     this.busy = undefined;
@@ -337,6 +341,10 @@ export class Outbox {
     this.chunk = this.takeSpare(0);
     for (const chunk of old) {
       for (const [start, end] of chunk.unwrittenEvents()) {
+        if (chunk.payloadBytes(start) > this.maxPayload) {
+          refused++;
+          continue;
+        }
         chunk.words[(start >>> 2) + 2] = source.node;
         chunk.words[(start >>> 2) + 3] = source.client;
         const into = this.roomFor(end - start);
@@ -344,6 +352,7 @@ export class Outbox {
       }
     }
     for (const chunk of old) this.release(chunk);
+    return refused;
   }
 
   private roomFor(bytes: number): Chunk {

@@ -127,6 +127,7 @@ export class Session implements SocketEvents, Receiver, Writer {
       case Kind.stats:
       case Kind.cluster:
       case Kind.audience:
+      case Kind.link:
         this.owner.answered(kind, sequence, payload);
         return;
       case Kind.lost:

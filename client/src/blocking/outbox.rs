@@ -33,6 +33,7 @@ use crate::memory::{PUT_AT_BYTES, Ring};
 mod flusher;
 mod memory;
 mod port;
+mod trying;
 mod write;
 
 /// An emitter writes when this much is there.
@@ -49,6 +50,8 @@ thread_local! {
     static READER_OF: Cell<u64> = const { Cell::new(0) };
     /// Whether listeners on this thread emitted since the last write.
     static EMITTED: Cell<bool> = const { Cell::new(false) };
+    /// This thread is taken for the reader's, because it must not wait either.
+    static TRIES: Cell<bool> = const { Cell::new(false) };
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -251,6 +254,9 @@ impl Outbox {
         let Link::Up = state.out.link else { return Ok(()) };
         let in_ring = state.out.ring.as_ref().map_or(0, Ring::appended);
         let full = state.out.buffer.len() >= WRITE_AT_BYTES || in_ring >= PUT_AT_BYTES;
+        if TRIES.get() {
+            return self.tried(state, full);
+        }
         if self.on_reader() {
             EMITTED.set(true);
             // With something in front the socket was full a moment ago.
