@@ -22,7 +22,7 @@ pub fn sender() -> Ended {
     // shown: sender
     let client = Client::connect_default()?;
     loop {
-        client.emit("log", "TESTE")?;
+        client.emit_text("log", "TESTE")?;
         std::thread::sleep(Duration::from_secs(1));
     }
     // shown: end
@@ -57,7 +57,7 @@ pub fn client() -> Ended {
         let bytes: &[u8] = message.payload();            // in place, 8-aligned
     })?;
     client.once("ready", |_| println!("told once"))?;
-    client.emit("eur.usd", 1.0842f64.to_le_bytes())?;    // coalesces under load, goes out at once when idle
+    client.emit("eur.usd", 1.0842f64.to_le_bytes())?;    // bytes; `emit_text`, `emit_json` for other languages
     client.remove_listener(id);
 
     for item in client.subscribe("usd.**")?.take(3) {    // pull style: waits for each

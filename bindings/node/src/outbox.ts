@@ -18,7 +18,7 @@ import { Encoding, HARD_MAX_PAYLOAD_BYTES, pad } from './limits';
 import { checkEvent } from './names';
 
 /** A chunk goes to the socket when it has so many bytes. */
-const FULL_BYTES = 64 << 10;
+const FULL_BYTES = 128 << 10;
 /** `emit` returns false while more than this waits. */
 const HIGH_WATER_BYTES = 1 << 20;
 /** Requests are taken beyond the bound of events up to this. */
