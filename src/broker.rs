@@ -21,10 +21,11 @@ use netcluster_platform::{
 };
 
 use crate::budget::Budget;
-use crate::config::MAX_SHARDS;
+use crate::config::{MAX_SHARDS, ShardConfig};
 use crate::keeper::Keeper;
 use crate::memory_maker::MemoryMaker;
 use crate::mesh::Mesh;
+use crate::opener::{OpenLink, Opener};
 use crate::options::{BrokerOptions, SharedMemory};
 use crate::population::Population;
 use crate::returning::{Record, Successor};
@@ -388,8 +389,9 @@ impl Start {
         };
         drop(ready);
         let Ok(mesh) = mesh.recv() else { return Ok(()) };
+        let opener = Opener::new(open_link(&shared.config), io.waker());
         let shard = Shard::new(io, shared, mesh, listener, link).map(|shard| match listeners {
-            Some(listeners) => shard.with_listeners(listeners),
+            Some(listeners) => shard.with_listeners(listeners).with_opener(opener),
             None => shard,
         });
         let result = shard.and_then(Shard::run);
@@ -398,6 +400,12 @@ impl Start {
         }
         result
     }
+}
+
+/// Returns what opens the link of a broker with these settings while it runs.
+fn open_link(config: &Arc<ShardConfig>) -> OpenLink<DatagramSockets> {
+    let config = Arc::clone(config);
+    Arc::new(move |options| uplink::open(options, &mut ShardConfig::clone(&config)))
 }
 
 /// Empties the note, which is outdated, and returns what leaves the broker's own record

@@ -75,6 +75,28 @@ impl Channels {
         }
     }
 
+    /// Returns whether events also go to the other brokers.
+    pub fn is_linked(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Has every event also go to the other brokers from now on. Returns the channels, and
+    /// how many connections of this shard are on each. Routes found before are then no
+    /// longer named by their ids.
+    pub fn open_link(&mut self, streams: Arc<StreamMap>) -> Vec<(Arc<str>, usize)> {
+        let mut channels = Vec::new();
+        for (name, &id) in &self.by_name {
+            let Some(channel) = &mut self.table[id.0 as usize] else { continue };
+            channel.hash = ChannelHash::of(name);
+            channel.stream = streams.stream_of(name);
+            channel.routes.open_link(channel.hash);
+            self.by_hash.insert(channel.hash, id);
+            channels.push((Arc::clone(name), channel.members));
+        }
+        self.link = Some(streams);
+        channels
+    }
+
     /// Counts a connection of this shard in on a channel.
     pub fn join(&mut self, name: &Arc<str>) -> ChannelId {
         let id = self.id_of(name);

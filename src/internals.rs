@@ -7,6 +7,7 @@ pub use crate::config::ShardConfig;
 pub use crate::connection::CONNECTION_BYTES;
 pub use crate::copies::Copies;
 pub use crate::inbound::{Buffer, Inbound, Run, Step};
+pub use crate::link_request::encode as encode_link_request;
 pub use crate::log::LogCounts;
 pub use crate::outbound::Outbound;
 pub use crate::population::{MAX_SILENT_PER_USER, MAX_TOLD};

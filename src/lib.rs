@@ -72,9 +72,11 @@ mod inbound;
 #[doc(hidden)]
 pub mod internals;
 mod keeper;
+mod link_request;
 mod log;
 mod memory_maker;
 mod mesh;
+mod opener;
 mod options;
 mod outbound;
 mod pattern_set;

@@ -28,7 +28,9 @@ use crate::routes::Route;
 use crate::status::ShardStatus;
 use crate::target::{Emitter, Queue, ShardId, Target};
 use netcluster_link::channel::ChannelHash;
+use netcluster_link::config::StreamMap;
 use netcluster_link::event::Lost;
+use netcluster_link::options::LinkOptions;
 
 /// Messages that one ring holds.
 pub const RING_MESSAGES: usize = 1024;
@@ -88,6 +90,26 @@ pub enum Message<S> {
         /// Names of the brokers that have not answered.
         missing: Vec<String>,
     },
+    /// Open the link.
+    LinkWanted {
+        /// The client that asks.
+        target: Target,
+        /// The number of its request.
+        request: u64,
+        /// Options of the link.
+        options: Box<LinkOptions>,
+    },
+    /// The link is open, or could not be opened.
+    LinkAnswered {
+        /// The client that asked.
+        target: Target,
+        /// The number of its request.
+        request: u64,
+        /// Reason why not; empty if it is open.
+        text: String,
+    },
+    /// The link is open: events go there as well.
+    LinkOpened(Arc<StreamMap>),
     /// Count the brokers of other machines that take a channel's events.
     AudienceWanted {
         /// The client that asks.

@@ -53,7 +53,8 @@ impl Limits {
         (self.all / RESERVE_SHARE).min(MAX_RESERVE)
     }
 
-    fn is_trusted(&self, peer: &Peer) -> bool {
+    /// Returns whether a user is root or the broker's own.
+    pub fn is_trusted(&self, peer: &Peer) -> bool {
         let user = User::of(peer);
         let is_system = user == User::Number(0) || user == User::Name(LOCAL_SYSTEM.into());
         is_system || user != User::UNKNOWN && user == User::of(&self.owner)

@@ -232,6 +232,12 @@ impl Routes {
         self.cache.is_overgrown()
     }
 
+    /// Has the channel's events also go to the other brokers, by its hash.
+    pub fn open_link(&mut self, hash: ChannelHash) {
+        self.forget();
+        self.cache.open_link(hash);
+    }
+
     /// Empties the cache.
     pub fn forget(&mut self) {
         self.cache.clear();

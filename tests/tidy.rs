@@ -73,10 +73,10 @@ const UNFINISHED: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat
 const MACHINE_PATHS: [&str; 5] = ["/home/", "/Users/", "/root/", "/work/", "C:\\Users"];
 
 /// Packages that are no members of the workspace: they need what others need not.
-const APART: [&str; 2] = ["fuzz/", "peers/iceoryx2/"];
+const APART: [&str; 4] = ["fuzz/", "peers/iceoryx2/", "bindings/c/", "bindings/python/"];
 
-/// Crates that alone may talk to the operating system by `unsafe` code.
-const UNSAFE_CRATES: [&str; 2] = ["platform", "shm"];
+/// Crates that alone may have `unsafe` code: they talk to the operating system, or to C.
+const UNSAFE_CRATES: [&str; 3] = ["platform", "shm", "bindings/c"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -120,6 +120,11 @@ fn sources() -> Vec<(String, String)> {
     texts(|name| name.ends_with(".rs"))
 }
 
+/// Returns whether a file is a source of the package for Node.js.
+fn is_script(name: &str) -> bool {
+    name.ends_with(".ts") || name.ends_with(".mjs")
+}
+
 fn manifests() -> Vec<(String, String)> {
     texts(|name| name.ends_with("Cargo.toml"))
 }
@@ -141,7 +146,7 @@ fn assert_none(findings: &[String], rule: &str) {
 #[test]
 fn no_source_file_is_longer_than_a_reader_can_hold() {
     let mut findings = Vec::new();
-    let sources = sources();
+    let sources = texts(|name| name.ends_with(".rs") || is_script(name));
     for (name, text) in &sources {
         let lines = text.lines().count();
         if lines > MAX_LINES && !LONG_FILES.iter().any(|(long, _)| long == name) {
@@ -188,7 +193,7 @@ fn sans_io_modules_know_no_system_and_no_clock() {
 }
 
 #[test]
-fn unsafe_code_is_forbidden_everywhere_but_in_two_crates() {
+fn unsafe_code_is_forbidden_everywhere_but_in_three_crates() {
     let mut findings = Vec::new();
     let mut roots = 0;
     for (manifest, text) in manifests() {
@@ -208,7 +213,7 @@ fn unsafe_code_is_forbidden_everywhere_but_in_two_crates() {
     assert!(roots >= 5, "the crates are found");
     assert_none(
         &findings,
-        "`#![forbid(unsafe_code)]` at the root of every crate but platform and shm",
+        "`#![forbid(unsafe_code)]` at the root of every crate but platform, shm and that for C",
     );
 }
 
@@ -217,7 +222,9 @@ fn nothing_is_left_unfinished() {
     let mut findings = Vec::new();
     let is_text = |name: &str| {
         let extensions = [".rs", ".toml", ".yml", ".sh"];
-        extensions.iter().any(|extension| name.ends_with(extension)) || name.starts_with(".ci/")
+        extensions.iter().any(|extension| name.ends_with(extension))
+            || name.starts_with(".ci/")
+            || is_script(name)
     };
     for (name, text) in texts(is_text) {
         for (at, line) in text.lines().enumerate() {
@@ -270,6 +277,7 @@ fn documents_name_no_place_of_one_machine() {
         name != own_file
             && (name.starts_with(".ci/")
                 || name == "justfile"
+                || is_script(name)
                 || extensions.iter().any(|extension| name.ends_with(extension)))
     };
     for (name, text) in texts(is_text) {

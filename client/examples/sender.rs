@@ -11,7 +11,7 @@ fn main() -> Result<(), Error> {
         None => Client::connect_default()?,
     };
     for _ in 0..count {
-        client.emit("log", "TESTE")?;
+        client.emit_text("log", "TESTE")?;
         std::thread::sleep(Duration::from_secs(1));
     }
     client.disconnect()

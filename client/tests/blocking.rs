@@ -72,6 +72,31 @@ fn a_listener_gets_backpressure_where_a_thread_would_wait() {
 }
 
 #[test]
+fn a_thread_that_tries_gets_backpressure_where_another_would_wait() {
+    let broker = Broker::start();
+    let client = Client::builder().max_buffer(1 << 20).connect(&broker.path).unwrap();
+    client.try_emit("alone", "").unwrap();
+    client.ping().unwrap();
+    assert_eq!(broker.events(), 1, "it leaves by itself");
+    broker.state.stalled.store(true, SeqCst);
+    let mut emitted = 1;
+    let error = loop {
+        match client.try_emit("flood", [0; 1000]) {
+            Ok(()) => emitted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Backpressure), "{error:?}");
+    assert!(emitted >= 1000, "{emitted}");
+    assert!(!client.in_listener(), "the thread is what it was");
+    broker.state.stalled.store(false, SeqCst);
+    client.emit("flood", [0; 1000]).unwrap();
+    client.disconnect().unwrap();
+    assert_eq!(broker.events(), emitted + 1, "nothing accepted is lost");
+    assert!(matches!(client.try_emit("late", ""), Err(Error::Disconnected(_))));
+}
+
+#[test]
 fn a_listener_may_disconnect_and_drop_its_client() {
     let broker = Broker::start();
     let emitter = Client::connect(&broker.path).unwrap();

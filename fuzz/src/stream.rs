@@ -5,7 +5,7 @@ use netcluster_wire::{Encoding, Kind, Source, frame};
 use super::choices::Choices;
 
 /// Kinds of frames, all of them.
-pub const KINDS: [Kind; 16] = [
+pub const KINDS: [Kind; 17] = [
     Kind::Event,
     Kind::Hello,
     Kind::Welcome,
@@ -21,6 +21,7 @@ pub const KINDS: [Kind; 16] = [
     Kind::Cluster,
     Kind::Audience,
     Kind::Shared,
+    Kind::Link,
     Kind::Channel,
 ];
 

@@ -29,6 +29,7 @@ mod io;
 mod local;
 mod memory;
 mod output;
+mod parent;
 #[cfg(windows)]
 pub mod pipe;
 mod poll;
@@ -68,6 +69,7 @@ pub use local::{
 };
 pub use memory::{memory_available_bytes, memory_total_bytes};
 pub use output::wait_until_unread;
+pub use parent::Parent;
 pub use poll::{PollConfig, PollIo};
 pub use pool::{BufferIndex, BufferPool, MAX_BUFFER_BYTES, MAX_BUFFERS, PAGE_BYTES};
 pub use shared::{ArenaSection, BrokerArena, ClientMemory, MemoryUse};

@@ -21,6 +21,7 @@ Exit codes:
   2  the command line or the configuration is wrong
   3  no broker answers, or the connection to it ended
   4  `on --timeout` ended before as many events came as `--count` asked for
+  5  `serve`: a broker runs already on that socket
 
 A minute's tour:
   netcluster demo                 see events flow, all in one command
@@ -56,7 +57,8 @@ Examples:
   netcluster serve
   netcluster serve --socket /tmp/events.sock --socket-mode 0600
   netcluster serve --config /etc/netcluster.toml --log debug
-  netcluster serve --link --cluster office --key-file /etc/netcluster/key";
+  netcluster serve --link --cluster office --key-file /etc/netcluster/key
+  netcluster serve --print-ready --die-with-parent    by a program that needs one";
 
 const EMIT_EXAMPLES: &str = "\
 It ends when the broker has queued the events for all their listeners. While it reads lines it
@@ -146,6 +148,15 @@ pub struct ServeArgs {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Print one line of JSON on standard output when clients can connect: ready, pid, socket,
+    /// node, version
+    #[arg(long)]
+    pub print_ready: bool,
+    /// End in order when the process that started this one has ended; with its PID also if that
+    /// was before this one began (Windows: when standard input ends)
+    #[arg(long, value_name = "PID", num_args = 0..=1, require_equals = true,
+          default_missing_value = "0")]
+    pub die_with_parent: Option<u32>,
     /// The settings.
     #[command(flatten)]
     pub settings: Settings,

@@ -18,6 +18,8 @@ pub enum Code {
     NoBroker = 3,
     /// Fewer events than asked for came in time.
     Timeout = 4,
+    /// A broker runs already where one was to be started.
+    AlreadyRunning = 5,
 }
 
 /// A command's failure.

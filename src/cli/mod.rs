@@ -34,6 +34,7 @@ mod settings;
 mod signals;
 mod standing;
 mod status;
+mod supervision;
 mod table;
 mod values;
 

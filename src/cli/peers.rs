@@ -28,7 +28,8 @@ pub fn run(args: &PeersArgs) -> Result<(), Failure> {
     let mut whole = status::ask("netcluster peers", &args.socket)?;
     if whole.get("link").is_none_or(Value::is_null) {
         return Err(Failure::other(
-            "the broker has no link: it was started without --link, so it hears no other machine",
+            "the broker has no link: it was started without --link, so it hears no other machine \
+             (`netcluster link open` opens it)",
         ));
     }
     status::print(&if args.json {

@@ -8,14 +8,15 @@ use std::time::Duration;
 use netcluster::internals::{LogCounts, MAX_TOLD};
 use netcluster::{Broker, BrokerOptions, Shutdown, StartError};
 use netcluster_client::{SOCKET_VARIABLE, default_socket_paths};
-use netcluster_platform::{listening_pid, raise_descriptor_limit};
+use netcluster_platform::{BindError, listening_pid, raise_descriptor_limit};
 
 use super::args::ServeArgs;
-use super::failure::Failure;
+use super::failure::{Code, Failure};
 use super::link::link_options;
 use super::log;
 use super::settings::Settings;
 use super::signals;
+use super::supervision::{self, Ending, Watch};
 
 /// The variable in which a service manager names the directory that it made.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
@@ -26,19 +27,24 @@ const OWN_DESCRIPTORS: usize = 128 + MAX_TOLD;
 
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
-    let ServeArgs { config, settings } = *args;
+    let ServeArgs { config, print_ready, die_with_parent, settings } = *args;
+    // First of all: what happens from now on is noticed.
+    let parent = die_with_parent.map(Watch::begin);
     let settings = match config {
         Some(path) => settings.or(Settings::read(&path)?),
         None => settings,
     };
     let counts = log::start(settings.log.as_ref(), None)?;
     let serving = Serving::start(settings, counts)?;
-    let shutdown = serving.shutdown();
+    let ending = Ending::of(serving.shutdown());
+    if let Some(parent) = parent {
+        parent.end_with(&ending)?;
+    }
     signals::on_first(move || {
         tracing::info!("shutting down; another signal ends at once");
-        shutdown.request();
+        ending.begin();
     })?;
-    serving.join()
+    serving.join(print_ready)
 }
 
 /// A broker that clients can connect to.
@@ -66,6 +72,7 @@ impl Serving {
         warn_of_two_buses(&options.socket);
         let broker = Broker::start(options).map_err(|error| match error {
             StartError::Option(_) => Failure::usage(error),
+            StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
             _ => Failure::other(error),
         })?;
         Ok(Serving { broker })
@@ -76,8 +83,8 @@ impl Serving {
         self.broker.shutdown()
     }
 
-    /// Says that it is ready, and waits for its end.
-    pub fn join(self) -> Result<(), Failure> {
+    /// Says that it is ready, with `prints` also on standard output, and waits for its end.
+    pub fn join(self, prints: bool) -> Result<(), Failure> {
         let Serving { broker } = self;
         tracing::info!(
             socket = %broker.socket().display(),
@@ -86,6 +93,7 @@ impl Serving {
             node = format_args!("{:08x}", broker.node()),
             "ready",
         );
+        supervision::tell_ready(&broker, prints);
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
         Ok(())

@@ -112,6 +112,11 @@ impl Cache {
         self.by_name.get(name).copied()
     }
 
+    /// Has the routes that are found from now on lead to the link.
+    pub fn open_link(&mut self, hash: ChannelHash) {
+        self.link = Some(hash);
+    }
+
     #[cfg(test)]
     pub fn names(&self) -> usize {
         self.by_name.len()

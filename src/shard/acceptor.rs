@@ -40,7 +40,7 @@ pub(super) struct Acceptor<L> {
     pub is_accepting: bool,
     /// The system refuses more connections for now.
     is_paused: bool,
-    limits: Limits,
+    pub(super) limits: Limits,
     hellos: Hellos,
 }
 

@@ -179,6 +179,7 @@ impl<I: Io> Shard<I> {
                 Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),
             },
             Kind::Pong => {}
+            Kind::Link => self.link_wanted(conn, sequence, frame.payload()),
             Kind::Shared => self.sharing_answered(conn, frame.payload()),
             Kind::Event
             | Kind::Hello
@@ -292,7 +293,7 @@ impl<I: Io> Shard<I> {
                 let pong = encode_pong(confirmed);
                 self.reply(conn, &frame::encode(Kind::Pong, source, token, b"", &pong));
             }
-            After::Cluster(_, request, wait) if self.shared.config.link.is_some() => {
+            After::Cluster(_, request, wait) if self.router.channels.is_linked() => {
                 self.wait_for_cluster(target, request, wait);
             }
             After::Cluster(_, request, _) => self.cluster_answered(target, request, &[]),

@@ -55,6 +55,13 @@ impl<I: Io> Shard<I> {
             Message::ChannelUsed(channel) => self.channel_used(&channel),
             Message::ChannelUnused(channel) => self.channel_unused(&channel),
             Message::LinkLost(lost) => self.tell_lost(lost),
+            Message::LinkWanted { target, request, options } => {
+                self.open_link(target, request, options);
+            }
+            Message::LinkAnswered { target, request, text } => {
+                self.link_answered(target, request, &text);
+            }
+            Message::LinkOpened(streams) => self.link_opened(streams),
             Message::ClusterWanted { target, request, wait } => {
                 self.wait_for_cluster(target, request, wait);
             }

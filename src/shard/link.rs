@@ -380,9 +380,11 @@ impl<I: Io> Shard<I> {
                 *users += 1;
                 if *users == 1 {
                     driver.link.open_channel(self.now, name);
+                    // There may be listeners from before the link was opened.
+                    self.update_interest(name);
                 }
             }
-            None if self.shared.config.link.is_some() => {
+            None if self.router.channels.is_linked() => {
                 self.mesh.send(LINK_HOME, Message::ChannelUsed(Arc::clone(name)));
             }
             None => {}
@@ -401,7 +403,7 @@ impl<I: Io> Shard<I> {
                     driver.link.close_channel(self.now, hash);
                 }
             }
-            None if self.shared.config.link.is_some() => {
+            None if self.router.channels.is_linked() => {
                 self.mesh.send(LINK_HOME, Message::ChannelUnused(Arc::clone(name)));
             }
             None => {}

@@ -46,6 +46,7 @@ mod from_link;
 mod hold;
 mod lifecycle;
 mod link;
+mod opening;
 mod receive;
 mod report;
 mod rest;
@@ -69,6 +70,7 @@ use crate::config::ShardConfig;
 use crate::log::LogCounts;
 use crate::memory_maker::{MemoryMaker, MemoryOrders};
 use crate::mesh::Mesh;
+use crate::opener::Opener;
 use crate::population::Population;
 use crate::returning::{Returning, Successor};
 use crate::status::{Status, Totals};
@@ -146,6 +148,8 @@ pub struct Shard<I: Io> {
     timers: Timers,
     /// Link to other machines; only one shard has it.
     link: Option<Box<LinkDriver>>,
+    /// Opener of the link, if it is not open; only one shard has it.
+    opener: Option<Opener<I::Sockets>>,
     shortage: Shortage,
     memories: Memories,
     slices: Slices,
@@ -194,6 +198,7 @@ impl<I: Io> Shard<I> {
             mesh,
             timers: Timers::default(),
             link: None,
+            opener: None,
             shortage: Shortage::default(),
             memories,
             slices: Slices::default(),
@@ -319,6 +324,7 @@ impl<I: Io> Shard<I> {
             Completion::DatagramsWritable => self.datagrams_writable(),
             Completion::Woken => {
                 self.take_listener();
+                self.take_opened_link();
                 self.take_memory();
                 self.look_outside();
             }

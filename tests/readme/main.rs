@@ -173,6 +173,7 @@ fn snippet_process() {
         "everywhere" => snippets::everywhere(),
         "embedded" => snippets::embedded(),
         "restart" => snippets::restart(),
+        "languages" => snippets::languages(),
         other => panic!("no snippet {other}"),
     };
     ended.unwrap();

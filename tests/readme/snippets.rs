@@ -22,10 +22,27 @@ pub fn sender() -> Ended {
     // shown: sender
     let client = Client::connect_default()?;
     loop {
-        client.emit("log", "TESTE")?;
+        client.emit_text("log", "TESTE")?;
         std::thread::sleep(Duration::from_secs(1));
     }
     // shown: end
+}
+
+pub fn languages() -> Ended {
+    // shown: languages
+    use netcluster_client::Client;
+
+    let client = Client::builder().echo(true).connect_default()?;
+    let events = client.subscribe("sensor.**")?;
+    client.emit_text("sensor.kitchen", "21.5")?;
+    client.emit_json("sensor.attic", &[19.5, 20.5])?;
+    for message in events.take(2) {
+        let message = message?;
+        println!("{} {} {}", message.event(), message.encoding(), message.text()?);
+    }
+    client.disconnect()?;
+    // shown: end
+    Ok(())
 }
 
 #[allow(unused_variables, reason = "as the document shows it")]
@@ -40,7 +57,7 @@ pub fn client() -> Ended {
         let bytes: &[u8] = message.payload();            // in place, 8-aligned
     })?;
     client.once("ready", |_| println!("told once"))?;
-    client.emit("eur.usd", 1.0842f64.to_le_bytes())?;    // coalesces under load, goes out at once when idle
+    client.emit("eur.usd", 1.0842f64.to_le_bytes())?;    // bytes; `emit_text`, `emit_json` for other languages
     client.remove_listener(id);
 
     for item in client.subscribe("usd.**")?.take(3) {    // pull style: waits for each

@@ -61,6 +61,8 @@ pub enum Kind {
     Audience = 0x1c,
     /// Either way: from sockets to shared memory, step by step.
     Shared = 0x1d,
+    /// Client to broker: open the link to other machines; back: nothing, or why not.
+    Link = 0x1e,
     /// Broker to broker: the events that follow are of the channel in the name.
     Channel = 0x20,
 }
@@ -85,6 +87,7 @@ impl Kind {
             0x1b => Kind::Cluster,
             0x1c => Kind::Audience,
             0x1d => Kind::Shared,
+            0x1e => Kind::Link,
             0x20 => Kind::Channel,
             _ => return None,
         })

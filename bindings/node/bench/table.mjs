@@ -19,6 +19,9 @@ const { values: options } = parseArgs({
   },
 });
 
+/** How long anything may take, in ms. */
+const PATIENCE_MS = 20_000;
+
 /** Events that a load has at least, and about how many go in a second. */
 const LOADS = {
   '16 B': { size: 16, listeners: 1, rate: 5e6 },
@@ -48,7 +51,11 @@ class Role {
   }
 
   async next() {
-    const { value, done } = await this.lines.next();
+    const late = new Promise((_, reject) => {
+      this.timer = setTimeout(() => reject(new Error(`nothing within ${PATIENCE_MS / 1000} s`)), PATIENCE_MS);
+    });
+    const { value, done } = await Promise.race([this.lines.next(), late]);
+    clearTimeout(this.timer);
     if (done) throw new Error('a role ended early');
     return JSON.parse(value);
   }
@@ -58,9 +65,12 @@ class Role {
   }
 
   async end() {
+    if (this.child.exitCode !== null) return;
     const ended = once(this.child, 'exit');
     this.child.stdin.end();
+    const late = setTimeout(() => this.child.kill('SIGKILL'), 3000);
     await ended;
+    clearTimeout(late);
   }
 }
 
@@ -79,10 +89,14 @@ async function run(system, load, place) {
   }
   const listeners = Array.from({ length: load.listeners }, () => new Role(name, 'listen', job));
   const emitter = new Role(name, 'emit', job);
-  for (const role of [...listeners, emitter]) await role.next();
-  emitter.go();
-  const results = await Promise.all(listeners.map((listener) => listener.next()));
-  await Promise.all([...listeners, emitter].map((role) => role.end()));
+  let results;
+  try {
+    for (const role of [...listeners, emitter]) await role.next();
+    emitter.go();
+    results = await Promise.all(listeners.map((listener) => listener.next()));
+  } finally {
+    await Promise.all([...listeners, emitter].map((role) => role.end()));
+  }
   return results.reduce((sum, { seen, seconds }) => sum + seen / seconds, 0);
 }
 

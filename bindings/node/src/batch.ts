@@ -62,36 +62,51 @@ export class Batch<Data = any> implements Iterable<Message<Data>> {
   }
 }
 
-/** Collects the messages of a batch. */
+/** Collects the messages of a batch, which all lie in one slab. */
 export class BatchBuilder {
   private slab: Slab | undefined;
   private places = new Int32Array(1024);
-  private routes: Route[] = [];
   private count = 0;
+  /** The route of all so far, unless they differ. */
+  private route: Route | undefined;
+  private routes: Route[] = [];
 
-  /** Adds a message, of the same slab as those before; whether it is the first. */
+  /** Adds a message; whether it is the first. */
   push(route: Route, slab: Slab, at: number): boolean {
-    if (this.count === this.places.length) {
-      const larger = new Int32Array(2 * this.count);
-      larger.set(this.places);
-      this.places = larger;
-    }
-    this.slab = slab;
-    if (this.routes.length !== 1 || this.routes[0] !== route) this.addRoute(route);
-    this.places[this.count] = at;
-    return this.count++ === 0;
+    const count = this.count;
+    if (route !== this.route) this.addRoute(route, slab);
+    if (count === this.places.length) this.grow();
+    this.places[count] = at;
+    this.count = count + 1;
+    return count === 0;
   }
 
   /** Names are kept one by one only where they differ. */
-  private addRoute(route: Route): void {
-    if (this.routes.length === 1 && this.count > 1) this.routes = new Array<Route>(this.count).fill(this.routes[0]!);
+  private addRoute(route: Route, slab: Slab): void {
+    if (this.count === 0) {
+      this.slab = slab;
+      this.route = route;
+      return;
+    }
+    if (this.route !== undefined) {
+      this.routes = new Array<Route>(this.count).fill(this.route);
+      this.route = undefined;
+    }
     this.routes.push(route);
+  }
+
+  private grow(): void {
+    const larger = new Int32Array(2 * this.places.length);
+    larger.set(this.places);
+    this.places = larger;
   }
 
   /** Takes what was collected. */
   take(): Batch {
-    const batch = new Batch(this.slab!, this.places.slice(0, this.count), this.routes);
+    const routes = this.route === undefined ? this.routes : [this.route];
+    const batch = new Batch(this.slab!, this.places.slice(0, this.count), routes);
     this.count = 0;
+    this.route = undefined;
     this.routes = [];
     return batch;
   }

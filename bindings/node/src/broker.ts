@@ -1,19 +1,20 @@
 /** A broker as a child of this process. */
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { findBroker } from './binary';
 import { connect } from './client';
-import type { Client } from './client';
 import { NetclusterError } from './errors';
+import type { LinkSettings } from './link';
 import { defaultSocketPath, socketPath } from './paths';
 
-/** Pause between two looks whether the broker answers, in ms. */
-const LOOK_MS = 10;
+/** Exit code of a broker where another one runs already. */
+const RUNNING_EXIT_CODE = 5;
+/** Characters of what a broker said last that an error tells. */
+const SAID_CHARACTERS = 4096;
 
 /** Options of {@link startBroker}. */
 export interface BrokerOptions {
@@ -58,15 +59,17 @@ export class Broker {
   }
 
   /**
-   * Opens its link to other machines, at a multicast address and port, while it runs.
+   * Opens its link to other machines while it runs; a text is the multicast address and port.
    *
-   * @throws NetclusterError `BROKER` if it cannot.
+   * @throws NetclusterError `LINK` with the broker's reason why not.
    */
-  async openLink(address?: string): Promise<void> {
-    const args = ['link', 'open', '--socket', this.path, ...(address === undefined ? [] : [address])];
-    await promisify(execFile)(this.binary, args).catch((cause: Error & { stderr?: string }) => {
-      throw new NetclusterError('BROKER', `the link cannot be opened: ${(cause.stderr ?? cause.message).trim()}`, { cause });
-    });
+  async openLink(link: LinkSettings | string = {}): Promise<void> {
+    const client = await connect(this.path, { name: 'openLink', reconnect: false });
+    try {
+      await client.openLink(typeof link === 'string' ? { group: link } : link);
+    } finally {
+      client.destroy();
+    }
   }
 
   /** Ends it: what is queued is still read by its clients. */
@@ -83,55 +86,47 @@ export class Broker {
   /** Lets this process end, and the broker with it, although it runs. */
   unref(): this {
     this.child.unref();
+    for (const pipe of [this.child.stdin, this.child.stdout, this.child.stderr]) (pipe as unknown as Socket).unref();
     return this;
   }
 }
 
 /**
- * Starts a broker and waits until it answers.
+ * Starts a broker and waits until clients can connect.
  *
- * @throws NetclusterError if its program is not found (`NO_BINARY`) or it ends (`BROKER`), as when
- * another one runs at the same socket.
+ * @throws NetclusterError if its program is not found (`NO_BINARY`), another broker runs at the
+ * same socket (`BROKER_RUNNING`), or it ends for another reason (`BROKER`).
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
   const path = options.path === undefined ? defaultSocketPath() : socketPath(options.path);
   const binary = options.binary ?? findBroker();
   if (process.platform !== 'win32') mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const args = ['serve', '--socket', path, '--log', options.log ?? 'warn', ...(options.args ?? [])];
-  const child = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const args = ['serve', '--socket', path, '--log', options.log ?? 'warn', '--print-ready', `--die-with-parent=${process.pid}`];
+  // On Windows the end of its standard input tells it that this process has ended.
+  const child = spawn(binary, [...args, ...(options.args ?? [])], { stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true });
   let said = '';
-  child.stderr!.on('data', (data: Buffer) => {
-    said = (said + data.toString()).slice(-4096);
+  child.stderr.on('data', (data: Buffer) => {
+    said = (said + data.toString()).slice(-SAID_CHARACTERS);
     if (options.log !== 'off') process.stderr.write(data);
   });
-  await Promise.race([once(child, 'spawn'), once(child, 'error').then(([cause]) => Promise.reject(
-    new NetclusterError('NO_BINARY', `${binary} cannot be run: ${(cause as Error).message}`, { cause }),
-  ))]);
-  (child.stderr as unknown as { unref?(): void }).unref?.();
+  await once(child, 'spawn').catch((cause: Error) => {
+    throw new NetclusterError('NO_BINARY', `${binary} cannot be run: ${cause.message}`, { cause });
+  });
   const broker = new Broker(child, path, binary);
-  const deadline = performance.now() + (options.timeout ?? 10_000);
-  let ended: number | NodeJS.Signals | undefined;
-  void broker.ended.then((code) => (ended = code));
-  while (!(await answers(path, child.pid!))) {
-    if (ended !== undefined) throw new NetclusterError('BROKER', `the broker ended (${ended}): ${said.trim() || 'it said nothing'}`);
-    if (performance.now() > deadline) {
-      await broker.stop();
-      throw new NetclusterError('TIMEOUT', `the broker did not answer at ${path} in time: ${said.trim()}`);
-    }
-    await pause(LOOK_MS);
+  const timeout = options.timeout ?? 10_000;
+  let timer: NodeJS.Timeout | undefined;
+  const outcome = await Promise.race([
+    once(child.stdout, 'data').then(() => 'ready' as const),
+    // Behind what it said last.
+    once(child, 'close').then(() => broker.ended),
+    new Promise<'late'>((resolve) => (timer = setTimeout(resolve, timeout, 'late'))),
+  ]);
+  clearTimeout(timer);
+  if (outcome === 'ready') return broker;
+  if (outcome === 'late') {
+    await broker.stop();
+    throw new NetclusterError('TIMEOUT', `the broker was not ready at ${path} within ${timeout} ms: ${said.trim()}`);
   }
-  return broker;
-}
-
-/** Whether the broker that answers there is this process. */
-async function answers(path: string, pid: number): Promise<boolean> {
-  let client: Client | undefined;
-  try {
-    client = await connect(path, { name: 'startBroker', reconnect: false });
-    return (await client.status())['pid'] === pid;
-  } catch {
-    return false;
-  } finally {
-    client?.destroy();
-  }
+  const code = outcome === RUNNING_EXIT_CODE ? 'BROKER_RUNNING' : 'BROKER';
+  throw new NetclusterError(code, `the broker ended (${outcome}): ${said.trim() || 'it said nothing'}`);
 }

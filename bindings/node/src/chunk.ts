@@ -35,6 +35,12 @@ export class Chunk {
     this.length += frame.length;
   }
 
+  /** Bytes of the payload of the frame at this place. */
+  payloadBytes(at: number): number {
+    const second = this.words[(at >>> 2) + 1]!;
+    return this.words[at >>> 2]! - HEADER_BYTES - pad(second >>> 16) - ((second >>> 8) & 7);
+  }
+
   /** Places of the events that were not written as a whole. */
   *unwrittenEvents(): Generator<[start: number, end: number]> {
     let at = 0;

@@ -6,6 +6,8 @@ import { Core } from './core';
 import { NetclusterError } from './errors';
 import type { Lifecycle, Lost } from './lifecycle';
 import { Kind, Encoding } from './limits';
+import { linkRequest } from './link';
+import type { LinkSettings } from './link';
 import { Message } from './message';
 import { checkEvent, checkPattern } from './names';
 import type { ConnectOptions } from './options';
@@ -56,6 +58,7 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
       refused: (pattern, error) => this.refused(pattern, error),
       closed: (error) => this.closed(error),
       wantsMore: () => this.full.size === 0,
+      mayRead: () => ![...this.full].some((subscription) => subscription.isOverfull),
     });
     this.lifecycle = this.core.lifecycle;
   }
@@ -81,7 +84,7 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
     return this.core.outbox.sequence;
   }
 
-  /** Sequence of the last event that is known to be queued at every listener, on this connection. */
+  /** Sequence of the last event that is known to be queued at every listener. */
   get confirmed(): number {
     return this.core.confirmed;
   }
@@ -275,6 +278,16 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
     return names === '' ? [] : names.split('\n');
   }
 
+  /**
+   * Opens the broker's link to other machines, while it runs: for root and the broker's own user.
+   *
+   * @throws NetclusterError `LINK` with the broker's reason why not.
+   */
+  async openLink(link: LinkSettings = {}): Promise<void> {
+    const refusal = (await this.ask(Kind.link, '', linkRequest(link))).toString();
+    if (refusal !== '') throw new NetclusterError('LINK', `the link cannot be opened: ${refusal}`);
+  }
+
   /** Waits until everything emitted is queued at every listener, and ends the client. */
   disconnect(): Promise<void> {
     return this.core.disconnect();
@@ -345,8 +358,9 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
 
   private dispatch(route: Route<AnySink>, slab: Slab, at: number): void {
     const only = route.only;
-    if (only !== undefined && !only.batched) {
-      only.take(new Message(route.event, slab, at));
+    if (only !== undefined) {
+      if (!only.batched) only.take(new Message(route.event, slab, at));
+      else if (only.push(route, slab, at)) this.filled.push(only);
       return;
     }
     let message: Message | undefined;

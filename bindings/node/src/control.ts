@@ -19,7 +19,7 @@ const EMPTY = Buffer.alloc(0);
 export function encodeFrame(
   kind: number,
   source: Source,
-  sequence: number,
+  sequence: number | bigint,
   name: string = '',
   payload: Buffer = EMPTY,
 ): Buffer {
@@ -38,7 +38,11 @@ export function encodeFrame(
   return frame;
 }
 
-function writeU64(buffer: Buffer, value: number, at: number): void {
+function writeU64(buffer: Buffer, value: number | bigint, at: number): void {
+  if (typeof value === 'bigint') {
+    buffer.writeBigUInt64LE(value, at);
+    return;
+  }
   buffer.writeUInt32LE(value >>> 0, at);
   buffer.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
 }
@@ -86,11 +90,12 @@ export interface Welcome {
   text: string;
 }
 
-/** Reads the payload of a welcome, or says what is wrong with it. */
-export function decodeWelcome(payload: Buffer): Welcome | { magic: boolean; version: number } {
-  const magic = payload.length >= 6 && payload.readUInt32LE(0) === MAGIC;
-  const version = magic ? payload.readUInt16LE(4) : 0;
-  if (!magic || version !== PROTOCOL_VERSION || payload.length < 32) return { magic, version };
+/** Reads the payload of a welcome; of another version only its number. */
+export function decodeWelcome(payload: Buffer): Welcome | { version: number } | undefined {
+  if (payload.length < 6 || payload.readUInt32LE(0) !== MAGIC) return undefined;
+  const version = payload.readUInt16LE(4);
+  if (version !== PROTOCOL_VERSION) return { version };
+  if (payload.length < 32) return undefined;
   return {
     maxPayload: readU64(payload, 8),
     run: payload.readBigUInt64LE(16),

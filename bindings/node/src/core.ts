@@ -39,6 +39,8 @@ export interface CoreOwner {
   /** The client is over. */
   closed(error: NetclusterError | undefined): void;
   wantsMore(): boolean;
+  /** Whether to read on while an answer is waited for. */
+  mayRead(): boolean;
 }
 
 /** The connections of a client. */
@@ -59,7 +61,7 @@ export class Core implements SessionOwner {
   private readonly awaited = new Set<number>();
   /** Flushes that wait for a connection. */
   private held: Request[] = [];
-  /** The last own event that the broker said is queued, on this connection. */
+  /** The last own event that a broker said is queued. */
   confirmed = 0;
   private isRef = true;
   private readonly backoff: Backoff;
@@ -168,8 +170,12 @@ export class Core implements SessionOwner {
   welcomed(session: Session, source: Source, welcome: Welcome): void {
     this.backoff.welcomed(welcome.run);
     this.source = source;
-    this.confirmed = 0;
-    this.outbox.connect(session, source, welcome.maxPayload);
+    const refused = this.outbox.connect(session, source, welcome.maxPayload);
+    if (refused > 0) {
+      this.lifecycle.failed(
+        new NetclusterError('PAYLOAD_TOO_LARGE', `${refused} events that waited for a broker are over its limit of ${welcome.maxPayload} bytes: they were not sent`),
+      );
+    }
     this.phase = 'resuming';
     this.resumed = !this.isFirst;
     this.isFirst = false;
@@ -220,25 +226,23 @@ export class Core implements SessionOwner {
     this.owner.settled();
     const written = this.outbox.lastWritten();
     this.outbox.disconnect();
+    // Elsewhere a broker that shuts down stops reading before it says so.
+    if (end.orderly && process.platform === 'linux') this.confirmed = written;
     const open = this.requests.takeAll();
-    if (this.over === undefined) this.holdOrFail(open, end, written);
+    if (this.over === undefined) this.holdOrFail(open, end, this.confirmed, written);
     else open.forEach((request) => request.failed(this.over!));
     if (wasUp) {
-      const confirmed = end.orderly ? written : this.confirmed;
+      const { confirmed } = this;
       this.lifecycle.tell('disconnect', { reason: end.error, confirmed, written, orderly: end.orderly });
     }
   }
 
-  /** What can be asked again is; who flushed what may be gone is told. */
-  private holdOrFail(open: Request[], end: End, written: number): void {
+  /** Patterns are asked for again; whoever waits for another answer is told. */
+  private holdOrFail(open: Request[], end: End, confirmed: number, written: number): void {
+    const doubt = written > confirmed ? `; events ${confirmed + 1} to ${written} may be lost` : '';
     for (const request of open) {
-      if (request.kind === Kind.ping && !end.orderly && written > this.confirmed) {
-        request.failed(
-          new NetclusterError('CONNECTION_LOST', `${end.error.message}; events ${this.confirmed + 1} to ${written} may be lost`, { cause: end.error }),
-        );
-      } else {
-        this.held.push(request);
-      }
+      if (request.kind === Kind.subscribe) this.held.push(request);
+      else request.failed(new NetclusterError('CONNECTION_LOST', `${end.error.message}${doubt}`, { cause: end.error }));
     }
   }
 
@@ -319,7 +323,7 @@ export class Core implements SessionOwner {
     this.owner.lost(makeLost(source, count, reason));
   }
 
-  pinged(token: number): void {
+  pinged(token: bigint): void {
     this.outbox.request(encodeFrame(Kind.pong, this.source, token, '', u64(this.outbox.sequence)));
   }
 
@@ -328,7 +332,8 @@ export class Core implements SessionOwner {
   }
 
   wantsMore(): boolean {
-    return this.requests.size > 0 || this.goodbye !== undefined || this.owner.wantsMore();
+    if (this.goodbye !== undefined) return true;
+    return this.requests.size > 0 ? this.owner.mayRead() : this.owner.wantsMore();
   }
 
   /** Reads on after it was told to wait. */

@@ -36,12 +36,16 @@ export type ErrorCode =
   | 'JSON'
   /** A payload is not what its emitter said it is. */
   | 'ENCODING'
+  /** The broker does not open its link; the message says why. */
+  | 'LINK'
   /** Something did not come in time. */
   | 'TIMEOUT'
   /** A listener threw; `cause` is what it threw. */
   | 'LISTENER_THREW'
   /** The broker's program was not found. */
   | 'NO_BINARY'
+  /** Another broker runs already where one was to be started. */
+  | 'BROKER_RUNNING'
   /** The broker's program ended, or did not start. */
   | 'BROKER';
 

@@ -16,6 +16,8 @@ import { Slab } from './slab';
 
 /** Bytes of a slab. */
 const SLAB_BYTES = 64 << 10;
+/** Bytes of a slab for large frames, unless one alone needs more. */
+const LARGE_SLAB_BYTES = 1 << 20;
 /** The next read gets at least so much room, or a slab of its own. */
 const READ_ROOM_BYTES = 8 << 10;
 /** Room for a frame is made at once up to this, and by doubling as it comes beyond. */
@@ -27,6 +29,8 @@ export interface ControlFrame {
   sourceNode: number;
   sourceClient: number;
   sequence: number;
+  /** The sequence as it came, of 64 bits. */
+  token: bigint;
   payload: Buffer;
 }
 
@@ -49,7 +53,7 @@ export class Inbound {
   private end = 0;
   private readonly receiver: Receiver;
   private readonly routes: Routes;
-  private readonly maxPayload: number;
+  private maxPayload: number;
 
   constructor(receiver: Receiver, routes: Routes, maxPayload: number) {
     this.receiver = receiver;
@@ -57,14 +61,21 @@ export class Inbound {
     this.maxPayload = maxPayload;
   }
 
+  /** Takes no event that is larger than this, too. */
+  limit(maxPayload: number): void {
+    this.maxPayload = Math.min(this.maxPayload, maxPayload);
+  }
+
   /** Place for the next read. */
   room(): Buffer {
     const { slab, start, end } = this;
     const left = end - start;
-    let needed = left + READ_ROOM_BYTES;
-    if (left >= HEADER_BYTES) needed = Math.max(needed, this.wanted(left));
+    const frame = left >= HEADER_BYTES ? this.wanted(left) : 0;
+    const needed = Math.max(left + READ_ROOM_BYTES, frame);
     if (start + needed > slab.bytes.length) {
-      const next = new Slab(Math.max(SLAB_BYTES, pad(needed)));
+      // Where frames are large, several fit: less of them is moved.
+      const several = Math.min(4 * frame, LARGE_SLAB_BYTES);
+      const next = new Slab(Math.max(SLAB_BYTES, pad(needed), pad(several)));
       next.bytes.set(slab.bytes.subarray(start, end));
       this.slab = next;
       this.start = 0;
@@ -86,7 +97,7 @@ export class Inbound {
    */
   read(bytes: number): void {
     this.end += bytes;
-    const { slab, end, receiver, maxPayload } = this;
+    const { slab, end, receiver } = this;
     const words = slab.words;
     let start = this.start;
     while (end - start >= HEADER_BYTES && !this.stopped) {
@@ -103,14 +114,14 @@ export class Inbound {
         nameLength <= MAX_NAME_BYTES &&
         nameLength > 0 &&
         length >= head &&
-        length - head <= maxPayload
+        length - head <= this.maxPayload
       ) {
         if (length > end - start) break;
         // Before it is told: a listener may throw or look at what was read.
         this.start = start + length;
         receiver.event(this.routes.find(slab, start, nameLength), slab, start);
       } else {
-        checkHeader(length, second, maxPayload);
+        checkHeader(length, second, this.maxPayload);
         if (length > end - start) break;
         this.start = start + length;
         receiver.control(this.controlFrame(start));
@@ -131,6 +142,7 @@ export class Inbound {
       sourceNode: words[word + 2]!,
       sourceClient: words[word + 3]!,
       sequence: words[word + 4]! + words[word + 5]! * 2 ** 32,
+      token: bytes.readBigUInt64LE(at + 16),
       payload: Buffer.from(bytes.subarray(payloadAt, end)),
     };
   }

@@ -17,6 +17,7 @@ export type { LifecycleEvents, Lost } from './lifecycle';
 export type { LossReason, Source } from './control';
 export type { ConnectOptions } from './options';
 export type { ReconnectOptions } from './backoff';
+export type { LinkSettings } from './link';
 export type { DataOf, EventMap, EventName, MessageOf } from './types';
 export { defaultSocketPath, defaultSocketPaths } from './paths';
 export { Broker, startBroker } from './broker';

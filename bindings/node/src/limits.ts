@@ -34,6 +34,7 @@ export const Kind = {
   cluster: 0x1b,
   audience: 0x1c,
   shared: 0x1d,
+  link: 0x1e,
   channel: 0x20,
 } as const;
 

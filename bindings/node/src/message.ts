@@ -138,12 +138,16 @@ export function payloadEnd(slab: Slab, at: number): number {
   return at + slab.words[word]! - ((slab.words[word + 1]! >>> 8) & 7);
 }
 
-/** Class of Buffers, made without the checks of `Buffer.from` and `subarray`. */
-const ViewBuffer = (Buffer as unknown as { [Symbol.species]: new (memory: ArrayBufferLike, start: number, length: number) => Buffer })[
-  Symbol.species
-];
+type MakesBuffers = new (memory: ArrayBufferLike, start: number, length: number) => Buffer;
+
+/** Class of Buffers, made without the checks of `Buffer.from`; undefined where it cannot be had. */
+const ViewBuffer = ((): MakesBuffers | undefined => {
+  const species = (Buffer as unknown as { [Symbol.species]?: MakesBuffers })[Symbol.species];
+  return typeof species === 'function' && Buffer.isBuffer(Reflect.construct(species, [new ArrayBuffer(8), 0, 8])) ? species : undefined;
+})();
 
 /** A payload as a view of its slab. */
 export function payloadOf(slab: Slab, start: number, end: number): Buffer {
+  if (ViewBuffer === undefined) return slab.bytes.subarray(start, end);
   return new ViewBuffer(slab.bytes.buffer, start, end - start);
 }

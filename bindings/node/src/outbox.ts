@@ -18,7 +18,7 @@ import { Encoding, HARD_MAX_PAYLOAD_BYTES, pad } from './limits';
 import { checkEvent } from './names';
 
 /** A chunk goes to the socket when it has so many bytes. */
-const FULL_BYTES = 64 << 10;
+const FULL_BYTES = 128 << 10;
 /** `emit` returns false while more than this waits. */
 const HIGH_WATER_BYTES = 1 << 20;
 /** Requests are taken beyond the bound of events up to this. */
@@ -196,10 +196,10 @@ export class Outbox {
   }
 
   private roomElsewhere(bytes: number): number {
-    if (this.pending > 0 && this.pending + bytes > this.maxBytes) {
+    if (this.isBeyond(bytes)) {
       // What is written leaves room at once where the socket takes it.
       this.flush();
-      if (this.pending > 0 && this.pending + bytes > this.maxBytes) {
+      if (this.isBeyond(bytes)) {
         this.wantsDrain = true;
         throw new NetclusterError(
           'BACKPRESSURE',
@@ -211,6 +211,11 @@ export class Outbox {
     if (this.chunk.length > 0) this.turnOver(bytes);
     else if (bytes > this.chunk.bytes.length) this.chunk = this.takeSpare(bytes);
     return 0;
+  }
+
+  /** Whether another chunk, with a frame of so many bytes, could be more than may wait. */
+  private isBeyond(bytes: number): boolean {
+    return this.pending > 0 && this.pending + Math.max(bytes, CHUNK_BYTES) > this.maxBytes;
   }
 
   /** Puts the chunk into the queue, takes another, writes. */
@@ -290,6 +295,10 @@ export class Outbox {
   /** The socket has taken the chunk that it had not taken at once. */
   wrote(): void {
     if (this.busy !== undefined) this.finish(this.busy);
+    this.goOn();
+  }
+
+  private goOn(): void {
     this.pump();
     this.flush();
     if (this.wantsDrain && this.pending < this.highWater / 2) {
@@ -303,21 +312,23 @@ export class Outbox {
     return this.busy === undefined && this.pending === 0 && this.front.length === 0;
   }
 
-  /** There is a connection, on which events wait until {@link open}. */
-  connect(writer: Writer, source: Source, maxPayload: number): void {
+  /**
+   * There is a connection, on which events wait until {@link open}. Gives the number of events that
+   * waited and are larger than this broker takes: they are gone.
+   */
+  connect(writer: Writer, source: Source, maxPayload: number): number {
     this.writer = writer;
     this.maxPayload = maxPayload;
     this.loopCharacters = Math.min(LOOP_CHARACTERS, maxPayload);
     this.directCharacters = Math.min(DIRECT_CHARACTERS, Math.floor(maxPayload / 3));
     this.loopBytes = Math.min(LOOP_BYTES, maxPayload);
-    this.carryOver(source);
+    return this.carryOver(source);
   }
 
   /** Events may go. */
   open(): void {
     this.isOpen = true;
-    this.pump();
-    this.wrote();
+    this.goOn();
   }
 
   /** The connection is gone. */
@@ -327,7 +338,8 @@ export class Outbox {
   }
 
   /** Keeps the events that were not written, as those of another source. */
-  private carryOver(source: Source): void {
+  private carryOver(source: Source): number {
+    let refused = 0;
     const old = [...(this.busy === undefined ? [] : [this.busy]), ...this.queue, this.chunk];
     this.source = source;
     this.busy = undefined;
@@ -337,6 +349,10 @@ export class Outbox {
     this.chunk = this.takeSpare(0);
     for (const chunk of old) {
       for (const [start, end] of chunk.unwrittenEvents()) {
+        if (chunk.payloadBytes(start) > this.maxPayload) {
+          refused++;
+          continue;
+        }
         chunk.words[(start >>> 2) + 2] = source.node;
         chunk.words[(start >>> 2) + 3] = source.client;
         const into = this.roomFor(end - start);
@@ -344,6 +360,7 @@ export class Outbox {
       }
     }
     for (const chunk of old) this.release(chunk);
+    return refused;
   }
 
   private roomFor(bytes: number): Chunk {

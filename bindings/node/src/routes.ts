@@ -2,6 +2,8 @@
  * From the name in a frame to who listens to it, without making a string of it: a cache
  * over the registry, of names as they came.
  */
+import { isUtf8 } from 'node:buffer';
+import { NetclusterError } from './errors';
 import { HEADER_BYTES, pad } from './limits';
 import type { Entry, Registry, Sink } from './registry';
 import type { Slab } from './slab';
@@ -50,6 +52,9 @@ export class Routes<S extends Sink = any> {
     }
     if (this.count >= MAX_ROUTES) this.clear();
     const event = slab.bytes.toString('utf8', at + HEADER_BYTES, at + HEADER_BYTES + nameLength);
+    if (event.includes('\ufffd') && !isUtf8(slab.bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + nameLength))) {
+      throw new NetclusterError('PROTOCOL', 'the other end broke the protocol: an event whose name is no UTF-8');
+    }
     const entries = this.registry.matching(event);
     const only = entries.length === 1 && !entries[0]!.sink.once ? entries[0]!.sink : undefined;
     const words = slab.words.slice(start, end);

@@ -32,7 +32,7 @@ export interface SessionOwner {
   refused(number: number, text: string): void;
   lost(source: Source, count: number, reason: number): void;
   /** The broker asks for a sign of life. */
-  pinged(token: number): void;
+  pinged(token: bigint): void;
   wrote(): void;
   /** Whether to read on. */
   wantsMore(): boolean;
@@ -127,6 +127,7 @@ export class Session implements SocketEvents, Receiver, Writer {
       case Kind.stats:
       case Kind.cluster:
       case Kind.audience:
+      case Kind.link:
         this.owner.answered(kind, sequence, payload);
         return;
       case Kind.lost:
@@ -137,7 +138,7 @@ export class Session implements SocketEvents, Receiver, Writer {
         );
         return;
       case Kind.ping:
-        this.owner.pinged(sequence);
+        this.owner.pinged(frame.token);
         return;
       case Kind.bye:
         this.bye(sequence);
@@ -150,13 +151,14 @@ export class Session implements SocketEvents, Receiver, Writer {
   private welcome(source: Source, payload: Buffer): void {
     if (this.source !== undefined) throw broken('a second welcome');
     const welcome = decodeWelcome(payload);
-    if ('magic' in welcome) {
-      if (!welcome.magic) throw broken('a welcome without the magic number');
+    if (welcome === undefined) throw broken('a welcome without the magic number, or too short');
+    if ('version' in welcome) {
       throw new NetclusterError('VERSION', `the broker speaks version ${welcome.version} of the protocol, this client version 1`);
     }
     if (source.node === 0 || source.client === 0) throw broken('a welcome to nobody');
     clearTimeout(this.timer);
     this.source = source;
+    this.inbound.limit(welcome.maxPayload);
     this.owner.welcomed(this, source, welcome);
   }
 
@@ -167,13 +169,11 @@ export class Session implements SocketEvents, Receiver, Writer {
     else this.fail(closedByBroker(code, text));
   }
 
+  /** The broker says nothing behind it, and took everything that was written before. */
   private bye(token: number): void {
     this.isOrderly = true;
-    if (token !== 0 && token === this.byeToken) {
-      this.fail(new NetclusterError('DISCONNECTED', 'disconnected as requested'));
-    } else {
-      this.error ??= new NetclusterError('BROKER_SHUT_DOWN', 'the broker shut down');
-    }
+    if (token !== 0 && token === this.byeToken) this.fail(new NetclusterError('DISCONNECTED', 'disconnected as requested'));
+    else this.fail(new NetclusterError('BROKER_SHUT_DOWN', 'the broker shut down'));
   }
 
   /** Notes that a bye with this token is among what is written. */

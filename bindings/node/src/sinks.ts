@@ -17,6 +17,8 @@ export type AnySink = ListenerSink | BatchSink | PullSink;
 
 /** Something that messages are put into to be taken later. */
 export interface Pull {
+  /** Whether it has so much that nothing more may be read, whatever is waited for. */
+  readonly isOverfull: boolean;
   push(message: Message): void;
   missing(lost: Lost): boolean;
   ended(error: Error | undefined): void;

@@ -5,6 +5,10 @@
  * never again: a message may be kept, and read, as long as one likes. It keeps its whole slab.
  */
 
+if (new Uint8Array(Uint32Array.of(1).buffer)[0] !== 1) {
+  throw new Error('netcluster needs a little endian machine');
+}
+
 /** Memory with bytes of frames. */
 export class Slab {
   readonly bytes: Buffer;

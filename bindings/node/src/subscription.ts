@@ -6,6 +6,8 @@ import type { Slab } from './slab';
 
 /** Bytes of memory that a queue may keep before the client reads no more. */
 const QUEUE_BYTES = 4 << 20;
+/** Bytes beyond which it reads no more even while answers are waited for, which come behind. */
+const OVERFULL_BYTES = 64 << 20;
 /** Messages that a queue may have before the client reads no more. */
 const QUEUE_MESSAGES = 16384;
 
@@ -107,6 +109,11 @@ export class Subscription<Item = Message> implements AsyncIterableIterator<Item,
       this.owner.pressed(this, false);
     }
     return item;
+  }
+
+  /** @internal */
+  get isOverfull(): boolean {
+    return this.bytes > OVERFULL_BYTES;
   }
 
   private final(): Promise<IteratorResult<Item, undefined>> {

@@ -200,6 +200,25 @@ test('a ping of the broker is answered in its place, with the last event', async
   assert.deepEqual(await soon('the pong', answered), [77, 1]);
 });
 
+test('a flush whose events may be gone is refused', async (t) => {
+  const path = await liar(t, (socket) => {
+    let isWelcomed = false;
+    socket.on('data', (data) => {
+      if (!isWelcomed) socket.write(welcome());
+      isWelcomed = true;
+      // Read, and never answered.
+      if (data.includes('read')) socket.destroy();
+    });
+  });
+  const only = await client(t, path, { reconnect: false });
+  only.emit('read');
+  await assert.rejects(soon('the flush ends', only.flush()), (error) => {
+    assert.equal(error.code, 'CONNECTION_LOST');
+    assert.match(error.message, /events 1 to 1 may be lost/);
+    return true;
+  });
+});
+
 test('a pattern that the broker refuses is told of, and ends its subscription', async (t) => {
   const path = await liar(t, (socket) => {
     let isWelcomed = false;

@@ -35,7 +35,78 @@ test('the three programs of the original run as they are', async (t) => {
   await until('it is received again', () => receiver.lines.length >= 2);
   const observer = await client(t, join(root, 'default.sock'));
   if (hasNetworks) await until('the link is open', async () => (await observer.status()).link !== null);
-  assert.equal(server.errors + sender.errors + receiver.errors, '');
+  assert.equal(sender.errors + receiver.errors, '');
+  assert.ok(!server.errors.includes('Error'), server.errors);
+});
+
+test('two servers that are linked exchange what is emitted', async (t) => {
+  if (!hasNetworks) {
+    console.log('SKIPPED: the link between two original servers: no network of its own (unshare)');
+    return;
+  }
+  const root = project(t);
+  const [one, two] = [join(root, 'one.sock'), join(root, 'two.sock')];
+  writeFileSync(
+    join(root, 'servers.js'),
+    `const { pipedserver } = require('netcluster');
+     for (const path of ${JSON.stringify([one, two])}) {
+       const server = pipedserver();
+       server.initlocalserver(path);
+       server.connectudp(4454, '224.0.0.0', () => console.log('linked'));
+     }`,
+  );
+  const servers = new Program(t, root, [...OWN_NETWORK, process.execPath, 'servers.js']);
+  await until('both are linked', () => servers.lines.length === 2);
+  const listener = pipedclient();
+  const heard = new Promise((resolve) => listener.on('log', resolve));
+  await new Promise((resolve) => listener.connect(one, resolve));
+  const observer = await client(t, one);
+  await until('they know each other', async () => (await observer.clusterReady(1000)).length === 0 && (await observer.audience('log')).clients === 1);
+  const emitter = pipedclient();
+  await new Promise((resolve) => emitter.connect(two, resolve));
+  const repeated = setInterval(() => emitter.emit('log', { from: 'two' }), 50);
+  assert.deepEqual(await soon('it is heard', heard), { event: 'log', data: { from: 'two' } });
+  clearInterval(repeated);
+  listener.disconnect();
+  emitter.disconnect();
+});
+
+test('a channel that goes to other machines beside one that does not', async (t) => {
+  if (!hasNetworks) {
+    console.log('SKIPPED: channels of original servers that are linked: no network of its own (unshare)');
+    return;
+  }
+  const root = project(t);
+  const places = ['one', 'two'].map((name) => join(root, name, 'default.sock'));
+  const config = { addr: '224.0.0.0', port: 4455, connecttonet: true, channels: { far: { propagatetonet: true }, near: {} } };
+  writeFileSync(
+    join(root, 'servers.js'),
+    `const { NCServer } = require('netcluster');
+     (async () => {
+       for (const place of ${JSON.stringify(places)}) {
+         process.env.NETCLUSTER_SOCKET = place;
+         const server = new NCServer();
+         server.config = ${JSON.stringify(config)};
+         await new Promise((resolve) => server.start(resolve));
+       }
+       console.log('started');
+     })();`,
+  );
+  const servers = new Program(t, root, [...OWN_NETWORK, process.execPath, 'servers.js']);
+  await servers.says(/started/);
+  const [far, near] = [await client(t, places[0], { channel: 'far' }), await client(t, places[0], { channel: 'near' })];
+  near.on('**', () => assert.fail('this channel stays on its machine'));
+  const heard = far.subscribe('x');
+  await Promise.all([far.flush(), near.flush()]);
+  const [farther, nearer] = [await client(t, places[1], { channel: 'far' }), await client(t, places[1], { channel: 'near' })];
+  const repeated = setInterval(() => {
+    nearer.emit('x', 1);
+    farther.emit('x', 2);
+  }, 50);
+  const { value } = await soon('it is heard', heard.next());
+  clearInterval(repeated);
+  assert.equal(value.data, 2);
+  await near.flush();
 });
 
 test('the agents of the last version run as they are, across the channels of its configuration', async (t) => {
@@ -185,6 +256,7 @@ test('pipedserver: a second one at the same path is an error that says who is th
     second.onerror = resolve;
     second.initlocalserver(place);
   });
+  assert.equal(error.code, 'BROKER_RUNNING');
   assert.match(error.message, /already running/);
   await new Promise((resolve) => first.stop(resolve));
 });

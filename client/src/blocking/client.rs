@@ -204,6 +204,49 @@ impl Client {
         self.handle.shared.port.emit(event, encoding, data.as_ref())
     }
 
+    /// Emits, as [`Client::emit`] does, if there is room: it never waits. For threads that
+    /// must not, such as those of event loops.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Error};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// match client.try_emit("sensor.kitchen", "21.5") {
+    ///     Err(Error::Backpressure) => println!("not now"),
+    ///     emitted => emitted?,
+    /// }
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Backpressure`] if there is no room; else as [`Client::emit`].
+    pub fn try_emit(&self, event: &str, data: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.try_emit_encoded(event, Encoding::Bytes, data)
+    }
+
+    /// Emits data that is encoded already, as [`Client::try_emit`] does.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Encoding};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// client.try_emit_encoded("sensor.kitchen", Encoding::Json, "[21.5]")?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::try_emit`].
+    pub fn try_emit_encoded(
+        &self,
+        event: &str,
+        encoding: Encoding,
+        data: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        self.handle.shared.port.try_emit(event, encoding, data.as_ref())
+    }
+
     /// Emits a value as JSON. Listeners in other languages get it as one of theirs.
     ///
     /// ```

@@ -33,6 +33,7 @@ use crate::memory::Ring;
 mod flusher;
 mod memory;
 mod port;
+mod trying;
 mod write;
 
 /// An emitter writes when this much is there.
@@ -49,6 +50,8 @@ thread_local! {
     static READER_OF: Cell<u64> = const { Cell::new(0) };
     /// Whether listeners on this thread emitted since the last write.
     static EMITTED: Cell<bool> = const { Cell::new(false) };
+    /// This thread is taken for the reader's, because it must not wait either.
+    static TRIES: Cell<bool> = const { Cell::new(false) };
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -252,6 +255,9 @@ impl Outbox {
         let full = state.out.buffer.len() >= WRITE_AT_BYTES
             || state.out.ring.as_ref().is_some_and(Ring::has_batch);
         if self.on_reader() {
+            if TRIES.get() {
+                return self.tried(state, full);
+            }
             EMITTED.set(true);
             // With something in front the socket was full a moment ago.
             if full && !state.writing && state.out.front.is_empty() {

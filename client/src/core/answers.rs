@@ -20,6 +20,8 @@ pub enum Question<'a> {
     Audience(&'a str),
     /// The broker's status.
     Status,
+    /// That the broker opens its link to other machines, by these settings.
+    Link(&'a [u8]),
     /// Whether it is there.
     Ping,
 }
@@ -31,6 +33,7 @@ impl Question<'_> {
             Question::Cluster(_) => "cluster",
             Question::Audience(_) => "audience",
             Question::Status => "status",
+            Question::Link(_) => "link",
             Question::Ping => "pong",
         }
     }
@@ -48,6 +51,7 @@ impl Question<'_> {
             Question::Cluster(wait) => outbound.cluster(out, *wait),
             Question::Audience(event) => outbound.audience(out, event),
             Question::Status => outbound.stats(out),
+            Question::Link(settings) => outbound.link(out, settings),
             Question::Ping => outbound.ping(out),
         }
     }
@@ -63,6 +67,8 @@ pub enum Answer {
     Audience(Audience),
     /// The status, as JSON.
     Status(String),
+    /// The reason why the link was not opened; empty if it is open.
+    Link(String),
     /// The broker is there.
     Pong,
 }
@@ -99,6 +105,14 @@ impl Answer {
         }
     }
 
+    /// The reason why the link was not opened.
+    pub(crate) fn link(self) -> Result<String, Error> {
+        match self {
+            Answer::Link(reason) => Ok(reason),
+            other => Err(other.misplaced()),
+        }
+    }
+
     /// The pong.
     pub(crate) fn pong(self) -> Result<(), Error> {
         match self {
@@ -112,6 +126,7 @@ impl Answer {
             Answer::Missing(_) => "of the cluster",
             Answer::Audience(_) => "of an audience",
             Answer::Status(_) => "of a status",
+            Answer::Link(_) => "of the link",
             Answer::Pong => "of a ping",
         };
         Error::Protocol(format!("the answer {kind} to another question"))

@@ -130,6 +130,10 @@ impl<P: Port> Machine<P> {
             SessionEvent::Stats { token, json } => {
                 shared.answer(token, Answer::Status(String::from_utf8_lossy(json).into_owned()));
             }
+            SessionEvent::Link { token, reason } => {
+                let reason = String::from_utf8_lossy(reason).into_owned();
+                shared.answer(token, Answer::Link(reason));
+            }
             // Events and steps were taken before, a second welcome is an error.
             SessionEvent::Event(_) | SessionEvent::Shared(_) | SessionEvent::Welcome { .. } => {}
         }

@@ -22,6 +22,26 @@ use crate::message::Message;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub(crate) u64);
 
+impl ListenerId {
+    /// The number of this listener, for other languages.
+    ///
+    /// ```
+    /// use netcluster_client::ListenerId;
+    ///
+    /// assert_eq!(ListenerId::from_u64(7).to_u64(), 7);
+    /// ```
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The listener of this number. If there is none, removing it does nothing.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> ListenerId {
+        ListenerId(number)
+    }
+}
+
 /// A message listener.
 pub(crate) type Listener = Box<dyn FnMut(&Message<'_>) + Send + 'static>;
 

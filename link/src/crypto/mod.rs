@@ -70,6 +70,11 @@ impl Key {
         Key { bytes, id: u32::from_le_bytes(id).max(1) }
     }
 
+    /// The secret itself.
+    pub fn bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.bytes
+    }
+
     /// Id by which datagrams name the key; never 0. Nothing of the key can be told from it.
     pub fn id(&self) -> u32 {
         self.id
@@ -104,6 +109,11 @@ impl Keys {
             assert!(first.id != second.id, "the same key twice");
         }
         Keys(Arc::new(keys))
+    }
+
+    /// The keys, the one that seals first.
+    pub fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter()
     }
 
     /// Whether there is none.

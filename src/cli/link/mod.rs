@@ -4,9 +4,11 @@
 //! - `settings`, `values`: what the link can be told, by command line or file.
 //! - `key_file`: reading a key, and `netcluster link keygen`, which makes one.
 //! - `check`: `netcluster link check`, which tries whether others are reached.
+//! - `open`: `netcluster link open`, which opens the link of a broker that runs.
 
 mod check;
 mod key_file;
+mod open;
 mod settings;
 mod values;
 
@@ -44,6 +46,8 @@ pub enum LinkCommand {
     Keygen(KeygenArgs),
     /// Try whether brokers on other machines are reached, and say what is wrong if not
     Check(Box<check::CheckArgs>),
+    /// Link a broker that runs to other machines
+    Open(Box<open::OpenArgs>),
 }
 
 /// `netcluster link keygen`.
@@ -60,5 +64,6 @@ pub fn run(args: &LinkArgs) -> Result<(), Failure> {
     match &args.command {
         LinkCommand::Keygen(args) => key_file::make(&args.path),
         LinkCommand::Check(args) => check::run(args),
+        LinkCommand::Open(args) => open::run(args),
     }
 }

@@ -69,6 +69,7 @@ pub const ROWS: &[Row] = &[
              netcluster-loadtest diff A/result.json B/result.json || fail diff",
         ),
     ),
+    ("python3 bindings/python/bench", Elsewhere("it takes packages of Python and nats-server")),
     ("cargo bench -- --quick", Elsewhere("it takes half an hour; `.ci/run clippy` compiles them")),
     ("cargo install --locked gungraun-runner", Elsewhere("`.ci/run counts` does it")),
     ("callgrind_annotate", Elsewhere("it reads what `cargo bench --bench counts` left")),

@@ -3,6 +3,7 @@
 
 mod benchmarks;
 mod delivery;
+mod languages;
 mod networks;
 mod operating;
 mod readme;
@@ -13,6 +14,7 @@ pub const DOCUMENTS: &[(&str, &[Row])] = &[
     ("README.md", readme::ROWS),
     ("docs/benchmarks.md", benchmarks::ROWS),
     ("docs/delivery.md", delivery::ROWS),
+    ("docs/languages.md", languages::ROWS),
     ("docs/networks.md", networks::ROWS),
     ("docs/operating.md", operating::ROWS),
     ("docs/testing.md", testing::ROWS),

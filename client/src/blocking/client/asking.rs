@@ -5,6 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use netcluster_wire::control::Audience;
+use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{Source, check_event};
 
 use super::Client;
@@ -91,6 +92,30 @@ impl Client {
     /// If it does not come in time; [`Error::InsideListener`] in a listener.
     pub fn status(&self) -> Result<String, Error> {
         self.ask(Question::Status)?.status()
+    }
+
+    /// Has the broker open its link to other machines, as `netcluster link open` does, by
+    /// settings in JSON (see `link` in PROTOCOL.md), of 4096 bytes at most. Returns the
+    /// broker's reason if it did not; an empty text if the link is open.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// let refused = client.open_link(br#"{"group":"10.1.2.3:4454"}"#)?;
+    /// assert!(refused.contains("no multicast address"));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::status`], or [`Error::PayloadTooLarge`].
+    pub fn open_link(&self, settings: &[u8]) -> Result<String, Error> {
+        let limit = MAX_CONTROL_PAYLOAD_BYTES;
+        if settings.len() > limit {
+            return Err(Error::PayloadTooLarge { bytes: settings.len(), limit });
+        }
+        self.ask(Question::Link(settings))?.link()
     }
 
     /// Measures how long the broker takes to answer, once everything emitted so far is

@@ -98,6 +98,13 @@ pub enum SessionEvent<'a> {
     },
     /// A step from sockets to shared memory.
     Shared(SharedStep),
+    /// The link is open, or the reason why not.
+    Link {
+        /// Token of the wish.
+        token: u64,
+        /// The reason; empty if the link is open.
+        reason: &'a [u8],
+    },
     /// The broker's status.
     Stats {
         /// Token of the question.
@@ -249,6 +256,7 @@ impl Inbound {
                 token: number,
                 audience: control::decode_audience(payload)?,
             }),
+            (_, Kind::Link) => Ok(SessionEvent::Link { token: number, reason: payload }),
             (_, Kind::Stats) => Ok(SessionEvent::Stats { token: number, json: payload }),
             (_, Kind::Shared) => Ok(SessionEvent::Shared(SharedStep::decode(payload)?)),
             (_, kind) => Err(Error::Protocol(format!("{kind:?} from a broker"))),

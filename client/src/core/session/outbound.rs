@@ -279,6 +279,12 @@ impl Outbound {
         self.request(out, Kind::Stats, "", b"")
     }
 
+    /// Appends the wish that the broker opens its link by these settings, which fit a frame;
+    /// the answer carries this number.
+    pub fn link(&mut self, out: &mut Vec<u8>, settings: &[u8]) -> u64 {
+        self.request(out, Kind::Link, "", settings)
+    }
+
     /// Appends the question whether the brokers of other machines know of all
     /// subscriptions so far, answered after `wait` at the latest; the answer
     /// carries this number.

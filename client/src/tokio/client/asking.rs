@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use netcluster_wire::control::Audience;
+use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{Source, check_event};
 use tokio::sync::oneshot;
 
@@ -93,6 +94,31 @@ impl AsyncClient {
     /// If it does not come in time.
     pub async fn status(&self) -> Result<String, Error> {
         self.ask(Question::Status).await?.status()
+    }
+
+    /// Has the broker open its link: see [`Client::open_link`](crate::Client::open_link).
+    /// Cancel safe, but for that the link may open.
+    ///
+    /// ```
+    /// use netcluster_client::AsyncClient;
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let client = AsyncClient::connect(&socket).await?;
+    /// let refused = client.open_link(br#"{"group":"10.1.2.3:4454"}"#).await?;
+    /// assert!(refused.contains("no multicast address"));
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AsyncClient::status`], or [`Error::PayloadTooLarge`].
+    pub async fn open_link(&self, settings: &[u8]) -> Result<String, Error> {
+        let limit = MAX_CONTROL_PAYLOAD_BYTES;
+        if settings.len() > limit {
+            return Err(Error::PayloadTooLarge { bytes: settings.len(), limit });
+        }
+        self.ask(Question::Link(settings)).await?.link()
     }
 
     /// Measures how long the broker takes to answer, once everything emitted so far is

@@ -51,7 +51,8 @@ pub fn findings(
     };
     let Some(link) = &status.link else {
         let text = "the broker that runs here has no link";
-        return vec![problem(text, "start it with --link and these settings")];
+        let advice = "open its link with these settings: `netcluster link open`";
+        return vec![problem(text, advice)];
     };
     let elsewhere = differences(options, seen, status, link);
     if !elsewhere.is_empty() {

@@ -1,0 +1,38 @@
+/** Settings of a broker's link to other machines. */
+
+/** Settings of the link; those that are not given are as of a broker that is started with a link alone. */
+export interface LinkSettings {
+  /** Multicast address and port; `239.255.44.54:4454` unless it is given. */
+  group?: string;
+  /** Only brokers of the same cluster hear each other. */
+  cluster?: string;
+  /** The broker's name, for people. */
+  name?: string;
+  /** Addresses that channels are spread over, the same for all brokers. */
+  groups?: number;
+  unicast_port?: number;
+  /** Network interface, by name or address. */
+  interface?: string;
+  ttl?: number;
+  packet_bytes?: number;
+  /** Bytes per second that are sent at most. */
+  rate?: number;
+  receive_buffer_bytes?: number;
+  history_bytes?: number;
+  /** Keys of 64 hexadecimal digits; the first one seals. */
+  keys?: string[];
+  /** Brokers that multicast does not reach, `HOST:PORT`. */
+  peers?: string[];
+  /** Channels whose emitters wait for slow listeners on other machines, too. */
+  pressured?: string[];
+}
+
+const DEFAULT_GROUP = '239.255.44.54:4454';
+
+/** Payload of a request to open the link. */
+export function linkRequest(settings: LinkSettings): Buffer {
+  const { group = DEFAULT_GROUP, ...others } = settings;
+  // Its neighbours belong to other protocols: all channels share the one address.
+  const groups = group.startsWith('224.0.0.') ? { groups: 1 } : {};
+  return Buffer.from(JSON.stringify({ group, ...groups, ...others }));
+}
