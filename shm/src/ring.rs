@@ -350,7 +350,7 @@ impl RingWriter {
         self.region.control().ring_end.0.load(Ordering::Acquire) != 0
     }
 
-    /// What the broker said of its end; waits for the moment that it takes to say where.
+    /// The end that the broker has said, 0 if none; waits for the moment that it takes to say where.
     fn ring_end(&self) -> u64 {
         for _ in 0..MAX_LOOKS {
             match self.region.control().ring_end.0.load(Ordering::Acquire) {
