@@ -29,7 +29,7 @@ check:
 
 # Brokers in virtual time over many seeds, from the base on: the long form.
 sim seeds="2000" base="0":
-    SIM_SEEDS={{seeds}} SIM_BASE={{base}} cargo test --release --test sim_local --test sim_link
+    SIM_SEEDS={{seeds}} SIM_BASE={{base}} cargo test --release --test sim_local --test sim_shared --test sim_link
 
 # The pool's model, every interleaving.
 loom:

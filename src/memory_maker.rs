@@ -25,7 +25,7 @@ const SPARE_BYTES: u64 = 16 << 20;
 
 /// Thing to be made.
 #[derive(Debug)]
-enum Job {
+pub enum Job {
     /// Memory for a client.
     New,
     /// The largest ring in this memory.
@@ -44,7 +44,8 @@ pub enum Made {
 /// Client for whom something was made, and what, or the reason why not.
 pub type Answer = (Target, Result<Made, String>);
 
-struct Order {
+/// Order for a client, with the way to its shard.
+pub struct Order {
     target: Target,
     job: Job,
     answers: Sender<Answer>,
@@ -71,13 +72,28 @@ impl MemoryMaker {
         thread::Builder::new().name("memory".into()).spawn(move || run(&inbox))?;
         Ok(MemoryMaker(orders))
     }
+
+    /// Returns a maker without a thread: whoever has the inbox answers, when he likes.
+    #[cfg(feature = "sim")]
+    pub fn by_hand() -> (MemoryMaker, Receiver<Order>) {
+        let (orders, inbox) = mpsc::channel();
+        (MemoryMaker(orders), inbox)
+    }
 }
 
-fn run(inbox: &Receiver<Order>) {
-    for Order { target, job, answers, waker } in inbox {
+impl Order {
+    /// Answers by what came of making.
+    pub fn answer(self, make: impl FnOnce(Job) -> Result<Made, String>) {
+        let Order { target, job, answers, waker } = self;
         // The shard may have ended.
         let _ = answers.send((target, make(job)));
         waker.wake();
+    }
+}
+
+fn run(inbox: &Receiver<Order>) {
+    for order in inbox {
+        order.answer(make);
     }
 }
 
@@ -127,9 +143,7 @@ impl MemoryOrders {
     fn order(&self, target: Target, job: Job) {
         let order = Order { target, job, answers: self.answers.clone(), waker: self.waker.clone() };
         if let Err(mpsc::SendError(order)) = self.maker.0.send(order) {
-            let gone = "the thread that makes memory is gone".to_owned();
-            let _ = order.answers.send((target, Err(gone)));
-            order.waker.wake();
+            order.answer(|_| Err("the thread that makes memory is gone".to_owned()));
         }
     }
 

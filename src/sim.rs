@@ -5,15 +5,17 @@
 //! the same calls give the same run.
 
 mod cluster;
+mod memories;
+mod session;
+mod shared_session;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use netcluster_platform::sim::{Faults, SimClient, SimIo, SimNet, SimSockets};
-use netcluster_platform::{Instant, Io, Peer, Waker};
-use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
-use netcluster_wire::{Frame, FrameError, Hello, Kind, Source, Welcome, frame};
+use netcluster_platform::{BrokerArena, Instant, Io, Peer, Waker};
+use netcluster_wire::{Hello, Kind, Welcome};
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
@@ -24,6 +26,10 @@ use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::{ShardStatus, Status};
 
 pub use cluster::{SimCluster, SimMember};
+use memories::Maker;
+pub use memories::SimMemories;
+pub use session::{OwnedFrame, SimSession};
+pub use shared_session::{Pace, SharedEnd};
 
 /// Step by which time moves between two looks at a client that waits.
 const STEP: Duration = Duration::from_millis(1);
@@ -44,6 +50,8 @@ pub struct SimBroker {
     shutdown: Arc<AtomicBool>,
     wakers: Vec<Waker>,
     left: Arc<OnceLock<Vec<u8>>>,
+    /// Maker of memory for clients, if it shares some.
+    maker: Option<Maker>,
 }
 
 impl SimBroker {
@@ -64,13 +72,37 @@ impl SimBroker {
         shards: usize,
         config: ShardConfig,
         max_memory_bytes: usize,
+        link: Option<LinkStart<SimSockets>>,
+    ) -> SimBroker {
+        SimBroker::start(net, shards, config, max_memory_bytes, link, None)
+    }
+
+    /// Returns a broker that shares memory with clients which can.
+    pub fn sharing(
+        net: SimNet,
+        shards: usize,
+        config: ShardConfig,
+        max_memory_bytes: usize,
+        memories: SimMemories,
+    ) -> SimBroker {
+        SimBroker::start(net, shards, config, max_memory_bytes, None, Some(memories))
+    }
+
+    fn start(
+        net: SimNet,
+        shards: usize,
+        config: ShardConfig,
+        max_memory_bytes: usize,
         mut link: Option<LinkStart<SimSockets>>,
+        memories: Option<SimMemories>,
     ) -> SimBroker {
         let budget = Budget::new(max_memory_bytes);
         let shutdown = Arc::new(AtomicBool::new(false));
         let left = Arc::new(OnceLock::new());
         let leaving = Arc::clone(&left);
         let successor = Successor::new(move |record: Vec<u8>| drop(leaving.set(record)));
+        let arena = memories.map(|it| BrokerArena::in_memory(shards, it.reservable_bytes));
+        let (memory_maker, maker) = memories.map(Maker::new).unzip();
         let shared = Shared {
             config: Arc::new(config),
             budget: budget.clone(),
@@ -79,10 +111,14 @@ impl SimBroker {
             successor,
             about: Arc::new(Status::default()),
             give_back: || {},
-            memory_maker: None,
+            memory_maker,
             log: Arc::default(),
         };
-        let ios: Vec<SimIo> = (0..shards).map(|_| net.shard()).collect();
+        let io = |shard| match &arena {
+            Some(arena) => net.shard_in(arena.section(shard)),
+            None => net.shard(),
+        };
+        let ios: Vec<SimIo> = (0..shards).map(io).collect();
         let wakers: Vec<_> = ios.iter().map(Io::waker).collect();
         let mut listeners = net.listeners(shards).into_iter();
         let shards = ios
@@ -93,7 +129,7 @@ impl SimBroker {
                 Some(shard.expect("the simulator listens"))
             })
             .collect();
-        SimBroker { net, budget, shards, shutdown, wakers, left }
+        SimBroker { net, budget, shards, shutdown, wakers, left, maker }
     }
 
     /// Does one turn of every shard that would not wait: a shard that is not woken and
@@ -102,6 +138,9 @@ impl SimBroker {
     pub fn turn(&mut self) {
         if self.net.is_paused() {
             return;
+        }
+        if let Some(maker) = &mut self.maker {
+            maker.turn(self.net.now());
         }
         for shard in &mut self.shards {
             if let Some(running) = shard
@@ -173,23 +212,17 @@ impl SimBroker {
 
     /// Connects a client that has not said anything.
     pub fn connect(&self) -> SimSession {
-        SimBroker::session(self.net.connect())
+        self.session(self.net.connect())
     }
 
     /// Connects a client of this user that has not said anything.
     pub fn connect_as(&self, uid: u32) -> SimSession {
-        SimBroker::session(self.net.connect_as(Peer { uid, ..Peer::UNKNOWN }))
+        self.session(self.net.connect_as(Peer { uid, ..Peer::UNKNOWN }))
     }
 
-    fn session(end: SimClient) -> SimSession {
-        SimSession {
-            end,
-            source: Source::NONE,
-            sequence: 0,
-            input: Vec::new(),
-            taken: 0,
-            output: Vec::new(),
-        }
+    fn session(&self, end: SimClient) -> SimSession {
+        let pace = self.maker.as_ref().and_then(|maker| maker.pace(&end));
+        SimSession::new(end, pace)
     }
 
     /// Connects a client and waits for its welcome.
@@ -198,7 +231,7 @@ impl SimBroker {
     /// If it is refused.
     pub fn join(&mut self, channel: &str, hello: &Hello) -> SimSession {
         let mut session = self.connect();
-        session.queue(Kind::Hello, 0, channel.as_bytes(), &hello.encode());
+        session.hello(channel, hello);
         let frame = self.ask(&mut session);
         assert_eq!(frame.kind, Kind::Welcome, "{:?}", String::from_utf8_lossy(&frame.payload));
         Welcome::decode(&frame.payload).expect("a good welcome");
@@ -256,104 +289,5 @@ impl SimBroker {
             }
         }
         panic!("no answer");
-    }
-}
-
-/// A frame that a client received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedFrame {
-    /// Kind of the frame.
-    pub kind: Kind,
-    /// Source of the frame.
-    pub source: Source,
-    /// Sequence of the frame.
-    pub sequence: u64,
-    /// Name in the frame.
-    pub name: Vec<u8>,
-    /// Payload of the frame.
-    pub payload: Vec<u8>,
-}
-
-/// A client of a [`SimBroker`] that reads and writes bytes.
-pub struct SimSession {
-    /// Client's end of the connection.
-    pub end: SimClient,
-    /// Source of the client's frames.
-    pub source: Source,
-    /// Sequence of the client's last event.
-    pub sequence: u64,
-    input: Vec<u8>,
-    /// Bytes of the input that were given out already.
-    taken: usize,
-    output: Vec<u8>,
-}
-
-impl SimSession {
-    /// Appends a frame to what is to be written.
-    pub fn queue(&mut self, kind: Kind, sequence: u64, name: &[u8], payload: &[u8]) {
-        frame::append(&mut self.output, kind, self.source, sequence, name, payload);
-    }
-
-    /// Appends any bytes to what is to be written.
-    pub fn queue_bytes(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
-    }
-
-    /// Appends an event; returns its sequence.
-    pub fn emit(&mut self, name: &str, payload: &[u8]) -> u64 {
-        self.sequence += 1;
-        self.queue(Kind::Event, self.sequence, name.as_bytes(), payload);
-        self.sequence
-    }
-
-    /// Writes as much as the socket takes; returns how many bytes still wait.
-    pub fn push(&mut self) -> usize {
-        let taken = self.end.write(&self.output);
-        self.output.drain(..taken);
-        self.output.len()
-    }
-
-    /// Returns the next frame that has arrived whole.
-    ///
-    /// # Panics
-    /// If the broker sent a broken one.
-    pub fn next_frame(&mut self) -> Option<OwnedFrame> {
-        self.try_next_frame().expect("the broker sends whole, good frames")
-    }
-
-    /// Returns the next frame that has arrived whole, for tests that expect a broken
-    /// one.
-    ///
-    /// # Errors
-    /// The broker sent a broken header.
-    pub fn try_next_frame(&mut self) -> Result<Option<OwnedFrame>, FrameError> {
-        self.end.read(&mut self.input);
-        self.take_frame()
-    }
-
-    /// Reads at most `limit` bytes, then gives a frame if one is whole.
-    ///
-    /// # Panics
-    /// If the broker sent a broken one.
-    pub fn next_frame_slowly(&mut self, limit: usize) -> Option<OwnedFrame> {
-        self.end.read_up_to(&mut self.input, limit);
-        self.take_frame().expect("the broker sends whole, good frames")
-    }
-
-    fn take_frame(&mut self) -> Result<Option<OwnedFrame>, FrameError> {
-        let Some(frame) = Frame::read(&self.input[self.taken..], HARD_MAX_PAYLOAD_BYTES)? else {
-            self.input.drain(..self.taken);
-            self.taken = 0;
-            return Ok(None);
-        };
-        let owned = OwnedFrame {
-            kind: frame.kind(),
-            source: frame.source(),
-            sequence: frame.sequence(),
-            name: frame.name().to_vec(),
-            payload: frame.payload().to_vec(),
-        };
-        self.taken += frame.as_bytes().len();
-        Ok(Some(owned))
     }
 }

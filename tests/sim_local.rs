@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use netcluster::internals::ShardConfig;
-use netcluster::sim::{OwnedFrame, SimBroker, SimSession};
+use netcluster::sim::{OwnedFrame, SimBroker, SimMemories, SimSession};
 use netcluster_platform::sim::{Faults, SimNet};
 use netcluster_wire::control::decode_error;
 use netcluster_wire::{ErrorCode, Hello, Kind, Pattern, Source};
@@ -47,8 +47,8 @@ fn for_seeds(test: &str, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
     SEEDS.run(test, DEFAULT_SEEDS, run);
 }
 
-/// Starts a broker on sockets for even seeds, on pipes for odd ones: there every shard
-/// accepts and keeps what it gets, and bytes that a send took may still be on their way.
+/// Starts a broker, by turns on sockets, on pipes (every shard accepts and keeps what it gets,
+/// and bytes that a send took may still be on their way), and with memory for its clients.
 fn broker(
     seed: u64,
     faults: Faults,
@@ -56,13 +56,22 @@ fn broker(
     config: ShardConfig,
     memory_bytes: usize,
 ) -> SimBroker {
-    let is_piped = seed % 2 == 1;
+    let is_piped = seed % 3 == 1;
     let held_send_permille = if is_piped { 300 } else { 0 };
     let net = SimNet::new(seed, Faults { held_send_permille, ..faults });
+    if shares(seed) {
+        let share_after_bytes = [0, 4 << 10, 64 << 10][(seed / 3 % 3) as usize];
+        let config = ShardConfig { share_after_bytes, ..config };
+        return SimBroker::sharing(net, shards, config, memory_bytes, SimMemories::rough(seed));
+    }
     if is_piped {
         net.keep_connections();
     }
     SimBroker::on(net, shards, config, memory_bytes, None)
+}
+
+fn shares(seed: u64) -> bool {
+    seed % 3 == 2
 }
 
 struct Listener {
@@ -160,7 +169,12 @@ fn every_event_arrives_once_and_in_order_or_is_told_lost() {
 
         // The mark, and what was received before a pause took hold: the receive
         // pools and each emitter's frame in its own buffer, and `lost` notices.
-        let pools = shards * faults.pool_buffers as usize * faults.buffer_bytes;
+        let pool = if shares(seed) {
+            18 << 20
+        } else {
+            faults.buffer_bytes * faults.pool_buffers as usize
+        };
+        let pools = shards * pool;
         let own = emitters.len() * MAX_PAYLOAD_BYTES;
         let longest_queue = (64 << 10) + pools + own + 4096;
         let mut sent = BTreeMap::new();
@@ -368,7 +382,7 @@ fn churn_leaks_nothing_and_never_delivers_what_was_not_asked_for() {
                 0 | 1 if sessions.len() < 12 => {
                     let mut session = broker.connect();
                     let hello = Hello { latest: random.chance(30), ..Hello::default() };
-                    session.queue(Kind::Hello, 0, b"c", &hello.encode());
+                    session.hello("c", &hello);
                     sessions.push((session, false));
                 }
                 2 if !sessions.is_empty() => {
@@ -472,6 +486,8 @@ fn a_shutdown_delivers_what_is_queued_and_says_goodbye() {
                     other => panic!("{other:?}"),
                 }
             }
+            // The broker waits until everybody has read what it says.
+            emitter.next_frame();
             if broker.has_ended() {
                 break;
             }

@@ -120,6 +120,11 @@ fn sources() -> Vec<(String, String)> {
     texts(|name| name.ends_with(".rs"))
 }
 
+/// Returns whether a file is a source of the package for Node.js.
+fn is_script(name: &str) -> bool {
+    name.ends_with(".ts") || name.ends_with(".mjs")
+}
+
 fn manifests() -> Vec<(String, String)> {
     texts(|name| name.ends_with("Cargo.toml"))
 }
@@ -141,7 +146,7 @@ fn assert_none(findings: &[String], rule: &str) {
 #[test]
 fn no_source_file_is_longer_than_a_reader_can_hold() {
     let mut findings = Vec::new();
-    let sources = sources();
+    let sources = texts(|name| name.ends_with(".rs") || is_script(name));
     for (name, text) in &sources {
         let lines = text.lines().count();
         if lines > MAX_LINES && !LONG_FILES.iter().any(|(long, _)| long == name) {
@@ -217,7 +222,9 @@ fn nothing_is_left_unfinished() {
     let mut findings = Vec::new();
     let is_text = |name: &str| {
         let extensions = [".rs", ".toml", ".yml", ".sh"];
-        extensions.iter().any(|extension| name.ends_with(extension)) || name.starts_with(".ci/")
+        extensions.iter().any(|extension| name.ends_with(extension))
+            || name.starts_with(".ci/")
+            || is_script(name)
     };
     for (name, text) in texts(is_text) {
         for (at, line) in text.lines().enumerate() {
@@ -270,6 +277,7 @@ fn documents_name_no_place_of_one_machine() {
         name != own_file
             && (name.starts_with(".ci/")
                 || name == "justfile"
+                || is_script(name)
                 || extensions.iter().any(|extension| name.ends_with(extension)))
     };
     for (name, text) in texts(is_text) {

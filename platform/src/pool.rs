@@ -151,7 +151,6 @@ impl BufferPool {
 
     /// Takes the fill mark of a taken buffer back to its front, if no chunk of it is left.
     /// Returns whether it did.
-    #[cfg(target_os = "linux")]
     pub(crate) fn restart(&mut self, index: BufferIndex) -> bool {
         let buffer = &mut self.buffers[index.0 as usize];
         assert!(buffer.held);
@@ -163,7 +162,6 @@ impl BufferPool {
     }
 
     /// Number of bytes of a taken buffer that were handed out.
-    #[cfg(target_os = "linux")]
     pub(crate) fn filled_bytes(&self, index: BufferIndex) -> usize {
         self.buffers[index.0 as usize].filled as usize
     }

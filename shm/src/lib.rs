@@ -1,5 +1,5 @@
-//! Shared memory between a broker and its local clients. Linux only; elsewhere the crate
-//! is empty, and local sockets do the work.
+//! Shared memory between a broker and its local clients. Only Linux has the files that two
+//! processes share; within one process, for simulations, both ends are everywhere.
 //!
 //! ```text
 //!   emitter                       broker                        listener
@@ -9,8 +9,9 @@
 //! ```
 //! - `layout`: the control page to the byte, and all sizes
 //! - `memory`: memory files, their seals and mappings
+//! - `heap`: memory of one process, for both ends within it
 //! - `arena`: memory of the broker that clients read in place
-//! - `region`: memory of one connection, and its doorbells
+//! - `region`: memory of one connection; `region/files.rs`: as files, with its doorbells
 //! - `ring`: bytes from the client to the broker
 //! - `descriptors`: ranges of the arena (or of the socket) from the broker to the client
 //! - `doorbell`: waking the other side, from empty to non-empty only
@@ -26,7 +27,6 @@
 //!
 //! Decision: `docs/decisions/049-shared-memory.md`.
 
-#![cfg(any(target_os = "linux", all(loom, test)))]
 // `cfg(loom)` is set by whoever checks the model and unknown to Cargo.
 #![allow(unexpected_cfgs)]
 
@@ -35,10 +35,12 @@ mod arena;
 mod descriptors;
 #[cfg(not(all(loom, test)))]
 mod doorbell;
-#[cfg(not(all(loom, test)))]
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
 mod fork_guard;
-pub mod layout;
 #[cfg(not(all(loom, test)))]
+mod heap;
+pub mod layout;
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
 mod memory;
 mod region;
 mod ring;
@@ -46,17 +48,17 @@ mod sync;
 
 #[cfg(all(loom, test))]
 mod loom_tests;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, target_os = "linux", not(loom)))]
 mod tests;
 
 #[cfg(not(all(loom, test)))]
 pub use arena::{Arena, ArenaView};
 pub use descriptors::{Descriptor, DescriptorReader, DescriptorWriter, ReleaseFault};
 #[cfg(not(all(loom, test)))]
-pub use doorbell::Doorbell;
-#[cfg(not(all(loom, test)))]
+pub use doorbell::{Bells, Doorbell};
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
 pub use fork_guard::ForkGuard;
 pub use region::Region;
-#[cfg(not(all(loom, test)))]
-pub use region::{Bells, ClientRegion, RegionFiles};
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
+pub use region::{ClientRegion, RegionFiles};
 pub use ring::{RingFault, RingReader, RingWriter};

@@ -1,15 +1,24 @@
-//! Memory of one connection: control page, descriptors, ring; and its three bells.
-//!
-//! The broker makes all of it and passes the descriptors over the local socket, in the
-//! order of [`RegionFiles::descriptors`]. The memory counts as the broker's.
+//! Memory of one connection: control page, descriptors, ring. As files, with the bells, in
+//! `files.rs`.
+
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
+mod files;
 
 use std::ptr::NonNull;
-
-use crate::layout::{Control, DESCRIPTORS};
-use crate::sync::{AtomicU64, Ordering};
+#[cfg(not(all(loom, test)))]
+use std::sync::Arc;
 
 #[cfg(not(all(loom, test)))]
-pub use files::{Bells, ClientRegion, RegionFiles};
+use crate::heap::Heap;
+#[cfg(not(all(loom, test)))]
+use crate::layout::{CONTROL_BYTES, REGION_BYTES, RING_AT};
+use crate::layout::{Control, DESCRIPTORS};
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
+use crate::memory::Mapping;
+use crate::sync::{AtomicU64, Ordering};
+
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
+pub use files::{ClientRegion, RegionFiles};
 
 /// The shared words and bytes, as one side has them mapped.
 #[derive(Debug)]
@@ -126,205 +135,56 @@ impl Region {
     }
 }
 
+/// The bytes of a region: of a file, or, for tests and simulations within one process, of
+/// the heap.
 #[cfg(not(all(loom, test)))]
-use files::Memory;
+#[derive(Debug)]
+enum Memory {
+    #[cfg(target_os = "linux")]
+    Mapped(Mapping),
+    Heap(Heap),
+}
 
 #[cfg(not(all(loom, test)))]
-mod files {
-    use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-    use std::io;
-    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-    use std::ptr::NonNull;
-    use std::sync::Arc;
-
-    use super::Region;
-    use crate::doorbell::Doorbell;
-    use crate::layout::{CONTROL_BYTES, Control, DESCRIPTORS, FIRST_BYTES, REGION_BYTES, RING_AT};
-    use crate::memory::{self, Mapping};
-    use crate::sync::AtomicU64;
-
-    /// The bytes of a region: of a file, or, for tests and simulations within one process,
-    /// of the heap.
-    #[derive(Debug)]
-    pub(super) enum Memory {
-        Mapped(Mapping),
-        Heap(NonNull<u8>),
-    }
-
-    const HEAP: Layout = match Layout::from_size_align(REGION_BYTES, 4096) {
-        Ok(layout) => layout,
-        Err(_) => panic!("a region's size is a constant"),
-    };
-
-    impl Memory {
-        #[inline]
-        fn start(&self) -> NonNull<u8> {
-            match self {
-                Memory::Mapped(mapping) => mapping.start(),
-                Memory::Heap(start) => *start,
-            }
-        }
-
-        #[inline]
-        pub(super) fn control(&self) -> &Control {
-            // SAFETY: the page is mapped as long as `self` lives, zero at first and aligned;
-            // all its fields are atomics, for which every value is valid.
-            unsafe { self.start().cast().as_ref() }
-        }
-
-        #[inline]
-        pub(super) fn descriptor(&self, index: usize) -> &[AtomicU64; 2] {
-            assert!(index < DESCRIPTORS);
-            // SAFETY: as above; the index was checked.
-            unsafe { self.start().add(CONTROL_BYTES).cast::<[AtomicU64; 2]>().add(index).as_ref() }
-        }
-
-        #[inline]
-        pub(super) fn ring(&self) -> NonNull<u8> {
-            if let Memory::Mapped(mapping) = self {
-                assert!(mapping.bytes() == REGION_BYTES);
-            }
-            // SAFETY: all of the region is mapped, checked above.
-            unsafe { self.start().add(RING_AT) }
+impl Memory {
+    #[inline]
+    fn start(&self) -> NonNull<u8> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Memory::Mapped(mapping) => mapping.start(),
+            Memory::Heap(heap) => heap.start(),
         }
     }
 
-    impl Drop for Memory {
-        fn drop(&mut self) {
-            if let Memory::Heap(start) = self {
-                // SAFETY: allocated by `in_memory` with this layout.
-                unsafe { dealloc(start.as_ptr(), HEAP) };
-            }
-        }
+    #[inline]
+    fn control(&self) -> &Control {
+        // SAFETY: the page is mapped as long as `self` lives, zero at first and aligned;
+        // all its fields are atomics, for which every value is valid.
+        unsafe { self.start().cast().as_ref() }
     }
 
-    // SAFETY: all bytes but the ring's are atomics; who touches the ring's is the business of
-    // its two ends.
-    unsafe impl Send for Memory {}
-    // SAFETY: as above.
-    unsafe impl Sync for Memory {}
-
-    impl Region {
-        /// A region that both ends have within one process.
-        pub fn in_memory() -> Arc<Region> {
-            // SAFETY: the size is not zero.
-            let start = unsafe { alloc_zeroed(HEAP) };
-            let Some(start) = NonNull::new(start) else { handle_alloc_error(HEAP) };
-            Arc::new(Region { memory: Memory::Heap(start) })
-        }
+    #[inline]
+    fn descriptor(&self, index: usize) -> &[AtomicU64; 2] {
+        assert!(index < DESCRIPTORS);
+        // SAFETY: as above; the index was checked.
+        unsafe { self.start().add(CONTROL_BYTES).cast::<[AtomicU64; 2]>().add(index).as_ref() }
     }
 
-    /// The bells of one connection.
-    #[derive(Debug)]
-    pub struct Bells {
-        /// Rung by the client: bytes are in the ring, or descriptors were released.
-        pub broker: Doorbell,
-        /// Rung by the broker: descriptors are there.
-        pub client: Doorbell,
-        /// Rung by the broker: the ring has room again.
-        pub room: Doorbell,
+    #[inline]
+    fn ring(&self) -> NonNull<u8> {
+        #[cfg(target_os = "linux")]
+        if let Memory::Mapped(mapping) = self {
+            assert!(mapping.bytes() == REGION_BYTES);
+        }
+        // SAFETY: all of the region is mapped, checked above.
+        unsafe { self.start().add(RING_AT) }
     }
+}
 
-    /// Memory of a connection, as the broker made it.
-    #[derive(Debug)]
-    pub struct RegionFiles {
-        file: OwnedFd,
-        region: Arc<Region>,
-        bells: Arc<Bells>,
-        /// The client's ends of its two bells.
-        client_ends: [Doorbell; 2],
-    }
-
-    impl RegionFiles {
-        /// Makes a region and reserves what is used at first. To be called off the hot path.
-        ///
-        /// # Errors
-        /// There is no memory or no descriptor, or the system has no such files.
-        pub fn new() -> io::Result<RegionFiles> {
-            let file = memory::create("netcluster-client", REGION_BYTES)?;
-            memory::seal(file.as_fd(), false)?;
-            memory::reserve(file.as_fd(), 0, FIRST_BYTES)?;
-            let mapping = Mapping::new(file.as_fd(), 0, REGION_BYTES)?;
-            let region = Arc::new(Region { memory: Memory::Mapped(mapping) });
-            let broker = Doorbell::new()?;
-            let ((client, client_end), (room, room_end)) = (Doorbell::pair()?, Doorbell::pair()?);
-            Ok(RegionFiles {
-                file,
-                region,
-                bells: Arc::new(Bells { broker, client, room }),
-                client_ends: [client_end, room_end],
-            })
-        }
-
-        /// Reserves the largest ring. To be called off the hot path, before
-        /// [`RingReader::allow_largest`](crate::RingReader::allow_largest).
-        ///
-        /// # Errors
-        /// There is no memory.
-        pub fn reserve_ring(&self) -> io::Result<()> {
-            match &self.region.memory {
-                Memory::Mapped(mapping) => memory::populate(self.file.as_fd(), mapping, RING_AT),
-                Memory::Heap(_) => Ok(()),
-            }
-        }
-
-        /// The shared words and bytes.
-        pub fn region(&self) -> &Arc<Region> {
-            &self.region
-        }
-
-        /// The bells.
-        pub fn bells(&self) -> &Arc<Bells> {
-            &self.bells
-        }
-
-        /// The descriptors that the client is given: the memory, then the bells of the broker, the client and
-        /// the room.
-        pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
-            let [client, room] = &self.client_ends;
-            [self.file.as_fd(), self.bells.broker.as_fd(), client.as_fd(), room.as_fd()]
-        }
-    }
-
-    /// Memory of a connection, as the client has it.
-    #[derive(Debug)]
-    pub struct ClientRegion {
-        file: OwnedFd,
-        region: Arc<Region>,
-        bells: Arc<Bells>,
-    }
-
-    impl ClientRegion {
-        /// Maps what a broker gave, in the order of [`RegionFiles::descriptors`].
-        ///
-        /// # Errors
-        /// It is no such memory, or cannot be mapped.
-        pub fn new(descriptors: [OwnedFd; 4]) -> io::Result<ClientRegion> {
-            let [file, broker, client, room] = descriptors;
-            memory::check(&file, REGION_BYTES)?;
-            // The ring is mapped by the one who writes to it.
-            let mapping = Mapping::new(file.as_fd(), 0, RING_AT)?;
-            let [broker, client, room] = [broker, client, room].map(Doorbell::from_fd);
-            Ok(ClientRegion {
-                file,
-                region: Arc::new(Region { memory: Memory::Mapped(mapping) }),
-                bells: Arc::new(Bells { broker, client, room }),
-            })
-        }
-
-        /// The shared words.
-        pub fn region(&self) -> &Arc<Region> {
-            &self.region
-        }
-
-        /// The bells.
-        pub fn bells(&self) -> &Arc<Bells> {
-            &self.bells
-        }
-
-        /// Maps the first bytes of the ring twice, one behind the other.
-        pub(crate) fn map_ring(&self, bytes: usize) -> io::Result<Mapping> {
-            Mapping::twice(self.file.as_fd(), RING_AT, bytes)
-        }
+#[cfg(not(all(loom, test)))]
+impl Region {
+    /// A region that both ends have within one process.
+    pub fn in_memory() -> Arc<Region> {
+        Arc::new(Region { memory: Memory::Heap(Heap::new(REGION_BYTES)) })
     }
 }

@@ -17,13 +17,13 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-#[cfg(not(all(loom, test)))]
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
 use std::io;
 
 use crate::layout::{MAX_RING_BYTES, MIN_RING_BYTES};
-#[cfg(not(all(loom, test)))]
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
 use crate::memory::Mapping;
-#[cfg(not(all(loom, test)))]
+#[cfg(all(target_os = "linux", not(all(loom, test))))]
 use crate::region::ClientRegion;
 use crate::region::Region;
 use crate::sync::{Ordering, fence};
@@ -218,7 +218,7 @@ pub struct RingWriter {
 #[derive(Debug)]
 enum Bytes {
     /// Twice, one behind the other.
-    #[cfg(not(all(loom, test)))]
+    #[cfg(all(target_os = "linux", not(all(loom, test))))]
     Twice(ClientRegion, Mapping),
     /// Once, in a region within one process.
     Once,
@@ -229,7 +229,7 @@ impl RingWriter {
     ///
     /// # Errors
     /// The ring cannot be mapped.
-    #[cfg(not(all(loom, test)))]
+    #[cfg(all(target_os = "linux", not(all(loom, test))))]
     pub fn new(region: ClientRegion) -> io::Result<RingWriter> {
         let mapping = region.map_ring(MIN_RING_BYTES)?;
         let shared = Arc::clone(region.region());
@@ -243,7 +243,7 @@ impl RingWriter {
 
     fn start(&self) -> NonNull<u8> {
         match &self.bytes {
-            #[cfg(not(all(loom, test)))]
+            #[cfg(all(target_os = "linux", not(all(loom, test))))]
             Bytes::Twice(_, mapping) => mapping.start(),
             Bytes::Once => self.region.ring(),
         }
@@ -434,6 +434,7 @@ impl RingWriter {
         if self.head != self.end {
             return false;
         }
+        #[cfg(target_os = "linux")]
         if let Bytes::Twice(region, mapping) = &mut self.bytes {
             match region.map_ring(limit) {
                 Ok(larger) => *mapping = larger,

@@ -210,7 +210,6 @@ impl<I: Io> Shard<I> {
     /// Frees the place of a connection that the back end has closed.
     pub(super) fn closed(&mut self, conn: Conn) {
         if let Some(connection) = self.connections.remove(conn) {
-            self.unshare(&connection);
             self.discard(connection.outbound.into_remains());
         }
         self.resume_accept();

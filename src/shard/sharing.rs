@@ -13,7 +13,9 @@
 //!
 //! Decision: `docs/decisions/049-shared-memory.md`.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,7 +24,6 @@ use netcluster_platform::{ClientMemory, Conn, Io};
 use netcluster_wire::{ErrorCode, Kind, SharedStep, frame};
 
 use crate::budget::{Charge, Purpose};
-use crate::connection::Connection;
 use crate::memory_maker::{Made, MemoryOrders};
 use crate::target::Target;
 use crate::timers::Timer;
@@ -47,7 +48,7 @@ pub enum Sharing {
         bytes: u64,
     },
     /// Memory is being made.
-    Ordered,
+    Ordered(Counted),
     /// The offer is to be sent.
     Ready(Box<Shares>),
     /// The client has been asked.
@@ -63,8 +64,26 @@ pub enum Sharing {
 pub struct Shares {
     memory: Arc<ClientMemory>,
     charge: Charge,
+    _counted: Counted,
     /// The largest ring has been ordered, or is there.
     is_growing: bool,
+}
+
+/// Guard of one connection that has memory, or is about to: it counts while it lives.
+#[derive(Debug)]
+pub struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    fn new(count: &Rc<Cell<usize>>) -> Counted {
+        count.set(count.get() + 1);
+        Counted(Rc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Sharing {
@@ -95,7 +114,7 @@ pub(super) struct Memories {
     /// Connections for which a step may be due; entries may be stale.
     pub due: Vec<Conn>,
     /// Connections that have memory, or are about to.
-    count: usize,
+    count: Rc<Cell<usize>>,
     /// The log has said why there is none.
     is_told: bool,
 }
@@ -103,7 +122,14 @@ pub(super) struct Memories {
 impl Memories {
     /// Returns the state of a shard; without `orders` nobody gets memory.
     pub fn new(orders: Option<MemoryOrders>) -> Memories {
-        Memories { orders, due: Vec::new(), count: 0, is_told: false }
+        Memories { orders, due: Vec::new(), count: Rc::default(), is_told: false }
+    }
+
+    /// Logs, once, why there is no memory.
+    fn tell_missing(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            tracing::warn!("no memory to share with a client, so its socket is used: {reason}");
+        }
     }
 }
 
@@ -125,14 +151,13 @@ impl<I: Io> Shard<I> {
         if !connection.is_open() {
             return;
         }
-        let may_be_more = self.memories.count < self.shared.config.max_shared_clients;
+        let may_be_more = self.memories.count.get() < self.shared.config.max_shared_clients;
         if !may_be_more || !budget.has_room_to_keep(Purpose::Shared, ClientMemory::FIRST_BYTES) {
             // There may be room later.
             connection.sharing = Sharing::Able { bytes: RETRY_AFTER_BYTES };
             return;
         }
-        connection.sharing = Sharing::Ordered;
-        self.memories.count += 1;
+        connection.sharing = Sharing::Ordered(Counted::new(&self.memories.count));
         orders.order_new(connection.target);
     }
 
@@ -150,24 +175,24 @@ impl<I: Io> Shard<I> {
 
     fn memory_made(&mut self, target: Target, memory: Arc<ClientMemory>) {
         let Some(connection) = self.connections.find_open(target) else { return };
-        if !matches!(connection.sharing, Sharing::Ordered) {
-            return;
-        }
-        let charge = self.shared.budget.charge_for(Purpose::Shared, ClientMemory::FIRST_BYTES);
-        connection.sharing = Sharing::Ready(Box::new(Shares { memory, charge, is_growing: false }));
+        connection.sharing = match std::mem::take(&mut connection.sharing) {
+            Sharing::Ordered(_counted) => {
+                let charge =
+                    self.shared.budget.charge_for(Purpose::Shared, ClientMemory::FIRST_BYTES);
+                Sharing::Ready(Box::new(Shares { memory, charge, _counted, is_growing: false }))
+            }
+            other => other,
+        };
         self.memories.due.push(target.conn);
     }
 
     fn memory_not_made(&mut self, target: Target, reason: &str) {
         if let Some(connection) = self.connections.find(target)
-            && matches!(connection.sharing, Sharing::Ordered)
+            && matches!(connection.sharing, Sharing::Ordered(_))
         {
             connection.sharing = Sharing::Able { bytes: RETRY_AFTER_BYTES };
-            self.memories.count -= 1;
         }
-        if !std::mem::replace(&mut self.memories.is_told, true) {
-            tracing::warn!("no memory to share with a client, so its socket is used: {reason}");
-        }
+        self.memories.tell_missing(reason);
     }
 
     fn ring_reserved(&mut self, target: Target) {
@@ -203,8 +228,11 @@ impl<I: Io> Shard<I> {
                 match self.io.offer_memory(conn, &frame, &shares.memory) {
                     Ok(true) => connection.sharing = Sharing::Offered(shares),
                     Ok(false) => connection.sharing = Sharing::Ready(shares),
+                    Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                        connection.sharing = Sharing::Able { bytes: RETRY_AFTER_BYTES };
+                        self.memories.tell_missing(&error.to_string());
+                    }
                     Err(error) => {
-                        self.memories.count -= 1;
                         tracing::debug!(client = connection.target.client, %error, "no offer");
                     }
                 }
@@ -216,7 +244,6 @@ impl<I: Io> Shard<I> {
                     Ok(false) => connection.sharing = Sharing::Accepted(shares),
                     Err(error) => {
                         // The client sends by the ring already: there is no way back.
-                        self.memories.count -= 1;
                         let text = format!("shared memory cannot be used: {error}");
                         return self.close_with_error(conn, ErrorCode::Busy, &text);
                     }
@@ -236,7 +263,6 @@ impl<I: Io> Shard<I> {
         if let Sharing::Accepted(shares) = &connection.sharing {
             shares.memory.refuse_ring();
             connection.sharing = Sharing::Never;
-            self.memories.count -= 1;
         }
     }
 
@@ -253,7 +279,6 @@ impl<I: Io> Shard<I> {
                 self.memories.due.push(conn);
             }
             (Ok(SharedStep::Decline(reason)), Sharing::Offered(_)) => {
-                self.memories.count -= 1;
                 tracing::debug!(
                     client = connection.target.client,
                     "the client uses its socket, not shared memory: {reason}"
@@ -301,11 +326,5 @@ impl<I: Io> Shard<I> {
         }
         self.totals.protocol_errors += 1;
         self.note_disconnected(conn, ErrorCode::Protocol, &error.to_string());
-    }
-
-    /// Notes that a connection with all its memory is gone.
-    pub(super) fn unshare(&mut self, connection: &Connection) {
-        let is_counted = !matches!(connection.sharing, Sharing::Never | Sharing::Able { .. });
-        self.memories.count -= usize::from(is_counted);
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! - `strangers`: clients of other users and in other namespaces
 //! - `refused`: systems, limits and clients that have no memory to share
+//! - `broken`: clients that break the rules of their memory
 //! - `stopped`: processes that stand still
 //! - `killed`: processes that are killed
 //! - `forked`: clients whose process forks
@@ -12,6 +13,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod broken;
 #[path = "../common/mod.rs"]
 mod common;
 mod forked;

@@ -18,7 +18,7 @@ import { Encoding, HARD_MAX_PAYLOAD_BYTES, pad } from './limits';
 import { checkEvent } from './names';
 
 /** A chunk goes to the socket when it has so many bytes. */
-const FULL_BYTES = 64 << 10;
+const FULL_BYTES = 128 << 10;
 /** `emit` returns false while more than this waits. */
 const HIGH_WATER_BYTES = 1 << 20;
 /** Requests are taken beyond the bound of events up to this. */
@@ -196,10 +196,10 @@ export class Outbox {
   }
 
   private roomElsewhere(bytes: number): number {
-    if (this.pending > 0 && this.pending + bytes > this.maxBytes) {
+    if (this.isBeyond(bytes)) {
       // What is written leaves room at once where the socket takes it.
       this.flush();
-      if (this.pending > 0 && this.pending + bytes > this.maxBytes) {
+      if (this.isBeyond(bytes)) {
         this.wantsDrain = true;
         throw new NetclusterError(
           'BACKPRESSURE',
@@ -211,6 +211,11 @@ export class Outbox {
     if (this.chunk.length > 0) this.turnOver(bytes);
     else if (bytes > this.chunk.bytes.length) this.chunk = this.takeSpare(bytes);
     return 0;
+  }
+
+  /** Whether another chunk, with a frame of so many bytes, could be more than may wait. */
+  private isBeyond(bytes: number): boolean {
+    return this.pending > 0 && this.pending + Math.max(bytes, CHUNK_BYTES) > this.maxBytes;
   }
 
   /** Puts the chunk into the queue, takes another, writes. */
@@ -290,6 +295,10 @@ export class Outbox {
   /** The socket has taken the chunk that it had not taken at once. */
   wrote(): void {
     if (this.busy !== undefined) this.finish(this.busy);
+    this.goOn();
+  }
+
+  private goOn(): void {
     this.pump();
     this.flush();
     if (this.wantsDrain && this.pending < this.highWater / 2) {
@@ -319,8 +328,7 @@ export class Outbox {
   /** Events may go. */
   open(): void {
     this.isOpen = true;
-    this.pump();
-    this.wrote();
+    this.goOn();
   }
 
   /** The connection is gone. */

@@ -22,7 +22,7 @@ use crate::lifecycle::Lifecycle;
 use crate::message::Message;
 
 /// Frames that wait to be written. Nobody waits for anything here.
-struct Local(Mutex<Outgoing>);
+pub(super) struct Local(Mutex<Outgoing>);
 
 impl Port for Local {
     fn with<T>(&self, act: impl FnOnce(&mut Outgoing) -> T) -> T {
@@ -183,7 +183,7 @@ impl Core {
     }
 
     /// Keeps what the connection did not take for the next one.
-    fn keep_unwritten(&mut self) {
+    pub(super) fn keep_unwritten(&mut self) {
         if !matches!(self.machine.poll(), Step::Read(_) | Step::Hold) {
             let Transmit { bytes, written } = std::mem::take(&mut self.transmit);
             self.shared.port.with(|outgoing| {
@@ -311,6 +311,18 @@ impl Core {
     pub fn close(&mut self, now: Instant) {
         self.shared.close(requested());
         self.machine.handle_closed(now);
+    }
+
+    /// The machine, for tests that drive it.
+    #[cfg(test)]
+    pub(super) fn machine(&mut self) -> &mut Machine<Local> {
+        &mut self.machine
+    }
+
+    /// Acts on what is to be written, for tests that drive it.
+    #[cfg(test)]
+    pub(super) fn outgoing<T>(&self, act: impl FnOnce(&mut Outgoing) -> T) -> T {
+        self.shared.port.with(act)
     }
 
     /// The patterns that have listeners, sorted.

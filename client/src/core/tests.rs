@@ -1,6 +1,9 @@
-//! The core against a broker in memory, in virtual time.
+//! The core against a broker in memory, in virtual time; `in_memory`: against the real one,
+//! with which it shares memory.
 
 mod cuts;
+#[cfg(target_os = "linux")]
+mod in_memory;
 mod seeded;
 mod states;
 mod world;

@@ -98,6 +98,21 @@ impl Memory {
         Ok(Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } })
     }
 
+    /// Memory of a broker in the same process.
+    #[cfg(test)]
+    pub(crate) fn in_memory(
+        arena: Arc<netcluster_shm::Arena>,
+        region: Arc<netcluster_shm::Region>,
+        bells: Arc<Bells>,
+    ) -> Memory {
+        let guard = Arc::new(ForkGuard::new().expect("a page"));
+        let reader = DescriptorReader::new(Arc::clone(&region));
+        let writer = RingWriter::in_memory(region);
+        let ring = Ring { writer, cut: None, guard: Arc::clone(&guard), bells: Arc::clone(&bells) };
+        let view = ArenaView::in_memory(arena);
+        Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } }
+    }
+
     /// Gives both halves.
     pub(crate) fn split(self) -> (Ring, Incoming) {
         (self.ring, self.incoming)
@@ -292,14 +307,17 @@ impl Incoming {
         &self.bells
     }
 
-    /// Asks for the client's bell when there is something; `false`: there is.
-    pub(crate) fn want(&mut self) -> bool {
-        self.reader.wait()
-    }
-
     /// Whether there is a descriptor.
     pub(crate) fn is_there(&mut self) -> bool {
         self.reader.is_there()
+    }
+}
+
+#[cfg(any(feature = "tokio", test))]
+impl Incoming {
+    /// Asks for the client's bell when there is something; `false`: there is.
+    pub(crate) fn want(&mut self) -> bool {
+        self.reader.wait()
     }
 }
 

@@ -17,7 +17,7 @@ const ARENA_BYTES: usize = 64 << 10;
 /// An arena that holds nothing, as clients have it mapped, where there are such.
 static VIEW: LazyLock<Option<ArenaView>> = LazyLock::new(|| {
     let arena = Arena::new(ARENA_BYTES).ok()?;
-    ArenaView::new(arena.file().try_clone_to_owned().ok()?, ARENA_BYTES).ok()
+    ArenaView::new(arena.file()?.try_clone_to_owned().ok()?, ARENA_BYTES).ok()
 });
 
 /// Both ends of the client, and what is known of each.

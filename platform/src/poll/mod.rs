@@ -127,7 +127,6 @@ impl PollIo {
     ///
     /// # Panics
     /// If the sizes are not what [`BufferPool::new`] takes.
-    #[cfg_attr(not(target_os = "linux"), allow(unreachable_code, reason = "there are no arenas"))]
     pub fn new(config: PollConfig) -> io::Result<PollIo> {
         let poll = Poll::new()?;
         let wake = Arc::new(WakeState::new(mio::Waker::new(poll.registry(), WAKE_TOKEN)?));

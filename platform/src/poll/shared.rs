@@ -28,7 +28,7 @@ impl PollIo {
         frame: &[u8],
         memory: &ClientMemory,
     ) -> io::Result<bool> {
-        let attachments = self.sharing.all()?;
+        let attachments = self.sharing.for_offer()?;
         debug_assert!(!self.table.open(conn).sending, "a send is under way");
         self.stats.syscalls += 1;
         let socket = self.table.socket(conn).as_fd();
@@ -85,7 +85,8 @@ impl PollIo {
 
     pub(super) fn send_shared<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
         let Some(attachments) = self.sharing.any() else { return };
-        let watches = attachments.send(conn, self.table.socket(conn).as_fd(), slices);
+        let socket = self.table.socket(conn).as_fd();
+        let watches = attachments.send(conn, |list| offer::send_slices(socket, list), slices);
         if watches {
             self.stats.syscalls += 1;
             // If it fails, which only a lack of memory does, the next look at the socket's

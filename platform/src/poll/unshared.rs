@@ -17,18 +17,18 @@ impl PollIo {
         &mut self,
         _conn: Conn,
         _frame: &[u8],
-        memory: &ClientMemory,
+        _memory: &ClientMemory,
     ) -> io::Result<bool> {
-        match *memory {}
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(super) fn share(
         &mut self,
         _conn: Conn,
         _frame: &[u8],
-        memory: &Arc<ClientMemory>,
+        _memory: &Arc<ClientMemory>,
     ) -> io::Result<bool> {
-        match **memory {}
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(super) fn end_sharing(&mut self, _conn: Conn) {}

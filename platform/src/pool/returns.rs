@@ -46,7 +46,6 @@ impl Returns {
     }
 
     /// Whether there is one holder. If that is the caller, nobody else looks at the memory.
-    #[cfg(target_os = "linux")]
     pub(super) fn is_held_once(&self, index: usize) -> bool {
         // Acquire: what the others read happens before what the caller writes.
         self.counts[index].load(Ordering::Acquire) == 1

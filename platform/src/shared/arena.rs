@@ -6,15 +6,18 @@
 //! Receive buffers hold what comes by sockets, ring buffers what comes by rings. Only
 //! what is used has memory: see [`ArenaRange::reserve`].
 //!
-//! Invariant: a section belongs to one back end, whose pools alone write to it; where a
-//! range lies, in terms of buffers, is known to all.
+//! Invariants: a section belongs to one back end, whose pools alone write to it; where a
+//! range lies, in terms of buffers, is known to all. Clients have at most half of a pool's
+//! buffers, whatever they release.
 
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use netcluster_shm::Arena;
+
+use crate::pool::BufferPool;
 
 /// Bytes of a section for receive buffers, 2 MiB.
 pub const RECEIVE_BYTES: usize = 2 << 20;
@@ -39,8 +42,82 @@ const _: () = assert!(RECEIVE_BYTES.is_multiple_of(RING_BUFFER_BYTES));
 #[derive(Debug)]
 pub struct BrokerArena {
     arena: Arc<Arena>,
-    /// For each section's two pools: more than half of it is pinned.
-    pressed: Box<[[AtomicBool; 2]]>,
+    /// Use of each section's two pools: receive buffers, ring buffers.
+    pools: Box<[[PoolUse; 2]]>,
+}
+
+/// Use of one pool, as all shards know it.
+#[derive(Debug)]
+struct PoolUse {
+    /// For each buffer, the clients that were sent some of it and have not released it.
+    clients: Box<[AtomicU32]>,
+    /// Number of buffers of which there are such clients.
+    lent: AtomicUsize,
+    /// The most of them, half of what there is: the rest is for those who send.
+    most_lent: AtomicUsize,
+    /// More than half of the buffers is pinned, by clients or by queues.
+    is_pressed: AtomicBool,
+}
+
+impl PoolUse {
+    fn new(buffers: usize) -> PoolUse {
+        PoolUse {
+            clients: (0..buffers).map(|_| AtomicU32::new(0)).collect(),
+            lent: AtomicUsize::new(0),
+            most_lent: AtomicUsize::new(buffers / 2),
+            is_pressed: AtomicBool::new(false),
+        }
+    }
+
+    fn lend(&self, index: usize) -> bool {
+        let clients = &self.clients[index];
+        let more = |count: u32| (count > 0).then(|| count + 1);
+        if clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
+            return true;
+        }
+        let most = self.most_lent.load(Ordering::Relaxed);
+        let place = |lent: usize| (lent < most).then(|| lent + 1);
+        if self.lent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, place).is_err() {
+            return false;
+        }
+        if clients.fetch_add(1, Ordering::Relaxed) > 0 {
+            // Another shard was first.
+            self.lent.fetch_sub(1, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn give_back(&self, index: usize) {
+        if self.clients[index].fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.lent.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn tell(&self, PoolState { buffers, pinned }: PoolState) {
+        let is_pressed = pinned * 2 > buffers;
+        if self.is_pressed.load(Ordering::Relaxed) != is_pressed {
+            self.is_pressed.store(is_pressed, Ordering::Relaxed);
+        }
+        if self.most_lent.load(Ordering::Relaxed) != buffers / 2 {
+            self.most_lent.store(buffers / 2, Ordering::Relaxed);
+        }
+    }
+}
+
+/// State of a pool, as its shard knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolState {
+    /// Number of buffers that have memory.
+    pub(crate) buffers: usize,
+    /// Number of those that are pinned by chunks alone.
+    pub(crate) pinned: usize,
+}
+
+impl PoolState {
+    /// The state of a pool.
+    pub(crate) fn of(pool: &BufferPool) -> PoolState {
+        PoolState { buffers: pool.buffers(), pinned: pool.pinned() }
+    }
 }
 
 impl BrokerArena {
@@ -50,13 +127,27 @@ impl BrokerArena {
     /// The system has no memory files that can be sealed, or no room.
     pub fn new(shards: usize) -> io::Result<Arc<BrokerArena>> {
         let shards = shards.max(1);
-        let arena = Arena::new(shards * SECTION_BYTES)?;
+        BrokerArena::of(Arena::new(shards * SECTION_BYTES)?, shards)
+    }
+
+    /// Makes the arena of a simulated broker, within one process. No more than so many bytes
+    /// can be reserved, but for those that are from the start.
+    #[cfg(feature = "sim")]
+    pub fn in_memory(shards: usize, reservable_bytes: usize) -> Arc<BrokerArena> {
+        let shards = shards.max(1);
+        let reservable_bytes = shards * FIRST_RESERVED_BYTES + reservable_bytes;
+        let arena = Arena::in_memory(shards * SECTION_BYTES, reservable_bytes);
+        BrokerArena::of(arena, shards).expect("so many bytes can be reserved")
+    }
+
+    fn of(arena: Arc<Arena>, shards: usize) -> io::Result<Arc<BrokerArena>> {
         // Nobody must find himself without any receive buffer.
         for start in (0..shards).map(|shard| shard * SECTION_BYTES) {
             arena.reserve(start..start + FIRST_RESERVED_BYTES)?;
         }
-        let pressed = (0..shards).map(|_| Default::default()).collect();
-        Ok(Arc::new(BrokerArena { arena, pressed }))
+        let of_sockets = RECEIVE_BYTES / RECEIVE_BUFFER_BYTES;
+        let pools = || [PoolUse::new(of_sockets), PoolUse::new(RING_BUFFERS)];
+        Ok(Arc::new(BrokerArena { arena, pools: (0..shards).map(|_| pools()).collect() }))
     }
 
     /// The section of one shard, counted from 0. Each must be used by one back end alone.
@@ -64,7 +155,7 @@ impl BrokerArena {
     /// # Panics
     /// If there is no such shard.
     pub fn section(self: &Arc<BrokerArena>, shard: usize) -> ArenaSection {
-        assert!(shard < self.pressed.len());
+        assert!(shard < self.pools.len());
         ArenaSection { broker: Arc::clone(self), shard }
     }
 }
@@ -85,7 +176,7 @@ pub(crate) struct PlacedBuffer {
 
 impl ArenaSection {
     /// The whole arena.
-    pub(crate) fn arena(&self) -> &Arena {
+    pub(crate) fn arena(&self) -> &Arc<Arena> {
         &self.broker.arena
     }
 
@@ -116,21 +207,43 @@ impl ArenaSection {
         PlacedBuffer { offset: base + (offset - base) / bytes * bytes, bytes }
     }
 
+    /// The pool that a buffer belongs to, and its place there.
+    #[inline]
+    fn pool_of(&self, buffer: PlacedBuffer) -> (&PoolUse, usize) {
+        let pools = &self.broker.pools[buffer.offset / SECTION_BYTES];
+        let at = buffer.offset % SECTION_BYTES;
+        if buffer.bytes == RING_BUFFER_BYTES {
+            (&pools[1], (at - RECEIVE_BYTES) / RING_BUFFER_BYTES)
+        } else {
+            (&pools[0], at / RECEIVE_BUFFER_BYTES)
+        }
+    }
+
     /// Whether more than half of the pool that a buffer belongs to is pinned, as its shard
     /// told.
     #[inline]
     pub(crate) fn is_pressed(&self, buffer: PlacedBuffer) -> bool {
-        let flags = &self.broker.pressed[buffer.offset / SECTION_BYTES];
-        flags[usize::from(buffer.bytes == RING_BUFFER_BYTES)].load(Ordering::Relaxed)
+        self.pool_of(buffer).0.is_pressed.load(Ordering::Relaxed)
     }
 
-    /// Tells all shards whether more than half of this one's receive and ring buffers are
-    /// pinned.
-    pub(crate) fn set_pressed(&self, pressed: [bool; 2]) {
-        for (flag, pressed) in self.broker.pressed[self.shard].iter().zip(pressed) {
-            if flag.load(Ordering::Relaxed) != pressed {
-                flag.store(pressed, Ordering::Relaxed);
-            }
+    /// Lends a buffer to one more client. False if half of its pool is lent and it is not:
+    /// clients that release nothing must not keep a shard from receiving.
+    #[must_use]
+    pub(crate) fn lend(&self, buffer: PlacedBuffer) -> bool {
+        let (pool, index) = self.pool_of(buffer);
+        pool.lend(index)
+    }
+
+    /// Takes a buffer back from one client.
+    pub(crate) fn give_back(&self, buffer: PlacedBuffer) {
+        let (pool, index) = self.pool_of(buffer);
+        pool.give_back(index);
+    }
+
+    /// Tells all shards how far this one's receive and ring buffers are pinned.
+    pub(crate) fn tell(&self, pools: [PoolState; 2]) {
+        for (pool, state) in self.broker.pools[self.shard].iter().zip(pools) {
+            pool.tell(state);
         }
     }
 }
@@ -181,10 +294,34 @@ mod tests {
             }
         }
         let (own, other) = (section.buffer_at(SECTION_BYTES + 5), section.buffer_at(5));
-        section.set_pressed([true, false]);
+        let pinned = |pinned| PoolState { buffers: 32, pinned };
+        section.tell([pinned(17), pinned(16)]);
         assert!(broker.section(0).is_pressed(own), "all shards know");
         assert!(!section.is_pressed(other));
         assert!(!section.is_pressed(section.buffer_at(2 * SECTION_BYTES - 1)), "the other pool");
+    }
+
+    /// What broke: clients that released nothing had all buffers of a shard, which received
+    /// nothing any more.
+    #[test]
+    fn no_more_than_half_of_a_pool_is_lent() {
+        let broker = BrokerArena::new(2).unwrap();
+        let (section, other) = (broker.section(1), broker.section(0));
+        section.tell([PoolState { buffers: 9, pinned: 0 }, PoolState { buffers: 2, pinned: 0 }]);
+        let buffer = |at: usize| section.buffer_at(SECTION_BYTES + at * RECEIVE_BUFFER_BYTES);
+        for at in 0..4 {
+            assert!(section.lend(buffer(at)) && other.lend(buffer(at)), "to two clients");
+        }
+        assert!(!section.lend(buffer(4)) && !other.lend(buffer(4)));
+        assert!(section.lend(buffer(3)), "a third one pins nothing more");
+        other.give_back(buffer(3));
+        section.give_back(buffer(3));
+        assert!(!section.lend(buffer(4)), "one still has it");
+        section.give_back(buffer(3));
+        assert!(section.lend(buffer(4)));
+        assert!(section.lend(section.buffer_at(2 * SECTION_BYTES - 1)), "another pool");
+        assert!(!section.lend(section.buffer_at(SECTION_BYTES + RECEIVE_BYTES)));
+        assert!(other.lend(other.buffer_at(0)), "another shard's");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use netcluster_shm::{DescriptorWriter, RingReader, layout};
 
+use super::arena::ArenaSection;
 use super::outbound::Outbound;
 use super::ring_buffers::{Filled, Front, Place, RingBuffers};
 use super::{ClientMemory, MemoryUse};
@@ -83,6 +84,8 @@ pub(super) struct Attachment {
     pub(super) served: u32,
     /// Reason for which the connection must end.
     pub(super) fault: Option<String>,
+    /// The broker was killed: it revokes nothing.
+    has_vanished: bool,
 }
 
 /// Lists of the shard that a connection is on.
@@ -95,7 +98,11 @@ pub(super) struct Listed {
 }
 
 impl Attachment {
-    pub(super) fn new(memory: &Arc<ClientMemory>, receives: bool) -> Attachment {
+    pub(super) fn new(
+        memory: &Arc<ClientMemory>,
+        section: &ArenaSection,
+        receives: bool,
+    ) -> Attachment {
         let region = memory.region();
         Attachment {
             memory: Arc::clone(memory),
@@ -108,12 +115,19 @@ impl Attachment {
             frame_bytes: 0,
             was_cut: false,
             full_waits: 0,
-            outbound: Outbound::new(DescriptorWriter::new(Arc::clone(region))),
+            outbound: Outbound::new(DescriptorWriter::new(Arc::clone(region)), section.clone()),
             listed: Listed::default(),
             turn: 0,
             served: 0,
             fault: None,
+            has_vanished: false,
         }
+    }
+
+    /// Ends as in a process that is killed.
+    #[cfg(feature = "sim")]
+    pub(super) fn vanish(mut self) {
+        self.has_vanished = true;
     }
 
     /// Whether bytes are wanted.
@@ -272,7 +286,9 @@ impl Attachment {
 impl Drop for Attachment {
     /// Revokes the memory: what the client has not released is used again.
     fn drop(&mut self) {
-        self.memory.region().revoke();
+        if !self.has_vanished {
+            self.memory.region().revoke();
+        }
     }
 }
 

@@ -5,12 +5,12 @@
 //! brought (see `turn`). They watch bells and sockets and say what became of them.
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::arena::ArenaSection;
+use super::arena::{ArenaSection, PoolState};
 use super::attachment::{Attachment, Inbound, fault_error};
 use super::outbound::{Blocked, SendFault};
 use super::ring_buffers::{MAX_WHOLE_BYTES, RingBuffers};
@@ -71,6 +71,11 @@ impl Attachments {
         &self.section
     }
 
+    /// Whether there is memory for what comes by rings.
+    pub(crate) fn has_ring_buffers(&mut self) -> bool {
+        self.buffers.has_memory()
+    }
+
     /// Whether there are none.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
@@ -92,7 +97,7 @@ impl Attachments {
             self.table.resize_with(place + 1, || None);
         }
         debug_assert!(self.table[place].is_none());
-        self.table[place] = Some(Box::new(Attachment::new(memory, receives)));
+        self.table[place] = Some(Box::new(Attachment::new(memory, &self.section, receives)));
         self.count += 1;
         self.make_ready(conn);
     }
@@ -104,6 +109,25 @@ impl Attachments {
         self.starved_count -= usize::from(attachment.listed.starved);
         self.done.retain(|completion| conn_of(completion) != Some(conn));
         Some(Arc::clone(&attachment.memory))
+    }
+
+    /// Forgets all connections as a process that is killed does: nothing is revoked.
+    #[cfg(feature = "sim")]
+    pub(crate) fn vanish(&mut self) {
+        for attachment in self.table.drain(..).flatten() {
+            attachment.vanish();
+        }
+        self.count = 0;
+        self.done.clear();
+    }
+
+    /// Connections whose bells were rung, within one process.
+    #[cfg(feature = "sim")]
+    pub(crate) fn rung(&self) -> Vec<Conn> {
+        let is_rung = |it: &Attachment| it.memory.bells().broker.is_rung();
+        let all = self.table.iter().enumerate();
+        let rung = all.filter(|(_, it)| it.as_deref().is_some_and(is_rung));
+        rung.map(|(place, _)| Conn(place as u32)).collect()
     }
 
     /// The memory of a connection.
@@ -154,14 +178,15 @@ impl Attachments {
         fits && (bytes == 0 || self.find(conn).is_some_and(put_back))
     }
 
-    /// Sends to a connection. Returns whether its socket is to be watched for room.
+    /// Sends to a connection, by `write` what goes by its socket. Returns whether that is to be
+    /// watched for room.
     pub(crate) fn send<'a>(
         &mut self,
         conn: Conn,
-        socket: BorrowedFd<'_>,
+        write: impl FnMut(&[IoSlice<'_>]) -> io::Result<Option<usize>>,
         slices: impl Iterator<Item = &'a Slice>,
     ) -> bool {
-        let Attachments { section, table, stats, .. } = self;
+        let Attachments { table, stats, .. } = self;
         let attachment = table[conn.0 as usize].as_deref_mut().expect("it shares memory");
         let outbound = &mut attachment.outbound;
         debug_assert!(!outbound.sending, "it sends twice at a time");
@@ -169,7 +194,7 @@ impl Attachments {
         outbound.sending = true;
         let outcome = match &attachment.fault {
             Some(text) => Err(SendFault::Socket(fault_error(text))),
-            None => outbound.send(section, socket, slices),
+            None => outbound.send(write, slices),
         };
         let sent = match outcome {
             Ok(sent) => sent,
@@ -301,10 +326,9 @@ impl Attachments {
         self.starved_count > 0
     }
 
-    /// Tells all shards whether this one's pools are short.
-    pub(crate) fn tell_pressure(&self, receive_is_pressed: bool) {
-        let ring_is_pressed = self.buffers.pinned() * 2 > self.buffers.buffers();
-        self.section.set_pressed([receive_is_pressed, ring_is_pressed]);
+    /// Tells all shards how far this one's pools are pinned.
+    pub(crate) fn tell_pools(&self, receive_pool: PoolState) {
+        self.section.tell([receive_pool, self.buffers.state()]);
     }
 
     /// Lets a connection use the largest ring.

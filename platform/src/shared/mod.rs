@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   arena.rs         the broker's arena and its sections, one per shard
-//!   linux.rs         memory of one client
+//!   client_memory.rs memory of one client
 //!   offer.rs         passing both to the client
 //!   ring_buffers.rs  the pool for what comes by rings
 //!   attachment.rs    one connection: what comes from it
@@ -11,45 +11,30 @@
 //!   turn.rs          their turn in a wait
 //!   shared_memory.rs the same for a back end that may have none
 //! ```
-//! Only Linux has it; elsewhere to make some fails, and local sockets do the work. The back
-//! ends watch bells and sockets; all else is here, once.
+//! Only Linux has it; elsewhere to make some fails, and local sockets do the work. The
+//! simulator has it within one process, everywhere. The back ends watch bells and sockets; all
+//! else is here, once.
 //!
 //! It makes no decision on who is offered memory.
 
-#[cfg(target_os = "linux")]
+// Elsewhere only the simulator shares memory.
+#![cfg_attr(not(any(target_os = "linux", feature = "sim")), allow(dead_code))]
+
 mod arena;
-#[cfg(target_os = "linux")]
 mod attachment;
-#[cfg(target_os = "linux")]
 mod attachments;
-#[cfg(not(target_os = "linux"))]
-mod elsewhere;
-#[cfg(target_os = "linux")]
-mod linux;
+mod client_memory;
 #[cfg(target_os = "linux")]
 pub(crate) mod offer;
-#[cfg(target_os = "linux")]
 mod outbound;
-#[cfg(target_os = "linux")]
 mod ring_buffers;
-#[cfg(target_os = "linux")]
 mod shared_memory;
-#[cfg(target_os = "linux")]
 mod turn;
 
-#[cfg(target_os = "linux")]
-pub(crate) use arena::ArenaRange;
-#[cfg(target_os = "linux")]
+pub(crate) use arena::{ArenaRange, PoolState};
 pub use arena::{ArenaSection, BrokerArena};
-#[cfg(target_os = "linux")]
 use attachments::Attachments;
-#[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{ArenaRange, SharedMemory};
-#[cfg(not(target_os = "linux"))]
-pub use elsewhere::{ArenaSection, BrokerArena, ClientMemory};
-#[cfg(target_os = "linux")]
-pub use linux::ClientMemory;
-#[cfg(target_os = "linux")]
+pub use client_memory::ClientMemory;
 pub(crate) use shared_memory::SharedMemory;
 
 /// Use that a connection makes of its shared memory.

@@ -21,9 +21,11 @@ pub(crate) fn offer(
     section: &ArenaSection,
     memory: &ClientMemory,
 ) -> io::Result<bool> {
-    let [region, broker, client, room] = memory.descriptors();
-    let all: [BorrowedFd<'_>; DESCRIPTORS] = [section.arena().file(), region, broker, client, room];
-    send_whole(socket, frame, &all)
+    let files = section.arena().file().zip(memory.descriptors());
+    let Some((arena, [region, broker, client, room])) = files else {
+        return Err(io::Error::other("memory within one process is no other's"));
+    };
+    send_whole(socket, frame, &[arena, region, broker, client, room])
 }
 
 /// Sends a frame, whole or not at all. False if there is no room.
@@ -50,8 +52,16 @@ fn send_whole(
     }
 }
 
+/// Writes what there is room for; `None` if there is no room.
+pub(crate) fn send_slices(
+    socket: BorrowedFd<'_>,
+    list: &[IoSlice<'_>],
+) -> io::Result<Option<usize>> {
+    send_now(socket, list, &mut SendAncillaryBuffer::default())
+}
+
 /// Writes what there is room for, and what goes beside it; `None` if there is no room.
-pub(super) fn send_now(
+fn send_now(
     socket: BorrowedFd<'_>,
     list: &[IoSlice<'_>],
     beside: &mut SendAncillaryBuffer<'_, '_, '_>,

@@ -9,17 +9,14 @@
 //! in flight until it is released. All else goes by the socket.
 //!
 //! Invariant: in flight is one entry for each descriptor that is not known to be released;
-//! together they pin no more than [`MAX_PINNED_BYTES`] of buffers.
+//! together they pin no more than [`MAX_PINNED_BYTES`] of buffers, each of which is lent.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
 
 use netcluster_shm::{Descriptor, DescriptorWriter, ReleaseFault, layout};
-use rustix::net::SendAncillaryBuffer;
 
 use super::arena::{ArenaSection, PlacedBuffer};
-use super::offer::send_now;
 use crate::io::MAX_SLICES_PER_SEND;
 use crate::slice::Slice;
 
@@ -72,6 +69,7 @@ pub(super) enum SendFault {
 /// State of sending.
 #[derive(Debug)]
 pub(super) struct Outbound {
+    section: ArenaSection,
     descriptors: DescriptorWriter,
     /// One for each descriptor: the memory that it pins, if it is in the arena.
     in_flight: VecDeque<Option<Pinned>>,
@@ -97,8 +95,9 @@ enum Way {
 }
 
 impl Outbound {
-    pub(super) fn new(descriptors: DescriptorWriter) -> Outbound {
+    pub(super) fn new(descriptors: DescriptorWriter, section: ArenaSection) -> Outbound {
         Outbound {
+            section,
             descriptors,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
@@ -137,14 +136,17 @@ impl Outbound {
         self.pins[place].1 -= 1;
         if self.pins[place].1 == 0 {
             self.pins.swap_remove(place);
+            self.section.give_back(pinned.buffer);
             self.pinned_bytes -= pinned.buffer.bytes;
         }
     }
 
-    fn pin(&mut self, buffer: PlacedBuffer, slice: &Slice) {
+    /// Pins a slice, unless too much of its pool is lent. Returns whether it did.
+    fn pin(&mut self, buffer: PlacedBuffer, slice: &Slice) -> bool {
         // Mostly it is the last one again.
         match self.pins.iter_mut().rev().find(|(pinned, _)| *pinned == buffer) {
             Some((_, count)) => *count += 1,
+            None if !self.section.lend(buffer) => return false,
             None => {
                 self.pins.push((buffer, 1));
                 self.pinned_bytes += buffer.bytes;
@@ -152,10 +154,12 @@ impl Outbound {
         }
         self.in_flight_bytes += slice.len();
         self.in_flight.push_back(Some(Pinned { buffer, slice: slice.clone() }));
+        true
     }
 
     #[inline]
-    fn way(&self, section: &ArenaSection, slice: &Slice) -> Way {
+    fn way(&self, slice: &Slice) -> Way {
+        let section = &self.section;
         let Some(offset) = section.arena().offset_of(slice.as_bytes()) else { return Way::Socket };
         let buffer = section.buffer_at(offset);
         if section.is_pressed(buffer) {
@@ -171,11 +175,11 @@ impl Outbound {
         Way::Arena(Descriptor::Arena { offset: offset as u64, bytes: slice.len() as u32 }, buffer)
     }
 
-    /// Sends the first slices, as many as one send takes and as there is room for.
+    /// Sends the first slices, as many as one send takes and as there is room for. `write`
+    /// writes to the socket at once; it returns `None` if there is no room.
     pub(super) fn send<'a>(
         &mut self,
-        section: &ArenaSection,
-        socket: BorrowedFd<'_>,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<Option<usize>>,
         slices: impl Iterator<Item = &'a Slice>,
     ) -> Result<Sent, SendFault> {
         self.look().map_err(SendFault::Release)?;
@@ -186,27 +190,29 @@ impl Outbound {
         let mut outcome = Ok(());
         for slice in slices {
             // One for the run that stands before it, one for itself.
-            let way =
-                if self.descriptors.room() < 2 { Way::Wait } else { self.way(section, slice) };
+            let way = if self.descriptors.room() < 2 { Way::Wait } else { self.way(slice) };
             if let Way::Socket = way {
                 run.add(slice);
                 continue;
             }
-            outcome = self.send_run(socket, &mut run, &mut sent);
+            outcome = self.send_run(&mut write, &mut run, &mut sent);
             if outcome.is_err() || self.blocked != Blocked::No {
                 break;
             }
             if let Way::Arena(descriptor, buffer) = way {
-                self.descriptors.push(descriptor);
-                self.pin(buffer, slice);
-                sent.bytes += slice.len();
+                if self.pin(buffer, slice) {
+                    self.descriptors.push(descriptor);
+                    sent.bytes += slice.len();
+                } else {
+                    run.add(slice);
+                }
             } else {
                 self.blocked = Blocked::Release;
                 break;
             }
         }
         if outcome.is_ok() && self.blocked == Blocked::No {
-            outcome = self.send_run(socket, &mut run, &mut sent);
+            outcome = self.send_run(&mut write, &mut run, &mut sent);
         }
         sent.rings = self.descriptors.tell();
         outcome.map_err(SendFault::Socket)?;
@@ -220,7 +226,7 @@ impl Outbound {
     /// Sends what is to go by the socket, and says so by a descriptor.
     fn send_run(
         &mut self,
-        socket: BorrowedFd<'_>,
+        write: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<Option<usize>>,
         run: &mut Run<'_>,
         sent: &mut Sent,
     ) -> io::Result<()> {
@@ -228,8 +234,7 @@ impl Outbound {
             return Ok(());
         }
         sent.syscalls += 1;
-        let mut nothing = SendAncillaryBuffer::default();
-        let bytes = send_now(socket, &run.list[..run.count], &mut nothing)?.unwrap_or(0);
+        let bytes = write(&run.list[..run.count])?.unwrap_or(0);
         if bytes > 0 {
             self.descriptors.push(Descriptor::Socket { bytes: bytes as u32 });
             self.in_flight.push_back(None);
@@ -287,6 +292,15 @@ impl Outbound {
     pub(super) fn is_read(&mut self) -> Result<bool, ReleaseFault> {
         self.awaits_reading = true;
         self.settle()
+    }
+}
+
+/// Return of what the client has not released.
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        for (buffer, _) in &self.pins {
+            self.section.give_back(*buffer);
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use netcluster_shm::RingReader;
 
-use super::arena::{ArenaSection, RING_BUFFER_BYTES, RING_BUFFERS};
+use super::arena::{ArenaSection, PoolState, RING_BUFFER_BYTES, RING_BUFFERS};
 use crate::Waker;
 use crate::pool::{BufferIndex, BufferPool};
 
@@ -51,13 +51,15 @@ pub(crate) struct Filled {
 pub(crate) struct RingBuffers {
     pool: BufferPool,
     current: Option<BufferIndex>,
+    /// The first buffer was reserved, or cannot be.
+    is_tried: bool,
 }
 
 impl RingBuffers {
     /// Makes the pool of a shard.
     pub(crate) fn new(section: &ArenaSection) -> RingBuffers {
         let pool = BufferPool::in_arena(section.ring_range(), RING_BUFFERS, RING_BUFFER_BYTES);
-        RingBuffers { pool, current: None }
+        RingBuffers { pool, current: None, is_tried: false }
     }
 
     /// Takes from a ring, in which `there` bytes are to be taken, one chunk that begins with
@@ -129,8 +131,20 @@ impl RingBuffers {
     /// one that comes back wakes the shard.
     pub(crate) fn is_ample(&mut self) -> bool {
         self.pool.want();
+        // It may be the last that there is, which then comes back as any other does.
+        if let Some(index) = self.current.take() {
+            self.pool.seal(index);
+        }
         self.pool.collect();
         self.pool.free() >= self.pool.buffers().div_ceil(4)
+    }
+
+    /// Whether there is memory for at least one buffer. The first call reserves it.
+    pub(crate) fn has_memory(&mut self) -> bool {
+        if !std::mem::replace(&mut self.is_tried, true) {
+            self.current = self.pool.take();
+        }
+        self.pool.buffers() > 0
     }
 
     /// Number of buffers.
@@ -138,8 +152,8 @@ impl RingBuffers {
         self.pool.buffers()
     }
 
-    /// Number of buffers that are pinned by chunks alone.
-    pub(crate) fn pinned(&self) -> usize {
-        self.pool.pinned()
+    /// Returns how far the buffers are pinned.
+    pub(crate) fn state(&self) -> PoolState {
+        PoolState::of(&self.pool)
     }
 }

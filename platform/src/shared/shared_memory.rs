@@ -6,13 +6,13 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::arena::ArenaSection;
+use super::arena::{ArenaSection, PoolState};
 use super::{Attachments, MemoryUse};
 use crate::Waker;
 use crate::io::{Completion, Conn, IoStats};
 
 /// The connections, if this broker has memory to share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SharedMemory {
     attachments: Option<Box<Attachments>>,
 }
@@ -29,6 +29,12 @@ impl SharedMemory {
         self.attachments.as_deref_mut().filter(|it| !it.is_empty())
     }
 
+    /// Whether a bell of this shard was rung, within one process.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_rung(&self) -> bool {
+        self.attachments.as_ref().is_some_and(|it| !it.rung().is_empty())
+    }
+
     /// The connections, of which there may be none yet.
     ///
     /// # Errors
@@ -37,6 +43,19 @@ impl SharedMemory {
         let text = "this broker has no memory to share";
         let missing = || io::Error::new(io::ErrorKind::Unsupported, text);
         self.attachments.as_deref_mut().ok_or_else(missing)
+    }
+
+    /// The connections, to offer memory to one more.
+    ///
+    /// # Errors
+    /// There is no memory, or none for what comes by rings.
+    pub(crate) fn for_offer(&mut self) -> io::Result<&mut Attachments> {
+        let attachments = self.all()?;
+        if attachments.has_ring_buffers() {
+            return Ok(attachments);
+        }
+        let text = "there is no memory for what comes by rings";
+        Err(io::Error::new(io::ErrorKind::OutOfMemory, text))
     }
 
     pub(crate) fn receive(&mut self, conn: Conn) {
@@ -98,7 +117,8 @@ impl SharedMemory {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        self.attachments.as_ref().is_some_and(|it| it.has_work())
+        // What is left on the lists of who is gone is no work.
+        self.attachments.as_ref().is_some_and(|it| !it.is_empty() && it.has_work())
     }
 
     pub(crate) fn starved(&self) -> bool {
@@ -115,15 +135,19 @@ impl SharedMemory {
         self.attachments.as_ref().map_or(0, |it| it.starvations())
     }
 
-    /// Begins a wait. The back end's own pool may be pressed, and some may starve for it.
+    /// Begins a wait, in which some may starve for the back end's own pool. Its state is told
+    /// also by a shard without such connections: those of others are sent what it receives.
     pub(crate) fn start(
         &mut self,
-        is_pressed: impl FnOnce() -> bool,
+        pool: impl FnOnce() -> PoolState,
         starves: bool,
         completions: &mut Vec<Completion>,
     ) {
-        let Some(attachments) = self.any() else { return };
-        attachments.tell_pressure(is_pressed());
+        let Some(attachments) = self.attachments.as_deref_mut() else { return };
+        attachments.tell_pools(pool());
+        if attachments.is_empty() {
+            return;
+        }
         if starves {
             attachments.look_at_all_releases(completions);
         }

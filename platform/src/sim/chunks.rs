@@ -1,4 +1,5 @@
-//! The simulated buffer pool of one shard: it only counts.
+//! The simulated buffer pool of one shard: it only counts, or, where memory is shared, cuts
+//! its chunks out of the arena.
 //!
 //! ```text
 //!   chunk   [ pad 0–7 bytes | received bytes ]     freed with its last `Bytes`
@@ -12,38 +13,77 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
-/// Counts the chunks that are alive.
+use crate::ArenaSection;
+use crate::pool::{BufferIndex, BufferPool};
+
+/// Bytes of a buffer that lies in the arena, 64 KiB, as those of the real back ends.
+const ARENA_BUFFER_BYTES: usize = 64 << 10;
+
+/// The most buffers that lie in the arena: 2 MiB.
+const MAX_ARENA_BUFFERS: u32 = 32;
+
+/// Chunks that are alive, and room for more.
 #[derive(Debug)]
 pub(super) struct ChunkPool {
     buffers: u32,
     pinned: Arc<AtomicU32>,
+    in_arena: Option<InArena>,
+}
+
+/// Chunks in the arena.
+#[derive(Debug)]
+struct InArena {
+    pool: BufferPool,
+    /// The buffer of the next chunk.
+    next: Option<BufferIndex>,
 }
 
 impl ChunkPool {
-    pub(super) fn new(buffers: u32) -> ChunkPool {
-        ChunkPool { buffers: buffers.max(1), pinned: Arc::default() }
+    pub(super) fn new(buffers: u32, section: Option<&ArenaSection>) -> ChunkPool {
+        let in_arena = section.map(|section| {
+            let buffers = buffers.clamp(1, MAX_ARENA_BUFFERS) as usize;
+            let range = section.receive_range();
+            InArena { pool: BufferPool::in_arena(range, buffers, ARENA_BUFFER_BYTES), next: None }
+        });
+        ChunkPool { buffers: buffers.max(1), pinned: Arc::default(), in_arena }
     }
 
     pub(super) fn buffers(&self) -> u32 {
-        self.buffers
+        self.in_arena.as_ref().map_or(self.buffers, |it| it.pool.buffers() as u32)
     }
 
     pub(super) fn pinned(&self) -> u32 {
-        self.pinned.load(Ordering::Relaxed)
+        let counted = || self.pinned.load(Ordering::Relaxed);
+        self.in_arena.as_ref().map_or_else(counted, |it| it.pool.pinned() as u32)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.pinned() >= self.buffers
+    pub(super) fn is_empty(&mut self) -> bool {
+        let Some(InArena { pool, next }) = &mut self.in_arena else {
+            return self.pinned() >= self.buffers;
+        };
+        if next.is_none() {
+            pool.collect();
+            *next = pool.take();
+        }
+        next.is_none()
     }
 
     /// Whether enough is free to arm starved connections again.
     pub(super) fn quarter_is_free(&self) -> bool {
-        let free = self.buffers.saturating_sub(self.pinned());
-        free >= self.buffers.div_ceil(4)
+        let free = self.buffers().saturating_sub(self.pinned());
+        free >= self.buffers().div_ceil(4)
     }
 
-    /// A chunk of the bytes of `memory` from `pad` on; it takes one buffer.
-    pub(super) fn chunk(&self, memory: Vec<u8>, pad: usize) -> Bytes {
+    /// A chunk of the bytes of `memory` from `pad` on; it takes one buffer, of which there is
+    /// one.
+    pub(super) fn chunk(&mut self, memory: Vec<u8>, pad: usize) -> Bytes {
+        if let Some(InArena { pool, next }) = &mut self.in_arena {
+            let index = next.take().expect("the caller looked");
+            let bytes = &memory[pad..];
+            drop(pool.chunk(index, pad.min(ARENA_BUFFER_BYTES - bytes.len())));
+            pool.unfilled(index)[..bytes.len()].copy_from_slice(bytes);
+            return pool.last_chunk(index, bytes.len());
+        }
         self.pinned.fetch_add(1, Ordering::Relaxed);
         Bytes::from_owner(Pinned { memory, pad, pinned: Arc::clone(&self.pinned) })
     }

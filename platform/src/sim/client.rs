@@ -3,7 +3,7 @@
 //! Nothing here blocks: a write takes what the socket has room for, a read gives
 //! what is there. A client that does not read is a slow listener.
 
-use super::SimNet;
+use super::{SimMemory, SimNet};
 
 /// A client's end. Dropping it closes it.
 #[derive(Debug)]
@@ -36,6 +36,16 @@ impl SimClient {
     /// Number of bytes that there are to read.
     pub fn readable(&self) -> usize {
         self.net.world().client_readable(self.socket)
+    }
+
+    /// Number of the connection, of which a machine has no other.
+    pub fn number(&self) -> u64 {
+        self.socket
+    }
+
+    /// Takes the memory that the broker offered with what was read, if it did.
+    pub fn take_memory(&self) -> Option<SimMemory> {
+        self.net.world().client_memory(self.socket)
     }
 
     /// Whether either end closed the connection. What the broker had sent before

@@ -26,6 +26,9 @@ impl World {
             completions.push(Completion::Woken);
         }
         let now = self.now();
+        self.shards[shard].sleeps = false;
+        completions.append(&mut self.shards[shard].early);
+        self.start_sharing(shard, completions);
         let sends_come_last = self.random.happens(self.faults.lazy_send_permille, 2000);
         if !sends_come_last {
             self.finish_sends(shard, completions);
@@ -48,6 +51,7 @@ impl World {
         if sends_come_last {
             self.finish_sends(shard, completions);
         }
+        self.turn_sharing(shard, completions);
     }
 
     /// Adds to the digest of the run what a shard was told.
@@ -59,12 +63,27 @@ impl World {
 
     /// Gives the socket what it takes of `slices`.
     pub(super) fn carry_out_send(&mut self, socket: u64, slices: &[Slice]) -> SendOutcome {
+        let given: usize = slices.iter().map(Slice::len).sum();
+        let Some(bytes) = self.take_to_client(socket, slices.iter().map(Slice::as_bytes)) else {
+            return SendOutcome::PeerGone;
+        };
+        let is_held = self.random.happens(self.faults.held_send_permille, 1000);
+        self.socket(socket).held = if is_held { bytes } else { 0 };
+        SendOutcome::Took { bytes, blocked: bytes < given || is_held }
+    }
+
+    /// Takes what a socket has room for; how many bytes. `None`: the client is gone.
+    pub(super) fn take_to_client<'a>(
+        &mut self,
+        socket: u64,
+        parts: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Option<usize> {
         let limit = self.faults.socket_bytes;
         let state = self.sockets.get_mut(&socket).expect("the shard holds its end");
         if state.client_closed {
-            return SendOutcome::PeerGone;
+            return None;
         }
-        let given: usize = slices.iter().map(Slice::len).sum();
+        let given: usize = parts.clone().map(<[u8]>::len).sum();
         let mut bytes = given.min(limit.saturating_sub(state.to_client.len()));
         if self.random.happens(self.faults.blocked_send_permille, 1000) {
             bytes = 0;
@@ -72,14 +91,12 @@ impl World {
             bytes = self.random.length(bytes);
         }
         let mut left = bytes;
-        for slice in slices {
-            let count = left.min(slice.len());
-            state.to_client.extend(&slice.as_bytes()[..count]);
+        for part in parts {
+            let count = left.min(part.len());
+            state.to_client.extend(&part[..count]);
             left -= count;
         }
-        let is_held = self.random.happens(self.faults.held_send_permille, 1000);
-        state.held = if is_held { bytes } else { 0 };
-        SendOutcome::Took { bytes, blocked: bytes < given || is_held }
+        Some(bytes)
     }
 
     fn finish_sends(&mut self, shard: usize, completions: &mut Vec<Completion>) {
@@ -153,6 +170,9 @@ impl World {
         // `client_reset` schedules what it changed; this event stands for that too.
         self.shards[shard].due.retain(|_, event| *event != Event::Inbound(conn));
         self.shards[shard].any(conn).inbound_scheduled = false;
+        if self.shards[shard].any(conn).shared {
+            return self.look_at_socket(shard, conn, completions);
+        }
         match self.shards[shard].any(conn).inbound {
             Inbound::Stopping { chunks: 0 } => {
                 self.end_inbound(shard, conn, ReceiveEnd::Stopped, completions);
@@ -254,14 +274,14 @@ impl World {
         most
     }
 
-    fn end_of(&mut self, socket: u64) -> ReceiveEnd {
+    pub(super) fn end_of(&mut self, socket: u64) -> ReceiveEnd {
         if self.sockets[&socket].failed {
             return ReceiveEnd::Failed(io::ErrorKind::ConnectionReset.into());
         }
         ReceiveEnd::Eof
     }
 
-    fn end_inbound(
+    pub(super) fn end_inbound(
         &mut self,
         shard: usize,
         conn: Conn,
@@ -279,6 +299,9 @@ impl World {
         state.outbound_scheduled = false;
         state.outbound = Outbound::Idle;
         let socket = state.socket;
+        if state.shared {
+            self.shards[shard].sharing.on_writable(conn);
+        }
         self.socket(socket).held = 0;
         completions.push(Completion::Writable { conn });
     }

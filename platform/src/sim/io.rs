@@ -7,14 +7,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::shard::{Event, Inbound, Outbound};
 use super::socket::Holder;
 use super::{SimNet, SimNetwork, SimSockets};
-use crate::Instant;
 use crate::io::{Completion, Conn, Io, IoStats, MAX_SLICES_PER_SEND, Waker};
 use crate::slice::Slice;
+use crate::{ArenaSection, ClientMemory, Instant, MemoryUse};
 
 /// The address that simulated clients connect to.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ pub struct SimIo {
 }
 
 impl SimIo {
-    pub(super) fn new(net: SimNet) -> SimIo {
-        let shard = net.world().add_shard();
+    pub(super) fn new(net: SimNet, section: Option<ArenaSection>) -> SimIo {
+        let shard = net.world().add_shard(section);
         SimIo { net, shard, datagrams: None }
     }
 
@@ -55,10 +55,13 @@ impl SimIo {
     }
 
     /// Whether [`Io::wait`] has something to bring at once: where it could block, it
-    /// would return.
+    /// would return. If not, the shard sleeps from now on, and whoever shares memory with it
+    /// must ring.
     pub fn is_ready(&self) -> bool {
         let is_due = self.net.world().is_due(self.shard);
-        is_due || self.datagrams.as_ref().is_some_and(SimSockets::is_ready)
+        is_due
+            || self.datagrams.as_ref().is_some_and(SimSockets::is_ready)
+            || !self.net.world().sleeps(self.shard)
     }
 }
 
@@ -124,6 +127,9 @@ impl Io for SimIo {
     fn receive(&mut self, conn: Conn) {
         let mut world = self.net.world();
         let state = world.shards[self.shard].open(conn);
+        if state.shared {
+            return world.shards[self.shard].sharing.receive(conn);
+        }
         assert!(matches!(state.inbound, Inbound::Idle), "{conn:?} receives already, or has ended");
         state.inbound = Inbound::Stream;
         world.schedule_inbound(self.shard, conn);
@@ -131,6 +137,9 @@ impl Io for SimIo {
 
     fn stop_receive(&mut self, conn: Conn) {
         let mut world = self.net.world();
+        if world.shards[self.shard].open(conn).shared {
+            return world.shards[self.shard].sharing.stop_receive(conn);
+        }
         let late_chunks = u64::from(world.faults.late_chunks);
         let late = world.random.below(late_chunks + 1) as u32;
         let shard = &mut world.shards[self.shard];
@@ -153,6 +162,9 @@ impl Io for SimIo {
     fn receive_into(&mut self, conn: Conn, mut buffer: BytesMut, length: usize) {
         let mut world = self.net.world();
         let state = world.shards[self.shard].open(conn);
+        if state.shared {
+            return world.shards[self.shard].sharing.receive_into(conn, buffer, length);
+        }
         assert!(matches!(state.inbound, Inbound::Idle), "{conn:?} receives already, or has ended");
         assert!(buffer.len() <= length, "the buffer holds more than it is to hold");
         buffer.reserve(length - buffer.len());
@@ -161,6 +173,9 @@ impl Io for SimIo {
     }
 
     fn send<'a>(&mut self, conn: Conn, slices: impl Iterator<Item = &'a Slice>) {
+        if self.net.world().shards[self.shard].open(conn).shared {
+            return self.net.world().send_shared(self.shard, conn, slices);
+        }
         let slices = slices.filter(|slice| !slice.is_empty());
         let slices: Vec<Slice> = slices.take(MAX_SLICES_PER_SEND).cloned().collect();
         let mut world = self.net.world();
@@ -196,6 +211,10 @@ impl Io for SimIo {
 
     fn end_receiving(&mut self, conn: Conn) -> bool {
         let mut world = self.net.world();
+        if world.shards[self.shard].open(conn).shared {
+            world.shards[self.shard].sharing.end_receiving(conn);
+            return true;
+        }
         if world.hands_over {
             let socket = world.shards[self.shard].open(conn).socket;
             world.socket(socket).receiving_ended = true;
@@ -204,10 +223,54 @@ impl Io for SimIo {
         world.hands_over
     }
 
+    fn arena_bytes(&self) -> usize {
+        self.net.world().shards[self.shard].sharing.arena_bytes()
+    }
+
+    fn offer_memory(
+        &mut self,
+        conn: Conn,
+        frame: &[u8],
+        memory: &ClientMemory,
+    ) -> io::Result<bool> {
+        self.net.world().offer(self.shard, conn, frame, memory)
+    }
+
+    fn share_memory(
+        &mut self,
+        conn: Conn,
+        frame: &[u8],
+        memory: &Arc<ClientMemory>,
+    ) -> io::Result<bool> {
+        self.net.world().share(self.shard, conn, frame, memory)
+    }
+
+    fn put_back(&mut self, conn: Conn, chunk: &Bytes, bytes: usize, frame_bytes: usize) -> bool {
+        let mut world = self.net.world();
+        world.shards[self.shard].sharing.put_back(conn, chunk, bytes, frame_bytes)
+    }
+
+    fn is_read(&mut self, conn: Conn) -> bool {
+        self.net.world().shards[self.shard].sharing.is_read(conn)
+    }
+
+    fn allow_largest_ring(&mut self, conn: Conn) {
+        self.net.world().shards[self.shard].sharing.allow_largest_ring(conn);
+    }
+
+    fn memory_use(&self, conn: Conn) -> Option<MemoryUse> {
+        self.net.world().shards[self.shard].sharing.usage(conn)
+    }
+
     fn close(&mut self, conn: Conn) {
         let mut world = self.net.world();
         let shard = &mut world.shards[self.shard];
         shard.open(conn).closing = true;
+        if shard.any(conn).shared
+            && let Some(attachments) = shard.sharing.any()
+        {
+            attachments.remove(conn);
+        }
         shard.unschedule(conn);
         let state = shard.any(conn);
         state.inbound = Inbound::Ended;
@@ -243,7 +306,9 @@ impl Io for SimIo {
     }
 
     fn starved(&self) -> bool {
-        !self.net.world().shards[self.shard].starved.is_empty()
+        let world = self.net.world();
+        let shard = &world.shards[self.shard];
+        !shard.starved.is_empty() || shard.sharing.starved()
     }
 
     /// The simulator's turns are bounded by its sockets.
@@ -252,12 +317,14 @@ impl Io for SimIo {
     fn stats(&self) -> IoStats {
         let world = self.net.world();
         let shard = &world.shards[self.shard];
-        IoStats {
+        let mut stats = IoStats {
             buffers: u64::from(shard.pool.buffers()),
             pinned_buffers: u64::from(shard.pool.pinned()),
             buffer_bytes: world.faults.buffer_bytes as u64,
             ..shard.stats
-        }
+        };
+        shard.sharing.add_stats(&mut stats);
+        stats
     }
 }
 

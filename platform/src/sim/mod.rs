@@ -29,6 +29,7 @@ mod io;
 pub mod network;
 mod random;
 mod shard;
+mod sharing;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -42,9 +43,10 @@ pub use client::SimClient;
 pub use faults::Faults;
 pub use io::{SimIo, SimListener, SimSocket};
 pub use network::{MachineId, NetworkFaults, SimNetwork, SimSockets, SimSocketsConfig};
+pub use sharing::SimMemory;
 
-use crate::Instant;
 use crate::io::Peer;
+use crate::{ArenaSection, Instant};
 use world::World;
 
 /// The simulated machine. Clones are handles of the same one.
@@ -74,7 +76,12 @@ impl SimNet {
 
     /// The back end of one more shard.
     pub fn shard(&self) -> SimIo {
-        SimIo::new(self.clone())
+        SimIo::new(self.clone(), None)
+    }
+
+    /// The back end of one more shard, which can share memory with its clients.
+    pub fn shard_in(&self, section: ArenaSection) -> SimIo {
+        SimIo::new(self.clone(), Some(section))
     }
 
     /// Binds the machine's one address; clients can connect from now on. An

@@ -12,9 +12,10 @@ use bytes::BytesMut;
 
 use super::chunks::ChunkPool;
 use super::faults::Faults;
-use crate::Instant;
-use crate::io::{Conn, IoStats, WakeTarget};
+use crate::io::{Completion, Conn, IoStats, WakeTarget};
+use crate::shared::SharedMemory;
 use crate::slice::Slice;
+use crate::{ArenaSection, Instant, Waker};
 
 /// Something that happens at a moment of virtual time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,10 @@ pub(super) struct ConnState {
     pub(super) outbound: Outbound,
     pub(super) outbound_scheduled: bool,
     pub(super) closing: bool,
+    /// Memory is shared: bytes come by the ring, and go by descriptors.
+    pub(super) shared: bool,
+    /// The end of a socket beside shared memory, or what may not come there, was seen.
+    pub(super) socket_is_over: bool,
 }
 
 /// The flag that stands behind a simulated waker.
@@ -118,6 +123,12 @@ pub(super) struct Shard {
     pub(super) due: BTreeMap<(Instant, u64), Event>,
     pub(super) wake: Arc<WakeFlag>,
     pub(super) pool: ChunkPool,
+    /// The connections with shared memory.
+    pub(super) sharing: SharedMemory,
+    /// Whether it has begun to wait: whoever shares memory with it must ring.
+    pub(super) sleeps: bool,
+    /// Completions that it found when it began to.
+    pub(super) early: Vec<Completion>,
     /// The listener that this shard accepts on.
     pub(super) listener: Option<u64>,
     pub(super) accept_paused: bool,
@@ -126,15 +137,21 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(faults: &Faults) -> Shard {
+    pub(super) fn new(faults: &Faults, section: Option<ArenaSection>) -> Shard {
+        let wake: Arc<WakeFlag> = Arc::default();
+        let pool = ChunkPool::new(faults.pool_buffers, section.as_ref());
+        let waker = Waker::new(Arc::<WakeFlag>::clone(&wake));
         Shard {
             conns: Vec::new(),
             free: Vec::new(),
             sending: Vec::new(),
             starved: Vec::new(),
             due: BTreeMap::new(),
-            wake: Arc::default(),
-            pool: ChunkPool::new(faults.pool_buffers),
+            wake,
+            pool,
+            sharing: SharedMemory::new(section, waker),
+            sleeps: false,
+            early: Vec::new(),
             listener: None,
             accept_paused: false,
             accept_scheduled: false,
@@ -154,6 +171,8 @@ impl Shard {
         self.wake = Arc::default();
         self.listener = None;
         self.accept_scheduled = false;
+        self.sharing = SharedMemory::default();
+        self.early.clear();
     }
 
     /// A number for `socket`.
@@ -166,6 +185,8 @@ impl Shard {
             outbound: Outbound::Idle,
             outbound_scheduled: false,
             closing: false,
+            shared: false,
+            socket_is_over: false,
         };
         if let Some(conn) = self.free.pop() {
             self.conns[conn.0 as usize] = Some(state);
@@ -224,6 +245,7 @@ impl Shard {
     /// Whether `wait` has something to do at once, whatever the time.
     pub(super) fn is_due_now(&self) -> bool {
         let rearms = !self.starved.is_empty() && self.pool.quarter_is_free();
-        self.wake.is_set() || !self.sending.is_empty() || rearms
+        let shares = self.sharing.has_work() || self.sharing.is_rung() || !self.early.is_empty();
+        self.wake.is_set() || !self.sending.is_empty() || rearms || shares
     }
 }

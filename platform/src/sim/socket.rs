@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::sharing::Offered;
 use crate::Conn;
 use crate::io::Peer;
 
@@ -43,6 +44,8 @@ pub(super) struct Socket {
     /// The client died: the shard sees an error, not an end.
     pub(super) failed: bool,
     pub(super) peer: Peer,
+    /// Memory that the client is offered, until it takes it.
+    pub(super) offered: Option<Offered>,
 }
 
 impl Socket {
@@ -58,6 +61,7 @@ impl Socket {
             forgotten: false,
             failed: false,
             peer,
+            offered: None,
         }
     }
 

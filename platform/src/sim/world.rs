@@ -9,9 +9,10 @@ use super::faults::Faults;
 use super::network::Clock;
 use super::random::Random;
 use super::shard::{Event, Inbound, Outbound, Shard};
+use super::sharing::SimMemory;
 use super::socket::{Holder, Socket, take};
-use crate::Instant;
 use crate::io::{Conn, Peer};
+use crate::{ArenaSection, Instant};
 
 /// State that a [`SimNet`](super::SimNet) and its parts share.
 #[derive(Debug)]
@@ -108,8 +109,8 @@ impl World {
         state.is_due_now() || first.is_some_and(|(&(due_at, _), _)| due_at <= self.now())
     }
 
-    pub(super) fn add_shard(&mut self) -> usize {
-        self.shards.push(Shard::new(&self.faults));
+    pub(super) fn add_shard(&mut self, section: Option<ArenaSection>) -> usize {
+        self.shards.push(Shard::new(&self.faults, section));
         self.shards.len() - 1
     }
 
@@ -146,7 +147,9 @@ impl World {
             Inbound::Into { buffer, length } => has_something || buffer.len() == *length,
             Inbound::Stopping { .. } => true,
         };
-        if wanted {
+        // Its bytes come by the ring; its socket has an end.
+        let ends = state.shared && has_something && !state.socket_is_over;
+        if wanted || ends {
             state.inbound_scheduled = true;
             self.schedule(shard, Event::Inbound(conn));
         }
@@ -243,6 +246,9 @@ impl World {
             self.close_shard_end(socket);
         }
         for shard in &mut self.shards {
+            if let Some(attachments) = shard.sharing.any() {
+                attachments.vanish();
+            }
             shard.clear();
         }
     }
@@ -287,8 +293,17 @@ impl World {
         }
         let count = most.min(state.to_client.len());
         take(&mut state.to_client, count, memory);
+        if let Some(offered) = &mut state.offered {
+            offered.before = offered.before.saturating_sub(count);
+        }
         self.notice(socket);
         count
+    }
+
+    /// The memory that was offered with what the client has read.
+    pub(super) fn client_memory(&mut self, socket: u64) -> Option<SimMemory> {
+        let offered = self.socket(socket).offered.take_if(|offered| offered.before == 0);
+        offered.map(|offered| offered.memory)
     }
 
     pub(super) fn client_readable(&self, socket: u64) -> usize {

@@ -104,11 +104,6 @@ impl ProvidedBuffers {
         self.pool.held() * 4 >= self.budget
     }
 
-    /// Whether more than half of the buffers are pinned.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.pool.pinned() * 2 > self.pool.buffers()
-    }
-
     /// Number of bytes that one turn may bring.
     pub(super) fn budget_bytes(&self) -> usize {
         self.budget * self.pool.buffer_bytes()

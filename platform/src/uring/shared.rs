@@ -29,7 +29,7 @@ impl UringIo {
         frame: &[u8],
         memory: &ClientMemory,
     ) -> io::Result<bool> {
-        let attachments = self.sharing.all()?;
+        let attachments = self.sharing.for_offer()?;
         let slot = self.table.slot(conn);
         debug_assert!(slot.outbound.is_none(), "a send is under way");
         self.stats.syscalls += 1;
@@ -130,7 +130,8 @@ impl UringIo {
         let Some(attachments) = self.sharing.any() else { return };
         let slot = self.table.slot(conn);
         debug_assert!(slot.is_open());
-        if attachments.send(conn, slot.open_fd().as_fd(), slices) {
+        let socket = slot.open_fd().as_fd();
+        if attachments.send(conn, |list| offer::send_slices(socket, list), slices) {
             self.arm_writable(conn);
         }
     }

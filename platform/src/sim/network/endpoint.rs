@@ -75,7 +75,7 @@ impl Endpoint {
             queue: VecDeque::new(),
             charged: [0; 2],
             receive_buffer_bytes,
-            pool: ChunkPool::new(buffers),
+            pool: ChunkPool::new(buffers, None),
         }
     }
 
@@ -167,7 +167,7 @@ impl Endpoint {
 
     /// Whether `wait` has something to bring at once.
     pub(super) fn is_readable(&self) -> bool {
-        self.is_open && !self.queue.is_empty() && !self.pool.is_empty()
+        self.is_open && !self.queue.is_empty() && self.pool.pinned() < self.pool.buffers()
     }
 
     /// Appends what there is to report.
