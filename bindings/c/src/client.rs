@@ -135,6 +135,24 @@ pub unsafe extern "C" fn netcluster_emit(
     unsafe { emit(client, event, Encoding::Bytes, (data, size)) }
 }
 
+/// # Safety
+/// The pointers are NULL, or as those of [`netcluster_emit_text`].
+unsafe fn emit_string(
+    client: *const netcluster_client,
+    event: *const c_char,
+    encoding: Encoding,
+    string: *const c_char,
+) -> netcluster_error {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let (client, event, string) = unsafe {
+            let client = input::borrow(client, "client")?;
+            (client, input::text(event, "event")?, input::text(string, encoding.name())?)
+        };
+        Ok(client.client.emit_encoded(event, encoding, string)?)
+    })
+}
+
 /// Emits a NUL-terminated text in UTF-8.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netcluster_emit_text(
@@ -142,14 +160,8 @@ pub unsafe extern "C" fn netcluster_emit_text(
     event: *const c_char,
     text: *const c_char,
 ) -> netcluster_error {
-    guard(|| {
-        // SAFETY: the rules for pointers.
-        let (client, event, text) = unsafe {
-            let client = input::borrow(client, "client")?;
-            (client, input::text(event, "event")?, input::text(text, "text")?)
-        };
-        Ok(client.client.emit_text(event, text)?)
-    })
+    // SAFETY: the rules for pointers.
+    unsafe { emit_string(client, event, Encoding::Text, text) }
 }
 
 /// Emits a NUL-terminated JSON text in UTF-8. That it is JSON is not checked.
@@ -159,14 +171,8 @@ pub unsafe extern "C" fn netcluster_emit_json(
     event: *const c_char,
     json: *const c_char,
 ) -> netcluster_error {
-    guard(|| {
-        // SAFETY: the rules for pointers.
-        let (client, event, json) = unsafe {
-            let client = input::borrow(client, "client")?;
-            (client, input::text(event, "event")?, input::text(json, "json")?)
-        };
-        Ok(client.client.emit_encoded(event, Encoding::Json, json)?)
-    })
+    // SAFETY: the rules for pointers.
+    unsafe { emit_string(client, event, Encoding::Json, json) }
 }
 
 /// Emits data that is encoded as `encoding` (of netcluster_encoding) says, which is not

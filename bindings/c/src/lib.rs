@@ -45,3 +45,47 @@ pub extern "C" fn netcluster_version() -> *const c_char {
 pub extern "C" fn netcluster_abi_version() -> *const c_char {
     ABI_VERSION.as_ptr()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// Calls within which a panic becomes a code.
+    const GUARDED: [&str; 7] =
+        ["guard(", "guard_or(", "add(", "set(", "connect(", "emit(", "emit_string("];
+
+    /// Functions that return what is there.
+    const PLAIN: [&str; 5] = [
+        "netcluster_abi_version",
+        "netcluster_error_name",
+        "netcluster_last_broker_code",
+        "netcluster_last_error",
+        "netcluster_version",
+    ];
+
+    #[test]
+    fn no_exported_function_lets_a_panic_through() {
+        let mut plain = Vec::new();
+        let mut exported = Vec::new();
+        let sources = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+        for source in sources {
+            let text = fs::read_to_string(source.unwrap().path()).unwrap();
+            for function in text.split("\n#[unsafe(no_mangle)]\n").skip(1) {
+                let (function, _) = function.split_once("\n}\n").unwrap();
+                let (head, body) = function.split_once('{').unwrap();
+                let name = head.split(['(', ' ']).find(|word| word.starts_with("netcluster_"));
+                let name = name.unwrap().to_owned();
+                if !GUARDED.iter().any(|guarded| body.contains(guarded)) {
+                    plain.push(name.clone());
+                }
+                exported.push(name);
+            }
+        }
+        plain.sort();
+        exported.sort();
+        assert_eq!(plain, PLAIN);
+        let listed: Vec<&str> = include_str!("../symbols.txt").lines().collect();
+        assert_eq!(exported, listed);
+    }
+}

@@ -224,11 +224,16 @@ static void test_listeners_are_added_called_and_removed(void) {
     Ear *on = ear_new(), *once = ear_new(), *first = ear_new();
     uint64_t on_id, first_id;
     netcluster_audience audience;
+    char *names;
 
     OK(netcluster_on(listener, "a.*", hear_and_keep, on, destroy, &on_id));
     OK(netcluster_once(listener, "a.b", hear, once, destroy, NULL));
     OK(netcluster_prepend_listener(listener, "a.**", hear, first, NULL, &first_id));
     CHECK(netcluster_listener_count(listener, "a.*") == 1);
+    CHECK(netcluster_listener_count(listener, NULL) == 3);
+    OK(netcluster_event_names(listener, &names));
+    CHECK(strcmp(names, "[\"a.*\",\"a.**\",\"a.b\"]") == 0);
+    netcluster_string_free(names);
     OK(netcluster_count_audience(emitter, "a.b", &audience));
     CHECK(audience.clients == 1 && audience.brokers == 0);
     OK(netcluster_emit_text(emitter, "a.b", "one"));

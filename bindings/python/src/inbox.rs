@@ -2,9 +2,10 @@
 //! interpreter's lock takes a batch of them.
 //!
 //! A full inbox makes the reader wait: then the broker treats the client as any slow
-//! listener. It does not while a call waits for an answer, which comes by the same reader:
-//! what that lets in is bounded by the broker's queue for the client. While the client
-//! disconnects nothing waits, and a full inbox says instead what it dropped.
+//! listener. It does not while a call waits for an answer, which comes by the same reader;
+//! what that lets in is bounded by the broker's queue for the client, and by a limit here.
+//! While the client disconnects nothing waits, and a full inbox says instead what it
+//! dropped.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,6 +16,10 @@ use netcluster_client::{Lifecycle, LossReason, OwnedMessage, Source};
 
 /// An inbox that holds more than this is full.
 const MAX_INBOX_BYTES: usize = 4 << 20;
+
+/// An inbox that holds more than this is full even while a call waits for an answer, which
+/// comes too late then. More than a broker queues for a client, unless it is told to.
+const MAX_CALLING_BYTES: usize = 64 << 20;
 
 /// Events that are missing.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +62,19 @@ struct State {
     waker: Option<Waker>,
 }
 
+impl State {
+    /// Appends that events are missing. Losses in a row become one, so that there are no more
+    /// of them than messages.
+    fn lose(&mut self, loss: Loss) {
+        let Some(Item::Lost(before)) = self.items.back_mut() else {
+            return self.items.push_back(Item::Lost(loss));
+        };
+        before.source = before.source.filter(|source| loss.source == Some(*source));
+        before.count = before.count.zip(loss.count).and_then(|(one, two)| one.checked_add(two));
+        before.reason = loss.reason;
+    }
+}
+
 /// Locks, also what a panic left behind: no state here is ever half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,8 +104,11 @@ impl Valve {
         inbox
     }
 
-    fn is_open(&self) -> bool {
-        self.calls.load(Ordering::SeqCst) > 0 || self.hurried.load(Ordering::SeqCst)
+    /// Whether the reader goes on waiting for an inbox that was full and holds so much.
+    fn holds(&self, bytes: usize) -> bool {
+        let is_called = self.calls.load(Ordering::SeqCst) > 0;
+        let room = if is_called { MAX_CALLING_BYTES } else { MAX_INBOX_BYTES / 2 };
+        bytes > room && !self.hurried.load(Ordering::SeqCst)
     }
 
     /// Runs a call that waits for an answer.
@@ -131,25 +152,30 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Appends an item; waits while the inbox is full, unless it costs nothing.
+    /// Appends an item; a message waits while the inbox is full.
     pub(crate) fn push(&self, item: Item) {
         let mut state = lock(&self.state);
-        if state.bytes > MAX_INBOX_BYTES {
-            while state.bytes > MAX_INBOX_BYTES / 2 && !state.ended && !self.valve.is_open() {
+        if let Item::Message(_, message) = &item
+            && state.bytes > MAX_INBOX_BYTES
+        {
+            while self.valve.holds(state.bytes) && !state.ended {
                 state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             if state.bytes > MAX_INBOX_BYTES && self.valve.hurried.load(Ordering::SeqCst) {
-                if let Item::Message(_, message) = item {
-                    lose(&mut state, &message);
-                }
-                return;
+                let source = Some(message.source());
+                let loss = Loss { source, count: Some(1), reason: LossReason::Overflow };
+                return state.lose(loss);
             }
         }
         if state.ended {
             return;
         }
-        state.bytes += item.cost_bytes();
-        state.items.push_back(item);
+        if let Item::Lost(loss) = item {
+            state.lose(loss);
+        } else {
+            state.bytes += item.cost_bytes();
+            state.items.push_back(item);
+        }
         if state.items.len() == 1 {
             self.wake(state);
         }
@@ -213,7 +239,7 @@ impl Inbox {
             return Taken::Ended;
         }
         state.bytes -= items.iter().map(Item::cost_bytes).sum::<usize>();
-        if was_full && state.bytes <= MAX_INBOX_BYTES / 2 {
+        if was_full && !self.valve.holds(state.bytes) {
             self.room.notify_all();
         }
         Taken::Items(items)
@@ -240,16 +266,4 @@ pub(crate) enum Taken {
     Nothing,
     /// Nothing more comes.
     Ended,
-}
-
-/// Notes that a message is dropped: losses in a row become one.
-fn lose(state: &mut State, message: &OwnedMessage) {
-    let source = Some(message.source());
-    if let Some(Item::Lost(loss)) = state.items.back_mut() {
-        loss.source = loss.source.filter(|before| source == Some(*before));
-        loss.count = loss.count.and_then(|count| count.checked_add(1));
-        return;
-    }
-    let loss = Loss { source, count: Some(1), reason: LossReason::Overflow };
-    state.items.push_back(Item::Lost(loss));
 }

@@ -254,10 +254,10 @@ impl Outbox {
         let Link::Up = state.out.link else { return Ok(()) };
         let in_ring = state.out.ring.as_ref().map_or(0, Ring::appended);
         let full = state.out.buffer.len() >= WRITE_AT_BYTES || in_ring >= PUT_AT_BYTES;
-        if TRIES.get() {
-            return self.tried(state, full);
-        }
         if self.on_reader() {
+            if TRIES.get() {
+                return self.tried(state, full);
+            }
             EMITTED.set(true);
             // With something in front the socket was full a moment ago.
             if full && !state.writing && state.out.front.is_empty() {
