@@ -146,35 +146,6 @@ test('what is announced and does not come takes no memory', async (t) => {
   assert.ok(only.isConnected);
 });
 
-test('why a broker ended the connection is told although writing failed first', async (t) => {
-  const path = await liar(t, (socket) => {
-    broker()(socket);
-    socket.on('data', (data) => {
-      if (!data.includes('now')) return;
-      // Its own end stays open until what it says is written: as a broker does that is done.
-      socket.end(fatal(8, 'too slow'), () => socket.destroy());
-    });
-  });
-  const only = await client(t, path, { reconnect: { attempts: 0 } });
-  const gone = lifecycle(only, 'disconnect');
-  only.emit('now');
-  let isOver = false;
-  const emitting = (async () => {
-    while (!isOver) {
-      try {
-        only.emit('n', Buffer.alloc(100_000));
-      } catch {
-        // It is over, or its buffer is full.
-      }
-      await new Promise(setImmediate);
-    }
-  })();
-  const { reason } = await gone;
-  isOver = true;
-  await emitting;
-  assert.equal(reason.reason, 'stalled');
-});
-
 test('payloads that are not what they claim are errors of the accessor alone', async (t) => {
   const text = changed(event(1, 'text', [0xff, 0xfe, 0, 0, 0, 0, 0, 0]), { 5: 0x10 });
   const json = changed(event(2, 'json', '{"a":1,}'), { 5: 0x20 });
