@@ -45,7 +45,7 @@ function broker(maxPayload) {
         socket.write(welcome(1, undefined, maxPayload));
         return;
       }
-      for (let at = 0; at < data.length; at += data.readUInt32LE(at)) {
+      for (let at = 0; at + 24 <= data.length && data.readUInt32LE(at) >= 24; at += data.readUInt32LE(at)) {
         if (data[at + 4] === Kind.subscribe) socket.write(encodeFrame(Kind.ack, ME, data.readUInt32LE(at + 16)));
         if (data[at + 4] === Kind.ping) socket.write(encodeFrame(Kind.pong, ME, data.readUInt32LE(at + 16), '', Buffer.alloc(8)));
       }
@@ -146,6 +146,35 @@ test('what is announced and does not come takes no memory', async (t) => {
   assert.ok(only.isConnected);
 });
 
+test('why a broker ended the connection is told although writing failed first', async (t) => {
+  const path = await liar(t, (socket) => {
+    broker()(socket);
+    socket.on('data', (data) => {
+      if (!data.includes('now')) return;
+      // Its own end stays open until what it says is written: as a broker does that is done.
+      socket.end(fatal(8, 'too slow'), () => socket.destroy());
+    });
+  });
+  const only = await client(t, path, { reconnect: { attempts: 0 } });
+  const gone = lifecycle(only, 'disconnect');
+  only.emit('now');
+  let isOver = false;
+  const emitting = (async () => {
+    while (!isOver) {
+      try {
+        only.emit('n', Buffer.alloc(100_000));
+      } catch {
+        // It is over, or its buffer is full.
+      }
+      await new Promise(setImmediate);
+    }
+  })();
+  const { reason } = await gone;
+  isOver = true;
+  await emitting;
+  assert.equal(reason.reason, 'stalled');
+});
+
 test('payloads that are not what they claim are errors of the accessor alone', async (t) => {
   const text = changed(event(1, 'text', [0xff, 0xfe, 0, 0, 0, 0, 0, 0]), { 5: 0x10 });
   const json = changed(event(2, 'json', '{"a":1,}'), { 5: 0x20 });
@@ -172,7 +201,7 @@ test('a ping of the broker is answered in its place, with the last event', async
   const path = await liar(t, (socket) => {
     broker()(socket);
     socket.on('data', (data) => {
-      for (let at = 0; at < data.length; at += data.readUInt32LE(at)) {
+      for (let at = 0; at + 24 <= data.length && data.readUInt32LE(at) >= 24; at += data.readUInt32LE(at)) {
         if (data[at + 4] === Kind.event) socket.write(encodeFrame(Kind.ping, ME, 77));
         if (data[at + 4] === Kind.pong) answer([data.readUInt32LE(at + 16), data.readUInt32LE(at + 24)]);
       }
