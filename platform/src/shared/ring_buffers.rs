@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use netcluster_shm::RingReader;
 
-use super::arena::{ArenaSection, PoolState, RING_BUFFER_BYTES, RING_BUFFERS};
+use super::arena::{ArenaSection, RING_BUFFER_BYTES, RING_BUFFERS};
 use crate::Waker;
 use crate::pool::{BufferIndex, BufferPool};
 
@@ -152,8 +152,8 @@ impl RingBuffers {
         self.pool.buffers()
     }
 
-    /// Returns how far the buffers are pinned.
-    pub(crate) fn state(&self) -> PoolState {
-        PoolState::of(&self.pool)
+    /// The pool, to tell of it.
+    pub(crate) fn pool(&mut self) -> &mut BufferPool {
+        &mut self.pool
     }
 }
