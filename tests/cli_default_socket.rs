@@ -182,7 +182,7 @@ fn a_removed_socket_comes_back_and_clients_find_the_broker_again() {
             let words = format!("as pid {} on", broker.process.pid());
             let mut second = command(["serve", "--socket"]);
             second.arg(broker.socket());
-            Process::start(second).finish().failed(1, &words);
+            Process::start(second).finish().failed(5, &words);
             broker.process.signal(Signal::TERM);
             let socket = broker.socket();
             broker.process.finish().succeeded();

@@ -9,6 +9,7 @@
 //! are on, as for clients that come.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use netcluster_link::config::StreamMap;
 use netcluster_link::options::LinkOptions;
@@ -22,6 +23,9 @@ use crate::opener::{Opened, Opener, Wish};
 use crate::target::{LINK_HOME, ShardId, Target};
 
 use super::Shard;
+
+/// Reason why a broker that ends opens no link.
+const ENDING: &str = "the broker shuts down";
 
 impl<I: Io> Shard<I> {
     /// Gives the shard a way to open the link while it runs.
@@ -50,8 +54,10 @@ impl<I: Io> Shard<I> {
 
     /// Begins to open the link, on the shard that will drive it.
     pub(super) fn open_link(&mut self, target: Target, request: u64, options: Box<LinkOptions>) {
+        let is_ending = self.is_shutting_down();
         let begun = match &mut self.opener {
             _ if self.link.is_some() => Err("the link is open already".to_owned()),
+            _ if is_ending => Err(ENDING.to_owned()),
             None => Err("this broker cannot open a link while it runs".to_owned()),
             Some(opener) => opener.begin(Wish { target, request, options }),
         };
@@ -64,6 +70,8 @@ impl<I: Io> Shard<I> {
     pub(super) fn take_opened_link(&mut self) {
         let Some(opener) = &mut self.opener else { return };
         let Some(Opened { target, request, start }) = opener.take_opened() else { return };
+        // Whoever says goodbye to the other brokers has come by already.
+        let start = if self.is_shutting_down() { Err(ENDING.to_owned()) } else { start };
         let started = start.and_then(|start| {
             let streams = Arc::new(StreamMap::new(&start.config));
             let started = self.start_link(start);
@@ -88,6 +96,10 @@ impl<I: Io> Shard<I> {
                 self.channel_used(&name);
             }
         }
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        self.shared.shutdown.load(Ordering::Relaxed)
     }
 
     fn answer_link(&mut self, target: Target, request: u64, text: String) {
