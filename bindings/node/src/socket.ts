@@ -59,7 +59,7 @@ export class Socket extends NetSocket {
 
   /** Writes what is left of a chunk; whether all of it was taken at once. */
   send(chunk: Chunk): boolean {
-    while (this.failure === undefined && !this.errored && !this.isOver) {
+    while (this.failure === undefined && !this.errored && !this.isOver && !this.destroyed) {
       const from = chunk.written;
       const to = Math.min(chunk.length, from + CHUNK_BYTES);
       const serial = ++this.serial;

@@ -70,6 +70,7 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     ("python3 bindings/python/bench", Elsewhere("it takes packages of Python and nats-server")),
+    ("cd bindings/node", Elsewhere("it takes packages of npm and nats-server")),
     ("cargo bench -- --quick", Elsewhere("it takes half an hour; `.ci/run clippy` compiles them")),
     ("cargo install --locked gungraun-runner", Elsewhere("`.ci/run counts` does it")),
     ("callgrind_annotate", Elsewhere("it reads what `cargo bench --bench counts` left")),
