@@ -45,7 +45,7 @@ function broker(maxPayload) {
         socket.write(welcome(1, undefined, maxPayload));
         return;
       }
-      for (let at = 0; at < data.length; at += data.readUInt32LE(at)) {
+      for (let at = 0; at + 24 <= data.length && data.readUInt32LE(at) >= 24; at += data.readUInt32LE(at)) {
         if (data[at + 4] === Kind.subscribe) socket.write(encodeFrame(Kind.ack, ME, data.readUInt32LE(at + 16)));
         if (data[at + 4] === Kind.ping) socket.write(encodeFrame(Kind.pong, ME, data.readUInt32LE(at + 16), '', Buffer.alloc(8)));
       }
@@ -201,7 +201,7 @@ test('a ping of the broker is answered in its place, with the last event', async
   const path = await liar(t, (socket) => {
     broker()(socket);
     socket.on('data', (data) => {
-      for (let at = 0; at < data.length; at += data.readUInt32LE(at)) {
+      for (let at = 0; at + 24 <= data.length && data.readUInt32LE(at) >= 24; at += data.readUInt32LE(at)) {
         if (data[at + 4] === Kind.event) socket.write(encodeFrame(Kind.ping, ME, 77));
         if (data[at + 4] === Kind.pong) answer([data.readUInt32LE(at + 16), data.readUInt32LE(at + 24)]);
       }
