@@ -170,6 +170,10 @@ impl Driver {
             over = listen(machine, shared, &stream, descriptors) => over,
             over = write(&shared.port, &stream, batch) => over,
         };
+        if matches!(over, Over::Ended) && shared.closed().is_some() {
+            // The reader found the client closed first: what was emitted before still goes.
+            let _ = write(&shared.port, &stream, batch).await;
+        }
         drop(stream);
         let Batch { bytes, written } = std::mem::take(batch);
         shared.port.lock().put_back(bytes, written);
