@@ -285,6 +285,8 @@ async fn write(outbox: &Outbox, stream: &Stream, batch: &mut Batch) -> Over {
     let is_closed = || outbox.lock().closed();
     let mut room = None;
     loop {
+        // To be seen before what waits is taken: nothing is appended afterwards.
+        let was_closed = is_closed().is_some();
         if batch.bytes.is_empty() {
             match outbox.put() {
                 Put::NoRing => outbox.lock().take(&mut batch.bytes),
@@ -299,7 +301,7 @@ async fn write(outbox: &Outbox, stream: &Stream, batch: &mut Batch) -> Over {
             }
         }
         if batch.bytes.is_empty() {
-            if is_closed().is_some() {
+            if was_closed {
                 return Over::Closed;
             }
             outbox.work.notified().await;
