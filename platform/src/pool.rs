@@ -50,6 +50,8 @@ pub struct BufferPool {
     buffers: Box<[Buffer]>,
     free: Vec<BufferIndex>,
     held: usize,
+    /// Number of buffers that have memory.
+    reserved: usize,
     /// Number of buffers for which there was no memory.
     lost: usize,
 }
@@ -103,6 +105,7 @@ impl BufferPool {
             // Popped from the back: the lowest first.
             free: (0..buffers as u16).rev().map(BufferIndex).collect(),
             held: 0,
+            reserved: if reserved { buffers } else { 0 },
             lost: 0,
         }
     }
@@ -130,23 +133,44 @@ impl BufferPool {
     fn take_new(&mut self, first: BufferIndex) -> Option<BufferIndex> {
         let mut index = first;
         loop {
-            match self.shared.reserve(index.0 as usize) {
-                Ok(()) => {
-                    self.hold_empty(index);
-                    return Some(index);
-                }
-                Err(error) => {
-                    if self.lost == 0 {
-                        tracing::warn!(
-                            %error,
-                            "there is no memory for a receive buffer; the shard goes on with fewer"
-                        );
-                    }
-                    self.lost += 1;
-                }
+            if self.reserve(index) {
+                self.hold_empty(index);
+                return Some(index);
             }
             index = self.free.pop()?;
         }
+    }
+
+    /// Reserves memory for so many more buffers, which stay free. Those for which there is
+    /// none are gone.
+    #[cold]
+    pub(crate) fn reserve_more(&mut self, count: usize) {
+        for _ in 0..count {
+            let is_new = |index: &BufferIndex| !self.buffers[index.0 as usize].reserved;
+            let Some(place) = self.free.iter().rposition(is_new) else { return };
+            if !self.reserve(self.free[place]) {
+                self.free.remove(place);
+                return;
+            }
+        }
+    }
+
+    /// Reserves the memory of a buffer. Returns whether there is some.
+    fn reserve(&mut self, index: BufferIndex) -> bool {
+        match self.shared.reserve(index.0 as usize) {
+            Ok(()) => {
+                self.buffers[index.0 as usize].reserved = true;
+                self.reserved += 1;
+                return true;
+            }
+            Err(error) if self.lost == 0 => tracing::warn!(
+                %error,
+                "there is no memory for a receive buffer; the shard goes on with fewer"
+            ),
+            Err(_) => {}
+        }
+        self.lost += 1;
+        false
     }
 
     /// Takes the fill mark of a taken buffer back to its front, if no chunk of it is left.
@@ -275,6 +299,11 @@ impl BufferPool {
     /// Number of buffers that have memory, or can have it as far as is known.
     pub fn buffers(&self) -> usize {
         self.buffers.len() - self.lost
+    }
+
+    /// Number of buffers that have memory.
+    pub(crate) fn reserved(&self) -> usize {
+        self.reserved
     }
 
     /// The size of each.

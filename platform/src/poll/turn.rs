@@ -13,7 +13,6 @@ use super::table::Inbound;
 use super::{LISTENER_TOKEN, PollIo, WAKE_TOKEN, system};
 use crate::io::{Completion, Conn, MAX_ACCEPTS_PER_WAIT, ReceiveEnd};
 use crate::pool::BufferIndex;
-use crate::shared::PoolState;
 
 /// Largest amount that one connection may bring in one turn, 256 KiB.
 const READ_BUDGET_BYTES: usize = 256 << 10;
@@ -56,7 +55,7 @@ impl PollIo {
             }
             self.report_done(completions);
             let starves = self.starved_count > 0;
-            self.sharing.start(|| PoolState::of(&self.pool), starves, completions);
+            self.sharing.start(&mut self.pool, starves, completions);
             self.rearm_starved();
             let has_news = completions.len() > first;
             let has_work = !self.ready.is_empty()

@@ -8,7 +8,7 @@
 //!
 //! Invariants: a section belongs to one back end, whose pools alone write to it; where a
 //! range lies, in terms of buffers, is known to all. Clients have at most half of a pool's
-//! buffers, whatever they release.
+//! buffers that have memory, whatever they release.
 
 use std::io;
 use std::ptr::NonNull;
@@ -34,6 +34,10 @@ pub(crate) const RING_BUFFERS: usize = 64;
 /// Bytes of a section that are reserved from the start, 256 KiB: the first receive buffers.
 const FIRST_RESERVED_BYTES: usize = 4 * RECEIVE_BUFFER_BYTES;
 
+/// Number of buffers that a pool gets memory for, ahead of their use, when a client could not
+/// be lent one: one to lend, one to keep.
+const AHEAD_BUFFERS: usize = 2;
+
 const SECTION_BYTES: usize = RECEIVE_BYTES + RING_BUFFERS * RING_BUFFER_BYTES;
 
 const _: () = assert!(RECEIVE_BYTES.is_multiple_of(RING_BUFFER_BYTES));
@@ -53,8 +57,10 @@ struct PoolUse {
     clients: Box<[AtomicU32]>,
     /// Number of buffers of which there are such clients.
     lent: AtomicUsize,
-    /// The most of them, half of what there is: the rest is for those who send.
+    /// The most of them, half of those that have memory: the rest is for those who send.
     most_lent: AtomicUsize,
+    /// One was not lent, as there were too few.
+    is_short: AtomicBool,
     /// More than half of the buffers is pinned, by clients or by queues.
     is_pressed: AtomicBool,
 }
@@ -64,7 +70,8 @@ impl PoolUse {
         PoolUse {
             clients: (0..buffers).map(|_| AtomicU32::new(0)).collect(),
             lent: AtomicUsize::new(0),
-            most_lent: AtomicUsize::new(buffers / 2),
+            most_lent: AtomicUsize::new(0),
+            is_short: AtomicBool::new(false),
             is_pressed: AtomicBool::new(false),
         }
     }
@@ -78,6 +85,7 @@ impl PoolUse {
         let most = self.most_lent.load(Ordering::Relaxed);
         let place = |lent: usize| (lent < most).then(|| lent + 1);
         if self.lent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, place).is_err() {
+            self.is_short.store(true, Ordering::Relaxed);
             return false;
         }
         if clients.fetch_add(1, Ordering::Relaxed) > 0 {
@@ -93,30 +101,19 @@ impl PoolUse {
         }
     }
 
-    fn tell(&self, PoolState { buffers, pinned }: PoolState) {
-        let is_pressed = pinned * 2 > buffers;
+    fn tell(&self, pool: &mut BufferPool) {
+        if self.is_short.load(Ordering::Relaxed) {
+            self.is_short.store(false, Ordering::Relaxed);
+            pool.reserve_more(AHEAD_BUFFERS);
+        }
+        let is_pressed = pool.pinned() * 2 > pool.buffers();
         if self.is_pressed.load(Ordering::Relaxed) != is_pressed {
             self.is_pressed.store(is_pressed, Ordering::Relaxed);
         }
-        if self.most_lent.load(Ordering::Relaxed) != buffers / 2 {
-            self.most_lent.store(buffers / 2, Ordering::Relaxed);
+        let most_lent = pool.reserved() / 2;
+        if self.most_lent.load(Ordering::Relaxed) != most_lent {
+            self.most_lent.store(most_lent, Ordering::Relaxed);
         }
-    }
-}
-
-/// State of a pool, as its shard knows it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PoolState {
-    /// Number of buffers that have memory.
-    pub(crate) buffers: usize,
-    /// Number of those that are pinned by chunks alone.
-    pub(crate) pinned: usize,
-}
-
-impl PoolState {
-    /// The state of a pool.
-    pub(crate) fn of(pool: &BufferPool) -> PoolState {
-        PoolState { buffers: pool.buffers(), pinned: pool.pinned() }
     }
 }
 
@@ -240,10 +237,11 @@ impl ArenaSection {
         pool.give_back(index);
     }
 
-    /// Tells all shards how far this one's receive and ring buffers are pinned.
-    pub(crate) fn tell(&self, pools: [PoolState; 2]) {
-        for (pool, state) in self.broker.pools[self.shard].iter().zip(pools) {
-            pool.tell(state);
+    /// Tells all shards how far this one's receive and ring buffers are pinned, and how many
+    /// of them may be lent. A pool that was short of them gets more.
+    pub(crate) fn tell(&self, pools: [&mut BufferPool; 2]) {
+        for (usage, pool) in self.broker.pools[self.shard].iter().zip(pools) {
+            usage.tell(pool);
         }
     }
 }
@@ -294,11 +292,28 @@ mod tests {
             }
         }
         let (own, other) = (section.buffer_at(SECTION_BYTES + 5), section.buffer_at(5));
-        let pinned = |pinned| PoolState { buffers: 32, pinned };
-        section.tell([pinned(17), pinned(16)]);
+        let mut pools = pools(&section, [32, 2]);
+        let chunks: Vec<_> = (0..17).map(|_| chunk_of(&mut pools[0])).collect();
+        section.tell(pools.each_mut());
         assert!(broker.section(0).is_pressed(own), "all shards know");
         assert!(!section.is_pressed(other));
         assert!(!section.is_pressed(section.buffer_at(2 * SECTION_BYTES - 1)), "the other pool");
+        drop(chunks);
+        section.tell(pools.each_mut());
+        assert!(!broker.section(0).is_pressed(own));
+    }
+
+    fn pools(section: &ArenaSection, buffers: [usize; 2]) -> [BufferPool; 2] {
+        let receive_range = section.receive_range();
+        [
+            BufferPool::in_arena(receive_range, buffers[0], RECEIVE_BUFFER_BYTES),
+            BufferPool::in_arena(section.ring_range(), buffers[1], RING_BUFFER_BYTES),
+        ]
+    }
+
+    fn chunk_of(pool: &mut BufferPool) -> bytes::Bytes {
+        let index = pool.take().unwrap();
+        pool.last_chunk(index, 1)
     }
 
     /// What broke: clients that released nothing had all buffers of a shard, which received
@@ -307,7 +322,11 @@ mod tests {
     fn no_more_than_half_of_a_pool_is_lent() {
         let broker = BrokerArena::new(2).unwrap();
         let (section, other) = (broker.section(1), broker.section(0));
-        section.tell([PoolState { buffers: 9, pinned: 0 }, PoolState { buffers: 2, pinned: 0 }]);
+        let mut pools = pools(&section, [9, 2]);
+        for pool in &mut pools {
+            pool.reserve_more(9);
+        }
+        section.tell(pools.each_mut());
         let buffer = |at: usize| section.buffer_at(SECTION_BYTES + at * RECEIVE_BUFFER_BYTES);
         for at in 0..4 {
             assert!(section.lend(buffer(at)) && other.lend(buffer(at)), "to two clients");
@@ -321,7 +340,27 @@ mod tests {
         assert!(section.lend(buffer(4)));
         assert!(section.lend(section.buffer_at(2 * SECTION_BYTES - 1)), "another pool");
         assert!(!section.lend(section.buffer_at(SECTION_BYTES + RECEIVE_BYTES)));
-        assert!(other.lend(other.buffer_at(0)), "another shard's");
+        assert!(!other.lend(other.buffer_at(0)), "another shard's, of which none has memory");
+    }
+
+    /// What broke: half of the buffers was lent that there could be, which was all that there
+    /// was memory for.
+    #[test]
+    #[cfg(feature = "sim")]
+    fn half_of_the_buffers_that_have_memory_is_lent() {
+        let broker = BrokerArena::in_memory(1, 5 * RING_BUFFER_BYTES);
+        let section = broker.section(0);
+        let mut pools = pools(&section, [32, RING_BUFFERS]);
+        let buffer = |at: usize| section.buffer_at(RECEIVE_BYTES + at * RING_BUFFER_BYTES);
+        section.tell(pools.each_mut());
+        let mut lent = 0;
+        for _ in 0..RING_BUFFERS {
+            lent += usize::from(section.lend(buffer(lent)));
+            section.tell(pools.each_mut());
+        }
+        assert_eq!((lent, pools[1].reserved()), (2, 5));
+        let left = (0..RING_BUFFERS).map_while(|_| pools[1].take()).count();
+        assert_eq!(left, 5);
     }
 
     #[test]

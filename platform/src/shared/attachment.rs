@@ -162,8 +162,10 @@ impl Attachment {
         self.ring.wait().map_err(|fault| fault.to_string())
     }
 
-    /// Notes the socket's end: what the client put before is all that comes.
+    /// Notes the socket's end: what the client put before is all that comes, and nothing of
+    /// what it was sent is read any more, should it still be there.
     pub(super) fn end(&mut self, end: ReceiveEnd) -> Result<(), String> {
+        self.memory.region().revoke();
         if self.end.is_none() {
             self.left = self.ring.look().map_err(|fault| fault.to_string())?;
             self.end = Some(end);

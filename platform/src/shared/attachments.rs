@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::arena::{ArenaSection, PoolState};
+use super::arena::ArenaSection;
 use super::attachment::{Attachment, Inbound, fault_error};
 use super::outbound::{Blocked, SendFault};
 use super::ring_buffers::{MAX_WHOLE_BYTES, RingBuffers};
 use super::{ClientMemory, MemoryUse};
 use crate::Waker;
 use crate::io::{Completion, Conn, IoStats, ReceiveEnd};
+use crate::pool::BufferPool;
 use crate::slice::Slice;
 
 /// The connections, their buffers and lists.
@@ -260,13 +261,11 @@ impl Attachments {
     /// Takes note of the end of a connection's socket.
     pub(crate) fn on_socket_end(&mut self, conn: Conn, end: ReceiveEnd) {
         let Some(attachment) = self.find(conn) else { return };
-        // Nobody is left to release anything.
-        attachment.outbound.is_over = true;
-        if std::mem::take(&mut attachment.outbound.awaits_reading) {
+        let ended = attachment.end(end);
+        if attachment.outbound.end() {
             self.done.push(Completion::Writable { conn });
         }
-        let Some(attachment) = self.find(conn) else { return };
-        match attachment.end(end) {
+        match ended {
             Ok(()) => self.make_ready(conn),
             Err(text) => self.fail(conn, text),
         }
@@ -327,8 +326,8 @@ impl Attachments {
     }
 
     /// Tells all shards how far this one's pools are pinned.
-    pub(crate) fn tell_pools(&self, receive_pool: PoolState) {
-        self.section.tell([receive_pool, self.buffers.state()]);
+    pub(crate) fn tell_pools(&mut self, receive_pool: &mut BufferPool) {
+        self.section.tell([receive_pool, self.buffers.pool()]);
     }
 
     /// Lets a connection use the largest ring.

@@ -31,7 +31,7 @@ mod ring_buffers;
 mod shared_memory;
 mod turn;
 
-pub(crate) use arena::{ArenaRange, PoolState};
+pub(crate) use arena::ArenaRange;
 pub use arena::{ArenaSection, BrokerArena};
 use attachments::Attachments;
 pub use client_memory::ClientMemory;

@@ -6,7 +6,8 @@
 //!   client     Arena   Arena         Socket{bytes}       Arena     descriptors, in order
 //! ```
 //! What is in the arena is not touched: the client reads it in place, and the slice stays
-//! in flight until it is released. All else goes by the socket.
+//! in flight until it is released. All else goes by the socket. Once the client is gone
+//! nothing is in flight, and what is sent goes nowhere.
 //!
 //! Invariant: in flight is one entry for each descriptor that is not known to be released;
 //! together they pin no more than [`MAX_PINNED_BYTES`] of buffers, each of which is lent.
@@ -81,7 +82,7 @@ pub(super) struct Outbound {
     /// `Writable` is owed when all is released.
     pub(super) awaits_reading: bool,
     /// The other end is gone: nothing more is read.
-    pub(super) is_over: bool,
+    is_over: bool,
     /// A send was carried out and is not yet reported.
     pub(super) sending: bool,
 }
@@ -182,9 +183,14 @@ impl Outbound {
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<Option<usize>>,
         slices: impl Iterator<Item = &'a Slice>,
     ) -> Result<Sent, SendFault> {
-        self.look().map_err(SendFault::Release)?;
         let mut sent =
             Sent { bytes: 0, blocked: false, writable: false, syscalls: 0, rings: false };
+        if self.is_over {
+            // A failure would end what still comes from it.
+            sent.bytes = slices.take(MAX_SLICES_PER_SEND).map(Slice::len).sum();
+            return Ok(sent);
+        }
+        self.look().map_err(SendFault::Release)?;
         let mut run = Run { list: [IoSlice::new(&[]); MAX_SLICES_PER_SEND], count: 0, bytes: 0 };
         let slices = slices.filter(|slice| !slice.is_empty()).take(MAX_SLICES_PER_SEND);
         let mut outcome = Ok(());
@@ -263,6 +269,9 @@ impl Outbound {
     /// Takes note of releases. Returns whether a `Writable` that was owed for them is due;
     /// else, if one is owed, the bell rings for it.
     pub(super) fn settle(&mut self) -> Result<bool, ReleaseFault> {
+        if self.is_over {
+            return Ok(false);
+        }
         loop {
             self.look()?;
             let is_due = match self.blocked {
@@ -290,17 +299,41 @@ impl Outbound {
 
     /// Whether all that was sent is released; if not, `Writable` is owed for it.
     pub(super) fn is_read(&mut self) -> Result<bool, ReleaseFault> {
+        if self.is_over {
+            return Ok(true);
+        }
         self.awaits_reading = true;
         self.settle()
+    }
+}
+
+impl Outbound {
+    /// Notes that the client is gone: it reads and releases nothing any more. Returns whether
+    /// a `Writable` that was owed for releases is due.
+    pub(super) fn end(&mut self) -> bool {
+        self.is_over = true;
+        self.let_go();
+        let is_owed = self.blocked == Blocked::Release || self.awaits_reading;
+        self.awaits_reading = false;
+        if self.blocked == Blocked::Release {
+            self.blocked = Blocked::No;
+        }
+        is_owed
+    }
+
+    fn let_go(&mut self) {
+        for (buffer, _) in self.pins.drain(..) {
+            self.section.give_back(buffer);
+        }
+        self.in_flight.clear();
+        (self.in_flight_bytes, self.pinned_bytes) = (0, 0);
     }
 }
 
 /// Return of what the client has not released.
 impl Drop for Outbound {
     fn drop(&mut self) {
-        for (buffer, _) in &self.pins {
-            self.section.give_back(*buffer);
-        }
+        self.let_go();
     }
 }
 

@@ -11,12 +11,15 @@
 use bytes::Bytes;
 use netcluster_shm::RingReader;
 
-use super::arena::{ArenaSection, PoolState, RING_BUFFER_BYTES, RING_BUFFERS};
+use super::arena::{ArenaSection, RING_BUFFER_BYTES, RING_BUFFERS};
 use crate::Waker;
 use crate::pool::{BufferIndex, BufferPool};
 
 /// A buffer with less room than this, 16 KiB, is not filled further if there is more.
 const MIN_FILL_BYTES: usize = 16 << 10;
+
+/// Number of buffers that have memory once the first client shares some, 1 MiB.
+const FIRST_BUFFERS: usize = 4;
 
 /// The longest frame that a chunk can hold from its first byte to its last.
 pub(crate) const MAX_WHOLE_BYTES: usize = RING_BUFFER_BYTES;
@@ -51,7 +54,7 @@ pub(crate) struct Filled {
 pub(crate) struct RingBuffers {
     pool: BufferPool,
     current: Option<BufferIndex>,
-    /// The first buffer was reserved, or cannot be.
+    /// The first buffers were reserved, or cannot be.
     is_tried: bool,
 }
 
@@ -139,10 +142,12 @@ impl RingBuffers {
         self.pool.free() >= self.pool.buffers().div_ceil(4)
     }
 
-    /// Whether there is memory for at least one buffer. The first call reserves it.
+    /// Whether there is memory for at least one buffer. The first call reserves it, and some
+    /// for more.
     pub(crate) fn has_memory(&mut self) -> bool {
         if !std::mem::replace(&mut self.is_tried, true) {
             self.current = self.pool.take();
+            self.pool.reserve_more(FIRST_BUFFERS - 1);
         }
         self.pool.buffers() > 0
     }
@@ -152,8 +157,8 @@ impl RingBuffers {
         self.pool.buffers()
     }
 
-    /// Returns how far the buffers are pinned.
-    pub(crate) fn state(&self) -> PoolState {
-        PoolState::of(&self.pool)
+    /// The pool, to tell of it.
+    pub(crate) fn pool(&mut self) -> &mut BufferPool {
+        &mut self.pool
     }
 }

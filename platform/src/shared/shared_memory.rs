@@ -6,10 +6,11 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::arena::{ArenaSection, PoolState};
+use super::arena::ArenaSection;
 use super::{Attachments, MemoryUse};
 use crate::Waker;
 use crate::io::{Completion, Conn, IoStats};
+use crate::pool::BufferPool;
 
 /// The connections, if this broker has memory to share.
 #[derive(Debug, Default)]
@@ -139,12 +140,12 @@ impl SharedMemory {
     /// also by a shard without such connections: those of others are sent what it receives.
     pub(crate) fn start(
         &mut self,
-        pool: impl FnOnce() -> PoolState,
+        pool: &mut BufferPool,
         starves: bool,
         completions: &mut Vec<Completion>,
     ) {
         let Some(attachments) = self.attachments.as_deref_mut() else { return };
-        attachments.tell_pools(pool());
+        attachments.tell_pools(pool);
         if attachments.is_empty() {
             return;
         }

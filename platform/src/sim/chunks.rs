@@ -48,6 +48,11 @@ impl ChunkPool {
         ChunkPool { buffers: buffers.max(1), pinned: Arc::default(), in_arena }
     }
 
+    /// The pool in the arena, if memory is shared.
+    pub(super) fn in_arena(&mut self) -> Option<&mut BufferPool> {
+        self.in_arena.as_mut().map(|it| &mut it.pool)
+    }
+
     pub(super) fn buffers(&self) -> u32 {
         self.in_arena.as_ref().map_or(self.buffers, |it| it.pool.buffers() as u32)
     }

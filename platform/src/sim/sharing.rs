@@ -20,7 +20,7 @@ use super::shard::{Inbound, Outbound};
 use super::world::World;
 use crate::ClientMemory;
 use crate::io::{Completion, Conn, ReceiveEnd};
-use crate::shared::{PoolState, SharedMemory};
+use crate::shared::SharedMemory;
 use crate::slice::Slice;
 
 /// The smallest budget of a turn, 64 KiB.
@@ -186,10 +186,9 @@ impl World {
     /// Begins a wait.
     pub(super) fn start_sharing(&mut self, shard: usize, completions: &mut Vec<Completion>) {
         let state = &mut self.shards[shard];
-        let pool = &state.pool;
-        let pool =
-            || PoolState { buffers: pool.buffers() as usize, pinned: pool.pinned() as usize };
-        state.sharing.start(pool, !state.starved.is_empty(), completions);
+        if let Some(pool) = state.pool.in_arena() {
+            state.sharing.start(pool, !state.starved.is_empty(), completions);
+        }
     }
 
     /// Hears bells, and takes what is in rings.

@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::shared::{PoolState, SharedMemory};
+use crate::shared::SharedMemory;
 use crate::{
     ClientMemory, Completion, Conn, Io, IoStats, LocalListener, LocalSocket, MemoryUse, Slice,
     Waker,
@@ -325,7 +325,7 @@ impl Io for UringIo {
             let more_to_arm = self.feed_starved();
             self.feed_datagrams();
             let starves = self.starved_count > 0;
-            self.sharing.start(|| PoolState::of(self.provided.pool()), starves, completions);
+            self.sharing.start(self.provided.pool_mut(), starves, completions);
             // Completions that a full submission queue forced out earlier, or that
             // came with the last enter, are reported before anything blocks.
             let idle = completions.len() == before && !more_to_arm && !self.ring.has_events();

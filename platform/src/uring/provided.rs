@@ -86,6 +86,10 @@ impl ProvidedBuffers {
         &self.pool
     }
 
+    pub(super) fn pool_mut(&mut self) -> &mut BufferPool {
+        &mut self.pool
+    }
+
     pub(super) fn is_incremental(&self) -> bool {
         self.incremental
     }

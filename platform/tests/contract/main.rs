@@ -91,6 +91,7 @@ macro_rules! contract {
             contract!(@case $make, sharing_faults: [
                 a_hostile_client_harms_only_itself,
                 a_bell_that_is_as_loud_as_can_be_stops_nobody,
+                a_client_that_is_gone_pins_nothing,
                 a_thousand_connections_leave_nothing_behind,
                 starved_rings_recover_when_buffers_return,
             ]);

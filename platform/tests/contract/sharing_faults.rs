@@ -1,13 +1,14 @@
 //! Connections with shared memory whose clients break the rules, die, or keep what they got.
 
 use std::io::{ErrorKind, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use netcluster_platform::{Completion, Conn, ReceiveEnd, Slice};
 use netcluster_shm::Region;
 
-use crate::bench::{Bench, LocalIo, end_of, pattern};
+use crate::bench::{Bench, End, LocalIo, end_of, pattern};
 use crate::shared_client::{SharedClient, arena_chunk};
 
 pub fn a_hostile_client_harms_only_itself<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
@@ -164,6 +165,32 @@ fn holdings() -> (usize, usize) {
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     (descriptors, maps.lines().count())
+}
+
+/// What broke: what a client had not released stayed pinned until its ring was read up, for
+/// which there was no buffer.
+pub fn a_client_that_is_gone_pins_nothing<I: LocalIo>(mut bench: Bench<I>, _: impl Fn() -> I) {
+    let chunk = arena_chunk(&mut bench, &pattern(60_000));
+    let (mut client, conn, _memory) = SharedClient::connect(&mut bench, false);
+    let slices = || [Slice::pooled(chunk.clone(), 0, 30_000), Slice::pooled(chunk.clone(), 1, 9)];
+    assert_eq!(bench.send_all(conn, slices().into()), 0);
+    let in_flight = |bench: &mut Bench<I>| bench.io.memory_use(conn).unwrap().in_flight_bytes;
+    assert_eq!(in_flight(&mut bench), 30_008);
+    assert!(!bench.io.is_read(conn));
+    client.put_all(b"the last");
+    let region = Arc::clone(&client.region);
+    drop(client);
+    // Nothing is received, or the ring might be empty by then.
+    assert!(matches!(bench.next(), Completion::Writable { .. }));
+    assert_eq!(in_flight(&mut bench), 0);
+    assert!(region.is_revoked() && bench.io.is_read(conn));
+    // What it put comes, whatever is sent to it meanwhile.
+    bench.send_all(conn, slices().into());
+    assert_eq!(in_flight(&mut bench), 0);
+    bench.io.receive(conn);
+    assert_eq!(bench.receive_bytes(conn, 8), b"the last");
+    assert_eq!(bench.expect_end(conn), End::Eof);
+    bench.close(conn);
 }
 
 pub fn starved_rings_recover_when_buffers_return<I: LocalIo>(
