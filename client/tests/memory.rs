@@ -102,6 +102,30 @@ fn a_full_ring_makes_emitters_wait_and_grows() {
 }
 
 #[test]
+fn who_waits_for_room_has_put_pings_and_what_others_appended_meanwhile() {
+    const EVENTS: usize = 200;
+    shared(|| {
+        let broker = Broker::start();
+        let client = connect(&broker);
+        let emit = |number: usize| {
+            let client = client.clone();
+            std::thread::spawn(move || {
+                for at in 0..EVENTS {
+                    client.emit("a", vec![7; 1000 + (at * 7 + number) % 40 * 20_000]).unwrap();
+                }
+            })
+        };
+        let emitters: Vec<_> = (0..4).map(emit).collect();
+        wait_until("all is emitted", || emitters.iter().all(|emitter| emitter.is_finished()));
+        for emitter in emitters {
+            emitter.join().unwrap();
+        }
+        client.disconnect().unwrap();
+        assert_eq!(broker.events(), 4 * EVENTS);
+    });
+}
+
+#[test]
 fn an_emitter_that_waits_for_room_goes_on_with_the_next_broker() {
     shared(|| {
         let broker = Broker::start();

@@ -131,9 +131,7 @@ impl Client {
         let finished = Arc::<Once>::default();
         let (process, inner_inbox) = (Process::current(), Arc::clone(&inbox));
         if _dispatches {
-            let (listeners, finished) = (Arc::clone(&listeners), Arc::clone(&finished));
-            let run = move || dispatch::run(&inbox, &listeners, &finished);
-            std::thread::Builder::new().name("netcluster-listen".into()).spawn(run)?;
+            dispatch::start(inbox, Arc::clone(&listeners), Arc::clone(&finished))?;
         } else {
             finished.set();
         }

@@ -6,15 +6,18 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use netcluster_client::ListenerId;
 use pyo3::prelude::*;
 
+use crate::forks::Process;
 use crate::inbox::{Inbox, Item, Taken, lock};
 use crate::lifecycle::Lifecycle;
 use crate::message::{Message, Names};
+use crate::wait;
 
 /// Items that are taken at a time.
 pub(crate) const BATCH: usize = 1024;
@@ -126,6 +129,9 @@ impl Listeners {
     /// Calls the listeners that these items are for.
     pub(crate) fn deliver(&self, py: Python<'_>, items: VecDeque<Item>) {
         for item in items {
+            if ENDS.load(Ordering::Relaxed) {
+                return;
+            }
             match item {
                 Item::Message(number, message) => {
                     let Some(callback) = self.callback(py, number) else { continue };
@@ -213,13 +219,51 @@ impl Once {
     }
 }
 
+/// The interpreter ends: no further listener is called.
+static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// The threads of dispatchers, as what they set when they are done. Locked while the
+/// interpreter's lock is held alone, so that no fork finds it taken.
+static THREADS: Mutex<Vec<(Process, Arc<Once>)>> = Mutex::new(Vec::new());
+
+/// Starts a dispatcher's thread, which sets `finished` when it is done.
+///
+/// # Errors
+/// The system has no thread.
+pub(crate) fn start(
+    inbox: Arc<Inbox>,
+    listeners: Arc<Listeners>,
+    finished: Arc<Once>,
+) -> std::io::Result<()> {
+    let done = Arc::clone(&finished);
+    let run = move || run(&inbox, &listeners, &done);
+    std::thread::Builder::new().name("netcluster-listen".into()).spawn(run)?;
+    let mut threads = lock(&THREADS);
+    threads.retain(|(_, finished)| !finished.wait(Some(Instant::now())));
+    threads.push((Process::current(), finished));
+    Ok(())
+}
+
 /// Runs a dispatcher's thread until nothing more comes, or the interpreter ends.
-pub(crate) fn run(inbox: &Inbox, listeners: &Listeners, finished: &Arc<Once>) {
+fn run(inbox: &Inbox, listeners: &Listeners, finished: &Once) {
     IS_DISPATCHER.set(true);
-    while let Taken::Items(items) = inbox.take(BATCH, None) {
-        if Python::try_attach(|py| listeners.deliver(py, items)).is_none() {
-            break;
-        }
-    }
+    while let Taken::Items(items) = inbox.take(BATCH, None)
+        && !ENDS.load(Ordering::Relaxed)
+        && Python::try_attach(|py| listeners.deliver(py, items)).is_some()
+    {}
     finished.set();
+}
+
+/// Has no further listener called, and waits until those that run return: a thread that comes
+/// back to an interpreter that is gone ends the process.
+///
+/// # Errors
+/// A signal's handler raised.
+pub(crate) fn end(py: Python<'_>) -> PyResult<()> {
+    ENDS.store(true, Ordering::Relaxed);
+    let threads = std::mem::take(&mut *lock(&THREADS));
+    for (_, finished) in threads.iter().filter(|(process, _)| *process == Process::current()) {
+        wait::until(py, None, |deadline| finished.wait(deadline).then_some(()))?;
+    }
+    Ok(())
 }

@@ -79,16 +79,26 @@ impl Inner {
     }
 }
 
-/// Ends what is still connected.
-pub(crate) fn shut_down(py: Python<'_>) {
+/// Ends what is still connected, and the threads that call listeners.
+///
+/// # Errors
+/// A signal's handler raised.
+pub(crate) fn shut_down(py: Python<'_>) -> PyResult<()> {
     let clients: Vec<_> = lock(&CLIENTS).iter().filter_map(Weak::upgrade).collect();
-    for client in clients {
+    for client in &clients {
         if client.process.check().is_ok() && !client.client.is_closed() {
             // There is nobody left to tell.
             let _ = client.disconnect(py);
             client.wait_for_listeners(py);
         }
     }
+    // Those that are closed wait for nothing more.
+    for client in clients {
+        if client.process.check().is_ok() {
+            client.inbox.close();
+        }
+    }
+    dispatch::end(py)
 }
 
 /// Makes what wakes an event loop, on the reader's thread.

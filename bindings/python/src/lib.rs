@@ -47,7 +47,7 @@ mod _native {
 
     /// Ends what is still connected, when the interpreter ends.
     #[pyfunction]
-    fn _shut_down(py: Python<'_>) {
-        crate::inner::shut_down(py);
+    fn _shut_down(py: Python<'_>) -> PyResult<()> {
+        crate::inner::shut_down(py)
     }
 }

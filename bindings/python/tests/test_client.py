@@ -431,6 +431,26 @@ def test_the_interpreter_ends_and_what_was_emitted_arrives(broker, connect, wait
     assert heard().data == "words"
 
 
+@pytest.mark.parametrize("ends", ["", "client.disconnect()", "del client"])
+def test_the_interpreter_ends_with_a_listener_that_is_far_behind(broker, ends):
+    code = """
+    import netcluster, threading, time
+    client = netcluster.Client(echo=True, disconnect_timeout=0.2)
+    began = threading.Event()
+
+    def slow(message):
+        began.set()
+        time.sleep(0.01)
+
+    client.on("a", slow)
+    client.emit_many("a", range(500))
+    client.flush()
+    began.wait()
+    """
+    ended = run(broker, textwrap.dedent(code) + ends)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_ctrl_c_ends_waiting(broker):
     code = """
     import netcluster

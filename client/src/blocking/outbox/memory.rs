@@ -1,7 +1,8 @@
 //! Writing to a ring of shared memory: most of the time a few stores; waiting only while
 //! the ring is full, without the lock.
 //!
-//! Invariant: a thread that waits has the ring, and is the one that writes.
+//! Invariants: a thread that waits has the ring, and is the one that writes; all that is
+//! appended to the ring is put before.
 
 use std::io;
 use std::sync::Arc;
@@ -139,17 +140,17 @@ impl Outbox {
     }
 
     /// Waits until the ring has room for so many bytes, or the connection is gone.
+    /// Does not wait if something is appended, which the caller is to put first.
     fn wait_in_ring<'a>(&'a self, mut state: Guard<'a>, bytes: usize) -> Guard<'a> {
+        // A ping without its event, or what others appended while the bell was rung.
+        if state.out.ring.as_ref().is_some_and(|ring| ring.appended() > 0) {
+            return state;
+        }
         let (Some(socket), Some(mut ring)) = (state.socket.clone(), state.out.ring.take()) else {
             return state;
         };
         state.writing = true;
-        // Others may have appended while the bell was rung.
-        state.out.written += ring.appended() as u64;
         drop(state);
-        if let Some(bell) = ring.put() {
-            bell.ring();
-        }
         let outcome = socket.wait_for_room(&mut ring, bytes);
         self.give_back(self.lock(), ring, &socket, outcome)
     }
