@@ -251,6 +251,7 @@ test('pipedserver: a second one at the same path is an error that says who is th
   const place = ownPlace(t);
   const first = pipedserver();
   await new Promise((resolve) => first.initlocalserver(place, resolve));
+  assert.throws(() => first.initlocalserver(place), /stop it first/);
   const second = pipedserver();
   const error = await new Promise((resolve) => {
     second.onerror = resolve;

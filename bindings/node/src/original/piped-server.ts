@@ -18,9 +18,15 @@ export class PipedServer extends NCServer {
 
   /** Starts a broker at this path, which is that of a Windows pipe or of a socket. */
   initlocalserver(path: string, started?: () => void): this {
-    this.piped = startBroker({ path });
+    if (this.piped !== undefined) throw new Error('this server has its broker: stop it first');
+    const piped = startBroker({ path });
+    this.piped = piped;
+    piped.catch(() => {
+      // It may be tried again, and there is nothing to stop.
+      if (this.piped === piped) this.piped = undefined;
+    });
     this.dump();
-    return this.told(this.piped, started);
+    return this.told(piped, started);
   }
 
   /** Links the broker with those of other machines, by multicast at this port and address. */
