@@ -6,7 +6,7 @@ use std::thread;
 use netcluster::Broker;
 
 use crate::common::on_sharing;
-use crate::common::{self, Bed, Directory, patterned, take};
+use crate::common::{self, Bed, Directory, patterned, take, wait_until};
 
 /// Events of one run, and after how many the broker is restarted.
 const EVENTS: u64 = 20_000;
@@ -46,6 +46,10 @@ on_sharing! {
                 broker.shutdown().request();
                 broker.join().expect("an orderly end");
                 broker = Broker::start(options.clone()).expect("it starts");
+                // The next one waits for those who were there as this one ends.
+                wait_until("the listener is back", || {
+                    common::status_at(&options.socket).totals.listeners == 1
+                });
             }
             broker
         });
