@@ -109,6 +109,10 @@ impl Outbox {
         if let Some(bell) = bell {
             bell.ring();
         }
+        if has_batch {
+            // Who waits since there was no room behind what was appended looks again.
+            self.room.notify_waiters();
+        }
         if first {
             self.work.notify_one();
         }
