@@ -22,7 +22,7 @@ pub struct OwnedFrame {
     pub payload: Vec<u8>,
 }
 
-/// A client of a [`SimBroker`] that reads and writes bytes.
+/// A client of a [`SimBroker`](super::SimBroker) that reads and writes bytes.
 pub struct SimSession {
     /// Client's end of the connection.
     pub end: SimClient,
