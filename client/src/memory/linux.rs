@@ -94,6 +94,16 @@ impl Memory {
         let guard = Arc::new(ForkGuard::new()?);
         let reader = DescriptorReader::new(Arc::clone(region.region()));
         let writer = RingWriter::new(region)?;
+        Ok(Memory::of(writer, reader, view, guard, bells))
+    }
+
+    fn of(
+        writer: RingWriter,
+        reader: DescriptorReader,
+        view: ArenaView,
+        guard: Arc<ForkGuard>,
+        bells: Arc<Bells>,
+    ) -> Memory {
         let ring = Ring {
             writer,
             batch_bytes: MIN_BATCH_BYTES,
@@ -101,7 +111,7 @@ impl Memory {
             guard: Arc::clone(&guard),
             bells: Arc::clone(&bells),
         };
-        Ok(Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } })
+        Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } }
     }
 
     /// Memory of a broker in the same process.
@@ -114,15 +124,7 @@ impl Memory {
         let guard = Arc::new(ForkGuard::new().expect("a page"));
         let reader = DescriptorReader::new(Arc::clone(&region));
         let writer = RingWriter::in_memory(region);
-        let ring = Ring {
-            writer,
-            batch_bytes: MIN_BATCH_BYTES,
-            cut: None,
-            guard: Arc::clone(&guard),
-            bells: Arc::clone(&bells),
-        };
-        let view = ArenaView::in_memory(arena);
-        Memory { ring, incoming: Incoming { reader, view, done_bytes: 0, guard, bells } }
+        Memory::of(writer, reader, ArenaView::in_memory(arena), guard, bells)
     }
 
     /// Gives both halves.
