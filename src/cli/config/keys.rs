@@ -128,9 +128,21 @@ const FACTS: &[Fact] = &[
         Some("'239.255.44.54:4454'"),
         "'239.1.2.3:5000'",
     ),
-    fact((Link, "cluster"), Text("a name of 1 to 255 bytes", None), Restart, Some("'default'"), "'office'"),
+    fact(
+        (Link, "cluster"),
+        Text("a name of 1 to 255 bytes", None),
+        Restart,
+        Some("'default'"),
+        "'office'",
+    ),
     fact((Link, "node-name"), Text("a name of 1 to 255 bytes", None), Restart, None, "'here'"),
-    fact((Link, "interface"), Text("an interface's name or address", None), Restart, None, "'eth0'"),
+    fact(
+        (Link, "interface"),
+        Text("an interface's name or address", None),
+        Restart,
+        None,
+        "'eth0'",
+    ),
     fact((Link, "unicast-port"), Number(0, 65_535), Restart, Some("0"), "4455"),
     fact((Link, "ttl"), Number(0, 255), Restart, Some("1"), "2"),
     fact((Link, "groups"), Number(1, 64), Restart, Some("16"), "8"),
@@ -138,7 +150,13 @@ const FACTS: &[Fact] = &[
     fact((Link, "rate"), Rate(1_000_000), Restart, None, "'100MiB/s'"),
     fact((Link, "receive-buffer"), Size(256 * KIB, GIB), Restart, Some("'8MiB'"), "'4MiB'"),
     fact((Link, "history"), Size(256 * KIB, GIB), Restart, Some("'8MiB'"), "'4MiB'"),
-    fact((Link, "key-file"), List("a path, two at the most"), Live, None, "['/etc/netcluster/key']"),
+    fact(
+        (Link, "key-file"),
+        List("a path, two at the most"),
+        Live,
+        None,
+        "['/etc/netcluster/key']",
+    ),
     fact((Link, "peer"), List("HOST or HOST:PORT"), Live, None, "['db1', 'db2:4454']"),
     fact((Link, "cluster-pressure"), List("a channel's name"), Restart, None, "['orders']"),
     fact((Channel, "pressure"), OneOf(&["cluster"]), Restart, None, "'cluster'"),
@@ -216,7 +234,9 @@ impl Kind {
             Period(least) => {
                 format!("a string such as \"500ms\", \"5s\" or \"2min\", at least {least} ms")
             }
-            Rate(least) => format!("a string such as \"100MiB/s\", at least {least} bytes a second"),
+            Rate(least) => {
+                format!("a string such as \"100MiB/s\", at least {least} bytes a second")
+            }
             List(words) => format!("a string, or a list of strings: {words}"),
         }
     }

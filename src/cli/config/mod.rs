@@ -117,14 +117,12 @@ fn init(path: &Path) -> Result<(), Failure> {
         return print(&text);
     }
     let new = OpenOptions::new().write(true).create_new(true).open(path);
-    new.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
-        match error.kind() {
-            io::ErrorKind::AlreadyExists => Failure::other(format_args!(
-                "{} is there already, and is left as it is: name another file",
-                path.display()
-            )),
-            _ => Failure::other(format_args!("cannot write {}: {error}", path.display())),
-        }
+    new.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::other(format_args!(
+            "{} is there already, and is left as it is: name another file",
+            path.display()
+        )),
+        _ => Failure::other(format_args!("cannot write {}: {error}", path.display())),
     })
 }
 

@@ -95,9 +95,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Loaded, String> {
         Origin::File(path.to_owned(), line, 1 + before[start..].chars().count())
     };
     let wrong = |error: &toml::de::Error, key: Option<&str>| {
-        let allowed = key.and_then(keys::find).map_or_else(String::new, |key| {
-            format!("; `{}` is {}", key.name, key.kind.allowed())
-        });
+        let allowed = key
+            .and_then(keys::find)
+            .map_or_else(String::new, |key| format!("; `{}` is {}", key.name, key.kind.allowed()));
         let message = error.message().trim().replace('\n', "; ");
         let place =
             error.span().map_or_else(|| path.display().to_string(), |it| place(it).to_string());
@@ -120,11 +120,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Loaded, String> {
 }
 
 /// Lists the keys below a table by their path, with the places of key and value.
-fn walk(
-    above: &str,
-    table: &DeTable<'_>,
-    spans: &mut Vec<(String, Range<usize>, Range<usize>)>,
-) {
+fn walk(above: &str, table: &DeTable<'_>, spans: &mut Vec<(String, Range<usize>, Range<usize>)>) {
     for (key, value) in table {
         let path = match above {
             "" => key.get_ref().to_string(),
@@ -139,7 +135,9 @@ fn walk(
 }
 
 /// Reads the variables of the environment, each of them as its flag.
-pub(super) fn read_environment(value_of: impl Fn(&str) -> Option<OsString>) -> Result<Loaded, Failure> {
+pub(super) fn read_environment(
+    value_of: impl Fn(&str) -> Option<OsString>,
+) -> Result<Loaded, Failure> {
     let mut loaded = Loaded::default();
     for key in keys::all() {
         let (Some(flag), Some(variable)) = (&key.flag, key.variable()) else { continue };
@@ -216,6 +214,7 @@ impl Loaded {
         let path = match key {
             Some(key) if key.table == keys::Table::Channel => named.to_owned(),
             Some(key) => key.path(),
+            None if named == "link" => "link.address".to_owned(),
             None => named.to_owned(),
         };
         match self.origin(&path) {

@@ -17,14 +17,18 @@ pub fn text() -> String {
     );
     let keys = keys::all();
     for table in [Table::Broker, Table::Link, Table::Channel] {
-        text.push('\n');
         match table {
             Table::Broker => {}
             Table::Link => {
-                comment(&mut text, "The link to other machines. That this table is there turns it on.");
+                text.push('\n');
+                comment(
+                    &mut text,
+                    "The link to other machines. That this table is there turns it on.",
+                );
                 text.push_str("# [link]\n");
             }
             Table::Channel => {
+                text.push('\n');
                 comment(&mut text, "Settings of single channels, a table for each.");
                 text.push_str("# [channels.NAME]\n");
             }
@@ -48,7 +52,8 @@ fn explain(text: &mut String, key: &Key) {
     };
     let help = key.help.trim_end_matches('.');
     comment(text, &format!("{help}.{default} Allowed: {}.{change}", key.kind.allowed()));
-    text.push_str(&format!("# {} = {}\n", key.name, key.default.unwrap_or(key.example)));
+    let value = key.default.unwrap_or(key.example).replace('\'', "\"");
+    text.push_str(&format!("# {} = {value}\n", key.name));
 }
 
 /// Writes a comment in lines.

@@ -67,7 +67,9 @@ fn a_default_is_what_an_unset_key_means() {
         let Some(default) = key.default else { continue };
         let unset = if key.table == Table::Link { "[link]" } else { "" };
         assert_eq!(meant(&line(&key, default)), meant(unset), "{}", key.path());
-        assert!(!key.default_words.is_empty() || key.kind == Kind::Flag, "{}", key.path());
+        let is_told =
+            !key.default_words.is_empty() || key.help.contains(default.trim_matches('\''));
+        assert!(is_told || key.kind == Kind::Flag, "{}", key.path());
     }
 }
 
@@ -100,6 +102,8 @@ fn bounds_are_those_of_the_broker() {
     assert!(checked >= 15, "{checked}");
     let short = meant("\nstall-timeout = '9ms'").unwrap_err();
     assert_eq!(short, "n.toml:2:1: stall-timeout must be at least 10 ms");
+    let alone = meant("[link]\naddress = '10.0.0.1:4454'").unwrap_err();
+    assert!(alone.starts_with("n.toml:2:1: link address 10.0.0.1 is no"), "{alone}");
     let slow = meant("[link]\nttl = 1\nrate = '1KiB/s'").unwrap_err();
     assert!(slow.starts_with("n.toml:3:1: rate must be at least 1000000 B/s"), "{slow}");
 }
@@ -107,10 +111,19 @@ fn bounds_are_those_of_the_broker() {
 #[test]
 fn mistakes_come_with_line_and_column_and_with_what_is_allowed() {
     for (text, words) in [
-        ("shards = 1\nsockte = 'x'\n", "n.toml:2:1: unknown field `sockte`, expected one of `socket`"),
-        ("\n\n  socket-mode = 660\n", "n.toml:3:17: invalid type: integer `660`, expected a string; `socket-mode` is a string: permissions in octal"),
+        (
+            "shards = 1\nsockte = 'x'\n",
+            "n.toml:2:1: unknown field `sockte`, expected one of `socket`",
+        ),
+        (
+            "\n\n  socket-mode = 660\n",
+            "n.toml:3:17: invalid type: integer `660`, expected a string; `socket-mode` is a string: permissions in octal",
+        ),
         ("max-queue = '8MB'", "n.toml:1:13: write bytes"),
-        ("max-queue = '8MB'", "; `max-queue` is bytes as a number, or a string such as \"8MiB\", at least 64 KiB"),
+        (
+            "max-queue = '8MB'",
+            "; `max-queue` is bytes as a number, or a string such as \"8MiB\", at least 64 KiB",
+        ),
         ("shards = 70000", "; `shards` is a whole number from 1 to 64"),
         ("[link]\nttl = 'x'", "n.toml:2:7: invalid type"),
         ("[link]\npeer = ['a b']", "; `peer` is a string, or a list of strings: HOST"),
@@ -206,10 +219,10 @@ fn it_is_shown_where_each_value_came_from() {
         };
         Some(OsString::from(value))
     };
-    let text = "shards = 3\nmax-queue = '2MiB'\nspin-us = 4\n[channels.'a.b']\npressure = 'cluster'";
-    let loaded = Loaded::typed(typed)
-        .or(read_environment(variables).unwrap())
-        .or(file(text).unwrap());
+    let text =
+        "shards = 3\nmax-queue = '2MiB'\nspin-us = 4\n[channels.'a.b']\npressure = 'cluster'";
+    let loaded =
+        Loaded::typed(typed).or(read_environment(variables).unwrap()).or(file(text).unwrap());
     let shown = show::text(&loaded);
     for (value, from) in [
         ("shards = 1", "# --shards"),
