@@ -21,7 +21,7 @@ fn a_file_is_made_once_is_right_and_serves() {
     let done = run(&["config", "check", path]).succeeded();
     assert_eq!(done.stdout, format!("{path}: right, 0 settings\n"));
     let broker = Broker::start_with("auto", &["--config", path]);
-    assert_eq!(broker.status()["shards"][0]["id"], 0);
+    assert_eq!(broker.status()["clients"][0]["max_queue"], 8 << 20);
 }
 
 #[test]

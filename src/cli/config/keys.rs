@@ -17,69 +17,6 @@ use Table::{Broker, Channel, Link};
 /// Start of the names of environment variables.
 const VARIABLE_PREFIX: &str = "NETCLUSTER_";
 
-/// Table of the file that a key stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// Top of the file.
-    Broker,
-    /// `[link]`.
-    Link,
-    /// `[channels.NAME]`.
-    Channel,
-}
-
-/// Whether a change takes effect in a broker that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It does, by a reload.
-    Live,
-    /// The broker must be started again.
-    Restart,
-}
-
-/// Kind of a value, with its bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A string, described by these words; matching this expression, if it is one.
-    Text(&'static str, Option<&'static str>),
-    /// One of these strings.
-    OneOf(&'static [&'static str]),
-    /// True or false.
-    Flag,
-    /// A whole number between these.
-    Number(u64, u64),
-    /// A number of bytes between these.
-    Size(u64, u64),
-    /// A duration, at least so many milliseconds long.
-    Period(u64),
-    /// Bytes a second, at least so many.
-    Rate(u64),
-    /// A string, or a list of strings, each described by these words.
-    List(&'static str),
-}
-
-/// What clap does not know of a key.
-struct Fact {
-    table: Table,
-    name: &'static str,
-    kind: Kind,
-    change: Change,
-    /// Default as the file would have it; `None`: found out, as the help says.
-    default: Option<&'static str>,
-    /// A value as the file has it.
-    example: &'static str,
-}
-
-const fn fact(
-    (table, name): (Table, &'static str),
-    kind: Kind,
-    change: Change,
-    default: Option<&'static str>,
-    example: &'static str,
-) -> Fact {
-    Fact { table, name, kind, change, default, example }
-}
-
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -161,6 +98,69 @@ const FACTS: &[Fact] = &[
     fact((Link, "cluster-pressure"), List("a channel's name"), Restart, None, "['orders']"),
     fact((Channel, "pressure"), OneOf(&["cluster"]), Restart, None, "'cluster'"),
 ];
+
+/// Table of the file that a key stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Top of the file.
+    Broker,
+    /// `[link]`.
+    Link,
+    /// `[channels.NAME]`.
+    Channel,
+}
+
+/// Whether a change takes effect in a broker that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A reload is enough.
+    Live,
+    /// The broker must be started again.
+    Restart,
+}
+
+/// Kind of a value, with its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string, described by these words; matching this expression, if it is one.
+    Text(&'static str, Option<&'static str>),
+    /// One of these strings.
+    OneOf(&'static [&'static str]),
+    /// True or false.
+    Flag,
+    /// A whole number between these.
+    Number(u64, u64),
+    /// A number of bytes between these.
+    Size(u64, u64),
+    /// A duration, at least so many milliseconds long.
+    Period(u64),
+    /// Bytes a second, at least so many.
+    Rate(u64),
+    /// A string, or a list of strings, each described by these words.
+    List(&'static str),
+}
+
+/// Facts of a key that clap does not know.
+struct Fact {
+    table: Table,
+    name: &'static str,
+    kind: Kind,
+    change: Change,
+    /// Default as the file would have it; `None`: found out, as the help says.
+    default: Option<&'static str>,
+    /// A value as the file has it.
+    example: &'static str,
+}
+
+const fn fact(
+    (table, name): (Table, &'static str),
+    kind: Kind,
+    change: Change,
+    default: Option<&'static str>,
+    example: &'static str,
+) -> Fact {
+    Fact { table, name, kind, change, default, example }
+}
 
 /// A key of the configuration.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! What is in force, and where each value came from.
+//! Settings that are in force, and where each value came from.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Where settings come from: flags, before variables of the environment, before the file,
+//! Sources of the settings: flags, before variables of the environment, before the file,
 //! before the defaults.
 //!
 //! Invariant: what is wrong is told with its place, the flag, the variable, or file, line

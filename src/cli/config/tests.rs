@@ -209,8 +209,7 @@ fn the_schema_has_every_key_and_each_example_is_as_it_says() {
 
 #[test]
 fn it_is_shown_where_each_value_came_from() {
-    let mut typed = Settings::default();
-    typed.shards = Some(1);
+    let typed = Settings { shards: Some(1), ..Settings::default() };
     let variables = |name: &str| {
         let value = match name {
             "NETCLUSTER_SHARDS" => "2",
