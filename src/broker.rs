@@ -17,7 +17,7 @@ use netcluster_platform::datagram::DatagramSockets;
 use netcluster_platform::{
     ArenaSection, Backend, BackendUnavailable, BindError, BrokerArena, Io, LocalListener,
     LocalSocket, Note, PollConfig, PollIo, Waker, allowed_cores, descriptor_limit,
-    give_back_memory, memory_total_bytes, pin_to_core, select_backend,
+    give_back_memory, pin_to_core, select_backend,
 };
 
 use crate::budget::Budget;
@@ -28,13 +28,11 @@ use crate::mesh::Mesh;
 use crate::opener::{OpenLink, Opener};
 use crate::options::{BrokerOptions, SharedMemory};
 use crate::population::Population;
+use crate::reload::Reloader;
 use crate::returning::{Record, Successor};
-use crate::shard::{LinkStart, Shard, Shared};
+use crate::shard::{LinkStart, Reload, Shard, Shared};
 use crate::status::Status;
 use crate::uplink;
-
-/// Budget of a machine that does not tell its memory, in bytes.
-const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
 
 /// Descriptors of the memory that is shared with one client.
 const DESCRIPTORS_OF_MEMORY: u64 = 4;
@@ -88,6 +86,9 @@ pub struct Broker {
     backend: Backend,
     shards: u16,
     keeper: Option<Keeper>,
+    /// Ways to give other settings to the shards, until these are started.
+    reloads: Vec<mpsc::Sender<Reload>>,
+    reloader: Option<Reloader>,
 }
 
 /// Handle that asks a broker to shut down, from any thread.
@@ -169,10 +170,9 @@ impl Broker {
         config.max_shared_clients =
             usize::try_from(for_memory / u64::from(shards)).unwrap_or(usize::MAX);
         let node = config.node;
-        let memory = options.max_memory_bytes.unwrap_or_else(default_memory_bytes);
         let shared = Shared {
             config: Arc::new(config),
-            budget: Budget::new(memory),
+            budget: Budget::new(options.memory_bytes()),
             population: Population::default(),
             shutdown: Arc::new(AtomicBool::new(false)),
             successor: note.map_or_else(Successor::default, leave_in),
@@ -191,9 +191,19 @@ impl Broker {
             backend,
             shards,
             keeper: None,
+            reloads: Vec::new(),
+            reloader: None,
         };
         let (accepting, listeners) = mpsc::channel();
         broker.start_shards(&shared, (listener, listeners), (link, arena), pinned)?;
+        let reloads = std::mem::take(&mut broker.reloads);
+        let wakers = broker.shutdown.wakers.get().into_iter().flatten().cloned();
+        broker.reloader = Some(Reloader::new(
+            ShardConfig::clone(&shared.config),
+            options.link,
+            shared.budget.clone(),
+            reloads.into_iter().zip(wakers).collect(),
+        ));
         if let (Some(keeper), Some(wakers)) = (keeper, broker.shutdown.wakers.get()) {
             let asked = Arc::clone(&broker.shutdown.asked);
             let started = Keeper::start(keeper, accepting, wakers[0].clone(), asked);
@@ -216,6 +226,8 @@ impl Broker {
         for id in 0..self.shards {
             let (mesh, mesh_of_shard) = mpsc::channel();
             meshes.push(mesh);
+            let (reload, reloads) = mpsc::channel();
+            self.reloads.push(reload);
             let start = Start {
                 id,
                 core: pinned.map(|cores| cores[usize::from(id) % cores.len()]),
@@ -227,6 +239,7 @@ impl Broker {
                 shared: shared.clone(),
                 ready: ready.clone(),
                 mesh: mesh_of_shard,
+                reloads,
                 ended: Ended(self.shutdown.clone()),
             };
             let backend = self.backend;
@@ -273,6 +286,14 @@ impl Broker {
     /// Returns the number of shards.
     pub fn shards(&self) -> u16 {
         self.shards
+    }
+
+    /// Returns a handle that gives this broker other settings while it runs.
+    ///
+    /// # Panics
+    /// Never: a broker that has started has one.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone().expect("set at the start")
     }
 
     /// Returns a handle that shuts this broker down, from another thread or a signal
@@ -338,6 +359,7 @@ struct Start {
     shared: Shared,
     ready: mpsc::Sender<(u16, io::Result<Waker>)>,
     mesh: mpsc::Receiver<Mesh<LocalSocket>>,
+    reloads: mpsc::Receiver<Reload>,
     ended: Ended,
 }
 
@@ -375,7 +397,18 @@ impl Start {
     where
         I: Io<Socket = LocalSocket, Listener = LocalListener, Sockets = DatagramSockets>,
     {
-        let Start { id, listener, listeners, link, shared, ready, mesh, ended: _ended, .. } = self;
+        let Start {
+            id,
+            listener,
+            listeners,
+            link,
+            shared,
+            ready,
+            mesh,
+            reloads,
+            ended: _ended,
+            ..
+        } = self;
         // The starter may have given up; then there is no mesh either.
         let io = match io {
             Ok(io) => {
@@ -390,7 +423,8 @@ impl Start {
         drop(ready);
         let Ok(mesh) = mesh.recv() else { return Ok(()) };
         let opener = Opener::new(open_link(&shared.config), io.waker());
-        let shard = Shard::new(io, shared, mesh, listener, link).map(|shard| match listeners {
+        let shard = Shard::new(io, shared, mesh, listener, link);
+        let shard = shard.map(|shard| shard.with_reloads(reloads)).map(|shard| match listeners {
             Some(listeners) => shard.with_listeners(listeners).with_opener(opener),
             None => shard,
         });
@@ -418,11 +452,6 @@ fn leave_in(note: Note) -> Successor {
     };
     write(b"");
     Successor::new(move |record| write(&record))
-}
-
-fn default_memory_bytes() -> usize {
-    let total = memory_total_bytes().and_then(|bytes| usize::try_from(bytes).ok());
-    total.map_or(FALLBACK_MEMORY_BYTES, |bytes| bytes / 4)
 }
 
 /// Returns a number that the system chose at random: each hash state has keys of its own.

@@ -49,7 +49,7 @@ pub struct Budget {
 
 #[derive(Debug)]
 struct Shared {
-    limit_bytes: usize,
+    limit_bytes: AtomicUsize,
     used_bytes: AtomicUsize,
     /// Bytes used for each purpose.
     used_for: [AtomicUsize; 6],
@@ -66,8 +66,11 @@ pub struct Charge {
 impl Budget {
     /// Returns a budget of so many bytes.
     pub fn new(limit_bytes: usize) -> Budget {
-        let shared =
-            Shared { limit_bytes, used_bytes: AtomicUsize::new(0), used_for: Default::default() };
+        let shared = Shared {
+            limit_bytes: AtomicUsize::new(limit_bytes),
+            used_bytes: AtomicUsize::new(0),
+            used_for: Default::default(),
+        };
         Budget { shared: Arc::new(shared) }
     }
 
@@ -87,12 +90,12 @@ impl Budget {
 
     /// Returns whether the limit is reached.
     pub fn is_exhausted(&self) -> bool {
-        self.used_bytes() >= self.shared.limit_bytes
+        self.used_bytes() >= self.limit_bytes()
     }
 
     /// Returns whether `bytes` more fit the limit.
     pub fn has_room_for(&self, bytes: usize) -> bool {
-        self.used_bytes().saturating_add(bytes) <= self.shared.limit_bytes
+        self.used_bytes().saturating_add(bytes) <= self.limit_bytes()
     }
 
     /// Returns whether a client may have `bytes` more kept for it: connections and
@@ -101,7 +104,7 @@ impl Budget {
     /// connections can always be made. Shared memory takes a quarter, and only what
     /// nobody else uses.
     pub fn has_room_to_keep(&self, purpose: Purpose, bytes: usize) -> bool {
-        let limit_bytes = self.shared.limit_bytes;
+        let limit_bytes = self.limit_bytes();
         if purpose == Purpose::Shared {
             let shared = self.used_for(Purpose::Shared).saturating_add(bytes);
             return shared <= limit_bytes / 4 && self.has_room_for(bytes);
@@ -129,7 +132,12 @@ impl Budget {
 
     /// Returns the limit in bytes.
     pub fn limit_bytes(&self) -> usize {
-        self.shared.limit_bytes
+        self.shared.limit_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sets another limit. What is kept beyond a lower one goes as its users let go of it.
+    pub fn set_limit_bytes(&self, limit_bytes: usize) {
+        self.shared.limit_bytes.store(limit_bytes, Ordering::Relaxed);
     }
 
     /// Turns a buffer into a chunk that is charged while any slice of it lives.

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use netcluster_wire::Pattern;
 
 use crate::budget::Budget;
+use crate::channel_rules::ChannelRules;
 use crate::routes::{CacheShare, Routes};
 use crate::target::Target;
 use netcluster_link::channel::ChannelHash;
@@ -25,7 +26,7 @@ pub struct ChannelId(u32);
 pub struct Channel {
     /// Name that clients join the channel by.
     pub name: Arc<str>,
-    /// Hash that datagrams name the channel by; none without a link.
+    /// Hash that datagrams name the channel by; none without a link, or if its events stay.
     pub hash: ChannelHash,
     /// The streams of brokers that its events travel in.
     pub stream: StreamId,
@@ -35,12 +36,29 @@ pub struct Channel {
     members: usize,
 }
 
+impl Channel {
+    /// Has its events also go to the other brokers.
+    fn cross(&mut self, streams: &StreamMap) {
+        self.hash = ChannelHash::of(&self.name);
+        self.stream = streams.stream_of(&self.name);
+        self.routes.set_link(Some(self.hash));
+    }
+
+    /// Has its events go to clients of this broker alone.
+    fn stay(&mut self) {
+        self.hash = ChannelHash::NONE;
+        self.stream = StreamId::new(0, 0);
+        self.routes.set_link(None);
+    }
+}
+
 /// All channels with a member here or a listener anywhere.
 pub struct Channels {
     by_name: HashMap<Arc<str>, ChannelId, FixedState>,
     /// Channels by the hash that datagrams carry; empty without a link.
     by_hash: HashMap<ChannelHash, ChannelId, FixedState>,
     link: Option<Arc<StreamMap>>,
+    rules: Arc<ChannelRules>,
     table: Vec<Option<Channel>>,
     /// Free places of `table`.
     free: Vec<ChannelId>,
@@ -66,6 +84,7 @@ impl Channels {
             by_name: HashMap::with_hasher(hasher.clone()),
             by_hash: HashMap::with_hasher(hasher),
             link,
+            rules: Arc::default(),
             table: Vec::new(),
             free: Vec::new(),
             evict_at: 0,
@@ -87,14 +106,39 @@ impl Channels {
         let mut channels = Vec::new();
         for (name, &id) in &self.by_name {
             let Some(channel) = &mut self.table[id.0 as usize] else { continue };
-            channel.hash = ChannelHash::of(name);
-            channel.stream = streams.stream_of(name);
-            channel.routes.open_link(channel.hash);
-            self.by_hash.insert(channel.hash, id);
+            if self.rules.crosses(name) {
+                channel.cross(&streams);
+                self.by_hash.insert(channel.hash, id);
+            }
             channels.push((Arc::clone(name), channel.members));
         }
         self.link = Some(streams);
         channels
+    }
+
+    /// Has the events of channels cross the link, or not, by these rules. Returns the channels
+    /// for which that is another way than before. Routes found before are then no longer named
+    /// by their ids.
+    pub fn set_rules(&mut self, rules: &Arc<ChannelRules>) -> Vec<Arc<str>> {
+        let before = std::mem::replace(&mut self.rules, Arc::clone(rules));
+        let Some(streams) = &self.link else { return Vec::new() };
+        let mut changed = Vec::new();
+        for (name, &id) in &self.by_name {
+            let crosses = rules.crosses(name);
+            let Some(channel) = &mut self.table[id.0 as usize] else { continue };
+            if crosses == before.crosses(name) {
+                continue;
+            }
+            if crosses {
+                channel.cross(streams);
+                self.by_hash.insert(channel.hash, id);
+            } else {
+                self.by_hash.remove(&channel.hash);
+                channel.stay();
+            }
+            changed.push(Arc::clone(name));
+        }
+        changed
     }
 
     /// Counts a connection of this shard in on a channel.
@@ -159,12 +203,13 @@ impl Channels {
         self.by_name.insert(Arc::clone(name), id);
         let mut hash = ChannelHash::NONE;
         let mut stream = StreamId::new(0, 0);
-        if let Some(stream_map) = &self.link {
+        let link = self.link.as_ref().filter(|_| self.rules.crosses(name));
+        if let Some(stream_map) = link {
             hash = ChannelHash::of(name);
             stream = stream_map.stream_of(name);
             self.by_hash.insert(hash, id);
         }
-        let link = self.link.is_some().then_some(hash);
+        let link = link.is_some().then_some(hash);
         let routes = Routes::new(self.seed, link, &self.budget, &self.share);
         let name = Arc::clone(name);
         self.table[id.0 as usize] = Some(Channel { name, hash, stream, routes, members: 0 });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use netcluster_platform::Peer;
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
+use crate::channel_rules::ChannelRules;
 use crate::placement::DEFAULT_SPILL_CLIENTS;
 use crate::population::Limits;
 use crate::returning::Record;
@@ -63,6 +64,8 @@ pub struct ShardConfig {
     pub share_after_bytes: u64,
     /// Most clients of one shard that memory is shared with.
     pub max_shared_clients: usize,
+    /// Rules of channels.
+    pub channels: Arc<ChannelRules>,
     /// Clients of one channel that share a shard before another one is used.
     pub spill_clients: usize,
     /// Clients that listened when the last broker of this socket ended in order.
@@ -91,6 +94,7 @@ impl Default for ShardConfig {
             spin: Duration::ZERO,
             share_after_bytes: DEFAULT_SHARE_AFTER_BYTES,
             max_shared_clients: usize::MAX,
+            channels: Arc::default(),
             spill_clients: DEFAULT_SPILL_CLIENTS,
             awaited: Arc::default(),
             link: None,

@@ -13,6 +13,7 @@ use crate::budget::{Budget, Charge, Purpose};
 use crate::channels::ChannelId;
 use crate::inbound::Inbound;
 use crate::outbound::{ENTRY_BYTES, KEEP_ENTRIES, Outbound};
+use crate::pace::Pace;
 use crate::pattern_set::PatternSet;
 use crate::population::Seat;
 use crate::shard::{Postponed, Sharing};
@@ -96,6 +97,8 @@ pub enum Blocker {
     Routes,
     /// Clients that were here before the broker was restarted, and are not back.
     Hold,
+    /// What its channel lets a client emit in a second.
+    Rate,
 }
 
 /// Relation of a queue to its socket.
@@ -141,6 +144,12 @@ pub struct Connection {
     pub previous_client: u32,
     /// Queue of frames for the client.
     pub outbound: Outbound,
+    /// High-water mark that the client asked for; 0: as all others.
+    pub wanted_queue_bytes: usize,
+    /// Largest payload that the client may emit, as its welcome said.
+    pub max_payload_bytes: usize,
+    /// Pace of the client, where its channel limits it.
+    pub pace: Option<Box<Pace>>,
     /// State of the receiving side.
     pub receiving: Receiving,
     /// The client was kept from writing more: the end of its bytes does not mean that
@@ -193,6 +202,9 @@ impl Connection {
             awaited: 0,
             previous_client: 0,
             outbound: Outbound::new(max_queue_bytes, budget),
+            wanted_queue_bytes: 0,
+            max_payload_bytes: 0,
+            pace: None,
             receiving: Receiving::Off,
             is_read_up: false,
             filling_since: Instant::START,

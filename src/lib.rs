@@ -64,6 +64,7 @@
 
 mod broker;
 mod budget;
+mod channel_rules;
 mod channels;
 mod config;
 mod connection;
@@ -79,9 +80,11 @@ mod mesh;
 mod opener;
 mod options;
 mod outbound;
+mod pace;
 mod pattern_set;
 mod placement;
 mod population;
+mod reload;
 mod resolver;
 mod returning;
 mod routes;
@@ -96,9 +99,11 @@ mod trie;
 mod uplink;
 
 pub use broker::{Broker, Shutdown, StartError};
+pub use channel_rules::ChannelOptions;
 pub use netcluster_link::crypto::{Key, Keys};
 pub use netcluster_link::options::LinkOptions;
 pub use netcluster_platform::{
     Backend, BackendChoice, BackendUnavailable, BindError, BindOptions, Group,
 };
 pub use options::{BrokerOptions, SharedMemory};
+pub use reload::Reloader;

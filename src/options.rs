@@ -3,19 +3,23 @@
 //!
 //! Decision: `docs/decisions/037-queue-holds-four-events.md`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster_link::options::LinkOptions;
-use netcluster_platform::{BackendChoice, BindOptions, own_user};
+use netcluster_platform::{BackendChoice, BindOptions, memory_total_bytes, own_user};
 use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES};
 
+use crate::channel_rules::{ChannelOptions, ChannelRules};
 use crate::config::{DEFAULT_MAX_QUEUE_BYTES, MAX_SHARDS, MIN_MAX_QUEUE_BYTES, ShardConfig};
 use crate::log::LogCounts;
 
 /// Number of the largest events that a queue has room for, unless its size is set.
 const LARGEST_EVENTS_PER_QUEUE: usize = 4;
+/// Budget of a machine that does not tell its memory, in bytes.
+const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
 /// Longest busy-wait that can be asked for.
 const MAX_SPIN: Duration = Duration::from_micros(50);
 /// Shortest timeout that can be asked for.
@@ -100,6 +104,8 @@ pub struct BrokerOptions {
     pub share_after_bytes: u64,
     /// Number of clients of one channel that share a shard before another one is used.
     pub spill_clients: usize,
+    /// Options of single channels, by name.
+    pub channels: BTreeMap<String, ChannelOptions>,
     /// Link to other machines; `None`: this broker is alone.
     pub link: Option<LinkOptions>,
     /// Counters of what the program's log leaves out, for `status`.
@@ -132,6 +138,7 @@ impl BrokerOptions {
             shared_memory: SharedMemory::Auto,
             share_after_bytes: default.share_after_bytes,
             spill_clients: default.spill_clients,
+            channels: BTreeMap::new(),
             link: None,
             log: Arc::default(),
         }
@@ -195,7 +202,17 @@ impl BrokerOptions {
         for (name, count) in counts {
             require(count > 0, format!("{name} must be at least 1"))?;
         }
+        ChannelRules::new(&self.channels)?;
         self.link.as_ref().map_or(Ok(()), |link| link.check(self.max_payload_bytes))
+    }
+
+    /// Returns the memory that clients may make the broker keep, in bytes: as much as is asked
+    /// for, or the default for this machine.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.max_memory_bytes.unwrap_or_else(|| {
+            let total = memory_total_bytes().and_then(|bytes| usize::try_from(bytes).ok());
+            total.map_or(FALLBACK_MEMORY_BYTES, |bytes| bytes / 4)
+        })
     }
 
     /// Turns the options into what each shard of such a broker is made with; `random` gives
@@ -218,6 +235,7 @@ impl BrokerOptions {
             spin: self.spin,
             share_after_bytes: self.share_after_bytes,
             max_shared_clients: usize::MAX,
+            channels: Arc::new(ChannelRules::new(&self.channels).unwrap_or_default()),
             spill_clients: self.spill_clients,
             awaited: Arc::default(),
             link: None,

@@ -71,6 +71,11 @@ impl PatternSet {
         taken
     }
 
+    /// Returns the patterns, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
+        self.patterns.iter()
+    }
+
     /// Returns the number of patterns.
     pub fn len(&self) -> usize {
         self.patterns.len()

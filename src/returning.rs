@@ -177,6 +177,11 @@ impl Returning {
         self.held.contains_key(channel)
     }
 
+    /// Returns the channels in which events wait, or may have to.
+    pub fn held(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.held.keys()
+    }
+
     /// Begins a hold, as a client of a channel came back after a crash. Returns when it
     /// ends, if one begins.
     pub fn begin(&mut self, channel: &Arc<str>, now: Instant) -> Option<Instant> {

@@ -232,10 +232,10 @@ impl Routes {
         self.cache.is_overgrown()
     }
 
-    /// Has the channel's events also go to the other brokers, by its hash.
-    pub fn open_link(&mut self, hash: ChannelHash) {
+    /// Has the channel's events also go to the other brokers, by its hash, or no longer.
+    pub fn set_link(&mut self, hash: Option<ChannelHash>) {
         self.forget();
-        self.cache.open_link(hash);
+        self.cache.set_link(hash);
     }
 
     /// Empties the cache.

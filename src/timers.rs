@@ -28,6 +28,8 @@ pub enum Timer {
     Linger(Target),
     /// Accepting is tried again.
     Accept,
+    /// A client that emitted more than its channel lets it goes on.
+    Rate(Target),
     /// A step towards shared memory, for which the socket had no room, is tried again.
     Sharing(Target),
     /// The shutdown no longer waits for emitters whose listeners are slow.

@@ -5,8 +5,6 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use netcluster_platform::ignores_hangups;
-
 use support::{
     Broker, Directory, Process, Signal, backends, command, give_to_unprivileged, has_signals,
     is_root, is_socket, is_unix, mode_and_group, own_user, serve, set_mode, unprivileged,
@@ -75,14 +73,8 @@ fn signals_drain_and_remove_the_socket() {
     if !has_signals() {
         return;
     }
-    let mut signals = vec![Signal::TERM, Signal::INT];
-    if ignores_hangups() {
-        println!("SKIPPED: SIGHUP: it is ignored here, as under nohup, and so by every broker");
-    } else {
-        signals.push(Signal::HUP);
-    }
     for backend in backends() {
-        for &signal in &signals {
+        for signal in [Signal::TERM, Signal::INT] {
             let broker = Broker::start_with(backend, &["--drain-timeout", "1min"]);
             let mut on = broker.on(&["log", "--format", "raw"]);
             // More than the sockets and pipes on the way hold, while nobody reads.

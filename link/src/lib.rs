@@ -24,6 +24,7 @@
 //! - [`membership`]: who is there, and who is not.
 //! - `interest`: who wants what, and from where on.
 //! - `control`: control datagrams out and in. [`crypto`]: sealing.
+//! - `rekey`: other keys while the link runs.
 //! - `timeout`, `report`, [`warnings`]: what time brings; the status; what people
 //!   are told.
 //!
@@ -44,6 +45,7 @@ pub mod options;
 mod output;
 pub mod peer_id;
 pub mod receive;
+mod rekey;
 mod report;
 pub mod send;
 pub mod status;

@@ -28,6 +28,7 @@ mod instant;
 mod io;
 mod local;
 mod memory;
+mod monotonic;
 mod output;
 mod parent;
 #[cfg(windows)]
@@ -68,6 +69,7 @@ pub use local::{
     raise_descriptor_limit,
 };
 pub use memory::{memory_available_bytes, memory_total_bytes};
+pub use monotonic::monotonic_micros;
 pub use output::wait_until_unread;
 pub use parent::Parent;
 pub use poll::{PollConfig, PollIo};

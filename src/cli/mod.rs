@@ -30,6 +30,7 @@ mod on;
 mod output;
 mod page;
 mod peers;
+mod reload;
 mod render;
 mod serve;
 mod service;

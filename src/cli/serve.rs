@@ -14,8 +14,9 @@ use super::args::ServeArgs;
 use super::config::sources::{self, Loaded};
 use super::config::tell_good;
 use super::failure::{Code, Failure};
-use super::link::link_options;
+use super::link::{channel_options, link_options};
 use super::log;
+use super::reload::Reloading;
 use super::settings::Settings;
 use super::signals;
 use super::supervision::{self, Ending, Watch};
@@ -32,51 +33,59 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
     let ServeArgs { config, check, print_ready, die_with_parent, settings } = *args;
     // First of all: what happens from now on is noticed.
     let parent = die_with_parent.map(Watch::begin);
-    let loaded = sources::load(settings, config.as_deref())?;
+    let loaded = sources::load(settings.clone(), config.as_deref())?;
     if check {
         return tell_good(&loaded);
     }
     let counts = log::start(loaded.settings.log.as_ref(), None)?;
     let serving = Serving::start(&loaded, counts)?;
+    let reloading = serving.reloading(settings, config, &loaded);
     let ending = Ending::of(serving.shutdown());
     if let Some(parent) = parent {
         parent.end_with(&ending)?;
     }
-    signals::on_first(move || {
+    let end = move || {
         tracing::info!("shutting down; another signal ends at once");
         ending.begin();
-    })?;
+    };
+    // The log has what came of it.
+    let reload = move || drop(reloading.reload());
+    signals::on_first_or_reload(end, Box::new(reload))?;
     serving.join(print_ready)
 }
 
 /// A broker that clients can connect to.
 pub struct Serving {
     broker: Broker,
+    options: BrokerOptions,
 }
 
 impl Serving {
     /// Starts it; `counts` are those of the log.
     pub fn start(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
-        let is_default = loaded.settings.max_clients.is_none();
         let (mut options, warnings) = options(loaded)?;
         options.log = counts;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        match raise_descriptor_limit() {
-            Ok(limit) => {
-                let kept = options.descriptors_of_shared_memory(limit);
-                fit_clients(&mut options.max_clients, limit - kept, is_default);
-            }
-            Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
-        }
+        fit_to_descriptors(&mut options, loaded);
         warn_of_two_buses(&options.socket);
-        let broker = Broker::start(options).map_err(|error| match error {
+        let broker = Broker::start(options.clone()).map_err(|error| match error {
             StartError::Option(_) => Failure::usage(error),
             StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
             _ => Failure::other(error),
         })?;
-        Ok(Serving { broker })
+        Ok(Serving { broker, options })
+    }
+
+    /// Returns what reads these sources of its settings again.
+    pub fn reloading(
+        &self,
+        typed: Settings,
+        config: Option<PathBuf>,
+        loaded: &Loaded,
+    ) -> Reloading {
+        Reloading::new(self.broker.reloader(), typed, config, loaded, &self.options)
     }
 
     /// Asks it to end, from any thread.
@@ -86,7 +95,7 @@ impl Serving {
 
     /// Says that it is ready, with `prints` also on standard output, and waits for its end.
     pub fn join(self, prints: bool) -> Result<(), Failure> {
-        let Serving { broker } = self;
+        let Serving { broker, .. } = self;
         tracing::info!(
             socket = %broker.socket().display(),
             backend = %broker.backend(),
@@ -98,6 +107,18 @@ impl Serving {
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
         Ok(())
+    }
+}
+
+/// Lowers the number of clients to what the system lets the process have.
+pub fn fit_to_descriptors(options: &mut BrokerOptions, loaded: &Loaded) {
+    match raise_descriptor_limit() {
+        Ok(limit) => {
+            let kept = options.descriptors_of_shared_memory(limit);
+            let is_default = loaded.settings.max_clients.is_none();
+            fit_clients(&mut options.max_clients, limit - kept, is_default);
+        }
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
     }
 }
 
@@ -183,6 +204,7 @@ fn meaning(settings: &Settings, warnings: &mut Vec<String>) -> Result<BrokerOpti
     set(&mut options.drain_timeout, drain_timeout.map(|period| period.0));
     options.node = node_id.map(|node| node.0);
     warn_of_sizes(&options, warnings);
+    options.channels = channel_options(settings);
     options.link = link_options(settings, options.max_payload_bytes, warnings)?;
     Ok(options)
 }

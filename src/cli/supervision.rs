@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   --print-ready       one line of JSON on standard output
-//!   $NOTIFY_SOCKET      READY=1, STOPPING=1: systemd, and whoever does the same
+//!   $NOTIFY_SOCKET      READY=1, RELOADING=1, STOPPING=1: systemd, and whoever does the same
 //!   --die-with-parent   an end in order when the parent is gone
 //! ```
 
@@ -87,6 +87,19 @@ pub fn tell_ready(broker: &Broker, prints: bool) {
             tracing::warn!(%error, "nobody reads that the broker is ready");
         }
     }
+    notify("READY=1");
+}
+
+/// Tells the service manager that the configuration is read again.
+pub fn tell_reloading() {
+    match netcluster_platform::monotonic_micros() {
+        Some(micros) => notify(&format!("RELOADING=1\nMONOTONIC_USEC={micros}")),
+        None => notify("RELOADING=1"),
+    }
+}
+
+/// Tells the service manager that the broker is ready again.
+pub fn tell_reloaded() {
     notify("READY=1");
 }
 

@@ -112,9 +112,9 @@ impl Cache {
         self.by_name.get(name).copied()
     }
 
-    /// Has the routes that are found from now on lead to the link.
-    pub fn open_link(&mut self, hash: ChannelHash) {
-        self.link = Some(hash);
+    /// Has the routes that are found from now on lead to the link, or not.
+    pub fn set_link(&mut self, hash: Option<ChannelHash>) {
+        self.link = hash;
     }
 
     #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::budget::Purpose;
 use crate::config::MIN_MAX_QUEUE_BYTES;
 use crate::connection::State;
 use crate::mesh::Message;
+use crate::pace::Pace;
 use crate::pattern_set::PatternSet;
 use crate::target::{Emitter, Target};
 
@@ -122,6 +123,9 @@ impl<I: Io> Shard<I> {
     ) {
         let config = Arc::clone(&self.shared.config);
         let awaited = config.awaited.patterns_of(channel, hello.previous);
+        let rules = &config.channels;
+        let max_payload_bytes = rules.max_payload_bytes(channel, config.max_payload_bytes);
+        let rate = rules.rate(channel);
         self.channel_used(channel);
         let channel = self.router.channels.join(channel);
         let sharing = self.first_sharing(hello.shared);
@@ -135,15 +139,17 @@ impl<I: Io> Shard<I> {
         connection.latest = hello.latest;
         connection.awaited = awaited;
         connection.previous_client = hello.previous.client;
+        connection.max_payload_bytes = max_payload_bytes;
+        connection.pace = rate.map(|rate| Box::new(Pace::new(rate, 0)));
         if hello.max_queue != 0 {
             let wanted = usize::try_from(hello.max_queue).unwrap_or(usize::MAX);
+            connection.wanted_queue_bytes = wanted;
             connection
                 .outbound
                 .set_limit_bytes(wanted.clamp(MIN_MAX_QUEUE_BYTES, config.max_queue_bytes));
         }
         connection.name = hello.client_name.into();
-        let welcome =
-            Welcome { max_payload: config.max_payload_bytes as u64, run: config.run, reason };
+        let welcome = Welcome { max_payload: max_payload_bytes as u64, run: config.run, reason };
         self.reply(conn, &frame::encode(Kind::Welcome, source, 0, b"", &welcome.encode()));
         self.totals.clients += 1;
         self.clients_changed();
@@ -205,12 +211,9 @@ impl<I: Io> Shard<I> {
         if connection.patterns.insert(&pattern) {
             let channel = connection.channel.expect("an open connection has a channel");
             let channel = Arc::clone(&self.router.channels.get(channel).name);
-            self.route(&channel, &pattern, target);
+            let heard = self.heard_in(&channel);
+            self.route_everywhere(&heard, &pattern, target);
             self.totals.listeners += 1;
-            for shard in self.mesh.others() {
-                let (channel, pattern) = (channel.clone(), pattern.clone());
-                self.tell(shard, target, Message::Subscribe { channel, pattern, target });
-            }
         }
         self.after_barrier(After::Ack(target, request));
     }
@@ -248,19 +251,16 @@ impl<I: Io> Shard<I> {
         {
             let channel = connection.channel.expect("an open connection has a channel");
             let channel = Arc::clone(&self.router.channels.get(channel).name);
-            self.unroute(&channel, target, vec![pattern]);
+            let heard = self.heard_in(&channel);
+            self.unroute(&heard, target, &[pattern]);
         }
         self.after_barrier(After::Ack(target, request));
     }
 
     /// Takes patterns of a client out of every shard's routes.
-    pub(super) fn unroute(&mut self, channel: &Arc<str>, target: Target, patterns: Vec<Pattern>) {
-        self.unroute_here(channel, &patterns, target);
+    pub(super) fn unroute(&mut self, channels: &[Arc<str>], target: Target, patterns: &[Pattern]) {
+        self.unroute_everywhere(channels, target, patterns);
         self.totals.listeners -= patterns.len() as u64;
-        for shard in self.mesh.others() {
-            let (channel, patterns) = (channel.clone(), patterns.clone());
-            self.tell(shard, target, Message::Unsubscribe { channel, patterns, target });
-        }
     }
 
     /// Does the step that follows once all other shards have done what they were sent.

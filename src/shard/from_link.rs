@@ -12,10 +12,12 @@ use netcluster_platform::Io;
 use netcluster_wire::limits::HEADER_BYTES;
 use netcluster_wire::{LossReason, Source};
 
+use crate::channels::Channel;
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
 use crate::mesh::Message;
 use crate::target::{Emitter, ShardId};
+use netcluster_link::channel::ChannelHash;
 use netcluster_link::event::{LinkEvent, Lost, Run};
 use netcluster_link::peer_id::PeerId;
 use netcluster_link::stream::StreamId;
@@ -181,12 +183,22 @@ impl<I: Io> Shard<I> {
     /// Tells listeners of this shard which events are missing.
     pub(super) fn tell_lost(&mut self, lost: Lost) {
         let source = Source { node: lost.node, client: 0 };
+        let channels = &self.router.channels;
+        let is_in = |channel: &Channel| {
+            channel.hash != ChannelHash::NONE
+                && channel.stream == lost.stream
+                && lost.channel.is_none_or(|hash| hash == channel.hash)
+        };
+        let rules = Arc::clone(&self.shared.config.channels);
         for connection in self.connections.iter_mut() {
             let Some(channel) = connection.channel else { continue };
-            let channel = self.router.channels.get(channel);
-            let concerned = channel.stream == lost.stream
-                && lost.channel.is_none_or(|hash| hash == channel.hash);
-            if concerned && connection.is_open() && !connection.patterns.is_empty() {
+            let channel = channels.get(channel);
+            // Or it would have been copied into its channel.
+            let is_concerned = is_in(channel)
+                || rules.sources_of(&channel.name).iter().any(|source| {
+                    channels.find(source).is_some_and(|source| is_in(channels.get(source)))
+                });
+            if is_concerned && connection.is_open() && !connection.patterns.is_empty() {
                 connection.outbound.push_lost(source, lost.count, lost.reason);
                 // Many notices are a queue like any other.
                 if connection.latest {

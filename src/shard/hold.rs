@@ -123,9 +123,19 @@ impl<I: Io> Shard<I> {
         if !self.returning.holds_any() {
             return false;
         }
-        let Some(channel) = self.connections.at(conn).channel else { return false };
+        self.held_channel(conn).is_some()
+    }
+
+    /// Returns the channel for whose clients the events of a connection wait: its own, or one
+    /// into which they are copied.
+    fn held_channel(&mut self, conn: Conn) -> Option<Arc<str>> {
+        let channel = self.connections.at(conn).channel?;
         let channel = Arc::clone(&self.router.channels.get(channel).name);
-        self.returning.holds(&channel, self.now)
+        if self.returning.holds(&channel, self.now) {
+            return Some(channel);
+        }
+        let rules = &self.shared.config.channels;
+        self.returning.held().find(|held| rules.reaches(&channel, held)).cloned()
     }
 
     /// Takes the bytes of a chunk, from `at` on, as [`Shard::walk`] does; while events of
@@ -140,7 +150,7 @@ impl<I: Io> Shard<I> {
             self.keep(conn, &[Slice::from(chunk.slice(at..))]);
             return Ok(None);
         }
-        let max_payload = self.shared.config.max_payload_bytes;
+        let max_payload = self.connections.at(conn).max_payload_bytes;
         let budget = self.shared.budget.clone();
         while self.is_held(conn) {
             let connection = self.connections.at(conn);
@@ -176,11 +186,14 @@ impl<I: Io> Shard<I> {
         let mut kept = BytesMut::with_capacity(pieces.iter().map(Slice::len).sum());
         pieces.iter().for_each(|piece| kept.extend_from_slice(piece.as_bytes()));
         let kept = self.shared.budget.own(kept);
+        let held_channel = self.held_channel(conn);
         let connection = self.connections.at(conn);
         connection.held.push(kept);
         let (emitter, channel) = (connection.target, connection.channel);
         let channel = channel.expect("an open connection has a channel");
-        let channel = Arc::clone(&self.router.channels.get(channel).name);
+        // What comes behind bytes that are kept waits with them.
+        let channel =
+            held_channel.unwrap_or_else(|| Arc::clone(&self.router.channels.get(channel).name));
         if let Some(until) = self.returning.wait(&channel, emitter, self.now) {
             self.timers.set(until, Timer::Hold);
         }

@@ -12,7 +12,6 @@
 //! `014-link-on-shard-0.md`, `015-link-in-every-route.md`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -21,10 +20,8 @@ use smallvec::SmallVec;
 
 use netcluster_platform::datagram::is_too_long;
 use netcluster_platform::{DatagramTrain, Instant, Io, Slice, Snapshots};
-use netcluster_wire::Pattern;
 
 use crate::connection::Blocker;
-use crate::mesh::Message;
 use crate::resolver::{Addresses, Resolved};
 use crate::routes::Route;
 use crate::status::LinkIo;
@@ -75,7 +72,7 @@ pub struct LinkStart<S> {
 pub(super) struct LinkDriver {
     pub(super) link: Link,
     /// Channels with clients on any shard, and how many.
-    used: HashMap<ChannelHash, usize, FixedState>,
+    pub(super) used: HashMap<ChannelHash, usize, FixedState>,
     /// Emitters that wait for room in a stream of this broker.
     waiters: BTreeMap<StreamId, Vec<Emitter>>,
     /// Streams of peers that wait for queues here.
@@ -88,7 +85,7 @@ pub(super) struct LinkDriver {
     pub(super) missed: Vec<(ShardId, Lost)>,
     /// Events, and gaps among them, that wait for routes; their streams are held.
     pub(super) postponed: VecDeque<LinkEvent>,
-    addresses: Option<Addresses>,
+    pub(super) addresses: Option<Addresses>,
     snapshots: Option<Snapshots>,
     about: LinkIo,
     /// The socket has no room.
@@ -346,67 +343,6 @@ impl<I: Io> Shard<I> {
             let Some(driver) = self.link.as_deref_mut() else { return };
             let waiters = driver.waiters.remove(&stream).unwrap_or_default();
             self.resume(waiters, Queue::Link(stream));
-        }
-    }
-
-    /// Adds a listener to this shard's routes.
-    pub(super) fn route(&mut self, channel: &Arc<str>, pattern: &Pattern, target: Target) {
-        self.router.channels.subscribe(channel, pattern, target);
-        self.update_interest(channel);
-    }
-
-    /// Takes listeners out of this shard's routes.
-    pub(super) fn unroute_here(&mut self, channel: &str, patterns: &[Pattern], target: Target) {
-        for pattern in patterns {
-            self.router.channels.unsubscribe(channel, pattern, target);
-        }
-        self.update_interest(channel);
-    }
-
-    fn update_interest(&mut self, name: &str) {
-        let Some(driver) = self.link.as_deref_mut() else { return };
-        let channel = self.router.channels.find(name).map(|id| self.router.channels.get(id));
-        let hash = channel.map_or_else(|| ChannelHash::of(name), |channel| channel.hash);
-        let wanted = channel.is_some_and(|channel| !channel.routes.is_empty());
-        driver.link.set_interest(self.now, hash, wanted);
-    }
-
-    /// Notes that a client of any shard is on this channel now; called before the
-    /// client emits.
-    pub(super) fn channel_used(&mut self, name: &Arc<str>) {
-        match self.link.as_deref_mut() {
-            Some(driver) => {
-                let users = driver.used.entry(ChannelHash::of(name)).or_default();
-                *users += 1;
-                if *users == 1 {
-                    driver.link.open_channel(self.now, name);
-                    // There may be listeners from before the link was opened.
-                    self.update_interest(name);
-                }
-            }
-            None if self.router.channels.is_linked() => {
-                self.mesh.send(LINK_HOME, Message::ChannelUsed(Arc::clone(name)));
-            }
-            None => {}
-        }
-    }
-
-    /// Notes that a client of any shard is no longer on this channel.
-    pub(super) fn channel_unused(&mut self, name: &Arc<str>) {
-        match self.link.as_deref_mut() {
-            Some(driver) => {
-                let hash = ChannelHash::of(name);
-                let Some(users) = driver.used.get_mut(&hash) else { return };
-                *users -= 1;
-                if *users == 0 {
-                    driver.used.remove(&hash);
-                    driver.link.close_channel(self.now, hash);
-                }
-            }
-            None if self.router.channels.is_linked() => {
-                self.mesh.send(LINK_HOME, Message::ChannelUnused(Arc::clone(name)));
-            }
-            None => {}
         }
     }
 

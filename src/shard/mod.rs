@@ -22,6 +22,8 @@
 //! - `cluster`: clients that wait for other machines
 //! - `crossing`: messages from and to other shards
 //! - `link`, `from_link`: to and from the brokers of other machines
+//! - `interest`: listeners in routes, and what the link is told of them
+//! - `reload`: other settings while the broker runs
 //! - `acceptor`: acceptance of connections, and those that have not said hello in time
 //! - `lifecycle`: placing, disconnecting
 //! - `sharing`: from sockets to shared memory
@@ -44,10 +46,12 @@ mod farewell;
 mod flush;
 mod from_link;
 mod hold;
+mod interest;
 mod lifecycle;
 mod link;
 mod opening;
 mod receive;
+mod reload;
 mod report;
 mod rest;
 mod router;
@@ -83,6 +87,7 @@ use self::control::Barriers;
 use self::fan_out::FanOut;
 use self::link::LinkDriver;
 pub use self::link::LinkStart;
+pub use self::reload::{LinkReload, PeersReload, Reload};
 use self::report::Reports;
 use self::rest::Flood;
 use self::router::Router;
@@ -162,6 +167,8 @@ pub struct Shard<I: Io> {
     last_active: Instant,
     /// Other shards have sent more than one turn takes.
     more_messages: bool,
+    /// Source of other settings.
+    reloads: Option<mpsc::Receiver<Reload>>,
     completions: Vec<Completion>,
 }
 
@@ -210,6 +217,7 @@ impl<I: Io> Shard<I> {
             totals: Totals::default(),
             last_active: now,
             more_messages: false,
+            reloads: None,
             completions: Vec::new(),
             shared,
         };
@@ -323,6 +331,7 @@ impl<I: Io> Shard<I> {
             Completion::Datagrams(datagrams) => self.datagrams(&datagrams),
             Completion::DatagramsWritable => self.datagrams_writable(),
             Completion::Woken => {
+                self.take_reloads();
                 self.take_listener();
                 self.take_opened_link();
                 self.take_memory();
@@ -339,6 +348,7 @@ impl<I: Io> Shard<I> {
                 Timer::Lag(target) => self.lag_timed_out(target),
                 Timer::Linger(target) => self.linger_timed_out(target),
                 Timer::Accept => self.resume_accept(),
+                Timer::Rate(target) => self.rate_timed_out(target),
                 Timer::Sharing(target) => self.memories.due.push(target.conn),
                 Timer::Memory => self.memory_timed_out(),
                 Timer::Starved => self.shortage.is_relief_asked = false,

@@ -9,9 +9,11 @@ use netcluster_wire::header::FrameError;
 use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::{ErrorCode, NameError};
 
-use crate::connection::{Receiving, State};
+use crate::connection::{Blocker, Receiving, State};
 use crate::inbound::{Buffer, Pieces, Run, Step};
 use crate::routes::{RouteId, Unfound};
+use crate::target::Target;
+use crate::timers::Timer;
 
 use super::Shard;
 
@@ -85,6 +87,26 @@ impl<I: Io> Shard<I> {
             }
         }
         self.take_chunk(conn, chunk, at);
+        self.charge_pace(conn, chunk.len());
+    }
+
+    /// Has a client wait that has emitted more than its channel lets it, if that is limited.
+    #[inline]
+    fn charge_pace(&mut self, conn: Conn, bytes: usize) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let events = connection.events_in;
+        let Some(pace) = &mut connection.pace else { return };
+        let target = connection.target;
+        if let Some(until) = pace.charge(self.now, bytes, events)
+            && self.block_client(target, Blocker::Rate)
+        {
+            self.timers.set(until, Timer::Rate(target));
+        }
+    }
+
+    /// Lets a client go on that has waited for what it emitted.
+    pub(super) fn rate_timed_out(&mut self, target: Target) {
+        self.unblock_client(target, Blocker::Rate);
     }
 
     /// Takes the bytes of a chunk, from `at` on, of a connection that is open.
@@ -122,7 +144,7 @@ impl<I: Io> Shard<I> {
         chunk: &Bytes,
         mut at: usize,
     ) -> Result<Option<Stop>, Fault> {
-        let max_payload = self.shared.config.max_payload_bytes;
+        let max_payload = self.connections.at(conn).max_payload_bytes;
         let mut pending: Option<Pending> = None;
         if let Some(channel) = self.connections.at(conn).channel {
             self.router.make_room(channel);
@@ -273,7 +295,9 @@ impl<I: Io> Shard<I> {
         if self.is_held(conn) {
             return self.keep(conn, &pieces);
         }
-        match self.deliver_event(conn, &pieces) {
+        let delivered = self.deliver_event(conn, &pieces);
+        self.charge_pace(conn, rest);
+        match delivered {
             Ok(true) => self.start_receiving(conn),
             Ok(false) => self.postpone(conn, &Bytes::new(), Stop { at: 0, frame: Some(pieces) }),
             Err(fault) => self.fault(conn, &fault),

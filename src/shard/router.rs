@@ -28,10 +28,9 @@ impl Router {
         let config = &shared.config;
         let cache_bytes = cache_bytes(&shared.budget, shards);
         let budget = shared.budget.clone();
-        Router {
-            channels: Channels::new(config.seed, config.link.clone(), budget, cache_bytes),
-            effort: Effort::default(),
-        }
+        let mut channels = Channels::new(config.seed, config.link.clone(), budget, cache_bytes);
+        channels.set_rules(&config.channels);
+        Router { channels, effort: Effort::default() }
     }
 
     /// Empties a channel's cache that has outgrown its bounds: between chunks, or when a

@@ -24,6 +24,7 @@ use crate::pattern_set::PatternSet;
 use crate::target::Target;
 
 use super::Shard;
+use super::interest::Heard;
 use super::receive::{Fault, Stop};
 
 /// Connections that a turn ends because their other end is gone. Each costs the system
@@ -56,7 +57,8 @@ enum Waiting {
 
 /// Patterns of a client that is gone.
 struct Departure {
-    channel: Arc<str>,
+    /// Channels in whose routes they stand, whatever the rules are by then.
+    channels: Heard,
     target: Target,
     patterns: PatternSet,
 }
@@ -290,7 +292,8 @@ impl<I: Io> Shard<I> {
         if patterns.is_empty() {
             return;
         }
-        self.slices.departures.push_back(Departure { channel, target, patterns });
+        let channels = self.heard_in(&channel);
+        self.slices.departures.push_back(Departure { channels, target, patterns });
         self.unroute_departed();
     }
 
@@ -300,12 +303,12 @@ impl<I: Io> Shard<I> {
         {
             let count = self.slices.patterns_left.min(PATTERNS_PER_MESSAGE);
             let patterns = departure.patterns.take(count);
-            let (channel, target) = (Arc::clone(&departure.channel), departure.target);
+            let (channels, target) = (departure.channels.clone(), departure.target);
             if departure.patterns.is_empty() {
                 self.slices.departures.pop_front();
             }
             self.slices.patterns_left -= patterns.len();
-            self.unroute(&channel, target, patterns);
+            self.unroute(&channels, target, &patterns);
         }
     }
 

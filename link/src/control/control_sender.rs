@@ -21,6 +21,11 @@ impl ControlSender {
         ControlSender { session: *session, sealer, queue: ControlQueue::default() }
     }
 
+    /// Seals by the first of these keys from now on.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        self.sealer.set_keys(keys, &self.session);
+    }
+
     /// Seals a datagram of this kind, with what `encode` appends as its body, for
     /// all of these receivers.
     pub fn send(&mut self, kind: ControlKind, to: &[To], encode: impl FnOnce(&mut Vec<u8>)) {

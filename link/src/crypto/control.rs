@@ -41,6 +41,13 @@ impl ControlSealer {
         self.keys.tag_bytes()
     }
 
+    /// Seals by the first of these keys from now on. The counter goes on: back at an older
+    /// key, no nonce comes again.
+    pub fn set_keys(&mut self, keys: &Keys, session: &Session) {
+        self.key = keys.first().map(|key| control_key(key, session));
+        self.keys = keys.clone();
+    }
+
     /// Encrypts the body of a datagram in place and writes the tag, then counts
     /// on. The header has been written with [`counter`](ControlSealer::counter).
     ///
@@ -75,6 +82,12 @@ impl ControlOpener {
     /// again.
     pub fn resumed(keys: &Keys, session: &Session, window: ReplayWindow) -> ControlOpener {
         ControlOpener { keys: keys.clone(), session: *session, ready: Default::default(), window }
+    }
+
+    /// Opens by these keys from now on. What came does not come again.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        self.keys = keys.clone();
+        self.ready = Default::default();
     }
 
     /// Window of the counters that came so far.

@@ -55,6 +55,14 @@ impl StreamSealer {
         self.keys.tag_bytes()
     }
 
+    /// Seals by the first of these keys from now on.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        let epoch = self.current.as_ref().map_or(0, |(epoch, _)| *epoch);
+        let first = keys.first();
+        self.current = first.map(|key| (epoch, stream_key(key, &self.session, self.stream, epoch)));
+        self.keys = keys.clone();
+    }
+
     /// Encrypts the body of datagram `number` in place and writes the tag. Each
     /// number once. On an open link nothing happens.
     ///
@@ -115,6 +123,13 @@ impl StreamOpener {
     /// Bytes that end each datagram of this link.
     pub fn tag_bytes(&self) -> usize {
         self.keys.tag_bytes()
+    }
+
+    /// Opens by these keys from now on.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        self.keys = keys.clone();
+        self.ready.retain(|ready| keys.knows(ready.key_id));
+        self.tried = None;
     }
 
     /// Decrypts the body of datagram `number` in place. It does not notice what

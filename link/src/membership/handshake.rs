@@ -27,7 +27,7 @@ use core::net::SocketAddr;
 use netcluster_platform::Instant;
 use netcluster_wire::link::limits::ASKING_HELLO_BYTES;
 
-use crate::crypto::ControlOpener;
+use crate::crypto::{ControlOpener, Keys};
 use crate::membership::address_proof::AddressProof;
 use crate::membership::peer::Peer;
 use crate::peer_id::{PeerId, Session};
@@ -262,6 +262,11 @@ pub(crate) struct Handshakes {
 impl Handshakes {
     pub fn find(&mut self, session: &Session) -> Option<&mut Pending> {
         self.pending.iter_mut().find(|pending| pending.session == *session)
+    }
+
+    /// Opens what pending sessions send by these keys from now on.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        self.pending.iter_mut().for_each(|pending| pending.opener.set_keys(keys));
     }
 
     pub fn len(&self) -> usize {

@@ -8,6 +8,7 @@ use netcluster_wire::link::{Beat, ControlKind, Heartbeat, Interest, Leave, Nak, 
 
 use crate::config::{LinkConfig, StreamMap};
 use crate::control::control_sender::ControlSender;
+use crate::crypto::Keys;
 use crate::local_broker::LocalBroker;
 use crate::membership::discovery::Discovery;
 use crate::membership::peer::Peer;
@@ -74,6 +75,12 @@ impl OutboundStreams {
         self.by_id.insert(id, at);
         self.fit_one(at, peers);
         at
+    }
+
+    /// Seals by the first of these keys from now on.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        self.config.keys = keys.clone();
+        self.streams.iter_mut().for_each(|outbound| outbound.egress.set_keys(keys));
     }
 
     /// Begins all streams anew, for another session.

@@ -6,6 +6,7 @@ mod faults;
 mod forged;
 mod joining;
 mod keeping;
+mod keys;
 mod membership;
 mod mesh;
 mod neighbours;

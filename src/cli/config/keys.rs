@@ -41,7 +41,7 @@ const FACTS: &[Fact] = &[
     fact((Broker, "backend"), OneOf(&["auto", "uring", "poll"]), Restart, Some("'auto'"), "'poll'"),
     fact((Broker, "shared-memory"), OneOf(&["auto", "off"]), Restart, Some("'auto'"), "'off'"),
     fact((Broker, "spin-us"), Number(0, 50), Live, Some("0"), "20"),
-    fact((Broker, "max-payload"), Size(1, GIB), Live, Some("'2MiB'"), "'1MiB'"),
+    fact((Broker, "max-payload"), Size(1, GIB), Restart, Some("'2MiB'"), "'1MiB'"),
     fact((Broker, "max-queue"), Size(64 * KIB, SIZE_MAX), Live, None, "'16MiB'"),
     fact((Broker, "max-memory"), Size(0, SIZE_MAX), Live, None, "'1GiB'"),
     fact((Broker, "max-clients"), Number(1, SIZE_MAX), Live, Some("65536"), "1000"),
@@ -97,6 +97,11 @@ const FACTS: &[Fact] = &[
     fact((Link, "peer"), List("HOST or HOST:PORT"), Live, None, "['db1', 'db2:4454']"),
     fact((Link, "cluster-pressure"), List("a channel's name"), Restart, None, "['orders']"),
     fact((Channel, "pressure"), OneOf(&["cluster"]), Restart, None, "'cluster'"),
+    fact((Channel, "network"), Flag, Live, Some("true"), "false"),
+    fact((Channel, "forward-to"), List("a pattern of channels' names"), Live, None, "['log.*']"),
+    fact((Channel, "max-payload"), Size(1, GIB), Live, None, "'64KiB'"),
+    fact((Channel, "max-rate"), Rate(1), Live, None, "'10MiB/s'"),
+    fact((Channel, "max-event-rate"), Number(1, SIZE_MAX), Live, None, "1000"),
 ];
 
 /// Table of the file that a key stands in.

@@ -18,7 +18,7 @@ use clap::{Args, Subcommand};
 
 use super::failure::Failure;
 
-pub use settings::{ChannelSettings, LinkSettings, link_options};
+pub use settings::{ChannelSettings, LinkSettings, channel_options, link_options};
 pub use values::ChannelName;
 
 const KEYGEN_EXAMPLES: &str = "\

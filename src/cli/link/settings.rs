@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::Args;
+use netcluster::ChannelOptions;
 use netcluster_link::crypto::Keys;
 use netcluster_link::options::{DEFAULT_GROUP, LinkOptions, is_reserved};
 use serde::de::{Deserializer, SeqAccess, Visitor, value::StrDeserializer};
@@ -89,6 +90,27 @@ pub struct ChannelSettings {
     /// too, all brokers alike [default: those on this machine]
     #[arg(long, value_name = "WHOSE")]
     pub pressure: Option<Pressure>,
+    /// Whether the channel's events go to other machines, and theirs come here, where there is a
+    /// link [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub network: Option<bool>,
+    /// Channels of this machine whose listeners get the channel's events as well: names, in which
+    /// `*` is any token and `**` any number of them, which stand for other channels only; copies
+    /// go on from channel to channel, and cycles are refused
+    #[arg(long, value_name = "PATTERN")]
+    #[serde(deserialize_with = "one_or_more")]
+    pub forward_to: Vec<String>,
+    /// The largest data of one event [default: as for all channels, at most as much]
+    #[arg(long, value_name = "SIZE")]
+    pub max_payload: Option<Size>,
+    /// The most bytes that one client may emit in a second, on average; what is more waits
+    /// [default: no limit]
+    #[arg(long, value_name = "SIZE/s")]
+    pub max_rate: Option<Rate>,
+    /// The most events that one client may emit in a second, on average; what is more waits
+    /// [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub max_event_rate: Option<u64>,
 }
 
 impl LinkSettings {
@@ -158,6 +180,29 @@ impl LinkSettings {
 
 fn or_list<T>(list: Vec<T>, other: Vec<T>) -> Vec<T> {
     if list.is_empty() { other } else { list }
+}
+
+/// Turns the tables `[channels.NAME]` into options of the channels.
+pub fn channel_options(settings: &Settings) -> BTreeMap<String, ChannelOptions> {
+    let options = settings.channels.iter().map(|(name, channel)| {
+        // Named one by one, so that a setting that is forgotten here does not compile.
+        let ChannelSettings {
+            pressure: _,
+            network,
+            forward_to,
+            max_payload,
+            max_rate,
+            max_event_rate,
+        } = channel;
+        let mut options = ChannelOptions::default();
+        options.network = network.unwrap_or(options.network);
+        options.forward_to.clone_from(forward_to);
+        options.max_payload_bytes = max_payload.map(|size| size.0);
+        options.max_bytes_per_s = max_rate.map(|rate| rate.0);
+        options.max_events_per_s = *max_event_rate;
+        (name.0.clone(), options)
+    });
+    options.collect()
 }
 
 /// Turns the settings into options of the link, checked; `None` without a link. What is

@@ -49,6 +49,12 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// The process's log, once it has started.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
+/// Way to log by another filter.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+/// Way to change the filter of the process's log.
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+
 /// Starts the log, to standard error or to what is given. Its counters are for `status`.
 pub fn start(
     filter: Option<&LogFilter>,
@@ -65,21 +71,35 @@ pub fn start(
         .spawn(move || writer.run())
         .map_err(|error| Failure::other(format_args!("cannot start the log's thread: {error}")))?;
     let lines = Arc::clone(&queue);
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter.map_or(DEFAULT_LOG, |filter| &filter.0)))
+    let subscriber = tracing_subscriber::fmt()
         .fmt_fields(fields())
         .with_ansi(with_ansi)
         .with_target(false)
         // It would tell that it cannot write, by a print that panics.
         .log_internal_errors(false)
         .with_writer(move || Line(Arc::clone(&lines)))
-        .finish()
-        .with(Limiter(rates))
-        .init();
+        .with_env_filter(env_filter(filter))
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    // A second log in one process is a bug, which `init` tells.
+    let _ = SET_FILTER
+        .set(Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())));
+    subscriber.finish().with(Limiter(rates)).init();
     // A second log in one process is a bug, which `init` has told.
     let _ = QUEUE.set(queue);
     panic::set_hook(Box::new(tell_panic));
     Ok(counts)
+}
+
+/// Logs by another filter from now on.
+pub fn set_filter(filter: Option<&LogFilter>) -> Result<(), Failure> {
+    let Some(set) = SET_FILTER.get() else { return Ok(()) };
+    set(env_filter(filter))
+        .map_err(|error| Failure::other(format_args!("cannot change the log's level: {error}")))
+}
+
+fn env_filter(filter: Option<&LogFilter>) -> EnvFilter {
+    EnvFilter::new(filter.map_or(DEFAULT_LOG, |filter| &filter.0))
 }
 
 /// Tells something by the log, without a time or level. Returns whether there is one.

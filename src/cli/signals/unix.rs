@@ -1,7 +1,9 @@
-//! SIGINT, SIGTERM, and SIGHUP, which comes when the terminal goes away.
+//! SIGINT, SIGTERM, and SIGHUP, which comes when the terminal goes away, or from whoever
+//! wants a broker to read its configuration again.
 //!
-//! Decision: `docs/decisions/010-signal-hook.md`.
+//! Decisions, in `docs/decisions`: `010-signal-hook.md`, `062-live-reload.md`.
 
+use std::fs::File;
 use std::io;
 use std::process;
 use std::thread;
@@ -17,21 +19,41 @@ pub const NAMES: &str = "SIGINT, SIGTERM and SIGHUP";
 /// ended.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
+/// The process's controlling terminal, by the name that each process has for its own.
+const TERMINAL: &str = "/dev/tty";
+
 /// Calls `first` on the first one, from a thread of its own; the second one ends the
-/// process.
-pub fn listen(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// process. With `reload`, SIGHUP calls that, unless it came because the terminal went.
+pub fn listen(
+    first: impl FnOnce() + Send + 'static,
+    mut reload: Option<super::Reload>,
+) -> io::Result<()> {
     // The others are taken even if they are ignored: shells do that to SIGINT in what they
     // run in the background.
     let hangup = (!ignores_hangups()).then_some(SIGHUP);
     let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup))?;
+    let had_terminal = has_terminal();
     let wait = move || {
-        let mut arrived = signals.forever();
-        if arrived.next().is_some() {
-            first();
-        }
-        if let Some(signal) = arrived.next() {
-            process::exit(SIGNAL_EXIT_BASE + signal);
+        let mut first = Some(first);
+        for signal in signals.forever() {
+            // The system takes the terminal away before it tells.
+            let is_hangup = signal == SIGHUP && had_terminal && !has_terminal();
+            if signal == SIGHUP
+                && !is_hangup
+                && let Some(reload) = &mut reload
+            {
+                reload();
+                continue;
+            }
+            match first.take() {
+                Some(first) => first(),
+                None => process::exit(SIGNAL_EXIT_BASE + signal),
+            }
         }
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
+}
+
+fn has_terminal() -> bool {
+    File::open(TERMINAL).is_ok()
 }

@@ -13,8 +13,11 @@ pub const NAMES: &str = "Ctrl-C and Ctrl-Break";
 const CONTROL_C_EXIT: i32 = 0xC000_013A_u32.cast_signed();
 
 /// Calls `first` on the first one, from a thread of its own; the second one ends the
-/// process.
-pub fn listen(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// process. No event asks for a reload.
+pub fn listen(
+    first: impl FnOnce() + Send + 'static,
+    _reload: Option<super::Reload>,
+) -> io::Result<()> {
     let requests = console::requests()?;
     let wait = move || {
         if requests.recv().is_ok() {

@@ -34,7 +34,7 @@ mod tests;
 use netcluster_platform::Instant;
 use netcluster_wire::link::Range;
 
-use crate::crypto::StreamOpener;
+use crate::crypto::{Keys, StreamOpener};
 use crate::stream::{Position, StreamId};
 
 pub use assembler::{CHUNK_BYTES, MAX_FRESH_BYTES};
@@ -128,6 +128,11 @@ impl Ingress {
             now: Instant::START,
             counters: Counters::default(),
         }
+    }
+
+    /// Opens by these keys from now on.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        self.opener.set_keys(keys);
     }
 
     /// Takes in a heartbeat: the number of the next datagram, the oldest one that can be

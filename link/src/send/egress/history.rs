@@ -290,6 +290,11 @@ impl History {
         Parts { header, body, tag }
     }
 
+    /// Notes that all that is closed is sealed.
+    pub(super) fn set_sealed(&mut self) {
+        self.sealed = self.open;
+    }
+
     /// Hands out the next `count` datagrams, which are sealed now.
     pub(super) fn send(&mut self, count: u64, bytes: usize) -> &[u8] {
         let start = self.slots[self.index(self.sent)].start as usize;

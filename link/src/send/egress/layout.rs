@@ -105,6 +105,11 @@ impl Layout {
         }
     }
 
+    /// Sets the key that the headers of datagrams name which are not closed yet.
+    pub(super) fn set_key_id(&mut self, id: u32) {
+        self.template.key_id.set(id);
+    }
+
     /// Sets how many bytes full datagrams are to have, header and tag included.
     pub(super) fn set_full_bytes(&mut self, bytes: usize) {
         self.wanted_bytes = bytes;

@@ -99,6 +99,15 @@ impl Egress {
         self.layout.set_full_bytes(bytes.max(MIN_DATAGRAM_BYTES));
     }
 
+    /// Seals by the first of these keys what is not laid out yet. What is, names the key
+    /// before in its header, and is sealed by that.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        self.seal_before(self.layout.history.open());
+        self.layout.history.set_sealed();
+        self.sealer.set_keys(keys);
+        self.layout.set_key_id(self.sealer.key_id());
+    }
+
     /// Id of the stream.
     pub fn stream(&self) -> StreamId {
         self.stream

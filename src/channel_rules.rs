@@ -1,0 +1,254 @@
+//! Rules of channels: which cross the link, which are copied into others, and what one
+//! client may emit.
+//!
+//! ```text
+//!   [channels.raw]  forward-to = ["log.*"]        raw ─▶ log.a ─▶ all
+//!   [channels.'log.a']  forward-to = ["all"]       └──▶ log.b
+//! ```
+//! Copies are made of routes, not of events: a listener of `all` stands in the routes of
+//! every channel whose events reach `all`, so that each of them is queued to it as to any
+//! other listener.
+//!
+//! Invariant: no channel's events reach itself, and each reaches another one once.
+//!
+//! Decision: `docs/decisions/061-forwarding-by-routes.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use netcluster_wire::{Pattern, check_channel};
+
+/// Options of one channel, each with a default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelOptions {
+    /// Whether its events go to other machines, and theirs come here; where there is a link.
+    pub network: bool,
+    /// Patterns of the channels of this machine whose listeners get its events, too.
+    pub forward_to: Vec<String>,
+    /// Largest payload of an event, in bytes, if it is less than for all channels.
+    pub max_payload_bytes: Option<usize>,
+    /// Most bytes that one client may emit in a second.
+    pub max_bytes_per_s: Option<u64>,
+    /// Most events that one client may emit in a second.
+    pub max_events_per_s: Option<u64>,
+}
+
+impl Default for ChannelOptions {
+    fn default() -> ChannelOptions {
+        ChannelOptions {
+            network: true,
+            forward_to: Vec::new(),
+            max_payload_bytes: None,
+            max_bytes_per_s: None,
+            max_events_per_s: None,
+        }
+    }
+}
+
+/// Most bytes and events that one client may emit in a second; none of both: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// Bytes in a second.
+    pub bytes_per_s: Option<u64>,
+    /// Events in a second.
+    pub events_per_s: Option<u64>,
+}
+
+/// Rules of one channel, checked.
+#[derive(Clone, Debug)]
+struct Rule {
+    network: bool,
+    forward_to: Vec<Pattern>,
+    max_payload_bytes: Option<usize>,
+    rate: Rate,
+}
+
+/// Rules of all channels that have any.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelRules {
+    rules: BTreeMap<Arc<str>, Rule>,
+    /// Some channel is copied into others.
+    forwards: bool,
+}
+
+impl ChannelRules {
+    /// Checks the options of channels, by name.
+    ///
+    /// # Errors
+    /// Which key is wrong, and what is allowed: a text that begins with it.
+    pub fn new(options: &BTreeMap<String, ChannelOptions>) -> Result<ChannelRules, String> {
+        let mut rules = BTreeMap::new();
+        for (name, options) in options {
+            let wrong =
+                |key: &str, text: &dyn std::fmt::Display| format!("channels.{name}.{key}: {text}");
+            if let Err(error) = check_channel(name.as_bytes()) {
+                return Err(format!("channels.{name}: {error}"));
+            }
+            let patterns = options.forward_to.iter().map(|text| {
+                if text == name {
+                    return Err(wrong("forward-to", &"a channel is not copied into itself"));
+                }
+                let pattern = Pattern::new(text.as_bytes());
+                pattern.map_err(|error| wrong("forward-to", &format_args!("{text:?}: {error}")))
+            });
+            let forward_to = patterns.collect::<Result<Vec<_>, _>>()?;
+            let rate = Rate {
+                bytes_per_s: options.max_bytes_per_s,
+                events_per_s: options.max_events_per_s,
+            };
+            let zero = [
+                ("max-payload", options.max_payload_bytes == Some(0)),
+                ("max-rate", rate.bytes_per_s == Some(0)),
+                ("max-event-rate", rate.events_per_s == Some(0)),
+            ];
+            if let Some((key, _)) = zero.into_iter().find(|(_, is_zero)| *is_zero) {
+                return Err(wrong(key, &"must be at least 1"));
+            }
+            let (network, max_payload_bytes) = (options.network, options.max_payload_bytes);
+            let rule = Rule { network, forward_to, max_payload_bytes, rate };
+            rules.insert(Arc::from(name.as_str()), rule);
+        }
+        let forwards = rules.values().any(|rule: &Rule| !rule.forward_to.is_empty());
+        let rules = ChannelRules { rules, forwards };
+        rules.check_cycles()?;
+        Ok(rules)
+    }
+
+    /// Returns whether a channel's events go to other machines, where there is a link.
+    pub fn crosses(&self, channel: &str) -> bool {
+        self.rules.get(channel).is_none_or(|rule| rule.network)
+    }
+
+    /// Returns the largest payload of an event in a channel, if all may have this much.
+    pub fn max_payload_bytes(&self, channel: &str, of_all: usize) -> usize {
+        let own = self.rules.get(channel).and_then(|rule| rule.max_payload_bytes);
+        own.map_or(of_all, |own| own.min(of_all))
+    }
+
+    /// Returns what one client may emit in a channel, if that is limited.
+    pub fn rate(&self, channel: &str) -> Option<Rate> {
+        self.rules.get(channel).map(|rule| rule.rate).filter(|rate| *rate != Rate::default())
+    }
+
+    /// Returns the channels whose events reach this one, directly or through others, in
+    /// order.
+    pub fn sources_of(&self, channel: &str) -> Vec<Arc<str>> {
+        if !self.forwards {
+            return Vec::new();
+        }
+        let names = self.rules.keys().filter(|name| self.reaches(name, channel));
+        names.cloned().collect()
+    }
+
+    /// Returns whether the events of one channel reach another one.
+    pub fn reaches(&self, from: &str, to: &str) -> bool {
+        from != to && self.forwards && self.way(from, to).is_some()
+    }
+
+    /// Returns the names of the channels that have rules here or there, in order.
+    pub fn names_with<'a>(&'a self, other: &'a ChannelRules) -> impl Iterator<Item = &'a Arc<str>> {
+        let names: BTreeSet<_> = self.rules.keys().chain(other.rules.keys()).collect();
+        names.into_iter()
+    }
+
+    fn copies_into(&self, from: &str, to: &str) -> bool {
+        let Some(rule) = self.rules.get(from) else { return false };
+        // A wildcard stands for other channels.
+        from != to && rule.forward_to.iter().any(|pattern| pattern.matches(to.as_bytes()))
+    }
+
+    /// Returns the channels by which events go from one to another, the first one included.
+    fn way(&self, from: &str, to: &str) -> Option<Vec<Arc<str>>> {
+        let (first, _) = self.rules.get_key_value(from)?;
+        let mut before: BTreeMap<&str, Option<&Arc<str>>> = BTreeMap::from([(from, None)]);
+        let mut open = vec![first];
+        while let Some(at) = open.pop() {
+            if self.copies_into(at, to) {
+                let mut way = vec![Arc::clone(at)];
+                let mut last = before.get(&**at).copied().flatten();
+                while let Some(name) = last {
+                    way.insert(0, Arc::clone(name));
+                    last = before.get(&**name).copied().flatten();
+                }
+                return Some(way);
+            }
+            for next in self.rules.keys() {
+                if !before.contains_key(&**next) && self.copies_into(at, next) {
+                    before.insert(next, Some(at));
+                    open.push(next);
+                }
+            }
+        }
+        None
+    }
+
+    fn check_cycles(&self) -> Result<(), String> {
+        for name in self.rules.keys() {
+            if let Some(mut way) = self.way(name, name) {
+                way.push(Arc::clone(name));
+                let cycle = way.join(" -> ");
+                return Err(format!(
+                    "channels.{name}.forward-to: events would go round in a cycle: {cycle}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(all: &[(&str, &[&str])]) -> Result<ChannelRules, String> {
+        let options = all.iter().map(|(name, forward_to)| {
+            let forward_to = forward_to.iter().map(ToString::to_string).collect();
+            ((*name).to_owned(), ChannelOptions { forward_to, ..ChannelOptions::default() })
+        });
+        ChannelRules::new(&options.collect())
+    }
+
+    #[test]
+    fn events_reach_channels_directly_and_through_others_once() {
+        let rules = rules(&[("a", &["b", "log.*"]), ("b", &["c"]), ("log.x", &["c"])]).unwrap();
+        let sources = |channel: &str| rules.sources_of(channel).join(" ");
+        assert_eq!(sources("a"), "");
+        assert_eq!(sources("b"), "a");
+        assert_eq!(sources("c"), "a b log.x");
+        assert_eq!(sources("log.y"), "a");
+        assert_eq!(sources("log.y.z"), "");
+        assert_eq!(sources("elsewhere"), "");
+        assert!(rules.reaches("a", "c") && !rules.reaches("c", "a"));
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_the_other_channels() {
+        let rules = rules(&[("a", &["**"])]).unwrap();
+        assert_eq!(rules.sources_of("a"), []);
+        assert_eq!(rules.sources_of("b"), [Arc::from("a")]);
+    }
+
+    #[test]
+    fn cycles_are_refused_by_name() {
+        let error = rules(&[("a", &["b"]), ("b", &["x*", "c.*"]), ("c.d", &["a"])]);
+        // `x*` is a pattern of another system.
+        assert!(error.unwrap_err().starts_with("channels.b.forward-to: \"x*\""));
+        let error = rules(&[("a", &["b"]), ("b", &["c.*"]), ("c.d", &["a"]), ("q", &["a"])]);
+        assert_eq!(
+            error.unwrap_err(),
+            "channels.a.forward-to: events would go round in a cycle: a -> b -> c.d -> a"
+        );
+        let error = rules(&[("a", &["**"]), ("b", &["**"])]).unwrap_err();
+        assert!(error.ends_with("a -> b -> a"), "{error}");
+        let error = rules(&[("a", &["a"])]).unwrap_err();
+        assert!(error.contains("not copied into itself"), "{error}");
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused() {
+        let options = ChannelOptions { max_bytes_per_s: Some(0), ..ChannelOptions::default() };
+        let error = ChannelRules::new(&BTreeMap::from([("a".to_owned(), options)])).unwrap_err();
+        assert_eq!(error, "channels.a.max-rate: must be at least 1");
+    }
+}
