@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Pattern, check_channel};
 
 /// Options of one channel, each with a default.
@@ -97,8 +98,14 @@ impl ChannelRules {
                 bytes_per_s: options.max_bytes_per_s,
                 events_per_s: options.max_events_per_s,
             };
+            if options
+                .max_payload_bytes
+                .is_some_and(|it| !(1..=HARD_MAX_PAYLOAD_BYTES).contains(&it))
+            {
+                let allowed = format!("must be between 1 B and {HARD_MAX_PAYLOAD_BYTES} B (1 GiB)");
+                return Err(wrong("max-payload", &allowed));
+            }
             let zero = [
-                ("max-payload", options.max_payload_bytes == Some(0)),
                 ("max-rate", rate.bytes_per_s == Some(0)),
                 ("max-event-rate", rate.events_per_s == Some(0)),
             ];

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use netcluster::status::Status;
 use netcluster_client::{Client, Lifecycle};
 use netcluster_platform::ignores_hangups;
 
@@ -146,26 +147,31 @@ fn fifty_reloads_lose_nothing_and_disconnect_nobody() {
                 })
             })
             .collect();
+        let watching = connect("watch");
         for number in 1..=RELOADS {
             // The last one has copies, so that all listeners hear the end.
             let forward = if number % 2 == 0 { "forward-to = 'copy'" } else { "" };
             let level = ["info", "warn,netcluster=info"][number as usize % 2];
             let text = format!(
-                "max-patterns = {}\nmax-queue = '{}MiB'\nmax-clients = {}\nlog = '{level}'\n\
+                "max-memory = '{}MiB'\nmax-patterns = {}\nmax-queue = '{}MiB'\nmax-clients = {}\nlog = '{level}'\n\
                  [channels.load]\n{forward}\nnetwork = {}\nmax-event-rate = {}\n",
+                300 + number,
                 100 + number,
                 1 + number % 4,
                 200 + number,
                 number % 3 == 0,
                 1_000_000 + number,
             );
-            let line = broker.reload(&text);
-            for key in ["max-patterns", "max-queue", "max-clients", "log"] {
-                assert!(line.contains(key), "{key}: {line}");
-            }
+            broker.directory.file("n.toml", &text);
+            broker.process.signal(Signal::HUP);
+            // The log has no line for each of so many.
+            wait_until("it is in force", || {
+                let status: Status = serde_json::from_str(&watching.status().unwrap()).unwrap();
+                status.memory.limit_bytes == (300 + number) << 20
+            });
         }
         let status = broker.status();
-        assert_eq!(status["totals"]["accepted"], (EMITTERS + LISTENERS + 1) as u64);
+        assert_eq!(status["totals"]["accepted"], (EMITTERS + LISTENERS + 2) as u64);
         is_over.store(true, Ordering::Relaxed);
         let emitted: Vec<u64> = emitters.into_iter().map(|it| it.join().unwrap()).collect();
         for (at, hearing) in hearing.into_iter().enumerate() {

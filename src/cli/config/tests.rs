@@ -65,7 +65,11 @@ fn file_flag_and_variable_mean_the_same_for_every_key() {
 fn a_default_is_what_an_unset_key_means() {
     for key in keys::all() {
         let Some(default) = key.default else { continue };
-        let unset = if key.table == Table::Link { "[link]" } else { "" };
+        let unset = match key.table {
+            Table::Broker => "",
+            Table::Link => "[link]",
+            Table::Channel => "[link]\n[channels.'a.b']",
+        };
         assert_eq!(meant(&line(&key, default)), meant(unset), "{}", key.path());
         let is_told =
             !key.default_words.is_empty() || key.help.contains(default.trim_matches('\''));
