@@ -205,7 +205,7 @@ impl<I: Io> Shard<I> {
             flood: Flood::default(),
             barriers: Barriers::default(),
             reports: Reports::new(now),
-            shutdown: Shutdown::new(shared.config.node),
+            shutdown: Shutdown::new(shared.config.node, &shared.config.awaited),
             returning: Returning::new(&shared.config.awaited, now),
             totals: Totals::default(),
             last_active: now,

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io};
+use netcluster_platform::{Conn, Instant, Io};
 use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::connection::{Receiving, State};
 use crate::mesh::Message;
-use crate::returning::{Listening, Record};
+use crate::returning::{Listening, MAX_HOLD, Record};
 use crate::timers::Timer;
 
 use super::Shard;
@@ -24,12 +24,17 @@ pub(super) struct Shutdown {
     phase: Phase,
     /// Clients that listen as the broker ends, as far as they are known here.
     left: Record,
+    /// Time at which it begins, whoever is not back yet.
+    latest_start: Option<Instant>,
 }
 
 impl Shutdown {
-    /// Returns the state before a shutdown of the broker with this node id.
-    pub fn new(node: u32) -> Shutdown {
-        Shutdown { phase: Phase::None, left: Record { node, ..Record::default() } }
+    /// Returns the state before a shutdown of the broker with this node id, which found
+    /// this record.
+    pub fn new(node: u32, found: &Record) -> Shutdown {
+        let mut left = Record::of(node);
+        left.add_nodes(found);
+        Shutdown { phase: Phase::None, left, latest_start: None }
     }
 
     /// Returns whether the shutdown is complete.
@@ -71,8 +76,24 @@ impl<I: Io> Shard<I> {
         !matches!(self.shutdown.phase, Phase::None)
     }
 
-    /// Does one step of the shutdown; called every turn once it was asked for.
+    /// Does one step of the shutdown; called every turn once it was asked for. It begins
+    /// once nobody is waited for that was here before, so that what those would miss finds
+    /// them, or [`MAX_HOLD`] later.
     pub(super) fn drain(&mut self) {
+        if matches!(self.shutdown.phase, Phase::None) && self.returning.is_awaiting(self.now) {
+            let latest = self.deadline(MAX_HOLD);
+            let latest = *self.shutdown.latest_start.get_or_insert_with(|| {
+                self.timers.set(latest, Timer::Quiet);
+                latest
+            });
+            if self.now < latest {
+                return;
+            }
+        }
+        self.drain_now();
+    }
+
+    fn drain_now(&mut self) {
         match self.shutdown.phase {
             Phase::None => {
                 self.release_all_holds();
@@ -94,7 +115,7 @@ impl<I: Io> Shard<I> {
                         State::Closing | State::Draining { .. } | State::Closed => {}
                     }
                 }
-                self.drain();
+                self.drain_now();
             }
             Phase::Quieting { patient, said, heard } => {
                 let receiving = self.connections.iter().any(|connection| {
@@ -114,7 +135,7 @@ impl<I: Io> Shard<I> {
                         self.mesh.send(shard, Message::Quiet(listening.clone()));
                     }
                     self.shutdown.phase = Phase::Quieting { patient, said: true, heard };
-                    return self.drain();
+                    return self.drain_now();
                 }
                 if said && heard == self.mesh.others().count() {
                     self.part();
@@ -123,7 +144,7 @@ impl<I: Io> Shard<I> {
             Phase::Goodbye => {
                 if self.link_has_left() {
                     self.shutdown.phase = Phase::Parting { late: true };
-                    self.drain();
+                    self.drain_now();
                 }
             }
             Phase::Parting { late } => {
@@ -140,7 +161,7 @@ impl<I: Io> Shard<I> {
         self.shutdown.left.add(listening);
         // Another shard may have seen the shutdown first.
         if matches!(self.shutdown.phase, Phase::None) {
-            self.drain();
+            self.drain_now();
         }
         if let Phase::Quieting { heard, .. } = &mut self.shutdown.phase {
             *heard += 1;
@@ -184,7 +205,7 @@ impl<I: Io> Shard<I> {
                 self.finish(conn, linger);
             }
         }
-        self.drain();
+        self.drain_now();
     }
 
     /// Gives the socket up to a successor, which finds who is to come back.
