@@ -82,9 +82,10 @@ impl Record {
             let absent_ms = u32::try_from(entry.absent.as_millis()).unwrap_or(u32::MAX);
             (entry.source.node, entry.source.client, entry.patterns, absent_ms)
         };
-        let channels = self.channels.iter().map(|(name, clients)| {
-            (name.clone(), clients.values().map(written).collect())
-        });
+        let channels = self
+            .channels
+            .iter()
+            .map(|(name, clients)| (name.clone(), clients.values().map(written).collect()));
         let written = Written { nodes: self.nodes.clone(), channels: channels.collect() };
         serde_json::to_vec(&written).unwrap_or_default()
     }

@@ -29,7 +29,11 @@ fn a_record_survives_its_bytes_and_anything_else_is_none() {
     assert_eq!(Record::decode(b""), Record::default());
     assert_eq!(Record::decode(b"{\"nodes\":[1]}"), Record::default());
     assert_eq!(record_of_two().patterns_of("a", source(2)), 2);
-    assert_eq!(record_of_two().patterns_of("a", Source { node: 8, client: 2 }), 0, "of another broker");
+    assert_eq!(
+        record_of_two().patterns_of("a", Source { node: 8, client: 2 }),
+        0,
+        "of another broker"
+    );
     assert_eq!(record_of_two().patterns_of("b", source(2)), 0, "of another channel");
     assert!(record_of_two().knows(7) && !record_of_two().knows(8) && !Record::default().knows(0));
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use netcluster_platform::{Conn, Instant, Io};
+use netcluster_wire::control::encode_pong;
 use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::connection::{Receiving, State};
@@ -199,8 +200,9 @@ impl<I: Io> Shard<I> {
         for conn in self.connections.places() {
             let connection = self.connections.at(conn);
             if connection.is_open() {
-                let source = connection.source;
-                let bye = frame::encode(Kind::Bye, source, 0, b"", b"");
+                // Nothing more of it is read: what it emitted behind that did not arrive.
+                let confirmed = encode_pong(connection.last_sequence);
+                let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &confirmed);
                 self.reply(conn, &bye);
                 self.finish(conn, linger);
             }
