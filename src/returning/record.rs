@@ -1,4 +1,4 @@
-//! What a broker that ends leaves of its clients for its successor, and how.
+//! Record of its clients that a broker leaves for its successor as it ends, and how.
 //!
 //! A successor that ends before all of them are back passes on those that are missing, so
 //! that restarts in quick succession lose nobody. Whoever was missing for [`MAX_ABSENCE`]
@@ -35,7 +35,7 @@ pub struct Record {
     channels: BTreeMap<String, BTreeMap<Source, Entry>>,
 }
 
-/// What is known of one client.
+/// Facts of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     source: Source,
