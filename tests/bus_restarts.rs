@@ -127,15 +127,13 @@ on_all! {
             broker.shutdown().request();
             broker.join().expect("an orderly end");
             broker = start();
-            loop {
-                match told.recv_timeout(PATIENCE).expect("it comes back") {
-                    Lifecycle::Connect { resumed: true, doubtful, .. } => {
-                        assert_eq!(doubtful, 0);
-                        break;
-                    }
-                    _ => {}
+            let doubtful = loop {
+                let event = told.recv_timeout(PATIENCE).expect("it comes back");
+                if let Lifecycle::Connect { resumed: true, doubtful, .. } = event {
+                    break doubtful;
                 }
-            }
+            };
+            assert_eq!(doubtful, 0);
         }
         emitting.join().expect("it emits everything");
         emitter.ping().expect("connected");
