@@ -159,7 +159,7 @@ pub struct Shard<I: Io> {
     link: Option<Box<LinkDriver>>,
     /// Opener of the link, if it is not open; only one shard has it.
     opener: Option<Opener<I::Sockets>>,
-    /// What the program around the broker does for clients of this shard.
+    /// Errands of the program around the broker, for clients of this shard.
     errands: Option<Errands>,
     shortage: Shortage,
     memories: Memories,
