@@ -1,6 +1,7 @@
 //! Shutdown of a shard: nothing more is received, events under way arrive, clients and
 //! other brokers are told, connections close.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use netcluster_platform::{Conn, Instant, Io};
@@ -9,16 +10,22 @@ use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::connection::{Receiving, State};
 use crate::mesh::Message;
+use crate::request::Drain;
 use crate::returning::{Listening, MAX_HOLD, Record};
+use crate::target::Target;
 use crate::timers::Timer;
 
 use super::Shard;
+use super::requests::DONE;
 
 pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
 
 /// Time that a late goodbye to the other brokers may take: it is said three times
 /// within 20 ms.
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
+
+/// Longest time from what clients are told to the end that they are told of.
+const MAX_NOTICE: Duration = Duration::from_secs(3600);
 
 /// The shutdown of one shard.
 pub(super) struct Shutdown {
@@ -27,6 +34,8 @@ pub(super) struct Shutdown {
     left: Record,
     /// Time at which it begins, whoever is not back yet.
     latest_start: Option<Instant>,
+    /// Clients were told that the broker will end, and nobody is to take its place.
+    is_draining: bool,
 }
 
 impl Shutdown {
@@ -35,7 +44,7 @@ impl Shutdown {
     pub fn new(node: u32, found: &Record) -> Shutdown {
         let mut left = Record::of(node);
         left.add_nodes(found);
-        Shutdown { phase: Phase::None, left, latest_start: None }
+        Shutdown { phase: Phase::None, left, latest_start: None, is_draining: false }
     }
 
     /// Returns whether the shutdown is complete.
@@ -77,11 +86,64 @@ impl<I: Io> Shard<I> {
         !matches!(self.shutdown.phase, Phase::None)
     }
 
+    /// Returns whether the broker will end and clients know it.
+    pub(super) fn is_draining(&self) -> bool {
+        self.shutdown.is_draining
+    }
+
+    /// Handles the wish that the broker tell its clients and end.
+    pub(super) fn drain_wanted(
+        &mut self,
+        target: Target,
+        request: u64,
+        drain: &Drain,
+    ) -> Result<(), String> {
+        let notice = Duration::from_millis(drain.notice_ms);
+        if notice > MAX_NOTICE {
+            return Err(format!("notice_ms is at most {}", MAX_NOTICE.as_millis()));
+        }
+        if self.is_draining() || self.shared.shutdown.load(Ordering::Relaxed) {
+            return Err("the broker is about to end already".to_owned());
+        }
+        tracing::info!(client = target.client, ?notice, "draining: the broker will end");
+        self.answer_request(target, request, Ok(DONE));
+        for shard in self.mesh.others() {
+            self.mesh.send(shard, Message::DrainWanted(notice));
+        }
+        self.begin_draining(notice);
+        Ok(())
+    }
+
+    /// Tells the clients of this shard that the broker will end, and ends it after the
+    /// notice.
+    pub(super) fn begin_draining(&mut self, notice: Duration) {
+        if std::mem::replace(&mut self.shutdown.is_draining, true) {
+            return;
+        }
+        let text =
+            format!("the broker ends in {} ms, and none takes its place", notice.as_millis());
+        for conn in self.connections.places() {
+            if self.connections.at(conn).is_open() {
+                self.reply_error(conn, ErrorCode::Draining, 0, &text);
+            }
+        }
+        self.timers.set(self.deadline(notice), Timer::Notice);
+    }
+
+    /// Ends the broker, as the clients have been told long enough.
+    pub(super) fn notice_timed_out(&mut self) {
+        // Other shards have a timer of their own.
+        self.shared.shutdown.store(true, Ordering::Relaxed);
+    }
+
     /// Does one step of the shutdown; called every turn once it was asked for. It begins
     /// once nobody is waited for that was here before, so that what those would miss finds
     /// them, or [`MAX_HOLD`] later.
     pub(super) fn drain(&mut self) {
-        if matches!(self.shutdown.phase, Phase::None) && self.returning.is_awaiting(self.now) {
+        if matches!(self.shutdown.phase, Phase::None)
+            && !self.is_draining()
+            && self.returning.is_awaiting(self.now)
+        {
             let latest = self.deadline(MAX_HOLD);
             let latest = *self.shutdown.latest_start.get_or_insert_with(|| {
                 self.timers.set(latest, Timer::Quiet);
@@ -213,7 +275,9 @@ impl<I: Io> Shard<I> {
     /// Gives the socket up to a successor, which finds who is to come back.
     fn leave_socket(&mut self) {
         if std::mem::take(&mut self.acceptor.is_accepting) {
-            self.shared.successor.leave(&self.shutdown.left);
+            if !self.shutdown.is_draining {
+                self.shared.successor.leave(&self.shutdown.left);
+            }
             self.io.stop_accept();
         }
     }
