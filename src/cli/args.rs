@@ -10,6 +10,8 @@ use netcluster_platform::listening_pid;
 
 use super::failure::Failure;
 use super::link::LinkArgs;
+use super::record::RecordArgs;
+use super::replay::ReplayArgs;
 use super::service::ServiceArgs;
 use super::settings::Settings;
 use super::values::{self, Channel};
@@ -127,6 +129,10 @@ pub enum Command {
     Emit(EmitArgs),
     /// Print the events that match a pattern
     On(OnArgs),
+    /// Record events into MCAP files
+    Record(RecordArgs),
+    /// Emit what was recorded
+    Replay(ReplayArgs),
     /// Show what the broker does
     Status(StatusArgs),
     /// Show the brokers of other machines

@@ -3,8 +3,9 @@
 //! - `args`: what can be typed; `settings`, `values`: what a broker can be told,
 //!   by the command line or a file.
 //! - `link`: the same for the link to other machines, and its commands.
-//! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
-//!   a command.
+//! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `demo`,
+//!   `completions`: one file a command.
+//! - `recording`: the files of `record` and `replay`.
 //! - `cluster`: whether there was one to wait for.
 //! - `log`: what a broker writes about itself.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
@@ -27,7 +28,10 @@ mod on;
 mod output;
 mod page;
 mod peers;
+mod record;
+mod recording;
 mod render;
+mod replay;
 mod serve;
 mod service;
 mod settings;
@@ -51,6 +55,8 @@ pub fn run() -> ExitCode {
         Command::Service(args) => service::run(args),
         Command::Emit(args) => emit::run(&args),
         Command::On(args) => on::run(args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Link(args) => link::run(&args),
