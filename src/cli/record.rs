@@ -126,7 +126,9 @@ pub fn run(args: &RecordArgs) -> Result<(), Failure> {
     };
     if matches!(end, End::Wanted) {
         // What the broker had queued before comes before its answer.
-        let _ = client.ping();
+        if let Err(error) = client.ping() {
+            notice(format_args!("what came last may be missing: {error}"));
+        }
     }
     let (ended, totals) = recorder.finish(matches!(end, End::Failed(_)));
     drop(client);
@@ -219,6 +221,9 @@ struct Recorder {
 struct State {
     /// `None` before the file is there, and once it is ended.
     series: Option<Series>,
+    /// Whether the files take no more; until then events are recorded, also those that were
+    /// on their way when the end was asked for.
+    is_full: bool,
     end: Option<End>,
     /// The event recorded last.
     latest: Option<(Source, u64)>,
@@ -259,6 +264,7 @@ impl Recorder {
             Some(Ok(Taken::NoRoom)) => End::Size,
             Some(Err(failure)) => End::Failed(failure),
         };
+        state.is_full = true;
         drop(state);
         self.end(end);
     }
@@ -266,6 +272,7 @@ impl Recorder {
     fn lost(&self, loss: &Loss) {
         let mut state = self.lock();
         if let Some(Err(failure)) = state.open().map(|series| series.loss(loss)) {
+            state.is_full = true;
             drop(state);
             self.end(End::Failed(failure));
         }
@@ -286,9 +293,8 @@ impl Recorder {
             let wait = left.unwrap_or(FLUSH_EVERY).min(FLUSH_EVERY);
             let waited = self.changed.wait_timeout(state, wait);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if state.end.is_none()
-                && let Some(Err(failure)) = state.series.as_mut().map(Series::flush)
-            {
+            if let Some(Err(failure)) = state.open().map(Series::flush) {
+                state.is_full = true;
                 return End::Failed(failure);
             }
         }
@@ -310,6 +316,6 @@ impl Recorder {
 impl State {
     /// Returns the files while they are written.
     fn open(&mut self) -> Option<&mut Series> {
-        if self.end.is_some() { None } else { self.series.as_mut() }
+        if self.is_full { None } else { self.series.as_mut() }
     }
 }
