@@ -32,7 +32,7 @@ pub enum Bad {
     Damaged {
         /// Bytes up to the record.
         at: u64,
-        /// What is wrong.
+        /// Flaw of the record.
         why: Cow<'static, str>,
     },
     /// The system cannot read it.
@@ -80,7 +80,7 @@ pub struct Records<R> {
     position: u64,
     /// The record that is told, or the chunk it is in.
     buffer: Vec<u8>,
-    /// What is left of a chunk, in the buffer.
+    /// Range of the buffer that is left of a chunk.
     chunk: Option<(usize, usize)>,
     /// Place of the chunk in the file.
     chunk_at: u64,
