@@ -9,6 +9,7 @@ use netcluster_client::{Client, ClientBuilder, default_socket_paths};
 use netcluster_platform::listening_pid;
 
 use super::config::ConfigArgs;
+use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
 use super::link::LinkArgs;
 use super::record::RecordArgs;
@@ -140,6 +141,14 @@ pub enum Command {
     Status(StatusArgs),
     /// Show the brokers of other machines
     Peers(PeersArgs),
+    /// Disconnect a client
+    Kick(KickArgs),
+    /// Tell the clients that the broker will end, and end it
+    Drain(DrainArgs),
+    /// Show or change what the broker logs
+    LogLevel(LogLevelArgs),
+    /// Have the broker read its configuration anew
+    Reload(ReloadArgs),
     /// Prepare the link to other machines, and try it
     Link(LinkArgs),
     /// Make, check or show the configuration of a broker

@@ -5,6 +5,7 @@
 //! - `config`: the keys of the file, where settings come from, and the commands that make, check
 //!   and show a configuration.
 //! - `link`: the same for the link to other machines, and its commands.
+//! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
 //! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `demo`,
 //!   `completions`: one file a command.
 //! - `recording`: the files of `record` and `replay`.
@@ -21,6 +22,7 @@ mod args;
 mod cluster;
 mod completions;
 mod config;
+mod control;
 mod demo;
 mod emit;
 mod failure;
@@ -31,6 +33,7 @@ mod on;
 mod output;
 mod page;
 mod peers;
+mod program;
 mod record;
 mod recording;
 mod render;
@@ -63,6 +66,10 @@ pub fn run() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
+        Command::Kick(args) => control::kick(&args),
+        Command::Drain(args) => control::drain(&args),
+        Command::LogLevel(args) => control::log_level(&args),
+        Command::Reload(args) => control::reload(&args),
         Command::Link(args) => link::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => completions::run(&args),

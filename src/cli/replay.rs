@@ -83,7 +83,7 @@ pub struct ReplayArgs {
 /// Factor by which a replay is faster than what was recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Speed {
-    /// As fast as events can be emitted.
+    /// No pause at all.
     Max,
     /// By this factor, which is positive and finite.
     Factor(f64),

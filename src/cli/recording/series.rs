@@ -43,7 +43,7 @@ pub struct Totals {
 /// Outcome of an event that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// It is recorded.
+    /// The event is recorded.
     Recorded,
     /// There is no room left.
     NoRoom,
