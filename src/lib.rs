@@ -78,6 +78,7 @@ mod log;
 mod memory_maker;
 mod mesh;
 mod opener;
+mod operator;
 mod options;
 mod outbound;
 mod pace;
@@ -85,6 +86,7 @@ mod pattern_set;
 mod placement;
 mod population;
 mod reload;
+mod request;
 mod resolver;
 mod returning;
 mod routes;
@@ -105,5 +107,6 @@ pub use netcluster_link::options::LinkOptions;
 pub use netcluster_platform::{
     Backend, BackendChoice, BackendUnavailable, BindError, BindOptions, Group,
 };
+pub use operator::Operator;
 pub use options::{BrokerOptions, SharedMemory};
 pub use reload::Reloader;

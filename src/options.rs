@@ -15,6 +15,7 @@ use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES}
 use crate::channel_rules::{ChannelOptions, ChannelRules};
 use crate::config::{DEFAULT_MAX_QUEUE_BYTES, MAX_SHARDS, MIN_MAX_QUEUE_BYTES, ShardConfig};
 use crate::log::LogCounts;
+use crate::operator::Operator;
 
 /// Number of the largest events that a queue has room for, unless its size is set.
 const LARGEST_EVENTS_PER_QUEUE: usize = 4;
@@ -108,6 +109,9 @@ pub struct BrokerOptions {
     pub channels: BTreeMap<String, ChannelOptions>,
     /// Link to other machines; `None`: this broker is alone.
     pub link: Option<LinkOptions>,
+    /// Program that the broker runs in, for what the broker's owner asks of it; `None`: it
+    /// refuses.
+    pub operator: Option<Arc<dyn Operator>>,
     /// Counters of what the program's log leaves out, for `status`.
     #[doc(hidden)]
     pub log: Arc<LogCounts>,
@@ -140,6 +144,7 @@ impl BrokerOptions {
             spill_clients: default.spill_clients,
             channels: BTreeMap::new(),
             link: None,
+            operator: None,
             log: Arc::default(),
         }
     }

@@ -84,7 +84,7 @@ fn fifty_reloads_lose_nothing_and_disconnect_nobody() {
         return;
     }
     for backend in backends() {
-        let mut broker = Broker::start(backend, "", &["--shards", "2"]);
+        let broker = Broker::start(backend, "", &["--shards", "2"]);
         let path = broker.socket();
         let breaks = Arc::new(AtomicU64::new(0));
         let connect = |channel: &str| {

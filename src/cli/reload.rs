@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use netcluster::{BrokerOptions, Reloader};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::config::keys::{self, Change, Key};
 use super::config::sources::{self, Loaded};
@@ -19,14 +19,16 @@ use super::log;
 use super::serve;
 use super::settings::Settings;
 use super::supervision;
+use super::values::LogFilter;
 
 /// Path of the key whose files may change while their names stay.
 const KEY_FILE: &str = "link.key-file";
 
 /// Sources of the settings of a broker that runs, and those in force.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Reloading(Arc<Mutex<State>>);
 
+#[derive(Debug)]
 struct State {
     reloader: Reloader,
     typed: Settings,
@@ -43,12 +45,12 @@ struct State {
 type Values = BTreeMap<String, String>;
 
 /// Changes that a reload has brought.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reloaded {
     /// Keys whose values have changed and are in force.
     pub changed: Vec<String>,
     /// Keys whose values take a restart.
-    pub restart: Vec<String>,
+    pub needs_restart: Vec<String>,
     /// Things worth saying about the settings.
     pub warnings: Vec<String>,
 }
@@ -84,14 +86,14 @@ impl Reloading {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let result = state.reload();
         match &result {
-            Ok(Reloaded { changed, restart, warnings }) => {
+            Ok(Reloaded { changed, needs_restart, warnings }) => {
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 let (number, changed) = (state.number, changed.join(" "));
                 tracing::info!(number, changed, "reloaded the configuration");
-                if !restart.is_empty() {
+                if !needs_restart.is_empty() {
                     tracing::warn!(
                         "these settings have changed and take a restart: {}",
-                        restart.join(", ")
+                        needs_restart.join(", ")
                     );
                 }
             }
@@ -110,8 +112,13 @@ impl State {
         // The limit of descriptors is what it was.
         serve::fit_to_descriptors(&mut options, &loaded);
         self.reloader.reload(&options).map_err(|text| loaded.locate(Failure::usage(text)))?;
-        log::set_filter(loaded.settings.log.as_ref())?;
         let changed = differing(&self.current, &new, Change::Live);
+        // A filter that somebody asked for stays while the file has none other than before.
+        if changed.iter().any(|path| path == "log") {
+            let filter = loaded.settings.log.clone();
+            let filter = filter.unwrap_or_else(|| LogFilter(log::DEFAULT_LOG.to_owned()));
+            log::set_filter(&filter).map_err(Failure::other)?;
+        }
         let mut restart = differing(&self.started, &new, Change::Restart);
         let is_sealed = |values: &Values| values.contains_key(KEY_FILE);
         let changed = changed.into_iter().filter(|path| {
@@ -127,7 +134,7 @@ impl State {
         let changed = changed.collect();
         self.current = new;
         self.number += 1;
-        Ok(Reloaded { changed, restart, warnings })
+        Ok(Reloaded { changed, needs_restart: restart, warnings })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster::internals::{LogCounts, MAX_TOLD};
-use netcluster::{Broker, BrokerOptions, Shutdown, StartError};
+use netcluster::{Broker, BrokerOptions, Operator, Shutdown, StartError};
 use netcluster_client::{SOCKET_VARIABLE, default_socket_paths};
 use netcluster_platform::{BindError, listening_pid, raise_descriptor_limit};
 
@@ -16,6 +16,7 @@ use super::config::tell_good;
 use super::failure::{Code, Failure};
 use super::link::{channel_options, link_options};
 use super::log;
+use super::program::Program;
 use super::reload::Reloading;
 use super::settings::Settings;
 use super::signals;
@@ -38,8 +39,8 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
         return tell_good(&loaded);
     }
     let counts = log::start(loaded.settings.log.as_ref(), None)?;
-    let serving = Serving::start(&loaded, counts)?;
-    let reloading = serving.reloading(settings, config, &loaded);
+    let serving = Serving::start(settings, config, &loaded, counts)?;
+    let reloading = serving.reloading.clone();
     let ending = Ending::of(serving.shutdown());
     if let Some(parent) = parent {
         parent.end_with(&ending)?;
@@ -57,14 +58,23 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
 /// A broker that clients can connect to.
 pub struct Serving {
     broker: Broker,
-    options: BrokerOptions,
+    reloading: Reloading,
 }
 
 impl Serving {
-    /// Starts it; `counts` are those of the log.
-    pub fn start(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
+    /// Starts it with the settings that were loaded; they are loaded again from the same
+    /// sources, what was typed and a file, when somebody asks for it. `counts` are those of
+    /// the log.
+    pub fn start(
+        typed: Settings,
+        config: Option<PathBuf>,
+        loaded: &Loaded,
+        counts: Arc<LogCounts>,
+    ) -> Result<Serving, Failure> {
         let (mut options, warnings) = options(loaded)?;
         options.log = counts;
+        let program = Arc::new(Program::default());
+        options.operator = Some(Arc::clone(&program) as Arc<dyn Operator>);
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -75,17 +85,9 @@ impl Serving {
             StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
             _ => Failure::other(error),
         })?;
-        Ok(Serving { broker, options })
-    }
-
-    /// Returns what reads these sources of its settings again.
-    pub fn reloading(
-        &self,
-        typed: Settings,
-        config: Option<PathBuf>,
-        loaded: &Loaded,
-    ) -> Reloading {
-        Reloading::new(self.broker.reloader(), typed, config, loaded, &self.options)
+        let reloading = Reloading::new(broker.reloader(), typed, config, loaded, &options);
+        program.can_reload(reloading.clone());
+        Ok(Serving { broker, reloading })
     }
 
     /// Asks it to end, from any thread.

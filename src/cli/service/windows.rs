@@ -90,7 +90,10 @@ fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
     // Without settings there is no level, and yet something to tell.
     let level = loaded.as_ref().ok().and_then(|loaded| loaded.settings.log.as_ref());
     let counts = log::start(level, Some(Box::new(file)))?;
-    let ended = loaded.and_then(|loaded| Serving::start(&loaded, counts));
+    let ended = loaded.and_then(|loaded| {
+        let file = loaded.file.clone();
+        Serving::start(Settings::default(), file, &loaded, counts)
+    });
     let ended = ended.and_then(|serving| {
         let shutdown = serving.shutdown();
         session.running(move || {
