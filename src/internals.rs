@@ -3,6 +3,7 @@
 
 pub use crate::broker::random;
 pub use crate::budget::Budget;
+pub use crate::channel_rules::ChannelRules;
 pub use crate::config::ShardConfig;
 pub use crate::connection::CONNECTION_BYTES;
 pub use crate::copies::Copies;

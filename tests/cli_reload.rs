@@ -308,6 +308,90 @@ fn channels_change_for_listeners_that_are_there() {
     }
 }
 
+/// The procedure of docs/operating.md: nobody is parted, and all that is emitted arrives.
+#[test]
+fn keys_and_peers_of_the_link_change_while_it_runs() {
+    if !hears_hangups() {
+        return;
+    }
+    let directory = Directory::new();
+    let key = |name: &str| {
+        let mut keygen = command(["link", "keygen"]);
+        let path = directory.join(name);
+        keygen.arg(&path);
+        Process::start(keygen).finish().succeeded();
+        path.display().to_string()
+    };
+    let (old, new) = (key("old"), key("new"));
+    let text = |name: &str, keys: &[&String], peer: &str| {
+        format!(
+            "[link]\naddress = '239.255.44.54:44761'\ninterface = '{}'\nnode-name = '{name}'\n\
+             cluster = 'reload'\npeer = ['127.0.0.1'{peer}]\nkey-file = {keys:?}\n",
+            support::loopback()
+        )
+    };
+    let mut brokers =
+        ["a", "b"].map(|name| (name, Broker::start("auto", &text(name, &[&old], ""), &[])));
+    let sessions = |brokers: &[(&str, Broker); 2]| {
+        let sessions = brokers.each_ref().map(|(_, broker)| {
+            let peers = broker.status()["link"]["peers"].as_array().cloned().unwrap_or_default();
+            peers.iter().map(|peer| peer["session"].to_string()).collect::<Vec<_>>()
+        });
+        sessions.concat()
+    };
+    wait_until("each knows the other", || sessions(&brokers).len() == 2);
+    let before = sessions(&brokers);
+    let on = brokers[1].1.command(&["on", "n", "--format", "raw", "--wait-cluster", "60s"]);
+    let mut on = Process::start(on);
+    on.wait_for_notice("listening to ");
+    let mut number = 0;
+    for step in [&[&old, &new][..], &[&new, &old], &[&new]] {
+        for at in 0..2 {
+            let (name, broker) = &mut brokers[at];
+            let line = broker.reload(&text(name, step, ""));
+            assert!(line.contains("changed=\"link.key-file\""), "{line}");
+            let data = number.to_string();
+            brokers[0].1.run(&["emit", "n", &data]).succeeded();
+            assert_eq!(on.line(), data);
+            number += 1;
+        }
+    }
+    assert_eq!(sessions(&brokers), before, "nobody was parted");
+    // The same file with another key in it is a change, too.
+    std::fs::remove_file(directory.join("new")).unwrap();
+    let replaced = key("new");
+    let (name, broker) = &mut brokers[0];
+    let line = broker.reload(&text(name, &[&replaced], ", 'localhost:44762'"));
+    assert!(line.contains("link.key-file link.peer"), "{line}");
+    // The name is looked up by threads that the reload has started.
+    broker.process.wait_for_notice("resolved peer=");
+    let line = broker.reload(&text(name, &[], ""));
+    assert!(!line.contains("link.key-file"), "{line}");
+    broker.process.wait_for_notice("take a restart: link.key-file");
+}
+
+/// Whoever asks gets the same answer that the log has.
+#[test]
+fn reload_by_command_says_what_changed_what_takes_a_restart_and_what_is_wrong() {
+    let broker = Broker::start("auto", "", &["--socket-mode", "0666"]);
+    broker.directory.file("n.toml", "max-patterns = 9\nshards = 3\n");
+    let done = broker.run(&["reload"]).succeeded();
+    assert_eq!(done.stdout, "changed: max-patterns\n");
+    assert!(done.stderr.contains("needs a restart: shards"), "{done:?}");
+    broker.directory.file("n.toml", "max-patterns = 9\n\nshrads = 3\n");
+    broker.run(&["reload"]).failed(1, "n.toml:3:1: unknown field `shrads`");
+    broker.directory.file("n.toml", "max-patterns = 9\n");
+    let answer = broker.run(&["reload", "--json"]).succeeded().stdout;
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["changed"], serde_json::json!([]));
+    assert_eq!(answer["needs_restart"], serde_json::json!([]));
+    if let Some(reload) =
+        support::unprivileged(broker.command(&["reload"])).filter(|_| support::is_root())
+    {
+        Process::start(reload).finish().failed(1, "only root and the broker's own user");
+    }
+}
+
 /// A terminal that goes takes its broker with it; `kill -HUP` from a live one does not.
 #[test]
 fn a_terminal_that_goes_ends_the_broker_in_order() {

@@ -55,9 +55,11 @@ one that explains them:
   pressure = \"cluster\"                # --cluster-pressure orders
 
 What is typed wins over the environment (NETCLUSTER_SHARDS=2, and so on), that over the file.
-SIGTERM, SIGINT and SIGHUP (but not under nohup) end the broker
-in order: clients get what is queued for them and a goodbye, the socket is removed. A second
-signal ends it at once.
+SIGHUP and `netcluster reload` read all of it again, and nobody is disconnected.
+
+SIGTERM, SIGINT and the end of its terminal (but not under nohup) end the broker in order:
+clients get what is queued for them and a goodbye, the socket is removed. A second signal ends it
+at once.
 
 Examples:
   netcluster serve

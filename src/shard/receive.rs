@@ -104,6 +104,16 @@ impl<I: Io> Shard<I> {
         }
     }
 
+    /// Lets a client emit as much as it likes: the broker ends, and what the client has
+    /// written is to arrive.
+    pub(super) fn lift_pace(&mut self, conn: Conn) {
+        let connection = self.connections.at(conn);
+        let target = connection.target;
+        if connection.pace.take().is_some() {
+            self.unblock_client(target, Blocker::Rate);
+        }
+    }
+
     /// Lets a client go on that has waited for what it emitted.
     pub(super) fn rate_timed_out(&mut self, target: Target) {
         self.unblock_client(target, Blocker::Rate);

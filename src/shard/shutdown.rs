@@ -168,7 +168,10 @@ impl<I: Io> Shard<I> {
                     let connection = self.connections.at(conn);
                     let all_sent = connection.outbound.is_empty();
                     match connection.state {
-                        State::Open => self.read_up(conn),
+                        State::Open => {
+                            self.lift_pace(conn);
+                            self.read_up(conn);
+                        }
                         State::Hello | State::Moving(_) => {
                             self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
                         }

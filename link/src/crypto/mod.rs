@@ -25,7 +25,7 @@
 //! the sealer's own. Tests and simulations watch over it: `audit`.
 //!
 //! Decisions, in `docs/decisions`:
-//! `027-ring.md`, `063-keys-change-live.md`.
+//! `025-keys-read-once.md`, `027-ring.md`, `063-keys-change-live.md`.
 
 #[cfg(any(test, feature = "audit"))]
 pub mod audit;

@@ -23,9 +23,9 @@ pub use values::ChannelName;
 
 const KEYGEN_EXAMPLES: &str = "\
 Copy the file to every broker of the cluster, readable for its user alone, and serve with
---key-file. To change a key while all brokers run, restart them with --key-file old --key-file
-new, then with --key-file new --key-file old, then with the new one alone: the first one seals,
-both open.
+--key-file. To change a key while all brokers run, have them all reload their configurations with
+key-file = [\"old\", \"new\"], then all with [\"new\", \"old\"], then all with \"new\": the first one
+seals, both open. The same works by restarts with --key-file old --key-file new, and so on.
 
 Examples:
   netcluster link keygen /etc/netcluster/key

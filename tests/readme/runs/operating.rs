@@ -5,6 +5,32 @@ use super::Row;
 
 pub const ROWS: &[Row] = &[
     (
+        "[channels.raw]",
+        Script(
+            "cp \"$BLOCK\" netcluster.toml; terminal check 'netcluster config check netcluster.toml'
+             shows check 'netcluster.toml: right, 6 settings'",
+        ),
+    ),
+    (
+        "[link]\nkey-file = [",
+        // Each round in its turn.
+        Script(
+            "netcluster link keygen old.key; netcluster link keygen new.key
+             for round in 2 3 4; do
+                 { line 1; line $round | sed \"s|^# ||; s|/etc/netcluster|$PWD|g\"; } >\"round$round.toml\"
+                 terminal \"check$round\" \"netcluster config check round$round.toml\"
+                 shows \"check$round\" \"round$round.toml: right, 2 settings\"
+             done",
+        ),
+    ),
+    (
+        "netcluster reload  ",
+        Script(
+            "broker; whole || fail reload; shows block 'nothing changed'
+             shows block '\"reload\":true'",
+        ),
+    ),
+    (
         "netcluster config init",
         Script(
             "whole || fail config; shows block 'netcluster.toml: right, 0 settings'
