@@ -127,10 +127,12 @@ impl ChannelRules {
         self.rules.get(channel).is_none_or(|rule| rule.network)
     }
 
-    /// Returns the largest payload of an event in a channel, if all may have this much.
+    /// Returns the largest payload of an event in a channel, if all may have this much: no
+    /// more than any channel takes that the event reaches.
     pub fn max_payload_bytes(&self, channel: &str, of_all: usize) -> usize {
-        let own = self.rules.get(channel).and_then(|rule| rule.max_payload_bytes);
-        own.map_or(of_all, |own| own.min(of_all))
+        let is_met = |name: &str| name == channel || self.reaches(channel, name);
+        let met = self.rules.iter().filter(|(name, _)| is_met(name));
+        met.filter_map(|(_, rule)| rule.max_payload_bytes).fold(of_all, usize::min)
     }
 
     /// Returns what one client may emit in a channel, if that is limited.
@@ -250,6 +252,24 @@ mod tests {
         assert!(error.ends_with("a -> b -> a"), "{error}");
         let error = rules(&[("a", &["a"])]).unwrap_err();
         assert!(error.contains("not copied into itself"), "{error}");
+    }
+
+    /// A listener is sent nothing larger than its welcome named.
+    #[test]
+    fn an_event_is_no_larger_than_any_channel_takes_that_it_reaches() {
+        let options = |forward_to: &[&str], max_payload_bytes| ChannelOptions {
+            forward_to: forward_to.iter().map(ToString::to_string).collect(),
+            max_payload_bytes,
+            ..ChannelOptions::default()
+        };
+        let all = [
+            ("a", options(&["b"], Some(500))),
+            ("b", options(&["c.*"], None)),
+            ("c.x", options(&[], Some(100))),
+        ];
+        let rules = ChannelRules::new(&all.map(|(name, it)| (name.to_owned(), it)).into()).unwrap();
+        let limit = |channel| rules.max_payload_bytes(channel, 1000);
+        assert_eq!(["a", "b", "c.x", "c.y"].map(limit), [100, 100, 100, 1000]);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Channel {
     pub hash: ChannelHash,
     /// The streams of brokers that its events travel in.
     pub stream: StreamId,
+    /// Largest payload of an event from another machine, in bytes, if that is limited.
+    pub max_payload_bytes: usize,
     /// Listeners of the channel on all shards, by pattern.
     pub routes: Routes,
     /// Connections of this shard that are on the channel.
@@ -121,6 +123,9 @@ impl Channels {
     /// by their ids.
     pub fn set_rules(&mut self, rules: &Arc<ChannelRules>) -> Vec<Arc<str>> {
         let before = std::mem::replace(&mut self.rules, Arc::clone(rules));
+        for channel in self.table.iter_mut().flatten() {
+            channel.max_payload_bytes = rules.max_payload_bytes(&channel.name, usize::MAX);
+        }
         let Some(streams) = &self.link else { return Vec::new() };
         let mut changed = Vec::new();
         for (name, &id) in &self.by_name {
@@ -212,7 +217,9 @@ impl Channels {
         let link = link.is_some().then_some(hash);
         let routes = Routes::new(self.seed, link, &self.budget, &self.share);
         let name = Arc::clone(name);
-        self.table[id.0 as usize] = Some(Channel { name, hash, stream, routes, members: 0 });
+        let max_payload_bytes = self.rules.max_payload_bytes(&name, usize::MAX);
+        self.table[id.0 as usize] =
+            Some(Channel { name, hash, stream, max_payload_bytes, routes, members: 0 });
         id
     }
 

@@ -171,7 +171,11 @@ fn fifty_reloads_lose_nothing_and_disconnect_nobody() {
             });
         }
         let status = broker.status();
-        assert_eq!(status["totals"]["accepted"], (EMITTERS + LISTENERS + 2) as u64);
+        let (closed, totals) = (&status["closed_by_broker"], &status["totals"]);
+        let notices = broker.process.notices();
+        let broke = breaks.load(Ordering::Relaxed);
+        assert_eq!(broke, 0, "{closed}\n{totals}\n{notices}");
+        assert_eq!(totals["accepted"], (EMITTERS + LISTENERS + 2) as u64, "{closed}");
         is_over.store(true, Ordering::Relaxed);
         let emitted: Vec<u64> = emitters.into_iter().map(|it| it.join().unwrap()).collect();
         for (at, hearing) in hearing.into_iter().enumerate() {

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use netcluster_platform::Io;
-use netcluster_wire::limits::HEADER_BYTES;
-use netcluster_wire::{LossReason, Source};
+use netcluster_platform::{Io, Slice};
+use netcluster_wire::limits::{HARD_MAX_PAYLOAD_BYTES, HEADER_BYTES};
+use netcluster_wire::{Header, LossReason, Source};
 
 use crate::channels::Channel;
 use crate::connection::Blocker;
 use crate::inbound::Pieces;
 use crate::mesh::Message;
+use crate::routes::Route;
 use crate::target::{Emitter, ShardId};
 use netcluster_link::channel::ChannelHash;
 use netcluster_link::event::{LinkEvent, Lost, Run};
@@ -109,8 +110,8 @@ impl<I: Io> Shard<I> {
     /// Delivers events of another broker to listeners here; returns false if their
     /// route is not found yet.
     fn deliver_run(&mut self, run: &Run) -> bool {
-        let &Run { peer, stream, channel, ref slice, frames, name_len, source } = run;
-        let Some(channel) = self.router.channels.find_by_hash(channel) else {
+        let &Run { peer, stream, channel: hash, ref slice, frames, name_len, source } = run;
+        let Some(channel) = self.router.channels.find_by_hash(hash) else {
             self.totals.link_events_in += frames as u64;
             return true;
         };
@@ -128,19 +129,47 @@ impl<I: Io> Shard<I> {
         };
         self.totals.link_events_in += frames as u64;
         let emitter = Emitter::Stream(peer, stream);
+        let most = self.router.channels.get(channel).max_payload_bytes;
+        if slice.len() <= most {
+            self.queue_from_link(&route, emitter, source.node, stream, slice, frames);
+            return true;
+        }
+        let (parts, too_large) = fitting(slice, most);
+        for (part, frames) in &parts {
+            self.queue_from_link(&route, emitter, source.node, stream, part, *frames);
+        }
+        if too_large > 0 {
+            let (node, count, reason) = (source.node, Some(too_large), LossReason::Large);
+            let lost = Lost { node, stream, channel: Some(hash), count, reason };
+            self.deliver_from_link(&LinkEvent::Lost(lost));
+        }
+        true
+    }
+
+    /// Queues events of another broker to the listeners of a route, on whichever shard.
+    #[inline]
+    fn queue_from_link(
+        &mut self,
+        route: &Arc<Route>,
+        emitter: Emitter,
+        node: u32,
+        stream: StreamId,
+        slice: &Slice,
+        frames: usize,
+    ) {
         let pieces = std::slice::from_ref(slice);
-        self.queue_here(&route, emitter, None, pieces, frames);
+        self.queue_here(route, emitter, None, pieces, frames);
         for shard in route.other_shards(self.id) {
             if !emitter.yields() && self.mesh.overflow(shard) >= MAX_SHARD_OVERFLOW {
                 // That shard is behind, and the link waits for nobody here.
                 self.totals.dropped += frames as u64;
                 if let Some(driver) = self.link.as_deref_mut() {
-                    driver.miss(shard, source.node, stream, frames as u64);
+                    driver.miss(shard, node, stream, frames as u64);
                 }
                 continue;
             }
             self.tell_missed(shard);
-            let (route, pieces) = (Arc::clone(&route), Pieces::from(pieces));
+            let (route, pieces) = (Arc::clone(route), Pieces::from(pieces));
             let message = Message::Run { route, emitter, pieces, frames };
             if self.mesh.send(shard, message)
                 && emitter.yields()
@@ -149,7 +178,6 @@ impl<I: Io> Shard<I> {
                 self.mesh.wait_for(shard, emitter);
             }
         }
-        true
     }
 
     /// Tells a shard which events it was not sent while it was behind.
@@ -235,5 +263,64 @@ impl<I: Io> Shard<I> {
             driver.held.remove(&(peer, stream));
             driver.link.set_held(self.now, peer, stream, false);
         }
+    }
+}
+
+/// Parts a run at events with payloads of more bytes than these. Returns the others, with
+/// their numbers, and how many were too large.
+#[cold]
+fn fitting(slice: &Slice, most: usize) -> (Vec<(Slice, usize)>, u64) {
+    let (mut parts, mut frames, mut too_large) = (Vec::new(), 0, 0);
+    let (mut start, mut at) = (slice.start(), slice.start());
+    let bytes = slice.chunk();
+    let part = |start, end| Slice::new(bytes.clone(), start, end);
+    while at < slice.end() {
+        // The link has checked it.
+        let layout =
+            Header::read(&bytes[at..]).and_then(|it| it.check(HARD_MAX_PAYLOAD_BYTES).ok());
+        let Some(layout) = layout else { break };
+        let end = at + layout.frame_len;
+        if layout.payload_len > most {
+            if frames > 0 {
+                parts.push((part(start, at), frames));
+            }
+            (start, frames) = (end, 0);
+            too_large += 1;
+        } else {
+            frames += 1;
+        }
+        at = end;
+    }
+    if frames > 0 {
+        parts.push((part(start, at), frames));
+    }
+    (parts, too_large)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use netcluster_wire::{Kind, frame};
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_parted_where_an_event_is_too_large() {
+        let mut bytes = vec![0; 7];
+        for (sequence, length) in [5, 9, 10, 20, 1, 30].into_iter().enumerate() {
+            let payload = vec![b'x'; length];
+            bytes.extend(frame::encode(Kind::Event, Source::NONE, sequence as u64, b"n", &payload));
+        }
+        let end = bytes.len();
+        let run = Slice::new(Bytes::from(bytes), 7, end);
+        let (parts, too_large) = fitting(&run, 10);
+        assert_eq!(too_large, 2);
+        assert_eq!(parts.iter().map(|(_, frames)| *frames).collect::<Vec<_>>(), [3, 1]);
+        let frame_bytes = |payload: usize| HEADER_BYTES + 1 + payload;
+        let lengths: Vec<usize> = parts.iter().map(|(part, _)| part.len()).collect();
+        assert_eq!(lengths, [frame_bytes(5) + frame_bytes(9) + frame_bytes(10), frame_bytes(1)]);
+        assert_eq!(fitting(&run, 30).0.len(), 1);
+        let (parts, too_large) = fitting(&run, 0);
+        assert_eq!((parts.len(), too_large), (0, 6));
     }
 }

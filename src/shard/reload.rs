@@ -5,7 +5,7 @@
 //!
 //! Decision: `docs/decisions/062-live-reload.md`.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 
 use netcluster_link::crypto::Keys;
