@@ -6,8 +6,8 @@ use crate::cli::failure::Failure;
 
 fn instead() -> Failure {
     Failure::usage(
-        "only Windows needs this: here, let the service manager run `netcluster serve` (a systemd \
-         unit is in `netcluster service --help`)",
+        "only Windows needs this: here, let the service manager run `netcluster serve` (units for \
+         systemd are in contrib/systemd, and in the Debian package)",
     )
 }
 
