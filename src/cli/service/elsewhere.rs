@@ -34,7 +34,7 @@ mod tests {
     fn one_line_says_what_to_use_instead() {
         for refused in [install(None), uninstall(), run(None)] {
             let text = refused.unwrap_err().to_string();
-            assert!(text.contains("systemd unit") && !text.contains('\n'), "{text}");
+            assert!(text.contains("units for systemd") && !text.contains('\n'), "{text}");
         }
     }
 }
