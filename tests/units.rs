@@ -23,17 +23,17 @@ fn units(directory: &Directory) -> Option<Command> {
         let program = env!("CARGO_BIN_EXE_netcluster");
         std::fs::write(directory.join(name), unit.replace("/usr/bin/netcluster", program)).unwrap();
     }
-    let mut analyze = Command::new("systemd-analyze");
-    analyze.current_dir(directory.path());
-    Some(analyze)
+    let mut reader = Command::new("systemd-analyze");
+    reader.current_dir(directory.path());
+    Some(reader)
 }
 
 #[test]
 fn systemd_finds_nothing_wrong_with_them() {
     let directory = Directory::new();
-    let Some(mut analyze) = units(&directory) else { return };
-    analyze.args(["verify", "--man=no", "./netcluster.service", "./netcluster.socket"]);
-    let done = analyze.output().unwrap();
+    let Some(mut reader) = units(&directory) else { return };
+    reader.args(["verify", "--man=no", "./netcluster.service", "./netcluster.socket"]);
+    let done = reader.output().unwrap();
     let told = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{told}");
     assert!(!told.contains("netcluster"), "{told}");
@@ -43,9 +43,9 @@ fn systemd_finds_nothing_wrong_with_them() {
 #[test]
 fn the_broker_may_do_little_but_its_work() {
     let directory = Directory::new();
-    let Some(mut analyze) = units(&directory) else { return };
-    analyze.args(["security", "--offline=true", "--no-pager", "--threshold=20"]);
-    let done = analyze.arg("./netcluster.service").output().unwrap();
+    let Some(mut reader) = units(&directory) else { return };
+    reader.args(["security", "--offline=true", "--no-pager", "--threshold=20"]);
+    let done = reader.arg("./netcluster.service").output().unwrap();
     let told = String::from_utf8_lossy(&done.stdout);
     if String::from_utf8_lossy(&done.stderr).contains("unrecognized option") {
         println!("SKIPPED: this systemd-analyze rates no file (--offline)");
