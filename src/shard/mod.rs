@@ -78,6 +78,7 @@ use crate::mesh::Mesh;
 use crate::opener::Opener;
 use crate::operator::{Errands, Operator};
 use crate::population::Population;
+use crate::pulse::Pulse;
 use crate::returning::{Returning, Successor};
 use crate::status::{Status, Totals};
 use crate::target::ShardId;
@@ -139,6 +140,8 @@ pub struct Shared {
     pub memory_maker: Option<MemoryMaker>,
     /// Counters of lines that the log leaves out.
     pub log: Arc<LogCounts>,
+    /// Answers to who asks whether the shards turn.
+    pub pulse: Pulse,
     /// Program that the broker runs in, for what its owner asks it for.
     pub operator: Option<Arc<dyn Operator>>,
 }
@@ -293,6 +296,7 @@ impl<I: Io> Shard<I> {
         self.watch_flood();
         self.publish();
         self.reports.end_turn(self.now, &self.totals);
+        self.shared.pulse.answer(usize::from(self.id.0));
         Ok(!self.shutdown.is_done())
     }
 
