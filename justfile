@@ -13,6 +13,19 @@ ci *steps:
 windows *steps:
     .ci/windows {{steps}}
 
+# The Debian package: target/debian/netcluster_*.deb.
+deb:
+    .ci/package tools build
+
+# The program that needs no library, for any Linux of this architecture.
+musl:
+    .ci/package tools static
+
+# The package on a clean system, the static program where io_uring is refused: on Debian, as
+# root. `just package clean`.
+package *steps:
+    .ci/package {{steps}}
+
 # macOS (whether it compiles) and 64-bit ARM (unit tests, under qemu): the same.
 cross *steps:
     .ci/cross {{steps}}
@@ -34,6 +47,13 @@ sim seeds="2000" base="0":
 # The pool's model, every interleaving.
 loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p netcluster-platform --lib loom
+
+# Undefined behaviour in the rings, the pool and the scanner: by an interpreter, which takes
+# a quarter of an hour. `rustup +nightly component add miri` installs it.
+miri:
+    MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p netcluster-wire --lib scan
+    MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p netcluster-platform --lib -- pool::tests slice::
+    MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p netcluster-shm --lib
 
 # One fuzz target, for so many seconds: the long form.
 fuzz target seconds="600":

@@ -85,6 +85,7 @@ mod pace;
 mod pattern_set;
 mod placement;
 mod population;
+mod pulse;
 mod reload;
 mod request;
 mod resolver;

@@ -79,6 +79,7 @@ impl Serving {
             tracing::warn!("{warning}");
         }
         fit_to_descriptors(&mut options, loaded);
+        supervision::take_socket(&mut options)?;
         warn_of_two_buses(&options.socket);
         let broker = Broker::start(options.clone()).map_err(|error| match error {
             StartError::Option(_) => Failure::usage(error),
@@ -106,6 +107,7 @@ impl Serving {
             "ready",
         );
         supervision::tell_ready(&broker, prints);
+        supervision::watch(&broker)?;
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
         Ok(())
