@@ -97,7 +97,7 @@ pub enum Blocker {
     Routes,
     /// Clients that were here before the broker was restarted, and are not back.
     Hold,
-    /// What its channel lets a client emit in a second.
+    /// The rate that the client's channel allows.
     Rate,
 }
 

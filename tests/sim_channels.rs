@@ -65,8 +65,7 @@ fn a_copy_keeps_the_order_of_each_emitter_on_whichever_shard() {
     }
 }
 
-/// What broke while it was written: a client that was in debt when the broker ended was not
-/// read any more.
+/// What broke: a client that was in debt when the broker ended was not read any more.
 #[test]
 fn what_a_client_in_debt_has_written_arrives_though_the_broker_ends() {
     for seed in 0..SEEDS {
