@@ -7,9 +7,10 @@
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
 //!   a command.
+//! - `clients`: lists of clients and channels.
 //! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
 //! - `cluster`: whether there was one to wait for.
-//! - `log`: what a broker writes about itself.
+//! - `log`: what a broker writes about itself; `metrics`: what it tells Prometheus.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
 //!   `page`, `table`: what is printed; `signals`: what asks to end.
 //! - `failure`: why a command failed, and the exit code that goes with it.
@@ -18,6 +19,7 @@
 //! errors go to standard error.
 
 mod args;
+mod clients;
 mod cluster;
 mod completions;
 mod config;
@@ -28,6 +30,7 @@ mod failure;
 mod json;
 mod link;
 mod log;
+mod metrics;
 mod on;
 mod output;
 mod page;
@@ -60,6 +63,8 @@ pub fn run() -> ExitCode {
         Command::On(args) => on::run(args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
+        Command::Clients(args) => clients::clients(&args),
+        Command::Channels(args) => clients::channels(&args),
         Command::Kick(args) => control::kick(&args),
         Command::Drain(args) => control::drain(&args),
         Command::LogLevel(args) => control::log_level(&args),
