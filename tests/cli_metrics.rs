@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -78,7 +79,11 @@ fn names(text: &str) -> BTreeSet<String> {
 /// A broker with a link and some traffic, and its metrics by TCP.
 fn linked(backend: &str) -> Broker {
     let options = ["--metrics", "127.0.0.1:0", "--link", "--interface", loopback()];
-    let port = ["--unicast-port", "0", "--cluster", "metrics"];
+    // Tests that run at the same time are not to find each other.
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let cluster = format!("metrics-{}-{number}", std::process::id());
+    let port = ["--unicast-port", "0", "--cluster", &cluster];
     let broker = Broker::start_with(backend, &[&options[..], &port].concat());
     let mut listener = broker.on(&["log"]);
     broker.run(&["emit", "log", "x"]).succeeded();
@@ -155,7 +160,9 @@ fn who_says_nothing_is_cut_off_and_does_not_keep_others_out() {
         TcpStream::connect(&address).is_ok_and(|mut connection| {
             let asked = connection.write_all(b"GET /healthz HTTP/1.1\r\n\r\n");
             let mut answer = String::new();
-            asked.is_ok() && connection.read_to_string(&mut answer).is_ok() && answer.contains(" 200 ")
+            asked.is_ok()
+                && connection.read_to_string(&mut answer).is_ok()
+                && answer.contains(" 200 ")
         })
     });
     for mut connection in slow {
@@ -224,9 +231,7 @@ fn query(address: &str, expression: &str) -> Option<Value> {
     }
     let mut connection = TcpStream::connect(address).ok()?;
     connection.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    let request = format!(
-        "GET /api/v1/query?query={encoded} HTTP/1.0\r\nHost: {address}\r\n\r\n"
-    );
+    let request = format!("GET /api/v1/query?query={encoded} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     connection.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).ok()?;
@@ -240,7 +245,8 @@ fn a_real_prometheus_scrapes_a_real_broker_and_answers_the_dashboard() {
     }
     let broker = linked("auto");
     let directory = Directory::new();
-    let rules: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/prometheus/netcluster.rules.yml");
+    let rules: PathBuf =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/prometheus/netcluster.rules.yml");
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\n\
          scrape_configs:\n  - job_name: netcluster\n    static_configs: [{{targets: ['{}']}}]\n",

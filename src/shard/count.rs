@@ -76,11 +76,9 @@ impl Count {
     fn clients(&self) -> Option<ClientsWanted> {
         match &self.inquiry {
             Inquiry::Clients(wanted) => Some(wanted.clone()),
-            Inquiry::Status => Some(ClientsWanted {
-                after: 0,
-                limit: MAX_LISTED,
-                by: Order::QueuedBytes,
-            }),
+            Inquiry::Status => {
+                Some(ClientsWanted { after: 0, limit: MAX_LISTED, by: Order::QueuedBytes })
+            }
             _ => None,
         }
     }

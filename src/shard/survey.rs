@@ -131,8 +131,12 @@ impl<I: Io> Shard<I> {
         for shard in others {
             self.tell(shard, asker.target, Message::Asked(number, Box::new(inquiry.clone())));
         }
-        let collecting =
-            Collecting { askers: vec![asker], inquiry: inquiry.clone(), waiting, parts: Vec::new() };
+        let collecting = Collecting {
+            askers: vec![asker],
+            inquiry: inquiry.clone(),
+            waiting,
+            parts: Vec::new(),
+        };
         self.surveys.collecting.insert(number, collecting);
         self.asked(self.id, number, inquiry);
     }

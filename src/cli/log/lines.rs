@@ -264,7 +264,10 @@ mod tests {
             assert_eq!(json.len() < line.len(), is_journal);
             assert_eq!(json.matches('\n').count(), 1, "a line is an object");
             let object: Value = serde_json::from_str(json).unwrap();
-            assert_eq!((&object["level"], &object["message"]), (&"warn".into(), &"two\nlines".into()));
+            assert_eq!(
+                (&object["level"], &object["message"]),
+                (&"warn".into(), &"two\nlines".into())
+            );
             assert!(object["time"].as_str().unwrap().ends_with('Z'));
         }
     }

@@ -30,7 +30,8 @@ impl Page {
     /// Begins a metric.
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string does not fail.
-        let _ = writeln!(self.0, "# HELP netcluster_{name} {help}\n# TYPE netcluster_{name} {kind}");
+        let _ =
+            writeln!(self.0, "# HELP netcluster_{name} {help}\n# TYPE netcluster_{name} {kind}");
     }
 
     fn value(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
@@ -101,11 +102,8 @@ pub fn metrics(status: &Status, channels: &ChannelsPage, took: Duration) -> Stri
 
 fn about(page: &mut Page, status: &Status, took: Duration) {
     page.head("build_info", GAUGE, "The broker; always 1");
-    let labels = [
-        ("version", &*status.version),
-        ("node", &*status.node),
-        ("backend", &*status.backend),
-    ];
+    let labels =
+        [("version", &*status.version), ("node", &*status.node), ("backend", &*status.backend)];
     page.value("build_info", &labels, 1.0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let started = now.saturating_sub(Duration::from_millis(status.uptime_ms)).as_secs_f64();
@@ -283,8 +281,9 @@ fn link(page: &mut Page, link: &LinkStatus, io: Option<&LinkIo>) {
     // As many reasons as the link has.
     let drops = serde_json::to_value(counters.drops).unwrap_or_default();
     let drops = drops.as_object().into_iter().flatten();
-    let drops: Vec<_> =
-        drops.map(|(reason, count)| (reason.as_str(), Value::as_f64(count).unwrap_or(0.0))).collect();
+    let drops: Vec<_> = drops
+        .map(|(reason, count)| (reason.as_str(), Value::as_f64(count).unwrap_or(0.0)))
+        .collect();
     let help = "Datagrams that were received and not used, by reason";
     page.each(COUNTER, ("link_dropped_datagrams_total", "reason"), help, drops);
     if let Some(io) = io {
@@ -318,7 +317,10 @@ mod tests {
             omitted: 7,
         };
         let text = metrics(&status, &channels, Duration::ZERO);
-        assert!(text.contains("netcluster_channel_clients{channel=\"a\\\"\\\\\\n\"} 40\n"), "{text}");
+        assert!(
+            text.contains("netcluster_channel_clients{channel=\"a\\\"\\\\\\n\"} 40\n"),
+            "{text}"
+        );
         assert!(text.contains("netcluster_channel_clients{channel=\"other\"} 50\n"), "{text}");
         assert!(text.contains("netcluster_channels 10\n"), "{text}");
     }
