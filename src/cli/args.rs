@@ -13,6 +13,8 @@ use super::config::ConfigArgs;
 use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
 use super::link::LinkArgs;
+use super::record::RecordArgs;
+use super::replay::ReplayArgs;
 use super::service::ServiceArgs;
 use super::settings::Settings;
 use super::values::{self, Channel};
@@ -140,6 +142,10 @@ pub enum Command {
     Emit(EmitArgs),
     /// Print the events that match a pattern
     On(OnArgs),
+    /// Record events into MCAP files
+    Record(RecordArgs),
+    /// Emit what was recorded
+    Replay(ReplayArgs),
     /// Show what the broker does
     Status(StatusArgs),
     /// Show who is connected

@@ -5,10 +5,11 @@
 //! - `config`: the keys of the file, where settings come from, and the commands that make, check
 //!   and show a configuration.
 //! - `link`: the same for the link to other machines, and its commands.
-//! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
-//!   a command.
 //! - `clients`: lists of clients and channels.
 //! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
+//! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `demo`,
+//!   `completions`: one file a command.
+//! - `recording`: the files of `record` and `replay`.
 //! - `cluster`: whether there was one to wait for.
 //! - `log`: what a broker writes about itself; `metrics`: what it tells Prometheus.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
@@ -36,7 +37,10 @@ mod output;
 mod page;
 mod peers;
 mod program;
+mod record;
+mod recording;
 mod render;
+mod replay;
 mod serve;
 mod service;
 mod settings;
@@ -61,6 +65,8 @@ pub fn run() -> ExitCode {
         Command::Service(args) => service::run(args),
         Command::Emit(args) => emit::run(&args),
         Command::On(args) => on::run(args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Clients(args) => clients::clients(&args),

@@ -100,7 +100,7 @@ impl<I: Io> Shard<I> {
             Message::Hold(channel) => {
                 self.begin_hold(&channel);
             }
-            Message::IsBack(channel, client) => self.is_back(&channel, client),
+            Message::IsBack(channel, previous) => self.is_back(&channel, previous),
             Message::Released(channel) => self.release_hold(&channel),
             Message::Quiet(listening) => self.other_is_quiet(&listening),
         }

@@ -225,7 +225,7 @@ impl<I: Io> Shard<I> {
             reports: Reports::new(now),
             surveys: Surveys::default(),
             delays: DelayHistogram::default(),
-            shutdown: Shutdown::new(shared.config.node),
+            shutdown: Shutdown::new(shared.config.node, &shared.config.awaited),
             returning: Returning::new(&shared.config.awaited, now),
             totals: Totals::default(),
             last_active: now,

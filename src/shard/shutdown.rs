@@ -4,13 +4,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io};
+use netcluster_platform::{Conn, Instant, Io};
+use netcluster_wire::control::encode_pong;
 use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::connection::{Receiving, State};
 use crate::mesh::Message;
 use crate::request::Drain;
-use crate::returning::{Listening, Record};
+use crate::returning::{Listening, MAX_HOLD, Record};
 use crate::target::Target;
 use crate::timers::Timer;
 
@@ -31,18 +32,19 @@ pub(super) struct Shutdown {
     phase: Phase,
     /// Clients that listen as the broker ends, as far as they are known here.
     left: Record,
+    /// Time at which it begins, whoever is not back yet.
+    latest_start: Option<Instant>,
     /// Clients were told that the broker will end, and nobody is to take its place.
     is_draining: bool,
 }
 
 impl Shutdown {
-    /// Returns the state before a shutdown of the broker with this node id.
-    pub fn new(node: u32) -> Shutdown {
-        Shutdown {
-            phase: Phase::None,
-            left: Record { node, ..Record::default() },
-            is_draining: false,
-        }
+    /// Returns the state before a shutdown of the broker with this node id, which found
+    /// this record.
+    pub fn new(node: u32, found: &Record) -> Shutdown {
+        let mut left = Record::of(node);
+        left.add_nodes(found);
+        Shutdown { phase: Phase::None, left, latest_start: None, is_draining: false }
     }
 
     /// Returns whether the shutdown is complete.
@@ -134,8 +136,27 @@ impl<I: Io> Shard<I> {
         self.shared.shutdown.store(true, Ordering::Relaxed);
     }
 
-    /// Does one step of the shutdown; called every turn once it was asked for.
+    /// Does one step of the shutdown; called every turn once it was asked for. It begins
+    /// once nobody is waited for that was here before, so that what those would miss finds
+    /// them, or [`MAX_HOLD`] later.
     pub(super) fn drain(&mut self) {
+        if matches!(self.shutdown.phase, Phase::None)
+            && !self.is_draining()
+            && self.returning.is_awaiting(self.now)
+        {
+            let latest = self.deadline(MAX_HOLD);
+            let latest = *self.shutdown.latest_start.get_or_insert_with(|| {
+                self.timers.set(latest, Timer::Quiet);
+                latest
+            });
+            if self.now < latest {
+                return;
+            }
+        }
+        self.drain_now();
+    }
+
+    fn drain_now(&mut self) {
         match self.shutdown.phase {
             Phase::None => {
                 self.release_all_holds();
@@ -157,7 +178,7 @@ impl<I: Io> Shard<I> {
                         State::Closing | State::Draining { .. } | State::Closed => {}
                     }
                 }
-                self.drain();
+                self.drain_now();
             }
             Phase::Quieting { patient, said, heard } => {
                 let receiving = self.connections.iter().any(|connection| {
@@ -177,7 +198,7 @@ impl<I: Io> Shard<I> {
                         self.mesh.send(shard, Message::Quiet(listening.clone()));
                     }
                     self.shutdown.phase = Phase::Quieting { patient, said: true, heard };
-                    return self.drain();
+                    return self.drain_now();
                 }
                 if said && heard == self.mesh.others().count() {
                     self.part();
@@ -186,7 +207,7 @@ impl<I: Io> Shard<I> {
             Phase::Goodbye => {
                 if self.link_has_left() {
                     self.shutdown.phase = Phase::Parting { late: true };
-                    self.drain();
+                    self.drain_now();
                 }
             }
             Phase::Parting { late } => {
@@ -203,7 +224,7 @@ impl<I: Io> Shard<I> {
         self.shutdown.left.add(listening);
         // Another shard may have seen the shutdown first.
         if matches!(self.shutdown.phase, Phase::None) {
-            self.drain();
+            self.drain_now();
         }
         if let Phase::Quieting { heard, .. } = &mut self.shutdown.phase {
             *heard += 1;
@@ -241,13 +262,14 @@ impl<I: Io> Shard<I> {
         for conn in self.connections.places() {
             let connection = self.connections.at(conn);
             if connection.is_open() {
-                let source = connection.source;
-                let bye = frame::encode(Kind::Bye, source, 0, b"", b"");
+                // Nothing more of it is read: what it emitted behind that did not arrive.
+                let confirmed = encode_pong(connection.last_sequence);
+                let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &confirmed);
                 self.reply(conn, &bye);
                 self.finish(conn, linger);
             }
         }
-        self.drain();
+        self.drain_now();
     }
 
     /// Gives the socket up to a successor, which finds who is to come back.

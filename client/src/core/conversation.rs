@@ -128,7 +128,10 @@ impl<P: Port> Machine<P> {
                 shared.confirm(shared.last_sequence());
                 return Some(DisconnectReason::Requested);
             }
-            SessionEvent::Bye { .. } => return Some(DisconnectReason::BrokerShutDown),
+            SessionEvent::Bye { .. } => {
+                shared.confirm(self.inbound.confirmed());
+                return Some(DisconnectReason::BrokerShutDown);
+            }
             SessionEvent::Cluster { token, missing } => {
                 shared.answer(token, Answer::Missing(missing.to_owned()));
             }

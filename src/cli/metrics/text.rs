@@ -214,10 +214,9 @@ fn shards(page: &mut Page, status: &Status) {
 
 /// The channels with the most clients, and all others as one.
 fn channels(page: &mut Page, status: &Status, channels: &ChannelsPage) {
+    type Take = fn(&netcluster::status::ChannelStatus) -> u64;
     let named: Vec<_> = channels.channels.iter().filter(|channel| channel.name != OTHER).collect();
-    let sum = |take: fn(&netcluster::status::ChannelStatus) -> u64| -> u64 {
-        named.iter().map(|channel| take(channel)).sum()
-    };
+    let sum = |take: Take| -> u64 { named.iter().map(|channel| take(channel)).sum() };
     let totals = &status.totals;
     // Each was read at its own moment.
     let rest = [
@@ -225,7 +224,7 @@ fn channels(page: &mut Page, status: &Status, channels: &ChannelsPage) {
         totals.listeners.saturating_sub(sum(|it| it.listeners)),
         totals.queued_bytes.saturating_sub(sum(|it| it.queued_bytes)),
     ];
-    let metrics: [(&str, &str, fn(&netcluster::status::ChannelStatus) -> u64); 3] = [
+    let metrics: [(&str, &str, Take); 3] = [
         ("channel_clients", "Clients of the channel", |it| it.clients),
         ("channel_listeners", "Pairs of pattern and client of the channel", |it| it.listeners),
         ("channel_queued_bytes", "Bytes in the queues of its clients", |it| it.queued_bytes),

@@ -37,6 +37,15 @@ pub const ROWS: &[Row] = &[
     ("systemctl enable", Elsewhere("it takes systemd as the first process")),
     ("netcluster service install", Elsewhere("a service of Windows: `.ci/windows` runs it")),
     (
+        "netcluster record ",
+        Script(
+            "broker
+             terminal on 'netcluster on sensor.1 --count 2 --format raw'; shows on 'listening to'
+             whole || fail record; shows block 'recorded 1 events of 4 bytes'
+             shows block 'would emit 1 events'; shows block 'emitted 1 events'; shows on 21.5",
+        ),
+    ),
+    (
         "netcluster link keygen",
         Script(
             "machines m1 m2; terminal keygen \"$(line 1)\"; wait

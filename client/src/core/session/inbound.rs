@@ -246,6 +246,9 @@ impl Inbound {
             }
             (_, Kind::Bye) => {
                 self.state = SessionState::Ended;
+                if number == 0 && !payload.is_empty() {
+                    self.confirmed = self.confirmed.max(control::decode_pong(payload)?);
+                }
                 Ok(SessionEvent::Bye { token: number })
             }
             (_, Kind::Cluster) => Ok(SessionEvent::Cluster {
