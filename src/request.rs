@@ -57,7 +57,7 @@ impl Default for ClientsWanted {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// By their numbers, lowest first: page after page.
+    /// Lowest numbers first: page after page.
     Client,
     /// Longest queues first.
     QueuedBytes,

@@ -119,8 +119,8 @@ fn each_line_of_json_is_an_object() {
     let ready = objects.iter().find(|it| it["message"] == "ready").expect("it was ready");
     assert_eq!((&ready["level"], &ready["shards"]), (&"info".into(), &1.into()));
     assert!(ready["time"].as_str().unwrap().ends_with('Z'));
-    let changed = objects.iter().find(|it| it["message"] == "the log's filter changed").unwrap();
-    assert_eq!(changed["now"], "warn");
+    let changed = "the log's filter changed from info to warn";
+    assert!(objects.iter().any(|it| it["message"] == changed), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("draining")), "that is no warning: {lines:?}");
 }
 

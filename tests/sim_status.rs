@@ -38,7 +38,7 @@ fn ask(broker: &mut SimBroker, session: &mut SimSession, kind: Kind, request: &s
     panic!("no answer");
 }
 
-/// What a scrape or a list of clients could do to everybody else.
+/// A scrape or a list of clients could hold everybody else up.
 #[test]
 fn a_count_of_many_connections_lets_others_pass() {
     let mut broker = broker(1, usize::MAX);

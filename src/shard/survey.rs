@@ -59,7 +59,7 @@ pub enum Inquiry {
 /// A shard's part of an answer.
 #[derive(Debug)]
 pub enum Part {
-    /// What was counted.
+    /// Counts and lists.
     Counted(Box<ShardStatus>),
     /// Number of clients that were disconnected.
     Kicked(u64),

@@ -110,7 +110,8 @@ pub fn set_filter(wanted: &LogFilter) -> Result<(), String> {
     let Some(filter) = FILTER.get() else { return Err("there is no log".to_owned()) };
     let mut present = filter.lock();
     (filter.set)(&wanted.0)?;
-    tracing::info!(before = %*present, now = %wanted.0, "the log's filter changed");
+    // Whatever the filter lets pass.
+    notice(format_args!("the log's filter changed from {} to {}", *present, wanted.0));
     present.clone_from(&wanted.0);
     Ok(())
 }

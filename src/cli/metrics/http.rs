@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as a scrape takes: GET and HEAD without a body, one request a
+//! Part of HTTP/1.1 that a scrape takes: GET and HEAD without a body, one request a
 //! connection.
 //!
 //! Whoever connects has so much time in all to say a short request and to take the answer,

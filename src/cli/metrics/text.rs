@@ -18,13 +18,13 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Channel that stands for all that are not named.
 const OTHER: &str = "other";
 
-/// Text that grows metric by metric.
-struct Page(String);
-
 /// A metric that only grows.
 const COUNTER: &str = "counter";
 /// A metric that goes up and down.
 const GAUGE: &str = "gauge";
+
+/// Text that grows metric by metric.
+struct Page(String);
 
 impl Page {
     /// Begins a metric.
