@@ -8,7 +8,7 @@
 //! - `clients`: lists of clients and channels.
 //! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
 //! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `demo`,
-//!   `completions`: one file a command.
+//!   `completions`, `man`: one file a command.
 //! - `recording`: the files of `record` and `replay`.
 //! - `cluster`: whether there was one to wait for.
 //! - `log`: what a broker writes about itself; `metrics`: what it tells Prometheus.
@@ -31,6 +31,7 @@ mod failure;
 mod json;
 mod link;
 mod log;
+mod man;
 mod metrics;
 mod on;
 mod output;
@@ -78,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Link(args) => link::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,
