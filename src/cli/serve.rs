@@ -16,6 +16,7 @@ use super::config::tell_good;
 use super::failure::{Code, Failure};
 use super::link::{channel_options, link_options};
 use super::log;
+use super::metrics;
 use super::program::Program;
 use super::reload::Reloading;
 use super::settings::Settings;
@@ -38,7 +39,7 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
     if check {
         return tell_good(&loaded);
     }
-    let counts = log::start(loaded.settings.log.as_ref(), None)?;
+    let counts = log::start(Some(&loaded.settings), None)?;
     let serving = Serving::start(settings, config, &loaded, counts)?;
     let reloading = serving.reloading.clone();
     let ending = Ending::of(serving.shutdown());
@@ -86,6 +87,9 @@ impl Serving {
             StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
             _ => Failure::other(error),
         })?;
+        if let Some(address) = &loaded.settings.metrics {
+            metrics::start(address, broker.socket())?;
+        }
         let reloading = Reloading::new(broker.reloader(), typed, config, loaded, &options);
         program.can_reload(reloading.clone());
         Ok(Serving { broker, reloading })
@@ -181,6 +185,8 @@ fn meaning(settings: &Settings, warnings: &mut Vec<String>) -> Result<BrokerOpti
         drain_timeout,
         node_id,
         log: _,
+        log_format: _,
+        metrics: _,
         link: _,
         channels: _,
     } = settings;
