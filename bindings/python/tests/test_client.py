@@ -449,24 +449,3 @@ def test_the_interpreter_ends_with_a_listener_that_is_far_behind(broker, ends):
     """
     ended = run(broker, textwrap.dedent(code) + ends)
     assert (ended.returncode, ended.stderr) == (0, "")
-
-
-def test_ctrl_c_ends_waiting(broker):
-    code = """
-    import netcluster
-    client = netcluster.Client()
-    print("waits", flush=True)
-    client.subscribe("never").next()
-    """
-    environment = dict(os.environ, NETCLUSTER_SOCKET=broker.socket)
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "waits\n"
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=PATIENCE)
-    assert "KeyboardInterrupt" in error
