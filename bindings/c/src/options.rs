@@ -127,7 +127,9 @@ pub unsafe extern "C" fn netcluster_options_set_channel(
     // SAFETY: the rules for pointers.
     unsafe {
         set(options, |options| {
-            options.channel = Some(input::text(channel, "channel")?.to_owned());
+            let channel = input::text(channel, "channel")?.to_owned();
+            Client::builder().channel(&channel).check()?;
+            options.channel = Some(channel);
             Ok(())
         })
     }
@@ -142,7 +144,9 @@ pub unsafe extern "C" fn netcluster_options_set_name(
     // SAFETY: the rules for pointers.
     unsafe {
         set(options, |options| {
-            options.name = Some(input::text(name, "name")?.to_owned());
+            let name = input::text(name, "name")?.to_owned();
+            Client::builder().name(&name).check()?;
+            options.name = Some(name);
             Ok(())
         })
     }
