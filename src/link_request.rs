@@ -15,7 +15,7 @@ use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    group: SocketAddr,
+    group: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     cluster: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -51,7 +51,7 @@ struct Request {
 /// It is too long for one frame.
 pub fn encode(options: &LinkOptions) -> Result<Vec<u8>, String> {
     let request = Request {
-        group: options.group,
+        group: options.group.to_string(),
         cluster: Some(options.cluster.clone()),
         name: Some(options.name.clone()),
         groups: Some(options.groups),
@@ -82,7 +82,11 @@ pub fn encode(options: &LinkOptions) -> Result<Vec<u8>, String> {
 /// What is wrong with them.
 pub fn decode(json: &[u8], max_payload_bytes: usize) -> Result<LinkOptions, String> {
     let request: Request = serde_json::from_slice(json).map_err(|error| {
-        format!("the settings of the link are no JSON as it should be: {error}")
+        format!("the settings of the link are not understood: {error}")
+    })?;
+    let group: SocketAddr = request.group.parse().map_err(|_| {
+        let example = netcluster_link::options::DEFAULT_GROUP;
+        format!("`{}` is no multicast address and port, such as {example}", request.group)
     })?;
     let name = request.name.unwrap_or_else(|| match netcluster_platform::host_name() {
         name if name.is_empty() => "unnamed".to_owned(),
@@ -91,13 +95,13 @@ pub fn decode(json: &[u8], max_payload_bytes: usize) -> Result<LinkOptions, Stri
     let default = LinkOptions::new(name);
     let groups = match request.groups {
         Some(groups) => groups,
-        None if netcluster_link::options::is_reserved(request.group.ip()) => 1,
+        None if netcluster_link::options::is_reserved(group.ip()) => 1,
         None => default.groups,
     };
     let options = LinkOptions {
         cluster: request.cluster.unwrap_or(default.cluster),
         name: default.name,
-        group: request.group,
+        group,
         groups,
         unicast_port: request.unicast_port.filter(|port| *port != 0),
         interface: request.interface,
@@ -119,7 +123,7 @@ fn keys(texts: &[String]) -> Result<Keys, String> {
         return Err(format!("at most {MAX_KEYS} keys: the old one and the new one"));
     }
     let keys: Option<Vec<Key>> = texts.iter().map(|text| key(text)).collect();
-    let keys = keys.ok_or_else(|| format!("a key has {} digits of 16", 2 * KEY_BYTES))?;
+    let keys = keys.ok_or_else(|| format!("a key has {} hexadecimal digits", 2 * KEY_BYTES))?;
     if let [first, second] = keys.as_slice()
         && first.id() == second.id()
     {
@@ -159,7 +163,7 @@ mod tests {
         options.keys = Keys::new(vec![Key::new([7; KEY_BYTES]), Key::new([0xf8; KEY_BYTES])]);
         let decoded = decode(&encode(&options).unwrap(), 1 << 20).unwrap();
         assert_eq!(format!("{decoded:?}"), format!("{options:?}"));
-        options.peers = vec!["x".repeat(300); 20];
+        options.peers = vec![format!("{}:1", "x".repeat(300)); 20];
         assert!(encode(&options).unwrap_err().contains("4096 bytes"));
     }
 
@@ -175,11 +179,13 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (json, words) in [
-            ("", "no JSON"),
+            ("", "not understood"),
+            (r#"{"group":"nonsense"}"#, "`nonsense` is no multicast address and port"),
+            (r#"{"group":4454}"#, "expected a string"),
             (r#"{"cluster":"x"}"#, "group"),
             (r#"{"group":"239.1.2.3:4000","gruops":3}"#, "gruops"),
             (r#"{"group":"10.1.2.3:4000"}"#, "no multicast address"),
-            (r#"{"group":"239.1.2.3:4000","keys":["12"]}"#, "64 digits"),
+            (r#"{"group":"239.1.2.3:4000","keys":["12"]}"#, "64 hexadecimal digits"),
             (r#"{"group":"239.1.2.3:4000","groups":65}"#, "between 1 and 64"),
         ] {
             let error = decode(json.as_bytes(), 1 << 20).unwrap_err();

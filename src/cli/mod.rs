@@ -49,12 +49,12 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
         Command::Service(args) => service::run(args),
-        Command::Emit(args) => emit::run(&args),
+        Command::Emit(args) => emit::run(args),
         Command::On(args) => on::run(args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Link(args) => link::run(&args),
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => demo::run(args),
         Command::Completions(args) => completions::run(&args),
     };
     let code = match result {

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 
@@ -19,12 +20,14 @@ from conftest import PATIENCE, eventually
 from netcluster import (
     BrokerNotRunning,
     Client,
+    ConnectError,
     Disconnected,
     EncodingError,
     InvalidName,
     Lost,
     NetclusterError,
     PayloadTooLarge,
+    Timeout,
 )
 
 
@@ -40,6 +43,36 @@ def test_a_broker_that_is_not_there_is_an_error_that_says_how_to_start_one():
         Client("/nowhere/broker.sock")
     assert raised.value.code == "BROKER_NOT_RUNNING"
     assert isinstance(raised.value, (NetclusterError, ConnectionError))
+
+
+def test_paths_and_names_that_cannot_be_are_told_as_what_they_are(broker):
+    with pytest.raises(ConnectError, match="the path is empty: give that"):
+        Client("", wait_for_broker=10 * PATIENCE)
+    with pytest.raises(ConnectError, match="the path has 205 bytes, and that of a socket at most"):
+        Client("/tmp/" + "x" * 200, wait_for_broker=10 * PATIENCE)
+    for name in ("", "x" * 256):
+        with pytest.raises(InvalidName, match="channel name refused: a name"):
+            Client(broker.socket, channel=name)
+    with pytest.raises(InvalidName, match="client name refused: a name of 256 bytes"):
+        Client(broker.socket, name="x" * 256)
+    with pytest.raises(TypeError, match="path"):
+        Client(5)
+
+
+def test_what_a_block_raised_is_not_hidden_by_its_disconnecting(own_broker):
+    try:
+        with pytest.raises(Timeout):
+            with Client(own_broker.socket, disconnect_timeout=0.1):
+                own_broker.process.send_signal(signal.SIGSTOP)
+                time.sleep(0.2)  # It answers until its threads get to stopping.
+        own_broker.process.send_signal(signal.SIGCONT)
+        with pytest.raises(ZeroDivisionError):
+            with Client(own_broker.socket, disconnect_timeout=0.1):
+                own_broker.process.send_signal(signal.SIGSTOP)
+                time.sleep(0.2)
+                1 / 0
+    finally:
+        own_broker.process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize(
