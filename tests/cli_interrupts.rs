@@ -102,7 +102,7 @@ fn a_demo_that_is_interrupted_leaves_nothing_behind() {
     assert_eq!(entries(), 0);
 }
 
-/// Its broker is gone for good: it waited for a minute.
+/// A broker that is gone for good was waited for a minute.
 #[test]
 fn at_the_end_of_the_lines_no_broker_is_waited_for_unless_that_is_asked_for() {
     for (wait, back) in [(&[][..], false), (&["--wait", "1.5min"], true)] {

@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Stands for standard input where a file is named.
 const STANDARD_INPUT: &str = "-";
 
-/// How far emitting has come, for who ends it.
+/// Progress of emitting, for who ends it.
 #[derive(Clone, Default)]
 struct Progress {
     client: Arc<OnceLock<Client>>,

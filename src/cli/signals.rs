@@ -22,11 +22,11 @@ pub use system::Request;
 /// Time between two looks whether work has panicked, which is told by nothing else.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How work ended that a request may interrupt.
+/// End of work that a request may interrupt.
 pub enum Outcome<T> {
-    /// It is done.
+    /// Work that is done.
     Done(T),
-    /// The request came first; the work goes on by itself.
+    /// Request that came first; the work goes on by itself.
     Interrupted(Request),
 }
 

@@ -11,6 +11,9 @@ use netcluster::SharedMemory;
 use netcluster_platform::{BackendChoice, Group};
 use serde::de::{Error, Visitor};
 
+/// Most digits of a time behind its dot.
+const MAX_FRACTION_DIGITS: usize = 9;
+
 /// A number of bytes: `65536`, `64KiB`, `8MiB`, `1GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub usize);
@@ -33,9 +36,6 @@ impl FromStr for Size {
         number.checked_mul(factor).map(Size).ok_or_else(|| "too large".to_owned())
     }
 }
-
-/// Most digits of a time behind its dot.
-const MAX_FRACTION_DIGITS: usize = 9;
 
 /// A time: `100us`, `500ms`, `0.5s`, `2min`, `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

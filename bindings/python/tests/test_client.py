@@ -12,7 +12,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import pytest
 
@@ -63,16 +62,14 @@ def test_what_a_block_raised_is_not_hidden_by_its_disconnecting(own_broker):
     try:
         with pytest.raises(Timeout):
             with Client(own_broker.socket, disconnect_timeout=0.1):
-                own_broker.process.send_signal(signal.SIGSTOP)
-                time.sleep(0.2)  # It answers until its threads get to stopping.
-        own_broker.process.send_signal(signal.SIGCONT)
+                own_broker.pause()
+        own_broker.resume()
         with pytest.raises(ZeroDivisionError):
             with Client(own_broker.socket, disconnect_timeout=0.1):
-                own_broker.process.send_signal(signal.SIGSTOP)
-                time.sleep(0.2)
+                own_broker.pause()
                 1 / 0
     finally:
-        own_broker.process.send_signal(signal.SIGCONT)
+        own_broker.resume()
 
 
 @pytest.mark.parametrize(

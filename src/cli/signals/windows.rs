@@ -12,7 +12,7 @@ pub const NAMES: &str = "Ctrl-C and Ctrl-Break";
 /// The exit code of a program that Ctrl-C has ended (`STATUS_CONTROL_C_EXIT`).
 const CONTROL_C_EXIT: i32 = 0xC000_013A_u32.cast_signed();
 
-/// What asked for the end.
+/// Event that asked for the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Request;
 
