@@ -2,6 +2,8 @@
 //!
 //! - `args`: what can be typed; `settings`, `values`: what a broker can be told,
 //!   by the command line or a file.
+//! - `config`: the keys of the file, where settings come from, and the commands that make, check
+//!   and show a configuration.
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
 //!   a command.
@@ -17,6 +19,7 @@
 mod args;
 mod cluster;
 mod completions;
+mod config;
 mod demo;
 mod emit;
 mod failure;
@@ -48,6 +51,7 @@ use args::{Cli, Command};
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Config(args) => config::run(args),
         Command::Service(args) => service::run(args),
         Command::Emit(args) => emit::run(args),
         Command::On(args) => on::run(args),

@@ -11,6 +11,8 @@ use netcluster_client::{SOCKET_VARIABLE, default_socket_paths};
 use netcluster_platform::{BindError, listening_pid, raise_descriptor_limit};
 
 use super::args::ServeArgs;
+use super::config::sources::{self, Loaded};
+use super::config::tell_good;
 use super::failure::{Code, Failure};
 use super::link::link_options;
 use super::log;
@@ -27,15 +29,15 @@ const OWN_DESCRIPTORS: usize = 128 + MAX_TOLD;
 
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
-    let ServeArgs { config, print_ready, die_with_parent, settings } = *args;
+    let ServeArgs { config, check, print_ready, die_with_parent, settings } = *args;
     // First of all: what happens from now on is noticed.
     let parent = die_with_parent.map(Watch::begin);
-    let settings = match config {
-        Some(path) => settings.or(Settings::read(&path)?),
-        None => settings,
-    };
-    let counts = log::start(settings.log.as_ref(), None)?;
-    let serving = Serving::start(settings, counts)?;
+    let loaded = sources::load(settings, config.as_deref())?;
+    if check {
+        return tell_good(&loaded);
+    }
+    let counts = log::start(loaded.settings.log.as_ref(), None)?;
+    let serving = Serving::start(&loaded, counts)?;
     let ending = Ending::of(serving.shutdown());
     if let Some(parent) = parent {
         parent.end_with(&ending)?;
@@ -54,10 +56,9 @@ pub struct Serving {
 
 impl Serving {
     /// Starts it; `counts` are those of the log.
-    pub fn start(settings: Settings, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
-        let mut warnings = Vec::new();
-        let is_default = settings.max_clients.is_none();
-        let mut options = meaning(&settings, &mut warnings)?;
+    pub fn start(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
+        let is_default = loaded.settings.max_clients.is_none();
+        let (mut options, warnings) = options(loaded)?;
         options.log = counts;
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -117,6 +118,18 @@ fn fit_clients(max_clients: &mut usize, limit: u64, is_default: bool) {
              (ulimit -n, LimitNOFILE=), or lower --max-clients"
         )
     }
+}
+
+/// Turns the settings into a broker's options, checked, and what is worth saying of them.
+///
+/// # Errors
+/// Which setting is wrong, where it was set, and what is allowed.
+pub fn options(loaded: &Loaded) -> Result<(BrokerOptions, Vec<String>), Failure> {
+    let mut warnings = Vec::new();
+    let options = meaning(&loaded.settings, &mut warnings)
+        .and_then(|options| options.check().map_err(Failure::usage).map(|()| options))
+        .map_err(|failure| loaded.locate(failure))?;
+    Ok((options, warnings))
 }
 
 /// Turns the settings into a broker's options; what is worth saying is added to the

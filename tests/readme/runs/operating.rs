@@ -5,6 +5,13 @@ use super::Row;
 
 pub const ROWS: &[Row] = &[
     (
+        "netcluster config init",
+        Script(
+            "whole || fail config; shows block 'netcluster.toml: right, 0 settings'
+             shows block '# --shards'",
+        ),
+    ),
+    (
         "socket-mode = ",
         Script(
             "cp \"$BLOCK\" settings.toml
