@@ -81,9 +81,8 @@ pub fn encode(options: &LinkOptions) -> Result<Vec<u8>, String> {
 /// # Errors
 /// What is wrong with them.
 pub fn decode(json: &[u8], max_payload_bytes: usize) -> Result<LinkOptions, String> {
-    let request: Request = serde_json::from_slice(json).map_err(|error| {
-        format!("the settings of the link are not understood: {error}")
-    })?;
+    let request: Request = serde_json::from_slice(json)
+        .map_err(|error| format!("the settings of the link are not understood: {error}"))?;
     let group: SocketAddr = request.group.parse().map_err(|_| {
         let example = netcluster_link::options::DEFAULT_GROUP;
         format!("`{}` is no multicast address and port, such as {example}", request.group)
@@ -134,7 +133,8 @@ fn keys(texts: &[String]) -> Result<Keys, String> {
 
 fn key(text: &str) -> Option<Key> {
     let mut bytes = [0; KEY_BYTES];
-    if text.len() != 2 * KEY_BYTES || !text.is_ascii() {
+    // A sign would be taken for a digit.
+    if text.len() != 2 * KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     for (at, byte) in bytes.iter_mut().enumerate() {

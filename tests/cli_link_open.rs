@@ -160,7 +160,8 @@ fn of_many_who_ask_at_once_one_opens_the_link() {
         );
         let asking: Vec<_> = (0..16)
             .map(|_| {
-                let (client, request) = (Client::connect(broker.socket()).unwrap(), request.clone());
+                let (client, request) =
+                    (Client::connect(broker.socket()).unwrap(), request.clone());
                 std::thread::spawn(move || client.open_link(request.as_bytes()).unwrap())
             })
             .collect();

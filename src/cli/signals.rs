@@ -40,8 +40,8 @@ pub fn until_first<T: Send + 'static>(
     on_first(move |request| drop(interrupted.send(Outcome::Interrupted(request))))?;
     let run = move || drop(done.send(Outcome::Done(work())));
     let worker = thread::Builder::new().name("work".into()).spawn(run);
-    let worker = worker
-        .map_err(|error| Failure::other(format_args!("cannot start a thread: {error}")))?;
+    let worker =
+        worker.map_err(|error| Failure::other(format_args!("cannot start a thread: {error}")))?;
     loop {
         match outcomes.recv_timeout(LOOK_EVERY) {
             Ok(outcome) => return Ok(outcome),

@@ -12,7 +12,7 @@ use netcluster_platform::{BackendChoice, Group};
 use serde::de::{Error, Visitor};
 
 /// Most digits of a time behind its dot.
-const MAX_FRACTION_DIGITS: usize = 9;
+const MAX_FRACTION_DIGITS: usize = 6;
 
 /// A number of bytes: `65536`, `64KiB`, `8MiB`, `1GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,28 +51,31 @@ impl FromStr for Period {
             Some(rest) => split_unit(rest),
             None => ("", unit),
         };
-        let nanos: u64 = match unit {
-            "us" | "µs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "min" | "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return Err("write a number with us, ms, s, min or h: 500ms, 0.5s".into()),
-        };
         let wrong = || "write a number with us, ms, s, min or h: 500ms, 0.5s".to_owned();
+        let micros: u64 = match unit {
+            "us" | "µs" => 1,
+            "ms" => 1_000,
+            "s" => 1_000_000,
+            "min" | "m" => 60_000_000,
+            "h" => 3_600_000_000,
+            _ => return Err(wrong()),
+        };
         let whole: u64 = number.parse().map_err(|_| wrong())?;
-        let whole = whole.checked_mul(nanos).ok_or_else(|| "too long".to_owned())?;
+        let whole = whole.checked_mul(micros).ok_or_else(|| "too long".to_owned())?;
         let part = match fraction.len() {
             0 if text.contains('.') => return Err(wrong()),
             0 => 0,
-            1..=MAX_FRACTION_DIGITS => {
-                let digits: u128 = fraction.parse().map_err(|_| wrong())?;
-                let part = digits * u128::from(nanos) / 10_u128.pow(fraction.len() as u32);
-                u64::try_from(part).map_err(|_| wrong())?
+            digits @ 1..=MAX_FRACTION_DIGITS => {
+                let numerator = fraction.parse::<u64>().map_err(|_| wrong())? * micros;
+                let denominator = 10_u64.pow(digits as u32);
+                if !numerator.is_multiple_of(denominator) {
+                    return Err("a microsecond is the finest".to_owned());
+                }
+                numerator / denominator
             }
             _ => return Err(format!("write at most {MAX_FRACTION_DIGITS} digits behind the dot")),
         };
-        Ok(Period(Duration::from_nanos(whole.saturating_add(part))))
+        Ok(Period(Duration::from_micros(whole.saturating_add(part))))
     }
 }
 
@@ -389,9 +392,9 @@ mod tests {
         assert_eq!(period("2m"), Some(Duration::from_secs(120)));
         assert_eq!(period("0.5s"), Some(Duration::from_millis(500)));
         assert_eq!(period("1.25 min"), Some(Duration::from_secs(75)));
-        assert_eq!(period("0.000000001s"), Some(Duration::from_nanos(1)));
+        assert_eq!(period("0.000001s"), Some(Duration::from_micros(1)));
         let bad = ["", "5", "1.5", "s", ".s", "1.s", ".5s", "1.5.5s", "1,5s", "-1s", "+1s", "1e3s"];
-        let long = ["99999999999999999min", "0.0000000001s", "5124096h"];
+        let long = ["99999999999999999min", "0.0000001s", "0.5us", "0.0001ms", "9999999999h"];
         for bad in bad.into_iter().chain(long) {
             assert_eq!(period(bad), None, "{bad}");
         }

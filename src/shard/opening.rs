@@ -27,8 +27,7 @@ use crate::target::{LINK_HOME, ShardId, Target};
 use super::Shard;
 
 /// Reason why a link is not opened a second time.
-const OPEN: &str =
-    "the broker has its link already, which stays as it is until the broker ends; `netcluster \
+const OPEN: &str = "the broker has its link already, which stays as it is until the broker ends; `netcluster \
      status` shows it";
 
 /// Reason why a broker that ends opens no link.

@@ -127,10 +127,10 @@ pub unsafe extern "C" fn netcluster_options_set_channel(
     // SAFETY: the rules for pointers.
     unsafe {
         set(options, |options| {
-            let channel = input::text(channel, "channel")?.to_owned();
-            Client::builder().channel(&channel).check()?;
-            options.channel = Some(channel);
-            Ok(())
+            let channel = input::text(channel, "channel")?;
+            // Kept also if it is refused: who does not look at that does not get another one.
+            options.channel = Some(channel.to_owned());
+            Ok(Client::builder().channel(channel).check()?)
         })
     }
 }
@@ -144,10 +144,9 @@ pub unsafe extern "C" fn netcluster_options_set_name(
     // SAFETY: the rules for pointers.
     unsafe {
         set(options, |options| {
-            let name = input::text(name, "name")?.to_owned();
-            Client::builder().name(&name).check()?;
-            options.name = Some(name);
-            Ok(())
+            let name = input::text(name, "name")?;
+            options.name = Some(name.to_owned());
+            Ok(Client::builder().name(name).check()?)
         })
     }
 }

@@ -117,6 +117,8 @@ static void test_misuse_gives_codes(void) {
     for (at = 0; at < 2; at++) {
         CHECK(netcluster_options_set_channel(options, at ? name : "") == NETCLUSTER_NAME);
         CHECK(strstr(netcluster_last_error(), "channel name refused"));
+        CHECK(netcluster_connect(broker, options, &client) == NETCLUSTER_NAME);
+        CHECK(strstr(netcluster_last_error(), "channel name refused"));
     }
     CHECK(netcluster_options_set_name(options, name) == NETCLUSTER_NAME);
     CHECK(strstr(netcluster_last_error(), "client name refused"));

@@ -24,7 +24,7 @@ interface Entry {
 }
 
 /** An agent. */
-export class NCAgent extends Peer {
+export class NCAgent extends Peer<string | RegExp> {
   private entries: Entry[] = [];
   private readonly subscribed = new Map<string, (message: Message) => void>();
 
@@ -46,22 +46,7 @@ export class NCAgent extends Peer {
     return this;
   }
 
-  /** Adds a listener to all events whose whole name the expression matches. */
-  on(name: string | RegExp, listener: EnvelopeListener): this {
-    return this.add(name, listener, false);
-  }
-
-  /** As {@link on}. */
-  addListener(name: string | RegExp, listener: EnvelopeListener): this {
-    return this.add(name, listener, false);
-  }
-
-  /** Adds a listener that is called once. */
-  once(name: string | RegExp, listener: EnvelopeListener): this {
-    return this.add(name, listener, true);
-  }
-
-  private add(name: string | RegExp, listener: EnvelopeListener, once: boolean): this {
+  protected override add(name: string | RegExp, listener: EnvelopeListener, once: boolean): this {
     const isPlain = typeof name === 'string' && !MEANING.test(name);
     const expression = isPlain ? undefined : new RegExp(`^(?:${typeof name === 'string' ? name : name.source})$`, typeof name === 'string' ? '' : name.flags.replace(/[gy]/g, ''));
     const entry: Entry = {
@@ -104,14 +89,9 @@ export class NCAgent extends Peer {
   }
 
   /** Removes a listener. */
-  removeListener(name: string | RegExp, listener: EnvelopeListener): this {
+  override removeListener(name: string | RegExp, listener: EnvelopeListener): this {
     const entry = this.entries.findLast((it) => String(it.name) === String(name) && it.listener === listener);
     if (entry !== undefined) this.remove(entry);
     return this;
-  }
-
-  /** As {@link removeListener}. */
-  off(name: string | RegExp, listener: EnvelopeListener): this {
-    return this.removeListener(name, listener);
   }
 }

@@ -4,9 +4,13 @@ import type { Client } from '../client';
 import { NetclusterError } from '../errors';
 import type { ConnectOptions } from '../options';
 import { SERVER_WAIT_MS, throwLater } from './envelope';
+import type { EnvelopeListener } from './envelope';
 
-/** A client of the original. An error is thrown where nothing catches it, unless `onerror` takes it. */
-export abstract class Peer {
+/**
+ * A client of the original, whose listeners have names of this type. An error is thrown where
+ * nothing catches it, unless `onerror` takes it.
+ */
+export abstract class Peer<Name> {
   /** Everything that is received is printed, too. */
   dumptoconsole = false;
   /** Takes errors; without it they end the process. */
@@ -52,5 +56,31 @@ export abstract class Peer {
     const client = this.client;
     this.client = undefined;
     client?.disconnect().catch((error: Error) => this.failed(error));
+  }
+
+  /** Adds a listener, which gets the envelope. */
+  protected abstract add(name: Name, listener: EnvelopeListener, once: boolean): this;
+
+  /** Removes a listener. */
+  abstract removeListener(name: Name, listener: EnvelopeListener): this;
+
+  /** Adds a listener to events of this name; it gets the envelope. */
+  on(name: Name, listener: EnvelopeListener): this {
+    return this.add(name, listener, false);
+  }
+
+  /** As {@link on}. */
+  addListener(name: Name, listener: EnvelopeListener): this {
+    return this.add(name, listener, false);
+  }
+
+  /** Adds a listener that is called once. */
+  once(name: Name, listener: EnvelopeListener): this {
+    return this.add(name, listener, true);
+  }
+
+  /** As {@link removeListener}. */
+  off(name: Name, listener: EnvelopeListener): this {
+    return this.removeListener(name, listener);
   }
 }

@@ -17,7 +17,7 @@ interface Added {
  * The client of the original. Listeners may be added before it is connected; events may not be
  * emitted.
  */
-export class PipedClient extends Peer {
+export class PipedClient extends Peer<string> {
   private added: Added[] = [];
 
   /**
@@ -43,22 +43,7 @@ export class PipedClient extends Peer {
     return this;
   }
 
-  /** Adds a listener; it gets the envelope. */
-  on(event: string, listener: EnvelopeListener): this {
-    return this.add(event, listener, false);
-  }
-
-  /** As {@link on}. */
-  addListener(event: string, listener: EnvelopeListener): this {
-    return this.add(event, listener, false);
-  }
-
-  /** Adds a listener that is called once. */
-  once(event: string, listener: EnvelopeListener): this {
-    return this.add(event, listener, true);
-  }
-
-  private add(event: string, listener: EnvelopeListener, once: boolean): this {
+  protected override add(event: string, listener: EnvelopeListener, once: boolean): this {
     const wrapped = (message: Message): unknown => {
       if (once) this.removeListener(event, listener);
       const received: Envelope = envelope(message);
@@ -71,18 +56,13 @@ export class PipedClient extends Peer {
   }
 
   /** Removes a listener. */
-  removeListener(event: string, listener: EnvelopeListener): this {
+  override removeListener(event: string, listener: EnvelopeListener): this {
     const at = this.added.findLastIndex((it) => it.event === event && it.listener === listener);
     if (at >= 0) {
       const [removed] = this.added.splice(at, 1);
       this.client?.off(event, removed!.wrapped);
     }
     return this;
-  }
-
-  /** As {@link removeListener}. */
-  off(event: string, listener: EnvelopeListener): this {
-    return this.removeListener(event, listener);
   }
 }
 
