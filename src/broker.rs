@@ -180,6 +180,7 @@ impl Broker {
             give_back: give_back_memory,
             memory_maker,
             log: Arc::clone(&options.log),
+            operator: options.operator.clone(),
         };
         let pinned = (options.pin || usize::from(shards) == cores.len() && shards > 1)
             .then_some(cores.as_slice());

@@ -77,11 +77,13 @@ mod log;
 mod memory_maker;
 mod mesh;
 mod opener;
+mod operator;
 mod options;
 mod outbound;
 mod pattern_set;
 mod placement;
 mod population;
+mod request;
 mod resolver;
 mod returning;
 mod routes;
@@ -101,4 +103,5 @@ pub use netcluster_link::options::LinkOptions;
 pub use netcluster_platform::{
     Backend, BackendChoice, BackendUnavailable, BindError, BindOptions, Group,
 };
+pub use operator::Operator;
 pub use options::{BrokerOptions, SharedMemory};

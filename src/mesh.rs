@@ -18,13 +18,14 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use netcluster_platform::{Peer, Waker};
 use netcluster_wire::control::Audience;
-use netcluster_wire::{ErrorCode, Hello, Pattern};
+use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
 
 use crate::inbound::Pieces;
 use crate::placement::Reason;
 use crate::population::Seat;
 use crate::returning::Listening;
 use crate::routes::Route;
+use crate::shard::{Inquiry, Part};
 use crate::status::ShardStatus;
 use crate::target::{Emitter, Queue, ShardId, Target};
 use netcluster_link::channel::ChannelHash;
@@ -163,13 +164,19 @@ pub enum Message<S> {
     FloodOver,
     /// A client came back after a crash: events of its channel wait for other clients.
     Hold(Arc<str>),
-    /// The client that had this number is back, with all its patterns.
-    IsBack(Arc<str>, u32),
+    /// The client that was this source is back, with all its patterns.
+    IsBack(Arc<str>, Source),
     /// Events of a channel wait no more: all clients are back.
     Released(Arc<str>),
     /// Nothing more will come from the sender, which is shutting down; with its clients
-    /// that listen.
+    /// that listen, or are waited for.
     Quiet(Vec<Listening>),
+    /// Answer a part of this question to the sender.
+    Asked(u64, Box<Inquiry>),
+    /// A part of the answer to a question.
+    Answered(u64, Box<Part>),
+    /// Tell the clients that the broker will end, and end it after this time.
+    DrainWanted(Duration),
     /// Report the shard's status to the sender.
     StatusWanted(u64),
     /// The report of a shard's status.

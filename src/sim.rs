@@ -113,6 +113,7 @@ impl SimBroker {
             give_back: || {},
             memory_maker,
             log: Arc::default(),
+            operator: None,
         };
         let io = |shard| match &arena {
             Some(arena) => net.shard_in(arena.section(shard)),

@@ -4,7 +4,7 @@ mod support;
 
 use std::io::Write;
 
-use netcluster_client::Client;
+use netcluster_client::{Client, Error};
 use support::{Broker, Process, backends, unprivileged, wait_until};
 
 /// Returns the options of a link on the loopback interface at this port, for a cluster of
@@ -88,7 +88,7 @@ fn only_root_and_the_brokers_user_may_open_the_link_and_mistakes_harm_nobody() {
     if support::is_root()
         && let Some(command) = unprivileged(broker.command(&["link", "open"]))
     {
-        let words = "only root and the broker's own user may open its link";
+        let words = "only root and the broker's own user may ask for that";
         Process::start(command).finish().failed(1, words);
     }
     assert!(broker.status()["link"].is_null(), "it has none");
@@ -103,7 +103,9 @@ fn only_root_and_the_brokers_user_may_open_the_link_and_mistakes_harm_nobody() {
 fn settings_that_make_no_sense_are_refused_one_by_one() {
     let broker = Broker::start("auto");
     let client = Client::connect(broker.socket()).unwrap();
-    let with = |setting: &str| format!("{{\"group\":\"239.255.44.54:44743\",{setting}}}");
+    let with = |setting: &str| {
+        format!("{{\"do\":\"link-open\",\"group\":\"239.255.44.54:44743\",{setting}}}")
+    };
     let key = "0123456789abcdef".repeat(4);
     let long = "x".repeat(300);
     let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
@@ -112,9 +114,12 @@ fn settings_that_make_no_sense_are_refused_one_by_one() {
         (String::new(), names("not understood")),
         (deep, names("not understood")),
         ("\u{fffd}{".to_owned(), names("not understood")),
-        ("{\"group\":\"\"}".to_owned(), names("no multicast address")),
-        ("{\"group\":\"127.0.0.1:44743\"}".to_owned(), names("no multicast address")),
-        ("{\"group\":\"239.255.44.54:0\"}".to_owned(), names("port")),
+        ("{\"do\":\"link-open\",\"group\":\"\"}".to_owned(), names("no multicast address")),
+        (
+            "{\"do\":\"link-open\",\"group\":\"127.0.0.1:44743\"}".to_owned(),
+            names("no multicast address"),
+        ),
+        ("{\"do\":\"link-open\",\"group\":\"239.255.44.54:0\"}".to_owned(), names("port")),
         (with("\"groups\":0"), names("groups")),
         (with("\"groups\":256"), names("256")),
         (with("\"groups\":-1"), names("-1")),
@@ -141,7 +146,7 @@ fn settings_that_make_no_sense_are_refused_one_by_one() {
         (with("\"pressured\":[\"\"]"), names("channel")),
     ];
     for (json, words) in settings {
-        let refused = client.open_link(json.as_bytes()).unwrap();
+        let refused = client.control(&json).unwrap_err().to_string();
         let as_it_was = broker.status()["link"].is_null();
         assert!(as_it_was && refused.contains(&words), "{json:.100}: no {words:?}: {refused:?}");
     }
@@ -155,20 +160,21 @@ fn of_many_who_ask_at_once_one_opens_the_link() {
     for shards in ["1", "2"] {
         let broker = Broker::start_with("auto", &["--shards", shards]);
         let request = format!(
-            "{{\"group\":\"239.255.44.54:44745\",\"interface\":\"{}\"}}",
+            "{{\"do\":\"link-open\",\"group\":\"239.255.44.54:44745\",\"interface\":\"{}\"}}",
             support::loopback()
         );
         let asking: Vec<_> = (0..16)
             .map(|_| {
                 let (client, request) =
                     (Client::connect(broker.socket()).unwrap(), request.clone());
-                std::thread::spawn(move || client.open_link(request.as_bytes()).unwrap())
+                std::thread::spawn(move || client.control(&request))
             })
             .collect();
-        let answers: Vec<String> = asking.into_iter().map(|it| it.join().unwrap()).collect();
-        let (opened, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.is_empty());
-        assert_eq!(opened.len(), 1, "{answers:?}");
-        assert!(refused.iter().all(|it| it.contains("already")), "{answers:?}");
+        let answers: Vec<_> = asking.into_iter().map(|it| it.join().unwrap()).collect();
+        let (opened, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!(opened.len(), 1, "{refused:?}");
+        let told = |refused: Result<_, Error>| refused.unwrap_err().to_string().contains("already");
+        assert!(refused.into_iter().all(told));
         assert!(broker.status()["link"].is_object());
     }
 }
@@ -194,12 +200,14 @@ fn a_port_that_is_taken_is_told_and_the_link_can_be_opened_by_another() {
 fn a_link_that_is_asked_for_while_the_broker_ends_or_by_who_is_gone_harms_nobody() {
     let request = |port: u16| {
         let interface = support::loopback();
-        format!("{{\"group\":\"239.255.44.54:{port}\",\"interface\":\"{interface}\"}}")
+        format!(
+            "{{\"do\":\"link-open\",\"group\":\"239.255.44.54:{port}\",\"interface\":\"{interface}\"}}"
+        )
     };
     for round in 0..8 {
         let broker = Broker::start_with("auto", &["--shards", "2"]);
         let client = Client::connect(broker.socket()).unwrap();
-        let asking = std::thread::spawn(move || client.open_link(request(44_749).as_bytes()));
+        let asking = std::thread::spawn(move || client.control(&request(44_749)));
         if round % 2 == 0 {
             std::thread::yield_now();
         }

@@ -9,8 +9,11 @@ use netcluster_client::{Client, ClientBuilder, default_socket_paths};
 use netcluster_platform::listening_pid;
 
 use super::config::ConfigArgs;
+use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
 use super::link::LinkArgs;
+use super::record::RecordArgs;
+use super::replay::ReplayArgs;
 use super::service::ServiceArgs;
 use super::settings::Settings;
 use super::values::{self, Channel};
@@ -154,10 +157,22 @@ pub enum Command {
     Emit(EmitArgs),
     /// Print the events that match a pattern
     On(OnArgs),
+    /// Record events into MCAP files
+    Record(RecordArgs),
+    /// Emit what was recorded
+    Replay(ReplayArgs),
     /// Show what the broker does
     Status(StatusArgs),
     /// Show the brokers of other machines
     Peers(PeersArgs),
+    /// Disconnect a client
+    Kick(KickArgs),
+    /// Tell the clients that the broker will end, and end it
+    Drain(DrainArgs),
+    /// Show or change what the broker logs
+    LogLevel(LogLevelArgs),
+    /// Have the broker read its configuration anew
+    Reload(ReloadArgs),
     /// Prepare the link to other machines, and try it
     Link(LinkArgs),
     /// Make, check or show the configuration of a broker

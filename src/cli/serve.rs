@@ -16,6 +16,7 @@ use super::config::tell_good;
 use super::failure::{Code, Failure};
 use super::link::link_options;
 use super::log;
+use super::program::Program;
 use super::settings::Settings;
 use super::signals;
 use super::supervision::{self, Ending, Watch};
@@ -60,6 +61,7 @@ impl Serving {
         let is_default = loaded.settings.max_clients.is_none();
         let (mut options, warnings) = options(loaded)?;
         options.log = counts;
+        options.operator = Some(Arc::new(Program));
         for warning in warnings {
             tracing::warn!("{warning}");
         }

@@ -131,7 +131,7 @@ impl<I: Io> Shard<I> {
         connection.seat = seat;
         self.connections.insert(connection);
         match refusal {
-            None if self.is_quiet() => {
+            None if self.is_quiet() || self.is_draining() => {
                 self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN)
             }
             None => {

@@ -32,6 +32,8 @@
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
 //! - `report`: the shard's part of `status`
+//! - `requests`, `survey`: what whoever runs the broker asks for, and what all shards
+//!   answer together
 
 mod acceptor;
 mod audience;
@@ -49,6 +51,7 @@ mod link;
 mod opening;
 mod receive;
 mod report;
+mod requests;
 mod rest;
 mod router;
 mod sharing;
@@ -56,6 +59,7 @@ mod shortage;
 mod shutdown;
 mod slices;
 mod slow_listener;
+mod survey;
 
 use std::io;
 use std::sync::Arc;
@@ -71,6 +75,7 @@ use crate::log::LogCounts;
 use crate::memory_maker::{MemoryMaker, MemoryOrders};
 use crate::mesh::Mesh;
 use crate::opener::Opener;
+use crate::operator::{Errands, Operator};
 use crate::population::Population;
 use crate::returning::{Returning, Successor};
 use crate::status::{Status, Totals};
@@ -92,6 +97,8 @@ use self::shortage::Shortage;
 use self::shutdown::Shutdown;
 pub use self::slices::Postponed;
 use self::slices::Slices;
+use self::survey::Surveys;
+pub use self::survey::{Inquiry, Part};
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
 /// from the receive to the send, which beat larger turns by a third at 1 KB.
@@ -131,6 +138,8 @@ pub struct Shared {
     pub memory_maker: Option<MemoryMaker>,
     /// Counters of lines that the log leaves out.
     pub log: Arc<LogCounts>,
+    /// Program that the broker runs in, for what its owner asks it for.
+    pub operator: Option<Arc<dyn Operator>>,
 }
 
 /// One shard of a broker.
@@ -150,12 +159,15 @@ pub struct Shard<I: Io> {
     link: Option<Box<LinkDriver>>,
     /// Opener of the link, if it is not open; only one shard has it.
     opener: Option<Opener<I::Sockets>>,
+    /// Errands of the program around the broker, for clients of this shard.
+    errands: Option<Errands>,
     shortage: Shortage,
     memories: Memories,
     slices: Slices,
     flood: Flood,
     barriers: Barriers,
     reports: Reports,
+    surveys: Surveys,
     shutdown: Shutdown,
     returning: Returning,
     totals: Totals,
@@ -186,6 +198,8 @@ impl<I: Io> Shard<I> {
         let fan_out = FanOut::new(&io.stats());
         let maker = shared.memory_maker.clone();
         let memories = Memories::new(maker.map(|maker| MemoryOrders::new(maker, io.waker())));
+        let operator = shared.operator.clone();
+        let errands = operator.map(|operator| Errands::new(operator, io.waker()));
         let mut shard = Shard {
             id,
             io,
@@ -199,13 +213,15 @@ impl<I: Io> Shard<I> {
             timers: Timers::default(),
             link: None,
             opener: None,
+            errands,
             shortage: Shortage::default(),
             memories,
             slices: Slices::default(),
             flood: Flood::default(),
             barriers: Barriers::default(),
             reports: Reports::new(now),
-            shutdown: Shutdown::new(shared.config.node),
+            surveys: Surveys::default(),
+            shutdown: Shutdown::new(shared.config.node, &shared.config.awaited),
             returning: Returning::new(&shared.config.awaited, now),
             totals: Totals::default(),
             last_active: now,
@@ -325,6 +341,7 @@ impl<I: Io> Shard<I> {
             Completion::Woken => {
                 self.take_listener();
                 self.take_opened_link();
+                self.take_errand();
                 self.take_memory();
                 self.look_outside();
             }
@@ -345,6 +362,7 @@ impl<I: Io> Shard<I> {
                 Timer::Hold => self.hold_timed_out(),
                 Timer::Quiet => self.quiet_timed_out(),
                 Timer::Drain => self.drain_timed_out(),
+                Timer::Notice => self.notice_timed_out(),
                 Timer::Interface => self.check_link(),
                 Timer::Cluster => self.cluster_timed_out(),
                 Timer::Rest => self.rest_timed_out(),

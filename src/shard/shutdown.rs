@@ -1,17 +1,22 @@
 //! Shutdown of a shard: nothing more is received, events under way arrive, clients and
 //! other brokers are told, connections close.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io};
+use netcluster_platform::{Conn, Instant, Io};
+use netcluster_wire::control::encode_pong;
 use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::connection::{Receiving, State};
 use crate::mesh::Message;
-use crate::returning::{Listening, Record};
+use crate::request::Drain;
+use crate::returning::{Listening, MAX_HOLD, Record};
+use crate::target::Target;
 use crate::timers::Timer;
 
 use super::Shard;
+use super::requests::DONE;
 
 pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
 
@@ -19,17 +24,27 @@ pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
 /// within 20 ms.
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
 
+/// Longest time from what clients are told to the end that they are told of.
+const MAX_NOTICE: Duration = Duration::from_secs(3600);
+
 /// The shutdown of one shard.
 pub(super) struct Shutdown {
     phase: Phase,
     /// Clients that listen as the broker ends, as far as they are known here.
     left: Record,
+    /// Time at which it begins, whoever is not back yet.
+    latest_start: Option<Instant>,
+    /// Clients were told that the broker will end, and nobody is to take its place.
+    is_draining: bool,
 }
 
 impl Shutdown {
-    /// Returns the state before a shutdown of the broker with this node id.
-    pub fn new(node: u32) -> Shutdown {
-        Shutdown { phase: Phase::None, left: Record { node, ..Record::default() } }
+    /// Returns the state before a shutdown of the broker with this node id, which found
+    /// this record.
+    pub fn new(node: u32, found: &Record) -> Shutdown {
+        let mut left = Record::of(node);
+        left.add_nodes(found);
+        Shutdown { phase: Phase::None, left, latest_start: None, is_draining: false }
     }
 
     /// Returns whether the shutdown is complete.
@@ -71,8 +86,77 @@ impl<I: Io> Shard<I> {
         !matches!(self.shutdown.phase, Phase::None)
     }
 
-    /// Does one step of the shutdown; called every turn once it was asked for.
+    /// Returns whether the broker will end and clients know it.
+    pub(super) fn is_draining(&self) -> bool {
+        self.shutdown.is_draining
+    }
+
+    /// Handles the wish that the broker tell its clients and end.
+    pub(super) fn drain_wanted(
+        &mut self,
+        target: Target,
+        request: u64,
+        drain: &Drain,
+    ) -> Result<(), String> {
+        let notice = Duration::from_millis(drain.notice_ms);
+        if notice > MAX_NOTICE {
+            return Err(format!("notice_ms is at most {}", MAX_NOTICE.as_millis()));
+        }
+        if self.is_draining() || self.shared.shutdown.load(Ordering::Relaxed) {
+            return Err("the broker is about to end already".to_owned());
+        }
+        tracing::info!(client = target.client, ?notice, "draining: the broker will end");
+        self.answer_request(target, request, Ok(DONE));
+        for shard in self.mesh.others() {
+            self.mesh.send(shard, Message::DrainWanted(notice));
+        }
+        self.begin_draining(notice);
+        Ok(())
+    }
+
+    /// Tells the clients of this shard that the broker will end, and ends it after the
+    /// notice.
+    pub(super) fn begin_draining(&mut self, notice: Duration) {
+        if std::mem::replace(&mut self.shutdown.is_draining, true) {
+            return;
+        }
+        let text =
+            format!("the broker ends in {} ms, and none takes its place", notice.as_millis());
+        for conn in self.connections.places() {
+            if self.connections.at(conn).is_open() {
+                self.reply_error(conn, ErrorCode::Draining, 0, &text);
+            }
+        }
+        self.timers.set(self.deadline(notice), Timer::Notice);
+    }
+
+    /// Ends the broker, as the clients have been told long enough.
+    pub(super) fn notice_timed_out(&mut self) {
+        // Other shards have a timer of their own.
+        self.shared.shutdown.store(true, Ordering::Relaxed);
+    }
+
+    /// Does one step of the shutdown; called every turn once it was asked for. It begins
+    /// once nobody is waited for that was here before, so that what those would miss finds
+    /// them, or [`MAX_HOLD`] later.
     pub(super) fn drain(&mut self) {
+        if matches!(self.shutdown.phase, Phase::None)
+            && !self.is_draining()
+            && self.returning.is_awaiting(self.now)
+        {
+            let latest = self.deadline(MAX_HOLD);
+            let latest = *self.shutdown.latest_start.get_or_insert_with(|| {
+                self.timers.set(latest, Timer::Quiet);
+                latest
+            });
+            if self.now < latest {
+                return;
+            }
+        }
+        self.drain_now();
+    }
+
+    fn drain_now(&mut self) {
         match self.shutdown.phase {
             Phase::None => {
                 self.release_all_holds();
@@ -94,7 +178,7 @@ impl<I: Io> Shard<I> {
                         State::Closing | State::Draining { .. } | State::Closed => {}
                     }
                 }
-                self.drain();
+                self.drain_now();
             }
             Phase::Quieting { patient, said, heard } => {
                 let receiving = self.connections.iter().any(|connection| {
@@ -114,7 +198,7 @@ impl<I: Io> Shard<I> {
                         self.mesh.send(shard, Message::Quiet(listening.clone()));
                     }
                     self.shutdown.phase = Phase::Quieting { patient, said: true, heard };
-                    return self.drain();
+                    return self.drain_now();
                 }
                 if said && heard == self.mesh.others().count() {
                     self.part();
@@ -123,7 +207,7 @@ impl<I: Io> Shard<I> {
             Phase::Goodbye => {
                 if self.link_has_left() {
                     self.shutdown.phase = Phase::Parting { late: true };
-                    self.drain();
+                    self.drain_now();
                 }
             }
             Phase::Parting { late } => {
@@ -140,7 +224,7 @@ impl<I: Io> Shard<I> {
         self.shutdown.left.add(listening);
         // Another shard may have seen the shutdown first.
         if matches!(self.shutdown.phase, Phase::None) {
-            self.drain();
+            self.drain_now();
         }
         if let Phase::Quieting { heard, .. } = &mut self.shutdown.phase {
             *heard += 1;
@@ -178,19 +262,22 @@ impl<I: Io> Shard<I> {
         for conn in self.connections.places() {
             let connection = self.connections.at(conn);
             if connection.is_open() {
-                let source = connection.source;
-                let bye = frame::encode(Kind::Bye, source, 0, b"", b"");
+                // Nothing more of it is read: what it emitted behind that did not arrive.
+                let confirmed = encode_pong(connection.last_sequence);
+                let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &confirmed);
                 self.reply(conn, &bye);
                 self.finish(conn, linger);
             }
         }
-        self.drain();
+        self.drain_now();
     }
 
     /// Gives the socket up to a successor, which finds who is to come back.
     fn leave_socket(&mut self) {
         if std::mem::take(&mut self.acceptor.is_accepting) {
-            self.shared.successor.leave(&self.shutdown.left);
+            if !self.shutdown.is_draining {
+                self.shared.successor.leave(&self.shutdown.left);
+            }
             self.io.stop_accept();
         }
     }

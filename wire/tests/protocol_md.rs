@@ -59,7 +59,7 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
             assert_eq!(decode_error(payload), Ok((code, text.to_owned())));
             encode_error(code, text)
         }
-        Kind::Pong => {
+        Kind::Pong | Kind::Bye if fields.contains_key("confirmed") => {
             let confirmed = number(field("confirmed"));
             assert_eq!(decode_pong(payload), Ok(confirmed));
             encode_pong(confirmed).to_vec()

@@ -31,12 +31,12 @@ export interface LinkSettings {
 
 const DEFAULT_GROUP = '239.255.44.54:4454';
 
-/** Payload of a request to open the link. */
-export function linkRequest(settings: LinkSettings): Buffer {
+/** Request to open the link. */
+export function linkRequest(settings: LinkSettings): { do: string; [key: string]: unknown } {
   checkObject(settings, 'settings');
   const { group = DEFAULT_GROUP, ...others } = settings;
   // Its neighbours belong to other protocols: all channels share the one address.
   if (typeof group !== 'string') throw new TypeError(`\`group\` is a string, not ${kindOf(group)}`);
   const groups = group.startsWith('224.0.0.') ? { groups: 1 } : {};
-  return Buffer.from(JSON.stringify({ group, ...groups, ...others }));
+  return { do: 'link-open', group, ...groups, ...others };
 }

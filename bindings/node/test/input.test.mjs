@@ -65,8 +65,8 @@ test('options of all else are checked, too', async (t) => {
   await assert.rejects(one.ready(7), { name: 'TypeError', message: 'a pattern is a string, not a number' });
   await assert.rejects(one.openLink(null), { name: 'TypeError', message: '`settings` is an object, not null' });
   await assert.rejects(one.openLink({ group: 7 }), { name: 'TypeError', message: '`group` is a string, not a number' });
-  await assert.rejects(one.openLink({ group: 'nonsense' }), { code: 'LINK', message: /: `nonsense` is no multicast address and port/ });
-  await assert.rejects(one.openLink({ gruops: 1 }), { code: 'LINK', message: /unknown field `gruops`/ });
+  await assert.rejects(one.openLink({ group: 'nonsense' }), { code: 'REFUSED', message: /`nonsense` is no multicast address and port/ });
+  await assert.rejects(one.openLink({ gruops: 1 }), { code: 'REFUSED', message: /unknown field `gruops`/ });
   for (const [options, message] of [
     [null, '`options` is an object, not null'],
     [{ pth: 'a' }, /no option `pth`/],

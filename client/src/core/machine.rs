@@ -85,6 +85,10 @@ pub(crate) struct Machine<P: Port> {
     resumed: bool,
     /// The broker told why it ended the last connection.
     kicked: bool,
+    /// Events in doubt since `Connect` was told, and the last sequence that was ever in
+    /// doubt.
+    doubtful: u64,
+    last_doubtful: u64,
 }
 
 impl<P: Port> Machine<P> {
@@ -116,6 +120,8 @@ impl<P: Port> Machine<P> {
             resuming: false,
             resumed: false,
             kicked: false,
+            doubtful: 0,
+            last_doubtful: 0,
             shared,
         };
         machine.handle_timeout(now);
@@ -316,11 +322,14 @@ impl<P: Port> Machine<P> {
     /// Asks for all patterns again, before anything else is written.
     fn resume(&mut self, source: Source, max_payload: u64) {
         let mut table = self.shared.registry.lock();
-        self.shared.port.with(|outgoing| {
+        let written = self.shared.port.with(|outgoing| {
             outgoing.resume(source, max_payload, |outbound, out| {
                 table.resume(|pattern| outbound.subscribe(out, pattern));
-            });
+            })
         });
+        let known = self.shared.confirmed().max(self.last_doubtful);
+        self.doubtful += written.saturating_sub(known);
+        self.last_doubtful = self.last_doubtful.max(written);
     }
 
     /// Ends the connection that was welcomed; decides whether there will be another.
@@ -422,7 +431,8 @@ impl<P: Port> Machine<P> {
             return;
         }
         let (source, resumed) = (self.shared.source(), self.resumed);
-        self.tell(&Lifecycle::Connect { source, resumed });
+        let doubtful = mem::take(&mut self.doubtful);
+        self.tell(&Lifecycle::Connect { source, resumed, doubtful });
         if resumed {
             let reason = LossReason::Disconnected;
             self.lost(Lost { source: None, count: None, reason });

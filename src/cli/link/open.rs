@@ -51,11 +51,8 @@ pub fn run(args: &OpenArgs) -> Result<(), Failure> {
         .ok_or_else(|| Failure::usage("the link has no address"))?;
     let request = encode_link_request(&options).map_err(Failure::usage)?;
     let client = args.socket.connect(Client::builder().name("netcluster link open"))?;
-    let refused = client.open_link(&request)?;
+    client.control(&request)?;
     client.disconnect()?;
-    if !refused.is_empty() {
-        return Err(Failure::other(refused));
-    }
     for warning in warnings {
         notice(format_args!("warning: {warning}"));
     }

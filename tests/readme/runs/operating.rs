@@ -37,11 +37,29 @@ pub const ROWS: &[Row] = &[
     ("systemctl enable", Elsewhere("it takes systemd as the first process")),
     ("netcluster service install", Elsewhere("a service of Windows: `.ci/windows` runs it")),
     (
+        "netcluster record ",
+        Script(
+            "broker
+             terminal on 'netcluster on sensor.1 --count 2 --format raw'; shows on 'listening to'
+             whole || fail record; shows block 'recorded 1 events of 4 bytes'
+             shows block 'would emit 1 events'; shows block 'emitted 1 events'; shows on 21.5",
+        ),
+    ),
+    (
         "netcluster link keygen",
         Script(
             "machines m1 m2; terminal keygen \"$(line 1)\"; wait
              on m1 one \"$(line 2)\"; on m2 two \"$(line 2)\"
              shows one 'peer node='; shows two 'peer node='",
+        ),
+    ),
+    (
+        "netcluster log-level debug",
+        Script(
+            "broker; terminal on 'netcluster on log'; shows on listening
+             sed -i \"s/4711/$(pgrep -f '^netcluster on log')/\" \"$BLOCK\"
+             whole || fail control; shows block 'disconnected 1 client'; shows on 'floods the channel'
+             shows block 'the broker has ended'",
         ),
     ),
     (

@@ -82,11 +82,14 @@ impl Outbound {
 
     /// Takes over to a new connection what an old one did not write: the events
     /// of `unwritten` (whole frames), now from the newly assigned source. Its
-    /// requests are dropped: they are made anew. Call after [`Outbound::welcomed`].
-    pub fn reconnect(&mut self, unwritten: &[u8], out: &mut Vec<u8>) {
+    /// requests are dropped: they are made anew. Gives the number of events. Call after
+    /// [`Outbound::welcomed`].
+    pub fn reconnect(&mut self, unwritten: &[u8], out: &mut Vec<u8>) -> u64 {
         let mut rest = unwritten;
+        let mut events = 0;
         while let Ok(Some(frame)) = Frame::read(rest, usize::MAX) {
             if frame.kind() == Kind::Event {
+                events += 1;
                 let at = out.len() + offset_of!(Header, source);
                 out.extend_from_slice(frame.as_bytes());
                 out[at..at + size_of::<Source>()]
@@ -95,6 +98,7 @@ impl Outbound {
             rest = &rest[frame.as_bytes().len()..];
         }
         self.bytes_since_ping = 0;
+        events
     }
 
     /// The source that the broker says this client is.
@@ -279,10 +283,10 @@ impl Outbound {
         self.request(out, Kind::Stats, "", b"")
     }
 
-    /// Appends the wish that the broker opens its link by these settings, which fit a frame;
-    /// the answer carries this number.
-    pub fn link(&mut self, out: &mut Vec<u8>, settings: &[u8]) -> u64 {
-        self.request(out, Kind::Link, "", settings)
+    /// Appends a request of whoever runs the broker, in JSON that fits a frame; the answer
+    /// carries this number.
+    pub fn control(&mut self, out: &mut Vec<u8>, json: &str) -> u64 {
+        self.request(out, Kind::Control, "", json.as_bytes())
     }
 
     /// Appends the question whether the brokers of other machines know of all
