@@ -28,6 +28,7 @@ use crate::mesh::Mesh;
 use crate::opener::{OpenLink, Opener};
 use crate::options::{BrokerOptions, SharedMemory};
 use crate::population::Population;
+use crate::pulse::{Pulse, Watch};
 use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::Status;
@@ -88,6 +89,7 @@ pub struct Broker {
     backend: Backend,
     shards: u16,
     keeper: Option<Keeper>,
+    pulse: Pulse,
 }
 
 /// Handle that asks a broker to shut down, from any thread.
@@ -180,6 +182,7 @@ impl Broker {
             give_back: give_back_memory,
             memory_maker,
             log: Arc::clone(&options.log),
+            pulse: Pulse::new(usize::from(shards)),
             operator: options.operator.clone(),
         };
         let pinned = (options.pin || usize::from(shards) == cores.len() && shards > 1)
@@ -187,6 +190,7 @@ impl Broker {
         let mut broker = Broker {
             socket: options.socket,
             shutdown: Shutdown { asked: Arc::clone(&shared.shutdown), wakers: Arc::default() },
+            pulse: shared.pulse.clone(),
             threads: Vec::new(),
             node,
             backend,
@@ -280,6 +284,12 @@ impl Broker {
     /// handler.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
+    }
+
+    /// Returns a handle that asks whether all shards turn.
+    #[doc(hidden)]
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.pulse.clone(), Arc::clone(&self.shutdown.wakers))
     }
 
     /// Waits until the broker has ended: after [`Shutdown::request`], or because

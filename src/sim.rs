@@ -21,6 +21,7 @@ use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::mesh::Mesh;
 use crate::population::Population;
+use crate::pulse::Pulse;
 use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::{ShardStatus, Status};
@@ -113,6 +114,7 @@ impl SimBroker {
             give_back: || {},
             memory_maker,
             log: Arc::default(),
+            pulse: Pulse::new(shards),
             operator: None,
         };
         let io = |shard| match &arena {

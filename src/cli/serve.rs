@@ -72,6 +72,7 @@ impl Serving {
             }
             Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
         }
+        supervision::take_socket(&mut options)?;
         warn_of_two_buses(&options.socket);
         let broker = Broker::start(options).map_err(|error| match error {
             StartError::Option(_) => Failure::usage(error),
@@ -97,6 +98,7 @@ impl Serving {
             "ready",
         );
         supervision::tell_ready(&broker, prints);
+        supervision::watch(&broker)?;
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
         Ok(())

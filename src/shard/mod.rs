@@ -77,6 +77,7 @@ use crate::mesh::Mesh;
 use crate::opener::Opener;
 use crate::operator::{Errands, Operator};
 use crate::population::Population;
+use crate::pulse::Pulse;
 use crate::returning::{Returning, Successor};
 use crate::status::{Status, Totals};
 use crate::target::ShardId;
@@ -138,6 +139,8 @@ pub struct Shared {
     pub memory_maker: Option<MemoryMaker>,
     /// Counters of lines that the log leaves out.
     pub log: Arc<LogCounts>,
+    /// Answers to who asks whether the shards turn.
+    pub pulse: Pulse,
     /// Program that the broker runs in, for what its owner asks it for.
     pub operator: Option<Arc<dyn Operator>>,
 }
@@ -288,6 +291,7 @@ impl<I: Io> Shard<I> {
         self.watch_flood();
         self.publish();
         self.reports.end_turn(self.now, &self.totals);
+        self.shared.pulse.answer(usize::from(self.id.0));
         Ok(!self.shutdown.is_done())
     }
 

@@ -15,6 +15,7 @@
 //! Invariant: only a socket is ever removed, and at the end only the one that
 //! this listener made.
 
+mod inherited;
 mod keeper;
 mod note;
 mod path;
@@ -29,6 +30,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketType};
 
+pub use inherited::InheritedListener;
 pub use keeper::SocketKeeper;
 pub use note::Note;
 
@@ -58,8 +60,9 @@ const PARENT_MODE: u32 = 0o755;
 pub struct LocalListener {
     fd: OwnedFd,
     place: Place,
-    /// Identity of the socket file, to remove only our own.
-    identity: Identity,
+    /// Identity of the socket file, to remove only our own; `None`: it is who made it to
+    /// remove it.
+    identity: Option<Identity>,
     /// Held for the listener's life; see the module.
     lock: Arc<OwnedFd>,
 }
@@ -70,6 +73,9 @@ impl LocalListener {
     /// # Errors
     /// Each variant of [`BindError`] says what to do about it.
     pub fn bind(path: &Path, options: &BindOptions) -> Result<LocalListener, BindError> {
+        if let Some(inherited) = &options.inherited {
+            return LocalListener::adopt(inherited);
+        }
         path::address(path)?;
         options.group.as_ref().map(path::group_id).transpose()?;
         path::ensure_parent(path, options.create_parent)?;
@@ -79,6 +85,18 @@ impl LocalListener {
         place.is_occupied()?;
         let lock = place.lock()?;
         LocalListener::make(place, options, Arc::new(lock))
+    }
+
+    /// Takes a socket that listens already. Its lock is taken as for any other, so that
+    /// a path has one broker.
+    fn adopt(inherited: &InheritedListener) -> Result<LocalListener, BindError> {
+        let place = Place::open(inherited.path())?;
+        let lock = place.lock()?;
+        let fd = inherited
+            .descriptor()
+            .map_err(|error| BindError::system("take the socket that was passed", error))?;
+        refuse_descriptors(&fd);
+        Ok(LocalListener { fd, place, identity: None, lock: Arc::new(lock) })
     }
 
     /// Makes the socket, under its lock.
@@ -101,7 +119,7 @@ impl LocalListener {
             error => BindError::system("bind the socket", error),
         })?;
         let socket = place.own_socket()?;
-        let identity = socket.identity();
+        let identity = Some(socket.identity());
         // From here on dropping it cleans up.
         let listener = LocalListener { fd, place, identity, lock };
         refuse_descriptors(&listener.fd);
@@ -142,16 +160,17 @@ impl LocalListener {
     }
 
     /// Keeper that makes the socket again if its file is removed; given the options that
-    /// it was
-    /// bound with.
+    /// it was bound with. None for an inherited one.
     pub fn keeper(&self, options: &BindOptions) -> Option<SocketKeeper> {
-        Some(SocketKeeper::new(self, options))
+        Some(SocketKeeper::new(self, options, self.identity?))
     }
 
     /// Removes the socket file if it is still the one this listener made. Also
     /// done on drop.
     pub fn unlink(&self) {
-        self.place.remove_own(self.identity);
+        if let Some(identity) = self.identity {
+            self.place.remove_own(identity);
+        }
     }
 }
 
