@@ -65,6 +65,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
@@ -260,6 +261,10 @@ impl<I: Io> Shard<I> {
     /// # Errors
     /// The back end broke.
     pub fn turn(&mut self) -> io::Result<bool> {
+        if self.is_spinning() {
+            // What it waits for may need this core.
+            thread::yield_now();
+        }
         let timeout = self.timeout();
         let mut completions = std::mem::take(&mut self.completions);
         self.io.wait(&mut completions, timeout)?;
@@ -307,13 +312,19 @@ impl<I: Io> Shard<I> {
         self.timeout() == Some(Duration::ZERO)
     }
 
+    fn has_work(&self) -> bool {
+        self.more_messages || self.fan_out.has_dirty() || !self.slices.is_empty()
+    }
+
+    /// Returns whether the next wait looks for completions instead of sleeping.
+    fn is_spinning(&self) -> bool {
+        let spin_ns = self.shared.config.spin.as_nanos() as u64;
+        spin_ns > 0 && self.now < self.last_active + spin_ns && !self.has_work()
+    }
+
     /// Returns how long the next wait may sleep. An idle shard has no deadline.
     fn timeout(&self) -> Option<Duration> {
-        if self.more_messages || self.fan_out.has_dirty() || !self.slices.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let spin_ns = self.shared.config.spin.as_nanos() as u64;
-        if spin_ns > 0 && self.now < self.last_active + spin_ns {
+        if self.has_work() || self.is_spinning() {
             return Some(Duration::ZERO);
         }
         let next = match (self.timers.next(), self.link_deadline()) {
