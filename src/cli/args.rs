@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use netcluster_client::{Client, ClientBuilder, default_socket_paths};
 use netcluster_platform::listening_pid;
 
+use super::clients::{ChannelsArgs, ClientsArgs};
 use super::config::ConfigArgs;
 use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
@@ -105,6 +106,9 @@ Examples:
   netcluster on job.done --count 1 --timeout 30s";
 
 const STATUS_EXAMPLES: &str = "\
+Of very many clients and channels it has those with the longest queues and the most clients;
+`netcluster clients` and `channels` have all.
+
 Columns of clients:
   LISTENERS         patterns that it listens to
   IN, OUT           events that it emitted, and that it was sent
@@ -122,6 +126,7 @@ Columns of shards, which are the broker's threads, since it began:
 
 Examples:
   netcluster status
+  netcluster status --totals --json | jq .totals.events_in_per_s
   netcluster status --json | jq '.clients[] | select(.queued_bytes > 0)'";
 
 const PEERS_EXAMPLES: &str = "\
@@ -164,6 +169,10 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show what the broker does
     Status(StatusArgs),
+    /// Show who is connected
+    Clients(ClientsArgs),
+    /// Show the channels
+    Channels(ChannelsArgs),
     /// Show the brokers of other machines
     Peers(PeersArgs),
     /// Disconnect a client
@@ -333,6 +342,9 @@ pub struct StatusArgs {
     /// Print everything, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Leave out clients and channels, which are the longer the more there are
+    #[arg(long)]
+    pub totals: bool,
     /// The broker.
     #[command(flatten)]
     pub socket: SocketArgs,

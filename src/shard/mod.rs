@@ -32,14 +32,15 @@
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
 //! - `report`: the shard's part of `status`
-//! - `requests`, `survey`: what whoever runs the broker asks for, and what all shards
-//!   answer together
+//! - `requests`, `survey`, `count`: what whoever runs the broker asks for, what all shards
+//!   answer together, and each shard's part of it
 
 mod acceptor;
 mod audience;
 mod cluster;
 mod connections;
 mod control;
+mod count;
 mod crossing;
 mod fan_out;
 mod farewell;
@@ -72,6 +73,7 @@ use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
+use crate::histogram::DelayHistogram;
 use crate::log::LogCounts;
 use crate::memory_maker::{MemoryMaker, MemoryOrders};
 use crate::mesh::Mesh;
@@ -172,6 +174,7 @@ pub struct Shard<I: Io> {
     barriers: Barriers,
     reports: Reports,
     surveys: Surveys,
+    delays: DelayHistogram,
     shutdown: Shutdown,
     returning: Returning,
     totals: Totals,
@@ -225,6 +228,7 @@ impl<I: Io> Shard<I> {
             barriers: Barriers::default(),
             reports: Reports::new(now),
             surveys: Surveys::default(),
+            delays: DelayHistogram::default(),
             shutdown: Shutdown::new(shared.config.node, &shared.config.awaited),
             returning: Returning::new(&shared.config.awaited, now),
             totals: Totals::default(),
@@ -296,6 +300,7 @@ impl<I: Io> Shard<I> {
         self.watch_flood();
         self.publish();
         self.reports.end_turn(self.now, &self.totals);
+        self.surveys.end_turn();
         self.shared.pulse.answer(usize::from(self.id.0));
         Ok(!self.shutdown.is_done())
     }
