@@ -68,6 +68,7 @@ mod channels;
 mod config;
 mod connection;
 mod copies;
+mod histogram;
 mod inbound;
 #[doc(hidden)]
 pub mod internals;

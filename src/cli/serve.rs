@@ -16,6 +16,7 @@ use super::config::tell_good;
 use super::failure::{Code, Failure};
 use super::link::link_options;
 use super::log;
+use super::metrics;
 use super::program::Program;
 use super::settings::Settings;
 use super::signals;
@@ -37,13 +38,13 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
     if check {
         return tell_good(&loaded);
     }
-    let counts = log::start(loaded.settings.log.as_ref(), None)?;
+    let counts = log::start(Some(&loaded.settings), None)?;
     let serving = Serving::start(&loaded, counts)?;
     let ending = Ending::of(serving.shutdown());
     if let Some(parent) = parent {
         parent.end_with(&ending)?;
     }
-    signals::on_first(move || {
+    signals::on_first(move |_| {
         tracing::info!("shutting down; another signal ends at once");
         ending.begin();
     })?;
@@ -79,6 +80,9 @@ impl Serving {
             StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
             _ => Failure::other(error),
         })?;
+        if let Some(address) = &loaded.settings.metrics {
+            metrics::start(address, broker.socket())?;
+        }
         Ok(Serving { broker })
     }
 
@@ -160,6 +164,8 @@ fn meaning(settings: &Settings, warnings: &mut Vec<String>) -> Result<BrokerOpti
         drain_timeout,
         node_id,
         log: _,
+        log_format: _,
+        metrics: _,
         link: _,
         channels: _,
     } = settings;

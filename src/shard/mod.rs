@@ -32,14 +32,15 @@
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
 //! - `report`: the shard's part of `status`
-//! - `requests`, `survey`: what whoever runs the broker asks for, and what all shards
-//!   answer together
+//! - `requests`, `survey`, `count`: what whoever runs the broker asks for, what all shards
+//!   answer together, and each shard's part of it
 
 mod acceptor;
 mod audience;
 mod cluster;
 mod connections;
 mod control;
+mod count;
 mod crossing;
 mod fan_out;
 mod farewell;
@@ -65,13 +66,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
+use crate::histogram::DelayHistogram;
 use crate::log::LogCounts;
 use crate::memory_maker::{MemoryMaker, MemoryOrders};
 use crate::mesh::Mesh;
@@ -136,6 +137,8 @@ pub struct Shared {
     pub about: Arc<Status>,
     /// Has the allocator give back what the calling thread has freed.
     pub give_back: fn(),
+    /// Lets whatever else wants to run have this core.
+    pub yield_core: fn(),
     /// Maker of memory for clients; none if it is not to be shared.
     pub memory_maker: Option<MemoryMaker>,
     /// Counters of lines that the log leaves out.
@@ -172,6 +175,7 @@ pub struct Shard<I: Io> {
     barriers: Barriers,
     reports: Reports,
     surveys: Surveys,
+    delays: DelayHistogram,
     shutdown: Shutdown,
     returning: Returning,
     totals: Totals,
@@ -225,6 +229,7 @@ impl<I: Io> Shard<I> {
             barriers: Barriers::default(),
             reports: Reports::new(now),
             surveys: Surveys::default(),
+            delays: DelayHistogram::default(),
             shutdown: Shutdown::new(shared.config.node, &shared.config.awaited),
             returning: Returning::new(&shared.config.awaited, now),
             totals: Totals::default(),
@@ -263,7 +268,7 @@ impl<I: Io> Shard<I> {
     pub fn turn(&mut self) -> io::Result<bool> {
         if self.is_spinning() {
             // What it waits for may need this core.
-            thread::yield_now();
+            (self.shared.yield_core)();
         }
         let timeout = self.timeout();
         let mut completions = std::mem::take(&mut self.completions);
@@ -296,6 +301,7 @@ impl<I: Io> Shard<I> {
         self.watch_flood();
         self.publish();
         self.reports.end_turn(self.now, &self.totals);
+        self.surveys.end_turn();
         self.shared.pulse.answer(usize::from(self.id.0));
         Ok(!self.shutdown.is_done())
     }
