@@ -44,7 +44,7 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
     if let Some(parent) = parent {
         parent.end_with(&ending)?;
     }
-    signals::on_first(move || {
+    signals::on_first(move |_| {
         tracing::info!("shutting down; another signal ends at once");
         ending.begin();
     })?;
