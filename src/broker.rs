@@ -180,6 +180,7 @@ impl Broker {
             successor: note.map_or_else(Successor::default, leave_in),
             about: Arc::new(about),
             give_back: give_back_memory,
+            yield_core: thread::yield_now,
             memory_maker,
             log: Arc::clone(&options.log),
             pulse: Pulse::new(usize::from(shards)),

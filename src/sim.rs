@@ -112,6 +112,7 @@ impl SimBroker {
             successor,
             about: Arc::new(Status::default()),
             give_back: || {},
+            yield_core: || {},
             memory_maker,
             log: Arc::default(),
             pulse: Pulse::new(shards),

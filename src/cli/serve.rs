@@ -46,7 +46,7 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
     if let Some(parent) = parent {
         parent.end_with(&ending)?;
     }
-    let end = move || {
+    let end = move |_| {
         tracing::info!("shutting down; another signal ends at once");
         ending.begin();
     };

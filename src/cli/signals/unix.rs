@@ -22,10 +22,24 @@ const SIGNAL_EXIT_BASE: i32 = 128;
 /// The process's controlling terminal, by the name that each process has for its own.
 const TERMINAL: &str = "/dev/tty";
 
+/// Signal that asked for the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Request(i32);
+
+impl Request {
+    /// Ends the process as the signal would have, so that a shell, which looks whether it was
+    /// one, ends its script, too.
+    pub fn end(self) -> ! {
+        // It does not come back from a signal that ends.
+        let _ = signal_hook::low_level::emulate_default_handler(self.0);
+        process::exit(SIGNAL_EXIT_BASE + self.0)
+    }
+}
+
 /// Calls `first` on the first one, from a thread of its own; the second one ends the
 /// process. With `reload`, SIGHUP calls that, unless it came because the terminal went.
 pub fn listen(
-    first: impl FnOnce() + Send + 'static,
+    first: impl FnOnce(Request) + Send + 'static,
     mut reload: Option<super::Reload>,
 ) -> io::Result<()> {
     // The others are taken even if they are ignored: shells do that to SIGINT in what they
@@ -46,7 +60,7 @@ pub fn listen(
                 continue;
             }
             match first.take() {
-                Some(first) => first(),
+                Some(first) => first(Request(signal)),
                 None => process::exit(SIGNAL_EXIT_BASE + signal),
             }
         }
