@@ -46,7 +46,8 @@
 //! # Inside
 //! `ARCHITECTURE.md` has the code map and the walk of an event; in short:
 //!
-//! - `broker`, `options`, `config`: what a user asks for becomes what a shard is made with.
+//! - `start`, `crew`, `options`, `config`: what a user asks for becomes what shards are made
+//!   with, on their threads; `broker` what runs; `heir` another one in its place.
 //! - `shard`: the loop of one shard; everything below is driven by it.
 //! - `inbound`: the framer, from chunks to whole frames.
 //! - `channels`, `routes`, `trie`, `target`: from an event's name to its targets.
@@ -68,6 +69,8 @@ mod channels;
 mod config;
 mod connection;
 mod copies;
+mod crew;
+mod heir;
 mod inbound;
 #[doc(hidden)]
 pub mod internals;
@@ -86,6 +89,7 @@ mod resolver;
 mod returning;
 mod routes;
 mod shard;
+mod start;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim;
@@ -101,4 +105,6 @@ pub use netcluster_link::options::LinkOptions;
 pub use netcluster_platform::{
     Backend, BackendChoice, BackendUnavailable, BindError, BindOptions, Group,
 };
+pub use heir::Heir;
 pub use options::{BrokerOptions, SharedMemory};
+pub use start::{Claimant, Prepared, Ready};

@@ -18,6 +18,7 @@ use netcluster_platform::{BrokerArena, Instant, Io, Peer, Waker};
 use netcluster_wire::{Hello, Kind, Welcome};
 
 use crate::budget::Budget;
+use crate::heir::Heir;
 use crate::config::ShardConfig;
 use crate::mesh::Mesh;
 use crate::population::Population;
@@ -109,6 +110,7 @@ impl SimBroker {
             population: Population::default(),
             shutdown: Arc::clone(&shutdown),
             successor,
+            heir: Heir::default(),
             about: Arc::new(Status::default()),
             give_back: || {},
             memory_maker,

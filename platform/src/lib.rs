@@ -63,7 +63,7 @@ pub use io::{
     WakeTarget, Waker,
 };
 pub use local::{
-    BindError, BindOptions, Group, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
+    BindError, BindOptions, Group, HeirListener, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
     SEND_BUFFER_BYTES, SocketKeeper, account_name, descriptor_limit, listening_pid, own_user,
     raise_descriptor_limit,
 };

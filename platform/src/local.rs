@@ -1,7 +1,7 @@
 //! Local sockets: where the broker's clients connect.
 //!
 //! On Unix they are sockets with a file's name, on Windows named pipes. Each system
-//! has its sibling, which supplies `LocalListener`, `LocalSocket`, `MAX_PATH_BYTES`,
+//! has its sibling, which supplies `HeirListener`, `LocalListener`, `LocalSocket`, `MAX_PATH_BYTES`,
 //! `PATH_ADVICE`, `SocketKeeper`, `listening_pid`, `raise_descriptor_limit`,
 //! `account_name` and `own_user`.
 //!
@@ -20,7 +20,7 @@ use windows as system;
 
 pub use error::BindError;
 pub use system::{
-    LocalListener, LocalSocket, MAX_PATH_BYTES, Note, SocketKeeper, account_name, descriptor_limit,
+    HeirListener, LocalListener, LocalSocket, MAX_PATH_BYTES, Note, SocketKeeper, account_name, descriptor_limit,
     listening_pid, own_user, raise_descriptor_limit,
 };
 pub(crate) use system::{end_receiving, end_sending};

@@ -122,6 +122,7 @@ impl<I: Io> Shard<I> {
     ) {
         let config = Arc::clone(&self.shared.config);
         let awaited = config.awaited.patterns_of(channel, hello.previous);
+        let held = awaited > 0 && self.returning.holds(channel, self.now);
         self.channel_used(channel);
         let channel = self.router.channels.join(channel);
         let sharing = self.first_sharing(hello.shared);
@@ -143,7 +144,7 @@ impl<I: Io> Shard<I> {
         }
         connection.name = hello.client_name.into();
         let welcome =
-            Welcome { max_payload: config.max_payload_bytes as u64, run: config.run, reason };
+            Welcome { max_payload: config.max_payload_bytes as u64, run: config.run, reason, held };
         self.reply(conn, &frame::encode(Kind::Welcome, source, 0, b"", &welcome.encode()));
         self.totals.clients += 1;
         self.clients_changed();

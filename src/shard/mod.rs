@@ -67,6 +67,7 @@ use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
+use crate::heir::Heir;
 use crate::log::LogCounts;
 use crate::memory_maker::{MemoryMaker, MemoryOrders};
 use crate::mesh::Mesh;
@@ -123,6 +124,8 @@ pub struct Shared {
     /// Handle that leaves the record of listeners to a successor, when the broker ends
     /// in order.
     pub successor: Successor,
+    /// Another broker that took this one's place, if one did.
+    pub heir: Heir,
     /// Part of `status` about the broker as a whole.
     pub about: Arc<Status>,
     /// Has the allocator give back what the calling thread has freed.

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io};
+use netcluster_platform::{Conn, Io, Slice};
+use netcluster_wire::control::encode_bye;
 use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::connection::{Receiving, State};
@@ -13,7 +14,7 @@ use crate::timers::Timer;
 
 use super::Shard;
 
-pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
+const SHUTTING_DOWN: &str = "the broker is shutting down";
 
 /// Time that a late goodbye to the other brokers may take: it is said three times
 /// within 20 ms.
@@ -86,7 +87,7 @@ impl<I: Io> Shard<I> {
                     match connection.state {
                         State::Open => self.read_up(conn),
                         State::Hello | State::Moving(_) => {
-                            self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
+                            self.turn_away(conn);
                         }
                         State::Draining { .. } if all_sent && self.io.is_read(conn) => {
                             self.close(conn)
@@ -179,8 +180,8 @@ impl<I: Io> Shard<I> {
             let connection = self.connections.at(conn);
             if connection.is_open() {
                 let source = connection.source;
-                let bye = frame::encode(Kind::Bye, source, 0, b"", b"");
-                self.reply(conn, &bye);
+                let bye = encode_bye(self.shared.heir.is_there());
+                self.reply(conn, &frame::encode(Kind::Bye, source, 0, b"", &bye));
                 self.finish(conn, linger);
             }
         }
@@ -191,8 +192,27 @@ impl<I: Io> Shard<I> {
     fn leave_socket(&mut self) {
         if std::mem::take(&mut self.acceptor.is_accepting) {
             self.shared.successor.leave(&self.shutdown.left);
-            self.io.stop_accept();
+            // Who waits to be accepted is told of an heir.
+            if !self.shared.heir.is_there() {
+                self.io.stop_accept();
+            }
         }
+    }
+
+    /// Ends a connection that has said nothing yet, or is on its way between shards: with an
+    /// heir it begins anew there.
+    pub(super) fn turn_away(&mut self, conn: Conn) {
+        if !self.shared.heir.is_there() {
+            return self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
+        }
+        let connection = self.connections.at(conn);
+        if connection.is_ending() || matches!(connection.state, State::Closed) {
+            return;
+        }
+        let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &encode_bye(true));
+        connection.outbound.push(&Slice::from(bytes::Bytes::from(bye)));
+        self.finish(conn, self.shared.config.linger);
+        self.start_draining(conn);
     }
 
     /// Disconnects all clients, as the shutdown has waited long enough, and says a last

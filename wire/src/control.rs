@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!  hello    0 magic u32 | 4 version u16 | 6 options u16 | 8 max_queue u64 | 16 previous u64 | 24 client name …
-//!  welcome  0 magic u32 | 4 version u16 | 6 zero u16 | 8 max_payload u64 | 16 run u64 | 24 reason u32 | 28 zero u32 | 32 text …
+//!  welcome  0 magic u32 | 4 version u16 | 6 flags u16 | 8 max_payload u64 | 16 run u64 | 24 reason u32 | 28 zero u32 | 32 text …
 //!  error    0 code u32  | 4 zero u32 | 8 text …
 //!  pong     0 confirmed u64
 //!  lost     0 reason u32 | 4 zero u32
+//!  bye      nothing, or 0 flags u32 | 4 zero u32
 //! ```
 //! Channel (hello) and pattern (subscribe) travel as the frame's name, the
 //! assigned source (welcome) in the frame's source, request numbers and counts
-//! in its sequence. The others (ack, ping, bye) have no payload.
+//! in its sequence. The others (ack, ping) have no payload.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,6 +27,10 @@ pub const OPTION_ECHO: u16 = 1 << 0;
 pub const OPTION_LATEST: u16 = 1 << 1;
 /// Option bit of hello: the client can use memory that the broker shares with it.
 pub const OPTION_SHARED: u16 = 1 << 2;
+/// Flag of welcome: what was emitted since the previous connection waits for the client.
+pub const FLAG_HELD: u16 = 1 << 0;
+/// Flag of bye: a successor of the broker listens already.
+pub const FLAG_SUCCESSOR: u32 = 1 << 0;
 const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST | OPTION_SHARED;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -43,11 +48,11 @@ struct HelloBytes {
 struct WelcomeBytes {
     magic: U32,
     version: U16,
-    zero: U16,
+    flags: U16,
     max_payload: U64,
     run: U64,
     reason: U32,
-    zero2: U32,
+    zero: U32,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -171,6 +176,9 @@ pub struct Welcome {
     pub run: u64,
     /// Reason for which the broker ended the previous connection; `None` if it did not.
     pub reason: Option<(ErrorCode, String)>,
+    /// Nothing that was emitted on this machine since the previous connection has passed
+    /// the client by; should something yet, it is told.
+    pub held: bool,
 }
 
 impl Welcome {
@@ -183,11 +191,11 @@ impl Welcome {
         let head = WelcomeBytes {
             magic: U32::new(MAGIC),
             version: U16::new(PROTOCOL_VERSION),
-            zero: U16::new(0),
+            flags: U16::new(if self.held { FLAG_HELD } else { 0 }),
             max_payload: U64::new(self.max_payload),
             run: U64::new(self.run),
             reason: U32::new(code),
-            zero2: U32::new(0),
+            zero: U32::new(0),
         };
         [head.as_bytes(), text.as_bytes()].concat()
     }
@@ -204,7 +212,9 @@ impl Welcome {
             0 => None,
             code => Some((ErrorCode::from_number(code), String::from_utf8_lossy(text).into())),
         };
-        Ok(Welcome { max_payload: head.max_payload.get(), run: head.run.get(), reason })
+        // Others are for later versions.
+        let held = head.flags.get() & FLAG_HELD != 0;
+        Ok(Welcome { max_payload: head.max_payload.get(), run: head.run.get(), reason, held })
     }
 }
 
@@ -292,6 +302,22 @@ pub fn decode_error(payload: &[u8]) -> Result<(ErrorCode, String), ControlError>
     Ok((ErrorCode::from_number(head.code.get()), String::from_utf8_lossy(text).into()))
 }
 
+/// The payload of a `bye`: whether a successor of the broker listens already.
+pub fn encode_bye(has_successor: bool) -> Vec<u8> {
+    if !has_successor {
+        return Vec::new();
+    }
+    let flags = CodeBytes { code: U32::new(FLAG_SUCCESSOR), zero: U32::new(0) };
+    flags.as_bytes().to_vec()
+}
+
+/// Whether a `bye` with this payload says that a successor listens already. Whatever else is
+/// there is for later versions.
+pub fn decode_bye(payload: &[u8]) -> bool {
+    let flags = CodeBytes::ref_from_prefix(payload);
+    flags.is_ok_and(|(flags, _)| flags.code.get() & FLAG_SUCCESSOR != 0)
+}
+
 /// Reason for which events are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -301,7 +327,8 @@ pub enum LossReason {
     Unknown = 0,
     /// The connection is `latest` and its queue was full.
     Overflow = 1,
-    /// The connection to the broker broke; made by the client, never sent.
+    /// The connection to the broker broke: made by the client, and by a broker that said it
+    /// would hold events and did not long enough.
     Disconnected = 2,
     /// The network lost the events, and they could not be sent again.
     Link = 3,
@@ -439,8 +466,18 @@ mod tests {
             max_payload: 5,
             run: 6,
             reason: Some((ErrorCode::Stalled, "too slow".into())),
+            held: true,
         };
         assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
+    }
+
+    #[test]
+    fn a_bye_tells_of_a_successor_and_what_else_it_says_is_ignored() {
+        assert_eq!(encode_bye(false), []);
+        assert!(decode_bye(&encode_bye(true)));
+        for other in [&b""[..], b"\x01", &[2, 0, 0, 0, 0, 0, 0, 0]] {
+            assert!(!decode_bye(other), "{other:?}");
+        }
     }
 
     #[test]

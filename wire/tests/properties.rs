@@ -272,7 +272,7 @@ proptest! {
         let reason = text.map(|text| (ErrorCode::from_number(code), text));
         let error = reason.clone().unwrap_or((ErrorCode::Busy, String::new()));
         prop_assert_eq!(decode_error(&encode_error(error.0, &error.1)), Ok(error));
-        let welcome = Welcome { max_payload: max_queue, run, reason };
+        let welcome = Welcome { max_payload: max_queue, run, reason, held: echo };
         prop_assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
     }
 }

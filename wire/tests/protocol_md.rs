@@ -7,7 +7,7 @@ mod document;
 use std::collections::{BTreeMap, BTreeSet};
 
 use netcluster_wire::control::{
-    Audience, decode_audience, decode_error, decode_lost, decode_pong, encode_audience,
+    Audience, decode_audience, decode_bye, decode_error, decode_lost, decode_pong, encode_audience, encode_bye,
     encode_error, encode_lost, encode_pong,
 };
 use netcluster_wire::limits::*;
@@ -49,7 +49,8 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
                 (ErrorCode::from_number(number(code) as u32), text.to_owned())
             });
             let (max_payload, run) = (number(field("max_payload")), number(field("run")));
-            let welcome = Welcome { max_payload, run, reason };
+            let held = field("held") == "yes";
+            let welcome = Welcome { max_payload, run, reason, held };
             assert_eq!(Welcome::decode(payload).as_ref(), Ok(&welcome));
             welcome.encode()
         }
@@ -58,6 +59,11 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
             let text = field("text");
             assert_eq!(decode_error(payload), Ok((code, text.to_owned())));
             encode_error(code, text)
+        }
+        Kind::Bye => {
+            let has_successor = field("successor") == "yes";
+            assert_eq!(decode_bye(payload), has_successor);
+            encode_bye(has_successor)
         }
         Kind::Pong => {
             let confirmed = number(field("confirmed"));

@@ -120,7 +120,12 @@ impl<P: Port> Machine<P> {
                 shared.confirm(shared.last_sequence());
                 return Some(DisconnectReason::Requested);
             }
-            SessionEvent::Bye { .. } => return Some(DisconnectReason::BrokerShutDown),
+            SessionEvent::Bye { has_successor, .. } => {
+                if has_successor {
+                    self.attempts.has_successor();
+                }
+                return Some(DisconnectReason::BrokerShutDown);
+            }
             SessionEvent::Cluster { token, missing } => {
                 shared.answer(token, Answer::Missing(missing.to_owned()));
             }

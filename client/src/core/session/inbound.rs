@@ -81,6 +81,8 @@ pub enum SessionEvent<'a> {
     Bye {
         /// Token of the own bye.
         token: u64,
+        /// The broker's successor listens already.
+        has_successor: bool,
     },
     /// The other brokers know of all subscriptions, or it took too long.
     Cluster {
@@ -222,7 +224,8 @@ impl Inbound {
             }
             (SessionState::Greeting, Kind::Bye) => {
                 self.state = SessionState::Ended;
-                Ok(SessionEvent::Bye { token: number })
+                let has_successor = control::decode_bye(payload);
+                Ok(SessionEvent::Bye { token: number, has_successor })
             }
             (SessionState::Greeting, kind) => {
                 Err(Error::Protocol(format!("{kind:?} instead of a welcome")))
@@ -245,7 +248,8 @@ impl Inbound {
             }
             (_, Kind::Bye) => {
                 self.state = SessionState::Ended;
-                Ok(SessionEvent::Bye { token: number })
+                let has_successor = control::decode_bye(payload);
+                Ok(SessionEvent::Bye { token: number, has_successor })
             }
             (_, Kind::Cluster) => Ok(SessionEvent::Cluster {
                 token: number,

@@ -18,7 +18,7 @@ pub struct SocketKeeper {
     path: PathBuf,
     options: BindOptions,
     identity: Identity,
-    lock: Arc<OwnedFd>,
+    pub(super) lock: Arc<OwnedFd>,
 }
 
 impl SocketKeeper {
@@ -26,7 +26,7 @@ impl SocketKeeper {
         SocketKeeper {
             path: listener.path().to_owned(),
             options: options.clone(),
-            identity: listener.identity,
+            identity: listener.socket.identity,
             lock: Arc::clone(&listener.lock),
         }
     }
@@ -58,7 +58,7 @@ impl SocketKeeper {
             self.lock = Arc::new(place.lock()?);
         }
         let listener = LocalListener::make(place, &self.options, Arc::clone(&self.lock))?;
-        self.identity = listener.identity;
+        self.identity = listener.socket.identity;
         Ok(listener)
     }
 }

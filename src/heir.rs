@@ -1,0 +1,73 @@
+//! The way by which another broker takes this one's place: who keeps the socket gives its
+//! name away, and the broker ends in order.
+//!
+//! ```text
+//!   request `take-over` ─► Heir ─► keeper's thread: the name changes ── from here on
+//!        ▲                                            │                 there is an heir
+//!        └───────────────── answered ◄────────────────┘  then the broker ends
+//! ```
+//!
+//! Invariant: a broker with an heir ends, and one that ends for another reason gets none.
+//!
+//! Decision: `docs/decisions/090-succession.md`.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+
+/// What is done once the name has changed, or could not.
+pub type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+/// An order to the thread that keeps the socket.
+pub enum Order {
+    /// Give the socket's name to this file beside it.
+    HandOver(OsString, Answer),
+    /// End.
+    Stop,
+}
+
+/// The heir of a broker, if there is one; shared by all of its threads.
+#[derive(Clone, Default)]
+pub struct Heir(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    is_there: AtomicBool,
+    keeper: OnceLock<mpsc::Sender<Order>>,
+}
+
+impl Heir {
+    /// Returns whether clients that connect find another broker.
+    pub fn is_there(&self) -> bool {
+        self.0.is_there.load(Ordering::Acquire)
+    }
+
+    /// Notes that they do.
+    pub fn appear(&self) {
+        self.0.is_there.store(true, Ordering::Release);
+    }
+
+    /// Sets who gives the name away.
+    pub fn set_keeper(&self, keeper: mpsc::Sender<Order>) {
+        let _ = self.0.keeper.set(keeper);
+    }
+
+    /// Has the socket's name given to a file beside it; `answer` is called on another thread.
+    ///
+    /// # Errors
+    /// Reason why not.
+    pub fn appoint(&self, heir: OsString, answer: Answer) -> Result<(), String> {
+        let ordered = self.0.keeper.get().map(|it| it.send(Order::HandOver(heir, answer)));
+        match ordered {
+            Some(Ok(())) => Ok(()),
+            _ => Err("this broker's socket cannot be given away".to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for Heir {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Heir").field("is_there", &self.is_there()).finish()
+    }
+}

@@ -1,0 +1,270 @@
+//! The start of a broker: first all that can fail, then the socket, then work.
+//!
+//! ```text
+//!   Prepared ── bind ─────────────────────────────▶ Ready ── start ─▶ Broker
+//!      └─────── bind_beside ─▶ Claimant ── own ────────▲
+//! ```
+//! By the second way it takes the place of a broker that runs: until [`Claimant::own`]
+//! nothing of that one has been touched.
+//!
+//! Decision: `docs/decisions/090-succession.md`.
+
+use std::ffi::OsStr;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use netcluster_platform::datagram::DatagramSockets;
+use netcluster_platform::{
+    Backend, BrokerArena, HeirListener, LocalListener, Note, allowed_cores, descriptor_limit,
+    give_back_memory, memory_total_bytes, select_backend,
+};
+
+use crate::broker::{Broker, StartError, random};
+use crate::budget::Budget;
+use crate::config::{MAX_SHARDS, ShardConfig};
+use crate::crew::{Crew, Work};
+use crate::heir::Heir;
+use crate::keeper::Keeper;
+use crate::memory_maker::MemoryMaker;
+use crate::options::{BrokerOptions, SharedMemory};
+use crate::population::Population;
+use crate::returning::{Record, Successor};
+use crate::shard::{LinkStart, Shared};
+use crate::status::Status;
+use crate::uplink;
+
+/// Budget of a machine that does not tell its memory, in bytes.
+const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
+
+/// Descriptors of the memory that is shared with one client.
+const DESCRIPTORS_OF_MEMORY: u64 = 4;
+
+/// A broker that has all it needs but its socket. Dropping it gives all back.
+#[derive(Debug)]
+pub struct Prepared {
+    options: BrokerOptions,
+    config: ShardConfig,
+    crew: Crew,
+    backend: Backend,
+    shards: u16,
+    backend_note: Option<String>,
+    shared_memory_note: Option<String>,
+    memory_maker: Option<MemoryMaker>,
+}
+
+/// A broker that listens beside another one, whose place it is to take.
+#[derive(Debug)]
+pub struct Claimant {
+    prepared: Prepared,
+    listener: HeirListener,
+}
+
+/// A broker that owns its socket, where clients queue.
+#[derive(Debug)]
+pub struct Ready {
+    prepared: Prepared,
+    listener: LocalListener,
+    /// It took another one's place.
+    is_heir: bool,
+}
+
+impl Prepared {
+    /// Prepares a broker with these options.
+    ///
+    /// # Errors
+    /// Reason why it cannot start, and what to change.
+    pub fn new(options: BrokerOptions) -> Result<Prepared, StartError> {
+        options.check().map_err(StartError::Option)?;
+        let mut config = options.shard_config(random);
+        let cores = allowed_cores();
+        let shards = options
+            .shards
+            .unwrap_or_else(|| (cores.len() / 2).clamp(1, usize::from(MAX_SHARDS)) as u16);
+        let (backend, backend_note) =
+            select_backend(options.backend).map_err(StartError::Backend)?;
+        if let Some(note) = &backend_note {
+            tracing::warn!("using the poll back end: {note}");
+        }
+        let (arena, shared_memory_note) = match options.shared_memory {
+            SharedMemory::Auto => make_arena(usize::from(shards)),
+            SharedMemory::Off => (None, Some("switched off".to_owned())),
+        };
+        let memory_maker = match &arena {
+            Some(_) => Some(MemoryMaker::start().map_err(StartError::Thread)?),
+            None => None,
+        };
+        let for_memory =
+            options.descriptors_of_shared_memory(descriptor_limit()) / DESCRIPTORS_OF_MEMORY;
+        config.max_shared_clients =
+            usize::try_from(for_memory / u64::from(shards)).unwrap_or(usize::MAX);
+        let pinned = (options.pin || usize::from(shards) == cores.len() && shards > 1)
+            .then_some(cores.as_slice());
+        let crew = Crew::muster(shards, backend, arena.as_ref(), pinned)
+            .map_err(StartError::Thread)?;
+        Ok(Prepared {
+            options,
+            config,
+            crew,
+            backend,
+            shards,
+            backend_note,
+            shared_memory_note,
+            memory_maker,
+        })
+    }
+
+    /// Binds the socket.
+    ///
+    /// # Errors
+    /// Reason why not, and what to do.
+    pub fn bind(self) -> Result<Ready, StartError> {
+        let listener = LocalListener::bind(&self.options.socket, &self.options.bind)
+            .map_err(StartError::Bind)?;
+        Ok(Ready { prepared: self, listener, is_heir: false })
+    }
+
+    /// Listens beside the socket, on which another broker does. That is to be asked to hand
+    /// over to [`Claimant::name`]; then [`Claimant::own`] waits for it.
+    ///
+    /// # Errors
+    /// Reason why not, and what to do.
+    pub fn bind_beside(self) -> Result<Claimant, StartError> {
+        let listener = HeirListener::bind(&self.options.socket, &self.options.bind)
+            .map_err(StartError::Bind)?;
+        Ok(Claimant { prepared: self, listener })
+    }
+}
+
+impl Claimant {
+    /// Returns the name of its socket beside the other broker's.
+    pub fn name(&self) -> &OsStr {
+        self.listener.name()
+    }
+
+    /// Waits, so long, until the other broker has left its place or is gone, and takes it.
+    ///
+    /// # Errors
+    /// It does not leave.
+    pub fn own(self, within: Duration) -> Result<Ready, StartError> {
+        let Claimant { prepared, listener } = self;
+        let listener = listener.own(within).map_err(StartError::Bind)?;
+        Ok(Ready { prepared, listener, is_heir: true })
+    }
+}
+
+impl Ready {
+    /// Begins to serve.
+    ///
+    /// # Errors
+    /// The link cannot be opened, or a thread not be started.
+    pub fn start(self) -> Result<Broker, StartError> {
+        let Ready { prepared, listener, is_heir } = self;
+        let Prepared { options, mut config, crew, backend, shards, .. } = prepared;
+        if let Some(flaw) = listener.flaw() {
+            tracing::warn!(
+                "{flaw}: whoever can write there can put another socket in the place of {}, and \
+                 have its clients",
+                options.socket.display()
+            );
+        }
+        let keeper = listener.keeper(&options.bind);
+        let link = open_link(&options, &mut config)?;
+        let note = listener.note();
+        if let Some(note) = &note {
+            config.awaited = Arc::new(Record::decode(&note.read()));
+        }
+        let awaited = config.awaited.len();
+        if awaited > 0 {
+            tracing::info!(
+                clients = awaited,
+                is_heir,
+                "events wait for the clients that were here before"
+            );
+        }
+        let about = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: format!("{:08x}", config.node),
+            pid: std::process::id(),
+            backend_note: prepared.backend_note,
+            shared_memory_note: prepared.shared_memory_note,
+            ..Status::default()
+        };
+        let node = config.node;
+        let memory = options.max_memory_bytes.unwrap_or_else(default_memory_bytes);
+        let shutdown = crew.shutdown().clone();
+        let heir = Heir::default();
+        let shared = Shared {
+            config: Arc::new(config),
+            budget: Budget::new(memory),
+            population: Population::default(),
+            shutdown: Arc::clone(&shutdown.asked),
+            successor: note.map_or_else(Successor::default, |note| leave_in(note, heir.clone())),
+            heir: heir.clone(),
+            about: Arc::new(about),
+            give_back: give_back_memory,
+            memory_maker: prepared.memory_maker,
+            log: Arc::clone(&options.log),
+        };
+        let (accepting, listeners) = mpsc::channel();
+        let keeper = match keeper {
+            Some(keeper) => {
+                let (waker, asked) = (crew.first_waker(), Arc::clone(&shutdown.asked));
+                let started = Keeper::start(keeper, accepting, waker, asked, &heir);
+                Some(started.map_err(StartError::Thread)?)
+            }
+            None => None,
+        };
+        let threads = crew.set_to_work(Work { shared, listener, listeners, link });
+        Ok(Broker {
+            socket: options.socket,
+            shutdown,
+            threads,
+            node,
+            backend,
+            shards,
+            keeper,
+            heir,
+        })
+    }
+}
+
+fn open_link(
+    options: &BrokerOptions,
+    config: &mut ShardConfig,
+) -> Result<Option<LinkStart<DatagramSockets>>, StartError> {
+    let link = options.link.as_ref();
+    link.map(|link| uplink::open(link, config).map_err(StartError::Link)).transpose()
+}
+
+/// Makes the memory that local clients read in place, where the system has it; else the
+/// reason why not.
+fn make_arena(shards: usize) -> (Option<Arc<BrokerArena>>, Option<String>) {
+    match BrokerArena::new(shards) {
+        Ok(arena) => (Some(arena), None),
+        Err(error) => {
+            // Elsewhere nobody misses it.
+            if cfg!(target_os = "linux") {
+                tracing::warn!(%error, "no memory can be shared with clients; sockets are used");
+            }
+            (None, Some(error.to_string()))
+        }
+    }
+}
+
+/// Empties the note, which is outdated, and returns what leaves the broker's own record
+/// in it; for an heir it lets the path go, too.
+fn leave_in(note: Note, heir: Heir) -> Successor {
+    let warn = |error| {
+        tracing::warn!(%error, "the lock file takes nothing: after a restart events wait longer");
+    };
+    note.write(b"").unwrap_or_else(warn);
+    Successor::new(move |record| {
+        let left = if heir.is_there() { note.leave(&record) } else { note.write(&record) };
+        left.unwrap_or_else(warn);
+    })
+}
+
+fn default_memory_bytes() -> usize {
+    let total = memory_total_bytes().and_then(|bytes| usize::try_from(bytes).ok());
+    total.map_or(FALLBACK_MEMORY_BYTES, |bytes| bytes / 4)
+}
