@@ -141,6 +141,8 @@ struct Hold {
 #[derive(Debug)]
 pub struct Returning {
     window_end: Instant,
+    /// Longest time for which an event waits.
+    hold: Duration,
     held: BTreeMap<Arc<str>, Hold>,
     /// Channels that were held without a record, which is done once.
     was_held: BTreeSet<Arc<str>>,
@@ -150,13 +152,14 @@ pub struct Returning {
 
 impl Returning {
     /// Holds the channels of a record, from the broker's start on.
-    pub fn new(record: &Record, now: Instant) -> Returning {
+    pub fn new(record: &Record, now: Instant, hold: Duration) -> Returning {
         let held = record.channels.keys().map(|name| (name.as_str().into(), Hold::default()));
         let missing = |(name, clients): (&String, &BTreeMap<u32, u32>)| {
             (name.clone(), clients.keys().copied().collect())
         };
         Returning {
-            window_end: now + HOLD_WINDOW.as_nanos() as u64,
+            window_end: now + HOLD_WINDOW.max(hold).as_nanos() as u64,
+            hold,
             held: held.collect(),
             was_held: BTreeSet::new(),
             missing: record.channels.iter().map(missing).collect(),
@@ -197,7 +200,7 @@ impl Returning {
             hold.waiting.push(emitter);
         }
         let is_new = hold.until.is_none();
-        let until = *hold.until.get_or_insert(now + MAX_HOLD.as_nanos() as u64);
+        let until = *hold.until.get_or_insert(now + self.hold.as_nanos() as u64);
         is_new.then_some(until)
     }
 
@@ -257,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_channel_is_held_until_all_are_back() {
-        let mut returning = Returning::new(&record(), ns(0));
+        let mut returning = Returning::new(&record(), ns(0), MAX_HOLD);
         assert!(returning.holds("a", ns(0)) && !returning.holds("b", ns(0)));
         assert!(!returning.is_back("a", 1));
         assert!(!returning.is_back("a", 1), "the same one again");
@@ -269,7 +272,7 @@ mod tests {
     #[test]
     fn an_event_waits_for_its_longest_time_and_the_window_ends() {
         let emitter = Target { shard: ShardId(0), conn: Conn(0), client: 9 };
-        let mut returning = Returning::new(&record(), ns(0));
+        let mut returning = Returning::new(&record(), ns(0), MAX_HOLD);
         let late = ns(HOLD_WINDOW.as_nanos() as u64 - 1);
         let until = returning.wait("a", emitter, late).unwrap();
         assert_eq!(until, late + MAX_HOLD.as_nanos() as u64);
@@ -277,20 +280,20 @@ mod tests {
         assert!(returning.holds("a", until.saturating_sub(1)), "what waits is not let go early");
         assert_eq!(returning.overdue(until), [Arc::from("a")]);
         assert_eq!(returning.release("a"), [emitter]);
-        let mut idle = Returning::new(&record(), ns(0));
+        let mut idle = Returning::new(&record(), ns(0), MAX_HOLD);
         assert!(!idle.holds("a", late + 1), "nobody emitted in time");
         assert!(!idle.holds_any());
     }
 
     #[test]
     fn without_a_record_a_channel_is_held_once_and_only_soon_after_the_start() {
-        let mut returning = Returning::new(&Record::default(), ns(0));
+        let mut returning = Returning::new(&Record::default(), ns(0), MAX_HOLD);
         let channel: Arc<str> = "a".into();
         assert_eq!(returning.begin(&channel, ns(5)), Some(ns(5) + MAX_HOLD.as_nanos() as u64));
         assert!(returning.holds("a", ns(6)));
         returning.release("a");
         assert_eq!(returning.begin(&channel, ns(7)), None);
         let late = ns(HOLD_WINDOW.as_nanos() as u64);
-        assert_eq!(Returning::new(&Record::default(), ns(0)).begin(&channel, late), None);
+        assert_eq!(Returning::new(&Record::default(), ns(0), MAX_HOLD).begin(&channel, late), None);
     }
 }

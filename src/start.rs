@@ -172,6 +172,11 @@ impl Ready {
         let note = listener.note();
         if let Some(note) = &note {
             config.awaited = Arc::new(Record::decode(&note.read()));
+            if is_heir {
+                // All of them were just told to come; who does not is as one that does not
+                // read.
+                config.hold = config.hold.max(config.stall_timeout);
+            }
         }
         let awaited = config.awaited.len();
         if awaited > 0 {

@@ -134,6 +134,8 @@ impl<I: Io> Shard<I> {
         connection.channel = Some(channel);
         connection.echo = hello.echo;
         connection.latest = hello.latest;
+        connection.leaves = hello.leaves;
+        connection.is_promised = held;
         connection.awaited = awaited;
         connection.previous_client = hello.previous.client;
         if hello.max_queue != 0 {

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use netcluster_platform::{Conn, Instant, Io, Slice};
-use netcluster_wire::{Hello, Source};
+use netcluster_wire::control::encode_lost;
+use netcluster_wire::{Hello, Kind, LossReason, Source, frame};
 
-use crate::connection::{Blocker, Receiving};
+use crate::connection::{Blocker, Connection, Receiving};
 use crate::inbound::{Run, Step};
 use crate::mesh::Message;
 use crate::returning::Listening;
@@ -64,6 +65,7 @@ impl<I: Io> Shard<I> {
             return;
         }
         connection.awaited -= 1;
+        connection.is_promised &= connection.awaited > 0;
         let Some(channel) = connection.channel.filter(|_| connection.awaited == 0) else { return };
         let client = connection.previous_client;
         let channel = Arc::clone(&self.router.channels.get(channel).name);
@@ -89,8 +91,27 @@ impl<I: Io> Shard<I> {
     pub(super) fn hold_timed_out(&mut self) {
         for channel in self.returning.overdue(self.now) {
             tracing::info!(%channel, "not all clients that were here before are back; events go on");
-            self.release_hold(&channel);
+            for shard in self.mesh.others() {
+                self.mesh.send(shard, Message::HoldOver(Arc::clone(&channel)));
+            }
+            self.hold_is_over(&channel);
         }
+    }
+
+    /// Lets events go on in a channel, whoever is not back: who comes back just now is told.
+    pub(super) fn hold_is_over(&mut self, channel: &str) {
+        let Some(id) = self.router.channels.find(channel) else {
+            return self.release_hold(channel);
+        };
+        let late = |it: &&Connection| it.is_promised && it.is_open() && it.channel == Some(id);
+        let late: Vec<Conn> =
+            self.connections.iter().filter(late).map(|it| it.target.conn).collect();
+        for conn in late {
+            self.connections.at(conn).is_promised = false;
+            let lost = encode_lost(LossReason::Disconnected);
+            self.reply(conn, &frame::encode(Kind::Lost, Source::NONE, 0, b"", &lost));
+        }
+        self.release_hold(channel);
     }
 
     /// Releases all channels, as the broker shuts down.
@@ -109,7 +130,7 @@ impl<I: Io> Shard<I> {
                 self.take_chunk(conn, &chunk, 0);
             }
             self.unblock_client(emitter, Blocker::Hold);
-            let ended = |it: &mut crate::connection::Connection| {
+            let ended = |it: &mut Connection| {
                 it.is_open() && it.receiving == Receiving::Ended && !it.is_read_up
             };
             if self.connections.find(emitter).is_some_and(ended) && !self.ends_later(conn) {
@@ -189,7 +210,8 @@ impl<I: Io> Shard<I> {
 
     /// Returns the clients of this shard that listen, for the broker's successor.
     pub(super) fn listening(&self) -> Vec<Listening> {
-        let listening = self.connections.iter().filter(|it| !it.patterns.is_empty());
+        let returns = |it: &&Connection| !it.patterns.is_empty() && !it.leaves;
+        let listening = self.connections.iter().filter(returns);
         let recorded = listening.filter_map(|connection| {
             Some(Listening {
                 channel: Arc::clone(&self.router.channels.get(connection.channel?).name),

@@ -209,7 +209,7 @@ impl<I: Io> Shard<I> {
             barriers: Barriers::default(),
             reports: Reports::new(now),
             shutdown: Shutdown::new(shared.config.node),
-            returning: Returning::new(&shared.config.awaited, now),
+            returning: Returning::new(&shared.config.awaited, now, shared.config.hold),
             totals: Totals::default(),
             last_active: now,
             more_messages: false,

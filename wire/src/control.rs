@@ -27,11 +27,13 @@ pub const OPTION_ECHO: u16 = 1 << 0;
 pub const OPTION_LATEST: u16 = 1 << 1;
 /// Option bit of hello: the client can use memory that the broker shares with it.
 pub const OPTION_SHARED: u16 = 1 << 2;
+/// Option bit of hello: the client does not come back once its connection ends.
+pub const OPTION_LEAVES: u16 = 1 << 3;
 /// Flag of welcome: what was emitted since the previous connection waits for the client.
 pub const FLAG_HELD: u16 = 1 << 0;
 /// Flag of bye: a successor of the broker listens already.
 pub const FLAG_SUCCESSOR: u32 = 1 << 0;
-const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST | OPTION_SHARED;
+const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST | OPTION_SHARED | OPTION_LEAVES;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -71,6 +73,8 @@ pub struct Hello {
     pub latest: bool,
     /// The client can use memory that the broker shares with it.
     pub shared: bool,
+    /// The client does not come back once its connection ends: nobody waits for it.
+    pub leaves: bool,
     /// Bytes of outbound queue that the client asks for; 0: as the broker is configured.
     /// The
     /// broker takes the smaller of the two.
@@ -125,8 +129,12 @@ impl std::error::Error for ControlError {}
 impl Hello {
     /// Writes the payload.
     pub fn encode(&self) -> Vec<u8> {
-        let options =
-            [(self.echo, OPTION_ECHO), (self.latest, OPTION_LATEST), (self.shared, OPTION_SHARED)];
+        let options = [
+            (self.echo, OPTION_ECHO),
+            (self.latest, OPTION_LATEST),
+            (self.shared, OPTION_SHARED),
+            (self.leaves, OPTION_LEAVES),
+        ];
         let set = options.into_iter().filter(|(is_set, _)| *is_set);
         let options = set.fold(0, |options, (_, option)| options | option);
         let head = HelloBytes {
@@ -160,6 +168,7 @@ impl Hello {
             echo: options & OPTION_ECHO != 0,
             latest: options & OPTION_LATEST != 0,
             shared: options & OPTION_SHARED != 0,
+            leaves: options & OPTION_LEAVES != 0,
             max_queue: head.max_queue.get(),
             previous: Source::from_u64(head.previous.get()),
             client_name: name.to_owned(),
@@ -457,6 +466,7 @@ mod tests {
             echo: true,
             latest: true,
             shared: true,
+            leaves: true,
             max_queue: 1 << 20,
             previous: Source { node: 1, client: 2 },
             client_name: "sensor".into(),

@@ -267,7 +267,8 @@ proptest! {
         code in 1..=10u32,
         text in prop::option::of("\\PC{0,60}"),
     ) {
-        let hello = Hello { echo, latest, shared, max_queue, previous, client_name };
+        let leaves = !shared;
+        let hello = Hello { echo, latest, shared, leaves, max_queue, previous, client_name };
         prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         let reason = text.map(|text| (ErrorCode::from_number(code), text));
         let error = reason.clone().unwrap_or((ErrorCode::Busy, String::new()));

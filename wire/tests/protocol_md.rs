@@ -36,6 +36,7 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
                 echo: yes(field("echo")),
                 latest: yes(field("latest")),
                 shared: yes(field("shared")),
+                leaves: yes(field("leaves")),
                 max_queue: number(field("max_queue")),
                 previous: source(field("previous")),
                 client_name: field("client_name").into(),

@@ -149,7 +149,7 @@ fn a_first_connection_goes_on_to_the_successor() {
     }
     world.say(Kind::Bye, 0, &control::encode_bye(true));
     world.settle();
-    assert!(world.core.is_connected());
+    assert_eq!(kinds(&world), ["connect"]);
     world.finish();
 }
 
