@@ -68,6 +68,11 @@ impl Failure {
         self
     }
 
+    /// Its exit code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
     /// Whether it is that there is no connection at the moment.
     pub fn is_passing(&self) -> bool {
         self.passing

@@ -35,6 +35,7 @@ mod signals;
 mod standing;
 mod status;
 mod supervision;
+mod takeover;
 mod table;
 mod values;
 

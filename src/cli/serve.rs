@@ -17,6 +17,7 @@ use super::log;
 use super::settings::Settings;
 use super::signals;
 use super::supervision::{self, Ending, Watch};
+use super::takeover;
 
 /// The variable in which a service manager names the directory that it made.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
@@ -27,7 +28,10 @@ const OWN_DESCRIPTORS: usize = 128 + MAX_TOLD;
 
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
-    let ServeArgs { config, print_ready, die_with_parent, settings } = *args;
+    let ServeArgs { config, takeover, background, print_ready, die_with_parent, settings } = *args;
+    if background {
+        return takeover::in_background();
+    }
     // First of all: what happens from now on is noticed.
     let parent = die_with_parent.map(Watch::begin);
     let settings = match config {
@@ -35,16 +39,39 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
         None => settings,
     };
     let counts = log::start(settings.log.as_ref(), None)?;
-    let serving = Serving::start(settings, counts)?;
+    let again = (settings.clone(), Arc::clone(&counts));
+    let mut serving = if takeover {
+        Serving::take_over(settings, counts)?
+    } else {
+        Serving::start(settings, counts)?
+    };
     let ending = Ending::of(serving.shutdown());
     if let Some(parent) = parent {
         parent.end_with(&ending)?;
     }
+    let signalled = ending.clone();
     signals::on_first(move || {
         tracing::info!("shutting down; another signal ends at once");
-        ending.begin();
+        signalled.begin();
     })?;
-    serving.join(print_ready)
+    let mut prints = print_ready;
+    while let Some(socket) = serving.join(prints)? {
+        if takeover::is_served(&socket) {
+            tracing::info!("another broker has taken this one's place");
+            return Ok(());
+        }
+        tracing::error!("the broker that was to take this one's place is gone: serving again");
+        let (settings, counts) = again.clone();
+        serving = match Serving::start(settings, counts) {
+            Err(failure) if failure.code() == Code::AlreadyRunning => return Ok(()),
+            serving => serving?,
+        };
+        if !ending.go_on(serving.shutdown()) {
+            serving.shutdown().request();
+        }
+        prints = false;
+    }
+    Ok(())
 }
 
 /// A broker that clients can connect to.
@@ -55,27 +82,20 @@ pub struct Serving {
 impl Serving {
     /// Starts it; `counts` are those of the log.
     pub fn start(settings: Settings, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
-        let mut warnings = Vec::new();
-        let is_default = settings.max_clients.is_none();
-        let mut options = meaning(&settings, &mut warnings)?;
-        options.log = counts;
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        match raise_descriptor_limit() {
-            Ok(limit) => {
-                let kept = options.descriptors_of_shared_memory(limit);
-                fit_clients(&mut options.max_clients, limit - kept, is_default);
-            }
-            Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
-        }
-        warn_of_two_buses(&options.socket);
-        let broker = Broker::start(options).map_err(|error| match error {
-            StartError::Option(_) => Failure::usage(error),
-            StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
-            _ => Failure::other(error),
-        })?;
-        Ok(Serving { broker })
+        let prepared = Broker::prepare(options_of(settings, counts)?).map_err(start_failure)?;
+        let ready = prepared.bind().map_err(start_failure)?;
+        Ok(Serving { broker: ready.start().map_err(start_failure)? })
+    }
+
+    /// Starts it in the place of another one.
+    pub fn take_over(settings: Settings, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
+        let options = options_of(settings, counts)?;
+        let socket = options.socket.clone();
+        let prepared = Broker::prepare(options).map_err(start_failure)?;
+        let ready = takeover::take_over(prepared, &socket)?;
+        // Before the other one can be gone: its end is not the service's.
+        supervision::tell_main_process();
+        Ok(Serving { broker: ready.start().map_err(start_failure)? })
     }
 
     /// Asks it to end, from any thread.
@@ -84,7 +104,8 @@ impl Serving {
     }
 
     /// Says that it is ready, with `prints` also on standard output, and waits for its end.
-    pub fn join(self, prints: bool) -> Result<(), Failure> {
+    /// Returns its socket if another broker has taken its place there.
+    pub fn join(self, prints: bool) -> Result<Option<PathBuf>, Failure> {
         let Serving { broker } = self;
         tracing::info!(
             socket = %broker.socket().display(),
@@ -94,10 +115,40 @@ impl Serving {
             "ready",
         );
         supervision::tell_ready(&broker, prints);
+        let (socket, heir) = (broker.socket().to_owned(), broker.heir());
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
-        Ok(())
+        Ok(heir.is_there().then_some(socket))
     }
+}
+
+/// The failure of a broker that does not start.
+pub fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Option(_) => Failure::usage(error),
+        StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
+        _ => Failure::other(error),
+    }
+}
+
+/// A broker's options by these settings; what is worth saying about them is logged.
+fn options_of(settings: Settings, counts: Arc<LogCounts>) -> Result<BrokerOptions, Failure> {
+    let mut warnings = Vec::new();
+    let is_default = settings.max_clients.is_none();
+    let mut options = meaning(&settings, &mut warnings)?;
+    options.log = counts;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    match raise_descriptor_limit() {
+        Ok(limit) => {
+            let kept = options.descriptors_of_shared_memory(limit);
+            fit_clients(&mut options.max_clients, limit - kept, is_default);
+        }
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
+    }
+    warn_of_two_buses(&options.socket);
+    Ok(options)
 }
 
 /// Lowers the number of clients to what the limit of open descriptors has room for. At that

@@ -3,11 +3,13 @@
 //!
 //! ```text
 //!   --print-ready       one line of JSON on standard output
-//!   $NOTIFY_SOCKET      READY=1, STOPPING=1: systemd, and whoever does the same
+//!   $NOTIFY_SOCKET      READY=1, STOPPING=1, and MAINPID=… by one that takes over: systemd,
+//!                       and whoever does the same
 //!   --die-with-parent   an end in order when the parent is gone
 //! ```
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use netcluster::{Broker, Shutdown};
 use netcluster_platform::Parent;
@@ -20,18 +22,33 @@ pub const ANY_PARENT: u32 = 0;
 
 /// The end of a broker, which several may ask for.
 #[derive(Clone)]
-pub struct Ending(Shutdown);
+pub struct Ending(Arc<Mutex<State>>);
+
+struct State {
+    shutdown: Shutdown,
+    is_asked: bool,
+}
 
 impl Ending {
     /// The end of this broker.
     pub fn of(shutdown: Shutdown) -> Ending {
-        Ending(shutdown)
+        Ending(Arc::new(Mutex::new(State { shutdown, is_asked: false })))
+    }
+
+    /// Has the broker that this one ends from now on be another one; returns whether it may
+    /// go on, as nobody has asked for the end.
+    pub fn go_on(&self, shutdown: Shutdown) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.shutdown = shutdown;
+        !state.is_asked
     }
 
     /// Begins it, and tells the supervisor.
     pub fn begin(&self) {
         notify("STOPPING=1");
-        self.0.request();
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_asked = true;
+        state.shutdown.request();
     }
 }
 
@@ -88,6 +105,11 @@ pub fn tell_ready(broker: &Broker, prints: bool) {
         }
     }
     notify("READY=1");
+}
+
+/// Tells the service manager that this process is the service from now on.
+pub fn tell_main_process() {
+    notify(&format!("MAINPID={}", std::process::id()));
 }
 
 /// Tells the service manager, if there is one: a datagram to the socket that the environment
