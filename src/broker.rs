@@ -15,9 +15,9 @@ use netcluster_platform::{Backend, BackendUnavailable, BindError, Waker};
 use crate::heir::Heir;
 use crate::keeper::Keeper;
 use crate::options::BrokerOptions;
-use crate::start::Prepared;
 #[cfg(doc)]
 use crate::start::Claimant;
+use crate::start::Prepared;
 
 /// Reason why a broker did not start.
 #[derive(Debug)]

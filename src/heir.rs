@@ -16,6 +16,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 
+use crate::broker::Shutdown;
+
 /// What is done once the name has changed, or could not.
 pub type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
 
@@ -35,6 +37,7 @@ pub struct Heir(Arc<Inner>);
 struct Inner {
     is_there: AtomicBool,
     keeper: OnceLock<mpsc::Sender<Order>>,
+    shutdown: OnceLock<Shutdown>,
 }
 
 impl Heir {
@@ -48,9 +51,15 @@ impl Heir {
         self.0.is_there.store(true, Ordering::Release);
     }
 
-    /// Sets who gives the name away.
-    pub fn set_keeper(&self, keeper: mpsc::Sender<Order>) {
+    /// Sets who gives the name away, and how the broker ends then.
+    pub fn set_keeper(&self, keeper: mpsc::Sender<Order>, shutdown: Shutdown) {
         let _ = self.0.keeper.set(keeper);
+        let _ = self.0.shutdown.set(shutdown);
+    }
+
+    /// Has the broker end, as its name is given away.
+    pub fn begin_end(&self) {
+        self.0.shutdown.get().into_iter().for_each(Shutdown::request);
     }
 
     /// Has the socket's name given to a file beside it; `answer` is called on another thread.

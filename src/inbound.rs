@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use netcluster_platform::Slice;
 use netcluster_wire::header::{FrameError, Header, Kind, Layout};
-use netcluster_wire::limits::HEADER_BYTES;
+use netcluster_wire::limits::{HEADER_BYTES, MAX_CONTROL_PAYLOAD_BYTES};
 use netcluster_wire::scan::{self, Found};
 
 use crate::budget::{Budget, Charge, Purpose};
@@ -124,7 +124,7 @@ impl Inbound {
                 }))
             }
             Found::Control(frame) => {
-                refuse_told_stats(frame.layout())?;
+                refuse_large_requests(frame.layout())?;
                 *at += frame.as_bytes().len();
                 Ok(Step::Control(Bytes::copy_from_slice(frame.as_bytes())))
             }
@@ -334,7 +334,7 @@ impl Inbound {
                 None => (HEADER_BYTES, None),
                 Some(header) => {
                     let layout = header.check(max_payload_bytes)?;
-                    refuse_told_stats(&layout)?;
+                    refuse_large_requests(&layout)?;
                     let needed = match layout.kind {
                         Kind::Event => layout.payload_offset,
                         _ => layout.frame_len,
@@ -358,15 +358,18 @@ impl Inbound {
     }
 }
 
-/// Refuses `stats` with a payload from a client: only brokers send it, and as it may be
-/// large a client must not make the broker gather it.
-fn refuse_told_stats(layout: &Layout) -> Result<(), FrameError> {
-    match (layout.kind, layout.payload_len) {
-        (Kind::Stats, 1..) => {
-            Err(FrameError::PayloadTooLarge { bytes: layout.payload_len, limit: 0 })
-        }
-        _ => Ok(()),
+/// Refuses `stats` with a payload, and `control` with a large one, from a client: brokers
+/// alone send them, and a client must not make the broker gather what may be large.
+fn refuse_large_requests(layout: &Layout) -> Result<(), FrameError> {
+    let limit = match layout.kind {
+        Kind::Stats => 0,
+        Kind::Control => MAX_CONTROL_PAYLOAD_BYTES,
+        _ => return Ok(()),
+    };
+    if layout.payload_len > limit {
+        return Err(FrameError::PayloadTooLarge { bytes: layout.payload_len, limit });
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use netcluster_platform::{LocalListener, SocketKeeper, Waker};
 
+use crate::broker::Shutdown;
 use crate::heir::{Heir, Order};
 
 /// Longest time for which a broker cannot be found after its socket was removed.
@@ -35,14 +36,14 @@ impl Keeper {
         keeper: SocketKeeper,
         accepting: mpsc::Sender<LocalListener>,
         waker: Waker,
-        shutdown: Arc<AtomicBool>,
+        shutdown: &Shutdown,
         heir: &Heir,
     ) -> io::Result<Keeper> {
         let (orders, ordered) = mpsc::channel();
-        heir.set_keeper(orders.clone());
+        heir.set_keeper(orders.clone(), shutdown.clone());
+        let shutdown = Arc::clone(&shutdown.asked);
         let heir = heir.clone();
-        let keeping =
-            Keeping { keeper, accepting, waker, shutdown, heir, told: String::new() };
+        let keeping = Keeping { keeper, accepting, waker, shutdown, heir, told: String::new() };
         let run = move || keeping.run(&ordered);
         let thread = thread::Builder::new().name("socket".into()).spawn(run)?;
         Ok(Keeper { orders, thread: Some(thread) })

@@ -80,19 +80,21 @@ mod log;
 mod memory_maker;
 mod mesh;
 mod opener;
+mod operator;
 mod options;
 mod outbound;
 mod pattern_set;
 mod placement;
 mod population;
+mod request;
 mod resolver;
 mod returning;
 mod routes;
 mod shard;
-mod start;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim;
+mod start;
 pub mod status;
 mod target;
 mod timers;
@@ -100,11 +102,12 @@ mod trie;
 mod uplink;
 
 pub use broker::{Broker, Shutdown, StartError};
+pub use heir::Heir;
 pub use netcluster_link::crypto::{Key, Keys};
 pub use netcluster_link::options::LinkOptions;
 pub use netcluster_platform::{
     Backend, BackendChoice, BackendUnavailable, BindError, BindOptions, Group,
 };
-pub use heir::Heir;
+pub use operator::Operator;
 pub use options::{BrokerOptions, SharedMemory};
 pub use start::{Claimant, Prepared, Ready};

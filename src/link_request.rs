@@ -1,4 +1,5 @@
-//! The wish of a broker's owner that its link be opened while it runs, as JSON.
+//! The wish of a broker's owner that its link be opened while it runs, as JSON: the request
+//! `link-open`.
 //!
 //! Every key but `group` may be left out: then it is as for a broker that is started
 //! without that setting.
@@ -14,7 +15,7 @@ use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 /// A wish as it is written.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Request {
+pub struct LinkRequest {
     group: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     cluster: Option<String>,
@@ -49,8 +50,14 @@ struct Request {
 ///
 /// # Errors
 /// It is too long for one frame.
-pub fn encode(options: &LinkOptions) -> Result<Vec<u8>, String> {
-    let request = Request {
+pub fn encode(options: &LinkOptions) -> Result<String, String> {
+    #[derive(Serialize)]
+    #[serde(tag = "do", rename_all = "kebab-case")]
+    enum Request {
+        LinkOpen(LinkRequest),
+    }
+
+    let request = LinkRequest {
         group: options.group,
         cluster: Some(options.cluster.clone()),
         name: Some(options.name.clone()),
@@ -66,7 +73,8 @@ pub fn encode(options: &LinkOptions) -> Result<Vec<u8>, String> {
         peers: options.peers.clone(),
         pressured: options.pressured.clone(),
     };
-    let json = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
+    let json =
+        serde_json::to_string(&Request::LinkOpen(request)).map_err(|error| error.to_string())?;
     if json.len() > MAX_CONTROL_PAYLOAD_BYTES {
         return Err(format!(
             "the settings of the link take more than {MAX_CONTROL_PAYLOAD_BYTES} bytes: name fewer \
@@ -76,42 +84,42 @@ pub fn encode(options: &LinkOptions) -> Result<Vec<u8>, String> {
     Ok(json)
 }
 
-/// Reads the options of the link that is wanted, by a broker with this limit of payloads.
-///
-/// # Errors
-/// What is wrong with them.
-pub fn decode(json: &[u8], max_payload_bytes: usize) -> Result<LinkOptions, String> {
-    let request: Request = serde_json::from_slice(json).map_err(|error| {
-        format!("the settings of the link are no JSON as it should be: {error}")
-    })?;
-    let name = request.name.unwrap_or_else(|| match netcluster_platform::host_name() {
-        name if name.is_empty() => "unnamed".to_owned(),
-        name => name,
-    });
-    let default = LinkOptions::new(name);
-    let groups = match request.groups {
-        Some(groups) => groups,
-        None if netcluster_link::options::is_reserved(request.group.ip()) => 1,
-        None => default.groups,
-    };
-    let options = LinkOptions {
-        cluster: request.cluster.unwrap_or(default.cluster),
-        name: default.name,
-        group: request.group,
-        groups,
-        unicast_port: request.unicast_port.filter(|port| *port != 0),
-        interface: request.interface,
-        ttl: request.ttl.unwrap_or(default.ttl),
-        packet_bytes: request.packet_bytes.unwrap_or(default.packet_bytes),
-        rate: request.rate,
-        receive_buffer_bytes: request.receive_buffer_bytes.unwrap_or(default.receive_buffer_bytes),
-        history_bytes: request.history_bytes.unwrap_or(default.history_bytes),
-        keys: keys(&request.keys)?,
-        peers: request.peers,
-        pressured: request.pressured,
-    };
-    options.check(max_payload_bytes)?;
-    Ok(options)
+impl LinkRequest {
+    /// Returns the options of the link that is wanted, for a broker with this limit of
+    /// payloads.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn options(self, max_payload_bytes: usize) -> Result<LinkOptions, String> {
+        let name = self.name.unwrap_or_else(|| match netcluster_platform::host_name() {
+            name if name.is_empty() => "unnamed".to_owned(),
+            name => name,
+        });
+        let default = LinkOptions::new(name);
+        let groups = match self.groups {
+            Some(groups) => groups,
+            None if netcluster_link::options::is_reserved(self.group.ip()) => 1,
+            None => default.groups,
+        };
+        let options = LinkOptions {
+            cluster: self.cluster.unwrap_or(default.cluster),
+            name: default.name,
+            group: self.group,
+            groups,
+            unicast_port: self.unicast_port.filter(|port| *port != 0),
+            interface: self.interface,
+            ttl: self.ttl.unwrap_or(default.ttl),
+            packet_bytes: self.packet_bytes.unwrap_or(default.packet_bytes),
+            rate: self.rate,
+            receive_buffer_bytes: self.receive_buffer_bytes.unwrap_or(default.receive_buffer_bytes),
+            history_bytes: self.history_bytes.unwrap_or(default.history_bytes),
+            keys: keys(&self.keys)?,
+            peers: self.peers,
+            pressured: self.pressured,
+        };
+        options.check(max_payload_bytes)?;
+        Ok(options)
+    }
 }
 
 fn keys(texts: &[String]) -> Result<Keys, String> {
@@ -146,6 +154,14 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Request;
+
+    fn decode(json: &str, max_payload_bytes: usize) -> Result<LinkOptions, String> {
+        match Request::read(json.as_bytes())? {
+            Request::LinkOpen(link) => link.options(max_payload_bytes),
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn options_survive() {
@@ -165,24 +181,26 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_as_usual() {
-        let options = decode(br#"{"group":"239.1.2.3:4000"}"#, 1 << 20).unwrap();
+        let options = decode(r#"{"do":"link-open","group":"239.1.2.3:4000"}"#, 1 << 20).unwrap();
         let mut expected = LinkOptions::new(options.name.clone());
         expected.group = "239.1.2.3:4000".parse().unwrap();
         assert_eq!(format!("{options:?}"), format!("{expected:?}"));
-        assert_eq!(decode(br#"{"group":"224.0.0.9:4000"}"#, 1 << 20).unwrap().groups, 1);
+        assert_eq!(
+            decode(r#"{"do":"link-open","group":"224.0.0.9:4000"}"#, 1 << 20).unwrap().groups,
+            1
+        );
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (json, words) in [
-            ("", "no JSON"),
-            (r#"{"cluster":"x"}"#, "group"),
-            (r#"{"group":"239.1.2.3:4000","gruops":3}"#, "gruops"),
-            (r#"{"group":"10.1.2.3:4000"}"#, "no multicast address"),
-            (r#"{"group":"239.1.2.3:4000","keys":["12"]}"#, "64 digits"),
-            (r#"{"group":"239.1.2.3:4000","groups":65}"#, "between 1 and 64"),
+            (r#"{"do":"link-open","cluster":"x"}"#, "group"),
+            (r#"{"do":"link-open","group":"239.1.2.3:4000","gruops":3}"#, "gruops"),
+            (r#"{"do":"link-open","group":"10.1.2.3:4000"}"#, "no multicast address"),
+            (r#"{"do":"link-open","group":"239.1.2.3:4000","keys":["12"]}"#, "64 digits"),
+            (r#"{"do":"link-open","group":"239.1.2.3:4000","groups":65}"#, "between 1 and 64"),
         ] {
-            let error = decode(json.as_bytes(), 1 << 20).unwrap_err();
+            let error = decode(json, 1 << 20).unwrap_err();
             assert!(error.contains(words), "{json}: {error}");
         }
     }

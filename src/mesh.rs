@@ -25,6 +25,7 @@ use crate::placement::Reason;
 use crate::population::Seat;
 use crate::returning::Listening;
 use crate::routes::Route;
+use crate::shard::{Inquiry, Part};
 use crate::status::ShardStatus;
 use crate::target::{Emitter, Queue, ShardId, Target};
 use netcluster_link::channel::ChannelHash;
@@ -172,6 +173,12 @@ pub enum Message<S> {
     /// Nothing more will come from the sender, which is shutting down; with its clients
     /// that listen.
     Quiet(Vec<Listening>),
+    /// Answer a part of this question to the sender.
+    Asked(u64, Box<Inquiry>),
+    /// A part of the answer to a question.
+    Answered(u64, Box<Part>),
+    /// Tell the clients that the broker will end, and end it after this time.
+    DrainWanted(Duration),
     /// Report the shard's status to the sender.
     StatusWanted(u64),
     /// The report of a shard's status.

@@ -13,6 +13,7 @@ use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES}
 
 use crate::config::{DEFAULT_MAX_QUEUE_BYTES, MAX_SHARDS, MIN_MAX_QUEUE_BYTES, ShardConfig};
 use crate::log::LogCounts;
+use crate::operator::Operator;
 use crate::returning::MAX_HOLD;
 
 /// Number of the largest events that a queue has room for, unless its size is set.
@@ -103,6 +104,9 @@ pub struct BrokerOptions {
     pub spill_clients: usize,
     /// Link to other machines; `None`: this broker is alone.
     pub link: Option<LinkOptions>,
+    /// Program that the broker runs in, for what the broker's owner asks of it; `None`: it
+    /// refuses.
+    pub operator: Option<Arc<dyn Operator>>,
     /// Counters of what the program's log leaves out, for `status`.
     #[doc(hidden)]
     pub log: Arc<LogCounts>,
@@ -134,6 +138,7 @@ impl BrokerOptions {
             share_after_bytes: default.share_after_bytes,
             spill_clients: default.spill_clients,
             link: None,
+            operator: None,
             log: Arc::default(),
         }
     }

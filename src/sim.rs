@@ -18,8 +18,8 @@ use netcluster_platform::{BrokerArena, Instant, Io, Peer, Waker};
 use netcluster_wire::{Hello, Kind, Welcome};
 
 use crate::budget::Budget;
-use crate::heir::Heir;
 use crate::config::ShardConfig;
+use crate::heir::Heir;
 use crate::mesh::Mesh;
 use crate::population::Population;
 use crate::returning::{Record, Successor};
@@ -115,6 +115,7 @@ impl SimBroker {
             give_back: || {},
             memory_maker,
             log: Arc::default(),
+            operator: None,
         };
         let io = |shard| match &arena {
             Some(arena) => net.shard_in(arena.section(shard)),

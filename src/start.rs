@@ -99,8 +99,8 @@ impl Prepared {
             usize::try_from(for_memory / u64::from(shards)).unwrap_or(usize::MAX);
         let pinned = (options.pin || usize::from(shards) == cores.len() && shards > 1)
             .then_some(cores.as_slice());
-        let crew = Crew::muster(shards, backend, arena.as_ref(), pinned)
-            .map_err(StartError::Thread)?;
+        let crew =
+            Crew::muster(shards, backend, arena.as_ref(), pinned).map_err(StartError::Thread)?;
         Ok(Prepared {
             options,
             config,
@@ -209,12 +209,13 @@ impl Ready {
             give_back: give_back_memory,
             memory_maker: prepared.memory_maker,
             log: Arc::clone(&options.log),
+            operator: options.operator.clone(),
         };
         let (accepting, listeners) = mpsc::channel();
         let keeper = match keeper {
             Some(keeper) => {
-                let (waker, asked) = (crew.first_waker(), Arc::clone(&shutdown.asked));
-                let started = Keeper::start(keeper, accepting, waker, asked, &heir);
+                let waker = crew.first_waker();
+                let started = Keeper::start(keeper, accepting, waker, &shutdown, &heir);
                 Some(started.map_err(StartError::Thread)?)
             }
             None => None,

@@ -100,6 +100,9 @@ pub struct Totals {
     pub pauses: u64,
     /// Clients disconnected because they stalled.
     pub stalled: u64,
+    /// Clients disconnected by whoever runs the broker.
+    #[serde(default)]
+    pub kicked: u64,
     /// Clients disconnected because they broke the protocol.
     pub protocol_errors: u64,
     /// Connections accepted.
@@ -356,6 +359,7 @@ impl Totals {
             dropped,
             pauses,
             stalled,
+            kicked,
             protocol_errors,
             accepted,
             refused,
@@ -382,6 +386,7 @@ impl Totals {
         self.dropped += dropped;
         self.pauses += pauses;
         self.stalled += stalled;
+        self.kicked += kicked;
         self.protocol_errors += protocol_errors;
         self.accepted += accepted;
         self.refused += refused;

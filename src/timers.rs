@@ -30,6 +30,8 @@ pub enum Timer {
     Accept,
     /// A step towards shared memory, for which the socket had no room, is tried again.
     Sharing(Target),
+    /// The clients were told of the broker's end long enough before it.
+    Notice,
     /// The shutdown no longer waits for emitters whose listeners are slow.
     Quiet,
     /// The shutdown no longer waits for clients.

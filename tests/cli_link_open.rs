@@ -87,7 +87,7 @@ fn only_root_and_the_brokers_user_may_open_the_link_and_mistakes_harm_nobody() {
     if support::is_root()
         && let Some(command) = unprivileged(broker.command(&["link", "open"]))
     {
-        let words = "only root and the broker's own user may open its link";
+        let words = "only root and the broker's own user may ask for that";
         Process::start(command).finish().failed(1, words);
     }
     assert!(broker.status()["link"].is_null(), "it has none");

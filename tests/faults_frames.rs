@@ -190,10 +190,42 @@ on_both! {
     }
 }
 
+on_all! {
+    fn a_request_that_is_refused_says_why_and_the_connection_goes_on(bed) {
+        let bus = bed.bus();
+        let mut raw = bus.raw();
+        for (number, (json, words)) in [
+            ("", "no JSON"),
+            ("[]", "no JSON"),
+            (r#"{"do":"dance"}"#, "unknown variant `dance`"),
+            (r#"{"do":"kick","client":77}"#, "there is no client 77"),
+            (r#"{"do":"link-open","group":"10.0.0.1:1"}"#, "no multicast address"),
+            (r#"{"do":"drain","notice_ms":99999999}"#, "at most"),
+            (r#"{"do":"reload"}"#, "does not do that"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let request = 100 + number as u64;
+            let frame = raw.encode(Kind::Control, request, b"", json.as_bytes());
+            raw.send(&frame);
+            let (code, text) = raw.wait_for(Kind::Error, request).error();
+            assert_eq!(code, ErrorCode::Refused, "{json}");
+            assert!(text.contains(words), "{json}: {text}");
+        }
+        // What is as long as a request may be is looked at.
+        let long = format!(r#"{{"do":"{}"}}"#, "x".repeat(4087));
+        let frame = raw.encode(Kind::Control, 200, b"", long.as_bytes());
+        raw.send(&frame);
+        assert_eq!(raw.wait_for(Kind::Error, 200).error().0, ErrorCode::Refused);
+        raw.ping();
+    }
+}
+
 on_both! {
     fn a_control_frame_over_its_limit_is_refused(bed) {
         let bus = bed.bus();
-        for kind in [Kind::Subscribe, Kind::Ping, Kind::Bye] {
+        for kind in [Kind::Subscribe, Kind::Ping, Kind::Bye, Kind::Control] {
             let (code, _) = reaction(&bus, |raw| raw.encode(kind, 1, b"a", &[0; 4097]));
             assert_eq!(code, ErrorCode::PayloadTooLarge, "{kind:?}");
         }

@@ -89,6 +89,10 @@ pub enum Error {
     Pattern(PatternError),
     /// The broker refused the pattern.
     PatternRefused(String),
+    /// The broker does not do what was asked for, and why.
+    Refused(String),
+    /// Whoever runs the broker will end it soon: what must still be said is to be said now.
+    Draining(String),
     /// The payload is larger than the broker takes. Nothing was sent.
     PayloadTooLarge {
         /// Bytes of the payload.
@@ -223,6 +227,8 @@ impl fmt::Display for Error {
             Error::PatternRefused(text) => {
                 write!(formatter, "pattern refused by the broker: {}", Escaped::text(text))
             }
+            Error::Refused(text) => write!(formatter, "refused: {}", Escaped::text(text)),
+            Error::Draining(text) => write!(formatter, "{}", Escaped::text(text)),
             Error::PayloadTooLarge { bytes, limit } => write!(
                 formatter,
                 "payload of {bytes} bytes is over the broker's limit of {limit}: split it, or raise --max-payload on the broker"

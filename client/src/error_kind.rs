@@ -35,6 +35,10 @@ pub enum ErrorKind {
     Pattern,
     /// The broker refused the pattern.
     PatternRefused,
+    /// The broker does not do what was asked for.
+    Refused,
+    /// Whoever runs the broker will end it soon.
+    Draining,
     /// The payload is larger than the broker takes. Nothing was sent.
     PayloadTooLarge,
     /// The emit buffer is full and the caller cannot wait. Nothing was appended.
@@ -81,6 +85,8 @@ impl ErrorKind {
             ErrorKind::Name => "NAME",
             ErrorKind::Pattern => "PATTERN",
             ErrorKind::PatternRefused => "PATTERN_REFUSED",
+            ErrorKind::Refused => "REFUSED",
+            ErrorKind::Draining => "DRAINING",
             ErrorKind::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             ErrorKind::Backpressure => "BACKPRESSURE",
             ErrorKind::Timeout => "TIMEOUT",
@@ -125,6 +131,8 @@ impl Error {
             Error::Name(_) => ErrorKind::Name,
             Error::Pattern(_) => ErrorKind::Pattern,
             Error::PatternRefused(_) => ErrorKind::PatternRefused,
+            Error::Refused(_) => ErrorKind::Refused,
+            Error::Draining(_) => ErrorKind::Draining,
             Error::PayloadTooLarge { .. } => ErrorKind::PayloadTooLarge,
             Error::Backpressure => ErrorKind::Backpressure,
             Error::Timeout { .. } => ErrorKind::Timeout,
@@ -171,6 +179,8 @@ mod tests {
             (ErrorKind::Name, "NAME"),
             (ErrorKind::Pattern, "PATTERN"),
             (ErrorKind::PatternRefused, "PATTERN_REFUSED"),
+            (ErrorKind::Refused, "REFUSED"),
+            (ErrorKind::Draining, "DRAINING"),
             (ErrorKind::PayloadTooLarge, "PAYLOAD_TOO_LARGE"),
             (ErrorKind::Backpressure, "BACKPRESSURE"),
             (ErrorKind::Timeout, "TIMEOUT"),

@@ -7,6 +7,7 @@
 use bytes::{Bytes, BytesMut};
 
 use netcluster::internals::{Budget, Buffer, Inbound, Run, Step};
+use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 use netcluster_wire::scan::{self, Found};
 use netcluster_wire::{Frame, FrameError, Header, Kind, Source};
 
@@ -28,18 +29,24 @@ pub fn run(data: &[u8]) {
     let limit = choices.of(&[100, 5_000, 400_000]);
     let cuts: Vec<u8> = choices.bytes(16).to_vec();
     let mut stream = stream(&mut choices, &SOURCES, 1 << 20);
-    truncate_at_told_stats(&mut stream, limit);
+    truncate_at_large_requests(&mut stream, limit);
     let parsed = one_by_one(&stream, limit);
     by_runs(&stream, limit, &parsed);
     in_chunks(&stream, limit, &cuts, &parsed);
 }
 
-/// Ends a stream before a `stats` with a payload: no client has one to send, and the
-/// framer may refuse the frame where the scanner, which clients use too, may not.
-fn truncate_at_told_stats(stream: &mut Vec<u8>, limit: usize) {
+/// Ends a stream before a `stats` with a payload, or a `control` with a large one: no client
+/// has one to send, and the framer may refuse the frame where the scanner, which clients use
+/// too, may not.
+fn truncate_at_large_requests(stream: &mut Vec<u8>, limit: usize) {
     let mut at = 0;
     while let Some(Ok(layout)) = Header::read(&stream[at..]).map(|header| header.check(limit)) {
-        if layout.kind == Kind::Stats && layout.payload_len > 0 {
+        let most = match layout.kind {
+            Kind::Stats => 0,
+            Kind::Control => MAX_CONTROL_PAYLOAD_BYTES,
+            _ => usize::MAX,
+        };
+        if layout.payload_len > most {
             return stream.truncate(at);
         }
         at += layout.frame_len;

@@ -21,7 +21,7 @@ pub const KINDS: [Kind; 17] = [
     Kind::Cluster,
     Kind::Audience,
     Kind::Shared,
-    Kind::Link,
+    Kind::Control,
     Kind::Channel,
 ];
 

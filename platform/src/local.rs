@@ -20,8 +20,8 @@ use windows as system;
 
 pub use error::BindError;
 pub use system::{
-    HeirListener, LocalListener, LocalSocket, MAX_PATH_BYTES, Note, SocketKeeper, account_name, descriptor_limit,
-    listening_pid, own_user, raise_descriptor_limit,
+    HeirListener, LocalListener, LocalSocket, MAX_PATH_BYTES, Note, SocketKeeper, account_name,
+    descriptor_limit, listening_pid, own_user, raise_descriptor_limit,
 };
 pub(crate) use system::{end_receiving, end_sending};
 

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use netcluster_client::{Client, ClientBuilder, default_socket_paths};
 use netcluster_platform::listening_pid;
 
+use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
 use super::link::LinkArgs;
 use super::service::ServiceArgs;
@@ -132,6 +133,14 @@ pub enum Command {
     Status(StatusArgs),
     /// Show the brokers of other machines
     Peers(PeersArgs),
+    /// Disconnect a client
+    Kick(KickArgs),
+    /// Tell the clients that the broker will end, and end it
+    Drain(DrainArgs),
+    /// Show or change what the broker logs
+    LogLevel(LogLevelArgs),
+    /// Have the broker read its configuration anew
+    Reload(ReloadArgs),
     /// Prepare the link to other machines, and try it
     Link(LinkArgs),
     /// Run a broker as a service of the system (Windows)

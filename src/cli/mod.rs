@@ -5,6 +5,7 @@
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
 //!   a command.
+//! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
 //! - `cluster`: whether there was one to wait for.
 //! - `log`: what a broker writes about itself.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
@@ -17,6 +18,7 @@
 mod args;
 mod cluster;
 mod completions;
+mod control;
 mod demo;
 mod emit;
 mod failure;
@@ -27,6 +29,7 @@ mod on;
 mod output;
 mod page;
 mod peers;
+mod program;
 mod render;
 mod serve;
 mod service;
@@ -35,8 +38,8 @@ mod signals;
 mod standing;
 mod status;
 mod supervision;
-mod takeover;
 mod table;
+mod takeover;
 mod values;
 
 use std::process::ExitCode;
@@ -54,6 +57,10 @@ pub fn run() -> ExitCode {
         Command::On(args) => on::run(args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
+        Command::Kick(args) => control::kick(&args),
+        Command::Drain(args) => control::drain(&args),
+        Command::LogLevel(args) => control::log_level(&args),
+        Command::Reload(args) => control::reload(&args),
         Command::Link(args) => link::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -14,6 +14,7 @@ use super::args::ServeArgs;
 use super::failure::{Code, Failure};
 use super::link::link_options;
 use super::log;
+use super::program::Program;
 use super::settings::Settings;
 use super::signals;
 use super::supervision::{self, Ending, Watch};
@@ -137,6 +138,7 @@ fn options_of(settings: Settings, counts: Arc<LogCounts>) -> Result<BrokerOption
     let is_default = settings.max_clients.is_none();
     let mut options = meaning(&settings, &mut warnings)?;
     options.log = counts;
+    options.operator = Some(Arc::new(Program));
     for warning in warnings {
         tracing::warn!("{warning}");
     }

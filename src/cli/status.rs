@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 
 use netcluster::status::{ClientStatus, Status};
-use netcluster_client::{Client, ClientBuilder, Reconnect};
 use netcluster_platform::account_name;
 use netcluster_wire::escape;
 use serde_json::Value;
 
 use super::args::{SocketArgs, StatusArgs};
+use super::control::connect;
 use super::failure::Failure;
 use super::page::{terminal_chars, titled};
 use super::peers;
@@ -24,20 +24,8 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
 /// The broker's status. Not as a `Status`, so that what a newer broker says is
 /// shown as well.
 pub fn ask(name: &str, socket: &SocketArgs) -> Result<Value, Failure> {
-    // It listens to nothing.
-    let builder = Client::builder().name(name).reconnect(Reconnect::Never).max_payload(0);
-    let client = connect(builder, socket)?;
+    let client = connect(name, socket)?;
     serde_json::from_str(&client.status()?).map_err(unreadable)
-}
-
-/// A broker that is there and does not answer is named.
-fn connect(builder: ClientBuilder, socket: &SocketArgs) -> Result<Client, Failure> {
-    socket.connect(builder).map_err(|failure| match socket.listening() {
-        Some((path, pid)) => {
-            failure.note(format_args!("the broker at {} is pid {pid}", path.display()))
-        }
-        None => failure,
-    })
 }
 
 /// Reads what this version knows of the status.
@@ -51,9 +39,10 @@ pub fn pretty(json: &Value) -> Result<String, Failure> {
     Ok(format!("{}\n", escape::json(&json)))
 }
 
-fn unreadable(error: serde_json::Error) -> Failure {
+/// Says that an answer is not understood.
+pub fn unreadable(error: serde_json::Error) -> Failure {
     Failure::other(format_args!(
-        "the broker's status is not understood ({error}): is it of another version? See --json"
+        "the broker's answer is not understood ({error}): is it of another version? See --json"
     ))
 }
 

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use netcluster::{BindError, Prepared, Ready, StartError};
+use netcluster::{Prepared, Ready};
 use netcluster_client::{Client, Error, Reconnect, SharedMemory};
 
 use super::failure::{Code, Failure};

@@ -130,7 +130,7 @@ impl<I: Io> Shard<I> {
         connection.seat = seat;
         self.connections.insert(connection);
         match refusal {
-            None if self.is_quiet() => self.turn_away(conn),
+            None if self.is_quiet() || self.is_draining() => self.turn_away(conn),
             None => {
                 self.expect_hello(target);
                 self.start_receiving(conn);

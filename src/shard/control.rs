@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use netcluster_platform::{Conn, Io, Slice};
 use netcluster_wire::control::{ControlError, decode_cluster, encode_error, encode_pong};
-use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
+use netcluster_wire::limits::{HARD_MAX_PAYLOAD_BYTES, MAX_CONTROL_PAYLOAD_BYTES};
 use netcluster_wire::{
     ErrorCode, Frame, Hello, Kind, Pattern, Source, Welcome, check_channel, frame,
 };
@@ -24,6 +24,11 @@ use crate::pattern_set::PatternSet;
 use crate::target::{Emitter, Target};
 
 use super::Shard;
+
+/// Longest text of an error, in bytes.
+const MAX_ERROR_TEXT_BYTES: usize = 2048;
+
+const _: () = assert!(MAX_ERROR_TEXT_BYTES + 8 <= MAX_CONTROL_PAYLOAD_BYTES);
 
 /// Step that follows once a barrier is passed.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +187,7 @@ impl<I: Io> Shard<I> {
                 Err(error) => self.refuse(conn, ErrorCode::Protocol, &error.to_string()),
             },
             Kind::Pong => {}
-            Kind::Link => self.link_wanted(conn, sequence, frame.payload()),
+            Kind::Control => self.requested(conn, sequence, frame.payload()),
             Kind::Shared => self.sharing_answered(conn, frame.payload()),
             Kind::Event
             | Kind::Hello
@@ -336,11 +341,21 @@ impl<I: Io> Shard<I> {
         self.mark_dirty(conn);
     }
 
-    fn reply_error(&mut self, conn: Conn, code: ErrorCode, request: u64, text: &str) {
+    pub(super) fn reply_error(&mut self, conn: Conn, code: ErrorCode, request: u64, text: &str) {
         let source = self.connections.at(conn).source;
+        let text = cut(text, MAX_ERROR_TEXT_BYTES);
         let payload = encode_error(code, text);
         self.reply(conn, &frame::encode(Kind::Error, source, request, b"", &payload));
     }
+}
+
+/// Returns the beginning of a text, so many bytes at the most.
+pub(super) fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Returns a control frame that the framer has already checked.

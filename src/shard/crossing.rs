@@ -61,6 +61,14 @@ impl<I: Io> Shard<I> {
             Message::LinkAnswered { target, request, text } => {
                 self.link_answered(target, request, &text);
             }
+            Message::Asked(number, inquiry) => {
+                let part = Box::new(self.part_of(&inquiry));
+                self.mesh.send(from, Message::Answered(number, part));
+            }
+            Message::Answered(number, part) => self.part_arrived(number, *part),
+            Message::DrainWanted(notice) => {
+                self.begin_draining(notice);
+            }
             Message::LinkOpened(streams) => self.link_opened(streams),
             Message::ClusterWanted { target, request, wait } => {
                 self.wait_for_cluster(target, request, wait);

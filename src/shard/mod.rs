@@ -31,7 +31,10 @@
 //! - `rest`: giving back what a flood took
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
+//! - `succession`: another broker takes this one's place
 //! - `report`: the shard's part of `status`
+//! - `requests`, `survey`: what whoever runs the broker asks for, and what all shards
+//!   answer together
 
 mod acceptor;
 mod audience;
@@ -49,6 +52,7 @@ mod link;
 mod opening;
 mod receive;
 mod report;
+mod requests;
 mod rest;
 mod router;
 mod sharing;
@@ -56,6 +60,8 @@ mod shortage;
 mod shutdown;
 mod slices;
 mod slow_listener;
+mod succession;
+mod survey;
 
 use std::io;
 use std::sync::Arc;
@@ -72,6 +78,7 @@ use crate::log::LogCounts;
 use crate::memory_maker::{MemoryMaker, MemoryOrders};
 use crate::mesh::Mesh;
 use crate::opener::Opener;
+use crate::operator::{Done, Errands, Operator};
 use crate::population::Population;
 use crate::returning::{Returning, Successor};
 use crate::status::{Status, Totals};
@@ -93,6 +100,8 @@ use self::shortage::Shortage;
 use self::shutdown::Shutdown;
 pub use self::slices::Postponed;
 use self::slices::Slices;
+use self::survey::Surveys;
+pub use self::survey::{Inquiry, Part};
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
 /// from the receive to the send, which beat larger turns by a third at 1 KB.
@@ -134,6 +143,8 @@ pub struct Shared {
     pub memory_maker: Option<MemoryMaker>,
     /// Counters of lines that the log leaves out.
     pub log: Arc<LogCounts>,
+    /// Program that the broker runs in, for what its owner asks it for.
+    pub operator: Option<Arc<dyn Operator>>,
 }
 
 /// One shard of a broker.
@@ -153,12 +164,17 @@ pub struct Shard<I: Io> {
     link: Option<Box<LinkDriver>>,
     /// Opener of the link, if it is not open; only one shard has it.
     opener: Option<Opener<I::Sockets>>,
+    /// What the program around the broker does for clients of this shard.
+    errands: Option<Errands>,
+    /// Answers to those who asked to take this broker's place.
+    takeovers: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
     shortage: Shortage,
     memories: Memories,
     slices: Slices,
     flood: Flood,
     barriers: Barriers,
     reports: Reports,
+    surveys: Surveys,
     shutdown: Shutdown,
     returning: Returning,
     totals: Totals,
@@ -189,6 +205,8 @@ impl<I: Io> Shard<I> {
         let fan_out = FanOut::new(&io.stats());
         let maker = shared.memory_maker.clone();
         let memories = Memories::new(maker.map(|maker| MemoryOrders::new(maker, io.waker())));
+        let operator = shared.operator.clone();
+        let errands = operator.map(|operator| Errands::new(operator, io.waker()));
         let mut shard = Shard {
             id,
             io,
@@ -202,12 +220,15 @@ impl<I: Io> Shard<I> {
             timers: Timers::default(),
             link: None,
             opener: None,
+            errands,
+            takeovers: mpsc::channel(),
             shortage: Shortage::default(),
             memories,
             slices: Slices::default(),
             flood: Flood::default(),
             barriers: Barriers::default(),
             reports: Reports::new(now),
+            surveys: Surveys::default(),
             shutdown: Shutdown::new(shared.config.node),
             returning: Returning::new(&shared.config.awaited, now, shared.config.hold),
             totals: Totals::default(),
@@ -328,6 +349,8 @@ impl<I: Io> Shard<I> {
             Completion::Woken => {
                 self.take_listener();
                 self.take_opened_link();
+                self.take_errand();
+                self.take_takeover();
                 self.take_memory();
                 self.look_outside();
             }
@@ -348,6 +371,7 @@ impl<I: Io> Shard<I> {
                 Timer::Hold => self.hold_timed_out(),
                 Timer::Quiet => self.quiet_timed_out(),
                 Timer::Drain => self.drain_timed_out(),
+                Timer::Notice => self.notice_timed_out(),
                 Timer::Interface => self.check_link(),
                 Timer::Cluster => self.cluster_timed_out(),
                 Timer::Rest => self.rest_timed_out(),

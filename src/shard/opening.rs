@@ -1,7 +1,7 @@
 //! Opening the link of a broker that runs, when its owner asks for it.
 //!
 //! ```text
-//!   frame `link` ─► the link's shard ─► a thread opens sockets ─► the shard is woken
+//!   `link-open` ─► the link's shard ─► a thread opens sockets ─► the shard is woken
 //!      ▲                                                             │ starts the link
 //!      └──────────── answer ◄──────────────────────────── LinkOpened to the others
 //! ```
@@ -13,16 +13,15 @@ use std::sync::atomic::Ordering;
 
 use netcluster_link::config::StreamMap;
 use netcluster_link::options::LinkOptions;
-use netcluster_platform::{Conn, Io};
-use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
-use netcluster_wire::{Kind, frame};
+use netcluster_platform::Io;
 
-use crate::link_request;
+use crate::link_request::LinkRequest;
 use crate::mesh::Message;
 use crate::opener::{Opened, Opener, Wish};
 use crate::target::{LINK_HOME, ShardId, Target};
 
 use super::Shard;
+use super::requests::DONE;
 
 /// Reason why a broker that ends opens no link.
 const ENDING: &str = "the broker shuts down";
@@ -35,21 +34,19 @@ impl<I: Io> Shard<I> {
     }
 
     /// Handles the wish of a client that the link be opened.
-    pub(super) fn link_wanted(&mut self, conn: Conn, request: u64, payload: &[u8]) {
-        let connection = self.connections.at(conn);
-        let target = connection.target;
-        if !self.acceptor.limits.is_trusted(&connection.peer) {
-            let text = "only root and the broker's own user may open its link";
-            return self.link_answered(target, request, text);
-        }
-        let options = match link_request::decode(payload, self.shared.config.max_payload_bytes) {
-            Ok(options) => Box::new(options),
-            Err(text) => return self.link_answered(target, request, &text),
-        };
+    pub(super) fn link_wanted(
+        &mut self,
+        target: Target,
+        request: u64,
+        link: LinkRequest,
+    ) -> Result<(), String> {
+        let options = Box::new(link.options(self.shared.config.max_payload_bytes)?);
         if self.id == LINK_HOME {
-            return self.open_link(target, request, options);
+            self.open_link(target, request, options);
+        } else {
+            self.mesh.send(LINK_HOME, Message::LinkWanted { target, request, options });
         }
-        self.mesh.send(LINK_HOME, Message::LinkWanted { target, request, options });
+        Ok(())
     }
 
     /// Begins to open the link, on the shard that will drive it.
@@ -112,11 +109,7 @@ impl<I: Io> Shard<I> {
 
     /// Tells a client that the link is open, or why not.
     pub(super) fn link_answered(&mut self, target: Target, request: u64, text: &str) {
-        let Some(connection) = self.connections.find_open(target) else { return };
-        let source = connection.source;
-        // A character that is cut is one that a reader replaces.
-        let text = &text.as_bytes()[..text.len().min(MAX_CONTROL_PAYLOAD_BYTES)];
-        let answer = frame::encode(Kind::Link, source, request, b"", text);
-        self.reply(target.conn, &answer);
+        let answer = if text.is_empty() { Ok(DONE) } else { Err(text) };
+        self.answer_request(target, request, answer);
     }
 }

@@ -1,6 +1,7 @@
 //! Shutdown of a shard: nothing more is received, events under way arrive, clients and
 //! other brokers are told, connections close.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use netcluster_platform::{Conn, Io, Slice};
@@ -9,10 +10,13 @@ use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::connection::{Receiving, State};
 use crate::mesh::Message;
+use crate::request::Drain;
 use crate::returning::{Listening, Record};
+use crate::target::Target;
 use crate::timers::Timer;
 
 use super::Shard;
+use super::requests::DONE;
 
 const SHUTTING_DOWN: &str = "the broker is shutting down";
 
@@ -20,17 +24,26 @@ const SHUTTING_DOWN: &str = "the broker is shutting down";
 /// within 20 ms.
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
 
+/// Longest time from what clients are told to the end that they are told of.
+const MAX_NOTICE: Duration = Duration::from_secs(3600);
+
 /// The shutdown of one shard.
 pub(super) struct Shutdown {
     phase: Phase,
     /// Clients that listen as the broker ends, as far as they are known here.
     left: Record,
+    /// Clients were told that the broker will end, and nobody is to take its place.
+    is_draining: bool,
 }
 
 impl Shutdown {
     /// Returns the state before a shutdown of the broker with this node id.
     pub fn new(node: u32) -> Shutdown {
-        Shutdown { phase: Phase::None, left: Record { node, ..Record::default() } }
+        Shutdown {
+            phase: Phase::None,
+            left: Record { node, ..Record::default() },
+            is_draining: false,
+        }
     }
 
     /// Returns whether the shutdown is complete.
@@ -70,6 +83,56 @@ impl<I: Io> Shard<I> {
     /// Returns whether nothing is to be received any more.
     pub(super) fn is_quiet(&self) -> bool {
         !matches!(self.shutdown.phase, Phase::None)
+    }
+
+    /// Returns whether the broker will end and clients know it.
+    pub(super) fn is_draining(&self) -> bool {
+        self.shutdown.is_draining
+    }
+
+    /// Handles the wish that the broker tell its clients and end.
+    pub(super) fn drain_wanted(
+        &mut self,
+        target: Target,
+        request: u64,
+        drain: &Drain,
+    ) -> Result<(), String> {
+        let notice = Duration::from_millis(drain.notice_ms);
+        if notice > MAX_NOTICE {
+            return Err(format!("notice_ms is at most {}", MAX_NOTICE.as_millis()));
+        }
+        if self.is_draining() || self.shared.shutdown.load(Ordering::Relaxed) {
+            return Err("the broker is about to end already".to_owned());
+        }
+        tracing::info!(client = target.client, ?notice, "draining: the broker will end");
+        self.answer_request(target, request, Ok(DONE));
+        for shard in self.mesh.others() {
+            self.mesh.send(shard, Message::DrainWanted(notice));
+        }
+        self.begin_draining(notice);
+        Ok(())
+    }
+
+    /// Tells the clients of this shard that the broker will end, and ends it after the
+    /// notice.
+    pub(super) fn begin_draining(&mut self, notice: Duration) {
+        if std::mem::replace(&mut self.shutdown.is_draining, true) {
+            return;
+        }
+        let text =
+            format!("the broker ends in {} ms, and none takes its place", notice.as_millis());
+        for conn in self.connections.places() {
+            if self.connections.at(conn).is_open() {
+                self.reply_error(conn, ErrorCode::Draining, 0, &text);
+            }
+        }
+        self.timers.set(self.deadline(notice), Timer::Notice);
+    }
+
+    /// Ends the broker, as the clients have been told long enough.
+    pub(super) fn notice_timed_out(&mut self) {
+        // Other shards have a timer of their own.
+        self.shared.shutdown.store(true, Ordering::Relaxed);
     }
 
     /// Does one step of the shutdown; called every turn once it was asked for.
@@ -191,9 +254,12 @@ impl<I: Io> Shard<I> {
     /// Gives the socket up to a successor, which finds who is to come back.
     fn leave_socket(&mut self) {
         if std::mem::take(&mut self.acceptor.is_accepting) {
-            self.shared.successor.leave(&self.shutdown.left);
             // Who waits to be accepted is told of an heir.
-            if !self.shared.heir.is_there() {
+            let has_heir = self.shared.heir.is_there();
+            if has_heir || !self.shutdown.is_draining {
+                self.shared.successor.leave(&self.shutdown.left);
+            }
+            if !has_heir {
                 self.io.stop_accept();
             }
         }

@@ -267,6 +267,12 @@ pub enum ErrorCode {
     Busy = 9,
     /// The broker is shutting down. The connection ends.
     Shutdown = 10,
+    /// The broker does not do what was asked for. Only that request fails.
+    Refused = 11,
+    /// Whoever runs the broker disconnected the client. The connection ends.
+    Kicked = 12,
+    /// The broker will end soon; nothing was asked for and nothing failed.
+    Draining = 13,
 }
 
 impl ErrorCode {
@@ -284,6 +290,9 @@ impl ErrorCode {
             Stalled,
             Busy,
             Shutdown,
+            Refused,
+            Kicked,
+            Draining,
         ]
         .into_iter()
         .find(|code| *code as u32 == number)
@@ -292,7 +301,7 @@ impl ErrorCode {
 
     /// Whether the connection goes on after an error frame with this code.
     pub fn is_fatal(self) -> bool {
-        self != ErrorCode::Pattern
+        !matches!(self, ErrorCode::Pattern | ErrorCode::Refused | ErrorCode::Draining)
     }
 }
 

@@ -61,8 +61,8 @@ pub enum Kind {
     Audience = 0x1c,
     /// Either way: from sockets to shared memory, step by step.
     Shared = 0x1d,
-    /// Client to broker: open the link to other machines; back: nothing, or why not.
-    Link = 0x1e,
+    /// Client to broker: a request of whoever runs it, in JSON; back: the answer, in JSON.
+    Control = 0x1e,
     /// Broker to broker: the events that follow are of the channel in the name.
     Channel = 0x20,
 }
@@ -87,7 +87,7 @@ impl Kind {
             0x1b => Kind::Cluster,
             0x1c => Kind::Audience,
             0x1d => Kind::Shared,
-            0x1e => Kind::Link,
+            0x1e => Kind::Control,
             0x20 => Kind::Channel,
             _ => return None,
         })
@@ -292,6 +292,7 @@ impl Header {
         let limit = match kind {
             Kind::Event => max_payload_bytes,
             Kind::Stats => max_payload_bytes.min(MAX_STATS_BYTES),
+            Kind::Control => max_payload_bytes.clamp(MAX_CONTROL_PAYLOAD_BYTES, MAX_STATS_BYTES),
             _ => MAX_CONTROL_PAYLOAD_BYTES,
         };
         if payload_len > limit {

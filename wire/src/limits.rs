@@ -24,11 +24,12 @@ pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 2 << 20;
 /// Largest payload a broker can be configured to accept.
 pub const HARD_MAX_PAYLOAD_BYTES: usize = 1 << 30;
 
-/// Largest payload of a control frame: a hello, an error, but not `stats`.
+/// Largest payload of a control frame: a hello, an error, a request in `control`, but not
+/// what a broker answers in `stats` and `control`.
 pub const MAX_CONTROL_PAYLOAD_BYTES: usize = 4096;
 
-/// Largest payload of `stats`: a broker lists fewer clients rather than say more, and
-/// clients take no more.
+/// Largest payload of a broker's `stats` and `control`: it lists fewer clients rather than
+/// say more, and clients take no more.
 pub const MAX_STATS_BYTES: usize = 8 << 20;
 
 /// Bytes of a header and the longest name, padded: they must be contiguous to route.

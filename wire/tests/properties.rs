@@ -104,6 +104,7 @@ fn naive_check(bytes: &[u8], limit: usize) -> Result<(usize, usize), FrameError>
     let payload = payload as usize;
     let limit = match kind {
         Kind::Event | Kind::Stats => limit,
+        Kind::Control => limit.max(MAX_CONTROL_PAYLOAD_BYTES),
         _ => MAX_CONTROL_PAYLOAD_BYTES,
     };
     if payload > limit {

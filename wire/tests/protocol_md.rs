@@ -7,8 +7,8 @@ mod document;
 use std::collections::{BTreeMap, BTreeSet};
 
 use netcluster_wire::control::{
-    Audience, decode_audience, decode_bye, decode_error, decode_lost, decode_pong, encode_audience, encode_bye,
-    encode_error, encode_lost, encode_pong,
+    Audience, decode_audience, decode_bye, decode_error, decode_lost, decode_pong, encode_audience,
+    encode_bye, encode_error, encode_lost, encode_pong,
 };
 use netcluster_wire::limits::*;
 use netcluster_wire::{

@@ -109,6 +109,10 @@ typedef enum netcluster_error {
   NETCLUSTER_CONNECTION_LOST = 29,
   // Of a lifecycle event: the broker shut down and said goodbye.
   NETCLUSTER_BROKER_SHUT_DOWN = 30,
+  // The broker does not do what was asked for.
+  NETCLUSTER_REFUSED = 31,
+  // Of a lifecycle event: whoever runs the broker will end it soon.
+  NETCLUSTER_DRAINING = 32,
 } netcluster_error;
 
 // What happened to a connection.

@@ -76,12 +76,16 @@ pub enum netcluster_error {
     NETCLUSTER_CONNECTION_LOST = 29,
     /// Of a lifecycle event: the broker shut down and said goodbye.
     NETCLUSTER_BROKER_SHUT_DOWN = 30,
+    /// The broker does not do what was asked for.
+    NETCLUSTER_REFUSED = 31,
+    /// Of a lifecycle event: whoever runs the broker will end it soon.
+    NETCLUSTER_DRAINING = 32,
 }
 
 use netcluster_error::*;
 
 /// Codes and their names, which are those of all languages.
-const NAMES: [(netcluster_error, &CStr); 31] = [
+const NAMES: [(netcluster_error, &CStr); 33] = [
     (NETCLUSTER_OK, c"OK"),
     (NETCLUSTER_OTHER, c"OTHER"),
     (NETCLUSTER_BROKER_NOT_RUNNING, c"BROKER_NOT_RUNNING"),
@@ -113,6 +117,8 @@ const NAMES: [(netcluster_error, &CStr); 31] = [
     (NETCLUSTER_PANIC, c"PANIC"),
     (NETCLUSTER_CONNECTION_LOST, c"CONNECTION_LOST"),
     (NETCLUSTER_BROKER_SHUT_DOWN, c"BROKER_SHUT_DOWN"),
+    (NETCLUSTER_REFUSED, c"REFUSED"),
+    (NETCLUSTER_DRAINING, c"DRAINING"),
 ];
 
 /// A failure on its way to the caller.

@@ -5,7 +5,7 @@ import { readU64, u64 } from './control';
 import { Core } from './core';
 import { NetclusterError } from './errors';
 import type { Lifecycle, Lost } from './lifecycle';
-import { Kind, Encoding } from './limits';
+import { Kind, Encoding, MAX_CONTROL_PAYLOAD_BYTES } from './limits';
 import { linkRequest } from './link';
 import type { LinkSettings } from './link';
 import { Message } from './message';
@@ -281,11 +281,24 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
   /**
    * Opens the broker's link to other machines, while it runs: for root and the broker's own user.
    *
-   * @throws NetclusterError `LINK` with the broker's reason why not.
+   * @throws NetclusterError `REFUSED` with the broker's reason why not.
    */
   async openLink(link: LinkSettings = {}): Promise<void> {
-    const refusal = (await this.ask(Kind.link, '', linkRequest(link))).toString();
-    if (refusal !== '') throw new NetclusterError('LINK', `the link cannot be opened: ${refusal}`);
+    await this.control(linkRequest(link));
+  }
+
+  /**
+   * Asks something that whoever runs the broker may ask for, as `netcluster kick` and others do:
+   * see `control` in PROTOCOL.md. Gives the broker's answer.
+   *
+   * @throws NetclusterError `REFUSED` with the broker's reason why not.
+   */
+  async control(request: { do: string; [key: string]: unknown }): Promise<Record<string, unknown>> {
+    const payload = Buffer.from(JSON.stringify(request));
+    if (payload.length > MAX_CONTROL_PAYLOAD_BYTES) {
+      throw new NetclusterError('PAYLOAD_TOO_LARGE', `a request of ${payload.length} bytes, at most ${MAX_CONTROL_PAYLOAD_BYTES} fit`);
+    }
+    return JSON.parse((await this.ask(Kind.control, '', payload)).toString()) as Record<string, unknown>;
   }
 
   /** Waits until everything emitted is queued at every listener, and ends the client. */

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Backoff } from './backoff';
 import { NOBODY, encodeFrame, u64 } from './control';
 import type { Source, Welcome } from './control';
-import { NetclusterError, closedByBroker, isTransient, mayPass } from './errors';
+import { BrokerCode, NetclusterError, closedByBroker, isTransient, mayPass } from './errors';
 import { Lifecycle, makeLost } from './lifecycle';
 import type { Lost } from './lifecycle';
 import { Kind } from './limits';
@@ -298,10 +298,15 @@ export class Core implements SessionOwner {
     this.arrived(number);
   }
 
-  refused(number: number, text: string): void {
+  /** The broker will end soon. */
+  draining(text: string): void {
+    this.lifecycle.failed(new NetclusterError('DRAINING', text));
+  }
+
+  refused(number: number, code: number, text: string): void {
     const request = this.requests.take(number);
     const what = request?.pattern === undefined ? 'the broker refused a request' : `the broker refused the pattern ${request.pattern}`;
-    const error = new NetclusterError('PATTERN_REFUSED', `${what}: ${text}`);
+    const error = new NetclusterError(code === BrokerCode.refused ? 'REFUSED' : 'PATTERN_REFUSED', `${what}: ${text}`);
     if (request === undefined) this.lifecycle.failed(error);
     else request.failed(error);
     this.arrived(number);

@@ -36,8 +36,10 @@ export type ErrorCode =
   | 'JSON'
   /** A payload is not what its emitter said it is. */
   | 'ENCODING'
-  /** The broker does not open its link; the message says why. */
-  | 'LINK'
+  /** The broker does not do what was asked for; the message says why. */
+  | 'REFUSED'
+  /** Whoever runs the broker will end it soon. */
+  | 'DRAINING'
   /** Something did not come in time. */
   | 'TIMEOUT'
   /** A listener threw; `cause` is what it threw. */
@@ -83,7 +85,13 @@ const BROKER_REASONS = [
   'stalled',
   'busy',
   'shutdown',
+  'refused',
+  'kicked',
+  'draining',
 ] as const;
+
+/** Numbers of the broker's errors after which the connection goes on. */
+export const BrokerCode = { pattern: 7, refused: 11, draining: 13 } as const;
 
 /** Reasons of brokers for ending a connection. */
 export type BrokerReason = (typeof BROKER_REASONS)[number];

@@ -10,9 +10,9 @@ export const HEADER_BYTES = 24;
 export const MAX_NAME_BYTES = 255;
 /** Most `**` tokens in one pattern. */
 export const MAX_DEEP_WILDCARDS = 4;
-/** Largest payload of all kinds but `event` and `stats`. */
+/** Largest payload of all kinds but `event`, and what a broker answers in `stats` and `control`. */
 export const MAX_CONTROL_PAYLOAD_BYTES = 4096;
-/** Largest payload of `stats`. */
+/** Largest payload of a broker's `stats` and `control`. */
 export const MAX_STATS_BYTES = 8 << 20;
 /** Largest payload of an event that any broker can be configured to take. */
 export const HARD_MAX_PAYLOAD_BYTES = 1 << 30;
@@ -34,7 +34,7 @@ export const Kind = {
   cluster: 0x1b,
   audience: 0x1c,
   shared: 0x1d,
-  link: 0x1e,
+  control: 0x1e,
   channel: 0x20,
 } as const;
 

@@ -29,10 +29,10 @@ export interface LinkSettings {
 
 const DEFAULT_GROUP = '239.255.44.54:4454';
 
-/** Payload of a request to open the link. */
-export function linkRequest(settings: LinkSettings): Buffer {
+/** Request to open the link. */
+export function linkRequest(settings: LinkSettings): { do: string; [key: string]: unknown } {
   const { group = DEFAULT_GROUP, ...others } = settings;
   // Its neighbours belong to other protocols: all channels share the one address.
   const groups = group.startsWith('224.0.0.') ? { groups: 1 } : {};
-  return Buffer.from(JSON.stringify({ group, ...groups, ...others }));
+  return { do: 'link-open', group, ...groups, ...others };
 }

@@ -2,7 +2,7 @@
 import type { Chunk } from './chunk';
 import { decodeWelcome, encodeFrame, encodeHello, NOBODY, readU64 } from './control';
 import type { Hello, Source, Welcome } from './control';
-import { closedByBroker, NetclusterError } from './errors';
+import { BrokerCode, closedByBroker, NetclusterError } from './errors';
 import { Inbound } from './inbound';
 import type { ControlFrame, Receiver } from './inbound';
 import { Kind } from './limits';
@@ -29,7 +29,8 @@ export interface SessionOwner {
   /** An ack, or an answer with this payload. */
   answered(kind: number, number: number, payload: Buffer): void;
   /** A request was refused. */
-  refused(number: number, text: string): void;
+  refused(number: number, code: number, text: string): void;
+  draining(text: string): void;
   lost(source: Source, count: number, reason: number): void;
   /** The broker asks for a sign of life. */
   pinged(token: bigint): void;
@@ -127,7 +128,7 @@ export class Session implements SocketEvents, Receiver, Writer {
       case Kind.stats:
       case Kind.cluster:
       case Kind.audience:
-      case Kind.link:
+      case Kind.control:
         this.owner.answered(kind, sequence, payload);
         return;
       case Kind.lost:
@@ -165,7 +166,8 @@ export class Session implements SocketEvents, Receiver, Writer {
   private failed(number: number, payload: Buffer): void {
     const code = payload.length >= 4 ? payload.readUInt32LE(0) : 0;
     const text = payload.toString('utf8', Math.min(8, payload.length));
-    if (number !== 0) this.owner.refused(number, text);
+    if (number !== 0) this.owner.refused(number, code, text);
+    else if (code === BrokerCode.draining) this.owner.draining(text);
     else this.fail(closedByBroker(code, text));
   }
 

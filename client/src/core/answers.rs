@@ -20,8 +20,8 @@ pub enum Question<'a> {
     Audience(&'a str),
     /// The broker's status.
     Status,
-    /// That the broker opens its link to other machines, by these settings.
-    Link(&'a [u8]),
+    /// What whoever runs the broker asks of it, as JSON.
+    Control(&'a str),
     /// Whether it is there.
     Ping,
 }
@@ -33,7 +33,7 @@ impl Question<'_> {
             Question::Cluster(_) => "cluster",
             Question::Audience(_) => "audience",
             Question::Status => "status",
-            Question::Link(_) => "link",
+            Question::Control(_) => "answer",
             Question::Ping => "pong",
         }
     }
@@ -51,7 +51,7 @@ impl Question<'_> {
             Question::Cluster(wait) => outbound.cluster(out, *wait),
             Question::Audience(event) => outbound.audience(out, event),
             Question::Status => outbound.stats(out),
-            Question::Link(settings) => outbound.link(out, settings),
+            Question::Control(json) => outbound.control(out, json),
             Question::Ping => outbound.ping(out),
         }
     }
@@ -67,8 +67,10 @@ pub enum Answer {
     Audience(Audience),
     /// The status, as JSON.
     Status(String),
-    /// The reason why the link was not opened; empty if it is open.
-    Link(String),
+    /// The answer to a request of whoever runs the broker, as JSON.
+    Control(String),
+    /// The reason why the broker does not do what was asked for.
+    Refused(String),
     /// The broker is there.
     Pong,
 }
@@ -105,10 +107,11 @@ impl Answer {
         }
     }
 
-    /// The reason why the link was not opened.
-    pub(crate) fn link(self) -> Result<String, Error> {
+    /// The answer to a request.
+    pub(crate) fn control(self) -> Result<String, Error> {
         match self {
-            Answer::Link(reason) => Ok(reason),
+            Answer::Control(json) => Ok(json),
+            Answer::Refused(text) => Err(Error::Refused(text)),
             other => Err(other.misplaced()),
         }
     }
@@ -126,7 +129,7 @@ impl Answer {
             Answer::Missing(_) => "of the cluster",
             Answer::Audience(_) => "of an audience",
             Answer::Status(_) => "of a status",
-            Answer::Link(_) => "of the link",
+            Answer::Control(_) | Answer::Refused(_) => "of a request",
             Answer::Pong => "of a ping",
         };
         Error::Protocol(format!("the answer {kind} to another question"))

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use netcluster_wire::ErrorCode;
+
 use super::answers::Answer;
 use super::machine::Machine;
 use super::registry::Standing;
@@ -89,6 +91,12 @@ impl<P: Port> Machine<P> {
         let shared = &self.shared;
         match event {
             SessionEvent::Ack { request } => self.answered(request, Standing::InForce),
+            SessionEvent::Refused { code: ErrorCode::Draining, text, .. } => {
+                self.tell(&Lifecycle::Error(Error::Draining(text)));
+            }
+            SessionEvent::Refused { request, code: ErrorCode::Refused, text } => {
+                shared.answer(request, Answer::Refused(text));
+            }
             SessionEvent::Refused { request, text, .. } => {
                 self.answered(request, Standing::Refused(text.clone()));
                 self.tell(&Lifecycle::Error(Error::PatternRefused(text)));
@@ -135,9 +143,9 @@ impl<P: Port> Machine<P> {
             SessionEvent::Stats { token, json } => {
                 shared.answer(token, Answer::Status(String::from_utf8_lossy(json).into_owned()));
             }
-            SessionEvent::Link { token, reason } => {
-                let reason = String::from_utf8_lossy(reason).into_owned();
-                shared.answer(token, Answer::Link(reason));
+            SessionEvent::Control { token, json } => {
+                let json = String::from_utf8_lossy(json).into_owned();
+                shared.answer(token, Answer::Control(json));
             }
             // Events and steps were taken before, a second welcome is an error.
             SessionEvent::Event(_) | SessionEvent::Shared(_) | SessionEvent::Welcome { .. } => {}

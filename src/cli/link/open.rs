@@ -54,7 +54,6 @@ pub fn run(args: &OpenArgs) -> Result<(), Failure> {
     }
     let request = encode_link_request(&options).map_err(Failure::usage)?;
     let client = args.socket.connect(Client::builder().name("netcluster link open"))?;
-    let refused = client.open_link(&request)?;
-    client.disconnect()?;
-    if refused.is_empty() { Ok(()) } else { Err(Failure::other(refused)) }
+    client.control(&request)?;
+    Ok(client.disconnect()?)
 }

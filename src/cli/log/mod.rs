@@ -19,7 +19,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Debug};
 use std::io::{self, IsTerminal, Write};
 use std::panic::{self, PanicHookInfo};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -49,6 +49,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// The process's log, once it has started.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
+/// Its filter.
+static FILTER: OnceLock<Filter> = OnceLock::new();
+
 /// Starts the log, to standard error or to what is given. Its counters are for `status`.
 pub fn start(
     filter: Option<&LogFilter>,
@@ -65,21 +68,56 @@ pub fn start(
         .spawn(move || writer.run())
         .map_err(|error| Failure::other(format_args!("cannot start the log's thread: {error}")))?;
     let lines = Arc::clone(&queue);
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter.map_or(DEFAULT_LOG, |filter| &filter.0)))
+    let filter = filter.map_or(DEFAULT_LOG, |filter| &filter.0);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
         .fmt_fields(fields())
         .with_ansi(with_ansi)
         .with_target(false)
         // It would tell that it cannot write, by a print that panics.
         .log_internal_errors(false)
         .with_writer(move || Line(Arc::clone(&lines)))
-        .finish()
-        .with(Limiter(rates))
-        .init();
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    builder.finish().with(Limiter(rates)).init();
+    let set = move |filter: &str| {
+        handle.reload(EnvFilter::new(filter)).map_err(|error| error.to_string())
+    };
+    let _ = FILTER.set(Filter { set: Box::new(set), present: Mutex::new(filter.to_owned()) });
     // A second log in one process is a bug, which `init` has told.
     let _ = QUEUE.set(queue);
     panic::set_hook(Box::new(tell_panic));
     Ok(counts)
+}
+
+/// Tells which messages the log has.
+pub fn filter() -> String {
+    FILTER.get().map_or_else(String::new, |filter| filter.lock().clone())
+}
+
+/// Has the log have these messages from now on.
+pub fn set_filter(wanted: &LogFilter) -> Result<(), String> {
+    let Some(filter) = FILTER.get() else { return Err("there is no log".to_owned()) };
+    let mut present = filter.lock();
+    (filter.set)(&wanted.0)?;
+    tracing::info!(before = %*present, now = %wanted.0, "the log's filter changed");
+    present.clone_from(&wanted.0);
+    Ok(())
+}
+
+/// Way to give the log another filter.
+type SetFilter = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// The filter of the log, and the way to change it.
+struct Filter {
+    set: SetFilter,
+    present: Mutex<String>,
+}
+
+impl Filter {
+    fn lock(&self) -> MutexGuard<'_, String> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Tells something by the log, without a time or level. Returns whether there is one.

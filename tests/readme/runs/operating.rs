@@ -38,6 +38,15 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
+        "netcluster log-level debug",
+        Script(
+            "broker; terminal on 'netcluster on log'; shows on listening
+             sed -i \"s/4711/$(pgrep -f '^netcluster on log')/\" \"$BLOCK\"
+             whole || fail control; shows block 'disconnected 1 client'; shows on 'floods the channel'
+             shows block 'the broker has ended'",
+        ),
+    ),
+    (
         "netcluster status ",
         // It has what the table below it names.
         Script(

@@ -94,28 +94,29 @@ impl Client {
         self.ask(Question::Status)?.status()
     }
 
-    /// Has the broker open its link to other machines, as `netcluster link open` does, by
-    /// settings in JSON (see `link` in PROTOCOL.md), of 4096 bytes at most. Returns the
-    /// broker's reason if it did not; an empty text if the link is open.
+    /// Asks something that whoever runs the broker may ask for, in JSON of 4096 bytes at most
+    /// (see `control` in PROTOCOL.md), as `netcluster kick`, `log-level` and others do.
+    /// Returns the broker's answer, in JSON.
     ///
     /// ```
     /// use netcluster_client::Client;
     ///
     /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
     /// let client = Client::connect(&socket)?;
-    /// let refused = client.open_link(br#"{"group":"10.1.2.3:4454"}"#)?;
-    /// assert!(refused.contains("no multicast address"));
+    /// let error = client.control(r#"{"do":"kick","client":7}"#).unwrap_err();
+    /// assert_eq!(error.to_string(), "refused: there is no client 7");
     /// # Ok::<(), netcluster_client::Error>(())
     /// ```
     ///
     /// # Errors
-    /// As [`Client::status`], or [`Error::PayloadTooLarge`].
-    pub fn open_link(&self, settings: &[u8]) -> Result<String, Error> {
+    /// [`Error::Refused`] with the broker's reason; else as [`Client::status`], or
+    /// [`Error::PayloadTooLarge`].
+    pub fn control(&self, request: &str) -> Result<String, Error> {
         let limit = MAX_CONTROL_PAYLOAD_BYTES;
-        if settings.len() > limit {
-            return Err(Error::PayloadTooLarge { bytes: settings.len(), limit });
+        if request.len() > limit {
+            return Err(Error::PayloadTooLarge { bytes: request.len(), limit });
         }
-        self.ask(Question::Link(settings))?.link()
+        self.ask(Question::Control(request))?.control()
     }
 
     /// Measures how long the broker takes to answer, once everything emitted so far is

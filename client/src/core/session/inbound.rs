@@ -40,9 +40,10 @@ pub enum SessionEvent<'a> {
         /// The request's number.
         request: u64,
     },
-    /// A request failed; the connection goes on.
+    /// A request failed, or the broker says something without having been asked; the
+    /// connection goes on.
     Refused {
-        /// The request's number.
+        /// The request's number, or 0.
         request: u64,
         /// The subject of the error.
         code: ErrorCode,
@@ -100,12 +101,12 @@ pub enum SessionEvent<'a> {
     },
     /// A step from sockets to shared memory.
     Shared(SharedStep),
-    /// The link is open, or the reason why not.
-    Link {
-        /// Token of the wish.
+    /// The answer to a request of whoever runs the broker.
+    Control {
+        /// Token of the request.
         token: u64,
-        /// The reason; empty if the link is open.
-        reason: &'a [u8],
+        /// The answer as JSON.
+        json: &'a [u8],
     },
     /// The broker's status.
     Stats {
@@ -260,7 +261,7 @@ impl Inbound {
                 token: number,
                 audience: control::decode_audience(payload)?,
             }),
-            (_, Kind::Link) => Ok(SessionEvent::Link { token: number, reason: payload }),
+            (_, Kind::Control) => Ok(SessionEvent::Control { token: number, json: payload }),
             (_, Kind::Stats) => Ok(SessionEvent::Stats { token: number, json: payload }),
             (_, Kind::Shared) => Ok(SessionEvent::Shared(SharedStep::decode(payload)?)),
             (_, kind) => Err(Error::Protocol(format!("{kind:?} from a broker"))),

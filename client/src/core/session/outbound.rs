@@ -279,10 +279,10 @@ impl Outbound {
         self.request(out, Kind::Stats, "", b"")
     }
 
-    /// Appends the wish that the broker opens its link by these settings, which fit a frame;
-    /// the answer carries this number.
-    pub fn link(&mut self, out: &mut Vec<u8>, settings: &[u8]) -> u64 {
-        self.request(out, Kind::Link, "", settings)
+    /// Appends a request of whoever runs the broker, in JSON that fits a frame; the answer
+    /// carries this number.
+    pub fn control(&mut self, out: &mut Vec<u8>, json: &str) -> u64 {
+        self.request(out, Kind::Control, "", json.as_bytes())
     }
 
     /// Appends the question whether the brokers of other machines know of all

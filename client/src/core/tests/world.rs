@@ -295,7 +295,9 @@ impl World {
         let source = Source { node: 1, client: self.connections };
         let link = self.link.as_mut().unwrap();
         link.source = Some(source);
-        let welcome = Welcome { max_payload: 1 << 20, run: 1, held: self.holds, ..Welcome::default() }.encode();
+        let welcome =
+            Welcome { max_payload: 1 << 20, run: 1, held: self.holds, ..Welcome::default() }
+                .encode();
         link.to_client.push_back((encode(Kind::Welcome, source, 0, b"", &welcome), None));
     }
 

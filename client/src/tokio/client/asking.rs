@@ -96,8 +96,9 @@ impl AsyncClient {
         self.ask(Question::Status).await?.status()
     }
 
-    /// Has the broker open its link: see [`Client::open_link`](crate::Client::open_link).
-    /// Cancel safe, but for that the link may open.
+    /// Asks something that whoever runs the broker may ask for: see
+    /// [`Client::control`](crate::Client::control). Cancel safe, but for that what was asked
+    /// for may be done.
     ///
     /// ```
     /// use netcluster_client::AsyncClient;
@@ -105,20 +106,21 @@ impl AsyncClient {
     /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
     /// let client = AsyncClient::connect(&socket).await?;
-    /// let refused = client.open_link(br#"{"group":"10.1.2.3:4454"}"#).await?;
-    /// assert!(refused.contains("no multicast address"));
+    /// let error = client.control(r#"{"do":"kick","client":7}"#).await.unwrap_err();
+    /// assert_eq!(error.to_string(), "refused: there is no client 7");
     /// # Ok::<(), netcluster_client::Error>(())
     /// # }).unwrap();
     /// ```
     ///
     /// # Errors
-    /// As [`AsyncClient::status`], or [`Error::PayloadTooLarge`].
-    pub async fn open_link(&self, settings: &[u8]) -> Result<String, Error> {
+    /// [`Error::Refused`] with the broker's reason; else as [`AsyncClient::status`], or
+    /// [`Error::PayloadTooLarge`].
+    pub async fn control(&self, request: &str) -> Result<String, Error> {
         let limit = MAX_CONTROL_PAYLOAD_BYTES;
-        if settings.len() > limit {
-            return Err(Error::PayloadTooLarge { bytes: settings.len(), limit });
+        if request.len() > limit {
+            return Err(Error::PayloadTooLarge { bytes: request.len(), limit });
         }
-        self.ask(Question::Link(settings)).await?.link()
+        self.ask(Question::Control(request)).await?.control()
     }
 
     /// Measures how long the broker takes to answer, once everything emitted so far is
