@@ -36,6 +36,8 @@ pub struct Heir(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     is_there: AtomicBool,
+    /// This broker waits for the one before it.
+    is_settling: AtomicBool,
     keeper: OnceLock<mpsc::Sender<Order>>,
     shutdown: OnceLock<Shutdown>,
 }
@@ -49,6 +51,21 @@ impl Heir {
     /// Notes that they do.
     pub fn appear(&self) {
         self.0.is_there.store(true, Ordering::Release);
+    }
+
+    /// Returns whether this broker still waits for the one whose place it took.
+    pub fn is_settling(&self) -> bool {
+        self.0.is_settling.load(Ordering::Acquire)
+    }
+
+    /// Notes that it does.
+    pub fn unsettle(&self) {
+        self.0.is_settling.store(true, Ordering::Release);
+    }
+
+    /// Notes that it does no longer.
+    pub fn settle(&self) {
+        self.0.is_settling.store(false, Ordering::Release);
     }
 
     /// Sets who gives the name away, and how the broker ends then.

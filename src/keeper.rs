@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netcluster_platform::{LocalListener, SocketKeeper, Waker};
 
@@ -18,6 +18,12 @@ use crate::heir::{Heir, Order};
 
 /// Longest time for which a broker cannot be found after its socket was removed.
 pub const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// Longest wait of a successor for a broker that has just taken another one's place itself.
+const SETTLE_TIME: Duration = Duration::from_secs(10);
+
+/// Time between two looks whether it has all of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Thread that watches the socket; dropping this ends it.
 #[derive(Debug)]
@@ -81,6 +87,11 @@ impl Keeping {
                 Ok(Order::HandOver(_, answer)) if self.shutdown.load(Ordering::Relaxed) => {
                     answer(Err("the broker ends already".to_owned()));
                 }
+                Ok(Order::HandOver(_, answer)) if !self.is_settled() => {
+                    answer(Err("the broker has just taken another one's place, and waits for \
+                                that one to leave the link"
+                        .to_owned()));
+                }
                 Ok(Order::HandOver(name, answer)) => match self.keeper.hand_over(&name) {
                     Ok(()) => {
                         self.heir.appear();
@@ -97,6 +108,15 @@ impl Keeping {
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Waits until this broker has all of the place that it took; whether it has in time.
+    fn is_settled(&self) -> bool {
+        let start = Instant::now();
+        while self.heir.is_settling() && start.elapsed() < SETTLE_TIME {
+            thread::sleep(LOOK_AGAIN);
+        }
+        !self.heir.is_settling()
     }
 
     /// Looks for the socket; returns whether anybody cares.

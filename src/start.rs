@@ -10,6 +10,7 @@
 //! Decision: `docs/decisions/090-succession.md`.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use crate::population::Population;
 use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shared};
 use crate::status::Status;
-use crate::uplink;
+use crate::uplink::{self, LateSockets};
 
 /// Budget of a machine that does not tell its memory, in bytes.
 const FALLBACK_MEMORY_BYTES: usize = 256 << 20;
@@ -53,19 +54,39 @@ pub struct Prepared {
 }
 
 /// A broker that listens beside another one, whose place it is to take.
-#[derive(Debug)]
 pub struct Claimant {
     prepared: Prepared,
     listener: HeirListener,
+    link: Option<(LinkStart<DatagramSockets>, LateSockets)>,
 }
+
+/// What waits until the broker whose place was taken has left the link.
+type PredecessorLeft = Box<dyn FnOnce() + Send>;
 
 /// A broker that owns its socket, where clients queue.
 #[derive(Debug)]
 pub struct Ready {
     prepared: Prepared,
     listener: LocalListener,
-    /// It took another one's place.
-    is_heir: bool,
+    /// What it has of the one whose place it took.
+    heritage: Option<Heritage>,
+}
+
+impl fmt::Debug for Claimant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Claimant").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+struct Heritage {
+    link: Option<(LinkStart<DatagramSockets>, LateSockets)>,
+    predecessor_left: PredecessorLeft,
+}
+
+impl fmt::Debug for Heritage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Heritage")
+    }
 }
 
 impl Prepared {
@@ -120,7 +141,7 @@ impl Prepared {
     pub fn bind(self) -> Result<Ready, StartError> {
         let listener = LocalListener::bind(&self.options.socket, &self.options.bind)
             .map_err(StartError::Bind)?;
-        Ok(Ready { prepared: self, listener, is_heir: false })
+        Ok(Ready { prepared: self, listener, heritage: None })
     }
 
     /// Listens beside the socket, on which another broker does. That is to be asked to hand
@@ -128,10 +149,13 @@ impl Prepared {
     ///
     /// # Errors
     /// Reason why not, and what to do.
-    pub fn bind_beside(self) -> Result<Claimant, StartError> {
+    pub fn bind_beside(mut self) -> Result<Claimant, StartError> {
+        let config = &mut self.config;
+        let link = self.options.link.as_ref().map(|link| uplink::open_later(link, config));
+        let link = link.transpose().map_err(StartError::Link)?;
         let listener = HeirListener::bind(&self.options.socket, &self.options.bind)
             .map_err(StartError::Bind)?;
-        Ok(Claimant { prepared: self, listener })
+        Ok(Claimant { prepared: self, listener, link })
     }
 }
 
@@ -142,13 +166,19 @@ impl Claimant {
     }
 
     /// Waits, so long, until the other broker has left its place or is gone, and takes it.
+    /// Its link begins once `predecessor_left`, called on a thread of its own, returns.
     ///
     /// # Errors
     /// It does not leave.
-    pub fn own(self, within: Duration) -> Result<Ready, StartError> {
-        let Claimant { prepared, listener } = self;
+    pub fn own(
+        self,
+        within: Duration,
+        predecessor_left: impl FnOnce() + Send + 'static,
+    ) -> Result<Ready, StartError> {
+        let Claimant { prepared, listener, link } = self;
         let listener = listener.own(within).map_err(StartError::Bind)?;
-        Ok(Ready { prepared, listener, is_heir: true })
+        let predecessor_left = Box::new(predecessor_left);
+        Ok(Ready { prepared, listener, heritage: Some(Heritage { link, predecessor_left }) })
     }
 }
 
@@ -158,7 +188,8 @@ impl Ready {
     /// # Errors
     /// The link cannot be opened, or a thread not be started.
     pub fn start(self) -> Result<Broker, StartError> {
-        let Ready { prepared, listener, is_heir } = self;
+        let Ready { prepared, listener, heritage } = self;
+        let is_heir = heritage.is_some();
         let Prepared { options, mut config, crew, backend, shards, .. } = prepared;
         if let Some(flaw) = listener.flaw() {
             tracing::warn!(
@@ -168,7 +199,13 @@ impl Ready {
             );
         }
         let keeper = listener.keeper(&options.bind);
-        let link = open_link(&options, &mut config)?;
+        let (link, late_link) = match heritage {
+            Some(Heritage { link: Some((link, late)), predecessor_left }) => {
+                (Some(link), Some((late, predecessor_left)))
+            }
+            Some(Heritage { link: None, .. }) => (None, None),
+            None => (open_link(&options, &mut config)?, None),
+        };
         let note = listener.note();
         if let Some(note) = &note {
             config.awaited = Arc::new(Record::decode(&note.read()));
@@ -211,6 +248,11 @@ impl Ready {
             log: Arc::clone(&options.log),
             operator: options.operator.clone(),
         };
+        if let Some((late, predecessor_left)) = late_link {
+            heir.unsettle();
+            let opening = late.open_once(predecessor_left, crew.first_waker());
+            opening.map_err(StartError::Thread)?;
+        }
         let (accepting, listeners) = mpsc::channel();
         let keeper = match keeper {
             Some(keeper) => {

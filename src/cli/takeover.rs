@@ -12,10 +12,11 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use netcluster::{Prepared, Ready};
-use netcluster_client::{Client, Error, Reconnect, SharedMemory};
+use netcluster_client::{Client, ClientBuilder, Error, Lifecycle, Reconnect, SharedMemory};
 
 use super::failure::{Code, Failure};
 use super::serve::start_failure;
@@ -29,7 +30,13 @@ const BACKGROUND: &str = "--background";
 
 /// Takes the place of the broker at this socket; binds it as usual if there is none.
 pub fn take_over(prepared: Prepared, socket: &Path) -> Result<Ready, Failure> {
-    let client = match connect(socket) {
+    let (tell, gone) = mpsc::channel();
+    let client = builder().on_lifecycle(move |event| {
+        if let Lifecycle::Closed(_) = event {
+            let _ = tell.send(());
+        }
+    });
+    let client = match client.connect(socket) {
         Ok(client) => client,
         Err(Error::BrokerNotRunning { .. }) => {
             tracing::info!("no broker runs there whose place could be taken: an ordinary start");
@@ -50,14 +57,18 @@ pub fn take_over(prepared: Prepared, socket: &Path) -> Result<Ready, Failure> {
         // It ends, by whatever cause. Whether the place is free the lock says.
         Err(error) => tracing::warn!(%error, "the broker that runs did not answer"),
     }
-    drop(client);
-    claimant.own(OWN_WITHIN).map_err(start_failure)
+    let gone = move || {
+        let _ = gone.recv();
+        drop(client);
+    };
+    // The connection ends when that broker has left the link, or is gone.
+    claimant.own(OWN_WITHIN, gone).map_err(start_failure)
 }
 
 /// Whether somebody serves clients at this socket, or may be about to.
 pub fn is_served(socket: &Path) -> bool {
     loop {
-        match connect(socket) {
+        match builder().connect(socket) {
             Ok(_) => return true,
             Err(Error::Timeout { .. }) => {}
             Err(error) => return !matches!(error, Error::BrokerNotRunning { .. }),
@@ -65,9 +76,9 @@ pub fn is_served(socket: &Path) -> bool {
     }
 }
 
-fn connect(socket: &Path) -> Result<Client, Error> {
+fn builder() -> ClientBuilder {
     let builder = Client::builder().name("netcluster serve --takeover");
-    builder.reconnect(Reconnect::Never).shared_memory(SharedMemory::Off).connect(socket)
+    builder.reconnect(Reconnect::Never).shared_memory(SharedMemory::Off)
 }
 
 /// Has a process of its own do what this one was told, and returns once it serves.

@@ -105,6 +105,7 @@ impl<I: Io> Shard<I> {
             }
             Message::IsBack(channel, client) => self.is_back(&channel, client),
             Message::Released(channel) => self.release_hold(&channel),
+            Message::LinkLeft => self.link_left(),
             Message::HoldOver(channel) => self.hold_is_over(&channel),
             Message::Quiet(listening) => self.other_is_quiet(&listening),
             Message::StatusWanted(number) => {

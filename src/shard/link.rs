@@ -12,7 +12,7 @@
 //! `014-link-on-shard-0.md`, `015-link-in-every-route.md`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -61,14 +61,23 @@ pub struct LinkStart<S> {
     pub session: Session,
     /// Source of nonces.
     pub entropy: Box<dyn Entropy + Send>,
-    /// Open sockets of the link.
-    pub sockets: S,
+    /// Sockets of the link.
+    pub sockets: LinkSockets<S>,
     /// Description of the sockets, for `status`.
     pub about: LinkIo,
     /// Addresses of unicast peers, as they are resolved: always all of them.
     pub addresses: Option<Addresses>,
     /// Watch on whether this machine is another one than before.
     pub snapshots: Option<Snapshots>,
+}
+
+/// Sockets of a link.
+pub enum LinkSockets<S> {
+    /// They are open.
+    Open(S),
+    /// They come, with their description, once the broker whose place this one takes has
+    /// left the link; whoever sends them wakes the shard. Until then nothing is sent.
+    Later(mpsc::Receiver<(S, LinkIo)>),
 }
 
 /// State of the link on the shard that drives it.
@@ -115,15 +124,17 @@ impl<I: Io> Shard<I> {
     /// Starts the link on this shard.
     pub(super) fn start_link(&mut self, start: LinkStart<I::Sockets>) -> std::io::Result<()> {
         assert_eq!(self.id, LINK_HOME);
-        self.io.open_datagrams(start.sockets)?;
+        match start.sockets {
+            LinkSockets::Open(sockets) => self.io.open_datagrams(sockets)?,
+            LinkSockets::Later(sockets) => self.late_sockets = Some(sockets),
+        }
         if let Some(addresses) = &start.addresses {
             addresses.wake(self.io.waker());
         }
         if let Some(snapshots) = &start.snapshots {
             snapshots.wake(self.io.waker());
         }
-        let mut link = Link::new(start.config, start.session, start.entropy, self.now);
-        link.set_interface_limit(self.now, self.io.max_datagram_bytes());
+        let link = Link::new(start.config, start.session, start.entropy, self.now);
         self.link = Some(Box::new(LinkDriver {
             link,
             used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
@@ -142,9 +153,35 @@ impl<I: Io> Shard<I> {
             checked_at: self.now,
             unusable: None,
         }));
+        if self.late_sockets.is_none() {
+            self.begin_link();
+        }
+        Ok(())
+    }
+
+    /// Begins to use the sockets.
+    fn begin_link(&mut self) {
+        let Some(driver) = self.link.as_deref_mut() else { return };
+        driver.link.begin(self.now);
+        driver.link.set_interface_limit(self.now, self.io.max_datagram_bytes());
+        self.shared.heir.settle();
         self.timers.set(self.deadline(CHECK_EVERY), Timer::Interface);
         self.look_outside();
-        Ok(())
+    }
+
+    /// Opens the sockets that were waited for, if they are there.
+    pub(super) fn take_late_sockets(&mut self) {
+        let Some(Ok((sockets, about))) = self.late_sockets.as_ref().map(|it| it.try_recv()) else {
+            return;
+        };
+        self.late_sockets = None;
+        if let Err(error) = self.io.open_datagrams(sockets) {
+            tracing::error!(%error, "cannot use the sockets of the link: restart this broker");
+        }
+        if let Some(driver) = self.link.as_deref_mut() {
+            driver.about = about;
+        }
+        self.begin_link();
     }
 
     /// Looks whether this machine is another one, and at the addresses that the names
@@ -189,7 +226,7 @@ impl<I: Io> Shard<I> {
 
     /// Returns when the link has something to do again.
     pub fn link_deadline(&self) -> Option<Instant> {
-        let driver = self.link.as_deref()?;
+        let driver = self.link.as_deref().filter(|_| self.late_sockets.is_none())?;
         if driver.more && !driver.blocked || !driver.postponed.is_empty() {
             Some(Instant::START)
         } else {
@@ -200,6 +237,9 @@ impl<I: Io> Shard<I> {
     /// Does the link's part of a turn: timers that are due, events that came, datagrams
     /// that go out.
     pub(super) fn turn_link(&mut self) {
+        if self.late_sockets.is_some() {
+            return;
+        }
         let Some(driver) = self.link.as_deref_mut() else { return };
         if driver.link.poll_timeout().is_some_and(|due_at| due_at <= self.now) {
             driver.link.handle_timeout(self.now);
@@ -425,7 +465,9 @@ impl<I: Io> Shard<I> {
 
     /// Returns whether the link has said goodbye.
     pub(super) fn link_has_left(&self) -> bool {
-        self.link.as_deref().is_none_or(|driver| driver.link.has_left())
+        // Who has said nothing has no goodbye to say.
+        let driver = self.link.as_deref().filter(|_| self.late_sockets.is_none());
+        driver.is_none_or(|driver| driver.link.has_left())
     }
 
     /// Returns the part of `status` about the link.

@@ -81,7 +81,7 @@ use crate::opener::Opener;
 use crate::operator::{Done, Errands, Operator};
 use crate::population::Population;
 use crate::returning::{Returning, Successor};
-use crate::status::{Status, Totals};
+use crate::status::{LinkIo, Status, Totals};
 use crate::target::ShardId;
 use crate::timers::{Timer, Timers};
 
@@ -90,7 +90,7 @@ use self::connections::Connections;
 use self::control::Barriers;
 use self::fan_out::FanOut;
 use self::link::LinkDriver;
-pub use self::link::LinkStart;
+pub use self::link::{LinkSockets, LinkStart};
 use self::report::Reports;
 use self::rest::Flood;
 use self::router::Router;
@@ -162,6 +162,8 @@ pub struct Shard<I: Io> {
     timers: Timers,
     /// Link to other machines; only one shard has it.
     link: Option<Box<LinkDriver>>,
+    /// Sockets of the link that are waited for.
+    late_sockets: Option<mpsc::Receiver<(I::Sockets, LinkIo)>>,
     /// Opener of the link, if it is not open; only one shard has it.
     opener: Option<Opener<I::Sockets>>,
     /// What the program around the broker does for clients of this shard.
@@ -219,6 +221,7 @@ impl<I: Io> Shard<I> {
             mesh,
             timers: Timers::default(),
             link: None,
+            late_sockets: None,
             opener: None,
             errands,
             takeovers: mpsc::channel(),
@@ -349,6 +352,7 @@ impl<I: Io> Shard<I> {
             Completion::Woken => {
                 self.take_listener();
                 self.take_opened_link();
+                self.take_late_sockets();
                 self.take_errand();
                 self.take_takeover();
                 self.take_memory();

@@ -12,7 +12,7 @@ use crate::connection::{Receiving, State};
 use crate::mesh::Message;
 use crate::request::Drain;
 use crate::returning::{Listening, Record};
-use crate::target::Target;
+use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
 
 use super::Shard;
@@ -32,6 +32,11 @@ pub(super) struct Shutdown {
     phase: Phase,
     /// Clients that listen as the broker ends, as far as they are known here.
     left: Record,
+    /// The client that asked for this broker's place. Its connection ends when the link has
+    /// been left: so it knows.
+    pub(super) claimant: Option<Target>,
+    /// The link has been left, and the shards know.
+    is_link_left: bool,
     /// Clients were told that the broker will end, and nobody is to take its place.
     is_draining: bool,
 }
@@ -42,6 +47,8 @@ impl Shutdown {
         Shutdown {
             phase: Phase::None,
             left: Record { node, ..Record::default() },
+            claimant: None,
+            is_link_left: false,
             is_draining: false,
         }
     }
@@ -191,6 +198,7 @@ impl<I: Io> Shard<I> {
                 }
             }
             Phase::Parting { late } => {
+                self.tell_link_left();
                 let sent = late || !self.mesh.has_overflow() && self.link_has_left();
                 if sent && self.connections.is_empty() {
                     self.shutdown.phase = Phase::Done;
@@ -241,7 +249,8 @@ impl<I: Io> Shard<I> {
         let linger = self.shared.config.drain_timeout;
         for conn in self.connections.places() {
             let connection = self.connections.at(conn);
-            if connection.is_open() {
+            let is_claimant = self.shutdown.claimant == Some(connection.target);
+            if connection.is_open() && !is_claimant {
                 let source = connection.source;
                 let bye = encode_bye(self.shared.heir.is_there());
                 self.reply(conn, &frame::encode(Kind::Bye, source, 0, b"", &bye));
@@ -249,6 +258,28 @@ impl<I: Io> Shard<I> {
             }
         }
         self.drain();
+    }
+
+    /// Tells the one who asked for this broker's place, on whatever shard, that the link has
+    /// been left.
+    fn tell_link_left(&mut self) {
+        let is_due = self.id == LINK_HOME && !self.shutdown.is_link_left && self.link_has_left();
+        if is_due && self.shared.heir.is_there() {
+            for shard in self.mesh.others() {
+                self.mesh.send(shard, Message::LinkLeft);
+            }
+            self.link_left();
+        }
+    }
+
+    /// Ends the connection of the one who asked for this broker's place.
+    pub(super) fn link_left(&mut self) {
+        self.shutdown.is_link_left = true;
+        let Some(claimant) = self.shutdown.claimant.take() else { return };
+        let Some(connection) = self.connections.find_open(claimant) else { return };
+        let (conn, source) = (claimant.conn, connection.source);
+        self.reply(conn, &frame::encode(Kind::Bye, source, 0, b"", &encode_bye(true)));
+        self.finish(conn, self.shared.config.linger);
     }
 
     /// Gives the socket up to a successor, which finds who is to come back.

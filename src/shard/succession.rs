@@ -41,6 +41,7 @@ impl<I: Io> Shard<I> {
             let is_given = answer.is_ok();
             self.answer_request(target, request, answer.as_deref().map_err(String::as_str));
             if is_given {
+                self.shutdown.claimant = Some(target);
                 tracing::info!("another broker takes this one's place: shutting down");
                 self.shared.heir.begin_end();
             }

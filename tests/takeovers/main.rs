@@ -11,6 +11,7 @@ mod common;
 mod load;
 
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,13 @@ fn succeed(broker: Broker, options: BrokerOptions) -> Broker {
     broker.hand_over(claimant.name()).expect("it hands over");
     let handed = start.elapsed();
     let heir = broker.heir();
-    let ending = thread::spawn(move || broker.join());
-    let owned = claimant.own(PATIENCE).unwrap();
+    let (tell, gone) = mpsc::channel();
+    let ending = thread::spawn(move || {
+        let ended = broker.join();
+        let _ = tell.send(());
+        ended
+    });
+    let owned = claimant.own(PATIENCE, move || gone.recv().unwrap()).unwrap();
     let left = start.elapsed();
     let successor = owned.start().unwrap();
     let started = start.elapsed();
