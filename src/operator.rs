@@ -1,5 +1,6 @@
-//! What the program around a broker does for whoever runs it: to change its log, to read
-//! its configuration anew. That may take longer than a shard may wait, so a thread does it.
+//! Errands that the program around a broker does for whoever runs it: to change its log, to
+//! read its configuration anew. That may take longer than a shard may wait, so a thread does
+//! it.
 
 use std::fmt;
 use std::io;

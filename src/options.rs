@@ -163,7 +163,7 @@ impl BrokerOptions {
     ///
     /// # Errors
     /// Which option is out of range, and what is allowed.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let require = |good: bool, text: String| if good { Ok(()) } else { Err(text) };
         require(
             self.shards.is_none_or(|shards| (1..=MAX_SHARDS).contains(&shards)),

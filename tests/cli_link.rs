@@ -170,10 +170,10 @@ fn the_table_of_the_file_sets_the_link_and_its_mistakes_name_the_line() {
     let log = is_good(with_file("[link]\ncluster = 'office'\npeer = ['db1', 'db2:99']\n"));
     assert!(log.contains("the link is open"), "{log}");
     with_file("[link]\ngroups = 65\n").failed(2, "groups must be between 1 and 64");
-    with_file("[link]\n\nadress = 'x'\n").failed(2, "c.toml, line 4: unknown field `adress`");
-    with_file("[link]\nrate = '5Mbit/s'\n").failed(2, "c.toml, line 3: write bytes a second");
+    with_file("[link]\n\nadress = 'x'\n").failed(2, "c.toml:4:1: unknown field `adress`");
+    with_file("[link]\nrate = '5Mbit/s'\n").failed(2, "c.toml:3:8: write bytes a second");
     with_file("max-payload = '65MiB'\n[link]\n").failed(2, "at most 64 MiB");
-    with_file("[channels.x]\npressure = 'all'\n").failed(2, "c.toml, line 3: ");
+    with_file("[channels.x]\npressure = 'all'\n").failed(2, "c.toml:3:12: ");
 }
 
 fn check(options: &[&str]) -> support::Done {

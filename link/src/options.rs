@@ -180,12 +180,12 @@ impl LinkOptions {
         let base = self.group.ip();
         require(base.is_multicast(), || {
             format!(
-                "{base} is no multicast address: the link needs one of 224.0.0.0 to \
+                "link address {base} is no multicast address: the link needs one of 224.0.0.0 to \
                  239.255.255.255, or one that starts with ff, such as {DEFAULT_GROUP}; \
                  brokers to reach by unicast are named by --peer"
             )
         })?;
-        require(self.group.port() != 0, || "the link's port must not be 0".into())?;
+        require(self.group.port() != 0, || "link port must not be 0".into())?;
         require((1..=MAX_GROUPS).contains(&usize::from(self.groups)), || {
             format!("groups must be between 1 and {MAX_GROUPS}")
         })?;
@@ -198,7 +198,7 @@ impl LinkOptions {
             })?;
             require(last_group(base, self.groups).is_some(), || {
                 format!(
-                    "there are no {} multicast addresses behind {base}: choose a lower address \
+                    "groups: there are no {} multicast addresses behind {base}: choose a lower address \
                      or fewer groups",
                     self.groups
                 )

@@ -8,9 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use netcluster_client::{Client, ClientBuilder, default_socket_paths};
 use netcluster_platform::listening_pid;
 
+use super::config::ConfigArgs;
 use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
 use super::link::LinkArgs;
+use super::record::RecordArgs;
+use super::replay::ReplayArgs;
 use super::service::ServiceArgs;
 use super::settings::Settings;
 use super::values::{self, Channel};
@@ -34,7 +37,8 @@ A minute's tour:
 
 const SERVE_EXAMPLES: &str = "\
 Sizes are bytes or a number with KiB, MiB or GiB; durations a number with us, ms, s or min.
-All options but --config may be in the file too, by the same names, in TOML:
+All settings may be in the file too, by the same names, in TOML; `netcluster config init` writes
+one that explains them:
 
   socket = \"/run/netcluster/default.sock\"
   socket-group = \"events\"
@@ -50,7 +54,8 @@ All options but --config may be in the file too, by the same names, in TOML:
   [channels.orders]
   pressure = \"cluster\"                # --cluster-pressure orders
 
-What is typed wins over the file. SIGTERM, SIGINT and SIGHUP (but not under nohup) end the broker
+What is typed wins over the environment (NETCLUSTER_SHARDS=2, and so on), that over the file.
+SIGTERM, SIGINT and SIGHUP (but not under nohup) end the broker
 in order: clients get what is queued for them and a goodbye, the socket is removed. A second
 signal ends it at once.
 
@@ -129,6 +134,10 @@ pub enum Command {
     Emit(EmitArgs),
     /// Print the events that match a pattern
     On(OnArgs),
+    /// Record events into MCAP files
+    Record(RecordArgs),
+    /// Emit what was recorded
+    Replay(ReplayArgs),
     /// Show what the broker does
     Status(StatusArgs),
     /// Show the brokers of other machines
@@ -143,6 +152,8 @@ pub enum Command {
     Reload(ReloadArgs),
     /// Prepare the link to other machines, and try it
     Link(LinkArgs),
+    /// Make, check or show the configuration of a broker
+    Config(ConfigArgs),
     /// Run a broker as a service of the system (Windows)
     Service(ServiceArgs),
     /// See events flow: a broker, a listener and an emitter, ending by itself in seconds
@@ -155,9 +166,12 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub struct ServeArgs {
-    /// Read settings from this TOML file
+    /// Read settings from this TOML file [default: $NETCLUSTER_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Check the settings, say what is wrong with them, and end
+    #[arg(long)]
+    pub check: bool,
     /// Take the place of the broker that runs at the socket, without a gap: clients go on with
     /// this one and lose nothing. If this one cannot start, that one goes on
     #[arg(long)]

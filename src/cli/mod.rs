@@ -2,10 +2,13 @@
 //!
 //! - `args`: what can be typed; `settings`, `values`: what a broker can be told,
 //!   by the command line or a file.
+//! - `config`: the keys of the file, where settings come from, and the commands that make, check
+//!   and show a configuration.
 //! - `link`: the same for the link to other machines, and its commands.
-//! - `serve`, `service`, `emit`, `on`, `status`, `peers`, `demo`, `completions`: one file
-//!   a command.
 //! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
+//! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `demo`,
+//!   `completions`: one file a command.
+//! - `recording`: the files of `record` and `replay`.
 //! - `cluster`: whether there was one to wait for.
 //! - `log`: what a broker writes about itself.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
@@ -18,6 +21,7 @@
 mod args;
 mod cluster;
 mod completions;
+mod config;
 mod control;
 mod demo;
 mod emit;
@@ -30,7 +34,10 @@ mod output;
 mod page;
 mod peers;
 mod program;
+mod record;
+mod recording;
 mod render;
+mod replay;
 mod serve;
 mod service;
 mod settings;
@@ -52,9 +59,12 @@ use args::{Cli, Command};
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Config(args) => config::run(args),
         Command::Service(args) => service::run(args),
         Command::Emit(args) => emit::run(&args),
         Command::On(args) => on::run(args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Kick(args) => control::kick(&args),

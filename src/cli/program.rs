@@ -1,4 +1,4 @@
-//! What this program does for whoever runs its broker, when it is asked while it runs.
+//! Errands of whoever runs the broker that its program does, while it runs.
 
 use netcluster::Operator;
 

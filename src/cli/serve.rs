@@ -11,6 +11,8 @@ use netcluster_client::{SOCKET_VARIABLE, default_socket_paths};
 use netcluster_platform::{BindError, listening_pid, raise_descriptor_limit};
 
 use super::args::ServeArgs;
+use super::config::sources::{self, Loaded};
+use super::config::tell_good;
 use super::failure::{Code, Failure};
 use super::link::link_options;
 use super::log;
@@ -29,22 +31,29 @@ const OWN_DESCRIPTORS: usize = 128 + MAX_TOLD;
 
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
-    let ServeArgs { config, takeover, background, print_ready, die_with_parent, settings } = *args;
+    let ServeArgs {
+        config,
+        check,
+        takeover,
+        background,
+        print_ready,
+        die_with_parent,
+        settings,
+    } = *args;
     if background {
         return takeover::in_background();
     }
     // First of all: what happens from now on is noticed.
     let parent = die_with_parent.map(Watch::begin);
-    let settings = match config {
-        Some(path) => settings.or(Settings::read(&path)?),
-        None => settings,
-    };
-    let counts = log::start(settings.log.as_ref(), None)?;
-    let again = (settings.clone(), Arc::clone(&counts));
+    let loaded = sources::load(settings, config.as_deref())?;
+    if check {
+        return tell_good(&loaded);
+    }
+    let counts = log::start(loaded.settings.log.as_ref(), None)?;
     let mut serving = if takeover {
-        Serving::take_over(settings, counts)?
+        Serving::take_over(&loaded, Arc::clone(&counts))?
     } else {
-        Serving::start(settings, counts)?
+        Serving::start(&loaded, Arc::clone(&counts))?
     };
     let ending = Ending::of(serving.shutdown());
     if let Some(parent) = parent {
@@ -62,8 +71,7 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
             return Ok(());
         }
         tracing::error!("the broker that was to take this one's place is gone: serving again");
-        let (settings, counts) = again.clone();
-        serving = match Serving::start(settings, counts) {
+        serving = match Serving::start(&loaded, Arc::clone(&counts)) {
             Err(failure) if failure.code() == Code::AlreadyRunning => return Ok(()),
             serving => serving?,
         };
@@ -82,15 +90,15 @@ pub struct Serving {
 
 impl Serving {
     /// Starts it; `counts` are those of the log.
-    pub fn start(settings: Settings, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
-        let prepared = Broker::prepare(options_of(settings, counts)?).map_err(start_failure)?;
+    pub fn start(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
+        let prepared = Broker::prepare(options_of(loaded, counts)?).map_err(start_failure)?;
         let ready = prepared.bind().map_err(start_failure)?;
         Ok(Serving { broker: ready.start().map_err(start_failure)? })
     }
 
     /// Starts it in the place of another one.
-    pub fn take_over(settings: Settings, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
-        let options = options_of(settings, counts)?;
+    pub fn take_over(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
+        let options = options_of(loaded, counts)?;
         let socket = options.socket.clone();
         let prepared = Broker::prepare(options).map_err(start_failure)?;
         let ready = takeover::take_over(prepared, &socket)?;
@@ -133,10 +141,9 @@ pub fn start_failure(error: StartError) -> Failure {
 }
 
 /// A broker's options by these settings; what is worth saying about them is logged.
-fn options_of(settings: Settings, counts: Arc<LogCounts>) -> Result<BrokerOptions, Failure> {
-    let mut warnings = Vec::new();
-    let is_default = settings.max_clients.is_none();
-    let mut options = meaning(&settings, &mut warnings)?;
+fn options_of(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<BrokerOptions, Failure> {
+    let is_default = loaded.settings.max_clients.is_none();
+    let (mut options, warnings) = options(loaded)?;
     options.log = counts;
     options.operator = Some(Arc::new(Program));
     for warning in warnings {
@@ -170,6 +177,18 @@ fn fit_clients(max_clients: &mut usize, limit: u64, is_default: bool) {
              (ulimit -n, LimitNOFILE=), or lower --max-clients"
         )
     }
+}
+
+/// Turns the settings into a broker's options, checked, and what is worth saying of them.
+///
+/// # Errors
+/// Which setting is wrong, where it was set, and what is allowed.
+pub fn options(loaded: &Loaded) -> Result<(BrokerOptions, Vec<String>), Failure> {
+    let mut warnings = Vec::new();
+    let options = meaning(&loaded.settings, &mut warnings)
+        .and_then(|options| options.check().map_err(Failure::usage).map(|()| options))
+        .map_err(|failure| loaded.locate(failure))?;
+    Ok((options, warnings))
 }
 
 /// Turns the settings into a broker's options; what is worth saying is added to the

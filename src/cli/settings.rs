@@ -5,13 +5,11 @@
 //! the file.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::failure::Failure;
 use super::link::{ChannelName, ChannelSettings, LinkSettings};
 use super::values::{
     BackendName, LogFilter, Mode, NodeId, Period, SharedMemoryName, Size, SocketGroup,
@@ -42,7 +40,7 @@ pub const EVERY_SETTING: &str = "
 ";
 
 /// The settings of a broker.
-#[derive(Clone, Debug, Default, Args, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Args, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
     /// Where clients connect [default: $NETCLUSTER_SOCKET, else default.sock in
@@ -120,31 +118,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// Which file, which line, and what is wrong there.
-    pub fn read(path: &Path) -> Result<Settings, Failure> {
-        let text = fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format_args!(
-                "cannot read the configuration {}: {error}",
-                path.display()
-            ))
-        })?;
-        Settings::parse(&text)
-            .map_err(|problem| Failure::usage(format_args!("{}{problem}", path.display())))
-    }
-
-    fn parse(text: &str) -> Result<Settings, String> {
-        toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or_else(String::new, |span| {
-                let before = &text.as_bytes()[..span.start.min(text.len())];
-                format!(", line {}", 1 + before.iter().filter(|&&byte| byte == b'\n').count())
-            });
-            format!("{line}: {}", error.message().replace('\n', "; "))
-        })
-    }
-
     /// Takes these settings, and where they are unset, the others.
     pub fn or(self, other: Settings) -> Settings {
         Settings {
@@ -195,29 +168,16 @@ mod tests {
             --max-clients 10 --max-clients-per-user 5 --max-patterns 20 --stall-timeout 1s --hello-timeout 2s --drain-timeout 3s \
             --node-id 0xff --log debug";
         let line: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(Settings::parse(EVERY_SETTING), Ok(typed(&line)));
+        assert_eq!(toml::from_str(EVERY_SETTING), Ok(typed(&line)));
         // Nothing was forgotten in the merge either.
         assert_eq!(Settings::default().or(typed(&line)), typed(&line));
     }
 
     #[test]
     fn what_is_typed_wins() {
-        let file = Settings::parse("shards = 2\npin = true\nbackend = 'poll'").unwrap();
+        let file = toml::from_str("shards = 2\npin = true\nbackend = 'poll'").unwrap();
         let both = typed(&["--shards", "1", "--pin=false"]).or(file);
         assert_eq!((both.shards, both.pin), (Some(1), Some(false)));
         assert_eq!(both.backend, Some(BackendName::Poll));
-    }
-
-    #[test]
-    fn mistakes_in_the_file_come_with_their_line() {
-        let problem = |text| Settings::parse(text).unwrap_err();
-        let unknown = problem("shards = 1\nsockte = 'x'\n");
-        assert!(unknown.starts_with(", line 2: unknown field `sockte`"), "{unknown}");
-        let mode = problem("\n\nsocket-mode = 660\n");
-        assert!(mode.starts_with(", line 3: ") && mode.contains("a string"), "{mode}");
-        let size = problem("max-queue = '8MB'\n");
-        assert!(size.starts_with(", line 1: ") && size.contains("KiB"), "{size}");
-        let syntax = problem("shards = 1\nshards");
-        assert!(syntax.starts_with(", line 2: ") && !syntax.contains('\n'), "{syntax}");
     }
 }

@@ -209,6 +209,76 @@ impl FromStr for BackendName {
     }
 }
 
+impl fmt::Display for Size {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Size(bytes) = *self;
+        for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+            if bytes > 0 && bytes.trailing_zeros() >= shift {
+                return write!(formatter, "{}{unit}", bytes >> shift);
+            }
+        }
+        write!(formatter, "{bytes}B")
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        for (factor, unit) in [(60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")] {
+            if micros > 0 && micros.is_multiple_of(factor) {
+                return write!(formatter, "{}{unit}", micros / factor);
+            }
+        }
+        write!(formatter, "{micros}us")
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04o}", self.0)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:08x}", self.0)
+    }
+}
+
+impl fmt::Display for SocketGroup {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Group::Id(number) => write!(formatter, "{number}"),
+            Group::Name(name) => formatter.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            BackendName::Auto => "auto",
+            BackendName::Uring => "uring",
+            BackendName::Poll => "poll",
+        })
+    }
+}
+
+impl fmt::Display for SharedMemoryName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            SharedMemoryName::Auto => "auto",
+            SharedMemoryName::Off => "off",
+        })
+    }
+}
+
 /// Reads a value from a string of the file, or a number where that is unambiguous.
 pub struct Written<T> {
     /// Whether a number will do.
@@ -236,7 +306,8 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Written<T> {
     }
 }
 
-/// Lets types be read from the file as they are written on the command line.
+/// Lets types be read from the file as they are written on the command line, and be written
+/// so.
 macro_rules! read_from_file {
     ($($type:ty, numbers: $numbers:literal;)*) => {$(
         impl<'de> serde::Deserialize<'de> for $type {
@@ -248,6 +319,12 @@ macro_rules! read_from_file {
                     value: std::marker::PhantomData,
                 };
                 deserializer.deserialize_any(written)
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
     )*};

@@ -166,7 +166,7 @@ pub struct Shard<I: Io> {
     late_sockets: Option<mpsc::Receiver<(I::Sockets, LinkIo)>>,
     /// Opener of the link, if it is not open; only one shard has it.
     opener: Option<Opener<I::Sockets>>,
-    /// What the program around the broker does for clients of this shard.
+    /// Errands of the program around the broker, for clients of this shard.
     errands: Option<Errands>,
     /// Answers to those who asked to take this broker's place.
     takeovers: (mpsc::Sender<Done>, mpsc::Receiver<Done>),

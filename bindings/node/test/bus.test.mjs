@@ -246,3 +246,24 @@ test('status, audience and cluster answer', async (t) => {
   assert.deepEqual(await two.audience('a'), { clients: 1, brokers: 0 });
   assert.deepEqual(await two.clusterReady(1000), []);
 });
+
+test('control asks the broker, refusals say why, and who is kicked or drained is told', async (t) => {
+  const bus = await broker(t);
+  const one = await client(t, bus);
+  const two = await client(t, bus);
+  const told = [];
+  two.lifecycle.on('error', (error) => told.push(error.code));
+  const disconnected = new Promise((resolve) => two.lifecycle.once('disconnect', resolve));
+  await assert.rejects(one.control({ do: 'kick', client: 99999 }), { code: 'REFUSED', message: /there is no client 99999/ });
+  await assert.rejects(one.control({ do: 'x'.repeat(5000) }), { code: 'PAYLOAD_TOO_LARGE' });
+  assert.deepEqual(await one.control({ do: 'log-level' }), { level: 'info' });
+  assert.deepEqual(await one.control({ do: 'kick', client: two.source.client, reason: 'enough' }), { kicked: 1 });
+  const { reason } = await disconnected;
+  assert.equal(reason.reason, 'kicked');
+  assert.match(reason.message, /enough/);
+  await new Promise((resolve) => two.lifecycle.once('connect', resolve));
+  const ended = new Promise((resolve) => two.lifecycle.once('disconnect', resolve));
+  await one.control({ do: 'drain' });
+  assert.equal((await ended).reason.code, 'BROKER_SHUT_DOWN');
+  assert.ok(told.includes('DRAINING'));
+});

@@ -20,7 +20,7 @@ pub enum Question<'a> {
     Audience(&'a str),
     /// The broker's status.
     Status,
-    /// What whoever runs the broker asks of it, as JSON.
+    /// A request of whoever runs the broker, as JSON.
     Control(&'a str),
     /// Whether it is there.
     Ping,

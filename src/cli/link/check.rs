@@ -33,6 +33,7 @@ use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
 use super::settings::{LinkSettings, link_options};
 use super::values::LinkAddress;
+use crate::cli::config::sources;
 use crate::cli::failure::{Code, Failure};
 use crate::cli::settings::Settings;
 
@@ -70,14 +71,13 @@ pub struct CheckArgs {
 
 /// Looks, prints, and fails if there is a problem.
 pub fn run(args: &CheckArgs) -> Result<(), Failure> {
-    let mut settings = Settings { link: args.link.clone(), ..Settings::default() };
-    if let Some(path) = &args.config {
-        settings = settings.or(Settings::read(path)?);
-    }
+    let typed = Settings { link: args.link.clone(), ..Settings::default() };
+    let mut loaded = sources::load(typed, args.config.as_deref())?;
+    let settings = &mut loaded.settings;
     settings.link.address.get_or_insert(LinkAddress(DEFAULT_GROUP));
     let max_payload_bytes = settings.max_payload.map_or(DEFAULT_MAX_PAYLOAD_BYTES, |size| size.0);
     let mut warnings = Vec::new();
-    let options = link_options(&settings, max_payload_bytes, &mut warnings)?
+    let options = link_options(settings, max_payload_bytes, &mut warnings)?
         .ok_or_else(|| Failure::usage("the link has no address"))?;
 
     let mut findings: Vec<Finding> = warnings
@@ -89,7 +89,7 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
         Ok(seen) => {
             findings.extend(diagnose::diagnose(&options, seen));
             let peers = neighbours::list(&options, seen);
-            let broker = running::ask(args.socket.clone().or(settings.socket));
+            let broker = running::ask(args.socket.clone().or(settings.socket.clone()));
             findings.extend(running::findings(&options, seen, &peers, &broker));
             peers
         }

@@ -10,6 +10,7 @@ use netcluster_link::options::{DEFAULT_GROUP, MAX_LINK_PAYLOAD_BYTES};
 use super::settings::{LinkSettings, link_options};
 use super::values::LinkAddress;
 use crate::cli::args::SocketArgs;
+use crate::cli::config::sources;
 use crate::cli::failure::Failure;
 use crate::cli::output::notice;
 use crate::cli::settings::Settings;
@@ -40,14 +41,13 @@ pub struct OpenArgs {
 
 /// Asks the broker, and waits until its link is open.
 pub fn run(args: &OpenArgs) -> Result<(), Failure> {
-    let mut settings = Settings { link: args.link.clone(), ..Settings::default() };
-    if let Some(path) = &args.config {
-        settings = settings.or(Settings::read(path)?);
-    }
+    let typed = Settings { link: args.link.clone(), ..Settings::default() };
+    let mut loaded = sources::load(typed, args.config.as_deref())?;
+    let settings = &mut loaded.settings;
     settings.link.address.get_or_insert(LinkAddress(DEFAULT_GROUP));
     let mut warnings = Vec::new();
     // The broker knows its own limit of payloads.
-    let options = link_options(&settings, MAX_LINK_PAYLOAD_BYTES, &mut warnings)?
+    let options = link_options(settings, MAX_LINK_PAYLOAD_BYTES, &mut warnings)?
         .ok_or_else(|| Failure::usage("the link has no address"))?;
     for warning in warnings {
         notice(format_args!("warning: {warning}"));

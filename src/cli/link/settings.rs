@@ -12,7 +12,7 @@ use clap::Args;
 use netcluster_link::crypto::Keys;
 use netcluster_link::options::{DEFAULT_GROUP, LinkOptions, is_reserved};
 use serde::de::{Deserializer, SeqAccess, Visitor, value::StrDeserializer};
-use serde::{Deserialize, de};
+use serde::{Deserialize, Serialize, de};
 
 use super::key_file;
 use super::values::{ChannelName, LinkAddress, Peer, Pressure, Rate};
@@ -21,7 +21,7 @@ use crate::cli::settings::Settings;
 use crate::cli::values::Size;
 
 /// The settings of the link.
-#[derive(Clone, Debug, Default, Args, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Args, Deserialize, Serialize, PartialEq, Eq)]
 #[command(next_help_heading = "Link to other machines")]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table [link]")]
 pub struct LinkSettings {
@@ -79,12 +79,15 @@ pub struct LinkSettings {
     pub cluster_pressure: Vec<ChannelName>,
 }
 
-/// The table `[channels.NAME]` of the file.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+/// The table `[channels.NAME]` of the file. No command has these as flags; that they could
+/// be says what they are.
+#[derive(Clone, Debug, Default, Args, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[serde(expecting = "a table [channels.NAME]")]
 pub struct ChannelSettings {
-    /// Listeners that its emitters wait for; unset: those on this machine.
+    /// Listeners that the channel's emitters wait for: with `cluster` those on other machines
+    /// too, all brokers alike [default: those on this machine]
+    #[arg(long, value_name = "WHOSE")]
     pub pressure: Option<Pressure>,
 }
 

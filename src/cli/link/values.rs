@@ -1,10 +1,12 @@
 //! Values of the link's settings with a form of their own.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
+use clap::ValueEnum;
 use netcluster_link::options::DEFAULT_PORT;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::values::{Channel, Size, read_from_file};
 
@@ -103,11 +105,39 @@ impl FromStr for ChannelName {
 }
 
 /// Listeners that a channel's emitters wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pressure {
     /// Emitters wait for listeners on this machine and on all others.
     Cluster,
+}
+
+impl fmt::Display for LinkAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = usize::try_from(self.0).unwrap_or(usize::MAX);
+        write!(formatter, "{}/s", Size(bytes))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(formatter, "{}:{port}", self.host),
+            None => formatter.write_str(&self.host),
+        }
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
 }
 
 read_from_file! {

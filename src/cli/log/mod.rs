@@ -49,7 +49,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// The process's log, once it has started.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// Its filter.
+/// The filter of the process's log.
 static FILTER: OnceLock<Filter> = OnceLock::new();
 
 /// Starts the log, to standard error or to what is given. Its counters are for `status`.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use netcluster_platform::service::{self, Registration, Session};
 
+use crate::cli::config::sources::{self, Loaded};
 use crate::cli::failure::Failure;
 use crate::cli::log;
 use crate::cli::output::notice;
@@ -85,11 +86,11 @@ pub fn run(config: Option<PathBuf>) -> Result<(), Failure> {
 fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
     let file = LogFile::open(directory()?.join("netcluster.log"))
         .map_err(|error| cannot("open the log", &error))?;
-    let settings = settings(config);
+    let loaded = settings(config);
     // Without settings there is no level, and yet something to tell.
-    let level = settings.as_ref().ok().and_then(|settings| settings.log.as_ref());
+    let level = loaded.as_ref().ok().and_then(|loaded| loaded.settings.log.as_ref());
     let counts = log::start(level, Some(Box::new(file)))?;
-    let ended = settings.and_then(|settings| Serving::start(settings, counts));
+    let ended = loaded.and_then(|loaded| Serving::start(&loaded, counts));
     let ended = ended.and_then(|serving| {
         let shutdown = serving.shutdown();
         session.running(move || {
@@ -104,13 +105,10 @@ fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// Reads the service's settings from the named file or its own, which may be missing.
-fn settings(config: Option<&Path>) -> Result<Settings, Failure> {
+fn settings(config: Option<&Path>) -> Result<Loaded, Failure> {
     let own = directory()?.join("netcluster.toml");
-    match config {
-        Some(path) => Settings::read(path),
-        None if own.exists() => Settings::read(&own),
-        None => Ok(Settings::default()),
-    }
+    let own = own.exists().then_some(own);
+    sources::load(Settings::default(), config.or(own.as_deref()))
 }
 
 /// Directory of the service's files.

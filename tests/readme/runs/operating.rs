@@ -5,6 +5,13 @@ use super::Row;
 
 pub const ROWS: &[Row] = &[
     (
+        "netcluster config init",
+        Script(
+            "whole || fail config; shows block 'netcluster.toml: right, 0 settings'
+             shows block '# --shards'",
+        ),
+    ),
+    (
         "socket-mode = ",
         Script(
             "cp \"$BLOCK\" settings.toml
@@ -29,6 +36,15 @@ pub const ROWS: &[Row] = &[
     ),
     ("systemctl enable", Elsewhere("it takes systemd as the first process")),
     ("netcluster service install", Elsewhere("a service of Windows: `.ci/windows` runs it")),
+    (
+        "netcluster record ",
+        Script(
+            "broker
+             terminal on 'netcluster on sensor.1 --count 2 --format raw'; shows on 'listening to'
+             whole || fail record; shows block 'recorded 1 events of 4 bytes'
+             shows block 'would emit 1 events'; shows block 'emitted 1 events'; shows on 21.5",
+        ),
+    ),
     (
         "netcluster link keygen",
         Script(
