@@ -142,8 +142,8 @@ pub struct Connection {
     pub held: Vec<Bytes>,
     /// Patterns that the client had before the broker was restarted, and has not again.
     pub awaited: u32,
-    /// Number that the client had before the broker was restarted.
-    pub previous_client: u32,
+    /// Source that the client had before the broker was restarted.
+    pub previous: Source,
     /// Queue of frames for the client.
     pub outbound: Outbound,
     /// State of the receiving side.
@@ -198,7 +198,7 @@ impl Connection {
             sharing: Sharing::Never,
             held: Vec::new(),
             awaited: 0,
-            previous_client: 0,
+            previous: Source::NONE,
             outbound: Outbound::new(max_queue_bytes, budget),
             receiving: Receiving::Off,
             is_read_up: false,

@@ -18,7 +18,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use netcluster_platform::{Peer, Waker};
 use netcluster_wire::control::Audience;
-use netcluster_wire::{ErrorCode, Hello, Pattern};
+use netcluster_wire::{ErrorCode, Hello, Pattern, Source};
 
 use crate::inbound::Pieces;
 use crate::placement::Reason;
@@ -164,8 +164,8 @@ pub enum Message<S> {
     FloodOver,
     /// A client came back after a crash: events of its channel wait for other clients.
     Hold(Arc<str>),
-    /// The client that had this number is back, with all its patterns.
-    IsBack(Arc<str>, u32),
+    /// The client that was this source is back, with all its patterns.
+    IsBack(Arc<str>, Source),
     /// Events of a channel wait no more: all clients are back.
     Released(Arc<str>),
     /// The link has been left, as the broker ends.
@@ -173,7 +173,7 @@ pub enum Message<S> {
     /// Events of this channel wait no longer for clients that were here before.
     HoldOver(Arc<str>),
     /// Nothing more will come from the sender, which is shutting down; with its clients
-    /// that listen.
+    /// that listen, or are waited for.
     Quiet(Vec<Listening>),
     /// Answer a part of this question to the sender.
     Asked(u64, Box<Inquiry>),

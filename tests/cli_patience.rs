@@ -132,6 +132,29 @@ fn lines_go_on_over_restarts_of_the_broker() {
     }
 }
 
+/// Lines that a broker had read by its end were said to be in doubt.
+#[test]
+fn no_line_is_in_doubt_after_an_orderly_restart() {
+    for backend in backends() {
+        let mut broker = Broker::start(backend);
+        let (emit, mut input) = Process::start_with_pipe(broker.command(&["emit", "log"]));
+        for restart in 0..2 {
+            writeln!(input, "{restart}").unwrap();
+            let told = |text: &str| {
+                wait_until(text, || emit.notices().matches(text).count() > restart);
+            };
+            wait_until("the broker has it", || broker.status()["totals"]["events_in"] == 1);
+            broker.process.signal(Signal::TERM);
+            told("not connected: ");
+            broker.process = serve(&broker.socket(), backend, &[]);
+            told("connected again");
+        }
+        drop(input);
+        let done = emit.finish().succeeded();
+        assert!(!done.stderr.contains("may not have arrived"), "{}", done.stderr);
+    }
+}
+
 #[test]
 fn confirmed_lines_are_not_in_doubt_when_a_broker_ends() {
     // The broker confirms what was emitted a moment ago, or some moments on a busy machine.

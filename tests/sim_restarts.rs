@@ -31,7 +31,7 @@ fn machine(seed: u64) -> (SimNet, usize) {
 fn start(seed: u64, (net, shards): &(SimNet, usize), awaited: Record) -> SimBroker {
     let config = ShardConfig {
         seed,
-        node: 1 + awaited.node,
+        node: 1 + awaited.node(),
         spill_clients: 1,
         awaited: Arc::new(awaited),
         ..ShardConfig::default()

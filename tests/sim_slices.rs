@@ -165,9 +165,11 @@ fn the_end_waits_for_what_is_looked_up() {
 #[test]
 fn an_event_behind_questions_that_take_turns_is_held_like_any_other() {
     const QUESTIONS: usize = 8;
-    let mut awaited = Record { node: 1, ..Record::default() };
+    let mut awaited = Record::of(1);
     let before = Source { node: 1, client: 7 };
-    awaited.add(&[Listening { channel: "heavy".into(), client: before.client, patterns: 1 }]);
+    let absent = Duration::ZERO;
+    let channel = "heavy".into();
+    awaited.add(&[Listening { channel, source: before, before, patterns: 1, absent }]);
     let config = ShardConfig { node: 2, awaited: Arc::new(awaited), ..config() };
     let mut broker = SimBroker::new(1, Faults::default(), 1, config, MEMORY_BYTES);
     let mut hoarder = hoarder(&mut broker, "heavy");

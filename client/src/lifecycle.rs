@@ -16,13 +16,17 @@ pub enum Lifecycle {
         source: Source,
         /// Whether a connection was lost before: listeners may have missed events.
         resumed: bool,
+        /// Number of own events that an earlier connection had written and its broker had
+        /// not confirmed: they may not have arrived, and are not sent again.
+        doubtful: u64,
     },
     /// The connection ended. Another is made unless [`Lifecycle::Closed`] follows.
     Disconnect {
         /// The way in which it ended.
         reason: DisconnectReason,
         /// Sequence of the last own event known to be queued at every target.
-        /// Later ones that were written are in doubt and are not sent again.
+        /// Later ones that were written are in doubt and are not sent again; the next
+        /// [`Lifecycle::Connect`] says how many these are.
         confirmed: u64,
     },
     /// Something went wrong that no call could return.
@@ -46,8 +50,8 @@ impl Lifecycle {
     pub(crate) fn trace(&self) {
         use DisconnectReason::Requested;
         match self {
-            Lifecycle::Connect { source, resumed } => {
-                tracing::debug!(%source, resumed, "connected to the broker");
+            Lifecycle::Connect { source, resumed, doubtful } => {
+                tracing::debug!(%source, resumed, doubtful, "connected to the broker");
             }
             Lifecycle::Disconnect { reason: Requested, .. }
             | Lifecycle::Closed(Error::Disconnected(Requested)) => {

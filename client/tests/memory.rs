@@ -91,7 +91,7 @@ fn a_full_ring_makes_emitters_wait_and_grows() {
             emitter.emit("b", vec![7; LARGE_BYTES]).unwrap();
             emitter.flush().unwrap();
         });
-        std::thread::sleep(Duration::from_millis(50));
+        wait_until("it waits", || broker.state.room_wanted.load(SeqCst));
         assert!(!emitting.is_finished() && client.last_sequence() < 2000);
         broker.state.stalled.store(false, SeqCst);
         emitting.join().unwrap();
@@ -130,6 +130,8 @@ fn an_emitter_that_waits_for_room_goes_on_with_the_next_broker() {
     shared(|| {
         let broker = Broker::start();
         let client = connect(&broker);
+        let (sender, told) = channel();
+        client.on_lifecycle(move |event| drop(sender.send(event.clone())));
         broker.state.stalled.store(true, SeqCst);
         let emitter = client.clone();
         let emitting = std::thread::spawn(move || {
@@ -137,16 +139,24 @@ fn an_emitter_that_waits_for_room_goes_on_with_the_next_broker() {
                 emitter.emit("a", [7; 1000]).unwrap();
             }
         });
-        wait_until("it waits", || client.last_sequence() > 50);
-        std::thread::sleep(Duration::from_millis(20));
-        let put = client.last_sequence();
-        assert!(put < 1000, "{put}");
+        wait_until("it waits", || broker.state.room_wanted.load(SeqCst));
+        assert!(client.last_sequence() < 1000);
         let broker = Broker::start_in(broker.kill());
         emitting.join().unwrap();
         wait_until("it is back", || client.ping().is_ok());
         client.disconnect().unwrap();
+        let told: Vec<_> = told.try_iter().collect();
+        let put = told.iter().find_map(|event| match event {
+            Lifecycle::Connect { resumed: true, doubtful, .. } => Some(*doubtful),
+            _ => None,
+        });
+        let confirmed = told.iter().find_map(|event| match event {
+            Lifecycle::Disconnect { confirmed, .. } => Some(*confirmed),
+            _ => None,
+        });
         // Those that were put are in doubt, all others came.
-        assert!(broker.events() as u64 >= 1000 - put - 1, "{} of 1000", broker.events());
+        let put = put.zip(confirmed).map(|(put, confirmed)| put + confirmed);
+        assert_eq!(put, Some(1000 - broker.events() as u64), "{told:?}");
     });
 }
 

@@ -191,6 +191,11 @@ impl RingReader {
         room_at != 0 && self.head >= room_at && control.room_at.0.swap(0, Ordering::Relaxed) != 0
     }
 
+    /// Whether the client waits for room.
+    pub fn is_room_wanted(&self) -> bool {
+        self.region.control().room_at.0.load(Ordering::Relaxed) != 0
+    }
+
     /// Asks for the broker's bell when bytes come. Returns whether there are none: then it
     /// will ring.
     ///

@@ -155,7 +155,6 @@ fn read_lines(args: &EmitArgs, client: &Client, standing: &Standing) -> Result<(
                 emitted => break emitted.map_err(context)?,
             }
         }
-        standing.emitted(client.last_sequence());
     }
     Ok(())
 }

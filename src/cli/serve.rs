@@ -31,15 +31,8 @@ const OWN_DESCRIPTORS: usize = 128 + MAX_TOLD;
 
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
-    let ServeArgs {
-        config,
-        check,
-        takeover,
-        background,
-        print_ready,
-        die_with_parent,
-        settings,
-    } = *args;
+    let ServeArgs { config, check, takeover, background, print_ready, die_with_parent, settings } =
+        *args;
     if background {
         return takeover::in_background();
     }

@@ -1,10 +1,9 @@
 //! State of the connection while `emit` reads lines: whether there is one, and
 //! which events are in doubt because one broke.
 //!
-//! Invariant: an event whose number is in doubt was on its way when a connection broke.
-//! What had not been written by then is sent again, and is counted as in doubt as well.
+//! Invariant: an event whose number is in doubt was written when a connection broke, and
+//! not confirmed. What had not been written by then is sent again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,8 +28,6 @@ pub struct Standing {
 
 #[derive(Default)]
 struct Shared {
-    /// Number of the last event.
-    emitted: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -39,6 +36,8 @@ struct Shared {
 struct State {
     is_down: bool,
     closed: Option<Error>,
+    /// Last event that was confirmed when the connection broke.
+    confirmed: u64,
     /// First and last number, and how many, of events in doubt.
     doubts: Option<(u64, u64, u64)>,
 }
@@ -48,11 +47,6 @@ impl Standing {
     pub fn listener(&self) -> impl FnMut(&Lifecycle) + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move |happened| shared.heard(happened)
-    }
-
-    /// Notes the last event that was emitted.
-    pub fn emitted(&self, sequence: u64) {
-        self.shared.emitted.store(sequence, Ordering::Relaxed);
     }
 
     /// Runs `work`, and meanwhile has the broker confirm what it emits.
@@ -131,30 +125,27 @@ impl Shared {
     fn heard(&self, happened: &Lifecycle) {
         let mut state = self.lock();
         match happened {
-            Lifecycle::Connect { resumed, .. } => {
+            Lifecycle::Connect { resumed: true, doubtful: 0, .. } => {
                 state.is_down = false;
-                if *resumed {
-                    notice("connected again");
-                }
+                notice("connected again");
             }
+            Lifecycle::Connect { resumed: true, doubtful, .. } => {
+                state.is_down = false;
+                // Those that an earlier break put in doubt are told already.
+                let known = state.doubts.map_or(0, |(_, last, _)| last).max(state.confirmed);
+                let (first, last) = (known + 1, known + doubtful);
+                notice(format_args!(
+                    "connected again; lines {first} to {last} may not have arrived"
+                ));
+                let (start, count) = state.doubts.map_or((first, 0), |it| (it.0, it.2));
+                state.doubts = Some((start, last, count + doubtful));
+            }
+            Lifecycle::Connect { .. } => state.is_down = false,
             Lifecycle::Disconnect { reason: DisconnectReason::Requested, .. } => {}
             Lifecycle::Disconnect { reason, confirmed } => {
                 state.is_down = true;
-                let last = self.emitted.load(Ordering::Relaxed);
-                // Those that an earlier break put in doubt are counted already.
-                let known = state.doubts.map_or(0, |(_, last, _)| last).max(*confirmed);
-                let doubtful = last.saturating_sub(known);
-                if doubtful == 0 {
-                    notice(format_args!("not connected: {reason}; waiting for a broker"));
-                } else {
-                    let first = known + 1;
-                    notice(format_args!(
-                        "not connected: {reason}; lines {first} to {last} may not have arrived; \
-                         waiting for a broker"
-                    ));
-                    let (start, count) = state.doubts.map_or((first, 0), |it| (it.0, it.2));
-                    state.doubts = Some((start, last, count + doubtful));
-                }
+                state.confirmed = *confirmed;
+                notice(format_args!("not connected: {reason}; waiting for a broker"));
             }
             Lifecycle::Error(error) => notice(format_args!("error: {error}")),
             Lifecycle::Closed(error) => state.closed = Some(error.clone()),

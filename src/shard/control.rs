@@ -142,7 +142,7 @@ impl<I: Io> Shard<I> {
         connection.leaves = hello.leaves;
         connection.is_promised = held;
         connection.awaited = awaited;
-        connection.previous_client = hello.previous.client;
+        connection.previous = hello.previous;
         if hello.max_queue != 0 {
             let wanted = usize::try_from(hello.max_queue).unwrap_or(usize::MAX);
             connection

@@ -103,7 +103,7 @@ impl<I: Io> Shard<I> {
             Message::Hold(channel) => {
                 self.begin_hold(&channel);
             }
-            Message::IsBack(channel, client) => self.is_back(&channel, client),
+            Message::IsBack(channel, previous) => self.is_back(&channel, previous),
             Message::Released(channel) => self.release_hold(&channel),
             Message::LinkLeft => self.link_left(),
             Message::HoldOver(channel) => self.hold_is_over(&channel),

@@ -8,6 +8,7 @@
 //! Invariant: what a connection sent is taken in its order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -37,7 +38,7 @@ impl<I: Io> Shard<I> {
         let Source { node, client } = hello.previous;
         let of_this_run =
             node == config.node && (placement.is_one_of_many() || placement.has_given(client));
-        if hello.previous == Source::NONE || of_this_run || config.awaited.node != 0 {
+        if hello.previous == Source::NONE || of_this_run || config.awaited.knows(node) {
             return;
         }
         if self.begin_hold(channel) {
@@ -67,18 +68,18 @@ impl<I: Io> Shard<I> {
         connection.awaited -= 1;
         connection.is_promised &= connection.awaited > 0;
         let Some(channel) = connection.channel.filter(|_| connection.awaited == 0) else { return };
-        let client = connection.previous_client;
+        let previous = connection.previous;
         let channel = Arc::clone(&self.router.channels.get(channel).name);
         if self.id == COUNTING_SHARD {
-            self.is_back(&channel, client);
+            self.is_back(&channel, previous);
         } else {
-            self.mesh.send(COUNTING_SHARD, Message::IsBack(channel, client));
+            self.mesh.send(COUNTING_SHARD, Message::IsBack(channel, previous));
         }
     }
 
     /// Notes that a client is back with all its patterns, which every shard knows.
-    pub(super) fn is_back(&mut self, channel: &Arc<str>, client: u32) {
-        if self.returning.is_back(channel, client) {
+    pub(super) fn is_back(&mut self, channel: &Arc<str>, previous: Source) {
+        if self.returning.is_back(channel, previous) {
             for shard in self.mesh.others() {
                 self.mesh.send(shard, Message::Released(Arc::clone(channel)));
             }
@@ -208,17 +209,30 @@ impl<I: Io> Shard<I> {
         self.block_client(emitter, Blocker::Hold);
     }
 
-    /// Returns the clients of this shard that listen, for the broker's successor.
+    /// Returns the clients of this shard that listen, for the broker's successor; from the
+    /// shard that counts also those that are still waited for.
     pub(super) fn listening(&self) -> Vec<Listening> {
-        let returns = |it: &&Connection| !it.patterns.is_empty() && !it.leaves;
-        let listening = self.connections.iter().filter(returns);
-        let recorded = listening.filter_map(|connection| {
+        let mut listening = match self.id {
+            COUNTING_SHARD => self.returning.absent(self.now),
+            _ => Vec::new(),
+        };
+        let returning = self.connections.iter().filter(|it| !it.leaves);
+        listening.extend(returning.filter_map(|connection| {
+            let Connection { source, previous, awaited, patterns, .. } = connection;
+            let channel = &self.router.channels.get(connection.channel?).name;
+            let had = match awaited {
+                0 => 0,
+                _ => self.shared.config.awaited.patterns_of(channel, *previous),
+            };
             Some(Listening {
-                channel: Arc::clone(&self.router.channels.get(connection.channel?).name),
-                client: connection.target.client,
-                patterns: connection.patterns.len() as u32,
+                channel: Arc::clone(channel),
+                source: *source,
+                before: if *awaited > 0 { *previous } else { *source },
+                patterns: had.max(patterns.len() as u32),
+                absent: Duration::ZERO,
             })
-        });
-        recorded.collect()
+        }));
+        listening.retain(|it| it.patterns > 0 || it.source == Source::NONE);
+        listening
     }
 }

@@ -232,7 +232,7 @@ impl<I: Io> Shard<I> {
             barriers: Barriers::default(),
             reports: Reports::new(now),
             surveys: Surveys::default(),
-            shutdown: Shutdown::new(shared.config.node),
+            shutdown: Shutdown::new(shared.config.node, &shared.config.awaited),
             returning: Returning::new(&shared.config.awaited, now, shared.config.hold),
             totals: Totals::default(),
             last_active: now,

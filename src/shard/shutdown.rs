@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Io, Slice};
+use netcluster_platform::{Conn, Instant, Io, Slice};
 use netcluster_wire::control::encode_bye;
 use netcluster_wire::{ErrorCode, Kind, frame};
 
@@ -32,6 +32,8 @@ pub(super) struct Shutdown {
     phase: Phase,
     /// Clients that listen as the broker ends, as far as they are known here.
     left: Record,
+    /// Time at which it begins, whoever is not back yet.
+    latest_start: Option<Instant>,
     /// The client that asked for this broker's place. Its connection ends when the link has
     /// been left: so it knows.
     pub(super) claimant: Option<Target>,
@@ -42,11 +44,15 @@ pub(super) struct Shutdown {
 }
 
 impl Shutdown {
-    /// Returns the state before a shutdown of the broker with this node id.
-    pub fn new(node: u32) -> Shutdown {
+    /// Returns the state before a shutdown of the broker with this node id, which found
+    /// this record.
+    pub fn new(node: u32, found: &Record) -> Shutdown {
+        let mut left = Record::of(node);
+        left.add_nodes(found);
         Shutdown {
             phase: Phase::None,
-            left: Record { node, ..Record::default() },
+            left,
+            latest_start: None,
             claimant: None,
             is_link_left: false,
             is_draining: false,
@@ -142,8 +148,24 @@ impl<I: Io> Shard<I> {
         self.shared.shutdown.store(true, Ordering::Relaxed);
     }
 
-    /// Does one step of the shutdown; called every turn once it was asked for.
+    /// Does one step of the shutdown; called every turn once it was asked for. It begins
+    /// once nobody is waited for that was here before, so that what those would miss finds
+    /// them, or as long later as they are waited for.
     pub(super) fn drain(&mut self) {
+        if matches!(self.shutdown.phase, Phase::None) && self.returning.is_awaiting(self.now) {
+            let latest = self.deadline(self.shared.config.hold);
+            let latest = *self.shutdown.latest_start.get_or_insert_with(|| {
+                self.timers.set(latest, Timer::Quiet);
+                latest
+            });
+            if self.now < latest {
+                return;
+            }
+        }
+        self.drain_now();
+    }
+
+    fn drain_now(&mut self) {
         match self.shutdown.phase {
             Phase::None => {
                 self.release_all_holds();
@@ -165,7 +187,7 @@ impl<I: Io> Shard<I> {
                         State::Closing | State::Draining { .. } | State::Closed => {}
                     }
                 }
-                self.drain();
+                self.drain_now();
             }
             Phase::Quieting { patient, said, heard } => {
                 let receiving = self.connections.iter().any(|connection| {
@@ -185,7 +207,7 @@ impl<I: Io> Shard<I> {
                         self.mesh.send(shard, Message::Quiet(listening.clone()));
                     }
                     self.shutdown.phase = Phase::Quieting { patient, said: true, heard };
-                    return self.drain();
+                    return self.drain_now();
                 }
                 if said && heard == self.mesh.others().count() {
                     self.part();
@@ -194,7 +216,7 @@ impl<I: Io> Shard<I> {
             Phase::Goodbye => {
                 if self.link_has_left() {
                     self.shutdown.phase = Phase::Parting { late: true };
-                    self.drain();
+                    self.drain_now();
                 }
             }
             Phase::Parting { late } => {
@@ -212,7 +234,7 @@ impl<I: Io> Shard<I> {
         self.shutdown.left.add(listening);
         // Another shard may have seen the shutdown first.
         if matches!(self.shutdown.phase, Phase::None) {
-            self.drain();
+            self.drain_now();
         }
         if let Phase::Quieting { heard, .. } = &mut self.shutdown.phase {
             *heard += 1;
@@ -251,13 +273,14 @@ impl<I: Io> Shard<I> {
             let connection = self.connections.at(conn);
             let is_claimant = self.shutdown.claimant == Some(connection.target);
             if connection.is_open() && !is_claimant {
-                let source = connection.source;
-                let bye = encode_bye(self.shared.heir.is_there());
-                self.reply(conn, &frame::encode(Kind::Bye, source, 0, b"", &bye));
+                // Nothing more of it is read: what it emitted behind that did not arrive.
+                let bye = encode_bye(connection.last_sequence, self.shared.heir.is_there());
+                let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &bye);
+                self.reply(conn, &bye);
                 self.finish(conn, linger);
             }
         }
-        self.drain();
+        self.drain_now();
     }
 
     /// Tells the one who asked for this broker's place, on whatever shard, that the link has
@@ -278,7 +301,7 @@ impl<I: Io> Shard<I> {
         let Some(claimant) = self.shutdown.claimant.take() else { return };
         let Some(connection) = self.connections.find_open(claimant) else { return };
         let (conn, source) = (claimant.conn, connection.source);
-        self.reply(conn, &frame::encode(Kind::Bye, source, 0, b"", &encode_bye(true)));
+        self.reply(conn, &frame::encode(Kind::Bye, source, 0, b"", &encode_bye(0, true)));
         self.finish(conn, self.shared.config.linger);
     }
 
@@ -306,7 +329,7 @@ impl<I: Io> Shard<I> {
         if connection.is_ending() || matches!(connection.state, State::Closed) {
             return;
         }
-        let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &encode_bye(true));
+        let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &encode_bye(0, true));
         connection.outbound.push(&Slice::from(bytes::Bytes::from(bye)));
         self.finish(conn, self.shared.config.linger);
         self.start_draining(conn);

@@ -24,6 +24,14 @@ fn held(process: u32) -> (usize, usize) {
     (descriptors, maps.matches("memfd:netcluster-client").count())
 }
 
+/// Resident memory of a process, in KiB.
+fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says it");
+    let digits = |it: &char| it.is_ascii_digit();
+    line.chars().filter(digits).collect::<String>().parse().expect("digits")
+}
+
 /// Pseudo-random number below a bound.
 fn random(seed: u64, bound: u64) -> u64 {
     let mixed = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -83,6 +91,7 @@ on_sharing! {
             status_at(&bus.path).totals.shared_clients == 2
         });
         let before = held(bus.process.id());
+        let resident_before = resident_kib(bus.process.id());
         for number in 0..cycles {
             let part = VICTIMS[number as usize % VICTIMS.len()];
             if number % 4 == 3 {
@@ -117,6 +126,9 @@ on_sharing! {
             let now = held(bus.process.id());
             now.0 <= before.0 && now.1 <= before.1
         });
+        let (after, resident) = (held(bus.process.id()), resident_kib(bus.process.id()));
+        println!("{cycles} cycles: descriptors and mappings {before:?}, then {after:?}");
+        println!("resident memory {resident_before} KiB, then {resident} KiB");
         let status = status_at(&bus.path);
         assert_eq!(status.totals.shared_clients, 2, "{:#?}", status.clients);
         assert!(status.clients.iter().all(|it| it.name != "victim"), "{:#?}", status.clients);

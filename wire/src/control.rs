@@ -6,7 +6,7 @@
 //!  error    0 code u32  | 4 zero u32 | 8 text …
 //!  pong     0 confirmed u64
 //!  lost     0 reason u32 | 4 zero u32
-//!  bye      nothing, or 0 flags u32 | 4 zero u32
+//!  bye      nothing, or 0 confirmed u64, or also 8 flags u32 | 12 zero u32
 //! ```
 //! Channel (hello) and pattern (subscribe) travel as the frame's name, the
 //! assigned source (welcome) in the frame's source, request numbers and counts
@@ -320,20 +320,31 @@ pub fn decode_error(payload: &[u8]) -> Result<(ErrorCode, String), ControlError>
     Ok((ErrorCode::from_number(head.code.get()), String::from_utf8_lossy(text).into()))
 }
 
-/// The payload of a `bye`: whether a successor of the broker listens already.
-pub fn encode_bye(has_successor: bool) -> Vec<u8> {
-    if !has_successor {
-        return Vec::new();
-    }
-    let flags = CodeBytes { code: U32::new(FLAG_SUCCESSOR), zero: U32::new(0) };
-    flags.as_bytes().to_vec()
+/// The payload of the `bye` of a broker that ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bye {
+    /// Sequence of the last event that the broker read on this connection.
+    pub confirmed: u64,
+    /// A successor of the broker listens already.
+    pub has_successor: bool,
 }
 
-/// Whether a `bye` with this payload says that a successor listens already. Whatever else is
-/// there is for later versions.
-pub fn decode_bye(payload: &[u8]) -> bool {
-    let flags = CodeBytes::ref_from_prefix(payload);
-    flags.is_ok_and(|(flags, _)| flags.code.get() & FLAG_SUCCESSOR != 0)
+/// Writes the payload of a `bye`.
+pub fn encode_bye(confirmed: u64, has_successor: bool) -> Vec<u8> {
+    let mut payload = encode_pong(confirmed).to_vec();
+    if has_successor {
+        let flags = CodeBytes { code: U32::new(FLAG_SUCCESSOR), zero: U32::new(0) };
+        payload.extend_from_slice(flags.as_bytes());
+    }
+    payload
+}
+
+/// Reads the payload of a `bye`: what is not there is not so, and whatever else is there is
+/// for later versions.
+pub fn decode_bye(payload: &[u8]) -> Bye {
+    let Ok((confirmed, rest)) = U64::ref_from_prefix(payload) else { return Bye::default() };
+    let flags = CodeBytes::ref_from_prefix(rest).map_or(0, |(flags, _)| flags.code.get());
+    Bye { confirmed: confirmed.get(), has_successor: flags & FLAG_SUCCESSOR != 0 }
 }
 
 /// Reason for which events are missing.
@@ -492,11 +503,13 @@ mod tests {
 
     #[test]
     fn a_bye_tells_of_a_successor_and_what_else_it_says_is_ignored() {
-        assert_eq!(encode_bye(false), []);
-        assert!(decode_bye(&encode_bye(true)));
-        for other in [&b""[..], b"\x01", &[2, 0, 0, 0, 0, 0, 0, 0]] {
-            assert!(!decode_bye(other), "{other:?}");
+        for (confirmed, has_successor) in [(0, false), (7, false), (0, true), (u64::MAX, true)] {
+            let bye = Bye { confirmed, has_successor };
+            assert_eq!(decode_bye(&encode_bye(confirmed, has_successor)), bye);
         }
+        assert_eq!(decode_bye(b""), Bye::default());
+        assert_eq!(decode_bye(b"1234567"), Bye::default());
+        assert!(!decode_bye(&[2; 16]).has_successor);
     }
 
     #[test]

@@ -7,8 +7,8 @@ mod document;
 use std::collections::{BTreeMap, BTreeSet};
 
 use netcluster_wire::control::{
-    Audience, decode_audience, decode_bye, decode_error, decode_lost, decode_pong, encode_audience,
-    encode_bye, encode_error, encode_lost, encode_pong,
+    Audience, Bye, decode_audience, decode_bye, decode_error, decode_lost, decode_pong,
+    encode_audience, encode_bye, encode_error, encode_lost, encode_pong,
 };
 use netcluster_wire::limits::*;
 use netcluster_wire::{
@@ -61,10 +61,13 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
             assert_eq!(decode_error(payload), Ok((code, text.to_owned())));
             encode_error(code, text)
         }
-        Kind::Bye => {
-            let has_successor = field("successor") == "yes";
-            assert_eq!(decode_bye(payload), has_successor);
-            encode_bye(has_successor)
+        Kind::Bye if fields.contains_key("confirmed") => {
+            let bye = Bye {
+                confirmed: number(field("confirmed")),
+                has_successor: yes(field("successor")),
+            };
+            assert_eq!(decode_bye(payload), bye);
+            encode_bye(bye.confirmed, bye.has_successor)
         }
         Kind::Pong => {
             let confirmed = number(field("confirmed"));

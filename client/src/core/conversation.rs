@@ -132,6 +132,7 @@ impl<P: Port> Machine<P> {
                 if has_successor {
                     self.attempts.has_successor();
                 }
+                shared.confirm(self.inbound.confirmed());
                 return Some(DisconnectReason::BrokerShutDown);
             }
             SessionEvent::Cluster { token, missing } => {

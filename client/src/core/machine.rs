@@ -87,6 +87,10 @@ pub(crate) struct Machine<P: Port> {
     held: bool,
     /// The broker told why it ended the last connection.
     kicked: bool,
+    /// Events in doubt since `Connect` was told, and the last sequence that was ever in
+    /// doubt.
+    doubtful: u64,
+    last_doubtful: u64,
 }
 
 impl<P: Port> Machine<P> {
@@ -118,6 +122,8 @@ impl<P: Port> Machine<P> {
             resumed: false,
             held: false,
             kicked: false,
+            doubtful: 0,
+            last_doubtful: 0,
             shared,
         };
         machine.handle_timeout(now);
@@ -324,11 +330,14 @@ impl<P: Port> Machine<P> {
     /// Asks for all patterns again, before anything else is written.
     fn resume(&mut self, source: Source, max_payload: u64) {
         let mut table = self.shared.registry.lock();
-        self.shared.port.with(|outgoing| {
+        let written = self.shared.port.with(|outgoing| {
             outgoing.resume(source, max_payload, |outbound, out| {
                 table.resume(|pattern| outbound.subscribe(out, pattern));
-            });
+            })
         });
+        let known = self.shared.confirmed().max(self.last_doubtful);
+        self.doubtful += written.saturating_sub(known);
+        self.last_doubtful = self.last_doubtful.max(written);
     }
 
     /// Ends the connection that was welcomed; decides whether there will be another.
@@ -430,7 +439,8 @@ impl<P: Port> Machine<P> {
             return;
         }
         let (source, resumed) = (self.shared.source(), self.resumed);
-        self.tell(&Lifecycle::Connect { source, resumed });
+        let doubtful = mem::take(&mut self.doubtful);
+        self.tell(&Lifecycle::Connect { source, resumed, doubtful });
         if resumed && !self.held {
             let reason = LossReason::Disconnected;
             self.lost(Lost { source: None, count: None, reason });

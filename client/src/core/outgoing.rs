@@ -230,22 +230,23 @@ impl Outgoing {
     }
 
     /// Takes in that a new connection is welcomed: its subscriptions (by `subscribe`) go first,
-    /// then the events that the old one did not write.
+    /// then the events that the old one did not write. Gives the sequence of the last event
+    /// that it did write.
     pub(super) fn resume(
         &mut self,
         source: Source,
         max_payload: u64,
         subscribe: impl FnOnce(&mut Outbound, &mut Vec<u8>),
-    ) {
+    ) -> u64 {
         if matches!(self.link, Link::Closed(_)) {
-            return;
+            return 0;
         }
         let end = self.appended();
         let mut old = unwritten(&self.front, self.front_at).to_vec();
         old.extend_from_slice(&self.buffer);
         self.outbound.welcomed(source, max_payload);
         self.buffer.clear();
-        self.outbound.reconnect(&old, &mut self.buffer);
+        let events = self.outbound.reconnect(&old, &mut self.buffer);
         self.front.clear();
         self.front_at = 0;
         self.in_flight = 0;
@@ -254,6 +255,7 @@ impl Outgoing {
         // Whoever waits for `flush` waits for the same event as before.
         self.written = end - self.pending() as u64;
         self.link = Link::Resuming;
+        self.outbound.last_sequence() - events
     }
 
     /// Takes in that all subscriptions are in force: events may go.

@@ -95,6 +95,8 @@ pub struct State {
     pub ignore_bye: AtomicBool,
     /// Nothing is read while set.
     pub stalled: AtomicBool,
+    /// Meanwhile a client waits for room in its ring.
+    pub room_wanted: AtomicBool,
     /// Connections get these bytes instead of a welcome.
     pub greeting: Mutex<Option<Vec<u8>>>,
     pub max_payload: AtomicUsize,
@@ -140,6 +142,7 @@ impl Broker {
             hold_acks: AtomicBool::new(false),
             ignore_bye: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            room_wanted: AtomicBool::new(false),
             greeting: Mutex::default(),
             max_payload: AtomicUsize::new(16 << 20),
             sharing: SHARING.get(),
@@ -249,6 +252,9 @@ fn serve(state: &State, stream: Stream) {
     let mut ring: Option<memory::Reader> = None;
     loop {
         while state.stalled.load(Ordering::SeqCst) {
+            if ring.as_ref().is_some_and(memory::Reader::is_room_wanted) {
+                state.room_wanted.store(true, Ordering::SeqCst);
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         let read = match &mut ring {

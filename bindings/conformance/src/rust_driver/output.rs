@@ -68,7 +68,7 @@ impl Output {
 /// Reports what happened to the connection.
 pub fn lifecycle(output: &Output, connected: &AtomicBool, happened: &Lifecycle) {
     match happened {
-        Lifecycle::Connect { source, resumed } => {
+        Lifecycle::Connect { source, resumed, .. } => {
             connected.store(true, Ordering::SeqCst);
             if *resumed {
                 output.write(&json!({ "report": "connect", "source": source.to_string() }));

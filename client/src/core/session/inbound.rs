@@ -225,7 +225,7 @@ impl Inbound {
             }
             (SessionState::Greeting, Kind::Bye) => {
                 self.state = SessionState::Ended;
-                let has_successor = control::decode_bye(payload);
+                let has_successor = control::decode_bye(payload).has_successor;
                 Ok(SessionEvent::Bye { token: number, has_successor })
             }
             (SessionState::Greeting, kind) => {
@@ -249,8 +249,11 @@ impl Inbound {
             }
             (_, Kind::Bye) => {
                 self.state = SessionState::Ended;
-                let has_successor = control::decode_bye(payload);
-                Ok(SessionEvent::Bye { token: number, has_successor })
+                let bye = control::decode_bye(payload);
+                if number == 0 {
+                    self.confirmed = self.confirmed.max(bye.confirmed);
+                }
+                Ok(SessionEvent::Bye { token: number, has_successor: bye.has_successor })
             }
             (_, Kind::Cluster) => Ok(SessionEvent::Cluster {
                 token: number,

@@ -82,11 +82,14 @@ impl Outbound {
 
     /// Takes over to a new connection what an old one did not write: the events
     /// of `unwritten` (whole frames), now from the newly assigned source. Its
-    /// requests are dropped: they are made anew. Call after [`Outbound::welcomed`].
-    pub fn reconnect(&mut self, unwritten: &[u8], out: &mut Vec<u8>) {
+    /// requests are dropped: they are made anew. Gives the number of events. Call after
+    /// [`Outbound::welcomed`].
+    pub fn reconnect(&mut self, unwritten: &[u8], out: &mut Vec<u8>) -> u64 {
         let mut rest = unwritten;
+        let mut events = 0;
         while let Ok(Some(frame)) = Frame::read(rest, usize::MAX) {
             if frame.kind() == Kind::Event {
+                events += 1;
                 let at = out.len() + offset_of!(Header, source);
                 out.extend_from_slice(frame.as_bytes());
                 out[at..at + size_of::<Source>()]
@@ -95,6 +98,7 @@ impl Outbound {
             rest = &rest[frame.as_bytes().len()..];
         }
         self.bytes_since_ping = 0;
+        events
     }
 
     /// The source that the broker says this client is.

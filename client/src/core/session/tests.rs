@@ -108,7 +108,7 @@ fn unwritten_events_go_over_to_the_next_connection_under_its_source() {
     let source = Source { node: 1, client: 9 };
     session.outbound.welcomed(source, 100);
     let mut again = Vec::new();
-    session.outbound.reconnect(&out, &mut again);
+    assert_eq!(session.outbound.reconnect(&out, &mut again), 2);
     session.outbound.emit(&mut again, "b", b"3").unwrap();
     let seen: Vec<_> =
         frames(&again).iter().map(|f| (f.kind(), f.source(), f.sequence())).collect();
@@ -152,6 +152,18 @@ fn each_control_frame_is_told() {
     let bytes = encode(Kind::Ack, Source::NONE, 1, b"", b"");
     assert!(session.next(&bytes).is_err(), "after the end");
     assert_eq!(session.inbound.confirmed(), 9);
+}
+
+#[test]
+fn a_broker_that_shuts_down_says_how_far_it_read() {
+    let bye = |payload: &[u8]| encode(Kind::Bye, Source::NONE, 0, b"", payload);
+    let mut session = open(100);
+    assert!(session.next(&bye(&control::encode_pong(12))).is_ok());
+    assert_eq!(session.inbound.confirmed(), 12);
+    let mut session = open(100);
+    assert!(session.next(&bye(b"")).is_ok(), "it may leave it open");
+    assert_eq!(session.inbound.confirmed(), 0);
+    assert!(open(100).next(&bye(b"12")).is_err());
 }
 
 #[test]

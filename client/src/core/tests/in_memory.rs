@@ -134,8 +134,15 @@ impl Driven {
     fn read(&mut self, broker: &SimBroker, now: Instant) -> bool {
         match self.core.machine().poll() {
             Step::Connect(..) => {
+                let end = broker.net.connect();
+                if end.is_closed() {
+                    // Nobody listens.
+                    let refused = std::io::ErrorKind::ConnectionRefused.into();
+                    self.core.handle_connect_failed(refused, now);
+                    return true;
+                }
                 self.hello = self.core.machine().handle_connected();
-                self.end = Some(broker.net.connect());
+                self.end = Some(end);
                 (self.bells, self.owed) = (None, None);
                 (self.sleeps, self.awaits_room) = (false, false);
                 true
@@ -252,6 +259,11 @@ fn payload(number: u64) -> Vec<u8> {
 struct World {
     net: SimNet,
     broker: SimBroker,
+    seed: u64,
+    runs: u64,
+    memories: SimMemories,
+    /// The broker was killed: nothing of it runs.
+    is_killed: bool,
     /// The moment at which virtual time begins.
     epoch: Instant,
     clients: Vec<Driven>,
@@ -261,15 +273,28 @@ struct World {
 impl World {
     fn new(seed: u64, memories: SimMemories) -> World {
         let mut random = Random::new(seed ^ 0x3317);
-        let faults =
-            if random.below(3) > 0 { Faults::rough_without_resets() } else { Faults::default() };
+        let rough = random.below(3) > 0;
+        let faults = if rough { Faults::rough_without_resets() } else { Faults::default() };
+        // An accept that fails is tried again a second later: longer than anybody waits for
+        // those who come back.
+        let faults = Faults { accept_failure_permille: 0, ..faults };
         let net = SimNet::new(seed, faults);
         let epoch = super::epoch();
-        let broker = start(&net, seed, memories);
+        let broker = start(&net, seed, 1, memories, Arc::default());
         let declines = [0, 0, 30][random.below(3)];
         let client = |at| Driven::new(seed * 7 + at, declines, epoch);
         let clients = (0..3).map(client).collect();
-        let mut world = World { net, broker, epoch, clients, random };
+        let mut world = World {
+            net,
+            broker,
+            seed,
+            runs: 1,
+            memories,
+            is_killed: false,
+            epoch,
+            clients,
+            random,
+        };
         world.settle();
         world.clients[1..].iter_mut().for_each(Driven::listen);
         world.settle();
@@ -282,7 +307,11 @@ impl World {
         for client in &mut self.clients {
             moved |= client.step(&self.broker, now);
         }
-        self.broker.run_for(STEP);
+        if self.is_killed {
+            self.net.advance(STEP);
+        } else {
+            self.broker.run_for(STEP);
+        }
         moved
     }
 
@@ -292,7 +321,10 @@ impl World {
         for _ in 0..MAX_LOOKS {
             let moved = self.step();
             let is_up = self.clients.iter_mut().all(Driven::is_up);
-            quiet = if moved || !is_up { 0 } else { quiet + 1 };
+            // A broker that holds a channel for its listeners reads nothing for half a second.
+            let waits = |client: &Driven| client.core.outgoing(|outgoing| outgoing.pending() > 0);
+            let is_done = is_up && !self.clients.iter().any(waits);
+            quiet = if moved || !is_done { 0 } else { quiet + 1 };
             if quiet == QUIET_LOOKS {
                 return;
             }
@@ -309,16 +341,33 @@ impl World {
         }
     }
 
+    /// Another broker takes the place of this one.
+    fn replace(&mut self, awaited: Arc<netcluster::internals::Record>) {
+        self.runs += 1;
+        self.is_killed = false;
+        let broker = start(&self.net, self.seed, self.runs, self.memories, awaited);
+        drop(std::mem::replace(&mut self.broker, broker));
+    }
+
     fn heard(&self) -> [Vec<u64>; 2] {
         [1, 2].map(|at| lock(&self.clients[at].heard).clone())
     }
 }
 
-fn start(net: &SimNet, seed: u64, memories: SimMemories) -> SimBroker {
+fn start(
+    net: &SimNet,
+    seed: u64,
+    run: u64,
+    memories: SimMemories,
+    awaited: Arc<netcluster::internals::Record>,
+) -> SimBroker {
     let share_after_bytes = [0, 3000, 30_000][(seed % 3) as usize];
     let config = ShardConfig {
         seed,
+        run,
+        node: run as u32,
         share_after_bytes,
+        awaited,
         stall_timeout: Duration::from_secs(3600),
         spill_clients: 1 + (seed % 2) as usize,
         ..ShardConfig::default()
@@ -342,4 +391,51 @@ fn every_event_is_heard_once_whenever_memory_comes() {
         sharing.fetch_add(u64::from(world.clients[0].uses_memory()), Ordering::Relaxed);
     });
     println!("{} emitters had memory at the end", sharing.into_inner());
+}
+
+#[test]
+fn a_broker_that_ends_in_order_takes_each_event_or_leaves_it() {
+    super::with_seeds(20, |seed| {
+        let mut world = World::new(seed, SimMemories::rough(seed));
+        for _ in 0..3 {
+            let steps = 20 + world.random.below(100);
+            world.flood(steps);
+            world.broker.shut_down();
+            while !world.broker.has_ended() {
+                world.flood(1);
+            }
+            let left = world.broker.left().unwrap_or_default();
+            world.replace(Arc::new(left));
+            world.flood(50);
+        }
+        world.settle();
+        let emitted = world.clients[0].emitted;
+        assert_eq!(world.heard(), [all(emitted), all(emitted)]);
+    });
+}
+
+#[test]
+fn a_broker_that_is_killed_loses_only_what_it_had() {
+    super::with_seeds(20, |seed| {
+        let mut world = World::new(seed, SimMemories::rough(seed));
+        for _ in 0..3 {
+            let steps = 20 + world.random.below(100);
+            world.flood(steps);
+            world.net.crash();
+            world.is_killed = true;
+            world.flood(3);
+            world.replace(Arc::default());
+            world.flood(30);
+            world.settle();
+        }
+        let before = world.clients[0].emitted;
+        world.flood(50);
+        world.settle();
+        let emitted = world.clients[0].emitted;
+        for heard in world.heard() {
+            assert!(heard.is_sorted_by(|one, next| one < next), "once, and in order");
+            let last: Vec<u64> = heard.into_iter().filter(|number| *number > before).collect();
+            assert_eq!(last, (before + 1..=emitted).collect::<Vec<_>>());
+        }
+    });
 }

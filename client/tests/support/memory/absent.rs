@@ -37,6 +37,10 @@ impl Reader {
         match self.0 {}
     }
 
+    pub fn is_room_wanted(&self) -> bool {
+        match self.0 {}
+    }
+
     pub fn read(&mut self, _: &Stream, _: &mut [u8]) -> io::Result<usize> {
         match self.0 {}
     }

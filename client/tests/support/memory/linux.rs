@@ -87,6 +87,11 @@ impl Reader {
         self.ring.size()
     }
 
+    /// Whether the client waits for room.
+    pub fn is_room_wanted(&self) -> bool {
+        self.ring.is_room_wanted()
+    }
+
     /// Reads what is there, waiting for it; 0: the end.
     pub fn read(&mut self, stream: &Stream, space: &mut [u8]) -> io::Result<usize> {
         loop {
