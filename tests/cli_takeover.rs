@@ -170,11 +170,11 @@ fn whichever_is_killed_at_whatever_moment_the_other_serves() {
         for (victim, step) in (0..2).flat_map(|victim| (0..KILLS).map(move |step| (victim, step))) {
             let directory = Directory::new();
             let socket = directory.socket("s");
-            let mut old = serve(&socket, backend, &[]);
+            let old = serve(&socket, backend, &[]);
             let mut pair = Pair::at(&socket);
             pair.emit();
             pair.check(0);
-            let mut new = Process::start(successor(&socket, backend, &[]));
+            let new = Process::start(successor(&socket, backend, &[]));
             std::thread::sleep(KILL_STEP * step);
             if victim == 0 { &old } else { &new }.signal(Signal::KILL);
             let served = || {
@@ -186,7 +186,7 @@ fn whichever_is_killed_at_whatever_moment_the_other_serves() {
             });
             if !served() {
                 // The new one had taken over before it was killed.
-                let notices = [old.notices(), new.notices()].join("new:\n");
+                let notices = [old.finish().stderr, new.finish().stderr].join("new:\n");
                 let is_done = victim == 1 && notices.contains("taken this one's place");
                 assert!(is_done, "victim {victim}, step {step}:\n{notices}");
                 continue;

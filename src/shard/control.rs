@@ -127,7 +127,10 @@ impl<I: Io> Shard<I> {
     ) {
         let config = Arc::clone(&self.shared.config);
         let awaited = config.awaited.patterns_of(channel, hello.previous);
-        let held = awaited > 0 && self.returning.holds(channel, self.now);
+        // What other machines emitted meanwhile waited for nobody.
+        let held = awaited > 0
+            && !self.router.channels.is_linked()
+            && self.returning.holds(channel, self.now);
         self.channel_used(channel);
         let channel = self.router.channels.join(channel);
         let sharing = self.first_sharing(hello.shared);
