@@ -22,12 +22,12 @@ fn what_is_emitted_here_reaches_other_machines_once_and_in_order() {
         let Some(site) = Site::new(2) else { return };
         let there = site.broker(1, backend, &["--link", GROUP_V4]);
         let options = ["--link", GROUP_V4, "--node-id", "a1", "--unicast-port", "4455"];
-        let mut here = site.broker(0, backend, &options);
+        let here = site.broker(0, backend, &options);
         wait_until("they know each other", || there.peers().len() == 1);
         let listener = there.listener();
         let emitter = here.client();
         let stop = AtomicBool::new(false);
-        let emitted = thread::scope(|scope| {
+        let (emitted, here) = thread::scope(|scope| {
             let emitting = scope.spawn(|| {
                 let mut number = 0;
                 while !stop.load(Ordering::Relaxed) {
@@ -38,6 +38,7 @@ fn what_is_emitted_here_reaches_other_machines_once_and_in_order() {
                 emitter.flush().expect("a broker");
                 number
             });
+            let mut here = here;
             for _ in 0..TAKEOVERS {
                 thread::sleep(Duration::from_millis(200));
                 let session = there.peers().first().map(|peer| peer.session.clone());
@@ -47,7 +48,7 @@ fn what_is_emitted_here_reaches_other_machines_once_and_in_order() {
                 });
             }
             stop.store(true, Ordering::Relaxed);
-            emitting.join().expect("it emits to the end")
+            (emitting.join().expect("it emits to the end"), here)
         });
         for number in 0..emitted {
             assert_eq!(number_of(&listener.take()), number);
