@@ -103,6 +103,7 @@ impl Broker {
     ///
     /// # Errors
     /// Reason why the broker cannot start, and what to change.
+    #[doc(hidden)]
     pub fn prepare(options: BrokerOptions) -> Result<Prepared, StartError> {
         Prepared::new(options)
     }
@@ -138,6 +139,7 @@ impl Broker {
     ///
     /// # Errors
     /// Reason why not; then nothing has changed.
+    #[doc(hidden)]
     pub fn hand_over(&self, heir: &OsStr) -> Result<(), String> {
         let (answer, answered) = mpsc::channel();
         let answer = Box::new(move |outcome| drop(answer.send(outcome)));
@@ -148,6 +150,7 @@ impl Broker {
     }
 
     /// Returns what tells, also after this broker's end, whether another one took its place.
+    #[doc(hidden)]
     pub fn heir(&self) -> Heir {
         self.heir.clone()
     }

@@ -102,6 +102,7 @@ mod trie;
 mod uplink;
 
 pub use broker::{Broker, Shutdown, StartError};
+#[doc(hidden)]
 pub use heir::Heir;
 pub use netcluster_link::crypto::{Key, Keys};
 pub use netcluster_link::options::LinkOptions;
@@ -110,4 +111,5 @@ pub use netcluster_platform::{
 };
 pub use operator::Operator;
 pub use options::{BrokerOptions, SharedMemory};
+#[doc(hidden)]
 pub use start::{Claimant, Prepared, Ready};
