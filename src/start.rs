@@ -60,7 +60,7 @@ pub struct Claimant {
     link: Option<(LinkStart<DatagramSockets>, LateSockets)>,
 }
 
-/// What waits until the broker whose place was taken has left the link.
+/// Wait until the broker whose place was taken has left the link.
 type PredecessorLeft = Box<dyn FnOnce() + Send>;
 
 /// A broker that owns its socket, where clients queue.
@@ -68,7 +68,7 @@ type PredecessorLeft = Box<dyn FnOnce() + Send>;
 pub struct Ready {
     prepared: Prepared,
     listener: LocalListener,
-    /// What it has of the one whose place it took.
+    /// Parts that wait for the broker whose place it took.
     heritage: Option<Heritage>,
 }
 

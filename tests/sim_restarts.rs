@@ -7,7 +7,7 @@ use std::time::Duration;
 use netcluster::internals::{MAX_HOLD, Record, ShardConfig};
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::{Faults, SimNet};
-use netcluster_wire::control::decode_bye;
+use netcluster_wire::bye::Bye;
 use netcluster_wire::{Hello, Kind, Source, Welcome};
 
 const SEEDS: u64 = 30;
@@ -212,13 +212,14 @@ impl Succession {
                 self.run();
                 session.next_frame()
             });
-            let frame = frame.expect("an answer");
+            // Or it waited behind a listener that was closed.
+            let Some(frame) = frame else { continue };
             if frame.kind == Kind::Welcome {
                 session.source = frame.source;
                 return (session, Welcome::decode(&frame.payload).expect("a good welcome"));
             }
             assert_eq!(frame.kind, Kind::Bye);
-            assert!(decode_bye(&frame.payload).has_successor);
+            assert!(Bye::decode(&frame.payload).has_successor);
         }
         panic!("nobody takes it in");
     }
@@ -268,7 +269,7 @@ impl Wanderer {
                 }
                 Kind::Ack => self.acks += 1,
                 Kind::Bye => {
-                    let bye = decode_bye(&frame.payload);
+                    let bye = Bye::decode(&frame.payload);
                     assert!(bye.has_successor);
                     let (session, welcome) = succession.join(self.session.source);
                     assert_eq!(welcome.held, self.listens, "what it could miss waits");

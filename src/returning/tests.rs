@@ -51,7 +51,7 @@ fn a_channel_is_held_until_all_are_back() {
 
 /// Leaves the record of a broker that found one, and so much later heard of these.
 fn passed_on(found: &Record, node: u32, after: Duration, heard: &[Listening]) -> Record {
-    let returning = Returning::new(found, ns(0));
+    let returning = Returning::new(found, ns(0), MAX_HOLD);
     let mut left = Record::of(node);
     left.add_nodes(found);
     // As shards happen to end.
@@ -118,7 +118,7 @@ fn a_hold_without_a_record_is_passed_on() {
     returning.begin(&"a".into(), ns(5)).expect("it is soon enough");
     let mut left = Record::of(8);
     left.add(&returning.absent(ns(10)));
-    let mut next = Returning::new(&Record::decode(&left.encode()), ns(0));
+    let mut next = Returning::new(&Record::decode(&left.encode()), ns(0), MAX_HOLD);
     assert!(next.holds("a", ns(1)));
 }
 

@@ -12,7 +12,7 @@
 //! `014-link-on-shard-0.md`, `015-link-in-every-route.md`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -38,13 +38,14 @@ use netcluster_link::stream::StreamId;
 use netcluster_link::{Link, LinkStatus, To};
 
 use super::Shard;
+use super::late_link::LinkSockets;
 
 /// Batches sent in one turn, at most 64 KiB each: what came in meanwhile is looked
 /// at between two turns.
 const BATCHES_PER_TURN: usize = 32;
 
 /// Time between two looks at the interface and the addresses of peers.
-const CHECK_EVERY: Duration = Duration::from_secs(2);
+pub(super) const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// Time after which the interface is looked at again if it refuses a datagram as too
 /// long: 100 ms.
@@ -71,15 +72,6 @@ pub struct LinkStart<S> {
     pub snapshots: Option<Snapshots>,
 }
 
-/// Sockets of a link.
-pub enum LinkSockets<S> {
-    /// They are open.
-    Open(S),
-    /// They come, with their description, once the broker whose place this one takes has
-    /// left the link; whoever sends them wakes the shard. Until then nothing is sent.
-    Later(mpsc::Receiver<(S, LinkIo)>),
-}
-
 /// State of the link on the shard that drives it.
 pub(super) struct LinkDriver {
     pub(super) link: Link,
@@ -99,7 +91,7 @@ pub(super) struct LinkDriver {
     pub(super) postponed: VecDeque<LinkEvent>,
     addresses: Option<Addresses>,
     snapshots: Option<Snapshots>,
-    about: LinkIo,
+    pub(super) about: LinkIo,
     /// The socket has no room.
     blocked: bool,
     /// More is to be sent than one turn does.
@@ -157,31 +149,6 @@ impl<I: Io> Shard<I> {
             self.begin_link();
         }
         Ok(())
-    }
-
-    /// Begins to use the sockets.
-    fn begin_link(&mut self) {
-        let Some(driver) = self.link.as_deref_mut() else { return };
-        driver.link.begin(self.now);
-        driver.link.set_interface_limit(self.now, self.io.max_datagram_bytes());
-        self.shared.heir.settle();
-        self.timers.set(self.deadline(CHECK_EVERY), Timer::Interface);
-        self.look_outside();
-    }
-
-    /// Opens the sockets that were waited for, if they are there.
-    pub(super) fn take_late_sockets(&mut self) {
-        let Some(Ok((sockets, about))) = self.late_sockets.as_ref().map(|it| it.try_recv()) else {
-            return;
-        };
-        self.late_sockets = None;
-        if let Err(error) = self.io.open_datagrams(sockets) {
-            tracing::error!(%error, "cannot use the sockets of the link: restart this broker");
-        }
-        if let Some(driver) = self.link.as_deref_mut() {
-            driver.about = about;
-        }
-        self.begin_link();
     }
 
     /// Looks whether this machine is another one, and at the addresses that the names

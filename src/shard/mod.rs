@@ -31,7 +31,8 @@
 //! - `rest`: giving back what a flood took
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
-//! - `succession`: another broker takes this one's place
+//! - `succession`: another broker takes this one's place; `late_link`: the link of one that
+//!   took another's
 //! - `report`: the shard's part of `status`
 //! - `requests`, `survey`: what whoever runs the broker asks for, and what all shards
 //!   answer together
@@ -47,6 +48,7 @@ mod farewell;
 mod flush;
 mod from_link;
 mod hold;
+mod late_link;
 mod lifecycle;
 mod link;
 mod opening;
@@ -89,8 +91,9 @@ use self::acceptor::Acceptor;
 use self::connections::Connections;
 use self::control::Barriers;
 use self::fan_out::FanOut;
+pub use self::late_link::LinkSockets;
 use self::link::LinkDriver;
-pub use self::link::{LinkSockets, LinkStart};
+pub use self::link::LinkStart;
 use self::report::Reports;
 use self::rest::Flood;
 use self::router::Router;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use netcluster_platform::{Conn, Instant, Io, Slice};
-use netcluster_wire::control::encode_bye;
+use netcluster_wire::bye::Bye;
 use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::connection::{Receiving, State};
@@ -274,7 +274,11 @@ impl<I: Io> Shard<I> {
             let is_claimant = self.shutdown.claimant == Some(connection.target);
             if connection.is_open() && !is_claimant {
                 // Nothing more of it is read: what it emitted behind that did not arrive.
-                let bye = encode_bye(connection.last_sequence, self.shared.heir.is_there());
+                let bye = Bye {
+                    confirmed: connection.last_sequence,
+                    has_successor: self.shared.heir.is_there(),
+                }
+                .encode();
                 let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &bye);
                 self.reply(conn, &bye);
                 self.finish(conn, linger);
@@ -301,7 +305,16 @@ impl<I: Io> Shard<I> {
         let Some(claimant) = self.shutdown.claimant.take() else { return };
         let Some(connection) = self.connections.find_open(claimant) else { return };
         let (conn, source) = (claimant.conn, connection.source);
-        self.reply(conn, &frame::encode(Kind::Bye, source, 0, b"", &encode_bye(0, true)));
+        self.reply(
+            conn,
+            &frame::encode(
+                Kind::Bye,
+                source,
+                0,
+                b"",
+                &Bye { confirmed: 0, has_successor: true }.encode(),
+            ),
+        );
         self.finish(conn, self.shared.config.linger);
     }
 
@@ -329,7 +342,13 @@ impl<I: Io> Shard<I> {
         if connection.is_ending() || matches!(connection.state, State::Closed) {
             return;
         }
-        let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &encode_bye(0, true));
+        let bye = frame::encode(
+            Kind::Bye,
+            connection.source,
+            0,
+            b"",
+            &Bye { confirmed: 0, has_successor: true }.encode(),
+        );
         connection.outbound.push(&Slice::from(bytes::Bytes::from(bye)));
         self.finish(conn, self.shared.config.linger);
         self.start_draining(conn);

@@ -6,11 +6,10 @@
 //!  error    0 code u32  | 4 zero u32 | 8 text …
 //!  pong     0 confirmed u64
 //!  lost     0 reason u32 | 4 zero u32
-//!  bye      nothing, or 0 confirmed u64, or also 8 flags u32 | 12 zero u32
 //! ```
 //! Channel (hello) and pattern (subscribe) travel as the frame's name, the
 //! assigned source (welcome) in the frame's source, request numbers and counts
-//! in its sequence. The others (ack, ping) have no payload.
+//! in its sequence. `bye` has a file of its own; the others (ack, ping) have no payload.
 
 use std::fmt;
 use std::time::Duration;
@@ -31,8 +30,6 @@ pub const OPTION_SHARED: u16 = 1 << 2;
 pub const OPTION_LEAVES: u16 = 1 << 3;
 /// Flag of welcome: what was emitted since the previous connection waits for the client.
 pub const FLAG_HELD: u16 = 1 << 0;
-/// Flag of bye: a successor of the broker listens already.
-pub const FLAG_SUCCESSOR: u32 = 1 << 0;
 const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST | OPTION_SHARED | OPTION_LEAVES;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -320,33 +317,6 @@ pub fn decode_error(payload: &[u8]) -> Result<(ErrorCode, String), ControlError>
     Ok((ErrorCode::from_number(head.code.get()), String::from_utf8_lossy(text).into()))
 }
 
-/// The payload of the `bye` of a broker that ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bye {
-    /// Sequence of the last event that the broker read on this connection.
-    pub confirmed: u64,
-    /// A successor of the broker listens already.
-    pub has_successor: bool,
-}
-
-/// Writes the payload of a `bye`.
-pub fn encode_bye(confirmed: u64, has_successor: bool) -> Vec<u8> {
-    let mut payload = encode_pong(confirmed).to_vec();
-    if has_successor {
-        let flags = CodeBytes { code: U32::new(FLAG_SUCCESSOR), zero: U32::new(0) };
-        payload.extend_from_slice(flags.as_bytes());
-    }
-    payload
-}
-
-/// Reads the payload of a `bye`: what is not there is not so, and whatever else is there is
-/// for later versions.
-pub fn decode_bye(payload: &[u8]) -> Bye {
-    let Ok((confirmed, rest)) = U64::ref_from_prefix(payload) else { return Bye::default() };
-    let flags = CodeBytes::ref_from_prefix(rest).map_or(0, |(flags, _)| flags.code.get());
-    Bye { confirmed: confirmed.get(), has_successor: flags & FLAG_SUCCESSOR != 0 }
-}
-
 /// Reason for which events are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -499,17 +469,6 @@ mod tests {
             held: true,
         };
         assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
-    }
-
-    #[test]
-    fn a_bye_tells_of_a_successor_and_what_else_it_says_is_ignored() {
-        for (confirmed, has_successor) in [(0, false), (7, false), (0, true), (u64::MAX, true)] {
-            let bye = Bye { confirmed, has_successor };
-            assert_eq!(decode_bye(&encode_bye(confirmed, has_successor)), bye);
-        }
-        assert_eq!(decode_bye(b""), Bye::default());
-        assert_eq!(decode_bye(b"1234567"), Bye::default());
-        assert!(!decode_bye(&[2; 16]).has_successor);
     }
 
     #[test]

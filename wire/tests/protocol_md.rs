@@ -6,9 +6,10 @@ mod document;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use netcluster_wire::bye::Bye;
 use netcluster_wire::control::{
-    Audience, Bye, decode_audience, decode_bye, decode_error, decode_lost, decode_pong,
-    encode_audience, encode_bye, encode_error, encode_lost, encode_pong,
+    Audience, decode_audience, decode_error, decode_lost, decode_pong, encode_audience,
+    encode_error, encode_lost, encode_pong,
 };
 use netcluster_wire::limits::*;
 use netcluster_wire::{
@@ -66,8 +67,8 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
                 confirmed: number(field("confirmed")),
                 has_successor: yes(field("successor")),
             };
-            assert_eq!(decode_bye(payload), bye);
-            encode_bye(bye.confirmed, bye.has_successor)
+            assert_eq!(Bye::decode(payload), bye);
+            bye.encode()
         }
         Kind::Pong => {
             let confirmed = number(field("confirmed"));

@@ -4,6 +4,7 @@
 //! larger than its kind may be, and its header alone says so: nobody need make room for
 //! what is refused.
 
+use netcluster_wire::bye::Bye;
 use netcluster_wire::control::{self, Audience};
 use netcluster_wire::limits::{HARD_MAX_PAYLOAD_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_STATS_BYTES};
 use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, SharedStep, Source, Welcome};
@@ -225,7 +226,7 @@ impl Inbound {
             }
             (SessionState::Greeting, Kind::Bye) => {
                 self.state = SessionState::Ended;
-                let has_successor = control::decode_bye(payload).has_successor;
+                let has_successor = Bye::decode(payload).has_successor;
                 Ok(SessionEvent::Bye { token: number, has_successor })
             }
             (SessionState::Greeting, kind) => {
@@ -249,7 +250,7 @@ impl Inbound {
             }
             (_, Kind::Bye) => {
                 self.state = SessionState::Ended;
-                let bye = control::decode_bye(payload);
+                let bye = Bye::decode(payload);
                 if number == 0 {
                     self.confirmed = self.confirmed.max(bye.confirmed);
                 }

@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use netcluster_wire::bye::Bye;
 use netcluster_wire::{ErrorCode, Kind, control};
 
 use super::super::lock;
@@ -127,7 +128,7 @@ fn who_is_told_of_a_successor_is_back_at_once_and_has_missed_nothing() {
     let mut world = World::connected(Client::builder());
     let before = world.now;
     world.holds = true;
-    world.say(Kind::Bye, 0, &control::encode_bye(0, true));
+    world.say(Kind::Bye, 0, &Bye { confirmed: 0, has_successor: true }.encode());
     world.settle();
     assert_eq!(world.now, before, "without a pause");
     assert_eq!(kinds(&world), ["connect", "disconnect", "resumed"]);
@@ -147,7 +148,7 @@ fn a_first_connection_goes_on_to_the_successor() {
     while !matches!(world.core.poll_step(), Step::Read(_)) {
         world.step();
     }
-    world.say(Kind::Bye, 0, &control::encode_bye(0, true));
+    world.say(Kind::Bye, 0, &Bye { confirmed: 0, has_successor: true }.encode());
     world.settle();
     assert_eq!(kinds(&world), ["connect"]);
     world.finish();
@@ -158,7 +159,7 @@ fn brokers_that_name_successors_for_ever_are_not_followed_for_ever() {
     let mut world = World::new(Client::builder());
     while !matches!(world.core.poll_step(), Step::Closed(_)) {
         if !world.step() {
-            world.say(Kind::Bye, 0, &control::encode_bye(0, true));
+            world.say(Kind::Bye, 0, &Bye { confirmed: 0, has_successor: true }.encode());
             world.read(usize::MAX);
         }
     }
