@@ -13,6 +13,19 @@ ci *steps:
 windows *steps:
     .ci/windows {{steps}}
 
+# The Debian package: target/debian/netcluster_*.deb.
+deb:
+    .ci/package tools build
+
+# The program that needs no library, for any Linux of this architecture.
+musl:
+    .ci/package tools static
+
+# The package on a clean system, the static program where io_uring is refused: on Debian, as
+# root. `just package clean`.
+package *steps:
+    .ci/package {{steps}}
+
 # macOS (whether it compiles) and 64-bit ARM (unit tests, under qemu): the same.
 cross *steps:
     .ci/cross {{steps}}

@@ -15,6 +15,7 @@ use netcluster_platform::{Backend, BackendUnavailable, BindError, Waker};
 use crate::heir::Heir;
 use crate::keeper::Keeper;
 use crate::options::BrokerOptions;
+use crate::pulse::{Pulse, Watch};
 #[cfg(doc)]
 use crate::start::Claimant;
 use crate::start::Prepared;
@@ -69,6 +70,7 @@ pub struct Broker {
     pub(crate) shards: u16,
     pub(crate) keeper: Option<Keeper>,
     pub(crate) heir: Heir,
+    pub(crate) pulse: Pulse,
 }
 
 /// Handle that asks a broker to shut down, from any thread.
@@ -132,6 +134,12 @@ impl Broker {
     /// handler.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
+    }
+
+    /// Returns a handle that asks whether all shards turn.
+    #[doc(hidden)]
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.pulse.clone(), Arc::clone(&self.shutdown.wakers))
     }
 
     /// Gives this broker's place to the one that listens on a socket of this name beside its

@@ -87,7 +87,11 @@ impl Heir {
         let ordered = self.0.keeper.get().map(|it| it.send(Order::HandOver(heir, answer)));
         match ordered {
             Some(Ok(())) => Ok(()),
-            _ => Err("this broker's socket cannot be given away".to_owned()),
+            _ => {
+                Err("its socket cannot be given away; one that the service manager has made stays \
+                      when the broker is restarted"
+                    .to_owned())
+            }
         }
     }
 }

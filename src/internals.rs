@@ -11,6 +11,7 @@ pub use crate::link_request::encode as encode_link_request;
 pub use crate::log::LogCounts;
 pub use crate::outbound::Outbound;
 pub use crate::population::{MAX_SILENT_PER_USER, MAX_TOLD};
+pub use crate::pulse::Watch;
 pub use crate::returning::{Listening, MAX_HOLD, Record};
 pub use crate::routes::{CacheShare, Effort, Routes};
 pub use crate::target::{ShardId, Target};

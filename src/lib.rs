@@ -86,6 +86,7 @@ mod outbound;
 mod pattern_set;
 mod placement;
 mod population;
+mod pulse;
 mod request;
 mod resolver;
 mod returning;

@@ -22,6 +22,7 @@ use crate::config::ShardConfig;
 use crate::heir::Heir;
 use crate::mesh::Mesh;
 use crate::population::Population;
+use crate::pulse::Pulse;
 use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shard, Shared};
 use crate::status::{ShardStatus, Status};
@@ -117,6 +118,7 @@ impl SimBroker {
             give_back: || {},
             memory_maker,
             log: Arc::default(),
+            pulse: Pulse::new(shards),
             operator: None,
         };
         let io = |shard| match &arena {

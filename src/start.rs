@@ -29,6 +29,7 @@ use crate::keeper::Keeper;
 use crate::memory_maker::MemoryMaker;
 use crate::options::{BrokerOptions, SharedMemory};
 use crate::population::Population;
+use crate::pulse::Pulse;
 use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shared};
 use crate::status::Status;
@@ -246,6 +247,7 @@ impl Ready {
             give_back: give_back_memory,
             memory_maker: prepared.memory_maker,
             log: Arc::clone(&options.log),
+            pulse: Pulse::new(usize::from(shards)),
             operator: options.operator.clone(),
         };
         if let Some((late, predecessor_left)) = late_link {
@@ -253,6 +255,7 @@ impl Ready {
             let opening = late.open_once(predecessor_left, crew.first_waker());
             opening.map_err(StartError::Thread)?;
         }
+        let pulse = shared.pulse.clone();
         let (accepting, listeners) = mpsc::channel();
         let keeper = match keeper {
             Some(keeper) => {
@@ -272,6 +275,7 @@ impl Ready {
             shards,
             keeper,
             heir,
+            pulse,
         })
     }
 }

@@ -199,7 +199,7 @@ fn a_recording_overwrites_nothing() {
     assert!(!directory.join("other.mcap").exists());
 }
 
-/// What a killed recorder leaves is cut, and what it had written is replayed.
+/// The file is cut, and what was written is replayed.
 #[test]
 fn a_killed_recorder_leaves_what_it_had_written() {
     const EVENTS: usize = 1000;

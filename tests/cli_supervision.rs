@@ -7,6 +7,26 @@ use std::path::Path;
 
 use support::{Directory, Process, Signal, backends, command, has_signals, is_unix};
 
+/// Time in which the service manager wants to hear of the broker.
+#[cfg(target_os = "linux")]
+const WATCHDOG_PERIOD: std::time::Duration = std::time::Duration::from_millis(400);
+
+/// Python that listens, and has two brokers after one another accept there, as a service
+/// manager does: with the socket as descriptor 3.
+#[cfg(target_os = "linux")]
+const ACTIVATE: &str = "
+import os, socket, subprocess, sys
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+listener.bind(sys.argv[1])
+listener.listen(64)
+os.dup2(listener.fileno(), 3)
+serve = ['sh', '-c', 'LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"', 'sh'] + sys.argv[2:]
+for start in range(2):
+    sys.stdin.readline()
+    code = subprocess.Popen(serve, pass_fds=[3]).wait()
+    print('ended', code, file=sys.stderr, flush=True)
+";
+
 /// A command that serves at this socket.
 fn serve(socket: &Path, backend: &str, options: &[&str]) -> std::process::Command {
     let mut command = command(["serve", "--backend", backend, "--socket"]);
@@ -127,4 +147,143 @@ fn the_service_manager_is_told_that_the_broker_is_ready_and_that_it_stops() {
     let process = Process::start(command);
     process.wait_for_notice("the service manager is not told `READY=1`");
     process.wait_for_notice("ready socket=");
+}
+
+/// Clients that come while no broker runs wait for the next one: the socket stays.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_of_the_service_manager_outlives_brokers() {
+    use std::io::Write;
+
+    let python = std::process::Command::new("python3").arg("--version").output();
+    if !python.is_ok_and(|python| python.status.success()) {
+        println!("SKIPPED: python3, which passes the socket, is not installed");
+        return;
+    }
+    for backend in backends() {
+        let directory = Directory::new();
+        let socket = directory.socket("bus");
+        let mut manager = std::process::Command::new("python3");
+        manager.args(["-c", ACTIVATE]).arg(&socket);
+        let serve = command(["serve", "--backend", backend]);
+        manager.arg(serve.get_program()).args(serve.get_args());
+        // Where it would listen by itself.
+        manager.env("RUNTIME_DIRECTORY", directory.path()).env_remove("NETCLUSTER_SOCKET");
+        let (manager, mut input) = Process::start_with_pipe(manager);
+        support::wait_until("it listens", || socket.exists());
+        let pid_of = |status: &str| -> u32 {
+            let status: serde_json::Value = serde_json::from_str(status).unwrap();
+            status["pid"].as_u64().unwrap() as u32
+        };
+        let mut pids = Vec::new();
+        for start in 0..2 {
+            let mut status = command(["status", "--json", "--socket"]);
+            status.arg(&socket);
+            let status = Process::start(status);
+            // It may have connected by now or not: either way it is answered.
+            input.write_all(b"start\n").unwrap();
+            let pid = pid_of(&status.finish().succeeded().stdout);
+            pids.push(pid);
+            manager.wait_for_notice("which the service manager passed");
+            let ended = std::process::Command::new("kill").arg(pid.to_string()).status().unwrap();
+            assert!(ended.success(), "{backend}: {start}");
+            let ends = "ended 0\n".repeat(start + 1);
+            support::wait_until("it ends", || {
+                let notices = manager.notices();
+                let told: String = notices
+                    .lines()
+                    .filter(|line| line.starts_with("ended"))
+                    .map(|line| format!("{line}\n"))
+                    .collect();
+                told == ends
+            });
+            assert!(socket.exists(), "{backend}: it is the manager's to remove");
+        }
+        assert_ne!(pids[0], pids[1]);
+        manager.finish().succeeded();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn several_sockets_are_refused() {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" serve"]);
+    shell.arg(command([""; 0]).get_program());
+    Process::start(shell).finish().failed(2, "passed \"2\" sockets, not one");
+}
+
+/// A thread of a process, stopped while this lives: as one that hangs.
+#[cfg(target_os = "linux")]
+struct Stopped(libc::pid_t);
+
+#[cfg(target_os = "linux")]
+impl Stopped {
+    /// Stops the thread of this name; `None`, with the reason printed, if that is forbidden.
+    fn stop(pid: u32, name: &str) -> Option<Stopped> {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let thread = threads.map(|thread| thread.unwrap()).find(|thread| {
+            std::fs::read_to_string(thread.path().join("comm")).unwrap().trim() == name
+        });
+        let thread: libc::pid_t = thread.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: a child of this process; nothing of this process's memory is touched.
+        if unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, none, none) } != 0 {
+            println!("SKIPPED: a thread cannot be stopped: {}", std::io::Error::last_os_error());
+            return None;
+        }
+        // SAFETY: as above; the status is valid for writing.
+        unsafe {
+            assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, thread, none, none), 0);
+            let mut status = 0;
+            assert_eq!(libc::waitpid(thread, &mut status, libc::__WALL), thread);
+        }
+        Some(Stopped(thread))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: as above; this thread is the tracer.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, none, none) };
+    }
+}
+
+/// The service manager hears of the broker as long as all shards turn, and no longer.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_shard_that_hangs_ends_the_watchdogs_pings() {
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    for backend in backends() {
+        let directory = Directory::new();
+        let path = directory.join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let next = |timeout| {
+            manager.set_read_timeout(Some(timeout)).unwrap();
+            let mut told = [0; 100];
+            let bytes = manager.recv(&mut told).ok()?;
+            Some(String::from_utf8_lossy(&told[..bytes]).into_owned())
+        };
+        let mut serve = serve(&directory.socket("bus"), backend, &["--shards", "2"]);
+        serve.env("NOTIFY_SOCKET", &path);
+        serve.env("WATCHDOG_USEC", WATCHDOG_PERIOD.as_micros().to_string());
+        let process = Process::start(serve);
+        assert_eq!(next(support::PATIENCE).unwrap(), "READY=1");
+        for _ in 0..3 {
+            assert_eq!(next(support::PATIENCE).unwrap(), "WATCHDOG=1", "{backend}");
+        }
+        let Some(stopped) = Stopped::stop(process.pid(), "shard-1") else { return };
+        process.wait_for_notice("shards [1] have not ended a turn");
+        // What was told before.
+        while next(Duration::from_millis(1)).is_some() {}
+        assert_eq!(next(3 * WATCHDOG_PERIOD), None, "{backend}");
+        drop(stopped);
+        assert_eq!(next(support::PATIENCE).unwrap(), "WATCHDOG=1", "{backend}");
+        process.signal(Signal::TERM);
+        process.finish().succeeded();
+    }
 }

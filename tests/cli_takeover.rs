@@ -223,7 +223,7 @@ fn the_service_manager_is_told_whom_to_watch_before_the_old_one_is_gone() {
     let old = start(first);
     assert_eq!(next(), "READY=1");
     let new = start(successor(&socket, "auto", &[]));
-    assert_eq!(next(), format!("MAINPID={}", new.pid()));
+    assert_eq!(next(), format!("MAINPID={}\nWATCHDOG_USEC=30000000", new.pid()));
     assert_eq!(next(), "READY=1");
     // The old one says nothing: it is not the service that stops.
     old.finish().succeeded();

@@ -318,8 +318,9 @@ impl ClientBuilder {
     }
 
     /// Sets how long the client looks for events in shared memory before it sleeps: being
-    /// woken takes some 50 µs, looking takes a core. By default it sleeps at once.
-    /// Without shared memory it has no effect.
+    /// woken takes some 50 µs; looking takes what is left of a core, which others have
+    /// between looks. By default it sleeps at once. Without shared memory it has no
+    /// effect.
     ///
     /// ```
     /// use std::time::Duration;

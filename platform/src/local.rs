@@ -1,7 +1,7 @@
 //! Local sockets: where the broker's clients connect.
 //!
 //! On Unix they are sockets with a file's name, on Windows named pipes. Each system
-//! has its sibling, which supplies `HeirListener`, `LocalListener`, `LocalSocket`, `MAX_PATH_BYTES`,
+//! has its sibling, which supplies `HeirListener`, `InheritedListener`, `LocalListener`, `LocalSocket`, `MAX_PATH_BYTES`,
 //! `PATH_ADVICE`, `SocketKeeper`, `listening_pid`, `raise_descriptor_limit`,
 //! `account_name` and `own_user`.
 //!
@@ -18,10 +18,10 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-pub use error::BindError;
+pub use error::{BindError, InheritError};
 pub use system::{
-    HeirListener, LocalListener, LocalSocket, MAX_PATH_BYTES, Note, SocketKeeper, account_name,
-    descriptor_limit, listening_pid, own_user, raise_descriptor_limit,
+    HeirListener, InheritedListener, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
+    SocketKeeper, account_name, descriptor_limit, listening_pid, own_user, raise_descriptor_limit,
 };
 pub(crate) use system::{end_receiving, end_sending};
 
@@ -44,11 +44,14 @@ pub struct BindOptions {
     /// must then be the broker's own if anybody could have made it, as in `/tmp`.
     /// Named pipes are in none.
     pub create_parent: bool,
+    /// A socket that listens already, of the service manager: it is used, and the rest
+    /// of these options is for who made it.
+    pub inherited: Option<InheritedListener>,
 }
 
 impl Default for BindOptions {
     fn default() -> BindOptions {
-        BindOptions { mode: 0o660, group: None, create_parent: false }
+        BindOptions { mode: 0o660, group: None, create_parent: false, inherited: None }
     }
 }
 

@@ -12,6 +12,7 @@ use super::config::ConfigArgs;
 use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
 use super::link::LinkArgs;
+use super::man::ManArgs;
 use super::record::RecordArgs;
 use super::replay::ReplayArgs;
 use super::service::ServiceArgs;
@@ -160,6 +161,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
+    /// Write the manual pages
+    Man(ManArgs),
 }
 
 /// `netcluster serve`.

@@ -7,7 +7,7 @@
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
 //! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `demo`,
-//!   `completions`: one file a command.
+//!   `completions`, `man`: one file a command.
 //! - `recording`: the files of `record` and `replay`.
 //! - `cluster`: whether there was one to wait for.
 //! - `log`: what a broker writes about itself.
@@ -29,6 +29,7 @@ mod failure;
 mod json;
 mod link;
 mod log;
+mod man;
 mod on;
 mod output;
 mod page;
@@ -74,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Link(args) => link::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -85,7 +85,7 @@ pub struct ReplayArgs {
 pub enum Speed {
     /// No pause at all.
     Max,
-    /// By this factor, which is positive and finite.
+    /// Factor, which is positive and finite.
     Factor(f64),
 }
 
@@ -281,7 +281,7 @@ fn connect(args: &ReplayArgs, bus_channel: Option<String>) -> Result<Client, Fai
 /// Times at which events are due.
 struct Pace {
     speed: Speed,
-    /// When the first event was emitted, and when it was received.
+    /// Times at which the first event was emitted, and was received.
     begun: Option<(Instant, u64)>,
 }
 

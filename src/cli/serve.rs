@@ -118,6 +118,7 @@ impl Serving {
         );
         supervision::tell_ready(&broker, prints);
         let (socket, heir) = (broker.socket().to_owned(), broker.heir());
+        supervision::watch(&broker)?;
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
         Ok(heir.is_there().then_some(socket))
@@ -149,6 +150,7 @@ fn options_of(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<BrokerOptions, 
         }
         Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
     }
+    supervision::take_socket(&mut options)?;
     warn_of_two_buses(&options.socket);
     Ok(options)
 }

@@ -36,12 +36,8 @@ it, to netcluster.log. To let all users connect, not administrators alone, say t
 
   socket-group = \"Users\"
 
-Elsewhere the broker is an ordinary program for the system's service manager; for systemd:
-
-  [Service]
-  ExecStart=/usr/local/bin/netcluster serve --config /etc/netcluster.toml
-  RuntimeDirectory=netcluster
-  Restart=on-failure";
+Elsewhere the broker is an ordinary program for the system's service manager: units for systemd
+are in contrib/systemd, and in the Debian package.";
 
 /// `netcluster service`.
 #[derive(Debug, Args)]

@@ -1,21 +1,32 @@
-//! What a supervisor is told of a broker, and asks of it: that it is ready, that it stops,
-//! that it ends with its parent.
+//! What a supervisor is told of a broker, and asks of it: that it is ready, that it turns,
+//! that it stops, that it ends with its parent, that it listens on a socket that is there.
 //!
 //! ```text
 //!   --print-ready       one line of JSON on standard output
 //!   $NOTIFY_SOCKET      READY=1, STOPPING=1, and MAINPID=… by one that takes over: systemd,
 //!                       and whoever does the same
+//!   $WATCHDOG_USEC      WATCHDOG=1 in half of that time, while all shards turn
+//!   $LISTEN_FDS         the socket, which systemd has made: socket activation
 //!   --die-with-parent   an end in order when the parent is gone
 //! ```
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-use netcluster::{Broker, Shutdown};
-use netcluster_platform::Parent;
+use netcluster::{Broker, BrokerOptions, Shutdown};
+use netcluster_platform::{InheritedListener, Parent};
 use serde::Serialize;
 
 use super::failure::Failure;
+
+/// Time in which a broker that has taken another one's place says that it is alive.
+const WATCHDOG_OF_SUCCESSOR: Duration = Duration::from_secs(30);
+
+/// Whether this process has taken the place of another one as the service.
+static HAS_TAKEN_OVER: AtomicBool = AtomicBool::new(false);
 
 /// Value of `--die-with-parent` that names no process.
 pub const ANY_PARENT: u32 = 0;
@@ -107,9 +118,71 @@ pub fn tell_ready(broker: &Broker, prints: bool) {
     notify("READY=1");
 }
 
-/// Tells the service manager that this process is the service from now on.
+/// Tells the service manager that this process is the service from now on, and how often it
+/// will say that it is alive: nobody told it what is asked for.
 pub fn tell_main_process() {
-    notify(&format!("MAINPID={}", std::process::id()));
+    HAS_TAKEN_OVER.store(true, Ordering::Relaxed);
+    let usec = WATCHDOG_OF_SUCCESSOR.as_micros();
+    notify(&format!("MAINPID={}\nWATCHDOG_USEC={usec}", std::process::id()));
+}
+
+/// Has the broker use the socket that the service manager passed, if it did.
+pub fn take_socket(options: &mut BrokerOptions) -> Result<(), Failure> {
+    let Some(socket) = InheritedListener::take().map_err(Failure::usage)? else { return Ok(()) };
+    if options.socket != socket.path() {
+        tracing::warn!(
+            "listening at {}, which the service manager passed, not at {}",
+            socket.path().display(),
+            options.socket.display()
+        );
+        options.socket = socket.path().to_owned();
+    }
+    options.bind.inherited = Some(socket);
+    Ok(())
+}
+
+/// Tells the service manager that all shards turn, as often as it asks for that, from a
+/// thread of its own. While one does not, it is told nothing, and does what it is set up for.
+pub fn watch(broker: &Broker) -> Result<(), Failure> {
+    let variable = |name| std::env::var(name).ok();
+    let own = std::process::id();
+    let asked =
+        watchdog(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), own);
+    let is_successor =
+        HAS_TAKEN_OVER.load(Ordering::Relaxed) && variable("NOTIFY_SOCKET").is_some();
+    let asked = if is_successor { Some(WATCHDOG_OF_SUCCESSOR) } else { asked };
+    let Some(period) = asked.map(|period| period / 2) else { return Ok(()) };
+    let watch = broker.watch();
+    let tell = move || {
+        let mut was_silent = false;
+        loop {
+            watch.ask();
+            thread::sleep(period);
+            let silent = watch.silent();
+            if silent.is_empty() {
+                notify("WATCHDOG=1");
+            } else if !was_silent {
+                tracing::error!(
+                    "shards {silent:?} have not ended a turn for {period:?}: the service manager \
+                     is not told that the broker is alive"
+                );
+            }
+            was_silent = !silent.is_empty();
+        }
+    };
+    let started = thread::Builder::new().name("watchdog".into()).spawn(tell);
+    started.map(drop).map_err(|error| {
+        Failure::other(format_args!("cannot start the thread of the watchdog: {error}"))
+    })
+}
+
+/// Returns the time in which the service manager wants to hear from process `own`.
+fn watchdog(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
+    if pid.is_some_and(|pid| pid.parse() != Ok(own)) {
+        return None;
+    }
+    let usec: u64 = usec?.parse().ok()?;
+    (usec > 0).then(|| Duration::from_micros(usec))
 }
 
 /// Tells the service manager, if there is one: a datagram to the socket that the environment
@@ -149,3 +222,18 @@ fn address(name: &std::ffi::OsStr) -> io::Result<std::os::unix::net::SocketAddr>
 
 #[cfg(not(unix))]
 fn notify(_state: &str) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watchdog_is_for_the_process_that_is_named() {
+        assert_eq!(watchdog(Some("2000000"), None, 7), Some(Duration::from_secs(2)));
+        assert_eq!(watchdog(Some("2000000"), Some("7"), 7), Some(Duration::from_secs(2)));
+        assert_eq!(watchdog(Some("2000000"), Some("8"), 7), None);
+        for bad in [None, Some(""), Some("0"), Some("-1"), Some("x")] {
+            assert_eq!(watchdog(bad, None, 7), None);
+        }
+    }
+}

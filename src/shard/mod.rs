@@ -69,6 +69,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
@@ -82,6 +83,7 @@ use crate::mesh::Mesh;
 use crate::opener::Opener;
 use crate::operator::{Done, Errands, Operator};
 use crate::population::Population;
+use crate::pulse::Pulse;
 use crate::returning::{Returning, Successor};
 use crate::status::{LinkIo, Status, Totals};
 use crate::target::ShardId;
@@ -146,6 +148,8 @@ pub struct Shared {
     pub memory_maker: Option<MemoryMaker>,
     /// Counters of lines that the log leaves out.
     pub log: Arc<LogCounts>,
+    /// Answers to who asks whether the shards turn.
+    pub pulse: Pulse,
     /// Program that the broker runs in, for what its owner asks it for.
     pub operator: Option<Arc<dyn Operator>>,
 }
@@ -271,6 +275,10 @@ impl<I: Io> Shard<I> {
     /// # Errors
     /// The back end broke.
     pub fn turn(&mut self) -> io::Result<bool> {
+        if self.is_spinning() {
+            // What it waits for may need this core.
+            thread::yield_now();
+        }
         let timeout = self.timeout();
         let mut completions = std::mem::take(&mut self.completions);
         self.io.wait(&mut completions, timeout)?;
@@ -302,6 +310,7 @@ impl<I: Io> Shard<I> {
         self.watch_flood();
         self.publish();
         self.reports.end_turn(self.now, &self.totals);
+        self.shared.pulse.answer(usize::from(self.id.0));
         Ok(!self.shutdown.is_done())
     }
 
@@ -317,13 +326,19 @@ impl<I: Io> Shard<I> {
         self.timeout() == Some(Duration::ZERO)
     }
 
+    fn has_work(&self) -> bool {
+        self.more_messages || self.fan_out.has_dirty() || !self.slices.is_empty()
+    }
+
+    /// Returns whether the next wait looks for completions instead of sleeping.
+    fn is_spinning(&self) -> bool {
+        let spin_ns = self.shared.config.spin.as_nanos() as u64;
+        spin_ns > 0 && self.now < self.last_active + spin_ns && !self.has_work()
+    }
+
     /// Returns how long the next wait may sleep. An idle shard has no deadline.
     fn timeout(&self) -> Option<Duration> {
-        if self.more_messages || self.fan_out.has_dirty() || !self.slices.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let spin_ns = self.shared.config.spin.as_nanos() as u64;
-        if spin_ns > 0 && self.now < self.last_active + spin_ns {
+        if self.has_work() || self.is_spinning() {
             return Some(Duration::ZERO);
         }
         let next = match (self.timers.next(), self.link_deadline()) {

@@ -23,9 +23,13 @@ pub use system::{
 /// Number of the unprivileged user that every system has ("nobody").
 pub const NOBODY: u32 = 65_534;
 
-/// Returns the command under test.
+/// Returns the command under test: that of this build, or another one that
+/// `PROGRAM_UNDER_TEST` names.
 pub fn netcluster() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_netcluster"))
+    match std::env::var_os("PROGRAM_UNDER_TEST") {
+        Some(program) => Command::new(program),
+        None => Command::new(env!("CARGO_BIN_EXE_netcluster")),
+    }
 }
 
 /// Returns the command with these arguments.

@@ -417,6 +417,8 @@ impl Incoming {
         Ok(is_gone)
     }
 
+    /// Looks for something for so long, and lets others have the core between: the broker
+    /// may need it.
     fn is_there_within(&mut self, spin: Duration) -> bool {
         if spin.is_zero() {
             return false;
@@ -429,6 +431,7 @@ impl Incoming {
                 }
                 std::hint::spin_loop();
             }
+            std::thread::yield_now();
             if self.is_revoked() || start.elapsed() >= spin {
                 return false;
             }

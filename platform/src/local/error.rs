@@ -6,6 +6,22 @@ use std::path::{Path, PathBuf};
 
 use super::{MAX_PATH_BYTES, system};
 
+/// Reason for which a socket that was passed cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InheritError(pub(super) String);
+
+impl fmt::Display for InheritError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{}: the unit of the socket must have one ListenStream=, the path of a local socket",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for InheritError {}
+
 /// Reason for which [`LocalListener::bind`](super::LocalListener::bind) failed. The
 /// message
 /// says what to do.

@@ -16,6 +16,7 @@
 //! this listener made.
 
 mod bound;
+mod inherited;
 mod keeper;
 mod note;
 mod path;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketType};
 
+pub use inherited::InheritedListener;
 pub use keeper::SocketKeeper;
 pub use note::Note;
 pub use succession::HeirListener;
@@ -68,6 +70,9 @@ impl LocalListener {
     /// # Errors
     /// Each variant of [`BindError`] says what to do about it.
     pub fn bind(path: &Path, options: &BindOptions) -> Result<LocalListener, BindError> {
+        if let Some(inherited) = &options.inherited {
+            return LocalListener::adopt(inherited);
+        }
         path::address(path)?;
         options.group.as_ref().map(path::group_id).transpose()?;
         path::ensure_parent(path, options.create_parent)?;
@@ -77,6 +82,20 @@ impl LocalListener {
         place.is_occupied()?;
         let lock = place.lock()?;
         LocalListener::make(place, options, Arc::new(lock))
+    }
+
+    /// Takes a socket that listens already. Its lock is taken as for any other, so that
+    /// a path has one broker.
+    fn adopt(inherited: &InheritedListener) -> Result<LocalListener, BindError> {
+        let place = Place::open(inherited.path())?;
+        let lock = place.lock()?;
+        let fd = inherited
+            .descriptor()
+            .map_err(|error| BindError::system("take the socket that was passed", error))?;
+        refuse_descriptors(&fd);
+        // It is who made the file to remove it.
+        let socket = Bound { fd, place, identity: None };
+        Ok(LocalListener { socket, lock: Arc::new(lock) })
     }
 
     /// Makes the socket, under its lock.
@@ -120,10 +139,9 @@ impl LocalListener {
     }
 
     /// Keeper that makes the socket again if its file is removed; given the options that
-    /// it was
-    /// bound with.
+    /// it was bound with. None for an inherited one.
     pub fn keeper(&self, options: &BindOptions) -> Option<SocketKeeper> {
-        Some(SocketKeeper::new(self, options))
+        Some(SocketKeeper::new(self, options, self.socket.identity?))
     }
 
     /// Removes the socket file if it is still the one this listener made. Also

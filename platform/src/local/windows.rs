@@ -85,6 +85,25 @@ struct Owned {
     _mutex: OwnedHandle,
 }
 
+/// A listener of the service manager: there is none that passes pipes.
+#[derive(Clone, Debug)]
+pub enum InheritedListener {}
+
+impl InheritedListener {
+    /// Finds none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn take() -> Result<Option<InheritedListener>, super::InheritError> {
+        Ok(None)
+    }
+
+    /// Path at which it listens.
+    pub fn path(&self) -> &Path {
+        match *self {}
+    }
+}
+
 /// Right of one shard to accept on a pipe. The name is free when all are dropped.
 #[derive(Debug)]
 pub struct LocalListener {

@@ -6,8 +6,8 @@ use crate::cli::failure::Failure;
 
 fn instead() -> Failure {
     Failure::usage(
-        "only Windows needs this: here, let the service manager run `netcluster serve` (a systemd \
-         unit is in `netcluster service --help`)",
+        "only Windows needs this: here, let the service manager run `netcluster serve` (units for \
+         systemd are in contrib/systemd, and in the Debian package)",
     )
 }
 
@@ -34,7 +34,7 @@ mod tests {
     fn one_line_says_what_to_use_instead() {
         for refused in [install(None), uninstall(), run(None)] {
             let text = refused.unwrap_err().to_string();
-            assert!(text.contains("systemd unit") && !text.contains('\n'), "{text}");
+            assert!(text.contains("units for systemd") && !text.contains('\n'), "{text}");
         }
     }
 }

@@ -19,22 +19,7 @@ pub const ROWS: &[Row] = &[
              shows serve 'ready socket='; shows serve 'unicast=127.0.0.1:4455'",
         ),
     ),
-    (
-        "[Unit]",
-        // Its command, as systemd would start it.
-        Script(
-            "command=$(sed -n 's|^ExecStart=/usr/local/bin/||p' \"$BLOCK\" | sed 's|/etc/||')
-             mkdir /run/netcluster; echo 'log = \"debug\"' >netcluster.toml
-             terminal serve \"RUNTIME_DIRECTORY=/run/netcluster $command\"
-             shows serve 'ready socket=/run/netcluster/default.sock'
-             if command -v systemd-analyze >/dev/null; then
-                 sed \"s|/usr/local/bin/netcluster|$(command -v netcluster)|\" \"$BLOCK\" >netcluster.service
-                 terminal verify 'systemd-analyze verify --man=no ./netcluster.service && echo verified'
-                 shows verify verified; ! grep netcluster.service \"$OUT/verify\" || fail 'the unit has flaws'
-             fi",
-        ),
-    ),
-    ("systemctl enable", Elsewhere("it takes systemd as the first process")),
+    ("apt install ./target/debian", Elsewhere("`.ci/package clean`, on a system of its own")),
     ("netcluster service install", Elsewhere("a service of Windows: `.ci/windows` runs it")),
     (
         "netcluster record ",

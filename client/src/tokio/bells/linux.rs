@@ -59,8 +59,9 @@ impl IncomingBell {
                 if incoming.is_there() {
                     return Ok(false);
                 }
-                // Other tasks go on meanwhile.
+                // Other tasks, and other processes on this core, go on meanwhile.
                 tokio::task::yield_now().await;
+                std::thread::yield_now();
             }
         }
         if !incoming.want() {

@@ -18,8 +18,8 @@ const BACKLOG: i32 = 4096;
 pub(super) struct Bound {
     pub(super) fd: OwnedFd,
     pub(super) place: Place,
-    /// Identity of the file, to remove only our own.
-    pub(super) identity: Identity,
+    /// Identity of the file, to remove only our own; `None`: somebody else made it.
+    pub(super) identity: Option<Identity>,
 }
 
 impl Bound {
@@ -38,7 +38,7 @@ impl Bound {
             error => BindError::system("bind the socket", error),
         })?;
         let socket = place.own_socket()?;
-        let identity = socket.identity();
+        let identity = Some(socket.identity());
         // From here on dropping it cleans up.
         let bound = Bound { fd, place, identity };
         refuse_descriptors(&bound.fd);
@@ -51,7 +51,9 @@ impl Bound {
 
     /// Removes the file if it is still the one that was made here.
     pub(super) fn unlink(&self) {
-        self.place.remove_own(self.identity);
+        if let Some(identity) = self.identity {
+            self.place.remove_own(identity);
+        }
     }
 }
 

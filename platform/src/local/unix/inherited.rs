@@ -10,9 +10,10 @@
 //!
 //! Invariant: a descriptor is taken once in the life of the process, and only if it is a
 //! local stream socket that listens.
+//!
+//! Decision: `docs/decisions/081-a-watchdog-asks-the-shards.md`.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
+
+use crate::local::InheritError;
 
 /// The first descriptor that is passed.
 const FIRST_FD: RawFd = 3;
@@ -33,22 +36,6 @@ pub struct InheritedListener {
     fd: Arc<OwnedFd>,
     path: PathBuf,
 }
-
-/// Reason why what was passed cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InheritError(String);
-
-impl fmt::Display for InheritError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}: the unit of the socket must have one ListenStream=, the path of a local socket",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for InheritError {}
 
 impl InheritedListener {
     /// Takes the socket that the environment tells of, if there is one for this process.

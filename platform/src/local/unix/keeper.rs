@@ -22,11 +22,15 @@ pub struct SocketKeeper {
 }
 
 impl SocketKeeper {
-    pub(super) fn new(listener: &LocalListener, options: &BindOptions) -> SocketKeeper {
+    pub(super) fn new(
+        listener: &LocalListener,
+        options: &BindOptions,
+        identity: Identity,
+    ) -> SocketKeeper {
         SocketKeeper {
             path: listener.path().to_owned(),
             options: options.clone(),
-            identity: listener.socket.identity,
+            identity,
             lock: Arc::clone(&listener.lock),
         }
     }
@@ -58,7 +62,7 @@ impl SocketKeeper {
             self.lock = Arc::new(place.lock()?);
         }
         let listener = LocalListener::make(place, &self.options, Arc::clone(&self.lock))?;
-        self.identity = listener.socket.identity;
+        self.identity = listener.socket.identity.unwrap_or(self.identity);
         Ok(listener)
     }
 }

@@ -76,7 +76,7 @@ impl HeirListener {
             }
             std::thread::sleep(LOOK_AGAIN);
         };
-        if target.identity()? != Some(socket.identity) {
+        if target.identity()? != socket.identity {
             // It was killed before it gave its name away.
             let address = path::address(target.path())?;
             path::remove_stale(&target, &address)?;

@@ -377,7 +377,7 @@ fn who_else_could_replace_the_socket_is_told() {
 fn a_socket_that_was_removed_is_made_again() {
     let scratch = Scratch::new("keeper");
     let path = scratch.socket();
-    let options = BindOptions { mode: 0o600, group: None, create_parent: true };
+    let options = BindOptions { mode: 0o600, create_parent: true, ..BindOptions::default() };
     let first = LocalListener::bind(&path, &options).unwrap();
     let mut keeper = first.keeper(&options).unwrap();
     assert!(keeper.check().unwrap().is_none());
