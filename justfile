@@ -48,6 +48,13 @@ sim seeds="2000" base="0":
 loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p netcluster-platform --lib loom
 
+# Undefined behaviour in the rings, the pool and the scanner: by an interpreter, which takes
+# a quarter of an hour. `rustup +nightly component add miri` installs it.
+miri:
+    MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p netcluster-wire --lib scan
+    MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p netcluster-platform --lib -- pool::tests slice::
+    MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p netcluster-shm --lib
+
 # One fuzz target, for so many seconds: the long form.
 fuzz target seconds="600":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}

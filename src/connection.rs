@@ -163,6 +163,8 @@ pub struct Connection {
     pub lag: Lag,
     /// Time at which the queue became full.
     pub full_since: Instant,
+    /// Time since which the queue is not empty although something of it was sent.
+    pub waits_since: Option<Instant>,
     /// The queue is on the list of those to flush.
     pub dirty: bool,
     /// Patterns that the client listens to.
@@ -208,6 +210,7 @@ impl Connection {
             waiters: Vec::new(),
             lag: Lag::None,
             full_since: Instant::START,
+            waits_since: None,
             dirty: false,
             patterns: PatternSet::new(budget),
             postponed: None,
@@ -222,6 +225,11 @@ impl Connection {
     #[inline]
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
+    }
+
+    /// Returns whether the queue lags behind its socket.
+    pub fn is_slow(&self) -> bool {
+        self.lag == Lag::Slow
     }
 
     /// Returns whether the connection closes once what is queued is sent.

@@ -71,6 +71,7 @@ mod connection;
 mod copies;
 mod crew;
 mod heir;
+mod histogram;
 mod inbound;
 #[doc(hidden)]
 pub mod internals;

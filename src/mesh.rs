@@ -26,7 +26,6 @@ use crate::population::Seat;
 use crate::returning::Listening;
 use crate::routes::Route;
 use crate::shard::{Inquiry, Part};
-use crate::status::ShardStatus;
 use crate::target::{Emitter, Queue, ShardId, Target};
 use netcluster_link::channel::ChannelHash;
 use netcluster_link::config::StreamMap;
@@ -181,10 +180,6 @@ pub enum Message<S> {
     Answered(u64, Box<Part>),
     /// Tell the clients that the broker will end, and end it after this time.
     DrainWanted(Duration),
-    /// Report the shard's status to the sender.
-    StatusWanted(u64),
-    /// The report of a shard's status.
-    Status(u64, Box<ShardStatus>),
 }
 
 /// A connection on its way to its shard.

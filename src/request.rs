@@ -6,6 +6,10 @@
 use serde::Deserialize;
 
 use crate::link_request::LinkRequest;
+use crate::status::MAX_LISTED;
+
+/// Clients that a page has unless another number is asked for.
+const DEFAULT_LIMIT: usize = 100;
 
 /// A request.
 #[derive(Debug, Deserialize)]
@@ -21,8 +25,64 @@ pub enum Request {
     LogLevel(LogLevel),
     /// Read the configuration anew.
     Reload {},
+    /// Tell the counters, without lists of clients and channels.
+    Totals {},
+    /// Tell clients.
+    Clients(ClientsWanted),
+    /// Tell channels.
+    Channels(ChannelsWanted),
+    /// Tell the link and its peers.
+    Peers {},
     /// Give the place to another broker, which listens beside the socket.
     TakeOver(TakeOver),
+}
+
+/// Clients that are to be told.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientsWanted {
+    /// Only clients whose numbers are above this one.
+    pub after: u32,
+    /// Number of clients at the most.
+    pub limit: usize,
+    /// Order, which decides who is left out.
+    pub by: Order,
+}
+
+impl Default for ClientsWanted {
+    fn default() -> ClientsWanted {
+        ClientsWanted { after: 0, limit: DEFAULT_LIMIT, by: Order::Client }
+    }
+}
+
+/// Order of clients.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Lowest numbers first: page after page.
+    Client,
+    /// Longest queues first.
+    QueuedBytes,
+    /// Those that emitted most first.
+    EventsIn,
+    /// Those that were queued most first.
+    EventsOut,
+    /// Those that lost most first.
+    Dropped,
+}
+
+/// Channels that are to be told: those with the most clients.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChannelsWanted {
+    /// Number of channels at the most.
+    pub limit: usize,
+}
+
+impl Default for ChannelsWanted {
+    fn default() -> ChannelsWanted {
+        ChannelsWanted { limit: MAX_LISTED }
+    }
 }
 
 /// Clients to be disconnected, and why.
@@ -75,6 +135,12 @@ impl Request {
             | Request::Kick(Kick { client: Some(_), pid: Some(_), .. }) => {
                 Err("kick whom? Either `client` or `pid` says it".to_owned())
             }
+            Request::Clients(ClientsWanted { limit, .. })
+            | Request::Channels(ChannelsWanted { limit })
+                if !(1..=MAX_LISTED).contains(limit) =>
+            {
+                Err(format!("limit must be between 1 and {MAX_LISTED}"))
+            }
             _ => Ok(request),
         }
     }
@@ -83,6 +149,9 @@ impl Request {
     pub fn is_for_owner(&self) -> bool {
         match self {
             Request::LogLevel(LogLevel { level }) => level.is_some(),
+            Request::Totals {} | Request::Clients(_) | Request::Channels(_) | Request::Peers {} => {
+                false
+            }
             Request::LinkOpen(_)
             | Request::Kick(_)
             | Request::Drain(_)
@@ -107,6 +176,10 @@ mod tests {
             (r#"{"do":"kick","client":-1}"#, "invalid value"),
             (r#"{"do":"kick","cleint":1}"#, "unknown field `cleint`"),
             (r#"{"do":"reload","now":1}"#, "unknown field `now`"),
+            (r#"{"do":"clients","limit":0}"#, "between 1 and 1000"),
+            (r#"{"do":"clients","by":"beauty"}"#, "unknown variant `beauty`"),
+            (r#"{"do":"channels","limit":1001}"#, "between 1 and 1000"),
+            (r#"{"do":"totals","of":1}"#, "unknown field `of`"),
             (r#"{"do":"link-open","gruop":1}"#, "unknown field `gruop`"),
         ] {
             let error = Request::read(json.as_bytes()).unwrap_err();
@@ -117,7 +190,9 @@ mod tests {
     #[test]
     fn reading_is_for_everybody_and_changes_are_not() {
         let is_for_owner = |json: &str| Request::read(json.as_bytes()).unwrap().is_for_owner();
-        assert!(!is_for_owner(r#"{"do":"log-level"}"#));
+        for json in ["log-level", "totals", "clients", "channels", "peers"] {
+            assert!(!is_for_owner(&format!(r#"{{"do":"{json}"}}"#)), "{json}");
+        }
         for json in [
             r#"{"do":"log-level","level":"debug"}"#,
             r#"{"do":"kick","pid":7}"#,

@@ -1,26 +1,30 @@
 //! Status of a broker, as the JSON that its clients get (`Client::status`) and
 //! `netcluster status` shows: each shard reports, one merges.
 
-use std::collections::BTreeMap;
-
 use netcluster_platform::{DatagramPlace, DatagramStats, IoStats, MemoryUse};
-use netcluster_wire::limits::MAX_STATS_BYTES;
 use serde::{Deserialize, Serialize};
 
+mod answers;
+
+pub use crate::histogram::Histogram;
 pub use crate::log::LogStatus;
+pub(crate) use answers::{MAX_LISTED, channels_page, clients_page, least_wanted_last, merge};
 pub use netcluster_link::status::{
     DropCounters, InboundStreamStatus, LinkCounters, LinkStatus, MissingPair, OutboundStreamStatus,
     PeerCounters, PeerStatus, StreamChannels, UnlinkedStatus,
 };
 
-/// Clients and channels that one status lists: at about 300 bytes each it stays below
-/// [`MAX_STATS_BYTES`], unless their names are long.
-const MAX_LISTED: usize = 10_000;
+/// Version of what the answers of a broker look like: it changes when a key gets another
+/// meaning or goes, not when one is added.
+pub const SCHEMA: u32 = 1;
 
 /// The whole broker, as the JSON in a `stats` frame.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
+    /// Version of this schema.
+    #[serde(default)]
+    pub schema: u32,
     /// Release of the broker.
     pub version: String,
     /// Node id of the broker, in hexadecimal.
@@ -43,14 +47,24 @@ pub struct Status {
     /// Lines that the broker's log leaves out.
     #[serde(default)]
     pub log: LogStatus,
+    /// Number of clients that each run of events went to; a run is what an emitter sent of
+    /// one name at once.
+    #[serde(default)]
+    pub fan_out: Histogram,
+    /// Seconds for which the queue of a client was not empty, as its socket took no more.
+    #[serde(default)]
+    pub queueing_delay: Histogram,
     /// One entry per channel, those with the most clients if there are very many.
+    #[serde(default)]
     pub channels: Vec<ChannelStatus>,
     /// Channels without an entry.
     #[serde(default)]
     pub channels_omitted: u64,
     /// One entry per client, those with the longest queues if there are very many.
+    #[serde(default)]
     pub clients: Vec<ClientStatus>,
     /// Clients without an entry.
+    #[serde(default)]
     pub clients_omitted: u64,
     /// One entry per shard.
     pub shards: Vec<ShardSummary>,
@@ -94,6 +108,12 @@ pub struct Totals {
     /// Bytes waiting in outbound queues. What several clients get is in memory once, and
     /// counts here for each.
     pub queued_bytes: u64,
+    /// Clients whose queues are full: emitters wait for them.
+    #[serde(default)]
+    pub full: u64,
+    /// Clients whose queues lag behind their sockets.
+    #[serde(default)]
+    pub slow: u64,
     /// Events that `latest` connections lost.
     pub dropped: u64,
     /// Times an emitter was paused.
@@ -155,6 +175,9 @@ pub struct ChannelStatus {
     pub clients: u64,
     /// Pairs of pattern and client.
     pub listeners: u64,
+    /// Bytes waiting in the queues of its clients.
+    #[serde(default)]
+    pub queued_bytes: u64,
 }
 
 /// Use of the memory that is shared with a client.
@@ -328,10 +351,20 @@ pub struct ShardStatus {
     pub totals: Totals,
     /// Link and its sockets, if the shard drives them.
     pub link: Option<(LinkStatus, LinkIo)>,
-    /// Clients of the shard.
+    /// Clients of the shard, as far as they are listed.
     pub clients: Vec<ClientStatus>,
+    /// Clients that are not listed, and might be.
+    pub clients_omitted: u64,
+    /// Channels of the shard's clients, as far as they are listed.
+    pub channels: Vec<ChannelStatus>,
+    /// Channels that are not listed.
+    pub channels_omitted: u64,
     /// Back end of the shard.
     pub summary: ShardSummary,
+    /// Number of clients that each run of events went to.
+    pub fan_out: Histogram,
+    /// Seconds for which queues were not empty.
+    pub queueing_delay: Histogram,
     /// Clients that the shard disconnected lately.
     pub closed_by_broker: Vec<ClosedClient>,
 }
@@ -356,6 +389,8 @@ impl Totals {
             events_in_per_s,
             events_out_per_s,
             queued_bytes,
+            full,
+            slow,
             dropped,
             pauses,
             stalled,
@@ -383,6 +418,8 @@ impl Totals {
         self.events_in_per_s += events_in_per_s;
         self.events_out_per_s += events_out_per_s;
         self.queued_bytes += queued_bytes;
+        self.full += full;
+        self.slow += slow;
         self.dropped += dropped;
         self.pauses += pauses;
         self.stalled += stalled;
@@ -424,65 +461,6 @@ impl IoCounters {
             buffers: stats.buffers,
             pinned_buffers: stats.pinned_buffers,
             buffer_bytes: stats.buffer_bytes,
-        }
-    }
-}
-
-/// Merges the shards' reports into `status`, which has everything else.
-pub(crate) fn merge(mut status: Status, reports: Vec<ShardStatus>) -> Status {
-    let mut channels: BTreeMap<String, ChannelStatus> = BTreeMap::new();
-    for report in reports {
-        status.totals.add(&report.totals);
-        for client in &report.clients {
-            if client.channel.is_empty() {
-                continue;
-            }
-            let channel = channels.entry(client.channel.clone()).or_default();
-            channel.name.clone_from(&client.channel);
-            channel.clients += 1;
-            channel.listeners += client.listeners;
-        }
-        status.clients.extend(report.clients);
-        status.shards.push(report.summary);
-        if let Some((link, io)) = report.link {
-            status.link = Some(link);
-            status.link_io = Some(io);
-        }
-        status.closed_by_broker.extend(report.closed_by_broker);
-    }
-    status.channels = channels.into_values().collect();
-    status.list_at_most(MAX_LISTED);
-    status.clients.sort_by_key(|client| client.client);
-    status.shards.sort_by_key(|shard| shard.shard);
-    status
-}
-
-impl Status {
-    /// Returns JSON that clients take: with fewer entries if names are long.
-    pub(crate) fn into_json(mut self) -> Vec<u8> {
-        loop {
-            let json = serde_json::to_vec(&self).expect("a status is plain data");
-            let listed = self.clients.len().max(self.channels.len());
-            if json.len() <= MAX_STATS_BYTES || listed == 0 {
-                return json;
-            }
-            self.list_at_most(listed / 2);
-        }
-    }
-
-    /// Omits the entries of each list that say least, and counts them.
-    fn list_at_most(&mut self, entries: usize) {
-        if self.clients.len() > entries {
-            self.clients.sort_by_key(|client| std::cmp::Reverse(client.queued_bytes));
-            self.clients_omitted += (self.clients.len() - entries) as u64;
-            self.clients.truncate(entries);
-            self.clients.sort_by_key(|client| client.client);
-        }
-        if self.channels.len() > entries {
-            self.channels.sort_by_key(|channel| std::cmp::Reverse(channel.clients));
-            self.channels_omitted += (self.channels.len() - entries) as u64;
-            self.channels.truncate(entries);
-            self.channels.sort_by(|one, other| one.name.cmp(&other.name));
         }
     }
 }

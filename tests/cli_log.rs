@@ -86,3 +86,56 @@ fn a_flood_of_one_kind_of_message_is_summed_up() {
         assert!(page.contains("more like others, summed up"), "{page}");
     }
 }
+
+/// Starts a broker that logs to a file, and returns the lines up to its end.
+fn logged(
+    options: &[&str],
+    journal: impl FnOnce(&std::fs::Metadata) -> Option<String>,
+) -> Vec<String> {
+    let directory = Directory::new();
+    let (socket, path) = (directory.socket("s"), directory.join("log"));
+    let file = std::fs::File::create(&path).unwrap();
+    let mut serve = command(["serve", "--socket"]);
+    serve.arg(&socket).args(options);
+    match journal(&file.metadata().unwrap()) {
+        Some(stream) => serve.env("JOURNAL_STREAM", stream),
+        None => serve.env_remove("JOURNAL_STREAM"),
+    };
+    let broker = Broker { process: Process::start_telling(serve, file), directory };
+    wait_until("the broker answers", || broker.run(&["status"]).status.success());
+    broker.run(&["log-level", "warn"]).succeeded();
+    broker.run(&["drain"]).succeeded();
+    let Broker { process, directory: _directory } = broker;
+    process.finish().succeeded();
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn each_line_of_json_is_an_object() {
+    let lines = logged(&["--log-format", "json"], |_| None);
+    let objects: Vec<serde_json::Value> =
+        lines.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let ready = objects.iter().find(|it| it["message"] == "ready").expect("it was ready");
+    assert_eq!((&ready["level"], &ready["shards"]), (&"info".into(), &1.into()));
+    assert!(ready["time"].as_str().unwrap().ends_with('Z'));
+    let changed = "the log's filter changed from info to warn";
+    assert!(objects.iter().any(|it| it["message"] == changed), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("draining")), "that is no warning: {lines:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_journal_gets_priorities_and_nobody_else_does() {
+    use std::os::unix::fs::MetadataExt;
+
+    let stream = |file: &std::fs::Metadata| Some(format!("{}:{}", file.dev(), file.ino()));
+    let lines = logged(&[], stream);
+    assert!(lines.iter().any(|line| line.starts_with("<6>ready socket=")), "{lines:?}");
+    assert!(lines.iter().all(|line| line.starts_with('<')), "{lines:?}");
+    let lines = logged(&["--log-format", "json"], stream);
+    assert!(lines.iter().all(|line| line.starts_with("<6>{\"") || line.starts_with("<4>{\"")));
+    // It was meant for another stream: this one goes elsewhere.
+    let lines = logged(&[], |file| Some(format!("{}:{}", file.dev(), file.ino() + 1)));
+    assert!(lines.iter().any(|line| line.contains(" INFO ready socket=")), "{lines:?}");
+}

@@ -203,6 +203,10 @@ impl Bus {
             }
             self.broker.run_for(Duration::from_millis(1));
             for listener in &mut self.listeners {
+                // Its answer to an offer may wait.
+                if listener.session.push() > 0 && !listener.session.end.is_closed() {
+                    quiet = 0;
+                }
                 if listener.read() {
                     quiet = 0;
                 }

@@ -56,6 +56,7 @@ impl Link {
             counters: self.counters(),
             streams: streams.map(outbound_stream_status).collect(),
             channels: channels_by_stream(&self.interest.channels),
+            peers_total: self.peers.iter().count(),
             peers: self.peers.iter().map(|peer| self.peer_status(now, peer)).collect(),
             missing_pairs,
             missing_pairs_total,

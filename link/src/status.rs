@@ -160,11 +160,17 @@ pub struct LinkStatus {
     /// Counters since the start.
     pub counters: LinkCounters,
     /// Outbound streams that have carried something.
+    #[serde(default)]
     pub streams: Vec<OutboundStreamStatus>,
     /// The channels known here, by the streams that carry them: those of this
     /// broker and of its peers alike.
+    #[serde(default)]
     pub channels: Vec<StreamChannels>,
+    /// Number of peers.
+    #[serde(default)]
+    pub peers_total: usize,
     /// One entry per peer.
+    #[serde(default)]
     pub peers: Vec<PeerStatus>,
     /// Brokers that do not hear each other; not more than are worth naming.
     pub missing_pairs: Vec<MissingPair>,

@@ -79,11 +79,27 @@ fn limit_of(membership: &str, root: &std::path::Path) -> Option<u64> {
     limits(membership, root).into_iter().map(|limit| limit.bytes).min()
 }
 
-/// The least that these groups' limits leave.
+/// The least that these groups' limits leave. Files that were read and are not in use count
+/// as used, but make room for whoever needs it.
 #[cfg(target_os = "linux")]
 fn rest_of(membership: &str, root: &std::path::Path) -> Option<u64> {
-    let limits = limits(membership, root).into_iter();
-    limits.filter_map(|limit| Some(limit.bytes.saturating_sub(number(&limit.usage)?))).min()
+    let rest = |limit: GroupLimit| {
+        let used = number(&limit.usage)?.saturating_sub(cached(&limit.usage).unwrap_or(0));
+        Some(limit.bytes.saturating_sub(used))
+    };
+    limits(membership, root).into_iter().filter_map(rest).min()
+}
+
+/// Bytes of files in memory that are not in use, of the group with this file of its usage.
+#[cfg(target_os = "linux")]
+fn cached(usage: &std::path::Path) -> Option<u64> {
+    let stat = std::fs::read_to_string(usage.with_file_name("memory.stat")).ok()?;
+    let value = |name| {
+        let mut lines = stat.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(key, _)| *key == name)?.1.parse().ok()
+    };
+    // Version 1 counts the groups below apart.
+    value("total_inactive_file").or_else(|| value("inactive_file"))
 }
 
 /// The limit of a group.
@@ -187,6 +203,29 @@ mod tests {
         assert_eq!(limit("0::/a/c\n"), Some(1024));
         assert_eq!(limit("0::/\n"), None);
         assert_eq!(limit("nonsense\n"), None);
+    }
+
+    /// What broke: a container whose limit was reached by files that somebody had read had no
+    /// memory to share.
+    #[test]
+    fn files_that_are_not_in_use_leave_room() {
+        let groups = Groups::new(
+            "cache",
+            &[
+                ("a/memory.max", "8192\n"),
+                ("a/memory.current", "8000\n"),
+                ("a/memory.stat", "anon 400\ninactive_file 4096\nactive_file 3000\n"),
+                ("b/memory.max", "8192\n"),
+                ("b/memory.current", "8000\n"),
+                ("memory/c/memory.limit_in_bytes", "8192\n"),
+                ("memory/c/memory.usage_in_bytes", "8000\n"),
+                ("memory/c/memory.stat", "inactive_file 0\ntotal_inactive_file 1000\n"),
+            ],
+        );
+        let rest = |membership| rest_of(membership, &groups.0);
+        assert_eq!(rest("0::/a\n"), Some(8192 - 8000 + 4096));
+        assert_eq!(rest("0::/b\n"), Some(192));
+        assert_eq!(rest("3:memory:/c\n"), Some(192 + 1000));
     }
 
     /// What broke: a container of version 1 was taken for the whole machine.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use netcluster_client::{Client, ClientBuilder, default_socket_paths};
 use netcluster_platform::listening_pid;
 
+use super::clients::{ChannelsArgs, ClientsArgs};
 use super::config::ConfigArgs;
 use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
@@ -101,6 +102,14 @@ Examples:
   netcluster on 'sensor.*' 'alarm.**' --format json
   netcluster on job.done --count 1 --timeout 30s";
 
+const STATUS_EXAMPLES: &str = "\
+Of very many clients and channels it has those with the longest queues and the most clients;
+`netcluster clients` and `channels` have all.
+
+Examples:
+  netcluster status
+  netcluster status --totals --json | jq .totals.events_in_per_s";
+
 const PEERS_EXAMPLES: &str = "\
 Columns, since the peer was found:
   SENT, RECEIVED    datagrams: sent to it alone, and from it; what goes to all is in `status`
@@ -141,6 +150,10 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show what the broker does
     Status(StatusArgs),
+    /// Show who is connected
+    Clients(ClientsArgs),
+    /// Show the channels
+    Channels(ChannelsArgs),
     /// Show the brokers of other machines
     Peers(PeersArgs),
     /// Disconnect a client
@@ -312,10 +325,14 @@ pub enum Format {
 
 /// `netcluster status`.
 #[derive(Debug, Args)]
+#[command(after_help = STATUS_EXAMPLES)]
 pub struct StatusArgs {
     /// Print everything, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Leave out clients and channels, which are the longer the more there are
+    #[arg(long)]
+    pub totals: bool,
     /// The broker.
     #[command(flatten)]
     pub socket: SocketArgs,

@@ -68,6 +68,11 @@ impl Failure {
         self
     }
 
+    /// Its words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Its exit code.
     pub fn code(&self) -> Code {
         self.code

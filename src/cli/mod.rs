@@ -5,12 +5,13 @@
 //! - `config`: the keys of the file, where settings come from, and the commands that make, check
 //!   and show a configuration.
 //! - `link`: the same for the link to other machines, and its commands.
+//! - `clients`: lists of clients and channels.
 //! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
 //! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `demo`,
 //!   `completions`, `man`: one file a command.
 //! - `recording`: the files of `record` and `replay`.
 //! - `cluster`: whether there was one to wait for.
-//! - `log`: what a broker writes about itself.
+//! - `log`: what a broker writes about itself; `metrics`: what it tells Prometheus.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
 //!   `page`, `table`: what is printed; `signals`: what asks to end.
 //! - `failure`: why a command failed, and the exit code that goes with it.
@@ -19,6 +20,7 @@
 //! errors go to standard error.
 
 mod args;
+mod clients;
 mod cluster;
 mod completions;
 mod config;
@@ -30,6 +32,7 @@ mod json;
 mod link;
 mod log;
 mod man;
+mod metrics;
 mod on;
 mod output;
 mod page;
@@ -68,6 +71,8 @@ pub fn run() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
+        Command::Clients(args) => clients::clients(&args),
+        Command::Channels(args) => clients::channels(&args),
         Command::Kick(args) => control::kick(&args),
         Command::Drain(args) => control::drain(&args),
         Command::LogLevel(args) => control::log_level(&args),

@@ -5,12 +5,14 @@
 
 pub(super) mod trouble;
 
-use netcluster::status::Status;
+use netcluster::status::{LinkIo, Status};
 use netcluster_link::LinkStatus;
 use netcluster_link::status::{PeerStatus, StreamChannels};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::args::PeersArgs;
+use super::control::{self, connect};
 use super::failure::Failure;
 use super::page::{terminal_chars, titled, wrapped};
 use super::render::escaped;
@@ -25,7 +27,8 @@ const MARK_CHARS: usize = 2;
 
 /// Asks the broker and prints.
 pub fn run(args: &PeersArgs) -> Result<(), Failure> {
-    let mut whole = status::ask("netcluster peers", &args.socket)?;
+    let client = connect("netcluster peers", &args.socket)?;
+    let mut whole = control::ask(&client, &json!({ "do": "peers" }))?;
     if whole.get("link").is_none_or(Value::is_null) {
         return Err(Failure::other(
             "the broker has no link: it was started without --link, so it hears no other machine \
@@ -33,13 +36,27 @@ pub fn run(args: &PeersArgs) -> Result<(), Failure> {
         ));
     }
     status::print(&if args.json {
-        status::pretty(&serde_json::json!({
+        status::pretty(&json!({
+            "schema": whole["schema"].take(),
             "link": whole["link"].take(),
             "link_io": whole["link_io"].take(),
         }))?
     } else {
-        page(&status::read(whole)?, args.verbose, terminal_chars())
+        page(&read(whole)?, args.verbose, terminal_chars())
     })
+}
+
+/// Reads what this version knows of a link.
+fn read(json: Value) -> Result<Status, Failure> {
+    #[derive(Deserialize)]
+    struct Link {
+        link: Option<LinkStatus>,
+        link_io: Option<LinkIo>,
+    }
+    let Link { link, link_io } = serde_json::from_value(json).map_err(status::unreadable)?;
+    let mut status = Status::default();
+    (status.link, status.link_io) = (link, link_io);
+    Ok(status)
 }
 
 /// Writes the page for people, for a terminal of this width.

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use netcluster::internals::{LogCounts, MAX_TOLD};
@@ -16,6 +18,7 @@ use super::config::tell_good;
 use super::failure::{Code, Failure};
 use super::link::link_options;
 use super::log;
+use super::metrics;
 use super::program::Program;
 use super::settings::Settings;
 use super::signals;
@@ -28,6 +31,13 @@ const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 /// Descriptors that are not for clients: what the shards and the link use, and who is told
 /// that there are too many.
 const OWN_DESCRIPTORS: usize = 128 + MAX_TOLD;
+
+/// Whether metrics have been started: that happens once in the life of the process.
+static HAS_METRICS: AtomicBool = AtomicBool::new(false);
+
+/// Time between two tries to have the metrics' address, and the number of tries.
+const METRICS_AGAIN: Duration = Duration::from_millis(50);
+const METRICS_TRIES: u32 = 600;
 
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
@@ -42,7 +52,7 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
     if check {
         return tell_good(&loaded);
     }
-    let counts = log::start(loaded.settings.log.as_ref(), None)?;
+    let counts = log::start(Some(&loaded.settings), None)?;
     let mut serving = if takeover {
         Serving::take_over(&loaded, Arc::clone(&counts))?
     } else {
@@ -86,7 +96,13 @@ impl Serving {
     pub fn start(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
         let prepared = Broker::prepare(options_of(loaded, counts)?).map_err(start_failure)?;
         let ready = prepared.bind().map_err(start_failure)?;
-        Ok(Serving { broker: ready.start().map_err(start_failure)? })
+        let broker = ready.start().map_err(start_failure)?;
+        if let Some(address) = &loaded.settings.metrics
+            && !HAS_METRICS.swap(true, Ordering::Relaxed)
+        {
+            metrics::start(address, broker.socket())?;
+        }
+        Ok(Serving { broker })
     }
 
     /// Starts it in the place of another one.
@@ -97,7 +113,12 @@ impl Serving {
         let ready = takeover::take_over(prepared, &socket)?;
         // Before the other one can be gone: its end is not the service's.
         supervision::tell_main_process();
-        Ok(Serving { broker: ready.start().map_err(start_failure)? })
+        let broker = ready.start().map_err(start_failure)?;
+        if let Some(address) = loaded.settings.metrics.clone() {
+            HAS_METRICS.store(true, Ordering::Relaxed);
+            metrics_later(move || metrics::start(&address, &socket))?;
+        }
+        Ok(Serving { broker })
     }
 
     /// Asks it to end, from any thread.
@@ -123,6 +144,26 @@ impl Serving {
         tracing::info!("ended");
         Ok(heir.is_there().then_some(socket))
     }
+}
+
+/// Starts the metrics, on a thread of its own, once the broker whose place was taken has let
+/// their address go.
+fn metrics_later(start: impl Fn() -> Result<(), Failure> + Send + 'static) -> Result<(), Failure> {
+    let run = move || {
+        for _ in 0..METRICS_TRIES {
+            if start().is_ok() {
+                return;
+            }
+            thread::sleep(METRICS_AGAIN);
+        }
+        if let Err(failure) = start() {
+            tracing::error!("there are no metrics: {}", failure.message());
+        }
+    };
+    let started = thread::Builder::new().name("metrics-later".into()).spawn(run);
+    started
+        .map(drop)
+        .map_err(|error| Failure::other(format_args!("cannot start a thread: {error}")))
 }
 
 /// The failure of a broker that does not start.
@@ -210,6 +251,8 @@ fn meaning(settings: &Settings, warnings: &mut Vec<String>) -> Result<BrokerOpti
         drain_timeout,
         node_id,
         log: _,
+        log_format: _,
+        metrics: _,
         link: _,
         channels: _,
     } = settings;

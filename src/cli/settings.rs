@@ -11,6 +11,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::link::{ChannelName, ChannelSettings, LinkSettings};
+use super::log::LogFormat;
+use super::metrics::MetricsAddress;
 use super::values::{
     BackendName, LogFilter, Mode, NodeId, Period, SharedMemoryName, Size, SocketGroup,
 };
@@ -37,6 +39,8 @@ pub const EVERY_SETTING: &str = "
     drain-timeout = '3s'
     node-id = 'ff'
     log = 'debug'
+    log-format = 'json'
+    metrics = '9464'
 ";
 
 /// The settings of a broker.
@@ -107,6 +111,14 @@ pub struct Settings {
     /// How much to log: off, error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<LogFilter>,
+    /// How to log: text for people, json for programs; the journal of systemd gets priorities in
+    /// both [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Serve /metrics for Prometheus, /healthz and /readyz here: PORT (of the loopback),
+    /// ADDRESS:PORT or unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<MetricsAddress>,
     /// The link; its table in the file turns it on.
     // The last one: its heading in the help would hold for what follows.
     #[command(flatten)]
@@ -140,6 +152,8 @@ impl Settings {
             drain_timeout: self.drain_timeout.or(other.drain_timeout),
             node_id: self.node_id.or(other.node_id),
             log: self.log.or(other.log),
+            log_format: self.log_format.or(other.log_format),
+            metrics: self.metrics.or(other.metrics),
             link: self.link.or(other.link),
             channels: if self.channels.is_empty() { other.channels } else { self.channels },
         }
@@ -166,7 +180,7 @@ mod tests {
         let line = "--socket /run/x.sock --socket-mode 0600 --socket-group 7 --shards 2 --pin \
             --backend poll --shared-memory off --spin-us 20 --max-payload 1MiB --max-queue 3MiB --max-memory 1GiB \
             --max-clients 10 --max-clients-per-user 5 --max-patterns 20 --stall-timeout 1s --hello-timeout 2s --drain-timeout 3s \
-            --node-id 0xff --log debug";
+            --node-id 0xff --log debug --log-format json --metrics 127.0.0.1:9464";
         let line: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(toml::from_str(EVERY_SETTING), Ok(typed(&line)));
         // Nothing was forgotten in the merge either.

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use netcluster::status::{ClientStatus, Status};
+use netcluster::status::{ChannelStatus, ClientStatus, Status};
 use netcluster_platform::account_name;
 use netcluster_wire::escape;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::{SocketArgs, StatusArgs};
-use super::control::connect;
+use super::control::{self, connect};
 use super::failure::Failure;
 use super::page::{terminal_chars, titled};
 use super::peers;
@@ -17,7 +17,12 @@ use super::table::Table;
 
 /// Asks the broker and prints.
 pub fn run(args: &StatusArgs) -> Result<(), Failure> {
-    let json = ask("netcluster status", &args.socket)?;
+    let json = if args.totals {
+        let client = connect("netcluster status", &args.socket)?;
+        control::ask(&client, &json!({ "do": "totals" }))?
+    } else {
+        ask("netcluster status", &args.socket)?
+    };
     print(&if args.json { pretty(&json)? } else { page(&read(json)?, terminal_chars()) })
 }
 
@@ -60,7 +65,9 @@ fn page(status: &Status, width: usize) -> String {
     if !link.is_empty() {
         page.push_str(&format!("\n{}", titled(&link, width)));
     }
-    for table in [channels(status), clients(status), shards(status), closed_by_broker(status)] {
+    let channels = channels(&status.channels, status.channels_omitted);
+    let clients = clients(&status.clients, status.clients_omitted);
+    for table in [channels, clients, shards(status), closed_by_broker(status)] {
         if !table.is_empty() {
             page.push_str(&format!("\n{}", table.fit(width)));
         }
@@ -117,9 +124,11 @@ fn summary(status: &Status) -> Vec<(&str, String)> {
         (
             "queues",
             format!(
-                "{} to be sent (what several clients get counts for each), {} dropped, emitters \
-                 paused {}",
+                "{} to be sent (what several clients get counts for each), {} full, {} slow, {} \
+                 dropped, emitters paused {}",
                 bytes(totals.queued_bytes),
+                totals.full,
+                totals.slow,
                 counted(totals.dropped, "event"),
                 counted(totals.pauses, "time")
             ),
@@ -140,8 +149,9 @@ fn summary(status: &Status) -> Vec<(&str, String)> {
         (
             "trouble",
             format!(
-                "{} stalled, {} broke the protocol, {} ended in mid-frame, accepting paused {}",
+                "{} stalled, {} kicked, {} broke the protocol, {} ended in mid-frame, accepting paused {}",
                 totals.stalled,
+                totals.kicked,
                 totals.protocol_errors,
                 totals.truncated,
                 counted(totals.accept_pauses, "time")
@@ -166,22 +176,26 @@ fn no_shared_memory(status: &Status) -> String {
     status.shared_memory_note.as_ref().map_or_else(String::new, |it| format!(" ({})", escaped(it)))
 }
 
-fn channels(status: &Status) -> Table {
-    let mut table = Table::new(&["CHANNEL", ">CLIENTS", ">LISTENERS"]);
-    for channel in &status.channels {
+/// Table of channels, of which some are left out.
+pub fn channels(channels: &[ChannelStatus], omitted: u64) -> Table {
+    let mut table = Table::new(&["CHANNEL", ">CLIENTS", ">LISTENERS", ">QUEUED"]);
+    for channel in channels {
         table.row([
             escaped(&channel.name),
             channel.clients.to_string(),
             channel.listeners.to_string(),
+            bytes(channel.queued_bytes),
         ]);
     }
-    if status.channels_omitted > 0 {
-        table.row([format!("… {} more", status.channels_omitted), String::new(), String::new()]);
+    if omitted > 0 {
+        let nothing = String::new;
+        table.row([format!("… {omitted} more"), nothing(), nothing(), nothing()]);
     }
     table
 }
 
-fn clients(status: &Status) -> Table {
+/// Table of clients, of which some are left out.
+pub fn clients(clients: &[ClientStatus], omitted: u64) -> Table {
     let mut table = Table::new(&[
         ">CLIENT",
         "NAME",
@@ -197,7 +211,7 @@ fn clients(status: &Status) -> Table {
         ">DROPPED",
         "STATE",
     ]);
-    for client in &status.clients {
+    for client in clients {
         let mut state = escaped(&client.state);
         if let Some(shared) = &client.shared {
             state.push_str(&format!(
@@ -232,6 +246,11 @@ fn clients(status: &Status) -> Table {
             client.dropped.to_string(),
             state,
         ]);
+    }
+    if omitted > 0 {
+        let mut cells: [String; 13] = Default::default();
+        cells[1] = format!("… {omitted} more");
+        table.row(cells);
     }
     table
 }

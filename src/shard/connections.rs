@@ -69,6 +69,16 @@ impl Connections {
         self.table.iter().flatten().map(Box::as_ref)
     }
 
+    /// Returns the connections in so many places from one on.
+    pub fn range(&self, from: usize, places: usize) -> impl Iterator<Item = &Connection> {
+        self.table.iter().skip(from).take(places).flatten().map(Box::as_ref)
+    }
+
+    /// Returns the number of places that were ever used.
+    pub fn places_used(&self) -> usize {
+        self.table.len()
+    }
+
     /// Returns all connections, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
         self.table.iter_mut().flatten().map(Box::as_mut)

@@ -24,6 +24,7 @@ use crate::pattern_set::PatternSet;
 use crate::target::{Emitter, Target};
 
 use super::Shard;
+use super::survey::{Asker, Inquiry};
 
 /// Longest text of an error, in bytes.
 const MAX_ERROR_TEXT_BYTES: usize = 2048;
@@ -183,7 +184,10 @@ impl<I: Io> Shard<I> {
                 self.after_barrier(After::Pong(target, sequence, confirmed));
             }
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
-            Kind::Stats => self.collect_status(target, sequence),
+            Kind::Stats => {
+                let asker = Asker { target, request: sequence, kind: Kind::Stats };
+                self.inquire(asker, Inquiry::Status);
+            }
             Kind::Audience => return self.count_audience(conn, sequence, frame.name()),
             Kind::Cluster => match decode_cluster(frame.payload()) {
                 Ok(wait) => self.after_barrier(After::Cluster(target, sequence, wait)),

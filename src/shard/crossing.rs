@@ -61,10 +61,7 @@ impl<I: Io> Shard<I> {
             Message::LinkAnswered { target, request, text } => {
                 self.link_answered(target, request, &text);
             }
-            Message::Asked(number, inquiry) => {
-                let part = Box::new(self.part_of(&inquiry));
-                self.mesh.send(from, Message::Answered(number, part));
-            }
+            Message::Asked(number, inquiry) => self.asked(from, number, *inquiry),
             Message::Answered(number, part) => self.part_arrived(number, *part),
             Message::DrainWanted(notice) => {
                 self.begin_draining(notice);
@@ -108,11 +105,6 @@ impl<I: Io> Shard<I> {
             Message::LinkLeft => self.link_left(),
             Message::HoldOver(channel) => self.hold_is_over(&channel),
             Message::Quiet(listening) => self.other_is_quiet(&listening),
-            Message::StatusWanted(number) => {
-                let report = Box::new(self.report());
-                self.mesh.send(from, Message::Status(number, report));
-            }
-            Message::Status(number, report) => self.status_arrived(number, *report),
         }
     }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use netcluster_platform::{Conn, Io, IoStats, Slice};
 
 use crate::connection::{Blocker, Connection, Lag};
+use crate::histogram::FanOutHistogram;
 use crate::inbound::Pieces;
 use crate::mesh::Message;
 use crate::routes::{Route, RouteId};
@@ -40,13 +41,15 @@ pub(super) struct FanOut {
     /// Bytes behind a full socket from which a queue lags: a quarter of the pool,
     /// so that several laggards leave buffers for everybody else.
     pub lag_bytes: usize,
+    /// Number of clients that each run went to.
+    pub targets: FanOutHistogram,
 }
 
 impl FanOut {
     /// Returns the state for a back end with this pool.
     pub fn new(pool: &IoStats) -> FanOut {
         let lag_bytes = (pool.buffers * pool.buffer_bytes / 4) as usize;
-        FanOut { dirty: Vec::new(), full: Vec::new(), lag_bytes }
+        FanOut { dirty: Vec::new(), full: Vec::new(), lag_bytes, targets: Default::default() }
     }
 
     /// Marks a connection, so that its queue is flushed at the end of the turn.
@@ -87,6 +90,7 @@ impl<I: Io> Shard<I> {
         let channel = connection.channel.expect("an emitter has a channel");
         let routes = &self.router.channels.get(channel).routes;
         let route = routes.get(id).clone();
+        self.fan_out.targets.add(route.clients().len());
         if route.clients().is_empty() {
             self.totals.events_unheard += frames as u64;
             if route.link().is_none() {

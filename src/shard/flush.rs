@@ -42,7 +42,17 @@ impl<I: Io> Shard<I> {
         let released = held_up && !connection.holds_up();
         // Bytes that were taken but are still on their way would be lost by closing
         // now.
-        let finished = !blocked && connection.outbound.is_empty() && connection.is_ending();
+        let is_empty = connection.outbound.is_empty();
+        let finished = !blocked && is_empty && connection.is_ending();
+        match (is_empty, connection.waits_since) {
+            (true, None) => self.delays.add_none(),
+            (true, Some(since)) => {
+                connection.waits_since = None;
+                self.delays.add(self.now.since(since));
+            }
+            (false, None) => connection.waits_since = Some(self.now),
+            (false, Some(_)) => {}
+        }
         let is_step_due = connection.sharing.is_step_due();
         let is_sharing_due = connection.sharing.moved(bytes);
         if connection.outbound.can_send() {

@@ -34,14 +34,15 @@
 //! - `succession`: another broker takes this one's place; `late_link`: the link of one that
 //!   took another's
 //! - `report`: the shard's part of `status`
-//! - `requests`, `survey`: what whoever runs the broker asks for, and what all shards
-//!   answer together
+//! - `requests`, `survey`, `count`: what whoever runs the broker asks for, what all shards
+//!   answer together, and each shard's part of it
 
 mod acceptor;
 mod audience;
 mod cluster;
 mod connections;
 mod control;
+mod count;
 mod crossing;
 mod fan_out;
 mod farewell;
@@ -77,6 +78,7 @@ use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
 use crate::budget::Budget;
 use crate::config::ShardConfig;
 use crate::heir::Heir;
+use crate::histogram::DelayHistogram;
 use crate::log::LogCounts;
 use crate::memory_maker::{MemoryMaker, MemoryOrders};
 use crate::mesh::Mesh;
@@ -184,6 +186,7 @@ pub struct Shard<I: Io> {
     barriers: Barriers,
     reports: Reports,
     surveys: Surveys,
+    delays: DelayHistogram,
     shutdown: Shutdown,
     returning: Returning,
     totals: Totals,
@@ -239,6 +242,7 @@ impl<I: Io> Shard<I> {
             barriers: Barriers::default(),
             reports: Reports::new(now),
             surveys: Surveys::default(),
+            delays: DelayHistogram::default(),
             shutdown: Shutdown::new(shared.config.node, &shared.config.awaited),
             returning: Returning::new(&shared.config.awaited, now, shared.config.hold),
             totals: Totals::default(),
@@ -310,6 +314,7 @@ impl<I: Io> Shard<I> {
         self.watch_flood();
         self.publish();
         self.reports.end_turn(self.now, &self.totals);
+        self.surveys.end_turn();
         self.shared.pulse.answer(usize::from(self.id.0));
         Ok(!self.shutdown.is_done())
     }

@@ -11,7 +11,7 @@ use crate::request::Request;
 use crate::target::Target;
 
 use super::Shard;
-use super::survey::Inquiry;
+use super::survey::{Asker, Inquiry};
 
 /// Answer to what was done and says nothing more.
 pub(super) const DONE: &str = "{}";
@@ -27,13 +27,15 @@ impl<I: Io> Shard<I> {
             }
             Err("only root and the broker's own user may ask for that".to_owned())
         });
+        let asker = Asker { target, request: number, kind: Kind::Control };
         let begun = match request {
             Err(text) => Err(text),
             Ok(Request::LinkOpen(link)) => self.link_wanted(target, number, *link),
-            Ok(Request::Kick(kick)) => {
-                self.inquire(target, number, Inquiry::Kick(kick));
-                Ok(())
-            }
+            Ok(Request::Kick(kick)) => return self.inquire(asker, Inquiry::Kick(kick)),
+            Ok(Request::Totals {}) => return self.inquire(asker, Inquiry::Totals),
+            Ok(Request::Clients(wanted)) => return self.inquire(asker, Inquiry::Clients(wanted)),
+            Ok(Request::Channels(wanted)) => return self.inquire(asker, Inquiry::Channels(wanted)),
+            Ok(Request::Peers {}) => return self.inquire(asker, Inquiry::Peers),
             Ok(Request::Drain(drain)) => self.drain_wanted(target, number, &drain),
             Ok(Request::LogLevel(log)) => {
                 self.begin_errand(target, number, Errand::LogLevel(log.level))

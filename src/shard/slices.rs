@@ -5,7 +5,8 @@
 //!   is found, in its order, and it is paused meanwhile;
 //! - ending the connections whose other end is gone, when those are many;
 //! - taking the patterns of a client that is gone out of all routes;
-//! - dropping what was queued for a client that is gone.
+//! - dropping what was queued for a client that is gone;
+//! - counting connections, for `status` and the like.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +25,7 @@ use crate::pattern_set::PatternSet;
 use crate::target::Target;
 
 use super::Shard;
+use super::count::Count;
 use super::receive::{Fault, Stop};
 
 /// Connections that a turn ends because their other end is gone. Each costs the system
@@ -76,6 +78,8 @@ pub(super) struct Slices {
     endings: VecDeque<Ending>,
     departures: VecDeque<Departure>,
     remains: VecDeque<Remains>,
+    /// Counts of connections that are going on, the oldest first.
+    pub counts: VecDeque<Box<Count>>,
     /// Connections that may yet be ended in this turn.
     endings_left: usize,
     /// Patterns that may yet be taken out in this turn.
@@ -89,6 +93,7 @@ impl Default for Slices {
             endings: VecDeque::new(),
             departures: VecDeque::new(),
             remains: VecDeque::new(),
+            counts: VecDeque::new(),
             endings_left: ENDINGS_PER_TURN,
             patterns_left: PATTERNS_PER_TURN,
         }
@@ -102,6 +107,7 @@ impl Slices {
             && self.endings.is_empty()
             && self.departures.is_empty()
             && self.remains.is_empty()
+            && self.counts.is_empty()
     }
 
     /// Gives back the room of work that is done.
@@ -110,6 +116,7 @@ impl Slices {
         self.endings.shrink_to_fit();
         self.departures.shrink_to_fit();
         self.remains.shrink_to_fit();
+        self.counts.shrink_to_fit();
     }
 }
 
@@ -319,6 +326,7 @@ impl<I: Io> Shard<I> {
     /// Does this turn's part of what is to be taken apart.
     pub(super) fn take_apart(&mut self) {
         self.end_some();
+        self.count_some();
         let mut ranges = RANGES_PER_TURN;
         while ranges > 0
             && let Some(remains) = self.slices.remains.front_mut()

@@ -256,7 +256,7 @@ test('control asks the broker, refusals say why, and who is kicked or drained is
   const disconnected = new Promise((resolve) => two.lifecycle.once('disconnect', resolve));
   await assert.rejects(one.control({ do: 'kick', client: 99999 }), { code: 'REFUSED', message: /there is no client 99999/ });
   await assert.rejects(one.control({ do: 'x'.repeat(5000) }), { code: 'PAYLOAD_TOO_LARGE' });
-  assert.deepEqual(await one.control({ do: 'log-level' }), { level: 'info' });
+  assert.deepEqual(await one.control({ do: 'log-level' }), { level: 'error' });
   assert.deepEqual(await one.control({ do: 'kick', client: two.source.client, reason: 'enough' }), { kicked: 1 });
   const { reason } = await disconnected;
   assert.equal(reason.reason, 'kicked');

@@ -103,6 +103,7 @@ impl Answer {
     pub(crate) fn status(self) -> Result<String, Error> {
         match self {
             Answer::Status(json) => Ok(json),
+            Answer::Refused(text) => Err(Error::Refused(text)),
             other => Err(other.misplaced()),
         }
     }

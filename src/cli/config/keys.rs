@@ -58,6 +58,14 @@ const FACTS: &[Fact] = &[
         "'0a1b2c3d'",
     ),
     fact((Broker, "log"), Text(LEVELS, None), Live, Some("'info'"), "'debug'"),
+    fact((Broker, "log-format"), OneOf(&["text", "json"]), Restart, Some("'text'"), "'json'"),
+    fact(
+        (Broker, "metrics"),
+        Text("PORT, ADDRESS:PORT or unix:PATH", None),
+        Restart,
+        None,
+        "'127.0.0.1:9464'",
+    ),
     fact(
         (Link, "address"),
         Text("a multicast address and a port", None),

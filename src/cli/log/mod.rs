@@ -5,12 +5,14 @@
 //!   shards, signals ─▶ rates ─▶ format ─▶ queue ─▶ writer ─▶ standard error or a file
 //! ```
 //! - `rates`: of each kind of message some are told, the others counted and summed up.
+//! - `lines`: how a message is written: text, JSON, for the journal.
 //! - `queue`: bounded; what has no room is counted and told where it is missing.
 //! - `writer`: the thread, which alone may stand still.
 //!
 //! Invariant: once the log has started, nothing else in the process writes to standard
 //! error: notices and panics take the same way. Text of others is escaped.
 
+mod lines;
 mod queue;
 mod rates;
 mod writer;
@@ -35,13 +37,17 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::failure::Failure;
+use super::settings::Settings;
 use super::values::LogFilter;
+use lines::{Lines, Style, stamped};
 use queue::Queue;
 use rates::{Limiter, Rates};
-use writer::{Writer, stamped};
+use writer::Writer;
 
 /// The log unless somebody says otherwise.
 const DEFAULT_LOG: &str = "info";
+
+pub use lines::LogFormat;
 
 /// Longest wait of the process's end for what is queued to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -54,12 +60,16 @@ static FILTER: OnceLock<Filter> = OnceLock::new();
 
 /// Starts the log, to standard error or to what is given. Its counters are for `status`.
 pub fn start(
-    filter: Option<&LogFilter>,
+    settings: Option<&Settings>,
     file: Option<Box<dyn Write + Send>>,
 ) -> Result<Arc<LogCounts>, Failure> {
     let counts = Arc::new(LogCounts::default());
     let rates = Arc::new(Rates::new(Arc::clone(&counts)));
     let queue = Arc::new(Queue::new(Arc::clone(&counts)));
+    let filter = settings.and_then(|settings| settings.log.as_ref());
+    let format = settings.and_then(|settings| settings.log_format).unwrap_or_default();
+    let style = Style { format, is_journal: file.is_none() && lines::goes_to_journal() };
+    style.set();
     let with_ansi = file.is_none() && io::stderr().is_terminal() && !is_colour_refused();
     let out = file.unwrap_or_else(|| Box::new(io::stderr()));
     let writer = Writer::new(out, Arc::clone(&queue), Arc::clone(&rates), Arc::clone(&counts));
@@ -73,9 +83,9 @@ pub fn start(
         .with_env_filter(EnvFilter::new(filter))
         .fmt_fields(fields())
         .with_ansi(with_ansi)
-        .with_target(false)
         // It would tell that it cannot write, by a print that panics.
         .log_internal_errors(false)
+        .event_format(Lines::new(style))
         .with_writer(move || Line(Arc::clone(&lines)))
         .with_filter_reloading();
     let handle = builder.reload_handle();
@@ -100,7 +110,8 @@ pub fn set_filter(wanted: &LogFilter) -> Result<(), String> {
     let Some(filter) = FILTER.get() else { return Err("there is no log".to_owned()) };
     let mut present = filter.lock();
     (filter.set)(&wanted.0)?;
-    tracing::info!(before = %*present, now = %wanted.0, "the log's filter changed");
+    // Whatever the filter lets pass.
+    notice(format_args!("the log's filter changed from {} to {}", *present, wanted.0));
     present.clone_from(&wanted.0);
     Ok(())
 }
@@ -123,7 +134,7 @@ impl Filter {
 /// Tells something by the log, without a time or level. Returns whether there is one.
 pub fn notice(text: impl fmt::Display) -> bool {
     QUEUE.get().is_some_and(|queue| {
-        queue.push(format!("{text}\n").into_bytes());
+        queue.push(lines::notice(text));
         true
     })
 }

@@ -1,6 +1,5 @@
 //! The thread that writes the log, and may stand still as long as it likes.
 
-use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::thread;
@@ -8,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use netcluster::internals::LogCounts;
 use tracing::Level;
-use tracing_subscriber::fmt::format;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
+use super::lines::stamped;
 use super::queue::{Entry, Queue};
 use super::rates::Rates;
 
@@ -106,15 +104,6 @@ impl<W: Write> Writer<W> {
         }
         self.out.flush()
     }
-}
-
-/// A line of the log with the time, as `tracing` writes it.
-pub fn stamped(level: Level, text: impl fmt::Display) -> Vec<u8> {
-    let mut line = String::new();
-    // Writing to a string does not fail; without a clock the line has no time.
-    let _ = SystemTime.format_time(&mut format::Writer::new(&mut line));
-    let _ = writeln!(line, " {level:>5} {text}");
-    line.into_bytes()
 }
 
 #[cfg(test)]

@@ -88,8 +88,8 @@ fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
         .map_err(|error| cannot("open the log", &error))?;
     let loaded = settings(config);
     // Without settings there is no level, and yet something to tell.
-    let level = loaded.as_ref().ok().and_then(|loaded| loaded.settings.log.as_ref());
-    let counts = log::start(level, Some(Box::new(file)))?;
+    let settings = loaded.as_ref().ok().map(|loaded| &loaded.settings);
+    let counts = log::start(settings, Some(Box::new(file)))?;
     let ended = loaded.and_then(|loaded| Serving::start(&loaded, counts));
     let ended = ended.and_then(|serving| {
         let shutdown = serving.shutdown();

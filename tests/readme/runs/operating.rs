@@ -68,6 +68,10 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
+        "netcluster serve --metrics",
+        Script("whole || fail metrics; shows block ready; shows block 'netcluster_clients '"),
+    ),
+    (
         "netcluster peers   ",
         Script(
             "machines m1 m2; linked m1 m2
