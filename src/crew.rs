@@ -34,7 +34,7 @@ pub struct Crew {
 }
 
 /// What all shards work with, and what the first has besides.
-pub struct Work {
+/// Work of all shards: what they share, and what the first has besides.
     /// State that they share.
     pub shared: Shared,
     /// Listener of the broker.
@@ -116,7 +116,7 @@ impl Crew {
 }
 
 /// What a shard's thread works with.
-struct Duty {
+/// Duty of one shard's thread.
     mesh: Mesh<LocalSocket>,
     shared: Shared,
     listener: Option<LocalListener>,

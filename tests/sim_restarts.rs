@@ -191,12 +191,21 @@ fn a_first_start_delays_nobody() {
 
 /// Brokers of which one takes the other's place, and time that passes for both.
 struct Succession {
+    seed: u64,
+    machine: (SimNet, usize),
     brokers: Vec<SimBroker>,
+    /// The broker gives its place away; its successor starts once it has left its record.
+    is_giving: bool,
 }
 
 impl Succession {
     fn run(&mut self) {
         self.brokers.iter_mut().for_each(|broker| broker.run_for(TICK / 4));
+        let left = self.brokers[0].left().filter(|_| self.is_giving);
+        if let Some(record) = left {
+            self.is_giving = false;
+            self.brokers.push(start(self.seed, &self.machine, record));
+        }
         if self.brokers.len() > 1 {
             self.brokers.retain(|broker| !broker.has_ended());
         }
@@ -293,7 +302,8 @@ fn successors_one_after_the_other_lose_nothing_and_double_nothing() {
     for seed in 0..SEEDS {
         println!("seed {seed}");
         let machine = machine(seed);
-        let mut succession = Succession { brokers: vec![start(seed, &machine, Record::default())] };
+        let brokers = vec![start(seed, &machine, Record::default())];
+        let mut succession = Succession { seed, machine, brokers, is_giving: false };
         let mut listeners =
             [Wanderer::new(&mut succession, true), Wanderer::new(&mut succession, true)];
         let mut emitter = Wanderer::new(&mut succession, false);
@@ -301,7 +311,7 @@ fn successors_one_after_the_other_lose_nothing_and_double_nothing() {
             |listeners: &[Wanderer]| listeners.iter().all(|it| it.acks == PATTERNS.len());
         for takeover in 1..=TAKEOVERS + 1 {
             let goal = takeover * EACH;
-            let (mut is_given, mut waits_for_record) = (false, false);
+            let mut is_given = false;
             for turn in 0.. {
                 assert!(turn < 20_000, "{takeover}: {:?}", listeners.map(|it| it.heard.len()));
                 if emitter.next < goal && (takeover > 1 || all_listen(&listeners)) {
@@ -310,19 +320,14 @@ fn successors_one_after_the_other_lose_nothing_and_double_nothing() {
                 let is_half = emitter.next == goal - EACH / 2;
                 if takeover <= TAKEOVERS && is_half && !is_given {
                     succession.brokers[0].give_way();
-                    (is_given, waits_for_record) = (true, true);
-                }
-                let left = succession.brokers[0].left().filter(|_| waits_for_record);
-                if let Some(record) = left.filter(|_| succession.brokers.len() == 1) {
-                    let successor = start(seed, &machine, record);
-                    succession.brokers.push(successor);
-                    waits_for_record = false;
+                    (is_given, succession.is_giving) = (true, true);
                 }
                 succession.run();
                 emitter.turn(&mut succession);
                 listeners.iter_mut().for_each(|listener| listener.turn(&mut succession));
                 let have_all = listeners.iter().all(|it| it.heard.len() as u64 >= goal);
-                if have_all && emitter.next >= goal && succession.brokers.len() == 1 {
+                let is_over = succession.brokers.len() == 1 && !succession.is_giving;
+                if have_all && emitter.next >= goal && is_over {
                     break;
                 }
             }

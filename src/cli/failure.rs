@@ -68,12 +68,12 @@ impl Failure {
         self
     }
 
-    /// Its words.
+    /// Returns the line that is printed.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Its exit code.
+    /// Returns the exit code.
     pub fn code(&self) -> Code {
         self.code
     }

@@ -9,7 +9,7 @@
 //! ```
 //! Channel (hello) and pattern (subscribe) travel as the frame's name, the
 //! assigned source (welcome) in the frame's source, request numbers and counts
-//! in its sequence. `bye` has a file of its own; the others (ack, ping) have no payload.
+//! in its sequence. The others (ack, ping) have no payload; `bye` has a file of its own.
 
 use std::fmt;
 use std::time::Duration;
@@ -182,8 +182,7 @@ pub struct Welcome {
     pub run: u64,
     /// Reason for which the broker ended the previous connection; `None` if it did not.
     pub reason: Option<(ErrorCode, String)>,
-    /// Nothing that was emitted on this machine since the previous connection has passed
-    /// the client by; should something yet, it is told.
+    /// Nothing has passed the client by since the previous connection; else it is told.
     pub held: bool,
 }
 
@@ -218,7 +217,6 @@ impl Welcome {
             0 => None,
             code => Some((ErrorCode::from_number(code), String::from_utf8_lossy(text).into())),
         };
-        // Others are for later versions.
         let held = head.flags.get() & FLAG_HELD != 0;
         Ok(Welcome { max_payload: head.max_payload.get(), run: head.run.get(), reason, held })
     }
@@ -326,8 +324,7 @@ pub enum LossReason {
     Unknown = 0,
     /// The connection is `latest` and its queue was full.
     Overflow = 1,
-    /// The connection to the broker broke: made by the client, and by a broker that said it
-    /// would hold events and did not long enough.
+    /// The connection to the broker broke, or a broker did not hold events long enough.
     Disconnected = 2,
     /// The network lost the events, and they could not be sent again.
     Link = 3,
